@@ -1,0 +1,69 @@
+# Quorate: every task has one name here. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Caches, the RocksDB library and libclang: see the file.
+ENV := . deploy/deps/env.sh;
+LOCAL := deploy/local-kubernetes/local-kubernetes
+NAME ?= quorate
+NODES ?= 3
+
+##@ Use
+.PHONY: up down local local-down
+up: ## A chat cluster on a local Kubernetes; CONTEXT=name: on one that kubectl knows
+	@$(ENV) NAME='$(NAME)' NODES='$(NODES)' CONTEXT='$(CONTEXT)' deploy/up
+down: ## Stop and remove the local Kubernetes that `make up` made
+	@$(ENV) $(LOCAL) down --name '$(NAME)' --purge
+local: ## Three chatd processes on this machine, no Kubernetes, no root
+	@$(ENV) deploy/local/up
+local-down: ## Stop them; their data stays in the cache directory
+	@$(ENV) deploy/local/down
+
+##@ Work on it
+.PHONY: check fix generate build image
+check: deps-build ## Formatting, lints, licences, generated files; quick, writes nothing
+	@$(ENV) cargo fmt --all --check
+	@$(ENV) cargo clippy --release --workspace --all-targets --locked -- -D warnings
+	@$(ENV) cargo xtask tidy
+	@$(ENV) cargo xtask generate --check
+	@$(ENV) deploy/deps/cargo-deny check --hide-inclusion-graph licenses bans sources
+fix: deps-build ## Format, apply the lints' own suggestions, generate
+	@$(ENV) cargo fmt --all
+	@$(ENV) cargo clippy --release --workspace --all-targets --fix --allow-dirty --allow-staged
+	@$(MAKE) generate
+generate: deps-build ## crds/*.yaml and the configuration reference, from the code
+	@$(ENV) cargo xtask generate
+build: deps-build ## chatd, chatctl and quorate-operator
+	@$(ENV) cargo build --release --locked --workspace --bins
+image: build ## docker-archives of both images, without a container engine
+	@$(ENV) deploy/image/build --tag dev --out "$$QUORATE_CACHE/images"
+
+##@ Prove it
+.PHONY: test unit charts matrix e2e
+test: check unit charts matrix e2e ## All of the below; what continuous integration runs
+unit: deps-build deps-test ## Unit, model and process tests
+	@$(ENV) cargo test --release --locked --workspace
+charts: deps-kubernetes build ## helm lint, template, schema checks of charts, CRD and dashboards
+	@$(ENV) charts/tests/check
+	@$(ENV) dashboards/tests/check
+matrix: deps-test build ## matrix-nio, unmodified, against three processes
+	@$(ENV) tests/matrix/run
+e2e: deps-kubernetes deps-test image ## The whole on a local Kubernetes, with faults
+	@$(ENV) tests/e2e/run
+
+##@ What it needs
+.PHONY: deps-build deps-kubernetes deps-test
+deps-build:
+	@deploy/deps/install build
+	@$(ENV) deploy/deps/rocksdb
+deps-kubernetes: deps-build
+	@deploy/deps/install kubernetes
+	@$(ENV) $(LOCAL) build
+deps-test:
+	@deploy/deps/install test
+
+.PHONY: help
+help:
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
