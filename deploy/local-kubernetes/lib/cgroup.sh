@@ -1,0 +1,82 @@
+# Control groups.  Every process of a cluster is in one subtree, node by node: so the kubelet counts
+# each node apart, a node can be frozen, and nothing escapes 'down', whatever was interrupted.
+
+# cgroup_roots: the hierarchies that are mounted: one for each controller (version 1) or one (version 2).
+cgroup_roots() {
+  if [ -e /sys/fs/cgroup/cgroup.controllers ]; then echo /sys/fs/cgroup; return; fi
+  local c
+  for c in /sys/fs/cgroup/*/; do [ ! -e "$c/cgroup.procs" ] || echo "${c%/}"; done
+}
+
+# cgroup_make PATH: PATH below the cluster's group, ready for processes.
+cgroup_make() {
+  local root dir part
+  for root in $(cgroup_roots); do
+    dir=$root
+    for part in "$CGROUP" ${1//\// }; do
+      # Version 2 hands controllers down a level at a time; version 1 wants a cpuset filled in.
+      if [ -e "$dir/cgroup.subtree_control" ] && [ -s "$dir/cgroup.controllers" ]; then
+        sed 's/[^ ]*/+&/g' "$dir/cgroup.controllers" >"$dir/cgroup.subtree_control" 2>/dev/null || true
+      fi
+      dir=$dir/$part
+      mkdir -p "$dir"
+      if [ -e "$root/cpuset.cpus" ] && [ -e "$root/cpuset.mems" ]; then
+        cat "$root/cpuset.cpus" >"$dir/cpuset.cpus"
+        cat "$root/cpuset.mems" >"$dir/cpuset.mems"
+      fi
+    done
+  done
+}
+
+# cgroup_join PATH: the calling shell, and so all that it starts.
+cgroup_join() {
+  local root
+  for root in $(cgroup_roots); do echo 0 >"$root/$CGROUP/$1/cgroup.procs"; done
+}
+
+# cgroup_pids [PATH]: processes in and below it.
+cgroup_pids() {
+  local root
+  for root in $(cgroup_roots); do
+    [ ! -d "$root/$CGROUP/${1:-}" ] || find "$root/$CGROUP/${1:-}" -name cgroup.procs -exec cat {} + 2>/dev/null || true
+  done | sort -un
+}
+
+# cgroup_kill [PATH]: until none is left.  A frozen process does not die, so it is thawed first.
+cgroup_kill() {
+  local pids tries
+  for tries in $(seq 200); do
+    pids=$(cgroup_pids "${1:-}")
+    [ -n "$pids" ] || return 0
+    [ "$tries" != 1 ] || cgroup_thaw_all
+    # shellcheck disable=SC2086
+    kill -KILL $pids 2>/dev/null || true
+    sleep 0.05
+  done
+  fail "processes of cluster $NAME do not end: ${pids//$'\n'/ }." "Look at them with ps; a process in state D waits for the kernel."
+}
+
+# cgroup_remove [PATH]: groups empty out only once the kernel has reaped their last process.
+cgroup_remove() {
+  local root left tries
+  for tries in $(seq 100); do
+    left=
+    for root in $(cgroup_roots); do
+      [ -d "$root/$CGROUP/${1:-}" ] || continue
+      find "$root/$CGROUP/${1:-}" -depth -type d -exec rmdir {} + 2>/dev/null || left=1
+    done
+    [ -n "$left" ] || return 0
+    sleep 0.05
+  done
+  fail "control groups of cluster $NAME cannot be removed." "See: find /sys/fs/cgroup -path '*$CGROUP*' -name cgroup.procs -exec cat {} +"
+}
+
+# freezer_of NODE: the file that freezes a node, and the words it takes.
+freezer_of() {
+  if [ -e /sys/fs/cgroup/cgroup.controllers ]; then echo "/sys/fs/cgroup/$CGROUP/$1/cgroup.freeze 1 0"
+  else echo "/sys/fs/cgroup/freezer/$CGROUP/$1/freezer.state FROZEN THAWED"; fi
+}
+cgroup_freeze() { local f word; read -r f word _ < <(freezer_of "$1"); echo "$word" >"$f"; }
+cgroup_thaw() { local f word; read -r f _ word < <(freezer_of "$1"); [ ! -e "$f" ] || echo "$word" >"$f"; }
+cgroup_frozen() { local f; read -r f _ < <(freezer_of "$1"); grep -qE '^(1|FROZEN|FREEZING)$' "$f" 2>/dev/null; }
+cgroup_thaw_all() { local i; for i in $(seq $MOST_NODES); do cgroup_thaw "node$i"; done; }

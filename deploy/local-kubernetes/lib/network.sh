@@ -1,0 +1,67 @@
+# The cluster's network: one namespace with a bridge; each node hangs on it by a pair of links.
+# It goes, with everything in it, when its last process ends.
+
+# inside CMD...: with the cluster's network, else in the machine.
+inside() { nsenter --net="/proc/$(pid_of network)/ns/net" "$@"; }
+
+# has_own_network PID: unshare has done its work there.
+has_own_network() {
+  local theirs; theirs=$(readlink "/proc/$1/ns/net") && [ "$theirs" != "$(readlink /proc/self/ns/net)" ]
+}
+
+network_up() {
+  spawn network control unshare --net sleep infinity
+  local pid; pid=$(pid_of network)
+  await 10 "the cluster's network namespace" "$DIR/logs/network.log" has_own_network "$pid"
+  inside ip link set lo up
+  if ! inside ip link show lk0 >/dev/null 2>&1; then inside ip link add lk0 type bridge; fi
+  inside ip addr replace "$HOST_IP/24" dev lk0
+  inside ip link set lk0 up
+}
+
+# doors_up: the API server at 127.0.0.1:PORT of the machine, and at the same address inside, so that
+# one kubeconfig serves both.
+doors_up() {
+  spawn api-inside control nsenter --net="/proc/$(pid_of network)/ns/net" \
+    socat "UNIX-LISTEN:$RUN/api.sock,fork,unlink-early,mode=600" "TCP:$HOST_IP:6443"
+  spawn api-local control nsenter --net="/proc/$(pid_of network)/ns/net" \
+    socat "TCP-LISTEN:$PORT,bind=127.0.0.1,fork,reuseaddr" "TCP:$HOST_IP:6443"
+  spawn api-outside control socat "TCP-LISTEN:$PORT,bind=127.0.0.1,fork,reuseaddr" "UNIX-CONNECT:$RUN/api.sock"
+}
+
+port_free() { ! ss -Hltn "sport = :$1" 2>/dev/null | grep -q .; }
+
+# choose_port: the one asked for or used before; else 6443 or the next that is free.
+choose_port() {
+  if alive api-outside; then return; fi
+  if [ -n "$PORT" ]; then
+    port_free "$PORT" || fail "port $PORT is in use by another program." "Choose another one with --port, or leave --port out."
+    return
+  fi
+  for PORT in $(seq 6443 6499); do if port_free "$PORT"; then return; fi; done
+  fail "no port from 6443 to 6499 is free." "Choose one with --port."
+}
+
+# connect_node N: the link between the bridge and a node whose first process is there.
+connect_node() {
+  local i=$1
+  if ! inside ip link show "lk-n$i" >/dev/null 2>&1; then
+    inside ip link add "lk-n$i" type veth peer name eth0 netns "$(node_pid "$i")"
+  fi
+  inside ip link set "lk-n$i" master lk0 up
+  inside ip route replace "$POD_NET.$i.0/24" via "$NODE_NET.$((10 + i))"
+}
+disconnect_node() { inside ip link del "lk-n$1" 2>/dev/null || true; }
+connected() { inside ip link show "lk-n$1" 2>/dev/null | grep -q '[<,]UP[,>]'; }
+
+# route_services: programs inside the network, the API server too, reach Services by the kube-proxy of the first
+# node that is there.
+route_services() {
+  local i
+  for i in $(seq "$NODES"); do
+    if alive "node$i" && connected "$i"; then
+      inside ip route replace "$SERVICE_CIDR" via "$NODE_NET.$((10 + i))"
+      return
+    fi
+  done
+}

@@ -1,0 +1,65 @@
+# A node is a process in network, mount and PID namespaces of its own, with its own containerd, kubelet and
+# kube-proxy: when it is killed, the kernel ends all that ran on the node, like a power cut.
+
+node_dir() { echo "$DIR/nodes/node$1"; }
+
+# node_pid N: the node's first process (PID 1 in there), a child of the unshare that was spawned.
+node_pid() {
+  local pid child
+  pid=$(pid_of "node$1") && child=$(cat "/proc/$pid/task/$pid/children" 2>/dev/null) && [ -n "$child" ] && echo "${child%% *}"
+}
+
+node_start() {
+  local i=$1 d f
+  d=$(node_dir "$i")
+  if ! alive "node$i"; then
+    mkdir -p "$d"/{conf,cni,containerd,kubelet,cnilib,pods,log}
+    for f in containerd.toml kubelet.yaml kube-proxy.yaml; do
+      fill "$f" -e "s|@NODE_DIR@|$d|g; s|@NODE@|node$i|g; s|@I@|$i|g" >"$d/conf/$f"
+    done
+    fill cni.conflist -e "s|@I@|$i|g" >"$d/cni/10-local.conflist"
+    cgroup_make "node$i/system"
+    disconnect_node "$i"
+    spawn "node$i" "node$i/system" unshare --mount --net --pid --fork --kill-child "$HERE/lib/node-init" "$NAME" "$i"
+  fi
+  node_has_network() { has_own_network "$(node_pid "$i")"; }
+  await 10 "the start of node$i" "$DIR/logs/node$i.log" node_has_network
+  connect_node "$i"
+}
+
+# node_crash N: no warning to anything that runs there.
+node_crash() {
+  cgroup_thaw "node$1"
+  stop "node$1" KILL
+  cgroup_kill "node$1"
+  disconnect_node "$1"
+}
+
+# node_containerd N CMD...: ctr, through the node's own /run.
+node_ctr() {
+  local pid; pid=$(node_pid "$1") || fail "node$1 is not running." "Start it with 'node start $1'."
+  shift
+  ctr --address "/proc/$pid/root/run/containerd/containerd.sock" --namespace k8s.io "$@"
+}
+
+node_enter() {
+  local pid; pid=$(node_pid "$1") || fail "node$1 is not running." "Start it with 'node start $1'."
+  shift
+  exec nsenter --target "$pid" --mount --net --pid "$@"
+}
+
+# node_state N: in one word.
+node_state() {
+  if ! alive "node$1"; then echo off
+  elif cgroup_frozen "node$1"; then echo frozen
+  elif ! connected "$1"; then echo partitioned
+  else echo on; fi
+}
+
+# node_ready N: only if the node said so since it was started; an old status outlives a restart.
+node_ready() {
+  local status beat
+  read -r status beat < <(kubectl get node "node$1" \
+    -o jsonpath='{.status.conditions[?(@.type=="Ready")].status} {.status.conditions[?(@.type=="Ready")].lastHeartbeatTime}{"\n"}' 2>/dev/null)
+  [ "$status" = True ] && [[ ! $beat < $(date -u -d "@$(stat -c %Y "$DIR/pids/node$1")" +%FT%TZ) ]]
+}

@@ -1,0 +1,3 @@
+module localkubernetes/pods
+
+go 1.25

@@ -1,0 +1,36 @@
+in_db() { k $A exec db-0 -- /usr/bin/probe "$@"; }
+service_reaches_all_nodes() {
+  local n=0 i
+  for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; do in_db get http://web/ & done >"$work/answers" 2>&1
+  wait
+  n=$(sort -u "$work/answers" | grep -c '^probe web')
+  [ "$n" = 3 ] || { echo "answers from $n pods"; cat "$work/answers"; return 1; }
+}
+pod_ip() { k $A get pod "$1" -o jsonpath='{.status.podIP}'; }
+machine_reaches() {
+  lk $A exec curl -sS --max-time 5 "http://$(pod_ip db-1):8080/" && lk $A exec curl -sS --max-time 5 "http://$(k $A get service web -o jsonpath='{.spec.clusterIP}')/"
+}
+port_forward() {
+  k $A port-forward service/web :80 >"$work/forward" 2>&1 &
+  local pid=$! rc=0 port
+  port_known() { port=$(grep -om1 '127.0.0.1:[0-9]*' "$work/forward"); }
+  within 10 port_known && prints "probe web" curl -sS --max-time 5 "http://$port/" || rc=1
+  kill $pid; wait $pid 2>/dev/null
+  return $rc
+}
+web_pod() { k $A get pod -l app=web -o name | head -1; }
+from_web() { k $A exec "$(web_pod)" -- /usr/bin/probe get "http://$(pod_ip db-1):8080/"; }
+denied() { ! from_web; }
+
+holds "a pod resolves a Service" in_db lookup web
+holds "a pod resolves another pod of its StatefulSet" in_db lookup db-2.db.default.svc.cluster.local
+holds "a pod resolves the API server" in_db lookup kubernetes.default
+holds "a Service spreads over pods of all three nodes" service_reaches_all_nodes
+holds "a program of the machine reaches pods and Services with 'exec'" machine_reaches
+holds "logs of a pod can be read" prints "serving on :8080 as db-0" k $A logs db-0
+holds "port-forward reaches a Service" port_forward
+holds "a pod is reached by another before there is a NetworkPolicy" from_web
+k $A apply -f "$HERE/policy.yaml" >/dev/null
+holds "a NetworkPolicy keeps it out" within 10 denied
+holds "and lets in whom it names" in_db get http://db-1.db:8080/
+k $A delete -f "$HERE/policy.yaml" >/dev/null
