@@ -15,7 +15,7 @@ NODES ?= 3
 up: ## A chat cluster on a local Kubernetes; CONTEXT=name: on one that kubectl knows
 	@$(ENV) NAME='$(NAME)' NODES='$(NODES)' CONTEXT='$(CONTEXT)' deploy/up
 down: ## Stop and remove the local Kubernetes that `make up` made
-	@$(ENV) $(LOCAL) down --name '$(NAME)' --purge
+	@$(ENV) $(LOCAL) down --name '$(NAME)'
 local: ## Three chatd processes on this machine, no Kubernetes, no root
 	@$(ENV) deploy/local/up
 local-down: ## Stop them; their data stays in the cache directory
