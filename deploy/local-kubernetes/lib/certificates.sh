@@ -33,5 +33,6 @@ certificates() {
   for i in $(seq "$NODES"); do client "system:node:node$i" "node$i" system:nodes; done
   sed "s|server: .*|server: https://127.0.0.1:$PORT|" "$CONF/admin.conf" >"$DIR/kubeconfig.new"
   chmod 600 "$DIR/kubeconfig.new"
+  [ -z "${SUDO_UID:-}" ] || chown "$SUDO_UID" "$DIR/kubeconfig.new"   # who called sudo uses kubectl
   mv "$DIR/kubeconfig.new" "$DIR/kubeconfig"
 }

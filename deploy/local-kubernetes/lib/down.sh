@@ -4,7 +4,10 @@ down() {
   need_root
   [ -d "$DIR" ] || { say "there is no cluster $NAME"; return 0; }
   lock "$NAME"
-  stop etcd                             # by its own signal, so that kept data is complete
+  if [ -n "${KEEP_DATA:-}" ]; then      # etcd ends in order, once its one client is gone
+    stop kube-apiserver KILL
+    stop etcd
+  fi
   cgroup_kill
   cgroup_remove
   rm -rf "$RUN" "$DIR"/pids/*

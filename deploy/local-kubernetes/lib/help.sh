@@ -13,7 +13,8 @@ usage: local-kubernetes COMMAND [FLAGS] [ARGUMENTS]
   load IMAGE.tar...  import docker-archives into every node (root)
   env                shell lines that set KUBECONFIG and PATH (kubectl, helm)
   kubeconfig         the path of the kubeconfig
-  exec CMD...        run a program of this machine inside the cluster's network: it reaches pods and Services by IP
+  bin                the folder with kubectl and helm, for use without a cluster
+  exec CMD...        run a program of this machine with the cluster's network and DNS: it reaches pods and Services (root)
   node VERB ...      crash, cut off, freeze, enter a node; kill a pod's process (root)
   clean              remove every cluster and all binaries (root)
 
@@ -34,7 +35,7 @@ examples:
   deploy/image/build --tag dev --out /tmp/images && local-kubernetes load /tmp/images/quorate.tar
   local-kubernetes node crash 2; local-kubernetes node start 2
   local-kubernetes node kill default/chat-0 chatd    # a real kill -9
-  local-kubernetes exec curl http://10.56.1.2:9400/metrics
+  local-kubernetes exec curl http://chat.default.svc.cluster.local:8008/_matrix/client/versions
   local-kubernetes down
 
 Files are in $HOME_DIR. README.md beside this program has limits and reasons.

@@ -9,12 +9,25 @@ has_own_network() {
   local theirs; theirs=$(readlink "/proc/$1/ns/net") && [ "$theirs" != "$(readlink /proc/self/ns/net)" ]
 }
 
+# become_inside CMD...: this process turns into CMD, so that whoever started it can end it, with the cluster's network,
+# DNS, kubectl and kubeconfig.
+become_inside() {
+  export KUBECONFIG=$DIR/kubeconfig PATH=$BIN:$PATH
+  printf '%s\n' "nameserver $HOST_IP" 'search default.svc.cluster.local svc.cluster.local cluster.local' 'options ndots:5' >"$RUN/resolv.conf.$$"
+  mv "$RUN/resolv.conf.$$" "$RUN/resolv.conf"
+  # shellcheck disable=SC2016
+  exec nsenter --net="/proc/$(pid_of network)/ns/net" unshare --mount \
+    sh -c 'mount --bind "$0" /etc/resolv.conf && exec "$@"' "$RUN/resolv.conf" "$@"
+}
+
 network_up() {
   spawn network control unshare --net sleep infinity
   local pid; pid=$(pid_of network)
   await 10 "the cluster's network namespace" "$DIR/logs/network.log" has_own_network "$pid"
   inside ip link set lo up
-  if ! inside ip link show lk0 >/dev/null 2>&1; then inside ip link add lk0 type bridge; fi
+  # A bridge without an address of its own takes a port's, and changes it when that port goes: after the crash of
+  # one node the others would send to an address that is no more, for up to a minute.
+  if ! inside ip link show lk0 >/dev/null 2>&1; then inside ip link add lk0 address 02:00:0a:37:00:01 type bridge; fi
   inside ip addr replace "$HOST_IP/24" dev lk0
   inside ip link set lk0 up
 }

@@ -32,6 +32,7 @@ node_crash() {
   cgroup_thaw "node$1"
   stop "node$1" KILL
   cgroup_kill "node$1"
+  cgroup_remove "node$1"               # a kubelet asks for seconds after each container whose group it still finds
   disconnect_node "$1"
 }
 

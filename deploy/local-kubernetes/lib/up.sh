@@ -27,7 +27,7 @@ up() {
   alive network || cgroup_kill          # what an interrupted run left has no network any more
   remember_settings
   save_sysctls
-  link_built
+  link_built "$BIN"
   cgroup_make control
   network_up
   certificates

@@ -7,6 +7,13 @@ service_reaches_all_nodes() {
   [ "$n" = 3 ] || { echo "answers from $n pods"; cat "$work/answers"; return 1; }
 }
 pod_ip() { k $A get pod "$1" -o jsonpath='{.status.podIP}'; }
+machine_resolves() { lk $A exec curl -sS --max-time 5 http://web/ && lk $A exec curl -sS --max-time 5 http://db-1.db.default.svc.cluster.local:8080/; }
+exec_is_the_program() {
+  "$LK" exec --name $A -- sleep 60 &
+  local pid=$!
+  is_sleep() { [ "$(cat /proc/$pid/comm)" = sleep ]; }
+  within 10 is_sleep && kill $pid && ! wait $pid
+}
 machine_reaches() {
   lk $A exec curl -sS --max-time 5 "http://$(pod_ip db-1):8080/" && lk $A exec curl -sS --max-time 5 "http://$(k $A get service web -o jsonpath='{.spec.clusterIP}')/"
 }
@@ -27,6 +34,8 @@ holds "a pod resolves another pod of its StatefulSet" in_db lookup db-2.db.defau
 holds "a pod resolves the API server" in_db lookup kubernetes.default
 holds "a Service spreads over pods of all three nodes" service_reaches_all_nodes
 holds "a program of the machine reaches pods and Services with 'exec'" machine_reaches
+holds "and by name" machine_resolves
+holds "the process of 'exec' becomes the program" exec_is_the_program
 holds "logs of a pod can be read" prints "serving on :8080 as db-0" k $A logs db-0
 holds "port-forward reaches a Service" port_forward
 holds "a pod is reached by another before there is a NetworkPolicy" from_web

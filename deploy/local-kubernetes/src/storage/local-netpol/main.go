@@ -17,6 +17,7 @@ import (
 	"time"
 
 	core "k8s.io/api/core/v1"
+	net "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
