@@ -1,0 +1,60 @@
+//! Making accounts.
+
+use super::context::{Answer, Applies, Context, refuse, wire};
+use super::session;
+use crate::id;
+use crate::proto::log::{self, Reason, outcome};
+use crate::proto::store;
+use crate::rows;
+use crate::table::{self, Table, Write, key};
+
+/// A hash repeated is a request repeated: its salt is random.
+pub(super) fn apply(context: &mut Context<'_>, command: &log::Register) -> Applies<Answer> {
+    let localpart = id::localpart(&command.localpart, context.server_name).filter(|local| *local == command.localpart);
+    let Some(localpart) = localpart else {
+        return refuse(Reason::Invalid, "a user name holds a-z, 0-9 and . _ = - / +, and is not too long");
+    };
+    if command.password_hash.is_empty() {
+        return refuse(Reason::Invalid, "an account needs a password hash");
+    }
+    if let Some(known) = rows::account(&context.rows, localpart)? {
+        return repeated(context, command, localpart, &known);
+    }
+    let row = store::Account {
+        password_hash: command.password_hash.clone(),
+        password_version: 1,
+        created_ms: context.time_ms,
+        created_at: table::position_field(context.first),
+        ..store::Account::default()
+    };
+    context.rows.put(Table::Account, key::account(localpart), table::encode(&row));
+    context.touched.user(localpart);
+    match &command.session {
+        Some(new) => session::put(context, localpart, new).map(|opened| Answer::New(opened, None)),
+        None => Ok(Answer::done()),
+    }
+}
+
+fn repeated(
+    context: &Context<'_>,
+    command: &log::Register,
+    localpart: &str,
+    known: &store::Account,
+) -> Applies<Answer> {
+    if known.password_hash == command.password_hash {
+        let at = table::position(Table::Account, &known.created_at)?.unwrap_or_default();
+        match &command.session {
+            None => return Ok(Answer::again(outcome::Kind::Done(log::Done {}), at)),
+            Some(new) => {
+                if let Some((opened, _)) = session::opened_before(context, localpart, new)? {
+                    return Ok(Answer::Again(log::Outcome {
+                        position: Some(wire(at)),
+                        duplicate: true,
+                        kind: Some(opened),
+                    }));
+                }
+            }
+        }
+    }
+    refuse(Reason::UserExists, format!("the user name {localpart} is taken"))
+}

@@ -1,0 +1,137 @@
+//! Appending one event to a room's timeline, with the rows that go with it.
+//!
+//! One message costs, beside its checks, three new rows: `Timeline`, `EventRoom`, `Dedup`. Read are five, each by key:
+//! `Device`, `Dedup` (absent, so a filter answers), `RoomByPosition`, `Room` (with the power levels), `RoomMember`.
+//! Its content is validated in one pass without being built, and parsed only when it names `m.relates_to`.
+
+use super::context::{Applies, Context, Room, refuse};
+use crate::auth::levels;
+use crate::id::{Position, RoomNumber};
+use crate::json;
+use crate::proto::log::Reason;
+use crate::proto::store;
+use crate::rows::{self, event_type};
+use crate::table::{self, Table, Write, key};
+use bytes::Bytes;
+
+/// Greatest size of an event as clients get it (Matrix specification, "Size limits").
+const MAX_EVENT_BYTES: usize = 65_536;
+
+/// Greatest length of a type or state key (the same section).
+const MAX_NAME_BYTES: usize = 255;
+
+/// An event to be appended; the caller of the command is its sender.
+pub(super) struct NewEvent<'e> {
+    pub(super) event_type: &'e str,
+    pub(super) state_key: Option<&'e str>,
+    /// A JSON object that was checked.
+    pub(super) content: Bytes,
+    pub(super) redacts: Option<Position>,
+    /// The client sent this very event: it is shown its transaction id.
+    pub(super) by_client: bool,
+    /// Of `m.room.member` events, what their version row says.
+    pub(super) version_value: Vec<u8>,
+}
+
+impl<'e> NewEvent<'e> {
+    pub(super) fn state(event_type: &'e str, state_key: &'e str, content: Bytes) -> Self {
+        Self {
+            event_type,
+            state_key: Some(state_key),
+            content,
+            redacts: None,
+            by_client: false,
+            version_value: Vec::new(),
+        }
+    }
+}
+
+/// Appends; the rules allowed it before.
+pub(super) fn append(context: &mut Context<'_>, room: &mut Room, new: NewEvent<'_>) -> Applies<Position> {
+    let position = context.next_position()?;
+    let sender = context.user_id();
+    check_size(&sender, room, &new)?;
+    let replaces = match new.state_key {
+        Some(state_key) => state_rows(context, room, &new, state_key, position)?,
+        None => None,
+    };
+    let (device_id, transaction_id) = match new.by_client {
+        true => (context.device_id.to_owned(), context.transaction_id.to_owned()),
+        false => Default::default(),
+    };
+    let row = store::Event {
+        sender,
+        r#type: new.event_type.to_owned(),
+        state_key: new.state_key.map(str::to_owned),
+        content: new.content,
+        origin_server_ts: context.time_ms,
+        device_id,
+        transaction_id,
+        redacted_by: Bytes::new(),
+        replaces: replaces.map(table::position_field).unwrap_or_default(),
+        redacts: new.redacts.map(table::position_field).unwrap_or_default(),
+    };
+    put_event(context, room.number, position, &row);
+    let in_room = Bytes::copy_from_slice(&room.number.0.to_be_bytes());
+    context.rows.put(Table::EventRoom, key::position(position), in_room);
+    context.touched.room(room.number);
+    Ok(position)
+}
+
+/// Writes an event's row, new or changed.
+pub(super) fn put_event(context: &mut Context<'_>, room: RoomNumber, at: Position, row: &store::Event) {
+    context.rows.put(Table::Timeline, key::room_position(room, at), table::encode(row));
+}
+
+/// The version rows of a state event; returns the version before it.
+fn state_rows(
+    context: &mut Context<'_>,
+    room: &mut Room,
+    new: &NewEvent<'_>,
+    state_key: &str,
+    position: Position,
+) -> Applies<Option<Position>> {
+    let replaces = rows::state_version(&context.rows, room.number, new.event_type, state_key, position)?;
+    if new.event_type == event_type::POWER_LEVELS && state_key.is_empty() {
+        room.row.levels = Some(levels::parse(&json::stored_object(&new.content), context.server_name)?);
+        room.changed = true;
+    }
+    let version = key::state_version(room.number, new.event_type, state_key, position);
+    context.rows.put(Table::StateVersion, version, new.version_value.clone().into());
+    context.rows.put(Table::StateChange, key::room_position(room.number, position), Bytes::new());
+    Ok(replaces)
+}
+
+/// Refuses names that keys cannot hold.
+pub(super) fn check_names(event_type: &str, state_key: Option<&str>) -> Applies<()> {
+    if event_type.is_empty() || event_type.len() > MAX_NAME_BYTES || event_type.contains('\0') {
+        let message = format!("an event's type must have 1 to {MAX_NAME_BYTES} bytes, none of them zero");
+        return refuse(Reason::Invalid, message);
+    }
+    if state_key.is_some_and(|state_key| state_key.len() > MAX_NAME_BYTES) {
+        return refuse(Reason::TooLarge, format!("a state key must have at most {MAX_NAME_BYTES} bytes"));
+    }
+    Ok(())
+}
+
+/// Refuses content that is no JSON object.
+pub(super) fn check_content(content: &[u8]) -> Applies<()> {
+    match json::check_object(content) {
+        Ok(()) => Ok(()),
+        Err(why) => refuse(Reason::Invalid, format!("the content must be a JSON object: {why}")),
+    }
+}
+
+/// The event's size as clients get it, its content as it was sent.
+fn check_size(sender: &str, room: &Room, new: &NewEvent<'_>) -> Applies<()> {
+    const EVENT_ID_BYTES: usize = 25;
+    const FRAME: &str = r#"{"content":,"event_id":"","origin_server_ts":1234567890123,"room_id":,"sender":,"type":}"#;
+    const STATE_KEY: &str = r#","state_key":"#;
+    let state_key = new.state_key.map_or(0, |state_key| STATE_KEY.len() + json::string_len(state_key));
+    let names = json::string_len(&room.id) + json::string_len(sender) + json::string_len(new.event_type);
+    let size = FRAME.len() + EVENT_ID_BYTES + names + state_key + new.content.len();
+    match size <= MAX_EVENT_BYTES {
+        true => Ok(()),
+        false => refuse(Reason::TooLarge, format!("the event has {size} bytes; at most {MAX_EVENT_BYTES} are taken")),
+    }
+}

@@ -1,0 +1,35 @@
+//! The first command of a cluster's life. Applied twice with the same names, it answers the same.
+
+use super::context::{Answer, Applies, Context, refuse};
+use crate::id::Position;
+use crate::proto::log::{self, Reason, outcome};
+
+/// Longest server name: a user id has to fit 255 bytes and leave room for its localpart.
+const MAX_SERVER_NAME_BYTES: usize = 200;
+
+pub(super) fn apply(context: &mut Context<'_>, command: &log::Bootstrap) -> Applies<Answer> {
+    let known = context.cluster();
+    if known.cluster_id == command.cluster_id && known.server_name == command.server_name && !command.cluster_id.is_empty()
+    {
+        let at = Position { incarnation: known.incarnation, ..Position::ZERO };
+        return Ok(Answer::again(outcome::Kind::Done(log::Done {}), at));
+    }
+    if !known.cluster_id.is_empty() {
+        let message = format!("this cluster is {} of {} already", known.cluster_id, known.server_name);
+        return refuse(Reason::AlreadyBootstrapped, message);
+    }
+    if command.cluster_id.is_empty() || !is_server_name(&command.server_name) {
+        return refuse(Reason::Invalid, "give a cluster id and a server name such as chat.example.org");
+    }
+    let cluster = context.cluster_mut();
+    cluster.cluster_id.clone_from(&command.cluster_id);
+    cluster.server_name.clone_from(&command.server_name);
+    cluster.next_room = 1;
+    Ok(Answer::done())
+}
+
+/// Matrix specification, "Server Name": host or address, with an optional port.
+fn is_server_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b);
+    !name.is_empty() && name.len() <= MAX_SERVER_NAME_BYTES && name.bytes().all(allowed)
+}

@@ -1,0 +1,183 @@
+//! Creating a room with all its first events, in the order that the Matrix specification gives for `createRoom`.
+
+use super::append::{self, NewEvent, append};
+use super::context::{Answer, Applies, Context, Room, refuse};
+use super::member::{self, Move};
+use super::send;
+use crate::id::{self, RoomNumber};
+use crate::json::{self, Object};
+use crate::proto::log::create_room::Preset;
+use crate::proto::log::set_membership::Change;
+use crate::proto::log::{self, Reason, outcome};
+use crate::proto::store;
+use crate::rows::event_type;
+use crate::table::{self, Read, Table, Write, key};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+/// The version whose rules [`crate::auth`] follows.
+const ROOM_VERSION: &str = "11";
+
+/// Invitations with one creation; more people are invited after it. A command must stay far below the ordinals it may
+/// use, and below what one entry should cost to apply.
+const MAX_INVITES: usize = 500;
+
+/// Initial state events with one creation.
+const MAX_INITIAL_STATE: usize = 500;
+
+pub(super) fn apply(context: &mut Context<'_>, command: &log::CreateRoom) -> Applies<Answer> {
+    if command.invite.len() > MAX_INVITES || command.initial_state.len() > MAX_INITIAL_STATE {
+        let message = format!(
+            "a room is created with at most {MAX_INVITES} invitations and {MAX_INITIAL_STATE} state events: send the rest after"
+        );
+        return refuse(Reason::TooLarge, message);
+    }
+    let invited = invited(context, &command.invite)?;
+    let mut room = found(context, command)?;
+    create(context, &mut room, command)?;
+    member::creator(context, &mut room, command.is_direct)?;
+    power_levels(context, &mut room, command, &invited)?;
+    if !command.alias.is_empty() {
+        alias(context, &mut room, &command.alias)?;
+    }
+    preset(context, &mut room, command)?;
+    for state in &command.initial_state {
+        initial_state(context, &mut room, state)?;
+    }
+    set_text(context, &mut room, event_type::NAME, "name", &command.name)?;
+    set_text(context, &mut room, event_type::TOPIC, "topic", &command.topic)?;
+    for target in invited {
+        let is_direct = command.is_direct;
+        let change = Move { target, change: Change::Invite, content: None, reason: "", is_direct };
+        member::make(context, &mut room, &change)?;
+    }
+    context.save_room(&room);
+    Ok(Answer::New(outcome::Kind::RoomCreated(log::RoomCreated { room_id: room.id }), None))
+}
+
+/// Localparts of those invited, each once.
+fn invited<'c>(context: &Context<'_>, user_ids: &'c [String]) -> Applies<Vec<&'c str>> {
+    let mut out = Vec::with_capacity(user_ids.len());
+    for user_id in user_ids {
+        let localpart = member::local_user(context, user_id)?;
+        if !out.contains(&localpart) {
+            out.push(localpart);
+        }
+    }
+    Ok(out)
+}
+
+/// Takes a number for the room, which gets its name from the create event's position.
+fn found(context: &mut Context<'_>, command: &log::CreateRoom) -> Applies<Room> {
+    let created_at = context.first;
+    let cluster = context.cluster_mut();
+    let number = RoomNumber(cluster.next_room);
+    cluster.next_room += 1;
+    let row = store::Room {
+        created_at: table::position_field(created_at),
+        creator: context.user.to_owned(),
+        room_type: command.room_type.clone(),
+        is_direct: command.is_direct,
+        listed: command.listed,
+        ..store::Room::default()
+    };
+    let value = Bytes::copy_from_slice(&number.0.to_be_bytes());
+    context.rows.put(Table::RoomByPosition, key::position(created_at), value);
+    if command.listed {
+        context.rows.put(Table::PublicRoom, key::room(number), Bytes::new());
+    }
+    Ok(Room { number, id: id::room_id(created_at, context.server_name), row, changed: true })
+}
+
+fn create(context: &mut Context<'_>, room: &mut Room, command: &log::CreateRoom) -> Applies<()> {
+    let mut content = optional_object(&command.creation_content, "the creation content")?;
+    content.insert("room_version".into(), ROOM_VERSION.into());
+    if !command.room_type.is_empty() {
+        content.insert("type".into(), command.room_type.as_str().into());
+    }
+    if let Some(room_type) = json::text(&content, "type") {
+        room.row.room_type = room_type.to_owned();
+    }
+    append(context, room, NewEvent::state(event_type::CREATE, "", json::canonical(&content))).map(drop)
+}
+
+fn optional_object(bytes: &[u8], what: &str) -> Applies<Object> {
+    if bytes.is_empty() {
+        return Ok(Object::new());
+    }
+    json::parse_object(bytes).or_else(|why| refuse(Reason::Invalid, format!("{what} must be a JSON object: {why}")))
+}
+
+/// The first levels are the creator's to choose: no rule of change applies, only that of form.
+fn power_levels(
+    context: &mut Context<'_>,
+    room: &mut Room,
+    command: &log::CreateRoom,
+    invited: &[&str],
+) -> Applies<()> {
+    let mut users = Object::from_iter([(context.user_id(), Value::from(100))]);
+    if command.preset() == Preset::TrustedPrivate {
+        users.extend(invited.iter().map(|local| (id::user_id(local, context.server_name), Value::from(100))));
+    }
+    let events = json!({
+        "m.room.avatar": 50, "m.room.canonical_alias": 50, "m.room.encryption": 100, "m.room.history_visibility": 100,
+        "m.room.name": 50, "m.room.power_levels": 100, "m.room.server_acl": 100, "m.room.tombstone": 100,
+    });
+    let defaults = json!({
+        "ban": 50, "events": events, "events_default": 0, "invite": 0, "kick": 50, "redact": 50, "state_default": 50,
+        "users": users, "users_default": 0,
+    });
+    let mut content = match defaults {
+        Value::Object(content) => content,
+        _ => Object::new(),
+    };
+    content.extend(optional_object(&command.power_level_override, "the power level override")?);
+    crate::auth::levels::parse(&content, context.server_name)?;
+    append(context, room, NewEvent::state(event_type::POWER_LEVELS, "", json::canonical(&content))).map(drop)
+}
+
+fn alias(context: &mut Context<'_>, room: &mut Room, alias: &str) -> Applies<()> {
+    let Some(local) = id::alias_localpart(alias, context.server_name) else {
+        return refuse(Reason::Invalid, "an alias must not be empty, too long, or hold colons, hashes or white space");
+    };
+    if context.rows.get(Table::Alias, &key::alias(local))?.is_some() {
+        return refuse(Reason::AliasExists, format!("the alias {local} is taken"));
+    }
+    let row = store::Alias { room: room.number.0, creator: context.user.to_owned() };
+    context.rows.put(Table::Alias, key::alias(local), table::encode(&row));
+    let full = id::alias(local, context.server_name);
+    set_text(context, room, event_type::CANONICAL_ALIAS, "alias", &full)
+}
+
+/// Join rule, history visibility and guest access, unless the initial state has its own.
+fn preset(context: &mut Context<'_>, room: &mut Room, command: &log::CreateRoom) -> Applies<()> {
+    let public = command.preset() == Preset::Public;
+    let chosen = [
+        (event_type::JOIN_RULES, "join_rule", if public { "public" } else { "invite" }),
+        (event_type::HISTORY_VISIBILITY, "history_visibility", "shared"),
+        (event_type::GUEST_ACCESS, "guest_access", if public { "forbidden" } else { "can_join" }),
+    ];
+    for (event_type, key, value) in chosen {
+        let given = command.initial_state.iter().any(|state| state.r#type == event_type && state.state_key.is_empty());
+        if !given {
+            set_text(context, room, event_type, key, value)?;
+        }
+    }
+    Ok(())
+}
+
+fn initial_state(context: &mut Context<'_>, room: &mut Room, state: &log::StateInput) -> Applies<()> {
+    append::check_names(&state.r#type, Some(&state.state_key))?;
+    append::check_content(&state.content)?;
+    let new = NewEvent::state(&state.r#type, &state.state_key, state.content.clone());
+    send::set_state(context, room, new).map(drop)
+}
+
+/// A state event with one text, where there is one.
+fn set_text(context: &mut Context<'_>, room: &mut Room, event_type: &str, key: &str, text: &str) -> Applies<()> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let content = json::canonical(&Object::from_iter([(key.to_owned(), text.into())]));
+    send::set_state(context, room, NewEvent::state(event_type, "", content)).map(drop)
+}

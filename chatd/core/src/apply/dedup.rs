@@ -1,0 +1,70 @@
+//! Exactly once: an accepted command with a transaction id is answered from memory when it comes again.
+
+use super::context::{Answer, Applies, Context};
+use crate::proto::log::command::Kind;
+use crate::proto::log::{Envelope, Outcome};
+use crate::proto::store;
+use crate::table::{self, Overlay, ReadError, Table, Write, key};
+use bytes::Bytes;
+use prost::Message;
+
+/// Where a command's outcome is kept, if it is.
+pub(super) struct Memory {
+    /// `None`: the command carries no transaction id.
+    key: Option<Vec<u8>>,
+    opened_at: Bytes,
+}
+
+impl Memory {
+    pub(super) fn of(envelope: &Envelope, kind: &Kind, device: &store::Device) -> Self {
+        let key = (!envelope.transaction_id.is_empty())
+            .then(|| key::dedup(&envelope.user, &envelope.device_id, &scope(kind), &envelope.transaction_id));
+        Self { key, opened_at: device.opened_at.clone() }
+    }
+
+    /// The outcome of then, if the same session sent this before.
+    pub(super) fn recall(&self, rows: &Overlay<'_>) -> Result<Option<Outcome>, ReadError> {
+        let Some(key) = &self.key else { return Ok(None) };
+        let row = table::fetch::<store::Dedup>(rows, Table::Dedup, key)?;
+        row.filter(|row| row.opened_at == self.opened_at)
+            .map(|row| {
+                Outcome::decode(row.outcome)
+                    .map_err(|e| ReadError::Damaged { table: Table::Dedup, what: e.to_string() })
+            })
+            .transpose()
+    }
+
+    /// Keeps the outcome. Not for a session that the command itself ended: nobody could ask again.
+    pub(super) fn keep(self, context: &mut Context<'_>, answer: &Answer) -> Applies<()> {
+        let (Some(key), Answer::New(kind, at)) = (self.key, answer) else { return Ok(()) };
+        if context.ended_own_session {
+            return Ok(());
+        }
+        let outcome = Answer::New(kind.clone(), *at).into_outcome(context.first);
+        let row = store::Dedup {
+            outcome: outcome.encode_to_vec().into(),
+            time_ms: context.time_ms,
+            opened_at: self.opened_at,
+        };
+        context.rows.put(Table::Dedup, key, table::encode(&row));
+        Ok(())
+    }
+}
+
+/// What a transaction id is unique in, beside the device: the request's path, as a Matrix client sees it.
+fn scope(kind: &Kind) -> String {
+    match kind {
+        Kind::SendEvent(command) => format!("send/{}/{}", command.room_id, command.r#type),
+        Kind::Redact(command) => format!("redact/{}/{}", command.room_id, command.event_id),
+        Kind::Bootstrap(_) => "bootstrap".into(),
+        Kind::Register(_) => "register".into(),
+        Kind::OpenSession(_) => "open_session".into(),
+        Kind::CloseSession(_) => "close_session".into(),
+        Kind::ExtendSession(_) => "extend_session".into(),
+        Kind::CreateRoom(_) => "create_room".into(),
+        Kind::SetMembership(_) => "set_membership".into(),
+        Kind::SetProfile(_) => "set_profile".into(),
+        Kind::PutFilter(_) => "put_filter".into(),
+        Kind::PutAccountData(_) => "put_account_data".into(),
+    }
+}

@@ -1,0 +1,274 @@
+//! Changes of membership, by command or as an `m.room.member` event.
+
+use super::append::{NewEvent, append};
+use super::context::{Answer, Applies, Context, Room, refuse};
+use super::send::sent;
+use crate::auth::membership::{self as rules, Entrance, Facts};
+use crate::id::{self, Position, RoomNumber};
+use crate::json::{self, Object};
+use crate::proto::log::set_membership::Change;
+use crate::proto::log::{self, Reason};
+use crate::proto::store;
+use crate::proto::store::membership::Kind;
+use crate::rows::{self, event_type};
+use crate::table::{self, Read, Table, Write, key};
+use bytes::Bytes;
+use serde_json::Value;
+
+/// Rooms that a restricted room's join rule may name; more are not looked at.
+const MAX_VOUCHING_ROOMS: usize = 100;
+
+/// A change about to be judged and made.
+pub(super) struct Move<'m> {
+    /// Localpart.
+    pub(super) target: &'m str,
+    pub(super) change: Change,
+    /// The event's content as a client sent it; built here when `None`.
+    pub(super) content: Option<Bytes>,
+    pub(super) reason: &'m str,
+    pub(super) is_direct: bool,
+}
+
+pub(super) fn apply(context: &mut Context<'_>, command: &log::SetMembership) -> Applies<Answer> {
+    let mut room = context.room_by_ref(command.room.as_ref())?;
+    let target = match command.target.is_empty() {
+        true => context.user,
+        false => local_user(context, &command.target)?,
+    };
+    let change = command.change();
+    let row = rows::membership(&context.rows, room.number, target)?;
+    if change == Change::Forget {
+        return forget(context, &room, row);
+    }
+    if change == Change::Join && row.kind() == Kind::Join && target == context.user {
+        return already_in(context, &room, &row);
+    }
+    let change = Move { target, change, content: None, reason: &command.reason, is_direct: command.is_direct };
+    let at = make(context, &mut room, &change)?;
+    context.save_room(&room);
+    Ok(sent(&room, at, context.time_ms))
+}
+
+/// The localpart of a user id that a caller named.
+pub(super) fn local_user<'i>(context: &Context<'_>, user_id: &'i str) -> Applies<&'i str> {
+    match id::localpart(user_id, context.server_name) {
+        Some(localpart) => Ok(localpart),
+        None => refuse(
+            Reason::UserNotFound,
+            format!("{user_id:?} is no user of {}; users of other servers cannot take part", context.server_name),
+        ),
+    }
+}
+
+fn already_in(context: &Context<'_>, room: &Room, row: &store::Membership) -> Applies<Answer> {
+    let at = table::position(Table::RoomMember, &row.position)?.unwrap_or_default();
+    let event = rows::known_event(&context.rows, room.number, at)?;
+    Ok(sent(room, at, event.origin_server_ts))
+}
+
+/// The room goes out of the user's lists. Not an event: nobody else learns of it.
+fn forget(context: &mut Context<'_>, room: &Room, row: store::Membership) -> Applies<Answer> {
+    match row.kind() {
+        Kind::Leave | Kind::Ban => {}
+        Kind::Unspecified => return refuse(Reason::NotMember, "you were never in this room"),
+        _ => return refuse(Reason::Invalid, "leave the room before you forget it"),
+    }
+    put_row(context, room.number, context.user, &store::Membership { forgotten: true, ..row });
+    Ok(Answer::done())
+}
+
+/// Judges the change by the room's rules and makes it. The caller saves the room.
+pub(super) fn make(context: &mut Context<'_>, room: &mut Room, change: &Move<'_>) -> Applies<Position> {
+    let target = rows::membership(&context.rows, room.number, change.target)?;
+    let oneself = change.target == context.user;
+    let sender = match oneself {
+        true => target.kind(),
+        false => rows::membership(&context.rows, room.number, context.user)?.kind(),
+    };
+    let levels = room.levels();
+    let kind = rules::check(
+        change.change,
+        &Facts {
+            sender,
+            target: target.kind(),
+            oneself,
+            sender_power: levels.of(context.user),
+            target_power: levels.of(change.target),
+            levels,
+            entrance: entrance(context, room, change.change)?,
+        },
+    )?;
+    if kind == Kind::Invite && rows::account(&context.rows, change.target)?.is_none() {
+        return refuse(Reason::UserNotFound, format!("there is no user {}", change.target));
+    }
+    let by_client = change.content.is_some();
+    let content = match &change.content {
+        Some(content) => content.clone(),
+        None => content(context, change.target, kind, change.reason, change.is_direct)?,
+    };
+    put(context, room, change.target, &target, Entry { kind, content, is_direct: change.is_direct, by_client })
+}
+
+/// How the caller may come in; looked up only where a rule asks.
+fn entrance(context: &Context<'_>, room: &Room, change: Change) -> Applies<Entrance> {
+    if !matches!(change, Change::Join | Change::Knock) {
+        return Ok(Entrance::default());
+    }
+    let event = rows::state_event(&context.rows, room.number, event_type::JOIN_RULES, "", Position::MAX)?;
+    let content = event.map(|(_, event)| json::stored_object(&event.content)).unwrap_or_default();
+    let rule = json::text(&content, "join_rule").unwrap_or("invite");
+    Ok(Entrance {
+        open: rule == "public",
+        knock: matches!(rule, "knock" | "knock_restricted"),
+        vouched: matches!(rule, "restricted" | "knock_restricted") && is_vouched(context, &content)?,
+    })
+}
+
+/// Is the caller in one of the rooms that a restricted room's rule names?
+fn is_vouched(context: &Context<'_>, join_rules: &Object) -> Applies<bool> {
+    let allow = join_rules.get("allow").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    for entry in allow.iter().take(MAX_VOUCHING_ROOMS).filter_map(Value::as_object) {
+        let named = json::text(entry, "room_id").filter(|_| json::text(entry, "type") == Some("m.room_membership"));
+        let created_at = named.and_then(|room_id| id::parse_room_id(room_id, context.server_name));
+        let Some(created_at) = created_at else { continue };
+        let Some(number) = rows::room_number(&context.rows, created_at)? else { continue };
+        if rows::membership(&context.rows, number, context.user)?.kind() == Kind::Join {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Content of a member event, with the profile of whom it is about.
+fn content(context: &Context<'_>, target: &str, kind: Kind, reason: &str, is_direct: bool) -> Applies<Bytes> {
+    let mut object = Object::new();
+    object.insert("membership".into(), rows::membership_name(kind).into());
+    if matches!(kind, Kind::Join | Kind::Invite | Kind::Knock) {
+        let account = rows::account(&context.rows, target)?.unwrap_or_default();
+        put_text(&mut object, "displayname", &account.display_name);
+        put_text(&mut object, "avatar_url", &account.avatar_url);
+    }
+    put_text(&mut object, "reason", reason);
+    if kind == Kind::Invite && is_direct {
+        object.insert("is_direct".into(), true.into());
+    }
+    Ok(json::canonical(&object))
+}
+
+fn put_text(object: &mut Object, key: &str, text: &str) {
+    if !text.is_empty() {
+        object.insert(key.into(), text.into());
+    }
+}
+
+/// The creator's own join, which no rule has to allow.
+pub(super) fn creator(context: &mut Context<'_>, room: &mut Room, is_direct: bool) -> Applies<()> {
+    let content = content(context, context.user, Kind::Join, "", false)?;
+    let entry = Entry { kind: Kind::Join, content, is_direct, by_client: false };
+    put(context, room, context.user, &store::Membership::default(), entry).map(drop)
+}
+
+/// A joined caller's member event anew, with the profile of now.
+pub(super) fn renew(context: &mut Context<'_>, number: RoomNumber) -> Applies<()> {
+    let mut room = context.room_by_number(number)?;
+    let old = rows::membership(&context.rows, number, context.user)?;
+    let content = content(context, context.user, Kind::Join, "", false)?;
+    let entry = Entry { kind: Kind::Join, content, is_direct: old.is_direct, by_client: false };
+    put(context, &mut room, context.user, &old, entry)?;
+    context.save_room(&room);
+    Ok(())
+}
+
+/// A membership that is allowed.
+struct Entry {
+    kind: Kind,
+    content: Bytes,
+    is_direct: bool,
+    by_client: bool,
+}
+
+fn put(
+    context: &mut Context<'_>,
+    room: &mut Room,
+    target: &str,
+    old: &store::Membership,
+    entry: Entry,
+) -> Applies<Position> {
+    let Entry { kind, content, is_direct, by_client } = entry;
+    let user_id = id::user_id(target, context.server_name);
+    let version_value = rows::member_version_value(kind);
+    let event =
+        NewEvent { version_value, by_client, ..NewEvent::state(event_type::MEMBER, &user_id, content) };
+    let at = append(context, room, event)?;
+    let joined_since = match (old.kind(), kind) {
+        (Kind::Join, Kind::Join) => old.joined_since.clone(),
+        (_, Kind::Join) => table::position_field(at),
+        _ => Bytes::new(),
+    };
+    // An invitation to a direct chat makes the chat direct for who accepts it.
+    let is_direct = is_direct || (old.is_direct && kind == Kind::Join);
+    let row = store::Membership {
+        kind: kind.into(),
+        position: table::position_field(at),
+        is_direct,
+        forgotten: false,
+        joined_since,
+    };
+    put_row(context, room.number, target, &row);
+    count(&mut room.row, old.kind(), kind);
+    room.changed |= old.kind() != kind;
+    Ok(at)
+}
+
+fn put_row(context: &mut Context<'_>, room: RoomNumber, localpart: &str, row: &store::Membership) {
+    let value = table::encode(row);
+    context.rows.put(Table::Membership, key::membership(localpart, room), value.clone());
+    context.rows.put(Table::RoomMember, key::room_member(room, localpart), value);
+    context.touched.user(localpart);
+}
+
+fn count(room: &mut store::Room, old: Kind, new: Kind) {
+    let mut add = |kind: Kind, one: i64| match kind {
+        Kind::Join => room.joined_members = room.joined_members.saturating_add_signed(one),
+        Kind::Invite => room.invited_members = room.invited_members.saturating_add_signed(one),
+        _ => {}
+    };
+    add(old, -1);
+    add(new, 1);
+}
+
+/// An `m.room.member` event that a client sent as state: judged like the command it stands for.
+pub(super) fn by_event(
+    context: &mut Context<'_>,
+    room: &mut Room,
+    state_key: &str,
+    content: &Bytes,
+) -> Applies<Position> {
+    let target = local_user(context, state_key).ok().filter(|_| state_key.starts_with('@'));
+    let Some(target) = target else {
+        return refuse(Reason::Invalid, "the state key of m.room.member must be the id of a user of this server");
+    };
+    let object = json::parse_object(content).unwrap_or_default();
+    let banned = rows::membership(&context.rows, room.number, target)?.kind() == Kind::Ban;
+    let change = match json::text(&object, "membership") {
+        Some("join") => Change::Join,
+        Some("invite") => Change::Invite,
+        Some("ban") => Change::Ban,
+        Some("knock") => Change::Knock,
+        Some("leave") if target == context.user => Change::Leave,
+        Some("leave") if banned => Change::Unban,
+        Some("leave") => Change::Kick,
+        _ => return refuse(Reason::Invalid, "membership must be join, invite, leave, ban or knock"),
+    };
+    let is_direct = change == Change::Invite && object.get("is_direct").and_then(Value::as_bool) == Some(true);
+    make(context, room, &Move { target, change, content: Some(content.clone()), reason: "", is_direct })
+}
+
+/// Is this alias one of the room's?
+pub(super) fn has_alias(context: &Context<'_>, room: RoomNumber, alias: &str) -> Applies<bool> {
+    let Some(local) = id::alias_localpart(alias, context.server_name).filter(|_| alias.starts_with('#')) else {
+        return Ok(false);
+    };
+    let Some(value) = context.rows.get(Table::Alias, &key::alias(local))? else { return Ok(false) };
+    Ok(table::decode::<store::Alias>(Table::Alias, value)?.room == room.0)
+}

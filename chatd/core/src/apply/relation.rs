@@ -1,0 +1,82 @@
+//! The index of relations: which events relate to which, and how (`m.relates_to`).
+
+use super::context::{Applies, Context, Room, refuse};
+use crate::id::{self, Position, RoomNumber};
+use crate::json;
+use crate::proto::log::Reason;
+use crate::proto::store;
+use crate::rows;
+use crate::table::{self, Table, Write, key};
+use crate::visibility::Sight;
+use serde_json::Value;
+
+const KEY: &str = "m.relates_to";
+
+/// Longest relation type.
+const MAX_TYPE_BYTES: usize = 255;
+
+/// A relation to be indexed.
+pub(super) struct Link {
+    target: Position,
+    relation_type: String,
+}
+
+/// The relation that new content names, with its target checked: it must exist, earlier, in the same room, and be
+/// visible to the sender. Ids can be guessed, so that one who may not see an event may not learn of it so either.
+pub(super) fn of_new(
+    context: &Context<'_>,
+    room: &Room,
+    membership: &store::Membership,
+    content: &[u8],
+) -> Applies<Option<Link>> {
+    let Some((event_id, relation_type)) = named(content) else { return Ok(None) };
+    if relation_type.len() > MAX_TYPE_BYTES {
+        return refuse(Reason::Invalid, format!("a relation's type must have at most {MAX_TYPE_BYTES} bytes"));
+    }
+    let target = id::parse_event_id(&event_id);
+    match target.map(|target| is_visible(context, room, membership, target)).transpose()? {
+        Some(true) => Ok(target.map(|target| Link { target, relation_type })),
+        _ => refuse(Reason::EventNotFound, format!("the event {event_id:?} that this one relates to is not in this room")),
+    }
+}
+
+/// Event id and type of the relation in some content.
+fn named(content: &[u8]) -> Option<(String, String)> {
+    if !json::mentions(content, KEY) {
+        return None;
+    }
+    let object = json::stored_object(content);
+    let relation = object.get(KEY).and_then(Value::as_object)?;
+    Some((json::text(relation, "event_id")?.to_owned(), json::text(relation, "rel_type")?.to_owned()))
+}
+
+/// Is there such an event in the room, for this member?
+pub(super) fn is_visible(
+    context: &Context<'_>,
+    room: &Room,
+    membership: &store::Membership,
+    target: Position,
+) -> Applies<bool> {
+    if rows::room_of_event(&context.rows, target)? != Some(room.number) {
+        return Ok(false);
+    }
+    let since = table::position(Table::RoomMember, &membership.joined_since)?;
+    if since.is_some_and(|since| since <= target) {
+        return Ok(true);
+    }
+    Ok(Sight::load(&context.rows, room.number, context.user, context.server_name)?.sees(target))
+}
+
+pub(super) fn put(context: &mut Context<'_>, room: &Room, at: Position, event_type: &str, link: &Link) {
+    let row = store::Relation { event_type: event_type.to_owned(), sender: context.user_id() };
+    let key = key::relation(room.number, link.target, &link.relation_type, at);
+    context.rows.put(Table::Relation, key, table::encode(&row));
+}
+
+/// A redacted event relates to nothing any more; `content` is what it had before.
+pub(super) fn remove(context: &mut Context<'_>, room: RoomNumber, at: Position, content: &[u8]) {
+    let Some((event_id, relation_type)) = named(content) else { return };
+    if let Some(target) = id::parse_event_id(&event_id) {
+        context.rows.delete(Table::Relation, key::relation(room, target, &relation_type, at));
+    }
+}

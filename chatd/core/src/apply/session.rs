@@ -1,0 +1,159 @@
+//! Opening, extending and closing sessions. A session is a device with a token; the token's hash alone is known here.
+
+use super::context::{Answer, Applies, Context, refuse};
+use crate::id::{self, Position};
+use crate::proto::log::{self, Reason, outcome};
+use crate::proto::store;
+use crate::rows;
+use crate::table::{self, Direction, Flow, Read, Table, Write, key};
+
+/// A SHA-256.
+const TOKEN_HASH_BYTES: usize = 32;
+
+/// Longest device id: it stands in keys.
+const MAX_DEVICE_ID_BYTES: usize = 255;
+
+/// Longest name of a device.
+const MAX_DISPLAY_NAME_BYTES: usize = 1024;
+
+/// Remembered transactions that closing a session removes at most. The rest stay behind unread (they carry the old
+/// session's position), so that one command stays small however long the session lasted.
+const MAX_FORGOTTEN: usize = 1024;
+
+/// After the door verified the password. The same token hash again is the same request again.
+pub(super) fn open(context: &mut Context<'_>, command: &log::OpenSession) -> Applies<Answer> {
+    let Some(new) = &command.session else { return refuse(Reason::Invalid, "the new session is missing") };
+    let Some(account) = rows::account(&context.rows, &command.localpart)?.filter(|account| !account.deactivated) else {
+        return refuse(Reason::UserNotFound, "there is no such user");
+    };
+    if let Some((opened, at)) = opened_before(context, &command.localpart, new)? {
+        return Ok(Answer::again(opened, at));
+    }
+    if account.password_version != command.password_version {
+        return refuse(Reason::WrongPassword, "the password was changed meanwhile: log in again");
+    }
+    put(context, &command.localpart, new).map(|opened| Answer::New(opened, None))
+}
+
+/// Writes the rows of a new session. An older one of the same device ends.
+pub(super) fn put(context: &mut Context<'_>, localpart: &str, new: &log::NewSession) -> Applies<outcome::Kind> {
+    let id_fits = !new.device_id.is_empty() && new.device_id.len() <= MAX_DEVICE_ID_BYTES;
+    if !id_fits || new.device_id.contains('\0') {
+        return refuse(Reason::Invalid, format!("a device id must have 1 to {MAX_DEVICE_ID_BYTES} bytes, none of them zero"));
+    }
+    if new.display_name.len() > MAX_DISPLAY_NAME_BYTES {
+        return refuse(Reason::TooLarge, format!("a device's name must have at most {MAX_DISPLAY_NAME_BYTES} bytes"));
+    }
+    if new.token_hash.len() != TOKEN_HASH_BYTES || context.rows.get(Table::Token, &new.token_hash)?.is_some() {
+        return refuse(Reason::Invalid, "the token's hash must be a fresh SHA-256");
+    }
+    end(context, localpart, &new.device_id)?;
+    let expires_ms = expiry(context.time_ms, new.lifetime_ms);
+    let device = store::Device {
+        display_name: new.display_name.clone(),
+        token_hash: new.token_hash.clone(),
+        created_ms: context.time_ms,
+        expires_ms,
+        opened_at: table::position_field(context.first),
+    };
+    let token = store::Token {
+        localpart: localpart.to_owned(),
+        device_id: new.device_id.clone(),
+        expires_ms,
+        lifetime_ms: new.lifetime_ms,
+    };
+    context.rows.put(Table::Device, key::device(localpart, &new.device_id), table::encode(&device));
+    context.rows.put(Table::Token, new.token_hash.to_vec(), table::encode(&token));
+    context.touched.user(localpart);
+    Ok(opened(context, localpart, &new.device_id, expires_ms))
+}
+
+/// The session that this very request opened before, and where.
+pub(super) fn opened_before(
+    context: &Context<'_>,
+    localpart: &str,
+    new: &log::NewSession,
+) -> Applies<Option<(outcome::Kind, Position)>> {
+    let token = table::fetch::<store::Token>(&context.rows, Table::Token, &new.token_hash)?;
+    let Some(token) = token.filter(|token| token.localpart == localpart && token.device_id == new.device_id) else {
+        return Ok(None);
+    };
+    let device = table::fetch::<store::Device>(&context.rows, Table::Device, &key::device(localpart, &token.device_id))?;
+    let at = table::position(Table::Device, &device.unwrap_or_default().opened_at)?.unwrap_or_default();
+    Ok(Some((opened(context, localpart, &token.device_id, token.expires_ms), at)))
+}
+
+fn opened(context: &Context<'_>, localpart: &str, device_id: &str, expires_at_ms: u64) -> outcome::Kind {
+    outcome::Kind::SessionOpened(log::SessionOpened {
+        user_id: id::user_id(localpart, context.server_name),
+        device_id: device_id.to_owned(),
+        expires_at_ms,
+    })
+}
+
+/// When a session used at `now` ends; a lifetime of 0 never does.
+fn expiry(now: u64, lifetime_ms: u64) -> u64 {
+    match lifetime_ms {
+        0 => 0,
+        lifetime => now.saturating_add(lifetime),
+    }
+}
+
+pub(super) fn extend(context: &mut Context<'_>, command: &log::ExtendSession) -> Applies<Answer> {
+    let token = table::fetch::<store::Token>(&context.rows, Table::Token, &command.token_hash)?;
+    let Some(token) = token.filter(|t| t.localpart == context.user && t.device_id == context.device_id) else {
+        return refuse(Reason::SessionEnded, "the session was closed: log in again");
+    };
+    let device = store::Device { expires_ms: expiry(context.time_ms, command.lifetime_ms), ..context.session()? };
+    let token = store::Token { expires_ms: device.expires_ms, lifetime_ms: command.lifetime_ms, ..token };
+    context.rows.put(Table::Device, key::device(context.user, context.device_id), table::encode(&device));
+    context.rows.put(Table::Token, command.token_hash.to_vec(), table::encode(&token));
+    Ok(Answer::done())
+}
+
+pub(super) fn close(context: &mut Context<'_>, command: &log::CloseSession) -> Applies<Answer> {
+    let device_ids = match (command.all_devices, command.device_id.is_empty()) {
+        (true, _) => devices(context)?,
+        (false, true) => vec![context.device_id.to_owned()],
+        (false, false) => vec![command.device_id.clone()],
+    };
+    for device_id in &device_ids {
+        if !end(context, context.user, device_id)? {
+            return refuse(Reason::Invalid, "you have no such device");
+        }
+        context.ended_own_session |= device_id == context.device_id;
+    }
+    context.touched.user(context.user);
+    Ok(Answer::done())
+}
+
+fn devices(context: &Context<'_>) -> Applies<Vec<String>> {
+    let from = key::devices_of(context.user);
+    let mut out = Vec::new();
+    context.rows.scan(Table::Device, &from, &key::after_prefix(&from), Direction::Forward, &mut |(key, _)| {
+        let device_id = key.strip_prefix(from.as_slice()).unwrap_or_default();
+        out.push(String::from_utf8_lossy(device_id).into_owned());
+        Ok(Flow::More)
+    })?;
+    Ok(out)
+}
+
+/// Removes a device with its token and, as far as bounded, its transactions; was there one?
+fn end(context: &mut Context<'_>, localpart: &str, device_id: &str) -> Applies<bool> {
+    let device_key = key::device(localpart, device_id);
+    let Some(device) = table::fetch::<store::Device>(&context.rows, Table::Device, &device_key)? else {
+        return Ok(false);
+    };
+    context.rows.delete(Table::Device, device_key);
+    context.rows.delete(Table::Token, device.token_hash.to_vec());
+    let from = key::dedup_of(localpart, device_id);
+    let mut forgotten = Vec::new();
+    context.rows.scan(Table::Dedup, &from, &key::after_prefix(&from), Direction::Forward, &mut |(key, _)| {
+        forgotten.push(key.to_vec());
+        Ok(if forgotten.len() < MAX_FORGOTTEN { Flow::More } else { Flow::Stop })
+    })?;
+    for key in forgotten {
+        context.rows.delete(Table::Dedup, key);
+    }
+    Ok(true)
+}

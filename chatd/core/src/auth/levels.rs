@@ -1,0 +1,200 @@
+//! Power levels: reading `m.room.power_levels`, and who may change it to what.
+//! Source: Matrix specification, "m.room.power_levels", and rule 9 of room version 11's authorisation rules.
+
+use super::{Denied, forbidden, invalid};
+use crate::id;
+use crate::json::Object;
+use crate::proto::store::{Levels, NamedLevel};
+use serde_json::Value;
+
+/// Greatest integer canonical JSON may hold, either way.
+const MAX_LEVEL: i64 = (1 << 53) - 1;
+
+/// The level names beside `users` and `events`, with what they are when absent.
+const SCALARS: [(&str, i64); 7] = [
+    ("ban", 50),
+    ("kick", 50),
+    ("redact", 50),
+    ("invite", 0),
+    ("events_default", 0),
+    ("state_default", 50),
+    ("users_default", 0),
+];
+
+impl Levels {
+    /// Power of a user of this server.
+    pub(crate) fn of(&self, localpart: &str) -> i64 {
+        find(&self.users, localpart).unwrap_or(self.users_default)
+    }
+
+    /// Power needed to send a message of this type.
+    pub(crate) fn to_send(&self, event_type: &str) -> i64 {
+        find(&self.events, event_type).unwrap_or(self.events_default)
+    }
+
+    /// Power needed to set state of this type.
+    pub(crate) fn to_set(&self, event_type: &str) -> i64 {
+        find(&self.events, event_type).unwrap_or(self.state_default)
+    }
+}
+
+fn find(sorted: &[NamedLevel], name: &str) -> Option<i64> {
+    let place = sorted.binary_search_by(|entry| entry.name.as_str().cmp(name)).ok()?;
+    sorted.get(place).map(|entry| entry.level)
+}
+
+/// Reads the content of `m.room.power_levels`.
+///
+/// # Errors
+/// When a level is no integer, or `users`, `events` or `notifications` is no object of integers by proper names.
+pub(crate) fn parse(content: &Object, server_name: &str) -> Result<Levels, Denied> {
+    let scalar = |name: &str| -> Result<i64, Denied> {
+        match content.get(name) {
+            Some(value) => integer(name, value),
+            None => Ok(SCALARS.iter().find(|(known, _)| *known == name).map_or(0, |(_, level)| *level)),
+        }
+    };
+    table(content, "notifications")?;
+    let users = table(content, "users")?;
+    if let Some((bad, _)) = users.iter().find(|(user, _)| !is_user_id(user)) {
+        return Err(invalid(format!("users of m.room.power_levels names {bad:?}, which is no user id")));
+    }
+    // Other servers' users can hold no power here: they cannot come in.
+    let local = users.into_iter().filter_map(|(user, level)| Some((id::localpart(user, server_name)?, level)));
+    Ok(Levels {
+        ban: scalar("ban")?,
+        kick: scalar("kick")?,
+        redact: scalar("redact")?,
+        invite: scalar("invite")?,
+        events_default: scalar("events_default")?,
+        state_default: scalar("state_default")?,
+        users_default: scalar("users_default")?,
+        users: named(local),
+        events: named(table(content, "events")?.into_iter()),
+    })
+}
+
+fn named<'a>(entries: impl Iterator<Item = (&'a str, i64)>) -> Vec<NamedLevel> {
+    let mut out: Vec<_> = entries.map(|(name, level)| NamedLevel { name: name.to_owned(), level }).collect();
+    out.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    out
+}
+
+fn is_user_id(text: &str) -> bool {
+    text.len() <= 255 && text.strip_prefix('@').is_some_and(|rest| rest.contains(':'))
+}
+
+fn integer(name: &str, value: &Value) -> Result<i64, Denied> {
+    match value.as_i64() {
+        Some(level) if (-MAX_LEVEL..=MAX_LEVEL).contains(&level) => Ok(level),
+        _ => Err(invalid(format!("{name} of m.room.power_levels must be an integer"))),
+    }
+}
+
+/// An object of levels, empty when absent.
+fn table<'a>(content: &'a Object, name: &str) -> Result<Vec<(&'a str, i64)>, Denied> {
+    match content.get(name) {
+        None => Ok(Vec::new()),
+        Some(Value::Object(entries)) => {
+            entries.iter().map(|(key, value)| Ok((key.as_str(), integer(key, value)?))).collect()
+        }
+        Some(_) => Err(invalid(format!("{name} of m.room.power_levels must be an object"))),
+    }
+}
+
+/// May `sender` (a full user id with `power`) replace `old` by `new`? Both parse.
+///
+/// # Errors
+/// When it would change a level above the sender's, grant one above it, or touch a peer.
+pub(crate) fn check_change(sender: &str, power: i64, old: &Object, new: &Object) -> Result<(), Denied> {
+    for (name, default) in SCALARS {
+        let level = |content: &Object| content.get(name).and_then(Value::as_i64);
+        check_entry(name, power, level(old).or(Some(default)), level(new).or(Some(default)))?;
+    }
+    for name in ["events", "notifications"] {
+        for (key, before, after) in changes(old, new, name)? {
+            check_entry(key, power, before, after)?;
+        }
+    }
+    for (user, before, after) in changes(old, new, "users")? {
+        if user != sender && before.is_some_and(|level| level >= power) && before != after {
+            return Err(forbidden(format!("you cannot change the power of {user}, who has as much as you")));
+        }
+        if before != after && after.is_some_and(|level| level > power) {
+            return Err(forbidden(format!("you cannot give {user} more power than your own {power}")));
+        }
+    }
+    Ok(())
+}
+
+/// One level that is not a user's: neither its old nor its new value may exceed the changer's power.
+fn check_entry(name: &str, power: i64, before: Option<i64>, after: Option<i64>) -> Result<(), Denied> {
+    let beyond = |level: Option<i64>| level.is_some_and(|level| level > power);
+    match before != after && (beyond(before) || beyond(after)) {
+        true => Err(forbidden(format!("you cannot change the level of {name} beyond your own power of {power}"))),
+        false => Ok(()),
+    }
+}
+
+type Change<'a> = (&'a str, Option<i64>, Option<i64>);
+
+/// All entries of one object of levels, before and after, in byte order of their names.
+fn changes<'a>(old: &'a Object, new: &'a Object, name: &str) -> Result<Vec<Change<'a>>, Denied> {
+    let mut all = std::collections::BTreeMap::<&str, (Option<i64>, Option<i64>)>::new();
+    for (key, level) in table(old, name)? {
+        all.entry(key).or_default().0 = Some(level);
+    }
+    for (key, level) in table(new, name)? {
+        all.entry(key).or_default().1 = Some(level);
+    }
+    Ok(all.into_iter().map(|(key, (before, after))| (key, before, after)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::parse_object;
+
+    fn object(text: &str) -> Object {
+        parse_object(text.as_bytes()).unwrap()
+    }
+
+    const OLD: &str = r#"{"users":{"@a:x":100,"@b:x":50,"@c:x":50},"events":{"m.room.name":50,"t":100}}"#;
+
+    #[test]
+    fn absent_levels_are_the_specifications() {
+        let levels = parse(&object("{}"), "x").unwrap();
+        assert_eq!((levels.ban, levels.invite, levels.state_default, levels.of("a")), (50, 0, 50, 0));
+        let levels = parse(&object(OLD), "x").unwrap();
+        assert_eq!((levels.of("a"), levels.to_set("t"), levels.to_set("u"), levels.to_send("u")), (100, 100, 50, 0));
+    }
+
+    #[test]
+    fn a_level_that_is_no_integer_is_refused() {
+        for bad in [r#"{"ban":"50"}"#, r#"{"ban":1.5}"#, r#"{"users":[]}"#, r#"{"users":{"a":1}}"#, r#"{"events":{"t":null}}"#] {
+            assert!(parse(&object(bad), "x").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn nobody_raises_anyone_above_himself() {
+        let raised = r#"{"users":{"@a:x":100,"@b:x":51,"@c:x":50},"events":{"m.room.name":50,"t":100}}"#;
+        assert!(check_change("@b:x", 50, &object(OLD), &object(raised)).is_err());
+        assert!(check_change("@a:x", 100, &object(OLD), &object(raised)).is_ok());
+    }
+
+    #[test]
+    fn nobody_lowers_a_peer_but_everyone_may_lower_himself() {
+        let peer = r#"{"users":{"@a:x":100,"@b:x":50},"events":{"m.room.name":50,"t":100}}"#;
+        assert!(check_change("@b:x", 50, &object(OLD), &object(peer)).is_err());
+        assert!(check_change("@c:x", 50, &object(OLD), &object(peer)).is_ok());
+    }
+
+    #[test]
+    fn a_level_above_ones_own_cannot_be_touched() {
+        let lowered = r#"{"users":{"@a:x":100,"@b:x":50,"@c:x":50},"events":{"m.room.name":50}}"#;
+        assert!(check_change("@b:x", 50, &object(OLD), &object(lowered)).is_err());
+        let default = r#"{"users":{"@a:x":100,"@b:x":50,"@c:x":50},"events":{"m.room.name":50,"t":100},"ban":60}"#;
+        assert!(check_change("@b:x", 50, &object(OLD), &object(default)).is_err());
+    }
+}

@@ -1,0 +1,212 @@
+//! Membership transitions: rule 4 of room version 11's authorisation rules.
+
+use super::{Denied, forbidden};
+use crate::proto::log::Reason;
+use crate::proto::log::set_membership::Change;
+use crate::proto::store::Levels;
+use crate::proto::store::membership::Kind;
+
+/// What the rules look at.
+pub(crate) struct Facts<'a> {
+    /// The sender's membership; [`Kind::Unspecified`] for none.
+    pub(crate) sender: Kind,
+    /// The target's.
+    pub(crate) target: Kind,
+    /// Both are the same user.
+    pub(crate) oneself: bool,
+    pub(crate) sender_power: i64,
+    pub(crate) target_power: i64,
+    pub(crate) levels: &'a Levels,
+    /// Read for joins and knocks; another change may leave it at the default.
+    pub(crate) entrance: Entrance,
+}
+
+/// How one may come in, by `m.room.join_rules`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Entrance {
+    /// Anyone may join.
+    pub(crate) open: bool,
+    /// A restricted room, and the user is in one of the rooms it allows.
+    pub(crate) vouched: bool,
+    /// One may knock.
+    pub(crate) knock: bool,
+}
+
+/// The membership the target has after the change.
+///
+/// # Errors
+/// When the rules forbid the change.
+pub(crate) fn check(change: Change, facts: &Facts<'_>) -> Result<Kind, Denied> {
+    match change {
+        Change::Join => join(facts),
+        Change::Knock => knock(facts),
+        Change::Invite => invite(facts),
+        Change::Leave if facts.oneself => leave(facts),
+        Change::Leave | Change::Kick => kick(facts),
+        Change::Ban => ban(facts),
+        Change::Unban => unban(facts),
+        Change::Unspecified | Change::Forget => Err(super::invalid("name the change of membership")),
+    }
+}
+
+fn join(facts: &Facts<'_>) -> Result<Kind, Denied> {
+    if !facts.oneself {
+        return Err(forbidden("you can only join for yourself; invite the other user instead"));
+    }
+    match facts.target {
+        Kind::Ban => Err(forbidden("you are banned from this room")),
+        Kind::Join | Kind::Invite => Ok(Kind::Join),
+        _ if facts.entrance.open || facts.entrance.vouched => Ok(Kind::Join),
+        _ => Err(forbidden("this room is by invitation; ask a member to invite you")),
+    }
+}
+
+fn knock(facts: &Facts<'_>) -> Result<Kind, Denied> {
+    match facts.target {
+        _ if !facts.oneself => Err(forbidden("you can only knock for yourself")),
+        _ if !facts.entrance.knock => Err(forbidden("this room does not take knocks")),
+        Kind::Ban => Err(forbidden("you are banned from this room")),
+        Kind::Join => Err(forbidden("you are in this room already")),
+        Kind::Invite => Err(forbidden("you are invited already; join instead")),
+        _ => Ok(Kind::Knock),
+    }
+}
+
+fn invite(facts: &Facts<'_>) -> Result<Kind, Denied> {
+    sender_is_in(facts)?;
+    match facts.target {
+        Kind::Join => Err(forbidden("this user is in the room already")),
+        Kind::Ban => Err(forbidden("this user is banned; lift the ban first")),
+        _ => has_power(facts, facts.levels.invite, "invite").map(|()| Kind::Invite),
+    }
+}
+
+fn leave(facts: &Facts<'_>) -> Result<Kind, Denied> {
+    match facts.target {
+        Kind::Join | Kind::Invite | Kind::Knock => Ok(Kind::Leave),
+        _ => Err(Denied { reason: Reason::NotMember, message: "you are not in this room".into() }),
+    }
+}
+
+fn kick(facts: &Facts<'_>) -> Result<Kind, Denied> {
+    sender_is_in(facts)?;
+    match facts.target {
+        Kind::Join | Kind::Invite | Kind::Knock => {
+            has_power(facts, facts.levels.kick, "kick")?;
+            outranks(facts).map(|()| Kind::Leave)
+        }
+        Kind::Ban => Err(forbidden("this user is banned; lift the ban instead")),
+        _ => Err(forbidden("this user is not in the room")),
+    }
+}
+
+fn ban(facts: &Facts<'_>) -> Result<Kind, Denied> {
+    sender_is_in(facts)?;
+    has_power(facts, facts.levels.ban, "ban")?;
+    outranks(facts).map(|()| Kind::Ban)
+}
+
+fn unban(facts: &Facts<'_>) -> Result<Kind, Denied> {
+    sender_is_in(facts)?;
+    if facts.target != Kind::Ban {
+        return Err(forbidden("this user is not banned"));
+    }
+    has_power(facts, facts.levels.ban, "lift bans")?;
+    has_power(facts, facts.levels.kick, "lift bans")?;
+    outranks(facts).map(|()| Kind::Leave)
+}
+
+fn sender_is_in(facts: &Facts<'_>) -> Result<(), Denied> {
+    match facts.sender {
+        Kind::Join => Ok(()),
+        _ => Err(Denied { reason: Reason::NotMember, message: "you are not in this room; join it first".into() }),
+    }
+}
+
+fn has_power(facts: &Facts<'_>, needed: i64, what: &str) -> Result<(), Denied> {
+    match facts.sender_power >= needed {
+        true => Ok(()),
+        false => Err(forbidden(format!("you need power {needed} to {what} here and have {}", facts.sender_power))),
+    }
+}
+
+fn outranks(facts: &Facts<'_>) -> Result<(), Denied> {
+    match facts.target_power < facts.sender_power {
+        true => Ok(()),
+        false => Err(forbidden("this user has as much power here as you")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Kind; 6] = [Kind::Unspecified, Kind::Join, Kind::Invite, Kind::Leave, Kind::Ban, Kind::Knock];
+
+    fn levels() -> Levels {
+        Levels { ban: 50, kick: 50, invite: 10, ..Levels::default() }
+    }
+
+    fn allowed(change: Change, sender: Kind, powers: (i64, i64), open: bool) -> Vec<Kind> {
+        let levels = levels();
+        let facts = |target| Facts {
+            sender,
+            target,
+            oneself: false,
+            sender_power: powers.0,
+            target_power: powers.1,
+            levels: &levels,
+            entrance: Entrance { open, ..Entrance::default() },
+        };
+        ALL.into_iter().filter(|target| check(change, &facts(*target)).is_ok()).collect()
+    }
+
+    fn allowed_alone(change: Change, entrance: Entrance) -> Vec<Kind> {
+        let levels = levels();
+        let facts =
+            |kind| Facts { sender: kind, target: kind, oneself: true, sender_power: 0, target_power: 0, levels: &levels, entrance };
+        ALL.into_iter().filter(|kind| check(change, &facts(*kind)).is_ok()).collect()
+    }
+
+    #[test]
+    fn a_closed_room_is_entered_by_invitation_only_and_by_the_banned_never() {
+        let closed = Entrance::default();
+        let open = Entrance { open: true, ..closed };
+        assert_eq!(allowed_alone(Change::Join, closed), [Kind::Join, Kind::Invite]);
+        assert_eq!(
+            allowed_alone(Change::Join, open),
+            [Kind::Unspecified, Kind::Join, Kind::Invite, Kind::Leave, Kind::Knock]
+        );
+    }
+
+    #[test]
+    fn one_knocks_from_outside_where_knocking_is_open() {
+        assert!(allowed_alone(Change::Knock, Entrance::default()).is_empty());
+        let knock = Entrance { knock: true, ..Entrance::default() };
+        assert_eq!(allowed_alone(Change::Knock, knock), [Kind::Unspecified, Kind::Leave, Kind::Knock]);
+    }
+
+    #[test]
+    fn one_leaves_what_one_is_in_or_called_to() {
+        assert_eq!(allowed_alone(Change::Leave, Entrance::default()), [Kind::Join, Kind::Invite, Kind::Knock]);
+    }
+
+    #[test]
+    fn inviting_needs_membership_and_power() {
+        assert_eq!(
+            allowed(Change::Invite, Kind::Join, (10, 0), false),
+            [Kind::Unspecified, Kind::Invite, Kind::Leave, Kind::Knock]
+        );
+        assert!(allowed(Change::Invite, Kind::Join, (9, 0), true).is_empty());
+        assert!(allowed(Change::Invite, Kind::Invite, (100, 0), true).is_empty());
+    }
+
+    #[test]
+    fn kicking_and_banning_need_more_power_than_the_target_has() {
+        assert_eq!(allowed(Change::Kick, Kind::Join, (50, 49), false), [Kind::Join, Kind::Invite, Kind::Knock]);
+        assert!(allowed(Change::Kick, Kind::Join, (50, 50), false).is_empty());
+        assert!(allowed(Change::Kick, Kind::Join, (49, 0), false).is_empty());
+        assert_eq!(allowed(Change::Ban, Kind::Join, (50, 0), false), ALL);
+        assert_eq!(allowed(Change::Unban, Kind::Join, (50, 0), false), [Kind::Ban]);
+    }
+}

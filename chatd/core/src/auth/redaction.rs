@@ -1,0 +1,52 @@
+//! What a redaction leaves of an event's content.
+//! Source: Matrix specification, "Room Version 11", "Redactions".
+
+use crate::json::{self, Object};
+use bytes::Bytes;
+
+/// The content that stays when an event of this type is redacted.
+pub(crate) fn strip(event_type: &str, content: &[u8]) -> Bytes {
+    let kept: &[&str] = match event_type {
+        "m.room.create" => return Bytes::copy_from_slice(content),
+        "m.room.member" => &["membership", "join_authorised_via_users_server", "third_party_invite"],
+        "m.room.join_rules" => &["join_rule", "allow"],
+        "m.room.power_levels" => &[
+            "ban", "events", "events_default", "invite", "kick", "redact", "state_default", "users", "users_default",
+        ],
+        "m.room.history_visibility" => &["history_visibility"],
+        "m.room.redaction" => &["redacts"],
+        _ => return Bytes::from_static(b"{}"),
+    };
+    let mut object = json::stored_object(content);
+    object.retain(|key, _| kept.contains(&key.as_str()));
+    if let Some(invite) = object.get_mut("third_party_invite") {
+        keep_signed(invite);
+    }
+    json::canonical(&object)
+}
+
+/// Of a third-party invite only `signed` stays.
+fn keep_signed(invite: &mut serde_json::Value) {
+    let signed = invite.get("signed").cloned();
+    *invite = signed.map_or_else(|| Object::new().into(), |signed| Object::from_iter([("signed".into(), signed)]).into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_loses_everything_and_state_keeps_what_rules_need() {
+        assert_eq!(strip("m.room.message", br#"{"body":"x"}"#), "{}");
+        assert_eq!(strip("m.room.member", br#"{"membership":"join","displayname":"x"}"#), r#"{"membership":"join"}"#);
+        assert_eq!(strip("m.room.create", br#"{"a": 1}"#), r#"{"a": 1}"#);
+        assert_eq!(
+            strip("m.room.power_levels", br#"{"notifications":{"room":1},"invite":3,"users":{"@a:x":1}}"#),
+            r#"{"invite":3,"users":{"@a:x":1}}"#
+        );
+        assert_eq!(
+            strip("m.room.member", br#"{"membership":"invite","third_party_invite":{"display_name":"x","signed":{"a":1}}}"#),
+            r#"{"membership":"invite","third_party_invite":{"signed":{"a":1}}}"#
+        );
+    }
+}

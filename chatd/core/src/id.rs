@@ -1,0 +1,225 @@
+//! Names of things: positions, and the event ids, room ids and tokens made of them.
+//!
+//! Each opaque name is base64url of `[kind and version][log id][incarnation][index][ordinal]`, so that id → row needs
+//! no second index, and more than one log can stand behind names later.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use std::fmt;
+
+/// Where something stands in the cluster's one order: compared field by field, in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Rises by one with each restore or forced recovery.
+    pub incarnation: u32,
+    /// Index of the Raft log entry.
+    pub index: u64,
+    /// Place in the whole entry: the command's place times [`ORDINALS_PER_COMMAND`], plus the event's in the command.
+    pub ordinal: u32,
+}
+
+/// How many events one command may make; bounds `CreateRoom` with its invites and initial state.
+pub const ORDINALS_PER_COMMAND: u32 = 1 << 16;
+
+/// Bytes of a position in keys: big-endian, so that byte order is position order.
+pub const POSITION_LEN: usize = 16;
+
+impl Position {
+    /// Before everything.
+    pub const ZERO: Self = Self { incarnation: 0, index: 0, ordinal: 0 };
+    /// After everything.
+    pub const MAX: Self = Self { incarnation: u32::MAX, index: u64::MAX, ordinal: u32::MAX };
+
+    /// The position in its key form.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; POSITION_LEN] {
+        let mut out = [0; POSITION_LEN];
+        let (incarnation, rest) = out.split_at_mut(4);
+        let (index, ordinal) = rest.split_at_mut(8);
+        incarnation.copy_from_slice(&self.incarnation.to_be_bytes());
+        index.copy_from_slice(&self.index.to_be_bytes());
+        ordinal.copy_from_slice(&self.ordinal.to_be_bytes());
+        out
+    }
+
+    /// Reads the key form; `None` unless exactly [`POSITION_LEN`] bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (incarnation, rest) = bytes.split_first_chunk::<4>()?;
+        let (index, rest) = rest.split_first_chunk::<8>()?;
+        let ordinal: [u8; 4] = rest.try_into().ok()?;
+        Some(Self {
+            incarnation: u32::from_be_bytes(*incarnation),
+            index: u64::from_be_bytes(*index),
+            ordinal: u32::from_be_bytes(ordinal),
+        })
+    }
+
+    /// The greatest position before this one; [`Position::ZERO`] has none and stays.
+    #[must_use]
+    pub fn before(self) -> Self {
+        if self.ordinal > 0 {
+            Self { ordinal: self.ordinal - 1, ..self }
+        } else if self.index > 0 {
+            Self { index: self.index - 1, ordinal: u32::MAX, ..self }
+        } else if self.incarnation > 0 {
+            Self { incarnation: self.incarnation - 1, index: u64::MAX, ordinal: u32::MAX }
+        } else {
+            self
+        }
+    }
+
+    /// The last position of the entry with this index: everything in it is at or before.
+    #[must_use]
+    pub fn end_of_entry(incarnation: u32, index: u64) -> Self {
+        Self { incarnation, index, ordinal: u32::MAX }
+    }
+}
+
+/// Which log a name belongs to; there is one per cluster today, and names say so from the start.
+pub const LOG: u8 = 0;
+
+/// What an opaque name names; the first byte, together with the format's version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Kind {
+    Event = 0x11,
+    Room = 0x21,
+    Cursor = 0x31,
+}
+
+fn encode(kind: Kind, position: Position) -> String {
+    let mut raw = [0; 2 + POSITION_LEN];
+    let (head, tail) = raw.split_at_mut(2);
+    head.copy_from_slice(&[kind as u8, LOG]);
+    tail.copy_from_slice(&position.to_bytes());
+    URL_SAFE_NO_PAD.encode(raw)
+}
+
+fn decode(kind: Kind, text: &str) -> Option<Position> {
+    let raw = URL_SAFE_NO_PAD.decode(text).ok()?;
+    let rest = raw.strip_prefix(&[kind as u8, LOG])?;
+    Position::from_bytes(rest)
+}
+
+/// `$…`: the event at this position.
+#[must_use]
+pub fn event_id(position: Position) -> String {
+    format!("${}", encode(Kind::Event, position))
+}
+
+/// The position an event id names; `None` when it was not made by Quorate.
+#[must_use]
+pub fn parse_event_id(id: &str) -> Option<Position> {
+    decode(Kind::Event, id.strip_prefix('$')?)
+}
+
+/// `!…:server`: the room whose create event is at this position.
+#[must_use]
+pub fn room_id(created_at: Position, server_name: &str) -> String {
+    format!("!{}:{server_name}", encode(Kind::Room, created_at))
+}
+
+/// The position of the create event of the room named; the server name must be this cluster's.
+#[must_use]
+pub fn parse_room_id(id: &str, server_name: &str) -> Option<Position> {
+    let (opaque, server) = id.strip_prefix('!')?.split_once(':')?;
+    (server == server_name).then(|| decode(Kind::Room, opaque)).flatten()
+}
+
+/// An opaque cursor: "everything up to and including this position has been seen".
+#[must_use]
+pub fn cursor(position: Position) -> String {
+    format!("q{}", encode(Kind::Cursor, position))
+}
+
+/// The position a cursor stands for.
+#[must_use]
+pub fn parse_cursor(text: &str) -> Option<Position> {
+    decode(Kind::Cursor, text.strip_prefix('q')?)
+}
+
+/// `@localpart:server`.
+#[must_use]
+pub fn user_id(localpart: &str, server_name: &str) -> String {
+    format!("@{localpart}:{server_name}")
+}
+
+/// The localpart of a user id of this server, or of a bare localpart; `None` for users of other servers and for names
+/// outside the grammar (Matrix spec, "User Identifiers": `a-z 0-9 . _ = - / +`, at most 255 bytes in all).
+#[must_use]
+pub fn localpart<'a>(user: &'a str, server_name: &str) -> Option<&'a str> {
+    let local = match user.strip_prefix('@') {
+        Some(full) => full.strip_suffix(server_name)?.strip_suffix(':')?,
+        None => user,
+    };
+    let fits = !local.is_empty() && local.len() + server_name.len() + 2 <= 255;
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._=-/+".contains(&b);
+    (fits && local.bytes().all(allowed)).then_some(local)
+}
+
+/// `#localpart:server`.
+#[must_use]
+pub fn alias(localpart: &str, server_name: &str) -> String {
+    format!("#{localpart}:{server_name}")
+}
+
+/// The localpart of an alias of this server, or of a bare localpart; `None` for aliases of other servers and outside
+/// the grammar (Matrix spec, "Room Aliases": no colon, no NUL, at most 255 bytes in all). White space is not taken
+/// either: people type aliases.
+#[must_use]
+pub fn alias_localpart<'a>(alias: &'a str, server_name: &str) -> Option<&'a str> {
+    let local = match alias.strip_prefix('#') {
+        Some(full) => full.strip_suffix(server_name)?.strip_suffix(':')?,
+        None => alias,
+    };
+    let fits = !local.is_empty() && local.len() + server_name.len() + 2 <= 255;
+    let allowed = |c: char| c != ':' && c != '#' && !c.is_control() && !c.is_whitespace();
+    (fits && local.chars().all(allowed)).then_some(local)
+}
+
+/// A room's number: allocated in apply, fixed width in keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoomNumber(pub u64);
+
+impl fmt::Display for RoomNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOME: Position = Position { incarnation: 1, index: 7_000_000_000, ordinal: 65_537 };
+
+    #[test]
+    fn names_lead_back_to_their_position() {
+        assert_eq!(parse_event_id(&event_id(SOME)), Some(SOME));
+        assert_eq!(parse_room_id(&room_id(SOME, "a.org"), "a.org"), Some(SOME));
+        assert_eq!(parse_cursor(&cursor(SOME)), Some(SOME));
+    }
+
+    #[test]
+    fn a_name_of_one_kind_is_not_read_as_another() {
+        assert_eq!(parse_event_id(&format!("${}", &cursor(SOME)[1..])), None);
+        assert_eq!(parse_room_id(&room_id(SOME, "a.org"), "b.org"), None);
+    }
+
+    #[test]
+    fn key_order_is_position_order() {
+        let later = Position { ordinal: SOME.ordinal + 1, ..SOME };
+        let next_entry = Position { index: SOME.index + 1, ordinal: 0, ..SOME };
+        assert!(SOME.to_bytes() < later.to_bytes() && later.to_bytes() < next_entry.to_bytes());
+        assert!(SOME < later && later < next_entry);
+    }
+
+    #[test]
+    fn a_localpart_is_taken_from_either_form_and_checked() {
+        assert_eq!(localpart("@al.ice:a.org", "a.org"), Some("al.ice"));
+        assert_eq!(localpart("alice", "a.org"), Some("alice"));
+        for bad in ["", "@alice:b.org", "Alice", "al ice", "@:a.org", "al\0ice"] {
+            assert_eq!(localpart(bad, "a.org"), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What always holds, whatever commands came: one function per property, over nothing but the rows.
+//!
+//! Tests and the simulation call [`check_all`] between batches; an operator's `verify` may call it on a checkpoint.
+//! [`digest`] is how replicas are compared.
+
+mod accounts;
+mod events;
+mod members;
+mod rooms;
+
+pub use accounts::{dedup_outcomes_point_to_their_events, devices_and_tokens_agree};
+pub use events::{
+    redactions_agree, relations_point_backward, state_versions_form_chains, time_never_goes_back,
+    timeline_and_index_agree,
+};
+pub use members::{member_counts_are_right, memberships_agree_with_state};
+pub use rooms::{aliases_lead_to_rooms, levels_are_those_of_state, rooms_begin_with_their_creation};
+
+use crate::table::{Direction, Flow, Read, ReadError, Table};
+
+/// A property that does not hold.
+#[derive(Debug, thiserror::Error)]
+pub enum Violation {
+    /// The rows cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// They say two things.
+    #[error("invariant `{invariant}` is broken: {what}")]
+    Broken {
+        /// Name of the function.
+        invariant: &'static str,
+        /// Where, and how.
+        what: String,
+    },
+}
+
+/// Outcome of a check.
+pub type Checked = Result<(), Violation>;
+
+type Check = fn(&dyn Read) -> Checked;
+
+/// All of them, by name.
+pub const ALL: [(&str, Check); 12] = [
+    ("timeline_and_index_agree", timeline_and_index_agree),
+    ("time_never_goes_back", time_never_goes_back),
+    ("state_versions_form_chains", state_versions_form_chains),
+    ("redactions_agree", redactions_agree),
+    ("relations_point_backward", relations_point_backward),
+    ("memberships_agree_with_state", memberships_agree_with_state),
+    ("member_counts_are_right", member_counts_are_right),
+    ("rooms_begin_with_their_creation", rooms_begin_with_their_creation),
+    ("levels_are_those_of_state", levels_are_those_of_state),
+    ("aliases_lead_to_rooms", aliases_lead_to_rooms),
+    ("devices_and_tokens_agree", devices_and_tokens_agree),
+    ("dedup_outcomes_point_to_their_events", dedup_outcomes_point_to_their_events),
+];
+
+/// Checks every property; stops at the first that is broken.
+///
+/// # Errors
+/// The first violation.
+pub fn check_all(rows: &dyn Read) -> Checked {
+    ALL.iter().try_for_each(|(_, check)| check(rows))
+}
+
+/// CRC-32 over all core tables in order, keys and values with their lengths: equal replicas at the same applied entry
+/// have equal digests. Nothing is left out.
+///
+/// # Errors
+/// When a row cannot be read.
+pub fn digest(rows: &dyn Read) -> Result<u32, ReadError> {
+    let mut crc = crc32fast::Hasher::new();
+    for table in Table::ALL {
+        crc.update(&[table as u8]);
+        rows.scan(table, &[], &[], Direction::Forward, &mut |(key, value)| {
+            for part in [key, value] {
+                crc.update(&(part.len() as u64).to_be_bytes());
+                crc.update(part);
+            }
+            Ok(Flow::More)
+        })?;
+    }
+    Ok(crc.finalize())
+}
+
+/// Fails a check.
+fn broken<T>(invariant: &'static str, what: String) -> Result<T, Violation> {
+    Err(Violation::Broken { invariant, what })
+}
+
+/// Fails a check unless this holds.
+fn holds(condition: bool, invariant: &'static str, what: impl FnOnce() -> String) -> Checked {
+    match condition {
+        true => Ok(()),
+        false => broken(invariant, what()),
+    }
+}
+
+/// All rows of a table, owned: checks read other tables while they go through one.
+fn all(rows: &dyn Read, table: Table) -> Result<Vec<(Vec<u8>, bytes::Bytes)>, ReadError> {
+    let mut out = Vec::new();
+    rows.scan(table, &[], &[], Direction::Forward, &mut |(key, value)| {
+        out.push((key.to_vec(), bytes::Bytes::copy_from_slice(value)));
+        Ok(Flow::More)
+    })?;
+    Ok(out)
+}

@@ -1,0 +1,58 @@
+//! Properties of sessions and remembered transactions.
+
+use super::{Checked, all, broken, holds};
+use crate::id;
+use crate::proto::log::{Outcome, outcome};
+use crate::proto::store;
+use crate::rows;
+use crate::table::{self, Read, ReadError, Table, key};
+use prost::Message;
+
+/// Each device has the one token that names it, of an account that exists.
+///
+/// # Errors
+/// When it does not hold.
+pub fn devices_and_tokens_agree(rows: &dyn Read) -> Checked {
+    const NAME: &str = "devices_and_tokens_agree";
+    let tokens = all(rows, Table::Token)?;
+    for (hash, value) in &tokens {
+        let token: store::Token = table::decode(Table::Token, value.clone())?;
+        let device = key::device(&token.localpart, &token.device_id);
+        let device = table::fetch::<store::Device>(rows, Table::Device, &device)?.unwrap_or_default();
+        let agrees = device.token_hash == *hash && device.expires_ms == token.expires_ms;
+        holds(agrees, NAME, || format!("a token of {}, device {}", token.localpart, token.device_id))?;
+        let account = rows::account(rows, &token.localpart)?;
+        holds(account.is_some(), NAME, || format!("there is no account {}", token.localpart))?;
+    }
+    let devices = all(rows, Table::Device)?.len();
+    holds(devices == tokens.len(), NAME, || format!("{devices} devices, {} tokens", tokens.len()))
+}
+
+/// What a retry would be answered is there: the event named exists where it is said to be, and carries the transaction.
+///
+/// # Errors
+/// When it does not hold.
+pub fn dedup_outcomes_point_to_their_events(rows: &dyn Read) -> Checked {
+    const NAME: &str = "dedup_outcomes_point_to_their_events";
+    for (key, value) in all(rows, Table::Dedup)? {
+        let row: store::Dedup = table::decode(Table::Dedup, value)?;
+        let damaged = |e: prost::DecodeError| ReadError::Damaged { table: Table::Dedup, what: e.to_string() };
+        let outcome = Outcome::decode(row.outcome).map_err(damaged)?;
+        match outcome.kind {
+            Some(outcome::Kind::EventSent(sent)) => {
+                let at = id::parse_event_id(&sent.event_id).unwrap_or_default();
+                let Some(room) = rows::room_of_event(rows, at)? else {
+                    return broken(NAME, format!("no event {}", sent.event_id));
+                };
+                let event = rows::known_event(rows, room, at)?;
+                let agrees = event.transaction_id.is_empty() || key.ends_with(event.transaction_id.as_bytes());
+                holds(agrees, NAME, || format!("{at:?} carries {}", event.transaction_id))?;
+                let time = event.origin_server_ts;
+                holds(time == sent.origin_server_ts, NAME, || format!("{at:?} was sent at {time}"))?;
+            }
+            Some(outcome::Kind::Rejected(_)) | None => return broken(NAME, format!("{key:?} remembers a refusal")),
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}

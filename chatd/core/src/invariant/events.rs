@@ -1,0 +1,144 @@
+//! Properties of timelines, state versions, redactions and relations.
+
+use super::{Checked, Violation, all, broken, holds};
+use crate::auth::redaction;
+use crate::id::{ORDINALS_PER_COMMAND, Position, RoomNumber};
+use crate::proto::store;
+use crate::rows;
+use crate::table::{self, Read, Table, key};
+use std::collections::BTreeSet;
+
+/// An event of the timeline, with where it stands.
+pub(super) struct Stored {
+    pub(super) room: RoomNumber,
+    pub(super) at: Position,
+    pub(super) row: store::Event,
+}
+
+/// All events, by room.
+pub(super) fn stored(rows: &dyn Read) -> Result<Vec<Stored>, Violation> {
+    all(rows, Table::Timeline)?
+        .into_iter()
+        .map(|(key, value)| {
+            Ok(Stored {
+                room: rows::room_in(Table::Timeline, &key)?,
+                at: rows::position_in(Table::Timeline, &key)?,
+                row: table::decode(Table::Timeline, value)?,
+            })
+        })
+        .collect()
+}
+
+/// Every event of a timeline is in the index by position and the other way round; positions of one command are dense;
+/// none lies beyond the newest batch.
+///
+/// # Errors
+/// When it does not hold.
+pub fn timeline_and_index_agree(rows: &dyn Read) -> Checked {
+    const NAME: &str = "timeline_and_index_agree";
+    let of_rooms: BTreeSet<_> = stored(rows)?.into_iter().map(|event| (event.at, event.room)).collect();
+    let mut indexed = BTreeSet::new();
+    for (key, value) in all(rows, Table::EventRoom)? {
+        indexed.insert((rows::position_in(Table::EventRoom, &key)?, rows::room_in(Table::EventRoom, &value)?));
+    }
+    holds(of_rooms == indexed, NAME, || format!("{:?}", of_rooms.symmetric_difference(&indexed).next()))?;
+    let cluster = rows::cluster(rows)?.unwrap_or_default();
+    let end = Position::end_of_entry(cluster.incarnation, cluster.index);
+    let positions: BTreeSet<_> = indexed.into_iter().map(|(at, _)| at).collect();
+    for at in &positions {
+        let first_of_command = at.ordinal % ORDINALS_PER_COMMAND == 0;
+        holds(first_of_command || positions.contains(&at.before()), NAME, || format!("a gap before {at:?}"))?;
+        holds(*at <= end, NAME, || format!("{at:?} is beyond {end:?}"))?;
+    }
+    Ok(())
+}
+
+/// Events carry times in the order of their positions.
+///
+/// # Errors
+/// When it does not hold.
+pub fn time_never_goes_back(rows: &dyn Read) -> Checked {
+    let mut events = stored(rows)?;
+    events.sort_by_key(|event| event.at);
+    let mut last = 0;
+    for event in events {
+        let time = event.row.origin_server_ts;
+        holds(time >= last, "time_never_goes_back", || format!("{last} then {time} at {:?}", event.at))?;
+        last = time;
+    }
+    Ok(())
+}
+
+/// State events, their versions and the index of changes name the same positions; each version replaces the one before.
+///
+/// # Errors
+/// When it does not hold.
+pub fn state_versions_form_chains(rows: &dyn Read) -> Checked {
+    const NAME: &str = "state_versions_form_chains";
+    let mut of_timeline = BTreeSet::new();
+    for event in stored(rows)? {
+        let Some(state_key) = event.row.state_key else { continue };
+        let before = rows::state_version(rows, event.room, &event.row.r#type, &state_key, event.at.before())?;
+        let replaces = table::position(Table::Timeline, &event.row.replaces)?;
+        holds(before == replaces, NAME, || format!("{:?} replaces {replaces:?}, not {before:?}", event.at))?;
+        of_timeline.insert((event.room, event.row.r#type, state_key, event.at));
+    }
+    let mut versions = BTreeSet::new();
+    for (key, _) in all(rows, Table::StateVersion)? {
+        match key::parse_state_version(&key) {
+            Some((room, event_type, state_key, at)) => {
+                versions.insert((room, event_type.to_owned(), state_key.to_owned(), at));
+            }
+            None => return broken(NAME, format!("{key:?} is no key of a version")),
+        }
+    }
+    holds(of_timeline == versions, NAME, || format!("{:?}", of_timeline.symmetric_difference(&versions).next()))?;
+    let mut changes = BTreeSet::new();
+    for (key, _) in all(rows, Table::StateChange)? {
+        changes.insert((rows::room_in(Table::StateChange, &key)?, rows::position_in(Table::StateChange, &key)?));
+    }
+    let expected: BTreeSet<_> = versions.into_iter().map(|(room, _, _, at)| (room, at)).collect();
+    holds(changes == expected, NAME, || "changes and versions differ".into())
+}
+
+/// A redacted event keeps no more than the rules keep, and names an event that redacts it.
+///
+/// # Errors
+/// When it does not hold.
+pub fn redactions_agree(rows: &dyn Read) -> Checked {
+    const NAME: &str = "redactions_agree";
+    for event in stored(rows)? {
+        if let Some(target) = table::position(Table::Timeline, &event.row.redacts)? {
+            let target = rows::known_event(rows, event.room, target)?;
+            holds(!target.redacted_by.is_empty(), NAME, || format!("{:?} redacts nothing", event.at))?;
+        }
+        let Some(by) = table::position(Table::Timeline, &event.row.redacted_by)? else { continue };
+        let redaction = rows::known_event(rows, event.room, by)?;
+        let points_here = table::position(Table::Timeline, &redaction.redacts)? == Some(event.at);
+        holds(points_here, NAME, || format!("{by:?} does not redact {:?}", event.at))?;
+        let stripped = redaction::strip(&event.row.r#type, &event.row.content);
+        holds(stripped == event.row.content, NAME, || format!("{:?} kept too much", event.at))?;
+    }
+    Ok(())
+}
+
+/// A relation leads from an event that was not redacted to an earlier one of the same room.
+///
+/// # Errors
+/// When it does not hold.
+pub fn relations_point_backward(rows: &dyn Read) -> Checked {
+    const NAME: &str = "relations_point_backward";
+    for (key, value) in all(rows, Table::Relation)? {
+        let row: store::Relation = table::decode(Table::Relation, value)?;
+        let room = rows::room_in(Table::Relation, &key)?;
+        let at = rows::position_in(Table::Relation, &key)?;
+        let Some(target) = key.get(8..24).and_then(Position::from_bytes) else {
+            return broken(NAME, format!("{key:?} is no key of a relation"));
+        };
+        let (from, _) = (rows::known_event(rows, room, at)?, rows::known_event(rows, room, target)?);
+        holds(target < at, NAME, || format!("{at:?} relates to {target:?}"))?;
+        let agrees = from.sender == row.sender && from.r#type == row.event_type && from.redacted_by.is_empty();
+        holds(agrees, NAME, || format!("{at:?} is not what the index says"))?;
+    }
+    Ok(())
+}

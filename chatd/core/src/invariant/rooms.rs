@@ -1,0 +1,72 @@
+//! Properties of rooms.
+
+use super::{Checked, all, broken, holds};
+use crate::auth::levels;
+use crate::id::Position;
+use crate::json;
+use crate::proto::store;
+use crate::rows::{self, event_type};
+use crate::table::{self, Direction, Flow, Read, Table, key};
+
+/// A room's first event is its creation, its name leads to it, its number was given out, and the directory lists it if
+/// it says so.
+///
+/// # Errors
+/// When it does not hold.
+pub fn rooms_begin_with_their_creation(rows: &dyn Read) -> Checked {
+    const NAME: &str = "rooms_begin_with_their_creation";
+    let next = rows::cluster(rows)?.unwrap_or_default().next_room;
+    let rooms = all(rows, Table::Room)?;
+    for (key, value) in &rooms {
+        let room = rows::room_in(Table::Room, key)?;
+        let row: store::Room = table::decode(Table::Room, value.clone())?;
+        let created_at = table::position(Table::Room, &row.created_at)?.unwrap_or_default();
+        let mut first = None;
+        let prefix = key::room(room);
+        rows.scan(Table::Timeline, &prefix, &key::after_prefix(&prefix), Direction::Forward, &mut |(key, _)| {
+            first = Some(rows::position_in(Table::Timeline, key)?);
+            Ok(Flow::Stop)
+        })?;
+        holds(first == Some(created_at), NAME, || format!("{room} begins at {first:?}, not {created_at:?}"))?;
+        let event = rows::known_event(rows, room, created_at)?;
+        holds(event.r#type == event_type::CREATE, NAME, || format!("{room} begins with {}", event.r#type))?;
+        let named = rows::room_number(rows, created_at)?;
+        holds(named == Some(room), NAME, || format!("the name of {room} leads to {named:?}"))?;
+        holds((1..next).contains(&room.0), NAME, || format!("{room} was never given out"))?;
+        let listed = rows.get(Table::PublicRoom, key)?.is_some();
+        holds(listed == row.listed, NAME, || format!("{room} listed: {listed}, {}", row.listed))?;
+    }
+    let names = all(rows, Table::RoomByPosition)?.len();
+    holds(names == rooms.len(), NAME, || format!("{names} names for {} rooms", rooms.len()))
+}
+
+/// The power levels kept with a room are those of its state.
+///
+/// # Errors
+/// When it does not hold.
+pub fn levels_are_those_of_state(rows: &dyn Read) -> Checked {
+    const NAME: &str = "levels_are_those_of_state";
+    let server_name = rows::cluster(rows)?.unwrap_or_default().server_name;
+    for (key, value) in all(rows, Table::Room)? {
+        let room = rows::room_in(Table::Room, &key)?;
+        let row: store::Room = table::decode(Table::Room, value)?;
+        let event = rows::state_event(rows, room, event_type::POWER_LEVELS, "", Position::MAX)?;
+        let Some((at, event)) = event else { return broken(NAME, format!("{room} has no power levels")) };
+        let parsed = levels::parse(&json::stored_object(&event.content), &server_name).ok();
+        holds(parsed == row.levels, NAME, || format!("{room}: not as the event at {at:?} says"))?;
+    }
+    Ok(())
+}
+
+/// An alias leads to a room.
+///
+/// # Errors
+/// When it does not hold.
+pub fn aliases_lead_to_rooms(rows: &dyn Read) -> Checked {
+    for (key, value) in all(rows, Table::Alias)? {
+        let row: store::Alias = table::decode(Table::Alias, value)?;
+        let room = rows.get(Table::Room, &row.room.to_be_bytes())?;
+        holds(room.is_some(), "aliases_lead_to_rooms", || format!("{key:?} leads to {}", row.room))?;
+    }
+    Ok(())
+}

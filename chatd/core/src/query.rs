@@ -1,0 +1,115 @@
+//! What can be asked of the state. Each answer comes from one consistent view; none changes anything.
+//!
+//! [`View::open`] reads the cluster's row once; its methods stand in one file per subject. Permission to see an event
+//! is checked here, by the room's history visibility, so that no door can forget it.
+
+mod accounts;
+mod event;
+mod feed;
+mod filter;
+mod members;
+mod relations;
+mod rooms;
+mod state;
+pub mod sync;
+mod timeline;
+
+pub use accounts::{Account, DeviceInfo, Session, SessionState};
+pub use event::Event;
+pub use feed::{Feed, Scope};
+pub use filter::{EventFilter, Filter};
+pub use members::Member;
+pub use relations::Relations;
+pub use rooms::{RoomMembership, RoomSummary};
+pub use sync::{SyncRequest, SyncResponse};
+pub use timeline::Page;
+
+use crate::id::Position;
+use crate::proto::store;
+use crate::rows;
+use crate::table::{Read, ReadError};
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The state cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Nobody initialised the cluster yet.
+    #[error("the cluster is not initialised yet")]
+    NotBootstrapped,
+    /// No such room or alias.
+    #[error("there is no such room")]
+    RoomNotFound,
+    /// No such event, or none that the caller may see: the answer does not tell which.
+    #[error("there is no such event")]
+    EventNotFound,
+    /// The room is not the caller's to read.
+    #[error("you are not in this room and may not read it")]
+    Forbidden,
+    /// The caller is not, or no longer, in the room.
+    #[error("you are not in this room; join it first")]
+    NotMember,
+    /// The cursor lies after everything this view has: wait until this pod has applied so far.
+    #[error("the cursor is ahead of this server; try again, or start without a cursor")]
+    Ahead,
+}
+
+/// A consistent view of the state.
+pub struct View<'a> {
+    rows: &'a dyn Read,
+    cluster: store::Cluster,
+}
+
+impl<'a> View<'a> {
+    /// Opens a view over rows that will not change meanwhile.
+    ///
+    /// # Errors
+    /// [`QueryError::NotBootstrapped`] before the cluster's first command.
+    pub fn open(rows: &'a dyn Read) -> Result<Self, QueryError> {
+        match rows::cluster(rows)? {
+            Some(cluster) => Ok(Self { rows, cluster }),
+            None => Err(QueryError::NotBootstrapped),
+        }
+    }
+
+    /// The cluster's id.
+    #[must_use]
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster.cluster_id
+    }
+
+    /// The server part of user and room ids.
+    #[must_use]
+    pub fn server_name(&self) -> &str {
+        &self.cluster.server_name
+    }
+
+    /// The time of the newest batch, milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn time_ms(&self) -> u64 {
+        self.cluster.time_ms
+    }
+
+    /// The end of the newest batch: a cursor that has seen everything in this view.
+    #[must_use]
+    pub fn now(&self) -> Position {
+        Position::end_of_entry(self.cluster.incarnation, self.cluster.index)
+    }
+
+    /// A cursor as it counts now: one that points past the end of its own, ended incarnation is taken back to that end.
+    #[must_use]
+    pub fn clamp(&self, cursor: Position) -> Position {
+        let end = usize::try_from(cursor.incarnation).ok().and_then(|n| self.cluster.incarnation_ends.get(n));
+        end.and_then(|end| Position::from_bytes(end)).map_or(cursor, |end| cursor.min(end))
+    }
+
+    /// [`Self::clamp`], refusing what this view has not reached.
+    fn reached(&self, cursor: Position) -> Result<Position, QueryError> {
+        let cursor = self.clamp(cursor);
+        match cursor <= self.now() {
+            true => Ok(cursor),
+            false => Err(QueryError::Ahead),
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Events after a cursor, of one room or of all that a user is in: what streams are made of.
+//!
+//! A user gets what happens from the join to the leave of each stay, both included, in the one order, each event once.
+//! The cursor that comes back has seen everything up to it, whether that was shown or not.
+
+use super::rooms::{RoomMembership, room_membership};
+use super::state::after as after_key;
+use super::{Event, QueryError, View};
+use crate::id::{Position, RoomNumber};
+use crate::proto::store::membership::Kind;
+use crate::rows;
+use crate::table::{self, Direction, Flow, Table, key};
+use crate::visibility::Stay;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+
+/// Events of the whole cluster that are walked through, before the user's own rooms are looked into one by one. A reader
+/// that keeps up never gets so far behind; one that does not should pay for its own rooms only.
+const MAX_WALKED: usize = 1024;
+
+/// Positions read from a room at a time while rooms are merged.
+const CHUNK: usize = 32;
+
+/// Whose events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One room.
+    Room(RoomNumber),
+    /// All that the user is in, whenever it came in.
+    Joined,
+}
+
+/// Events after a cursor.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Feed {
+    /// In order.
+    pub events: Vec<Event>,
+    /// The cursor to go on from, also when there are no events.
+    pub next: Position,
+    /// There is more already: ask again at once. Otherwise wait for a hint.
+    pub more: bool,
+}
+
+/// Positions to be shown, before their rows are read.
+#[derive(Default)]
+struct Found {
+    events: Vec<(Position, RoomNumber)>,
+    /// Everything up to here was looked at; `None`: up to now.
+    stopped: Option<Position>,
+}
+
+impl View<'_> {
+    /// At most `limit` events after a cursor.
+    ///
+    /// # Errors
+    /// [`QueryError::Ahead`] when this view has not reached the cursor; [`QueryError::NotMember`] for one room, when the
+    /// user is out of it and has got its last event.
+    pub fn events_after(
+        &self,
+        localpart: &str,
+        scope: Scope,
+        after: Position,
+        limit: usize,
+    ) -> Result<Feed, QueryError> {
+        let after = self.reached(after)?;
+        let limit = limit.max(1);
+        let found = match scope {
+            Scope::Room(room) => self.in_room(localpart, room, after, limit)?,
+            Scope::Joined => match self.walked(localpart, after, limit)? {
+                Some(found) => found,
+                None => self.merged(localpart, after, limit)?,
+            },
+        };
+        Ok(Feed {
+            events: self.shown(found.events)?,
+            next: found.stopped.unwrap_or(self.now()),
+            more: found.stopped.is_some(),
+        })
+    }
+
+    fn shown(&self, found: Vec<(Position, RoomNumber)>) -> Result<Vec<Event>, QueryError> {
+        let mut room_ids = BTreeMap::new();
+        let mut out = Vec::with_capacity(found.len());
+        for (at, room) in found {
+            let room_id = match room_ids.entry(room) {
+                std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+                std::collections::btree_map::Entry::Vacant(new) => new.insert(self.room_id(room)?),
+            };
+            out.push(self.event_at(room, room_id, at)?);
+        }
+        Ok(out)
+    }
+
+    /// The user's stays in a room that reach beyond `after`. One read for a member that has been in all the while.
+    fn stays(&self, localpart: &str, row: &RoomMembership, after: Position) -> Result<Vec<Stay>, QueryError> {
+        match (row.kind, row.joined_since) {
+            (Kind::Join, Some(from)) if from <= after => Ok(vec![Stay { from, to: None }]),
+            (Kind::Unspecified, _) => Ok(Vec::new()),
+            // The last change of membership was seen, and the user was not in after it.
+            (kind, _) if kind != Kind::Join && row.position <= after => Ok(Vec::new()),
+            _ => Ok(self.sight(row.room, localpart)?.stays_after(after)),
+        }
+    }
+
+    fn stays_in(&self, localpart: &str, room: RoomNumber, after: Position) -> Result<Vec<Stay>, QueryError> {
+        let row = rows::membership(self.rows, room, localpart)?;
+        self.stays(localpart, &room_membership(room, &row)?, after)
+    }
+
+    fn in_room(
+        &self,
+        localpart: &str,
+        room: RoomNumber,
+        after: Position,
+        limit: usize,
+    ) -> Result<Found, QueryError> {
+        let stays = self.stays_in(localpart, room, after)?;
+        if stays.is_empty() {
+            return Err(QueryError::NotMember);
+        }
+        let mut run = Run { room, stays: stays.into(), reached: after, ahead: VecDeque::new() };
+        let mut found = Found::default();
+        while let Some(at) = run.next(self)? {
+            if found.events.len() == limit {
+                found.stopped = Some(at.before());
+                break;
+            }
+            found.events.push((at, room));
+        }
+        Ok(found)
+    }
+
+    /// Walks the whole cluster's events; `None` when there are too many of them.
+    fn walked(&self, localpart: &str, after: Position, limit: usize) -> Result<Option<Found>, QueryError> {
+        let Some(all) = self.cluster_events(after, MAX_WALKED)? else { return Ok(None) };
+        let mut stays = BTreeMap::new();
+        let mut found = Found::default();
+        for (at, room) in all {
+            let stays: &Vec<Stay> = match stays.entry(room) {
+                std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+                std::collections::btree_map::Entry::Vacant(new) => new.insert(self.stays_in(localpart, room, after)?),
+            };
+            if !stays.iter().any(|stay| stay.from <= at && stay.to.is_none_or(|to| at <= to)) {
+                continue;
+            }
+            if found.events.len() == limit {
+                found.stopped = Some(at.before());
+                break;
+            }
+            found.events.push((at, room));
+        }
+        Ok(Some(found))
+    }
+
+    /// The events of all rooms after a position; `None` when there are more than `at_most`.
+    pub(super) fn cluster_events(
+        &self,
+        after: Position,
+        at_most: usize,
+    ) -> Result<Option<Vec<(Position, RoomNumber)>>, QueryError> {
+        let mut from = key::position(after);
+        from.push(0);
+        let mut out = Vec::new();
+        self.rows.scan(Table::EventRoom, &from, &[], Direction::Forward, &mut |(key, value)| {
+            out.push((rows::position_in(Table::EventRoom, key)?, rows::room_in(Table::EventRoom, value)?));
+            Ok(if out.len() > at_most { Flow::Stop } else { Flow::More })
+        })?;
+        Ok((out.len() <= at_most).then_some(out))
+    }
+
+    /// Merges the user's own rooms.
+    fn merged(&self, localpart: &str, after: Position, limit: usize) -> Result<Found, QueryError> {
+        let mut runs = Vec::new();
+        let mut heads = BinaryHeap::new();
+        for row in self.all_rooms_of(localpart)? {
+            let stays = self.stays(localpart, &row, after)?.into();
+            let mut run = Run { room: row.room, stays, reached: after, ahead: VecDeque::new() };
+            if let Some(at) = run.next(self)? {
+                heads.push(Reverse((at, runs.len())));
+                runs.push(run);
+            }
+        }
+        let mut found = Found::default();
+        while let Some(Reverse((at, place))) = heads.pop() {
+            let Some(run) = runs.get_mut(place) else { break };
+            if found.events.len() == limit {
+                found.stopped = Some(at.before());
+                break;
+            }
+            found.events.push((at, run.room));
+            if let Some(next) = run.next(self)? {
+                heads.push(Reverse((next, place)));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The events of one room within some stays, in order.
+struct Run {
+    room: RoomNumber,
+    stays: VecDeque<Stay>,
+    reached: Position,
+    ahead: VecDeque<Position>,
+}
+
+impl Run {
+    fn next(&mut self, view: &View<'_>) -> Result<Option<Position>, QueryError> {
+        while self.ahead.is_empty() {
+            let Some(stay) = self.stays.front().copied() else { return Ok(None) };
+            self.reached = self.reached.max(stay.from.before());
+            let to = stay.to.unwrap_or(Position::MAX);
+            self.fill(view, to)?;
+            if self.ahead.is_empty() {
+                self.stays.pop_front();
+            }
+        }
+        Ok(self.ahead.pop_front())
+    }
+
+    fn fill(&mut self, view: &View<'_>, to: Position) -> Result<(), table::ReadError> {
+        let (low, high) = (after_key(self.room, self.reached), after_key(self.room, to));
+        let ahead = &mut self.ahead;
+        view.rows.scan(Table::Timeline, &low, &high, Direction::Forward, &mut |(key, _)| {
+            ahead.push_back(rows::position_in(Table::Timeline, key)?);
+            Ok(if ahead.len() < CHUNK { Flow::More } else { Flow::Stop })
+        })?;
+        self.reached = ahead.back().copied().unwrap_or(self.reached);
+        Ok(())
+    }
+}

@@ -1,0 +1,149 @@
+//! What a client wants of a sync: the part of a filter that Quorate heeds.
+//! Source: Matrix specification, "Filtering".
+
+use super::Event;
+use crate::json::{self, Object};
+use serde_json::Value;
+
+/// A filter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only these room ids.
+    pub rooms: Option<Vec<String>>,
+    /// Not these room ids.
+    pub not_rooms: Vec<String>,
+    /// Rooms left long ago, too, in a first sync.
+    pub include_leave: bool,
+    /// Of members, only those that the timeline makes necessary.
+    pub lazy_load_members: bool,
+    /// Of the timeline.
+    pub timeline: EventFilter,
+    /// Of the state; its limit is not heeded.
+    pub state: EventFilter,
+}
+
+/// Which events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    /// So many at most.
+    pub limit: Option<usize>,
+    /// Only these types; `*` at any place stands for anything.
+    pub types: Option<Vec<String>>,
+    /// Not these types.
+    pub not_types: Vec<String>,
+    /// Only from these users.
+    pub senders: Option<Vec<String>>,
+    /// Not from these users.
+    pub not_senders: Vec<String>,
+}
+
+impl Filter {
+    /// Reads a filter's JSON; what Quorate does not know is passed over.
+    ///
+    /// # Errors
+    /// One sentence, when it is no JSON object.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, String> {
+        let all = json::parse_object(bytes)?;
+        let nothing = Object::new();
+        let room = object(&all, "room").unwrap_or(&nothing);
+        let timeline = object(room, "timeline").unwrap_or(&nothing);
+        let state = object(room, "state").unwrap_or(&nothing);
+        Ok(Self {
+            rooms: texts(room, "rooms"),
+            not_rooms: texts(room, "not_rooms").unwrap_or_default(),
+            include_leave: flag(room, "include_leave"),
+            lazy_load_members: flag(state, "lazy_load_members") || flag(timeline, "lazy_load_members"),
+            timeline: EventFilter::from_object(timeline),
+            state: EventFilter::from_object(state),
+        })
+    }
+
+    /// Is this room wanted?
+    #[must_use]
+    pub fn wants_room(&self, room_id: &str) -> bool {
+        let named = |rooms: &[String]| rooms.iter().any(|room| room == room_id);
+        self.rooms.as_ref().is_none_or(|rooms| named(rooms)) && !named(&self.not_rooms)
+    }
+}
+
+impl EventFilter {
+    fn from_object(filter: &Object) -> Self {
+        let limit = filter.get("limit").and_then(Value::as_u64);
+        Self {
+            limit: limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
+            types: texts(filter, "types"),
+            not_types: texts(filter, "not_types").unwrap_or_default(),
+            senders: texts(filter, "senders"),
+            not_senders: texts(filter, "not_senders").unwrap_or_default(),
+        }
+    }
+
+    /// Is this event wanted?
+    #[must_use]
+    pub fn wants(&self, event: &Event) -> bool {
+        let of_type = |types: &[String]| types.iter().any(|pattern| matches_pattern(pattern, &event.event_type));
+        let from = |senders: &[String]| senders.contains(&event.sender);
+        self.types.as_ref().is_none_or(|types| of_type(types))
+            && !of_type(&self.not_types)
+            && self.senders.as_ref().is_none_or(|senders| from(senders))
+            && !from(&self.not_senders)
+    }
+}
+
+fn object<'a>(of: &'a Object, key: &str) -> Option<&'a Object> {
+    of.get(key).and_then(Value::as_object)
+}
+
+fn flag(of: &Object, key: &str) -> bool {
+    of.get(key).and_then(Value::as_bool) == Some(true)
+}
+
+fn texts(of: &Object, key: &str) -> Option<Vec<String>> {
+    let items = of.get(key)?.as_array()?;
+    Some(items.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+}
+
+/// `*` stands for any text, also none. Greedy from the left, without going back: linear in both.
+fn matches_pattern(pattern: &str, text: &str) -> bool {
+    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut left) = text.strip_prefix(head) else { return false };
+    let (middle, tail) = rest.rsplit_once('*').unwrap_or(("", rest));
+    for part in middle.split('*').filter(|part| !part.is_empty()) {
+        match left.find(part).and_then(|at| left.get(at + part.len()..)) {
+            Some(after) => left = after,
+            None => return false,
+        }
+    }
+    left.ends_with(tail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        for (pattern, text, expected) in [
+            ("m.room.*", "m.room.member", true),
+            ("m.room.*", "m.rooms", false),
+            ("*", "", true),
+            ("*.member", "m.room.member", true),
+            ("m.*.m*r", "m.room.member", true),
+            ("a*a", "a", false),
+            ("m.room.member", "m.room.member", true),
+        ] {
+            assert_eq!(matches_pattern(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn a_filter_is_read_as_clients_write_it() {
+        let filter = Filter::from_json(
+            br#"{"room":{"not_rooms":["!a:x"],"state":{"lazy_load_members":true},"timeline":{"limit":20,"types":["m.*"]}}}"#,
+        )
+        .unwrap();
+        assert!(filter.lazy_load_members && !filter.wants_room("!a:x") && filter.wants_room("!b:x"));
+        assert_eq!((filter.timeline.limit, filter.timeline.types), (Some(20), Some(vec!["m.*".to_owned()])));
+        assert!(Filter::from_json(b"[]").is_err());
+    }
+}

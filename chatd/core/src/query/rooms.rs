@@ -1,0 +1,177 @@
+//! Rooms: by name, of a user, in the public directory, in short.
+
+use super::{QueryError, View};
+use crate::id::{self, Position, RoomNumber};
+use crate::json;
+use crate::proto::store;
+use crate::proto::store::membership::Kind;
+use crate::rows::{self, event_type};
+use crate::table::{self, Direction, Flow, Table, key};
+use crate::visibility::HistoryVisibility;
+
+/// A room that a user has to do with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomMembership {
+    /// Which room.
+    pub room: RoomNumber,
+    /// Membership now.
+    pub kind: Kind,
+    /// A chat between two, as the user knows it.
+    pub is_direct: bool,
+    /// The member event.
+    pub position: Position,
+    /// Where the stay began; `None` unless joined.
+    pub joined_since: Option<Position>,
+    /// The user asked not to be shown it any more.
+    pub forgotten: bool,
+}
+
+/// A room in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomSummary {
+    /// Its number.
+    pub room: RoomNumber,
+    /// `!…:server`
+    pub room_id: String,
+    /// Empty: none.
+    pub name: String,
+    /// Empty: none.
+    pub topic: String,
+    /// `mxc://…`; empty: none.
+    pub avatar_url: String,
+    /// `#…:server`; empty: none.
+    pub canonical_alias: String,
+    /// "public", "invite", "knock", …
+    pub join_rule: String,
+    /// "m.space", or empty.
+    pub room_type: String,
+    /// Anyone may read it without joining.
+    pub world_readable: bool,
+    /// Guests may join.
+    pub guest_can_join: bool,
+    /// How many are in it.
+    pub joined_members: u64,
+    /// How many are invited.
+    pub invited_members: u64,
+    /// Made as a direct chat.
+    pub is_direct: bool,
+    /// In the public directory.
+    pub listed: bool,
+}
+
+impl View<'_> {
+    /// The room of an id (`!…`) or alias (`#…`).
+    ///
+    /// # Errors
+    /// [`QueryError::RoomNotFound`] when it names none here.
+    pub fn resolve_room(&self, room: &str) -> Result<RoomNumber, QueryError> {
+        if room.starts_with('#') {
+            let local = id::alias_localpart(room, self.server_name()).ok_or(QueryError::RoomNotFound)?;
+            let row = table::fetch::<store::Alias>(self.rows, Table::Alias, &key::alias(local))?;
+            return row.map(|row| RoomNumber(row.room)).ok_or(QueryError::RoomNotFound);
+        }
+        let created_at = id::parse_room_id(room, self.server_name()).ok_or(QueryError::RoomNotFound)?;
+        rows::room_number(self.rows, created_at)?.ok_or(QueryError::RoomNotFound)
+    }
+
+    /// A room's id.
+    ///
+    /// # Errors
+    /// [`QueryError::RoomNotFound`] when there is no such room.
+    pub fn room_id(&self, room: RoomNumber) -> Result<String, QueryError> {
+        self.room_row(room).and_then(|row| self.id_of(&row))
+    }
+
+    pub(super) fn room_row(&self, room: RoomNumber) -> Result<store::Room, QueryError> {
+        rows::room(self.rows, room)?.ok_or(QueryError::RoomNotFound)
+    }
+
+    pub(super) fn id_of(&self, row: &store::Room) -> Result<String, QueryError> {
+        let created_at = table::position(Table::Room, &row.created_at)?.unwrap_or_default();
+        Ok(id::room_id(created_at, self.server_name()))
+    }
+
+    /// A user's rooms, whatever the membership, but for forgotten ones; in order of their numbers.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn rooms_of(&self, localpart: &str) -> Result<Vec<RoomMembership>, QueryError> {
+        let mut rooms = self.all_rooms_of(localpart)?;
+        rooms.retain(|room| !room.forgotten);
+        Ok(rooms)
+    }
+
+    /// The same with those forgotten.
+    pub(super) fn all_rooms_of(&self, localpart: &str) -> Result<Vec<RoomMembership>, QueryError> {
+        let from = key::devices_of(localpart);
+        let mut out = Vec::new();
+        self.rows.scan(Table::Membership, &from, &key::after_prefix(&from), Direction::Forward, &mut |(key, value)| {
+            let room = rows::room_in(Table::Membership, key.get(from.len()..).unwrap_or_default())?;
+            out.push(room_membership(room, &table::decode(Table::Membership, value)?)?);
+            Ok(Flow::More)
+        })?;
+        Ok(out)
+    }
+
+    /// Rooms in the public directory, after this one, in order of their numbers.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn public_rooms(&self, after: Option<RoomNumber>, limit: usize) -> Result<Vec<RoomSummary>, QueryError> {
+        let from = key::room(RoomNumber(after.map_or(0, |room| room.0.saturating_add(1))));
+        let mut rooms = Vec::new();
+        self.rows.scan(Table::PublicRoom, &from, &[], Direction::Forward, &mut |(key, _)| {
+            if rooms.len() < limit {
+                rooms.push(rows::room_in(Table::PublicRoom, key)?);
+            }
+            Ok(if rooms.len() < limit { Flow::More } else { Flow::Stop })
+        })?;
+        rooms.into_iter().map(|room| self.summary(room)).collect()
+    }
+
+    /// A room in short, as it is now. Who may ask is the caller's to decide: directory, members, invited.
+    ///
+    /// # Errors
+    /// [`QueryError::RoomNotFound`] when there is no such room.
+    pub fn summary(&self, room: RoomNumber) -> Result<RoomSummary, QueryError> {
+        let row = self.room_row(room)?;
+        let text = |event_type: &str, key: &str| -> Result<String, QueryError> {
+            let event = rows::state_event(self.rows, room, event_type, "", Position::MAX)?;
+            let content = event.map(|(_, event)| json::stored_object(&event.content)).unwrap_or_default();
+            Ok(json::text(&content, key).unwrap_or_default().to_owned())
+        };
+        let visibility = rows::state_event(self.rows, room, event_type::HISTORY_VISIBILITY, "", Position::MAX)?;
+        let visibility = visibility.map(|(_, event)| HistoryVisibility::of(&event.content));
+        Ok(RoomSummary {
+            room,
+            room_id: self.id_of(&row)?,
+            name: text(event_type::NAME, "name")?,
+            topic: text(event_type::TOPIC, "topic")?,
+            avatar_url: text(event_type::AVATAR, "url")?,
+            canonical_alias: text(event_type::CANONICAL_ALIAS, "alias")?,
+            join_rule: text(event_type::JOIN_RULES, "join_rule")?,
+            world_readable: visibility == Some(HistoryVisibility::WorldReadable),
+            guest_can_join: text(event_type::GUEST_ACCESS, "guest_access")? == "can_join",
+            room_type: row.room_type,
+            joined_members: row.joined_members,
+            invited_members: row.invited_members,
+            is_direct: row.is_direct,
+            listed: row.listed,
+        })
+    }
+}
+
+/// A membership row as doors and sync read it.
+pub(super) fn room_membership(
+    room: RoomNumber,
+    row: &store::Membership,
+) -> Result<RoomMembership, table::ReadError> {
+    Ok(RoomMembership {
+        room,
+        kind: row.kind(),
+        is_direct: row.is_direct,
+        position: table::position(Table::Membership, &row.position)?.unwrap_or_default(),
+        joined_since: table::position(Table::Membership, &row.joined_since)?,
+        forgotten: row.forgotten,
+    })
+}

@@ -1,0 +1,62 @@
+//! Which rooms and account data may have changed since a token.
+
+use super::{AccountDatum, SyncRequest};
+use crate::id::{Position, RoomNumber};
+use crate::proto::store;
+use crate::query::rooms::room_membership;
+use crate::query::{QueryError, RoomMembership, View};
+use crate::rows;
+use crate::table::{self, Direction, Flow, Table, key};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Events of the whole cluster that are walked through to learn which rooms changed; beyond that the user's rooms are
+/// looked at one by one.
+const MAX_WALKED: usize = 1024;
+
+impl View<'_> {
+    /// The user's account data newer than the token, by room; room 0 is the global.
+    pub(super) fn changed_account_data(
+        &self,
+        localpart: &str,
+        since: Option<Position>,
+    ) -> Result<BTreeMap<RoomNumber, Vec<AccountDatum>>, QueryError> {
+        let prefix = key::devices_of(localpart);
+        let mut out = BTreeMap::<_, Vec<_>>::new();
+        let end = key::after_prefix(&prefix);
+        self.rows.scan(Table::AccountData, &prefix, &end, Direction::Forward, &mut |(key, value)| {
+            let row: store::AccountData = table::decode(Table::AccountData, value)?;
+            let changed = table::position(Table::AccountData, &row.position)?.unwrap_or_default();
+            if since.is_none_or(|since| changed > since) {
+                let rest = key.get(prefix.len()..).unwrap_or_default();
+                let room = rows::room_in(Table::AccountData, rest)?;
+                let event_type = String::from_utf8_lossy(rest.get(8..).unwrap_or_default()).into_owned();
+                out.entry(room).or_default().push(AccountDatum { event_type, content: row.content });
+            }
+            Ok(Flow::More)
+        })?;
+        Ok(out)
+    }
+
+    /// The user's rooms that may have something new, in order of their numbers.
+    pub(super) fn changed_rooms(
+        &self,
+        request: &SyncRequest<'_>,
+        account_data: &BTreeMap<RoomNumber, Vec<AccountDatum>>,
+    ) -> Result<Vec<RoomMembership>, QueryError> {
+        let walked = match request.since {
+            Some(since) if !request.full_state => self.cluster_events(since, MAX_WALKED)?,
+            _ => None,
+        };
+        let Some(walked) = walked else { return self.all_rooms_of(request.localpart) };
+        let mut rooms: BTreeSet<RoomNumber> = walked.into_iter().map(|(_, room)| room).collect();
+        rooms.extend(account_data.keys().filter(|room| room.0 != 0));
+        let mut out = Vec::new();
+        for room in rooms {
+            let key = key::membership(request.localpart, room);
+            if let Some(row) = table::fetch::<store::Membership>(self.rows, Table::Membership, &key)? {
+                out.push(room_membership(room, &row)?);
+            }
+        }
+        Ok(out)
+    }
+}

@@ -1,0 +1,265 @@
+//! One room's part of a sync.
+
+use super::{AccountDatum, InvitedRoom, JoinedRoom, LeftRoom, Summary, SyncRequest, SyncResponse, Timeline};
+use crate::id::{self, Position, RoomNumber};
+use crate::proto::store::membership::Kind;
+use crate::query::state::{Versions, after};
+use crate::query::{Event, Filter, QueryError, RoomMembership, View};
+use crate::rows::{self, event_type};
+use crate::table::{self, Direction, Flow, Table, key};
+use crate::visibility::Sight;
+use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+
+/// Timeline events when the filter does not say.
+const DEFAULT_LIMIT: usize = 10;
+
+/// Timeline events at most: more come by pages.
+const MAX_LIMIT: usize = 1000;
+
+/// What an invited user is shown of a room (Matrix specification, "Stripped state").
+const STRIPPED: [&str; 8] = [
+    event_type::CREATE,
+    event_type::JOIN_RULES,
+    event_type::NAME,
+    event_type::AVATAR,
+    event_type::TOPIC,
+    event_type::CANONICAL_ALIAS,
+    event_type::ENCRYPTION,
+    "m.room.tombstone",
+];
+
+/// Events looked at for one timeline at most, where a filter wants few of them.
+const MAX_LOOKED_AT: usize = 4096;
+
+/// A span of a room's timeline to be shown, and from where the client knows its state.
+struct Span<'s> {
+    room: RoomNumber,
+    room_id: &'s str,
+    sight: Sight,
+    /// The client has the room as it was here; `None`: not at all.
+    known: Option<Position>,
+    /// Last event to be shown.
+    until: Position,
+}
+
+/// A span's timeline, and what goes before it.
+#[derive(Default)]
+struct Shown {
+    timeline: Timeline,
+    /// The state before the timeline is the state here.
+    before: Position,
+    /// State in the timeline that the filter took out: told as state instead, or it would be lost.
+    taken_out: Versions,
+}
+
+/// Can the room be passed over at the price of one look? So it is for most, when all of a user's rooms are gone through.
+pub(super) fn may_have_news(
+    view: &View<'_>,
+    request: &SyncRequest<'_>,
+    row: &RoomMembership,
+    account_data: &[AccountDatum],
+) -> Result<bool, QueryError> {
+    let Some(since) = request.since.filter(|_| !request.full_state) else { return Ok(true) };
+    match (row.kind, row.joined_since) {
+        (Kind::Join, Some(from)) if from <= since && account_data.is_empty() => view.has_event_after(row.room, since),
+        (Kind::Join, _) => Ok(true),
+        _ => Ok(row.position > since),
+    }
+}
+
+impl View<'_> {
+    fn has_event_after(&self, room: RoomNumber, at: Position) -> Result<bool, QueryError> {
+        let mut found = false;
+        let (low, high) = (after(room, at), after(room, Position::MAX));
+        self.rows.scan(Table::Timeline, &low, &high, Direction::Forward, &mut |_| {
+            found = true;
+            Ok(Flow::Stop)
+        })?;
+        Ok(found)
+    }
+
+    pub(super) fn sync_room(
+        &self,
+        request: &SyncRequest<'_>,
+        row: &RoomMembership,
+        account_data: Vec<AccountDatum>,
+        out: &mut SyncResponse,
+    ) -> Result<(), QueryError> {
+        let room_id = self.room_id(row.room)?;
+        if !request.filter.wants_room(&room_id) {
+            return Ok(());
+        }
+        let is_new = request.since.is_none_or(|since| row.position > since);
+        match row.kind {
+            Kind::Join => out.join.extend(self.joined(request, row, room_id, account_data)?),
+            Kind::Invite if is_new => out.invite.push(self.invited(request, row, room_id)?),
+            Kind::Knock if is_new => out.knock.push(self.invited(request, row, room_id)?),
+            Kind::Leave | Kind::Ban => {
+                let asked = request.filter.include_leave && (request.since.is_none() || request.full_state);
+                let just_left = is_new && request.since.is_some();
+                if just_left || (asked && !row.forgotten) {
+                    out.leave.push(self.left(request, row, room_id)?);
+                }
+            }
+            Kind::Invite | Kind::Knock | Kind::Unspecified => {}
+        }
+        Ok(())
+    }
+
+    fn joined(
+        &self,
+        request: &SyncRequest<'_>,
+        row: &RoomMembership,
+        room_id: String,
+        account_data: Vec<AccountDatum>,
+    ) -> Result<Option<JoinedRoom>, QueryError> {
+        let sight = match (row.joined_since, request.since) {
+            (Some(from), Some(since)) if from <= since => Sight::of_member_since(from),
+            _ => self.sight(row.room, request.localpart)?,
+        };
+        let known = known(&sight, request.since);
+        let span = Span { room: row.room, room_id: &room_id, sight, known, until: self.now() };
+        let (state, timeline, summary) = self.span(request, &span)?;
+        let nothing_new = state.is_empty() && timeline.events.is_empty() && !timeline.limited && account_data.is_empty();
+        if nothing_new && known.is_some() && !request.full_state {
+            return Ok(None);
+        }
+        Ok(Some(JoinedRoom { room: row.room, room_id, state, timeline, summary, account_data }))
+    }
+
+    fn left(&self, request: &SyncRequest<'_>, row: &RoomMembership, room_id: String) -> Result<LeftRoom, QueryError> {
+        let sight = self.sight(row.room, request.localpart)?;
+        if !sight.ever_joined() {
+            // Never in: the user learns that the invitation is off, and nothing of the room.
+            let events = vec![self.event_at(row.room, &room_id, row.position)?];
+            let timeline = Timeline { events, limited: false, prev_batch: row.position.before() };
+            return Ok(LeftRoom { room: row.room, room_id, state: Vec::new(), timeline });
+        }
+        let known = known(&sight, request.since);
+        let span = Span { room: row.room, room_id: &room_id, sight, known, until: row.position };
+        let (state, timeline, _) = self.span(request, &span)?;
+        Ok(LeftRoom { room: row.room, room_id, state, timeline })
+    }
+
+    fn invited(
+        &self,
+        request: &SyncRequest<'_>,
+        row: &RoomMembership,
+        room_id: String,
+    ) -> Result<InvitedRoom, QueryError> {
+        let own = self.event_at(row.room, &room_id, row.position)?;
+        let me = id::user_id(request.localpart, self.server_name());
+        let mut stripped_state = Vec::new();
+        for event_type in STRIPPED {
+            stripped_state.extend(self.state_event(row.room, event_type, "", Some(row.position))?);
+        }
+        if own.sender != me {
+            stripped_state.extend(self.state_event(row.room, event_type::MEMBER, &own.sender, Some(row.position))?);
+        }
+        stripped_state.push(own);
+        Ok(InvitedRoom { room: row.room, room_id, stripped_state })
+    }
+
+    /// State and timeline of a span, with a summary where members changed.
+    fn span(
+        &self,
+        request: &SyncRequest<'_>,
+        span: &Span<'_>,
+    ) -> Result<(Vec<Event>, Timeline, Option<Summary>), QueryError> {
+        let shown = self.timeline_of(request.filter, span)?;
+        let delta_from = span.known.filter(|_| !request.full_state);
+        let mut versions = match delta_from {
+            Some(known) => self.changed_versions(span.room, known, shown.before)?,
+            None => self.versions(span.room, &key::room(span.room), shown.before)?,
+        };
+        versions.extend(shown.taken_out);
+        let timeline = shown.timeline;
+        let members_changed = timeline.events.iter().any(|event| event.is_state(event_type::MEMBER))
+            || versions.keys().any(|(event_type, _)| event_type == event_type::MEMBER);
+        let summary = match members_changed || delta_from.is_none() {
+            true => Some(self.room_in_short(span.room, request.localpart)?),
+            false => None,
+        };
+        if request.filter.lazy_load_members {
+            let mut needed: BTreeSet<String> = timeline.events.iter().map(|event| event.sender.clone()).collect();
+            needed.extend(summary.iter().flat_map(|summary| summary.heroes.iter().cloned()));
+            if delta_from.is_none() {
+                needed.insert(id::user_id(request.localpart, self.server_name()));
+                keep_members(&mut versions, &needed);
+            }
+            self.add_members(span.room, shown.before, needed, &mut versions)?;
+        }
+        let mut state = self.events(span.room, span.room_id, versions.into_values())?;
+        state.retain(|event| request.filter.state.wants(event));
+        Ok((state, timeline, summary))
+    }
+
+    /// The newest part of the span that fits.
+    fn timeline_of(&self, filter: &Filter, span: &Span<'_>) -> Result<Shown, QueryError> {
+        let limit = filter.timeline.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
+        let floor = span.known.unwrap_or(Position::ZERO);
+        let mut shown = Shown { before: span.until, ..Shown::default() };
+        let mut looked_at = 0;
+        let (low, high) = (after(span.room, floor), after(span.room, span.until));
+        self.rows.scan(Table::Timeline, &low, &high, Direction::Backward, &mut |(key, value)| {
+            let at = rows::position_in(Table::Timeline, key)?;
+            looked_at += 1;
+            if looked_at > MAX_LOOKED_AT || !span.sight.sees(at) {
+                shown.timeline.limited = true;
+                return Ok(Flow::Stop);
+            }
+            let event = self.render(span.room, span.room_id, at, table::decode(Table::Timeline, value)?)?;
+            if !filter.timeline.wants(&event) {
+                if let Some(state_key) = event.state_key {
+                    shown.taken_out.entry((event.event_type, state_key)).or_insert(at);
+                }
+            } else if shown.timeline.events.len() == limit {
+                shown.timeline.limited = true;
+                return Ok(Flow::Stop);
+            } else {
+                shown.timeline.events.push(event);
+            }
+            shown.before = at.before();
+            Ok(Flow::More)
+        })?;
+        if !shown.timeline.limited {
+            shown.before = floor;
+        }
+        shown.timeline.events.reverse();
+        let first = shown.timeline.events.first();
+        shown.timeline.prev_batch = first.map_or(shown.before, |event| event.position.before());
+        Ok(shown)
+    }
+
+    /// Adds the member events, as they were at `before`, of those that the timeline or the summary names. The client may
+    /// have them: the view remembers nothing of it, and redundant ones are allowed.
+    fn add_members(
+        &self,
+        room: RoomNumber,
+        before: Position,
+        needed: BTreeSet<String>,
+        versions: &mut Versions,
+    ) -> Result<(), QueryError> {
+        for user_id in needed {
+            let member = (event_type::MEMBER.to_owned(), user_id);
+            if let Entry::Vacant(entry) = versions.entry(member)
+                && let Some(at) = rows::state_version(self.rows, room, event_type::MEMBER, &entry.key().1, before)?
+            {
+                entry.insert(at);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Of all state, only these members. What changed in a gap is not thinned out so: the client may know any of those
+/// members from earlier.
+fn keep_members(versions: &mut Versions, needed: &BTreeSet<String>) {
+    versions.retain(|(event_type, state_key), _| event_type != event_type::MEMBER || needed.contains(state_key));
+}
+
+/// The token, if the client had the room then.
+fn known(sight: &Sight, since: Option<Position>) -> Option<Position> {
+    since.filter(|since| sight.membership_at(*since) == Some(Kind::Join))
+}

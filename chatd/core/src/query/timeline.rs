@@ -1,0 +1,67 @@
+//! Pages of a room's timeline.
+
+use super::state::after;
+use super::{Event, QueryError, View};
+use crate::id::{Position, RoomNumber};
+use crate::rows;
+use crate::table::{self, Direction, Flow, Table, key};
+
+/// Events looked at for one page at most: a user who may see few of them gets shorter pages, not slower ones.
+const MAX_LOOKED_AT: usize = 4096;
+
+/// A page of events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// In the direction asked for.
+    pub events: Vec<Event>,
+    /// Continue here in the same direction; `None` at the end. A page may be empty and yet not the last.
+    pub next: Option<Position>,
+    /// Continue here in the other direction: where this page began.
+    pub prev: Position,
+}
+
+impl View<'_> {
+    /// A page of what the user may see: backward the events at and before `from`, newest first; forward those after it.
+    /// [`Position::MAX`] and [`Position::ZERO`] stand for the ends.
+    ///
+    /// # Errors
+    /// [`QueryError::RoomNotFound`]; [`QueryError::Forbidden`] for one who never was in a room that is not open to all.
+    pub fn timeline(
+        &self,
+        localpart: &str,
+        room: RoomNumber,
+        from: Position,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Page, QueryError> {
+        let room_id = self.room_id(room)?;
+        let sight = self.sight(room, localpart)?;
+        if !sight.ever_joined() && !sight.is_world_readable() {
+            return Err(QueryError::Forbidden);
+        }
+        let from = if from == Position::MAX { self.now() } else { self.clamp(from) };
+        let mut page = Page { prev: from, ..Page::default() };
+        let mut looked_at = 0;
+        let (low, high) = match direction {
+            Direction::Forward => (after(room, from), after(room, Position::MAX)),
+            Direction::Backward => (key::room(room), after(room, from)),
+        };
+        self.rows.scan(Table::Timeline, &low, &high, direction, &mut |(key, value)| {
+            let at = rows::position_in(Table::Timeline, key)?;
+            if page.events.len() >= limit || looked_at >= MAX_LOOKED_AT {
+                // There is at least one more.
+                page.next = Some(match direction {
+                    Direction::Forward => at.before(),
+                    Direction::Backward => at,
+                });
+                return Ok(Flow::Stop);
+            }
+            looked_at += 1;
+            if sight.sees(at) {
+                page.events.push(self.render(room, &room_id, at, table::decode(Table::Timeline, value)?)?);
+            }
+            Ok(Flow::More)
+        })?;
+        Ok(page)
+    }
+}

@@ -1,0 +1,161 @@
+//! Typed reads of rows that apply and query share.
+
+use crate::id::{Position, RoomNumber};
+use crate::proto::store;
+use crate::proto::store::membership::Kind;
+use crate::table::{self, Direction, Flow, Read, ReadError, Table, key};
+
+/// Event types that the rules themselves read.
+pub(crate) mod event_type {
+    pub(crate) const CREATE: &str = "m.room.create";
+    pub(crate) const MEMBER: &str = "m.room.member";
+    pub(crate) const POWER_LEVELS: &str = "m.room.power_levels";
+    pub(crate) const JOIN_RULES: &str = "m.room.join_rules";
+    pub(crate) const HISTORY_VISIBILITY: &str = "m.room.history_visibility";
+    pub(crate) const GUEST_ACCESS: &str = "m.room.guest_access";
+    pub(crate) const NAME: &str = "m.room.name";
+    pub(crate) const TOPIC: &str = "m.room.topic";
+    pub(crate) const AVATAR: &str = "m.room.avatar";
+    pub(crate) const ENCRYPTION: &str = "m.room.encryption";
+    pub(crate) const CANONICAL_ALIAS: &str = "m.room.canonical_alias";
+    pub(crate) const REDACTION: &str = "m.room.redaction";
+}
+
+/// The cluster's own row; `None` before its first command.
+pub(crate) fn cluster(rows: &dyn Read) -> Result<Option<store::Cluster>, ReadError> {
+    table::fetch(rows, Table::Meta, key::CLUSTER)
+}
+
+/// The number of the room whose create event is at this position.
+pub(crate) fn room_number(rows: &dyn Read, created_at: Position) -> Result<Option<RoomNumber>, ReadError> {
+    let value = rows.get(Table::RoomByPosition, &key::position(created_at))?;
+    value.map(|value| room_in(Table::RoomByPosition, &value)).transpose()
+}
+
+/// The room that holds the event at this position.
+pub(crate) fn room_of_event(rows: &dyn Read, at: Position) -> Result<Option<RoomNumber>, ReadError> {
+    let value = rows.get(Table::EventRoom, &key::position(at))?;
+    value.map(|value| room_in(Table::EventRoom, &value)).transpose()
+}
+
+/// A room number that stands alone in a value.
+pub(crate) fn room_in(table: Table, value: &[u8]) -> Result<RoomNumber, ReadError> {
+    key::leading_room(value).ok_or_else(|| ReadError::Damaged { table, what: "a room number is cut short".into() })
+}
+
+/// A key's trailing position.
+pub(crate) fn position_in(table: Table, key: &[u8]) -> Result<Position, ReadError> {
+    key::trailing_position(key).ok_or_else(|| ReadError::Damaged { table, what: "a key ends in no position".into() })
+}
+
+pub(crate) fn room(rows: &dyn Read, room: RoomNumber) -> Result<Option<store::Room>, ReadError> {
+    table::fetch(rows, Table::Room, &key::room(room))
+}
+
+pub(crate) fn event(rows: &dyn Read, room: RoomNumber, at: Position) -> Result<Option<store::Event>, ReadError> {
+    table::fetch(rows, Table::Timeline, &key::room_position(room, at))
+}
+
+/// An event that another row points to.
+pub(crate) fn known_event(rows: &dyn Read, room: RoomNumber, at: Position) -> Result<store::Event, ReadError> {
+    event(rows, room, at)?.ok_or_else(|| ReadError::Damaged {
+        table: Table::Timeline,
+        what: format!("room {room} has no event at {at:?}, though another row points there"),
+    })
+}
+
+pub(crate) fn account(rows: &dyn Read, localpart: &str) -> Result<Option<store::Account>, ReadError> {
+    table::fetch(rows, Table::Account, &key::account(localpart))
+}
+
+/// The current membership; the default (kind unspecified) for users who never had any.
+pub(crate) fn membership(
+    rows: &dyn Read,
+    room: RoomNumber,
+    localpart: &str,
+) -> Result<store::Membership, ReadError> {
+    table::fetch(rows, Table::RoomMember, &key::room_member(room, localpart)).map(Option::unwrap_or_default)
+}
+
+/// Where the version of one (type, state key) that holds at `at` was made.
+pub(crate) fn state_version(
+    rows: &dyn Read,
+    room: RoomNumber,
+    event_type: &str,
+    state_key: &str,
+    at: Position,
+) -> Result<Option<Position>, ReadError> {
+    let prefix = key::state(room, event_type, state_key);
+    let mut from = prefix.clone();
+    from.extend_from_slice(&Position::ZERO.to_bytes());
+    let mut to = prefix;
+    to.extend_from_slice(&at.to_bytes());
+    // One past `at`, as the upper bound is exclusive: no position key is longer.
+    to.push(0);
+    let mut found = None;
+    rows.scan(Table::StateVersion, &from, &to, Direction::Backward, &mut |(key, _)| {
+        found = Some(position_in(Table::StateVersion, key)?);
+        Ok(Flow::Stop)
+    })?;
+    Ok(found)
+}
+
+/// The state event that holds at `at`, with its position.
+pub(crate) fn state_event(
+    rows: &dyn Read,
+    room: RoomNumber,
+    event_type: &str,
+    state_key: &str,
+    at: Position,
+) -> Result<Option<(Position, store::Event)>, ReadError> {
+    match state_version(rows, room, event_type, state_key, at)? {
+        Some(position) => Ok(Some((position, known_event(rows, room, position)?))),
+        None => Ok(None),
+    }
+}
+
+/// All versions of one (type, state key), oldest first, with the row's value.
+pub(crate) fn state_versions(
+    rows: &dyn Read,
+    room: RoomNumber,
+    event_type: &str,
+    state_key: &str,
+) -> Result<Vec<(Position, Vec<u8>)>, ReadError> {
+    let from = key::state(room, event_type, state_key);
+    let to = key::after_prefix(&from);
+    let mut out = Vec::new();
+    rows.scan(Table::StateVersion, &from, &to, Direction::Forward, &mut |(key, value)| {
+        out.push((position_in(Table::StateVersion, key)?, value.to_vec()));
+        Ok(Flow::More)
+    })?;
+    Ok(out)
+}
+
+/// The value of a `StateVersion` row of an `m.room.member` event: its membership, so that history is read without the
+/// events. (A redaction leaves the membership as it is.)
+pub(crate) fn member_version_value(kind: Kind) -> Vec<u8> {
+    vec![table::VALUE_VERSION, u8::try_from(i32::from(kind)).unwrap_or_default()]
+}
+
+/// Reads [`member_version_value`].
+pub(crate) fn member_version_kind(value: &[u8]) -> Result<Kind, ReadError> {
+    let kind = match value {
+        [table::VALUE_VERSION, kind] => Kind::try_from(i32::from(*kind)).ok(),
+        _ => None,
+    };
+    kind.ok_or_else(|| ReadError::Damaged {
+        table: Table::StateVersion,
+        what: format!("{value:?} is no membership"),
+    })
+}
+
+/// A membership as events spell it.
+pub(crate) fn membership_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Join => "join",
+        Kind::Invite => "invite",
+        Kind::Ban => "ban",
+        Kind::Knock => "knock",
+        Kind::Leave | Kind::Unspecified => "leave",
+    }
+}

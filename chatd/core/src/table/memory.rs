@@ -1,0 +1,71 @@
+//! The state in memory: for tests, the simulation and the model that the real store is compared with.
+
+use super::{Direction, Flow, Read, ReadError, Row, Table, Write};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+/// All tables, each an ordered map.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemTable {
+    // No table is kept empty, so that equality is equality of rows.
+    tables: BTreeMap<Table, BTreeMap<Vec<u8>, Bytes>>,
+}
+
+impl MemTable {
+    /// All rows in order of table, then key.
+    pub fn rows(&self) -> impl Iterator<Item = (Table, &[u8], &Bytes)> {
+        self.tables
+            .iter()
+            .flat_map(|(table, rows)| rows.iter().map(|(key, value)| (*table, key.as_slice(), value)))
+    }
+}
+
+/// The bounds of a scan as a map's range wants them; `None` when they hold nothing.
+pub(super) fn range<'a>(from: &'a [u8], to: &'a [u8]) -> Option<(Bound<&'a [u8]>, Bound<&'a [u8]>)> {
+    match to.is_empty() {
+        true => Some((Bound::Included(from), Bound::Unbounded)),
+        false => (from < to).then_some((Bound::Included(from), Bound::Excluded(to))),
+    }
+}
+
+impl Read for MemTable {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        Ok(self.tables.get(&table).and_then(|rows| rows.get(key)).cloned())
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        direction: Direction,
+        visit: &mut dyn FnMut(Row<'_>) -> Result<Flow, ReadError>,
+    ) -> Result<(), ReadError> {
+        let (Some(rows), Some(range)) = (self.tables.get(&table), range(from, to)) else { return Ok(()) };
+        let mut rows = rows.range::<[u8], _>(range);
+        while let Some((key, value)) = match direction {
+            Direction::Forward => rows.next(),
+            Direction::Backward => rows.next_back(),
+        } {
+            if visit((key, value))? == Flow::Stop {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Write for MemTable {
+    fn put(&mut self, table: Table, key: Vec<u8>, value: Bytes) {
+        self.tables.entry(table).or_default().insert(key, value);
+    }
+
+    fn delete(&mut self, table: Table, key: Vec<u8>) {
+        let Some(rows) = self.tables.get_mut(&table) else { return };
+        rows.remove(&key);
+        if rows.is_empty() {
+            self.tables.remove(&table);
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! Changes laid over a view: what one command would do, seen by its own reads, and dropped when it is refused.
+
+use super::memory::range;
+use super::{Direction, Flow, Read, ReadError, Row, Table, Write};
+use bytes::Bytes;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+type TableChanges = BTreeMap<Vec<u8>, Option<Bytes>>;
+
+/// Ordered changes over a view. Making one allocates nothing.
+pub struct Overlay<'a> {
+    base: &'a dyn Read,
+    changes: Changes,
+}
+
+/// What is to be written, in order of table, then key.
+#[derive(Debug, Default)]
+pub struct Changes {
+    tables: BTreeMap<Table, TableChanges>,
+}
+
+impl Changes {
+    /// Nothing to write?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
+    /// Every changed row in order of table, then key; `None` is a removal.
+    pub fn into_rows(self) -> impl Iterator<Item = (Table, Vec<u8>, Option<Bytes>)> {
+        self.tables
+            .into_iter()
+            .flat_map(|(table, rows)| rows.into_iter().map(move |(key, value)| (table, key, value)))
+    }
+
+    /// Writes them all.
+    pub fn write_to(self, target: &mut dyn Write) {
+        for (table, rows) in self.tables {
+            for (key, value) in rows {
+                match value {
+                    Some(value) => target.put(table, key, value),
+                    None => target.delete(table, key),
+                }
+            }
+        }
+    }
+}
+
+impl<'a> Overlay<'a> {
+    /// No changes yet over `base`.
+    #[must_use]
+    pub fn new(base: &'a dyn Read) -> Self {
+        Self { base, changes: Changes::default() }
+    }
+
+    /// The changes, to be written to what `base` was read from.
+    #[must_use]
+    pub fn into_changes(self) -> Changes {
+        self.changes
+    }
+}
+
+impl Read for Overlay<'_> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        match self.changes.tables.get(&table).and_then(|rows| rows.get(key)) {
+            Some(changed) => Ok(changed.clone()),
+            None => self.base.get(table, key),
+        }
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        direction: Direction,
+        visit: &mut dyn FnMut(Row<'_>) -> Result<Flow, ReadError>,
+    ) -> Result<(), ReadError> {
+        let (Some(rows), Some(range)) = (self.changes.tables.get(&table), range(from, to)) else {
+            return self.base.scan(table, from, to, direction, visit);
+        };
+        let mut rows = rows.range::<[u8], _>(range);
+        let mut next = || match direction {
+            Direction::Forward => rows.next(),
+            Direction::Backward => rows.next_back(),
+        };
+        let mut changed = next();
+        let mut stopped = false;
+        self.base.scan(table, from, to, direction, &mut |row| {
+            while let Some((key, value)) = changed {
+                let order = match direction {
+                    Direction::Forward => key.as_slice().cmp(row.0),
+                    Direction::Backward => row.0.cmp(key.as_slice()),
+                };
+                if order == Ordering::Greater {
+                    break;
+                }
+                changed = next();
+                if let Some(value) = value
+                    && visit((key, value))? == Flow::Stop
+                {
+                    stopped = true;
+                    return Ok(Flow::Stop);
+                }
+                if order == Ordering::Equal {
+                    return Ok(Flow::More);
+                }
+            }
+            let flow = visit(row)?;
+            stopped = flow == Flow::Stop;
+            Ok(flow)
+        })?;
+        while let (false, Some((key, value))) = (stopped, changed) {
+            changed = next();
+            if let Some(value) = value {
+                stopped = visit((key, value))? == Flow::Stop;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Write for Overlay<'_> {
+    fn put(&mut self, table: Table, key: Vec<u8>, value: Bytes) {
+        self.changes.tables.entry(table).or_default().insert(key, Some(value));
+    }
+
+    fn delete(&mut self, table: Table, key: Vec<u8>) {
+        self.changes.tables.entry(table).or_default().insert(key, None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::MemTable;
+    use super::*;
+    use proptest::prelude::*;
+
+    const TABLE: Table = Table::Alias;
+
+    fn all(view: &dyn Read, from: &[u8], to: &[u8], direction: Direction, at_most: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut out = Vec::new();
+        view.scan(TABLE, from, to, direction, &mut |(key, value)| {
+            out.push((key.to_vec(), value.to_vec()));
+            Ok(if out.len() >= at_most { Flow::Stop } else { Flow::More })
+        })
+        .unwrap();
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn an_overlay_reads_like_its_changes_written(
+            base in prop::collection::vec((0u8..16, any::<u8>()), 0..12),
+            changes in prop::collection::vec((0u8..16, prop::option::of(any::<u8>())), 0..12),
+            from in 0u8..17, to in 0u8..17, at_most in 1usize..20,
+        ) {
+            let mut table = MemTable::default();
+            for (key, value) in base {
+                table.put(TABLE, vec![key], vec![value].into());
+            }
+            let before = table.clone();
+            let mut overlay = Overlay::new(&before);
+            for (key, value) in changes {
+                match value {
+                    Some(value) => { overlay.put(TABLE, vec![key], vec![value].into()); table.put(TABLE, vec![key], vec![value].into()); }
+                    None => { overlay.delete(TABLE, vec![key]); table.delete(TABLE, vec![key]); }
+                }
+            }
+            let to = if to == 16 { vec![] } else { vec![to] };
+            for direction in [Direction::Forward, Direction::Backward] {
+                prop_assert_eq!(all(&overlay, &[from], &to, direction, at_most), all(&table, &[from], &to, direction, at_most));
+            }
+            let mut written = before.clone();
+            overlay.into_changes().write_to(&mut written);
+            prop_assert_eq!(written, table);
+        }
+    }
+}
