@@ -2,7 +2,7 @@
 # of a source gets a folder of its own, so that a running cluster keeps its binaries.  Which Go built it does not count:
 # sudo hides Go from 'up'.
 
-UNUSED_DAYS=14                       # builds that no 'up' has used for so long are removed
+KEPT_DAYS=1                          # how long a build that no cluster uses stays, for changes back and forth
 
 need_go() {
   command -v go >/dev/null || fail "Go is not installed; Debian 12's golang (1.19) is too old." \
@@ -36,8 +36,16 @@ build() {
     say "built $part ($(du -sh --apparent-size "$dir" | cut -f1))"
   done
   [ $# -gt 0 ] || link_built "$HOME_DIR/bin"
-  find "$BUILT" -mindepth 1 -maxdepth 1 -mtime +"$UNUSED_DAYS" -exec rm -rf {} +
+  remove_old
   say "all built, in $BUILT"
+}
+
+remove_old() {
+  local dir used
+  used=$(find "$HOME_DIR"/bin "$HOME_DIR"/clusters/*/bin -type l -printf '%l\n' 2>/dev/null | xargs -r dirname | sort -u)
+  for dir in $(find "$BUILT" -mindepth 1 -maxdepth 1 -mmin +$((KEPT_DAYS * 1440))); do
+    grep -qxF "$dir" <<<"$used" || rm -rf "$dir"
+  done
 }
 
 need_built() {
