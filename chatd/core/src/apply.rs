@@ -167,3 +167,139 @@ fn for_session(context: &mut Context<'_>, kind: &Kind) -> Applies<Answer> {
         Kind::Redact(command) => redact::apply(context, command),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::View;
+    use crate::testing::{SERVER, World, position, session, world};
+
+    #[test]
+    fn a_transaction_id_repeated_gives_the_first_answer_and_no_second_event() {
+        let mut world = world(&["alice"]);
+        let (_, room) = world.public_room("alice");
+        let envelope = world.event("alice", &room, "m.room.message", None, r#"{"body":"x"}"#);
+        let first = world.accepted(envelope.clone());
+        let rows = world.rows.clone();
+        let again = world.accepted(envelope);
+        assert_eq!(again, log::Outcome { duplicate: true, ..first });
+        let changed: Vec<_> = world.rows.rows().filter(|row| !rows.rows().any(|old| old == *row)).collect();
+        assert!(changed.iter().all(|(table, ..)| *table == Table::Meta));
+    }
+
+    #[test]
+    fn a_repetition_in_the_same_entry_is_known_too() {
+        let mut world = world(&["alice"]);
+        let (_, room) = world.public_room("alice");
+        let envelope = world.event("alice", &room, "t", None, "{}");
+        let both = world.apply(vec![envelope.clone(), envelope]);
+        assert_eq!(both[0].outcome.position, both[1].outcome.position);
+        assert!(!both[0].outcome.duplicate && both[1].outcome.duplicate);
+        assert_eq!(both[1].touched, Touched::default());
+    }
+
+    #[test]
+    fn the_same_transaction_id_for_another_room_type_or_device_is_another_message() {
+        let mut world = world(&["alice"]);
+        let (_, one) = world.public_room("alice");
+        let (_, two) = world.public_room("alice");
+        let open = open_session(&world, "alice", "E", 1);
+        world.accepted(open);
+        let envelope = world.event("alice", &one, "t", None, "{}");
+        let mut elsewhere = world.event("alice", &two, "t", None, "{}");
+        let mut other_type = world.event("alice", &one, "u", None, "{}");
+        let mut other_device = envelope.clone();
+        other_device.device_id = "E".into();
+        for other in [&mut elsewhere, &mut other_type, &mut other_device] {
+            other.transaction_id = envelope.transaction_id.clone();
+        }
+        for envelope in [envelope, elsewhere, other_type, other_device] {
+            assert!(!world.accepted(envelope).duplicate);
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_not_remembered() {
+        let mut world = world(&["alice", "bob"]);
+        let (_, room) = world.public_room("alice");
+        let envelope = world.event("bob", &room, "t", None, "{}");
+        assert_eq!(world.rejected(envelope.clone()), Reason::NotMember);
+        world.moved("bob", &room, log::set_membership::Change::Join, "");
+        assert!(!world.accepted(envelope).duplicate);
+    }
+
+    fn open_session(_: &World, user: &str, device: &str, password_version: u64) -> log::Envelope {
+        let open = log::OpenSession {
+            localpart: user.into(),
+            session: Some(session(user, device, 0)),
+            password_version,
+        };
+        log::Envelope { command: crate::testing::command(Kind::OpenSession(open)), ..Default::default() }
+    }
+
+    #[test]
+    fn a_closed_session_gets_no_answer_even_to_a_retry() {
+        let mut world = world(&["alice"]);
+        let (_, room) = world.public_room("alice");
+        let envelope = world.event("alice", &room, "t", None, "{}");
+        world.accepted(envelope.clone());
+        let close = world.by("alice", Kind::CloseSession(log::CloseSession::default()));
+        world.accepted(close.clone());
+        assert_eq!(world.rejected(envelope.clone()), Reason::SessionEnded);
+        assert_eq!(world.rejected(close), Reason::SessionEnded);
+        // Logged in again under the same device id, the client begins its transaction ids anew.
+        let open = open_session(&world, "alice", "D", 1);
+        world.accepted(open);
+        assert!(!world.accepted(envelope).duplicate);
+    }
+
+    #[test]
+    fn positions_count_commands_and_the_events_within() {
+        let mut world = world(&["alice"]);
+        let (_, room) = world.public_room("alice");
+        let envelopes = (0..3).map(|_| world.event("alice", &room, "t", None, "{}")).collect();
+        let applied = world.apply(envelopes);
+        let ordinals: Vec<_> = applied.iter().map(|applied| position(&applied.outcome).ordinal).collect();
+        assert_eq!(ordinals, [0, ORDINALS_PER_COMMAND, 2 * ORDINALS_PER_COMMAND]);
+    }
+
+    #[test]
+    fn time_never_goes_back_and_an_entry_is_applied_once() {
+        let mut world = world(&["alice"]);
+        let (room, room_id) = world.public_room("alice");
+        world.say("alice", &room_id, "now");
+        world.time_ms = 5;
+        let at = world.say("alice", &room_id, "stamped by a slow clock");
+        let times: Vec<_> = world.view().state(room, None).unwrap().iter().map(|event| event.origin_server_ts).collect();
+        let last = world.view().event("alice", &crate::id::event_id(at)).unwrap().origin_server_ts;
+        assert!(times.iter().all(|time| *time <= last));
+        let index = world.index;
+        assert!(matches!(batch(&mut world.rows, index, &log::Batch::default()), Err(ReadError::Damaged { .. })));
+    }
+
+    #[test]
+    fn nothing_but_the_first_command_is_taken_before_it() {
+        let mut rows = crate::table::MemTable::default();
+        let register = crate::testing::register("alice", "D");
+        let early = batch(&mut rows, 1, &log::Batch { time_ms: 1, envelopes: vec![register.clone()] }).unwrap();
+        assert!(matches!(&early[0].outcome.kind, Some(outcome::Kind::Rejected(r)) if r.reason() == Reason::NotBootstrapped));
+        assert_eq!(rows, crate::table::MemTable::default());
+        assert!(View::open(&rows).is_err());
+    }
+
+    #[test]
+    fn an_unknown_command_is_refused_with_what_to_do() {
+        let mut world = world(&["alice"]);
+        assert_eq!(world.rejected(log::Envelope::default()), Reason::Invalid);
+    }
+
+    #[test]
+    fn touched_names_rooms_and_users_once() {
+        let mut world = world(&["alice", "bob"]);
+        let create = log::CreateRoom { invite: vec![crate::id::user_id("bob", SERVER)], ..Default::default() };
+        let envelope = world.by("alice", Kind::CreateRoom(create));
+        let applied = world.apply(vec![envelope]).remove(0);
+        assert_eq!(applied.touched.rooms.len(), 1);
+        assert_eq!(applied.touched.users, ["alice", "bob"]);
+    }
+}

@@ -58,3 +58,34 @@ fn repeated(
     }
     refuse(Reason::UserExists, format!("the user name {localpart} is taken"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::log::command::Kind;
+    use crate::testing::{register, world};
+
+    #[test]
+    fn a_name_is_taken_once_but_a_retry_is_answered_again() {
+        let mut world = world(&[]);
+        let first = world.accepted(register("alice", "D"));
+        let again = world.accepted(register("alice", "D"));
+        assert_eq!(again, log::Outcome { duplicate: true, ..first });
+        let mut other = register("alice", "E");
+        if let Some(log::Command { kind: Some(Kind::Register(register)) }) = &mut other.command {
+            register.password_hash = "$argon2id$other".into();
+        }
+        assert_eq!(world.rejected(other), Reason::UserExists);
+    }
+
+    #[test]
+    fn a_name_outside_the_grammar_is_refused() {
+        let mut world = world(&[]);
+        for bad in ["", "Alice", "a b", "@alice:a.org", "a\0"] {
+            assert_eq!(world.rejected(register(bad, "D")), Reason::Invalid, "{bad:?}");
+        }
+        for device in ["", "a\0b"] {
+            assert_eq!(world.rejected(register("alice", device)), Reason::Invalid, "{device:?}");
+        }
+    }
+}

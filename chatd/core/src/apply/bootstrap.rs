@@ -33,3 +33,25 @@ fn is_server_name(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b);
     !name.is_empty() && name.len() <= MAX_SERVER_NAME_BYTES && name.bytes().all(allowed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::log::Envelope;
+    use crate::proto::log::command::Kind;
+    use crate::testing::{SERVER, command, world};
+
+    fn bootstrap(cluster_id: &str, server_name: &str) -> Envelope {
+        let bootstrap = log::Bootstrap { cluster_id: cluster_id.into(), server_name: server_name.into() };
+        Envelope { command: command(Kind::Bootstrap(bootstrap)), ..Envelope::default() }
+    }
+
+    #[test]
+    fn a_cluster_is_made_once_and_says_so_again() {
+        let mut world = world(&[]);
+        assert!(world.accepted(bootstrap("c", SERVER)).duplicate);
+        assert_eq!(world.rejected(bootstrap("other", SERVER)), Reason::AlreadyBootstrapped);
+        assert_eq!(world.rejected(bootstrap("c", "b.org")), Reason::AlreadyBootstrapped);
+        assert_eq!((world.view().cluster_id(), world.view().server_name()), ("c", SERVER));
+    }
+}

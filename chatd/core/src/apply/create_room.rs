@@ -181,3 +181,115 @@ fn set_text(context: &mut Context<'_>, room: &mut Room, event_type: &str, key: &
     let content = json::canonical(&Object::from_iter([(key.to_owned(), text.into())]));
     send::set_state(context, room, NewEvent::state(event_type, "", content)).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::log::command::Kind;
+    use crate::proto::store::membership::Kind as Membership;
+    use crate::testing::{SERVER, World, world};
+
+    fn types(world: &World, room: RoomNumber) -> Vec<String> {
+        let view = world.view();
+        let page = view.timeline("alice", room, crate::id::Position::ZERO, crate::table::Direction::Forward, 100);
+        page.unwrap().events.into_iter().map(|event| event.event_type).collect()
+    }
+
+    fn rejected(world: &mut World, create: log::CreateRoom) -> Reason {
+        let envelope = world.by("alice", Kind::CreateRoom(create));
+        world.rejected(envelope)
+    }
+
+    #[test]
+    fn a_room_begins_with_the_events_of_the_specification_in_its_order() {
+        let mut world = world(&["alice", "bob"]);
+        let (room, room_id) = world.create(
+            "alice",
+            log::CreateRoom {
+                preset: Preset::Public.into(),
+                name: "Ops".into(),
+                topic: "Everything".into(),
+                alias: "ops".into(),
+                invite: vec![id::user_id("bob", SERVER), "bob".into()],
+                initial_state: vec![log::StateInput {
+                    r#type: "m.room.history_visibility".into(),
+                    state_key: String::new(),
+                    content: r#"{"history_visibility":"joined"}"#.into(),
+                }],
+                listed: true,
+                ..Default::default()
+            },
+        );
+        let expected = [
+            "create", "member", "power_levels", "canonical_alias", "join_rules", "guest_access", "history_visibility",
+            "name", "topic", "member",
+        ];
+        assert_eq!(types(&world, room), expected.map(|name| format!("m.room.{name}")));
+        let view = world.view();
+        let summary = view.summary(room).unwrap();
+        assert_eq!((summary.name.as_str(), summary.topic.as_str()), ("Ops", "Everything"));
+        assert_eq!((summary.canonical_alias.as_str(), summary.join_rule.as_str()), ("#ops:a.org", "public"));
+        assert_eq!((summary.joined_members, summary.invited_members), (1, 1));
+        assert_eq!(view.resolve_room("#ops:a.org").unwrap(), room);
+        assert_eq!(view.resolve_room(&room_id).unwrap(), room);
+        assert_eq!(view.public_rooms(None, 10).unwrap(), [summary]);
+        let create = view.state_event(room, "m.room.create", "", None).unwrap().unwrap();
+        assert_eq!(create.content, r#"{"room_version":"11"}"#);
+    }
+
+    #[test]
+    fn a_direct_chat_is_direct_for_both() {
+        let mut world = world(&["alice", "bob"]);
+        let create = log::CreateRoom {
+            preset: Preset::TrustedPrivate.into(),
+            is_direct: true,
+            invite: vec![id::user_id("bob", SERVER)],
+            ..Default::default()
+        };
+        let (room, room_id) = world.create("alice", create);
+        world.moved("bob", &room_id, Change::Join, "");
+        for user in ["alice", "bob"] {
+            let rooms = world.view().rooms_of(user).unwrap();
+            assert!(rooms[0].is_direct && rooms[0].kind == Membership::Join, "{user}: {rooms:?}");
+        }
+        let powers: Vec<_> = world.view().members(room, None, 9).unwrap().iter().map(|m| m.power_level).collect();
+        assert_eq!(powers, [100, 100]);
+    }
+
+    #[test]
+    fn what_cannot_be_made_leaves_nothing() {
+        let mut world = world(&["alice"]);
+        world.create("alice", log::CreateRoom { alias: "taken".into(), ..Default::default() });
+        let state = |event_type: &str, content: &'static str| log::CreateRoom {
+            initial_state: vec![log::StateInput {
+                r#type: event_type.into(),
+                state_key: String::new(),
+                content: content.into(),
+            }],
+            ..Default::default()
+        };
+        let with = |change: fn(&mut log::CreateRoom)| {
+            let mut create = log::CreateRoom::default();
+            change(&mut create);
+            create
+        };
+        for (create, reason) in [
+            (with(|c| c.alias = "taken".into()), Reason::AliasExists),
+            (with(|c| c.alias = "a:b".into()), Reason::Invalid),
+            (with(|c| c.invite = vec!["@bob:b.org".into()]), Reason::UserNotFound),
+            (with(|c| c.invite = vec!["nobody".into()]), Reason::UserNotFound),
+            (with(|c| c.invite = vec!["alice".into()]), Reason::Forbidden),
+            (with(|c| c.invite = vec!["x".into(); MAX_INVITES + 1]), Reason::TooLarge),
+            (with(|c| c.power_level_override = "{\"ban\":\"x\"}".into()), Reason::Invalid),
+            (with(|c| c.power_level_override = "{\"users\":{}}".into()), Reason::Forbidden),
+            (with(|c| c.creation_content = "1".into()), Reason::Invalid),
+            (with(|c| c.name = "x".repeat(70_000)), Reason::TooLarge),
+            (state("m.room.create", "{}"), Reason::Forbidden),
+            (state("m.room.member", "{}"), Reason::Invalid),
+            (state("", "{}"), Reason::Invalid),
+            (state("t", "[]"), Reason::Invalid),
+        ] {
+            assert_eq!(rejected(&mut world, create.clone()), reason, "{create:?}");
+        }
+    }
+}

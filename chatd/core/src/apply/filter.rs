@@ -47,3 +47,36 @@ fn find(context: &Context<'_>, filter: &[u8]) -> Applies<Option<u64>> {
     })?;
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::log::command::Kind;
+    use crate::testing::{World, world};
+
+    fn put(world: &mut World, user: &str, filter: &'static str) -> u64 {
+        let envelope = world.by(user, Kind::PutFilter(log::PutFilter { filter: filter.into() }));
+        match world.accepted(envelope).kind {
+            Some(outcome::Kind::FilterPut(put)) => put.filter_id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_same_filter_keeps_its_number() {
+        let mut world = world(&["alice", "bob"]);
+        assert_eq!(put(&mut world, "alice", r#"{"a":1}"#), 0);
+        assert_eq!(put(&mut world, "alice", r#"{"a":2}"#), 1);
+        assert_eq!(put(&mut world, "alice", r#"{"a":1}"#), 0);
+        assert_eq!(put(&mut world, "bob", r#"{"a":2}"#), 0);
+        assert_eq!(world.view().filter("alice", 1).unwrap().unwrap(), r#"{"a":2}"#);
+        assert_eq!(world.view().filter("alice", 2).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        let mut world = world(&["alice"]);
+        let envelope = world.by("alice", Kind::PutFilter(log::PutFilter { filter: "[]".into() }));
+        assert_eq!(world.rejected(envelope), Reason::Invalid);
+    }
+}

@@ -272,3 +272,137 @@ pub(super) fn has_alias(context: &Context<'_>, room: RoomNumber, alias: &str) ->
     let Some(value) = context.rows.get(Table::Alias, &key::alias(local))? else { return Ok(false) };
     Ok(table::decode::<store::Alias>(Table::Alias, value)?.room == room.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{World, position, world};
+
+    fn rejected(world: &mut World, user: &str, room: &str, change: Change, target: &str) -> Reason {
+        let envelope = world.membership(user, room, change, target);
+        world.rejected(envelope)
+    }
+
+    fn kinds(world: &World, room: RoomNumber) -> Vec<Option<Kind>> {
+        ["alice", "bob", "carol"].iter().map(|user| world.view().membership(room, user).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_private_room_is_entered_by_invitation() {
+        let mut world = world(&["alice", "bob", "carol"]);
+        let (room, id) = world.create("alice", log::CreateRoom::default());
+        assert_eq!(rejected(&mut world, "bob", &id, Change::Join, ""), Reason::Forbidden);
+        world.moved("alice", &id, Change::Invite, "bob");
+        world.moved("bob", &id, Change::Join, "");
+        assert_eq!(rejected(&mut world, "carol", &id, Change::Invite, "bob"), Reason::NotMember);
+        assert_eq!(kinds(&world, room), [Some(Kind::Join), Some(Kind::Join), None]);
+    }
+
+    #[test]
+    fn joining_again_answers_with_the_present_event() {
+        let mut world = world(&["alice", "bob"]);
+        let (_, id) = world.public_room("alice");
+        let first = world.moved("bob", &id, Change::Join, "");
+        assert_eq!(world.moved("bob", &id, Change::Join, ""), first);
+    }
+
+    #[test]
+    fn a_room_is_joined_by_its_alias() {
+        let mut world = world(&["alice", "bob"]);
+        let create = log::CreateRoom {
+            alias: "ops".into(),
+            preset: log::create_room::Preset::Public.into(),
+            ..Default::default()
+        };
+        let (room, _) = world.create("alice", create);
+        world.moved("bob", "#ops:a.org", Change::Join, "");
+        assert_eq!(world.view().membership(room, "bob").unwrap(), Some(Kind::Join));
+        assert_eq!(rejected(&mut world, "bob", "#none:a.org", Change::Join, ""), Reason::RoomNotFound);
+        assert_eq!(rejected(&mut world, "bob", "#ops:b.org", Change::Join, ""), Reason::RoomNotFound);
+    }
+
+    #[test]
+    fn the_banned_stay_out_until_the_ban_is_lifted() {
+        let mut world = world(&["alice", "bob", "carol"]);
+        let (room, id) = world.public_room("alice");
+        world.moved("bob", &id, Change::Join, "");
+        world.moved("carol", &id, Change::Join, "");
+        assert_eq!(rejected(&mut world, "carol", &id, Change::Ban, "bob"), Reason::Forbidden);
+        world.moved("alice", &id, Change::Ban, "bob");
+        assert_eq!(rejected(&mut world, "bob", &id, Change::Join, ""), Reason::Forbidden);
+        assert_eq!(rejected(&mut world, "alice", &id, Change::Kick, "bob"), Reason::Forbidden);
+        assert_eq!(rejected(&mut world, "alice", &id, Change::Unban, "carol"), Reason::Forbidden);
+        world.moved("alice", &id, Change::Unban, "bob");
+        world.moved("bob", &id, Change::Join, "");
+        world.moved("alice", &id, Change::Kick, "carol");
+        assert_eq!(kinds(&world, room), [Some(Kind::Join), Some(Kind::Join), Some(Kind::Leave)]);
+        assert_eq!(rejected(&mut world, "bob", &id, Change::Kick, "alice"), Reason::Forbidden);
+    }
+
+    #[test]
+    fn one_forgets_only_what_one_left_and_joining_brings_it_back() {
+        let mut world = world(&["alice", "bob"]);
+        let (_, id) = world.public_room("alice");
+        assert_eq!(rejected(&mut world, "bob", &id, Change::Forget, ""), Reason::NotMember);
+        world.moved("bob", &id, Change::Join, "");
+        assert_eq!(rejected(&mut world, "bob", &id, Change::Forget, ""), Reason::Invalid);
+        world.moved("bob", &id, Change::Leave, "");
+        let forget = world.membership("bob", &id, Change::Forget, "");
+        world.accepted(forget);
+        assert_eq!(world.view().rooms_of("bob").unwrap(), []);
+        world.moved("bob", &id, Change::Join, "");
+        assert_eq!(world.view().rooms_of("bob").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn one_knocks_where_the_room_takes_knocks() {
+        let mut world = world(&["alice", "bob"]);
+        let (room, id) = world.create("alice", log::CreateRoom::default());
+        assert_eq!(rejected(&mut world, "bob", &id, Change::Knock, ""), Reason::Forbidden);
+        world.set("alice", &id, "m.room.join_rules", r#"{"join_rule":"knock"}"#);
+        world.moved("bob", &id, Change::Knock, "");
+        assert_eq!(world.view().membership(room, "bob").unwrap(), Some(Kind::Knock));
+        world.moved("alice", &id, Change::Invite, "bob");
+        world.moved("bob", &id, Change::Join, "");
+    }
+
+    #[test]
+    fn a_restricted_room_is_open_to_members_of_the_rooms_it_names() {
+        let mut world = world(&["alice", "bob", "carol"]);
+        let (_, club) = world.public_room("alice");
+        let (_, id) = world.create("alice", log::CreateRoom::default());
+        let rule = format!(
+            r#"{{"join_rule":"restricted","allow":[{{"type":"m.room_membership","room_id":"{club}"}},{{"type":"other"}}]}}"#
+        );
+        world.set("alice", &id, "m.room.join_rules", &rule);
+        world.moved("bob", &club, Change::Join, "");
+        world.moved("bob", &id, Change::Join, "");
+        assert_eq!(rejected(&mut world, "carol", &id, Change::Join, ""), Reason::Forbidden);
+    }
+
+    #[test]
+    fn a_member_event_goes_by_the_rules_of_membership() {
+        let mut world = world(&["alice", "bob"]);
+        let (room, id) = world.create("alice", log::CreateRoom::default());
+        let mut member = |user: &str, target: &str, content: &str| {
+            let envelope = world.event(user, &id, "m.room.member", Some(target), content);
+            world.one(envelope)
+        };
+        let reason = |outcome: log::Outcome| match outcome.kind {
+            Some(log::outcome::Kind::Rejected(rejected)) => Some(rejected.reason()),
+            _ => None,
+        };
+        assert_eq!(reason(member("bob", "@bob:a.org", r#"{"membership":"join"}"#)), Some(Reason::Forbidden));
+        assert_eq!(reason(member("alice", "@bob:a.org", r#"{"membership":"dance"}"#)), Some(Reason::Invalid));
+        assert_eq!(reason(member("alice", "bob", r#"{"membership":"invite"}"#)), Some(Reason::Invalid));
+        assert_eq!(reason(member("alice", "@bob:b.org", r#"{"membership":"invite"}"#)), Some(Reason::Invalid));
+        assert_eq!(reason(member("alice", "@bob:a.org", r#"{"membership":"invite","is_direct":true}"#)), None);
+        let joined = position(&member("bob", "@bob:a.org", r#"{"membership":"join","x":1}"#));
+        assert_eq!(reason(member("alice", "@bob:a.org", r#"{"membership":"ban"}"#)), None);
+        assert_eq!(reason(member("alice", "@bob:a.org", r#"{"membership":"leave"}"#)), None);
+        let event = world.view().state_event(room, "m.room.member", "@bob:a.org", Some(joined)).unwrap().unwrap();
+        assert_eq!(event.content, r#"{"membership":"join","x":1}"#);
+        assert_eq!(world.view().membership_at(room, "bob", joined).unwrap(), Some(Kind::Join));
+        assert_eq!(world.view().membership(room, "bob").unwrap(), Some(Kind::Leave));
+    }
+}

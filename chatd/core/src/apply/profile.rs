@@ -49,3 +49,50 @@ fn joined_rooms(context: &Context<'_>) -> Applies<Vec<RoomNumber>> {
     })?;
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::log::Envelope;
+    use crate::proto::log::command::Kind;
+    use crate::proto::log::set_membership::Change;
+    use crate::testing::{World, world};
+
+    fn name(world: &mut World, name: &str) -> Envelope {
+        world.by("alice", Kind::SetProfile(log::SetProfile { display_name: Some(name.into()), avatar_url: None }))
+    }
+
+    #[test]
+    fn a_new_name_shows_in_the_rooms_one_is_in_and_does_not_begin_a_new_stay() {
+        let mut world = world(&["alice", "bob"]);
+        let (one, _) = world.public_room("alice");
+        let (left, left_id) = world.public_room("bob");
+        world.moved("alice", &left_id, Change::Join, "");
+        world.moved("alice", &left_id, Change::Leave, "");
+        let since = world.view().rooms_of("alice").unwrap()[0].joined_since;
+        let envelope = name(&mut world, "Alice");
+        world.accepted(envelope);
+        let shown = |room| world.view().members(room, None, 10).unwrap().into_iter().map(|m| m.display_name).collect::<Vec<_>>();
+        assert_eq!(shown(one), ["Alice"]);
+        assert_eq!(shown(left), [""]);
+        assert_eq!(world.view().rooms_of("alice").unwrap()[0].joined_since, since);
+        assert_eq!(world.view().account("alice").unwrap().unwrap().display_name, "Alice");
+    }
+
+    #[test]
+    fn the_same_name_again_makes_no_events() {
+        let mut world = world(&["alice"]);
+        world.public_room("alice");
+        let envelope = name(&mut world, "Alice");
+        assert_eq!(world.apply(vec![envelope]).remove(0).touched.rooms.len(), 1);
+        let envelope = name(&mut world, "Alice");
+        assert_eq!(world.apply(vec![envelope]).remove(0).touched.rooms.len(), 0);
+    }
+
+    #[test]
+    fn a_name_too_long_is_refused() {
+        let mut world = world(&["alice"]);
+        let envelope = name(&mut world, &"x".repeat(MAX_BYTES + 1));
+        assert_eq!(world.rejected(envelope), Reason::TooLarge);
+    }
+}

@@ -64,3 +64,88 @@ fn redact(context: &mut Context<'_>, room: &mut Room, event_id: &str, content: B
     }
     Ok(at)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::log::Envelope;
+    use crate::proto::log::command::Kind;
+    use crate::proto::log::set_membership::Change;
+    use crate::testing::{World, position, world};
+
+    fn redaction(world: &mut World, user: &str, room: &str, at: Position) -> Envelope {
+        let redact =
+            log::Redact { room_id: room.into(), event_id: id::event_id(at), reason: "spam".into() };
+        world.by(user, Kind::Redact(redact))
+    }
+
+    #[test]
+    fn a_redacted_message_is_empty_and_says_by_what() {
+        let mut world = world(&["alice", "bob"]);
+        let (_, room) = world.public_room("alice");
+        world.moved("bob", &room, Change::Join, "");
+        let said = world.say("bob", &room, "x");
+        let envelope = redaction(&mut world, "bob", &room, said);
+        let at = position(&world.accepted(envelope));
+        let event = world.view().event("alice", &id::event_id(said)).unwrap();
+        assert_eq!((event.content.as_ref(), event.redacted_by), (&b"{}"[..], Some(at)));
+        let because = event.redacted_because.unwrap();
+        let expected = format!(r#"{{"reason":"spam","redacts":"{}"}}"#, id::event_id(said));
+        assert_eq!((because.content.as_ref(), because.redacts), (expected.as_bytes(), Some(said)));
+    }
+
+    #[test]
+    fn others_messages_are_redacted_by_power_only() {
+        let mut world = world(&["alice", "bob"]);
+        let (_, room) = world.public_room("alice");
+        world.moved("bob", &room, Change::Join, "");
+        let (hers, his) = (world.say("alice", &room, "x"), world.say("bob", &room, "y"));
+        let envelope = redaction(&mut world, "bob", &room, hers);
+        assert_eq!(world.rejected(envelope), Reason::Forbidden);
+        let envelope = redaction(&mut world, "alice", &room, his);
+        let first = position(&world.accepted(envelope));
+        // Once more: another event, but the message still names the first.
+        let envelope = redaction(&mut world, "alice", &room, his);
+        world.accepted(envelope);
+        assert_eq!(world.view().event("bob", &id::event_id(his)).unwrap().redacted_by, Some(first));
+    }
+
+    #[test]
+    fn the_event_form_redacts_too() {
+        let mut world = world(&["alice"]);
+        let (_, room) = world.public_room("alice");
+        let said = world.say("alice", &room, "x");
+        let content = format!(r#"{{"redacts":"{}"}}"#, id::event_id(said));
+        let envelope = world.event("alice", &room, "m.room.redaction", None, &content);
+        world.accepted(envelope);
+        assert!(world.view().event("alice", &id::event_id(said)).unwrap().redacted_by.is_some());
+        let envelope = world.event("alice", &room, "m.room.redaction", None, "{}");
+        assert_eq!(world.rejected(envelope), Reason::Invalid);
+    }
+
+    #[test]
+    fn what_is_not_in_the_room_cannot_be_redacted() {
+        let mut world = world(&["alice"]);
+        let (_, one) = world.public_room("alice");
+        let (_, two) = world.public_room("alice");
+        let said = world.say("alice", &one, "x");
+        for at in [said, Position::MAX] {
+            let envelope = redaction(&mut world, "alice", &two, at);
+            assert_eq!(world.rejected(envelope), Reason::EventNotFound);
+        }
+    }
+
+    #[test]
+    fn a_redacted_name_is_gone_but_power_levels_keep_their_power() {
+        let mut world = world(&["alice"]);
+        let (room, id) = world.public_room("alice");
+        let name = world.set("alice", &id, "m.room.name", r#"{"name":"x"}"#);
+        let levels = world.view().state_event(room, "m.room.power_levels", "", None).unwrap().unwrap().position;
+        for at in [name, levels] {
+            let envelope = redaction(&mut world, "alice", &id, at);
+            world.accepted(envelope);
+        }
+        assert_eq!(world.view().summary(room).unwrap().name, "");
+        world.set("alice", &id, "m.room.name", r#"{"name":"y"}"#);
+    }
+}

@@ -80,3 +80,79 @@ pub(super) fn remove(context: &mut Context<'_>, room: RoomNumber, at: Position, 
         context.rows.delete(Table::Relation, key::relation(room, target, &relation_type, at));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::log::Envelope;
+    use crate::proto::log::set_membership::Change;
+    use crate::query::Relations;
+    use crate::table::Direction;
+    use crate::testing::{World, position, world};
+
+    fn reaction(world: &mut World, user: &str, room: &str, target: &str) -> Envelope {
+        let content = format!(r#"{{"m.relates_to":{{"rel_type":"m.annotation","event_id":"{target}","key":"x"}}}}"#);
+        world.event(user, room, "m.reaction", None, &content)
+    }
+
+    #[test]
+    fn a_relation_is_found_by_its_target_until_it_is_redacted() {
+        let mut world = world(&["alice"]);
+        let (room, room_id) = world.public_room("alice");
+        let target = world.say("alice", &room_id, "x");
+        let envelope = reaction(&mut world, "alice", &room_id, &id::event_id(target));
+        let at = position(&world.accepted(envelope));
+        let related = |world: &World, relation_type| {
+            let which = Relations { target, relation_type, event_type: Some("m.reaction") };
+            let page = world.view().relations("alice", room, which, Position::MAX, Direction::Backward, 10).unwrap();
+            page.events.into_iter().map(|event| event.position).collect::<Vec<_>>()
+        };
+        assert_eq!(related(&world, None), [at]);
+        assert_eq!(related(&world, Some("m.annotation")), [at]);
+        assert_eq!(related(&world, Some("m.thread")), []);
+        let redact = log_redact(&mut world, &room_id, at);
+        world.accepted(redact);
+        assert_eq!(related(&world, None), []);
+    }
+
+    fn log_redact(world: &mut World, room: &str, at: Position) -> Envelope {
+        let redact = crate::proto::log::Redact {
+            room_id: room.into(),
+            event_id: id::event_id(at),
+            reason: String::new(),
+        };
+        world.by("alice", crate::proto::log::command::Kind::Redact(redact))
+    }
+
+    #[test]
+    fn a_relation_to_what_one_cannot_see_is_refused_like_one_to_nothing() {
+        let mut world = world(&["alice", "bob"]);
+        let (_, other) = world.public_room("alice");
+        let elsewhere = world.say("alice", &other, "x");
+        let (_, room) = world.public_room("alice");
+        world.set("alice", &room, "m.room.history_visibility", r#"{"history_visibility":"joined"}"#);
+        let early = world.say("alice", &room, "x");
+        world.moved("bob", &room, Change::Join, "");
+        for target in [id::event_id(early), id::event_id(elsewhere), id::event_id(Position::MAX), "$x".into()] {
+            let envelope = reaction(&mut world, "bob", &room, &target);
+            assert_eq!(world.rejected(envelope), Reason::EventNotFound, "{target}");
+        }
+        let envelope = reaction(&mut world, "alice", &room, &id::event_id(early));
+        world.accepted(envelope);
+    }
+
+    #[test]
+    fn content_that_only_looks_like_a_relation_is_a_plain_message() {
+        let mut world = world(&["alice"]);
+        let (_, room) = world.public_room("alice");
+        for content in [
+            r#"{"m.relates_to":1}"#,
+            r#"{"m.relates_to":{"rel_type":"m.thread"}}"#,
+            r#"{"m.relates_to":{"m.in_reply_to":{"event_id":"$x"}}}"#,
+            r#"{"body":"m.relates_to"}"#,
+        ] {
+            let envelope = world.event("alice", &room, "m.room.message", None, content);
+            world.accepted(envelope);
+        }
+    }
+}

@@ -124,3 +124,106 @@ fn named_aliases(content: &Object) -> Vec<String> {
     let all = content.get("alias").into_iter().chain(others);
     all.filter_map(Value::as_str).filter(|alias| !alias.is_empty()).map(str::to_owned).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::log::set_membership::Change;
+    use crate::testing::{World, world};
+
+    fn rejected(world: &mut World, user: &str, room: &str, event_type: &str, key: Option<&str>, content: &str) -> Reason {
+        let envelope = world.event(user, room, event_type, key, content);
+        world.rejected(envelope)
+    }
+
+    #[test]
+    fn a_message_keeps_its_bytes_and_its_transaction_id_for_its_sender() {
+        let mut world = world(&["alice"]);
+        let (_, room) = world.public_room("alice");
+        let envelope = world.event("alice", &room, "m.room.message", None, "{ \"body\" : \"x\" }");
+        let at = crate::testing::position(&world.accepted(envelope.clone()));
+        let event = world.view().event("alice", &id::event_id(at)).unwrap();
+        assert_eq!(event.content, "{ \"body\" : \"x\" }");
+        assert_eq!(event.transaction_id_for("@alice:a.org", "D"), Some(envelope.transaction_id.as_str()));
+        assert_eq!(event.transaction_id_for("@alice:a.org", "E"), None);
+        assert_eq!(event.transaction_id_for("@bob:a.org", "D"), None);
+    }
+
+    #[test]
+    fn bad_events_are_refused_by_name() {
+        let mut world = world(&["alice", "bob"]);
+        let (_, room) = world.public_room("alice");
+        let long = "x".repeat(256);
+        let large = format!(r#"{{"body":"{}"}}"#, "x".repeat(65_500));
+        for (event_type, key, content, reason) in [
+            ("", None, "{}", Reason::Invalid),
+            (long.as_str(), None, "{}", Reason::Invalid),
+            ("a\0b", None, "{}", Reason::Invalid),
+            ("t", Some(long.as_str()), "{}", Reason::TooLarge),
+            ("t", None, "[]", Reason::Invalid),
+            ("t", None, "{\"a\":}", Reason::Invalid),
+            ("t", None, large.as_str(), Reason::TooLarge),
+            ("t", Some("@bob:a.org"), "{}", Reason::Forbidden),
+            ("m.room.create", Some(""), "{}", Reason::Forbidden),
+            ("m.room.power_levels", Some(""), r#"{"users":{"@alice:a.org":"100"}}"#, Reason::Invalid),
+            ("m.room.canonical_alias", Some(""), r##"{"alias":"#none:a.org"}"##, Reason::Invalid),
+        ] {
+            assert_eq!(rejected(&mut world, "alice", &room, event_type, key, content), reason, "{event_type} {key:?}");
+        }
+        assert_eq!(rejected(&mut world, "bob", &room, "t", None, "{}"), Reason::NotMember);
+        assert_eq!(rejected(&mut world, "bob", &room, "t", Some(""), "{}"), Reason::NotMember);
+        assert_eq!(rejected(&mut world, "alice", "!none:a.org", "t", None, "{}"), Reason::RoomNotFound);
+    }
+
+    #[test]
+    fn sixty_four_kibibytes_are_the_whole_event_as_clients_see_it() {
+        let mut world = world(&["alice"]);
+        let (room, room_id) = world.public_room("alice");
+        let sized = |bytes: usize| format!(r#"{{"b":"{}"}}"#, "x".repeat(bytes - 8));
+        let shown = |content: &str| {
+            let event = serde_json::json!({
+                "content": serde_json::from_str::<Value>(content).unwrap(), "event_id": id::event_id(Position::ZERO),
+                "origin_server_ts": 1234567890123_u64, "room_id": room_id, "sender": "@alice:a.org", "type": "t",
+            });
+            event.to_string().len()
+        };
+        let overhead = shown(&sized(100)) - 100;
+        let fits = sized(65_536 - overhead);
+        let envelope = world.event("alice", &room_id, "t", None, &fits);
+        world.accepted(envelope);
+        assert_eq!(rejected(&mut world, "alice", &room_id, "t", None, &sized(65_537 - overhead)), Reason::TooLarge);
+        assert_eq!(world.view().membership(room, "alice").unwrap().map(i32::from), Some(1));
+    }
+
+    #[test]
+    fn power_decides_who_sends_what() {
+        let mut world = world(&["alice", "bob"]);
+        let (_, room) = world.public_room("alice");
+        world.moved("bob", &room, Change::Join, "");
+        assert_eq!(rejected(&mut world, "bob", &room, "m.room.name", Some(""), r#"{"name":"x"}"#), Reason::Forbidden);
+        let levels = |text: &str| format!(r#"{{"users":{{"@alice:a.org":100,"@bob:a.org":50}},{text}"events_default":0}}"#);
+        world.set("alice", &room, "m.room.power_levels", &levels(r#""events":{"quiet":60},"#));
+        world.set("bob", &room, "m.room.name", r#"{"name":"x"}"#);
+        assert_eq!(rejected(&mut world, "bob", &room, "quiet", None, "{}"), Reason::Forbidden);
+        let greedy = r#"{"users":{"@alice:a.org":100,"@bob:a.org":51},"events":{"quiet":60}}"#;
+        assert_eq!(rejected(&mut world, "bob", &room, "m.room.power_levels", Some(""), greedy), Reason::Forbidden);
+        world.set("alice", &room, "m.room.power_levels", &levels(""));
+        let envelope = world.event("bob", &room, "quiet", None, "{}");
+        world.accepted(envelope);
+    }
+
+    #[test]
+    fn state_is_read_as_it_was_at_any_position() {
+        let mut world = world(&["alice"]);
+        let (room, id) = world.public_room("alice");
+        let first = world.set("alice", &id, "m.room.name", r#"{"name":"one"}"#);
+        let second = world.set("alice", &id, "m.room.name", r#"{"name":"two"}"#);
+        let name = |at| world.view().state_event(room, "m.room.name", "", at).unwrap().map(|event| event.content);
+        assert_eq!(name(Some(first.before())), None);
+        assert_eq!(name(Some(first)).unwrap(), r#"{"name":"one"}"#);
+        assert_eq!(name(Some(second.before())).unwrap(), r#"{"name":"one"}"#);
+        assert_eq!(name(None).unwrap(), r#"{"name":"two"}"#);
+        let newest = world.view().state_event(room, "m.room.name", "", None).unwrap().unwrap();
+        assert_eq!(world.view().replaced(&newest).unwrap().unwrap().content, r#"{"name":"one"}"#);
+    }
+}

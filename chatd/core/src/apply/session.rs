@@ -157,3 +157,82 @@ fn end(context: &mut Context<'_>, localpart: &str, device_id: &str) -> Applies<b
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::log::Envelope;
+    use crate::proto::log::command::Kind;
+    use crate::query::SessionState;
+    use crate::testing::{World, command, session, world};
+
+    fn open(device: &str, token: &str, lifetime_ms: u64, password_version: u64) -> Envelope {
+        let mut new = session("alice", device, lifetime_ms);
+        new.token_hash = format!("{token:.>32}").into();
+        let open = log::OpenSession { localpart: "alice".into(), session: Some(new), password_version };
+        Envelope { command: command(Kind::OpenSession(open)), ..Envelope::default() }
+    }
+
+    fn state(world: &World, token: &str) -> SessionState {
+        world.view().session(format!("{token:.>32}").as_bytes(), world.time_ms).unwrap()
+    }
+
+    #[test]
+    fn opening_again_with_the_same_token_is_the_same_session() {
+        let mut world = world(&["alice"]);
+        let first = world.accepted(open("E", "one", 1000, 1));
+        assert_eq!(world.accepted(open("E", "one", 1000, 1)), log::Outcome { duplicate: true, ..first });
+        assert_eq!(world.rejected(open("E", "two", 1000, 2)), Reason::WrongPassword);
+    }
+
+    #[test]
+    fn a_new_session_of_a_device_ends_the_old_one() {
+        let mut world = world(&["alice"]);
+        world.accepted(open("E", "one", 0, 1));
+        world.accepted(open("E", "two", 0, 1));
+        assert_eq!(state(&world, "one"), SessionState::Unknown);
+        assert!(matches!(state(&world, "two"), SessionState::Alive(_)));
+    }
+
+    #[test]
+    fn a_session_expires_by_the_entrys_time_and_use_extends_it() {
+        let mut world = world(&["alice"]);
+        world.accepted(open("E", "one", 100, 1));
+        let extend = || {
+            let extend = log::ExtendSession { token_hash: format!("{:.>32}", "one").into(), lifetime_ms: 100 };
+            Envelope {
+                user: "alice".into(),
+                device_id: "E".into(),
+                command: command(Kind::ExtendSession(extend)),
+                ..Envelope::default()
+            }
+        };
+        world.time_ms += 50;
+        world.accepted(extend());
+        world.time_ms += 60;
+        assert!(matches!(state(&world, "one"), SessionState::Alive(session) if session.wants_extension(world.time_ms)));
+        world.time_ms += 60;
+        assert_eq!(state(&world, "one"), SessionState::Expired);
+        assert_eq!(world.rejected(extend()), Reason::SessionEnded);
+    }
+
+    #[test]
+    fn all_sessions_are_closed_at_once_and_their_transactions_forgotten() {
+        let mut world = world(&["alice"]);
+        world.accepted(open("E", "one", 0, 1));
+        world.public_room("alice");
+        let close = log::CloseSession { all_devices: true, ..Default::default() };
+        let close = world.by("alice", Kind::CloseSession(close));
+        world.accepted(close);
+        assert_eq!(world.view().devices("alice").unwrap(), []);
+        assert_eq!(world.rows.rows().filter(|(table, ..)| *table == Table::Dedup).count(), 0);
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_cannot_be_closed() {
+        let mut world = world(&["alice", "bob"]);
+        let close = log::CloseSession { device_id: "X".into(), ..Default::default() };
+        let close = world.by("alice", Kind::CloseSession(close));
+        assert_eq!(world.rejected(close), Reason::Invalid);
+    }
+}
