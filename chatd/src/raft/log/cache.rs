@@ -1,0 +1,79 @@
+//! The newest entries in memory: the leader reads each entry back once per follower and once to apply it.
+
+use crate::raft::types::{EncodedBatch, Entry};
+use openraft::EntryPayload;
+use std::collections::VecDeque;
+
+/// What an entry takes in memory besides its payload.
+const OVERHEAD: usize = 128;
+
+/// Memory an entry takes, roughly; a batch's bytes are shared with whoever else holds the entry.
+pub(crate) fn weight(entry: &Entry) -> usize {
+    let payload = match &entry.payload {
+        EntryPayload::Normal(EncodedBatch(batch)) => batch.len(),
+        EntryPayload::Blank => 0,
+        EntryPayload::Membership(membership) => membership.nodes().count().saturating_mul(256),
+    };
+    payload.saturating_add(OVERHEAD)
+}
+
+/// Consecutive entries up to the newest one.
+#[derive(Default)]
+pub(crate) struct TailCache {
+    entries: VecDeque<Entry>,
+    bytes: usize,
+}
+
+impl TailCache {
+    /// Index of the oldest entry here.
+    pub(crate) fn first(&self) -> Option<u64> {
+        self.entries.front().map(|entry| entry.log_id.index)
+    }
+
+    pub(crate) fn push(&mut self, entry: Entry) {
+        self.bytes = self.bytes.saturating_add(weight(&entry));
+        self.entries.push_back(entry);
+    }
+
+    /// Forgets entries from `from` on.
+    pub(crate) fn truncate(&mut self, from: u64) {
+        while self.entries.back().is_some_and(|entry| entry.log_id.index >= from) {
+            self.shrink(VecDeque::pop_back);
+        }
+    }
+
+    /// Forgets entries before `to`.
+    pub(crate) fn purge(&mut self, to: u64) {
+        while self.first().is_some_and(|first| first < to) {
+            self.shrink(VecDeque::pop_front);
+        }
+    }
+
+    /// Keeps to `budget` bytes by giving up the oldest entries, but none from `unwritten` on: these are nowhere else.
+    pub(crate) fn evict(&mut self, budget: usize, unwritten: u64) {
+        while self.bytes > budget && self.first().is_some_and(|first| first < unwritten) {
+            self.shrink(VecDeque::pop_front);
+        }
+    }
+
+    /// Entries from `from` on, before `to`, until `budget` bytes are reached, at least one if `at_least_one`.
+    pub(crate) fn copy(&self, from: u64, to: u64, mut budget: usize, mut at_least_one: bool, into: &mut Vec<Entry>) {
+        let Some(first) = self.first() else { return };
+        let skip = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX);
+        let take = usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX);
+        for entry in self.entries.iter().skip(skip).take(take) {
+            let weight = weight(entry);
+            if weight > budget && !at_least_one {
+                return;
+            }
+            (budget, at_least_one) = (budget.saturating_sub(weight), false);
+            into.push(entry.clone());
+        }
+    }
+
+    fn shrink(&mut self, pop: fn(&mut VecDeque<Entry>) -> Option<Entry>) {
+        if let Some(entry) = pop(&mut self.entries) {
+            self.bytes = self.bytes.saturating_sub(weight(&entry));
+        }
+    }
+}

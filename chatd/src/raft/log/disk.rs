@@ -1,0 +1,203 @@
+//! The file system, as far as the log needs it: so that the same log runs on a real disk and on one that crashes on
+//! command ([`super::sim_disk::SimDisk`]).
+
+use std::fmt;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Holds the directory's lock until dropped.
+pub trait DirLock: Send + Sync {}
+
+/// One directory. Names are plain file names in it.
+pub trait LogDisk: Send + Sync + 'static {
+    /// For messages.
+    fn name(&self) -> String;
+    /// All file names.
+    ///
+    /// # Errors
+    /// What the system says; so for all methods here.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// Creates a file, or empties it.
+    ///
+    /// # Errors
+    /// See [`LogDisk::list`].
+    fn create(&self, name: &str) -> io::Result<Arc<dyn LogFile>>;
+    /// Opens a file for reading and writing.
+    ///
+    /// # Errors
+    /// See [`LogDisk::list`].
+    fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>>;
+    /// Renames a file; survives a crash after [`LogDisk::sync`].
+    ///
+    /// # Errors
+    /// See [`LogDisk::list`].
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Unlinks a file; open ones stay readable.
+    ///
+    /// # Errors
+    /// See [`LogDisk::list`].
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes names durable.
+    ///
+    /// # Errors
+    /// See [`LogDisk::list`].
+    fn sync(&self) -> io::Result<()>;
+    /// Takes the directory for this process; `None` when another has it.
+    ///
+    /// # Errors
+    /// See [`LogDisk::list`].
+    fn try_lock(&self) -> io::Result<Option<Box<dyn DirLock>>>;
+}
+
+/// One file. Writers give offsets; there is no cursor.
+pub trait LogFile: Send + Sync + 'static {
+    /// Length in bytes.
+    ///
+    /// # Errors
+    /// What the system says; so for all methods here.
+    fn size(&self) -> io::Result<u64>;
+    /// Fills `into` from `offset` on.
+    ///
+    /// # Errors
+    /// See [`LogFile::size`]; `UnexpectedEof` when there are fewer bytes.
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Writes all of `bytes` at `offset`.
+    ///
+    /// # Errors
+    /// See [`LogFile::size`].
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Cuts or extends the file.
+    ///
+    /// # Errors
+    /// See [`LogFile::size`].
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Reserves space up to `len` and makes the file that long, with zeros.
+    ///
+    /// # Errors
+    /// See [`LogFile::size`].
+    fn allocate(&self, len: u64) -> io::Result<()>;
+    /// Makes contents durable, and the length where needed to read them (fdatasync).
+    ///
+    /// # Errors
+    /// See [`LogFile::size`].
+    fn sync_data(&self) -> io::Result<()>;
+    /// Makes contents and length durable (fsync).
+    ///
+    /// # Errors
+    /// See [`LogFile::size`].
+    fn sync_all(&self) -> io::Result<()>;
+}
+
+/// A directory of the file system.
+#[derive(Debug)]
+pub struct FsDisk {
+    directory: PathBuf,
+}
+
+impl FsDisk {
+    /// Creates the directory if it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new(directory: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        if let Some(parent) = directory.parent().filter(|p| !p.as_os_str().is_empty()) {
+            // The directory itself must survive a crash, too.
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(Self { directory: directory.to_owned() })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+}
+
+struct FsFile(File);
+
+struct FsLock(#[expect(dead_code, reason = "the lock lives as long as its open file")] File);
+
+impl DirLock for FsLock {}
+
+impl LogDisk for FsDisk {
+    fn name(&self) -> String {
+        self.directory.display().to_string()
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        std::fs::read_dir(&self.directory)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.path(name))?;
+        Ok(Arc::new(FsFile(file)))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
+        Ok(Arc::new(FsFile(OpenOptions::new().read(true).write(true).open(self.path(name))?)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.path(name))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        File::open(&self.directory)?.sync_all()
+    }
+
+    fn try_lock(&self) -> io::Result<Option<Box<dyn DirLock>>> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(self.path("LOCK"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(FsLock(file)))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+impl LogFile for FsFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(into, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        match fs4::FileExt::allocate(&self.0, len) {
+            // Only the fsync gets slower without it.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.0.set_len(len),
+            result => result,
+        }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
+impl fmt::Debug for dyn LogDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name())
+    }
+}

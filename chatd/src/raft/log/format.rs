@@ -1,0 +1,347 @@
+//! Bytes of segments and records; the layout is described at the top of [`super`].
+
+use super::options::MAX_RECORD;
+use crate::raft::codec::{log_id_from_pb, log_id_to_pb};
+use crate::raft::types::{LeaderId, LogId, Vote};
+use prost::Message;
+use quorate_core::proto::log as pb;
+use std::fmt;
+
+/// Version of the layout; a change of it needs code that still reads the older ones.
+pub const VERSION: u32 = 1;
+/// First bytes of a segment. The line break shows a transfer as text.
+pub const MAGIC: [u8; 8] = *b"QRTLOG\r\n";
+/// Bytes of a segment's header.
+pub const HEADER: u32 = 48;
+/// Bytes before a record's payload.
+pub const RECORD_HEADER: usize = 16;
+/// Records begin at multiples of this.
+pub const ALIGN: usize = 8;
+
+const CRC_AT: usize = 44;
+
+/// State of the log that is not an entry.
+#[derive(Clone, PartialEq, Message)]
+pub struct State {
+    /// This node's id, from the first segment on.
+    #[prost(uint64, tag = "1")]
+    pub node_id: u64,
+    /// Empty while not known.
+    #[prost(string, tag = "2")]
+    pub cluster_id: String,
+    /// Last vote.
+    #[prost(message, optional, tag = "3")]
+    pub vote: Option<SavedVote>,
+    /// Last purged entry.
+    #[prost(message, optional, tag = "4")]
+    pub purged: Option<pb::LogId>,
+    /// Last entry known to be committed.
+    #[prost(message, optional, tag = "5")]
+    pub committed: Option<pb::LogId>,
+}
+
+/// A vote.
+#[derive(Clone, PartialEq, Message)]
+pub struct SavedVote {
+    /// Term.
+    #[prost(uint64, tag = "1")]
+    pub term: u64,
+    /// For whom.
+    #[prost(uint64, tag = "2")]
+    pub node_id: u64,
+    /// Whether a majority has granted it.
+    #[prost(bool, tag = "3")]
+    pub committed: bool,
+}
+
+/// Entries after this one are gone.
+#[derive(Clone, PartialEq, Message)]
+pub struct Truncate {
+    /// Last entry that stays; none when none does.
+    #[prost(message, optional, tag = "1")]
+    pub after: Option<pb::LogId>,
+}
+
+/// [`State`] in the types of Raft.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Meta {
+    pub(crate) node_id: u64,
+    pub(crate) cluster_id: Option<String>,
+    pub(crate) vote: Option<Vote>,
+    pub(crate) purged: Option<LogId>,
+    pub(crate) committed: Option<LogId>,
+}
+
+impl Meta {
+    pub(crate) fn to_message(&self) -> State {
+        State {
+            node_id: self.node_id,
+            cluster_id: self.cluster_id.clone().unwrap_or_default(),
+            vote: self.vote.map(|vote| SavedVote {
+                term: vote.leader_id.term,
+                node_id: vote.leader_id.node_id,
+                committed: vote.committed,
+            }),
+            purged: self.purged.as_ref().map(log_id_to_pb),
+            committed: self.committed.as_ref().map(log_id_to_pb),
+        }
+    }
+
+    pub(crate) fn from_message(state: State) -> Self {
+        Self {
+            node_id: state.node_id,
+            cluster_id: (!state.cluster_id.is_empty()).then_some(state.cluster_id),
+            vote: state.vote.map(|vote| Vote {
+                leader_id: LeaderId { term: vote.term, node_id: vote.node_id },
+                committed: vote.committed,
+            }),
+            purged: state.purged.as_ref().map(log_id_from_pb),
+            committed: state.committed.as_ref().map(log_id_from_pb),
+        }
+    }
+}
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    State = 1,
+    Entry = 2,
+    Truncate = 3,
+    Committed = 4,
+}
+
+impl Kind {
+    fn of(byte: u8) -> Option<Self> {
+        [Self::State, Self::Entry, Self::Truncate, Self::Committed].into_iter().find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// Expected and found, for a message about damage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mismatch {
+    pub(crate) expected: String,
+    pub(crate) found: String,
+}
+
+impl Mismatch {
+    pub(crate) fn new(expected: impl Into<String>, found: impl Into<String>) -> Self {
+        Self { expected: expected.into(), found: found.into() }
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {}, found {}", self.expected, self.found)
+    }
+}
+
+/// What a header is not.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum HeaderError {
+    Version(u32),
+    Bad(Mismatch),
+}
+
+/// First bytes of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) salt: u32,
+    pub(crate) number: u64,
+    pub(crate) first_index: u64,
+    pub(crate) previous_end: u64,
+}
+
+impl Header {
+    pub(crate) fn encode(&self, into: &mut Vec<u8>) {
+        let start = into.len();
+        into.extend_from_slice(&MAGIC);
+        into.extend_from_slice(&VERSION.to_le_bytes());
+        into.extend_from_slice(&self.salt.to_le_bytes());
+        into.extend_from_slice(&self.number.to_le_bytes());
+        into.extend_from_slice(&self.first_index.to_le_bytes());
+        into.extend_from_slice(&self.previous_end.to_le_bytes());
+        into.extend_from_slice(&[0; 4]);
+        let crc = crc32fast::hash(into.get(start..).unwrap_or_default());
+        into.extend_from_slice(&crc.to_le_bytes());
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
+        let Some(header) = bytes.get(..HEADER as usize) else {
+            let found = format!("{} bytes", bytes.len());
+            return Err(HeaderError::Bad(Mismatch::new("a segment header of 48 bytes", found)));
+        };
+        if header.get(..8) != Some(&MAGIC) {
+            let found = format!("{:?}", header.get(..8).unwrap_or_default());
+            return Err(HeaderError::Bad(Mismatch::new("the first bytes of a log segment", found)));
+        }
+        let version = u32_at(header, 8);
+        if version != VERSION {
+            return Err(HeaderError::Version(version));
+        }
+        let (expected, found) = (crc32fast::hash(header.get(..CRC_AT).unwrap_or_default()), u32_at(header, CRC_AT));
+        if expected != found {
+            return Err(HeaderError::Bad(checksum_mismatch("header", expected, found)));
+        }
+        Ok(Self {
+            salt: u32_at(header, 12),
+            number: u64_at(header, 16),
+            first_index: u64_at(header, 24),
+            previous_end: u64_at(header, 32),
+        })
+    }
+}
+
+/// A segment's part in each checksum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seal {
+    pub(crate) salt: u32,
+    pub(crate) number: u64,
+}
+
+impl Seal {
+    fn checksum(self, offset: u32, bytes: &[u8]) -> u32 {
+        let mut prefix = [0; 16];
+        let (salt, rest) = prefix.split_at_mut(4);
+        salt.copy_from_slice(&self.salt.to_le_bytes());
+        let (number, place) = rest.split_at_mut(8);
+        number.copy_from_slice(&self.number.to_le_bytes());
+        place.copy_from_slice(&offset.to_le_bytes());
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&prefix);
+        hasher.update(bytes);
+        hasher.finalize()
+    }
+}
+
+/// Where a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub(crate) offset: u32,
+    /// With header and padding.
+    pub(crate) len: u32,
+}
+
+impl Slot {
+    pub(crate) fn end(self) -> u64 {
+        u64::from(self.offset) + u64::from(self.len)
+    }
+}
+
+/// Records of one write, which begins at `start` of a segment.
+#[derive(Debug, Default)]
+pub(crate) struct Frames {
+    bytes: Vec<u8>,
+    start: u32,
+    records: usize,
+}
+
+impl Frames {
+    /// Empties it, for a write at `start`; the memory is kept.
+    pub(crate) fn begin(&mut self, start: u32) {
+        self.bytes.clear();
+        self.start = start;
+        self.records = 0;
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn records(&self) -> usize {
+        self.records
+    }
+
+    pub(crate) fn push(&mut self, seal: Seal, kind: Kind, payload: &impl Message) -> Slot {
+        let at = self.bytes.len();
+        let offset = self.start.saturating_add(narrow(at));
+        let len = payload.encoded_len();
+        self.bytes.extend_from_slice(&[0; 4]);
+        self.bytes.extend_from_slice(&narrow(len).to_le_bytes());
+        self.bytes.extend_from_slice(&self.start.to_le_bytes());
+        self.bytes.extend_from_slice(&[kind as u8, 0, 0, 0]);
+        // Only a full buffer refuses, and a Vec grows.
+        let _ = payload.encode(&mut self.bytes);
+        self.bytes.resize(at.saturating_add(framed(len)), 0);
+        let crc = seal.checksum(offset, self.bytes.get(at.saturating_add(4)..).unwrap_or_default());
+        if let Some(place) = self.bytes.get_mut(at..at.saturating_add(4)) {
+            place.copy_from_slice(&crc.to_le_bytes());
+        }
+        self.records = self.records.saturating_add(1);
+        Slot { offset, len: narrow(self.bytes.len().saturating_sub(at)) }
+    }
+}
+
+/// Bytes that a payload of this length takes with header and padding.
+pub(crate) fn framed(payload: usize) -> usize {
+    payload.saturating_add(RECORD_HEADER).next_multiple_of(ALIGN)
+}
+
+/// A valid record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) slot: Slot,
+    pub(crate) kind: Kind,
+    /// Where its write began.
+    pub(crate) write: u32,
+    pub(crate) payload: usize,
+}
+
+/// Reads the record at the beginning of `bytes`, which stand at `offset` of the segment.
+pub(crate) fn check_record(bytes: &[u8], seal: Seal, offset: u32) -> Result<Record, Mismatch> {
+    let Some(header) = bytes.get(..RECORD_HEADER) else {
+        return Err(Mismatch::new("a record header of 16 bytes", format!("{} bytes", bytes.len())));
+    };
+    let payload = u32_at(header, 4) as usize;
+    let write = u32_at(header, 8);
+    let kind = u32_at(header, 12);
+    let Some(kind) = u8::try_from(kind).ok().and_then(Kind::of) else {
+        return Err(Mismatch::new("a record of kind 1 to 4", format!("kind {kind}")));
+    };
+    if write > offset || write < HEADER {
+        return Err(Mismatch::new(format!("a write that began at or before {offset}"), format!("one at {write}")));
+    }
+    if payload > MAX_RECORD {
+        return Err(Mismatch::new(format!("a record of at most {MAX_RECORD} bytes"), format!("{payload} bytes")));
+    }
+    let len = framed(payload);
+    let Some(whole) = bytes.get(..len) else {
+        return Err(Mismatch::new(format!("a record of {len} bytes"), format!("{} bytes left", bytes.len())));
+    };
+    let expected = seal.checksum(offset, whole.get(4..).unwrap_or_default());
+    let found = u32_at(header, 0);
+    if expected != found {
+        return Err(checksum_mismatch("record", expected, found));
+    }
+    Ok(Record { slot: Slot { offset, len: narrow(len) }, kind, write, payload })
+}
+
+fn checksum_mismatch(what: &str, expected: u32, found: u32) -> Mismatch {
+    Mismatch::new(format!("{what} checksum {expected:#010x}"), format!("{found:#010x}"))
+}
+
+/// File name of a segment.
+pub(crate) fn file_name(number: u64) -> String {
+    format!("{number:020}.log")
+}
+
+/// Number in a segment's file name.
+pub(crate) fn file_number(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".log").filter(|digits| digits.len() == 20)?;
+    digits.parse().ok()
+}
+
+/// Lengths in a segment fit 32 bits: a record is at most [`MAX_RECORD`], and the writer bounds a segment.
+fn narrow(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let word = bytes.get(at..).and_then(|rest| rest.first_chunk::<4>());
+    word.map_or(0, |word| u32::from_le_bytes(*word))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let word = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>());
+    word.map_or(0, |word| u64::from_le_bytes(*word))
+}

@@ -1,0 +1,133 @@
+//! The records of one segment.
+
+use super::Cut;
+use crate::raft::log::error::LogError;
+use crate::raft::log::format::{ALIGN, HEADER, Kind, Mismatch, RECORD_HEADER, Record, check_record};
+use crate::raft::log::index::SegmentFile;
+use bytes::Bytes;
+
+/// How a segment ends.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Tail {
+    /// With zeros, or with the file.
+    #[default]
+    Clean,
+    /// With something that is no record.
+    Bad(Mismatch),
+}
+
+/// What a segment holds.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scan {
+    /// End of the last valid record.
+    pub(super) end: u32,
+    /// Everything before was fsynced, or it would not have been followed by another write.
+    pub(super) proven: u32,
+    pub(super) tail: Tail,
+}
+
+pub(super) fn damaged(file: &str, offset: u64, mismatch: &Mismatch) -> LogError {
+    LogError::Damaged {
+        file: file.to_owned(),
+        offset,
+        expected: mismatch.expected.clone(),
+        found: mismatch.found.clone(),
+    }
+}
+
+/// Shows all valid records up to the first that is not.
+pub(super) fn scan(
+    file: &SegmentFile,
+    bytes: &Bytes,
+    mut visit: impl FnMut(&Record, Bytes) -> Result<(), LogError>,
+) -> Result<Scan, LogError> {
+    let mut scan = Scan { end: HEADER, proven: HEADER, tail: Tail::Clean };
+    loop {
+        let rest = bytes.get(scan.end as usize..).unwrap_or_default();
+        if is_zero(rest.get(..RECORD_HEADER).unwrap_or(rest)) {
+            if !is_zero(rest) {
+                scan.tail = Tail::Bad(Mismatch::new("a record", "zeros, and other bytes behind them"));
+            }
+            break;
+        }
+        match check_record(rest, file.seal, scan.end) {
+            Ok(record) => {
+                let start = (scan.end as usize).saturating_add(RECORD_HEADER);
+                visit(&record, bytes.slice(start..start.saturating_add(record.payload)))?;
+                scan.proven = scan.proven.max(record.write);
+                scan.end = scan.end.saturating_add(record.slot.len);
+                if scan.proven == HEADER {
+                    // The first state was fsynced before the file got its name.
+                    scan.proven = scan.end;
+                }
+            }
+            Err(mismatch) => {
+                scan.tail = Tail::Bad(mismatch);
+                break;
+            }
+        }
+    }
+    first_record_is_there(file, &scan)?;
+    Ok(scan)
+}
+
+fn first_record_is_there(file: &SegmentFile, scan: &Scan) -> Result<(), LogError> {
+    if scan.end > HEADER {
+        return Ok(());
+    }
+    let mismatch = match &scan.tail {
+        Tail::Bad(mismatch) => mismatch.clone(),
+        Tail::Clean => Mismatch::new("the state record that each segment begins with", "nothing"),
+    };
+    Err(damaged(&file.name, u64::from(HEADER), &mismatch))
+}
+
+/// What is to be cut off the last segment, unless it is damage.
+pub(super) fn torn(file: &SegmentFile, bytes: &Bytes, scan: &Scan) -> Result<Option<Cut>, LogError> {
+    let Tail::Bad(mismatch) = &scan.tail else { return Ok(None) };
+    if let Some(record) = proof_behind(file, bytes, scan.end) {
+        let found = format!(
+            "{}, though a later write at offset {}, with a valid record at {}, shows that it was once synced",
+            mismatch.found, record.write, record.slot.offset
+        );
+        let mismatch = Mismatch::new(mismatch.expected.clone(), found);
+        return Err(damaged(&file.name, u64::from(scan.end), &mismatch));
+    }
+    let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
+    let cut = Cut {
+        file: file.name.clone(),
+        offset: u64::from(scan.end),
+        bytes: used.saturating_sub(scan.end as usize) as u64,
+        reason: mismatch.to_string(),
+    };
+    tracing::warn!(
+        file = %cut.file, offset = cut.offset, bytes = cut.bytes, reason = %cut.reason,
+        "cut an unfinished write off the log; nothing in it was acknowledged"
+    );
+    Ok(Some(cut))
+}
+
+/// A valid record whose write began behind `bad`.
+fn proof_behind(file: &SegmentFile, bytes: &Bytes, bad: u32) -> Option<Record> {
+    let first = bad.saturating_add(ALIGN as u32).next_multiple_of(ALIGN as u32);
+    let last = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    (first..last).step_by(ALIGN).find_map(|offset| {
+        let rest = bytes.get(offset as usize..)?;
+        let write = u32::from_le_bytes(*rest.get(8..)?.first_chunk::<4>()?);
+        // Most places are refused here, before a checksum is computed.
+        if write <= bad || write > offset {
+            return None;
+        }
+        check_record(rest, file.seal, offset).ok()
+    })
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    // By blocks: an early exit at each byte would keep the compiler from using vector instructions.
+    bytes.chunks(4096).all(|block| block.iter().fold(0, |all, byte| all | byte) == 0)
+}
+
+/// Whether a segment may begin with this.
+pub(super) fn is_first(record: &Record) -> bool {
+    record.kind == Kind::State
+}

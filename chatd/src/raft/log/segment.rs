@@ -1,0 +1,58 @@
+//! Making a segment, so that a file with a segment's name always has a valid header and state.
+
+use super::disk::LogDisk;
+use super::error::LogError;
+use super::format::{Frames, HEADER, Header, Kind, Meta, Seal, file_name};
+use super::index::SegmentFile;
+
+/// The segment that is being written.
+pub(crate) struct Segment {
+    pub(crate) file: SegmentFile,
+    /// Where the next write goes.
+    pub(crate) end: u32,
+    /// Whether there is anything but the first state.
+    pub(crate) used: bool,
+}
+
+/// What a new segment is made of.
+pub(crate) struct Plan<'a> {
+    pub(crate) header: Header,
+    pub(crate) meta: &'a Meta,
+    /// Bytes to allocate.
+    pub(crate) size: u32,
+}
+
+/// Suffix of a segment that is being made; such a file is worth nothing.
+pub(crate) const UNFINISHED: &str = ".new";
+
+impl Segment {
+    /// Makes it, durably: under another name first, so that a crash leaves either all of it or nothing.
+    pub(crate) fn create(disk: &dyn LogDisk, plan: &Plan<'_>) -> Result<Self, LogError> {
+        let name = file_name(plan.header.number);
+        let unfinished = format!("{name}{UNFINISHED}");
+        let at = |action: &'static str| {
+            let name = name.clone();
+            move |source| LogError::io(action, &name, source)
+        };
+        let file = disk.create(&unfinished).map_err(at("create"))?;
+        file.allocate(u64::from(plan.size)).map_err(at("allocate"))?;
+        let (bytes, seal) = first_bytes(plan);
+        file.write_at(&bytes, 0).map_err(at("write"))?;
+        file.sync_all().map_err(at("sync"))?;
+        disk.rename(&unfinished, &name).map_err(at("rename"))?;
+        disk.sync().map_err(at("sync the directory of"))?;
+        let end = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        Ok(Self { file: SegmentFile { name, seal, file }, end, used: false })
+    }
+}
+
+fn first_bytes(plan: &Plan<'_>) -> (Vec<u8>, Seal) {
+    let seal = Seal { salt: plan.header.salt, number: plan.header.number };
+    let mut bytes = Vec::new();
+    plan.header.encode(&mut bytes);
+    let mut frames = Frames::default();
+    frames.begin(HEADER);
+    frames.push(seal, Kind::State, &plan.meta.to_message());
+    bytes.extend_from_slice(frames.bytes());
+    (bytes, seal)
+}

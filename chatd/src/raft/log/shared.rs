@@ -1,0 +1,93 @@
+//! What the store's handles, the readers and the writer have in common.
+
+use super::cache::TailCache;
+use super::error::LogError;
+use super::format::Meta;
+use super::index::{Index, Run};
+use crate::raft::types::{Entry, LogId};
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// Everything in memory.
+pub(crate) struct Shared {
+    state: Mutex<Memory>,
+    /// The reason why nothing is written any more.
+    pub(crate) failed: watch::Sender<Option<LogError>>,
+}
+
+/// Behind the lock; held for moments, never over I/O or an await.
+pub(crate) struct Memory {
+    /// As on disk, but `committed` may be ahead of it.
+    pub(crate) meta: Meta,
+    /// Last entry, or what was purged last.
+    pub(crate) last: Option<LogId>,
+    pub(crate) cache: TailCache,
+    pub(crate) index: Index,
+}
+
+/// Entries in memory and where the others are.
+pub(crate) struct Plan {
+    pub(crate) cold: Vec<Run>,
+    pub(crate) warm: Vec<Entry>,
+}
+
+impl Shared {
+    pub(crate) fn new(memory: Memory) -> Self {
+        Self { state: Mutex::new(memory), failed: watch::Sender::new(None) }
+    }
+
+    /// A panic while the lock is held cannot leave it half changed in a way that matters: the process is stopping then.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Memory> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// # Errors
+    /// After a failure.
+    pub(crate) fn check(&self) -> Result<(), LogError> {
+        self.failed.borrow().clone().map_or(Ok(()), Err)
+    }
+
+    /// The first failure counts, later ones follow from it.
+    pub(crate) fn fail(&self, error: &LogError) {
+        self.failed.send_if_modified(|failed| {
+            let first = failed.is_none();
+            if first {
+                *failed = Some(error.clone());
+            }
+            first
+        });
+    }
+}
+
+impl Memory {
+    /// Index of the next entry; `None` when it may be any.
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.last.as_ref().map(|last| last.index.saturating_add(1))
+    }
+
+    /// Where to get the entries of `range` from: all that are there, or about `budget` bytes, at least one.
+    pub(crate) fn plan(&self, range: Range<u64>, budget: usize) -> Plan {
+        let purged = self.meta.purged.as_ref().map_or(0, |id| id.index.saturating_add(1));
+        let first_warm = self.cache.first().unwrap_or(u64::MAX);
+        let oldest = self.index.bounds().map_or(first_warm, |(first, _)| first.min(first_warm));
+        let (start, end) = (range.start.max(purged).max(oldest), range.end.min(self.next().unwrap_or(0)));
+        let mut plan = Plan { cold: Vec::new(), warm: Vec::new() };
+        if start >= end {
+            return plan;
+        }
+        let (mut budget, mut nothing_yet) = (budget, true);
+        if start < first_warm {
+            let wanted = start..end.min(first_warm);
+            let (cold, bytes) = self.index.runs(wanted.clone(), budget);
+            plan.cold = cold;
+            let found: u64 = plan.cold.iter().map(|run| run.slots.len() as u64).sum();
+            if found < wanted.end.saturating_sub(wanted.start) {
+                return plan;
+            }
+            (budget, nothing_yet) = (budget.saturating_sub(bytes), false);
+        }
+        self.cache.copy(start.max(first_warm), end, budget, nothing_yet, &mut plan.warm);
+        plan
+    }
+}

@@ -1,0 +1,282 @@
+//! The log as openraft sees it.
+
+use super::cache::weight;
+use super::disk::{FsDisk, LogDisk};
+use super::error::LogError;
+use super::format::HEADER;
+use super::options::{Drive, MAX_RECORD, Options};
+use super::reader::LogReader;
+use super::recovery::{self, Recovered, Recovery};
+use super::shared::Shared;
+use super::writer::{Ack, Op, Writer};
+use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
+use openraft::OptionalSend;
+use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+/// Operations in the queue; their bytes are bounded by [`Options::queue_bytes`].
+const QUEUE: usize = 1024;
+/// Segments' offsets are 32 bits, and a write may begin at the end of a full segment.
+const LARGEST_SEGMENT: u32 = 1 << 30;
+const SMALLEST_SEGMENT: u32 = HEADER + 1024;
+/// Bytes of one `append`, for the same reason.
+const LARGEST_APPEND: usize = 1 << 30;
+
+/// Who this node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Random, from 1 to 2^63 - 1, durable since before it was first given out. A wiped volume gets a new one, because a
+    /// node that forgot its vote must not vote again under its old name (Raft paper, §5.1 and §5.2).
+    pub node_id: u64,
+    /// Whose volume this is; none until the node was joined or initialised.
+    pub cluster_id: Option<String>,
+}
+
+/// The log; cheap to clone. Closed when the last clone is dropped, and by [`LogStore::close`].
+#[derive(Clone)]
+pub struct LogStore {
+    reader: LogReader,
+    queue: mpsc::Sender<Op>,
+    room: Arc<Semaphore>,
+}
+
+impl LogStore {
+    /// Opens the log in `directory`, and makes it with a fresh node id if there is none. Blocks while it reads the log
+    /// and while another process has the directory.
+    ///
+    /// # Errors
+    /// When the directory is in use or cannot be read, and when the log is damaged.
+    pub fn open(directory: &Path, options: Options) -> Result<(Self, Recovery), LogError> {
+        let name = directory.display().to_string();
+        let disk = FsDisk::new(directory).map_err(|source| LogError::io("create", &name, source))?;
+        Self::open_on(Arc::new(disk), options)
+    }
+
+    /// The same on any disk. With [`Drive::Task`] within a tokio runtime only.
+    ///
+    /// # Errors
+    /// See [`LogStore::open`].
+    pub fn open_on(disk: Arc<dyn LogDisk>, mut options: Options) -> Result<(Self, Recovery), LogError> {
+        options.segment_bytes = options.segment_bytes.clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT);
+        options.queue_bytes = options.queue_bytes.max(1);
+        let lock = recovery::lock(&*disk, options.lock_wait)?;
+        let Recovered { segment, meta, next, memory, doomed, report } = recovery::recover(&*disk, &options)?;
+        tracing::info!(
+            segments = report.segments,
+            entries = report.entries,
+            bytes = report.bytes,
+            milliseconds = report.took.as_millis(),
+            "opened the log"
+        );
+        let shared = Arc::new(Shared::new(memory));
+        let (queue, receiver) = mpsc::channel(QUEUE);
+        let position = (segment, meta, next);
+        let writer = Writer::new(disk, Arc::clone(&shared), options.clone(), position, doomed.into(), lock);
+        let room = Arc::new(Semaphore::new(options.queue_bytes as usize));
+        match options.drive {
+            Drive::Threads => {
+                let thread = std::thread::Builder::new().name("log-writer".to_owned());
+                let spawned = thread.spawn(move || writer.run(receiver));
+                spawned.map_err(|source| LogError::io("start the writer of", "the log", source))?;
+            }
+            Drive::Task => {
+                tokio::spawn(writer.run_as_task(receiver));
+            }
+        }
+        Ok((Self { reader: LogReader { shared, options: Arc::new(options) }, queue, room }, report))
+    }
+
+    /// Who this node is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        let memory = self.reader.shared.lock();
+        Identity { node_id: memory.meta.node_id, cluster_id: memory.meta.cluster_id.clone() }
+    }
+
+    /// Marks the volume as this cluster's, durably; once and for all.
+    ///
+    /// # Errors
+    /// When it is another cluster's, or the write fails.
+    pub async fn set_cluster_id(&self, id: &str) -> Result<(), LogError> {
+        if let Some(own) = self.identity().cluster_id {
+            let other = id.to_owned();
+            return if own == id { Ok(()) } else { Err(LogError::ForeignCluster { own, other }) };
+        }
+        self.request(|ack| Op::Cluster(id.to_owned(), ack)).await
+    }
+
+    /// Whether this node has never taken part in anything: no vote, no entry, nothing purged.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let memory = self.reader.shared.lock();
+        memory.meta.vote.is_none() && memory.last.is_none()
+    }
+
+    /// Resolves when the log cannot be written any more; the process must stop then, because its memory may be ahead of
+    /// its disk. Never resolves after an orderly [`LogStore::close`].
+    pub async fn failed(&self) -> LogError {
+        let mut failed = self.reader.shared.failed.subscribe();
+        // The sender lives as long as `self`.
+        let failure = failed.wait_for(|error| matches!(error, Some(error) if !matches!(error, LogError::Closed))).await;
+        match failure.map(|error| error.clone()) {
+            Ok(Some(error)) => error,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Writes all that is queued, and a last record by which the next start can tell damage from a torn tail; then gives
+    /// the directory free. Everything else fails afterwards.
+    ///
+    /// # Errors
+    /// When the write fails; what was acknowledged is safe even so.
+    pub async fn close(&self) -> Result<(), LogError> {
+        match self.request(Op::Close).await {
+            Err(LogError::Closed) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Queues an operation and waits until it is durable.
+    async fn request(&self, op: impl FnOnce(Ack) -> Op) -> Result<(), LogError> {
+        let (ack, done) = oneshot::channel();
+        if self.queue.send(op(ack)).await.is_err() {
+            return self.reader.shared.check().and(Err(LogError::Closed));
+        }
+        match done.await {
+            Ok(result) => result,
+            Err(_) => self.reader.shared.check().and(Err(LogError::Closed)),
+        }
+    }
+
+    async fn append_entries(&self, entries: Vec<Entry>, callback: IOFlushed<TypeConfig>) -> Result<(), LogError> {
+        let bytes = checked_size(&entries)?;
+        let (place, room) = match self.reserve(bytes).await {
+            Ok(reserved) => reserved,
+            Err(error) => {
+                callback.io_completed(Err(error.to_io()));
+                return Err(error);
+            }
+        };
+        // Under the lock until it is queued: the queue must have the order of the memory.
+        let mut memory = self.reader.shared.lock();
+        if let Err(error) = follows(memory.next(), &entries) {
+            drop(memory);
+            callback.io_completed(Err(error.to_io()));
+            return Err(error);
+        }
+        for entry in &entries {
+            memory.last = Some(entry.log_id);
+            memory.cache.push(entry.clone());
+        }
+        place.send(Op::Append { entries, callback, bytes, room });
+        Ok(())
+    }
+
+    async fn reserve(&self, bytes: usize) -> Result<(mpsc::Permit<'_, Op>, OwnedSemaphorePermit), LogError> {
+        let shared = &self.reader.shared;
+        shared.check()?;
+        // One larger than the whole queue goes alone.
+        let permits = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.reader.options.queue_bytes);
+        let room = Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| LogError::Closed)?;
+        match self.queue.reserve().await {
+            Ok(place) => Ok((place, room)),
+            Err(_) => shared.check().and(Err(LogError::Closed)),
+        }
+    }
+}
+
+fn checked_size(entries: &[Entry]) -> Result<usize, LogError> {
+    let mut sum = 0_usize;
+    for entry in entries {
+        let bytes = weight(entry);
+        if bytes > MAX_RECORD {
+            return Err(LogError::TooLarge { bytes, limit: MAX_RECORD });
+        }
+        sum = sum.saturating_add(bytes);
+    }
+    if sum > LARGEST_APPEND { Err(LogError::TooLarge { bytes: sum, limit: LARGEST_APPEND }) } else { Ok(sum) }
+}
+
+/// The entries go on where the log ends, without a gap.
+fn follows(next: Option<u64>, entries: &[Entry]) -> Result<(), LogError> {
+    let mut next = next;
+    for entry in entries {
+        let found = entry.log_id.index;
+        match next {
+            Some(expected) if expected != found => return Err(LogError::Hole { expected, found }),
+            _ => next = Some(found.saturating_add(1)),
+        }
+    }
+    Ok(())
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = LogReader;
+
+    async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, io::Error> {
+        let memory = self.reader.shared.lock();
+        Ok(LogState { last_purged_log_id: memory.meta.purged, last_log_id: memory.last })
+    }
+
+    async fn get_log_reader(&mut self) -> LogReader {
+        self.reader.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        let vote = *vote;
+        self.request(|ack| Op::Vote(vote, ack)).await.map_err(|error| error.to_io())
+    }
+
+    /// Only remembered, and written with the next batch: openraft waits for this before each apply. What a crash forgets
+    /// of it is learnt again from the leader.
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        self.reader.shared.check().map_err(|error| error.to_io())?;
+        if committed.is_some() {
+            self.reader.shared.lock().meta.committed = committed;
+        }
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        Ok(self.reader.shared.lock().meta.committed)
+    }
+
+    /// Returns when the entries can be read and are queued; waits when the disk is too far behind.
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries = entries.into_iter().collect();
+        self.append_entries(entries, callback).await.map_err(|error| error.to_io())
+    }
+
+    async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
+        let from = last_log_id.map_or(0, |id| id.index.saturating_add(1));
+        let (next, purged, committed) = {
+            let memory = self.reader.shared.lock();
+            (memory.next().unwrap_or(0), memory.meta.purged, memory.meta.committed)
+        };
+        if from >= next {
+            return self.reader.shared.check().map_err(|error| error.to_io());
+        }
+        // Neither purged nor committed entries can be taken back (Raft paper, §5.3, Leader Completeness).
+        let least = purged.max(committed).map_or(0, |id| id.index.saturating_add(1));
+        if from < least {
+            return Err(LogError::Hole { expected: least, found: from }.to_io());
+        }
+        self.request(|ack| Op::Truncate(last_log_id, ack)).await.map_err(|error| error.to_io())
+    }
+
+    /// Returns when the mark is durable; whole segments are unlinked later.
+    async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
+        let purged = self.reader.shared.lock().meta.purged;
+        if purged.is_some_and(|purged| purged.index >= log_id.index) {
+            return self.reader.shared.check().map_err(|error| error.to_io());
+        }
+        self.request(|ack| Op::Purge(log_id, ack)).await.map_err(|error| error.to_io())
+    }
+}

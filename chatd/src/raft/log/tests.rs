@@ -1,0 +1,6 @@
+//! The log on disks that fail, and on a real one.
+
+mod machine;
+mod store;
+mod suite;
+mod support;

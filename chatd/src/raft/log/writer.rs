@@ -1,0 +1,367 @@
+//! The one writer: drains the queue, writes once, syncs once, answers all. There is no timer: the fsync under way is
+//! the time in which the next batch gathers.
+
+use super::disk::{DirLock, LogDisk};
+use super::error::LogError;
+use super::format::{Frames, Header, Kind, Meta, Seal, Slot, Truncate};
+use super::index::SegmentFile;
+use super::observe::BatchReport;
+use super::options::Options;
+use super::segment::{Plan, Segment};
+use super::shared::{Memory, Shared};
+use crate::raft::codec::{entry_to_pb, log_id_to_pb};
+use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
+use openraft::storage::IOFlushed;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+/// Who waits for an operation.
+pub(crate) type Ack = oneshot::Sender<Result<(), LogError>>;
+
+/// What the queue holds.
+pub(crate) enum Op {
+    Append {
+        entries: Vec<Entry>,
+        callback: IOFlushed<TypeConfig>,
+        bytes: usize,
+        room: OwnedSemaphorePermit,
+    },
+    Vote(Vote, Ack),
+    Truncate(Option<LogId>, Ack),
+    Purge(LogId, Ack),
+    Cluster(String, Ack),
+    /// The last one.
+    Close(Ack),
+}
+
+/// What a batch does to memory once it is on disk.
+enum Effect {
+    Entry(u64, Slot),
+    Truncate(Option<LogId>),
+    Purge(LogId),
+}
+
+/// Owner of the files.
+pub(crate) struct Writer {
+    disk: Arc<dyn LogDisk>,
+    shared: Arc<Shared>,
+    options: Options,
+    segment: Segment,
+    /// As on disk, with the batch that is being made.
+    meta: Meta,
+    /// Index after the last entry on disk, with the batch that is being made.
+    next: u64,
+    frames: Frames,
+    effects: Vec<Effect>,
+    /// Unlinked when there is nothing better to do.
+    doomed: VecDeque<SegmentFile>,
+    lock: Option<Box<dyn DirLock>>,
+}
+
+/// Segments that wait to be unlinked do so only this long while the queue never empties.
+const DOOMED_AT_MOST: usize = 8;
+
+impl Writer {
+    pub(crate) fn new(
+        disk: Arc<dyn LogDisk>,
+        shared: Arc<Shared>,
+        options: Options,
+        (segment, meta, next): (Segment, Meta, u64),
+        doomed: VecDeque<SegmentFile>,
+        lock: Box<dyn DirLock>,
+    ) -> Self {
+        let (frames, effects) = (Frames::default(), Vec::new());
+        Self { disk, shared, options, segment, meta, next, frames, effects, doomed, lock: Some(lock) }
+    }
+
+    /// Runs until closed, failed, or forgotten by all handles; on a thread.
+    pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Op>) {
+        let _stopping = Stopping(Arc::clone(&self.shared));
+        while let Some(first) = queue.blocking_recv() {
+            if !self.turn(first, &mut queue) {
+                return;
+            }
+        }
+        self.close();
+    }
+
+    /// The same as a task.
+    pub(crate) async fn run_as_task(mut self, mut queue: mpsc::Receiver<Op>) {
+        let _stopping = Stopping(Arc::clone(&self.shared));
+        while let Some(first) = queue.recv().await {
+            if !self.turn(first, &mut queue) {
+                return;
+            }
+        }
+        self.close();
+    }
+
+    /// One batch; false when it was the last.
+    fn turn(&mut self, first: Op, queue: &mut mpsc::Receiver<Op>) -> bool {
+        let (ops, closing) = self.drain(first, queue);
+        let result = self.commit(&ops, queue.len());
+        if let Err(error) = &result {
+            tracing::error!(%error, "the log cannot be written; nothing more is written to it");
+            self.shared.fail(error);
+        }
+        let go_on = result.is_ok() && closing.is_none();
+        answer(ops, &result);
+        if let Some(ack) = closing {
+            let result = result.clone().and_then(|()| self.mark_clean());
+            self.shared.fail(&LogError::Closed);
+            self.lock = None;
+            let _ = ack.send(result);
+        }
+        if go_on && self.tidy(queue) {
+            return true;
+        }
+        refuse_rest(queue, &self.shared);
+        false
+    }
+
+    fn drain(&self, first: Op, queue: &mut mpsc::Receiver<Op>) -> (Vec<Op>, Option<Ack>) {
+        let (mut ops, mut bytes) = (Vec::new(), 0_usize);
+        let mut next = Some(first);
+        while let Some(op) = next {
+            match op {
+                Op::Close(ack) => return (ops, Some(ack)),
+                Op::Append { bytes: more, .. } => bytes = bytes.saturating_add(more),
+                _ => {}
+            }
+            ops.push(op);
+            next = if bytes < self.options.batch_bytes { queue.try_recv().ok() } else { None };
+        }
+        (ops, None)
+    }
+
+    fn commit(&mut self, ops: &[Op], queued: usize) -> Result<(), LogError> {
+        if ops.is_empty() {
+            return Ok(());
+        }
+        let staged = self.shared.lock().meta.committed;
+        self.make_room(ops)?;
+        self.frames.begin(self.segment.end);
+        self.effects.clear();
+        let seal = self.segment.file.seal;
+        for op in ops {
+            self.frame(op, seal);
+        }
+        // Not ahead of the entries: what follows a crash must hold every entry that is said to be committed.
+        if let Some(committed) = staged.filter(|id| Some(*id) > self.meta.committed && id.index < self.next) {
+            self.meta.committed = Some(committed);
+            self.frames.push(seal, Kind::Committed, &log_id_to_pb(&committed));
+        }
+        self.write(queued)?;
+        self.publish();
+        Ok(())
+    }
+
+    fn frame(&mut self, op: &Op, seal: Seal) {
+        match op {
+            Op::Append { entries, .. } => {
+                for entry in entries {
+                    let slot = self.frames.push(seal, Kind::Entry, &entry_to_pb(entry));
+                    self.effects.push(Effect::Entry(entry.log_id.index, slot));
+                    self.next = entry.log_id.index.saturating_add(1);
+                }
+            }
+            Op::Truncate(after, _) => {
+                let payload = Truncate { after: after.as_ref().map(log_id_to_pb) };
+                self.frames.push(seal, Kind::Truncate, &payload);
+                self.effects.push(Effect::Truncate(*after));
+                self.next = after.map_or(0, |id| id.index.saturating_add(1));
+            }
+            Op::Vote(vote, _) => {
+                self.meta.vote = Some(*vote);
+                self.frame_state(seal);
+            }
+            Op::Purge(upto, _) => {
+                self.meta.purged = Some(*upto);
+                self.next = self.next.max(upto.index.saturating_add(1));
+                self.frame_state(seal);
+                self.effects.push(Effect::Purge(*upto));
+            }
+            Op::Cluster(id, _) => {
+                self.meta.cluster_id = Some(id.clone());
+                self.frame_state(seal);
+            }
+            Op::Close(_) => {}
+        }
+    }
+
+    fn frame_state(&mut self, seal: Seal) {
+        self.frames.push(seal, Kind::State, &self.meta.to_message());
+    }
+
+    /// Goes to a new segment when these operations do not fit the present one.
+    fn make_room(&mut self, ops: &[Op]) -> Result<(), LogError> {
+        let bytes: usize = ops.iter().map(framed_size).sum();
+        let end = u64::from(self.segment.end).saturating_add(bytes as u64);
+        if !self.segment.used || end <= u64::from(self.options.segment_bytes) {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let number = self.segment.file.seal.number.saturating_add(1);
+        #[expect(clippy::cast_possible_truncation, reason = "any 32 bits will do for a salt")]
+        let header = Header {
+            salt: (self.options.entropy)() as u32,
+            number,
+            first_index: self.next,
+            previous_end: u64::from(self.segment.end),
+        };
+        let plan = Plan { header, meta: &self.meta, size: self.options.segment_bytes };
+        let segment = Segment::create(&*self.disk, &plan)?;
+        let old = std::mem::replace(&mut self.segment, segment);
+        // Gives back what was allocated; it need not be durable, zeros are ignored.
+        let result = old.file.file.set_len(u64::from(old.end));
+        result.map_err(|source| LogError::io("shorten", &old.file.name, source))?;
+        let count = {
+            let mut memory = self.shared.lock();
+            memory.index.add_segment(self.segment.file.clone());
+            memory.index.segments()
+        };
+        self.options.observer.segments(count, Some(begun.elapsed()));
+        Ok(())
+    }
+
+    fn write(&mut self, queued: usize) -> Result<(), LogError> {
+        let bytes = self.frames.bytes();
+        let SegmentFile { file, name, .. } = &self.segment.file;
+        let begun = Instant::now();
+        file.write_at(bytes, u64::from(self.segment.end)).map_err(|source| LogError::io("write", name, source))?;
+        let written = Instant::now();
+        file.sync_data().map_err(|source| LogError::io("sync", name, source))?;
+        self.options.observer.batch(&BatchReport {
+            records: self.frames.records(),
+            bytes: bytes.len(),
+            write: written.saturating_duration_since(begun),
+            sync: written.elapsed(),
+            queued,
+        });
+        self.segment.end = self.segment.end.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        self.segment.used = true;
+        Ok(())
+    }
+
+    /// Memory follows the disk.
+    fn publish(&mut self) {
+        let mut memory = self.shared.lock();
+        for effect in self.effects.drain(..) {
+            match effect {
+                Effect::Entry(index, slot) => memory.index.push(index, slot),
+                Effect::Truncate(after) => memory.truncate(after),
+                Effect::Purge(upto) => self.doomed.extend(memory.purge(upto)),
+            }
+        }
+        memory.meta.vote = self.meta.vote;
+        memory.meta.cluster_id.clone_from(&self.meta.cluster_id);
+        memory.cache.evict(self.options.cache_bytes, self.next);
+    }
+
+    /// Unlinks purged segments while nobody waits.
+    fn tidy(&mut self, queue: &mpsc::Receiver<Op>) -> bool {
+        while queue.is_empty() || self.doomed.len() > DOOMED_AT_MOST {
+            let Some(segment) = self.doomed.pop_front() else { return true };
+            if let Err(error) = self.unlink(&segment) {
+                tracing::error!(%error, "the log cannot be written; nothing more is written to it");
+                self.shared.fail(&error);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// One after the other: a crash must not leave a gap.
+    fn unlink(&self, segment: &SegmentFile) -> Result<(), LogError> {
+        self.disk.remove(&segment.name).map_err(|source| LogError::io("remove", &segment.name, source))?;
+        let result = self.disk.sync().map_err(|source| LogError::io("sync the directory of", &segment.name, source));
+        tracing::info!(segment = %segment.name, "removed a purged segment of the log");
+        let count = self.shared.lock().index.segments();
+        self.options.observer.segments(count.saturating_add(self.doomed.len()), None);
+        result
+    }
+
+    /// One more state record proves that all before it was synced.
+    fn mark_clean(&mut self) -> Result<(), LogError> {
+        let staged = self.shared.lock().meta.committed;
+        if let Some(committed) = staged.filter(|id| id.index < self.next) {
+            self.meta.committed = Some(committed);
+        }
+        self.frames.begin(self.segment.end);
+        self.frames.push(self.segment.file.seal, Kind::State, &self.meta.to_message());
+        self.write(0)
+    }
+
+    fn close(&mut self) {
+        if let Err(error) = self.mark_clean() {
+            tracing::error!(%error, "the log was not closed cleanly; nothing acknowledged is lost");
+        }
+        self.shared.fail(&LogError::Closed);
+    }
+}
+
+impl Memory {
+    fn truncate(&mut self, after: Option<LogId>) {
+        let from = after.map_or(0, |id| id.index.saturating_add(1));
+        self.cache.truncate(from);
+        self.index.truncate(from);
+        self.last = after;
+    }
+
+    fn purge(&mut self, upto: LogId) -> Vec<SegmentFile> {
+        self.meta.purged = Some(upto);
+        let to = upto.index.saturating_add(1);
+        self.cache.purge(to);
+        if self.last.is_none_or(|last| last.index <= upto.index) {
+            self.last = Some(upto);
+        }
+        self.index.purge(to)
+    }
+}
+
+/// Room for state and commit mark, with identifiers of any length we give out.
+const STATE_SIZE: usize = 512;
+
+fn framed_size(op: &Op) -> usize {
+    match op {
+        Op::Append { bytes, .. } => *bytes,
+        _ => STATE_SIZE,
+    }
+}
+
+fn answer(ops: Vec<Op>, result: &Result<(), LogError>) {
+    for op in ops {
+        match op {
+            Op::Append { callback, room, .. } => {
+                drop(room);
+                callback.io_completed(result.clone().map_err(|error| error.to_io()));
+            }
+            Op::Vote(_, ack) | Op::Truncate(_, ack) | Op::Purge(_, ack) | Op::Cluster(_, ack) | Op::Close(ack) => {
+                let _ = ack.send(result.clone());
+            }
+        }
+    }
+}
+
+/// Everybody still in the queue is told, and nobody can join it.
+fn refuse_rest(queue: &mut mpsc::Receiver<Op>, shared: &Shared) {
+    queue.close();
+    let result = shared.check().and(Err(LogError::Closed));
+    while let Ok(op) = queue.try_recv() {
+        answer(vec![op], &result);
+    }
+}
+
+/// Tells the process when the writer ends without a word, by a panic.
+struct Stopping(Arc<Shared>);
+
+impl Drop for Stopping {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let source = std::io::Error::other("the writer panicked");
+            self.0.fail(&LogError::io("write", "the log", source));
+        }
+    }
+}
