@@ -1,0 +1,78 @@
+//! The three files with which a client enters the administrative door.
+
+use super::DOMAIN;
+use crate::error::Error;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
+
+/// A certificate authority, and a certificate of it with its key.
+#[derive(Clone)]
+pub struct Files {
+    ca: Vec<u8>,
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Files {
+    /// Reads `ca.crt`, `tls.crt` and `tls.key`: all in `directory` (as Kubernetes mounts a Secret), or `ca.crt` there
+    /// and the others in a directory beneath (as `chatctl cluster init` writes them), or `ca.crt` one above.
+    ///
+    /// # Errors
+    /// Names the file that is missing.
+    pub fn load(directory: &Path) -> Result<Self, Error> {
+        let pair = pair(directory)?;
+        let beside = pair.join("ca.crt");
+        let ca = if beside.exists() { beside } else { pair.join("..").join("ca.crt") };
+        let read = |path: PathBuf| fs::read(&path).map_err(Error::file(path));
+        Ok(Self { ca: read(ca)?, certificate: read(pair.join("tls.crt"))?, key: read(pair.join("tls.key"))? })
+    }
+
+    pub(super) fn client_config(&self) -> ClientTlsConfig {
+        ClientTlsConfig::new()
+            .domain_name(DOMAIN)
+            .ca_certificate(Certificate::from_pem(&self.ca))
+            .identity(Identity::from_pem(&self.certificate, &self.key))
+    }
+}
+
+fn pair(directory: &Path) -> Result<PathBuf, Error> {
+    if directory.join("tls.crt").exists() {
+        return Ok(directory.to_owned());
+    }
+    let mut beneath: Vec<PathBuf> = fs::read_dir(directory)
+        .map_err(Error::file(directory))?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.join("tls.crt").exists())
+        .collect();
+    // Whichever: all nodes' certificates open the door. The first by name, so that it is the same each time.
+    beneath.sort();
+    beneath.into_iter().next().ok_or_else(|| Error::BadFile {
+        path: directory.to_owned(),
+        problem: "holds no tls.crt: give the directory of `chatctl cluster init`, or one with ca.crt, tls.crt and tls.key"
+            .to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::certificates;
+
+    #[test]
+    fn files_are_found_in_the_directory_of_init_and_in_that_of_a_node() {
+        let directory = tempfile::tempdir().unwrap();
+        certificates::make(directory.path(), &["a".into(), "b".into()], false).unwrap();
+        assert!(Files::load(directory.path()).is_ok());
+        assert!(Files::load(&directory.path().join("b")).is_ok());
+    }
+
+    #[test]
+    fn a_directory_without_certificates_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = Files::load(directory.path()).err().unwrap();
+        assert!(error.to_string().contains("no tls.crt"), "{error}");
+    }
+}

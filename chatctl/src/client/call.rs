@@ -1,0 +1,58 @@
+//! One call with all its attempts.
+
+use super::{Chat, Client, Failure, Retry, Slot, pace::Pace};
+use std::time::Duration;
+use tonic::{Response, Status};
+
+impl Client {
+    /// Makes a call that may be made more than once: a read, or a write that carries a transaction id.
+    ///
+    /// # Errors
+    /// The [`Failure`] of the last attempt once it is refused for good or the time is up. `unknown` is set when *any*
+    /// attempt may have been carried out.
+    pub async fn call<R, F, Fut>(&self, method: F) -> Result<R, Failure>
+    where
+        F: Fn(Chat) -> Fut,
+        Fut: Future<Output = Result<Response<R>, Status>>,
+    {
+        let mut pace = Pace::new(self);
+        loop {
+            let slot = pace.next_server(self)?;
+            match self.attempt(&slot, pace.patience(), &method).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => pace.after(self, &slot, failure).await?,
+            }
+        }
+    }
+
+    /// Makes one attempt on one server.
+    ///
+    /// # Errors
+    /// What went wrong, with [`Failure::retry`] saying whether another attempt makes sense.
+    pub async fn attempt<R, F, Fut>(&self, slot: &Slot, patience: Duration, method: &F) -> Result<R, Failure>
+    where
+        F: Fn(Chat) -> Fut,
+        Fut: Future<Output = Result<Response<R>, Status>>,
+    {
+        let (channel, generation) = slot.connect().await.inspect_err(|_| slot.hold_off())?;
+        let outcome = match tokio::time::timeout(patience, method(Chat::new(channel))).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(Failure::from_status(slot.address(), &status)),
+            Err(_) => Err(Failure::timed_out(slot.address(), patience)),
+        };
+        match &outcome {
+            Ok(_) => self.servers.succeeded(slot),
+            Err(failure) => self.blame(slot, generation, failure).await,
+        }
+        outcome
+    }
+
+    pub(crate) async fn blame(&self, slot: &Slot, generation: u64, failure: &Failure) {
+        if failure.broken {
+            slot.forget(generation).await;
+        }
+        if matches!(failure.retry, Retry::Elsewhere(_)) {
+            slot.hold_off();
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! What one failed attempt means: refused for good, try elsewhere, or wait.
+
+use crate::error::exit;
+use prost::Message as _;
+use quorate_wire::chat::v1::{ErrorCode, ErrorDetail};
+use std::{error::Error as _, time::Duration};
+use thiserror::Error;
+use tonic::{Code, Status};
+
+/// Name of the metadata that carries an encoded [`ErrorDetail`].
+const DETAIL: &str = "quorate-error-bin";
+
+/// The broad kind of a failure; decides the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Refused for good.
+    Refused,
+    /// No session, or one that has ended.
+    Unauthenticated,
+    /// No answer, or no leader.
+    Unavailable,
+}
+
+/// Whether and how the same request may be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Never.
+    No,
+    /// On another server, after at least this long.
+    Elsewhere(Duration),
+    /// Anywhere, after this long: the cluster counts, not the server.
+    After(Duration),
+}
+
+/// Why a call, or one attempt of it, failed.
+#[derive(Debug, Clone, Error)]
+#[error("{message}{}", self.from_whom())]
+pub struct Failure {
+    /// Broad kind.
+    pub kind: Kind,
+    /// Code of the refusal; `ERROR_CODE_UNSPECIFIED` where no server of Quorate answered.
+    pub error_code: ErrorCode,
+    /// One sentence.
+    pub message: String,
+    /// Whether a write may have happened or may still happen.
+    pub unknown: bool,
+    /// What to do next.
+    pub retry: Retry,
+    /// The connection is of no further use.
+    pub broken: bool,
+    /// Who answered, or did not.
+    pub server: Option<String>,
+    /// With which the write may be sent again.
+    pub transaction_id: Option<String>,
+}
+
+impl Failure {
+    /// No connection: the request has not left this machine.
+    #[must_use]
+    pub fn unreachable(server: &str, reason: &str) -> Self {
+        let message = format!("cannot connect: {reason}");
+        Self { unknown: false, ..Self::no_answer(server, message) }
+    }
+
+    /// The request was sent and nothing came back.
+    #[must_use]
+    pub fn timed_out(server: &str, after: Duration) -> Self {
+        Self::no_answer(server, format!("no answer within {} ms", after.as_millis()))
+    }
+
+    /// A subscription ended without a word.
+    #[must_use]
+    pub fn stream_ended(server: &str) -> Self {
+        Self { broken: false, unknown: false, ..Self::no_answer(server, "the stream ended".to_owned()) }
+    }
+
+    fn no_answer(server: &str, message: String) -> Self {
+        Self {
+            kind: Kind::Unavailable,
+            error_code: ErrorCode::Unspecified,
+            message,
+            unknown: true,
+            retry: Retry::Elsewhere(Duration::ZERO),
+            broken: true,
+            server: Some(server.to_owned()),
+            transaction_id: None,
+        }
+    }
+
+    /// What a server's status means.
+    #[must_use]
+    pub fn from_status(server: &str, status: &Status) -> Self {
+        match detail(status) {
+            Some(detail) => Self { server: Some(server.to_owned()), ..Self::from_detail(&detail) },
+            None => Self::from_bare_status(server, status),
+        }
+    }
+
+    /// What a refusal inside an answer means.
+    #[must_use]
+    pub fn from_detail(detail: &ErrorDetail) -> Self {
+        let code = detail.code();
+        let wait = Duration::from_millis(detail.retry_after_ms);
+        let retry = match code {
+            _ if detail.unknown => Retry::Elsewhere(wait),
+            ErrorCode::Unavailable | ErrorCode::Overloaded => Retry::Elsewhere(wait),
+            ErrorCode::LimitExceeded if !wait.is_zero() => Retry::After(wait),
+            _ => Retry::No,
+        };
+        let kind = match code {
+            ErrorCode::Unauthenticated | ErrorCode::SessionExpired | ErrorCode::WrongCredentials => {
+                Kind::Unauthenticated
+            }
+            _ if matches!(retry, Retry::Elsewhere(_)) => Kind::Unavailable,
+            _ => Kind::Refused,
+        };
+        let message = match detail.message.as_str() {
+            "" => format!("refused: {}", name(code)),
+            text => text.to_owned(),
+        };
+        Self {
+            kind,
+            error_code: code,
+            message,
+            unknown: detail.unknown,
+            retry,
+            broken: false,
+            server: None,
+            transaction_id: None,
+        }
+    }
+
+    /// A status without detail comes from the transport, a proxy, or something that is not Quorate.
+    fn from_bare_status(server: &str, status: &Status) -> Self {
+        let transport = status.source().is_some();
+        let (kind, retry) = match status.code() {
+            Code::Unavailable
+            | Code::Unknown
+            | Code::Cancelled
+            | Code::DeadlineExceeded
+            | Code::Internal
+            | Code::Aborted
+            | Code::ResourceExhausted => (Kind::Unavailable, Retry::Elsewhere(Duration::ZERO)),
+            Code::Unauthenticated => (Kind::Unauthenticated, Retry::No),
+            _ => (Kind::Refused, Retry::No),
+        };
+        let message = match status.message() {
+            "" => format!("{:?}", status.code()),
+            text => format!("{text} ({:?})", status.code()),
+        };
+        let retryable = kind == Kind::Unavailable;
+        Self { kind, message, retry, unknown: retryable, broken: transport, ..Self::no_answer(server, String::new()) }
+    }
+
+    /// Exit code of a command that ends with it.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self.kind {
+            _ if self.unknown && self.transaction_id.is_some() => exit::UNKNOWN,
+            Kind::Refused => exit::REFUSED,
+            Kind::Unauthenticated => exit::UNAUTHENTICATED,
+            Kind::Unavailable => exit::UNAVAILABLE,
+        }
+    }
+
+    /// A stable name for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self.error_code {
+            ErrorCode::Unspecified => match self.kind {
+                Kind::Refused => "REFUSED",
+                Kind::Unauthenticated => "UNAUTHENTICATED",
+                Kind::Unavailable => "UNAVAILABLE",
+            },
+            code => name(code),
+        }
+    }
+
+    /// Milliseconds after which another attempt makes sense; 0 where none does.
+    #[must_use]
+    pub fn retry_after_ms(&self) -> u64 {
+        match self.retry {
+            Retry::No => 0,
+            Retry::Elsewhere(wait) | Retry::After(wait) => u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Names the write, so that whoever reads the error can send it again without doubling it.
+    #[must_use]
+    pub fn of_write(mut self, transaction_id: &str) -> Self {
+        self.transaction_id = Some(transaction_id.to_owned());
+        if self.unknown {
+            self.message.push_str("; whether it was written is unknown, repeat it with the same transaction id");
+        }
+        self
+    }
+
+    fn from_whom(&self) -> String {
+        self.server.as_ref().map(|server| format!(" [{server}]")).unwrap_or_default()
+    }
+}
+
+fn detail(status: &Status) -> Option<ErrorDetail> {
+    let bytes = status.metadata().get_bin(DETAIL)?.to_bytes().ok()?;
+    ErrorDetail::decode(bytes).ok()
+}
+
+fn name(code: ErrorCode) -> &'static str {
+    let full = code.as_str_name();
+    full.strip_prefix("ERROR_CODE_").unwrap_or(full)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tonic::metadata::{MetadataMap, MetadataValue};
+
+    fn status(detail: &ErrorDetail) -> Status {
+        let mut metadata = MetadataMap::new();
+        metadata.insert_bin(DETAIL, MetadataValue::from_bytes(&detail.encode_to_vec()));
+        Status::with_metadata(Code::FailedPrecondition, "outer", metadata)
+    }
+
+    fn detailed(code: ErrorCode, retry_after_ms: u64, unknown: bool) -> Failure {
+        let detail = ErrorDetail { code: code.into(), message: "why".into(), retry_after_ms, unknown, ..Default::default() };
+        Failure::from_status("s:1", &status(&detail))
+    }
+
+    #[test]
+    fn the_detail_decides_and_not_the_grpc_code() {
+        let failure = detailed(ErrorCode::Forbidden, 0, false);
+        assert_eq!((failure.kind, failure.retry), (Kind::Refused, Retry::No));
+        assert_eq!(failure.code(), "FORBIDDEN");
+        assert_eq!(failure.to_string(), "why [s:1]");
+        assert_eq!(failure.exit_code(), exit::REFUSED);
+    }
+
+    #[test]
+    fn an_unknown_outcome_is_retried_whatever_its_code() {
+        let failure = detailed(ErrorCode::Internal, 0, true);
+        assert_eq!(failure.retry, Retry::Elsewhere(Duration::ZERO));
+        assert_eq!(failure.of_write("t1").exit_code(), exit::UNKNOWN);
+    }
+
+    #[test]
+    fn a_rate_limit_is_waited_for_only_when_waiting_helps() {
+        assert_eq!(detailed(ErrorCode::LimitExceeded, 700, false).retry, Retry::After(Duration::from_millis(700)));
+        assert_eq!(detailed(ErrorCode::LimitExceeded, 0, false).retry, Retry::No);
+    }
+
+    #[test]
+    fn a_session_that_ended_is_not_tried_again() {
+        for code in [ErrorCode::Unauthenticated, ErrorCode::SessionExpired, ErrorCode::WrongCredentials] {
+            let failure = detailed(code, 0, false);
+            assert_eq!((failure.exit_code(), failure.retry), (exit::UNAUTHENTICATED, Retry::No));
+        }
+    }
+
+    #[test]
+    fn a_bare_unavailable_may_have_been_written_and_a_bare_not_found_not() {
+        let lost = Failure::from_status("s:1", &Status::unavailable("gone"));
+        assert!(lost.unknown && lost.exit_code() == exit::UNAVAILABLE);
+        let refused = Failure::from_status("s:1", &Status::not_found("no room"));
+        assert!(!refused.unknown && refused.retry == Retry::No);
+    }
+
+    #[test]
+    fn a_request_that_never_left_is_not_unknown() {
+        assert!(!Failure::unreachable("s:1", "refused").unknown);
+        assert!(Failure::timed_out("s:1", Duration::from_secs(1)).unknown);
+    }
+}

@@ -1,0 +1,158 @@
+//! The servers that a client knows, and which is next.
+
+use super::{Options, Slot};
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicUsize, Ordering},
+};
+use thiserror::Error;
+
+/// Most servers that a client keeps: a cluster has a handful of voters and some learners; a list beyond this is a fault.
+const MOST: usize = 256;
+
+/// An address that is not `host:port`.
+#[derive(Debug, Error)]
+#[error("`{address}` is not a server address: write host:port, as in chat.example.org:7400")]
+pub struct InvalidAddress {
+    /// The text.
+    pub address: String,
+}
+
+/// The servers of one cluster, in the order in which they were named.
+#[derive(Debug)]
+pub struct Servers {
+    slots: RwLock<Vec<Arc<Slot>>>,
+    /// Index of the server that answered last; calls stay with it, because its connection is warm.
+    preferred: AtomicUsize,
+    options: Options,
+}
+
+impl Servers {
+    pub(super) fn new(addresses: &[String], options: &Options) -> Result<Self, InvalidAddress> {
+        let slots = addresses.iter().map(|address| slot(address, options)).collect::<Result<Vec<_>, _>>()?;
+        let options = options.clone();
+        Ok(Self { slots: RwLock::new(slots), preferred: AtomicUsize::new(0), options })
+    }
+
+    /// All servers, the named ones first.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Slot>> {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds a server that the cluster told of. Returns whether it was new; a bad address is not added.
+    pub fn learn(&self, address: &str) -> bool {
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        if slots.len() >= MOST || slots.iter().any(|slot| slot.address() == address) {
+            return false;
+        }
+        slot(address, &self.options).map(|slot| slots.push(slot)).is_ok()
+    }
+
+    /// The server for the next attempt: from the preferred one on the first that is neither held off nor `avoid`;
+    /// when all are held off, the one that is free soonest; `avoid` only when there is no other.
+    #[must_use]
+    pub fn pick(&self, avoid: Option<&str>) -> Option<Arc<Slot>> {
+        let mut slots = self.all();
+        let count = slots.len();
+        slots.rotate_left(self.preferred.load(Ordering::Relaxed).checked_rem(count)?);
+        let others: Vec<_> = slots.iter().filter(|slot| Some(slot.address()) != avoid).collect();
+        let free = others.iter().find(|slot| slot.held_until().is_none());
+        let soonest = || others.iter().min_by_key(|slot| slot.held_until());
+        free.or_else(soonest).copied().or(slots.first()).cloned()
+    }
+
+    /// Starts with the server of this index from now on (modulo their number).
+    pub fn prefer(&self, index: usize) {
+        self.preferred.store(index, Ordering::Relaxed);
+    }
+
+    pub(crate) fn succeeded(&self, slot: &Slot) {
+        slot.succeeded();
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = slots.iter().position(|other| other.address() == slot.address()) {
+            self.preferred.store(index, Ordering::Relaxed);
+        }
+    }
+}
+
+fn slot(address: &str, options: &Options) -> Result<Arc<Slot>, InvalidAddress> {
+    let invalid = || InvalidAddress { address: address.to_owned() };
+    let (host, port) = address.rsplit_once(':').ok_or_else(invalid)?;
+    let plain = !host.is_empty() && !host.contains(['/', '@', '?', '#', ' ']);
+    if !plain || port.parse::<u16>().is_err() {
+        return Err(invalid());
+    }
+    Slot::new(address, options).map(Arc::new).map_err(|_| invalid())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn servers(addresses: &[&str]) -> Servers {
+        let addresses: Vec<String> = addresses.iter().map(|a| (*a).to_owned()).collect();
+        Servers::new(&addresses, &Options::default()).unwrap()
+    }
+
+    fn picked(servers: &Servers, avoid: Option<&str>) -> String {
+        servers.pick(avoid).unwrap().address().to_owned()
+    }
+
+    #[test]
+    fn a_failed_server_is_passed_over_until_all_have_failed() {
+        let servers = servers(&["a:1", "b:1", "c:1"]);
+        assert_eq!(picked(&servers, None), "a:1");
+        servers.all()[0].hold_off();
+        assert_eq!(picked(&servers, None), "b:1");
+        assert_eq!(picked(&servers, Some("b:1")), "c:1");
+        servers.all()[1].hold_off();
+        servers.all()[2].hold_off();
+        assert!(["a:1", "b:1", "c:1"].contains(&picked(&servers, None).as_str()));
+    }
+
+    #[test]
+    fn calls_stay_with_the_server_that_answered() {
+        let servers = servers(&["a:1", "b:1", "c:1"]);
+        servers.succeeded(&servers.all()[2]);
+        assert_eq!(picked(&servers, None), "c:1");
+        assert_eq!(picked(&servers, Some("c:1")), "a:1");
+    }
+
+    #[test]
+    fn a_lone_server_is_tried_again_although_it_failed() {
+        let servers = servers(&["a:1"]);
+        assert_eq!(picked(&servers, Some("a:1")), "a:1");
+        assert!(Servers::new(&[], &Options::default()).unwrap().pick(None).is_none());
+    }
+
+    #[test]
+    fn learned_servers_are_added_once_and_nonsense_is_not() {
+        let servers = servers(&["a:1"]);
+        assert!(servers.learn("b:7400"));
+        assert!(!servers.learn("b:7400"));
+        assert!(!servers.learn("no port"));
+        assert_eq!(servers.len(), 2);
+    }
+
+    #[test]
+    fn an_address_without_port_or_with_a_scheme_is_refused_by_name() {
+        for address in ["host", "http://a:1", "a:99999", ":7400", "a:"] {
+            let error = Servers::new(&[address.to_owned()], &Options::default()).unwrap_err();
+            assert!(error.to_string().contains(address), "{address}");
+        }
+        assert!(Servers::new(&["[::1]:7400".to_owned()], &Options::default()).is_ok());
+    }
+}

@@ -1,0 +1,224 @@
+//! `chatctl cluster init`
+
+use crate::{
+    admin::{self, Door, Files, certificates},
+    cli::Context,
+    duration,
+    error::Error,
+};
+use clap::Args;
+use quorate_wire::admin::v1::{IdentityRequest, IdentityResponse, InitializeRequest, Node};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+use uuid::Uuid;
+
+/// Between two looks at servers that are still starting.
+const POLL: Duration = Duration::from_millis(200);
+
+/// Makes certificates, and a cluster of fresh servers.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chatctl cluster init --dir ./cluster --nodes a=127.0.0.1:7401,b=127.0.0.1:7411,c=127.0.0.1:7421 --certificates-only
+  chatctl cluster init --dir ./cluster --nodes a=127.0.0.1:7401,b=127.0.0.1:7411,c=127.0.0.1:7421
+
+Start the servers between the two: each needs its certificate from ./cluster/NODE. Every step may be repeated; the
+cluster is made once, because its id is written to ./cluster/cluster-id before any server hears of it. In Kubernetes the
+operator does this.")]
+pub struct Command {
+    /// Directory for the authority, the nodes' certificates and the cluster id
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// Name and administrative door of each server, as NAME=HOST:PORT, separated by commas
+    #[arg(long, value_delimiter = ',', required = true, value_parser = node, value_name = "NAME=HOST:PORT")]
+    nodes: Vec<Named>,
+    /// Only make the certificates
+    #[arg(long)]
+    certificates_only: bool,
+    /// Make new certificates for the nodes under the same authority
+    #[arg(long)]
+    renew: bool,
+    /// How long to wait for servers that are still starting
+    #[arg(long, value_parser = duration::parse, default_value = "60s", value_name = "DURATION")]
+    wait: Duration,
+}
+
+/// A node as written.
+#[derive(Debug, Clone)]
+struct Named {
+    name: String,
+    admin: String,
+}
+
+fn node(text: &str) -> Result<Named, String> {
+    let problem = || format!("`{text}` is not NAME=HOST:PORT, as in a=127.0.0.1:7401");
+    let (name, admin) = text.split_once('=').ok_or_else(problem)?;
+    // The name becomes a directory.
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let port = admin.rsplit_once(':').map(|(_, port)| port);
+    if name.is_empty() || !name.chars().all(plain) || port.is_none_or(|port| port.parse::<u16>().is_err()) {
+        return Err(problem());
+    }
+    Ok(Named { name: name.to_owned(), admin: admin.to_owned() })
+}
+
+/// Certificates → identities of all → id on disk → one `Initialize`.
+///
+/// # Errors
+/// [`Error::Cluster`] when a server belongs to another cluster or its volume is not empty.
+pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+    let names: Vec<String> = command.nodes.iter().map(|node| node.name.clone()).collect();
+    if names.iter().collect::<BTreeSet<_>>().len() != names.len() {
+        return Err(Error::Usage("--nodes names a node twice".to_owned()));
+    }
+    let made = certificates::make(&command.dir, &names, command.renew)?;
+    if command.certificates_only {
+        return print(context, &command, &made, None);
+    }
+    let files = Files::load(&command.dir)?;
+    let deadline = Instant::now() + command.wait;
+    let mut found = Vec::new();
+    for named in &command.nodes {
+        found.push(identify(named, &files, deadline).await?);
+    }
+    let id = cluster_id(&command.dir)?;
+    let server_name = agreed(&command.nodes, &found, &id)?;
+    let request = InitializeRequest {
+        cluster_id: id.clone(),
+        server_name: server_name.clone(),
+        voters: found.iter().map(|(_, identity)| identity.node.clone().unwrap_or_default()).collect(),
+    };
+    initialize(&found, request, deadline).await?;
+    let voters: Vec<Value> = command.nodes.iter().zip(&found).map(voter).collect();
+    let cluster = json!({ "cluster_id": id, "server_name": server_name, "voters": voters });
+    print(context, &command, &made, Some(cluster))
+}
+
+fn voter((named, (_, identity)): (&Named, &(Door, IdentityResponse))) -> Value {
+    json!({ "name": named.name, "admin": named.admin, "node_id": identity.node_id.to_string() })
+}
+
+async fn identify(named: &Named, files: &Files, deadline: Instant) -> Result<(Door, IdentityResponse), Error> {
+    loop {
+        let asked = async {
+            let door = Door::connect(&named.admin, files).await?;
+            let identity = door.call(|mut admin| async move { admin.identity(IdentityRequest {}).await }).await?;
+            Ok((door, identity))
+        };
+        match asked.await {
+            Ok((door, identity)) => return checked(named, door, identity),
+            Err(error) if !admin::may_pass(&error) || Instant::now() >= deadline => return Err(error),
+            Err(_) => tokio::time::sleep(POLL).await,
+        }
+    }
+}
+
+fn checked(named: &Named, door: Door, identity: IdentityResponse) -> Result<(Door, IdentityResponse), Error> {
+    match &identity.node {
+        Some(Node { node_id, .. }) if *node_id != 0 => Ok((door, identity)),
+        _ => Err(Error::Cluster(format!("server {} does not say how its peers reach it: check its version", named.name))),
+    }
+}
+
+/// The id from the directory, or a new one, which is on disk before anybody hears of it: a run that is cut short is
+/// continued with the same id and makes no second cluster.
+fn cluster_id(directory: &Path) -> Result<String, Error> {
+    let path = directory.join("cluster-id");
+    match fs::read_to_string(&path) {
+        Ok(text) => match Uuid::parse_str(text.trim()) {
+            Ok(id) => Ok(id.to_string()),
+            Err(_) => Err(Error::BadFile { path, problem: "is not a UUID: restore it, never replace it".to_owned() }),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let id = Uuid::new_v4().to_string();
+            certificates::write(&path, &format!("{id}\n"))?;
+            Ok(id)
+        }
+        Err(error) => Err(Error::file(path)(error)),
+    }
+}
+
+/// All servers are fresh or of this cluster, and bear one server name, which is returned.
+fn agreed(nodes: &[Named], found: &[(Door, IdentityResponse)], id: &str) -> Result<String, Error> {
+    let mut server_names = BTreeSet::new();
+    let mut node_ids = BTreeSet::new();
+    for (named, (_, identity)) in nodes.iter().zip(found) {
+        let name = &named.name;
+        if identity.cluster_id.is_empty() && !identity.empty {
+            let advice = "its volume is not empty, yet of no cluster: give it an empty one, or restore its own";
+            return Err(Error::Cluster(format!("server {name}: {advice}")));
+        }
+        if !identity.cluster_id.is_empty() && identity.cluster_id != id {
+            let other = &identity.cluster_id;
+            return Err(Error::Cluster(format!("server {name} belongs to cluster {other}, this directory to {id}")));
+        }
+        if !node_ids.insert(identity.node_id) {
+            return Err(Error::Cluster(format!("server {name} is named twice in --nodes, under two addresses")));
+        }
+        server_names.insert(identity.server_name.clone());
+    }
+    match server_names.len() {
+        1 => Ok(server_names.pop_first().unwrap_or_default()),
+        _ => Err(Error::Cluster(format!("the servers differ in their server name: {server_names:?}"))),
+    }
+}
+
+async fn initialize(
+    found: &[(Door, IdentityResponse)],
+    request: InitializeRequest,
+    deadline: Instant,
+) -> Result<(), Error> {
+    // One that already belongs to the cluster, if any: another would have to start a second one.
+    let member = found.iter().find(|(_, identity)| !identity.cluster_id.is_empty());
+    let Some((door, _)) = member.or(found.first()) else { return Err(Error::NoServers) };
+    loop {
+        let request = request.clone();
+        let asked = door.call(|mut admin| async move { admin.initialize(request).await }).await.map_err(Error::from);
+        match asked {
+            Ok(_) => return Ok(()),
+            Err(error) if !admin::may_pass(&error) || Instant::now() >= deadline => return Err(error),
+            Err(_) => tokio::time::sleep(POLL).await,
+        }
+    }
+}
+
+fn print(context: &Context, command: &Command, made: &[String], cluster: Option<Value>) -> Result<(), Error> {
+    let directory = command.dir.display().to_string();
+    let document = json!({ "dir": directory, "certificates_made": made, "cluster": cluster });
+    context.out.emit(&document, || match &cluster {
+        None => format!("certificates of {} nodes are in {directory}, {} of them new", command.nodes.len(), made.len()),
+        Some(cluster) => {
+            let id = cluster.get("cluster_id").and_then(Value::as_str).unwrap_or_default();
+            format!("cluster {id} of {} servers is made; its files are in {directory}", command.nodes.len())
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_a_plain_name_and_an_address() {
+        let parsed = node("a=127.0.0.1:7401").unwrap();
+        assert_eq!((parsed.name.as_str(), parsed.admin.as_str()), ("a", "127.0.0.1:7401"));
+        for bad in ["a", "=h:1", "../x=h:1", "a=h", "a=h:port"] {
+            assert!(node(bad).is_err_and(|e| e.contains("NAME=HOST:PORT")), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_cluster_id_is_made_once_and_a_damaged_one_is_not_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = cluster_id(directory.path()).unwrap();
+        assert_eq!(cluster_id(directory.path()).unwrap(), first);
+        fs::write(directory.path().join("cluster-id"), "oops").unwrap();
+        assert!(cluster_id(directory.path()).unwrap_err().to_string().contains("UUID"));
+    }
+}

@@ -1,0 +1,46 @@
+//! `chatctl cluster members`
+
+use super::{Target, view};
+use crate::{cli::Context, error::Error, output::table};
+use clap::Args;
+use serde_json::{Value, json};
+
+/// Lists the members of the cluster.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chatctl cluster members --admin 127.0.0.1:7401 --tls-dir ./cluster
+  chatctl --output json cluster members --admin a:7401 --tls-dir ./cluster | jq -r '.members[].name'")]
+pub struct Command {
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Lists the members as the leader knows them, or, without one, as the first server that answers does.
+///
+/// # Errors
+/// When no server answers.
+pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+    let (_, status) = match command.target.leader().await {
+        Ok(found) => found,
+        Err(_) => command.target.any().await?,
+    };
+    let membership = status.membership.clone().unwrap_or_default();
+    let members: Vec<Value> = membership.nodes.iter().map(|node| view::member(&status, &membership, node)).collect();
+    let document = json!({ "members": members, "log_index": membership.log_index, "term": status.term });
+    context.out.emit(&document, || {
+        let cell = |value: &Value| match value {
+            Value::Null => "-".to_owned(),
+            Value::String(text) => text.clone(),
+            Value::Bool(true) => "*".to_owned(),
+            Value::Bool(false) => String::new(),
+            other => other.to_string(),
+        };
+        let columns = ["name", "node_id", "vote", "leader", "lag", "peer_address", "client_address"];
+        let rows: Vec<Vec<String>> = members
+            .iter()
+            .map(|member| columns.iter().map(|column| member.get(column).map(cell).unwrap_or_default()).collect())
+            .collect();
+        table(&["NAME", "NODE ID", "VOTE", "LEADER", "LAG", "PEER", "CLIENT"], &rows)
+    })
+}

@@ -1,0 +1,127 @@
+//! `chatctl cluster`: sets up and runs a cluster through the administrative doors of its servers.
+
+pub mod init;
+pub mod members;
+pub mod snapshot;
+pub mod status;
+pub mod transfer_leader;
+mod view;
+
+use crate::{
+    admin::{Door, Files},
+    cli::Context,
+    error::Error,
+};
+use clap::{Args, Subcommand};
+use quorate_wire::admin::v1::{StatusRequest, StatusResponse};
+use std::path::PathBuf;
+
+/// Sets up and runs a cluster.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chatctl cluster init --dir ./cluster --nodes a=127.0.0.1:7401,b=127.0.0.1:7411,c=127.0.0.1:7421
+  chatctl cluster status --admin 127.0.0.1:7401 --tls-dir ./cluster")]
+pub struct Command {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make certificates, and a cluster of fresh servers (outside Kubernetes)
+    Init(init::Command),
+    /// Show leader, term and log of the cluster
+    Status(status::Command),
+    /// List the members of the cluster
+    Members(members::Command),
+    /// Move leadership to another member
+    TransferLeader(transfer_leader::Command),
+    /// Write a checkpoint of the state
+    Snapshot(snapshot::Command),
+}
+
+/// Runs one of the actions.
+///
+/// # Errors
+/// Why it was not done.
+pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+    match command.action {
+        Action::Init(command) => init::run(command, context).await,
+        Action::Status(command) => status::run(command, context).await,
+        Action::Members(command) => members::run(command, context).await,
+        Action::TransferLeader(command) => transfer_leader::run(command, context).await,
+        Action::Snapshot(command) => snapshot::run(command, context).await,
+    }
+}
+
+/// Which administrative doors to knock at, and with what.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// Administrative door of a server, as host:port (port 7401); repeat it or separate by commas
+    #[arg(long, env = "QUORATE_ADMIN", value_delimiter = ',', required = true, value_name = "HOST:PORT")]
+    admin: Vec<String>,
+    /// Directory with ca.crt, tls.crt and tls.key, or the directory of `cluster init`
+    #[arg(long, env = "QUORATE_TLS_DIR", value_name = "DIR")]
+    tls_dir: PathBuf,
+}
+
+impl Target {
+    /// The certificate files.
+    ///
+    /// # Errors
+    /// Names the missing file.
+    pub fn files(&self) -> Result<Files, Error> {
+        Files::load(&self.tls_dir)
+    }
+
+    /// The first door that opens, with what its server knows of the cluster.
+    ///
+    /// # Errors
+    /// The last failure when none does.
+    pub async fn any(&self) -> Result<(Door, StatusResponse), Error> {
+        let files = self.files()?;
+        let mut last = Error::NoServers;
+        for address in &self.admin {
+            match look(address, &files).await {
+                Ok(found) => return Ok(found),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// The door of the leader: one of those named, or the one that the members know.
+    ///
+    /// # Errors
+    /// [`Error::Cluster`] when no leader is known.
+    pub async fn leader(&self) -> Result<(Door, StatusResponse), Error> {
+        let files = self.files()?;
+        let (door, status) = self.any().await?;
+        if is_leader(&status) {
+            return Ok((door, status));
+        }
+        for address in self.admin.iter().filter(|address| *address != door.address()) {
+            if let Ok((door, status)) = look(address, &files).await
+                && is_leader(&status)
+            {
+                return Ok((door, status));
+            }
+        }
+        let nodes = status.membership.iter().flat_map(|membership| &membership.nodes);
+        let leader = nodes.into_iter().find(|node| node.node_id == status.leader_node_id);
+        let none = || Error::Cluster("no leader is known: wait for an election, or see `chatctl cluster status`".into());
+        look(&leader.ok_or_else(none)?.peer_address, &files).await
+    }
+}
+
+fn is_leader(status: &StatusResponse) -> bool {
+    let own = status.identity.as_ref().map(|identity| identity.node_id);
+    status.leader_node_id != 0 && own == Some(status.leader_node_id)
+}
+
+async fn look(address: &str, files: &Files) -> Result<(Door, StatusResponse), Error> {
+    let door = Door::connect(address, files).await?;
+    let status = door.call(|mut admin| async move { admin.status(StatusRequest {}).await }).await?;
+    Ok((door, status))
+}

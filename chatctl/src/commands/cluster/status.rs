@@ -1,0 +1,75 @@
+//! `chatctl cluster status`
+
+use super::{Target, look, view};
+use crate::{
+    cli::Context,
+    error::{Error, exit},
+    output::table,
+};
+use clap::Args;
+use quorate_wire::admin::v1::StatusResponse;
+use serde_json::{Value, json};
+
+/// Shows leader, term and log of the cluster.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chatctl cluster status --admin 127.0.0.1:7401 --tls-dir ./cluster
+  chatctl --output json cluster status --admin a:7401,b:7401,c:7401 --tls-dir ./cluster | jq '.servers[].role'")]
+pub struct Command {
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Asks each named server for its view, side by side.
+///
+/// # Errors
+/// When none answers; one that does not answer stands in the output.
+pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+    let files = command.target.files()?;
+    let mut views = Vec::new();
+    for address in &command.target.admin {
+        let seen = look(address, &files).await.map(|(_, status)| status);
+        views.push((address.clone(), seen));
+    }
+    if views.iter().all(|(_, seen)| seen.is_err()) {
+        let last = views.pop().and_then(|(_, seen)| seen.err());
+        return Err(last.unwrap_or(Error::NoServers));
+    }
+    let servers: Vec<Value> = views.iter().map(|(address, seen)| document(address, seen.as_ref())).collect();
+    context.out.emit(&json!({ "servers": servers }), || {
+        let rows: Vec<_> = views.iter().map(|(address, seen)| row(address, seen.as_ref())).collect();
+        table(&["ADMIN", "NAME", "ROLE", "TERM", "LEADER", "APPLIED", "LAST LOG", "READY"], &rows)
+    })
+}
+
+fn document(address: &str, seen: Result<&StatusResponse, &Error>) -> Value {
+    match seen {
+        Ok(status) => json!({ "admin": address, "status": view::status(status) }),
+        Err(error) => json!({ "admin": address, "error": error.to_json()["error"] }),
+    }
+}
+
+fn row(address: &str, seen: Result<&StatusResponse, &Error>) -> Vec<String> {
+    let status = match seen {
+        Ok(status) => status,
+        Err(error) if error.exit_code() == exit::UNAVAILABLE => return vec![address.into(), "unreachable".into()],
+        Err(error) => return vec![address.into(), error.to_string()],
+    };
+    let name = status.identity.as_ref().and_then(|identity| identity.node.as_ref()).map(|node| node.name.clone());
+    let leader = match status.leader_node_id {
+        0 => "none".to_owned(),
+        id => view::name_of(status.membership.as_ref(), id),
+    };
+    let ready = if status.ready { "yes".to_owned() } else { format!("no: {}", status.not_ready_reason) };
+    vec![
+        address.to_owned(),
+        name.unwrap_or_default(),
+        view::role(status.role()).to_owned(),
+        status.term.to_string(),
+        leader,
+        status.applied_index.to_string(),
+        status.last_log_index.to_string(),
+        ready,
+    ]
+}

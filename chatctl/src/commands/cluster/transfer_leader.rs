@@ -1,0 +1,49 @@
+//! `chatctl cluster transfer-leader`
+
+use super::{Target, view};
+use crate::{cli::Context, duration, error::Error};
+use clap::Args;
+use quorate_wire::admin::v1::{StatusResponse, TransferLeaderRequest};
+use serde_json::json;
+use std::time::Duration;
+
+/// Moves leadership to another member.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chatctl cluster transfer-leader --admin 127.0.0.1:7401 --tls-dir ./cluster
+  chatctl cluster transfer-leader --to b --admin a:7401,b:7401 --tls-dir ./cluster")]
+pub struct Command {
+    #[command(flatten)]
+    target: Target,
+    /// Name or node id of the next leader [default: the voter that lags least]
+    #[arg(long, value_name = "NODE")]
+    to: Option<String>,
+    /// Longest wait for the change
+    #[arg(long, value_parser = duration::parse, default_value = "2s", value_name = "DURATION")]
+    wait: Duration,
+}
+
+/// Asks the leader to hand over, and waits until it has.
+///
+/// # Errors
+/// When there is no leader, no such node, or the time is up.
+pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+    let (door, status) = command.target.leader().await?;
+    let request = TransferLeaderRequest {
+        to_node_id: command.to.as_deref().map_or(Ok(0), |to| wanted(&status, to))?,
+        timeout_ms: u32::try_from(command.wait.as_millis()).unwrap_or(u32::MAX),
+    };
+    let done = door.call(|mut admin| async move { admin.transfer_leader(request).await }).await?;
+    let name = view::name_of(status.membership.as_ref(), done.leader_node_id);
+    let document =
+        json!({ "leader_node_id": view::node_id(done.leader_node_id), "leader_name": name, "term": done.term });
+    context.out.emit(&document, || format!("{name} leads in term {}", done.term))
+}
+
+fn wanted(status: &StatusResponse, to: &str) -> Result<u64, Error> {
+    let mut nodes = status.membership.iter().flat_map(|membership| &membership.nodes);
+    let found = nodes.find(|node| node.name == to || node.node_id.to_string() == to);
+    let none = || Error::Usage(format!("no member is called `{to}`: see `chatctl cluster members`"));
+    found.map(|node| node.node_id).ok_or_else(none)
+}

@@ -1,0 +1,105 @@
+//! `chatctl history`
+
+use super::{event, room};
+use crate::{cli::Context, error::Error};
+use clap::Args;
+use quorate_wire::chat::v1::{Consistency, Freshness, HistoryRequest, HistoryResponse, history_request::Direction};
+use serde_json::json;
+
+/// Most events of one page; the server's own limit.
+const PAGE: u32 = 1000;
+
+/// Prints what was said in a room.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chatctl history '#ops'                      the last 50 events, oldest first
+  chatctl history '#ops' --limit 1000
+  chatctl history '#ops' --forward --limit 20   the first 20
+  chatctl --output json history '#ops' --from \"$CURSOR\"")]
+pub struct Command {
+    /// Room id, alias, or name of one of your rooms
+    room: String,
+    /// Most events to print
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    limit: u32,
+    /// From the oldest on, instead of the newest
+    #[arg(long)]
+    forward: bool,
+    /// Cursor from an earlier page
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "CURSOR")]
+    from: String,
+    /// What the answering server has, without asking the others; works without a leader
+    #[arg(long)]
+    local: bool,
+}
+
+/// Reads page after page up to the limit. Text comes oldest first; JSON keeps the order of the pages.
+///
+/// # Errors
+/// As any call.
+pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+    let session = context.session().await?;
+    let room_id = room::resolve(&session, &command.room).await?;
+    let mut whole = HistoryResponse { next: command.from.clone(), ..Default::default() };
+    let mut first = true;
+    loop {
+        let left = command.limit.saturating_sub(u32::try_from(whole.events.len()).unwrap_or(u32::MAX));
+        if left == 0 || (!first && whole.next.is_empty()) {
+            break;
+        }
+        let request = request(&command, &room_id, &whole.next, left);
+        let page = session.call(request, |mut chat, request| async move { chat.history(request).await }).await?;
+        if first {
+            whole.prev = page.prev;
+            first = false;
+        }
+        whole.events.extend(page.events);
+        whole.next = page.next;
+        // As fresh as the least fresh page.
+        whole.freshness = whole.freshness.max(page.freshness);
+    }
+    print(&command, context, &whole)
+}
+
+fn request(command: &Command, room_id: &str, from: &str, left: u32) -> HistoryRequest {
+    let direction = if command.forward { Direction::Forward } else { Direction::Backward };
+    let consistency = if command.local { Consistency::Local } else { Consistency::Linearizable };
+    HistoryRequest {
+        room_id: room_id.to_owned(),
+        from: from.to_owned(),
+        direction: direction.into(),
+        limit: left.min(PAGE),
+        consistency: consistency.into(),
+    }
+}
+
+fn print(command: &Command, context: &Context, whole: &HistoryResponse) -> Result<(), Error> {
+    let document = json!({
+        "events": whole.events.iter().map(event::document).collect::<Vec<_>>(),
+        "next": whole.next,
+        "prev": whole.prev,
+        "freshness": freshness(whole.freshness()),
+    });
+    if whole.freshness() == Freshness::Stale && !context.out.is_json() {
+        eprintln!("chatctl: no majority answered in time, the newest messages may be missing");
+    }
+    context.out.emit(&document, || {
+        let mut lines: Vec<String> = whole.events.iter().map(event::line).collect();
+        if !command.forward {
+            lines.reverse();
+        }
+        lines.join("\n")
+    })
+}
+
+/// The word for how a read was served.
+#[must_use]
+pub fn freshness(freshness: Freshness) -> &'static str {
+    match freshness {
+        Freshness::Unspecified => "unspecified",
+        Freshness::Linearizable => "linearizable",
+        Freshness::Local => "local",
+        Freshness::Stale => "stale",
+    }
+}

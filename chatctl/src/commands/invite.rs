@@ -1,0 +1,40 @@
+//! `chatctl invite`
+
+use super::{join, room};
+use crate::{cli::Context, error::Error, send};
+use clap::Args;
+use quorate_wire::chat::v1::InviteRequest;
+
+/// Invites somebody to a room.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chatctl invite '#ops' @bob:example.org
+  chatctl invite Operations @bob:example.org --reason 'on call this week'")]
+pub struct Command {
+    /// Room id, alias, or name of one of your rooms
+    room: String,
+    /// Full user id
+    user: String,
+    /// Shown to the invited
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
+    reason: String,
+}
+
+/// Sends the invitation.
+///
+/// # Errors
+/// As any write.
+pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+    let session = context.session().await?;
+    let transaction_id = send::transaction_id();
+    let request = InviteRequest {
+        room_id: room::resolve(&session, &command.room).await?,
+        user_id: command.user,
+        reason: command.reason,
+        transaction_id: transaction_id.clone(),
+    };
+    let invited = session.call(request, |mut chat, request| async move { chat.invite(request).await }).await;
+    let invited = invited.map_err(|failure| failure.of_write(&transaction_id))?;
+    join::report(context, &invited, "invited to")
+}

@@ -1,0 +1,37 @@
+//! `chatctl leave`
+
+use super::{join, room};
+use crate::{cli::Context, error::Error, send};
+use clap::Args;
+use quorate_wire::chat::v1::LeaveRoomRequest;
+
+/// Leaves a room.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chatctl leave '#ops'
+  chatctl leave '!AbCdEf:example.org' --reason 'moved on'")]
+pub struct Command {
+    /// Room id, alias, or name of one of your rooms
+    room: String,
+    /// Shown to the members
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
+    reason: String,
+}
+
+/// Leaves the room, or refuses an invitation to it.
+///
+/// # Errors
+/// As any write.
+pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+    let session = context.session().await?;
+    let transaction_id = send::transaction_id();
+    let request = LeaveRoomRequest {
+        room_id: room::resolve(&session, &command.room).await?,
+        reason: command.reason,
+        transaction_id: transaction_id.clone(),
+    };
+    let left = session.call(request, |mut chat, request| async move { chat.leave_room(request).await }).await;
+    let left = left.map_err(|failure| failure.of_write(&transaction_id))?;
+    join::report(context, &left, "left")
+}

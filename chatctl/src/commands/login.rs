@@ -1,0 +1,77 @@
+//! `chatctl login`
+
+use crate::{cli::Context, error::Error, password, session, session::Credentials};
+use clap::Args;
+use quorate_wire::chat::v1::SessionResponse;
+use serde_json::json;
+
+/// Signs in.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chatctl --server a.example.org:7400,b.example.org:7400 login alice
+  QUORATE_PASSWORD=$(cat secret) chatctl --profile bot login bot --device-id BOT1")]
+pub struct Command {
+    #[command(flatten)]
+    sign_in: SignIn,
+}
+
+/// Who signs in, and as which device.
+#[derive(Debug, Args)]
+pub struct SignIn {
+    /// User name ("alice") or full user id
+    user: String,
+    /// Name of this device, shown to its owner
+    #[arg(long, default_value = "chatctl", value_name = "TEXT")]
+    device_name: String,
+    /// Device to return to [default: a new one]
+    #[arg(long, value_name = "ID")]
+    device_id: Option<String>,
+    #[command(flatten)]
+    password: password::Source,
+}
+
+impl SignIn {
+    /// Asks for the password; twice with `confirm`.
+    ///
+    /// # Errors
+    /// When there is no password.
+    pub fn credentials(self, confirm: bool) -> Result<Credentials, Error> {
+        let password = self.password.read(confirm)?;
+        let Self { user: username, device_name, device_id, .. } = self;
+        Ok(Credentials { username, password, device_name, device_id })
+    }
+}
+
+/// Opens a session and keeps it in the profile.
+///
+/// # Errors
+/// The server's refusal, or why the profile cannot be written.
+pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+    let client = context.client()?;
+    let credentials = command.sign_in.credentials(false)?;
+    let opened = session::login(&client, &credentials).await?;
+    keep(context, &opened)
+}
+
+/// Writes a new session into the profile and says so, without the token.
+///
+/// # Errors
+/// Why the profile cannot be written.
+pub fn keep(context: &Context, opened: &SessionResponse) -> Result<(), Error> {
+    let servers = context.servers(&context.profile()?)?;
+    context.store.update(&context.global.profile, |profile| {
+        profile.servers = servers;
+        profile.user = Some(opened.user_id.clone());
+        profile.device = Some(opened.device_id.clone());
+        profile.token = Some(opened.access_token.clone());
+    })?;
+    let document = json!({
+        "user_id": opened.user_id,
+        "device_id": opened.device_id,
+        "server_name": opened.server_name,
+        "expires_in_ms": opened.expires_in_ms,
+        "profile": context.global.profile,
+    });
+    context.out.emit(&document, || format!("signed in as {} (device {})", opened.user_id, opened.device_id))
+}

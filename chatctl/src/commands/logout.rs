@@ -1,0 +1,39 @@
+//! `chatctl logout`
+
+use crate::{cli::Context, client::Kind, error::Error};
+use clap::Args;
+use quorate_wire::chat::v1::LogoutRequest;
+use serde_json::json;
+
+/// Ends the session.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chatctl logout
+  chatctl logout --all-devices")]
+pub struct Command {
+    /// End all sessions of the account, not only this one
+    #[arg(long)]
+    all_devices: bool,
+}
+
+/// Ends the session on the cluster, then forgets it here.
+///
+/// # Errors
+/// When the cluster cannot be reached: the session then stays in the profile, so that it can still be ended.
+pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+    let session = context.session().await?;
+    let request = LogoutRequest { all_devices: command.all_devices };
+    match session.call(request, |mut chat, request| async move { chat.logout(request).await }).await {
+        Ok(_) => {}
+        // It has ended already: what was asked is so.
+        Err(failure) if failure.kind == Kind::Unauthenticated => {}
+        Err(failure) => return Err(failure.into()),
+    }
+    context.store.update(&context.global.profile, |profile| {
+        profile.token = None;
+        profile.device = None;
+        profile.user = None;
+    })?;
+    context.out.emit(&json!({ "profile": context.global.profile }), || "signed out".to_owned())
+}

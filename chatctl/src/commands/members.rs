@@ -1,0 +1,74 @@
+//! `chatctl members`
+
+use super::{history::freshness, room};
+use crate::{
+    cli::Context,
+    error::Error,
+    output::{printable, table},
+};
+use clap::Args;
+use quorate_wire::chat::v1::{Consistency, ListMembersRequest, ListMembersResponse, Member};
+use serde_json::{Value, json};
+
+/// Lists the members of a room.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chatctl members '#ops'
+  chatctl --output json members '#ops' | jq -r '.members[].user_id'")]
+pub struct Command {
+    /// Room id, alias, or name of one of your rooms
+    room: String,
+    /// Most members to list
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    limit: u32,
+}
+
+/// Lists members page by page.
+///
+/// # Errors
+/// As any call.
+pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+    let session = context.session().await?;
+    let room_id = room::resolve(&session, &command.room).await?;
+    let mut whole = ListMembersResponse::default();
+    loop {
+        let left = command.limit.saturating_sub(u32::try_from(whole.members.len()).unwrap_or(u32::MAX));
+        if left == 0 {
+            break;
+        }
+        let request = ListMembersRequest {
+            room_id: room_id.clone(),
+            consistency: Consistency::Linearizable.into(),
+            limit: left.min(500),
+            page: whole.next_page.clone(),
+        };
+        let page = session.call(request, |mut chat, request| async move { chat.list_members(request).await }).await?;
+        whole.members.extend(page.members);
+        whole.next_page = page.next_page;
+        whole.freshness = whole.freshness.max(page.freshness);
+        if whole.next_page.is_empty() {
+            break;
+        }
+    }
+    let members: Vec<Value> = whole.members.iter().map(document).collect();
+    let document = json!({ "members": members, "freshness": freshness(whole.freshness()) });
+    context.out.emit(&document, || text(&whole.members))
+}
+
+fn document(member: &Member) -> Value {
+    json!({
+        "user_id": member.user_id,
+        "membership": member.membership,
+        "display_name": member.display_name,
+        "power_level": member.power_level,
+    })
+}
+
+fn text(members: &[Member]) -> String {
+    let row = |member: &Member| {
+        let power = member.power_level.to_string();
+        vec![member.user_id.clone(), member.membership.clone(), power, printable(&member.display_name)]
+    };
+    table(&["USER", "MEMBERSHIP", "POWER", "NAME"], &members.iter().map(row).collect::<Vec<_>>())
+}

@@ -1,0 +1,27 @@
+//! `chatctl register`
+
+use super::login::{self, SignIn};
+use crate::{cli::Context, error::Error, session};
+use clap::Args;
+
+/// Makes an account.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chatctl --server chat.example.org:7400 register alice
+  printf '%s\\n' \"$SECRET\" | chatctl register alice --password-stdin")]
+pub struct Command {
+    #[command(flatten)]
+    sign_in: SignIn,
+}
+
+/// Makes the account, opens its first session and keeps it in the profile.
+///
+/// # Errors
+/// The server's refusal (name taken, registration disabled), or why the profile cannot be written.
+pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+    let client = context.client()?;
+    let credentials = command.sign_in.credentials(true)?;
+    let opened = session::register(&client, &credentials).await?;
+    login::keep(context, &opened)
+}

@@ -1,0 +1,77 @@
+//! `chatctl rooms`
+
+use super::room;
+use crate::{
+    cli::Context,
+    error::Error,
+    output::{printable, table},
+};
+use clap::Args;
+use quorate_wire::chat::v1::Room;
+use serde_json::{Value, json};
+
+/// Lists rooms.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chatctl rooms
+  chatctl rooms --public
+  chatctl --output json rooms | jq -r '.rooms[].room_id'")]
+pub struct Command {
+    /// Also public rooms that you have not joined
+    #[arg(long)]
+    public: bool,
+    /// Most rooms to list
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    limit: u32,
+}
+
+/// Lists the caller's rooms, page by page.
+///
+/// # Errors
+/// As any call.
+pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+    let session = context.session().await?;
+    let limit = command.limit as usize;
+    let mut rooms: Vec<Room> = Vec::new();
+    let mut next = String::new();
+    while rooms.len() < limit {
+        let wanted = u32::try_from(limit - rooms.len()).unwrap_or(u32::MAX);
+        let answer = room::page(&session, command.public, &next, wanted).await?;
+        rooms.extend(answer.rooms);
+        next = answer.next_page;
+        if next.is_empty() {
+            break;
+        }
+    }
+    rooms.truncate(limit);
+    let document = json!({ "rooms": rooms.iter().map(document).collect::<Vec<_>>() });
+    context.out.emit(&document, || text(&rooms))
+}
+
+fn document(room: &Room) -> Value {
+    json!({
+        "room_id": room.room_id,
+        "name": room.name,
+        "topic": room.topic,
+        "canonical_alias": room.canonical_alias,
+        "joined_members": room.joined_members,
+        "membership": room.membership,
+        "is_direct": room.is_direct,
+        "join_rule": room.join_rule,
+    })
+}
+
+fn text(rooms: &[Room]) -> String {
+    let row = |room: &Room| {
+        let name = if room.name.is_empty() { "-" } else { &room.name };
+        vec![
+            room.room_id.clone(),
+            printable(name),
+            room.canonical_alias.clone(),
+            room.membership.clone(),
+            room.joined_members.to_string(),
+        ]
+    };
+    table(&["ROOM", "NAME", "ALIAS", "YOU", "MEMBERS"], &rooms.iter().map(row).collect::<Vec<_>>())
+}

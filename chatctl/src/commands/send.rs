@@ -1,0 +1,109 @@
+//! `chatctl send`
+
+use super::room;
+use crate::{
+    cli::Context,
+    error::Error,
+    send::{self, MESSAGE, transaction_id},
+    session::Session,
+};
+use clap::Args;
+use quorate_wire::chat::v1::SendRequest;
+use serde_json::{Value, json};
+use std::{io, thread};
+use tokio::sync::mpsc;
+
+/// Sends a message, or each line of standard input.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chatctl send '#ops' 'deployed'
+  tail -f build.txt | chatctl send '#ops'
+  chatctl send '#ops' --type org.example.alert --content '{\"level\":3}'
+
+Each message is sent again with the same transaction id until the cluster has accepted or refused it, so that it is
+there exactly once. When the time is up before that, the exit code is 6 and the error names the transaction id.")]
+pub struct Command {
+    /// Room id, alias, or name of one of your rooms
+    room: String,
+    /// The message; each line of standard input when absent
+    message: Option<String>,
+    /// Whole content as a JSON object instead of a message
+    #[arg(long, conflicts_with = "message", value_name = "JSON")]
+    content: Option<String>,
+    /// Type of the event
+    #[arg(long = "type", default_value = MESSAGE, value_name = "TYPE")]
+    kind: String,
+    /// Kind of message: m.text, m.notice or m.emote
+    #[arg(long, default_value = "m.text", value_name = "MSGTYPE")]
+    msgtype: String,
+    /// Transaction id of an earlier attempt whose outcome is unknown
+    #[arg(long, value_name = "ID")]
+    transaction_id: Option<String>,
+}
+
+/// Sends one message, or line after line in their order.
+///
+/// # Errors
+/// The first refusal; lines before it are accepted and printed.
+pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+    let content = one_content(&command)?;
+    if content.is_none() && command.transaction_id.is_some() {
+        return Err(Error::Usage("--transaction-id is for one message: give the message as an argument".to_owned()));
+    }
+    let session = context.session().await?;
+    let room_id = room::resolve(&session, &command.room).await?;
+    let message = |content: Value, transaction_id: String| SendRequest {
+        room_id: room_id.clone(),
+        r#type: command.kind.clone(),
+        content: content.to_string().into(),
+        transaction_id,
+    };
+    if let Some(content) = content {
+        let id = command.transaction_id.clone().unwrap_or_else(transaction_id);
+        return one(context, &session, message(content, id)).await;
+    }
+    let mut lines = lines();
+    while let Some(line) = lines.recv().await {
+        let line = line.map_err(Error::file("standard input"))?;
+        if !line.is_empty() {
+            one(context, &session, message(text(&command.msgtype, &line), transaction_id())).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The lines of standard input, read by a thread of its own: reading blocks, and cannot be cancelled.
+fn lines() -> mpsc::Receiver<io::Result<String>> {
+    // One line ahead: what has not been sent stays with whoever wrote it.
+    let (sender, receiver) = mpsc::channel(1);
+    thread::spawn(move || {
+        for line in io::stdin().lines() {
+            if sender.blocking_send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+fn one_content(command: &Command) -> Result<Option<Value>, Error> {
+    match (&command.content, &command.message) {
+        (Some(json), _) => match serde_json::from_str(json) {
+            Ok(Value::Object(object)) => Ok(Some(Value::Object(object))),
+            Ok(_) => Err(Error::Usage("--content must be a JSON object".to_owned())),
+            Err(error) => Err(Error::Usage(format!("--content is not JSON: {error}"))),
+        },
+        (None, Some(message)) => Ok(Some(text(&command.msgtype, message))),
+        (None, None) => Ok(None),
+    }
+}
+
+fn text(msgtype: &str, body: &str) -> Value {
+    json!({ "msgtype": msgtype, "body": body })
+}
+
+async fn one(context: &Context, session: &Session, message: SendRequest) -> Result<(), Error> {
+    let accepted = send::send(session, message).await?;
+    context.out.emit(&accepted, || format!("{} at {}", accepted.event_id, accepted.position))
+}

@@ -1,0 +1,51 @@
+//! `chatctl servers`
+
+use crate::{cli::Context, error::Error, output::table};
+use clap::Args;
+use quorate_wire::chat::v1::Server;
+use serde_json::{Value, json};
+
+/// Lists the servers of the cluster.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chatctl servers
+  chatctl --output json servers | jq -r '.servers[] | select(.role == \"leader\").name'")]
+pub struct Command {}
+
+/// Asks one server for what it knows of all.
+///
+/// # Errors
+/// As any call.
+pub async fn run(_: Command, context: &Context) -> Result<(), Error> {
+    let session = context.session().await?;
+    let answer = session.list_servers().await?;
+    let servers: Vec<Value> = answer.servers.iter().map(document).collect();
+    let document = json!({ "cluster_id": answer.cluster_id, "term": answer.term, "servers": servers });
+    context.out.emit(&document, || text(&answer.servers))
+}
+
+fn document(server: &Server) -> Value {
+    json!({
+        "node_id": server.node_id,
+        "name": server.name,
+        "address": server.address,
+        "role": server.role,
+        "is_self": server.is_self,
+        "connections": server.connections,
+        "reachable": server.reachable,
+        "lag": server.lag,
+    })
+}
+
+fn text(servers: &[Server]) -> String {
+    let known = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |v| v.to_string());
+    let row = |server: &Server| {
+        let name = if server.is_self { format!("{} *", server.name) } else { server.name.clone() };
+        let reachable = if server.reachable { "yes" } else { "no" };
+        let connections = known(server.connections.map(u64::from));
+        vec![name, server.role.clone(), server.address.clone(), reachable.into(), known(server.lag), connections]
+    };
+    let headings = ["NAME", "ROLE", "ADDRESS", "REACHABLE", "LAG", "CONNECTIONS"];
+    table(&headings, &servers.iter().map(row).collect::<Vec<_>>())
+}

@@ -1,0 +1,81 @@
+//! `chatctl tail`
+
+use super::{event, room};
+use crate::{
+    cli::Context,
+    error::Error,
+    tail::{Once, Tail},
+};
+use clap::Args;
+use serde_json::json;
+
+/// Prints messages as they come.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chatctl tail                         all your rooms
+  chatctl tail '#ops'
+  chatctl --output json tail '#ops' --count 10
+  chatctl tail '#ops' --cursor \"$LAST\"   after the cursor that --output json printed
+
+A lost connection is made again to another server and continues after the last event. Notes about it go to standard
+error.")]
+pub struct Command {
+    /// Room id, alias, or name of one of your rooms; all your rooms when absent
+    room: Option<String>,
+    /// Continue after this cursor instead of now
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "CURSOR")]
+    cursor: String,
+    /// End after so many events
+    #[arg(long, value_name = "N")]
+    count: Option<u64>,
+    /// Only messages: no joins, topics or other state
+    #[arg(long)]
+    messages: bool,
+}
+
+/// Follows until it is stopped, `--count` is reached, or no server could ever go on.
+///
+/// # Errors
+/// A session that ended, a room that is closed to the caller, a bad cursor.
+pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+    let session = context.session().await?;
+    let room_id = match &command.room {
+        Some(room) => room::resolve(&session, room).await?,
+        None => String::new(),
+    };
+    let mut tail = Tail::new(session.clone(), &room_id, &command.cursor);
+    let mut once = Once::default();
+    let mut left = command.count.unwrap_or(u64::MAX);
+    let mut reconnects = 0;
+    while left > 0 {
+        let frame = tail.next().await?;
+        note_reconnect(context, &tail, &mut reconnects);
+        if frame.reconnect && context.global.discover {
+            // The cluster is changing: its servers of an hour ago may all be gone an hour from now.
+            let _ = session.learn_servers().await;
+        }
+        let fresh: Vec<_> = frame.events.iter().filter(|event| once.is_new(event)).collect();
+        let wanted: Vec<_> = fresh.into_iter().filter(|e| !command.messages || e.state_key.is_none()).collect();
+        for (index, said) in wanted.iter().enumerate() {
+            if left == 0 {
+                break;
+            }
+            // Only after the last event of a frame does its cursor continue without repeating any.
+            let cursor = (index + 1 == wanted.len()).then_some(frame.cursor.as_str());
+            context.out.emit(&json!({ "event": event::document(said), "cursor": cursor }), || event::line(said))?;
+            left -= 1;
+        }
+    }
+    Ok(())
+}
+
+fn note_reconnect(context: &Context, tail: &Tail, seen: &mut u64) {
+    if tail.reconnects() == *seen {
+        return;
+    }
+    *seen = tail.reconnects();
+    if !context.out.is_json() {
+        eprintln!("chatctl: continued on {}", tail.server().unwrap_or("another server"));
+    }
+}

@@ -1,0 +1,27 @@
+//! `chatctl` as a library: a client of `quorate.chat.v1` that outlives the loss of any pod, and on top of it the
+//! commands and the checker.
+//!
+//! ```text
+//! cli ─▶ commands/* ─▶ session ─▶ client (which server, when to try again) ─▶ quorate.chat.v1
+//!                  ├─▶ send, tail        one message until it is settled; each event once
+//!                  ├─▶ verify            load ─▶ history ─▶ check (pure) ─▶ report
+//!                  └─▶ admin             quorate.admin.v1 over mutual TLS
+//! ```
+//!
+//! It may depend on `quorate-wire` only: what a client needs to know is in the `.proto` files or nowhere.
+
+pub mod admin;
+pub mod backoff;
+pub mod cli;
+pub mod client;
+pub mod commands;
+pub mod duration;
+pub mod error;
+pub mod output;
+pub mod password;
+pub mod position;
+pub mod profile;
+pub mod send;
+pub mod session;
+pub mod tail;
+pub mod verify;

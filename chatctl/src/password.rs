@@ -1,0 +1,55 @@
+//! Where a password comes from: never from the command line, which every process of the machine can read.
+
+use crate::error::Error;
+use clap::Args;
+use std::{env, io};
+
+/// Variable that holds the password for scripts.
+pub const VARIABLE: &str = "QUORATE_PASSWORD";
+
+/// How the password is given.
+#[derive(Debug, Clone, Args)]
+pub struct Source {
+    /// Read the password from the first line of standard input instead of asking for it
+    ///
+    /// Without it the password is asked for without echo, or taken from the environment variable QUORATE_PASSWORD.
+    #[arg(long)]
+    pub password_stdin: bool,
+}
+
+impl Source {
+    /// Reads the password; asks twice when `confirm` is set and a person types it.
+    ///
+    /// # Errors
+    /// [`Error::Password`] says why there is none.
+    pub fn read(&self, confirm: bool) -> Result<String, Error> {
+        let password = if self.password_stdin { from_stdin()? } else { from_environment_or_prompt(confirm)? };
+        if password.is_empty() {
+            return Err(Error::Password("it is empty".to_owned()));
+        }
+        Ok(password)
+    }
+}
+
+fn from_stdin() -> Result<String, Error> {
+    let mut line = String::new();
+    io::stdin().read_line(&mut line).map_err(|e| Error::Password(format!("standard input: {e}")))?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn from_environment_or_prompt(confirm: bool) -> Result<String, Error> {
+    if let Ok(password) = env::var(VARIABLE) {
+        return Ok(password);
+    }
+    let password = prompt("Password: ")?;
+    if confirm && prompt("Again: ")? != password {
+        return Err(Error::Password("the two do not match".to_owned()));
+    }
+    Ok(password)
+}
+
+fn prompt(text: &str) -> Result<String, Error> {
+    rpassword::prompt_password(text).map_err(|e| {
+        Error::Password(format!("it cannot be asked for here ({e}): use --password-stdin or {VARIABLE}"))
+    })
+}

@@ -1,0 +1,197 @@
+//! The profile file: servers and session of each profile, readable by its owner only.
+
+use crate::error::Error;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    env,
+    fs::{self, File, OpenOptions},
+    io::{ErrorKind, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+/// One named set of servers and a session on them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// `host:port` of each server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<String>,
+    /// Full user id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Device id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// Access token: whoever reads it is the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Content {
+    #[serde(default)]
+    profiles: BTreeMap<String, Profile>,
+}
+
+/// The file that holds all profiles.
+#[derive(Debug, Clone)]
+pub struct Store {
+    path: PathBuf,
+}
+
+impl Store {
+    /// The file at `path`; it need not exist.
+    #[must_use]
+    pub fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// The file of the user who runs the process: `$XDG_CONFIG_HOME/quorate/profiles.json`, or under `~/.config`.
+    ///
+    /// # Errors
+    /// When neither variable names a directory.
+    pub fn default_path() -> Result<PathBuf, Error> {
+        let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let base = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
+        let base = base.ok_or_else(|| {
+            Error::Usage("neither HOME nor XDG_CONFIG_HOME is set: give --profile-file PATH".to_owned())
+        })?;
+        Ok(base.join("quorate").join("profiles.json"))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads one profile; an empty one when the file or the profile does not exist.
+    ///
+    /// # Errors
+    /// [`Error::BadFile`] when others than the owner may read the file, or it is not what this program writes.
+    pub fn load(&self, name: &str) -> Result<Profile, Error> {
+        Ok(self.read()?.profiles.remove(name).unwrap_or_default())
+    }
+
+    /// Changes one profile. The file is replaced whole or not at all, with mode 0600.
+    ///
+    /// # Errors
+    /// As [`Self::load`], and when the directory cannot be written.
+    pub fn update(&self, name: &str, change: impl FnOnce(&mut Profile)) -> Result<(), Error> {
+        let directory = self.directory()?;
+        // Two commands at once would each write back what the other had not seen.
+        let _lock = self.lock()?;
+        let mut content = self.read()?;
+        let profile = content.profiles.entry(name.to_owned()).or_default();
+        change(profile);
+        if *profile == Profile::default() {
+            content.profiles.remove(name);
+        }
+        let text = serde_json::to_vec_pretty(&content).map_err(|e| Error::file(&self.path)(e.into()))?;
+        replace(&directory, &self.path, &text).map_err(Error::file(&self.path))
+    }
+
+    fn directory(&self) -> Result<PathBuf, Error> {
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = parent.unwrap_or(Path::new(".")).to_owned();
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory);
+        made.map_err(Error::file(&directory))?;
+        Ok(directory)
+    }
+
+    fn lock(&self) -> Result<File, Error> {
+        let mut path = self.path.clone().into_os_string();
+        path.push(".lock");
+        let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let locked = opened.and_then(|file| file.lock().map(|()| file));
+        locked.map_err(Error::file(path))
+    }
+
+    fn read(&self) -> Result<Content, Error> {
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Content::default()),
+            Err(error) => return Err(Error::file(&self.path)(error)),
+        };
+        let bad = |problem: String| Error::BadFile { path: self.path.clone(), problem };
+        // Of the open file, not of the path: the path may point elsewhere a moment later.
+        let mode = file.metadata().map_err(Error::file(&self.path))?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            let path = self.path.display();
+            return Err(bad(format!("holds access tokens, but its mode {mode:04o} lets others at it: chmod 600 {path}")));
+        }
+        serde_json::from_reader(std::io::BufReader::new(file))
+            .map_err(|e| bad(format!("is not a profile file ({e}): correct it, or remove it and log in again")))
+    }
+}
+
+/// Writes beside the file, flushes, and renames over it. Temporary files of `tempfile` have mode 0600 from the start.
+fn replace(directory: &Path, path: &Path, text: &[u8]) -> std::io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(text)?;
+    file.write_all(b"\n")?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    File::open(directory)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::new(directory.path().join("deep/profiles.json"));
+        (directory, store)
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_profile_comes_back_as_it_was_written_and_the_file_is_private() {
+        let (_directory, store) = store();
+        store.update("work", |p| p.token = Some("secret".into())).unwrap();
+        store.update("home", |p| p.servers = vec!["h:7400".into()]).unwrap();
+        assert_eq!(store.load("work").unwrap().token.as_deref(), Some("secret"));
+        assert_eq!(store.load("home").unwrap().servers, ["h:7400"]);
+        assert_eq!(mode(store.path()), 0o600);
+        assert_eq!(mode(store.path().parent().unwrap()), 0o700);
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_refused_with_what_to_do() {
+        let (_directory, store) = store();
+        store.update("work", |p| p.token = Some("secret".into())).unwrap();
+        for open in [0o640, 0o604, 0o660, 0o644] {
+            fs::set_permissions(store.path(), fs::Permissions::from_mode(open)).unwrap();
+            let error = store.load("work").unwrap_err();
+            assert!(error.to_string().contains("chmod 600"), "{error}");
+            assert_eq!(error.exit_code(), crate::error::exit::LOCAL);
+            assert!(store.update("work", |_| ()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_an_empty_profile_and_a_broken_one_is_named() {
+        let (_directory, store) = store();
+        assert_eq!(store.load("any").unwrap(), Profile::default());
+        store.update("work", |p| p.user = Some("u".into())).unwrap();
+        fs::write(store.path(), "{\"profiles\": 7}").unwrap();
+        assert!(store.load("work").unwrap_err().to_string().contains("profiles.json"));
+    }
+
+    #[test]
+    fn nothing_but_the_file_and_its_lock_is_left_behind() {
+        let (_directory, store) = store();
+        for _ in 0..3 {
+            store.update("work", |p| p.user = Some("u".into())).unwrap();
+        }
+        let names = fs::read_dir(store.path().parent().unwrap()).unwrap().count();
+        assert_eq!(names, 2);
+    }
+}

@@ -1,0 +1,179 @@
+//! Following rooms over any number of lost connections.
+
+use crate::{
+    client::{Chat, Failure, Slot, pace::Pace},
+    position::Position,
+    session::Session,
+};
+use quorate_wire::chat::v1::{Event, SubscribeRequest, SubscribeResponse};
+use std::{collections::HashMap, sync::Arc, time::Duration};
+use tonic::Streaming;
+
+/// A server may hold back the head of its answer until it has applied the cursor's position; beyond this it is stuck.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A subscription that outlives its connections: it resumes from the last cursor on another server.
+pub struct Tail {
+    session: Session,
+    room_id: String,
+    cursor: String,
+    current: Option<Current>,
+    pace: Pace,
+    opened: u64,
+}
+
+struct Current {
+    slot: Arc<Slot>,
+    generation: u64,
+    frames: Streaming<SubscribeResponse>,
+}
+
+impl Tail {
+    /// Follows `room_id` (empty: all rooms of the caller) after `cursor` (empty: from now).
+    ///
+    /// Until the first connection is made, the client's time limit holds; after it there is none.
+    #[must_use]
+    pub fn new(session: Session, room_id: &str, cursor: &str) -> Self {
+        let pace = Pace::new(session.client());
+        Self { session, room_id: room_id.into(), cursor: cursor.into(), current: None, pace, opened: 0 }
+    }
+
+    /// Where to resume: after every event of every frame returned so far. Empty before the first frame.
+    #[must_use]
+    pub fn cursor(&self) -> &str {
+        &self.cursor
+    }
+
+    /// How often the connection was lost or moved.
+    #[must_use]
+    pub fn reconnects(&self) -> u64 {
+        self.opened.saturating_sub(1)
+    }
+
+    /// The server it listens to, if it does.
+    #[must_use]
+    pub fn server(&self) -> Option<&str> {
+        self.current.as_ref().map(|current| current.slot.address())
+    }
+
+    /// The next frame. Safe to drop while it waits: no frame is lost.
+    ///
+    /// # Errors
+    /// Only what no other server could mend: a session that ended, a room that is closed to the caller, a bad cursor.
+    pub async fn next(&mut self) -> Result<SubscribeResponse, Failure> {
+        loop {
+            let Some(current) = &mut self.current else {
+                self.open().await?;
+                continue;
+            };
+            match current.frames.message().await {
+                Ok(Some(frame)) => return Ok(self.took(frame)),
+                Ok(None) => self.lost(None).await?,
+                Err(status) => {
+                    let failure = Failure::from_status(current.slot.address(), &status);
+                    self.lost(Some(failure)).await?;
+                }
+            }
+        }
+    }
+
+    fn took(&mut self, frame: SubscribeResponse) -> SubscribeResponse {
+        if !frame.cursor.is_empty() {
+            self.cursor.clone_from(&frame.cursor);
+        }
+        self.pace.restart(self.session.client());
+        if frame.reconnect
+            && let Some(current) = self.current.take()
+        {
+            // It said that it stops: elsewhere, at once.
+            current.slot.hold_off();
+            self.pace.avoid(&current.slot);
+        }
+        frame
+    }
+
+    async fn lost(&mut self, failure: Option<Failure>) -> Result<(), Failure> {
+        let Some(current) = self.current.take() else { return Ok(()) };
+        let failure = failure.unwrap_or_else(|| Failure::stream_ended(current.slot.address()));
+        self.session.client().blame(&current.slot, current.generation, &failure).await;
+        self.pace.after(self.session.client(), &current.slot, failure).await
+    }
+
+    async fn open(&mut self) -> Result<(), Failure> {
+        let client = self.session.client().clone();
+        let slot = self.pace.next_server(&client)?;
+        match self.subscribe(&slot).await {
+            Ok((generation, frames)) => {
+                self.current = Some(Current { slot, generation, frames });
+                self.opened += 1;
+                self.pace.forget_deadline();
+                Ok(())
+            }
+            Err(failure) => self.pace.after(&client, &slot, failure).await,
+        }
+    }
+
+    async fn subscribe(&self, slot: &Slot) -> Result<(u64, Streaming<SubscribeResponse>), Failure> {
+        let (channel, generation) = slot.connect().await.inspect_err(|_| slot.hold_off())?;
+        let message = SubscribeRequest { room_id: self.room_id.clone(), cursor: self.cursor.clone() };
+        let request = self.session.request(message);
+        let mut chat = Chat::new(channel);
+        let failure = match tokio::time::timeout(OPEN_TIMEOUT, chat.subscribe(request)).await {
+            Ok(Ok(answer)) => {
+                self.session.client().servers().succeeded(slot);
+                return Ok((generation, answer.into_inner()));
+            }
+            Ok(Err(status)) => Failure::from_status(slot.address(), &status),
+            Err(_) => Failure::timed_out(slot.address(), OPEN_TIMEOUT),
+        };
+        self.session.client().blame(slot, generation, &failure).await;
+        Err(failure)
+    }
+}
+
+/// Passes each event once, should a server repeat some.
+///
+/// Memory: one position per room that the account is in.
+#[derive(Debug, Default)]
+pub struct Once {
+    last: HashMap<String, Position>,
+}
+
+impl Once {
+    /// Whether this event is new: later than all events of its room so far.
+    pub fn is_new(&mut self, event: &Event) -> bool {
+        let Some(position) = event.position.map(Position::from) else { return true };
+        match self.last.get_mut(&event.room_id) {
+            Some(last) if position <= *last => false,
+            Some(last) => {
+                *last = position;
+                true
+            }
+            None => {
+                self.last.insert(event.room_id.clone(), position);
+                true
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_wire::chat::v1;
+
+    fn event(room: &str, index: u64) -> Event {
+        let position = Some(v1::Position { index, ..Default::default() });
+        Event { room_id: room.into(), position, ..Default::default() }
+    }
+
+    #[test]
+    fn a_repeated_event_is_passed_once_and_rooms_do_not_hide_each_other() {
+        let mut once = Once::default();
+        let passed: Vec<bool> = [("a", 1), ("a", 2), ("a", 1), ("a", 2), ("b", 1), ("a", 3)]
+            .into_iter()
+            .map(|(room, index)| once.is_new(&event(room, index)))
+            .collect();
+        assert_eq!(passed, [true, true, false, false, true, true]);
+    }
+}

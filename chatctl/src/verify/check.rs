@@ -1,0 +1,207 @@
+//! The checker: a pure function from what was recorded to a verdict. Time O(n log n) in messages × observations.
+//!
+//! It judges by what the client was promised. An acknowledged message must be everywhere, once, at the promised
+//! position; a refused one nowhere; one whose outcome is unknown may be there once or not at all, but if anybody saw it,
+//! everybody who came that far must have.
+
+use super::history::{Fate, History, Message, MessageId, Observation, Seen, event_key};
+use crate::position::Position;
+use serde::Serialize;
+use std::collections::{HashMap, HashSet};
+
+/// Examples kept of each kind of violation: enough to see a pattern, few enough to read.
+const EXAMPLES: usize = 10;
+
+/// How often something was found, and the first instances.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How often.
+    pub count: u64,
+    /// The first ten.
+    pub examples: Vec<String>,
+}
+
+impl Finding {
+    fn add(&mut self, example: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.examples.len() < EXAMPLES {
+            self.examples.push(example());
+        }
+    }
+}
+
+/// What the checker found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// Messages that the cluster promised to keep.
+    pub acknowledged: u64,
+    /// Messages without a promise either way.
+    pub unknown: u64,
+    /// Messages that the cluster promised not to keep.
+    pub refused: u64,
+    /// Messages that are missing somewhere although they must be there.
+    pub lost: Finding,
+    /// Messages that one observer met more than once.
+    pub duplicated: Finding,
+    /// Messages that stand before one that they must follow.
+    pub reordered: Finding,
+    /// Messages at another position, with another event id or in another room than promised or seen elsewhere.
+    pub mismatched: Finding,
+    /// Messages that were refused or never sent, and yet were seen.
+    pub phantom: Finding,
+}
+
+impl Verdict {
+    /// Whether no promise was broken.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        let findings = [&self.lost, &self.duplicated, &self.reordered, &self.mismatched, &self.phantom];
+        findings.iter().all(|finding| finding.count == 0)
+    }
+}
+
+/// Judges a run.
+#[must_use]
+pub fn check(history: &History) -> Verdict {
+    let mut verdict = Verdict::default();
+    let mut world = World::promised(history, &mut verdict);
+    let met: Vec<Met> = history.observations.iter().map(|o| world.observe(o, &mut verdict)).collect();
+    world.completeness(history, &met, &mut verdict);
+    world.real_time_order(history, &mut verdict);
+    verdict
+}
+
+/// Where a message stands, and who said so.
+#[derive(Clone, Copy)]
+struct Place {
+    position: Position,
+    event: u64,
+}
+
+/// What one observer met.
+struct Met {
+    ids: HashSet<MessageId>,
+    /// How far it came in each room.
+    reached: HashMap<u16, Position>,
+}
+
+struct World<'a> {
+    messages: HashMap<MessageId, &'a Message>,
+    places: HashMap<MessageId, Place>,
+    owners: HashMap<Position, MessageId>,
+}
+
+impl<'a> World<'a> {
+    /// From the acknowledgements alone.
+    fn promised(history: &'a History, verdict: &mut Verdict) -> Self {
+        let messages = history.messages.iter().map(|message| (message.id, message)).collect();
+        let mut world = Self { messages, places: HashMap::new(), owners: HashMap::new() };
+        for message in &history.messages {
+            match &message.fate {
+                Fate::Refused => verdict.refused += 1,
+                Fate::Unknown => verdict.unknown += 1,
+                Fate::Acknowledged { position, event_id, .. } => {
+                    verdict.acknowledged += 1;
+                    let place = Place { position: *position, event: event_key(event_id) };
+                    world.place(message.id, place, "acknowledgement", verdict);
+                }
+            }
+        }
+        world
+    }
+
+    /// Puts a message at its place, or compares with where it is already.
+    fn place(&mut self, id: MessageId, place: Place, by: &str, verdict: &mut Verdict) {
+        let Place { position, event } = place;
+        let known = *self.places.entry(id).or_insert(place);
+        if known.position != position {
+            verdict.mismatched.add(|| format!("{by}: message {id} at {position}, elsewhere at {}", known.position));
+        } else if known.event != event {
+            verdict.mismatched.add(|| format!("{by}: message {id} at {position} has another event id than elsewhere"));
+        }
+        let owner = *self.owners.entry(position).or_insert(id);
+        if owner != id {
+            verdict.mismatched.add(|| format!("{by}: message {id} at {position}, where message {owner} stands"));
+        }
+    }
+
+    /// Each message once, each room in ascending order, nothing that must not be there.
+    fn observe(&mut self, observation: &Observation, verdict: &mut Verdict) -> Met {
+        let name = &observation.name;
+        let mut met = Met { ids: HashSet::with_capacity(observation.seen.len()), reached: HashMap::new() };
+        for Seen { id, room, position, event } in observation.seen.iter().copied() {
+            let expected = self.messages.get(&id).filter(|message| message.fate != Fate::Refused);
+            let Some(message) = expected else {
+                verdict.phantom.add(|| format!("{name}: message {id} at {position} was refused or never sent"));
+                continue;
+            };
+            if message.room != room {
+                verdict.mismatched.add(|| format!("{name}: message {id} for room {} is in room {room}", message.room));
+            }
+            if !met.ids.insert(id) {
+                verdict.duplicated.add(|| format!("{name}: message {id} again, at {position}"));
+                continue;
+            }
+            let reached = met.reached.entry(room).or_insert(position);
+            if position < *reached {
+                verdict.reordered.add(|| format!("{name}: message {id} at {position} came after {reached}"));
+            }
+            *reached = position.max(*reached);
+            self.place(id, Place { position, event }, name, verdict);
+        }
+        met
+    }
+
+    /// Nothing that must be there is missing; a message counts once, however many miss it.
+    fn completeness(&self, history: &History, met: &[Met], verdict: &mut Verdict) {
+        for message in &history.messages {
+            let Some(Place { position, .. }) = self.places.get(&message.id) else { continue };
+            let acknowledged = matches!(message.fate, Fate::Acknowledged { .. });
+            let misses = |met: &Met| {
+                // Without a promise it must be met only by those who came past its place.
+                let passed = met.reached.get(&message.room).is_some_and(|reached| reached >= position);
+                !met.ids.contains(&message.id) && (acknowledged || passed)
+            };
+            let mut names = history.observations.iter().zip(met).filter(|(_, met)| misses(met)).map(|(o, _)| &o.name);
+            if let Some(first) = names.next() {
+                let others = names.count();
+                let kind = if acknowledged { "acknowledged" } else { "seen elsewhere" };
+                let id = message.id;
+                verdict.lost.add(|| format!("{first}: message {id}, {kind} at {position}, is missing (and at {others} others)"));
+            }
+        }
+    }
+
+    /// A message that was issued after another was acknowledged stands after it, whoever wrote the two. This contains
+    /// the order of what one writer sends one after another.
+    fn real_time_order(&self, history: &History, verdict: &mut Verdict) {
+        let mut acknowledged: Vec<(u64, Position, MessageId)> = Vec::new();
+        let mut placed: Vec<(u64, Position, MessageId)> = Vec::new();
+        for message in &history.messages {
+            if let Fate::Acknowledged { at_us, position, .. } = &message.fate {
+                acknowledged.push((*at_us, *position, message.id));
+            }
+            if let Some(place) = self.places.get(&message.id) {
+                placed.push((message.invoked_us, place.position, message.id));
+            }
+        }
+        acknowledged.sort_unstable();
+        placed.sort_unstable();
+        let mut earlier = acknowledged.into_iter().peekable();
+        let mut highest: Option<(Position, MessageId)> = None;
+        for (invoked, position, id) in placed {
+            while let Some((_, before, by)) = earlier.next_if(|(at, ..)| *at < invoked) {
+                highest = highest.max(Some((before, by)));
+            }
+            if let Some((before, by)) = highest.filter(|(before, _)| *before > position) {
+                verdict.reordered.add(|| {
+                    format!("message {id} at {position} was issued after message {by} was acknowledged at {before}")
+                });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+mod tests;

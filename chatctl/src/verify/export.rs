@@ -1,0 +1,65 @@
+//! The record of a run as a file, one JSON document per line, for a look by other tools.
+
+use super::{
+    history::{Fate, History},
+    run::Run,
+};
+use crate::{error::Error, position::Position};
+use serde_json::{Value, json};
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write as _},
+    path::Path,
+};
+
+/// Writes everything that was recorded.
+pub(super) fn write(path: &Path, run: &Run, history: &History) -> Result<(), Error> {
+    let written = File::create(path).and_then(|file| lines(&mut BufWriter::new(file), run, history));
+    written.map_err(Error::file(path))
+}
+
+fn lines(out: &mut BufWriter<File>, run: &Run, history: &History) -> io::Result<()> {
+    let rooms = &run.rooms;
+    writeln!(out, "{}", json!({ "kind": "run", "run": run.id, "rooms": rooms, "start_ms": run.to_epoch_ms(0) }))?;
+    for message in &history.messages {
+        let (fate, at_us, position, event_id) = match &message.fate {
+            Fate::Acknowledged { at_us, position, event_id } => {
+                ("acknowledged", Some(*at_us), Some(*position), Some(event_id))
+            }
+            Fate::Refused => ("refused", None, None, None),
+            Fate::Unknown => ("unknown", None, None, None),
+        };
+        let line = json!({
+            "kind": "message",
+            "writer": message.id.writer,
+            "seq": message.id.seq,
+            "room": message.room,
+            "transaction_id": run.transaction_id(message.id),
+            "fate": fate,
+            "invoked_us": message.invoked_us,
+            "acknowledged_us": at_us,
+            "position": position.map(triple),
+            "event_id": event_id,
+        });
+        writeln!(out, "{line}")?;
+    }
+    for observation in &history.observations {
+        for (place, seen) in observation.seen.iter().enumerate() {
+            let line = json!({
+                "kind": "seen",
+                "by": observation.name,
+                "place": place,
+                "writer": seen.id.writer,
+                "seq": seen.id.seq,
+                "room": seen.room,
+                "position": triple(seen.position),
+            });
+            writeln!(out, "{line}")?;
+        }
+    }
+    out.flush()
+}
+
+fn triple(position: Position) -> Value {
+    json!([position.incarnation, position.index, position.ordinal])
+}

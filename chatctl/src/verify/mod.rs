@@ -1,0 +1,130 @@
+//! `chatctl verify`: writes and reads under load, then checks what the cluster promised against what was seen.
+//!
+//! ```text
+//! setup (users, rooms, joins, readers ready) ─▶ writers ∥ readers ─▶ drain ─▶ readers catch up ─▶ scan every server
+//!     ─▶ History ─▶ check (pure) ─▶ Verdict ─▶ report
+//! ```
+//!
+//! Memory: about 150 bytes per message sent, and 40 bytes per message for each reader and each scanned server. Four
+//! writers at 20 per second for a minute with three readers and three servers take about 2 MiB.
+
+pub mod check;
+mod export;
+pub mod history;
+pub mod options;
+mod progress;
+mod reader;
+mod report;
+mod run;
+mod scan;
+mod setup;
+pub mod timing;
+mod writer;
+
+use crate::{cli::Context, error::Error, position::Position};
+use history::{Fate, History, Message};
+use options::Command;
+use reader::Reader;
+use report::Report;
+use run::Run;
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep_until, timeout},
+};
+
+/// Readers listen so much longer after they have caught up, so that an event that comes twice is seen twice.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Runs the whole of it.
+///
+/// # Errors
+/// [`Error::Violation`] or [`Error::Inconclusive`] after the report is printed; others when it cannot be carried out.
+pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+    command.validate()?;
+    let addresses = context.servers(&context.profile()?)?;
+    let stage = setup::prepare(&command, &addresses, context).await?;
+    let run = Arc::clone(&stage.run);
+    let (stop_readers, _) = watch::channel(false);
+    let mut readers = Reader::start_all(&stage, &stop_readers);
+    setup::wait_until_ready(&command, &stage, &mut readers).await?;
+
+    run.begin();
+    let progress = progress::start(&command, context, &run, &readers);
+    let (messages, interrupted) = load(&command, &stage).await;
+    progress.abort();
+    let caught_up = catch_up(&command, &run, &messages, &mut readers).await;
+    // Nobody listening is fine: then no reader is left to stop.
+    let _ = stop_readers.send(true);
+    let mut observations = Vec::new();
+    let mut read = Vec::new();
+    for reader in readers {
+        let (observation, summary) = reader.finish().await;
+        observations.push(observation);
+        read.push(summary);
+    }
+    let scans = scan::all(&command, &stage).await;
+    observations.extend(scans.iter().filter_map(|scan| scan.observation.clone()));
+    setup::sign_out(&stage).await;
+
+    let history = History { messages, observations };
+    if let Some(path) = &command.history {
+        export::write(path, &run, &history)?;
+    }
+    let verdict = check::check(&history);
+    Report { run: &run, history: &history, verdict: &verdict, stage: &stage, read, scans: &scans, caught_up, interrupted }
+        .finish(context)
+}
+
+/// Lets the writers write until the time is up or a signal comes; then waits, bounded, for what is in flight.
+async fn load(command: &Command, stage: &setup::Stage) -> (Vec<Message>, bool) {
+    let (stop, _) = watch::channel(false);
+    let mut writers = JoinSet::new();
+    for (index, session) in stage.writers.iter().enumerate() {
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        writers.spawn(writer::write(index, session.clone(), Arc::clone(&stage.run), stop.subscribe()));
+    }
+    let interrupted = tokio::select! {
+        () = sleep_until(Instant::now() + command.duration) => false,
+        () = interruption() => true,
+    };
+    stage.run.end();
+    let _ = stop.send(true);
+    let mut messages = Vec::new();
+    while let Some(written) = writers.join_next().await {
+        // A writer that panicked has lost its record; without it nothing can be proved, which the count shows.
+        messages.extend(written.unwrap_or_default());
+    }
+    (messages, interrupted)
+}
+
+async fn interruption() {
+    let (term, int) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    match (term, int) {
+        (Ok(mut term), Ok(mut int)) => tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        },
+        // Without handlers the signals end the process at once, as they do by default.
+        _ => std::future::pending().await,
+    }
+}
+
+/// Waits until every reader has seen the last acknowledged position of every room, at most as long as allowed.
+async fn catch_up(command: &Command, run: &Run, messages: &[Message], readers: &mut [Reader]) -> bool {
+    let mut target = vec![Position::default(); run.rooms.len()];
+    for message in messages {
+        if let (Fate::Acknowledged { position, .. }, Some(room)) = (&message.fate, target.get_mut(usize::from(message.room))) {
+            *room = (*room).max(*position);
+        }
+    }
+    let all = async {
+        for reader in readers {
+            reader.reach(&target).await;
+        }
+        tokio::time::sleep(LINGER).await;
+    };
+    timeout(command.settle, all).await.is_ok()
+}

@@ -1,0 +1,80 @@
+//! What `chatctl verify` is told.
+
+use crate::{duration, error::Error};
+use clap::Args;
+use std::{path::PathBuf, time::Duration};
+
+/// Writes and reads under load, and checks the cluster's promises.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  chatctl --server a:7400,b:7400,c:7400 verify --duration 60s
+  chatctl verify --servers a:7400,b:7400,c:7400 --writers 4 --readers 3 --rate 20 --output json > report.json
+  chatctl verify --servers a:7400 --duration 10m --history run.jsonl
+
+It makes users and rooms of its own. Checked is that every acknowledged message reaches every reader and every server's
+history exactly once, in one order, at the position that the acknowledgement named. SIGINT and SIGTERM end the load
+early; the check still happens. A rate limit below --rate only slows the load down, and then the gaps say nothing.
+
+Exit codes: 0 all promises kept; 10 a promise broken; 11 nothing was acknowledged or could be compared.")]
+pub struct Command {
+    /// Accounts that write
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    pub writers: u16,
+    /// Accounts that subscribe, each starting on another server
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub readers: u16,
+    /// How long to write
+    #[arg(long, value_parser = duration::parse, default_value = "30s", value_name = "DURATION")]
+    pub duration: Duration,
+    /// Messages per second of each writer
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub rate: u32,
+    /// Public rooms to write to, in turn
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub rooms: u16,
+    /// Bytes of text in each message
+    #[arg(long, default_value_t = 256, value_name = "BYTES")]
+    pub payload: u32,
+    /// Most messages of one writer that wait for an acknowledgement; then it issues no more
+    #[arg(long, default_value_t = 256, value_name = "N")]
+    pub in_flight: u16,
+    /// Longest wait for one answer before the same message goes to another server
+    #[arg(long, value_parser = duration::parse, default_value = "3s", value_name = "DURATION")]
+    pub attempt_timeout: Duration,
+    /// Longest wait for users, rooms and readers to be ready
+    #[arg(long, value_parser = duration::parse, default_value = "120s", value_name = "DURATION")]
+    pub setup_timeout: Duration,
+    /// Longest wait at the end: for acknowledgements in flight, then for readers, then for each server's history
+    #[arg(long, value_parser = duration::parse, default_value = "30s", value_name = "DURATION")]
+    pub settle: Duration,
+    /// Write everything that was recorded to this file, one JSON document per line
+    #[arg(long, value_name = "FILE")]
+    pub history: Option<PathBuf>,
+}
+
+/// An event's content is at most 64 KiB; beside the text it holds the message's number.
+const MOST_PAYLOAD: u32 = 60 * 1024;
+
+impl Command {
+    /// Whether the numbers make sense together.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] names the option.
+    pub fn validate(&self) -> Result<(), Error> {
+        let wrong = [
+            (self.writers == 0, "--writers must be at least 1"),
+            (self.readers == 0, "--readers must be at least 1"),
+            (self.rooms == 0, "--rooms must be at least 1"),
+            (self.in_flight == 0, "--in-flight must be at least 1"),
+            (self.rate == 0 || self.rate > 100_000, "--rate must be between 1 and 100000"),
+            (self.payload > MOST_PAYLOAD, "--payload must be at most 61440: an event holds 64 KiB"),
+            (self.duration.is_zero(), "--duration must be above 0"),
+            (self.attempt_timeout.is_zero(), "--attempt-timeout must be above 0"),
+        ];
+        match wrong.into_iter().find(|(is_wrong, _)| *is_wrong) {
+            Some((_, text)) => Err(Error::Usage(text.to_owned())),
+            None => Ok(()),
+        }
+    }
+}

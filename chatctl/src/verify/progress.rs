@@ -1,0 +1,47 @@
+//! One line each second on standard error.
+
+use super::{options::Command, reader::Reader, run::Run};
+use crate::cli::Context;
+use serde_json::json;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
+
+/// Prints until it is aborted.
+pub(super) fn start(command: &Command, context: &Context, run: &Arc<Run>, readers: &[Reader]) -> JoinHandle<()> {
+    let counts: Vec<Arc<AtomicU64>> = readers.iter().map(Reader::count).collect();
+    let (run, is_json, total) = (Arc::clone(run), context.out.is_json(), command.duration.as_secs());
+    tokio::spawn(async move {
+        let mut ticks = interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        // The first tick is at once.
+        ticks.tick().await;
+        let mut before = 0;
+        loop {
+            ticks.tick().await;
+            let acknowledged = run.acknowledged();
+            let seconds = run.now_us().saturating_sub(run.begun_us()) / 1_000_000;
+            let read: Vec<u64> = counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+            let (rate, pending, silent) = (acknowledged - before, run.pending(), run.silent_ms());
+            if is_json {
+                let line = json!({ "seconds": seconds, "acknowledged": acknowledged, "per_second": rate,
+                    "pending": pending, "silent_ms": silent, "readers": read });
+                eprintln!("{}", json!({ "progress": line }));
+            } else {
+                eprintln!(
+                    "{seconds:>4}/{total} s  acknowledged {acknowledged} (+{rate})  pending {pending}  \
+                     last {silent} ms ago  readers {read:?}"
+                );
+            }
+            before = acknowledged;
+        }
+    })
+}

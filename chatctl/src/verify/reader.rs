@@ -1,0 +1,142 @@
+//! One reader: follows the rooms from its own starting server and records every event, also those that come twice.
+
+use super::{
+    history::{MessageId, Observation, Seen, event_key},
+    run::{Mark, Run},
+    setup::Stage,
+};
+use crate::{client::Failure, position::Position, session::Session, tail::Tail};
+use quorate_wire::chat::v1::Event;
+use serde::Serialize;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+use tokio::{sync::watch, task::JoinHandle};
+
+/// How far a reader is.
+#[derive(Debug, Clone, Default)]
+struct State {
+    /// Rooms in which it has met the first event of the run.
+    ready: Vec<bool>,
+    /// The highest position met in each room.
+    reached: Vec<Position>,
+}
+
+/// A running reader.
+pub(super) struct Reader {
+    name: String,
+    state: watch::Receiver<State>,
+    count: Arc<AtomicU64>,
+    task: JoinHandle<(Vec<Seen>, Summary)>,
+}
+
+/// What a reader went through, for the report.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(super) struct Summary {
+    name: String,
+    events: u64,
+    reconnects: u64,
+    server: Option<String>,
+    error: Option<String>,
+}
+
+impl Reader {
+    pub(super) fn start_all(stage: &Stage, stop: &watch::Sender<bool>) -> Vec<Self> {
+        let sessions = stage.readers.iter().enumerate();
+        sessions.map(|(index, session)| Self::start(index, session.clone(), &stage.run, stop.subscribe())).collect()
+    }
+
+    fn start(index: usize, session: Session, run: &Arc<Run>, stop: watch::Receiver<bool>) -> Self {
+        let rooms = run.rooms.len();
+        let (publish, state) = watch::channel(State { ready: vec![false; rooms], reached: vec![Position::default(); rooms] });
+        let count = Arc::new(AtomicU64::new(0));
+        let listener = Listener { run: Arc::clone(run), publish, count: Arc::clone(&count), seen: Vec::new() };
+        let task = tokio::spawn(listener.listen(session, stop));
+        Self { name: format!("reader {index}"), state, count, task }
+    }
+
+    /// Events of the run met so far.
+    pub(super) fn count(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.count)
+    }
+
+    /// Whether it has met an event of the run in every room.
+    pub(super) fn is_ready(&self) -> bool {
+        self.state.borrow().ready.iter().all(|ready| *ready)
+    }
+
+    /// Whether it has given up.
+    pub(super) fn has_ended(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// Waits until it has met the event at `target`, or one after it, in each room.
+    pub(super) async fn reach(&mut self, target: &[Position]) {
+        let there = |state: &State| state.reached.iter().zip(target).all(|(reached, target)| reached >= target);
+        // An error means that it has ended: waiting longer would not bring it further.
+        let _ = self.state.wait_for(there).await;
+    }
+
+    /// Waits for its end, after the stop was given.
+    pub(super) async fn finish(self) -> (Observation, Summary) {
+        let (seen, summary) = self.task.await.unwrap_or_else(|panic| {
+            (Vec::new(), Summary { error: Some(format!("the reader itself failed: {panic}")), ..Summary::default() })
+        });
+        let summary = Summary { name: self.name.clone(), ..summary };
+        (Observation { name: self.name, seen }, summary)
+    }
+}
+
+struct Listener {
+    run: Arc<Run>,
+    publish: watch::Sender<State>,
+    count: Arc<AtomicU64>,
+    seen: Vec<Seen>,
+}
+
+impl Listener {
+    async fn listen(mut self, session: Session, mut stop: watch::Receiver<bool>) -> (Vec<Seen>, Summary) {
+        // One room by its id; many through the subscription to all rooms, which then holds these and no others.
+        let room = if let [only] = self.run.rooms.as_slice() { only.clone() } else { String::new() };
+        let mut tail = Tail::new(session, &room, "");
+        let error: Option<Failure> = loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break None,
+                frame = tail.next() => match frame {
+                    Ok(frame) => self.take(&frame.events),
+                    Err(failure) => break Some(failure),
+                },
+            }
+        };
+        let summary = Summary {
+            name: String::new(),
+            events: self.count.load(Ordering::Relaxed),
+            reconnects: tail.reconnects(),
+            server: tail.server().map(str::to_owned),
+            error: error.map(|failure| failure.to_string()),
+        };
+        (self.seen, summary)
+    }
+
+    fn take(&mut self, events: &[Event]) {
+        let mut state = self.publish.borrow().clone();
+        for event in events {
+            let position = event.position.map(Position::from).unwrap_or_default();
+            let (Some(room), Some(mark)) = (self.run.room_index(&event.room_id), self.run.read_mark(&event.content)) else {
+                continue;
+            };
+            if let Some(ready) = state.ready.get_mut(usize::from(room)) {
+                *ready = true;
+            }
+            if let Some(reached) = state.reached.get_mut(usize::from(room)) {
+                *reached = position.max(*reached);
+            }
+            if let Mark::Message { writer, seq, .. } = mark {
+                self.seen.push(Seen { id: MessageId { writer, seq }, room, position, event: event_key(&event.event_id) });
+                self.count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        self.publish.send_replace(state);
+    }
+}

@@ -1,0 +1,189 @@
+//! What `verify` prints at the end, and how it ends.
+
+use super::{
+    check::{Finding, Verdict},
+    history::History,
+    reader::Summary,
+    run::Run,
+    scan::Scan,
+    setup::Stage,
+    timing::{self, Gap, milliseconds},
+};
+use crate::{cli::Context, commands::time, error::Error, session::Session};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+/// Everything that the report is made of.
+pub(super) struct Report<'a> {
+    pub(super) run: &'a Run,
+    pub(super) history: &'a History,
+    pub(super) verdict: &'a Verdict,
+    pub(super) stage: &'a Stage,
+    pub(super) read: Vec<Summary>,
+    pub(super) scans: &'a [Scan],
+    pub(super) caught_up: bool,
+    pub(super) interrupted: bool,
+}
+
+/// The figures of time.
+struct Times {
+    longest: Gap,
+    listed: Vec<Gap>,
+    per_second: Vec<u64>,
+    latency: timing::Latency,
+}
+
+impl Report<'_> {
+    /// Prints the report and says how the command ends.
+    ///
+    /// # Errors
+    /// [`Error::Violation`], [`Error::Inconclusive`], or that the report cannot be printed.
+    pub(super) fn finish(self, context: &Context) -> Result<(), Error> {
+        let times = self.times();
+        context.out.emit(&self.document(&times), || self.text(&times))?;
+        let Verdict { lost, duplicated, reordered, mismatched, phantom, .. } = self.verdict;
+        if !self.verdict.is_clean() {
+            return Err(Error::Violation(format!(
+                "{} lost, {} duplicated, {} reordered, {} mismatched, {} phantom",
+                lost.count, duplicated.count, reordered.count, mismatched.count, phantom.count
+            )));
+        }
+        self.proof()
+    }
+
+    /// A clean verdict over nothing is worth nothing.
+    fn proof(&self) -> Result<(), Error> {
+        if self.verdict.acknowledged == 0 {
+            let reason = self.run.refusal().unwrap_or("no message was acknowledged");
+            return Err(Error::Inconclusive(reason.to_owned()));
+        }
+        match self.scans.iter().find_map(|scan| scan.error.as_deref()) {
+            Some(error) if self.scans.iter().all(|scan| scan.observation.is_none()) => {
+                Err(Error::Inconclusive(format!("no server's history could be read: {error}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn times(&self) -> Times {
+        let (begun, ended) = (self.run.begun_us(), self.run.ended_us());
+        let times = timing::acknowledgements(&self.history.messages);
+        let gaps = timing::gaps(&times, begun, ended, self.run.now_us());
+        Times {
+            longest: timing::longest(&gaps).unwrap_or(Gap { start_us: begun, length_us: 0 }),
+            listed: timing::listed(&gaps),
+            per_second: timing::per_second(&times, begun, ended),
+            latency: timing::latency(&self.history.messages),
+        }
+    }
+
+    fn document(&self, times: &Times) -> Value {
+        let verdict = self.verdict;
+        let epoch = |us| self.run.to_epoch_ms(us);
+        let gap = |gap: &Gap| json!([epoch(gap.start_us), gap.length_us / 1000]);
+        let scans = self.scans.iter().map(|scan| {
+            let events = scan.observation.as_ref().map(|observation| observation.seen.len());
+            json!({ "server": scan.server, "events": events, "error": scan.error })
+        });
+        json!({
+            "ok": verdict.is_clean() && self.proof().is_ok(),
+            "acknowledged": verdict.acknowledged,
+            "lost": verdict.lost.count,
+            "duplicated": verdict.duplicated.count,
+            "reordered": verdict.reordered.count,
+            "mismatched": verdict.mismatched.count,
+            "phantom": verdict.phantom.count,
+            "unknown": verdict.unknown,
+            "refused": verdict.refused,
+            "first_refusal": self.run.refusal(),
+            "sent": self.history.messages.len(),
+            "longest_gap_ms": times.longest.length_us / 1000,
+            "longest_gap_at_ms": epoch(times.longest.start_us),
+            "gaps": times.listed.iter().map(gap).collect::<Vec<_>>(),
+            "ack_latency_ms": times.latency,
+            "acknowledged_per_second": times.per_second,
+            "retries": self.counted(|session| session.client().counters().retries()),
+            "rate_limited": self.counted(|session| session.client().counters().rate_limited()),
+            "start_ms": epoch(self.run.begun_us()),
+            "end_ms": epoch(self.run.ended_us()),
+            "interrupted": self.interrupted,
+            "caught_up": self.caught_up,
+            "run": self.run.id,
+            "rooms": self.run.rooms,
+            "servers": self.stage.servers,
+            "readers": self.read,
+            "scans": scans.collect::<Vec<_>>(),
+            "unscanned": self.unscanned(),
+            "violations": self.violations(),
+        })
+    }
+
+    fn findings(&self) -> [(&'static str, &Finding); 5] {
+        let Verdict { lost, duplicated, reordered, mismatched, phantom, .. } = self.verdict;
+        [
+            ("lost", lost),
+            ("duplicated", duplicated),
+            ("reordered", reordered),
+            ("mismatched", mismatched),
+            ("phantom", phantom),
+        ]
+    }
+
+    fn violations(&self) -> Value {
+        let examples = self.findings().map(|(name, finding)| (name.to_owned(), json!(finding.examples)));
+        Value::Object(examples.into_iter().collect())
+    }
+
+    fn counted(&self, count: impl Fn(&Session) -> u64) -> u64 {
+        self.stage.writers.iter().map(count).sum()
+    }
+
+    fn unscanned(&self) -> usize {
+        self.scans.iter().filter(|scan| scan.observation.is_none()).count()
+    }
+
+    fn text(&self, times: &Times) -> String {
+        let verdict = self.verdict;
+        let mut text = String::new();
+        let begun = self.run.to_epoch_ms(times.longest.start_us);
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            text,
+            "acknowledged {}, unknown {}, refused {}; lost {}, duplicated {}, reordered {}, mismatched {}, phantom {}",
+            verdict.acknowledged,
+            verdict.unknown,
+            verdict.refused,
+            verdict.lost.count,
+            verdict.duplicated.count,
+            verdict.reordered.count,
+            verdict.mismatched.count,
+            verdict.phantom.count
+        );
+        let _ = writeln!(
+            text,
+            "longest gap without an acknowledgement {:.0} ms (from {} UTC), {} gaps over {:.0} ms",
+            milliseconds(times.longest.length_us),
+            time::utc(begun),
+            times.listed.len(),
+            milliseconds(timing::LISTED_ABOVE_US)
+        );
+        let timing::Latency { p50, p99, max } = times.latency;
+        let _ = writeln!(text, "acknowledgement after p50 {p50:.1} ms, p99 {p99:.1} ms, at most {max:.1} ms");
+        if let Some(refusal) = self.run.refusal() {
+            let _ = writeln!(text, "first refusal: {refusal}");
+        }
+        if !self.caught_up {
+            let _ = writeln!(text, "not every reader caught up in time");
+        }
+        for scan in self.scans.iter().filter(|scan| scan.observation.is_none()) {
+            let error = scan.error.as_deref().unwrap_or_default();
+            let _ = writeln!(text, "history of {} could not be read: {error}", scan.server);
+        }
+        for (name, finding) in self.findings() {
+            for example in &finding.examples {
+                let _ = writeln!(text, "{name}: {example}");
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,105 @@
+//! The final look: every server's whole history of every room.
+
+use super::{
+    history::{MessageId, Observation, Seen, event_key},
+    options::Command,
+    run::{Mark, Run},
+    setup::Stage,
+};
+use crate::{
+    client::{Failure, Retry, Slot},
+    position::Position,
+    session::Session,
+};
+use quorate_wire::chat::v1::{
+    Consistency, Freshness, HistoryRequest, HistoryResponse, history_request::Direction,
+};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Events of one page; the server's own limit.
+const PAGE: u32 = 1000;
+/// Between two tries of a page on a server that is just starting.
+const POLL: Duration = Duration::from_millis(300);
+
+/// What one server's history held, or why it could not be read.
+pub(super) struct Scan {
+    pub(super) server: String,
+    pub(super) observation: Option<Observation>,
+    pub(super) error: Option<String>,
+}
+
+/// Scans each server that was named, or that the cluster told of.
+pub(super) async fn all(command: &Command, stage: &Stage) -> Vec<Scan> {
+    let mut scans = Vec::new();
+    let Some(session) = stage.readers.first() else { return scans };
+    for slot in session.client().servers().all() {
+        let deadline = Instant::now() + command.settle;
+        let server = slot.address().to_owned();
+        let name = format!("history of {server}");
+        let outcome = one(session, &slot, &stage.run, command, deadline).await;
+        let (observation, error) = match outcome {
+            Ok(seen) => (Some(Observation { name, seen }), None),
+            Err(failure) => (None, Some(failure.to_string())),
+        };
+        scans.push(Scan { server, observation, error });
+    }
+    scans
+}
+
+async fn one(session: &Session, slot: &Slot, run: &Run, command: &Command, deadline: Instant) -> Result<Vec<Seen>, Failure> {
+    let mut seen = Vec::new();
+    for (index, room) in run.rooms.iter().enumerate() {
+        let index = u16::try_from(index).unwrap_or(u16::MAX);
+        let mut from = String::new();
+        loop {
+            let page = page(session, slot, room, &from, command, deadline).await?;
+            for event in &page.events {
+                if let Some(Mark::Message { writer, seq, .. }) = run.read_mark(&event.content) {
+                    let position = event.position.map(Position::from).unwrap_or_default();
+                    let event = event_key(&event.event_id);
+                    seen.push(Seen { id: MessageId { writer, seq }, room: index, position, event });
+                }
+            }
+            // A page that repeats its own cursor would go on for ever.
+            if page.next.is_empty() || page.next == from {
+                break;
+            }
+            from = page.next;
+        }
+    }
+    Ok(seen)
+}
+
+/// One page from this very server, asked again until it is linearizable or the time is up.
+async fn page(
+    session: &Session,
+    slot: &Slot,
+    room: &str,
+    from: &str,
+    command: &Command,
+    deadline: Instant,
+) -> Result<HistoryResponse, Failure> {
+    let message = HistoryRequest {
+        room_id: room.to_owned(),
+        from: from.to_owned(),
+        direction: Direction::Forward.into(),
+        limit: PAGE,
+        consistency: Consistency::Linearizable.into(),
+    };
+    let ask = |mut chat: crate::client::Chat| {
+        let request = session.request(message.clone());
+        async move { chat.history(request).await }
+    };
+    loop {
+        let failure = match session.client().attempt(slot, command.attempt_timeout, &ask).await {
+            Ok(page) if page.freshness() != Freshness::Stale => return Ok(page),
+            Ok(_) => Failure::unreachable(slot.address(), "it has no majority, so that its history may lag"),
+            Err(failure) => failure,
+        };
+        if failure.retry == Retry::No || Instant::now() >= deadline {
+            return Err(failure);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}

@@ -1,0 +1,171 @@
+//! Users, rooms and readers of a run. Everything here is tried again while servers come and go and limits are hit.
+
+use super::{options::Command, reader::Reader, run::Run};
+use crate::{
+    cli::Context,
+    client::{Client, Failure, Options},
+    error::Error,
+    send::{self, MESSAGE},
+    session::{self, Credentials, Session},
+};
+use quorate_wire::chat::v1::{
+    CreateRoomRequest, JoinRoomRequest, LogoutRequest, SendRequest, create_room_request::Preset,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{task::JoinSet, time::Instant};
+use uuid::Uuid;
+
+/// Longest interval of the backoff during a run: shorter than the product's, so that a fault's end is seen at once.
+const BACKOFF_CAP: Duration = Duration::from_secs(2);
+/// Between two messages that ask whether all readers listen.
+const READY_INTERVAL: Duration = Duration::from_millis(250);
+/// Registrations at the same time: each costs the server a password hash of tens of milliseconds.
+const AT_ONCE: usize = 4;
+
+/// What a run needs.
+pub(super) struct Stage {
+    pub(super) run: Arc<Run>,
+    pub(super) writers: Vec<Session>,
+    pub(super) readers: Vec<Session>,
+    pub(super) servers: Vec<String>,
+}
+
+/// Makes users and rooms, and lets everybody join.
+pub(super) async fn prepare(command: &Command, servers: &[String], context: &Context) -> Result<Stage, Error> {
+    let id: String = Uuid::new_v4().simple().to_string().chars().take(10).collect();
+    let writers = users(&id, "w", command.writers, command, servers).await?;
+    let readers = users(&id, "r", command.readers, command, servers).await?;
+    let founder = writers.first().ok_or_else(|| Error::Usage("--writers must be at least 1".to_owned()))?;
+    let mut rooms = Vec::new();
+    for room in 0..command.rooms {
+        rooms.push(create(founder, &id, room).await?);
+    }
+    for session in writers.iter().chain(&readers) {
+        if context.global.discover {
+            session.learn_servers().await?;
+        }
+        for room in &rooms {
+            join(session, room).await?;
+        }
+    }
+    // Only now without a limit: in the load, every message is tried until it is settled or the run is over.
+    let endless = Options { limit: None, ..options(command) };
+    let writers = rebuilt(&writers, servers, &endless)?;
+    let readers = rebuilt(&readers, servers, &endless)?;
+    let run = Arc::new(Run::new(id, rooms, command));
+    Ok(Stage { run, writers, readers, servers: servers.to_vec() })
+}
+
+fn options(command: &Command) -> Options {
+    Options {
+        attempt_timeout: command.attempt_timeout,
+        limit: Some(command.setup_timeout),
+        backoff_base: Duration::from_secs(1),
+        backoff_cap: BACKOFF_CAP,
+        ..Options::default()
+    }
+}
+
+fn rebuilt(sessions: &[Session], servers: &[String], options: &Options) -> Result<Vec<Session>, Error> {
+    let over = |(index, session): (usize, &Session)| {
+        let client = client(servers, options, index)?;
+        for slot in session.client().servers().all() {
+            client.servers().learn(slot.address());
+        }
+        Ok(session.over(client))
+    };
+    sessions.iter().enumerate().map(over).collect()
+}
+
+/// A client of its own for each user, each starting on another server.
+fn client(servers: &[String], options: &Options, index: usize) -> Result<Client, Error> {
+    let client = Client::new(servers, options.clone()).map_err(|e| Error::Usage(e.to_string()))?;
+    client.servers().prefer(index % servers.len().max(1));
+    Ok(client)
+}
+
+async fn users(run: &str, kind: &str, count: u16, command: &Command, servers: &[String]) -> Result<Vec<Session>, Error> {
+    let mut registering: JoinSet<(u16, Result<Session, Failure>)> = JoinSet::new();
+    let mut sessions: Vec<(u16, Session)> = Vec::new();
+    let mut next = 0..count;
+    loop {
+        while registering.len() < AT_ONCE
+            && let Some(index) = next.next()
+        {
+            let client = client(servers, &options(command), usize::from(index))?;
+            let username = format!("verify-{run}-{kind}{index}");
+            registering.spawn(async move { (index, register(client, username).await) });
+        }
+        match registering.join_next().await {
+            Some(Ok((index, session))) => sessions.push((index, session?)),
+            Some(Err(panic)) => return Err(Error::Inconclusive(format!("a registration failed: {panic}"))),
+            None => break,
+        }
+    }
+    sessions.sort_unstable_by_key(|(index, _)| *index);
+    Ok(sessions.into_iter().map(|(_, session)| session).collect())
+}
+
+async fn register(client: Client, username: String) -> Result<Session, Failure> {
+    let password = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+    let device_name = "chatctl verify".to_owned();
+    let credentials = Credentials { username, password, device_name, device_id: None };
+    let opened = session::register(&client, &credentials).await?;
+    let unusable = || Failure::unreachable("-", "the access token cannot be put into a header");
+    Session::new(client, &opened.access_token).ok_or_else(unusable)
+}
+
+async fn create(founder: &Session, run: &str, room: u16) -> Result<String, Failure> {
+    let request = CreateRoomRequest {
+        preset: Preset::Public.into(),
+        name: format!("verify {run} {room}"),
+        transaction_id: format!("verify-{run}-room-{room}"),
+        ..CreateRoomRequest::default()
+    };
+    let made = founder.call(request, |mut chat, request| async move { chat.create_room(request).await }).await?;
+    Ok(made.room_id)
+}
+
+async fn join(session: &Session, room: &str) -> Result<(), Failure> {
+    let request = JoinRoomRequest { room: room.to_owned(), transaction_id: send::transaction_id() };
+    session.call(request, |mut chat, request| async move { chat.join_room(request).await }).await.map(drop)
+}
+
+/// Sends messages that do not count, until every reader has met one in every room: a subscription "from now" begins
+/// when the server says so, and what is written before that is rightly not in it.
+pub(super) async fn wait_until_ready(command: &Command, stage: &Stage, readers: &mut [Reader]) -> Result<(), Error> {
+    let deadline = Instant::now() + command.setup_timeout;
+    let asker = stage.writers.first().ok_or(Error::NoServers)?;
+    let asker = asker.over(client(&stage.servers, &options(command), 0)?);
+    for round in 0_u32.. {
+        if readers.iter().all(Reader::is_ready) {
+            break;
+        }
+        if readers.iter().any(Reader::has_ended) || Instant::now() >= deadline {
+            return Err(Error::Inconclusive("not every reader could subscribe before the load".to_owned()));
+        }
+        for (index, room) in stage.run.rooms.iter().enumerate() {
+            let message = SendRequest {
+                room_id: room.clone(),
+                r#type: MESSAGE.to_owned(),
+                content: stage.run.ready_content(round).into(),
+                transaction_id: format!("verify-{}-ready-{round}-{index}", stage.run.id),
+            };
+            send::send(&asker, message).await?;
+        }
+        tokio::time::sleep(READY_INTERVAL).await;
+    }
+    Ok(())
+}
+
+/// Ends all sessions of the run, as far as that goes quickly: they would end by themselves.
+pub(super) async fn sign_out(stage: &Stage) {
+    let all = stage.writers.iter().chain(&stage.readers);
+    for session in all {
+        let request = LogoutRequest { all_devices: true };
+        let ended = session.call(request, |mut chat, request| async move { chat.logout(request).await });
+        if tokio::time::timeout(Duration::from_secs(2), ended).await.is_err() {
+            break;
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Gaps, rates and latencies from the times of acknowledgements: pure functions.
+
+use super::history::{Fate, Message};
+use serde::Serialize;
+
+/// Gaps up to this are ordinary; longer ones are listed.
+pub const LISTED_ABOVE_US: u64 = 100_000;
+/// Most gaps that are listed: at rates below ten per second every pause is one. The longest are kept.
+const MOST_LISTED: usize = 1000;
+
+/// A time without any acknowledgement, over all writers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// Microseconds since the start of the run.
+    pub start_us: u64,
+    /// Microseconds.
+    pub length_us: u64,
+}
+
+/// How long acknowledgements took, in milliseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Latency {
+    /// Half took at most so long.
+    pub p50: f64,
+    /// 99 of 100 took at most so long.
+    pub p99: f64,
+    /// The longest, with all its retries.
+    pub max: f64,
+}
+
+/// The times of all acknowledgements in ascending order.
+#[must_use]
+pub fn acknowledgements(messages: &[Message]) -> Vec<u64> {
+    let mut times: Vec<u64> = messages.iter().filter_map(acknowledged_at).collect();
+    times.sort_unstable();
+    times
+}
+
+fn acknowledged_at(message: &Message) -> Option<u64> {
+    match message.fate {
+        Fate::Acknowledged { at_us, .. } => Some(at_us),
+        Fate::Refused | Fate::Unknown => None,
+    }
+}
+
+/// The gaps of a load that ran from `start` to `end`, in their order. The time until the first acknowledgement counts.
+/// Past the end there is no load, so that silence there says nothing, unless it had begun well before: then it lasts
+/// until the next acknowledgement, or until `drained`, when the wait for one was given up.
+#[must_use]
+pub fn gaps(times: &[u64], start: u64, end: u64, drained: u64) -> Vec<Gap> {
+    let mut gaps = Vec::new();
+    let mut last = start;
+    let mut push = |from: u64, to: u64| {
+        let length_us = to.saturating_sub(from);
+        if length_us > 0 {
+            gaps.push(Gap { start_us: from, length_us });
+        }
+    };
+    for time in times.iter().copied().filter(|time| *time <= end) {
+        push(last, time);
+        last = time;
+    }
+    let next = times.iter().copied().find(|time| *time > end);
+    let stalled = end.saturating_sub(last) > LISTED_ABOVE_US;
+    push(last, if stalled { next.unwrap_or(drained).max(end) } else { end });
+    gaps
+}
+
+/// The longest gap.
+#[must_use]
+pub fn longest(gaps: &[Gap]) -> Option<Gap> {
+    gaps.iter().copied().max_by_key(|gap| gap.length_us)
+}
+
+/// The gaps worth listing, in their order.
+#[must_use]
+pub fn listed(gaps: &[Gap]) -> Vec<Gap> {
+    let mut listed: Vec<Gap> = gaps.iter().copied().filter(|gap| gap.length_us > LISTED_ABOVE_US).collect();
+    listed.sort_unstable_by_key(|gap| std::cmp::Reverse(gap.length_us));
+    listed.truncate(MOST_LISTED);
+    listed.sort_unstable_by_key(|gap| gap.start_us);
+    listed
+}
+
+/// Acknowledgements in each second from `start` to `end`.
+#[must_use]
+pub fn per_second(times: &[u64], start: u64, end: u64) -> Vec<u64> {
+    let seconds = end.saturating_sub(start).div_ceil(1_000_000);
+    let mut counts = vec![0; usize::try_from(seconds).unwrap_or(0)];
+    for time in times {
+        let second = usize::try_from(time.saturating_sub(start) / 1_000_000).unwrap_or(usize::MAX);
+        if let Some(count) = counts.get_mut(second) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
+/// From issue to acknowledgement.
+#[must_use]
+pub fn latency(messages: &[Message]) -> Latency {
+    let taken = |message: &Message| acknowledged_at(message).map(|at| at.saturating_sub(message.invoked_us));
+    let mut all: Vec<u64> = messages.iter().filter_map(taken).collect();
+    all.sort_unstable();
+    let at = |share: usize| {
+        let rank = (all.len() * share).div_ceil(100).saturating_sub(1);
+        all.get(rank).map_or(0.0, |us| milliseconds(*us))
+    };
+    Latency { p50: at(50), p99: at(99), max: at(100) }
+}
+
+/// Microseconds as milliseconds.
+#[must_use]
+pub fn milliseconds(us: u64) -> f64 {
+    std::time::Duration::from_micros(us).as_secs_f64() * 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{position::Position, verify::history::MessageId};
+
+    fn gap(start_us: u64, length_us: u64) -> Gap {
+        Gap { start_us, length_us }
+    }
+
+    #[test]
+    fn gaps_lie_between_acknowledgements_and_at_both_ends() {
+        let found = gaps(&[200_000, 250_000, 900_000], 100_000, 950_000, 2_000_000);
+        assert_eq!(found, [gap(100_000, 100_000), gap(200_000, 50_000), gap(250_000, 650_000), gap(900_000, 50_000)]);
+        assert_eq!(longest(&found), Some(gap(250_000, 650_000)));
+        assert_eq!(listed(&found), [gap(250_000, 650_000)]);
+    }
+
+    #[test]
+    fn a_stall_that_outlasts_the_load_is_counted_to_its_end() {
+        assert_eq!(longest(&gaps(&[0, 1_500_000], 0, 1_000_000, 9_000_000)), Some(gap(0, 1_500_000)));
+        assert_eq!(longest(&gaps(&[], 0, 1_000_000, 9_000_000)), Some(gap(0, 9_000_000)));
+    }
+
+    #[test]
+    fn an_ordinary_straggler_after_the_load_is_not_a_gap() {
+        assert_eq!(longest(&gaps(&[960_000, 1_500_000], 900_000, 1_000_000, 2_000_000)), Some(gap(900_000, 60_000)));
+    }
+
+    #[test]
+    fn seconds_are_counted_from_the_start_of_the_load() {
+        assert_eq!(per_second(&[500_000, 1_400_000, 1_600_000, 9_000_000], 500_000, 2_600_000), [2, 1, 0]);
+    }
+
+    #[test]
+    fn percentiles_are_taken_from_acknowledged_messages_only() {
+        let mut messages: Vec<Message> = (1..=100)
+            .map(|n| Message {
+                id: MessageId { writer: 0, seq: n },
+                room: 0,
+                invoked_us: 0,
+                fate: Fate::Acknowledged {
+                    at_us: u64::from(n) * 1000,
+                    position: Position::default(),
+                    event_id: "".into(),
+                },
+            })
+            .collect();
+        messages.push(Message { fate: Fate::Unknown, ..messages[0].clone() });
+        assert_eq!(latency(&messages), Latency { p50: 50.0, p99: 99.0, max: 100.0 });
+        assert_eq!(latency(&[]), Latency::default());
+    }
+}

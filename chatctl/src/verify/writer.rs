@@ -1,0 +1,83 @@
+//! One writer: issues messages at its rate, however long answers take, and records what became of each.
+
+use super::{
+    history::{Fate, Message, MessageId},
+    run::Run,
+};
+use crate::{
+    send::{self, Accepted, MESSAGE},
+    session::Session,
+};
+use quorate_wire::chat::v1::SendRequest;
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval, timeout_at},
+};
+
+/// Writes until told to stop, then waits for what is in flight, at most as long as the run allows. What is not settled
+/// then stays unknown.
+pub(super) async fn write(writer: u32, session: Session, run: Arc<Run>, mut stop: watch::Receiver<bool>) -> Vec<Message> {
+    let mut messages: Vec<Message> = Vec::new();
+    let mut in_flight: JoinSet<(u32, Fate)> = JoinSet::new();
+    stagger(writer, run.interval).await;
+    let mut ticks = interval(run.interval);
+    // What a pause held back is issued after it, so that the number of messages depends on the time alone.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    loop {
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => break,
+            Some(Ok(settled)) = in_flight.join_next() => record(&mut messages, settled),
+            _ = ticks.tick(), if in_flight.len() < run.in_flight => {
+                let Ok(seq) = u32::try_from(messages.len()) else { break };
+                let id = MessageId { writer, seq };
+                let room = run.room_of(seq);
+                run.issued();
+                messages.push(Message { id, room, invoked_us: run.now_us(), fate: Fate::Unknown });
+                in_flight.spawn(issue(id, room, session.clone(), Arc::clone(&run)));
+            }
+        }
+    }
+    let deadline = Instant::now() + run.settle;
+    while let Ok(Some(joined)) = timeout_at(deadline, in_flight.join_next()).await {
+        if let Ok(settled) = joined {
+            record(&mut messages, settled);
+        }
+    }
+    messages
+}
+
+/// Writers that tick together would make gaps of a whole interval out of nothing.
+async fn stagger(writer: u32, interval: Duration) {
+    tokio::time::sleep(interval.mul_f64(f64::from(writer % 16) / 16.0)).await;
+}
+
+fn record(messages: &mut [Message], (seq, fate): (u32, Fate)) {
+    if let Some(message) = usize::try_from(seq).ok().and_then(|seq| messages.get_mut(seq)) {
+        message.fate = fate;
+    }
+}
+
+async fn issue(id: MessageId, room: u16, session: Session, run: Arc<Run>) -> (u32, Fate) {
+    let message = SendRequest {
+        room_id: run.rooms.get(usize::from(room)).cloned().unwrap_or_default(),
+        r#type: MESSAGE.to_owned(),
+        content: run.content(id).into(),
+        transaction_id: run.transaction_id(id),
+    };
+    let outcome = send::send(&session, message).await;
+    let at_us = run.now_us();
+    let fate = match outcome {
+        Ok(Accepted { event_id, position, .. }) => Fate::Acknowledged { at_us, position, event_id: event_id.into() },
+        // A refusal after an attempt in doubt promises nothing about that attempt.
+        Err(failure) if failure.unknown => Fate::Unknown,
+        Err(failure) => {
+            run.refused(&failure);
+            Fate::Refused
+        }
+    };
+    run.settled(matches!(fate, Fate::Acknowledged { .. }).then_some(at_us));
+    (id.seq, fate)
+}

@@ -1,0 +1,184 @@
+//! `chatctl cluster` against a stand-in for the administrative door, with real mutual TLS.
+
+use quorate_chatctl::admin::certificates;
+use quorate_wire::admin::v1::{admin_server::Admin, admin_server::AdminServer, *};
+use serde_json::Value;
+use std::{
+    path::Path,
+    pin::Pin,
+    process::{Command, Output},
+    sync::{Arc, Mutex},
+};
+use tokio::{net::TcpListener, runtime::Runtime};
+use tokio_stream::{Stream, wrappers::TcpListenerStream};
+use tonic::{
+    Request, Response, Status,
+    transport::{Certificate, Identity, Server, ServerTlsConfig},
+};
+
+#[derive(Default)]
+struct Cluster {
+    id: String,
+    voters: Vec<Node>,
+    initialized: usize,
+}
+
+struct Service {
+    node: Node,
+    cluster: Arc<Mutex<Cluster>>,
+}
+
+impl Service {
+    fn identity(&self) -> IdentityResponse {
+        let cluster_id = self.cluster.lock().unwrap().id.clone();
+        IdentityResponse {
+            node_id: self.node.node_id,
+            node: Some(self.node.clone()),
+            empty: cluster_id.is_empty(),
+            cluster_id,
+            server_name: "test".into(),
+            version: "0".into(),
+        }
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl Admin for Service {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<StatusResponse, Status>> + Send>>;
+
+    async fn identity(&self, _: Request<IdentityRequest>) -> Answer<IdentityResponse> {
+        Ok(Response::new(Service::identity(self)))
+    }
+
+    async fn initialize(&self, request: Request<InitializeRequest>) -> Answer<InitializeResponse> {
+        let request = request.into_inner();
+        let mut cluster = self.cluster.lock().unwrap();
+        if !cluster.id.is_empty() && cluster.id != request.cluster_id {
+            return Err(Status::failed_precondition("another cluster"));
+        }
+        (cluster.id, cluster.voters) = (request.cluster_id, request.voters);
+        cluster.initialized += 1;
+        Ok(Response::new(InitializeResponse {}))
+    }
+
+    async fn add_learner(&self, _: Request<AddLearnerRequest>) -> Answer<AddLearnerResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn change_membership(&self, _: Request<ChangeMembershipRequest>) -> Answer<ChangeMembershipResponse> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn transfer_leader(&self, request: Request<TransferLeaderRequest>) -> Answer<TransferLeaderResponse> {
+        let leader_node_id = request.into_inner().to_node_id;
+        Ok(Response::new(TransferLeaderResponse { leader_node_id, term: 2 }))
+    }
+
+    async fn take_snapshot(&self, _: Request<TakeSnapshotRequest>) -> Answer<TakeSnapshotResponse> {
+        Ok(Response::new(TakeSnapshotResponse { snapshot_id: "s".into(), applied_index: 7, size_bytes: 9 }))
+    }
+
+    async fn status(&self, _: Request<StatusRequest>) -> Answer<StatusResponse> {
+        let voters = self.cluster.lock().unwrap().voters.clone();
+        let leader = voters.first().map_or(0, |node| node.node_id);
+        let sets = vec![VoterSet { node_ids: voters.iter().map(|node| node.node_id).collect() }];
+        let role = if leader == self.node.node_id { Role::Leader } else { Role::Follower };
+        Ok(Response::new(StatusResponse {
+            identity: Some(Service::identity(self)),
+            role: role.into(),
+            term: 1,
+            leader_node_id: leader,
+            membership: Some(Membership { voter_sets: sets, nodes: voters, ..Membership::default() }),
+            ready: true,
+            ..StatusResponse::default()
+        }))
+    }
+
+    async fn watch(&self, _: Request<WatchRequest>) -> Answer<Self::WatchStream> {
+        Err(Status::unimplemented(""))
+    }
+}
+
+/// Two servers with the certificates of `directory`: their runtime and `--nodes`.
+fn start(directory: &Path) -> (Runtime, String, Arc<Mutex<Cluster>>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let cluster = Arc::new(Mutex::new(Cluster::default()));
+    let mut nodes = Vec::new();
+    for (number, name) in ["a", "b"].into_iter().enumerate() {
+        let read = |file: &str| std::fs::read(directory.join(name).join(file)).unwrap();
+        let tls = ServerTlsConfig::new()
+            .identity(Identity::from_pem(read("tls.crt"), read("tls.key")))
+            .client_ca_root(Certificate::from_pem(read("ca.crt")));
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let node_id = (1 << 62) + number as u64;
+        let node = Node { node_id, peer_address: address.clone(), client_address: String::new(), name: name.into() };
+        let service = Service { node, cluster: Arc::clone(&cluster) };
+        runtime.spawn(async move {
+            let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
+            let server = Server::builder().tls_config(tls).unwrap().add_service(AdminServer::new(service));
+            server.serve_with_incoming(incoming).await
+        });
+        nodes.push(format!("{name}={address}"));
+    }
+    (runtime, nodes.join(","), cluster)
+}
+
+fn cluster(directory: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chatctl"));
+    command.env("QUORATE_PROFILE_FILE", directory.join("p")).args(["--output", "json", "cluster"]).args(arguments);
+    command.output().unwrap()
+}
+
+fn succeeded(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_cluster_is_made_once_and_can_be_looked_at_and_led() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().to_str().unwrap();
+    let names = ["--nodes", "a=127.0.0.1:1,b=127.0.0.1:1", "--dir", dir, "--certificates-only"];
+    let made = succeeded(&cluster(directory.path(), &[&["init"], names.as_slice()].concat()));
+    assert_eq!((&made["certificates_made"][1], &made["cluster"]), (&"b".into(), &Value::Null));
+
+    let (_runtime, nodes, state) = start(directory.path());
+    let init = ["init", "--nodes", &nodes, "--dir", dir];
+    let first = succeeded(&cluster(directory.path(), &init));
+    let second = succeeded(&cluster(directory.path(), &init));
+    assert_eq!(first["cluster"], second["cluster"]);
+    assert_eq!(first["cluster"]["voters"][1]["node_id"], "4611686018427387905");
+    assert_eq!(state.lock().unwrap().initialized, 2);
+
+    let admin = nodes.replace("a=", "").replace("b=", "");
+    let door = ["--admin", admin.as_str(), "--tls-dir", dir];
+    let status = succeeded(&cluster(directory.path(), &[&["status"], door.as_slice()].concat()));
+    assert_eq!(status["servers"][1]["status"]["role"], "follower");
+    let members = succeeded(&cluster(directory.path(), &[&["members"], door.as_slice()].concat()));
+    assert_eq!((&members["members"][0]["leader"], &members["members"][1]["vote"]), (&true.into(), &"voter".into()));
+    let moved = succeeded(&cluster(directory.path(), &[&["transfer-leader", "--to", "b"], door.as_slice()].concat()));
+    assert_eq!((&moved["leader_name"], &moved["term"]), (&"b".into(), &2.into()));
+    let output = cluster(directory.path(), &[&["snapshot"], door.as_slice()].concat());
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2);
+
+    state.lock().unwrap().id = "11111111-1111-1111-1111-111111111111".into();
+    let output = cluster(directory.path(), &init);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("belongs to cluster"));
+}
+
+#[test]
+fn a_certificate_of_another_authority_opens_no_door() {
+    let (directory, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for place in [&directory, &other] {
+        certificates::make(place.path(), &["a".into(), "b".into()], false).unwrap();
+    }
+    let (_runtime, nodes, _) = start(directory.path());
+    let admin = nodes.split_once(',').unwrap().0.replace("a=", "");
+    let output = cluster(directory.path(), &["status", "--admin", &admin, "--tls-dir", other.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(5), "{}", String::from_utf8_lossy(&output.stderr));
+}

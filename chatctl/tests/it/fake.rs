@@ -1,0 +1,430 @@
+//! A stand-in for the chat service: several servers over one world, each with a script of faults.
+
+use prost::Message as _;
+use quorate_wire::chat::v1::{chat_server::Chat, chat_server::ChatServer, *};
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{
+    net::TcpListener,
+    runtime::Runtime,
+    sync::{mpsc, watch},
+};
+use tokio_stream::{Stream, wrappers::TcpListenerStream};
+use tonic::{
+    Code, Request, Response, Status,
+    metadata::{MetadataMap, MetadataValue},
+    transport::Server as Tonic,
+};
+
+/// What a server does to one write.
+#[derive(Debug, Clone)]
+pub enum WriteFault {
+    /// Says that nobody knows, having applied it or not.
+    Unknown { applied: bool },
+    /// Says no.
+    Refuse(ErrorCode),
+    /// Says: not so fast.
+    Limit { retry_after_ms: u64 },
+    /// Applies it and never answers.
+    Hang,
+}
+
+/// What a server does to one subscription.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StreamFault {
+    /// Ends it after so many events.
+    pub end_after: Option<usize>,
+    /// Before it ends, sends a frame that asks to reconnect.
+    pub ask_to_reconnect: bool,
+    /// Begins so many events before the cursor.
+    pub repeat: usize,
+    /// Leaves out the event of this number.
+    pub swallow: Option<usize>,
+    /// Swaps this event with the one after.
+    pub swap: Option<usize>,
+    /// Refuses it for good.
+    pub refuse: Option<ErrorCode>,
+}
+
+/// What the servers share: the log, as it were.
+pub struct World {
+    pub state: Mutex<State>,
+    changed: watch::Sender<usize>,
+}
+
+#[derive(Default)]
+pub struct State {
+    pub passwords: HashMap<String, String>,
+    pub tokens: HashMap<String, String>,
+    pub rooms: HashMap<String, Room>,
+    pub events: Vec<Event>,
+    /// How often each transaction id arrived.
+    pub attempts: HashMap<String, usize>,
+    /// Leaves these events out of every history.
+    pub hidden: Vec<usize>,
+    dedup: HashMap<(String, String), SendResponse>,
+}
+
+impl World {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { state: Mutex::default(), changed: watch::Sender::new(0) })
+    }
+
+    /// An account with a session and a room, without any call: (token, room id).
+    pub fn furnished(&self) -> (String, String) {
+        let mut state = self.state.lock().unwrap();
+        state.tokens.insert("token".into(), "@alice:test".into());
+        let room = Room { room_id: "!room:test".into(), name: "Room".into(), ..Room::default() };
+        state.rooms.insert(room.room_id.clone(), room);
+        ("token".into(), "!room:test".into())
+    }
+
+    pub fn say(&self, room: &str, body: &str) -> usize {
+        let content = serde_json::json!({ "msgtype": "m.text", "body": body }).to_string();
+        self.append(room, "@bob:test", content.into());
+        self.state.lock().unwrap().events.len()
+    }
+
+    fn append(&self, room: &str, sender: &str, content: tonic::codegen::Bytes) -> SendResponse {
+        let mut state = self.state.lock().unwrap();
+        let index = state.events.len() as u64 + 1;
+        let position = Some(Position { incarnation: 0, index, ordinal: 0 });
+        let event = Event {
+            event_id: format!("${index}"),
+            room_id: room.into(),
+            sender: sender.into(),
+            r#type: "m.room.message".into(),
+            content,
+            position,
+            ..Event::default()
+        };
+        state.events.push(event);
+        self.changed.send_replace(state.events.len());
+        SendResponse { event_id: format!("${index}"), position, origin_server_ts: 0 }
+    }
+
+    fn user(&self, metadata: &MetadataMap) -> Result<String, Status> {
+        let token = metadata.get("authorization").and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+        let state = self.state.lock().unwrap();
+        token.and_then(|token| state.tokens.get(token).cloned()).ok_or_else(|| refused(ErrorCode::Unauthenticated))
+    }
+
+    fn session(&self, user: &str) -> Response<SessionResponse> {
+        let mut state = self.state.lock().unwrap();
+        let access_token = format!("token-{}", state.tokens.len());
+        state.tokens.insert(access_token.clone(), user.into());
+        let (user_id, device_id) = (format!("@{user}:test"), "DEVICE".into());
+        Response::new(SessionResponse { user_id, device_id, access_token, expires_in_ms: 1, server_name: "test".into() })
+    }
+}
+
+pub fn refused(code: ErrorCode) -> Status {
+    failed(&ErrorDetail { code: code.into(), message: "the script says no".into(), ..ErrorDetail::default() })
+}
+
+fn failed(detail: &ErrorDetail) -> Status {
+    let mut metadata = MetadataMap::new();
+    metadata.insert_bin("quorate-error-bin", MetadataValue::from_bytes(&detail.encode_to_vec()));
+    Status::with_metadata(Code::FailedPrecondition, detail.message.clone(), metadata)
+}
+
+/// One running server, on a runtime of its own: dropping that ends every connection at once, as SIGKILL does.
+pub struct Fake {
+    pub address: String,
+    pub world: Arc<World>,
+    scripts: Arc<Scripts>,
+    runtime: Option<Runtime>,
+}
+
+#[derive(Default)]
+struct Scripts {
+    writes: Mutex<VecDeque<WriteFault>>,
+    streams: Mutex<VecDeque<StreamFault>>,
+    known: Mutex<Vec<String>>,
+}
+
+impl Fake {
+    pub fn start(world: &Arc<World>) -> Self {
+        Self::start_at(world, "127.0.0.1:0".parse().unwrap())
+    }
+
+    pub fn start_at(world: &Arc<World>, address: SocketAddr) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = std::net::TcpListener::bind(address).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let scripts = Arc::new(Scripts::default());
+        let service = Service { world: Arc::clone(world), scripts: Arc::clone(&scripts) };
+        runtime.spawn(async move {
+            let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
+            Tonic::builder().add_service(ChatServer::new(service)).serve_with_incoming(incoming).await
+        });
+        Self { address, world: Arc::clone(world), scripts, runtime: Some(runtime) }
+    }
+
+    pub fn cluster(world: &Arc<World>, count: usize) -> (Vec<Self>, Vec<String>) {
+        let fakes: Vec<Self> = (0..count).map(|_| Self::start(world)).collect();
+        let addresses = fakes.iter().map(|fake| fake.address.clone()).collect();
+        (fakes, addresses)
+    }
+
+    pub fn on_writes(&self, faults: impl IntoIterator<Item = WriteFault>) {
+        self.scripts.writes.lock().unwrap().extend(faults);
+    }
+
+    pub fn on_streams(&self, faults: impl IntoIterator<Item = StreamFault>) {
+        self.scripts.streams.lock().unwrap().extend(faults);
+    }
+
+    pub fn tells_of(&self, addresses: &[String]) {
+        *self.scripts.known.lock().unwrap() = addresses.to_vec();
+    }
+
+    /// Returns once nobody listens any more: until then the kernel would still take connections for the dead.
+    pub fn kill(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+            while std::net::TcpStream::connect(&self.address).is_ok() {
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+struct Service {
+    world: Arc<World>,
+    scripts: Arc<Scripts>,
+}
+
+impl Service {
+    async fn write(&self, user: &str, message: SendRequest) -> Result<SendResponse, Status> {
+        let key = (user.to_owned(), message.transaction_id.clone());
+        *self.world.state.lock().unwrap().attempts.entry(message.transaction_id).or_default() += 1;
+        let apply = || {
+            if let Some(first) = self.world.state.lock().unwrap().dedup.get(&key) {
+                return first.clone();
+            }
+            let answer = self.world.append(&message.room_id, user, message.content.clone());
+            self.world.state.lock().unwrap().dedup.insert(key.clone(), answer.clone());
+            answer
+        };
+        let fault = self.scripts.writes.lock().unwrap().pop_front();
+        match fault {
+            None => Ok(apply()),
+            Some(WriteFault::Refuse(code)) => Err(refused(code)),
+            Some(WriteFault::Limit { retry_after_ms }) => {
+                let code = ErrorCode::LimitExceeded.into();
+                Err(failed(&ErrorDetail { code, retry_after_ms, ..ErrorDetail::default() }))
+            }
+            Some(WriteFault::Unknown { applied }) => {
+                if applied {
+                    apply();
+                }
+                let code = ErrorCode::Unavailable.into();
+                Err(failed(&ErrorDetail { code, unknown: true, ..ErrorDetail::default() }))
+            }
+            Some(WriteFault::Hang) => {
+                apply();
+                std::future::pending().await
+            }
+        }
+    }
+}
+
+type Frames = Pin<Box<dyn Stream<Item = Result<SubscribeResponse, Status>> + Send>>;
+
+async fn follow(
+    world: Arc<World>,
+    room: String,
+    start: usize,
+    fault: StreamFault,
+    frames: mpsc::Sender<Result<SubscribeResponse, Status>>,
+) {
+    let mut changed = world.changed.subscribe();
+    let mut next = start.saturating_sub(fault.repeat);
+    let mut sent = 0;
+    let cursor = |next: usize| format!("c{next}");
+    let frame = |events, next, reconnect| Ok(SubscribeResponse { events, cursor: cursor(next), reconnect });
+    if frames.send(frame(Vec::new(), next, false)).await.is_err() {
+        return;
+    }
+    loop {
+        let available = *changed.borrow_and_update();
+        while next < available {
+            if fault.end_after.is_some_and(|most| sent >= most) {
+                if fault.ask_to_reconnect {
+                    let _ = frames.send(frame(Vec::new(), next, true)).await;
+                }
+                return;
+            }
+            let shown = match fault.swap {
+                Some(number) if number == next && next + 1 < available => next + 1,
+                Some(number) if number + 1 == next => next - 1,
+                _ => next,
+            };
+            let event = world.state.lock().unwrap().events[shown].clone();
+            let wanted = (room.is_empty() || event.room_id == room) && fault.swallow != Some(next);
+            next += 1;
+            sent += 1;
+            let events = if wanted { vec![event] } else { Vec::new() };
+            if frames.send(frame(events, next, false)).await.is_err() {
+                return;
+            }
+        }
+        tokio::select! {
+            _ = changed.changed() => {}
+            () = frames.closed() => return,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Chat for Service {
+    type PostStream = Pin<Box<dyn Stream<Item = Result<PostResponse, Status>> + Send>>;
+    type SubscribeStream = Frames;
+
+    async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<SessionResponse>, Status> {
+        let RegisterRequest { username, password, .. } = request.into_inner();
+        let fault = self.scripts.writes.lock().unwrap().pop_front();
+        if let Some(WriteFault::Limit { retry_after_ms }) = fault {
+            let code = ErrorCode::LimitExceeded.into();
+            return Err(failed(&ErrorDetail { code, retry_after_ms, ..ErrorDetail::default() }));
+        }
+        if self.world.state.lock().unwrap().passwords.insert(username.clone(), password).is_some() {
+            return Err(refused(ErrorCode::AlreadyExists));
+        }
+        if let Some(WriteFault::Unknown { .. }) = fault {
+            let code = ErrorCode::Unavailable.into();
+            return Err(failed(&ErrorDetail { code, unknown: true, ..ErrorDetail::default() }));
+        }
+        Ok(self.world.session(&username))
+    }
+
+    async fn login(&self, request: Request<LoginRequest>) -> Result<Response<SessionResponse>, Status> {
+        let LoginRequest { username, password, .. } = request.into_inner();
+        if self.world.state.lock().unwrap().passwords.get(&username) != Some(&password) {
+            return Err(refused(ErrorCode::WrongCredentials));
+        }
+        Ok(self.world.session(&username))
+    }
+
+    async fn logout(&self, request: Request<LogoutRequest>) -> Result<Response<LogoutResponse>, Status> {
+        self.world.user(request.metadata())?;
+        Ok(Response::new(LogoutResponse {}))
+    }
+
+    async fn who_am_i(&self, request: Request<WhoAmIRequest>) -> Result<Response<WhoAmIResponse>, Status> {
+        let user_id = self.world.user(request.metadata())?;
+        Ok(Response::new(WhoAmIResponse { user_id, device_id: "DEVICE".into(), server_name: "test".into() }))
+    }
+
+    async fn create_room(&self, request: Request<CreateRoomRequest>) -> Result<Response<CreateRoomResponse>, Status> {
+        self.world.user(request.metadata())?;
+        let CreateRoomRequest { transaction_id, name, .. } = request.into_inner();
+        let room_id = format!("!{transaction_id}:test");
+        let room = Room { room_id: room_id.clone(), name, membership: "join".into(), ..Room::default() };
+        self.world.state.lock().unwrap().rooms.insert(room_id.clone(), room);
+        Ok(Response::new(CreateRoomResponse { room_id, position: None }))
+    }
+
+    async fn join_room(&self, request: Request<JoinRoomRequest>) -> Result<Response<MembershipResponse>, Status> {
+        self.world.user(request.metadata())?;
+        let room_id = request.into_inner().room;
+        if !self.world.state.lock().unwrap().rooms.contains_key(&room_id) {
+            return Err(refused(ErrorCode::NotFound));
+        }
+        Ok(Response::new(MembershipResponse { room_id, ..Default::default() }))
+    }
+
+    async fn leave_room(&self, request: Request<LeaveRoomRequest>) -> Result<Response<MembershipResponse>, Status> {
+        self.world.user(request.metadata())?;
+        Ok(Response::new(MembershipResponse { room_id: request.into_inner().room_id, ..Default::default() }))
+    }
+
+    async fn invite(&self, request: Request<InviteRequest>) -> Result<Response<MembershipResponse>, Status> {
+        self.world.user(request.metadata())?;
+        Ok(Response::new(MembershipResponse { room_id: request.into_inner().room_id, ..Default::default() }))
+    }
+
+    async fn list_rooms(&self, request: Request<ListRoomsRequest>) -> Result<Response<ListRoomsResponse>, Status> {
+        self.world.user(request.metadata())?;
+        let rooms = self.world.state.lock().unwrap().rooms.values().cloned().collect();
+        Ok(Response::new(ListRoomsResponse { rooms, ..Default::default() }))
+    }
+
+    async fn list_members(&self, request: Request<ListMembersRequest>) -> Result<Response<ListMembersResponse>, Status> {
+        self.world.user(request.metadata())?;
+        Ok(Response::new(ListMembersResponse::default()))
+    }
+
+    async fn set_state(&self, _: Request<SetStateRequest>) -> Result<Response<SendResponse>, Status> {
+        Err(Status::unimplemented("not part of the stand-in"))
+    }
+
+    async fn send(&self, request: Request<SendRequest>) -> Result<Response<SendResponse>, Status> {
+        let user = self.world.user(request.metadata())?;
+        self.write(&user, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn post(&self, _: Request<tonic::Streaming<PostRequest>>) -> Result<Response<Self::PostStream>, Status> {
+        Err(Status::unimplemented("not part of the stand-in"))
+    }
+
+    async fn history(&self, request: Request<HistoryRequest>) -> Result<Response<HistoryResponse>, Status> {
+        self.world.user(request.metadata())?;
+        let HistoryRequest { room_id, from, direction, limit, .. } = request.into_inner();
+        let state = self.world.state.lock().unwrap();
+        let kept = state.events.iter().enumerate().filter(|(number, _)| !state.hidden.contains(number));
+        let mut events: Vec<Event> = kept.map(|(_, event)| event).filter(|e| e.room_id == room_id).cloned().collect();
+        if direction != history_request::Direction::Forward as i32 {
+            events.reverse();
+        }
+        let start = from.parse::<usize>().unwrap_or(0);
+        let end = events.len().min(start + limit as usize);
+        let next = if end < events.len() { end.to_string() } else { String::new() };
+        let page = events[start.min(end)..end].to_vec();
+        let freshness = Freshness::Linearizable.into();
+        Ok(Response::new(HistoryResponse { events: page, next, prev: from, freshness }))
+    }
+
+    async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
+        self.world.user(request.metadata())?;
+        let SubscribeRequest { room_id, cursor } = request.into_inner();
+        let fault = self.scripts.streams.lock().unwrap().pop_front().unwrap_or_default();
+        if let Some(code) = fault.refuse {
+            return Err(refused(code));
+        }
+        let now = self.world.state.lock().unwrap().events.len();
+        let start = cursor.strip_prefix('c').map_or(now, |number| number.parse().unwrap());
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(follow(Arc::clone(&self.world), room_id, start, fault, sender));
+        Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(receiver))))
+    }
+
+    async fn list_servers(&self, request: Request<ListServersRequest>) -> Result<Response<ListServersResponse>, Status> {
+        self.world.user(request.metadata())?;
+        let known = self.scripts.known.lock().unwrap().clone();
+        let servers = known.into_iter().map(|address| Server { address, ..Default::default() }).collect();
+        Ok(Response::new(ListServersResponse { servers, cluster_id: "c".into(), term: 1 }))
+    }
+}
+
+/// Waits until `condition` holds; a test that waits for ever would be killed by nobody.
+pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(tokio::time::Instant::now() < deadline, "never happened: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
