@@ -32,14 +32,18 @@ network_up() {
   inside ip link set lk0 up
 }
 
-# doors_up: the API server at 127.0.0.1:PORT of the machine, and at the same address inside, so that
+# The API server is at 127.0.0.1:PORT of the machine (take_port), and at the same address inside (doors_up), so that
 # one kubeconfig serves both.
 doors_up() {
   spawn api-inside control nsenter --net="/proc/$(pid_of network)/ns/net" \
     socat "UNIX-LISTEN:$RUN/api.sock,fork,unlink-early,mode=600" "TCP:$HOST_IP:6443"
   spawn api-local control nsenter --net="/proc/$(pid_of network)/ns/net" \
     socat "TCP-LISTEN:$PORT,bind=127.0.0.1,fork,reuseaddr" "TCP:$HOST_IP:6443"
+}
+take_port() {
   spawn api-outside control socat "TCP-LISTEN:$PORT,bind=127.0.0.1,fork,reuseaddr" "UNIX-CONNECT:$RUN/api.sock"
+  port_taken() { ! port_free "$PORT"; }
+  await 10 "a listener on port $PORT" "$DIR/logs/api-outside.log" port_taken
 }
 
 port_free() { ! ss -Hltn "sport = :$1" 2>/dev/null | grep -q .; }

@@ -19,7 +19,7 @@ spawn() {
   local name=$1 group=$2; shift 2
   ! alive "$name" || return 0
   (
-    exec </dev/null >>"$DIR/logs/$name.log" 2>&1 9>&-
+    exec </dev/null >>"$DIR/logs/$name.log" 2>&1 8>&- 9>&-
     me=$BASHPID
     cgroup_join "$group"
     echo "$me $(started "$me") $BOOT" >"$DIR/pids/$name.new"

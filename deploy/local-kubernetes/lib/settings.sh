@@ -45,7 +45,7 @@ need_root() { [ "$(id -u)" = 0 ] || fail "this needs root: it makes namespaces, 
 # need_programs: what the Debian packages bring.
 need_programs() {
   local p missing=()
-  for p in containerd runc nft iptables conntrack socat ipset mkfs.xfs ip losetup nsenter unshare flock; do
+  for p in containerd runc nft iptables conntrack socat mkfs.xfs ip losetup nsenter unshare flock; do
     command -v "$p" >/dev/null || missing+=("$p")
   done
   [ -x /usr/lib/cni/bridge ] || missing+=("the CNI plugins in /usr/lib/cni")

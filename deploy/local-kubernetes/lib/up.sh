@@ -7,6 +7,9 @@ check_up() {
   [[ " $PROXY_MODES " == *" $PROXY_MODE "* ]] || misused "--proxy-mode takes one of: $PROXY_MODES."
   need_root
   need_programs
+  mkdir -p "$HOME_DIR"
+  [ "$(stat -fc %T "$HOME_DIR")" != overlayfs ] || fail "$HOME_DIR is on an overlay file system, where containerd cannot make its own." \
+    "Set XDG_CACHE_HOME to a folder on a disk or tmpfs."
 }
 
 save_sysctls() {
@@ -21,6 +24,8 @@ up() {
   if alive network && [ "$NODES" -lt "$NODES_BEFORE" ]; then
     fail "cluster $NAME runs with $NODES_BEFORE nodes; a running one cannot lose any." "Use 'down --keep-data' first."
   fi
+  exec 8>"$HOME_DIR/locks/ports"
+  flock 8                               # until the port is taken, so that two clusters that start at once do not choose the same
   choose_port
   mkdir -p "$DIR"/{pki,conf,etcd,logs,pids,nodes,images,volumes} "$RUN" /var/lib/kubelet /var/lib/cni
   chmod 700 "$DIR"/{pki,conf,etcd} "$RUN"
@@ -29,6 +34,8 @@ up() {
   save_sysctls
   link_built "$BIN"
   cgroup_make control
+  take_port
+  exec 8>&-
   network_up
   certificates
   etcd_up

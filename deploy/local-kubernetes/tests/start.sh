@@ -3,9 +3,9 @@ workload() {
   k $A apply -f "$HERE/workload.yaml" && k $A rollout status deployment/web --timeout 60s && k $A rollout status statefulset/db --timeout 60s
 }
 
-holds "a cluster of three nodes comes up" lk $A up --nodes 3
+must_hold "a cluster of three nodes comes up" lk $A up --nodes 3
 holds "its three nodes are Ready at once" three_ready
 holds "status says that all runs" lk $A status
-holds "a Deployment and a StatefulSet with volumes become ready" workload
+must_hold "a Deployment and a StatefulSet with volumes become ready" workload
 holds "'up' again changes nothing and is quick" lk $A up
 holds "a cluster does not lose nodes by 'up --nodes 2'" fails lk $A up --nodes 2
