@@ -38,11 +38,11 @@ generate: deps-build ## crds/*.yaml and the configuration reference, from the co
 build: deps-build ## chatd, chatctl and quorate-operator
 	@$(ENV) cargo build --release --locked --workspace --bins
 image: build ## docker-archives of both images, without a container engine
-	@$(ENV) deploy/image/build --tag dev --out "$$QUORATE_CACHE/images"
+	@$(ENV) deploy/image/build --tag content --out "$$QUORATE_CACHE/images"
 
 ##@ Prove it
-.PHONY: test unit charts matrix e2e
-test: check unit charts matrix e2e ## All of the below; what continuous integration runs
+.PHONY: test unit charts matrix kubernetes e2e
+test: check unit charts matrix kubernetes e2e ## All of the below; what continuous integration runs
 unit: deps-build deps-test ## Unit, model and process tests
 	@$(ENV) cargo test --release --locked --workspace
 charts: deps-kubernetes build ## helm lint, template, schema checks of charts, CRD and dashboards
@@ -50,6 +50,8 @@ charts: deps-kubernetes build ## helm lint, template, schema checks of charts, C
 	@$(ENV) dashboards/tests/check
 matrix: deps-test build ## matrix-nio, unmodified, against three processes
 	@$(ENV) tests/matrix/run
+kubernetes: deps-kubernetes ## The local Kubernetes itself: network, volumes, faults, full removal
+	@$(ENV) deploy/local-kubernetes/tests/run
 e2e: deps-kubernetes deps-test image ## The whole on a local Kubernetes, with faults
 	@$(ENV) tests/e2e/run
 
