@@ -1,0 +1,130 @@
+//! Wakes readers when something they read has changed.
+//!
+//! The feed carries hints, not payloads: a reader holds a cursor, reads rows from the store, waits here, and reads
+//! again. It cannot be overrun, because there is nothing to queue; a slow reader costs a later read and misses nothing.
+//! The order that makes this right: subscribe, read, then wait, read, wait, …; and the machine publishes after its
+//! commit, so that whoever is woken finds the rows.
+
+mod hint;
+
+use hint::{Hints, Slot};
+use quorate_core::id::{Position, RoomNumber};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// See the [module](self). Clones are handles to the same feed.
+#[derive(Clone)]
+pub struct Feed {
+    applied: watch::Sender<Position>,
+    hints: Arc<Hints>,
+}
+
+/// What a reader wants to be woken by.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Topics {
+    /// Anything in these rooms.
+    pub rooms: BTreeSet<RoomNumber>,
+    /// Anything of these users (localparts): invitations, account data, devices.
+    pub users: BTreeSet<String>,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Feed {
+    /// A feed without subscribers, at the beginning.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { applied: watch::Sender::new(Position::ZERO), hints: Arc::default() }
+    }
+
+    /// The end of the last entry that is applied on this pod: rows up to there can be read.
+    #[must_use]
+    pub fn applied(&self) -> watch::Receiver<Position> {
+        self.applied.subscribe()
+    }
+
+    /// Wakes whom the topics concern. After the rows are committed. Costs in proportion to the subscribers of these
+    /// rooms and users on this pod.
+    pub fn publish(&self, applied: Position, topics: &Topics) {
+        self.advance(applied);
+        self.hints.touch(topics);
+    }
+
+    /// The whole state may have changed: a snapshot was installed.
+    pub fn publish_all(&self, applied: Position) {
+        self.advance(applied);
+        self.hints.touch_all();
+    }
+
+    fn advance(&self, applied: Position) {
+        self.applied.send_if_modified(|last| std::mem::replace(last, applied) != applied);
+    }
+
+    /// Subscribes until the handle is dropped. What is published from now on is not missed; what was before is read
+    /// first.
+    #[must_use]
+    pub fn subscribe(&self, topics: Topics) -> Interest {
+        let slot = Arc::new(Slot::default());
+        self.hints.add(&topics, &slot);
+        Interest { hints: self.hints.clone(), slot, topics }
+    }
+
+    /// Handles that are alive.
+    #[must_use]
+    pub fn subscribers(&self) -> usize {
+        self.hints.subscribers()
+    }
+}
+
+/// A subscription.
+pub struct Interest {
+    hints: Arc<Hints>,
+    slot: Arc<Slot>,
+    topics: Topics,
+}
+
+impl Interest {
+    /// Waits until something of interest has changed since this last returned; any number of changes count as one.
+    /// Read the store after it, not before. Dropping the future loses nothing.
+    pub async fn changed(&mut self) {
+        self.slot.taken().await;
+    }
+
+    /// Has something changed? Takes the mark, as [`changed`](Self::changed) does.
+    pub fn take(&mut self) -> bool {
+        self.slot.take()
+    }
+
+    /// What it is subscribed to.
+    #[must_use]
+    pub fn topics(&self) -> &Topics {
+        &self.topics
+    }
+
+    /// Changes the rooms. Rooms that are new are counted as changed, because they may have been between the reader's
+    /// last read and this call.
+    pub fn set_rooms(&mut self, rooms: BTreeSet<RoomNumber>) {
+        let added = Topics { rooms: &rooms - &self.topics.rooms, users: BTreeSet::new() };
+        let removed = Topics { rooms: &self.topics.rooms - &rooms, users: BTreeSet::new() };
+        self.hints.extend(&added, &self.slot);
+        self.hints.narrow(&removed, &self.slot);
+        self.topics.rooms = rooms;
+        if !added.rooms.is_empty() {
+            self.slot.mark();
+        }
+    }
+}
+
+impl Drop for Interest {
+    fn drop(&mut self) {
+        self.hints.remove(&self.topics, &self.slot);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! Who is to be woken by what: an index from rooms and users to subscribers.
+
+use super::Topics;
+use quorate_core::id::RoomNumber;
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// A subscriber's mark: set or not, however often it is touched.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    marked: AtomicBool,
+    wake: Notify,
+}
+
+impl Slot {
+    pub(super) fn mark(&self) {
+        // Only the first touch wakes: the reader takes the mark before it reads, so it sees what the others touched.
+        if !self.marked.swap(true, Ordering::AcqRel) {
+            // Keeps one permit, so a reader that is not waiting yet is woken when it does.
+            self.wake.notify_one();
+        }
+    }
+
+    pub(super) fn take(&self) -> bool {
+        self.marked.swap(false, Ordering::AcqRel)
+    }
+
+    pub(super) async fn taken(&self) {
+        while !self.take() {
+            self.wake.notified().await;
+        }
+    }
+}
+
+/// Subscribers by address: a slot is one allocation for as long as it is subscribed.
+type Slots = BTreeMap<usize, Arc<Slot>>;
+
+fn address(slot: &Arc<Slot>) -> usize {
+    Arc::as_ptr(slot).addr()
+}
+
+/// The index. As large as the subscriptions, which the doors bound.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    index: Mutex<Index>,
+}
+
+#[derive(Debug, Default)]
+struct Index {
+    rooms: HashMap<RoomNumber, Slots>,
+    users: HashMap<String, Slots>,
+    all: Slots,
+}
+
+fn insert<K: Hash + Eq + Clone>(map: &mut HashMap<K, Slots>, keys: impl IntoIterator<Item = K>, slot: &Arc<Slot>) {
+    for key in keys {
+        map.entry(key).or_default().insert(address(slot), slot.clone());
+    }
+}
+
+fn remove<'a, K, Q>(map: &mut HashMap<K, Slots>, keys: impl IntoIterator<Item = &'a Q>, slot: &Arc<Slot>)
+where
+    K: Hash + Eq + Borrow<Q>,
+    Q: Hash + Eq + ?Sized + 'a,
+{
+    for key in keys {
+        if let Some(slots) = map.get_mut(key) {
+            slots.remove(&address(slot));
+            if slots.is_empty() {
+                map.remove(key);
+            }
+        }
+    }
+}
+
+impl Hints {
+    fn index(&self) -> MutexGuard<'_, Index> {
+        // A panic while it is held leaves at worst a subscriber too many or too few in one set.
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Marks the subscribers of these topics.
+    pub(super) fn touch(&self, topics: &Topics) {
+        let index = self.index();
+        let by_room = topics.rooms.iter().filter_map(|room| index.rooms.get(room));
+        let by_user = topics.users.iter().filter_map(|user| index.users.get(user));
+        by_room.chain(by_user).flat_map(Slots::values).for_each(|slot| slot.mark());
+    }
+
+    /// Marks every subscriber.
+    pub(super) fn touch_all(&self) {
+        self.index().all.values().for_each(|slot| slot.mark());
+    }
+
+    /// A new subscriber.
+    pub(super) fn add(&self, topics: &Topics, slot: &Arc<Slot>) {
+        self.index().all.insert(address(slot), slot.clone());
+        self.extend(topics, slot);
+    }
+
+    /// More topics for a subscriber.
+    pub(super) fn extend(&self, topics: &Topics, slot: &Arc<Slot>) {
+        let mut index = self.index();
+        insert(&mut index.rooms, topics.rooms.iter().copied(), slot);
+        insert(&mut index.users, topics.users.iter().cloned(), slot);
+    }
+
+    /// Fewer topics for a subscriber.
+    pub(super) fn narrow(&self, topics: &Topics, slot: &Arc<Slot>) {
+        let mut index = self.index();
+        remove(&mut index.rooms, &topics.rooms, slot);
+        remove(&mut index.users, topics.users.iter().map(String::as_str), slot);
+    }
+
+    /// A subscriber goes.
+    pub(super) fn remove(&self, topics: &Topics, slot: &Arc<Slot>) {
+        self.narrow(topics, slot);
+        self.index().all.remove(&address(slot));
+    }
+
+    pub(super) fn subscribers(&self) -> usize {
+        self.index().all.len()
+    }
+
+    /// Keys that the index holds, for tests that nothing is left behind.
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> usize {
+        let index = self.index();
+        index.rooms.len() + index.users.len()
+    }
+}

@@ -1,0 +1,123 @@
+use super::*;
+use futures::FutureExt as _;
+
+fn rooms(numbers: &[u64]) -> BTreeSet<RoomNumber> {
+    numbers.iter().copied().map(RoomNumber).collect()
+}
+
+fn in_rooms(numbers: &[u64]) -> Topics {
+    Topics { rooms: rooms(numbers), ..Topics::default() }
+}
+
+fn of_user(name: &str) -> Topics {
+    Topics { users: BTreeSet::from([name.to_owned()]), ..Topics::default() }
+}
+
+fn at(index: u64) -> Position {
+    Position::end_of_entry(0, index)
+}
+
+#[tokio::test]
+async fn a_reader_is_woken_by_its_rooms_and_users_and_by_nothing_else() {
+    let feed = Feed::new();
+    let mut room = feed.subscribe(in_rooms(&[1, 2]));
+    let mut user = feed.subscribe(of_user("alice"));
+    feed.publish(at(1), &in_rooms(&[3]));
+    feed.publish(at(2), &of_user("bob"));
+    assert!(room.changed().now_or_never().is_none() && user.changed().now_or_never().is_none());
+    feed.publish(at(3), &in_rooms(&[2]));
+    assert!(room.changed().now_or_never().is_some() && user.changed().now_or_never().is_none());
+    feed.publish(at(4), &of_user("alice"));
+    assert!(room.changed().now_or_never().is_none() && user.changed().now_or_never().is_some());
+}
+
+#[tokio::test]
+async fn many_changes_are_one_wake_and_none_after_it_is_lost() {
+    let feed = Feed::new();
+    let mut reader = feed.subscribe(in_rooms(&[1]));
+    for index in 1..100 {
+        feed.publish(at(index), &in_rooms(&[1]));
+    }
+    reader.changed().await;
+    assert!(reader.changed().now_or_never().is_none(), "they were taken together");
+    feed.publish(at(100), &in_rooms(&[1]));
+    reader.changed().await;
+}
+
+#[tokio::test]
+async fn a_waiting_reader_that_gives_up_still_finds_the_change() {
+    let feed = Feed::new();
+    let mut reader = feed.subscribe(in_rooms(&[1]));
+    assert!(reader.changed().now_or_never().is_none());
+    feed.publish(at(1), &in_rooms(&[1]));
+    assert!(reader.take());
+    assert!(reader.changed().now_or_never().is_none(), "a stale permit is no change");
+}
+
+#[tokio::test]
+async fn new_rooms_count_as_changed_and_left_ones_wake_no_more() {
+    let feed = Feed::new();
+    let mut reader = feed.subscribe(in_rooms(&[1, 2]));
+    reader.set_rooms(rooms(&[2, 3]));
+    assert!(reader.changed().now_or_never().is_some());
+    feed.publish(at(1), &in_rooms(&[1]));
+    assert!(reader.changed().now_or_never().is_none());
+    feed.publish(at(2), &in_rooms(&[3]));
+    assert!(reader.changed().now_or_never().is_some());
+    reader.set_rooms(rooms(&[2]));
+    assert!(reader.changed().now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn an_installed_snapshot_wakes_everybody() {
+    let feed = Feed::new();
+    let mut reader = feed.subscribe(Topics::default());
+    feed.publish_all(at(9));
+    reader.changed().await;
+    assert_eq!(*feed.applied().borrow(), at(9));
+}
+
+#[test]
+fn a_dropped_subscription_leaves_nothing_behind() {
+    let feed = Feed::new();
+    let kept = feed.subscribe(in_rooms(&[1]));
+    let mut dropped = feed.subscribe(Topics { rooms: rooms(&[1, 2]), users: of_user("alice").users });
+    dropped.set_rooms(rooms(&[2, 3]));
+    drop(dropped);
+    assert_eq!((feed.subscribers(), feed.hints.keys()), (1, 1));
+    drop(kept);
+    assert_eq!((feed.subscribers(), feed.hints.keys()), (0, 0));
+}
+
+/// A reader that is slower than the writer: whatever it misses while it reads, it finds at its next read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_reader_ends_up_having_read_the_last_entry() {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    const LAST: u64 = 20_000;
+    let feed = Feed::new();
+    let stored = Arc::new(AtomicU64::new(0));
+    let mut reader = feed.subscribe(in_rooms(&[1]));
+    let reading = tokio::spawn({
+        let stored = stored.clone();
+        async move {
+            let mut reads = 0_u64;
+            while stored.load(Ordering::Acquire) < LAST {
+                reader.changed().await;
+                reads += 1;
+            }
+            reads
+        }
+    });
+    let writing = tokio::task::spawn_blocking(move || {
+        for index in 1..=LAST {
+            stored.store(index, Ordering::Release);
+            feed.publish(at(index), &in_rooms(&[1]));
+        }
+        feed
+    });
+    let feed = writing.await.expect("the writer ends");
+    let reads = tokio::time::timeout(std::time::Duration::from_secs(10), reading).await;
+    let reads = reads.expect("the reader is not left waiting").expect("the reader ends");
+    assert!((1..=LAST).contains(&reads), "{reads}");
+    assert_eq!(*feed.applied().borrow(), at(LAST));
+}

@@ -1,0 +1,247 @@
+//! The state machine: what is committed is applied to the state, answered, and made known to readers, in this order.
+//!
+//! Applying has a thread of its own ([`worker`]), so that neither a slow disk nor a long batch holds up the async
+//! runtime, on which heartbeats run.
+
+mod observe;
+mod start;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+pub use observe::{AppliedBatch, MachineObserver};
+pub use start::{StartFacts, StartRefused, start_check};
+
+use super::codec::{CodecError, log_id_from_pb, membership_from_pb};
+use super::snapshot::{Builder, Shelf, SnapshotData, SnapshotError};
+use super::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::feed::Feed;
+use crate::store::{self, Applied, Fatal, StateStore, StoreError};
+use futures::{Stream, StreamExt as _};
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use quorate_core::id::Position;
+use quorate_core::table::ReadError;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use worker::{Done, Worker};
+
+/// A snapshot as openraft hands it around.
+pub type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>;
+
+/// Why the machine stopped. Each of these is the end of this process: the state may no longer be used, and openraft
+/// stops as well.
+#[derive(Debug, thiserror::Error)]
+pub enum MachineError {
+    /// The state's storage failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A committed entry cannot be read: it is damaged, or was written by a newer chatd.
+    #[error("log entry {index} cannot be applied: {what}")]
+    Entry {
+        /// Its index.
+        index: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// Rows of the state cannot be read.
+    #[error("applying log entry {index} failed")]
+    Apply {
+        /// Index of the entry.
+        index: u64,
+        /// Why.
+        #[source]
+        source: ReadError,
+    },
+    /// A stored log id or membership cannot be read.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// A snapshot could not be built or installed.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The log could not be read.
+    #[error("reading entries to apply failed")]
+    Log(#[source] io::Error),
+    /// The apply thread has ended before.
+    #[error("the apply thread has stopped; the first error is in the log above")]
+    Stopped,
+}
+
+impl From<MachineError> for io::Error {
+    fn from(error: MachineError) -> Self {
+        Self::other(error)
+    }
+}
+
+/// A batch of this many bytes or entries is applied in one commit: large enough that the commit's own cost vanishes,
+/// small enough that the first of its callers does not wait long for the last, and that memory stays bounded.
+const BATCH_BYTES: usize = 2 << 20;
+const BATCH_ENTRIES: usize = 512;
+/// Batches handed to the thread and not yet done: one is applied while the next is read.
+const BATCHES_IN_FLIGHT: usize = 2;
+
+/// See the [module](self).
+pub struct Machine<S: StateStore> {
+    store: S,
+    shelf: Shelf,
+    feed: Feed,
+    fatal: Fatal,
+    observer: Arc<dyn MachineObserver>,
+    worker: Worker,
+}
+
+impl<S: StateStore> Machine<S> {
+    /// Starts the apply thread over an opened store, and tells the feed how far it is.
+    ///
+    /// # Errors
+    /// When the state cannot be read or no thread be started.
+    pub fn start(
+        store: S,
+        shelf: Shelf,
+        feed: Feed,
+        fatal: Fatal,
+        observer: Arc<dyn MachineObserver>,
+    ) -> Result<Self, MachineError> {
+        feed.publish_all(position(&store)?);
+        let worker = Worker::start(store.clone(), feed.clone(), fatal.clone(), observer.clone())?;
+        Ok(Self { store, shelf, feed, fatal, observer, worker })
+    }
+
+    /// The store that it applies to.
+    #[must_use]
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    async fn drain<Strm>(&self, mut entries: Strm) -> Result<(), MachineError>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + Send,
+    {
+        let mut under_way: VecDeque<Done> = VecDeque::with_capacity(BATCHES_IN_FLIGHT);
+        loop {
+            let batch = next_batch(&mut entries).await.map_err(MachineError::Log)?;
+            let ended = batch.is_empty();
+            if !ended {
+                under_way.push_back(self.worker.apply(batch).await?);
+            }
+            while under_way.len() >= BATCHES_IN_FLIGHT || (ended && !under_way.is_empty()) {
+                if let Some(done) = under_way.pop_front() {
+                    done.await.map_err(|_| MachineError::Stopped)??;
+                }
+            }
+            if ended {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn install(&self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), MachineError> {
+        let (store, shelf) = (self.store.clone(), self.shelf.clone());
+        let work = tokio::task::spawn_blocking(move || -> Result<_, MachineError> {
+            // On the shelf first: a crash after this installs it at the next start. openraft has truncated a log that
+            // conflicts with it before it called us.
+            let kept = shelf.adopt(&snapshot)?;
+            store.replace(&kept.data_dir())?;
+            shelf.set_newest(kept);
+            Ok(position(&store)?)
+        });
+        let end = work.await.map_err(|_| StoreError::Worker)??;
+        let (found, _) = applied_state(&self.store.applied())?;
+        if found != meta.last_log_id {
+            let what = format!("an installed snapshot is at {found:?}, and was announced at {:?}", meta.last_log_id);
+            return Err(MachineError::Snapshot(SnapshotError::Manifest { what }));
+        }
+        self.feed.publish_all(end);
+        self.observer.snapshot_installed();
+        Ok(())
+    }
+
+    /// Errors end the process; whoever waits for `fatal` learns the cause even when openraft's own report is lost.
+    fn end<T>(&self, result: Result<T, MachineError>) -> Result<T, io::Error> {
+        result.map_err(|error| {
+            // A stopped worker has raised its own, better one.
+            if !matches!(error, MachineError::Stopped) {
+                self.fatal.raise(chain(&error));
+            }
+            io::Error::from(error)
+        })
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        line.push_str(": ");
+        line.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    line
+}
+
+/// The end of the last applied entry.
+fn position(store: &impl StateStore) -> Result<Position, StoreError> {
+    let index = store.applied().index().unwrap_or(0);
+    let incarnation = store::cluster(&store.view())?.map_or(0, |row| row.incarnation);
+    Ok(Position::end_of_entry(incarnation, index))
+}
+
+fn applied_state(applied: &Applied) -> Result<(Option<LogId>, StoredMembership), CodecError> {
+    let membership = &*applied.membership;
+    let stored = match &membership.log_id {
+        None => StoredMembership::default(),
+        Some(id) => StoredMembership::new(Some(log_id_from_pb(id)), membership_from_pb(membership.members.clone())?),
+    };
+    Ok((applied.log_id.as_ref().map(log_id_from_pb), stored))
+}
+
+/// The entries of one commit; none when the stream has ended.
+async fn next_batch<Strm>(entries: &mut Strm) -> Result<Vec<EntryResponder<TypeConfig>>, io::Error>
+where
+    Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + Send,
+{
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    while batch.len() < BATCH_ENTRIES && bytes < BATCH_BYTES {
+        match entries.next().await.transpose()? {
+            None => break,
+            Some(entry) => {
+                bytes += observe::payload_bytes(&entry.0);
+                batch.push(entry);
+            }
+        }
+    }
+    Ok(batch)
+}
+
+impl<S: StateStore> RaftStateMachine<TypeConfig> for Machine<S> {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Builder<S>;
+
+    async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
+        applied_state(&self.store.applied()).map_err(|error| MachineError::from(error).into())
+    }
+
+    async fn apply<Strm>(&mut self, entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + Send,
+    {
+        let result = self.drain(entries).await;
+        self.end(result)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Builder<S> {
+        Builder::new(self.store.clone(), self.shelf.clone(), self.observer.clone())
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), io::Error> {
+        let result = self.install(meta, snapshot).await;
+        self.end(result)
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+        let snapshot = self.shelf.newest().map(SnapshotData::into_snapshot).transpose();
+        self.end(snapshot.map_err(MachineError::from))
+    }
+}

@@ -1,0 +1,84 @@
+//! Whether log and state, as they were found on the volume, belong together.
+
+/// What was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StartFacts<'a> {
+    /// Cluster id kept by the log.
+    pub log_cluster: Option<&'a str>,
+    /// Cluster id in the state; absent until the bootstrap command is applied and on disk.
+    pub state_cluster: Option<&'a str>,
+    /// Last index purged from the log.
+    pub purged: Option<u64>,
+    /// Last index applied to the state.
+    pub applied: Option<u64>,
+    /// Last index in the newest snapshot, which openraft installs at start when it is ahead of the state.
+    pub snapshot: Option<u64>,
+}
+
+/// Why this pod does not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartRefused {
+    /// Log and state are of two clusters.
+    #[error(
+        "the log on this volume belongs to cluster {log}, the state to cluster {state}: one of the two directories \
+         was put there by mistake"
+    )]
+    Foreign {
+        /// The log's.
+        log: String,
+        /// The state's.
+        state: String,
+    },
+    /// Entries are missing that the state needs.
+    #[error(
+        "the log is purged up to entry {purged}, and the state is applied up to {applied} only: what is between is \
+         lost on this volume. Delete the volume, log and state together, so that the pod joins anew"
+    )]
+    Hole {
+        /// Last purged index.
+        purged: u64,
+        /// Last index that state or snapshot cover.
+        applied: u64,
+    },
+}
+
+/// Refuses what cannot be put right. A log that ends before the state does is not refused: apply waits for the cluster's
+/// commit, not for the local disk, and openraft closes the gap.
+///
+/// # Errors
+/// See [`StartRefused`].
+pub fn start_check(facts: &StartFacts<'_>) -> Result<(), StartRefused> {
+    if let (Some(log), Some(state)) = (facts.log_cluster, facts.state_cluster)
+        && log != state
+    {
+        return Err(StartRefused::Foreign { log: log.to_owned(), state: state.to_owned() });
+    }
+    let covered = facts.applied.max(facts.snapshot);
+    match facts.purged {
+        Some(purged) if covered.is_none_or(|applied| applied < purged) => {
+            Err(StartRefused::Hole { purged, applied: covered.unwrap_or(0) })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_of_another_cluster_is_refused() {
+        let facts = StartFacts { log_cluster: Some("a"), state_cluster: Some("b"), ..StartFacts::default() };
+        assert!(matches!(start_check(&facts), Err(StartRefused::Foreign { .. })));
+        assert_eq!(start_check(&StartFacts { state_cluster: None, ..facts }), Ok(()));
+    }
+
+    #[test]
+    fn a_hole_between_state_and_log_is_refused_unless_a_snapshot_fills_it() {
+        let facts = StartFacts { purged: Some(9), applied: Some(8), ..StartFacts::default() };
+        assert_eq!(start_check(&facts), Err(StartRefused::Hole { purged: 9, applied: 8 }));
+        assert!(start_check(&StartFacts { applied: None, ..facts }).is_err());
+        assert_eq!(start_check(&StartFacts { applied: Some(9), ..facts }), Ok(()));
+        assert_eq!(start_check(&StartFacts { snapshot: Some(20), ..facts }), Ok(()));
+    }
+}

@@ -1,0 +1,164 @@
+//! The apply thread: entries in, one commit per batch, then the answers.
+
+use super::observe::{AppliedBatch, MachineObserver, payload_bytes};
+use super::{MachineError, chain};
+use crate::feed::{Feed, Topics};
+use crate::raft::codec::{log_id_to_pb, membership_to_pb};
+use crate::raft::types::{EncodedBatch, Entry, Outcomes, TypeConfig};
+use crate::store::{self, Fatal, Membership, StateStore, StoreError};
+use openraft::EntryPayload;
+use openraft::storage::{ApplyResponder, EntryResponder};
+use prost::Message as _;
+use quorate_core::apply;
+use quorate_core::id::Position;
+use quorate_core::proto::log;
+use quorate_core::table::{Overlay, Read, ReadError};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot};
+
+/// Tells when a batch is committed; closed when the thread has stopped.
+pub(super) type Done = oneshot::Receiver<Result<(), MachineError>>;
+
+struct Job {
+    entries: Vec<EntryResponder<TypeConfig>>,
+    done: oneshot::Sender<Result<(), MachineError>>,
+}
+
+/// The handle; dropping it ends the thread after what is queued.
+pub(super) struct Worker {
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    pub(super) fn start<S: StateStore>(
+        store: S,
+        feed: Feed,
+        fatal: Fatal,
+        observer: Arc<dyn MachineObserver>,
+    ) -> Result<Self, MachineError> {
+        // As many as the machine keeps in flight: sending never waits for long.
+        let (jobs, queue) = mpsc::channel(super::BATCHES_IN_FLIGHT);
+        let applier = Applier { store, feed, observer };
+        let thread = thread::Builder::new()
+            .name("apply".into())
+            .spawn(move || applier.run(queue, &fatal))
+            .map_err(StoreError::io("starting a thread for", Path::new("apply")))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+    }
+
+    pub(super) async fn apply(&self, entries: Vec<EntryResponder<TypeConfig>>) -> Result<Done, MachineError> {
+        let (done, wait) = oneshot::channel();
+        let jobs = self.jobs.as_ref().ok_or(MachineError::Stopped)?;
+        jobs.send(Job { entries, done }).await.map_err(|_| MachineError::Stopped)?;
+        Ok(wait)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            // At most a few batches are left to apply. After this the database can be opened again.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Applier<S> {
+    store: S,
+    feed: Feed,
+    observer: Arc<dyn MachineObserver>,
+}
+
+/// What a batch adds up to before it is committed.
+#[derive(Default)]
+struct Work {
+    membership: Option<Membership>,
+    answers: Vec<(ApplyResponder<TypeConfig>, Outcomes)>,
+    topics: Topics,
+    commands: usize,
+}
+
+impl<S: StateStore> Applier<S> {
+    /// Ends with the first error: the queue closes, and responders that were in it are dropped. Their callers see a
+    /// closed channel, which means "unknown": an answer would be a lie, whatever it said.
+    fn run(self, mut queue: mpsc::Receiver<Job>, fatal: &Fatal) {
+        while let Some(Job { entries, done }) = queue.blocking_recv() {
+            let result = self.apply(entries);
+            let failed = result.is_err();
+            if let Err(error) = &result {
+                fatal.raise(chain(error));
+            }
+            // The machine may have been dropped while it waited.
+            let _ = done.send(result);
+            if failed {
+                return;
+            }
+        }
+    }
+
+    fn apply(&self, entries: Vec<EntryResponder<TypeConfig>>) -> Result<(), MachineError> {
+        let started = Instant::now();
+        let Some(last) = entries.last().map(|(entry, _)| log_id_to_pb(&entry.log_id)) else { return Ok(()) };
+        let count = entries.len();
+        let bytes = entries.iter().map(|(entry, _)| payload_bytes(entry)).sum();
+        let failed = |source: ReadError| MachineError::Apply { index: last.index, source };
+
+        let view = self.store.view();
+        // Commands see what those before them in the batch did.
+        let mut rows = Overlay::new(&view);
+        let mut work = Work::default();
+        for (entry, responder) in entries {
+            let outcomes = work.entry(&mut rows, entry)?;
+            work.answers.extend(responder.map(|responder| (responder, outcomes)));
+        }
+        let incarnation = store::cluster(&rows as &dyn Read).map_err(failed)?.map_or(0, |row| row.incarnation);
+        let changes = rows.into_changes();
+        self.store.commit(changes, last, work.membership)?;
+
+        let elapsed = started.elapsed();
+        for (responder, outcomes) in work.answers {
+            responder.send(outcomes);
+        }
+        self.feed.publish(Position::end_of_entry(incarnation, last.index), &work.topics);
+        self.observer.applied(&AppliedBatch {
+            entries: count,
+            commands: work.commands,
+            bytes,
+            last_index: last.index,
+            elapsed,
+        });
+        Ok(())
+    }
+}
+
+impl Work {
+    fn entry(&mut self, rows: &mut Overlay<'_>, entry: Entry) -> Result<Outcomes, MachineError> {
+        match entry.payload {
+            EntryPayload::Blank => Ok(Outcomes::default()),
+            EntryPayload::Membership(members) => {
+                let log_id = Some(log_id_to_pb(&entry.log_id));
+                self.membership = Some(Membership { log_id, members: membership_to_pb(&members) });
+                Ok(Outcomes::default())
+            }
+            EntryPayload::Normal(batch) => self.batch(rows, entry.log_id.index, batch),
+        }
+    }
+
+    fn batch(&mut self, rows: &mut Overlay<'_>, index: u64, batch: EncodedBatch) -> Result<Outcomes, MachineError> {
+        let batch = log::Batch::decode(batch.0)
+            .map_err(|error| MachineError::Entry { index, what: format!("it is no batch of commands: {error}") })?;
+        let applied = apply::batch(rows, index, &batch).map_err(|source| MachineError::Apply { index, source })?;
+        self.commands += applied.len();
+        let outcome = |one: apply::Applied| {
+            self.topics.rooms.extend(one.touched.rooms);
+            self.topics.users.extend(one.touched.users);
+            one.outcome
+        };
+        Ok(Outcomes(applied.into_iter().map(outcome).collect()))
+    }
+}

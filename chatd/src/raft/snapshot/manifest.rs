@@ -1,0 +1,183 @@
+//! The manifest: the file, and the checks on one that comes from another pod.
+
+use super::SnapshotError;
+use crate::raft::codec::{log_id_from_pb, membership_from_pb};
+use crate::raft::types::{SnapshotMeta, StoredMembership};
+use crate::store::{Contents, StoreError, write_durably};
+use bytes::Bytes;
+use prost::Message as _;
+use quorate_core::proto::log;
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
+/// Version of the manifest and of the directory it describes.
+const VERSION: u32 = 1;
+/// A name is a file in one directory; RocksDB's are shorter.
+const NAME_LIMIT: usize = 64;
+/// At 64 MiB a file this is 6 TiB; more in a manifest means that it is not one.
+const FILE_LIMIT: usize = 100_000;
+
+/// A manifest that has been checked.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Manifest {
+    message: log::Manifest,
+    /// Content of the file: CRC-32 of the message (big-endian), then the message.
+    encoded: Bytes,
+}
+
+impl Manifest {
+    /// Describes a checkpoint with these contents and files.
+    pub(super) fn describe(id: String, contents: &Contents, files: Vec<log::File>) -> Self {
+        let message = log::Manifest {
+            version: VERSION,
+            snapshot_id: id,
+            cluster_id: contents.cluster_id.clone().unwrap_or_default(),
+            last_applied: contents.applied.log_id,
+            membership_log_id: contents.applied.membership.log_id,
+            membership: Some(contents.applied.membership.members.clone()),
+            files,
+        };
+        let body = message.encode_to_vec();
+        let encoded = [&crc32fast::hash(&body).to_be_bytes(), body.as_slice()].concat().into();
+        Self { message, encoded }
+    }
+
+    /// Reads and checks the content of a manifest file.
+    pub(super) fn parse(encoded: Bytes) -> Result<Self, SnapshotError> {
+        let cut = || SnapshotError::manifest("it is cut short");
+        let (crc, body) = encoded.split_first_chunk::<4>().ok_or_else(cut)?;
+        if crc32fast::hash(body) != u32::from_be_bytes(*crc) {
+            return Err(SnapshotError::manifest("its checksum does not match"));
+        }
+        let message = log::Manifest::decode(encoded.slice(4..)).map_err(SnapshotError::manifest)?;
+        check(&message)?;
+        Ok(Self { message, encoded })
+    }
+
+    pub(super) fn load(path: &Path) -> Result<Self, SnapshotError> {
+        Self::parse(fs::read(path).map_err(StoreError::io("reading", path))?.into())
+    }
+
+    pub(super) fn save(&self, path: &Path) -> Result<(), StoreError> {
+        write_durably(path, &self.encoded)
+    }
+
+    pub(super) fn encoded(&self) -> Bytes {
+        self.encoded.clone()
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.message.snapshot_id
+    }
+
+    /// Empty when it was made before the bootstrap command.
+    pub(super) fn cluster_id(&self) -> &str {
+        &self.message.cluster_id
+    }
+
+    /// Is it of this cluster, or of one that had no name yet?
+    pub(super) fn is_of(&self, cluster_id: &str) -> bool {
+        self.message.cluster_id.is_empty() || self.message.cluster_id == cluster_id
+    }
+
+    pub(super) fn last_applied(&self) -> Option<log::LogId> {
+        self.message.last_applied
+    }
+
+    pub(super) fn files(&self) -> &[log::File] {
+        &self.message.files
+    }
+
+    pub(super) fn file(&self, name: &str) -> Option<&log::File> {
+        self.message.files.iter().find(|file| file.name == name)
+    }
+
+    /// Bytes of all files.
+    pub(super) fn size(&self) -> u64 {
+        self.message.files.iter().map(|file| file.size).sum()
+    }
+
+    /// Are these the contents that it promises?
+    pub(super) fn promises(&self, contents: &Contents) -> bool {
+        let membership = &contents.applied.membership;
+        self.message.last_applied == contents.applied.log_id
+            && self.message.membership_log_id == membership.log_id
+            && self.message.membership.as_ref() == Some(&membership.members)
+            && self.message.cluster_id == contents.cluster_id.as_deref().unwrap_or_default()
+    }
+
+    /// As openraft knows a snapshot.
+    pub(super) fn meta(&self) -> Result<SnapshotMeta, SnapshotError> {
+        let last_membership = match &self.message.membership_log_id {
+            None => StoredMembership::default(),
+            Some(id) => {
+                let members = membership_from_pb(self.message.membership.clone().unwrap_or_default())?;
+                StoredMembership::new(Some(log_id_from_pb(id)), members)
+            }
+        };
+        let last_log_id = self.message.last_applied.as_ref().map(log_id_from_pb);
+        Ok(SnapshotMeta { last_log_id, last_membership })
+    }
+}
+
+/// Names become paths here, so another pod may not choose them freely.
+fn is_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    !name.is_empty() && name.len() <= NAME_LIMIT && !name.starts_with('.') && name.bytes().all(allowed)
+}
+
+fn check(manifest: &log::Manifest) -> Result<(), SnapshotError> {
+    let wrong = |what: String| Err(SnapshotError::Manifest { what });
+    if manifest.version != VERSION {
+        return wrong(format!("its version is {}, this build reads {VERSION}; run a newer chatd", manifest.version));
+    }
+    if !is_name(&manifest.snapshot_id) {
+        return wrong(format!("{:?} is no snapshot id", manifest.snapshot_id));
+    }
+    if manifest.files.len() > FILE_LIMIT {
+        return wrong(format!("it lists {} files, at most {FILE_LIMIT} are possible", manifest.files.len()));
+    }
+    let mut names = HashSet::new();
+    match manifest.files.iter().find(|file| !is_name(&file.name) || !names.insert(&file.name)) {
+        Some(file) => wrong(format!("{:?} is no file name or is listed twice", file.name)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Applied;
+
+    fn with_files(names: &[&str]) -> Manifest {
+        let files = names.iter().map(|&name| log::File { name: name.into(), size: 1, crc32: 2 }).collect();
+        let contents = Contents { applied: Applied::default(), cluster_id: Some("c".into()) };
+        Manifest::describe("1-a".into(), &contents, files)
+    }
+
+    #[test]
+    fn a_manifest_survives_its_bytes() {
+        let manifest = with_files(&["CURRENT", "000001.sst"]);
+        assert_eq!(Manifest::parse(manifest.encoded()).unwrap(), manifest);
+    }
+
+    #[test]
+    fn a_damaged_manifest_is_refused_at_every_byte() {
+        let encoded = with_files(&["CURRENT"]).encoded();
+        for at in 0..encoded.len() {
+            let mut bytes = encoded.to_vec();
+            bytes[at] ^= 1;
+            assert!(Manifest::parse(bytes.into()).is_err(), "byte {at}");
+            assert!(Manifest::parse(encoded.slice(..at)).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn names_that_lead_out_of_the_directory_are_refused() {
+        for bad in ["", "..", "../x", "a/b", "/etc/passwd", ".hidden", "a\0b", &"x".repeat(65)] {
+            assert!(Manifest::parse(with_files(&[bad]).encoded()).is_err(), "{bad:?}");
+        }
+        assert!(Manifest::parse(with_files(&["a", "a"]).encoded()).is_err(), "listed twice");
+    }
+}

@@ -1,0 +1,236 @@
+//! Receiving a snapshot and handing it to openraft to install.
+
+use super::incoming::Incoming;
+use super::manifest::Manifest;
+use super::shelf::{Shelf, SnapshotData};
+use super::SnapshotError;
+use crate::raft::machine::{Machine, Snapshot};
+use crate::raft::network::convert::{vote_from_pb, vote_to_pb};
+use crate::raft::network::snapshot::{ReceiveSnapshot, SnapshotResponses};
+use crate::raft::types::{TypeConfig, Vote};
+use crate::store::{StateStore, StoreError};
+use futures::future::BoxFuture;
+use quorate_wire::raft::v1 as pb;
+use quorate_wire::raft::v1::snapshot_request::Part;
+use quorate_wire::raft::v1::snapshot_response::Part as Answer;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
+use tokio::time::{interval, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+/// What a receiver needs of openraft.
+pub trait Installer: Send + Sync + 'static {
+    /// This node's vote now.
+    fn vote(&self) -> Vote;
+    /// Installs a complete snapshot in the name of the leader with this vote; ends with this node's vote.
+    fn install(&self, leader: Vote, snapshot: Snapshot) -> BoxFuture<'_, Result<Vote, String>>;
+}
+
+impl<S: StateStore> Installer for openraft::Raft<TypeConfig, Machine<S>> {
+    fn vote(&self) -> Vote {
+        use openraft::async_runtime::WatchReceiver as _;
+        self.metrics().borrow_watched().vote
+    }
+
+    fn install(&self, leader: Vote, snapshot: Snapshot) -> BoxFuture<'_, Result<Vote, String>> {
+        Box::pin(async move {
+            let installed = self.install_full_snapshot(leader, snapshot).await;
+            installed.map(|response| response.vote).map_err(|error| error.to_string())
+        })
+    }
+}
+
+/// How patient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiveOptions {
+    /// Without any message for this long, the transfer is given up, so that another leader's can begin.
+    pub stall: Duration,
+}
+
+impl Default for ReceiveOptions {
+    fn default() -> Self {
+        Self { stall: Duration::from_secs(10) }
+    }
+}
+
+/// While a snapshot is installed, the sender is told this often that we are alive.
+const INSTALL_PROGRESS: Duration = Duration::from_secs(1);
+/// A chunk of ours has 256 KiB; more than this is not from us.
+const CHUNK_LIMIT: usize = 1 << 20;
+/// Answers on their way to the sender, who reads them while it sends.
+const ANSWERS_AHEAD: usize = 16;
+
+/// The server side of `InstallSnapshot`. One transfer at a time.
+pub struct Receiver<S> {
+    store: S,
+    shelf: Shelf,
+    raft: Arc<dyn Installer>,
+    options: ReceiveOptions,
+    turn: Arc<Mutex<()>>,
+}
+
+impl<S: StateStore> Receiver<S> {
+    /// Receives onto this shelf and installs through `raft`.
+    pub fn new(store: S, shelf: Shelf, raft: Arc<dyn Installer>, options: ReceiveOptions) -> Self {
+        Self { store, shelf, raft, options, turn: Arc::default() }
+    }
+}
+
+#[tonic::async_trait]
+impl<S: StateStore> ReceiveSnapshot for Receiver<S> {
+    async fn receive(
+        &self,
+        manifest: pb::SnapshotManifest,
+        rest: Streaming<pb::SnapshotRequest>,
+    ) -> Result<SnapshotResponses, Status> {
+        let leader = manifest.vote.as_ref().map(vote_from_pb);
+        let leader = leader.ok_or_else(|| Status::invalid_argument("the manifest has no vote"))?;
+        let cluster = manifest.target.map(|target| target.cluster_id).unwrap_or_default();
+        let manifest = Manifest::parse(manifest.manifest).map_err(|error| status(&error))?;
+        if !manifest.is_of(&cluster) {
+            let text = format!("the snapshot is of cluster {}, this is {cluster}", manifest.cluster_id());
+            return Err(Status::failed_precondition(text));
+        }
+        let own = self.raft.vote();
+        if own > leader {
+            // Told before any byte is sent; openraft checks again when it installs.
+            let told = Ok(response(Answer::Installed(vote_to_pb(&own))));
+            return Ok(Box::pin(tokio_stream::once(told)));
+        }
+        let turn = self.turn.clone().try_lock_owned();
+        let turn = turn.map_err(|_| Status::unavailable("another snapshot is being received; try again later"))?;
+        let (answers, queue) = mpsc::channel(ANSWERS_AHEAD);
+        let transfer = Transfer {
+            store: self.store.clone(),
+            shelf: self.shelf.clone(),
+            raft: self.raft.clone(),
+            options: self.options,
+            answers,
+            rest,
+            _turn: turn,
+        };
+        tokio::spawn(transfer.run(leader, manifest));
+        Ok(Box::pin(ReceiverStream::new(queue)))
+    }
+}
+
+struct Transfer<S> {
+    store: S,
+    shelf: Shelf,
+    raft: Arc<dyn Installer>,
+    options: ReceiveOptions,
+    answers: mpsc::Sender<Result<pb::SnapshotResponse, Status>>,
+    rest: Streaming<pb::SnapshotRequest>,
+    _turn: OwnedMutexGuard<()>,
+}
+
+fn response(part: Answer) -> pb::SnapshotResponse {
+    pb::SnapshotResponse { part: Some(part) }
+}
+
+fn status(error: &SnapshotError) -> Status {
+    let text = error.to_string();
+    match error {
+        SnapshotError::Manifest { .. } | SnapshotError::Codec(_) | SnapshotError::Protocol { .. } => {
+            Status::invalid_argument(text)
+        }
+        SnapshotError::Damaged { .. } => Status::data_loss(text),
+        SnapshotError::Store(error) => {
+            // The cause, "no space left" for one, is not in the first line.
+            let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            Status::internal(text + &cause)
+        }
+    }
+}
+
+/// Runs disk work off the async runtime.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, SnapshotError> + Send + 'static,
+) -> Result<T, Status> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or(Err(SnapshotError::Store(StoreError::Worker))).map_err(|error| status(&error))
+}
+
+impl<S: StateStore> Transfer<S> {
+    async fn run(mut self, leader: Vote, manifest: Manifest) {
+        let id = manifest.id().to_owned();
+        let last = match self.transfer(leader, manifest).await {
+            Ok(vote) => Ok(response(Answer::Installed(vote_to_pb(&vote)))),
+            Err(error) => {
+                tracing::warn!(snapshot = id, %error, "a snapshot did not arrive");
+                Err(error)
+            }
+        };
+        // When the sender is gone there is nobody to tell.
+        let _ = self.answers.send(last).await;
+    }
+
+    async fn transfer(&mut self, leader: Vote, manifest: Manifest) -> Result<Vote, Status> {
+        let shelf = self.shelf.clone();
+        let incoming = blocking(move || Incoming::open(&shelf, manifest)).await?;
+        self.answer(Answer::Wanted(pb::WantedFiles { files: incoming.wanted() })).await?;
+        let (incoming, received) = self.files(incoming).await?;
+        let store = self.store.clone();
+        let snapshot = blocking(move || check(&store, incoming.finish()?)).await?;
+        self.install(leader, snapshot, received).await
+    }
+
+    async fn answer(&self, part: Answer) -> Result<(), Status> {
+        self.answers.send(Ok(response(part))).await.map_err(|_| Status::cancelled("the sender is gone"))
+    }
+
+    async fn files(&mut self, mut incoming: Incoming) -> Result<(Incoming, u64), Status> {
+        loop {
+            let stalled = || Status::deadline_exceeded(format!("nothing came for {:?}", self.options.stall));
+            let message = timeout(self.options.stall, self.rest.message()).await.map_err(|_| stalled())??;
+            let part = message.and_then(|message| message.part);
+            let chunk = match part.ok_or_else(|| Status::aborted("the stream ended before the snapshot did"))? {
+                Part::Chunk(chunk) => chunk,
+                Part::End(_) => {
+                    let received = incoming.received();
+                    return Ok((incoming, received));
+                }
+                Part::Manifest(_) => return Err(Status::invalid_argument("a second manifest")),
+            };
+            if chunk.data.len() > CHUNK_LIMIT || crc32fast::hash(&chunk.data) != chunk.crc32 {
+                return Err(Status::data_loss(format!("a chunk of {} was damaged on the way", chunk.file)));
+            }
+            incoming = blocking(move || {
+                incoming.write(&chunk.file, chunk.offset, &chunk.data)?;
+                Ok(incoming)
+            })
+            .await?;
+            self.answer(Answer::ReceivedBytes(incoming.received())).await?;
+        }
+    }
+
+    async fn install(&self, leader: Vote, snapshot: SnapshotData, received: u64) -> Result<Vote, Status> {
+        let id = snapshot.id().to_owned();
+        let snapshot = snapshot.into_snapshot().map_err(|error| status(&error))?;
+        let mut installing = self.raft.install(leader, snapshot);
+        let mut progress = interval(INSTALL_PROGRESS);
+        loop {
+            tokio::select! {
+                installed = &mut installing => {
+                    let vote = installed.map_err(Status::internal)?;
+                    tracing::info!(snapshot = id, received, "a snapshot was received and installed");
+                    return Ok(vote);
+                }
+                // A sender that has gone does not stop the installation.
+                _ = progress.tick() => drop(self.answer(Answer::ReceivedBytes(received)).await),
+            }
+        }
+    }
+}
+
+/// The last check before openraft throws log away for it: the files are a state, and the state is what was promised.
+fn check<S: StateStore>(store: &S, snapshot: SnapshotData) -> Result<SnapshotData, SnapshotError> {
+    let contents = store.inspect(&snapshot.data_dir())?;
+    if snapshot.manifest().promises(&contents) {
+        Ok(snapshot)
+    } else {
+        Err(SnapshotError::manifest(format!("{snapshot:?} does not hold what its manifest says")))
+    }
+}

@@ -1,0 +1,227 @@
+//! Sending a snapshot: the manifest, then the files that the receiver asks for, then the end.
+
+use super::manifest::Manifest;
+use super::shelf::SnapshotData;
+use crate::raft::network::convert::{vote_from_pb, vote_to_pb};
+use crate::raft::network::snapshot::{SendSnapshot, SendSnapshotError, SnapshotFacts, SnapshotOf};
+use crate::raft::types::Vote;
+use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
+use quorate_wire::raft::v1 as pb;
+use quorate_wire::raft::v1::raft_client::RaftClient;
+use quorate_wire::raft::v1::snapshot_request::Part;
+use quorate_wire::raft::v1::snapshot_response::Part as Answer;
+use std::path::Path;
+use std::time::Duration;
+use tokio::fs::File;
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tonic::{Status, Streaming};
+
+/// How fast, and how patient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendOptions {
+    /// Bytes per second, at most: a snapshot shares disk and network with the writes of the cluster.
+    pub bytes_per_second: u64,
+    /// Without any answer for this long, the transfer is given up; openraft tries again.
+    pub stall: Duration,
+}
+
+impl Default for SendOptions {
+    fn default() -> Self {
+        Self { bytes_per_second: 64 << 20, stall: Duration::from_secs(10) }
+    }
+}
+
+/// Bytes in one message: well below the limit of 4 MiB, large enough that its cost is in the bytes.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Messages on the way from the disk to the connection; flow control holds back the rest.
+const CHUNKS_AHEAD: usize = 4;
+
+/// Sends snapshots to other pods.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sender {
+    options: SendOptions,
+}
+
+impl Sender {
+    /// With these options.
+    #[must_use]
+    pub fn new(options: SendOptions) -> Self {
+        Self { options }
+    }
+}
+
+impl SnapshotFacts for SnapshotData {
+    fn id(&self) -> &str {
+        SnapshotData::id(self)
+    }
+
+    fn size_bytes(&self) -> u64 {
+        SnapshotData::size_bytes(self)
+    }
+}
+
+impl SendSnapshot for Sender {
+    type Data = SnapshotData;
+
+    async fn send(
+        &self,
+        client: RaftClient<Channel>,
+        target: pb::Target,
+        vote: Vote,
+        snapshot: SnapshotOf<SnapshotData>,
+        cancel: BoxFuture<'static, ()>,
+    ) -> Result<Vote, SendSnapshotError> {
+        // Held to the end: its files stay.
+        let snapshot = snapshot.snapshot;
+        tokio::select! {
+            () = cancel => Err(SendSnapshotError::Cancelled),
+            result = transfer(client, target, vote, &snapshot, self.options) => result,
+        }
+    }
+}
+
+async fn transfer(
+    mut client: RaftClient<Channel>,
+    target: pb::Target,
+    vote: Vote,
+    snapshot: &SnapshotData,
+    options: SendOptions,
+) -> Result<Vote, SendSnapshotError> {
+    let (messages, queue) = mpsc::channel(CHUNKS_AHEAD);
+    let manifest = snapshot.manifest();
+    let first = pb::SnapshotManifest {
+        target: Some(target),
+        vote: Some(vote_to_pb(&vote)),
+        manifest: manifest.encoded(),
+    };
+    // The queue is empty, so this does not wait.
+    push(&messages, Part::Manifest(first)).await?;
+    let call = client.install_snapshot(ReceiverStream::new(queue));
+    let mut answers = in_time(options, call).await?.into_inner();
+    let wanted = match answer(&mut answers, options).await? {
+        Answer::Wanted(wanted) => wanted.files,
+        // The receiver's vote is higher, or it has all of this applied.
+        Answer::Installed(vote) => return Ok(vote_from_pb(&vote)),
+        Answer::ReceivedBytes(_) => return Err(unexpected("progress before the list of files")),
+    };
+    tracing::info!(snapshot = snapshot.id(), files = wanted.len(), of = manifest.files().len(), "sending a snapshot");
+    let data = snapshot.data_dir();
+    let pump = pump(messages, manifest, &data, &wanted, options);
+    let installed = installed(&mut answers, options);
+    tokio::pin!(pump, installed);
+    // The answers go on after the last chunk; the other way round, an answer ends the transfer.
+    tokio::select! {
+        sent = &mut pump => match sent {
+            Ok(()) => installed.await,
+            // The stream is closed because the receiver has answered: that says more.
+            Err(SendSnapshotError::Receiver(closed)) => installed.await.map_err(|error| better(error, closed)),
+            Err(error) => Err(error),
+        },
+        answered = &mut installed => answered,
+    }
+}
+
+fn better(error: SendSnapshotError, closed: Status) -> SendSnapshotError {
+    match error {
+        SendSnapshotError::Receiver(status) if status.code() == tonic::Code::DeadlineExceeded => {
+            SendSnapshotError::Receiver(closed)
+        }
+        error => error,
+    }
+}
+
+async fn in_time<T>(
+    options: SendOptions,
+    work: impl Future<Output = Result<T, Status>>,
+) -> Result<T, SendSnapshotError> {
+    let stalled = |_| Err(Status::deadline_exceeded(format!("no progress for {:?}", options.stall)));
+    timeout(options.stall, work).await.unwrap_or_else(stalled).map_err(SendSnapshotError::Receiver)
+}
+
+fn unexpected(what: &str) -> SendSnapshotError {
+    SendSnapshotError::Receiver(Status::internal(format!("the receiver broke the protocol: {what}")))
+}
+
+async fn push(messages: &mpsc::Sender<pb::SnapshotRequest>, part: Part) -> Result<(), SendSnapshotError> {
+    let message = pb::SnapshotRequest { part: Some(part) };
+    messages.send(message).await.map_err(|_| SendSnapshotError::Receiver(Status::aborted("the stream was closed")))
+}
+
+/// The next answer, within the stall time-out.
+async fn answer(
+    answers: &mut Streaming<pb::SnapshotResponse>,
+    options: SendOptions,
+) -> Result<Answer, SendSnapshotError> {
+    let message = in_time(options, answers.message()).await?;
+    message.and_then(|message| message.part).ok_or_else(|| unexpected("it ended without an answer"))
+}
+
+/// Reads progress until the snapshot is installed.
+async fn installed(
+    answers: &mut Streaming<pb::SnapshotResponse>,
+    options: SendOptions,
+) -> Result<Vote, SendSnapshotError> {
+    loop {
+        match answer(answers, options).await? {
+            Answer::ReceivedBytes(_) => {}
+            Answer::Installed(vote) => return Ok(vote_from_pb(&vote)),
+            Answer::Wanted(_) => return Err(unexpected("a second list of files")),
+        }
+    }
+}
+
+async fn pump(
+    messages: mpsc::Sender<pb::SnapshotRequest>,
+    manifest: &Manifest,
+    data: &Path,
+    wanted: &[String],
+    options: SendOptions,
+) -> Result<(), SendSnapshotError> {
+    let mut pace = Pace::new(options.bytes_per_second);
+    for name in wanted {
+        let size = manifest.file(name).ok_or_else(|| unexpected("it wants a file that is not listed"))?.size;
+        let mut file = File::open(data.join(name)).await.map_err(SendSnapshotError::Read)?;
+        let mut offset = 0;
+        while offset < size {
+            let bytes = read(&mut file, size - offset).await.map_err(SendSnapshotError::Read)?;
+            let len = bytes.len() as u64;
+            let crc32 = crc32fast::hash(&bytes);
+            push(&messages, Part::Chunk(pb::SnapshotChunk { file: name.clone(), offset, data: bytes, crc32 })).await?;
+            offset += len;
+            pace.spend(len).await;
+        }
+    }
+    push(&messages, Part::End(pb::SnapshotEnd {})).await
+}
+
+async fn read(file: &mut File, left: u64) -> std::io::Result<Bytes> {
+    let len = usize::try_from(left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+    let mut bytes = BytesMut::zeroed(len);
+    file.read_exact(&mut bytes).await?;
+    Ok(bytes.freeze())
+}
+
+/// Keeps an average rate since the transfer began.
+struct Pace {
+    began: Instant,
+    bytes_per_second: u64,
+    spent: u64,
+}
+
+impl Pace {
+    fn new(bytes_per_second: u64) -> Self {
+        Self { began: Instant::now(), bytes_per_second: bytes_per_second.max(1), spent: 0 }
+    }
+
+    async fn spend(&mut self, bytes: u64) {
+        self.spent += bytes;
+        // Microseconds of 2^64 bytes do not fit 64 bits.
+        let micros = u128::from(self.spent) * 1_000_000 / u128::from(self.bytes_per_second);
+        sleep_until(self.began + Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))).await;
+    }
+}

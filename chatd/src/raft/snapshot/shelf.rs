@@ -1,0 +1,243 @@
+//! The snapshots on this pod's volume.
+
+use super::SnapshotError;
+use super::manifest::Manifest;
+use crate::raft::machine::Snapshot;
+use crate::store::{StoreError, copy_durably, sync_dir};
+use quorate_core::proto::log;
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+const SNAPSHOTS: &str = "snapshots";
+const INCOMING: &str = "incoming";
+pub(super) const MANIFEST: &str = "manifest";
+pub(super) const DATA: &str = "data";
+
+/// A complete snapshot. Its files stay as long as a clone of this is held.
+#[derive(Clone)]
+pub struct SnapshotData(Arc<Kept>);
+
+struct Kept {
+    dir: PathBuf,
+    manifest: Manifest,
+    /// A newer one has taken its place: remove the files with the last handle.
+    obsolete: AtomicBool,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if !self.obsolete.load(Ordering::Acquire) {
+            return;
+        }
+        let dir = self.dir.clone();
+        // Unlinking large files takes a while, and the last handle may be dropped on the async runtime. What is left
+        // when this fails goes at the next start.
+        let removal = std::thread::Builder::new().name("snapshot-removal".into()).spawn(move || {
+            if let Err(error) = fs::remove_dir_all(&dir) {
+                tracing::warn!(dir = %dir.display(), %error, "cannot remove an old snapshot");
+            }
+        });
+        if let Err(error) = removal {
+            tracing::warn!(%error, "cannot start removing an old snapshot");
+        }
+    }
+}
+
+impl fmt::Debug for SnapshotData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "snapshot {}", self.id())
+    }
+}
+
+impl SnapshotData {
+    pub(super) fn new(dir: PathBuf, manifest: Manifest) -> Self {
+        Self(Arc::new(Kept { dir, manifest, obsolete: AtomicBool::new(false) }))
+    }
+
+    /// Its id, unique in the cluster.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.0.manifest.id()
+    }
+
+    /// Bytes of its files.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.0.manifest.size()
+    }
+
+    /// Index of the last entry applied to it.
+    #[must_use]
+    pub fn applied(&self) -> Option<u64> {
+        self.0.manifest.last_applied().map(|id| id.index)
+    }
+
+    /// The directory of the checkpoint.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.0.dir.join(DATA)
+    }
+
+    pub(super) fn manifest(&self) -> &Manifest {
+        &self.0.manifest
+    }
+
+    fn order(&self) -> Option<(u64, u64, u64)> {
+        self.0.manifest.last_applied().map(|log::LogId { term, node_id, index }| (term, node_id, index))
+    }
+
+    pub(crate) fn into_snapshot(self) -> Result<Snapshot, SnapshotError> {
+        Ok(Snapshot { meta: self.0.manifest.meta()?, snapshot: self })
+    }
+}
+
+/// See the [module](self). Clones are handles to the same shelf.
+#[derive(Clone, Debug)]
+pub struct Shelf {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    snapshots: PathBuf,
+    incoming: PathBuf,
+    newest: Mutex<Option<SnapshotData>>,
+}
+
+impl Shelf {
+    /// Opens the shelf in the state's directory (snapshots share files with the state by links) and removes what a
+    /// crash left half done. A snapshot that cannot be read is removed as well: it is a copy, and openraft has a new one
+    /// built when it needs one.
+    ///
+    /// # Errors
+    /// When the file system fails.
+    pub fn open(state_dir: &Path) -> Result<Self, SnapshotError> {
+        let (snapshots, incoming) = (state_dir.join(SNAPSHOTS), state_dir.join(INCOMING));
+        for dir in [&snapshots, &incoming] {
+            fs::create_dir_all(dir).map_err(StoreError::io("creating directory", dir))?;
+        }
+        let shelf = Self { inner: Arc::new(Inner { snapshots, incoming, newest: Mutex::default() }) };
+        for dir in super::files::paths(&shelf.inner.snapshots)? {
+            match complete(&dir) {
+                Ok(found) => shelf.set_newest(found),
+                Err(error) => {
+                    tracing::warn!(dir = %dir.display(), %error, "removing an incomplete snapshot");
+                    fs::remove_dir_all(&dir).map_err(StoreError::io("removing", &dir))?;
+                }
+            }
+        }
+        Ok(shelf)
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<SnapshotData>> {
+        // Written by single assignments.
+        self.inner.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest complete snapshot.
+    #[must_use]
+    pub fn newest(&self) -> Option<SnapshotData> {
+        self.slot().clone()
+    }
+
+    /// Index of the last entry applied to the newest snapshot: the log may be purged up to here and no further, so that
+    /// snapshot and log together always hold everything.
+    #[must_use]
+    pub fn newest_applied(&self) -> Option<u64> {
+        self.newest()?.applied()
+    }
+
+    /// Puts a complete snapshot in front, unless there is a newer one. The other of the two goes when it is not in use.
+    pub(crate) fn set_newest(&self, candidate: SnapshotData) {
+        let mut newest = self.slot();
+        let loser = match newest.take() {
+            Some(kept) if kept.id() == candidate.id() => {
+                *newest = Some(kept);
+                return;
+            }
+            Some(kept) if kept.order() > candidate.order() => {
+                *newest = Some(kept);
+                Some(candidate)
+            }
+            kept => {
+                *newest = Some(candidate);
+                kept
+            }
+        };
+        drop(newest);
+        if let Some(loser) = loser {
+            loser.0.obsolete.store(true, Ordering::Release);
+        }
+    }
+
+    pub(super) fn incoming(&self) -> &Path {
+        &self.inner.incoming
+    }
+
+    /// An empty directory to build a snapshot in.
+    pub(super) fn begin(&self, id: &str) -> Result<PathBuf, StoreError> {
+        let dir = self.inner.snapshots.join(format!("{id}.tmp"));
+        fs::create_dir(&dir).map_err(StoreError::io("creating directory", &dir))?;
+        Ok(dir)
+    }
+
+    /// Gives a finished directory its name. It is complete from here on, also after a crash.
+    pub(super) fn finish(&self, dir: &Path, manifest: Manifest) -> Result<SnapshotData, StoreError> {
+        let target = self.inner.snapshots.join(manifest.id());
+        sync_dir(dir)?;
+        fs::rename(dir, &target).map_err(StoreError::io("renaming into place", &target))?;
+        sync_dir(&self.inner.snapshots)?;
+        Ok(SnapshotData::new(target, manifest))
+    }
+
+    /// Takes in a snapshot that lies elsewhere: a received one by renaming, another one by linking its files.
+    pub(crate) fn adopt(&self, snapshot: &SnapshotData) -> Result<SnapshotData, SnapshotError> {
+        let (from, manifest) = (&snapshot.0.dir, snapshot.manifest());
+        if from.parent() == Some(&self.inner.snapshots) {
+            return Ok(snapshot.clone());
+        }
+        let target = self.inner.snapshots.join(manifest.id());
+        if target.is_dir() {
+            return complete(&target);
+        }
+        if from.parent() == Some(&self.inner.incoming) {
+            return Ok(self.finish(from, manifest.clone())?);
+        }
+        let dir = self.begin(manifest.id())?;
+        let data = dir.join(DATA);
+        fs::create_dir(&data).map_err(StoreError::io("creating directory", &data))?;
+        for file in manifest.files() {
+            share(&snapshot.data_dir().join(&file.name), &data.join(&file.name))?;
+        }
+        sync_dir(&data)?;
+        manifest.save(&dir.join(MANIFEST))?;
+        Ok(self.finish(&dir, manifest.clone())?)
+    }
+}
+
+/// Links a table file, which nobody writes to again, and copies any other.
+pub(super) fn share(from: &Path, to: &Path) -> Result<(), StoreError> {
+    let linked = from.extension() == Some(OsStr::new("sst")) && fs::hard_link(from, to).is_ok();
+    if linked { Ok(()) } else { copy_durably(from, to) }
+}
+
+/// Reads a directory that has its final name.
+fn complete(dir: &Path) -> Result<SnapshotData, SnapshotError> {
+    let manifest = Manifest::load(&dir.join(MANIFEST))?;
+    if dir.file_name() != Some(OsStr::new(manifest.id())) {
+        return Err(SnapshotError::manifest(format!("it is that of {}", manifest.id())));
+    }
+    let data = dir.join(DATA);
+    for file in manifest.files() {
+        let path = data.join(&file.name);
+        let found = fs::metadata(&path).map_err(StoreError::io("reading", &path))?;
+        if found.len() != file.size {
+            return Err(SnapshotError::manifest(format!("{} has another size", path.display())));
+        }
+    }
+    Ok(SnapshotData::new(dir.to_owned(), manifest))
+}

@@ -1,0 +1,163 @@
+//! The state in memory: for the simulation, and the model that the real store is compared with. A restart loses it, as
+//! a crash loses RocksDB's memtables; the newest snapshot and the log bring it back.
+
+use super::{Applied, Contents, Membership, StateStore, StoreError, cluster, row, sync_dir, write_durably};
+use bytes::Bytes;
+use quorate_core::proto::log;
+use quorate_core::table::{Changes, Direction, Flow, MemTable, Read, ReadError, Row, Table, Write};
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// See the [module](self).
+#[derive(Clone, Debug, Default)]
+pub struct MemStore {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Copied when it is written while a view holds it.
+    rows: Arc<MemTable>,
+    applied: Applied,
+}
+
+/// A view of a [`MemStore`].
+#[derive(Clone, Debug)]
+pub struct MemView(Arc<MemTable>);
+
+impl Read for MemView {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        self.0.get(table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        direction: Direction,
+        visit: &mut dyn FnMut(Row<'_>) -> Result<Flow, ReadError>,
+    ) -> Result<(), ReadError> {
+        self.0.scan(table, from, to, direction, visit)
+    }
+}
+
+impl MemStore {
+    /// An empty state.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change below is made by one assignment or by core's total functions: a panic leaves nothing half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The one file of a checkpoint: repeated table number, length of key, key, length of value, value; lengths in four
+/// bytes, big-endian. chatd's own rows have the number [`OWN`].
+const DUMP: &str = "rows";
+const OWN: u8 = u8::MAX;
+
+fn dump_row(out: &mut Vec<u8>, table: u8, key: &[u8], value: &[u8]) {
+    out.push(table);
+    for part in [key, value] {
+        let len = u32::try_from(part.len()).unwrap_or(u32::MAX);
+        out.extend_from_slice(&len.to_be_bytes());
+        out.extend_from_slice(part);
+    }
+}
+
+fn dump(state: &State) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (table, key, value) in state.rows.rows() {
+        dump_row(&mut out, table as u8, key, value);
+    }
+    if let Some(last) = state.applied.log_id {
+        dump_row(&mut out, OWN, row::APPLIED, &row::applied(last));
+    }
+    dump_row(&mut out, OWN, row::MEMBERSHIP, &row::membership(&state.applied.membership));
+    out
+}
+
+fn split_part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (len, rest) = bytes.split_first_chunk::<4>()?;
+    rest.split_at_checked(usize::try_from(u32::from_be_bytes(*len)).ok()?)
+}
+
+fn split_row(bytes: &[u8]) -> Option<(u8, &[u8], &[u8], &[u8])> {
+    let (table, rest) = bytes.split_first()?;
+    let (key, rest) = split_part(rest)?;
+    let (value, rest) = split_part(rest)?;
+    Some((*table, key, value, rest))
+}
+
+fn load(checkpoint: &Path) -> Result<State, StoreError> {
+    let path = checkpoint.join(DUMP);
+    let bytes = fs::read(&path).map_err(StoreError::io("reading", &path))?;
+    let (mut rows, mut applied, mut membership) = (MemTable::default(), None, None);
+    let mut rest = bytes.as_slice();
+    while !rest.is_empty() {
+        let cut = || StoreError::damaged(&path, "it ends within a row");
+        let (number, key, value, after) = split_row(rest).ok_or_else(cut)?;
+        rest = after;
+        match (number, key) {
+            (OWN, row::APPLIED) => applied = Some(value),
+            (OWN, row::MEMBERSHIP) => membership = Some(value),
+            _ => {
+                let table = Table::ALL.into_iter().find(|t| *t as u8 == number);
+                let table = table.ok_or_else(|| StoreError::damaged(&path, format!("there is no table {number}")))?;
+                rows.put(table, key.to_vec(), Bytes::copy_from_slice(value));
+            }
+        }
+    }
+    Ok(State { rows: Arc::new(rows), applied: row::parse(&path, applied, membership)? })
+}
+
+impl StateStore for MemStore {
+    type View = MemView;
+
+    fn view(&self) -> MemView {
+        MemView(self.state().rows.clone())
+    }
+
+    fn applied(&self) -> Applied {
+        self.state().applied.clone()
+    }
+
+    fn commit(&self, changes: Changes, last: log::LogId, membership: Option<Membership>) -> Result<(), StoreError> {
+        let mut state = self.state();
+        let rows = Arc::make_mut(&mut state.rows);
+        changes.write_to(rows);
+        state.applied.log_id = Some(last);
+        if let Some(membership) = membership {
+            state.applied.membership = Arc::new(membership);
+        }
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn checkpoint(&self, target: &Path) -> Result<(), StoreError> {
+        let content = dump(&self.state());
+        fs::create_dir(target).map_err(StoreError::io("creating directory", target))?;
+        write_durably(&target.join(DUMP), &content)?;
+        target.parent().map_or(Ok(()), sync_dir)
+    }
+
+    fn inspect(&self, checkpoint: &Path) -> Result<Contents, StoreError> {
+        let state = load(checkpoint)?;
+        let cluster_id = cluster(&*state.rows)?.map(|row| row.cluster_id);
+        Ok(Contents { applied: state.applied, cluster_id })
+    }
+
+    fn replace(&self, checkpoint: &Path) -> Result<(), StoreError> {
+        let loaded = load(checkpoint)?;
+        *self.state() = loaded;
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! The state in RocksDB.
+//!
+//! ```text
+//! state/CURRENT        names the live directory
+//! state/live-000001/   the database
+//! ```
+//! The write-ahead log is off: the Raft log is it. A flush writes all column families or none (atomic flush), so a
+//! crash brings back the state of one earlier commit as a whole, and Raft re-applies from there. A snapshot is installed
+//! beside the live directory, and one rename of `CURRENT` makes it the state.
+
+mod layout;
+mod live;
+mod settings;
+mod upkeep;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use settings::Settings;
+pub use view::RocksView;
+
+use super::{Applied, Contents, Fatal, Membership, StateStore, StoreError, cluster};
+use layout::Layout;
+use live::Live;
+use quorate_core::proto::log;
+use quorate_core::table::Changes;
+use settings::Engine;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+use upkeep::Upkeep;
+
+/// See the [module](self).
+#[derive(Clone)]
+pub struct RocksStore {
+    /// Dropped first: its thread ends before the database is closed.
+    _upkeep: Arc<Upkeep>,
+    core: Arc<Core>,
+}
+
+/// What the store's handles and its upkeep thread share.
+struct Core {
+    layout: Layout,
+    engine: Engine,
+    /// The database in use; replaced as a whole when a snapshot is installed.
+    live: RwLock<Arc<Live>>,
+}
+
+impl Core {
+    fn live(&self) -> Arc<Live> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Sizes, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Bytes in table files.
+    pub disk_bytes: u64,
+    /// Bytes in memtables.
+    pub memtable_bytes: u64,
+    /// Bytes in the block cache.
+    pub block_cache_bytes: u64,
+    /// Bytes that compaction is behind.
+    pub pending_compaction_bytes: u64,
+}
+
+impl RocksStore {
+    /// Opens the state under `root`, an empty one when there is none yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] with the path when what is there cannot be read, [`StoreError::Newer`] when a later
+    /// version wrote it.
+    pub fn open(root: &Path, settings: Settings, fatal: Fatal) -> Result<Self, StoreError> {
+        let engine = Engine::new(settings);
+        let (layout, dir) = Layout::open(root, &engine)?;
+        let live = Arc::new(Live::open(&dir, &engine, live::Mode::Existing)?);
+        let core = Arc::new(Core { layout, engine, live: RwLock::new(live) });
+        let upkeep = Arc::new(Upkeep::start(core.clone(), fatal)?);
+        Ok(Self { _upkeep: upkeep, core })
+    }
+
+    /// Sizes now. Does not block.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.core.live().stats(&self.core.engine)
+    }
+}
+
+impl StateStore for RocksStore {
+    type View = RocksView;
+
+    fn view(&self) -> RocksView {
+        RocksView::of(self.core.live())
+    }
+
+    fn applied(&self) -> Applied {
+        self.core.live().applied()
+    }
+
+    fn commit(&self, changes: Changes, last: log::LogId, membership: Option<Membership>) -> Result<(), StoreError> {
+        self.core.live().commit(changes, last, membership)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.core.live().flush()
+    }
+
+    fn checkpoint(&self, target: &Path) -> Result<(), StoreError> {
+        self.core.live().checkpoint(target)
+    }
+
+    fn inspect(&self, checkpoint: &Path) -> Result<Contents, StoreError> {
+        let live = Arc::new(Live::open(checkpoint, &self.core.engine, live::Mode::ReadOnly)?);
+        let applied = live.applied();
+        let cluster_id = cluster(&RocksView::of(live))?.map(|row| row.cluster_id);
+        Ok(Contents { applied, cluster_id })
+    }
+
+    fn replace(&self, checkpoint: &Path) -> Result<(), StoreError> {
+        let dir = self.core.layout.prepare_next(checkpoint)?;
+        let next = Arc::new(Live::open(&dir, &self.core.engine, live::Mode::Existing)?);
+        self.core.layout.make_current(&dir)?;
+        let mut live = self.core.live.write().unwrap_or_else(PoisonError::into_inner);
+        let previous = std::mem::replace(&mut *live, next);
+        drop(live);
+        previous.retire();
+        Ok(())
+    }
+}

@@ -1,0 +1,138 @@
+//! Which directory under `state/` is the database, and how that changes without a moment in which a crash loses it.
+
+use super::live::{Live, Mode};
+use super::settings::Engine;
+use crate::store::{StoreError, copy_durably, sync_dir, write_durably};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// File that names the live directory.
+const CURRENT: &str = "CURRENT";
+const LIVE: &str = "live-";
+/// Ending of a directory that is being filled.
+const UNFINISHED: &str = ".tmp";
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// Finds the live directory, making an empty database where there has been none, and removes what a crash left.
+    pub(super) fn open(root: &Path, engine: &Engine) -> Result<(Self, PathBuf), StoreError> {
+        fs::create_dir_all(root).map_err(StoreError::io("creating directory", root))?;
+        let layout = Self { root: root.to_owned() };
+        let dir = match layout.current()? {
+            Some(dir) => dir,
+            None => layout.create(engine)?,
+        };
+        for other in layout.live_dirs()? {
+            if other != dir {
+                fs::remove_dir_all(&other).map_err(StoreError::io("removing", &other))?;
+            }
+        }
+        Ok((layout, dir))
+    }
+
+    /// What `CURRENT` names; `None` when it does not exist.
+    fn current(&self) -> Result<Option<PathBuf>, StoreError> {
+        let path = self.root.join(CURRENT);
+        let name = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                return Err(StoreError::damaged(&path, "it is not text"));
+            }
+            read => read.map_err(StoreError::io("reading", &path))?,
+        };
+        let name = name.strip_suffix('\n').unwrap_or_default();
+        if number(OsStr::new(name)).is_none() {
+            return Err(StoreError::damaged(&path, format!("it names {name:?}, which is no state directory")));
+        }
+        let dir = self.root.join(name);
+        if !dir.is_dir() {
+            return Err(StoreError::damaged(&path, format!("it names {name}, which does not exist")));
+        }
+        Ok(Some(dir))
+    }
+
+    /// The first database. A crash may have come between making it and naming it: that one is empty. One with entries
+    /// means that `CURRENT` was lost, and then nothing tells which directory was in use.
+    fn create(&self, engine: &Engine) -> Result<PathBuf, StoreError> {
+        for dir in self.live_dirs()? {
+            let unfinished = dir.extension() == Some(OsStr::new("tmp"));
+            if !unfinished && Live::open(&dir, engine, Mode::ReadOnly)?.applied().log_id.is_some() {
+                let what = format!("it is missing, but {} is not empty", dir.display());
+                return Err(StoreError::damaged(&self.root.join(CURRENT), what));
+            }
+            fs::remove_dir_all(&dir).map_err(StoreError::io("removing", &dir))?;
+        }
+        let dir = self.root.join(name(1));
+        let beside = unfinished(&dir);
+        drop(Live::open(&beside, engine, Mode::New)?);
+        fs::rename(&beside, &dir).map_err(StoreError::io("renaming", &beside))?;
+        sync_dir(&self.root)?;
+        self.make_current(&dir)?;
+        Ok(dir)
+    }
+
+    /// Fills the directory after the live one from a checkpoint. Table files are never written to again, so they are
+    /// linked; the small rest is copied, because RocksDB may append to it.
+    pub(super) fn prepare_next(&self, checkpoint: &Path) -> Result<PathBuf, StoreError> {
+        let greatest = self.live_dirs()?.iter().filter_map(|dir| number(dir.file_name()?)).max();
+        let dir = self.root.join(name(greatest.unwrap_or(0) + 1));
+        let beside = unfinished(&dir);
+        if beside.exists() {
+            fs::remove_dir_all(&beside).map_err(StoreError::io("removing", &beside))?;
+        }
+        fs::create_dir(&beside).map_err(StoreError::io("creating directory", &beside))?;
+        for file in entries(checkpoint)? {
+            let target = beside.join(file.file_name().unwrap_or_default());
+            if file.extension() == Some(OsStr::new("sst")) {
+                fs::hard_link(&file, &target).map_err(StoreError::io("linking", &file))?;
+            } else {
+                copy_durably(&file, &target)?;
+            }
+        }
+        sync_dir(&beside)?;
+        fs::rename(&beside, &dir).map_err(StoreError::io("renaming", &beside))?;
+        sync_dir(&self.root)?;
+        Ok(dir)
+    }
+
+    /// From here on `dir` is the state, also after a crash.
+    pub(super) fn make_current(&self, dir: &Path) -> Result<(), StoreError> {
+        let name = dir.file_name().unwrap_or_default().to_string_lossy();
+        write_durably(&self.root.join(CURRENT), format!("{name}\n").as_bytes())
+    }
+
+    /// All directories of databases, finished or not.
+    fn live_dirs(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let is_live = |path: &PathBuf| path.file_stem().and_then(number).is_some() && path.is_dir();
+        Ok(entries(&self.root)?.into_iter().filter(is_live).collect())
+    }
+}
+
+fn name(number: u64) -> String {
+    format!("{LIVE}{number:06}")
+}
+
+fn number(name: &OsStr) -> Option<u64> {
+    name.to_str()?.strip_prefix(LIVE)?.parse().ok()
+}
+
+fn unfinished(dir: &Path) -> PathBuf {
+    let mut name = dir.as_os_str().to_owned();
+    name.push(UNFINISHED);
+    name.into()
+}
+
+/// A directory's entries in order of name.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let list = || fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
+    let mut paths = list().map_err(StoreError::io("listing", dir))?;
+    paths.sort();
+    Ok(paths)
+}

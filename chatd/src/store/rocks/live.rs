@@ -1,0 +1,200 @@
+//! One open database.
+
+use super::settings::Engine;
+use super::Stats;
+use crate::store::columns::{self, Column};
+use crate::store::{Applied, Membership, StoreError, row};
+use quorate_core::proto::log;
+use quorate_core::table::Changes;
+use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, FlushOptions, WriteBatch, WriteOptions, properties};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// An open database; closed when the last handle or view of it goes.
+pub(super) struct Live {
+    db: DB,
+    /// As in the last commit.
+    applied: Mutex<Applied>,
+    /// Dropped after `db`.
+    files: Files,
+}
+
+/// The directory; removed with the last handle when another database has taken its place.
+struct Files {
+    dir: PathBuf,
+    retired: AtomicBool,
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        if self.retired.load(Ordering::Acquire)
+            && let Err(error) = std::fs::remove_dir_all(&self.dir)
+        {
+            // The next start removes it: `CURRENT` no longer names it.
+            tracing::warn!(dir = %self.dir.display(), %error, "cannot remove a replaced state");
+        }
+    }
+}
+
+/// How a database is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// It must not exist.
+    New,
+    /// It must exist.
+    Existing,
+    /// It must exist, and no file of it changes.
+    ReadOnly,
+}
+
+impl Live {
+    pub(super) fn open(dir: &Path, engine: &Engine, mode: Mode) -> Result<Self, StoreError> {
+        let options = engine.database(mode == Mode::New)?;
+        let families = || {
+            let descriptor = |c: &Column| ColumnFamilyDescriptor::new(c.name(), engine.family(*c));
+            Column::ALL.iter().map(descriptor).collect::<Vec<_>>()
+        };
+        let opened = match mode {
+            Mode::ReadOnly => DB::open_cf_descriptors_read_only(&options, dir, families(), false),
+            Mode::New | Mode::Existing => DB::open_cf_descriptors(&options, dir, families()),
+        };
+        let db = opened.map_err(|error| StoreError::damaged(dir, error))?;
+        let files = Files { dir: dir.to_owned(), retired: AtomicBool::new(false) };
+        let live = Self { db, applied: Mutex::default(), files };
+        if mode == Mode::New {
+            live.write_format()?;
+        }
+        live.check_format()?;
+        let applied = live.read_applied()?;
+        live.set_applied(applied);
+        Ok(live)
+    }
+
+    pub(super) fn db(&self) -> &DB {
+        &self.db
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.files.dir
+    }
+
+    pub(super) fn family(&self, column: Column) -> Result<&ColumnFamily, StoreError> {
+        // They are all opened above, so this is a mistake in this file if anything.
+        self.db.cf_handle(column.name()).ok_or_else(|| {
+            StoreError::damaged(&self.files.dir, format!("it has no column family {}", column.name()))
+        })
+    }
+
+    fn write_format(&self) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family(Column::Own)?, row::FORMAT, row::FORMAT_VERSION.to_be_bytes());
+        self.write(batch)?;
+        self.flush()
+    }
+
+    fn check_format(&self) -> Result<(), StoreError> {
+        let found = self.own(row::FORMAT)?.and_then(|bytes| bytes.as_slice().try_into().ok());
+        let found = found.map(u32::from_be_bytes);
+        match found {
+            None => Err(StoreError::damaged(&self.files.dir, "its format version is missing")),
+            Some(found) if found > row::FORMAT_VERSION => {
+                Err(StoreError::Newer { path: self.files.dir.clone(), found, known: row::FORMAT_VERSION })
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn own(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.db.get_cf(self.family(Column::Own)?, key).map_err(|error| StoreError::damaged(&self.files.dir, error))
+    }
+
+    fn read_applied(&self) -> Result<Applied, StoreError> {
+        let (applied, membership) = (self.own(row::APPLIED)?, self.own(row::MEMBERSHIP)?);
+        row::parse(&self.files.dir, applied.as_deref(), membership.as_deref())
+    }
+
+    pub(super) fn applied(&self) -> Applied {
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_applied(&self, applied: Applied) {
+        *self.applied.lock().unwrap_or_else(PoisonError::into_inner) = applied;
+    }
+
+    pub(super) fn commit(
+        &self,
+        changes: Changes,
+        last: log::LogId,
+        membership: Option<Membership>,
+    ) -> Result<(), StoreError> {
+        let mut batch = WriteBatch::default();
+        for (table, key, value) in changes.into_rows() {
+            let family = self.family(columns::of(table))?;
+            match value {
+                Some(value) => batch.put_cf(family, columns::key(table, &key), value),
+                None => batch.delete_cf(family, columns::key(table, &key)),
+            }
+        }
+        let own = self.family(Column::Own)?;
+        batch.put_cf(own, row::APPLIED, row::applied(last));
+        let mut applied = self.applied();
+        applied.log_id = Some(last);
+        if let Some(membership) = membership {
+            batch.put_cf(own, row::MEMBERSHIP, row::membership(&membership));
+            applied.membership = Arc::new(membership);
+        }
+        self.write(batch)?;
+        self.set_applied(applied);
+        Ok(())
+    }
+
+    fn write(&self, batch: WriteBatch) -> Result<(), StoreError> {
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        self.db.write_opt(batch, &options).map_err(self.failed("writing to"))
+    }
+
+    /// Makes everything committed durable, all families in one step.
+    pub(super) fn flush(&self) -> Result<(), StoreError> {
+        let families = Column::ALL.iter().map(|c| self.family(*c)).collect::<Result<Vec<_>, _>>()?;
+        let families: Vec<_> = families.iter().collect();
+        self.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(self.failed("flushing"))
+    }
+
+    /// The engine flushes first, so that the checkpoint holds every commit made before the call.
+    pub(super) fn checkpoint(&self, target: &Path) -> Result<(), StoreError> {
+        let make = || rocksdb::checkpoint::Checkpoint::new(&self.db)?.create_checkpoint(target);
+        make().map_err(self.failed("checkpointing"))
+    }
+
+    /// Errors of flushes and compactions since it was opened.
+    pub(super) fn background_errors(&self) -> Result<u64, StoreError> {
+        let count = self.db.property_int_value(properties::BACKGROUND_ERRORS);
+        Ok(count.map_err(self.failed("asking"))?.unwrap_or(0))
+    }
+
+    pub(super) fn stats(&self, engine: &Engine) -> Stats {
+        let sum = |property: &properties::PropName| {
+            let of = |c: &Column| self.db.property_int_value_cf(self.family(*c).ok()?, property).ok()?;
+            Column::ALL.iter().filter_map(of).sum()
+        };
+        Stats {
+            disk_bytes: sum(properties::TOTAL_SST_FILES_SIZE),
+            memtable_bytes: sum(properties::CUR_SIZE_ALL_MEM_TABLES),
+            block_cache_bytes: engine.block_cache_bytes(),
+            pending_compaction_bytes: sum(properties::ESTIMATE_PENDING_COMPACTION_BYTES),
+        }
+    }
+
+    /// Another database is the state now: close this one and remove its files when the last view of it goes.
+    pub(super) fn retire(&self) {
+        self.files.retired.store(true, Ordering::Release);
+        // Neither a flush nor a compaction of what is about to be removed is worth its I/O.
+        self.db.cancel_all_background_work(false);
+    }
+
+    fn failed(&self, doing: &'static str) -> impl Fn(rocksdb::Error) -> StoreError {
+        move |error| StoreError::Engine { doing, path: self.files.dir.clone(), what: error.to_string() }
+    }
+}

@@ -1,0 +1,75 @@
+//! What nobody asks for and must happen: watching the engine's background errors, and bounding what a crash costs.
+
+use super::{Core, Live};
+use crate::store::{Fatal, StoreError};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// The crate offers no event listener, so errors are polled for. A write fails at once anyway; this finds errors of
+/// compaction, which may take minutes to hurt.
+const POLL: Duration = Duration::from_secs(1);
+
+/// The upkeep thread; dropping it ends the thread.
+pub(super) struct Upkeep {
+    stop: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Upkeep {
+    pub(super) fn start(core: Arc<Core>, fatal: Fatal) -> Result<Self, StoreError> {
+        // Asked before anything can be committed: what is there now was read from the disk.
+        let flushed = Flushed { index: core.live().applied().index(), at: Instant::now() };
+        // Nothing is ever sent: the sender's end is the message.
+        let (stop, stopped) = sync_channel(0);
+        let thread = thread::Builder::new()
+            .name("state-upkeep".into())
+            .spawn(move || run(&core, flushed, &fatal, &stopped))
+            .map_err(StoreError::io("starting a thread for", Path::new("state")))?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Upkeep {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic in there has been printed; it has nothing else to say.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What is known to be on disk.
+struct Flushed {
+    index: Option<u64>,
+    at: Instant,
+}
+
+fn run(core: &Core, mut flushed: Flushed, fatal: &Fatal, stopped: &Receiver<()>) {
+    while stopped.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
+        if let Err(error) = once(core, &core.live(), &mut flushed) {
+            fatal.raise(error);
+            return;
+        }
+    }
+}
+
+fn once(core: &Core, live: &Live, flushed: &mut Flushed) -> Result<(), StoreError> {
+    let errors = live.background_errors()?;
+    if errors > 0 {
+        let what = format!("{errors} background errors; see the log above, and the disk");
+        return Err(StoreError::Engine { doing: "flushing or compacting", path: live.dir().to_owned(), what });
+    }
+    let applied = live.applied().index();
+    let behind = applied.unwrap_or(0).saturating_sub(flushed.index.unwrap_or(0));
+    let settings = &core.engine.settings;
+    let due = flushed.at.elapsed() >= settings.flush_interval;
+    if applied != flushed.index && (due || behind >= settings.max_replay_entries) {
+        live.flush()?;
+        *flushed = Flushed { index: applied, at: Instant::now() };
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! chatd's own rows, beside core's and never seen through a view: how far the log is applied, and by which members.
+
+use super::{Applied, Membership, StoreError};
+use bytes::Bytes;
+use prost::Message;
+use quorate_core::proto::log;
+use quorate_core::table::{self, Table};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Key of the format version: four bytes, big-endian.
+pub(super) const FORMAT: &[u8] = b"format";
+/// Key of the last applied entry's `log.v1.LogId`.
+pub(super) const APPLIED: &[u8] = b"applied";
+/// Key of the `log.v1.Entry` that made the membership.
+pub(super) const MEMBERSHIP: &[u8] = b"membership";
+
+/// Format of the database as a whole: which column families there are and how keys are laid into them.
+pub(super) const FORMAT_VERSION: u32 = 1;
+
+pub(super) fn applied(last: log::LogId) -> Bytes {
+    table::encode(&last)
+}
+
+pub(super) fn membership(membership: &Membership) -> Bytes {
+    let payload = log::entry::Payload::Membership(membership.members.clone());
+    table::encode(&log::Entry { log_id: membership.log_id, payload: Some(payload) })
+}
+
+/// Reads them back.
+pub(super) fn parse(path: &Path, applied: Option<&[u8]>, membership: Option<&[u8]>) -> Result<Applied, StoreError> {
+    let log_id = applied.map(|row| decode::<log::LogId>(path, row)).transpose()?;
+    let membership = match membership.map(|row| decode::<log::Entry>(path, row)).transpose()? {
+        None => Membership::default(),
+        Some(log::Entry { log_id, payload: Some(log::entry::Payload::Membership(members)) }) => {
+            Membership { log_id, members }
+        }
+        Some(_) => return Err(StoreError::damaged(path, "its membership row holds another kind of entry")),
+    };
+    Ok(Applied { log_id, membership: Arc::new(membership) })
+}
+
+fn decode<M: Message + Default>(path: &Path, row: &[u8]) -> Result<M, StoreError> {
+    table::decode(Table::Meta, row).map_err(|error| StoreError::damaged(path, error))
+}
