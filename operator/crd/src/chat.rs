@@ -1,0 +1,113 @@
+use crate::DurationString;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How the chat behaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChatSpec {
+    /// Whether anyone may make an account.
+    #[serde(default)]
+    pub registration: Registration,
+    /// How often one user may write.
+    #[serde(default)]
+    pub rate_limit: RateLimitSpec,
+    /// A login ends when it was not used for this long.
+    #[serde(default = "session_lifetime")]
+    pub session_lifetime: DurationString,
+}
+
+/// Whether anyone may make an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Registration {
+    /// Anyone who reaches the server may.
+    #[default]
+    Open,
+    /// Nobody may.
+    Closed,
+}
+
+/// A budget of messages for each user, counted by the leader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RateLimitSpec {
+    /// Whether there is one at all.
+    #[serde(default = "rate_limit_enabled")]
+    pub enabled: bool,
+    /// Messages allowed in each period.
+    #[serde(default = "rate_limit_messages")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub messages: u32,
+    /// Length of the period.
+    #[serde(default = "rate_limit_per")]
+    pub per: DurationString,
+}
+
+/// What the pods log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogSpec {
+    /// How lines look.
+    #[serde(default)]
+    pub format: LogFormat,
+    /// From which weight on.
+    #[serde(default)]
+    pub level: LogLevel,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line, for machines.
+    #[default]
+    Json,
+    /// Plain text, for people.
+    Text,
+}
+
+/// From which weight on lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+// 30 days.
+fn session_lifetime() -> DurationString {
+    "720h".into()
+}
+
+fn rate_limit_enabled() -> bool {
+    true
+}
+
+fn rate_limit_messages() -> u32 {
+    10
+}
+
+fn rate_limit_per() -> DurationString {
+    "10s".into()
+}
+
+impl Default for ChatSpec {
+    fn default() -> Self {
+        Self {
+            registration: Registration::default(),
+            rate_limit: RateLimitSpec::default(),
+            session_lifetime: session_lifetime(),
+        }
+    }
+}
+
+impl Default for RateLimitSpec {
+    fn default() -> Self {
+        Self { enabled: rate_limit_enabled(), messages: rate_limit_messages(), per: rate_limit_per() }
+    }
+}

@@ -1,0 +1,61 @@
+use crate::DurationString;
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// Timing of the replication. The defaults suit pods in one region; slower networks need longer times.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new(
+        "![self.heartbeatInterval, self.electionTimeout.min].all(d, d.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')) || \
+         duration(self.heartbeatInterval) + duration(self.heartbeatInterval) + duration(self.heartbeatInterval) <= duration(self.electionTimeout.min)"
+    ).message("electionTimeout.min must be at least three times heartbeatInterval, or one late heartbeat unseats a healthy leader: raise electionTimeout.min or lower heartbeatInterval"),
+    validation = Rule::new(
+        "![self.electionTimeout.min, self.electionTimeout.max].all(d, d.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')) || \
+         duration(self.electionTimeout.min) < duration(self.electionTimeout.max)"
+    ).message("electionTimeout.max must be longer than electionTimeout.min (twice is usual), or votes split: raise electionTimeout.max")
+)]
+pub struct RaftSpec {
+    /// How often the leader lets its followers hear from it.
+    #[serde(default = "heartbeat_interval")]
+    pub heartbeat_interval: DurationString,
+    /// How long a follower waits for the leader before it stands for election.
+    #[serde(default)]
+    pub election_timeout: ElectionTimeout,
+}
+
+/// Each wait is drawn at random between the two, so that followers do not all stand at once (Raft paper, section 5.2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ElectionTimeout {
+    /// Shortest wait.
+    #[serde(default = "election_timeout_min")]
+    pub min: DurationString,
+    /// Longest wait.
+    #[serde(default = "election_timeout_max")]
+    pub max: DurationString,
+}
+
+fn heartbeat_interval() -> DurationString {
+    "50ms".into()
+}
+
+fn election_timeout_min() -> DurationString {
+    "150ms".into()
+}
+
+fn election_timeout_max() -> DurationString {
+    "300ms".into()
+}
+
+impl Default for RaftSpec {
+    fn default() -> Self {
+        Self { heartbeat_interval: heartbeat_interval(), election_timeout: ElectionTimeout::default() }
+    }
+}
+
+impl Default for ElectionTimeout {
+    fn default() -> Self {
+        Self { min: election_timeout_min(), max: election_timeout_max() }
+    }
+}

@@ -1,0 +1,120 @@
+use crate::{
+    ChatClusterStatus, ChatSpec, DisruptionBudgetSpec, LogSpec, PodTemplate, RaftSpec, ServiceSpec, StorageSpec,
+};
+use k8s_openapi::api::core::v1::LocalObjectReference;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A chat server of equal pods that replicate one log.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(
+    group = "chat.quorate.dev",
+    version = "v1alpha1",
+    kind = "ChatCluster",
+    plural = "chatclusters",
+    shortname = "chat",
+    shortname = "chats",
+    category = "quorate",
+    namespaced,
+    status = "ChatClusterStatus",
+    derive = "PartialEq",
+    doc = "A chat server of equal pods that replicate one log.",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(name = "Leader", type_ = "string", json_path = ".status.leader.name"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.ready"),
+    printcolumn(name = "Available", type_ = "string", json_path = ".status.conditions[?(@.type==\"Available\")].status"),
+    printcolumn(name = "Version", type_ = "string", json_path = ".status.version"),
+    printcolumn(name = "Term", type_ = "integer", json_path = ".status.raft.term", priority = 1),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')")
+        .message("the name must have at most 40 characters, begin with a letter, end with a letter or digit and hold only a-z, 0-9 and '-': names of Services are made from it"),
+    validation = Rule::new("!has(self.status) || !has(self.status.storage) || quantity(string(self.spec.storage.size)).compareTo(quantity(self.status.storage.size)) >= 0")
+        .message("spec.storage.size cannot go below the size that the volumes already have (status.storage.size), because volumes cannot shrink: write that size or a larger one")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ChatClusterSpec {
+    /// The Matrix server name: the part after the colon in user ids. It is in every id ever made, so it cannot change.
+    #[schemars(length(min = 1, max = 200))]
+    #[x_kube(
+        validation = Rule::new("self == oldSelf")
+            .message("serverName is immutable, because every user, room and event id holds it: make a new ChatCluster for another name"),
+        validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?$')")
+            .message("serverName must be a host name in lower case, such as chat.example.org, with an optional port")
+    )]
+    pub server_name: String,
+    /// Image with the `chatd` binary.
+    #[schemars(length(min = 1, max = 512))]
+    pub image: String,
+    /// When the image is pulled.
+    #[serde(default)]
+    pub image_pull_policy: PullPolicy,
+    /// Secrets with credentials of the image's registry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub image_pull_secrets: Vec<LocalObjectReference>,
+    /// Pods with a vote. A majority of them must live: 3 bear the loss of one, 5 of two.
+    #[serde(default = "replicas")]
+    #[schemars(range(min = 1, max = 9))]
+    #[x_kube(
+        validation = Rule::new("self % 2 == 1")
+            .message("replicas must be odd (1, 3, 5, 7 or 9): an even number bears no more losses than one less"),
+        validation = Rule::new("self == oldSelf")
+            .message("replicas cannot be changed yet: set it back to its former value, or make a new ChatCluster with the number wanted")
+    )]
+    pub replicas: i32,
+    /// While true the operator watches and reports, and changes nothing.
+    #[serde(default)]
+    pub paused: bool,
+    /// The volume of each pod.
+    pub storage: StorageSpec,
+    /// Timing of the replication.
+    #[serde(default)]
+    pub raft: RaftSpec,
+    /// The Service that clients use.
+    #[serde(default)]
+    pub service: ServiceSpec,
+    /// Protection from drains.
+    #[serde(default)]
+    pub pod_disruption_budget: DisruptionBudgetSpec,
+    /// What may be said about the pods.
+    #[serde(default)]
+    pub pod_template: PodTemplate,
+    /// How the chat behaves.
+    #[serde(default)]
+    pub chat: ChatSpec,
+    /// What the pods log.
+    #[serde(default)]
+    pub log: LogSpec,
+}
+
+/// <https://kubernetes.io/docs/concepts/containers/images/#image-pull-policy>
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[allow(missing_docs)]
+pub enum PullPolicy {
+    Always,
+    #[default]
+    IfNotPresent,
+    Never,
+}
+
+impl PullPolicy {
+    /// As Kubernetes writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
+}
+
+fn replicas() -> i32 {
+    3
+}

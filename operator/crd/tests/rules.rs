@@ -1,0 +1,168 @@
+//! What the API server will refuse, and with which words, tried on the schema as it is shipped.
+
+use kube::core::cel::Validator;
+use serde_json::{Value, json};
+
+fn schema() -> Value {
+    let crd = serde_json::to_value(quorate_crd::crd()).expect("JSON");
+    crd.pointer("/spec/versions/0/schema/openAPIV3Schema").expect("schema").clone()
+}
+
+/// A valid object as the API server holds it, defaults filled in.
+fn valid() -> Value {
+    let object: quorate_crd::ChatCluster = serde_json::from_value(json!({
+        "apiVersion": "chat.quorate.dev/v1alpha1",
+        "kind": "ChatCluster",
+        "metadata": {"name": "team"},
+        "spec": {
+            "serverName": "chat.example.org",
+            "image": "localhost/quorate:dev",
+            "storage": {"size": "10Gi"},
+        },
+    }))
+    .expect("a minimal object is enough");
+    serde_json::to_value(object).expect("JSON")
+}
+
+fn with(pointer: &str, value: Value) -> Value {
+    let mut object = valid();
+    let (parent, key) = pointer.rsplit_once('/').expect("a pointer");
+    let parent = object.pointer_mut(parent).expect("the parent is there").as_object_mut().expect("an object");
+    parent.insert(key.to_owned(), value);
+    object
+}
+
+fn verdict(new: &Value, old: Option<&Value>) -> Result<(), String> {
+    Validator::new().validate(&schema(), new, old).map_err(|errors| errors.to_string())
+}
+
+fn refused(new: &Value, old: Option<&Value>, words: &str) {
+    let message = verdict(new, old).expect_err(&format!("should be refused: {new}"));
+    assert!(message.contains(words), "the message should say {words:?}: {message}");
+}
+
+#[test]
+fn a_minimal_object_is_accepted_and_complete_with_defaults() {
+    assert_eq!(verdict(&valid(), None), Ok(()));
+    let spec = &valid()["spec"];
+    assert_eq!(spec["replicas"], 3);
+    assert_eq!(spec["storage"]["accessMode"], "ReadWriteOncePod");
+    assert_eq!(spec["raft"]["electionTimeout"], json!({"min": "150ms", "max": "300ms"}));
+    assert_eq!(spec["chat"]["rateLimit"], json!({"enabled": true, "messages": 10, "per": "10s"}));
+}
+
+#[test]
+fn an_unchanged_object_may_be_written_again() {
+    assert_eq!(verdict(&valid(), Some(&valid())), Ok(()));
+}
+
+#[test]
+fn even_replicas_are_refused() {
+    for replicas in [2, 4, 6, 8] {
+        refused(&with("/spec/replicas", json!(replicas)), None, "replicas must be odd");
+    }
+    for replicas in [1, 3, 5, 7, 9] {
+        assert_eq!(verdict(&with("/spec/replicas", json!(replicas)), None), Ok(()));
+    }
+}
+
+#[test]
+fn changed_replicas_are_refused() {
+    refused(&with("/spec/replicas", json!(5)), Some(&valid()), "replicas cannot be changed yet");
+}
+
+#[test]
+fn a_changed_server_name_is_refused() {
+    refused(&with("/spec/serverName", json!("other.example.org")), Some(&valid()), "serverName is immutable");
+}
+
+#[test]
+fn server_names_have_a_form() {
+    for name in ["Chat.example.org", "chat_1", "-chat", "chat.", "chat:", "a b", "https://chat"] {
+        refused(&with("/spec/serverName", json!(name)), None, "must be a host name");
+    }
+    for name in ["localhost", "chat.example.org:8448", "10.0.0.1", "x"] {
+        assert_eq!(verdict(&with("/spec/serverName", json!(name)), None), Ok(()), "{name}");
+    }
+}
+
+#[test]
+fn storage_below_the_least_or_without_sense_is_refused() {
+    for size in ["512Mi", "1M", "ten gigabytes", "-10Gi", ""] {
+        refused(&with("/spec/storage/size", json!(size)), None, "at least 1Gi");
+    }
+}
+
+#[test]
+fn storage_cannot_shrink_below_what_was_reached() {
+    let reached = |size: &str| {
+        let mut object = with("/spec/storage/size", json!(size));
+        object["status"] = json!({"observedGeneration": 1, "storage": {"size": "10Gi"}});
+        object
+    };
+    refused(&reached("5Gi"), Some(&reached("10Gi")), "cannot go below");
+    assert_eq!(verdict(&reached("20Gi"), Some(&reached("10Gi"))), Ok(()));
+    // A typing error that was never carried out can be taken back.
+    assert_eq!(verdict(&reached("10Gi"), Some(&reached("10Ti"))), Ok(()));
+}
+
+#[test]
+fn storage_class_and_access_mode_stay() {
+    let classed = with("/spec/storage/storageClassName", json!("fast"));
+    refused(&classed, Some(&valid()), "storageClassName cannot be changed");
+    refused(&valid(), Some(&classed), "storageClassName cannot be changed");
+    assert_eq!(verdict(&classed, Some(&classed)), Ok(()));
+    refused(&with("/spec/storage/accessMode", json!("ReadWriteOnce")), Some(&valid()), "accessMode cannot be changed");
+}
+
+#[test]
+fn wrong_durations_are_refused_wherever_they_stand() {
+    let places = [
+        "/spec/raft/heartbeatInterval",
+        "/spec/raft/electionTimeout/min",
+        "/spec/raft/electionTimeout/max",
+        "/spec/chat/rateLimit/per",
+        "/spec/chat/sessionLifetime",
+    ];
+    for place in places {
+        for text in ["50", "soon", "1d", "-5s", "1.5s", "", "1ms", "0s"] {
+            refused(&with(place, json!(text)), None, "must be a duration of at least 10ms");
+        }
+    }
+}
+
+#[test]
+fn elections_leave_room_for_heartbeats_and_for_chance() {
+    refused(&with("/spec/raft/heartbeatInterval", json!("60ms")), None, "at least three times heartbeatInterval");
+    refused(&with("/spec/raft/electionTimeout/max", json!("150ms")), None, "longer than electionTimeout.min");
+    let slow = json!({"heartbeatInterval": "1s", "electionTimeout": {"min": "3s", "max": "1m"}});
+    assert_eq!(verdict(&with("/spec/raft", slow), None), Ok(()));
+}
+
+#[test]
+fn names_that_make_no_services_are_refused() {
+    for name in ["1team", "team.one", "t-", &"t".repeat(41)] {
+        refused(&with("/metadata/name", json!(name)), None, "at most 40 characters");
+    }
+    assert_eq!(verdict(&with("/metadata/name", json!("t".repeat(40))), None), Ok(()));
+}
+
+#[test]
+fn the_operators_environment_is_not_overridden() {
+    let env = json!([{"name": "QUORATE_NODE_NAME", "value": "x"}]);
+    refused(&with("/spec/podTemplate/env", env), None, "belong to the operator");
+}
+
+#[test]
+fn status_has_the_default_that_makes_tools_wait() {
+    let status = schema()["properties"]["status"].clone();
+    assert_eq!(status["default"], json!({"observedGeneration": -1}));
+    assert_eq!(status["properties"]["conditions"]["x-kubernetes-list-map-keys"], json!(["type"]));
+    assert_eq!(status["properties"]["members"]["x-kubernetes-list-map-keys"], json!(["nodeId"]));
+}
+
+#[test]
+fn the_definition_stays_small() {
+    let size = serde_json::to_vec(&quorate_crd::crd()).expect("JSON").len();
+    assert!(size < 60_000, "{size} bytes: strip the descriptions of embedded types");
+}

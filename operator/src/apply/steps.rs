@@ -1,0 +1,169 @@
+use super::ApplyError;
+use crate::{
+    cluster::Cluster,
+    door::{Hub, to_proto},
+    names,
+    observe::Seen,
+    observed::Marker,
+    plan::Step,
+};
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, Pod},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client,
+    api::{DeleteParams, PostParams, Preconditions},
+};
+use quorate_crd::annotation;
+use quorate_wire::admin::v1::{
+    AddLearnerRequest, ChangeMembershipRequest, InitializeRequest, TransferLeaderRequest, admin_client::AdminClient,
+};
+use std::{future::Future, time::Duration};
+use tokio::time::timeout;
+use tonic::{Response, Status, transport::Channel};
+
+/// Longest wait for an answer of a door. A change of voters waits for two majorities and is itself bounded by chatd;
+/// when the answer is late, the next look at the cluster shows what became of it.
+const CALL: Duration = Duration::from_secs(10);
+
+pub(super) async fn take(
+    client: &Client,
+    hub: &Hub,
+    cluster: &Cluster,
+    seen: &Seen,
+    step: &Step,
+) -> Result<(), ApplyError> {
+    match step {
+        Step::CreateMarker(marker) => create_marker(client, cluster, marker).await,
+        Step::UpdateMarker(marker) => update_marker(client, cluster, marker).await,
+        Step::Initialize { pod, cluster_id, voters } => {
+            let request = InitializeRequest {
+                cluster_id: cluster_id.clone(),
+                server_name: cluster.spec.server_name.clone(),
+                voters: voters.iter().map(to_proto).collect(),
+            };
+            Caller::new(hub, seen, pod)?.call("Initialize", async |mut door| door.initialize(request).await).await
+        }
+        Step::AddLearner { leader, node, cluster_id } => {
+            let request = AddLearnerRequest { node: Some(to_proto(node)), cluster_id: cluster_id.clone() };
+            Caller::new(hub, seen, leader)?.call("AddLearner", async |mut door| door.add_learner(request).await).await
+        }
+        Step::ChangeMembership { leader, voters, expected, remove_learners } => {
+            let request = ChangeMembershipRequest {
+                voters: voters.iter().copied().collect(),
+                expected_voters: expected.iter().copied().collect(),
+                retain_removed: false,
+                max_lag: crate::quorum::MAX_LAG,
+                remove_learners: remove_learners.iter().copied().collect(),
+            };
+            Caller::new(hub, seen, leader)?.call("ChangeMembership", async |mut door| door.change_membership(request).await).await
+        }
+        Step::TransferLeader { leader, to } => {
+            let request = TransferLeaderRequest { to_node_id: *to, timeout_ms: 0 };
+            Caller::new(hub, seen, leader)?.call("TransferLeader", async |mut door| door.transfer_leader(request).await).await
+        }
+        // Carried out with the StatefulSet.
+        Step::SetPartition(_) => Ok(()),
+        Step::DeletePod { pod, uid } => delete_pod(client, cluster, pod, uid).await,
+    }
+}
+
+/// Calls one pod's door.
+struct Caller<'a> {
+    pod: &'a str,
+    door: AdminClient<Channel>,
+}
+
+impl<'a> Caller<'a> {
+    fn new(hub: &Hub, seen: &Seen, pod: &'a str) -> Result<Self, ApplyError> {
+        let channel = seen.pod_uids.get(pod).and_then(|uid| hub.channel(uid));
+        let channel = channel.ok_or_else(|| ApplyError::NoPod(pod.to_owned()))?;
+        Ok(Self { pod, door: AdminClient::new(channel) })
+    }
+
+    async fn call<T, F>(
+        self,
+        call: &'static str,
+        request: impl FnOnce(AdminClient<Channel>) -> F,
+    ) -> Result<(), ApplyError>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        match timeout(CALL, request(self.door)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(status)) => Err(ApplyError::Door { pod: self.pod.to_owned(), call, status }),
+            Err(_) => Err(ApplyError::Slow { pod: self.pod.to_owned(), call }),
+        }
+    }
+}
+
+async fn create_marker(client: &Client, cluster: &Cluster, marker: &Marker) -> Result<(), ApplyError> {
+    let map = marker_map(cluster, marker);
+    let created = markers(client, cluster).create(&PostParams::default(), &map).await;
+    created.map(drop).map_err(ApplyError::api("create", names::marker(&cluster.name)))
+}
+
+/// Replaced as a whole with the version that was read: the compare-and-swap of the API server.
+async fn update_marker(client: &Client, cluster: &Cluster, marker: &Marker) -> Result<(), ApplyError> {
+    let map = marker_map(cluster, marker);
+    let name = names::marker(&cluster.name);
+    let replaced = markers(client, cluster).replace(&name, &PostParams::default(), &map).await;
+    replaced.map(drop).map_err(ApplyError::api("update", name))
+}
+
+fn markers(client: &Client, cluster: &Cluster) -> Api<ConfigMap> {
+    Api::namespaced(client.clone(), &cluster.namespace)
+}
+
+/// Without an owner: it must outlive the ChatCluster as the volumes do.
+fn marker_map(cluster: &Cluster, marker: &Marker) -> ConfigMap {
+    let voters: Vec<String> = marker.voters.iter().map(u64::to_string).collect();
+    let data = [
+        ("clusterId", marker.cluster_id.clone()),
+        ("serverName", marker.server_name.clone()),
+        ("initialized", marker.initialized.to_string()),
+        ("voters", voters.join(",")),
+    ];
+    ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(names::marker(&cluster.name)),
+            labels: Some(names::labels(&cluster.name)),
+            annotations: Some([(annotation::CLUSTER_ID.to_owned(), marker.cluster_id.clone())].into()),
+            resource_version: marker.resource_version.clone(),
+            ..ObjectMeta::default()
+        },
+        data: Some(data.map(|(key, value)| (key.to_owned(), value)).into()),
+        ..ConfigMap::default()
+    }
+}
+
+async fn delete_pod(client: &Client, cluster: &Cluster, pod: &str, uid: &str) -> Result<(), ApplyError> {
+    let only = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+    let params = DeleteParams::default().preconditions(only);
+    match Api::<Pod>::namespaced(client.clone(), &cluster.namespace).delete(pod, &params).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+        Err(error) => Err(ApplyError::api("delete", format!("Pod/{pod}"))(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{fixture, observe::marker_of};
+
+    #[test]
+    fn a_marker_is_read_as_it_was_written() {
+        let marker = Marker {
+            cluster_id: "c".into(),
+            server_name: "chat.example.org".into(),
+            initialized: true,
+            voters: [1, 2, 9_007_199_254_740_993].into(),
+            resource_version: Some("7".into()),
+        };
+        let map = marker_map(&fixture::cluster(), &marker);
+        assert!(map.metadata.owner_references.is_none());
+        assert_eq!(marker_of(&map), Some(marker));
+    }
+}

@@ -1,0 +1,45 @@
+//! How long to wait after a failure: longer each time, for each object by itself, from the start again after success.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+const FIRST: Duration = Duration::from_millis(250);
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Failures in a row of each object.
+#[derive(Debug, Default)]
+pub struct Backoff(Mutex<HashMap<String, u32>>);
+
+impl Backoff {
+    /// It failed: how long to wait.
+    pub fn failed(&self, object: &str) -> Duration {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(object.to_owned()).or_default();
+        let wait = FIRST.saturating_mul(2_u32.saturating_pow(*count)).min(LONGEST);
+        *count = count.saturating_add(1);
+        wait
+    }
+
+    /// It went well, or is gone.
+    pub fn reset(&self, object: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_a_limit_and_begin_anew() {
+        let backoff = Backoff::default();
+        let waits: Vec<u64> = (0..10).map(|_| backoff.failed("a").as_millis() as u64).collect();
+        assert_eq!(waits, [250, 500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
+        assert_eq!(backoff.failed("b"), FIRST, "each by itself");
+        backoff.reset("a");
+        assert_eq!(backoff.failed("a"), FIRST);
+    }
+}

@@ -1,0 +1,171 @@
+use super::{metadata, template::short_hash};
+use crate::{
+    cluster::Cluster,
+    names::{PORT_GRPC, PORT_HTTP, PORT_METRICS, PORT_PEER},
+};
+use k8s_openapi::api::core::v1::ConfigMap;
+use quorate_crd::{LogFormat, LogLevel, Registration, label};
+use serde::Serialize;
+use std::time::Duration;
+
+/// Where chatd finds it.
+pub(super) const FILE: &str = "chatd.yaml";
+
+/// The keys of chatd's configuration that the operator sets. The rest comes from the environment of each pod.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Config<'a> {
+    server_name: &'a str,
+    data_dir: &'static str,
+    listen: Listen,
+    tls: Tls,
+    raft: Raft,
+    sessions: Sessions,
+    registration: &'static str,
+    rate_limit: RateLimit,
+    log: Log,
+}
+
+#[derive(Serialize)]
+struct Listen {
+    http: String,
+    grpc: String,
+    peer: String,
+    metrics: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Tls {
+    ca_file: String,
+    cert_file: String,
+    key_file: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Raft {
+    heartbeat_interval: String,
+    election_timeout_min: String,
+    election_timeout_max: String,
+}
+
+#[derive(Serialize)]
+struct Sessions {
+    lifetime: String,
+}
+
+#[derive(Serialize)]
+struct RateLimit {
+    enabled: bool,
+    messages: u32,
+    per: String,
+}
+
+#[derive(Serialize)]
+struct Log {
+    format: &'static str,
+    level: &'static str,
+}
+
+/// The ConfigMap. Its name holds a hash of its content and it is immutable, so that a pod of an older revision that is
+/// lost during a rollout comes back with the configuration that its image knows.
+#[must_use]
+pub fn config_map(cluster: &Cluster) -> ConfigMap {
+    let mut metadata = metadata(cluster, config_name(cluster));
+    metadata.labels.get_or_insert_default().insert(label::CONFIG.to_owned(), "true".to_owned());
+    ConfigMap {
+        metadata,
+        immutable: Some(true),
+        data: Some([(FILE.to_owned(), config_text(cluster))].into()),
+        binary_data: None,
+    }
+}
+
+/// The name of the ConfigMap.
+#[must_use]
+pub fn config_name(cluster: &Cluster) -> String {
+    format!("{}-config-{}", cluster.name, short_hash(config_text(cluster).as_bytes()))
+}
+
+/// chatd's configuration file. It is JSON inside, which is YAML too, but for people it is written as YAML.
+#[must_use]
+pub fn config_text(cluster: &Cluster) -> String {
+    let times = cluster.times;
+    let listen = |port: i32| format!("0.0.0.0:{port}");
+    let tls = |file: &str| format!("{}/{file}", super::pod::TLS_FOLDER);
+    let config = Config {
+        server_name: &cluster.spec.server_name,
+        data_dir: super::pod::DATA_FOLDER,
+        listen: Listen {
+            http: listen(PORT_HTTP),
+            grpc: listen(PORT_GRPC),
+            peer: listen(PORT_PEER),
+            metrics: listen(PORT_METRICS),
+        },
+        tls: Tls { ca_file: tls("ca.crt"), cert_file: tls("tls.crt"), key_file: tls("tls.key") },
+        raft: Raft {
+            heartbeat_interval: time(times.heartbeat),
+            election_timeout_min: time(times.election_min),
+            election_timeout_max: time(times.election_max),
+        },
+        sessions: Sessions { lifetime: time(times.session_lifetime) },
+        registration: match cluster.spec.chat.registration {
+            Registration::Open => "open",
+            Registration::Closed => "closed",
+        },
+        rate_limit: RateLimit {
+            enabled: cluster.spec.chat.rate_limit.enabled,
+            messages: cluster.spec.chat.rate_limit.messages,
+            per: time(times.rate_limit_per),
+        },
+        log: Log {
+            format: match cluster.spec.log.format {
+                LogFormat::Json => "json",
+                LogFormat::Text => "text",
+            },
+            level: level(cluster.spec.log.level),
+        },
+    };
+    // Strings, numbers and structs always serialise; the golden test shows it.
+    serde_yaml_ng::to_string(&config).unwrap_or_default()
+}
+
+fn level(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    }
+}
+
+/// In one unit, which every parser of durations reads.
+fn time(duration: Duration) -> String {
+    match duration.subsec_millis() {
+        0 => format!("{}s", duration.as_secs()),
+        _ => format!("{}ms", duration.as_millis()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn a_changed_setting_makes_another_config_map() {
+        let one = fixture::cluster();
+        let mut two = one.clone();
+        two.spec.chat.rate_limit.enabled = false;
+        assert_ne!(config_name(&one), config_name(&two));
+        assert_eq!(config_name(&one), config_name(&one.clone()));
+    }
+
+    #[test]
+    fn times_have_one_unit() {
+        assert_eq!(time(Duration::from_millis(1500)), "1500ms");
+        assert_eq!(time(Duration::from_secs(720 * 3600)), "2592000s");
+    }
+}

@@ -1,0 +1,151 @@
+//! Builders: plain functions from a [`Cluster`] to the objects that it needs, one file for each kind. No client, no
+//! clock, no randomness. What they make stands beside them in `golden/`; run the tests with `UPDATE_GOLDEN=1` after a
+//! change that is meant.
+
+mod config;
+mod disruption_budget;
+mod pod;
+mod service;
+mod service_account;
+mod stateful_set;
+mod template;
+
+pub use config::{config_map, config_name, config_text};
+pub use stateful_set::stateful_set;
+pub use template::{Recorded, Template, template};
+
+use crate::{cluster::Cluster, names};
+use k8s_openapi::{
+    api::{
+        apps::v1::StatefulSet,
+        core::v1::{ConfigMap, PersistentVolumeClaim, Service, ServiceAccount},
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+
+/// Every object of a cluster that is applied. Secrets and the marker are not here: they are created once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resources {
+    /// The pods' identity, without any right.
+    pub service_account: ServiceAccount,
+    /// The pods' configuration; absent when the pods keep one that an older operator made.
+    pub config: Option<ConfigMap>,
+    /// For clients: any ready pod.
+    pub service: Service,
+    /// Headless: the pods' names, ready or not.
+    pub peers: Service,
+    /// For people: the leader, best effort.
+    pub leader: Service,
+    /// Absent at one replica or when switched off.
+    pub disruption_budget: Option<PodDisruptionBudget>,
+    /// The pods.
+    pub stateful_set: StatefulSet,
+}
+
+/// What of the live StatefulSet goes on in the next one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Carried {
+    /// The template that the live one was applied with.
+    pub recorded: Option<Recorded>,
+    /// Claim templates cannot be changed.
+    pub claim_templates: Option<Vec<PersistentVolumeClaim>>,
+    /// Pods with a lower ordinal keep their revision; `None` lets the plan's rest state stand.
+    pub partition: Option<i32>,
+}
+
+/// All objects of the cluster.
+#[must_use]
+pub fn resources(cluster: &Cluster, carried: &Carried) -> Resources {
+    let template = template(cluster, carried.recorded.as_ref());
+    Resources {
+        service_account: service_account::service_account(cluster),
+        config: template.is_current().then(|| config_map(cluster)),
+        service: service::clients(cluster),
+        peers: service::peers(cluster),
+        leader: service::leader(cluster),
+        disruption_budget: disruption_budget::disruption_budget(cluster),
+        stateful_set: stateful_set(cluster, &template, carried),
+    }
+}
+
+fn metadata(cluster: &Cluster, name: String) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(cluster.namespace.clone()),
+        labels: Some(names::labels(&cluster.name)),
+        owner_references: Some(vec![cluster.owner.clone()]),
+        ..ObjectMeta::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+    use serde::Serialize;
+    use std::{env, fs, path::PathBuf};
+
+    /// Compares with `golden/NAME.yaml`, or writes it.
+    fn golden<T: Serialize>(name: &str, object: &T) {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("src/build/golden/{name}.yaml"));
+        let value = serde_json::to_value(object).expect("JSON");
+        let text = serde_yaml_ng::to_string(&value).expect("YAML");
+        if env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+            fs::write(&path, &text).expect("written");
+        }
+        let expected = fs::read_to_string(&path).expect("golden file");
+        assert_eq!(text, expected, "{name}: if the change is meant, run with UPDATE_GOLDEN=1");
+    }
+
+    #[test]
+    fn objects_of_the_sample_are_the_golden_ones() {
+        let Resources { service_account, config, service, peers, leader, disruption_budget, stateful_set } =
+            resources(&fixture::cluster(), &Carried::default());
+        golden("service-account", &service_account);
+        golden("config", &config);
+        golden("service", &service);
+        golden("service-peers", &peers);
+        golden("service-leader", &leader);
+        golden("disruption-budget", &disruption_budget);
+        golden("stateful-set", &stateful_set);
+    }
+
+    #[test]
+    fn one_replica_has_no_disruption_budget() {
+        let mut cluster = fixture::cluster();
+        cluster.spec.replicas = 1;
+        assert!(resources(&cluster, &Carried::default()).disruption_budget.is_none());
+    }
+
+    #[test]
+    fn claim_templates_stay_as_they_were_made() {
+        let cluster = fixture::cluster();
+        let made = resources(&cluster, &Carried::default()).stateful_set;
+        let claims = made.spec.and_then(|spec| spec.volume_claim_templates);
+        let mut grown = cluster;
+        grown.spec.storage.size = k8s_openapi::apimachinery::pkg::api::resource::Quantity("5Gi".into());
+        let carried = Carried { claim_templates: claims.clone(), ..Carried::default() };
+        let again = resources(&grown, &carried).stateful_set;
+        assert_eq!(again.spec.and_then(|spec| spec.volume_claim_templates), claims);
+    }
+
+    #[test]
+    fn a_recorded_template_stays_until_the_spec_changes_or_the_new_one_is_accepted() {
+        let cluster = fixture::cluster();
+        let mut recorded = template(&cluster, None).record();
+        // What an older operator would have made.
+        recorded.pod = serde_json::json!({"spec": {"containers": [], "terminationGracePeriodSeconds": 30}});
+        assert!(!template(&cluster, Some(&recorded)).is_current());
+        assert!(resources(&cluster, &Carried { recorded: Some(recorded.clone()), ..Carried::default() }).config.is_none());
+
+        let mut changed = cluster.clone();
+        changed.spec.image = "localhost/quorate:next".into();
+        assert!(template(&changed, Some(&recorded)).is_current());
+
+        let mut accepted = cluster;
+        accepted.accepted_template = Some("1".into());
+        assert!(template(&accepted, Some(&recorded)).is_current());
+    }
+}

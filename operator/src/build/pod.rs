@@ -1,0 +1,226 @@
+//! The pod template.
+
+use crate::{
+    build::config::{FILE, config_name},
+    cluster::Cluster,
+    names::{self, CONTAINER, DATA, PORT_GRPC, PORT_HTTP, PORT_METRICS, PORT_PEER},
+};
+use k8s_openapi::{
+    api::core::v1::{
+        Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+        HTTPGetAction, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ResourceRequirements,
+        SeccompProfile, SecretVolumeSource, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+    },
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
+};
+
+pub(super) const DATA_FOLDER: &str = "/var/lib/quorate";
+pub(super) const TLS_FOLDER: &str = "/etc/quorate/peer-tls";
+const CONFIG_FOLDER: &str = "/etc/quorate";
+/// The image's user; also the group of the volume.
+const USER: i64 = 65532;
+/// Leadership is handed over in milliseconds and clients are hinted to move for about 2 s; the rest is room for a flush
+/// on a slow disk.
+const GRACE_SECONDS: i64 = 60;
+
+pub(super) fn template(cluster: &Cluster) -> PodTemplateSpec {
+    let wanted = &cluster.spec.pod_template;
+    let mut labels = wanted.metadata.labels.clone();
+    labels.extend(names::labels(&cluster.name));
+    let annotations = &wanted.metadata.annotations;
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(labels),
+            annotations: (!annotations.is_empty()).then(|| annotations.clone()),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(spec(cluster)),
+    }
+}
+
+fn spec(cluster: &Cluster) -> PodSpec {
+    let wanted = &cluster.spec.pod_template;
+    PodSpec {
+        service_account_name: Some(cluster.name.clone()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        termination_grace_period_seconds: Some(GRACE_SECONDS),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(USER),
+            run_as_group: Some(USER),
+            fs_group: Some(USER),
+            // Else the kubelet walks the whole volume at each start.
+            fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                localhost_profile: None,
+            }),
+            ..PodSecurityContext::default()
+        }),
+        containers: vec![container(cluster)],
+        volumes: Some(volumes(cluster)),
+        image_pull_secrets: some(cluster.spec.image_pull_secrets.clone()),
+        affinity: wanted.affinity.clone(),
+        topology_spread_constraints: Some(spread(cluster)),
+        node_selector: (!wanted.node_selector.is_empty()).then(|| wanted.node_selector.clone()),
+        tolerations: some(wanted.tolerations.clone()),
+        priority_class_name: wanted.priority_class_name.clone(),
+        ..PodSpec::default()
+    }
+}
+
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}
+
+/// Soft by default: a small cluster must start on the nodes that there are.
+fn spread(cluster: &Cluster) -> Vec<TopologySpreadConstraint> {
+    let wanted = &cluster.spec.pod_template.topology_spread_constraints;
+    if !wanted.is_empty() {
+        return wanted.clone();
+    }
+    ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+        .map(|key| TopologySpreadConstraint {
+            max_skew: 1,
+            topology_key: key.to_owned(),
+            when_unsatisfiable: "ScheduleAnyway".to_owned(),
+            label_selector: Some(LabelSelector {
+                match_labels: Some(names::selector(&cluster.name)),
+                ..LabelSelector::default()
+            }),
+            ..TopologySpreadConstraint::default()
+        })
+        .into()
+}
+
+fn container(cluster: &Cluster) -> Container {
+    Container {
+        name: CONTAINER.to_owned(),
+        image: Some(cluster.spec.image.clone()),
+        image_pull_policy: Some(cluster.spec.image_pull_policy.as_str().to_owned()),
+        args: Some(vec!["--config".to_owned(), format!("{CONFIG_FOLDER}/{FILE}")]),
+        env: Some(environment(cluster)),
+        ports: Some(
+            [("http", PORT_HTTP), ("grpc", PORT_GRPC), ("peer", PORT_PEER), ("metrics", PORT_METRICS)]
+                .map(|(name, port)| ContainerPort {
+                    name: Some(name.to_owned()),
+                    container_port: port,
+                    protocol: Some("TCP".to_owned()),
+                    ..ContainerPort::default()
+                })
+                .into(),
+        ),
+        // Both open before the database, so that a long recovery is not killed for being long.
+        startup_probe: Some(probe("/healthz", 1, 120)),
+        liveness_probe: Some(probe("/healthz", 10, 6)),
+        readiness_probe: Some(probe("/readyz", 1, 2)),
+        resources: Some(cluster.spec.pod_template.resources.clone().unwrap_or_else(resources)),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            run_as_non_root: Some(true),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+            ..SecurityContext::default()
+        }),
+        volume_mounts: Some(vec![
+            mount(DATA, DATA_FOLDER, false),
+            // Whole folders, no subPath: files mounted by subPath never change.
+            mount("config", CONFIG_FOLDER, true),
+            mount("peer-tls", TLS_FOLDER, true),
+            mount("tmp", "/tmp", false),
+        ]),
+        ..Container::default()
+    }
+}
+
+/// No processor limit: throttling costs elections at 150 ms. Memory request = limit: no pod is evicted for memory that
+/// it was promised.
+fn resources() -> ResourceRequirements {
+    let quantity = |name: &str, amount: &str| (name.to_owned(), Quantity(amount.to_owned()));
+    ResourceRequirements {
+        requests: Some([quantity("cpu", "100m"), quantity("memory", "1Gi")].into()),
+        limits: Some([quantity("memory", "1Gi")].into()),
+        claims: None,
+    }
+}
+
+fn environment(cluster: &Cluster) -> Vec<EnvVar> {
+    let host = format!("$(QUORATE_NODE_NAME).{}.{}.svc", names::peers(&cluster.name), cluster.namespace);
+    let mut environment = vec![
+        field("QUORATE_NODE_NAME", "metadata.name"),
+        field("QUORATE_POD_IP", "status.podIP"),
+        value("QUORATE_ADVERTISE_PEER", format!("{host}:{PORT_PEER}")),
+        value("QUORATE_ADVERTISE_GRPC", format!("{host}:{PORT_GRPC}")),
+    ];
+    environment.extend(cluster.spec.pod_template.env.iter().cloned());
+    environment
+}
+
+fn value(name: &str, value: String) -> EnvVar {
+    EnvVar { name: name.to_owned(), value: Some(value), value_from: None }
+}
+
+fn field(name: &str, path: &str) -> EnvVar {
+    let field_ref = ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path: path.to_owned() };
+    EnvVar {
+        name: name.to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource { field_ref: Some(field_ref), ..EnvVarSource::default() }),
+    }
+}
+
+fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.to_owned()),
+            port: IntOrString::String("metrics".to_owned()),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period_seconds),
+        failure_threshold: Some(failures),
+        timeout_seconds: Some(if period_seconds > 1 { 5 } else { 1 }),
+        ..Probe::default()
+    }
+}
+
+fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+    VolumeMount {
+        name: name.to_owned(),
+        mount_path: path.to_owned(),
+        read_only: read_only.then_some(true),
+        ..VolumeMount::default()
+    }
+}
+
+fn volumes(cluster: &Cluster) -> Vec<Volume> {
+    vec![
+        Volume {
+            name: "config".to_owned(),
+            config_map: Some(ConfigMapVolumeSource { name: config_name(cluster), ..ConfigMapVolumeSource::default() }),
+            ..Volume::default()
+        },
+        Volume {
+            name: "peer-tls".to_owned(),
+            secret: Some(SecretVolumeSource {
+                secret_name: Some(names::peer_tls(&cluster.name)),
+                // Readable by the group of the volume, by nobody else.
+                default_mode: Some(0o440),
+                ..SecretVolumeSource::default()
+            }),
+            ..Volume::default()
+        },
+        Volume {
+            name: "tmp".to_owned(),
+            empty_dir: Some(EmptyDirVolumeSource {
+                medium: None,
+                size_limit: Some(Quantity("256Mi".to_owned())),
+            }),
+            ..Volume::default()
+        },
+    ]
+}

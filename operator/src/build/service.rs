@@ -1,0 +1,79 @@
+use super::metadata;
+use crate::{
+    cluster::Cluster,
+    names::{self, PORT_GRPC, PORT_HTTP, PORT_PEER},
+};
+use k8s_openapi::{
+    api::core::v1::{Service, ServicePort, ServiceSpec},
+    apimachinery::pkg::util::intstr::IntOrString,
+};
+use quorate_crd::label;
+
+/// `X`: the door. Any ready pod serves any user.
+pub(super) fn clients(cluster: &Cluster) -> Service {
+    let mut metadata = metadata(cluster, cluster.name.clone());
+    let annotations = &cluster.spec.service.annotations;
+    metadata.annotations = (!annotations.is_empty()).then(|| annotations.clone());
+    Service {
+        metadata,
+        spec: Some(ServiceSpec {
+            type_: Some(cluster.spec.service.r#type.as_str().to_owned()),
+            selector: Some(names::selector(&cluster.name)),
+            ports: Some(vec![http(), grpc()]),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// `X-peers`: the pods' names. Not-ready pods too, because a pod must be found before it can become ready.
+pub(super) fn peers(cluster: &Cluster) -> Service {
+    Service {
+        metadata: metadata(cluster, names::peers(&cluster.name)),
+        spec: Some(ServiceSpec {
+            cluster_ip: Some("None".to_owned()),
+            publish_not_ready_addresses: Some(true),
+            selector: Some(names::selector(&cluster.name)),
+            ports: Some(vec![grpc(), port("peer", PORT_PEER, None)]),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// `X-leader`: for people, best effort. It follows the role label, so for a moment after an election it leads to the
+/// former leader, which serves just as well.
+pub(super) fn leader(cluster: &Cluster) -> Service {
+    let mut selector = names::selector(&cluster.name);
+    selector.insert(label::ROLE.to_owned(), "leader".to_owned());
+    Service {
+        metadata: metadata(cluster, names::leader(&cluster.name)),
+        spec: Some(ServiceSpec {
+            type_: Some("ClusterIP".to_owned()),
+            selector: Some(selector),
+            ports: Some(vec![http(), grpc()]),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn http() -> ServicePort {
+    port("http", PORT_HTTP, Some("http"))
+}
+
+fn grpc() -> ServicePort {
+    // Plain HTTP/2: https://kubernetes.io/docs/concepts/services-networking/service/#application-protocol
+    port("grpc", PORT_GRPC, Some("kubernetes.io/h2c"))
+}
+
+fn port(name: &str, port: i32, protocol: Option<&str>) -> ServicePort {
+    ServicePort {
+        name: Some(name.to_owned()),
+        port,
+        protocol: Some("TCP".to_owned()),
+        target_port: Some(IntOrString::String(name.to_owned())),
+        app_protocol: protocol.map(str::to_owned),
+        node_port: None,
+    }
+}

@@ -1,0 +1,12 @@
+use super::metadata;
+use crate::cluster::Cluster;
+use k8s_openapi::api::core::v1::ServiceAccount;
+
+/// An account without token or right: chat pods have no business with the Kubernetes API.
+pub(super) fn service_account(cluster: &Cluster) -> ServiceAccount {
+    ServiceAccount {
+        metadata: metadata(cluster, cluster.name.clone()),
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    }
+}

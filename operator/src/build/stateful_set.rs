@@ -1,0 +1,96 @@
+use super::{Carried, Template, metadata};
+use crate::{
+    cluster::Cluster,
+    names::{self, DATA},
+};
+use k8s_openapi::{
+    api::{
+        apps::v1::{
+            RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetPersistentVolumeClaimRetentionPolicy,
+            StatefulSetSpec, StatefulSetUpdateStrategy,
+        },
+        core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, VolumeResourceRequirements},
+    },
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
+};
+use quorate_crd::{AccessMode, RetentionPolicy, annotation};
+
+/// The pods.
+///
+/// Parallel, because a pod that waits for its predecessor cannot help to form a quorum. Rolling by partition, at rest
+/// at `replicas`: then a lost pod comes back as it was, and each restart is the operator's decision (under OnDelete a
+/// lost pod comes back with the *new* template, and a broken revision plus one drain loses the quorum).
+#[must_use]
+pub fn stateful_set(cluster: &Cluster, template: &Template, carried: &Carried) -> StatefulSet {
+    let replicas = cluster.spec.replicas;
+    let recorded = template.record();
+    let mut metadata = metadata(cluster, cluster.name.clone());
+    metadata.annotations = Some(
+        [
+            (annotation::POD_INPUTS.to_owned(), recorded.inputs),
+            (annotation::TEMPLATE.to_owned(), recorded.pod.to_string()),
+        ]
+        .into(),
+    );
+    StatefulSet {
+        metadata,
+        spec: Some(StatefulSetSpec {
+            replicas: Some(replicas),
+            service_name: Some(names::peers(&cluster.name)),
+            pod_management_policy: Some("Parallel".to_owned()),
+            update_strategy: Some(StatefulSetUpdateStrategy {
+                type_: Some("RollingUpdate".to_owned()),
+                rolling_update: Some(RollingUpdateStatefulSetStrategy {
+                    partition: Some(carried.partition.unwrap_or(replicas)),
+                    max_unavailable: None,
+                }),
+            }),
+            persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
+                when_deleted: Some(retention(cluster).to_owned()),
+                when_scaled: Some("Retain".to_owned()),
+            }),
+            selector: LabelSelector {
+                match_labels: Some(names::selector(&cluster.name)),
+                ..LabelSelector::default()
+            },
+            template: template.pod().clone(),
+            volume_claim_templates: Some(
+                carried.claim_templates.clone().unwrap_or_else(|| vec![claim_template(cluster)]),
+            ),
+            ..StatefulSetSpec::default()
+        }),
+        status: None,
+    }
+}
+
+fn retention(cluster: &Cluster) -> &'static str {
+    match cluster.spec.storage.persistent_volume_claim_retention_policy.when_deleted {
+        RetentionPolicy::Retain => "Retain",
+        RetentionPolicy::Delete => "Delete",
+    }
+}
+
+fn claim_template(cluster: &Cluster) -> PersistentVolumeClaim {
+    let storage = &cluster.spec.storage;
+    let mode = match storage.access_mode {
+        AccessMode::ReadWriteOncePod => "ReadWriteOncePod",
+        AccessMode::ReadWriteOnce => "ReadWriteOnce",
+    };
+    PersistentVolumeClaim {
+        metadata: ObjectMeta {
+            name: Some(DATA.to_owned()),
+            labels: Some(names::labels(&cluster.name)),
+            ..ObjectMeta::default()
+        },
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec![mode.to_owned()]),
+            storage_class_name: storage.storage_class_name.clone(),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some([("storage".to_owned(), storage.size.clone())].into()),
+                limits: None,
+            }),
+            ..PersistentVolumeClaimSpec::default()
+        }),
+        status: None,
+    }
+}

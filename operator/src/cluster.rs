@@ -1,0 +1,127 @@
+//! `validate`: from a ChatCluster as written to a [`Cluster`] as it is meant, with nothing left to doubt.
+
+use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::OwnerReference};
+use kube::{Resource as _, ResourceExt as _};
+use quorate_crd::{ChatCluster, ChatClusterSpec, DurationError, QuantityError, annotation, parse_quantity};
+use std::time::Duration;
+
+/// A ChatCluster that makes sense.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its uid: owned objects name it.
+    pub uid: String,
+    /// The generation of the spec.
+    pub generation: i64,
+    /// What was asked for.
+    pub spec: ChatClusterSpec,
+    /// Times, parsed.
+    pub times: Times,
+    /// Bytes of each volume.
+    pub storage_bytes: u64,
+    /// Value of the annotation that lets a newer operator's pod template roll out.
+    pub accepted_template: Option<String>,
+    /// Reference for owned objects.
+    pub owner: OwnerReference,
+}
+
+/// The times of the spec, parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// `raft.heartbeatInterval`
+    pub heartbeat: Duration,
+    /// `raft.electionTimeout.min`
+    pub election_min: Duration,
+    /// `raft.electionTimeout.max`
+    pub election_max: Duration,
+    /// `chat.rateLimit.per`
+    pub rate_limit_per: Duration,
+    /// `chat.sessionLifetime`
+    pub session_lifetime: Duration,
+}
+
+/// The spec cannot be carried out. The API server refuses such objects; one may stem from an older schema.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum Invalid {
+    #[error("spec.{0}: {1}")]
+    Duration(&'static str, #[source] DurationError),
+    #[error("spec.storage.size: {0}")]
+    Size(#[from] QuantityError),
+    #[error("spec.replicas is {0}: write an odd number from 1 to 9")]
+    Replicas(i32),
+    #[error("the object has no {0}: it did not come from an API server")]
+    Metadata(&'static str),
+}
+
+impl Cluster {
+    /// Checks and parses.
+    ///
+    /// # Errors
+    /// Names the field and what to write.
+    pub fn validate(object: &ChatCluster) -> Result<Self, Invalid> {
+        let spec = object.spec.clone();
+        if spec.replicas % 2 != 1 || !(1..=9).contains(&spec.replicas) {
+            return Err(Invalid::Replicas(spec.replicas));
+        }
+        let Quantity(_) = &spec.storage.size;
+        Ok(Self {
+            name: object.name_any(),
+            namespace: object.namespace().ok_or(Invalid::Metadata("namespace"))?,
+            uid: object.uid().ok_or(Invalid::Metadata("uid"))?,
+            generation: object.metadata.generation.unwrap_or_default(),
+            times: Times::parse(&spec)?,
+            storage_bytes: parse_quantity(&spec.storage.size)?,
+            accepted_template: object.annotations().get(annotation::ACCEPT_TEMPLATE).cloned(),
+            owner: object.controller_owner_ref(&()).ok_or(Invalid::Metadata("uid"))?,
+            spec,
+        })
+    }
+
+    /// The ordinals of its pods.
+    pub fn ordinals(&self) -> impl DoubleEndedIterator<Item = i32> + use<> {
+        0..self.spec.replicas
+    }
+}
+
+impl Times {
+    fn parse(spec: &ChatClusterSpec) -> Result<Self, Invalid> {
+        let field = |name: &'static str| move |error| Invalid::Duration(name, error);
+        let raft = &spec.raft;
+        Ok(Self {
+            heartbeat: raft.heartbeat_interval.parse().map_err(field("raft.heartbeatInterval"))?,
+            election_min: raft.election_timeout.min.parse().map_err(field("raft.electionTimeout.min"))?,
+            election_max: raft.election_timeout.max.parse().map_err(field("raft.electionTimeout.max"))?,
+            rate_limit_per: spec.chat.rate_limit.per.parse().map_err(field("chat.rateLimit.per"))?,
+            session_lifetime: spec.chat.session_lifetime.parse().map_err(field("chat.sessionLifetime"))?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn the_sample_is_valid() {
+        let cluster = Cluster::validate(&fixture::chat_cluster()).expect("valid");
+        assert_eq!(cluster.times.heartbeat, Duration::from_millis(50));
+        assert_eq!(cluster.storage_bytes, 1 << 30);
+        assert_eq!(cluster.ordinals().collect::<Vec<_>>(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn what_an_older_schema_let_pass_is_named() {
+        let mut object = fixture::chat_cluster();
+        object.spec.replicas = 2;
+        assert_eq!(Cluster::validate(&object).err(), Some(Invalid::Replicas(2)));
+        let mut object = fixture::chat_cluster();
+        object.spec.chat.rate_limit.per = "soon".into();
+        let error = Cluster::validate(&object).expect_err("not a duration").to_string();
+        assert!(error.starts_with("spec.chat.rateLimit.per:"), "{error}");
+    }
+}

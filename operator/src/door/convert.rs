@@ -1,0 +1,108 @@
+use crate::observed::{Door, Membership, Node, Progress, Role};
+use quorate_wire::admin::v1 as proto;
+use std::time::Duration;
+
+/// What a door said, `age` ago.
+pub(crate) fn from_proto(status: &proto::StatusResponse, age: Duration) -> Door {
+    let identity = status.identity.clone().unwrap_or_default();
+    let millis = |millis: u64| Duration::from_millis(millis).saturating_add(age);
+    Door {
+        node: node(identity.node.as_ref(), identity.node_id),
+        cluster_id: Some(identity.cluster_id).filter(|id| !id.is_empty()),
+        server_name: identity.server_name,
+        version: identity.version,
+        empty: identity.empty,
+        role: role(status.role()),
+        term: status.term,
+        leader: status.leader_node_id,
+        membership: status.membership.as_ref().map(membership).unwrap_or_default(),
+        quorum_ack: status.millis_since_quorum_ack.map(millis),
+        progress: status
+            .progress
+            .iter()
+            .map(|peer| {
+                (peer.node_id, Progress { lag: peer.lag, contact: peer.millis_since_contact.map(millis) })
+            })
+            .collect(),
+        ready: status.ready,
+        not_ready_reason: status.not_ready_reason.clone(),
+    }
+}
+
+fn role(role: proto::Role) -> Role {
+    match role {
+        proto::Role::Leader => Role::Leader,
+        proto::Role::Follower => Role::Follower,
+        proto::Role::Candidate => Role::Candidate,
+        proto::Role::Learner => Role::Learner,
+        proto::Role::Unspecified => Role::Unknown,
+    }
+}
+
+fn membership(membership: &proto::Membership) -> Membership {
+    Membership {
+        voter_sets: membership.voter_sets.iter().map(|set| set.node_ids.iter().copied().collect()).collect(),
+        learners: membership.learners.iter().copied().collect(),
+        nodes: membership.nodes.iter().map(|node| (node.node_id, self::node(Some(node), node.node_id))).collect(),
+    }
+}
+
+fn node(node: Option<&proto::Node>, id: u64) -> Node {
+    let node = node.cloned().unwrap_or_default();
+    Node { id, peer_address: node.peer_address, client_address: node.client_address, name: node.name }
+}
+
+/// As the admin interface writes it.
+#[must_use]
+pub fn to_proto(node: &Node) -> proto::Node {
+    proto::Node {
+        node_id: node.id,
+        peer_address: node.peer_address.clone(),
+        client_address: node.client_address.clone(),
+        name: node.name.clone(),
+    }
+}
+
+/// Whether the difference is worth looking at the cluster again. Lags and ages change all the time; they are read when
+/// something else calls for it.
+pub(crate) fn differs(one: &Door, two: &Door) -> bool {
+    let essence = |door: &Door| {
+        (
+            door.node.id,
+            door.cluster_id.clone(),
+            door.empty,
+            door.role,
+            door.term,
+            door.leader,
+            door.membership.clone(),
+            door.ready,
+            door.quorum_ack.is_some_and(|age| age < Duration::from_secs(1)),
+        )
+    };
+    essence(one) != essence(two)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_age_of_the_message_counts() {
+        let status = proto::StatusResponse { millis_since_quorum_ack: Some(20), ..Default::default() };
+        let door = from_proto(&status, Duration::from_millis(30));
+        assert_eq!(door.quorum_ack, Some(Duration::from_millis(50)));
+    }
+
+    #[test]
+    fn no_cluster_is_none_and_not_an_empty_name() {
+        assert_eq!(from_proto(&proto::StatusResponse::default(), Duration::ZERO).cluster_id, None);
+    }
+
+    #[test]
+    fn lag_alone_calls_nobody_but_a_new_term_does() {
+        let one = Door { term: 1, ..Door::default() };
+        let lagging = Door { progress: [(1, Progress { lag: 5, contact: None })].into(), ..one.clone() };
+        assert!(!differs(&one, &lagging));
+        assert!(differs(&one, &Door { term: 2, ..one.clone() }));
+    }
+}

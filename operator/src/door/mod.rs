@@ -1,0 +1,9 @@
+//! The pods' admin doors: how they are dialled, and a watch on each that keeps the newest answer at hand.
+
+mod convert;
+mod dial;
+mod hub;
+
+pub use convert::to_proto;
+pub use dial::{DialError, PeerIdentity, dial};
+pub use hub::{Answer, Hub, Target};

@@ -1,0 +1,111 @@
+//! Events: what happened to a ChatCluster, for `kubectl describe`.
+
+use crate::{apply::Applied, plan::Step, status::Outcome};
+use kube::{
+    Client, Resource as _,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+use quorate_crd::{ChatCluster, ChatClusterStatus};
+
+/// Writes events.
+#[derive(Clone)]
+pub struct Events(Recorder);
+
+impl Events {
+    /// With this process's name as the reporting instance.
+    #[must_use]
+    pub fn new(client: Client, instance: String) -> Self {
+        let reporter = Reporter { controller: crate::names::MANAGER.to_owned(), instance: Some(instance) };
+        Self(Recorder::new(client, reporter))
+    }
+
+    /// Writes what is worth telling. Events are for people: one that cannot be written is logged and no more.
+    pub async fn tell(&self, object: &ChatCluster, old: &ChatClusterStatus, new: &ChatClusterStatus, applied: &Applied, outcome: &Outcome) {
+        for event in worth_telling(old, new, applied, outcome) {
+            if let Err(error) = self.0.publish(&event, &object.object_ref(&())).await {
+                tracing::debug!(%error, reason = event.reason, "cannot write an event");
+            }
+        }
+    }
+}
+
+fn worth_telling(
+    old: &ChatClusterStatus,
+    new: &ChatClusterStatus,
+    applied: &Applied,
+    outcome: &Outcome,
+) -> Vec<Event> {
+    let mut events = Vec::new();
+    if let Some(step) = &applied.step {
+        let (reason, note) = describe(step);
+        events.push(match &applied.failed_step {
+            None => event(EventType::Normal, reason, note),
+            Some(error) => event(EventType::Warning, reason, format!("{note}: {error}")),
+        });
+    }
+    if let Some(leader) = &new.leader
+        && old.leader.as_ref().map(|old| (&old.node_id, old.term)) != Some((&leader.node_id, leader.term))
+    {
+        events.push(event(EventType::Normal, "LeaderElected", format!("{} leads in term {}", leader.name, leader.term)));
+    }
+    if let (Some(leader), None) = (&old.leader, &new.leader) {
+        events.push(event(EventType::Warning, "LeaderLost", format!("{} no longer leads with a quorum", leader.name)));
+    }
+    let was_stalled = old.conditions.iter().any(|old| {
+        old.type_ == quorate_crd::condition::STALLED
+            && old.status == "True"
+            && outcome.blocked.as_ref().is_some_and(|blocked| blocked.reason == old.reason)
+    });
+    if let Some(blocked) = outcome.blocked.as_ref().filter(|_| !was_stalled) {
+        events.push(event(EventType::Warning, blocked.reason, blocked.message.clone()));
+    }
+    events
+}
+
+fn describe(step: &Step) -> (&'static str, String) {
+    match step {
+        Step::CreateMarker(marker) => ("ClusterIdChosen", format!("cluster id {}", marker.cluster_id)),
+        Step::UpdateMarker(marker) if marker.initialized => {
+            ("ClusterMade", format!("cluster {} is made, and is never made again", marker.cluster_id))
+        }
+        Step::UpdateMarker(marker) => ("ClusterIdChosen", format!("cluster id {}", marker.cluster_id)),
+        Step::Initialize { pod, cluster_id, .. } => ("Initializing", format!("asking {pod} to make cluster {cluster_id}")),
+        Step::AddLearner { node, .. } => ("AddingLearner", format!("{} (node {}) receives the log", node.name, node.id)),
+        Step::ChangeMembership { voters, .. } => ("ChangingVoters", format!("voters become {voters:?}")),
+        Step::TransferLeader { leader, to } => ("TransferringLeader", format!("from {leader} to node {to}")),
+        Step::SetPartition(partition) => ("RollingOut", format!("pods from ordinal {partition} on have the new revision")),
+        Step::DeletePod { pod, .. } => ("ReplacingPod", format!("deleting {pod} to replace its volume")),
+    }
+}
+
+fn event(type_: EventType, reason: &str, mut note: String) -> Event {
+    // The API server takes no more: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
+    note.truncate(note.char_indices().map(|(at, _)| at).take_while(|at| *at <= 1000).last().unwrap_or(0));
+    Event { type_, reason: reason.to_owned(), note: Some(note), action: "Reconcile".to_owned(), secondary: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+    use quorate_crd::LeaderStatus;
+
+    fn led_by(name: &str, term: i64) -> ChatClusterStatus {
+        let leader = LeaderStatus { name: name.into(), node_id: name.into(), term, since: Time(Timestamp::UNIX_EPOCH) };
+        ChatClusterStatus { leader: Some(leader), ..ChatClusterStatus::default() }
+    }
+
+    fn reasons(old: &ChatClusterStatus, new: &ChatClusterStatus) -> Vec<String> {
+        let events = worth_telling(old, new, &Applied::default(), &Outcome::default());
+        events.into_iter().map(|event| event.reason).collect()
+    }
+
+    #[test]
+    fn elections_are_told_once() {
+        assert_eq!(reasons(&led_by("a", 1), &led_by("b", 2)), ["LeaderElected"]);
+        // The same pod may win again.
+        assert_eq!(reasons(&led_by("a", 1), &led_by("a", 2)), ["LeaderElected"]);
+        assert!(reasons(&led_by("a", 1), &led_by("a", 1)).is_empty());
+        assert_eq!(reasons(&led_by("a", 1), &ChatClusterStatus::default()), ["LeaderLost"]);
+    }
+}

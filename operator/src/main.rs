@@ -1,0 +1,176 @@
+//! The process: reads its arguments, holds the lease, runs one controller for each namespace.
+
+use anyhow::Context as _;
+use clap::Parser;
+use futures::{StreamExt as _, future::join_all};
+use kube::{Client, runtime::reflector::ObjectRef};
+use quorate_crd::ChatCluster;
+use quorate_operator::{
+    apply::Fingerprints,
+    backoff::Backoff,
+    controller::{self, Context},
+    door::Hub,
+    events::Events,
+    lease::Candidate,
+    metrics::Metrics,
+    server,
+};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{broadcast, mpsc, watch},
+};
+use tokio_stream::wrappers::{BroadcastStream, ReceiverStream};
+
+/// Runs ChatClusters.
+#[derive(Parser, Debug)]
+#[command(version, about)]
+struct Arguments {
+    /// Namespaces whose ChatClusters are run; all when none is given.
+    #[arg(long, env = "QUORATE_OPERATOR_WATCH_NAMESPACES", value_delimiter = ',')]
+    watch_namespace: Vec<String>,
+    /// Namespace of the lease; the pod's own, or the one of the kubeconfig.
+    #[arg(long, env = "QUORATE_OPERATOR_NAMESPACE")]
+    namespace: Option<String>,
+    /// Name of the lease.
+    #[arg(long, env = "QUORATE_OPERATOR_LEASE", default_value = "quorate-operator")]
+    lease: String,
+    /// This process's name; must differ between processes.
+    #[arg(long, env = "QUORATE_OPERATOR_IDENTITY")]
+    identity: Option<String>,
+    /// Where /metrics and /healthz are served.
+    #[arg(long, env = "QUORATE_OPERATOR_LISTEN", default_value = "0.0.0.0:9400")]
+    listen: SocketAddr,
+    /// Which lines are logged, as in `info,quorate_operator=debug`.
+    #[arg(long, env = "QUORATE_OPERATOR_LOG", default_value = "info")]
+    log: String,
+    /// How lines look.
+    #[arg(long, env = "QUORATE_OPERATOR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LogFormat {
+    Json,
+    Text,
+}
+
+/// Changed clusters that wait for the controller. Each is one short name, and the controller takes them at once.
+const CHANGES: usize = 256;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    start_logging(&arguments)?;
+    // One provider for the API server and for the pods' doors.
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
+    let client = Client::try_default().await.context("no way to the Kubernetes API: run in a pod or set KUBECONFIG")?;
+    let namespace = arguments.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
+    let identity = arguments.identity.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    let metrics = Metrics::new().context("metrics")?;
+
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(wait_for_signal(stop));
+    let server = tokio::spawn(server::serve(arguments.listen, metrics.clone(), until(stopped.clone())));
+    let watched = watched_namespaces(&arguments);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), identity, ?watched, "starting");
+
+    let mut candidate = Candidate::new(client.clone(), &namespace, &arguments.lease, identity.clone());
+    let work = work_while_leading(&mut candidate, client, identity, metrics, watched);
+    tokio::select! {
+        () = work => {}
+        () = until(stopped) => tracing::info!("stopping"),
+        outcome = server => return outcome.context("the metrics server panicked")?.context("metrics server"),
+    }
+    candidate.release().await;
+    Ok(())
+}
+
+/// For ever: become leader, work, lose the lease.
+async fn work_while_leading(
+    candidate: &mut Candidate,
+    client: Client,
+    identity: String,
+    metrics: Metrics,
+    watched: Watched,
+) {
+    loop {
+        candidate.acquire().await;
+        metrics.leading.set(1);
+        let work = reconcile(client.clone(), identity.clone(), metrics.clone(), &watched);
+        // Losing the lease drops the controllers, and with them whatever they were doing.
+        let _ = candidate.hold(work).await;
+        metrics.leading.set(0);
+    }
+}
+
+async fn reconcile(client: Client, identity: String, metrics: Metrics, watched: &Watched) {
+    let (changes, received) = mpsc::channel(CHANGES);
+    let context = Arc::new(Context {
+        hub: Hub::new(changes),
+        fingerprints: Fingerprints::default(),
+        backoff: Backoff::default(),
+        events: Events::new(client.clone(), identity),
+        metrics,
+        client,
+    });
+    let (spread, _) = broadcast::channel(CHANGES);
+    let controllers = watched.iter().map(|namespace| {
+        let own = namespace.clone();
+        let stream = BroadcastStream::new(spread.subscribe()).filter_map(move |change| {
+            // A controller that lags so far behind looks at everything at its next resync.
+            let mine = change
+                .ok()
+                .filter(|change: &ObjectRef<ChatCluster>| own.is_none() || change.namespace == own);
+            futures::future::ready(mine)
+        });
+        controller::run(Arc::clone(&context), namespace.as_deref(), stream)
+    });
+    let spreading = ReceiverStream::new(received).for_each(|change| {
+        let _ = spread.send(change);
+        futures::future::ready(())
+    });
+    tokio::join!(join_all(controllers), spreading);
+}
+
+/// Namespaces to watch; `None` stands for all of them.
+type Watched = BTreeSet<Option<String>>;
+
+fn watched_namespaces(arguments: &Arguments) -> Watched {
+    let given = arguments.watch_namespace.iter().map(|name| name.trim().to_owned());
+    let named: Watched = given.filter(|name| !name.is_empty()).map(Some).collect();
+    if named.is_empty() { [None].into() } else { named }
+}
+
+fn start_logging(arguments: &Arguments) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&arguments.log)
+        .with_context(|| format!("--log {:?} is not a filter: write, for instance, info,quorate_operator=debug", arguments.log))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match arguments.log_format {
+        LogFormat::Json => builder.json().init(),
+        LogFormat::Text => builder.init(),
+    }
+    Ok(())
+}
+
+async fn wait_for_signal(stop: watch::Sender<bool>) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be heard: stop with SIGKILL");
+        return futures::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    let _ = stop.send(true);
+}
+
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // An error means that nobody can stop it any more; then it runs until it is killed.
+    if stopped.wait_for(|stopped| *stopped).await.is_err() {
+        futures::future::pending().await
+    }
+}

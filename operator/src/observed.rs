@@ -1,0 +1,251 @@
+//! What was seen, as plain values: the input of `plan` and `status`. Nothing here knows Kubernetes types or protobuf.
+
+use crate::build::Carried;
+use k8s_openapi::jiff::Timestamp;
+use quorate_crd::ChatClusterStatus;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// A Raft node id. Random, 63 bits; a volume's, not a pod's.
+pub type NodeId = u64;
+
+/// Everything seen of one cluster.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// When.
+    pub now: Timestamp,
+    /// A cluster id nobody has used, in case one is needed: `plan` has no randomness.
+    pub fresh_cluster_id: String,
+    /// Proof that the cluster was made, or is being made.
+    pub marker: Option<Marker>,
+    /// The StatefulSet, if there is one.
+    pub stateful_set: Option<StatefulSetView>,
+    /// One for each ordinal, from 0.
+    pub slots: Vec<Slot>,
+    /// Objects of our names that belong to somebody else.
+    pub conflicts: Vec<String>,
+    /// Configurations of ours, and whether anything refers to them.
+    pub configs: Vec<ConfigView>,
+    /// Both Secrets of the peer door are there and not near their end.
+    pub peer_tls: PeerTls,
+    /// What the status said before.
+    pub previous: ChatClusterStatus,
+}
+
+/// The marker: a ConfigMap that is created before a cluster is made and that nothing prunes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marker {
+    /// The identity that was chosen.
+    pub cluster_id: String,
+    /// The server name that it was made with.
+    pub server_name: String,
+    /// Whether a pod has been seen to belong to it. From then on no cluster is made again.
+    pub initialized: bool,
+    /// The first voters.
+    pub voters: BTreeSet<NodeId>,
+    /// Version of the object that was read; a write goes through only if it still has it.
+    pub resource_version: Option<String>,
+}
+
+/// State of the Secrets of the peer door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerTls {
+    /// To be made.
+    Absent,
+    /// There, to be made again soon.
+    Expiring,
+    /// There.
+    Present,
+}
+
+/// What matters of the StatefulSet.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatefulSetView {
+    /// Its controller has seen the newest spec.
+    pub settled: bool,
+    /// Pods with a lower ordinal keep their revision.
+    pub partition: i32,
+    /// The revision that pods below the partition have.
+    pub current_revision: String,
+    /// The revision that pods from the partition on have.
+    pub update_revision: String,
+    /// What goes on in the next one.
+    pub carried: Carried,
+}
+
+/// A configuration of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigView {
+    /// Its name.
+    pub name: String,
+    /// A pod mounts it.
+    pub used: bool,
+}
+
+/// One ordinal: its pod, its claim, and what the pod's admin door said.
+#[derive(Clone, Debug, Default)]
+pub struct Slot {
+    /// The ordinal.
+    pub ordinal: i32,
+    /// The pod's name, whether there is a pod or not.
+    pub name: String,
+    /// The pod.
+    pub pod: Option<PodView>,
+    /// The claim.
+    pub claim: Option<ClaimView>,
+    /// The answer of the pod's admin door; absent while it does not answer.
+    pub door: Option<Door>,
+}
+
+/// What matters of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodView {
+    /// Its uid: another pod of the same name has another.
+    pub uid: String,
+    /// Its address, once it has one.
+    pub address: Option<String>,
+    /// Its Ready condition.
+    pub ready: bool,
+    /// It is being deleted.
+    pub deleting: bool,
+    /// The revision of the template that it was made from.
+    pub revision: String,
+    /// The role label that it has.
+    pub role: Option<String>,
+    /// The node that it runs on.
+    pub node: Option<String>,
+    /// Why its container does not run: `ImagePullBackOff`, `CrashLoopBackOff`, ... or why it is not scheduled.
+    pub trouble: Option<String>,
+}
+
+/// What matters of a claim.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClaimView {
+    /// Its name.
+    pub name: String,
+    /// The cluster that it is stamped with.
+    pub cluster_id: Option<String>,
+    /// The node id that it is stamped with.
+    pub node_id: Option<NodeId>,
+    /// Since when it is being deleted.
+    pub deleting_since: Option<Timestamp>,
+    /// Bytes asked for.
+    pub requested: u64,
+    /// Bytes there.
+    pub capacity: Option<u64>,
+    /// Its volume.
+    pub volume: Option<String>,
+    /// The file system grows only when a pod mounts the volume.
+    pub resize_pending: bool,
+}
+
+/// How a node is reached and called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// The id of its volume.
+    pub id: NodeId,
+    /// host:port of its peer door.
+    pub peer_address: String,
+    /// host:port of its client door.
+    pub client_address: String,
+    /// The name of its pod.
+    pub name: String,
+}
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum Role {
+    #[default]
+    Unknown,
+    Leader,
+    Follower,
+    Candidate,
+    Learner,
+}
+
+/// What an admin door said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Door {
+    /// Who answers.
+    pub node: Node,
+    /// The cluster that it belongs to; `None` until it belongs to one.
+    pub cluster_id: Option<String>,
+    /// Its server name.
+    pub server_name: String,
+    /// Its version of chatd.
+    pub version: String,
+    /// Its volume holds nothing.
+    pub empty: bool,
+    /// What it thinks it is.
+    pub role: Role,
+    /// Its term.
+    pub term: u64,
+    /// Whom it follows; 0 for nobody.
+    pub leader: NodeId,
+    /// The membership that it knows.
+    pub membership: Membership,
+    /// As leader: since when a quorum has not acknowledged, age of the message included.
+    pub quorum_ack: Option<Duration>,
+    /// As leader: how far the others are.
+    pub progress: BTreeMap<NodeId, Progress>,
+    /// What its readiness probe says.
+    pub ready: bool,
+    /// And why not.
+    pub not_ready_reason: String,
+}
+
+/// How far a member is, as the leader knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Entries behind the leader's last.
+    pub lag: u64,
+    /// Since when it was not heard of; `None` if never.
+    pub contact: Option<Duration>,
+}
+
+/// A Raft membership.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Membership {
+    /// More than one while a change is under way: a decision needs a majority of each.
+    pub voter_sets: Vec<BTreeSet<NodeId>>,
+    /// Members without a vote.
+    pub learners: BTreeSet<NodeId>,
+    /// How they are reached.
+    pub nodes: BTreeMap<NodeId, Node>,
+}
+
+impl Membership {
+    /// All that have a vote in any set.
+    #[must_use]
+    pub fn voters(&self) -> BTreeSet<NodeId> {
+        self.voter_sets.iter().flatten().copied().collect()
+    }
+
+    /// A change is under way.
+    #[must_use]
+    pub fn is_joint(&self) -> bool {
+        self.voter_sets.len() > 1
+    }
+
+    /// The pod that a node was last known to be.
+    #[must_use]
+    pub fn name(&self, id: NodeId) -> Option<&str> {
+        self.nodes.get(&id).map(|node| node.name.as_str())
+    }
+}
+
+impl Observed {
+    /// The slot whose door answers for a node.
+    #[must_use]
+    pub fn slot_of(&self, id: NodeId) -> Option<&Slot> {
+        self.slots.iter().find(|slot| slot.door.as_ref().is_some_and(|door| door.node.id == id))
+    }
+
+    /// The doors that answer.
+    pub fn doors(&self) -> impl Iterator<Item = (&Slot, &Door)> {
+        self.slots.iter().filter_map(|slot| slot.door.as_ref().map(|door| (slot, door)))
+    }
+}

@@ -1,0 +1,152 @@
+//! Replacing a member whose volume is gone.
+//!
+//! An empty volume has a fresh node id: a voter that forgot its vote and its log must not vote under its old name. So
+//! the fresh node first receives the log as a learner, and when it has caught up, one joint change swaps it for the old
+//! id (Raft dissertation, section 4.3). There are never four voters of which one is dead.
+
+use super::{Move, Operation, Step, bootstrap::explain};
+use crate::{
+    cluster::Cluster,
+    observed::{Door, Membership, NodeId, Observed, Slot},
+    quorum::{self, Leader, MAX_LAG},
+};
+use std::collections::BTreeSet;
+
+const KIND: &str = "ReplaceMember";
+
+pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move {
+    let membership = &leader.door.membership;
+    if membership.is_joint() {
+        return finish_joint_change(leader);
+    }
+    let mut fresh: Vec<(&Slot, &Door)> =
+        observed.doors().filter(|(slot, door)| is_fresh(slot, door, leader)).collect();
+    // Those that have begun go first: one at a time.
+    fresh.sort_by_key(|(_, door)| !membership.learners.contains(&door.node.id));
+    match fresh.first() {
+        Some((slot, door)) if membership.learners.contains(&door.node.id) => promote(observed, leader, slot, door),
+        Some((slot, door)) => join(leader, slot, door),
+        None => remove_stale_learners(observed, leader).or_else(|| missing_pods(observed, leader)).unwrap_or_default(),
+    }
+}
+
+/// Answers, has no vote, and belongs to us or to nobody.
+fn is_fresh(slot: &Slot, door: &Door, leader: Leader<'_>) -> bool {
+    let stays = slot.pod.as_ref().is_some_and(|pod| !pod.deleting);
+    let ours = door.cluster_id.is_none() || door.cluster_id == leader.door.cluster_id;
+    stays && ours && !leader.door.membership.voters().contains(&door.node.id)
+}
+
+/// A leader that was lost between the two halves of a change leaves its successor in the middle.
+fn finish_joint_change(leader: Leader<'_>) -> Move {
+    let membership = &leader.door.membership;
+    let voters = membership.voter_sets.last().cloned().unwrap_or_default();
+    let about = operation("FinishChange", None, "finishing a change of voters that was begun".into());
+    Move::take(change(leader, voters, BTreeSet::new()), about)
+}
+
+fn join(leader: Leader<'_>, slot: &Slot, door: &Door) -> Move {
+    let about = operation(
+        "AddLearner",
+        Some(slot),
+        format!("{} has a fresh volume (node {}): sending it the log", slot.name, door.node.id),
+    );
+    let step = Step::AddLearner {
+        leader: leader.slot.name.clone(),
+        node: door.node.clone(),
+        cluster_id: leader.door.cluster_id.clone().unwrap_or_default(),
+    };
+    Move::take(step, about)
+}
+
+fn promote(observed: &Observed, leader: Leader<'_>, slot: &Slot, door: &Door) -> Move {
+    let id = door.node.id;
+    let membership = &leader.door.membership;
+    let Some(progress) = leader.door.progress.get(&id) else {
+        let message = format!("waiting for the leader to hear of {} (node {id})", slot.name);
+        return Move::wait(operation("CatchUp", Some(slot), message));
+    };
+    if progress.lag > MAX_LAG {
+        // Without the figure: it changes all the time, and the status is no place for that.
+        let message = format!("{} (node {id}) is more than {MAX_LAG} entries behind", slot.name);
+        return Move::wait(operation("CatchUp", Some(slot), message));
+    }
+    let gone = superseded(observed, membership, slot);
+    let mut voters: BTreeSet<NodeId> = membership.voters().difference(&gone).copied().collect();
+    voters.insert(id);
+    // The swap needs a majority of the voters before and after; without one it would hang, not hurt.
+    let mut healthy = quorum::healthy_voters(observed, leader);
+    let before = quorum::survives(membership, &healthy, &BTreeSet::new());
+    healthy.insert(id);
+    let after = Membership { voter_sets: vec![voters.clone()], ..Membership::default() };
+    if !before || !quorum::survives(&after, &healthy, &BTreeSet::new()) {
+        let message = format!("{} has caught up; waiting until a majority is healthy", slot.name);
+        return Move::wait(operation("WaitForQuorum", Some(slot), message));
+    }
+    let old: Vec<String> = gone.iter().map(NodeId::to_string).collect();
+    let message = format!("{} has caught up: node {id} votes in place of {}", slot.name, old.join(", "));
+    let about = operation("SwapVoter", Some(slot), message);
+    let mut stale = stale_learners(observed, membership);
+    stale.remove(&id);
+    Move::take(change(leader, voters, stale), about)
+}
+
+/// The voters that the pod of this slot was before, and those whose pod cannot exist.
+fn superseded(observed: &Observed, membership: &Membership, slot: &Slot) -> BTreeSet<NodeId> {
+    let known = |name: &str| observed.slots.iter().any(|slot| slot.name == name);
+    let gone = |id: &NodeId| membership.name(*id).is_none_or(|name| name == slot.name || !known(name));
+    membership.voters().into_iter().filter(gone).collect()
+}
+
+/// Learners whose pod answers under another id: their volume is lost.
+fn stale_learners(observed: &Observed, membership: &Membership) -> BTreeSet<NodeId> {
+    let stale = |id: &NodeId| {
+        let name = membership.name(*id).unwrap_or_default();
+        match observed.slots.iter().find(|slot| slot.name == name) {
+            None => true,
+            Some(slot) => slot.door.as_ref().is_some_and(|door| door.node.id != *id),
+        }
+    };
+    membership.learners.iter().copied().filter(stale).collect()
+}
+
+fn remove_stale_learners(observed: &Observed, leader: Leader<'_>) -> Option<Move> {
+    let membership = &leader.door.membership;
+    let stale = stale_learners(observed, membership);
+    if stale.is_empty() {
+        return None;
+    }
+    let ids: Vec<String> = stale.iter().map(NodeId::to_string).collect();
+    let about = operation("RemoveLearner", None, format!("forgetting nodes whose volumes are gone: {}", ids.join(", ")));
+    Some(Move::take(change(leader, membership.voters(), stale), about))
+}
+
+/// Not every pod is there: nothing to do but to say so, and to leave the others alone meanwhile.
+fn missing_pods(observed: &Observed, leader: Leader<'_>) -> Option<Move> {
+    let answering: BTreeSet<NodeId> = observed.doors().map(|(_, door)| door.node.id).collect();
+    if leader.door.membership.voters().is_subset(&answering) {
+        return None;
+    }
+    let silent: Vec<&Slot> = observed.slots.iter().filter(|slot| slot.door.is_none()).collect();
+    // A pod that is broken by its revision is mended by a rollout, so this must not stand in its way.
+    if silent.iter().all(|slot| slot.pod.as_ref().is_some_and(|pod| pod.trouble.is_some())) {
+        return None;
+    }
+    let words: Vec<String> = silent.iter().map(|slot| explain(slot)).collect();
+    let mut about = operation("WaitForPod", silent.first().copied(), words.join("; "));
+    about.kind = "Recover";
+    Some(Move::wait(about))
+}
+
+fn change(leader: Leader<'_>, voters: BTreeSet<NodeId>, remove_learners: BTreeSet<NodeId>) -> Step {
+    Step::ChangeMembership {
+        leader: leader.slot.name.clone(),
+        voters,
+        expected: leader.door.membership.voters(),
+        remove_learners,
+    }
+}
+
+fn operation(step: &'static str, slot: Option<&Slot>, message: String) -> Operation {
+    Operation { kind: KIND, step, member: slot.map(|slot| slot.name.clone()), message }
+}

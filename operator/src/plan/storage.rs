@@ -1,0 +1,67 @@
+//! Volumes: growing them, and replacing one that is about to go.
+
+use super::{Chore, Move, Operation, Step, size_text};
+use crate::{
+    cluster::Cluster,
+    observed::{ClaimView, NodeId, Observed, Slot},
+    quorum::{self, Leader},
+};
+use std::collections::BTreeSet;
+
+/// Whoever deletes a claim usually deletes its pod next; only if not, the operator does.
+const PATIENCE_SECONDS: i64 = 30;
+
+/// A claim under deletion keeps its data until its pod ends: the next ordinary restart wipes the volume. So that pod is
+/// never restarted for anything else; when all others are healthy, it is replaced on purpose.
+pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move {
+    let doomed = observed.slots.iter().find(|slot| is_doomed_voter(slot, leader));
+    let Some(slot) = doomed else { return Move::default() };
+    let Some((pod, door)) = slot.pod.as_ref().zip(slot.door.as_ref()) else { return Move::default() };
+    let about = |step, message| Operation { kind: "ReplaceVolume", step, member: Some(slot.name.clone()), message };
+
+    let patient = slot.claim.as_ref().and_then(|claim| claim.deleting_since).is_some_and(|since| {
+        observed.now.as_second().saturating_sub(since.as_second()) < PATIENCE_SECONDS
+    });
+    if pod.deleting || patient {
+        let message = format!("the claim of {} is being deleted: its volume goes when the pod ends", slot.name);
+        return Move::wait(about("WaitForPod", message));
+    }
+    let others = others_that_must_be_healthy(leader, door.node.id);
+    let healthy = quorum::healthy_voters(observed, leader);
+    let gone = BTreeSet::from([door.node.id]);
+    if others.is_empty() || !others.is_subset(&healthy) || !quorum::survives(&leader.door.membership, &healthy, &gone) {
+        let message = format!(
+            "the claim of {} is being deleted: do not restart this pod, its volume is wiped then; it is replaced when all other voters are healthy",
+            slot.name
+        );
+        return Move::wait(about("WaitForOthers", message));
+    }
+    if leader.door.node.id == door.node.id {
+        let Some(to) = others.first().copied() else { return Move::default() };
+        let step = Step::TransferLeader { leader: leader.slot.name.clone(), to };
+        return Move::take(step, about("TransferLeader", format!("moving leadership off {} before it is replaced", slot.name)));
+    }
+    let step = Step::DeletePod { pod: slot.name.clone(), uid: pod.uid.clone() };
+    Move::take(step, about("DeletePod", format!("replacing {} and its volume", slot.name)))
+}
+
+fn is_doomed_voter(slot: &Slot, leader: Leader<'_>) -> bool {
+    slot.claim.as_ref().is_some_and(|claim| claim.deleting_since.is_some())
+        && slot.door.as_ref().is_some_and(|door| leader.door.membership.voters().contains(&door.node.id))
+}
+
+fn others_that_must_be_healthy(leader: Leader<'_>, but: NodeId) -> BTreeSet<NodeId> {
+    let mut others = leader.door.membership.voters();
+    others.remove(&but);
+    others
+}
+
+/// Claims that ask for less than the spec. Claims made later come from the first claim template, so this is looked at
+/// for ever, not once.
+pub(super) fn growth(cluster: &Cluster, observed: &Observed) -> Vec<Chore> {
+    let small = |claim: &&ClaimView| claim.deleting_since.is_none() && claim.requested < cluster.storage_bytes;
+    let claims = observed.slots.iter().filter_map(|slot| slot.claim.as_ref()).filter(small);
+    claims
+        .map(|claim| Chore::GrowClaim { claim: claim.name.clone(), size: size_text(&cluster.spec.storage.size) })
+        .collect()
+}

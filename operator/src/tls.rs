@@ -1,0 +1,129 @@
+//! Certificates of the peer door: an authority of each cluster's own, and one certificate that its pods share.
+
+use crate::names::PEER_DOMAIN;
+use k8s_openapi::jiff::{Timestamp, ToSpan as _, tz::TimeZone};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
+
+/// Years that an authority is valid; a cluster that lives longer is given a new one by hand.
+const AUTHORITY_YEARS: i16 = 20;
+/// Years that a certificate is valid. It is made again after two thirds of that time.
+const CERTIFICATE_YEARS: i16 = 3;
+/// Days before its end at which a certificate is made again.
+const RENEW_BEFORE_DAYS: i64 = 365;
+
+/// An authority: certificate and key, PEM.
+#[derive(Clone)]
+pub struct Authority {
+    /// Certificate.
+    pub certificate: String,
+    /// Key.
+    pub key: String,
+}
+
+/// A certificate for the peer door, PEM.
+#[derive(Clone)]
+pub struct PeerCertificate {
+    /// Certificate.
+    pub certificate: String,
+    /// Key.
+    pub key: String,
+    /// When it must be made again.
+    pub renew_at: Timestamp,
+}
+
+/// A fresh authority.
+///
+/// # Errors
+/// When the system gives no randomness.
+pub fn authority(cluster: &str, now: Timestamp) -> Result<Authority, rcgen::Error> {
+    let mut params = CertificateParams::default();
+    validity(&mut params, now, AUTHORITY_YEARS);
+    params.distinguished_name.push(DnType::CommonName, format!("Quorate peers of {cluster}"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let key = KeyPair::generate()?;
+    Ok(Authority { certificate: params.self_signed(&key)?.pem(), key: key.serialize_pem() })
+}
+
+/// A fresh certificate of an authority. Pods are both servers and clients of each other.
+///
+/// # Errors
+/// When the authority's PEM is damaged, or the system gives no randomness.
+pub fn certificate(authority: &Authority, now: Timestamp) -> Result<PeerCertificate, rcgen::Error> {
+    let mut params = CertificateParams::new(vec![PEER_DOMAIN.to_owned()])?;
+    validity(&mut params, now, CERTIFICATE_YEARS);
+    params.distinguished_name.push(DnType::CommonName, PEER_DOMAIN);
+    params.use_authority_key_identifier_extension = true;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let issuer = Issuer::from_ca_cert_pem(&authority.certificate, KeyPair::from_pem(&authority.key)?)?;
+    let key = KeyPair::generate()?;
+    let end = now.to_zoned(TimeZone::UTC).saturating_add(i64::from(CERTIFICATE_YEARS).years());
+    Ok(PeerCertificate {
+        certificate: params.signed_by(&key, &issuer)?.pem(),
+        key: key.serialize_pem(),
+        renew_at: end.saturating_sub(RENEW_BEFORE_DAYS.days()).timestamp(),
+    })
+}
+
+/// From yesterday on, because clocks of nodes differ.
+fn validity(params: &mut CertificateParams, now: Timestamp, years: i16) {
+    let begin = now.to_zoned(TimeZone::UTC).date().saturating_sub(1.days());
+    let end = begin.saturating_add(i64::from(years).years());
+    let date = |date: k8s_openapi::jiff::civil::Date| {
+        // Months and days of a date are small and positive.
+        #[allow(clippy::cast_sign_loss)]
+        let (month, day) = (date.month() as u8, date.day() as u8);
+        date_time_ymd(i32::from(date.year()), month, day)
+    };
+    params.not_before = date(begin);
+    params.not_after = date(end);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::{
+        ClientConfig, RootCertStore,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    };
+
+    fn now() -> Timestamp {
+        "2026-02-28T12:00:00Z".parse().expect("a time")
+    }
+
+    #[test]
+    fn a_certificate_makes_a_client_that_trusts_its_authority() {
+        let authority = authority("team", now()).expect("an authority");
+        let leaf = certificate(&authority, now()).expect("a certificate");
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(authority.certificate.as_bytes()).expect("PEM")).expect("a root");
+        let chain = vec![CertificateDer::from_pem_slice(leaf.certificate.as_bytes()).expect("PEM")];
+        let key = PrivateKeyDer::from_pem_slice(leaf.key.as_bytes()).expect("PEM");
+        let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+        ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)
+            .expect("certificate and key belong together");
+    }
+
+    #[test]
+    fn renewal_comes_well_before_the_end() {
+        let authority = authority("team", now()).expect("an authority");
+        let leaf = certificate(&authority, now()).expect("a certificate");
+        let begin: Timestamp = "2028-01-01T00:00:00Z".parse().expect("a time");
+        let end: Timestamp = "2028-04-01T00:00:00Z".parse().expect("a time");
+        assert!(leaf.renew_at > begin && leaf.renew_at < end, "{}", leaf.renew_at);
+    }
+
+    #[test]
+    fn a_damaged_authority_is_refused() {
+        let broken = Authority { certificate: "no".into(), key: "no".into() };
+        assert!(certificate(&broken, now()).is_err());
+    }
+}

@@ -1,0 +1,171 @@
+//! The watch on a pod's admin door, against a real door with mutual TLS on a port of this machine.
+
+use kube::runtime::reflector::ObjectRef;
+use quorate_crd::ChatCluster;
+use quorate_operator::{
+    door::{Hub, PeerIdentity, Target},
+    observed::Role,
+    tls,
+};
+use quorate_wire::admin::v1::{
+    self as proto, StatusResponse,
+    admin_server::{Admin, AdminServer},
+};
+use std::{net::SocketAddr, pin::Pin, time::Duration};
+use tokio::{net::TcpListener, sync::{mpsc, watch}, task::JoinHandle, time::timeout};
+use tokio_stream::{Stream, StreamExt as _, wrappers::{TcpListenerStream, WatchStream}};
+use tonic::{
+    Request, Response, Status,
+    transport::{Certificate, Identity, Server, ServerTlsConfig},
+};
+
+/// A door that tells what the test puts into the channel.
+struct Door(watch::Receiver<StatusResponse>);
+
+#[tonic::async_trait]
+impl Admin for Door {
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<StatusResponse, Status>> + Send>>;
+
+    async fn watch(&self, _: Request<proto::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Ok(Response::new(Box::pin(WatchStream::new(self.0.clone()).map(Ok))))
+    }
+    async fn status(&self, _: Request<proto::StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        Ok(Response::new(self.0.borrow().clone()))
+    }
+    async fn identity(&self, _: Request<proto::IdentityRequest>) -> Result<Response<proto::IdentityResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+    async fn initialize(&self, _: Request<proto::InitializeRequest>) -> Result<Response<proto::InitializeResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+    async fn add_learner(&self, _: Request<proto::AddLearnerRequest>) -> Result<Response<proto::AddLearnerResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+    async fn change_membership(&self, _: Request<proto::ChangeMembershipRequest>) -> Result<Response<proto::ChangeMembershipResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+    async fn transfer_leader(&self, _: Request<proto::TransferLeaderRequest>) -> Result<Response<proto::TransferLeaderResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+    async fn take_snapshot(&self, _: Request<proto::TakeSnapshotRequest>) -> Result<Response<proto::TakeSnapshotResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
+}
+
+fn identity(authority: &tls::Authority) -> PeerIdentity {
+    let leaf = tls::certificate(authority, k8s_openapi::jiff::Timestamp::now()).expect("a certificate");
+    PeerIdentity { ca: authority.certificate.clone(), certificate: leaf.certificate, key: leaf.key }
+}
+
+fn authority() -> tls::Authority {
+    // The second test finds it installed.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tls::authority("team", k8s_openapi::jiff::Timestamp::now()).expect("an authority")
+}
+
+async fn open_door(identity: &PeerIdentity, said: watch::Receiver<StatusResponse>) -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let config = ServerTlsConfig::new()
+        .identity(Identity::from_pem(&identity.certificate, &identity.key))
+        .client_ca_root(Certificate::from_pem(&identity.ca));
+    let mut server = Server::builder().tls_config(config).expect("TLS");
+    let serving = server.add_service(AdminServer::new(Door(said))).serve_with_incoming(TcpListenerStream::new(listener));
+    (address, tokio::spawn(async move { drop(serving.await) }))
+}
+
+fn led_by(node: u64, leader: u64, term: u64) -> StatusResponse {
+    let role = if node == leader { proto::Role::Leader } else { proto::Role::Follower };
+    StatusResponse {
+        identity: Some(proto::IdentityResponse { node_id: node, cluster_id: "c".into(), ..Default::default() }),
+        role: role.into(),
+        term,
+        leader_node_id: leader,
+        millis_since_quorum_ack: (node == leader).then_some(1),
+        ready: true,
+        ..Default::default()
+    }
+}
+
+fn cluster() -> ObjectRef<ChatCluster> {
+    ObjectRef::new("team").within("chat")
+}
+
+async fn change(changes: &mut mpsc::Receiver<ObjectRef<ChatCluster>>) -> bool {
+    timeout(Duration::from_secs(20), changes.recv()).await.expect("a report in time").is_some()
+}
+
+#[tokio::test]
+async fn a_change_of_leader_is_reported_and_a_lost_door_too() {
+    let identity = identity(&authority());
+    let (say, said) = watch::channel(led_by(1, 2, 1));
+    let (address, serving) = open_door(&identity, said).await;
+    let (report, mut changes) = mpsc::channel(8);
+    let hub = Hub::new(report);
+    let target = Target { uid: "u".into(), address: address.to_string() };
+    hub.watch(&cluster(), &[target], &identity).expect("an address");
+
+    assert!(change(&mut changes).await);
+    let door = hub.door("u").expect("an answer");
+    assert_eq!((door.node.id, door.leader, door.role), (1, 2, Role::Follower));
+
+    // The same again is not worth a look; the change after it is the next report.
+    say.send(led_by(1, 2, 1)).expect("somebody watches");
+    say.send(led_by(1, 1, 2)).expect("somebody watches");
+    assert!(change(&mut changes).await);
+    let door = hub.door("u").expect("an answer");
+    assert_eq!((door.term, door.role), (2, Role::Leader));
+    assert!(changes.try_recv().is_err(), "no report without a change");
+
+    serving.abort();
+    assert!(change(&mut changes).await);
+    assert!(hub.door("u").is_none(), "a lost door has no answer");
+}
+
+#[tokio::test]
+async fn a_silent_door_is_taken_for_lost() {
+    let identity = identity(&authority());
+    // Says one thing and then nothing, although the connection stays.
+    let (_say, said) = watch::channel(led_by(1, 1, 1));
+    let (address, _serving) = open_door(&identity, said).await;
+    let (report, mut changes) = mpsc::channel(8);
+    let hub = Hub::new(report);
+    hub.watch(&cluster(), &[Target { uid: "u".into(), address: address.to_string() }], &identity).expect("an address");
+    assert!(change(&mut changes).await);
+    assert!(change(&mut changes).await, "the silence is reported");
+}
+
+#[tokio::test]
+async fn a_door_of_another_authority_is_not_believed() {
+    let (_say, said) = watch::channel(led_by(1, 1, 1));
+    let (address, _serving) = open_door(&identity(&authority()), said.clone()).await;
+    let ours = authority();
+    let (own_address, _own) = open_door(&identity(&ours), said).await;
+    let (report, mut changes) = mpsc::channel(8);
+    let hub = Hub::new(report);
+    let targets = [
+        Target { uid: "foreign".into(), address: address.to_string() },
+        Target { uid: "own".into(), address: own_address.to_string() },
+    ];
+    hub.watch(&cluster(), &targets, &identity(&ours)).expect("addresses");
+    // Both were dialled at the same time; when ours has answered twice over (once, then its silence), the other had
+    // all the time that it needs.
+    assert!(change(&mut changes).await);
+    assert!(hub.door("own").is_some());
+    assert!(change(&mut changes).await);
+    assert!(hub.door("foreign").is_none());
+}
+
+#[tokio::test]
+async fn a_forgotten_cluster_is_watched_no_more() {
+    let identity = identity(&authority());
+    let (say, said) = watch::channel(led_by(1, 1, 1));
+    let (address, _serving) = open_door(&identity, said).await;
+    let (report, mut changes) = mpsc::channel(8);
+    let hub = Hub::new(report);
+    hub.watch(&cluster(), &[Target { uid: "u".into(), address: address.to_string() }], &identity).expect("an address");
+    assert!(change(&mut changes).await);
+    assert!(hub.channel("u").is_some());
+    hub.forget(&cluster());
+    assert!(hub.channel("u").is_none());
+}

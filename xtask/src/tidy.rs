@@ -1,0 +1,169 @@
+//! Rules of the house that grep can check. What the compiler checks is not repeated here.
+
+use anyhow::{Context as _, bail};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A rule: what may not stand where, and why.
+struct Rule {
+    /// Files whose path begins so; `""` is every one.
+    within: &'static str,
+    /// Files whose path begins so are left out.
+    except: &'static [&'static str],
+    /// What may not stand in a line.
+    forbidden: &'static [&'static str],
+    reason: &'static str,
+}
+
+const RULES: [Rule; 8] = [
+    Rule {
+        within: "chatd/core/src/",
+        except: &[],
+        forbidden: &["SystemTime", "Instant::now", "rand::", "async fn", "tokio::", "std::fs", "std::net", "HashMap", "HashSet"],
+        reason: "core is pure: no clock, randomness, async, I/O or map order, or replicas differ",
+    },
+    Rule {
+        within: "operator/src/",
+        except: &[
+            "operator/src/observe/",
+            "operator/src/apply/",
+            "operator/src/status/patch.rs",
+            // The process around the reconciler: it makes the client, holds the lease and starts the controllers.
+            "operator/src/main.rs",
+            "operator/src/controller.rs",
+            "operator/src/lease.rs",
+            "operator/src/events.rs",
+        ],
+        forbidden: &["kube::Client", "Api<", "Api::"],
+        reason: "only observe, apply and status::patch take a Kubernetes client",
+    },
+    Rule {
+        within: "",
+        except: &["chatd/src/api/convert", "xtask/src/tidy.rs"],
+        forbidden: &["unbounded_channel", "mpsc::unbounded", "UnboundedSender"],
+        reason: "no queue without a bound: it grows until the process is killed",
+    },
+    Rule {
+        within: "",
+        except: &["xtask/src/tidy.rs"],
+        forbidden: &["TODO", "FIXME", "XXX:", "#[ignore"],
+        reason: "finish it, or write an issue",
+    },
+    Rule {
+        within: "chatd/src/",
+        except: &["chatd/src/store/columns.rs"],
+        forbidden: &["ColumnFamilyDescriptor::new(\""],
+        reason: "only store::columns names column families",
+    },
+    Rule {
+        within: "",
+        except: &["xtask/src/tidy.rs"],
+        forbidden: &["fn test_"],
+        reason: "a test's name is a sentence",
+    },
+    Rule {
+        within: "chatctl/src/",
+        except: &[],
+        forbidden: &["rocksdb::", "openraft::", "quorate_chatd"],
+        reason: "chatctl may not see storage or replication",
+    },
+    Rule {
+        within: "chatd/src/",
+        except: &["chatd/src/raft/"],
+        forbidden: &["use openraft", "openraft::"],
+        reason: "openraft's API may change: its types stay inside chatd/src/raft",
+    },
+];
+
+/// No file may be longer.
+const MAX_LINES: usize = 600;
+
+/// Checks every Rust file of the workspace.
+///
+/// # Errors
+/// Names each place and its rule.
+pub fn run(root: &Path) -> anyhow::Result<()> {
+    let mut findings = Vec::new();
+    for path in rust_files(root)? {
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+        findings.extend(check(&name, &text));
+    }
+    if !findings.is_empty() {
+        bail!("{}\n{} findings", findings.join("\n"), findings.len());
+    }
+    Ok(())
+}
+
+/// Findings in one file.
+#[must_use]
+pub fn check(name: &str, text: &str) -> Vec<String> {
+    let mut findings = Vec::new();
+    if text.lines().count() > MAX_LINES {
+        findings.push(format!("{name}: more than {MAX_LINES} lines: one file, one subject"));
+    }
+    let rules = RULES
+        .iter()
+        .filter(|rule| name.starts_with(rule.within) && !rule.except.iter().any(|except| name.starts_with(except)));
+    for rule in rules {
+        for (number, line) in text.lines().enumerate() {
+            // A comment may speak of what the code may not do.
+            let code = if line.trim_start().starts_with("//") { "" } else { line };
+            let place = if rule.forbidden.contains(&"TODO") { line } else { code };
+            if let Some(word) = rule.forbidden.iter().find(|word| place.contains(**word)) {
+                findings.push(format!("{name}:{}: {word:?}: {}", number + 1, rule.reason));
+            }
+        }
+    }
+    findings
+}
+
+fn rust_files(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut folders: Vec<PathBuf> =
+        ["chatd", "chatctl", "operator", "xtask", "bench"].iter().map(|name| root.join(name)).collect();
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let path = entry?.path();
+            if path.is_dir() && !path.ends_with("target") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_in_core_is_found_with_its_line() {
+        let findings = check("chatd/core/src/apply.rs", "fn f() {}\nlet now = SystemTime::now();\n");
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].starts_with("chatd/core/src/apply.rs:2:"), "{findings:?}");
+    }
+
+    #[test]
+    fn a_comment_may_speak_of_it_and_another_folder_may_do_it() {
+        assert!(check("chatd/core/src/apply.rs", "// no SystemTime here\n").is_empty());
+        assert!(check("chatd/src/main.rs", "SystemTime::now()\n").is_empty());
+    }
+
+    #[test]
+    fn unfinished_business_is_found_in_comments_too() {
+        assert_eq!(check("chatctl/src/lib.rs", concat!("// TO", "DO later\n")).len(), 1);
+    }
+
+    #[test]
+    fn clients_stay_where_they_belong() {
+        assert_eq!(check("operator/src/plan/mod.rs", "fn f(c: kube::Client) {}\n").len(), 1);
+        assert!(check("operator/src/apply/mod.rs", "fn f(c: kube::Client) {}\n").is_empty());
+    }
+}
