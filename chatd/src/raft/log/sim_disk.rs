@@ -117,6 +117,21 @@ impl SimDisk {
         Self { world: Arc::new(Mutex::new(found)) }
     }
 
+    /// The disk as the next process finds it after this one was killed: what was written reads as written, though it is
+    /// no more durable than before. Files held open still belong to the old disk.
+    #[must_use]
+    pub fn after_kill(&self) -> Self {
+        let world = self.world();
+        let found = World {
+            files: world.files.clone(),
+            names: world.names.clone(),
+            durable_names: world.durable_names.clone(),
+            pending_names: world.pending_names.clone(),
+            ..World::default()
+        };
+        Self { world: Arc::new(Mutex::new(found)) }
+    }
+
     /// A file's bytes.
     #[must_use]
     pub fn bytes_of(&self, name: &str) -> Option<Vec<u8>> {
@@ -232,10 +247,10 @@ impl Contents {
 }
 
 /// splitmix64: enough for choosing sectors, and the same everywhere.
-struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

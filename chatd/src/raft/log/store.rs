@@ -115,6 +115,12 @@ impl LogStore {
         memory.meta.vote.is_none() && memory.last.is_none()
     }
 
+    /// Index of the last purged entry.
+    #[must_use]
+    pub fn purged(&self) -> Option<u64> {
+        self.reader.shared.lock().meta.purged.as_ref().map(|id| id.index)
+    }
+
     /// Resolves when the log cannot be written any more; the process must stop then, because its memory may be ahead of
     /// its disk. Never resolves after an orderly [`LogStore::close`].
     pub async fn failed(&self) -> LogError {
