@@ -20,15 +20,14 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    runtime::{
-        Controller,
-        controller::Action,
-        reflector::ObjectRef,
-        watcher,
-    },
+    runtime::{Controller, controller::Action, reflector::ObjectRef, watcher},
 };
 use quorate_crd::{ChatCluster, label};
-use std::{error::Error as _, sync::Arc, time::{Duration, Instant}};
+use std::{
+    error::Error as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// Everything is looked at again after this long, whatever happens: a lost watch event costs no more.
 const RESYNC: Duration = Duration::from_secs(60);
@@ -117,7 +116,7 @@ fn forget(context: &Context, name: &str, namespace: &str) {
 
 async fn reconcile(object: Arc<ChatCluster>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     let begun = Instant::now();
-    let outcome = look(&object, &context).await;
+    let outcome = Box::pin(look(&object, &context)).await;
     let result = match &outcome {
         Ok(_) => "ok",
         Err(_) => "error",
@@ -145,14 +144,15 @@ async fn look(object: &ChatCluster, context: &Context) -> Result<Action, Reconci
         }
     };
     let previous = object.status.clone().unwrap_or_default();
-    let seen = observe::observe(&context.client, &context.hub, &cluster, previous.clone()).await?;
+    let seen = Box::pin(observe::observe(&context.client, &context.hub, &cluster, previous.clone())).await?;
     let plan = plan::plan(&cluster, &seen.observed);
     let mut outcome = Outcome { operation: plan.operation.clone(), blocked: plan.blocked.clone(), failed: None };
     // What was seen is told before anything is done: a change of leader must not wait for ten writes.
     let early = status::status(&cluster, &seen.observed, &outcome);
     write_status(object, context, &cluster, early.clone()).await?;
 
-    let applied = apply::apply(&context.client, &context.hub, &context.fingerprints, &cluster, &seen, plan).await?;
+    let applying = apply::apply(&context.client, &context.hub, &context.fingerprints, &cluster, &seen, plan);
+    let applied = Box::pin(applying).await?;
     count(context, &applied);
     outcome.failed = applied.failed_step.as_ref().map(with_causes);
     let told = if outcome.failed.is_some() {

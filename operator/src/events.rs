@@ -20,7 +20,14 @@ impl Events {
     }
 
     /// Writes what is worth telling. Events are for people: one that cannot be written is logged and no more.
-    pub async fn tell(&self, object: &ChatCluster, old: &ChatClusterStatus, new: &ChatClusterStatus, applied: &Applied, outcome: &Outcome) {
+    pub async fn tell(
+        &self,
+        object: &ChatCluster,
+        old: &ChatClusterStatus,
+        new: &ChatClusterStatus,
+        applied: &Applied,
+        outcome: &Outcome,
+    ) {
         for event in worth_telling(old, new, applied, outcome) {
             if let Err(error) = self.0.publish(&event, &object.object_ref(&())).await {
                 tracing::debug!(%error, reason = event.reason, "cannot write an event");
@@ -29,12 +36,7 @@ impl Events {
     }
 }
 
-fn worth_telling(
-    old: &ChatClusterStatus,
-    new: &ChatClusterStatus,
-    applied: &Applied,
-    outcome: &Outcome,
-) -> Vec<Event> {
+fn worth_telling(old: &ChatClusterStatus, new: &ChatClusterStatus, applied: &Applied, outcome: &Outcome) -> Vec<Event> {
     let mut events = Vec::new();
     if let Some(step) = &applied.step {
         let (reason, note) = describe(step);
@@ -46,7 +48,11 @@ fn worth_telling(
     if let Some(leader) = &new.leader
         && old.leader.as_ref().map(|old| (&old.node_id, old.term)) != Some((&leader.node_id, leader.term))
     {
-        events.push(event(EventType::Normal, "LeaderElected", format!("{} leads in term {}", leader.name, leader.term)));
+        events.push(event(
+            EventType::Normal,
+            "LeaderElected",
+            format!("{} leads in term {}", leader.name, leader.term),
+        ));
     }
     if let (Some(leader), None) = (&old.leader, &new.leader) {
         events.push(event(EventType::Warning, "LeaderLost", format!("{} no longer leads with a quorum", leader.name)));
@@ -69,11 +75,17 @@ fn describe(step: &Step) -> (&'static str, String) {
             ("ClusterMade", format!("cluster {} is made, and is never made again", marker.cluster_id))
         }
         Step::UpdateMarker(marker) => ("ClusterIdChosen", format!("cluster id {}", marker.cluster_id)),
-        Step::Initialize { pod, cluster_id, .. } => ("Initializing", format!("asking {pod} to make cluster {cluster_id}")),
-        Step::AddLearner { node, .. } => ("AddingLearner", format!("{} (node {}) receives the log", node.name, node.id)),
+        Step::Initialize { pod, cluster_id, .. } => {
+            ("Initializing", format!("asking {pod} to make cluster {cluster_id}"))
+        }
+        Step::AddLearner { node, .. } => {
+            ("AddingLearner", format!("{} (node {}) receives the log", node.name, node.id))
+        }
         Step::ChangeMembership { voters, .. } => ("ChangingVoters", format!("voters become {voters:?}")),
         Step::TransferLeader { leader, to } => ("TransferringLeader", format!("from {leader} to node {to}")),
-        Step::SetPartition(partition) => ("RollingOut", format!("pods from ordinal {partition} on have the new revision")),
+        Step::SetPartition(partition) => {
+            ("RollingOut", format!("pods from ordinal {partition} on have the new revision"))
+        }
         Step::DeletePod { pod, .. } => ("ReplacingPod", format!("deleting {pod} to replace its volume")),
     }
 }

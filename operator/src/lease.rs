@@ -49,7 +49,9 @@ impl Candidate {
             match timeout(RENEW, self.try_acquire()).await {
                 Ok(Ok(true)) => return,
                 Ok(Ok(false)) => {}
-                Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "cannot read or take the lease"),
+                Ok(Err(error)) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot read or take the lease")
+                }
                 Err(_) => tracing::warn!("the API server does not answer about the lease"),
             }
             sleep(PERIOD).await;
@@ -125,10 +127,8 @@ impl Candidate {
     }
 
     async fn create(&self) -> kube::Result<bool> {
-        let lease = Lease {
-            metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
-            spec: None,
-        };
+        let lease =
+            Lease { metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() }, spec: None };
         swapped(self.api.create(&PostParams::default(), &held_by(lease, &self.identity, true)).await)
     }
 

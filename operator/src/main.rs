@@ -121,9 +121,7 @@ async fn reconcile(client: Client, identity: String, metrics: Metrics, watched: 
         let own = namespace.clone();
         let stream = BroadcastStream::new(spread.subscribe()).filter_map(move |change| {
             // A controller that lags so far behind looks at everything at its next resync.
-            let mine = change
-                .ok()
-                .filter(|change: &ObjectRef<ChatCluster>| own.is_none() || change.namespace == own);
+            let mine = change.ok().filter(|change: &ObjectRef<ChatCluster>| own.is_none() || change.namespace == own);
             futures::future::ready(mine)
         });
         controller::run(Arc::clone(&context), namespace.as_deref(), stream)
@@ -145,8 +143,9 @@ fn watched_namespaces(arguments: &Arguments) -> Watched {
 }
 
 fn start_logging(arguments: &Arguments) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&arguments.log)
-        .with_context(|| format!("--log {:?} is not a filter: write, for instance, info,quorate_operator=debug", arguments.log))?;
+    let filter = tracing_subscriber::EnvFilter::try_new(&arguments.log).with_context(|| {
+        format!("--log {:?} is not a filter: write, for instance, info,quorate_operator=debug", arguments.log)
+    })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match arguments.log_format {
         LogFormat::Json => builder.json().init(),

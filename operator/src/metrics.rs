@@ -55,7 +55,11 @@ impl Metrics {
         let leading = IntGauge::new("quorate_operator_leading", "1 while this process holds the lease.")?;
         registry.register(Box::new(leading.clone()))?;
         Ok(Self {
-            reconciles: counter("quorate_operator_reconciles_total", "Looks at a ChatCluster, by result.", &["result"])?,
+            reconciles: counter(
+                "quorate_operator_reconciles_total",
+                "Looks at a ChatCluster, by result.",
+                &["result"],
+            )?,
             reconcile_seconds: seconds,
             steps: counter("quorate_operator_steps_total", "Steps taken, by kind and result.", &["step", "result"])?,
             status_writes: counter("quorate_operator_status_writes_total", "Writes of a status.", &cluster)?,

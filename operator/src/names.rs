@@ -72,14 +72,9 @@ pub fn ordinal(cluster: &str, pod: &str) -> Option<i32> {
 /// Labels in selectors: they never change.
 #[must_use]
 pub fn selector(cluster: &str) -> BTreeMap<String, String> {
-    [
-        (label::NAME, "quorate"),
-        (label::INSTANCE, cluster),
-        (label::COMPONENT, "chatd"),
-        (label::POOL, "voters"),
-    ]
-    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-    .into()
+    [(label::NAME, "quorate"), (label::INSTANCE, cluster), (label::COMPONENT, "chatd"), (label::POOL, "voters")]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
 }
 
 /// Labels on every object of a cluster.

@@ -1,5 +1,8 @@
 //! The watch on a pod's admin door, against a real door with mutual TLS on a port of this machine.
 
+// A test may panic; that is how it fails.
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 use kube::runtime::reflector::ObjectRef;
 use quorate_crd::ChatCluster;
 use quorate_operator::{
@@ -12,8 +15,16 @@ use quorate_wire::admin::v1::{
     admin_server::{Admin, AdminServer},
 };
 use std::{net::SocketAddr, pin::Pin, time::Duration};
-use tokio::{net::TcpListener, sync::{mpsc, watch}, task::JoinHandle, time::timeout};
-use tokio_stream::{Stream, StreamExt as _, wrappers::{TcpListenerStream, WatchStream}};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_stream::{
+    Stream, StreamExt as _,
+    wrappers::{TcpListenerStream, WatchStream},
+};
 use tonic::{
     Request, Response, Status,
     transport::{Certificate, Identity, Server, ServerTlsConfig},
@@ -35,19 +46,34 @@ impl Admin for Door {
     async fn identity(&self, _: Request<proto::IdentityRequest>) -> Result<Response<proto::IdentityResponse>, Status> {
         Err(Status::unimplemented("not asked for"))
     }
-    async fn initialize(&self, _: Request<proto::InitializeRequest>) -> Result<Response<proto::InitializeResponse>, Status> {
+    async fn initialize(
+        &self,
+        _: Request<proto::InitializeRequest>,
+    ) -> Result<Response<proto::InitializeResponse>, Status> {
         Err(Status::unimplemented("not asked for"))
     }
-    async fn add_learner(&self, _: Request<proto::AddLearnerRequest>) -> Result<Response<proto::AddLearnerResponse>, Status> {
+    async fn add_learner(
+        &self,
+        _: Request<proto::AddLearnerRequest>,
+    ) -> Result<Response<proto::AddLearnerResponse>, Status> {
         Err(Status::unimplemented("not asked for"))
     }
-    async fn change_membership(&self, _: Request<proto::ChangeMembershipRequest>) -> Result<Response<proto::ChangeMembershipResponse>, Status> {
+    async fn change_membership(
+        &self,
+        _: Request<proto::ChangeMembershipRequest>,
+    ) -> Result<Response<proto::ChangeMembershipResponse>, Status> {
         Err(Status::unimplemented("not asked for"))
     }
-    async fn transfer_leader(&self, _: Request<proto::TransferLeaderRequest>) -> Result<Response<proto::TransferLeaderResponse>, Status> {
+    async fn transfer_leader(
+        &self,
+        _: Request<proto::TransferLeaderRequest>,
+    ) -> Result<Response<proto::TransferLeaderResponse>, Status> {
         Err(Status::unimplemented("not asked for"))
     }
-    async fn take_snapshot(&self, _: Request<proto::TakeSnapshotRequest>) -> Result<Response<proto::TakeSnapshotResponse>, Status> {
+    async fn take_snapshot(
+        &self,
+        _: Request<proto::TakeSnapshotRequest>,
+    ) -> Result<Response<proto::TakeSnapshotResponse>, Status> {
         Err(Status::unimplemented("not asked for"))
     }
 }
@@ -70,7 +96,8 @@ async fn open_door(identity: &PeerIdentity, said: watch::Receiver<StatusResponse
         .identity(Identity::from_pem(&identity.certificate, &identity.key))
         .client_ca_root(Certificate::from_pem(&identity.ca));
     let mut server = Server::builder().tls_config(config).expect("TLS");
-    let serving = server.add_service(AdminServer::new(Door(said))).serve_with_incoming(TcpListenerStream::new(listener));
+    let serving =
+        server.add_service(AdminServer::new(Door(said))).serve_with_incoming(TcpListenerStream::new(listener));
     (address, tokio::spawn(async move { drop(serving.await) }))
 }
 
@@ -159,7 +186,7 @@ async fn a_door_of_another_authority_is_not_believed() {
 #[tokio::test]
 async fn a_forgotten_cluster_is_watched_no_more() {
     let identity = identity(&authority());
-    let (say, said) = watch::channel(led_by(1, 1, 1));
+    let (_say, said) = watch::channel(led_by(1, 1, 1));
     let (address, _serving) = open_door(&identity, said).await;
     let (report, mut changes) = mpsc::channel(8);
     let hub = Hub::new(report);

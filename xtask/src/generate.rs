@@ -46,10 +46,9 @@ pub fn print_definition() -> anyhow::Result<()> {
 }
 
 fn configuration_reference(chatd: &Path) -> anyhow::Result<String> {
-    let output = Command::new(chatd)
-        .args(["config", "--reference"])
-        .output()
-        .with_context(|| format!("cannot run {}: build it with `cargo build --release -p quorate-chatd`", chatd.display()))?;
+    let output = Command::new(chatd).args(["config", "--reference"]).output().with_context(|| {
+        format!("cannot run {}: build it with `cargo build --release -p quorate-chatd`", chatd.display())
+    })?;
     ensure!(
         output.status.success(),
         "`chatd config --reference` failed: {}",

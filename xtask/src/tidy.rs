@@ -21,7 +21,17 @@ const RULES: [Rule; 8] = [
     Rule {
         within: "chatd/core/src/",
         except: &[],
-        forbidden: &["SystemTime", "Instant::now", "rand::", "async fn", "tokio::", "std::fs", "std::net", "HashMap", "HashSet"],
+        forbidden: &[
+            "SystemTime",
+            "Instant::now",
+            "rand::",
+            "async fn",
+            "tokio::",
+            "std::fs",
+            "std::net",
+            "HashMap",
+            "HashSet",
+        ],
         reason: "core is pure: no clock, randomness, async, I/O or map order, or replicas differ",
     },
     Rule {

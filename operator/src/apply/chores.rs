@@ -28,11 +28,9 @@ pub(super) async fn carry_out(
             claims(client, namespace).patch(claim, &params, &Patch::Merge(patch)).await.map(drop)
         }
         Chore::LabelRole { pod, role } => {
-            let mut patch = json!({"metadata": {"labels": { label::ROLE: role }}});
             // The pod that was seen: its successor may have another role.
-            if let Some(uid) = seen.pod_uids.get(pod) {
-                patch["metadata"]["uid"] = json!(uid);
-            }
+            let Some(uid) = seen.pod_uids.get(pod) else { return Ok(()) };
+            let patch = json!({"metadata": {"uid": uid, "labels": { label::ROLE: role }}});
             Api::<Pod>::namespaced(client.clone(), namespace).patch(pod, &params, &Patch::Merge(patch)).await.map(drop)
         }
         Chore::PruneConfig { name } => Api::<ConfigMap>::namespaced(client.clone(), namespace)

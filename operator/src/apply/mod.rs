@@ -83,7 +83,7 @@ pub async fn apply(
         chores::carry_out(client, cluster, seen, chore).await?;
     }
     if let Some(resources) = resources {
-        objects::apply(client, fingerprints, cluster, &seen.live, *resources).await?;
+        Box::pin(objects::apply(client, fingerprints, cluster, &seen.live, *resources)).await?;
     }
     let Some(step) = step else { return Ok(Applied::default()) };
     tracing::info!(cluster = cluster.name, namespace = cluster.namespace, ?step, "taking a step");

@@ -30,7 +30,9 @@ pub(super) async fn issue(client: &Client, cluster: &Cluster, seen: &Seen) -> Re
     if seen.observed.peer_tls == PeerTls::Absent {
         return tolerate_existing(secrets.create(&PostParams::default(), &secret).await, &name);
     }
-    let patch = Patch::Merge(serde_json::json!({"data": secret.data, "metadata": {"annotations": secret.metadata.annotations}}));
+    let patch = Patch::Merge(
+        serde_json::json!({"data": secret.data, "metadata": {"annotations": secret.metadata.annotations}}),
+    );
     let outcome = secrets.patch(&name, &PatchParams::default(), &patch).await;
     outcome.map(drop).map_err(ApplyError::api("renew", format!("Secret/{name}")))
 }
@@ -38,11 +40,7 @@ pub(super) async fn issue(client: &Client, cluster: &Cluster, seen: &Seen) -> Re
 async fn authority(secrets: &Api<Secret>, cluster: &Cluster, seen: &Seen) -> Result<Authority, ApplyError> {
     let name = names::peer_ca(&cluster.name);
     let fresh = tls::authority(&cluster.name, seen.observed.now)?;
-    let wanted = secret(
-        cluster,
-        name.clone(),
-        [("ca.crt", fresh.certificate.clone()), ("ca.key", fresh.key.clone())],
-    );
+    let wanted = secret(cluster, name.clone(), [("ca.crt", fresh.certificate.clone()), ("ca.key", fresh.key.clone())]);
     let found = secrets.get_opt(&name).await.map_err(ApplyError::api("read", format!("Secret/{name}")))?;
     if found.is_none() {
         tolerate_existing(secrets.create(&PostParams::default(), &wanted).await, &name)?;

@@ -57,11 +57,15 @@ pub(super) async fn take(
                 max_lag: crate::quorum::MAX_LAG,
                 remove_learners: remove_learners.iter().copied().collect(),
             };
-            Caller::new(hub, seen, leader)?.call("ChangeMembership", async |mut door| door.change_membership(request).await).await
+            Caller::new(hub, seen, leader)?
+                .call("ChangeMembership", async |mut door| door.change_membership(request).await)
+                .await
         }
         Step::TransferLeader { leader, to } => {
             let request = TransferLeaderRequest { to_node_id: *to, timeout_ms: 0 };
-            Caller::new(hub, seen, leader)?.call("TransferLeader", async |mut door| door.transfer_leader(request).await).await
+            Caller::new(hub, seen, leader)?
+                .call("TransferLeader", async |mut door| door.transfer_leader(request).await)
+                .await
         }
         // Carried out with the StatefulSet.
         Step::SetPartition(_) => Ok(()),

@@ -138,7 +138,9 @@ mod tests {
         // What an older operator would have made.
         recorded.pod = serde_json::json!({"spec": {"containers": [], "terminationGracePeriodSeconds": 30}});
         assert!(!template(&cluster, Some(&recorded)).is_current());
-        assert!(resources(&cluster, &Carried { recorded: Some(recorded.clone()), ..Carried::default() }).config.is_none());
+        assert!(
+            resources(&cluster, &Carried { recorded: Some(recorded.clone()), ..Carried::default() }).config.is_none()
+        );
 
         let mut changed = cluster.clone();
         changed.spec.image = "localhost/quorate:next".into();

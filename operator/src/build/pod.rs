@@ -56,10 +56,7 @@ fn spec(cluster: &Cluster) -> PodSpec {
             fs_group: Some(USER),
             // Else the kubelet walks the whole volume at each start.
             fs_group_change_policy: Some("OnRootMismatch".to_owned()),
-            seccomp_profile: Some(SeccompProfile {
-                type_: "RuntimeDefault".to_owned(),
-                localhost_profile: None,
-            }),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
             ..PodSecurityContext::default()
         }),
         containers: vec![container(cluster)],
@@ -216,10 +213,7 @@ fn volumes(cluster: &Cluster) -> Vec<Volume> {
         },
         Volume {
             name: "tmp".to_owned(),
-            empty_dir: Some(EmptyDirVolumeSource {
-                medium: None,
-                size_limit: Some(Quantity("256Mi".to_owned())),
-            }),
+            empty_dir: Some(EmptyDirVolumeSource { medium: None, size_limit: Some(Quantity("256Mi".to_owned())) }),
             ..Volume::default()
         },
     ]

@@ -49,10 +49,7 @@ pub fn stateful_set(cluster: &Cluster, template: &Template, carried: &Carried) -
                 when_deleted: Some(retention(cluster).to_owned()),
                 when_scaled: Some("Retain".to_owned()),
             }),
-            selector: LabelSelector {
-                match_labels: Some(names::selector(&cluster.name)),
-                ..LabelSelector::default()
-            },
+            selector: LabelSelector { match_labels: Some(names::selector(&cluster.name)), ..LabelSelector::default() },
             template: template.pod().clone(),
             volume_claim_templates: Some(
                 carried.claim_templates.clone().unwrap_or_else(|| vec![claim_template(cluster)]),

@@ -20,9 +20,7 @@ pub(crate) fn from_proto(status: &proto::StatusResponse, age: Duration) -> Door 
         progress: status
             .progress
             .iter()
-            .map(|peer| {
-                (peer.node_id, Progress { lag: peer.lag, contact: peer.millis_since_contact.map(millis) })
-            })
+            .map(|peer| (peer.node_id, Progress { lag: peer.lag, contact: peer.millis_since_contact.map(millis) }))
             .collect(),
         ready: status.ready,
         not_ready_reason: status.not_ready_reason.clone(),

@@ -29,7 +29,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// A door that is silent for longer is taken for lost. Three signs of life: one may be late under load.
 const SILENCE: Duration = Duration::from_secs(3);
 /// Between two attempts: first and longest. Short, because a restarted pod opens its door within a second.
-const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// A pod to be watched.
 #[derive(Clone, Debug)]
@@ -98,9 +98,8 @@ impl Hub {
     ) -> Result<(), DialError> {
         let mut watches = lock(&self.watches);
         watches.retain(|uid, watch| {
-            let fits = |target: &Target| {
-                target.uid == *uid && target.address == watch.address && watch.identity == *identity
-            };
+            let fits =
+                |target: &Target| target.uid == *uid && target.address == watch.address && watch.identity == *identity;
             watch.cluster != *cluster || targets.iter().any(fits)
         });
         let mut outcome = Ok(());

@@ -8,7 +8,7 @@ use crate::{
     cluster::Cluster,
     door::{Hub, PeerIdentity, Target},
     names,
-    observed::{Marker, Observed, Slot},
+    observed::{Observed, Slot},
 };
 use k8s_openapi::{
     api::{
@@ -75,7 +75,7 @@ pub async fn observe(
     cluster: &Cluster,
     previous: ChatClusterStatus,
 ) -> Result<Seen, ObserveError> {
-    let objects = read(client, cluster).await?;
+    let objects = Box::pin(read(client, cluster)).await?;
     let now = Timestamp::now();
     let (peer_tls, identity) = secrets::view(objects.peer_ca.as_ref(), objects.peer_tls.as_ref(), now);
     let mut slots = slots(cluster, &objects);
@@ -222,7 +222,7 @@ fn watch_doors(hub: &Hub, cluster: &Cluster, slots: &[Slot], identity: Option<&P
 
 /// The marker in a ConfigMap, for the test of `apply`, which writes what this reads.
 #[cfg(test)]
-pub(crate) fn marker_of(map: &ConfigMap) -> Option<Marker> {
+pub(crate) fn marker_of(map: &ConfigMap) -> Option<crate::observed::Marker> {
     views::marker(map)
 }
 

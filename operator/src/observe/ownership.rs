@@ -86,7 +86,10 @@ impl Objects {
         self.stateful_set.iter().for_each(|object| see(key::<StatefulSet>, &object.metadata));
         [&self.peer_ca, &self.peer_tls].into_iter().flatten().for_each(|object| see(key::<Secret>, &object.metadata));
         self.configs.iter().for_each(|object| see(key::<ConfigMap>, &object.metadata));
-        self.services.iter().filter_map(|(_, object)| object.as_ref()).for_each(|object| see(key::<Service>, &object.metadata));
+        self.services
+            .iter()
+            .filter_map(|(_, object)| object.as_ref())
+            .for_each(|object| see(key::<Service>, &object.metadata));
         self.budget.iter().for_each(|object| see(key::<PodDisruptionBudget>, &object.metadata));
         self.account.iter().for_each(|object| see(key::<ServiceAccount>, &object.metadata));
     }

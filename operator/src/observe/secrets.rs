@@ -11,8 +11,8 @@ pub(super) fn view(
     now: Timestamp,
 ) -> (PeerTls, Option<PeerIdentity>) {
     let Some(identity) = peer.and_then(identity) else { return (PeerTls::Absent, None) };
-    let renew_at = peer
-        .and_then(|secret| secret.metadata.annotations.as_ref()?.get(RENEW_AT)?.parse::<Timestamp>().ok());
+    let renew_at =
+        peer.and_then(|secret| secret.metadata.annotations.as_ref()?.get(RENEW_AT)?.parse::<Timestamp>().ok());
     let state = match (authority, renew_at) {
         (Some(_), Some(renew_at)) if now >= renew_at => PeerTls::Expiring,
         // Without the authority's key nothing can be made again; the certificate in use is good until its end.
@@ -22,7 +22,11 @@ pub(super) fn view(
 }
 
 fn identity(secret: &Secret) -> Option<PeerIdentity> {
-    Some(PeerIdentity { ca: text(secret, "ca.crt")?, certificate: text(secret, "tls.crt")?, key: text(secret, "tls.key")? })
+    Some(PeerIdentity {
+        ca: text(secret, "ca.crt")?,
+        certificate: text(secret, "tls.crt")?,
+        key: text(secret, "tls.key")?,
+    })
 }
 
 /// A text in a Secret.

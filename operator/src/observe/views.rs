@@ -86,16 +86,23 @@ fn trouble(container: &ContainerStatus) -> Option<String> {
         }
         return Some(match last_words(container) {
             Some(words) => format!("does not start ({reason}; it last ended with {words})"),
-            None => format!("does not start ({reason}: {})", waiting.message.unwrap_or_default()),
+            None => format!("does not start ({reason}: {})", in_short(&waiting.message.unwrap_or_default())),
         });
     }
     terminated.map(|terminated| format!("has ended with code {}", terminated.exit_code))
 }
 
+/// Messages of image pulls run to several lines; their end says why.
+fn in_short(message: &str) -> String {
+    const MOST: usize = 120;
+    let skipped = message.chars().count().saturating_sub(MOST);
+    if skipped == 0 { message.to_owned() } else { format!("…{}", message.chars().skip(skipped).collect::<String>()) }
+}
+
 fn last_words(container: &ContainerStatus) -> Option<String> {
     let ended = container.last_state.as_ref()?.terminated.as_ref()?;
     let message = ended.message.as_deref().and_then(|message| message.trim().lines().last()).unwrap_or_default();
-    Some(format!("code {} {message}", ended.exit_code).trim().to_owned())
+    Some(format!("code {} {}", ended.exit_code, in_short(message)).trim().to_owned())
 }
 
 pub(super) fn claim(claim: &PersistentVolumeClaim) -> ClaimView {
@@ -119,10 +126,7 @@ pub(super) fn claim(claim: &PersistentVolumeClaim) -> ClaimView {
     }
 }
 
-pub(super) fn configs(
-    configs: &ObjectList<PartialObjectMeta<ConfigMap>>,
-    pods: &ObjectList<Pod>,
-) -> Vec<ConfigView> {
+pub(super) fn configs(configs: &ObjectList<PartialObjectMeta<ConfigMap>>, pods: &ObjectList<Pod>) -> Vec<ConfigView> {
     let mounted: BTreeSet<&str> = pods
         .iter()
         .filter_map(|pod| pod.spec.as_ref()?.volumes.as_ref())

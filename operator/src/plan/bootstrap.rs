@@ -108,7 +108,8 @@ fn refuse_stamped_claims(observed: &Observed) -> Result<(), Blocked> {
 
 fn create_marker(cluster: &Cluster, observed: &Observed) -> Move {
     let marker = fresh_marker(cluster, observed, None);
-    let about = operation("WriteMarker", None, format!("all volumes are empty: choosing cluster id {}", marker.cluster_id));
+    let about =
+        operation("WriteMarker", None, format!("all volumes are empty: choosing cluster id {}", marker.cluster_id));
     Move::take(Step::CreateMarker(marker), about)
 }
 
@@ -129,16 +130,14 @@ fn initialize(cluster: &Cluster, observed: &Observed, marker: &Marker) -> Move {
         // A volume was replaced before anything was made. With a fresh id, so that an order that is still under way for
         // the former one meets nobody.
         let marker = fresh_marker(cluster, observed, marker.resource_version.clone());
-        let about = operation("WriteMarker", None, "the volumes changed before the cluster was made: choosing anew".into());
+        let about =
+            operation("WriteMarker", None, "the volumes changed before the cluster was made: choosing anew".into());
         return Move::take(Step::UpdateMarker(marker), about);
     }
     // Always the same pod for the same voters, so that two operators ask the same one.
     let Some(slot) = observed.slots.first() else { return Move::default() };
     let about = operation("Initialize", Some(slot.name.clone()), format!("making cluster {}", marker.cluster_id));
-    Move::take(
-        Step::Initialize { pod: slot.name.clone(), cluster_id: marker.cluster_id.clone(), voters },
-        about,
-    )
+    Move::take(Step::Initialize { pod: slot.name.clone(), cluster_id: marker.cluster_id.clone(), voters }, about)
 }
 
 /// A pod of another cluster under an existing one: nothing is done until it is gone.

@@ -19,8 +19,7 @@ pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move
     if membership.is_joint() {
         return finish_joint_change(leader);
     }
-    let mut fresh: Vec<(&Slot, &Door)> =
-        observed.doors().filter(|(slot, door)| is_fresh(slot, door, leader)).collect();
+    let mut fresh: Vec<(&Slot, &Door)> = observed.doors().filter(|(slot, door)| is_fresh(slot, door, leader)).collect();
     // Those that have begun go first: one at a time.
     fresh.sort_by_key(|(_, door)| !membership.learners.contains(&door.node.id));
     match fresh.first() {
@@ -117,7 +116,8 @@ fn remove_stale_learners(observed: &Observed, leader: Leader<'_>) -> Option<Move
         return None;
     }
     let ids: Vec<String> = stale.iter().map(NodeId::to_string).collect();
-    let about = operation("RemoveLearner", None, format!("forgetting nodes whose volumes are gone: {}", ids.join(", ")));
+    let about =
+        operation("RemoveLearner", None, format!("forgetting nodes whose volumes are gone: {}", ids.join(", ")));
     Some(Move::take(change(leader, membership.voters(), stale), about))
 }
 

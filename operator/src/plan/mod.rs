@@ -261,10 +261,7 @@ fn chores(cluster: &Cluster, observed: &Observed) -> Vec<Chore> {
     chores.extend(stamps(observed));
     chores.extend(storage::growth(cluster, observed));
     let rolled_out = !template_is_new(cluster, observed)
-        && observed
-            .stateful_set
-            .as_ref()
-            .is_some_and(|set| set.settled && set.current_revision == set.update_revision);
+        && observed.stateful_set.as_ref().is_some_and(|set| set.settled && set.current_revision == set.update_revision);
     if rolled_out {
         let current = crate::build::config_name(cluster);
         let unused = observed.configs.iter().filter(|config| !config.used && config.name != current);

@@ -4,8 +4,7 @@
 use super::{Chore, Plan, Step, plan};
 use crate::{
     cluster::Cluster,
-    fixture,
-    names,
+    fixture, names,
     observed::{
         ClaimView, Door, Marker, Membership, Node, NodeId, Observed, PeerTls, PodView, Progress, Role, Slot,
         StatefulSetView,
@@ -217,7 +216,8 @@ impl World {
         let Some(resources) = &made.resources else { return };
         let applied = resources.stateful_set.clone();
         let spec = applied.spec.clone().expect("a spec");
-        let partition = spec.update_strategy.and_then(|s| s.rolling_update).and_then(|r| r.partition).expect("partition");
+        let partition =
+            spec.update_strategy.and_then(|s| s.rolling_update).and_then(|r| r.partition).expect("partition");
         let image = spec.template.spec.expect("a pod").containers[0].image.clone().expect("an image");
         let recorded = crate::build::template(&self.cluster, None).record();
         let old = self.set.clone();
@@ -352,7 +352,10 @@ impl World {
                 let initialised = self.marker.as_ref().is_some_and(|marker| marker.initialized);
                 let single = self.pods.len() == 1;
                 assert!(
-                    !initialised || single || self.keeps_majority(&gone) || !self.healthy().contains(&self.pods[index].node),
+                    !initialised
+                        || single
+                        || self.keeps_majority(&gone)
+                        || !self.healthy().contains(&self.pods[index].node),
                     "a restarted pod must be spared: {self:#?}"
                 );
                 self.end(index);
@@ -407,7 +410,10 @@ impl World {
                 && made.operation.is_none()
                 && self.is_whole()
                 && self.nobody_doomed()
-                && self.set.as_ref().is_some_and(|set| set.partition == self.cluster.spec.replicas && set.current == set.update)
+                && self
+                    .set
+                    .as_ref()
+                    .is_some_and(|set| set.partition == self.cluster.spec.replicas && set.current == set.update)
                 && self.pods.iter().all(|pod| Some(&pod.revision) == self.set.as_ref().map(|set| &set.update));
             if at_rest {
                 return Ok(round);

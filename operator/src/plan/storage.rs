@@ -19,9 +19,11 @@ pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move
     let Some((pod, door)) = slot.pod.as_ref().zip(slot.door.as_ref()) else { return Move::default() };
     let about = |step, message| Operation { kind: "ReplaceVolume", step, member: Some(slot.name.clone()), message };
 
-    let patient = slot.claim.as_ref().and_then(|claim| claim.deleting_since).is_some_and(|since| {
-        observed.now.as_second().saturating_sub(since.as_second()) < PATIENCE_SECONDS
-    });
+    let patient = slot
+        .claim
+        .as_ref()
+        .and_then(|claim| claim.deleting_since)
+        .is_some_and(|since| observed.now.as_second().saturating_sub(since.as_second()) < PATIENCE_SECONDS);
     if pod.deleting || patient {
         let message = format!("the claim of {} is being deleted: its volume goes when the pod ends", slot.name);
         return Move::wait(about("WaitForPod", message));
@@ -39,7 +41,10 @@ pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move
     if leader.door.node.id == door.node.id {
         let Some(to) = others.first().copied() else { return Move::default() };
         let step = Step::TransferLeader { leader: leader.slot.name.clone(), to };
-        return Move::take(step, about("TransferLeader", format!("moving leadership off {} before it is replaced", slot.name)));
+        return Move::take(
+            step,
+            about("TransferLeader", format!("moving leadership off {} before it is replaced", slot.name)),
+        );
     }
     let step = Step::DeletePod { pod: slot.name.clone(), uid: pod.uid.clone() };
     Move::take(step, about("DeletePod", format!("replacing {} and its volume", slot.name)))

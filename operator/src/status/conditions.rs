@@ -57,10 +57,10 @@ fn ready(
     if let Some(blocked) = &outcome.blocked {
         return finding(false, blocked.reason, blocked.message.clone());
     }
-    let Some(leader) = leader else { return finding(false, "NoLeader", "there is no leader") };
     if let Some(operation) = &outcome.operation {
         return finding(false, operation.kind, operation.message.clone());
     }
+    let Some(leader) = leader else { return finding(false, "NoLeader", "there is no leader") };
     let healthy = quorum::healthy_voters(observed, leader);
     let is_whole = |slot: &&Slot| slot.door.as_ref().is_some_and(|door| healthy.contains(&door.node.id));
     let lacking: Vec<String> =

@@ -12,16 +12,18 @@ pub(super) fn members(observed: &Observed, leader: Option<Leader<'_>>) -> Vec<Me
     if let Some(membership) = membership {
         for id in membership.voters().into_iter().chain(membership.learners.iter().copied()) {
             let slot = observed.slot_of(id);
-            let name = slot.map_or_else(|| membership.name(id).unwrap_or_default().to_owned(), |slot| slot.name.clone());
+            let name =
+                slot.map_or_else(|| membership.name(id).unwrap_or_default().to_owned(), |slot| slot.name.clone());
             let voter = membership.voters().contains(&id);
             members.insert((name.clone(), id), member(id, name, slot, voter, leader));
         }
     }
     for (slot, door) in observed.doors() {
         let id = door.node.id;
-        members
-            .entry((slot.name.clone(), id))
-            .or_insert_with(|| MemberStatus { role: "joining".into(), ..member(id, slot.name.clone(), Some(slot), false, leader) });
+        members.entry((slot.name.clone(), id)).or_insert_with(|| MemberStatus {
+            role: "joining".into(),
+            ..member(id, slot.name.clone(), Some(slot), false, leader)
+        });
     }
     members.into_values().collect()
 }

@@ -52,7 +52,8 @@ pub fn stalled(object: &ChatCluster, reason: &str, message: &str) -> ChatCluster
     let generation = object.metadata.generation.unwrap_or_default();
     let mut status = object.status.clone().unwrap_or_default();
     status.observed_generation = generation;
-    for (kind, value) in [(condition::STALLED, "True"), (condition::RECONCILING, "False"), (condition::READY, "False")] {
+    for (kind, value) in [(condition::STALLED, "True"), (condition::RECONCILING, "False"), (condition::READY, "False")]
+    {
         let old = status.conditions.iter().find(|old| old.type_ == kind && old.status == value);
         let since = old.map_or_else(|| Time(whole_seconds(Timestamp::now())), |old| old.last_transition_time.clone());
         status.conditions.retain(|old| old.type_ != kind);
