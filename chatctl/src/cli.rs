@@ -115,18 +115,22 @@ pub struct Context {
     pub out: Out,
     /// The global options as written.
     pub global: Global,
-    /// The profile file.
-    pub store: Store,
 }
 
 impl Context {
     /// From the global options.
+    #[must_use]
+    pub fn new(global: Global) -> Self {
+        Self { out: Out::new(global.output), global }
+    }
+
+    /// The profile file. Looked for only when needed: `verify` and `cluster` run where there is no home directory.
     ///
     /// # Errors
-    /// When no place for the profile file can be found.
-    pub fn new(global: Global) -> Result<Self, Error> {
-        let path = global.profile_file.clone().map_or_else(Store::default_path, Ok)?;
-        Ok(Self { out: Out::new(global.output), store: Store::new(path), global })
+    /// When no place for it can be found.
+    pub fn store(&self) -> Result<Store, Error> {
+        let path = self.global.profile_file.clone().map_or_else(Store::default_path, Ok)?;
+        Ok(Store::new(path))
     }
 
     /// The chosen profile.
@@ -134,7 +138,7 @@ impl Context {
     /// # Errors
     /// As [`Store::load`].
     pub fn profile(&self) -> Result<Profile, Error> {
-        self.store.load(&self.global.profile)
+        self.store()?.load(&self.global.profile)
     }
 
     /// How patient clients are.
@@ -148,10 +152,8 @@ impl Context {
     ///
     /// # Errors
     /// [`Error::NoServers`] when nobody names one.
-    pub fn servers(&self, profile: &Profile) -> Result<Vec<String>, Error> {
-        let named = if self.global.servers.is_empty() { &profile.servers } else { &self.global.servers };
-        let servers: Vec<String> = named.iter().map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect();
-        if servers.is_empty() { Err(Error::NoServers) } else { Ok(servers) }
+    pub fn servers(&self) -> Result<Vec<String>, Error> {
+        if self.global.servers.is_empty() { chosen(&self.profile()?.servers) } else { chosen(&self.global.servers) }
     }
 
     /// A client without a session.
@@ -159,7 +161,7 @@ impl Context {
     /// # Errors
     /// [`Error::NoServers`], or a usage error that names a bad address.
     pub fn client(&self) -> Result<Client, Error> {
-        self.client_of(&self.profile()?)
+        Client::new(&self.servers()?, self.options()).map_err(|e| Error::Usage(e.to_string()))
     }
 
     /// The session of the profile.
@@ -170,16 +172,17 @@ impl Context {
         let profile = self.profile()?;
         let none = || Error::NoSession { profile: self.global.profile.clone() };
         let token = profile.token.as_deref().ok_or_else(none)?;
-        let session = Session::new(self.client_of(&profile)?, token).ok_or_else(none)?;
+        let session = Session::new(self.client()?, token).ok_or_else(none)?;
         if self.global.discover {
             session.learn_servers().await?;
         }
         Ok(session)
     }
+}
 
-    fn client_of(&self, profile: &Profile) -> Result<Client, Error> {
-        Client::new(&self.servers(profile)?, self.options()).map_err(|e| Error::Usage(e.to_string()))
-    }
+fn chosen(named: &[String]) -> Result<Vec<String>, Error> {
+    let servers: Vec<String> = named.iter().map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect();
+    if servers.is_empty() { Err(Error::NoServers) } else { Ok(servers) }
 }
 
 #[cfg(test)]

@@ -129,6 +129,12 @@ impl Error {
     /// The document that `--output json` prints on standard error.
     #[must_use]
     pub fn to_json(&self) -> Value {
+        json!({ "error": self.document() })
+    }
+
+    /// Code, message and exit code; for a failed call also whether its outcome is unknown.
+    #[must_use]
+    pub fn document(&self) -> Value {
         let mut error = json!({
             "code": self.code(),
             "message": self.to_string(),
@@ -141,6 +147,6 @@ impl Error {
                 object.insert("transaction_id".into(), id.as_str().into());
             }
         }
-        json!({ "error": error })
+        error
     }
 }

@@ -17,8 +17,9 @@ fn main() -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(usage(&error)),
     };
     let format = cli.global.output;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
-    let ended = runtime.block_on(async { commands::run(cli.command, Context::new(cli.global)?).await });
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let ended = runtime.block_on(commands::run(cli.command, Context::new(cli.global)));
     // A thread that waits for a line of standard input must not hold up the end.
     runtime.shutdown_background();
     Ok(ExitCode::from(ended.map_or_else(|error| report(&error, format), |()| exit::OK)))

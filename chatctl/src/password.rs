@@ -49,7 +49,6 @@ fn from_environment_or_prompt(confirm: bool) -> Result<String, Error> {
 }
 
 fn prompt(text: &str) -> Result<String, Error> {
-    rpassword::prompt_password(text).map_err(|e| {
-        Error::Password(format!("it cannot be asked for here ({e}): use --password-stdin or {VARIABLE}"))
-    })
+    rpassword::prompt_password(text)
+        .map_err(|e| Error::Password(format!("it cannot be asked for here ({e}): use --password-stdin or {VARIABLE}")))
 }

@@ -121,7 +121,9 @@ impl Store {
         let mode = file.metadata().map_err(Error::file(&self.path))?.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             let path = self.path.display();
-            return Err(bad(format!("holds access tokens, but its mode {mode:04o} lets others at it: chmod 600 {path}")));
+            return Err(bad(format!(
+                "holds access tokens, but its mode {mode:04o} lets others at it: chmod 600 {path}"
+            )));
         }
         serde_json::from_reader(std::io::BufReader::new(file))
             .map_err(|e| bad(format!("is not a profile file ({e}): correct it, or remove it and log in again")))

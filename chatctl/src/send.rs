@@ -1,10 +1,6 @@
 //! One message until it is settled.
 
-use crate::{
-    client::Failure,
-    position::Position,
-    session::Session,
-};
+use crate::{client::Failure, position::Position, session::Session};
 use quorate_wire::chat::v1::{SendRequest, SendResponse};
 use serde::Serialize;
 use uuid::Uuid;

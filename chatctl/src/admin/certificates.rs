@@ -146,7 +146,8 @@ mod tests {
     fn renewal_replaces_the_nodes_certificates_only() {
         let directory = tempfile::tempdir().unwrap();
         make(directory.path(), &names(), false).unwrap();
-        let before = (read(&directory.path().join("a/tls.crt")).unwrap(), read(&directory.path().join("ca.crt")).unwrap());
+        let before =
+            (read(&directory.path().join("a/tls.crt")).unwrap(), read(&directory.path().join("ca.crt")).unwrap());
         make(directory.path(), &names(), true).unwrap();
         assert_ne!(read(&directory.path().join("a/tls.crt")).unwrap(), before.0);
         assert_eq!(read(&directory.path().join("ca.crt")).unwrap(), before.1);

@@ -34,7 +34,7 @@ pub enum Retry {
 
 /// Why a call, or one attempt of it, failed.
 #[derive(Debug, Clone, Error)]
-#[error("{message}{}", self.from_whom())]
+#[error("{message}{}", self.whom())]
 pub struct Failure {
     /// Broad kind.
     pub kind: Kind,
@@ -148,8 +148,8 @@ impl Failure {
             "" => format!("{:?}", status.code()),
             text => format!("{text} ({:?})", status.code()),
         };
-        let retryable = kind == Kind::Unavailable;
-        Self { kind, message, retry, unknown: retryable, broken: transport, ..Self::no_answer(server, String::new()) }
+        let unknown = kind == Kind::Unavailable && !never_sent(status);
+        Self { kind, message, retry, unknown, broken: transport, ..Self::no_answer(server, String::new()) }
     }
 
     /// Exit code of a command that ends with it.
@@ -195,9 +195,21 @@ impl Failure {
         self
     }
 
-    fn from_whom(&self) -> String {
+    fn whom(&self) -> String {
         self.server.as_ref().map(|server| format!(" [{server}]")).unwrap_or_default()
     }
+}
+
+/// The transport tried to connect again, in vain: the request is still here.
+fn never_sent(status: &Status) -> bool {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if error.is::<tonic::ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn detail(status: &Status) -> Option<ErrorDetail> {
@@ -222,7 +234,8 @@ mod tests {
     }
 
     fn detailed(code: ErrorCode, retry_after_ms: u64, unknown: bool) -> Failure {
-        let detail = ErrorDetail { code: code.into(), message: "why".into(), retry_after_ms, unknown, ..Default::default() };
+        let detail =
+            ErrorDetail { code: code.into(), message: "why".into(), retry_after_ms, unknown, ..Default::default() };
         Failure::from_status("s:1", &status(&detail))
     }
 
@@ -262,6 +275,14 @@ mod tests {
         assert!(lost.unknown && lost.exit_code() == exit::UNAVAILABLE);
         let refused = Failure::from_status("s:1", &Status::not_found("no room"));
         assert!(!refused.unknown && refused.retry == Retry::No);
+    }
+
+    #[test]
+    fn a_connection_that_could_not_be_made_again_carried_nothing() {
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let status = Status::from_error(Box::new(tonic::ConnectError(Box::new(refused))));
+        let failure = Failure::from_status("s:1", &status);
+        assert!(!failure.unknown && failure.retry != Retry::No, "{failure:?}");
     }
 
     #[test]

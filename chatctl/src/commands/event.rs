@@ -58,12 +58,7 @@ mod tests {
     use super::*;
 
     fn message(content: &'static str) -> Event {
-        Event {
-            sender: "@a:x".into(),
-            r#type: "m.room.message".into(),
-            content: content.into(),
-            ..Event::default()
-        }
+        Event { sender: "@a:x".into(), r#type: "m.room.message".into(), content: content.into(), ..Event::default() }
     }
 
     #[test]

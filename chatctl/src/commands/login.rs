@@ -59,8 +59,8 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
 /// # Errors
 /// Why the profile cannot be written.
 pub fn keep(context: &Context, opened: &SessionResponse) -> Result<(), Error> {
-    let servers = context.servers(&context.profile()?)?;
-    context.store.update(&context.global.profile, |profile| {
+    let servers = context.servers()?;
+    context.store()?.update(&context.global.profile, |profile| {
         profile.servers = servers;
         profile.user = Some(opened.user_id.clone());
         profile.device = Some(opened.device_id.clone());

@@ -30,7 +30,7 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
         Err(failure) if failure.kind == Kind::Unauthenticated => {}
         Err(failure) => return Err(failure.into()),
     }
-    context.store.update(&context.global.profile, |profile| {
+    context.store()?.update(&context.global.profile, |profile| {
         profile.token = None;
         profile.device = None;
         profile.user = None;

@@ -167,7 +167,9 @@ impl<'a> World<'a> {
                 let others = names.count();
                 let kind = if acknowledged { "acknowledged" } else { "seen elsewhere" };
                 let id = message.id;
-                verdict.lost.add(|| format!("{first}: message {id}, {kind} at {position}, is missing (and at {others} others)"));
+                verdict.lost.add(|| {
+                    format!("{first}: message {id}, {kind} at {position}, is missing (and at {others} others)")
+                });
             }
         }
     }

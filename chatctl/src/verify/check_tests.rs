@@ -237,7 +237,11 @@ fn random_history(random: &mut StdRng) -> History {
         let message_id = id(number % 3, number);
         let fate = match random.random_range(0..6) {
             0 => Fate::Unknown,
-            _ => Fate::Acknowledged { at_us: effect + after, position: position(index), event_id: event_id(index).into() },
+            _ => Fate::Acknowledged {
+                at_us: effect + after,
+                position: position(index),
+                event_id: event_id(index).into(),
+            },
         };
         let absent = fate == Fate::Unknown && random.random();
         messages.push(Message { id: message_id, room: 0, invoked_us: effect - before, fate });

@@ -44,7 +44,7 @@ const LINGER: Duration = Duration::from_millis(500);
 /// [`Error::Violation`] or [`Error::Inconclusive`] after the report is printed; others when it cannot be carried out.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     command.validate()?;
-    let addresses = context.servers(&context.profile()?)?;
+    let addresses = context.servers()?;
     let stage = setup::prepare(&command, &addresses, context).await?;
     let run = Arc::clone(&stage.run);
     let (stop_readers, _) = watch::channel(false);
@@ -74,8 +74,17 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
         export::write(path, &run, &history)?;
     }
     let verdict = check::check(&history);
-    Report { run: &run, history: &history, verdict: &verdict, stage: &stage, read, scans: &scans, caught_up, interrupted }
-        .finish(context)
+    Report {
+        run: &run,
+        history: &history,
+        verdict: &verdict,
+        stage: &stage,
+        read,
+        scans: &scans,
+        caught_up,
+        interrupted,
+    }
+    .finish(context)
 }
 
 /// Lets the writers write until the time is up or a signal comes; then waits, bounded, for what is in flight.
@@ -116,7 +125,9 @@ async fn interruption() {
 async fn catch_up(command: &Command, run: &Run, messages: &[Message], readers: &mut [Reader]) -> bool {
     let mut target = vec![Position::default(); run.rooms.len()];
     for message in messages {
-        if let (Fate::Acknowledged { position, .. }, Some(room)) = (&message.fate, target.get_mut(usize::from(message.room))) {
+        if let (Fate::Acknowledged { position, .. }, Some(room)) =
+            (&message.fate, target.get_mut(usize::from(message.room)))
+        {
             *room = (*room).max(*position);
         }
     }

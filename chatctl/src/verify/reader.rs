@@ -49,7 +49,8 @@ impl Reader {
 
     fn start(index: usize, session: Session, run: &Arc<Run>, stop: watch::Receiver<bool>) -> Self {
         let rooms = run.rooms.len();
-        let (publish, state) = watch::channel(State { ready: vec![false; rooms], reached: vec![Position::default(); rooms] });
+        let (publish, state) =
+            watch::channel(State { ready: vec![false; rooms], reached: vec![Position::default(); rooms] });
         let count = Arc::new(AtomicU64::new(0));
         let listener = Listener { run: Arc::clone(run), publish, count: Arc::clone(&count), seen: Vec::new() };
         let task = tokio::spawn(listener.listen(session, stop));
@@ -123,7 +124,8 @@ impl Listener {
         let mut state = self.publish.borrow().clone();
         for event in events {
             let position = event.position.map(Position::from).unwrap_or_default();
-            let (Some(room), Some(mark)) = (self.run.room_index(&event.room_id), self.run.read_mark(&event.content)) else {
+            let (Some(room), Some(mark)) = (self.run.room_index(&event.room_id), self.run.read_mark(&event.content))
+            else {
                 continue;
             };
             if let Some(ready) = state.ready.get_mut(usize::from(room)) {
@@ -133,7 +135,12 @@ impl Listener {
                 *reached = position.max(*reached);
             }
             if let Mark::Message { writer, seq, .. } = mark {
-                self.seen.push(Seen { id: MessageId { writer, seq }, room, position, event: event_key(&event.event_id) });
+                self.seen.push(Seen {
+                    id: MessageId { writer, seq },
+                    room,
+                    position,
+                    event: event_key(&event.event_id),
+                });
                 self.count.fetch_add(1, Ordering::Relaxed);
             }
         }

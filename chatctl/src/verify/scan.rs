@@ -11,11 +11,9 @@ use crate::{
     position::Position,
     session::Session,
 };
-use quorate_wire::chat::v1::{
-    Consistency, Freshness, HistoryRequest, HistoryResponse, history_request::Direction,
-};
-use std::time::Duration;
-use tokio::time::Instant;
+use quorate_wire::chat::v1::{Consistency, Freshness, HistoryRequest, HistoryResponse, history_request::Direction};
+use std::{sync::Arc, time::Duration};
+use tokio::{task::JoinSet, time::Instant};
 
 /// Events of one page; the server's own limit.
 const PAGE: u32 = 1000;
@@ -29,25 +27,35 @@ pub(super) struct Scan {
     pub(super) error: Option<String>,
 }
 
-/// Scans each server that was named, or that the cluster told of.
+/// Scans each server that was named, or that the cluster told of, all at the same time.
 pub(super) async fn all(command: &Command, stage: &Stage) -> Vec<Scan> {
-    let mut scans = Vec::new();
-    let Some(session) = stage.readers.first() else { return scans };
+    let mut scanning = JoinSet::new();
+    let Some(session) = stage.readers.first() else { return Vec::new() };
     for slot in session.client().servers().all() {
-        let deadline = Instant::now() + command.settle;
-        let server = slot.address().to_owned();
-        let name = format!("history of {server}");
-        let outcome = one(session, &slot, &stage.run, command, deadline).await;
-        let (observation, error) = match outcome {
-            Ok(seen) => (Some(Observation { name, seen }), None),
-            Err(failure) => (None, Some(failure.to_string())),
-        };
-        scans.push(Scan { server, observation, error });
+        let (session, run, command) = (session.clone(), Arc::clone(&stage.run), command.clone());
+        scanning.spawn(async move {
+            let server = slot.address().to_owned();
+            let name = format!("history of {server}");
+            let deadline = Instant::now() + command.settle;
+            let (observation, error) = match one(&session, &slot, &run, &command, deadline).await {
+                Ok(seen) => (Some(Observation { name, seen }), None),
+                Err(failure) => (None, Some(failure.to_string())),
+            };
+            Scan { server, observation, error }
+        });
     }
+    let mut scans = scanning.join_all().await;
+    scans.sort_unstable_by(|a, b| a.server.cmp(&b.server));
     scans
 }
 
-async fn one(session: &Session, slot: &Slot, run: &Run, command: &Command, deadline: Instant) -> Result<Vec<Seen>, Failure> {
+async fn one(
+    session: &Session,
+    slot: &Slot,
+    run: &Run,
+    command: &Command,
+    deadline: Instant,
+) -> Result<Vec<Seen>, Failure> {
     let mut seen = Vec::new();
     for (index, room) in run.rooms.iter().enumerate() {
         let index = u16::try_from(index).unwrap_or(u16::MAX);

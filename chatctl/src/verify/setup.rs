@@ -84,7 +84,13 @@ fn client(servers: &[String], options: &Options, index: usize) -> Result<Client,
     Ok(client)
 }
 
-async fn users(run: &str, kind: &str, count: u16, command: &Command, servers: &[String]) -> Result<Vec<Session>, Error> {
+async fn users(
+    run: &str,
+    kind: &str,
+    count: u16,
+    command: &Command,
+    servers: &[String],
+) -> Result<Vec<Session>, Error> {
     let mut registering: JoinSet<(u16, Result<Session, Failure>)> = JoinSet::new();
     let mut sessions: Vec<(u16, Session)> = Vec::new();
     let mut next = 0..count;

@@ -16,19 +16,30 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 
+/// How often a writer goes back to the server that it started with. Calls stay where they were answered, so that after a
+/// few losses all writers would be with one server, and the others would be spared.
+const HOMING: Duration = Duration::from_secs(5);
+
 /// Writes until told to stop, then waits for what is in flight, at most as long as the run allows. What is not settled
 /// then stays unknown.
-pub(super) async fn write(writer: u32, session: Session, run: Arc<Run>, mut stop: watch::Receiver<bool>) -> Vec<Message> {
+pub(super) async fn write(
+    writer: u32,
+    session: Session,
+    run: Arc<Run>,
+    mut stop: watch::Receiver<bool>,
+) -> Vec<Message> {
     let mut messages: Vec<Message> = Vec::new();
     let mut in_flight: JoinSet<(u32, Fate)> = JoinSet::new();
     stagger(writer, run.interval).await;
     let mut ticks = interval(run.interval);
     // What a pause held back is issued after it, so that the number of messages depends on the time alone.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let mut homing = interval(HOMING);
     loop {
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => break,
+            _ = homing.tick() => session.client().servers().prefer(writer as usize),
             Some(Ok(settled)) = in_flight.join_next() => record(&mut messages, settled),
             _ = ticks.tick(), if in_flight.len() < run.in_flight => {
                 let Ok(seq) = u32::try_from(messages.len()) else { break };

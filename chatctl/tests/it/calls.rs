@@ -1,6 +1,6 @@
 //! Calls over the loss of servers.
 
-use crate::fake::{Fake, WriteFault, World};
+use crate::fake::{Fake, World, WriteFault};
 use quorate_chatctl::{
     client::{Client, Kind, Options},
     error::exit,

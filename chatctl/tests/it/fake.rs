@@ -23,7 +23,7 @@ use tonic::{
 
 /// What a server does to one write.
 #[derive(Debug, Clone)]
-pub enum WriteFault {
+pub(crate) enum WriteFault {
     /// Says that nobody knows, having applied it or not.
     Unknown { applied: bool },
     /// Says no.
@@ -36,47 +36,49 @@ pub enum WriteFault {
 
 /// What a server does to one subscription.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct StreamFault {
+pub(crate) struct StreamFault {
     /// Ends it after so many events.
-    pub end_after: Option<usize>,
+    pub(crate) end_after: Option<usize>,
     /// Before it ends, sends a frame that asks to reconnect.
-    pub ask_to_reconnect: bool,
+    pub(crate) ask_to_reconnect: bool,
     /// Begins so many events before the cursor.
-    pub repeat: usize,
+    pub(crate) repeat: usize,
     /// Leaves out the event of this number.
-    pub swallow: Option<usize>,
+    pub(crate) swallow: Option<usize>,
     /// Swaps this event with the one after.
-    pub swap: Option<usize>,
+    pub(crate) swap: Option<usize>,
     /// Refuses it for good.
-    pub refuse: Option<ErrorCode>,
+    pub(crate) refuse: Option<ErrorCode>,
 }
 
 /// What the servers share: the log, as it were.
-pub struct World {
-    pub state: Mutex<State>,
+pub(crate) struct World {
+    pub(crate) state: Mutex<State>,
     changed: watch::Sender<usize>,
 }
 
 #[derive(Default)]
-pub struct State {
-    pub passwords: HashMap<String, String>,
-    pub tokens: HashMap<String, String>,
-    pub rooms: HashMap<String, Room>,
-    pub events: Vec<Event>,
+pub(crate) struct State {
+    pub(crate) passwords: HashMap<String, String>,
+    pub(crate) tokens: HashMap<String, String>,
+    pub(crate) rooms: HashMap<String, Room>,
+    pub(crate) events: Vec<Event>,
     /// How often each transaction id arrived.
-    pub attempts: HashMap<String, usize>,
+    pub(crate) attempts: HashMap<String, usize>,
     /// Leaves these events out of every history.
-    pub hidden: Vec<usize>,
+    pub(crate) hidden: Vec<usize>,
+    /// Refuses every write whose transaction id lacks this.
+    pub(crate) only: Option<String>,
     dedup: HashMap<(String, String), SendResponse>,
 }
 
 impl World {
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { state: Mutex::default(), changed: watch::Sender::new(0) })
     }
 
     /// An account with a session and a room, without any call: (token, room id).
-    pub fn furnished(&self) -> (String, String) {
+    pub(crate) fn furnished(&self) -> (String, String) {
         let mut state = self.state.lock().unwrap();
         state.tokens.insert("token".into(), "@alice:test".into());
         let room = Room { room_id: "!room:test".into(), name: "Room".into(), ..Room::default() };
@@ -84,7 +86,7 @@ impl World {
         ("token".into(), "!room:test".into())
     }
 
-    pub fn say(&self, room: &str, body: &str) -> usize {
+    pub(crate) fn say(&self, room: &str, body: &str) -> usize {
         let content = serde_json::json!({ "msgtype": "m.text", "body": body }).to_string();
         self.append(room, "@bob:test", content.into());
         self.state.lock().unwrap().events.len()
@@ -119,11 +121,17 @@ impl World {
         let access_token = format!("token-{}", state.tokens.len());
         state.tokens.insert(access_token.clone(), user.into());
         let (user_id, device_id) = (format!("@{user}:test"), "DEVICE".into());
-        Response::new(SessionResponse { user_id, device_id, access_token, expires_in_ms: 1, server_name: "test".into() })
+        Response::new(SessionResponse {
+            user_id,
+            device_id,
+            access_token,
+            expires_in_ms: 1,
+            server_name: "test".into(),
+        })
     }
 }
 
-pub fn refused(code: ErrorCode) -> Status {
+pub(crate) fn refused(code: ErrorCode) -> Status {
     failed(&ErrorDetail { code: code.into(), message: "the script says no".into(), ..ErrorDetail::default() })
 }
 
@@ -134,9 +142,8 @@ fn failed(detail: &ErrorDetail) -> Status {
 }
 
 /// One running server, on a runtime of its own: dropping that ends every connection at once, as SIGKILL does.
-pub struct Fake {
-    pub address: String,
-    pub world: Arc<World>,
+pub(crate) struct Fake {
+    pub(crate) address: String,
     scripts: Arc<Scripts>,
     runtime: Option<Runtime>,
 }
@@ -149,11 +156,11 @@ struct Scripts {
 }
 
 impl Fake {
-    pub fn start(world: &Arc<World>) -> Self {
+    pub(crate) fn start(world: &Arc<World>) -> Self {
         Self::start_at(world, "127.0.0.1:0".parse().unwrap())
     }
 
-    pub fn start_at(world: &Arc<World>, address: SocketAddr) -> Self {
+    pub(crate) fn start_at(world: &Arc<World>, address: SocketAddr) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = std::net::TcpListener::bind(address).unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -164,29 +171,29 @@ impl Fake {
             let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
             Tonic::builder().add_service(ChatServer::new(service)).serve_with_incoming(incoming).await
         });
-        Self { address, world: Arc::clone(world), scripts, runtime: Some(runtime) }
+        Self { address, scripts, runtime: Some(runtime) }
     }
 
-    pub fn cluster(world: &Arc<World>, count: usize) -> (Vec<Self>, Vec<String>) {
+    pub(crate) fn cluster(world: &Arc<World>, count: usize) -> (Vec<Self>, Vec<String>) {
         let fakes: Vec<Self> = (0..count).map(|_| Self::start(world)).collect();
         let addresses = fakes.iter().map(|fake| fake.address.clone()).collect();
         (fakes, addresses)
     }
 
-    pub fn on_writes(&self, faults: impl IntoIterator<Item = WriteFault>) {
+    pub(crate) fn on_writes(&self, faults: impl IntoIterator<Item = WriteFault>) {
         self.scripts.writes.lock().unwrap().extend(faults);
     }
 
-    pub fn on_streams(&self, faults: impl IntoIterator<Item = StreamFault>) {
+    pub(crate) fn on_streams(&self, faults: impl IntoIterator<Item = StreamFault>) {
         self.scripts.streams.lock().unwrap().extend(faults);
     }
 
-    pub fn tells_of(&self, addresses: &[String]) {
+    pub(crate) fn tells_of(&self, addresses: &[String]) {
         *self.scripts.known.lock().unwrap() = addresses.to_vec();
     }
 
     /// Returns once nobody listens any more: until then the kernel would still take connections for the dead.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
             while std::net::TcpStream::connect(&self.address).is_ok() {
@@ -209,6 +216,10 @@ struct Service {
 
 impl Service {
     async fn write(&self, user: &str, message: SendRequest) -> Result<SendResponse, Status> {
+        let only = self.world.state.lock().unwrap().only.clone();
+        if only.is_some_and(|text| !message.transaction_id.contains(&text)) {
+            return Err(refused(ErrorCode::Forbidden));
+        }
         let key = (user.to_owned(), message.transaction_id.clone());
         *self.world.state.lock().unwrap().attempts.entry(message.transaction_id).or_default() += 1;
         let apply = || {
@@ -363,7 +374,10 @@ impl Chat for Service {
         Ok(Response::new(ListRoomsResponse { rooms, ..Default::default() }))
     }
 
-    async fn list_members(&self, request: Request<ListMembersRequest>) -> Result<Response<ListMembersResponse>, Status> {
+    async fn list_members(
+        &self,
+        request: Request<ListMembersRequest>,
+    ) -> Result<Response<ListMembersResponse>, Status> {
         self.world.user(request.metadata())?;
         Ok(Response::new(ListMembersResponse::default()))
     }
@@ -412,7 +426,10 @@ impl Chat for Service {
         Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(receiver))))
     }
 
-    async fn list_servers(&self, request: Request<ListServersRequest>) -> Result<Response<ListServersResponse>, Status> {
+    async fn list_servers(
+        &self,
+        request: Request<ListServersRequest>,
+    ) -> Result<Response<ListServersResponse>, Status> {
         self.world.user(request.metadata())?;
         let known = self.scripts.known.lock().unwrap().clone();
         let servers = known.into_iter().map(|address| Server { address, ..Default::default() }).collect();
@@ -421,7 +438,7 @@ impl Chat for Service {
 }
 
 /// Waits until `condition` holds; a test that waits for ever would be killed by nobody.
-pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     while !condition() {
         assert!(tokio::time::Instant::now() < deadline, "never happened: {what}");

@@ -24,8 +24,24 @@ fn help_names_every_command_and_the_exit_codes() {
     let output = chatctl(&directory.path().join("p"), &["--help"]);
     let help = String::from_utf8(output.stdout).unwrap();
     let commands = [
-        "register", "login", "logout", "whoami", "rooms", "create", "join", "invite", "leave", "send", "tail", "history",
-        "members", "servers", "verify", "completions", "cluster", "Exit codes",
+        "register",
+        "login",
+        "logout",
+        "whoami",
+        "rooms",
+        "create",
+        "join",
+        "invite",
+        "leave",
+        "send",
+        "tail",
+        "history",
+        "members",
+        "servers",
+        "verify",
+        "completions",
+        "cluster",
+        "Exit codes",
     ];
     for command in commands {
         assert!(help.contains(command), "{command} is missing in\n{help}");
@@ -102,8 +118,14 @@ fn lines_of_standard_input_are_sent_in_order() {
         .unwrap();
     child.stdin.take().unwrap().write_all(b"one\n\ntwo\nthree").unwrap();
     assert!(child.wait().unwrap().success());
-    let said: Vec<String> =
-        world.state.lock().unwrap().events.iter().map(|e| json(&e.content)["body"].as_str().unwrap().to_owned()).collect();
+    let said: Vec<String> = world
+        .state
+        .lock()
+        .unwrap()
+        .events
+        .iter()
+        .map(|e| json(&e.content)["body"].as_str().unwrap().to_owned())
+        .collect();
     assert_eq!(said, ["one", "two", "three"]);
 }
 

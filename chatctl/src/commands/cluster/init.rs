@@ -122,7 +122,9 @@ async fn identify(named: &Named, files: &Files, deadline: Instant) -> Result<(Do
 fn checked(named: &Named, door: Door, identity: IdentityResponse) -> Result<(Door, IdentityResponse), Error> {
     match &identity.node {
         Some(Node { node_id, .. }) if *node_id != 0 => Ok((door, identity)),
-        _ => Err(Error::Cluster(format!("server {} does not say how its peers reach it: check its version", named.name))),
+        _ => {
+            Err(Error::Cluster(format!("server {} does not say how its peers reach it: check its version", named.name)))
+        }
     }
 }
 

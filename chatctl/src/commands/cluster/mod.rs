@@ -110,7 +110,8 @@ impl Target {
         }
         let nodes = status.membership.iter().flat_map(|membership| &membership.nodes);
         let leader = nodes.into_iter().find(|node| node.node_id == status.leader_node_id);
-        let none = || Error::Cluster("no leader is known: wait for an election, or see `chatctl cluster status`".into());
+        let none =
+            || Error::Cluster("no leader is known: wait for an election, or see `chatctl cluster status`".into());
         look(&leader.ok_or_else(none)?.peer_address, &files).await
     }
 }

@@ -46,7 +46,7 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
 fn document(address: &str, seen: Result<&StatusResponse, &Error>) -> Value {
     match seen {
         Ok(status) => json!({ "admin": address, "status": view::status(status) }),
-        Err(error) => json!({ "admin": address, "error": error.to_json()["error"] }),
+        Err(error) => json!({ "admin": address, "error": error.document() }),
     }
 }
 
