@@ -21,7 +21,7 @@ pub struct BatchReport {
 pub trait LogObserver: Send + Sync + 'static {
     /// A batch is on disk.
     fn batch(&self, _report: &BatchReport) {}
-    /// There are now so many segments. `making` is how long a new one took; `None` when one was removed.
+    /// There are now so many segments. `making` is how long a new one took; `None` at opening and when one was removed.
     fn segments(&self, _count: usize, _making: Option<Duration>) {}
 }
 

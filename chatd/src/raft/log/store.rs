@@ -71,6 +71,7 @@ impl LogStore {
             milliseconds = report.took.as_millis(),
             "opened the log"
         );
+        options.observer.segments(report.segments, None);
         let shared = Arc::new(Shared::new(memory));
         let (queue, receiver) = mpsc::channel(QUEUE);
         let position = (segment, meta, next);

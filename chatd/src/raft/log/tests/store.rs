@@ -2,10 +2,10 @@
 
 use super::support::{all, append, entry, fill, last_segment, log_id, open, options, reopen, saved_vote, submit, vote};
 use crate::raft::log::sim_disk::SimDisk;
-use crate::raft::log::{Drive, LogDisk as _, LogError, LogStore, Options};
+use crate::raft::log::{BatchReport, Drive, LogDisk as _, LogError, LogObserver, LogStore, Options};
 use futures::TryStreamExt as _;
 use openraft::storage::{RaftLogReader as _, RaftLogStorage as _};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 #[tokio::test]
@@ -192,6 +192,81 @@ async fn a_real_disk_keeps_what_the_simulated_one_keeps() {
     let (log, recovery) = LogStore::open(directory.path(), options()).expect("opens");
     assert_eq!((recovery.entries, recovery.cut), (39, None));
     assert_eq!(all(&log).await, expected);
+}
+
+/// Remembers what it was told.
+#[derive(Default)]
+struct Notes {
+    batches: Mutex<Vec<BatchReport>>,
+    segments: Mutex<Vec<usize>>,
+}
+
+impl LogObserver for Notes {
+    fn batch(&self, report: &BatchReport) {
+        self.batches.lock().expect("no panic").push(*report);
+    }
+
+    fn segments(&self, count: usize, _making: Option<Duration>) {
+        self.segments.lock().expect("no panic").push(count);
+    }
+}
+
+#[tokio::test]
+async fn the_observer_is_told_about_each_batch_and_segment() {
+    let notes = Arc::new(Notes::default());
+    let options = Options { observer: Arc::<Notes>::clone(&notes), ..options() };
+    let (mut log, _) = LogStore::open_on(Arc::new(SimDisk::new()), options).expect("opens");
+    append(&log, (0..3).map(|index| entry(1, index, 100)).collect()).await.expect("appends");
+    fill(&log, 1, 3, 13, 700).await;
+    log.purge(log_id(1, 12)).await.expect("purges");
+    log.close().await.expect("closes");
+    let batches = notes.batches.lock().expect("no panic");
+    assert_eq!(batches.iter().map(|batch| batch.records).collect::<Vec<_>>(), [vec![3], vec![1; 12]].concat());
+    assert!(batches.iter().all(|batch| batch.bytes >= 32));
+    assert_eq!(*notes.segments.lock().expect("no panic"), [1, 2, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn readers_see_whole_entries_in_order_while_the_log_is_written_truncated_and_purged() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let options = Options { drive: Drive::Threads, ..options() };
+    let (mut log, _) = LogStore::open(directory.path(), options).expect("opens");
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let readers: Vec<_> = (0..3)
+        .map(|_| {
+            let (mut store, stopped) = (log.clone(), stopped.clone());
+            tokio::spawn(async move {
+                let (mut reader, mut seen) = (store.get_log_reader().await, 0);
+                while !*stopped.borrow() {
+                    let entries = reader.try_get_log_entries(0..).await.expect("reads");
+                    for pair in entries.windows(2) {
+                        assert_eq!(pair[0].log_id.index + 1, pair[1].log_id.index);
+                    }
+                    for found in &entries {
+                        assert_eq!(*found, entry(found.log_id.leader_id.term, found.log_id.index, 300));
+                    }
+                    seen += entries.len();
+                    tokio::task::yield_now().await;
+                }
+                seen
+            })
+        })
+        .collect();
+    let mut next = 0;
+    for term in 1..=60 {
+        let waiting: Vec<_> =
+            futures::future::join_all((next..next + 20).map(|index| submit(&log, vec![entry(term, index, 300)]))).await;
+        futures::future::try_join_all(waiting).await.expect("called");
+        next += 15;
+        log.truncate_after(Some(log_id(term, next - 1))).await.expect("truncates");
+        if term % 4 == 0 {
+            log.purge(log_id(term, next - 5)).await.expect("purges");
+        }
+    }
+    stop.send_replace(true);
+    for reader in readers {
+        assert!(reader.await.expect("nothing was wrong") > 0);
+    }
 }
 
 #[tokio::test]
