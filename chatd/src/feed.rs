@@ -6,6 +6,7 @@
 //! commit, so that whoever is woken finds the rows.
 
 mod hint;
+pub mod subscribe;
 
 use hint::{Hints, Slot};
 use quorate_core::id::{Position, RoomNumber};

@@ -8,7 +8,7 @@ mod start;
 mod worker;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use observe::{AppliedBatch, MachineObserver};
 pub use start::{StartFacts, StartRefused, start_check};

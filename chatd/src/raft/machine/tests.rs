@@ -1,0 +1,209 @@
+//! The machine below openraft: its suite over the real log and state, and a cluster of one.
+
+pub(in crate::raft) mod support;
+
+use super::*;
+use crate::feed::Topics;
+use crate::raft::log::sim_disk::SimDisk;
+use crate::raft::log::{LogStore, Options};
+use crate::store::{Contents, Membership, MemStore, RocksStore, Settings};
+use futures::stream;
+use openraft::StorageError;
+use openraft::testing::log::{StoreBuilder, Suite};
+use quorate_core::invariant::digest;
+use quorate_core::proto::log;
+use quorate_core::table::Changes;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use support::{Nowhere, commands, log_id, machine_over};
+use tempfile::TempDir;
+
+struct OnRocks;
+
+impl StoreBuilder<TypeConfig, LogStore, Machine<RocksStore>, TempDir> for OnRocks {
+    async fn build(&self) -> Result<(TempDir, LogStore, Machine<RocksStore>), StorageError<TypeConfig>> {
+        let dir = TempDir::new().unwrap();
+        let (log, _) = LogStore::open(&dir.path().join("log"), Options::default()).unwrap();
+        let state = dir.path().join("state");
+        let store = RocksStore::open(&state, Settings::default(), Fatal::default()).unwrap();
+        Ok((dir, log, machine_over(store, &state)))
+    }
+}
+
+struct InMemory;
+
+impl StoreBuilder<TypeConfig, LogStore, Machine<MemStore>, TempDir> for InMemory {
+    async fn build(&self) -> Result<(TempDir, LogStore, Machine<MemStore>), StorageError<TypeConfig>> {
+        let dir = TempDir::new().unwrap();
+        let (log, _) = LogStore::open_on(Arc::new(SimDisk::new()), Options::default()).unwrap();
+        let machine = machine_over(MemStore::new(), dir.path());
+        Ok((dir, log, machine))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn openrafts_suite_passes_with_the_real_log_and_state() {
+    Suite::test_all(OnRocks).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn openrafts_suite_passes_in_memory() {
+    Suite::test_all(InMemory).await.unwrap();
+}
+
+type OneNode<S> = openraft::Raft<TypeConfig, Machine<S>>;
+
+/// A cluster of one, which has elected itself.
+async fn one_node<S: StateStore>(machine: Machine<S>) -> OneNode<S> {
+    let (log, _) = LogStore::open_on(Arc::new(SimDisk::new()), Options::default()).unwrap();
+    let config = openraft::Config { snapshot_policy: openraft::SnapshotPolicy::Never, ..Default::default() };
+    let config = Arc::new(config.validate().unwrap());
+    let raft = openraft::Raft::new(1, config, Nowhere, log, machine).await.unwrap();
+    raft.initialize(std::collections::BTreeMap::from([(1, crate::raft::types::Node::default())])).await.unwrap();
+    raft.wait(Some(Duration::from_secs(10))).current_leader(1, "it elects itself").await.unwrap();
+    raft
+}
+
+#[derive(Default)]
+struct Counted {
+    commands: AtomicU64,
+    last: AtomicU64,
+}
+
+impl MachineObserver for Counted {
+    fn applied(&self, batch: &AppliedBatch) {
+        self.commands.fetch_add(batch.commands as u64, Ordering::SeqCst);
+        self.last.store(batch.last_index, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_committed_command_is_answered_once_its_rows_can_be_read_and_readers_are_woken() {
+    let dir = TempDir::new().unwrap();
+    let (store, feed, counted) = (MemStore::new(), Feed::new(), Arc::new(Counted::default()));
+    let shelf = Shelf::open(dir.path()).unwrap();
+    let machine = Machine::start(store.clone(), shelf, feed.clone(), Fatal::default(), counted.clone()).unwrap();
+    let raft = one_node(machine).await;
+    let alice = Topics { users: ["user1".to_owned()].into(), ..Topics::default() };
+    let (mut reader, mut applied) = (feed.subscribe(alice), feed.applied());
+    for entry in 0..3 {
+        let answer = raft.client_write(support::batch(&commands(entry))).await.unwrap();
+        assert_eq!(answer.data.0.len(), commands(entry).len());
+        assert!(answer.data.0.iter().all(|outcome| !matches!(outcome.kind, Some(log::outcome::Kind::Rejected(_)))));
+        assert!(store.applied().index() >= Some(answer.log_id.index), "the rows come before the answer");
+        let index = answer.log_id.index;
+        tokio::time::timeout(Duration::from_secs(10), applied.wait_for(|position| position.index >= index))
+            .await
+            .unwrap()
+            .unwrap();
+    }
+    tokio::time::timeout(Duration::from_secs(10), reader.changed()).await.unwrap();
+    let sum: usize = (0..3).map(|entry| commands(entry).len()).sum();
+    // Ends the apply thread, which counts after it has answered.
+    raft.shutdown().await.unwrap();
+    drop(raft);
+    support::until("all are counted", || counted.commands.load(Ordering::SeqCst) == sum as u64);
+}
+
+/// A store whose commits fail from some moment on.
+#[derive(Clone, Default)]
+struct Failing {
+    inner: MemStore,
+    failed: Arc<AtomicBool>,
+}
+
+impl StateStore for Failing {
+    type View = <MemStore as StateStore>::View;
+
+    fn view(&self) -> Self::View {
+        self.inner.view()
+    }
+
+    fn applied(&self) -> Applied {
+        self.inner.applied()
+    }
+
+    fn commit(&self, changes: Changes, last: log::LogId, membership: Option<Membership>) -> Result<(), StoreError> {
+        if self.failed.load(Ordering::SeqCst) {
+            let source = io::Error::from(io::ErrorKind::StorageFull);
+            return Err(StoreError::Io { doing: "writing", path: "state".into(), source });
+        }
+        self.inner.commit(changes, last, membership)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.inner.flush()
+    }
+
+    fn checkpoint(&self, target: &Path) -> Result<(), StoreError> {
+        self.inner.checkpoint(target)
+    }
+
+    fn inspect(&self, checkpoint: &Path) -> Result<Contents, StoreError> {
+        self.inner.inspect(checkpoint)
+    }
+
+    fn replace(&self, checkpoint: &Path) -> Result<(), StoreError> {
+        self.inner.replace(checkpoint)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failing_disk_ends_the_process_and_leaves_no_caller_waiting() {
+    let dir = TempDir::new().unwrap();
+    let (store, fatal) = (Failing::default(), Fatal::default());
+    let shelf = Shelf::open(dir.path()).unwrap();
+    let machine = Machine::start(store.clone(), shelf, Feed::new(), fatal.clone(), Arc::new(())).unwrap();
+    let raft = one_node(machine).await;
+    raft.client_write(support::batch(&commands(0))).await.unwrap();
+    let rows = digest(&store.view()).unwrap();
+    store.failed.store(true, Ordering::SeqCst);
+    let writes = (0..8).map(|_| raft.client_write(support::batch(&commands(1))));
+    let answers = tokio::time::timeout(Duration::from_secs(10), futures::future::join_all(writes)).await.unwrap();
+    assert!(answers.iter().all(Result::is_err), "{answers:?}");
+    let cause = tokio::time::timeout(Duration::from_secs(10), fatal.raised()).await.unwrap();
+    assert!(cause.contains("writing state failed"), "{cause}");
+    assert_eq!(digest(&store.view()).unwrap(), rows, "nothing of it is seen");
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_is_fatal_and_named() {
+    let dir = TempDir::new().unwrap();
+    let fatal = Fatal::default();
+    let shelf = Shelf::open(dir.path()).unwrap();
+    let mut machine = Machine::start(MemStore::new(), shelf, Feed::new(), fatal.clone(), Arc::new(())).unwrap();
+    let payload = openraft::EntryPayload::Normal(crate::raft::types::EncodedBatch(b"\xff\xff".as_slice().into()));
+    let entry = crate::raft::types::Entry { log_id: log_id(17), payload };
+    let error = machine.apply(stream::iter([Ok((entry, None))])).await.unwrap_err();
+    assert!(error.to_string().contains("log entry 17"), "{error}");
+    assert!(fatal.cause().unwrap().contains("log entry 17"));
+    let next = machine.apply(stream::iter([Ok((support::blank(18), None))])).await;
+    assert!(next.is_err(), "it does not go on after it");
+}
+
+#[tokio::test]
+async fn an_error_of_the_log_leaves_what_came_before_it_unapplied_or_whole() {
+    let dir = TempDir::new().unwrap();
+    let store = MemStore::new();
+    let mut machine = machine_over(store.clone(), dir.path());
+    let entries = [Ok((support::entry(1), None)), Err(io::Error::other("torn")), Ok((support::entry(2), None))];
+    assert!(machine.apply(stream::iter(entries)).await.is_err());
+    assert!(store.applied().index() < Some(2));
+}
+
+#[tokio::test]
+async fn two_machines_that_get_the_same_entries_in_other_batches_agree() {
+    let (left_dir, right_dir) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let left = RocksStore::open(left_dir.path(), Settings::default(), Fatal::default()).unwrap();
+    let right = MemStore::new();
+    let mut one = machine_over(left.clone(), left_dir.path());
+    let mut other = machine_over(right.clone(), right_dir.path());
+    support::feed(&mut one, 1..1500).await;
+    for start in (1..1500).step_by(7) {
+        support::feed(&mut other, start..(start + 7).min(1500)).await;
+    }
+    assert_eq!(left.applied(), right.applied());
+    assert_eq!(digest(&left.view()).unwrap(), digest(&right.view()).unwrap());
+    quorate_core::invariant::check_all(&left.view()).unwrap();
+}

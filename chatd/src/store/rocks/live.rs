@@ -6,7 +6,9 @@ use crate::store::columns::{self, Column};
 use crate::store::{Applied, Membership, StoreError, row};
 use quorate_core::proto::log;
 use quorate_core::table::Changes;
-use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, FlushOptions, WriteBatch, WriteOptions, properties};
+use rocksdb::{
+    ColumnFamily, ColumnFamilyDescriptor, DB, ErrorKind, FlushOptions, WriteBatch, WriteOptions, properties,
+};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -59,7 +61,7 @@ impl Live {
             Mode::ReadOnly => DB::open_cf_descriptors_read_only(&options, dir, families(), false),
             Mode::New | Mode::Existing => DB::open_cf_descriptors(&options, dir, families()),
         };
-        let db = opened.map_err(|error| StoreError::damaged(dir, error))?;
+        let db = opened.map_err(|error| not_opened(dir, &error))?;
         let files = Files { dir: dir.to_owned(), retired: AtomicBool::new(false) };
         let live = Self { db, applied: Mutex::default(), files };
         if mode == Mode::New {
@@ -190,11 +192,20 @@ impl Live {
     /// Another database is the state now: close this one and remove its files when the last view of it goes.
     pub(super) fn retire(&self) {
         self.files.retired.store(true, Ordering::Release);
-        // Neither a flush nor a compaction of what is about to be removed is worth its I/O.
+        // No compaction of what is about to be removed is worth its I/O.
         self.db.cancel_all_background_work(false);
     }
 
     fn failed(&self, doing: &'static str) -> impl Fn(rocksdb::Error) -> StoreError {
         move |error| StoreError::Engine { doing, path: self.files.dir.clone(), what: error.to_string() }
+    }
+}
+
+/// Tells damage, for which the volume is to be given up, from what passes or can be put right: a process that still has
+/// the directory open, permissions, a failing disk.
+fn not_opened(dir: &Path, error: &rocksdb::Error) -> StoreError {
+    match error.kind() {
+        ErrorKind::Corruption | ErrorKind::InvalidArgument => StoreError::damaged(dir, error),
+        _ => StoreError::Engine { doing: "opening", path: dir.to_owned(), what: error.to_string() },
     }
 }

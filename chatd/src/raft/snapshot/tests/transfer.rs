@@ -1,0 +1,332 @@
+//! Sender and receiver over a real connection.
+
+use super::*;
+use crate::raft::machine::Snapshot;
+use crate::raft::network::snapshot::{ReceiveSnapshot, SendSnapshot as _, SendSnapshotError, SnapshotResponses};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use quorate_wire::raft::v1::raft_client::RaftClient;
+use quorate_wire::raft::v1::raft_server::{Raft, RaftServer};
+use quorate_wire::raft::v1::{self as pb, snapshot_request::Part};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::{Channel, Server};
+use tonic::{Code, Request, Response, Status, Streaming};
+
+/// A pod's peer door with nothing but snapshots behind it.
+struct Door(Receiver<RocksStore>);
+
+type Answers<T> = futures::stream::Empty<Result<T, Status>>;
+
+#[tonic::async_trait]
+impl Raft for Door {
+    type AppendStream = Answers<pb::AppendResponse>;
+    type ForwardStream = Answers<pb::ForwardResponse>;
+    type InstallSnapshotStream = SnapshotResponses;
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<pb::SnapshotRequest>>,
+    ) -> Result<Response<SnapshotResponses>, Status> {
+        let mut rest = request.into_inner();
+        match rest.message().await?.and_then(|message| message.part) {
+            Some(Part::Manifest(manifest)) => Ok(Response::new(self.0.receive(manifest, rest).await?)),
+            _ => Err(Status::invalid_argument("no manifest")),
+        }
+    }
+
+    async fn vote(&self, _: Request<pb::VoteRequest>) -> Result<Response<pb::VoteResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn pre_vote(&self, _: Request<pb::VoteRequest>) -> Result<Response<pb::VoteResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn append(
+        &self,
+        _: Request<Streaming<pb::AppendRequest>>,
+    ) -> Result<Response<Self::AppendStream>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn announce(&self, _: Request<pb::AnnounceRequest>) -> Result<Response<pb::AnnounceResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn transfer_leader(
+        &self,
+        _: Request<pb::TransferLeaderRequest>,
+    ) -> Result<Response<pb::TransferLeaderResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn read_index(
+        &self,
+        _: Request<pb::ReadIndexRequest>,
+    ) -> Result<Response<pb::ReadIndexResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn forward(
+        &self,
+        _: Request<Streaming<pb::ForwardRequest>>,
+    ) -> Result<Response<Self::ForwardStream>, Status> {
+        Err(Status::unimplemented(""))
+    }
+}
+
+fn target(cluster: &str) -> pb::Target {
+    pb::Target { cluster_id: cluster.into(), node_id: 2, from_node_id: 1 }
+}
+
+fn vote(term: u64) -> Vote {
+    Vote { leader_id: LeaderId { term, node_id: 1 }, committed: true }
+}
+
+/// openraft's part: a machine behind a vote.
+struct Follower {
+    machine: Mutex<Machine<RocksStore>>,
+    vote: Vote,
+}
+
+impl Installer for Follower {
+    fn vote(&self) -> Vote {
+        self.vote
+    }
+
+    fn install(&self, leader: Vote, snapshot: Snapshot) -> BoxFuture<'_, Result<Vote, String>> {
+        async move {
+            let mut machine = self.machine.lock().await;
+            let installed = machine.install_snapshot(&snapshot.meta, snapshot.snapshot).await;
+            installed.map(|()| leader).map_err(|error| error.to_string())
+        }
+        .boxed()
+    }
+}
+
+struct Pod {
+    dir: TempDir,
+    follower: Arc<Follower>,
+    client: RaftClient<Channel>,
+}
+
+impl Pod {
+    async fn start(own_vote: Vote) -> Self {
+        let dir = TempDir::new().unwrap();
+        let store = rocks(dir.path());
+        let shelf = Shelf::open(dir.path()).unwrap();
+        let machine = Machine::start(
+            store.clone(),
+            shelf.clone(),
+            crate::feed::Feed::new(),
+            Fatal::default(),
+            Arc::new(()),
+        );
+        let follower = Arc::new(Follower { machine: Mutex::new(machine.unwrap()), vote: own_vote });
+        let options = ReceiveOptions { stall: Duration::from_secs(2) };
+        let door = Door(Receiver::new(store, shelf, follower.clone(), options));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let serving = Server::builder().add_service(RaftServer::new(door));
+        tokio::spawn(serving.serve_with_incoming(TcpListenerStream::new(listener)));
+        let client = RaftClient::connect(address).await.unwrap();
+        Self { dir, follower, client }
+    }
+
+    async fn send(&self, snapshot: &SnapshotData, options: SendOptions) -> Result<Vote, SendSnapshotError> {
+        self.send_until(snapshot, options, futures::future::pending().boxed()).await
+    }
+
+    async fn send_until(
+        &self,
+        snapshot: &SnapshotData,
+        options: SendOptions,
+        cancel: BoxFuture<'static, ()>,
+    ) -> Result<Vote, SendSnapshotError> {
+        let snapshot = snapshot.clone().into_snapshot().unwrap();
+        Sender::new(options).send(self.client.clone(), target("c1"), vote(5), snapshot, cancel).await
+    }
+
+    async fn digest(&self) -> u32 {
+        digest(&self.follower.machine.lock().await.store().view()).unwrap()
+    }
+
+    fn data(&self, id: &str) -> PathBuf {
+        self.dir.path().join("incoming").join(id).join(DATA)
+    }
+
+    fn whole_files(&self, id: &str) -> usize {
+        let Ok(paths) = files::paths(&self.data(id)) else { return 0 };
+        paths.iter().filter(|path| path.extension().is_none_or(|ending| ending != "part")).count()
+    }
+}
+
+fn slow() -> SendOptions {
+    SendOptions { bytes_per_second: 200 << 10, ..SendOptions::default() }
+}
+
+/// A leader with several table files.
+async fn source() -> (TempDir, Machine<RocksStore>, SnapshotData) {
+    let dir = TempDir::new().unwrap();
+    let mut machine = machine_over(rocks(dir.path()), dir.path());
+    for round in 0..3 {
+        feed(&mut machine, (round * 400).max(1)..(round + 1) * 400).await;
+        machine.store().flush().unwrap();
+    }
+    let snapshot = build(machine.store(), &Shelf::open(dir.path()).unwrap()).unwrap();
+    (dir, machine, snapshot)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sent_snapshot_becomes_the_receivers_state_and_snapshot() {
+    let (_dir, machine, snapshot) = source().await;
+    let pod = Pod::start(vote(5)).await;
+    assert_eq!(pod.send(&snapshot, SendOptions::default()).await.unwrap(), vote(5));
+    assert_eq!(pod.digest().await, digest(&machine.store().view()).unwrap());
+    let mut follower = pod.follower.machine.lock().await;
+    assert_eq!(follower.store().applied(), machine.store().applied());
+    let current = follower.get_current_snapshot().await.unwrap().unwrap();
+    assert_eq!((current.snapshot.id(), current.meta), (snapshot.id(), snapshot.manifest().meta().unwrap()));
+    assert_eq!(files::paths(&pod.dir.path().join("incoming")).unwrap(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_transfer_goes_on_with_the_files_that_are_missing() {
+    let (_dir, machine, snapshot) = source().await;
+    let pod = Pod::start(vote(5)).await;
+    let (data, id) = (pod.data(snapshot.id()), snapshot.id().to_owned());
+    let some_arrived = async move {
+        while files::paths(&data).map_or(0, |paths| paths.len()) < 4 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let broken = pod.send_until(&snapshot, slow(), some_arrived.boxed()).await;
+    assert!(matches!(broken, Err(SendSnapshotError::Cancelled)), "{broken:?}");
+    let before = pod.whole_files(&id);
+    assert!(before >= 1 && before < snapshot.manifest().files().len(), "{before} files");
+
+    // What is here is not asked for again: it may even be gone at the sender.
+    let shelf = Shelf::open(pod.dir.path()).unwrap();
+    let wanted = incoming::Incoming::open(&shelf, snapshot.manifest().clone()).unwrap().wanted();
+    assert_eq!(wanted.len() + before, snapshot.manifest().files().len());
+    let here = |name: &str| !wanted.iter().any(|wanted| wanted == name);
+    let present = snapshot.manifest().files().iter().find(|file| here(&file.name)).unwrap();
+    let hidden = snapshot.data_dir().join(&present.name);
+    let kept = hidden.with_extension("kept");
+    fs::rename(&hidden, &kept).unwrap();
+    loop {
+        // The receiver of the broken stream may not have noticed yet.
+        match pod.send(&snapshot, SendOptions::default()).await {
+            Err(SendSnapshotError::Receiver(status)) if status.code() == Code::Unavailable => {
+                tokio::task::yield_now().await;
+            }
+            sent => break assert_eq!(sent.unwrap(), vote(5)),
+        }
+    }
+    fs::rename(&kept, &hidden).unwrap();
+    assert_eq!(pod.digest().await, digest(&machine.store().view()).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_later_snapshot_brings_only_files_that_are_new() {
+    let (dir, mut machine, first) = source().await;
+    let pod = Pod::start(vote(5)).await;
+    pod.send(&first, SendOptions::default()).await.unwrap();
+    feed(&mut machine, 1200..1300).await;
+    let second = build(machine.store(), &Shelf::open(dir.path()).unwrap()).unwrap();
+    let shelf = Shelf::open(pod.dir.path()).unwrap();
+    let wanted = incoming::Incoming::open(&shelf, second.manifest().clone()).unwrap().wanted();
+    let of_first = |name: &String| first.manifest().files().iter().any(|file| file.name == *name && name.ends_with(".sst"));
+    assert!(!wanted.iter().any(of_first), "{wanted:?}");
+    pod.send(&second, SendOptions::default()).await.unwrap();
+    assert_eq!(pod.digest().await, digest(&machine.store().view()).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_damaged_at_the_sender_is_not_installed() {
+    let (_dir, _machine, snapshot) = source().await;
+    let pod = Pod::start(vote(5)).await;
+    let before = pod.digest().await;
+    let file = snapshot.manifest().files().iter().find(|file| file.name.ends_with(".sst")).unwrap();
+    let path = snapshot.data_dir().join(&file.name);
+    let mut content = fs::read(&path).unwrap();
+    content[20] ^= 1;
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, content).unwrap();
+    let error = pod.send(&snapshot, SendOptions::default()).await.unwrap_err();
+    assert!(matches!(&error, SendSnapshotError::Receiver(status) if status.code() == Code::DataLoss), "{error:?}");
+    assert!(error.to_string().contains(&file.name), "{error}");
+    assert_eq!(pod.digest().await, before);
+    assert!(!pod.data(snapshot.id()).join(&file.name).exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sender_with_an_old_vote_is_told_before_it_sends_anything() {
+    let (_dir, _machine, snapshot) = source().await;
+    let pod = Pod::start(vote(6)).await;
+    assert_eq!(pod.send(&snapshot, SendOptions::default()).await.unwrap(), vote(6));
+    assert_eq!(files::paths(&pod.dir.path().join("incoming")).unwrap(), Vec::<PathBuf>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_of_another_cluster_is_refused() {
+    let (_dir, _machine, snapshot) = source().await;
+    let pod = Pod::start(vote(5)).await;
+    let other = target("c2");
+    let cancel = futures::future::pending().boxed();
+    let sent = Sender::default()
+        .send(pod.client.clone(), other, vote(5), snapshot.clone().into_snapshot().unwrap(), cancel)
+        .await;
+    let refused = |status: &Status| status.code() == Code::FailedPrecondition;
+    assert!(matches!(&sent, Err(SendSnapshotError::Receiver(status)) if refused(status)), "{sent:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_transfer_at_a_time_and_a_silent_sender_makes_room() {
+    let (_dir, machine, snapshot) = source().await;
+    let pod = Pod::start(vote(5)).await;
+    let first = pb::SnapshotManifest {
+        target: Some(target("c1")),
+        vote: Some(crate::raft::network::convert::vote_to_pb(&vote(5))),
+        manifest: snapshot.manifest().encoded(),
+    };
+    let first = pb::SnapshotRequest { part: Some(Part::Manifest(first)) };
+    let silent = futures::StreamExt::chain(futures::stream::iter([first]), futures::stream::pending());
+    let mut answers = pod.client.clone().install_snapshot(silent).await.unwrap().into_inner();
+    assert!(answers.message().await.unwrap().is_some(), "it has the turn");
+    let second = pod.send(&snapshot, SendOptions::default()).await;
+    let busy = |status: &Status| status.code() == Code::Unavailable;
+    assert!(matches!(&second, Err(SendSnapshotError::Receiver(status)) if busy(status)), "{second:?}");
+    assert_eq!(answers.message().await.unwrap_err().code(), Code::DeadlineExceeded);
+    pod.send(&snapshot, SendOptions::default()).await.unwrap();
+    assert_eq!(pod.digest().await, digest(&machine.store().view()).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_stops_answering_is_given_up() {
+    let (_dir, _machine, snapshot) = source().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    // Accepts connections and says nothing.
+    let client = RaftClient::new(tonic::transport::Endpoint::from_shared(address).unwrap().connect_lazy());
+    let options = SendOptions { stall: Duration::from_millis(300), ..SendOptions::default() };
+    let cancel = futures::future::pending().boxed();
+    let sent = Sender::new(options)
+        .send(client, target("c1"), vote(5), snapshot.clone().into_snapshot().unwrap(), cancel)
+        .await;
+    assert!(matches!(sent, Err(SendSnapshotError::Receiver(_))), "{sent:?}");
+    drop(listener);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rate_is_kept_on_average() {
+    let (_dir, _machine, snapshot) = source().await;
+    let pod = Pod::start(vote(5)).await;
+    let bytes_per_second = snapshot.size_bytes() * 2;
+    let started = Instant::now();
+    pod.send(&snapshot, SendOptions { bytes_per_second, ..SendOptions::default() }).await.unwrap();
+    assert!(started.elapsed() >= Duration::from_millis(450), "{:?}", started.elapsed());
+}
