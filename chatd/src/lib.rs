@@ -1,11 +1,32 @@
 //! One pod of a Quorate chat cluster, as a library; `main.rs` is a thin binary over it.
+//!
+//! The way of one message: [`api`] (doors decode and authenticate) → [`service`] (decides what it means) →
+//! [`raft::propose`] → the replicated log → [`raft::machine`] (applies, commits) → the caller's answer, and a hint of
+//! [`feed`] to whoever reads → [`api`] again.
 
-pub mod feed;
-pub mod store;
-
-pub mod raft {
-    //! Replication: openraft's types and traits stay in here.
-    pub mod codec;
-    pub mod log;
-    pub mod types;
+pub mod api {
+    //! The doors: each decodes requests, hands them to [`crate::service`], and spells the answers.
+    pub mod admin;
+    pub mod convert;
+    pub mod error;
+    pub mod grpc;
+    pub mod health;
+    pub mod listen;
+    pub mod matrix;
+    pub mod stream;
 }
+pub mod cli;
+pub mod config;
+pub mod exit;
+pub mod feed;
+pub mod metrics;
+#[cfg(feature = "rocksdb")]
+pub mod open;
+pub mod raft;
+#[cfg(feature = "rocksdb")]
+pub mod serve;
+pub mod service;
+pub mod shutdown;
+pub mod store;
+pub mod telemetry;
+pub mod tls;

@@ -1,0 +1,214 @@
+//! Between the wire's messages and core's types. Nothing else in the tree knows both.
+
+use crate::raft::cluster::{Member, NodeStatus, Role};
+use crate::service::{Consistency, Freshness, LoggedIn, NewLogin, Refusal, RoomMade, Sent, Session};
+use quorate_core::id;
+use quorate_core::proto::log;
+use quorate_core::proto::store::membership::Kind;
+use quorate_core::query;
+use quorate_wire::chat::v1 as wire;
+use std::time::Duration;
+
+/// A position.
+#[must_use]
+pub fn position(at: id::Position) -> wire::Position {
+    wire::Position { incarnation: at.incarnation, index: at.index, ordinal: at.ordinal }
+}
+
+/// What a request asks of a read.
+///
+/// # Errors
+/// For a number that this version does not know.
+pub fn consistency(wanted: i32) -> Result<Consistency, Refusal> {
+    match wire::Consistency::try_from(wanted) {
+        Ok(wire::Consistency::Local) => Ok(Consistency::Local),
+        Ok(wire::Consistency::Unspecified | wire::Consistency::Linearizable) => Ok(Consistency::Linearizable),
+        Err(_) => Err(Refusal::invalid("this consistency is not known here; use LINEARIZABLE or LOCAL")),
+    }
+}
+
+/// How a read was served.
+#[must_use]
+pub fn freshness(served: Freshness) -> wire::Freshness {
+    match served {
+        Freshness::Linearizable => wire::Freshness::Linearizable,
+        Freshness::Local => wire::Freshness::Local,
+        Freshness::Stale => wire::Freshness::Stale,
+    }
+}
+
+/// An event as its reader may see it: the transaction id only on the device that sent it.
+#[must_use]
+pub fn event(event: query::Event, reader: &Session) -> wire::Event {
+    let transaction_id =
+        event.transaction_id_for(&reader.user_id, &reader.device_id).map(str::to_owned).unwrap_or_default();
+    wire::Event {
+        event_id: event.event_id,
+        room_id: event.room_id,
+        sender: event.sender,
+        r#type: event.event_type,
+        state_key: event.state_key,
+        content: event.content,
+        origin_server_ts: event.origin_server_ts,
+        transaction_id,
+        position: Some(position(event.position)),
+    }
+}
+
+/// An open session.
+#[must_use]
+pub fn session(login: LoggedIn, server_name: &str) -> wire::SessionResponse {
+    let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+    wire::SessionResponse {
+        user_id: login.user_id,
+        device_id: login.device_id,
+        access_token: login.access_token,
+        expires_in_ms: login.expires_in.map_or(0, millis),
+        server_name: server_name.to_owned(),
+    }
+}
+
+impl From<wire::RegisterRequest> for NewLogin {
+    fn from(request: wire::RegisterRequest) -> Self {
+        let wire::RegisterRequest { username, password, device_id, device_display_name } = request;
+        Self { username, password, device_id, device_display_name }
+    }
+}
+
+impl From<wire::LoginRequest> for NewLogin {
+    fn from(request: wire::LoginRequest) -> Self {
+        let wire::LoginRequest { username, password, device_id, device_display_name } = request;
+        Self { username, password, device_id, device_display_name }
+    }
+}
+
+/// A room to make.
+///
+/// # Errors
+/// For a preset that this version does not know.
+pub fn new_room(request: wire::CreateRoomRequest) -> Result<log::CreateRoom, Refusal> {
+    use wire::create_room_request::Preset;
+    let preset = match Preset::try_from(request.preset) {
+        Ok(Preset::Unspecified | Preset::Private) => log::create_room::Preset::Private,
+        Ok(Preset::Public) => log::create_room::Preset::Public,
+        Ok(Preset::TrustedPrivate) => log::create_room::Preset::TrustedPrivate,
+        Err(_) => return Err(Refusal::invalid("this preset is not known here; use PRIVATE, PUBLIC or TRUSTED_PRIVATE")),
+    };
+    let state = |s: wire::InitialState| log::StateInput { r#type: s.r#type, state_key: s.state_key, content: s.content };
+    Ok(log::CreateRoom {
+        preset: preset.into(),
+        name: request.name,
+        topic: request.topic,
+        is_direct: request.is_direct,
+        invite: request.invite,
+        alias: request.alias,
+        initial_state: request.initial_state.into_iter().map(state).collect(),
+        // What people can find is what they can join.
+        listed: preset == log::create_room::Preset::Public,
+        ..log::CreateRoom::default()
+    })
+}
+
+/// A room that was made.
+#[must_use]
+pub fn room_made(made: RoomMade) -> wire::CreateRoomResponse {
+    wire::CreateRoomResponse { room_id: made.room_id, position: Some(position(made.position)) }
+}
+
+/// A membership that was changed.
+#[must_use]
+pub fn membership(sent: Sent) -> wire::MembershipResponse {
+    wire::MembershipResponse { room_id: sent.room_id, event_id: sent.event_id, position: Some(position(sent.position)) }
+}
+
+/// An event that was sent.
+#[must_use]
+pub fn sent(sent: Sent) -> wire::SendResponse {
+    wire::SendResponse {
+        event_id: sent.event_id,
+        position: Some(position(sent.position)),
+        origin_server_ts: sent.origin_server_ts,
+    }
+}
+
+/// A room in a list.
+#[must_use]
+pub fn room(summary: query::RoomSummary, membership: Option<Kind>) -> wire::Room {
+    wire::Room {
+        room_id: summary.room_id,
+        name: summary.name,
+        topic: summary.topic,
+        canonical_alias: summary.canonical_alias,
+        joined_members: summary.joined_members,
+        membership: membership.map(membership_name).unwrap_or_default().to_owned(),
+        is_direct: summary.is_direct,
+        join_rule: summary.join_rule,
+    }
+}
+
+/// A member in a list.
+#[must_use]
+pub fn member(member: query::Member) -> wire::Member {
+    wire::Member {
+        user_id: member.user_id,
+        membership: membership_name(member.kind).to_owned(),
+        display_name: member.display_name,
+        power_level: member.power_level,
+    }
+}
+
+/// A member that was heard within this is called reachable.
+const REACHABLE: Duration = Duration::from_secs(1);
+
+/// The pods, as the answering one sees them; `connections` are its own.
+#[must_use]
+pub fn servers(status: &NodeStatus, connections: u32) -> wire::ListServersResponse {
+    let servers = status.membership.members.iter().map(|member| server(status, member, connections));
+    wire::ListServersResponse {
+        servers: servers.collect(),
+        cluster_id: status.cluster_id.as_deref().unwrap_or_default().to_owned(),
+        term: status.term,
+    }
+}
+
+fn server(status: &NodeStatus, member: &Member, connections: u32) -> wire::Server {
+    let is_self = member.node_id == status.node_id;
+    let is_leader = status.leader == Some(member.node_id);
+    let progress = status.progress_of(member.node_id).filter(|_| status.leads());
+    let role = match status.role {
+        _ if is_leader => "leader",
+        Role::Candidate if is_self => "candidate",
+        _ if status.membership.learners.contains(&member.node_id) => "learner",
+        _ => "follower",
+    };
+    // The leader hears all; another pod knows only that it hears the leader.
+    let heard = progress.is_some_and(|p| p.contact_age.is_some_and(|age| age <= REACHABLE));
+    let lag = match (is_self, progress) {
+        (true, _) if is_leader => Some(0),
+        (true, _) => Some(status.committed_index.saturating_sub(status.applied_index)),
+        (false, progress) => progress.map(|p| p.lag),
+    };
+    wire::Server {
+        node_id: member.node_id.to_string(),
+        name: member.name.clone(),
+        address: member.client_address.clone(),
+        role: role.to_owned(),
+        is_self,
+        connections: is_self.then_some(connections),
+        reachable: is_self || is_leader || heard,
+        lag,
+    }
+}
+
+/// As in `m.room.member` (Matrix spec).
+#[must_use]
+pub fn membership_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Join => "join",
+        Kind::Invite => "invite",
+        Kind::Leave => "leave",
+        Kind::Ban => "ban",
+        Kind::Knock => "knock",
+        Kind::Unspecified => "",
+    }
+}

@@ -1,0 +1,86 @@
+//! Refusals as gRPC statuses. The status' code suits generic clients; the detail in the metadata says all.
+
+use crate::service::{Code, Refusal};
+use prost::Message as _;
+use quorate_wire::chat::v1::{ErrorCode, ErrorDetail};
+use std::time::Duration;
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Code as Grpc, Status};
+
+/// Metadata that carries an encoded [`ErrorDetail`].
+pub const DETAIL: &str = "quorate-error-bin";
+
+/// The detail of a refusal, as it also stands in a post's results.
+#[must_use]
+pub fn detail(refusal: Refusal) -> ErrorDetail {
+    let Refusal { code, message, retry_after, leader, unknown } = refusal;
+    ErrorDetail {
+        code: wire_code(code).into(),
+        message,
+        retry_after_ms: retry_after.map_or(0, at_least_one_ms),
+        leader: leader.unwrap_or_default(),
+        unknown,
+    }
+}
+
+/// A refusal as the status of a failed call.
+#[must_use]
+pub fn status(refusal: Refusal) -> Status {
+    let (code, message) = (grpc_code(&refusal), refusal.message.clone());
+    let mut metadata = MetadataMap::new();
+    metadata.insert_bin(DETAIL, MetadataValue::from_bytes(&detail(refusal).encode_to_vec()));
+    Status::with_metadata(code, message, metadata)
+}
+
+/// 0 means "waiting does not help", so a wait below a millisecond is told as one.
+fn at_least_one_ms(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+fn wire_code(code: Code) -> ErrorCode {
+    match code {
+        Code::Unauthenticated => ErrorCode::Unauthenticated,
+        Code::SessionExpired => ErrorCode::SessionExpired,
+        Code::WrongCredentials => ErrorCode::WrongCredentials,
+        Code::RegistrationClosed => ErrorCode::RegistrationDisabled,
+        Code::Forbidden => ErrorCode::Forbidden,
+        Code::NotMember => ErrorCode::NotMember,
+        Code::RoomNotFound | Code::UserNotFound | Code::EventNotFound | Code::NotFound => ErrorCode::NotFound,
+        Code::Invalid => ErrorCode::Invalid,
+        Code::TooLarge => ErrorCode::TooLarge,
+        Code::LimitExceeded => ErrorCode::LimitExceeded,
+        Code::UserExists | Code::AliasExists => ErrorCode::AlreadyExists,
+        Code::BadCursor => ErrorCode::BadCursor,
+        Code::Unavailable => ErrorCode::Unavailable,
+        Code::Overloaded => ErrorCode::Overloaded,
+        Code::Internal => ErrorCode::Internal,
+    }
+}
+
+fn grpc_code(refusal: &Refusal) -> Grpc {
+    match refusal.code {
+        Code::Unauthenticated | Code::SessionExpired | Code::WrongCredentials => Grpc::Unauthenticated,
+        Code::RegistrationClosed | Code::Forbidden | Code::NotMember => Grpc::PermissionDenied,
+        Code::RoomNotFound | Code::UserNotFound | Code::EventNotFound | Code::NotFound => Grpc::NotFound,
+        Code::Invalid | Code::TooLarge | Code::BadCursor => Grpc::InvalidArgument,
+        Code::LimitExceeded | Code::Overloaded => Grpc::ResourceExhausted,
+        Code::UserExists | Code::AliasExists => Grpc::AlreadyExists,
+        Code::Unavailable => Grpc::Unavailable,
+        Code::Internal => Grpc::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_detail_travels_with_the_status() {
+        let refusal = Refusal::new(Code::LimitExceeded, "wait").after(Duration::from_micros(300));
+        let status = status(refusal);
+        assert_eq!((status.code(), status.message()), (Grpc::ResourceExhausted, "wait"));
+        let bytes = status.metadata().get_bin(DETAIL).unwrap().to_bytes().unwrap();
+        let detail = ErrorDetail::decode(bytes).unwrap();
+        assert_eq!((detail.code(), detail.retry_after_ms), (ErrorCode::LimitExceeded, 1));
+    }
+}

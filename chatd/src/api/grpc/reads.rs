@@ -1,0 +1,173 @@
+//! Reads: lists of rooms and members, history.
+
+use super::auth;
+use crate::api::convert;
+use crate::service::{Code, Freshness, Refusal, Service, limits};
+use quorate_core::id::{self, Position, RoomNumber};
+use quorate_core::proto::store::membership::Kind;
+use quorate_core::query::{QueryError, RoomSummary, View};
+use quorate_core::table::Direction;
+use quorate_wire::chat::v1::{
+    HistoryRequest, HistoryResponse, ListMembersRequest, ListMembersResponse, ListRoomsRequest, ListRoomsResponse,
+    history_request,
+};
+use tonic::Request;
+
+/// Entries of one page: asked for, or 100; at most `most`.
+fn page_size(asked: u32, most: usize) -> usize {
+    match usize::try_from(asked).unwrap_or(most) {
+        0 => 100,
+        asked => asked.min(most),
+    }
+}
+
+pub(super) async fn history(s: &Service, request: Request<HistoryRequest>) -> Result<HistoryResponse, Refusal> {
+    use history_request::Direction as Wanted;
+    let session = auth::session(s, &request).await?;
+    let HistoryRequest { room_id, from, direction, limit, consistency } = request.into_inner();
+    limits::name("room_id", &room_id)?;
+    let direction = match Wanted::try_from(direction) {
+        Ok(Wanted::Unspecified | Wanted::Backward) => Direction::Backward,
+        Ok(Wanted::Forward) => Direction::Forward,
+        Err(_) => return Err(Refusal::invalid("this direction is not known here; use BACKWARD or FORWARD")),
+    };
+    let cursor = if from.is_empty() { None } else { Some(limits::cursor(&from)?) };
+    let end = if direction == Direction::Forward { Position::ZERO } else { Position::MAX };
+    let limit = page_size(limit, 1000);
+    let (localpart, reader) = (session.localpart.clone(), session);
+    let question = move |view: &View<'_>| {
+        let room = view.resolve_room(&room_id)?;
+        view.timeline(&localpart, room, cursor.map_or(end, |at| view.clamp(at)), direction, limit)
+    };
+    let (page, freshness) = s.read_at_cursor(convert::consistency(consistency)?, cursor, question).await?;
+    Ok(HistoryResponse {
+        events: page.events.into_iter().map(|event| convert::event(event, &reader)).collect(),
+        next: page.next.map(id::cursor).unwrap_or_default(),
+        prev: id::cursor(page.prev),
+        freshness: convert::freshness(freshness).into(),
+    })
+}
+
+pub(super) async fn members(s: &Service, request: Request<ListMembersRequest>) -> Result<ListMembersResponse, Refusal> {
+    let session = auth::session(s, &request).await?;
+    let ListMembersRequest { room_id, consistency, limit, page } = request.into_inner();
+    limits::name("room_id", &room_id)?;
+    let after = if page.is_empty() { None } else { Some(s.parse_user(&page).map_err(|_| bad_page())?) };
+    let limit = page_size(limit, 500);
+    let server_name = s.server_name().to_owned();
+    let question = move |view: &View<'_>| {
+        let room = view.resolve_room(&room_id)?;
+        view.may_read_state(room, &session.localpart)?;
+        view.members(room, after.as_deref(), limit)
+    };
+    let (members, freshness) = s.read(convert::consistency(consistency)?, question).await?;
+    let full = members.len() >= limit;
+    let last = members.last().filter(|_| full).and_then(|member| id::localpart(&member.user_id, &server_name));
+    let next_page = last.map(str::to_owned).unwrap_or_default();
+    let members = members.into_iter().map(convert::member).collect();
+    Ok(ListMembersResponse { members, next_page, freshness: convert::freshness(freshness).into() })
+}
+
+/// Pages name where they go on: "m" and the number of the last of the caller's rooms, then "p" and that of the last
+/// public one.
+#[derive(Clone, Copy)]
+enum Page {
+    Mine(Option<RoomNumber>),
+    Public(Option<RoomNumber>),
+}
+
+impl Page {
+    fn parse(text: &str) -> Result<Self, Refusal> {
+        let number = |digits: &str| match digits {
+            "" => Ok(None),
+            digits => digits.parse().map(|n| Some(RoomNumber(n))).map_err(|_| bad_page()),
+        };
+        match text.split_at_checked(1) {
+            None => Ok(Self::Mine(None)),
+            Some(("m", rest)) => number(rest).map(Self::Mine),
+            Some(("p", rest)) => number(rest).map(Self::Public),
+            Some(_) => Err(bad_page()),
+        }
+    }
+}
+
+fn bad_page() -> Refusal {
+    Refusal::new(Code::BadCursor, "this is no page of an earlier answer; begin with an empty one")
+}
+
+pub(super) async fn rooms(s: &Service, request: Request<ListRoomsRequest>) -> Result<ListRoomsResponse, Refusal> {
+    let session = auth::session(s, &request).await?;
+    let ListRoomsRequest { consistency, include_public, limit, page } = request.into_inner();
+    let (page, limit) = (Page::parse(&page)?, page_size(limit, 500));
+    let question = move |view: &View<'_>| match page {
+        Page::Mine(after) => my_rooms(view, &session.localpart, after, limit, include_public),
+        Page::Public(after) => public_rooms(view, &session.localpart, after, limit),
+    };
+    let (found, freshness): (Rooms, Freshness) = s.read(convert::consistency(consistency)?, question).await?;
+    let rooms = found.rooms.into_iter().map(|(summary, kind)| convert::room(summary, kind)).collect();
+    Ok(ListRoomsResponse { rooms, next_page: found.next, freshness: convert::freshness(freshness).into() })
+}
+
+struct Rooms {
+    rooms: Vec<(RoomSummary, Option<Kind>)>,
+    next: String,
+}
+
+fn my_rooms(
+    view: &View<'_>,
+    localpart: &str,
+    after: Option<RoomNumber>,
+    limit: usize,
+    include_public: bool,
+) -> Result<Rooms, QueryError> {
+    let mut mine: Vec<_> = view.rooms_of(localpart)?.into_iter().filter(|m| Some(m.room) > after).collect();
+    mine.sort_by_key(|membership| membership.room);
+    let more = mine.len() > limit;
+    mine.truncate(limit);
+    let next = match (more, mine.last()) {
+        (true, Some(last)) => format!("m{}", last.room),
+        _ if include_public => "p".to_owned(),
+        _ => String::new(),
+    };
+    let rooms = mine.into_iter().map(|m| Ok((view.summary(m.room)?, Some(m.kind))));
+    Ok(Rooms { rooms: rooms.collect::<Result<_, QueryError>>()?, next })
+}
+
+fn public_rooms(
+    view: &View<'_>,
+    localpart: &str,
+    after: Option<RoomNumber>,
+    limit: usize,
+) -> Result<Rooms, QueryError> {
+    let listed = view.public_rooms(after, limit)?;
+    let next = listed.last().filter(|_| listed.len() >= limit).map(|last| format!("p{}", last.room)).unwrap_or_default();
+    let mut rooms = Vec::new();
+    for summary in listed {
+        // The caller's own rooms came on earlier pages.
+        let kind = view.membership(summary.room, localpart)?;
+        if kind.is_none() {
+            rooms.push((summary, None));
+        }
+    }
+    Ok(Rooms { rooms, next })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_bounded() {
+        assert_eq!((page_size(0, 500), page_size(7, 500), page_size(u32::MAX, 500)), (100, 7, 500));
+    }
+
+    #[test]
+    fn a_page_that_no_answer_gave_is_refused() {
+        assert!(matches!(Page::parse(""), Ok(Page::Mine(None))));
+        assert!(matches!(Page::parse("m12"), Ok(Page::Mine(Some(RoomNumber(12))))));
+        assert!(matches!(Page::parse("p"), Ok(Page::Public(None))));
+        for bad in ["x", "m-1", "pq", "ü"] {
+            assert_eq!(Page::parse(bad).err().map(|r| r.code), Some(Code::BadCursor), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! `/healthz`, `/readyz` and `/metrics` on port 9400, open before the database is: a long recovery must not be killed.
+//!
+//! Ready means joined, open, and caught up once. Not "has a leader": else the loss of the quorum would empty the
+//! Service and take the promised stale reads with it.
+
+use crate::metrics::Metrics;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Router, routing::get};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Why a pod is not ready, in words; `Ok` when it is.
+pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+/// Brings the gauges that are read only when asked for up to date.
+pub type Refresh = Arc<dyn Fn() + Send + Sync>;
+
+/// What the probes are told. Clones share it.
+#[derive(Clone)]
+pub struct Health {
+    phase: Arc<RwLock<Phase>>,
+    metrics: Metrics,
+}
+
+#[derive(Clone)]
+enum Phase {
+    /// Something is being opened.
+    Opening(&'static str),
+    Open { readiness: Readiness, refresh: Refresh },
+    Stopping,
+}
+
+impl Health {
+    /// Not ready yet.
+    #[must_use]
+    pub fn new(metrics: Metrics) -> Self {
+        Self { phase: Arc::new(RwLock::new(Phase::Opening("starting"))), metrics }
+    }
+
+    /// What is being waited for.
+    pub fn opening(&self, what: &'static str) {
+        self.set(Phase::Opening(what));
+    }
+
+    /// All is open; from now on `readiness` decides.
+    pub fn open(&self, readiness: Readiness, refresh: Refresh) {
+        self.set(Phase::Open { readiness, refresh });
+    }
+
+    /// The pod is about to end.
+    pub fn stopping(&self) {
+        self.set(Phase::Stopping);
+    }
+
+    /// Whether it is ready, and if not, why.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn ready(&self) -> Result<(), String> {
+        match self.phase() {
+            Phase::Opening(what) => Err(what.to_owned()),
+            Phase::Open { readiness, .. } => readiness(),
+            Phase::Stopping => Err("stopping".to_owned()),
+        }
+    }
+
+    /// The three pages.
+    #[must_use]
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/healthz", get(|| async { "ok\n" }))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(metrics))
+            .with_state(self)
+    }
+
+    fn set(&self, phase: Phase) {
+        *self.phase.write().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+
+    fn phase(&self) -> Phase {
+        self.phase.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+async fn readyz(State(health): State<Health>) -> Response {
+    match health.ready() {
+        Ok(()) => "ready\n".into_response(),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    }
+}
+
+async fn metrics(State(health): State<Health>) -> Response {
+    // Looks into /proc and asks the store: off the runtime's threads.
+    let rendered = tokio::task::spawn_blocking(move || {
+        if let Phase::Open { refresh, .. } = health.phase() {
+            refresh();
+        }
+        health.metrics.all.ready.set(i64::from(health.ready().is_ok()));
+        health.metrics.render()
+    });
+    match rendered.await {
+        Ok(Ok(text)) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
+        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+    use axum::http::Request;
+    use tower::ServiceExt as _;
+
+    async fn get(health: &Health, path: &str) -> StatusCode {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        health.clone().router().oneshot(request).await.unwrap().status()
+    }
+
+    #[tokio::test]
+    async fn a_pod_lives_before_it_is_ready_and_while_it_stops() {
+        let health = Health::new(Metrics::new().unwrap());
+        assert_eq!(get(&health, "/healthz").await, StatusCode::OK);
+        assert_eq!(get(&health, "/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
+        health.open(Arc::new(|| Ok(())), Arc::new(|| ()));
+        assert_eq!(get(&health, "/readyz").await, StatusCode::OK);
+        assert_eq!(get(&health, "/metrics").await, StatusCode::OK);
+        health.stopping();
+        assert_eq!(get(&health, "/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(get(&health, "/healthz").await, StatusCode::OK);
+        assert_eq!(health.ready(), Err("stopping".into()));
+    }
+}

@@ -1,0 +1,142 @@
+//! The command line: `chatd [serve]`, `chatd config`, `chatd version`. Every key of the configuration is a flag.
+
+use crate::config::written::Written;
+use crate::config::{self, Config, ConfigError, KEYS, Key, Surroundings, reference};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::{env, fs};
+
+/// Names the file of the configuration; not a key of it.
+const FILE: &str = "config";
+/// The Kubernetes downward API's `status.podIP`.
+const POD_IP: &str = "QUORATE_POD_IP";
+
+/// The keys' flags: the grammar borrows them for as long as the process lives.
+static FLAGS: LazyLock<Vec<String>> = LazyLock::new(|| KEYS.iter().map(Key::flag).collect());
+
+/// What is to be done.
+pub enum Task {
+    /// Run a pod.
+    Serve(Box<Config>),
+    /// Print this text and end.
+    Print(String),
+}
+
+/// The grammar of the command line.
+#[must_use]
+pub fn command() -> Command {
+    let config = Command::new("config")
+        .about("Print the configuration that holds in the end")
+        .arg(Arg::new("output").long("output").value_parser(["yaml", "json"]).default_value("yaml").help("How to print it"))
+        .arg(
+            Arg::new("reference")
+                .long("reference")
+                .action(ArgAction::SetTrue)
+                .help("Print the reference of all keys as Markdown instead"),
+        );
+    let file = Arg::new(FILE)
+        .long(FILE)
+        .env("QUORATE_CONFIG")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .global(true)
+        .help("YAML file with the configuration");
+    let keys = KEYS.iter().zip(FLAGS.iter()).map(|(key, flag)| {
+        Arg::new(key.path).long(flag.as_str()).value_name("VALUE").global(true).help(format!("{} [{}]", key.meaning, key.env()))
+    });
+    Command::new("chatd")
+        .about("One pod of a Quorate chat cluster")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand(Command::new("serve").about("Run (the default)"))
+        .subcommand(config)
+        .subcommand(Command::new("version").about("Print the version"))
+        .arg(file)
+        .args(keys)
+}
+
+/// What the command line asks for.
+///
+/// # Errors
+/// When there is no valid configuration.
+pub fn task(matches: &ArgMatches) -> Result<Task, ConfigError> {
+    match matches.subcommand() {
+        Some(("version", _)) => Ok(Task::Print(format!("chatd {}\n", env!("CARGO_PKG_VERSION")))),
+        Some(("config", config)) if config.get_flag("reference") => Ok(Task::Print(reference::markdown())),
+        Some(("config", config)) => {
+            let resolved = resolved(config)?;
+            let as_json = config.get_one::<String>("output").is_some_and(|output| output == "json");
+            Ok(Task::Print(printed(&resolved, as_json)))
+        }
+        Some((_, serve)) => resolved(serve).map(|config| Task::Serve(Box::new(config))),
+        None => resolved(matches).map(|config| Task::Serve(Box::new(config))),
+    }
+}
+
+fn resolved(matches: &ArgMatches) -> Result<Config, ConfigError> {
+    let mut written = Written::default();
+    if let Some(path) = matches.get_one::<PathBuf>(FILE) {
+        written.add_file(path)?;
+    }
+    written.add_environment(|name| env::var(name).ok());
+    for key in KEYS {
+        if let Some(value) = matches.get_one::<String>(key.path) {
+            written.add_flag(key, value.clone());
+        }
+    }
+    config::resolve(&written, &surroundings())
+}
+
+fn surroundings() -> Surroundings {
+    let from_kernel = || fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
+    let named = |name: &String| !name.is_empty();
+    let host_name = from_kernel().filter(named).or_else(|| env::var("HOSTNAME").ok().filter(named));
+    Surroundings {
+        host_name: host_name.unwrap_or_else(|| "localhost".into()),
+        pod_ip: env::var(POD_IP).ok().filter(named),
+    }
+}
+
+fn printed(config: &Config, as_json: bool) -> String {
+    let value = config.to_json();
+    // Maps, texts and numbers only: neither form can fail.
+    if as_json { format!("{value:#}\n") } else { serde_yaml_ng::to_string(&value).unwrap_or_default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(args: &[&str]) -> Result<Config, String> {
+        let matches = command().try_get_matches_from(args).map_err(|e| e.to_string())?;
+        match task(&matches).map_err(|e| e.to_string())? {
+            Task::Serve(config) => Ok(*config),
+            Task::Print(text) => Err(text),
+        }
+    }
+
+    #[test]
+    fn the_grammar_holds_together() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn flags_are_taken_before_and_after_the_word_serve() {
+        for args in [
+            &["chatd", "--server-name", "a.org", "--rate-limit-enabled", "false"][..],
+            &["chatd", "serve", "--server-name", "a.org", "--rate-limit-enabled", "false"],
+            &["chatd", "--server-name", "a.org", "serve", "--rate-limit-enabled", "false"],
+        ] {
+            let config = config(args).unwrap();
+            assert!(config.server_name == "a.org" && !config.rate_limit.enabled, "{args:?}");
+        }
+    }
+
+    #[test]
+    fn what_config_prints_names_every_key() {
+        let text = config(&["chatd", "config", "--server-name", "a.org"]).unwrap_err();
+        assert!(text.contains("heartbeatInterval: 50ms"), "{text}");
+        let text = config(&["chatd", "config", "--output", "json", "--server-name", "a.org"]).unwrap_err();
+        assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok());
+    }
+}

@@ -1,0 +1,251 @@
+//! The configuration: as written (file, environment, flags: [`written`]) → resolved ([`Config`]), once, at the start.
+//!
+//! [`keys`] is the one table of keys; the file's grammar, the environment's and the flags' names, the defaults and
+//! `docs/configuration.md` ([`reference`]) all come from it.
+
+pub mod duration;
+mod keys;
+pub mod reference;
+mod resolve;
+pub mod written;
+
+pub use keys::{KEYS, Key};
+pub use resolve::{Surroundings, resolve};
+
+use serde_json::{Map, Value};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything a pod is told, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The Matrix server name.
+    pub server_name: String,
+    /// The pod's (or process's) name, stable over restarts.
+    pub node_name: String,
+    /// Everything durable lies under it.
+    pub data_dir: PathBuf,
+    /// Where the doors listen.
+    pub listen: Listen,
+    /// How others reach this pod.
+    pub advertise: Advertise,
+    /// Certificates of the peer door.
+    pub tls: Tls,
+    /// Replication.
+    pub raft: Raft,
+    /// Disuse after which a session ends; zero: never.
+    pub session_lifetime: Duration,
+    /// Whether anyone may make an account.
+    pub registration: Registration,
+    /// Messages allowed to each user.
+    pub rate_limit: RateLimit,
+    /// Log lines.
+    pub log: Log,
+    /// Longest time from SIGTERM to the end of the process.
+    pub shutdown_grace: Duration,
+}
+
+/// Where the doors listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Matrix API and web client.
+    pub http: SocketAddr,
+    /// Client gRPC.
+    pub grpc: SocketAddr,
+    /// Peers and administration, mutual TLS.
+    pub peer: SocketAddr,
+    /// `/metrics`, `/healthz`, `/readyz`.
+    pub metrics: SocketAddr,
+}
+
+/// How others reach this pod: `host:port`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Advertise {
+    /// For the other pods.
+    pub peer: String,
+    /// For clients that ask which servers there are.
+    pub grpc: String,
+}
+
+/// Certificates of the peer door, as PEM files; they are read again when they change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// The authority that signed all peers' certificates.
+    pub ca_file: PathBuf,
+    /// This pod's certificate.
+    pub cert_file: PathBuf,
+    /// Its key.
+    pub key_file: PathBuf,
+}
+
+/// Replication (Raft paper §5.2 for the times).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Raft {
+    /// How often the leader lets its followers hear from it.
+    pub heartbeat_interval: Duration,
+    /// Shortest wait for the leader before an election.
+    pub election_timeout_min: Duration,
+    /// Longest such wait.
+    pub election_timeout_max: Duration,
+    /// Entries since the last checkpoint after which the next is written.
+    pub snapshot_entries: u64,
+    /// Entries kept in the log behind a checkpoint, so that a restarted pod needs no snapshot.
+    pub keep_log_entries: u64,
+}
+
+/// Whether anyone may make an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Registration {
+    /// Anyone who reaches a door.
+    #[default]
+    Open,
+    /// Nobody.
+    Closed,
+}
+
+/// Messages allowed to each user, counted by the leader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Whether there is a limit.
+    pub enabled: bool,
+    /// Messages in each period.
+    pub messages: u32,
+    /// The period.
+    pub per: Duration,
+}
+
+/// Log lines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Log {
+    /// How they look.
+    pub format: LogFormat,
+    /// From which weight on: a level, or directives as in `info,quorate_chatd::raft=debug`.
+    pub level: String,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Config {
+    /// Nothing set yet: [`resolve`] fills in every key.
+    fn unset() -> Self {
+        let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        Self {
+            server_name: String::new(),
+            node_name: String::new(),
+            data_dir: PathBuf::new(),
+            listen: Listen { http: nowhere, grpc: nowhere, peer: nowhere, metrics: nowhere },
+            advertise: Advertise::default(),
+            tls: Tls::default(),
+            raft: Raft::default(),
+            session_lifetime: Duration::ZERO,
+            registration: Registration::default(),
+            rate_limit: RateLimit::default(),
+            log: Log::default(),
+            shutdown_grace: Duration::ZERO,
+        }
+    }
+
+    /// The resolved configuration, as the file that would say the same.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let mut root = Map::new();
+        for key in KEYS {
+            insert(&mut root, key.path, (key.show)(self));
+        }
+        root.into()
+    }
+}
+
+fn insert(level: &mut Map<String, Value>, path: &str, value: Value) {
+    let Some((section, rest)) = path.split_once('.') else {
+        level.insert(path.to_owned(), value);
+        return;
+    };
+    if let Value::Object(inner) = level.entry(section).or_insert_with(|| Map::new().into()) {
+        insert(inner, rest, value);
+    }
+}
+
+/// Why there is no configuration. Each names its key, and where the value stood.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration file {path}: {source}")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not YAML.
+    #[error("the configuration file {path} is not valid YAML: {source}")]
+    Yaml {
+        /// Which.
+        path: PathBuf,
+        /// Why, and where.
+        source: serde_yaml_ng::Error,
+    },
+    /// A key that there is not.
+    #[error("{from}: there is no key `{key}`{}; `chatd config --reference` lists all", did_you_mean(.nearest))]
+    UnknownKey {
+        /// Where it stood.
+        from: String,
+        /// Its path.
+        key: String,
+        /// The known key that looks most like it.
+        nearest: Option<&'static str>,
+    },
+    /// A list or a section where a value belongs, or a value where a section belongs.
+    #[error("{from}: `{key}` must be {expected}")]
+    Shape {
+        /// Where it stood.
+        from: String,
+        /// Its path.
+        key: String,
+        /// What belongs there.
+        expected: &'static str,
+    },
+    /// A value that its key does not take.
+    #[error("{from}: `{key}` cannot be \"{value}\": {reason}")]
+    Value {
+        /// Where it stood.
+        from: String,
+        /// Its path.
+        key: &'static str,
+        /// As written.
+        value: String,
+        /// What it takes.
+        reason: String,
+    },
+    /// A key without a default that nobody set.
+    #[error("`{key}` is not set: write it into the file, or set {env}, or give {flag}")]
+    Missing {
+        /// Its path.
+        key: &'static str,
+        /// Its environment variable.
+        env: String,
+        /// Its flag.
+        flag: String,
+    },
+    /// Values that do not go together.
+    #[error("`{key}` does not go with the other values: {reason}")]
+    Together {
+        /// The key to change.
+        key: &'static str,
+        /// Why.
+        reason: String,
+    },
+}
+
+fn did_you_mean(nearest: &Option<&'static str>) -> String {
+    nearest.map(|key| format!(" (did you mean `{key}`?)")).unwrap_or_default()
+}

@@ -1,0 +1,66 @@
+//! Durations as people write them: `50ms`, `10s`, `1h30m`, `30d`.
+
+use std::time::Duration;
+
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+
+/// Reads a duration: numbers with units, largest first or not, without spaces; `0` alone is zero.
+///
+/// # Errors
+/// Says what is taken.
+pub fn parse(text: &str) -> Result<Duration, String> {
+    let wrong = || "write a duration such as 50ms, 10s, 1h30m or 30d".to_owned();
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    let (mut rest, mut total) = (text, 0_u64);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let (number, after) = rest.split_at(digits);
+        let letters = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let (unit, after) = after.split_at(letters);
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(wrong)?;
+        total = number.checked_mul(*millis).and_then(|part| total.checked_add(part)).ok_or_else(wrong)?;
+        rest = after;
+    }
+    if text.is_empty() { Err(wrong()) } else { Ok(Duration::from_millis(total)) }
+}
+
+/// The shortest form that [`parse`] reads back.
+#[must_use]
+pub fn show(duration: Duration) -> String {
+    let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    if rest == 0 {
+        return "0".into();
+    }
+    let mut out = String::new();
+    for (unit, millis) in UNITS {
+        let (count, remainder) = (rest / millis, rest % millis);
+        if count > 0 {
+            out.push_str(&format!("{count}{unit}"));
+        }
+        rest = remainder;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_read_back() {
+        for text in ["50ms", "10s", "1h30m", "30d", "1s500ms", "0"] {
+            assert_eq!(show(parse(text).unwrap()), text);
+        }
+        assert_eq!(parse("720h").unwrap(), parse("30d").unwrap());
+    }
+
+    #[test]
+    fn other_forms_are_refused() {
+        for text in ["", "10", "s", "1.5s", "-1s", "1 s", "10w", "99999999999999999999s", "9999999999999999d"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! The one table of keys.
+
+use super::{Config, LogFormat, Registration, duration};
+use serde_json::{Value, json};
+use std::{net::SocketAddr, time::Duration};
+
+/// One key: how it is named, what it takes, where it goes.
+pub struct Key {
+    /// Path in the file, sections parted by dots.
+    pub path: &'static str,
+    /// What values look like, for the reference.
+    pub kind: &'static str,
+    /// What it is when nobody sets it.
+    pub default: Default,
+    /// For the reference: what it does, and when to change it.
+    pub meaning: &'static str,
+    pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
+    pub(super) show: fn(&Config) -> Value,
+}
+
+/// What a key is when nobody sets it.
+#[derive(Clone, Copy, Debug)]
+pub enum Default {
+    /// There is none: it must be set.
+    Required,
+    /// This value.
+    Value(&'static str),
+    /// Made from other things; these words say how.
+    Computed(&'static str),
+}
+
+impl Key {
+    /// `QUORATE_LISTEN_HTTP` of `listen.http`.
+    #[must_use]
+    pub fn env(&self) -> String {
+        format!("QUORATE_{}", self.words('_').to_ascii_uppercase())
+    }
+
+    /// `listen-http` of `listen.http`, without the dashes in front.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        self.words('-').to_ascii_lowercase()
+    }
+
+    fn words(&self, between: char) -> String {
+        let mut out = String::new();
+        for c in self.path.chars() {
+            match c {
+                '.' => out.push(between),
+                c if c.is_ascii_uppercase() => out.extend([between, c]),
+                c => out.push(c),
+            }
+        }
+        out
+    }
+}
+
+/// All keys, in the order of the reference.
+pub const KEYS: &[Key] = &[
+    Key {
+        path: "serverName",
+        kind: "host name, at most 200 bytes",
+        default: Default::Required,
+        meaning: "The Matrix server name: the part of user and room ids after the colon. It cannot change once the cluster is initialised.",
+        set: |c, v| server_name(v).map(|v| c.server_name = v),
+        show: |c| json!(c.server_name),
+    },
+    Key {
+        path: "nodeName",
+        kind: "name",
+        default: Default::Computed("the host's name"),
+        meaning: "The name of this pod or process, stable over restarts; people see it in status and lists of servers.",
+        set: |c, v| filled(v).map(|v| c.node_name = v),
+        show: |c| json!(c.node_name),
+    },
+    Key {
+        path: "dataDir",
+        kind: "path",
+        default: Default::Value("/var/lib/quorate"),
+        meaning: "Everything durable lies under it: `log`, `state`, `media`, `index`. One process at a time.",
+        set: |c, v| filled(v).map(|v| c.data_dir = v.into()),
+        show: |c| json!(c.data_dir),
+    },
+    Key {
+        path: "listen.http",
+        kind: "address:port",
+        default: Default::Value("0.0.0.0:8008"),
+        meaning: "Matrix Client-Server API.",
+        set: |c, v| address(v).map(|v| c.listen.http = v),
+        show: |c| json!(c.listen.http.to_string()),
+    },
+    Key {
+        path: "listen.grpc",
+        kind: "address:port",
+        default: Default::Value("0.0.0.0:7400"),
+        meaning: "Client gRPC (`quorate.chat.v1`, reflection, health).",
+        set: |c, v| address(v).map(|v| c.listen.grpc = v),
+        show: |c| json!(c.listen.grpc.to_string()),
+    },
+    Key {
+        path: "listen.peer",
+        kind: "address:port",
+        default: Default::Value("0.0.0.0:7401"),
+        meaning: "Peers and administration (`quorate.raft.v1`, `quorate.admin.v1`), mutual TLS only.",
+        set: |c, v| address(v).map(|v| c.listen.peer = v),
+        show: |c| json!(c.listen.peer.to_string()),
+    },
+    Key {
+        path: "listen.metrics",
+        kind: "address:port",
+        default: Default::Value("0.0.0.0:9400"),
+        meaning: "`/metrics`, `/healthz`, `/readyz`; open before the database is.",
+        set: |c, v| address(v).map(|v| c.listen.metrics = v),
+        show: |c| json!(c.listen.metrics.to_string()),
+    },
+    Key {
+        path: "advertise.peer",
+        kind: "host:port",
+        default: Default::Computed("`QUORATE_POD_IP`, or else the host's name, with the port of `listen.peer`"),
+        meaning: "Where the other pods reach this one's peer door.",
+        set: |c, v| host_port(v).map(|v| c.advertise.peer = v),
+        show: |c| json!(c.advertise.peer),
+    },
+    Key {
+        path: "advertise.grpc",
+        kind: "host:port",
+        default: Default::Computed("`QUORATE_POD_IP`, or else the host's name, with the port of `listen.grpc`"),
+        meaning: "Where clients reach this pod's gRPC door; told to clients that ask which servers there are.",
+        set: |c, v| host_port(v).map(|v| c.advertise.grpc = v),
+        show: |c| json!(c.advertise.grpc),
+    },
+    Key {
+        path: "tls.caFile",
+        kind: "path of a PEM file",
+        default: Default::Value("/etc/quorate/tls/ca.crt"),
+        meaning: "The authority that signed all peers' certificates. Read again when it changes, as are the other two.",
+        set: |c, v| filled(v).map(|v| c.tls.ca_file = v.into()),
+        show: |c| json!(c.tls.ca_file),
+    },
+    Key {
+        path: "tls.certFile",
+        kind: "path of a PEM file",
+        default: Default::Value("/etc/quorate/tls/tls.crt"),
+        meaning: "This pod's certificate for the peer door, as server and as client.",
+        set: |c, v| filled(v).map(|v| c.tls.cert_file = v.into()),
+        show: |c| json!(c.tls.cert_file),
+    },
+    Key {
+        path: "tls.keyFile",
+        kind: "path of a PEM file",
+        default: Default::Value("/etc/quorate/tls/tls.key"),
+        meaning: "The certificate's private key.",
+        set: |c, v| filled(v).map(|v| c.tls.key_file = v.into()),
+        show: |c| json!(c.tls.key_file),
+    },
+    Key {
+        path: "raft.heartbeatInterval",
+        kind: "duration",
+        default: Default::Value("50ms"),
+        meaning: "How often the leader lets its followers hear from it. At most a third of `raft.electionTimeoutMin`.",
+        set: |c, v| time(v).map(|v| c.raft.heartbeat_interval = v),
+        show: |c| json!(duration::show(c.raft.heartbeat_interval)),
+    },
+    Key {
+        path: "raft.electionTimeoutMin",
+        kind: "duration",
+        default: Default::Value("150ms"),
+        meaning: "Shortest wait for the leader before a follower stands for election. Longer for slower networks.",
+        set: |c, v| time(v).map(|v| c.raft.election_timeout_min = v),
+        show: |c| json!(duration::show(c.raft.election_timeout_min)),
+    },
+    Key {
+        path: "raft.electionTimeoutMax",
+        kind: "duration",
+        default: Default::Value("300ms"),
+        meaning: "Longest such wait; each is drawn at random between the two, so that followers do not all stand at once.",
+        set: |c, v| time(v).map(|v| c.raft.election_timeout_max = v),
+        show: |c| json!(duration::show(c.raft.election_timeout_max)),
+    },
+    Key {
+        path: "raft.snapshotEntries",
+        kind: "number, at least 100",
+        default: Default::Value("100000"),
+        meaning: "Log entries after which the next checkpoint of the state is written.",
+        set: |c, v| at_least(100, v).map(|v| c.raft.snapshot_entries = v),
+        show: |c| json!(c.raft.snapshot_entries),
+    },
+    Key {
+        path: "raft.keepLogEntries",
+        kind: "number",
+        default: Default::Value("50000"),
+        meaning: "Log entries kept behind a checkpoint, so that a restarted pod catches up without a whole snapshot.",
+        set: |c, v| at_least(0, v).map(|v| c.raft.keep_log_entries = v),
+        show: |c| json!(c.raft.keep_log_entries),
+    },
+    Key {
+        path: "sessions.lifetime",
+        kind: "duration, or 0 for ever",
+        default: Default::Value("30d"),
+        meaning: "A login ends when it was not used for this long.",
+        set: |c, v| duration::parse(v).map(|v| c.session_lifetime = v),
+        show: |c| json!(duration::show(c.session_lifetime)),
+    },
+    Key {
+        path: "registration",
+        kind: "`open` or `closed`",
+        default: Default::Value("open"),
+        meaning: "Whether anyone who reaches a door may make an account.",
+        set: |c, v| one_of(v, &[("open", Registration::Open), ("closed", Registration::Closed)]).map(|v| c.registration = v),
+        show: |c| json!(match c.registration {
+            Registration::Open => "open",
+            Registration::Closed => "closed",
+        }),
+    },
+    Key {
+        path: "rateLimit.enabled",
+        kind: "`true` or `false`",
+        default: Default::Value("true"),
+        meaning: "Whether the leader bounds how often one user may write.",
+        set: |c, v| one_of(v, &[("true", true), ("false", false)]).map(|v| c.rate_limit.enabled = v),
+        show: |c| json!(c.rate_limit.enabled),
+    },
+    Key {
+        path: "rateLimit.messages",
+        kind: "number, 1 to 1000000",
+        default: Default::Value("10"),
+        meaning: "Messages that one user may send in each period.",
+        set: |c, v| messages(v).map(|v| c.rate_limit.messages = v),
+        show: |c| json!(c.rate_limit.messages),
+    },
+    Key {
+        path: "rateLimit.per",
+        kind: "duration",
+        default: Default::Value("10s"),
+        meaning: "The period.",
+        set: |c, v| time(v).map(|v| c.rate_limit.per = v),
+        show: |c| json!(duration::show(c.rate_limit.per)),
+    },
+    Key {
+        path: "log.format",
+        kind: "`json` or `text`",
+        default: Default::Value("json"),
+        meaning: "How log lines look; they go to standard error.",
+        set: |c, v| one_of(v, &[("json", LogFormat::Json), ("text", LogFormat::Text)]).map(|v| c.log.format = v),
+        show: |c| json!(match c.log.format {
+            LogFormat::Json => "json",
+            LogFormat::Text => "text",
+        }),
+    },
+    Key {
+        path: "log.level",
+        kind: "`error`, `warn`, `info`, `debug`, `trace`, or directives",
+        default: Default::Value("info"),
+        meaning: "From which weight on lines are written; by module as in `info,quorate_chatd::raft=debug`.",
+        set: |c, v| level(v).map(|v| c.log.level = v),
+        show: |c| json!(c.log.level),
+    },
+    Key {
+        path: "shutdownGrace",
+        kind: "duration",
+        default: Default::Value("30s"),
+        meaning: "Longest time from SIGTERM to the end of the process. Shorter than the pod's `terminationGracePeriodSeconds`.",
+        set: |c, v| time(v).map(|v| c.shutdown_grace = v),
+        show: |c| json!(duration::show(c.shutdown_grace)),
+    },
+];
+
+fn filled(value: &str) -> Result<String, String> {
+    if value.trim().is_empty() { Err("it is empty".into()) } else { Ok(value.to_owned()) }
+}
+
+/// Matrix spec, "Server Name": host or address with an optional port; 200 bytes leave room for localparts.
+fn server_name(value: &str) -> Result<String, String> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b);
+    if value.is_empty() || value.len() > 200 || !value.bytes().all(allowed) || value.starts_with(['.', '-', ':']) {
+        return Err("write a host name, such as chat.example.org".into());
+    }
+    Ok(value.to_owned())
+}
+
+fn address(value: &str) -> Result<SocketAddr, String> {
+    value.parse().map_err(|_| "write an IP address and a port, such as 0.0.0.0:7400 or [::]:7400".to_owned())
+}
+
+fn host_port(value: &str) -> Result<String, String> {
+    let port = value.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
+    match port {
+        Some(port) if port > 0 && !value.contains('/') => Ok(value.to_owned()),
+        _ => Err("write host:port, such as team-0.team-peers:7401".into()),
+    }
+}
+
+fn time(value: &str) -> Result<Duration, String> {
+    let parsed = duration::parse(value)?;
+    if parsed < Duration::from_millis(10) { Err("it must be at least 10ms".into()) } else { Ok(parsed) }
+}
+
+fn at_least(least: u64, value: &str) -> Result<u64, String> {
+    value.parse().ok().filter(|n| *n >= least).ok_or_else(|| format!("write a number from {least} on"))
+}
+
+fn messages(value: &str) -> Result<u32, String> {
+    value.parse().ok().filter(|n| (1..=1_000_000).contains(n)).ok_or_else(|| "write a number from 1 to 1000000".into())
+}
+
+fn one_of<T: Copy>(value: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    let found = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(value)).map(|(_, choice)| *choice);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+        format!("write {}", names.join(" or "))
+    })
+}
+
+fn level(value: &str) -> Result<String, String> {
+    let wrong = |e: &dyn std::fmt::Display| format!("write error, warn, info, debug, trace or directives ({e})");
+    if value.trim().is_empty() {
+        return Err("it is empty".into());
+    }
+    tracing_subscriber::EnvFilter::try_new(value).map(|_| value.to_owned()).map_err(|e| wrong(&e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_variables_and_flags_follow_from_the_path() {
+        let key = |path| KEYS.iter().find(|key| key.path == path).unwrap();
+        assert_eq!(key("raft.heartbeatInterval").env(), "QUORATE_RAFT_HEARTBEAT_INTERVAL");
+        assert_eq!(key("tls.caFile").flag(), "tls-ca-file");
+        assert_eq!(key("serverName").env(), "QUORATE_SERVER_NAME");
+    }
+
+    #[test]
+    fn each_key_stands_once() {
+        let mut paths: Vec<_> = KEYS.iter().map(|key| key.path).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        assert_eq!(paths.len(), KEYS.len());
+    }
+
+    #[test]
+    fn each_default_is_a_value_that_its_key_takes_and_shows() {
+        for key in KEYS {
+            if let Default::Value(default) = key.default {
+                let mut config = Config::unset();
+                (key.set)(&mut config, default).unwrap_or_else(|e| panic!("{}: {e}", key.path));
+                let shown = match (key.show)(&config) {
+                    Value::String(text) => text,
+                    other => other.to_string(),
+                };
+                assert_eq!(shown, default, "{}", key.path);
+            }
+        }
+    }
+}

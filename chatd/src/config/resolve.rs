@@ -1,0 +1,134 @@
+//! From the configuration as written to the one that holds: defaults filled in, values checked, together too.
+
+use super::keys::Default;
+use super::written::Written;
+use super::{Config, ConfigError, KEYS};
+
+/// What computed defaults are made of: looked up once, by the caller.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The host's name.
+    pub host_name: String,
+    /// `QUORATE_POD_IP`: where other pods reach this one, as Kubernetes' downward API tells it.
+    pub pod_ip: Option<String>,
+}
+
+/// Resolves.
+///
+/// # Errors
+/// The first value that is missing, wrong or does not go with the others.
+pub fn resolve(written: &Written, around: &Surroundings) -> Result<Config, ConfigError> {
+    let mut config = Config::unset();
+    for key in KEYS {
+        let (value, from) = match (written.get(key), key.default) {
+            (Some(setting), _) => (setting.value.as_str(), setting.from.as_str()),
+            (None, Default::Value(value)) => (value, "default"),
+            (None, Default::Computed(_)) => continue,
+            (None, Default::Required) => {
+                return Err(ConfigError::Missing { key: key.path, env: key.env(), flag: format!("--{}", key.flag()) });
+            }
+        };
+        (key.set)(&mut config, value).map_err(|reason| ConfigError::Value {
+            from: from.to_owned(),
+            key: key.path,
+            value: value.to_owned(),
+            reason,
+        })?;
+    }
+    compute(&mut config, around);
+    check_times(&config)?;
+    Ok(config)
+}
+
+fn compute(config: &mut Config, around: &Surroundings) {
+    if config.node_name.is_empty() {
+        config.node_name.clone_from(&around.host_name);
+    }
+    let host = match around.pod_ip.as_deref() {
+        Some(ip) if ip.contains(':') => format!("[{ip}]"),
+        Some(ip) => ip.to_owned(),
+        None => around.host_name.clone(),
+    };
+    for (address, port) in
+        [(&mut config.advertise.peer, config.listen.peer.port()), (&mut config.advertise.grpc, config.listen.grpc.port())]
+    {
+        if address.is_empty() {
+            *address = format!("{host}:{port}");
+        }
+    }
+}
+
+fn check_times(config: &Config) -> Result<(), ConfigError> {
+    let raft = &config.raft;
+    if raft.heartbeat_interval.saturating_mul(3) > raft.election_timeout_min {
+        return Err(ConfigError::Together {
+            key: "raft.electionTimeoutMin",
+            reason: "it must be at least three times raft.heartbeatInterval, or one late heartbeat unseats a healthy leader".into(),
+        });
+    }
+    if raft.election_timeout_min >= raft.election_timeout_max {
+        return Err(ConfigError::Together {
+            key: "raft.electionTimeoutMax",
+            reason: "it must be longer than raft.electionTimeoutMin (twice is usual), or votes split".into(),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn resolved(yaml: &str, pod_ip: Option<&str>) -> Result<Config, String> {
+        let mut written = Written::default();
+        written.add_yaml(yaml, Path::new("c.yaml")).map_err(|e| e.to_string())?;
+        let around = Surroundings { host_name: "host".into(), pod_ip: pod_ip.map(str::to_owned) };
+        resolve(&written, &around).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_server_name_is_all_that_is_needed() {
+        let config = resolved("serverName: a.org", None).unwrap();
+        assert_eq!(config.node_name, "host");
+        assert_eq!(config.advertise.peer, "host:7401");
+        assert_eq!(config.session_lifetime.as_secs(), 30 * 86_400);
+        assert!(resolved("", None).unwrap_err().contains("QUORATE_SERVER_NAME"));
+    }
+
+    #[test]
+    fn a_pods_address_is_advertised() {
+        assert_eq!(resolved("serverName: a.org", Some("10.1.2.3")).unwrap().advertise.grpc, "10.1.2.3:7400");
+        assert_eq!(resolved("serverName: a.org", Some("fd00::1")).unwrap().advertise.grpc, "[fd00::1]:7400");
+        let config = resolved("serverName: a.org\nadvertise: {peer: 'x:1'}", Some("10.1.2.3")).unwrap();
+        assert_eq!(config.advertise.peer, "x:1");
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_place() {
+        for (yaml, parts) in [
+            ("serverName: a.org\nlisten: {http: '8008'}", ["listen.http", "c.yaml", "0.0.0.0:7400"]),
+            ("serverName: a.org\nlog: {level: 'a=b=c'}", ["log.level", "c.yaml", "a=b=c"]),
+            ("serverName: 'a b'", ["serverName", "c.yaml", "host name"]),
+            ("serverName: a.org\nregistration: maybe", ["registration", "c.yaml", "open or closed"]),
+        ] {
+            let error = resolved(yaml, None).unwrap_err();
+            assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        }
+    }
+
+    #[test]
+    fn times_must_go_together() {
+        let error = resolved("serverName: a.org\nraft: {heartbeatInterval: 100ms}", None).unwrap_err();
+        assert!(error.contains("raft.electionTimeoutMin"), "{error}");
+        let error = resolved("serverName: a.org\nraft: {electionTimeoutMax: 150ms}", None).unwrap_err();
+        assert!(error.contains("raft.electionTimeoutMax"), "{error}");
+    }
+
+    #[test]
+    fn what_is_printed_resolves_to_the_same() {
+        let config = resolved("serverName: a.org\nrateLimit: {enabled: false}", Some("10.0.0.1")).unwrap();
+        let printed = serde_yaml_ng::to_string(&config.to_json()).unwrap();
+        assert_eq!(resolved(&printed, None).unwrap(), config);
+    }
+}

@@ -1,0 +1,156 @@
+//! The configuration as written: for each key the last of default, file, environment and flag that sets it, as text
+//! with its place, so that an error names where the value stands.
+
+use super::{ConfigError, KEYS, Key};
+use serde_yaml_ng::Value;
+use std::collections::BTreeMap;
+use std::{fs, path::Path};
+
+/// A value and where it stood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// As written.
+    pub value: String,
+    /// "file x.yaml", "environment variable X", "flag --x".
+    pub from: String,
+}
+
+/// Settings by path of key; later layers replace earlier ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    settings: BTreeMap<&'static str, Setting>,
+}
+
+impl Written {
+    /// The setting of a key.
+    #[must_use]
+    pub fn get(&self, key: &Key) -> Option<&Setting> {
+        self.settings.get(key.path)
+    }
+
+    /// Adds a file's settings.
+    ///
+    /// # Errors
+    /// When it cannot be read, is not YAML, or has a key that there is not.
+    pub fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        self.add_yaml(&text, path)
+    }
+
+    /// Adds the settings of a file's text.
+    ///
+    /// # Errors
+    /// As [`Written::add_file`].
+    pub fn add_yaml(&mut self, text: &str, path: &Path) -> Result<(), ConfigError> {
+        let parsed: Value =
+            serde_yaml_ng::from_str(text).map_err(|source| ConfigError::Yaml { path: path.to_owned(), source })?;
+        self.add_node("", &parsed, &format!("file {}", path.display()))
+    }
+
+    /// Adds what the environment sets, as `lookup` tells it.
+    pub fn add_environment(&mut self, lookup: impl Fn(&str) -> Option<String>) {
+        for key in KEYS {
+            let name = key.env();
+            if let Some(value) = lookup(&name) {
+                self.settings.insert(key.path, Setting { value, from: format!("environment variable {name}") });
+            }
+        }
+    }
+
+    /// Adds a flag's value.
+    pub fn add_flag(&mut self, key: &'static Key, value: String) {
+        self.settings.insert(key.path, Setting { value, from: format!("flag --{}", key.flag()) });
+    }
+
+    fn add_node(&mut self, path: &str, node: &Value, from: &str) -> Result<(), ConfigError> {
+        let key = KEYS.iter().find(|key| key.path == path);
+        let is_section = path.is_empty() || KEYS.iter().any(|key| key.path.strip_prefix(path).is_some_and(|r| r.starts_with('.')));
+        let shape = |expected| ConfigError::Shape { from: from.to_owned(), key: path.to_owned(), expected };
+        match (key, node) {
+            (None, _) if !is_section => Err(ConfigError::UnknownKey {
+                from: from.to_owned(),
+                key: path.to_owned(),
+                nearest: nearest(path),
+            }),
+            (None, Value::Mapping(fields)) => fields.iter().try_for_each(|(name, value)| {
+                let name = name.as_str().ok_or_else(|| shape("a section whose keys are words"))?;
+                let inner = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+                self.add_node(&inner, value, from)
+            }),
+            // A section with nothing under it.
+            (None, Value::Null) => Ok(()),
+            (None, _) if path.is_empty() => {
+                Err(ConfigError::Shape { from: from.to_owned(), key: "(the whole file)".into(), expected: "keys and values" })
+            }
+            (None, _) => Err(shape("a section with keys of its own")),
+            (Some(key), node) => {
+                let value = scalar(node).ok_or_else(|| shape("one value"))?;
+                self.settings.insert(key.path, Setting { value, from: from.to_owned() });
+                Ok(())
+            }
+        }
+    }
+}
+
+fn scalar(node: &Value) -> Option<String> {
+    match node {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        Value::Null | Value::Sequence(_) | Value::Mapping(_) | Value::Tagged(_) => None,
+    }
+}
+
+/// The key that a mistyped one probably means: the same letters but for case and dashes, or the same last word.
+fn nearest(path: &str) -> Option<&'static str> {
+    let plain = |text: &str| text.replace(['-', '_'], "").to_ascii_lowercase();
+    let last = |text: &str| plain(text.rsplit('.').next().unwrap_or(text));
+    let same = |compare: &dyn Fn(&str) -> bool| KEYS.iter().map(|key| key.path).find(|known| compare(known));
+    same(&|known| plain(known) == plain(path)).or_else(|| same(&|known| last(known) == last(path)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn yaml(text: &str) -> Result<Written, String> {
+        let mut written = Written::default();
+        written.add_yaml(text, Path::new("c.yaml")).map(|()| written).map_err(|e| e.to_string())
+    }
+
+    fn value(written: &Written, path: &str) -> Option<String> {
+        KEYS.iter().find(|key| key.path == path).and_then(|key| written.get(key)).map(|s| s.value.clone())
+    }
+
+    #[test]
+    fn later_layers_win() {
+        let mut written = yaml("serverName: a.org\nlisten: {grpc: '1.2.3.4:1'}\nrateLimit: {messages: 5}\n").unwrap();
+        assert_eq!(value(&written, "rateLimit.messages").as_deref(), Some("5"));
+        written.add_environment(|name| (name == "QUORATE_LISTEN_GRPC").then(|| "1.2.3.4:2".to_owned()));
+        assert_eq!(value(&written, "listen.grpc").as_deref(), Some("1.2.3.4:2"));
+        let key = KEYS.iter().find(|key| key.path == "listen.grpc").unwrap();
+        written.add_flag(key, "1.2.3.4:3".into());
+        assert_eq!(written.get(key).unwrap().from, "flag --listen-grpc");
+        assert_eq!(value(&written, "serverName").as_deref(), Some("a.org"));
+    }
+
+    #[test]
+    fn unknown_keys_are_named_with_their_path() {
+        let error = yaml("listen: {grcp: '1'}").unwrap_err();
+        assert!(error.contains("c.yaml") && error.contains("`listen.grcp`"), "{error}");
+        let error = yaml("server-name: a.org").unwrap_err();
+        assert!(error.contains("did you mean `serverName`"), "{error}");
+        let error = yaml("heartbeatInterval: 50ms").unwrap_err();
+        assert!(error.contains("did you mean `raft.heartbeatInterval`"), "{error}");
+    }
+
+    #[test]
+    fn wrong_shapes_are_named_with_their_path() {
+        for (text, key) in [("serverName: [a]", "serverName"), ("listen: 5", "listen"), ("- a", "whole file"), ("dataDir:", "dataDir")] {
+            let error = yaml(text).unwrap_err();
+            assert!(error.contains(key), "{error}");
+        }
+        assert!(yaml("a: [").unwrap_err().contains("YAML"));
+        assert!(yaml("").is_ok() && yaml("tls:").is_ok());
+    }
+}

@@ -1,0 +1,47 @@
+//! `chatd`: one pod of a Quorate chat cluster.
+
+use quorate_chatd::cli::{self, Task};
+use quorate_chatd::exit::{Exit, Failure};
+use quorate_chatd::{serve, telemetry};
+use std::io::Write as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let matches = match cli::command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Also help and version, which are no errors.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { Exit::Done.code() });
+        }
+    };
+    let task = cli::task(&matches).map_err(|error| Failure::new(Exit::Config, error.to_string()));
+    let done = match task {
+        Ok(Task::Print(text)) => {
+            // Whoever closes the pipe has read enough.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            Ok(())
+        }
+        Ok(Task::Serve(config)) => {
+            telemetry::start(&config.log);
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("chatd").build();
+            match runtime {
+                Ok(runtime) => {
+                    let done = runtime.block_on(serve::run(*config));
+                    // Blocking threads that still read a large log must not hold the end up.
+                    runtime.shutdown_background();
+                    done
+                }
+                Err(error) => Err(Failure::caused(Exit::Fatal, &error)),
+            }
+        }
+        Err(failure) => Err(failure),
+    };
+    match done {
+        Ok(()) => ExitCode::from(Exit::Done.code()),
+        Err(Failure { exit, sentence }) => {
+            eprintln!("chatd: {sentence}");
+            ExitCode::from(exit.code())
+        }
+    }
+}

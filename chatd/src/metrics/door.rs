@@ -1,0 +1,169 @@
+//! Counting and timing at the doors.
+
+use super::{Instruments, Metrics};
+use crate::service::Refusal;
+use prometheus::{IntCounter, IntGauge};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Which door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// `quorate.chat.v1`.
+    Grpc,
+    /// The Matrix Client-Server API.
+    Matrix,
+}
+
+impl Door {
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Grpc => "grpc",
+            Self::Matrix => "matrix",
+        }
+    }
+}
+
+/// What a call answers instead of its result, as a label: few, and from the code.
+pub trait Coded {
+    /// Lower case, stable.
+    fn code(&self) -> &'static str;
+}
+
+impl Coded for Refusal {
+    fn code(&self) -> &'static str {
+        self.code.label()
+    }
+}
+
+/// One call, from its decoding to its answer.
+pub struct Call {
+    all: Arc<Instruments>,
+    door: Door,
+    endpoint: &'static str,
+}
+
+impl Call {
+    /// Runs the call. One that its client gave up is counted, too, as `cancelled`.
+    ///
+    /// # Errors
+    /// The call's.
+    pub async fn run<T, E: Coded>(self, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        let mut count = Count { call: self, code: "cancelled", began: Instant::now() };
+        let answer = call.await;
+        count.code = answer.as_ref().map_or_else(Coded::code, |_| "ok");
+        answer
+    }
+}
+
+struct Count {
+    call: Call,
+    code: &'static str,
+    began: Instant,
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        let Call { all, door, endpoint } = &self.call;
+        all.door_requests.with_label_values(&[door.label(), *endpoint, self.code]).inc();
+        all.door_seconds.with_label_values(&[door.label(), *endpoint]).observe(self.began.elapsed().as_secs_f64());
+    }
+}
+
+/// An open stream or long poll; it is counted until this is dropped.
+pub struct StreamGuard {
+    open: IntGauge,
+    events: IntCounter,
+}
+
+impl StreamGuard {
+    /// So many events went through.
+    pub fn events(&self, count: usize) {
+        self.events.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+    }
+}
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        self.open.dec();
+    }
+}
+
+/// Something open or in flight: counted until this is dropped.
+pub struct Counted(IntGauge);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Metrics {
+    /// A call to this endpoint: a name from the code, never from the request, so that labels stay few.
+    #[must_use]
+    pub fn door(&self, door: Door, endpoint: &'static str) -> Call {
+        Call { all: Arc::clone(&self.all), door, endpoint }
+    }
+
+    /// A stream or long poll of this endpoint.
+    #[must_use]
+    pub fn stream(&self, door: Door, endpoint: &'static str) -> StreamGuard {
+        let labels = [door.label(), endpoint];
+        let open = self.all.door_streams.with_label_values(&labels);
+        open.inc();
+        StreamGuard { open, events: self.all.door_events.with_label_values(&labels) }
+    }
+
+    /// A connection to this door.
+    #[must_use]
+    pub fn connection(&self, door: Door) -> Counted {
+        let open = self.all.door_connections.with_label_values(&[door.label()]);
+        open.inc();
+        Counted(open)
+    }
+
+    /// A command on its way to the log and back.
+    #[must_use]
+    pub fn proposal(&self) -> Counted {
+        self.all.proposals_in_flight.inc();
+        Counted(self.all.proposals_in_flight.clone())
+    }
+
+    /// Client connections to both doors.
+    #[must_use]
+    pub fn connections(&self) -> u32 {
+        let open = |door: Door| self.all.door_connections.with_label_values(&[door.label()]).get();
+        u32::try_from(open(Door::Grpc).saturating_add(open(Door::Matrix))).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::Code;
+
+    #[tokio::test]
+    async fn calls_are_counted_by_how_they_ended() {
+        let metrics = Metrics::new().unwrap();
+        metrics.door(Door::Grpc, "Send").run::<(), Refusal>(async { Ok(()) }).await.unwrap();
+        let refused = metrics.door(Door::Grpc, "Send").run::<(), Refusal>(async { Err(Refusal::new(Code::Forbidden, "no")) }).await;
+        assert!(refused.is_err());
+        drop(metrics.door(Door::Grpc, "Send").run(std::future::pending::<Result<(), Refusal>>()));
+        let count = |code| metrics.all.door_requests.with_label_values(&["grpc", "Send", code]).get();
+        assert_eq!((count("ok"), count("forbidden")), (1, 1));
+    }
+
+    #[test]
+    fn open_streams_and_connections_are_counted_until_they_close() {
+        let metrics = Metrics::new().unwrap();
+        let (one, two) = (metrics.connection(Door::Grpc), metrics.connection(Door::Matrix));
+        assert_eq!(metrics.connections(), 2);
+        drop((one, two));
+        assert_eq!(metrics.connections(), 0);
+        let stream = metrics.stream(Door::Grpc, "Post");
+        stream.events(3);
+        assert_eq!(metrics.all.door_streams.with_label_values(&["grpc", "Post"]).get(), 1);
+        drop(stream);
+        assert_eq!(metrics.all.door_streams.with_label_values(&["grpc", "Post"]).get(), 0);
+    }
+}

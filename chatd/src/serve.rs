@@ -1,0 +1,211 @@
+//! The life of a pod: open the volume, start Raft, open the doors, wait, and close in the opposite order.
+
+mod doors;
+mod storage;
+
+use crate::api::health::Health;
+use crate::config::{Config, Registration};
+use crate::exit::{Exit, Failure};
+use crate::feed::Feed;
+use crate::metrics::Metrics;
+use crate::metrics::scrape::{Sources, readiness};
+use crate::open::{self, Volume};
+use crate::raft::membership::Compaction;
+use crate::raft::node::{Node, NodeError, NodeOptions, NodeParts, Timing};
+use crate::raft::propose::RateLimit;
+use crate::raft::{log::LogStore, types};
+use crate::service::{Parts, Service, Settings};
+use crate::shutdown::{self, LINGER};
+use crate::store::{Fatal, RocksStore, StateStore as _};
+use crate::tls::{PeerTls, RELOAD_EVERY, TlsFiles};
+use doors::Doors;
+use std::sync::Arc;
+use std::time::Duration;
+use storage::StorageWatch;
+use tokio_util::sync::CancellationToken;
+
+/// A write waits so long for a leader and its outcome: several elections, less than people's patience.
+const WRITE_WAIT: Duration = Duration::from_secs(10);
+/// A read that no quorum answers for so long is served from this pod's own state, and says so.
+const READ_WAIT: Duration = Duration::from_secs(2);
+/// Handing leadership over takes some milliseconds; when nobody is there to take it, stopping must not hang on it.
+const HAND_OVER: Duration = Duration::from_secs(5);
+/// What closing log and state may take of the grace period, at its end.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// Runs a pod until it is told to stop.
+///
+/// # Errors
+/// [`Failure`]: why it could not start, or why it had to stop.
+pub async fn run(config: Config) -> Result<(), Failure> {
+    let metrics = Metrics::new().map_err(|error| Failure::caused(Exit::Fatal, &error))?;
+    let health = Health::new(metrics.clone());
+    let fatal = Fatal::default();
+    let told = shutdown::told();
+    tokio::pin!(told);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), node = config.node_name, "starting");
+    doors::health(&config, health.clone()).await?;
+    health.opening("opening log and state");
+    let pod = tokio::select! {
+        pod = Pod::open(&config, &metrics, &health, &fatal) => pod?,
+        told = &mut told => return told.map(|signal| tracing::info!(signal, "stopped before the volume was open")),
+        failure = shutdown::failed(&fatal) => return Err(failure),
+    };
+    let signal = tokio::select! {
+        told = told => told?,
+        failure = shutdown::failed(&fatal) => return Err(failure),
+    };
+    tracing::info!(signal, "stopping");
+    let grace = config.shutdown_grace;
+    if tokio::time::timeout(grace, pod.close(&health, grace)).await.is_err() {
+        tracing::warn!(?grace, "not everything was closed within the grace period; nothing acknowledged is lost by that");
+    }
+    Ok(())
+}
+
+/// Everything that is open.
+struct Pod {
+    node: Node,
+    store: RocksStore,
+    doors: Doors,
+    /// Ends streams and long polls.
+    hint: CancellationToken,
+}
+
+impl Pod {
+    async fn open(config: &Config, metrics: &Metrics, health: &Health, fatal: &Fatal) -> Result<Self, Failure> {
+        let tls = tls(config)?;
+        let feed = Feed::new();
+        let Volume { log, store, shelf, machine } = volume(config, &feed, fatal, metrics).await?;
+        watch_log(log.clone(), fatal.clone());
+        health.opening("starting Raft");
+        let parts = NodeParts {
+            log,
+            machine,
+            store: store.clone(),
+            shelf,
+            feed: feed.clone(),
+            tls: tls.clone(),
+        };
+        let node = Node::start(parts, options(config, metrics)).await.map_err(|error| node_failure(&error))?;
+        let hint = CancellationToken::new();
+        let service = service(config, &node, &store, &feed, metrics, hint.clone());
+        let storage = StorageWatch::start(config.data_dir.clone(), metrics.clone());
+        let doors = Doors::open(config, &node, service, tls, metrics, storage, fatal).await?;
+        let sources = Sources { cluster: node.cluster.clone(), store: store.clone(), feed };
+        let (cluster, observed) = (node.cluster.clone(), metrics.clone());
+        health.open(Arc::new(move || readiness(&cluster)), Arc::new(move || observed.refresh(&sources)));
+        tokio::spawn(metrics.clone().count_leaders(node.cluster.clone()));
+        tracing::info!(node_id = node.own().node_id, "open");
+        Ok(Self { node, store, doors, hint })
+    }
+
+    /// Leadership first, so that writing goes on elsewhere; then the clients; log and state last.
+    async fn close(self, health: &Health, grace: Duration) {
+        let Self { node, store, doors, hint } = self;
+        health.stopping();
+        doors.not_serving().await;
+        node.hand_over(HAND_OVER.min(grace / 3)).await;
+        hint.cancel();
+        tokio::time::sleep(LINGER.min(grace / 4)).await;
+        doors.close_clients(grace.saturating_sub(CLOSING + LINGER + HAND_OVER).max(grace / 4)).await;
+        if let Err(error) = node.stop(CLOSING.min(grace / 3)).await {
+            tracing::warn!(%error, "Raft and its log were not closed in order; the next start reads the log's tail again");
+        }
+        doors.close_peers();
+        let flushed = tokio::task::spawn_blocking(move || store.flush()).await;
+        if let Ok(Err(error)) = flushed {
+            tracing::warn!(%error, "the state was not flushed; the next start applies the log's end again");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+fn tls(config: &Config) -> Result<PeerTls, Failure> {
+    let files = TlsFiles {
+        ca: config.tls.ca_file.clone(),
+        cert: config.tls.cert_file.clone(),
+        key: config.tls.key_file.clone(),
+    };
+    let tls = PeerTls::load(files).map_err(|error| {
+        let Failure { exit, sentence } = Failure::caused(Exit::Config, &error);
+        Failure::new(exit, format!("the peer door has no certificate (tls.caFile, tls.certFile, tls.keyFile): {sentence}"))
+    })?;
+    tokio::spawn(tls.clone().keep_fresh(RELOAD_EVERY, CancellationToken::new()));
+    Ok(tls)
+}
+
+async fn volume(config: &Config, feed: &Feed, fatal: &Fatal, metrics: &Metrics) -> Result<Volume, Failure> {
+    let (config, feed, fatal, metrics) = (config.clone(), feed.clone(), fatal.clone(), metrics.clone());
+    let opened = tokio::task::spawn_blocking(move || open::volume(&config, &feed, &fatal, &metrics)).await;
+    opened.map_err(|error| Failure::caused(Exit::Fatal, &error))?
+}
+
+/// A log that cannot be written any more ends the process: its memory may be ahead of its disk.
+fn watch_log(log: LogStore, fatal: Fatal) {
+    tokio::spawn(async move { fatal.raise(log.failed().await) });
+}
+
+fn options(config: &Config, metrics: &Metrics) -> NodeOptions {
+    let raft = &config.raft;
+    NodeOptions {
+        own: types::Node {
+            peer_address: config.advertise.peer.clone(),
+            client_address: config.advertise.grpc.clone(),
+            name: config.node_name.clone(),
+        },
+        server_name: config.server_name.clone(),
+        timing: Timing {
+            heartbeat: raft.heartbeat_interval,
+            election_min: raft.election_timeout_min,
+            election_max: raft.election_timeout_max,
+        },
+        write_wait: WRITE_WAIT,
+        read_wait: READ_WAIT,
+        rate_limit: config
+            .rate_limit
+            .enabled
+            .then_some(RateLimit { burst: config.rate_limit.messages, per: config.rate_limit.per }),
+        compaction: Compaction {
+            entries: raft.snapshot_entries,
+            keep_entries: raft.keep_log_entries,
+            log_dir: Some(config.data_dir.join("log")),
+            ..Compaction::default()
+        },
+        send: Default::default(),
+        receive: Default::default(),
+        observer: Arc::new(metrics.clone()),
+    }
+}
+
+fn node_failure(error: &NodeError) -> Failure {
+    let exit = match error {
+        NodeError::Config(_) => Exit::Config,
+        NodeError::Raft(_) => Exit::Damaged,
+    };
+    Failure::caused(exit, error)
+}
+
+fn service(
+    config: &Config,
+    node: &Node,
+    store: &RocksStore,
+    feed: &Feed,
+    metrics: &Metrics,
+    stopping: CancellationToken,
+) -> Service {
+    Service::new(Parts {
+        settings: Settings {
+            server_name: config.server_name.clone(),
+            session_lifetime: config.session_lifetime,
+            registration_open: config.registration == Registration::Open,
+        },
+        rows: Arc::new(store.clone()),
+        proposer: node.proposer.clone(),
+        reads: node.reads.clone(),
+        cluster: node.cluster.clone(),
+        feed: feed.clone(),
+        metrics: metrics.clone(),
+        stopping,
+    })
+}

@@ -1,0 +1,54 @@
+//! How full the volume is: looked at now and then, because a walk over its files is too slow for every question.
+
+use crate::metrics::Metrics;
+use crate::metrics::scrape::used;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// A volume fills in hours, not in seconds.
+const EVERY: Duration = Duration::from_secs(15);
+
+/// The last look. Clones share it.
+#[derive(Clone)]
+pub(super) struct StorageWatch {
+    last: Arc<Last>,
+}
+
+#[derive(Default)]
+struct Last {
+    used: AtomicU64,
+    free: AtomicU64,
+}
+
+impl StorageWatch {
+    /// Looks for as long as the process lives.
+    pub(super) fn start(data_dir: PathBuf, metrics: Metrics) -> Self {
+        let watch = Self { last: Arc::default() };
+        let looking = watch.clone();
+        tokio::spawn(async move {
+            loop {
+                let (look, dir, metrics) = (looking.clone(), data_dir.clone(), metrics.clone());
+                // A walk that fails leaves the last figures.
+                let _ = tokio::task::spawn_blocking(move || look.look(&dir, &metrics)).await;
+                tokio::time::sleep(EVERY).await;
+            }
+        });
+        watch
+    }
+
+    /// Bytes used under the data directory, and free on its file system.
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        (self.last.used.load(Relaxed), self.last.free.load(Relaxed))
+    }
+
+    fn look(&self, dir: &std::path::Path, metrics: &Metrics) {
+        self.last.used.store(used(dir), Relaxed);
+        if let Ok(free) = fs4::available_space(dir) {
+            self.last.free.store(free, Relaxed);
+        }
+        let (used, free) = self.bytes();
+        metrics.storage(used, free);
+    }
+}

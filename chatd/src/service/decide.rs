@@ -1,0 +1,156 @@
+//! What a request means: the command for the log, or a refusal. Pure; the doors and [`super::Service`] do the rest.
+//!
+//! Everything a log entry must not be bothered with is refused here. What may change on the way to the log (sessions,
+//! membership, power levels) is decided in apply, not here.
+
+use super::limits::{self, MAX_INITIAL};
+use super::{Refusal, Session};
+use bytes::Bytes;
+use quorate_core::proto::log::{
+    CreateRoom, Envelope, PutAccountData, PutFilter, Redact, RoomRef, SendEvent, SetMembership, SetProfile,
+    command::Kind, room_ref::By,
+};
+
+/// An envelope of the session; `transaction_id` empty when the client gave none.
+fn envelope(caller: &Session, transaction_id: &str, kind: Kind) -> Result<Envelope, Refusal> {
+    limits::optional_name("transaction_id", transaction_id)?;
+    Ok(Envelope {
+        user: caller.localpart.clone(),
+        device_id: caller.device_id.clone(),
+        transaction_id: transaction_id.to_owned(),
+        ..super::Proposal::envelope(kind)
+    })
+}
+
+/// A room named by id (`!…`) or alias (`#…`).
+///
+/// # Errors
+/// For other forms.
+pub fn room_ref(room: &str) -> Result<RoomRef, Refusal> {
+    limits::name("room", room)?;
+    let by = match room.as_bytes().first() {
+        Some(b'!') => By::RoomId(room.to_owned()),
+        Some(b'#') => By::Alias(room.to_owned()),
+        _ => return Err(Refusal::invalid("a room is named by its id (!…) or an alias (#name:server)")),
+    };
+    Ok(RoomRef { by: Some(by) })
+}
+
+/// A new room.
+pub(super) fn create_room(caller: &Session, room: CreateRoom, txn: &str) -> Result<Envelope, Refusal> {
+    limits::text("name", &room.name)?;
+    limits::text("topic", &room.topic)?;
+    limits::optional_name("alias", &room.alias)?;
+    limits::optional_name("room_type", &room.room_type)?;
+    if room.invite.len() > MAX_INITIAL || room.initial_state.len() > MAX_INITIAL {
+        let message = format!("a new room takes at most {MAX_INITIAL} invites and {MAX_INITIAL} state events; add the rest after");
+        return Err(Refusal::new(super::Code::TooLarge, message));
+    }
+    for user in &room.invite {
+        limits::name("invite", user)?;
+    }
+    for state in &room.initial_state {
+        limits::name("initial_state.type", &state.r#type)?;
+        limits::optional_name("initial_state.state_key", &state.state_key)?;
+        limits::content("initial_state.content", &state.content)?;
+    }
+    for (field, json) in [("power_level_override", &room.power_level_override), ("creation_content", &room.creation_content)] {
+        if !json.is_empty() {
+            limits::content(field, json)?;
+        }
+    }
+    envelope(caller, txn, Kind::CreateRoom(room))
+}
+
+/// A change of somebody's membership.
+pub(super) fn set_membership(caller: &Session, change: SetMembership, txn: &str) -> Result<Envelope, Refusal> {
+    if change.room.as_ref().and_then(|room| room.by.as_ref()).is_none() {
+        return Err(Refusal::invalid("no room is named; give its id or alias"));
+    }
+    limits::optional_name("user_id", &change.target)?;
+    limits::text("reason", &change.reason)?;
+    envelope(caller, txn, Kind::SetMembership(change))
+}
+
+/// An event, with a state key or without.
+pub(super) fn send_event(caller: &Session, event: SendEvent, txn: &str) -> Result<Envelope, Refusal> {
+    limits::name("room_id", &event.room_id)?;
+    limits::name("type", &event.r#type)?;
+    limits::optional_name("state_key", event.state_key.as_deref().unwrap_or_default())?;
+    limits::content("content", &event.content)?;
+    envelope(caller, txn, Kind::SendEvent(event))
+}
+
+/// A redaction.
+pub(super) fn redact(caller: &Session, redaction: Redact, txn: &str) -> Result<Envelope, Refusal> {
+    limits::name("room_id", &redaction.room_id)?;
+    limits::name("event_id", &redaction.event_id)?;
+    limits::text("reason", &redaction.reason)?;
+    envelope(caller, txn, Kind::Redact(redaction))
+}
+
+/// Display name and avatar.
+pub(super) fn set_profile(caller: &Session, change: SetProfile) -> Result<Envelope, Refusal> {
+    limits::text("display_name", change.display_name.as_deref().unwrap_or_default())?;
+    limits::text("avatar_url", change.avatar_url.as_deref().unwrap_or_default())?;
+    envelope(caller, "", Kind::SetProfile(change))
+}
+
+/// A stored filter.
+pub(super) fn put_filter(caller: &Session, filter: Bytes) -> Result<Envelope, Refusal> {
+    limits::content("filter", &filter)?;
+    envelope(caller, "", Kind::PutFilter(PutFilter { filter }))
+}
+
+/// Account data, of a room or global.
+pub(super) fn put_account_data(caller: &Session, data: PutAccountData) -> Result<Envelope, Refusal> {
+    limits::optional_name("room_id", &data.room_id)?;
+    limits::name("type", &data.r#type)?;
+    limits::content("content", &data.content)?;
+    envelope(caller, "", Kind::PutAccountData(data))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Code;
+    use super::*;
+
+    fn alice() -> Session {
+        Session {
+            localpart: "alice".into(),
+            user_id: "@alice:a.org".into(),
+            device_id: "D".into(),
+            expires_ms: 0,
+            token_hash: [0; 32],
+        }
+    }
+
+    fn message(content: &'static str) -> SendEvent {
+        let content = Bytes::from_static(content.as_bytes());
+        SendEvent { room_id: "!r:a.org".into(), r#type: "m.room.message".into(), state_key: None, content }
+    }
+
+    #[test]
+    fn an_envelope_names_its_caller_and_transaction() {
+        let envelope = send_event(&alice(), message("{}"), "t1").unwrap();
+        let named = (envelope.user.as_str(), envelope.device_id.as_str(), envelope.transaction_id.as_str());
+        assert_eq!(named, ("alice", "D", "t1"));
+    }
+
+    #[test]
+    fn bad_parts_are_refused_by_their_name() {
+        let refusal = send_event(&alice(), message("[]"), "t1").unwrap_err();
+        assert!(refusal.message.contains("content"), "{refusal}");
+        let refusal = send_event(&alice(), SendEvent { r#type: String::new(), ..message("{}") }, "t").unwrap_err();
+        assert!(refusal.message.starts_with("type"), "{refusal}");
+        let refusal = send_event(&alice(), message("{}"), &"t".repeat(256)).unwrap_err();
+        assert_eq!(refusal.code, Code::TooLarge);
+        assert_eq!(room_ref("ops").unwrap_err().code, Code::Invalid);
+    }
+
+    #[test]
+    fn rooms_are_named_by_id_or_alias() {
+        assert_eq!(room_ref("!a:b").unwrap().by, Some(By::RoomId("!a:b".into())));
+        assert_eq!(room_ref("#a:b").unwrap().by, Some(By::Alias("#a:b".into())));
+    }
+}

@@ -1,0 +1,133 @@
+//! Reads: first as fresh as asked for, then a closure over one consistent view, on a thread that may block.
+
+use super::{Refusal, Service};
+use crate::raft::read_index;
+use crate::store::StateStore;
+use quorate_core::id::Position;
+use quorate_core::query::{QueryError, View};
+use quorate_core::table::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How fresh a read must be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// Sees every write acknowledged before it began, on whatever pod (`ReadIndex`, Raft dissertation §6.4).
+    #[default]
+    Linearizable,
+    /// What this pod has applied.
+    Local,
+}
+
+/// How a read was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// As promised.
+    Linearizable,
+    /// Local by request.
+    Local,
+    /// Local because no quorum answered in time.
+    Stale,
+}
+
+/// A pod that is this far behind a token is cut off or overwhelmed: another one serves the caller better.
+const CATCH_UP: Duration = Duration::from_secs(10);
+
+/// Where views come from: a [`StateStore`] of either kind.
+pub trait Rows: Send + Sync + 'static {
+    /// A consistent view of what is applied; never waits for a writer.
+    fn rows(&self) -> Box<dyn Read + Send + Sync>;
+}
+
+impl<S: StateStore> Rows for S {
+    fn rows(&self) -> Box<dyn Read + Send + Sync> {
+        Box::new(self.view())
+    }
+}
+
+impl Service {
+    /// Answers a question about the state as fresh as asked for.
+    ///
+    /// # Errors
+    /// What the question refuses; [`super::Code::Unavailable`] before the pod has joined a cluster.
+    pub async fn read<T, F>(&self, consistency: Consistency, question: F) -> Result<(T, Freshness), Refusal>
+    where
+        T: Send + 'static,
+        F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
+    {
+        let freshness = match consistency {
+            Consistency::Local => Freshness::Local,
+            Consistency::Linearizable => self.catch_up_with_leader().await?,
+        };
+        Ok((self.look(question).await?, freshness))
+    }
+
+    /// [`Service::read`] from a cursor, when there is one: this pod has then applied that far, however it is served.
+    ///
+    /// # Errors
+    /// As [`Service::read_from`].
+    pub async fn read_at_cursor<T, F>(
+        &self,
+        consistency: Consistency,
+        cursor: Option<Position>,
+        question: F,
+    ) -> Result<(T, Freshness), Refusal>
+    where
+        T: Send + 'static,
+        F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
+    {
+        if let Some(at) = cursor {
+            self.inner.parts.reads.applied_at_least(at, CATCH_UP).await?;
+        }
+        self.read(consistency, question).await
+    }
+
+    /// Answers a question once this pod has applied `at`: for tokens and cursors, which never see an older state.
+    ///
+    /// # Errors
+    /// As [`Service::read`]; [`super::Code::Unavailable`] when the pod does not get there in time.
+    pub async fn read_from<T, F>(&self, at: Position, question: F) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+        F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
+    {
+        self.inner.parts.reads.applied_at_least(at, CATCH_UP).await?;
+        self.look(question).await
+    }
+
+    pub(super) async fn catch_up_with_leader(&self) -> Result<Freshness, Refusal> {
+        Ok(match self.inner.parts.reads.linearizable().await? {
+            read_index::Freshness::Stale => Freshness::Stale,
+            read_index::Freshness::Linearizable => Freshness::Linearizable,
+        })
+    }
+
+    /// The closure over a view of what is applied now.
+    async fn look<T, F>(&self, question: F) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+        F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
+    {
+        let turn = Arc::clone(&self.inner.reading).acquire_owned().await.map_err(|_| Refusal::stopping())?;
+        let rows = Arc::clone(&self.inner.parts.rows);
+        let answer = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            ask(&*rows, question)
+        });
+        answer.await.map_err(|error| {
+            tracing::error!(%error, "a read did not finish");
+            Refusal::internal()
+        })?
+    }
+
+    /// The same on the caller's thread: only for a few rows by their keys, where a change of thread costs more.
+    pub(super) fn glance<T>(&self, question: impl FnOnce(&View<'_>) -> Result<T, QueryError>) -> Result<T, Refusal> {
+        ask(&*self.inner.parts.rows, question)
+    }
+}
+
+fn ask<T>(rows: &dyn Rows, question: impl FnOnce(&View<'_>) -> Result<T, QueryError>) -> Result<T, Refusal> {
+    let rows = rows.rows();
+    let view = View::open(&*rows)?;
+    Ok(question(&view)?)
+}

@@ -1,0 +1,229 @@
+//! Why a request was not served: one closed set, which each door maps to its own status.
+
+use crate::raft::{propose::ProposeError, read_index::ReadGateError};
+use quorate_core::proto::log::{Reason, Rejected};
+use quorate_core::query::QueryError;
+use std::time::Duration;
+
+/// What kind of refusal. Closed: a door that forgets one does not compile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// No token, or one that names no session.
+    Unauthenticated,
+    /// The session's time ran out; a new login keeps the device.
+    SessionExpired,
+    /// No such account, or not its password: which of both is not told.
+    WrongCredentials,
+    /// The server makes no accounts.
+    RegistrationClosed,
+    /// The room's rules or power levels forbid it.
+    Forbidden,
+    /// The caller is not in the room.
+    NotMember,
+    /// No such room or alias.
+    RoomNotFound,
+    /// No such account.
+    UserNotFound,
+    /// No such event, or not visible to the caller.
+    EventNotFound,
+    /// Something else that is not there.
+    NotFound,
+    /// The request itself is wrong.
+    Invalid,
+    /// Larger than the limits.
+    TooLarge,
+    /// Too often; `retry_after` says when.
+    LimitExceeded,
+    /// The localpart is taken.
+    UserExists,
+    /// The alias is taken.
+    AliasExists,
+    /// Not a cursor of this cluster.
+    BadCursor,
+    /// No leader, not joined yet, or stopping: try again, perhaps elsewhere.
+    Unavailable,
+    /// This pod has no room for more work at present.
+    Overloaded,
+    /// A fault of the server; the log holds the cause.
+    Internal,
+}
+
+impl Code {
+    /// The label of metrics: lower case, stable.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "unauthenticated",
+            Self::SessionExpired => "session_expired",
+            Self::WrongCredentials => "wrong_credentials",
+            Self::RegistrationClosed => "registration_closed",
+            Self::Forbidden => "forbidden",
+            Self::NotMember => "not_member",
+            Self::RoomNotFound => "room_not_found",
+            Self::UserNotFound => "user_not_found",
+            Self::EventNotFound => "event_not_found",
+            Self::NotFound => "not_found",
+            Self::Invalid => "invalid",
+            Self::TooLarge => "too_large",
+            Self::LimitExceeded => "limit_exceeded",
+            Self::UserExists => "user_exists",
+            Self::AliasExists => "alias_exists",
+            Self::BadCursor => "bad_cursor",
+            Self::Unavailable => "unavailable",
+            Self::Overloaded => "overloaded",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+/// A refused request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// Kind.
+    pub code: Code,
+    /// One sentence that says what to do.
+    pub message: String,
+    /// Trying again makes sense after this; `None` where waiting does not help.
+    pub retry_after: Option<Duration>,
+    /// Client address of the present leader, when that may help.
+    pub leader: Option<String>,
+    /// The write may still happen: try again with the same transaction id, never with a new one.
+    pub unknown: bool,
+}
+
+/// After this a new leader has normally been elected (election timeouts are below it by default).
+const ELECTION_WAIT: Duration = Duration::from_millis(500);
+
+impl Refusal {
+    /// A refusal that waiting does not help.
+    #[must_use]
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), retry_after: None, leader: None, unknown: false }
+    }
+
+    /// The request itself is wrong.
+    #[must_use]
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(Code::Invalid, message)
+    }
+
+    /// A fault of the server. The caller gets no detail; log the cause where this is made.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::new(Code::Internal, "the server failed; its log holds the cause")
+    }
+
+    /// To be tried again after `wait`, perhaps on another pod.
+    #[must_use]
+    pub fn unavailable(message: impl Into<String>, wait: Duration) -> Self {
+        Self::new(Code::Unavailable, message).after(wait)
+    }
+
+    /// With the time after which another attempt makes sense.
+    #[must_use]
+    pub fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// The pod is about to end.
+    #[must_use]
+    pub fn stopping() -> Self {
+        Self::unavailable("this server is stopping; connect to another one", Duration::ZERO)
+    }
+}
+
+impl From<Rejected> for Refusal {
+    fn from(rejected: Rejected) -> Self {
+        let code = match rejected.reason() {
+            Reason::SessionEnded => Code::Unauthenticated,
+            Reason::Forbidden => Code::Forbidden,
+            Reason::NotMember => Code::NotMember,
+            Reason::RoomNotFound => Code::RoomNotFound,
+            Reason::UserNotFound => Code::UserNotFound,
+            Reason::EventNotFound => Code::EventNotFound,
+            Reason::UserExists => Code::UserExists,
+            Reason::AliasExists => Code::AliasExists,
+            Reason::WrongPassword => Code::WrongCredentials,
+            Reason::Invalid => Code::Invalid,
+            Reason::TooLarge => Code::TooLarge,
+            Reason::NotBootstrapped => Code::Unavailable,
+            // A reason of a newer version, or one that no door's command gets.
+            Reason::AlreadyBootstrapped | Reason::Unspecified => Code::Internal,
+        };
+        Self::new(code, rejected.message)
+    }
+}
+
+impl From<ProposeError> for Refusal {
+    fn from(error: ProposeError) -> Self {
+        match error {
+            ProposeError::Overloaded { retry_after } => {
+                Self::new(Code::Overloaded, "too many writes are waiting; try again later").after(retry_after)
+            }
+            ProposeError::RateLimited { retry_after } => {
+                let message = format!("too many messages; wait {} ms before the next", retry_after.as_millis());
+                Self::new(Code::LimitExceeded, message).after(retry_after)
+            }
+            ProposeError::NoLeader => Self::unavailable(
+                "no leader was elected in time; try again with the same transaction id",
+                ELECTION_WAIT,
+            ),
+            ProposeError::Unknown { reason } => Self {
+                unknown: true,
+                ..Self::unavailable(
+                    format!("whether it was written is not known ({reason}); try again with the same transaction id"),
+                    ELECTION_WAIT,
+                )
+            },
+            ProposeError::Stopping => Self::stopping(),
+            error @ ProposeError::TooLarge { .. } => Self::new(Code::TooLarge, error.to_string()),
+        }
+    }
+}
+
+impl From<ReadGateError> for Refusal {
+    fn from(error: ReadGateError) -> Self {
+        Self::unavailable(error.to_string(), ELECTION_WAIT)
+    }
+}
+
+impl From<QueryError> for Refusal {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::NotBootstrapped => Self::unavailable(
+                "this server belongs to no cluster yet; initialise it, or try another one",
+                Duration::from_secs(1),
+            ),
+            QueryError::RoomNotFound => Self::new(Code::RoomNotFound, "there is no such room, or it is not open to you"),
+            QueryError::EventNotFound => Self::new(Code::EventNotFound, "there is no such event, or you may not see it"),
+            error @ QueryError::Forbidden => Self::new(Code::Forbidden, error.to_string()),
+            error @ QueryError::NotMember => Self::new(Code::NotMember, error.to_string()),
+            error @ QueryError::Ahead => Self::new(Code::BadCursor, error.to_string()),
+            QueryError::Read(source) => {
+                tracing::error!(error = &source as &dyn std::error::Error, "cannot read the state");
+                Self::internal()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_outcome_says_so_and_asks_for_the_same_transaction_id() {
+        let refusal = Refusal::from(ProposeError::Unknown { reason: "the leader was lost".into() });
+        assert!(refusal.unknown && refusal.code == Code::Unavailable);
+        assert!(refusal.message.contains("same transaction id"), "{refusal}");
+    }
+
+    #[test]
+    fn what_the_log_refused_keeps_its_sentence() {
+        let rejected = Rejected { reason: Reason::NotMember.into(), message: "join !r first".into() };
+        let refusal = Refusal::from(rejected);
+        assert_eq!((refusal.code, refusal.message.as_str()), (Code::NotMember, "join !r first"));
+    }
+}

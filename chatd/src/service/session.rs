@@ -1,0 +1,152 @@
+//! Who calls: from an access token to a session, and how sessions stay alive while they are used.
+
+use super::token::{self, TokenHash};
+use super::{Code, Refusal, Service, write::Proposal};
+use bytes::Bytes;
+use quorate_core::proto::log::{Envelope, ExtendSession, command::Kind};
+use quorate_core::query::SessionState;
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A caller whose token was recognised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Localpart of the account.
+    pub localpart: String,
+    /// Full user id.
+    pub user_id: String,
+    /// The device that the token belongs to.
+    pub device_id: String,
+    /// When it ends unless it is used, milliseconds since the epoch; 0: never.
+    pub expires_ms: u64,
+    /// SHA-256 of its token.
+    pub token_hash: TokenHash,
+}
+
+/// Sessions that are being extended: one proposal each is enough.
+#[derive(Default)]
+pub(super) struct Extensions {
+    under_way: Mutex<HashSet<TokenHash>>,
+}
+
+/// Extensions are never urgent (half of a lifetime is left): when so many are under way, later requests see to the rest.
+const EXTENSIONS_AT_ONCE: usize = 256;
+
+impl Extensions {
+    fn begin(&self, hash: TokenHash) -> bool {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.len() < EXTENSIONS_AT_ONCE && under_way.insert(hash)
+    }
+
+    fn end(&self, hash: &TokenHash) {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(hash);
+    }
+}
+
+impl Service {
+    /// The session of an access token.
+    ///
+    /// # Errors
+    /// [`Code::Unauthenticated`], [`Code::SessionExpired`], [`Code::Unavailable`].
+    pub async fn authenticate(&self, access_token: &str) -> Result<Session, Refusal> {
+        let hash = token::hash(access_token).ok_or_else(unknown_token)?;
+        if let Found::Alive(session) = self.look_up(hash)? {
+            return Ok(session);
+        }
+        // The login or extension may have been acknowledged by another pod and not be applied here yet.
+        self.catch_up_with_leader().await?;
+        match self.look_up(hash)? {
+            Found::Alive(session) => Ok(session),
+            Found::Expired => Err(Refusal::new(Code::SessionExpired, "the session was not used for too long; log in again")),
+            Found::Unknown => Err(unknown_token()),
+        }
+    }
+
+    /// Whether the session still stands on this pod, for streams that outlive the request they began with.
+    ///
+    /// # Errors
+    /// As [`Service::authenticate`].
+    pub fn still_valid(&self, session: &Session) -> Result<(), Refusal> {
+        match self.look_up(session.token_hash)? {
+            Found::Alive(_) => Ok(()),
+            Found::Expired => Err(Refusal::new(Code::SessionExpired, "the session was not used for too long; log in again")),
+            Found::Unknown => Err(unknown_token()),
+        }
+    }
+
+    fn look_up(&self, hash: TokenHash) -> Result<Found, Refusal> {
+        let clock = clock_ms();
+        let state = self.glance(|view| view.session(&hash, clock))?;
+        Ok(match state {
+            SessionState::Unknown => Found::Unknown,
+            SessionState::Expired => Found::Expired,
+            SessionState::Alive(found) => {
+                if found.wants_extension(clock) {
+                    self.extend(hash, &found.localpart, &found.device_id);
+                }
+                Found::Alive(Session {
+                    localpart: found.localpart,
+                    user_id: found.user_id,
+                    device_id: found.device_id,
+                    expires_ms: found.expires_ms,
+                    token_hash: hash,
+                })
+            }
+        })
+    }
+
+    /// Starts an extension unless one is under way; its failure costs nothing, the next request starts another.
+    fn extend(&self, hash: TokenHash, localpart: &str, device_id: &str) {
+        if !self.inner.extensions.begin(hash) {
+            return;
+        }
+        let service = self.clone();
+        let extension =
+            ExtendSession { token_hash: Bytes::copy_from_slice(&hash), lifetime_ms: millis(self.session_lifetime()) };
+        let envelope = Envelope {
+            user: localpart.to_owned(),
+            device_id: device_id.to_owned(),
+            ..Proposal::envelope(Kind::ExtendSession(extension))
+        };
+        tokio::spawn(async move {
+            if let Err(refusal) = service.propose(envelope).await {
+                tracing::debug!(%refusal, "a session was not extended");
+            }
+            service.inner.extensions.end(&hash);
+        });
+    }
+}
+
+enum Found {
+    Alive(Session),
+    Expired,
+    Unknown,
+}
+
+fn unknown_token() -> Refusal {
+    Refusal::new(Code::Unauthenticated, "the access token is not known; log in")
+}
+
+/// This pod's clock, milliseconds since the epoch. Only doors and the leader's proposer look at clocks.
+pub(super) fn clock_ms() -> u64 {
+    millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_extension_of_a_session_is_under_way_at_a_time() {
+        let extensions = Extensions::default();
+        assert!(extensions.begin([1; 32]));
+        assert!(!extensions.begin([1; 32]));
+        extensions.end(&[1; 32]);
+        assert!(extensions.begin([1; 32]));
+    }
+}

@@ -1,0 +1,88 @@
+//! Access tokens: shown once, kept only as their SHA-256. They carry 256 random bits, so a slow hash would add nothing.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use rand::{TryRngCore as _, rngs::OsRng};
+use sha2::{Digest as _, Sha256};
+
+/// Lets secret scanners and people tell what a leaked string is ("quorate access token").
+const PREFIX: &str = "qat_";
+/// Longer strings are no tokens of ours: not hashed at all.
+const MAX_LEN: usize = 128;
+
+/// SHA-256 of a token: what the log and the state know of it.
+pub(super) type TokenHash = [u8; 32];
+
+/// A token that was just made.
+pub(super) struct NewToken {
+    /// For the client, once.
+    pub(super) token: String,
+    /// For the log.
+    pub(super) hash: Bytes,
+}
+
+/// The operating system gives no random bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("the operating system gives no random bytes")]
+pub(super) struct NoRandomness(#[source] rand::rand_core::OsError);
+
+/// Random bytes of the operating system.
+///
+/// # Errors
+/// When it gives none.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
+    let mut bytes = [0; N];
+    OsRng.try_fill_bytes(&mut bytes).map_err(NoRandomness)?;
+    Ok(bytes)
+}
+
+/// Makes a token.
+///
+/// # Errors
+/// When there is no randomness.
+pub(super) fn make() -> Result<NewToken, NoRandomness> {
+    let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random::<32>()?));
+    let hash = Sha256::digest(token.as_bytes()).to_vec().into();
+    Ok(NewToken { token, hash })
+}
+
+/// The hash of a token that a client showed; `None` for what cannot be one.
+#[must_use]
+pub(super) fn hash(token: &str) -> Option<TokenHash> {
+    let plausible = token.starts_with(PREFIX) && token.len() <= MAX_LEN;
+    plausible.then(|| Sha256::digest(token.as_bytes()).into())
+}
+
+/// A device id for a client that named none: ten letters, as clients are used to.
+///
+/// # Errors
+/// When there is no randomness.
+pub(super) fn device_id() -> Result<String, NoRandomness> {
+    Ok(random::<10>()?.iter().map(|byte| char::from(b'A' + byte % 26)).collect())
+}
+
+/// A transaction id for a write whose client gave none, so that our own retries are applied once.
+///
+/// # Errors
+/// When there is no randomness.
+pub(super) fn transaction_id() -> Result<String, NoRandomness> {
+    Ok(format!("~{}", URL_SAFE_NO_PAD.encode(random::<16>()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_leads_to_the_hash_it_was_made_with() {
+        let made = make().unwrap();
+        assert_eq!(hash(&made.token).unwrap().as_slice(), &made.hash[..]);
+        assert_ne!(make().unwrap().token, made.token);
+    }
+
+    #[test]
+    fn strings_that_cannot_be_tokens_are_not_hashed() {
+        assert_eq!(hash("syt_abc"), None);
+        assert_eq!(hash(&format!("qat_{}", "x".repeat(1 << 20))), None);
+    }
+}

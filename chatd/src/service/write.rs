@@ -1,0 +1,244 @@
+//! Writes: a decided envelope goes into the log, its outcome comes back as a plain answer.
+
+use super::{Code, Refusal, Service, Session, decide, token};
+use bytes::Bytes;
+use quorate_core::id::Position;
+use quorate_core::proto::log::{
+    self, Command, CreateRoom, Envelope, Outcome, PutAccountData, Redact, RoomRef, SendEvent, SetMembership, SetProfile,
+    command, outcome::Kind, room_ref::By, set_membership::Change,
+};
+
+/// A room that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomMade {
+    /// Its id.
+    pub room_id: String,
+    /// Of its create event.
+    pub position: Position,
+}
+
+/// An event that stands in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Where.
+    pub room_id: String,
+    /// Its id.
+    pub event_id: String,
+    /// Its place.
+    pub position: Position,
+    /// Stamped by the leader.
+    pub origin_server_ts: u64,
+    /// This transaction id had been applied before.
+    pub duplicate: bool,
+}
+
+/// A write that was checked, not yet proposed: so that a stream decides in order and then waits for many at once.
+pub struct Proposal {
+    envelope: Envelope,
+}
+
+impl Proposal {
+    /// An envelope of nobody, for commands that name their own account.
+    pub(super) fn envelope(kind: command::Kind) -> Envelope {
+        Envelope {
+            user: String::new(),
+            device_id: String::new(),
+            transaction_id: String::new(),
+            command: Some(Command { kind: Some(kind) }),
+        }
+    }
+
+    /// A message of a room, checked.
+    ///
+    /// # Errors
+    /// [`Code::Invalid`], [`Code::TooLarge`].
+    pub fn message(s: &Session, room_id: &str, event_type: &str, content: Bytes, txn: &str) -> Result<Self, Refusal> {
+        let event = SendEvent { room_id: room_id.into(), r#type: event_type.into(), state_key: None, content };
+        Ok(Self { envelope: decide::send_event(s, event, txn)? })
+    }
+}
+
+impl Service {
+    /// Makes a room.
+    ///
+    /// # Errors
+    /// What [`decide`], the proposer or the log refuses.
+    pub async fn create_room(&self, s: &Session, room: CreateRoom, txn: &str) -> Result<RoomMade, Refusal> {
+        let outcome = self.propose(decide::create_room(s, room, txn)?).await?;
+        let position = position(&outcome);
+        match outcome.kind {
+            Some(Kind::RoomCreated(made)) => Ok(RoomMade { room_id: made.room_id, position }),
+            other => Err(unexpected(other.as_ref())),
+        }
+    }
+
+    /// Joins, leaves, invites, kicks, bans, unbans, knocks: what `change` says.
+    ///
+    /// # Errors
+    /// As [`Service::create_room`].
+    pub async fn set_membership(&self, s: &Session, change: SetMembership, txn: &str) -> Result<Sent, Refusal> {
+        sent(self.propose(decide::set_membership(s, change, txn)?).await?)
+    }
+
+    /// Drops a left room from the caller's lists.
+    ///
+    /// # Errors
+    /// As [`Service::create_room`].
+    pub async fn forget(&self, s: &Session, room_id: &str) -> Result<(), Refusal> {
+        let room = RoomRef { by: Some(By::RoomId(room_id.to_owned())) };
+        let mut change = SetMembership { room: Some(room), ..SetMembership::default() };
+        change.set_change(Change::Forget);
+        done(self.propose(decide::set_membership(s, change, "")?).await?)
+    }
+
+    /// Sends a message event.
+    ///
+    /// # Errors
+    /// As [`Service::create_room`].
+    pub async fn send(
+        &self,
+        s: &Session,
+        room_id: &str,
+        event_type: &str,
+        content: Bytes,
+        txn: &str,
+    ) -> Result<Sent, Refusal> {
+        self.post(Proposal::message(s, room_id, event_type, content, txn)?).await
+    }
+
+    /// Sends a message that was checked before.
+    ///
+    /// # Errors
+    /// What the proposer or the log refuses.
+    pub async fn post(&self, proposal: Proposal) -> Result<Sent, Refusal> {
+        sent(self.propose(proposal.envelope).await?)
+    }
+
+    /// Sends a state event.
+    ///
+    /// # Errors
+    /// As [`Service::create_room`].
+    pub async fn set_state(
+        &self,
+        s: &Session,
+        room_id: &str,
+        event_type: &str,
+        state_key: &str,
+        content: Bytes,
+        txn: &str,
+    ) -> Result<Sent, Refusal> {
+        let state_key = Some(state_key.to_owned());
+        let event = SendEvent { room_id: room_id.into(), r#type: event_type.into(), state_key, content };
+        sent(self.propose(decide::send_event(s, event, txn)?).await?)
+    }
+
+    /// Redacts an event.
+    ///
+    /// # Errors
+    /// As [`Service::create_room`].
+    pub async fn redact(
+        &self,
+        s: &Session,
+        room_id: &str,
+        event_id: &str,
+        reason: &str,
+        txn: &str,
+    ) -> Result<Sent, Refusal> {
+        let redaction = Redact { room_id: room_id.into(), event_id: event_id.into(), reason: reason.into() };
+        sent(self.propose(decide::redact(s, redaction, txn)?).await?)
+    }
+
+    /// Changes display name or avatar.
+    ///
+    /// # Errors
+    /// As [`Service::create_room`].
+    pub async fn set_profile(&self, s: &Session, change: SetProfile) -> Result<(), Refusal> {
+        done(self.propose(decide::set_profile(s, change)?).await?)
+    }
+
+    /// Keeps a filter and gives its number.
+    ///
+    /// # Errors
+    /// As [`Service::create_room`].
+    pub async fn put_filter(&self, s: &Session, filter: Bytes) -> Result<u64, Refusal> {
+        match self.propose(decide::put_filter(s, filter)?).await?.kind {
+            Some(Kind::FilterPut(put)) => Ok(put.filter_id),
+            other => Err(unexpected(other.as_ref())),
+        }
+    }
+
+    /// Keeps account data; `room_id` empty: global.
+    ///
+    /// # Errors
+    /// As [`Service::create_room`].
+    pub async fn put_account_data(
+        &self,
+        s: &Session,
+        room_id: &str,
+        event_type: &str,
+        content: Bytes,
+    ) -> Result<(), Refusal> {
+        let data = PutAccountData { room_id: room_id.into(), r#type: event_type.into(), content };
+        done(self.propose(decide::put_account_data(s, data)?).await?)
+    }
+
+    /// Puts an envelope into the log and waits for its outcome; what the log rejected is a refusal.
+    pub(super) async fn propose(&self, mut envelope: Envelope) -> Result<Outcome, Refusal> {
+        if envelope.transaction_id.is_empty() && !envelope.user.is_empty() {
+            // The proposer repeats attempts whose fate is unknown: without an id they would be applied twice.
+            envelope.transaction_id = token::transaction_id().map_err(no_randomness)?;
+        }
+        let _counted = self.inner.parts.metrics.proposal();
+        let answer = self.inner.parts.proposer.propose(envelope).await;
+        let outcome = answer.map_err(|error| self.with_leader(Refusal::from(error)))?;
+        match outcome.kind {
+            Some(Kind::Rejected(rejected)) => Err(Refusal::from(rejected)),
+            _ => Ok(outcome),
+        }
+    }
+
+    /// Tells callers who may have to go elsewhere who leads.
+    fn with_leader(&self, mut refusal: Refusal) -> Refusal {
+        if matches!(refusal.code, Code::Unavailable | Code::Overloaded) {
+            refusal.leader = self.leader_address();
+        }
+        refusal
+    }
+}
+
+pub(super) fn no_randomness(error: token::NoRandomness) -> Refusal {
+    tracing::error!(error = &error as &dyn std::error::Error, "cannot make an identifier");
+    Refusal::internal()
+}
+
+pub(super) fn position(outcome: &Outcome) -> Position {
+    let log::Position { incarnation, index, ordinal } = outcome.position.unwrap_or_default();
+    Position { incarnation, index, ordinal }
+}
+
+fn sent(outcome: Outcome) -> Result<Sent, Refusal> {
+    let (position, duplicate) = (position(&outcome), outcome.duplicate);
+    match outcome.kind {
+        Some(Kind::EventSent(event)) => Ok(Sent {
+            room_id: event.room_id,
+            event_id: event.event_id,
+            position,
+            origin_server_ts: event.origin_server_ts,
+            duplicate,
+        }),
+        other => Err(unexpected(other.as_ref())),
+    }
+}
+
+pub(super) fn done(outcome: Outcome) -> Result<(), Refusal> {
+    match outcome.kind {
+        Some(Kind::Done(log::Done {})) => Ok(()),
+        other => Err(unexpected(other.as_ref())),
+    }
+}
+
+/// An outcome of another kind than the command's: a newer version in the cluster, or a fault of ours.
+pub(super) fn unexpected(kind: Option<&Kind>) -> Refusal {
+    tracing::error!(?kind, "the log answered with an outcome of another kind");
+    Refusal::internal()
+}
