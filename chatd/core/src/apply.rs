@@ -35,6 +35,8 @@ use crate::rows;
 use crate::table::{self, ReadError, Table, Write, key};
 use context::{Answer, Applies, Context, Refusal, refuse};
 
+pub use dedup::is_accepted;
+
 /// What a command came to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Applied {

@@ -4,7 +4,7 @@ use super::context::{Answer, Applies, Context};
 use crate::proto::log::command::Kind;
 use crate::proto::log::{Envelope, Outcome};
 use crate::proto::store;
-use crate::table::{self, Overlay, ReadError, Table, Write, key};
+use crate::table::{self, Overlay, Read, ReadError, Table, Write, key};
 use bytes::Bytes;
 use prost::Message;
 
@@ -49,6 +49,20 @@ impl Memory {
         context.rows.put(Table::Dedup, key, table::encode(&row));
         Ok(())
     }
+}
+
+/// Whether the log has accepted this command before: then proposing it again is no new write. Looks one row up; a command
+/// without a transaction id is never known.
+///
+/// # Errors
+/// As [`Read::get`](crate::table::Read::get).
+pub fn is_accepted(rows: &dyn Read, envelope: &Envelope) -> Result<bool, ReadError> {
+    let Some(kind) = envelope.command.as_ref().and_then(|command| command.kind.as_ref()) else { return Ok(false) };
+    if envelope.transaction_id.is_empty() {
+        return Ok(false);
+    }
+    let key = key::dedup(&envelope.user, &envelope.device_id, &scope(kind), &envelope.transaction_id);
+    Ok(rows.get(Table::Dedup, &key)?.is_some())
 }
 
 /// What a transaction id is unique in, beside the device: the request's path, as a Matrix client sees it.

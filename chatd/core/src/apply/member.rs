@@ -38,7 +38,7 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::SetMembership) -> 
     let change = command.change();
     let row = rows::membership(&context.rows, room.number, target)?;
     if change == Change::Forget {
-        return forget(context, &room, row);
+        return forget(context, &room, target, row);
     }
     if change == Change::Join && row.kind() == Kind::Join && target == context.user {
         return already_in(context, &room, &row);
@@ -67,8 +67,9 @@ fn already_in(context: &Context<'_>, room: &Room, row: &store::Membership) -> Ap
 }
 
 /// The room goes out of the user's lists. Not an event: nobody else learns of it.
-fn forget(context: &mut Context<'_>, room: &Room, row: store::Membership) -> Applies<Answer> {
+fn forget(context: &mut Context<'_>, room: &Room, target: &str, row: store::Membership) -> Applies<Answer> {
     match row.kind() {
+        _ if target != context.user => return refuse(Reason::Forbidden, "you can only forget a room for yourself"),
         Kind::Leave | Kind::Ban => {}
         Kind::Unspecified => return refuse(Reason::NotMember, "you were never in this room"),
         _ => return refuse(Reason::Invalid, "leave the room before you forget it"),
@@ -347,6 +348,7 @@ mod tests {
         world.moved("bob", &id, Change::Join, "");
         assert_eq!(rejected(&mut world, "bob", &id, Change::Forget, ""), Reason::Invalid);
         world.moved("bob", &id, Change::Leave, "");
+        assert_eq!(rejected(&mut world, "alice", &id, Change::Forget, "bob"), Reason::Forbidden);
         let forget = world.membership("bob", &id, Change::Forget, "");
         world.accepted(forget);
         assert_eq!(world.view().rooms_of("bob").unwrap(), []);

@@ -22,19 +22,38 @@ impl View<'_> {
     ) -> Result<BTreeMap<RoomNumber, Vec<AccountDatum>>, QueryError> {
         let prefix = key::devices_of(localpart);
         let mut out = BTreeMap::<_, Vec<_>>::new();
-        let end = key::after_prefix(&prefix);
-        self.rows.scan(Table::AccountData, &prefix, &end, Direction::Forward, &mut |(key, value)| {
-            let row: store::AccountData = table::decode(Table::AccountData, value)?;
-            let changed = table::position(Table::AccountData, &row.position)?.unwrap_or_default();
+        self.each_account_datum(localpart, &prefix, &mut |room, changed, datum| {
             if since.is_none_or(|since| changed > since) {
-                let rest = key.get(prefix.len()..).unwrap_or_default();
-                let room = rows::room_in(Table::AccountData, rest)?;
-                let event_type = String::from_utf8_lossy(rest.get(8..).unwrap_or_default()).into_owned();
-                out.entry(room).or_default().push(AccountDatum { event_type, content: row.content });
+                out.entry(room).or_default().push(datum);
             }
-            Ok(Flow::More)
         })?;
         Ok(out)
+    }
+
+    /// All that the user keeps for a room: a client that did not have the room gets it whole.
+    pub(super) fn account_data_of(&self, localpart: &str, room: RoomNumber) -> Result<Vec<AccountDatum>, QueryError> {
+        let mut out = Vec::new();
+        self.each_account_datum(localpart, &key::account_data(localpart, room, ""), &mut |_, _, datum| out.push(datum))?;
+        Ok(out)
+    }
+
+    fn each_account_datum(
+        &self,
+        localpart: &str,
+        prefix: &[u8],
+        visit: &mut dyn FnMut(RoomNumber, Position, AccountDatum),
+    ) -> Result<(), QueryError> {
+        let user = key::devices_of(localpart).len();
+        let end = key::after_prefix(prefix);
+        self.rows.scan(Table::AccountData, prefix, &end, Direction::Forward, &mut |(key, value)| {
+            let row: store::AccountData = table::decode(Table::AccountData, value)?;
+            let rest = key.get(user..).unwrap_or_default();
+            let event_type = String::from_utf8_lossy(rest.get(8..).unwrap_or_default()).into_owned();
+            let changed = table::position(Table::AccountData, &row.position)?.unwrap_or_default();
+            visit(rows::room_in(Table::AccountData, rest)?, changed, AccountDatum { event_type, content: row.content });
+            Ok(Flow::More)
+        })?;
+        Ok(())
     }
 
     /// The user's rooms that may have something new, in order of their numbers.

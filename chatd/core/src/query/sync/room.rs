@@ -125,6 +125,10 @@ impl View<'_> {
         if nothing_new && known.is_some() && !request.full_state {
             return Ok(None);
         }
+        let account_data = match known {
+            Some(_) => account_data,
+            None => self.account_data_of(request.localpart, row.room)?,
+        };
         Ok(Some(JoinedRoom { room: row.room, room_id, state, timeline, summary, account_data }))
     }
 

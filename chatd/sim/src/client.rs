@@ -1,0 +1,159 @@
+//! A Matrix client reduced to what it believes: rooms, their timelines and state, folded from syncs, with each limited
+//! gap filled by pages.
+
+use crate::oracle;
+use crate::plan::SERVER;
+use quorate_core::id::{Position, RoomNumber};
+use quorate_core::query::sync::{LeftRoom, Timeline};
+use quorate_core::query::{Event, Filter, SyncRequest, View};
+use quorate_core::proto::store::membership::Kind;
+use quorate_core::table::{Direction, Read};
+use std::collections::BTreeMap;
+
+type State = BTreeMap<(String, String), Position>;
+
+/// A client of one user.
+pub struct Client {
+    localpart: &'static str,
+    since: Option<Position>,
+    rooms: BTreeMap<RoomNumber, Believed>,
+    account_data: BTreeMap<(Option<RoomNumber>, String), Vec<u8>>,
+}
+
+/// What it believes of a room.
+#[derive(Clone, Debug, Default)]
+struct Believed {
+    timeline: Vec<Position>,
+    state: State,
+}
+
+impl Client {
+    /// One that never synced.
+    #[must_use]
+    pub fn new(localpart: &'static str) -> Self {
+        Self { localpart, since: None, rooms: BTreeMap::new(), account_data: BTreeMap::new() }
+    }
+
+    /// Syncs, believes the answer, and compares what it believes with what is so.
+    pub fn sync(&mut self, rows: &dyn Read, filter: &Filter, full_state: bool) {
+        let view = View::open(rows).unwrap();
+        let request = SyncRequest { localpart: self.localpart, since: self.since, full_state, filter };
+        let answer = view.sync(&request).unwrap();
+        let events = oracle::events(rows);
+        for room in &answer.join {
+            let mut believed = self.rooms.remove(&room.room).unwrap_or_default();
+            self.believe(&view, &mut believed, room.room, &room.state, &room.timeline, full_state);
+            described(&believed, &room.timeline);
+            self.rooms.insert(room.room, believed);
+            for datum in &room.account_data {
+                self.account_data.insert((Some(room.room), datum.event_type.clone()), datum.content.to_vec());
+            }
+        }
+        for room in &answer.leave {
+            self.leave(&view, &events, room, filter, full_state);
+        }
+        for room in answer.invite.iter().chain(&answer.knock) {
+            self.rooms.remove(&room.room);
+            let own = room.stripped_state.last().unwrap();
+            assert!(own.is_state("m.room.member") && room.stripped_state.iter().any(|event| event.is_state("m.room.create")));
+        }
+        for datum in &answer.account_data {
+            self.account_data.insert((None, datum.event_type.clone()), datum.content.to_vec());
+        }
+        assert!(self.since <= Some(answer.next), "the token went back");
+        self.since = Some(answer.next);
+        self.compare(&view, &events, filter);
+        let again = SyncRequest { since: self.since, full_state: false, ..request };
+        assert!(view.sync(&again).unwrap().is_empty(), "nothing happened, yet there is news");
+    }
+
+    /// State first, then the timeline; a gap is filled by pages backward.
+    fn believe(
+        &self,
+        view: &View<'_>,
+        believed: &mut Believed,
+        room: RoomNumber,
+        state: &[Event],
+        timeline: &Timeline,
+        full_state: bool,
+    ) {
+        if full_state {
+            believed.state.clear();
+        }
+        if timeline.limited {
+            let gap = self.gap(view, room, timeline.prev_batch, believed.timeline.last().copied());
+            believed.timeline.extend(gap);
+        }
+        believed.timeline.extend(timeline.events.iter().map(|event| event.position));
+        for event in state.iter().chain(&timeline.events) {
+            if let Some(state_key) = &event.state_key {
+                believed.state.insert((event.event_type.clone(), state_key.clone()), event.position);
+            }
+        }
+    }
+
+    /// Events after `known`, up to `from`, oldest first.
+    fn gap(&self, view: &View<'_>, room: RoomNumber, from: Position, known: Option<Position>) -> Vec<Position> {
+        let (mut from, mut out) = (Some(from), Vec::new());
+        while let Some(at) = from {
+            let page = view.timeline(self.localpart, room, at, Direction::Backward, 3).unwrap();
+            let new = page.events.iter().map(|event| event.position).take_while(|at| Some(*at) > known);
+            let before = out.len();
+            out.extend(new);
+            from = page.next.filter(|_| out.len() == before + page.events.len());
+        }
+        out.reverse();
+        out
+    }
+
+    fn leave(&mut self, view: &View<'_>, events: &[oracle::Bare], room: &LeftRoom, filter: &Filter, full_state: bool) {
+        let was_known = self.rooms.contains_key(&room.room);
+        let mut believed = self.rooms.remove(&room.room).unwrap_or_default();
+        let until = room.timeline.events.last().map_or(room.timeline.prev_batch, |event| event.position);
+        let ever_in = oracle::stream(events, self.localpart, SERVER)
+            .iter()
+            .any(|at| events.iter().any(|event| event.at == *at && event.room == room.room));
+        if !ever_in {
+            assert_eq!((room.timeline.events.len(), room.state.len()), (1, 0), "shown a room it never was in");
+            return;
+        }
+        self.believe(view, &mut believed, room.room, &room.state, &room.timeline, full_state);
+        let mut visible = oracle::visible(events, room.room, self.localpart, SERVER);
+        visible.retain(|at| *at <= until);
+        assert_eq!(believed.timeline, visible, "what is left behind, known before: {was_known}");
+        self.compare_state(&believed.state, &oracle::state(events, room.room, until), filter);
+    }
+
+    fn compare(&self, view: &View<'_>, events: &[oracle::Bare], filter: &Filter) {
+        let joined = view.rooms_of(self.localpart).unwrap().into_iter().filter(|room| room.kind == Kind::Join);
+        let joined: Vec<_> = joined.map(|room| room.room).collect();
+        assert_eq!(self.rooms.keys().copied().collect::<Vec<_>>(), joined, "rooms of {}", self.localpart);
+        for (room, believed) in &self.rooms {
+            let visible = oracle::visible(events, *room, self.localpart, SERVER);
+            assert_eq!(believed.timeline, visible, "timeline of room {room} for {}", self.localpart);
+            self.compare_state(&believed.state, &oracle::state(events, *room, Position::MAX), filter);
+        }
+        for ((room, event_type), content) in &self.account_data {
+            let stored = view.account_data(self.localpart, *room, event_type).unwrap();
+            let still_in = room.is_none_or(|room| self.rooms.contains_key(&room));
+            assert!(!still_in || stored.as_deref() == Some(content), "account data {event_type} of {room:?}");
+        }
+    }
+
+    /// A client that loads members lazily may lack members, but believes nothing false.
+    fn compare_state(&self, believed: &State, real: &State, filter: &Filter) {
+        let mut real = real.clone();
+        if filter.lazy_load_members {
+            real.retain(|member, _| member.0 != "m.room.member" || believed.contains_key(member));
+        }
+        assert_eq!(*believed, real, "state for {}", self.localpart);
+    }
+}
+
+/// Whoever speaks in a timeline is described by the state.
+fn described(believed: &Believed, timeline: &Timeline) {
+    for event in &timeline.events {
+        let member = ("m.room.member".to_owned(), event.sender.clone());
+        assert!(believed.state.contains_key(&member), "{} speaks undescribed", event.sender);
+    }
+}

@@ -1,0 +1,97 @@
+//! What a user must be shown, worked out anew from the bare timelines: every event replayed in order, without the indexes
+//! and shortcuts that queries use.
+
+use quorate_core::id::{self, Position, RoomNumber};
+use quorate_core::proto::store;
+use quorate_core::table::{self, Direction, Flow, Read, Table, key};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// An event of the bare timeline.
+#[derive(Clone, Debug)]
+pub struct Bare {
+    /// Where it stands.
+    pub at: Position,
+    /// In which room.
+    pub room: RoomNumber,
+    /// Its row.
+    pub row: store::Event,
+}
+
+/// All events of all rooms, in the one order.
+#[must_use]
+pub fn events(rows: &dyn Read) -> Vec<Bare> {
+    let mut out = Vec::new();
+    rows.scan(Table::Timeline, &[], &[], Direction::Forward, &mut |(key, value)| {
+        let room = key::leading_room(key).unwrap();
+        out.push(Bare { at: key::trailing_position(key).unwrap(), room, row: table::decode(Table::Timeline, value)? });
+        Ok(Flow::More)
+    })
+    .unwrap();
+    out.sort_by_key(|event| event.at);
+    out
+}
+
+/// The user's membership before and after each event of its room, in the order of `events`.
+fn memberships(events: &[Bare], user_id: &str) -> Vec<(String, String)> {
+    let mut now = BTreeMap::<RoomNumber, String>::new();
+    let step = |event: &Bare| {
+        let before = now.get(&event.room).cloned().unwrap_or_default();
+        if event.row.r#type == "m.room.member" && event.row.state_key.as_deref() == Some(user_id) {
+            now.insert(event.room, field(event, "membership"));
+        }
+        (before, now.get(&event.room).cloned().unwrap_or_default())
+    };
+    events.iter().map(step).collect()
+}
+
+fn field(event: &Bare, name: &str) -> String {
+    let content: Value = serde_json::from_slice(&event.row.content).unwrap_or_default();
+    content.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// What a stream over all of the user's rooms must show: each stay from the join to its end.
+#[must_use]
+pub fn stream(events: &[Bare], localpart: &str, server_name: &str) -> Vec<Position> {
+    let memberships = memberships(events, &id::user_id(localpart, server_name));
+    let joined = |(before, after): &(String, String)| before == "join" || after == "join";
+    events.iter().zip(&memberships).filter(|(_, membership)| joined(membership)).map(|(event, _)| event.at).collect()
+}
+
+/// What a user may see of one room (Matrix specification, "Room History Visibility", rule by rule).
+#[must_use]
+pub fn visible(events: &[Bare], room: RoomNumber, localpart: &str, server_name: &str) -> Vec<Position> {
+    let user_id = id::user_id(localpart, server_name);
+    let events: Vec<_> = events.iter().filter(|event| event.room == room).cloned().collect();
+    let memberships = memberships(&events, &user_id);
+    let last_join = (0..events.len()).rev().find(|place| {
+        memberships[*place].1 == "join" && events[*place].row.state_key.as_deref() == Some(user_id.as_str())
+    });
+    let mut visibility = "shared".to_owned();
+    let mut out = Vec::new();
+    for (place, event) in events.iter().enumerate() {
+        let before = visibility.clone();
+        if event.row.r#type == "m.room.history_visibility" && event.row.state_key.as_deref() == Some("") {
+            visibility = field(event, "history_visibility");
+        }
+        let own = event.row.r#type == "m.room.member" && event.row.state_key.as_deref() == Some(user_id.as_str());
+        let allows = |visibility: &str| match visibility {
+            "world_readable" => true,
+            "shared" => last_join.is_some_and(|last| place <= last) || memberships[place].1 == "join",
+            "invited" => matches!(memberships[place].1.as_str(), "invite" | "join"),
+            _ => memberships[place].1 == "join",
+        };
+        if own || allows(&before) || allows(&visibility) {
+            out.push(event.at);
+        }
+    }
+    out
+}
+
+/// The room's state: the newest event of each (type, state key).
+#[must_use]
+pub fn state(events: &[Bare], room: RoomNumber, until: Position) -> BTreeMap<(String, String), Position> {
+    let of_room = events.iter().filter(|event| event.room == room && event.at <= until);
+    let state = of_room.filter_map(|event| Some(((event.row.r#type.clone(), event.row.state_key.clone()?), event.at)));
+    state.collect()
+}

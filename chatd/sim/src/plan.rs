@@ -1,0 +1,195 @@
+//! A script packed into log entries. Where a command stands decides the ids it makes, so that ids are known in advance,
+//! and a script can name what its own earlier commands make.
+
+use crate::rng::Rng;
+use crate::script::{Act, DEVICES, Number, Step, USERS};
+use bytes::Bytes;
+use quorate_core::apply::{self, Applied};
+use quorate_core::id::{self, ORDINALS_PER_COMMAND, Position};
+use quorate_core::proto::log::command::Kind;
+use quorate_core::proto::log::{self, Batch, Command, Envelope, room_ref};
+use quorate_core::table::{ReadError, Write};
+
+/// The cluster's server name.
+pub const SERVER: &str = "a.org";
+
+/// A script with its commands' places.
+pub struct Plan {
+    steps: Vec<Step>,
+    positions: Vec<Position>,
+    sizes: Vec<usize>,
+    /// Milliseconds between entries.
+    pub tick_ms: u64,
+}
+
+impl Plan {
+    /// Packs a script into entries of one to `largest` commands.
+    #[must_use]
+    pub fn new(steps: Vec<Step>, rng: &mut Rng, largest: usize) -> Self {
+        let (mut sizes, mut positions) = (Vec::new(), Vec::new());
+        while positions.len() < steps.len() {
+            let size = (1 + rng.below(largest)).min(steps.len() - positions.len());
+            let index = u64::try_from(sizes.len() + 1).unwrap();
+            positions.extend((0..size).map(|place| Position {
+                incarnation: 0,
+                index,
+                ordinal: u32::try_from(place).unwrap() * ORDINALS_PER_COMMAND,
+            }));
+            sizes.push(size);
+        }
+        Self { steps, positions, sizes, tick_ms: 10 }
+    }
+
+    /// Where a command's first event stands, if it makes any.
+    #[must_use]
+    pub fn position(&self, number: Number) -> Position {
+        self.positions[number]
+    }
+
+    /// How many commands there are.
+    #[must_use]
+    pub fn commands(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// The entries with their indices.
+    pub fn batches(&self) -> impl Iterator<Item = (u64, Batch)> {
+        let mut first = 0;
+        self.sizes.iter().zip(1..).map(move |(size, index)| {
+            let envelopes = (first..first + size).map(|number| self.envelope(number)).collect();
+            first += size;
+            (index, Batch { time_ms: 1_000 + index * self.tick_ms, envelopes })
+        })
+    }
+
+    /// Applies every entry; `between` looks at the rows and the answers after each.
+    ///
+    /// # Errors
+    /// When apply cannot read its rows.
+    pub fn run<W: Write>(&self, rows: &mut W, mut between: impl FnMut(&W, u64, &Batch, &[Applied])) -> Result<(), ReadError> {
+        for (index, batch) in self.batches() {
+            let applied = apply::batch(rows, index, &batch)?;
+            between(rows, index, &batch, &applied);
+        }
+        Ok(())
+    }
+
+    /// A command in the log's words.
+    #[must_use]
+    pub fn envelope(&self, number: Number) -> Envelope {
+        let Step { user, device, act } = &self.steps[number];
+        if let Act::Again { of } = act {
+            return self.envelope(*of);
+        }
+        let has_caller = !matches!(act, Act::Bootstrap | Act::Register | Act::OpenSession { .. });
+        let text = |text: &str| if has_caller { text.to_owned() } else { String::new() };
+        Envelope {
+            user: text(USERS[*user]),
+            device_id: text(DEVICES[*device]),
+            transaction_id: text(&format!("t{number}")),
+            command: Some(Command { kind: Some(self.kind(USERS[*user], DEVICES[*device], act)) }),
+        }
+    }
+
+    fn kind(&self, user: &str, device: &str, act: &Act) -> Kind {
+        match act.clone() {
+            Act::Bootstrap => Kind::Bootstrap(log::Bootstrap { cluster_id: "c".into(), server_name: SERVER.into() }),
+            Act::Register => Kind::Register(log::Register {
+                localpart: user.into(),
+                password_hash: format!("hash of {user}"),
+                session: Some(session(user, "D", 0, 0)),
+            }),
+            Act::OpenSession { token, lifetime_ms } => Kind::OpenSession(log::OpenSession {
+                localpart: user.into(),
+                session: Some(session(user, device, token + 1, lifetime_ms)),
+                password_version: 1,
+            }),
+            Act::CloseSession { all, other } => Kind::CloseSession(log::CloseSession {
+                device_id: if other { "E".into() } else { String::new() },
+                all_devices: all,
+            }),
+            Act::ExtendSession => Kind::ExtendSession(log::ExtendSession {
+                token_hash: session(user, device, 0, 0).token_hash,
+                lifetime_ms: 700,
+            }),
+            Act::CreateRoom { preset, invite, alias, state, levels } => {
+                Kind::CreateRoom(create(preset, &invite, alias, state, levels))
+            }
+            Act::Member { room, change, target } => Kind::SetMembership(log::SetMembership {
+                room: Some(log::RoomRef { by: Some(room_ref::By::RoomId(self.room_id(room))) }),
+                target: target.map(|target| id::user_id(USERS[target], SERVER)).unwrap_or_default(),
+                change: change.into(),
+                ..Default::default()
+            }),
+            Act::Say { room, content } => self.event(room, "m.room.message", None, content),
+            Act::React { room, event } => {
+                let target = id::event_id(self.positions[event]);
+                let content =
+                    format!("{{\"m.relates_to\":{{\"rel_type\":\"m.annotation\",\"event_id\":\"{target}\"}}}}");
+                self.event(room, "m.reaction", None, content)
+            }
+            Act::Set { room, event_type, state_key, content } => {
+                self.event(room, &event_type, Some(state_key), content)
+            }
+            Act::Redact { room, event, as_event: true } => {
+                let target = id::event_id(self.positions[event]);
+                self.event(room, "m.room.redaction", None, format!("{{\"redacts\":\"{target}\"}}"))
+            }
+            Act::Redact { room, event, as_event: false } => Kind::Redact(log::Redact {
+                room_id: self.room_id(room),
+                event_id: id::event_id(self.positions[event]),
+                reason: String::new(),
+            }),
+            Act::Profile { name } => Kind::SetProfile(log::SetProfile { display_name: Some(name), avatar_url: None }),
+            Act::Filter { content } => Kind::PutFilter(log::PutFilter { filter: content.into() }),
+            Act::AccountData { room, event_type, content } => Kind::PutAccountData(log::PutAccountData {
+                room_id: room.map(|room| self.room_id(room)).unwrap_or_default(),
+                r#type: event_type,
+                content: content.into(),
+            }),
+            Act::Again { .. } => unreachable!("the command repeated was taken instead"),
+        }
+    }
+
+    /// The id of the room that a command makes.
+    #[must_use]
+    pub fn room_id(&self, number: Number) -> String {
+        id::room_id(self.positions[number], SERVER)
+    }
+
+    fn event(&self, room: Number, event_type: &str, state_key: Option<String>, content: String) -> Kind {
+        Kind::SendEvent(log::SendEvent {
+            room_id: self.room_id(room),
+            r#type: event_type.into(),
+            state_key,
+            content: content.into(),
+        })
+    }
+}
+
+fn session(user: &str, device: &str, token: usize, lifetime_ms: u64) -> log::NewSession {
+    let token_hash: Bytes = format!("{:.>32}", format!("{user}/{device}/{token}")).into();
+    log::NewSession { device_id: device.into(), display_name: String::new(), token_hash, lifetime_ms }
+}
+
+fn create(
+    preset: i32,
+    invite: &[usize],
+    alias: Option<usize>,
+    state: Vec<(String, String)>,
+    levels: Option<String>,
+) -> log::CreateRoom {
+    let state = state.into_iter().map(|(event_type, content)| log::StateInput {
+        r#type: event_type,
+        state_key: String::new(),
+        content: content.into(),
+    });
+    log::CreateRoom {
+        preset,
+        invite: invite.iter().map(|user| id::user_id(USERS[*user], SERVER)).collect(),
+        alias: alias.map(|alias| format!("alias{alias}")).unwrap_or_default(),
+        initial_state: state.collect(),
+        power_level_override: levels.unwrap_or_default().into(),
+        ..Default::default()
+    }
+}

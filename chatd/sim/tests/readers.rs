@@ -1,0 +1,175 @@
+//! Whatever commands come between: syncs, streams and pages show each event once, in order, and nothing forbidden.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failed check of a test is a panic")]
+
+use quorate_core::id::Position;
+use quorate_core::query::{Filter, QueryError, Scope, View};
+use quorate_core::table::{Direction, MemTable, Read};
+use quorate_sim::client::Client;
+use quorate_sim::plan::{Plan, SERVER};
+use quorate_sim::rng::Rng;
+use quorate_sim::script::USERS;
+use quorate_sim::{for_seeds, oracle, script};
+
+fn plan(seed: u64) -> Plan {
+    let mut rng = Rng::new(seed);
+    let steps = script::script(&mut rng, 200);
+    Plan::new(steps, &mut rng, 6)
+}
+
+/// The first entries make the cluster; readers come after it.
+fn is_there(rows: &dyn Read) -> bool {
+    View::open(rows).is_ok()
+}
+
+#[test]
+fn folded_syncs_equal_a_full_read() {
+    for_seeds(100, |seed| {
+        let mut rng = Rng::new(seed ^ 1);
+        let filters = filters(&mut rng);
+        // Each with its own filter, as a client keeps one; some sync often, some seldom.
+        let mut clients: Vec<_> =
+            (0..USERS.len() * 2).map(|n| (Client::new(USERS[n / 2]), n % filters.len(), [3, 30][n % 2])).collect();
+        plan(seed)
+            .run(&mut MemTable::default(), |rows, _, _, _| {
+                for (client, filter, seldom) in &mut clients {
+                    if is_there(rows) && rng.below(*seldom) == 0 {
+                        client.sync(rows, &filters[*filter], rng.percent(10));
+                    }
+                }
+            })
+            .unwrap();
+    });
+}
+
+fn filters(rng: &mut Rng) -> Vec<Filter> {
+    let of = |limit: Option<usize>, lazy_load_members| {
+        let mut filter = Filter { lazy_load_members, ..Filter::default() };
+        filter.timeline.limit = limit;
+        filter
+    };
+    vec![of(None, false), of(Some(1 + rng.below(4)), false), of(Some(rng.below(20)), true), of(Some(500), false), of(Some(2), true)]
+}
+
+#[test]
+fn a_stream_shows_each_stay_whole_and_nothing_else() {
+    for_seeds(100, |seed| {
+        let mut rng = Rng::new(seed ^ 2);
+        let mut streams: Vec<_> = USERS.map(|user| (user, Position::ZERO, Vec::new())).into();
+        let mut read = |rows: &MemTable, all: bool| {
+            for (user, cursor, seen) in &mut streams {
+                while is_there(rows) && (all || rng.percent(30)) {
+                    let limit = 1 + rng.below(12);
+                    let feed = View::open(rows).unwrap().events_after(user, Scope::Joined, *cursor, limit).unwrap();
+                    assert!(feed.events.len() <= limit && feed.next >= *cursor);
+                    seen.extend(feed.events.iter().map(|event| event.position));
+                    *cursor = feed.next;
+                    if !feed.more {
+                        break;
+                    }
+                }
+                if all {
+                    assert_eq!(*seen, oracle::stream(&oracle::events(rows), user, SERVER), "stream of {user}");
+                }
+            }
+        };
+        let mut rows = MemTable::default();
+        plan(seed).run(&mut rows, |rows, _, _, _| read(rows, false)).unwrap();
+        read(&rows, true);
+    });
+}
+
+#[test]
+fn a_stream_from_long_ago_merges_rooms_in_the_one_order() {
+    // Long scripts: a few are enough, however many seeds are asked for.
+    for seed in 0..3 {
+        let mut rng = Rng::new(seed);
+        let steps = script::script(&mut rng, 10_000);
+        let mut rows = MemTable::default();
+        Plan::new(steps, &mut rng, 64).run(&mut rows, |_, _, _, _| {}).unwrap();
+        let events = oracle::events(&rows);
+        assert!(events.len() > 1200, "{} events are too few to be merged", events.len());
+        for user in USERS {
+            let (mut cursor, mut seen) = (Position::ZERO, Vec::new());
+            loop {
+                let feed = View::open(&rows).unwrap().events_after(user, Scope::Joined, cursor, 100).unwrap();
+                seen.extend(feed.events.iter().map(|event| event.position));
+                cursor = feed.next;
+                if !feed.more {
+                    break;
+                }
+            }
+            assert_eq!(seen, oracle::stream(&events, user, SERVER), "stream of {user}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_of_one_room_ends_with_the_readers_last_event() {
+    for_seeds(60, |seed| {
+        let mut rows = MemTable::default();
+        plan(seed).run(&mut rows, |_, _, _, _| {}).unwrap();
+        let (view, events) = (View::open(&rows).unwrap(), oracle::events(&rows));
+        for user in USERS {
+            let all = oracle::stream(&events, user, SERVER);
+            for room in view.rooms_of(user).unwrap() {
+                let in_room = events.iter().filter(|event| event.room == room.room).map(|event| event.at);
+                let expected: Vec<_> = in_room.filter(|at| all.contains(at)).collect();
+                let (mut cursor, mut seen) = (Position::ZERO, Vec::new());
+                let ended = loop {
+                    match view.events_after(user, Scope::Room(room.room), cursor, 3) {
+                        Ok(feed) => {
+                            seen.extend(feed.events.iter().map(|event| event.position));
+                            cursor = feed.next;
+                            if !feed.more && feed.next == view.now() && feed.events.is_empty() {
+                                break false;
+                            }
+                        }
+                        Err(QueryError::NotMember) => break true,
+                        Err(error) => panic!("{error}"),
+                    }
+                };
+                assert_eq!(seen, expected, "{user} in {}", room.room);
+                assert_eq!(ended, room.joined_since.is_none(), "{user} in {}", room.room);
+            }
+        }
+    });
+}
+
+#[test]
+fn pages_either_way_show_what_may_be_seen_and_single_events_agree() {
+    for_seeds(60, |seed| {
+        let mut rng = Rng::new(seed ^ 3);
+        let mut rows = MemTable::default();
+        plan(seed).run(&mut rows, |_, _, _, _| {}).unwrap();
+        let (view, events) = (View::open(&rows).unwrap(), oracle::events(&rows));
+        let rooms: std::collections::BTreeSet<_> = events.iter().map(|event| event.room).collect();
+        for (user, room) in USERS.iter().flat_map(|user| rooms.iter().map(move |room| (user, *room))) {
+            let visible = oracle::visible(&events, room, user, SERVER);
+            for event in events.iter().filter(|event| event.room == room) {
+                let shown = view.event(user, &quorate_core::id::event_id(event.at)).is_ok();
+                assert_eq!(shown, visible.contains(&event.at), "{user} {:?}", event.at);
+            }
+            let mut all = |direction, mut from| {
+                let mut seen = Vec::new();
+                loop {
+                    let page = match view.timeline(user, room, from, direction, 1 + rng.below(9)) {
+                        Ok(page) => page,
+                        Err(QueryError::Forbidden) => return None,
+                        Err(error) => panic!("{error}"),
+                    };
+                    seen.extend(page.events.iter().map(|event| event.position));
+                    match page.next {
+                        Some(next) => from = next,
+                        None => return Some(seen),
+                    }
+                }
+            };
+            if let Some(forward) = all(Direction::Forward, Position::ZERO) {
+                assert_eq!(forward, visible, "{user} in {room}");
+                let mut backward = all(Direction::Backward, Position::MAX).unwrap();
+                backward.reverse();
+                assert_eq!(backward, visible, "{user} in {room}, backward");
+            }
+        }
+    });
+}
