@@ -8,10 +8,11 @@ SERVERS=127.0.0.1:17411,127.0.0.1:17412,127.0.0.1:17413
 
 chatctl() { "$CARGO_TARGET_DIR/release/chatctl" "$@"; }
 
-# alive N: only a process that `up` started and that still is chatd.
+# alive N: only a process that `up` started and that still is chatd; the program may have been built anew meanwhile.
 alive() {
-    local pid
-    pid=$(cat "$DIR/node-$1/pid" 2>/dev/null) && [ "$(readlink "/proc/$pid/exe" 2>/dev/null)" = "$CARGO_TARGET_DIR/release/chatd" ]
+    local pid exe
+    pid=$(cat "$DIR/node-$1/pid" 2>/dev/null) && exe=$(readlink "/proc/$pid/exe" 2>/dev/null) || return 1
+    [ "${exe% (deleted)}" = "$(readlink -f "$CARGO_TARGET_DIR/release/chatd")" ]
 }
 
 # config N: the configuration file of node N.
