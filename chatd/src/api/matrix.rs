@@ -1,0 +1,65 @@
+//! The Matrix door: the Client-Server API on port 8008, without federation (<https://spec.matrix.org/v1.15/client-server-api/>).
+//!
+//! A request goes [`endpoint`] (route, limits, token, ruma's types) → a handler, one file per subject, which calls the
+//! [`Service`] → ruma's response or [`error::MatrixError`]. Nothing is decided here; events are rendered in [`event`].
+
+mod account;
+mod discovery;
+mod endpoint;
+mod error;
+mod event;
+mod membership;
+mod profile;
+mod room;
+mod session;
+mod state;
+mod sync;
+mod timeline;
+
+use crate::metrics::Metrics;
+use crate::service::Service;
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+
+/// What every handler gets.
+#[derive(Clone)]
+pub struct Door {
+    /// What is behind the door.
+    pub(crate) service: Service,
+    /// Requests are counted and timed by endpoint.
+    pub(crate) metrics: Metrics,
+}
+
+/// All endpoints of the door.
+#[must_use]
+pub fn router(service: Service, metrics: Metrics) -> Router {
+    let door = Door { service, metrics };
+    let routes = [discovery::routes, session::routes, account::routes, profile::routes]
+        .into_iter()
+        .chain([room::routes, membership::routes, state::routes, timeline::routes, sync::routes])
+        .fold(endpoint::Routes::default(), |routes, add| add(routes));
+    routes
+        .into_router()
+        .fallback(|| async { error::MatrixError::unrecognized().into_response() })
+        .method_not_allowed_fallback(|| async { error::MatrixError::wrong_method().into_response() })
+        .layer(middleware::from_fn(cors))
+        .with_state(door)
+}
+
+/// Web clients come from other origins (spec, "Web Browser Clients").
+async fn cors(request: axum::extract::Request, next: Next) -> Response {
+    let preflight = request.method() == Method::OPTIONS;
+    let mut response = if preflight { ().into_response() } else { next.run(request).await };
+    let headers = response.headers_mut();
+    let allowed: [(HeaderName, &'static str); 3] = [
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, DELETE, OPTIONS"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "X-Requested-With, Content-Type, Authorization"),
+    ];
+    for (name, value) in allowed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

@@ -1,0 +1,182 @@
+//! Accounts, filters and account data.
+
+use super::Door;
+use super::endpoint::Routes;
+use super::error::MatrixError;
+use crate::service::{LoggedIn, NewLogin, Session};
+use axum::http::StatusCode;
+use bytes::Bytes;
+use ruma::OwnedUserId;
+use ruma::api::client::account::get_username_availability::v3 as available;
+use ruma::api::client::account::register::{self, RegistrationKind};
+use ruma::api::client::config::{
+    get_global_account_data, get_room_account_data, set_global_account_data, set_room_account_data,
+};
+use ruma::api::client::filter::{create_filter, get_filter};
+use ruma::api::client::uiaa::AuthData;
+use ruma::serde::Raw;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .open("register", sign_up)
+        .open("register_available", |door: Door, request: available::Request| async move {
+            door.service.user_available(&request.username).await?;
+            Ok(available::Response::new(true))
+        })
+        .with_session("filter_create", put_filter)
+        .with_session("filter_get", read_filter)
+        .with_session("account_data_set", set_global)
+        .with_session("account_data_get", get_global)
+        .with_session("room_account_data_set", set_in_room)
+        .with_session("room_account_data_get", get_in_room)
+}
+
+/// A user id that core made, as ruma's.
+pub(super) fn user_id(user: String) -> Result<OwnedUserId, MatrixError> {
+    OwnedUserId::try_from(user.as_str())
+        .map_err(|error| MatrixError::invalid_param(format!("{user} is not a user id: {error}.")))
+}
+
+/// Only one's own account can be asked about.
+pub(super) fn own(session: &Session, user: &ruma::UserId) -> Result<(), MatrixError> {
+    if user.as_str() == session.user_id {
+        return Ok(());
+    }
+    Err(MatrixError::forbidden("This is another user's; only one's own can be read or changed."))
+}
+
+async fn sign_up(door: Door, request: register::v3::Request) -> Result<register::v3::Response, MatrixError> {
+    if request.kind == RegistrationKind::Guest {
+        let message = "This server has no guests: register an account.";
+        return Err(MatrixError::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", message));
+    }
+    if !door.service.registration_open() {
+        return Err(MatrixError::forbidden("Registration is closed: ask an administrator for an account."));
+    }
+    let username = request.username.unwrap_or_else(|| format!("user-{:016x}", rand::random::<u64>()));
+    // The spec's dummy stage: one round trip that asks for nothing. A name that is taken is told before it.
+    if !matches!(request.auth, Some(AuthData::Dummy(_))) {
+        door.service.user_available(&username).await?;
+        let flows = json!({"flows": [{"stages": ["m.login.dummy"]}], "params": {}, "session": username});
+        return Err(MatrixError::authentication_needed(flows));
+    }
+    let password =
+        request.password.ok_or_else(|| MatrixError::bad_json("A password is required to register an account."))?;
+    let LoggedIn { user_id: user, device_id, access_token, expires_in: _ } = door
+        .service
+        .register(NewLogin {
+            username,
+            password,
+            device_id: request.device_id.map(String::from).unwrap_or_default(),
+            device_display_name: request.initial_device_display_name.unwrap_or_default(),
+        })
+        .await?;
+    let mut response = register::v3::Response::new(user_id(user)?);
+    if !request.inhibit_login {
+        response.access_token = Some(access_token);
+        response.device_id = Some(device_id.into());
+    }
+    Ok(response)
+}
+
+async fn put_filter(
+    door: Door,
+    session: Session,
+    request: create_filter::v3::Request,
+) -> Result<create_filter::v3::Response, MatrixError> {
+    own(&session, &request.user_id)?;
+    let filter = serde_json::to_vec(&request.filter)
+        .map_err(|error| MatrixError::bad_json(format!("The filter cannot be kept: {error}.")))?;
+    let number = door.service.put_filter(&session, filter.into()).await?;
+    Ok(create_filter::v3::Response::new(number.to_string()))
+}
+
+async fn read_filter(
+    door: Door,
+    session: Session,
+    request: get_filter::v3::Request,
+) -> Result<get_filter::v3::Response, MatrixError> {
+    own(&session, &request.user_id)?;
+    let stored = stored_filter(&door, &session, &request.filter_id).await?;
+    let filter = serde_json::from_slice(&stored)
+        .map_err(|error| MatrixError::bad_json(format!("The stored filter cannot be read: {error}.")))?;
+    Ok(get_filter::v3::Response::new(filter))
+}
+
+/// The JSON of a filter that this user put earlier.
+pub(super) async fn stored_filter(door: &Door, session: &Session, filter_id: &str) -> Result<Bytes, MatrixError> {
+    let missing = || MatrixError::not_found(format!("There is no filter {filter_id}: put it again."));
+    let number: u64 = filter_id.parse().map_err(|_| missing())?;
+    let localpart = session.localpart.clone();
+    let (filter, _) = door.service.read(Default::default(), move |view| view.filter(&localpart, number)).await?;
+    filter.ok_or_else(missing)
+}
+
+fn bytes<T>(raw: Raw<T>) -> Bytes {
+    Bytes::from(raw.into_json().get().to_owned().into_bytes())
+}
+
+async fn set_global(
+    door: Door,
+    session: Session,
+    request: set_global_account_data::v3::Request,
+) -> Result<set_global_account_data::v3::Response, MatrixError> {
+    own(&session, &request.user_id)?;
+    door.service.put_account_data(&session, "", &request.event_type.to_string(), bytes(request.data)).await?;
+    Ok(set_global_account_data::v3::Response::new())
+}
+
+async fn set_in_room(
+    door: Door,
+    session: Session,
+    request: set_room_account_data::v3::Request,
+) -> Result<set_room_account_data::v3::Response, MatrixError> {
+    own(&session, &request.user_id)?;
+    let event_type = request.event_type.to_string();
+    door.service.put_account_data(&session, request.room_id.as_str(), &event_type, bytes(request.data)).await?;
+    Ok(set_room_account_data::v3::Response::new())
+}
+
+async fn get_global(
+    door: Door,
+    session: Session,
+    request: get_global_account_data::v3::Request,
+) -> Result<get_global_account_data::v3::Response, MatrixError> {
+    own(&session, &request.user_id)?;
+    let content = account_data(&door, &session, None, request.event_type.to_string()).await?;
+    Ok(get_global_account_data::v3::Response::new(Raw::from_json(content)))
+}
+
+async fn get_in_room(
+    door: Door,
+    session: Session,
+    request: get_room_account_data::v3::Request,
+) -> Result<get_room_account_data::v3::Response, MatrixError> {
+    own(&session, &request.user_id)?;
+    let room = Some(request.room_id.to_string());
+    let content = account_data(&door, &session, room, request.event_type.to_string()).await?;
+    Ok(get_room_account_data::v3::Response::new(Raw::from_json(content)))
+}
+
+async fn account_data(
+    door: &Door,
+    session: &Session,
+    room: Option<String>,
+    event_type: String,
+) -> Result<Box<RawValue>, MatrixError> {
+    let localpart = session.localpart.clone();
+    let wanted = event_type.clone();
+    let (content, _) = door
+        .service
+        .read(Default::default(), move |view| {
+            let room = room.map(|room| view.resolve_room(&room)).transpose()?;
+            view.account_data(&localpart, room, &wanted)
+        })
+        .await?;
+    let content =
+        content.ok_or_else(|| MatrixError::not_found(format!("No account data of type {event_type} was set.")))?;
+    serde_json::from_slice(&content)
+        .map_err(|error| MatrixError::bad_json(format!("The stored account data cannot be read: {error}.")))
+}

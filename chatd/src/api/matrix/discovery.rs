@@ -1,0 +1,50 @@
+//! What the server is and can: versions, capabilities, push rules (the spec's defaults; they cannot be changed yet).
+
+use super::Door;
+use super::endpoint::Routes;
+use super::error::MatrixError;
+use crate::service::Session;
+use ruma::api::client::discovery::get_capabilities::v3 as capabilities;
+use ruma::api::client::discovery::get_supported_versions as versions;
+use ruma::api::client::push::get_pushrules_all::v3 as push_rules;
+use ruma::push::Ruleset;
+use ruma::{RoomVersionId, UserId};
+use std::collections::BTreeMap;
+
+/// Versions whose endpoints this door serves as far as it serves them at all.
+const VERSIONS: [&str; 12] =
+    ["r0.6.1", "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11"];
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .open("versions", |_door, _request: versions::Request| async {
+            Ok(versions::Response::new(VERSIONS.map(String::from).to_vec()))
+        })
+        .with_session("capabilities", get_capabilities)
+        .with_session("pushrules", get_push_rules)
+}
+
+async fn get_capabilities(
+    _door: Door,
+    _session: Session,
+    _request: capabilities::Request,
+) -> Result<capabilities::Response, MatrixError> {
+    let mut all = capabilities::Capabilities::new();
+    all.room_versions = capabilities::RoomVersionsCapability::new(
+        RoomVersionId::V11,
+        BTreeMap::from([(RoomVersionId::V11, capabilities::RoomVersionStability::Stable)]),
+    );
+    // Honest about what has no endpoint yet: clients hide the button.
+    all.change_password = capabilities::ChangePasswordCapability::new(false);
+    Ok(capabilities::Response::new(all))
+}
+
+async fn get_push_rules(
+    _door: Door,
+    session: Session,
+    _request: push_rules::Request,
+) -> Result<push_rules::Response, MatrixError> {
+    let user = <&UserId>::try_from(session.user_id.as_str())
+        .map_err(|error| MatrixError::invalid_param(format!("The session's user id is not one: {error}.")))?;
+    Ok(push_rules::Response::new(Ruleset::server_default(user)))
+}

@@ -1,0 +1,202 @@
+//! From an HTTP request to ruma's type and back: routes come from ruma's metadata, so that every path a version of the
+//! spec knows is served; tokens, sizes and JSON are checked in one place.
+
+use super::Door;
+use super::error::MatrixError;
+use crate::metrics;
+use crate::service::Session;
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{RawPathParams, Request, State};
+use axum::http::{self, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, on};
+use bytes::Bytes;
+use ruma::api::error::{DeserializationError, FromHttpRequestError};
+use ruma::api::path_builder::PathBuilder as _;
+use ruma::api::{IncomingRequest, IncomingRequestExt as _, OutgoingResponse, OutgoingResponseExt as _};
+use std::future::Future;
+
+/// Largest request body: a room with its initial state is the largest that is legal; each event in it has its own
+/// limit, so this only bounds what one request may hold in memory.
+const MAX_BODY: usize = 1 << 20;
+
+/// Endpoints collected so far.
+#[derive(Default)]
+pub(super) struct Routes(Router<Door>);
+
+impl Routes {
+    pub(super) fn into_router(self) -> Router<Door> {
+        self.0
+    }
+
+    /// An endpoint for logged-in callers.
+    pub(super) fn with_session<T, F, A>(self, name: &'static str, handler: F) -> Self
+    where
+        T: IncomingRequest + Send + 'static,
+        T::OutgoingResponse: Send,
+        F: Fn(Door, Session, T) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
+    {
+        self.add::<T, _, _>(name, move |door: Door, token, request| {
+            let handler = handler.clone();
+            async move {
+                let token: String = token.ok_or_else(MatrixError::missing_token)?;
+                let session = door.service.authenticate(&token).await?;
+                handler(door, session, request).await
+            }
+        })
+    }
+
+    /// An endpoint for anyone.
+    pub(super) fn open<T, F, A>(self, name: &'static str, handler: F) -> Self
+    where
+        T: IncomingRequest + Send + 'static,
+        T::OutgoingResponse: Send,
+        F: Fn(Door, T) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
+    {
+        self.add::<T, _, _>(name, move |door, _token, request| handler(door, request))
+    }
+
+    fn add<T, F, A>(self, name: &'static str, handler: F) -> Self
+    where
+        T: IncomingRequest + Send + 'static,
+        T::OutgoingResponse: Send,
+        F: Fn(Door, Option<String>, T) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
+    {
+        let method = if T::METHOD == http::Method::GET {
+            MethodFilter::GET
+        } else if T::METHOD == http::Method::PUT {
+            MethodFilter::PUT
+        } else if T::METHOD == http::Method::DELETE {
+            MethodFilter::DELETE
+        } else {
+            MethodFilter::POST
+        };
+        let serve = move |State(door): State<Door>, path: RawPathParams, request: Request| {
+            let handler = handler.clone();
+            async move {
+                let call = door.metrics.door(metrics::Door::Matrix, name);
+                call.run(answer::<T, _, _>(door, path, request, handler)).await
+            }
+        };
+        let routes = T::PATH_BUILDER.all_paths().flat_map(spellings).fold(self.0, |router, path| {
+            let serve = serve.clone();
+            router.route(&path, on(method, serve))
+        });
+        Self(routes)
+    }
+}
+
+/// A path as routes. A state event with an empty key may be named without it, with or without the slash.
+fn spellings(path: &'static str) -> Vec<String> {
+    match path.strip_suffix("/{state_key}") {
+        Some(short) => vec![path.to_owned(), short.to_owned(), format!("{short}/")],
+        None => vec![path.to_owned()],
+    }
+}
+
+async fn answer<T, F, A>(door: Door, path: RawPathParams, request: Request, handler: F) -> Result<Response, MatrixError>
+where
+    T: IncomingRequest,
+    F: Fn(Door, Option<String>, T) -> A,
+    A: Future<Output = Result<T::OutgoingResponse, MatrixError>>,
+{
+    let token = token_of(&request);
+    let request = whole(request).await?;
+    let arguments: Vec<&str> = path.iter().map(|(_, value)| value).collect();
+    let request = T::try_from_http_request(as_slice(&request), &arguments).map_err(explain)?;
+    let response = handler(door, token, request).await?;
+    render(response)
+}
+
+fn token_of(request: &Request) -> Option<String> {
+    let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if let Some(token) = header.and_then(|value| value.strip_prefix("Bearer ")) {
+        return Some(token.trim().to_owned());
+    }
+    // Deprecated by the spec, still sent by old bots. Never logged: the URL is not.
+    let query = request.uri().query()?;
+    query.split('&').find_map(|pair| pair.strip_prefix("access_token=")).map(str::to_owned)
+}
+
+async fn whole(request: Request) -> Result<http::Request<Bytes>, MatrixError> {
+    let (parts, body) = request.into_parts();
+    let body = read(body).await?;
+    if body.is_empty() {
+        // Clients leave out the body where all its fields are optional; the spec says `{}`.
+        return Ok(http::Request::from_parts(parts, Bytes::from_static(b"{}")));
+    }
+    if serde_json::from_slice::<&serde_json::value::RawValue>(&body).is_err() {
+        return Err(MatrixError::new(StatusCode::BAD_REQUEST, "M_NOT_JSON", "The body is not JSON."));
+    }
+    Ok(http::Request::from_parts(parts, body))
+}
+
+async fn read(body: Body) -> Result<Bytes, MatrixError> {
+    to_bytes(body, MAX_BODY).await.map_err(|_| {
+        let message = format!("The body is longer than {MAX_BODY} bytes, or the connection broke.");
+        MatrixError::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", message)
+    })
+}
+
+/// What ruma reads: the same head, the body borrowed.
+fn as_slice(request: &http::Request<Bytes>) -> http::Request<&[u8]> {
+    let mut out = http::Request::new(request.body().as_ref());
+    *out.method_mut() = request.method().clone();
+    *out.uri_mut() = request.uri().clone();
+    *out.headers_mut() = request.headers().clone();
+    out
+}
+
+fn explain(error: FromHttpRequestError) -> MatrixError {
+    match error {
+        FromHttpRequestError::Deserialization(DeserializationError::Json(error)) => {
+            MatrixError::bad_json(format!("The body does not fit the endpoint: {error}."))
+        }
+        FromHttpRequestError::Deserialization(error) => {
+            MatrixError::invalid_param(format!("The path or query does not fit the endpoint: {error}."))
+        }
+        FromHttpRequestError::MethodMismatch { .. } => MatrixError::wrong_method(),
+        other => MatrixError::invalid_param(format!("The request does not fit the endpoint: {other}.")),
+    }
+}
+
+fn render(response: impl OutgoingResponse) -> Result<Response, MatrixError> {
+    match response.try_into_http_response::<Vec<u8>>() {
+        Ok(response) => Ok(response.map(Body::from).into_response()),
+        Err(error) => {
+            tracing::error!(%error, "a response could not be rendered");
+            let message = "The server could not render its answer; its log says why.";
+            Err(MatrixError::new(StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN", message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_state_key_may_be_left_out_with_its_slash() {
+        let paths = spellings("/rooms/{room_id}/state/{event_type}/{state_key}");
+        assert_eq!(paths[1..], ["/rooms/{room_id}/state/{event_type}", "/rooms/{room_id}/state/{event_type}/"]);
+        assert_eq!(spellings("/sync").len(), 1);
+    }
+
+    #[test]
+    fn a_token_is_taken_from_the_header_before_the_query() {
+        let request = |header: Option<&str>, uri: &str| {
+            let mut builder = Request::builder().uri(uri);
+            if let Some(value) = header {
+                builder = builder.header(header::AUTHORIZATION, value);
+            }
+            builder.body(Body::empty()).expect("a request")
+        };
+        assert_eq!(token_of(&request(Some("Bearer a"), "/x?access_token=b")).as_deref(), Some("a"));
+        assert_eq!(token_of(&request(None, "/x?y=1&access_token=b")).as_deref(), Some("b"));
+        assert_eq!(token_of(&request(Some("Basic a"), "/x")), None);
+    }
+}

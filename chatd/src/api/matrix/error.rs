@@ -1,0 +1,149 @@
+//! Refusals as the Matrix spec spells them (<https://spec.matrix.org/v1.15/client-server-api/#standard-error-response>).
+
+use crate::metrics::Coded;
+use crate::service::{Code, Refusal};
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// What a handler answers instead of its response.
+#[derive(Debug)]
+pub(crate) struct MatrixError {
+    status: StatusCode,
+    /// For metrics: the refusal's kind, or the spec's code where the door itself refused.
+    code: &'static str,
+    body: Value,
+    retry_after: Option<Duration>,
+}
+
+impl MatrixError {
+    pub(crate) fn new(status: StatusCode, errcode: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code: errcode, body: json!({"errcode": errcode, "error": message.into()}), retry_after: None }
+    }
+
+    pub(crate) fn unrecognized() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "M_UNRECOGNIZED", "There is no such endpoint on this server.")
+    }
+
+    pub(crate) fn wrong_method() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "M_UNRECOGNIZED", "The endpoint does not take this method.")
+    }
+
+    pub(crate) fn missing_token() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "M_MISSING_TOKEN", "Send the header Authorization: Bearer <access token>.")
+    }
+
+    pub(crate) fn bad_json(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_BAD_JSON", message)
+    }
+
+    pub(crate) fn invalid_param(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "M_INVALID_PARAM", message)
+    }
+
+    pub(crate) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "M_FORBIDDEN", message)
+    }
+
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "M_NOT_FOUND", message)
+    }
+
+    /// More steps of user-interactive authentication are needed (spec, "User-interactive Authentication API").
+    pub(crate) fn authentication_needed(flows: Value) -> Self {
+        Self { status: StatusCode::UNAUTHORIZED, code: "user_interactive", body: flows, retry_after: None }
+    }
+}
+
+impl Coded for MatrixError {
+    fn code(&self) -> &'static str {
+        self.code
+    }
+}
+
+/// Status and error code of each kind of refusal. Closed: a new kind does not compile without its spelling.
+fn spelling(code: Code) -> (StatusCode, &'static str) {
+    match code {
+        Code::Unauthenticated | Code::SessionExpired => (StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN"),
+        Code::WrongCredentials | Code::RegistrationClosed | Code::Forbidden | Code::NotMember => {
+            (StatusCode::FORBIDDEN, "M_FORBIDDEN")
+        }
+        Code::RoomNotFound | Code::UserNotFound | Code::EventNotFound | Code::NotFound => {
+            (StatusCode::NOT_FOUND, "M_NOT_FOUND")
+        }
+        Code::Invalid | Code::BadCursor => (StatusCode::BAD_REQUEST, "M_INVALID_PARAM"),
+        Code::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE"),
+        Code::LimitExceeded => (StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED"),
+        Code::UserExists => (StatusCode::BAD_REQUEST, "M_USER_IN_USE"),
+        Code::AliasExists => (StatusCode::BAD_REQUEST, "M_ROOM_IN_USE"),
+        // Never 500 for what a later try may do: clients give up on that.
+        Code::Unavailable | Code::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN"),
+        Code::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN"),
+    }
+}
+
+impl From<Refusal> for MatrixError {
+    fn from(refusal: Refusal) -> Self {
+        let (status, errcode) = spelling(refusal.code);
+        let mut error = Self::new(status, errcode, refusal.message);
+        error.code = refusal.code.label();
+        error.retry_after = refusal.retry_after;
+        if let Some(body) = error.body.as_object_mut() {
+            if refusal.code == Code::SessionExpired {
+                // The device stays: a client keeps its data and logs in again.
+                body.insert("soft_logout".into(), true.into());
+            }
+            if let (Code::LimitExceeded, Some(wait)) = (refusal.code, refusal.retry_after) {
+                body.insert("retry_after_ms".into(), u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).into());
+            }
+        }
+        error
+    }
+}
+
+impl IntoResponse for MatrixError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.body)).into_response();
+        if let Some(wait) = self.retry_after {
+            // Whole seconds, at least one: RFC 9110 has no fractions here.
+            let seconds = wait.as_secs_f64().ceil().max(1.0);
+            if let Ok(value) = format!("{seconds}").parse() {
+                response.headers_mut().insert(header::RETRY_AFTER, value);
+            }
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(code: Code, retry_after: Option<Duration>) -> MatrixError {
+        Refusal { retry_after, ..Refusal::new(code, "why") }.into()
+    }
+
+    #[test]
+    fn an_expired_session_is_a_soft_logout_and_an_unknown_one_is_not() {
+        assert_eq!(refusal(Code::SessionExpired, None).body["soft_logout"], true);
+        assert!(refusal(Code::Unauthenticated, None).body.get("soft_logout").is_none());
+    }
+
+    #[test]
+    fn a_rate_limit_tells_when_to_try_again_in_body_and_header() {
+        let error = refusal(Code::LimitExceeded, Some(Duration::from_millis(1500)));
+        assert_eq!(error.body["retry_after_ms"], 1500);
+        let response = error.into_response();
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "2");
+    }
+
+    #[test]
+    fn a_missing_leader_is_unavailable_and_never_an_internal_error() {
+        let response = refusal(Code::Unavailable, Some(Duration::from_millis(500))).into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+    }
+}

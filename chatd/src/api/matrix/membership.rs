@@ -1,0 +1,193 @@
+//! Coming, going, and who is there.
+
+use super::Door;
+use super::account::user_id;
+use super::endpoint::Routes;
+use super::error::MatrixError;
+use super::event;
+use super::room::room_id;
+use crate::service::{Sent, Session, decide};
+use quorate_core::proto::log::SetMembership;
+use quorate_core::proto::log::set_membership::Change;
+use quorate_core::proto::store::membership::Kind;
+use quorate_core::query::Event;
+use ruma::OwnedMxcUri;
+use ruma::api::client::membership::{
+    ban_user, forget_room, get_member_events, invite_user, join_room_by_id, join_room_by_id_or_alias, joined_members,
+    joined_rooms, kick_user, leave_room, unban_user,
+};
+use serde::Deserialize;
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    moves(routes)
+        .with_session("forget", |door: Door, session: Session, request: forget_room::v3::Request| async move {
+            door.service.forget(&session, request.room_id.as_str()).await?;
+            Ok(forget_room::v3::Response::new())
+        })
+        .with_session("joined_rooms", rooms_joined)
+        .with_session("joined_members", members_joined)
+        .with_session("members", members)
+}
+
+/// A change of somebody's membership; an empty target is the caller.
+async fn set(
+    door: &Door,
+    session: &Session,
+    room: &str,
+    change: Change,
+    target: &str,
+    reason: Option<String>,
+) -> Result<Sent, MatrixError> {
+    let change = SetMembership {
+        room: Some(decide::room_ref(room)?),
+        target: target.to_owned(),
+        change: change.into(),
+        reason: reason.unwrap_or_default(),
+        is_direct: false,
+    };
+    Ok(door.service.set_membership(session, change, "").await?)
+}
+
+fn moves(routes: Routes) -> Routes {
+    routes
+        .with_session("join", |door: Door, session: Session, request: join_room_by_id::v3::Request| async move {
+            let sent = set(&door, &session, request.room_id.as_str(), Change::Join, "", request.reason).await?;
+            Ok(join_room_by_id::v3::Response::new(room_id(sent.room_id)?))
+        })
+        .with_session(
+            "join",
+            |door: Door, session: Session, request: join_room_by_id_or_alias::v3::Request| async move {
+                let room = request.room_id_or_alias.as_str();
+                let sent = set(&door, &session, room, Change::Join, "", request.reason).await?;
+                Ok(join_room_by_id_or_alias::v3::Response::new(room_id(sent.room_id)?))
+            },
+        )
+        .with_session("leave", |door: Door, session: Session, request: leave_room::v3::Request| async move {
+            set(&door, &session, request.room_id.as_str(), Change::Leave, "", request.reason).await?;
+            Ok(leave_room::v3::Response::new())
+        })
+        .with_session("invite", invite)
+        .with_session("kick", |door: Door, session: Session, request: kick_user::v3::Request| async move {
+            let (room, target) = (request.room_id.as_str(), request.user_id.as_str());
+            set(&door, &session, room, Change::Kick, target, request.reason).await?;
+            Ok(kick_user::v3::Response::new())
+        })
+        .with_session("ban", |door: Door, session: Session, request: ban_user::v3::Request| async move {
+            let (room, target) = (request.room_id.as_str(), request.user_id.as_str());
+            set(&door, &session, room, Change::Ban, target, request.reason).await?;
+            Ok(ban_user::v3::Response::new())
+        })
+        .with_session("unban", |door: Door, session: Session, request: unban_user::v3::Request| async move {
+            let (room, target) = (request.room_id.as_str(), request.user_id.as_str());
+            set(&door, &session, room, Change::Unban, target, request.reason).await?;
+            Ok(unban_user::v3::Response::new())
+        })
+}
+
+async fn invite(
+    door: Door,
+    session: Session,
+    request: invite_user::v3::Request,
+) -> Result<invite_user::v3::Response, MatrixError> {
+    let invite_user::v3::InvitationRecipient::UserId(recipient) = request.recipient else {
+        return Err(MatrixError::invalid_param("This server has no identity server: invite by user id."));
+    };
+    let target = recipient.user_id.as_str();
+    set(&door, &session, request.room_id.as_str(), Change::Invite, target, recipient.reason).await?;
+    Ok(invite_user::v3::Response::new())
+}
+
+async fn rooms_joined(
+    door: Door,
+    session: Session,
+    _request: joined_rooms::v3::Request,
+) -> Result<joined_rooms::v3::Response, MatrixError> {
+    let (ids, _) = door
+        .service
+        .read(Default::default(), move |view| {
+            let rooms = view.rooms_of(&session.localpart)?;
+            rooms
+                .iter()
+                .filter(|room| room.kind == Kind::Join)
+                .map(|room| view.room_id(room.room))
+                .collect::<Result<Vec<_>, _>>()
+        })
+        .await?;
+    Ok(joined_rooms::v3::Response::new(ids.into_iter().map(room_id).collect::<Result<_, _>>()?))
+}
+
+async fn members_joined(
+    door: Door,
+    session: Session,
+    request: joined_members::v3::Request,
+) -> Result<joined_members::v3::Response, MatrixError> {
+    let events = member_events(&door, &session, request.room_id.to_string(), None).await?;
+    let mut joined = std::collections::BTreeMap::new();
+    for event in events {
+        let content = MemberContent::of(&event);
+        if content.membership == "join" {
+            let mut member = joined_members::v3::RoomMember::new();
+            member.display_name = content.displayname;
+            member.avatar_url = content.avatar_url.map(OwnedMxcUri::from);
+            joined.insert(user_id(event.state_key.unwrap_or_default())?, member);
+        }
+    }
+    Ok(joined_members::v3::Response::new(joined))
+}
+
+async fn members(
+    door: Door,
+    session: Session,
+    request: get_member_events::v3::Request,
+) -> Result<get_member_events::v3::Response, MatrixError> {
+    let events = member_events(&door, &session, request.room_id.to_string(), request.at).await?;
+    let wanted = |event: &Event| {
+        let membership = MemberContent::of(event).membership;
+        request.membership.as_ref().is_none_or(|only| only.as_str() == membership)
+            && request.not_membership.as_ref().is_none_or(|not| not.as_str() != membership)
+    };
+    let chunk = events.iter().filter(|event| wanted(event)).map(|event| event::full(event, (&session).into()));
+    Ok(get_member_events::v3::Response::new(chunk.collect::<Result<_, _>>()?))
+}
+
+/// The member events that the caller may see: now, as of the leave, or at a token.
+async fn member_events(
+    door: &Door,
+    session: &Session,
+    room: String,
+    at: Option<String>,
+) -> Result<Vec<Event>, MatrixError> {
+    let at = at.map(|token| crate::service::limits::cursor(&token)).transpose()?;
+    let localpart = session.localpart.clone();
+    let (events, _) = door
+        .service
+        .read(Default::default(), move |view| {
+            let room = view.resolve_room(&room)?;
+            let until = view.may_read_state(room, &localpart)?;
+            let at = match (at, until) {
+                (Some(at), Some(until)) => at.min(until),
+                (Some(at), None) => at,
+                (None, until) => until.unwrap_or_else(|| view.now()),
+            };
+            view.members_at(room, at)
+        })
+        .await?;
+    Ok(events)
+}
+
+#[derive(Default, Deserialize)]
+struct MemberContent {
+    #[serde(default)]
+    membership: String,
+    #[serde(default)]
+    displayname: Option<String>,
+    #[serde(default)]
+    avatar_url: Option<String>,
+}
+
+impl MemberContent {
+    /// Clients may put anything beside the membership: what does not fit is left out.
+    fn of(event: &Event) -> Self {
+        serde_json::from_slice(&event.content).unwrap_or_default()
+    }
+}

@@ -1,0 +1,64 @@
+//! Display names and avatars.
+
+use super::Door;
+use super::endpoint::Routes;
+use super::error::MatrixError;
+use crate::service::Session;
+use quorate_core::proto::log::SetProfile;
+use quorate_core::query::Account;
+use ruma::api::client::profile::{get_profile, get_profile_field, set_profile_field};
+use ruma::profile::{ProfileFieldName, ProfileFieldValue};
+use ruma::{OwnedMxcUri, UserId};
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .open("profile_get", |door: Door, request: get_profile::v3::Request| async move {
+            let account = account(&door, &request.user_id).await?;
+            Ok(values(&account).collect())
+        })
+        .open("profile_field_get", get_field)
+        .with_session("profile_field_set", set_field)
+}
+
+fn values(account: &Account) -> impl Iterator<Item = ProfileFieldValue> {
+    let name = Some(&account.display_name).filter(|name| !name.is_empty());
+    let avatar = Some(&account.avatar_url).filter(|url| !url.is_empty());
+    name.map(|name| ProfileFieldValue::DisplayName(name.clone()))
+        .into_iter()
+        .chain(avatar.map(|url| ProfileFieldValue::AvatarUrl(OwnedMxcUri::from(url.as_str()))))
+}
+
+async fn account(door: &Door, user: &UserId) -> Result<Account, MatrixError> {
+    let localpart = door.service.parse_user(user.as_str())?;
+    let (account, _) = door.service.read(Default::default(), move |view| view.account(&localpart)).await?;
+    account.ok_or_else(|| MatrixError::not_found(format!("There is no user {user}.")))
+}
+
+async fn get_field(
+    door: Door,
+    request: get_profile_field::v3::Request,
+) -> Result<get_profile_field::v3::Response, MatrixError> {
+    let account = account(&door, &request.user_id).await?;
+    let value = values(&account).find(|value| value.field_name() == request.field);
+    Ok(value.map_or_else(get_profile_field::v3::Response::default, get_profile_field::v3::Response::new))
+}
+
+async fn set_field(
+    door: Door,
+    session: Session,
+    request: set_profile_field::v3::Request,
+) -> Result<set_profile_field::v3::Response, MatrixError> {
+    super::account::own(&session, &request.user_id)?;
+    let change = match request.value {
+        ProfileFieldValue::DisplayName(name) => SetProfile { display_name: Some(name), avatar_url: None },
+        ProfileFieldValue::AvatarUrl(url) => SetProfile { display_name: None, avatar_url: Some(url.to_string()) },
+        other => {
+            let name: ProfileFieldName = other.field_name();
+            return Err(MatrixError::invalid_param(format!(
+                "This server keeps displayname and avatar_url, not {name}."
+            )));
+        }
+    };
+    door.service.set_profile(&session, change).await?;
+    Ok(set_profile_field::v3::Response::new())
+}

@@ -1,0 +1,137 @@
+//! Making rooms and finding them.
+
+use super::Door;
+use super::endpoint::Routes;
+use super::error::MatrixError;
+use crate::service::Session;
+use axum::http::StatusCode;
+use bytes::Bytes;
+use quorate_core::proto::log::{self, StateInput};
+use ruma::api::client::alias::get_alias::v3 as get_alias;
+use ruma::api::client::room::Visibility;
+use ruma::api::client::room::create_room::v3::{self as create_room, RoomPreset};
+use ruma::serde::Raw;
+use ruma::{OwnedRoomId, OwnedServerName, RoomVersionId};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes.with_session("create_room", create).open("alias_get", resolve)
+}
+
+/// A room id that core made, as ruma's.
+pub(super) fn room_id(room: String) -> Result<OwnedRoomId, MatrixError> {
+    OwnedRoomId::try_from(room.as_str())
+        .map_err(|error| MatrixError::invalid_param(format!("{room} is not a room id: {error}.")))
+}
+
+async fn create(
+    door: Door,
+    session: Session,
+    request: create_room::Request,
+) -> Result<create_room::Response, MatrixError> {
+    check_version(request.room_version.as_ref())?;
+    if !request.invite_3pid.is_empty() {
+        return Err(MatrixError::invalid_param("This server has no identity server: invite by user id."));
+    }
+    let listed = request.visibility == Visibility::Public;
+    let preset = match request.preset {
+        Some(RoomPreset::PublicChat) => log::create_room::Preset::Public,
+        Some(RoomPreset::TrustedPrivateChat) => log::create_room::Preset::TrustedPrivate,
+        // Spec: without a preset, the visibility chooses one.
+        None if listed => log::create_room::Preset::Public,
+        _ => log::create_room::Preset::Private,
+    };
+    let creation_content = request.creation_content.map(|raw| bytes(raw.into_json())).unwrap_or_default();
+    let room = log::CreateRoom {
+        preset: preset.into(),
+        name: request.name.unwrap_or_default(),
+        topic: request.topic.unwrap_or_default(),
+        is_direct: request.is_direct,
+        invite: request.invite.iter().map(ToString::to_string).collect(),
+        alias: request.room_alias_name.unwrap_or_default(),
+        room_type: room_type(&creation_content)?,
+        initial_state: request.initial_state.into_iter().map(state_input).collect::<Result<_, _>>()?,
+        power_level_override: request
+            .power_level_content_override
+            .map(|raw| bytes(raw.into_json()))
+            .unwrap_or_default(),
+        listed,
+        creation_content,
+    };
+    let made = door.service.create_room(&session, room, "").await?;
+    Ok(create_room::Response::new(room_id(made.room_id)?))
+}
+
+fn check_version(version: Option<&RoomVersionId>) -> Result<(), MatrixError> {
+    match version {
+        None | Some(RoomVersionId::V11) => Ok(()),
+        Some(other) => {
+            let message = format!("Rooms here have version 11; {other} cannot be made.");
+            Err(MatrixError::new(StatusCode::BAD_REQUEST, "M_UNSUPPORTED_ROOM_VERSION", message))
+        }
+    }
+}
+
+fn bytes(json: Box<RawValue>) -> Bytes {
+    Bytes::from(String::from(Box::<str>::from(json)).into_bytes())
+}
+
+/// `type` of the creation content: what makes a room a space.
+fn room_type(creation_content: &[u8]) -> Result<String, MatrixError> {
+    #[derive(Deserialize)]
+    struct Content {
+        #[serde(rename = "type", default)]
+        room_type: Option<String>,
+    }
+    if creation_content.is_empty() {
+        return Ok(String::new());
+    }
+    let content: Content = serde_json::from_slice(creation_content)
+        .map_err(|error| MatrixError::bad_json(format!("creation_content does not fit: {error}.")))?;
+    Ok(content.room_type.unwrap_or_default())
+}
+
+fn state_input<T>(event: Raw<T>) -> Result<StateInput, MatrixError> {
+    #[derive(Deserialize)]
+    struct Initial {
+        #[serde(rename = "type")]
+        event_type: String,
+        #[serde(default)]
+        state_key: String,
+        content: Box<RawValue>,
+    }
+    let initial: Initial = serde_json::from_str(event.json().get())
+        .map_err(|error| MatrixError::bad_json(format!("An event of initial_state does not fit: {error}.")))?;
+    Ok(StateInput { r#type: initial.event_type, state_key: initial.state_key, content: bytes(initial.content) })
+}
+
+async fn resolve(door: Door, request: get_alias::Request) -> Result<get_alias::Response, MatrixError> {
+    let alias = request.room_alias.to_string();
+    let (room, _) = door
+        .service
+        .read(Default::default(), move |view| view.resolve_room(&alias).and_then(|room| view.room_id(room)))
+        .await?;
+    let here = OwnedServerName::try_from(door.service.server_name())
+        .map_err(|error| MatrixError::invalid_param(format!("The server's name is not one: {error}.")))?;
+    Ok(get_alias::Response::new(room_id(room)?, vec![here]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_type_in_the_creation_content_makes_the_room_a_space() {
+        assert_eq!(room_type(br#"{"type":"m.space"}"#).expect("fits"), "m.space");
+        assert_eq!(room_type(b"").expect("fits"), "");
+        assert!(room_type(br#"{"type":1}"#).is_err());
+    }
+
+    #[test]
+    fn only_the_room_version_that_is_made_can_be_asked_for() {
+        assert!(check_version(None).is_ok());
+        assert!(check_version(Some(&RoomVersionId::V11)).is_ok());
+        assert!(check_version(Some(&RoomVersionId::V1)).is_err());
+    }
+}

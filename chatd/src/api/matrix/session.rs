@@ -1,0 +1,61 @@
+//! Logging in and out.
+
+use super::Door;
+use super::endpoint::Routes;
+use super::error::MatrixError;
+use crate::service::{LoggedIn, NewLogin, Session};
+use ruma::api::client::account::whoami;
+use ruma::api::client::session::{get_login_types, login, logout, logout_all};
+use ruma::api::client::uiaa::UserIdentifier;
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .open("login_types", |_door, _request: get_login_types::v3::Request| async {
+            let password = get_login_types::v3::LoginType::Password(Default::default());
+            Ok(get_login_types::v3::Response::new(vec![password]))
+        })
+        .open("login", log_in)
+        .with_session("logout", |door: Door, session: Session, _request: logout::v3::Request| async move {
+            door.service.logout(&session, false).await?;
+            Ok(logout::v3::Response::new())
+        })
+        .with_session("logout_all", |door: Door, session: Session, _request: logout_all::v3::Request| async move {
+            door.service.logout(&session, true).await?;
+            Ok(logout_all::v3::Response::new())
+        })
+        .with_session("whoami", who_am_i)
+}
+
+async fn log_in(door: Door, request: login::v3::Request) -> Result<login::v3::Response, MatrixError> {
+    let login::v3::LoginInfo::Password(password) = request.login_info else {
+        return Err(MatrixError::forbidden("This server knows logins of type m.login.password only."));
+    };
+    #[allow(deprecated)] // Old clients send `user` beside or instead of `identifier`.
+    let username = match (password.identifier, password.user) {
+        (Some(UserIdentifier::Matrix(matrix)), _) => matrix.user,
+        (None, Some(user)) => user,
+        _ => return Err(MatrixError::bad_json("Name the account by an identifier of type m.id.user.")),
+    };
+    let logged_in = door
+        .service
+        .login(NewLogin {
+            username,
+            password: password.password,
+            device_id: request.device_id.map(String::from).unwrap_or_default(),
+            device_display_name: request.initial_device_display_name.unwrap_or_default(),
+        })
+        .await?;
+    let LoggedIn { user_id, device_id, access_token, expires_in: _ } = logged_in;
+    // No expires_in: the spec ties it to refresh tokens, and a session that slides needs none.
+    Ok(login::v3::Response::new(super::account::user_id(user_id)?, access_token, device_id.into()))
+}
+
+async fn who_am_i(
+    _door: Door,
+    session: Session,
+    _request: whoami::v3::Request,
+) -> Result<whoami::v3::Response, MatrixError> {
+    let mut response = whoami::v3::Response::new(super::account::user_id(session.user_id)?, false);
+    response.device_id = Some(session.device_id.into());
+    Ok(response)
+}

@@ -1,0 +1,175 @@
+//! `/sync` v3: a pure function of the store (`quorate_core::query`), and the waiting around it.
+//!
+//! The order that loses nothing: subscribe to the feed, read, and only then wait. An idle long poll costs no CPU: it is
+//! woken by its rooms and its user, never by a timer but its own.
+
+use super::Door;
+use super::account::{stored_filter, user_id};
+use super::endpoint::Routes;
+use super::error::MatrixError;
+use super::event;
+use super::room::room_id;
+use crate::feed::{Interest, Topics};
+use crate::service::{Consistency, Session, limits};
+use quorate_core::id::{self, Position, RoomNumber};
+use quorate_core::proto::store::membership::Kind;
+use quorate_core::query::sync::{AccountDatum, Timeline};
+use quorate_core::query::{Event, Filter, QueryError, SyncRequest, SyncResponse, View};
+use ruma::UInt;
+use ruma::api::client::sync::sync_events::v3 as api;
+use ruma::events::{AnyStrippedStateEvent, AnySyncStateEvent};
+use ruma::serde::Raw;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Longest that a poll is parked, whatever the client asks for: proxies cut connections that are silent for longer.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes.with_session("sync", sync)
+}
+
+async fn sync(door: Door, session: Session, request: api::Request) -> Result<api::Response, MatrixError> {
+    let filter = filter(&door, &session, request.filter).await?;
+    let since = request.since.as_deref().map(limits::cursor).transpose()?;
+    let deadline = Instant::now() + request.timeout.unwrap_or_default().min(MAX_WAIT);
+    // Without a token, or with the whole state asked for, there is always something to tell.
+    let at_once = since.is_none() || request.full_state;
+    let mut interest = interest(&door, &session).await?;
+    loop {
+        let found = read(&door, &session, since, request.full_state, filter.clone()).await?;
+        // A room that is new to the subscription counts as changed: it may have been since the read.
+        interest.set_rooms(found.joined);
+        let response = found.response;
+        if at_once || !response.is_empty() || Instant::now() >= deadline || door.service.stopping().is_cancelled() {
+            return render(response, &session);
+        }
+        tokio::select! {
+            () = interest.changed() => {}
+            () = tokio::time::sleep_until(deadline) => {}
+            () = door.service.stopping().cancelled_owned() => {}
+        }
+        door.service.still_valid(&session)?;
+    }
+}
+
+async fn filter(door: &Door, session: &Session, filter: Option<api::Filter>) -> Result<Filter, MatrixError> {
+    let json = match filter {
+        None => return Ok(Filter::default()),
+        Some(api::Filter::FilterDefinition(definition)) => serde_json::to_vec(&definition)
+            .map_err(|error| MatrixError::bad_json(format!("The filter cannot be read: {error}.")))?
+            .into(),
+        Some(api::Filter::FilterId(id)) => stored_filter(door, session, &id).await?,
+        Some(_) => return Err(MatrixError::invalid_param("The filter is neither an id nor a definition.")),
+    };
+    Filter::from_json(&json).map_err(MatrixError::bad_json)
+}
+
+/// Subscribes to the user and to the rooms joined so far; what happens to them from here on wakes the poll.
+async fn interest(door: &Door, session: &Session) -> Result<Interest, MatrixError> {
+    let localpart = session.localpart.clone();
+    let (rooms, _) = door.service.read(Consistency::Local, move |view| joined_rooms(view, &localpart)).await?;
+    let users = BTreeSet::from([session.localpart.clone()]);
+    Ok(door.service.feed().subscribe(Topics { rooms, users }))
+}
+
+fn joined_rooms(view: &View<'_>, localpart: &str) -> Result<BTreeSet<RoomNumber>, QueryError> {
+    let rooms = view.rooms_of(localpart)?;
+    Ok(rooms.iter().filter(|room| room.kind == Kind::Join).map(|room| room.room).collect())
+}
+
+struct Found {
+    response: SyncResponse,
+    joined: BTreeSet<RoomNumber>,
+}
+
+async fn read(
+    door: &Door,
+    session: &Session,
+    since: Option<Position>,
+    full_state: bool,
+    filter: Filter,
+) -> Result<Found, MatrixError> {
+    let localpart = session.localpart.clone();
+    let question = move |view: &View<'_>| {
+        let request = SyncRequest { localpart: &localpart, since, full_state, filter: &filter };
+        Ok(Found { response: view.sync(&request)?, joined: joined_rooms(view, &localpart)? })
+    };
+    match since {
+        // Never answered from a state older than the token's.
+        Some(position) => Ok(door.service.read_from(position, question).await?),
+        None => Ok(door.service.read(Default::default(), question).await?.0),
+    }
+}
+
+fn render(found: SyncResponse, session: &Session) -> Result<api::Response, MatrixError> {
+    let mut response = api::Response::new(id::cursor(found.next));
+    response.account_data.events = account_data(&found.account_data)?;
+    for room in found.join {
+        let mut joined = api::JoinedRoom::new();
+        joined.timeline = timeline(&room.timeline, session)?;
+        joined.state = api::State::Before(state(&room.state, session)?.into());
+        joined.account_data.events = account_data(&room.account_data)?;
+        if let Some(summary) = room.summary {
+            joined.summary.heroes = summary.heroes.into_iter().map(user_id).collect::<Result<_, _>>()?;
+            joined.summary.joined_member_count = Some(UInt::new_saturating(summary.joined_members));
+            joined.summary.invited_member_count = Some(UInt::new_saturating(summary.invited_members));
+        }
+        response.rooms.join.insert(room_id(room.room_id)?, joined);
+    }
+    for room in found.invite {
+        let mut invited = api::InvitedRoom::new();
+        invited.invite_state.events = stripped(&room.stripped_state)?;
+        response.rooms.invite.insert(room_id(room.room_id)?, invited);
+    }
+    for room in found.knock {
+        let mut knocked = api::KnockedRoom::new();
+        knocked.knock_state.events = stripped(&room.stripped_state)?;
+        response.rooms.knock.insert(room_id(room.room_id)?, knocked);
+    }
+    for room in found.leave {
+        let mut left = api::LeftRoom::new();
+        left.timeline = timeline(&room.timeline, session)?;
+        left.state = api::State::Before(state(&room.state, session)?.into());
+        response.rooms.leave.insert(room_id(room.room_id)?, left);
+    }
+    Ok(response)
+}
+
+fn timeline(found: &Timeline, session: &Session) -> Result<api::Timeline, MatrixError> {
+    let mut timeline = api::Timeline::new();
+    timeline.limited = found.limited;
+    timeline.prev_batch = Some(id::cursor(found.prev_batch));
+    timeline.events =
+        found.events.iter().map(|event| event::in_room(event, session.into())).collect::<Result<_, _>>()?;
+    Ok(timeline)
+}
+
+fn state(events: &[Event], session: &Session) -> Result<Vec<Raw<AnySyncStateEvent>>, MatrixError> {
+    events.iter().map(|event| event::in_room(event, session.into())).collect()
+}
+
+fn stripped(events: &[Event]) -> Result<Vec<Raw<AnyStrippedStateEvent>>, MatrixError> {
+    events.iter().map(event::stripped).collect()
+}
+
+fn account_data<T>(data: &[AccountDatum]) -> Result<Vec<Raw<T>>, MatrixError> {
+    #[derive(Serialize)]
+    struct Shown<'a> {
+        #[serde(rename = "type")]
+        event_type: &'a str,
+        content: &'a RawValue,
+    }
+    data.iter()
+        .map(|datum| {
+            let content = serde_json::from_slice(&datum.content)
+                .and_then(|content| to_raw_value(&Shown { event_type: &datum.event_type, content }));
+            content
+                .map(Raw::from_json)
+                .map_err(|error| MatrixError::bad_json(format!("Stored account data cannot be read: {error}.")))
+        })
+        .collect()
+}

@@ -1,0 +1,127 @@
+//! Messages: sending, redacting, finding, paging.
+
+use super::Door;
+use super::endpoint::Routes;
+use super::error::MatrixError;
+use super::event;
+use crate::service::{Session, limits};
+use bytes::Bytes;
+use quorate_core::id::{self, Position};
+use quorate_core::query::{Event, Page};
+use quorate_core::table::Direction;
+use ruma::OwnedEventId;
+use ruma::api::client::message::{get_message_events, send_message_event};
+use ruma::api::client::redact::redact_event;
+use ruma::api::client::room::get_room_event;
+use std::collections::BTreeSet;
+
+/// Events a page holds at most, whatever the client asks for: a page is held in memory.
+const MAX_PAGE: usize = 1000;
+
+pub(super) fn routes(routes: Routes) -> Routes {
+    routes
+        .with_session("send", send)
+        .with_session("redact", redact)
+        .with_session("event", get_event)
+        .with_session("messages", messages)
+}
+
+/// An event id that core made, as ruma's.
+pub(super) fn event_id(event: String) -> Result<OwnedEventId, MatrixError> {
+    OwnedEventId::try_from(event.as_str())
+        .map_err(|error| MatrixError::invalid_param(format!("{event} is not an event id: {error}.")))
+}
+
+async fn send(
+    door: Door,
+    session: Session,
+    request: send_message_event::v3::Request,
+) -> Result<send_message_event::v3::Response, MatrixError> {
+    let content = Bytes::from(request.body.into_json().get().to_owned().into_bytes());
+    let (room, event_type) = (request.room_id.as_str(), request.event_type.to_string());
+    let sent = door.service.send(&session, room, &event_type, content, request.txn_id.as_str()).await?;
+    Ok(send_message_event::v3::Response::new(event_id(sent.event_id)?))
+}
+
+async fn redact(
+    door: Door,
+    session: Session,
+    request: redact_event::v3::Request,
+) -> Result<redact_event::v3::Response, MatrixError> {
+    let reason = request.reason.unwrap_or_default();
+    let (room, target) = (request.room_id.as_str(), request.event_id.as_str());
+    let sent = door.service.redact(&session, room, target, &reason, request.txn_id.as_str()).await?;
+    Ok(redact_event::v3::Response::new(event_id(sent.event_id)?))
+}
+
+async fn get_event(
+    door: Door,
+    session: Session,
+    request: get_room_event::v3::Request,
+) -> Result<get_room_event::v3::Response, MatrixError> {
+    let (localpart, id) = (session.localpart.clone(), request.event_id.to_string());
+    let (found, _) = door.service.read(Default::default(), move |view| view.event(&localpart, &id)).await?;
+    if found.room_id != request.room_id.as_str() {
+        return Err(MatrixError::not_found("The room has no such event, or you may not see it."));
+    }
+    Ok(get_room_event::v3::Response::new(event::full(&found, (&session).into())?))
+}
+
+async fn messages(
+    door: Door,
+    session: Session,
+    request: get_message_events::v3::Request,
+) -> Result<get_message_events::v3::Response, MatrixError> {
+    let direction = match request.dir {
+        ruma::api::Direction::Backward => Direction::Backward,
+        ruma::api::Direction::Forward => Direction::Forward,
+    };
+    let from = match (&request.from, direction) {
+        (Some(token), _) => limits::cursor(token)?,
+        (None, Direction::Backward) => Position::MAX,
+        (None, Direction::Forward) => Position::ZERO,
+    };
+    let until = request.to.as_deref().map(limits::cursor).transpose()?;
+    let limit = usize::try_from(u64::from(request.limit)).unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
+    let lazy = !request.filter.lazy_load_options.is_disabled();
+    let (room, localpart) = (request.room_id.to_string(), session.localpart.clone());
+    let ((page, members), _) = door
+        .service
+        .read(Default::default(), move |view| {
+            let room = view.resolve_room(&room)?;
+            let page = cut(view.timeline(&localpart, room, from, direction, limit)?, until, direction);
+            let mut members = Vec::new();
+            if lazy {
+                let senders: BTreeSet<&str> = page.events.iter().map(|event| event.sender.as_str()).collect();
+                for sender in senders {
+                    members.extend(view.state_event(room, "m.room.member", sender, None)?);
+                }
+            }
+            Ok((page, members))
+        })
+        .await?;
+    let mut response = get_message_events::v3::Response::new();
+    response.start = request.from.unwrap_or_else(|| id::cursor(page.prev));
+    response.end = page.next.map(id::cursor);
+    response.chunk = render(&page.events, &session)?;
+    response.state = members.iter().map(|e| event::full(e, (&session).into())).collect::<Result<_, _>>()?;
+    Ok(response)
+}
+
+fn render<T>(events: &[Event], session: &Session) -> Result<Vec<ruma::serde::Raw<T>>, MatrixError> {
+    events.iter().map(|event| event::full(event, session.into())).collect()
+}
+
+/// Ends a page at the token `to` of the request.
+fn cut(mut page: Page, until: Option<Position>, direction: Direction) -> Page {
+    let Some(until) = until else { return page };
+    let before = page.events.len();
+    page.events.retain(|event| match direction {
+        Direction::Backward => event.position > until,
+        Direction::Forward => event.position <= until,
+    });
+    if page.events.len() < before {
+        page.next = None;
+    }
+    page
+}
