@@ -3,11 +3,8 @@
 use prost::Message as _;
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 3] = [
-    "proto/quorate/admin/v1/admin.proto",
-    "proto/quorate/chat/v1/chat.proto",
-    "proto/quorate/raft/v1/raft.proto",
-];
+const FILES: [&str; 3] =
+    ["proto/quorate/admin/v1/admin.proto", "proto/quorate/chat/v1/chat.proto", "proto/quorate/raft/v1/raft.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -13,6 +13,8 @@ pub(super) mod tests;
 pub use observe::{AppliedBatch, MachineObserver};
 pub use start::{StartFacts, StartRefused, start_check};
 
+pub use crate::raft::log::Drive;
+
 use super::codec::{CodecError, log_id_from_pb, membership_from_pb};
 use super::snapshot::{Builder, Shelf, SnapshotData, SnapshotError};
 use super::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
@@ -89,6 +91,7 @@ pub struct Machine<S: StateStore> {
     fatal: Fatal,
     observer: Arc<dyn MachineObserver>,
     worker: Worker,
+    drive: Drive,
 }
 
 impl<S: StateStore> Machine<S> {
@@ -103,9 +106,25 @@ impl<S: StateStore> Machine<S> {
         fatal: Fatal,
         observer: Arc<dyn MachineObserver>,
     ) -> Result<Self, MachineError> {
+        Self::start_on(Drive::Threads, store, shelf, feed, fatal, observer)
+    }
+
+    /// The same with [`Drive::Task`] for a simulation: everything happens within openraft's own task, in an order that
+    /// does not depend on the machine's threads.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_on(
+        drive: Drive,
+        store: S,
+        shelf: Shelf,
+        feed: Feed,
+        fatal: Fatal,
+        observer: Arc<dyn MachineObserver>,
+    ) -> Result<Self, MachineError> {
         feed.publish_all(position(&store)?);
-        let worker = Worker::start(store.clone(), feed.clone(), fatal.clone(), observer.clone())?;
-        Ok(Self { store, shelf, feed, fatal, observer, worker })
+        let worker = Worker::start(drive, store.clone(), feed.clone(), fatal.clone(), observer.clone())?;
+        Ok(Self { store, shelf, feed, fatal, observer, worker, drive })
     }
 
     /// The store that it applies to.
@@ -138,15 +157,15 @@ impl<S: StateStore> Machine<S> {
 
     async fn install(&self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), MachineError> {
         let (store, shelf) = (self.store.clone(), self.shelf.clone());
-        let work = tokio::task::spawn_blocking(move || -> Result<_, MachineError> {
+        let work = move || -> Result<_, MachineError> {
             // On the shelf first: a crash after this installs it at the next start. openraft has truncated a log that
             // conflicts with it before it called us.
             let kept = shelf.adopt(&snapshot)?;
             store.replace(&kept.data_dir())?;
             shelf.set_newest(kept);
             Ok(position(&store)?)
-        });
-        let end = work.await.map_err(|_| StoreError::Worker)??;
+        };
+        let end = off_the_runtime(self.drive, work).await??;
         let (found, _) = applied_state(&self.store.applied())?;
         if found != meta.last_log_id {
             let what = format!("an installed snapshot is at {found:?}, and was announced at {:?}", meta.last_log_id);
@@ -166,6 +185,17 @@ impl<S: StateStore> Machine<S> {
             }
             io::Error::from(error)
         })
+    }
+}
+
+/// Runs work that blocks on the disk where it holds up nothing else.
+pub(super) async fn off_the_runtime<T: Send + 'static>(
+    drive: Drive,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    match drive {
+        Drive::Threads => tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Worker),
+        Drive::Task => Ok(work()),
     }
 }
 
@@ -232,7 +262,7 @@ impl<S: StateStore> RaftStateMachine<TypeConfig> for Machine<S> {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder<S> {
-        Builder::new(self.store.clone(), self.shelf.clone(), self.observer.clone())
+        Builder::new(self.drive, self.store.clone(), self.shelf.clone(), self.observer.clone())
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), io::Error> {

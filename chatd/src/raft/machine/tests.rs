@@ -6,7 +6,7 @@ use super::*;
 use crate::feed::Topics;
 use crate::raft::log::sim_disk::SimDisk;
 use crate::raft::log::{LogStore, Options};
-use crate::store::{Contents, Membership, MemStore, RocksStore, Settings};
+use crate::store::{Contents, MemStore, Membership, RocksStore, Settings};
 use futures::stream;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
@@ -37,8 +37,9 @@ impl StoreBuilder<TypeConfig, LogStore, Machine<MemStore>, TempDir> for InMemory
     async fn build(&self) -> Result<(TempDir, LogStore, Machine<MemStore>), StorageError<TypeConfig>> {
         let dir = TempDir::new().unwrap();
         let (log, _) = LogStore::open_on(Arc::new(SimDisk::new()), Options::default()).unwrap();
-        let machine = machine_over(MemStore::new(), dir.path());
-        Ok((dir, log, machine))
+        let (shelf, feed, fatal) = (Shelf::open(dir.path()).unwrap(), Feed::new(), Fatal::default());
+        let machine = Machine::start_on(Drive::Task, MemStore::new(), shelf, feed, fatal, Arc::new(()));
+        Ok((dir, log, machine.unwrap()))
     }
 }
 
@@ -48,7 +49,7 @@ async fn openrafts_suite_passes_with_the_real_log_and_state() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn openrafts_suite_passes_in_memory() {
+async fn openrafts_suite_passes_in_memory_and_without_threads() {
     Suite::test_all(InMemory).await.unwrap();
 }
 
@@ -169,10 +170,18 @@ async fn a_failing_disk_ends_the_process_and_leaves_no_caller_waiting() {
 
 #[tokio::test]
 async fn an_entry_that_cannot_be_read_is_fatal_and_named() {
+    for drive in [Drive::Threads, Drive::Task] {
+        cannot_be_read(drive).await;
+    }
+}
+
+async fn cannot_be_read(drive: Drive) {
     let dir = TempDir::new().unwrap();
     let fatal = Fatal::default();
     let shelf = Shelf::open(dir.path()).unwrap();
-    let mut machine = Machine::start(MemStore::new(), shelf, Feed::new(), fatal.clone(), Arc::new(())).unwrap();
+    let observer = Arc::new(());
+    let machine = Machine::start_on(drive, MemStore::new(), shelf, Feed::new(), fatal.clone(), observer);
+    let mut machine = machine.unwrap();
     let payload = openraft::EntryPayload::Normal(crate::raft::types::EncodedBatch(b"\xff\xff".as_slice().into()));
     let entry = crate::raft::types::Entry { log_id: log_id(17), payload };
     let error = machine.apply(stream::iter([Ok((entry, None))])).await.unwrap_err();

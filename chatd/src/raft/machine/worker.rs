@@ -4,6 +4,7 @@ use super::observe::{AppliedBatch, MachineObserver, payload_bytes};
 use super::{MachineError, chain};
 use crate::feed::{Feed, Topics};
 use crate::raft::codec::{log_id_to_pb, membership_to_pb};
+use crate::raft::log::Drive;
 use crate::raft::types::{EncodedBatch, Entry, Outcomes, TypeConfig};
 use crate::store::{self, Fatal, Membership, StateStore, StoreError};
 use openraft::EntryPayload;
@@ -15,6 +16,7 @@ use quorate_core::proto::log;
 use quorate_core::table::{Overlay, Read, ReadError};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
@@ -27,38 +29,61 @@ struct Job {
     done: oneshot::Sender<Result<(), MachineError>>,
 }
 
-/// The handle; dropping it ends the thread after what is queued.
-pub(super) struct Worker {
+/// Who applies.
+pub(super) enum Worker {
+    /// A thread.
+    Thread(Apart),
+    /// Whoever calls; `failed` after the first error.
+    Caller { applier: Box<dyn Apply>, failed: AtomicBool },
+}
+
+/// The thread's handle; dropping it ends the thread after what is queued.
+pub(super) struct Apart {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Worker {
     pub(super) fn start<S: StateStore>(
+        drive: Drive,
         store: S,
         feed: Feed,
         fatal: Fatal,
         observer: Arc<dyn MachineObserver>,
     ) -> Result<Self, MachineError> {
+        let applier = Applier { store, feed, observer, fatal };
+        if drive == Drive::Task {
+            return Ok(Self::Caller { applier: Box::new(applier), failed: AtomicBool::new(false) });
+        }
         // As many as the machine keeps in flight: sending never waits for long.
         let (jobs, queue) = mpsc::channel(super::BATCHES_IN_FLIGHT);
-        let applier = Applier { store, feed, observer };
         let thread = thread::Builder::new()
             .name("apply".into())
-            .spawn(move || applier.run(queue, &fatal))
+            .spawn(move || run(&applier, queue))
             .map_err(StoreError::io("starting a thread for", Path::new("apply")))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        Ok(Self::Thread(Apart { jobs: Some(jobs), thread: Some(thread) }))
     }
 
     pub(super) async fn apply(&self, entries: Vec<EntryResponder<TypeConfig>>) -> Result<Done, MachineError> {
         let (done, wait) = oneshot::channel();
-        let jobs = self.jobs.as_ref().ok_or(MachineError::Stopped)?;
-        jobs.send(Job { entries, done }).await.map_err(|_| MachineError::Stopped)?;
+        match self {
+            Self::Thread(Apart { jobs, .. }) => {
+                let jobs = jobs.as_ref().ok_or(MachineError::Stopped)?;
+                jobs.send(Job { entries, done }).await.map_err(|_| MachineError::Stopped)?;
+            }
+            Self::Caller { failed, .. } if failed.load(Ordering::Relaxed) => return Err(MachineError::Stopped),
+            Self::Caller { applier, failed } => {
+                let result = applier.apply(entries);
+                failed.store(result.is_err(), Ordering::Relaxed);
+                // Its other half is held above.
+                let _ = done.send(result);
+            }
+        }
         Ok(wait)
     }
 }
 
-impl Drop for Worker {
+impl Drop for Apart {
     fn drop(&mut self) {
         drop(self.jobs.take());
         if let Some(thread) = self.thread.take() {
@@ -68,10 +93,37 @@ impl Drop for Worker {
     }
 }
 
+/// Ends with the first error: the queue closes, and responders that were in it are dropped. Their callers see a closed
+/// channel, which means "unknown": an answer would be a lie, whatever it said.
+fn run(applier: &impl Apply, mut queue: mpsc::Receiver<Job>) {
+    while let Some(Job { entries, done }) = queue.blocking_recv() {
+        let result = applier.apply(entries);
+        let failed = result.is_err();
+        // The machine may have been dropped while it waited.
+        let _ = done.send(result);
+        if failed {
+            return;
+        }
+    }
+}
+
+/// Hides which store it is.
+pub(super) trait Apply: Send + Sync {
+    /// Applies one batch: commit, answers, hints.
+    fn apply(&self, entries: Vec<EntryResponder<TypeConfig>>) -> Result<(), MachineError>;
+}
+
 struct Applier<S> {
     store: S,
     feed: Feed,
     observer: Arc<dyn MachineObserver>,
+    fatal: Fatal,
+}
+
+impl<S: StateStore> Apply for Applier<S> {
+    fn apply(&self, entries: Vec<EntryResponder<TypeConfig>>) -> Result<(), MachineError> {
+        self.try_apply(entries).inspect_err(|error| self.fatal.raise(chain(error)))
+    }
 }
 
 /// What a batch adds up to before it is committed.
@@ -84,24 +136,7 @@ struct Work {
 }
 
 impl<S: StateStore> Applier<S> {
-    /// Ends with the first error: the queue closes, and responders that were in it are dropped. Their callers see a
-    /// closed channel, which means "unknown": an answer would be a lie, whatever it said.
-    fn run(self, mut queue: mpsc::Receiver<Job>, fatal: &Fatal) {
-        while let Some(Job { entries, done }) = queue.blocking_recv() {
-            let result = self.apply(entries);
-            let failed = result.is_err();
-            if let Err(error) = &result {
-                fatal.raise(chain(error));
-            }
-            // The machine may have been dropped while it waited.
-            let _ = done.send(result);
-            if failed {
-                return;
-            }
-        }
-    }
-
-    fn apply(&self, entries: Vec<EntryResponder<TypeConfig>>) -> Result<(), MachineError> {
+    fn try_apply(&self, entries: Vec<EntryResponder<TypeConfig>>) -> Result<(), MachineError> {
         let started = Instant::now();
         let Some(last) = entries.last().map(|(entry, _)| log_id_to_pb(&entry.log_id)) else { return Ok(()) };
         let count = entries.len();

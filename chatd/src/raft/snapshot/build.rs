@@ -1,12 +1,12 @@
 //! Building a snapshot while applying goes on.
 
+use super::SnapshotError;
 use super::files::{self, Known};
 use super::manifest::Manifest;
 use super::shelf::{DATA, MANIFEST, Shelf, SnapshotData};
-use super::SnapshotError;
-use crate::raft::machine::{MachineObserver, Snapshot};
+use crate::raft::machine::{Drive, MachineObserver, Snapshot, off_the_runtime};
 use crate::raft::types::TypeConfig;
-use crate::store::{StateStore, StoreError, sync_dir};
+use crate::store::{StateStore, sync_dir};
 use openraft::storage::RaftSnapshotBuilder;
 use quorate_core::proto::log;
 use std::fs;
@@ -17,14 +17,15 @@ use std::time::Instant;
 
 /// Builds snapshots of one store.
 pub struct Builder<S> {
+    drive: Drive,
     store: S,
     shelf: Shelf,
     observer: Arc<dyn MachineObserver>,
 }
 
 impl<S: StateStore> Builder<S> {
-    pub(crate) fn new(store: S, shelf: Shelf, observer: Arc<dyn MachineObserver>) -> Self {
-        Self { store, shelf, observer }
+    pub(crate) fn new(drive: Drive, store: S, shelf: Shelf, observer: Arc<dyn MachineObserver>) -> Self {
+        Self { drive, store, shelf, observer }
     }
 }
 
@@ -36,8 +37,8 @@ impl<S: StateStore> RaftSnapshotBuilder<TypeConfig> for Builder<S> {
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let (store, shelf) = (self.store.clone(), self.shelf.clone());
         let started = Instant::now();
-        let built = tokio::task::spawn_blocking(move || build(&store, &shelf)).await;
-        let built = built.unwrap_or(Err(SnapshotError::Store(StoreError::Worker)));
+        let built = off_the_runtime(self.drive, move || build(&store, &shelf)).await;
+        let built = built.unwrap_or_else(|error| Err(error.into()));
         let snapshot = match (built, self.shelf.newest()) {
             (Ok(snapshot), _) => {
                 self.observer.snapshot_built(started.elapsed(), snapshot.size_bytes());

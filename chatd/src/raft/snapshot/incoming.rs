@@ -3,10 +3,10 @@
 //! A transfer that breaks leaves its whole files here. The next one, of the same snapshot or of a later one of the same
 //! pod, asks only for files that are not here or in the newest snapshot already.
 
+use super::SnapshotError;
 use super::files::{matches, paths};
 use super::manifest::Manifest;
 use super::shelf::{DATA, MANIFEST, Shelf, SnapshotData, share};
-use super::SnapshotError;
 use crate::store::{StoreError, sync_dir};
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -81,7 +81,11 @@ impl Incoming {
         part.hasher.update(bytes);
         part.written = end;
         self.received += bytes.len() as u64;
-        if part.written == part.size { self.complete(part) } else { Ok(self.part = Some(part)) }
+        if part.written == part.size {
+            return self.complete(part);
+        }
+        self.part = Some(part);
+        Ok(())
     }
 
     fn begin(&self, name: &str) -> Result<Part, SnapshotError> {

@@ -1,9 +1,9 @@
 //! Receiving a snapshot and handing it to openraft to install.
 
+use super::SnapshotError;
 use super::incoming::Incoming;
 use super::manifest::Manifest;
 use super::shelf::{Shelf, SnapshotData};
-use super::SnapshotError;
 use crate::raft::machine::{Machine, Snapshot};
 use crate::raft::network::convert::{vote_from_pb, vote_to_pb};
 use crate::raft::network::snapshot::{ReceiveSnapshot, SnapshotResponses};

@@ -94,11 +94,8 @@ async fn transfer(
 ) -> Result<Vote, SendSnapshotError> {
     let (messages, queue) = mpsc::channel(CHUNKS_AHEAD);
     let manifest = snapshot.manifest();
-    let first = pb::SnapshotManifest {
-        target: Some(target),
-        vote: Some(vote_to_pb(&vote)),
-        manifest: manifest.encoded(),
-    };
+    let first =
+        pb::SnapshotManifest { target: Some(target), vote: Some(vote_to_pb(&vote)), manifest: manifest.encoded() };
     // The queue is empty, so this does not wait.
     push(&messages, Part::Manifest(first)).await?;
     let call = client.install_snapshot(ReceiverStream::new(queue));

@@ -45,10 +45,7 @@ impl Raft for Door {
         Err(Status::unimplemented(""))
     }
 
-    async fn append(
-        &self,
-        _: Request<Streaming<pb::AppendRequest>>,
-    ) -> Result<Response<Self::AppendStream>, Status> {
+    async fn append(&self, _: Request<Streaming<pb::AppendRequest>>) -> Result<Response<Self::AppendStream>, Status> {
         Err(Status::unimplemented(""))
     }
 
@@ -63,10 +60,7 @@ impl Raft for Door {
         Err(Status::unimplemented(""))
     }
 
-    async fn read_index(
-        &self,
-        _: Request<pb::ReadIndexRequest>,
-    ) -> Result<Response<pb::ReadIndexResponse>, Status> {
+    async fn read_index(&self, _: Request<pb::ReadIndexRequest>) -> Result<Response<pb::ReadIndexResponse>, Status> {
         Err(Status::unimplemented(""))
     }
 
@@ -118,13 +112,8 @@ impl Pod {
         let dir = TempDir::new().unwrap();
         let store = rocks(dir.path());
         let shelf = Shelf::open(dir.path()).unwrap();
-        let machine = Machine::start(
-            store.clone(),
-            shelf.clone(),
-            crate::feed::Feed::new(),
-            Fatal::default(),
-            Arc::new(()),
-        );
+        let machine =
+            Machine::start(store.clone(), shelf.clone(), crate::feed::Feed::new(), Fatal::default(), Arc::new(()));
         let follower = Arc::new(Follower { machine: Mutex::new(machine.unwrap()), vote: own_vote });
         let options = ReceiveOptions { stall: Duration::from_secs(2) };
         let door = Door(Receiver::new(store, shelf, follower.clone(), options));
@@ -239,7 +228,8 @@ async fn a_later_snapshot_brings_only_files_that_are_new() {
     let second = build(machine.store(), &Shelf::open(dir.path()).unwrap()).unwrap();
     let shelf = Shelf::open(pod.dir.path()).unwrap();
     let wanted = incoming::Incoming::open(&shelf, second.manifest().clone()).unwrap().wanted();
-    let of_first = |name: &String| first.manifest().files().iter().any(|file| file.name == *name && name.ends_with(".sst"));
+    let of_first =
+        |name: &String| first.manifest().files().iter().any(|file| file.name == *name && name.ends_with(".sst"));
     assert!(!wanted.iter().any(of_first), "{wanted:?}");
     pod.send(&second, SendOptions::default()).await.unwrap();
     assert_eq!(pod.digest().await, digest(&machine.store().view()).unwrap());

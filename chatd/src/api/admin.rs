@@ -1,0 +1,183 @@
+//! The server of `quorate.admin.v1` (port 7401): what the operator and `chatctl cluster` ask of a pod.
+
+mod convert;
+mod watch;
+
+use crate::raft::{
+    cluster::Member,
+    membership::{AdminError, Administration, DEFAULT_TRANSFER_LIMIT, VoterChange},
+};
+use convert::{identity_to_pb, member_from_pb, membership_to_pb, status, status_to_pb};
+use futures::stream::BoxStream;
+use quorate_wire::admin::v1::{
+    self as pb,
+    admin_server::{Admin, AdminServer},
+};
+use std::{sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+/// A caller may wait longer, but not for ever.
+const LONGEST_TRANSFER: Duration = Duration::from_secs(60);
+
+/// What only the process knows.
+pub trait ProcessFacts: Send + Sync + 'static {
+    /// Clients connected to this pod's doors.
+    fn client_connections(&self) -> u32;
+    /// Bytes used by the data directory, and bytes free on its file system.
+    fn storage(&self) -> (u64, u64);
+}
+
+/// The admin door.
+#[derive(Clone)]
+pub struct AdminDoor {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    administration: Administration,
+    own: Member,
+    version: String,
+    process: Arc<dyn ProcessFacts>,
+    stop: CancellationToken,
+}
+
+impl AdminDoor {
+    /// `version` as in `chatd --version`; `stop` ends the watches.
+    #[must_use]
+    pub fn new(
+        administration: Administration,
+        own: Member,
+        version: &str,
+        process: Arc<dyn ProcessFacts>,
+        stop: CancellationToken,
+    ) -> Self {
+        let version = version.to_owned();
+        Self { inner: Arc::new(Inner { administration, own, version, process, stop }) }
+    }
+
+    /// As a service to serve.
+    #[must_use]
+    pub fn into_service(self) -> AdminServer<Self> {
+        AdminServer::new(self)
+    }
+
+    fn administration(&self) -> &Administration {
+        &self.inner.administration
+    }
+
+    fn identity_now(&self) -> pb::IdentityResponse {
+        let Inner { administration, own, version, .. } = &*self.inner;
+        identity_to_pb(administration, own, version)
+    }
+
+    fn status_now(&self) -> pb::StatusResponse {
+        let status = self.administration().cluster().status();
+        let (storage_used_bytes, storage_free_bytes) = self.inner.process.storage();
+        pb::StatusResponse {
+            identity: Some(self.identity_now()),
+            client_connections: self.inner.process.client_connections(),
+            storage_used_bytes,
+            storage_free_bytes,
+            ..status_to_pb(&status)
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Admin for AdminDoor {
+    type WatchStream = BoxStream<'static, Result<pb::StatusResponse, Status>>;
+
+    async fn identity(&self, _: Request<pb::IdentityRequest>) -> Result<Response<pb::IdentityResponse>, Status> {
+        Ok(Response::new(self.identity_now()))
+    }
+
+    async fn initialize(
+        &self,
+        request: Request<pb::InitializeRequest>,
+    ) -> Result<Response<pb::InitializeResponse>, Status> {
+        let pb::InitializeRequest { cluster_id, server_name, voters } = request.into_inner();
+        if cluster_id.is_empty() || voters.is_empty() {
+            let reason = "Initialize needs a cluster id and at least one voter".to_owned();
+            return Err(status(AdminError::Invalid(reason)));
+        }
+        let voters = voters.into_iter().map(member_from_pb).collect();
+        self.administration().initialize(&cluster_id, &server_name, voters).await.map_err(status)?;
+        Ok(Response::new(pb::InitializeResponse {}))
+    }
+
+    async fn add_learner(
+        &self,
+        request: Request<pb::AddLearnerRequest>,
+    ) -> Result<Response<pb::AddLearnerResponse>, Status> {
+        let pb::AddLearnerRequest { node, cluster_id } = request.into_inner();
+        let node = node.ok_or_else(|| Status::invalid_argument("AddLearner needs a node"))?;
+        self.administration().add_learner(&cluster_id, member_from_pb(node)).await.map_err(status)?;
+        Ok(Response::new(pb::AddLearnerResponse {}))
+    }
+
+    async fn change_membership(
+        &self,
+        request: Request<pb::ChangeMembershipRequest>,
+    ) -> Result<Response<pb::ChangeMembershipResponse>, Status> {
+        let request = request.into_inner();
+        let wish = VoterChange {
+            voters: request.voters.into_iter().collect(),
+            expected: request.expected_voters.into_iter().collect(),
+            retain_removed: request.retain_removed,
+            max_lag: request.max_lag,
+            remove_learners: request.remove_learners.into_iter().collect(),
+        };
+        let membership = self.administration().change_voters(&wish).await.map_err(status)?;
+        Ok(Response::new(pb::ChangeMembershipResponse { membership: Some(membership_to_pb(&membership)) }))
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<pb::TransferLeaderRequest>,
+    ) -> Result<Response<pb::TransferLeaderResponse>, Status> {
+        let pb::TransferLeaderRequest { to_node_id, timeout_ms } = request.into_inner();
+        let limit = match timeout_ms {
+            0 => DEFAULT_TRANSFER_LIMIT,
+            millis => Duration::from_millis(millis.into()).min(LONGEST_TRANSFER),
+        };
+        let to = (to_node_id != 0).then_some(to_node_id);
+        let (leader_node_id, term) = self.administration().transfer_leader(to, limit).await.map_err(status)?;
+        Ok(Response::new(pb::TransferLeaderResponse { leader_node_id, term }))
+    }
+
+    async fn take_snapshot(
+        &self,
+        request: Request<pb::TakeSnapshotRequest>,
+    ) -> Result<Response<pb::TakeSnapshotResponse>, Status> {
+        let purge = request.into_inner().purge_log;
+        let summary = self.administration().take_snapshot(purge).await.map_err(status)?;
+        Ok(Response::new(pb::TakeSnapshotResponse {
+            snapshot_id: summary.id,
+            applied_index: summary.last_applied.map_or(0, |id| id.index),
+            size_bytes: summary.size_bytes,
+        }))
+    }
+
+    async fn status(&self, _: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
+        Ok(Response::new(self.status_now()))
+    }
+
+    async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let interval = watch::interval(request.into_inner().interval_ms);
+        Ok(Response::new(watch::statuses(self.clone(), interval, self.inner.stop.clone())))
+    }
+}
+
+/// What a process without doors or a disk of its own says: nothing. For tests.
+pub struct NoProcess;
+
+impl ProcessFacts for NoProcess {
+    fn client_connections(&self) -> u32 {
+        0
+    }
+
+    fn storage(&self) -> (u64, u64) {
+        (0, 0)
+    }
+}

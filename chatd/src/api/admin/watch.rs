@@ -1,0 +1,41 @@
+//! The stream of statuses: at once, after each change, and as a sign of life.
+
+use super::AdminDoor;
+use futures::{StreamExt as _, stream, stream::BoxStream};
+use quorate_wire::admin::v1 as pb;
+use std::time::Duration;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+const DEFAULT: Duration = Duration::from_secs(10);
+/// A caller that asks for more gets this: a status costs a look at the file system.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// The longest silence that a caller asked for.
+pub(super) fn interval(millis: u32) -> Duration {
+    match millis {
+        0 => DEFAULT,
+        millis => Duration::from_millis(millis.into()).max(SHORTEST),
+    }
+}
+
+/// States, not deltas: a slow caller misses some and loses nothing.
+pub(super) fn statuses(
+    door: AdminDoor,
+    interval: Duration,
+    stop: CancellationToken,
+) -> BoxStream<'static, Result<pb::StatusResponse, Status>> {
+    let changes = door.administration().cluster().watch();
+    let state = (door, changes, true);
+    let all = stream::unfold(state, move |(door, mut changes, first)| async move {
+        if first {
+            changes.mark_unchanged();
+        } else if let Ok(Err(_)) = timeout(interval, changes.changed()).await {
+            // Raft has stopped.
+            return None;
+        }
+        Some((Ok(door.status_now()), (door, changes, false)))
+    });
+    all.take_until(async move { stop.cancelled().await }).boxed()
+}

@@ -1,0 +1,38 @@
+//! Telling the others where this node is, while it hears no leader: a restarted pod has another IP, and its name stays
+//! stale in DNS for seconds. Each call reaches a member under that member's own address, and shows it ours.
+
+use super::{
+    cluster::Cluster,
+    leadership::Leadership,
+    network::{Peers, lanes::Lane},
+};
+use futures::future::join_all;
+use quorate_wire::raft::v1 as pb;
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// Often enough that a returned pod is found within a second, seldom enough that a lost quorum costs nothing.
+const EVERY: Duration = Duration::from_millis(300);
+const LIMIT: Duration = Duration::from_millis(800);
+
+/// Runs as long as the node.
+pub(crate) async fn announce(cluster: Cluster, peers: Peers, leadership: Leadership) {
+    loop {
+        sleep(EVERY).await;
+        let unheard = cluster.status().leader.is_none();
+        if unheard && !leadership.is_leader() && peers.identity().cluster_id().is_some() {
+            let calls = leadership.others().into_iter().map(|(id, node)| call(&peers, id, node.peer_address));
+            join_all(calls).await;
+        }
+    }
+}
+
+async fn call(peers: &Peers, node_id: u64, address: String) {
+    let peer = peers.peer(node_id, &address);
+    let mut connection = peer.connect(Lane::Calls);
+    let request = pb::AnnounceRequest { target: Some(peers.identity().target(node_id)) };
+    // Whoever does not answer is told again.
+    if let Ok(Err(status)) = timeout(LIMIT, connection.client.announce(request)).await {
+        peer.failed(&connection, &status);
+    }
+}

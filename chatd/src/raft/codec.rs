@@ -1,0 +1,151 @@
+//! Between openraft's types and our own bytes: `quorate.log.v1` on disk and in requests. openraft's serde is not used,
+//! so that its changes are not changes of our formats.
+
+use super::types::{EncodedBatch, Entry, LeaderId, LogId, Membership, Node};
+use bytes::Bytes;
+use openraft::EntryPayload;
+use prost::Message as _;
+use quorate_core::proto::log as pb;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Bytes that are no such thing.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// Not protobuf of this message.
+    #[error("cannot decode {what}")]
+    Decode {
+        /// What it should have been.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: prost::DecodeError,
+    },
+    /// A required part is absent.
+    #[error("{what} is missing")]
+    Missing {
+        /// Which part.
+        what: &'static str,
+    },
+    /// A membership that Raft's rules do not allow.
+    #[error("the membership is not valid: {reason}")]
+    Membership {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// As a message.
+#[must_use]
+pub fn log_id_to_pb(id: &LogId) -> pb::LogId {
+    pb::LogId { term: id.leader_id.term, node_id: id.leader_id.node_id, index: id.index }
+}
+
+/// From a message.
+#[must_use]
+pub fn log_id_from_pb(id: &pb::LogId) -> LogId {
+    LogId::new(LeaderId { term: id.term, node_id: id.node_id }, id.index)
+}
+
+/// As a message.
+#[must_use]
+pub fn membership_to_pb(membership: &Membership) -> pb::Membership {
+    pb::Membership {
+        voter_sets: membership
+            .get_joint_config()
+            .iter()
+            .map(|set| pb::VoterSet { node_ids: set.iter().copied().collect() })
+            .collect(),
+        nodes: membership
+            .nodes()
+            .map(|(&node_id, node)| pb::Node {
+                node_id,
+                peer_address: node.peer_address.clone(),
+                client_address: node.client_address.clone(),
+                name: node.name.clone(),
+            })
+            .collect(),
+    }
+}
+
+/// From a message.
+///
+/// # Errors
+/// When a voter has no node.
+pub fn membership_from_pb(membership: pb::Membership) -> Result<Membership, CodecError> {
+    let sets: Vec<BTreeSet<u64>> =
+        membership.voter_sets.into_iter().map(|set| set.node_ids.into_iter().collect()).collect();
+    let nodes: BTreeMap<u64, Node> = membership
+        .nodes
+        .into_iter()
+        .map(|n| {
+            let node = Node { peer_address: n.peer_address, client_address: n.client_address, name: n.name };
+            (n.node_id, node)
+        })
+        .collect();
+    Membership::new(sets, nodes).map_err(|e| CodecError::Membership { reason: e.to_string() })
+}
+
+/// An entry as its bytes on disk and in `AppendRequest.entries`.
+#[must_use]
+pub fn encode_entry(entry: &Entry) -> Bytes {
+    entry_to_pb(entry).encode_to_vec().into()
+}
+
+/// An entry as a message, which shares the batch's bytes: to encode it straight into a larger buffer.
+#[must_use]
+pub fn entry_to_pb(entry: &Entry) -> pb::Entry {
+    use pb::entry::Payload;
+    let payload = match &entry.payload {
+        EntryPayload::Blank => Payload::Blank(pb::Blank {}),
+        EntryPayload::Normal(EncodedBatch(batch)) => Payload::Batch(batch.clone()),
+        EntryPayload::Membership(m) => Payload::Membership(membership_to_pb(m)),
+    };
+    pb::Entry { log_id: Some(log_id_to_pb(&entry.log_id)), payload: Some(payload) }
+}
+
+/// An entry from its bytes; a batch's bytes are shared, not copied.
+///
+/// # Errors
+/// When the bytes are not an entry.
+pub fn decode_entry(bytes: Bytes) -> Result<Entry, CodecError> {
+    use pb::entry::Payload;
+    let message = pb::Entry::decode(bytes).map_err(|source| CodecError::Decode { what: "a log entry", source })?;
+    let log_id = message.log_id.ok_or(CodecError::Missing { what: "a log entry's id" })?;
+    let payload = match message.payload.ok_or(CodecError::Missing { what: "a log entry's payload" })? {
+        Payload::Blank(pb::Blank {}) => EntryPayload::Blank,
+        Payload::Batch(batch) => EntryPayload::Normal(EncodedBatch(batch)),
+        Payload::Membership(m) => EntryPayload::Membership(membership_from_pb(m)?),
+    };
+    Ok(Entry { log_id: log_id_from_pb(&log_id), payload })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log_id(index: u64) -> LogId {
+        LogId::new(LeaderId { term: 3, node_id: 77 }, index)
+    }
+
+    #[test]
+    fn every_kind_of_entry_survives_its_bytes() {
+        let node = Node { peer_address: "a:1".into(), client_address: "a:2".into(), name: "a".into() };
+        let membership =
+            Membership::new(vec![BTreeSet::from([77]), BTreeSet::from([77])], BTreeMap::from([(77, node)]))
+                .expect("its voter has a node");
+        for payload in [
+            EntryPayload::Blank,
+            EntryPayload::Normal(EncodedBatch(Bytes::from_static(b"\x08\x01"))),
+            EntryPayload::Membership(membership),
+        ] {
+            let entry = Entry { log_id: log_id(5), payload };
+            assert_eq!(decode_entry(encode_entry(&entry)).expect("decodes"), entry);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_entry_are_refused_with_a_reason() {
+        assert!(matches!(decode_entry(Bytes::from_static(b"\xff")), Err(CodecError::Decode { .. })));
+        assert!(matches!(decode_entry(Bytes::new()), Err(CodecError::Missing { .. })));
+    }
+}

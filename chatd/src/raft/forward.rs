@@ -1,0 +1,236 @@
+//! A follower's writes to the leader: one pipelined stream, answers in any order.
+//!
+//! A [`Link`] is a task that owns the stream to one leader. It ends with the stream, or when this node hears of another
+//! leader; what had been sent by then is *unknown*, what had not is tried again elsewhere.
+
+use super::{
+    leadership::Leadership,
+    network::{
+        Peers,
+        lanes::{Lane, Peer},
+    },
+    propose::{ProposeError, ProposeObserver, error::Attempt},
+};
+use futures::Stream;
+use prost::{Message as _, bytes::Bytes};
+use quorate_core::proto::log::{Envelope, Outcome};
+use quorate_wire::raft::v1::{self as pb, forward_response::Result as Answer};
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tonic::{Status, Streaming};
+
+/// Commands of this pod on their way to the leader: as many as the leader's own queue holds, so that one follower can
+/// fill it and no more.
+const IN_FLIGHT: usize = 4096;
+const OVERLOADED_FOR: Duration = Duration::from_millis(100);
+
+/// `Refused.kind` on the wire.
+pub(crate) mod refused {
+    pub(crate) const OVERLOADED: u32 = 1;
+    pub(crate) const RATE_LIMITED: u32 = 2;
+    pub(crate) const STOPPING: u32 = 3;
+}
+
+struct Job {
+    envelope: Bytes,
+    answer: oneshot::Sender<Attempt>,
+}
+
+/// Sends commands to whoever leads. One per process.
+pub(crate) struct Forwarder {
+    peers: Peers,
+    leadership: Leadership,
+    observer: Arc<dyn ProposeObserver>,
+    in_flight: Semaphore,
+    link: Mutex<Option<Link>>,
+}
+
+/// The way to one leader.
+struct Link {
+    leader: u64,
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Forwarder {
+    pub(crate) fn new(peers: Peers, leadership: Leadership, observer: Arc<dyn ProposeObserver>) -> Self {
+        let in_flight = Semaphore::new(IN_FLIGHT);
+        Self { peers, leadership, observer, in_flight, link: Mutex::new(None) }
+    }
+
+    /// One try at this leader.
+    pub(crate) async fn forward(&self, leader: u64, envelope: &Envelope) -> Attempt {
+        let Ok(_place) = self.in_flight.try_acquire() else {
+            return Attempt::Refused(ProposeError::Overloaded { retry_after: OVERLOADED_FOR });
+        };
+        let (answer, receiver) = oneshot::channel();
+        let job = Job { envelope: envelope.encode_to_vec().into(), answer };
+        let Some(jobs) = self.jobs(leader) else { return Attempt::NotLeader(None) };
+        // Never full: there are as many places in it as in flight.
+        if jobs.try_send(job).is_err() {
+            return Attempt::NotLeader(None);
+        }
+        self.observer.forwarded();
+        receiver.await.unwrap_or_else(|_| Attempt::Unknown("the stream to the leader broke".into()))
+    }
+
+    /// The present link to this leader, or a new one.
+    fn jobs(&self, leader: u64) -> Option<mpsc::Sender<Job>> {
+        let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(present) = link.as_ref().filter(|l| l.leader == leader && !l.jobs.is_closed()) {
+            return Some(present.jobs.clone());
+        }
+        let node = self.leadership.member(leader)?;
+        let (jobs, receiver) = mpsc::channel(IN_FLIGHT);
+        let peer = self.peers.peer(leader, &node.peer_address);
+        let target = self.peers.identity().target(leader);
+        tokio::spawn(run(peer, target, receiver, self.leadership.clone()));
+        *link = Some(Link { leader, jobs: jobs.clone() });
+        Some(jobs)
+    }
+}
+
+/// What the two directions of a stream share. Taken apart when the stream ends, because the HTTP connection may keep
+/// its request body a little longer.
+struct Shared {
+    jobs: Option<mpsc::Receiver<Job>>,
+    waker: Option<Waker>,
+    sent: HashMap<u64, oneshot::Sender<Attempt>>,
+    next_sequence: u64,
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Outgoing {
+    shared: Arc<Mutex<Shared>>,
+    target: pb::Target,
+}
+
+impl Stream for Outgoing {
+    type Item = pb::ForwardRequest;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<pb::ForwardRequest>> {
+        let mut shared = lock(&self.shared);
+        let Some(jobs) = &mut shared.jobs else { return Poll::Ready(None) };
+        let Poll::Ready(next) = jobs.poll_recv(context) else {
+            shared.waker = Some(context.waker().clone());
+            return Poll::Pending;
+        };
+        let Some(Job { envelope, answer }) = next else { return Poll::Ready(None) };
+        let sequence = shared.next_sequence;
+        shared.next_sequence += 1;
+        shared.sent.insert(sequence, answer);
+        drop(shared);
+        Poll::Ready(Some(pb::ForwardRequest { target: Some(self.target.clone()), sequence, envelope }))
+    }
+}
+
+async fn run(peer: Arc<Peer>, target: pb::Target, jobs: mpsc::Receiver<Job>, mut leadership: Leadership) {
+    let leader = peer.node_id();
+    let shared = Arc::new(Mutex::new(Shared { jobs: Some(jobs), waker: None, sent: HashMap::new(), next_sequence: 0 }));
+    let mut connection = peer.connect(Lane::Calls);
+    let outgoing = Outgoing { shared: shared.clone(), target };
+    let talk = async {
+        match connection.client.forward(outgoing).await {
+            Ok(response) => receive(response.into_inner(), &shared).await,
+            Err(status) => status,
+        }
+    };
+    let status = tokio::select! {
+        status = talk => Some(status),
+        () = until_other_leader(&mut leadership, leader) => None,
+    };
+    if let Some(status) = status {
+        tracing::debug!(leader, %status, "the stream to the leader ended");
+        peer.failed(&connection, &status);
+    }
+    end(&shared);
+}
+
+async fn receive(mut incoming: Streaming<pb::ForwardResponse>, shared: &Mutex<Shared>) -> Status {
+    loop {
+        match incoming.message().await {
+            Ok(Some(response)) => {
+                let answer = lock(shared).sent.remove(&response.sequence);
+                if let Some(answer) = answer {
+                    // A caller that gave up is no longer there.
+                    let _ = answer.send(attempt(response.result));
+                }
+            }
+            Ok(None) => return Status::ok("ended by the leader"),
+            Err(status) => return status,
+        }
+    }
+}
+
+async fn until_other_leader(leadership: &mut Leadership, leader: u64) {
+    while leadership.leader() == Some(leader) && leadership.changed().await {}
+}
+
+/// What was sent is unknown; what was not was not appended.
+fn end(shared: &Mutex<Shared>) {
+    let mut shared = lock(shared);
+    let (jobs, waker, sent) = (shared.jobs.take(), shared.waker.take(), std::mem::take(&mut shared.sent));
+    drop(shared);
+    for answer in sent.into_values() {
+        let _ = answer.send(Attempt::Unknown("the stream to the leader broke".into()));
+    }
+    if let Some(mut jobs) = jobs {
+        jobs.close();
+        while let Ok(job) = jobs.try_recv() {
+            let _ = job.answer.send(Attempt::NotLeader(None));
+        }
+    }
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+fn attempt(answer: Option<Answer>) -> Attempt {
+    match answer {
+        Some(Answer::Outcome(outcome)) => match Outcome::decode(outcome) {
+            Ok(outcome) => Attempt::Applied(Box::new(outcome)),
+            Err(error) => Attempt::Unknown(format!("the leader's answer cannot be read: {error}")),
+        },
+        Some(Answer::NotLeader(to)) => Attempt::NotLeader((to.leader_node_id != 0).then_some(to.leader_node_id)),
+        Some(Answer::Unknown(reason)) => Attempt::Unknown(reason),
+        Some(Answer::Refused(why)) => refusal(&why),
+        None => Attempt::Unknown("the leader's answer is of a kind unknown here".into()),
+    }
+}
+
+fn refusal(why: &pb::Refused) -> Attempt {
+    let retry_after = Duration::from_millis(why.retry_after_ms);
+    match why.kind {
+        refused::RATE_LIMITED => Attempt::Refused(ProposeError::RateLimited { retry_after }),
+        refused::OVERLOADED => Attempt::Refused(ProposeError::Overloaded { retry_after }),
+        // A leader that stops hands over first; the next one is soon there.
+        _ => Attempt::NotLeader(None),
+    }
+}
+
+/// The other direction, on the leader.
+pub(crate) fn answer_to_pb(sequence: u64, attempt: Attempt) -> pb::ForwardResponse {
+    let result = match attempt {
+        Attempt::Applied(outcome) => Answer::Outcome(outcome.encode_to_vec().into()),
+        Attempt::NotLeader(to) => Answer::NotLeader(pb::NotLeader { leader_node_id: to.unwrap_or(0) }),
+        Attempt::Unknown(reason) => Answer::Unknown(reason),
+        Attempt::Refused(error) => {
+            let (kind, retry_after) = match &error {
+                ProposeError::RateLimited { retry_after } => (refused::RATE_LIMITED, *retry_after),
+                ProposeError::Overloaded { retry_after } => (refused::OVERLOADED, *retry_after),
+                _ => (refused::STOPPING, Duration::ZERO),
+            };
+            let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+            Answer::Refused(pb::Refused { reason: error.to_string(), retry_after_ms, kind })
+        }
+    };
+    pb::ForwardResponse { sequence, result: Some(result) }
+}

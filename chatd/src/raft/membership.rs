@@ -1,0 +1,82 @@
+//! Who belongs to the cluster, and who leads it: changes that people and the operator ask for.
+//!
+//! Each one checks first, on the leader, that it cannot cost the cluster its quorum, and is bounded in time; what is
+//! started cannot be taken back, so a time-out says "look at the status", not "it failed".
+
+mod change;
+mod error;
+mod initialize;
+mod snapshot;
+mod transfer;
+
+pub use change::{DEFAULT_MAX_LAG, VoterChange};
+pub use error::AdminError;
+pub use snapshot::Compaction;
+pub use transfer::DEFAULT_TRANSFER_LIMIT;
+
+use super::{
+    cluster::{Cluster, MembershipView, NodeStatus, StateFacts},
+    consensus::ConsensusRef,
+    identity::Identity,
+    leadership::Leadership,
+    propose::Proposer,
+    types::LogId,
+};
+use openraft::async_runtime::watch::WatchReceiver as _;
+use std::sync::Arc;
+
+/// The administrator's side of a node. Cheap to clone.
+#[derive(Clone)]
+pub struct Administration {
+    inner: Arc<Parts>,
+}
+
+/// What it works with.
+pub(crate) struct Parts {
+    pub(crate) consensus: ConsensusRef,
+    pub(crate) identity: Identity,
+    pub(crate) leadership: Leadership,
+    pub(crate) cluster: Cluster,
+    pub(crate) proposer: Proposer,
+    pub(crate) facts: Arc<dyn StateFacts>,
+    pub(crate) server_name: String,
+    pub(crate) compaction: Compaction,
+}
+
+impl Administration {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self { inner: Arc::new(parts) }
+    }
+
+    /// Who this node is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.inner.identity
+    }
+
+    /// The Matrix server name of the configuration.
+    #[must_use]
+    pub fn server_name(&self) -> &str {
+        &self.inner.server_name
+    }
+
+    /// What this node knows.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.inner.cluster
+    }
+
+    /// The status of this node, if it leads with a quorum.
+    fn leading(&self) -> Result<NodeStatus, AdminError> {
+        let status = self.inner.cluster.status();
+        if status.leads() { Ok(status) } else { Err(AdminError::NotLeader { leader: status.leader }) }
+    }
+
+    /// The membership with the entry that made it, both of one moment: what a change is guarded by.
+    fn membership(&self) -> (MembershipView, Option<LogId>, bool) {
+        let metrics = self.inner.consensus.metrics();
+        let view = metrics.borrow_watched();
+        let (effective, committed) = (&view.membership_config, &view.committed_membership_config);
+        (MembershipView::new(effective), *effective.log_id(), effective.log_id() == committed.log_id())
+    }
+}

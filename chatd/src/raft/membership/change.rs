@@ -1,0 +1,156 @@
+//! Learners and voters.
+
+use super::{AdminError, Administration, initialize::node};
+use crate::raft::{
+    cluster::{Member, MembershipView, NodeStatus},
+    consensus::Change,
+    types::LogId,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+use tokio::time::timeout;
+
+/// Entries that a new voter may lag: some hundred milliseconds of a busy cluster.
+pub const DEFAULT_MAX_LAG: u64 = 1000;
+/// A member that answered within this time counts as reachable: many heartbeats.
+const REACHABLE: Duration = Duration::from_secs(2);
+/// A change is two entries, each flushed by a majority.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A wish for other voters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VoterChange {
+    /// Exactly these.
+    pub voters: BTreeSet<u64>,
+    /// Those that the caller believes there are (compare and swap).
+    pub expected: BTreeSet<u64>,
+    /// Those that leave stay as learners.
+    pub retain_removed: bool,
+    /// Entries that a new voter may lag.
+    pub max_lag: u64,
+    /// Learners that leave as well; others among these ids are passed over.
+    pub remove_learners: BTreeSet<u64>,
+}
+
+impl Administration {
+    /// Adds a node that receives the log without a vote; returns when that is committed, not when it has caught up.
+    /// The same node again succeeds, and takes the address given now.
+    ///
+    /// # Errors
+    /// [`AdminError`]; only the leader can.
+    pub async fn add_learner(&self, cluster_id: &str, member: Member) -> Result<(), AdminError> {
+        self.check_cluster(cluster_id)?;
+        self.leading()?;
+        let (view, guard, _) = self.membership();
+        let present = view.member(member.node_id).cloned();
+        if present.as_ref() == Some(&member) {
+            return Ok(());
+        }
+        let known = present.is_some();
+        let nodes = BTreeMap::from([node(member)?]);
+        // An address may be replaced without danger, because every request names the node it is for: were another
+        // node to answer there, it would refuse.
+        let change = if known { Change::SetNodes(nodes) } else { Change::AddNodes(nodes) };
+        self.apply(change, true, guard).await
+    }
+
+    /// One joint change to exactly these voters (Raft dissertation §4.3).
+    ///
+    /// # Errors
+    /// [`AdminError::Conflict`] when the voters are not those expected, [`AdminError::Refused`] when a new voter is no
+    /// learner yet or lags, or when no majority of the new voters could be reached.
+    pub async fn change_voters(&self, wish: &VoterChange) -> Result<MembershipView, AdminError> {
+        let status = self.leading()?;
+        let (view, guard, committed) = self.membership();
+        if !committed {
+            return Err(AdminError::Conflict("another change of the membership is under way; try again".into()));
+        }
+        wish.check(&view, &status)?;
+        let leaving: BTreeSet<u64> = wish.remove_learners.intersection(&view.learners).copied().collect();
+        let leaving: BTreeSet<u64> = leaving.difference(&wish.voters).copied().collect();
+        let settled = view.voter_sets.len() == 1 && view.voters() == wish.voters;
+        if !(settled && leaving.is_empty()) {
+            let mut changes = vec![Change::ReplaceAllVoters(wish.voters.clone())];
+            if !leaving.is_empty() {
+                changes.push(Change::RemoveNodes(leaving));
+            }
+            self.apply(Change::Batch(changes), wish.retain_removed, guard).await?;
+        }
+        Ok(self.membership().0)
+    }
+
+    async fn apply(&self, change: Change, retain: bool, guard: Option<LogId>) -> Result<(), AdminError> {
+        let changed = self.inner.consensus.change_membership(change, retain, guard);
+        match timeout(LIMIT, changed).await {
+            Ok(result) => Ok(result.map(drop)?),
+            Err(_) => Err(AdminError::TimedOut { after: LIMIT }),
+        }
+    }
+
+    fn check_cluster(&self, cluster_id: &str) -> Result<(), AdminError> {
+        match self.identity().cluster_id() {
+            Some(own) if *own == *cluster_id => Ok(()),
+            own => {
+                let own = own.unwrap_or_default();
+                Err(AdminError::Refused(format!("this node is of cluster {own:?}, not of {cluster_id:?}")))
+            }
+        }
+    }
+}
+
+impl VoterChange {
+    fn check(&self, view: &MembershipView, status: &NodeStatus) -> Result<(), AdminError> {
+        if self.voters.is_empty() {
+            return Err(AdminError::Invalid("a cluster needs at least one voter".into()));
+        }
+        let present = view.voters();
+        if self.expected != present {
+            return Err(AdminError::Conflict(format!(
+                "the voters are {present:?}, not {:?} as expected; look at the status and try again",
+                self.expected
+            )));
+        }
+        for new in self.voters.difference(&present) {
+            self.check_new(*new, view, status)?;
+        }
+        self.check_majority(status)
+    }
+
+    fn check_new(&self, id: u64, view: &MembershipView, status: &NodeStatus) -> Result<(), AdminError> {
+        if !view.contains(id) {
+            return Err(AdminError::Refused(format!("node {id} is no learner yet; add it as a learner first")));
+        }
+        if id == status.node_id {
+            return Ok(());
+        }
+        let max_lag = if self.max_lag == 0 { DEFAULT_MAX_LAG } else { self.max_lag };
+        match status.progress_of(id) {
+            Some(progress) if progress.matched_index.is_some() && progress.lag <= max_lag => Ok(()),
+            Some(progress) => Err(AdminError::Refused(format!(
+                "node {id} lags {} entries, at most {max_lag} are allowed; wait until it has caught up",
+                progress.lag
+            ))),
+            None => Err(AdminError::Refused(format!("node {id} was not heard yet; wait until it has caught up"))),
+        }
+    }
+
+    /// A change that commits and leaves nobody to commit the next one would be the last.
+    fn check_majority(&self, status: &NodeStatus) -> Result<(), AdminError> {
+        let reachable = self.voters.iter().filter(|id| reachable(**id, status)).count();
+        let majority = self.voters.len() / 2 + 1;
+        if reachable >= majority {
+            return Ok(());
+        }
+        Err(AdminError::Refused(format!(
+            "only {reachable} of the {} voters wished for can be reached, {majority} are a majority; repair them first",
+            self.voters.len()
+        )))
+    }
+}
+
+fn reachable(id: u64, status: &NodeStatus) -> bool {
+    let heard = status.progress_of(id).and_then(|progress| progress.contact_age);
+    id == status.node_id || heard.is_some_and(|age| age <= REACHABLE)
+}

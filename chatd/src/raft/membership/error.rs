@@ -1,0 +1,73 @@
+//! Why a change was not made.
+
+use crate::raft::{consensus::Stopped, identity::AdoptError, types::TypeConfig};
+use openraft::errors::{ClientWriteError, RaftError};
+use std::time::Duration;
+
+/// Each case is a gRPC status of its own.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdminError {
+    /// Only the leader can; nothing was changed.
+    #[error("{}", not_leader(*leader))]
+    NotLeader {
+        /// Who does, if known.
+        leader: Option<u64>,
+    },
+    /// The request makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// It would be wrong now; the message says what has to be true first.
+    #[error("{0}")]
+    Refused(String),
+    /// The cluster is not as the caller believed.
+    #[error("{0}")]
+    Conflict(String),
+    /// Not finished in time; it may still finish.
+    #[error("not finished after {after:?}, and it may still be: look at the status before trying again")]
+    TimedOut {
+        /// The bound.
+        after: Duration,
+    },
+    /// Raft has stopped on this node, or its storage failed.
+    #[error("this node's Raft has stopped: {0}")]
+    Stopped(String),
+}
+
+fn not_leader(leader: Option<u64>) -> String {
+    match leader {
+        Some(id) => format!("this node does not lead; ask node {id}"),
+        None => "this node does not lead (or has lost its quorum), and knows nobody who does".into(),
+    }
+}
+
+impl From<Stopped> for AdminError {
+    fn from(fatal: Stopped) -> Self {
+        Self::Stopped(fatal.to_string())
+    }
+}
+
+impl From<AdoptError> for AdminError {
+    fn from(error: AdoptError) -> Self {
+        match error {
+            AdoptError::Missing => Self::Invalid(error.to_string()),
+            AdoptError::Store(_) => Self::Stopped(error.to_string()),
+            AdoptError::Other { .. } | AdoptError::NotEmpty => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+impl From<RaftError<TypeConfig, ClientWriteError<TypeConfig>>> for AdminError {
+    fn from(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> Self {
+        match error {
+            RaftError::APIError(ClientWriteError::ForwardToLeader(to)) => Self::NotLeader { leader: to.leader_id },
+            RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)) => {
+                Self::Conflict("the leader changed meanwhile; look at the status before trying again".into())
+            }
+            RaftError::APIError(ClientWriteError::ChangeMembershipError(error)) => Self::Refused(error.to_string()),
+            RaftError::APIError(ClientWriteError::PreconditionFailed(_)) => {
+                Self::Conflict("the membership changed meanwhile; look at the status before trying again".into())
+            }
+            RaftError::Fatal(fatal) => fatal.into(),
+        }
+    }
+}

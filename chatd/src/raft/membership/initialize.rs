@@ -1,0 +1,102 @@
+//! The first membership of a new cluster, and its first command.
+
+use super::{AdminError, Administration};
+use crate::raft::{cluster::Member, types::Node};
+use openraft::errors::{InitializeError, RaftError};
+use quorate_core::proto::log::{Bootstrap, Command, Envelope, command::Kind};
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::{sleep, timeout};
+
+/// How long `Initialize` waits for the first command: three answering pods need some hundred milliseconds. Beyond it
+/// the call succeeds all the same, because the membership is durable and the command follows with the first leader.
+const BOOTSTRAP_LIMIT: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+impl Administration {
+    /// Makes a new cluster of these voters, this node among them. The same id again succeeds; another one does not.
+    ///
+    /// The id is made durable before the membership: a crash between the two leaves a node that belongs to this
+    /// cluster and to no other, and the repeated call finishes.
+    ///
+    /// # Errors
+    /// [`AdminError::Invalid`], or [`AdminError::Refused`] when this node is part of a cluster already.
+    pub async fn initialize(&self, cluster_id: &str, server_name: &str, voters: Vec<Member>) -> Result<(), AdminError> {
+        let voters = self.check_initial(server_name, voters)?;
+        self.identity().adopt(cluster_id).await?;
+        match self.inner.consensus.initialize(voters).await {
+            // It has a log: this is the repeated call, for the id has just been compared.
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
+            Err(RaftError::APIError(error @ InitializeError::NotInMembers(_))) => {
+                return Err(AdminError::Invalid(error.to_string()));
+            }
+            Err(RaftError::Fatal(fatal)) => return Err(fatal.into()),
+        }
+        let bootstrapped = async {
+            while !self.inner.facts.is_bootstrapped() {
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        if timeout(BOOTSTRAP_LIMIT, bootstrapped).await.is_err() {
+            tracing::warn!(cluster_id, "the cluster is initialised, but a majority has not answered yet");
+        }
+        Ok(())
+    }
+
+    fn check_initial(&self, server_name: &str, voters: Vec<Member>) -> Result<BTreeMap<u64, Node>, AdminError> {
+        let invalid = |reason: String| Err(AdminError::Invalid(reason));
+        let own_name = self.server_name();
+        if server_name != own_name {
+            return invalid(format!("the server name is {server_name:?}, this node is configured with {own_name:?}"));
+        }
+        let own = self.identity().node_id();
+        let count = voters.len();
+        let nodes: BTreeMap<u64, Node> = voters.into_iter().map(node).collect::<Result<_, _>>()?;
+        if nodes.len() != count {
+            return invalid("two voters have the same node id".into());
+        }
+        if !nodes.contains_key(&own) {
+            return invalid(format!("this node, {own}, is not among the voters"));
+        }
+        Ok(nodes)
+    }
+
+    /// The first command, by whoever leads: not bound to the call that made the cluster, so that a crash in between
+    /// leaves no nameless cluster. Idempotent: the log refuses a second one.
+    pub(crate) async fn keep_bootstrapped(self) {
+        let mut headlines = self.inner.cluster.watch();
+        while !self.inner.facts.is_bootstrapped() {
+            if self.inner.leadership.is_leader() {
+                self.bootstrap().await;
+            }
+            // Also by time: applying the command is no headline.
+            if let Ok(Err(_)) = timeout(LOOK_EVERY * 5, headlines.changed()).await {
+                return;
+            }
+        }
+    }
+
+    async fn bootstrap(&self) {
+        let Some(cluster_id) = self.identity().cluster_id() else { return };
+        let command = Bootstrap { cluster_id: cluster_id.to_string(), server_name: self.inner.server_name.clone() };
+        let command = Some(Command { kind: Some(Kind::Bootstrap(command)) });
+        if let Err(error) = self.inner.proposer.propose(Envelope { command, ..Envelope::default() }).await {
+            tracing::warn!(%error, "the cluster's first command is not applied yet");
+        }
+    }
+}
+
+/// A member as Raft keeps it.
+pub(super) fn node(member: Member) -> Result<(u64, Node), AdminError> {
+    let Member { node_id, peer_address, client_address, name } = member;
+    if node_id == 0 {
+        return Err(AdminError::Invalid("a node id is missing; ask the node for its identity".into()));
+    }
+    let has_port = peer_address
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0));
+    if !has_port {
+        let reason = format!("the peer address of node {node_id} is {peer_address:?}, it must be host:port");
+        return Err(AdminError::Invalid(reason));
+    }
+    Ok((node_id, Node { peer_address, client_address, name }))
+}

@@ -1,0 +1,88 @@
+//! Handing leadership over.
+
+use super::{AdminError, Administration};
+use crate::raft::cluster::NodeStatus;
+use std::time::{Duration, Instant};
+use tokio::time::{sleep, timeout};
+
+/// The bound when the caller names none.
+pub const DEFAULT_TRANSFER_LIMIT: Duration = Duration::from_secs(2);
+/// A target that answered within this time is there: six heartbeats.
+const REACHABLE: Duration = Duration::from_millis(300);
+/// Entries that the target may lack: they are sent before it stands for election, while nobody can write.
+const LAG: u64 = 256;
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+impl Administration {
+    /// Hands leadership to this voter, or to the one that is furthest; returns the new leader and its term.
+    ///
+    /// A transfer cannot be taken back, and stops writes until it is over. So it is started only when the target
+    /// answers and has (nearly) all of the log, and never with a single voter.
+    ///
+    /// # Errors
+    /// [`AdminError::Refused`] when no voter qualifies within the bound, [`AdminError::TimedOut`] when none took over.
+    pub async fn transfer_leader(&self, to: Option<u64>, limit: Duration) -> Result<(u64, u64), AdminError> {
+        let start = Instant::now();
+        let target = self.qualified(to, limit).await?;
+        tracing::info!(target, "handing leadership over");
+        let mut leadership = self.inner.leadership.clone();
+        let own = self.identity().node_id();
+        self.inner.consensus.transfer_to(target).await?;
+        let taken = async {
+            loop {
+                match leadership.leader() {
+                    Some(leader) if leader != own => return Some((leader, leadership.term())),
+                    _ if leadership.changed().await => {}
+                    _ => return None,
+                }
+            }
+        };
+        match timeout(limit.saturating_sub(start.elapsed()), taken).await {
+            Ok(Some(taken)) => Ok(taken),
+            Ok(None) => Err(AdminError::Stopped("while it handed leadership over".into())),
+            Err(_) => Err(AdminError::TimedOut { after: limit }),
+        }
+    }
+
+    /// Waits for a voter that can take over at once.
+    async fn qualified(&self, to: Option<u64>, limit: Duration) -> Result<u64, AdminError> {
+        let deadline = Instant::now() + limit / 2;
+        loop {
+            let status = self.leading()?;
+            check_voters(&status, to)?;
+            if let Some(target) = furthest(&status, to) {
+                return Ok(target);
+            }
+            if Instant::now() >= deadline {
+                return Err(AdminError::Refused(match to {
+                    Some(id) => format!("voter {id} does not answer or lags; leadership stays here"),
+                    None => "no other voter answers and has caught up; leadership stays here".into(),
+                }));
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+fn check_voters(status: &NodeStatus, to: Option<u64>) -> Result<(), AdminError> {
+    let voters = status.membership.voters();
+    if voters.iter().all(|id| *id == status.node_id) {
+        return Err(AdminError::Refused("there is no other voter to hand leadership to".into()));
+    }
+    match to {
+        Some(id) if id == status.node_id => Err(AdminError::Refused(format!("node {id} leads already"))),
+        Some(id) if !voters.contains(&id) => Err(AdminError::Refused(format!("node {id} is no voter"))),
+        _ => Ok(()),
+    }
+}
+
+fn furthest(status: &NodeStatus, to: Option<u64>) -> Option<u64> {
+    let voters = status.membership.voters();
+    let candidates = status.progress.iter().filter(|progress| {
+        voters.contains(&progress.node_id)
+            && to.is_none_or(|id| id == progress.node_id)
+            && progress.lag <= LAG
+            && progress.contact_age.is_some_and(|age| age <= REACHABLE)
+    });
+    candidates.max_by_key(|progress| progress.matched_index).map(|progress| progress.node_id)
+}

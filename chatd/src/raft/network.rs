@@ -1,0 +1,282 @@
+//! openraft's network over gRPC and mutual TLS: appends, votes, transfers and snapshots to the other members.
+//!
+//! `Peers` knows the members and where they are → a [`lanes::Peer`] has four connections → [`append`] pipelines →
+//! [`convert`] speaks `quorate.raft.v1`. The other end is `raft::peer`.
+
+mod address;
+mod append;
+pub(crate) mod convert;
+pub(crate) mod lanes;
+pub mod snapshot;
+
+use self::{
+    lanes::{Lane, Peer},
+    snapshot::{SendSnapshot, SendSnapshotError, SnapshotOf},
+};
+use super::{
+    identity::Identity,
+    types::{Node, TypeConfig, Vote},
+};
+use crate::tls::PeerTls;
+use futures::{FutureExt as _, Stream, StreamExt as _, future::BoxFuture, stream, stream::BoxStream};
+use openraft::{
+    RPCTypes, RaftNetworkFactory, RaftNetworkV2,
+    errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable},
+    network::{Backoff, RPCOption},
+    raft::{
+        AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
+        TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+    },
+};
+use std::{
+    collections::HashMap,
+    future::Future,
+    iter,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::timeout;
+use tonic::{Code, Response, Status};
+
+type RpcError = RPCError<TypeConfig>;
+
+/// After failures, appends are tried this often: a returned peer is to be found within a second, and an attempt costs
+/// one packet where nobody listens.
+const RETRY_EVERY: Duration = Duration::from_millis(100);
+/// A peer accepts a stream at once; this is for the connection that may have to be made first.
+const OPEN_LIMIT: Duration = Duration::from_secs(1);
+
+/// The other members, by node id. Cheap to clone.
+#[derive(Clone)]
+pub struct Peers {
+    identity: Identity,
+    tls: PeerTls,
+    // One entry per member that this process has known: a handful, more only by replacing members thousands of times.
+    known: Arc<Mutex<HashMap<u64, Arc<Peer>>>>,
+}
+
+impl Peers {
+    /// None yet.
+    #[must_use]
+    pub fn new(identity: Identity, tls: PeerTls) -> Self {
+        Self { identity, tls, known: Arc::default() }
+    }
+
+    /// The peer with this id at this configured address (`host:port`).
+    #[must_use]
+    pub fn peer(&self, node_id: u64, address: &str) -> Arc<Peer> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let peer = known.entry(node_id).or_insert_with(|| Arc::new(Peer::new(node_id, address, self.tls.clone())));
+        peer.configure(address);
+        peer.clone()
+    }
+
+    /// A request of `node_id` came from `ip`: it is dialled there too. Strangers are not remembered.
+    pub fn seen(&self, node_id: u64, ip: IpAddr) {
+        let peer = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&node_id).cloned();
+        if let Some(peer) = peer {
+            peer.learn(ip);
+        }
+    }
+
+    /// Who this node is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+}
+
+/// Makes openraft's clients; connections are shared beneath them, because openraft makes one for each vote.
+pub struct NetworkFactory<T> {
+    peers: Peers,
+    sender: T,
+}
+
+impl<T: SendSnapshot> NetworkFactory<T> {
+    /// `sender` knows what a snapshot is.
+    pub fn new(peers: Peers, sender: T) -> Self {
+        Self { peers, sender }
+    }
+
+    fn client(&self, target: u64, node: &Node, lane: Lane) -> Network<T> {
+        Network {
+            peer: self.peers.peer(target, &node.peer_address),
+            lane,
+            identity: self.peers.identity.clone(),
+            sender: self.sender.clone(),
+        }
+    }
+}
+
+impl<T: SendSnapshot> RaftNetworkFactory<TypeConfig> for NetworkFactory<T> {
+    type Network = Network<T>;
+
+    async fn new_client(&mut self, target: u64, node: &Node) -> Network<T> {
+        self.client(target, node, Lane::Append)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, node: &Node) -> Network<T> {
+        self.client(target, node, Lane::Heartbeat)
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, node: &Node) -> Network<T> {
+        self.client(target, node, Lane::Snapshot)
+    }
+}
+
+/// One of openraft's clients of one peer.
+pub struct Network<T> {
+    peer: Arc<Peer>,
+    /// For appends; votes and transfers have theirs.
+    lane: Lane,
+    identity: Identity,
+    sender: T,
+}
+
+impl<T: SendSnapshot> Network<T> {
+    /// One request and its answer, within the time that openraft gives.
+    async fn call<R, F>(
+        &self,
+        action: RPCTypes,
+        limit: Duration,
+        call: impl FnOnce(lanes::Client) -> F + Send,
+    ) -> Result<R, RpcError>
+    where
+        F: Future<Output = Result<Response<R>, Status>> + Send,
+    {
+        let connection = self.peer.connect(Lane::Calls);
+        let status = match timeout(limit, call(connection.client.clone())).await {
+            Ok(Ok(response)) => return Ok(response.into_inner()),
+            Ok(Err(status)) => status,
+            // Not a reason to drop the connection: votes have some 100 ms, less than a handshake may take.
+            Err(_) => {
+                let (id, target) = (self.identity.node_id(), self.peer.node_id());
+                return Err(RPCError::Timeout(Timeout { action, id, target, timeout: limit }));
+            }
+        };
+        self.peer.failed(&connection, &status);
+        Err(status_error(&status))
+    }
+
+    fn target(&self) -> quorate_wire::raft::v1::Target {
+        self.identity.target(self.peer.node_id())
+    }
+}
+
+impl<T: SendSnapshot> RaftNetworkV2<TypeConfig> for Network<T> {
+    type SnapshotData = T::Data;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RpcError> {
+        let mut answers = self.stream_append(stream::iter([request]), option).await?;
+        let answer = answers.next().await.unwrap_or_else(|| Err(network_error("no answer to an append")))?;
+        Ok(match answer {
+            Ok(flushed) => AppendEntriesResponse::PartialSuccess(flushed),
+            Err(StreamAppendError::Conflict(_)) => AppendEntriesResponse::Conflict,
+            Err(StreamAppendError::HigherVote(vote)) => AppendEntriesResponse::HigherVote(vote),
+        })
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        input: S,
+        _option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<TypeConfig>, RpcError>>, RpcError>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+    {
+        async move {
+            let answers =
+                append::stream_append(self.peer.clone(), self.lane, &self.identity, input, OPEN_LIMIT).await?;
+            Ok(answers.boxed())
+        }
+        .boxed()
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        let message = convert::vote_request_to_pb(self.target(), &request);
+        let answer = self
+            .call(RPCTypes::Vote, option.hard_ttl(), |mut client| async move { client.vote(message).await })
+            .await?;
+        convert::vote_response_from_pb(&answer).map_err(|error| network_error(&error.to_string()))
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        let message = convert::vote_request_to_pb(self.target(), &request);
+        let answer = self
+            .call(RPCTypes::Vote, option.hard_ttl(), |mut client| async move { client.pre_vote(message).await })
+            .await?;
+        convert::vote_response_from_pb(&answer).map_err(|error| network_error(&error.to_string()))
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RpcError> {
+        let message = convert::transfer_to_pb(self.target(), &request);
+        let answer = self
+            .call(RPCTypes::TransferLeader, option.hard_ttl(), |mut client| async move {
+                client.transfer_leader(message).await
+            })
+            .await?;
+        convert::transferred_from_pb(&answer).map_err(|error| network_error(&error.to_string()))
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: SnapshotOf<T::Data>,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let connection = self.peer.connect(Lane::Snapshot);
+        let sent =
+            self.sender.send(connection.client.clone(), self.target(), vote, snapshot, cancel.map(drop).boxed()).await;
+        match sent {
+            Ok(vote) => Ok(SnapshotResponse::new(vote)),
+            Err(SendSnapshotError::Cancelled) => {
+                Err(StreamingError::Closed(ReplicationClosed::new("the snapshot transfer was cancelled")))
+            }
+            Err(SendSnapshotError::Receiver(status)) => {
+                self.peer.failed(&connection, &status);
+                Err(status_error(&status).into())
+            }
+            // Not a storage error of openraft's: that would stop this node, while only this transfer failed.
+            Err(error @ SendSnapshotError::Read(_)) => {
+                tracing::error!(error = %error, source = ?std::error::Error::source(&error), "a snapshot was not sent");
+                Err(StreamingError::Unreachable(Unreachable::from_string(error)))
+            }
+        }
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        Some(Backoff::new(iter::repeat(RETRY_EVERY)))
+    }
+}
+
+/// Nobody there, or another node: openraft waits [`RETRY_EVERY`]. Anything else it may try again at once.
+fn status_error(status: &Status) -> RpcError {
+    match status.code() {
+        Code::Unavailable | Code::FailedPrecondition | Code::DeadlineExceeded => {
+            RPCError::Unreachable(Unreachable::from_string(status))
+        }
+        _ => network_error(&status.to_string()),
+    }
+}
+
+fn network_error(reason: &str) -> RpcError {
+    RPCError::Network(NetworkError::from_string(reason))
+}

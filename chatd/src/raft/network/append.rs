@@ -1,0 +1,192 @@
+//! Pipelined appends over one bidirectional stream: many requests in flight, answers in order.
+//!
+//! The answers end when the requests end: openraft's heartbeat worker opens one stream per heartbeat, and waits for its
+//! end within one heartbeat interval. There is no deadline on replication in openraft, so a request unanswered for
+//! [`ANSWER_LIMIT`] fails the stream here.
+
+use super::{
+    RETRY_EVERY, RpcError,
+    convert::{append_to_pb, appended_from_pb},
+    lanes::{Connection, Lane, Peer},
+    network_error, status_error,
+};
+use crate::raft::{
+    identity::Identity,
+    types::{LogId, TypeConfig},
+};
+use futures::{Stream, StreamExt as _, stream};
+use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
+use quorate_wire::raft::v1 as pb;
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+use tokio::time::{Instant, timeout};
+use tonic::{Status, Streaming};
+
+/// A follower that has not flushed a request after this long is as good as gone: the stream is opened anew.
+const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+/// How often the oldest unanswered request is looked at while nothing arrives.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// A request on its way.
+struct Sent {
+    sequence: u64,
+    prev: Option<LogId>,
+    last: Option<LogId>,
+    at: Instant,
+}
+
+/// What the two directions of one stream share.
+struct Shared<S> {
+    /// Taken away when the answers are dropped: openraft reuses what the requests are made of for the next stream, and
+    /// waits for it, while the HTTP connection may hold on to its request body a little longer.
+    requests: Option<S>,
+    waker: Option<Waker>,
+    unanswered: VecDeque<Sent>,
+    next_sequence: u64,
+}
+
+type Link<S> = Arc<Mutex<Shared<S>>>;
+
+fn lock<S>(link: &Link<S>) -> MutexGuard<'_, Shared<S>> {
+    link.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The request body: encodes as the connection takes them.
+struct Outgoing<S> {
+    link: Link<S>,
+    target: pb::Target,
+}
+
+impl<S> Stream for Outgoing<S>
+where
+    S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin,
+{
+    type Item = pb::AppendRequest;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<pb::AppendRequest>> {
+        let mut shared = lock(&self.link);
+        let Some(requests) = &mut shared.requests else { return Poll::Ready(None) };
+        let Poll::Ready(next) = requests.poll_next_unpin(context) else {
+            shared.waker = Some(context.waker().clone());
+            return Poll::Pending;
+        };
+        let Some(request) = next else {
+            shared.requests = None;
+            return Poll::Ready(None);
+        };
+        let sequence = shared.next_sequence;
+        shared.next_sequence += 1;
+        let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+        let sent = Sent { sequence, prev: request.prev_log_id, last, at: Instant::now() };
+        shared.unanswered.push_back(sent);
+        drop(shared);
+        Poll::Ready(Some(append_to_pb(self.target.clone(), sequence, &request)))
+    }
+}
+
+/// Ends the request body when the answers are no longer wanted.
+struct EndOnDrop<S>(Link<S>);
+
+impl<S> Drop for EndOnDrop<S> {
+    fn drop(&mut self) {
+        let mut shared = lock(&self.0);
+        let (requests, waker) = (shared.requests.take(), shared.waker.take());
+        drop(shared);
+        drop(requests);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+struct Answers<S> {
+    peer: Arc<Peer>,
+    connection: Connection,
+    incoming: Streaming<pb::AppendResponse>,
+    link: Link<S>,
+    _end: EndOnDrop<S>,
+}
+
+/// Opens the stream. `limit` bounds how long the peer may take to accept it.
+pub(super) async fn stream_append<S>(
+    peer: Arc<Peer>,
+    lane: Lane,
+    identity: &Identity,
+    requests: S,
+    limit: Duration,
+) -> Result<impl Stream<Item = Result<StreamAppendResult<TypeConfig>, RpcError>> + Send + use<S>, RpcError>
+where
+    S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
+{
+    let mut connection = peer.connect(lane);
+    let link = Arc::new(Mutex::new(Shared {
+        requests: Some(requests),
+        waker: None,
+        unanswered: VecDeque::new(),
+        next_sequence: 0,
+    }));
+    let end = EndOnDrop(link.clone());
+    let outgoing = Outgoing { link: link.clone(), target: identity.target(peer.node_id()) };
+    let opened = match timeout(limit, connection.client.append(outgoing)).await {
+        Ok(opened) => opened,
+        Err(_) => Err(Status::deadline_exceeded("the append stream was not accepted in time")),
+    };
+    let incoming = match opened {
+        Ok(response) => response.into_inner(),
+        Err(status) => {
+            peer.failed(&connection, &status);
+            // openraft sits its back-off out while it makes the first request, and a stream that never opened did not
+            // ask for one: without this it would try again at once, thousands of times a second.
+            tokio::time::sleep(RETRY_EVERY).await;
+            return Err(status_error(&status));
+        }
+    };
+    let answers = Answers { peer, connection, incoming, link, _end: end };
+    Ok(stream::unfold(Some(answers), |answers| async move {
+        let mut answers = answers?;
+        let item = answers.next().await?;
+        // After the first refusal or error the stream is over; openraft opens another.
+        let go_on = matches!(item, Ok(Ok(_)));
+        Some((item, go_on.then_some(answers)))
+    }))
+}
+
+impl<S> Answers<S> {
+    async fn next(&mut self) -> Option<Result<StreamAppendResult<TypeConfig>, RpcError>> {
+        loop {
+            match timeout(LOOK_EVERY, self.incoming.message()).await {
+                Ok(Ok(Some(response))) => return Some(self.answer(response)),
+                Ok(Ok(None)) => return None,
+                Ok(Err(status)) => return Some(Err(self.fail(&status))),
+                Err(_) if self.overdue() => {
+                    let status = Status::deadline_exceeded("an append was not answered in time");
+                    return Some(Err(self.fail(&status)));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn answer(&mut self, response: pb::AppendResponse) -> Result<StreamAppendResult<TypeConfig>, RpcError> {
+        let sent = lock(&self.link).unanswered.pop_front();
+        let Some(sent) = sent.filter(|sent| sent.sequence == response.sequence) else {
+            return Err(network_error("an answer to another append than the oldest"));
+        };
+        appended_from_pb(response, sent.prev, sent.last).map_err(|error| network_error(&error.to_string()))
+    }
+
+    fn overdue(&self) -> bool {
+        let shared = lock(&self.link);
+        shared.unanswered.front().is_some_and(|sent| sent.at.elapsed() >= ANSWER_LIMIT)
+    }
+
+    fn fail(&self, status: &Status) -> RpcError {
+        self.peer.failed(&self.connection, status);
+        status_error(status)
+    }
+}

@@ -1,0 +1,263 @@
+//! One Raft node, put together: log, state machine, network, and the handles that everything else uses.
+
+mod config;
+
+pub use config::Timing;
+
+use super::{
+    announce::announce,
+    cluster::{Cluster, Member, StateFacts},
+    consensus::ConsensusRef,
+    contact::Contact,
+    identity::{Identity, IdentityStore},
+    leadership::Leadership,
+    log::LogStore,
+    machine::Machine,
+    membership::{AdminError, Administration, Compaction, Parts},
+    network::{NetworkFactory, Peers, snapshot::ReceiveSnapshot},
+    peer::PeerDoor,
+    propose::{Accepted, ProposeObserver, ProposeOptions, Proposer, RateLimit},
+    read_index::Reads,
+    snapshot::{ReceiveOptions, Receiver, SendOptions, Sender, Shelf},
+    types::TypeConfig,
+};
+use crate::{
+    feed::Feed,
+    store::{self, StateStore},
+    tls::PeerTls,
+};
+use futures::future::BoxFuture;
+use openraft::{ConfigError, Raft};
+use quorate_core::proto::log::Envelope;
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Times that contradict each other.
+    #[error("the raft times of the configuration cannot be used")]
+    Config(#[source] ConfigError),
+    /// Log or state cannot be read, or openraft refuses what it found there.
+    #[error("Raft does not start: {0}")]
+    Raft(String),
+}
+
+/// Settings of a node.
+#[derive(Clone)]
+pub struct NodeOptions {
+    /// How the others reach it, and what it is called. The node id is the log's.
+    pub own: super::types::Node,
+    /// The Matrix server name.
+    pub server_name: String,
+    /// The clock of elections.
+    pub timing: Timing,
+    /// How long a write waits for a leader and an outcome.
+    pub write_wait: Duration,
+    /// How long a linearizable read waits before it is served stale.
+    pub read_wait: Duration,
+    /// Writes per user; `None` for no limit.
+    pub rate_limit: Option<RateLimit>,
+    /// When checkpoints are made.
+    pub compaction: Compaction,
+    /// How snapshots are sent.
+    pub send: SendOptions,
+    /// How snapshots are received.
+    pub receive: ReceiveOptions,
+    /// For the metrics.
+    pub observer: Arc<dyn ProposeObserver>,
+}
+
+/// What a node is made of.
+pub struct NodeParts<S: StateStore> {
+    /// Its log; also its identity.
+    pub log: LogStore,
+    /// Its state machine, started.
+    pub machine: Machine<S>,
+    /// The state that the machine applies to.
+    pub store: S,
+    /// Its snapshots.
+    pub shelf: Shelf,
+    /// Where the machine publishes.
+    pub feed: Feed,
+    /// Certificate and trust.
+    pub tls: PeerTls,
+}
+
+/// A running node. Cheap to clone.
+#[derive(Clone)]
+pub struct Node {
+    /// Writes.
+    pub proposer: Proposer,
+    /// Reads.
+    pub reads: Reads,
+    /// What this node knows.
+    pub cluster: Cluster,
+    /// Changes of the membership.
+    pub administration: Administration,
+    /// What the others reach.
+    pub door: PeerDoor,
+    own: Member,
+    consensus: ConsensusRef,
+    log: LogStore,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Node {
+    /// Starts openraft over what is on the volume. An empty volume waits to be initialised or added.
+    ///
+    /// # Errors
+    /// [`NodeError`].
+    pub async fn start<S: StateStore>(parts: NodeParts<S>, options: NodeOptions) -> Result<Self, NodeError> {
+        let NodeParts { log, machine, store, shelf, feed, tls } = parts;
+        let identity = Identity::new(Arc::new(log.clone()));
+        let peers = Peers::new(identity.clone(), tls);
+        let config = config::config(&options.server_name, options.timing).map_err(NodeError::Config)?;
+        let network = NetworkFactory::new(peers.clone(), Sender::new(options.send));
+        let raft: Raft<TypeConfig, Machine<S>> =
+            Raft::new(identity.node_id(), Arc::new(config), network, log.clone(), machine)
+                .await
+                .map_err(|error| NodeError::Raft(error.to_string()))?;
+        let snapshots: Arc<dyn ReceiveSnapshot> =
+            Arc::new(Receiver::new(store.clone(), shelf, Arc::new(raft.clone()), options.receive));
+        let facts = Arc::new(StoreFacts(store));
+        Ok(Self::assemble(Arc::new(raft), log, peers, snapshots, facts, &feed, options))
+    }
+
+    fn assemble<F: StateFacts + Accepted>(
+        consensus: ConsensusRef,
+        log: LogStore,
+        peers: Peers,
+        snapshots: Arc<dyn ReceiveSnapshot>,
+        facts: Arc<F>,
+        feed: &Feed,
+        options: NodeOptions,
+    ) -> Self {
+        let identity = peers.identity().clone();
+        let own = Member::new(identity.node_id(), &options.own);
+        let contact = Contact::default();
+        let leadership = Leadership::of(identity.node_id(), &consensus);
+        let propose = ProposeOptions {
+            wait: options.write_wait,
+            rate_limit: options.rate_limit,
+            accepted: facts.clone(),
+            observer: options.observer.clone(),
+        };
+        let proposer = Proposer::start(&consensus, &peers, propose);
+        let reads = Reads::start(&consensus, &peers, feed.applied(), options.read_wait, options.observer);
+        let cluster = Cluster::start(&consensus, identity.clone(), contact.clone(), facts.clone());
+        let administration = Administration::new(Parts {
+            consensus: consensus.clone(),
+            identity,
+            leadership: leadership.clone(),
+            cluster: cluster.clone(),
+            proposer: proposer.clone(),
+            facts,
+            server_name: options.server_name,
+            compaction: options.compaction,
+        });
+        let door = PeerDoor {
+            consensus: consensus.clone(),
+            peers: peers.clone(),
+            contact,
+            proposer: proposer.clone(),
+            reads: reads.clone(),
+            snapshots,
+        };
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let node = Self { proposer, reads, cluster, administration, door, own, consensus, log, tasks, stop };
+        node.spawn(node.administration.clone().keep_bootstrapped());
+        node.spawn(node.administration.clone().keep_compact());
+        node.spawn(announce(node.cluster.clone(), peers, leadership));
+        node
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            let _ = stop.run_until_cancelled(task).await;
+        });
+    }
+
+    /// Who this node is, as its peers should know it.
+    #[must_use]
+    pub fn own(&self) -> &Member {
+        &self.own
+    }
+
+    /// First step of an orderly stop: leadership goes to a caught-up voter, if this node has it and one is there.
+    /// Everything is served on meanwhile: writes are forwarded to the new leader.
+    pub async fn hand_over(&self, limit: Duration) {
+        if !self.cluster.status().leads() {
+            return;
+        }
+        let start = Instant::now();
+        match self.administration.transfer_leader(None, limit).await {
+            Ok((leader, term)) => tracing::info!(leader, term, took = ?start.elapsed(), "handed leadership over"),
+            Err(AdminError::NotLeader { .. }) => {}
+            Err(error) => tracing::warn!(%error, "stopping without a hand-over; the others elect by themselves"),
+        }
+    }
+
+    /// Last step: refuses proposals, stops Raft, flushes and closes the log. All of it within `limit`: what is
+    /// acknowledged is safe even when it runs out.
+    ///
+    /// # Errors
+    /// When the log could not be closed in order; the next start then reads its tail more carefully.
+    pub async fn stop(&self, limit: Duration) -> io::Result<()> {
+        let stopping = async {
+            self.proposer.close();
+            self.stop.cancel();
+            self.tasks.close();
+            self.tasks.wait().await;
+            self.consensus.shutdown().await;
+            self.log.close().await.map_err(io::Error::other)
+        };
+        match tokio::time::timeout(limit, stopping).await {
+            Ok(result) => result,
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("not stopped within {limit:?}"))),
+        }
+    }
+}
+
+impl IdentityStore for LogStore {
+    fn node_id(&self) -> u64 {
+        self.identity().node_id
+    }
+
+    fn cluster_id(&self) -> Option<String> {
+        self.identity().cluster_id
+    }
+
+    fn is_empty(&self) -> bool {
+        Self::is_empty(self)
+    }
+
+    fn set_cluster_id<'a>(&'a self, cluster_id: &'a str) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(async move { Self::set_cluster_id(self, cluster_id).await.map_err(io::Error::other) })
+    }
+}
+
+/// What proposing and readiness ask of the state: each a look at one row.
+struct StoreFacts<S>(S);
+
+impl<S: StateStore> StateFacts for StoreFacts<S> {
+    fn is_bootstrapped(&self) -> bool {
+        store::cluster(&self.0.view()).is_ok_and(|row| row.is_some())
+    }
+}
+
+impl<S: StateStore> Accepted for StoreFacts<S> {
+    fn is_accepted(&self, envelope: &Envelope) -> bool {
+        quorate_core::apply::is_accepted(&self.0.view(), envelope).unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests;

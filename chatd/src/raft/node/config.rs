@@ -1,0 +1,80 @@
+//! openraft's configuration, and why each value is not its default.
+
+use openraft::{Config, ConfigError, SnapshotPolicy};
+use std::time::Duration;
+
+/// The clock of elections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// Between two heartbeats of a leader.
+    pub heartbeat: Duration,
+    /// Shortest wait for a heartbeat before an election, on top of the lease.
+    pub election_min: Duration,
+    /// Longest; also the lease, within which followers grant nobody else a vote.
+    pub election_max: Duration,
+}
+
+impl Default for Timing {
+    /// Failover in 450 to 600 ms after the last heartbeat, plus the election itself.
+    fn default() -> Self {
+        let [heartbeat, election_min, election_max] = [50, 150, 300].map(Duration::from_millis);
+        Self { heartbeat, election_min, election_max }
+    }
+}
+
+/// Entries of one append; its bytes are bounded by the log's reader (1 MiB).
+const APPEND_ENTRIES: u64 = 1024;
+/// Entries of one write to the log, which is bounded in bytes by the log itself (4 MiB).
+const WRITE_ENTRIES: u64 = 1024;
+/// Messages waiting for openraft's core, each a request of a peer or of ours: these have bounds of their own far below.
+const CORE_QUEUE: u64 = 4096;
+/// A follower this far behind is sent a snapshot even while the log still has its entries: reading so many back is
+/// slower than copying files.
+const SNAPSHOT_LAG: u64 = 500_000;
+
+/// The configuration of every node.
+///
+/// # Errors
+/// When the times contradict each other: a heartbeat not shorter than an election, for instance.
+pub(crate) fn config(cluster_name: &str, timing: Timing) -> Result<Config, ConfigError> {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let (heartbeat, min, max) = (millis(timing.heartbeat), millis(timing.election_min), millis(timing.election_max));
+    Config {
+        cluster_name: cluster_name.to_owned(),
+        heartbeat_interval: heartbeat,
+        election_timeout_min: min,
+        election_timeout_max: max,
+        // A node that was cut off must not come back with a higher term and unseat a leader that works.
+        enable_pre_vote: Some(true),
+        // A restarted leader is elected again, because its lease and its commit are those of another life.
+        enable_leader_restore: Some(false),
+        // A leader without a quorum pauses its heartbeats, so that the others may elect: at least lease + election.
+        quorum_loss_probe_interval: Some(max.saturating_mul(2)),
+        // openraft's policy would purge all older log at its first snapshot: ours is `membership::snapshot`.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
+        purge_batch_size: 1,
+        max_payload_entries: APPEND_ENTRIES,
+        max_append_entries: Some(WRITE_ENTRIES),
+        replication_lag_threshold: SNAPSHOT_LAG,
+        api_channel_size: Some(CORE_QUEUE),
+        notification_channel_size: Some(CORE_QUEUE),
+        ..Config::default()
+    }
+    .validate()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_and_contradictions_are_refused() {
+        let made = config("a", Timing::default()).expect("valid");
+        assert_eq!(made.quorum_loss_probe_interval, Some(600));
+        assert_eq!(made.snapshot_policy, SnapshotPolicy::Never);
+        assert_eq!((made.enable_pre_vote, made.enable_leader_restore), (Some(true), Some(false)));
+        let slow = Timing { heartbeat: Duration::from_secs(1), ..Timing::default() };
+        assert!(config("a", slow).is_err());
+    }
+}

@@ -1,0 +1,13 @@
+//! Whole nodes in one process: real logs, real TLS over loopback, a runtime of its own for each node, so that killing
+//! one takes its connections with it.
+
+mod certificates;
+mod chat;
+mod elections;
+mod harness;
+mod identity;
+mod members;
+mod proxy;
+mod reads;
+mod transport;
+mod writes;

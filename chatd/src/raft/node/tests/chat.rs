@@ -1,0 +1,71 @@
+//! Commands to propose, and what came of them.
+
+use super::harness::TestNode;
+use crate::store::StateStore as _;
+use quorate_core::{
+    id::Position,
+    proto::log::{Command, CreateRoom, Envelope, NewSession, Outcome, Register, SendEvent, command::Kind, outcome},
+    query::View,
+    table::Direction,
+};
+
+pub(super) fn register(user: &str) -> Envelope {
+    let session = NewSession {
+        device_id: "D".into(),
+        display_name: String::new(),
+        token_hash: format!("{user:-<32}").into_bytes().into(),
+        lifetime_ms: 0,
+    };
+    let command = Register { localpart: user.into(), password_hash: format!("hash of {user}"), session: Some(session) };
+    Envelope { command: Some(Command { kind: Some(Kind::Register(command)) }), ..Envelope::default() }
+}
+
+fn by(user: &str, transaction_id: &str, kind: Kind) -> Envelope {
+    Envelope {
+        user: user.into(),
+        device_id: "D".into(),
+        transaction_id: transaction_id.into(),
+        command: Some(Command { kind: Some(kind) }),
+    }
+}
+
+pub(super) fn create_room(user: &str) -> Envelope {
+    by(user, "create", Kind::CreateRoom(CreateRoom::default()))
+}
+
+pub(super) fn message(user: &str, room_id: &str, transaction_id: &str) -> Envelope {
+    let content = format!(r#"{{"msgtype":"m.text","body":"{transaction_id}"}}"#).into_bytes().into();
+    let event = SendEvent { room_id: room_id.into(), r#type: "m.room.message".into(), state_key: None, content };
+    by(user, transaction_id, Kind::SendEvent(event))
+}
+
+/// A user with a room, through this node.
+pub(super) fn room(node: &TestNode, user: &str) -> String {
+    accepted(&node.propose(register(user)).expect("applied"));
+    let outcome = node.propose(create_room(user)).expect("applied");
+    match outcome.kind {
+        Some(outcome::Kind::RoomCreated(room)) => room.room_id,
+        other => panic!("no room: {other:?}"),
+    }
+}
+
+pub(super) fn accepted(outcome: &Outcome) {
+    let refused = matches!(outcome.kind, None | Some(outcome::Kind::Rejected(_)));
+    assert!(!refused, "refused: {outcome:?}");
+}
+
+/// The transaction ids of all messages in the room, in their order, as this node has applied them.
+pub(super) fn messages(node: &TestNode, user: &str, room_id: &str) -> Vec<String> {
+    let rows = node.store().view();
+    let view = View::open(&rows).expect("bootstrapped");
+    let room = view.resolve_room(room_id).expect("there");
+    let mut found = Vec::new();
+    let mut from = Some(Position::ZERO);
+    while let Some(start) = from {
+        let page = view.timeline(user, room, start, Direction::Forward, 100).expect("readable");
+        let sent = page.events.iter().filter(|event| event.event_type == "m.room.message");
+        found.extend(sent.map(|event| event.transaction_id.clone()));
+        from = page.next;
+    }
+    found
+}

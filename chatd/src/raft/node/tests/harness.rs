@@ -1,0 +1,275 @@
+//! Clusters to break.
+
+use super::{certificates::Authority, proxy::Proxy};
+use crate::{
+    api::admin::{AdminDoor, NoProcess},
+    feed::Feed,
+    raft::{
+        cluster::{Member, NodeStatus, Readiness},
+        log::{LogStore, Options},
+        machine::Machine,
+        membership::Compaction,
+        node::{Node, NodeOptions, NodeParts, Timing},
+        peer::serve::serve,
+        propose::{NoObserver, ProposeError, RateLimit},
+        read_index::Freshness,
+        snapshot::{ReceiveOptions, SendOptions, Shelf},
+        types,
+    },
+    store::{Fatal, MemStore},
+};
+use quorate_core::proto::log::{Envelope, Outcome};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, runtime::Runtime};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+pub(super) const SERVER: &str = "chat.example.org";
+pub(super) const CLUSTER: &str = "6f1c1c1e-0000-4000-8000-000000000001";
+/// Everything here takes far less; a loaded machine may need more than its share.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How the nodes of a test are set up.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Setup {
+    pub(super) rate_limit: Option<RateLimit>,
+    pub(super) write_wait: Option<Duration>,
+    pub(super) keep_entries: u64,
+}
+
+pub(super) struct Cluster {
+    pub(super) authority: Authority,
+    pub(super) nodes: Vec<TestNode>,
+    pub(super) setup: Setup,
+    proxies: Runtime,
+}
+
+/// A volume with an address; running or not.
+pub(super) struct TestNode {
+    pub(super) name: String,
+    pub(super) dir: TempDir,
+    pub(super) listen: SocketAddr,
+    pub(super) proxy: Proxy,
+    running: Option<Running>,
+}
+
+struct Running {
+    runtime: Runtime,
+    node: Node,
+    store: MemStore,
+}
+
+fn runtime(name: &str) -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).thread_name(name).enable_all().build().expect("a runtime")
+}
+
+impl Cluster {
+    /// So many nodes with empty volumes, running, in no cluster.
+    pub(super) fn empty(count: usize, setup: Setup) -> Self {
+        let authority = Authority::new();
+        let mut cluster = Self { authority, nodes: Vec::new(), setup, proxies: runtime("proxies") };
+        for _ in 0..count {
+            cluster.add();
+        }
+        cluster
+    }
+
+    /// The same, initialised, with a leader and all ready.
+    pub(super) fn started(count: usize, setup: Setup) -> Self {
+        let cluster = Self::empty(count, setup);
+        let voters = cluster.members();
+        cluster.nodes[0]
+            .run(|node| async move { node.administration.initialize(CLUSTER, SERVER, voters).await })
+            .expect("initialises");
+        for node in 0..count {
+            cluster.wait(node, "ready", |status| status.readiness == Readiness::Ready);
+        }
+        cluster
+    }
+
+    /// One more node with an empty volume, running; its place in `nodes`.
+    pub(super) fn add(&mut self) -> usize {
+        let place = self.nodes.len();
+        let dir = TempDir::new().expect("a directory");
+        let listen = self
+            .proxies
+            .block_on(async { TcpListener::bind("127.0.0.1:0").await.expect("binds").local_addr().expect("bound") });
+        let proxy = Proxy::start(&self.proxies, listen);
+        self.nodes.push(TestNode { name: format!("node-{place}"), dir, listen, proxy, running: None });
+        self.start(place);
+        place
+    }
+
+    pub(super) fn start(&mut self, place: usize) {
+        let setup = self.setup;
+        let node = &mut self.nodes[place];
+        node.start(&self.authority, setup);
+    }
+
+    /// As `kill -9`: nothing is told to anybody. The log's directory is free when this returns.
+    pub(super) fn kill(&mut self, place: usize) {
+        let Running { runtime, node, store } = self.nodes[place].running.take().expect("runs");
+        drop((node, store));
+        runtime.shutdown_timeout(Duration::from_secs(5));
+    }
+
+    /// The end of a task of some node; that node may be gone meanwhile.
+    pub(super) fn join<T>(&self, task: tokio::task::JoinHandle<T>) -> T {
+        self.proxies.block_on(task).expect("no panic")
+    }
+
+    pub(super) fn members(&self) -> Vec<Member> {
+        self.nodes.iter().map(TestNode::member).collect()
+    }
+
+    /// Waits until the status of a node is so; returns how long it took.
+    pub(super) fn wait(&self, place: usize, what: &str, so: impl Fn(&NodeStatus) -> bool) -> Duration {
+        let start = Instant::now();
+        loop {
+            let status = self.nodes[place].status();
+            if so(&status) {
+                return start.elapsed();
+            }
+            assert!(start.elapsed() < PATIENCE, "node {place} is not {what}: {status:?}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// The place of the node that leads, with a quorum, as it says itself.
+    pub(super) fn leader(&self) -> usize {
+        let start = Instant::now();
+        loop {
+            let leader = (0..self.nodes.len())
+                .find(|place| self.nodes[*place].is_running() && self.nodes[*place].status().leads());
+            if let Some(leader) = leader {
+                return leader;
+            }
+            assert!(start.elapsed() < PATIENCE, "nobody leads");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// A running node that does not lead.
+    pub(super) fn follower(&self) -> usize {
+        let leader = self.leader();
+        (0..self.nodes.len()).find(|p| *p != leader && self.nodes[*p].is_running()).expect("a follower")
+    }
+}
+
+impl TestNode {
+    fn start(&mut self, authority: &Authority, setup: Setup) {
+        let runtime = runtime(&self.name);
+        let tls = authority.tls(self.dir.path());
+        let (dir, listen) = (self.dir.path().to_owned(), self.listen);
+        let options = options(&self.name, self.proxy.address, setup);
+        let (node, store) = runtime.block_on(async move {
+            let (parts, store) = parts(dir, tls.clone());
+            let node = Node::start(parts, options).await.expect("starts");
+            let listener = TcpListener::bind(listen).await.expect("the former port");
+            let admin = AdminDoor::new(
+                node.administration.clone(),
+                node.own().clone(),
+                "test",
+                Arc::new(NoProcess),
+                CancellationToken::new(),
+            );
+            let routes = Routes::new(node.door.clone().into_service()).add_service(admin.into_service());
+            tokio::spawn(serve(listener, tls, routes, CancellationToken::new()));
+            (node, store)
+        });
+        self.running = Some(Running { runtime, node, store });
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("runs")
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    pub(super) fn node(&self) -> Node {
+        self.running().node.clone()
+    }
+
+    pub(super) fn store(&self) -> MemStore {
+        self.running().store.clone()
+    }
+
+    pub(super) fn status(&self) -> NodeStatus {
+        self.running().node.cluster.status()
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.running().node.own().node_id
+    }
+
+    pub(super) fn member(&self) -> Member {
+        self.running().node.own().clone()
+    }
+
+    /// On the node's own runtime, to its end.
+    pub(super) fn run<T, F>(&self, task: impl FnOnce(Node) -> F) -> T
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let task = self.spawn(task);
+        self.running().runtime.block_on(task).expect("no panic")
+    }
+
+    pub(super) fn spawn<T, F>(&self, task: impl FnOnce(Node) -> F) -> tokio::task::JoinHandle<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        self.running().runtime.spawn(task(self.node()))
+    }
+
+    pub(super) fn propose(&self, envelope: Envelope) -> Result<Outcome, ProposeError> {
+        self.run(|node| async move { node.proposer.propose(envelope).await })
+    }
+
+    pub(super) fn read(&self) -> Freshness {
+        self.run(|node| async move { node.reads.linearizable().await }).expect("the gate is open")
+    }
+}
+
+fn parts(dir: PathBuf, tls: crate::tls::PeerTls) -> (NodeParts<MemStore>, MemStore) {
+    let state = dir.join("state");
+    std::fs::create_dir_all(&state).expect("a directory");
+    let log_options = Options { segment_bytes: 1 << 20, ..Options::default() };
+    let (log, _) = LogStore::open(&dir.join("log"), log_options).expect("opens");
+    let (store, feed) = (MemStore::new(), Feed::new());
+    let shelf = Shelf::open(&state).expect("opens");
+    let machine =
+        Machine::start(store.clone(), shelf.clone(), feed.clone(), Fatal::default(), Arc::new(())).expect("starts");
+    (NodeParts { log, machine, store: store.clone(), shelf, feed, tls }, store)
+}
+
+fn options(name: &str, address: SocketAddr, setup: Setup) -> NodeOptions {
+    NodeOptions {
+        own: types::Node {
+            peer_address: address.to_string(),
+            client_address: format!("{name}:7400"),
+            name: name.to_owned(),
+        },
+        server_name: SERVER.to_owned(),
+        timing: Timing::default(),
+        write_wait: setup.write_wait.unwrap_or(Duration::from_secs(10)),
+        read_wait: Duration::from_secs(3),
+        rate_limit: setup.rate_limit,
+        compaction: Compaction { keep_entries: setup.keep_entries, ..Compaction::default() },
+        send: SendOptions::default(),
+        receive: ReceiveOptions::default(),
+        observer: Arc::new(NoObserver),
+    }
+}

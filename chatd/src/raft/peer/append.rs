@@ -1,0 +1,96 @@
+//! One append stream: requests into openraft as they come, answers as they are flushed, in the same order.
+
+use super::{PeerDoor, malformed, stopped};
+use crate::raft::{
+    network::convert::{append_from_pb, appended_to_pb},
+    types::TypeConfig,
+};
+use futures::{StreamExt as _, stream, stream::BoxStream};
+use openraft::raft::{AppendEntriesRequest, StreamAppendError};
+use quorate_wire::raft::v1 as pb;
+use std::{
+    collections::VecDeque,
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use tonic::{Status, Streaming};
+
+/// What reading tells answering.
+#[derive(Default)]
+struct Shared {
+    /// Of the requests handed to openraft, oldest first; openraft takes 64 before it wants answers fetched.
+    sequences: VecDeque<u64>,
+    /// Why reading ended early.
+    failure: Option<Status>,
+}
+
+type Link = Arc<Mutex<Shared>>;
+
+fn lock(link: &Link) -> MutexGuard<'_, Shared> {
+    link.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The answers end when the requests have ended and all are answered: a heartbeat is a stream of one request whose end
+/// the leader waits for.
+pub(super) fn serve(
+    door: PeerDoor,
+    from: Option<IpAddr>,
+    incoming: Streaming<pb::AppendRequest>,
+) -> BoxStream<'static, Result<pb::AppendResponse, Status>> {
+    let link = Link::default();
+    let reading = Reading { door: door.clone(), from, incoming, link: link.clone() };
+    let requests = stream::unfold(reading, |mut reading| async move {
+        let request = reading.next().await?;
+        Some((request, reading))
+    });
+    let results = door.consensus.append(requests.boxed());
+    let answering = Some((results, link, door));
+    let answers = stream::unfold(answering, |answering| async move {
+        let (mut results, link, door) = answering?;
+        let Some(result) = results.next().await else {
+            let failure = lock(&link).failure.take()?;
+            return Some((Err(failure), None));
+        };
+        let result = match result {
+            Ok(result) => result,
+            Err(fatal) => return Some((Err(stopped(&fatal)), None)),
+        };
+        if !matches!(result, Err(StreamAppendError::HigherVote(_))) {
+            door.contact.stamp();
+        }
+        let Some(sequence) = lock(&link).sequences.pop_front() else {
+            return Some((Err(Status::internal("an answer to no request")), None));
+        };
+        Some((Ok(appended_to_pb(sequence, &result)), Some((results, link, door))))
+    });
+    answers.boxed()
+}
+
+struct Reading {
+    door: PeerDoor,
+    from: Option<IpAddr>,
+    incoming: Streaming<pb::AppendRequest>,
+    link: Link,
+}
+
+impl Reading {
+    async fn next(&mut self) -> Option<AppendEntriesRequest<TypeConfig>> {
+        match self.read().await {
+            Ok(request) => request,
+            Err(status) => {
+                lock(&self.link).failure = Some(status);
+                None
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<Option<AppendEntriesRequest<TypeConfig>>, Status> {
+        // A sender that went away is no failure of ours: there is nobody to tell.
+        let Ok(Some(request)) = self.incoming.message().await else { return Ok(None) };
+        self.door.member(request.target.as_ref(), self.from).await?;
+        let sequence = request.sequence;
+        let request = append_from_pb(request).map_err(|error| malformed(&error))?;
+        lock(&self.link).sequences.push_back(sequence);
+        Ok(Some(request))
+    }
+}

@@ -1,0 +1,75 @@
+//! One forward stream: a follower's writes, answered as they are applied, in any order.
+
+use super::PeerDoor;
+use crate::raft::{forward::answer_to_pb, propose::error::Attempt};
+use futures::{
+    FutureExt as _, StreamExt as _,
+    future::BoxFuture,
+    stream::{self, BoxStream, FuturesUnordered},
+};
+use prost::Message as _;
+use quorate_core::proto::log::Envelope;
+use quorate_wire::raft::v1 as pb;
+use tonic::{Status, Streaming};
+
+/// Commands of one follower being applied: the leader's whole queue; beyond it the stream is not read, and HTTP/2 flow
+/// control tells the follower.
+const IN_FLIGHT: usize = 4096;
+
+pub(super) struct Forwarding {
+    door: PeerDoor,
+    incoming: Streaming<pb::ForwardRequest>,
+    open: bool,
+    answers: FuturesUnordered<BoxFuture<'static, pb::ForwardResponse>>,
+}
+
+impl Forwarding {
+    /// Ends when the follower has ended its side and all is answered.
+    pub(super) fn serve(
+        door: PeerDoor,
+        incoming: Streaming<pb::ForwardRequest>,
+    ) -> BoxStream<'static, Result<pb::ForwardResponse, Status>> {
+        let forwarding = Self { door, incoming, open: true, answers: FuturesUnordered::new() };
+        let answers = stream::unfold(Some(forwarding), |forwarding| async move {
+            let mut forwarding = forwarding?;
+            match forwarding.next().await {
+                Ok(answer) => answer.map(|answer| (Ok(answer), Some(forwarding))),
+                Err(status) => Some((Err(status), None)),
+            }
+        });
+        answers.boxed()
+    }
+
+    async fn next(&mut self) -> Result<Option<pb::ForwardResponse>, Status> {
+        loop {
+            tokio::select! {
+                Some(answer) = self.answers.next() => return Ok(Some(answer)),
+                message = self.incoming.message(), if self.open && self.answers.len() < IN_FLIGHT => match message {
+                    Ok(Some(request)) => self.start(request)?,
+                    // Ended or broken: what was taken is applied all the same.
+                    Ok(None) | Err(_) => self.open = false,
+                },
+                else => return Ok(None),
+            }
+        }
+    }
+
+    /// Queued before this returns: a follower's commands keep their order.
+    fn start(&mut self, request: pb::ForwardRequest) -> Result<(), Status> {
+        self.door.identity().check(request.target.as_ref())?;
+        let sequence = request.sequence;
+        let answer = match Envelope::decode(request.envelope) {
+            Ok(envelope) => {
+                let attempt = self.door.proposer.lead(envelope);
+                async move { answer_to_pb(sequence, attempt.await) }.boxed()
+            }
+            // Nothing that a pod of this version sends: say so instead of breaking the stream for all.
+            Err(error) => {
+                let attempt = Attempt::Unknown(format!("the command cannot be read: {error}"));
+                futures::future::ready(answer_to_pb(sequence, attempt)).boxed()
+            }
+        };
+        self.answers.push(answer);
+        Ok(())
+    }
+}

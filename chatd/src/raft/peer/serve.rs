@@ -1,0 +1,39 @@
+//! The peer and admin door as a server: mutual TLS, HTTP/2, both services on one port.
+
+use crate::{
+    raft::network::lanes::{CONNECTION_WINDOW, STREAM_WINDOW},
+    tls::{PeerTls, incoming},
+};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::{service::Routes, transport::Server};
+
+/// Peers ping every 500 ms; this is for callers that vanished (an operator's watch), so that their streams end.
+const PING_EVERY: Duration = Duration::from_secs(10);
+const PING_LIMIT: Duration = Duration::from_secs(5);
+
+/// Serves until `stop`, then ends all streams.
+///
+/// # Errors
+/// When the listener fails for good.
+pub async fn serve(
+    listener: TcpListener,
+    tls: PeerTls,
+    services: Routes,
+    stop: CancellationToken,
+) -> Result<(), tonic::transport::Error> {
+    let connections = incoming(listener, tls, stop.clone());
+    let server = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keepalive_interval(Some(PING_EVERY))
+        .http2_keepalive_timeout(Some(PING_LIMIT))
+        .add_routes(services)
+        .serve_with_incoming(connections);
+    // Not a graceful end: an append stream ends only with its leader, and by now this node has handed over and stopped.
+    match stop.run_until_cancelled(server).await {
+        Some(result) => result,
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,303 @@
+//! Writes: from a door to the log, from any pod.
+//!
+//! [`Proposer::propose`] → the leader's own queue ([`packer`]), or the leader's over one pipelined stream
+//! (`raft::forward`) → applied → outcome. Elections, expired leases and broken streams are waited out here, bounded: a
+//! door never learns that there was another leader a moment ago. What was perhaps appended is tried again only when
+//! applying it twice is known to do no harm.
+
+pub mod error;
+pub mod limit;
+mod packer;
+pub mod stats;
+
+pub use self::{
+    error::ProposeError,
+    limit::RateLimit,
+    stats::{NoObserver, ProposeObserver, ProposeResult},
+};
+
+use self::{
+    error::Attempt,
+    limit::Limiter,
+    packer::{NotQueued, Queue},
+};
+use super::{consensus::ConsensusRef, forward::Forwarder, leadership::Leadership, network::Peers};
+use prost::Message as _;
+use quorate_core::proto::log::{Envelope, Outcome, command::Kind};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::oneshot,
+    time::{timeout, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+/// The largest command: an event of 64 KiB, or the initial state of a room, with what is around it. Far below an
+/// append's limit.
+pub const COMMAND_LIMIT: usize = 512 * 1024;
+/// When a full queue is worth another try.
+const OVERLOADED_FOR: Duration = Duration::from_millis(100);
+/// Pauses between tries at a leader that says it is none (or not yet): an election takes some hundred milliseconds.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+/// How long a leader keeps a forwarded command while its lease is expired, before it sends the follower looking.
+const LEASE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Is this command, of a user whose bucket is empty, one that the log has accepted before? Looks one row up.
+pub trait Accepted: Send + Sync + 'static {
+    /// `false` when in doubt: the user then waits.
+    fn is_accepted(&self, envelope: &Envelope) -> bool;
+}
+
+/// Settings and hooks.
+#[derive(Clone)]
+pub struct ProposeOptions {
+    /// How long a write waits for a leader and an outcome.
+    pub wait: Duration,
+    /// `None`: no limit.
+    pub rate_limit: Option<RateLimit>,
+    /// For the rate limit.
+    pub accepted: Arc<dyn Accepted>,
+    /// For the metrics.
+    pub observer: Arc<dyn ProposeObserver>,
+}
+
+/// Takes writes. Cheap to clone.
+#[derive(Clone)]
+pub struct Proposer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    leadership: Leadership,
+    node_id: u64,
+    queue: Queue,
+    forwarder: Forwarder,
+    limiter: Option<Limiter>,
+    options: ProposeOptions,
+    closed: CancellationToken,
+}
+
+impl Proposer {
+    /// Starts the packer of this node.
+    #[must_use]
+    pub fn start(consensus: &ConsensusRef, peers: &Peers, options: ProposeOptions) -> Self {
+        let node_id = peers.identity().node_id();
+        let leadership = Leadership::of(node_id, consensus);
+        let inner = Inner {
+            queue: Queue::start(consensus.clone(), options.observer.clone()),
+            forwarder: Forwarder::new(peers.clone(), leadership.clone(), options.observer.clone()),
+            limiter: options.rate_limit.map(Limiter::new),
+            node_id,
+            leadership,
+            options,
+            closed: CancellationToken::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Proposes and waits for the outcome, at most [`ProposeOptions::wait`].
+    ///
+    /// # Errors
+    /// [`ProposeError`]; a refusal by the log is not an error but an outcome.
+    pub async fn propose(&self, envelope: Envelope) -> Result<Outcome, ProposeError> {
+        let start = Instant::now();
+        let result = self.settle(envelope).await;
+        self.inner.options.observer.settled(label(&result), start.elapsed());
+        result
+    }
+
+    async fn settle(&self, envelope: Envelope) -> Result<Outcome, ProposeError> {
+        let bytes = envelope.encoded_len();
+        if bytes > COMMAND_LIMIT {
+            return Err(ProposeError::TooLarge { bytes, limit: COMMAND_LIMIT });
+        }
+        let deadline = tokio::time::Instant::now() + self.inner.options.wait;
+        let mut doubt = Doubt::default();
+        let tries = self.try_until_settled(envelope, &mut doubt);
+        match timeout_at(deadline, tries).await {
+            Ok(result) => result,
+            Err(_) => Err(doubt.settle(ProposeError::NoLeader)),
+        }
+    }
+
+    async fn try_until_settled(&self, envelope: Envelope, doubt: &mut Doubt) -> Result<Outcome, ProposeError> {
+        let repeatable = is_repeatable(&envelope);
+        let mut leadership = self.inner.leadership.clone();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            if self.inner.closed.is_cancelled() {
+                return Err(doubt.settle(ProposeError::Stopping));
+            }
+            let Some(leader) = leadership.leader() else {
+                self.until_changed(&mut leadership, None).await;
+                continue;
+            };
+            doubt.pending = true;
+            let attempt = if leader == self.inner.node_id {
+                self.inner.lead(envelope.clone()).await
+            } else {
+                self.inner.forwarder.forward(leader, &envelope).await
+            };
+            doubt.pending = false;
+            match attempt {
+                Attempt::Applied(outcome) => return Ok(*outcome),
+                Attempt::Refused(error) => return Err(doubt.settle(error)),
+                Attempt::Unknown(reason) => {
+                    doubt.reason = Some(reason);
+                    if !repeatable {
+                        return Err(doubt.settle(ProposeError::NoLeader));
+                    }
+                }
+                Attempt::NotLeader(_) => {}
+            }
+            self.until_changed(&mut leadership, Some(pause)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Until another leader may be there; at most `pause`.
+    async fn until_changed(&self, leadership: &mut Leadership, pause: Option<Duration>) {
+        let wait = async {
+            match pause {
+                Some(pause) => drop(timeout(pause, leadership.changed()).await),
+                // A stopped openraft changes no more: wait for the caller's deadline or the end of this pod.
+                None if leadership.changed().await => {}
+                None => std::future::pending().await,
+            }
+        };
+        self.inner.closed.run_until_cancelled(wait).await;
+    }
+
+    /// For a follower's forwarded command: queued before this returns, so that a stream's order is kept; an expired
+    /// lease is waited out.
+    pub(crate) fn lead(&self, envelope: Envelope) -> impl Future<Output = Attempt> + Send + 'static + use<> {
+        let inner = self.inner.clone();
+        let first = inner.submit(&envelope);
+        async move {
+            let deadline = Instant::now() + LEASE_PATIENCE;
+            let mut attempt = inner.finish(&envelope, first).await;
+            while let Attempt::NotLeader(to) = attempt
+                && to.is_none_or(|id| id == inner.node_id)
+                && inner.leadership.is_leader()
+                && Instant::now() < deadline
+                && !inner.closed.is_cancelled()
+            {
+                tokio::time::sleep(FIRST_PAUSE).await;
+                attempt = inner.lead(envelope.clone()).await;
+            }
+            attempt
+        }
+    }
+
+    /// The leader that this node would forward to.
+    pub(crate) fn leader(&self) -> Option<u64> {
+        self.inner.leadership.leader()
+    }
+
+    /// From now on every proposal is refused; those waiting are told so.
+    pub fn close(&self) {
+        self.inner.closed.cancel();
+    }
+}
+
+/// A command on its way through this node's queue.
+struct InQueue {
+    answer: oneshot::Receiver<Attempt>,
+    /// It took a token of its user's.
+    took_token: bool,
+}
+
+type Submitted = Result<InQueue, ProposeError>;
+
+impl Inner {
+    async fn lead(&self, envelope: Envelope) -> Attempt {
+        let submitted = self.submit(&envelope);
+        self.finish(&envelope, submitted).await
+    }
+
+    fn submit(&self, envelope: &Envelope) -> Submitted {
+        let took_token = self.take_token(envelope)?;
+        match self.queue.submit(envelope.clone()) {
+            Ok(answer) => Ok(InQueue { answer, took_token }),
+            Err(error) => {
+                self.give_token_back(envelope, took_token);
+                Err(match error {
+                    NotQueued::Full => ProposeError::Overloaded { retry_after: OVERLOADED_FOR },
+                    NotQueued::Stopped => ProposeError::Stopping,
+                })
+            }
+        }
+    }
+
+    async fn finish(&self, envelope: &Envelope, submitted: Submitted) -> Attempt {
+        let InQueue { answer, took_token } = match submitted {
+            Ok(queued) => queued,
+            Err(error) => return Attempt::Refused(error),
+        };
+        let attempt = answer.await.unwrap_or_else(|_| Attempt::Unknown("this pod stopped".into()));
+        let counts = match &attempt {
+            Attempt::Applied(outcome) => !outcome.duplicate,
+            Attempt::Unknown(_) => true,
+            Attempt::NotLeader(_) | Attempt::Refused(_) => false,
+        };
+        if !counts {
+            self.give_token_back(envelope, took_token);
+        }
+        attempt
+    }
+
+    /// Whether one was taken.
+    fn take_token(&self, envelope: &Envelope) -> Result<bool, ProposeError> {
+        let Some(limiter) = self.limiter.as_ref().filter(|_| limit::counts(envelope)) else { return Ok(false) };
+        match limiter.take(&envelope.user, Instant::now()) {
+            Ok(()) => Ok(true),
+            Err(_) if self.options.accepted.is_accepted(envelope) => Ok(false),
+            Err(retry_after) => Err(ProposeError::RateLimited { retry_after }),
+        }
+    }
+
+    fn give_token_back(&self, envelope: &Envelope, took_token: bool) {
+        if let Some(limiter) = self.limiter.as_ref().filter(|_| took_token) {
+            limiter.give_back(&envelope.user);
+        }
+    }
+}
+
+/// Whether an earlier try may have been appended: then no later error may claim that nothing was.
+#[derive(Default)]
+struct Doubt {
+    pending: bool,
+    reason: Option<String>,
+}
+
+impl Doubt {
+    fn settle(&mut self, otherwise: ProposeError) -> ProposeError {
+        match self.reason.take() {
+            Some(reason) => ProposeError::Unknown { reason },
+            None if self.pending => ProposeError::Unknown { reason: "no answer in time".into() },
+            None => otherwise,
+        }
+    }
+}
+
+/// Applying it twice gives the first answer again: it has a transaction id, or is idempotent by its own content.
+fn is_repeatable(envelope: &Envelope) -> bool {
+    let kind = envelope.command.as_ref().and_then(|command| command.kind.as_ref());
+    !envelope.transaction_id.is_empty()
+        || matches!(kind, Some(Kind::Bootstrap(_) | Kind::Register(_) | Kind::OpenSession(_)))
+}
+
+fn label(result: &Result<Outcome, ProposeError>) -> ProposeResult {
+    match result {
+        Ok(_) => ProposeResult::Applied,
+        Err(ProposeError::Overloaded { .. }) => ProposeResult::Overloaded,
+        Err(ProposeError::RateLimited { .. }) => ProposeResult::RateLimited,
+        Err(ProposeError::NoLeader) => ProposeResult::NoLeader,
+        Err(ProposeError::Unknown { .. }) => ProposeResult::Unknown,
+        Err(ProposeError::Stopping) => ProposeResult::Stopping,
+        Err(ProposeError::TooLarge { .. }) => ProposeResult::TooLarge,
+    }
+}

@@ -1,0 +1,148 @@
+//! How many writes one user may make: a token bucket per user, in the leader's memory.
+//!
+//! A new leader starts with full buckets, which allows one extra burst. A retry of an accepted transaction id is no new
+//! write: it is let through an empty bucket, and gives its token back when the log says that it was a duplicate.
+
+use quorate_core::proto::log::{Envelope, command::Kind};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// `burst` writes per `per`, and up to `burst` at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Size of the bucket.
+    pub burst: u32,
+    /// In which it fills from empty.
+    pub per: Duration,
+}
+
+/// Buckets kept: users who wrote within `per`. Beyond it the oldest go, which costs them nothing but an extra burst.
+const BUCKETS: usize = 100_000;
+
+/// A bucket as the time at which it will be full again: one number, and a full bucket is an absent one (GCRA).
+pub(crate) struct Limiter {
+    limit: RateLimit,
+    full_at: Mutex<HashMap<String, Instant>>,
+}
+
+impl Limiter {
+    pub(crate) fn new(limit: RateLimit) -> Self {
+        Self { limit, full_at: Mutex::new(HashMap::new()) }
+    }
+
+    /// Time that one token takes to come back.
+    fn step(&self) -> Duration {
+        self.limit.per / self.limit.burst.max(1)
+    }
+
+    /// Takes a token.
+    ///
+    /// # Errors
+    /// How long until there is one.
+    pub(crate) fn take(&self, user: &str, now: Instant) -> Result<(), Duration> {
+        let mut buckets = self.buckets();
+        let full_at = buckets.get(user).copied().unwrap_or(now).max(now);
+        let after = full_at + self.step();
+        let wait = (after - now).saturating_sub(self.limit.per);
+        if !wait.is_zero() {
+            return Err(wait);
+        }
+        if buckets.len() >= BUCKETS && !buckets.contains_key(user) {
+            evict(&mut buckets, now);
+        }
+        buckets.insert(user.to_owned(), after);
+        Ok(())
+    }
+
+    /// Puts one back: the write turned out to be none.
+    pub(crate) fn give_back(&self, user: &str) {
+        let step = self.step();
+        if let Some(full_at) = self.buckets().get_mut(user) {
+            *full_at = full_at.checked_sub(step).unwrap_or(*full_at);
+        }
+    }
+
+    fn buckets(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.full_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Full buckets first; should all be in use, the half that is nearest to full.
+fn evict(buckets: &mut HashMap<String, Instant>, now: Instant) {
+    buckets.retain(|_, full_at| *full_at > now);
+    if buckets.len() >= BUCKETS {
+        let mut times: Vec<_> = buckets.values().copied().collect();
+        let (_, median, _) = times.select_nth_unstable(BUCKETS / 2);
+        let median = *median;
+        buckets.retain(|_, full_at| *full_at > median);
+    }
+}
+
+/// Writes of a user that count. Sessions do not: logging in is limited at the door, logging out never.
+pub(crate) fn counts(envelope: &Envelope) -> bool {
+    let kind = envelope.command.as_ref().and_then(|command| command.kind.as_ref());
+    let limited = match kind {
+        Some(
+            Kind::CreateRoom(_)
+            | Kind::SetMembership(_)
+            | Kind::SendEvent(_)
+            | Kind::SetProfile(_)
+            | Kind::PutFilter(_)
+            | Kind::PutAccountData(_)
+            | Kind::Redact(_),
+        ) => true,
+        Some(
+            Kind::Bootstrap(_)
+            | Kind::Register(_)
+            | Kind::OpenSession(_)
+            | Kind::CloseSession(_)
+            | Kind::ExtendSession(_),
+        )
+        | None => false,
+    };
+    limited && !envelope.user.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEN_PER_TEN: RateLimit = RateLimit { burst: 10, per: Duration::from_secs(10) };
+
+    #[test]
+    fn a_burst_passes_then_one_per_step_and_the_wait_is_told() {
+        let limiter = Limiter::new(TEN_PER_TEN);
+        let start = Instant::now();
+        for _ in 0..10 {
+            limiter.take("a", start).expect("within the burst");
+        }
+        assert_eq!(limiter.take("a", start), Err(Duration::from_secs(1)));
+        limiter.take("b", start).expect("another user has another bucket");
+        let later = start + Duration::from_millis(400);
+        assert_eq!(limiter.take("a", later), Err(Duration::from_millis(600)));
+        limiter.take("a", start + Duration::from_secs(1)).expect("one came back");
+        assert!(limiter.take("a", start + Duration::from_secs(1)).is_err());
+    }
+
+    #[test]
+    fn a_token_given_back_can_be_taken_again() {
+        let limiter = Limiter::new(RateLimit { burst: 1, per: Duration::from_secs(1) });
+        let now = Instant::now();
+        limiter.take("a", now).expect("the first");
+        limiter.give_back("a");
+        limiter.take("a", now).expect("again");
+    }
+
+    #[test]
+    fn the_number_of_buckets_is_bounded() {
+        let limiter = Limiter::new(TEN_PER_TEN);
+        let start = Instant::now();
+        for user in 0..BUCKETS + 10 {
+            limiter.take(&user.to_string(), start + Duration::from_micros(user as u64)).expect("the first");
+        }
+        assert!(limiter.buckets().len() <= BUCKETS);
+    }
+}

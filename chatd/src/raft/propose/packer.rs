@@ -1,0 +1,168 @@
+//! The leader's side: many commands into one entry, few entries in flight.
+//!
+//! While entries are being flushed and replicated, commands gather; the next entry takes what is there. No timer: the
+//! entries in flight are the batching window.
+
+use super::{error::Attempt, stats::ProposeObserver};
+use crate::raft::{
+    consensus::{ConsensusRef, Written},
+    types::{EncodedBatch, Outcomes, TypeConfig},
+};
+use openraft::errors::ClientWriteError;
+use prost::Message as _;
+use quorate_core::proto::log::{Batch, Envelope};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+/// Commands in one entry at most, so that one entry's apply stays far below a heartbeat.
+const COMMANDS: usize = 64;
+/// Bytes in one entry at most, unless one command alone is larger: small against the 1 MiB of an append.
+const BYTES: usize = 64 * 1024;
+/// Entries in flight: one being flushed, one on its way back, one being built, one to spare. More only makes entries
+/// smaller.
+const IN_FLIGHT: usize = 4;
+/// Commands waiting to be packed: 64 full entries, some 50 ms of work at the measured rate. Beyond it, saying so at once
+/// is kinder than a queue that outlives the callers' patience.
+const QUEUED: usize = 4096;
+
+struct Job {
+    envelope: Envelope,
+    answer: oneshot::Sender<Attempt>,
+}
+
+/// Where commands wait to be packed.
+#[derive(Clone)]
+pub(crate) struct Queue {
+    jobs: mpsc::Sender<Job>,
+}
+
+/// Why a command was not queued.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NotQueued {
+    Full,
+    Stopped,
+}
+
+impl Queue {
+    /// Starts the packer; it ends when the last queue is dropped.
+    pub(crate) fn start(consensus: ConsensusRef, observer: Arc<dyn ProposeObserver>) -> Self {
+        let (jobs, receiver) = mpsc::channel(QUEUED);
+        let packer = Packer { consensus, observer, in_flight: Arc::new(Semaphore::new(IN_FLIGHT)), last_ms: 0 };
+        tokio::spawn(packer.run(receiver));
+        Self { jobs }
+    }
+
+    /// Queues at once or not at all, in the order of the calls.
+    pub(crate) fn submit(&self, envelope: Envelope) -> Result<oneshot::Receiver<Attempt>, NotQueued> {
+        let (answer, receiver) = oneshot::channel();
+        match self.jobs.try_send(Job { envelope, answer }) {
+            Ok(()) => Ok(receiver),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(NotQueued::Full),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(NotQueued::Stopped),
+        }
+    }
+}
+
+struct Packer {
+    consensus: ConsensusRef,
+    observer: Arc<dyn ProposeObserver>,
+    in_flight: Arc<Semaphore>,
+    last_ms: u64,
+}
+
+impl Packer {
+    async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut held: Option<Job> = None;
+        // A place in flight first: what arrives while none is free goes into one entry.
+        while let Ok(place) = self.in_flight.clone().acquire_owned().await {
+            let first = match held.take() {
+                Some(job) => Some(job),
+                None => jobs.recv().await,
+            };
+            let Some(first) = first else { return };
+            let (envelopes, answers) = gather(first, &mut jobs, &mut held);
+            self.observer.packed(envelopes.len(), jobs.len());
+            self.write(envelopes, answers, place).await;
+        }
+    }
+
+    async fn write(
+        &mut self,
+        envelopes: Vec<Envelope>,
+        answers: Vec<oneshot::Sender<Attempt>>,
+        place: OwnedSemaphorePermit,
+    ) {
+        let batch = Batch { time_ms: self.stamp(), envelopes };
+        let encoded = EncodedBatch(batch.encode_to_vec().into());
+        match self.consensus.write(encoded).await {
+            Ok(written) => drop(tokio::spawn(settle(written, answers, place))),
+            // openraft's door is shut: nothing was appended.
+            Err(_) => answer_all(answers, || Attempt::NotLeader(None)),
+        }
+    }
+
+    /// The system clock, made monotone: apply takes the maximum over leaders anyway.
+    fn stamp(&mut self) -> u64 {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.last_ms = self.last_ms.max(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX));
+        self.last_ms
+    }
+}
+
+/// What is waiting now, up to the bounds of one entry; `held` keeps the command that would have broken them.
+fn gather(
+    first: Job,
+    jobs: &mut mpsc::Receiver<Job>,
+    held: &mut Option<Job>,
+) -> (Vec<Envelope>, Vec<oneshot::Sender<Attempt>>) {
+    let mut bytes = first.envelope.encoded_len();
+    let (mut envelopes, mut answers) = (vec![first.envelope], vec![first.answer]);
+    while envelopes.len() < COMMANDS {
+        let Ok(job) = jobs.try_recv() else { break };
+        bytes += job.envelope.encoded_len();
+        if bytes > BYTES {
+            *held = Some(job);
+            break;
+        }
+        envelopes.push(job.envelope);
+        answers.push(job.answer);
+    }
+    (envelopes, answers)
+}
+
+/// Waits until the entry is applied, and tells each caller its own outcome.
+async fn settle(written: Written, answers: Vec<oneshot::Sender<Attempt>>, place: OwnedSemaphorePermit) {
+    let result = written.await;
+    drop(place);
+    let failed: ClientWriteError<TypeConfig> = match result {
+        Ok(Ok(response)) => {
+            let Outcomes(outcomes) = response.data;
+            if outcomes.len() == answers.len() {
+                for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                    // A caller that gave up is no longer there.
+                    let _ = answer.send(Attempt::Applied(Box::new(outcome)));
+                }
+            } else {
+                answer_all(answers, || Attempt::Unknown("apply answered another number of commands".into()));
+            }
+            return;
+        }
+        Ok(Err(error)) => error,
+        Err(_) => return answer_all(answers, || Attempt::Unknown("this pod stopped".into())),
+    };
+    match failed {
+        // Refused before it was appended: no leader, or one whose lease has run out, or one that hands over.
+        ClientWriteError::ForwardToLeader(to) => answer_all(answers, || Attempt::NotLeader(to.leader_id)),
+        // The entry may live on in another leader's log.
+        other => answer_all(answers, || Attempt::Unknown(other.to_string())),
+    }
+}
+
+fn answer_all(answers: Vec<oneshot::Sender<Attempt>>, attempt: impl Fn() -> Attempt) {
+    for answer in answers {
+        let _ = answer.send(attempt());
+    }
+}

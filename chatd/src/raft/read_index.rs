@@ -1,0 +1,218 @@
+//! Linearizable reads from any pod (Raft dissertation §6.4).
+//!
+//! The leader confirms with a quorum that it still leads, and names the index that was committed by then; whoever has
+//! applied that far may read. One request serves all reads that arrived before it was *sent*: a read that arrives later
+//! waits for the next one, because the running one may have been confirmed before that read's writes.
+
+use super::{
+    consensus::ConsensusRef,
+    leadership::Leadership,
+    network::{Peers, convert::log_id_from_pb, lanes::Lane},
+    propose::ProposeObserver,
+    types::LogId,
+};
+use quorate_core::id::Position;
+use quorate_wire::raft::v1 as pb;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{timeout, timeout_at},
+};
+use tonic::Status;
+
+/// Reads waiting for an index. They are cheap to keep; beyond it a pod is better off serving none of them late.
+const WAITING: usize = 8192;
+/// One try at the leader: openraft's own limit is one lease (300 ms).
+const TRY_LIMIT: Duration = Duration::from_secs(1);
+/// Between tries while there is no leader to ask, or one that is no leader.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How fresh a read is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// Everything acknowledged before the read began is in it.
+    Linearizable,
+    /// No leader could be asked in time: this pod's own state, which may be behind.
+    Stale,
+}
+
+/// Why a read cannot be served by this pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadGateError {
+    /// Too many reads are waiting.
+    #[error("too many reads are waiting on this pod; try again")]
+    Overloaded,
+    /// It has not applied the position asked for, and did not in time.
+    #[error("this pod has not caught up to the position asked for; try again, or ask another pod")]
+    Behind,
+    /// It is stopping.
+    #[error("this pod is stopping; ask another one")]
+    Stopping,
+}
+
+type Waiting = oneshot::Sender<LogId>;
+
+/// The gate before reads. Cheap to clone.
+#[derive(Clone)]
+pub struct Reads {
+    requests: mpsc::Sender<Waiting>,
+    applied: watch::Receiver<Position>,
+    leadership: Leadership,
+    wait: Duration,
+}
+
+impl Reads {
+    /// Starts the task that asks; it ends when the last clone is dropped. `applied` is the end of the last applied
+    /// entry; `wait` bounds a linearizable read before it is served stale.
+    #[must_use]
+    pub fn start(
+        consensus: &ConsensusRef,
+        peers: &Peers,
+        applied: watch::Receiver<Position>,
+        wait: Duration,
+        observer: Arc<dyn ProposeObserver>,
+    ) -> Self {
+        let leadership = Leadership::of(peers.identity().node_id(), consensus);
+        let (requests, receiver) = mpsc::channel(WAITING);
+        let asker = Asker {
+            consensus: consensus.clone(),
+            peers: peers.clone(),
+            leadership: leadership.clone(),
+            waiting: Vec::new(),
+            observer,
+        };
+        tokio::spawn(asker.run(receiver));
+        Self { requests, applied, leadership, wait }
+    }
+
+    /// Waits until this pod may serve a linearizable read; after the bound, [`Freshness::Stale`].
+    ///
+    /// # Errors
+    /// [`ReadGateError::Overloaded`], [`ReadGateError::Stopping`].
+    pub async fn linearizable(&self) -> Result<Freshness, ReadGateError> {
+        let deadline = tokio::time::Instant::now() + self.wait;
+        let gate = async {
+            let LogId { index, .. } = self.index()?.await.map_err(|_| ReadGateError::Stopping)?;
+            self.until(|applied| applied.index >= index).await
+        };
+        match timeout_at(deadline, gate).await {
+            Ok(Ok(())) => Ok(Freshness::Linearizable),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Ok(Freshness::Stale),
+        }
+    }
+
+    /// Waits until this pod has applied `position`: for reads that carry a token, and those after one's own write.
+    ///
+    /// # Errors
+    /// [`ReadGateError::Behind`] after `limit`.
+    pub async fn applied_at_least(&self, position: Position, limit: Duration) -> Result<(), ReadGateError> {
+        // An entry is applied whole: its end is published, so that any position inside it is reached.
+        timeout(limit, self.until(|applied| *applied >= position)).await.map_err(|_| ReadGateError::Behind)?
+    }
+
+    /// For another pod: an index confirmed after this call began.
+    ///
+    /// # Errors
+    /// `ABORTED` when this node does not lead (ask whoever does), `UNAVAILABLE` when it cannot confirm that it does.
+    pub(crate) async fn confirm(&self) -> Result<LogId, Status> {
+        if !self.leadership.is_leader() {
+            return Err(Status::aborted("this node does not lead"));
+        }
+        let index = self.index().map_err(|error| Status::resource_exhausted(error.to_string()))?;
+        match timeout(TRY_LIMIT, index).await {
+            Ok(Ok(index)) => Ok(index),
+            Ok(Err(_)) => Err(Status::unavailable("this node is stopping")),
+            Err(_) => Err(Status::unavailable("this node could not confirm its leadership with a quorum")),
+        }
+    }
+
+    fn index(&self) -> Result<oneshot::Receiver<LogId>, ReadGateError> {
+        let (waiting, index) = oneshot::channel();
+        self.requests.try_send(waiting).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ReadGateError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => ReadGateError::Stopping,
+        })?;
+        Ok(index)
+    }
+
+    async fn until(&self, reached: impl FnMut(&Position) -> bool) -> Result<(), ReadGateError> {
+        let mut applied = self.applied.clone();
+        applied.wait_for(reached).await.map(drop).map_err(|_| ReadGateError::Stopping)
+    }
+}
+
+struct Asker {
+    consensus: ConsensusRef,
+    peers: Peers,
+    leadership: Leadership,
+    waiting: Vec<Waiting>,
+    observer: Arc<dyn ProposeObserver>,
+}
+
+impl Asker {
+    async fn run(mut self, mut requests: mpsc::Receiver<Waiting>) {
+        loop {
+            if self.waiting.is_empty() {
+                match requests.recv().await {
+                    Some(waiting) => self.waiting.push(waiting),
+                    None => return,
+                }
+            }
+            // Whoever is here before the request is sent, may share it.
+            while self.waiting.len() < WAITING
+                && let Ok(waiting) = requests.try_recv()
+            {
+                self.waiting.push(waiting);
+            }
+            self.waiting.retain(|waiting| !waiting.is_closed());
+            if !self.waiting.is_empty() {
+                self.ask().await;
+            }
+        }
+    }
+
+    async fn ask(&mut self) {
+        let start = Instant::now();
+        match timeout(TRY_LIMIT, self.index()).await {
+            Ok(Some(index)) => {
+                self.observer.read_index(self.waiting.len(), start.elapsed());
+                for waiting in self.waiting.drain(..) {
+                    let _ = waiting.send(index);
+                }
+            }
+            Ok(None) => drop(timeout(PAUSE, self.leadership.changed()).await),
+            Err(_) => {}
+        }
+    }
+
+    /// From whoever leads; `None`: not now.
+    async fn index(&self) -> Option<LogId> {
+        let leader = self.leadership.leader()?;
+        let identity = self.peers.identity();
+        if leader == identity.node_id() {
+            return match self.consensus.read_index().await {
+                Ok(id) => Some(id),
+                Err(error) => {
+                    tracing::debug!(%error, "no read index from this node");
+                    None
+                }
+            };
+        }
+        let node = self.leadership.member(leader)?;
+        let peer = self.peers.peer(leader, &node.peer_address);
+        let mut connection = peer.connect(Lane::Calls);
+        let request = pb::ReadIndexRequest { target: Some(identity.target(leader)) };
+        match connection.client.read_index(request).await {
+            Ok(response) => response.into_inner().read_index.as_ref().map(log_id_from_pb),
+            Err(status) => {
+                tracing::debug!(leader, %status, "no read index from the leader");
+                peer.failed(&connection, &status);
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Mutual TLS of the peer and admin door (port 7401).
+//!
+//! Both sides show a certificate of the cluster's own CA, and nothing else is let in. Peers are dialled by name or by
+//! IP, whichever answers, so the certificate is checked against one fixed name, [`PEER_DOMAIN`], and not against the
+//! address: *who* answers is settled by the node id in every request. TLS 1.3 only, ring, no session tickets' state.
+//!
+//! The files may change at any time (the operator renews them). They are read again every few seconds; connections
+//! made after that use the new ones, those that stand go on.
+
+mod incoming;
+mod load;
+
+pub use incoming::{PeerStream, incoming};
+pub use load::TlsError;
+
+use load::Loaded;
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, rustls::pki_types::ServerName};
+use tokio_util::sync::CancellationToken;
+
+/// The one DNS name in every peer certificate, and the name that dialling peers ask for.
+pub const PEER_DOMAIN: &str = "quorate-peer";
+
+/// How often the files are looked at. A renewed Secret takes the kubelet up to 90 s anyway.
+pub const RELOAD_EVERY: Duration = Duration::from_secs(5);
+
+/// Where the PEM files are: `ca.crt`, `tls.crt`, `tls.key` of the Secret, or those of `chatctl cluster init`.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// Certificates that the other side's must be signed by; more than one while a CA is being replaced.
+    pub ca: PathBuf,
+    /// This pod's certificate, with intermediates if any.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// The present certificate and trust, for both directions. Cheap to clone; all clones see a reload.
+#[derive(Clone)]
+pub struct PeerTls {
+    files: Arc<TlsFiles>,
+    current: Arc<RwLock<Arc<Loaded>>>,
+}
+
+impl PeerTls {
+    /// Reads the files once.
+    ///
+    /// # Errors
+    /// When a file is absent, not PEM, or the key is not the certificate's; the error names the file.
+    pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
+        let loaded = Loaded::read(&files)?;
+        Ok(Self { files: Arc::new(files), current: Arc::new(RwLock::new(Arc::new(loaded))) })
+    }
+
+    /// Reads the files again; `true` when they had changed and are in use now.
+    ///
+    /// # Errors
+    /// As [`PeerTls::load`]; the former certificate stays in use.
+    pub fn reload(&self) -> Result<bool, TlsError> {
+        let loaded = Loaded::read(&self.files)?;
+        if loaded.same_files(&self.current()) {
+            return Ok(false);
+        }
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
+        Ok(true)
+    }
+
+    /// Reloads whenever the files change, until stopped. An unreadable state (three files cannot be replaced at one
+    /// instant) is reported once and tried again.
+    pub async fn keep_fresh(self, every: Duration, stop: CancellationToken) {
+        let mut reported = false;
+        while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
+            let tls = self.clone();
+            let Ok(outcome) = tokio::task::spawn_blocking(move || tls.reload()).await else { continue };
+            match outcome {
+                Ok(true) => tracing::info!("the peer certificate was renewed; new connections use it"),
+                Ok(false) => reported = false,
+                Err(error) if !reported => {
+                    reported = true;
+                    tracing::warn!(%error, "the changed peer certificate cannot be used, the former one stays");
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn current(&self) -> Arc<Loaded> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// For one incoming connection, with the files as they are now.
+    #[must_use]
+    pub fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.current().server.clone())
+    }
+
+    /// Connects and shakes hands; the caller bounds the time.
+    ///
+    /// # Errors
+    /// When nobody answers, or the other side's certificate is not of our CA and for [`PEER_DOMAIN`].
+    pub async fn connect(&self, address: SocketAddr) -> io::Result<client::TlsStream<TcpStream>> {
+        let tcp = TcpStream::connect(address).await?;
+        // An append waits for its answer: Nagle's algorithm would add up to 40 ms to each.
+        tcp.set_nodelay(true)?;
+        let name = ServerName::try_from(PEER_DOMAIN).map_err(io::Error::other)?;
+        TlsConnector::from(self.current().client.clone()).connect(name, tcp).await
+    }
+}

@@ -1,0 +1,132 @@
+//! From PEM files to rustls configurations.
+
+use super::TlsFiles;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio_rustls::rustls::{
+    self, ClientConfig, RootCertStore, ServerConfig,
+    crypto::{CryptoProvider, ring},
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier},
+    version::TLS13,
+};
+
+/// Why certificate, key and CA cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file holds no PEM of the wanted kind.
+    #[error("{} holds no {what} in PEM form", path.display())]
+    Pem {
+        /// Which.
+        path: PathBuf,
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// A CA certificate that cannot anchor trust.
+    #[error("{} holds a CA certificate that cannot be used", path.display())]
+    Ca {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rustls::Error,
+    },
+    /// Certificate and key do not belong together, or are of no supported kind.
+    #[error("certificate and key of the peer door cannot be used together")]
+    Pair(#[source] rustls::Error),
+    /// No verifier can be made of the CA.
+    #[error("the CA of the peer door cannot be used")]
+    Verifier(#[source] VerifierBuilderError),
+}
+
+/// The configurations made of one state of the files, with that state to compare.
+pub(super) struct Loaded {
+    pub(super) server: Arc<ServerConfig>,
+    pub(super) client: Arc<ClientConfig>,
+    files: [Vec<u8>; 3],
+}
+
+impl Loaded {
+    pub(super) fn read(files: &TlsFiles) -> Result<Self, TlsError> {
+        let [ca, cert, key] = [read(&files.ca)?, read(&files.cert)?, read(&files.key)?];
+        let provider = Arc::new(ring::default_provider());
+        let roots = Arc::new(roots(&files.ca, &ca)?);
+        let chain = certificates(&files.cert, &cert)?;
+        let private = PrivateKeyDer::from_pem_slice(&key)
+            .map_err(|_| TlsError::Pem { path: files.key.clone(), what: "private key" })?;
+        let client = client(&provider, &roots, chain.clone(), private.clone_key())?;
+        let server = server(&provider, roots, chain, private)?;
+        Ok(Self { server: Arc::new(server), client: Arc::new(client), files: [ca, cert, key] })
+    }
+
+    pub(super) fn same_files(&self, other: &Self) -> bool {
+        self.files == other.files
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
+}
+
+fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let absent = || TlsError::Pem { path: path.to_owned(), what: "certificate" };
+    let found: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| absent())?;
+    if found.is_empty() { Err(absent()) } else { Ok(found) }
+}
+
+fn roots(path: &Path, pem: &[u8]) -> Result<RootCertStore, TlsError> {
+    let mut store = RootCertStore::empty();
+    for certificate in certificates(path, pem)? {
+        store.add(certificate).map_err(|source| TlsError::Ca { path: path.to_owned(), source })?;
+    }
+    Ok(store)
+}
+
+fn server(
+    provider: &Arc<CryptoProvider>,
+    roots: Arc<RootCertStore>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, TlsError> {
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build().map_err(TlsError::Verifier)?;
+    let mut config = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(TlsError::Pair)?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .map_err(TlsError::Pair)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    // A resumed session would not show its certificate again, and so outlive the CA that it was signed by.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+fn client(
+    provider: &Arc<CryptoProvider>,
+    roots: &Arc<RootCertStore>,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ClientConfig, TlsError> {
+    let mut config = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(TlsError::Pair)?
+        .with_root_certificates(roots.clone())
+        .with_client_auth_cert(chain, key)
+        .map_err(TlsError::Pair)?;
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(config)
+}
