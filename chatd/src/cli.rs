@@ -28,7 +28,13 @@ pub enum Task {
 pub fn command() -> Command {
     let config = Command::new("config")
         .about("Print the configuration that holds in the end")
-        .arg(Arg::new("output").long("output").value_parser(["yaml", "json"]).default_value("yaml").help("How to print it"))
+        .arg(
+            Arg::new("output")
+                .long("output")
+                .value_parser(["yaml", "json"])
+                .default_value("yaml")
+                .help("How to print it"),
+        )
         .arg(
             Arg::new("reference")
                 .long("reference")
@@ -43,7 +49,11 @@ pub fn command() -> Command {
         .global(true)
         .help("YAML file with the configuration");
     let keys = KEYS.iter().zip(FLAGS.iter()).map(|(key, flag)| {
-        Arg::new(key.path).long(flag.as_str()).value_name("VALUE").global(true).help(format!("{} [{}]", key.meaning, key.env()))
+        Arg::new(key.path).long(flag.as_str()).value_name("VALUE").global(true).help(format!(
+            "{} [{}]",
+            key.meaning,
+            key.env()
+        ))
     });
     Command::new("chatd")
         .about("One pod of a Quorate chat cluster")

@@ -57,7 +57,9 @@ impl Exit {
             }
             Self::DataDir => "`dataDir` cannot be read, written or locked",
             Self::WrongCluster => "`dataDir` belongs to another cluster or to another `serverName`",
-            Self::Config => "the configuration, or a certificate that it names, is missing or wrong; the message names the key",
+            Self::Config => {
+                "the configuration, or a certificate that it names, is missing or wrong; the message names the key"
+            }
         }
     }
 }

@@ -212,7 +212,8 @@ mod tests {
     #[test]
     fn what_is_registered_is_rendered() {
         let text = Metrics::new().unwrap().render().unwrap();
-        for name in ["quorate_build_info", "quorate_process_resident_memory_bytes", "quorate_log_fsync_seconds_bucket"] {
+        for name in ["quorate_build_info", "quorate_process_resident_memory_bytes", "quorate_log_fsync_seconds_bucket"]
+        {
             assert!(text.contains(name), "{name} is not in\n{text}");
         }
     }

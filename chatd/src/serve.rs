@@ -10,6 +10,7 @@ use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::metrics::scrape::{Sources, readiness};
 use crate::open::{self, Volume};
+use crate::raft::leadership::Leadership;
 use crate::raft::membership::Compaction;
 use crate::raft::node::{Node, NodeError, NodeOptions, NodeParts, Timing};
 use crate::raft::propose::RateLimit;
@@ -58,7 +59,10 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     tracing::info!(signal, "stopping");
     let grace = config.shutdown_grace;
     if tokio::time::timeout(grace, pod.close(&health, grace)).await.is_err() {
-        tracing::warn!(?grace, "not everything was closed within the grace period; nothing acknowledged is lost by that");
+        tracing::warn!(
+            ?grace,
+            "not everything was closed within the grace period; nothing acknowledged is lost by that"
+        );
     }
     Ok(())
 }
@@ -70,6 +74,8 @@ struct Pod {
     doors: Doors,
     /// Ends streams and long polls.
     hint: CancellationToken,
+    /// From now on it is no surprise when Raft stops.
+    closing: CancellationToken,
 }
 
 impl Pod {
@@ -79,15 +85,10 @@ impl Pod {
         let Volume { log, store, shelf, machine } = volume(config, &feed, fatal, metrics).await?;
         watch_log(log.clone(), fatal.clone());
         health.opening("starting Raft");
-        let parts = NodeParts {
-            log,
-            machine,
-            store: store.clone(),
-            shelf,
-            feed: feed.clone(),
-            tls: tls.clone(),
-        };
+        let parts = NodeParts { log, machine, store: store.clone(), shelf, feed: feed.clone(), tls: tls.clone() };
         let node = Node::start(parts, options(config, metrics)).await.map_err(|error| node_failure(&error))?;
+        let closing = CancellationToken::new();
+        watch_raft(&node, fatal.clone(), closing.clone());
         let hint = CancellationToken::new();
         let service = service(config, &node, &store, &feed, metrics, hint.clone());
         let storage = StorageWatch::start(config.data_dir.clone(), metrics.clone());
@@ -97,18 +98,19 @@ impl Pod {
         health.open(Arc::new(move || readiness(&cluster)), Arc::new(move || observed.refresh(&sources)));
         tokio::spawn(metrics.clone().count_leaders(node.cluster.clone()));
         tracing::info!(node_id = node.own().node_id, "open");
-        Ok(Self { node, store, doors, hint })
+        Ok(Self { node, store, doors, hint, closing })
     }
 
     /// Leadership first, so that writing goes on elsewhere; then the clients; log and state last.
     async fn close(self, health: &Health, grace: Duration) {
-        let Self { node, store, doors, hint } = self;
+        let Self { node, store, doors, hint, closing } = self;
         health.stopping();
         doors.not_serving().await;
         node.hand_over(HAND_OVER.min(grace / 3)).await;
         hint.cancel();
         tokio::time::sleep(LINGER.min(grace / 4)).await;
         doors.close_clients(grace.saturating_sub(CLOSING + LINGER + HAND_OVER).max(grace / 4)).await;
+        closing.cancel();
         if let Err(error) = node.stop(CLOSING.min(grace / 3)).await {
             tracing::warn!(%error, "Raft and its log were not closed in order; the next start reads the log's tail again");
         }
@@ -129,7 +131,10 @@ fn tls(config: &Config) -> Result<PeerTls, Failure> {
     };
     let tls = PeerTls::load(files).map_err(|error| {
         let Failure { exit, sentence } = Failure::caused(Exit::Config, &error);
-        Failure::new(exit, format!("the peer door has no certificate (tls.caFile, tls.certFile, tls.keyFile): {sentence}"))
+        Failure::new(
+            exit,
+            format!("the peer door has no certificate (tls.caFile, tls.certFile, tls.keyFile): {sentence}"),
+        )
     })?;
     tokio::spawn(tls.clone().keep_fresh(RELOAD_EVERY, CancellationToken::new()));
     Ok(tls)
@@ -144,6 +149,18 @@ async fn volume(config: &Config, feed: &Feed, fatal: &Fatal, metrics: &Metrics) 
 /// A log that cannot be written any more ends the process: its memory may be ahead of its disk.
 fn watch_log(log: LogStore, fatal: Fatal) {
     tokio::spawn(async move { fatal.raise(log.failed().await) });
+}
+
+/// A pod whose Raft has ended looks alive and serves nobody: better a new process.
+fn watch_raft(node: &Node, fatal: Fatal, closing: CancellationToken) {
+    let mut leadership = Leadership::of(node.own().node_id, &node.door.consensus);
+    tokio::spawn(async move {
+        while let Some(runs) = closing.run_until_cancelled(leadership.changed()).await {
+            if !runs {
+                return fatal.raise("Raft has stopped; the log above says why");
+            }
+        }
+    });
 }
 
 fn options(config: &Config, metrics: &Metrics) -> NodeOptions {

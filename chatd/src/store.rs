@@ -10,7 +10,8 @@ mod memory;
 mod pool;
 mod row;
 
-pub mod columns;
+#[cfg(feature = "rocksdb")]
+mod columns;
 #[cfg(feature = "rocksdb")]
 mod rocks;
 

@@ -4,14 +4,16 @@ use crate::config::{Log, LogFormat};
 use std::io::{self, IsTerminal as _};
 use tracing_subscriber::EnvFilter;
 
-/// Libraries that tell at `info` what only their authors want to know. `info,openraft=info` brings it back.
-const QUIET: &str = "openraft=warn,h2=warn,hyper=warn";
+/// Libraries that tell more than an operator wants to know: openraft warns of each attempt at a peer that is down.
+/// `info,openraft=info` brings it back.
+const QUIET: &str = "openraft=error,h2=warn,hyper=warn";
 
 /// Starts logging. Called once, by `main`; a second call does nothing.
 pub fn start(log: &Log) {
     // The level was checked when the configuration was resolved.
     let filter = EnvFilter::try_new(format!("{QUIET},{}", log.level)).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     let started = match log.format {
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
         LogFormat::Text => lines.try_init(),

@@ -92,9 +92,12 @@ pub fn new_room(request: wire::CreateRoomRequest) -> Result<log::CreateRoom, Ref
         Ok(Preset::Unspecified | Preset::Private) => log::create_room::Preset::Private,
         Ok(Preset::Public) => log::create_room::Preset::Public,
         Ok(Preset::TrustedPrivate) => log::create_room::Preset::TrustedPrivate,
-        Err(_) => return Err(Refusal::invalid("this preset is not known here; use PRIVATE, PUBLIC or TRUSTED_PRIVATE")),
+        Err(_) => {
+            return Err(Refusal::invalid("this preset is not known here; use PRIVATE, PUBLIC or TRUSTED_PRIVATE"));
+        }
     };
-    let state = |s: wire::InitialState| log::StateInput { r#type: s.r#type, state_key: s.state_key, content: s.content };
+    let state =
+        |s: wire::InitialState| log::StateInput { r#type: s.r#type, state_key: s.state_key, content: s.content };
     Ok(log::CreateRoom {
         preset: preset.into(),
         name: request.name,

@@ -12,8 +12,8 @@ use crate::api::{error, stream};
 use crate::feed::subscribe::Subscription;
 use crate::metrics::{Door, Metrics};
 use crate::service::{Refusal, Service, limits};
-use futures::stream::BoxStream;
 use futures::StreamExt as _;
+use futures::stream::BoxStream;
 use quorate_wire::chat::v1::{chat_server::Chat, *};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -115,10 +115,7 @@ impl Chat for ChatDoor {
 
     type SubscribeStream = BoxStream<'static, Result<SubscribeResponse, Status>>;
 
-    async fn subscribe(
-        &self,
-        request: Request<SubscribeRequest>,
-    ) -> Result<Response<Self::SubscribeStream>, Status> {
+    async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
         let guard = self.metrics.stream(Door::Grpc, "Subscribe");
         self.answer("Subscribe", async {
             let session = auth::session(&self.service, &request).await?;

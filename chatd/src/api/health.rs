@@ -26,7 +26,10 @@ pub struct Health {
 enum Phase {
     /// Something is being opened.
     Opening(&'static str),
-    Open { readiness: Readiness, refresh: Refresh },
+    Open {
+        readiness: Readiness,
+        refresh: Refresh,
+    },
     Stopping,
 }
 

@@ -206,11 +206,15 @@ pub const KEYS: &[Key] = &[
         kind: "`open` or `closed`",
         default: Default::Value("open"),
         meaning: "Whether anyone who reaches a door may make an account.",
-        set: |c, v| one_of(v, &[("open", Registration::Open), ("closed", Registration::Closed)]).map(|v| c.registration = v),
-        show: |c| json!(match c.registration {
-            Registration::Open => "open",
-            Registration::Closed => "closed",
-        }),
+        set: |c, v| {
+            one_of(v, &[("open", Registration::Open), ("closed", Registration::Closed)]).map(|v| c.registration = v)
+        },
+        show: |c| {
+            json!(match c.registration {
+                Registration::Open => "open",
+                Registration::Closed => "closed",
+            })
+        },
     },
     Key {
         path: "rateLimit.enabled",
@@ -242,10 +246,12 @@ pub const KEYS: &[Key] = &[
         default: Default::Value("json"),
         meaning: "How log lines look; they go to standard error.",
         set: |c, v| one_of(v, &[("json", LogFormat::Json), ("text", LogFormat::Text)]).map(|v| c.log.format = v),
-        show: |c| json!(match c.log.format {
-            LogFormat::Json => "json",
-            LogFormat::Text => "text",
-        }),
+        show: |c| {
+            json!(match c.log.format {
+                LogFormat::Json => "json",
+                LogFormat::Text => "text",
+            })
+        },
     },
     Key {
         path: "log.level",
@@ -283,7 +289,8 @@ fn address(value: &str) -> Result<SocketAddr, String> {
 }
 
 fn host_port(value: &str) -> Result<String, String> {
-    let port = value.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
+    let port =
+        value.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
     match port {
         Some(port) if port > 0 && !value.contains('/') => Ok(value.to_owned()),
         _ => Err("write host:port, such as team-0.team-peers:7401".into()),

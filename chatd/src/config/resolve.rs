@@ -49,9 +49,10 @@ fn compute(config: &mut Config, around: &Surroundings) {
         Some(ip) => ip.to_owned(),
         None => around.host_name.clone(),
     };
-    for (address, port) in
-        [(&mut config.advertise.peer, config.listen.peer.port()), (&mut config.advertise.grpc, config.listen.grpc.port())]
-    {
+    for (address, port) in [
+        (&mut config.advertise.peer, config.listen.peer.port()),
+        (&mut config.advertise.grpc, config.listen.grpc.port()),
+    ] {
         if address.is_empty() {
             *address = format!("{host}:{port}");
         }
@@ -63,7 +64,9 @@ fn check_times(config: &Config) -> Result<(), ConfigError> {
     if raft.heartbeat_interval.saturating_mul(3) > raft.election_timeout_min {
         return Err(ConfigError::Together {
             key: "raft.electionTimeoutMin",
-            reason: "it must be at least three times raft.heartbeatInterval, or one late heartbeat unseats a healthy leader".into(),
+            reason:
+                "it must be at least three times raft.heartbeatInterval, or one late heartbeat unseats a healthy leader"
+                    .into(),
         });
     }
     if raft.election_timeout_min >= raft.election_timeout_max {

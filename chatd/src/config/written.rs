@@ -64,14 +64,13 @@ impl Written {
 
     fn add_node(&mut self, path: &str, node: &Value, from: &str) -> Result<(), ConfigError> {
         let key = KEYS.iter().find(|key| key.path == path);
-        let is_section = path.is_empty() || KEYS.iter().any(|key| key.path.strip_prefix(path).is_some_and(|r| r.starts_with('.')));
+        let is_section =
+            path.is_empty() || KEYS.iter().any(|key| key.path.strip_prefix(path).is_some_and(|r| r.starts_with('.')));
         let shape = |expected| ConfigError::Shape { from: from.to_owned(), key: path.to_owned(), expected };
         match (key, node) {
-            (None, _) if !is_section => Err(ConfigError::UnknownKey {
-                from: from.to_owned(),
-                key: path.to_owned(),
-                nearest: nearest(path),
-            }),
+            (None, _) if !is_section => {
+                Err(ConfigError::UnknownKey { from: from.to_owned(), key: path.to_owned(), nearest: nearest(path) })
+            }
             (None, Value::Mapping(fields)) => fields.iter().try_for_each(|(name, value)| {
                 let name = name.as_str().ok_or_else(|| shape("a section whose keys are words"))?;
                 let inner = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
@@ -79,9 +78,11 @@ impl Written {
             }),
             // A section with nothing under it.
             (None, Value::Null) => Ok(()),
-            (None, _) if path.is_empty() => {
-                Err(ConfigError::Shape { from: from.to_owned(), key: "(the whole file)".into(), expected: "keys and values" })
-            }
+            (None, _) if path.is_empty() => Err(ConfigError::Shape {
+                from: from.to_owned(),
+                key: "(the whole file)".into(),
+                expected: "keys and values",
+            }),
             (None, _) => Err(shape("a section with keys of its own")),
             (Some(key), node) => {
                 let value = scalar(node).ok_or_else(|| shape("one value"))?;
@@ -146,7 +147,9 @@ mod tests {
 
     #[test]
     fn wrong_shapes_are_named_with_their_path() {
-        for (text, key) in [("serverName: [a]", "serverName"), ("listen: 5", "listen"), ("- a", "whole file"), ("dataDir:", "dataDir")] {
+        for (text, key) in
+            [("serverName: [a]", "serverName"), ("listen: 5", "listen"), ("- a", "whole file"), ("dataDir:", "dataDir")]
+        {
             let error = yaml(text).unwrap_err();
             assert!(error.contains(key), "{error}");
         }

@@ -146,7 +146,10 @@ mod tests {
     async fn calls_are_counted_by_how_they_ended() {
         let metrics = Metrics::new().unwrap();
         metrics.door(Door::Grpc, "Send").run::<(), Refusal>(async { Ok(()) }).await.unwrap();
-        let refused = metrics.door(Door::Grpc, "Send").run::<(), Refusal>(async { Err(Refusal::new(Code::Forbidden, "no")) }).await;
+        let refused = metrics
+            .door(Door::Grpc, "Send")
+            .run::<(), Refusal>(async { Err(Refusal::new(Code::Forbidden, "no")) })
+            .await;
         assert!(refused.is_err());
         drop(metrics.door(Door::Grpc, "Send").run(std::future::pending::<Result<(), Refusal>>()));
         let count = |code| metrics.all.door_requests.with_label_values(&["grpc", "Send", code]).get();

@@ -57,7 +57,11 @@ impl Doors {
             peers_closed.clone(),
         );
         let services = Routes::new(node.door.clone().into_service()).add_service(admin.into_service());
-        tokio::spawn(until_failed("peer", fatal.clone(), peer::serve::serve(peer, tls, services, peers_closed.clone())));
+        tokio::spawn(until_failed(
+            "peer",
+            fatal.clone(),
+            peer::serve::serve(peer, tls, services, peers_closed.clone()),
+        ));
 
         let clients = TaskTracker::new();
         let (health, serving) = server::serve(grpc, service.clone(), metrics.clone(), clients_closed.clone());

@@ -43,7 +43,9 @@ pub(super) fn create_room(caller: &Session, room: CreateRoom, txn: &str) -> Resu
     limits::optional_name("alias", &room.alias)?;
     limits::optional_name("room_type", &room.room_type)?;
     if room.invite.len() > MAX_INITIAL || room.initial_state.len() > MAX_INITIAL {
-        let message = format!("a new room takes at most {MAX_INITIAL} invites and {MAX_INITIAL} state events; add the rest after");
+        let message = format!(
+            "a new room takes at most {MAX_INITIAL} invites and {MAX_INITIAL} state events; add the rest after"
+        );
         return Err(Refusal::new(super::Code::TooLarge, message));
     }
     for user in &room.invite {
@@ -54,7 +56,9 @@ pub(super) fn create_room(caller: &Session, room: CreateRoom, txn: &str) -> Resu
         limits::optional_name("initial_state.state_key", &state.state_key)?;
         limits::content("initial_state.content", &state.content)?;
     }
-    for (field, json) in [("power_level_override", &room.power_level_override), ("creation_content", &room.creation_content)] {
+    for (field, json) in
+        [("power_level_override", &room.power_level_override), ("creation_content", &room.creation_content)]
+    {
         if !json.is_empty() {
             limits::content(field, json)?;
         }

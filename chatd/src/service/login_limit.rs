@@ -33,7 +33,8 @@ impl LoginLimit {
         let allowed = PER.saturating_mul(BURST.saturating_sub(1));
         if ahead > allowed {
             let wait = ahead.saturating_sub(allowed);
-            let message = format!("too many failed logins for this account; wait {} s", wait.as_secs().saturating_add(1));
+            let message =
+                format!("too many failed logins for this account; wait {} s", wait.as_secs().saturating_add(1));
             return Err(Refusal::new(Code::LimitExceeded, message).after(wait));
         }
         *until = from + PER;

@@ -58,8 +58,9 @@ impl Passwords {
 
     async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
         let _place = self.queue.try_acquire().map_err(|error| match error {
-            TryAcquireError::NoPermits => Refusal::new(Code::Overloaded, "too many logins at once; try again later")
-                .after(Duration::from_secs(2)),
+            TryAcquireError::NoPermits => {
+                Refusal::new(Code::Overloaded, "too many logins at once; try again later").after(Duration::from_secs(2))
+            }
             TryAcquireError::Closed => Refusal::stopping(),
         })?;
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| Refusal::stopping())?;

@@ -196,8 +196,12 @@ impl From<QueryError> for Refusal {
                 "this server belongs to no cluster yet; initialise it, or try another one",
                 Duration::from_secs(1),
             ),
-            QueryError::RoomNotFound => Self::new(Code::RoomNotFound, "there is no such room, or it is not open to you"),
-            QueryError::EventNotFound => Self::new(Code::EventNotFound, "there is no such event, or you may not see it"),
+            QueryError::RoomNotFound => {
+                Self::new(Code::RoomNotFound, "there is no such room, or it is not open to you")
+            }
+            QueryError::EventNotFound => {
+                Self::new(Code::EventNotFound, "there is no such event, or you may not see it")
+            }
             error @ QueryError::Forbidden => Self::new(Code::Forbidden, error.to_string()),
             error @ QueryError::NotMember => Self::new(Code::NotMember, error.to_string()),
             error @ QueryError::Ahead => Self::new(Code::BadCursor, error.to_string()),

@@ -58,7 +58,9 @@ impl Service {
         self.catch_up_with_leader().await?;
         match self.look_up(hash)? {
             Found::Alive(session) => Ok(session),
-            Found::Expired => Err(Refusal::new(Code::SessionExpired, "the session was not used for too long; log in again")),
+            Found::Expired => {
+                Err(Refusal::new(Code::SessionExpired, "the session was not used for too long; log in again"))
+            }
             Found::Unknown => Err(unknown_token()),
         }
     }
@@ -70,7 +72,9 @@ impl Service {
     pub fn still_valid(&self, session: &Session) -> Result<(), Refusal> {
         match self.look_up(session.token_hash)? {
             Found::Alive(_) => Ok(()),
-            Found::Expired => Err(Refusal::new(Code::SessionExpired, "the session was not used for too long; log in again")),
+            Found::Expired => {
+                Err(Refusal::new(Code::SessionExpired, "the session was not used for too long; log in again"))
+            }
             Found::Unknown => Err(unknown_token()),
         }
     }

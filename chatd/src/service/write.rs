@@ -4,8 +4,8 @@ use super::{Code, Refusal, Service, Session, decide, token};
 use bytes::Bytes;
 use quorate_core::id::Position;
 use quorate_core::proto::log::{
-    self, Command, CreateRoom, Envelope, Outcome, PutAccountData, Redact, RoomRef, SendEvent, SetMembership, SetProfile,
-    command, outcome::Kind, room_ref::By, set_membership::Change,
+    self, Command, CreateRoom, Envelope, Outcome, PutAccountData, Redact, RoomRef, SendEvent, SetMembership,
+    SetProfile, command, outcome::Kind, room_ref::By, set_membership::Change,
 };
 
 /// A room that was made.

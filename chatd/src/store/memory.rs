@@ -87,11 +87,18 @@ fn split_part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(usize::try_from(u32::from_be_bytes(*len)).ok()?)
 }
 
-fn split_row(bytes: &[u8]) -> Option<(u8, &[u8], &[u8], &[u8])> {
-    let (table, rest) = bytes.split_first()?;
+struct DumpedRow<'a> {
+    table: u8,
+    key: &'a [u8],
+    value: &'a [u8],
+}
+
+/// The first row, and what follows it; `None` when the bytes end within it.
+fn split_row(bytes: &[u8]) -> Option<(DumpedRow<'_>, &[u8])> {
+    let (&table, rest) = bytes.split_first()?;
     let (key, rest) = split_part(rest)?;
     let (value, rest) = split_part(rest)?;
-    Some((*table, key, value, rest))
+    Some((DumpedRow { table, key, value }, rest))
 }
 
 fn load(checkpoint: &Path) -> Result<State, StoreError> {
@@ -101,15 +108,15 @@ fn load(checkpoint: &Path) -> Result<State, StoreError> {
     let mut rest = bytes.as_slice();
     while !rest.is_empty() {
         let cut = || StoreError::damaged(&path, "it ends within a row");
-        let (number, key, value, after) = split_row(rest).ok_or_else(cut)?;
+        let (found, after) = split_row(rest).ok_or_else(cut)?;
         rest = after;
-        match (number, key) {
-            (OWN, row::APPLIED) => applied = Some(value),
-            (OWN, row::MEMBERSHIP) => membership = Some(value),
-            _ => {
+        match (found.table, found.key) {
+            (OWN, row::APPLIED) => applied = Some(found.value),
+            (OWN, row::MEMBERSHIP) => membership = Some(found.value),
+            (number, key) => {
                 let table = Table::ALL.into_iter().find(|t| *t as u8 == number);
                 let table = table.ok_or_else(|| StoreError::damaged(&path, format!("there is no table {number}")))?;
-                rows.put(table, key.to_vec(), Bytes::copy_from_slice(value));
+                rows.put(table, key.to_vec(), Bytes::copy_from_slice(found.value));
             }
         }
     }

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Key of the format version: four bytes, big-endian.
+#[cfg(feature = "rocksdb")]
 pub(super) const FORMAT: &[u8] = b"format";
 /// Key of the last applied entry's `log.v1.LogId`.
 pub(super) const APPLIED: &[u8] = b"applied";
@@ -16,6 +17,7 @@ pub(super) const APPLIED: &[u8] = b"applied";
 pub(super) const MEMBERSHIP: &[u8] = b"membership";
 
 /// Format of the database as a whole: which column families there are and how keys are laid into them.
+#[cfg(feature = "rocksdb")]
 pub(super) const FORMAT_VERSION: u32 = 1;
 
 pub(super) fn applied(last: log::LogId) -> Bytes {

@@ -140,7 +140,8 @@ fn public_rooms(
     limit: usize,
 ) -> Result<Rooms, QueryError> {
     let listed = view.public_rooms(after, limit)?;
-    let next = listed.last().filter(|_| listed.len() >= limit).map(|last| format!("p{}", last.room)).unwrap_or_default();
+    let next =
+        listed.last().filter(|_| listed.len() >= limit).map(|last| format!("p{}", last.room)).unwrap_or_default();
     let mut rooms = Vec::new();
     for summary in listed {
         // The caller's own rooms came on earlier pages.

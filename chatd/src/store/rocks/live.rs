@@ -1,7 +1,7 @@
 //! One open database.
 
-use super::settings::Engine;
 use super::Stats;
+use super::settings::Engine;
 use crate::store::columns::{self, Column};
 use crate::store::{Applied, Membership, StoreError, row};
 use quorate_core::proto::log;
@@ -83,9 +83,9 @@ impl Live {
 
     pub(super) fn family(&self, column: Column) -> Result<&ColumnFamily, StoreError> {
         // They are all opened above, so this is a mistake in this file if anything.
-        self.db.cf_handle(column.name()).ok_or_else(|| {
-            StoreError::damaged(&self.files.dir, format!("it has no column family {}", column.name()))
-        })
+        self.db
+            .cf_handle(column.name())
+            .ok_or_else(|| StoreError::damaged(&self.files.dir, format!("it has no column family {}", column.name())))
     }
 
     fn write_format(&self) -> Result<(), StoreError> {

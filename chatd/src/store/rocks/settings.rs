@@ -65,9 +65,10 @@ impl Engine {
     /// Options of the database as a whole.
     pub(super) fn database(&self, create: bool) -> Result<Options, StoreError> {
         // Only by this string: an engine that resumes by itself after a failed write would hide it from us.
-        let mut options = Options::default().get_options_from_string("max_bgerror_resume_count=0").map_err(|error| {
-            StoreError::Engine { doing: "setting up", path: Path::new("").into(), what: error.to_string() }
-        })?;
+        let mut options =
+            Options::default().get_options_from_string("max_bgerror_resume_count=0").map_err(|error| {
+                StoreError::Engine { doing: "setting up", path: Path::new("").into(), what: error.to_string() }
+            })?;
         options.create_if_missing(create);
         options.set_error_if_exists(create);
         options.create_missing_column_families(create);

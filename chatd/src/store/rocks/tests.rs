@@ -146,7 +146,8 @@ fn it_answers_as_the_model_does_on_random_histories() {
             ];
             for (from, to) in ranges {
                 for direction in [Direction::Forward, Direction::Backward] {
-                    let (expected, found) = (all(&left, table, &from, &to, direction), all(&right, table, &from, &to, direction));
+                    let (expected, found) =
+                        (all(&left, table, &from, &to, direction), all(&right, table, &from, &to, direction));
                     assert_eq!(expected, found, "{table:?} {from:?}..{to:?} {direction:?}");
                 }
             }

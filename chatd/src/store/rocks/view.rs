@@ -4,18 +4,24 @@ use super::live::Live;
 use crate::store::StoreError;
 use crate::store::columns::{self, Column};
 use bytes::Bytes;
+use held::Held;
 use quorate_core::table::{Direction, Flow, Read, ReadError, Row, Table};
 use rocksdb::{ReadOptions, Snapshot};
 use std::sync::Arc;
 
-self_cell::self_cell!(
-    /// A snapshot together with the database that it borrows from.
-    struct Held {
-        owner: Arc<Live>,
-        #[covariant]
-        dependent: Snapshot,
-    }
-);
+#[allow(clippy::mem_forget, reason = "within the macro, where it hands a value over instead of dropping it")]
+mod held {
+    use super::{Arc, Live, Snapshot};
+
+    self_cell::self_cell!(
+        /// A snapshot together with the database that it borrows from.
+        pub(super) struct Held {
+            owner: Arc<Live>,
+            #[covariant]
+            dependent: Snapshot,
+        }
+    );
+}
 
 /// The rows as of one commit.
 pub struct RocksView(Held);

@@ -1,0 +1,145 @@
+//! Bad input: a clear, specific refusal each, nothing lost, no panic.
+
+use crate::support::client::{User, detail, message, with_token};
+use crate::support::cluster::Cluster;
+use quorate_wire::chat::v1::create_room_request::Preset;
+use quorate_wire::chat::v1::*;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+use tonic::{Code, Status};
+
+fn is(status: &Status, code: ErrorCode, words: &str) {
+    let detail = detail(status);
+    assert_eq!(detail.code(), code, "{status}");
+    assert!(detail.message.contains(words), "{words:?} is not in: {}", detail.message);
+    assert_eq!(detail.message, status.message());
+}
+
+async fn send(user: &User, request: SendRequest) -> Status {
+    user.door(1).send(user.asks(request)).await.expect_err("a refusal")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_requests_are_refused_one_by_one_and_the_pod_lives_on() {
+    let cluster = Cluster::start("rateLimit: {enabled: false}").await;
+    let (alice, mallory) = (cluster.user(0, "alice").await, cluster.user(1, "mallory").await);
+    let room = alice.create_room(0, Preset::Private, "").await;
+
+    tokens(&alice).await;
+    events(&alice, &mallory, &room).await;
+    names_and_cursors(&alice, &mallory, &room).await;
+    accounts(&alice).await;
+    frames(&alice, &room).await;
+    garbage(&cluster);
+
+    alice.say(2, &room, "still here", "end").await.expect("sent");
+    assert_eq!(alice.read_all(0, &room).await.len(), 1);
+    for node in &cluster.nodes {
+        assert!(!node.log().contains("panicked"), "{}", node.log());
+    }
+}
+
+async fn tokens(alice: &User) {
+    let mut door = alice.door(0);
+    let none = door.who_am_i(WhoAmIRequest {}).await.expect_err("no token");
+    is(&none, ErrorCode::Unauthenticated, "Bearer");
+    assert_eq!(none.code(), Code::Unauthenticated);
+    for token in ["", "x", "qat_AAAA", &format!("qat_{}", "x".repeat(4000))] {
+        let wrong = door.who_am_i(with_token(WhoAmIRequest {}, token)).await.expect_err("no such token");
+        is(&wrong, ErrorCode::Unauthenticated, "log in");
+    }
+}
+
+async fn events(alice: &User, mallory: &User, room: &str) {
+    let with = |content: String| SendRequest { content: content.into(), ..message(room, "", "t") };
+    let long = format!("{{\"body\":\"{}\"}}", "x".repeat(65_536));
+    is(&send(alice, with(long)).await, ErrorCode::TooLarge, "65536");
+    is(&send(alice, with("{".into())).await, ErrorCode::Invalid, "content");
+    is(&send(alice, with("[1]".into())).await, ErrorCode::Invalid, "JSON object");
+    let deep = format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    is(&send(alice, with(deep)).await, ErrorCode::Invalid, "nested");
+    let untyped = SendRequest { r#type: String::new(), ..message(room, "", "t") };
+    is(&send(alice, untyped).await, ErrorCode::Invalid, "type");
+    let long_txn = message(room, "", &"t".repeat(256));
+    is(&send(alice, long_txn).await, ErrorCode::TooLarge, "transaction_id");
+    let zero = message(room, "", "a\0b");
+    is(&send(alice, zero).await, ErrorCode::Invalid, "zero byte");
+    is(&send(mallory, message(room, "let me in", "t")).await, ErrorCode::NotMember, "");
+    // Beyond what the transport takes: refused by it, with a code of its own.
+    let huge = with("x".repeat(5 << 20));
+    assert_eq!(send(alice, huge).await.code(), Code::OutOfRange);
+}
+
+async fn names_and_cursors(alice: &User, mallory: &User, room: &str) {
+    is(&send(alice, message("!nowhere:chat.test", "", "t")).await, ErrorCode::NotFound, "room");
+    is(&send(alice, message("nonsense", "", "t")).await, ErrorCode::NotFound, "room");
+    let history = |from: &str| HistoryRequest { room_id: room.into(), from: from.into(), ..HistoryRequest::default() };
+    for cursor in ["x", "qAAAA", "s72594_4483_1934"] {
+        let refused = alice.door(0).history(alice.asks(history(cursor))).await.expect_err("no cursor");
+        is(&refused, ErrorCode::BadCursor, "cursor");
+    }
+    let refused = mallory.door(0).history(mallory.asks(history(""))).await.expect_err("not a member");
+    assert!(matches!(detail(&refused).code(), ErrorCode::NotMember | ErrorCode::Forbidden), "{refused}");
+    let subscribe = SubscribeRequest { room_id: room.into(), cursor: "x".into() };
+    let refused = alice.door(0).subscribe(alice.asks(subscribe)).await.expect_err("no cursor");
+    is(&refused, ErrorCode::BadCursor, "cursor");
+    let subscribe = SubscribeRequest { room_id: room.into(), cursor: String::new() };
+    let refused = mallory.door(0).subscribe(mallory.asks(subscribe)).await.expect_err("not a member");
+    assert!(matches!(detail(&refused).code(), ErrorCode::NotMember | ErrorCode::Forbidden), "{refused}");
+    let page = ListRoomsRequest { page: "zzz".into(), ..ListRoomsRequest::default() };
+    let refused = alice.door(0).list_rooms(alice.asks(page)).await.expect_err("no page");
+    is(&refused, ErrorCode::BadCursor, "page");
+    let refused = alice.join(0, "lobby").await.expect_err("neither id nor alias");
+    is(&refused, ErrorCode::Invalid, "alias");
+}
+
+async fn accounts(alice: &User) {
+    let register = |username: &str, password: &str| RegisterRequest {
+        username: username.into(),
+        password: password.into(),
+        ..RegisterRequest::default()
+    };
+    let mut door = alice.door(2);
+    is(&door.register(register("alice", "x")).await.expect_err("taken"), ErrorCode::AlreadyExists, "taken");
+    for name in ["", "Alice", "a b", "@bob:elsewhere.org", "ü"] {
+        is(&door.register(register(name, "x")).await.expect_err("no name"), ErrorCode::Invalid, "localpart");
+    }
+    is(&door.register(register("carol", "")).await.expect_err("empty"), ErrorCode::Invalid, "password");
+    for name in ["alice", "nobody"] {
+        let login = LoginRequest { username: name.into(), password: "wrong".into(), ..LoginRequest::default() };
+        is(&door.login(login).await.expect_err("wrong"), ErrorCode::WrongCredentials, "name and password");
+    }
+    let mut limited = None;
+    for _ in 0..20 {
+        let login = LoginRequest { username: "victim".into(), password: "guess".into(), ..LoginRequest::default() };
+        let refused = door.login(login).await.expect_err("wrong");
+        if detail(&refused).code() == ErrorCode::LimitExceeded {
+            limited = Some(detail(&refused).retry_after_ms);
+            break;
+        }
+    }
+    assert!(limited.is_some_and(|wait| wait > 0), "guessing is slowed down");
+}
+
+async fn frames(alice: &User, room: &str) {
+    let many = PostRequest { events: (0..1025).map(|n| message(room, "", &n.to_string())).collect() };
+    let request = alice.asks(tokio_stream::iter([many]));
+    let mut answers = alice.door(0).post(request).await.expect("open").into_inner();
+    let refused = answers.message().await.expect_err("a broken frame ends the stream");
+    is(&refused, ErrorCode::TooLarge, "1024");
+}
+
+/// Bytes that are not HTTP/2, and gRPC whose protobuf is cut off.
+fn garbage(cluster: &Cluster) {
+    for node in &cluster.nodes {
+        for address in [node.grpc, node.http, node.peer, node.metrics] {
+            let mut stream = TcpStream::connect(address).expect("open");
+            stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+            // Whether it answers or hangs up is its own affair, as long as it does not go down.
+            let _ = stream.write_all(&[0xff; 4096]);
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let _ = stream.read(&mut [0; 1024]);
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Whole processes of the real binary: one cluster of three for each test, on loopback, with real certificates.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod bad_input;
+mod chat;
+mod failover;
+mod start;
+mod stream;
+mod support;

@@ -1,0 +1,38 @@
+//! A certificate authority and the certificates of peers, as the operator makes them.
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The fixed name that peers check.
+pub const PEER_NAME: &str = "quorate-peer";
+
+/// PEM files of one holder.
+#[derive(Clone)]
+pub struct Files {
+    pub ca: PathBuf,
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// Makes an authority.
+pub fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new(Vec::new()).expect("no names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "test authority");
+    CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority")
+}
+
+/// Makes a certificate for both roles, signed by the authority, and writes the three files.
+pub fn issue(authority: &CertifiedIssuer<'static, KeyPair>, dir: &Path) -> Files {
+    fs::create_dir_all(dir).expect("a directory");
+    let mut params = CertificateParams::new(vec![PEER_NAME.to_owned()]).expect("a name");
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let key = KeyPair::generate().expect("a key");
+    let cert = params.signed_by(&key, authority).expect("a certificate");
+    let files = Files { ca: dir.join("ca.crt"), cert: dir.join("tls.crt"), key: dir.join("tls.key") };
+    fs::write(&files.ca, authority.pem()).expect("written");
+    fs::write(&files.cert, cert.pem()).expect("written");
+    fs::write(&files.key, key.serialize_pem()).expect("written");
+    files
+}

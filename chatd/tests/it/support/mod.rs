@@ -1,0 +1,26 @@
+//! Real processes with real certificates, on ports of loopback that were free a moment ago.
+
+pub mod certificates;
+pub mod client;
+pub mod cluster;
+pub mod process;
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything: the machine may be busy with other builds.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at a condition.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Waits until `look` finds what is described, and gives it.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}

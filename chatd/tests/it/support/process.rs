@@ -1,0 +1,148 @@
+//! One `chatd` process.
+
+use super::certificates::Files;
+use super::eventually;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+pub const SERVER_NAME: &str = "chat.test";
+
+/// Where a node listens and what it has; survives its process.
+#[derive(Clone)]
+pub struct Node {
+    pub name: String,
+    pub dir: PathBuf,
+    pub http: SocketAddr,
+    pub grpc: SocketAddr,
+    pub peer: SocketAddr,
+    pub metrics: SocketAddr,
+    pub tls: Files,
+}
+
+fn free_address() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    (listener, address)
+}
+
+impl Node {
+    /// A node with a directory and free ports; `settings` are further lines of its configuration.
+    pub fn new(name: &str, dir: &Path, tls: Files, settings: &str) -> Self {
+        fs::create_dir_all(dir).expect("a directory");
+        // All four are held until all are known, so that none is given twice.
+        let held = [(); 4].map(|()| free_address());
+        let [http, grpc, peer, metrics] = [0, 1, 2, 3].map(|n| held[n].1);
+        let node = Self { name: name.to_owned(), dir: dir.to_owned(), http, grpc, peer, metrics, tls };
+        node.configure(settings);
+        node
+    }
+
+    /// Writes the configuration.
+    pub fn configure(&self, settings: &str) {
+        let Self { name, dir, http, grpc, peer, metrics, tls } = self;
+        let (ca, cert, key) = (tls.ca.display(), tls.cert.display(), tls.key.display());
+        let yaml = format!(
+            "serverName: {SERVER_NAME}\nnodeName: {name}\ndataDir: {data}\n\
+             listen: {{http: '{http}', grpc: '{grpc}', peer: '{peer}', metrics: '{metrics}'}}\n\
+             advertise: {{peer: '{peer}', grpc: '{grpc}'}}\n\
+             tls: {{caFile: {ca}, certFile: {cert}, keyFile: {key}}}\n\
+             log: {{format: text, level: 'info'}}\n{settings}\n",
+            data = self.data().display(),
+        );
+        fs::write(dir.join("chatd.yaml"), yaml).expect("written");
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// Starts a process on it.
+    pub fn start(&self) -> Process {
+        let log = File::options().create(true).append(true).open(self.dir.join("log")).expect("a log");
+        let child = Command::new(env!("CARGO_BIN_EXE_chatd"))
+            .arg("--config")
+            .arg(self.dir.join("chatd.yaml"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("chatd starts");
+        Process { child, node: self.clone() }
+    }
+
+    /// What the node has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
+    /// Status and body of a page on the metrics port; `None` when nobody answers.
+    pub fn page(&self, path: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect_timeout(&self.metrics, Duration::from_secs(1)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: test\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let status = answer.split_whitespace().nth(1)?.parse().ok()?;
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())?;
+        Some((status, body))
+    }
+
+    /// The value of a metric without labels.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let (_, body) = self.page("/metrics")?;
+        body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    }
+}
+
+/// A running process; killed when dropped.
+pub struct Process {
+    child: Child,
+    pub node: Node,
+}
+
+impl Process {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("gone");
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.id())).status().expect("sh");
+        assert!(sent.success(), "kill -{name} failed");
+    }
+
+    /// Waits for its end and gives its exit code.
+    pub async fn ended(mut self) -> Option<i32> {
+        let child = &mut self.child;
+        let status = eventually("the process ends", || {
+            let status = child.try_wait().expect("a child");
+            async move { status }
+        });
+        status.await.code()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only when it is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of {}:\n{}", self.node.name, self.node.log());
+        }
+    }
+}
