@@ -92,6 +92,22 @@ pub fn batch(tx: &mut dyn Write, index: u64, batch: &log::Batch) -> Result<Vec<A
     Ok(all)
 }
 
+/// Begins the next incarnation, after a restore or a forced recovery and before its first entry: the new log counts from
+/// 0 again, and what follows must still lie after everything before. Where the old one ended is kept, as tokens handed
+/// out beyond that end name entries that this history does not have.
+///
+/// # Errors
+/// When the cluster's row cannot be read.
+pub fn begin_incarnation(tx: &mut dyn Write) -> Result<(), ReadError> {
+    let Some(mut cluster) = rows::cluster(tx)? else { return Ok(()) };
+    let end = Position::end_of_entry(cluster.incarnation, cluster.index);
+    cluster.incarnation_ends.push(table::position_field(end));
+    cluster.incarnation += 1;
+    cluster.index = 0;
+    tx.put(Table::Meta, key::CLUSTER.to_vec(), table::encode(&cluster));
+    Ok(())
+}
+
 fn is_bootstrapped(cluster: &store::Cluster) -> bool {
     !cluster.cluster_id.is_empty()
 }
@@ -103,7 +119,8 @@ fn command(
     envelope: &log::Envelope,
 ) -> Result<Applied, ReadError> {
     let ordinal = u32::try_from(place).ok().and_then(|place| place.checked_mul(ORDINALS_PER_COMMAND));
-    let first = Position { incarnation: cluster.incarnation, index: cluster.index, ordinal: ordinal.unwrap_or_default() };
+    let first =
+        Position { incarnation: cluster.incarnation, index: cluster.index, ordinal: ordinal.unwrap_or_default() };
     let mut context = Context::new(&*tx, cluster, first, envelope);
     let answer = match ordinal {
         Some(_) => turn(&mut context, envelope),
@@ -231,11 +248,8 @@ mod tests {
     }
 
     fn open_session(_: &World, user: &str, device: &str, password_version: u64) -> log::Envelope {
-        let open = log::OpenSession {
-            localpart: user.into(),
-            session: Some(session(user, device, 0)),
-            password_version,
-        };
+        let open =
+            log::OpenSession { localpart: user.into(), session: Some(session(user, device, 0)), password_version };
         log::Envelope { command: crate::testing::command(Kind::OpenSession(open)), ..Default::default() }
     }
 
@@ -272,7 +286,8 @@ mod tests {
         world.say("alice", &room_id, "now");
         world.time_ms = 5;
         let at = world.say("alice", &room_id, "stamped by a slow clock");
-        let times: Vec<_> = world.view().state(room, None).unwrap().iter().map(|event| event.origin_server_ts).collect();
+        let times: Vec<_> =
+            world.view().state(room, None).unwrap().iter().map(|event| event.origin_server_ts).collect();
         let last = world.view().event("alice", &crate::id::event_id(at)).unwrap().origin_server_ts;
         assert!(times.iter().all(|time| *time <= last));
         let index = world.index;
@@ -280,11 +295,44 @@ mod tests {
     }
 
     #[test]
+    fn a_new_incarnation_goes_on_after_the_old_and_takes_back_tokens_beyond_its_end() {
+        let mut world = world(&["alice"]);
+        let (room, room_id) = world.public_room("alice");
+        let before = world.say("alice", &room_id, "x");
+        let end = world.view().now();
+        let lost = Position { index: end.index + 7, ..end };
+        begin_incarnation(&mut world.rows).unwrap();
+        world.index = 0;
+        let after = world.say("alice", &room_id, "y");
+        assert!(before < after && after.index == 1 && end < after && lost < after);
+        let view = world.view();
+        assert_eq!((view.clamp(lost), view.clamp(before), view.clamp(after)), (end, before, after));
+        let scope = crate::query::Scope::Room(room);
+        let seen = view.events_after("alice", scope, lost, 9).unwrap().events;
+        assert_eq!(seen.iter().map(|event| event.position).collect::<Vec<_>>(), [after]);
+    }
+
+    #[test]
+    fn what_was_accepted_is_known_while_its_session_lasts() {
+        let mut world = world(&["alice"]);
+        let (_, room) = world.public_room("alice");
+        let envelope = world.event("alice", &room, "t", None, "{}");
+        assert!(!is_accepted(&world.rows, &envelope).unwrap());
+        world.accepted(envelope.clone());
+        assert!(is_accepted(&world.rows, &envelope).unwrap());
+        let close = world.by("alice", Kind::CloseSession(log::CloseSession::default()));
+        world.accepted(close);
+        assert!(!is_accepted(&world.rows, &envelope).unwrap());
+    }
+
+    #[test]
     fn nothing_but_the_first_command_is_taken_before_it() {
         let mut rows = crate::table::MemTable::default();
         let register = crate::testing::register("alice", "D");
         let early = batch(&mut rows, 1, &log::Batch { time_ms: 1, envelopes: vec![register.clone()] }).unwrap();
-        assert!(matches!(&early[0].outcome.kind, Some(outcome::Kind::Rejected(r)) if r.reason() == Reason::NotBootstrapped));
+        assert!(
+            matches!(&early[0].outcome.kind, Some(outcome::Kind::Rejected(r)) if r.reason() == Reason::NotBootstrapped)
+        );
         assert_eq!(rows, crate::table::MemTable::default());
         assert!(View::open(&rows).is_err());
     }

@@ -69,11 +69,7 @@ pub(crate) fn account(rows: &dyn Read, localpart: &str) -> Result<Option<store::
 }
 
 /// The current membership; the default (kind unspecified) for users who never had any.
-pub(crate) fn membership(
-    rows: &dyn Read,
-    room: RoomNumber,
-    localpart: &str,
-) -> Result<store::Membership, ReadError> {
+pub(crate) fn membership(rows: &dyn Read, room: RoomNumber, localpart: &str) -> Result<store::Membership, ReadError> {
     table::fetch(rows, Table::RoomMember, &key::room_member(room, localpart)).map(Option::unwrap_or_default)
 }
 
@@ -143,10 +139,7 @@ pub(crate) fn member_version_kind(value: &[u8]) -> Result<Kind, ReadError> {
         [table::VALUE_VERSION, kind] => Kind::try_from(i32::from(*kind)).ok(),
         _ => None,
     };
-    kind.ok_or_else(|| ReadError::Damaged {
-        table: Table::StateVersion,
-        what: format!("{value:?} is no membership"),
-    })
+    kind.ok_or_else(|| ReadError::Damaged { table: Table::StateVersion, what: format!("{value:?} is no membership") })
 }
 
 /// A membership as events spell it.

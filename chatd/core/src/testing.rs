@@ -128,12 +128,7 @@ impl World {
 
     pub(crate) fn membership(&mut self, user: &str, room: &str, change: Change, target: &str) -> Envelope {
         let target = if target.is_empty() { String::new() } else { id::user_id(target, SERVER) };
-        let set = log::SetMembership {
-            room: room_ref(room),
-            target,
-            change: change.into(),
-            ..Default::default()
-        };
+        let set = log::SetMembership { room: room_ref(room), target, change: change.into(), ..Default::default() };
         self.by(user, Kind::SetMembership(set))
     }
 
@@ -142,7 +137,14 @@ impl World {
         position(&self.accepted(envelope))
     }
 
-    pub(crate) fn event(&mut self, user: &str, room: &str, event_type: &str, state_key: Option<&str>, content: &str) -> Envelope {
+    pub(crate) fn event(
+        &mut self,
+        user: &str,
+        room: &str,
+        event_type: &str,
+        state_key: Option<&str>,
+        content: &str,
+    ) -> Envelope {
         let send = log::SendEvent {
             room_id: room.into(),
             r#type: event_type.into(),

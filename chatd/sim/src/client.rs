@@ -4,9 +4,9 @@
 use crate::oracle;
 use crate::plan::SERVER;
 use quorate_core::id::{Position, RoomNumber};
+use quorate_core::proto::store::membership::Kind;
 use quorate_core::query::sync::{LeftRoom, Timeline};
 use quorate_core::query::{Event, Filter, SyncRequest, View};
-use quorate_core::proto::store::membership::Kind;
 use quorate_core::table::{Direction, Read};
 use std::collections::BTreeMap;
 
@@ -55,7 +55,10 @@ impl Client {
         for room in answer.invite.iter().chain(&answer.knock) {
             self.rooms.remove(&room.room);
             let own = room.stripped_state.last().unwrap();
-            assert!(own.is_state("m.room.member") && room.stripped_state.iter().any(|event| event.is_state("m.room.create")));
+            assert!(
+                own.is_state("m.room.member")
+                    && room.stripped_state.iter().any(|event| event.is_state("m.room.create"))
+            );
         }
         for datum in &answer.account_data {
             self.account_data.insert((None, datum.event_type.clone()), datum.content.to_vec());

@@ -3,7 +3,13 @@
 //! [`script`] makes any sequence of commands from a seed → [`plan`] packs it into entries and says it in the log's words
 //! → [`client`] follows it as clients do, through syncs and feeds → [`oracle`] says what they must have seen, worked out
 //! anew from the bare timelines.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a failed check of a test is a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed check of a test is a panic"
+)]
 
 pub mod client;
 pub mod oracle;

@@ -66,7 +66,11 @@ impl Plan {
     ///
     /// # Errors
     /// When apply cannot read its rows.
-    pub fn run<W: Write>(&self, rows: &mut W, mut between: impl FnMut(&W, u64, &Batch, &[Applied])) -> Result<(), ReadError> {
+    pub fn run<W: Write>(
+        &self,
+        rows: &mut W,
+        mut between: impl FnMut(&W, u64, &Batch, &[Applied]),
+    ) -> Result<(), ReadError> {
         for (index, batch) in self.batches() {
             let applied = apply::batch(rows, index, &batch)?;
             between(rows, index, &batch, &applied);

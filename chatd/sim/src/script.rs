@@ -30,20 +30,61 @@ pub struct Step {
 pub enum Act {
     Bootstrap,
     Register,
-    OpenSession { token: usize, lifetime_ms: u64 },
-    CloseSession { all: bool, other: bool },
+    OpenSession {
+        token: usize,
+        lifetime_ms: u64,
+    },
+    CloseSession {
+        all: bool,
+        other: bool,
+    },
     ExtendSession,
-    CreateRoom { preset: i32, invite: Vec<usize>, alias: Option<usize>, state: Vec<(String, String)>, levels: Option<String> },
-    Member { room: Number, change: Change, target: Option<usize> },
-    Say { room: Number, content: String },
-    React { room: Number, event: Number },
-    Set { room: Number, event_type: String, state_key: String, content: String },
-    Redact { room: Number, event: Number, as_event: bool },
-    Profile { name: String },
-    Filter { content: String },
-    AccountData { room: Option<Number>, event_type: String, content: String },
+    CreateRoom {
+        preset: i32,
+        invite: Vec<usize>,
+        alias: Option<usize>,
+        state: Vec<(String, String)>,
+        levels: Option<String>,
+    },
+    Member {
+        room: Number,
+        change: Change,
+        target: Option<usize>,
+    },
+    Say {
+        room: Number,
+        content: String,
+    },
+    React {
+        room: Number,
+        event: Number,
+    },
+    Set {
+        room: Number,
+        event_type: String,
+        state_key: String,
+        content: String,
+    },
+    Redact {
+        room: Number,
+        event: Number,
+        as_event: bool,
+    },
+    Profile {
+        name: String,
+    },
+    Filter {
+        content: String,
+    },
+    AccountData {
+        room: Option<Number>,
+        event_type: String,
+        content: String,
+    },
     /// The very same command again.
-    Again { of: Number },
+    Again {
+        of: Number,
+    },
 }
 
 /// How many commands a script begins with, always the same: the cluster, its users, two rooms.

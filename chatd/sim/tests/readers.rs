@@ -47,7 +47,13 @@ fn filters(rng: &mut Rng) -> Vec<Filter> {
         filter.timeline.limit = limit;
         filter
     };
-    vec![of(None, false), of(Some(1 + rng.below(4)), false), of(Some(rng.below(20)), true), of(Some(500), false), of(Some(2), true)]
+    vec![
+        of(None, false),
+        of(Some(1 + rng.below(4)), false),
+        of(Some(rng.below(20)), true),
+        of(Some(500), false),
+        of(Some(2), true),
+    ]
 }
 
 #[test]

@@ -20,10 +20,7 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::PutAccountData) ->
         true => RoomNumber(0),
         false => context.room_by_id(&command.room_id)?.number,
     };
-    let row = store::AccountData {
-        content: command.content.clone(),
-        position: table::position_field(context.first),
-    };
+    let row = store::AccountData { content: command.content.clone(), position: table::position_field(context.first) };
     context.rows.put(Table::AccountData, key::account_data(context.user, room, &command.r#type), table::encode(&row));
     context.touched.user(context.user);
     Ok(Answer::done())
@@ -37,8 +34,7 @@ mod tests {
     use crate::testing::{World, world};
 
     fn put(world: &mut World, room: &str, event_type: &str, content: &'static str) -> Envelope {
-        let put =
-            log::PutAccountData { room_id: room.into(), r#type: event_type.into(), content: content.into() };
+        let put = log::PutAccountData { room_id: room.into(), r#type: event_type.into(), content: content.into() };
         world.by("alice", Kind::PutAccountData(put))
     }
 

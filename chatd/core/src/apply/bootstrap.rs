@@ -9,7 +9,9 @@ const MAX_SERVER_NAME_BYTES: usize = 200;
 
 pub(super) fn apply(context: &mut Context<'_>, command: &log::Bootstrap) -> Applies<Answer> {
     let known = context.cluster();
-    if known.cluster_id == command.cluster_id && known.server_name == command.server_name && !command.cluster_id.is_empty()
+    if known.cluster_id == command.cluster_id
+        && known.server_name == command.server_name
+        && !command.cluster_id.is_empty()
     {
         let at = Position { incarnation: known.incarnation, ..Position::ZERO };
         return Ok(Answer::again(outcome::Kind::Done(log::Done {}), at));

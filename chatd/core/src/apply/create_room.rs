@@ -221,8 +221,16 @@ mod tests {
             },
         );
         let expected = [
-            "create", "member", "power_levels", "canonical_alias", "join_rules", "guest_access", "history_visibility",
-            "name", "topic", "member",
+            "create",
+            "member",
+            "power_levels",
+            "canonical_alias",
+            "join_rules",
+            "guest_access",
+            "history_visibility",
+            "name",
+            "topic",
+            "member",
         ];
         assert_eq!(types(&world, room), expected.map(|name| format!("m.room.{name}")));
         let view = world.view();

@@ -4,7 +4,7 @@ use super::context::{Answer, Applies, Context};
 use crate::proto::log::command::Kind;
 use crate::proto::log::{Envelope, Outcome};
 use crate::proto::store;
-use crate::table::{self, Overlay, Read, ReadError, Table, Write, key};
+use crate::table::{self, Read, ReadError, Table, Write, key};
 use bytes::Bytes;
 use prost::Message;
 
@@ -23,7 +23,7 @@ impl Memory {
     }
 
     /// The outcome of then, if the same session sent this before.
-    pub(super) fn recall(&self, rows: &Overlay<'_>) -> Result<Option<Outcome>, ReadError> {
+    pub(super) fn recall(&self, rows: &dyn Read) -> Result<Option<Outcome>, ReadError> {
         let Some(key) = &self.key else { return Ok(None) };
         let row = table::fetch::<store::Dedup>(rows, Table::Dedup, key)?;
         row.filter(|row| row.opened_at == self.opened_at)
@@ -51,18 +51,18 @@ impl Memory {
     }
 }
 
-/// Whether the log has accepted this command before: then proposing it again is no new write. Looks one row up; a command
-/// without a transaction id is never known.
+/// Whether the log has accepted this command before, from the same session: then proposing it again is no new write.
+/// Looks two rows up; a command without a transaction id is never known.
 ///
 /// # Errors
 /// As [`Read::get`](crate::table::Read::get).
 pub fn is_accepted(rows: &dyn Read, envelope: &Envelope) -> Result<bool, ReadError> {
     let Some(kind) = envelope.command.as_ref().and_then(|command| command.kind.as_ref()) else { return Ok(false) };
-    if envelope.transaction_id.is_empty() {
-        return Ok(false);
+    let device = key::device(&envelope.user, &envelope.device_id);
+    match table::fetch(rows, Table::Device, &device)? {
+        Some(device) => Ok(Memory::of(envelope, kind, &device).recall(rows)?.is_some()),
+        None => Ok(false),
     }
-    let key = key::dedup(&envelope.user, &envelope.device_id, &scope(kind), &envelope.transaction_id);
-    Ok(rows.get(Table::Dedup, &key)?.is_some())
 }
 
 /// What a transaction id is unique in, beside the device: the request's path, as a Matrix client sees it.

@@ -198,8 +198,7 @@ fn put(
     let Entry { kind, content, is_direct, by_client } = entry;
     let user_id = id::user_id(target, context.server_name);
     let version_value = rows::member_version_value(kind);
-    let event =
-        NewEvent { version_value, by_client, ..NewEvent::state(event_type::MEMBER, &user_id, content) };
+    let event = NewEvent { version_value, by_client, ..NewEvent::state(event_type::MEMBER, &user_id, content) };
     let at = append(context, room, event)?;
     let joined_since = match (old.kind(), kind) {
         (Kind::Join, Kind::Join) => old.joined_since.clone(),

@@ -40,7 +40,10 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::SetProfile) -> App
 fn joined_rooms(context: &Context<'_>) -> Applies<Vec<RoomNumber>> {
     let from = key::devices_of(context.user);
     let mut out = Vec::new();
-    context.rows.scan(Table::Membership, &from, &key::after_prefix(&from), Direction::Forward, &mut |(key, value)| {
+    context.rows.scan(Table::Membership, &from, &key::after_prefix(&from), Direction::Forward, &mut |(
+        key,
+        value,
+    )| {
         let row: store::Membership = table::decode(Table::Membership, value)?;
         if row.kind() == Kind::Join {
             out.push(rows::room_in(Table::Membership, key.get(from.len()..).unwrap_or_default())?);
@@ -72,7 +75,9 @@ mod tests {
         let since = world.view().rooms_of("alice").unwrap()[0].joined_since;
         let envelope = name(&mut world, "Alice");
         world.accepted(envelope);
-        let shown = |room| world.view().members(room, None, 10).unwrap().into_iter().map(|m| m.display_name).collect::<Vec<_>>();
+        let shown = |room| {
+            world.view().members(room, None, 10).unwrap().into_iter().map(|m| m.display_name).collect::<Vec<_>>()
+        };
         assert_eq!(shown(one), ["Alice"]);
         assert_eq!(shown(left), [""]);
         assert_eq!(world.view().rooms_of("alice").unwrap()[0].joined_since, since);

@@ -74,8 +74,7 @@ mod tests {
     use crate::testing::{World, position, world};
 
     fn redaction(world: &mut World, user: &str, room: &str, at: Position) -> Envelope {
-        let redact =
-            log::Redact { room_id: room.into(), event_id: id::event_id(at), reason: "spam".into() };
+        let redact = log::Redact { room_id: room.into(), event_id: id::event_id(at), reason: "spam".into() };
         world.by(user, Kind::Redact(redact))
     }
 

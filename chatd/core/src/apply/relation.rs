@@ -36,7 +36,10 @@ pub(super) fn of_new(
     let target = id::parse_event_id(&event_id);
     match target.map(|target| is_visible(context, room, membership, target)).transpose()? {
         Some(true) => Ok(target.map(|target| Link { target, relation_type })),
-        _ => refuse(Reason::EventNotFound, format!("the event {event_id:?} that this one relates to is not in this room")),
+        _ => refuse(
+            Reason::EventNotFound,
+            format!("the event {event_id:?} that this one relates to is not in this room"),
+        ),
     }
 }
 
@@ -116,11 +119,8 @@ mod tests {
     }
 
     fn log_redact(world: &mut World, room: &str, at: Position) -> Envelope {
-        let redact = crate::proto::log::Redact {
-            room_id: room.into(),
-            event_id: id::event_id(at),
-            reason: String::new(),
-        };
+        let redact =
+            crate::proto::log::Redact { room_id: room.into(), event_id: id::event_id(at), reason: String::new() };
         world.by("alice", crate::proto::log::command::Kind::Redact(redact))
     }
 

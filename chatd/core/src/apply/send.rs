@@ -131,7 +131,14 @@ mod tests {
     use crate::proto::log::set_membership::Change;
     use crate::testing::{World, world};
 
-    fn rejected(world: &mut World, user: &str, room: &str, event_type: &str, key: Option<&str>, content: &str) -> Reason {
+    fn rejected(
+        world: &mut World,
+        user: &str,
+        room: &str,
+        event_type: &str,
+        key: Option<&str>,
+        content: &str,
+    ) -> Reason {
         let envelope = world.event(user, room, event_type, key, content);
         world.rejected(envelope)
     }
@@ -201,7 +208,8 @@ mod tests {
         let (_, room) = world.public_room("alice");
         world.moved("bob", &room, Change::Join, "");
         assert_eq!(rejected(&mut world, "bob", &room, "m.room.name", Some(""), r#"{"name":"x"}"#), Reason::Forbidden);
-        let levels = |text: &str| format!(r#"{{"users":{{"@alice:a.org":100,"@bob:a.org":50}},{text}"events_default":0}}"#);
+        let levels =
+            |text: &str| format!(r#"{{"users":{{"@alice:a.org":100,"@bob:a.org":50}},{text}"events_default":0}}"#);
         world.set("alice", &room, "m.room.power_levels", &levels(r#""events":{"quiet":60},"#));
         world.set("bob", &room, "m.room.name", r#"{"name":"x"}"#);
         assert_eq!(rejected(&mut world, "bob", &room, "quiet", None, "{}"), Reason::Forbidden);

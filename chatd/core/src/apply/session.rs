@@ -39,7 +39,10 @@ pub(super) fn open(context: &mut Context<'_>, command: &log::OpenSession) -> App
 pub(super) fn put(context: &mut Context<'_>, localpart: &str, new: &log::NewSession) -> Applies<outcome::Kind> {
     let id_fits = !new.device_id.is_empty() && new.device_id.len() <= MAX_DEVICE_ID_BYTES;
     if !id_fits || new.device_id.contains('\0') {
-        return refuse(Reason::Invalid, format!("a device id must have 1 to {MAX_DEVICE_ID_BYTES} bytes, none of them zero"));
+        return refuse(
+            Reason::Invalid,
+            format!("a device id must have 1 to {MAX_DEVICE_ID_BYTES} bytes, none of them zero"),
+        );
     }
     if new.display_name.len() > MAX_DISPLAY_NAME_BYTES {
         return refuse(Reason::TooLarge, format!("a device's name must have at most {MAX_DISPLAY_NAME_BYTES} bytes"));
@@ -78,7 +81,8 @@ pub(super) fn opened_before(
     let Some(token) = token.filter(|token| token.localpart == localpart && token.device_id == new.device_id) else {
         return Ok(None);
     };
-    let device = table::fetch::<store::Device>(&context.rows, Table::Device, &key::device(localpart, &token.device_id))?;
+    let device =
+        table::fetch::<store::Device>(&context.rows, Table::Device, &key::device(localpart, &token.device_id))?;
     let at = table::position(Table::Device, &device.unwrap_or_default().opened_at)?.unwrap_or_default();
     Ok(Some((opened(context, localpart, &token.device_id, token.expires_ms), at)))
 }

@@ -171,7 +171,9 @@ mod tests {
 
     #[test]
     fn a_level_that_is_no_integer_is_refused() {
-        for bad in [r#"{"ban":"50"}"#, r#"{"ban":1.5}"#, r#"{"users":[]}"#, r#"{"users":{"a":1}}"#, r#"{"events":{"t":null}}"#] {
+        for bad in
+            [r#"{"ban":"50"}"#, r#"{"ban":1.5}"#, r#"{"users":[]}"#, r#"{"users":{"a":1}}"#, r#"{"events":{"t":null}}"#]
+        {
             assert!(parse(&object(bad), "x").is_err(), "{bad}");
         }
     }

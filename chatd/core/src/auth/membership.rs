@@ -163,8 +163,15 @@ mod tests {
 
     fn allowed_alone(change: Change, entrance: Entrance) -> Vec<Kind> {
         let levels = levels();
-        let facts =
-            |kind| Facts { sender: kind, target: kind, oneself: true, sender_power: 0, target_power: 0, levels: &levels, entrance };
+        let facts = |kind| Facts {
+            sender: kind,
+            target: kind,
+            oneself: true,
+            sender_power: 0,
+            target_power: 0,
+            levels: &levels,
+            entrance,
+        };
         ALL.into_iter().filter(|kind| check(change, &facts(*kind)).is_ok()).collect()
     }
 

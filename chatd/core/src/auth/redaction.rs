@@ -10,9 +10,9 @@ pub(crate) fn strip(event_type: &str, content: &[u8]) -> Bytes {
         "m.room.create" => return Bytes::copy_from_slice(content),
         "m.room.member" => &["membership", "join_authorised_via_users_server", "third_party_invite"],
         "m.room.join_rules" => &["join_rule", "allow"],
-        "m.room.power_levels" => &[
-            "ban", "events", "events_default", "invite", "kick", "redact", "state_default", "users", "users_default",
-        ],
+        "m.room.power_levels" => {
+            &["ban", "events", "events_default", "invite", "kick", "redact", "state_default", "users", "users_default"]
+        }
         "m.room.history_visibility" => &["history_visibility"],
         "m.room.redaction" => &["redacts"],
         _ => return Bytes::from_static(b"{}"),
@@ -28,7 +28,8 @@ pub(crate) fn strip(event_type: &str, content: &[u8]) -> Bytes {
 /// Of a third-party invite only `signed` stays.
 fn keep_signed(invite: &mut serde_json::Value) {
     let signed = invite.get("signed").cloned();
-    *invite = signed.map_or_else(|| Object::new().into(), |signed| Object::from_iter([("signed".into(), signed)]).into());
+    *invite =
+        signed.map_or_else(|| Object::new().into(), |signed| Object::from_iter([("signed".into(), signed)]).into());
 }
 
 #[cfg(test)]
@@ -45,7 +46,10 @@ mod tests {
             r#"{"invite":3,"users":{"@a:x":1}}"#
         );
         assert_eq!(
-            strip("m.room.member", br#"{"membership":"invite","third_party_invite":{"display_name":"x","signed":{"a":1}}}"#),
+            strip(
+                "m.room.member",
+                br#"{"membership":"invite","third_party_invite":{"display_name":"x","signed":{"a":1}}}"#
+            ),
             r#"{"membership":"invite","third_party_invite":{"signed":{"a":1}}}"#
         );
     }

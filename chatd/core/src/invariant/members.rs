@@ -26,7 +26,12 @@ pub fn memberships_agree_with_state(rows: &dyn Read) -> Checked {
         };
         let mirrored = rows.get(Table::Membership, &key::membership(localpart, room))?;
         holds(mirrored.as_ref() == Some(value), AGREE, || format!("{localpart} in {room} differs by side"))?;
-        member_agrees(rows, room, &id::user_id(localpart, &server_name), &table::decode(Table::RoomMember, value.clone())?)?;
+        member_agrees(
+            rows,
+            room,
+            &id::user_id(localpart, &server_name),
+            &table::decode(Table::RoomMember, value.clone())?,
+        )?;
     }
     let by_user = all(rows, Table::Membership)?.len();
     holds(by_user == by_room.len(), AGREE, || format!("{by_user} rows by user, {} by room", by_room.len()))?;
@@ -40,7 +45,9 @@ fn member_agrees(rows: &dyn Read, room: RoomNumber, user_id: &str, row: &store::
         let kind = rows::member_version_kind(&value)?;
         let content = json::stored_object(&rows::known_event(rows, room, at)?.content);
         let named = json::text(&content, "membership");
-        holds(named == Some(rows::membership_name(kind)), AGREE, || format!("{named:?} is kept as {kind:?} at {at:?}"))?;
+        holds(named == Some(rows::membership_name(kind)), AGREE, || {
+            format!("{named:?} is kept as {kind:?} at {at:?}")
+        })?;
         since = (kind == Kind::Join).then(|| since.unwrap_or(at));
         newest = Some((at, kind));
     }

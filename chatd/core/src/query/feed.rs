@@ -107,13 +107,7 @@ impl View<'_> {
         self.stays(localpart, &room_membership(room, &row)?, after)
     }
 
-    fn in_room(
-        &self,
-        localpart: &str,
-        room: RoomNumber,
-        after: Position,
-        limit: usize,
-    ) -> Result<Found, QueryError> {
+    fn in_room(&self, localpart: &str, room: RoomNumber, after: Position, limit: usize) -> Result<Found, QueryError> {
         let stays = self.stays_in(localpart, room, after)?;
         if stays.is_empty() {
             return Err(QueryError::NotMember);

@@ -40,12 +40,7 @@ impl View<'_> {
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub fn membership_at(
-        &self,
-        room: RoomNumber,
-        localpart: &str,
-        at: Position,
-    ) -> Result<Option<Kind>, QueryError> {
+    pub fn membership_at(&self, room: RoomNumber, localpart: &str, at: Position) -> Result<Option<Kind>, QueryError> {
         Ok(self.sight(room, localpart)?.membership_at(at))
     }
 
@@ -119,7 +114,10 @@ impl View<'_> {
             from = key::room_member(room, after);
             from.push(0);
         }
-        self.rows.scan(Table::RoomMember, &from, &key::after_prefix(&prefix), Direction::Forward, &mut |(key, value)| {
+        self.rows.scan(Table::RoomMember, &from, &key::after_prefix(&prefix), Direction::Forward, &mut |(
+            key,
+            value,
+        )| {
             let localpart = std::str::from_utf8(key.get(prefix.len()..).unwrap_or_default()).unwrap_or_default();
             Ok(visit(localpart, table::decode(Table::RoomMember, value)?))
         })?;

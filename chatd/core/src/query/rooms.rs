@@ -105,7 +105,10 @@ impl View<'_> {
     pub(super) fn all_rooms_of(&self, localpart: &str) -> Result<Vec<RoomMembership>, QueryError> {
         let from = key::devices_of(localpart);
         let mut out = Vec::new();
-        self.rows.scan(Table::Membership, &from, &key::after_prefix(&from), Direction::Forward, &mut |(key, value)| {
+        self.rows.scan(Table::Membership, &from, &key::after_prefix(&from), Direction::Forward, &mut |(
+            key,
+            value,
+        )| {
             let room = rows::room_in(Table::Membership, key.get(from.len()..).unwrap_or_default())?;
             out.push(room_membership(room, &table::decode(Table::Membership, value)?)?);
             Ok(Flow::More)
@@ -162,10 +165,7 @@ impl View<'_> {
 }
 
 /// A membership row as doors and sync read it.
-pub(super) fn room_membership(
-    room: RoomNumber,
-    row: &store::Membership,
-) -> Result<RoomMembership, table::ReadError> {
+pub(super) fn room_membership(room: RoomNumber, row: &store::Membership) -> Result<RoomMembership, table::ReadError> {
     Ok(RoomMembership {
         room,
         kind: row.kind(),

@@ -148,3 +148,6 @@ impl View<'_> {
         Ok(out)
     }
 }
+
+#[cfg(test)]
+mod tests;

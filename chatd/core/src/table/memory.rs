@@ -15,14 +15,15 @@ pub struct MemTable {
 impl MemTable {
     /// All rows in order of table, then key.
     pub fn rows(&self) -> impl Iterator<Item = (Table, &[u8], &Bytes)> {
-        self.tables
-            .iter()
-            .flat_map(|(table, rows)| rows.iter().map(|(key, value)| (*table, key.as_slice(), value)))
+        self.tables.iter().flat_map(|(table, rows)| rows.iter().map(|(key, value)| (*table, key.as_slice(), value)))
     }
 }
 
+/// Bounds of keys.
+pub(super) type KeyRange<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
 /// The bounds of a scan as a map's range wants them; `None` when they hold nothing.
-pub(super) fn range<'a>(from: &'a [u8], to: &'a [u8]) -> Option<(Bound<&'a [u8]>, Bound<&'a [u8]>)> {
+pub(super) fn range<'a>(from: &'a [u8], to: &'a [u8]) -> Option<KeyRange<'a>> {
     match to.is_empty() {
         true => Some((Bound::Included(from), Bound::Unbounded)),
         false => (from < to).then_some((Bound::Included(from), Bound::Excluded(to))),

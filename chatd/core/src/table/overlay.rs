@@ -29,9 +29,7 @@ impl Changes {
 
     /// Every changed row in order of table, then key; `None` is a removal.
     pub fn into_rows(self) -> impl Iterator<Item = (Table, Vec<u8>, Option<Bytes>)> {
-        self.tables
-            .into_iter()
-            .flat_map(|(table, rows)| rows.into_iter().map(move |(key, value)| (table, key, value)))
+        self.tables.into_iter().flat_map(|(table, rows)| rows.into_iter().map(move |(key, value)| (table, key, value)))
     }
 
     /// Writes them all.

@@ -33,7 +33,9 @@ impl View<'_> {
     /// All that the user keeps for a room: a client that did not have the room gets it whole.
     pub(super) fn account_data_of(&self, localpart: &str, room: RoomNumber) -> Result<Vec<AccountDatum>, QueryError> {
         let mut out = Vec::new();
-        self.each_account_datum(localpart, &key::account_data(localpart, room, ""), &mut |_, _, datum| out.push(datum))?;
+        self.each_account_datum(localpart, &key::account_data(localpart, room, ""), &mut |_, _, datum| {
+            out.push(datum)
+        })?;
         Ok(out)
     }
 

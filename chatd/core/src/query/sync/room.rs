@@ -121,7 +121,8 @@ impl View<'_> {
         let known = known(&sight, request.since);
         let span = Span { room: row.room, room_id: &room_id, sight, known, until: self.now() };
         let (state, timeline, summary) = self.span(request, &span)?;
-        let nothing_new = state.is_empty() && timeline.events.is_empty() && !timeline.limited && account_data.is_empty();
+        let nothing_new =
+            state.is_empty() && timeline.events.is_empty() && !timeline.limited && account_data.is_empty();
         if nothing_new && known.is_some() && !request.full_state {
             return Ok(None);
         }

@@ -1,0 +1,121 @@
+//! Cases a client would notice. That nothing is lost or doubled is checked for any sequence of commands in `chatd/sim`.
+
+use super::*;
+use crate::id;
+use crate::proto::log;
+use crate::proto::log::set_membership::Change;
+use crate::query::EventFilter;
+use crate::testing::{SERVER, World, world};
+
+fn sync(world: &World, user: &str, since: Option<Position>, filter: &Filter) -> SyncResponse {
+    world.view().sync(&SyncRequest { localpart: user, since, full_state: false, filter }).unwrap()
+}
+
+fn types(events: &[Event]) -> Vec<&str> {
+    events.iter().map(|event| event.event_type.as_str()).collect()
+}
+
+#[test]
+fn an_invited_user_is_shown_the_room_stripped_and_who_invites() {
+    let mut world = world(&["alice", "bob"]);
+    let create = log::CreateRoom {
+        name: "Ops".into(),
+        invite: vec![id::user_id("bob", SERVER)],
+        is_direct: true,
+        ..Default::default()
+    };
+    let (_, room) = world.create("alice", create);
+    let first = sync(&world, "bob", None, &Filter::default());
+    let invited = &first.invite[0];
+    assert_eq!(invited.room_id, room);
+    let expected = ["create", "join_rules", "name", "member", "member"].map(|name| format!("m.room.{name}"));
+    assert_eq!(types(&invited.stripped_state), expected);
+    assert_eq!(invited.stripped_state.last().unwrap().content, r#"{"is_direct":true,"membership":"invite"}"#);
+    world.say("alice", &room, "not for bob");
+    assert!(sync(&world, "bob", Some(first.next), &Filter::default()).is_empty());
+}
+
+#[test]
+fn an_invitation_declined_or_taken_back_is_told_without_the_room() {
+    let mut world = world(&["alice", "bob"]);
+    let (_, room) = world.create("alice", log::CreateRoom::default());
+    for (user, change) in [("bob", Change::Leave), ("alice", Change::Kick)] {
+        world.moved("alice", &room, Change::Invite, "bob");
+        let since = sync(&world, "bob", None, &Filter::default()).next;
+        world.moved(user, &room, change, "bob");
+        let left = sync(&world, "bob", Some(since), &Filter::default()).leave.remove(0);
+        assert_eq!((types(&left.timeline.events), left.state.len()), (vec!["m.room.member"], 0));
+    }
+    let asked = Filter { include_leave: true, ..Filter::default() };
+    assert_eq!(sync(&world, "bob", None, &asked).leave.len(), 1);
+    assert!(sync(&world, "bob", None, &Filter::default()).is_empty());
+}
+
+#[test]
+fn a_full_timeline_is_limited_and_its_gap_is_paged() {
+    let mut world = world(&["alice"]);
+    let (room, id) = world.public_room("alice");
+    let since = sync(&world, "alice", None, &Filter::default()).next;
+    let said: Vec<_> = (0..12).map(|n| world.say("alice", &id, &n.to_string())).collect();
+    let joined = sync(&world, "alice", Some(since), &Filter::default()).join.remove(0);
+    let shown: Vec<_> = joined.timeline.events.iter().map(|event| event.position).collect();
+    assert_eq!((shown.as_slice(), joined.timeline.limited), (&said[2..], true));
+    let direction = crate::table::Direction::Backward;
+    let page = world.view().timeline("alice", room, joined.timeline.prev_batch, direction, 2).unwrap();
+    assert_eq!(page.events.iter().map(|event| event.position).collect::<Vec<_>>(), [said[1], said[0]]);
+}
+
+#[test]
+fn state_that_a_filter_takes_out_of_the_timeline_is_told_as_state() {
+    let mut world = world(&["alice"]);
+    let (_, id) = world.public_room("alice");
+    let mut filter = Filter::default();
+    filter.timeline.types = Some(vec!["m.room.message".into()]);
+    let first = sync(&world, "alice", None, &filter);
+    assert!(first.join[0].timeline.events.is_empty() && first.join[0].state.len() >= 6);
+    world.say("alice", &id, "x");
+    world.set("alice", &id, "m.room.name", r#"{"name":"n"}"#);
+    let next = sync(&world, "alice", Some(first.next), &filter).join.remove(0);
+    assert_eq!((types(&next.timeline.events), types(&next.state)), (vec!["m.room.message"], vec!["m.room.name"]));
+}
+
+#[test]
+fn members_are_loaded_when_they_speak() {
+    let mut world = world(&["alice", "bob", "carol"]);
+    let (_, id) = world.public_room("alice");
+    for user in ["bob", "carol"] {
+        world.moved(user, &id, Change::Join, "");
+    }
+    world.say("bob", &id, "x");
+    let filter = Filter {
+        lazy_load_members: true,
+        timeline: EventFilter { limit: Some(1), ..Default::default() },
+        ..Filter::default()
+    };
+    let first = sync(&world, "alice", None, &filter).join.remove(0);
+    let summary = first.summary.unwrap();
+    assert_eq!((summary.heroes, summary.joined_members), (vec!["@bob:a.org".into(), "@carol:a.org".into()], 3));
+    let since = world.view().now();
+    world.say("carol", &id, "y");
+    let next = sync(&world, "alice", Some(since), &filter).join.remove(0);
+    let members: Vec<_> = next.state.iter().filter_map(|event| event.state_key.as_deref()).collect();
+    assert_eq!((members, next.summary), (vec!["@carol:a.org"], None));
+}
+
+#[test]
+fn rooms_that_a_filter_leaves_out_are_left_out() {
+    let mut world = world(&["alice"]);
+    let (one, id) = world.public_room("alice");
+    world.public_room("alice");
+    let filter = Filter { rooms: Some(vec![id]), ..Filter::default() };
+    let rooms: Vec<_> = sync(&world, "alice", None, &filter).join.iter().map(|room| room.room).collect();
+    assert_eq!(rooms, [one]);
+}
+
+#[test]
+fn a_token_ahead_of_the_view_is_refused() {
+    let world = world(&["alice"]);
+    let ahead = Position { index: world.index + 1, ..Position::ZERO };
+    let request = SyncRequest { localpart: "alice", since: Some(ahead), full_state: false, filter: &Filter::default() };
+    assert!(matches!(world.view().sync(&request), Err(QueryError::Ahead)));
+}
