@@ -31,6 +31,10 @@ const WRITE_WAIT: Duration = Duration::from_secs(10);
 const READ_WAIT: Duration = Duration::from_secs(2);
 /// Handing leadership over takes some milliseconds; when nobody is there to take it, stopping must not hang on it.
 const HAND_OVER: Duration = Duration::from_secs(5);
+/// What clients' open calls get after they were told to go elsewhere. A call that still waits then waits for a leader
+/// that this pod will not see: its caller sends it again, with the same transaction id, to another pod.
+const LAST_CALLS: Duration = Duration::from_secs(3);
+
 /// What closing log and state may take of the grace period, at its end.
 const CLOSING: Duration = Duration::from_secs(5);
 
@@ -109,7 +113,7 @@ impl Pod {
         node.hand_over(HAND_OVER.min(grace / 3)).await;
         hint.cancel();
         tokio::time::sleep(LINGER.min(grace / 4)).await;
-        doors.close_clients(grace.saturating_sub(CLOSING + LINGER + HAND_OVER).max(grace / 4)).await;
+        doors.close_clients(LAST_CALLS.min(grace / 4)).await;
         closing.cancel();
         if let Err(error) = node.stop(CLOSING.min(grace / 3)).await {
             tracing::warn!(%error, "Raft and its log were not closed in order; the next start reads the log's tail again");

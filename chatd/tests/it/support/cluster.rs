@@ -8,7 +8,6 @@ use quorate_wire::admin::v1 as admin;
 use quorate_wire::admin::v1::admin_client::AdminClient;
 use quorate_wire::chat::v1::chat_client::ChatClient;
 use std::fs;
-use std::path::Path;
 use tempfile::TempDir;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
@@ -19,7 +18,8 @@ pub struct Cluster {
     pub nodes: Vec<Node>,
     pub processes: Vec<Option<Process>>,
     tls: Files,
-    dir: TempDir,
+    /// Removed with the cluster.
+    _dir: TempDir,
 }
 
 impl Cluster {
@@ -44,11 +44,7 @@ impl Cluster {
             })
             .collect();
         let processes = nodes.iter().map(|node| Some(node.start())).collect();
-        Self { nodes, processes, tls, dir }
-    }
-
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
+        Self { nodes, processes, tls, _dir: dir }
     }
 
     pub async fn initialise(&self) {

@@ -90,12 +90,6 @@ impl Node {
         let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())?;
         Some((status, body))
     }
-
-    /// The value of a metric without labels.
-    pub fn metric(&self, name: &str) -> Option<f64> {
-        let (_, body) = self.page("/metrics")?;
-        body.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
-    }
 }
 
 /// A running process; killed when dropped.
