@@ -83,10 +83,10 @@ impl Page {
             digits => digits.parse().map(|n| Some(RoomNumber(n))).map_err(|_| bad_page()),
         };
         match text.split_at_checked(1) {
-            None => Ok(Self::Mine(None)),
+            _ if text.is_empty() => Ok(Self::Mine(None)),
             Some(("m", rest)) => number(rest).map(Self::Mine),
             Some(("p", rest)) => number(rest).map(Self::Public),
-            Some(_) => Err(bad_page()),
+            _ => Err(bad_page()),
         }
     }
 }
