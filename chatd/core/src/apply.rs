@@ -161,6 +161,10 @@ fn turn(context: &mut Context<'_>, envelope: &log::Envelope) -> Applies<Answer> 
         _ => {}
     }
     let device = context.session()?;
+    if envelope.transaction_id.len() > dedup::MAX_TRANSACTION_ID_BYTES {
+        let message = format!("a transaction id has at most {} bytes", dedup::MAX_TRANSACTION_ID_BYTES);
+        return refuse(Reason::Invalid, message);
+    }
     let memory = dedup::Memory::of(envelope, kind, &device);
     if let Some(outcome) = memory.recall(&context.rows)? {
         return Ok(Answer::Again(outcome));
@@ -235,6 +239,17 @@ mod tests {
         for envelope in [envelope, elsewhere, other_type, other_device] {
             assert!(!world.accepted(envelope).duplicate);
         }
+    }
+
+    #[test]
+    fn a_transaction_id_too_long_for_a_key_is_refused() {
+        let mut world = world(&["alice"]);
+        let (_, room) = world.public_room("alice");
+        let mut envelope = world.event("alice", &room, "t", None, "{}");
+        envelope.transaction_id = "x".repeat(256);
+        assert_eq!(world.rejected(envelope.clone()), Reason::Invalid);
+        envelope.transaction_id.pop();
+        world.accepted(envelope);
     }
 
     #[test]

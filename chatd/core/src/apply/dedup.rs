@@ -8,6 +8,9 @@ use crate::table::{self, Read, ReadError, Table, Write, key};
 use bytes::Bytes;
 use prost::Message;
 
+/// Longest transaction id: it stands in keys and events.
+pub(super) const MAX_TRANSACTION_ID_BYTES: usize = 255;
+
 /// Where a command's outcome is kept, if it is.
 pub(super) struct Memory {
     /// `None`: the command carries no transaction id.

@@ -12,16 +12,10 @@ use crate::rows::{self, event_type};
 use bytes::Bytes;
 use serde_json::Value;
 
-/// Longest transaction id: it stands in keys and events.
-const MAX_TRANSACTION_ID_BYTES: usize = 255;
-
 pub(super) fn apply(context: &mut Context<'_>, command: &log::SendEvent) -> Applies<Answer> {
     let event_type = command.r#type.as_str();
     append::check_names(event_type, command.state_key.as_deref())?;
     append::check_content(&command.content)?;
-    if context.transaction_id.len() > MAX_TRANSACTION_ID_BYTES {
-        return refuse(Reason::Invalid, format!("a transaction id has at most {MAX_TRANSACTION_ID_BYTES} bytes"));
-    }
     let mut room = context.room_by_id(&command.room_id)?;
     let at = match (command.state_key.as_deref(), event_type) {
         (Some(user_id), event_type::MEMBER) => member::by_event(context, &mut room, user_id, &command.content)?,

@@ -16,8 +16,8 @@ const MAX_DEVICE_ID_BYTES: usize = 255;
 /// Longest name of a device.
 const MAX_DISPLAY_NAME_BYTES: usize = 1024;
 
-/// Remembered transactions that closing a session removes at most. The rest stay behind unread (they carry the old
-/// session's position), so that one command stays small however long the session lasted.
+/// Remembered transactions that one command removes at most with the sessions it ends. The rest stay behind unread (they
+/// carry the old session's position), so that the command stays small however long the sessions lasted.
 const MAX_FORGOTTEN: usize = 1024;
 
 /// After the door verified the password. The same token hash again is the same request again.
@@ -50,7 +50,7 @@ pub(super) fn put(context: &mut Context<'_>, localpart: &str, new: &log::NewSess
     if new.token_hash.len() != TOKEN_HASH_BYTES || context.rows.get(Table::Token, &new.token_hash)?.is_some() {
         return refuse(Reason::Invalid, "the token's hash must be a fresh SHA-256");
     }
-    end(context, localpart, &new.device_id)?;
+    end(context, localpart, &new.device_id, &mut { MAX_FORGOTTEN })?;
     let expires_ms = expiry(context.time_ms, new.lifetime_ms);
     let device = store::Device {
         display_name: new.display_name.clone(),
@@ -121,8 +121,9 @@ pub(super) fn close(context: &mut Context<'_>, command: &log::CloseSession) -> A
         (false, true) => vec![context.device_id.to_owned()],
         (false, false) => vec![command.device_id.clone()],
     };
+    let mut forgettable = MAX_FORGOTTEN;
     for device_id in &device_ids {
-        if !end(context, context.user, device_id)? {
+        if !end(context, context.user, device_id, &mut forgettable)? {
             return refuse(Reason::Invalid, "you have no such device");
         }
         context.ended_own_session |= device_id == context.device_id;
@@ -142,8 +143,8 @@ fn devices(context: &Context<'_>) -> Applies<Vec<String>> {
     Ok(out)
 }
 
-/// Removes a device with its token and, as far as bounded, its transactions; was there one?
-fn end(context: &mut Context<'_>, localpart: &str, device_id: &str) -> Applies<bool> {
+/// Removes a device with its token and as many of its transactions as may be forgotten; was there one?
+fn end(context: &mut Context<'_>, localpart: &str, device_id: &str, forgettable: &mut usize) -> Applies<bool> {
     let device_key = key::device(localpart, device_id);
     let Some(device) = table::fetch::<store::Device>(&context.rows, Table::Device, &device_key)? else {
         return Ok(false);
@@ -153,9 +154,13 @@ fn end(context: &mut Context<'_>, localpart: &str, device_id: &str) -> Applies<b
     let from = key::dedup_of(localpart, device_id);
     let mut forgotten = Vec::new();
     context.rows.scan(Table::Dedup, &from, &key::after_prefix(&from), Direction::Forward, &mut |(key, _)| {
+        if forgotten.len() == *forgettable {
+            return Ok(Flow::Stop);
+        }
         forgotten.push(key.to_vec());
-        Ok(if forgotten.len() < MAX_FORGOTTEN { Flow::More } else { Flow::Stop })
+        Ok(Flow::More)
     })?;
+    *forgettable -= forgotten.len();
     for key in forgotten {
         context.rows.delete(Table::Dedup, key);
     }
