@@ -5,6 +5,7 @@
 //! [`membership`] (changes).
 
 mod announce;
+pub mod clock;
 pub mod cluster;
 pub mod codec;
 pub mod consensus;

@@ -14,6 +14,7 @@ use self::{
     snapshot::{SendSnapshot, SendSnapshotError, SnapshotOf},
 };
 use super::{
+    clock::Clock,
     identity::Identity,
     types::{Node, TypeConfig, Vote},
 };
@@ -44,8 +45,6 @@ type RpcError = RPCError<TypeConfig>;
 /// After failures, appends are tried this often: a returned peer is to be found within a second, and an attempt costs
 /// one packet where nobody listens.
 const RETRY_EVERY: Duration = Duration::from_millis(100);
-/// A peer accepts a stream at once; this is for the connection that may have to be made first.
-const OPEN_LIMIT: Duration = Duration::from_secs(1);
 
 /// The other members, by node id. Cheap to clone.
 #[derive(Clone)]
@@ -54,13 +53,14 @@ pub struct Peers {
     tls: PeerTls,
     // One entry per member that this process has known: a handful, more only by replacing members thousands of times.
     known: Arc<Mutex<HashMap<u64, Arc<Peer>>>>,
+    clock: Clock,
 }
 
 impl Peers {
     /// None yet.
     #[must_use]
-    pub fn new(identity: Identity, tls: PeerTls) -> Self {
-        Self { identity, tls, known: Arc::default() }
+    pub fn new(identity: Identity, tls: PeerTls, clock: Clock) -> Self {
+        Self { identity, tls, known: Arc::default(), clock }
     }
 
     /// The peer with this id at this configured address (`host:port`).
@@ -78,6 +78,19 @@ impl Peers {
         if let Some(peer) = peer {
             peer.learn(ip);
         }
+    }
+
+    /// The clock of a peer minus this node's, in milliseconds, as it was told within the last moments.
+    #[must_use]
+    pub fn clock_offset(&self, node_id: u64) -> Option<i64> {
+        let peer = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&node_id).cloned();
+        peer?.clock_offset()
+    }
+
+    /// This node's clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Who this node is.
@@ -104,6 +117,7 @@ impl<T: SendSnapshot> NetworkFactory<T> {
             peer: self.peers.peer(target, &node.peer_address),
             lane,
             identity: self.peers.identity.clone(),
+            clock: self.peers.clock.clone(),
             sender: self.sender.clone(),
         }
     }
@@ -131,6 +145,7 @@ pub struct Network<T> {
     /// For appends; votes and transfers have theirs.
     lane: Lane,
     identity: Identity,
+    clock: Clock,
     sender: T,
 }
 
@@ -191,7 +206,7 @@ impl<T: SendSnapshot> RaftNetworkV2<TypeConfig> for Network<T> {
     {
         async move {
             let answers =
-                append::stream_append(self.peer.clone(), self.lane, &self.identity, input, OPEN_LIMIT).await?;
+                append::stream_append(self.peer.clone(), self.lane, &self.identity, &self.clock, input).await?;
             Ok(answers.boxed())
         }
         .boxed()

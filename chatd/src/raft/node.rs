@@ -6,6 +6,7 @@ pub use config::Timing;
 
 use super::{
     announce::announce,
+    clock::{Clock, keep_time, system_clock},
     cluster::{Cluster, Member, StateFacts},
     consensus::ConsensusRef,
     contact::Contact,
@@ -115,9 +116,21 @@ impl Node {
     /// # Errors
     /// [`NodeError`].
     pub async fn start<S: StateStore>(parts: NodeParts<S>, options: NodeOptions) -> Result<Self, NodeError> {
+        Self::start_with_clock(parts, options, system_clock()).await
+    }
+
+    /// The same with another clock, for tests and simulation.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_with_clock<S: StateStore>(
+        parts: NodeParts<S>,
+        options: NodeOptions,
+        clock: Clock,
+    ) -> Result<Self, NodeError> {
         let NodeParts { log, machine, store, shelf, feed, tls } = parts;
         let identity = Identity::new(Arc::new(log.clone()));
-        let peers = Peers::new(identity.clone(), tls);
+        let peers = Peers::new(identity.clone(), tls, clock);
         let config = config::config(&options.server_name, options.timing).map_err(NodeError::Config)?;
         let network = NetworkFactory::new(peers.clone(), Sender::new(options.send));
         let raft: Raft<TypeConfig, Machine<S>> =
@@ -174,6 +187,7 @@ impl Node {
         let node = Self { proposer, reads, cluster, administration, door, own, consensus, log, tasks, stop };
         node.spawn(node.administration.clone().keep_bootstrapped());
         node.spawn(node.administration.clone().keep_compact());
+        node.spawn(keep_time(node.administration.clone(), peers.clone()));
         node.spawn(announce(node.cluster.clone(), peers, leadership));
         node
     }

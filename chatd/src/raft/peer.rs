@@ -9,6 +9,7 @@ pub mod serve;
 
 use self::forward::Forwarding;
 use super::{
+    clock::TIME_KEY,
     codec::CodecError,
     consensus::ConsensusRef,
     contact::Contact,
@@ -119,7 +120,10 @@ impl Raft for PeerDoor {
         request: Request<Streaming<pb::AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
         let from = ip(&request);
-        Ok(Response::new(append::serve(self.clone(), from, request.into_inner())))
+        let mut response = Response::new(append::serve(self.clone(), from, request.into_inner()));
+        let now = self.peers.clock()();
+        response.metadata_mut().insert(TIME_KEY, now.into());
+        Ok(response)
     }
 
     async fn transfer_leader(

@@ -87,7 +87,7 @@ impl Proposer {
         let node_id = peers.identity().node_id();
         let leadership = Leadership::of(node_id, consensus);
         let inner = Inner {
-            queue: Queue::start(consensus.clone(), options.observer.clone()),
+            queue: Queue::start(consensus.clone(), options.observer.clone(), peers.clock().clone()),
             forwarder: Forwarder::new(peers.clone(), leadership.clone(), options.observer.clone()),
             limiter: options.rate_limit.map(Limiter::new),
             node_id,

@@ -11,6 +11,7 @@ use super::{
     network_error, status_error,
 };
 use crate::raft::{
+    clock::{Clock, TIME_KEY},
     identity::Identity,
     types::{LogId, TypeConfig},
 };
@@ -25,10 +26,12 @@ use std::{
     time::Duration,
 };
 use tokio::time::{Instant, timeout};
-use tonic::{Status, Streaming};
+use tonic::{Status, Streaming, metadata::MetadataMap};
 
 /// A follower that has not flushed a request after this long is as good as gone: the stream is opened anew.
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
+/// A peer accepts a stream at once; this is for the connection that may have to be made first.
+const OPEN_LIMIT: Duration = Duration::from_secs(1);
 /// How often the oldest unanswered request is looked at while nothing arrives.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -112,13 +115,13 @@ struct Answers<S> {
     _end: EndOnDrop<S>,
 }
 
-/// Opens the stream. `limit` bounds how long the peer may take to accept it.
+/// Opens the stream.
 pub(super) async fn stream_append<S>(
     peer: Arc<Peer>,
     lane: Lane,
     identity: &Identity,
+    clock: &Clock,
     requests: S,
-    limit: Duration,
 ) -> Result<impl Stream<Item = Result<StreamAppendResult<TypeConfig>, RpcError>> + Send + use<S>, RpcError>
 where
     S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
@@ -132,12 +135,15 @@ where
     }));
     let end = EndOnDrop(link.clone());
     let outgoing = Outgoing { link: link.clone(), target: identity.target(peer.node_id()) };
-    let opened = match timeout(limit, connection.client.append(outgoing)).await {
+    let opened = match timeout(OPEN_LIMIT, connection.client.append(outgoing)).await {
         Ok(opened) => opened,
         Err(_) => Err(Status::deadline_exceeded("the append stream was not accepted in time")),
     };
     let incoming = match opened {
-        Ok(response) => response.into_inner(),
+        Ok(response) => {
+            note_time(&peer, response.metadata(), clock);
+            response.into_inner()
+        }
         Err(status) => {
             peer.failed(&connection, &status);
             // openraft sits its back-off out while it makes the first request, and a stream that never opened did not
@@ -154,6 +160,14 @@ where
         let go_on = matches!(item, Ok(Ok(_)));
         Some((item, go_on.then_some(answers)))
     }))
+}
+
+/// The time in the answer is that of its arrival, but for the network's share, which is far below what matters.
+fn note_time(peer: &Peer, metadata: &MetadataMap, clock: &Clock) {
+    let told = metadata.get(TIME_KEY).and_then(|value| value.to_str().ok()?.parse::<i64>().ok());
+    if let (Some(theirs), Ok(ours)) = (told, i64::try_from(clock())) {
+        peer.told_time(theirs.saturating_sub(ours));
+    }
 }
 
 impl<S> Answers<S> {

@@ -1,6 +1,7 @@
 //! Whole nodes in one process: real logs, real TLS over loopback, a runtime of its own for each node, so that killing
 //! one takes its connections with it.
 
+mod admin;
 mod certificates;
 mod chat;
 mod elections;

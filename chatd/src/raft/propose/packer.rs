@@ -5,16 +5,14 @@
 
 use super::{error::Attempt, stats::ProposeObserver};
 use crate::raft::{
+    clock::Clock,
     consensus::{ConsensusRef, Written},
     types::{EncodedBatch, Outcomes, TypeConfig},
 };
 use openraft::errors::ClientWriteError;
 use prost::Message as _;
 use quorate_core::proto::log::{Batch, Envelope};
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// Commands in one entry at most, so that one entry's apply stays far below a heartbeat.
@@ -48,9 +46,9 @@ pub(crate) enum NotQueued {
 
 impl Queue {
     /// Starts the packer; it ends when the last queue is dropped.
-    pub(crate) fn start(consensus: ConsensusRef, observer: Arc<dyn ProposeObserver>) -> Self {
+    pub(crate) fn start(consensus: ConsensusRef, observer: Arc<dyn ProposeObserver>, clock: Clock) -> Self {
         let (jobs, receiver) = mpsc::channel(QUEUED);
-        let packer = Packer { consensus, observer, in_flight: Arc::new(Semaphore::new(IN_FLIGHT)), last_ms: 0 };
+        let packer = Packer { consensus, observer, clock, in_flight: Arc::new(Semaphore::new(IN_FLIGHT)), last_ms: 0 };
         tokio::spawn(packer.run(receiver));
         Self { jobs }
     }
@@ -69,6 +67,7 @@ impl Queue {
 struct Packer {
     consensus: ConsensusRef,
     observer: Arc<dyn ProposeObserver>,
+    clock: Clock,
     in_flight: Arc<Semaphore>,
     last_ms: u64,
 }
@@ -104,10 +103,9 @@ impl Packer {
         }
     }
 
-    /// The system clock, made monotone: apply takes the maximum over leaders anyway.
+    /// The clock, made monotone: apply takes the maximum over leaders anyway.
     fn stamp(&mut self) -> u64 {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.last_ms = self.last_ms.max(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX));
+        self.last_ms = self.last_ms.max((self.clock)());
         self.last_ms
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     api::admin::{AdminDoor, NoProcess},
     feed::Feed,
     raft::{
+        clock::{Clock, system_clock},
         cluster::{Member, NodeStatus, Readiness},
         log::{LogStore, Options},
         machine::Machine,
@@ -42,6 +43,8 @@ pub(super) struct Setup {
     pub(super) rate_limit: Option<RateLimit>,
     pub(super) write_wait: Option<Duration>,
     pub(super) keep_entries: u64,
+    /// By how much the first node's clock is ahead.
+    pub(super) first_clock_ahead: Duration,
 }
 
 pub(super) struct Cluster {
@@ -170,9 +173,12 @@ impl TestNode {
         let tls = authority.tls(self.dir.path());
         let (dir, listen) = (self.dir.path().to_owned(), self.listen);
         let options = options(&self.name, self.proxy.address, setup);
+        let ahead = if self.name == "node-0" { setup.first_clock_ahead } else { Duration::ZERO };
+        let ahead = u64::try_from(ahead.as_millis()).expect("minutes");
+        let clock: Clock = Arc::new(move || system_clock()() + ahead);
         let (node, store) = runtime.block_on(async move {
             let (parts, store) = parts(dir, tls.clone());
-            let node = Node::start(parts, options).await.expect("starts");
+            let node = Node::start_with_clock(parts, options, clock).await.expect("starts");
             let listener = TcpListener::bind(listen).await.expect("the former port");
             let admin = AdminDoor::new(
                 node.administration.clone(),
@@ -190,6 +196,11 @@ impl TestNode {
 
     fn running(&self) -> &Running {
         self.running.as_ref().expect("runs")
+    }
+
+    /// For what must be made inside the node's runtime.
+    pub(super) fn enter(&self) -> tokio::runtime::EnterGuard<'_> {
+        self.running().runtime.enter()
     }
 
     pub(super) fn is_running(&self) -> bool {

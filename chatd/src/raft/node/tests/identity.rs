@@ -2,6 +2,7 @@
 
 use super::harness::{CLUSTER, Cluster, SERVER, Setup};
 use crate::raft::{
+    clock::system_clock,
     cluster::Readiness,
     membership::AdminError,
     network::{Peers, lanes::Lane},
@@ -57,7 +58,7 @@ fn a_connection_to_the_wrong_node_is_given_up_and_the_right_one_found() {
     let tls = cluster.authority.tls(dir.path());
     let [first, other_address, right_one] = asker.run(move |node| async move {
         // Of its own, because the node's are connected already.
-        let peers = Peers::new(node.door.peers.identity().clone(), tls);
+        let peers = Peers::new(node.door.peers.identity().clone(), tls, system_clock());
         let request = pb::AnnounceRequest { target: Some(peers.identity().target(right_id)) };
         // A stale name leads to another node.
         let peer = peers.peer(right_id, &wrong.to_string());
