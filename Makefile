@@ -23,18 +23,18 @@ local-down: ## Stop them; their data stays in the cache directory
 
 ##@ Work on it
 .PHONY: check fix generate build image
-check: deps-build ## Formatting, lints, licences, generated files; quick, writes nothing
+check: build ## Formatting, lints, licences, generated files; quick, writes nothing
 	@$(ENV) cargo fmt --all --check
-	@$(ENV) cargo clippy --release --workspace --all-targets --locked -- -D warnings
+	@$(ENV) cargo clippy --workspace --all-targets --locked -- -D warnings
 	@$(ENV) cargo xtask tidy
-	@$(ENV) cargo xtask generate --check
+	@$(ENV) cargo xtask generate --check --chatd "$$CARGO_TARGET_DIR/release/chatd"
 	@$(ENV) deploy/deps/cargo-deny check --hide-inclusion-graph licenses bans sources
 fix: deps-build ## Format, apply the lints' own suggestions, generate
 	@$(ENV) cargo fmt --all
-	@$(ENV) cargo clippy --release --workspace --all-targets --fix --allow-dirty --allow-staged
+	@$(ENV) cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 	@$(MAKE) generate
-generate: deps-build ## crds/*.yaml and the configuration reference, from the code
-	@$(ENV) cargo xtask generate
+generate: build ## crds/*.yaml and the configuration reference, from the code
+	@$(ENV) cargo xtask generate --chatd "$$CARGO_TARGET_DIR/release/chatd"
 build: deps-build ## chatd, chatctl and quorate-operator
 	@$(ENV) cargo build --release --locked --workspace --bins
 image: build ## docker-archives of both images, without a container engine

@@ -33,7 +33,6 @@ pub struct Door {
 }
 
 /// All endpoints of the door.
-#[must_use]
 pub fn router(service: Service, metrics: Metrics) -> Router {
     let door = Door { service, metrics };
     let routes = [discovery::routes, session::routes, account::routes, profile::routes]
