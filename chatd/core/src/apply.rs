@@ -33,7 +33,7 @@ use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
 use crate::rows;
 use crate::table::{self, ReadError, Table, Write, key};
-use context::{Answer, Applies, Context, Refusal, refuse};
+use context::{Answer, Applies, Context, Refusal, RoomCache, refuse};
 
 pub use dedup::is_accepted;
 
@@ -82,9 +82,10 @@ pub fn batch(tx: &mut dyn Write, index: u64, batch: &log::Batch) -> Result<Vec<A
     }
     cluster.time_ms = cluster.time_ms.max(batch.time_ms);
     cluster.index = index;
+    let rooms = RoomCache::default();
     let mut all = Vec::with_capacity(batch.envelopes.len());
     for (place, envelope) in batch.envelopes.iter().enumerate() {
-        all.push(command(tx, &mut cluster, place, envelope)?);
+        all.push(command(tx, &rooms, &mut cluster, place, envelope)?);
     }
     if is_bootstrapped(&cluster) {
         tx.put(Table::Meta, key::CLUSTER.to_vec(), table::encode(&cluster));
@@ -114,6 +115,7 @@ fn is_bootstrapped(cluster: &store::Cluster) -> bool {
 
 fn command(
     tx: &mut dyn Write,
+    rooms: &RoomCache,
     cluster: &mut store::Cluster,
     place: usize,
     envelope: &log::Envelope,
@@ -121,7 +123,7 @@ fn command(
     let ordinal = u32::try_from(place).ok().and_then(|place| place.checked_mul(ORDINALS_PER_COMMAND));
     let first =
         Position { incarnation: cluster.incarnation, index: cluster.index, ordinal: ordinal.unwrap_or_default() };
-    let mut context = Context::new(&*tx, cluster, first, envelope);
+    let mut context = Context::new(&*tx, rooms, cluster, first, envelope);
     let answer = match ordinal {
         Some(_) => turn(&mut context, envelope),
         None => refuse(Reason::TooLarge, "too many commands in one entry: send it again"),
@@ -129,6 +131,7 @@ fn command(
     match answer {
         Ok(answer) => {
             let (changes, touched, new_cluster) = context.finish();
+            rooms.forget_changed(&changes);
             changes.write_to(tx);
             if let Some(new) = new_cluster {
                 *cluster = new;

@@ -40,8 +40,13 @@ pub(crate) fn stored_object(bytes: &[u8]) -> Object {
     serde_json::from_slice(bytes).unwrap_or_default()
 }
 
-/// Greatest nesting of braces and brackets outside strings.
+/// Greatest nesting of braces and brackets outside strings, or a bound on it that is not too deep.
 fn depth(bytes: &[u8]) -> usize {
+    // Most content has too few brackets to be deep, and counting those goes many bytes at a time.
+    let brackets = bytes.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
+    if brackets <= MAX_DEPTH {
+        return brackets;
+    }
     let (mut now, mut most, mut in_string, mut escaped) = (0_usize, 0, false, false);
     for byte in bytes {
         match byte {

@@ -1,7 +1,8 @@
 //! Appending one event to a room's timeline, with the rows that go with it.
 //!
 //! One message costs, beside its checks, three new rows: `Timeline`, `EventRoom`, `Dedup`. Read are five, each by key:
-//! `Device`, `Dedup` (absent, so a filter answers), `RoomByPosition`, `Room` (with the power levels), `RoomMember`.
+//! `Device`, `Dedup` (absent, so a filter answers), `RoomByPosition`, `Room` (with the power levels; once per entry and room),
+//! `RoomMember`.
 //! Its content is validated in one pass without being built, and parsed only when it names `m.relates_to`.
 
 use super::context::{Applies, Context, Room, refuse};
@@ -93,8 +94,8 @@ fn state_rows(
 ) -> Applies<Option<Position>> {
     let replaces = rows::state_version(&context.rows, room.number, new.event_type, state_key, position)?;
     if new.event_type == event_type::POWER_LEVELS && state_key.is_empty() {
-        room.row.levels = Some(levels::parse(&json::stored_object(&new.content), context.server_name)?);
-        room.changed = true;
+        let levels = levels::parse(&json::stored_object(&new.content), context.server_name)?;
+        room.row_mut().levels = Some(levels);
     }
     let version = key::state_version(room.number, new.event_type, state_key, position);
     context.rows.put(Table::StateVersion, version, new.version_value.clone().into());

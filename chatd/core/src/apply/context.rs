@@ -8,6 +8,9 @@ use crate::proto::store;
 use crate::proto::store::membership::Kind;
 use crate::rows;
 use crate::table::{self, Changes, Overlay, Read, ReadError, Table, Write, key};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// Why a command went no further.
 #[derive(Debug)]
@@ -72,12 +75,40 @@ pub(super) fn wire(position: Position) -> log::Position {
     log::Position { incarnation: position.incarnation, index: position.index, ordinal: position.ordinal }
 }
 
+/// Room rows that the commands of one entry share: most entries hold many messages to few rooms, and the row with its
+/// power levels is the dearest to decode. Holds what the rows hold; emptied when a command changed any.
+#[derive(Default)]
+pub(super) struct RoomCache(RefCell<BTreeMap<RoomNumber, Rc<store::Room>>>);
+
+impl RoomCache {
+    /// After an accepted command.
+    pub(super) fn forget_changed(&self, changes: &Changes) {
+        if changes.touch(Table::Room) {
+            self.0.borrow_mut().clear();
+        }
+    }
+
+    fn row(&self, rows: &Overlay<'_>, number: RoomNumber) -> Result<Option<Rc<store::Room>>, ReadError> {
+        if rows.changes().touch(Table::Room) {
+            return Ok(rows::room(rows, number)?.map(Rc::new));
+        }
+        if let Some(known) = self.0.borrow().get(&number) {
+            return Ok(Some(Rc::clone(known)));
+        }
+        let row = rows::room(rows, number)?.map(Rc::new);
+        if let Some(row) = &row {
+            self.0.borrow_mut().insert(number, Rc::clone(row));
+        }
+        Ok(row)
+    }
+}
+
 /// A room in hand; [`Context::save_room`] writes its row back.
 pub(super) struct Room {
     pub(super) number: RoomNumber,
     pub(super) id: String,
-    pub(super) row: store::Room,
-    pub(super) changed: bool,
+    pub(super) row: Rc<store::Room>,
+    changed: bool,
 }
 
 /// All zero, until a new room's first `m.room.power_levels` (which only its creator sends).
@@ -94,6 +125,17 @@ static NO_LEVELS: store::Levels = store::Levels {
 };
 
 impl Room {
+    /// One that is being made.
+    pub(super) fn new(number: RoomNumber, id: String, row: store::Room) -> Self {
+        Self { number, id, row: Rc::new(row), changed: true }
+    }
+
+    /// The row, to be changed and saved.
+    pub(super) fn row_mut(&mut self) -> &mut store::Room {
+        self.changed = true;
+        Rc::make_mut(&mut self.row)
+    }
+
     pub(super) fn levels(&self) -> &store::Levels {
         self.row.levels.as_ref().unwrap_or(&NO_LEVELS)
     }
@@ -112,6 +154,7 @@ pub(super) struct Context<'a> {
     pub(super) touched: Touched,
     /// The command closed the session it came by.
     pub(super) ended_own_session: bool,
+    rooms: &'a RoomCache,
     cluster: &'a store::Cluster,
     new_cluster: Option<store::Cluster>,
     events: u32,
@@ -120,6 +163,7 @@ pub(super) struct Context<'a> {
 impl<'a> Context<'a> {
     pub(super) fn new(
         rows: &'a dyn Read,
+        rooms: &'a RoomCache,
         cluster: &'a store::Cluster,
         first: Position,
         envelope: &'a log::Envelope,
@@ -134,6 +178,7 @@ impl<'a> Context<'a> {
             first,
             touched: Touched::default(),
             ended_own_session: false,
+            rooms,
             cluster,
             new_cluster: None,
             events: 0,
@@ -218,7 +263,7 @@ impl<'a> Context<'a> {
     }
 
     fn room(&self, number: RoomNumber, id: String) -> Applies<Room> {
-        match rows::room(&self.rows, number)? {
+        match self.rooms.row(&self.rows, number)? {
             Some(row) => Ok(Room { number, id, row, changed: false }),
             None => Err(ReadError::Damaged { table: Table::Room, what: format!("room {number} has no row") }.into()),
         }
@@ -227,7 +272,7 @@ impl<'a> Context<'a> {
     /// Writes the room's row if anything in it changed.
     pub(super) fn save_room(&mut self, room: &Room) {
         if room.changed {
-            self.rows.put(Table::Room, key::room(room.number), table::encode(&room.row));
+            self.rows.put(Table::Room, key::room(room.number), table::encode(&*room.row));
         }
     }
 }

@@ -86,7 +86,7 @@ fn found(context: &mut Context<'_>, command: &log::CreateRoom) -> Applies<Room> 
     if command.listed {
         context.rows.put(Table::PublicRoom, key::room(number), Bytes::new());
     }
-    Ok(Room { number, id: id::room_id(created_at, context.server_name), row, changed: true })
+    Ok(Room::new(number, id::room_id(created_at, context.server_name), row))
 }
 
 fn create(context: &mut Context<'_>, room: &mut Room, command: &log::CreateRoom) -> Applies<()> {
@@ -96,7 +96,7 @@ fn create(context: &mut Context<'_>, room: &mut Room, command: &log::CreateRoom)
         content.insert("type".into(), command.room_type.as_str().into());
     }
     if let Some(room_type) = json::text(&content, "type") {
-        room.row.room_type = room_type.to_owned();
+        room.row_mut().room_type = room_type.to_owned();
     }
     append(context, room, NewEvent::state(event_type::CREATE, "", json::canonical(&content))).map(drop)
 }

@@ -215,8 +215,9 @@ fn put(
         joined_since,
     };
     put_row(context, room.number, target, &row);
-    count(&mut room.row, old.kind(), kind);
-    room.changed |= old.kind() != kind;
+    if old.kind() != kind {
+        count(room.row_mut(), old.kind(), kind);
+    }
     Ok(at)
 }
 

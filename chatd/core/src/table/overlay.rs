@@ -32,6 +32,12 @@ impl Changes {
         self.tables.into_iter().flat_map(|(table, rows)| rows.into_iter().map(move |(key, value)| (table, key, value)))
     }
 
+    /// Is any row of this table among them?
+    #[must_use]
+    pub fn touch(&self, table: Table) -> bool {
+        self.tables.contains_key(&table)
+    }
+
     /// Writes them all.
     pub fn write_to(self, target: &mut dyn Write) {
         for (table, rows) in self.tables {
@@ -50,6 +56,12 @@ impl<'a> Overlay<'a> {
     #[must_use]
     pub fn new(base: &'a dyn Read) -> Self {
         Self { base, changes: Changes::default() }
+    }
+
+    /// The changes so far.
+    #[must_use]
+    pub fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// The changes, to be written to what `base` was read from.
