@@ -33,6 +33,8 @@ use std::{
 const RESYNC: Duration = Duration::from_secs(60);
 /// While something is under way, lags are read this often.
 const POLL: Duration = Duration::from_secs(1);
+/// While a person is needed: what they do may be to objects that are not ours, and so are not watched.
+const BLOCKED: Duration = Duration::from_secs(5);
 
 /// A look at a cluster failed. It is repeated after a while.
 #[derive(Debug, thiserror::Error)]
@@ -174,7 +176,11 @@ fn next_look(context: &Context, object: &ChatCluster, applied: &apply::Applied, 
         return Action::requeue(context.backoff.failed(&key));
     }
     context.backoff.reset(&format!("{}/step", object.uid().unwrap_or_default()));
-    Action::requeue(if outcome.operation.is_some() { POLL } else { RESYNC })
+    Action::requeue(match outcome {
+        Outcome { blocked: Some(_), .. } => BLOCKED,
+        Outcome { operation: Some(_), .. } => POLL,
+        Outcome { .. } => RESYNC,
+    })
 }
 
 async fn write_status(

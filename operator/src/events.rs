@@ -91,8 +91,10 @@ fn describe(step: &Step) -> (&'static str, String) {
 }
 
 fn event(type_: EventType, reason: &str, mut note: String) -> Event {
-    // The API server takes no more: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
-    note.truncate(note.char_indices().map(|(at, _)| at).take_while(|at| *at <= 1000).last().unwrap_or(0));
+    // The API server takes 1024 bytes: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
+    while note.len() > 1024 {
+        note.pop();
+    }
     Event { type_, reason: reason.to_owned(), note: Some(note), action: "Reconcile".to_owned(), secondary: None }
 }
 

@@ -200,6 +200,8 @@ pub struct Door {
 /// How far a member is, as the leader knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
+    /// The last entry that it is known to have; 0 before it was ever heard.
+    pub matched: u64,
     /// Entries behind the leader's last.
     pub lag: u64,
     /// Since when it was not heard of; `None` if never.
@@ -224,6 +226,12 @@ impl Membership {
         self.voter_sets.iter().flatten().copied().collect()
     }
 
+    /// There are voters: a cluster has been made.
+    #[must_use]
+    pub fn is_made(&self) -> bool {
+        !self.voters().is_empty()
+    }
+
     /// A change is under way.
     #[must_use]
     pub fn is_joint(&self) -> bool {
@@ -234,6 +242,24 @@ impl Membership {
     #[must_use]
     pub fn name(&self, id: NodeId) -> Option<&str> {
         self.nodes.get(&id).map(|node| node.name.as_str())
+    }
+}
+
+impl Slot {
+    /// What is the matter with it, in words.
+    #[must_use]
+    pub fn explain(&self) -> String {
+        let why = match (&self.pod, &self.door) {
+            (None, _) => "is not there yet".to_owned(),
+            (Some(pod), _) if pod.deleting => "is being deleted".to_owned(),
+            (Some(PodView { trouble: Some(trouble), .. }), None) => trouble.clone(),
+            (Some(PodView { address: None, .. }), None) => "has no address yet".to_owned(),
+            (Some(_), None) => "does not answer on its admin port yet".to_owned(),
+            (Some(_), Some(door)) if !door.ready => format!("is not ready: {}", door.not_ready_reason),
+            (Some(pod), Some(_)) if !pod.ready => "is not seen as ready by Kubernetes yet".to_owned(),
+            (Some(_), Some(_)) => "does not keep up with the leader".to_owned(),
+        };
+        format!("{} {why}", self.name)
     }
 }
 

@@ -6,8 +6,9 @@ use std::{collections::BTreeSet, time::Duration};
 /// A member that lags no more counts as caught up. The same figure as chatd's own for a change of voters.
 pub const MAX_LAG: u64 = 1000;
 
-/// A leader that has not heard of a quorum for this long may be cut off: it still calls itself leader.
-const FRESH_ACK: Duration = Duration::from_millis(2500);
+/// A leader that has not heard of a quorum for this long may be cut off: it still calls itself leader. Leaders say so
+/// themselves within an election time-out; this is for one that cannot say anything any more.
+const FRESH_ACK: Duration = Duration::from_millis(3500);
 
 /// A follower that the leader has not heard of for this long does not count as healthy.
 const FRESH_CONTACT: Duration = Duration::from_secs(5);

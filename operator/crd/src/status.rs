@@ -129,7 +129,7 @@ pub struct MemberStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationStatus {
-    /// `Initialize`, `ReplaceMember`, `Rollout` or `ReplaceVolume`.
+    /// `Initialize`, `Recover`, `ReplaceMember`, `ReplaceVolume`, `Rollout` or `GrowVolumes`.
     pub r#type: String,
     /// The step that is being taken or waited for.
     pub step: String,

@@ -20,7 +20,16 @@ pub(crate) fn from_proto(status: &proto::StatusResponse, age: Duration) -> Door 
         progress: status
             .progress
             .iter()
-            .map(|peer| (peer.node_id, Progress { lag: peer.lag, contact: peer.millis_since_contact.map(millis) }))
+            .map(|peer| {
+                (
+                    peer.node_id,
+                    Progress {
+                        matched: peer.matched_index,
+                        lag: peer.lag,
+                        contact: peer.millis_since_contact.map(millis),
+                    },
+                )
+            })
             .collect(),
         ready: status.ready,
         not_ready_reason: status.not_ready_reason.clone(),
@@ -39,7 +48,13 @@ fn role(role: proto::Role) -> Role {
 
 fn membership(membership: &proto::Membership) -> Membership {
     Membership {
-        voter_sets: membership.voter_sets.iter().map(|set| set.node_ids.iter().copied().collect()).collect(),
+        // A node of no cluster has one set without anybody in it.
+        voter_sets: membership
+            .voter_sets
+            .iter()
+            .filter(|set| !set.node_ids.is_empty())
+            .map(|set| set.node_ids.iter().copied().collect())
+            .collect(),
         learners: membership.learners.iter().copied().collect(),
         nodes: membership.nodes.iter().map(|node| (node.node_id, self::node(Some(node), node.node_id))).collect(),
     }
@@ -99,7 +114,7 @@ mod tests {
     #[test]
     fn lag_alone_calls_nobody_but_a_new_term_does() {
         let one = Door { term: 1, ..Door::default() };
-        let lagging = Door { progress: [(1, Progress { lag: 5, contact: None })].into(), ..one.clone() };
+        let lagging = Door { progress: [(1, Progress { lag: 5, ..Progress::default() })].into(), ..one.clone() };
         assert!(!differs(&one, &lagging));
         assert!(differs(&one, &Door { term: 2, ..one.clone() }));
     }

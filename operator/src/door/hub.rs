@@ -26,8 +26,9 @@ use tonic::transport::Channel;
 
 /// How often a door gives a sign of life when nothing changes.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// A door that is silent for longer is taken for lost. Three signs of life: one may be late under load.
-const SILENCE: Duration = Duration::from_secs(3);
+/// A door that is silent for longer is taken for lost. Four signs of life: one may be late under load. A process that
+/// ends is noticed at once, because its connection breaks; this is for nodes that are frozen or cut off.
+const SILENCE: Duration = Duration::from_secs(4);
 /// Between two attempts: first and longest. Short, because a restarted pod opens its door within a second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 

@@ -17,21 +17,26 @@ const KIND: &str = "Initialize";
 
 /// Without an initialised marker: make the cluster, or adopt the one that is there.
 pub(super) fn plan(cluster: &Cluster, observed: &Observed) -> Result<Move, Blocked> {
-    if let Some(found) = existing_cluster(observed)? {
-        return adopt(cluster, observed, found);
+    let named = named_cluster(observed)?;
+    if let Some(found) = named.as_ref().filter(|_| observed.doors().any(|(_, door)| door.membership.is_made())) {
+        return adopt(cluster, observed, found.clone());
     }
     if let Some(waiting) = waits_for_pods(observed) {
         return Ok(waiting);
     }
-    refuse_stamped_claims(observed)?;
-    Ok(match &observed.marker {
-        None => create_marker(cluster, observed),
-        Some(marker) => initialize(cluster, observed, marker),
-    })
+    refuse_stamped_claims(observed, named.as_ref())?;
+    match (&observed.marker, named) {
+        (Some(marker), Some(found)) if marker.cluster_id != found => {
+            Err(foreign(&found, &marker.cluster_id, "one of its volumes"))
+        }
+        (Some(marker), named) => Ok(initialize(cluster, observed, marker, named)),
+        (None, named) => Ok(create_marker(cluster, observed, named)),
+    }
 }
 
-/// The one cluster that pods say they belong to.
-fn existing_cluster(observed: &Observed) -> Result<Option<String>, Blocked> {
+/// The one cluster that pods say they belong to. A pod takes the id before it has members, so that a crash between the
+/// two leaves a name without a cluster: the order to make it is then repeated.
+fn named_cluster(observed: &Observed) -> Result<Option<String>, Blocked> {
     let ids: BTreeSet<&String> = observed.doors().filter_map(|(_, door)| door.cluster_id.as_ref()).collect();
     match (ids.len(), ids.first()) {
         (0 | 1, first) => Ok(first.map(|id| (*id).clone())),
@@ -67,7 +72,7 @@ fn adopt(cluster: &Cluster, observed: &Observed, found: String) -> Result<Move, 
 }
 
 fn waits_for_pods(observed: &Observed) -> Option<Move> {
-    let silent: Vec<String> = observed.slots.iter().filter(|slot| slot.door.is_none()).map(explain).collect();
+    let silent: Vec<String> = observed.slots.iter().filter(|slot| slot.door.is_none()).map(Slot::explain).collect();
     if silent.is_empty() {
         return None;
     }
@@ -75,23 +80,10 @@ fn waits_for_pods(observed: &Observed) -> Option<Move> {
     Some(Move::wait(operation("WaitForPods", None, message)))
 }
 
-/// What keeps a pod from answering, in words.
-pub(super) fn explain(slot: &Slot) -> String {
-    let why = match &slot.pod {
-        None => "is not there yet",
-        Some(pod) if pod.deleting => "is being deleted",
-        Some(pod) => pod.trouble.as_deref().unwrap_or(match pod.address {
-            None => "has no address yet",
-            Some(_) => "does not answer on its admin port yet",
-        }),
-    };
-    format!("{} {why}", slot.name)
-}
-
-fn refuse_stamped_claims(observed: &Observed) -> Result<(), Blocked> {
+fn refuse_stamped_claims(observed: &Observed, named: Option<&String>) -> Result<(), Blocked> {
     let stamped = observed.slots.iter().find_map(|slot| {
         let claim = slot.claim.as_ref()?;
-        claim.cluster_id.as_ref().map(|id| (claim, id))
+        claim.cluster_id.as_ref().filter(|id| Some(*id) != named).map(|id| (claim, id))
     });
     match stamped {
         None => Ok(()),
@@ -106,16 +98,22 @@ fn refuse_stamped_claims(observed: &Observed) -> Result<(), Blocked> {
     }
 }
 
-fn create_marker(cluster: &Cluster, observed: &Observed) -> Move {
-    let marker = fresh_marker(cluster, observed, None);
-    let about =
-        operation("WriteMarker", None, format!("all volumes are empty: choosing cluster id {}", marker.cluster_id));
-    Move::take(Step::CreateMarker(marker), about)
+fn create_marker(cluster: &Cluster, observed: &Observed, named: Option<String>) -> Move {
+    let marker = new_marker(cluster, observed, named, None);
+    let message = format!("all volumes are empty: choosing cluster id {}", marker.cluster_id);
+    Move::take(Step::CreateMarker(marker), operation("WriteMarker", None, message))
 }
 
-fn fresh_marker(cluster: &Cluster, observed: &Observed, resource_version: Option<String>) -> Marker {
+/// With a fresh id, so that an order that is still under way for a former one meets nobody; unless a pod has taken an
+/// id already and would refuse another.
+fn new_marker(
+    cluster: &Cluster,
+    observed: &Observed,
+    named: Option<String>,
+    resource_version: Option<String>,
+) -> Marker {
     Marker {
-        cluster_id: observed.fresh_cluster_id.clone(),
+        cluster_id: named.unwrap_or_else(|| observed.fresh_cluster_id.clone()),
         server_name: cluster.spec.server_name.clone(),
         initialized: false,
         voters: observed.doors().map(|(_, door)| door.node.id).collect(),
@@ -123,19 +121,17 @@ fn fresh_marker(cluster: &Cluster, observed: &Observed, resource_version: Option
     }
 }
 
-fn initialize(cluster: &Cluster, observed: &Observed, marker: &Marker) -> Move {
+fn initialize(cluster: &Cluster, observed: &Observed, marker: &Marker, named: Option<String>) -> Move {
     let voters: Vec<Node> = observed.doors().map(|(_, door)| door.node.clone()).collect();
     let ids: BTreeSet<_> = voters.iter().map(|node| node.id).collect();
     if ids != marker.voters || marker.server_name != cluster.spec.server_name {
-        // A volume was replaced before anything was made. With a fresh id, so that an order that is still under way for
-        // the former one meets nobody.
-        let marker = fresh_marker(cluster, observed, marker.resource_version.clone());
-        let about =
-            operation("WriteMarker", None, "the volumes changed before the cluster was made: choosing anew".into());
-        return Move::take(Step::UpdateMarker(marker), about);
+        let marker = new_marker(cluster, observed, named, marker.resource_version.clone());
+        let message = "the volumes changed before the cluster was made: choosing anew".to_owned();
+        return Move::take(Step::UpdateMarker(marker), operation("WriteMarker", None, message));
     }
-    // Always the same pod for the same voters, so that two operators ask the same one.
-    let Some(slot) = observed.slots.first() else { return Move::default() };
+    // The one that was asked before, or always the same one, so that two operators ask the same.
+    let asked = observed.doors().find(|(_, door)| door.cluster_id.is_some()).map(|(slot, _)| slot);
+    let Some(slot) = asked.or(observed.slots.first()) else { return Move::default() };
     let about = operation("Initialize", Some(slot.name.clone()), format!("making cluster {}", marker.cluster_id));
     Move::take(Step::Initialize { pod: slot.name.clone(), cluster_id: marker.cluster_id.clone(), voters }, about)
 }

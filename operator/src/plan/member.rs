@@ -4,7 +4,7 @@
 //! the fresh node first receives the log as a learner, and when it has caught up, one joint change swaps it for the old
 //! id (Raft dissertation, section 4.3). There are never four voters of which one is dead.
 
-use super::{Move, Operation, Step, bootstrap::explain};
+use super::{Move, Operation, Step};
 use crate::{
     cluster::Cluster,
     observed::{Door, Membership, NodeId, Observed, Slot},
@@ -61,7 +61,7 @@ fn join(leader: Leader<'_>, slot: &Slot, door: &Door) -> Move {
 fn promote(observed: &Observed, leader: Leader<'_>, slot: &Slot, door: &Door) -> Move {
     let id = door.node.id;
     let membership = &leader.door.membership;
-    let Some(progress) = leader.door.progress.get(&id) else {
+    let Some(progress) = leader.door.progress.get(&id).filter(|progress| progress.matched > 0) else {
         let message = format!("waiting for the leader to hear of {} (node {id})", slot.name);
         return Move::wait(operation("CatchUp", Some(slot), message));
     };
@@ -132,7 +132,7 @@ fn missing_pods(observed: &Observed, leader: Leader<'_>) -> Option<Move> {
     if silent.iter().all(|slot| slot.pod.as_ref().is_some_and(|pod| pod.trouble.is_some())) {
         return None;
     }
-    let words: Vec<String> = silent.iter().map(|slot| explain(slot)).collect();
+    let words: Vec<String> = silent.iter().map(|slot| slot.explain()).collect();
     let mut about = operation("WaitForPod", silent.first().copied(), words.join("; "));
     about.kind = "Recover";
     Some(Move::wait(about))

@@ -147,7 +147,7 @@ impl Step {
 /// What is under way, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// `Initialize`, `ReplaceMember`, `ReplaceVolume` or `Rollout`.
+    /// `Initialize`, `Recover`, `ReplaceMember`, `ReplaceVolume`, `Rollout` or `GrowVolumes`.
     pub kind: &'static str,
     /// What is done or waited for.
     pub step: &'static str,
@@ -207,6 +207,9 @@ pub fn plan(cluster: &Cluster, observed: &Observed) -> Plan {
         Ok(Move { step, operation }) => (plan.step, plan.operation) = (step, operation),
         Err(blocked) => plan.blocked = Some(blocked),
     }
+    if plan.operation.is_none() && plan.blocked.is_none() && template_is_new(cluster, observed) {
+        plan.operation = Some(rollout::begins());
+    }
     plan.chores = chores(cluster, observed);
     plan.resources = Some(Box::new(objects(cluster, observed, plan.step.as_ref())));
     plan
@@ -225,7 +228,7 @@ fn decide(cluster: &Cluster, observed: &Observed) -> Result<Move, Blocked> {
         bootstrap::refuse_data_loss(cluster, observed, marker)?;
         return Ok(rollout::without_leader(cluster, observed));
     };
-    let parts = [member::plan, storage::plan, rollout::plan];
+    let parts = [member::plan, storage::plan, rollout::plan, storage::grow];
     let found = parts.iter().map(|part| part(cluster, observed, leader)).find(|found| found.operation.is_some());
     Ok(found.unwrap_or_default())
 }

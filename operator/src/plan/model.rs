@@ -170,7 +170,8 @@ impl World {
         let leads = self.leader == Some(pod.node);
         let progress = self.pods.iter().filter(|_| leads).map(|peer| {
             let lag = if peer.behind > 0 { 10_000 } else { 0 };
-            (peer.node, Progress { lag, contact: (peer.starting == 0).then_some(Duration::ZERO) })
+            let heard = peer.starting == 0;
+            (peer.node, Progress { matched: u64::from(heard), lag, contact: heard.then_some(Duration::ZERO) })
         });
         Door {
             node: Node { id: pod.node, name: self.name(index), ..Node::default() },
@@ -532,6 +533,31 @@ fn a_stamped_claim_with_an_empty_volume_makes_no_cluster() {
     let error = world.settle().expect_err("for a person");
     assert!(error.contains("DataLost") && error.contains("of-old"), "{error}");
     assert_eq!(world.made, 0);
+}
+
+#[test]
+fn a_crash_between_name_and_members_repeats_the_order() {
+    let mut world = World::new(3);
+    while !matches!(plan(&world.cluster, &world.observe()).step, Some(Step::Initialize { .. })) {
+        world.reconcile();
+        world.pass_time();
+    }
+    let id = world.marker.clone().expect("a marker").cluster_id;
+    // The pod has taken the id, and crashed before it had members.
+    world.pods[1].cluster_id = Some(id.clone());
+    let step = plan(&world.cluster, &world.observe()).step;
+    assert!(
+        matches!(&step, Some(Step::Initialize { pod, cluster_id, .. }) if pod == "team-1" && *cluster_id == id),
+        "{step:?}"
+    );
+    // Another's volume is replaced at that very moment: the id stays, because team-1 would refuse another.
+    world.pods[2] = world.fresh_pod("r1".into());
+    world.pods[2].starting = 0;
+    let step = plan(&world.cluster, &world.observe()).step;
+    assert!(
+        matches!(&step, Some(Step::UpdateMarker(marker)) if marker.cluster_id == id && !marker.initialized),
+        "{step:?}"
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! The StatefulSet controller does not know what a quorum is: it deletes the next pod when the last one is Ready, or even
 //! while another is not. So the partition rests at `replicas`, and is lowered by one ordinal when that is safe.
 
-use super::{Move, Operation, Step, bootstrap::explain};
+use super::{Move, Operation, Step};
 use crate::{
     cluster::Cluster,
     observed::{NodeId, Observed, Slot, StatefulSetView},
@@ -15,7 +15,10 @@ const KIND: &str = "Rollout";
 
 /// With a leader: lower the partition when all others can spare the pod.
 pub(super) fn plan(cluster: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move {
-    let Some(set) = observed.stateful_set.as_ref().filter(|set| set.settled) else { return Move::default() };
+    let Some(set) = observed.stateful_set.as_ref().filter(|set| set.settled) else {
+        let message = "waiting for the StatefulSet controller to see the change".to_owned();
+        return Move::wait(operation("WaitForStatefulSet", None, message));
+    };
     let Some(target) = highest_outdated(observed, set) else { return rest(cluster, set) };
     if target.ordinal >= set.partition {
         return Move::wait(operation("WaitForPod", Some(target), format!("waiting for {} to restart", target.name)));
@@ -98,15 +101,20 @@ pub(super) fn without_leader(_: &Cluster, observed: &Observed) -> Move {
         && slot.door.is_none()
         && slot.pod.as_ref().is_some_and(|pod| !pod.ready && pod.trouble.is_some())
     {
-        let message = format!("there is no leader and {}: giving it the new revision", explain(slot));
+        let message = format!("there is no leader and {}: giving it the new revision", slot.explain());
         return Move::take(Step::SetPartition(slot.ordinal), operation("RestartPod", Some(slot), message));
     }
-    let silent: Vec<String> = observed.slots.iter().filter(|slot| slot.door.is_none()).map(explain).collect();
+    let silent: Vec<String> = observed.slots.iter().filter(|slot| slot.door.is_none()).map(Slot::explain).collect();
     let message = match silent.is_empty() {
         true => "all pods answer, no leader is elected yet".to_owned(),
         false => format!("no leader: {}", silent.join("; ")),
     };
     Move::wait(Operation { kind: "Recover", step: "WaitForLeader", member: None, message })
+}
+
+/// The new template is about to be applied: from now on the cluster is not as the spec says.
+pub(super) fn begins() -> Operation {
+    operation("ApplyTemplate", None, "the spec has changed what pods are made from".to_owned())
 }
 
 fn operation(step: &'static str, slot: Option<&Slot>, message: String) -> Operation {

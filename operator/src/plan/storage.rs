@@ -61,6 +61,20 @@ fn others_that_must_be_healthy(leader: Leader<'_>, but: NodeId) -> BTreeSet<Node
     others
 }
 
+/// Says that volumes are still smaller than wanted. Never in the way of anything else: a file system may only grow when
+/// its pod restarts.
+pub(super) fn grow(cluster: &Cluster, observed: &Observed, _: Leader<'_>) -> Move {
+    let small = |slot: &&Slot| {
+        slot.claim.as_ref().and_then(|claim| claim.capacity).is_some_and(|capacity| capacity < cluster.storage_bytes)
+    };
+    let Some(slot) = observed.slots.iter().find(small) else { return Move::default() };
+    let pending = slot.claim.as_ref().is_some_and(|claim| claim.resize_pending);
+    let why = if pending { "; its file system grows when the pod restarts" } else { "" };
+    let message =
+        format!("waiting for the volume of {} to reach {}{why}", slot.name, size_text(&cluster.spec.storage.size));
+    Move::wait(Operation { kind: "GrowVolumes", step: "WaitForVolume", member: Some(slot.name.clone()), message })
+}
+
 /// Claims that ask for less than the spec. Claims made later come from the first claim template, so this is looked at
 /// for ever, not once.
 pub(super) fn growth(cluster: &Cluster, observed: &Observed) -> Vec<Chore> {

@@ -57,16 +57,18 @@ fn ready(
     if let Some(blocked) = &outcome.blocked {
         return finding(false, blocked.reason, blocked.message.clone());
     }
+    if cluster.spec.paused {
+        return finding(false, "Paused", "spec.paused is true: whether all is as specified is not looked at");
+    }
     if let Some(operation) = &outcome.operation {
         return finding(false, operation.kind, operation.message.clone());
     }
     let Some(leader) = leader else { return finding(false, "NoLeader", "there is no leader") };
     let healthy = quorum::healthy_voters(observed, leader);
     let is_whole = |slot: &&Slot| slot.door.as_ref().is_some_and(|door| healthy.contains(&door.node.id));
-    let lacking: Vec<String> =
-        observed.slots.iter().filter(|slot| !is_whole(slot)).map(|slot| slot.name.clone()).collect();
+    let lacking: Vec<String> = observed.slots.iter().filter(|slot| !is_whole(slot)).map(Slot::explain).collect();
     if !lacking.is_empty() {
-        return finding(false, "MembersNotReady", format!("not ready: {}", lacking.join(", ")));
+        return finding(false, "MembersNotReady", lacking.join("; "));
     }
     if !storage.holds {
         return finding(false, storage.reason, storage.message.clone());
@@ -79,6 +81,7 @@ fn reconciling(cluster: &Cluster, outcome: &Outcome) -> Finding {
     match &outcome.operation {
         _ if cluster.spec.paused => finding(false, "Paused", "spec.paused is true: nothing is changed"),
         Some(operation) => finding(true, operation.kind, operation.message.clone()),
+        None if outcome.blocked.is_some() => finding(false, "Stalled", "nothing goes on until a person has helped"),
         None => finding(false, "Done", "everything is as the spec says"),
     }
 }

@@ -126,16 +126,23 @@ fn operation_status(observed: &Observed, outcome: &Outcome, operation: &Operatio
         .operation
         .as_ref()
         .filter(|old| old.r#type == operation.kind && old.member == operation.member);
-    let attempts = same.filter(|old| old.step == operation.step).map_or(0, |old| old.attempts);
+    let tried = same.filter(|old| old.step == operation.step);
+    let attempts = tried.map_or(0, |old| old.attempts);
+    // What the last try came to stands until the next one has ended: the status is written before each try, too.
+    let last_words = tried.filter(|old| old.attempts > 0 && old.message.starts_with(&operation.message));
     OperationStatus {
         r#type: operation.kind.to_owned(),
         step: operation.step.to_owned(),
         member: operation.member.clone(),
         started_at: same.map_or(Time(whole_seconds(observed.now)), |old| old.started_at.clone()),
-        attempts: attempts + i32::from(outcome.failed.is_some()),
-        message: match &outcome.failed {
-            Some(error) => format!("{}; tried, and {error}", operation.message),
-            None => operation.message.clone(),
+        attempts: attempts.saturating_add(i32::from(outcome.failed.is_some())),
+        message: match (&outcome.failed, last_words) {
+            (Some(error), _) => format!("{}; tried, and {error}", operation.message),
+            (None, Some(old)) => old.message.clone(),
+            (None, None) => operation.message.clone(),
         },
     }
 }
+
+#[cfg(test)]
+mod tests;
