@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cli ─▶ commands/* ─▶ session ─▶ client (which server, when to try again) ─▶ quorate.chat.v1
-//!                  ├─▶ send, tail        one message until it is settled; each event once
+//!                  ├─▶ send, post, tail  each message until it is settled; each event once
 //!                  ├─▶ verify            load ─▶ history ─▶ check (pure) ─▶ report
 //!                  └─▶ admin             quorate.admin.v1 over mutual TLS
 //! ```
@@ -20,6 +20,7 @@ pub mod error;
 pub mod output;
 pub mod password;
 pub mod position;
+pub mod post;
 pub mod profile;
 pub mod send;
 pub mod session;

@@ -97,7 +97,7 @@ impl Pod {
         let service = service(config, &node, &store, &feed, metrics, hint.clone());
         let storage = StorageWatch::start(config.data_dir.clone(), metrics.clone());
         let doors = Doors::open(config, &node, service, tls, metrics, storage, fatal).await?;
-        let sources = Sources { cluster: node.cluster.clone(), store: store.clone(), feed };
+        let sources = Sources { cluster: node.cluster.clone(), store: Arc::new(store.clone()), feed };
         let (cluster, observed) = (node.cluster.clone(), metrics.clone());
         health.open(Arc::new(move || readiness(&cluster)), Arc::new(move || observed.refresh(&sources)));
         tokio::spawn(metrics.clone().count_leaders(node.cluster.clone()));

@@ -7,7 +7,6 @@
 mod disk;
 mod fatal;
 mod memory;
-mod pool;
 mod row;
 
 #[cfg(feature = "rocksdb")]
@@ -18,7 +17,6 @@ mod rocks;
 pub use disk::{copy_durably, sync_dir, write_durably};
 pub use fatal::Fatal;
 pub use memory::MemStore;
-pub use pool::ReadPool;
 #[cfg(feature = "rocksdb")]
 pub use rocks::{RocksStore, RocksView, Settings, Stats};
 
@@ -65,7 +63,7 @@ pub struct Contents {
 
 /// The storage of the state. Clones are handles to the same state.
 ///
-/// Methods block on the disk unless they say otherwise: off the async runtime only ([`ReadPool`] for reads).
+/// Methods block on the disk unless they say otherwise: off the async runtime only.
 pub trait StateStore: Clone + Send + Sync + 'static {
     /// A consistent view; holding one delays the release of disk space, nothing else.
     type View: Read + Send + Sync + 'static;

@@ -11,6 +11,7 @@ Examples:
   chatctl --server a:7400,b:7400,c:7400 verify --duration 60s
   chatctl verify --servers a:7400,b:7400,c:7400 --writers 4 --readers 3 --rate 20 --output json > report.json
   chatctl verify --servers a:7400 --duration 10m --history run.jsonl
+  chatctl verify --servers a:7400,b:7400 --post --rate 1000 --in-flight 1000
 
 It makes users and rooms of its own. Checked is that every acknowledged message reaches every reader and every server's
 history exactly once, in one order, at the position that the acknowledgement named. SIGINT and SIGTERM end the load
@@ -36,6 +37,9 @@ pub struct Command {
     /// Bytes of text in each message
     #[arg(long, default_value_t = 256, value_name = "BYTES")]
     pub payload: u32,
+    /// Write over one stream per writer (Post) instead of one call per message (Send)
+    #[arg(long)]
+    pub post: bool,
     /// Most messages of one writer that wait for an acknowledgement; then it issues no more
     #[arg(long, default_value_t = 256, value_name = "N")]
     pub in_flight: u16,

@@ -53,7 +53,7 @@ impl Reader {
             watch::channel(State { ready: vec![false; rooms], reached: vec![Position::default(); rooms] });
         let count = Arc::new(AtomicU64::new(0));
         let listener = Listener { run: Arc::clone(run), publish, count: Arc::clone(&count), seen: Vec::new() };
-        let task = tokio::spawn(listener.listen(session, stop));
+        let task = tokio::spawn(listener.listen(index, session, stop));
         Self { name: format!("reader {index}"), state, count, task }
     }
 
@@ -97,15 +97,19 @@ struct Listener {
 }
 
 impl Listener {
-    async fn listen(mut self, session: Session, mut stop: watch::Receiver<bool>) -> (Vec<Seen>, Summary) {
+    async fn listen(mut self, home: usize, session: Session, mut stop: watch::Receiver<bool>) -> (Vec<Seen>, Summary) {
         // One room by its id; many through the subscription to all rooms, which then holds these and no others.
         let room = if let [only] = self.run.rooms.as_slice() { only.clone() } else { String::new() };
-        let mut tail = Tail::new(session, &room, "");
+        let mut tail = Tail::new(session.clone(), &room, "");
         let error: Option<Failure> = loop {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break None,
                 frame = tail.next() => match frame {
-                    Ok(frame) => self.take(&frame.events),
+                    Ok(frame) => {
+                        // Where it goes after the next loss: else all readers would end up with the same server.
+                        session.client().servers().prefer(home);
+                        self.take(&frame.events);
+                    }
                     Err(failure) => break Some(failure),
                 },
             }

@@ -5,6 +5,7 @@ use super::{
     run::Run,
 };
 use crate::{
+    post::Poster,
     send::{self, Accepted, MESSAGE},
     session::Session,
 };
@@ -16,8 +17,17 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 
-/// How often a writer goes back to the server that it started with. Calls stay where they were answered, so that after a
-/// few losses all writers would be with one server, and the others would be spared.
+/// How messages go out.
+#[derive(Clone)]
+enum Sender {
+    /// One call each.
+    Calls(Session),
+    /// All over one stream.
+    Stream(Poster),
+}
+
+/// How often a writer goes back to preferring the server that it started with. Calls stay where they were
+/// answered, so that after a few losses all would be with one server, and the others would be spared.
 const HOMING: Duration = Duration::from_secs(5);
 
 /// Writes until told to stop, then waits for what is in flight, at most as long as the run allows. What is not settled
@@ -30,6 +40,7 @@ pub(super) async fn write(
 ) -> Vec<Message> {
     let mut messages: Vec<Message> = Vec::new();
     let mut in_flight: JoinSet<(u32, Fate)> = JoinSet::new();
+    let sender = if run.post { Sender::Stream(Poster::start(session.clone())) } else { Sender::Calls(session.clone()) };
     stagger(writer, run.interval).await;
     let mut ticks = interval(run.interval);
     // What a pause held back is issued after it, so that the number of messages depends on the time alone.
@@ -47,7 +58,7 @@ pub(super) async fn write(
                 let room = run.room_of(seq);
                 run.issued();
                 messages.push(Message { id, room, invoked_us: run.now_us(), fate: Fate::Unknown });
-                in_flight.spawn(issue(id, room, session.clone(), Arc::clone(&run)));
+                in_flight.spawn(issue(id, room, sender.clone(), Arc::clone(&run)));
             }
         }
     }
@@ -71,14 +82,17 @@ fn record(messages: &mut [Message], (seq, fate): (u32, Fate)) {
     }
 }
 
-async fn issue(id: MessageId, room: u16, session: Session, run: Arc<Run>) -> (u32, Fate) {
+async fn issue(id: MessageId, room: u16, sender: Sender, run: Arc<Run>) -> (u32, Fate) {
     let message = SendRequest {
         room_id: run.rooms.get(usize::from(room)).cloned().unwrap_or_default(),
         r#type: MESSAGE.to_owned(),
         content: run.content(id).into(),
         transaction_id: run.transaction_id(id),
     };
-    let outcome = send::send(&session, message).await;
+    let outcome = match sender {
+        Sender::Calls(session) => send::send(&session, message).await,
+        Sender::Stream(poster) => poster.post(message).await,
+    };
     let at_us = run.now_us();
     let fate = match outcome {
         Ok(Accepted { event_id, position, .. }) => Fate::Acknowledged { at_us, position, event_id: event_id.into() },

@@ -141,6 +141,11 @@ fn failed(detail: &ErrorDetail) -> Status {
     Status::with_metadata(Code::FailedPrecondition, detail.message.clone(), metadata)
 }
 
+fn detail_of(status: &Status) -> ErrorDetail {
+    let bytes = status.metadata().get_bin("quorate-error-bin").unwrap().to_bytes().unwrap();
+    ErrorDetail::decode(bytes).unwrap()
+}
+
 /// One running server, on a runtime of its own: dropping that ends every connection at once, as SIGKILL does.
 pub(crate) struct Fake {
     pub(crate) address: String,
@@ -391,8 +396,31 @@ impl Chat for Service {
         self.write(&user, request.into_inner()).await.map(Response::new)
     }
 
-    async fn post(&self, _: Request<tonic::Streaming<PostRequest>>) -> Result<Response<Self::PostStream>, Status> {
-        Err(Status::unimplemented("not part of the stand-in"))
+    async fn post(
+        &self,
+        request: Request<tonic::Streaming<PostRequest>>,
+    ) -> Result<Response<Self::PostStream>, Status> {
+        let user = self.world.user(request.metadata())?;
+        let mut frames = request.into_inner();
+        let service = Self { world: Arc::clone(&self.world), scripts: Arc::clone(&self.scripts) };
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(async move {
+            while let Ok(Some(frame)) = frames.message().await {
+                let mut results = Vec::new();
+                for event in frame.events {
+                    let transaction_id = event.transaction_id.clone();
+                    let result = match service.write(&user, event).await {
+                        Ok(accepted) => post_result::Result::Accepted(accepted),
+                        Err(status) => post_result::Result::Refused(detail_of(&status)),
+                    };
+                    results.push(PostResult { transaction_id, result: Some(result) });
+                }
+                if sender.send(Ok(PostResponse { results })).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(receiver))))
     }
 
     async fn history(&self, request: Request<HistoryRequest>) -> Result<Response<HistoryResponse>, Status> {

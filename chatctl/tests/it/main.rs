@@ -12,6 +12,7 @@
 mod admin;
 mod calls;
 mod fake;
+mod posting;
 mod program;
 mod tailing;
 mod verifying;

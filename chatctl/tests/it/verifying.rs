@@ -32,10 +32,19 @@ async fn under_load(world: &Arc<World>, count: usize) {
 
 #[tokio::test]
 async fn a_good_cluster_passes_although_servers_die_and_outcomes_are_unknown() {
+    survives(&["--duration", "2s", "--rooms", "2"]).await;
+}
+
+#[tokio::test]
+async fn a_good_cluster_passes_over_streams_too() {
+    survives(&["--duration", "2s", "--post"]).await;
+}
+
+async fn survives(options: &'static [&'static str]) {
     let world = World::new();
     let (mut fakes, addresses) = Fake::cluster(&world, 3);
     fakes[2].on_writes([WriteFault::Limit { retry_after_ms: 50 }]);
-    let running = tokio::spawn(report(verify(&addresses, &["--duration", "2s", "--rooms", "2"])));
+    let running = tokio::spawn(report(verify(&addresses, options)));
     under_load(&world, 40).await;
     for applied in [true, false] {
         fakes[1].on_writes(std::iter::repeat_n(WriteFault::Unknown { applied }, 3));

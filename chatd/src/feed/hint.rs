@@ -85,6 +85,9 @@ impl Hints {
 
     /// Marks the subscribers of these topics.
     pub(super) fn touch(&self, topics: &Topics) {
+        if topics.rooms.is_empty() && topics.users.is_empty() {
+            return;
+        }
         let index = self.index();
         let by_room = topics.rooms.iter().filter_map(|room| index.rooms.get(room));
         let by_user = topics.users.iter().filter_map(|user| index.users.get(user));

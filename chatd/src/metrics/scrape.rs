@@ -3,13 +3,32 @@
 use super::Metrics;
 use crate::feed::Feed;
 use crate::raft::cluster::{Cluster, NodeStatus, Readiness};
-use crate::store::RocksStore;
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+
+/// A storage engine's own figures.
+pub trait StoreFigures: Send + Sync + 'static {
+    /// Names and values; must not block.
+    fn figures(&self) -> Vec<(&'static str, u64)>;
+}
+
+#[cfg(feature = "rocksdb")]
+impl StoreFigures for crate::store::RocksStore {
+    fn figures(&self) -> Vec<(&'static str, u64)> {
+        let stats = self.stats();
+        vec![
+            ("disk_bytes", stats.disk_bytes),
+            ("memtable_bytes", stats.memtable_bytes),
+            ("block_cache_bytes", stats.block_cache_bytes),
+            ("pending_compaction_bytes", stats.pending_compaction_bytes),
+        ]
+    }
+}
 
 /// Where the figures come from.
 #[derive(Clone)]
@@ -17,7 +36,7 @@ pub struct Sources {
     /// Raft.
     pub cluster: Cluster,
     /// The state.
-    pub store: RocksStore,
+    pub store: Arc<dyn StoreFigures>,
     /// Its readers.
     pub feed: Feed,
 }
@@ -47,13 +66,7 @@ impl Metrics {
         let Sources { cluster, store, feed } = sources;
         self.refresh_raft(&cluster.status());
         self.all.feed_subscribers.set(count(feed.subscribers()));
-        let stats = store.stats();
-        for (property, value) in [
-            ("disk_bytes", stats.disk_bytes),
-            ("memtable_bytes", stats.memtable_bytes),
-            ("block_cache_bytes", stats.block_cache_bytes),
-            ("pending_compaction_bytes", stats.pending_compaction_bytes),
-        ] {
+        for (property, value) in store.figures() {
             self.all.rocksdb.with_label_values(&[property]).set(float(value));
         }
     }

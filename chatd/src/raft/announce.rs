@@ -1,5 +1,6 @@
 //! Telling the others where this node is, while it hears no leader: a restarted pod has another IP, and its name stays
-//! stale in DNS for seconds. Each call reaches a member under that member's own address, and shows it ours.
+//! stale in DNS for seconds. Each call reaches a member under that member's own address, and shows it ours. The same look
+//! forgets those that are no members any more.
 
 use super::{
     cluster::Cluster,
@@ -19,9 +20,11 @@ const LIMIT: Duration = Duration::from_millis(800);
 pub(crate) async fn announce(cluster: Cluster, peers: Peers, leadership: Leadership) {
     loop {
         sleep(EVERY).await;
+        let others = leadership.others();
+        peers.keep(&others.iter().map(|(id, _)| *id).collect::<Vec<_>>());
         let unheard = cluster.status().leader.is_none();
         if unheard && !leadership.is_leader() && peers.identity().cluster_id().is_some() {
-            let calls = leadership.others().into_iter().map(|(id, node)| call(&peers, id, node.peer_address));
+            let calls = others.into_iter().map(|(id, node)| call(&peers, id, node.peer_address));
             join_all(calls).await;
         }
     }

@@ -28,6 +28,8 @@ pub type MetricsWatch = WatchReceiverOf<TypeConfig, RaftMetrics<TypeConfig>>;
 pub type LeadershipWatch = WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>;
 /// One change of the membership.
 pub type Change = ChangeMembers<u64, Node>;
+/// The applied membership entry, or why there is none.
+pub type Changed = Result<ClientWriteResponse<TypeConfig>, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>;
 /// Answered once the entry is applied; dropped when openraft stops.
 pub type Written = OneshotReceiverOf<TypeConfig, ClientWriteResult<TypeConfig>>;
 
@@ -76,12 +78,7 @@ pub trait Consensus: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<(), RaftError<TypeConfig, InitializeError<TypeConfig>>>>;
     /// One change of membership, through a joint one where voters change; guarded by `still`, the membership entry
     /// that the caller looked at.
-    fn change_membership(
-        &self,
-        change: Change,
-        retain: bool,
-        still: Option<LogId>,
-    ) -> BoxFuture<'_, Result<ClientWriteResponse<TypeConfig>, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>>;
+    fn change_membership(&self, change: Change, retain: bool, still: Option<LogId>) -> BoxFuture<'_, Changed>;
     /// Starts a transfer; it cannot be taken back.
     fn transfer_to(&self, node_id: u64) -> BoxFuture<'_, Result<(), Stopped>>;
     /// Starts a checkpoint of the state; `RaftMetrics::snapshot` tells when it is there.
@@ -157,13 +154,7 @@ where
         Box::pin(Raft::initialize(self, voters))
     }
 
-    fn change_membership(
-        &self,
-        change: Change,
-        retain: bool,
-        still: Option<LogId>,
-    ) -> BoxFuture<'_, Result<ClientWriteResponse<TypeConfig>, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>>
-    {
+    fn change_membership(&self, change: Change, retain: bool, still: Option<LogId>) -> BoxFuture<'_, Changed> {
         let guard = Precondition::LastMembershipLogId { last_membership_log_id: still };
         let request = ChangeMembershipRequest::new(change, retain).with_preconditions([guard]);
         Box::pin(async move { Ok(self.change_membership_with_payload(request).await?.uniform) })

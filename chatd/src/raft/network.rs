@@ -51,7 +51,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(100);
 pub struct Peers {
     identity: Identity,
     tls: PeerTls,
-    // One entry per member that this process has known: a handful, more only by replacing members thousands of times.
+    // The members: those that left are forgotten.
     known: Arc<Mutex<HashMap<u64, Arc<Peer>>>>,
     clock: Clock,
 }
@@ -70,6 +70,12 @@ impl Peers {
         let peer = known.entry(node_id).or_insert_with(|| Arc::new(Peer::new(node_id, address, self.tls.clone())));
         peer.configure(address);
         peer.clone()
+    }
+
+    /// Forgets all but these; connections to the others close when nobody uses them any more.
+    pub(super) fn keep(&self, members: &[u64]) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|node_id, _| members.contains(node_id));
     }
 
     /// A request of `node_id` came from `ip`: it is dialled there too. Strangers are not remembered.

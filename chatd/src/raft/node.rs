@@ -175,6 +175,7 @@ impl Node {
             server_name: options.server_name,
             compaction: options.compaction,
         });
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let door = PeerDoor {
             consensus: consensus.clone(),
             peers: peers.clone(),
@@ -182,8 +183,8 @@ impl Node {
             proposer: proposer.clone(),
             reads: reads.clone(),
             snapshots,
+            closed: stop.clone(),
         };
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let node = Self { proposer, reads, cluster, administration, door, own, consensus, log, tasks, stop };
         node.spawn(node.administration.clone().keep_bootstrapped());
         node.spawn(node.administration.clone().keep_compact());

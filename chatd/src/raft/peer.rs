@@ -29,6 +29,7 @@ use quorate_wire::raft::v1::{
     snapshot_request::Part,
 };
 use std::{net::IpAddr, sync::Arc};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Everything that peers can reach.
@@ -46,6 +47,8 @@ pub struct PeerDoor {
     pub reads: Reads,
     /// For snapshots.
     pub snapshots: Arc<dyn ReceiveSnapshot>,
+    /// Fires before Raft stops: leaders are told to try again later, instead of meeting a Raft that is gone.
+    pub closed: CancellationToken,
 }
 
 impl PeerDoor {
@@ -79,6 +82,8 @@ impl PeerDoor {
         }
     }
 }
+
+const STOPPING: &str = "this node is stopping";
 
 fn ip<T>(request: &Request<T>) -> Option<IpAddr> {
     request.remote_addr().map(|address| address.ip())
@@ -119,6 +124,9 @@ impl Raft for PeerDoor {
         &self,
         request: Request<Streaming<pb::AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
+        if self.closed.is_cancelled() {
+            return Err(Status::unavailable(STOPPING));
+        }
         let from = ip(&request);
         let mut response = Response::new(append::serve(self.clone(), from, request.into_inner()));
         let now = self.peers.clock()();

@@ -77,7 +77,7 @@ impl Service {
         F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
     {
         if let Some(at) = cursor {
-            self.inner.parts.reads.applied_at_least(at, CATCH_UP).await?;
+            self.reach(at).await?;
         }
         self.read(consistency, question).await
     }
@@ -91,8 +91,22 @@ impl Service {
         T: Send + 'static,
         F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
     {
-        self.inner.parts.reads.applied_at_least(at, CATCH_UP).await?;
+        self.reach(at).await?;
         self.look(question).await
+    }
+
+    /// Waits until this pod has applied `at`. Whoever gave a cursor had applied it: one that lies beyond what a quorum
+    /// has committed by now was given by nobody.
+    async fn reach(&self, at: Position) -> Result<(), Refusal> {
+        let applied = self.inner.parts.feed.applied();
+        let reached = || *applied.borrow() >= at;
+        if reached() {
+            return Ok(());
+        }
+        if self.catch_up_with_leader().await? == Freshness::Linearizable && !reached() {
+            return Err(Refusal::from(QueryError::Ahead));
+        }
+        Ok(self.inner.parts.reads.applied_at_least(at, CATCH_UP).await?)
     }
 
     pub(super) async fn catch_up_with_leader(&self) -> Result<Freshness, Refusal> {

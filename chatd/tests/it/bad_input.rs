@@ -2,6 +2,7 @@
 
 use crate::support::client::{User, detail, message, with_token};
 use crate::support::cluster::Cluster;
+use quorate_core::id;
 use quorate_wire::chat::v1::create_room_request::Preset;
 use quorate_wire::chat::v1::*;
 use std::io::{Read as _, Write as _};
@@ -75,7 +76,9 @@ async fn names_and_cursors(alice: &User, mallory: &User, room: &str) {
     is(&send(alice, message("!nowhere:chat.test", "", "t")).await, ErrorCode::NotFound, "room");
     is(&send(alice, message("nonsense", "", "t")).await, ErrorCode::NotFound, "room");
     let history = |from: &str| HistoryRequest { room_id: room.into(), from: from.into(), ..HistoryRequest::default() };
-    for cursor in ["x", "qAAAA", "s72594_4483_1934"] {
+    // The last is well formed, but lies beyond everything: nobody gave it.
+    let future = id::cursor(id::Position { incarnation: 0, index: u64::MAX, ordinal: 0 });
+    for cursor in ["x", "qAAAA", "s72594_4483_1934", future.as_str()] {
         let refused = alice.door(0).history(alice.asks(history(cursor))).await.expect_err("no cursor");
         is(&refused, ErrorCode::BadCursor, "cursor");
     }

@@ -156,6 +156,30 @@ async fn every_pod_tells_who_leads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn generic_tools_find_health_and_descriptors() {
+    use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_request, server_reflection_response};
+    let cluster = Cluster::start("").await;
+    let channel = cluster.channel(1).await;
+    for service in ["", "quorate.chat.v1.Chat"] {
+        let mut health = HealthClient::new(channel.clone());
+        let answer = health.check(HealthCheckRequest { service: service.into() }).await.expect("known").into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving);
+    }
+    let mut reflection = ServerReflectionClient::new(channel);
+    let list = server_reflection_request::MessageRequest::ListServices(String::new());
+    let request = ServerReflectionRequest { host: String::new(), message_request: Some(list) };
+    let mut answers =
+        reflection.server_reflection_info(tokio_stream::iter([request])).await.expect("open").into_inner();
+    let answer = answers.message().await.expect("no error").expect("an answer").message_response;
+    let Some(server_reflection_response::MessageResponse::ListServicesResponse(list)) = answer else {
+        panic!("not a list: {answer:?}")
+    };
+    assert!(list.service.iter().any(|service| service.name == "quorate.chat.v1.Chat"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_user_may_write_ten_messages_in_ten_seconds() {
     let cluster = Cluster::start("").await;
     let alice = cluster.user(0, "alice").await;

@@ -1,6 +1,6 @@
 //! One append stream: requests into openraft as they come, answers as they are flushed, in the same order.
 
-use super::{PeerDoor, malformed, stopped};
+use super::{PeerDoor, STOPPING, malformed, stopped};
 use crate::raft::{
     network::convert::{append_from_pb, appended_to_pb},
     types::TypeConfig,
@@ -85,8 +85,10 @@ impl Reading {
     }
 
     async fn read(&mut self) -> Result<Option<AppendEntriesRequest<TypeConfig>>, Status> {
+        let next = self.door.closed.run_until_cancelled(self.incoming.message()).await;
+        let next = next.ok_or_else(|| Status::unavailable(STOPPING))?;
         // A sender that went away is no failure of ours: there is nobody to tell.
-        let Ok(Some(request)) = self.incoming.message().await else { return Ok(None) };
+        let Ok(Some(request)) = next else { return Ok(None) };
         self.door.member(request.target.as_ref(), self.from).await?;
         let sequence = request.sequence;
         let request = append_from_pb(request).map_err(|error| malformed(&error))?;

@@ -65,7 +65,11 @@ pub(super) fn build<S: StateStore>(store: &S, shelf: &Shelf) -> Result<SnapshotD
     let dir = shelf.begin(&id)?;
     let built = fill(store, shelf, &id, &dir, previous.as_ref());
     match &built {
-        Ok(snapshot) => shelf.set_newest(snapshot.clone()),
+        Ok(snapshot) => {
+            shelf.set_newest(snapshot.clone());
+            // This pod has come so far without the rest of a transfer that broke.
+            shelf.discard_incoming(snapshot.manifest().last_applied())?;
+        }
         Err(_) => {
             // The next start removes it if this does not.
             let _ = fs::remove_dir_all(&dir);

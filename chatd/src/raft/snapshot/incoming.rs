@@ -44,6 +44,7 @@ impl Incoming {
         let dir = shelf.incoming().join(manifest.id());
         let data = dir.join(DATA);
         fs::create_dir_all(&data).map_err(StoreError::io("creating directory", &data))?;
+        manifest.save(&dir.join(MANIFEST))?;
         let others: Vec<PathBuf> = paths(shelf.incoming())?.into_iter().filter(|other| *other != dir).collect();
         let mut sources: Vec<PathBuf> = others.iter().map(|other| other.join(DATA)).collect();
         sources.extend(shelf.newest().map(|newest| newest.data_dir()));
@@ -51,7 +52,6 @@ impl Incoming {
         for other in others {
             fs::remove_dir_all(&other).map_err(StoreError::io("removing", &other))?;
         }
-        manifest.save(&dir.join(MANIFEST))?;
         Ok(Self { dir, manifest, wanted, part: None, received: 0 })
     }
 

@@ -68,7 +68,8 @@ pub struct Receiver<S> {
     shelf: Shelf,
     raft: Arc<dyn Installer>,
     options: ReceiveOptions,
-    turn: Arc<Mutex<()>>,
+    /// Held by a transfer to its end.
+    pub(super) turn: Arc<Mutex<()>>,
 }
 
 impl<S: StateStore> Receiver<S> {
@@ -215,6 +216,9 @@ impl<S: StateStore> Transfer<S> {
             tokio::select! {
                 installed = &mut installing => {
                     let vote = installed.map_err(Status::internal)?;
+                    // openraft passes over a snapshot that brings nothing new; then its files still lie here.
+                    let (shelf, covered) = (self.shelf.clone(), self.store.applied().log_id);
+                    blocking(move || Ok(shelf.discard_incoming(covered)?)).await?;
                     tracing::info!(snapshot = id, received, "a snapshot was received and installed");
                     return Ok(vote);
                 }

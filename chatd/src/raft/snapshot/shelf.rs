@@ -86,13 +86,14 @@ impl SnapshotData {
         &self.0.manifest
     }
 
-    fn order(&self) -> Option<(u64, u64, u64)> {
-        self.0.manifest.last_applied().map(|log::LogId { term, node_id, index }| (term, node_id, index))
-    }
-
     pub(crate) fn into_snapshot(self) -> Result<Snapshot, SnapshotError> {
         Ok(Snapshot { meta: self.0.manifest.meta()?, snapshot: self })
     }
+}
+
+/// Log ids in Raft's order: by leader, then by index.
+fn order(id: Option<log::LogId>) -> Option<(u64, u64, u64)> {
+    id.map(|log::LogId { term, node_id, index }| (term, node_id, index))
 }
 
 /// See the [module](self). Clones are handles to the same shelf.
@@ -159,7 +160,7 @@ impl Shelf {
                 *newest = Some(kept);
                 return;
             }
-            Some(kept) if kept.order() > candidate.order() => {
+            Some(kept) if order(kept.0.manifest.last_applied()) > order(candidate.0.manifest.last_applied()) => {
                 *newest = Some(kept);
                 Some(candidate)
             }
@@ -176,6 +177,18 @@ impl Shelf {
 
     pub(super) fn incoming(&self) -> &Path {
         &self.inner.incoming
+    }
+
+    /// Removes received files of snapshots that cover no more than this: nobody will ask for them again.
+    pub(super) fn discard_incoming(&self, covered: Option<log::LogId>) -> Result<(), StoreError> {
+        for dir in super::files::paths(&self.inner.incoming)? {
+            // One without a manifest is being begun, or goes when the next transfer begins.
+            let outdated = |manifest: Manifest| order(manifest.last_applied()) <= order(covered);
+            if Manifest::load(&dir.join(MANIFEST)).is_ok_and(outdated) {
+                fs::remove_dir_all(&dir).map_err(StoreError::io("removing", &dir))?;
+            }
+        }
+        Ok(())
     }
 
     /// An empty directory to build a snapshot in.

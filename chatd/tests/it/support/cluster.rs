@@ -91,8 +91,13 @@ impl Cluster {
     }
 
     pub async fn chat(&self, n: usize) -> ChatClient<Channel> {
+        ChatClient::new(self.channel(n).await)
+    }
+
+    /// A connection to the gRPC door.
+    pub async fn channel(&self, n: usize) -> Channel {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.nodes[n].grpc)).expect("an address");
-        eventually("the gRPC door is open", || async { endpoint.connect().await.ok().map(ChatClient::new) }).await
+        eventually("the gRPC door is open", || async { endpoint.connect().await.ok() }).await
     }
 
     pub async fn status(&self, n: usize) -> Option<admin::StatusResponse> {

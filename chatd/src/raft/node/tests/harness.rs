@@ -59,6 +59,7 @@ pub(super) struct TestNode {
     pub(super) name: String,
     pub(super) dir: TempDir,
     pub(super) listen: SocketAddr,
+    held: Option<std::net::TcpListener>,
     pub(super) proxy: Proxy,
     running: Option<Running>,
 }
@@ -102,11 +103,18 @@ impl Cluster {
     pub(super) fn add(&mut self) -> usize {
         let place = self.nodes.len();
         let dir = TempDir::new().expect("a directory");
-        let listen = self
-            .proxies
-            .block_on(async { TcpListener::bind("127.0.0.1:0").await.expect("binds").local_addr().expect("bound") });
+        // Held until the node takes it: a free port could go to another test meanwhile.
+        let held = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+        let listen = held.local_addr().expect("bound");
         let proxy = Proxy::start(&self.proxies, listen);
-        self.nodes.push(TestNode { name: format!("node-{place}"), dir, listen, proxy, running: None });
+        self.nodes.push(TestNode {
+            name: format!("node-{place}"),
+            dir,
+            listen,
+            held: Some(held),
+            proxy,
+            running: None,
+        });
         self.start(place);
         place
     }
@@ -142,7 +150,7 @@ impl Cluster {
                 return start.elapsed();
             }
             assert!(start.elapsed() < PATIENCE, "node {place} is not {what}: {status:?}");
-            std::thread::sleep(Duration::from_millis(2));
+            breathe();
         }
     }
 
@@ -156,7 +164,7 @@ impl Cluster {
                 return leader;
             }
             assert!(start.elapsed() < PATIENCE, "nobody leads");
-            std::thread::sleep(Duration::from_millis(2));
+            breathe();
         }
     }
 
@@ -171,7 +179,7 @@ impl TestNode {
     fn start(&mut self, authority: &Authority, setup: Setup) {
         let runtime = runtime(&self.name);
         let tls = authority.tls(self.dir.path());
-        let (dir, listen) = (self.dir.path().to_owned(), self.listen);
+        let (dir, listen, held) = (self.dir.path().to_owned(), self.listen, self.held.take());
         let options = options(&self.name, self.proxy.address, setup);
         let ahead = if self.name == "node-0" { setup.first_clock_ahead } else { Duration::ZERO };
         let ahead = u64::try_from(ahead.as_millis()).expect("minutes");
@@ -179,7 +187,13 @@ impl TestNode {
         let (node, store) = runtime.block_on(async move {
             let (parts, store) = parts(dir, tls.clone());
             let node = Node::start_with_clock(parts, options, clock).await.expect("starts");
-            let listener = TcpListener::bind(listen).await.expect("the former port");
+            let listener = match held {
+                Some(held) => {
+                    held.set_nonblocking(true).expect("can");
+                    TcpListener::from_std(held).expect("listens")
+                }
+                None => TcpListener::bind(listen).await.expect("the former port"),
+            };
             let admin = AdminDoor::new(
                 node.administration.clone(),
                 node.own().clone(),
@@ -283,4 +297,10 @@ fn options(name: &str, address: SocketAddr, setup: Setup) -> NodeOptions {
         receive: ReceiveOptions::default(),
         observer: Arc::new(NoObserver),
     }
+}
+
+/// Between two looks at a condition, on the test's own thread.
+#[expect(clippy::disallowed_methods, reason = "no runtime runs on this thread")]
+fn breathe() {
+    std::thread::sleep(Duration::from_millis(2));
 }

@@ -4,7 +4,10 @@ use super::{
     chat::{accepted, message, messages, register, room},
     harness::{Cluster, Setup},
 };
-use crate::raft::propose::{COMMAND_LIMIT, ProposeError, RateLimit};
+use crate::raft::{
+    propose::{COMMAND_LIMIT, ProposeError, RateLimit},
+    read_index::Freshness,
+};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -46,9 +49,9 @@ fn forwarded_writes_survive_the_leaders_death_exactly_once() {
     for sent in sending {
         accepted(&cluster.join(sent).expect("applied"));
     }
+    // The outcomes came from the leader; this node may be a moment behind.
+    assert_eq!(cluster.nodes[other].read(), Freshness::Linearizable);
     let mut found = messages(&cluster.nodes[other], "alice", &room_id);
-    let last = cluster.nodes[other].status().committed_index;
-    cluster.wait(other, "caught up", |status| status.applied_index >= last);
     found.sort();
     assert_eq!(found, ids);
 }

@@ -105,6 +105,7 @@ struct Pod {
     dir: TempDir,
     follower: Arc<Follower>,
     client: RaftClient<Channel>,
+    turn: Arc<Mutex<()>>,
 }
 
 impl Pod {
@@ -116,13 +117,15 @@ impl Pod {
             Machine::start(store.clone(), shelf.clone(), crate::feed::Feed::new(), Fatal::default(), Arc::new(()));
         let follower = Arc::new(Follower { machine: Mutex::new(machine.unwrap()), vote: own_vote });
         let options = ReceiveOptions { stall: Duration::from_secs(2) };
-        let door = Door(Receiver::new(store, shelf, follower.clone(), options));
+        let receiver = Receiver::new(store, shelf, follower.clone(), options);
+        let turn = receiver.turn.clone();
+        let door = Door(receiver);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let serving = Server::builder().add_service(RaftServer::new(door));
         tokio::spawn(serving.serve_with_incoming(TcpListenerStream::new(listener)));
         let client = RaftClient::connect(address).await.unwrap();
-        Self { dir, follower, client }
+        Self { dir, follower, client, turn }
     }
 
     async fn send(&self, snapshot: &SnapshotData, options: SendOptions) -> Result<Vote, SendSnapshotError> {
@@ -137,6 +140,11 @@ impl Pod {
     ) -> Result<Vote, SendSnapshotError> {
         let snapshot = snapshot.clone().into_snapshot().unwrap();
         Sender::new(options).send(self.client.clone(), target("c1"), vote(5), snapshot, cancel).await
+    }
+
+    /// Waits until the receiver has noticed that a transfer broke.
+    async fn idle(&self) {
+        drop(self.turn.lock().await);
     }
 
     async fn digest(&self) -> u32 {
@@ -194,6 +202,7 @@ async fn a_broken_transfer_goes_on_with_the_files_that_are_missing() {
     };
     let broken = pod.send_until(&snapshot, slow(), some_arrived.boxed()).await;
     assert!(matches!(broken, Err(SendSnapshotError::Cancelled)), "{broken:?}");
+    pod.idle().await;
     let before = pod.whole_files(&id);
     assert!(before >= 1 && before < snapshot.manifest().files().len(), "{before} files");
 
@@ -206,17 +215,31 @@ async fn a_broken_transfer_goes_on_with_the_files_that_are_missing() {
     let hidden = snapshot.data_dir().join(&present.name);
     let kept = hidden.with_extension("kept");
     fs::rename(&hidden, &kept).unwrap();
-    loop {
-        // The receiver of the broken stream may not have noticed yet.
-        match pod.send(&snapshot, SendOptions::default()).await {
-            Err(SendSnapshotError::Receiver(status)) if status.code() == Code::Unavailable => {
-                tokio::task::yield_now().await;
-            }
-            sent => break assert_eq!(sent.unwrap(), vote(5)),
-        }
-    }
+    assert_eq!(pod.send(&snapshot, SendOptions::default()).await.unwrap(), vote(5));
     fs::rename(&kept, &hidden).unwrap();
     assert_eq!(pod.digest().await, digest(&machine.store().view()).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_broken_transfer_left_goes_when_the_pod_has_come_so_far_by_itself() {
+    let (_dir, _machine, snapshot) = source().await;
+    let pod = Pod::start(vote(5)).await;
+    let data = pod.data(snapshot.id());
+    let begun = async move {
+        while files::paths(&data).map_or(0, |paths| paths.len()) < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    pod.send_until(&snapshot, slow(), begun.boxed()).await.unwrap_err();
+    pod.idle().await;
+    let shelf = Shelf::open(pod.dir.path()).unwrap();
+    let mut follower = pod.follower.machine.lock().await;
+    feed(&mut follower, 1..600).await;
+    build(follower.store(), &shelf).unwrap();
+    assert!(pod.data(snapshot.id()).exists(), "it may still be wanted");
+    feed(&mut follower, 600..1300).await;
+    build(follower.store(), &shelf).unwrap();
+    assert_eq!(files::paths(&pod.dir.path().join("incoming")).unwrap(), Vec::<PathBuf>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,293 @@
+//! Many messages over one stream: for programs that send more than they want to wait for.
+//!
+//! A [`Poster`] keeps what is not settled in the order in which it came. When the stream is lost, or silent for too long,
+//! it opens another to another server and sends all of that again with the same transaction ids: the cluster answers what
+//! it has applied already with its first answer.
+
+use crate::{
+    backoff::Backoff,
+    client::{Chat, Failure, Options, Retry, Slot, pace::Pace},
+    position::Position,
+    send::Accepted,
+    session::Session,
+};
+use quorate_wire::chat::v1::{PostRequest, PostResponse, PostResult, SendRequest, SendResponse, post_result};
+use std::{collections::VecDeque, future::pending, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+/// Messages handed over and not yet in a frame: enough to fill frames while the stream is busy.
+const QUEUE: usize = 256;
+/// Messages of one frame: beyond some dozens a frame gains little, and an acknowledgement waits for its whole frame.
+const FRAME_EVENTS: usize = 64;
+/// Bytes of content in one frame: the server takes 1 MiB, and one message may be 64 KiB.
+const FRAME_BYTES: usize = 512 * 1024;
+/// Frames handed to the connection and not yet taken: one is being written, one is ready.
+const FRAMES: usize = 2;
+/// Messages sent and not settled. The server stops reading beyond 2048, which would look like silence here.
+const UNSETTLED: usize = 1024;
+
+/// Sends messages over one stream at a time; clones share it.
+#[derive(Debug, Clone)]
+pub struct Poster {
+    jobs: mpsc::Sender<Job>,
+    options: Options,
+}
+
+#[derive(Debug)]
+struct Job {
+    message: SendRequest,
+    answer: oneshot::Sender<Result<Accepted, Failure>>,
+    /// A stream was lost while it was out.
+    unknown: bool,
+}
+
+impl Poster {
+    /// A poster for this session. Connects when first used; ends with its last clone.
+    #[must_use]
+    pub fn start(session: Session) -> Self {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        let options = session.client().options().clone();
+        tokio::spawn(Worker::new(session, queue).run());
+        Self { jobs, options }
+    }
+
+    /// Sends one message until it is accepted or refused for good. Messages posted one after another are sent in that
+    /// order.
+    ///
+    /// # Errors
+    /// The refusal. There is no time limit: drop the future to stop waiting, then the outcome is unknown.
+    pub async fn post(&self, message: SendRequest) -> Result<Accepted, Failure> {
+        let mut backoff = Backoff::new(self.options.backoff_base, self.options.backoff_cap);
+        let mut unknown = false;
+        let mut first = true;
+        loop {
+            let failure = match self.once(message.clone()).await {
+                Ok(accepted) => return Ok(accepted),
+                Err(failure) => failure,
+            };
+            unknown |= failure.unknown;
+            let wait = match failure.retry {
+                Retry::No => return Err(Failure { unknown, ..failure }.of_write(&message.transaction_id)),
+                Retry::Elsewhere(least) if first => least,
+                Retry::Elsewhere(least) => least.max(backoff.next_wait()),
+                Retry::After(wait) => wait.max(wait.mul_f64(1.0 + 0.1 * rand::random::<f64>())),
+            };
+            first = false;
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn once(&self, message: SendRequest) -> Result<Accepted, Failure> {
+        let (answer, settled) = oneshot::channel();
+        // The worker ends only with its last poster, unless it panicked.
+        let gone = || Failure { retry: Retry::No, ..Failure::stream_ended("-") };
+        self.jobs.send(Job { message, answer, unknown: false }).await.map_err(|_| gone())?;
+        settled.await.map_err(|_| gone())?
+    }
+}
+
+impl Job {
+    fn accepted(self, SendResponse { event_id, position, origin_server_ts }: SendResponse) {
+        let position = position.map(Position::from).unwrap_or_default();
+        let transaction_id = self.message.transaction_id;
+        // Whoever asked may have stopped waiting.
+        let _ = self.answer.send(Ok(Accepted { event_id, position, origin_server_ts, transaction_id }));
+    }
+
+    fn refused(self, failure: Failure) {
+        let unknown = self.unknown || failure.unknown;
+        let _ = self.answer.send(Err(Failure { unknown, ..failure }));
+    }
+}
+
+struct Worker {
+    session: Session,
+    queue: mpsc::Receiver<Job>,
+    /// Sent and not settled, in the order of sending.
+    unsettled: VecDeque<Job>,
+    pace: Pace,
+}
+
+/// Why a stream is given up.
+enum End {
+    /// Nobody posts any more, and all is settled.
+    Done,
+    Lost(Failure),
+}
+
+/// One open stream.
+struct Open {
+    frames: mpsc::Sender<PostRequest>,
+    answers: Streaming<PostResponse>,
+    generation: u64,
+}
+
+impl Worker {
+    fn new(session: Session, queue: mpsc::Receiver<Job>) -> Self {
+        let mut pace = Pace::new(session.client());
+        pace.forget_deadline();
+        Self { session, queue, unsettled: VecDeque::new(), pace }
+    }
+
+    async fn run(mut self) {
+        loop {
+            if self.unsettled.is_empty() {
+                match self.queue.recv().await {
+                    Some(job) => self.unsettled.push_back(job),
+                    None => return,
+                }
+            }
+            let client = self.session.client().clone();
+            let Ok(slot) = self.pace.next_server(&client) else { return };
+            let failure = match self.open(&slot).await {
+                Ok(open) => match self.exchange(&slot, open).await {
+                    End::Done => return,
+                    End::Lost(failure) => failure,
+                },
+                Err(failure) => failure,
+            };
+            if let Err(last) = self.pace.after(&client, &slot, failure).await {
+                self.fail_all(&last);
+            }
+        }
+    }
+
+    async fn open(&self, slot: &Slot) -> Result<Open, Failure> {
+        let (channel, generation) = slot.connect().await.inspect_err(|_| slot.hold_off())?;
+        let (frames, stream) = mpsc::channel(FRAMES);
+        let request = self.session.request(ReceiverStream::new(stream));
+        let patience = self.patience();
+        let mut chat = Chat::new(channel);
+        let failure = match timeout(patience, chat.post(request)).await {
+            Ok(Ok(answer)) => return Ok(Open { frames, answers: answer.into_inner(), generation }),
+            Ok(Err(status)) => Failure::from_status(slot.address(), &status),
+            Err(_) => Failure::timed_out(slot.address(), patience),
+        };
+        self.session.client().blame(slot, generation, &failure).await;
+        Err(failure)
+    }
+
+    fn patience(&self) -> Duration {
+        self.session.client().options().attempt_timeout
+    }
+
+    /// Uses one stream as long as it works.
+    async fn exchange(&mut self, slot: &Slot, mut open: Open) -> End {
+        let Open { frames, answers, generation } = &mut open;
+        // Everything in doubt first, in its order.
+        let mut to_send = self.unsettled.len();
+        let mut heard = Instant::now();
+        let mut closed = false;
+        let failure = loop {
+            if closed && self.unsettled.is_empty() {
+                return End::Done;
+            }
+            let start = self.unsettled.len() - to_send;
+            let room = self.unsettled.len() < UNSETTLED;
+            // Silence counts only while something is out.
+            let silent = if start > 0 { Some(heard + self.patience()) } else { None };
+            tokio::select! {
+                biased;
+                frame = answers.message() => match frame {
+                    Ok(Some(frame)) => {
+                        heard = Instant::now();
+                        self.session.client().servers().succeeded(slot);
+                        self.pace.restart(self.session.client());
+                        self.settle(slot, frame.results, to_send);
+                    }
+                    Ok(None) => break Failure::stream_ended(slot.address()),
+                    Err(status) => break Failure::from_status(slot.address(), &status),
+                },
+                () = at(silent) => break Failure::timed_out(slot.address(), self.patience()),
+                permit = frames.reserve(), if to_send > 0 => match permit {
+                    Ok(permit) => {
+                        if start == 0 {
+                            heard = Instant::now();
+                        }
+                        let events = next_frame(self.unsettled.iter().skip(start).map(|job| &job.message));
+                        to_send -= events.len();
+                        permit.send(PostRequest { events });
+                    }
+                    // The answers say why.
+                    Err(_) => to_send = 0,
+                },
+                job = self.queue.recv(), if room && !closed => match job {
+                    Some(job) => {
+                        self.unsettled.push_back(job);
+                        to_send += 1;
+                    }
+                    None => closed = true,
+                },
+            }
+        };
+        self.session.client().blame(slot, *generation, &failure).await;
+        self.unsettled.iter_mut().for_each(|job| job.unknown = true);
+        End::Lost(failure)
+    }
+
+    /// Answers what is settled; the last `unsent` have not been sent on this stream.
+    fn settle(&mut self, slot: &Slot, results: Vec<PostResult>, unsent: usize) {
+        for PostResult { transaction_id, result } in results {
+            let sent = self.unsettled.len().saturating_sub(unsent);
+            // Answers come in the order of the messages: it is nearly always the first.
+            let place = self.unsettled.iter().take(sent).position(|job| job.message.transaction_id == transaction_id);
+            let Some(job) = place.and_then(|place| self.unsettled.remove(place)) else { continue };
+            match result {
+                Some(post_result::Result::Accepted(sent)) => job.accepted(sent),
+                Some(post_result::Result::Refused(detail)) => {
+                    job.refused(Failure { server: Some(slot.address().to_owned()), ..Failure::from_detail(&detail) });
+                }
+                None => job.refused(Failure { unknown: true, ..Failure::stream_ended(slot.address()) }),
+            }
+        }
+    }
+
+    fn fail_all(&mut self, failure: &Failure) {
+        for job in self.unsettled.drain(..) {
+            job.refused(failure.clone());
+        }
+    }
+}
+
+/// The first messages, as many as fit into one frame.
+fn next_frame<'a>(messages: impl Iterator<Item = &'a SendRequest>) -> Vec<SendRequest> {
+    let (mut count, mut bytes) = (0, 0);
+    let fits = |message: &&SendRequest| {
+        count += 1;
+        bytes += message.content.len();
+        // The first always: a frame without events would never get on.
+        count == 1 || bytes <= FRAME_BYTES
+    };
+    messages.take(FRAME_EVENTS).take_while(fits).cloned().collect()
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(contents: &[usize]) -> usize {
+        let message = |size: &usize| SendRequest { content: vec![0; *size].into(), ..SendRequest::default() };
+        let messages: Vec<SendRequest> = contents.iter().map(message).collect();
+        next_frame(messages.iter()).len()
+    }
+
+    #[test]
+    fn a_frame_is_bounded_in_events_and_bytes_but_never_empty() {
+        assert_eq!(sizes(&[1; 1000]), FRAME_EVENTS);
+        assert_eq!(sizes(&[60 * 1024; 1000]), 8);
+        assert_eq!(sizes(&[2 * FRAME_BYTES, 1]), 1);
+        assert_eq!(sizes(&[0, 2 * FRAME_BYTES]), 1);
+    }
+}
