@@ -110,7 +110,10 @@ fn main() {
         let took = runtime.block_on(bench.run(entries, per_entry, at_once));
         let messages = u32::try_from(entries * per_entry).unwrap();
         let each = took / messages;
-        println!("{per_entry:3} a entry, {at_once:2} entries a commit: {each:?} each, {:.0}/s", 1.0 / each.as_secs_f64());
+        println!(
+            "{per_entry:3} a entry, {at_once:2} entries a commit: {each:?} each, {:.0}/s",
+            1.0 / each.as_secs_f64()
+        );
         let started = Instant::now();
         bench.store.checkpoint(&dir.join("checkpoint")).unwrap();
         println!("    checkpoint after {messages} messages: {:?}; {:?}", started.elapsed(), bench.store.stats());
