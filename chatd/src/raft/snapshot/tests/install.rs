@@ -3,7 +3,7 @@
 use super::*;
 use openraft::StorageHelper;
 
-/// A pod with entries 1 to 39, a received snapshot of entry 29 of the same history beside it... and one of entry 99.
+/// A pod with entries 1 to 39, and a leader's snapshot of the same history up to entry 99.
 async fn pod_and_received() -> (TempDir, TempDir, SnapshotData) {
     let (pod, source) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     feed(&mut machine_over(rocks(pod.path()), pod.path()), 1..40).await;
@@ -73,14 +73,12 @@ async fn an_installed_snapshot_can_be_sent_on_also_after_a_restart() {
 
 #[tokio::test]
 async fn a_snapshot_that_is_not_what_it_says_does_not_become_the_state() {
-    let (pod, source, snapshot) = pod_and_received().await;
-    let mut meta = snapshot.manifest().meta().unwrap();
+    let (pod, _source, snapshot) = pod_and_received().await;
+    let meta = snapshot.manifest().meta().unwrap();
     // A file that was cut off behind openraft's back.
     let table = snapshot.manifest().files().iter().find(|file| file.name.ends_with(".sst")).unwrap();
     fs::write(snapshot.data_dir().join(&table.name), "short").unwrap();
     let mut machine = machine_over(rocks(pod.path()), pod.path());
     assert!(machine.install_snapshot(&meta, snapshot.clone()).await.is_err());
     assert_eq!(machine.store().applied().index(), Some(39));
-    meta.last_log_id = None;
-    drop(source);
 }
