@@ -150,6 +150,24 @@ async fn a_change_of_leader_is_reported_and_a_lost_door_too() {
 }
 
 #[tokio::test]
+async fn after_listening_a_door_that_answers_has_answered() {
+    let identity = identity(&authority());
+    let (_say, said) = watch::channel(led_by(1, 1, 1));
+    let (address, _serving) = open_door(&identity, said).await;
+    let closed = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
+    let (report, _changes) = mpsc::channel(8);
+    let hub = Hub::new(report);
+    let targets = [
+        Target { uid: "open".into(), address: address.to_string() },
+        Target { uid: "closed".into(), address: closed.to_string() },
+    ];
+    hub.watch(&cluster(), &targets, &identity).expect("addresses");
+    hub.listen(&cluster()).await;
+    assert!(hub.door("open").is_some());
+    assert!(hub.door("closed").is_none());
+}
+
+#[tokio::test]
 async fn a_silent_door_is_taken_for_lost() {
     let identity = identity(&authority());
     // Says one thing and then nothing, although the connection stays.

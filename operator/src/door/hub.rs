@@ -9,6 +9,7 @@ use super::{
     dial,
 };
 use crate::observed::Door;
+use futures::future::join_all;
 use kube::runtime::reflector::ObjectRef;
 use quorate_crd::ChatCluster;
 use quorate_wire::admin::v1::{StatusResponse, WatchRequest, admin_client::AdminClient};
@@ -18,7 +19,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
@@ -31,6 +32,10 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(4);
 /// Between two attempts: first and longest. Short, because a restarted pod opens its door within a second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+/// Longest wait for the first word of a door whose watch has just begun. A refused connection ends it at once; only an
+/// address that swallows packets takes it all.
+const FIRST_WORD: Duration = Duration::from_millis(1200);
 
 /// A pod to be watched.
 #[derive(Clone, Debug)]
@@ -71,6 +76,8 @@ struct Watch {
     address: String,
     identity: PeerIdentity,
     channel: Channel,
+    /// Whether the door has said a word, or has failed to, at least once.
+    tried: watch::Receiver<bool>,
     task: JoinHandle<()>,
 }
 
@@ -120,6 +127,19 @@ impl Hub {
         outcome
     }
 
+    /// Waits, bounded, until each door of the cluster has been tried once. An operator that has just begun must not take
+    /// doors for lost that it has not listened to yet.
+    pub async fn listen(&self, cluster: &ObjectRef<ChatCluster>) {
+        let tried: Vec<watch::Receiver<bool>> = lock(&self.watches)
+            .values()
+            .filter(|watch| watch.cluster == *cluster)
+            .map(|watch| watch.tried.clone())
+            .collect();
+        let all = join_all(tried.into_iter().map(async |mut tried| drop(tried.wait_for(|tried| *tried).await)));
+        // Whoever is silent for longer is reported as silent.
+        let _ = timeout(FIRST_WORD, all).await;
+    }
+
     /// Watches no pod of this cluster any more.
     pub fn forget(&self, cluster: &ObjectRef<ChatCluster>) {
         lock(&self.watches).retain(|_, watch| watch.cluster != *cluster);
@@ -144,7 +164,9 @@ impl Hub {
         identity: &PeerIdentity,
         channel: Channel,
     ) -> Watch {
+        let (try_once, tried) = watch::channel(false);
         let follower = Follower {
+            tried: try_once,
             uid: target.uid.clone(),
             cluster: cluster.clone(),
             answers: Arc::clone(&self.answers),
@@ -155,6 +177,7 @@ impl Hub {
             address: target.address.clone(),
             identity: identity.clone(),
             channel: channel.clone(),
+            tried,
             task: tokio::spawn(follower.run(channel)),
         }
     }
@@ -162,6 +185,7 @@ impl Hub {
 
 /// The task behind one watch.
 struct Follower {
+    tried: watch::Sender<bool>,
     uid: String,
     cluster: ObjectRef<ChatCluster>,
     answers: Arc<Mutex<HashMap<String, Answer>>>,
@@ -173,6 +197,7 @@ impl Follower {
         let mut pause = RETRY.0;
         loop {
             let heard = self.follow(channel.clone()).await;
+            self.tried.send_replace(true);
             if self.forget() {
                 self.report().await;
             }
@@ -210,6 +235,7 @@ impl Follower {
         let new = from_proto(&status, Duration::ZERO);
         let answer = Answer { status: Arc::new(status), at: Instant::now() };
         let old = lock(&self.answers).insert(self.uid.clone(), answer);
+        self.tried.send_replace(true);
         old.is_none_or(|old| differs(&from_proto(&old.status, Duration::ZERO), &new))
     }
 

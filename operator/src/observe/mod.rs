@@ -79,7 +79,7 @@ pub async fn observe(
     let now = Timestamp::now();
     let (peer_tls, identity) = secrets::view(objects.peer_ca.as_ref(), objects.peer_tls.as_ref(), now);
     let mut slots = slots(cluster, &objects);
-    watch_doors(hub, cluster, &slots, identity.as_ref());
+    watch_doors(hub, cluster, &slots, identity.as_ref()).await;
     for slot in &mut slots {
         slot.door = slot.pod.as_ref().and_then(|pod| hub.door(&pod.uid));
     }
@@ -207,7 +207,7 @@ fn slots(cluster: &Cluster, objects: &Objects) -> Vec<Slot> {
         .collect()
 }
 
-fn watch_doors(hub: &Hub, cluster: &Cluster, slots: &[Slot], identity: Option<&PeerIdentity>) {
+async fn watch_doors(hub: &Hub, cluster: &Cluster, slots: &[Slot], identity: Option<&PeerIdentity>) {
     let Some(identity) = identity else { return };
     let targets = slots.iter().filter_map(|slot| {
         let pod = slot.pod.as_ref()?;
@@ -218,6 +218,7 @@ fn watch_doors(hub: &Hub, cluster: &Cluster, slots: &[Slot], identity: Option<&P
         let error: &dyn std::error::Error = &error;
         tracing::warn!(cluster = cluster.name, namespace = cluster.namespace, error, "cannot watch a pod");
     }
+    hub.listen(&reference).await;
 }
 
 /// The marker in a ConfigMap, for the test of `apply`, which writes what this reads.
