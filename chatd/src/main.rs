@@ -5,6 +5,10 @@ use quorate_chatd::exit::{Exit, Failure};
 use quorate_chatd::{serve, telemetry};
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// A read of a large log or a flush may be under way; a disk that hangs must not keep the process for ever.
+const CLOSING: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     let matches = match cli::command().try_get_matches() {
@@ -28,8 +32,9 @@ fn main() -> ExitCode {
             match runtime {
                 Ok(runtime) => {
                     let done = runtime.block_on(serve::run(*config));
-                    // Blocking threads that still read a large log must not hold the end up.
-                    runtime.shutdown_background();
+                    // Drops all that still holds the database open, and so closes it: RocksDB's threads must be gone
+                    // before C++ takes its globals apart, or the process ends with an abort instead of its exit code.
+                    runtime.shutdown_timeout(CLOSING);
                     done
                 }
                 Err(error) => Err(Failure::caused(Exit::Fatal, &error)),

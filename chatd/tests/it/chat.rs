@@ -3,6 +3,7 @@
 use crate::support::client::detail;
 use crate::support::client::{User, message, said, with_token};
 use crate::support::cluster::Cluster;
+use crate::support::eventually;
 use quorate_wire::chat::v1::create_room_request::Preset;
 use quorate_wire::chat::v1::*;
 
@@ -163,9 +164,14 @@ async fn generic_tools_find_health_and_descriptors() {
     let cluster = Cluster::start("").await;
     let channel = cluster.channel(1).await;
     for service in ["", "quorate.chat.v1.Chat"] {
-        let mut health = HealthClient::new(channel.clone());
-        let answer = health.check(HealthCheckRequest { service: service.into() }).await.expect("known").into_inner();
-        assert_eq!(answer.status(), ServingStatus::Serving);
+        // It follows readiness, a moment later.
+        eventually("it is serving", || async {
+            let mut health = HealthClient::new(channel.clone());
+            let answer =
+                health.check(HealthCheckRequest { service: service.into() }).await.expect("known").into_inner();
+            (answer.status() == ServingStatus::Serving).then_some(())
+        })
+        .await;
     }
     let mut reflection = ServerReflectionClient::new(channel);
     let list = server_reflection_request::MessageRequest::ListServices(String::new());
