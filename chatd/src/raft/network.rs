@@ -72,10 +72,11 @@ impl Peers {
         peer.clone()
     }
 
-    /// Forgets all but these; connections to the others close when nobody uses them any more.
+    /// Forgets all but these and those in use; a forgotten peer's connections close.
     pub(super) fn keep(&self, members: &[u64]) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|node_id, _| members.contains(node_id));
+        // openraft may hold one that is no member yet: it must stay the one that learns where the peer is.
+        known.retain(|node_id, peer| members.contains(node_id) || Arc::strong_count(peer) > 1);
     }
 
     /// A request of `node_id` came from `ip`: it is dialled there too. Strangers are not remembered.
