@@ -53,7 +53,7 @@ class Verify:
 
     def assert_nothing_broken(self):
         v = self.verdict
-        broken = {k: v[k] for k in ("lost", "duplicated", "reordered") if v[k] != 0}
+        broken = {k: v[k] for k in ("lost", "duplicated", "reordered", "mismatched", "phantom") if v[k] != 0}
         assert not broken, f"verify found {broken}: {json.dumps(v)[:3000]}"
         assert v["acknowledged"] > 0, "nothing was acknowledged"
 
