@@ -1,7 +1,7 @@
 # Shared by up and down: where three processes live, and how each is configured.
 # shellcheck source=deploy/deps/env.sh
 . deploy/deps/env.sh
-DIR=$QUORATE_CACHE/local
+DIR=${QUORATE_LOCAL:-$QUORATE_CACHE/local}
 NODES="1 2 3"
 PEERS=node-1=127.0.0.1:17401,node-2=127.0.0.1:17402,node-3=127.0.0.1:17403
 SERVERS=127.0.0.1:17411,127.0.0.1:17412,127.0.0.1:17413
