@@ -42,7 +42,8 @@ build() {
 
 remove_old() {
   local dir used
-  used=$(find "$HOME_DIR"/bin "$HOME_DIR"/clusters/*/bin -type l -printf '%l\n' 2>/dev/null | xargs -r dirname | sort -u)
+  # No cluster, no match: `find` says so by its exit code, which is no failure here.
+  used=$({ find "$HOME_DIR"/bin "$HOME_DIR"/clusters/*/bin -type l -printf '%l\n' 2>/dev/null || true; } | xargs -r dirname | sort -u)
   for dir in $(find "$BUILT" -mindepth 1 -maxdepth 1 -mmin +$((KEPT_DAYS * 1440))); do
     grep -qxF "$dir" <<<"$used" || rm -rf "$dir"
   done
