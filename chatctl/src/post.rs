@@ -12,7 +12,15 @@ use crate::{
     session::Session,
 };
 use quorate_wire::chat::v1::{PostRequest, PostResponse, PostResult, SendRequest, SendResponse, post_result};
-use std::{collections::VecDeque, future::pending, time::Duration};
+use std::{
+    collections::VecDeque,
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, sleep_until, timeout},
@@ -36,6 +44,7 @@ const UNSETTLED: usize = 1024;
 pub struct Poster {
     jobs: mpsc::Sender<Job>,
     options: Options,
+    sent_again: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -53,20 +62,60 @@ impl Poster {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let options = session.client().options().clone();
         tokio::spawn(Worker::new(session, queue).run());
-        Self { jobs, options }
+        Self { jobs, options, sent_again: Arc::default() }
     }
 
-    /// Sends one message until it is accepted or refused for good. Messages posted one after another are sent in that
-    /// order.
+    /// Sends one message until it is accepted or refused for good.
     ///
     /// # Errors
     /// The refusal. There is no time limit: drop the future to stop waiting, then the outcome is unknown.
     pub async fn post(&self, message: SendRequest) -> Result<Accepted, Failure> {
-        let mut backoff = Backoff::new(self.options.backoff_base, self.options.backoff_cap);
+        self.enqueue(message).await.settled().await
+    }
+
+    /// Puts one message behind those before it: they are applied in this order, over lost streams and leaders. One that
+    /// the server refuses for a while (a limit of writes) goes again later, and stands where it is accepted then.
+    pub async fn enqueue(&self, message: SendRequest) -> Posted {
+        let answer = self.hand_over(message.clone()).await;
+        Posted { poster: self.clone(), message, answer }
+    }
+
+    /// Whether every message so far has kept its place: none had to go again after a refusal.
+    #[must_use]
+    pub fn kept_order(&self) -> bool {
+        !self.sent_again.load(Ordering::Relaxed)
+    }
+
+    async fn hand_over(&self, message: SendRequest) -> oneshot::Receiver<Result<Accepted, Failure>> {
+        let (answer, settled) = oneshot::channel();
+        // Nobody takes it when the worker has ended: the answer's end then tells.
+        let _ = self.jobs.send(Job { message, answer, unknown: false }).await;
+        settled
+    }
+}
+
+/// A message on its way.
+#[derive(Debug)]
+pub struct Posted {
+    poster: Poster,
+    message: SendRequest,
+    answer: oneshot::Receiver<Result<Accepted, Failure>>,
+}
+
+impl Posted {
+    /// Waits until it is accepted or refused for good.
+    ///
+    /// # Errors
+    /// As [`Poster::post`].
+    pub async fn settled(self) -> Result<Accepted, Failure> {
+        let Self { poster, message, mut answer } = self;
+        let mut backoff = Backoff::new(poster.options.backoff_base, poster.options.backoff_cap);
         let mut unknown = false;
         let mut first = true;
         loop {
-            let failure = match self.once(message.clone()).await {
+            // The worker ends only with its last poster, unless it panicked.
+            let gone = |_| Err(Failure { retry: Retry::No, ..Failure::stream_ended("-") });
+            let failure = match answer.await.unwrap_or_else(gone) {
                 Ok(accepted) => return Ok(accepted),
                 Err(failure) => failure,
             };
@@ -79,15 +128,9 @@ impl Poster {
             };
             first = false;
             tokio::time::sleep(wait).await;
+            poster.sent_again.store(true, Ordering::Relaxed);
+            answer = poster.hand_over(message.clone()).await;
         }
-    }
-
-    async fn once(&self, message: SendRequest) -> Result<Accepted, Failure> {
-        let (answer, settled) = oneshot::channel();
-        // The worker ends only with its last poster, unless it panicked.
-        let gone = || Failure { retry: Retry::No, ..Failure::stream_ended("-") };
-        self.jobs.send(Job { message, answer, unknown: false }).await.map_err(|_| gone())?;
-        settled.await.map_err(|_| gone())?
     }
 }
 
@@ -198,7 +241,9 @@ impl Worker {
                         heard = Instant::now();
                         self.session.client().servers().succeeded(slot);
                         self.pace.restart(self.session.client());
-                        self.settle(slot, frame.results, to_send);
+                        if let Some(failure) = self.settle(slot, frame.results, to_send) {
+                            break failure;
+                        }
                     }
                     Ok(None) => break Failure::stream_ended(slot.address()),
                     Err(status) => break Failure::from_status(slot.address(), &status),
@@ -230,21 +275,34 @@ impl Worker {
         End::Lost(failure)
     }
 
-    /// Answers what is settled; the last `unsent` have not been sent on this stream.
-    fn settle(&mut self, slot: &Slot, results: Vec<PostResult>, unsent: usize) {
+    /// Answers what is settled; the last `unsent` have not been sent on this stream. What the server cannot take now
+    /// stays in its place: the failure says that all must go again, over another stream.
+    fn settle(&mut self, slot: &Slot, results: Vec<PostResult>, unsent: usize) -> Option<Failure> {
+        let mut broken = None;
         for PostResult { transaction_id, result } in results {
             let sent = self.unsettled.len().saturating_sub(unsent);
             // Answers come in the order of the messages: it is nearly always the first.
             let place = self.unsettled.iter().take(sent).position(|job| job.message.transaction_id == transaction_id);
-            let Some(job) = place.and_then(|place| self.unsettled.remove(place)) else { continue };
-            match result {
-                Some(post_result::Result::Accepted(sent)) => job.accepted(sent),
-                Some(post_result::Result::Refused(detail)) => {
-                    job.refused(Failure { server: Some(slot.address().to_owned()), ..Failure::from_detail(&detail) });
+            let Some(place) = place else { continue };
+            let failure = match result {
+                Some(post_result::Result::Accepted(sent)) => {
+                    if let Some(job) = self.unsettled.remove(place) {
+                        job.accepted(sent);
+                    }
+                    continue;
                 }
-                None => job.refused(Failure { unknown: true, ..Failure::stream_ended(slot.address()) }),
+                Some(post_result::Result::Refused(detail)) => {
+                    Failure { server: Some(slot.address().to_owned()), ..Failure::from_detail(&detail) }
+                }
+                None => Failure { unknown: true, ..Failure::stream_ended(slot.address()) },
+            };
+            if matches!(failure.retry, Retry::Elsewhere(_)) {
+                broken.get_or_insert(failure);
+            } else if let Some(job) = self.unsettled.remove(place) {
+                job.refused(failure);
             }
         }
+        broken
     }
 
     fn fail_all(&mut self, failure: &Failure) {

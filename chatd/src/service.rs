@@ -18,7 +18,7 @@ pub use accounts::{LoggedIn, NewLogin};
 pub use read::{Consistency, Freshness, Rows};
 pub use refusal::{Code, Refusal};
 pub use session::Session;
-pub use write::{Proposal, RoomMade, Sent};
+pub use write::{OrderedPosts, Proposal, RoomMade, Sent};
 
 use crate::feed::Feed;
 use crate::metrics::Metrics;

@@ -68,6 +68,7 @@ pub fn check(history: &History) -> Verdict {
     let met: Vec<Met> = history.observations.iter().map(|o| world.observe(o, &mut verdict)).collect();
     world.completeness(history, &met, &mut verdict);
     world.real_time_order(history, &mut verdict);
+    world.stream_order(history, &mut verdict);
     verdict
 }
 
@@ -198,6 +199,25 @@ impl<'a> World<'a> {
             if let Some((before, by)) = highest.filter(|(before, _)| *before > position) {
                 verdict.reordered.add(|| {
                     format!("message {id} at {position} was issued after message {by} was acknowledged at {before}")
+                });
+            }
+        }
+    }
+}
+
+impl World<'_> {
+    /// What one writer put on its stream stands in the order in which it was put there, however much was on its way at
+    /// once.
+    fn stream_order(&self, history: &History, verdict: &mut Verdict) {
+        let mut placed: Vec<(MessageId, Position)> =
+            self.places.iter().map(|(id, place)| (*id, place.position)).collect();
+        placed.retain(|(id, _)| history.in_order.contains(&id.writer));
+        placed.sort_unstable();
+        for pair in placed.windows(2) {
+            let [(before, at), (id, position)] = pair else { continue };
+            if before.writer == id.writer && at > position {
+                verdict.reordered.add(|| {
+                    format!("message {id} at {position} was put on the stream after {before}, which is at {at}")
                 });
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::position::Position;
 use serde::Serialize;
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 /// Names a message across writers and readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -79,6 +79,9 @@ pub struct History {
     pub messages: Vec<Message>,
     /// Every reader and scan.
     pub observations: Vec<Observation>,
+    /// Writers whose messages went over one stream, in the order of their numbers, and were never put back by a refusal:
+    /// that order is promised.
+    pub in_order: BTreeSet<u32>,
 }
 
 /// A number that stands for an event id, so that an observation costs no text (FNV-1a, 64 bits): two ids of one run

@@ -27,7 +27,7 @@ use options::Command;
 use reader::Reader;
 use report::Report;
 use run::Run;
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -53,7 +53,7 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
 
     run.begin();
     let progress = progress::start(&command, context, &run, &readers);
-    let (messages, interrupted) = load(&command, &stage).await;
+    let Load { messages, in_order, interrupted } = load(&command, &stage).await;
     progress.abort();
     let caught_up = catch_up(&command, &run, &messages, &mut readers).await;
     // Nobody listening is fine: then no reader is left to stop.
@@ -69,7 +69,7 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     observations.extend(scans.iter().filter_map(|scan| scan.observation.clone()));
     setup::sign_out(&stage).await;
 
-    let history = History { messages, observations };
+    let history = History { messages, observations, in_order };
     if let Some(path) = &command.history {
         export::write(path, &run, &history)?;
     }
@@ -87,13 +87,21 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     .finish(context)
 }
 
+/// What the writers did.
+struct Load {
+    messages: Vec<Message>,
+    in_order: BTreeSet<u32>,
+    interrupted: bool,
+}
+
 /// Lets the writers write until the time is up or a signal comes; then waits, bounded, for what is in flight.
-async fn load(command: &Command, stage: &setup::Stage) -> (Vec<Message>, bool) {
+async fn load(command: &Command, stage: &setup::Stage) -> Load {
     let (stop, _) = watch::channel(false);
     let mut writers = JoinSet::new();
     for (index, session) in stage.writers.iter().enumerate() {
         let index = u32::try_from(index).unwrap_or(u32::MAX);
-        writers.spawn(writer::write(index, session.clone(), Arc::clone(&stage.run), stop.subscribe()));
+        let written = writer::write(index, session.clone(), Arc::clone(&stage.run), stop.subscribe());
+        writers.spawn(async move { (index, written.await) });
     }
     let interrupted = tokio::select! {
         () = sleep_until(Instant::now() + command.duration) => false,
@@ -101,12 +109,14 @@ async fn load(command: &Command, stage: &setup::Stage) -> (Vec<Message>, bool) {
     };
     stage.run.end();
     let _ = stop.send(true);
-    let mut messages = Vec::new();
-    while let Some(written) = writers.join_next().await {
+    let (mut messages, mut in_order) = (Vec::new(), BTreeSet::new());
+    while let Some(joined) = writers.join_next().await {
         // A writer that panicked has lost its record; without it nothing can be proved, which the count shows.
-        messages.extend(written.unwrap_or_default());
+        let (index, written) = joined.unwrap_or_default();
+        messages.extend(written.messages);
+        in_order.extend(written.in_order.then_some(index));
     }
-    (messages, interrupted)
+    Load { messages, in_order, interrupted }
 }
 
 async fn interruption() {

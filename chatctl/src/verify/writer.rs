@@ -5,7 +5,8 @@ use super::{
     run::Run,
 };
 use crate::{
-    post::Poster,
+    client::Failure,
+    post::{Posted, Poster},
     send::{self, Accepted, MESSAGE},
     session::Session,
 };
@@ -18,7 +19,6 @@ use tokio::{
 };
 
 /// How messages go out.
-#[derive(Clone)]
 enum Sender {
     /// One call each.
     Calls(Session),
@@ -30,14 +30,43 @@ enum Sender {
 /// answered, so that after a few losses all would be with one server, and the others would be spared.
 const HOMING: Duration = Duration::from_secs(5);
 
+/// What a writer did.
+#[derive(Default)]
+pub(super) struct Written {
+    /// In the order of their numbers.
+    pub(super) messages: Vec<Message>,
+    /// They went over one stream in this order.
+    pub(super) in_order: bool,
+}
+
+/// A message that waits for its outcome.
+enum Way {
+    Call(Session, SendRequest),
+    Stream(Posted),
+}
+
+impl Sender {
+    /// On a stream, behind those before it.
+    async fn start(&self, message: SendRequest) -> Way {
+        match self {
+            Self::Calls(session) => Way::Call(session.clone(), message),
+            Self::Stream(poster) => Way::Stream(poster.enqueue(message).await),
+        }
+    }
+}
+
+impl Way {
+    async fn outcome(self) -> Result<Accepted, Failure> {
+        match self {
+            Self::Call(session, message) => send::send(&session, message).await,
+            Self::Stream(posted) => posted.settled().await,
+        }
+    }
+}
+
 /// Writes until told to stop, then waits for what is in flight, at most as long as the run allows. What is not settled
 /// then stays unknown.
-pub(super) async fn write(
-    writer: u32,
-    session: Session,
-    run: Arc<Run>,
-    mut stop: watch::Receiver<bool>,
-) -> Vec<Message> {
+pub(super) async fn write(writer: u32, session: Session, run: Arc<Run>, mut stop: watch::Receiver<bool>) -> Written {
     let mut messages: Vec<Message> = Vec::new();
     let mut in_flight: JoinSet<(u32, Fate)> = JoinSet::new();
     let sender = if run.post { Sender::Stream(Poster::start(session.clone())) } else { Sender::Calls(session.clone()) };
@@ -49,7 +78,7 @@ pub(super) async fn write(
     loop {
         tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = told(&mut stop) => break,
             _ = homing.tick() => session.client().servers().prefer(writer as usize),
             Some(Ok(settled)) = in_flight.join_next() => record(&mut messages, settled),
             _ = ticks.tick(), if in_flight.len() < run.in_flight => {
@@ -58,7 +87,8 @@ pub(super) async fn write(
                 let room = run.room_of(seq);
                 run.issued();
                 messages.push(Message { id, room, invoked_us: run.now_us(), fate: Fate::Unknown });
-                in_flight.spawn(issue(id, room, sender.clone(), Arc::clone(&run)));
+                let way = sender.start(message(&run, id, room)).await;
+                in_flight.spawn(settle(id, way, Arc::clone(&run)));
             }
         }
     }
@@ -68,7 +98,13 @@ pub(super) async fn write(
             record(&mut messages, settled);
         }
     }
-    messages
+    let in_order = matches!(&sender, Sender::Stream(poster) if poster.kept_order());
+    Written { messages, in_order }
+}
+
+async fn told(stop: &mut watch::Receiver<bool>) {
+    // The other end is gone: nobody will tell, so it is time, too.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Writers that tick together would make gaps of a whole interval out of nothing.
@@ -82,17 +118,17 @@ fn record(messages: &mut [Message], (seq, fate): (u32, Fate)) {
     }
 }
 
-async fn issue(id: MessageId, room: u16, sender: Sender, run: Arc<Run>) -> (u32, Fate) {
-    let message = SendRequest {
+fn message(run: &Run, id: MessageId, room: u16) -> SendRequest {
+    SendRequest {
         room_id: run.rooms.get(usize::from(room)).cloned().unwrap_or_default(),
         r#type: MESSAGE.to_owned(),
         content: run.content(id).into(),
         transaction_id: run.transaction_id(id),
-    };
-    let outcome = match sender {
-        Sender::Calls(session) => send::send(&session, message).await,
-        Sender::Stream(poster) => poster.post(message).await,
-    };
+    }
+}
+
+async fn settle(id: MessageId, way: Way, run: Arc<Run>) -> (u32, Fate) {
+    let outcome = way.outcome().await;
     let at_us = run.now_us();
     let fate = match outcome {
         Ok(Accepted { event_id, position, .. }) => Fate::Acknowledged { at_us, position, event_id: event_id.into() },

@@ -5,7 +5,8 @@
 //!
 //! - The session is checked before the transaction id: what a session may no longer read, its retries may not either.
 //!   A retried logout is therefore answered with `SESSION_ENDED`, which is what the caller wanted.
-//! - A refusal changes no row and is not remembered, or a message refused once could never be sent again.
+//! - A refusal changes no row and is not remembered, or a message refused once could never be sent again. The one
+//!   exception is the row that counts a [`sequence`]: a refused command has had its turn.
 //! - An accepted command with a transaction id is remembered under (user, device, scope, transaction id) with its
 //!   outcome. The scope is the command's name, and for events their room and type, as the HTTP path would have it
 //!   (Matrix specification, "Transaction identifiers").
@@ -25,6 +26,7 @@ mod profile;
 mod redact;
 mod relation;
 mod send;
+mod sequence;
 mod session;
 
 use crate::id::{ORDINALS_PER_COMMAND, Position, RoomNumber};
@@ -128,11 +130,13 @@ fn command(
         Some(_) => turn(&mut context, envelope),
         None => refuse(Reason::TooLarge, "too many commands in one entry: send it again"),
     };
+    let turn = context.turn.take();
     match answer {
         Ok(answer) => {
             let (changes, touched, new_cluster) = context.finish();
             rooms.forget_changed(&changes);
             changes.write_to(tx);
+            sequence::pass(tx, turn);
             if let Some(new) = new_cluster {
                 *cluster = new;
             }
@@ -140,6 +144,7 @@ fn command(
             Ok(Applied { outcome, touched })
         }
         Err(Refusal::Rejected(rejected)) => {
+            sequence::pass(tx, turn);
             let kind = Some(outcome::Kind::Rejected(rejected));
             let outcome = log::Outcome { position: Some(context::wire(first)), duplicate: false, kind };
             Ok(Applied { outcome, touched: Touched::default() })
@@ -168,12 +173,19 @@ fn turn(context: &mut Context<'_>, envelope: &log::Envelope) -> Applies<Answer> 
         let message = format!("a transaction id has at most {} bytes", dedup::MAX_TRANSACTION_ID_BYTES);
         return refuse(Reason::Invalid, message);
     }
+    if let Some(sequence) = &envelope.sequence {
+        context.turn = Some(sequence::turn(context, sequence)?);
+    }
     let memory = dedup::Memory::of(envelope, kind, &device);
     if let Some(outcome) = memory.recall(&context.rows)? {
         return Ok(Answer::Again(outcome));
     }
     let answer = for_session(context, kind)?;
     memory.keep(context, &answer)?;
+    if context.ended_own_session {
+        // The rows of its sequences went with it.
+        context.turn = None;
+    }
     Ok(answer)
 }
 

@@ -6,9 +6,11 @@
 mod accounts;
 mod events;
 mod members;
+#[cfg(test)]
+mod planted;
 mod rooms;
 
-pub use accounts::{dedup_outcomes_point_to_their_events, devices_and_tokens_agree};
+pub use accounts::{dedup_outcomes_point_to_their_events, devices_and_tokens_agree, sequences_are_of_devices};
 pub use events::{
     redactions_agree, relations_point_backward, state_versions_form_chains, time_never_goes_back,
     timeline_and_index_agree,
@@ -40,7 +42,7 @@ pub type Checked = Result<(), Violation>;
 type Check = fn(&dyn Read) -> Checked;
 
 /// All of them, by name.
-pub const ALL: [(&str, Check); 12] = [
+pub const ALL: [(&str, Check); 13] = [
     ("timeline_and_index_agree", timeline_and_index_agree),
     ("time_never_goes_back", time_never_goes_back),
     ("state_versions_form_chains", state_versions_form_chains),
@@ -53,6 +55,7 @@ pub const ALL: [(&str, Check); 12] = [
     ("aliases_lead_to_rooms", aliases_lead_to_rooms),
     ("devices_and_tokens_agree", devices_and_tokens_agree),
     ("dedup_outcomes_point_to_their_events", dedup_outcomes_point_to_their_events),
+    ("sequences_are_of_devices", sequences_are_of_devices),
 ];
 
 /// Checks every property; stops at the first that is broken.

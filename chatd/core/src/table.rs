@@ -55,11 +55,13 @@ pub enum Table {
     EventRoom = 16,
     /// room number → empty, for rooms listed in the public directory
     PublicRoom = 17,
+    /// localpart, device id, id (8 bytes) → `Sequence`
+    Sequence = 18,
 }
 
 impl Table {
     /// All tables, in order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Meta,
         Self::Account,
         Self::Device,
@@ -78,6 +80,7 @@ impl Table {
         Self::AccountData,
         Self::EventRoom,
         Self::PublicRoom,
+        Self::Sequence,
     ];
 }
 

@@ -109,6 +109,7 @@ impl World {
             device_id: "D".into(),
             transaction_id: format!("t{}", self.transactions),
             command: command(kind),
+            sequence: None,
         }
     }
 

@@ -17,7 +17,13 @@ fn envelope(user: &str, number: u64, kind: Kind) -> Envelope {
         "" => Default::default(),
         _ => ("D".to_owned(), format!("t{number}")),
     };
-    Envelope { user: user.into(), device_id, transaction_id, command: Some(Command { kind: Some(kind) }) }
+    Envelope {
+        user: user.into(),
+        device_id,
+        transaction_id,
+        command: Some(Command { kind: Some(kind) }),
+        sequence: None,
+    }
 }
 
 fn main() {

@@ -92,6 +92,7 @@ impl Plan {
             device_id: text(DEVICES[*device]),
             transaction_id: text(&format!("t{number}")),
             command: Some(Command { kind: Some(self.kind(USERS[*user], DEVICES[*device], act)) }),
+            sequence: None,
         }
     }
 

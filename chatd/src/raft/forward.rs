@@ -47,7 +47,7 @@ pub(crate) struct Forwarder {
     peers: Peers,
     leadership: Leadership,
     observer: Arc<dyn ProposeObserver>,
-    in_flight: Semaphore,
+    in_flight: Arc<Semaphore>,
     link: Mutex<Option<Link>>,
 }
 
@@ -59,24 +59,41 @@ struct Link {
 
 impl Forwarder {
     pub(crate) fn new(peers: Peers, leadership: Leadership, observer: Arc<dyn ProposeObserver>) -> Self {
-        let in_flight = Semaphore::new(IN_FLIGHT);
+        let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
         Self { peers, leadership, observer, in_flight, link: Mutex::new(None) }
     }
 
-    /// One try at this leader.
-    pub(crate) async fn forward(&self, leader: u64, envelope: &Envelope) -> Attempt {
-        let Ok(_place) = self.in_flight.try_acquire() else {
-            return Attempt::Refused(ProposeError::Overloaded { retry_after: OVERLOADED_FOR });
+    /// One try at this leader, on its way when this returns: in the order of the calls.
+    ///
+    /// # Errors
+    /// [`ProposeError::Overloaded`] when too many are on their way.
+    pub(crate) fn forward(
+        &self,
+        leader: u64,
+        envelope: &Envelope,
+    ) -> Result<impl Future<Output = Attempt> + Send + 'static + use<>, ProposeError> {
+        let Ok(place) = self.in_flight.clone().try_acquire_owned() else {
+            return Err(ProposeError::Overloaded { retry_after: OVERLOADED_FOR });
         };
+        let answer = self.send(leader, envelope);
+        Ok(async move {
+            let _place = place;
+            match answer {
+                Some(answer) => {
+                    answer.await.unwrap_or_else(|_| Attempt::Unknown("the stream to the leader broke".into()))
+                }
+                None => Attempt::NotLeader(None),
+            }
+        })
+    }
+
+    fn send(&self, leader: u64, envelope: &Envelope) -> Option<oneshot::Receiver<Attempt>> {
         let (answer, receiver) = oneshot::channel();
         let job = Job { envelope: envelope.encode_to_vec().into(), answer };
-        let Some(jobs) = self.jobs(leader) else { return Attempt::NotLeader(None) };
         // Never full: there are as many places in it as in flight.
-        if jobs.try_send(job).is_err() {
-            return Attempt::NotLeader(None);
-        }
+        self.jobs(leader)?.try_send(job).ok()?;
         self.observer.forwarded();
-        receiver.await.unwrap_or_else(|_| Attempt::Unknown("the stream to the leader broke".into()))
+        Some(receiver)
     }
 
     /// The present link to this leader, or a new one.

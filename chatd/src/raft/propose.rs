@@ -3,25 +3,29 @@
 //! [`Proposer::propose`] → the leader's own queue ([`packer`]), or the leader's over one pipelined stream
 //! (`raft::forward`) → applied → outcome. Elections, expired leases and broken streams are waited out here, bounded: a
 //! door never learns that there was another leader a moment ago. What was perhaps appended is tried again only when
-//! applying it twice is known to do no harm.
+//! applying it twice is known to do no harm. Each proposal is on its own; those of one stream that must keep their order
+//! go through [`Ordered`].
 
 pub mod error;
 pub mod limit;
-mod packer;
+mod ordered;
+pub(crate) mod packer;
 pub mod stats;
 
 pub use self::{
     error::ProposeError,
     limit::RateLimit,
+    ordered::Ordered,
     stats::{NoObserver, ProposeObserver, ProposeResult},
 };
 
 use self::{
     error::Attempt,
     limit::Limiter,
-    packer::{NotQueued, Queue},
+    packer::{NotQueued, Place, Queue},
 };
 use super::{consensus::ConsensusRef, forward::Forwarder, leadership::Leadership, network::Peers};
+use futures::{FutureExt as _, future::BoxFuture};
 use prost::Message as _;
 use quorate_core::proto::log::{Envelope, Outcome, command::Kind};
 use std::{
@@ -132,14 +136,13 @@ impl Proposer {
                 return Err(doubt.settle(ProposeError::Stopping));
             }
             let Some(leader) = leadership.leader() else {
-                self.until_changed(&mut leadership, None).await;
+                self.inner.until_changed(&mut leadership, None).await;
                 continue;
             };
             doubt.pending = true;
-            let attempt = if leader == self.inner.node_id {
-                self.inner.lead(envelope.clone()).await
-            } else {
-                self.inner.forwarder.forward(leader, &envelope).await
+            let attempt = match self.inner.submit_to(leader, &envelope) {
+                Ok(attempt) => attempt.await,
+                Err(error) => Attempt::Refused(error),
             };
             doubt.pending = false;
             match attempt {
@@ -153,43 +156,50 @@ impl Proposer {
                 }
                 Attempt::NotLeader(_) => {}
             }
-            self.until_changed(&mut leadership, Some(pause)).await;
+            self.inner.until_changed(&mut leadership, Some(pause)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// Until another leader may be there; at most `pause`.
-    async fn until_changed(&self, leadership: &mut Leadership, pause: Option<Duration>) {
-        let wait = async {
-            match pause {
-                Some(pause) => drop(timeout(pause, leadership.changed()).await),
-                // A stopped openraft changes no more: wait for the caller's deadline or the end of this pod.
-                None if leadership.changed().await => {}
-                None => std::future::pending().await,
-            }
-        };
-        self.inner.closed.run_until_cancelled(wait).await;
+    /// Waits until this node's queue has room for one more, `None` when it has stopped: so that what followers forward is
+    /// slowed down on their streams instead of refused.
+    pub(crate) async fn place(&self) -> Option<Place> {
+        self.inner.queue.place().await
     }
 
     /// For a follower's forwarded command: queued before this returns, so that a stream's order is kept; an expired
-    /// lease is waited out.
-    pub(crate) fn lead(&self, envelope: Envelope) -> impl Future<Output = Attempt> + Send + 'static + use<> {
+    /// lease is waited out, unless the command is one of a sequence: its door sends them all again, in order.
+    pub(crate) fn lead(
+        &self,
+        envelope: Envelope,
+        place: Place,
+    ) -> impl Future<Output = Attempt> + Send + 'static + use<> {
         let inner = self.inner.clone();
-        let first = inner.submit(&envelope);
+        let first = inner
+            .take_token(&envelope)
+            .map(|took_token| InQueue { answer: Queue::submit_into(place, envelope.clone()), took_token });
         async move {
             let deadline = Instant::now() + LEASE_PATIENCE;
-            let mut attempt = inner.finish(&envelope, first).await;
+            let mut attempt = inner.finish(&envelope.user, first).await;
             while let Attempt::NotLeader(to) = attempt
+                && envelope.sequence.is_none()
                 && to.is_none_or(|id| id == inner.node_id)
                 && inner.leadership.is_leader()
                 && Instant::now() < deadline
                 && !inner.closed.is_cancelled()
             {
                 tokio::time::sleep(FIRST_PAUSE).await;
-                attempt = inner.lead(envelope.clone()).await;
+                let again = inner.submit(&envelope);
+                attempt = inner.finish(&envelope.user, again).await;
             }
             attempt
         }
+    }
+
+    /// For proposals that are to be applied in the order in which they are given; at most `in_flight` on their way.
+    #[must_use]
+    pub fn ordered(&self, in_flight: usize) -> Ordered {
+        Ordered::start(self.inner.clone(), in_flight)
     }
 
     /// The leader that this node would forward to.
@@ -213,9 +223,31 @@ struct InQueue {
 type Submitted = Result<InQueue, ProposeError>;
 
 impl Inner {
-    async fn lead(&self, envelope: Envelope) -> Attempt {
-        let submitted = self.submit(&envelope);
-        self.finish(&envelope, submitted).await
+    /// One try at this leader, on its way when this returns.
+    fn submit_to(
+        self: &Arc<Self>,
+        leader: u64,
+        envelope: &Envelope,
+    ) -> Result<BoxFuture<'static, Attempt>, ProposeError> {
+        if leader != self.node_id {
+            return Ok(self.forwarder.forward(leader, envelope)?.boxed());
+        }
+        let submitted = self.submit(envelope)?;
+        let (inner, user) = (self.clone(), envelope.user.clone());
+        Ok(async move { inner.finish(&user, Ok(submitted)).await }.boxed())
+    }
+
+    /// Until another leader may be there; at most `pause`.
+    async fn until_changed(&self, leadership: &mut Leadership, pause: Option<Duration>) {
+        let wait = async {
+            match pause {
+                Some(pause) => drop(timeout(pause, leadership.changed()).await),
+                // A stopped openraft changes no more: wait for the caller's deadline or the end of this pod.
+                None if leadership.changed().await => {}
+                None => std::future::pending().await,
+            }
+        };
+        self.closed.run_until_cancelled(wait).await;
     }
 
     fn submit(&self, envelope: &Envelope) -> Submitted {
@@ -223,7 +255,7 @@ impl Inner {
         match self.queue.submit(envelope.clone()) {
             Ok(answer) => Ok(InQueue { answer, took_token }),
             Err(error) => {
-                self.give_token_back(envelope, took_token);
+                self.give_token_back(&envelope.user, took_token);
                 Err(match error {
                     NotQueued::Full => ProposeError::Overloaded { retry_after: OVERLOADED_FOR },
                     NotQueued::Stopped => ProposeError::Stopping,
@@ -232,7 +264,7 @@ impl Inner {
         }
     }
 
-    async fn finish(&self, envelope: &Envelope, submitted: Submitted) -> Attempt {
+    async fn finish(&self, user: &str, submitted: Submitted) -> Attempt {
         let InQueue { answer, took_token } = match submitted {
             Ok(queued) => queued,
             Err(error) => return Attempt::Refused(error),
@@ -244,7 +276,7 @@ impl Inner {
             Attempt::NotLeader(_) | Attempt::Refused(_) => false,
         };
         if !counts {
-            self.give_token_back(envelope, took_token);
+            self.give_token_back(user, took_token);
         }
         attempt
     }
@@ -259,9 +291,9 @@ impl Inner {
         }
     }
 
-    fn give_token_back(&self, envelope: &Envelope, took_token: bool) {
+    fn give_token_back(&self, user: &str, took_token: bool) {
         if let Some(limiter) = self.limiter.as_ref().filter(|_| took_token) {
-            limiter.give_back(&envelope.user);
+            limiter.give_back(user);
         }
     }
 }

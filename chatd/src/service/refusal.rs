@@ -148,7 +148,8 @@ impl From<Rejected> for Refusal {
             Reason::WrongPassword => Code::WrongCredentials,
             Reason::Invalid => Code::Invalid,
             Reason::TooLarge => Code::TooLarge,
-            Reason::NotBootstrapped => Code::Unavailable,
+            // The second is the proposer's to deal with; a door that sees it was too slow.
+            Reason::NotBootstrapped | Reason::OutOfSequence => Code::Unavailable,
             // A reason of a newer version, or one that no door's command gets.
             Reason::AlreadyBootstrapped | Reason::Unspecified => Code::Internal,
         };

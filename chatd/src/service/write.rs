@@ -1,6 +1,7 @@
 //! Writes: a decided envelope goes into the log, its outcome comes back as a plain answer.
 
 use super::{Code, Refusal, Service, Session, decide, token};
+use crate::raft::propose::{Ordered, ProposeError};
 use bytes::Bytes;
 use quorate_core::id::Position;
 use quorate_core::proto::log::{
@@ -40,12 +41,7 @@ pub struct Proposal {
 impl Proposal {
     /// An envelope of nobody, for commands that name their own account.
     pub(super) fn envelope(kind: command::Kind) -> Envelope {
-        Envelope {
-            user: String::new(),
-            device_id: String::new(),
-            transaction_id: String::new(),
-            command: Some(Command { kind: Some(kind) }),
-        }
+        Envelope { command: Some(Command { kind: Some(kind) }), ..Envelope::default() }
     }
 
     /// A message of a room, checked.
@@ -55,6 +51,28 @@ impl Proposal {
     pub fn message(s: &Session, room_id: &str, event_type: &str, content: Bytes, txn: &str) -> Result<Self, Refusal> {
         let event = SendEvent { room_id: room_id.into(), r#type: event_type.into(), state_key: None, content };
         Ok(Self { envelope: decide::send_event(s, event, txn)? })
+    }
+}
+
+/// Messages of one stream: see [`Service::ordered`].
+pub struct OrderedPosts {
+    service: Service,
+    ordered: Ordered,
+}
+
+impl OrderedPosts {
+    /// Sends a message that was checked before; queued when this returns.
+    ///
+    /// # Errors
+    /// What the proposer or the log refuses.
+    pub fn post(&self, proposal: Proposal) -> impl Future<Output = Result<Sent, Refusal>> + Send + 'static + use<> {
+        let service = self.service.clone();
+        let counted = service.inner.parts.metrics.proposal();
+        let settled = with_transaction_id(proposal.envelope).map(|envelope| self.ordered.propose(envelope));
+        async move {
+            let _counted = counted;
+            sent(service.answer(settled?.await)?)
+        }
     }
 }
 
@@ -182,15 +200,22 @@ impl Service {
         done(self.propose(decide::put_account_data(s, data)?).await?)
     }
 
+    /// For the messages of one stream, which are applied in the order in which they are given; at most `in_flight` are on
+    /// their way at once.
+    #[must_use]
+    pub fn ordered(&self, in_flight: usize) -> OrderedPosts {
+        OrderedPosts { service: self.clone(), ordered: self.inner.parts.proposer.ordered(in_flight) }
+    }
+
     /// Puts an envelope into the log and waits for its outcome; what the log rejected is a refusal.
-    pub(super) async fn propose(&self, mut envelope: Envelope) -> Result<Outcome, Refusal> {
-        if envelope.transaction_id.is_empty() && !envelope.user.is_empty() {
-            // The proposer repeats attempts whose fate is unknown: without an id they would be applied twice.
-            envelope.transaction_id = token::transaction_id().map_err(no_randomness)?;
-        }
+    pub(super) async fn propose(&self, envelope: Envelope) -> Result<Outcome, Refusal> {
+        let envelope = with_transaction_id(envelope)?;
         let _counted = self.inner.parts.metrics.proposal();
-        let answer = self.inner.parts.proposer.propose(envelope).await;
-        let outcome = answer.map_err(|error| self.with_leader(Refusal::from(error)))?;
+        self.answer(self.inner.parts.proposer.propose(envelope).await)
+    }
+
+    fn answer(&self, settled: Result<Outcome, ProposeError>) -> Result<Outcome, Refusal> {
+        let outcome = settled.map_err(|error| self.with_leader(Refusal::from(error)))?;
         match outcome.kind {
             Some(Kind::Rejected(rejected)) => Err(Refusal::from(rejected)),
             _ => Ok(outcome),
@@ -204,6 +229,14 @@ impl Service {
         }
         refusal
     }
+}
+
+/// The proposer repeats attempts whose fate is unknown: without an id they would be applied twice.
+fn with_transaction_id(mut envelope: Envelope) -> Result<Envelope, Refusal> {
+    if envelope.transaction_id.is_empty() && !envelope.user.is_empty() {
+        envelope.transaction_id = token::transaction_id().map_err(no_randomness)?;
+    }
+    Ok(envelope)
 }
 
 pub(super) fn no_randomness(error: token::NoRandomness) -> Refusal {

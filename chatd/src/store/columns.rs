@@ -69,7 +69,8 @@ pub(crate) fn of(table: Table) -> Column {
         | Table::Membership
         | Table::Alias
         | Table::Filter
-        | Table::AccountData => Column::Account,
+        | Table::AccountData
+        | Table::Sequence => Column::Account,
     }
 }
 

@@ -80,7 +80,7 @@ def loss_without_the_operator(world):
     """Failover is Raft's alone: with the operator away clients notice nothing more, and the status comes right after."""
     operator = ["deployment", "--selector", "app.kubernetes.io/name=quorate-operator", "--namespace", world.operator_namespace]
     _, term = world.cluster.settled()
-    with Verify(world.lab, world.chatctl, world.servers()) as verify:
+    with Verify(world.lab, world.chatctl, world.servers(), rate=100, post=True) as verify:
         until("verify has its first acknowledgements", verify.acknowledging, 60)
         world.kubectl.run("scale", *operator, "--replicas=0")
         selector = ["pods", "--selector", "app.kubernetes.io/name=quorate-operator", "--namespace", world.operator_namespace]

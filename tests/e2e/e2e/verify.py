@@ -10,13 +10,15 @@ import time
 class Verify:
     """Writers and readers against the cluster from the start of the block to its end; `verdict` afterwards."""
 
-    def __init__(self, lab, binary, servers, writers=4, readers=3, rate=20):
+    def __init__(self, lab, binary, servers, writers=4, readers=3, rate=20, post=False):
         self._errors = tempfile.TemporaryFile("w+")
         command = lab.inside(
             binary, "--output", "json", "verify", "--servers", ",".join(servers), "--writers", str(writers),
             "--readers", str(readers), "--rate", str(rate),
             # Ended by a signal when the faults are over; the bound is for a test that hangs.
             "--duration", "20m",
+            # Over one stream per writer: then the order of what one writer sends is judged, too.
+            *(["--post"] if post else []),
         )
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self._errors, text=True)
         self.verdict = None
@@ -53,7 +55,7 @@ class Verify:
 
     def assert_nothing_broken(self):
         v = self.verdict
-        broken = {k: v[k] for k in ("lost", "duplicated", "reordered", "mismatched", "phantom") if v[k] != 0}
+        broken = {k: v[k] for k in ("lost", "duplicated", "reordered", "mismatched", "phantom", "unscanned") if v[k] != 0}
         assert not broken, f"verify found {broken}: {json.dumps(v)[:3000]}"
         assert v["acknowledged"] > 0, "nothing was acknowledged"
 

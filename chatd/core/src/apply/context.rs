@@ -1,6 +1,7 @@
 //! What one command works with: an overlay of rows, its place in the order, its caller.
 
 use super::Touched;
+use super::sequence::Turn;
 use crate::auth::Denied;
 use crate::id::{self, ORDINALS_PER_COMMAND, Position, RoomNumber};
 use crate::proto::log::{self, Reason, Rejected, outcome};
@@ -154,6 +155,8 @@ pub(super) struct Context<'a> {
     pub(super) touched: Touched,
     /// The command closed the session it came by.
     pub(super) ended_own_session: bool,
+    /// Its place in a sequence, to be passed on even when it is refused.
+    pub(super) turn: Option<Turn>,
     rooms: &'a RoomCache,
     cluster: &'a store::Cluster,
     new_cluster: Option<store::Cluster>,
@@ -178,6 +181,7 @@ impl<'a> Context<'a> {
             first,
             touched: Touched::default(),
             ended_own_session: false,
+            turn: None,
             rooms,
             cluster,
             new_cluster: None,

@@ -1,6 +1,7 @@
 //! Opening, extending and closing sessions. A session is a device with a token; the token's hash alone is known here.
 
 use super::context::{Answer, Applies, Context, refuse};
+use super::sequence;
 use crate::id::{self, Position};
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
@@ -164,6 +165,7 @@ fn end(context: &mut Context<'_>, localpart: &str, device_id: &str, forgettable:
     for key in forgotten {
         context.rows.delete(Table::Dedup, key);
     }
+    sequence::forget(context, localpart, device_id)?;
     Ok(true)
 }
 

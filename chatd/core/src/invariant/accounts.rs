@@ -62,3 +62,21 @@ pub fn dedup_outcomes_point_to_their_events(rows: &dyn Read) -> Checked {
     }
     Ok(())
 }
+
+/// Each sequence is of a device that exists.
+///
+/// # Errors
+/// When it does not hold.
+pub fn sequences_are_of_devices(rows: &dyn Read) -> Checked {
+    const NAME: &str = "sequences_are_of_devices";
+    for (key, value) in all(rows, Table::Sequence)? {
+        let row: store::Sequence = table::decode(Table::Sequence, value)?;
+        holds(row.next > 0, NAME, || format!("{key:?} has not begun"))?;
+        // Localpart, zero, device id, zero, eight bytes.
+        let Some((device, [0, ..])) = key.split_at_checked(key.len().saturating_sub(9)) else {
+            return broken(NAME, format!("{key:?} is no key of a sequence"));
+        };
+        holds(rows.get(Table::Device, device)?.is_some(), NAME, || format!("there is no device {device:?}"))?;
+    }
+    Ok(())
+}

@@ -150,7 +150,15 @@ pub fn dedup(localpart: &str, device_id: &str, scope: &str, transaction_id: &str
     out
 }
 
-/// Prefix of `Dedup`: all of one device's.
+/// `Sequence`
+#[must_use]
+pub fn sequence(localpart: &str, device_id: &str, id: u64) -> Vec<u8> {
+    let mut out = dedup_of(localpart, device_id);
+    out.extend_from_slice(&id.to_be_bytes());
+    out
+}
+
+/// Prefix of `Dedup` and `Sequence`: all of one device's.
 #[must_use]
 pub fn dedup_of(localpart: &str, device_id: &str) -> Vec<u8> {
     let mut out = devices_of(localpart);

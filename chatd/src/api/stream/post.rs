@@ -1,11 +1,11 @@
 //! Posting over a stream: frames of events in, frames of acknowledgements out, in the order of the events.
 //!
-//! All events in flight wait for the log together; their order in it is the order in which they came, because the
-//! proposer's queue is first in, first out. An event that is refused does not end the stream.
+//! All events in flight wait for the log together; their order in it is the order in which they came, over any change of
+//! leader ([`Service::ordered`]). An event that is refused does not end the stream.
 
 use crate::api::{convert, error};
 use crate::metrics::StreamGuard;
-use crate::service::{Code, Proposal, Refusal, Sent, Service, Session};
+use crate::service::{Code, OrderedPosts, Proposal, Refusal, Sent, Service, Session};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use quorate_wire::chat::v1::{PostRequest, PostResponse, PostResult, SendRequest, post_result};
 use std::time::{Duration, Instant};
@@ -39,6 +39,8 @@ pub type Answers = mpsc::Receiver<Result<PostResponse, Status>>;
 pub fn serve(service: Service, session: Session, frames: Streaming<PostRequest>, guard: StreamGuard) -> Answers {
     let (sender, answers) = mpsc::channel(FRAMES);
     let poster = Poster {
+        // A frame may come while all of them fly.
+        posts: service.ordered(IN_FLIGHT + MAX_EVENTS),
         service,
         session,
         frames: Some(frames),
@@ -54,6 +56,7 @@ pub fn serve(service: Service, session: Session, frames: Streaming<PostRequest>,
 
 struct Poster {
     service: Service,
+    posts: OrderedPosts,
     session: Session,
     /// `None` once nothing more comes in.
     frames: Option<Streaming<PostRequest>>,
@@ -145,11 +148,11 @@ impl Poster {
 
     fn propose(&self, event: SendRequest) -> Answer {
         let SendRequest { room_id, r#type, content, transaction_id } = event;
-        let service = self.service.clone();
-        let proposal = Proposal::message(&self.session, &room_id, &r#type, content, &transaction_id);
+        let posted = Proposal::message(&self.session, &room_id, &r#type, content, &transaction_id)
+            .map(|proposal| self.posts.post(proposal));
         async move {
-            let result = match proposal {
-                Ok(proposal) => service.post(proposal).await,
+            let result = match posted {
+                Ok(posted) => posted.await,
                 Err(refusal) => Err(refusal),
             };
             Acknowledged { transaction_id, result }

@@ -8,6 +8,7 @@ mod elections;
 mod harness;
 mod identity;
 mod members;
+mod order;
 mod proxy;
 mod reads;
 mod transport;

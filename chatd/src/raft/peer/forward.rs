@@ -1,7 +1,10 @@
 //! One forward stream: a follower's writes, answered as they are applied, in any order.
 
 use super::PeerDoor;
-use crate::raft::{forward::answer_to_pb, propose::error::Attempt};
+use crate::raft::{
+    forward::answer_to_pb,
+    propose::{error::Attempt, packer::Place},
+};
 use futures::{
     FutureExt as _, StreamExt as _,
     future::BoxFuture,
@@ -20,6 +23,8 @@ pub(super) struct Forwarding {
     door: PeerDoor,
     incoming: Streaming<pb::ForwardRequest>,
     open: bool,
+    /// In the proposer's queue, for the next command: while there is none the stream is not read.
+    place: Option<Place>,
     answers: FuturesUnordered<BoxFuture<'static, pb::ForwardResponse>>,
 }
 
@@ -29,7 +34,7 @@ impl Forwarding {
         door: PeerDoor,
         incoming: Streaming<pb::ForwardRequest>,
     ) -> BoxStream<'static, Result<pb::ForwardResponse, Status>> {
-        let forwarding = Self { door, incoming, open: true, answers: FuturesUnordered::new() };
+        let forwarding = Self { door, incoming, open: true, place: None, answers: FuturesUnordered::new() };
         let answers = stream::unfold(Some(forwarding), |forwarding| async move {
             let mut forwarding = forwarding?;
             match forwarding.next().await {
@@ -44,10 +49,16 @@ impl Forwarding {
         loop {
             tokio::select! {
                 Some(answer) = self.answers.next() => return Ok(Some(answer)),
-                message = self.incoming.message(), if self.open && self.answers.len() < IN_FLIGHT => match message {
-                    Ok(Some(request)) => self.start(request)?,
-                    // Ended or broken: what was taken is applied all the same.
-                    Ok(None) | Err(_) => self.open = false,
+                place = self.door.proposer.place(), if self.open && self.place.is_none() => match place {
+                    Some(place) => self.place = Some(place),
+                    None => return Err(Status::unavailable("this pod is stopping")),
+                },
+                message = self.incoming.message(), if self.open && self.place.is_some() && self.answers.len() < IN_FLIGHT => {
+                    match message {
+                        Ok(Some(request)) => self.start(request)?,
+                        // Ended or broken: what was taken is applied all the same.
+                        Ok(None) | Err(_) => self.open = false,
+                    }
                 },
                 else => return Ok(None),
             }
@@ -58,9 +69,11 @@ impl Forwarding {
     fn start(&mut self, request: pb::ForwardRequest) -> Result<(), Status> {
         self.door.identity().check(request.target.as_ref())?;
         let sequence = request.sequence;
+        // There is one: the stream was read because of it.
+        let Some(place) = self.place.take() else { return Ok(()) };
         let answer = match Envelope::decode(request.envelope) {
             Ok(envelope) => {
-                let attempt = self.door.proposer.lead(envelope);
+                let attempt = self.door.proposer.lead(envelope, place);
                 async move { answer_to_pb(sequence, attempt.await) }.boxed()
             }
             // Nothing that a pod of this version sends: say so instead of breaking the stream for all.

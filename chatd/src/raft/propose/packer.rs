@@ -37,6 +37,17 @@ pub(crate) struct Queue {
     jobs: mpsc::Sender<Job>,
 }
 
+/// A place in the queue, to be filled at once.
+pub(crate) struct Place(mpsc::OwnedPermit<Job>);
+
+impl Place {
+    fn fill(self, envelope: Envelope) -> oneshot::Receiver<Attempt> {
+        let (answer, receiver) = oneshot::channel();
+        self.0.send(Job { envelope, answer });
+        receiver
+    }
+}
+
 /// Why a command was not queued.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NotQueued {
@@ -55,12 +66,21 @@ impl Queue {
 
     /// Queues at once or not at all, in the order of the calls.
     pub(crate) fn submit(&self, envelope: Envelope) -> Result<oneshot::Receiver<Attempt>, NotQueued> {
-        let (answer, receiver) = oneshot::channel();
-        match self.jobs.try_send(Job { envelope, answer }) {
-            Ok(()) => Ok(receiver),
+        match self.jobs.clone().try_reserve_owned() {
+            Ok(permit) => Ok(Place(permit).fill(envelope)),
             Err(mpsc::error::TrySendError::Full(_)) => Err(NotQueued::Full),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(NotQueued::Stopped),
         }
+    }
+
+    /// Queues into a place that was waited for.
+    pub(crate) fn submit_into(place: Place, envelope: Envelope) -> oneshot::Receiver<Attempt> {
+        place.fill(envelope)
+    }
+
+    /// Waits for a place; `None` when the queue has stopped.
+    pub(crate) async fn place(&self) -> Option<Place> {
+        self.jobs.clone().reserve_owned().await.ok().map(Place)
     }
 }
 

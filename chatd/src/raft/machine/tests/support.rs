@@ -33,6 +33,7 @@ fn envelope(user: &str, device: &str, transaction: String, kind: Kind) -> log::E
         device_id: device.into(),
         transaction_id: transaction,
         command: Some(log::Command { kind: Some(kind) }),
+        sequence: None,
     }
 }
 

@@ -26,6 +26,7 @@ fn by(user: &str, transaction_id: &str, kind: Kind) -> Envelope {
         device_id: "D".into(),
         transaction_id: transaction_id.into(),
         command: Some(Command { kind: Some(kind) }),
+        sequence: None,
     }
 }
 

@@ -1,0 +1,162 @@
+//! Each property is shown to fail: a good state with one thing wrong in it.
+
+use super::{ALL, Violation, check_all};
+use crate::id;
+use crate::proto::log::{self, command::Kind, set_membership::Change};
+use crate::proto::store;
+use crate::table::{self, Direction, Flow, MemTable, Read as _, Table, Write as _};
+use crate::testing::world;
+use bytes::Bytes;
+use prost::Message;
+
+/// A state with everything in it that the properties speak of.
+fn good() -> MemTable {
+    let mut world = world(&["alice", "bob", "carol"]);
+    let preset = log::create_room::Preset::Public.into();
+    let create = log::CreateRoom { preset, alias: "lounge".into(), listed: true, ..Default::default() };
+    let (_, room) = world.create("alice", create);
+    world.moved("bob", &room, Change::Join, "");
+    world.moved("alice", &room, Change::Invite, "carol");
+    let first = id::event_id(world.say("alice", &room, "first"));
+    let relates = format!(r#"{{"body":"yes","m.relates_to":{{"rel_type":"m.thread","event_id":"{first}"}}}}"#);
+    let reply = world.event("bob", &room, "m.room.message", None, &relates);
+    world.accepted(reply);
+    let unsaid = id::event_id(world.say("alice", &room, "unsaid"));
+    let redact = log::Redact { room_id: room.clone(), event_id: unsaid, reason: String::new() };
+    let redact = world.by("alice", Kind::Redact(redact));
+    world.accepted(redact);
+    world.set("alice", &room, "m.room.topic", r#"{"topic":"one"}"#);
+    world.set("alice", &room, "m.room.topic", r#"{"topic":"two"}"#);
+    let mut posted = world.event("alice", &room, "m.room.message", None, r#"{"body":"posted"}"#);
+    posted.sequence = Some(log::Sequence { id: 7, number: 0 });
+    world.accepted(posted);
+    world.rows
+}
+
+fn find(rows: &MemTable, table: Table, wanted: impl Fn(&[u8], &[u8]) -> bool) -> (Vec<u8>, Bytes) {
+    let mut found = None;
+    rows.scan(table, &[], &[], Direction::Backward, &mut |(key, value)| {
+        if wanted(key, value) {
+            found = Some((key.to_vec(), Bytes::copy_from_slice(value)));
+            return Ok(Flow::Stop);
+        }
+        Ok(Flow::More)
+    })
+    .expect("readable");
+    found.unwrap_or_else(|| panic!("the good state has no such row in {table:?}"))
+}
+
+/// Changes the last row of a table that is so.
+fn edit<M: Message + Default>(rows: &mut MemTable, table: Table, so: impl Fn(&M) -> bool, change: impl Fn(&mut M)) {
+    let read = |value: &[u8]| table::decode::<M>(table, value).expect("decodes");
+    let (key, value) = find(rows, table, |_, value| so(&read(value)));
+    let mut row = read(&value);
+    change(&mut row);
+    rows.put(table, key, table::encode(&row));
+}
+
+fn lose(rows: &mut MemTable, table: Table) {
+    let (key, _) = find(rows, table, |_, _| true);
+    rows.delete(table, key);
+}
+
+/// Something wrong, and the property that must notice.
+type Fault = (&'static str, fn(&mut MemTable));
+
+const FAULTS: [Fault; 17] = [
+    ("timeline_and_index_agree", |rows| lose(rows, Table::EventRoom)),
+    ("timeline_and_index_agree", |rows| lose(rows, Table::Timeline)),
+    ("time_never_goes_back", |rows| {
+        edit::<store::Event>(rows, Table::Timeline, |_| true, |event| event.origin_server_ts = 1);
+    }),
+    ("state_versions_form_chains", |rows| lose(rows, Table::StateVersion)),
+    ("state_versions_form_chains", |rows| lose(rows, Table::StateChange)),
+    ("state_versions_form_chains", |rows| {
+        edit::<store::Event>(
+            rows,
+            Table::Timeline,
+            |event| !event.replaces.is_empty(),
+            |event| event.replaces = Bytes::new(),
+        );
+    }),
+    ("redactions_agree", |rows| {
+        edit::<store::Event>(
+            rows,
+            Table::Timeline,
+            |event| !event.redacted_by.is_empty(),
+            |event| event.content = Bytes::from_static(br#"{"body":"still there"}"#),
+        );
+    }),
+    ("relations_point_backward", |rows| {
+        edit::<store::Relation>(rows, Table::Relation, |_| true, |relation| relation.sender = "@eve:a.org".into());
+    }),
+    ("memberships_agree_with_state", |rows| lose(rows, Table::Membership)),
+    ("memberships_agree_with_state", |rows| {
+        edit::<store::Membership>(
+            rows,
+            Table::RoomMember,
+            |member| member.kind() == store::membership::Kind::Join,
+            |member| member.set_kind(store::membership::Kind::Leave),
+        );
+    }),
+    ("member_counts_are_right", |rows| {
+        edit::<store::Room>(rows, Table::Room, |_| true, |room| room.joined_members += 1);
+    }),
+    ("rooms_begin_with_their_creation", |rows| lose(rows, Table::PublicRoom)),
+    ("levels_are_those_of_state", |rows| {
+        edit::<store::Room>(
+            rows,
+            Table::Room,
+            |_| true,
+            |room| room.levels = Some(store::Levels { ban: 1, ..room.levels.clone().unwrap_or_default() }),
+        );
+    }),
+    ("aliases_lead_to_rooms", |rows| {
+        edit::<store::Alias>(rows, Table::Alias, |_| true, |alias| alias.room = 99);
+    }),
+    ("devices_and_tokens_agree", |rows| lose(rows, Table::Token)),
+    ("dedup_outcomes_point_to_their_events", |rows| {
+        let sent = |row: &store::Dedup| {
+            let outcome = log::Outcome::decode(row.outcome.clone()).expect("decodes");
+            matches!(outcome.kind, Some(log::outcome::Kind::EventSent(_)))
+        };
+        edit::<store::Dedup>(rows, Table::Dedup, sent, |row| {
+            let mut outcome = log::Outcome::decode(row.outcome.clone()).expect("decodes");
+            if let Some(log::outcome::Kind::EventSent(sent)) = &mut outcome.kind {
+                sent.origin_server_ts += 1;
+            }
+            row.outcome = outcome.encode_to_vec().into();
+        });
+    }),
+    ("sequences_are_of_devices", |rows| {
+        let (key, value) = find(rows, Table::Sequence, |_, _| true);
+        rows.put(Table::Sequence, [b"eve\0".as_slice(), &key].concat(), value);
+    }),
+];
+
+#[test]
+fn every_property_notices_what_it_is_there_for() {
+    let good = good();
+    check_all(&good).expect("the good state is good");
+    for (place, (name, spoil)) in FAULTS.iter().enumerate() {
+        let mut rows = good.clone();
+        spoil(&mut rows);
+        assert_ne!(rows, good, "fault {place} changes nothing");
+        let (_, check) = ALL.iter().find(|(known, _)| known == name).expect("a property of this name");
+        let noticed = check(&rows);
+        // A pointer to nothing is a row that cannot be followed.
+        let named = match &noticed {
+            Err(Violation::Broken { invariant, .. }) => invariant == name,
+            Err(Violation::Read(_)) => true,
+            Ok(()) => false,
+        };
+        assert!(named, "fault {place}: {name} says {noticed:?}");
+    }
+}
+
+#[test]
+fn every_property_has_a_fault_that_it_notices() {
+    for (name, _) in ALL {
+        assert!(FAULTS.iter().any(|(known, _)| *known == name), "{name} was never seen to fail");
+    }
+}

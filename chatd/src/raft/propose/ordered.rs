@@ -1,0 +1,259 @@
+//! Proposals of one stream, applied in the order in which they are given.
+//!
+//! Many are on their way at once, each with its number in a sequence, which apply keeps to
+//! ([`Sequence`]). When one of them turns out not to have been applied, or its fate is unknown, nothing new is sent until
+//! all that are on their way have come back; then what has no outcome goes again, in order, as a new sequence
+//! (go-back-N). Transaction ids keep what was applied after all from being applied twice.
+
+use super::{
+    FIRST_PAUSE, Inner, LONGEST_PAUSE,
+    error::{Attempt, ProposeError},
+    label,
+};
+use crate::raft::leadership::Leadership;
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
+use prost::Message as _;
+use quorate_core::proto::log::{Envelope, Outcome, Reason, Sequence, outcome::Kind};
+use std::{collections::VecDeque, sync::Arc};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep, timeout_at},
+};
+
+/// Takes the proposals of one stream. Dropped, it finishes what it has taken.
+pub struct Ordered {
+    jobs: mpsc::Sender<Job>,
+    inner: Arc<Inner>,
+}
+
+struct Job {
+    envelope: Envelope,
+    start: Instant,
+    deadline: Instant,
+    doubt: super::Doubt,
+    answer: oneshot::Sender<Result<Outcome, ProposeError>>,
+}
+
+impl Ordered {
+    /// Starts its task; at most `in_flight` proposals are on their way at once, and as many wait.
+    pub(super) fn start(inner: Arc<Inner>, in_flight: usize) -> Self {
+        let in_flight = in_flight.max(1);
+        let (jobs, receiver) = mpsc::channel(in_flight);
+        let line = Line {
+            leadership: inner.leadership.clone(),
+            inner: inner.clone(),
+            jobs: Some(receiver),
+            in_flight,
+            flying: FuturesOrdered::new(),
+            waiting: VecDeque::new(),
+            sequence: Sequence { id: rand::random(), number: 0 },
+            pause: FIRST_PAUSE,
+        };
+        tokio::spawn(line.run());
+        Self { jobs, inner }
+    }
+
+    /// Queued when this returns: in the order of the calls. The command needs a transaction id, as it may go more than
+    /// once.
+    ///
+    /// # Errors
+    /// As [`Proposer::propose`](super::Proposer::propose); `Overloaded` only when more than `in_flight` wait.
+    pub fn propose(
+        &self,
+        envelope: Envelope,
+    ) -> impl Future<Output = Result<Outcome, ProposeError>> + Send + 'static + use<> {
+        let receiver = self.queue(envelope);
+        async move { receiver?.await.unwrap_or(Err(ProposeError::Stopping)) }
+    }
+
+    fn queue(&self, envelope: Envelope) -> Result<oneshot::Receiver<Result<Outcome, ProposeError>>, ProposeError> {
+        let (bytes, limit) = (envelope.encoded_len(), super::COMMAND_LIMIT);
+        if bytes > limit {
+            return Err(ProposeError::TooLarge { bytes, limit });
+        }
+        let (answer, receiver) = oneshot::channel();
+        let start = Instant::now();
+        let deadline = start + self.inner.options.wait;
+        let job = Job { envelope, start, deadline, doubt: super::Doubt::default(), answer };
+        self.jobs.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded { retry_after: super::OVERLOADED_FOR },
+            mpsc::error::TrySendError::Closed(_) => ProposeError::Stopping,
+        })?;
+        Ok(receiver)
+    }
+}
+
+/// An attempt come back; `None`: not in time.
+type Landed = (Job, Option<Attempt>);
+
+struct Line {
+    inner: Arc<Inner>,
+    leadership: Leadership,
+    /// `None` once no more come.
+    jobs: Option<mpsc::Receiver<Job>>,
+    in_flight: usize,
+    flying: FuturesOrdered<BoxFuture<'static, Landed>>,
+    /// To go before all others: once there is room, or again.
+    waiting: VecDeque<Job>,
+    sequence: Sequence,
+    pause: std::time::Duration,
+}
+
+/// What an attempt means for those after it.
+enum Fate {
+    Settled,
+    /// The sequence has a gap; with the job that has to go again.
+    Broken(Option<Box<Job>>),
+}
+
+impl Line {
+    async fn run(mut self) {
+        while let Some(failed) = self.pipeline().await {
+            let mut unsettled: VecDeque<Job> = failed.into_iter().collect();
+            while let Some(landed) = self.flying.next().await {
+                if let Fate::Broken(Some(job)) = self.settle(landed) {
+                    unsettled.push_back(*job);
+                }
+            }
+            unsettled.append(&mut self.waiting);
+            self.waiting = unsettled;
+            self.sequence = Sequence { id: rand::random(), number: 0 };
+            self.until_a_leader().await;
+        }
+    }
+
+    /// Sends as they come, until the sequence breaks; `None` when all is done.
+    async fn pipeline(&mut self) -> Option<Option<Job>> {
+        loop {
+            self.send_waiting();
+            let takes = self.waiting.is_empty() && self.flying.len() < self.in_flight;
+            tokio::select! {
+                biased;
+                Some(landed) = self.flying.next() => {
+                    if let Fate::Broken(job) = self.settle(landed) {
+                        return Some(job.map(|job| *job));
+                    }
+                }
+                job = next(&mut self.jobs), if takes && self.jobs.is_some() => match job {
+                    Some(job) => self.waiting.push_back(job),
+                    None => self.jobs = None,
+                },
+                // Others hold all places: theirs become free, too.
+                () = sleep(FIRST_PAUSE), if !self.waiting.is_empty() => {}
+                else => return None,
+            }
+        }
+    }
+
+    /// As many as there is room for.
+    fn send_waiting(&mut self) {
+        while let Some(job) = self.waiting.pop_front() {
+            if let Some(job) = self.send(job) {
+                return self.waiting.push_front(job);
+            }
+        }
+    }
+
+    /// On its way when this returns; given back for want of room.
+    fn send(&mut self, mut job: Job) -> Option<Job> {
+        if job.deadline <= Instant::now() {
+            let error = ProposeError::Overloaded { retry_after: super::OVERLOADED_FOR };
+            self.finish(job, |doubt| Err(doubt.settle(error)));
+            return None;
+        }
+        let Some(leader) = self.leadership.leader() else {
+            self.flying.push_back(async move { (job, Some(Attempt::NotLeader(None))) }.boxed());
+            return None;
+        };
+        job.envelope.sequence = Some(self.sequence);
+        match self.inner.submit_to(leader, &job.envelope) {
+            Ok(attempt) => {
+                self.sequence.number += 1;
+                let landing = async move {
+                    let attempt = timeout_at(job.deadline, attempt).await.ok();
+                    job.doubt.pending = attempt.is_none();
+                    (job, attempt)
+                };
+                self.flying.push_back(landing.boxed());
+                None
+            }
+            Err(ProposeError::Overloaded { .. }) => Some(job),
+            Err(error) => {
+                self.finish(job, |doubt| Err(doubt.settle(error)));
+                None
+            }
+        }
+    }
+
+    fn settle(&mut self, (mut job, attempt): Landed) -> Fate {
+        match attempt {
+            Some(Attempt::Applied(outcome)) if is_out_of_sequence(&outcome) => Fate::Broken(Some(Box::new(job))),
+            Some(Attempt::Applied(outcome)) => {
+                self.pause = FIRST_PAUSE;
+                self.finish(job, |_| Ok(*outcome));
+                Fate::Settled
+            }
+            Some(Attempt::Unknown(reason)) => {
+                job.doubt.reason = Some(reason);
+                Fate::Broken(Some(Box::new(job)))
+            }
+            Some(Attempt::NotLeader(_) | Attempt::Refused(ProposeError::Overloaded { .. })) => {
+                Fate::Broken(Some(Box::new(job)))
+            }
+            // Its number will never be applied.
+            Some(Attempt::Refused(error)) => {
+                self.finish(job, |doubt| Err(doubt.settle(error)));
+                Fate::Broken(None)
+            }
+            None => {
+                self.finish(job, |doubt| Err(doubt.settle(ProposeError::NoLeader)));
+                Fate::Broken(None)
+            }
+        }
+    }
+
+    /// Before those that wait go again. Nothing is on its way now.
+    async fn until_a_leader(&mut self) {
+        if !self.waiting.is_empty() {
+            self.inner.until_changed(&mut self.leadership, Some(self.pause)).await;
+            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        }
+        loop {
+            // The oldest was given first and runs out first.
+            while let Some(job) = self.waiting.pop_front_if(|job| job.deadline <= Instant::now()) {
+                self.finish(job, |doubt| Err(doubt.settle(ProposeError::NoLeader)));
+            }
+            let Some(deadline) = self.waiting.front().map(|job| job.deadline) else { return };
+            if self.inner.closed.is_cancelled() {
+                for job in std::mem::take(&mut self.waiting) {
+                    self.finish(job, |doubt| Err(doubt.settle(ProposeError::Stopping)));
+                }
+                return;
+            }
+            if self.leadership.leader().is_some() {
+                return;
+            }
+            let changed = self.inner.until_changed(&mut self.leadership, None);
+            // Too late is seen above.
+            let _ = timeout_at(deadline, changed).await;
+        }
+    }
+
+    fn finish(&self, mut job: Job, result: impl FnOnce(&mut super::Doubt) -> Result<Outcome, ProposeError>) {
+        let result = result(&mut job.doubt);
+        self.inner.options.observer.settled(label(&result), job.start.elapsed());
+        // A caller that gave up is no longer there.
+        let _ = job.answer.send(result);
+    }
+}
+
+async fn next(jobs: &mut Option<mpsc::Receiver<Job>>) -> Option<Job> {
+    match jobs {
+        Some(jobs) => jobs.recv().await,
+        None => None,
+    }
+}
+
+fn is_out_of_sequence(outcome: &Outcome) -> bool {
+    matches!(&outcome.kind, Some(Kind::Rejected(rejected)) if rejected.reason() == Reason::OutOfSequence)
+}
