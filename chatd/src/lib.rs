@@ -18,6 +18,7 @@ pub mod api {
 pub mod cli;
 pub mod config;
 pub mod exit;
+mod failpoint;
 pub mod feed;
 pub mod metrics;
 #[cfg(feature = "rocksdb")]

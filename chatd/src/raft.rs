@@ -5,6 +5,8 @@
 //! [`membership`] (changes).
 
 mod announce;
+#[cfg(all(test, feature = "rocksdb"))]
+mod crash;
 pub mod clock;
 pub mod cluster;
 pub mod codec;

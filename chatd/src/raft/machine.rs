@@ -18,6 +18,7 @@ pub use crate::raft::log::Drive;
 use super::codec::{CodecError, log_id_from_pb, membership_from_pb};
 use super::snapshot::{Builder, Shelf, SnapshotData, SnapshotError};
 use super::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
+use crate::failpoint::{Point, pass};
 use crate::feed::Feed;
 use crate::store::{self, Applied, Fatal, StateStore, StoreError};
 use futures::{Stream, StreamExt as _};
@@ -161,6 +162,7 @@ impl<S: StateStore> Machine<S> {
             // On the shelf first: a crash after this installs it at the next start. openraft has truncated a log that
             // conflicts with it before it called us.
             let kept = shelf.adopt(&snapshot)?;
+            pass(Point::SnapshotAdopted);
             store.replace(&kept.data_dir())?;
             shelf.set_newest(kept);
             Ok(position(&store)?)
@@ -171,6 +173,7 @@ impl<S: StateStore> Machine<S> {
             let what = format!("an installed snapshot is at {found:?}, and was announced at {:?}", meta.last_log_id);
             return Err(MachineError::Snapshot(SnapshotError::Manifest { what }));
         }
+        pass(Point::SnapshotInstalled);
         self.feed.publish_all(end);
         self.observer.snapshot_installed();
         Ok(())

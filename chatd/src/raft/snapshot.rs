@@ -18,7 +18,7 @@ mod send;
 mod shelf;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use build::Builder;
 pub use receive::{Installer, ReceiveOptions, Receiver};

@@ -2,6 +2,7 @@
 //! does not make its directory entry durable).
 
 use super::StoreError;
+use crate::failpoint::{Point, pass};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
@@ -26,7 +27,9 @@ pub fn write_durably(path: &Path, content: &[u8]) -> Result<(), StoreError> {
         file.sync_all()
     };
     write().map_err(StoreError::io("writing", &beside))?;
+    pass(Point::ContentSynced);
     fs::rename(&beside, path).map_err(StoreError::io("renaming into place", path))?;
+    pass(Point::ContentRenamed);
     path.parent().map_or(Ok(()), sync_dir)
 }
 

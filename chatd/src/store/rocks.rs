@@ -20,6 +20,7 @@ mod tests;
 pub use settings::Settings;
 pub use view::RocksView;
 
+use crate::failpoint::{Point, pass};
 use super::{Applied, Contents, Fatal, Membership, StateStore, StoreError, cluster};
 use layout::Layout;
 use live::Live;
@@ -120,7 +121,9 @@ impl StateStore for RocksStore {
     fn replace(&self, checkpoint: &Path) -> Result<(), StoreError> {
         let dir = self.core.layout.prepare_next(checkpoint)?;
         let next = Arc::new(Live::open(&dir, &self.core.engine, live::Mode::Existing)?);
+        pass(Point::NextStateOpened);
         self.core.layout.make_current(&dir)?;
+        pass(Point::NextStateCurrent);
         let mut live = self.core.live.write().unwrap_or_else(PoisonError::into_inner);
         let previous = std::mem::replace(&mut *live, next);
         drop(live);

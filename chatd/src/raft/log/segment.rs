@@ -4,6 +4,7 @@ use super::disk::LogDisk;
 use super::error::LogError;
 use super::format::{Frames, HEADER, Header, Kind, Meta, Seal, file_name};
 use super::index::SegmentFile;
+use crate::failpoint::{Point, pass};
 
 /// The segment that is being written.
 pub(crate) struct Segment {
@@ -35,12 +36,18 @@ impl Segment {
             move |source| LogError::io(action, &name, source)
         };
         let file = disk.create(&unfinished).map_err(at("create"))?;
+        pass(Point::SegmentMade);
         file.allocate(u64::from(plan.size)).map_err(at("allocate"))?;
+        pass(Point::SegmentAllocated);
         let (bytes, seal) = first_bytes(plan);
         file.write_at(&bytes, 0).map_err(at("write"))?;
+        pass(Point::SegmentWritten);
         file.sync_all().map_err(at("sync"))?;
+        pass(Point::SegmentSynced);
         disk.rename(&unfinished, &name).map_err(at("rename"))?;
+        pass(Point::SegmentRenamed);
         disk.sync().map_err(at("sync the directory of"))?;
+        pass(Point::SegmentDurable);
         let end = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         Ok(Self { file: SegmentFile { name, seal, file }, end, used: false })
     }

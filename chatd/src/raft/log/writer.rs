@@ -9,6 +9,7 @@ use super::observe::BatchReport;
 use super::options::Options;
 use super::segment::{Plan, Segment};
 use super::shared::{Memory, Shared};
+use crate::failpoint::{Point, pass};
 use crate::raft::codec::{entry_to_pb, log_id_to_pb};
 use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
 use openraft::storage::IOFlushed;
@@ -108,6 +109,7 @@ impl Writer {
         }
         let go_on = result.is_ok() && closing.is_none();
         answer(ops, &result);
+        pass(Point::LogAnswered);
         if let Some(ack) = closing {
             let result = result.clone().and_then(|()| self.mark_clean());
             self.shared.fail(&LogError::Closed);
@@ -232,12 +234,15 @@ impl Writer {
         let begun = Instant::now();
         file.write_at(bytes, u64::from(self.segment.end)).map_err(|source| LogError::io("write", name, source))?;
         let written = Instant::now();
+        pass(Point::LogWritten);
         file.sync_data().map_err(|source| LogError::io("sync", name, source))?;
+        let sync = written.elapsed();
+        pass(Point::LogSynced);
         self.options.observer.batch(&BatchReport {
             records: self.frames.records(),
             bytes: bytes.len(),
             write: written.saturating_duration_since(begun),
-            sync: written.elapsed(),
+            sync,
             queued,
         });
         self.segment.end = self.segment.end.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
@@ -258,6 +263,7 @@ impl Writer {
         memory.meta.vote = self.meta.vote;
         memory.meta.cluster_id.clone_from(&self.meta.cluster_id);
         memory.cache.evict(self.options.cache_bytes, self.next);
+        pass(Point::LogPublished);
     }
 
     /// Unlinks purged segments while nobody waits.
@@ -276,7 +282,9 @@ impl Writer {
     /// One after the other: a crash must not leave a gap.
     fn unlink(&self, segment: &SegmentFile) -> Result<(), LogError> {
         self.disk.remove(&segment.name).map_err(|source| LogError::io("remove", &segment.name, source))?;
+        pass(Point::SegmentRemoved);
         let result = self.disk.sync().map_err(|source| LogError::io("sync the directory of", &segment.name, source));
+        pass(Point::SegmentRemovalDurable);
         tracing::info!(segment = %segment.name, "removed a purged segment of the log");
         let count = self.shared.lock().index.segments();
         self.options.observer.segments(count.saturating_add(self.doomed.len()), None);

@@ -2,6 +2,7 @@
 
 use super::observe::{AppliedBatch, MachineObserver, payload_bytes};
 use super::{MachineError, chain};
+use crate::failpoint::{Point, pass};
 use crate::feed::{Feed, Topics};
 use crate::raft::codec::{log_id_to_pb, membership_to_pb};
 use crate::raft::log::Drive;
@@ -153,12 +154,15 @@ impl<S: StateStore> Applier<S> {
         }
         let incarnation = store::cluster(&rows as &dyn Read).map_err(failed)?.map_or(0, |row| row.incarnation);
         let changes = rows.into_changes();
+        pass(Point::BatchApplied);
         self.store.commit(changes, last, work.membership)?;
+        pass(Point::BatchCommitted);
 
         let elapsed = started.elapsed();
         for (responder, outcomes) in work.answers {
             responder.send(outcomes);
         }
+        pass(Point::BatchAnswered);
         self.feed.publish(Position::end_of_entry(incarnation, last.index), &work.topics);
         self.observer.applied(&AppliedBatch {
             entries: count,

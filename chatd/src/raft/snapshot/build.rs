@@ -4,6 +4,7 @@ use super::SnapshotError;
 use super::files::{self, Known};
 use super::manifest::Manifest;
 use super::shelf::{DATA, MANIFEST, Shelf, SnapshotData};
+use crate::failpoint::{Point, pass};
 use crate::raft::machine::{Drive, MachineObserver, Snapshot, off_the_runtime};
 use crate::raft::types::TypeConfig;
 use crate::store::{StateStore, sync_dir};
@@ -63,10 +64,12 @@ pub(super) fn build<S: StateStore>(store: &S, shelf: &Shelf) -> Result<SnapshotD
     }
     let id = fresh_id(applied);
     let dir = shelf.begin(&id)?;
+    pass(Point::SnapshotBegun);
     let built = fill(store, shelf, &id, &dir, previous.as_ref());
     match &built {
         Ok(snapshot) => {
             shelf.set_newest(snapshot.clone());
+            pass(Point::SnapshotInFront);
             // This pod has come so far without the rest of a transfer that broke.
             shelf.discard_incoming(snapshot.manifest().last_applied())?;
         }
@@ -87,13 +90,16 @@ fn fill<S: StateStore>(
 ) -> Result<SnapshotData, SnapshotError> {
     let data = dir.join(DATA);
     store.checkpoint(&data)?;
+    pass(Point::CheckpointMade);
     // What it covers is read from the checkpoint itself: applying went on while it was made.
     let contents = store.inspect(&data)?;
     let known = previous.map(|one| Known::of(&one.data_dir(), one.manifest().files())).unwrap_or_default();
     let files = files::list(&data, &known)?;
     sync_dir(&data)?;
+    pass(Point::CheckpointListed);
     let manifest = Manifest::describe(id.to_owned(), &contents, files);
     manifest.save(&dir.join(MANIFEST))?;
+    pass(Point::SnapshotDescribed);
     Ok(shelf.finish(dir, manifest)?)
 }
 

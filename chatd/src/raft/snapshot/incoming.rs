@@ -7,6 +7,7 @@ use super::SnapshotError;
 use super::files::{matches, paths};
 use super::manifest::Manifest;
 use super::shelf::{DATA, MANIFEST, Shelf, SnapshotData, share};
+use crate::failpoint::{Point, pass};
 use crate::store::{StoreError, sync_dir};
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -52,6 +53,7 @@ impl Incoming {
         for other in others {
             fs::remove_dir_all(&other).map_err(StoreError::io("removing", &other))?;
         }
+        pass(Point::IncomingPrepared);
         Ok(Self { dir, manifest, wanted, part: None, received: 0 })
     }
 
@@ -105,9 +107,12 @@ impl Incoming {
             let (snapshot, expected) = (self.manifest.id().to_owned(), part.crc32);
             return Err(SnapshotError::Damaged { snapshot, file: part.name, expected, found });
         }
+        pass(Point::PartWritten);
         part.file.sync_all().map_err(StoreError::io("syncing", &part.path))?;
+        pass(Point::PartSynced);
         let target = self.data().join(&part.name);
         fs::rename(&part.path, &target).map_err(StoreError::io("renaming into place", &target))?;
+        pass(Point::PartRenamed);
         self.wanted.remove(&part.name);
         Ok(())
     }
@@ -119,6 +124,7 @@ impl Incoming {
         }
         sync_dir(&self.data())?;
         sync_dir(&self.dir)?;
+        pass(Point::SnapshotReceived);
         Ok(SnapshotData::new(self.dir, self.manifest))
     }
 

@@ -230,7 +230,7 @@ impl<S: StateStore> Transfer<S> {
 }
 
 /// The last check before openraft throws log away for it: the files are a state, and the state is what was promised.
-fn check<S: StateStore>(store: &S, snapshot: SnapshotData) -> Result<SnapshotData, SnapshotError> {
+pub(super) fn check<S: StateStore>(store: &S, snapshot: SnapshotData) -> Result<SnapshotData, SnapshotError> {
     let contents = store.inspect(&snapshot.data_dir())?;
     if snapshot.manifest().promises(&contents) {
         Ok(snapshot)

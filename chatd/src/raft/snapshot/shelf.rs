@@ -2,6 +2,7 @@
 
 use super::SnapshotError;
 use super::manifest::Manifest;
+use crate::failpoint::{Point, pass};
 use crate::raft::machine::Snapshot;
 use crate::store::{StoreError, copy_durably, sync_dir};
 use quorate_core::proto::log;
@@ -203,7 +204,9 @@ impl Shelf {
         let target = self.inner.snapshots.join(manifest.id());
         sync_dir(dir)?;
         fs::rename(dir, &target).map_err(StoreError::io("renaming into place", &target))?;
+        pass(Point::SnapshotRenamed);
         sync_dir(&self.inner.snapshots)?;
+        pass(Point::SnapshotKept);
         Ok(SnapshotData::new(target, manifest))
     }
 

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+pub(in crate::raft) mod crash;
 mod install;
 mod transfer;
 

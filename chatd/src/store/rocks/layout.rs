@@ -2,6 +2,7 @@
 
 use super::live::{Live, Mode};
 use super::settings::Engine;
+use crate::failpoint::{Point, pass};
 use crate::store::{StoreError, copy_durably, sync_dir, write_durably};
 use std::ffi::OsStr;
 use std::fs;
@@ -72,8 +73,10 @@ impl Layout {
         let dir = self.root.join(name(1));
         let beside = unfinished(&dir);
         drop(Live::open(&beside, engine, Mode::New)?);
+        pass(Point::FirstStateMade);
         fs::rename(&beside, &dir).map_err(StoreError::io("renaming", &beside))?;
         sync_dir(&self.root)?;
+        pass(Point::FirstStateRenamed);
         self.make_current(&dir)?;
         Ok(dir)
     }
@@ -97,8 +100,10 @@ impl Layout {
             }
         }
         sync_dir(&beside)?;
+        pass(Point::NextStateFilled);
         fs::rename(&beside, &dir).map_err(StoreError::io("renaming", &beside))?;
         sync_dir(&self.root)?;
+        pass(Point::NextStateRenamed);
         Ok(dir)
     }
 

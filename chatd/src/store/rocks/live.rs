@@ -2,6 +2,7 @@
 
 use super::Stats;
 use super::settings::Engine;
+use crate::failpoint::{Point, pass};
 use crate::store::columns::{self, Column};
 use crate::store::{Applied, Membership, StoreError, row};
 use quorate_core::proto::log;
@@ -161,7 +162,9 @@ impl Live {
     pub(super) fn flush(&self) -> Result<(), StoreError> {
         let families = Column::ALL.iter().map(|c| self.family(*c)).collect::<Result<Vec<_>, _>>()?;
         let families: Vec<_> = families.iter().collect();
-        self.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(self.failed("flushing"))
+        self.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(self.failed("flushing"))?;
+        pass(Point::StateFlushed);
+        Ok(())
     }
 
     /// The engine flushes first, so that the checkpoint holds every commit made before the call.

@@ -14,7 +14,7 @@ async fn pod_and_received() -> (TempDir, TempDir, SnapshotData) {
 }
 
 /// Starts a pod as openraft does: a snapshot ahead of the state is installed.
-async fn restarted(dir: &Path) -> Machine<RocksStore> {
+pub(super) async fn restarted(dir: &Path) -> Machine<RocksStore> {
     let log = crate::raft::log::sim_disk::SimDisk::new();
     let options = crate::raft::log::Options::default();
     let (mut log, _) = crate::raft::log::LogStore::open_on(std::sync::Arc::new(log), options).unwrap();
@@ -23,7 +23,7 @@ async fn restarted(dir: &Path) -> Machine<RocksStore> {
     machine
 }
 
-async fn is_at(machine: &mut Machine<RocksStore>, index: u64, step: &str) {
+pub(super) async fn is_at(machine: &mut Machine<RocksStore>, index: u64, step: &str) {
     assert_eq!(machine.store().applied().index(), Some(index), "{step}");
     assert_eq!(digest(&machine.store().view()).unwrap(), replayed(index).await, "{step}");
 }

@@ -1,0 +1,118 @@
+//! The process ends at every point of [`crate::failpoint`], is started again, and must have everything that it said.
+//!
+//! The process is this test binary itself, started with one test alone that does nothing unless it is told to: real
+//! files, the real log, the real database. What is tested is a kill at the worst moment; what a power cut makes of pages
+//! that were not synced is tested by `log::tests::crash`.
+
+mod install;
+mod serve;
+
+use crate::failpoint::armed::CRASH_AT;
+use crate::failpoint::{Area, Point};
+use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Where a process that was told to work does so.
+const WORK_IN: &str = "QUORATE_CRASH_WORK_IN";
+/// Which passes of a point end the process: the first, while everything is made; one a little later; one in full work.
+const NTH: [u64; 3] = [1, 3, 25];
+/// Longest wait for anything; a busy machine needs some of it.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// `abort` ends a process so.
+const SIGABRT: i32 = 6;
+
+/// The directory to work in, for a process that was started for this.
+fn told_to() -> Option<PathBuf> {
+    std::env::var_os(WORK_IN).map(PathBuf::from)
+}
+
+/// What the process that started this one must know; it counts as said once it is out of this process.
+fn say(word: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "said: {word}").and_then(|()| out.flush()).expect("the parent listens");
+}
+
+/// What became of a process.
+struct End {
+    crashed: bool,
+    said: Vec<String>,
+}
+
+impl End {
+    fn said(&self, word: &str) -> bool {
+        self.said.iter().any(|said| said == word)
+    }
+}
+
+/// Runs a workload to its end or to the point.
+fn run(area: Area, dir: &Path, point: Point, nth: u64) -> End {
+    let test = match area {
+        Area::Serve => "raft::crash::serve::a_process_that_is_told_to_serves",
+        Area::Install => "raft::crash::install::a_process_that_is_told_to_takes_a_snapshot_over",
+    };
+    let output = Command::new(std::env::current_exe().expect("this binary"))
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(WORK_IN, dir)
+        .env(CRASH_AT, format!("{point:?}:{nth}"))
+        .stdin(Stdio::null())
+        .output()
+        .expect("starts");
+    let crashed = output.status.signal() == Some(SIGABRT);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(crashed || output.status.success(), "{point:?}, {nth}. time: {}\n{errors}", output.status);
+    assert_eq!(crashed, errors.contains(&format!("crash at {point:?}")), "an abort of another kind\n{errors}");
+    let out = String::from_utf8_lossy(&output.stdout);
+    // The test harness writes the test's name before the first word, in the same line.
+    let said = out.lines().filter_map(|line| line.split_once("said: ")).map(|(_, word)| word.to_owned());
+    End { crashed, said: said.collect() }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+/// One point: the process ends there, and what it leaves is looked at. Whether it ended there at all.
+fn try_out(area: Area, point: Point, nth: u64, template: &Path) -> bool {
+    let dir = tempfile::tempdir().expect("a directory");
+    let end = match area {
+        Area::Serve => {
+            let end = run(area, dir.path(), point, nth);
+            runtime().block_on(serve::check(dir.path(), &end));
+            end
+        }
+        Area::Install => {
+            install::lay_out(template, dir.path());
+            let end = run(area, dir.path(), point, nth);
+            runtime().block_on(install::check(dir.path(), &end));
+            end
+        }
+    };
+    println!("{point:?}, {nth}. time: {}", if end.crashed { "crashed and recovered" } else { "not reached" });
+    assert!(end.crashed || end.said("done"), "{point:?}: neither crashed nor done");
+    end.crashed
+}
+
+#[test]
+fn a_process_that_ends_at_any_point_has_everything_that_it_acknowledged() {
+    let template = tempfile::tempdir().expect("a directory");
+    runtime().block_on(install::prepare(template.path()));
+    let tries: Vec<_> = Point::ALL.iter().flat_map(|point| NTH.map(|nth| (point, nth))).collect();
+    let (next, reached) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|threads| {
+        // Each waits for its own process and disk most of the time.
+        for _ in 0..3 {
+            threads.spawn(|| {
+                while let Some(((point, area), nth)) = tries.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    let crashed = try_out(*area, *point, *nth, template.path());
+                    assert!(crashed || *nth > 1, "no workload reaches {point:?}");
+                    reached.fetch_add(usize::from(crashed), Ordering::SeqCst);
+                }
+            });
+        }
+    });
+    println!("{} points, {} crashes", Point::ALL.len(), reached.into_inner());
+}

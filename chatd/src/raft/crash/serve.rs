@@ -1,0 +1,181 @@
+//! A cluster of one on a real disk: writes, flushes, snapshots, purges.
+
+use super::{End, PATIENCE, say, told_to};
+use crate::feed::Feed;
+use crate::raft::log::{LogStore, Options};
+use crate::raft::machine::tests::support::{Nowhere, batch, commands, until};
+use crate::raft::machine::{Machine, StartFacts, start_check};
+use crate::raft::snapshot::Shelf;
+use crate::raft::snapshot::tests::crash::is_whole;
+use crate::raft::types::{Entry, LeaderId, LogId, Node, TypeConfig};
+use crate::store::{self, Fatal, MemStore, RocksStore, Settings, StateStore as _};
+use futures::future::join_all;
+use futures::stream;
+use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::storage::RaftStateMachine as _;
+use openraft::{EntryPayload, Raft, SnapshotPolicy};
+use quorate_core::invariant::{check_all, digest};
+use quorate_core::proto::log;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::time::timeout;
+
+/// Written at once, so that a batch holds more than one.
+const TOGETHER: u64 = 4;
+const ROUNDS: u64 = 40;
+/// Entries that a purge leaves.
+const KEPT: u64 = 7;
+/// The log begins with the membership and the leader's blank entry.
+const FIRST: u64 = 2;
+
+struct Pod {
+    raft: Raft<TypeConfig, Machine<RocksStore>>,
+    log: LogStore,
+    store: RocksStore,
+    shelf: Shelf,
+}
+
+impl Pod {
+    async fn start(dir: &Path) -> Self {
+        // Small, so that the log goes through many of them.
+        let options = Options { segment_bytes: 4 << 10, cache_bytes: 4 << 10, ..Options::default() };
+        let (log, _) = LogStore::open(&dir.join("log"), options).expect("the log opens");
+        say(&format!("node {}", log.identity().node_id));
+        let settings = Settings { cache_bytes: 4 << 20, write_buffer_bytes: 1 << 20, ..Settings::default() };
+        let store = RocksStore::open(&dir.join("state"), settings, Fatal::default()).expect("the state opens");
+        let shelf = Shelf::open(&dir.join("state")).expect("the shelf opens");
+        let facts = StartFacts {
+            purged: log.purged(),
+            applied: store.applied().index(),
+            snapshot: shelf.newest_applied(),
+            ..StartFacts::default()
+        };
+        start_check(&facts).expect("log and state belong together");
+        let (feed, observer) = (Feed::new(), Arc::new(()));
+        let machine = Machine::start(store.clone(), shelf.clone(), feed, Fatal::default(), observer).expect("starts");
+        let config = openraft::Config {
+            heartbeat_interval: 10,
+            election_timeout_min: 20,
+            election_timeout_max: 40,
+            snapshot_policy: SnapshotPolicy::Never,
+            max_in_snapshot_log_to_keep: u64::MAX,
+            purge_batch_size: 1,
+            ..openraft::Config::default()
+        };
+        let config = Arc::new(config.validate().expect("valid"));
+        let id = log.identity().node_id;
+        let raft = Raft::new(id, config, Nowhere, log.clone(), machine).await.expect("Raft starts");
+        // Refused when it has a log already.
+        let _ = raft.initialize(BTreeMap::from([(id, Node::default())])).await;
+        raft.wait(Some(PATIENCE)).current_leader(id, "it elects itself").await.expect("a leader");
+        Self { raft, log, store, shelf }
+    }
+
+    /// Writes the commands of these numbers, in order, and says each when it is acknowledged.
+    async fn write(&self, numbers: std::ops::Range<u64>) {
+        let writes = numbers.map(|number| async move {
+            let answer = self.raft.client_write(batch(&commands(number))).await.expect("written");
+            let refused = |outcome: &log::Outcome| matches!(outcome.kind, Some(log::outcome::Kind::Rejected(_)));
+            assert!(!answer.data.0.iter().any(refused), "{:?}", answer.data);
+            say(&format!("ack {number} {}", answer.log_id.index));
+        });
+        timeout(PATIENCE, join_all(writes)).await.expect("in time");
+    }
+
+    /// A snapshot of all that is applied; the log goes, but for a few entries.
+    async fn compact(&self) {
+        let applied = self.store.applied().index();
+        self.raft.trigger().snapshot().await.expect("Raft runs");
+        let made = |metrics: &openraft::RaftMetrics<TypeConfig>| metrics.snapshot.map(|id| id.index) >= applied;
+        self.raft.wait(Some(PATIENCE)).metrics(made, "a snapshot").await.expect("made");
+        let upto = self.shelf.newest_applied().unwrap_or(0).saturating_sub(KEPT);
+        self.raft.trigger().purge_log(upto).await.expect("Raft runs");
+        let purged = |metrics: &openraft::RaftMetrics<TypeConfig>| metrics.purged.map(|id| id.index) >= Some(upto);
+        self.raft.wait(Some(PATIENCE)).metrics(purged, "purged").await.expect("purged");
+    }
+
+    async fn stop(self) {
+        self.raft.shutdown().await.expect("stops");
+        self.log.close().await.expect("closes");
+    }
+}
+
+/// Nothing to test by itself: the work of the process that crashes.
+#[test]
+fn a_process_that_is_told_to_serves() {
+    let Some(dir) = told_to() else { return };
+    super::runtime().block_on(async {
+        let pod = Pod::start(&dir).await;
+        for round in 0..ROUNDS {
+            pod.write(round * TOGETHER..(round + 1) * TOGETHER).await;
+            match round % 4 {
+                1 => pod.store.flush().expect("flushes"),
+                3 => pod.compact().await,
+                _ => {}
+            }
+        }
+        pod.stop().await;
+        say("done");
+    });
+}
+
+/// Starts a pod on what is left, and compares.
+pub(super) async fn check(dir: &Path, end: &End) {
+    let pod = Pod::start(dir).await;
+    if let Some(node) = end.said.iter().find_map(|said| said.strip_prefix("node ")) {
+        assert_eq!(pod.log.identity().node_id.to_string(), node, "a node id that was given out is kept");
+    }
+    let last = pod.raft.metrics().borrow_watched().last_log_index;
+    let applied = |metrics: &openraft::RaftMetrics<TypeConfig>| metrics.last_applied.map(|id| id.index) >= last;
+    pod.raft.wait(Some(PATIENCE)).metrics(applied, "all of the log is applied").await.expect("applied");
+    let next = has_what_was_acknowledged(&pod.store, end).await;
+    let purged = pod.log.purged();
+    assert!(purged <= pod.shelf.newest_applied(), "purged to {purged:?}, a snapshot holds less");
+    assert!(pod.shelf.newest().is_none_or(|newest| is_whole(&newest)), "a snapshot with a damaged file");
+    nothing_is_left_over(dir);
+    // And it lives on.
+    pod.write(next..next + TOGETHER).await;
+    pod.compact().await;
+    check_all(&pod.store.view()).expect("the invariants hold");
+    pod.stop().await;
+}
+
+/// The state is that of the commands in order up to some number, with all that were acknowledged; the number after it.
+async fn has_what_was_acknowledged(store: &RocksStore, end: &End) -> u64 {
+    let view = store.view();
+    check_all(&view).expect("the invariants hold");
+    let found = store::cluster(&view).expect("reads").map(|row| row.index);
+    let next = found.map_or(0, |index| index + 1 - FIRST);
+    for ack in end.said.iter().filter_map(|said| said.strip_prefix("ack ")) {
+        let (number, index) = ack.split_once(' ').expect("two numbers");
+        let [number, index] = [number, index].map(|number| number.parse::<u64>().expect("a number"));
+        assert_eq!(index, number + FIRST, "the model counts otherwise");
+        assert!(number < next, "command {number} was acknowledged, and the state ends before {next}");
+    }
+    let (dir, model) = (tempfile::tempdir().expect("a directory"), MemStore::new());
+    let shelf = Shelf::open(dir.path()).expect("opens");
+    let mut machine = Machine::start(model.clone(), shelf, Feed::new(), Fatal::default(), Arc::new(())).expect("starts");
+    let entries = (0..next).map(|number| {
+        let log_id = LogId::new(LeaderId { term: 1, node_id: 1 }, number + FIRST);
+        Ok((Entry { log_id, payload: EntryPayload::Normal(batch(&commands(number))) }, None))
+    });
+    machine.apply(stream::iter(entries)).await.expect("applies");
+    assert_eq!(digest(&view).expect("reads"), digest(&model.view()).expect("reads"), "another state than the model's");
+    next
+}
+
+/// What a crash left half done is gone.
+fn nothing_is_left_over(dir: &Path) {
+    let names = |dir: &Path| -> Vec<String> {
+        let entries = std::fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").file_name());
+        entries.map(|name| name.to_string_lossy().into_owned()).collect()
+    };
+    let (log, state) = (names(&dir.join("log")), names(&dir.join("state")));
+    assert!(!log.iter().any(|name| name.ends_with(".new")), "{log:?}");
+    assert_eq!(state.iter().filter(|name| name.starts_with("live-")).count(), 1, "{state:?}");
+    let snapshots = || names(&dir.join("state/snapshots"));
+    assert!(!snapshots().iter().any(|name| name.ends_with(".tmp")), "{:?}", snapshots());
+    // A thread of its own removes the older one.
+    until("one snapshot is left", || snapshots().len() <= 1);
+}

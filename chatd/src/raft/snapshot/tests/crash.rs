@@ -1,0 +1,70 @@
+//! The work of a process that crashes while it takes a snapshot over, and what must be found afterwards.
+
+use super::install::{is_at, restarted};
+use super::*;
+use quorate_core::invariant::check_all;
+
+/// The pod has entries up to here.
+const BEHIND: u64 = 39;
+/// The snapshot covers entries up to here.
+const AHEAD: u64 = 99;
+/// Applied after the installation up to here.
+const LAST: u64 = 119;
+/// Bytes of a chunk: most files take several.
+const CHUNK: usize = 4 << 10;
+
+/// A pod that is behind, and a snapshot of one that is ahead.
+pub(in crate::raft) async fn prepare(pod: &Path, ahead: &Path) {
+    for dir in [pod, ahead] {
+        fs::create_dir_all(dir).unwrap();
+    }
+    feed(&mut machine_over(rocks(pod), pod), 1..BEHIND + 1).await;
+    let mut leader = machine_over(rocks(ahead), ahead);
+    feed(&mut leader, 1..AHEAD + 1).await;
+    build(leader.store(), &Shelf::open(ahead).unwrap()).unwrap();
+}
+
+/// Receives, installs, applies what follows.
+pub(in crate::raft) async fn take_over(pod: &Path, ahead: &Path, say: &dyn Fn(&str)) {
+    let snapshot = Shelf::open(ahead).unwrap().newest().unwrap();
+    let mut machine = machine_over(rocks(pod), pod);
+    let mut incoming = incoming::Incoming::open(&Shelf::open(pod).unwrap(), snapshot.manifest().clone()).unwrap();
+    for name in incoming.wanted() {
+        let bytes = fs::read(snapshot.data_dir().join(&name)).unwrap();
+        for (place, chunk) in bytes.chunks(CHUNK).enumerate() {
+            incoming.write(&name, (place * CHUNK) as u64, &bytes::Bytes::copy_from_slice(chunk)).unwrap();
+        }
+    }
+    let received = receive::check(machine.store(), incoming.finish().unwrap()).unwrap();
+    machine.install_snapshot(&snapshot.manifest().meta().unwrap(), received).await.unwrap();
+    say("installed");
+    feed(&mut machine, AHEAD + 1..LAST + 1).await;
+    machine.store().flush().unwrap();
+}
+
+/// The pod starts with the old state or the new one, whole, and comes to the end.
+pub(in crate::raft) async fn check(pod: &Path, ahead: &Path, installed: bool) {
+    let mut machine = restarted(pod).await;
+    let at = machine.store().applied().index().unwrap();
+    assert!(at == BEHIND || (AHEAD..=LAST).contains(&at), "the state is at {at}");
+    assert!(at >= AHEAD || !installed, "an installed snapshot is gone, the state is at {at}");
+    is_at(&mut machine, at, "restarted").await;
+    check_all(&machine.store().view()).unwrap();
+    drop(machine);
+    if at < AHEAD {
+        take_over(pod, ahead, &|_| ()).await;
+    }
+    let mut machine = restarted(pod).await;
+    let at = machine.store().applied().index().unwrap();
+    feed(&mut machine, at + 1..LAST + 1).await;
+    is_at(&mut machine, LAST, "at the end").await;
+    let newest = machine.get_current_snapshot().await.unwrap().expect("the one that was installed");
+    assert!(is_whole(&newest.snapshot));
+    until("one snapshot is left", || snapshots(pod).len() == 1);
+}
+
+/// Has every file the size and checksum that the manifest gives?
+pub(in crate::raft) fn is_whole(snapshot: &SnapshotData) -> bool {
+    let data = snapshot.data_dir();
+    snapshot.manifest().files().iter().all(|file| files::matches(&data.join(&file.name), file))
+}
