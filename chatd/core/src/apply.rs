@@ -10,6 +10,7 @@
 //! - An accepted command with a transaction id is remembered under (user, device, scope, transaction id) with its
 //!   outcome. The scope is the command's name, and for events their room and type, as the HTTP path would have it
 //!   (Matrix specification, "Transaction identifiers").
+//! - `PurgeHistory` comes from the cluster itself and is its own repetition: it removes what is still there.
 //! - Commands before there is a session (`Bootstrap`, `Register`, `OpenSession`) carry a random value of their own
 //!   (hash of a token, salt of a password), by which a repetition is known: they need no transaction id.
 
@@ -21,6 +22,7 @@ mod context;
 mod create_room;
 mod dedup;
 mod filter;
+mod history;
 mod member;
 mod profile;
 mod redact;
@@ -166,6 +168,7 @@ fn turn(context: &mut Context<'_>, envelope: &log::Envelope) -> Applies<Answer> 
     match kind {
         Kind::Register(command) => return account::apply(context, command),
         Kind::OpenSession(command) => return session::open(context, command),
+        Kind::PurgeHistory(command) => return history::apply(context, command),
         _ => {}
     }
     let device = context.session()?;
@@ -191,7 +194,7 @@ fn turn(context: &mut Context<'_>, envelope: &log::Envelope) -> Applies<Answer> 
 
 fn for_session(context: &mut Context<'_>, kind: &Kind) -> Applies<Answer> {
     match kind {
-        Kind::Bootstrap(_) | Kind::Register(_) | Kind::OpenSession(_) => {
+        Kind::Bootstrap(_) | Kind::Register(_) | Kind::OpenSession(_) | Kind::PurgeHistory(_) => {
             refuse(Reason::Invalid, "this command has no caller")
         }
         Kind::CloseSession(command) => session::close(context, command),

@@ -8,6 +8,7 @@ mod events;
 mod members;
 #[cfg(test)]
 mod planted;
+mod retention;
 mod rooms;
 
 pub use accounts::{dedup_outcomes_point_to_their_events, devices_and_tokens_agree, sequences_are_of_devices};
@@ -16,6 +17,7 @@ pub use events::{
     timeline_and_index_agree,
 };
 pub use members::{member_counts_are_right, memberships_agree_with_state};
+pub use retention::{purged_history_is_gone, retention_is_that_of_state};
 pub use rooms::{aliases_lead_to_rooms, levels_are_those_of_state, rooms_begin_with_their_creation};
 
 use crate::table::{Direction, Flow, Read, ReadError, Table};
@@ -42,7 +44,7 @@ pub type Checked = Result<(), Violation>;
 type Check = fn(&dyn Read) -> Checked;
 
 /// All of them, by name.
-pub const ALL: [(&str, Check); 13] = [
+pub const ALL: [(&str, Check); 15] = [
     ("timeline_and_index_agree", timeline_and_index_agree),
     ("time_never_goes_back", time_never_goes_back),
     ("state_versions_form_chains", state_versions_form_chains),
@@ -53,6 +55,8 @@ pub const ALL: [(&str, Check); 13] = [
     ("rooms_begin_with_their_creation", rooms_begin_with_their_creation),
     ("levels_are_those_of_state", levels_are_those_of_state),
     ("aliases_lead_to_rooms", aliases_lead_to_rooms),
+    ("purged_history_is_gone", purged_history_is_gone),
+    ("retention_is_that_of_state", retention_is_that_of_state),
     ("devices_and_tokens_agree", devices_and_tokens_agree),
     ("dedup_outcomes_point_to_their_events", dedup_outcomes_point_to_their_events),
     ("sequences_are_of_devices", sequences_are_of_devices),

@@ -13,6 +13,7 @@ pub mod invariant;
 mod json;
 pub mod proto;
 pub mod query;
+mod retention;
 mod rows;
 pub mod table;
 #[cfg(test)]

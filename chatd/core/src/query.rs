@@ -9,6 +9,7 @@ mod feed;
 mod filter;
 mod members;
 mod relations;
+mod retention;
 mod rooms;
 mod state;
 pub mod sync;
@@ -53,6 +54,12 @@ pub enum QueryError {
     /// The cursor lies after everything this view has: wait until this pod has applied so far.
     #[error("the cursor is ahead of this server; try again, or start without a cursor")]
     Ahead,
+    /// What follows the cursor was removed from a room's history meanwhile.
+    #[error(
+        "events after the cursor were removed from the room's history: begin again without a cursor, and read what is \
+         left as pages of history"
+    )]
+    Purged,
 }
 
 /// A consistent view of the state.

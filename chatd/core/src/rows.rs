@@ -19,6 +19,7 @@ pub(crate) mod event_type {
     pub(crate) const ENCRYPTION: &str = "m.room.encryption";
     pub(crate) const CANONICAL_ALIAS: &str = "m.room.canonical_alias";
     pub(crate) const REDACTION: &str = "m.room.redaction";
+    pub(crate) const RETENTION: &str = "m.room.retention";
 }
 
 /// The cluster's own row; `None` before its first command.
@@ -54,6 +55,12 @@ pub(crate) fn room(rows: &dyn Read, room: RoomNumber) -> Result<Option<store::Ro
 
 pub(crate) fn event(rows: &dyn Read, room: RoomNumber, at: Position) -> Result<Option<store::Event>, ReadError> {
     table::fetch(rows, Table::Timeline, &key::room_position(room, at))
+}
+
+/// Is the event at this position, which is not there, one that was removed with its room's history?
+pub(crate) fn is_purged(rows: &dyn Read, number: RoomNumber, at: Position) -> Result<bool, ReadError> {
+    let row = room(rows, number)?.unwrap_or_default();
+    Ok(table::position(Table::Room, &row.purged_to)?.is_some_and(|purged_to| at <= purged_to))
 }
 
 /// An event that another row points to.

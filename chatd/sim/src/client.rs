@@ -121,20 +121,23 @@ impl Client {
             return;
         }
         self.believe(view, &mut believed, room.room, &room.state, &room.timeline, full_state);
+        forget_purged(&mut believed.timeline, events);
         let mut visible = oracle::visible(events, room.room, self.localpart, SERVER);
         visible.retain(|at| *at <= until);
         assert_eq!(believed.timeline, visible, "what is left behind, known before: {was_known}");
-        self.compare_state(&believed.state, &oracle::state(events, room.room, until), filter);
+        compare_state(self.localpart, &believed.state, &oracle::state(events, room.room, until), filter);
     }
 
-    fn compare(&self, view: &View<'_>, events: &[oracle::Bare], filter: &Filter) {
+    fn compare(&mut self, view: &View<'_>, events: &[oracle::Bare], filter: &Filter) {
         let joined = view.rooms_of(self.localpart).unwrap().into_iter().filter(|room| room.kind == Kind::Join);
         let joined: Vec<_> = joined.map(|room| room.room).collect();
         assert_eq!(self.rooms.keys().copied().collect::<Vec<_>>(), joined, "rooms of {}", self.localpart);
-        for (room, believed) in &self.rooms {
+        for (room, believed) in &mut self.rooms {
+            forget_purged(&mut believed.timeline, events);
             let visible = oracle::visible(events, *room, self.localpart, SERVER);
             assert_eq!(believed.timeline, visible, "timeline of room {room} for {}", self.localpart);
-            self.compare_state(&believed.state, &oracle::state(events, *room, Position::MAX), filter);
+            let real = oracle::state(events, *room, Position::MAX);
+            compare_state(self.localpart, &believed.state, &real, filter);
         }
         for ((room, event_type), content) in &self.account_data {
             let stored = view.account_data(self.localpart, *room, event_type).unwrap();
@@ -142,15 +145,20 @@ impl Client {
             assert!(!still_in || stored.as_deref() == Some(content), "account data {event_type} of {room:?}");
         }
     }
+}
 
-    /// A client that loads members lazily may lack members, but believes nothing false.
-    fn compare_state(&self, believed: &State, real: &State, filter: &Filter) {
-        let mut real = real.clone();
-        if filter.lazy_load_members {
-            real.retain(|member, _| member.0 != "m.room.member" || believed.contains_key(member));
-        }
-        assert_eq!(*believed, real, "state for {}", self.localpart);
+/// A client that loads members lazily may lack members, but believes nothing false.
+fn compare_state(localpart: &str, believed: &State, real: &State, filter: &Filter) {
+    let mut real = real.clone();
+    if filter.lazy_load_members {
+        real.retain(|member, _| member.0 != "m.room.member" || believed.contains_key(member));
     }
+    assert_eq!(*believed, real, "state for {localpart}");
+}
+
+/// What the client saw before it was removed it may keep; what is compared is the rest.
+fn forget_purged(timeline: &mut Vec<Position>, events: &[oracle::Bare]) {
+    timeline.retain(|at| events.binary_search_by_key(at, |event| event.at).is_ok());
 }
 
 /// Whoever speaks in a timeline is described by the state.

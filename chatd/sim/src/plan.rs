@@ -85,7 +85,8 @@ impl Plan {
         if let Act::Again { of } = act {
             return self.envelope(*of);
         }
-        let has_caller = !matches!(act, Act::Bootstrap | Act::Register | Act::OpenSession { .. });
+        let has_caller =
+            !matches!(act, Act::Bootstrap | Act::Register | Act::OpenSession { .. } | Act::Purge { .. });
         let text = |text: &str| if has_caller { text.to_owned() } else { String::new() };
         Envelope {
             user: text(USERS[*user]),
@@ -152,6 +153,9 @@ impl Plan {
                 r#type: event_type,
                 content: content.into(),
             }),
+            Act::Purge { room, before_ms } => {
+                Kind::PurgeHistory(log::PurgeHistory { room_id: self.room_id(room), before_ms })
+            }
             Act::Again { .. } => unreachable!("the command repeated was taken instead"),
         }
     }

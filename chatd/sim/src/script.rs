@@ -81,6 +81,11 @@ pub enum Act {
         event_type: String,
         content: String,
     },
+    /// The cluster removes what was said before a time; 0: what the room's own rule lets go.
+    Purge {
+        room: Number,
+        before_ms: u64,
+    },
     /// The very same command again.
     Again {
         of: Number,
@@ -115,6 +120,18 @@ pub fn script(rng: &mut Rng, length: usize) -> Vec<Step> {
     steps
 }
 
+/// A script in which no history is removed: for readers from the beginning, whom that would stop.
+#[must_use]
+pub fn script_that_keeps_history(rng: &mut Rng, length: usize) -> Vec<Step> {
+    let mut steps = script(rng, length);
+    for step in &mut steps {
+        if matches!(step.act, Act::Purge { .. }) {
+            step.act = Act::ExtendSession;
+        }
+    }
+    steps
+}
+
 fn act(rng: &mut Rng, number: Number, rooms: &[Number], events: &[Number]) -> Act {
     // The two rooms of the beginning are surely there.
     let room = if rng.percent(50) { rooms[rng.below(2)] } else { recent(rng, rooms) };
@@ -128,7 +145,9 @@ fn act(rng: &mut Rng, number: Number, rooms: &[Number], events: &[Number]) -> Ac
         82..90 => Act::Again { of: number - 1 - rng.below(number.min(30) - 1) },
         90..92 => Act::Profile { name: format!("name {}", rng.below(3)) },
         92..93 => Act::Filter { content: format!("{{\"f\":{}}}", rng.below(3)) },
-        93..96 => account_data(rng, room),
+        93..95 => account_data(rng, room),
+        // Entries are stamped from 1000 on, 10 milliseconds apart.
+        95 => Act::Purge { room, before_ms: *rng.pick(&[0, 0, 1050, 1100, 1200, 1300, 1500]) },
         // Sessions are opened more often than they end, or soon nobody could say anything.
         96..98 => Act::OpenSession { token: rng.below(4), lifetime_ms: *rng.pick(&[0, 0, 0, 0, 500]) },
         98 => Act::ExtendSession,
@@ -195,7 +214,11 @@ fn state(rng: &mut Rng, room: Number) -> Act {
             let target = format!("@{}:a.org", rng.pick(&USERS));
             ("m.room.member", target, format!("{{\"membership\":\"{membership}\"}}"))
         }
-        _ => ("x.any", format!("{}", rng.below(3)), format!("{{\"v\":{}}}", rng.below(10))),
+        _ if rng.percent(60) => ("x.any", format!("{}", rng.below(3)), format!("{{\"v\":{}}}", rng.below(10))),
+        _ => {
+            let lifetime = rng.pick(&["1", "50", "200", "1000", "null", "-1"]);
+            ("m.room.retention", String::new(), format!("{{\"max_lifetime\":{lifetime}}}"))
+        }
     };
     Act::Set { room, event_type: event_type.into(), state_key, content }
 }

@@ -9,10 +9,18 @@ use quorate_sim::plan::{Plan, SERVER};
 use quorate_sim::rng::Rng;
 use quorate_sim::script::USERS;
 use quorate_sim::{for_seeds, oracle, script};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 fn plan(seed: u64) -> Plan {
     let mut rng = Rng::new(seed);
     let steps = script::script(&mut rng, 200);
+    Plan::new(steps, &mut rng, 6)
+}
+
+/// The same without removals.
+fn calm_plan(seed: u64) -> Plan {
+    let mut rng = Rng::new(seed);
+    let steps = script::script_that_keeps_history(&mut rng, 200);
     Plan::new(steps, &mut rng, 6)
 }
 
@@ -79,9 +87,77 @@ fn a_stream_shows_each_stay_whole_and_nothing_else() {
             }
         };
         let mut rows = MemTable::default();
-        plan(seed).run(&mut rows, |rows, _, _, _| read(rows, false)).unwrap();
+        calm_plan(seed).run(&mut rows, |rows, _, _, _| read(rows, false)).unwrap();
         read(&rows, true);
     });
+}
+
+/// A reader, beside what was ever written for it.
+struct Follower {
+    user: &'static str,
+    cursor: Position,
+    seen: Vec<Position>,
+    /// What it need not have seen: from its cursor to where it began again.
+    skipped: Vec<(Position, Position)>,
+}
+
+impl Follower {
+    fn read(&mut self, rows: &MemTable, limit: usize) -> bool {
+        let view = View::open(rows).unwrap();
+        if self.cursor == Position::ZERO {
+            // From the beginning it would be given what there is, whatever was there before.
+            self.skipped.push((self.cursor, view.now()));
+            self.cursor = view.now();
+        }
+        match view.events_after(self.user, Scope::Joined, self.cursor, limit) {
+            Ok(feed) => {
+                self.seen.extend(feed.events.iter().map(|event| event.position));
+                self.cursor = feed.next;
+                feed.more
+            }
+            Err(QueryError::Purged) => {
+                self.skipped.push((self.cursor, view.now()));
+                self.cursor = view.now();
+                false
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_stream_leaves_nothing_out_that_was_removed_without_saying_so() {
+    let (told, removed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    for_seeds(100, |seed| {
+        let mut rng = Rng::new(seed ^ 4);
+        let mut followers =
+            USERS.map(|user| Follower { user, cursor: Position::ZERO, seen: Vec::new(), skipped: Vec::new() });
+        let mut rows = MemTable::default();
+        // With all that was ever there, also what was removed.
+        let mut written = std::collections::BTreeMap::new();
+        let keep = |rows: &MemTable, _: u64, _: &_, _: &[_]| {
+            written.extend(oracle::events(rows).into_iter().map(|event| (event.at, event)));
+            for follower in &mut followers {
+                if is_there(rows) && rng.percent(15) {
+                    while follower.read(rows, 1 + rng.below(12)) {}
+                }
+            }
+        };
+        plan(seed).run(&mut rows, keep).unwrap();
+        let written: Vec<_> = written.into_values().collect();
+        removed.fetch_add(written.len() - oracle::events(&rows).len(), Relaxed);
+        for mut follower in followers {
+            while follower.read(&rows, 9) {}
+            let mut expected = oracle::stream(&written, follower.user, SERVER);
+            let skipped = |at: &Position| follower.skipped.iter().any(|(from, to)| from < at && at <= to);
+            expected.retain(|at| !skipped(at));
+            assert_eq!(follower.seen, expected, "stream of {}", follower.user);
+            told.fetch_add(follower.skipped.len(), Relaxed);
+        }
+    });
+    let (told, removed) = (told.into_inner(), removed.into_inner());
+    let alone = std::env::var_os("QUORATE_SEED").is_some();
+    assert!(alone || told > 20 && removed > 100, "{told} readers told, {removed} events removed: too few");
 }
 
 #[test]
@@ -89,7 +165,7 @@ fn a_stream_from_long_ago_merges_rooms_in_the_one_order() {
     // Long scripts: a few are enough, however many seeds are asked for.
     for seed in 0..3 {
         let mut rng = Rng::new(seed);
-        let steps = script::script(&mut rng, 10_000);
+        let steps = script::script_that_keeps_history(&mut rng, 10_000);
         let mut rows = MemTable::default();
         Plan::new(steps, &mut rng, 64).run(&mut rows, |_, _, _, _| {}).unwrap();
         let events = oracle::events(&rows);
@@ -113,7 +189,7 @@ fn a_stream_from_long_ago_merges_rooms_in_the_one_order() {
 fn a_stream_of_one_room_ends_with_the_readers_last_event() {
     for_seeds(60, |seed| {
         let mut rows = MemTable::default();
-        plan(seed).run(&mut rows, |_, _, _, _| {}).unwrap();
+        calm_plan(seed).run(&mut rows, |_, _, _, _| {}).unwrap();
         let (view, events) = (View::open(&rows).unwrap(), oracle::events(&rows));
         for user in USERS {
             let all = oracle::stream(&events, user, SERVER);

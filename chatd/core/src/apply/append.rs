@@ -9,6 +9,7 @@ use super::context::{Applies, Context, Room, refuse};
 use crate::auth::levels;
 use crate::id::{Position, RoomNumber};
 use crate::json;
+use crate::retention;
 use crate::proto::log::Reason;
 use crate::proto::store;
 use crate::rows::{self, event_type};
@@ -96,6 +97,12 @@ fn state_rows(
     if new.event_type == event_type::POWER_LEVELS && state_key.is_empty() {
         let levels = levels::parse(&json::stored_object(&new.content), context.server_name)?;
         room.row_mut().levels = Some(levels);
+    }
+    if new.event_type == event_type::RETENTION && state_key.is_empty() {
+        match retention::max_lifetime(&json::stored_object(&new.content)) {
+            Ok(lifetime) => room.row_mut().max_lifetime_ms = lifetime,
+            Err(why) => return refuse(Reason::Invalid, why),
+        }
     }
     let version = key::state_version(room.number, new.event_type, state_key, position);
     context.rows.put(Table::StateVersion, version, new.version_value.clone().into());

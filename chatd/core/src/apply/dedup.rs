@@ -1,8 +1,9 @@
 //! Exactly once: an accepted command with a transaction id is answered from memory when it comes again.
 
 use super::context::{Answer, Applies, Context};
+use crate::id::{self, Position};
 use crate::proto::log::command::Kind;
-use crate::proto::log::{Envelope, Outcome};
+use crate::proto::log::{Envelope, Outcome, outcome};
 use crate::proto::store;
 use crate::table::{self, Read, ReadError, Table, Write, key};
 use bytes::Bytes;
@@ -71,8 +72,8 @@ pub fn is_accepted(rows: &dyn Read, envelope: &Envelope) -> Result<bool, ReadErr
 /// What a transaction id is unique in, beside the device: the request's path, as a Matrix client sees it.
 fn scope(kind: &Kind) -> String {
     match kind {
-        Kind::SendEvent(command) => format!("send/{}/{}", command.room_id, command.r#type),
-        Kind::Redact(command) => format!("redact/{}/{}", command.room_id, command.event_id),
+        Kind::SendEvent(command) => send_scope(&command.room_id, &command.r#type),
+        Kind::Redact(command) => redact_scope(&command.room_id, &command.event_id),
         Kind::Bootstrap(_) => "bootstrap".into(),
         Kind::Register(_) => "register".into(),
         Kind::OpenSession(_) => "open_session".into(),
@@ -83,5 +84,47 @@ fn scope(kind: &Kind) -> String {
         Kind::SetProfile(_) => "set_profile".into(),
         Kind::PutFilter(_) => "put_filter".into(),
         Kind::PutAccountData(_) => "put_account_data".into(),
+        Kind::PurgeHistory(_) => "purge_history".into(),
     }
+}
+
+fn send_scope(room_id: &str, event_type: &str) -> String {
+    format!("send/{room_id}/{event_type}")
+}
+
+fn redact_scope(room_id: &str, event_id: &str) -> String {
+    format!("redact/{room_id}/{event_id}")
+}
+
+/// An answer is remembered at least this long, though the event it names be removed: clients repeat a request for
+/// minutes, at most for as long as a journey without a network.
+const REMEMBERED_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Forgets the answer to the request that made an event of a client, unless the client may still repeat it.
+pub(super) fn forget(context: &mut Context<'_>, room_id: &str, at: Position, event: &store::Event) -> Applies<()> {
+    let Some(user) = id::localpart(&event.sender, context.server_name) else { return Ok(()) };
+    if event.transaction_id.is_empty() {
+        return Ok(());
+    }
+    let redacted = table::position(Table::Timeline, &event.redacts)?;
+    let scopes = [
+        Some(send_scope(room_id, &event.r#type)),
+        redacted.map(|target| redact_scope(room_id, &id::event_id(target))),
+    ];
+    for scope in scopes.into_iter().flatten() {
+        let key = key::dedup(user, &event.device_id, &scope, &event.transaction_id);
+        let Some(row) = table::fetch::<store::Dedup>(&context.rows, Table::Dedup, &key)? else { continue };
+        // The same device may have used the id again, in a later session.
+        if names(&row, at)? && row.time_ms.saturating_add(REMEMBERED_MS) <= context.time_ms {
+            context.rows.delete(Table::Dedup, key);
+        }
+    }
+    Ok(())
+}
+
+/// Is it the answer to the request that made this event?
+fn names(row: &store::Dedup, at: Position) -> Result<bool, ReadError> {
+    let outcome = Outcome::decode(row.outcome.clone())
+        .map_err(|e| ReadError::Damaged { table: Table::Dedup, what: e.to_string() })?;
+    Ok(matches!(outcome.kind, Some(outcome::Kind::EventSent(sent)) if sent.event_id == id::event_id(at)))
 }

@@ -61,6 +61,14 @@ fn redact(context: &mut Context<'_>, room: &mut Room, event_id: &str, content: B
         row.content = redaction::strip(&row.r#type, &row.content);
         row.redacted_by = table::position_field(at);
         put_event(context, room.number, target, &row);
+        let state_key = row.state_key.as_deref();
+        if row.r#type == event_type::RETENTION
+            && state_key == Some("")
+            && rows::state_version(&context.rows, room.number, event_type::RETENTION, "", Position::MAX)? == Some(target)
+        {
+            // Its content is gone, and with it the wish.
+            room.row_mut().max_lifetime_ms = 0;
+        }
     }
     Ok(at)
 }

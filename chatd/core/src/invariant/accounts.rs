@@ -1,8 +1,8 @@
 //! Properties of sessions and remembered transactions.
 
 use super::{Checked, all, broken, holds};
-use crate::id;
-use crate::proto::log::{Outcome, outcome};
+use crate::id::{self, Position};
+use crate::proto::log::{EventSent, Outcome, outcome};
 use crate::proto::store;
 use crate::rows;
 use crate::table::{self, Read, ReadError, Table, key};
@@ -31,7 +31,8 @@ pub fn devices_and_tokens_agree(rows: &dyn Read) -> Checked {
     holds(devices == tokens.len(), NAME, || format!("{devices} devices, {} tokens", tokens.len()))
 }
 
-/// What a retry would be answered is there: the event named exists where it is said to be, and carries the transaction.
+/// What a retry would be answered is there, or was removed with its room's history: the event named exists where it is
+/// said to be, and carries the transaction.
 ///
 /// # Errors
 /// When it does not hold.
@@ -45,7 +46,8 @@ pub fn dedup_outcomes_point_to_their_events(rows: &dyn Read) -> Checked {
             Some(outcome::Kind::EventSent(sent)) => {
                 let at = id::parse_event_id(&sent.event_id).unwrap_or_default();
                 let Some(room) = rows::room_of_event(rows, at)? else {
-                    return broken(NAME, format!("no event {}", sent.event_id));
+                    holds(is_purged(rows, &sent, at)?, NAME, || format!("no event {}", sent.event_id))?;
+                    continue;
                 };
                 let event = rows::known_event(rows, room, at)?;
                 // Joining where one is already is answered with an event that another request made.
@@ -79,4 +81,13 @@ pub fn sequences_are_of_devices(rows: &dyn Read) -> Checked {
         holds(rows.get(Table::Device, device)?.is_some(), NAME, || format!("there is no device {device:?}"))?;
     }
     Ok(())
+}
+
+fn is_purged(rows: &dyn Read, sent: &EventSent, at: Position) -> Result<bool, ReadError> {
+    let server_name = rows::cluster(rows)?.unwrap_or_default().server_name;
+    let Some(created_at) = id::parse_room_id(&sent.room_id, &server_name) else { return Ok(false) };
+    match rows::room_number(rows, created_at)? {
+        Some(room) => rows::is_purged(rows, room, at),
+        None => Ok(false),
+    }
 }

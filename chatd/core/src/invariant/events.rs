@@ -109,8 +109,12 @@ pub fn redactions_agree(rows: &dyn Read) -> Checked {
     const NAME: &str = "redactions_agree";
     for event in stored(rows)? {
         if let Some(target) = table::position(Table::Timeline, &event.row.redacts)? {
-            let target = rows::known_event(rows, event.room, target)?;
-            holds(!target.redacted_by.is_empty(), NAME, || format!("{:?} redacts nothing", event.at))?;
+            match rows::event(rows, event.room, target)? {
+                Some(target) => {
+                    holds(!target.redacted_by.is_empty(), NAME, || format!("{:?} redacts nothing", event.at))?;
+                }
+                None => holds(rows::is_purged(rows, event.room, target)?, NAME, || format!("no event {target:?}"))?,
+            }
         }
         let Some(by) = table::position(Table::Timeline, &event.row.redacted_by)? else { continue };
         let redaction = rows::known_event(rows, event.room, by)?;
@@ -122,7 +126,8 @@ pub fn redactions_agree(rows: &dyn Read) -> Checked {
     Ok(())
 }
 
-/// A relation leads from an event that was not redacted to an earlier one of the same room.
+/// A relation leads from an event that was not redacted to an earlier one of the same room, though that one may have been
+/// removed with the room's history.
 ///
 /// # Errors
 /// When it does not hold.
@@ -135,7 +140,9 @@ pub fn relations_point_backward(rows: &dyn Read) -> Checked {
         let Some(target) = key.get(8..24).and_then(Position::from_bytes) else {
             return broken(NAME, format!("{key:?} is no key of a relation"));
         };
-        let (from, _) = (rows::known_event(rows, room, at)?, rows::known_event(rows, room, target)?);
+        let from = rows::known_event(rows, room, at)?;
+        let is_there = rows::event(rows, room, target)?.is_some() || rows::is_purged(rows, room, target)?;
+        holds(is_there, NAME, || format!("{at:?} relates to nothing, {target:?}"))?;
         holds(target < at, NAME, || format!("{at:?} relates to {target:?}"))?;
         let agrees = from.sender == row.sender && from.r#type == row.event_type && from.redacted_by.is_empty();
         holds(agrees, NAME, || format!("{at:?} is not what the index says"))?;

@@ -54,7 +54,7 @@ impl View<'_> {
     ///
     /// # Errors
     /// [`QueryError::Ahead`] when this view has not reached the cursor; [`QueryError::NotMember`] for one room, when the
-    /// user is out of it and has got its last event.
+    /// user is out of it and has got its last event; [`QueryError::Purged`] when events that it would have got are gone.
     pub fn events_after(
         &self,
         localpart: &str,
@@ -63,6 +63,7 @@ impl View<'_> {
         limit: usize,
     ) -> Result<Feed, QueryError> {
         let after = self.reached(after)?;
+        self.nothing_purged(localpart, scope, after)?;
         let limit = limit.max(1);
         let found = match scope {
             Scope::Room(room) => self.in_room(localpart, room, after, limit)?,
@@ -92,7 +93,7 @@ impl View<'_> {
     }
 
     /// The user's stays in a room that reach beyond `after`. One read for a member that has been in all the while.
-    fn stays(&self, localpart: &str, row: &RoomMembership, after: Position) -> Result<Vec<Stay>, QueryError> {
+    pub(super) fn stays(&self, localpart: &str, row: &RoomMembership, after: Position) -> Result<Vec<Stay>, QueryError> {
         match (row.kind, row.joined_since) {
             (Kind::Join, Some(from)) if from <= after => Ok(vec![Stay { from, to: None }]),
             (Kind::Unspecified, _) => Ok(Vec::new()),
@@ -103,8 +104,12 @@ impl View<'_> {
     }
 
     fn stays_in(&self, localpart: &str, room: RoomNumber, after: Position) -> Result<Vec<Stay>, QueryError> {
+        self.stays(localpart, &self.membership_in(localpart, room)?, after)
+    }
+
+    pub(super) fn membership_in(&self, localpart: &str, room: RoomNumber) -> Result<RoomMembership, QueryError> {
         let row = rows::membership(self.rows, room, localpart)?;
-        self.stays(localpart, &room_membership(room, &row)?, after)
+        Ok(room_membership(room, &row)?)
     }
 
     fn in_room(&self, localpart: &str, room: RoomNumber, after: Position, limit: usize) -> Result<Found, QueryError> {

@@ -65,7 +65,10 @@ impl View<'_> {
         account_data: &BTreeMap<RoomNumber, Vec<AccountDatum>>,
     ) -> Result<Vec<RoomMembership>, QueryError> {
         let walked = match request.since {
-            Some(since) if !request.full_state => self.cluster_events(since, MAX_WALKED)?,
+            // A room of which only removed events are new has none to be walked to.
+            Some(since) if !request.full_state && !self.any_purged_after(since)? => {
+                self.cluster_events(since, MAX_WALKED)?
+            }
             _ => None,
         };
         let Some(walked) = walked else { return self.all_rooms_of(request.localpart) };

@@ -62,7 +62,9 @@ pub(super) fn may_have_news(
 ) -> Result<bool, QueryError> {
     let Some(since) = request.since.filter(|_| !request.full_state) else { return Ok(true) };
     match (row.kind, row.joined_since) {
-        (Kind::Join, Some(from)) if from <= since && account_data.is_empty() => view.has_event_after(row.room, since),
+        (Kind::Join, Some(from)) if from <= since && account_data.is_empty() => {
+            Ok(view.has_event_after(row.room, since)? || view.purged_after(row.room, since)?.is_some())
+        }
         (Kind::Join, _) => Ok(true),
         _ => Ok(row.position > since),
     }
@@ -230,6 +232,8 @@ impl View<'_> {
         })?;
         if !shown.timeline.limited {
             shown.before = floor;
+            // What is missing was removed: the client has a gap, which pages cannot fill.
+            shown.timeline.limited = span.known.is_some() && self.purged_after(span.room, floor)?.is_some();
         }
         shown.timeline.events.reverse();
         let first = shown.timeline.events.first();

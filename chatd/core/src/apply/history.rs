@@ -1,0 +1,106 @@
+//! Removing a room's history: what was said before some time. All state stays, so that the state at every event that
+//! stays can be told, and who was in the room when.
+//!
+//! Done in bounded parts, oldest first: an entry must not hold up those behind it. What stays for good below
+//! `Room.swept_to` is not looked at again.
+
+use super::context::{Answer, Applies, Context, Room, refuse};
+use super::{dedup, relation};
+use crate::id::{Position, RoomNumber};
+use crate::proto::log::{self, Reason, outcome};
+use crate::proto::store;
+use crate::rows;
+use crate::table::{self, Direction, Flow, Read, ReadError, Table, Write, key};
+
+/// Events looked at by one command, and bytes of them: some milliseconds of apply.
+const MAX_EVENTS: usize = 1000;
+const MAX_BYTES: usize = 2 << 20;
+
+pub(super) fn apply(context: &mut Context<'_>, command: &log::PurgeHistory) -> Applies<Answer> {
+    if !context.user.is_empty() {
+        return refuse(Reason::Invalid, "this command has no caller");
+    }
+    let mut room = context.room_by_id(&command.room_id)?;
+    let before = match (command.before_ms, room.row.max_lifetime_ms) {
+        (0, 0) => 0,
+        (0, lifetime) => context.time_ms.saturating_sub(lifetime),
+        (before, _) => before,
+    };
+    let part = Part::read(&context.rows, &room, before)?;
+    let mut events = 0;
+    for (at, event) in &part.events {
+        if stays(context, room.number, *at, event)? {
+            continue;
+        }
+        remove(context, &room, *at, event)?;
+        room.row_mut().purged_to = table::position_field(*at);
+        events += 1;
+    }
+    if let Some((at, _)) = part.events.last() {
+        room.row_mut().swept_to = table::position_field(*at);
+    }
+    note_newest(context, &room)?;
+    context.save_room(&room);
+    Ok(Answer::New(outcome::Kind::HistoryPurged(log::HistoryPurged { events, more: part.more }), None))
+}
+
+/// Old events that were not looked at yet.
+struct Part {
+    events: Vec<(Position, store::Event)>,
+    more: bool,
+}
+
+impl Part {
+    fn read(rows: &dyn Read, room: &Room, before: u64) -> Result<Self, ReadError> {
+        let (mut part, mut bytes) = (Self { events: Vec::new(), more: false }, 0);
+        let swept_to = table::position(Table::Room, &room.row.swept_to)?.unwrap_or_default();
+        let mut from = key::room_position(room.number, swept_to);
+        from.push(0);
+        let end = key::after_prefix(&key::room(room.number));
+        rows.scan(Table::Timeline, &from, &end, Direction::Forward, &mut |(key, value)| {
+            let event: store::Event = table::decode(Table::Timeline, value)?;
+            // Times are in the order of positions: none after it is older.
+            if event.origin_server_ts >= before {
+                return Ok(Flow::Stop);
+            }
+            if part.events.len() >= MAX_EVENTS || bytes >= MAX_BYTES {
+                part.more = true;
+                return Ok(Flow::Stop);
+            }
+            bytes += value.len();
+            part.events.push((rows::position_in(Table::Timeline, key)?, event));
+            Ok(Flow::More)
+        })?;
+        Ok(part)
+    }
+}
+
+/// State stays, and what tells why a piece of state is empty.
+fn stays(context: &Context<'_>, room: RoomNumber, at: Position, event: &store::Event) -> Result<bool, ReadError> {
+    if event.state_key.is_some() {
+        return Ok(true);
+    }
+    let Some(target) = table::position(Table::Timeline, &event.redacts)? else { return Ok(false) };
+    let target = rows::event(&context.rows, room, target)?;
+    Ok(target.is_some_and(|target| target.state_key.is_some() && target.redacted_by == at.to_bytes().as_slice()))
+}
+
+fn remove(context: &mut Context<'_>, room: &Room, at: Position, event: &store::Event) -> Applies<()> {
+    context.rows.delete(Table::Timeline, key::room_position(room.number, at));
+    context.rows.delete(Table::EventRoom, key::position(at));
+    // Relations of others to this one go with the others: there may be any number of them.
+    relation::remove(context, room.number, at, &event.content);
+    dedup::forget(context, &room.id, at, event)
+}
+
+/// The newest removed event of all rooms: readers whose cursor is beyond it need not ask room by room.
+fn note_newest(context: &mut Context<'_>, room: &Room) -> Result<(), ReadError> {
+    let purged_to = table::position(Table::Room, &room.row.purged_to)?;
+    if purged_to > table::position(Table::Meta, &context.cluster().purged_to)? {
+        context.cluster_mut().purged_to = room.row.purged_to.clone();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

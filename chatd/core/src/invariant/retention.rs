@@ -1,0 +1,68 @@
+//! Properties of rooms whose history was removed.
+
+use super::events::stored;
+use super::{Checked, all, broken, holds};
+use crate::id::{Position, RoomNumber};
+use crate::json;
+use crate::proto::store;
+use crate::retention;
+use crate::rows::{self, event_type};
+use crate::table::{self, Read, Table};
+use std::collections::BTreeMap;
+
+/// Below where a room was swept there is nothing but state and what tells why state is empty; what was removed lies
+/// there, and the cluster's mark is the greatest of the rooms'.
+///
+/// # Errors
+/// When it does not hold.
+pub fn purged_history_is_gone(rows: &dyn Read) -> Checked {
+    const NAME: &str = "purged_history_is_gone";
+    let (mut swept, mut newest) = (BTreeMap::<RoomNumber, Position>::new(), None);
+    for (key, value) in all(rows, Table::Room)? {
+        let room = rows::room_in(Table::Room, &key)?;
+        let row: store::Room = table::decode(Table::Room, value)?;
+        let [purged_to, swept_to] = [&row.purged_to, &row.swept_to].map(|field| table::position(Table::Room, field));
+        let (purged_to, swept_to) = (purged_to?, swept_to?);
+        holds(purged_to <= swept_to, NAME, || format!("{room}: {purged_to:?} is beyond {swept_to:?}"))?;
+        if let Some(at) = purged_to {
+            let event = rows::event(rows, room, at)?;
+            holds(event.is_none(), NAME, || format!("{room}: {at:?} was removed and is there"))?;
+        }
+        swept.extend(swept_to.map(|at| (room, at)));
+        newest = newest.max(purged_to);
+    }
+    let marked = table::position(Table::Meta, &rows::cluster(rows)?.unwrap_or_default().purged_to)?;
+    holds(marked == newest, NAME, || format!("marked {marked:?}, found {newest:?}"))?;
+    for event in stored(rows)? {
+        let below = swept.get(&event.room).is_some_and(|swept_to| event.at <= *swept_to);
+        if !below || event.row.state_key.is_some() {
+            continue;
+        }
+        let target = table::position(Table::Timeline, &event.row.redacts)?;
+        let target = target.map(|target| rows::event(rows, event.room, target)).transpose()?.flatten();
+        let tells = target.is_some_and(|target| target.state_key.is_some() && !target.redacted_by.is_empty());
+        holds(tells, NAME, || format!("{:?} is still there", event.at))?;
+    }
+    Ok(())
+}
+
+/// The lifetime kept with a room is that of its state.
+///
+/// # Errors
+/// When it does not hold.
+pub fn retention_is_that_of_state(rows: &dyn Read) -> Checked {
+    const NAME: &str = "retention_is_that_of_state";
+    for (key, value) in all(rows, Table::Room)? {
+        let room = rows::room_in(Table::Room, &key)?;
+        let row: store::Room = table::decode(Table::Room, value)?;
+        let event = rows::state_event(rows, room, event_type::RETENTION, "", Position::MAX)?;
+        let content = event.map(|(_, event)| event.content).unwrap_or_default();
+        match retention::max_lifetime(&json::stored_object(&content)) {
+            Ok(lifetime) => holds(lifetime == row.max_lifetime_ms, NAME, || {
+                format!("{room} keeps events for {}, its state says {lifetime}", row.max_lifetime_ms)
+            })?,
+            Err(why) => return broken(NAME, format!("{room}: {why}")),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! What was removed from rooms' histories, and what is due to be.
+
+use super::rooms::RoomMembership;
+use super::{QueryError, Scope, View};
+use crate::id::{self, Position, RoomNumber};
+use crate::proto::store;
+use crate::rows;
+use crate::table::{self, Direction, Flow, ReadError, Table};
+
+impl View<'_> {
+    /// Has this room an event that its own rule no longer keeps, and that was not looked at yet? Two looks.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn has_expired(&self, room: RoomNumber, time_ms: u64) -> Result<bool, QueryError> {
+        let row = rows::room(self.rows, room)?.unwrap_or_default();
+        Ok(self.is_due(room, &row, time_ms)?)
+    }
+
+    /// Ids of the rooms of which that is so, at most `limit`. Reads every room's row, once.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn expired_rooms(&self, time_ms: u64, limit: usize) -> Result<Vec<String>, QueryError> {
+        let mut out = Vec::new();
+        self.rows.scan(Table::Room, &[], &[], Direction::Forward, &mut |(key, value)| {
+            let row: store::Room = table::decode(Table::Room, value)?;
+            if self.is_due(rows::room_in(Table::Room, key)?, &row, time_ms)? {
+                let created_at = table::position(Table::Room, &row.created_at)?.unwrap_or_default();
+                out.push(id::room_id(created_at, self.server_name()));
+            }
+            Ok(if out.len() < limit { Flow::More } else { Flow::Stop })
+        })?;
+        Ok(out)
+    }
+
+    fn is_due(&self, room: RoomNumber, row: &store::Room, time_ms: u64) -> Result<bool, ReadError> {
+        if row.max_lifetime_ms == 0 {
+            return Ok(false);
+        }
+        let swept_to = table::position(Table::Room, &row.swept_to)?.unwrap_or_default();
+        let (low, high) = (super::state::after(room, swept_to), super::state::after(room, Position::MAX));
+        let mut due = false;
+        self.rows.scan(Table::Timeline, &low, &high, Direction::Forward, &mut |(_, value)| {
+            let event: store::Event = table::decode(Table::Timeline, value)?;
+            due = event.origin_server_ts < time_ms.saturating_sub(row.max_lifetime_ms);
+            Ok(Flow::Stop)
+        })?;
+        Ok(due)
+    }
+
+    /// Where the newest event stood that was removed from a room; `None` when none was after `cursor`, or from any room.
+    pub(super) fn purged_after(&self, room: RoomNumber, cursor: Position) -> Result<Option<Position>, ReadError> {
+        if !self.any_purged_after(cursor)? {
+            return Ok(None);
+        }
+        let row = rows::room(self.rows, room)?.unwrap_or_default();
+        Ok(table::position(Table::Room, &row.purged_to)?.filter(|purged_to| *purged_to > cursor))
+    }
+
+    /// Was anything of any room removed that a reader with this cursor has not seen?
+    pub(super) fn any_purged_after(&self, cursor: Position) -> Result<bool, ReadError> {
+        Ok(table::position(Table::Meta, &self.cluster.purged_to)?.is_some_and(|purged_to| purged_to > cursor))
+    }
+
+    /// Refuses a stream that would leave out, without a word, events that were removed before this reader saw them. One
+    /// that begins at the beginning takes what there is.
+    pub(super) fn nothing_purged(&self, localpart: &str, scope: Scope, cursor: Position) -> Result<(), QueryError> {
+        if cursor == Position::ZERO || !self.any_purged_after(cursor)? {
+            return Ok(());
+        }
+        let rooms = match scope {
+            Scope::Room(room) => vec![self.membership_in(localpart, room)?],
+            Scope::Joined => self.all_rooms_of(localpart)?,
+        };
+        for row in rooms {
+            if self.was_in_when_purged(localpart, &row, cursor)? {
+                return Err(QueryError::Purged);
+            }
+        }
+        Ok(())
+    }
+
+    /// Did a stay of this user's cover an event that may have been removed?
+    fn was_in_when_purged(
+        &self,
+        localpart: &str,
+        row: &RoomMembership,
+        cursor: Position,
+    ) -> Result<bool, QueryError> {
+        let Some(purged_to) = self.purged_after(row.room, cursor)? else { return Ok(false) };
+        Ok(self.stays(localpart, row, cursor)?.iter().any(|stay| stay.from <= purged_to))
+    }
+}
