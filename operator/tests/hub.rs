@@ -70,6 +70,12 @@ impl Admin for Door {
     ) -> Result<Response<proto::TransferLeaderResponse>, Status> {
         Err(Status::unimplemented("not asked for"))
     }
+    async fn purge_history(
+        &self,
+        _: Request<proto::PurgeHistoryRequest>,
+    ) -> Result<Response<proto::PurgeHistoryResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
     async fn take_snapshot(
         &self,
         _: Request<proto::TakeSnapshotRequest>,

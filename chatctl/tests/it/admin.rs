@@ -21,6 +21,7 @@ struct Cluster {
     id: String,
     voters: Vec<Node>,
     initialized: usize,
+    purges: Vec<PurgeHistoryRequest>,
 }
 
 struct Service {
@@ -74,6 +75,13 @@ impl Admin for Service {
     async fn transfer_leader(&self, request: Request<TransferLeaderRequest>) -> Answer<TransferLeaderResponse> {
         let leader_node_id = request.into_inner().to_node_id;
         Ok(Response::new(TransferLeaderResponse { leader_node_id, term: 2 }))
+    }
+
+    async fn purge_history(&self, request: Request<PurgeHistoryRequest>) -> Answer<PurgeHistoryResponse> {
+        let mut cluster = self.cluster.lock().unwrap();
+        cluster.purges.push(request.into_inner());
+        // Two calls do it.
+        Ok(Response::new(PurgeHistoryResponse { events: 3, more: cluster.purges.len() < 2 }))
     }
 
     async fn take_snapshot(&self, _: Request<TakeSnapshotRequest>) -> Answer<TakeSnapshotResponse> {
@@ -164,6 +172,12 @@ fn a_cluster_is_made_once_and_can_be_looked_at_and_led() {
     assert_eq!((&moved["leader_name"], &moved["term"]), (&"b".into(), &2.into()));
     let output = cluster(directory.path(), &[&["snapshot"], door.as_slice()].concat());
     assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2);
+
+    let purge = ["purge-history", "!r:a.org", "--older-than", "720h"];
+    let purged = succeeded(&cluster(directory.path(), &[purge.as_slice(), door.as_slice()].concat()));
+    assert_eq!((&purged["events"], &purged["room_id"]), (&6.into(), &"!r:a.org".into()));
+    let asked = state.lock().unwrap().purges.clone();
+    assert!(asked.len() == 2 && asked[0] == asked[1], "the same time for all parts: {asked:?}");
 
     state.lock().unwrap().id = "11111111-1111-1111-1111-111111111111".into();
     let output = cluster(directory.path(), &init);

@@ -85,8 +85,7 @@ impl Plan {
         if let Act::Again { of } = act {
             return self.envelope(*of);
         }
-        let has_caller =
-            !matches!(act, Act::Bootstrap | Act::Register | Act::OpenSession { .. } | Act::Purge { .. });
+        let has_caller = !matches!(act, Act::Bootstrap | Act::Register | Act::OpenSession { .. } | Act::Purge { .. });
         let text = |text: &str| if has_caller { text.to_owned() } else { String::new() };
         Envelope {
             user: text(USERS[*user]),

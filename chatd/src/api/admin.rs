@@ -159,6 +159,15 @@ impl Admin for AdminDoor {
         }))
     }
 
+    async fn purge_history(
+        &self,
+        request: Request<pb::PurgeHistoryRequest>,
+    ) -> Result<Response<pb::PurgeHistoryResponse>, Status> {
+        let pb::PurgeHistoryRequest { room_id, before_ms } = request.into_inner();
+        let purged = self.administration().purge_history(&room_id, before_ms).await.map_err(status)?;
+        Ok(Response::new(pb::PurgeHistoryResponse { events: purged.events, more: purged.more }))
+    }
+
     async fn status(&self, _: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
         Ok(Response::new(self.status_now()))
     }

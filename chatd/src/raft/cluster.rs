@@ -30,6 +30,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub trait StateFacts: Send + Sync + 'static {
     /// The cluster's first command is applied: it has a name, accounts can be made.
     fn is_bootstrapped(&self) -> bool;
+
+    /// Ids of rooms that hold events which their own rule no longer keeps, at most `limit`. Reads every room's row.
+    fn expired_rooms(&self, now_ms: u64, limit: usize) -> Vec<String>;
 }
 
 /// What watchers wait for: leader, term, role, membership, readiness.

@@ -5,12 +5,14 @@
 
 mod change;
 mod error;
+mod history;
 mod initialize;
 mod snapshot;
 mod transfer;
 
 pub use change::{DEFAULT_MAX_LAG, VoterChange};
 pub use error::AdminError;
+pub use history::Purged;
 pub use snapshot::Compaction;
 pub use transfer::DEFAULT_TRANSFER_LIMIT;
 

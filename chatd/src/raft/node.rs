@@ -29,7 +29,7 @@ use crate::{
 };
 use futures::future::BoxFuture;
 use openraft::{ConfigError, Raft};
-use quorate_core::proto::log::Envelope;
+use quorate_core::{proto::log::Envelope, query::View};
 use std::{
     io,
     sync::Arc,
@@ -188,6 +188,7 @@ impl Node {
         let node = Self { proposer, reads, cluster, administration, door, own, consensus, log, tasks, stop };
         node.spawn(node.administration.clone().keep_bootstrapped());
         node.spawn(node.administration.clone().keep_compact());
+        node.spawn(node.administration.clone().keep_history_bounded(peers.clock().clone()));
         node.spawn(keep_time(node.administration.clone(), peers.clone()));
         node.spawn(announce(node.cluster.clone(), peers, leadership));
         node
@@ -265,6 +266,13 @@ struct StoreFacts<S>(S);
 impl<S: StateStore> StateFacts for StoreFacts<S> {
     fn is_bootstrapped(&self) -> bool {
         store::cluster(&self.0.view()).is_ok_and(|row| row.is_some())
+    }
+
+    fn expired_rooms(&self, now_ms: u64, limit: usize) -> Vec<String> {
+        let view = self.0.view();
+        let found = View::open(&view).and_then(|view| view.expired_rooms(now_ms, limit));
+        // Not initialised yet, or damage, which whoever serves from these rows reports.
+        found.unwrap_or_default()
     }
 }
 

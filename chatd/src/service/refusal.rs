@@ -40,6 +40,8 @@ pub enum Code {
     AliasExists,
     /// Not a cursor of this cluster.
     BadCursor,
+    /// What follows the cursor was removed from the room's history.
+    HistoryRemoved,
     /// No leader, not joined yet, or stopping: try again, perhaps elsewhere.
     Unavailable,
     /// This pod has no room for more work at present.
@@ -69,6 +71,7 @@ impl Code {
             Self::UserExists => "user_exists",
             Self::AliasExists => "alias_exists",
             Self::BadCursor => "bad_cursor",
+            Self::HistoryRemoved => "history_removed",
             Self::Unavailable => "unavailable",
             Self::Overloaded => "overloaded",
             Self::Internal => "internal",
@@ -206,6 +209,7 @@ impl From<QueryError> for Refusal {
             error @ QueryError::Forbidden => Self::new(Code::Forbidden, error.to_string()),
             error @ QueryError::NotMember => Self::new(Code::NotMember, error.to_string()),
             error @ QueryError::Ahead => Self::new(Code::BadCursor, error.to_string()),
+            error @ QueryError::Purged => Self::new(Code::HistoryRemoved, error.to_string()),
             QueryError::Read(source) => {
                 tracing::error!(error = &source as &dyn std::error::Error, "cannot read the state");
                 Self::internal()

@@ -2,6 +2,7 @@
 
 pub mod init;
 pub mod members;
+pub mod purge_history;
 pub mod snapshot;
 pub mod status;
 pub mod transfer_leader;
@@ -39,6 +40,8 @@ enum Action {
     TransferLeader(transfer_leader::Command),
     /// Write a checkpoint of the state
     Snapshot(snapshot::Command),
+    /// Remove what was said in a room, up to some age
+    PurgeHistory(purge_history::Command),
 }
 
 /// Runs one of the actions.
@@ -52,6 +55,7 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
         Action::Members(command) => members::run(command, context).await,
         Action::TransferLeader(command) => transfer_leader::run(command, context).await,
         Action::Snapshot(command) => snapshot::run(command, context).await,
+        Action::PurgeHistory(command) => purge_history::run(command, context).await,
     }
 }
 

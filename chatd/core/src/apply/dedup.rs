@@ -107,10 +107,8 @@ pub(super) fn forget(context: &mut Context<'_>, room_id: &str, at: Position, eve
         return Ok(());
     }
     let redacted = table::position(Table::Timeline, &event.redacts)?;
-    let scopes = [
-        Some(send_scope(room_id, &event.r#type)),
-        redacted.map(|target| redact_scope(room_id, &id::event_id(target))),
-    ];
+    let scopes =
+        [Some(send_scope(room_id, &event.r#type)), redacted.map(|target| redact_scope(room_id, &id::event_id(target)))];
     for scope in scopes.into_iter().flatten() {
         let key = key::dedup(user, &event.device_id, &scope, &event.transaction_id);
         let Some(row) = table::fetch::<store::Dedup>(&context.rows, Table::Dedup, &key)? else { continue };

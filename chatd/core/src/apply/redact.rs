@@ -64,7 +64,8 @@ fn redact(context: &mut Context<'_>, room: &mut Room, event_id: &str, content: B
         let state_key = row.state_key.as_deref();
         if row.r#type == event_type::RETENTION
             && state_key == Some("")
-            && rows::state_version(&context.rows, room.number, event_type::RETENTION, "", Position::MAX)? == Some(target)
+            && rows::state_version(&context.rows, room.number, event_type::RETENTION, "", Position::MAX)?
+                == Some(target)
         {
             // Its content is gone, and with it the wish.
             room.row_mut().max_lifetime_ms = 0;

@@ -93,7 +93,12 @@ impl View<'_> {
     }
 
     /// The user's stays in a room that reach beyond `after`. One read for a member that has been in all the while.
-    pub(super) fn stays(&self, localpart: &str, row: &RoomMembership, after: Position) -> Result<Vec<Stay>, QueryError> {
+    pub(super) fn stays(
+        &self,
+        localpart: &str,
+        row: &RoomMembership,
+        after: Position,
+    ) -> Result<Vec<Stay>, QueryError> {
         match (row.kind, row.joined_since) {
             (Kind::Join, Some(from)) if from <= after => Ok(vec![Stay { from, to: None }]),
             (Kind::Unspecified, _) => Ok(Vec::new()),

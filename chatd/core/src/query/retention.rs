@@ -82,12 +82,7 @@ impl View<'_> {
     }
 
     /// Did a stay of this user's cover an event that may have been removed?
-    fn was_in_when_purged(
-        &self,
-        localpart: &str,
-        row: &RoomMembership,
-        cursor: Position,
-    ) -> Result<bool, QueryError> {
+    fn was_in_when_purged(&self, localpart: &str, row: &RoomMembership, cursor: Position) -> Result<bool, QueryError> {
         let Some(purged_to) = self.purged_after(row.room, cursor)? else { return Ok(false) };
         Ok(self.stays(localpart, row, cursor)?.iter().any(|stay| stay.from <= purged_to))
     }

@@ -73,7 +73,8 @@ fn spelling(code: Code) -> (StatusCode, &'static str) {
         Code::RoomNotFound | Code::UserNotFound | Code::EventNotFound | Code::NotFound => {
             (StatusCode::NOT_FOUND, "M_NOT_FOUND")
         }
-        Code::Invalid | Code::BadCursor => (StatusCode::BAD_REQUEST, "M_INVALID_PARAM"),
+        // No Matrix endpoint reads a stream; a sync with an old token is `limited` instead.
+        Code::Invalid | Code::BadCursor | Code::HistoryRemoved => (StatusCode::BAD_REQUEST, "M_INVALID_PARAM"),
         Code::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE"),
         Code::LimitExceeded => (StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED"),
         Code::UserExists => (StatusCode::BAD_REQUEST, "M_USER_IN_USE"),

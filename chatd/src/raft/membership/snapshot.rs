@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// A checkpoint is hard links and one flush; a minute means that the disk is in trouble.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -22,17 +22,29 @@ pub struct Compaction {
     pub entries: u64,
     /// Or when the log directory holds so many bytes.
     pub bytes: u64,
+    /// Or when there is anything new after so long: a quiet pod, too, shall have little to read again at its start.
+    pub age: Duration,
     /// Entries kept behind a checkpoint, so that a restarted pod catches up without it.
     pub keep_entries: u64,
     /// How often both are looked at.
     pub every: Duration,
     /// The log's directory; without it only entries count.
     pub log_dir: Option<PathBuf>,
+    /// How often rooms are looked through for events that their own rule no longer keeps.
+    pub history_every: Duration,
 }
 
 impl Default for Compaction {
     fn default() -> Self {
-        Self { entries: 100_000, bytes: 1 << 30, keep_entries: 20_000, every: Duration::from_secs(5), log_dir: None }
+        Self {
+            entries: 100_000,
+            bytes: 1 << 30,
+            age: Duration::from_secs(6 * 60 * 60),
+            keep_entries: 20_000,
+            every: Duration::from_secs(5),
+            log_dir: None,
+            history_every: Duration::from_secs(30),
+        }
     }
 }
 
@@ -76,23 +88,27 @@ impl Administration {
     /// snapshot.
     pub(crate) async fn keep_compact(self) {
         let compaction = self.inner.compaction.clone();
+        let mut made = Instant::now();
         loop {
             sleep(compaction.every).await;
-            if !self.is_due(&compaction).await {
+            if !self.is_due(&compaction, made).await {
                 continue;
             }
             match self.take_snapshot(true).await {
-                Ok(summary) => tracing::info!(id = summary.id, bytes = summary.size_bytes, "took a snapshot"),
+                Ok(summary) => {
+                    made = Instant::now();
+                    tracing::info!(id = summary.id, bytes = summary.size_bytes, "took a snapshot");
+                }
                 Err(AdminError::Stopped(_)) => return,
                 Err(error) => tracing::warn!(%error, "no snapshot was taken"),
             }
         }
     }
 
-    async fn is_due(&self, compaction: &Compaction) -> bool {
+    async fn is_due(&self, compaction: &Compaction, made: Instant) -> bool {
         let status = self.inner.cluster.status();
         let since = status.applied_index.saturating_sub(status.snapshot_index);
-        if since >= compaction.entries {
+        if since >= compaction.entries || (since > 0 && made.elapsed() >= compaction.age) {
             return true;
         }
         // What is kept on purpose must not make the log look too large for ever.

@@ -4,8 +4,10 @@
 mod admin;
 mod certificates;
 mod chat;
+mod compaction;
 mod elections;
 mod harness;
+mod history;
 mod identity;
 mod members;
 mod order;

@@ -99,7 +99,8 @@ pub(crate) fn counts(envelope: &Envelope) -> bool {
             | Kind::Register(_)
             | Kind::OpenSession(_)
             | Kind::CloseSession(_)
-            | Kind::ExtendSession(_),
+            | Kind::ExtendSession(_)
+            | Kind::PurgeHistory(_),
         )
         | None => false,
     };

@@ -46,6 +46,9 @@ pub(super) struct Engine {
 
 /// Table files of this size keep a snapshot's transfer in pieces that are cheap to send again.
 const TABLE_FILE_BYTES: u64 = 64 << 20;
+/// A file in which so many of so many rows in a row are removals is compacted soon, so that removed history gives its
+/// space back and is not walked over by reads. What is merely overwritten here and there stays far below.
+const REMOVALS: (usize, usize) = (4096, 2048);
 /// About 1 % of lookups of absent keys read a block.
 const FILTER_BITS_PER_KEY: f64 = 10.0;
 
@@ -100,6 +103,7 @@ impl Engine {
         options.set_compression_type(DBCompressionType::Lz4);
         options.set_bottommost_compression_type(DBCompressionType::Zstd);
         options.set_block_based_table_factory(&self.blocks(column));
+        options.add_compact_on_deletion_collector_factory(REMOVALS.0, REMOVALS.1, 0.0);
         if let Some(len) = column.prefix_len() {
             options.set_prefix_extractor(SliceTransform::create_fixed_prefix(len));
         }

@@ -84,8 +84,7 @@ fn relations_and_redactions_of_what_is_gone_leave_nothing_dangling() {
     let (room, id) = world.public_room("alice");
     let target = world.say("alice", &id, "x");
     let before = world.time_ms + 1;
-    let content =
-        format!(r#"{{"m.relates_to":{{"rel_type":"m.annotation","event_id":"{}"}}}}"#, id::event_id(target));
+    let content = format!(r#"{{"m.relates_to":{{"rel_type":"m.annotation","event_id":"{}"}}}}"#, id::event_id(target));
     let reaction = world.event("alice", &id, "m.reaction", None, &content);
     let reaction = position(&world.accepted(reaction));
     let redact = log::Redact { room_id: id.clone(), event_id: id::event_id(target), reason: String::new() };

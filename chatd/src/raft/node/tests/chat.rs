@@ -40,6 +40,17 @@ pub(super) fn message(user: &str, room_id: &str, transaction_id: &str) -> Envelo
     by(user, transaction_id, Kind::SendEvent(event))
 }
 
+/// The room keeps events for so many milliseconds.
+pub(super) fn retention(user: &str, room_id: &str, lifetime_ms: u64) -> Envelope {
+    let event = SendEvent {
+        room_id: room_id.into(),
+        r#type: "m.room.retention".into(),
+        state_key: Some(String::new()),
+        content: format!(r#"{{"max_lifetime":{lifetime_ms}}}"#).into_bytes().into(),
+    };
+    by(user, "retention", Kind::SendEvent(event))
+}
+
 /// A user with a room, through this node.
 pub(super) fn room(node: &TestNode, user: &str) -> String {
     accepted(&node.propose(register(user)).expect("applied"));

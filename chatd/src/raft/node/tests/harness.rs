@@ -43,6 +43,9 @@ pub(super) struct Setup {
     pub(super) rate_limit: Option<RateLimit>,
     pub(super) write_wait: Option<Duration>,
     pub(super) keep_entries: u64,
+    pub(super) history_every: Option<Duration>,
+    /// Checkpoints by themselves, from so many bytes of log on, or after so long.
+    pub(super) compact: Option<(u64, Duration)>,
     /// By how much the first node's clock is ahead.
     pub(super) first_clock_ahead: Duration,
 }
@@ -180,7 +183,8 @@ impl TestNode {
         let runtime = runtime(&self.name);
         let tls = authority.tls(self.dir.path());
         let (dir, listen, held) = (self.dir.path().to_owned(), self.listen, self.held.take());
-        let options = options(&self.name, self.proxy.address, setup);
+        let mut options = options(&self.name, self.proxy.address, setup);
+        options.compaction.log_dir = Some(self.dir.path().join("log"));
         let ahead = if self.name == "node-0" { setup.first_clock_ahead } else { Duration::ZERO };
         let ahead = u64::try_from(ahead.as_millis()).expect("minutes");
         let clock: Clock = Arc::new(move || system_clock()() + ahead);
@@ -292,10 +296,28 @@ fn options(name: &str, address: SocketAddr, setup: Setup) -> NodeOptions {
         write_wait: setup.write_wait.unwrap_or(Duration::from_secs(10)),
         read_wait: Duration::from_secs(3),
         rate_limit: setup.rate_limit,
-        compaction: Compaction { keep_entries: setup.keep_entries, ..Compaction::default() },
+        compaction: compaction(setup),
         send: SendOptions::default(),
         receive: ReceiveOptions::default(),
         observer: Arc::new(NoObserver),
+    }
+}
+
+fn compaction(setup: Setup) -> Compaction {
+    let defaults = Compaction::default();
+    let Setup { keep_entries, history_every, compact, .. } = setup;
+    let (bytes, age) = compact.unwrap_or((defaults.bytes, defaults.age));
+    let every = if compact.is_some() { Duration::from_millis(20) } else { defaults.every };
+    let history_every = history_every.unwrap_or(defaults.history_every);
+    Compaction { keep_entries, history_every, bytes, age, every, ..defaults }
+}
+
+/// Waits for a condition that no status tells.
+pub(super) fn until(what: &str, so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !so() {
+        assert!(start.elapsed() < PATIENCE, "in vain: {what}");
+        breathe();
     }
 }
 

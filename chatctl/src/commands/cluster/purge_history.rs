@@ -1,0 +1,46 @@
+//! `chatctl cluster purge-history`
+
+use super::Target;
+use crate::{cli::Context, commands::time::now_ms, duration, error::Error};
+use clap::Args;
+use quorate_wire::admin::v1::PurgeHistoryRequest;
+use serde_json::json;
+use std::time::Duration;
+
+/// Removes what was said in a room, up to some age, on all servers and for good.
+///
+/// Names, members and all other state stay. A room that sets m.room.retention with a max_lifetime needs no such command.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chatctl cluster purge-history '!abc:example.org' --older-than 720h --admin 127.0.0.1:7401 --tls-dir ./cluster")]
+pub struct Command {
+    #[command(flatten)]
+    target: Target,
+    /// Room id, as `chatctl rooms` prints it
+    room: String,
+    /// Least age of what is removed
+    #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
+    older_than: Duration,
+}
+
+/// Calls until nothing is left to remove.
+///
+/// # Errors
+/// When there is no such room, or no leader.
+pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+    let age = u64::try_from(command.older_than.as_millis()).unwrap_or(u64::MAX);
+    let before_ms = now_ms().saturating_sub(age).max(1);
+    let (door, _) = command.target.any().await?;
+    let mut events = 0_u64;
+    loop {
+        let request = PurgeHistoryRequest { room_id: command.room.clone(), before_ms };
+        let done = door.call(|mut admin| async move { admin.purge_history(request).await }).await?;
+        events = events.saturating_add(done.events);
+        if !done.more {
+            break;
+        }
+    }
+    let document = json!({ "room_id": command.room, "before_ms": before_ms, "events": events });
+    context.out.emit(&document, || format!("{}: {events} events removed", command.room))
+}
