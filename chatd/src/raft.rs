@@ -5,13 +5,13 @@
 //! [`membership`] (changes).
 
 mod announce;
-#[cfg(all(test, feature = "rocksdb"))]
-mod crash;
 pub mod clock;
 pub mod cluster;
 pub mod codec;
 pub mod consensus;
 pub mod contact;
+#[cfg(all(test, feature = "rocksdb"))]
+mod crash;
 mod forward;
 pub mod identity;
 pub mod leadership;

@@ -20,8 +20,8 @@ mod tests;
 pub use settings::Settings;
 pub use view::RocksView;
 
-use crate::failpoint::{Point, pass};
 use super::{Applied, Contents, Fatal, Membership, StateStore, StoreError, cluster};
+use crate::failpoint::{Point, pass};
 use layout::Layout;
 use live::Live;
 use quorate_core::proto::log;

@@ -155,7 +155,8 @@ async fn has_what_was_acknowledged(store: &RocksStore, end: &End) -> u64 {
     }
     let (dir, model) = (tempfile::tempdir().expect("a directory"), MemStore::new());
     let shelf = Shelf::open(dir.path()).expect("opens");
-    let mut machine = Machine::start(model.clone(), shelf, Feed::new(), Fatal::default(), Arc::new(())).expect("starts");
+    let mut machine =
+        Machine::start(model.clone(), shelf, Feed::new(), Fatal::default(), Arc::new(())).expect("starts");
     let entries = (0..next).map(|number| {
         let log_id = LogId::new(LeaderId { term: 1, node_id: 1 }, number + FIRST);
         Ok((Entry { log_id, payload: EntryPayload::Normal(batch(&commands(number))) }, None))

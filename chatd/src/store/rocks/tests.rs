@@ -9,6 +9,9 @@ use std::fs;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
+mod faults;
+mod space;
+
 /// Small, so that a test's data goes through flushes and compactions.
 fn settings() -> Settings {
     Settings { cache_bytes: 4 << 20, write_buffer_bytes: 256 << 10, ..Settings::default() }

@@ -60,8 +60,7 @@ fn run(core: &Core, mut flushed: Flushed, fatal: &Fatal, stopped: &Receiver<()>)
 fn once(core: &Core, live: &Live, flushed: &mut Flushed) -> Result<(), StoreError> {
     let errors = live.background_errors()?;
     if errors > 0 {
-        let what = format!("{errors} background errors; see the log above, and the disk");
-        return Err(StoreError::Engine { doing: "flushing or compacting", path: live.dir().to_owned(), what });
+        return Err(background(live, errors));
     }
     let applied = live.applied().index();
     let behind = applied.unwrap_or(0).saturating_sub(flushed.index.unwrap_or(0));
@@ -72,4 +71,15 @@ fn once(core: &Core, live: &Live, flushed: &mut Flushed) -> Result<(), StoreErro
         *flushed = Flushed { index: applied, at: Instant::now() };
     }
     Ok(())
+}
+
+/// The engine counts its errors and keeps the first: it refuses every later flush with that one's words.
+fn background(live: &Live, errors: u64) -> StoreError {
+    let cause = match live.flush() {
+        Err(StoreError::Engine { what, .. }) => what,
+        Err(error) => error.to_string(),
+        Ok(()) => "see the log above, and the disk".to_owned(),
+    };
+    let what = format!("{errors} errors in the background: {cause}");
+    StoreError::Engine { doing: "flushing or compacting", path: live.dir().to_owned(), what }
 }

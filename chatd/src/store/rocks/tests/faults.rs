@@ -1,0 +1,122 @@
+//! A disk that fails under the real engine: the process is told to stop, with the cause, and nothing is called damaged
+//! that is not.
+
+use super::*;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+fn told(fatal: &Fatal) -> std::sync::Arc<str> {
+    let started = Instant::now();
+    loop {
+        if let Some(cause) = fatal.cause() {
+            return cause;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "nobody is told");
+        std::thread::yield_now();
+    }
+}
+
+/// Rows that no other entry has, of bytes that do not compress: what is written stays.
+fn new_rows(view: &dyn Read, index: u64) -> Changes {
+    let (mut overlay, mut random) = (Overlay::new(view), StdRng::seed_from_u64(index));
+    for n in 0..50 {
+        let at = quorate_core::id::Position { incarnation: 0, index, ordinal: n };
+        let value: Vec<u8> = (0..700).map(|_| random.random()).collect();
+        overlay.put(Table::Timeline, key::room_position(quorate_core::id::RoomNumber(1), at), value.into());
+    }
+    overlay.into_changes()
+}
+
+/// Commits until the engine refuses; the entries that it took.
+fn fill_until_refused(store: &RocksStore) -> (u64, StoreError) {
+    for index in 1.. {
+        if let Err(error) = store.commit(new_rows(&store.view(), index), log_id(index), None) {
+            return (index - 1, error);
+        }
+    }
+    unreachable!("it fails before numbers run out")
+}
+
+#[test]
+fn an_error_of_a_flush_in_the_background_stops_the_process_with_its_cause() {
+    let (dir, fatal) = (TempDir::new().unwrap(), Fatal::default());
+    let store = RocksStore::open(dir.path(), settings(), fatal.clone()).unwrap();
+    fill(&store, 1, 1..20);
+    // Where the next table file should be made there is no directory.
+    let live = live_dir(dir.path());
+    fs::rename(&live, dir.path().join("aside")).unwrap();
+    let (_, error) = fill_until_refused(&store);
+    assert!(error.to_string().contains("No such file"), "{error}");
+    let cause = told(&fatal);
+    assert!(cause.contains("No such file") && cause.contains(&*live.to_string_lossy()), "{cause}");
+    fs::rename(dir.path().join("aside"), &live).unwrap();
+    drop(store);
+    // Nothing is damaged by it: what was flushed is there.
+    let found = open(dir.path()).unwrap().applied().index();
+    assert!(found < Some(20), "{found:?}");
+}
+
+/// A small file system of its own; gone with this. `None` where no file system may be mounted.
+struct Mounted(TempDir);
+
+impl Mounted {
+    fn tmpfs(options: &str) -> Option<Self> {
+        let dir = TempDir::new().unwrap();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", options, "none"]).arg(dir.path()).output();
+        if mount.is_ok_and(|output| output.status.success()) {
+            return Some(Self(dir));
+        }
+        println!("not tested: this user may not mount a file system");
+        None
+    }
+
+    fn remount(&self, options: &str) {
+        let options = format!("remount,{options}");
+        let done = Command::new("mount").args(["-o", &options]).arg(self.0.path()).status().unwrap();
+        assert!(done.success());
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // Nothing better can be done about a failure here.
+        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_stops_the_process_and_loses_nothing_that_was_flushed() {
+    let Some(disk) = Mounted::tmpfs("size=24m") else { return };
+    let (root, fatal) = (disk.0.path().join("state"), Fatal::default());
+    let store = RocksStore::open(&root, settings(), fatal.clone()).unwrap();
+    let (taken, error) = fill_until_refused(&store);
+    assert!(error.to_string().contains("No space left"), "{error}");
+    let cause = told(&fatal);
+    assert!(cause.contains("No space left"), "{cause}");
+    drop(store);
+    disk.remount("size=64m");
+    let store = open(&root).unwrap();
+    let found = store.applied().index().unwrap();
+    assert!(found <= taken);
+    let model = MemStore::new();
+    for index in 1..=found {
+        model.commit(new_rows(&model.view(), index), log_id(index), None).unwrap();
+    }
+    assert_eq!(digest(&store.view()).unwrap(), digest(&model.view()).unwrap(), "the state of entry {found}");
+    println!("{taken} entries were taken, {found} are there");
+}
+
+#[test]
+fn a_read_only_file_system_is_refused_and_not_called_damaged() {
+    let Some(disk) = Mounted::tmpfs("size=16m") else { return };
+    let root = disk.0.path().join("state");
+    let store = open(&root).unwrap();
+    fill(&store, 1, 1..20);
+    drop(store);
+    disk.remount("ro");
+    let error = open(&root).err().unwrap();
+    assert!(error.to_string().contains("Read-only file system"), "{error}");
+    assert!(!matches!(error, StoreError::Damaged { .. }), "{error}");
+    disk.remount("rw");
+    assert_eq!(open(&root).unwrap().applied().index(), Some(19));
+}
