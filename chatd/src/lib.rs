@@ -20,6 +20,8 @@ pub mod config;
 pub mod exit;
 mod failpoint;
 pub mod feed;
+#[cfg(all(test, feature = "rocksdb"))]
+mod formats;
 pub mod metrics;
 #[cfg(feature = "rocksdb")]
 pub mod open;

@@ -7,10 +7,10 @@
 mod disk;
 mod fatal;
 mod memory;
-mod row;
+pub(crate) mod row;
 
 #[cfg(feature = "rocksdb")]
-mod columns;
+pub(crate) mod columns;
 #[cfg(feature = "rocksdb")]
 mod rocks;
 

@@ -25,6 +25,9 @@ pub use receive::{Installer, ReceiveOptions, Receiver};
 pub use send::{SendOptions, Sender};
 pub use shelf::{Shelf, SnapshotData};
 
+#[cfg(test)]
+pub(crate) use manifest::VERSION as FORMAT_VERSION;
+
 use crate::raft::codec::CodecError;
 use crate::store::StoreError;
 

@@ -18,7 +18,7 @@ pub(super) const MEMBERSHIP: &[u8] = b"membership";
 
 /// Format of the database as a whole: which column families there are and how keys are laid into them.
 #[cfg(feature = "rocksdb")]
-pub(super) const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 1;
 
 pub(super) fn applied(last: log::LogId) -> Bytes {
     table::encode(&last)

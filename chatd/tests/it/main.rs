@@ -11,6 +11,7 @@
 mod bad_input;
 mod chat;
 mod failover;
+mod golden;
 mod start;
 mod stream;
 mod support;

@@ -112,8 +112,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::State, Self::Entry, Self::Truncate, Self::Committed];
+
     fn of(byte: u8) -> Option<Self> {
-        [Self::State, Self::Entry, Self::Truncate, Self::Committed].into_iter().find(|kind| *kind as u8 == byte)
+        Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 

@@ -12,7 +12,7 @@ use std::fs;
 use std::path::Path;
 
 /// Version of the manifest and of the directory it describes.
-const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 /// A name is a file in one directory; RocksDB's are shorter.
 const NAME_LIMIT: usize = 64;
 /// At 64 MiB a file this is 6 TiB; more in a manifest means that it is not one.

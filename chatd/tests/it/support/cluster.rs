@@ -33,6 +33,11 @@ impl Cluster {
 
     /// Processes that belong to no cluster yet.
     pub fn uninitialised(count: usize, settings: &str) -> Self {
+        Self::prepared(count, settings, |_| ())
+    }
+
+    /// Processes on volumes that hold something already.
+    pub fn prepared(count: usize, settings: &str, prepare: impl Fn(&Node)) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let authority = certificates::authority();
         let tls = certificates::issue(&authority, &dir.path().join("admin"));
@@ -43,6 +48,7 @@ impl Cluster {
                 Node::new(&format!("node-{n}"), &home, tls, settings)
             })
             .collect();
+        nodes.iter().for_each(prepare);
         let processes = nodes.iter().map(|node| Some(node.start())).collect();
         Self { nodes, processes, tls, _dir: dir }
     }

@@ -1,0 +1,216 @@
+//! Every kind of bytes that this build leaves on a disk or gives away to be brought back: what `docs/formats.md` lists.
+//!
+//! Bytes on disk are a promise: a kind is never used again for something else, and what one version wrote every later one
+//! reads. Each list here is complete because it is a match that does not compile without a new kind; the page is compared
+//! with it by a test. A data directory of each version is kept in `chatd/tests/golden` and must open for ever.
+
+use crate::raft::log::format::{self as segment, Kind as Record};
+use crate::raft::snapshot;
+use crate::store::columns::{self, Column};
+use crate::store::row;
+use quorate_core::proto::log::command::Kind as Command;
+use quorate_core::table::{Table, VALUE_VERSION};
+use std::fmt::Write as _;
+
+/// Key and value of a table's rows.
+fn rows(table: Table) -> (&'static str, &'static str) {
+    match table {
+        Table::Meta => ("`cluster`", "`Cluster`"),
+        Table::Account => ("localpart", "`Account`"),
+        Table::Device => ("localpart, 0, device id", "`Device`"),
+        Table::Token => ("SHA-256 of the token", "`Token`"),
+        Table::Room => ("room", "`Room`"),
+        Table::RoomByPosition => ("position of the create event", "room, bare"),
+        Table::Timeline => ("room, position", "`Event`"),
+        Table::StateVersion => ("room, type, state key, position", "empty; of members `Membership.Kind`, one byte"),
+        Table::StateChange => ("room, position", "empty"),
+        Table::Membership => ("localpart, 0, room", "`Membership`"),
+        Table::RoomMember => ("room, localpart", "`Membership`"),
+        Table::Relation => ("room, target, relation type, position", "`Relation`"),
+        Table::Dedup => ("localpart, 0, device id, 0, scope, 0, transaction id", "`Dedup`"),
+        Table::Alias => ("localpart of the alias", "`Alias`"),
+        Table::Filter => ("localpart, 0, number", "JSON as it came, bare"),
+        Table::AccountData => ("localpart, 0, room or 0, type", "`AccountData`"),
+        Table::EventRoom => ("position", "room, bare"),
+        Table::PublicRoom => ("room", "empty"),
+    }
+}
+
+/// What a record of the log holds.
+fn record(kind: Record) -> &'static str {
+    match kind {
+        Record::State => "node id, cluster id, vote, purge mark, commit mark",
+        Record::Entry => "`quorate.log.v1.Entry`",
+        Record::Truncate => "the last entry that stays",
+        Record::Committed => "the commit mark",
+    }
+}
+
+/// A command's field number in `quorate.log.v1.Command`, and its name.
+fn command(kind: &Command) -> (u32, &'static str) {
+    match kind {
+        Command::Bootstrap(_) => (1, "Bootstrap"),
+        Command::Register(_) => (2, "Register"),
+        Command::OpenSession(_) => (3, "OpenSession"),
+        Command::CloseSession(_) => (4, "CloseSession"),
+        Command::ExtendSession(_) => (5, "ExtendSession"),
+        Command::CreateRoom(_) => (6, "CreateRoom"),
+        Command::SetMembership(_) => (7, "SetMembership"),
+        Command::SendEvent(_) => (8, "SendEvent"),
+        Command::SetProfile(_) => (9, "SetProfile"),
+        Command::PutFilter(_) => (10, "PutFilter"),
+        Command::PutAccountData(_) => (11, "PutAccountData"),
+        Command::Redact(_) => (12, "Redact"),
+        Command::PurgeHistory(_) => (13, "PurgeHistory"),
+    }
+}
+
+/// One of each.
+fn commands() -> [Command; 13] {
+    [
+        Command::Bootstrap(Default::default()),
+        Command::Register(Default::default()),
+        Command::OpenSession(Default::default()),
+        Command::CloseSession(Default::default()),
+        Command::ExtendSession(Default::default()),
+        Command::CreateRoom(Default::default()),
+        Command::SetMembership(Default::default()),
+        Command::SendEvent(Default::default()),
+        Command::SetProfile(Default::default()),
+        Command::PutFilter(Default::default()),
+        Command::PutAccountData(Default::default()),
+        Command::Redact(Default::default()),
+        Command::PurgeHistory(Default::default()),
+    ]
+}
+
+const HEAD: &str = "\
+# Formats
+
+What a data directory holds, kind by kind, with the versions of this build. Written from `chatd/src/formats.rs`, whose lists do
+not compile without a new kind; a test compares. None of these is ever used again for something else, and what one version wrote
+every later one reads: `chatd/tests/golden` keeps a data directory of each version, which a test opens, reads row by row and
+serves. What is newer than a build is refused with a sentence that says so, and never guessed at.
+
+| where | what | version |
+|---|---|---|
+";
+
+/// The page.
+///
+/// # Errors
+/// Never: text grows in memory.
+pub(crate) fn page() -> Result<String, std::fmt::Error> {
+    let mut out = HEAD.to_owned();
+    writeln!(out, "| `log/N.log` | a segment of the log: header, records | {}, in the header |", segment::VERSION)?;
+    writeln!(out, "| `log/N.log.new` | a segment whose making was cut short; removed | |")?;
+    writeln!(out, "| `log/LOCK`, `state/live-N/LOCK` | held by the process that has the directory | |")?;
+    writeln!(out, "| `state/CURRENT` | the name of the live directory and a line feed | by its form |")?;
+    writeln!(
+        out,
+        "| `state/live-N/` | the state, a RocksDB database | {}, in its row `format` |",
+        row::FORMAT_VERSION
+    )?;
+    let manifest = snapshot::FORMAT_VERSION;
+    writeln!(
+        out,
+        "| `state/snapshots/ID/` | `manifest` and the files of a checkpoint in `data/` | {manifest}, in the manifest |"
+    )?;
+    writeln!(out, "| `state/incoming/ID/` | the same while it is received | the same |")?;
+    writeln!(out, "| `*.tmp`, `*.part` | a file or directory that was not finished; removed | |")?;
+
+    writeln!(
+        out,
+        "\n## Records of the log\nLayout: `chatd/src/raft/log.rs`. Payloads are protobuf.\n\n| kind | payload |\n|---|---|"
+    )?;
+    for kind in Record::ALL {
+        writeln!(out, "| {} {kind:?} | {} |", kind as u8, record(kind))?;
+    }
+    writeln!(
+        out,
+        "\nAn entry's payload is nothing (1), a batch of commands (2) or a membership (3). Commands of a batch, by their field number in"
+    )?;
+    writeln!(
+        out,
+        "`quorate.log.v1.Command`; a number that this build does not know is refused in the log, by all pods alike:\n"
+    )?;
+    writeln!(out, "| number | command |\n|---|---|")?;
+    for kind in &commands() {
+        let (number, name) = command(kind);
+        writeln!(out, "| {number} | {name} |")?;
+    }
+
+    writeln!(
+        out,
+        "\n## Rows of the state\nA key on disk is the table's number, one byte, then the key below. Numbers are big-endian: a room has 8 bytes, a position 16"
+    )?;
+    writeln!(
+        out,
+        "(incarnation 4, index 8, ordinal 4). Types and state keys carry their length, two bytes. A value begins with its version byte,"
+    )?;
+    writeln!(out, "{VALUE_VERSION}, then a message of `quorate.store.v1`, unless it says *bare* or *empty*.\n")?;
+    writeln!(out, "| table | column family | key | value |\n|---|---|---|---|")?;
+    for table in Table::ALL {
+        let (key, value) = rows(table);
+        writeln!(out, "| {} {table:?} | {} | {key} | {value} |", table as u8, columns::of(table).name())?;
+    }
+    writeln!(out, "\nThe family `{}` holds the rows that are not replicated by key:\n", Column::Own.name())?;
+    writeln!(out, "| key | value |\n|---|---|")?;
+    writeln!(out, "| `format` | version of the database, 4 bytes |")?;
+    writeln!(out, "| `applied` | version byte, `quorate.log.v1.LogId` of the last applied entry |")?;
+    writeln!(out, "| `membership` | version byte, the `quorate.log.v1.Entry` that made the membership |")?;
+
+    writeln!(
+        out,
+        "\n## Manifest of a snapshot\nCRC-32 (IEEE, big-endian) of the rest, then `quorate.log.v1.Manifest`: version, id, cluster, last applied entry, membership, and"
+    )?;
+    writeln!(out, "of each file name, size and CRC-32.\n")?;
+    writeln!(
+        out,
+        "## Names\nbase64url of kind and version, log, and position; clients keep them and bring them back.\n"
+    )?;
+    writeln!(
+        out,
+        "| first byte | name |\n|---|---|\n| 0x11 | event id, after `$` |\n| 0x21 | room id, between `!` and `:` |\n| 0x31 | cursor, after `q` |"
+    )?;
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message as _;
+    use quorate_core::id::{self, Position};
+    use std::path::Path;
+
+    /// With `QUORATE_WRITE=1` it writes the page instead.
+    #[test]
+    fn the_page_of_formats_is_that_of_the_code() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats.md");
+        let page = page().unwrap();
+        if std::env::var_os("QUORATE_WRITE").is_some() {
+            std::fs::write(&path, &page).unwrap();
+        }
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(kept, page, "QUORATE_WRITE=1 writes it anew");
+    }
+
+    #[test]
+    fn a_command_has_the_number_that_is_said() {
+        for kind in commands() {
+            let (number, name) = command(&kind);
+            let bytes = quorate_core::proto::log::Command { kind: Some(kind) }.encode_to_vec();
+            // Field number and wire type 2: one byte up to 15.
+            assert_eq!(u32::from(bytes[0]), number << 3 | 2, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_begin_with_the_byte_that_is_said() {
+        use base64::Engine as _;
+        let first = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).unwrap()[0];
+        assert_eq!(first(&id::event_id(Position::ZERO)[1..]), 0x11);
+        assert_eq!(first(id::room_id(Position::ZERO, "a")[1..].strip_suffix(":a").unwrap()), 0x21);
+        assert_eq!(first(&id::cursor(Position::ZERO)[1..]), 0x31);
+    }
+}

@@ -1,0 +1,214 @@
+//! A data directory of each version, kept for ever: every kind of row is read, and a pod serves from it.
+//!
+//! `QUORATE_WRITE=1 cargo test --release --workspace --test it golden` makes that of this version anew: before a version
+//! is given away, never after it.
+
+use crate::support::client::{PASSWORD, User, with_token};
+use crate::support::cluster::Cluster;
+use crate::support::eventually;
+use quorate_chatd::raft::snapshot::Shelf;
+use quorate_chatd::store::{Fatal, RocksStore, Settings, StateStore as _};
+use quorate_core::invariant::{check_all, digest};
+use quorate_core::table::{Direction, Flow, Read as _, Table};
+use quorate_wire::admin::v1 as admin;
+use quorate_wire::chat::v1::create_room_request::Preset;
+use quorate_wire::chat::v1::*;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The newest is this build's.
+const VERSIONS: [u32; 1] = [1];
+const SETTINGS: &str = "rateLimit: {enabled: false}\nraft: {keepLogEntries: 5}";
+
+fn kept(version: u32, ending: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/version-{version}.{ending}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_directory_of_any_version_is_read_row_by_row_and_served() {
+    if std::env::var_os("QUORATE_WRITE").is_some() {
+        make(VERSIONS[VERSIONS.len() - 1]).await;
+    }
+    for version in VERSIONS {
+        let told = fs::read_to_string(kept(version, "txt")).expect("what is in it");
+        let dir = tempfile::tempdir().expect("a directory");
+        unpack(version, dir.path());
+        let (rows, _) = told.split_once("said ").expect("rows, then what was said");
+        assert_eq!(rows_of(dir.path()), rows, "version {version}");
+        serve(version, &told).await;
+    }
+}
+
+fn unpack(version: u32, into: &Path) {
+    fs::create_dir_all(into).expect("a directory");
+    let archive = kept(version, "tar.gz");
+    let done = Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(into).status().expect("tar");
+    assert!(done.success());
+}
+
+/// How many rows each table has, and a checksum of all: reads every one.
+fn rows_of(data: &Path) -> String {
+    let store = RocksStore::open(&data.join("state"), Settings::default(), Fatal::default()).expect("opens");
+    let snapshot = Shelf::open(&data.join("state")).expect("opens").newest().expect("a snapshot");
+    let contents = store.inspect(&snapshot.data_dir()).expect("the snapshot opens");
+    assert!(contents.applied.index() < store.applied().index(), "the log goes on after it");
+    let view = store.view();
+    check_all(&view).expect("the invariants hold");
+    let mut out = String::new();
+    for table in Table::ALL {
+        let mut rows = 0;
+        view.scan(table, &[], &[], Direction::Forward, &mut |_| {
+            rows += 1;
+            Ok(Flow::More)
+        })
+        .expect("reads");
+        assert!(rows > 0, "{table:?} has no row that a later version must read");
+        writeln!(out, "rows {table:?} {rows}").expect("text");
+    }
+    writeln!(out, "digest {:08x}", digest(&view).expect("reads")).expect("text");
+    out
+}
+
+async fn serve(version: u32, told: &str) {
+    let cluster = Cluster::prepared(1, SETTINGS, |node| unpack(version, &node.data()));
+    cluster.all_ready().await;
+    let request = LoginRequest { username: "alice".into(), password: PASSWORD.into(), ..LoginRequest::default() };
+    let session = cluster.chat(0).await.login(request).await.expect("the password is known").into_inner();
+    let alice = User { session, doors: vec![cluster.chat(0).await] };
+    let request = ListRoomsRequest::default();
+    let rooms = alice.door(0).list_rooms(alice.asks(request)).await.expect("rooms").into_inner().rooms;
+    for room in &rooms {
+        let before = alice.read_all(0, &room.room_id).await;
+        for (sender, body) in &before {
+            assert!(told.contains(&format!("said {} {sender} {body}\n", room.name)), "{sender}: {body}");
+        }
+        let said = told.lines().filter(|line| line.starts_with(&format!("said {} ", room.name))).count();
+        assert_eq!(before.len(), said, "in {}", room.name);
+        alice.say(0, &room.room_id, "still here", "new").await.expect("sent");
+        assert_eq!(alice.read_all(0, &room.room_id).await.len(), said + 1);
+    }
+    assert_eq!(rooms.len(), 2);
+}
+
+/// A cluster of one that has done everything once.
+async fn make(version: u32) {
+    let mut cluster = Cluster::uninitialised(1, SETTINGS);
+    cluster.initialise().await;
+    cluster.all_ready().await;
+    let (alice, bob) = (cluster.user(0, "alice").await, cluster.user(0, "bob").await);
+    let rooms = [talk(&cluster, &alice, &bob).await, forgetful(&alice).await];
+    let mut door = cluster.admin(0).await;
+    let purge = admin::PurgeHistoryRequest { room_id: rooms[1].clone(), before_ms: u64::MAX };
+    assert!(door.purge_history(purge).await.expect("removed").into_inner().events > 0);
+    door.take_snapshot(admin::TakeSnapshotRequest { purge_log: true }).await.expect("a snapshot");
+    for n in 0..10 {
+        alice.say(0, &rooms[n % 2], &format!("after the snapshot {n}"), &format!("after-{n}")).await.expect("sent");
+    }
+    let mut told = String::new();
+    for (name, room) in ["talk", "forgetful"].into_iter().zip(&rooms) {
+        for (sender, body) in alice.read_all(0, room).await {
+            writeln!(told, "said {name} {sender} {body}").expect("text");
+        }
+    }
+    let process = cluster.processes[0].take().expect("it runs");
+    process.terminate();
+    assert_eq!(process.ended().await, Some(0));
+    let data = cluster.nodes[0].data();
+    cut_zeros(&data.join("log"));
+    pack(&data, &kept(version, "tar.gz"));
+    fs::write(kept(version, "txt"), rows_of(&data) + &told).expect("written");
+}
+
+/// Messages, a reaction, a redaction, state, members, what a client keeps for itself.
+async fn talk(cluster: &Cluster, alice: &User, bob: &User) -> String {
+    let request = CreateRoomRequest {
+        preset: Preset::Public.into(),
+        name: "talk".into(),
+        alias: "talk".into(),
+        ..CreateRoomRequest::default()
+    };
+    let room = alice.door(0).create_room(alice.asks(request)).await.expect("a room").into_inner().room_id;
+    bob.join(0, &room).await.expect("joined");
+    let first = alice.say(0, &room, "hello", "first").await.expect("sent").event_id;
+    for n in 0..20 {
+        let user = [alice, bob][n % 2];
+        user.say(0, &room, &format!("message {n}"), &format!("m{n}")).await.expect("sent");
+    }
+    let relation = serde_json::json!({"m.relates_to": {"rel_type": "m.annotation", "event_id": first, "key": "+"}});
+    let reaction = SendRequest {
+        room_id: room.clone(),
+        r#type: "m.reaction".into(),
+        content: relation.to_string().into(),
+        transaction_id: "reaction".into(),
+    };
+    bob.door(0).send(bob.asks(reaction)).await.expect("sent");
+    let address = cluster.nodes[0].http;
+    let (user, token) = (&alice.session.user_id, &alice.session.access_token);
+    let wrong = alice.say(0, &room, "a mistake", "wrong").await.expect("sent").event_id;
+    for (method, path, body) in [
+        ("PUT", format!("rooms/{room}/redact/{wrong}/r1"), "{\"reason\":\"wrong\"}"),
+        ("PUT", format!("user/{user}/account_data/org.example.all"), "{\"a\":1}"),
+        ("PUT", format!("user/{user}/rooms/{room}/account_data/org.example.room"), "{\"b\":2}"),
+        ("POST", format!("user/{user}/filter"), "{\"room\":{\"timeline\":{\"limit\":5}}}"),
+        ("PUT", format!("profile/{user}/displayname"), "{\"displayname\":\"Alice\"}"),
+        ("PUT", format!("rooms/{room}/state/m.room.topic/"), "{\"topic\":\"all of it\"}"),
+    ] {
+        matrix(address, method, &path, token, body).await;
+    }
+    room
+}
+
+/// A room that keeps nothing for long.
+async fn forgetful(alice: &User) -> String {
+    let rule = InitialState {
+        r#type: "m.room.retention".into(),
+        state_key: String::new(),
+        // A hundred years: it is to be there, and to remove nothing by itself while tests run.
+        content: r#"{"max_lifetime":3155692600000}"#.into(),
+    };
+    let request =
+        CreateRoomRequest { name: "forgetful".into(), initial_state: vec![rule], ..CreateRoomRequest::default() };
+    let created = alice.door(0).create_room(with_token(request, &alice.session.access_token)).await;
+    let room = created.expect("a room").into_inner().room_id;
+    alice.say(0, &room, "to be removed", "gone").await.expect("sent");
+    room
+}
+
+async fn matrix(address: std::net::SocketAddr, method: &str, path: &str, token: &str, body: &str) {
+    let request = format!(
+        "{method} /_matrix/client/v3/{path} HTTP/1.0\r\nHost: test\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let answer = eventually("the Matrix door answers", || async {
+        let mut stream = TcpStream::connect(address).ok()?;
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    })
+    .await;
+    assert_eq!(answer.split_whitespace().nth(1), Some("200"), "{method} {path}: {answer}");
+}
+
+/// Zeros behind the last record are there for the sake of fdatasync only.
+fn cut_zeros(log: &Path) {
+    for entry in fs::read_dir(log).expect("a directory").map(|entry| entry.expect("an entry")) {
+        let bytes = fs::read(entry.path()).expect("reads");
+        let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let file = fs::File::options().write(true).open(entry.path()).expect("opens");
+        file.set_len(end.next_multiple_of(4096) as u64).expect("cuts");
+    }
+}
+
+/// The same bytes for the same files.
+fn pack(data: &Path, archive: &Path) {
+    let fixed = ["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"];
+    let mut tar = Command::new("tar");
+    let done = tar.args(fixed).arg("-czf").arg(archive).arg("-C").arg(data).args(["log", "state"]);
+    assert!(done.status().expect("tar").success());
+}
