@@ -41,7 +41,7 @@ image: build ## docker-archives of both images, without a container engine
 	@$(ENV) deploy/image/build --tag content --out "$$QUORATE_CACHE/images"
 
 ##@ Prove it
-.PHONY: test unit charts matrix kubernetes e2e
+.PHONY: test unit charts matrix soak kubernetes e2e
 test: check unit charts matrix kubernetes e2e ## All of the below; what continuous integration runs
 unit: deps-build deps-test ## Unit, model and process tests
 	@$(ENV) cargo test --release --locked --workspace
@@ -50,6 +50,8 @@ charts: deps-kubernetes build ## helm lint, template, schema checks of charts, C
 	@$(ENV) dashboards/tests/check
 matrix: deps-test build ## matrix-nio, unmodified, against three processes
 	@$(ENV) tests/matrix/run
+soak: deps-test build ## Three processes under load for SOAK_SECONDS (1800): disk, memory, files stay bounded
+	@$(ENV) tests/soak/run
 kubernetes: deps-kubernetes ## The local Kubernetes itself: network, volumes, faults, full removal
 	@$(ENV) deploy/local-kubernetes/tests/run
 e2e: deps-kubernetes deps-test image ## The whole on a local Kubernetes, with faults
