@@ -20,7 +20,7 @@ pub mod config;
 pub mod exit;
 mod failpoint;
 pub mod feed;
-#[cfg(all(test, feature = "rocksdb"))]
+#[cfg(test)]
 mod formats;
 pub mod metrics;
 #[cfg(feature = "rocksdb")]

@@ -10,7 +10,7 @@ pub mod cluster;
 pub mod codec;
 pub mod consensus;
 pub mod contact;
-#[cfg(all(test, feature = "rocksdb"))]
+#[cfg(test)]
 mod crash;
 mod forward;
 pub mod identity;
