@@ -132,7 +132,7 @@ pub(crate) fn page() -> Result<String, std::fmt::Error> {
     )?;
     writeln!(
         out,
-        "`quorate.log.v1.Command`; a number that this build does not know is refused in the log, by all pods alike:\n"
+        "`quorate.log.v1.Command`; a number that a build does not know it refuses, so that a new command\nmay be proposed only when all pods know it:\n"
     )?;
     writeln!(out, "| number | command |\n|---|---|")?;
     for kind in &commands() {
