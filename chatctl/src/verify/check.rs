@@ -2,9 +2,10 @@
 //!
 //! It judges by what the client was promised. An acknowledged message must be everywhere, once, at the promised
 //! position; a refused one nowhere; one whose outcome is unknown may be there once or not at all, but if anybody saw it,
-//! everybody who came that far must have.
+//! everybody who came that far must have. What linearizable reads promise is judged in [`super::check_reads`].
 
-use super::history::{Fate, History, Message, MessageId, Observation, Seen, event_key};
+use super::check_reads;
+use super::history::{Fate, History, Message, MessageId, Observation, Read, Seen, event_key};
 use crate::position::Position;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
@@ -22,7 +23,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn add(&mut self, example: impl FnOnce() -> String) {
+    pub(super) fn add(&mut self, example: impl FnOnce() -> String) {
         self.count += 1;
         if self.examples.len() < EXAMPLES {
             self.examples.push(example());
@@ -49,14 +50,28 @@ pub struct Verdict {
     pub mismatched: Finding,
     /// Messages that were refused or never sent, and yet were seen.
     pub phantom: Finding,
+    /// Linearizable reads for which there is no moment between their beginning and their end at which the room was so.
+    pub unlinearizable: Finding,
 }
 
 impl Verdict {
     /// Whether no promise was broken.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        let findings = [&self.lost, &self.duplicated, &self.reordered, &self.mismatched, &self.phantom];
-        findings.iter().all(|finding| finding.count == 0)
+        self.findings().iter().all(|(_, finding)| finding.count == 0)
+    }
+
+    /// All kinds of violations, by name.
+    #[must_use]
+    pub fn findings(&self) -> [(&'static str, &Finding); 6] {
+        [
+            ("lost", &self.lost),
+            ("duplicated", &self.duplicated),
+            ("reordered", &self.reordered),
+            ("mismatched", &self.mismatched),
+            ("phantom", &self.phantom),
+            ("unlinearizable", &self.unlinearizable),
+        ]
     }
 }
 
@@ -66,9 +81,11 @@ pub fn check(history: &History) -> Verdict {
     let mut verdict = Verdict::default();
     let mut world = World::promised(history, &mut verdict);
     let met: Vec<Met> = history.observations.iter().map(|o| world.observe(o, &mut verdict)).collect();
+    history.reads.iter().for_each(|read| world.read(read, &mut verdict));
     world.completeness(history, &met, &mut verdict);
     world.real_time_order(history, &mut verdict);
     world.stream_order(history, &mut verdict);
+    check_reads::check(history, &world.positions(), &mut verdict.unlinearizable);
     verdict
 }
 
@@ -151,6 +168,18 @@ impl<'a> World<'a> {
             self.place(id, Place { position, event }, name, verdict);
         }
         met
+    }
+
+    /// A read shows where messages stand, as an observation does; what is missing in it is judged elsewhere.
+    fn read(&mut self, read: &Read, verdict: &mut Verdict) {
+        let name = format!("read of {}", read.server);
+        let seen = read.page.clone();
+        self.observe(&Observation { name, seen }, verdict);
+    }
+
+    /// Where each message stands, as far as anybody said.
+    fn positions(&self) -> HashMap<MessageId, Position> {
+        self.places.iter().map(|(id, place)| (*id, place.position)).collect()
     }
 
     /// Nothing that must be there is missing; a message counts once, however many miss it.

@@ -57,6 +57,19 @@ fn lines(out: &mut BufWriter<File>, run: &Run, history: &History) -> io::Result<
             writeln!(out, "{line}")?;
         }
     }
+    for read in &history.reads {
+        let page = read.page.iter().map(|seen| json!([seen.id.writer, seen.id.seq, triple(seen.position)]));
+        let line = json!({
+            "kind": "read",
+            "server": &*read.server,
+            "room": read.room,
+            "invoked_us": read.invoked_us,
+            "ended_us": read.ended_us,
+            "whole": read.whole,
+            "page": page.collect::<Vec<_>>(),
+        });
+        writeln!(out, "{line}")?;
+    }
     out.flush()
 }
 

@@ -2,7 +2,7 @@
 
 use crate::position::Position;
 use serde::Serialize;
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 /// Names a message across writers and readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -72,6 +72,23 @@ pub struct Observation {
     pub seen: Vec<Seen>,
 }
 
+/// One linearizable read of a room's newest messages, as it was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Read {
+    /// Which server answered.
+    pub server: Arc<str>,
+    /// Index of the room.
+    pub room: u16,
+    /// When it began: microseconds since the start of the run, by the monotonic clock.
+    pub invoked_us: u64,
+    /// When its answer was there, by the same clock.
+    pub ended_us: u64,
+    /// The messages in it, as the server ordered them, oldest first.
+    pub page: Vec<Seen>,
+    /// Whether it reached back to the room's first event.
+    pub whole: bool,
+}
+
 /// A whole run.
 #[derive(Debug, Clone, Default)]
 pub struct History {
@@ -82,6 +99,8 @@ pub struct History {
     /// Writers whose messages went over one stream, in the order of their numbers, and were never put back by a refusal:
     /// that order is promised.
     pub in_order: BTreeSet<u32>,
+    /// Every linearizable read that was answered.
+    pub reads: Vec<Read>,
 }
 
 /// A number that stands for an event id, so that an observation costs no text (FNV-1a, 64 bits): two ids of one run

@@ -4,14 +4,19 @@
 //! setup (users, rooms, joins, readers ready) ─▶ writers ∥ readers ─▶ drain ─▶ readers catch up ─▶ scan every server
 //!     ─▶ History ─▶ check (pure) ─▶ Verdict ─▶ report
 //! ```
+//! With `--reads`, every server is asked for the end of each room all along, and the checker judges whether the answers
+//! were linearizable.
 //!
 //! Memory: about 150 bytes per message sent, and 40 bytes per message for each reader and each scanned server. Four
 //! writers at 20 per second for a minute with three readers and three servers take about 2 MiB.
 
 pub mod check;
+mod check_reads;
 mod export;
 pub mod history;
+pub mod minimise;
 pub mod options;
+mod probe;
 mod progress;
 mod reader;
 mod report;
@@ -24,6 +29,7 @@ mod writer;
 use crate::{cli::Context, error::Error, position::Position};
 use history::{Fate, History, Message};
 use options::Command;
+use probe::Probes;
 use reader::Reader;
 use report::Report;
 use run::Run;
@@ -51,10 +57,14 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let mut readers = Reader::start_all(&stage, &stop_readers);
     setup::wait_until_ready(&command, &stage, &mut readers).await?;
 
+    let (stop_probes, _) = watch::channel(false);
+    let probes = Probes::start_all(&command, &stage, &stop_probes)?;
     run.begin();
     let progress = progress::start(&command, context, &run, &readers);
     let Load { messages, in_order, interrupted } = load(&command, &stage).await;
     progress.abort();
+    let _ = stop_probes.send(true);
+    let (reads, tally) = probes.finish().await;
     let caught_up = catch_up(&command, &run, &messages, &mut readers).await;
     // Nobody listening is fine: then no reader is left to stop.
     let _ = stop_readers.send(true);
@@ -69,7 +79,7 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     observations.extend(scans.iter().filter_map(|scan| scan.observation.clone()));
     setup::sign_out(&stage).await;
 
-    let history = History { messages, observations, in_order };
+    let history = History { messages, observations, in_order, reads };
     if let Some(path) = &command.history {
         export::write(path, &run, &history)?;
     }
@@ -80,6 +90,8 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
         verdict: &verdict,
         stage: &stage,
         read,
+        asked_for_reads: command.reads > 0,
+        tally,
         scans: &scans,
         caught_up,
         interrupted,

@@ -11,10 +11,12 @@ Examples:
   chatctl --server a:7400,b:7400,c:7400 verify --duration 60s
   chatctl verify --servers a:7400,b:7400,c:7400 --writers 4 --readers 3 --rate 20 --output json > report.json
   chatctl verify --servers a:7400 --duration 10m --history run.jsonl
+  chatctl verify --servers a:7400,b:7400,c:7400 --reads 20
   chatctl verify --servers a:7400,b:7400 --post --rate 1000 --in-flight 1000
 
 It makes users and rooms of its own. Checked is that every acknowledged message reaches every reader and every server's
-history exactly once, in one order, at the position that the acknowledgement named. SIGINT and SIGTERM end the load
+history exactly once, in one order, at the position that the acknowledgement named; with --reads also that reads are
+linearizable: a read has all that was acknowledged before it began, wherever it was asked for. SIGINT and SIGTERM end the load
 early; the check still happens. A rate limit below --rate only slows the load down, and then the gaps say nothing.
 
 Exit codes: 0 all promises kept; 10 a promise broken; 11 nothing was acknowledged or could be compared.")]
@@ -34,6 +36,9 @@ pub struct Command {
     /// Public rooms to write to, in turn
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub rooms: u16,
+    /// Linearizable reads per second of each server, which are then judged
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub reads: u16,
     /// Bytes of text in each message
     #[arg(long, default_value_t = 256, value_name = "BYTES")]
     pub payload: u32,
@@ -71,6 +76,7 @@ impl Command {
             (self.readers == 0, "--readers must be at least 1"),
             (self.rooms == 0, "--rooms must be at least 1"),
             (self.in_flight == 0, "--in-flight must be at least 1"),
+            (self.reads > 1000, "--reads must be at most 1000: answers are kept until the end"),
             (self.rate == 0 || self.rate > 100_000, "--rate must be between 1 and 100000"),
             (self.payload > MOST_PAYLOAD, "--payload must be at most 61440: an event holds 64 KiB"),
             (self.duration.is_zero(), "--duration must be above 0"),

@@ -1,8 +1,10 @@
 //! What `verify` prints at the end, and how it ends.
 
 use super::{
-    check::{Finding, Verdict},
+    check::Verdict,
     history::History,
+    minimise,
+    probe::Tally,
     reader::Summary,
     run::Run,
     scan::Scan,
@@ -20,6 +22,8 @@ pub(super) struct Report<'a> {
     pub(super) verdict: &'a Verdict,
     pub(super) stage: &'a Stage,
     pub(super) read: Vec<Summary>,
+    pub(super) asked_for_reads: bool,
+    pub(super) tally: Tally,
     pub(super) scans: &'a [Scan],
     pub(super) caught_up: bool,
     pub(super) interrupted: bool,
@@ -40,15 +44,18 @@ impl Report<'_> {
     /// [`Error::Violation`], [`Error::Inconclusive`], or that the report cannot be printed.
     pub(super) fn finish(self, context: &Context) -> Result<(), Error> {
         let times = self.times();
-        context.out.emit(&self.document(&times), || self.text(&times))?;
-        let Verdict { lost, duplicated, reordered, mismatched, phantom, .. } = self.verdict;
-        if !self.verdict.is_clean() {
-            return Err(Error::Violation(format!(
-                "{} lost, {} duplicated, {} reordered, {} mismatched, {} phantom",
-                lost.count, duplicated.count, reordered.count, mismatched.count, phantom.count
-            )));
+        let smallest = minimise::smallest(self.history, self.verdict);
+        let shown = smallest.map_or_else(Vec::new, |smallest| smallest.lines());
+        context.out.emit(&self.document(&times, &shown), || self.text(&times, &shown))?;
+        if self.verdict.is_clean() {
+            return self.proof();
         }
-        self.proof()
+        Err(Error::Violation(self.counts()))
+    }
+
+    fn counts(&self) -> String {
+        let counts = self.verdict.findings().map(|(name, finding)| format!("{} {name}", finding.count));
+        counts.join(", ")
     }
 
     /// A clean verdict over nothing is worth nothing.
@@ -56,6 +63,9 @@ impl Report<'_> {
         if self.verdict.acknowledged == 0 {
             let reason = self.run.refusal().unwrap_or("no message was acknowledged");
             return Err(Error::Inconclusive(reason.to_owned()));
+        }
+        if self.asked_for_reads && self.tally.linearizable == 0 {
+            return Err(Error::Inconclusive("no read was answered as linearizable".to_owned()));
         }
         match self.scans.iter().find_map(|scan| scan.error.as_deref()) {
             Some(error) if self.scans.iter().all(|scan| scan.observation.is_none()) => {
@@ -77,7 +87,7 @@ impl Report<'_> {
         }
     }
 
-    fn document(&self, times: &Times) -> Value {
+    fn document(&self, times: &Times, smallest: &[String]) -> Value {
         let verdict = self.verdict;
         let epoch = |us| self.run.to_epoch_ms(us);
         let gap = |gap: &Gap| json!([epoch(gap.start_us), gap.length_us / 1000]);
@@ -93,6 +103,7 @@ impl Report<'_> {
             "reordered": verdict.reordered.count,
             "mismatched": verdict.mismatched.count,
             "phantom": verdict.phantom.count,
+            "unlinearizable": verdict.unlinearizable.count,
             "unknown": verdict.unknown,
             "refused": verdict.refused,
             "first_refusal": self.run.refusal(),
@@ -112,25 +123,16 @@ impl Report<'_> {
             "rooms": self.run.rooms,
             "servers": self.stage.servers,
             "readers": self.read,
+            "reads": self.tally,
             "scans": scans.collect::<Vec<_>>(),
             "unscanned": self.unscanned(),
             "violations": self.violations(),
+            "smallest": smallest,
         })
     }
 
-    fn findings(&self) -> [(&'static str, &Finding); 5] {
-        let Verdict { lost, duplicated, reordered, mismatched, phantom, .. } = self.verdict;
-        [
-            ("lost", lost),
-            ("duplicated", duplicated),
-            ("reordered", reordered),
-            ("mismatched", mismatched),
-            ("phantom", phantom),
-        ]
-    }
-
     fn violations(&self) -> Value {
-        let examples = self.findings().map(|(name, finding)| (name.to_owned(), json!(finding.examples)));
+        let examples = self.verdict.findings().map(|(name, finding)| (name.to_owned(), json!(finding.examples)));
         Value::Object(examples.into_iter().collect())
     }
 
@@ -142,23 +144,22 @@ impl Report<'_> {
         self.scans.iter().filter(|scan| scan.observation.is_none()).count()
     }
 
-    fn text(&self, times: &Times) -> String {
+    fn text(&self, times: &Times, smallest: &[String]) -> String {
         let verdict = self.verdict;
         let mut text = String::new();
         let begun = self.run.to_epoch_ms(times.longest.start_us);
         // Writing to a String cannot fail.
         let _ = writeln!(
             text,
-            "acknowledged {}, unknown {}, refused {}; lost {}, duplicated {}, reordered {}, mismatched {}, phantom {}",
+            "acknowledged {}, unknown {}, refused {}; {}",
             verdict.acknowledged,
             verdict.unknown,
             verdict.refused,
-            verdict.lost.count,
-            verdict.duplicated.count,
-            verdict.reordered.count,
-            verdict.mismatched.count,
-            verdict.phantom.count
+            self.counts()
         );
+        if self.asked_for_reads {
+            let _ = writeln!(text, "linearizable reads judged: {}", self.tally.linearizable);
+        }
         let _ = writeln!(
             text,
             "longest gap without an acknowledgement {:.0} ms (from {} UTC), {} gaps over {:.0} ms",
@@ -179,10 +180,13 @@ impl Report<'_> {
             let error = scan.error.as_deref().unwrap_or_default();
             let _ = writeln!(text, "history of {} could not be read: {error}", scan.server);
         }
-        for (name, finding) in self.findings() {
+        for (name, finding) in verdict.findings() {
             for example in &finding.examples {
                 let _ = writeln!(text, "{name}: {example}");
             }
+        }
+        if !smallest.is_empty() {
+            let _ = writeln!(text, "the smallest history that shows it:\n  {}", smallest.join("\n  "));
         }
         text
     }

@@ -140,6 +140,15 @@ impl Run {
         u16::try_from(seq % count).unwrap_or(0)
     }
 
+    pub(super) fn room_count(&self) -> u16 {
+        u16::try_from(self.rooms.len()).unwrap_or(u16::MAX)
+    }
+
+    /// Id of a room.
+    pub(super) fn room(&self, index: u16) -> &str {
+        self.rooms.get(usize::from(index)).map_or("", String::as_str)
+    }
+
     pub(super) fn room_index(&self, room_id: &str) -> Option<u16> {
         self.rooms.iter().position(|room| room == room_id).and_then(|index| u16::try_from(index).ok())
     }

@@ -56,7 +56,7 @@ pub(super) async fn prepare(command: &Command, servers: &[String], context: &Con
     Ok(Stage { run, writers, readers, servers: servers.to_vec() })
 }
 
-fn options(command: &Command) -> Options {
+pub(super) fn options(command: &Command) -> Options {
     Options {
         attempt_timeout: command.attempt_timeout,
         limit: Some(command.setup_timeout),
@@ -78,7 +78,7 @@ fn rebuilt(sessions: &[Session], servers: &[String], options: &Options) -> Resul
 }
 
 /// A client of its own for each user, each starting on another server.
-fn client(servers: &[String], options: &Options, index: usize) -> Result<Client, Error> {
+pub(super) fn client(servers: &[String], options: &Options, index: usize) -> Result<Client, Error> {
     let client = Client::new(servers, options.clone()).map_err(|e| Error::Usage(e.to_string()))?;
     client.servers().prefer(index % servers.len().max(1));
     Ok(client)

@@ -67,6 +67,8 @@ pub(crate) struct State {
     pub(crate) attempts: HashMap<String, usize>,
     /// Leaves these events out of every history.
     pub(crate) hidden: Vec<usize>,
+    /// Reads of newest events lack so many of them.
+    pub(crate) stale: usize,
     /// Refuses every write whose transaction id lacks this.
     pub(crate) only: Option<String>,
     dedup: HashMap<(String, String), SendResponse>,
@@ -431,6 +433,7 @@ impl Chat for Service {
         let mut events: Vec<Event> = kept.map(|(_, event)| event).filter(|e| e.room_id == room_id).cloned().collect();
         if direction != history_request::Direction::Forward as i32 {
             events.reverse();
+            events.drain(..state.stale.min(events.len()));
         }
         let start = from.parse::<usize>().unwrap_or(0);
         let end = events.len().min(start + limit as usize);

@@ -32,7 +32,7 @@ async fn under_load(world: &Arc<World>, count: usize) {
 
 #[tokio::test]
 async fn a_good_cluster_passes_although_servers_die_and_outcomes_are_unknown() {
-    survives(&["--duration", "2s", "--rooms", "2"]).await;
+    survives(&["--duration", "2s", "--rooms", "2", "--reads", "50"]).await;
 }
 
 #[tokio::test]
@@ -57,10 +57,13 @@ async fn survives(options: &'static [&'static str]) {
     let _back = tokio::task::spawn_blocking(move || Fake::start_at(&again, address)).await.unwrap();
     let (code, report) = running.await.unwrap();
     assert_eq!(code, Some(0), "{report:#}");
-    for name in ["lost", "duplicated", "reordered", "mismatched", "phantom", "unknown", "unscanned"] {
+    let kinds = ["lost", "duplicated", "reordered", "mismatched", "phantom", "unlinearizable"];
+    for name in kinds.iter().chain(&["unknown", "unscanned"]) {
         assert_eq!(report[name], 0, "{name} in {report:#}");
     }
     assert!(report["acknowledged"].as_u64().unwrap() >= 150, "{report:#}");
+    let asked = options.contains(&"--reads");
+    assert_eq!(report["reads"]["linearizable"].as_u64().unwrap() > 50, asked, "{report:#}");
     assert!(report["longest_gap_ms"].is_u64() && report["gaps"].is_array() && report["ok"] == true);
 }
 
@@ -80,6 +83,19 @@ async fn an_event_that_a_history_lacks_is_found() {
     let (_fakes, addresses) = Fake::cluster(&world, 2);
     let (code, report) = report(verify(&addresses, &["--duration", "1s"])).await;
     assert_eq!((code, &report["lost"]), (Some(10), &Value::from(1)), "{report:#}");
+}
+
+#[tokio::test]
+async fn reads_that_lag_although_they_say_otherwise_are_found_and_the_smallest_proof_is_shown() {
+    let world = World::new();
+    let (_fakes, addresses) = Fake::cluster(&world, 2);
+    let running = tokio::spawn(report(verify(&addresses, &["--duration", "2s", "--reads", "50"])));
+    under_load(&world, 60).await;
+    world.state.lock().unwrap().stale = 20;
+    let (code, report) = running.await.unwrap();
+    assert_eq!((code, &report["lost"]), (Some(10), &Value::from(0)), "{report:#}");
+    assert!(report["unlinearizable"].as_u64().unwrap() > 10, "{report:#}");
+    assert_eq!(report["smallest"].as_array().unwrap().len(), 2, "a message and a read: {report:#}");
 }
 
 #[tokio::test]

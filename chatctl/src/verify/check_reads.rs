@@ -1,0 +1,158 @@
+//! Judges linearizable reads: is there, for each of them, a moment between its beginning and its end at which the room
+//! was as it says? Time O(n log n).
+//!
+//! In general that question is hard (Gibbons and Korach: NP-complete), and checkers search. Here it is not: a room only
+//! grows, and every message's position says where it grew, so that a read stands for the number of messages before it.
+//! A history is linearizable exactly if each page is a gap-free end of what stood there, and if these four orders agree
+//! with the clock: write before write (judged in [`super::check`]), write before read, read before write, read before
+//! read. The test beside this file compares the answer with that of a search over all orders.
+
+use super::check::Finding;
+use super::history::{Fate, History, MessageId, Read};
+use crate::position::Position;
+use std::collections::HashMap;
+
+/// Adds what is wrong with the reads of a history, of which `positions` are known.
+pub(super) fn check(history: &History, positions: &HashMap<MessageId, Position>, found: &mut Finding) {
+    let rooms = history.messages.iter().map(|message| message.room).max().map_or(0, |room| room + 1);
+    for room in 0..rooms {
+        let reads: Vec<&Read> = history.reads.iter().filter(|read| read.room == room).collect();
+        if !reads.is_empty() {
+            Room::of(room, history, reads, positions).check(found);
+        }
+    }
+}
+
+/// A message of the room, and when it was issued and acknowledged.
+#[derive(Clone, Copy)]
+struct Placed {
+    position: Position,
+    id: MessageId,
+    invoked_us: u64,
+    acknowledged_us: Option<u64>,
+}
+
+struct Room<'a> {
+    /// In the order of their positions.
+    messages: Vec<Placed>,
+    reads: Vec<&'a Read>,
+}
+
+/// The newest message in a read: all before it must be in it, none after it is.
+fn end(read: &Read) -> Option<Position> {
+    read.page.iter().map(|seen| seen.position).max()
+}
+
+impl<'a> Room<'a> {
+    fn of(room: u16, history: &History, reads: Vec<&'a Read>, positions: &HashMap<MessageId, Position>) -> Self {
+        let of_room = history.messages.iter().filter(|message| message.room == room);
+        let placed = of_room.filter_map(|message| {
+            let position = *positions.get(&message.id)?;
+            let acknowledged_us = match message.fate {
+                Fate::Acknowledged { at_us, .. } => Some(at_us),
+                Fate::Refused | Fate::Unknown => None,
+            };
+            Some(Placed { position, id: message.id, invoked_us: message.invoked_us, acknowledged_us })
+        });
+        let mut messages: Vec<Placed> = placed.collect();
+        messages.sort_unstable_by_key(|placed| placed.position);
+        Self { messages, reads }
+    }
+
+    fn check(&self, found: &mut Finding) {
+        self.writes_before_reads(found);
+        self.reads_before_writes(found);
+        self.reads_before_reads(found);
+        for read in &self.reads {
+            self.page(read, found);
+        }
+    }
+
+    /// Whatever was acknowledged before a read began is in it.
+    fn writes_before_reads(&self, found: &mut Finding) {
+        let acknowledged = self.messages.iter().filter_map(|m| Some((m.acknowledged_us?, m.position, m.id)));
+        let reads = self.reads.iter().map(|read| (read.invoked_us, *read));
+        sweep(acknowledged.collect(), reads.collect(), |highest, id, read| {
+            if Some(highest) > end(read) {
+                found.add(|| {
+                    format!("{} lacks message {id} at {highest}, acknowledged before the read began", about(read))
+                });
+            }
+        });
+    }
+
+    /// Whatever was issued after a read ended stands after all that it saw.
+    fn reads_before_writes(&self, found: &mut Finding) {
+        let reads = self.reads.iter().filter_map(|read| Some((read.ended_us, end(read)?, *read)));
+        let issued = self.messages.iter().map(|message| (message.invoked_us, message));
+        sweep(reads.collect(), issued.collect(), |highest, read, message| {
+            if message.position <= highest {
+                let Placed { id, position, .. } = message;
+                found.add(|| {
+                    format!("{} came up to {highest}, and message {id} at {position} was issued later", about(read))
+                });
+            }
+        });
+    }
+
+    /// A read sees at least as much as one that had ended when it began, whoever answered the two.
+    fn reads_before_reads(&self, found: &mut Finding) {
+        let ended = self.reads.iter().filter_map(|read| Some((read.ended_us, end(read)?, *read)));
+        let begun = self.reads.iter().map(|read| (read.invoked_us, *read));
+        sweep(ended.collect(), begun.collect(), |highest, earlier, read| {
+            if Some(highest) > end(read) {
+                found.add(|| format!("{} ends before {highest}, which {} had seen", about(read), about(earlier)));
+            }
+        });
+    }
+
+    /// A page has no gaps, and stands in order.
+    fn page(&self, read: &Read, found: &mut Finding) {
+        let (Some(first), Some(last)) = (read.page.first(), end(read)) else { return };
+        if !read.page.is_sorted_by(|a, b| a.position < b.position) {
+            found.add(|| format!("{} is not in order", about(read)));
+            return;
+        }
+        let from = if read.whole { 0 } else { self.messages.partition_point(|m| m.position < first.position) };
+        let upto = self.messages.partition_point(|m| m.position <= last);
+        let mut page = read.page.iter().peekable();
+        for message in self.messages.get(from..upto).unwrap_or_default() {
+            while page.next_if(|seen| seen.position < message.position).is_some() {}
+            if page.next_if(|seen| seen.position == message.position).is_none() {
+                let Placed { id, position, .. } = message;
+                found.add(|| format!("{} has a gap where message {id} stands, at {position}", about(read)));
+                return;
+            }
+        }
+    }
+}
+
+/// Gives each of `later` the highest position of `earlier` that lies before it in time, and whose that is.
+fn sweep<E: Copy, L>(
+    mut earlier: Vec<(u64, Position, E)>,
+    mut later: Vec<(u64, L)>,
+    mut judge: impl FnMut(Position, E, L),
+) {
+    earlier.sort_by_key(|(at, position, _)| (*at, *position));
+    later.sort_by_key(|(at, _)| *at);
+    let mut earlier = earlier.into_iter().peekable();
+    let mut highest: Option<(Position, E)> = None;
+    for (at, who) in later {
+        while let Some((_, position, by)) = earlier.next_if(|(before, ..)| *before < at) {
+            if highest.is_none_or(|(known, _)| position > known) {
+                highest = Some((position, by));
+            }
+        }
+        if let Some((position, by)) = highest {
+            judge(position, by, who);
+        }
+    }
+}
+
+fn about(read: &Read) -> String {
+    format!("read of {} from {} to {} µs", read.server, read.invoked_us, read.ended_us)
+}
+
+#[cfg(test)]
+#[path = "check_reads_tests.rs"]
+mod tests;

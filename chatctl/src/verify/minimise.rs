@@ -1,0 +1,190 @@
+//! The smallest history that shows a violation: what is left when everything is taken away without which it still shows
+//! (Zeller and Hildebrandt, *Simplifying and Isolating Failure-Inducing Input*, 2002).
+
+use super::check::{Verdict, check};
+use super::history::{Fate, History, Message, MessageId, Observation, Read, Seen};
+use std::collections::HashSet;
+
+/// Work of the search, in parts of a history judged: some seconds. What is left then is small, if not the smallest.
+const WORK: usize = 200_000_000;
+
+/// A history that shows one kind of violation, and which.
+#[derive(Debug, Clone)]
+pub struct Smallest {
+    /// Name of the violation.
+    pub kind: &'static str,
+    /// What shows it.
+    pub history: History,
+}
+
+/// Finds it for the first kind of violation there is.
+#[must_use]
+pub fn smallest(history: &History, verdict: &Verdict) -> Option<Smallest> {
+    let (kind, _) = verdict.findings().into_iter().find(|(_, finding)| finding.count > 0)?;
+    let shows = |parts: &[Part]| {
+        let found = check(&only(history, parts));
+        found.findings().iter().any(|(name, finding)| *name == kind && finding.count > 0)
+    };
+    let messages = (0..history.messages.len()).map(Part::Message);
+    let observations = (0..history.observations.len()).map(Part::Observation);
+    let reads = (0..history.reads.len()).map(Part::Read);
+    // Observations first: without them the rest is judged sooner.
+    let all = observations.chain(reads).chain(messages).collect();
+    Some(Smallest { kind, history: only(history, &reduce(all, shows)) })
+}
+
+/// A message goes with all that was seen of it: otherwise its being seen would be the violation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Part {
+    Message(usize),
+    Observation(usize),
+    Read(usize),
+}
+
+fn only(history: &History, parts: &[Part]) -> History {
+    let parts: HashSet<Part> = parts.iter().copied().collect();
+    let kept = |message: &(usize, &Message)| parts.contains(&Part::Message(message.0));
+    let messages: Vec<Message> = history.messages.iter().enumerate().filter(kept).map(|(_, m)| m.clone()).collect();
+    let gone = history.messages.iter().enumerate().filter(|m| !kept(m)).map(|(_, message)| message.id);
+    let gone: HashSet<MessageId> = gone.collect();
+    let left = |seen: &[Seen]| seen.iter().filter(|seen| !gone.contains(&seen.id)).copied().collect();
+    let observations = history.observations.iter().enumerate();
+    let observations = observations.filter(|(n, _)| parts.contains(&Part::Observation(*n)));
+    let reads = history.reads.iter().enumerate().filter(|(n, _)| parts.contains(&Part::Read(*n)));
+    History {
+        messages,
+        observations: observations.map(|(_, o)| Observation { name: o.name.clone(), seen: left(&o.seen) }).collect(),
+        reads: reads.map(|(_, read)| Read { page: left(&read.page), ..read.clone() }).collect(),
+    }
+}
+
+/// Takes away ever smaller pieces, as long as `shows` stays true.
+fn reduce(mut parts: Vec<Part>, shows: impl Fn(&[Part]) -> bool) -> Vec<Part> {
+    let mut size = parts.len().div_ceil(2).max(1);
+    let mut work = 0;
+    loop {
+        let mut taken = false;
+        let mut at = 0;
+        while at < parts.len() && work < WORK {
+            let mut without = parts.clone();
+            without.drain(at..(at + size).min(parts.len()));
+            work += parts.len();
+            if shows(&without) {
+                parts = without;
+                taken = true;
+            } else {
+                at += size;
+            }
+        }
+        if work >= WORK || (size == 1 && !taken) {
+            return parts;
+        }
+        size = if taken { size.min(parts.len()).max(1) } else { size.div_ceil(2) };
+    }
+}
+
+impl Smallest {
+    /// One line for each part.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let History { messages, observations, reads } = &self.history;
+        let mut lines: Vec<String> = messages.iter().map(message_line).collect();
+        lines.extend(observations.iter().map(|o| format!("{} met {}", o.name, list(&o.seen))));
+        lines.extend(reads.iter().map(|read| {
+            let Read { server, room, invoked_us, ended_us, page, .. } = read;
+            format!("a read of room {room} at {server}, from {invoked_us} to {ended_us} µs, held {}", list(page))
+        }));
+        lines
+    }
+}
+
+fn message_line(message: &Message) -> String {
+    let Message { id, room, invoked_us, fate } = message;
+    let fate = match fate {
+        Fate::Acknowledged { at_us, position, .. } => format!("acknowledged at {at_us} µs as {position}"),
+        Fate::Refused => "refused".to_owned(),
+        Fate::Unknown => "never answered".to_owned(),
+    };
+    format!("message {id} to room {room} was issued at {invoked_us} µs, {fate}")
+}
+
+fn list(seen: &[Seen]) -> String {
+    let each: Vec<String> = seen.iter().map(|seen| format!("{} at {}", seen.id, seen.position)).collect();
+    if each.is_empty() { "nothing".to_owned() } else { each.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::position::Position;
+
+    fn seen(seq: u32) -> Seen {
+        let position = Position { index: u64::from(seq), ..Position::default() };
+        Seen { id: MessageId { writer: 0, seq }, room: 0, position, event: super::super::history::event_key("") }
+    }
+
+    /// 500 messages one after the other, met by two readers and read 500 times.
+    fn long() -> History {
+        let at = |seq: u32| u64::from(seq) * 10;
+        let messages = (0..500).map(|seq| {
+            let fate =
+                Fate::Acknowledged { at_us: at(seq) + 5, position: seen(seq).position, event_id: String::new().into() };
+            Message { id: seen(seq).id, room: 0, invoked_us: at(seq), fate }
+        });
+        let all: Vec<Seen> = (0..500).map(seen).collect();
+        let observations =
+            ["reader 0", "reader 1"].map(|name| Observation { name: name.to_owned(), seen: all.clone() });
+        let reads = (0..500_u32).map(|seq| Read {
+            server: "a:7400".into(),
+            room: 0,
+            invoked_us: at(seq) + 6,
+            ended_us: at(seq) + 9,
+            page: (seq.saturating_sub(3)..=seq).map(seen).collect(),
+            whole: false,
+        });
+        History { messages: messages.collect(), observations: observations.into(), reads: reads.collect() }
+    }
+
+    fn shown(history: &History) -> (&'static str, Vec<String>) {
+        let smallest = smallest(history, &check(history)).unwrap();
+        (smallest.kind, smallest.lines())
+    }
+
+    #[test]
+    fn a_history_without_violations_has_none_to_show() {
+        let history = long();
+        assert!(smallest(&history, &check(&history)).is_none());
+    }
+
+    #[test]
+    fn of_five_hundred_messages_the_one_that_is_lost_remains_with_who_missed_it() {
+        let mut history = long();
+        history.observations[1].seen.remove(321);
+        let (kind, lines) = shown(&history);
+        assert_eq!(kind, "lost");
+        assert_eq!(
+            lines,
+            [
+                "message 0:321 to room 0 was issued at 3210 µs, acknowledged at 3215 µs as 0/321/0",
+                "reader 1 met nothing"
+            ]
+        );
+    }
+
+    #[test]
+    fn of_five_hundred_reads_the_stale_one_remains_with_what_it_lacks() {
+        let mut history = long();
+        history.reads[200].page.truncate(2);
+        let (kind, lines) = shown(&history);
+        assert_eq!((kind, lines.len()), ("unlinearizable", 2), "{lines:?}");
+        assert!(lines[0].starts_with("message 0:") && lines[1].contains("from 2006 to 2009"), "{lines:?}");
+    }
+
+    #[test]
+    fn two_messages_in_the_wrong_order_remain() {
+        let mut history = long();
+        history.observations[0].seen.swap(100, 101);
+        let (kind, lines) = shown(&history);
+        assert_eq!((kind, lines.len()), ("reordered", 3), "{lines:?}");
+    }
+}

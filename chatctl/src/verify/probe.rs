@@ -1,0 +1,172 @@
+//! Linearizable reads under load: each server is asked for itself, at its own rate, however long answers take. A server
+//! that was stopped or cut off answers what had reached it before, and must not pass off old rows as new.
+
+use super::{
+    history::{MessageId, Read, Seen, event_key},
+    options::Command,
+    run::{Mark, Run},
+    setup::{self, Stage},
+};
+use crate::{
+    client::{Client, Failure, Slot},
+    error::Error,
+    position::Position,
+    session::Session,
+};
+use quorate_wire::chat::v1::{Consistency, Freshness, HistoryRequest, HistoryResponse, history_request::Direction};
+use serde::Serialize;
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+/// Events of a read. One would do for a verdict; more show gaps.
+const PAGE: u32 = 32;
+/// Reads of one server that wait for an answer: what a server that is stopped for some seconds finds when it goes on.
+const IN_FLIGHT: usize = 256;
+
+/// How reads ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Tally {
+    /// Answered as linearizable, and judged.
+    pub(super) linearizable: u64,
+    /// Answered as possibly behind: they promise nothing.
+    stale: u64,
+    /// Not answered in time, or refused.
+    failed: u64,
+}
+
+/// The running probes, one for each server.
+pub(super) struct Probes {
+    tasks: JoinSet<(Vec<Read>, Tally)>,
+}
+
+impl Probes {
+    /// Starts them; none when no reads are wanted.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for an address that is none.
+    pub(super) fn start_all(command: &Command, stage: &Stage, stop: &watch::Sender<bool>) -> Result<Self, Error> {
+        let mut tasks = JoinSet::new();
+        let asker = stage.readers.first().filter(|_| command.reads > 0);
+        let known = asker.map(|asker| asker.client().servers().all()).unwrap_or_default();
+        for (asker, slot) in asker.into_iter().cycle().zip(known) {
+            let address = slot.address().to_owned();
+            // A client of its own: what it learns about a server must not steer the readers.
+            let client = setup::client(std::slice::from_ref(&address), &setup::options(command), 0)?;
+            let probe = Probe {
+                session: asker.over(client),
+                server: address.into(),
+                run: Arc::clone(&stage.run),
+                patience: command.attempt_timeout,
+            };
+            let every = Duration::from_secs(1) / u32::from(command.reads);
+            tasks.spawn(probe.run(every, stop.subscribe()));
+        }
+        Ok(Self { tasks })
+    }
+
+    /// Waits for their end, after the stop was given.
+    pub(super) async fn finish(self) -> (Vec<Read>, Tally) {
+        let (mut reads, mut tally) = (Vec::new(), Tally::default());
+        for (some, counts) in self.tasks.join_all().await {
+            reads.extend(some);
+            tally.linearizable += counts.linearizable;
+            tally.stale += counts.stale;
+            tally.failed += counts.failed;
+        }
+        (reads, tally)
+    }
+}
+
+#[derive(Clone)]
+struct Probe {
+    session: Session,
+    server: Arc<str>,
+    run: Arc<Run>,
+    patience: Duration,
+}
+
+impl Probe {
+    async fn run(self, every: Duration, mut stop: watch::Receiver<bool>) -> (Vec<Read>, Tally) {
+        let (mut reads, mut tally) = (Vec::new(), Tally::default());
+        let mut in_flight = JoinSet::new();
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut rooms = (0..self.run.room_count()).cycle();
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                Some(Ok(answer)) = in_flight.join_next() => record(answer, &mut reads, &mut tally),
+                _ = ticks.tick(), if in_flight.len() < IN_FLIGHT => {
+                    let Some(room) = rooms.next() else { break };
+                    in_flight.spawn(self.clone().read(room));
+                }
+            }
+        }
+        // Each gives up by itself; this only guards against one that does not.
+        let rest = async {
+            while let Some(Ok(answer)) = in_flight.join_next().await {
+                record(answer, &mut reads, &mut tally);
+            }
+        };
+        let _ = timeout(self.patience * 2, rest).await;
+        (reads, tally)
+    }
+
+    async fn read(self, room: u16) -> Result<(Freshness, Read), Failure> {
+        let message = HistoryRequest {
+            room_id: self.run.room(room).to_owned(),
+            direction: Direction::Backward.into(),
+            limit: PAGE,
+            consistency: Consistency::Linearizable.into(),
+            ..HistoryRequest::default()
+        };
+        let ask = |mut chat: crate::client::Chat| {
+            let request = self.session.request(message.clone());
+            async move { chat.history(request).await }
+        };
+        let client: &Client = self.session.client();
+        let slot: Arc<Slot> = client
+            .servers()
+            .all()
+            .into_iter()
+            .next()
+            .ok_or_else(|| Failure::unreachable(&self.server, "the client has no server"))?;
+        let invoked_us = self.run.now_us();
+        let page = client.attempt(&slot, self.patience, &ask).await?;
+        let ended_us = self.run.now_us();
+        let (freshness, whole) = (page.freshness(), page.next.is_empty());
+        let page = self.seen(room, &page);
+        Ok((freshness, Read { server: self.server, room, invoked_us, ended_us, page, whole }))
+    }
+
+    /// The run's messages of a page that came newest first.
+    fn seen(&self, room: u16, page: &HistoryResponse) -> Vec<Seen> {
+        let events = page.events.iter().rev();
+        let of_run = events.filter_map(|event| match self.run.read_mark(&event.content)? {
+            Mark::Message { writer, seq, .. } => Some(Seen {
+                id: MessageId { writer, seq },
+                room,
+                position: event.position.map(Position::from).unwrap_or_default(),
+                event: event_key(&event.event_id),
+            }),
+            Mark::Ready { .. } => None,
+        });
+        of_run.collect()
+    }
+}
+
+fn record(answer: Result<(Freshness, Read), Failure>, reads: &mut Vec<Read>, tally: &mut Tally) {
+    match answer {
+        Ok((Freshness::Linearizable, read)) => {
+            tally.linearizable += 1;
+            reads.push(read);
+        }
+        Ok(_) => tally.stale += 1,
+        Err(_) => tally.failed += 1,
+    }
+}
