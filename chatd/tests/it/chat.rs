@@ -108,6 +108,40 @@ async fn a_session_ends_everywhere_with_its_logout() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_large_events_is_shorter_and_never_more_than_a_client_takes() {
+    let cluster = Cluster::start("rateLimit: {enabled: false}").await;
+    let alice = cluster.user(0, "alice").await;
+    let room = alice.create_room(0, create_room_request::Preset::Private, "").await;
+    let large = "x".repeat(60 * 1024);
+    for n in 0..80 {
+        alice.say(n % 3, &room, &large, &n.to_string()).await.expect("sent");
+    }
+    // A client with tonic's limit of 4 MiB; all of it together is more.
+    use history_request::Direction::{Backward, Forward};
+    for direction in [Backward, Forward] {
+        let (mut from, mut events, mut pages) = (String::new(), 0, 0);
+        loop {
+            let request = HistoryRequest {
+                room_id: room.clone(),
+                from,
+                direction: direction.into(),
+                limit: 1000,
+                ..HistoryRequest::default()
+            };
+            let page = alice.door(1).history(alice.asks(request)).await.expect("a page").into_inner();
+            events += page.events.iter().filter(|event| event.r#type == "m.room.message").count();
+            pages += 1;
+            from = page.next;
+            if from.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(events, 80);
+        assert!(pages > 4, "{pages} pages");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn history_turns_both_ways_and_is_told_how_fresh_it_is() {
     let cluster = Cluster::start("rateLimit: {enabled: false}").await;
     let alice = cluster.user(0, "alice").await;

@@ -8,6 +8,9 @@ use crate::table::{self, Direction, Flow, Table, key};
 
 /// Events looked at for one page at most: a user who may see few of them gets shorter pages, not slower ones.
 const MAX_LOOKED_AT: usize = 4096;
+/// Contents of one page at most, and one event more: a gRPC client takes messages up to 4 MiB unless it is told otherwise,
+/// and an event may have 64 KiB.
+const MAX_BYTES: usize = 1 << 20;
 
 /// A page of events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,14 +44,14 @@ impl View<'_> {
         }
         let from = if from == Position::MAX { self.now() } else { self.clamp(from) };
         let mut page = Page { prev: from, ..Page::default() };
-        let mut looked_at = 0;
+        let (mut looked_at, mut bytes) = (0, 0);
         let (low, high) = match direction {
             Direction::Forward => (after(room, from), after(room, Position::MAX)),
             Direction::Backward => (key::room(room), after(room, from)),
         };
         self.rows.scan(Table::Timeline, &low, &high, direction, &mut |(key, value)| {
             let at = rows::position_in(Table::Timeline, key)?;
-            if page.events.len() >= limit || looked_at >= MAX_LOOKED_AT {
+            if page.events.len() >= limit || looked_at >= MAX_LOOKED_AT || bytes >= MAX_BYTES {
                 // There is at least one more.
                 page.next = Some(match direction {
                     Direction::Forward => at.before(),
@@ -58,7 +61,9 @@ impl View<'_> {
             }
             looked_at += 1;
             if sight.sees(at) {
-                page.events.push(self.render(room, &room_id, at, table::decode(Table::Timeline, value)?)?);
+                let event = self.render(room, &room_id, at, table::decode(Table::Timeline, value)?)?;
+                bytes += event.content.len();
+                page.events.push(event);
             }
             Ok(Flow::More)
         })?;
