@@ -41,10 +41,13 @@ image: build ## docker-archives of both images, without a container engine
 	@$(ENV) deploy/image/build --tag content --out "$$QUORATE_CACHE/images"
 
 ##@ Prove it
-.PHONY: test unit charts matrix soak kubernetes e2e
-test: check unit charts matrix kubernetes e2e ## All of the below; what continuous integration runs
+.PHONY: test unit faults charts matrix soak kubernetes e2e
+test: check unit faults charts matrix kubernetes e2e ## All of the below; what continuous integration runs
 unit: deps-build deps-test ## Unit, model and process tests
 	@$(ENV) cargo test --release --locked --workspace
+faults: deps-test build ## Three processes under pauses, partitions, full disks, power failures; most of it needs root
+	@$(ENV) tests/faults/check
+	@$(ENV) tests/faults/run
 charts: deps-kubernetes build ## helm lint, template, schema checks of charts, CRD and dashboards
 	@$(ENV) charts/tests/check
 	@$(ENV) dashboards/tests/check

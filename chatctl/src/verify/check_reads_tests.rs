@@ -162,7 +162,7 @@ fn random_history(random: &mut StdRng) -> History {
     });
     let reads = reads.collect();
     messages.shuffle(random);
-    History { messages, observations: Vec::new(), reads }
+    History { messages, reads, ..History::default() }
 }
 
 #[test]

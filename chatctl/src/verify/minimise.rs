@@ -55,6 +55,7 @@ fn only(history: &History, parts: &[Part]) -> History {
         messages,
         observations: observations.map(|(_, o)| Observation { name: o.name.clone(), seen: left(&o.seen) }).collect(),
         reads: reads.map(|(_, read)| Read { page: left(&read.page), ..read.clone() }).collect(),
+        in_order: history.in_order.clone(),
     }
 }
 
@@ -87,7 +88,7 @@ impl Smallest {
     /// One line for each part.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        let History { messages, observations, reads } = &self.history;
+        let History { messages, observations, reads, in_order: _ } = &self.history;
         let mut lines: Vec<String> = messages.iter().map(message_line).collect();
         lines.extend(observations.iter().map(|o| format!("{} met {}", o.name, list(&o.seen))));
         lines.extend(reads.iter().map(|read| {
@@ -142,7 +143,12 @@ mod tests {
             page: (seq.saturating_sub(3)..=seq).map(seen).collect(),
             whole: false,
         });
-        History { messages: messages.collect(), observations: observations.into(), reads: reads.collect() }
+        History {
+            messages: messages.collect(),
+            observations: observations.into(),
+            reads: reads.collect(),
+            ..History::default()
+        }
     }
 
     fn shown(history: &History) -> (&'static str, Vec<String>) {

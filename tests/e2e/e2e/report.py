@@ -6,8 +6,8 @@ import time
 
 
 class Report:
-    def __init__(self, path):
-        self._path = pathlib.Path(path)
+    def __init__(self, path, name="end to end"):
+        self._path, self._name = pathlib.Path(path), name
         self._start = time.monotonic()
         self.figures = {}
         self.steps = []
@@ -28,7 +28,7 @@ class Report:
         for name, figure in self.figures.items():
             print(f"  {name:<{width}}  {figure['value']} {figure['unit']}")
         failed = sum(not s["passed"] for s in self.steps)
-        print(f"\nend to end in {time.monotonic() - self._start:.0f} s; also in {self._path.name}")
+        print(f"\n{self._name} in {time.monotonic() - self._start:.0f} s; also in {self._path.name}")
         print(f"{len(self.steps) - failed} passed, {failed} failed", flush=True)
 
 

@@ -1,0 +1,98 @@
+"""usage: tests/faults/run [--only WORDS] [--seed N]
+
+Three chatd processes under faults, while `chatctl verify` writes, reads and judges.
+  --only WORDS  only the steps whose title contains WORDS
+  --seed N      seed of what power failures take (random; printed)
+Steps that need root, network namespaces, loop devices or FUSE are skipped without them, and say so; with CI=true, and as
+root, that is a failure.
+"""
+
+import argparse
+import os
+import pathlib
+import random
+import shutil
+import sys
+
+from e2e.report import Report
+
+from . import full_disk, lost_pages, partitions, pauses
+from .world import Skipped, World
+
+
+def root():
+    if os.geteuid() != 0:
+        raise Skipped("needs root")
+
+
+def namespaces():
+    root()
+    for program in ("ip", "curl"):
+        if not shutil.which(program):
+            raise Skipped(f"needs the program {program}")
+
+
+def loops():
+    root()
+    for program in ("mkfs.ext4", "e2fsck", "mount"):
+        if not shutil.which(program):
+            raise Skipped(f"needs the program {program}")
+    if not os.path.exists("/dev/loop-control"):
+        raise Skipped("needs /dev/loop-control")
+
+
+def fuse():
+    root()
+    if not os.path.exists("/dev/fuse"):
+        raise Skipped("needs /dev/fuse")
+
+
+def nothing():
+    pass
+
+
+STEPS = [
+    ("the leader is stopped past its election timeout and goes on", nothing, pauses.paused_leader),
+    ("partitions: leader, follower, one direction only", namespaces, partitions.partitions),
+    ("disks that are full or read-only, of leader and follower", loops, full_disk.disks_that_take_nothing),
+    ("power failures, of all three at once and of one", fuse, lost_pages.power_failures),
+    ("failed syncs end the process and are not repeated", fuse, lost_pages.failed_syncs),
+    ("a lying disk is noticed", fuse, lost_pages.a_lying_disk_is_noticed),
+]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
+    parser.add_argument("--binaries", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--forgetful", required=True, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    report = Report(pathlib.Path(os.environ["QUORATE_CACHE"]) / "reports/faults.json", "faults")
+    world = World(args.binaries, args.forgetful, report, args.seed)
+    print(f"seed {args.seed}", flush=True)
+    must = os.environ.get("CI") == "true" and os.geteuid() == 0
+    skipped = []
+    try:
+        for title, needs, step in STEPS:
+            if args.only not in title:
+                continue
+            try:
+                needs()
+            except Skipped as reason:
+                print(f"  SKIPPED {title}: {reason}", flush=True)
+                skipped.append(title)
+                continue
+            with report.step(title):
+                step(world)
+    finally:
+        report.write()
+        world.remove()
+    if skipped:
+        print(f"{len(skipped)} skipped")
+    assert report.steps or skipped, f"no step is called {args.only!r}"
+    return 1 if must and skipped else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
