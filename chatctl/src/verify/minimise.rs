@@ -28,12 +28,15 @@ pub fn smallest(history: &History, verdict: &Verdict) -> Option<Smallest> {
     let messages = (0..history.messages.len()).map(Part::Message);
     let observations = (0..history.observations.len()).map(Part::Observation);
     let reads = (0..history.reads.len()).map(Part::Read);
-    // Observations first: without them the rest is judged sooner.
-    let all = observations.chain(reads).chain(messages).collect();
-    Some(Smallest { kind, history: only(history, &reduce(all, shows)) })
+    let messages: Vec<Part> = messages.collect();
+    // Who looked comes first, with all messages there: a read holds on to some of them.
+    let lookers = reduce(observations.chain(reads).collect(), &messages, shows);
+    let messages = reduce(messages, &lookers, shows);
+    Some(Smallest { kind, history: only(history, &[lookers, messages].concat()) })
 }
 
-/// A message goes with all that was seen of it: otherwise its being seen would be the violation.
+/// A message goes with all that was seen of it: otherwise its being seen would be the violation. Only the newest message of
+/// a read stays as long as the read: without it the read would seem to have held less than it did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Part {
     Message(usize),
@@ -43,24 +46,31 @@ enum Part {
 
 fn only(history: &History, parts: &[Part]) -> History {
     let parts: HashSet<Part> = parts.iter().copied().collect();
-    let kept = |message: &(usize, &Message)| parts.contains(&Part::Message(message.0));
+    let reads = history.reads.iter().enumerate().filter(|(n, _)| parts.contains(&Part::Read(*n)));
+    let reads: Vec<&Read> = reads.map(|(_, read)| read).collect();
+    let ends = reads.iter().filter_map(|read| read.page.iter().max_by_key(|seen| seen.position));
+    let ends: HashSet<MessageId> = ends.map(|seen| seen.id).collect();
+    let kept = |(n, message): &(usize, &Message)| parts.contains(&Part::Message(*n)) || ends.contains(&message.id);
     let messages: Vec<Message> = history.messages.iter().enumerate().filter(kept).map(|(_, m)| m.clone()).collect();
     let gone = history.messages.iter().enumerate().filter(|m| !kept(m)).map(|(_, message)| message.id);
     let gone: HashSet<MessageId> = gone.collect();
     let left = |seen: &[Seen]| seen.iter().filter(|seen| !gone.contains(&seen.id)).copied().collect();
     let observations = history.observations.iter().enumerate();
     let observations = observations.filter(|(n, _)| parts.contains(&Part::Observation(*n)));
-    let reads = history.reads.iter().enumerate().filter(|(n, _)| parts.contains(&Part::Read(*n)));
+    let shortened = |read: &Read| {
+        let page: Vec<Seen> = left(&read.page);
+        Read { whole: read.whole && page.len() == read.page.len(), page, ..read.clone() }
+    };
     History {
         messages,
         observations: observations.map(|(_, o)| Observation { name: o.name.clone(), seen: left(&o.seen) }).collect(),
-        reads: reads.map(|(_, read)| Read { page: left(&read.page), ..read.clone() }).collect(),
+        reads: reads.into_iter().map(shortened).collect(),
         in_order: history.in_order.clone(),
     }
 }
 
-/// Takes away ever smaller pieces, as long as `shows` stays true.
-fn reduce(mut parts: Vec<Part>, shows: impl Fn(&[Part]) -> bool) -> Vec<Part> {
+/// Takes away ever smaller pieces, as long as `shows` stays true of what is left and `others`.
+fn reduce(mut parts: Vec<Part>, others: &[Part], shows: impl Fn(&[Part]) -> bool) -> Vec<Part> {
     let mut size = parts.len().div_ceil(2).max(1);
     let mut work = 0;
     loop {
@@ -69,8 +79,8 @@ fn reduce(mut parts: Vec<Part>, shows: impl Fn(&[Part]) -> bool) -> Vec<Part> {
         while at < parts.len() && work < WORK {
             let mut without = parts.clone();
             without.drain(at..(at + size).min(parts.len()));
-            work += parts.len();
-            if shows(&without) {
+            work += parts.len() + others.len();
+            if shows(&[&without, others].concat()) {
                 parts = without;
                 taken = true;
             } else {
@@ -182,8 +192,9 @@ mod tests {
         let mut history = long();
         history.reads[200].page.truncate(2);
         let (kind, lines) = shown(&history);
-        assert_eq!((kind, lines.len()), ("unlinearizable", 2), "{lines:?}");
-        assert!(lines[0].starts_with("message 0:") && lines[1].contains("from 2006 to 2009"), "{lines:?}");
+        assert_eq!((kind, lines.len()), ("unlinearizable", 3), "{lines:?}");
+        assert!(lines[0].starts_with("message 0:198 ") && lines[2].contains("from 2006 to 2009"), "{lines:?}");
+        assert!(lines[2].ends_with("held 0:198 at 0/198/0"), "{lines:?}");
     }
 
     #[test]

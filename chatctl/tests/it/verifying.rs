@@ -95,7 +95,8 @@ async fn reads_that_lag_although_they_say_otherwise_are_found_and_the_smallest_p
     let (code, report) = running.await.unwrap();
     assert_eq!((code, &report["lost"]), (Some(10), &Value::from(0)), "{report:#}");
     assert!(report["unlinearizable"].as_u64().unwrap() > 10, "{report:#}");
-    assert_eq!(report["smallest"].as_array().unwrap().len(), 2, "a message and a read: {report:#}");
+    let smallest = report["smallest"].as_array().unwrap();
+    assert!((2..=4).contains(&smallest.len()), "one or two reads, and their messages: {report:#}");
 }
 
 #[tokio::test]
