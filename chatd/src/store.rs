@@ -68,6 +68,11 @@ pub trait StateStore: Clone + Send + Sync + 'static {
     /// A consistent view; holding one delays the release of disk space, nothing else.
     type View: Read + Send + Sync + 'static;
 
+    /// Whether a look into a view may wait for a disk, and so may not be taken on the async runtime.
+    fn may_block(&self) -> bool {
+        true
+    }
+
     /// The state as of the last commit. Does not block.
     fn view(&self) -> Self::View;
 

@@ -7,9 +7,11 @@
 //! The files may change at any time (the operator renews them). They are read again every few seconds; connections
 //! made after that use the new ones, those that stand go on.
 
+mod dial;
 mod incoming;
 mod load;
 
+pub use dial::{Dial, PeerIo};
 pub use incoming::{PeerStream, incoming};
 pub use load::TlsError;
 

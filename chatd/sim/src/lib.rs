@@ -3,6 +3,10 @@
 //! [`script`] makes any sequence of commands from a seed → [`plan`] packs it into entries and says it in the log's words
 //! → [`client`] follows it as clients do, through syncs and feeds → [`oracle`] says what they must have seen, worked out
 //! anew from the bare timelines.
+//!
+//! Beside these models stands the simulation of whole clusters: [`world`] is time, machines and network, [`replica`] one
+//! pod of production code, `workload` and [`faults`] are what is done to them, [`invariants`] what must hold,
+//! [`simulation`] one seed, [`driver`] many. See `docs/simulation.md`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,11 +15,21 @@
     reason = "a failed check of a test is a panic"
 )]
 
+pub mod act;
 pub mod client;
+pub mod driver;
+pub mod faults;
+pub mod history;
+pub mod invariants;
+pub mod mutation;
 pub mod oracle;
 pub mod plan;
+pub mod replica;
 pub mod rng;
 pub mod script;
+pub mod simulation;
+mod workload;
+pub mod world;
 
 /// Runs a property for many seeds; a failure names its seed. `QUORATE_SEED=7` runs that one alone, `QUORATE_SEEDS=5000`
 /// runs more of them.

@@ -5,15 +5,23 @@ use quorate_core::id::RoomNumber;
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 /// A subscriber's mark: set or not, however often it is touched.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Slot {
+    number: u64,
     marked: AtomicBool,
     wake: Notify,
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self { number: NEXT.fetch_add(1, Ordering::Relaxed), marked: AtomicBool::default(), wake: Notify::default() }
+    }
 }
 
 impl Slot {
@@ -36,12 +44,8 @@ impl Slot {
     }
 }
 
-/// Subscribers by address: a slot is one allocation for as long as it is subscribed.
-type Slots = BTreeMap<usize, Arc<Slot>>;
-
-fn address(slot: &Arc<Slot>) -> usize {
-    Arc::as_ptr(slot).addr()
-}
+/// Subscribers in the order in which they came: by address, the order of waking would differ from run to run.
+type Slots = BTreeMap<u64, Arc<Slot>>;
 
 /// The index. As large as the subscriptions, which the doors bound.
 #[derive(Debug, Default)]
@@ -58,7 +62,7 @@ struct Index {
 
 fn insert<K: Hash + Eq + Clone>(map: &mut HashMap<K, Slots>, keys: impl IntoIterator<Item = K>, slot: &Arc<Slot>) {
     for key in keys {
-        map.entry(key).or_default().insert(address(slot), slot.clone());
+        map.entry(key).or_default().insert(slot.number, slot.clone());
     }
 }
 
@@ -69,7 +73,7 @@ where
 {
     for key in keys {
         if let Some(slots) = map.get_mut(key) {
-            slots.remove(&address(slot));
+            slots.remove(&slot.number);
             if slots.is_empty() {
                 map.remove(key);
             }
@@ -101,7 +105,7 @@ impl Hints {
 
     /// A new subscriber.
     pub(super) fn add(&self, topics: &Topics, slot: &Arc<Slot>) {
-        self.index().all.insert(address(slot), slot.clone());
+        self.index().all.insert(slot.number, slot.clone());
         self.extend(topics, slot);
     }
 
@@ -122,7 +126,7 @@ impl Hints {
     /// A subscriber goes.
     pub(super) fn remove(&self, topics: &Topics, slot: &Arc<Slot>) {
         self.narrow(topics, slot);
-        self.index().all.remove(&address(slot));
+        self.index().all.remove(&slot.number);
     }
 
     pub(super) fn subscribers(&self) -> usize {

@@ -18,7 +18,7 @@ use super::{
     identity::Identity,
     types::{Node, TypeConfig, Vote},
 };
-use crate::tls::PeerTls;
+use crate::tls::Dial;
 use futures::{FutureExt as _, Stream, StreamExt as _, future::BoxFuture, stream, stream::BoxStream};
 use openraft::{
     RPCTypes, RaftNetworkFactory, RaftNetworkV2,
@@ -50,7 +50,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub struct Peers {
     identity: Identity,
-    tls: PeerTls,
+    dial: Arc<dyn Dial>,
     // The members: those that left are forgotten.
     known: Arc<Mutex<HashMap<u64, Arc<Peer>>>>,
     clock: Clock,
@@ -59,15 +59,15 @@ pub struct Peers {
 impl Peers {
     /// None yet.
     #[must_use]
-    pub fn new(identity: Identity, tls: PeerTls, clock: Clock) -> Self {
-        Self { identity, tls, known: Arc::default(), clock }
+    pub fn new(identity: Identity, dial: impl Dial, clock: Clock) -> Self {
+        Self { identity, dial: Arc::new(dial), known: Arc::default(), clock }
     }
 
     /// The peer with this id at this configured address (`host:port`).
     #[must_use]
     pub fn peer(&self, node_id: u64, address: &str) -> Arc<Peer> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let peer = known.entry(node_id).or_insert_with(|| Arc::new(Peer::new(node_id, address, self.tls.clone())));
+        let peer = known.entry(node_id).or_insert_with(|| Arc::new(Peer::new(node_id, address, self.dial.clone())));
         peer.configure(address);
         peer.clone()
     }

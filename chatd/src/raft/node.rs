@@ -25,7 +25,7 @@ use super::{
 use crate::{
     feed::Feed,
     store::{self, StateStore},
-    tls::PeerTls,
+    tls::{Dial, PeerTls},
 };
 use futures::future::BoxFuture;
 use openraft::{ConfigError, Raft};
@@ -75,7 +75,7 @@ pub struct NodeOptions {
 }
 
 /// What a node is made of.
-pub struct NodeParts<S: StateStore> {
+pub struct NodeParts<S: StateStore, D = PeerTls> {
     /// Its log; also its identity.
     pub log: LogStore,
     /// Its state machine, started.
@@ -86,8 +86,8 @@ pub struct NodeParts<S: StateStore> {
     pub shelf: Shelf,
     /// Where the machine publishes.
     pub feed: Feed,
-    /// Certificate and trust.
-    pub tls: PeerTls,
+    /// Certificate and trust: how the others are reached.
+    pub tls: D,
 }
 
 /// A running node. Cheap to clone.
@@ -115,7 +115,10 @@ impl Node {
     ///
     /// # Errors
     /// [`NodeError`].
-    pub async fn start<S: StateStore>(parts: NodeParts<S>, options: NodeOptions) -> Result<Self, NodeError> {
+    pub async fn start<S: StateStore, D: Dial>(
+        parts: NodeParts<S, D>,
+        options: NodeOptions,
+    ) -> Result<Self, NodeError> {
         Self::start_with_clock(parts, options, system_clock()).await
     }
 
@@ -123,8 +126,8 @@ impl Node {
     ///
     /// # Errors
     /// As [`Node::start`].
-    pub async fn start_with_clock<S: StateStore>(
-        parts: NodeParts<S>,
+    pub async fn start_with_clock<S: StateStore, D: Dial>(
+        parts: NodeParts<S, D>,
         options: NodeOptions,
         clock: Clock,
     ) -> Result<Self, NodeError> {

@@ -37,11 +37,17 @@ const CATCH_UP: Duration = Duration::from_secs(10);
 pub trait Rows: Send + Sync + 'static {
     /// A consistent view of what is applied; never waits for a writer.
     fn rows(&self) -> Box<dyn Read + Send + Sync>;
+    /// See [`StateStore::may_block`].
+    fn may_block(&self) -> bool;
 }
 
 impl<S: StateStore> Rows for S {
     fn rows(&self) -> Box<dyn Read + Send + Sync> {
         Box::new(self.view())
+    }
+
+    fn may_block(&self) -> bool {
+        StateStore::may_block(self)
     }
 }
 
@@ -123,6 +129,9 @@ impl Service {
         F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
     {
         let turn = Arc::clone(&self.inner.reading).acquire_owned().await.map_err(|_| Refusal::stopping())?;
+        if !self.inner.parts.rows.may_block() {
+            return self.glance(question);
+        }
         let rows = Arc::clone(&self.inner.parts.rows);
         let answer = tokio::task::spawn_blocking(move || {
             let _turn = turn;

@@ -126,6 +126,10 @@ fn load(checkpoint: &Path) -> Result<State, StoreError> {
 impl StateStore for MemStore {
     type View = MemView;
 
+    fn may_block(&self) -> bool {
+        false
+    }
+
     fn view(&self) -> MemView {
         MemView(self.state().rows.clone())
     }

@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Holds the directory's lock until dropped.
 pub trait DirLock: Send + Sync {}
@@ -50,6 +51,10 @@ pub trait LogDisk: Send + Sync + 'static {
     /// # Errors
     /// See [`LogDisk::list`].
     fn try_lock(&self) -> io::Result<Option<Box<dyn DirLock>>>;
+    /// Time that the next batch takes, for disks whose calls take none: [`super::Drive::Task`] waits for it.
+    fn latency(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// One file. Writers give offsets; there is no cursor.

@@ -92,6 +92,10 @@ impl Writer {
     pub(crate) async fn run_as_task(mut self, mut queue: mpsc::Receiver<Op>) {
         let _stopping = Stopping(Arc::clone(&self.shared));
         while let Some(first) = queue.recv().await {
+            let latency = self.disk.latency();
+            if !latency.is_zero() {
+                tokio::time::sleep(latency).await;
+            }
             if !self.turn(first, &mut queue) {
                 return;
             }

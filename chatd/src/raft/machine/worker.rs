@@ -155,6 +155,8 @@ impl<S: StateStore> Applier<S> {
         let incarnation = store::cluster(&rows as &dyn Read).map_err(failed)?.map_or(0, |row| row.incarnation);
         let changes = rows.into_changes();
         pass(Point::BatchApplied);
+        // Not held longer than needed: a state in memory is copied when it is written under a view.
+        drop(view);
         self.store.commit(changes, last, work.membership)?;
         pass(Point::BatchCommitted);
 

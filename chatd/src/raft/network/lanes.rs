@@ -2,7 +2,7 @@
 //! so a heartbeat behind a megabyte of entries, or entries behind a snapshot, would be late together with it.
 
 use super::address::AddressBook;
-use crate::tls::PeerTls;
+use crate::tls::{Dial, PeerIo};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use hyper_util::rt::TokioIo;
 use quorate_wire::raft::v1::raft_client::RaftClient;
@@ -12,11 +12,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
-use tokio::{
-    net::{TcpStream, lookup_host},
-    time::timeout,
-};
-use tokio_rustls::client::TlsStream;
+use tokio::{net::lookup_host, time::timeout};
 use tonic::{
     Code, Status,
     transport::{Channel, Endpoint},
@@ -57,7 +53,7 @@ pub(crate) const MESSAGE_LIMIT: usize = 8 * 1024 * 1024;
 /// One peer: where it is, and the connections to it. Made without connecting; connects when first used.
 pub struct Peer {
     node_id: u64,
-    tls: PeerTls,
+    dial: Arc<dyn Dial>,
     book: Mutex<AddressBook>,
     slots: [Mutex<Slot>; LANES],
     /// Its clock minus ours, in milliseconds, and when it said so.
@@ -85,10 +81,10 @@ pub struct Connection {
 }
 
 impl Peer {
-    pub(super) fn new(node_id: u64, configured: &str, tls: PeerTls) -> Self {
+    pub(super) fn new(node_id: u64, configured: &str, dial: Arc<dyn Dial>) -> Self {
         Self {
             node_id,
-            tls,
+            dial,
             book: Mutex::new(AddressBook::new(configured)),
             slots: Default::default(),
             clock: Mutex::default(),
@@ -181,7 +177,7 @@ impl Peer {
         }))
     }
 
-    async fn dial(self: &Arc<Self>, lane: Lane, generation: u64) -> io::Result<TlsStream<TcpStream>> {
+    async fn dial(self: &Arc<Self>, lane: Lane, generation: u64) -> io::Result<Box<dyn PeerIo>> {
         let (address, stream) = timeout(CONNECT_LIMIT, self.race())
             .await
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer to the connection attempt"))??;
@@ -193,7 +189,7 @@ impl Peer {
     }
 
     /// Dials all known addresses at once; the first to finish its handshake wins.
-    async fn race(self: &Arc<Self>) -> io::Result<(SocketAddr, TlsStream<TcpStream>)> {
+    async fn race(self: &Arc<Self>) -> io::Result<(SocketAddr, Box<dyn PeerIo>)> {
         let lookup = self.resolve();
         let mut candidates = self.book().candidates(Instant::now());
         if candidates.is_empty() {
@@ -205,7 +201,7 @@ impl Peer {
         }
         let mut attempts: FuturesUnordered<_> = candidates
             .into_iter()
-            .map(|address| async move { self.tls.connect(address).await.map(|stream| (address, stream)) })
+            .map(|address| async move { self.dial.dial(address).await.map(|stream| (address, stream)) })
             .collect();
         let mut failure = None;
         while let Some(attempt) = attempts.next().await {

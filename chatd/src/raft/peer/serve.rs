@@ -2,12 +2,16 @@
 
 use crate::{
     raft::network::lanes::{CONNECTION_WINDOW, STREAM_WINDOW},
-    tls::{PeerTls, incoming},
+    tls::{PeerIo, PeerTls, incoming},
 };
-use std::time::Duration;
+use futures::Stream;
+use std::{io, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::{service::Routes, transport::Server};
+use tonic::{
+    service::Routes,
+    transport::{Server, server::Connected},
+};
 
 /// Peers ping every 500 ms; this is for callers that vanished (an operator's watch), so that their streams end.
 const PING_EVERY: Duration = Duration::from_secs(10);
@@ -23,7 +27,18 @@ pub async fn serve(
     services: Routes,
     stop: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
-    let connections = incoming(listener, tls, stop.clone());
+    serve_on(incoming(listener, tls, stop.clone()), services, stop).await
+}
+
+/// The same over connections that are made already.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_on<C: PeerIo + Connected>(
+    connections: impl Stream<Item = io::Result<C>> + Send + 'static,
+    services: Routes,
+    stop: CancellationToken,
+) -> Result<(), tonic::transport::Error> {
     let server = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

@@ -4,11 +4,11 @@ use super::SnapshotError;
 use super::incoming::Incoming;
 use super::manifest::Manifest;
 use super::shelf::{Shelf, SnapshotData};
-use crate::raft::machine::{Machine, Snapshot};
+use crate::raft::machine::{Drive, Machine, Snapshot, off_the_runtime};
 use crate::raft::network::convert::{vote_from_pb, vote_to_pb};
 use crate::raft::network::snapshot::{ReceiveSnapshot, SnapshotResponses};
 use crate::raft::types::{TypeConfig, Vote};
-use crate::store::{StateStore, StoreError};
+use crate::store::StateStore;
 use futures::future::BoxFuture;
 use quorate_wire::raft::v1 as pb;
 use quorate_wire::raft::v1::snapshot_request::Part;
@@ -47,11 +47,13 @@ impl<S: StateStore> Installer for openraft::Raft<TypeConfig, Machine<S>> {
 pub struct ReceiveOptions {
     /// Without any message for this long, the transfer is given up, so that another leader's can begin.
     pub stall: Duration,
+    /// What does the work on files.
+    pub drive: Drive,
 }
 
 impl Default for ReceiveOptions {
     fn default() -> Self {
-        Self { stall: Duration::from_secs(10) }
+        Self { stall: Duration::from_secs(10), drive: Drive::Threads }
     }
 }
 
@@ -148,10 +150,11 @@ fn status(error: &SnapshotError) -> Status {
 
 /// Runs disk work off the async runtime.
 async fn blocking<T: Send + 'static>(
+    drive: Drive,
     work: impl FnOnce() -> Result<T, SnapshotError> + Send + 'static,
 ) -> Result<T, Status> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or(Err(SnapshotError::Store(StoreError::Worker))).map_err(|error| status(&error))
+    let done = off_the_runtime(drive, work).await;
+    done.unwrap_or_else(|error| Err(SnapshotError::Store(error))).map_err(|error| status(&error))
 }
 
 impl<S: StateStore> Transfer<S> {
@@ -170,11 +173,11 @@ impl<S: StateStore> Transfer<S> {
 
     async fn transfer(&mut self, leader: Vote, manifest: Manifest) -> Result<Vote, Status> {
         let shelf = self.shelf.clone();
-        let incoming = blocking(move || Incoming::open(&shelf, manifest)).await?;
+        let incoming = blocking(self.options.drive, move || Incoming::open(&shelf, manifest)).await?;
         self.answer(Answer::Wanted(pb::WantedFiles { files: incoming.wanted() })).await?;
         let (incoming, received) = self.files(incoming).await?;
         let store = self.store.clone();
-        let snapshot = blocking(move || check(&store, incoming.finish()?)).await?;
+        let snapshot = blocking(self.options.drive, move || check(&store, incoming.finish()?)).await?;
         self.install(leader, snapshot, received).await
     }
 
@@ -198,7 +201,7 @@ impl<S: StateStore> Transfer<S> {
             if chunk.data.len() > CHUNK_LIMIT || crc32fast::hash(&chunk.data) != chunk.crc32 {
                 return Err(Status::data_loss(format!("a chunk of {} was damaged on the way", chunk.file)));
             }
-            incoming = blocking(move || {
+            incoming = blocking(self.options.drive, move || {
                 incoming.write(&chunk.file, chunk.offset, &chunk.data)?;
                 Ok(incoming)
             })
@@ -218,7 +221,7 @@ impl<S: StateStore> Transfer<S> {
                     let vote = installed.map_err(Status::internal)?;
                     // openraft passes over a snapshot that brings nothing new; then its files still lie here.
                     let (shelf, covered) = (self.shelf.clone(), self.store.applied().log_id);
-                    blocking(move || Ok(shelf.discard_incoming(covered)?)).await?;
+                    blocking(self.options.drive, move || Ok(shelf.discard_incoming(covered)?)).await?;
                     tracing::info!(snapshot = id, received, "a snapshot was received and installed");
                     return Ok(vote);
                 }

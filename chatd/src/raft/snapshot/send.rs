@@ -2,6 +2,7 @@
 
 use super::manifest::Manifest;
 use super::shelf::SnapshotData;
+use crate::raft::machine::{Drive, off_the_runtime};
 use crate::raft::network::convert::{vote_from_pb, vote_to_pb};
 use crate::raft::network::snapshot::{SendSnapshot, SendSnapshotError, SnapshotFacts, SnapshotOf};
 use crate::raft::types::Vote;
@@ -11,10 +12,11 @@ use quorate_wire::raft::v1 as pb;
 use quorate_wire::raft::v1::raft_client::RaftClient;
 use quorate_wire::raft::v1::snapshot_request::Part;
 use quorate_wire::raft::v1::snapshot_response::Part as Answer;
-use std::path::Path;
+use std::fs::File;
+use std::io;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::fs::File;
-use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
@@ -28,11 +30,13 @@ pub struct SendOptions {
     pub bytes_per_second: u64,
     /// Without any answer for this long, the transfer is given up; openraft tries again.
     pub stall: Duration,
+    /// What reads the files.
+    pub drive: Drive,
 }
 
 impl Default for SendOptions {
     fn default() -> Self {
-        Self { bytes_per_second: 64 << 20, stall: Duration::from_secs(10) }
+        Self { bytes_per_second: 64 << 20, stall: Duration::from_secs(10), drive: Drive::Threads }
     }
 }
 
@@ -182,10 +186,11 @@ async fn pump(
     let mut pace = Pace::new(options.bytes_per_second);
     for name in wanted {
         let size = manifest.file(name).ok_or_else(|| unexpected("it wants a file that is not listed"))?.size;
-        let mut file = File::open(data.join(name)).await.map_err(SendSnapshotError::Read)?;
+        let mut file = open(options.drive, data.join(name)).await?;
         let mut offset = 0;
         while offset < size {
-            let bytes = read(&mut file, size - offset).await.map_err(SendSnapshotError::Read)?;
+            let bytes;
+            (file, bytes) = read(options.drive, file, size - offset).await?;
             let len = bytes.len() as u64;
             let crc32 = crc32fast::hash(&bytes);
             push(&messages, Part::Chunk(pb::SnapshotChunk { file: name.clone(), offset, data: bytes, crc32 })).await?;
@@ -196,11 +201,27 @@ async fn pump(
     push(&messages, Part::End(pb::SnapshotEnd {})).await
 }
 
-async fn read(file: &mut File, left: u64) -> std::io::Result<Bytes> {
+async fn open(drive: Drive, path: PathBuf) -> Result<File, SendSnapshotError> {
+    blocking(drive, move || File::open(path)).await
+}
+
+/// The file goes to the thread that reads, and comes back.
+async fn read(drive: Drive, mut file: File, left: u64) -> Result<(File, Bytes), SendSnapshotError> {
     let len = usize::try_from(left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
-    let mut bytes = BytesMut::zeroed(len);
-    file.read_exact(&mut bytes).await?;
-    Ok(bytes.freeze())
+    blocking(drive, move || {
+        let mut bytes = BytesMut::zeroed(len);
+        file.read_exact(&mut bytes)?;
+        Ok((file, bytes.freeze()))
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(
+    drive: Drive,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, SendSnapshotError> {
+    let done = off_the_runtime(drive, work).await;
+    done.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(SendSnapshotError::Read)
 }
 
 /// Keeps an average rate since the transfer began.

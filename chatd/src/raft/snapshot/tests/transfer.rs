@@ -116,7 +116,7 @@ impl Pod {
         let machine =
             Machine::start(store.clone(), shelf.clone(), crate::feed::Feed::new(), Fatal::default(), Arc::new(()));
         let follower = Arc::new(Follower { machine: Mutex::new(machine.unwrap()), vote: own_vote });
-        let options = ReceiveOptions { stall: Duration::from_secs(2) };
+        let options = ReceiveOptions { stall: Duration::from_secs(2), ..ReceiveOptions::default() };
         let receiver = Receiver::new(store, shelf, follower.clone(), options);
         let turn = receiver.turn.clone();
         let door = Door(receiver);

@@ -1,0 +1,101 @@
+//! `quorate-sim one SEED [MUTATION]` runs one seed, `quorate-sim from SEED` runs seeds until one fails or it is stopped.
+
+use quorate_sim::driver;
+use quorate_sim::simulation::{self, Figures};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["one", seed] => with_seed(seed, |seed| one(seed, None)),
+        ["one", seed, mutation] => match mutation.parse() {
+            Ok(mutation) => with_seed(seed, |seed| one(seed, Some(mutation))),
+            Err(error) => usage(&error),
+        },
+        ["from", seed] => with_seed(seed, until_one_fails),
+        [] => until_one_fails(0),
+        _ => usage("not understood"),
+    }
+}
+
+fn usage(error: &str) -> ExitCode {
+    eprintln!("quorate-sim: {error}; say `one SEED [MUTATION]` or `from SEED`");
+    ExitCode::from(2)
+}
+
+fn with_seed(text: &str, run: impl FnOnce(u64) -> ExitCode) -> ExitCode {
+    match text.parse() {
+        Ok(seed) => run(seed),
+        Err(_) => usage(&format!("{text:?} is no seed")),
+    }
+}
+
+fn one(seed: u64, mutation: Option<quorate_sim::mutation::Mutation>) -> ExitCode {
+    let start = Instant::now();
+    let memory = Path::new("/dev/shm");
+    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    let dir = match made {
+        Ok(dir) => dir,
+        Err(error) => return usage(&format!("no directory for snapshots: {error}")),
+    };
+    simulation::note_panics();
+    let path = dir.path().to_owned();
+    // A fresh thread, so that nothing has taken its random numbers before.
+    let thread = std::thread::Builder::new().name("simulation".to_owned()).stack_size(16 << 20);
+    let outcome = thread.spawn(move || simulation::run(seed, mutation, &path)).map(|thread| thread.join());
+    let outcome = match outcome {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => {
+            println!("seed {seed} broke=nobody_panics in the simulation itself");
+            return ExitCode::FAILURE;
+        }
+        Err(error) => return usage(&format!("no thread: {error}")),
+    };
+    let Figures { simulated_ms, steps, crashes, power_losses, wiped, leaders, entries, replayed, .. } = outcome.figures;
+    let Figures { sends, acknowledged, repeated, reads, linearizable, connections, .. } = outcome.figures;
+    let Figures { member_changes, transfers, snapshots, .. } = outcome.figures;
+    let figures = format!(
+        "trace={} real_ms={} simulated_ms={simulated_ms} steps={steps} crashes={crashes} power_losses={power_losses} \
+         wiped={wiped} terms={leaders} entries={entries} replayed={replayed} sends={sends} acknowledged={acknowledged} \
+         repeated={repeated} reads={reads} linearizable={linearizable} connections={connections} \
+         member_changes={member_changes} transfers={transfers} snapshots={snapshots}",
+        outcome.trace,
+        start.elapsed().as_millis(),
+    );
+    match outcome.violation {
+        None => {
+            println!("seed {seed} {figures}");
+            ExitCode::SUCCESS
+        }
+        Some(violation) => {
+            let what = violation.what.replace('\n', " ");
+            println!("seed {seed} broke={} {figures} what: {what}", violation.invariant);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Seeds between two lines of progress.
+const TELL_EVERY: u64 = 100;
+
+fn until_one_fails(first: u64) -> ExitCode {
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return usage(&format!("cannot find itself: {error}")),
+    };
+    let (start, mut done, mut failed) = (Instant::now(), 0_u64, false);
+    driver::many(&program, first..u64::MAX / 4, None, |ended| {
+        done += 1;
+        if !ended.sound {
+            failed = true;
+            println!("{}\nagain: QUORATE_SEED={} make sim", ended.line, ended.seed);
+        } else if done.is_multiple_of(TELL_EVERY) {
+            println!("{done} seeds in {} s, all sound; last: {}", start.elapsed().as_secs(), ended.line);
+        }
+        ended.sound
+    });
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

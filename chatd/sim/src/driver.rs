@@ -1,0 +1,115 @@
+//! Many seeds, each in a process of its own: so that a seed alone decides what happens, down to the counters that
+//! libraries keep for the life of a process, and so that one that hangs or aborts is only that one.
+
+use crate::mutation::Mutation;
+use std::io::Read as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// A seed takes half a second; a loaded machine may need many times that.
+const PATIENCE: Duration = Duration::from_secs(120);
+const BREATH: Duration = Duration::from_millis(2);
+
+/// How one seed ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Which.
+    pub seed: u64,
+    /// Nothing was broken.
+    pub sound: bool,
+    /// Its own line, with the violation or the figures.
+    pub line: String,
+}
+
+impl Ended {
+    /// The digest of what happened.
+    #[must_use]
+    pub fn trace(&self) -> &str {
+        self.field("trace=")
+    }
+
+    /// The invariant that was broken; empty when none was.
+    #[must_use]
+    pub fn invariant(&self) -> &str {
+        self.field("broke=")
+    }
+
+    fn field(&self, name: &str) -> &str {
+        let mut words = self.line.split_whitespace();
+        words.find_map(|word| word.strip_prefix(name)).unwrap_or_default()
+    }
+}
+
+/// Runs one seed in a process of its own; `program` is `quorate-sim`.
+///
+/// # Panics
+/// When the program cannot be started.
+#[must_use]
+pub fn one(program: &Path, seed: u64, mutation: Option<Mutation>) -> Ended {
+    let mut command = Command::new(program);
+    command.args(["one", &seed.to_string()]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    if let Some(mutation) = mutation {
+        command.arg(mutation.to_string());
+    }
+    let mut child = command.spawn().unwrap();
+    let status = wait(&mut child);
+    let mut line = String::new();
+    // One short line: it fits the pipe, so that reading it after the end blocks nobody.
+    let _ = child.stdout.take().unwrap().read_to_string(&mut line);
+    let line = line.trim().to_owned();
+    match status {
+        Some(true) => Ended { seed, sound: true, line },
+        Some(false) if !line.is_empty() => Ended { seed, sound: false, line },
+        Some(false) => Ended { seed, sound: false, line: format!("seed {seed} broke=the_process_ends_well") },
+        None => Ended { seed, sound: false, line: format!("seed {seed} broke=ends_within_{}_s", PATIENCE.as_secs()) },
+    }
+}
+
+/// Whether it ended well; `None` when it did not end.
+#[expect(clippy::disallowed_methods, reason = "no runtime runs on this thread")]
+fn wait(child: &mut Child) -> Option<bool> {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status.success());
+        }
+        if start.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return None;
+        }
+        std::thread::sleep(BREATH);
+    }
+}
+
+/// Runs these seeds, as many at a time as there are processors; `each` is told as they end, and ends it all by `false`.
+///
+/// # Panics
+/// As [`one`].
+pub fn many(
+    program: &Path,
+    seeds: std::ops::Range<u64>,
+    mutation: Option<Mutation>,
+    each: impl FnMut(&Ended) -> bool + Send,
+) {
+    let (next, each) = (AtomicU64::new(seeds.start), Mutex::new(each));
+    let work = || loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= seeds.end {
+            return;
+        }
+        let ended = one(program, seed, mutation);
+        if !(each.lock().unwrap())(&ended) {
+            next.store(u64::MAX / 2, Ordering::Relaxed);
+            return;
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+    });
+}

@@ -1,0 +1,108 @@
+//! What was done and promised, as clients and leaders saw it: what the invariants judge by.
+
+use crate::world::Time;
+use quorate_core::id::Position;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// A message or a piece of state that a client wanted to send, by a key that stands in it.
+#[derive(Clone, Debug)]
+pub struct Send {
+    /// Which room.
+    pub room: usize,
+    /// When the first attempt began.
+    pub invoked: Time,
+    /// When the first answer came; `None`: it may be there or not.
+    pub acknowledged: Option<Time>,
+    /// Where it stands, by each answer; more than one when it was sent again.
+    pub answers: Vec<Position>,
+    /// How often it was sent.
+    pub attempts: u32,
+}
+
+/// A read of the newest events of a room.
+#[derive(Clone, Debug)]
+pub struct ReadOf {
+    /// Which room.
+    pub room: usize,
+    /// When it began.
+    pub invoked: Time,
+    /// When the answer came.
+    pub answered: Time,
+    /// It promised to see all that was acknowledged before.
+    pub linearizable: bool,
+    /// The newest events, newest first.
+    pub newest: Vec<Position>,
+}
+
+/// The state of a room at one of its events, as somebody was shown it once.
+#[derive(Clone, Debug)]
+pub struct StateAt {
+    /// Which room.
+    pub room: usize,
+    /// After which event.
+    pub at: Position,
+    /// Type, state key and event of each.
+    pub state: Vec<(String, String, Position)>,
+}
+
+/// What one subscriber was given, over all its connections.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    /// Who.
+    pub user: &'static str,
+    /// Where it began.
+    pub from: Position,
+    /// Everything up to here was given.
+    pub cursor: Position,
+    /// The events, in the order in which they came.
+    pub seen: Vec<Position>,
+    /// How often it connected.
+    pub connections: u32,
+}
+
+/// All of it.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// Who said that it led, by term.
+    pub leaders: BTreeMap<u64, BTreeSet<u64>>,
+    /// By key.
+    pub sends: BTreeMap<String, Send>,
+    /// In order of the answers.
+    pub reads: Vec<ReadOf>,
+    /// In order of the answers.
+    pub states: Vec<StateAt>,
+    /// By user.
+    pub followed: BTreeMap<&'static str, Followed>,
+    /// The ids of the rooms.
+    pub rooms: Vec<String>,
+    /// Answers that no client should get.
+    pub surprises: Vec<String>,
+    /// Clients that have not finished.
+    pub working: usize,
+    /// Changes of the membership that succeeded.
+    pub member_changes: u32,
+    /// Hand-overs that succeeded.
+    pub transfers: u32,
+    /// Snapshots taken on request.
+    pub snapshots: u32,
+}
+
+/// A handle to the record.
+#[derive(Clone, Debug, Default)]
+pub struct History(Arc<Mutex<Record>>);
+
+impl History {
+    /// The record.
+    ///
+    /// # Panics
+    /// When somebody panicked who held it.
+    pub fn lock(&self) -> MutexGuard<'_, Record> {
+        self.0.lock().unwrap()
+    }
+
+    /// This node says that it leads.
+    pub(crate) fn led(&self, term: u64, node_id: u64) {
+        self.lock().leaders.entry(term).or_default().insert(node_id);
+    }
+}

@@ -1,0 +1,229 @@
+//! What clients were promised, judged at the end by the rows on which all replicas agree.
+
+use super::{Checked, broken};
+use crate::history::{Record, Send};
+use crate::oracle::{self, Bare};
+use crate::replica::SERVER;
+use quorate_core::id::Position;
+use quorate_core::query::View;
+use quorate_core::table::Read;
+use std::collections::BTreeMap;
+
+/// The end: rows, and the bare timelines in them.
+pub struct End<'a> {
+    /// What was promised.
+    pub record: &'a Record,
+    /// The state of any replica.
+    pub rows: &'a dyn Read,
+    /// All events in order.
+    pub events: Vec<Bare>,
+}
+
+impl<'a> End<'a> {
+    /// Reads the timelines.
+    #[must_use]
+    pub fn new(record: &'a Record, rows: &'a dyn Read) -> Self {
+        Self { record, rows, events: oracle::events(rows) }
+    }
+
+    /// The positions of a room, in order.
+    fn timeline(&self, room: usize) -> Vec<Position> {
+        let view = View::open(self.rows).unwrap();
+        let number = view.resolve_room(&self.record.rooms[room]).unwrap();
+        self.events.iter().filter(|event| event.room == number).map(|event| event.at).collect()
+    }
+
+    /// All of them.
+    ///
+    /// # Errors
+    /// The first that is broken.
+    pub fn check(&self) -> Checked {
+        no_surprises(self)?;
+        exactly_once(self)?;
+        writes_keep_their_order(self)?;
+        reads_are_linearizable(self)?;
+        streams_have_no_gaps(self)?;
+        state_at_an_event_is_stable(self)?;
+        rows_agree(self)
+    }
+}
+
+/// No client gets an answer that the service has no reason to give: here nobody does anything that is forbidden.
+///
+/// # Errors
+/// The answer.
+pub fn no_surprises(end: &End<'_>) -> Checked {
+    match end.record.surprises.first() {
+        Some(surprise) => broken("no_surprises", surprise.clone()),
+        None => Ok(()),
+    }
+}
+
+/// The key in an event that a client sent.
+fn key(event: &Bare) -> Option<String> {
+    let content: serde_json::Value = serde_json::from_slice(&event.row.content).ok()?;
+    let key = match event.row.r#type.as_str() {
+        "m.room.message" => content.get("body"),
+        "m.room.name" => content.get("name"),
+        _ => None,
+    };
+    key?.as_str().map(str::to_owned)
+}
+
+/// What was acknowledged is there once, where every answer said; what was not is there at most once; nothing else is
+/// (dissertation §6.3: sessions that filter duplicates).
+///
+/// # Errors
+/// The message, with where it is and where it was said to be.
+pub fn exactly_once(end: &End<'_>) -> Checked {
+    const NAME: &str = "exactly_once";
+    let mut found = BTreeMap::<String, Vec<Position>>::new();
+    for event in &end.events {
+        if let Some(key) = key(event) {
+            found.entry(key).or_default().push(event.at);
+        }
+    }
+    for (key, Send { answers, acknowledged, .. }) in &end.record.sends {
+        let places = found.remove(key).unwrap_or_default();
+        if places.len() > 1 {
+            return broken(NAME, format!("{key} is there {} times: {places:?}", places.len()));
+        }
+        if acknowledged.is_some() && places.is_empty() {
+            return broken(NAME, format!("{key} was acknowledged at {answers:?} and is not there"));
+        }
+        if answers.iter().any(|answer| Some(answer) != places.first()) {
+            return broken(NAME, format!("{key} is at {places:?}, its answers said {answers:?}"));
+        }
+    }
+    match found.into_iter().next() {
+        Some((key, places)) => broken(NAME, format!("{key} at {places:?} was sent by nobody")),
+        None => Ok(()),
+    }
+}
+
+/// A message that was sent after another one of its room was acknowledged stands after it (linearizability of writes:
+/// Herlihy and Wing 1990; the room is the object).
+///
+/// # Errors
+/// Both messages.
+pub fn writes_keep_their_order(end: &End<'_>) -> Checked {
+    for room in 0..end.record.rooms.len() {
+        let of_room = end.record.sends.iter().filter(|(_, send)| send.room == room);
+        let mut placed: Vec<_> = of_room
+            .filter_map(|(key, send)| Some((send.answers.first()?, send.invoked, send.acknowledged?, key)))
+            .collect();
+        placed.sort();
+        // From the end: nobody may have been acknowledged before the invocation of one who stands earlier.
+        let mut earliest = (u64::MAX, "");
+        for (at, invoked, acknowledged, key) in placed.into_iter().rev() {
+            if earliest.0 < invoked {
+                let what = format!(
+                    "{key} at {at:?} was sent after {} had been acknowledged, and stands before it",
+                    earliest.1
+                );
+                return broken("writes_keep_their_order", what);
+            }
+            earliest = earliest.min((acknowledged, key));
+        }
+    }
+    Ok(())
+}
+
+/// A read that says it is linearizable shows everything of its room that was acknowledged, or shown to another such
+/// read, before it began; and every read shows a piece of the one timeline without holes (dissertation §6.4; Herlihy and
+/// Wing 1990). For a sequence that only grows this is all of linearizability, and takes one pass.
+///
+/// # Errors
+/// The read and what it lacks.
+pub fn reads_are_linearizable(end: &End<'_>) -> Checked {
+    const NAME: &str = "reads_are_linearizable";
+    for room in 0..end.record.rooms.len() {
+        let timeline = end.timeline(room);
+        // When something was known to be there: acknowledged, or read.
+        let mut known: Vec<(u64, Position)> = Vec::new();
+        let sends = end.record.sends.values().filter(|send| send.room == room);
+        known.extend(sends.filter_map(|send| Some((send.acknowledged?, *send.answers.first()?))));
+        let reads: Vec<_> = end.record.reads.iter().filter(|read| read.room == room).collect();
+        known.extend(reads.iter().filter(|r| r.linearizable).filter_map(|r| Some((r.answered, *r.newest.first()?))));
+        known.sort();
+        let mut newest_by = Vec::with_capacity(known.len());
+        let mut newest = Position::ZERO;
+        for (time, at) in known {
+            newest = newest.max(at);
+            newest_by.push((time, newest));
+        }
+        for read in reads {
+            let Some(first) = read.newest.first() else { continue };
+            let place = timeline.partition_point(|at| at <= first);
+            let piece = timeline[..place].iter().rev().take(read.newest.len());
+            if !piece.eq(read.newest.iter()) {
+                return broken(NAME, format!("a read showed {:?}, which is no piece of the timeline", read.newest));
+            }
+            let before = newest_by.partition_point(|(time, _)| *time < read.invoked);
+            let least = before.checked_sub(1).map_or(Position::ZERO, |last| newest_by[last].1);
+            if read.linearizable && *first < least {
+                let what = format!(
+                    "a read of room {room} began at {} and showed nothing after {first:?}, though {least:?} was known by then",
+                    read.invoked
+                );
+                return broken(NAME, what);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A subscriber gets what happens in its rooms once, in order and without a gap, whatever streams it is pieced together
+/// from (`docs/architecture.md`, "the feed").
+///
+/// # Errors
+/// The first difference.
+pub fn streams_have_no_gaps(end: &End<'_>) -> Checked {
+    for followed in end.record.followed.values() {
+        let all = oracle::stream(&end.events, followed.user, SERVER);
+        let due: Vec<_> = all.into_iter().filter(|at| *at > followed.from && *at <= followed.cursor).collect();
+        if due == followed.seen {
+            continue;
+        }
+        let place = due.iter().zip(&followed.seen).take_while(|(due, seen)| due == seen).count();
+        let what = format!(
+            "{} was to get {:?} as number {place}, and got {:?} ({} due, {} given, {} connections)",
+            followed.user,
+            due.get(place),
+            followed.seen.get(place),
+            due.len(),
+            followed.seen.len(),
+            followed.connections
+        );
+        return broken("streams_have_no_gaps", what);
+    }
+    Ok(())
+}
+
+/// The state of a room at an event is the same whenever and wherever it is asked for (Matrix: state is a function of the
+/// event).
+///
+/// # Errors
+/// The event and both states.
+pub fn state_at_an_event_is_stable(end: &End<'_>) -> Checked {
+    for shown in &end.record.states {
+        let view = View::open(end.rows).unwrap();
+        let number = view.resolve_room(&end.record.rooms[shown.room]).unwrap();
+        let state = oracle::state(&end.events, number, shown.at);
+        let shown_state: BTreeMap<_, _> =
+            shown.state.iter().map(|(event_type, key, at)| ((event_type.clone(), key.clone()), *at)).collect();
+        if state != shown_state {
+            let what = format!("at {:?} of room {}: {shown_state:?} was shown, it is {state:?}", shown.at, shown.room);
+            return broken("state_at_an_event_is_stable", what);
+        }
+    }
+    Ok(())
+}
+
+/// Indexes and rows say the same thing (`quorate_core::invariant`).
+///
+/// # Errors
+/// The invariant of core that is broken.
+pub fn rows_agree(end: &End<'_>) -> Checked {
+    quorate_core::invariant::check_all(end.rows).or_else(|violation| broken("rows_agree", violation.to_string()))
+}

@@ -1,0 +1,53 @@
+//! What logs may hold.
+
+use super::{Checked, Found, Seen, broken};
+use quorate_chatd::raft::types::LogId;
+use std::collections::BTreeMap;
+
+/// Every entry that was seen in a log, by its id: content, the entry before it, and in whose log.
+#[derive(Default)]
+pub struct Logs(BTreeMap<LogId, (u32, Option<LogId>, u64)>);
+
+/// Two logs that have an entry with the same index and term are identical up to it (Raft paper, figure 3; dissertation
+/// §3.5). Each entry names the one before it, so comparing neighbours compares whole logs.
+///
+/// # Errors
+/// The entry, and the two nodes that have it differently.
+pub fn log_matching(logs: &mut Logs, seen: &Seen) -> Checked {
+    for Found { id, before, crc32, .. } in &seen.entries {
+        let (known, known_before, whose) = logs.0.entry(*id).or_insert((*crc32, *before, seen.node_id));
+        let same_before = match (&known_before, before) {
+            (Some(known), Some(found)) => known == found,
+            // Purged in one of the two logs.
+            _ => true,
+        };
+        if known != crc32 || !same_before {
+            let what = format!(
+                "entry {id} is {known:08x} after {known_before:?} on node {whose}, {crc32:08x} after {before:?} on {}",
+                seen.node_id
+            );
+            return broken("log_matching", what);
+        }
+        *known_before = known_before.or(*before);
+    }
+    Ok(())
+}
+
+/// An entry that was applied anywhere is never another one anywhere else (Raft paper, figure 3, "State Machine Safety").
+///
+/// # Errors
+/// The index and both entries.
+pub(super) fn committed_entries_stay(committed: &mut BTreeMap<u64, Found>, seen: &Seen) -> Checked {
+    let Some(applied) = seen.applied else { return Ok(()) };
+    for entry in seen.entries.iter().filter(|entry| entry.id.index <= applied.index) {
+        let known = committed.entry(entry.id.index).or_insert_with(|| entry.clone());
+        if known.id != entry.id || known.crc32 != entry.crc32 {
+            let what = format!(
+                "index {}: {} was applied, node {} applied {}",
+                entry.id.index, known.id, seen.node_id, entry.id
+            );
+            return broken("committed_entries_stay", what);
+        }
+    }
+    Ok(())
+}

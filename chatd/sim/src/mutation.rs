@@ -1,0 +1,57 @@
+//! Faults of Quorate itself, put in on purpose: each must be caught, or the checks are worth nothing.
+
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! mutations {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal;)+) => {
+        /// What is broken.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Mutation { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Mutation {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+        }
+
+        impl fmt::Display for Mutation {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$name => $text,)+ })
+            }
+        }
+
+        impl FromStr for Mutation {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($text => Ok(Self::$name),)+
+                    other => Err(format!("there is no mutation {other:?}")),
+                }
+            }
+        }
+    };
+}
+
+mutations! {
+    /// fdatasync returns without having written anything.
+    AcknowledgeBeforeSync = "acknowledge-before-sync";
+    /// Followers acknowledge entries that they did not append.
+    CommitWithoutQuorum = "commit-without-quorum";
+    /// Every vote is granted, to anybody.
+    GrantEveryVote = "grant-every-vote";
+    /// What is remembered of transaction ids is not stored.
+    DropDedupRow = "drop-dedup-row";
+    /// Some messages are stored twice.
+    ApplyDuplicate = "apply-duplicate";
+    /// One replica loses a row of a message.
+    ReplicaDiffers = "replica-differs";
+    /// A snapshot lacks the newest message.
+    SnapshotLacksRow = "snapshot-lacks-row";
+    /// A newer state shows through at older events.
+    RewriteState = "rewrite-state";
+    /// A read that says it is linearizable asked nobody.
+    StaleRead = "stale-read";
+    /// A stream that is resumed leaves the first event out.
+    SkipOnResume = "skip-on-resume";
+}

@@ -1,0 +1,201 @@
+//! One pod of production code on a simulated machine: its own log, state machine, snapshots, Raft, peer door over gRPC
+//! and service; only disk, network and clock are simulated.
+
+pub(crate) mod disk;
+pub(crate) mod door;
+pub mod store;
+
+use crate::act::Act;
+use crate::history::History;
+use crate::mutation::Mutation;
+use crate::world::net::{HostId, Net, address};
+use crate::world::stream::Stream;
+use disk::Disk;
+use door::Door;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, stream};
+use quorate_chatd::feed::Feed;
+use quorate_chatd::metrics::Metrics;
+use quorate_chatd::raft::leadership::Leadership;
+use quorate_chatd::raft::log::{Drive, LogStore, Options};
+use quorate_chatd::raft::machine::{Machine, StartFacts, start_check};
+use quorate_chatd::raft::membership::Compaction;
+use quorate_chatd::raft::node::{Node, NodeOptions, NodeParts, Timing};
+use quorate_chatd::raft::peer::serve::serve_on;
+use quorate_chatd::raft::propose::NoObserver;
+use quorate_chatd::raft::snapshot::{ReceiveOptions, SendOptions, Shelf};
+use quorate_chatd::raft::types;
+use quorate_chatd::service::{Parts, Service, Settings};
+use quorate_chatd::store::{Fatal, StateStore as _};
+use quorate_chatd::tls::{Dial, PeerIo};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use store::SimStore;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+/// The Matrix server name.
+pub const SERVER: &str = "a.org";
+/// The cluster's id.
+pub const CLUSTER: &str = "5eed0000-0000-4000-8000-000000000001";
+
+/// A pod that runs. Clones are handles.
+#[derive(Clone)]
+pub struct Running {
+    /// Raft and what is around it.
+    pub node: Node,
+    /// What both doors call.
+    pub service: Service,
+    /// Its state.
+    pub store: SimStore,
+    /// Its log.
+    pub log: LogStore,
+}
+
+/// Where a pod that has started is found.
+pub(crate) type Slot = Arc<Mutex<Option<Running>>>;
+
+/// What a pod is started with.
+pub(crate) struct Start {
+    pub(crate) host: HostId,
+    pub(crate) net: Net<Act>,
+    pub(crate) disk: Disk,
+    pub(crate) dir: PathBuf,
+    pub(crate) seed: u64,
+    pub(crate) mutation: Option<Mutation>,
+    /// The mutation of one replica only is this one's.
+    pub(crate) odd: bool,
+    pub(crate) compaction: Compaction,
+    pub(crate) history: History,
+    pub(crate) slot: Slot,
+}
+
+#[derive(Clone)]
+struct Dialer {
+    net: Net<Act>,
+    host: HostId,
+}
+
+impl Dial for Dialer {
+    fn dial(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn PeerIo>>> {
+        let stream = self.net.dial(self.host, to);
+        async move { Ok(Box::new(stream.established().await?) as Box<dyn PeerIo>) }.boxed()
+    }
+}
+
+/// The pod's main task.
+pub(crate) async fn run(start: Start) {
+    let (net, host) = (start.net.clone(), start.host);
+    if let Err(reason) = open(start).await {
+        net.act_at(net.now(), Act::Died { host, reason });
+    }
+}
+
+async fn open(start: Start) -> Result<(), String> {
+    let Start { host, net, disk, dir, seed, mutation, odd, compaction, history, slot } = start;
+    let of_store = mutation.filter(|mutation| *mutation != Mutation::ReplicaDiffers || odd);
+    let options = Options {
+        drive: Drive::Task,
+        segment_bytes: 32 << 10,
+        cache_bytes: 16 << 10,
+        lock_wait: Duration::ZERO,
+        ..Options::default()
+    };
+    let (log, _) = LogStore::open_on(Arc::new(disk), options).map_err(|error| error.to_string())?;
+    let (store, feed, fatal) = (SimStore::new(of_store), Feed::new(), Fatal::default());
+    let shelf = Shelf::open(&dir).map_err(|error| error.to_string())?;
+    let identity = log.identity();
+    let facts = StartFacts {
+        log_cluster: identity.cluster_id.as_deref(),
+        purged: log.purged(),
+        applied: store.applied().index(),
+        snapshot: shelf.newest_applied(),
+        ..StartFacts::default()
+    };
+    start_check(&facts).map_err(|error| error.to_string())?;
+    let machine =
+        Machine::start_on(Drive::Task, store.clone(), shelf.clone(), feed.clone(), fatal.clone(), Arc::new(()))
+            .map_err(|error| error.to_string())?;
+    let dialer = Dialer { net: net.clone(), host };
+    let parts = NodeParts { log: log.clone(), machine, store: store.clone(), shelf, feed: feed.clone(), tls: dialer };
+    let node = Node::start(parts, options_of(host, compaction)).await.map_err(|error| error.to_string())?;
+    watch_leadership(&node, &history, &net, host);
+    watch_failures(&log, &fatal, &net, host);
+
+    let mut door = node.door.clone();
+    door.consensus = Arc::new(Door::new(door.consensus.clone(), seed, mutation, Duration::from_nanos(net.now())));
+    net.listen(host);
+    let accepted = {
+        let net = net.clone();
+        stream::poll_fn(move |context| net.poll_accept(host, context.waker()).map(|stream| stream.map(io::Result::Ok)))
+    };
+    let routes = Routes::new(door.into_service());
+    tokio::spawn(serve_on::<Stream<Act>>(accepted, routes, CancellationToken::new()));
+    let service = Service::new(Parts {
+        settings: Settings {
+            server_name: SERVER.to_owned(),
+            session_lifetime: Duration::ZERO,
+            registration_open: true,
+        },
+        rows: Arc::new(store.clone()),
+        proposer: node.proposer.clone(),
+        reads: node.reads.clone(),
+        cluster: node.cluster.clone(),
+        feed,
+        metrics: Metrics::new().map_err(|error| error.to_string())?,
+        stopping: CancellationToken::new(),
+    });
+    *slot.lock().unwrap() = Some(Running { node, service, store, log });
+    Ok(())
+}
+
+fn options_of(host: HostId, compaction: Compaction) -> NodeOptions {
+    NodeOptions {
+        own: types::Node {
+            peer_address: address(host).to_string(),
+            client_address: format!("pod-{host}:7400"),
+            name: format!("pod-{host}"),
+        },
+        server_name: SERVER.to_owned(),
+        timing: Timing::default(),
+        write_wait: Duration::from_secs(10),
+        read_wait: Duration::from_secs(2),
+        rate_limit: None,
+        compaction,
+        send: SendOptions { drive: Drive::Task, ..SendOptions::default() },
+        receive: ReceiveOptions { drive: Drive::Task, ..ReceiveOptions::default() },
+        observer: Arc::new(NoObserver),
+    }
+}
+
+/// Every leadership is noted as it begins, so that a short one is not missed between two looks; a Raft that has stopped
+/// ends the process, as in production.
+fn watch_leadership(node: &Node, history: &History, net: &Net<Act>, host: HostId) {
+    let mut leadership = Leadership::of(node.own().node_id, &node.door.consensus);
+    let (id, history, net) = (node.own().node_id, history.clone(), net.clone());
+    tokio::spawn(async move {
+        loop {
+            if leadership.is_leader() {
+                history.led(leadership.term(), id);
+            }
+            if !leadership.changed().await {
+                return net.act_at(net.now(), Act::Died { host, reason: "Raft has stopped".to_owned() });
+            }
+        }
+    });
+}
+
+fn watch_failures(log: &LogStore, fatal: &Fatal, net: &Net<Act>, host: HostId) {
+    let (log, fatal, net) = (log.clone(), fatal.clone(), net.clone());
+    tokio::spawn(async move {
+        let reason = tokio::select! {
+            biased;
+            error = log.failed() => error.to_string(),
+            cause = fatal.raised() => cause.to_string(),
+        };
+        net.act_at(net.now(), Act::Died { host, reason });
+    });
+}

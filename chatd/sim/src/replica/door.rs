@@ -1,0 +1,173 @@
+//! Between a replica's door and its Raft: what TCP cannot do to requests, done to them one by one.
+//!
+//! A request is remembered and comes again up to a second later, out of order with everything since: from a leader that
+//! was long voted out, for a term that has passed. Raft must not mind (dissertation §3.3: RPCs are idempotent).
+
+use crate::mutation::Mutation;
+use crate::rng::Rng;
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt as _, StreamExt as _};
+use openraft::errors::{InitializeError, LinearizableReadError, RaftError};
+use openraft::raft::{
+    AppendEntriesRequest, StreamAppendResult, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use quorate_chatd::raft::consensus::{
+    Change, Changed, Consensus, ConsensusRef, LeadershipWatch, MetricsWatch, SnapshotSummary, Stopped, Written,
+};
+use quorate_chatd::raft::types::{EncodedBatch, LogId, Node, TypeConfig};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Requests in a thousand that come again.
+const AGAIN: usize = 20;
+/// How much later, at most.
+const LATE_MS: usize = 1500;
+/// A mutation of consensus begins when the cluster has been made.
+const SOUND_AT_FIRST: Duration = Duration::from_secs(3);
+
+/// See the [module](self).
+#[derive(Clone)]
+pub(crate) struct Door {
+    inner: ConsensusRef,
+    rng: Arc<Mutex<Rng>>,
+    mutation: Option<Mutation>,
+    since: Instant,
+}
+
+type Append = AppendEntriesRequest<TypeConfig>;
+
+impl Door {
+    pub(crate) fn new(inner: ConsensusRef, seed: u64, mutation: Option<Mutation>, running_for: Duration) -> Self {
+        let since = Instant::now().checked_sub(running_for).unwrap();
+        Self { inner, rng: Arc::new(Mutex::new(Rng::new(seed))), mutation, since }
+    }
+
+    fn mutates(&self, mutation: Mutation) -> bool {
+        self.mutation == Some(mutation) && self.since.elapsed() > SOUND_AT_FIRST
+    }
+
+    /// When it is to come again.
+    fn again(&self) -> Option<Duration> {
+        let mut rng = self.rng.lock().unwrap();
+        let late = Duration::from_millis(rng.below(LATE_MS) as u64);
+        (rng.below(1000) < AGAIN).then_some(late)
+    }
+
+    fn append_again(&self, request: &Append) {
+        let Some(late) = self.again() else { return };
+        let (inner, request) = (self.inner.clone(), request.clone());
+        tokio::spawn(async move {
+            sleep(late).await;
+            inner.append(stream::iter([request]).boxed()).for_each(|_| async {}).await;
+        });
+    }
+}
+
+/// Answers as if it had been appended; the leader is heard all the same.
+async fn pretend(inner: ConsensusRef, mut request: Append) -> Result<StreamAppendResult<TypeConfig>, Stopped> {
+    let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+    request.entries.clear();
+    (request.prev_log_id, request.leader_commit) = (None, None);
+    match inner.append(stream::iter([request]).boxed()).next().await {
+        Some(Ok(Ok(_))) | None => Ok(Ok(last)),
+        Some(refused) => refused,
+    }
+}
+
+impl Consensus for Door {
+    fn append(
+        &self,
+        requests: BoxStream<'static, Append>,
+    ) -> BoxStream<'static, Result<StreamAppendResult<TypeConfig>, Stopped>> {
+        if self.mutates(Mutation::CommitWithoutQuorum) {
+            let inner = self.inner.clone();
+            return requests.then(move |request| pretend(inner.clone(), request)).boxed();
+        }
+        let door = self.clone();
+        self.inner.append(requests.inspect(move |request| door.append_again(request)).boxed())
+    }
+
+    fn vote(
+        &self,
+        request: VoteRequest<TypeConfig>,
+    ) -> BoxFuture<'_, Result<VoteResponse<TypeConfig>, RaftError<TypeConfig>>> {
+        if self.mutates(Mutation::GrantEveryVote) {
+            return futures::future::ready(Ok(VoteResponse::new(request.vote, None, true))).boxed();
+        }
+        if let Some(late) = self.again() {
+            let (inner, request) = (self.inner.clone(), request.clone());
+            tokio::spawn(async move {
+                sleep(late).await;
+                drop(inner.vote(request).await);
+            });
+        }
+        self.inner.vote(request)
+    }
+
+    fn pre_vote(
+        &self,
+        request: VoteRequest<TypeConfig>,
+    ) -> BoxFuture<'_, Result<VoteResponse<TypeConfig>, RaftError<TypeConfig>>> {
+        if self.mutates(Mutation::GrantEveryVote) {
+            return futures::future::ready(Ok(VoteResponse::new(request.vote, None, true))).boxed();
+        }
+        self.inner.pre_vote(request)
+    }
+
+    fn take_over(
+        &self,
+        request: TransferLeaderRequest<TypeConfig>,
+    ) -> BoxFuture<'_, Result<TransferLeaderResponse<TypeConfig>, Stopped>> {
+        self.inner.take_over(request)
+    }
+
+    fn write(&self, batch: EncodedBatch) -> BoxFuture<'_, Result<Written, Stopped>> {
+        self.inner.write(batch)
+    }
+
+    fn read_index(&self) -> BoxFuture<'_, Result<LogId, RaftError<TypeConfig, LinearizableReadError<TypeConfig>>>> {
+        self.inner.read_index()
+    }
+
+    fn initialize(
+        &self,
+        voters: BTreeMap<u64, Node>,
+    ) -> BoxFuture<'_, Result<(), RaftError<TypeConfig, InitializeError<TypeConfig>>>> {
+        self.inner.initialize(voters)
+    }
+
+    fn change_membership(&self, change: Change, retain: bool, still: Option<LogId>) -> BoxFuture<'_, Changed> {
+        self.inner.change_membership(change, retain, still)
+    }
+
+    fn transfer_to(&self, node_id: u64) -> BoxFuture<'_, Result<(), Stopped>> {
+        self.inner.transfer_to(node_id)
+    }
+
+    fn build_snapshot(&self) -> BoxFuture<'_, Result<(), Stopped>> {
+        self.inner.build_snapshot()
+    }
+
+    fn snapshot(&self) -> BoxFuture<'_, Result<Option<SnapshotSummary>, RaftError<TypeConfig>>> {
+        self.inner.snapshot()
+    }
+
+    fn purge(&self, up_to: u64) -> BoxFuture<'_, Result<(), Stopped>> {
+        self.inner.purge(up_to)
+    }
+
+    fn metrics(&self) -> MetricsWatch {
+        self.inner.metrics()
+    }
+
+    fn leadership(&self) -> LeadershipWatch {
+        self.inner.leadership()
+    }
+
+    fn shutdown(&self) -> BoxFuture<'_, ()> {
+        self.inner.shutdown()
+    }
+}

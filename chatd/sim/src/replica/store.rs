@@ -1,0 +1,157 @@
+//! The state of a replica: production's store in memory, and the faults that a mutation puts into it.
+
+use crate::mutation::Mutation;
+use bytes::Bytes;
+use quorate_chatd::store::{Applied, Contents, MemStore, Membership, StateStore, StoreError};
+use quorate_core::id::{POSITION_LEN, Position};
+use quorate_core::proto::{log, store};
+use quorate_core::table::{self, Changes, Direction, Flow, MemTable, Overlay, Read, Table, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// See the [module](self).
+#[derive(Clone)]
+pub struct SimStore {
+    inner: MemStore,
+    mutation: Option<Mutation>,
+    /// Messages committed by this process.
+    messages: Arc<AtomicU64>,
+}
+
+/// A mutation of the store strikes each so many messages.
+const EVERY: u64 = 20;
+
+type Rows = Vec<(Table, Vec<u8>, Option<Bytes>)>;
+
+impl SimStore {
+    /// Empty, as after any start.
+    pub(crate) fn new(mutation: Option<Mutation>) -> Self {
+        Self { inner: MemStore::new(), mutation, messages: Arc::default() }
+    }
+
+    fn mutate(&self, mutation: Mutation, changes: Changes) -> Changes {
+        let mut rows: Rows = changes.into_rows().collect();
+        match mutation {
+            Mutation::DropDedupRow => rows.retain(|(table, ..)| *table != Table::Dedup),
+            Mutation::ApplyDuplicate => {
+                let copies: Rows = rows.iter().filter(|row| is_message(row) && self.strikes()).map(later).collect();
+                rows.extend(copies);
+            }
+            Mutation::ReplicaDiffers => rows.retain(|row| !is_message(row) || !self.strikes()),
+            Mutation::RewriteState => self.rewrite_state(&mut rows),
+            _ => {}
+        }
+        let empty = MemTable::default();
+        let mut changes = Overlay::new(&empty);
+        for (table, key, value) in rows {
+            match value {
+                Some(value) => changes.put(table, key, value),
+                None => changes.delete(table, key),
+            }
+        }
+        changes.into_changes()
+    }
+
+    fn strikes(&self) -> bool {
+        self.messages.fetch_add(1, Ordering::Relaxed) % EVERY == EVERY - 1
+    }
+
+    /// The versions of a room's name before a new one are forgotten, as if it had always been called so.
+    fn rewrite_state(&self, rows: &mut Rows) {
+        let names: Vec<_> =
+            rows.iter().filter(|(table, key, _)| *table == Table::StateVersion && is_name(key)).cloned().collect();
+        let view = self.inner.view();
+        for (_, key, value) in names {
+            let prefix = &key[..key.len() - POSITION_LEN];
+            let mut older = Vec::new();
+            let _ = view.scan(Table::StateVersion, prefix, &key, Direction::Forward, &mut |(old, _)| {
+                older.push(old.to_vec());
+                Ok(Flow::More)
+            });
+            rows.extend(older.into_iter().map(|old| (Table::StateVersion, old, value.clone())));
+        }
+    }
+}
+
+fn is_name(key: &[u8]) -> bool {
+    table::key::parse_state_version(key).is_some_and(|(_, event_type, ..)| event_type == "m.room.name")
+}
+
+fn is_message((table, _, value): &(Table, Vec<u8>, Option<Bytes>)) -> bool {
+    let row = value.as_ref().filter(|_| *table == Table::Timeline);
+    let row = row.and_then(|value| table::decode::<store::Event>(Table::Timeline, value.clone()).ok());
+    row.is_some_and(|row| row.r#type == "m.room.message")
+}
+
+/// The same message, one place later.
+fn later((table, key, value): &(Table, Vec<u8>, Option<Bytes>)) -> (Table, Vec<u8>, Option<Bytes>) {
+    let at = table::key::trailing_position(key).unwrap();
+    let next = Position { ordinal: at.ordinal + 1, ..at };
+    let mut key = key[..key.len() - POSITION_LEN].to_vec();
+    key.extend(next.to_bytes());
+    (*table, key, value.clone())
+}
+
+impl StateStore for SimStore {
+    type View = <MemStore as StateStore>::View;
+
+    fn may_block(&self) -> bool {
+        false
+    }
+
+    fn view(&self) -> Self::View {
+        self.inner.view()
+    }
+
+    fn applied(&self) -> Applied {
+        self.inner.applied()
+    }
+
+    fn commit(&self, changes: Changes, last: log::LogId, membership: Option<Membership>) -> Result<(), StoreError> {
+        let changes = match self.mutation {
+            None => changes,
+            Some(mutation) => self.mutate(mutation, changes),
+        };
+        self.inner.commit(changes, last, membership)
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.inner.flush()
+    }
+
+    fn checkpoint(&self, target: &Path) -> Result<(), StoreError> {
+        if self.mutation != Some(Mutation::SnapshotLacksRow) {
+            return self.inner.checkpoint(target);
+        }
+        let lacking = MemStore::new();
+        let (view, applied) = (self.inner.view(), self.inner.applied());
+        let mut rows = Vec::new();
+        for table in Table::ALL {
+            view.scan(table, &[], &[], Direction::Forward, &mut |(key, value)| {
+                rows.push((table, key.to_vec(), Bytes::copy_from_slice(value)));
+                Ok(Flow::More)
+            })?;
+        }
+        let newest = rows.iter().filter(|(table, ..)| *table == Table::Timeline);
+        let newest = newest.max_by_key(|(_, key, _)| table::key::trailing_position(key)).map(|(_, key, _)| key.clone());
+        let empty = MemTable::default();
+        let mut changes = Overlay::new(&empty);
+        for (table, key, value) in rows {
+            if table != Table::Timeline || Some(&key) != newest.as_ref() {
+                changes.put(table, key, value);
+            }
+        }
+        let membership = Some((*applied.membership).clone());
+        lacking.commit(changes.into_changes(), applied.log_id.unwrap_or_default(), membership)?;
+        lacking.checkpoint(target)
+    }
+
+    fn inspect(&self, checkpoint: &Path) -> Result<Contents, StoreError> {
+        self.inner.inspect(checkpoint)
+    }
+
+    fn replace(&self, checkpoint: &Path) -> Result<(), StoreError> {
+        self.inner.replace(checkpoint)
+    }
+}

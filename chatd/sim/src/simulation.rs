@@ -1,0 +1,211 @@
+//! One seed, from an empty cluster to the verdict.
+//!
+//! The plan of [`crate::faults`] and the clients of [`crate::workload`] are put into the queue of a [`World`] → every
+//! act is carried out here → every 100 simulated milliseconds all replicas are looked at ([`crate::invariants`]) → when
+//! everything has healed and all replicas agree, the clients' history is judged.
+
+mod look;
+mod machines;
+mod verdict;
+
+use crate::act::{Act, CLIENTS, SPARE};
+use crate::faults::{self, Fault, LAST_WORK, MS};
+use crate::history::History;
+use crate::invariants::{Checked, Violation, Watch, broken};
+use crate::mutation::Mutation;
+use crate::rng::Rng;
+use crate::workload::{self, Clients};
+use crate::world::host::Clock;
+use crate::world::{Time, World};
+use machines::Pod;
+use std::path::Path;
+use std::sync::OnceLock;
+
+/// Between two looks.
+const LOOK_EVERY: Time = 100 * MS;
+/// By now everything must have settled: elections, retries and snapshots after the last fault take a second or two.
+const SETTLED: Time = 25_000 * MS;
+
+/// What a seed came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was broken, if anything.
+    pub violation: Option<Violation>,
+    /// Digest of everything that happened.
+    pub trace: String,
+    /// What the simulation did, in figures.
+    pub figures: Figures,
+}
+
+/// How much happened.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "they are what they are called")]
+pub struct Figures {
+    pub simulated_ms: u64,
+    pub steps: u64,
+    pub crashes: u64,
+    pub power_losses: u64,
+    pub wiped: u64,
+    pub leaders: u64,
+    pub entries: u64,
+    pub replayed: u64,
+    pub sends: u64,
+    pub acknowledged: u64,
+    pub repeated: u64,
+    pub reads: u64,
+    pub linearizable: u64,
+    pub connections: u64,
+    pub member_changes: u64,
+    pub transfers: u64,
+    pub snapshots: u64,
+}
+
+/// A seed under way.
+pub struct Simulation {
+    world: World<Act>,
+    rng: Rng,
+    pods: Vec<Pod>,
+    clients: Clients,
+    history: History,
+    watch: Watch,
+    mutation: Option<Mutation>,
+    figures: Figures,
+}
+
+static PANIC: OnceLock<String> = OnceLock::new();
+
+/// A panic in any task of the simulated program is a failure, though tokio keeps it from ending the process.
+pub fn note_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let _ = PANIC.set(info.to_string());
+        eprintln!("{info}\n{}", std::backtrace::Backtrace::capture());
+    }));
+}
+
+/// Runs a seed on this thread, which is steered from here on; snapshots go into `dir`, which is empty.
+#[must_use]
+pub fn run(seed: u64, mutation: Option<Mutation>, dir: &Path) -> Outcome {
+    quorate_steer::steer(seed);
+    let mut simulation = Simulation::new(seed, mutation, dir);
+    let violation = simulation.run().err();
+    let trace = simulation.world.trace.to_string();
+    simulation.count();
+    Outcome { violation, trace, figures: simulation.figures }
+}
+
+impl Simulation {
+    fn new(seed: u64, mutation: Option<Mutation>, dir: &Path) -> Self {
+        let mut rng = Rng::new(seed);
+        let mut world = World::new(rng.number());
+        let clocks: Vec<_> = (0..=SPARE)
+            .map(|_| Clock { ahead_ms: rng.below(20_000) as i64 - 10_000, fast_ppm: rng.below(4_000) as i64 - 2_000 })
+            .collect();
+        for clock in clocks {
+            world.add_host(clock);
+        }
+        world.add_host(Clock::default());
+        let history = History::default();
+        let compaction = machines::compaction(&mut rng);
+        let pods = (0..=SPARE).map(|host| Pod::new(dir, host, compaction.clone())).collect();
+        let net = world.net.clone();
+        let pod_mask = Clients::first_pods();
+        let clients = Clients { net, history: history.clone(), mutation, until: LAST_WORK, pods: pod_mask };
+        Self { world, rng, pods, clients, history, watch: Watch::default(), mutation, figures: Figures::default() }
+    }
+
+    fn run(&mut self) -> Checked {
+        for (at, fault) in faults::plan(&mut self.rng) {
+            self.world.net.act_at(at, Act::Fault(fault));
+        }
+        for pod in 0..=SPARE {
+            self.start(pod);
+        }
+        let (clients, seed) = (self.clients.clone(), self.rng.number());
+        self.history.lock().working += 1;
+        let history = self.history.clone();
+        self.world.hosts[CLIENTS].boot(0, async move {
+            workload::run(clients, seed).await;
+            history.lock().working -= 1;
+        });
+        self.world.net.mark(CLIENTS);
+        self.world.net.act_at(LOOK_EVERY, Act::Look);
+        while let Some(act) = self.world.next_act(SETTLED) {
+            if self.act(act)? {
+                return self.verdict();
+            }
+            if let Some(panic) = PANIC.get() {
+                return broken("nobody_panics", panic.clone());
+            }
+        }
+        broken("heals", format!("not settled after {} ms: {}", SETTLED / MS, self.describe()))
+    }
+
+    /// `true` when everything has settled.
+    fn act(&mut self, act: Act) -> Result<bool, Violation> {
+        let now = self.world.now();
+        match act {
+            Act::Look => {
+                self.look_at_all()?;
+                self.world.net.act_at(now + LOOK_EVERY, Act::Look);
+                return Ok(now > LAST_WORK && self.has_settled());
+            }
+            Act::ToPod(host, work) => {
+                let running = self.pods[host].slot.lock().unwrap().clone();
+                if let Some(running) = running.filter(|_| !self.world.net.is_blocked(CLIENTS, host)) {
+                    self.world.hosts[host].spawn(now, work(running));
+                    self.world.net.mark(host);
+                } else {
+                    // Its answer is awaited in vain from now on.
+                    self.world.net.mark(CLIENTS);
+                }
+            }
+            Act::ToClients(host, arrive) => {
+                self.world.hosts[CLIENTS].set_time(now);
+                if !self.world.net.is_blocked(host, CLIENTS) {
+                    arrive();
+                }
+                self.world.net.mark(CLIENTS);
+            }
+            Act::Died { host, reason } => self.died(host, &reason)?,
+            Act::Fault(fault) => {
+                if std::env::var_os("QUORATE_SIM_SHOW").is_some() {
+                    eprintln!("{:>6} ms {fault:?}; {}", now / MS, self.describe());
+                }
+                self.world.trace.note_text(&format!("{fault:?}"));
+                self.fault(fault);
+            }
+        }
+        Ok(false)
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        let (now, net) = (self.world.now(), self.world.net.clone());
+        match fault {
+            Fault::Crash { pod, power, down } => {
+                if self.crash(pod, power) {
+                    net.act_at(now + down, Act::Fault(Fault::Start(pod)));
+                }
+            }
+            Fault::PowerOffIn { pod, calls } => self.arm(pod, calls),
+            Fault::Start(pod) => self.start(pod),
+            Fault::Wipe(pod) => self.wipe(pod),
+            Fault::Block(pairs) => pairs.into_iter().for_each(|(from, to)| net.block(from, to)),
+            Fault::Unblock => net.heal(),
+            Fault::Pause { pod, time } => self.world.pause(pod, now + time),
+            Fault::Cut(one, other) => net.cut_connections(one, other),
+            Fault::StepClock { pod, ms } => self.world.hosts[pod].clock.ahead_ms += ms,
+            Fault::Weather(weather) => net.set_weather(weather),
+            Fault::SlowDisk { pod, ms } => self.pods[pod].slow(ms),
+            Fault::Transfer => self.client_task(workload::transfer(self.clients.clone())),
+            Fault::Swap(out) => self.replace(out, SPARE),
+            Fault::Snapshot(pod) => self.client_task(workload::snapshot(self.clients.clone(), pod)),
+            Fault::Heal => self.heal(),
+        }
+    }
+
+    fn client_task(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        let now = self.world.now();
+        self.world.hosts[CLIENTS].spawn(now, task);
+        self.world.net.mark(CLIENTS);
+    }
+}

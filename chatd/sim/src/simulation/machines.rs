@@ -1,0 +1,172 @@
+//! Switching pods on and off, with what becomes of their disks.
+
+use super::Simulation;
+use crate::act::SPARE;
+use crate::faults::{CALM, Fault, MS};
+use crate::invariants::{Checked, broken};
+use crate::mutation::Mutation;
+use crate::replica::disk::Disk;
+use crate::replica::{self, Slot, Start};
+use crate::rng::Rng;
+use crate::workload;
+use crate::world::Time;
+use crate::world::net::HostId;
+use quorate_chatd::raft::log::sim_disk::SimDisk;
+use quorate_chatd::raft::membership::Compaction;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// After its power failed in a write, a machine is down for so long.
+const REBOOT: Time = 300 * MS;
+
+/// A machine's volume, and the pod that runs on it.
+pub(super) struct Pod {
+    disk: SimDisk,
+    latency_ms: Arc<AtomicU64>,
+    root: PathBuf,
+    volume: u32,
+    compaction: Compaction,
+    pub(super) slot: Slot,
+    pub(super) node_id: Option<u64>,
+    /// Of this process's log, all before this index was looked at.
+    pub(super) looked_at: u64,
+    armed: bool,
+}
+
+/// Snapshots are taken seldom or all the time, and leave much of the log or little.
+pub(super) fn compaction(rng: &mut Rng) -> Compaction {
+    Compaction {
+        entries: *rng.pick(&[20, 60, 100_000]),
+        keep_entries: *rng.pick(&[0, 10, 40]),
+        every: Duration::from_millis(200),
+        log_dir: None,
+        ..Compaction::default()
+    }
+}
+
+impl Pod {
+    pub(super) fn new(dir: &Path, host: HostId, compaction: Compaction) -> Self {
+        Self {
+            disk: SimDisk::new(),
+            latency_ms: Arc::default(),
+            root: dir.join(format!("pod-{host}")),
+            volume: 0,
+            compaction,
+            slot: Slot::default(),
+            node_id: None,
+            looked_at: 0,
+            armed: false,
+        }
+    }
+
+    pub(super) fn slow(&self, ms: u64) {
+        self.latency_ms.store(ms, Ordering::Relaxed);
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.root.join(format!("volume-{}", self.volume))
+    }
+}
+
+impl Simulation {
+    pub(super) fn start(&mut self, host: HostId) {
+        if self.world.hosts[host].is_on() {
+            return;
+        }
+        let now = self.world.now();
+        let pod = &mut self.pods[host];
+        (pod.looked_at, pod.armed) = (0, false);
+        let dir = pod.dir();
+        std::fs::create_dir_all(&dir).unwrap();
+        let lies = self.mutation == Some(Mutation::AcknowledgeBeforeSync);
+        let start = Start {
+            host,
+            net: self.world.net.clone(),
+            disk: Disk { inner: pod.disk.clone(), latency_ms: pod.latency_ms.clone(), lies },
+            dir,
+            seed: self.rng.number(),
+            mutation: self.mutation,
+            odd: host == 0,
+            compaction: pod.compaction.clone(),
+            history: self.history.clone(),
+            slot: pod.slot.clone(),
+        };
+        self.world.net.kernel_is_up(host);
+        self.world.hosts[host].boot(now, replica::run(start));
+        self.world.net.mark(host);
+    }
+
+    /// `false` when it is down already.
+    pub(super) fn crash(&mut self, host: HostId, power: bool) -> bool {
+        if !self.world.hosts[host].is_on() {
+            return false;
+        }
+        let now = self.world.now();
+        self.world.net.fell(host, power);
+        let pod = &mut self.pods[host];
+        // What an armed failure left behind can only be found after a loss of power.
+        let power = power || pod.armed;
+        pod.disk = if power { pod.disk.after_power_loss(self.rng.number()) } else { pod.disk.after_kill() };
+        let running = pod.slot.lock().unwrap().take();
+        self.world.hosts[host].crash(now);
+        drop(running);
+        // Whoever waits for it there or among the clients is woken.
+        for other in 0..self.world.hosts.len() {
+            self.world.net.mark(other);
+        }
+        self.figures.crashes += 1;
+        self.figures.power_losses += u64::from(power);
+        true
+    }
+
+    pub(super) fn arm(&mut self, host: HostId, calls: u64) {
+        if self.world.hosts[host].is_on() {
+            self.pods[host].disk.power_off_after(calls);
+            self.pods[host].armed = true;
+        }
+    }
+
+    /// Its process ended by itself: as it must when its disk fails, and never otherwise.
+    pub(super) fn died(&mut self, host: HostId, reason: &str) -> Checked {
+        if !self.world.hosts[host].is_on() {
+            return Ok(());
+        }
+        if !self.pods[host].armed {
+            return broken("pods_stop_for_a_reason", format!("pod {host} ended with a sound disk: {reason}"));
+        }
+        self.crash(host, true);
+        let at = self.world.now() + REBOOT;
+        self.world.net.act_at(at, crate::act::Act::Fault(Fault::Start(host)));
+        Ok(())
+    }
+
+    /// The operator replaces whoever runs on `out` by whoever runs on `with`.
+    pub(super) fn replace(&mut self, out: HostId, with: HostId) {
+        if let Some(id) = self.pods[out].node_id {
+            let task = workload::replace(self.clients.clone(), id, with);
+            self.client_task(task);
+        }
+    }
+
+    pub(super) fn wipe(&mut self, host: HostId) {
+        self.crash(host, true);
+        let pod = &mut self.pods[host];
+        pod.disk = SimDisk::new();
+        pod.volume += 1;
+        self.figures.wiped += 1;
+        // Who it was, is known from before.
+        self.replace(host, host);
+        self.start(host);
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.world.net.heal();
+        self.world.net.set_weather(CALM);
+        for host in 0..=SPARE {
+            self.pods[host].slow(0);
+            self.start(host);
+        }
+    }
+}

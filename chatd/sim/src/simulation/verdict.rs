@@ -1,0 +1,48 @@
+//! The end: all replicas agree, and the clients' history is judged by what they agree on.
+
+use super::Simulation;
+use crate::act::SPARE;
+use crate::faults::MS;
+use crate::invariants::clients::End;
+use crate::invariants::{Checked, snapshot_replay_equals_log_replay};
+use quorate_chatd::store::StateStore as _;
+use quorate_core::invariant::digest;
+
+impl Simulation {
+    pub(super) fn verdict(&mut self) -> Checked {
+        self.look_at_all()?;
+        let mut judged = None;
+        for host in 0..=SPARE {
+            let Some(running) = self.running(host) else { continue };
+            let rows = running.store.view();
+            let index = running.store.applied().index().unwrap_or(0);
+            // The spare may belong to no cluster, and one that left knows only what was before.
+            if judged.as_ref().is_none_or(|(known, _)| *known < index) {
+                judged = Some((index, rows));
+            }
+        }
+        let Some((index, rows)) = judged else { return Ok(()) };
+        let replayed = snapshot_replay_equals_log_replay(&self.watch.committed, (index, digest(&rows).unwrap()))?;
+        self.figures.replayed = replayed as u64;
+        let record = self.history.lock();
+        End::new(&record, &rows).check()
+    }
+
+    pub(super) fn count(&mut self) {
+        let record = self.history.lock();
+        let figures = &mut self.figures;
+        figures.simulated_ms = self.world.now() / MS;
+        figures.steps = self.world.trace.steps();
+        figures.leaders = record.leaders.len() as u64;
+        figures.entries = self.watch.committed.len() as u64;
+        figures.sends = record.sends.len() as u64;
+        figures.acknowledged = record.sends.values().filter(|send| send.acknowledged.is_some()).count() as u64;
+        figures.repeated = record.sends.values().filter(|send| send.attempts > 1).count() as u64;
+        figures.reads = record.reads.len() as u64;
+        figures.linearizable = record.reads.iter().filter(|read| read.linearizable).count() as u64;
+        figures.connections = record.followed.values().map(|followed| u64::from(followed.connections)).sum();
+        figures.member_changes = u64::from(record.member_changes);
+        figures.transfers = u64::from(record.transfers);
+        figures.snapshots = u64::from(record.snapshots);
+    }
+}

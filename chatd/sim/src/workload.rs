@@ -1,0 +1,41 @@
+//! The clients: they send with transaction ids, repeat what they got no answer to, follow streams from any pod to any
+//! other, and read. What they were told goes into the [`History`].
+
+mod call;
+mod follower;
+mod operator;
+mod reader;
+mod setup;
+mod writer;
+
+pub(crate) use call::Clients;
+pub(crate) use operator::{replace, snapshot, transfer};
+pub(crate) use setup::USERS;
+
+use crate::history::History;
+use crate::rng::Rng;
+use std::future::Future;
+
+/// The main task of the clients' machine: makes the cluster, then does everything at once.
+pub(crate) async fn run(clients: Clients, seed: u64) {
+    let start = setup::run(&clients).await;
+    let mut rng = Rng::new(seed);
+    for (place, user) in USERS.iter().enumerate() {
+        let mut fork = || Rng::new(rng.number());
+        clients.spawn(writer::run(clients.clone(), fork(), place));
+        clients.spawn(reader::run(clients.clone(), fork(), user));
+        clients.spawn(follower::run(clients.clone(), fork(), user, start));
+    }
+}
+
+impl Clients {
+    /// A task that the end of the simulation waits for.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.history.lock().working += 1;
+        let history: History = self.history.clone();
+        tokio::spawn(async move {
+            task.await;
+            history.lock().working -= 1;
+        });
+    }
+}

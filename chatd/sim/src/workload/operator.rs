@@ -1,0 +1,85 @@
+//! What an operator asks of the cluster: replace a member, hand leadership over, take a snapshot. Each is tried again
+//! until it succeeds or the simulation is over, as the real one does.
+
+use super::call::Clients;
+use crate::act::CLIENTS;
+use crate::replica::CLUSTER;
+use crate::world::net::HostId;
+use futures::FutureExt as _;
+use quorate_chatd::raft::cluster::NodeStatus;
+use quorate_chatd::raft::membership::VoterChange;
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::sleep;
+
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The pod that leads, with what it knows.
+async fn leader(clients: &Clients) -> Option<(HostId, NodeStatus)> {
+    for pod in 0..CLIENTS {
+        let status = clients.call(pod, |running| async move { running.node.cluster.status() }.boxed()).await;
+        if let Some(status) = status.filter(NodeStatus::leads) {
+            return Some((pod, status));
+        }
+    }
+    None
+}
+
+/// The node on the machine `with` takes the place of the voter `out`: learner first, then one joint change.
+pub(crate) async fn replace(clients: Clients, out: u64, with: HostId) {
+    while !clients.is_over() {
+        if step(&clients, out, with).await == Some(true) {
+            clients.history.lock().member_changes += 1;
+            clients.pods.fetch_or(1 << with, Ordering::Relaxed);
+            return;
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// `Some(true)` when nothing is left to do.
+async fn step(clients: &Clients, out: u64, with: HostId) -> Option<bool> {
+    let new = clients.call(with, |running| async move { running.node.own().clone() }.boxed()).await?;
+    let (pod, status) = leader(clients).await?;
+    let voters = status.membership.voters();
+    if status.membership.voter_sets.len() == 1 && voters.contains(&new.node_id) && !voters.contains(&out) {
+        return Some(true);
+    }
+    if !status.membership.contains(new.node_id) {
+        let add = move |running: crate::replica::Running| {
+            async move { running.node.administration.add_learner(CLUSTER, new).await.is_ok() }.boxed()
+        };
+        clients.call(pod, add).await?;
+        return Some(false);
+    }
+    let mut wanted: BTreeSet<u64> = voters.clone();
+    wanted.remove(&out);
+    wanted.insert(new.node_id);
+    let wish = VoterChange { voters: wanted, expected: voters, max_lag: 20, ..VoterChange::default() };
+    let change = move |running: crate::replica::Running| {
+        async move { running.node.administration.change_voters(&wish).await.is_ok() }.boxed()
+    };
+    clients.call(pod, change).await
+}
+
+/// Leadership goes to whoever qualifies.
+pub(crate) async fn transfer(clients: Clients) {
+    let Some((pod, _)) = leader(&clients).await else { return };
+    let hand_over = |running: crate::replica::Running| {
+        async move { running.node.administration.transfer_leader(None, Duration::from_secs(1)).await.is_ok() }.boxed()
+    };
+    if clients.call(pod, hand_over).await == Some(true) {
+        clients.history.lock().transfers += 1;
+    }
+}
+
+/// One pod takes a snapshot and lets go of its log.
+pub(crate) async fn snapshot(clients: Clients, pod: HostId) {
+    let take = |running: crate::replica::Running| {
+        async move { running.node.administration.take_snapshot(true).await.is_ok() }.boxed()
+    };
+    if clients.call(pod, take).await == Some(true) {
+        clients.history.lock().snapshots += 1;
+    }
+}

@@ -1,0 +1,98 @@
+//! Making the cluster, its accounts and rooms, as an administrator and users do.
+
+use super::call::{Clients, session, token_hash};
+use crate::act::PODS;
+use crate::replica::{CLUSTER, Running, SERVER};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use quorate_chatd::raft::cluster::Member;
+use quorate_core::id::Position;
+use quorate_core::proto::log::set_membership::Change;
+use quorate_core::proto::log::{
+    Command, CreateRoom, Envelope, NewSession, Register, RoomRef, SetMembership, command::Kind, create_room, room_ref,
+};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Who takes part.
+pub(crate) const USERS: [&str; 3] = ["alice", "bob", "carol"];
+const ROOMS: usize = 2;
+
+/// Returns the position from which on everybody is in every room.
+pub(super) async fn run(clients: &Clients) -> Position {
+    let mut voters: Vec<Member> = Vec::new();
+    for pod in 0..PODS {
+        voters.push(until(clients, pod, |running| async move { Some(running.node.own().clone()) }.boxed()).await);
+    }
+    until(clients, 0, move |running| initialize(running, voters.clone())).await;
+    for user in USERS {
+        until(clients, 0, move |running| register(running, user)).await;
+    }
+    let mut start = Position::ZERO;
+    for room in 0..ROOMS {
+        let room_id = until(clients, 0, move |running| create(running, room)).await;
+        for user in USERS.into_iter().skip(1) {
+            let room_id = room_id.clone();
+            start = until(clients, 0, move |running| join(running, user, room_id.clone())).await;
+        }
+        clients.history.lock().rooms.push(room_id);
+    }
+    start
+}
+
+/// Until it succeeds.
+async fn until<T: Send + 'static>(
+    clients: &Clients,
+    pod: usize,
+    work: impl Fn(Running) -> BoxFuture<'static, Option<T>> + Clone + Send + 'static,
+) -> T {
+    loop {
+        let work = work.clone();
+        if let Some(Some(done)) = clients.call(pod, move |running| work(running)).await {
+            return done;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn initialize(running: Running, voters: Vec<Member>) -> BoxFuture<'static, Option<()>> {
+    async move { running.node.administration.initialize(CLUSTER, SERVER, voters).await.ok() }.boxed()
+}
+
+fn register(running: Running, user: &'static str) -> BoxFuture<'static, Option<()>> {
+    let session = NewSession {
+        device_id: "D".into(),
+        display_name: String::new(),
+        token_hash: token_hash(user).to_vec().into(),
+        lifetime_ms: 0,
+    };
+    let register =
+        Register { localpart: user.into(), password_hash: format!("hash of {user}"), session: Some(session) };
+    let command = Some(Command { kind: Some(Kind::Register(register)) });
+    async move {
+        // Also when an earlier attempt was applied: then the outcome says that the name is taken.
+        running.node.proposer.propose(Envelope { command, ..Envelope::default() }).await.ok().map(drop)
+    }
+    .boxed()
+}
+
+fn create(running: Running, room: usize) -> BoxFuture<'static, Option<String>> {
+    let wish = CreateRoom { preset: create_room::Preset::Public.into(), ..CreateRoom::default() };
+    async move {
+        let made = running.service.create_room(&session(USERS[0]), wish, &format!("room-{room}")).await;
+        made.ok().map(|made| made.room_id)
+    }
+    .boxed()
+}
+
+fn join(running: Running, user: &'static str, room_id: String) -> BoxFuture<'static, Option<Position>> {
+    let transaction = format!("join-{room_id}");
+    let room = Some(RoomRef { by: Some(room_ref::By::RoomId(room_id)) });
+    let mut change = SetMembership { room, ..SetMembership::default() };
+    change.set_change(Change::Join);
+    async move {
+        let joined = running.service.set_membership(&session(user), change, &transaction).await;
+        joined.ok().map(|sent| sent.position)
+    }
+    .boxed()
+}

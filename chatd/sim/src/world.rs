@@ -1,0 +1,93 @@
+//! Simulated time, machines and network: one thread, one queue of what happens next, one seed.
+//!
+//! [`World`] takes the next event from the queue of [`net::Net`] → wakes the hosts it concerns → lets each
+//! [`host::Host`] run until it has nothing to do → asks it when it next has → and so on. No time passes while a host
+//! runs. Whatever happens is folded into [`trace::Trace`], whose digest two runs of one seed must share.
+
+pub mod host;
+pub mod net;
+pub mod stream;
+pub mod trace;
+
+use host::{Clock, Host};
+use net::{Happening, HostId, Net};
+use std::time::Duration;
+use trace::Trace;
+
+/// Nanoseconds since the simulation began.
+pub type Time = u64;
+
+/// As [`Time`].
+#[must_use]
+pub fn nanos(duration: Duration) -> Time {
+    u64::try_from(duration.as_nanos()).unwrap()
+}
+
+/// Everything that is simulated.
+pub struct World<A> {
+    /// The network, which also keeps the time.
+    pub net: Net<A>,
+    /// The machines, by [`HostId`].
+    pub hosts: Vec<Host>,
+    /// What happened.
+    pub trace: Trace,
+}
+
+impl<A: Send + 'static> World<A> {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { net: Net::new(seed), hosts: Vec::new(), trace: Trace::default() }
+    }
+
+    /// One more machine, switched off.
+    pub fn add_host(&mut self, clock: Clock) -> HostId {
+        self.hosts.push(Host::new(clock));
+        self.hosts.len() - 1
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        self.net.now()
+    }
+
+    /// Lets time pass until something is to be done outside of the machines, or until `end`.
+    pub fn next_act(&mut self, end: Time) -> Option<A> {
+        loop {
+            self.run_dirty();
+            let wake = self.hosts.iter().filter_map(Host::wakes_at).min();
+            let next = self.net.next_time().into_iter().chain(wake).min().filter(|next| *next <= end);
+            let Some(next) = next else {
+                self.net.advance(end);
+                return None;
+            };
+            self.net.advance(next);
+            for (id, host) in self.hosts.iter_mut().enumerate() {
+                if host.wakes_at().is_some_and(|at| at <= next) {
+                    self.net.mark(id);
+                }
+            }
+            match self.net.happen() {
+                Some(Happening::Act(act)) => return Some(act),
+                Some(Happening::Delivered { digest }) => self.trace.note(&[next, digest]),
+                None => {}
+            }
+        }
+    }
+
+    /// Runs what was woken, in the order of the hosts, until nobody wakes anybody at this moment.
+    pub fn run_dirty(&mut self) {
+        let now = self.now();
+        while let Some(id) = self.net.take_dirty(|id| self.hosts[id].may_run(now)) {
+            self.trace.note(&[now, id as u64]);
+            self.hosts[id].run(now);
+        }
+    }
+
+    /// The machine stops for a while, as under SIGSTOP or a long collection of garbage; its clocks go on.
+    pub fn pause(&mut self, id: HostId, until: Time) {
+        self.hosts[id].paused_until = until;
+        self.net.mark(id);
+    }
+}

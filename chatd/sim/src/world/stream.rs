@@ -1,0 +1,125 @@
+//! One end of a simulated connection, as tokio and tonic know connections.
+
+use super::net::{ConnId, Item, Net};
+use bytes::{Buf as _, Bytes};
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tonic::transport::server::Connected;
+
+/// Bytes that one side may have on the way: a kernel's buffers, both.
+const BUFFERS: usize = 1 << 20;
+
+/// What one side knows.
+#[derive(Default)]
+pub(super) struct StreamState {
+    pub(super) inbox: VecDeque<Bytes>,
+    pub(super) reader: Option<Waker>,
+    pub(super) writer: Option<Waker>,
+    /// Of what this side wrote, so much has not arrived.
+    pub(super) on_the_way: usize,
+    /// The other side wrote its last.
+    pub(super) ended: bool,
+    /// This side wrote its last.
+    pub(super) finished: bool,
+    pub(super) reset: bool,
+    /// Nobody has this end any more.
+    pub(super) closed: bool,
+}
+
+/// See the [module](self).
+pub struct Stream<A> {
+    net: Net<A>,
+    id: ConnId,
+    side: usize,
+}
+
+impl<A> Stream<A> {
+    pub(super) fn new(net: Net<A>, id: ConnId, side: usize) -> Self {
+        Self { net, id, side }
+    }
+
+    /// Waits until the connection stands.
+    ///
+    /// # Errors
+    /// When it is refused. A partition says nothing, for ever.
+    pub async fn established(self) -> io::Result<Self> {
+        std::future::poll_fn(|context| self.net.poll_established(self.id, context.waker())).await?;
+        Ok(self)
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut StreamState) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let mut state = self.net.lock();
+        match state.conns.get_mut(&self.id).map(|conn| &mut conn.sides[self.side]) {
+            Some(side) if !side.reset => work(side),
+            _ => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+        }
+    }
+}
+
+impl<A> Drop for Stream<A> {
+    fn drop(&mut self) {
+        self.net.lock().close(self.id, self.side);
+    }
+}
+
+impl<A> AsyncRead for Stream<A> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.with(|side| {
+            let Some(front) = side.inbox.front_mut() else {
+                if side.ended {
+                    return Poll::Ready(Ok(()));
+                }
+                side.reader = Some(context.waker().clone());
+                return Poll::Pending;
+            };
+            let len = front.len().min(into.remaining());
+            into.put_slice(&front[..len]);
+            front.advance(len);
+            if front.is_empty() {
+                side.inbox.pop_front();
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+}
+
+impl<A> AsyncWrite for Stream<A> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = self.with(|side| {
+            let room = BUFFERS.saturating_sub(side.on_the_way).min(bytes.len());
+            if room == 0 && !bytes.is_empty() {
+                side.writer = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+            side.on_the_way += room;
+            Poll::Ready(Ok(room))
+        });
+        if let Poll::Ready(Ok(len)) = written
+            && len > 0
+        {
+            self.net.lock().send(self.id, self.side, Item::Data(Bytes::copy_from_slice(&bytes[..len])));
+        }
+        written
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let first = self.with(|side| Poll::Ready(Ok(!std::mem::replace(&mut side.finished, true))));
+        if let Poll::Ready(Ok(true)) = first {
+            self.net.lock().send(self.id, self.side, Item::Fin);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<A> Connected for Stream<A> {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}

@@ -1,0 +1,44 @@
+//! A digest of everything that happened, in order.
+
+use std::fmt;
+
+/// FNV-1a, folded over numbers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Trace {
+    digest: u64,
+    steps: u64,
+}
+
+impl Default for Trace {
+    fn default() -> Self {
+        Self { digest: 0xcbf2_9ce4_8422_2325, steps: 0 }
+    }
+}
+
+impl Trace {
+    /// One more thing happened.
+    pub fn note(&mut self, numbers: &[u64]) {
+        self.steps += 1;
+        for number in numbers {
+            self.digest = (self.digest ^ number).wrapping_mul(0x0000_0100_0000_01b3);
+            self.digest ^= self.digest >> 29;
+        }
+    }
+
+    /// The same for text.
+    pub fn note_text(&mut self, text: &str) {
+        self.note(&[u64::from(crc32fast::hash(text.as_bytes())), text.len() as u64]);
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+}
+
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.digest)
+    }
+}
