@@ -41,10 +41,13 @@ image: build ## docker-archives of both images, without a container engine
 	@$(ENV) deploy/image/build --tag content --out "$$QUORATE_CACHE/images"
 
 ##@ Prove it
-.PHONY: test unit faults charts matrix soak kubernetes e2e
+.PHONY: test unit sim faults charts matrix soak kubernetes e2e
 test: check unit faults charts matrix kubernetes e2e ## All of the below; what continuous integration runs
 unit: deps-build deps-test ## Unit, model and process tests
 	@$(ENV) cargo test --release --locked --workspace
+sim: deps-build ## Whole clusters in simulated time, seed after seed, until one fails; QUORATE_SEED=7: from there
+	@$(ENV) cargo build --release --locked --workspace --bin quorate-sim
+	@$(ENV) "$$CARGO_TARGET_DIR/release/quorate-sim" from "$${QUORATE_SEED:-0}"
 faults: deps-test build ## Three processes under pauses, partitions, full disks, power failures; most of it needs root
 	@$(ENV) tests/faults/check
 	@$(ENV) tests/faults/run

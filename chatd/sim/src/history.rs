@@ -5,6 +5,9 @@ use quorate_core::id::Position;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+/// Term and node of a leader, or of a vote: openraft orders two candidates of one term by their ids.
+pub type Ballot = (u64, u64);
+
 /// A message or a piece of state that a client wanted to send, by a key that stands in it.
 #[derive(Clone, Debug)]
 pub struct Send {
@@ -64,8 +67,8 @@ pub struct Followed {
 /// All of it.
 #[derive(Debug, Default)]
 pub struct Record {
-    /// Who said that it led, by term.
-    pub leaders: BTreeMap<u64, BTreeSet<u64>>,
+    /// Who said that it led, by term and node: in which lives of its process.
+    pub leaders: BTreeMap<Ballot, BTreeSet<u64>>,
     /// By key.
     pub sends: BTreeMap<String, Send>,
     /// In order of the answers.
@@ -102,7 +105,7 @@ impl History {
     }
 
     /// This node says that it leads.
-    pub(crate) fn led(&self, term: u64, node_id: u64) {
-        self.lock().leaders.entry(term).or_default().insert(node_id);
+    pub(crate) fn led(&self, ballot: Ballot, life: u64) {
+        self.lock().leaders.entry(ballot).or_default().insert(life);
     }
 }

@@ -8,11 +8,11 @@ mod elections;
 mod logs;
 mod replicas;
 
-pub use elections::{election_safety, leader_completeness};
-pub use logs::{Logs, log_matching};
+pub use elections::{election_safety, leader_completeness, votes_never_go_back};
+pub use logs::{Logs, committed_entries_stay, log_matching};
 pub use replicas::{applied_agreement, snapshot_replay_equals_log_replay};
 
-use crate::history::Record;
+use crate::history::{Ballot, Record};
 use quorate_chatd::raft::types::{EncodedBatch, LogId};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -57,8 +57,10 @@ pub struct Found {
 pub struct Seen {
     /// Its node id.
     pub node_id: u64,
-    /// It leads in this term, as it thinks.
-    pub leads: Option<u64>,
+    /// It leads, as it thinks.
+    pub leads: Option<Ballot>,
+    /// Its vote, as it is on disk.
+    pub vote: Option<Ballot>,
     /// The last entry that openraft counts as applied.
     pub applied: Option<LogId>,
     /// Last purged index.
@@ -76,8 +78,11 @@ pub struct Seen {
 pub struct Watch {
     /// Every entry that ever stood in a log.
     pub logs: Logs,
-    /// Applied entries, which nobody may lose or change.
-    pub committed: BTreeMap<u64, Found>,
+    /// Applied entries, which nobody may lose or change, each with the greatest leader that there was when it was found
+    /// applied: it was committed under that one or an earlier one.
+    pub committed: BTreeMap<u64, (Found, Ballot)>,
+    /// The greatest vote of each node.
+    pub votes: BTreeMap<u64, Ballot>,
     /// Digests of states by applied index.
     pub digests: BTreeMap<u64, (u32, u64)>,
 }
@@ -89,8 +94,10 @@ impl Watch {
     /// The first property that is broken.
     pub fn look(&mut self, seen: &Seen, record: &Record) -> Checked {
         election_safety(record)?;
+        votes_never_go_back(&mut self.votes, seen)?;
         log_matching(&mut self.logs, seen)?;
-        logs::committed_entries_stay(&mut self.committed, seen)?;
+        let greatest = record.leaders.last_key_value().map_or((0, 0), |(ballot, _)| *ballot);
+        committed_entries_stay(&mut self.committed, seen, greatest)?;
         leader_completeness(&self.committed, seen)?;
         applied_agreement(&mut self.digests, seen)
     }

@@ -66,6 +66,8 @@ pub(crate) struct Start {
     pub(crate) dir: PathBuf,
     pub(crate) seed: u64,
     pub(crate) mutation: Option<Mutation>,
+    /// Counts the processes of this simulation.
+    pub(crate) life: u64,
     /// The mutation of one replica only is this one's.
     pub(crate) odd: bool,
     pub(crate) compaction: Compaction,
@@ -95,7 +97,7 @@ pub(crate) async fn run(start: Start) {
 }
 
 async fn open(start: Start) -> Result<(), String> {
-    let Start { host, net, disk, dir, seed, mutation, odd, compaction, history, slot } = start;
+    let Start { host, net, disk, dir, seed, mutation, life, odd, compaction, history, slot } = start;
     let of_store = mutation.filter(|mutation| *mutation != Mutation::ReplicaDiffers || odd);
     let options = Options {
         drive: Drive::Task,
@@ -122,7 +124,7 @@ async fn open(start: Start) -> Result<(), String> {
     let dialer = Dialer { net: net.clone(), host };
     let parts = NodeParts { log: log.clone(), machine, store: store.clone(), shelf, feed: feed.clone(), tls: dialer };
     let node = Node::start(parts, options_of(host, compaction)).await.map_err(|error| error.to_string())?;
-    watch_leadership(&node, &history, &net, host);
+    watch_leadership(&node, &history, &net, host, life);
     watch_failures(&log, &fatal, &net, host);
 
     let mut door = node.door.clone();
@@ -173,13 +175,13 @@ fn options_of(host: HostId, compaction: Compaction) -> NodeOptions {
 
 /// Every leadership is noted as it begins, so that a short one is not missed between two looks; a Raft that has stopped
 /// ends the process, as in production.
-fn watch_leadership(node: &Node, history: &History, net: &Net<Act>, host: HostId) {
+fn watch_leadership(node: &Node, history: &History, net: &Net<Act>, host: HostId, life: u64) {
     let mut leadership = Leadership::of(node.own().node_id, &node.door.consensus);
     let (id, history, net) = (node.own().node_id, history.clone(), net.clone());
     tokio::spawn(async move {
         loop {
             if leadership.is_leader() {
-                history.led(leadership.term(), id);
+                history.led((leadership.term(), id), life);
             }
             if !leadership.changed().await {
                 return net.act_at(net.now(), Act::Died { host, reason: "Raft has stopped".to_owned() });

@@ -68,6 +68,7 @@ pub struct Simulation {
     clients: Clients,
     history: History,
     watch: Watch,
+    lives: u64,
     mutation: Option<Mutation>,
     figures: Figures,
 }
@@ -110,7 +111,7 @@ impl Simulation {
         let net = world.net.clone();
         let pod_mask = Clients::first_pods();
         let clients = Clients { net, history: history.clone(), mutation, until: LAST_WORK, pods: pod_mask };
-        Self { world, rng, pods, clients, history, watch: Watch::default(), mutation, figures: Figures::default() }
+        Self { world, rng, pods, clients, history, watch: Watch::default(), lives: 0, mutation, figures: Figures::default() }
     }
 
     fn run(&mut self) -> Checked {

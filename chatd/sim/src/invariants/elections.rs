@@ -1,41 +1,59 @@
 //! Who may lead.
 
 use super::{Checked, Found, Seen, broken};
-use crate::history::Record;
+use crate::history::{Ballot, Record};
 use std::collections::BTreeMap;
 
-/// At most one leader is elected in a term (Raft paper, figure 3; dissertation §3.4).
+/// Of each term and node there is one leader at most, in one life of its process (Raft paper, figure 3; dissertation
+/// §3.4). Two nodes may lead one term here: openraft orders their votes by node id, as if the terms were longer, so the
+/// pair is what the papers call a term. A process that leads again with a pair of a former life has forgotten its vote.
 ///
 /// # Errors
-/// The term and its leaders.
+/// The pair and its leaders.
 pub fn election_safety(record: &Record) -> Checked {
-    match record.leaders.iter().find(|(_, leaders)| leaders.len() > 1) {
-        Some((term, leaders)) => broken("election_safety", format!("nodes {leaders:?} all led term {term}")),
+    match record.leaders.iter().find(|(_, lives)| lives.len() > 1) {
+        Some(((term, node_id), lives)) => {
+            broken("election_safety", format!("node {node_id} led term {term} in its lives {lives:?}"))
+        }
         None => Ok(()),
     }
 }
 
-/// What is committed in a term is in the log of the leader of every later one (Raft paper, figure 3; dissertation §3.6).
-/// By log matching the last such entry speaks for all before it.
+/// A vote that was given is not forgotten (Raft paper §5.1: `votedFor` is on stable storage before the answer).
+///
+/// # Errors
+/// The node and its votes.
+pub fn votes_never_go_back(votes: &mut BTreeMap<u64, Ballot>, seen: &Seen) -> Checked {
+    let now = seen.vote.unwrap_or_default();
+    let known = votes.entry(seen.node_id).or_insert(now);
+    if now < *known {
+        return broken("votes_never_go_back", format!("node {} had voted {known:?}, now {now:?}", seen.node_id));
+    }
+    *known = now;
+    Ok(())
+}
+
+/// What is committed under a leader is in the log of every later one (Raft paper, figure 3; dissertation §3.6). By log
+/// matching the last such entry speaks for all before it.
 ///
 /// # Errors
 /// The leader and the entry that it lacks.
-pub fn leader_completeness(committed: &BTreeMap<u64, Found>, seen: &Seen) -> Checked {
-    let Some(term) = seen.leads else { return Ok(()) };
-    let before = committed.values().rev().find(|entry| entry.id.leader_id.term < term);
-    let Some(entry) = before else { return Ok(()) };
+pub fn leader_completeness(committed: &BTreeMap<u64, (Found, Ballot)>, seen: &Seen) -> Checked {
+    let Some(ballot) = seen.leads else { return Ok(()) };
+    let before = committed.values().rev().find(|(_, under)| *under < ballot);
+    let Some((entry, under)) = before else { return Ok(()) };
     let index = entry.id.index;
     let is_gone = seen.purged.is_some_and(|purged| purged >= index);
     let applied = seen.applied.is_some_and(|applied| applied.index >= index);
-    let here = seen.entries.iter().find(|found| found.id.index == index);
-    match here {
+    match seen.entries.iter().find(|found| found.id.index == index) {
         Some(found) if found.id == entry.id => Ok(()),
         // Looked at before: `committed_entries_stay` has compared it.
         None if is_gone || applied => Ok(()),
-        _ => broken(
+        here => broken(
             "leader_completeness",
             format!(
-                "node {} leads term {term} with {here:?} where {} was committed; its log ends at {:?}",
+                "node {} leads {ballot:?} with {here:?} where {} was committed under {under:?} or before; its log ends \
+                 at {:?}",
                 seen.node_id, entry.id, seen.last
             ),
         ),

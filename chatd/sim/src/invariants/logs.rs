@@ -1,6 +1,7 @@
 //! What logs may hold.
 
 use super::{Checked, Found, Seen, broken};
+use crate::history::Ballot;
 use quorate_chatd::raft::types::LogId;
 use std::collections::BTreeMap;
 
@@ -37,10 +38,14 @@ pub fn log_matching(logs: &mut Logs, seen: &Seen) -> Checked {
 ///
 /// # Errors
 /// The index and both entries.
-pub(super) fn committed_entries_stay(committed: &mut BTreeMap<u64, Found>, seen: &Seen) -> Checked {
+pub fn committed_entries_stay(
+    committed: &mut BTreeMap<u64, (Found, Ballot)>,
+    seen: &Seen,
+    greatest: Ballot,
+) -> Checked {
     let Some(applied) = seen.applied else { return Ok(()) };
     for entry in seen.entries.iter().filter(|entry| entry.id.index <= applied.index) {
-        let known = committed.entry(entry.id.index).or_insert_with(|| entry.clone());
+        let (known, _) = committed.entry(entry.id.index).or_insert_with(|| (entry.clone(), greatest));
         if known.id != entry.id || known.crc32 != entry.crc32 {
             let what = format!(
                 "index {}: {} was applied, node {} applied {}",

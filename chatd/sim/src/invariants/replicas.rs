@@ -1,6 +1,7 @@
 //! What states may be.
 
 use super::{Checked, Found, Seen, broken};
+use crate::history::Ballot;
 use prost::Message as _;
 use quorate_core::apply;
 use quorate_core::invariant::digest;
@@ -32,7 +33,7 @@ pub fn applied_agreement(digests: &mut BTreeMap<u64, (u32, u64)>, seen: &Seen) -
 /// # Errors
 /// Both digests.
 pub fn snapshot_replay_equals_log_replay(
-    committed: &BTreeMap<u64, Found>,
+    committed: &BTreeMap<u64, (Found, Ballot)>,
     (index, of_replica): (u64, u32),
 ) -> Result<usize, super::Violation> {
     const NAME: &str = "snapshot_replay_equals_log_replay";
@@ -40,7 +41,7 @@ pub fn snapshot_replay_equals_log_replay(
     let mut replayed = 0;
     // openraft's first entry, the membership, has index 0.
     for wanted in 0..=index {
-        let Some(entry) = committed.get(&wanted) else { return Ok(0) };
+        let Some((entry, _)) = committed.get(&wanted) else { return Ok(0) };
         replayed += 1;
         let Some(batch) = &entry.batch else { continue };
         let batch = Batch::decode(batch.0.clone());

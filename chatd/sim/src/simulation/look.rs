@@ -2,6 +2,7 @@
 
 use super::Simulation;
 use crate::act::SPARE;
+use crate::history::Ballot;
 use crate::invariants::{Checked, Found, Seen};
 use crate::replica::Running;
 use crate::world::net::HostId;
@@ -10,8 +11,7 @@ use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::storage::{RaftLogReader as _, RaftLogStorage as _};
 use openraft::{EntryPayload, ServerState};
 use quorate_chatd::raft::codec::encode_entry;
-use quorate_chatd::raft::consensus::term_of;
-use quorate_chatd::raft::types::Entry;
+use quorate_chatd::raft::types::{Entry, Vote};
 use quorate_chatd::store::StateStore as _;
 use quorate_core::invariant::digest;
 use std::fmt::Write as _;
@@ -85,7 +85,7 @@ fn see(running: &Running, from: u64) -> Option<Seen> {
     let (node_id, leads, applied) = {
         let metrics = running.node.door.consensus.metrics();
         let metrics = metrics.borrow_watched();
-        let leads = (metrics.state == ServerState::Leader).then(|| term_of(&metrics.vote));
+        let leads = (metrics.state == ServerState::Leader).then(|| ballot(&metrics.vote));
         (metrics.id, leads, metrics.last_applied)
     };
     // Everything is in memory: none of these waits.
@@ -95,13 +95,18 @@ fn see(running: &Running, from: u64) -> Option<Seen> {
     let first = purged.map_or(0, |purged| purged + 1);
     let start = from.saturating_sub(1).max(first);
     let mut reader = log.get_log_reader().now_or_never()?;
+    let vote = reader.read_vote().now_or_never()?.ok()?.map(|vote| ballot(&vote));
     let entries = match state.last_log_id {
         Some(last) if last.index >= start => reader.try_get_log_entries(start..=last.index).now_or_never()?.ok()?,
         _ => Vec::new(),
     };
     let rows = running.store.view();
     let of_state = (running.store.applied().index().unwrap_or(0), digest(&rows).unwrap());
-    Some(Seen { node_id, leads, applied, purged, entries: found(&entries), last: state.last_log_id, state: of_state })
+    Some(Seen { node_id, leads, vote, applied, purged, entries: found(&entries), last: state.last_log_id, state: of_state })
+}
+
+fn ballot(vote: &Vote) -> Ballot {
+    (vote.leader_id.term, vote.leader_id.node_id)
 }
 
 fn found(entries: &[Entry]) -> Vec<Found> {

@@ -80,6 +80,7 @@ impl Simulation {
         (pod.looked_at, pod.armed) = (0, false);
         let dir = pod.dir();
         std::fs::create_dir_all(&dir).unwrap();
+        self.lives += 1;
         let lies = self.mutation == Some(Mutation::AcknowledgeBeforeSync);
         let start = Start {
             host,
@@ -88,6 +89,7 @@ impl Simulation {
             dir,
             seed: self.rng.number(),
             mutation: self.mutation,
+            life: self.lives,
             odd: host == 0,
             compaction: pod.compaction.clone(),
             history: self.history.clone(),

@@ -22,10 +22,10 @@ impl Simulation {
             }
         }
         let Some((index, rows)) = judged else { return Ok(()) };
-        let replayed = snapshot_replay_equals_log_replay(&self.watch.committed, (index, digest(&rows).unwrap()))?;
-        self.figures.replayed = replayed as u64;
-        let record = self.history.lock();
-        End::new(&record, &rows).check()
+        End::new(&self.history.lock(), &rows).check()?;
+        let of_replica = (index, digest(&rows).unwrap());
+        self.figures.replayed = snapshot_replay_equals_log_replay(&self.watch.committed, of_replica)? as u64;
+        Ok(())
     }
 
     pub(super) fn count(&mut self) {

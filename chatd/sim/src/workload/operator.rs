@@ -28,7 +28,8 @@ async fn leader(clients: &Clients) -> Option<(HostId, NodeStatus)> {
 
 /// The node on the machine `with` takes the place of the voter `out`: learner first, then one joint change.
 pub(crate) async fn replace(clients: Clients, out: u64, with: HostId) {
-    while !clients.is_over() {
+    // The end of the simulation waits for it.
+    loop {
         if step(&clients, out, with).await == Some(true) {
             clients.history.lock().member_changes += 1;
             clients.pods.fetch_or(1 << with, Ordering::Relaxed);

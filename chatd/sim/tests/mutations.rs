@@ -1,0 +1,75 @@
+//! Each check can fail: what is broken on purpose is caught by the invariants that are there for it.
+
+use quorate_sim::driver::{self, Ended};
+use quorate_sim::mutation::Mutation;
+use std::path::Path;
+
+/// A mutation that so many seeds do not catch is not caught.
+const SEEDS: u64 = 60;
+
+/// Runs seeds until one is broken, and says by which invariant.
+fn caught(mutation: Mutation, by: &[&str]) {
+    let mut first: Option<Ended> = None;
+    driver::many(Path::new(env!("CARGO_BIN_EXE_quorate-sim")), 0..SEEDS, Some(mutation), |ended| {
+        if !ended.sound && first.is_none() {
+            first = Some(ended.clone());
+        }
+        first.is_none()
+    });
+    let Some(ended) = first else { panic!("{mutation} was not caught by {SEEDS} seeds") };
+    println!("{mutation}: {}", ended.line);
+    assert!(by.contains(&ended.invariant()), "{mutation} was caught by something else: {}", ended.line);
+}
+
+#[test]
+fn a_write_acknowledged_before_it_was_synced_is_caught() {
+    caught(
+        Mutation::AcknowledgeBeforeSync,
+        &["leader_completeness", "committed_entries_stay", "exactly_once", "election_safety", "log_matching"],
+    );
+}
+
+#[test]
+fn an_entry_committed_without_a_quorum_is_caught() {
+    caught(Mutation::CommitWithoutQuorum, &["leader_completeness", "committed_entries_stay", "exactly_once", "heals"]);
+}
+
+#[test]
+fn votes_given_to_everybody_are_caught() {
+    caught(Mutation::GrantEveryVote, &["election_safety", "leader_completeness", "log_matching", "committed_entries_stay"]);
+}
+
+#[test]
+fn a_forgotten_transaction_id_is_caught() {
+    caught(Mutation::DropDedupRow, &["exactly_once"]);
+}
+
+#[test]
+fn a_message_applied_twice_is_caught() {
+    caught(Mutation::ApplyDuplicate, &["exactly_once", "snapshot_replay_equals_log_replay"]);
+}
+
+#[test]
+fn a_replica_that_differs_is_caught() {
+    caught(Mutation::ReplicaDiffers, &["applied_agreement"]);
+}
+
+#[test]
+fn a_snapshot_that_lacks_a_row_is_caught() {
+    caught(Mutation::SnapshotLacksRow, &["applied_agreement", "snapshot_replay_equals_log_replay"]);
+}
+
+#[test]
+fn state_that_changes_afterwards_is_caught() {
+    caught(Mutation::RewriteState, &["state_at_an_event_is_stable", "snapshot_replay_equals_log_replay"]);
+}
+
+#[test]
+fn a_stale_read_is_caught() {
+    caught(Mutation::StaleRead, &["reads_are_linearizable"]);
+}
+
+#[test]
+fn a_gap_in_a_stream_is_caught() {
+    caught(Mutation::SkipOnResume, &["streams_have_no_gaps"]);
+}

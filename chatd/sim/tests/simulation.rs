@@ -1,0 +1,49 @@
+//! Whole clusters, simulated from seeds. `QUORATE_SEED=7` runs that one alone, `QUORATE_SEEDS=5000` runs more of them;
+//! `make sim` runs until it is stopped.
+
+use quorate_sim::driver::{self, Ended};
+use std::path::Path;
+
+/// What `make unit` runs; `docs/testing.md` says how long that takes.
+const SEEDS: u64 = 1000;
+/// Seeds that are run twice.
+const TWICE: u64 = 5;
+
+fn program() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_quorate-sim"))
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn whatever_goes_wrong_clients_get_what_they_were_promised() {
+    let seeds = match number("QUORATE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("QUORATE_SEEDS").unwrap_or(SEEDS),
+    };
+    let (wanted, mut sound, mut failed) = (seeds.end - seeds.start, 0, Vec::<Ended>::new());
+    driver::many(program(), seeds, None, |ended| {
+        if ended.sound {
+            sound += 1;
+        } else {
+            println!("{}\nagain: QUORATE_SEED={} make sim", ended.line, ended.seed);
+            failed.push(ended.clone());
+        }
+        // A few say more than one, and hundreds say no more than a few.
+        failed.len() < 5
+    });
+    assert!(failed.is_empty(), "{} seeds failed, {sound} were sound; the first: {}", failed.len(), failed[0].line);
+    assert_eq!(sound, wanted, "every seed was run");
+}
+
+#[test]
+fn the_same_seed_is_the_same_to_the_last_step() {
+    for seed in 0..TWICE {
+        let [first, second] = [(); 2].map(|()| driver::one(program(), seed, None));
+        assert!(!first.trace().is_empty(), "{}", first.line);
+        assert_eq!(first.trace(), second.trace(), "\n{}\n{}", first.line, second.line);
+    }
+    assert_ne!(driver::one(program(), 0, None).trace(), driver::one(program(), 1, None).trace());
+}
