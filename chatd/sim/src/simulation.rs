@@ -111,7 +111,17 @@ impl Simulation {
         let net = world.net.clone();
         let pod_mask = Clients::first_pods();
         let clients = Clients { net, history: history.clone(), mutation, until: LAST_WORK, pods: pod_mask };
-        Self { world, rng, pods, clients, history, watch: Watch::default(), lives: 0, mutation, figures: Figures::default() }
+        Self {
+            world,
+            rng,
+            pods,
+            clients,
+            history,
+            watch: Watch::default(),
+            lives: 0,
+            mutation,
+            figures: Figures::default(),
+        }
     }
 
     fn run(&mut self) -> Checked {

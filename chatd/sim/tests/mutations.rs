@@ -1,4 +1,5 @@
 //! Each check can fail: what is broken on purpose is caught by the invariants that are there for it.
+#![allow(clippy::panic, reason = "a failed check of a test is a panic")]
 
 use quorate_sim::driver::{self, Ended};
 use quorate_sim::mutation::Mutation;
@@ -36,7 +37,10 @@ fn an_entry_committed_without_a_quorum_is_caught() {
 
 #[test]
 fn votes_given_to_everybody_are_caught() {
-    caught(Mutation::GrantEveryVote, &["election_safety", "leader_completeness", "log_matching", "committed_entries_stay"]);
+    caught(
+        Mutation::GrantEveryVote,
+        &["election_safety", "leader_completeness", "log_matching", "committed_entries_stay"],
+    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Whole clusters, simulated from seeds. `QUORATE_SEED=7` runs that one alone, `QUORATE_SEEDS=5000` runs more of them;
 //! `make sim` runs until it is stopped.
+#![allow(clippy::panic, clippy::indexing_slicing, reason = "a failed check of a test is a panic")]
 
 use quorate_sim::driver::{self, Ended};
 use std::path::Path;

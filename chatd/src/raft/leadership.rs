@@ -62,4 +62,12 @@ impl Leadership {
     pub async fn changed(&mut self) -> bool {
         self.watch.changed().await.is_ok()
     }
+
+    /// The same for who tries something again after a change: of an openraft that has stopped there is none, and trying
+    /// at once, again and again, would only keep a processor busy.
+    pub async fn until_changed(&mut self) {
+        if !self.changed().await {
+            std::future::pending().await
+        }
+    }
 }

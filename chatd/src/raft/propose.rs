@@ -241,10 +241,9 @@ impl Inner {
     async fn until_changed(&self, leadership: &mut Leadership, pause: Option<Duration>) {
         let wait = async {
             match pause {
-                Some(pause) => drop(timeout(pause, leadership.changed()).await),
+                Some(pause) => drop(timeout(pause, leadership.until_changed()).await),
                 // A stopped openraft changes no more: wait for the caller's deadline or the end of this pod.
-                None if leadership.changed().await => {}
-                None => std::future::pending().await,
+                None => leadership.until_changed().await,
             }
         };
         self.closed.run_until_cancelled(wait).await;

@@ -184,7 +184,7 @@ impl Asker {
                     let _ = waiting.send(index);
                 }
             }
-            Ok(None) => drop(timeout(PAUSE, self.leadership.changed()).await),
+            Ok(None) => drop(timeout(PAUSE, self.leadership.until_changed()).await),
             Err(_) => {}
         }
     }

@@ -102,7 +102,16 @@ fn see(running: &Running, from: u64) -> Option<Seen> {
     };
     let rows = running.store.view();
     let of_state = (running.store.applied().index().unwrap_or(0), digest(&rows).unwrap());
-    Some(Seen { node_id, leads, vote, applied, purged, entries: found(&entries), last: state.last_log_id, state: of_state })
+    Some(Seen {
+        node_id,
+        leads,
+        vote,
+        applied,
+        purged,
+        entries: found(&entries),
+        last: state.last_log_id,
+        state: of_state,
+    })
 }
 
 fn ballot(vote: &Vote) -> Ballot {

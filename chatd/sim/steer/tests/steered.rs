@@ -1,4 +1,5 @@
 //! A steered thread sees the simulated time and the seed's numbers, and nothing else.
+#![allow(clippy::expect_used, reason = "a failed check of a test is a panic")]
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -191,3 +191,16 @@ fn leadership_is_not_handed_to_nobody_to_strangers_or_to_the_silent() {
     let (taker, _) = transfer(&cluster, leader, None).expect("the other voter is there");
     assert!(taker != leader_id && taker != silent_id);
 }
+
+/// A retry that such a wait let through at once would be the next one's, and so on: a loop that never yields.
+#[test]
+fn whoever_waits_for_another_leader_of_a_stopped_raft_waits_quietly() {
+    let cluster = Cluster::started(1, Setup::default());
+    let quiet = cluster.nodes[0].run(|node| async move {
+        node.door.consensus.shutdown().await;
+        let mut leadership = Leadership::of(node.own().node_id, &node.door.consensus);
+        while leadership.changed().await {}
+        tokio::time::timeout(Duration::from_millis(50), leadership.until_changed()).await.is_err()
+    });
+    assert!(quiet, "a stopped Raft has no next leader");
+}
