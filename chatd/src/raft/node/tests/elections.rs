@@ -4,7 +4,7 @@ use super::{
     chat::{accepted, message, messages, room},
     harness::{Cluster, PATIENCE, Setup},
 };
-use crate::raft::membership::AdminError;
+use crate::raft::{leadership::Leadership, membership::AdminError};
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::{Duration, Instant},
