@@ -48,8 +48,8 @@ mutations! {
     ReplicaDiffers = "replica-differs";
     /// A snapshot lacks the newest message.
     SnapshotLacksRow = "snapshot-lacks-row";
-    /// A newer state shows through at older events.
-    RewriteState = "rewrite-state";
+    /// A room's name of then is forgotten when it gets a new one.
+    ForgetOldState = "forget-old-state";
     /// A read that says it is linearizable asked nobody.
     StaleRead = "stale-read";
     /// A stream that is resumed leaves the first event out.

@@ -26,7 +26,15 @@ fn caught(mutation: Mutation, by: &[&str]) {
 fn a_write_acknowledged_before_it_was_synced_is_caught() {
     caught(
         Mutation::AcknowledgeBeforeSync,
-        &["leader_completeness", "committed_entries_stay", "exactly_once", "election_safety", "log_matching"],
+        &[
+            "leader_completeness",
+            "committed_entries_stay",
+            "votes_never_go_back",
+            "election_safety",
+            "exactly_once",
+            // What is left of such a log is damaged in its middle, and it says so.
+            "pods_stop_for_a_reason",
+        ],
     );
 }
 
@@ -39,18 +47,19 @@ fn an_entry_committed_without_a_quorum_is_caught() {
 fn votes_given_to_everybody_are_caught() {
     caught(
         Mutation::GrantEveryVote,
-        &["election_safety", "leader_completeness", "log_matching", "committed_entries_stay"],
+        &["election_safety", "leader_completeness", "votes_never_go_back", "committed_entries_stay"],
     );
 }
 
 #[test]
 fn a_forgotten_transaction_id_is_caught() {
-    caught(Mutation::DropDedupRow, &["exactly_once"]);
+    // Commands of one batch still see each other's, so that replicas that batch differently differ.
+    caught(Mutation::DropDedupRow, &["exactly_once", "applied_agreement"]);
 }
 
 #[test]
 fn a_message_applied_twice_is_caught() {
-    caught(Mutation::ApplyDuplicate, &["exactly_once", "snapshot_replay_equals_log_replay"]);
+    caught(Mutation::ApplyDuplicate, &["exactly_once"]);
 }
 
 #[test]
@@ -65,7 +74,7 @@ fn a_snapshot_that_lacks_a_row_is_caught() {
 
 #[test]
 fn state_that_changes_afterwards_is_caught() {
-    caught(Mutation::RewriteState, &["state_at_an_event_is_stable", "snapshot_replay_equals_log_replay"]);
+    caught(Mutation::ForgetOldState, &["state_at_an_event_is_stable"]);
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl SimStore {
                 rows.extend(copies);
             }
             Mutation::ReplicaDiffers => rows.retain(|row| !is_message(row) || !strikes(row)),
-            Mutation::RewriteState => self.rewrite_state(&mut rows),
+            Mutation::ForgetOldState => self.forget_old_state(&mut rows),
             _ => {}
         }
         let empty = MemTable::default();
@@ -49,19 +49,19 @@ impl SimStore {
         changes.into_changes()
     }
 
-    /// The versions of a room's name before a new one are forgotten, as if it had always been called so.
-    fn rewrite_state(&self, rows: &mut Rows) {
+    /// The versions of a room's name before a new one are forgotten.
+    fn forget_old_state(&self, rows: &mut Rows) {
         let names: Vec<_> =
             rows.iter().filter(|(table, key, _)| *table == Table::StateVersion && is_name(key)).cloned().collect();
         let view = self.inner.view();
-        for (_, key, value) in names {
+        for (_, key, _) in names {
             let prefix = &key[..key.len() - POSITION_LEN];
             let mut older = Vec::new();
             let _ = view.scan(Table::StateVersion, prefix, &key, Direction::Forward, &mut |(old, _)| {
                 older.push(old.to_vec());
                 Ok(Flow::More)
             });
-            rows.extend(older.into_iter().map(|old| (Table::StateVersion, old, value.clone())));
+            rows.extend(older.into_iter().map(|old| (Table::StateVersion, old, None)));
         }
     }
 }
