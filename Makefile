@@ -63,8 +63,13 @@ kubernetes: deps-kubernetes ## The local Kubernetes itself: network, volumes, fa
 e2e: deps-kubernetes deps-test image ## The whole on a local Kubernetes, with faults
 	@$(ENV) tests/e2e/run
 
+##@ Measure it
+.PHONY: bench
+bench: deps-bench build ## Quorate and its peers side by side, 12 minutes; DOCS=docs: into the book; BENCH='--workload B1'
+	@$(ENV) ulimit -n 20000 && "$$CARGO_TARGET_DIR/release/quorate-bench" run $(if $(DOCS),--docs '$(DOCS)') $(BENCH)
+
 ##@ What it needs
-.PHONY: deps-build deps-kubernetes deps-test
+.PHONY: deps-build deps-kubernetes deps-test deps-bench
 deps-build:
 	@deploy/deps/install build
 	@$(ENV) deploy/deps/rocksdb
@@ -73,6 +78,8 @@ deps-kubernetes: deps-build
 	@$(ENV) $(LOCAL) build
 deps-test:
 	@deploy/deps/install test
+deps-bench:
+	@$(ENV) deploy/deps/install bench
 
 .PHONY: help
 help:

@@ -1,0 +1,204 @@
+//! The command line.
+
+use crate::places::Places;
+use crate::plan::Plan;
+use crate::results::Settings;
+use crate::system::System;
+use crate::workload::Workload;
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand, ValueEnum as _};
+use std::env;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Measures Quorate and its peers side by side.
+#[derive(Debug, Parser)]
+#[command(name = "quorate-bench", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(Box<Run>),
+    Report(Report),
+    /// A bare server process, started by `run`
+    #[command(hide = true)]
+    Bare(Bare),
+    /// Keeps a core busy, started by `run`
+    #[command(hide = true)]
+    Burn,
+}
+
+/// Starts the systems, measures them in turn, writes tables
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  quorate-bench run                                  everything, about 12 minutes
+  quorate-bench run --workload B1,B3 --peer nats     two workloads, against NATS only
+  quorate-bench run --workload B1 --peer none        Quorate alone
+  quorate-bench run --docs docs                      also replaces the table and the plot of docs/performance.md
+
+All processes listen on 127.0.0.1 (ejabberd's nodes meet on 127.0.0.1 to .3) and end with the run. Nothing else should
+run: servers and load share the cores.")]
+pub(crate) struct Run {
+    /// Only these workloads
+    #[arg(long, value_delimiter = ',', value_name = "NAME", ignore_case = true)]
+    workload: Vec<Workload>,
+    /// Only these peers beside Quorate; `none` for no peer
+    #[arg(long, value_delimiter = ',', value_name = "NAME", value_parser = peer)]
+    peer: Vec<Option<System>>,
+    /// Measurements of each system in each workload
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    repeats: u32,
+    /// Steady seconds of one measurement
+    #[arg(long, default_value_t = 3.0, value_name = "N", value_parser = seconds)]
+    seconds: f64,
+    /// Seconds of load before that
+    #[arg(long, default_value_t = 1.0, value_name = "N", value_parser = seconds)]
+    warm_up: f64,
+    /// Also what takes long: 10⁷ messages, 10⁵ rooms, ten minutes of B10
+    #[arg(long)]
+    long: bool,
+    /// Where results.json, table.md and performance.svg go [default: reports/bench in the cache directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// The book, whose page *Performance* gets the tables
+    #[arg(long, value_name = "DIR")]
+    pub(crate) docs: Option<PathBuf>,
+    /// Data of the systems, on a disk [default: bench/run in the cache directory]
+    #[arg(long, value_name = "DIR")]
+    work: Option<PathBuf>,
+    /// What `deploy/deps/install bench` filled [default: bench in the cache directory]
+    #[arg(long, value_name = "DIR")]
+    peers: Option<PathBuf>,
+    /// Scripts of the peers
+    #[arg(long, default_value = "bench/peers", value_name = "DIR")]
+    scripts: PathBuf,
+    /// The program [default: beside this one]
+    #[arg(long, value_name = "FILE")]
+    chatd: Option<PathBuf>,
+    /// The program [default: beside this one]
+    #[arg(long, value_name = "FILE")]
+    chatctl: Option<PathBuf>,
+}
+
+/// Writes the tables of an earlier run again
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  quorate-bench report results.json                  prints the tables
+  quorate-bench report results.json --docs docs      replaces the table and the plot of docs/performance.md")]
+pub(crate) struct Report {
+    /// results.json of a run
+    pub(crate) json: PathBuf,
+    /// The book, whose page *Performance* gets the tables
+    #[arg(long, value_name = "DIR")]
+    pub(crate) docs: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bare {
+    #[arg(long)]
+    pub(crate) listen: SocketAddr,
+    #[arg(long)]
+    pub(crate) file: PathBuf,
+    #[arg(long)]
+    pub(crate) follower: Vec<SocketAddr>,
+}
+
+fn peer(text: &str) -> Result<Option<System>, String> {
+    if text == "none" { Ok(None) } else { System::from_str(text, true).map(Some) }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| format!("`{text}` is not a number of seconds"))?;
+    if (0.1..=3600.0).contains(&value) { Ok(value) } else { Err("between 0.1 and 3600".to_owned()) }
+}
+
+impl Run {
+    pub(crate) fn plan(&self) -> Plan {
+        let all = || Workload::value_variants().iter().copied();
+        let mut workloads: std::collections::BTreeSet<_> =
+            if self.workload.is_empty() { all().collect() } else { self.workload.iter().copied().collect() };
+        if workloads.contains(&Workload::B7) {
+            // It is measured there.
+            workloads.insert(Workload::B1);
+        }
+        let mut systems: std::collections::BTreeSet<_> = if self.peer.is_empty() {
+            System::value_variants().iter().copied().collect()
+        } else {
+            self.peer.iter().copied().flatten().collect()
+        };
+        systems.insert(System::Quorate);
+        let settings = Settings { repeats: self.repeats, warm_seconds: self.warm_up, steady_seconds: self.seconds };
+        Plan { workloads, systems, settings, long: self.long }
+    }
+
+    /// # Errors
+    /// A program is missing.
+    pub(crate) fn places(&self) -> anyhow::Result<Places> {
+        let own = env::current_exe().context("where this program is")?;
+        let beside = |given: &Option<PathBuf>, name: &str| {
+            let path = given.clone().unwrap_or_else(|| own.with_file_name(name));
+            path.canonicalize().with_context(|| format!("{} is missing: make build", path.display()))
+        };
+        let scripts = self.scripts.canonicalize();
+        let scripts =
+            scripts.with_context(|| format!("{} is missing: run it in the repository", self.scripts.display()))?;
+        Ok(Places {
+            chatd: beside(&self.chatd, "chatd")?,
+            chatctl: beside(&self.chatctl, "chatctl")?,
+            peers: self.peers.clone().unwrap_or_else(|| cache().join("bench")),
+            scripts,
+            work: self.work.clone().unwrap_or_else(|| cache().join("bench/run")),
+        })
+    }
+
+    pub(crate) fn out(&self) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| cache().join("reports/bench"))
+    }
+}
+
+/// As `deploy/deps/env.sh` has it.
+fn cache() -> PathBuf {
+    let home = || env::var_os("HOME").map_or_else(env::temp_dir, PathBuf::from).join(".cache");
+    let of = || env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("quorate");
+    env::var_os("QUORATE_CACHE").map_or_else(of, PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn run(args: &[&str]) -> Plan {
+        let line = ["quorate-bench", "run"].iter().chain(args);
+        match Cli::try_parse_from(line).unwrap().command {
+            Command::Run(run) => run.plan(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_arguments_everything_runs_three_times() {
+        let plan = run(&[]);
+        assert_eq!(plan.workloads.len(), Workload::value_variants().len());
+        assert_eq!(plan.systems.len(), System::value_variants().len());
+        assert_eq!(plan.settings.repeats, 3);
+    }
+
+    #[test]
+    fn peers_and_workloads_can_be_chosen_and_quorate_is_always_there() {
+        let plan = run(&["--workload", "b7", "--peer", "nats"]);
+        assert!(plan.workloads.contains(&Workload::B1), "where B7 is measured");
+        assert_eq!(plan.systems.into_iter().collect::<Vec<_>>(), [System::Quorate, System::Nats]);
+        assert_eq!(run(&["--peer", "none"]).systems.len(), 1);
+    }
+}

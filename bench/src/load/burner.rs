@@ -1,0 +1,41 @@
+//! Other work on the same machine: processes that keep all cores busy at low priority, as a compiler does.
+
+use crate::process::{Server, Spec};
+use anyhow::Context as _;
+use std::collections::HashMap;
+use std::path::Path;
+use std::thread;
+
+/// Runs while it is held.
+#[derive(Debug)]
+pub(crate) struct Burner {
+    _processes: Vec<Server>,
+}
+
+impl Burner {
+    /// One process a core, at nice 10.
+    ///
+    /// # Errors
+    /// They cannot be started.
+    pub(crate) fn start(dir: &Path) -> anyhow::Result<Self> {
+        let cores = thread::available_parallelism().context("how many cores there are")?.get();
+        let program = std::env::current_exe().context("where this program is")?;
+        let start =
+            |n| Spec::new(&format!("burn-{n}"), "nice", dir).args(["-n", "10"]).arg(&program).arg("burn").start();
+        Ok(Self { _processes: (0..cores).map(start).collect::<Result<_, _>>()? })
+    }
+}
+
+/// What such a process does until it is killed: it hashes, allocates and walks memory, as a compiler does.
+pub(crate) fn burn() {
+    let mut names: HashMap<String, Vec<u64>> = HashMap::new();
+    for n in 0_u64.. {
+        let name = format!("symbol{}", n.wrapping_mul(0x9E37_79B9_7F4A_7C15) % 200_000);
+        let uses = names.entry(name).or_default();
+        uses.push(n);
+        if uses.len() > 16 {
+            uses.sort_unstable_by_key(|n| std::cmp::Reverse(*n));
+            uses.truncate(4);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The leader is killed under writers: for how long is nothing acknowledged, and is anything acknowledged lost?
+
+use anyhow::ensure;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// Writers, each with one post at a time.
+pub(crate) const WRITERS: usize = 4;
+/// After so long a writer asks another server with the same message; the same for every system.
+const ATTEMPT: Duration = Duration::from_millis(500);
+/// Before a writer asks another server.
+const PAUSE: Duration = Duration::from_millis(10);
+/// Writing before the leader is killed.
+const BEFORE: Duration = Duration::from_secs(1);
+/// Writing after it has gone on.
+const AFTER: Duration = Duration::from_secs(1);
+/// Longest wait for it to go on.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One writer, connected to all servers.
+pub(crate) trait Writer: Send + 'static {
+    /// One attempt at a server; repeated with the same number until one is acknowledged.
+    ///
+    /// # Errors
+    /// Not acknowledged.
+    fn write(&mut self, server: usize, number: u64) -> impl Future<Output = anyhow::Result<()>> + Send;
+}
+
+/// What an outage showed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outage {
+    /// Longest time without an acknowledgement to any writer.
+    pub(crate) gap: Duration,
+    /// Acknowledged, and not there afterwards.
+    pub(crate) lost: u64,
+}
+
+impl Outage {
+    /// What of the acknowledged numbers is stored.
+    pub(crate) fn judge(gap: Duration, acknowledged: &BTreeSet<u64>, stored: &BTreeSet<u64>) -> Self {
+        let lost = acknowledged.difference(stored).count() as u64;
+        Self { gap, lost }
+    }
+}
+
+#[derive(Debug)]
+struct Log {
+    last: Instant,
+    gap: Duration,
+    acknowledged: BTreeSet<u64>,
+    stop: bool,
+}
+
+impl Log {
+    fn acknowledged(&mut self, number: u64) {
+        let now = Instant::now();
+        self.gap = self.gap.max(now - self.last);
+        self.last = now;
+        self.acknowledged.insert(number);
+    }
+}
+
+/// Writes, kills, waits until writing goes on; gives the longest gap and the acknowledged numbers.
+///
+/// # Errors
+/// Writing does not go on.
+pub(crate) async fn run<W: Writer>(
+    writers: Vec<W>,
+    kill: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<(Duration, BTreeSet<u64>)> {
+    let log = Log { last: Instant::now(), gap: Duration::ZERO, acknowledged: BTreeSet::new(), stop: false };
+    let log = Arc::new(Mutex::new(log));
+    let mut writing = JoinSet::new();
+    for (n, writer) in writers.into_iter().enumerate() {
+        writing.spawn(write(writer, n, log.clone()));
+    }
+    tokio::time::sleep(BEFORE).await;
+    let killed = {
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        ensure!(!log.acknowledged.is_empty(), "nothing was acknowledged within {BEFORE:?}");
+        log.gap = Duration::ZERO;
+        Instant::now()
+    };
+    kill()?;
+    let deadline = killed + PATIENCE;
+    // A gap of the kill itself is over when all writers are acknowledged again for a while.
+    let mut resumed: Option<Instant> = None;
+    while resumed.is_none_or(|at| at.elapsed() < AFTER) {
+        ensure!(Instant::now() < deadline, "writing did not go on within {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let last = log.lock().unwrap_or_else(PoisonError::into_inner).last;
+        let silent = last.elapsed() > Duration::from_millis(200) || last <= killed;
+        resumed = if silent { None } else { resumed.or(Some(Instant::now())) };
+    }
+    log.lock().unwrap_or_else(PoisonError::into_inner).stop = true;
+    while let Some(ended) = writing.join_next().await {
+        ended?;
+    }
+    let log = log.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok((log.gap, log.acknowledged.clone()))
+}
+
+async fn write<W: Writer>(mut writer: W, first: usize, log: Arc<Mutex<Log>>) {
+    let mut server = first;
+    loop {
+        let number = crate::payload::next();
+        loop {
+            if log.lock().unwrap_or_else(PoisonError::into_inner).stop {
+                return;
+            }
+            if matches!(tokio::time::timeout(ATTEMPT, writer.write(server % 3, number)).await, Ok(Ok(()))) {
+                break;
+            }
+            server += 1;
+            tokio::time::sleep(PAUSE).await;
+        }
+        log.lock().unwrap_or_else(PoisonError::into_inner).acknowledged(number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Serves until told to die; then only after a while, and it forgets its newest.
+    struct Fake {
+        dead_until: Arc<Mutex<Option<Instant>>>,
+    }
+
+    impl Writer for Fake {
+        async fn write(&mut self, _: usize, _: u64) -> anyhow::Result<()> {
+            let dead = self.dead_until.lock().unwrap().is_some_and(|until| Instant::now() < until);
+            ensure!(!dead, "dead");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn the_gap_is_the_time_in_which_nobody_was_acknowledged() {
+        let dead_until = Arc::new(Mutex::new(None));
+        let writers = (0..WRITERS).map(|_| Fake { dead_until: dead_until.clone() }).collect();
+        let outage = Duration::from_millis(600);
+        let kill = || {
+            *dead_until.lock().unwrap() = Some(Instant::now() + outage);
+            Ok(())
+        };
+        let (gap, acknowledged) = run(writers, kill).await.unwrap();
+        assert!(gap >= outage - Duration::from_millis(50) && gap < outage * 3, "{gap:?}");
+        assert!(acknowledged.len() > 10);
+    }
+
+    #[test]
+    fn what_was_acknowledged_and_is_not_stored_is_lost() {
+        let outage = Outage::judge(Duration::ZERO, &BTreeSet::from([1, 2, 3]), &BTreeSet::from([2, 3, 4]));
+        assert_eq!(outage.lost, 1);
+    }
+}

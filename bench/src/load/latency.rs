@@ -1,0 +1,94 @@
+//! Latencies and rates, recorded without keeping every one.
+
+use super::clock::Clock;
+use anyhow::Context as _;
+use hdrhistogram::Histogram;
+use std::time::{Duration, Instant};
+
+/// A histogram of nanoseconds up to a minute with three digits.
+///
+/// # Errors
+/// None with these bounds.
+pub(crate) fn histogram() -> anyhow::Result<Histogram<u64>> {
+    Histogram::new_with_bounds(1_000, 60_000_000_000, 3).context("the bounds of a histogram")
+}
+
+/// Milliseconds below which a share of what was recorded lies.
+pub(crate) fn millis(histogram: &Histogram<u64>, quantile: f64) -> f64 {
+    Duration::from_nanos(histogram.value_at_quantile(quantile)).as_secs_f64() * 1e3
+}
+
+pub(crate) fn record(histogram: &mut Histogram<u64>, took: Duration) {
+    histogram.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+}
+
+/// Acknowledgements of one measurement.
+#[derive(Clone, Debug)]
+pub(crate) struct Recorder {
+    clock: Clock,
+    histogram: Histogram<u64>,
+}
+
+impl Recorder {
+    /// # Errors
+    /// As [`histogram`].
+    pub(crate) fn new(clock: Clock) -> anyhow::Result<Self> {
+        Ok(Self { clock, histogram: histogram()? })
+    }
+
+    /// Something that was sent then is acknowledged now.
+    pub(crate) fn acknowledged(&mut self, sent: Instant) {
+        let now = Instant::now();
+        if self.clock.counts(now) {
+            record(&mut self.histogram, now - sent);
+        }
+    }
+
+    /// # Errors
+    /// None: the bounds are the same.
+    pub(crate) fn add(&mut self, other: &Self) -> anyhow::Result<()> {
+        self.histogram.add(&other.histogram).context("histograms of other bounds")
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.histogram.len()
+    }
+
+    /// Acknowledgements a second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.histogram.len() as f64 / self.clock.seconds()
+    }
+
+    pub(crate) fn millis(&self, quantile: f64) -> f64 {
+        millis(&self.histogram, quantile)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::clock::Timing;
+
+    #[test]
+    fn what_is_acknowledged_during_warm_up_does_not_count() {
+        let warm = Timing { warm: Duration::from_secs(60), steady: Duration::from_secs(1) };
+        let mut early = Recorder::new(warm.start()).unwrap();
+        early.acknowledged(Instant::now());
+        assert_eq!(early.count(), 0);
+
+        let steady = Timing { warm: Duration::ZERO, steady: Duration::from_secs(60) };
+        let mut counted = Recorder::new(steady.start()).unwrap();
+        counted.acknowledged(Instant::now());
+        assert_eq!(counted.count(), 1);
+        counted.add(&early).unwrap();
+        assert!((counted.rate() - 1.0 / 60.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn quantiles_come_in_milliseconds() {
+        let mut all = histogram().unwrap();
+        (1..=100).for_each(|n| record(&mut all, Duration::from_millis(n)));
+        assert!((millis(&all, 0.5) - 50.0).abs() < 0.1);
+        assert!((millis(&all, 0.99) - 99.0).abs() < 0.1);
+    }
+}

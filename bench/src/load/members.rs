@@ -1,0 +1,131 @@
+//! What the members of a room receive, each with its own record.
+
+use super::latency;
+use super::pacer::Schedule;
+use anyhow::{Context as _, bail};
+use hdrhistogram::Histogram;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
+
+/// Where members report. One round at a time; what belongs to an earlier round is not counted.
+#[derive(Debug)]
+pub(crate) struct Board {
+    members: Vec<Mutex<Member>>,
+    round: RwLock<Option<Schedule>>,
+    failure: Mutex<Option<String>>,
+}
+
+#[derive(Debug)]
+struct Member {
+    latencies: Histogram<u64>,
+    seen: u64,
+    /// Place after the newest that came.
+    next: u64,
+    out_of_order: u64,
+}
+
+impl Board {
+    /// # Errors
+    /// None.
+    pub(crate) fn new(members: usize) -> anyhow::Result<Arc<Self>> {
+        let member =
+            || anyhow::Ok(Mutex::new(Member { latencies: latency::histogram()?, seen: 0, next: 0, out_of_order: 0 }));
+        let members = (0..members).map(|_| member()).collect::<Result<_, _>>()?;
+        Ok(Arc::new(Self { members, round: RwLock::new(None), failure: Mutex::new(None) }))
+    }
+
+    pub(crate) fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    /// From now on only messages of this schedule count.
+    pub(crate) fn begin(&self, schedule: Schedule) {
+        *self.round.write().unwrap_or_else(PoisonError::into_inner) = Some(schedule);
+        for member in &self.members {
+            let mut member = member.lock().unwrap_or_else(PoisonError::into_inner);
+            member.latencies.reset();
+            (member.seen, member.next, member.out_of_order) = (0, 0, 0);
+        }
+    }
+
+    /// A member has received these bytes.
+    pub(crate) fn received(&self, member: usize, bytes: &[u8]) {
+        let Some(number) = crate::payload::number(bytes) else { return };
+        let now = Instant::now();
+        let round = *self.round.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(schedule) = round else { return };
+        let (Some((place, due)), Some(member)) = (schedule.find(number), self.members.get(member)) else { return };
+        let mut member = member.lock().unwrap_or_else(PoisonError::into_inner);
+        member.seen += 1;
+        if place < member.next {
+            member.out_of_order += 1;
+        }
+        member.next = place + 1;
+        if place >= schedule.warm {
+            latency::record(&mut member.latencies, now.saturating_duration_since(due));
+        }
+    }
+
+    /// A member or the sender cannot go on.
+    pub(crate) fn fail(&self, who: &str, error: &dyn std::fmt::Display) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert(format!("{who}: {error:#}"));
+    }
+
+    /// # Errors
+    /// Somebody cannot go on.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        match &*self.failure.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(failure) => bail!("{failure}"),
+            None => Ok(()),
+        }
+    }
+
+    /// Deliveries of this round so far.
+    pub(crate) fn seen(&self) -> u64 {
+        self.members.iter().map(|member| member.lock().unwrap_or_else(PoisonError::into_inner).seen).sum()
+    }
+
+    /// All latencies of the round, and how many came behind a later one or twice.
+    ///
+    /// # Errors
+    /// None.
+    pub(crate) fn result(&self) -> anyhow::Result<(Histogram<u64>, u64)> {
+        let (mut all, mut out_of_order) = (latency::histogram()?, 0);
+        for member in &self.members {
+            let member = member.lock().unwrap_or_else(PoisonError::into_inner);
+            all.add(&member.latencies).context("histograms of other bounds")?;
+            out_of_order += member.out_of_order;
+        }
+        Ok((all, out_of_order))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::clock::Timing;
+    use crate::payload;
+    use std::time::Duration;
+
+    #[test]
+    fn warm_up_and_other_rounds_do_not_count_and_disorder_is_seen() {
+        let board = Board::new(2).unwrap();
+        let stale = payload::text(payload::next());
+        let timing = Timing { warm: Duration::from_secs(1), steady: Duration::from_secs(2) };
+        let schedule = Schedule::at(1.0, timing);
+        board.begin(schedule);
+        board.received(0, stale.as_bytes());
+        assert_eq!(board.seen(), 0);
+        for place in [0, 2, 1] {
+            board.received(0, payload::text(schedule.base + place).as_bytes());
+        }
+        board.received(1, payload::text(schedule.base + 1).as_bytes());
+        assert_eq!(board.seen(), 4);
+        let (latencies, out_of_order) = board.result().unwrap();
+        assert_eq!((latencies.len(), out_of_order), (3, 1));
+        assert!(board.check().is_ok());
+        board.fail("member 1", &"gone");
+        assert!(board.check().is_err());
+    }
+}

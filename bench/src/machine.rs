@@ -1,0 +1,108 @@
+//! On what was measured.
+
+use crate::places::Places;
+use crate::system::System;
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Facts that figures depend on.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    pub(crate) cpu: String,
+    pub(crate) cores: usize,
+    pub(crate) memory_gib: f64,
+    pub(crate) kernel: String,
+    pub(crate) file_system: String,
+    /// Appends of one message with `fdatasync` by one writer, a second.
+    pub(crate) syncs_per_second: f64,
+    /// Work of others at the start: the load average of one minute.
+    pub(crate) load_average: f64,
+}
+
+impl Machine {
+    /// Looks, and tries the disk.
+    ///
+    /// # Errors
+    /// The disk cannot be written.
+    pub(crate) fn look(places: &Places) -> anyhow::Result<Self> {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let kib: f64 = number_after(&meminfo, "MemTotal:").unwrap_or_default();
+        let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        Ok(Self {
+            cpu: after(&cpuinfo, "model name").unwrap_or("unknown").trim_start_matches([':', ' ']).to_owned(),
+            cores: thread::available_parallelism().map_or(0, usize::from),
+            memory_gib: kib / 1024.0 / 1024.0,
+            kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+            file_system: places.check_disk()?,
+            syncs_per_second: syncs(&places.work)?,
+            load_average: load.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or_default(),
+        })
+    }
+}
+
+fn after<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim)
+}
+
+fn number_after(text: &str, key: &str) -> Option<f64> {
+    after(text, key)?.split_whitespace().next()?.parse().ok()
+}
+
+/// One writer for a second.
+fn syncs(dir: &Path) -> anyhow::Result<f64> {
+    const LONG: Duration = Duration::from_secs(1);
+    let path = dir.join("syncs");
+    let mut file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    let message = crate::payload::text(0);
+    let (begun, mut count) = (Instant::now(), 0.0);
+    while begun.elapsed() < LONG {
+        file.write_all(message.as_bytes())?;
+        file.sync_data()?;
+        count += 1.0;
+    }
+    let rate = count / begun.elapsed().as_secs_f64();
+    fs::remove_file(&path)?;
+    Ok(rate)
+}
+
+/// The commit that is checked out where this runs, with a mark when files differ from it.
+pub(crate) fn commit() -> String {
+    said("git", &["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"])
+        .unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// Versions of what can be asked.
+pub(crate) fn versions(places: &Places, systems: impl IntoIterator<Item = System>) -> BTreeMap<System, String> {
+    systems.into_iter().filter_map(|system| Some((system, version(places, system)?))).collect()
+}
+
+fn version(places: &Places, system: System) -> Option<String> {
+    let package = |name: &str| said("dpkg-query", &["-W", "-f=${Version}", name]);
+    match system {
+        System::Quorate => said(places.chatd.to_str()?, &["--version"]),
+        System::Nats => said(places.peers.join("nats/bin/nats-server").to_str()?, &["--version"]),
+        System::Etcd => package("etcd-server"),
+        System::Ejabberd => package("ejabberd"),
+        System::SocketIo => {
+            let module = places.peers.join("socketio/node_modules/socket.io/package.json");
+            let module: serde_json::Value = serde_json::from_str(&fs::read_to_string(module).ok()?).ok()?;
+            let (node, redis) = (said("node", &["--version"])?, package("redis-server")?);
+            Some(format!("{}, Node.js {node}, Redis {redis}", module.get("version")?.as_str()?))
+        }
+        System::Bare => Some("tonic 0.14".to_owned()),
+    }
+}
+
+fn said(program: &str, args: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(args).output().ok().filter(|output| output.status.success())?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    Some(text.lines().next().unwrap_or_default().trim().to_owned())
+}

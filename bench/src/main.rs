@@ -1,0 +1,93 @@
+//! `quorate-bench`: Quorate, its peers and the bare machine under the same load, side by side.
+//!
+//! ```text
+//! cli ─▶ plan (what, in turn) ─▶ system/* (start, drive) ◀─ load/* (posts, rooms, outages; clocks and histograms)
+//!          └─▶ samples ─▶ results ─▶ verdict (against goal) ─▶ report/* (JSON, Markdown, SVG)
+//! ```
+
+mod cli;
+mod goal;
+mod load;
+mod machine;
+mod measure;
+mod payload;
+mod places;
+mod plan;
+mod process;
+mod report;
+mod results;
+mod stats;
+mod system;
+mod verdict;
+mod wire;
+mod workload;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use cli::{Cli, Command};
+use results::Results;
+use std::fs;
+use std::process::ExitCode;
+use std::time::Instant;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match command(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("quorate-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn command(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Run(args) => tokio::select! {
+            done = run(&args) => done,
+            // The servers end when what holds them is dropped.
+            _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+        },
+        Command::Report(args) => report(&args),
+        Command::Bare(args) => system::bare::serve::serve(args.listen, &args.file, args.follower).await,
+        Command::Burn => {
+            load::burner::burn();
+            Ok(())
+        }
+    }
+}
+
+async fn run(args: &cli::Run) -> anyhow::Result<()> {
+    let (plan, places) = (args.plan(), args.places()?);
+    let (begun, started) = (Instant::now(), jiff::Timestamp::now().to_string());
+    let machine = machine::Machine::look(&places)?;
+    let versions = machine::versions(&places, plan.systems.iter().copied());
+    let findings = Box::pin(plan::Run::new(&plan, &places).all()).await;
+    let results = Results {
+        started,
+        took_seconds: begun.elapsed().as_secs(),
+        commit: machine::commit(),
+        machine,
+        versions,
+        settings: plan.settings,
+        samples: findings.samples,
+        notes: findings.notes,
+    };
+    report::write(&results, &args.out())?;
+    if let Some(docs) = &args.docs {
+        report::page::update(&results, docs)?;
+    }
+    print!("{}", report::markdown::tables(&results));
+    eprintln!("written: {}", args.out().display());
+    Ok(())
+}
+
+fn report(args: &cli::Report) -> anyhow::Result<()> {
+    let text = fs::read_to_string(&args.json).with_context(|| format!("cannot read {}", args.json.display()))?;
+    let results: Results = serde_json::from_str(&text).context("not the results of a run")?;
+    if let Some(docs) = &args.docs {
+        report::page::update(&results, docs)?;
+    }
+    print!("{}", report::markdown::tables(&results));
+    Ok(())
+}

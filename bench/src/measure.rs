@@ -1,0 +1,54 @@
+//! Measurements that are more than one call, and their figures.
+
+mod growth;
+mod memory;
+
+use crate::load::clock::Timing;
+use crate::load::failover::Outage;
+use crate::load::room::Room;
+use crate::plan::Figures;
+use crate::system::System;
+use crate::workload::Metric;
+use anyhow::ensure;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Messages a second of B4.
+const MESSAGES: f64 = 50.0;
+/// Where the search for the highest rate begins.
+const FIRST_RATE: f64 = 400.0;
+/// 99 of 100 deliveries must come within this.
+const LIMIT_MS: f64 = 250.0;
+/// One step of the search.
+const STEP: Timing = Timing { warm: Duration::from_millis(500), steady: Duration::from_millis(1500) };
+
+/// B4.
+///
+/// # Errors
+/// The room has failed, or a message did not reach everyone once and in order.
+pub(crate) async fn delivery(room: &Room, timing: Timing) -> anyhow::Result<Figures> {
+    let delivered = room.round(MESSAGES, timing).await?;
+    ensure!(delivered.missing == 0, "{} deliveries are missing", delivered.missing);
+    ensure!(delivered.out_of_order == 0, "{} deliveries came twice or out of order", delivered.out_of_order);
+    Ok(vec![(Metric::P50, delivered.p50_ms), (Metric::P99, delivered.p99_ms)])
+}
+
+/// B5. A later repeat begins where the one before ended.
+///
+/// # Errors
+/// The room has failed.
+pub(crate) async fn highest_rate(
+    room: &Room,
+    found: &mut BTreeMap<System, f64>,
+    system: System,
+) -> anyhow::Result<Figures> {
+    let from = found.get(&system).copied().unwrap_or(FIRST_RATE);
+    let rate = room.highest_rate(from, LIMIT_MS, STEP).await?;
+    found.insert(system, rate);
+    Ok(vec![(Metric::Rate, rate)])
+}
+
+/// B9.
+pub(crate) fn outage(outage: Outage) -> Figures {
+    vec![(Metric::Gap, outage.gap.as_secs_f64()), (Metric::Lost, outage.lost as f64)]
+}

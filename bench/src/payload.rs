@@ -1,0 +1,75 @@
+//! What is posted: [`BYTES`] bytes that carry a number, so that a receiver knows which message it holds.
+
+use bytes::Bytes;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Bytes of one message, for every system; Quorate's includes the JSON around the text.
+pub(crate) const BYTES: usize = 256;
+/// Stands before the number, and in nothing that a protocol puts around it.
+const MARK: &[u8] = b"%%";
+const DIGITS: usize = 16;
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// The first of so many numbers that nobody else gets.
+pub(crate) fn reserve(count: u64) -> u64 {
+    NEXT.fetch_add(count, Relaxed)
+}
+
+/// A number that nobody else gets.
+pub(crate) fn next() -> u64 {
+    reserve(1)
+}
+
+/// A message as text.
+pub(crate) fn text(number: u64) -> String {
+    filled(number, BYTES)
+}
+
+/// A message as the content of an `m.room.message`.
+pub(crate) fn json(number: u64) -> Bytes {
+    const BEFORE: &str = r#"{"body":""#;
+    const BEHIND: &str = r#"","msgtype":"m.text"}"#;
+    let body = filled(number, BYTES - BEFORE.len() - BEHIND.len());
+    Bytes::from([BEFORE, &body, BEHIND].concat())
+}
+
+fn filled(number: u64, length: usize) -> String {
+    let mut text = format!("%%{number:0DIGITS$}");
+    text.extend(std::iter::repeat_n('x', length.saturating_sub(text.len())));
+    text
+}
+
+/// The number of a message, wherever in the bytes it stands.
+pub(crate) fn number(bytes: &[u8]) -> Option<u64> {
+    let at = bytes.windows(MARK.len()).position(|window| window == MARK)?;
+    let digits = bytes.get(at + MARK.len()..at + MARK.len() + DIGITS)?;
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_have_the_same_size_and_carry_their_number() {
+        for bytes in [Bytes::from(text(42)), json(42)] {
+            assert_eq!(bytes.len(), BYTES);
+            assert_eq!(number(&bytes), Some(42));
+        }
+        let content: serde_json::Value = serde_json::from_slice(&json(7)).unwrap();
+        assert_eq!(content["msgtype"], "m.text");
+    }
+
+    #[test]
+    fn a_number_is_found_inside_a_stanza_and_not_where_there_is_none() {
+        assert_eq!(number(format!("<message><body>{}</body></message>", text(9)).as_bytes()), Some(9));
+        assert_eq!(number(b"100%% of it"), None);
+    }
+
+    #[test]
+    fn numbers_are_given_once() {
+        let first = reserve(10);
+        assert!(next() >= first + 10);
+    }
+}

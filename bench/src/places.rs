@@ -1,0 +1,51 @@
+//! Where programs are found, and where the systems keep their data during a run.
+
+use anyhow::{Context as _, ensure};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Programs and directories.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    pub(crate) chatd: PathBuf,
+    pub(crate) chatctl: PathBuf,
+    /// What `deploy/deps/install bench` filled.
+    pub(crate) peers: PathBuf,
+    /// The benchmark's own scripts for peers.
+    pub(crate) scripts: PathBuf,
+    /// Data of the systems, on a disk.
+    pub(crate) work: PathBuf,
+}
+
+impl Places {
+    /// A fresh directory for a system's data.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(crate) fn fresh(&self, name: &str) -> anyhow::Result<tempfile::TempDir> {
+        fs::create_dir_all(&self.work).with_context(|| format!("cannot make {}", self.work.display()))?;
+        let dir = tempfile::Builder::new().prefix(name).tempdir_in(&self.work);
+        dir.with_context(|| format!("cannot make a directory in {}", self.work.display()))
+    }
+
+    /// Refuses file systems where a sync means nothing.
+    ///
+    /// # Errors
+    /// The data would stand in memory.
+    pub(crate) fn check_disk(&self) -> anyhow::Result<String> {
+        fs::create_dir_all(&self.work).with_context(|| format!("cannot make {}", self.work.display()))?;
+        let kind = file_system(&self.work)?;
+        ensure!(
+            !matches!(kind.as_str(), "tmpfs" | "ramfs"),
+            "{} is {kind}, in memory, where nothing is durable: choose another with --work",
+            self.work.display()
+        );
+        Ok(kind)
+    }
+}
+
+fn file_system(dir: &Path) -> anyhow::Result<String> {
+    let output = Command::new("stat").args(["-f", "-c", "%T"]).arg(dir).output().context("cannot run stat")?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

@@ -1,0 +1,230 @@
+//! Which systems run when: each workload's side by side, ours and theirs in turn, so that both have the same neighbours.
+
+use crate::load::burner::Burner;
+use crate::load::clock::Timing;
+use crate::load::members::Board;
+use crate::load::post::{self, Posting};
+use crate::load::room::Room;
+use crate::measure;
+use crate::places::Places;
+use crate::results::{Sample, Settings};
+use crate::system::{Running, System};
+use crate::workload::{Metric, Workload};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Members of the room of B4 and B5.
+const MEMBERS: usize = 100;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) workloads: BTreeSet<Workload>,
+    pub(crate) systems: BTreeSet<System>,
+    pub(crate) settings: Settings,
+    /// Also what takes long: 10⁷ messages, 10⁵ rooms, ten minutes under load.
+    pub(crate) long: bool,
+}
+
+/// What came out.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) notes: Vec<String>,
+}
+
+/// Figures of one measurement.
+pub(crate) type Figures = Vec<(Metric, f64)>;
+
+/// A run under way.
+pub(crate) struct Run<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) places: &'a Places,
+    pub(crate) running: BTreeMap<System, Running>,
+    pub(crate) findings: Findings,
+}
+
+impl<'a> Run<'a> {
+    pub(crate) fn new(plan: &'a Plan, places: &'a Places) -> Self {
+        Self { plan, places, running: BTreeMap::new(), findings: Findings::default() }
+    }
+
+    /// All workloads of the plan. What fails is noted; the rest goes on.
+    pub(crate) async fn all(mut self) -> Findings {
+        for workload in self.plan.workloads.clone() {
+            eprintln!("{}: {}", workload.name(), workload.title());
+            match workload {
+                Workload::B1 => self.posts(workload, Posting::Stream { in_flight: 256 }).await,
+                Workload::B2 => self.posts(workload, Posting::Unary { callers: 64 }).await,
+                Workload::B3 => self.posts(workload, Posting::Unary { callers: 1 }).await,
+                // Measured with B1.
+                Workload::B7 => {}
+                Workload::B4 | Workload::B5 => self.rooms(workload).await,
+                Workload::B8 => self.idle().await,
+                Workload::B9 => self.outages().await,
+                Workload::B10 => self.busy().await,
+                Workload::Growth => self.growth().await,
+            }
+        }
+        self.findings
+    }
+
+    pub(crate) fn timing(&self) -> Timing {
+        let Settings { warm_seconds, steady_seconds, .. } = self.plan.settings;
+        Timing { warm: Duration::from_secs_f64(warm_seconds), steady: Duration::from_secs_f64(steady_seconds) }
+    }
+
+    pub(crate) fn repeats(&self) -> std::ops::Range<u32> {
+        0..self.plan.settings.repeats
+    }
+
+    /// The systems of a workload that the plan has.
+    pub(crate) fn systems(&self, workload: Workload) -> Vec<System> {
+        workload.systems().iter().copied().filter(|system| self.plan.systems.contains(system)).collect()
+    }
+
+    /// Starts what a workload needs and stops the rest; gives those that run.
+    pub(crate) async fn bring_up(&mut self, workload: Workload) -> Vec<System> {
+        let wanted = self.systems(workload);
+        self.running.retain(|system, _| wanted.contains(system));
+        for system in wanted {
+            if self.running.contains_key(&system) {
+                continue;
+            }
+            match Running::start(system, self.places).await {
+                Ok(running) => drop(self.running.insert(system, running)),
+                Err(error) => self.note(workload, system, &error),
+            }
+        }
+        self.running.keys().copied().collect()
+    }
+
+    pub(crate) fn note(&mut self, workload: Workload, system: System, error: &anyhow::Error) {
+        let note = format!("{}, {}: {error:#}", workload.name(), system.title());
+        eprintln!("  not measured: {note}");
+        self.findings.notes.push(note);
+    }
+
+    pub(crate) fn keep(
+        &mut self,
+        workload: Workload,
+        case: &str,
+        system: System,
+        repeat: u32,
+        figures: anyhow::Result<Figures>,
+    ) {
+        let figures = match figures {
+            Ok(figures) => figures,
+            Err(error) => return self.note(workload, system, &error),
+        };
+        let text: Vec<_> = figures
+            .iter()
+            .map(|(metric, value)| format!("{} {}", crate::stats::digits(*value), metric.title()))
+            .collect();
+        eprintln!("  {:<18} {case} {}", system.title(), text.join(" · "));
+        for (metric, value) in figures {
+            // CPU per post belongs to a workload of its own.
+            let workload = if metric == Metric::Cpu { Workload::B7 } else { workload };
+            self.findings.samples.push(Sample { workload, case: case.to_owned(), system, repeat, metric, value });
+        }
+    }
+
+    async fn posts(&mut self, workload: Workload, posting: Posting) {
+        let systems = self.bring_up(workload).await;
+        for repeat in self.repeats() {
+            for system in &systems {
+                let figures = self.posted(*system, posting, workload == Workload::B1).await;
+                self.keep(workload, "", *system, repeat, figures);
+            }
+        }
+    }
+
+    async fn posted(&self, system: System, posting: Posting, with_cpu: bool) -> anyhow::Result<Figures> {
+        let Some(running) = self.running.get(&system) else { return Ok(Vec::new()) };
+        let posted = post::measure(running, posting, self.timing()).await?;
+        let mut figures = vec![(Metric::Rate, posted.rate), (Metric::P50, posted.p50_ms), (Metric::P99, posted.p99_ms)];
+        figures.extend(with_cpu.then_some((Metric::Cpu, posted.cpu_micros)));
+        Ok(figures)
+    }
+
+    /// A room of each system that has one, with all members connected.
+    pub(crate) async fn open_rooms(&mut self, workload: Workload) -> BTreeMap<System, Room> {
+        let mut rooms = BTreeMap::new();
+        for system in self.bring_up(workload).await {
+            let Some(running) = self.running.get(&system) else { continue };
+            let room = match Board::new(MEMBERS) {
+                Ok(board) => running.room(board).await,
+                Err(error) => Err(error),
+            };
+            match room {
+                Ok(room) => drop(rooms.insert(system, room)),
+                Err(error) => self.note(workload, system, &error),
+            }
+        }
+        rooms
+    }
+
+    async fn rooms(&mut self, workload: Workload) {
+        let rooms = self.open_rooms(workload).await;
+        let mut found = BTreeMap::new();
+        for repeat in self.repeats() {
+            for (system, room) in &rooms {
+                let figures = match workload {
+                    Workload::B5 => measure::highest_rate(room, &mut found, *system).await,
+                    _ => measure::delivery(room, self.timing()).await,
+                };
+                self.keep(workload, "", *system, repeat, figures);
+            }
+        }
+    }
+
+    async fn outages(&mut self) {
+        let systems = self.bring_up(Workload::B9).await;
+        for repeat in self.repeats() {
+            for system in &systems {
+                let Some(running) = self.running.get_mut(system) else { continue };
+                let figures = running.outage().await.map(measure::outage);
+                self.keep(Workload::B9, "", *system, repeat, figures);
+            }
+        }
+    }
+
+    async fn busy(&mut self) {
+        let rooms = self.open_rooms(Workload::B10).await;
+        let before = self.term().await;
+        let burner = Burner::start(&self.places.work);
+        if let Err(error) = &burner {
+            let note = format!("B10: {error:#}");
+            return self.findings.notes.push(note);
+        }
+        let repeats = if self.plan.long { self.repeats().start..LONG_REPEATS } else { self.repeats() };
+        for repeat in repeats {
+            for system in rooms.keys() {
+                if *system != System::Ejabberd {
+                    let figures = self.posted(*system, Posting::Unary { callers: 1 }, false).await;
+                    self.keep(Workload::B10, crate::goal::BUSY_POSTS, *system, repeat, figures);
+                }
+            }
+            for (system, room) in &rooms {
+                let figures = measure::delivery(room, self.timing()).await;
+                self.keep(Workload::B10, crate::goal::BUSY_ROOM, *system, repeat, figures);
+            }
+        }
+        let after = self.term().await;
+        drop(burner);
+        if let (Some(before), Some(after)) = (before, after) {
+            let elections = after.saturating_sub(before) as f64;
+            self.keep(Workload::B10, "", System::Quorate, 0, Ok(vec![(Metric::Elections, elections)]));
+        }
+    }
+
+    async fn term(&self) -> Option<u64> {
+        match self.running.get(&System::Quorate) {
+            Some(Running::Quorate(quorate)) => quorate.term().await.ok(),
+            _ => None,
+        }
+    }
+}
+
+/// Repeats of B10 that take ten minutes with the default lengths.
+const LONG_REPEATS: u32 = 30;

@@ -1,0 +1,216 @@
+//! Server processes: started, killed, started again; their CPU time and memory as the kernel counts them.
+
+use anyhow::{Context as _, bail};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longest wait for a server to serve; ejabberd and its cluster take the most.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at a condition.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// What `/proc/PID/stat` counts in: Linux tells programs 100 ticks a second on every architecture (`USER_HZ`).
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// How a process is started, so that it can be started again.
+#[derive(Clone, Debug)]
+pub(crate) struct Spec {
+    name: String,
+    program: OsString,
+    args: Vec<OsString>,
+    envs: Vec<(String, OsString)>,
+    log: PathBuf,
+}
+
+impl Spec {
+    /// A program whose output goes to `NAME.log` in `dir`.
+    pub(crate) fn new(name: &str, program: impl AsRef<OsStr>, dir: &Path) -> Self {
+        let program = program.as_ref().to_owned();
+        let log = dir.join(format!("{name}.log"));
+        Self { name: name.to_owned(), program, args: Vec::new(), envs: Vec::new(), log }
+    }
+
+    pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    pub(crate) fn args(self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        args.into_iter().fold(self, Self::arg)
+    }
+
+    pub(crate) fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Self {
+        self.envs.push((key.to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The program is missing.
+    pub(crate) fn start(self) -> anyhow::Result<Server> {
+        Ok(Server { child: self.spawn()?, spec: self })
+    }
+
+    fn spawn(&self) -> anyhow::Result<Child> {
+        let log = File::options().create(true).append(true).open(&self.log);
+        let log = log.with_context(|| format!("cannot write {}", self.log.display()))?;
+        Command::new(&self.program)
+            .args(&self.args)
+            .envs(self.envs.iter().map(|(key, value)| (key, value)))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().context("cannot share a log")?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.program.display()))
+    }
+}
+
+/// A running process; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    spec: Spec,
+}
+
+impl Server {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.kill().with_context(|| format!("cannot kill {}", self.spec.name))?;
+        self.child.wait().with_context(|| format!("cannot wait for {}", self.spec.name))?;
+        Ok(())
+    }
+
+    /// Starts it again after [`Server::kill`].
+    ///
+    /// # Errors
+    /// The program is gone.
+    pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
+        self.child = self.spec.spawn()?;
+        Ok(())
+    }
+
+    /// Says what its log ends with when it is no more.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
+        let Some(status) = self.child.try_wait().context("cannot look at a child")? else { return Ok(()) };
+        let log = fs::read_to_string(&self.spec.log).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        let end = lines.get(lines.len().saturating_sub(10)..).unwrap_or_default().join("\n");
+        bail!("{} ended ({status}); its log ends with:\n{end}", self.spec.name)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only when it is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until `look` finds something, as long as all servers live.
+///
+/// # Errors
+/// A server ended, or nothing was found in time; the cause is the last that `look` said.
+pub(crate) async fn until<T, F: Future<Output = anyhow::Result<T>>>(
+    what: &str,
+    servers: &mut [Server],
+    mut look: impl FnMut() -> F,
+) -> anyhow::Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let error = match look().await {
+            Ok(found) => return Ok(found),
+            Err(error) => error,
+        };
+        servers.iter_mut().try_for_each(Server::check)?;
+        if Instant::now() > deadline {
+            return Err(error.context(format!("not within {PATIENCE:?}: {what}")));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// So many ports of loopback that are free; all are held until all are known, so that none is given twice.
+///
+/// # Errors
+/// None is left.
+pub(crate) fn free_ports<const N: usize>() -> anyhow::Result<[SocketAddr; N]> {
+    let mut held = Vec::with_capacity(N);
+    let mut ports = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
+    for port in &mut ports {
+        let listener = TcpListener::bind(*port).context("no free port")?;
+        *port = listener.local_addr().context("no address")?;
+        held.push(listener);
+    }
+    Ok(ports)
+}
+
+/// CPU time that processes have used, user and system, in microseconds.
+///
+/// # Errors
+/// One has ended.
+pub(crate) fn cpu_micros(servers: &[u32]) -> anyhow::Result<f64> {
+    servers.iter().map(|pid| cpu_of(*pid)).sum()
+}
+
+fn cpu_of(pid: u32) -> anyhow::Result<f64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} has ended"))?;
+    let ticks = ticks(&stat).with_context(|| format!("cannot read {stat:?}"))?;
+    Ok(ticks / TICKS_PER_SECOND * 1e6)
+}
+
+/// utime + stime: fields 14 and 15, counted behind the name, which may hold anything (proc_pid_stat(5)).
+fn ticks(stat: &str) -> Option<f64> {
+    let (_, behind) = stat.rsplit_once(')')?;
+    let mut fields = behind.split_whitespace().skip(11);
+    let (user, system): (f64, f64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some(user + system)
+}
+
+/// Resident memory of processes, in KiB.
+///
+/// # Errors
+/// One has ended.
+pub(crate) fn resident_kib(servers: &[u32]) -> anyhow::Result<f64> {
+    servers.iter().map(|pid| resident_of(*pid)).sum()
+}
+
+fn resident_of(pid: u32) -> anyhow::Result<f64> {
+    let status =
+        fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid} has ended"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+    kib.with_context(|| format!("no VmRSS of process {pid}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_is_read_behind_a_name_with_spaces_and_brackets() {
+        let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 1 0 100 0 0";
+        assert_eq!(ticks(stat), Some(300.0));
+    }
+
+    #[test]
+    fn the_test_itself_has_memory_and_free_ports_differ() {
+        assert!(resident_kib(&[std::process::id()]).unwrap() > 100.0);
+        let [a, b, c] = free_ports().unwrap();
+        assert!(a != b && b != c && a != c);
+    }
+}

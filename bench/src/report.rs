@@ -1,0 +1,25 @@
+//! Results as people read them.
+
+pub(crate) mod markdown;
+pub(crate) mod page;
+pub(crate) mod plot;
+
+use crate::results::Results;
+use anyhow::Context as _;
+use std::fs;
+use std::path::Path;
+
+/// Writes `results.json`, `table.md` and `performance.svg`.
+///
+/// # Errors
+/// The directory cannot be written.
+pub(crate) fn write(results: &Results, dir: &Path) -> anyhow::Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let put = |name: &str, text: String| {
+        let path = dir.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    };
+    put("results.json", serde_json::to_string_pretty(results).context("results as JSON")? + "\n")?;
+    put("table.md", markdown::tables(results))?;
+    put("performance.svg", plot::plot(results))
+}

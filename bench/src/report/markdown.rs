@@ -1,0 +1,138 @@
+//! Tables in Markdown.
+
+use crate::goal::{Goal, Rival};
+use crate::results::{Results, Row};
+use crate::stats::{Spread, digits};
+use crate::system::System;
+use crate::verdict::{Verdict, verdicts};
+use crate::workload::Workload;
+use std::fmt::Write as _;
+
+/// The goals, then all figures, then what they were taken on.
+pub(crate) fn tables(results: &Results) -> String {
+    let mut text = String::new();
+    text.push_str(&goals(results));
+    text.push('\n');
+    text.push_str(&figures(results));
+    text.push('\n');
+    text.push_str(&facts(results));
+    text
+}
+
+fn goals(results: &Results) -> String {
+    let mut text = "| workload | goal | reached | |\n|---|---|---|---|\n".to_owned();
+    for verdict in verdicts(results) {
+        let Verdict { goal, reached } = verdict;
+        let verdict = match verdict.met() {
+            Some(true) => "met",
+            Some(false) => "**missed**",
+            None => "not measured",
+        };
+        let name = named(goal.workload, goal.case);
+        let unit = if matches!(goal.rival, Rival::Nobody) { "" } else { " ×" };
+        let reached = reached.map_or_else(|| "–".to_owned(), |reached| shown(reached, unit));
+        let _ = writeln!(text, "| {name} | {} | {reached} | {verdict} |", line(&goal));
+    }
+    text
+}
+
+/// `rate ≥ 1.25 × NATS JetStream`.
+fn line(goal: &Goal) -> String {
+    let metric = goal.metric.title();
+    let (sign, factor) = (goal.bound.sign(), plain(goal.factor));
+    match goal.rival {
+        Rival::Nobody => format!("{metric} {sign} {factor}"),
+        Rival::BestOf(systems) => {
+            let names: Vec<_> = systems.iter().map(|system| system.title()).collect();
+            format!("{metric} {sign} {factor} × {}", names.join(" or "))
+        }
+    }
+}
+
+/// A goal's factor as it was written.
+fn plain(factor: f64) -> String {
+    format!("{factor}")
+}
+
+fn named(workload: Workload, case: &str) -> String {
+    let name = workload.name();
+    if case.is_empty() { name.to_owned() } else { format!("{name}, {case}") }
+}
+
+fn shown(spread: Spread, unit: &str) -> String {
+    let Spread { least, median, greatest } = spread.map(|value| value);
+    if least == greatest {
+        return format!("{}{unit}", digits(median));
+    }
+    format!("{}{unit} ({}–{})", digits(median), digits(least), digits(greatest))
+}
+
+fn figures(results: &Results) -> String {
+    let systems = results.systems();
+    let titles: Vec<_> = systems.iter().map(|system| system.title()).collect();
+    let mut text = format!("| workload | median (least–greatest) | {} |\n|---|---|", titles.join(" | "));
+    text.push_str(&"--:|".repeat(titles.len()));
+    text.push('\n');
+    for row in results.rows() {
+        let cell = |system: &System| results.spread(&row, *system).map_or_else(|| "–".to_owned(), |s| shown(s, ""));
+        let cells: Vec<_> = systems.iter().map(cell).collect();
+        let Row { workload, case, metric } = &row;
+        let _ = writeln!(text, "| {} | {} | {} |", named(*workload, case), metric.title(), cells.join(" | "));
+    }
+    text
+}
+
+fn facts(results: &Results) -> String {
+    let Results { machine, settings, .. } = results;
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "Taken {} at commit `{}`, in {} s: {}, {} cores, {:.0} GiB, Linux {}, {}, {} appends with `fdatasync` a second; \
+         load average {:.2} before. {} repeats of {} s after {} s of warm-up, servers and load on the same cores.",
+        results.started,
+        results.commit,
+        results.took_seconds,
+        machine.cpu,
+        machine.cores,
+        machine.memory_gib,
+        machine.kernel,
+        machine.file_system,
+        digits(machine.syncs_per_second),
+        machine.load_average,
+        settings.repeats,
+        settings.steady_seconds,
+        settings.warm_seconds,
+    );
+    let versions: Vec<_> =
+        results.versions.iter().map(|(system, version)| format!("{} {version}", system.title())).collect();
+    let _ = writeln!(text, "\nVersions: {}.", versions.join("; "));
+    if !results.notes.is_empty() {
+        text.push_str("\nNot measured:\n\n");
+        for note in &results.notes {
+            let _ = writeln!(text, "- {}", note.replace('\n', " "));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::tests::results;
+    use crate::workload::Metric;
+
+    #[test]
+    fn goals_figures_and_facts_are_all_there() {
+        let results = results(&[
+            (Workload::B1, System::Quorate, Metric::Rate, &[30_000.0, 40_000.0, 50_000.0]),
+            (Workload::B1, System::Nats, Metric::Rate, &[30_000.0, 30_000.0, 30_000.0]),
+            (Workload::B1, System::Bare, Metric::Rate, &[400_000.0, 400_000.0, 400_000.0]),
+        ]);
+        let text = tables(&results);
+        assert!(text.contains("| B1 | per second ≥ 1.25 × NATS JetStream | 1.33 × (1.00–1.67) | met |"), "{text}");
+        assert!(text.contains("| B1 | per second ≥ 0.25 × bare | 0.100 × (0.0750–0.125) | **missed** |"), "{text}");
+        assert!(text.contains("| B1 | per second ≥ 4 × etcd | – | not measured |"), "{text}");
+        assert!(text.contains("| B1 | per second | 40,000 (30,000–50,000) | 30,000 | 400,000 |"), "{text}");
+        assert!(text.contains("Quorate 0.1.0") && text.contains("- a note"), "{text}");
+    }
+}

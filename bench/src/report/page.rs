@@ -1,0 +1,46 @@
+//! The page *Performance*: the part between two marks is replaced by the newest tables.
+
+use super::{markdown, plot};
+use crate::results::Results;
+use anyhow::Context as _;
+use std::fs;
+use std::path::Path;
+
+const BEGIN: &str = "<!-- bench:begin -->";
+const END: &str = "<!-- bench:end -->";
+const PAGE: &str = "performance.md";
+const PLOT: &str = "performance.svg";
+
+/// Puts tables and plot into the book.
+///
+/// # Errors
+/// There is no such page, or it has no place for them.
+pub(crate) fn update(results: &Results, docs: &Path) -> anyhow::Result<()> {
+    let page = docs.join(PAGE);
+    let text = fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
+    let text =
+        replaced(&text, &markdown::tables(results)).with_context(|| format!("{} has no marks", page.display()))?;
+    fs::write(&page, text).with_context(|| format!("cannot write {}", page.display()))?;
+    fs::write(docs.join(PLOT), plot::plot(results)).context("cannot write the plot")
+}
+
+fn replaced(page: &str, tables: &str) -> Option<String> {
+    let (before, rest) = page.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}\n![Quorate and its peers]({PLOT})\n\n{tables}{END}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_stands_between_the_marks_is_replaced() {
+        let page = format!("# Performance\n{BEGIN}\nold\n{END}\nrest\n");
+        let new = replaced(&page, "| new |\n").unwrap();
+        assert!(new.starts_with("# Performance\n") && new.ends_with("rest\n"));
+        assert!(new.contains("| new |") && !new.contains("old"));
+        assert_eq!(replaced(&new, "| new |\n").unwrap(), new, "again changes nothing");
+        assert_eq!(replaced("# Performance\n", ""), None);
+    }
+}

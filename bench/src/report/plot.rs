@@ -1,0 +1,107 @@
+//! The figures as bars, in SVG: one group for each row, each scaled to its longest bar.
+
+use crate::results::{Results, Row};
+use crate::stats::digits;
+use crate::system::System;
+use crate::workload::{Metric, Workload};
+use std::fmt::Write as _;
+
+const WIDTH: f64 = 760.0;
+const LEFT: f64 = 150.0;
+/// Longest bar; its figure stands behind it.
+const BAR: f64 = 430.0;
+const HEIGHT: f64 = 17.0;
+const HEAD: f64 = 24.0;
+const GAP: f64 = 14.0;
+
+/// Rows that are drawn: the figure of each workload that its goal is about.
+fn is_drawn(row: &Row) -> bool {
+    let metric = match row.workload {
+        Workload::B1 | Workload::B2 | Workload::B5 | Workload::Growth => Metric::Rate,
+        Workload::B3 | Workload::B4 => Metric::P50,
+        Workload::B7 => Metric::Cpu,
+        Workload::B8 => Metric::MemoryEach,
+        Workload::B9 => Metric::Gap,
+        Workload::B10 => Metric::P99,
+    };
+    row.metric == metric
+}
+
+const fn colour(system: System) -> &'static str {
+    match system {
+        System::Quorate => "#0b6e4f",
+        System::Bare => "#c4c4c4",
+        _ => "#7a8fa6",
+    }
+}
+
+/// The whole picture.
+pub(crate) fn plot(results: &Results) -> String {
+    let (mut body, mut y) = (String::new(), GAP);
+    for row in results.rows().iter().filter(|row| is_drawn(row)) {
+        y = group(results, row, y, &mut body);
+    }
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {y:.0}\" width=\"{WIDTH}\" \
+         font-family=\"system-ui, sans-serif\" font-size=\"12\">\n\
+         <title>Quorate and its peers, medians with least and greatest</title>\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n{body}</svg>\n"
+    )
+}
+
+fn group(results: &Results, row: &Row, mut y: f64, body: &mut String) -> f64 {
+    let bars: Vec<_> =
+        results.systems().into_iter().filter_map(|system| Some((system, results.spread(row, system)?))).collect();
+    let longest = bars.iter().map(|(_, spread)| spread.greatest).fold(0.0, f64::max);
+    let case = if row.case.is_empty() { String::new() } else { format!(", {}", row.case) };
+    let better = if row.metric == Metric::Rate { "more" } else { "less" };
+    let head =
+        format!("{}: {}{case} ({}; {better} is better)", row.workload.name(), row.workload.title(), row.metric.title());
+    let _ = writeln!(body, "<text x=\"12\" y=\"{:.0}\" font-weight=\"600\">{}</text>", y + 12.0, escaped(&head));
+    y += HEAD;
+    for (system, spread) in bars {
+        let at = |value: f64| if longest > 0.0 { value / longest * BAR } else { 0.0 };
+        let (least, median, greatest) = (LEFT + at(spread.least), at(spread.median), LEFT + at(spread.greatest));
+        let middle = y + HEIGHT / 2.0;
+        let _ = writeln!(
+            body,
+            "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"end\">{}</text>\
+             <rect x=\"{LEFT:.0}\" y=\"{:.0}\" width=\"{median:.1}\" height=\"{:.0}\" fill=\"{}\"/>\
+             <line x1=\"{least:.1}\" y1=\"{middle:.1}\" x2=\"{greatest:.1}\" y2=\"{middle:.1}\" stroke=\"#222222\"/>\
+             <text x=\"{:.1}\" y=\"{:.0}\">{}</text>",
+            LEFT - 8.0,
+            y + 12.0,
+            escaped(system.title()),
+            y + 1.0,
+            HEIGHT - 3.0,
+            colour(system),
+            greatest + 8.0,
+            y + 12.0,
+            digits(spread.median),
+        );
+        y += HEIGHT;
+    }
+    y + GAP
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verdict::tests::results;
+
+    #[test]
+    fn each_system_has_a_bar_in_proportion() {
+        let svg = plot(&results(&[
+            (Workload::B1, System::Quorate, Metric::Rate, &[50.0]),
+            (Workload::B1, System::Nats, Metric::Rate, &[25.0]),
+            (Workload::B1, System::Quorate, Metric::P99, &[1.0]),
+        ]));
+        assert_eq!(svg.matches("<rect").count(), 3, "the background and two bars; latencies of B1 are not drawn");
+        assert!(svg.contains("width=\"430.0\"") && svg.contains("width=\"215.0\""), "{svg}");
+        assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+    }
+}

@@ -1,0 +1,83 @@
+//! What a run found, as it is written to `results.json`.
+
+use crate::machine::Machine;
+use crate::stats::Spread;
+use crate::system::System;
+use crate::workload::{Metric, Workload};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Results {
+    /// RFC 3339, UTC.
+    pub(crate) started: String,
+    pub(crate) took_seconds: u64,
+    pub(crate) commit: String,
+    pub(crate) machine: Machine,
+    pub(crate) versions: BTreeMap<System, String>,
+    pub(crate) settings: Settings,
+    pub(crate) samples: Vec<Sample>,
+    /// What could not be measured, and why.
+    pub(crate) notes: Vec<String>,
+}
+
+/// How it was measured.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    pub(crate) repeats: u32,
+    pub(crate) warm_seconds: f64,
+    pub(crate) steady_seconds: f64,
+}
+
+/// One figure of one repeat.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    pub(crate) workload: Workload,
+    /// Tells apart what one workload measures more than once; mostly empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) case: String,
+    pub(crate) system: System,
+    pub(crate) repeat: u32,
+    pub(crate) metric: Metric,
+    pub(crate) value: f64,
+}
+
+/// What is compared: one row.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Row {
+    pub(crate) workload: Workload,
+    pub(crate) case: String,
+    pub(crate) metric: Metric,
+}
+
+impl Results {
+    /// All rows that have figures.
+    pub(crate) fn rows(&self) -> BTreeSet<Row> {
+        let row = |sample: &Sample| Row { workload: sample.workload, case: sample.case.clone(), metric: sample.metric };
+        self.samples.iter().map(row).collect()
+    }
+
+    /// Systems that have figures.
+    pub(crate) fn systems(&self) -> BTreeSet<System> {
+        self.samples.iter().map(|sample| sample.system).collect()
+    }
+
+    /// By repeat.
+    pub(crate) fn values(&self, row: &Row, system: System) -> BTreeMap<u32, f64> {
+        self.samples
+            .iter()
+            .filter(|sample| {
+                sample.system == system
+                    && sample.workload == row.workload
+                    && sample.case == row.case
+                    && sample.metric == row.metric
+            })
+            .map(|sample| (sample.repeat, sample.value))
+            .collect()
+    }
+
+    pub(crate) fn spread(&self, row: &Row, system: System) -> Option<Spread> {
+        Spread::of(self.values(row, system).into_values())
+    }
+}

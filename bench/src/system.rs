@@ -1,0 +1,148 @@
+//! What is measured: Quorate, its peers, and the bare machine. One closed set; each knows how it is started and driven.
+
+pub(crate) mod bare;
+pub(crate) mod ejabberd;
+pub(crate) mod etcd;
+pub(crate) mod nats;
+pub(crate) mod quorate;
+pub(crate) mod socketio;
+
+use crate::load::{
+    clock::Clock, failover::Outage, idle::Idle, latency::Recorder, members::Board, post::Posting, room::Room,
+};
+use crate::places::Places;
+use crate::process::Server;
+use anyhow::bail;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A system under measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum System {
+    /// Three `chatd`.
+    Quorate,
+    /// Three NATS servers, JetStream with three replicas, synced at every write.
+    Nats,
+    /// Three etcd members.
+    Etcd,
+    /// Three clustered ejabberd nodes; rooms in memory.
+    Ejabberd,
+    /// Three Node.js processes with socket.io and one Redis; rooms in memory.
+    #[value(name = "socketio")]
+    #[serde(rename = "socketio")]
+    SocketIo,
+    /// No system: files, `fdatasync` and tonic.
+    Bare,
+}
+
+impl System {
+    /// As people write it.
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Self::Quorate => "Quorate",
+            Self::Nats => "NATS JetStream",
+            Self::Etcd => "etcd",
+            Self::Ejabberd => "ejabberd",
+            Self::SocketIo => "socket.io + Redis",
+            Self::Bare => "bare",
+        }
+    }
+}
+
+/// A system that runs, with connections to it. Its processes end and its data goes when it is dropped.
+pub(crate) enum Running {
+    Quorate(quorate::Quorate),
+    Nats(nats::Nats),
+    Etcd(etcd::Etcd),
+    Ejabberd(ejabberd::Ejabberd),
+    SocketIo(socketio::SocketIo),
+    Bare(bare::Bare),
+}
+
+impl Running {
+    /// Starts its processes, and returns when they serve.
+    ///
+    /// # Errors
+    /// A program is missing or does not come up; the message names its log.
+    pub(crate) async fn start(system: System, places: &Places) -> anyhow::Result<Self> {
+        Ok(match system {
+            System::Quorate => Self::Quorate(quorate::Quorate::start(places).await?),
+            System::Nats => Self::Nats(nats::Nats::start(places).await?),
+            System::Etcd => Self::Etcd(etcd::Etcd::start(places).await?),
+            System::Ejabberd => Self::Ejabberd(ejabberd::Ejabberd::start(places).await?),
+            System::SocketIo => Self::SocketIo(socketio::SocketIo::start(places).await?),
+            System::Bare => Self::Bare(bare::Bare::start(places).await?),
+        })
+    }
+
+    /// All its server processes.
+    pub(crate) fn servers(&self) -> &[Server] {
+        match self {
+            Self::Quorate(it) => &it.servers,
+            Self::Nats(it) => &it.servers,
+            Self::Etcd(it) => &it.servers,
+            Self::Ejabberd(it) => &it.servers,
+            Self::SocketIo(it) => &it.servers,
+            Self::Bare(it) => &it.servers,
+        }
+    }
+
+    /// Posts for the length of the clock, and records each acknowledgement.
+    ///
+    /// # Errors
+    /// A post failed, or the system does not keep posts.
+    pub(crate) async fn post(&self, posting: Posting, clock: Clock) -> anyhow::Result<Recorder> {
+        match self {
+            Self::Quorate(it) => it.post(posting, clock).await,
+            Self::Nats(it) => it.post(posting, clock).await,
+            Self::Etcd(it) => it.post(posting, clock).await,
+            Self::Bare(it) => it.post(posting, clock).await,
+            Self::Ejabberd(_) | Self::SocketIo(_) => bail!("it acknowledges nothing that is durable"),
+        }
+    }
+
+    /// A room with connected members, spread over all processes, who report to the board.
+    ///
+    /// # Errors
+    /// A member cannot connect or enter, or the system has no rooms.
+    pub(crate) async fn room(&self, board: Arc<Board>) -> anyhow::Result<Room> {
+        match self {
+            Self::Quorate(it) => it.room(board).await,
+            Self::Nats(it) => it.room(board).await,
+            Self::Ejabberd(it) => it.room(board).await,
+            Self::SocketIo(it) => it.room(board).await,
+            Self::Bare(it) => it.room(board).await,
+            Self::Etcd(_) => bail!("it has no rooms"),
+        }
+    }
+
+    /// So many subscribers, each with a connection of its own, that receive nothing.
+    ///
+    /// # Errors
+    /// One cannot connect.
+    pub(crate) async fn idle(&self, count: usize) -> anyhow::Result<Idle> {
+        match self {
+            Self::Quorate(it) => it.idle(count).await,
+            Self::Nats(it) => it.idle(count).await,
+            Self::Ejabberd(it) => it.idle(count).await,
+            Self::SocketIo(it) => it.idle(count).await,
+            Self::Bare(it) => it.idle(count).await,
+            Self::Etcd(_) => bail!("it has no subscribers that are measured"),
+        }
+    }
+
+    /// Kills the leader under writers, waits until writing goes on, counts what was lost, brings the leader back.
+    ///
+    /// # Errors
+    /// Writing does not go on, or the system has no leader.
+    pub(crate) async fn outage(&mut self) -> anyhow::Result<Outage> {
+        match self {
+            Self::Quorate(it) => it.outage().await,
+            Self::Nats(it) => it.outage().await,
+            Self::Etcd(it) => it.outage().await,
+            Self::Ejabberd(_) | Self::SocketIo(_) | Self::Bare(_) => bail!("it has no leader"),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What the machine and tonic allow without a system: three processes of this program.
+//!
+//! `stream` and one caller: a log that is replicated and synced, and nothing else. Many callers: an echo. Rooms: a
+//! fan-out from memory.
+
+pub(crate) mod serve;
+
+use crate::load::clock::Clock;
+use crate::load::idle::Idle;
+use crate::load::latency::Recorder;
+use crate::load::members::Board;
+use crate::load::post::{CONNECTIONS, Caller, Posting, unary};
+use crate::load::room::{Room, WAITING};
+use crate::load::tasks::Tasks;
+use crate::places::Places;
+use crate::process::{self, Server, Spec};
+use crate::wire::bare::bare_client::BareClient;
+use crate::wire::bare::{Batch, Nothing, Payload};
+use anyhow::{Context as _, ensure};
+use futures::{StreamExt as _, TryStreamExt as _};
+use std::any::Any;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use tonic::transport::{Channel, Endpoint};
+
+const NODES: usize = 3;
+/// Connections that are made at once.
+const AT_ONCE: usize = 32;
+
+pub(crate) struct Bare {
+    pub(crate) servers: Vec<Server>,
+    nodes: Vec<SocketAddr>,
+    _dir: TempDir,
+}
+
+impl Bare {
+    /// # Errors
+    /// This program cannot be started again.
+    pub(crate) async fn start(places: &Places) -> anyhow::Result<Self> {
+        let dir = places.fresh("bare")?;
+        let nodes = process::free_ports::<NODES>()?.to_vec();
+        let program = std::env::current_exe().context("where this program is")?;
+        let mut servers = Vec::new();
+        for (n, node) in nodes.iter().enumerate() {
+            let name = format!("bare-{n}");
+            let spec = Spec::new(&name, &program, dir.path()).args(["bare", "--listen", &node.to_string(), "--file"]);
+            let spec = spec.arg(dir.path().join(format!("{name}.data")));
+            let followers = if n == 0 { nodes.get(1..).unwrap_or_default() } else { &[] };
+            let followers = followers.iter().flat_map(|node| ["--follower".to_owned(), node.to_string()]);
+            servers.push(spec.args(followers).start()?);
+        }
+        let found = nodes.clone();
+        process::until("the bare processes answer", &mut servers, || async {
+            for node in &found {
+                connect(*node).await?.echo(Payload::default()).await?;
+            }
+            anyhow::Ok(())
+        })
+        .await?;
+        Ok(Self { servers, nodes, _dir: dir })
+    }
+
+    async fn node(&self, n: usize) -> anyhow::Result<BareClient<Channel>> {
+        connect(*self.nodes.get(n % NODES).context("no such node")?).await
+    }
+
+    pub(crate) async fn post(&self, posting: Posting, clock: Clock) -> anyhow::Result<Recorder> {
+        match posting {
+            Posting::Stream { in_flight } => self.append(in_flight, clock).await,
+            // The limit of one durable post is the log, not the echo.
+            Posting::Unary { callers: 1 } => self.append(1, clock).await,
+            Posting::Unary { callers } => {
+                let mut clients = Vec::new();
+                for _ in 0..callers.min(CONNECTIONS) {
+                    clients.push(self.node(0).await?);
+                }
+                unary(clients.iter().cycle().take(callers).map(|client| Echo(client.clone())).collect(), clock).await
+            }
+        }
+    }
+
+    async fn append(&self, in_flight: usize, clock: Clock) -> anyhow::Result<Recorder> {
+        let (batches, outgoing) = mpsc::channel(2);
+        let mut flight = Flight { batches, sent: VecDeque::new() };
+        flight.send(in_flight).await?;
+        let mut answers = self.node(0).await?.append(ReceiverStream::new(outgoing)).await?.into_inner();
+        let mut recorder = Recorder::new(clock)?;
+        while !clock.ended() {
+            let count = flight.take(&mut answers, &mut recorder).await?;
+            flight.send(count).await?;
+        }
+        while !flight.sent.is_empty() {
+            flight.take(&mut answers, &mut recorder).await?;
+        }
+        Ok(recorder)
+    }
+
+    pub(crate) async fn room(&self, board: Arc<Board>) -> anyhow::Result<Room> {
+        let mut tasks = Tasks::default();
+        for n in 0..board.members() {
+            let stream = self.node(n).await?.subscribe(Nothing {}).await?.into_inner();
+            tasks.spawn(follow(stream, n, board.clone()));
+        }
+        let (say, mut said) = mpsc::channel::<u64>(WAITING);
+        let mut publishers = Vec::new();
+        for n in 0..NODES {
+            let (payloads, outgoing) = mpsc::channel::<Payload>(WAITING);
+            let mut client = self.node(n).await?;
+            let failed = board.clone();
+            tasks.spawn(async move {
+                if let Err(status) = client.publish(ReceiverStream::new(outgoing)).await {
+                    failed.fail("the sender", &status);
+                }
+            });
+            publishers.push(payloads);
+        }
+        tasks.spawn(async move {
+            while let Some(number) = said.recv().await {
+                let payload = Payload { data: crate::payload::text(number).into() };
+                for publisher in &publishers {
+                    // An end of the stream is reported by its own task.
+                    let _ = publisher.send(payload.clone()).await;
+                }
+            }
+        });
+        Ok(Room { board, say, _tasks: tasks })
+    }
+
+    pub(crate) async fn idle(&self, count: usize) -> anyhow::Result<Idle> {
+        let held = futures::stream::iter(0..count)
+            .map(|n| async move {
+                let mut client = self.node(n).await?;
+                let stream = client.subscribe(Nothing {}).await?.into_inner();
+                anyhow::Ok(Box::new((client, stream)) as Box<dyn Any + Send>)
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<Vec<_>>()
+            .await?;
+        Ok(Idle::new(held))
+    }
+}
+
+async fn connect(node: SocketAddr) -> anyhow::Result<BareClient<Channel>> {
+    let endpoint = Endpoint::from_shared(format!("http://{node}"))?;
+    Ok(BareClient::new(endpoint.connect().await.with_context(|| format!("cannot connect to {node}"))?))
+}
+
+async fn follow(mut stream: Streaming<Payload>, n: usize, board: Arc<Board>) {
+    loop {
+        match stream.message().await {
+            Ok(Some(payload)) => board.received(n, &payload.data),
+            Ok(None) => return board.fail("a member", &"its stream has ended"),
+            Err(status) => return board.fail("a member", &status),
+        }
+    }
+}
+
+struct Flight {
+    batches: mpsc::Sender<Batch>,
+    sent: VecDeque<Instant>,
+}
+
+impl Flight {
+    async fn send(&mut self, count: usize) -> anyhow::Result<()> {
+        let entries = (0..count).map(|_| crate::payload::text(crate::payload::next()).into()).collect();
+        self.sent.extend(std::iter::repeat_n(Instant::now(), count));
+        self.batches.send(Batch { entries }).await.context("the stream has ended")
+    }
+
+    async fn take(
+        &mut self,
+        answers: &mut Streaming<crate::wire::bare::Appended>,
+        recorder: &mut Recorder,
+    ) -> anyhow::Result<usize> {
+        let count = answers.message().await?.context("the stream has ended")?.count as usize;
+        for _ in 0..count {
+            recorder.acknowledged(self.sent.pop_front().context("more answers than posts")?);
+        }
+        Ok(count)
+    }
+}
+
+struct Echo(BareClient<Channel>);
+
+impl Caller for Echo {
+    async fn post(&mut self, number: u64) -> anyhow::Result<()> {
+        let data = bytes::Bytes::from(crate::payload::text(number));
+        let answer = self.0.echo(Payload { data: data.clone() }).await?.into_inner();
+        ensure!(answer.data == data, "the echo is another");
+        Ok(())
+    }
+}

@@ -1,0 +1,165 @@
+//! A bare server process.
+
+use crate::wire::bare::bare_client::BareClient;
+use crate::wire::bare::bare_server::{Bare, BareServer};
+use crate::wire::bare::{Appended, Batch, Nothing, Payload};
+use anyhow::Context as _;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use std::fs::File;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Endpoint, Server};
+use tonic::{Request, Response, Status, Streaming};
+
+/// Batches under way to a follower or back to a client.
+const UNDER_WAY: usize = 16;
+/// Messages that a subscriber has not taken: then its publisher waits.
+const SUBSCRIBER: usize = 1024;
+/// Frames that are written with one sync.
+const TOGETHER: usize = 64;
+
+type Answers<T> = ReceiverStream<Result<T, Status>>;
+
+/// Serves until it is killed.
+///
+/// # Errors
+/// The address is taken, or the file cannot be made.
+pub(crate) async fn serve(listen: SocketAddr, file: &Path, followers: Vec<SocketAddr>) -> anyhow::Result<()> {
+    let file = File::create(file).with_context(|| format!("cannot make {}", file.display()))?;
+    let door = Door { file: Arc::new(Mutex::new(file)), followers, subscribers: Arc::default() };
+    Server::builder().tcp_nodelay(true).add_service(BareServer::new(door)).serve(listen).await?;
+    Ok(())
+}
+
+struct Door {
+    file: Arc<Mutex<File>>,
+    followers: Vec<SocketAddr>,
+    subscribers: Arc<Mutex<Vec<mpsc::Sender<Result<Payload, Status>>>>>,
+}
+
+#[tonic::async_trait]
+impl Bare for Door {
+    type AppendStream = Answers<Appended>;
+    type SubscribeStream = Answers<Payload>;
+
+    async fn echo(&self, request: Request<Payload>) -> Result<Response<Payload>, Status> {
+        Ok(Response::new(request.into_inner()))
+    }
+
+    async fn append(&self, request: Request<Streaming<Batch>>) -> Result<Response<Self::AppendStream>, Status> {
+        let mut followers = Vec::new();
+        for address in &self.followers {
+            followers
+                .push(Follower::connect(*address).await.map_err(|error| Status::unavailable(format!("{error:#}")))?);
+        }
+        let log = Log { file: self.file.clone(), followers, appended: 0 };
+        let (answer, answers) = mpsc::channel(UNDER_WAY);
+        tokio::spawn(log.run(request.into_inner(), answer));
+        Ok(Response::new(ReceiverStream::new(answers)))
+    }
+
+    async fn subscribe(&self, _: Request<Nothing>) -> Result<Response<Self::SubscribeStream>, Status> {
+        let (sender, messages) = mpsc::channel(SUBSCRIBER);
+        self.subscribers.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        Ok(Response::new(ReceiverStream::new(messages)))
+    }
+
+    async fn publish(&self, request: Request<Streaming<Payload>>) -> Result<Response<Nothing>, Status> {
+        let mut payloads = request.into_inner();
+        while let Some(payload) = payloads.message().await? {
+            let subscribers = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            for subscriber in &subscribers {
+                // One that has gone is taken out below.
+                let _ = subscriber.send(Ok(payload.clone())).await;
+            }
+            if subscribers.iter().any(mpsc::Sender::is_closed) {
+                self.subscribers.lock().unwrap_or_else(PoisonError::into_inner).retain(|sender| !sender.is_closed());
+            }
+        }
+        Ok(Response::new(Nothing {}))
+    }
+}
+
+/// One stream of appends: what is there together is written, synced and sent to the followers together.
+struct Log {
+    file: Arc<Mutex<File>>,
+    followers: Vec<Follower>,
+    appended: u64,
+}
+
+impl Log {
+    async fn run(mut self, batches: Streaming<Batch>, answer: mpsc::Sender<Result<Appended, Status>>) {
+        let mut batches = batches.ready_chunks(TOGETHER);
+        while let Some(frames) = batches.next().await {
+            let entries = frames.into_iter().filter_map(Result::ok).flat_map(|batch| batch.entries).collect();
+            let appended = self.append(entries).await.map_err(|error| Status::internal(format!("{error:#}")));
+            let failed = appended.is_err();
+            if answer.send(appended).await.is_err() || failed {
+                return;
+            }
+        }
+    }
+
+    async fn append(&mut self, entries: Vec<bytes::Bytes>) -> anyhow::Result<Appended> {
+        let count = entries.len();
+        self.appended += count as u64;
+        for follower in &self.followers {
+            follower.batches.send(Batch { entries: entries.clone() }).await.context("a follower has gone")?;
+        }
+        let file = self.file.clone();
+        tokio::task::spawn_blocking(move || write(&file, &entries)).await??;
+        self.majority().await?;
+        Ok(Appended { count: u32::try_from(count)? })
+    }
+
+    /// This process has synced; one follower makes two of three.
+    async fn majority(&mut self) -> anyhow::Result<()> {
+        let target = self.appended;
+        if self.followers.is_empty() {
+            return Ok(());
+        }
+        let mut waiting = FuturesUnordered::new();
+        for follower in &mut self.followers {
+            waiting.push(follower.synced(target));
+        }
+        waiting.next().await.context("no follower")?
+    }
+}
+
+fn write(file: &Mutex<File>, entries: &[bytes::Bytes]) -> std::io::Result<()> {
+    let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+    file.write_all(&entries.concat())?;
+    file.sync_data()
+}
+
+struct Follower {
+    batches: mpsc::Sender<Batch>,
+    /// Entries that it has synced, of this stream.
+    synced: watch::Receiver<u64>,
+}
+
+impl Follower {
+    async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
+        let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
+        let (batches, outgoing) = mpsc::channel(UNDER_WAY);
+        let (report, synced) = watch::channel(0_u64);
+        tokio::spawn(async move {
+            let answers = BareClient::new(channel).append(ReceiverStream::new(outgoing)).await;
+            let Ok(mut answers) = answers.map(Response::into_inner) else { return };
+            while let Ok(Some(appended)) = answers.message().await {
+                report.send_modify(|synced| *synced += u64::from(appended.count));
+            }
+        });
+        Ok(Self { batches, synced })
+    }
+
+    /// Waits until it has synced so many.
+    async fn synced(&mut self, target: u64) -> anyhow::Result<()> {
+        self.synced.wait_for(|synced| *synced >= target).await.map(drop).context("a follower has gone")
+    }
+}

@@ -1,0 +1,183 @@
+//! Three clustered ejabberd nodes; rooms (XEP-0045) live in memory. Anonymous logins, no TLS: only the chat is measured.
+
+mod xmpp;
+
+use crate::load::idle::Idle;
+use crate::load::members::Board;
+use crate::load::room::{Room, WAITING};
+use crate::load::tasks::Tasks;
+use crate::places::Places;
+use crate::process::{self, Server, Spec};
+use anyhow::{Context as _, ensure};
+use futures::{StreamExt as _, TryStreamExt as _};
+use std::any::Any;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use xmpp::Session;
+
+const NODES: usize = 3;
+/// Connections that are made at once.
+const AT_ONCE: usize = 32;
+/// Where Debian keeps libraries of this architecture.
+const LIBRARIES: &str = "/usr/lib";
+/// The node that gives orders; the others are `ejabberd@127.0.0.1` to `.3`.
+const CONTROL: u8 = 9;
+
+pub(crate) struct Ejabberd {
+    pub(crate) servers: Vec<Server>,
+    nodes: Vec<SocketAddr>,
+    _dir: TempDir,
+}
+
+impl Ejabberd {
+    /// # Errors
+    /// ejabberd is not installed, or its nodes do not become one cluster.
+    pub(crate) async fn start(places: &Places) -> anyhow::Result<Self> {
+        let beams = beams()?;
+        let dir = places.fresh("ejabberd")?;
+        // Each node has an address of its own, so that all can use one port for their cluster and need no epmd.
+        let [cluster, a, b, c] = process::free_ports()?;
+        let nodes = vec![a, b, c];
+        let mut servers = Vec::new();
+        for (n, node) in (1_u8..).zip(&nodes) {
+            let home = dir.path().join(format!("ejabberd-{n}"));
+            fs::create_dir_all(&home)?;
+            let config = home.join("ejabberd.yml");
+            fs::write(&config, configuration(*node))?;
+            let spec = Spec::new(&format!("ejabberd-{n}"), "erl", dir.path())
+                .args(erlang(&format!("ejabberd@127.0.0.{n}"), n, cluster.port()))
+                .args(["-mnesia", "dir", &format!("\"{}\"", home.display()), "+K", "true", "+P", "250000", "-pa"])
+                .arg(&beams)
+                .args(["-s", "ejabberd"])
+                .env("EJABBERD_CONFIG_PATH", &config)
+                .env("EJABBERD_LOG_PATH", home.join("ejabberd.log"))
+                .env("SPOOL_DIR", &home);
+            servers.push(spec.start()?);
+        }
+        let found = nodes.clone();
+        process::until("ejabberd answers", &mut servers, || async {
+            for node in &found {
+                Session::open(*node).await?;
+            }
+            anyhow::Ok(())
+        })
+        .await?;
+        let directory = dir.path().to_owned();
+        process::until("the nodes are one cluster", &mut servers, || async { join(&directory, cluster.port()) })
+            .await?;
+        let found = nodes.clone();
+        process::until("ejabberd answers again", &mut servers, || async {
+            for node in &found {
+                Session::open(*node).await?;
+            }
+            anyhow::Ok(())
+        })
+        .await?;
+        Ok(Self { servers, nodes, _dir: dir })
+    }
+
+    async fn session(&self, n: usize) -> anyhow::Result<Session> {
+        Session::open(*self.nodes.get(n % NODES).context("no such node")?).await
+    }
+
+    pub(crate) async fn room(&self, board: Arc<Board>) -> anyhow::Result<Room> {
+        let room = format!("room-{}", crate::payload::next());
+        let mut tasks = Tasks::default();
+        // The first to enter makes the room; it is the sender.
+        let mut sender = self.session(0).await?;
+        sender.enter(&room, "sender").await?;
+        for n in 0..board.members() {
+            let mut member = self.session(n).await?;
+            member.enter(&room, &format!("member-{n}")).await?;
+            tasks.spawn(follow(member, n, board.clone()));
+        }
+        let (say, said) = mpsc::channel(WAITING);
+        tasks.spawn(send(sender, room, said, board.clone()));
+        Ok(Room { board, say, _tasks: tasks })
+    }
+
+    pub(crate) async fn idle(&self, count: usize) -> anyhow::Result<Idle> {
+        let held = futures::stream::iter(0..count)
+            .map(|n| async move { anyhow::Ok(Box::new(self.session(n).await?) as Box<dyn Any + Send>) })
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<Vec<_>>()
+            .await?;
+        Ok(Idle::new(held))
+    }
+}
+
+async fn follow(mut member: Session, n: usize, board: Arc<Board>) {
+    if let Err(error) = member.read(|bytes| board.received(n, bytes)).await {
+        board.fail("a member", &error);
+    }
+}
+
+async fn send(sender: Session, room: String, mut said: mpsc::Receiver<u64>, board: Arc<Board>) {
+    let (mut reading, mut writing) = sender.split();
+    let drained = async { reading.read(|_| ()).await };
+    let sent = async {
+        while let Some(number) = said.recv().await {
+            writing.say(&room, &crate::payload::text(number)).await?;
+        }
+        anyhow::Ok(())
+    };
+    // Who enters a room hears it; what is not read would stop the server.
+    if let Err(error) = futures::future::try_join(drained, sent).await {
+        board.fail("the sender", &error);
+    }
+}
+
+/// What every Erlang process of this cluster is started with.
+fn erlang(name: &str, host: u8, port: u16) -> Vec<String> {
+    let interface = format!("{{127,0,0,{host}}}");
+    let port = port.to_string();
+    ["-noinput", "-name", name, "-setcookie", "bench", "-start_epmd", "false", "-erl_epmd_port", &port]
+        .into_iter()
+        .chain(["-kernel", "inet_dist_use_interface", &interface])
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Makes the second and third node join the first.
+fn join(dir: &Path, port: u16) -> anyhow::Result<()> {
+    let order = "Node = fun(N) -> list_to_atom(\"ejabberd@127.0.0.\" ++ integer_to_list(N)) end, \
+                 [rpc:call(Node(N), ejabberd_cluster, join, [Node(1)]) || N <- [2, 3]], \
+                 Nodes = rpc:call(Node(1), ejabberd_cluster, get_nodes, []), \
+                 io:format(\"nodes ~p~n\", [length(Nodes)]), halt().";
+    let output = Command::new("erl")
+        .args(erlang(&format!("control@127.0.0.{CONTROL}"), CONTROL, port))
+        .args(["-eval", order])
+        .current_dir(dir)
+        .output()
+        .context("cannot run erl")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    ensure!(said.contains(&format!("nodes {NODES}")), "the cluster has {}", said.trim());
+    Ok(())
+}
+
+fn configuration(client: SocketAddr) -> String {
+    format!(
+        "hosts: [localhost]\nloglevel: error\nauth_method: [anonymous]\nanonymous_protocol: sasl_anon\n\
+         allow_multiple_connections: true\nlisten:\n  - {{port: {port}, ip: \"{ip}\", module: ejabberd_c2s, \
+         access: all, shaper: none, max_fsm_queue: 100000}}\nmodules:\n  mod_muc: {{access: all, access_create: all, \
+         history_size: 0, max_users: 5000, min_message_interval: 0, min_presence_interval: 0}}\n",
+        port = client.port(),
+        ip = client.ip(),
+    )
+}
+
+/// ejabberd's compiled modules: `/usr/lib/ARCHITECTURE/ejabberd-VERSION/ebin`.
+fn beams() -> anyhow::Result<PathBuf> {
+    let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let found = entries(Path::new(LIBRARIES))
+        .filter(|dir| dir.is_dir())
+        .flat_map(|dir| entries(&dir).collect::<Vec<_>>())
+        .map(|dir| dir.join("ebin"))
+        .find(|dir| dir.join("ejabberd.beam").exists());
+    found.context("ejabberd is missing: deploy/deps/install bench")
+}

@@ -1,0 +1,144 @@
+//! As much of XMPP (RFC 6120, XEP-0045) as a member of a room needs, over plain TCP.
+
+use anyhow::{Context as _, ensure};
+use std::net::SocketAddr;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+const HEADER: &str = "<stream:stream to='localhost' xmlns='jabber:client' \
+                      xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>";
+const ROOMS: &str = "conference.localhost";
+/// A longer stanza of the set-up is not what is expected.
+const MOST: usize = 1024 * 1024;
+/// Bytes of a message's mark and number, which two reads may cut.
+const CUT: usize = 18;
+
+/// A logged-in connection.
+pub(super) struct Session {
+    reading: Reading,
+    writing: Writing,
+}
+
+pub(super) struct Reading {
+    socket: OwnedReadHalf,
+    pending: Vec<u8>,
+}
+
+pub(super) struct Writing(OwnedWriteHalf);
+
+impl Session {
+    /// Connects and logs in anonymously.
+    pub(super) async fn open(server: SocketAddr) -> anyhow::Result<Self> {
+        let socket = TcpStream::connect(server).await.context("cannot connect")?;
+        socket.set_nodelay(true)?;
+        let (reading, writing) = socket.into_split();
+        let reading = Reading { socket: reading, pending: Vec::new() };
+        let mut session = Self { reading, writing: Writing(writing) };
+        session.ask(HEADER, "</stream:features>").await?;
+        session.ask("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='ANONYMOUS'/>", "<success").await?;
+        session.ask(HEADER, "</stream:features>").await?;
+        let bind = "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>";
+        session.ask(bind, "</jid></bind></iq>").await?;
+        Ok(session)
+    }
+
+    /// Enters a room; the subject is the last that the server sends to someone who enters.
+    pub(super) async fn enter(&mut self, room: &str, nick: &str) -> anyhow::Result<()> {
+        let presence = format!(
+            "<presence to='{room}@{ROOMS}/{nick}'><x xmlns='http://jabber.org/protocol/muc'>\
+             <history maxstanzas='0'/></x></presence>"
+        );
+        self.ask(&presence, "<subject/></message>").await
+    }
+
+    async fn ask(&mut self, stanza: &str, until: &str) -> anyhow::Result<()> {
+        self.writing.0.write_all(stanza.as_bytes()).await?;
+        self.reading.until(until).await
+    }
+
+    pub(super) fn split(self) -> (Reading, Writing) {
+        (self.reading, self.writing)
+    }
+
+    pub(super) async fn read(&mut self, message: impl FnMut(&[u8])) -> anyhow::Result<()> {
+        self.reading.read(message).await
+    }
+}
+
+impl Reading {
+    /// Reads until something comes, and drops it and what came before.
+    async fn until(&mut self, wanted: &str) -> anyhow::Result<()> {
+        let wanted = wanted.as_bytes();
+        loop {
+            if let Some(at) = self.pending.windows(wanted.len()).position(|window| window == wanted) {
+                self.pending.drain(..at + wanted.len());
+                return Ok(());
+            }
+            ensure!(self.pending.len() < MOST, "no {:?} came", String::from_utf8_lossy(wanted));
+            self.more().await?;
+        }
+    }
+
+    async fn more(&mut self) -> anyhow::Result<()> {
+        let count = self.socket.read_buf(&mut self.pending).await?;
+        ensure!(count > 0, "the server has closed: {}", String::from_utf8_lossy(&self.pending));
+        Ok(())
+    }
+
+    /// Gives each message's mark and number, until the connection fails.
+    async fn read_on(&mut self, message: &mut impl FnMut(&[u8])) -> anyhow::Result<()> {
+        self.more().await?;
+        let done = marks(&self.pending, message);
+        self.pending.drain(..done);
+        Ok(())
+    }
+
+    pub(super) async fn read(&mut self, mut message: impl FnMut(&[u8])) -> anyhow::Result<()> {
+        loop {
+            self.read_on(&mut message).await?;
+        }
+    }
+}
+
+impl Writing {
+    pub(super) async fn say(&mut self, room: &str, body: &str) -> anyhow::Result<()> {
+        let stanza = format!("<message to='{room}@{ROOMS}' type='groupchat'><body>{body}</body></message>");
+        Ok(self.0.write_all(stanza.as_bytes()).await?)
+    }
+}
+
+/// Gives each mark with its number; how many bytes are no longer needed.
+fn marks(bytes: &[u8], message: &mut impl FnMut(&[u8])) -> usize {
+    let mut done = 0;
+    while let Some(rest) = bytes.get(done..).filter(|rest| rest.len() >= CUT) {
+        match rest.windows(CUT).position(|window| window.starts_with(b"%%")) {
+            Some(at) => {
+                message(rest.get(at..at + CUT).unwrap_or_default());
+                done += at + CUT;
+            }
+            None => return done + rest.len() - (CUT - 1),
+        }
+    }
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_found_however_reads_cut_them() {
+        let stream: String =
+            (1..=5).map(|n| format!("<message><body>{}</body></message>", crate::payload::text(n))).collect();
+        for size in 1..40 {
+            let (mut pending, mut found) = (Vec::new(), Vec::new());
+            for piece in stream.as_bytes().chunks(size) {
+                pending.extend_from_slice(piece);
+                let done = marks(&pending, &mut |bytes: &[u8]| found.extend(crate::payload::number(bytes)));
+                pending.drain(..done);
+            }
+            assert_eq!(found, [1, 2, 3, 4, 5], "in pieces of {size}");
+        }
+    }
+}

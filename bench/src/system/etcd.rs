@@ -1,0 +1,122 @@
+//! Three etcd members: each post is a key of its own, which etcd acknowledges when a majority has synced it.
+
+mod outage;
+
+use crate::load::clock::Clock;
+use crate::load::latency::Recorder;
+use crate::load::post::{CONNECTIONS, Caller, Posting, unary};
+use crate::places::Places;
+use crate::process::{self, Server, Spec};
+use crate::wire::etcd::kv_client::KvClient;
+use crate::wire::etcd::maintenance_client::MaintenanceClient;
+use crate::wire::etcd::{PutRequest, StatusRequest};
+use anyhow::{Context as _, ensure};
+use std::net::SocketAddr;
+use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
+
+const NODES: usize = 3;
+
+pub(crate) struct Etcd {
+    pub(crate) servers: Vec<Server>,
+    nodes: Vec<Node>,
+    _dir: TempDir,
+}
+
+#[derive(Clone, Debug)]
+struct Node {
+    name: String,
+    client: SocketAddr,
+    peer: SocketAddr,
+}
+
+impl Etcd {
+    /// # Errors
+    /// etcd is not installed or does not come up.
+    pub(crate) async fn start(places: &Places) -> anyhow::Result<Self> {
+        let dir = places.fresh("etcd")?;
+        let nodes = (1..=NODES).map(Node::new).collect::<anyhow::Result<Vec<_>>>()?;
+        let all: Vec<_> = nodes.iter().map(|node| format!("{}=http://{}", node.name, node.peer)).collect();
+        let start = |node: &Node| {
+            let (client, peer) = (format!("http://{}", node.client), format!("http://{}", node.peer));
+            Spec::new(&node.name, "etcd", dir.path())
+                .args(["--name", &node.name, "--data-dir"])
+                .arg(dir.path().join(&node.name))
+                .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+                .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+                .args(["--initial-cluster", &all.join(","), "--initial-cluster-state", "new"])
+                .args(["--logger", "zap", "--log-level", "warn"])
+                // Its default of 2 GiB would be full after a few runs.
+                .args(["--quota-backend-bytes", "8589934592"])
+                .start()
+        };
+        let mut servers = nodes.iter().map(start).collect::<anyhow::Result<Vec<_>>>()?;
+        let found = nodes.clone();
+        process::until("etcd has a leader", &mut servers, || async { leader_of(&found).await.map(drop) }).await?;
+        Ok(Self { servers, nodes, _dir: dir })
+    }
+
+    pub(crate) async fn post(&self, posting: Posting, clock: Clock) -> anyhow::Result<Recorder> {
+        // It has no stream of puts: as many callers have as many in flight.
+        let (Posting::Stream { in_flight: callers } | Posting::Unary { callers }) = posting;
+        let leader = self.nodes.get(leader_of(&self.nodes).await?).context("no such node")?;
+        let mut clients = Vec::new();
+        for _ in 0..callers.min(CONNECTIONS) {
+            clients.push(leader.keys().await?);
+        }
+        unary(clients.iter().cycle().take(callers).map(|client| Keys(client.clone())).collect(), clock).await
+    }
+}
+
+/// Index of the member that leads.
+async fn leader_of(nodes: &[Node]) -> anyhow::Result<usize> {
+    let mut reason = None;
+    for (n, node) in nodes.iter().enumerate() {
+        let asked = async {
+            let mut client = MaintenanceClient::new(node.connect().await?);
+            anyhow::Ok(client.status(StatusRequest {}).await?.into_inner())
+        };
+        match asked.await {
+            Ok(status) => {
+                let own = status.header.unwrap_or_default().member_id;
+                if status.leader == own && own != 0 {
+                    return Ok(n);
+                }
+            }
+            Err(error) => reason = Some(error),
+        }
+    }
+    Err(reason.unwrap_or_else(|| anyhow::anyhow!("no member leads")))
+}
+
+impl Node {
+    fn new(number: usize) -> anyhow::Result<Self> {
+        let [client, peer] = process::free_ports()?;
+        Ok(Self { name: format!("etcd-{number}"), client, peer })
+    }
+
+    async fn connect(&self) -> anyhow::Result<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.client))?;
+        endpoint.connect().await.with_context(|| format!("cannot connect to {}", self.name))
+    }
+
+    async fn keys(&self) -> anyhow::Result<KvClient<Channel>> {
+        Ok(KvClient::new(self.connect().await?))
+    }
+}
+
+#[derive(Clone)]
+struct Keys(KvClient<Channel>);
+
+impl Caller for Keys {
+    async fn post(&mut self, number: u64) -> anyhow::Result<()> {
+        let request = PutRequest { key: key(number).into(), value: crate::payload::text(number).into() };
+        let answer = self.0.put(request).await?.into_inner();
+        ensure!(answer.header.is_some(), "a put without a header");
+        Ok(())
+    }
+}
+
+fn key(number: u64) -> String {
+    format!("m/{number:016}")
+}

@@ -1,0 +1,157 @@
+//! As much of the NATS client protocol as is needed: publications with acknowledgements, requests, subscriptions. What is
+//! written at the same time goes out in one write, as in the clients of NATS themselves.
+
+use super::wire::{Frame, Reader};
+use crate::load::tasks::Tasks;
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::{mpsc, oneshot};
+
+/// What is sent first on a connection.
+pub(super) const GREETING: &str = "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\
+                                   \"no_responders\":true,\"protocol\":1,\"lang\":\"rust\",\"version\":\"0\"}\r\n";
+/// Frames that wait for the connection: more callers than any workload has.
+const OUTGOING: usize = 4096;
+/// Frames in one write at most.
+const TOGETHER: usize = 256;
+/// Longest wait for an answer of the JetStream API.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// An answer: its status line's code when it has one, and what it says.
+#[derive(Debug)]
+pub(super) struct Reply {
+    status: Option<u16>,
+    pub(super) payload: Bytes,
+}
+
+type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Reply>>>>;
+
+/// A connection that many callers share.
+#[derive(Clone)]
+pub(super) struct Client {
+    out: mpsc::Sender<Vec<u8>>,
+    waiting: Waiting,
+    inbox: Arc<str>,
+    next: Arc<AtomicU64>,
+    _tasks: Arc<Tasks>,
+}
+
+impl Client {
+    pub(super) async fn connect(server: SocketAddr) -> anyhow::Result<Self> {
+        let (reader, mut writer) = open(server).await?;
+        let inbox: Arc<str> = format!("_INBOX.{}", crate::payload::next()).into();
+        writer.write_all(format!("SUB {inbox}.* 1\r\n").as_bytes()).await?;
+        let (out, frames) = mpsc::channel(OUTGOING);
+        let waiting = Waiting::default();
+        let mut tasks = Tasks::default();
+        tasks.spawn(write(writer, frames));
+        tasks.spawn(dispatch(reader, out.clone(), waiting.clone()));
+        Ok(Self { out, waiting, inbox, next: Arc::default(), _tasks: Arc::new(tasks) })
+    }
+
+    /// Sends; the answer comes later, or never when the connection has failed.
+    pub(super) async fn send(
+        &self,
+        subject: &str,
+        headers: &str,
+        payload: &[u8],
+    ) -> anyhow::Result<oneshot::Receiver<Reply>> {
+        let number = self.next.fetch_add(1, Relaxed);
+        let (sender, answer) = oneshot::channel();
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(number, sender);
+        let reply = format!("{}.{number}", self.inbox);
+        let frame = super::wire::publication(subject, &reply, headers, payload);
+        self.out.send(frame).await.ok().context("the connection has failed")?;
+        Ok(answer)
+    }
+
+    async fn ask(&self, subject: &str, payload: &[u8]) -> anyhow::Result<Reply> {
+        let answer = self.send(subject, "", payload).await?;
+        let reply = tokio::time::timeout(PATIENCE, answer).await.with_context(|| format!("no answer to {subject}"))?;
+        let reply = reply.context("the connection has failed")?;
+        ensure!(reply.status.is_none_or(|status| status < 400), "{subject}: status {:?}", reply.status);
+        Ok(reply)
+    }
+
+    /// A request of the JetStream API.
+    pub(super) async fn api(&self, what: &str, request: &Value) -> anyhow::Result<Value> {
+        let text = if request.is_null() { String::new() } else { request.to_string() };
+        let reply = self.ask(&format!("$JS.API.{what}"), text.as_bytes()).await?;
+        let answer: Value = serde_json::from_slice(&reply.payload).context("an answer that is no JSON")?;
+        match answer.get("error") {
+            Some(error) => bail!("{what}: {error}"),
+            None => Ok(answer),
+        }
+    }
+
+    /// A message of the stream, as it was published; `None` when there is none.
+    pub(super) async fn message(&self, stream: &str, sequence: u64) -> anyhow::Result<Option<Bytes>> {
+        let request = format!("{{\"seq\":{sequence}}}");
+        let answer = self.send(&format!("$JS.API.DIRECT.GET.{stream}"), "", request.as_bytes()).await?;
+        let reply = tokio::time::timeout(PATIENCE, answer).await.context("no answer")?.context("no connection")?;
+        Ok((reply.status.is_none()).then_some(reply.payload))
+    }
+}
+
+/// Refuses what is not an acknowledgement of the stream.
+pub(super) fn acknowledged(reply: Reply) -> anyhow::Result<()> {
+    ensure!(reply.status.is_none(), "status {:?} instead of an acknowledgement", reply.status);
+    let answer: Value = serde_json::from_slice(&reply.payload).context("an acknowledgement that is no JSON")?;
+    ensure!(answer.get("seq").is_some_and(Value::is_u64), "not stored: {answer}");
+    Ok(())
+}
+
+/// A greeted connection.
+pub(super) async fn open(server: SocketAddr) -> anyhow::Result<(Reader, OwnedWriteHalf)> {
+    let socket = TcpStream::connect(server).await.with_context(|| format!("cannot connect to {server}"))?;
+    socket.set_nodelay(true)?;
+    let (reading, mut writing) = socket.into_split();
+    let mut reader = Reader::new(reading);
+    writing.write_all(format!("{GREETING}PING\r\n").as_bytes()).await?;
+    loop {
+        match reader.next().await? {
+            Frame::Pong => return Ok((reader, writing)),
+            Frame::Error(text) => bail!("NATS refuses: {text}"),
+            Frame::Ping | Frame::Other | Frame::Message { .. } => {}
+        }
+    }
+}
+
+async fn write(mut writer: OwnedWriteHalf, mut frames: mpsc::Receiver<Vec<u8>>) {
+    let mut ready = Vec::with_capacity(TOGETHER);
+    while frames.recv_many(&mut ready, TOGETHER).await > 0 {
+        // Callers see a failed connection by the end of their answers.
+        if writer.write_all(&ready.concat()).await.is_err() {
+            return;
+        }
+        ready.clear();
+    }
+}
+
+async fn dispatch(mut reader: Reader, out: mpsc::Sender<Vec<u8>>, waiting: Waiting) {
+    while let Ok(frame) = reader.next().await {
+        match frame {
+            Frame::Message { subject, status, payload } => {
+                let number = subject.rsplit('.').next().and_then(|number| number.parse::<u64>().ok());
+                let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(caller) = number.and_then(|number| waiting.remove(&number)) {
+                    // A caller that has given up does not wait for it.
+                    let _ = caller.send(Reply { status, payload });
+                }
+            }
+            Frame::Ping => drop(out.send(b"PONG\r\n".to_vec()).await),
+            Frame::Error(_) | Frame::Pong | Frame::Other => {}
+        }
+    }
+    // The end of all who wait.
+    waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
+}

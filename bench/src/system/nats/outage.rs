@@ -1,0 +1,88 @@
+//! The server that leads the stream is killed under writers.
+
+use super::client::{Client, acknowledged};
+use super::{NODES, Nats, Node, STREAM, SUBJECT, info};
+use crate::load::failover::{self, Outage, WRITERS, Writer};
+use crate::process;
+use anyhow::{Context as _, ensure};
+use futures::{StreamExt as _, TryStreamExt as _};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// Messages that are read at once.
+const AT_ONCE: usize = 64;
+
+impl Nats {
+    pub(crate) async fn outage(&mut self) -> anyhow::Result<Outage> {
+        let writers = (0..WRITERS).map(|_| Attempts::new(&self.nodes)).collect();
+        let leader = self.leader().await?;
+        let before = newest(&self.client).await?;
+        let server = self.servers.get_mut(leader).context("no such node")?;
+        let (gap, acknowledged) = failover::run(writers, || server.kill()).await?;
+        self.servers.get_mut(leader).context("no such node")?.restart()?;
+        let nodes = self.nodes.clone();
+        process::until("all servers take part again", &mut self.servers, || async { all_current(&nodes).await })
+            .await?;
+        // The connection may have been to the server that was killed.
+        self.client = self.nodes.first().context("no node")?.connect().await?;
+        let stored = self.stored(before).await?;
+        Ok(Outage::judge(gap, &acknowledged, &stored))
+    }
+
+    /// Numbers of all messages behind a sequence.
+    async fn stored(&self, behind: u64) -> anyhow::Result<BTreeSet<u64>> {
+        let last = newest(&self.client).await?;
+        let messages: Vec<_> = futures::stream::iter(behind + 1..=last)
+            .map(|sequence| self.client.message(STREAM, sequence))
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(messages.into_iter().flatten().filter_map(|payload| crate::payload::number(&payload)).collect())
+    }
+}
+
+/// The last sequence of the stream.
+async fn newest(client: &Client) -> anyhow::Result<u64> {
+    info(client).await?.pointer("/state/last_seq").and_then(Value::as_u64).context("a stream without last_seq")
+}
+
+async fn all_current(nodes: &[Node]) -> anyhow::Result<()> {
+    for node in nodes {
+        let info = info(&node.connect().await?).await?;
+        let replicas = info.pointer("/cluster/replicas").and_then(Value::as_array).context("no replicas")?;
+        let current = |replica: &Value| {
+            let is = |key: &str| replica.get(key).and_then(Value::as_bool).unwrap_or_default();
+            is("current") && !is("offline")
+        };
+        ensure!(replicas.len() + 1 == NODES && replicas.iter().all(current), "a replica is behind");
+    }
+    Ok(())
+}
+
+/// A connection to each server, made anew when it has failed.
+struct Attempts {
+    nodes: Vec<Node>,
+    clients: Vec<Option<Client>>,
+}
+
+impl Attempts {
+    fn new(nodes: &[Node]) -> Self {
+        Self { nodes: nodes.to_vec(), clients: vec![None; nodes.len()] }
+    }
+}
+
+impl Writer for Attempts {
+    async fn write(&mut self, server: usize, number: u64) -> anyhow::Result<()> {
+        let slot = self.clients.get_mut(server).context("no such node")?;
+        let client = match slot.take() {
+            Some(client) => client,
+            None => self.nodes.get(server).context("no such node")?.connect().await?,
+        };
+        // The id makes a repetition harmless.
+        let id = format!("Nats-Msg-Id: {number}\r\n");
+        let answer = client.send(SUBJECT, &id, crate::payload::text(number).as_bytes()).await?;
+        let reply = answer.await.context("the connection has failed")?;
+        *slot = Some(client);
+        acknowledged(reply)
+    }
+}

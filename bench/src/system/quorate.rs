@@ -1,0 +1,158 @@
+//! Three `chatd`, as anyone would run them but for the rate limit, which is off.
+
+mod client;
+mod idle;
+mod outage;
+mod post;
+mod room;
+
+use crate::places::Places;
+use crate::process::{self, Server, Spec};
+use anyhow::{Context as _, ensure};
+use client::User;
+use quorate_wire::chat::v1::create_room_request::Preset;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+use tempfile::TempDir;
+
+const NODES: usize = 3;
+
+/// The cluster, a user and the room that is posted to.
+pub(crate) struct Quorate {
+    pub(crate) servers: Vec<Server>,
+    nodes: Vec<Node>,
+    user: User,
+    room: String,
+    _dir: TempDir,
+}
+
+/// Where a node listens.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    name: String,
+    pub(super) http: SocketAddr,
+    pub(super) grpc: SocketAddr,
+    peer: SocketAddr,
+    metrics: SocketAddr,
+}
+
+impl Quorate {
+    /// # Errors
+    /// A program is missing, or the cluster does not become ready.
+    pub(crate) async fn start(places: &Places) -> anyhow::Result<Self> {
+        let dir = places.fresh("quorate")?;
+        let nodes = (1..=NODES).map(Node::new).collect::<anyhow::Result<Vec<_>>>()?;
+        chatctl(places, &nodes, dir.path(), &["--certificates-only"])?;
+        let start = |node: &Node| {
+            let config = dir.path().join(format!("{}.yaml", node.name));
+            fs::write(&config, node.config(dir.path()))?;
+            Spec::new(&node.name, &places.chatd, dir.path()).arg("--config").arg(config).start()
+        };
+        let mut servers = nodes.iter().map(start).collect::<anyhow::Result<Vec<_>>>()?;
+        process::until("the metrics ports answer", &mut servers, || async { all_answer(&nodes, "/healthz") }).await?;
+        chatctl(places, &nodes, dir.path(), &[])?;
+        process::until("all nodes are ready", &mut servers, || async { all_answer(&nodes, "/readyz") }).await?;
+        let user = User::register(&nodes, 0, "owner").await?;
+        let room = user.create_room(0, Preset::Public, "load").await?;
+        Ok(Self { servers, nodes, user, room, _dir: dir })
+    }
+
+    /// Index of the node that leads.
+    async fn leader(&self) -> anyhow::Result<usize> {
+        let server = self.user.leader().await?;
+        let found = self.nodes.iter().position(|node| node.name == server);
+        found.with_context(|| format!("the leader {server:?} is none of ours"))
+    }
+
+    /// The Raft term: rises with every election.
+    ///
+    /// # Errors
+    /// Nobody answers.
+    pub(crate) async fn term(&self) -> anyhow::Result<u64> {
+        self.user.term().await
+    }
+
+    /// Makes so many rooms beside the one that is posted to.
+    ///
+    /// # Errors
+    /// A room is refused.
+    pub(crate) async fn grow_rooms(&self, count: usize) -> anyhow::Result<()> {
+        const AT_ONCE: usize = 64;
+        use futures::{StreamExt as _, TryStreamExt as _};
+        futures::stream::iter(0..count)
+            .map(|n| {
+                let user = self.user.clone();
+                async move { user.create_room(n % NODES, Preset::Private, "").await.map(drop) }
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    /// Stops all processes, starts them again, and gives the time until all are ready.
+    ///
+    /// # Errors
+    /// They do not come back.
+    pub(crate) async fn restart_all(&mut self) -> anyhow::Result<Duration> {
+        self.servers.iter_mut().try_for_each(Server::kill)?;
+        let begun = std::time::Instant::now();
+        self.servers.iter_mut().try_for_each(Server::restart)?;
+        let nodes = self.nodes.clone();
+        process::until("all nodes are ready again", &mut self.servers, || async { all_answer(&nodes, "/readyz") })
+            .await?;
+        Ok(begun.elapsed())
+    }
+}
+
+impl Node {
+    fn new(number: usize) -> anyhow::Result<Self> {
+        let [http, grpc, peer, metrics] = process::free_ports()?;
+        Ok(Self { name: format!("node-{number}"), http, grpc, peer, metrics })
+    }
+
+    fn config(&self, dir: &Path) -> String {
+        let Self { name, http, grpc, peer, metrics } = self;
+        let dir = dir.display();
+        format!(
+            "serverName: bench.localhost\nnodeName: {name}\ndataDir: {dir}/{name}\n\
+             listen: {{http: '{http}', grpc: '{grpc}', peer: '{peer}', metrics: '{metrics}'}}\n\
+             advertise: {{peer: '{peer}', grpc: '{grpc}'}}\n\
+             tls: {{caFile: {dir}/tls/ca.crt, certFile: {dir}/tls/{name}/tls.crt, keyFile: {dir}/tls/{name}/tls.key}}\n\
+             rateLimit: {{enabled: false}}\nlog: {{format: text, level: warn}}\n"
+        )
+    }
+}
+
+fn chatctl(places: &Places, nodes: &[Node], dir: &Path, more: &[&str]) -> anyhow::Result<()> {
+    let list: Vec<_> = nodes.iter().map(|node| format!("{}={}", node.name, node.peer)).collect();
+    let output = Command::new(&places.chatctl)
+        .args(["cluster", "init", "--nodes", &list.join(","), "--dir"])
+        .arg(dir.join("tls"))
+        .args(more)
+        .output()
+        .with_context(|| format!("cannot run {}", places.chatctl.display()))?;
+    ensure!(output.status.success(), "chatctl cluster init: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(())
+}
+
+fn all_answer(nodes: &[Node], path: &str) -> anyhow::Result<()> {
+    nodes.iter().try_for_each(|node| {
+        let answer = page(node.metrics, path).with_context(|| format!("{} at {}", node.name, node.metrics))?;
+        let line = answer.lines().next().unwrap_or_default();
+        ensure!(line.contains(" 200 "), "{} says {line:?} to {path}", node.name);
+        Ok(())
+    })
+}
+
+fn page(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: bench\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}

@@ -1,0 +1,106 @@
+//! A user of the gRPC door, with a connection to each node.
+
+use super::Node;
+use anyhow::Context as _;
+use quorate_wire::chat::v1::chat_client::ChatClient;
+use quorate_wire::chat::v1::create_room_request::Preset;
+use quorate_wire::chat::v1::{
+    CreateRoomRequest, JoinRoomRequest, ListServersRequest, ListServersResponse, RegisterRequest, SendRequest,
+};
+use std::net::SocketAddr;
+use tonic::Request;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint};
+
+pub(super) const MESSAGE: &str = "m.room.message";
+
+#[derive(Clone, Debug)]
+pub(super) struct User {
+    pub(super) token: MetadataValue<Ascii>,
+    pub(super) bearer: String,
+    doors: Vec<ChatClient<Channel>>,
+}
+
+impl User {
+    pub(super) async fn register(nodes: &[Node], at: usize, name: &str) -> anyhow::Result<Self> {
+        let mut doors = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            doors.push(connect(node.grpc).await?);
+        }
+        Self::with_doors(doors, at, name).await
+    }
+
+    /// Another account over the same connections.
+    pub(super) async fn another(&self, at: usize, name: &str) -> anyhow::Result<Self> {
+        Self::with_doors(self.doors.clone(), at, name).await
+    }
+
+    async fn with_doors(doors: Vec<ChatClient<Channel>>, at: usize, name: &str) -> anyhow::Result<Self> {
+        let request =
+            RegisterRequest { username: name.into(), password: "a password".into(), ..RegisterRequest::default() };
+        let mut door = doors.get(at).cloned().context("no such node")?;
+        let session = door.register(request).await.with_context(|| format!("cannot register {name}"))?.into_inner();
+        let bearer = format!("Bearer {}", session.access_token);
+        Ok(Self { token: bearer.parse().context("a token that is no header")?, bearer, doors })
+    }
+
+    pub(super) fn door(&self, node: usize) -> anyhow::Result<ChatClient<Channel>> {
+        self.doors.get(node).cloned().context("no such node")
+    }
+
+    pub(super) fn asks<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.metadata_mut().insert("authorization", self.token.clone());
+        request
+    }
+
+    pub(super) async fn create_room(&self, node: usize, preset: Preset, name: &str) -> anyhow::Result<String> {
+        let request = CreateRoomRequest { preset: preset.into(), name: name.into(), ..CreateRoomRequest::default() };
+        let room = self.door(node)?.create_room(self.asks(request)).await.context("cannot make a room")?;
+        Ok(room.into_inner().room_id)
+    }
+
+    pub(super) async fn join(&self, node: usize, room: &str) -> anyhow::Result<()> {
+        let request = JoinRoomRequest { room: room.into(), ..JoinRoomRequest::default() };
+        self.door(node)?.join_room(self.asks(request)).await.context("cannot join")?;
+        Ok(())
+    }
+
+    async fn servers(&self) -> anyhow::Result<ListServersResponse> {
+        let mut failure = None;
+        for door in &self.doors {
+            match door.clone().list_servers(self.asks(ListServersRequest {})).await {
+                Ok(servers) => return Ok(servers.into_inner()),
+                Err(status) => failure = Some(status),
+            }
+        }
+        Err(anyhow::anyhow!("no node says who leads: {failure:?}"))
+    }
+
+    /// Name of the node that leads.
+    pub(super) async fn leader(&self) -> anyhow::Result<String> {
+        let servers = self.servers().await?.servers;
+        let leader = servers.into_iter().find(|server| server.role == "leader");
+        Ok(leader.context("there is no leader")?.name)
+    }
+
+    pub(super) async fn term(&self) -> anyhow::Result<u64> {
+        Ok(self.servers().await?.term)
+    }
+}
+
+/// A connection of its own.
+pub(super) async fn connect(address: SocketAddr) -> anyhow::Result<ChatClient<Channel>> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
+    Ok(ChatClient::new(endpoint.connect().await.with_context(|| format!("cannot connect to {address}"))?))
+}
+
+/// A message of the benchmark's size.
+pub(super) fn message(room: &str, number: u64) -> SendRequest {
+    SendRequest {
+        room_id: room.to_owned(),
+        r#type: MESSAGE.to_owned(),
+        content: crate::payload::json(number),
+        transaction_id: number.to_string(),
+    }
+}

@@ -1,0 +1,78 @@
+//! Idle subscribers: streams of the gRPC door, and `/sync` that waits.
+
+use super::client::{User, connect};
+use super::{NODES, Quorate};
+use crate::load::idle::Idle;
+use anyhow::{Context as _, ensure};
+use futures::{StreamExt as _, TryStreamExt as _};
+use quorate_wire::chat::v1::SubscribeRequest;
+use std::any::Any;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// Connections that are made at once.
+const AT_ONCE: usize = 32;
+/// How long a `/sync` waits: longer than the measurement.
+const PARKED_MS: u32 = 120_000;
+
+impl Quorate {
+    pub(crate) async fn idle(&self, count: usize) -> anyhow::Result<Idle> {
+        let held = futures::stream::iter(0..count)
+            .map(|n| self.subscriber(n))
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<Vec<_>>()
+            .await?;
+        Ok(Idle::new(held))
+    }
+
+    async fn subscriber(&self, n: usize) -> anyhow::Result<Box<dyn Any + Send>> {
+        let node = self.nodes.get(n % NODES).context("no such node")?;
+        let mut door = connect(node.grpc).await?;
+        let request = SubscribeRequest { room_id: self.room.clone(), cursor: String::new() };
+        let stream = door.subscribe(self.user.asks(request)).await.context("cannot subscribe")?.into_inner();
+        Ok(Box::new((door, stream)))
+    }
+
+    /// As [`Quorate::idle`], through the Matrix door.
+    ///
+    /// # Errors
+    /// A request is answered instead of parked, or refused.
+    pub(crate) async fn parked(&self, count: usize) -> anyhow::Result<Idle> {
+        let since = self.since().await?;
+        let since = since.as_str();
+        let held = futures::stream::iter(0..count)
+            .map(|n| self.park(n, since))
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<Vec<_>>()
+            .await?;
+        Ok(Idle::new(held))
+    }
+
+    /// Where a first `/sync` ends.
+    async fn since(&self) -> anyhow::Result<String> {
+        let mut stream = self.request(0, "timeout=0", "close").await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        let text = String::from_utf8_lossy(&answer);
+        ensure!(text.starts_with("HTTP/1.1 200"), "the first /sync: {}", text.lines().next().unwrap_or_default());
+        let (_, behind) = text.split_once(r#""next_batch":""#).context("a /sync without next_batch")?;
+        Ok(behind.split('"').next().unwrap_or_default().to_owned())
+    }
+
+    async fn park(&self, n: usize, since: &str) -> anyhow::Result<Box<dyn Any + Send>> {
+        let stream = self.request(n, &format!("timeout={PARKED_MS}&since={since}"), "keep-alive").await?;
+        Ok(Box::new(stream))
+    }
+
+    async fn request(&self, n: usize, query: &str, connection: &str) -> anyhow::Result<TcpStream> {
+        let node = self.nodes.get(n % NODES).context("no such node")?;
+        let mut stream = TcpStream::connect(node.http).await.context("cannot connect to the Matrix door")?;
+        let User { bearer, .. } = &self.user;
+        let request = format!(
+            "GET /_matrix/client/v3/sync?{query} HTTP/1.1\r\nHost: bench\r\nAuthorization: {bearer}\r\n\
+             Connection: {connection}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await?;
+        Ok(stream)
+    }
+}

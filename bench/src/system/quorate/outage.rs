@@ -1,0 +1,64 @@
+//! The leader is killed under writers.
+
+use super::client::{User, message};
+use super::{NODES, Quorate, all_answer};
+use crate::load::failover::{self, Outage, WRITERS, Writer};
+use crate::process;
+use anyhow::Context as _;
+use quorate_wire::chat::v1::{HistoryRequest, history_request::Direction};
+use std::collections::BTreeSet;
+
+/// Largest page of the history.
+const PAGE: u32 = 1000;
+
+impl Quorate {
+    pub(crate) async fn outage(&mut self) -> anyhow::Result<Outage> {
+        let writers = (0..WRITERS).map(|_| Attempts { user: self.user.clone(), room: self.room.clone() }).collect();
+        let leader = self.leader().await?;
+        let server = self.servers.get_mut(leader).context("no such node")?;
+        let (gap, acknowledged) = failover::run(writers, || server.kill()).await?;
+        self.servers.get_mut(leader).context("no such node")?.restart()?;
+        let nodes = self.nodes.clone();
+        process::until("all nodes are ready again", &mut self.servers, || async { all_answer(&nodes, "/readyz") })
+            .await?;
+        let stored = self.stored((leader + 1) % NODES, &acknowledged).await?;
+        Ok(Outage::judge(gap, &acknowledged, &stored))
+    }
+
+    /// Numbers of the newest messages, back to before the oldest that is looked for.
+    async fn stored(&self, node: usize, wanted: &BTreeSet<u64>) -> anyhow::Result<BTreeSet<u64>> {
+        let (mut from, mut found) = (String::new(), BTreeSet::new());
+        let oldest = wanted.first().copied().unwrap_or_default();
+        loop {
+            let request = HistoryRequest {
+                room_id: self.room.clone(),
+                from,
+                direction: Direction::Backward.into(),
+                limit: PAGE,
+                ..HistoryRequest::default()
+            };
+            let page = self.user.door(node)?.history(self.user.asks(request)).await?.into_inner();
+            let numbers: Vec<u64> =
+                page.events.iter().filter_map(|event| crate::payload::number(&event.content)).collect();
+            // Writers' numbers rise, each writer's posts stand in order: a page of only smaller ones is the end.
+            let past = numbers.iter().all(|number| *number < oldest);
+            found.extend(numbers);
+            if page.next.is_empty() || past {
+                return Ok(found);
+            }
+            from = page.next;
+        }
+    }
+}
+
+struct Attempts {
+    user: User,
+    room: String,
+}
+
+impl Writer for Attempts {
+    async fn write(&mut self, server: usize, number: u64) -> anyhow::Result<()> {
+        self.user.door(server)?.send(self.user.asks(message(&self.room, number))).await?;
+        Ok(())
+    }
+}

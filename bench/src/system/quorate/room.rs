@@ -1,0 +1,100 @@
+//! A room whose members subscribe, each over a connection of its own, spread over the nodes.
+
+use super::client::{User, connect, message};
+use super::{NODES, Quorate};
+use crate::load::members::Board;
+use crate::load::room::{Room, WAITING};
+use crate::load::tasks::Tasks;
+use anyhow::Context as _;
+use futures::{StreamExt as _, TryStreamExt as _};
+use quorate_wire::chat::v1::create_room_request::Preset;
+use quorate_wire::chat::v1::{PostRequest, SubscribeRequest, SubscribeResponse, post_result};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+/// Registrations at once: each costs a password hash, of which a node computes few at a time.
+const REGISTRATIONS: usize = 4;
+/// Numbers that go into one frame of the sender at most, when it is behind.
+const FRAME: usize = 256;
+
+impl Quorate {
+    pub(crate) async fn room(&self, board: Arc<Board>) -> anyhow::Result<Room> {
+        let room = self.user.create_room(0, Preset::Public, "members").await?;
+        let room = room.as_str();
+        let users = self.members(board.members(), room).await?;
+        let mut tasks = Tasks::default();
+        for (n, user) in users.iter().enumerate() {
+            let stream = self.subscribe(user, n, room).await?;
+            tasks.spawn(follow(stream, n, board.clone()));
+        }
+        let say = self.sender(room, board.clone(), &mut tasks).await?;
+        Ok(Room { board, say, _tasks: tasks })
+    }
+
+    /// Accounts that have joined.
+    async fn members(&self, count: usize, room: &str) -> anyhow::Result<Vec<User>> {
+        let first = crate::payload::reserve(count as u64);
+        futures::stream::iter(0..count)
+            .map(|n| async move {
+                let user = self.user.another(n % NODES, &format!("member-{}", first + n as u64)).await?;
+                user.join(n % NODES, room).await?;
+                anyhow::Ok(user)
+            })
+            .buffered(REGISTRATIONS)
+            .try_collect()
+            .await
+    }
+
+    async fn subscribe(&self, user: &User, n: usize, room: &str) -> anyhow::Result<Streaming<SubscribeResponse>> {
+        let node = self.nodes.get(n % NODES).context("no such node")?;
+        let request = SubscribeRequest { room_id: room.to_owned(), cursor: String::new() };
+        Ok(connect(node.grpc).await?.subscribe(user.asks(request)).await.context("cannot subscribe")?.into_inner())
+    }
+
+    async fn sender(&self, room: &str, board: Arc<Board>, tasks: &mut Tasks) -> anyhow::Result<mpsc::Sender<u64>> {
+        let (say, mut said) = mpsc::channel::<u64>(WAITING);
+        let (frames, outgoing) = mpsc::channel(1);
+        let node = self.nodes.first().context("no node")?;
+        let mut door = connect(node.grpc).await?;
+        let (room, user, failed) = (room.to_owned(), self.user.clone(), board.clone());
+        tasks.spawn(async move {
+            let mut numbers = Vec::with_capacity(FRAME);
+            while said.recv_many(&mut numbers, FRAME).await > 0 {
+                let events = numbers.drain(..).map(|number| message(&room, number)).collect();
+                if frames.send(PostRequest { events }).await.is_err() {
+                    return failed.fail("the sender", &"its stream has ended");
+                }
+            }
+        });
+        tasks.spawn(async move {
+            let answers = door.post(user.asks(ReceiverStream::new(outgoing))).await;
+            let drained = async {
+                let mut answers = answers?.into_inner();
+                while let Some(frame) = answers.message().await? {
+                    for answer in frame.results {
+                        if let Some(post_result::Result::Refused(detail)) = answer.result {
+                            return Err(tonic::Status::internal(detail.message));
+                        }
+                    }
+                }
+                Ok(())
+            };
+            if let Err(status) = drained.await {
+                board.fail("the sender", &status);
+            }
+        });
+        Ok(say)
+    }
+}
+
+async fn follow(mut stream: Streaming<SubscribeResponse>, n: usize, board: Arc<Board>) {
+    loop {
+        match stream.message().await {
+            Ok(Some(frame)) => frame.events.iter().for_each(|event| board.received(n, &event.content)),
+            Ok(None) => return board.fail("a member", &"its stream has ended"),
+            Err(status) => return board.fail("a member", &status),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What is measured, by name.
+
+use crate::system::System;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// The workloads, in the order in which they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ValueEnum)]
+pub(crate) enum Workload {
+    /// Durable posts over a stream, 256 in flight
+    #[value(name = "B1", alias = "b1")]
+    B1,
+    /// Durable posts, one call each, 64 callers
+    #[value(name = "B2", alias = "b2")]
+    B2,
+    /// Durable posts, one after the other
+    #[value(name = "B3", alias = "b3")]
+    B3,
+    /// 100 members of one room, 50 messages a second
+    #[value(name = "B4", alias = "b4")]
+    B4,
+    /// The same room, highest rate
+    #[value(name = "B5", alias = "b5")]
+    B5,
+    /// Server CPU time per post of B1; measured in its run
+    #[value(name = "B7", alias = "b7")]
+    B7,
+    /// Memory of 5,000 idle subscribers
+    #[value(name = "B8", alias = "b8")]
+    B8,
+    /// The leader is killed under 4 writers
+    #[value(name = "B9", alias = "b9")]
+    B9,
+    /// Posts and delivery while other work fills both cores
+    #[value(name = "B10", alias = "b10")]
+    B10,
+    /// Posts against stored messages and rooms
+    #[value(name = "growth")]
+    Growth,
+}
+
+impl Workload {
+    /// As people write it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::B1 => "B1",
+            Self::B2 => "B2",
+            Self::B3 => "B3",
+            Self::B4 => "B4",
+            Self::B5 => "B5",
+            Self::B7 => "B7",
+            Self::B8 => "B8",
+            Self::B9 => "B9",
+            Self::B10 => "B10",
+            Self::Growth => "growth",
+        }
+    }
+
+    /// One line that says what it is.
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Self::B1 => "durable posts over a stream, 256 in flight",
+            Self::B2 => "durable posts, one call each, 64 callers",
+            Self::B3 => "durable posts, one after the other",
+            Self::B4 => "100 members of one room on 3 nodes, 50 messages/s, delivered",
+            Self::B5 => "the same room, highest rate with p99 below 250 ms",
+            Self::B7 => "server CPU per post of B1, all nodes",
+            Self::B8 => "5,000 idle subscribers, memory of the servers for each",
+            Self::B9 => "kill -9 of the leader under 4 writers",
+            Self::B10 => "B3 and B4 while nice 10 work fills all cores",
+            Self::Growth => "posts against what is stored",
+        }
+    }
+
+    /// Whom it compares.
+    pub(crate) const fn systems(self) -> &'static [System] {
+        use System::{Bare, Ejabberd, Etcd, Nats, Quorate, SocketIo};
+        match self {
+            Self::B1 | Self::B2 | Self::B3 | Self::B7 => &[Quorate, Nats, Etcd, Bare],
+            Self::B4 | Self::B5 => &[Quorate, Ejabberd, SocketIo, Nats, Bare],
+            Self::B8 => &[Quorate, Nats, Ejabberd, SocketIo, Bare],
+            Self::B9 => &[Quorate, Etcd, Nats],
+            Self::B10 => &[Quorate, Nats, Ejabberd],
+            Self::Growth => &[Quorate],
+        }
+    }
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Metric {
+    /// Per second.
+    Rate,
+    /// Milliseconds.
+    P50,
+    /// Milliseconds.
+    P99,
+    /// Microseconds of CPU time per post.
+    Cpu,
+    /// KiB of resident memory for each.
+    MemoryEach,
+    /// MiB of resident memory of all servers.
+    Memory,
+    /// Seconds.
+    Gap,
+    /// Acknowledged and gone.
+    Lost,
+    /// Elections that nothing gave cause for.
+    Elections,
+    /// Seconds from start to ready.
+    Start,
+}
+
+impl Metric {
+    /// Column head with its unit.
+    pub(crate) const fn title(self) -> &'static str {
+        match self {
+            Self::Rate => "per second",
+            Self::P50 => "p50, ms",
+            Self::P99 => "p99, ms",
+            Self::Cpu => "CPU each, µs",
+            Self::MemoryEach => "memory each, KiB",
+            Self::Memory => "memory, MiB",
+            Self::Gap => "longest gap, s",
+            Self::Lost => "lost",
+            Self::Elections => "elections",
+            Self::Start => "start, s",
+        }
+    }
+}
