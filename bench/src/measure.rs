@@ -5,7 +5,7 @@ mod memory;
 
 use crate::load::clock::Timing;
 use crate::load::failover::Outage;
-use crate::load::room::Room;
+use crate::load::room::{Room, Search};
 use crate::plan::Figures;
 use crate::system::System;
 use crate::workload::Metric;
@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Messages a second of B4.
 const MESSAGES: f64 = 50.0;
 /// Where the search for the highest rate begins.
-const FIRST_RATE: f64 = 400.0;
+const FIRST_RATE: f64 = 1000.0;
 /// 99 of 100 deliveries must come within this.
 const LIMIT_MS: f64 = 250.0;
 /// One step of the search.
@@ -42,8 +42,8 @@ pub(crate) async fn highest_rate(
     found: &mut BTreeMap<System, f64>,
     system: System,
 ) -> anyhow::Result<Figures> {
-    let from = found.get(&system).copied().unwrap_or(FIRST_RATE);
-    let rate = room.highest_rate(from, LIMIT_MS, STEP).await?;
+    let search = found.get(&system).map_or_else(|| Search::far(FIRST_RATE), |rate| Search::near(*rate));
+    let rate = room.highest_rate(search, LIMIT_MS, STEP).await?;
     found.insert(system, rate);
     Ok(vec![(Metric::Rate, rate)])
 }

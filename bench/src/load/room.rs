@@ -80,13 +80,11 @@ impl Room {
         Ok(())
     }
 
-    /// The highest rate at which 99 of 100 deliveries come within the limit and none is missing: up in large steps from
-    /// `from`, then halving between the highest that passed and the lowest that did not.
+    /// The highest rate at which 99 of 100 deliveries come within the limit and none is missing.
     ///
     /// # Errors
-    /// As [`Room::round`], or not even a fraction of `from` passes.
-    pub(crate) async fn highest_rate(&self, from: f64, limit_ms: f64, timing: Timing) -> anyhow::Result<f64> {
-        let mut search = Search::from(from);
+    /// As [`Room::round`], or no rate that is tried passes.
+    pub(crate) async fn highest_rate(&self, mut search: Search, limit_ms: f64, timing: Timing) -> anyhow::Result<f64> {
         for _ in 0..MOST_STEPS {
             let round = self.round(search.rate, timing).await?;
             if search.is_done(round.missing == 0 && round.p99_ms < limit_ms) {
@@ -98,24 +96,31 @@ impl Room {
     }
 }
 
-/// Enough to go up a hundredfold and to halve three times.
+/// Enough to go up a hundredfold, or to go down as far, and to halve three times.
 const MOST_STEPS: usize = 16;
 /// A ratio between what fails and what passes that is near enough.
 const FINE: f64 = 1.12;
-const STEP: f64 = 1.6;
 
-/// Looks for the highest rate that passes.
+/// Looks for the highest rate that passes: by steps from a first rate, then halving between the highest that passed and
+/// the lowest that did not.
 #[derive(Clone, Copy, Debug)]
-struct Search {
+pub(crate) struct Search {
     /// The next to try.
     rate: f64,
     passed: f64,
     failed: f64,
+    step: f64,
 }
 
 impl Search {
-    fn from(rate: f64) -> Self {
-        Self { rate, passed: 0.0, failed: f64::INFINITY }
+    /// Nothing is known but that it may be near this rate.
+    pub(crate) fn far(rate: f64) -> Self {
+        Self { rate, passed: 0.0, failed: f64::INFINITY, step: 2.0 }
+    }
+
+    /// It was this rate a minute ago.
+    pub(crate) fn near(rate: f64) -> Self {
+        Self { step: 1.25, ..Self::far(rate) }
     }
 
     /// Takes the outcome of the present rate; whether it is known well enough.
@@ -127,8 +132,8 @@ impl Search {
         }
         self.rate = match (self.passed > 0.0, self.failed.is_finite()) {
             (true, true) => (self.passed * self.failed).sqrt(),
-            (true, false) => self.rate * STEP,
-            (false, _) => self.rate / STEP,
+            (true, false) => self.rate * self.step,
+            (false, _) => self.rate / self.step,
         };
         self.passed > 0.0 && self.failed / self.passed < FINE
     }
@@ -139,8 +144,7 @@ mod tests {
     use super::*;
 
     /// The search, against a system that carries exactly so much.
-    fn search(capacity: f64, from: f64) -> f64 {
-        let mut search = Search::from(from);
+    fn found(capacity: f64, mut search: Search) -> f64 {
         for _ in 0..MOST_STEPS {
             if search.is_done(search.rate <= capacity) {
                 break;
@@ -152,9 +156,9 @@ mod tests {
     #[test]
     fn the_search_finds_the_highest_rate_from_below_and_from_above() {
         for capacity in [130.0, 600.0, 2_870.0, 9_999.0] {
-            for from in [200.0, 5_000.0] {
-                let found = search(capacity, from);
-                assert!(found <= capacity && found * FINE >= capacity, "{found} for {capacity} from {from}");
+            for search in [Search::far(200.0), Search::far(5_000.0), Search::near(capacity * 1.4)] {
+                let found = found(capacity, search);
+                assert!(found <= capacity && found * FINE >= capacity, "{found} for {capacity} by {search:?}");
             }
         }
     }

@@ -41,16 +41,18 @@ impl Quorate {
         let since = self.since().await?;
         let since = since.as_str();
         let held = futures::stream::iter(0..count)
-            .map(|n| self.park(n, since))
+            .map(|n| self.request(n, format!("timeout={PARKED_MS}&since={since}"), "keep-alive"))
             .buffer_unordered(AT_ONCE)
             .try_collect::<Vec<_>>()
             .await?;
-        Ok(Idle::new(held))
+        let answered = held.iter().filter(|stream| stream.try_read(&mut [0]).is_ok()).count();
+        ensure!(answered == 0, "{answered} of {count} requests were answered at once");
+        Ok(Idle::new(held.into_iter().map(|stream| Box::new(stream) as Box<dyn Any + Send>).collect()))
     }
 
     /// Where a first `/sync` ends.
     async fn since(&self) -> anyhow::Result<String> {
-        let mut stream = self.request(0, "timeout=0", "close").await?;
+        let mut stream = self.request(0, "timeout=0".to_owned(), "close").await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
         let text = String::from_utf8_lossy(&answer);
@@ -59,12 +61,7 @@ impl Quorate {
         Ok(behind.split('"').next().unwrap_or_default().to_owned())
     }
 
-    async fn park(&self, n: usize, since: &str) -> anyhow::Result<Box<dyn Any + Send>> {
-        let stream = self.request(n, &format!("timeout={PARKED_MS}&since={since}"), "keep-alive").await?;
-        Ok(Box::new(stream))
-    }
-
-    async fn request(&self, n: usize, query: &str, connection: &str) -> anyhow::Result<TcpStream> {
+    async fn request(&self, n: usize, query: String, connection: &str) -> anyhow::Result<TcpStream> {
         let node = self.nodes.get(n % NODES).context("no such node")?;
         let mut stream = TcpStream::connect(node.http).await.context("cannot connect to the Matrix door")?;
         let User { bearer, .. } = &self.user;
