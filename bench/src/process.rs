@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Longest wait for a server to serve; ejabberd and its cluster take the most.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest wait for a server to serve; ejabberd takes the most, a minute on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks at a condition.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// What `/proc/PID/stat` counts in: Linux tells programs 100 ticks a second on every architecture (`USER_HZ`).

@@ -149,10 +149,11 @@ async fn send(mut socket: Socket, room: String, mut said: mpsc::Receiver<u64>, b
                     let text = crate::payload::text(number);
                     socket.send(Message::text(format!(r#"42["post","{room}","{text}"]"#))).await?;
                 }
-                message = socket.next() => match message.context("its connection has ended")?? {
-                    Message::Text(text) => pong(&mut socket, &text).await?,
-                    _ => {}
-                },
+                message = socket.next() => {
+                    if let Message::Text(text) = message.context("its connection has ended")?? {
+                        pong(&mut socket, &text).await?;
+                    }
+                }
             }
         }
     };

@@ -24,6 +24,7 @@ const SUBSCRIBER: usize = 1024;
 const TOGETHER: usize = 64;
 
 type Answers<T> = ReceiverStream<Result<T, Status>>;
+type Subscribers = Vec<mpsc::Sender<Result<Payload, Status>>>;
 
 /// Serves until it is killed.
 ///
@@ -39,7 +40,7 @@ pub(crate) async fn serve(listen: SocketAddr, file: &Path, followers: Vec<Socket
 struct Door {
     file: Arc<Mutex<File>>,
     followers: Vec<SocketAddr>,
-    subscribers: Arc<Mutex<Vec<mpsc::Sender<Result<Payload, Status>>>>>,
+    subscribers: Arc<Mutex<Subscribers>>,
 }
 
 #[tonic::async_trait]
