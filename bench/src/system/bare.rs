@@ -15,7 +15,7 @@ use crate::load::tasks::Tasks;
 use crate::places::Places;
 use crate::process::{self, Server, Spec};
 use crate::wire::bare::bare_client::BareClient;
-use crate::wire::bare::{Batch, Nothing, Payload};
+use crate::wire::bare::{Appended, Batch, Nothing, Payload};
 use anyhow::{Context as _, ensure};
 use futures::{StreamExt as _, TryStreamExt as _};
 use std::any::Any;
@@ -89,16 +89,8 @@ impl Bare {
         let (batches, outgoing) = mpsc::channel(2);
         let mut flight = Flight { batches, sent: VecDeque::new() };
         flight.send(in_flight).await?;
-        let mut answers = self.node(0).await?.append(ReceiverStream::new(outgoing)).await?.into_inner();
-        let mut recorder = Recorder::new(clock)?;
-        while !clock.ended() {
-            let count = flight.take(&mut answers, &mut recorder).await?;
-            flight.send(count).await?;
-        }
-        while !flight.sent.is_empty() {
-            flight.take(&mut answers, &mut recorder).await?;
-        }
-        Ok(recorder)
+        let answers = self.node(0).await?.append(ReceiverStream::new(outgoing)).await?.into_inner();
+        tokio::spawn(flight.run(answers, clock)).await?
     }
 
     pub(crate) async fn room(&self, board: Arc<Board>) -> anyhow::Result<Room> {
@@ -167,17 +159,25 @@ struct Flight {
 }
 
 impl Flight {
+    async fn run(mut self, mut answers: Streaming<Appended>, clock: Clock) -> anyhow::Result<Recorder> {
+        let mut recorder = Recorder::new(clock)?;
+        while !clock.ended() {
+            let count = self.take(&mut answers, &mut recorder).await?;
+            self.send(count).await?;
+        }
+        while !self.sent.is_empty() {
+            self.take(&mut answers, &mut recorder).await?;
+        }
+        Ok(recorder)
+    }
+
     async fn send(&mut self, count: usize) -> anyhow::Result<()> {
         let entries = (0..count).map(|_| crate::payload::text(crate::payload::next()).into()).collect();
         self.sent.extend(std::iter::repeat_n(Instant::now(), count));
         self.batches.send(Batch { entries }).await.context("the stream has ended")
     }
 
-    async fn take(
-        &mut self,
-        answers: &mut Streaming<crate::wire::bare::Appended>,
-        recorder: &mut Recorder,
-    ) -> anyhow::Result<usize> {
+    async fn take(&mut self, answers: &mut Streaming<Appended>, recorder: &mut Recorder) -> anyhow::Result<usize> {
         let count = answers.message().await?.context("the stream has ended")?.count as usize;
         for _ in 0..count {
             recorder.acknowledged(self.sent.pop_front().context("more answers than posts")?);

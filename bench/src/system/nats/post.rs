@@ -15,7 +15,7 @@ impl Nats {
     pub(crate) async fn post(&self, posting: Posting, clock: Clock) -> anyhow::Result<Recorder> {
         let node = self.nodes.get(self.leader().await?).context("no such node")?;
         match posting {
-            Posting::Stream { in_flight } => pipelined(&node.connect().await?, in_flight, clock).await,
+            Posting::Stream { in_flight } => tokio::spawn(pipelined(node.connect().await?, in_flight, clock)).await?,
             Posting::Unary { callers } => {
                 let mut clients = Vec::new();
                 for _ in 0..callers.min(CONNECTIONS) {
@@ -28,13 +28,13 @@ impl Nats {
     }
 }
 
-async fn pipelined(client: &Client, in_flight: usize, clock: Clock) -> anyhow::Result<Recorder> {
+async fn pipelined(client: Client, in_flight: usize, clock: Clock) -> anyhow::Result<Recorder> {
     let mut recorder = Recorder::new(clock)?;
     let mut flying = FuturesUnordered::new();
     loop {
         while flying.len() < in_flight && !clock.ended() {
             let sent = Instant::now();
-            let answer = publish(client, SUBJECT, crate::payload::next()).await?;
+            let answer = publish(&client, SUBJECT, crate::payload::next()).await?;
             flying.push(async move { answer.await.map(|reply| (sent, reply)) });
         }
         let Some(answer) = flying.next().await else { return Ok(recorder) };

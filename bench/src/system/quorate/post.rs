@@ -44,17 +44,9 @@ impl Quorate {
         let mut door = connect(node.grpc).await?;
         let mut flight = Flight { room: self.room.clone(), frames, sent: VecDeque::new() };
         flight.send(in_flight).await?;
-        let mut answers = door.post(self.user.asks(ReceiverStream::new(outgoing))).await?.into_inner();
-        let mut recorder = Recorder::new(clock)?;
-        while !clock.ended() {
-            let count = flight.take(&mut answers, &mut recorder).await?;
-            flight.send(count).await?;
-        }
-        // What is under way is waited for: the next measurement begins with an idle cluster.
-        while !flight.sent.is_empty() {
-            flight.take(&mut answers, &mut recorder).await?;
-        }
-        Ok(recorder)
+        let answers = door.post(self.user.asks(ReceiverStream::new(outgoing))).await?.into_inner();
+        // In a task: the main thread would be woken for each answer by another.
+        tokio::spawn(flight.run(answers, clock)).await?
     }
 }
 
@@ -66,6 +58,19 @@ struct Flight {
 }
 
 impl Flight {
+    async fn run(mut self, mut answers: Streaming<PostResponse>, clock: Clock) -> anyhow::Result<Recorder> {
+        let mut recorder = Recorder::new(clock)?;
+        while !clock.ended() {
+            let count = self.take(&mut answers, &mut recorder).await?;
+            self.send(count).await?;
+        }
+        // What is under way is waited for: the next measurement begins with an idle cluster.
+        while !self.sent.is_empty() {
+            self.take(&mut answers, &mut recorder).await?;
+        }
+        Ok(recorder)
+    }
+
     async fn send(&mut self, count: usize) -> anyhow::Result<()> {
         let events = (0..count).map(|_| message(&self.room, crate::payload::next())).collect();
         let now = Instant::now();
