@@ -33,6 +33,7 @@ fn rows(table: Table) -> (&'static str, &'static str) {
         Table::AccountData => ("localpart, 0, room or 0, type", "`AccountData`"),
         Table::EventRoom => ("position", "room, bare"),
         Table::PublicRoom => ("room", "empty"),
+        Table::Sequence => ("localpart, 0, device id, 0, id (8)", "`Sequence`"),
     }
 }
 

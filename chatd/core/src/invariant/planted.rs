@@ -63,7 +63,7 @@ fn lose(rows: &mut MemTable, table: Table) {
 /// Something wrong, and the property that must notice.
 type Fault = (&'static str, fn(&mut MemTable));
 
-const FAULTS: [Fault; 17] = [
+const FAULTS: [Fault; 19] = [
     ("timeline_and_index_agree", |rows| lose(rows, Table::EventRoom)),
     ("timeline_and_index_agree", |rows| lose(rows, Table::Timeline)),
     ("time_never_goes_back", |rows| {
@@ -113,6 +113,14 @@ const FAULTS: [Fault; 17] = [
     }),
     ("aliases_lead_to_rooms", |rows| {
         edit::<store::Alias>(rows, Table::Alias, |_| true, |alias| alias.room = 99);
+    }),
+    ("purged_history_is_gone", |rows| {
+        // All that was said is said to be gone, and is still there.
+        let purged_to = table::position_field(id::Position { incarnation: 0, index: u64::MAX, ordinal: 0 });
+        edit::<store::Room>(rows, Table::Room, |_| true, |room| room.purged_to = purged_to.clone());
+    }),
+    ("retention_is_that_of_state", |rows| {
+        edit::<store::Room>(rows, Table::Room, |_| true, |room| room.max_lifetime_ms += 1);
     }),
     ("devices_and_tokens_agree", |rows| lose(rows, Table::Token)),
     ("dedup_outcomes_point_to_their_events", |rows| {

@@ -19,6 +19,7 @@ fn large(room_id: &str, transaction_id: &str) -> Envelope {
         device_id: "D".into(),
         transaction_id: transaction_id.into(),
         command: Some(Command { kind: Some(Kind::SendEvent(event)) }),
+        sequence: None,
     }
 }
 
