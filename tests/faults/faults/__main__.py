@@ -12,6 +12,7 @@ import os
 import pathlib
 import random
 import shutil
+import signal
 import sys
 
 from e2e.report import Report
@@ -71,6 +72,8 @@ def main():
     report = Report(pathlib.Path(os.environ["QUORATE_CACHE"]) / "reports/faults.json", "faults")
     world = World(args.binaries, args.forgetful, report, args.seed)
     print(f"seed {args.seed}", flush=True)
+    # As an exception, so that what was mounted, started and made is undone on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     must = os.environ.get("CI") == "true" and os.geteuid() == 0
     skipped = []
     try:

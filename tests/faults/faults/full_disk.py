@@ -11,7 +11,9 @@ from .verify import Verify
 
 # Log and state together write some MiB per second: the volume lasts for the whole step, until it is filled.
 MEGABYTES = 2048
-LOAD = ("--payload", "16000")
+# Few in flight: what piles up while nobody leads would otherwise be sent again and again by a machine that is too busy for
+# it, which is another fault than this one.
+LOAD = ("--payload", "16000", "--in-flight", "32")
 # `chatd --help`: the log or the state failed while running; the data directory cannot be used.
 FATAL, DATA_DIR = 70, 74
 
