@@ -3,7 +3,7 @@
 //! `QUORATE_WRITE=1 cargo test --release --workspace --test it golden` makes that of this version anew: before a version
 //! is given away, never after it.
 
-use crate::support::client::{PASSWORD, User, with_token};
+use crate::support::client::{PASSWORD, User, message, with_token};
 use crate::support::cluster::Cluster;
 use crate::support::eventually;
 use quorate_chatd::raft::snapshot::Shelf;
@@ -138,6 +138,7 @@ async fn talk(cluster: &Cluster, alice: &User, bob: &User) -> String {
         let user = [alice, bob][n % 2];
         user.say(0, &room, &format!("message {n}"), &format!("m{n}")).await.expect("sent");
     }
+    post(alice, &room).await;
     let relation = serde_json::json!({"m.relates_to": {"rel_type": "m.annotation", "event_id": first, "key": "+"}});
     let reaction = SendRequest {
         room_id: room.clone(),
@@ -160,6 +161,19 @@ async fn talk(cluster: &Cluster, alice: &User, bob: &User) -> String {
         matrix(address, method, &path, token, body).await;
     }
     room
+}
+
+/// Over one stream, as bots do: its order is remembered.
+async fn post(user: &User, room: &str) {
+    let events = (0..3).map(|n| message(room, &format!("posted {n}"), &format!("p{n}"))).collect();
+    let request = user.asks(futures::stream::iter([PostRequest { events }]));
+    let mut answers = user.door(0).post(request).await.expect("open").into_inner();
+    let mut accepted = 0;
+    while let Some(answer) = answers.message().await.expect("no error") {
+        accepted +=
+            answer.results.iter().filter(|r| matches!(r.result, Some(post_result::Result::Accepted(_)))).count();
+    }
+    assert_eq!(accepted, 3);
 }
 
 /// A room that keeps nothing for long.
