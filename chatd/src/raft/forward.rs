@@ -136,11 +136,18 @@ impl Stream for Outgoing {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<pb::ForwardRequest>> {
         let mut shared = lock(&self.shared);
         let Some(jobs) = &mut shared.jobs else { return Poll::Ready(None) };
-        let Poll::Ready(next) = jobs.poll_recv(context) else {
-            shared.waker = Some(context.waker().clone());
-            return Poll::Pending;
+        let Job { envelope, answer } = loop {
+            let Poll::Ready(next) = jobs.poll_recv(context) else {
+                shared.waker = Some(context.waker().clone());
+                return Poll::Pending;
+            };
+            match next {
+                // Its caller has gone: see `packer::Job::is_abandoned`.
+                Some(job) if job.answer.is_closed() => {}
+                Some(job) => break job,
+                None => return Poll::Ready(None),
+            }
         };
-        let Some(Job { envelope, answer }) = next else { return Poll::Ready(None) };
         let sequence = shared.next_sequence;
         shared.next_sequence += 1;
         shared.sent.insert(sequence, answer);

@@ -31,6 +31,14 @@ struct Job {
     answer: oneshot::Sender<Attempt>,
 }
 
+impl Job {
+    /// Its caller has gone, and tries again if it is still there: after a stall the log is not filled with what nobody
+    /// waits for any more, before what they wait for now.
+    fn is_abandoned(&self) -> bool {
+        self.answer.is_closed()
+    }
+}
+
 /// Where commands wait to be packed.
 #[derive(Clone)]
 pub(crate) struct Queue {
@@ -102,6 +110,9 @@ impl Packer {
                 None => jobs.recv().await,
             };
             let Some(first) = first else { return };
+            if first.is_abandoned() {
+                continue;
+            }
             let (envelopes, answers) = gather(first, &mut jobs, &mut held);
             self.observer.packed(envelopes.len(), jobs.len());
             self.write(envelopes, answers, place).await;
@@ -140,6 +151,9 @@ fn gather(
     let (mut envelopes, mut answers) = (vec![first.envelope], vec![first.answer]);
     while envelopes.len() < COMMANDS {
         let Ok(job) = jobs.try_recv() else { break };
+        if job.is_abandoned() {
+            continue;
+        }
         bytes += job.envelope.encoded_len();
         if bytes > BYTES {
             *held = Some(job);

@@ -135,3 +135,27 @@ fn what_is_too_large_or_too_late_is_refused_at_once() {
     node.run(|node| async move { node.stop(Duration::from_secs(10)).await }).expect("closes the log");
     assert_eq!(node.propose(message("alice", "!r:s", "late")), Err(ProposeError::Stopping));
 }
+
+#[test]
+fn what_nobody_waits_for_any_more_is_not_appended() {
+    let cluster = Cluster::started(3, Setup::default());
+    let leader = cluster.leader();
+    let room_id = room(&cluster.nodes[leader], "alice");
+    let before = cluster.nodes[leader].status().last_log_index;
+    let followers: Vec<_> = (0..3).filter(|place| *place != leader).collect();
+    followers.iter().for_each(|place| cluster.nodes[*place].proxy.cut());
+    // A few entries are on their way; the rest waits in the queue, for less than the lease.
+    let given_up: Vec<_> = (0..2000)
+        .map(|n| {
+            let envelope = message("alice", &room_id, &format!("m{n}"));
+            cluster.nodes[leader].spawn(move |node| async move {
+                tokio::time::timeout(Duration::from_millis(100), node.proposer.propose(envelope)).await.is_ok()
+            })
+        })
+        .collect();
+    given_up.into_iter().for_each(|task| drop(cluster.join(task)));
+    followers.iter().for_each(|place| cluster.nodes[*place].proxy.heal());
+    accepted(&cluster.nodes[leader].propose(message("alice", &room_id, "last")).expect("applied"));
+    let entries = cluster.nodes[leader].status().last_log_index - before;
+    assert!(entries <= 10, "{entries} entries for what nobody waits for");
+}
