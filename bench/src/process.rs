@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks at a condition.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Longest look: a server that is restarting may take a connection and never answer on it.
+const ONE_LOOK: Duration = Duration::from_secs(10);
 /// What `/proc/PID/stat` counts in: Linux tells programs 100 ticks a second on every architecture (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -132,9 +134,10 @@ pub(crate) async fn until<T, F: Future<Output = anyhow::Result<T>>>(
 ) -> anyhow::Result<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let error = match look().await {
-            Ok(found) => return Ok(found),
-            Err(error) => error,
+        let error = match tokio::time::timeout(ONE_LOOK, look()).await {
+            Ok(Ok(found)) => return Ok(found),
+            Ok(Err(error)) => error,
+            Err(_) => anyhow::anyhow!("no answer within {ONE_LOOK:?}"),
         };
         servers.iter_mut().try_for_each(Server::check)?;
         if Instant::now() > deadline {
