@@ -47,7 +47,8 @@ fn an_entry_committed_without_a_quorum_is_caught() {
 fn votes_given_to_everybody_are_caught() {
     caught(
         Mutation::GrantEveryVote,
-        &["election_safety", "leader_completeness", "votes_never_go_back", "committed_entries_stay"],
+        // The log itself refuses to take committed entries back, and the pod stops.
+        &["leader_completeness", "committed_entries_stay", "pods_stop_for_a_reason"],
     );
 }
 
@@ -74,7 +75,8 @@ fn a_snapshot_that_lacks_a_row_is_caught() {
 
 #[test]
 fn state_that_changes_afterwards_is_caught() {
-    caught(Mutation::ForgetOldState, &["state_at_an_event_is_stable"]);
+    // What is forgotten depends on what was committed before, and so on how a replica batches.
+    caught(Mutation::ForgetOldState, &["state_at_an_event_is_stable", "applied_agreement"]);
 }
 
 #[test]
