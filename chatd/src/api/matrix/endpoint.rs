@@ -105,11 +105,16 @@ where
     A: Future<Output = Result<T::OutgoingResponse, MatrixError>>,
 {
     let token = token_of(&request);
-    let request = whole(request).await?;
-    let arguments: Vec<&str> = path.iter().map(|(_, value)| value).collect();
-    let request = T::try_from_http_request(as_slice(&request), &arguments).map_err(explain)?;
-    let response = handler(door, token, request).await?;
+    let typed = typed::<T>(&path, &whole(request).await?)?;
+    drop(path);
+    // A parked `/sync` is this future: it holds what the handler needs, once, and not the request as it came.
+    let response = Box::pin(handler(door, token, typed)).await?;
     render(response)
+}
+
+fn typed<T: IncomingRequest>(path: &RawPathParams, request: &http::Request<Bytes>) -> Result<T, MatrixError> {
+    let arguments: Vec<&str> = path.iter().map(|(_, value)| value).collect();
+    T::try_from_http_request(as_slice(request), &arguments).map_err(explain)
 }
 
 fn token_of(request: &Request) -> Option<String> {
