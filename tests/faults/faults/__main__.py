@@ -1,7 +1,8 @@
-"""usage: tests/faults/run [--only WORDS] [--seed N]
+"""usage: tests/faults/run [--only WORDS] [--without WORDS] [--seed N]
 
 Three chatd processes under faults, while `chatctl verify` writes, reads and judges.
   --only WORDS  only the steps whose title contains WORDS
+  --without WORDS  leaves those out
   --seed N      seed of what power failures take (random; printed)
 Steps that need root, network namespaces, loop devices or FUSE are skipped without them, and say so; with CI=true, and as
 root, that is a failure.
@@ -55,7 +56,8 @@ def nothing():
 STEPS = [
     ("the leader is stopped past its election timeout and goes on", nothing, pauses.paused_leader),
     ("partitions: leader, follower, one direction only", namespaces, partitions.partitions),
-    ("disks that are full or read-only, of leader and follower", loops, full_disk.disks_that_take_nothing),
+    ("disks that are full, of leader and follower", loops, full_disk.full_disks),
+    ("disks that are read-only, of leader and follower", loops, full_disk.read_only_disks),
     ("power failures, of all three at once and of one", fuse, lost_pages.power_failures),
     ("failed syncs end the process and are not repeated", fuse, lost_pages.failed_syncs),
     ("a lying disk is noticed", fuse, lost_pages.a_lying_disk_is_noticed),
@@ -65,6 +67,7 @@ STEPS = [
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="")
+    parser.add_argument("--without", default="\0", help="leaves out the steps whose title contains this")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("--binaries", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--forgetful", required=True, help=argparse.SUPPRESS)
@@ -78,7 +81,7 @@ def main():
     skipped = []
     try:
         for title, needs, step in STEPS:
-            if args.only not in title:
+            if args.only not in title or args.without in title:
                 continue
             try:
                 needs()

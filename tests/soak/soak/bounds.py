@@ -18,12 +18,6 @@ REMEMBERED = 250
 SLACK = {"state": 16 * MIB, "log": 64 * MIB, "memory": 24 * MIB, "files": 24}
 
 
-# Caches of 256 MiB (the state's blocks) and 32 MiB (the log's end) fill for longer than a short run lasts: what stays below them and
-# what a pod takes without a load is no growth yet.
-FILLING = 900
-BUDGET = 448 * MIB
-
-
 @dataclass(frozen=True)
 class Finding:
     pod: str
@@ -46,8 +40,5 @@ def judge(samples, messages):
         for what in SLACK:
             middle, last = (max(getattr(sample, what) for sample in span) for span in spans)
             allowed = REMEMBERED * messages if what == "state" else 0
-            limit = int(middle * TOLERANCE) + SLACK[what] + allowed
-            if what == "memory" and end < FILLING:
-                limit = max(limit, BUDGET)
-            findings.append(Finding(pod, what, middle, last, limit))
+            findings.append(Finding(pod, what, middle, last, int(middle * TOLERANCE) + SLACK[what] + allowed))
     return findings
