@@ -1,7 +1,7 @@
 //! What the commands of one log entry do to the state.
 //!
 //! For each command, in order: is the caller's session alive → was this transaction id applied before → the command's
-//! own checks and rows, on an overlay → the overlay is written, or dropped when the command is refused.
+//! own checks and rows → the rows are kept, or taken back when the command is refused.
 //!
 //! - The session is checked before the transaction id: what a session may no longer read, its retries may not either.
 //!   A retried logout is therefore answered with `SESSION_ENDED`, which is what the caller wanted.
@@ -36,10 +36,11 @@ use crate::proto::log::command::Kind;
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
 use crate::rows;
-use crate::table::{self, ReadError, Table, Write, key};
+use crate::table::{self, Overlay, ReadError, Table, Write, key};
 use context::{Answer, Applies, Context, Refusal, RoomCache, refuse};
 
 pub use dedup::is_accepted;
+pub(crate) use dedup::{outcome as remembered, room_in_key};
 
 /// What a command came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,7 +79,7 @@ impl Touched {
 ///
 /// # Errors
 /// When a row cannot be read, or the entry was applied before. `tx` then holds a part of the entry: drop it.
-pub fn batch(tx: &mut dyn Write, index: u64, batch: &log::Batch) -> Result<Vec<Applied>, ReadError> {
+pub fn batch(tx: &mut Overlay<'_>, index: u64, batch: &log::Batch) -> Result<Vec<Applied>, ReadError> {
     let mut cluster = rows::cluster(tx)?.unwrap_or_default();
     if is_bootstrapped(&cluster) && index <= cluster.index {
         let what = format!("entry {index} was applied already, as far as entry {}", cluster.index);
@@ -95,6 +96,17 @@ pub fn batch(tx: &mut dyn Write, index: u64, batch: &log::Batch) -> Result<Vec<A
         tx.put(Table::Meta, key::CLUSTER.to_vec(), table::encode(&cluster));
     }
     Ok(all)
+}
+
+/// The same, written at once: for tests and models, which have no commit of several entries.
+///
+/// # Errors
+/// As [`batch`]; `rows` are then as they were.
+pub fn batch_in_place(rows: &mut impl Write, index: u64, batch: &log::Batch) -> Result<Vec<Applied>, ReadError> {
+    let mut tx = Overlay::new(rows);
+    let applied = self::batch(&mut tx, index, batch)?;
+    tx.into_changes().write_to(rows);
+    Ok(applied)
 }
 
 /// Begins the next incarnation, after a restore or a forced recovery and before its first entry: the new log counts from
@@ -118,7 +130,7 @@ fn is_bootstrapped(cluster: &store::Cluster) -> bool {
 }
 
 fn command(
-    tx: &mut dyn Write,
+    tx: &mut Overlay<'_>,
     rooms: &RoomCache,
     cluster: &mut store::Cluster,
     place: usize,
@@ -127,7 +139,8 @@ fn command(
     let ordinal = u32::try_from(place).ok().and_then(|place| place.checked_mul(ORDINALS_PER_COMMAND));
     let first =
         Position { incarnation: cluster.incarnation, index: cluster.index, ordinal: ordinal.unwrap_or_default() };
-    let mut context = Context::new(&*tx, rooms, cluster, first, envelope);
+    tx.begin();
+    let mut context = Context::new(tx, rooms, cluster, first, envelope);
     let answer = match ordinal {
         Some(_) => turn(&mut context, envelope),
         None => refuse(Reason::TooLarge, "too many commands in one entry: send it again"),
@@ -135,9 +148,7 @@ fn command(
     let turn = context.turn.take();
     match answer {
         Ok(answer) => {
-            let (changes, touched, new_cluster) = context.finish();
-            rooms.forget_changed(&changes);
-            changes.write_to(tx);
+            let (touched, new_cluster) = context.finish();
             sequence::pass(tx, turn);
             if let Some(new) = new_cluster {
                 *cluster = new;
@@ -146,6 +157,10 @@ fn command(
             Ok(Applied { outcome, touched })
         }
         Err(Refusal::Rejected(rejected)) => {
+            if tx.touched(Table::Room) {
+                rooms.clear();
+            }
+            tx.take_back();
             sequence::pass(tx, turn);
             let kind = Some(outcome::Kind::Rejected(rejected));
             let outcome = log::Outcome { position: Some(context::wire(first)), duplicate: false, kind };
@@ -180,11 +195,11 @@ fn turn(context: &mut Context<'_>, envelope: &log::Envelope) -> Applies<Answer> 
         context.turn = Some(sequence::turn(context, sequence)?);
     }
     let memory = dedup::Memory::of(envelope, kind, &device);
-    if let Some(outcome) = memory.recall(&context.rows)? {
+    if let Some(outcome) = memory.recall(&context.rows, kind)? {
         return Ok(Answer::Again(outcome));
     }
     let answer = for_session(context, kind)?;
-    memory.keep(context, &answer)?;
+    memory.keep(context, kind, &answer)?;
     if context.ended_own_session {
         // The rows of its sequences went with it.
         context.turn = None;
@@ -324,7 +339,8 @@ mod tests {
         let last = world.view().event("alice", &crate::id::event_id(at)).unwrap().origin_server_ts;
         assert!(times.iter().all(|time| *time <= last));
         let index = world.index;
-        assert!(matches!(batch(&mut world.rows, index, &log::Batch::default()), Err(ReadError::Damaged { .. })));
+        let again = batch_in_place(&mut world.rows, index, &log::Batch::default());
+        assert!(matches!(again, Err(ReadError::Damaged { .. })));
     }
 
     #[test]
@@ -362,7 +378,8 @@ mod tests {
     fn nothing_but_the_first_command_is_taken_before_it() {
         let mut rows = crate::table::MemTable::default();
         let register = crate::testing::register("alice", "D");
-        let early = batch(&mut rows, 1, &log::Batch { time_ms: 1, envelopes: vec![register.clone()] }).unwrap();
+        let early =
+            batch_in_place(&mut rows, 1, &log::Batch { time_ms: 1, envelopes: vec![register.clone()] }).unwrap();
         assert!(
             matches!(&early[0].outcome.kind, Some(outcome::Kind::Rejected(r)) if r.reason() == Reason::NotBootstrapped)
         );

@@ -153,6 +153,23 @@ pub trait Read {
     ) -> Result<(), ReadError>;
 }
 
+impl<R: Read + ?Sized> Read for &mut R {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        (**self).get(table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        direction: Direction,
+        visit: &mut dyn FnMut(Row<'_>) -> Result<Flow, ReadError>,
+    ) -> Result<(), ReadError> {
+        (**self).scan(table, from, to, direction, visit)
+    }
+}
+
 /// A view that takes changes; reads through it see them.
 pub trait Write: Read {
     /// Sets a row.

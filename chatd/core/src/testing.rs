@@ -75,7 +75,7 @@ impl World {
         self.index += 1;
         self.time_ms += 10;
         let batch = Batch { time_ms: self.time_ms, envelopes };
-        let applied = apply::batch(&mut self.rows, self.index, &batch).unwrap();
+        let applied = apply::batch_in_place(&mut self.rows, self.index, &batch).unwrap();
         invariant::check_all(&self.rows).unwrap();
         applied
     }

@@ -72,7 +72,7 @@ impl Plan {
         mut between: impl FnMut(&W, u64, &Batch, &[Applied]),
     ) -> Result<(), ReadError> {
         for (index, batch) in self.batches() {
-            let applied = apply::batch(rows, index, &batch)?;
+            let applied = apply::batch_in_place(rows, index, &batch)?;
             between(rows, index, &batch, &applied);
         }
         Ok(())

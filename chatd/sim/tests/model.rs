@@ -67,7 +67,7 @@ fn replicas_are_equal_to_the_byte_also_one_that_applies_through_an_overlay() {
         let plan = plan(seed, 200, 8);
         let (mut one, mut two) = (MemTable::default(), MemTable::default());
         for (index, batch) in plan.batches() {
-            apply::batch(&mut one, index, &batch).unwrap();
+            apply::batch_in_place(&mut one, index, &batch).unwrap();
             let mut overlay = Overlay::new(&two);
             apply::batch(&mut overlay, index, &batch).unwrap();
             let changes = overlay.into_changes();
@@ -88,11 +88,11 @@ fn going_on_from_a_copy_is_going_on() {
             if index == half {
                 copy = Some(whole.clone());
             }
-            apply::batch(&mut whole, index, &batch).unwrap();
+            apply::batch_in_place(&mut whole, index, &batch).unwrap();
         }
         let mut copy = copy.unwrap();
         for (index, batch) in plan.batches().filter(|(index, _)| *index >= half) {
-            apply::batch(&mut copy, index, &batch).unwrap();
+            apply::batch_in_place(&mut copy, index, &batch).unwrap();
         }
         assert_eq!(whole, copy);
     });

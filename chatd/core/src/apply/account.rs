@@ -6,7 +6,7 @@ use crate::id;
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
 use crate::rows;
-use crate::table::{self, Table, Write, key};
+use crate::table::{self, Table, key};
 
 /// A hash repeated is a request repeated: its salt is random.
 pub(super) fn apply(context: &mut Context<'_>, command: &log::Register) -> Applies<Answer> {

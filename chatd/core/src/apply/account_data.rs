@@ -5,7 +5,7 @@ use super::context::{Answer, Applies, Context, refuse};
 use crate::id::RoomNumber;
 use crate::proto::log::{self, Reason};
 use crate::proto::store;
-use crate::table::{self, Table, Write, key};
+use crate::table::{self, Table, key};
 
 /// Largest content, as of an event.
 const MAX_BYTES: usize = 65_536;

@@ -13,7 +13,7 @@ use crate::proto::log::Reason;
 use crate::proto::store;
 use crate::retention;
 use crate::rows::{self, event_type};
-use crate::table::{self, Table, Write, key};
+use crate::table::{self, Table, key};
 use bytes::Bytes;
 
 /// Greatest size of an event as clients get it (Matrix specification, "Size limits").

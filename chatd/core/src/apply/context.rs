@@ -1,4 +1,4 @@
-//! What one command works with: an overlay of rows, its place in the order, its caller.
+//! What one command works with: the rows, its place in the order, its caller.
 
 use super::Touched;
 use super::sequence::Turn;
@@ -8,7 +8,7 @@ use crate::proto::log::{self, Reason, Rejected, outcome};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
 use crate::rows;
-use crate::table::{self, Changes, Overlay, Read, ReadError, Table, Write, key};
+use crate::table::{self, Read, ReadError, Table, Write, key};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -77,22 +77,16 @@ pub(super) fn wire(position: Position) -> log::Position {
 }
 
 /// Room rows that the commands of one entry share: most entries hold many messages to few rooms, and the row with its
-/// power levels is the dearest to decode. Holds what the rows hold; emptied when a command changed any.
+/// power levels is the dearest to decode. Holds what the rows hold; emptied whenever one is written or taken back.
 #[derive(Default)]
 pub(super) struct RoomCache(RefCell<BTreeMap<RoomNumber, Rc<store::Room>>>);
 
 impl RoomCache {
-    /// After an accepted command.
-    pub(super) fn forget_changed(&self, changes: &Changes) {
-        if changes.touch(Table::Room) {
-            self.0.borrow_mut().clear();
-        }
+    pub(super) fn clear(&self) {
+        self.0.borrow_mut().clear();
     }
 
-    fn row(&self, rows: &Overlay<'_>, number: RoomNumber) -> Result<Option<Rc<store::Room>>, ReadError> {
-        if rows.changes().touch(Table::Room) {
-            return Ok(rows::room(rows, number)?.map(Rc::new));
-        }
+    fn row(&self, rows: &dyn Read, number: RoomNumber) -> Result<Option<Rc<store::Room>>, ReadError> {
         if let Some(known) = self.0.borrow().get(&number) {
             return Ok(Some(Rc::clone(known)));
         }
@@ -144,7 +138,7 @@ impl Room {
 
 /// One command at work.
 pub(super) struct Context<'a> {
-    pub(super) rows: Overlay<'a>,
+    pub(super) rows: &'a mut dyn Write,
     pub(super) server_name: &'a str,
     pub(super) time_ms: u64,
     /// Localpart of the caller; empty for commands without one.
@@ -165,14 +159,14 @@ pub(super) struct Context<'a> {
 
 impl<'a> Context<'a> {
     pub(super) fn new(
-        rows: &'a dyn Read,
+        rows: &'a mut dyn Write,
         rooms: &'a RoomCache,
         cluster: &'a store::Cluster,
         first: Position,
         envelope: &'a log::Envelope,
     ) -> Self {
         Self {
-            rows: Overlay::new(rows),
+            rows,
             server_name: &cluster.server_name,
             time_ms: cluster.time_ms,
             user: &envelope.user,
@@ -189,9 +183,9 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// What the accepted command leaves.
-    pub(super) fn finish(self) -> (Changes, Touched, Option<store::Cluster>) {
-        (self.rows.into_changes(), self.touched, self.new_cluster)
+    /// What the accepted command leaves beside its rows.
+    pub(super) fn finish(self) -> (Touched, Option<store::Cluster>) {
+        (self.touched, self.new_cluster)
     }
 
     pub(super) fn cluster(&self) -> &store::Cluster {
@@ -277,6 +271,7 @@ impl<'a> Context<'a> {
     pub(super) fn save_room(&mut self, room: &Room) {
         if room.changed {
             self.rows.put(Table::Room, key::room(room.number), table::encode(&*room.row));
+            self.rooms.clear();
         }
     }
 }

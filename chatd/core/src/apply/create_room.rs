@@ -11,7 +11,7 @@ use crate::proto::log::set_membership::Change;
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
 use crate::rows::event_type;
-use crate::table::{self, Read, Table, Write, key};
+use crate::table::{self, Read, Table, key};
 use bytes::Bytes;
 use serde_json::{Value, json};
 

@@ -1,11 +1,11 @@
 //! Exactly once: an accepted command with a transaction id is answered from memory when it comes again.
 
-use super::context::{Answer, Applies, Context};
+use super::context::{Answer, Applies, Context, wire};
 use crate::id::{self, Position};
 use crate::proto::log::command::Kind;
-use crate::proto::log::{Envelope, Outcome, outcome};
+use crate::proto::log::{Envelope, EventSent, Outcome, outcome};
 use crate::proto::store;
-use crate::table::{self, Read, ReadError, Table, Write, key};
+use crate::table::{self, Read, ReadError, Table, key};
 use bytes::Bytes;
 use prost::Message;
 
@@ -22,38 +22,69 @@ pub(super) struct Memory {
 impl Memory {
     pub(super) fn of(envelope: &Envelope, kind: &Kind, device: &store::Device) -> Self {
         let key = (!envelope.transaction_id.is_empty())
-            .then(|| key::dedup(&envelope.user, &envelope.device_id, &scope(kind), &envelope.transaction_id));
+            .then(|| key::dedup(&envelope.user, &envelope.device_id, scope(kind).parts(), &envelope.transaction_id));
         Self { key, opened_at: device.opened_at.clone() }
     }
 
     /// The outcome of then, if the same session sent this before.
-    pub(super) fn recall(&self, rows: &dyn Read) -> Result<Option<Outcome>, ReadError> {
+    pub(super) fn recall(&self, rows: &dyn Read, kind: &Kind) -> Result<Option<Outcome>, ReadError> {
         let Some(key) = &self.key else { return Ok(None) };
         let row = table::fetch::<store::Dedup>(rows, Table::Dedup, key)?;
-        row.filter(|row| row.opened_at == self.opened_at)
-            .map(|row| {
-                Outcome::decode(row.outcome)
-                    .map_err(|e| ReadError::Damaged { table: Table::Dedup, what: e.to_string() })
-            })
-            .transpose()
+        let row = row.filter(|row| row.opened_at == self.opened_at);
+        row.map(|row| self::outcome(row, room_of(kind).unwrap_or_default())).transpose()
     }
 
     /// Keeps the outcome. Not for a session that the command itself ended: nobody could ask again.
-    pub(super) fn keep(self, context: &mut Context<'_>, answer: &Answer) -> Applies<()> {
-        let (Some(key), Answer::New(kind, at)) = (self.key, answer) else { return Ok(()) };
+    pub(super) fn keep(self, context: &mut Context<'_>, kind: &Kind, answer: &Answer) -> Applies<()> {
+        let (Some(key), Answer::New(answer, at)) = (self.key, answer) else { return Ok(()) };
         if context.ended_own_session {
             return Ok(());
         }
-        let outcome = Answer::New(kind.clone(), *at).into_outcome(context.first);
-        let row = store::Dedup {
-            outcome: outcome.encode_to_vec().into(),
-            time_ms: context.time_ms,
-            opened_at: self.opened_at,
+        let event = at.filter(|at| made(context, *at) && is_sent_to(answer, room_of(kind)));
+        let outcome = match event {
+            Some(_) => Bytes::new(),
+            None => Answer::New(answer.clone(), *at).into_outcome(context.first).encode_to_vec().into(),
         };
+        let event = event.map(table::position_field).unwrap_or_default();
+        let row = store::Dedup { outcome, time_ms: context.time_ms, opened_at: self.opened_at, event };
         context.rows.put(Table::Dedup, key, table::encode(&row));
         Ok(())
     }
 }
+
+/// Did this very command make the event?
+fn made(context: &Context<'_>, at: Position) -> bool {
+    let Position { incarnation, index, .. } = context.first;
+    at.incarnation == incarnation && at.index == index && at >= context.first
+}
+
+fn is_sent_to(answer: &outcome::Kind, room_id: Option<&str>) -> bool {
+    matches!(answer, outcome::Kind::EventSent(sent) if Some(sent.room_id.as_str()) == room_id)
+}
+
+/// The outcome that a row keeps of a command to this room.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn outcome(row: store::Dedup, room_id: &str) -> Result<Outcome, ReadError> {
+    let Some(at) = table::position(Table::Dedup, &row.event)? else {
+        return Outcome::decode(row.outcome)
+            .map_err(|e| ReadError::Damaged { table: Table::Dedup, what: e.to_string() });
+    };
+    let sent = EventSent { event_id: id::event_id(at), room_id: room_id.to_owned(), origin_server_ts: row.time_ms };
+    Ok(Outcome { position: Some(wire(at)), duplicate: false, kind: Some(outcome::Kind::EventSent(sent)) })
+}
+
+/// The room that a `Dedup` key's scope names; empty when it names none.
+pub(crate) fn room_in_key(key: &[u8]) -> &str {
+    let scope = key.split(|byte| *byte == 0).nth(2).unwrap_or_default();
+    let mut parts = scope.split(|byte| *byte == b'/');
+    let room = parts.next().filter(|what| [SEND.as_bytes(), REDACT.as_bytes()].contains(what)).and(parts.next());
+    room.and_then(|room| std::str::from_utf8(room).ok()).unwrap_or_default()
+}
+
+const SEND: &str = "send";
+const REDACT: &str = "redact";
 
 /// Whether the log has accepted this command before, from the same session: then proposing it again is no new write.
 /// Looks two rows up; a command without a transaction id is never known.
@@ -64,36 +95,53 @@ pub fn is_accepted(rows: &dyn Read, envelope: &Envelope) -> Result<bool, ReadErr
     let Some(kind) = envelope.command.as_ref().and_then(|command| command.kind.as_ref()) else { return Ok(false) };
     let device = key::device(&envelope.user, &envelope.device_id);
     match table::fetch(rows, Table::Device, &device)? {
-        Some(device) => Ok(Memory::of(envelope, kind, &device).recall(rows)?.is_some()),
+        Some(device) => Ok(Memory::of(envelope, kind, &device).recall(rows, kind)?.is_some()),
         None => Ok(false),
     }
 }
 
 /// What a transaction id is unique in, beside the device: the request's path, as a Matrix client sees it.
-fn scope(kind: &Kind) -> String {
-    match kind {
-        Kind::SendEvent(command) => send_scope(&command.room_id, &command.r#type),
-        Kind::Redact(command) => redact_scope(&command.room_id, &command.event_id),
-        Kind::Bootstrap(_) => "bootstrap".into(),
-        Kind::Register(_) => "register".into(),
-        Kind::OpenSession(_) => "open_session".into(),
-        Kind::CloseSession(_) => "close_session".into(),
-        Kind::ExtendSession(_) => "extend_session".into(),
-        Kind::CreateRoom(_) => "create_room".into(),
-        Kind::SetMembership(_) => "set_membership".into(),
-        Kind::SetProfile(_) => "set_profile".into(),
-        Kind::PutFilter(_) => "put_filter".into(),
-        Kind::PutAccountData(_) => "put_account_data".into(),
-        Kind::PurgeHistory(_) => "purge_history".into(),
+enum Scope<'a> {
+    /// Of an event: what is done, the room, the type or the event.
+    Event([&'a str; 3]),
+    /// Of any other command: its name.
+    Command([&'static str; 1]),
+}
+
+impl Scope<'_> {
+    fn parts(&self) -> &[&str] {
+        match self {
+            Self::Event(parts) => parts,
+            Self::Command(name) => name,
+        }
     }
 }
 
-fn send_scope(room_id: &str, event_type: &str) -> String {
-    format!("send/{room_id}/{event_type}")
+fn scope(kind: &Kind) -> Scope<'_> {
+    Scope::Command([match kind {
+        Kind::SendEvent(command) => return Scope::Event([SEND, &command.room_id, &command.r#type]),
+        Kind::Redact(command) => return Scope::Event([REDACT, &command.room_id, &command.event_id]),
+        Kind::Bootstrap(_) => "bootstrap",
+        Kind::Register(_) => "register",
+        Kind::OpenSession(_) => "open_session",
+        Kind::CloseSession(_) => "close_session",
+        Kind::ExtendSession(_) => "extend_session",
+        Kind::CreateRoom(_) => "create_room",
+        Kind::SetMembership(_) => "set_membership",
+        Kind::SetProfile(_) => "set_profile",
+        Kind::PutFilter(_) => "put_filter",
+        Kind::PutAccountData(_) => "put_account_data",
+        Kind::PurgeHistory(_) => "purge_history",
+    }])
 }
 
-fn redact_scope(room_id: &str, event_id: &str) -> String {
-    format!("redact/{room_id}/{event_id}")
+/// The room that stands in the scope.
+fn room_of(kind: &Kind) -> Option<&str> {
+    match kind {
+        Kind::SendEvent(command) => Some(&command.room_id),
+        Kind::Redact(command) => Some(&command.room_id),
+        _ => None,
+    }
 }
 
 /// An answer is remembered at least this long, though the event it names be removed: clients repeat a request for
@@ -106,11 +154,11 @@ pub(super) fn forget(context: &mut Context<'_>, room_id: &str, at: Position, eve
     if event.transaction_id.is_empty() {
         return Ok(());
     }
-    let redacted = table::position(Table::Timeline, &event.redacts)?;
-    let scopes =
-        [Some(send_scope(room_id, &event.r#type)), redacted.map(|target| redact_scope(room_id, &id::event_id(target)))];
-    for scope in scopes.into_iter().flatten() {
-        let key = key::dedup(user, &event.device_id, &scope, &event.transaction_id);
+    let redacted = table::position(Table::Timeline, &event.redacts)?.map(id::event_id);
+    let sent = Scope::Event([SEND, room_id, &event.r#type]);
+    let redaction = redacted.as_deref().map(|target| Scope::Event([REDACT, room_id, target]));
+    for scope in [Some(sent), redaction].into_iter().flatten() {
+        let key = key::dedup(user, &event.device_id, scope.parts(), &event.transaction_id);
         let Some(row) = table::fetch::<store::Dedup>(&context.rows, Table::Dedup, &key)? else { continue };
         // The same device may have used the id again, in a later session.
         if names(&row, at)? && row.time_ms.saturating_add(REMEMBERED_MS) <= context.time_ms {
@@ -122,7 +170,6 @@ pub(super) fn forget(context: &mut Context<'_>, room_id: &str, at: Position, eve
 
 /// Is it the answer to the request that made this event?
 fn names(row: &store::Dedup, at: Position) -> Result<bool, ReadError> {
-    let outcome = Outcome::decode(row.outcome.clone())
-        .map_err(|e| ReadError::Damaged { table: Table::Dedup, what: e.to_string() })?;
+    let outcome = outcome(row.clone(), "")?;
     Ok(matches!(outcome.kind, Some(outcome::Kind::EventSent(sent)) if sent.event_id == id::event_id(at)))
 }

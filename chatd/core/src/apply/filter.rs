@@ -4,7 +4,7 @@ use super::append;
 use super::context::{Answer, Applies, Context, refuse};
 use crate::proto::log::{self, Reason, outcome};
 use crate::rows;
-use crate::table::{self, Direction, Flow, Read, Table, Write, key};
+use crate::table::{self, Direction, Flow, Read, Table, key};
 
 /// Filters one account may keep. Clients upload the same few at every start, and those are found again.
 const MAX_FILTERS: u64 = 200;

@@ -10,7 +10,7 @@ use crate::id::{Position, RoomNumber};
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
 use crate::rows;
-use crate::table::{self, Direction, Flow, Read, ReadError, Table, Write, key};
+use crate::table::{self, Direction, Flow, Read, ReadError, Table, key};
 
 /// Events looked at by one command, and bytes of them: some milliseconds of apply.
 const MAX_EVENTS: usize = 1000;

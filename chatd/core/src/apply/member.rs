@@ -11,7 +11,7 @@ use crate::proto::log::{self, Reason};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
 use crate::rows::{self, event_type};
-use crate::table::{self, Read, Table, Write, key};
+use crate::table::{self, Read, Table, key};
 use bytes::Bytes;
 use serde_json::Value;
 

@@ -7,7 +7,7 @@ use crate::proto::log::{self, Reason};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
 use crate::rows;
-use crate::table::{self, Direction, Flow, Read, Table, Write, key};
+use crate::table::{self, Direction, Flow, Read, Table, key};
 
 /// Longest display name or avatar URL.
 const MAX_BYTES: usize = 1024;

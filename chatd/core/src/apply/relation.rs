@@ -6,7 +6,7 @@ use crate::json;
 use crate::proto::log::Reason;
 use crate::proto::store;
 use crate::rows;
-use crate::table::{self, Table, Write, key};
+use crate::table::{self, Table, key};
 use crate::visibility::Sight;
 use serde_json::Value;
 

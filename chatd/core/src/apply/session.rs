@@ -6,7 +6,7 @@ use crate::id::{self, Position};
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
 use crate::rows;
-use crate::table::{self, Direction, Flow, Read, Table, Write, key};
+use crate::table::{self, Direction, Flow, Read, Table, key};
 
 /// A SHA-256.
 const TOKEN_HASH_BYTES: usize = 32;

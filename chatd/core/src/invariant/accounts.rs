@@ -1,12 +1,12 @@
 //! Properties of sessions and remembered transactions.
 
 use super::{Checked, all, broken, holds};
+use crate::apply;
 use crate::id::{self, Position};
-use crate::proto::log::{EventSent, Outcome, outcome};
+use crate::proto::log::{EventSent, outcome};
 use crate::proto::store;
 use crate::rows;
 use crate::table::{self, Read, ReadError, Table, key};
-use prost::Message;
 
 /// The scope of changes of membership, as it stands in keys.
 const JOIN: &[u8] = b"\0set_membership\0";
@@ -40,8 +40,7 @@ pub fn dedup_outcomes_point_to_their_events(rows: &dyn Read) -> Checked {
     const NAME: &str = "dedup_outcomes_point_to_their_events";
     for (key, value) in all(rows, Table::Dedup)? {
         let row: store::Dedup = table::decode(Table::Dedup, value)?;
-        let damaged = |e: prost::DecodeError| ReadError::Damaged { table: Table::Dedup, what: e.to_string() };
-        let outcome = Outcome::decode(row.outcome).map_err(damaged)?;
+        let outcome = apply::remembered(row, apply::room_in_key(&key))?;
         match outcome.kind {
             Some(outcome::Kind::EventSent(sent)) => {
                 let at = id::parse_event_id(&sent.event_id).unwrap_or_default();

@@ -140,12 +140,21 @@ pub fn relations_of_type(room: RoomNumber, target: Position, relation_type: &str
     out
 }
 
-/// `Dedup`
+/// `Dedup`; the parts of the scope stand with slashes between them.
 #[must_use]
-pub fn dedup(localpart: &str, device_id: &str, scope: &str, transaction_id: &str) -> Vec<u8> {
-    let mut out = dedup_of(localpart, device_id);
-    out.reserve(scope.len() + transaction_id.len() + 1);
-    zero_ended(&mut out, scope);
+pub fn dedup(localpart: &str, device_id: &str, scope: &[&str], transaction_id: &str) -> Vec<u8> {
+    let scope_len: usize = scope.iter().map(|part| part.len() + 1).sum();
+    let mut out =
+        Vec::with_capacity(localpart.len() + 1 + device_id.len() + 1 + scope_len.max(1) + transaction_id.len());
+    zero_ended(&mut out, localpart);
+    zero_ended(&mut out, device_id);
+    for (place, part) in scope.iter().enumerate() {
+        if place > 0 {
+            out.push(b'/');
+        }
+        out.extend_from_slice(part.as_bytes());
+    }
+    out.push(0);
     out.extend_from_slice(transaction_id.as_bytes());
     out
 }

@@ -1,4 +1,5 @@
-//! Changes laid over a view: what one command would do, seen by its own reads, and dropped when it is refused.
+//! Changes laid over a view: what the commands of a batch do, seen by the reads of those after them, and taken back one
+//! by one when a command is refused.
 
 use super::memory::range;
 use super::{Direction, Flow, Read, ReadError, Row, Table, Write};
@@ -12,6 +13,16 @@ type TableChanges = BTreeMap<Vec<u8>, Option<Bytes>>;
 pub struct Overlay<'a> {
     base: &'a dyn Read,
     changes: Changes,
+    /// What the changes since [`Overlay::begin`] replaced, in their order; `None` before the first.
+    undo: Option<Vec<Undo>>,
+}
+
+/// What was there before a change.
+struct Undo {
+    table: Table,
+    key: Vec<u8>,
+    /// `None`: the row was as in the base.
+    before: Option<Option<Bytes>>,
 }
 
 /// What is to be written, in order of table, then key.
@@ -32,10 +43,20 @@ impl Changes {
         self.tables.into_iter().flat_map(|(table, rows)| rows.into_iter().map(move |(key, value)| (table, key, value)))
     }
 
-    /// Is any row of this table among them?
-    #[must_use]
-    pub fn touch(&self, table: Table) -> bool {
-        self.tables.contains_key(&table)
+    /// The changed rows of one table in order; `None` is a removal.
+    pub fn of(&self, table: Table) -> impl Iterator<Item = (&[u8], Option<&Bytes>)> {
+        self.tables.get(&table).into_iter().flatten().map(|(key, value)| (key.as_slice(), value.as_ref()))
+    }
+
+    fn restore(&mut self, table: Table, key: Vec<u8>, before: Option<Option<Bytes>>) {
+        let Some(rows) = self.tables.get_mut(&table) else { return };
+        match before {
+            Some(value) => drop(rows.insert(key, value)),
+            None => drop(rows.remove(&key)),
+        }
+        if rows.is_empty() {
+            self.tables.remove(&table);
+        }
     }
 
     /// Writes them all.
@@ -55,7 +76,25 @@ impl<'a> Overlay<'a> {
     /// No changes yet over `base`.
     #[must_use]
     pub fn new(base: &'a dyn Read) -> Self {
-        Self { base, changes: Changes::default() }
+        Self { base, changes: Changes::default(), undo: None }
+    }
+
+    /// From here on changes can be taken back; those before stay.
+    pub fn begin(&mut self) {
+        self.undo.get_or_insert_default().clear();
+    }
+
+    /// Was any row of this table written since [`begin`](Self::begin)?
+    #[must_use]
+    pub fn touched(&self, table: Table) -> bool {
+        self.undo.iter().flatten().any(|change| change.table == table)
+    }
+
+    /// Takes back what was written since [`begin`](Self::begin).
+    pub fn take_back(&mut self) {
+        for Undo { table, key, before } in self.undo.iter_mut().flat_map(|undo| undo.drain(..).rev()) {
+            self.changes.restore(table, key, before);
+        }
     }
 
     /// The changes so far.
@@ -131,13 +170,25 @@ impl Read for Overlay<'_> {
     }
 }
 
+impl Overlay<'_> {
+    fn set(&mut self, table: Table, key: Vec<u8>, value: Option<Bytes>) {
+        let rows = self.changes.tables.entry(table).or_default();
+        let Some(undo) = &mut self.undo else {
+            rows.insert(key, value);
+            return;
+        };
+        let before = rows.insert(key.clone(), value);
+        undo.push(Undo { table, key, before });
+    }
+}
+
 impl Write for Overlay<'_> {
     fn put(&mut self, table: Table, key: Vec<u8>, value: Bytes) {
-        self.changes.tables.entry(table).or_default().insert(key, Some(value));
+        self.set(table, key, Some(value));
     }
 
     fn delete(&mut self, table: Table, key: Vec<u8>) {
-        self.changes.tables.entry(table).or_default().insert(key, None);
+        self.set(table, key, None);
     }
 }
 
@@ -160,6 +211,29 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_taken_back_was_never_there(
+            kept in prop::collection::vec((0u8..16, prop::option::of(any::<u8>())), 0..12),
+            taken_back in prop::collection::vec((0u8..16, prop::option::of(any::<u8>())), 0..12),
+        ) {
+            let base = MemTable::default();
+            let (mut overlay, mut expected) = (Overlay::new(&base), Overlay::new(&base));
+            for overlay in [&mut overlay, &mut expected] {
+                for (key, value) in &kept {
+                    overlay.set(TABLE, vec![*key], value.map(|value| vec![value].into()));
+                }
+            }
+            overlay.begin();
+            for (key, value) in &taken_back {
+                overlay.set(TABLE, vec![*key], value.map(|value| vec![value].into()));
+            }
+            prop_assert_eq!(overlay.touched(TABLE), !taken_back.is_empty());
+            overlay.take_back();
+            let rows = |overlay: Overlay<'_>| overlay.into_changes().into_rows().collect::<Vec<_>>();
+            prop_assert_eq!(overlay.changes().is_empty(), kept.is_empty());
+            prop_assert_eq!(rows(overlay), rows(expected));
+        }
+
         #[test]
         fn an_overlay_reads_like_its_changes_written(
             base in prop::collection::vec((0u8..16, any::<u8>()), 0..12),

@@ -46,7 +46,7 @@ pub fn snapshot_replay_equals_log_replay(
         let Some(batch) = &entry.batch else { continue };
         let batch = Batch::decode(batch.0.clone());
         let batch = batch.or_else(|error| broken(NAME, format!("entry {wanted} cannot be read: {error}")))?;
-        let applied = apply::batch(&mut rows, wanted, &batch);
+        let applied = apply::batch_in_place(&mut rows, wanted, &batch);
         applied.or_else(|error| broken(NAME, format!("entry {wanted} cannot be applied: {error}")))?;
     }
     let of_log = digest(&rows).unwrap();
