@@ -25,8 +25,8 @@ use self::{
     packer::{NotQueued, Place, Queue},
 };
 use super::{consensus::ConsensusRef, forward::Forwarder, leadership::Leadership, network::Peers};
-use futures::{FutureExt as _, future::BoxFuture};
-use prost::Message as _;
+use futures::future::Either;
+use prost::{Message as _, bytes::Bytes};
 use quorate_core::proto::log::{Envelope, Outcome, command::Kind};
 use std::{
     sync::Arc,
@@ -171,13 +171,14 @@ impl Proposer {
     /// lease is waited out, unless the command is one of a sequence: its door sends them all again, in order.
     pub(crate) fn lead(
         &self,
+        encoded: Bytes,
         envelope: Envelope,
         place: Place,
     ) -> impl Future<Output = Attempt> + Send + 'static + use<> {
         let inner = self.inner.clone();
         let first = inner
             .take_token(&envelope)
-            .map(|took_token| InQueue { answer: Queue::submit_into(place, envelope.clone()), took_token });
+            .map(|took_token| InQueue { answer: Queue::submit_into(place, encoded), took_token });
         async move {
             let deadline = Instant::now() + LEASE_PATIENCE;
             let mut attempt = inner.finish(&envelope.user, first).await;
@@ -228,13 +229,13 @@ impl Inner {
         self: &Arc<Self>,
         leader: u64,
         envelope: &Envelope,
-    ) -> Result<BoxFuture<'static, Attempt>, ProposeError> {
+    ) -> Result<impl Future<Output = Attempt> + Send + 'static + use<>, ProposeError> {
         if leader != self.node_id {
-            return Ok(self.forwarder.forward(leader, envelope)?.boxed());
+            return Ok(Either::Left(self.forwarder.forward(leader, envelope)?));
         }
         let submitted = self.submit(envelope)?;
         let (inner, user) = (self.clone(), envelope.user.clone());
-        Ok(async move { inner.finish(&user, Ok(submitted)).await }.boxed())
+        Ok(Either::Right(async move { inner.finish(&user, Ok(submitted)).await }))
     }
 
     /// Until another leader may be there; at most `pause`.
@@ -251,7 +252,7 @@ impl Inner {
 
     fn submit(&self, envelope: &Envelope) -> Submitted {
         let took_token = self.take_token(envelope)?;
-        match self.queue.submit(envelope.clone()) {
+        match self.queue.submit(envelope.encode_to_vec().into()) {
             Ok(answer) => Ok(InQueue { answer, took_token }),
             Err(error) => {
                 self.give_token_back(&envelope.user, took_token);

@@ -71,9 +71,9 @@ impl Forwarding {
         let sequence = request.sequence;
         // There is one: the stream was read because of it.
         let Some(place) = self.place.take() else { return Ok(()) };
-        let answer = match Envelope::decode(request.envelope) {
+        let answer = match Envelope::decode(request.envelope.clone()) {
             Ok(envelope) => {
-                let attempt = self.door.proposer.lead(envelope, place);
+                let attempt = self.door.proposer.lead(request.envelope, envelope, place);
                 async move { answer_to_pb(sequence, attempt.await) }.boxed()
             }
             // Nothing that a pod of this version sends: say so instead of breaking the stream for all.

@@ -10,24 +10,25 @@ use crate::raft::{
     types::{EncodedBatch, Outcomes, TypeConfig},
 };
 use openraft::errors::ClientWriteError;
-use prost::Message as _;
-use quorate_core::proto::log::{Batch, Envelope};
+use prost::{Message as _, bytes::Bytes};
+use quorate_core::proto::log::PackedBatch;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-/// Commands in one entry at most, so that one entry's apply stays far below a heartbeat.
-const COMMANDS: usize = 64;
+/// Commands in one entry at most: some 2 ms of apply, far below a heartbeat.
+const COMMANDS: usize = 256;
 /// Bytes in one entry at most, unless one command alone is larger: small against the 1 MiB of an append.
-const BYTES: usize = 64 * 1024;
-/// Entries in flight: one being flushed, one on its way back, one being built, one to spare. More only makes entries
-/// smaller.
-const IN_FLIGHT: usize = 4;
-/// Commands waiting to be packed: 64 full entries, some 50 ms of work at the measured rate. Beyond it, saying so at once
+const BYTES: usize = 256 * 1024;
+/// Entries in flight: one on its way to the disks, one on its way back. More make entries smaller, and an entry costs
+/// three pods as much as some twenty commands do (measured: 2 instead of 4 saves a tenth of the CPU time of a post).
+const IN_FLIGHT: usize = 2;
+/// Commands waiting to be packed: 16 full entries, some 100 ms of work at the measured rate. Beyond it, saying so at once
 /// is kinder than a queue that outlives the callers' patience.
 const QUEUED: usize = 4096;
 
 struct Job {
-    envelope: Envelope,
+    /// Encoded `Envelope`: what goes into the entry as it is.
+    envelope: Bytes,
     answer: oneshot::Sender<Attempt>,
 }
 
@@ -49,7 +50,7 @@ pub(crate) struct Queue {
 pub(crate) struct Place(mpsc::OwnedPermit<Job>);
 
 impl Place {
-    fn fill(self, envelope: Envelope) -> oneshot::Receiver<Attempt> {
+    fn fill(self, envelope: Bytes) -> oneshot::Receiver<Attempt> {
         let (answer, receiver) = oneshot::channel();
         self.0.send(Job { envelope, answer });
         receiver
@@ -73,7 +74,7 @@ impl Queue {
     }
 
     /// Queues at once or not at all, in the order of the calls.
-    pub(crate) fn submit(&self, envelope: Envelope) -> Result<oneshot::Receiver<Attempt>, NotQueued> {
+    pub(crate) fn submit(&self, envelope: Bytes) -> Result<oneshot::Receiver<Attempt>, NotQueued> {
         match self.jobs.clone().try_reserve_owned() {
             Ok(permit) => Ok(Place(permit).fill(envelope)),
             Err(mpsc::error::TrySendError::Full(_)) => Err(NotQueued::Full),
@@ -82,7 +83,7 @@ impl Queue {
     }
 
     /// Queues into a place that was waited for.
-    pub(crate) fn submit_into(place: Place, envelope: Envelope) -> oneshot::Receiver<Attempt> {
+    pub(crate) fn submit_into(place: Place, envelope: Bytes) -> oneshot::Receiver<Attempt> {
         place.fill(envelope)
     }
 
@@ -121,11 +122,11 @@ impl Packer {
 
     async fn write(
         &mut self,
-        envelopes: Vec<Envelope>,
+        envelopes: Vec<Bytes>,
         answers: Vec<oneshot::Sender<Attempt>>,
         place: OwnedSemaphorePermit,
     ) {
-        let batch = Batch { time_ms: self.stamp(), envelopes };
+        let batch = PackedBatch { time_ms: self.stamp(), envelopes };
         let encoded = EncodedBatch(batch.encode_to_vec().into());
         match self.consensus.write(encoded).await {
             Ok(written) => drop(tokio::spawn(settle(written, answers, place))),
@@ -146,15 +147,15 @@ fn gather(
     first: Job,
     jobs: &mut mpsc::Receiver<Job>,
     held: &mut Option<Job>,
-) -> (Vec<Envelope>, Vec<oneshot::Sender<Attempt>>) {
-    let mut bytes = first.envelope.encoded_len();
+) -> (Vec<Bytes>, Vec<oneshot::Sender<Attempt>>) {
+    let mut bytes = first.envelope.len();
     let (mut envelopes, mut answers) = (vec![first.envelope], vec![first.answer]);
     while envelopes.len() < COMMANDS {
         let Ok(job) = jobs.try_recv() else { break };
         if job.is_abandoned() {
             continue;
         }
-        bytes += job.envelope.encoded_len();
+        bytes += job.envelope.len();
         if bytes > BYTES {
             *held = Some(job);
             break;
