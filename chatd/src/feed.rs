@@ -1,17 +1,20 @@
 //! Wakes readers when something they read has changed.
 //!
-//! The feed carries hints, not payloads: a reader holds a cursor, reads rows from the store, waits here, and reads
-//! again. It cannot be overrun, because there is nothing to queue; a slow reader costs a later read and misses nothing.
+//! The feed carries hints: a reader holds a cursor, reads rows from the store, waits here, and reads again. It cannot be
+//! overrun, because there is nothing to queue; a slow reader costs a later read and misses nothing. Readers that keep up
+//! are spared the store: the newest events are kept beside the hints ([`tail`]).
 //! The order that makes this right: subscribe, read, then wait, read, wait, …; and the machine publishes after its
 //! commit, so that whoever is woken finds the rows.
 
 mod hint;
 pub mod subscribe;
+pub mod tail;
 
 use hint::{Hints, Slot};
 use quorate_core::id::{Position, RoomNumber};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use tail::{Addition, Tail};
 use tokio::sync::watch;
 
 /// See the [module](self). Clones are handles to the same feed.
@@ -19,6 +22,7 @@ use tokio::sync::watch;
 pub struct Feed {
     applied: watch::Sender<Position>,
     hints: Arc<Hints>,
+    tail: Arc<Tail>,
 }
 
 /// What a reader wants to be woken by.
@@ -40,7 +44,7 @@ impl Feed {
     /// A feed without subscribers, at the beginning.
     #[must_use]
     pub fn new() -> Self {
-        Self { applied: watch::Sender::new(Position::ZERO), hints: Arc::default() }
+        Self { applied: watch::Sender::new(Position::ZERO), hints: Arc::default(), tail: Arc::default() }
     }
 
     /// The end of the last entry that is applied on this pod: rows up to there can be read.
@@ -52,14 +56,26 @@ impl Feed {
     /// Wakes whom the topics concern. After the rows are committed. Costs in proportion to the subscribers of these
     /// rooms and users on this pod.
     pub fn publish(&self, applied: Position, topics: &Topics) {
+        self.publish_with(applied, applied, topics, None);
+    }
+
+    /// The same, with the events of the commit for those who keep up: everything up to `rows` is in them or was before.
+    pub(crate) fn publish_with(&self, applied: Position, rows: Position, topics: &Topics, addition: Option<Addition>) {
+        self.tail.push(rows, addition);
         self.advance(applied);
         self.hints.touch(topics);
     }
 
     /// The whole state may have changed: a snapshot was installed.
     pub fn publish_all(&self, applied: Position) {
+        self.tail.push(applied, None);
         self.advance(applied);
         self.hints.touch_all();
+    }
+
+    /// The newest events.
+    pub(crate) fn tail(&self) -> &Tail {
+        &self.tail
     }
 
     fn advance(&self, applied: Position) {

@@ -6,6 +6,7 @@
 
 mod disk;
 mod fatal;
+mod hot;
 mod memory;
 pub(crate) mod row;
 
@@ -16,6 +17,7 @@ mod rocks;
 
 pub use disk::{copy_durably, sync_dir, write_durably};
 pub use fatal::Fatal;
+pub use hot::HotRows;
 pub use memory::MemStore;
 #[cfg(feature = "rocksdb")]
 pub use rocks::{RocksStore, RocksView, Settings, Stats};

@@ -1,6 +1,7 @@
 //! A reader of the timeline: it holds a cursor, reads rows of this pod's store, waits for a hint, reads again.
-//! A slow reader costs a later read and loses nothing.
+//! A slow reader costs a later read and loses nothing; one that keeps up finds what is new in memory (`feed::tail`).
 
+use crate::feed::tail::Tail;
 use crate::feed::{Interest, Topics};
 use crate::service::{Consistency, Refusal, Service, Session};
 use quorate_core::id::{Position, RoomNumber};
@@ -14,18 +15,29 @@ const PAGE: usize = 512;
 /// Longest silence: the reader learns a newer cursor, and this end learns that it is still there.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Where one reader stands.
+/// A reader, waiting and reading.
 pub struct Subscription {
     service: Service,
     session: Session,
+    place: Place,
+    interest: Interest,
+}
+
+/// Where one reader stands, and how it goes on: a [`Subscription`] without its waiting.
+#[derive(Clone, Debug)]
+pub struct Place {
+    localpart: String,
+    user_id: String,
     /// One room, or all that the reader is joined to, now and later.
     room: Option<RoomNumber>,
     after: Position,
-    interest: Interest,
     /// Read again before waiting: the last page was full, or nothing was read yet.
     more: bool,
-    /// The reader's rooms may have changed since `interest` was told of them.
+    /// The reader's rooms may have changed since they were last read.
     rooms_changed: bool,
+    /// The last read of rows found the reader in its rooms: until a change of its membership comes by, it sees all that
+    /// happens there.
+    is_in: bool,
 }
 
 /// What a reader gets in one step.
@@ -61,14 +73,14 @@ impl Subscription {
         if let Some(room) = room {
             interest.set_rooms(BTreeSet::from([room]));
         }
-        let (service, session) = (service.clone(), session.clone());
-        Ok(Self { service, session, room, after, interest, more: true, rooms_changed: true })
+        let place = Place::new(session.localpart.clone(), session.user_id.clone(), room, after);
+        Ok(Self { service: service.clone(), session: session.clone(), place, interest })
     }
 
     /// Where it stands.
     #[must_use]
     pub fn after(&self) -> Position {
-        self.after
+        self.place.after
     }
 
     /// What comes next; waits for it, but not for ever. Safe to drop while it waits.
@@ -77,10 +89,10 @@ impl Subscription {
     /// When the session has ended, or the reader is no longer in the room.
     pub async fn next(&mut self) -> Result<Step, Refusal> {
         loop {
-            let quiet = !self.more && tokio::time::timeout(IDLE, self.interest.changed()).await.is_err();
+            let quiet = !self.place.more && tokio::time::timeout(IDLE, self.interest.changed()).await.is_err();
             if quiet {
                 self.service.still_valid(&self.session)?;
-                self.rooms_changed = true;
+                self.place.rooms_changed = true;
             }
             let step = self.read().await?;
             if quiet || !step.events.is_empty() {
@@ -90,25 +102,77 @@ impl Subscription {
     }
 
     async fn read(&mut self) -> Result<Step, Refusal> {
-        let (room, after, localpart) = (self.room, self.after, self.session.localpart.clone());
-        let rooms_changed = self.rooms_changed;
-        let question = move |view: &View<'_>| page(view, room, after, &localpart, rooms_changed);
-        let page = self.service.read(Consistency::Local, question).await?.0;
-        if let Some(rooms) = page.rooms {
+        if let Some(step) = self.place.from_tail(self.service.feed().tail(), &self.interest.topics().rooms) {
+            return Ok(step);
+        }
+        let place = self.place.clone();
+        let page = self.service.read(Consistency::Local, move |view: &View<'_>| place.page(view)).await?.0;
+        let (step, rooms) = self.place.take(page);
+        if let Some(rooms) = rooms {
             // New ones count as changed: the next wait ends at once, and reads them.
             self.interest.set_rooms(rooms);
         }
-        self.after = page.next;
-        self.rooms_changed = page.events.iter().any(|event| concerns(event, &self.session));
-        // Once more after a change of the reader's own membership: a left room says so only then.
-        self.more = page.more || self.rooms_changed;
-        Ok(Step { events: page.events, after: page.next })
+        Ok(step)
     }
 }
 
-/// A change of the reader's own membership.
-fn concerns(event: &Event, reader: &Session) -> bool {
-    event.event_type == "m.room.member" && event.state_key.as_deref() == Some(reader.user_id.as_str())
+impl Place {
+    /// After a cursor; `room`: that one, not all that the reader is joined to.
+    #[must_use]
+    pub fn new(localpart: String, user_id: String, room: Option<RoomNumber>, after: Position) -> Self {
+        Self { localpart, user_id, room, after, more: true, rooms_changed: true, is_in: false }
+    }
+
+    /// There is more already: read again before waiting.
+    #[must_use]
+    pub fn more(&self) -> bool {
+        self.more
+    }
+
+    /// What is new in these rooms, if memory can tell; else ask the rows.
+    pub fn from_tail(&mut self, tail: &Tail, rooms: &BTreeSet<RoomNumber>) -> Option<Step> {
+        if !self.is_in || self.rooms_changed {
+            return None;
+        }
+        let page = tail.after(self.after, &self.localpart, rooms, PAGE)?;
+        self.after = page.next;
+        self.more = page.more;
+        Some(Step { events: page.events, after: page.next })
+    }
+
+    /// What is new by the rows.
+    ///
+    /// # Errors
+    /// As [`View::events_after`].
+    pub fn page(&self, view: &View<'_>) -> Result<Page, QueryError> {
+        let scope = self.room.map_or(Scope::Joined, Scope::Room);
+        let feed = view.events_after(&self.localpart, scope, self.after, PAGE)?;
+        let rooms = match self.room {
+            None if self.rooms_changed => Some(joined_rooms(view, &self.localpart)?),
+            _ => None,
+        };
+        let is_in = match self.room {
+            Some(room) => view.membership_in(&self.localpart, room)?.kind == Kind::Join,
+            None => true,
+        };
+        Ok(Page { events: feed.events, next: feed.next, more: feed.more, rooms, is_in })
+    }
+
+    /// Moves on by a page; with the rooms to be woken by, when they were read.
+    pub fn take(&mut self, page: Page) -> (Step, Option<BTreeSet<RoomNumber>>) {
+        self.after = page.next;
+        self.rooms_changed = page.events.iter().any(|event| self.concerns(event));
+        // Once more after a change of the reader's own membership: a left room says so only then.
+        self.more = page.more || self.rooms_changed;
+        // Up to the cursor and no further: a page that ends early may have left a change of membership behind it.
+        self.is_in = page.is_in && !page.more;
+        (Step { events: page.events, after: page.next }, page.rooms)
+    }
+
+    /// A change of the reader's own membership.
+    fn concerns(&self, event: &Event) -> bool {
+        event.event_type == "m.room.member" && event.state_key.as_deref() == Some(self.user_id.as_str())
+    }
 }
 
 fn begin(
@@ -127,28 +191,16 @@ fn begin(
     Ok((Some(room), after))
 }
 
-struct Page {
+/// A read of rows.
+#[derive(Debug)]
+pub struct Page {
     events: Vec<Event>,
     next: Position,
     more: bool,
     /// The rooms to be woken by, when all are followed and they may have changed.
     rooms: Option<BTreeSet<RoomNumber>>,
-}
-
-fn page(
-    view: &View<'_>,
-    room: Option<RoomNumber>,
-    after: Position,
-    localpart: &str,
-    rooms_changed: bool,
-) -> Result<Page, QueryError> {
-    let scope = room.map_or(Scope::Joined, Scope::Room);
-    let feed = view.events_after(localpart, scope, after, PAGE)?;
-    let rooms = match room {
-        None if rooms_changed => Some(joined_rooms(view, localpart)?),
-        _ => None,
-    };
-    Ok(Page { events: feed.events, next: feed.next, more: feed.more, rooms })
+    /// Is the reader in the room, if it follows one?
+    is_in: bool,
 }
 
 fn joined_rooms(view: &View<'_>, localpart: &str) -> Result<BTreeSet<RoomNumber>, QueryError> {

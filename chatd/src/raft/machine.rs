@@ -20,7 +20,7 @@ use super::snapshot::{Builder, Shelf, SnapshotData, SnapshotError};
 use super::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
 use crate::failpoint::{Point, pass};
 use crate::feed::Feed;
-use crate::store::{self, Applied, Fatal, StateStore, StoreError};
+use crate::store::{self, Applied, Fatal, HotRows, StateStore, StoreError};
 use futures::{Stream, StreamExt as _};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use quorate_core::id::Position;
@@ -87,6 +87,7 @@ const BATCHES_IN_FLIGHT: usize = 2;
 /// See the [module](self).
 pub struct Machine<S: StateStore> {
     store: S,
+    hot: Arc<HotRows>,
     shelf: Shelf,
     feed: Feed,
     fatal: Fatal,
@@ -124,8 +125,9 @@ impl<S: StateStore> Machine<S> {
         observer: Arc<dyn MachineObserver>,
     ) -> Result<Self, MachineError> {
         feed.publish_all(position(&store)?);
-        let worker = Worker::start(drive, store.clone(), feed.clone(), fatal.clone(), observer.clone())?;
-        Ok(Self { store, shelf, feed, fatal, observer, worker, drive })
+        let hot = Arc::new(HotRows::default());
+        let worker = Worker::start(drive, store.clone(), hot.clone(), feed.clone(), fatal.clone(), observer.clone())?;
+        Ok(Self { store, hot, shelf, feed, fatal, observer, worker, drive })
     }
 
     /// The store that it applies to.
@@ -168,6 +170,8 @@ impl<S: StateStore> Machine<S> {
             Ok(position(&store)?)
         };
         let end = off_the_runtime(self.drive, work).await??;
+        // openraft applies nothing meanwhile: no row of the old state can come back.
+        self.hot.forget();
         let (found, _) = applied_state(&self.store.applied())?;
         if found != meta.last_log_id {
             let what = format!("an installed snapshot is at {found:?}, and was announced at {:?}", meta.last_log_id);

@@ -4,6 +4,7 @@
 //! they are used, not one per table. A key is the table's number, then core's key.
 
 use quorate_core::table::Table;
+use smallvec::SmallVec;
 
 /// A column family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,18 +75,21 @@ pub(crate) fn of(table: Table) -> Column {
     }
 }
 
+/// A key on disk. Most are shorter than this, and are made for each row that is read or written.
+pub(crate) type Key = SmallVec<[u8; 120]>;
+
 /// A row's key on disk.
-pub(crate) fn key(table: Table, key: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(1 + key.len());
+pub(crate) fn key(table: Table, key: &[u8]) -> Key {
+    let mut out = Key::with_capacity(1 + key.len());
     out.push(table as u8);
     out.extend_from_slice(key);
     out
 }
 
 /// The bound after a scan's last row; an empty `to` means the end of the table.
-pub(crate) fn upper_bound(table: Table, to: &[u8]) -> Vec<u8> {
+pub(crate) fn upper_bound(table: Table, to: &[u8]) -> Key {
     // Table numbers are below 255, and the one after may lack a table: only the order counts.
-    if to.is_empty() { vec![(table as u8).saturating_add(1)] } else { key(table, to) }
+    if to.is_empty() { Key::from_slice(&[(table as u8).saturating_add(1)]) } else { key(table, to) }
 }
 
 #[cfg(test)]

@@ -50,6 +50,15 @@ impl Event {
         own.then_some(self.transaction_id.as_str())
     }
 
+    /// A row of the timeline as an event; `None` for one that was redacted, which is shown with its redaction.
+    ///
+    /// # Errors
+    /// When the row is damaged.
+    pub fn of_row(room: RoomNumber, room_id: &str, at: Position, row: Bytes) -> Result<Option<Self>, ReadError> {
+        let event = rendered(room, room_id, at, table::decode(Table::Timeline, row)?)?;
+        Ok(Some(event).filter(|event| event.redacted_by.is_none()))
+    }
+
     /// Is it state, and of this type?
     #[must_use]
     pub fn is_state(&self, event_type: &str) -> bool {

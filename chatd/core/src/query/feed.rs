@@ -112,7 +112,11 @@ impl View<'_> {
         self.stays(localpart, &self.membership_in(localpart, room)?, after)
     }
 
-    pub(super) fn membership_in(&self, localpart: &str, room: RoomNumber) -> Result<RoomMembership, QueryError> {
+    /// The user's membership in a room; unspecified when it never had one.
+    ///
+    /// # Errors
+    /// When the row cannot be read.
+    pub fn membership_in(&self, localpart: &str, room: RoomNumber) -> Result<RoomMembership, QueryError> {
         let row = rows::membership(self.rows, room, localpart)?;
         Ok(room_membership(room, &row)?)
     }

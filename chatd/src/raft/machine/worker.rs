@@ -3,17 +3,19 @@
 use super::observe::{AppliedBatch, MachineObserver, payload_bytes};
 use super::{MachineError, chain};
 use crate::failpoint::{Point, pass};
+use crate::feed::tail::Addition;
 use crate::feed::{Feed, Topics};
 use crate::raft::codec::{log_id_to_pb, membership_to_pb};
 use crate::raft::log::Drive;
 use crate::raft::types::{EncodedBatch, Entry, Outcomes, TypeConfig};
-use crate::store::{self, Fatal, Membership, StateStore, StoreError};
+use crate::store::{self, Fatal, HotRows, Membership, StateStore, StoreError};
 use openraft::EntryPayload;
 use openraft::storage::{ApplyResponder, EntryResponder};
 use prost::Message as _;
 use quorate_core::apply;
 use quorate_core::id::Position;
 use quorate_core::proto::log;
+use quorate_core::query::View;
 use quorate_core::table::{Overlay, Read, ReadError};
 use std::path::Path;
 use std::sync::Arc;
@@ -48,11 +50,12 @@ impl Worker {
     pub(super) fn start<S: StateStore>(
         drive: Drive,
         store: S,
+        hot: Arc<HotRows>,
         feed: Feed,
         fatal: Fatal,
         observer: Arc<dyn MachineObserver>,
     ) -> Result<Self, MachineError> {
-        let applier = Applier { store, feed, observer, fatal };
+        let applier = Applier { store, hot, feed, observer, fatal };
         if drive == Drive::Task {
             return Ok(Self::Caller { applier: Box::new(applier), failed: AtomicBool::new(false) });
         }
@@ -116,6 +119,7 @@ pub(super) trait Apply: Send + Sync {
 
 struct Applier<S> {
     store: S,
+    hot: Arc<HotRows>,
     feed: Feed,
     observer: Arc<dyn MachineObserver>,
     fatal: Fatal,
@@ -140,21 +144,27 @@ impl<S: StateStore> Applier<S> {
     fn try_apply(&self, entries: Vec<EntryResponder<TypeConfig>>) -> Result<(), MachineError> {
         let started = Instant::now();
         let Some(last) = entries.last().map(|(entry, _)| log_id_to_pb(&entry.log_id)) else { return Ok(()) };
+        let first = entries.first().map_or(last.index, |(entry, _)| entry.log_id.index);
         let count = entries.len();
         let bytes = entries.iter().map(|(entry, _)| payload_bytes(entry)).sum();
         let failed = |source: ReadError| MachineError::Apply { index: last.index, source };
 
         let view = self.store.view();
+        let hot = self.hot.over(&view);
         // Commands see what those before them in the batch did.
-        let mut rows = Overlay::new(&view);
+        let mut rows = Overlay::new(&hot);
         let mut work = Work::default();
         for (entry, responder) in entries {
             let outcomes = work.entry(&mut rows, entry)?;
             work.answers.extend(responder.map(|responder| (responder, outcomes)));
         }
-        let incarnation = store::cluster(&rows as &dyn Read).map_err(failed)?.map_or(0, |row| row.incarnation);
+        let cluster = store::cluster(&rows as &dyn Read).map_err(failed)?.unwrap_or_default();
+        let addition =
+            self.addition(&rows, Position { incarnation: cluster.incarnation, index: first, ordinal: 0 }, &work);
         let changes = rows.into_changes();
         pass(Point::BatchApplied);
+        // Before the commit: should that fail, nothing is applied any more.
+        hot.take(&changes);
         // Not held longer than needed: a state in memory is copied when it is written under a view.
         drop(view);
         self.store.commit(changes, last, work.membership)?;
@@ -165,7 +175,8 @@ impl<S: StateStore> Applier<S> {
             responder.send(outcomes);
         }
         pass(Point::BatchAnswered);
-        self.feed.publish(Position::end_of_entry(incarnation, last.index), &work.topics);
+        let end = |index| Position::end_of_entry(cluster.incarnation, index);
+        self.feed.publish_with(end(last.index), end(cluster.index), &work.topics, addition);
         self.observer.applied(&AppliedBatch {
             entries: count,
             commands: work.commands,
@@ -174,6 +185,18 @@ impl<S: StateStore> Applier<S> {
             elapsed,
         });
         Ok(())
+    }
+}
+
+impl<S: StateStore> Applier<S> {
+    /// The new events, for readers that keep up. Without any readers nobody does.
+    fn addition(&self, rows: &Overlay<'_>, first: Position, work: &Work) -> Option<Addition> {
+        if self.feed.subscribers() == 0 {
+            return None;
+        }
+        let room_id = |room| View::open(rows)?.room_id(room);
+        // They find the rows instead, and whatever is wrong with them.
+        Addition::of(rows.changes(), first, &work.topics.users, room_id).ok().flatten()
     }
 }
 

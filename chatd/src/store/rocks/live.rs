@@ -6,7 +6,7 @@ use crate::failpoint::{Point, pass};
 use crate::store::columns::{self, Column};
 use crate::store::{Applied, Membership, StoreError, row};
 use quorate_core::proto::log;
-use quorate_core::table::Changes;
+use quorate_core::table::{Changes, Table};
 use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DB, ErrorKind, FlushOptions, WriteBatch, WriteOptions, properties,
 };
@@ -132,11 +132,13 @@ impl Live {
         membership: Option<Membership>,
     ) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
-        for (table, key, value) in changes.into_rows() {
+        for table in Table::ALL {
             let family = self.family(columns::of(table))?;
-            match value {
-                Some(value) => batch.put_cf(family, columns::key(table, &key), value),
-                None => batch.delete_cf(family, columns::key(table, &key)),
+            for (key, value) in changes.of(table) {
+                match value {
+                    Some(value) => batch.put_cf(family, columns::key(table, key), value),
+                    None => batch.delete_cf(family, columns::key(table, key)),
+                }
             }
         }
         let own = self.family(Column::Own)?;

@@ -49,6 +49,8 @@ const TABLE_FILE_BYTES: u64 = 64 << 20;
 /// A file in which so many of so many rows in a row are removals is compacted soon, so that removed history gives its
 /// space back and is not walked over by reads. What is merely overwritten here and there stays far below.
 const REMOVALS: (usize, usize) = (4096, 2048);
+/// Of a memtable's size: some 10 bits for each transaction id in it.
+const MEMTABLE_FILTER: f64 = 0.01;
 /// About 1 % of lookups of absent keys read a block.
 const FILTER_BITS_PER_KEY: f64 = 10.0;
 
@@ -104,6 +106,11 @@ impl Engine {
         options.set_bottommost_compression_type(DBCompressionType::Zstd);
         options.set_block_based_table_factory(&self.blocks(column));
         options.add_compact_on_deletion_collector_factory(REMOVALS.0, REMOVALS.1, 0.0);
+        if column == Column::Dedup {
+            // Looked for once per command and nearly never there: a filter spares the walk through the memtable, too.
+            options.set_memtable_whole_key_filtering(true);
+            options.set_memtable_prefix_bloom_ratio(MEMTABLE_FILTER);
+        }
         if let Some(len) = column.prefix_len() {
             options.set_prefix_extractor(SliceTransform::create_fixed_prefix(len));
         }

@@ -1,0 +1,184 @@
+//! The newest events of this pod, in memory, for all who follow them.
+//!
+//! A message to a room of a hundred is the same row for each of them: the apply thread leaves it here, and readers that
+//! keep up take it without asking the store. It is no queue: it holds a bounded number, whoever has fallen behind its
+//! beginning reads rows, and whenever it may not tell the whole truth (history was changed, a snapshot came) it begins
+//! anew, and all read rows once.
+
+use bytes::Bytes;
+use quorate_core::id::{Position, RoomNumber};
+use quorate_core::query::{Event, QueryError};
+use quorate_core::table::{Changes, Table, key};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// Events kept: a second of them at a high rate. A reader walks over them for its own, which is cheaper than asking the
+/// store only while they are few.
+const EVENTS: usize = 4096;
+/// Bytes of them.
+const BYTES: usize = 4 << 20;
+
+/// See the [module](self).
+#[derive(Debug, Default)]
+pub struct Tail(Mutex<Ring>);
+
+#[derive(Debug, Default)]
+struct Ring {
+    /// All that happened after `start` up to `end` is in `items`.
+    start: Position,
+    end: Position,
+    items: VecDeque<Item>,
+    bytes: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Item {
+    Event(Arc<Fresh>),
+    /// At the beginning of a commit: whose memberships, devices or account data it changes. What these users may see is
+    /// for the rows to say.
+    Users(Position, Arc<BTreeSet<String>>),
+}
+
+/// A new event.
+#[derive(Debug)]
+struct Fresh {
+    at: Position,
+    room: RoomNumber,
+    room_id: Arc<str>,
+    row: Bytes,
+    /// Decoded by the first who reads it; `None` when the rows have to be asked.
+    event: OnceLock<Option<Event>>,
+}
+
+impl Fresh {
+    fn event(&self) -> Option<&Event> {
+        let decode = || Event::of_row(self.room, &self.room_id, self.at, self.row.clone()).ok().flatten();
+        self.event.get_or_init(decode).as_ref()
+    }
+}
+
+impl Item {
+    fn at(&self) -> Position {
+        match self {
+            Self::Event(event) => event.at,
+            Self::Users(at, _) => *at,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Event(event) => event.row.len(),
+            Self::Users(_, users) => users.iter().map(String::len).sum(),
+        }
+    }
+}
+
+/// What one commit adds.
+#[derive(Debug, Default)]
+pub struct Addition(Vec<Item>);
+
+impl Addition {
+    /// The new events among the changes of a commit whose first event is at `first` or later, and the users that it
+    /// concerns; `None` when it changes older events, too.
+    ///
+    /// # Errors
+    /// When a room cannot be read.
+    pub fn of(
+        changes: &Changes,
+        first: Position,
+        users: &BTreeSet<String>,
+        room_id: impl Fn(RoomNumber) -> Result<String, QueryError>,
+    ) -> Result<Option<Self>, QueryError> {
+        let mut room_ids = BTreeMap::<RoomNumber, Arc<str>>::new();
+        let mut events = Vec::new();
+        for (key, row) in changes.of(Table::Timeline) {
+            let (Some(room), Some(at), Some(row)) = (key::leading_room(key), key::trailing_position(key), row) else {
+                return Ok(None);
+            };
+            if at < first {
+                return Ok(None);
+            }
+            let room_id = match room_ids.get(&room) {
+                Some(known) => known.clone(),
+                None => room_ids.entry(room).or_insert(room_id(room)?.into()).clone(),
+            };
+            let event = OnceLock::new();
+            events.push(Item::Event(Arc::new(Fresh { at, room, room_id, row: row.clone(), event })));
+        }
+        if !users.is_empty() {
+            events.push(Item::Users(first, Arc::new(users.clone())));
+        }
+        // Rows come by room; the users first.
+        events.sort_by_key(|item| (item.at(), matches!(item, Item::Event(_))));
+        Ok(Some(Self(events)))
+    }
+}
+
+/// What a reader gets.
+#[derive(Debug)]
+pub struct Page {
+    /// In order.
+    pub events: Vec<Event>,
+    /// The cursor to go on from.
+    pub next: Position,
+    /// There is more already.
+    pub more: bool,
+}
+
+impl Tail {
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        // A panic in the few lines below leaves at worst items without an `end`: read as not being there.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything up to `end` is committed; `None`: what was added is not told.
+    pub fn push(&self, end: Position, addition: Option<Addition>) {
+        let mut ring = self.ring();
+        match addition {
+            Some(Addition(items)) => items.into_iter().for_each(|item| ring.push(item)),
+            None => *ring = Ring { start: end, ..Ring::default() },
+        }
+        ring.end = end;
+    }
+
+    /// At most `limit` events of these rooms after a cursor, for a user who is in all of them; `None` when that cannot
+    /// be told from here.
+    pub fn after(&self, after: Position, localpart: &str, rooms: &BTreeSet<RoomNumber>, limit: usize) -> Option<Page> {
+        let ring = self.ring();
+        if after < ring.start || after > ring.end {
+            return None;
+        }
+        let (mut found, mut next, mut more) = (Vec::new(), ring.end, false);
+        for item in ring.items.range(ring.items.partition_point(|item| item.at() <= after)..) {
+            match item {
+                Item::Users(_, users) if users.contains(localpart) => return None,
+                Item::Event(event) if rooms.contains(&event.room) => {
+                    if found.len() == limit {
+                        (next, more) = (event.at.before(), true);
+                        break;
+                    }
+                    found.push(event.clone());
+                }
+                Item::Users(..) | Item::Event(_) => {}
+            }
+        }
+        drop(ring);
+        let events = found.iter().map(|event| event.event().cloned()).collect::<Option<_>>()?;
+        Some(Page { events, next, more })
+    }
+}
+
+impl Ring {
+    fn push(&mut self, item: Item) {
+        self.bytes += item.bytes();
+        self.items.push_back(item);
+        while self.items.len() > EVENTS || self.bytes > BYTES {
+            let Some(oldest) = self.items.pop_front() else { break };
+            self.bytes -= oldest.bytes();
+            self.start = oldest.at();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

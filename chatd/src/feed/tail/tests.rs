@@ -1,0 +1,140 @@
+use super::*;
+use quorate_core::proto::store;
+use quorate_core::table::{self, MemTable, Overlay, Write as _};
+
+fn at(index: u64, ordinal: u32) -> Position {
+    Position { incarnation: 0, index, ordinal }
+}
+
+fn end(index: u64) -> Position {
+    Position::end_of_entry(0, index)
+}
+
+fn rooms(numbers: &[u64]) -> BTreeSet<RoomNumber> {
+    numbers.iter().copied().map(RoomNumber).collect()
+}
+
+/// Commits one entry with events in these rooms, in this order.
+fn commit(tail: &Tail, index: u64, rooms: &[u64], users: &[&str]) {
+    change(tail, index, users, |changes| {
+        for (place, room) in (0..).zip(rooms) {
+            let row = store::Event { sender: "@a:a.org".into(), ..store::Event::default() };
+            changes.put(Table::Timeline, key::room_position(RoomNumber(*room), at(index, place)), table::encode(&row));
+        }
+    });
+}
+
+fn change(tail: &Tail, index: u64, users: &[&str], change: impl FnOnce(&mut Overlay<'_>)) {
+    let base = MemTable::default();
+    let mut changes = Overlay::new(&base);
+    change(&mut changes);
+    let users = users.iter().map(|user| (*user).to_owned()).collect();
+    let room_id = |room: RoomNumber| Ok(format!("!{}:a.org", room.0));
+    tail.push(end(index), Addition::of(changes.changes(), at(index, 0), &users, room_id).unwrap());
+}
+
+fn places(page: &Page) -> Vec<Position> {
+    page.events.iter().map(|event| event.position).collect()
+}
+
+#[test]
+fn who_keeps_up_gets_the_events_of_its_rooms_in_order() {
+    let tail = Tail::default();
+    commit(&tail, 1, &[7, 8, 7], &[]);
+    commit(&tail, 2, &[8], &[]);
+    commit(&tail, 3, &[9, 7], &[]);
+    let page = tail.after(Position::ZERO, "a", &rooms(&[7, 8]), 10).unwrap();
+    assert_eq!(places(&page), [at(1, 0), at(1, 1), at(1, 2), at(2, 0), at(3, 1)]);
+    assert_eq!((page.next, page.more), (end(3), false));
+    assert_eq!(page.events[1].room_id, "!8:a.org");
+    let page = tail.after(end(2), "a", &rooms(&[7]), 10).unwrap();
+    assert_eq!(places(&page), [at(3, 1)]);
+    assert!(tail.after(end(3), "a", &rooms(&[7]), 10).unwrap().events.is_empty());
+    assert!(tail.after(end(4), "a", &rooms(&[7]), 10).is_none(), "this pod is not there yet");
+}
+
+#[test]
+fn a_page_that_is_full_leads_on_without_a_gap() {
+    let tail = Tail::default();
+    commit(&tail, 1, &[7, 8, 7, 7], &[]);
+    let (mut after, mut seen) = (Position::ZERO, Vec::new());
+    loop {
+        let page = tail.after(after, "a", &rooms(&[7]), 1).unwrap();
+        seen.extend(places(&page));
+        after = page.next;
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!((seen, after), (vec![at(1, 0), at(1, 2), at(1, 3)], end(1)));
+}
+
+#[test]
+fn whose_memberships_change_asks_the_rows_and_nobody_else_does() {
+    let tail = Tail::default();
+    commit(&tail, 1, &[7], &[]);
+    commit(&tail, 2, &[7, 7], &["bob"]);
+    assert!(tail.after(end(1), "bob", &rooms(&[7]), 10).is_none());
+    assert!(tail.after(end(1), "bob", &rooms(&[7]), 1).is_none(), "not even the first of them");
+    assert_eq!(tail.after(end(1), "alice", &rooms(&[7]), 10).unwrap().events.len(), 2);
+    assert!(tail.after(end(2), "bob", &rooms(&[7]), 10).is_some());
+}
+
+#[test]
+fn a_change_of_history_makes_everybody_ask_the_rows_once() {
+    let old = key::room_position(RoomNumber(7), at(1, 0));
+    let redacted =
+        table::encode(&store::Event { redacted_by: at(2, 0).to_bytes().to_vec().into(), ..Default::default() });
+    let rewrite = |changes: &mut Overlay<'_>| changes.put(Table::Timeline, old.clone(), redacted.clone());
+    let removal = |changes: &mut Overlay<'_>| changes.delete(Table::Timeline, old.clone());
+    for change_history in [&rewrite as &dyn Fn(&mut Overlay<'_>), &removal] {
+        let tail = Tail::default();
+        commit(&tail, 1, &[7], &[]);
+        change(&tail, 2, &[], change_history);
+        assert!(tail.after(Position::ZERO, "a", &rooms(&[7]), 10).is_none());
+        assert!(tail.after(end(1), "a", &rooms(&[7]), 10).is_none());
+        commit(&tail, 3, &[7], &[]);
+        assert_eq!(places(&tail.after(end(2), "a", &rooms(&[7]), 10).unwrap()), [at(3, 0)]);
+    }
+}
+
+#[test]
+fn an_event_redacted_in_its_own_commit_is_left_to_the_rows() {
+    let tail = Tail::default();
+    change(&tail, 1, &[], |changes| {
+        let row = store::Event { redacted_by: at(1, 1).to_bytes().to_vec().into(), ..Default::default() };
+        changes.put(Table::Timeline, key::room_position(RoomNumber(7), at(1, 0)), table::encode(&row));
+    });
+    assert!(tail.after(Position::ZERO, "a", &rooms(&[7]), 10).is_none());
+    assert!(tail.after(Position::ZERO, "a", &rooms(&[8]), 10).is_some());
+}
+
+#[test]
+fn what_was_not_told_is_never_passed_over() {
+    let tail = Tail::default();
+    commit(&tail, 1, &[7], &[]);
+    tail.push(end(2), None);
+    commit(&tail, 3, &[7], &[]);
+    assert!(tail.after(end(1), "a", &rooms(&[7]), 10).is_none());
+    assert!(tail.after(end(2), "a", &rooms(&[7]), 10).is_some());
+}
+
+#[test]
+fn it_is_bounded_and_says_who_has_fallen_behind() {
+    let tail = Tail::default();
+    let last = EVENTS as u64 + 10;
+    for index in 1..=last {
+        commit(&tail, index, &[7], &[]);
+    }
+    assert_eq!(tail.ring().items.len(), EVENTS);
+    assert!(tail.after(end(9), "a", &rooms(&[7]), 1).is_none());
+    let page = tail.after(end(10), "a", &rooms(&[7]), EVENTS).unwrap();
+    assert_eq!((page.events.len(), page.next), (EVENTS, end(last)));
+    let large = vec![b'x'; BYTES];
+    change(&tail, last + 1, &[], |changes| {
+        let row = store::Event { content: large.into(), ..Default::default() };
+        changes.put(Table::Timeline, key::room_position(RoomNumber(7), at(last + 1, 0)), table::encode(&row));
+    });
+    assert_eq!(tail.ring().bytes, 0);
+    assert!(tail.after(end(last), "a", &rooms(&[7]), 1).is_none());
+}

@@ -1,0 +1,189 @@
+//! Rows that nearly every command reads (sessions, rooms, members), kept beside the engine for whoever applies.
+//!
+//! Of the rows that a message needs, all but its own transaction id are those of the message before it. The engine
+//! looks for each of them in memtables and files, which cost more than all the rest of applying.
+
+use bytes::Bytes;
+use quorate_core::table::{Changes, Direction, Flow, Read, ReadError, Row, Table};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Two generations of this size are kept: enough for the sessions, rooms and memberships of some ten thousand people
+/// who write, and little beside the engine's own cache.
+const GENERATION_BYTES: usize = 4 << 20;
+/// What a row takes beside key and value, roughly.
+const ROW_BYTES: usize = 128;
+
+/// Tables whose rows are read again and again. Those that are read once (transaction ids) would only push these out.
+const TABLES: [Table; 6] =
+    [Table::Meta, Table::Device, Table::Room, Table::RoomByPosition, Table::RoomMember, Table::Sequence];
+
+fn slot(table: Table) -> Option<usize> {
+    TABLES.iter().position(|hot| *hot == table)
+}
+
+type Generation = [HashMap<Vec<u8>, Option<Bytes>>; TABLES.len()];
+
+/// See the [module](self). Rows are as of the last commit, absent ones included.
+#[derive(Debug, Default)]
+pub struct HotRows(Mutex<Rows>);
+
+/// Read or written lately, and before that. When the young ones are many they become the old ones, and the old ones,
+/// which nobody has asked for meanwhile, go.
+#[derive(Debug, Default)]
+struct Rows {
+    young: Generation,
+    old: Generation,
+    young_bytes: usize,
+}
+
+impl Rows {
+    fn get(&mut self, slot: usize, key: &[u8]) -> Option<Option<Bytes>> {
+        let (young, old) = (self.young.get(slot)?, self.old.get_mut(slot)?);
+        if let Some(row) = young.get(key) {
+            return Some(row.clone());
+        }
+        let (key, row) = old.remove_entry(key)?;
+        self.put(slot, key, row.clone());
+        Some(row)
+    }
+
+    fn put(&mut self, slot: usize, key: Vec<u8>, row: Option<Bytes>) {
+        let bytes = ROW_BYTES + key.len() + row.as_ref().map_or(0, Bytes::len);
+        if self.young_bytes + bytes > GENERATION_BYTES {
+            self.old = std::mem::take(&mut self.young);
+            self.young_bytes = 0;
+        }
+        if let (Some(young), Some(old)) = (self.young.get_mut(slot), self.old.get_mut(slot)) {
+            old.remove(&key);
+            // A row written again and again is counted each time: a generation may end early, and is never too large.
+            young.insert(key, row);
+            self.young_bytes += bytes;
+        }
+    }
+}
+
+impl HotRows {
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        // Each change is one insertion: a panic leaves nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The rows of `base`, which is the state as of the last commit.
+    pub fn over<'a, R: Read>(&'a self, base: &'a R) -> Over<'a, R> {
+        Over { base, rows: RefCell::new(self.rows()) }
+    }
+
+    /// Another state takes this one's place.
+    pub fn forget(&self) {
+        *self.rows() = Rows::default();
+    }
+}
+
+/// A view that asks memory first.
+pub struct Over<'a, R> {
+    base: &'a R,
+    rows: RefCell<MutexGuard<'a, Rows>>,
+}
+
+impl<R: Read> Over<'_, R> {
+    /// What is about to be committed.
+    pub fn take(self, changes: &Changes) {
+        let mut rows = self.rows.into_inner();
+        for (slot, table) in TABLES.into_iter().enumerate() {
+            for (key, row) in changes.of(table) {
+                rows.put(slot, key.to_vec(), row.cloned());
+            }
+        }
+    }
+}
+
+impl<R: Read> Read for Over<'_, R> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
+        let Some(slot) = slot(table) else { return self.base.get(table, key) };
+        let mut rows = self.rows.borrow_mut();
+        if let Some(row) = rows.get(slot, key) {
+            return Ok(row);
+        }
+        let row = self.base.get(table, key)?;
+        rows.put(slot, key.to_vec(), row.clone());
+        Ok(row)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: &[u8],
+        to: &[u8],
+        direction: Direction,
+        visit: &mut dyn FnMut(Row<'_>) -> Result<Flow, ReadError>,
+    ) -> Result<(), ReadError> {
+        self.base.scan(table, from, to, direction, visit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use quorate_core::table::{MemTable, Overlay, Write as _};
+
+    #[test]
+    fn a_row_is_read_from_the_engine_once() {
+        let mut state = MemTable::default();
+        state.put(Table::Room, vec![1], Bytes::from_static(b"x"));
+        let hot = HotRows::default();
+        assert_eq!(hot.over(&state).get(Table::Room, &[1]).unwrap().unwrap(), "x");
+        assert_eq!(hot.over(&state).get(Table::Room, &[2]).unwrap(), None);
+        let nothing = MemTable::default();
+        assert_eq!(hot.over(&nothing).get(Table::Room, &[1]).unwrap().unwrap(), "x");
+        hot.forget();
+        assert_eq!(hot.over(&nothing).get(Table::Room, &[1]).unwrap(), None);
+    }
+
+    #[test]
+    fn what_nobody_asks_for_goes_and_memory_is_bounded() {
+        let (hot, state) = (HotRows::default(), MemTable::default());
+        for number in 0..200_000_u32 {
+            hot.over(&state).get(Table::Room, &number.to_be_bytes()).unwrap();
+            hot.over(&state).get(Table::Room, &[7]).unwrap();
+        }
+        let rows = hot.rows();
+        let count = |generation: &Generation| generation.iter().map(HashMap::len).sum::<usize>();
+        assert!((count(&rows.young) + count(&rows.old)) * ROW_BYTES <= 2 * GENERATION_BYTES);
+        let slot = slot(Table::Room).unwrap();
+        assert!(rows.young[slot].contains_key([7].as_slice()) || rows.old[slot].contains_key([7].as_slice()));
+    }
+
+    proptest! {
+        #[test]
+        fn reads_are_those_of_the_state(
+            batches in prop::collection::vec(
+                prop::collection::vec((0_u8..12, prop::option::of(any::<u8>()), any::<bool>()), 0..20), 0..20),
+        ) {
+            let (hot, mut state) = (HotRows::default(), MemTable::default());
+            for batch in batches {
+                let before = state.clone();
+                let over = hot.over(&before);
+                let mut changes = Overlay::new(&over);
+                for (key, value, is_read) in batch {
+                    let table = TABLES[usize::from(key) % TABLES.len()];
+                    match (is_read, value) {
+                        (true, _) => prop_assert_eq!(changes.get(table, &[key]).unwrap(), state.get(table, &[key]).unwrap()),
+                        (_, Some(value)) => changes.put(table, vec![key], vec![value].into()),
+                        (_, None) => changes.delete(table, vec![key]),
+                    }
+                    if !is_read {
+                        match value {
+                            Some(value) => state.put(table, vec![key], vec![value].into()),
+                            None => state.delete(table, vec![key]),
+                        }
+                    }
+                }
+                let changes = changes.into_changes();
+                over.take(&changes);
+            }
+        }
+    }
+}
