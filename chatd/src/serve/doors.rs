@@ -14,6 +14,7 @@ use crate::raft::peer;
 use crate::service::Service;
 use crate::store::Fatal;
 use crate::tls::PeerTls;
+use axum::body::Body;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
+use tower::make::Shared;
 
 /// The open doors.
 pub(super) struct Doors {
@@ -66,8 +68,10 @@ impl Doors {
         let clients = TaskTracker::new();
         let (health, serving) = server::serve(grpc, service.clone(), metrics.clone(), clients_closed.clone());
         clients.spawn(until_failed("gRPC", fatal.clone(), serving));
-        let router = matrix::router(service, metrics.clone());
-        let serving = axum::serve(http, router).with_graceful_shutdown(clients_closed.clone().cancelled_owned());
+        // Made ready once and shared: a `Router` would be copied, all routes of it, for each connection.
+        let router = matrix::router(service, metrics.clone()).with_state(()).into_service::<Body>();
+        let serving =
+            axum::serve(http, Shared::new(router)).with_graceful_shutdown(clients_closed.clone().cancelled_owned());
         clients.spawn(until_failed("Matrix", fatal.clone(), serving.into_future()));
         clients.close();
         let doors = Self { health, clients, clients_closed, peers_closed };
