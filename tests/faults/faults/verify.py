@@ -31,7 +31,9 @@ class Verify:
             return file.read()
 
     def _progress(self):
-        lines = [line for line in self._stderr().splitlines() if line.startswith('{"progress"')]
+        # What stands behind the last end of a line is still being written.
+        whole = self._stderr().split("\n")[:-1]
+        lines = [line for line in whole if line.startswith('{"progress"')]
         return json.loads(lines[-1])["progress"] if lines else {"acknowledged": 0}
 
     def acknowledged(self):
@@ -71,6 +73,9 @@ class Verify:
         """No promise was broken, and enough was looked at for that to mean something."""
         v = self.verdict
         broken = {kind: v[kind] for kind in KINDS if v[kind]}
+        # A reader that has given up is no witness of anything, and its error says why.
+        given_up = [reader["error"] for reader in v["readers"] if reader["error"]]
+        assert not given_up, f"{what}: readers gave up: {given_up}"
         assert not broken, f"{what}: {broken}: {json.dumps({k: v[k] for k in ('smallest', 'violations')}, indent=1)[:4000]}"
         assert v["acknowledged"] > 100 and v["caught_up"] and v["unscanned"] == 0, json.dumps(v)[:3000]
         assert v["reads"]["linearizable"] > 100, f"too few reads to judge: {v['reads']}"
