@@ -89,10 +89,11 @@ impl Pod {
         let Volume { log, store, shelf, machine } = volume(config, &feed, fatal, metrics).await?;
         watch_log(log.clone(), fatal.clone());
         health.opening("starting Raft");
-        let parts = NodeParts { log, machine, store: store.clone(), shelf, feed: feed.clone(), tls: tls.clone() };
+        let parts =
+            NodeParts { log: log.clone(), machine, store: store.clone(), shelf, feed: feed.clone(), tls: tls.clone() };
         let node = Node::start(parts, options(config, metrics)).await.map_err(|error| node_failure(&error))?;
         let closing = CancellationToken::new();
-        watch_raft(&node, fatal.clone(), closing.clone());
+        watch_raft(&node, log, fatal.clone(), closing.clone());
         let hint = CancellationToken::new();
         let service = service(config, &node, &store, &feed, metrics, hint.clone());
         let storage = StorageWatch::start(config.data_dir.clone(), metrics.clone());
@@ -156,12 +157,16 @@ fn watch_log(log: LogStore, fatal: Fatal) {
 }
 
 /// A pod whose Raft has ended looks alive and serves nobody: better a new process.
-fn watch_raft(node: &Node, fatal: Fatal, closing: CancellationToken) {
+fn watch_raft(node: &Node, log: LogStore, fatal: Fatal, closing: CancellationToken) {
     let mut leadership = Leadership::of(node.own().node_id, &node.door.consensus);
     tokio::spawn(async move {
         while let Some(runs) = closing.run_until_cancelled(leadership.changed()).await {
             if !runs {
-                return fatal.raise("Raft has stopped; the log above says why");
+                // Who watches the log may come second, and people need the disk's words, not their consequence.
+                return match log.failure() {
+                    Some(error) => fatal.raise(error),
+                    None => fatal.raise("Raft has stopped; the log above says why"),
+                };
             }
         }
     });

@@ -134,6 +134,13 @@ impl LogStore {
         }
     }
 
+    /// Why the log cannot be written any more, if that is so; known before whoever waits for a write is told that it failed.
+    /// `None` after an orderly [`LogStore::close`].
+    #[must_use]
+    pub fn failure(&self) -> Option<LogError> {
+        self.reader.shared.failed.borrow().clone().filter(|error| !matches!(error, LogError::Closed))
+    }
+
     /// Writes all that is queued, and a last record by which the next start can tell damage from a torn tail; then gives
     /// the directory free. Everything else fails afterwards.
     ///

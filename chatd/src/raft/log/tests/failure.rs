@@ -35,6 +35,18 @@ async fn a_failed_write_stops_the_log() {
 }
 
 #[tokio::test]
+async fn who_is_told_of_a_failed_write_can_ask_for_its_cause() {
+    let disk = SimDisk::new();
+    let (log, _) = reopen(&disk);
+    fill(&log, 1, 0, 5, 10).await;
+    assert!(log.failure().is_none(), "nothing has failed");
+    disk.fail(Call::Write, 0, ErrorKind::ReadOnlyFilesystem);
+    append(&log, vec![entry(1, 5, 10)]).await.expect_err("the write fails");
+    let error = log.failure().expect("it is known before anybody is told");
+    assert!(matches!(&error, LogError::Io { action: "write", .. }), "{error}");
+}
+
+#[tokio::test]
 async fn a_failed_sync_is_never_tried_again_and_acknowledges_nothing() {
     let disk = SimDisk::new();
     let (log, _) = reopen(&disk);
@@ -98,4 +110,5 @@ async fn an_orderly_close_is_no_failure() {
     log.close().await.expect("closes");
     let failed = tokio::time::timeout(Duration::from_millis(20), log.failed()).await;
     assert!(failed.is_err(), "nobody is told to stop");
+    assert!(log.failure().is_none());
 }
