@@ -96,7 +96,7 @@ pub struct Refusal {
 }
 
 /// After this a new leader has normally been elected (election timeouts are below it by default).
-const ELECTION_WAIT: Duration = Duration::from_millis(500);
+pub(super) const ELECTION_WAIT: Duration = Duration::from_millis(500);
 
 impl Refusal {
     /// A refusal that waiting does not help.

@@ -1,7 +1,8 @@
 //! Who calls: from an access token to a session, and how sessions stay alive while they are used.
 
+use super::refusal::ELECTION_WAIT;
 use super::token::{self, TokenHash};
-use super::{Code, Refusal, Service, write::Proposal};
+use super::{Code, Freshness, Refusal, Service, write::Proposal};
 use bytes::Bytes;
 use quorate_core::proto::log::{Envelope, ExtendSession, command::Kind};
 use quorate_core::query::SessionState;
@@ -55,9 +56,14 @@ impl Service {
             return Ok(session);
         }
         // The login or extension may have been acknowledged by another pod and not be applied here yet.
-        self.catch_up_with_leader().await?;
+        let freshness = self.catch_up_with_leader().await?;
         match self.look_up(hash)? {
             Found::Alive(session) => Ok(session),
+            // A client forgets a session that is called unknown: not to be said by who may merely be behind.
+            _ if freshness == Freshness::Stale => Err(Refusal::unavailable(
+                "without a quorum this server cannot tell whether the session stands; try again, or ask another one",
+                ELECTION_WAIT,
+            )),
             Found::Expired => {
                 Err(Refusal::new(Code::SessionExpired, "the session was not used for too long; log in again"))
             }

@@ -1,7 +1,7 @@
 //! Pods die; nothing that was acknowledged is lost, doubled or put in another order.
 
 use crate::stream::Follower;
-use crate::support::client::User;
+use crate::support::client::{User, detail, with_token};
 use crate::support::cluster::Cluster;
 use quorate_wire::chat::v1::create_room_request::Preset;
 use std::sync::Arc;
@@ -143,9 +143,8 @@ async fn without_a_quorum_writes_wait_and_fail_and_reads_say_that_they_are_stale
     let page = alice.door(2).history(alice.asks(request)).await.expect("served all the same").into_inner();
     assert_eq!(page.freshness(), Freshness::Stale);
     let refused = alice.say(2, &room, "alone", "2").await.expect_err("no quorum");
-    let detail = crate::support::client::detail(&refused);
-    assert_eq!(detail.code(), ErrorCode::Unavailable, "{refused}");
-    assert!(detail.retry_after_ms > 0);
+    assert_eq!(detail(&refused).code(), ErrorCode::Unavailable, "{refused}");
+    assert!(detail(&refused).retry_after_ms > 0);
     assert_eq!(cluster.nodes[2].page("/readyz").map(|(status, _)| status), Some(200), "ready is not: has a leader");
     cluster.restart(0);
     cluster.all_ready().await;
@@ -156,6 +155,26 @@ async fn without_a_quorum_writes_wait_and_fail_and_reads_say_that_they_are_stale
     }
     let bodies: Vec<String> = alice.read_all(0, &room).await.into_iter().map(|(_, body)| body).collect();
     assert_eq!(bodies, ["before", "alone"]);
+}
+
+/// Clients forget a session that a server calls unknown, and their users must log in again.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_quorum_a_login_that_is_not_here_is_not_called_unknown() {
+    use quorate_wire::chat::v1::{ErrorCode, HistoryRequest};
+    let mut cluster = Cluster::start(QUIET).await;
+    let alice = cluster.user(0, "alice").await;
+    let room = alice.create_room(0, Preset::Private, "").await;
+    let ask = || {
+        let request = HistoryRequest { room_id: room.clone(), ..HistoryRequest::default() };
+        with_token(request, "qat_made-elsewhere-a-moment-ago-perhaps")
+    };
+    let refused = alice.door(2).history(ask()).await.expect_err("with a quorum it is known that there is none");
+    assert_eq!(detail(&refused).code(), ErrorCode::Unauthenticated, "{refused}");
+    cluster.kill(0);
+    cluster.kill(1);
+    let refused = alice.door(2).history(ask()).await.expect_err("nobody knows");
+    assert_eq!(detail(&refused).code(), ErrorCode::Unavailable, "{refused}");
+    assert!(detail(&refused).retry_after_ms > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
