@@ -43,8 +43,8 @@
 //! not a file of its own, because it must stay in order with entries, and because a rename costs three fsyncs in an
 //! election, a record one.
 //!
-//! Behind the last record stand zeros, allocated when the file was made (`fallocate`), so that fdatasync need not write
-//! the file's size as well.
+//! Behind the last record stand zeros: allocated when the file was made (`fallocate`), so that fdatasync need not write
+//! the file's size as well, and written some MiB ahead ([`ahead`]), so that it need not say which blocks were written.
 //!
 //! # Torn or damaged
 //! A crash may leave any part of the write that was not yet fsynced: also its end without its beginning. Such a tail is
@@ -57,6 +57,7 @@
 //! Bytes that are only proven written, not fsynced, are written again at open: after a failed fsync the kernel may show
 //! pages that never reached the disk.
 
+mod ahead;
 mod cache;
 pub mod disk;
 pub mod error;

@@ -1,6 +1,7 @@
 //! The file system, as far as the log needs it: so that the same log runs on a real disk and on one that crashes on
 //! command ([`super::sim_disk::SimDisk`]).
 
+use super::ahead::Ahead;
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -79,11 +80,11 @@ pub trait LogFile: Send + Sync + 'static {
     /// # Errors
     /// See [`LogFile::size`].
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Reserves space up to `len` and makes the file that long, with zeros.
+    /// Reserves space up to `len` and makes the file that long, with zeros. Nothing from `from` on is needed.
     ///
     /// # Errors
     /// See [`LogFile::size`].
-    fn allocate(&self, len: u64) -> io::Result<()>;
+    fn allocate(&self, from: u64, len: u64) -> io::Result<()>;
     /// Makes contents durable, and the length where needed to read them (fdatasync).
     ///
     /// # Errors
@@ -121,7 +122,17 @@ impl FsDisk {
     }
 }
 
-struct FsFile(File);
+#[derive(Debug)]
+struct FsFile {
+    file: File,
+    ahead: Ahead,
+}
+
+impl FsFile {
+    fn new(file: File) -> Arc<dyn LogFile> {
+        Arc::new(Self { file, ahead: Ahead::default() })
+    }
+}
 
 struct FsLock(#[expect(dead_code, reason = "the lock lives as long as its open file")] File);
 
@@ -138,11 +149,11 @@ impl LogDisk for FsDisk {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.path(name))?;
-        Ok(Arc::new(FsFile(file)))
+        Ok(FsFile::new(file))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
-        Ok(Arc::new(FsFile(OpenOptions::new().read(true).write(true).open(self.path(name))?)))
+        Ok(FsFile::new(OpenOptions::new().read(true).write(true).open(self.path(name))?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -169,35 +180,38 @@ impl LogDisk for FsDisk {
 
 impl LogFile for FsFile {
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_exact_at(into, offset)
+        self.file.read_exact_at(into, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)?;
+        self.ahead.keep(&self.file, offset.saturating_add(bytes.len() as u64))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.ahead.end();
+        self.file.set_len(len)
     }
 
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        match fs4::FileExt::allocate(&self.0, len) {
-            // Only the fsync gets slower without it.
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.0.set_len(len),
+    fn allocate(&self, from: u64, len: u64) -> io::Result<()> {
+        match fs4::FileExt::allocate(&self.file, len) {
+            // Space may then run out at a later write, which stops the process as well.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.file.set_len(len),
             result => result,
-        }
+        }?;
+        self.ahead.begin(&self.file, from, len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn sync_all(&self) -> io::Result<()> {
-        self.0.sync_all()
+        self.file.sync_all()
     }
 }
 

@@ -218,7 +218,7 @@ fn reopen(read: &Read, torn: bool, options: &Options) -> Result<Segment, LogErro
     let unproven = bytes.get(scan.proven as usize..scan.end as usize).unwrap_or_default();
     file.file.write_at(unproven, u64::from(scan.proven)).map_err(at("write"))?;
     let size = u64::from(options.segment_bytes).max(end);
-    file.file.allocate(size).map_err(at("allocate"))?;
+    file.file.allocate(end, size).map_err(at("allocate"))?;
     file.file.sync_all().map_err(at("sync"))?;
     Ok(Segment { file: file.clone(), end: scan.end, used: true })
 }

@@ -37,7 +37,7 @@ impl Segment {
         };
         let file = disk.create(&unfinished).map_err(at("create"))?;
         pass(Point::SegmentMade);
-        file.allocate(u64::from(plan.size)).map_err(at("allocate"))?;
+        file.allocate(0, u64::from(plan.size)).map_err(at("allocate"))?;
         pass(Point::SegmentAllocated);
         let (bytes, seal) = first_bytes(plan);
         file.write_at(&bytes, 0).map_err(at("write"))?;

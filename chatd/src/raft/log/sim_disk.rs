@@ -305,7 +305,7 @@ impl LogFile for SimFile {
         self.with(Call::Resize, |contents, _| contents.change(Change::Len(len)))
     }
 
-    fn allocate(&self, len: u64) -> io::Result<()> {
+    fn allocate(&self, _from: u64, len: u64) -> io::Result<()> {
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         self.with(Call::Resize, |contents, _| {
             if contents.now.len() < len {
