@@ -42,8 +42,8 @@ image: build ## docker-archives of both images, without a container engine
 
 ##@ Prove it
 .PHONY: test unit sim faults charts matrix soak kubernetes e2e
-test: FAULTS = --without read-only
-test: check unit faults charts matrix kubernetes e2e ## All of the below; what continuous integration runs
+test: export SOAK_SECONDS = 180
+test: check unit faults charts matrix soak kubernetes e2e ## All of the below; what continuous integration runs
 unit: deps-build deps-test ## Unit, model and process tests
 	@$(ENV) cargo test --release --locked --workspace
 sim: deps-build ## Whole clusters in simulated time, seed after seed, until one fails; QUORATE_SEED=7: from there
@@ -51,7 +51,7 @@ sim: deps-build ## Whole clusters in simulated time, seed after seed, until one 
 	@$(ENV) "$$CARGO_TARGET_DIR/release/quorate-sim" from "$${QUORATE_SEED:-0}"
 faults: deps-test build ## Three processes under pauses, partitions, full disks, power failures; most of it needs root
 	@$(ENV) tests/faults/check
-	@$(ENV) tests/faults/run $(FAULTS)
+	@$(ENV) tests/faults/run
 charts: deps-kubernetes build ## helm lint, template, schema checks of charts, CRD and dashboards
 	@$(ENV) charts/tests/check
 	@$(ENV) dashboards/tests/check

@@ -5,8 +5,8 @@ use std::io::{self, IsTerminal as _};
 use tracing_subscriber::EnvFilter;
 
 /// Libraries that tell more than an operator wants to know: openraft warns of each attempt at a peer that is down.
-/// `info,openraft=info` brings it back.
-const QUIET: &str = "openraft=error,h2=warn,hyper=warn";
+/// `info,openraft=info` brings it back. Its progress warns only of a follower that has lost what it had acknowledged.
+const QUIET: &str = "openraft=error,openraft::progress=warn,h2=warn,hyper=warn";
 
 /// Starts logging. Called once, by `main`; a second call does nothing.
 pub fn start(log: &Log) {

@@ -60,6 +60,7 @@ STEPS = [
     ("disks that are read-only, of leader and follower", loops, full_disk.read_only_disks),
     ("power failures, of all three at once and of one", fuse, lost_pages.power_failures),
     ("failed syncs end the process and are not repeated", fuse, lost_pages.failed_syncs),
+    ("a lying disk of one pod is filled again", fuse, lost_pages.a_lying_disk_of_one_is_filled_again),
     ("a lying disk is noticed", fuse, lost_pages.a_lying_disk_is_noticed),
 ]
 

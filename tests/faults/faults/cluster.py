@@ -116,8 +116,13 @@ class Cluster:
         return self._get(n, "/readyz") == 200
 
     def until_ready(self, nodes=(0, 1, 2), seconds=60):
+        def ready(n):
+            # Of a process that has ended there is nothing to wait for, and it has said why.
+            code = self.processes[n].poll()
+            assert code is None, f"node-{n} has ended with {code}: {self.log(n).splitlines()[-1:]}"
+            return self.is_ready(n)
         for n in nodes:
-            until(f"node-{n} is ready", lambda: self.is_ready(n), seconds)
+            until(f"node-{n} is ready", lambda: ready(n), seconds)
 
     def status(self, nodes=(0, 1, 2)):
         """What each of the nodes says, by node; without those that do not answer."""
@@ -144,6 +149,11 @@ class Cluster:
             return len(status) == 3 and len({(s["term"], s["leader_node_id"]) for s in status.values()}) == 1
         self.until_ready(seconds=seconds)
         until("all three follow one leader", together, seconds)
+
+    def went_back(self):
+        """What a leader said of a follower that had lost what it had acknowledged."""
+        lines = (self.said(n, "follower log is reverted") for n in range(3))
+        return next(filter(None, lines), None)
 
     def said(self, n, pattern, since=0):
         """The first line of a node's log after the character `since` that matches."""

@@ -84,6 +84,8 @@ def read_only(world, cluster, loops, verify, lead):
     assert code == DATA_DIR, f"started on a read-only disk: exit {code}: {cluster.log(n)[before:]}"
     loops[n].repair()
     back(cluster, verify, n)
+    # Of what is under way when the journal is aborted, only what was really synced may have been acknowledged.
+    assert not cluster.went_back(), cluster.went_back()
 
 
 def back(cluster, verify, n):

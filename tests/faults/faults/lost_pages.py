@@ -14,8 +14,8 @@ OFTEN = "raft: {snapshotEntries: 100, keepLogEntries: 100}"
 
 
 @contextlib.contextmanager
-def on_forgetful_disks(world):
-    with Forgetful(world) as disk, Loopback() as net, Cluster(world, net, disk.parts, OFTEN) as cluster:
+def on_forgetful_disks(world, more=OFTEN):
+    with Forgetful(world) as disk, Loopback() as net, Cluster(world, net, disk.parts, more) as cluster:
         yield disk, cluster
 
 
@@ -72,6 +72,28 @@ def failed_syncs(world):
                 cluster.until_together()
                 verify.go_on()
         verify.assert_kept(world.report, "failed syncs")
+
+
+def a_lying_disk_of_one_is_filled_again(world):
+    """A follower that has lost what its disk said was synced gets it again from the leader that it had acknowledged it to,
+    which says so; nobody else has lost anything."""
+    # With all of the log kept: it must be filled again from there, and not by a snapshot.
+    with on_forgetful_disks(world, more="") as (disk, cluster):
+        with Verify(world, cluster) as verify:
+            verify.go_on()
+            leader, term = cluster.leader()
+            n = (leader + 1) % 3
+            disk.say(f"lie node-{n}")
+            verify.go_on(messages=300)
+            cluster.kill(n)
+            disk.forget(n)
+            disk.say("heal")
+            cluster.start(n)
+            cluster.until_together()
+            verify.go_on()
+            assert cluster.leader()[1] == term, "another leader begins anew with everybody: this one must do it"
+            assert cluster.went_back(), "the leader did not notice that a log is shorter than it was"
+        verify.assert_kept(world.report, "a lying disk of one")
 
 
 def a_lying_disk_is_noticed(world):

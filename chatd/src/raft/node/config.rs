@@ -48,6 +48,9 @@ pub(crate) fn config(cluster_name: &str, timing: Timing) -> Result<Config, Confi
         enable_pre_vote: Some(true),
         // A restarted leader is elected again, because its lease and its commit are those of another life.
         enable_leader_restore: Some(false),
+        // A disk may lose what it said was synced. Its node is then filled again, with a warning, and not left behind for as
+        // long as the leader lives: the entry has one copy less all that time.
+        allow_log_reversion: Some(true),
         // A leader without a quorum pauses its heartbeats, so that the others may elect: at least lease + election.
         quorum_loss_probe_interval: Some(max.saturating_mul(2)),
         // openraft's policy would purge all older log at its first snapshot: ours is `membership::snapshot`.
