@@ -34,6 +34,8 @@ pub struct Config {
     pub tls: Tls,
     /// Replication.
     pub raft: Raft,
+    /// Memory for the state's database.
+    pub state_cache_mebibytes: u64,
     /// Disuse after which a session ends; zero: never.
     pub session_lifetime: Duration,
     /// Whether anyone may make an account.
@@ -146,6 +148,7 @@ impl Config {
             advertise: Advertise::default(),
             tls: Tls::default(),
             raft: Raft::default(),
+            state_cache_mebibytes: 0,
             session_lifetime: Duration::ZERO,
             registration: Registration::default(),
             rate_limit: RateLimit::default(),

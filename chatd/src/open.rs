@@ -36,7 +36,8 @@ pub fn volume(config: &Config, feed: &Feed, fatal: &Fatal, metrics: &Metrics) ->
     let options = Options { observer: Arc::new(metrics.clone()), ..Options::default() };
     // The log first: its lock keeps a second process from the state, too.
     let (log, _) = LogStore::open(&log_dir, options).map_err(|error| log_failure(&error, &log_dir))?;
-    let store = RocksStore::open(&state_dir, Settings::default(), fatal.clone()).map_err(|e| store_failure(&e))?;
+    let store = RocksStore::open(&state_dir, Settings::with_cache(config.state_cache_mebibytes), fatal.clone())
+        .map_err(|e| store_failure(&e))?;
     let shelf = Shelf::open(&state_dir).map_err(|e| Failure::caused(Exit::DataDir, &e))?;
     check(config, &log, &store, &shelf)?;
     let machine = Machine::start(store.clone(), shelf.clone(), feed.clone(), fatal.clone(), Arc::new(metrics.clone()))

@@ -194,6 +194,14 @@ pub const KEYS: &[Key] = &[
         show: |c| json!(c.raft.keep_log_entries),
     },
     Key {
+        path: "state.cacheMebibytes",
+        kind: "number, at least 16",
+        default: Default::Value("256"),
+        meaning: "Memory of the state's database, in MiB: blocks that were read, indexes, filters, and a quarter for what is not flushed yet.",
+        set: |c, v| at_least(16, v).map(|v| c.state_cache_mebibytes = v),
+        show: |c| json!(c.state_cache_mebibytes),
+    },
+    Key {
         path: "sessions.lifetime",
         kind: "duration, or 0 for ever",
         default: Default::Value("30d"),

@@ -1,6 +1,7 @@
 """What bounded means: the last third of the time takes no more than the middle third did.
 
-The first third is left out: caches fill, segments and table files reach their size. A load that is the same all the time
+The first third is left out: caches fill, segments and table files reach their size. What the pods were given for their database
+must be full by then: memory that grows while a cache fills would say nothing, neither of a leak nor of its absence. A load that is the same all the time
 must then take the same all the time; what grows with it shows as the difference of two greatest values, each of many
 minutes, and not as a slope that a single compaction could turn.
 """
@@ -29,6 +30,17 @@ class Finding:
     @property
     def holds(self):
         return self.last <= self.limit
+
+
+# Blocks are of some KiB, and the cache is divided into shards that fill one by one.
+FULL = 0.8
+
+
+def not_full(samples, capacity):
+    """The pods whose database has not taken what it was given by the end of the first third."""
+    def greatest(series):
+        return max(sample.cache for sample in series if sample.at < series[-1].at / 3)
+    return {pod: greatest(series) for pod, series in samples.items() if greatest(series) < FULL * capacity}
 
 
 def judge(samples, messages):

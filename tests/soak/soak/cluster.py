@@ -9,8 +9,13 @@ import urllib.request
 from pathlib import Path
 
 NAMES = ["a", "b", "c"]
+# What the state's database may take: full after the first round, so that growth afterwards is growth of something else.
+CACHE_MIB = 32
 # A checkpoint about every minute, so that many are made, sent nowhere and let go.
-SETTINGS = "rateLimit: {enabled: false}\nraft: {snapshotEntries: 2000, keepLogEntries: 500}\n"
+SETTINGS = f"""rateLimit: {{enabled: false}}
+raft: {{snapshotEntries: 2000, keepLogEntries: 500}}
+state: {{cacheMebibytes: {CACHE_MIB}}}
+"""
 
 
 def free_ports(count):
@@ -51,6 +56,13 @@ class Pod:
                 return answer.status == 200
         except OSError:
             return False
+
+    def database(self, property):
+        """A figure of the state's database, as the metrics port has it."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        name = f'quorate_rocksdb{{property="{property}"}}'
+        return int(float(next(line.rsplit(" ", 1)[1] for line in lines if line.startswith(name))))
 
     def last_words(self):
         return "\n".join((self.home / self.name / "log").read_text(errors="replace").splitlines()[-15:])

@@ -17,6 +17,8 @@ class Sample:
     log: int
     memory: int
     files: int
+    # Of the memory, what the state's database has: it fills up to what it was given.
+    cache: int
 
 
 def allocated(directory):
@@ -47,6 +49,7 @@ def look(pod, begun):
         log=allocated(pod.data / "log"),
         memory=resident(pid),
         files=len(os.listdir(f"/proc/{pid}/fd")),
+        cache=pod.database("block_cache_bytes"),
     )
 
 
@@ -65,9 +68,10 @@ class Watch:
             for pod in self._pods:
                 try:
                     self.samples[pod.name].append(look(pod, self._begun))
-                except (FileNotFoundError, ProcessLookupError, StopIteration):
-                    # It has ended; whoever runs the load says so.
-                    return
+                except (OSError, StopIteration):
+                    # It has ended, and whoever runs the load says so; or it is too busy for its metrics now and then.
+                    if pod.process.poll() is not None:
+                        return
 
     def stop(self):
         self._stop.set()

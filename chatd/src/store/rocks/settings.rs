@@ -25,6 +25,17 @@ pub struct Settings {
     pub background_jobs: i32,
 }
 
+impl Settings {
+    /// With so much memory, a quarter of it for commits that are not yet flushed.
+    #[must_use]
+    pub fn with_cache(mebibytes: u64) -> Self {
+        // More than there are addresses is as good as all of them.
+        let cache_bytes = usize::try_from(mebibytes).unwrap_or(usize::MAX).saturating_mul(1 << 20);
+        let write_buffer_bytes = (cache_bytes / 4).min(Self::default().write_buffer_bytes);
+        Self { cache_bytes, write_buffer_bytes, ..Self::default() }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

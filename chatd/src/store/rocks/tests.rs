@@ -124,6 +124,18 @@ fn killed(store: &RocksStore, root: &Path) -> TempDir {
 }
 
 #[test]
+fn what_is_not_flushed_is_a_part_of_the_memory_that_is_given() {
+    assert_eq!(Settings::with_cache(256), Settings::default());
+    let small = Settings::with_cache(16);
+    assert_eq!((small.cache_bytes, small.write_buffer_bytes), (16 << 20, 4 << 20));
+    assert_eq!(
+        Settings::with_cache(4096).write_buffer_bytes,
+        Settings::default().write_buffer_bytes,
+        "a crash costs no more"
+    );
+}
+
+#[test]
 fn it_answers_as_the_model_does_on_random_histories() {
     let dir = TempDir::new().unwrap();
     let (model, store) = (MemStore::new(), open(dir.path()).unwrap());
