@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cli ─▶ plan (what, in turn) ─▶ system/* (start, drive) ◀─ load/* (posts, rooms, outages; clocks and histograms)
+//!          │   └─ stage: says what is being done, and ends it when it hangs
 //!          └─▶ samples ─▶ results ─▶ verdict (against goal) ─▶ report/* (JSON, Markdown, SVG)
 //! ```
 
@@ -16,6 +17,7 @@ mod plan;
 mod process;
 mod report;
 mod results;
+mod stage;
 mod stats;
 mod system;
 mod verdict;
@@ -29,6 +31,7 @@ use results::Results;
 use std::fs;
 use std::process::ExitCode;
 use std::time::Instant;
+use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -46,7 +49,7 @@ async fn command(cli: Cli) -> anyhow::Result<()> {
         Command::Run(args) => tokio::select! {
             done = run(&args) => done,
             // The servers end when what holds them is dropped.
-            _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+            told = told_to_end()? => anyhow::bail!("ended by {told}"),
         },
         Command::Report(args) => report(&args),
         Command::Bare(args) => system::bare::serve::serve(args.listen, &args.file, args.follower).await,
@@ -55,6 +58,18 @@ async fn command(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
     }
+}
+
+/// The signals by which people and programs end a run.
+fn told_to_end() -> anyhow::Result<impl Future<Output = &'static str>> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => "SIGINT",
+            _ = terminate.recv() => "SIGTERM",
+        }
+    })
 }
 
 async fn run(args: &cli::Run) -> anyhow::Result<()> {

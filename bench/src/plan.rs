@@ -8,6 +8,7 @@ use crate::load::room::Room;
 use crate::measure;
 use crate::places::Places;
 use crate::results::{Sample, Settings};
+use crate::stage::{LONG, PREPARE, stage};
 use crate::system::{Running, System};
 use crate::workload::{Metric, Workload};
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,6 +79,12 @@ impl<'a> Run<'a> {
         0..self.plan.settings.repeats
     }
 
+    /// Longest time for one measurement of the usual length.
+    fn limit(&self) -> Duration {
+        let Timing { warm, steady } = self.timing();
+        warm + steady + PREPARE
+    }
+
     /// The systems of a workload that the plan has.
     pub(crate) fn systems(&self, workload: Workload) -> Vec<System> {
         workload.systems().iter().copied().filter(|system| self.plan.systems.contains(system)).collect()
@@ -141,7 +148,8 @@ impl<'a> Run<'a> {
 
     async fn posted(&self, system: System, posting: Posting, with_cpu: bool) -> anyhow::Result<Figures> {
         let Some(running) = self.running.get(&system) else { return Ok(Vec::new()) };
-        let posted = post::measure(running, posting, self.timing()).await?;
+        let what = format!("posts to {}", system.title());
+        let posted = stage(&what, self.limit(), post::measure(running, posting, self.timing())).await?;
         let mut figures = vec![(Metric::Rate, posted.rate), (Metric::P50, posted.p50_ms), (Metric::P99, posted.p99_ms)];
         figures.extend(with_cpu.then_some((Metric::Cpu, posted.cpu_micros)));
         Ok(figures)
@@ -152,10 +160,8 @@ impl<'a> Run<'a> {
         let mut rooms = BTreeMap::new();
         for system in self.bring_up(workload).await {
             let Some(running) = self.running.get(&system) else { continue };
-            let room = match Board::new(MEMBERS) {
-                Ok(board) => running.room(board).await,
-                Err(error) => Err(error),
-            };
+            let opened = async { running.room(Board::new(MEMBERS)?).await };
+            let room = stage(&format!("{MEMBERS} members enter a room of {}", system.title()), PREPARE, opened).await;
             match room {
                 Ok(room) => drop(rooms.insert(system, room)),
                 Err(error) => self.note(workload, system, &error),
@@ -169,9 +175,10 @@ impl<'a> Run<'a> {
         let mut found = BTreeMap::new();
         for repeat in self.repeats() {
             for (system, room) in &rooms {
+                let what = format!("{}: messages in the room of {}", workload.name(), system.title());
                 let figures = match workload {
-                    Workload::B5 => measure::highest_rate(room, &mut found, *system).await,
-                    _ => measure::delivery(room, self.timing()).await,
+                    Workload::B5 => stage(&what, LONG, measure::highest_rate(room, &mut found, *system)).await,
+                    _ => stage(&what, self.limit(), measure::delivery(room, self.timing())).await,
                 };
                 self.keep(workload, "", *system, repeat, figures);
             }
@@ -183,7 +190,8 @@ impl<'a> Run<'a> {
         for repeat in self.repeats() {
             for system in &systems {
                 let Some(running) = self.running.get_mut(system) else { continue };
-                let figures = running.outage().await.map(measure::outage);
+                let what = format!("the leader of {} is killed", system.title());
+                let figures = stage(&what, PREPARE, running.outage()).await.map(measure::outage);
                 self.keep(Workload::B9, "", *system, repeat, figures);
             }
         }
@@ -206,7 +214,8 @@ impl<'a> Run<'a> {
                 }
             }
             for (system, room) in &rooms {
-                let figures = measure::delivery(room, self.timing()).await;
+                let what = format!("messages in the room of {} while others work", system.title());
+                let figures = stage(&what, self.limit(), measure::delivery(room, self.timing())).await;
                 self.keep(Workload::B10, crate::goal::BUSY_ROOM, *system, repeat, figures);
             }
         }

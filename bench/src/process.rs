@@ -3,9 +3,10 @@
 use anyhow::{Context as _, bail};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
+use std::io::{Read as _, Seek as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// Longest wait for a server to serve; ejabberd takes the most, a minute on a busy machine.
@@ -108,10 +109,13 @@ impl Server {
     /// It has ended.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         let Some(status) = self.child.try_wait().context("cannot look at a child")? else { return Ok(()) };
+        bail!("{} ended ({status}); its log ends with:\n{}", self.spec.name, self.end_of_log(10))
+    }
+
+    fn end_of_log(&self, lines: usize) -> String {
         let log = fs::read_to_string(&self.spec.log).unwrap_or_default();
-        let lines: Vec<_> = log.lines().collect();
-        let end = lines.get(lines.len().saturating_sub(10)..).unwrap_or_default().join("\n");
-        bail!("{} ended ({status}); its log ends with:\n{end}", self.spec.name)
+        let all: Vec<_> = log.lines().collect();
+        all.get(all.len().saturating_sub(lines)..).unwrap_or_default().join("\n")
     }
 }
 
@@ -141,9 +145,53 @@ pub(crate) async fn until<T, F: Future<Output = anyhow::Result<T>>>(
         };
         servers.iter_mut().try_for_each(Server::check)?;
         if Instant::now() > deadline {
-            return Err(error.context(format!("not within {PATIENCE:?}: {what}")));
+            let logs: String =
+                servers.iter().map(|server| format!("\n{}: {}", server.spec.name, server.end_of_log(3))).collect();
+            return Err(error.context(format!("not within {PATIENCE:?}: {what}; the logs end with:{logs}\n")));
         }
         tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Runs a program to its end.
+///
+/// # Errors
+/// It is missing, or has not ended in time; it is killed then.
+pub(crate) async fn output(what: &str, command: &mut Command) -> anyhow::Result<Output> {
+    let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
+    command.stdin(Stdio::null()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
+    let program = command.get_program().to_owned();
+    let child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
+    let mut child = Ending(child);
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        if let Some(status) = child.0.try_wait().context("cannot look at a child")? {
+            break status;
+        }
+        if Instant::now() > deadline {
+            bail!("{} has not ended within {PATIENCE:?}: {what}", program.display());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    };
+    Ok(Output { status, stdout: read_all(&mut stdout)?, stderr: read_all(&mut stderr)? })
+}
+
+/// A file has room for whatever a program says; a pipe would stop it when nobody reads.
+fn read_all(file: &mut File) -> std::io::Result<Vec<u8>> {
+    let mut said = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut said)?;
+    Ok(said)
+}
+
+/// A child that does not outlive who waits for it.
+struct Ending(Child);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // Both fail only when it is gone already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -208,6 +256,14 @@ mod tests {
     fn cpu_time_is_read_behind_a_name_with_spaces_and_brackets() {
         let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 1 0 100 0 0";
         assert_eq!(ticks(stat), Some(300.0));
+    }
+
+    #[tokio::test]
+    async fn a_program_is_run_to_its_end_whatever_it_says() {
+        let output = output("sh counts", Command::new("sh").args(["-c", "seq 1 100000; echo no >&2; exit 3"])).await;
+        let Output { status, stdout, stderr } = output.unwrap();
+        assert_eq!((status.code(), stderr.as_slice()), (Some(3), &b"no\n"[..]));
+        assert_eq!(stdout.iter().filter(|byte| **byte == b'\n').count(), 100_000);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::load::{
 };
 use crate::places::Places;
 use crate::process::Server;
+use crate::stage::{START, stage};
 use anyhow::bail;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -67,6 +68,10 @@ impl Running {
     /// # Errors
     /// A program is missing or does not come up; the message names its log.
     pub(crate) async fn start(system: System, places: &Places) -> anyhow::Result<Self> {
+        stage(&format!("{} starts", system.title()), START, Self::started(system, places)).await
+    }
+
+    async fn started(system: System, places: &Places) -> anyhow::Result<Self> {
         Ok(match system {
             System::Quorate => Self::Quorate(quorate::Quorate::start(places).await?),
             System::Nats => Self::Nats(nats::Nats::start(places).await?),

@@ -4,6 +4,7 @@ use crate::load::clock::Timing;
 use crate::load::post::{self, Posting};
 use crate::plan::{Figures, Run};
 use crate::process::{self, Server};
+use crate::stage::{LONG, PREPARE, stage};
 use crate::stats::digits;
 use crate::system::quorate::Quorate;
 use crate::system::{Running, System};
@@ -32,14 +33,20 @@ impl Run<'_> {
         let mut running = Running::start(System::Quorate, self.places).await?;
         let mut stored = 0;
         for target in self.steps(&[1_000, 100_000], 10_000_000) {
-            fill(&running, target, &mut stored).await?;
+            let what = format!("{} messages are stored", digits(target as f64));
+            // A thousand a second is slower than any disk that this is for.
+            let limit = PREPARE + Duration::from_millis(target as u64);
+            stage(&what, limit, fill(&running, target, &mut stored)).await?;
             self.point(&format!("{} messages", digits(target as f64)), &running, &mut stored).await?;
         }
-        let figures = restart(&mut running).await;
+        let figures = stage("all nodes start again", LONG, restart(&mut running)).await;
         self.keep(Workload::Growth, "restart", System::Quorate, 0, figures);
         let mut rooms = 0;
         for target in self.steps(&[1_000], 100_000) {
-            quorate(&mut running)?.grow_rooms(target - rooms).await?;
+            let what = format!("{} rooms are made", digits(target as f64));
+            // A hundred a second.
+            let limit = PREPARE + Duration::from_millis(10 * target as u64);
+            stage(&what, limit, quorate(&mut running)?.grow_rooms(target - rooms)).await?;
             rooms = target;
             self.point(&format!("{} rooms", digits(target as f64)), &running, &mut stored).await?;
         }
@@ -52,8 +59,11 @@ impl Run<'_> {
 
     async fn point(&mut self, case: &str, running: &Running, stored: &mut usize) -> anyhow::Result<()> {
         for repeat in self.repeats() {
-            let fast = post::measure(running, STREAM, SHORT).await?;
-            let slow = post::measure(running, Posting::Unary { callers: 1 }, SHORT).await?;
+            let measured = async {
+                let fast = post::measure(running, STREAM, SHORT).await?;
+                anyhow::Ok((fast, post::measure(running, Posting::Unary { callers: 1 }, SHORT).await?))
+            };
+            let (fast, slow) = stage(&format!("posts with {case}"), PREPARE, measured).await?;
             *stored += (fast.rate * (SHORT.warm + SHORT.steady).as_secs_f64()) as usize;
             let pids: Vec<u32> = running.servers().iter().map(Server::pid).collect();
             let figures = vec![

@@ -4,6 +4,7 @@ use crate::goal::PARKED;
 use crate::load::idle::Idle;
 use crate::plan::{Figures, Run};
 use crate::process::{self, Server};
+use crate::stage::{LONG, stage};
 use crate::system::{Running, System};
 use crate::workload::{Metric, Workload};
 use std::time::{Duration, Instant};
@@ -45,10 +46,13 @@ impl Run<'_> {
 }
 
 async fn hold(running: &Running, count: usize, parked: bool) -> anyhow::Result<Idle> {
-    match running {
-        Running::Quorate(quorate) if parked => quorate.parked(count).await,
-        _ => running.idle(count).await,
-    }
+    let connected = async {
+        match running {
+            Running::Quorate(quorate) if parked => quorate.parked(count).await,
+            _ => running.idle(count).await,
+        }
+    };
+    stage(&format!("{count} subscribers connect"), LONG, connected).await
 }
 
 /// KiB of all servers once that no longer changes.

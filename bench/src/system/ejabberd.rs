@@ -67,9 +67,7 @@ impl Ejabberd {
             anyhow::Ok(())
         })
         .await?;
-        let directory = dir.path().to_owned();
-        process::until("the nodes are one cluster", &mut servers, || async { join(&directory, cluster.port()) })
-            .await?;
+        join(dir.path(), cluster.port()).await?;
         let found = nodes.clone();
         process::until("ejabberd answers again", &mut servers, || async {
             for node in &found {
@@ -144,17 +142,17 @@ fn erlang(name: &str, host: u8, port: u16) -> Vec<String> {
 }
 
 /// Makes the second and third node join the first.
-fn join(dir: &Path, port: u16) -> anyhow::Result<()> {
+async fn join(dir: &Path, port: u16) -> anyhow::Result<()> {
+    // Once: a node that joins again forgets its tables first.
     let order = "Node = fun(N) -> list_to_atom(\"ejabberd@127.0.0.\" ++ integer_to_list(N)) end, \
-                 [rpc:call(Node(N), ejabberd_cluster, join, [Node(1)]) || N <- [2, 3]], \
-                 Nodes = rpc:call(Node(1), ejabberd_cluster, get_nodes, []), \
-                 io:format(\"nodes ~p~n\", [length(Nodes)]), halt().";
-    let output = Command::new("erl")
-        .args(erlang(&format!("control@127.0.0.{CONTROL}"), CONTROL, port))
-        .args(["-eval", order])
-        .current_dir(dir)
-        .output()
-        .context("cannot run erl")?;
+                 Said = [rpc:call(Node(N), ejabberd_cluster, join, [Node(1)], 40000) || N <- [2, 3]], \
+                 Nodes = fun() -> rpc:call(Node(1), ejabberd_cluster, get_nodes, [], 5000) end, \
+                 Look = fun(_) -> timer:sleep(100), length(Nodes()) == 3 end, \
+                 lists:any(Look, lists:seq(1, 100)), \
+                 io:format(\"nodes ~p~n~p~n\", [length(Nodes()), Said]), halt().";
+    let mut command = Command::new("erl");
+    command.args(erlang(&format!("control@127.0.0.{CONTROL}"), CONTROL, port)).args(["-eval", order]).current_dir(dir);
+    let output = process::output("ejabberd's nodes join one another", &mut command).await?;
     let said = String::from_utf8_lossy(&output.stdout);
     ensure!(said.contains(&format!("nodes {NODES}")), "the cluster has {}", said.trim());
     Ok(())

@@ -46,7 +46,7 @@ impl Quorate {
     pub(crate) async fn start(places: &Places) -> anyhow::Result<Self> {
         let dir = places.fresh("quorate")?;
         let nodes = (1..=NODES).map(Node::new).collect::<anyhow::Result<Vec<_>>>()?;
-        chatctl(places, &nodes, dir.path(), &["--certificates-only"])?;
+        chatctl(places, &nodes, dir.path(), &["--certificates-only"]).await?;
         let start = |node: &Node| {
             let config = dir.path().join(format!("{}.yaml", node.name));
             fs::write(&config, node.config(dir.path()))?;
@@ -54,7 +54,7 @@ impl Quorate {
         };
         let mut servers = nodes.iter().map(start).collect::<anyhow::Result<Vec<_>>>()?;
         process::until("the metrics ports answer", &mut servers, || async { all_answer(&nodes, "/healthz") }).await?;
-        chatctl(places, &nodes, dir.path(), &[])?;
+        chatctl(places, &nodes, dir.path(), &[]).await?;
         process::until("all nodes are ready", &mut servers, || async { all_answer(&nodes, "/readyz") }).await?;
         let user = User::register(&nodes, 0, "owner").await?;
         let room = user.create_room(0, Preset::Public, "load").await?;
@@ -127,14 +127,11 @@ impl Node {
     }
 }
 
-fn chatctl(places: &Places, nodes: &[Node], dir: &Path, more: &[&str]) -> anyhow::Result<()> {
+async fn chatctl(places: &Places, nodes: &[Node], dir: &Path, more: &[&str]) -> anyhow::Result<()> {
     let list: Vec<_> = nodes.iter().map(|node| format!("{}={}", node.name, node.peer)).collect();
-    let output = Command::new(&places.chatctl)
-        .args(["cluster", "init", "--nodes", &list.join(","), "--dir"])
-        .arg(dir.join("tls"))
-        .args(more)
-        .output()
-        .with_context(|| format!("cannot run {}", places.chatctl.display()))?;
+    let mut command = Command::new(&places.chatctl);
+    command.args(["cluster", "init", "--nodes", &list.join(","), "--dir"]).arg(dir.join("tls")).args(more);
+    let output = process::output("chatctl makes the cluster", &mut command).await?;
     ensure!(output.status.success(), "chatctl cluster init: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
 }

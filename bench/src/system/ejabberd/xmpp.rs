@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -9,6 +10,13 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 const HEADER: &str = "<stream:stream to='localhost' xmlns='jabber:client' \
                       xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>";
 const ROOMS: &str = "conference.localhost";
+/// Longest wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A session is known to the cluster's other nodes a moment after its login, and what a room there sends it before is lost:
+/// after so long without an answer the room is entered again, to which it sends everything again.
+const ENTER_AGAIN: Duration = Duration::from_secs(1);
+/// What the server says when it will not.
+const REFUSALS: [&str; 3] = ["<failure", "<stream:error", "type='error'"];
 /// A longer stanza of the set-up is not what is expected.
 const MOST: usize = 1024 * 1024;
 /// Bytes of a message's mark and number, which two reads may cut.
@@ -49,12 +57,23 @@ impl Session {
             "<presence to='{room}@{ROOMS}/{nick}'><x xmlns='http://jabber.org/protocol/muc'>\
              <history maxstanzas='0'/></x></presence>"
         );
-        self.ask(&presence, "<subject/></message>").await
+        let entered = async {
+            loop {
+                self.writing.0.write_all(presence.as_bytes()).await?;
+                let subject = self.reading.until("<subject/></message>");
+                if let Ok(entered) = tokio::time::timeout(ENTER_AGAIN, subject).await {
+                    return entered;
+                }
+            }
+        };
+        let entered = tokio::time::timeout(PATIENCE, entered).await;
+        entered.unwrap_or_else(|_| Err(self.reading.silent("the subject of a room")))
     }
 
     async fn ask(&mut self, stanza: &str, until: &str) -> anyhow::Result<()> {
         self.writing.0.write_all(stanza.as_bytes()).await?;
-        self.reading.until(until).await
+        let answered = tokio::time::timeout(PATIENCE, self.reading.until(until)).await;
+        answered.unwrap_or_else(|_| Err(self.reading.silent(until)))
     }
 
     pub(super) fn split(self) -> (Reading, Writing) {
@@ -75,9 +94,20 @@ impl Reading {
                 self.pending.drain(..at + wanted.len());
                 return Ok(());
             }
+            ensure!(!self.is_refused(), "ejabberd refuses: {}", String::from_utf8_lossy(&self.pending));
             ensure!(self.pending.len() < MOST, "no {:?} came", String::from_utf8_lossy(wanted));
             self.more().await?;
         }
+    }
+
+    fn is_refused(&self) -> bool {
+        let said = String::from_utf8_lossy(&self.pending);
+        REFUSALS.iter().any(|refusal| said.contains(refusal))
+    }
+
+    fn silent(&self, wanted: &str) -> anyhow::Error {
+        let said = String::from_utf8_lossy(&self.pending);
+        anyhow::anyhow!("no {wanted:?} came within {PATIENCE:?}, but {said:?}")
     }
 
     async fn more(&mut self) -> anyhow::Result<()> {

@@ -1,0 +1,48 @@
+//! The stages of a run: each says on standard error that it begins, and has an end.
+
+use anyhow::bail;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// Longest time for a system's processes to serve: ejabberd's wait for one another three times.
+pub(crate) const START: Duration = Duration::from_secs(400);
+/// Longest time for what is done before or after something is measured.
+pub(crate) const PREPARE: Duration = Duration::from_secs(120);
+/// Longest time for the steps of a search, or for thousands of connections.
+pub(crate) const LONG: Duration = Duration::from_secs(600);
+
+/// Does a stage, or fails with what it was that did not come to its end.
+///
+/// # Errors
+/// Those of the stage, or that it took longer than the limit.
+pub(crate) async fn stage<T>(
+    what: &str,
+    limit: Duration,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    say(what);
+    match tokio::time::timeout(limit, work).await {
+        Ok(done) => done,
+        Err(_) => bail!("not within {limit:?}: {what}"),
+    }
+}
+
+/// One line with the time since the run began.
+fn say(what: &str) {
+    static BEGUN: OnceLock<Instant> = OnceLock::new();
+    let seconds = BEGUN.get_or_init(Instant::now).elapsed().as_secs();
+    eprintln!("  [{:>2}:{:02}] {what}", seconds / 60, seconds % 60);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stage_that_hangs_ends_with_its_name() {
+        let limit = Duration::from_millis(5);
+        let error = stage("the moon rises", limit, std::future::pending::<anyhow::Result<()>>()).await.unwrap_err();
+        assert_eq!(error.to_string(), "not within 5ms: the moon rises");
+        assert_eq!(stage("two is made", PREPARE, async { Ok(2) }).await.unwrap(), 2);
+    }
+}
