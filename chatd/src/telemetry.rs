@@ -1,17 +1,18 @@
 //! Log lines: to standard error, JSON for machines or text for people.
 
 use crate::config::{Log, LogFormat};
+use crate::raft::types;
 use std::io::{self, IsTerminal as _};
 use tracing_subscriber::EnvFilter;
 
-/// Libraries that tell more than an operator wants to know: openraft warns of each attempt at a peer that is down.
-/// `info,openraft=info` brings it back. Its progress warns only of a follower that has lost what it had acknowledged.
-const QUIET: &str = "openraft=error,openraft::progress=warn,h2=warn,hyper=warn";
+/// Libraries that tell more than an operator wants to know; `info,h2=info` brings one back.
+const QUIET: &str = "h2=warn,hyper=warn";
 
 /// Starts logging. Called once, by `main`; a second call does nothing.
 pub fn start(log: &Log) {
     // The level was checked when the configuration was resolved.
-    let filter = EnvFilter::try_new(format!("{QUIET},{}", log.level)).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(format!("{QUIET},{},{}", types::LOGGED, log.level))
+        .unwrap_or_else(|_| EnvFilter::new("info"));
     let lines =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     let started = match log.format {

@@ -5,6 +5,10 @@ use openraft::impls::leader_id_adv;
 use quorate_core::proto::log::Outcome;
 use std::fmt;
 
+/// What openraft may log: it warns of each attempt at a peer that is down, but its progress only of a follower that has lost what
+/// it had acknowledged. `info,openraft=info` brings the rest back.
+pub const LOGGED: &str = "openraft=error,openraft::progress=warn";
+
 openraft::declare_raft_types!(
     /// Leader id (term, node), so that two leaders of one term are still ordered; entries carry encoded batches.
     pub TypeConfig:
