@@ -1,8 +1,9 @@
 //! JSON as events carry it: checked without building it, and written in one canonical form.
 
 use bytes::Bytes;
-use serde::de::IgnoredAny;
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use std::fmt;
 
 /// A JSON object.
 pub(crate) type Object = Map<String, Value>;
@@ -23,7 +24,51 @@ pub(crate) fn check_object(bytes: &[u8]) -> Result<(), String> {
     if depth(bytes) > MAX_DEPTH {
         return Err(format!("it is nested deeper than {MAX_DEPTH} levels"));
     }
-    serde_json::from_str::<IgnoredAny>(text).map(drop).map_err(|e| format!("it is not JSON: {e}"))
+    serde_json::from_str::<Readable>(text).map(drop).map_err(|e| format!("it is not JSON: {e}"))
+}
+
+/// Any value that can be built, without building it. serde's `IgnoredAny` would let pass what no reader takes: half of a
+/// surrogate pair, a number out of all range.
+struct Readable;
+
+impl<'de> Deserialize<'de> for Readable {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Readable {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self, A::Error> {
+        while fields.next_entry::<Self, Self>()?.is_some() {}
+        Ok(self)
+    }
 }
 
 /// Parses a JSON object, with the checks of [`check_object`].
@@ -138,6 +183,14 @@ mod tests {
         assert!(check_object(deep.as_bytes()).unwrap_err().contains("deeper"));
         let brackets_in_text = format!("{{\"a\":\"{}\"}}", "[".repeat(1000));
         assert!(check_object(brackets_in_text.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn what_no_reader_takes_is_not_let_in() {
+        for bad in [r#"{"a":"\ud800"}"#, r#"{"\udc00":1}"#, r#"{"a":1e999}"#, r#"{"a":[-1e999]}"#] {
+            assert!(serde_json::from_str::<Value>(bad).is_err(), "{bad}");
+            assert!(check_object(bad.as_bytes()).is_err(), "{bad}");
+        }
     }
 
     #[test]
