@@ -74,11 +74,13 @@ impl Incoming {
             Some(part) => return Err(self.broken(format!("it sends {file} before the end of {}", part.name))),
             None => self.begin(file)?,
         };
-        let end = offset + bytes.len() as u64;
-        if offset != part.written || end > part.size {
-            let what = format!("bytes {offset} to {end} of {file} follow {} of {}", part.written, part.size);
+        // The offset is another pod's word: whatever it is, nothing is added to it.
+        let end = part.written.checked_add(bytes.len() as u64).filter(|end| *end <= part.size);
+        let Some(end) = end.filter(|_| offset == part.written) else {
+            let what =
+                format!("{} bytes from {offset} of {file} follow {} of {}", bytes.len(), part.written, part.size);
             return Err(self.broken(what));
-        }
+        };
         part.file.write_all(bytes).map_err(StoreError::io("writing", &part.path))?;
         part.hasher.update(bytes);
         part.written = end;
@@ -163,4 +165,25 @@ fn take_present(manifest: &Manifest, data: &Path, sources: &[PathBuf]) -> Result
         }
     }
     Ok(wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Applied, Contents};
+    use quorate_core::proto::log;
+
+    #[test]
+    fn bytes_that_are_not_the_next_ones_of_a_file_are_refused() {
+        for (offset, bytes) in [(u64::MAX, &b"ab"[..]), (1, b"ab"), (0, b"too much")] {
+            let dir = tempfile::tempdir().unwrap();
+            let shelf = Shelf::open(dir.path()).unwrap();
+            let files = vec![log::File { name: "a".into(), size: 4, crc32: 0 }];
+            let contents = Contents { applied: Applied::default(), cluster_id: None };
+            let mut incoming = Incoming::open(&shelf, Manifest::describe("1-a".into(), &contents, files)).unwrap();
+            let refused = incoming.write("a", offset, &Bytes::from_static(bytes)).unwrap_err();
+            assert!(matches!(refused, SnapshotError::Protocol { .. }), "{refused}");
+            assert_eq!(incoming.received(), 0);
+        }
+    }
 }

@@ -93,7 +93,7 @@ impl Manifest {
         self.message.files.iter().find(|file| file.name == name)
     }
 
-    /// Bytes of all files.
+    /// Bytes of all files; the sum was checked.
     pub(super) fn size(&self) -> u64 {
         self.message.files.iter().map(|file| file.size).sum()
     }
@@ -138,6 +138,9 @@ fn check(manifest: &log::Manifest) -> Result<(), SnapshotError> {
     if manifest.files.len() > FILE_LIMIT {
         return wrong(format!("it lists {} files, at most {FILE_LIMIT} are possible", manifest.files.len()));
     }
+    if manifest.files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.size)).is_none() {
+        return wrong("its files are larger than any disk".into());
+    }
     let mut names = HashSet::new();
     match manifest.files.iter().find(|file| !is_name(&file.name) || !names.insert(&file.name)) {
         Some(file) => wrong(format!("{:?} is no file name or is listed twice", file.name)),
@@ -179,5 +182,14 @@ mod tests {
             assert!(Manifest::parse(with_files(&[bad]).encoded()).is_err(), "{bad:?}");
         }
         assert!(Manifest::parse(with_files(&["a", "a"]).encoded()).is_err(), "listed twice");
+    }
+
+    #[test]
+    fn files_that_together_are_larger_than_a_number_are_refused() {
+        let file = |name: &str| log::File { name: name.into(), size: u64::MAX / 2 + 1, crc32: 2 };
+        let contents = Contents { applied: Applied::default(), cluster_id: None };
+        let described = |files| Manifest::describe("1-a".into(), &contents, files).encoded();
+        assert_eq!(Manifest::parse(described(vec![file("a")])).unwrap().size(), u64::MAX / 2 + 1);
+        assert!(Manifest::parse(described(vec![file("a"), file("b")])).is_err());
     }
 }
