@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// Where a process that was told to work does so.
 const WORK_IN: &str = "QUORATE_CRASH_WORK_IN";
+/// A process with this in its environment acknowledges each command before it is written.
+const LIE: &str = "QUORATE_CRASH_LIE";
 /// Which passes of a point end the process: the first, while everything is made, and some in full work, as far as the
 /// workload comes.
 const NTH: [u64; 4] = [1, 3, 9, 40];
@@ -29,6 +31,11 @@ const SIGABRT: i32 = 6;
 /// The directory to work in, for a process that was started for this.
 fn told_to() -> Option<PathBuf> {
     std::env::var_os(WORK_IN).map(PathBuf::from)
+}
+
+/// Whether this process says what is not so.
+fn lies() -> bool {
+    std::env::var_os(LIE).is_some()
 }
 
 /// What the process that started this one must know; it counts as said once it is out of this process.
@@ -51,11 +58,20 @@ impl End {
 
 /// Runs a workload to its end or to the point.
 fn run(area: Area, dir: &Path, point: Point, nth: u64) -> End {
+    run_as(area, dir, point, nth, false)
+}
+
+/// The same; one that lies must be found out.
+fn run_as(area: Area, dir: &Path, point: Point, nth: u64, lies: bool) -> End {
     let test = match area {
         Area::Serve => "raft::crash::serve::a_process_that_is_told_to_serves",
         Area::Install => "raft::crash::install::a_process_that_is_told_to_takes_a_snapshot_over",
     };
-    let output = Command::new(std::env::current_exe().expect("this binary"))
+    let mut command = Command::new(std::env::current_exe().expect("this binary"));
+    if lies {
+        command.env(LIE, "1");
+    }
+    let output = command
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(WORK_IN, dir)
         .env(CRASH_AT, format!("{point:?}:{nth}"))
@@ -115,4 +131,36 @@ fn a_process_that_ends_at_any_point_has_everything_that_it_acknowledged() {
         }
     });
     println!("{} points, {} crashes", Point::ALL.len(), reached.into_inner());
+}
+
+/// What the check says about a directory and what was said of it, when it finds fault.
+fn fault(dir: &Path, end: &End) -> Option<String> {
+    let checked = std::panic::catch_unwind(|| runtime().block_on(serve::check(dir, end)));
+    let panic = checked.err()?;
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+}
+
+#[test]
+fn a_process_that_acknowledges_before_it_writes_is_found_out() {
+    let told = NTH.iter().find_map(|nth| {
+        let dir = tempfile::tempdir().expect("a directory");
+        // On the way to a segment that a batch needs, which is not written yet.
+        let end = run_as(Area::Serve, dir.path(), Point::SegmentMade, *nth, true);
+        assert!(end.crashed, "not reached");
+        fault(dir.path(), &end).filter(|fault| fault.contains("was acknowledged, and the state ends before"))
+    });
+    println!("{}", told.expect("what was acknowledged and not written was not missed"));
+}
+
+#[test]
+fn a_log_that_lost_what_it_synced_is_found_out() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let end = run(Area::Serve, dir.path(), Point::LogAnswered, 9);
+    assert!(end.crashed, "not reached");
+    let log = dir.path().join("log");
+    let segments = std::fs::read_dir(&log).expect("a directory").map(|entry| entry.expect("an entry").path());
+    let newest = segments.filter(|path| path.extension().is_some_and(|ending| ending == "log")).max();
+    std::fs::remove_file(newest.expect("a segment")).expect("removed");
+    println!("{}", fault(dir.path(), &end).expect("the loss of a segment was not missed"));
 }

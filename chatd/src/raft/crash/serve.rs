@@ -1,6 +1,6 @@
 //! A cluster of one on a real disk: writes, flushes, snapshots, purges.
 
-use super::{End, PATIENCE, say, told_to};
+use super::{End, PATIENCE, lies, say, told_to};
 use crate::feed::Feed;
 use crate::raft::log::{LogStore, Options};
 use crate::raft::machine::tests::support::{Nowhere, batch, commands, until};
@@ -75,6 +75,9 @@ impl Pod {
     /// Writes the commands of these numbers, in order, and says each when it is acknowledged.
     async fn write(&self, numbers: std::ops::Range<u64>) {
         let writes = numbers.map(|number| async move {
+            if lies() {
+                say(&format!("ack {number} {}", number + FIRST));
+            }
             let answer = self.raft.client_write(batch(&commands(number))).await.expect("written");
             let refused = |outcome: &log::Outcome| matches!(outcome.kind, Some(log::outcome::Kind::Rejected(_)));
             assert!(!answer.data.0.iter().any(refused), "{:?}", answer.data);

@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod failure;
 mod golden;
+mod lying;
 mod machine;
 mod model;
 mod store;

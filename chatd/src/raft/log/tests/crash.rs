@@ -1,6 +1,7 @@
 //! Crashes at any call to the disk, with any part of what was not synced lost: what was acknowledged is there, and the
 //! log is as it was after some first part of the operations.
 
+use super::lying::{Lie, Lying};
 use super::model::{Atom, Model};
 use super::support::{Flushed, entry, log_id, options, submit, vote};
 use crate::raft::log::sim_disk::{Call, Chance, SimDisk};
@@ -169,14 +170,14 @@ fn cut_power_or_break(disk: &SimDisk, chance: &mut Chance) {
     }
 }
 
-async fn live(disk: &SimDisk, seed: u64, known: &mut Known) {
+async fn live(disk: &SimDisk, lie: Lie, seed: u64, known: &mut Known) {
     let mut chance = Chance(seed);
     let salt = chance.below(u64::MAX);
     let entropy = Arc::new(std::sync::Mutex::new(Chance(salt)));
     let entropy = Arc::new(move || entropy.lock().expect("no panic").below(u64::MAX));
     // Small batches, so that the queue holds more than one.
     let options = Options { entropy, batch_bytes: 3000, ..options() };
-    let opened = LogStore::open_on(Arc::new(disk.clone()), options.clone());
+    let opened = LogStore::open_on(Arc::new(Lying { disk: disk.clone(), lie }), options.clone());
     let (log, _) = opened.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     let node_id = log.identity().node_id;
     assert_eq!(*known.node_id.get_or_insert(node_id), node_id);
@@ -212,17 +213,35 @@ async fn live(disk: &SimDisk, seed: u64, known: &mut Known) {
 #[test]
 fn a_crash_at_any_point_loses_nothing_acknowledged_and_leaves_a_first_part_of_the_operations() {
     for seed in 0..SEEDS {
-        let mut disk = SimDisk::new();
-        let mut known = Known::default();
-        for life in 0..LIVES {
-            // A runtime of its own: dropping it ends the writer between two steps, as a kill does.
-            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-            runtime.block_on(live(&disk, seed * LIVES + life, &mut known));
-            let survivor =
-                if (seed + life) % 4 == 0 { disk.after_kill() } else { disk.after_power_loss(seed * LIVES + life) };
-            drop(runtime);
-            disk = survivor;
-        }
+        lives(seed, Lie::None);
+    }
+}
+
+/// Some lives of one log, each ended by a crash.
+fn lives(seed: u64, lie: Lie) {
+    let mut disk = SimDisk::new();
+    let mut known = Known::default();
+    for life in 0..LIVES {
+        // A runtime of its own: dropping it ends the writer between two steps, as a kill does.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(live(&disk, lie, seed * LIVES + life, &mut known));
+        let survivor =
+            if (seed + life) % 4 == 0 { disk.after_kill() } else { disk.after_power_loss(seed * LIVES + life) };
+        drop(runtime);
+        disk = survivor;
+    }
+}
+
+#[test]
+fn a_disk_that_does_less_than_it_says_is_found_out_by_what_is_missing() {
+    for lie in Lie::ALL {
+        let told = |seed| {
+            let panic = std::panic::catch_unwind(|| lives(seed, lie)).err()?;
+            panic.downcast_ref::<String>().filter(|said| said.starts_with("acknowledged ")).cloned()
+        };
+        let found = (0..SEEDS).find_map(|seed| told(seed).map(|said| (seed, said)));
+        let (seed, said) = found.unwrap_or_else(|| panic!("{lie:?}: nothing that was acknowledged was missed"));
+        println!("{lie:?}, seed {seed}: {}", said.split(", found").next().unwrap_or_default());
     }
 }
 
