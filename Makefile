@@ -41,7 +41,7 @@ image: build ## docker-archives of both images, without a container engine
 	@$(ENV) deploy/image/build --tag content --out "$$QUORATE_CACHE/images"
 
 ##@ Prove it
-.PHONY: test unit sim faults charts matrix soak kubernetes e2e
+.PHONY: test unit sim fuzz faults charts matrix soak kubernetes e2e
 test: export SOAK_SECONDS = 180
 test: check unit faults charts matrix soak kubernetes e2e ## All of the below; what continuous integration runs
 unit: deps-build deps-test ## Unit, model and process tests
@@ -49,6 +49,8 @@ unit: deps-build deps-test ## Unit, model and process tests
 sim: deps-build ## Whole clusters in simulated time, seed after seed, until one fails; QUORATE_SEED=7: from there
 	@$(ENV) cargo build --release --locked --workspace --bin quorate-sim
 	@$(ENV) "$$CARGO_TARGET_DIR/release/quorate-sim" from "$${QUORATE_SEED:-0}"
+fuzz: deps-build ## Any bytes for every decoder, FUZZ_SECONDS (300) for all of them together; nightly, not part of `make test`
+	@$(ENV) chatd/fuzz/run --seconds "$${FUZZ_SECONDS:-300}"
 faults: deps-test build ## Three processes under pauses, partitions, full disks, power failures; most of it needs root
 	@$(ENV) tests/faults/check
 	@$(ENV) tests/faults/run

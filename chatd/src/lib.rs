@@ -22,6 +22,8 @@ mod failpoint;
 pub mod feed;
 #[cfg(test)]
 mod formats;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod metrics;
 #[cfg(feature = "rocksdb")]
 pub mod open;

@@ -6,6 +6,7 @@
 
 mod disk;
 mod fatal;
+pub(crate) mod fuzzing;
 mod hot;
 mod memory;
 pub(crate) mod row;

@@ -8,6 +8,8 @@
 
 pub mod apply;
 mod auth;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod id;
 pub mod invariant;
 mod json;

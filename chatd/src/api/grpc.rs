@@ -3,6 +3,7 @@
 
 mod accounts;
 mod auth;
+pub(crate) mod fuzzing;
 mod reads;
 mod rooms;
 pub mod server;

@@ -8,6 +8,7 @@ mod discovery;
 mod endpoint;
 mod error;
 mod event;
+pub(crate) mod fuzzing;
 mod membership;
 mod profile;
 mod room;
@@ -35,16 +36,19 @@ pub struct Door {
 /// All endpoints of the door.
 pub fn router(service: Service, metrics: Metrics) -> Router {
     let door = Door { service, metrics };
-    let routes = [discovery::routes, session::routes, account::routes, profile::routes]
-        .into_iter()
-        .chain([room::routes, membership::routes, state::routes, timeline::routes, sync::routes])
-        .fold(endpoint::Routes::default(), |routes, add| add(routes));
-    routes
+    routes()
         .into_router()
         .fallback(|| async { error::MatrixError::unrecognized().into_response() })
         .method_not_allowed_fallback(|| async { error::MatrixError::wrong_method().into_response() })
         .layer(middleware::from_fn(cors))
         .with_state(door)
+}
+
+fn routes() -> endpoint::Routes {
+    [discovery::routes, session::routes, account::routes, profile::routes]
+        .into_iter()
+        .chain([room::routes, membership::routes, state::routes, timeline::routes, sync::routes])
+        .fold(endpoint::Routes::default(), |routes, add| add(routes))
 }
 
 /// Web clients come from other origins (spec, "Web Browser Clients").

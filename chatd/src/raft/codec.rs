@@ -1,6 +1,8 @@
 //! Between openraft's types and our own bytes: `quorate.log.v1` on disk and in requests. openraft's serde is not used,
 //! so that its changes are not changes of our formats.
 
+pub(crate) mod fuzzing;
+
 use super::types::{EncodedBatch, Entry, LeaderId, LogId, Membership, Node};
 use bytes::Bytes;
 use openraft::EntryPayload;

@@ -62,6 +62,7 @@ mod cache;
 pub mod disk;
 pub mod error;
 pub mod format;
+pub(crate) mod fuzzing;
 mod index;
 pub mod observe;
 pub mod options;

@@ -6,6 +6,7 @@
 mod address;
 mod append;
 pub(crate) mod convert;
+pub(crate) mod fuzzing;
 pub(crate) mod lanes;
 pub mod snapshot;
 

@@ -11,6 +11,7 @@
 
 mod build;
 mod files;
+pub(crate) mod fuzzing;
 mod incoming;
 mod manifest;
 mod receive;

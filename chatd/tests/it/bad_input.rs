@@ -32,6 +32,7 @@ async fn bad_requests_are_refused_one_by_one_and_the_pod_lives_on() {
     names_and_cursors(&alice, &mallory, &room).await;
     accounts(&alice).await;
     frames(&alice, &room).await;
+    login_without_a_type(&cluster);
     garbage(&cluster);
 
     alice.say(2, &room, "still here", "end").await.expect("sent");
@@ -131,6 +132,17 @@ async fn frames(alice: &User, room: &str) {
     let mut answers = alice.door(0).post(request).await.expect("open").into_inner();
     let refused = answers.message().await.expect_err("a broken frame ends the stream");
     is(&refused, ErrorCode::TooLarge, "1024");
+}
+
+/// Anyone may send this, and ruma panics when it reads it.
+fn login_without_a_type(cluster: &Cluster) {
+    let mut stream = TcpStream::connect(cluster.nodes[0].http).expect("open");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
+    let request = "POST /_matrix/client/v3/login HTTP/1.0\r\nHost: test\r\nContent-Length: 2\r\n\r\n{}";
+    stream.write_all(request.as_bytes()).expect("written");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.contains(" 400 ") && answer.contains("M_BAD_JSON"), "{answer}");
 }
 
 /// Bytes that are not HTTP/2, and gRPC whose protobuf is cut off.

@@ -71,13 +71,13 @@ pub(super) async fn members(s: &Service, request: Request<ListMembersRequest>) -
 /// Pages name where they go on: "m" and the number of the last of the caller's rooms, then "p" and that of the last
 /// public one.
 #[derive(Clone, Copy)]
-enum Page {
+pub(super) enum Page {
     Mine(Option<RoomNumber>),
     Public(Option<RoomNumber>),
 }
 
 impl Page {
-    fn parse(text: &str) -> Result<Self, Refusal> {
+    pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
         let number = |digits: &str| match digits {
             "" => Ok(None),
             digits => digits.parse().map(|n| Some(RoomNumber(n))).map_err(|_| bad_page()),

@@ -8,6 +8,7 @@ use crate::service::Session;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{RawPathParams, Request, State};
+use axum::http::request::Parts;
 use axum::http::{self, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
@@ -23,11 +24,41 @@ const MAX_BODY: usize = 1 << 20;
 
 /// Endpoints collected so far.
 #[derive(Default)]
-pub(super) struct Routes(Router<Door>);
+pub(super) struct Routes {
+    router: Router<Door>,
+    readers: Vec<Reader>,
+}
+
+/// How an endpoint's requests are read; apart from the router, so that all of them can be listed.
+pub(super) struct Reader {
+    pub(super) method: http::Method,
+    /// Places in the path.
+    pub(super) arguments: usize,
+    check: Check,
+    read: fn(Check, &[&str], http::Request<Bytes>) -> Result<(), MatrixError>,
+}
+
+impl Reader {
+    /// All that happens to a request before its handler.
+    pub(super) fn read(&self, arguments: &[&str], request: http::Request<Bytes>) -> Result<(), MatrixError> {
+        (self.read)(self.check, arguments, request)
+    }
+}
+
+/// Looks at a body before ruma does.
+type Check = fn(&[u8]) -> Result<(), MatrixError>;
+
+fn unchecked(_: &[u8]) -> Result<(), MatrixError> {
+    Ok(())
+}
 
 impl Routes {
     pub(super) fn into_router(self) -> Router<Door> {
-        self.0
+        self.router
+    }
+
+    pub(super) fn into_readers(self) -> Vec<Reader> {
+        self.readers
     }
 
     /// An endpoint for logged-in callers.
@@ -38,7 +69,7 @@ impl Routes {
         F: Fn(Door, Session, T) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
     {
-        self.add::<T, _, _>(name, move |door: Door, token, request| {
+        self.add::<T, _, _>(name, unchecked, move |door: Door, token, request| {
             let handler = handler.clone();
             async move {
                 let token: String = token.ok_or_else(MatrixError::missing_token)?;
@@ -56,10 +87,21 @@ impl Routes {
         F: Fn(Door, T) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
     {
-        self.add::<T, _, _>(name, move |door, _token, request| handler(door, request))
+        self.open_checked(name, unchecked, handler)
     }
 
-    fn add<T, F, A>(self, name: &'static str, handler: F) -> Self
+    /// The same, where ruma does not take every body well.
+    pub(super) fn open_checked<T, F, A>(self, name: &'static str, check: Check, handler: F) -> Self
+    where
+        T: IncomingRequest + Send + 'static,
+        T::OutgoingResponse: Send,
+        F: Fn(Door, T) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
+    {
+        self.add::<T, _, _>(name, check, move |door, _token, request| handler(door, request))
+    }
+
+    fn add<T, F, A>(self, name: &'static str, check: Check, handler: F) -> Self
     where
         T: IncomingRequest + Send + 'static,
         T::OutgoingResponse: Send,
@@ -79,14 +121,17 @@ impl Routes {
             let handler = handler.clone();
             async move {
                 let call = door.metrics.door(metrics::Door::Matrix, name);
-                call.run(answer::<T, _, _>(door, path, request, handler)).await
+                call.run(answer::<T, _, _>(door, path, request, check, handler)).await
             }
         };
-        let routes = T::PATH_BUILDER.all_paths().flat_map(spellings).fold(self.0, |router, path| {
+        let router = T::PATH_BUILDER.all_paths().flat_map(spellings).fold(self.router, |router, path| {
             let serve = serve.clone();
             router.route(&path, on(method, serve))
         });
-        Self(routes)
+        let arguments = T::PATH_BUILDER.all_paths().map(|path| path.matches('{').count()).max().unwrap_or_default();
+        let mut readers = self.readers;
+        readers.push(Reader { method: T::METHOD, arguments, check, read: read_only::<T> });
+        Self { router, readers }
     }
 }
 
@@ -98,23 +143,47 @@ fn spellings(path: &'static str) -> Vec<String> {
     }
 }
 
-async fn answer<T, F, A>(door: Door, path: RawPathParams, request: Request, handler: F) -> Result<Response, MatrixError>
+async fn answer<T, F, A>(
+    door: Door,
+    path: RawPathParams,
+    request: Request,
+    check: Check,
+    handler: F,
+) -> Result<Response, MatrixError>
 where
     T: IncomingRequest,
     F: Fn(Door, Option<String>, T) -> A,
     A: Future<Output = Result<T::OutgoingResponse, MatrixError>>,
 {
     let token = token_of(&request);
-    let typed = typed::<T>(&path, &whole(request).await?)?;
-    drop(path);
+    let (parts, body) = request.into_parts();
+    let request = whole(parts, read(body).await?)?;
+    let typed = {
+        let arguments: Vec<&str> = path.iter().map(|(_, value)| value).collect();
+        typed::<T>(check, &arguments, &request)?
+    };
+    drop((path, request));
     // A parked `/sync` is this future: it holds what the handler needs, once, and not the request as it came.
     let response = Box::pin(handler(door, token, typed)).await?;
     render(response)
 }
 
-fn typed<T: IncomingRequest>(path: &RawPathParams, request: &http::Request<Bytes>) -> Result<T, MatrixError> {
-    let arguments: Vec<&str> = path.iter().map(|(_, value)| value).collect();
-    T::try_from_http_request(as_slice(request), &arguments).map_err(explain)
+fn typed<T: IncomingRequest>(
+    check: Check,
+    arguments: &[&str],
+    request: &http::Request<Bytes>,
+) -> Result<T, MatrixError> {
+    check(request.body())?;
+    T::try_from_http_request(as_slice(request), arguments).map_err(explain)
+}
+
+fn read_only<T: IncomingRequest>(
+    check: Check,
+    arguments: &[&str],
+    request: http::Request<Bytes>,
+) -> Result<(), MatrixError> {
+    let (parts, body) = request.into_parts();
+    typed::<T>(check, arguments, &whole(parts, body)?).map(drop)
 }
 
 fn token_of(request: &Request) -> Option<String> {
@@ -127,9 +196,7 @@ fn token_of(request: &Request) -> Option<String> {
     query.split('&').find_map(|pair| pair.strip_prefix("access_token=")).map(str::to_owned)
 }
 
-async fn whole(request: Request) -> Result<http::Request<Bytes>, MatrixError> {
-    let (parts, body) = request.into_parts();
-    let body = read(body).await?;
+fn whole(parts: Parts, body: Bytes) -> Result<http::Request<Bytes>, MatrixError> {
     if body.is_empty() {
         // Clients leave out the body where all its fields are optional; the spec says `{}`.
         return Ok(http::Request::from_parts(parts, Bytes::from_static(b"{}")));

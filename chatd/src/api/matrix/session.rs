@@ -7,6 +7,8 @@ use crate::service::{LoggedIn, NewLogin, Session};
 use ruma::api::client::account::whoami;
 use ruma::api::client::session::{get_login_types, login, logout, logout_all};
 use ruma::api::client::uiaa::UserIdentifier;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
@@ -14,7 +16,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
             let password = get_login_types::v3::LoginType::Password(Default::default());
             Ok(get_login_types::v3::Response::new(vec![password]))
         })
-        .open("login", log_in)
+        .open_checked("login", names_its_type, log_in)
         .with_session("logout", |door: Door, session: Session, _request: logout::v3::Request| async move {
             door.service.logout(&session, false).await?;
             Ok(logout::v3::Response::new())
@@ -24,6 +26,17 @@ pub(super) fn routes(routes: Routes) -> Routes {
             Ok(logout_all::v3::Response::new())
         })
         .with_session("whoami", who_am_i)
+}
+
+/// ruma's type for a login panics where it has no `type`.
+fn names_its_type(body: &[u8]) -> Result<(), MatrixError> {
+    #[derive(Deserialize)]
+    struct Login {
+        #[serde(rename = "type")]
+        _login_type: IgnoredAny,
+    }
+    let named = serde_json::from_slice::<Login>(body).map(drop);
+    named.map_err(|error| MatrixError::bad_json(format!("The body does not fit the endpoint: {error}.")))
 }
 
 async fn log_in(door: Door, request: login::v3::Request) -> Result<login::v3::Response, MatrixError> {
@@ -58,4 +71,17 @@ async fn who_am_i(
     let mut response = whoami::v3::Response::new(super::account::user_id(session.user_id)?, false);
     response.device_id = Some(session.device_id.into());
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_without_a_type_is_refused_before_ruma_reads_it() {
+        for bad in ["{}", r#"{"user":"alice","password":"x"}"#, "0", "[]"] {
+            assert!(names_its_type(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert!(names_its_type(br#"{"type":"m.login.password","password":"x"}"#).is_ok());
+    }
 }

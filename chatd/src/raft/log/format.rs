@@ -256,8 +256,13 @@ impl Frames {
     }
 
     pub(crate) fn push(&mut self, seal: Seal, kind: Kind, payload: &impl Message) -> Slot {
+        let offset = self.start.saturating_add(narrow(self.bytes.len()));
+        self.push_at(offset, seal, kind, payload)
+    }
+
+    /// A record that stands at `offset`; [`Self::push`] counts it from the write's beginning.
+    pub(super) fn push_at(&mut self, offset: u32, seal: Seal, kind: Kind, payload: &impl Message) -> Slot {
         let at = self.bytes.len();
-        let offset = self.start.saturating_add(narrow(at));
         let len = payload.encoded_len();
         self.bytes.extend_from_slice(&[0; 4]);
         self.bytes.extend_from_slice(&narrow(len).to_le_bytes());

@@ -1,0 +1,99 @@
+//! JSON: of events, of power levels, of filters.
+
+use crate::auth::{levels, redaction};
+use crate::id::{Position, RoomNumber};
+use crate::json::{self, Object};
+use crate::query::{Event, Filter};
+use crate::retention;
+use bytes::Bytes;
+use serde_json::Value;
+
+/// Types of which a redaction leaves something.
+const REDUCED: [&str; 5] =
+    ["m.room.member", "m.room.join_rules", "m.room.power_levels", "m.room.history_visibility", "m.room.redaction"];
+
+/// An event's content: what is let in can be read, and has one canonical form.
+pub(super) fn run(bytes: &[u8]) -> bool {
+    let parsed = json::parse_object(bytes);
+    assert_eq!(json::check_object(bytes).is_ok(), parsed.is_ok(), "let in, and not to be read: {parsed:?}");
+    let Ok(object) = parsed else { return false };
+    let canonical = json::canonical(&object);
+    let again = json::parse_object(&canonical);
+    assert!(again.is_ok_and(|again| again == object && json::canonical(&again) == canonical), "{object:?}");
+    assert_eq!(json::stored_object(bytes), object);
+    for key in object.keys() {
+        assert_eq!(json::string_len(key), Value::from(key.as_str()).to_string().len());
+    }
+    for event_type in REDUCED {
+        let stripped = redaction::strip(event_type, bytes);
+        assert_eq!(redaction::strip(event_type, &stripped), stripped, "{event_type}");
+    }
+    drop(retention::max_lifetime(&object));
+    true
+}
+
+/// Power levels, and a change of them.
+pub(super) fn levels(bytes: &[u8]) -> bool {
+    let mut lines = bytes.splitn(2, |byte| *byte == b'\n');
+    let object = |line: Option<&[u8]>| line.and_then(|line| json::parse_object(line).ok());
+    let Some(old) = object(lines.next()) else { return false };
+    let Ok(read) = levels::parse(&old, "a.org") else { return false };
+    for named in [&read.users, &read.events] {
+        assert!(named.is_sorted_by(|a, b| a.name < b.name), "a name twice, or out of order: {named:?}");
+        assert!(named.iter().all(|entry| entry.level.unsigned_abs() < 1 << 53));
+    }
+    assert!(read.users.iter().all(|entry| read.of(&entry.name) == entry.level));
+    let Some(new) = object(lines.next()) else { return false };
+    if levels::parse(&new, "a.org").is_err() {
+        return false;
+    }
+    let power = read.of("alice");
+    let allowed = levels::check_change("@alice:a.org", power, &old, &new).is_ok();
+    assert!(!allowed || grants_no_more_than(power, &old, &new), "{power}: {old:?} to {new:?}");
+    true
+}
+
+/// Nobody has more power than before and more than `power`.
+fn grants_no_more_than(power: i64, old: &Object, new: &Object) -> bool {
+    let users = |object: &Object| object.get("users").and_then(Value::as_object).cloned().unwrap_or_default();
+    let before = users(old);
+    users(new)
+        .iter()
+        .all(|(user, level)| level.as_i64().is_none_or(|level| level <= power) || before.get(user) == Some(level))
+}
+
+/// A filter, and what it says about an event made of it.
+pub(super) fn filter(bytes: &[u8]) -> bool {
+    let Ok(filter) = Filter::from_json(bytes) else { return false };
+    let rooms = filter.rooms.iter().flatten().chain(&filter.not_rooms);
+    rooms.for_each(|room| assert!(!filter.not_rooms.contains(room) || !filter.wants_room(room)));
+    for part in [&filter.timeline, &filter.state] {
+        let types = part.types.iter().flatten().chain(&part.not_types);
+        for event_type in types.take(4) {
+            let event = event_of(event_type);
+            // A pattern matches its own text.
+            assert!(!part.not_types.contains(event_type) || !part.wants(&event));
+        }
+    }
+    true
+}
+
+fn event_of(event_type: &str) -> Event {
+    Event {
+        position: Position::ZERO,
+        event_id: String::new(),
+        room: RoomNumber(1),
+        room_id: String::new(),
+        sender: String::new(),
+        event_type: event_type.to_owned(),
+        state_key: None,
+        content: Bytes::new(),
+        origin_server_ts: 0,
+        device_id: String::new(),
+        transaction_id: String::new(),
+        replaces: None,
+        redacts: None,
+        redacted_by: None,
+        redacted_because: None,
+    }
+}

@@ -1,0 +1,38 @@
+//! Ids, aliases, cursors: what is read is written as it was, so that no two texts name the same thing.
+
+use crate::id;
+
+const SERVER: &str = "a.org";
+
+/// The bytes as each kind of name.
+pub(super) fn run(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let mut read = false;
+    if let Some(at) = id::parse_event_id(text) {
+        read = true;
+        assert_eq!(id::event_id(at), text);
+    }
+    if let Some(at) = id::parse_room_id(text, SERVER) {
+        read = true;
+        assert_eq!(id::room_id(at, SERVER), text);
+    }
+    if let Some(at) = id::parse_cursor(text) {
+        read = true;
+        assert_eq!(id::cursor(at), text);
+    }
+    if let Some(local) = id::localpart(text, SERVER) {
+        read = true;
+        let full = id::user_id(local, SERVER);
+        assert!(text == local || text == full);
+        assert_eq!(id::localpart(&full, SERVER), Some(local));
+        assert!(full.len() <= 255 && !full.contains('\0'));
+    }
+    if let Some(local) = id::alias_localpart(text, SERVER) {
+        read = true;
+        let full = id::alias(local, SERVER);
+        assert!(text == local || text == full);
+        assert_eq!(id::alias_localpart(&full, SERVER), Some(local));
+        assert!(full.len() <= 255 && !full.contains('\0'));
+    }
+    read
+}

@@ -1,0 +1,19 @@
+//! libFuzzer around one decoder, which `QUORATE_DECODER` names. Run by `chatd/fuzz/run`, which see.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use quorate_fuzz::{Decoder, check};
+use std::sync::LazyLock;
+
+static DECODER: LazyLock<Decoder> = LazyLock::new(|| {
+    let name = std::env::var("QUORATE_DECODER").unwrap_or_default();
+    Decoder::all().find(|decoder| decoder.name() == name).unwrap_or_else(|| {
+        eprintln!("QUORATE_DECODER={name:?} is no decoder");
+        std::process::abort()
+    })
+});
+
+fuzz_target!(|bytes: &[u8]| {
+    check(*DECODER, bytes);
+});

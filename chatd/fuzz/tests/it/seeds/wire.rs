@@ -1,0 +1,50 @@
+//! Messages between pods: one of each kind, in the order of the decoder's list.
+
+use bytes::Bytes;
+use prost::Message;
+use quorate_core::proto::log;
+use quorate_wire::raft::v1::*;
+
+fn id(index: u64) -> Option<LogId> {
+    Some(LogId { term: 2, node_id: 77, index })
+}
+
+pub(super) fn messages(entries: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let target = Some(Target { cluster_id: "c".into(), node_id: 1, from_node_id: 77 });
+    let vote = Some(Vote { term: 2, node_id: 77, committed: true });
+    let entries = entries.iter().map(|entry| Bytes::from(entry.clone())).collect();
+    let envelope = log::Envelope { user: "alice".into(), device_id: "D".into(), ..log::Envelope::default() };
+    let outcome = log::Outcome { duplicate: true, ..log::Outcome::default() };
+    let chunk = SnapshotChunk { file: "000001.sst".into(), offset: 7, data: Bytes::from_static(b"data"), crc32: 9 };
+    let conflict =
+        AppendResponse { sequence: 3, result: Some(append_response::Result::Conflict(true)), conflict_log_id: id(3) };
+    let changed = VoteChanged { expected: vote, actual: vote };
+    let messages: [Vec<u8>; 14] = [
+        VoteRequest { target: target.clone(), vote, last_log_id: id(4), leadership_transfer: true }.encode_to_vec(),
+        VoteResponse { vote, granted: true, last_log_id: id(4) }.encode_to_vec(),
+        AppendRequest { target: target.clone(), vote, prev_log_id: id(3), leader_commit: id(2), entries, sequence: 5 }
+            .encode_to_vec(),
+        conflict.encode_to_vec(),
+        TransferLeaderRequest { target: target.clone(), from_leader: vote, to_node_id: 1, last_log_id: id(4) }
+            .encode_to_vec(),
+        TransferLeaderResponse { result: Some(transfer_leader_response::Result::VoteChanged(changed)) }.encode_to_vec(),
+        SnapshotRequest { part: Some(snapshot_request::Part::Chunk(chunk)) }.encode_to_vec(),
+        SnapshotResponse {
+            part: Some(snapshot_response::Part::Wanted(WantedFiles { files: vec!["000001.sst".into()] })),
+        }
+        .encode_to_vec(),
+        ReadIndexRequest { target: target.clone() }.encode_to_vec(),
+        ReadIndexResponse { read_index: id(4) }.encode_to_vec(),
+        ForwardRequest { target: target.clone(), sequence: 8, envelope: envelope.encode_to_vec().into() }
+            .encode_to_vec(),
+        ForwardResponse {
+            sequence: 8,
+            result: Some(forward_response::Result::Outcome(outcome.encode_to_vec().into())),
+        }
+        .encode_to_vec(),
+        AnnounceRequest { target }.encode_to_vec(),
+        AnnounceResponse { leader_node_id: 77 }.encode_to_vec(),
+    ];
+    let kinds = 0_u8..;
+    kinds.zip(messages).map(|(kind, message)| [&[kind], message.as_slice()].concat()).collect()
+}

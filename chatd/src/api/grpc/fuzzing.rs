@@ -1,0 +1,15 @@
+//! See [`crate::fuzzing`].
+
+use super::reads::Page;
+
+/// A page token, and what it says.
+pub(crate) fn page(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok(page) = Page::parse(text) else { return false };
+    let last = match page {
+        Page::Mine(last) | Page::Public(last) => last,
+    };
+    let digits = text.get(1..).unwrap_or_default();
+    assert_eq!(last.map(|room| room.0), digits.parse().ok(), "{text}");
+    true
+}

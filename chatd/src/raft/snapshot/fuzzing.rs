@@ -1,0 +1,21 @@
+//! See [`crate::fuzzing`].
+
+use super::manifest::Manifest;
+use bytes::Bytes;
+
+/// A manifest is read, and what is asked of one that comes from another pod can be answered.
+pub(crate) fn manifest(bytes: &[u8]) -> bool {
+    drop(Manifest::parse(Bytes::copy_from_slice(bytes)));
+    let checked = [&crc32fast::hash(bytes).to_be_bytes(), bytes].concat();
+    let Ok(manifest) = Manifest::parse(checked.into()) else { return false };
+    let again = Manifest::parse(manifest.encoded());
+    assert!(again.is_ok_and(|again| again == manifest));
+    assert!(!manifest.id().contains('/') && !manifest.id().starts_with('.'));
+    for file in manifest.files() {
+        assert!(!file.name.contains('/') && !file.name.starts_with('.'), "{:?} leads away", file.name);
+        assert_eq!(manifest.file(&file.name), Some(file));
+        assert!(manifest.size() >= file.size);
+    }
+    drop(manifest.meta());
+    true
+}

@@ -1,0 +1,16 @@
+//! See [`crate::fuzzing`].
+
+use super::row;
+use std::path::Path;
+
+/// One byte: the length of the first row; then both.
+pub(crate) fn applied(bytes: &[u8]) -> bool {
+    let Some((len, rest)) = bytes.split_first() else { return false };
+    let Some((applied, membership)) = rest.split_at_checked(usize::from(*len)) else { return false };
+    let path = Path::new("state");
+    let Ok(read) = row::parse(path, Some(applied), Some(membership)) else { return false };
+    let Some(log_id) = read.log_id else { return false };
+    let again = row::parse(path, Some(&row::applied(log_id)), Some(&row::membership(&read.membership)));
+    assert!(again.is_ok_and(|again| again == read));
+    true
+}
