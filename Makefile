@@ -26,6 +26,7 @@ local-down: ## Stop them; their data stays in the cache directory
 check: build ## Formatting, lints, licences, generated files; quick, writes nothing
 	@$(ENV) cargo fmt --all --check
 	@$(ENV) cargo clippy --workspace --all-targets --locked -- -D warnings
+	@$(ENV) RUSTC_WORKSPACE_WRAPPER='$(CURDIR)/chatd/sim/rustc-without-rocksdb' cargo check --locked --workspace --bin quorate-sim
 	@$(ENV) cargo xtask tidy
 	@$(ENV) cargo xtask generate --check --chatd "$$CARGO_TARGET_DIR/release/chatd"
 	@$(ENV) deploy/deps/cargo-deny check --hide-inclusion-graph licenses bans sources
