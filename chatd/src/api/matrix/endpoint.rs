@@ -35,7 +35,7 @@ pub(super) struct Reader {
     /// Places in the path.
     pub(super) arguments: usize,
     check: Check,
-    read: fn(Check, &[&str], http::Request<Bytes>) -> Result<(), MatrixError>,
+    read: Read,
 }
 
 impl Reader {
@@ -47,6 +47,9 @@ impl Reader {
 
 /// Looks at a body before ruma does.
 type Check = fn(&[u8]) -> Result<(), MatrixError>;
+
+/// Reads a request of one endpoint, and drops it.
+type Read = fn(Check, &[&str], http::Request<Bytes>) -> Result<(), MatrixError>;
 
 fn unchecked(_: &[u8]) -> Result<(), MatrixError> {
     Ok(())
