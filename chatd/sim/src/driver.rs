@@ -37,6 +37,12 @@ impl Ended {
         self.field("broke=")
     }
 
+    /// One of its figures; `None` when the line has none of this name.
+    #[must_use]
+    pub fn figure(&self, name: &str) -> Option<u64> {
+        self.field(&format!("{name}=")).parse().ok()
+    }
+
     fn field(&self, name: &str) -> &str {
         let mut words = self.line.split_whitespace();
         words.find_map(|word| word.strip_prefix(name)).unwrap_or_default()

@@ -1,6 +1,10 @@
 //! What was done and promised, as clients and leaders saw it: what the invariants judge by.
 
 use crate::world::Time;
+use crate::world::net::HostId;
+use openraft::EntryPayload;
+use openraft::raft::AppendEntriesRequest;
+use quorate_chatd::raft::types::{EncodedBatch, LogId, TypeConfig};
 use quorate_core::id::Position;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -26,6 +30,8 @@ pub struct Send {
 /// A read of the newest events of a room.
 #[derive(Clone, Debug)]
 pub struct ReadOf {
+    /// Whose: it shows what its user may see.
+    pub user: &'static str,
     /// Which room.
     pub room: usize,
     /// When it began.
@@ -64,13 +70,39 @@ pub struct Followed {
     pub connections: u32,
 }
 
+/// A pod began to lead, or leads no more.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// When it knew.
+    pub at: Time,
+    /// On which machine.
+    pub host: HostId,
+    /// The term that it leads.
+    pub term: Option<u64>,
+}
+
+/// An entry, as it came to a follower.
+#[derive(Clone, Debug)]
+pub struct Appended {
+    /// The one before it.
+    pub before: Option<LogId>,
+    /// Its commands, if it has any.
+    pub batch: Option<EncodedBatch>,
+}
+
 /// All of it.
 #[derive(Debug, Default)]
 pub struct Record {
     /// Who said that it led, by term and node: in which lives of its process.
     pub leaders: BTreeMap<Ballot, BTreeSet<u64>>,
+    /// Every entry that a leader sent to anybody, and so every one that can be committed.
+    pub appended: BTreeMap<LogId, Appended>,
+    /// In order of time.
+    pub turns: Vec<Turn>,
     /// By key.
     pub sends: BTreeMap<String, Send>,
+    /// By user: the keys of what went over streams, in the order in which it was given.
+    pub streamed: BTreeMap<&'static str, Vec<String>>,
     /// In order of the answers.
     pub reads: Vec<ReadOf>,
     /// In order of the answers.
@@ -107,5 +139,23 @@ impl History {
     /// This node says that it leads.
     pub(crate) fn led(&self, ballot: Ballot, life: u64) {
         self.lock().leaders.entry(ballot).or_default().insert(life);
+    }
+
+    /// These entries came to a follower.
+    pub(crate) fn appended(&self, request: &AppendEntriesRequest<TypeConfig>) {
+        let (mut record, mut before) = (self.lock(), request.prev_log_id);
+        for entry in &request.entries {
+            let batch = match &entry.payload {
+                EntryPayload::Normal(batch) => Some(batch.clone()),
+                _ => None,
+            };
+            record.appended.entry(entry.log_id).or_insert(Appended { before, batch });
+            before = Some(entry.log_id);
+        }
+    }
+
+    /// This pod leads this term from now on, or none.
+    pub(crate) fn turned(&self, turn: Turn) {
+        self.lock().turns.push(turn);
     }
 }

@@ -6,10 +6,12 @@
 pub mod clients;
 mod elections;
 mod logs;
+mod order;
 mod replicas;
 
 pub use elections::{election_safety, leader_completeness, votes_never_go_back};
 pub use logs::{Logs, committed_entries_stay, log_matching};
+pub use order::streams_keep_their_order;
 pub use replicas::{applied_agreement, snapshot_replay_equals_log_replay};
 
 use crate::history::{Ballot, Record};

@@ -40,6 +40,14 @@ mutations! {
     CommitWithoutQuorum = "commit-without-quorum";
     /// Every vote is granted, to anybody.
     GrantEveryVote = "grant-every-vote";
+    /// A loss of power puts a disk back to what it was a moment before, and power fails whenever a pod begins to lead.
+    DiskGoesBack = "disk-goes-back";
+    /// One follower stamps entries with another time than the leader did.
+    EntryDiffers = "entry-differs";
+    /// A client takes a message for acknowledged before it was sent.
+    AcknowledgeEarly = "acknowledge-early";
+    /// Messages of a stream are proposed each by itself.
+    PostAside = "post-aside";
     /// What is remembered of transaction ids is not stored.
     DropDedupRow = "drop-dedup-row";
     /// Some messages are stored twice.
@@ -48,6 +56,10 @@ mutations! {
     ReplicaDiffers = "replica-differs";
     /// A snapshot lacks the newest message.
     SnapshotLacksRow = "snapshot-lacks-row";
+    /// Every replica stores contents of messages with a space more.
+    ContentDiffers = "content-differs";
+    /// The index of changes of state is not stored.
+    ForgetStateChange = "forget-state-change";
     /// A room's name of then is forgotten when it gets a new one.
     ForgetOldState = "forget-old-state";
     /// A read that says it is linearizable asked nobody.

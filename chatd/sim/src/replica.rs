@@ -5,13 +5,14 @@ pub(crate) mod disk;
 pub(crate) mod door;
 pub mod store;
 
-use crate::act::Act;
-use crate::history::History;
+use crate::act::{Act, PODS};
+use crate::faults::{BEGIN, Fault, HEAL, MS};
+use crate::history::{History, Turn};
 use crate::mutation::Mutation;
 use crate::world::net::{HostId, Net, address};
 use crate::world::stream::Stream;
 use disk::Disk;
-use door::Door;
+use door::{Door, Hinge};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, stream};
 use quorate_chatd::feed::Feed;
@@ -71,6 +72,8 @@ pub(crate) struct Start {
     /// The mutation of one replica only is this one's.
     pub(crate) odd: bool,
     pub(crate) compaction: Compaction,
+    /// Requests in a thousand that come again, late.
+    pub(crate) again: usize,
     pub(crate) history: History,
     pub(crate) slot: Slot,
 }
@@ -97,7 +100,7 @@ pub(crate) async fn run(start: Start) {
 }
 
 async fn open(start: Start) -> Result<(), String> {
-    let Start { host, net, disk, dir, seed, mutation, life, odd, compaction, history, slot } = start;
+    let Start { host, net, disk, dir, seed, mutation, life, odd, compaction, again, history, slot } = start;
     let of_store = mutation.filter(|mutation| *mutation != Mutation::ReplicaDiffers || odd);
     let options = Options {
         drive: Drive::Task,
@@ -125,10 +128,14 @@ async fn open(start: Start) -> Result<(), String> {
     let parts = NodeParts { log: log.clone(), machine, store: store.clone(), shelf, feed: feed.clone(), tls: dialer };
     let node = Node::start(parts, options_of(host, compaction)).await.map_err(|error| error.to_string())?;
     watch_leadership(&node, &history, &net, host, life);
+    if mutation == Some(Mutation::DiskGoesBack) {
+        lose_power_with_leadership(&node, &net);
+    }
     watch_failures(&log, &fatal, &net, host);
 
     let mut door = node.door.clone();
-    door.consensus = Arc::new(Door::new(door.consensus.clone(), seed, mutation, Duration::from_nanos(net.now())));
+    let hinge = Hinge { seed, again, mutation, odd, history: history.clone() };
+    door.consensus = Arc::new(Door::new(door.consensus.clone(), hinge, Duration::from_nanos(net.now())));
     net.listen(host);
     let accepted = {
         let net = net.clone();
@@ -179,12 +186,34 @@ fn watch_leadership(node: &Node, history: &History, net: &Net<Act>, host: HostId
     let mut leadership = Leadership::of(node.own().node_id, &node.door.consensus);
     let (id, history, net) = (node.own().node_id, history.clone(), net.clone());
     tokio::spawn(async move {
+        let mut led = None;
         loop {
-            if leadership.is_leader() {
-                history.led((leadership.term(), id), life);
+            let leads = leadership.is_leader().then(|| leadership.term());
+            if let Some(term) = leads {
+                history.led((term, id), life);
+            }
+            if leads != led {
+                history.turned(Turn { at: net.now(), host, term: leads });
+                led = leads;
             }
             if !leadership.changed().await {
                 return net.act_at(net.now(), Act::Died { host, reason: "Raft has stopped".to_owned() });
+            }
+        }
+    });
+}
+
+/// All machines lose power as this one begins to lead.
+fn lose_power_with_leadership(node: &Node, net: &Net<Act>) {
+    let mut leadership = Leadership::of(node.own().node_id, &node.door.consensus);
+    let net = net.clone();
+    tokio::spawn(async move {
+        while !leadership.is_leader() {
+            leadership.until_changed().await;
+        }
+        if (BEGIN..HEAL).contains(&net.now()) {
+            for pod in 0..PODS {
+                net.act_at(net.now(), Act::Fault(Fault::Crash { pod, power: true, down: 50 * MS }));
             }
         }
     });

@@ -17,12 +17,20 @@ use crate::rng::Rng;
 use crate::workload::{self, Clients};
 use crate::world::host::Clock;
 use crate::world::{Time, World};
+use futures::FutureExt as _;
 use machines::Pod;
+use quorate_chatd::raft::membership::Compaction;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// Between two looks.
 const LOOK_EVERY: Time = 100 * MS;
+/// How long clients of seeds wait for an answer: longer than an election, shorter than what the proposer itself waits,
+/// so that answers are lost, too.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Requests in a thousand that come again, late.
+const AGAIN: usize = 20;
 /// By now everything must have settled: elections, retries and snapshots after the last fault take a second or two.
 const SETTLED: Time = 25_000 * MS;
 
@@ -69,6 +77,7 @@ pub struct Simulation {
     history: History,
     watch: Watch,
     lives: u64,
+    again: usize,
     mutation: Option<Mutation>,
     figures: Figures,
 }
@@ -105,20 +114,29 @@ impl Simulation {
             world.add_host(clock);
         }
         world.add_host(Clock::default());
-        let history = History::default();
         let compaction = machines::compaction(&mut rng);
-        let pods = (0..=SPARE).map(|host| Pod::new(dir, host, compaction.clone())).collect();
-        let net = world.net.clone();
-        let pod_mask = Clients::first_pods();
-        let clients = Clients { net, history: history.clone(), mutation, until: LAST_WORK, pods: pod_mask };
+        Self::of(world, rng, &compaction, mutation, dir)
+    }
+
+    fn of(world: World<Act>, rng: Rng, compaction: &Compaction, mutation: Option<Mutation>, dir: &Path) -> Self {
+        let history = History::default();
+        let clients = Clients {
+            net: world.net.clone(),
+            history: history.clone(),
+            mutation,
+            until: LAST_WORK,
+            pods: Clients::first_pods(),
+            patience: PATIENCE,
+        };
         Self {
             world,
             rng,
-            pods,
+            pods: (0..=SPARE).map(|host| Pod::new(dir, host, compaction.clone())).collect(),
             clients,
             history,
             watch: Watch::default(),
             lives: 0,
+            again: AGAIN,
             mutation,
             figures: Figures::default(),
         }
@@ -207,9 +225,9 @@ impl Simulation {
             Fault::StepClock { pod, ms } => self.world.hosts[pod].clock.ahead_ms += ms,
             Fault::Weather(weather) => net.set_weather(weather),
             Fault::SlowDisk { pod, ms } => self.pods[pod].slow(ms),
-            Fault::Transfer => self.client_task(workload::transfer(self.clients.clone())),
+            Fault::Transfer => self.client_task(workload::transfer(self.clients.clone(), None).map(drop)),
             Fault::Swap(out) => self.replace(out, SPARE),
-            Fault::Snapshot(pod) => self.client_task(workload::snapshot(self.clients.clone(), pod)),
+            Fault::Snapshot(pod) => self.client_task(workload::snapshot(self.clients.clone(), pod).map(drop)),
             Fault::Heal => self.heal(),
         }
     }

@@ -4,6 +4,7 @@
 mod call;
 mod follower;
 mod operator;
+mod poster;
 mod reader;
 mod setup;
 mod writer;
@@ -22,7 +23,12 @@ pub(crate) async fn run(clients: Clients, seed: u64) {
     let mut rng = Rng::new(seed);
     for (place, user) in USERS.iter().enumerate() {
         let mut fork = || Rng::new(rng.number());
-        clients.spawn(writer::run(clients.clone(), fork(), place));
+        // One of them is a program, the others are people.
+        if place + 1 == USERS.len() {
+            clients.spawn(poster::run(clients.clone(), fork(), place));
+        } else {
+            clients.spawn(writer::run(clients.clone(), fork(), place));
+        }
         clients.spawn(reader::run(clients.clone(), fork(), user));
         clients.spawn(follower::run(clients.clone(), fork(), user, start));
     }

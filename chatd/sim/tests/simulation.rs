@@ -25,9 +25,13 @@ fn whatever_goes_wrong_clients_get_what_they_were_promised() {
         None => 0..number("QUORATE_SEEDS").unwrap_or(SEEDS),
     };
     let (wanted, mut sound, mut failed) = (seeds.end - seeds.start, 0, Vec::<Ended>::new());
+    let mut not_replayed = Vec::new();
     driver::many(program(), seeds, None, |ended| {
         if ended.sound {
             sound += 1;
+            if !was_replayed(ended) {
+                not_replayed.push(ended.line.clone());
+            }
         } else {
             println!("{}\nagain: QUORATE_SEED={} make sim", ended.line, ended.seed);
             failed.push(ended.clone());
@@ -37,6 +41,13 @@ fn whatever_goes_wrong_clients_get_what_they_were_promised() {
     });
     assert!(failed.is_empty(), "{} seeds failed, {sound} were sound; the first: {}", failed.len(), failed[0].line);
     assert_eq!(sound, wanted, "every seed was run");
+    assert!(not_replayed.is_empty(), "the log was not replayed from its beginning: {not_replayed:?}");
+}
+
+/// All that was committed was applied again, not only what was left in somebody's log at the end.
+fn was_replayed(ended: &Ended) -> bool {
+    let figure = |name| ended.figure(name).unwrap_or_default();
+    figure("replayed") > 0 && figure("replayed") >= figure("entries")
 }
 
 #[test]

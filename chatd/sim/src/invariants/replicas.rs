@@ -1,8 +1,9 @@
 //! What states may be.
 
-use super::{Checked, Found, Seen, broken};
-use crate::history::Ballot;
+use super::{Checked, Seen, broken};
+use crate::history::Appended;
 use prost::Message as _;
+use quorate_chatd::raft::types::LogId;
 use quorate_core::apply;
 use quorate_core::invariant::digest;
 use quorate_core::proto::log::Batch;
@@ -28,30 +29,81 @@ pub fn applied_agreement(digests: &mut BTreeMap<u64, (u32, u64)>, seen: &Seen) -
 /// A state that came by snapshots is the one that the whole log makes, from the first entry on (dissertation §5:
 /// a snapshot stands for the entries it replaces).
 ///
-/// Returns how many entries were applied again; nothing is checked when some of them were never seen.
+/// The log is the record of all that leaders sent, so that it reaches back to its beginning whoever purged what. Returns
+/// how many entries were applied again.
 ///
 /// # Errors
-/// Both digests.
+/// Both digests, or the entry that nobody was sent: one without a quorum.
 pub fn snapshot_replay_equals_log_replay(
-    committed: &BTreeMap<u64, (Found, Ballot)>,
-    (index, of_replica): (u64, u32),
+    appended: &BTreeMap<LogId, Appended>,
+    (last, of_replica): (LogId, u32),
 ) -> Result<usize, super::Violation> {
-    const NAME: &str = "snapshot_replay_equals_log_replay";
+    let log = log_until(appended, last)?;
     let mut rows = MemTable::default();
-    let mut replayed = 0;
-    // openraft's first entry, the membership, has index 0.
-    for wanted in 0..=index {
-        let Some((entry, _)) = committed.get(&wanted) else { return Ok(0) };
-        replayed += 1;
+    for (id, entry) in log.iter().rev() {
         let Some(batch) = &entry.batch else { continue };
         let batch = Batch::decode(batch.0.clone());
-        let batch = batch.or_else(|error| broken(NAME, format!("entry {wanted} cannot be read: {error}")))?;
-        let applied = apply::batch_in_place(&mut rows, wanted, &batch);
-        applied.or_else(|error| broken(NAME, format!("entry {wanted} cannot be applied: {error}")))?;
+        let batch = batch.or_else(|error| broken(REPLAY, format!("entry {id} cannot be read: {error}")))?;
+        let applied = apply::batch_in_place(&mut rows, id.index, &batch);
+        applied.or_else(|error| broken(REPLAY, format!("entry {id} cannot be applied: {error}")))?;
     }
     let of_log = digest(&rows).unwrap();
     if of_log == of_replica {
-        return Ok(replayed);
+        return Ok(log.len());
     }
-    broken(NAME, format!("at entry {index} the log makes {of_log:08x}, the replica has {of_replica:08x}"))
+    broken(REPLAY, format!("at entry {last} the log makes {of_log:08x}, the replica has {of_replica:08x}"))
+}
+
+const REPLAY: &str = "snapshot_replay_equals_log_replay";
+
+/// The entries of a log, the last one first: each names the one before it.
+fn log_until(appended: &BTreeMap<LogId, Appended>, last: LogId) -> Result<Vec<(LogId, &Appended)>, super::Violation> {
+    let (mut log, mut next) = (Vec::new(), Some(last));
+    while let Some(id) = next {
+        let Some(entry) = appended.get(&id) else {
+            return broken(REPLAY, format!("entry {id} was applied, and sent to nobody"));
+        };
+        log.push((id, entry));
+        next = entry.before;
+    }
+    match log.last() {
+        // openraft's first entry, the membership, has index 0.
+        Some((first, _)) if first.index == 0 => Ok(log),
+        first => broken(REPLAY, format!("the log until {last} begins with {first:?}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_chatd::raft::codec::log_id_from_pb;
+    use quorate_core::proto::log;
+
+    fn id(index: u64) -> LogId {
+        log_id_from_pb(&log::LogId { term: 1, node_id: 7, index })
+    }
+
+    /// Entries without commands, each after the one before it.
+    fn entries(indices: std::ops::Range<u64>) -> BTreeMap<LogId, Appended> {
+        indices.map(|index| (id(index), Appended { before: index.checked_sub(1).map(id), batch: None })).collect()
+    }
+
+    #[test]
+    fn a_whole_log_is_replayed_and_compared() {
+        let empty = digest(&MemTable::default()).unwrap();
+        assert_eq!(snapshot_replay_equals_log_replay(&entries(0..3), (id(2), empty)), Ok(3));
+        let differs = snapshot_replay_equals_log_replay(&entries(0..3), (id(2), empty ^ 1)).unwrap_err();
+        assert_eq!(differs.invariant, "snapshot_replay_equals_log_replay");
+    }
+
+    #[test]
+    fn a_log_with_a_hole_is_no_log_to_compare_with() {
+        let empty = digest(&MemTable::default()).unwrap();
+        for lacks in [0, 1, 2] {
+            let mut log = entries(0..3);
+            log.remove(&id(lacks));
+            let error = snapshot_replay_equals_log_replay(&log, (id(2), empty)).unwrap_err();
+            assert!(error.what.contains("sent to nobody"), "{error}");
+        }
+    }
 }

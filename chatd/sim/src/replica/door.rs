@@ -3,26 +3,28 @@
 //! A request is remembered and comes again up to a second later, out of order with everything since: from a leader that
 //! was long voted out, for a term that has passed. Raft must not mind (dissertation §3.3: RPCs are idempotent).
 
+use crate::history::History;
 use crate::mutation::Mutation;
 use crate::rng::Rng;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt as _, StreamExt as _};
+use openraft::EntryPayload;
 use openraft::errors::{InitializeError, LinearizableReadError, RaftError};
 use openraft::raft::{
     AppendEntriesRequest, StreamAppendResult, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
+use prost::Message as _;
 use quorate_chatd::raft::consensus::{
     Change, Changed, Consensus, ConsensusRef, LeadershipWatch, MetricsWatch, SnapshotSummary, Stopped, Written,
 };
 use quorate_chatd::raft::types::{EncodedBatch, LogId, Node, TypeConfig};
+use quorate_core::proto::log::Batch;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Requests in a thousand that come again.
-const AGAIN: usize = 20;
 /// How much later, at most.
 const LATE_MS: usize = 1500;
 /// A mutation of consensus begins when the cluster has been made.
@@ -33,27 +35,43 @@ const SOUND_AT_FIRST: Duration = Duration::from_secs(3);
 pub(crate) struct Door {
     inner: ConsensusRef,
     rng: Arc<Mutex<Rng>>,
-    mutation: Option<Mutation>,
+    hinge: Hinge,
     since: Instant,
 }
+
+/// What a door does to what comes through it.
+#[derive(Clone)]
+pub(crate) struct Hinge {
+    pub(crate) seed: u64,
+    /// Requests in a thousand that come again.
+    pub(crate) again: usize,
+    pub(crate) mutation: Option<Mutation>,
+    /// The mutation of one replica only is this one's.
+    pub(crate) odd: bool,
+    /// Every entry that comes is noted.
+    pub(crate) history: History,
+}
+
+/// A mutation of entries strikes one of so many.
+const ONE_IN: u64 = 10;
 
 type Append = AppendEntriesRequest<TypeConfig>;
 
 impl Door {
-    pub(crate) fn new(inner: ConsensusRef, seed: u64, mutation: Option<Mutation>, running_for: Duration) -> Self {
+    pub(crate) fn new(inner: ConsensusRef, hinge: Hinge, running_for: Duration) -> Self {
         let since = Instant::now().checked_sub(running_for).unwrap();
-        Self { inner, rng: Arc::new(Mutex::new(Rng::new(seed))), mutation, since }
+        Self { inner, rng: Arc::new(Mutex::new(Rng::new(hinge.seed))), hinge, since }
     }
 
     fn mutates(&self, mutation: Mutation) -> bool {
-        self.mutation == Some(mutation) && self.since.elapsed() > SOUND_AT_FIRST
+        self.hinge.mutation == Some(mutation) && self.since.elapsed() > SOUND_AT_FIRST
     }
 
     /// When it is to come again.
     fn again(&self) -> Option<Duration> {
         let mut rng = self.rng.lock().unwrap();
         let late = Duration::from_millis(rng.below(LATE_MS) as u64);
-        (rng.below(1000) < AGAIN).then_some(late)
+        (rng.below(1000) < self.hinge.again).then_some(late)
     }
 
     fn append_again(&self, request: &Append) {
@@ -63,6 +81,18 @@ impl Door {
             sleep(late).await;
             inner.append(stream::iter([request]).boxed()).for_each(|_| async {}).await;
         });
+    }
+}
+
+/// The same entry, by its id, with another time in it.
+fn stamp_otherwise(request: &mut Append) {
+    for entry in &mut request.entries {
+        let EntryPayload::Normal(encoded) = &mut entry.payload else { continue };
+        if entry.log_id.index.is_multiple_of(ONE_IN) {
+            let mut batch = Batch::decode(encoded.0.clone()).unwrap();
+            batch.time_ms += 1;
+            *encoded = EncodedBatch(batch.encode_to_vec().into());
+        }
     }
 }
 
@@ -82,9 +112,18 @@ impl Consensus for Door {
         &self,
         requests: BoxStream<'static, Append>,
     ) -> BoxStream<'static, Result<StreamAppendResult<TypeConfig>, Stopped>> {
+        let history = self.hinge.history.clone();
+        let requests = requests.inspect(move |request| history.appended(request)).boxed();
         if self.mutates(Mutation::CommitWithoutQuorum) {
             let inner = self.inner.clone();
             return requests.then(move |request| pretend(inner.clone(), request)).boxed();
+        }
+        if self.hinge.odd && self.mutates(Mutation::EntryDiffers) {
+            let changed = requests.map(|mut request| {
+                stamp_otherwise(&mut request);
+                request
+            });
+            return self.inner.append(changed.boxed());
         }
         let door = self.clone();
         self.inner.append(requests.inspect(move |request| door.append_again(request)).boxed())

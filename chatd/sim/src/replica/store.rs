@@ -36,6 +36,8 @@ impl SimStore {
             }
             Mutation::ReplicaDiffers => rows.retain(|row| !is_message(row) || !strikes(row)),
             Mutation::ForgetOldState => self.forget_old_state(&mut rows),
+            Mutation::ContentDiffers => rows.iter_mut().filter(|row| is_message(row)).for_each(lengthen),
+            Mutation::ForgetStateChange => rows.retain(|(table, ..)| *table != Table::StateChange),
             _ => {}
         }
         let empty = MemTable::default();
@@ -79,6 +81,14 @@ fn is_message((table, _, value): &(Table, Vec<u8>, Option<Bytes>)) -> bool {
 /// The same messages on every replica, in every life.
 fn strikes((_, key, _): &(Table, Vec<u8>, Option<Bytes>)) -> bool {
     crc32fast::hash(key).is_multiple_of(ONE_IN)
+}
+
+/// JSON that says the same in other bytes: who compares what clients read notices nothing.
+fn lengthen((table, _, value): &mut (Table, Vec<u8>, Option<Bytes>)) {
+    let Some(bytes) = value else { return };
+    let mut event = table::decode::<store::Event>(*table, bytes.clone()).unwrap();
+    event.content = [&event.content[..], b" "].concat().into();
+    *value = Some(table::encode(&event));
 }
 
 /// The same message, one place later.

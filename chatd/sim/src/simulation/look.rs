@@ -4,6 +4,7 @@ use super::Simulation;
 use crate::act::SPARE;
 use crate::history::Ballot;
 use crate::invariants::{Checked, Found, Seen};
+use crate::mutation::Mutation;
 use crate::replica::Running;
 use crate::world::net::HostId;
 use futures::FutureExt as _;
@@ -29,6 +30,9 @@ impl Simulation {
             // A log that failed an instant ago cannot be read; its process is about to be gone.
             let Some(seen) = see(&running, from) else { continue };
             self.pods[host].node_id = Some(seen.node_id);
+            if self.mutation == Some(Mutation::DiskGoesBack) {
+                self.pods[host].remember_disk();
+            }
             self.pods[host].looked_at = seen.applied.map_or(0, |id| id.index);
             self.world.trace.note(&[seen.node_id, seen.state.0, u64::from(seen.state.1)]);
             let record = self.history.lock();

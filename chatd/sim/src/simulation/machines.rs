@@ -24,9 +24,11 @@ const REBOOT: Time = 300 * MS;
 /// A machine's volume, and the pod that runs on it.
 pub(super) struct Pod {
     disk: SimDisk,
+    /// What it was at the last look, for a mutation.
+    before: Option<SimDisk>,
     latency_ms: Arc<AtomicU64>,
     root: PathBuf,
-    volume: u32,
+    pub(super) volume: u32,
     compaction: Compaction,
     pub(super) slot: Slot,
     pub(super) node_id: Option<u64>,
@@ -50,6 +52,7 @@ impl Pod {
     pub(super) fn new(dir: &Path, host: HostId, compaction: Compaction) -> Self {
         Self {
             disk: SimDisk::new(),
+            before: None,
             latency_ms: Arc::default(),
             root: dir.join(format!("pod-{host}")),
             volume: 0,
@@ -63,6 +66,11 @@ impl Pod {
 
     pub(super) fn slow(&self, ms: u64) {
         self.latency_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// For the mutation that brings it back.
+    pub(super) fn remember_disk(&mut self) {
+        self.before = Some(self.disk.after_kill());
     }
 
     fn dir(&self) -> PathBuf {
@@ -92,6 +100,7 @@ impl Simulation {
             life: self.lives,
             odd: host == 0,
             compaction: pod.compaction.clone(),
+            again: self.again,
             history: self.history.clone(),
             slot: pod.slot.clone(),
         };
@@ -110,7 +119,11 @@ impl Simulation {
         let pod = &mut self.pods[host];
         // What an armed failure left behind can only be found after a loss of power.
         let power = power || pod.armed;
-        pod.disk = if power { pod.disk.after_power_loss(self.rng.number()) } else { pod.disk.after_kill() };
+        pod.disk = match pod.before.take().filter(|_| power) {
+            Some(before) => before,
+            None if power => pod.disk.after_power_loss(self.rng.number()),
+            None => pod.disk.after_kill(),
+        };
         let running = pod.slot.lock().unwrap().take();
         self.world.hosts[host].crash(now);
         drop(running);
@@ -153,14 +166,19 @@ impl Simulation {
     }
 
     pub(super) fn wipe(&mut self, host: HostId) {
+        self.lose_volume(host);
+        // Who it was, is known from before.
+        self.replace(host, host);
+        self.start(host);
+    }
+
+    /// Its power goes, and what was on its disk does not come back.
+    pub(super) fn lose_volume(&mut self, host: HostId) {
         self.crash(host, true);
         let pod = &mut self.pods[host];
         pod.disk = SimDisk::new();
         pod.volume += 1;
         self.figures.wiped += 1;
-        // Who it was, is known from before.
-        self.replace(host, host);
-        self.start(host);
     }
 
     pub(super) fn heal(&mut self) {

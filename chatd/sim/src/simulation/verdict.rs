@@ -4,7 +4,9 @@ use super::Simulation;
 use crate::act::SPARE;
 use crate::faults::MS;
 use crate::invariants::clients::End;
-use crate::invariants::{Checked, snapshot_replay_equals_log_replay};
+use crate::invariants::{Checked, broken, snapshot_replay_equals_log_replay};
+use quorate_chatd::raft::codec::log_id_from_pb;
+use quorate_chatd::raft::types::LogId;
 use quorate_chatd::store::StateStore as _;
 use quorate_core::invariant::digest;
 
@@ -15,16 +17,17 @@ impl Simulation {
         for host in 0..=SPARE {
             let Some(running) = self.running(host) else { continue };
             let rows = running.store.view();
-            let index = running.store.applied().index().unwrap_or(0);
+            let Some(last) = running.store.applied().log_id.map(|id| log_id_from_pb(&id)) else { continue };
             // The spare may belong to no cluster, and one that left knows only what was before.
-            if judged.as_ref().is_none_or(|(known, _)| *known < index) {
-                judged = Some((index, rows));
+            if judged.as_ref().is_none_or(|(known, _): &(LogId, _)| known.index < last.index) {
+                judged = Some((last, rows));
             }
         }
-        let Some((index, rows)) = judged else { return Ok(()) };
-        End::new(&self.history.lock(), &rows).check()?;
-        let of_replica = (index, digest(&rows).unwrap());
-        self.figures.replayed = snapshot_replay_equals_log_replay(&self.watch.committed, of_replica)? as u64;
+        let Some((last, rows)) = judged else { return broken("heals", "nobody has applied anything".to_owned()) };
+        let record = self.history.lock();
+        End::new(&record, &rows).check()?;
+        let of_replica = (last, digest(&rows).unwrap());
+        self.figures.replayed = snapshot_replay_equals_log_replay(&record.appended, of_replica)? as u64;
         Ok(())
     }
 

@@ -16,9 +16,6 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// Longer than an election, shorter than what the proposer itself waits: so that answers are lost, too.
-const PATIENCE: Duration = Duration::from_secs(2);
-
 /// What all clients share.
 #[derive(Clone)]
 pub(crate) struct Clients {
@@ -29,6 +26,8 @@ pub(crate) struct Clients {
     pub(crate) until: Time,
     /// Hosts of pods that may be asked: a bit mask, because it changes with the membership.
     pub(crate) pods: Arc<AtomicU64>,
+    /// How long an answer is waited for.
+    pub(crate) patience: Duration,
 }
 
 /// The session of a user: made in `setup`, never shown as a token.
@@ -68,7 +67,7 @@ impl Clients {
             }),
         );
         self.net.act_over(request);
-        timeout(PATIENCE, answered).await.ok()?.ok()
+        timeout(self.patience, answered).await.ok()?.ok()
     }
 
     /// A pod to try.

@@ -64,23 +64,23 @@ async fn step(clients: &Clients, out: u64, with: HostId) -> Option<bool> {
     clients.call(pod, change).await
 }
 
-/// Leadership goes to whoever qualifies.
-pub(crate) async fn transfer(clients: Clients) {
-    let Some((pod, _)) = leader(&clients).await else { return };
-    let hand_over = |running: crate::replica::Running| {
-        async move { running.node.administration.transfer_leader(None, Duration::from_secs(1)).await.is_ok() }.boxed()
+/// Leadership goes to this node, or to whoever qualifies; `true` when it has.
+pub(crate) async fn transfer(clients: Clients, to: Option<u64>) -> bool {
+    let Some((pod, _)) = leader(&clients).await else { return false };
+    let hand_over = move |running: crate::replica::Running| {
+        async move { running.node.administration.transfer_leader(to, Duration::from_secs(1)).await.is_ok() }.boxed()
     };
-    if clients.call(pod, hand_over).await == Some(true) {
-        clients.history.lock().transfers += 1;
-    }
+    let done = clients.call(pod, hand_over).await == Some(true);
+    clients.history.lock().transfers += u32::from(done);
+    done
 }
 
-/// One pod takes a snapshot and lets go of its log.
-pub(crate) async fn snapshot(clients: Clients, pod: HostId) {
+/// One pod takes a snapshot and lets go of its log; `true` when it did.
+pub(crate) async fn snapshot(clients: Clients, pod: HostId) -> bool {
     let take = |running: crate::replica::Running| {
         async move { running.node.administration.take_snapshot(true).await.is_ok() }.boxed()
     };
-    if clients.call(pod, take).await == Some(true) {
-        clients.history.lock().snapshots += 1;
-    }
+    let done = clients.call(pod, take).await == Some(true);
+    clients.history.lock().snapshots += u32::from(done);
+    done
 }

@@ -36,7 +36,7 @@ pub(super) async fn run(clients: Clients, mut rng: Rng, user: &'static str) {
         let answer = clients.call(pod, move |running| read(running, user, room_id, place, stale)).await;
         let Some(Some((Found { newest, at, state }, linearizable))) = answer else { continue };
         let mut history = clients.history.lock();
-        history.reads.push(ReadOf { room, invoked, answered: clients.net.now(), linearizable, newest });
+        history.reads.push(ReadOf { user, room, invoked, answered: clients.net.now(), linearizable, newest });
         history.states.push(StateAt { room, at, state });
     }
 }

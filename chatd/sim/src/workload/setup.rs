@@ -6,6 +6,7 @@ use crate::replica::{CLUSTER, Running, SERVER};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use quorate_chatd::raft::cluster::Member;
+use quorate_chatd::service::{Refusal, Sent};
 use quorate_core::id::Position;
 use quorate_core::proto::log::set_membership::Change;
 use quorate_core::proto::log::{
@@ -41,7 +42,7 @@ pub(super) async fn run(clients: &Clients) -> Position {
 }
 
 /// Until it succeeds.
-async fn until<T: Send + 'static>(
+pub(crate) async fn until<T: Send + 'static>(
     clients: &Clients,
     pod: usize,
     work: impl Fn(Running) -> BoxFuture<'static, Option<T>> + Clone + Send + 'static,
@@ -55,11 +56,11 @@ async fn until<T: Send + 'static>(
     }
 }
 
-fn initialize(running: Running, voters: Vec<Member>) -> BoxFuture<'static, Option<()>> {
+pub(crate) fn initialize(running: Running, voters: Vec<Member>) -> BoxFuture<'static, Option<()>> {
     async move { running.node.administration.initialize(CLUSTER, SERVER, voters).await.ok() }.boxed()
 }
 
-fn register(running: Running, user: &'static str) -> BoxFuture<'static, Option<()>> {
+pub(crate) fn register(running: Running, user: &'static str) -> BoxFuture<'static, Option<()>> {
     let session = NewSession {
         device_id: "D".into(),
         display_name: String::new(),
@@ -86,13 +87,17 @@ fn create(running: Running, room: usize) -> BoxFuture<'static, Option<String>> {
 }
 
 fn join(running: Running, user: &'static str, room_id: String) -> BoxFuture<'static, Option<Position>> {
+    set_joined(running, user, room_id).map(|joined| joined.ok().map(|sent| sent.position)).boxed()
+}
+
+pub(crate) fn set_joined(
+    running: Running,
+    user: &'static str,
+    room_id: String,
+) -> BoxFuture<'static, Result<Sent, Refusal>> {
     let transaction = format!("join-{room_id}");
     let room = Some(RoomRef { by: Some(room_ref::By::RoomId(room_id)) });
     let mut change = SetMembership { room, ..SetMembership::default() };
     change.set_change(Change::Join);
-    async move {
-        let joined = running.service.set_membership(&session(user), change, &transaction).await;
-        joined.ok().map(|sent| sent.position)
-    }
-    .boxed()
+    async move { running.service.set_membership(&session(user), change, &transaction).await }.boxed()
 }

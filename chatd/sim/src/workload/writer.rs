@@ -3,6 +3,7 @@
 use super::call::{Clients, session};
 use super::setup::USERS;
 use crate::history::Send;
+use crate::mutation::Mutation;
 use crate::replica::Running;
 use crate::rng::Rng;
 use crate::world::Time;
@@ -45,9 +46,23 @@ pub(super) async fn run(clients: Clients, mut rng: Rng, place: usize) {
 async fn until_answered(clients: &Clients, rng: &mut Rng, message: Message) {
     let send =
         Send { room: message.room, invoked: clients.now(), acknowledged: None, answers: Vec::new(), attempts: 0 };
+    let early = clients.mutation == Some(Mutation::AcknowledgeEarly);
+    let send = Send { acknowledged: early.then(|| clients.now()), ..send };
     clients.history.lock().sends.insert(message.key.clone(), send);
+    if early {
+        let (later, mut fork) = (clients.clone(), Rng::new(rng.number()));
+        clients.spawn(async move {
+            sleep(Duration::from_millis(fork.below(PAUSE_MS * 2) as u64)).await;
+            repeat(&later, &mut fork, &message).await;
+        });
+    } else {
+        repeat(clients, rng, &message).await;
+    }
+}
+
+async fn repeat(clients: &Clients, rng: &mut Rng, message: &Message) {
     loop {
-        let sent = attempt(clients, rng, &message).await;
+        let sent = attempt(clients, rng, message).await;
         // As one whose acknowledgement was lost: it must get the same answer.
         let again = rng.percent(10);
         if sent && !again || clients.now() >= clients.until + LAST_TRIES {

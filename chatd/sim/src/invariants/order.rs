@@ -1,0 +1,22 @@
+//! In what order messages stand.
+
+use super::clients::End;
+use super::{Checked, broken};
+
+/// What a client gives to its streams stands in the log in the order in which it was given, whatever leaders came and went,
+/// and whichever stream carried it in the end (ADR 13). A message that was never applied leaves a place free.
+///
+/// # Errors
+/// Both messages.
+pub fn streams_keep_their_order(end: &End<'_>) -> Checked {
+    let places = end.places();
+    for (user, keys) in &end.record.streamed {
+        let placed: Vec<_> = keys.iter().filter_map(|key| Some((places.get(key)?.first()?, key))).collect();
+        let swapped = placed.windows(2).find(|pair| pair[0].0 >= pair[1].0);
+        if let Some([(first, earlier), (second, later)]) = swapped {
+            let what = format!("{user} gave {earlier} before {later}; they stand at {first:?} and {second:?}");
+            return broken("streams_keep_their_order", what);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! A client that posts over one stream, many messages on their way at once, as a program does; when an answer is missing
+//! it opens another stream, at any pod, and sends again, in order, what it knows nothing of (ADR 13).
+
+use super::call::{Clients, session};
+use super::setup::USERS;
+use crate::act::Act;
+use crate::history::Send;
+use crate::mutation::Mutation;
+use crate::replica::Running;
+use crate::rng::Rng;
+use crate::world::Time;
+use crate::world::net::HostId;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use quorate_chatd::service::{Code, Proposal, Refusal, Sent};
+use std::collections::VecDeque;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+/// On their way at once, at most.
+const IN_FLIGHT: usize = 8;
+/// Between two bursts, at most.
+const PAUSE_MS: usize = 400;
+/// Messages of a hundred that follow the one before at once.
+const BURST: usize = 45;
+/// After the end, what is under way is still tried for so long.
+const LAST_TRIES: Time = 4_000_000_000;
+
+#[derive(Clone)]
+struct Message {
+    key: String,
+    room_id: String,
+}
+
+type Answer = (String, Result<Sent, Refusal>);
+
+/// One stream, as its client has it.
+struct Stream {
+    pod: HostId,
+    jobs: mpsc::Sender<(u64, Message)>,
+    answers: mpsc::Receiver<Answer>,
+    /// Nothing overtakes this on the way.
+    last: Time,
+    sent: u64,
+}
+
+/// The client.
+struct Poster {
+    clients: Clients,
+    rng: Rng,
+    user: &'static str,
+    number: u64,
+    /// Without an answer, oldest first.
+    open: VecDeque<Message>,
+}
+
+pub(super) async fn run(clients: Clients, rng: Rng, place: usize) {
+    let mut poster = Poster { clients, rng, user: USERS[place], number: 0, open: VecDeque::new() };
+    while !poster.is_done() {
+        let mut stream = poster.connect();
+        for message in poster.open.clone() {
+            stream.send(&poster.clients, message);
+            poster.count(None);
+        }
+        poster.post(stream).await;
+        sleep(Duration::from_millis(poster.rng.below(100) as u64)).await;
+    }
+}
+
+impl Poster {
+    fn is_done(&self) -> bool {
+        let now = self.clients.now();
+        now >= self.clients.until + LAST_TRIES || now >= self.clients.until && self.open.is_empty()
+    }
+
+    fn connect(&mut self) -> Stream {
+        let (jobs, arriving) = mpsc::channel(IN_FLIGHT * 2);
+        let (told, answers) = mpsc::channel(IN_FLIGHT * 2);
+        let (pod, user) = (self.clients.any_pod(&mut self.rng), self.user);
+        let aside = self.clients.mutation == Some(Mutation::PostAside);
+        let net = self.clients.net.clone();
+        let answer = move |answer: Answer| {
+            let told = told.clone();
+            // Whoever lost patience is not there any more.
+            net.act_over(Act::ToClients(pod, Box::new(move || drop(told.try_send(answer)))));
+        };
+        let mut stream = Stream { pod, jobs, answers, last: 0, sent: 0 };
+        let serve = Box::new(move |running| serve(running, user, arriving, aside, answer).boxed());
+        self.clients.net.act_after(&mut stream.last, Act::ToPod(pod, serve));
+        stream
+    }
+
+    /// Until the stream is of no use any more.
+    async fn post(&mut self, mut stream: Stream) {
+        while !self.is_done() {
+            if self.open.len() < IN_FLIGHT && !self.clients.is_over() {
+                let pause = if self.rng.percent(BURST) { 0 } else { self.rng.below(PAUSE_MS) };
+                let pause = Duration::from_millis(pause as u64);
+                // An answer that never comes is noticed when no more may be sent.
+                let Ok(answer) = timeout(pause, stream.answers.recv()).await else {
+                    let message = self.next();
+                    stream.send(&self.clients, message);
+                    continue;
+                };
+                if !self.take(answer) {
+                    return;
+                }
+                continue;
+            }
+            let answer = timeout(self.clients.patience, stream.answers.recv()).await;
+            if !answer.is_ok_and(|answer| self.take(answer)) {
+                return;
+            }
+        }
+    }
+
+    fn next(&mut self) -> Message {
+        let rooms = self.clients.history.lock().rooms.clone();
+        let room = self.rng.below(rooms.len());
+        let message = Message { key: format!("{}-{}", self.user, self.number), room_id: rooms[room].clone() };
+        self.number += 1;
+        let send = Send { room, invoked: self.clients.now(), acknowledged: None, answers: Vec::new(), attempts: 0 };
+        let mut record = self.clients.history.lock();
+        record.sends.insert(message.key.clone(), send);
+        record.streamed.entry(self.user).or_default().push(message.key.clone());
+        drop(record);
+        self.open.push_back(message.clone());
+        self.count(Some(&message.key));
+        message
+    }
+
+    /// One more attempt: of this message, or of all without an answer.
+    fn count(&self, key: Option<&String>) {
+        let mut record = self.clients.history.lock();
+        let keys: Vec<_> = match key {
+            Some(key) => vec![key],
+            None => self.open.iter().map(|message| &message.key).collect(),
+        };
+        for key in keys {
+            if let Some(send) = record.sends.get_mut(key) {
+                send.attempts += 1;
+            }
+        }
+    }
+
+    /// `false` when the stream has to be given up.
+    fn take(&mut self, answer: Option<Answer>) -> bool {
+        let mut record = self.clients.history.lock();
+        match answer {
+            Some((key, Ok(sent))) => {
+                self.open.retain(|message| message.key != key);
+                if let Some(send) = record.sends.get_mut(&key) {
+                    send.acknowledged.get_or_insert(self.clients.net.now());
+                    send.answers.push(sent.position);
+                }
+                true
+            }
+            Some((key, Err(refusal))) => {
+                if !matches!(refusal.code, Code::Unavailable | Code::Overloaded) {
+                    record.surprises.push(format!("{key} was refused: {refusal}"));
+                }
+                false
+            }
+            None => false,
+        }
+    }
+}
+
+impl Stream {
+    /// In order, as over TCP.
+    fn send(&mut self, clients: &Clients, message: Message) {
+        let (jobs, numbered) = (self.jobs.clone(), (self.sent, message));
+        self.sent += 1;
+        let arrive = Box::new(move |_| {
+            // A process that is gone takes it no more.
+            drop(jobs.try_send(numbered));
+            futures::future::ready(()).boxed()
+        });
+        clients.net.act_after(&mut self.last, Act::ToPod(self.pod, arrive));
+    }
+}
+
+/// What the pod does, as its doors do: each message is queued in order, and its answer is waited for aside.
+async fn serve(
+    running: Running,
+    user: &'static str,
+    mut jobs: mpsc::Receiver<(u64, Message)>,
+    aside: bool,
+    answer: impl Fn(Answer) + Clone + core::marker::Send + Sync + 'static,
+) {
+    let posts = running.service.ordered(IN_FLIGHT);
+    let mut expected = 0;
+    while let Some((number, Message { key, room_id })) = jobs.recv().await {
+        // One before it was lost on the way: as a broken stream.
+        if number != expected {
+            return;
+        }
+        expected += 1;
+        let content = format!("{{\"msgtype\":\"m.text\",\"body\":\"{key}\"}}").into();
+        let proposal = Proposal::message(&session(user), &room_id, "m.room.message", content, &key);
+        let posted: BoxFuture<'static, Result<Sent, Refusal>> = match proposal {
+            Err(refusal) => futures::future::ready(Err(refusal)).boxed(),
+            Ok(proposal) if aside => {
+                let service = running.service.clone();
+                async move { service.post(proposal).await }.boxed()
+            }
+            Ok(proposal) => posts.post(proposal).boxed(),
+        };
+        let answer = answer.clone();
+        tokio::spawn(async move { answer((key, posted.await)) });
+    }
+}
