@@ -6,7 +6,7 @@
 //!
 //! Beside these models stands the simulation of whole clusters: [`world`] is time, machines and network, [`replica`] one
 //! pod of production code, `workload` and [`faults`] are what is done to them, [`invariants`] what must hold,
-//! [`simulation`] one seed, [`driver`] many. See `docs/simulation.md`.
+//! [`simulation`] one seed, [`driver`] many, [`story`] one that is written down. See `docs/simulation.md`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -28,6 +28,7 @@ pub mod replica;
 pub mod rng;
 pub mod script;
 pub mod simulation;
+pub mod story;
 mod workload;
 pub mod world;
 

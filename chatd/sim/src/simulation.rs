@@ -6,7 +6,10 @@
 
 mod look;
 mod machines;
+mod stage;
 mod verdict;
+
+pub use stage::{Played, play};
 
 use crate::act::{Act, CLIENTS, SPARE};
 use crate::faults::{self, Fault, LAST_WORK, MS};

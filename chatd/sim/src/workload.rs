@@ -6,10 +6,10 @@ mod follower;
 mod operator;
 mod poster;
 mod reader;
-mod setup;
+pub(crate) mod setup;
 mod writer;
 
-pub(crate) use call::Clients;
+pub(crate) use call::{Clients, session};
 pub(crate) use operator::{replace, snapshot, transfer};
 pub(crate) use setup::USERS;
 

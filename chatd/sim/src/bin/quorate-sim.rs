@@ -1,7 +1,9 @@
-//! `quorate-sim one SEED [MUTATION]` runs one seed, `quorate-sim from SEED` runs seeds until one fails or it is stopped.
+//! `quorate-sim one SEED [MUTATION]` runs one seed, `quorate-sim from SEED` runs seeds until one fails or it is stopped,
+//! `quorate-sim story FILE [MUTATION]` plays a story and prints it anew.
 
 use quorate_sim::driver;
-use quorate_sim::simulation::{self, Figures};
+use quorate_sim::mutation::Mutation;
+use quorate_sim::simulation::{self, Figures, Played};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -15,6 +17,11 @@ fn main() -> ExitCode {
             Ok(mutation) => with_seed(seed, |seed| one(seed, Some(mutation))),
             Err(error) => usage(&error),
         },
+        ["story", path] => story(path, None),
+        ["story", path, mutation] => match mutation.parse() {
+            Ok(mutation) => story(path, Some(mutation)),
+            Err(error) => usage(&error),
+        },
         ["from", seed] => with_seed(seed, until_one_fails),
         [] => until_one_fails(0),
         _ => usage("not understood"),
@@ -22,7 +29,7 @@ fn main() -> ExitCode {
 }
 
 fn usage(error: &str) -> ExitCode {
-    eprintln!("quorate-sim: {error}; say `one SEED [MUTATION]` or `from SEED`");
+    eprintln!("quorate-sim: {error}; say `one SEED [MUTATION]`, `from SEED` or `story FILE`");
     ExitCode::from(2)
 }
 
@@ -33,26 +40,48 @@ fn with_seed(text: &str, run: impl FnOnce(u64) -> ExitCode) -> ExitCode {
     }
 }
 
-fn one(seed: u64, mutation: Option<quorate_sim::mutation::Mutation>) -> ExitCode {
-    let start = Instant::now();
+/// Simulates on a thread of its own; `None` after a panic of the simulation itself.
+fn simulate<T: Send + 'static>(run: impl FnOnce(&Path) -> T + Send + 'static) -> Result<Option<T>, String> {
     let memory = Path::new("/dev/shm");
     let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    let dir = match made {
-        Ok(dir) => dir,
-        Err(error) => return usage(&format!("no directory for snapshots: {error}")),
-    };
+    let dir = made.map_err(|error| format!("no directory for snapshots: {error}"))?;
     simulation::note_panics();
     let path = dir.path().to_owned();
     // A fresh thread, so that nothing has taken its random numbers before.
     let thread = std::thread::Builder::new().name("simulation".to_owned()).stack_size(16 << 20);
-    let outcome = thread.spawn(move || simulation::run(seed, mutation, &path)).map(|thread| thread.join());
-    let outcome = match outcome {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) => {
+    let thread = thread.spawn(move || run(&path)).map_err(|error| format!("no thread: {error}"))?;
+    Ok(thread.join().ok())
+}
+
+fn story(path: &str, mutation: Option<Mutation>) -> ExitCode {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) => return usage(&format!("{path} cannot be read: {error}")),
+    };
+    match simulate(move |dir| simulation::play(&text, mutation, dir)) {
+        Ok(Some(Played { text, violation })) => {
+            print!("{text}");
+            let Some(violation) = violation else { return ExitCode::SUCCESS };
+            eprintln!("{path} broke={} what: {}", violation.invariant, violation.what);
+            ExitCode::FAILURE
+        }
+        Ok(None) => {
+            eprintln!("{path} broke=nobody_panics in the simulation itself");
+            ExitCode::FAILURE
+        }
+        Err(error) => usage(&error),
+    }
+}
+
+fn one(seed: u64, mutation: Option<Mutation>) -> ExitCode {
+    let start = Instant::now();
+    let outcome = match simulate(move |dir| simulation::run(seed, mutation, dir)) {
+        Ok(Some(outcome)) => outcome,
+        Ok(None) => {
             println!("seed {seed} broke=nobody_panics in the simulation itself");
             return ExitCode::FAILURE;
         }
-        Err(error) => return usage(&format!("no thread: {error}")),
+        Err(error) => return usage(&error),
     };
     let Figures { simulated_ms, steps, crashes, power_losses, wiped, leaders, entries, replayed, .. } = outcome.figures;
     let Figures { sends, acknowledged, repeated, reads, linearizable, connections, .. } = outcome.figures;

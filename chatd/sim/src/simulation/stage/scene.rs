@@ -1,0 +1,139 @@
+//! Each step, carried out.
+
+use super::{BEAT, Stage};
+use crate::act::SPARE;
+use crate::faults::MS;
+use crate::invariants::{Checked, broken};
+use crate::story::step::{Saying, Step};
+use crate::story::tell;
+use crate::world::net::HostId;
+
+impl Stage {
+    pub(super) fn step(&mut self, step: Step) -> Checked {
+        match step {
+            Step::Wait(ms) => return self.until_time(self.simulation.world.now() + ms * MS),
+            Step::WaitUntil(ms) => return self.wait_until(ms),
+            Step::Look => {
+                self.look();
+                return Ok(());
+            }
+            Step::End => return self.end(),
+            Step::WaitForLeader { after } => self.until(|stage| stage.leads_after(after))?,
+            Step::WaitForAnswers => self.until(|stage| stage.simulation.history.lock().working == 0)?,
+            Step::Replace { out, with } => self.replace(out, with)?,
+            other => self.begin(other),
+        }
+        self.until(|stage| stage.cast.is_answered())?;
+        self.rest()
+    }
+
+    fn begin(&mut self, step: Step) {
+        let (cast, net) = (self.cast.clone(), self.simulation.world.net.clone());
+        match step {
+            Step::Start(pods) => pods.into_iter().for_each(|pod| self.start(pod)),
+            Step::Found(pods) => self.task(false, cast.found(pods)),
+            Step::Register(users) => self.task(false, cast.register(users)),
+            Step::Open { user, room, pod, visibility } => self.task(false, cast.open(user, room, pod, visibility)),
+            Step::Join { user, room, pod } => self.task(false, cast.join(user, room, pod)),
+            Step::Say(sayings) => sayings.into_iter().for_each(|saying| self.say(saying)),
+            Step::Follow { user, pod } => self.task(false, cast.follow(user, pod)),
+            Step::Read { user, room, pod, goes_on } => self.task(goes_on, cast.read(user, room, pod)),
+            Step::Kill(pod) => self.stop(pod, false),
+            Step::PowerOff(pod) => self.stop(pod, true),
+            Step::CutOff(pod) => {
+                for other in (0..=SPARE).filter(|other| *other != pod) {
+                    net.block(pod, other);
+                    net.block(other, pod);
+                }
+            }
+            Step::Heal => net.heal(),
+            Step::HandOver(pod) => self.task(false, cast.hand_over(pod)),
+            Step::Snapshot(pod) => self.task(false, cast.snapshot(pod)),
+            // Carried out in `step`.
+            Step::Replace { .. }
+            | Step::Wait(_)
+            | Step::WaitUntil(_)
+            | Step::WaitForLeader { .. }
+            | Step::WaitForAnswers
+            | Step::Look
+            | Step::End => {}
+        }
+    }
+
+    fn task(&mut self, goes_on: bool, task: impl Future<Output = ()> + Send + 'static) {
+        let task = self.cast.task(goes_on, task);
+        self.simulation.client_task(task);
+    }
+
+    fn say(&mut self, saying: Saying) {
+        let (goes_on, cast) = (saying.goes_on, self.cast.clone());
+        self.task(goes_on, cast.say(saying));
+    }
+
+    fn start(&mut self, pod: HostId) {
+        if self.simulation.pods[pod].node_id.is_none() {
+            self.seen.is_new(pod);
+        }
+        self.simulation.start(pod);
+    }
+
+    fn stop(&mut self, pod: HostId, power: bool) {
+        self.seen.forget(pod);
+        self.simulation.crash(pod, power);
+    }
+
+    /// As the operator does: whoever takes the place of another is a new node, with an empty volume.
+    fn replace(&mut self, out: HostId, with: HostId) -> Checked {
+        let Some(id) = self.simulation.pods[out].node_id else {
+            return broken("stories_are_understood", format!("nobody was ever seen on pod-{out}"));
+        };
+        let before = self.seen.name(id);
+        if out == with {
+            self.simulation.lose_volume(out);
+            self.seen.is_new(out);
+        }
+        self.start(with);
+        let after = super::watching::node_name(with, self.simulation.pods[with].volume);
+        let cast = self.cast.clone();
+        self.task(false, cast.replace(id, with, (before, after)));
+        Ok(())
+    }
+
+    fn wait_until(&mut self, ms: u64) -> Checked {
+        let now = self.simulation.world.now();
+        if now > ms * MS {
+            return broken("stories_go_on", format!("it is {} ms already", now / MS));
+        }
+        // A beat, as every other step begins at one.
+        self.until_time((ms * MS).next_multiple_of(BEAT))
+    }
+
+    fn end(&mut self) -> Checked {
+        self.until(|stage| stage.simulation.has_settled())?;
+        self.simulation.verdict()?;
+        let entry = self.applied();
+        let record = self.simulation.history.lock();
+        let acknowledged = record.sends.values().filter(|send| send.acknowledged.is_some()).count();
+        let text = format!(
+            "every voter has applied the same, up to entry {entry}; {acknowledged} of {} messages were acknowledged, \
+             and what was promised holds",
+            record.sends.len()
+        );
+        self.cast.told.tell(self.simulation.world.now(), text);
+        Ok(())
+    }
+
+    pub(super) fn happened(&mut self) -> Vec<String> {
+        for turn in std::mem::take(&mut self.simulation.history.lock().turns) {
+            let pod = tell::pod(turn.host);
+            let what = match turn.term {
+                Some(term) => format!("{pod} leads term {term}"),
+                None => format!("{pod} leads no more"),
+            };
+            self.cast.told.tell(turn.at, what);
+        }
+        let mut happened = self.cast.told.take();
+        happened.append(&mut self.seen.looked);
+        happened
+    }
+}

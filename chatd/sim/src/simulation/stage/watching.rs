@@ -1,0 +1,125 @@
+//! What is seen of the pods from outside, and told when it changes.
+
+use super::Stage;
+use crate::act::SPARE;
+use crate::story::tell;
+use crate::world::net::HostId;
+use quorate_chatd::raft::cluster::NodeStatus;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What was seen last.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// Names of nodes: their ids are drawn at random.
+    names: BTreeMap<u64, String>,
+    /// By pod: last entry of the log, last one in a snapshot.
+    pods: BTreeMap<HostId, (u64, u64)>,
+    voters: BTreeSet<u64>,
+    /// Lines of a look.
+    pub(super) looked: Vec<String>,
+}
+
+impl Seen {
+    /// Its process is gone; the next one is not compared with it.
+    pub(super) fn forget(&mut self, pod: HostId) {
+        self.pods.remove(&pod);
+    }
+
+    /// It starts with nothing on its volume.
+    pub(super) fn is_new(&mut self, pod: HostId) {
+        self.pods.insert(pod, (0, 0));
+    }
+
+    pub(super) fn name(&self, node_id: u64) -> String {
+        self.names.get(&node_id).cloned().unwrap_or_else(|| "a node that was never seen".to_owned())
+    }
+}
+
+/// A node is known by its pod, and by which of the pod's volumes it lives on.
+pub(super) fn node_name(pod: HostId, volume: u32) -> String {
+    match volume {
+        0 => tell::pod(pod),
+        1 => format!("{} (anew)", tell::pod(pod)),
+        _ => format!("{} (anew, {volume})", tell::pod(pod)),
+    }
+}
+
+impl Stage {
+    fn statuses(&self) -> Vec<(HostId, Option<NodeStatus>)> {
+        let now = self.simulation.world.now();
+        let status = |host: HostId| {
+            let running = self.simulation.running(host)?;
+            self.simulation.world.hosts[host].set_time(now);
+            Some(running.node.cluster.status())
+        };
+        (0..=SPARE).map(|host| (host, status(host))).collect()
+    }
+
+    /// Somebody leads a later term, with a majority.
+    pub(super) fn leads_after(&self, term: u64) -> bool {
+        self.statuses().into_iter().filter_map(|(_, status)| status).any(|status| status.leads() && status.term > term)
+    }
+
+    /// The furthest.
+    pub(super) fn applied(&self) -> u64 {
+        self.statuses().iter().filter_map(|(_, status)| Some(status.as_ref()?.applied_index)).max().unwrap_or_default()
+    }
+
+    /// Tells what is new.
+    pub(super) fn watch(&mut self) {
+        for (host, status) in self.statuses() {
+            let Some(status) = status else { continue };
+            let name = node_name(host, self.simulation.pods[host].volume);
+            self.seen.names.insert(status.node_id, name);
+            let (last, snapshot) = (status.last_log_index, status.snapshot_index);
+            let before = self.seen.pods.insert(host, (last, snapshot));
+            if let Some((last_before, snapshot_before)) = before
+                && snapshot > snapshot_before
+            {
+                self.tell_snapshot(host, snapshot, last_before);
+            }
+            if status.leads() && status.membership.voter_sets.len() == 1 {
+                self.tell_voters(&status.membership.voters());
+            }
+        }
+    }
+
+    fn tell_snapshot(&self, host: HostId, snapshot: u64, last_before: u64) {
+        let pod = tell::pod(host);
+        let what = match last_before {
+            0 => format!("{pod}, which had nothing, has installed a snapshot of all up to entry {snapshot}"),
+            last if last < snapshot => {
+                format!("{pod}, whose log ended at {last}, has installed a snapshot of all up to entry {snapshot}")
+            }
+            _ => format!("{pod} has taken a snapshot of all up to entry {snapshot}"),
+        };
+        self.cast.told.tell(self.simulation.world.now(), what);
+    }
+
+    fn tell_voters(&mut self, voters: &BTreeSet<u64>) {
+        if *voters == self.seen.voters {
+            return;
+        }
+        self.seen.voters.clone_from(voters);
+        let mut names: Vec<_> = voters.iter().map(|voter| self.seen.name(*voter)).collect();
+        names.sort();
+        let what = format!("the voters are {}", tell::list(&names));
+        self.cast.told.tell(self.simulation.world.now(), what);
+    }
+
+    /// What each pod is and has.
+    pub(super) fn look(&mut self) {
+        let mut rows = Vec::new();
+        for (host, status) in self.statuses() {
+            let line = match status {
+                Some(status) => tell::status(&status, |id| self.seen.name(id)),
+                None if self.simulation.pods[host].node_id.is_some() => "is off".to_owned(),
+                // The spare, before the story gets to it.
+                None => continue,
+            };
+            rows.push((node_name(host, self.simulation.pods[host].volume), line));
+        }
+        let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+        self.seen.looked.extend(rows.into_iter().map(|(name, line)| format!("{name:<width$}  {line}")));
+    }
+}

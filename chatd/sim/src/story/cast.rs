@@ -1,0 +1,213 @@
+//! What users and administrators do in a story; each says what came of it, and notes what it was promised.
+
+use super::step::{Saying, User};
+use super::tell::{self, Told};
+use crate::history::Send;
+use crate::replica::Running;
+use crate::workload::{self, Clients, session, setup};
+use crate::world::Time;
+use crate::world::net::HostId;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use quorate_chatd::service::{Refusal, RoomMade, Sent};
+use quorate_core::proto::log::create_room::Preset;
+use quorate_core::proto::log::{CreateRoom, StateInput};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Whoever does not know that an answer is lost waits so long for it.
+const LOST_AFTER: Duration = Duration::from_secs(2);
+
+/// All who take part, and what they know; clones are the same.
+#[derive(Clone)]
+pub(crate) struct Cast {
+    pub(crate) clients: Clients,
+    pub(crate) told: Told,
+    /// Names of rooms, in the order of `Record::rooms`.
+    names: Arc<Mutex<Vec<String>>>,
+    waited_for: Arc<AtomicUsize>,
+    /// How many streams each user has opened.
+    pub(super) streams: Arc<Mutex<BTreeMap<User, u32>>>,
+}
+
+impl Cast {
+    pub(crate) fn new(clients: Clients) -> Self {
+        Self {
+            clients,
+            told: Told::default(),
+            names: Arc::default(),
+            waited_for: Arc::default(),
+            streams: Arc::default(),
+        }
+    }
+
+    /// The step has all its answers.
+    pub(crate) fn is_answered(&self) -> bool {
+        self.waited_for.load(Ordering::Relaxed) == 0
+    }
+
+    /// Something that has to come to its end before the story does, and, unless the story `goes_on`, before the step does.
+    pub(crate) fn task(
+        &self,
+        goes_on: bool,
+        task: impl Future<Output = ()> + core::marker::Send + 'static,
+    ) -> impl Future<Output = ()> + core::marker::Send + 'static {
+        let (history, waited_for) = (self.clients.history.clone(), self.waited_for.clone());
+        let counts = usize::from(!goes_on);
+        history.lock().working += 1;
+        waited_for.fetch_add(counts, Ordering::Relaxed);
+        async move {
+            task.await;
+            history.lock().working -= 1;
+            waited_for.fetch_sub(counts, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn tell(&self, what: String) {
+        self.told.tell(self.clients.now(), what);
+    }
+
+    /// Number and id of a room.
+    pub(super) fn room(&self, name: &str) -> Option<(usize, String)> {
+        let number = self.names.lock().unwrap().iter().position(|known| known == name)?;
+        Some((number, self.clients.history.lock().rooms[number].clone()))
+    }
+
+    pub(crate) async fn found(self, pods: Vec<HostId>) {
+        let mut voters = Vec::new();
+        for pod in pods.clone() {
+            voters.push(setup::until(&self.clients, pod, |running| own(running).boxed()).await);
+        }
+        setup::until(&self.clients, pods[0], move |running| setup::initialize(running, voters.clone())).await;
+        let pods: Vec<_> = pods.into_iter().map(tell::pod).collect();
+        self.tell(format!("{} are a cluster", tell::list(&pods)));
+    }
+
+    pub(crate) async fn register(self, users: Vec<User>) {
+        for user in &users {
+            setup::until(&self.clients, 0, |running| setup::register(running, user)).await;
+        }
+        let names: Vec<_> = users.into_iter().map(str::to_owned).collect();
+        let verb = if names.len() == 1 { "has an account" } else { "have accounts" };
+        self.tell(format!("{} {verb}", tell::list(&names)));
+    }
+
+    pub(crate) async fn open(self, user: User, room: String, pod: HostId, visibility: Option<String>) {
+        let (begun, name) = (self.clients.now(), room.clone());
+        let made = self.clients.call(pod, move |running| create(running, user, room, visibility)).await;
+        if let Some(Ok(made)) = &made {
+            self.names.lock().unwrap().push(name.clone());
+            self.clients.history.lock().rooms.push(made.room_id.clone());
+        }
+        let made = made.map(|made| made.map(|made| format!("begins with event {}", tell::place(made.position))));
+        self.answered(&format!("{user}'s room {name}"), pod, begun, made);
+    }
+
+    pub(crate) async fn join(self, user: User, room: String, pod: HostId) {
+        let begun = self.clients.now();
+        let Some((_, room_id)) = self.room(&room) else { return self.unknown(&room) };
+        let joined = self.clients.call(pod, move |running| setup::set_joined(running, user, room_id)).await;
+        let joined = joined.map(|joined| joined.map(|sent| format!("is event {}", tell::place(sent.position))));
+        self.answered(&format!("{user}'s joining of {room}"), pod, begun, joined);
+    }
+
+    pub(crate) async fn say(self, saying: Saying) {
+        let Saying { user, text, room, pod, transaction, answer_lost, .. } = saying;
+        let Some((number, room_id)) = self.room(&room) else { return self.unknown(&room) };
+        let begun = self.clients.now();
+        let new = Send { room: number, invoked: begun, acknowledged: None, answers: Vec::new(), attempts: 0 };
+        self.clients.history.lock().sends.entry(text.clone()).or_insert(new).attempts += 1;
+        let patience = if answer_lost { LOST_AFTER } else { self.clients.patience };
+        let clients = Clients { patience, ..self.clients.clone() };
+        let body = text.clone();
+        let sent = clients
+            .call(pod, move |running| {
+                async move {
+                    let sent = post(running, user, room_id, body, transaction).await;
+                    if answer_lost { std::future::pending().await } else { sent }
+                }
+                .boxed()
+            })
+            .await;
+        if let (Some(Ok(sent)), Some(send)) = (&sent, self.clients.history.lock().sends.get_mut(&text)) {
+            send.acknowledged.get_or_insert(self.clients.now());
+            send.answers.push(sent.position);
+        }
+        let sent = sent.map(|sent| {
+            sent.map(|sent| {
+                let again = if sent.duplicate { " since it came before" } else { "" };
+                format!("is event {}{again}", tell::place(sent.position))
+            })
+        });
+        self.answered(&format!("{user}'s \"{text}\""), pod, begun, sent);
+    }
+
+    fn unknown(&self, room: &str) {
+        let surprise = format!("the story knows no room {room:?} yet");
+        self.clients.history.lock().surprises.push(surprise);
+    }
+
+    /// Says how a request ended.
+    pub(super) fn answered(&self, what: &str, pod: HostId, begun: Time, answer: Option<Result<String, Refusal>>) {
+        let (pod, took) = (tell::pod(pod), tell::took(begun, self.clients.now()));
+        self.tell(match answer {
+            Some(Ok(is)) => format!("{what} {is}, says {pod} after {took}"),
+            Some(Err(refusal)) if refusal.unknown => {
+                format!("{what}: {pod} says after {took} that it may or may not be done ({})", tell::refusal(&refusal))
+            }
+            Some(Err(refusal)) => format!("{what} is refused by {pod} after {took}: {}", tell::refusal(&refusal)),
+            None => format!("{what}: no answer of {pod}, given up after {took}; it may or may not be done"),
+        });
+    }
+
+    pub(crate) async fn hand_over(self, to: HostId) {
+        let Some(node_id) = self.clients.call(to, |running| async move { running.node.own().node_id }.boxed()).await
+        else {
+            return;
+        };
+        let done = workload::transfer(self.clients.clone(), Some(node_id)).await;
+        let result = if done { "follow it" } else { "do not follow it" };
+        self.tell(format!("{} was handed the leadership; the others {result}", tell::pod(to)));
+    }
+
+    pub(crate) async fn snapshot(self, pod: HostId) {
+        if !workload::snapshot(self.clients.clone(), pod).await {
+            self.tell(format!("{} takes no snapshot", tell::pod(pod)));
+        }
+    }
+
+    pub(crate) async fn replace(self, out: u64, with: HostId, names: (String, String)) {
+        workload::replace(self.clients.clone(), out, with).await;
+        self.tell(format!("{} has the place of {}", names.1, names.0));
+    }
+}
+
+async fn own(running: Running) -> Option<quorate_chatd::raft::cluster::Member> {
+    Some(running.node.own().clone())
+}
+
+fn create(
+    running: Running,
+    user: User,
+    name: String,
+    visibility: Option<String>,
+) -> BoxFuture<'static, Result<RoomMade, Refusal>> {
+    let state = visibility.map(|visibility| StateInput {
+        r#type: "m.room.history_visibility".into(),
+        state_key: String::new(),
+        content: format!("{{\"history_visibility\":\"{visibility}\"}}").into(),
+    });
+    let wish = CreateRoom {
+        preset: Preset::Public.into(),
+        initial_state: state.into_iter().collect(),
+        ..CreateRoom::default()
+    };
+    async move { running.service.create_room(&session(user), wish, &format!("room-{name}")).await }.boxed()
+}
+
+async fn post(running: Running, user: User, room_id: String, body: String, id: String) -> Result<Sent, Refusal> {
+    let content = serde_json::json!({ "msgtype": "m.text", "body": body }).to_string().into();
+    running.service.send(&session(user), &room_id, "m.room.message", content, &id).await
+}

@@ -1,0 +1,113 @@
+//! A user who follows all rooms through one pod, and later through another, from where the first stream ended.
+
+use super::cast::Cast;
+use super::step::User;
+use super::tell;
+use crate::act::Act;
+use crate::history::Followed;
+use crate::replica::Running;
+use crate::workload::session;
+use crate::world::net::HostId;
+use futures::FutureExt as _;
+use quorate_chatd::feed::subscribe::{Step, Subscription};
+use quorate_chatd::service::Refusal;
+use quorate_core::id::Position;
+use tokio::sync::mpsc;
+
+/// Steps on their way: far more than a story has.
+const ON_THE_WAY: usize = 1024;
+
+type Arriving = (u64, Result<Step, Refusal>);
+
+impl Cast {
+    /// Opens the stream and returns with its first answer; what comes then is told as it comes.
+    pub(crate) async fn follow(self, user: User, pod: HostId) {
+        let stream = self.count_stream(user);
+        let cursor = self.clients.history.lock().followed.get(user).map(|followed| followed.cursor);
+        let (steps, mut arriving) = mpsc::channel(ON_THE_WAY);
+        self.open_stream(user, pod, cursor, steps);
+        let name = format!("{user}'s stream from {}", tell::pod(pod));
+        match arriving.recv().await {
+            Some((0, Ok(first))) => {
+                let from = tell::up_to(first.after);
+                let begins = if cursor.is_some() { "goes on" } else { "begins" };
+                self.tell(format!("{name} {begins} after {from}"));
+                self.begin(user, first.after);
+            }
+            Some((_, Err(refusal))) => return self.tell(format!("{name} is refused: {}", tell::refusal(&refusal))),
+            _ => return self.tell(format!("{name} is not opened: {} does not answer", tell::pod(pod))),
+        }
+        // Not waited for: it has no end.
+        tokio::spawn(async move { self.listen(user, stream, &name, arriving).await });
+    }
+
+    fn count_stream(&self, user: User) -> u32 {
+        let mut streams = self.streams.lock().unwrap();
+        let stream = streams.entry(user).or_default();
+        *stream += 1;
+        *stream
+    }
+
+    fn begin(&self, user: User, at: Position) {
+        let begun = Followed { user, from: at, cursor: at, seen: Vec::new(), connections: 0 };
+        let mut record = self.clients.history.lock();
+        record.followed.entry(user).or_insert(begun).connections += 1;
+    }
+
+    async fn listen(&self, user: User, stream: u32, name: &str, mut arriving: mpsc::Receiver<Arriving>) {
+        let mut expected = 1;
+        while let Some((number, step)) = arriving.recv().await {
+            if self.streams.lock().unwrap().get(user) != Some(&stream) {
+                // Another stream has taken over.
+                return;
+            }
+            let Ok(Step { events, after }) = step else { break };
+            // One before it was lost on the way: as a broken stream.
+            if number != expected {
+                break;
+            }
+            expected += 1;
+            for line in tell::events(&events) {
+                self.tell(format!("{name} brings {line}"));
+            }
+            let mut record = self.clients.history.lock();
+            let Some(followed) = record.followed.get_mut(user) else { return };
+            followed.seen.extend(events.iter().map(|event| event.position));
+            followed.cursor = after;
+        }
+        if self.streams.lock().unwrap().get(user) == Some(&stream) {
+            self.tell(format!("{name} is broken"));
+        }
+    }
+
+    /// What the pod does: says where it begins, then reads on as long as somebody listens.
+    fn open_stream(&self, user: User, pod: HostId, cursor: Option<Position>, steps: mpsc::Sender<Arriving>) {
+        let net = self.clients.net.clone();
+        let follow = move |running: Running| {
+            async move {
+                let (mut last, mut number) = (0, 0);
+                let mut send = |step: Result<Step, Refusal>| {
+                    let (to, numbered) = (steps.clone(), (number, step));
+                    number += 1;
+                    let arrive = Box::new(move || drop(to.try_send(numbered)));
+                    net.act_after(&mut last, Act::ToClients(pod, arrive));
+                    !steps.is_closed()
+                };
+                let opened = Subscription::open(&running.service, &session(user), "", cursor).await;
+                let mut subscription = match opened {
+                    Ok(subscription) => subscription,
+                    Err(refusal) => {
+                        send(Err(refusal));
+                        return;
+                    }
+                };
+                let mut step = Ok(Step { events: Vec::new(), after: subscription.after() });
+                while step.is_ok() && send(step) {
+                    step = subscription.next().await;
+                }
+            }
+            .boxed()
+        };
+        self.clients.net.act_over(Act::ToPod(pod, Box::new(follow)));
+    }
+}

@@ -1,0 +1,158 @@
+//! How what happened is worded. Nothing is told that differs from build to build or from machine to machine: no ids that
+//! are drawn at random, no order of a hash map.
+
+use crate::faults::MS;
+use crate::world::Time;
+use crate::world::net::HostId;
+use quorate_chatd::raft::cluster::{NodeStatus, Readiness, Role};
+use quorate_chatd::service::Refusal;
+use quorate_core::id::{ORDINALS_PER_COMMAND, Position};
+use quorate_core::query::Event;
+use serde_json::Value;
+use std::sync::{Arc, Mutex};
+
+/// What happened and was not written down yet; clones are the same.
+#[derive(Clone, Default)]
+pub(crate) struct Told(Arc<Mutex<Vec<(Time, String)>>>);
+
+impl Told {
+    pub(crate) fn tell(&self, at: Time, what: String) {
+        self.0.lock().unwrap().push((at, what));
+    }
+
+    /// In order of time.
+    pub(crate) fn take(&self) -> Vec<String> {
+        let mut told = std::mem::take(&mut *self.0.lock().unwrap());
+        told.sort_by_key(|(at, _)| at / MS);
+        told.into_iter().map(|(at, what)| format!("{}  {what}", time(at))).collect()
+    }
+}
+
+/// Since the beginning.
+fn time(at: Time) -> String {
+    let ms = at / MS;
+    format!("{:>2}.{:03} s", ms / 1000, ms % 1000)
+}
+
+pub(crate) fn took(from: Time, to: Time) -> String {
+    format!("{} ms", (to - from) / MS)
+}
+
+pub(crate) fn pod(host: HostId) -> String {
+    format!("pod-{host}")
+}
+
+/// `alice, bob and carol`
+pub(crate) fn list(names: &[String]) -> String {
+    match names {
+        [] => "nobody".to_owned(),
+        [one] => one.clone(),
+        [all @ .., last] => format!("{} and {last}", all.join(", ")),
+    }
+}
+
+/// The log's entry; with the place of the command in the entry, and of the event among those of the command, where they
+/// are not the first: `14`, `14.2`, `9.0.3`.
+pub(crate) fn place(at: Position) -> String {
+    let (command, event) = (at.ordinal / ORDINALS_PER_COMMAND, at.ordinal % ORDINALS_PER_COMMAND);
+    match (command, event) {
+        (0, 0) => at.index.to_string(),
+        (_, 0) => format!("{}.{command}", at.index),
+        _ => format!("{}.{command}.{event}", at.index),
+    }
+}
+
+/// All up to here: a cursor stands behind the last event of an entry.
+pub(crate) fn up_to(at: Position) -> String {
+    if at.ordinal == u32::MAX { format!("entry {}", at.index) } else { format!("event {}", place(at)) }
+}
+
+/// Events in order; those that one command made are told by the first of them.
+pub(crate) fn events(events: &[Event]) -> Vec<String> {
+    let of_one = |one: &Event, next: &Event| {
+        one.position.index == next.position.index
+            && one.position.ordinal / ORDINALS_PER_COMMAND == next.position.ordinal / ORDINALS_PER_COMMAND
+    };
+    let told = events.chunk_by(of_one).filter_map(|made| {
+        let (first, more) = made.split_first()?;
+        let more = if more.is_empty() { String::new() } else { format!(", and {} more events", more.len()) };
+        Some(format!("event {}: {}{more}", place(first.position), event(first)))
+    });
+    told.collect()
+}
+
+fn event(event: &Event) -> String {
+    let content: Value = serde_json::from_slice(&event.content).unwrap_or_default();
+    let text = |name: &str| content.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let sender = localpart(&event.sender);
+    match event.event_type.as_str() {
+        "m.room.message" => format!("{sender} says \"{}\"", text("body")),
+        "m.room.create" => format!("{sender} makes the room"),
+        "m.room.member" => {
+            let whose = localpart(event.state_key.as_deref().unwrap_or_default());
+            format!("{whose} has the membership \"{}\"", text("membership"))
+        }
+        other => format!("{sender} sets {other}"),
+    }
+}
+
+fn localpart(user_id: &str) -> &str {
+    user_id.trim_start_matches('@').split(':').next().unwrap_or_default()
+}
+
+pub(crate) fn refusal(refusal: &Refusal) -> String {
+    format!("{}: {}", refusal.code.label().replace('_', " "), refusal.message)
+}
+
+/// What a pod is and has; `name` knows the nodes.
+pub(crate) fn status(status: &NodeStatus, name: impl Fn(u64) -> String) -> String {
+    let term = status.term;
+    let role = match (status.role, status.leader) {
+        (Role::Leader, Some(leader)) if leader == status.node_id => format!("leads term {term}"),
+        (Role::Leader, _) => format!("leads term {term}, but hears no majority"),
+        (Role::Candidate, _) => format!("asks for votes in term {term}"),
+        (Role::Learner, _) if status.readiness == Readiness::NotJoined => "belongs to no cluster".to_owned(),
+        (Role::Learner, _) => format!("learns in term {term}"),
+        (Role::Follower, Some(leader)) => format!("follows {} in term {term}", name(leader)),
+        (Role::Follower, None) => format!("follows nobody in term {term}"),
+    };
+    let first = match status.purged_index {
+        0 => 0,
+        purged => purged + 1,
+    };
+    let (last, applied) = (status.last_log_index, status.applied_index);
+    let log = if first > last { format!("nothing in its log after {last}") } else { format!("log {first} to {last}") };
+    format!("{role:<36} {log}, applied to {applied}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_comes_in_order_of_time() {
+        let told = Told::default();
+        told.tell(2_500 * MS, "second".to_owned());
+        told.tell(1_002 * MS, "first".to_owned());
+        assert_eq!(told.take(), [" 1.002 s  first", " 2.500 s  second"]);
+        assert!(told.take().is_empty());
+    }
+
+    #[test]
+    fn a_place_is_named_as_far_as_it_needs() {
+        let at = |command: u32, event: u32| Position {
+            index: 14,
+            ordinal: command * ORDINALS_PER_COMMAND + event,
+            ..Position::ZERO
+        };
+        assert_eq!([at(0, 0), at(2, 0), at(0, 3)].map(place), ["14", "14.2", "14.0.3"]);
+        assert_eq!(up_to(Position { ordinal: u32::MAX, ..at(0, 0) }), "entry 14");
+    }
+
+    #[test]
+    fn a_list_reads_as_a_sentence() {
+        let names = |names: &[&str]| list(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
+        assert_eq!(names(&["alice", "bob", "carol"]), "alice, bob and carol");
+        assert_eq!(names(&["alice"]), "alice");
+    }
+}
