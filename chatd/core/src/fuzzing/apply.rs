@@ -59,7 +59,7 @@ fn register(user: &str) -> Envelope {
 }
 
 fn must(rows: &mut MemTable, index: u64, envelopes: Vec<Envelope>) {
-    let applied = apply::batch(rows, index, &log::Batch { time_ms: 1_000, envelopes });
+    let applied = apply::batch_in_place(rows, index, &log::Batch { time_ms: 1_000, envelopes });
     assert!(all_accepted(&applied), "the world cannot be made");
 }
 
@@ -76,7 +76,7 @@ thread_local! {
 pub(super) fn run(bytes: &[u8]) -> bool {
     let Ok(batch) = log::Batch::decode(Bytes::copy_from_slice(bytes)) else { return false };
     let mut rows = WORLD.with(|made| made.get_or_init(world).clone());
-    let applied = apply::batch(&mut rows, 4, &batch);
+    let applied = apply::batch_in_place(&mut rows, 4, &batch);
     assert!(applied.as_ref().is_ok_and(|all| all.len() == batch.envelopes.len()), "{applied:?}");
     let whole = invariant::check_all(&rows);
     assert!(whole.is_ok(), "{whole:?} after {batch:?}");

@@ -70,7 +70,7 @@ fn texts(a: &Parts, b: &Parts) {
     let names = |p: &Parts| (p.one.clone(), p.two.clone());
     let distinct = |x: Vec<u8>, y: Vec<u8>, same: bool| assert_eq!(x == y, same, "{a:?} {b:?}");
     distinct(key::device(&a.one, &a.two), key::device(&b.one, &b.two), names(a) == names(b));
-    let dedup = |p: &Parts| key::dedup(&p.one, &p.two, &p.one, &p.two);
+    let dedup = |p: &Parts| key::dedup(&p.one, &p.two, &[&p.one], &p.two);
     distinct(dedup(a), dedup(b), names(a) == names(b));
     let data = |p: &Parts| key::account_data(&p.one, p.room, &p.two);
     distinct(data(a), data(b), names(a) == names(b) && a.room == b.room);

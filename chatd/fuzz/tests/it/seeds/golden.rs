@@ -61,7 +61,7 @@ impl Golden {
             let entry::Payload::Batch(bytes) = payload else { continue };
             let batch = Batch::decode(bytes.clone()).expect("a batch");
             let index = entry.log_id.expect("an id").index;
-            let applied = apply::batch(&mut rows, index, &batch).expect("applies");
+            let applied = apply::batch_in_place(&mut rows, index, &batch).expect("applies");
             let of_batch: Vec<_> = batch.envelopes.iter().filter_map(kind_of).map(discriminant).collect();
             if of_batch.iter().any(|kind| !kinds.contains(kind)) {
                 kinds.extend(of_batch);

@@ -90,8 +90,8 @@ impl LogFile for NeverSynced {
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
     }
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        self.0.allocate(len)
+    fn allocate(&self, from: u64, len: u64) -> io::Result<()> {
+        self.0.allocate(from, len)
     }
     fn sync_data(&self) -> io::Result<()> {
         Ok(())
