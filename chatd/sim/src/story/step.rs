@@ -190,7 +190,7 @@ fn acts(text: &str) -> Result<Step, String> {
     match words.any()? {
         "says" => {
             let sayings: Result<Vec<_>, _> = text.split(" | ").map(sayings).collect();
-            return Ok(Step::Say(sayings?.concat()));
+            Ok(Step::Say(sayings?.concat()))
         }
         "opens" => {
             let (room, pod) = words.place()?;

@@ -129,7 +129,7 @@ struct FsFile {
 }
 
 impl FsFile {
-    fn new(file: File) -> Arc<dyn LogFile> {
+    fn opened(file: File) -> Arc<dyn LogFile> {
         Arc::new(Self { file, ahead: Ahead::default() })
     }
 }
@@ -149,11 +149,11 @@ impl LogDisk for FsDisk {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.path(name))?;
-        Ok(FsFile::new(file))
+        Ok(FsFile::opened(file))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
-        Ok(FsFile::new(OpenOptions::new().read(true).write(true).open(self.path(name))?))
+        Ok(FsFile::opened(OpenOptions::new().read(true).write(true).open(self.path(name))?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
