@@ -225,8 +225,11 @@ fn lives(seed: u64, lie: Lie) {
         // A runtime of its own: dropping it ends the writer between two steps, as a kill does.
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(live(&disk, lie, seed * LIVES + life, &mut known));
-        let survivor =
-            if (seed + life).is_multiple_of(4) { disk.after_kill() } else { disk.after_power_loss(seed * LIVES + life) };
+        let survivor = if (seed + life).is_multiple_of(4) {
+            disk.after_kill()
+        } else {
+            disk.after_power_loss(seed * LIVES + life)
+        };
         drop(runtime);
         disk = survivor;
     }
