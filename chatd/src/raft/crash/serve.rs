@@ -12,7 +12,7 @@ use crate::store::{self, Fatal, MemStore, RocksStore, Settings, StateStore as _}
 use futures::future::join_all;
 use futures::stream;
 use openraft::async_runtime::watch::WatchReceiver as _;
-use openraft::storage::RaftStateMachine as _;
+use openraft::storage::{RaftLogStorage as _, RaftStateMachine as _};
 use openraft::{EntryPayload, Raft, SnapshotPolicy};
 use quorate_core::invariant::{check_all, digest};
 use quorate_core::proto::log;
@@ -34,20 +34,29 @@ struct Pod {
     log: LogStore,
     store: RocksStore,
     shelf: Shelf,
+    /// What state and log ended with before Raft brought them together.
+    ends: Ends,
+}
+
+struct Ends {
+    state: Option<u64>,
+    log: Option<u64>,
 }
 
 impl Pod {
     async fn start(dir: &Path) -> Self {
         // Small, so that the log goes through many of them.
         let options = Options { segment_bytes: 4 << 10, cache_bytes: 4 << 10, ..Options::default() };
-        let (log, _) = LogStore::open(&dir.join("log"), options).expect("the log opens");
+        let (mut log, _) = LogStore::open(&dir.join("log"), options).expect("the log opens");
+        let logged = log.get_log_state().await.expect("the log is read");
         say(&format!("node {}", log.identity().node_id));
         let settings = Settings { cache_bytes: 4 << 20, write_buffer_bytes: 1 << 20, ..Settings::default() };
         let store = RocksStore::open(&dir.join("state"), settings, Fatal::default()).expect("the state opens");
         let shelf = Shelf::open(&dir.join("state")).expect("the shelf opens");
+        let ends = Ends { state: store.applied().index(), log: logged.last_log_id.map(|id| id.index) };
         let facts = StartFacts {
             purged: log.purged(),
-            applied: store.applied().index(),
+            applied: ends.state,
             snapshot: shelf.newest_applied(),
             ..StartFacts::default()
         };
@@ -69,7 +78,7 @@ impl Pod {
         // Refused when it has a log already.
         let _ = raft.initialize(BTreeMap::from([(id, Node::default())])).await;
         raft.wait(Some(PATIENCE)).current_leader(id, "it elects itself").await.expect("a leader");
-        Self { raft, log, store, shelf }
+        Self { raft, log, store, shelf, ends }
     }
 
     /// Writes the commands of these numbers, in order, and says each when it is acknowledged.
@@ -123,12 +132,31 @@ fn a_process_that_is_told_to_serves() {
     });
 }
 
+/// Number and index of each command that was said to be acknowledged.
+pub(super) fn acknowledged(end: &End) -> impl Iterator<Item = (u64, u64)> {
+    end.said.iter().filter_map(|said| said.strip_prefix("ack ")).map(|ack| {
+        let (number, index) = ack.split_once(' ').expect("two numbers");
+        let [number, index] = [number, index].map(|number| number.parse().expect("a number"));
+        (number, index)
+    })
+}
+
+/// Index of the last entry of a log that nobody has open.
+pub(super) async fn last_entry(dir: &Path) -> Option<u64> {
+    let (mut log, _) = LogStore::open(dir, Options::default()).expect("the log opens");
+    let last = log.get_log_state().await.expect("the log is read").last_log_id;
+    log.close().await.expect("closes");
+    last.map(|id| id.index)
+}
+
 /// Starts a pod on what is left, and compares.
 pub(super) async fn check(dir: &Path, end: &End) {
     let pod = Pod::start(dir).await;
     if let Some(node) = end.said.iter().find_map(|said| said.strip_prefix("node ")) {
         assert_eq!(pod.log.identity().node_id.to_string(), node, "a node id that was given out is kept");
     }
+    let Ends { state, log } = pod.ends;
+    assert!(state <= log, "the state was applied up to {state:?}, the log ended at {log:?}");
     let last = pod.raft.metrics().borrow_watched().last_log_index;
     let applied = |metrics: &openraft::RaftMetrics<TypeConfig>| metrics.last_applied.map(|id| id.index) >= last;
     pod.raft.wait(Some(PATIENCE)).metrics(applied, "all of the log is applied").await.expect("applied");
@@ -150,9 +178,7 @@ async fn has_what_was_acknowledged(store: &RocksStore, end: &End) -> u64 {
     check_all(&view).expect("the invariants hold");
     let found = store::cluster(&view).expect("reads").map(|row| row.index);
     let next = found.map_or(0, |index| index + 1 - FIRST);
-    for ack in end.said.iter().filter_map(|said| said.strip_prefix("ack ")) {
-        let (number, index) = ack.split_once(' ').expect("two numbers");
-        let [number, index] = [number, index].map(|number| number.parse::<u64>().expect("a number"));
+    for (number, index) in acknowledged(end) {
         assert_eq!(index, number + FIRST, "the model counts otherwise");
         assert!(number < next, "command {number} was acknowledged, and the state ends before {next}");
     }
