@@ -140,6 +140,11 @@ impl Engine {
         blocks.set_cache_index_and_filter_blocks(true);
         blocks.set_cache_index_and_filter_blocks_with_high_priority(true);
         blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        // A file of millions of small rows has a filter of megabytes: in parts, only the part that is asked is read and kept.
+        blocks.set_index_type(rocksdb::BlockBasedIndexType::TwoLevelIndexSearch);
+        blocks.set_partition_filters(true);
+        blocks.set_metadata_block_size(4096);
+        blocks.set_pin_top_level_index_and_filter(true);
         blocks
     }
 }
