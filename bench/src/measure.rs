@@ -1,5 +1,6 @@
 //! Measurements that are more than one call, and their figures.
 
+mod catch_up;
 mod growth;
 mod memory;
 

@@ -1,5 +1,6 @@
 //! Growth: a post costs the same however much is stored and however many rooms there are.
 
+use super::catch_up;
 use crate::load::clock::Timing;
 use crate::load::post::{self, Posting};
 use crate::plan::{Figures, Run};
@@ -39,8 +40,13 @@ impl Run<'_> {
             stage(&what, limit, fill(&running, target, &mut stored)).await?;
             self.point(&format!("{} messages", digits(target as f64)), &running, &mut stored).await?;
         }
+        quorate(&mut running)?.keep_little_log()?;
         let figures = stage("all nodes start again", LONG, restart(&mut running)).await;
         self.keep(Workload::Growth, "restart", System::Quorate, 0, figures);
+        let caught_up = stage("a follower takes a snapshot", LONG, catch_up::run(&mut running, self.places)).await?;
+        self.keep(Workload::Growth, "follower away", System::Quorate, 0, Ok(caught_up.away()));
+        self.keep(Workload::Growth, "it takes a snapshot", System::Quorate, 0, Ok(caught_up.back()));
+        self.keep(Workload::Growth, "its worst second", System::Quorate, 0, Ok(caught_up.worst()));
         let mut rooms = 0;
         for target in self.steps(&[1_000], 100_000) {
             let what = format!("{} rooms are made", digits(target as f64));

@@ -1,5 +1,6 @@
 //! Three `chatd`, as anyone would run them but for the rate limit, which is off.
 
+mod absence;
 mod client;
 mod idle;
 mod outage;
@@ -14,7 +15,7 @@ use quorate_wire::chat::v1::create_room_request::Preset;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -27,7 +28,7 @@ pub(crate) struct Quorate {
     nodes: Vec<Node>,
     user: User,
     room: String,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// Where a node listens.
@@ -48,7 +49,7 @@ impl Quorate {
         let nodes = (1..=NODES).map(Node::new).collect::<anyhow::Result<Vec<_>>>()?;
         chatctl(places, &nodes, dir.path(), &["--certificates-only"]).await?;
         let start = |node: &Node| {
-            let config = dir.path().join(format!("{}.yaml", node.name));
+            let config = node.config_file(dir.path());
             fs::write(&config, node.config(dir.path()))?;
             Spec::new(&node.name, &places.chatd, dir.path()).arg("--config").arg(config).start()
         };
@@ -58,7 +59,7 @@ impl Quorate {
         process::until("all nodes are ready", &mut servers, || async { all_answer(&nodes, "/readyz") }).await?;
         let user = User::register(&nodes, 0, "owner").await?;
         let room = user.create_room(0, Preset::Public, "load").await?;
-        Ok(Self { servers, nodes, user, room, _dir: dir })
+        Ok(Self { servers, nodes, user, room, dir })
     }
 
     /// Index of the node that leads.
@@ -112,6 +113,10 @@ impl Node {
     fn new(number: usize) -> anyhow::Result<Self> {
         let [http, grpc, peer, metrics] = process::free_ports()?;
         Ok(Self { name: format!("node-{number}"), http, grpc, peer, metrics })
+    }
+
+    fn config_file(&self, dir: &Path) -> PathBuf {
+        dir.join(format!("{}.yaml", self.name))
     }
 
     fn config(&self, dir: &Path) -> String {

@@ -1,0 +1,67 @@
+//! Catching up: what posts lose while a follower that was away for long takes a snapshot.
+
+use crate::load::clock::Timing;
+use crate::load::post::Posting;
+use crate::places::Places;
+use crate::plan::Figures;
+use crate::system::Running;
+use crate::workload::Metric;
+use anyhow::{bail, ensure};
+use std::time::{Duration, Instant};
+
+const STREAM: Posting = Posting::Stream { in_flight: 256 };
+const WINDOW: Timing = Timing { warm: Duration::ZERO, steady: Duration::from_secs(1) };
+/// Windows with the follower away.
+const AWAY: usize = 3;
+/// Longest catching up.
+const PATIENCE: Duration = Duration::from_secs(500);
+
+/// What the same load came to, a second at a time.
+pub(super) struct CaughtUp {
+    away: Vec<f64>,
+    back: Vec<f64>,
+    took: Duration,
+}
+
+impl CaughtUp {
+    /// With a follower away: the cluster's usual rate on two nodes.
+    pub(super) fn away(&self) -> Figures {
+        vec![(Metric::Rate, middle(&self.away))]
+    }
+
+    /// From its start until it is ready.
+    pub(super) fn back(&self) -> Figures {
+        vec![(Metric::Rate, middle(&self.back)), (Metric::Start, self.took.as_secs_f64())]
+    }
+
+    /// The worst second of it.
+    pub(super) fn worst(&self) -> Figures {
+        vec![(Metric::Rate, self.back.iter().copied().fold(f64::INFINITY, f64::min))]
+    }
+}
+
+fn middle(rates: &[f64]) -> f64 {
+    let mut sorted = rates.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+}
+
+/// Posts on with a follower away, and while it comes back.
+pub(super) async fn run(running: &mut Running, places: &Places) -> anyhow::Result<CaughtUp> {
+    let Running::Quorate(quorate) = running else { bail!("only Quorate's snapshots are measured") };
+    let follower = quorate.lose_follower().await?;
+    let mut away = Vec::new();
+    for _ in 0..AWAY {
+        away.push(quorate.post(STREAM, WINDOW.start()).await?.rate());
+    }
+    quorate.purge_without(follower, places).await?;
+    quorate.bring_back(follower)?;
+    let (begun, mut back) = (Instant::now(), Vec::new());
+    while !quorate.is_ready(follower) {
+        ensure!(begun.elapsed() < PATIENCE, "the follower is not ready after {PATIENCE:?}");
+        back.push(quorate.post(STREAM, WINDOW.start()).await?.rate());
+    }
+    ensure!(quorate.installed(follower) > 0, "the follower came back without a snapshot");
+    ensure!(!back.is_empty(), "the follower was ready at once");
+    Ok(CaughtUp { away, back, took: begun.elapsed() })
+}
