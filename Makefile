@@ -28,14 +28,14 @@ check: build ## Formatting, lints, licences, generated files; quick, writes noth
 	@$(ENV) cargo clippy --workspace --all-targets --locked -- -D warnings
 	@$(ENV) RUSTC_WORKSPACE_WRAPPER='$(CURDIR)/chatd/sim/rustc-without-rocksdb' cargo check --locked --workspace --bin quorate-sim
 	@$(ENV) cargo xtask tidy
-	@$(ENV) cargo xtask generate --check --chatd "$$CARGO_TARGET_DIR/release/chatd"
+	@$(ENV) cargo xtask generate --check --chatd "$$CARGO_TARGET_DIR/release/chatd" --operator "$$CARGO_TARGET_DIR/release/quorate-operator"
 	@$(ENV) deploy/deps/cargo-deny check --hide-inclusion-graph licenses bans sources
 fix: deps-build ## Format, apply the lints' own suggestions, generate
 	@$(ENV) cargo fmt --all
 	@$(ENV) cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 	@$(MAKE) generate
-generate: build ## crds/*.yaml and the configuration reference, from the code
-	@$(ENV) cargo xtask generate --chatd "$$CARGO_TARGET_DIR/release/chatd"
+generate: build ## crds/*.yaml, the configuration reference and the list of metrics, from the code
+	@$(ENV) cargo xtask generate --chatd "$$CARGO_TARGET_DIR/release/chatd" --operator "$$CARGO_TARGET_DIR/release/quorate-operator"
 build: deps-build ## chatd, chatctl and quorate-operator
 	@$(ENV) cargo build --release --locked --workspace --bins
 image: build ## docker-archives of both images, without a container engine

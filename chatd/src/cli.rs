@@ -1,7 +1,8 @@
-//! The command line: `chatd [serve]`, `chatd config`, `chatd version`. Every key of the configuration is a flag.
+//! The command line: `chatd [serve]`, `chatd config`, `chatd metrics-reference`, `chatd version`. Every key of the configuration is a flag.
 
 use crate::config::written::Written;
 use crate::config::{self, Config, ConfigError, KEYS, Key, Surroundings, reference};
+use crate::metrics;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::path::PathBuf;
 use std::sync::LazyLock;
@@ -60,6 +61,7 @@ pub fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand(Command::new("serve").about("Run (the default)"))
         .subcommand(config)
+        .subcommand(Command::new("metrics-reference").about("Print the list of all metrics as Markdown"))
         .subcommand(Command::new("version").about("Print the version"))
         .arg(file)
         .args(keys)
@@ -72,6 +74,7 @@ pub fn command() -> Command {
 pub fn task(matches: &ArgMatches) -> Result<Task, ConfigError> {
     match matches.subcommand() {
         Some(("version", _)) => Ok(Task::Print(format!("chatd {}\n", env!("CARGO_PKG_VERSION")))),
+        Some(("metrics-reference", _)) => Ok(Task::Print(metrics::reference())),
         Some(("config", config)) if config.get_flag("reference") => Ok(Task::Print(reference::markdown())),
         Some(("config", config)) => {
             let resolved = resolved(config)?;

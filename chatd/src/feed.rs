@@ -14,6 +14,7 @@ use hint::{Hints, Slot};
 use quorate_core::id::{Position, RoomNumber};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 use tail::{Addition, Tail};
 use tokio::sync::watch;
 
@@ -68,7 +69,7 @@ impl Feed {
 
     /// The whole state may have changed: a snapshot was installed.
     pub fn publish_all(&self, applied: Position) {
-        self.tail.push(applied, None);
+        self.tail.restart(applied);
         self.advance(applied);
         self.hints.touch_all();
     }
@@ -76,6 +77,24 @@ impl Feed {
     /// The newest events.
     pub(crate) fn tail(&self) -> &Tail {
         &self.tail
+    }
+
+    /// Readers woken since the process began.
+    #[must_use]
+    pub fn wakeups(&self) -> u64 {
+        self.hints.wakeups()
+    }
+
+    /// Reads that had fallen behind the newest events kept in memory.
+    #[must_use]
+    pub fn lagged(&self) -> u64 {
+        self.tail.lagged()
+    }
+
+    /// When the commit that holds this position was published here; `None` when that was before what is remembered.
+    #[must_use]
+    pub fn applied_at(&self, position: Position) -> Option<Instant> {
+        self.tail.applied_at(position)
     }
 
     fn advance(&self, applied: Position) {
@@ -132,7 +151,8 @@ impl Interest {
         self.hints.narrow(&removed, &self.slot);
         self.topics.rooms = rooms;
         if !added.rooms.is_empty() {
-            self.slot.mark();
+            // Not a wake-up of somebody who waits: the reader itself calls this.
+            let _ = self.slot.mark();
         }
     }
 }

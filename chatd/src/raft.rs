@@ -20,6 +20,7 @@ pub mod machine;
 pub mod membership;
 pub mod network;
 pub mod node;
+pub mod observe;
 pub mod peer;
 pub mod propose;
 pub mod read_index;

@@ -6,6 +6,7 @@
 
 mod disk;
 mod fatal;
+mod figures;
 pub(crate) mod fuzzing;
 mod hot;
 mod memory;
@@ -18,10 +19,11 @@ mod rocks;
 
 pub use disk::{copy_durably, sync_dir, write_durably};
 pub use fatal::Fatal;
+pub use figures::{Figures, StoreFigures};
 pub use hot::HotRows;
 pub use memory::MemStore;
 #[cfg(feature = "rocksdb")]
-pub use rocks::{RocksStore, RocksView, Settings, Stats};
+pub use rocks::{RocksStore, RocksView, Settings};
 
 use quorate_core::proto::{log, store as rows};
 use quorate_core::table::{self, Changes, Read, ReadError, Table, key};

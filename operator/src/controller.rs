@@ -18,6 +18,7 @@ use k8s_openapi::api::{
     core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service},
     policy::v1::PodDisruptionBudget,
 };
+use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     runtime::{Controller, controller::Action, reflector::ObjectRef, watcher},
@@ -44,6 +45,18 @@ pub enum ReconcileError {
     Observe(#[from] ObserveError),
     Apply(#[from] ApplyError),
     Status(#[from] PatchError),
+}
+
+impl ReconcileError {
+    /// What failed, for metrics.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Observe(_) => "observe",
+            Self::Apply(_) => "apply",
+            Self::Status(_) => "status",
+        }
+    }
 }
 
 /// What all reconciles share.
@@ -119,12 +132,7 @@ fn forget(context: &Context, name: &str, namespace: &str) {
 async fn reconcile(object: Arc<ChatCluster>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     let begun = Instant::now();
     let outcome = Box::pin(look(&object, &context)).await;
-    let result = match &outcome {
-        Ok(_) => "ok",
-        Err(_) => "error",
-    };
-    context.metrics.reconciles.with_label_values(&[result]).inc();
-    context.metrics.reconcile_seconds.with_label_values(&[result]).observe(begun.elapsed().as_secs_f64());
+    context.metrics.looked(&outcome, begun.elapsed());
     if outcome.is_ok() {
         context.backoff.reset(&object.uid().unwrap_or_default());
     }
@@ -140,6 +148,7 @@ async fn look(object: &ChatCluster, context: &Context) -> Result<Action, Reconci
     let cluster = match Cluster::validate(object) {
         Ok(cluster) => cluster,
         Err(invalid) => {
+            context.metrics.failed("invalid_spec");
             let stalled = status::stalled(object, "InvalidSpec", &invalid.to_string());
             status::patch(&context.client, object, stalled).await?;
             return Ok(Action::await_change());
@@ -195,13 +204,11 @@ async fn write_status(
         status.leader.as_ref().map(|leader| (leader.node_id.clone(), leader.term))
     };
     let changed = available && leader(&status) != object.status.as_ref().and_then(leader);
-    let doors = status.members.iter().filter(|member| member.role != "unreachable").count();
-    context.metrics.available.with_label_values(&labels).set(i64::from(available));
-    context.metrics.doors.with_label_values(&labels).set(i64::try_from(doors).unwrap_or(i64::MAX));
+    context.metrics.seen(labels, cluster.spec.replicas, &status, status::replacing(&status, Timestamp::now()));
     if status::patch(&context.client, object, status).await? {
-        context.metrics.status_writes.with_label_values(&labels).inc();
+        context.metrics.work.status_writes.with_label_values(&labels).inc();
         if changed {
-            context.metrics.leader_changes.with_label_values(&labels).inc();
+            context.metrics.clusters.leader_changes.with_label_values(&labels).inc();
         }
     }
     Ok(())
@@ -209,8 +216,7 @@ async fn write_status(
 
 fn count(context: &Context, applied: &apply::Applied) {
     if let Some(step) = &applied.step {
-        let result = if applied.failed_step.is_none() { "ok" } else { "failed" };
-        context.metrics.steps.with_label_values(&[step.kind(), result]).inc();
+        context.metrics.stepped(step.kind(), applied.failed_step.is_some(), applied.step_took);
     }
 }
 

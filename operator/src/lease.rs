@@ -5,6 +5,7 @@
 //! nodes differ. The holder stops before others may begin: it gives up after `RENEW` without a renewal, they wait
 //! `DURATION`.
 
+use crate::metrics::Metrics;
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
@@ -26,6 +27,7 @@ pub struct Candidate {
     api: Api<Lease>,
     name: String,
     identity: String,
+    metrics: Metrics,
     seen: Option<Sighting>,
 }
 
@@ -39,8 +41,8 @@ struct Sighting {
 impl Candidate {
     /// A candidate by this name; names must differ between processes.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, name: &str, identity: String) -> Self {
-        Self { api: Api::namespaced(client, namespace), name: name.to_owned(), identity, seen: None }
+    pub fn new(client: Client, namespace: &str, name: &str, identity: String, metrics: Metrics) -> Self {
+        Self { api: Api::namespaced(client, namespace), name: name.to_owned(), identity, metrics, seen: None }
     }
 
     /// Waits until this process holds the Lease.
@@ -85,7 +87,9 @@ impl Candidate {
             sleep(PERIOD).await;
             let begun = Instant::now();
             let left = RENEW.saturating_sub(renewed.elapsed());
-            match timeout(left, self.renew()).await {
+            let outcome = timeout(left, self.renew()).await;
+            self.metrics.renewed(matches!(outcome, Ok(Ok(true))));
+            match outcome {
                 // From before the request: the server may have written it at any moment since.
                 Ok(Ok(true)) => renewed = begun,
                 Ok(Ok(false)) => {

@@ -12,7 +12,7 @@ use quorate_operator::{
     door::Hub,
     events::Events,
     lease::Candidate,
-    metrics::Metrics,
+    metrics::{self, Metrics},
     server,
 };
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
@@ -47,6 +47,15 @@ struct Arguments {
     /// How lines look.
     #[arg(long, env = "QUORATE_OPERATOR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
     log_format: LogFormat,
+    #[command(subcommand)]
+    task: Option<Task>,
+}
+
+/// Instead of running.
+#[derive(clap::Subcommand, Clone, Copy, Debug)]
+enum Task {
+    /// Print the list of all metrics as Markdown.
+    MetricsReference,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -61,6 +70,10 @@ const CHANGES: usize = 256;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    if let Some(Task::MetricsReference) = arguments.task {
+        print!("{}", quorate_meter::page(metrics::SECTIONS));
+        return Ok(());
+    }
     start_logging(&arguments)?;
     // One provider for the API server and for the pods' doors.
     rustls::crypto::ring::default_provider()
@@ -77,7 +90,7 @@ async fn main() -> anyhow::Result<()> {
     let watched = watched_namespaces(&arguments);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), identity, ?watched, "starting");
 
-    let mut candidate = Candidate::new(client.clone(), &namespace, &arguments.lease, identity.clone());
+    let mut candidate = Candidate::new(client.clone(), &namespace, &arguments.lease, identity.clone(), metrics.clone());
     let work = work_while_leading(&mut candidate, client, identity, metrics, watched);
     tokio::select! {
         () = work => {}
@@ -98,11 +111,11 @@ async fn work_while_leading(
 ) {
     loop {
         candidate.acquire().await;
-        metrics.leading.set(1);
+        metrics.lease.leading.set(1);
         let work = reconcile(client.clone(), identity.clone(), metrics.clone(), &watched);
         // Losing the lease drops the controllers, and with them whatever they were doing.
         let _ = candidate.hold(work).await;
-        metrics.leading.set(0);
+        metrics.lease.leading.set(0);
     }
 }
 

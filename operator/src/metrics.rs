@@ -1,29 +1,84 @@
-//! What the operator measures. Every name and label stands in this file; dashboards are checked against it.
+//! What the operator measures. Every name and label stands in this file; `docs/metrics.md` is written from it, and
+//! dashboards are checked against that.
 
-use prometheus::{
-    Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-};
+use crate::controller::ReconcileError;
+use quorate_crd::ChatClusterStatus;
+use quorate_meter::{CatchUp as _, Error, Registry, Section, TextEncoder, declare, process};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-/// The operator's metrics.
+/// A look takes some ten reads of the API server; a step up to ten seconds.
+const SLOW: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+declare! {
+    /// What the reconciler does.
+    pub struct Work, "Reconciling" {
+        reconciles: IntCounterVec = "quorate_operator_reconciles_total" ["result"]
+            "Looks at a ChatCluster, by result: `ok` or `error`.";
+        seconds: HistogramVec = "quorate_operator_reconcile_seconds" ["result"] in SLOW
+            "Time of one look at a ChatCluster.";
+        errors: IntCounterVec = "quorate_operator_errors_total" ["reason"]
+            "What failed: `observe`, `apply` or `status` end a look, `step` is told in the status and tried again, \
+             `invalid_spec` waits for a person.";
+        steps: IntCounterVec = "quorate_operator_steps_total" ["step", "result"] "Steps taken, by kind and result.";
+        step_seconds: HistogramVec = "quorate_operator_step_seconds" ["step"] in SLOW
+            "Time of one step, whether it failed or not.";
+        status_writes: IntCounterVec = "quorate_operator_status_writes_total" ["namespace", "cluster"]
+            "Writes of a status.";
+    }
+}
+
+declare! {
+    /// What the clusters are like, as the operator sees them.
+    pub struct Clusters, "Clusters" {
+        available: IntGaugeVec = "quorate_operator_cluster_available" ["namespace", "cluster"]
+            "1 while the cluster serves writes.";
+        replicas: IntGaugeVec = "quorate_operator_cluster_replicas" ["namespace", "cluster"] "Pods that are wanted.";
+        ready: IntGaugeVec = "quorate_operator_cluster_ready" ["namespace", "cluster"] "Pods that are ready.";
+        doors: IntGaugeVec = "quorate_operator_cluster_doors" ["namespace", "cluster"] "Pods whose admin door answers.";
+        leader_changes: IntCounterVec = "quorate_operator_leader_changes_total" ["namespace", "cluster"]
+            "Changes of leader seen.";
+        replacement_seconds: GaugeVec = "quorate_operator_replacement_seconds" ["namespace", "cluster"]
+            "How long the replacement of a member or its volume has been under way; 0 when there is none.";
+    }
+}
+
+declare! {
+    /// Who acts.
+    pub struct Lease, "Lease" {
+        leading: IntGauge = "quorate_operator_leading" [] "1 while this process holds the lease.";
+        renewals: IntCounterVec = "quorate_operator_lease_renewals_total" ["result"]
+            "Renewals of the lease that this process held: `ok` or `failed`.";
+    }
+}
+
+declare! {
+    /// The process.
+    pub struct Process, "Process" {
+        build_info: IntGaugeVec = "quorate_operator_build_info" ["version"] "Always 1; the version is in the label.";
+        resident: IntGauge = "quorate_operator_process_resident_memory_bytes" []
+            "Memory of the process that is resident.";
+        cpu_seconds: Counter = "quorate_operator_process_cpu_seconds_total" []
+            "CPU time of the process, user and system.";
+    }
+}
+
+/// All declarations, in the order of the page.
+pub const SECTIONS: &[Section] = &[Work::SECTION, Clusters::SECTION, Lease::SECTION, Process::SECTION];
+
+/// The operator's metrics. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Looks at a ChatCluster, by what they came to: `ok`, `error`, `invalid`.
-    pub reconciles: IntCounterVec,
-    /// How long they took.
-    pub reconcile_seconds: HistogramVec,
-    /// Steps taken, by kind and outcome: `ok`, `failed`.
-    pub steps: IntCounterVec,
-    /// Writes of a status.
-    pub status_writes: IntCounterVec,
-    /// Changes of leader seen, by cluster.
-    pub leader_changes: IntCounterVec,
-    /// 1 for each cluster that serves writes, else 0.
-    pub available: IntGaugeVec,
-    /// Members whose admin door answers, by cluster.
-    pub doors: IntGaugeVec,
-    /// 1 while this process holds the lease.
-    pub leading: IntGauge,
+    /// What the reconciler does.
+    pub work: Work,
+    /// What the clusters are like.
+    pub clusters: Clusters,
+    /// Who acts.
+    pub lease: Lease,
+    process: Process,
+    /// One scrape at a time: two would both add what counters are behind.
+    scraping: Arc<Mutex<()>>,
 }
 
 impl Metrics {
@@ -31,42 +86,16 @@ impl Metrics {
     ///
     /// # Errors
     /// When a name is given twice, which the tests would show.
-    pub fn new() -> Result<Self, prometheus::Error> {
+    pub fn new() -> Result<Self, Error> {
         let registry = Registry::new();
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
-        let gauge = |name: &str, help: &str, labels: &[&str]| {
-            let gauge = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
-        let cluster = ["namespace", "cluster"];
-        // A look takes some ten reads of the API server; a step up to ten seconds.
-        let buckets = vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
-        let seconds = HistogramVec::new(
-            HistogramOpts::new("quorate_operator_reconcile_seconds", "Time of one look at a ChatCluster.")
-                .buckets(buckets),
-            &["result"],
-        )?;
-        registry.register(Box::new(seconds.clone()))?;
-        let leading = IntGauge::new("quorate_operator_leading", "1 while this process holds the lease.")?;
-        registry.register(Box::new(leading.clone()))?;
+        let process = Process::register(&registry)?;
+        process.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Self {
-            reconciles: counter(
-                "quorate_operator_reconciles_total",
-                "Looks at a ChatCluster, by result.",
-                &["result"],
-            )?,
-            reconcile_seconds: seconds,
-            steps: counter("quorate_operator_steps_total", "Steps taken, by kind and result.", &["step", "result"])?,
-            status_writes: counter("quorate_operator_status_writes_total", "Writes of a status.", &cluster)?,
-            leader_changes: counter("quorate_operator_leader_changes_total", "Changes of leader seen.", &cluster)?,
-            available: gauge("quorate_operator_cluster_available", "1 while the cluster serves writes.", &cluster)?,
-            doors: gauge("quorate_operator_cluster_doors", "Pods whose admin door answers.", &cluster)?,
-            leading,
+            work: Work::register(&registry)?,
+            clusters: Clusters::register(&registry)?,
+            lease: Lease::register(&registry)?,
+            process,
+            scraping: Arc::default(),
             registry,
         })
     }
@@ -75,20 +104,68 @@ impl Metrics {
     ///
     /// # Errors
     /// When a metric cannot be written as text.
-    pub fn text(&self) -> Result<String, prometheus::Error> {
-        let mut buffer = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut buffer)?;
-        String::from_utf8(buffer).map_err(|error| prometheus::Error::Msg(error.to_string()))
+    pub fn text(&self) -> Result<String, Error> {
+        let _one = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(run) = process::run() {
+            self.process.cpu_seconds.catch_up(run.cpu_seconds);
+        }
+        if let Some(bytes) = process::resident_bytes() {
+            self.process.resident.set(bytes);
+        }
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    /// A look came to its end.
+    pub fn looked<T>(&self, outcome: &Result<T, ReconcileError>, took: Duration) {
+        let result = if outcome.is_ok() { "ok" } else { "error" };
+        self.work.reconciles.with_label_values(&[result]).inc();
+        self.work.seconds.with_label_values(&[result]).observe(took.as_secs_f64());
+        if let Err(error) = outcome {
+            self.failed(error.reason());
+        }
+    }
+
+    /// Something failed for this reason: one of those that the declaration names.
+    pub fn failed(&self, reason: &'static str) {
+        self.work.errors.with_label_values(&[reason]).inc();
+    }
+
+    /// A step was taken.
+    pub fn stepped(&self, step: &'static str, failed: bool, took: Duration) {
+        self.work.steps.with_label_values(&[step, if failed { "failed" } else { "ok" }]).inc();
+        self.work.step_seconds.with_label_values(&[step]).observe(took.as_secs_f64());
+        if failed {
+            self.failed("step");
+        }
+    }
+
+    /// What a cluster is like; `replacing` is how long a replacement has been under way.
+    pub fn seen(&self, cluster: [&str; 2], wanted: i32, status: &ChatClusterStatus, replacing: Option<Duration>) {
+        let doors = status.members.iter().filter(|member| member.role != "unreachable").count();
+        let all = &self.clusters;
+        all.available.with_label_values(&cluster).set(i64::from(status.leader.is_some()));
+        all.replicas.with_label_values(&cluster).set(i64::from(wanted));
+        all.ready.with_label_values(&cluster).set(i64::from(status.ready_replicas.unwrap_or(0)));
+        all.doors.with_label_values(&cluster).set(i64::try_from(doors).unwrap_or(i64::MAX));
+        all.replacement_seconds.with_label_values(&cluster).set(replacing.unwrap_or_default().as_secs_f64());
+    }
+
+    /// A renewal of the lease that was held.
+    pub fn renewed(&self, renewed: bool) {
+        self.lease.renewals.with_label_values(&[if renewed { "ok" } else { "failed" }]).inc();
     }
 
     /// Forgets a cluster that is gone.
     pub fn forget(&self, namespace: &str, cluster: &str) {
         let labels = [namespace, cluster];
-        // An error only says that there was nothing to forget.
-        let _ = self.available.remove_label_values(&labels);
-        let _ = self.doors.remove_label_values(&labels);
-        let _ = self.leader_changes.remove_label_values(&labels);
-        let _ = self.status_writes.remove_label_values(&labels);
+        let Clusters { available, replicas, ready, doors, leader_changes, replacement_seconds } = &self.clusters;
+        for gauges in [available, replicas, ready, doors] {
+            // An error only says that there was nothing to forget.
+            let _ = gauges.remove_label_values(&labels);
+        }
+        let _ = replacement_seconds.remove_label_values(&labels);
+        let _ = leader_changes.remove_label_values(&labels);
+        let _ = self.work.status_writes.remove_label_values(&labels);
     }
 }
 
@@ -96,14 +173,45 @@ impl Metrics {
 mod tests {
     use super::*;
 
+    const LABELS: [&str; 6] = ["cluster", "namespace", "reason", "result", "step", "version"];
+
+    fn used() -> Metrics {
+        let metrics = Metrics::new().unwrap();
+        metrics.looked(&Ok(()), Duration::from_millis(3));
+        metrics.stepped("set_partition", true, Duration::from_millis(3));
+        metrics.seen(["chat", "team"], 3, &ChatClusterStatus::default(), Some(Duration::from_secs(7)));
+        metrics.renewed(false);
+        metrics.work.status_writes.with_label_values(&["chat", "team"]).inc();
+        metrics.clusters.leader_changes.with_label_values(&["chat", "team"]).inc();
+        metrics
+    }
+
     #[test]
-    fn every_name_has_the_prefix() {
-        let metrics = Metrics::new().expect("no name twice");
-        metrics.available.with_label_values(&["chat", "team"]).set(1);
-        let text = metrics.text().expect("text");
-        for line in text.lines().filter(|line| !line.starts_with('#')) {
-            assert!(line.starts_with("quorate_operator_"), "{line}");
+    fn names_labels_and_units_follow_the_conventions() {
+        let broken = quorate_meter::broken(SECTIONS, "quorate_operator_", &LABELS);
+        assert!(broken.is_empty(), "{}", broken.join("\n"));
+    }
+
+    #[test]
+    fn all_that_is_declared_is_rendered_once_it_was_used() {
+        let text = used().text().unwrap();
+        for spec in SECTIONS.iter().flat_map(|section| section.specs) {
+            let head = format!("# TYPE {} {}\n", spec.name, spec.kind.label());
+            assert!(text.contains(&head), "{head} is not in\n{text}");
         }
-        assert!(text.contains(r#"quorate_operator_cluster_available{cluster="team",namespace="chat"} 1"#), "{text}");
+        assert!(text.contains("quorate_operator_errors_total{reason=\"step\"} 1\n"), "{text}");
+        assert!(
+            text.contains("quorate_operator_replacement_seconds{cluster=\"team\",namespace=\"chat\"} 7\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_cluster_that_is_gone_leaves_no_line() {
+        let metrics = used();
+        metrics.forget("chat", "team");
+        let text = metrics.text().unwrap();
+        assert!(!text.contains("team"), "{text}");
+        metrics.forget("chat", "team");
     }
 }

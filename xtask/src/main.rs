@@ -5,6 +5,7 @@
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
+use xtask::generate::Programs;
 use xtask::{generate, tidy};
 
 #[derive(Parser)]
@@ -24,9 +25,12 @@ enum Task {
         /// Writes nothing and fails where a file differs.
         #[arg(long)]
         check: bool,
-        /// A built `chatd`; with it the configuration reference is generated too, from `chatd config --reference`.
-        #[arg(long, env = "CHATD")]
+        /// A built `chatd`; with it and the operator, their reference pages are generated too.
+        #[arg(long, env = "CHATD", requires = "operator")]
         chatd: Option<PathBuf>,
+        /// A built `quorate-operator`.
+        #[arg(long, env = "QUORATE_OPERATOR", requires = "chatd")]
+        operator: Option<PathBuf>,
     },
     /// Checks the rules of the house that grep can check.
     Tidy,
@@ -38,8 +42,9 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let root = arguments.root.canonicalize().with_context(|| format!("no folder {}", arguments.root.display()))?;
     match arguments.task {
-        Task::Generate { check, chatd } => {
-            let files = generate::files(chatd.as_deref())?;
+        Task::Generate { check, chatd, operator } => {
+            let programs = chatd.as_deref().zip(operator.as_deref());
+            let files = generate::files(programs.map(|(chatd, operator)| Programs { chatd, operator }))?;
             if check { generate::check(&root, &files) } else { generate::write(&root, &files) }
         }
         Task::Tidy => tidy::run(&root),

@@ -117,14 +117,14 @@ impl Chat for ChatDoor {
     type SubscribeStream = BoxStream<'static, Result<SubscribeResponse, Status>>;
 
     async fn subscribe(&self, request: Request<SubscribeRequest>) -> Result<Response<Self::SubscribeStream>, Status> {
-        let guard = self.metrics.stream(Door::Grpc, "Subscribe");
+        let (guard, delivery) = (self.metrics.stream(Door::Grpc, "Subscribe"), self.metrics.delivery(Door::Grpc));
         self.answer("Subscribe", async {
             let session = auth::session(&self.service, &request).await?;
             let SubscribeRequest { room_id, cursor } = request.into_inner();
             limits::optional_name("room_id", &room_id)?;
             let cursor = if cursor.is_empty() { None } else { Some(limits::cursor(&cursor)?) };
             let subscription = Subscription::open(&self.service, &session, &room_id, cursor).await?;
-            Ok(stream::subscribe::frames(subscription, session, self.service.stopping(), guard).boxed())
+            Ok(stream::subscribe::frames(subscription, session, self.service.stopping(), guard, delivery).boxed())
         })
         .await
     }

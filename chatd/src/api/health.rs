@@ -95,11 +95,12 @@ async fn readyz(State(health): State<Health>) -> Response {
 async fn metrics(State(health): State<Health>) -> Response {
     // Looks into /proc and asks the store: off the runtime's threads.
     let rendered = tokio::task::spawn_blocking(move || {
-        if let Phase::Open { refresh, .. } = health.phase() {
-            refresh();
-        }
-        health.metrics.all.ready.set(i64::from(health.ready().is_ok()));
-        health.metrics.render()
+        health.metrics.scrape(|| {
+            if let Phase::Open { refresh, .. } = health.phase() {
+                refresh();
+            }
+            health.metrics.all.process.ready.set(i64::from(health.ready().is_ok()));
+        })
     });
     match rendered.await {
         Ok(Ok(text)) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),

@@ -25,12 +25,15 @@ impl Default for Slot {
 }
 
 impl Slot {
-    pub(super) fn mark(&self) {
+    /// `true`: this touch woke it.
+    pub(super) fn mark(&self) -> bool {
         // Only the first touch wakes: the reader takes the mark before it reads, so it sees what the others touched.
-        if !self.marked.swap(true, Ordering::AcqRel) {
+        let first = !self.marked.swap(true, Ordering::AcqRel);
+        if first {
             // Keeps one permit, so a reader that is not waiting yet is woken when it does.
             self.wake.notify_one();
         }
+        first
     }
 
     pub(super) fn take(&self) -> bool {
@@ -51,6 +54,7 @@ type Slots = BTreeMap<u64, Arc<Slot>>;
 #[derive(Debug, Default)]
 pub(super) struct Hints {
     index: Mutex<Index>,
+    wakeups: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -95,12 +99,23 @@ impl Hints {
         let index = self.index();
         let by_room = topics.rooms.iter().filter_map(|room| index.rooms.get(room));
         let by_user = topics.users.iter().filter_map(|user| index.users.get(user));
-        by_room.chain(by_user).flat_map(Slots::values).for_each(|slot| slot.mark());
+        self.wake(by_room.chain(by_user).flat_map(Slots::values));
     }
 
     /// Marks every subscriber.
     pub(super) fn touch_all(&self) {
-        self.index().all.values().for_each(|slot| slot.mark());
+        self.wake(self.index().all.values());
+    }
+
+    /// Marks these, and counts once for all of them.
+    fn wake<'a>(&self, slots: impl Iterator<Item = &'a Arc<Slot>>) {
+        let woken = slots.filter(|slot| slot.mark()).count();
+        self.wakeups.fetch_add(u64::try_from(woken).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How often a subscriber was woken.
+    pub(super) fn wakeups(&self) -> u64 {
+        self.wakeups.load(Ordering::Relaxed)
     }
 
     /// A new subscriber.

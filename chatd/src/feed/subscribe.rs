@@ -8,7 +8,7 @@ use quorate_core::id::{Position, RoomNumber};
 use quorate_core::proto::store::membership::Kind;
 use quorate_core::query::{Event, QueryError, Scope, View};
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Events of one read. More would hold a view open for long, fewer would not fill a frame under load.
 const PAGE: usize = 512;
@@ -47,6 +47,8 @@ pub struct Step {
     pub events: Vec<Event>,
     /// Everything up to here has been given.
     pub after: Position,
+    /// When the oldest of the events was applied on this pod; `None` without events, and for history.
+    pub applied: Option<Instant>,
 }
 
 impl Subscription {
@@ -107,7 +109,9 @@ impl Subscription {
         }
         let place = self.place.clone();
         let page = self.service.read(Consistency::Local, move |view: &View<'_>| place.page(view)).await?.0;
-        let (step, rooms) = self.place.take(page);
+        let (mut step, rooms) = self.place.take(page);
+        let oldest = step.events.first().map(|event| event.position);
+        step.applied = oldest.and_then(|position| self.service.feed().applied_at(position));
         if let Some(rooms) = rooms {
             // New ones count as changed: the next wait ends at once, and reads them.
             self.interest.set_rooms(rooms);
@@ -137,7 +141,7 @@ impl Place {
         let page = tail.after(self.after, &self.localpart, rooms, PAGE)?;
         self.after = page.next;
         self.more = page.more;
-        Some(Step { events: page.events, after: page.next })
+        Some(Step { events: page.events, after: page.next, applied: page.applied })
     }
 
     /// What is new by the rows.
@@ -166,7 +170,7 @@ impl Place {
         self.more = page.more || self.rooms_changed;
         // Up to the cursor and no further: a page that ends early may have left a change of membership behind it.
         self.is_in = page.is_in && !page.more;
-        (Step { events: page.events, after: page.next }, page.rooms)
+        (Step { events: page.events, after: page.next, applied: None }, page.rooms)
     }
 
     /// A change of the reader's own membership.

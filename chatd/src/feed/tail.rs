@@ -10,7 +10,9 @@ use quorate_core::id::{Position, RoomNumber};
 use quorate_core::query::{Event, QueryError};
 use quorate_core::table::{Changes, Table, key};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
 /// Events kept: a second of them at a high rate. A reader walks over them for its own, which is cheaper than asking the
 /// store only while they are few.
@@ -20,7 +22,10 @@ const BYTES: usize = 4 << 20;
 
 /// See the [module](self).
 #[derive(Debug, Default)]
-pub struct Tail(Mutex<Ring>);
+pub struct Tail {
+    ring: Mutex<Ring>,
+    lagged: AtomicU64,
+}
 
 #[derive(Debug, Default)]
 struct Ring {
@@ -29,6 +34,34 @@ struct Ring {
     end: Position,
     items: VecDeque<Item>,
     bytes: usize,
+    /// The times of the newest commits.
+    times: Times,
+}
+
+/// When the newest commits were published: those that hold what lies after `start`, by their ends.
+#[derive(Debug, Default)]
+struct Times {
+    start: Position,
+    ends: VecDeque<(Position, Instant)>,
+}
+
+impl Times {
+    fn push(&mut self, end: Position) {
+        self.ends.push_back((end, Instant::now()));
+        // A commit has an event or more, as a rule: as many commits as events are kept.
+        while self.ends.len() > EVENTS {
+            let Some((oldest, _)) = self.ends.pop_front() else { break };
+            self.start = oldest;
+        }
+    }
+
+    fn of(&self, position: Position) -> Option<Instant> {
+        if position <= self.start {
+            return None;
+        }
+        let commit = self.ends.partition_point(|(end, _)| *end < position);
+        self.ends.get(commit).map(|(_, at)| *at)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -123,12 +156,14 @@ pub struct Page {
     pub next: Position,
     /// There is more already.
     pub more: bool,
+    /// When the oldest of them was applied here.
+    pub applied: Option<Instant>,
 }
 
 impl Tail {
     fn ring(&self) -> MutexGuard<'_, Ring> {
         // A panic in the few lines below leaves at worst items without an `end`: read as not being there.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Everything up to `end` is committed; `None`: what was added is not told.
@@ -136,16 +171,40 @@ impl Tail {
         let mut ring = self.ring();
         match addition {
             Some(Addition(items)) => items.into_iter().for_each(|item| ring.push(item)),
-            None => *ring = Ring { start: end, ..Ring::default() },
+            None => {
+                let times = std::mem::take(&mut ring.times);
+                *ring = Ring { start: end, times, ..Ring::default() };
+            }
         }
         ring.end = end;
+        ring.times.push(end);
+    }
+
+    /// All up to `end` is there, and when it came is not known: at the start, or by a snapshot.
+    pub fn restart(&self, end: Position) {
+        let times = Times { start: end, ..Times::default() };
+        *self.ring() = Ring { start: end, end, times, ..Ring::default() };
+    }
+
+    /// When the commit that holds this position was published; `None` when that is not remembered.
+    pub fn applied_at(&self, position: Position) -> Option<Instant> {
+        self.ring().times.of(position)
+    }
+
+    /// Reads that began before what is kept.
+    pub fn lagged(&self) -> u64 {
+        self.lagged.load(Ordering::Relaxed)
     }
 
     /// At most `limit` events of these rooms after a cursor, for a user who is in all of them; `None` when that cannot
     /// be told from here.
     pub fn after(&self, after: Position, localpart: &str, rooms: &BTreeSet<RoomNumber>, limit: usize) -> Option<Page> {
         let ring = self.ring();
-        if after < ring.start || after > ring.end {
+        if after < ring.start {
+            self.lagged.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        if after > ring.end {
             return None;
         }
         let (mut found, mut next, mut more) = (Vec::new(), ring.end, false);
@@ -162,9 +221,10 @@ impl Tail {
                 Item::Users(..) | Item::Event(_) => {}
             }
         }
+        let applied = found.first().and_then(|oldest| ring.times.of(oldest.at));
         drop(ring);
         let events = found.iter().map(|event| event.event().cloned()).collect::<Option<_>>()?;
-        Some(Page { events, next, more })
+        Some(Page { events, next, more, applied })
     }
 }
 

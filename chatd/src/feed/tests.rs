@@ -121,3 +121,31 @@ async fn a_slow_reader_ends_up_having_read_the_last_entry() {
     assert!((1..=LAST).contains(&reads), "{reads}");
     assert_eq!(*feed.applied().borrow(), at(LAST));
 }
+
+#[test]
+fn a_reader_is_counted_as_woken_once_however_much_has_changed() {
+    let feed = Feed::new();
+    let (mut one, _other) = (feed.subscribe(in_rooms(&[1])), feed.subscribe(in_rooms(&[2])));
+    for index in 1..10 {
+        feed.publish(at(index), &in_rooms(&[1]));
+    }
+    assert_eq!(feed.wakeups(), 1);
+    assert!(one.take());
+    feed.publish(at(10), &in_rooms(&[1, 2]));
+    assert_eq!(feed.wakeups(), 3);
+}
+
+#[test]
+fn what_was_there_before_has_no_time_and_what_is_published_has_that_of_its_commit() {
+    let feed = Feed::new();
+    feed.publish_all(at(7));
+    let before = Instant::now();
+    feed.publish(at(9), &Topics::default());
+    let between = Instant::now();
+    feed.publish(at(10), &Topics::default());
+    assert_eq!((feed.applied_at(at(7)), feed.applied_at(at(11))), (None, None));
+    let times = [8, 9, 10].map(|index| feed.applied_at(at(index)).unwrap());
+    assert!(times[0] == times[1] && before <= times[0] && times[1] <= between && between <= times[2]);
+    feed.publish_all(at(20));
+    assert_eq!(feed.applied_at(at(10)), None, "a snapshot does not say when");
+}

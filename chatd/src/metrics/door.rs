@@ -1,8 +1,9 @@
 //! Counting and timing at the doors.
 
-use super::{Instruments, Metrics};
+use super::Metrics;
+use super::catalogue::Instruments;
 use crate::service::Refusal;
-use prometheus::{IntCounter, IntGauge};
+use quorate_meter::{IntCounter, IntGauge};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -65,8 +66,8 @@ struct Count {
 impl Drop for Count {
     fn drop(&mut self) {
         let Call { all, door, endpoint } = &self.call;
-        all.door_requests.with_label_values(&[door.label(), *endpoint, self.code]).inc();
-        all.door_seconds.with_label_values(&[door.label(), *endpoint]).observe(self.began.elapsed().as_secs_f64());
+        all.doors.requests.with_label_values(&[door.label(), *endpoint, self.code]).inc();
+        all.doors.seconds.with_label_values(&[door.label(), *endpoint]).observe(self.began.elapsed().as_secs_f64());
     }
 }
 
@@ -92,6 +93,13 @@ impl Drop for StreamGuard {
 /// Something open or in flight: counted until this is dropped.
 pub struct Counted(IntGauge);
 
+impl Counted {
+    pub(super) fn one(open: &IntGauge) -> Self {
+        open.inc();
+        Self(open.clone())
+    }
+}
+
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.dec();
@@ -109,30 +117,27 @@ impl Metrics {
     #[must_use]
     pub fn stream(&self, door: Door, endpoint: &'static str) -> StreamGuard {
         let labels = [door.label(), endpoint];
-        let open = self.all.door_streams.with_label_values(&labels);
+        let open = self.all.doors.streams.with_label_values(&labels);
         open.inc();
-        StreamGuard { open, events: self.all.door_events.with_label_values(&labels) }
+        StreamGuard { open, events: self.all.doors.events.with_label_values(&labels) }
     }
 
     /// A connection to this door.
     #[must_use]
     pub fn connection(&self, door: Door) -> Counted {
-        let open = self.all.door_connections.with_label_values(&[door.label()]);
-        open.inc();
-        Counted(open)
+        Counted::one(&self.all.doors.connections.with_label_values(&[door.label()]))
     }
 
     /// A command on its way to the log and back.
     #[must_use]
     pub fn proposal(&self) -> Counted {
-        self.all.proposals_in_flight.inc();
-        Counted(self.all.proposals_in_flight.clone())
+        Counted::one(&self.all.proposals.in_flight)
     }
 
     /// Client connections to both doors.
     #[must_use]
     pub fn connections(&self) -> u32 {
-        let open = |door: Door| self.all.door_connections.with_label_values(&[door.label()]).get();
+        let open = |door: Door| self.all.doors.connections.with_label_values(&[door.label()]).get();
         u32::try_from(open(Door::Grpc).saturating_add(open(Door::Matrix))).unwrap_or_default()
     }
 }
@@ -152,7 +157,7 @@ mod tests {
             .await;
         assert!(refused.is_err());
         drop(metrics.door(Door::Grpc, "Send").run(std::future::pending::<Result<(), Refusal>>()));
-        let count = |code| metrics.all.door_requests.with_label_values(&["grpc", "Send", code]).get();
+        let count = |code| metrics.all.doors.requests.with_label_values(&["grpc", "Send", code]).get();
         assert_eq!((count("ok"), count("forbidden")), (1, 1));
     }
 
@@ -165,8 +170,8 @@ mod tests {
         assert_eq!(metrics.connections(), 0);
         let stream = metrics.stream(Door::Grpc, "Post");
         stream.events(3);
-        assert_eq!(metrics.all.door_streams.with_label_values(&["grpc", "Post"]).get(), 1);
+        assert_eq!(metrics.all.doors.streams.with_label_values(&["grpc", "Post"]).get(), 1);
         drop(stream);
-        assert_eq!(metrics.all.door_streams.with_label_values(&["grpc", "Post"]).get(), 0);
+        assert_eq!(metrics.all.doors.streams.with_label_values(&["grpc", "Post"]).get(), 0);
     }
 }

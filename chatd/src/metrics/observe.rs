@@ -1,9 +1,13 @@
-//! What log, apply and proposals report as they go.
+//! What log, apply, proposals and Raft report as they go.
 
 use super::Metrics;
+use super::catalogue::Instruments;
 use crate::raft::log::{BatchReport, LogObserver};
 use crate::raft::machine::{AppliedBatch, MachineObserver};
+use crate::raft::observe::{Ballot, PeerObserver, RaftObserver};
 use crate::raft::propose::{ProposeObserver, ProposeResult};
+use quorate_meter::{Histogram, IntCounter, IntCounterVec};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Figures are far below the precision that `f64` keeps.
@@ -19,59 +23,158 @@ fn signed(count: usize) -> i64 {
 impl LogObserver for Metrics {
     fn batch(&self, report: &BatchReport) {
         let BatchReport { records, bytes, write, sync, queued } = *report;
-        self.all.log_batch_records.observe(float(records));
-        self.all.log_batch_bytes.observe(float(bytes));
-        self.all.log_write_seconds.observe(write.as_secs_f64());
-        self.all.log_sync_seconds.observe(sync.as_secs_f64());
-        self.all.log_queue.set(signed(queued));
+        self.all.log.batch_records.observe(float(records));
+        self.all.log.batch_bytes.observe(float(bytes));
+        self.all.log.write_seconds.observe(write.as_secs_f64());
+        self.all.log.sync_seconds.observe(sync.as_secs_f64());
+        self.all.log.queue.set(signed(queued));
     }
 
     fn segments(&self, count: usize, _making: Option<Duration>) {
-        self.all.log_segments.set(signed(count));
+        self.all.log.segments.set(signed(count));
     }
 }
 
 impl ProposeObserver for Metrics {
     fn packed(&self, commands: usize, queued: usize) {
-        self.all.proposal_entries.inc();
-        self.all.proposal_commands.observe(float(commands));
-        self.all.proposal_queue.set(signed(queued));
+        self.all.proposals.entries.inc();
+        self.all.proposals.commands.observe(float(commands));
+        self.all.proposals.queue.set(signed(queued));
     }
 
     fn settled(&self, result: ProposeResult, took: Duration) {
-        self.all.proposals.with_label_values(&[result.label()]).inc();
-        self.all.proposal_seconds.observe(took.as_secs_f64());
+        self.hot.outcomes.count(result);
+        self.all.proposals.seconds.observe(took.as_secs_f64());
     }
 
     fn forwarded(&self) {
-        self.all.proposal_forwarded.inc();
+        self.all.proposals.forwarded.inc();
     }
 
     fn read_index(&self, reads: usize, took: Duration) {
-        self.all.read_index_reads.observe(float(reads));
-        self.all.read_index_seconds.observe(took.as_secs_f64());
+        self.all.proposals.index_reads.observe(float(reads));
+        self.all.proposals.index_seconds.observe(took.as_secs_f64());
     }
 }
 
 impl MachineObserver for Metrics {
     fn applied(&self, batch: &AppliedBatch) {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        self.all.apply_seconds.observe(batch.elapsed.as_secs_f64());
-        self.all.apply_entries.inc_by(count(batch.entries));
-        self.all.apply_commands.inc_by(count(batch.commands));
-        self.all.apply_bytes.inc_by(count(batch.bytes));
+        self.all.apply.seconds.observe(batch.elapsed.as_secs_f64());
+        self.all.apply.entries.inc_by(count(batch.entries));
+        self.all.apply.commands.inc_by(count(batch.commands));
+        self.all.apply.bytes.inc_by(count(batch.bytes));
     }
 
     fn snapshot_built(&self, elapsed: Duration, _bytes: u64) {
-        self.all.snapshots.with_label_values(&["built"]).inc();
-        self.all.snapshot_seconds.with_label_values(&["built"]).observe(elapsed.as_secs_f64());
+        self.all.apply.snapshots.with_label_values(&["built"]).inc();
+        self.all.apply.snapshot_seconds.with_label_values(&["built"]).observe(elapsed.as_secs_f64());
     }
 
     fn snapshot_failed(&self) {
-        self.all.snapshots.with_label_values(&["failed"]).inc();
+        self.all.apply.snapshots.with_label_values(&["failed"]).inc();
     }
 
     fn snapshot_installed(&self) {
-        self.all.snapshots.with_label_values(&["installed"]).inc();
+        self.all.apply.snapshots.with_label_values(&["installed"]).inc();
+    }
+}
+
+/// How proposals ended: one counter for each way.
+pub(super) struct Outcomes([IntCounter; ProposeResult::ALL.len()]);
+
+impl Outcomes {
+    pub(super) fn of(counters: &IntCounterVec) -> Self {
+        Self(ProposeResult::ALL.map(|result| counters.with_label_values(&[result.label()])))
+    }
+
+    fn count(&self, result: ProposeResult) {
+        if let Some(counter) = self.0.get(result as usize) {
+            counter.inc();
+        }
+    }
+}
+
+impl RaftObserver for Metrics {
+    fn candidate(&self) {
+        self.all.raft.candidacies.inc();
+    }
+
+    fn voted(&self, ballot: Ballot, granted: bool) {
+        let kind = match ballot {
+            Ballot::Vote => "vote",
+            Ballot::PreVote => "pre_vote",
+        };
+        self.all.raft.votes.with_label_values(&[kind, if granted { "granted" } else { "refused" }]).inc();
+    }
+
+    fn peer(&self, name: &str) -> Arc<dyn PeerObserver> {
+        let appends = self.all.raft.append_seconds.with_label_values(&[name]);
+        Arc::new(PeerFigures { all: Arc::clone(&self.all), appends, name: name.to_owned() })
+    }
+
+    fn snapshot_received(&self, bytes: u64) {
+        self.all.raft.snapshot_received.inc_by(bytes);
+    }
+}
+
+/// Of one member.
+struct PeerFigures {
+    all: Arc<Instruments>,
+    appends: Histogram,
+    name: String,
+}
+
+impl PeerObserver for PeerFigures {
+    fn appended(&self, took: Duration) {
+        self.appends.observe(took.as_secs_f64());
+    }
+
+    fn snapshot_sending(&self, bytes: u64, sent: u64, of: u64) {
+        self.all.raft.snapshot_sent.inc_by(bytes);
+        // Files of a size of nothing are all there from the beginning.
+        let part = if of == 0 { 1.0 } else { long(sent) / long(of) };
+        self.all.raft.snapshot_sending.with_label_values(&[&self.name]).set(part);
+    }
+
+    fn snapshot_ended(&self) {
+        // An error says that it is not there.
+        let _ = self.all.raft.snapshot_sending.remove_label_values(&[&self.name]);
+    }
+}
+
+/// As [`float`].
+#[allow(clippy::cast_precision_loss)]
+fn long(bytes: u64) -> f64 {
+    bytes as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_has_its_own_counter() {
+        let metrics = Metrics::new().unwrap();
+        for result in ProposeResult::ALL {
+            metrics.settled(result, Duration::from_millis(1));
+            assert_eq!(metrics.all.proposals.ended.with_label_values(&[result.label()]).get(), 1, "{result:?}");
+        }
+    }
+
+    #[test]
+    fn a_transfer_is_shown_while_it_runs_and_its_bytes_stay() {
+        let metrics = Metrics::new().unwrap();
+        let peer = metrics.peer("team-1");
+        peer.appended(Duration::from_millis(2));
+        peer.snapshot_sending(0, 0, 400);
+        peer.snapshot_sending(100, 100, 400);
+        let line = "quorate_raft_snapshot_sending{peer=\"team-1\"} 0.25";
+        assert!(metrics.render().unwrap().contains(line));
+        peer.snapshot_ended();
+        let text = metrics.render().unwrap();
+        assert!(!text.contains("quorate_raft_snapshot_sending{"), "{text}");
+        assert!(text.contains("quorate_raft_snapshot_sent_bytes_total 100\n"), "{text}");
+        assert!(text.contains("quorate_raft_append_seconds_count{peer=\"team-1\"} 1\n"), "{text}");
     }
 }

@@ -3,6 +3,8 @@
 use super::Metrics;
 use crate::feed::Feed;
 use crate::raft::cluster::{Cluster, NodeStatus, Readiness};
+use crate::store::{Figures, StoreFigures};
+use quorate_meter::CatchUp as _;
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -10,25 +12,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-
-/// A storage engine's own figures.
-pub trait StoreFigures: Send + Sync + 'static {
-    /// Names and values; must not block.
-    fn figures(&self) -> Vec<(&'static str, u64)>;
-}
-
-#[cfg(feature = "rocksdb")]
-impl StoreFigures for crate::store::RocksStore {
-    fn figures(&self) -> Vec<(&'static str, u64)> {
-        let stats = self.stats();
-        vec![
-            ("disk_bytes", stats.disk_bytes),
-            ("memtable_bytes", stats.memtable_bytes),
-            ("block_cache_bytes", stats.block_cache_bytes),
-            ("pending_compaction_bytes", stats.pending_compaction_bytes),
-        ]
-    }
-}
 
 /// Where the figures come from.
 #[derive(Clone)]
@@ -39,12 +22,6 @@ pub struct Sources {
     pub store: Arc<dyn StoreFigures>,
     /// Its readers.
     pub feed: Feed,
-}
-
-/// Counts and sizes are far below the precision that `f64` keeps.
-#[allow(clippy::cast_precision_loss)]
-fn float(number: u64) -> f64 {
-    number as f64
 }
 
 fn signed(number: u64) -> i64 {
@@ -65,42 +42,64 @@ impl Metrics {
     pub fn refresh(&self, sources: &Sources) {
         let Sources { cluster, store, feed } = sources;
         self.refresh_raft(&cluster.status());
-        self.all.feed_subscribers.set(count(feed.subscribers()));
-        for (property, value) in store.figures() {
-            self.all.rocksdb.with_label_values(&[property]).set(float(value));
-        }
+        self.all.delivery.subscribers.set(count(feed.subscribers()));
+        self.all.delivery.wakeups.catch_up(feed.wakeups());
+        self.all.delivery.lagged.catch_up(feed.lagged());
+        self.refresh_store(&store.figures());
     }
 
     /// How full the volume is.
     pub fn storage(&self, used: u64, free: u64) {
-        self.all.storage_used.set(signed(used));
-        self.all.storage_free.set(signed(free));
+        self.all.storage.used.set(signed(used));
+        self.all.storage.free.set(signed(free));
+    }
+
+    fn refresh_store(&self, figures: &Figures) {
+        let all = &self.all.rocks;
+        all.disk.set(signed(figures.disk_bytes));
+        all.memtables.set(signed(figures.memtable_bytes));
+        all.immutable.set(signed(figures.immutable_memtables));
+        all.cache.set(signed(figures.block_cache_bytes));
+        all.cache_capacity.set(signed(figures.block_cache_capacity_bytes));
+        all.cache_hits.catch_up(figures.block_cache_hits);
+        all.cache_misses.catch_up(figures.block_cache_misses);
+        all.pending_compaction.set(signed(figures.pending_compaction_bytes));
+        all.compactions.set(signed(figures.running_compactions));
+        all.flushes.set(signed(figures.running_flushes));
+        all.level0.set(signed(figures.level0_files));
+        all.stall_seconds.catch_up(figures.stalled.as_secs_f64());
+        all.write_stopped.set(i64::from(figures.write_stopped));
+        all.background_errors.set(signed(figures.background_errors));
+        all.compaction_read.catch_up(figures.compaction_read_bytes);
+        all.compaction_written.catch_up(figures.compaction_written_bytes);
+        all.flush_written.catch_up(figures.flush_written_bytes);
+        all.table_readers.set(signed(figures.table_readers_bytes));
     }
 
     fn refresh_raft(&self, status: &NodeStatus) {
-        let all = &self.all;
+        let all = &self.all.raft;
         let voters = status.membership.voters();
-        all.raft_term.set(signed(status.term));
-        all.raft_is_leader.set(i64::from(status.leads()));
-        all.raft_has_leader.set(i64::from(status.leader.is_some()));
-        all.raft_is_voter.set(i64::from(voters.contains(&status.node_id)));
-        all.raft_voters.set(count(voters.len()));
-        all.raft_learners.set(count(status.membership.learners.len()));
-        all.raft_last_log.set(signed(status.last_log_index));
-        all.raft_committed.set(signed(status.committed_index));
-        all.raft_applied.set(signed(status.applied_index));
-        all.raft_snapshot.set(signed(status.snapshot_index));
-        all.raft_purged.set(signed(status.purged_index));
-        all.raft_quorum_age.set(age(status.quorum_ack_age));
-        all.raft_contact_age.set(age(status.leader_contact_age));
+        all.term.set(signed(status.term));
+        all.is_leader.set(i64::from(status.leads()));
+        all.has_leader.set(i64::from(status.leader.is_some()));
+        all.is_voter.set(i64::from(voters.contains(&status.node_id)));
+        all.voters.set(count(voters.len()));
+        all.learners.set(count(status.membership.learners.len()));
+        all.last_log.set(signed(status.last_log_index));
+        all.committed.set(signed(status.committed_index));
+        all.applied.set(signed(status.applied_index));
+        all.snapshot.set(signed(status.snapshot_index));
+        all.purged.set(signed(status.purged_index));
+        all.quorum_age.set(age(status.quorum_ack_age));
+        all.contact_age.set(age(status.leader_contact_age));
         // Members that are gone, and all of them on a pod that no longer leads, must not linger as lines.
-        all.raft_peer_lag.reset();
-        all.raft_peer_age.reset();
+        all.peer_lag.reset();
+        all.peer_age.reset();
         for progress in &status.progress {
             let name = status.membership.member(progress.node_id).map(|member| member.name.as_str());
             let name = name.unwrap_or("unknown");
-            all.raft_peer_lag.with_label_values(&[name]).set(signed(progress.lag));
-            all.raft_peer_age.with_label_values(&[name]).set(age(progress.contact_age));
+            all.peer_lag.with_label_values(&[name]).set(signed(progress.lag));
+            all.peer_age.with_label_values(&[name]).set(age(progress.contact_age));
         }
     }
 
@@ -116,7 +115,7 @@ impl Metrics {
             if let Some(leader) = leader
                 && last.replace((leader, term)) != Some((leader, term))
             {
-                self.all.raft_elections.inc();
+                self.all.raft.leader_changes.inc();
                 tracing::info!(leader, term, "there is a leader");
             }
             if headlines.changed().await.is_err() {

@@ -44,6 +44,12 @@ impl Leadership {
         term_of(&self.watch.borrow_watched().vote)
     }
 
+    /// The last term in which this node voted for itself; `None` when its present vote is for another.
+    pub(super) fn stood_in(&self) -> Option<u64> {
+        let vote = self.watch.borrow_watched().vote;
+        (vote.leader_id.node_id == self.node_id).then(|| term_of(&vote))
+    }
+
     /// The membership entry of a node.
     #[must_use]
     pub fn member(&self, node_id: u64) -> Option<Node> {

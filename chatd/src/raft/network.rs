@@ -17,6 +17,8 @@ use self::{
 use super::{
     clock::Clock,
     identity::Identity,
+    observe::{PeerObserver, RaftObserver},
+    propose::NoObserver,
     types::{Node, TypeConfig, Vote},
 };
 use crate::tls::Dial;
@@ -112,12 +114,19 @@ impl Peers {
 pub struct NetworkFactory<T> {
     peers: Peers,
     sender: T,
+    observer: Arc<dyn RaftObserver>,
 }
 
 impl<T: SendSnapshot> NetworkFactory<T> {
     /// `sender` knows what a snapshot is.
     pub fn new(peers: Peers, sender: T) -> Self {
-        Self { peers, sender }
+        Self { peers, sender, observer: Arc::new(NoObserver) }
+    }
+
+    /// Whom to tell how it goes.
+    #[must_use]
+    pub fn observed(self, observer: Arc<dyn RaftObserver>) -> Self {
+        Self { observer, ..self }
     }
 
     fn client(&self, target: u64, node: &Node, lane: Lane) -> Network<T> {
@@ -127,6 +136,7 @@ impl<T: SendSnapshot> NetworkFactory<T> {
             identity: self.peers.identity.clone(),
             clock: self.peers.clock.clone(),
             sender: self.sender.clone(),
+            observer: self.observer.peer(&node.name),
         }
     }
 }
@@ -155,6 +165,7 @@ pub struct Network<T> {
     identity: Identity,
     clock: Clock,
     sender: T,
+    observer: Arc<dyn PeerObserver>,
 }
 
 impl<T: SendSnapshot> Network<T> {
@@ -213,8 +224,8 @@ impl<T: SendSnapshot> RaftNetworkV2<TypeConfig> for Network<T> {
         S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
     {
         async move {
-            let answers =
-                append::stream_append(self.peer.clone(), self.lane, &self.identity, &self.clock, input).await?;
+            let (peer, observer) = (self.peer.clone(), self.observer.clone());
+            let answers = append::stream_append(peer, self.lane, &self.identity, &self.clock, observer, input).await?;
             Ok(answers.boxed())
         }
         .boxed()
@@ -266,8 +277,8 @@ impl<T: SendSnapshot> RaftNetworkV2<TypeConfig> for Network<T> {
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let connection = self.peer.connect(Lane::Snapshot);
-        let sent =
-            self.sender.send(connection.client.clone(), self.target(), vote, snapshot, cancel.map(drop).boxed()).await;
+        let (client, cancel) = (connection.client.clone(), cancel.map(drop).boxed());
+        let sent = self.sender.send(client, self.target(), vote, snapshot, &*self.observer, cancel).await;
         match sent {
             Ok(vote) => Ok(SnapshotResponse::new(vote)),
             Err(SendSnapshotError::Cancelled) => {

@@ -16,8 +16,9 @@ use super::{
     machine::Machine,
     membership::{AdminError, Administration, Compaction, Parts},
     network::{NetworkFactory, Peers, snapshot::ReceiveSnapshot},
+    observe::{RaftObserver, candidacies},
     peer::PeerDoor,
-    propose::{Accepted, ProposeObserver, ProposeOptions, Proposer, RateLimit},
+    propose::{Accepted, ProposeOptions, Proposer, RateLimit},
     read_index::Reads,
     snapshot::{ReceiveOptions, Receiver, SendOptions, Sender, Shelf},
     types::TypeConfig,
@@ -71,7 +72,7 @@ pub struct NodeOptions {
     /// How snapshots are received.
     pub receive: ReceiveOptions,
     /// For the metrics.
-    pub observer: Arc<dyn ProposeObserver>,
+    pub observer: Arc<dyn RaftObserver>,
 }
 
 /// What a node is made of.
@@ -135,13 +136,13 @@ impl Node {
         let identity = Identity::new(Arc::new(log.clone()));
         let peers = Peers::new(identity.clone(), tls, clock);
         let config = config::config(&options.server_name, options.timing).map_err(NodeError::Config)?;
-        let network = NetworkFactory::new(peers.clone(), Sender::new(options.send));
+        let network = NetworkFactory::new(peers.clone(), Sender::new(options.send)).observed(options.observer.clone());
         let raft: Raft<TypeConfig, Machine<S>> =
             Raft::new(identity.node_id(), Arc::new(config), network, log.clone(), machine)
                 .await
                 .map_err(|error| NodeError::Raft(error.to_string()))?;
-        let snapshots: Arc<dyn ReceiveSnapshot> =
-            Arc::new(Receiver::new(store.clone(), shelf, Arc::new(raft.clone()), options.receive));
+        let receiver = Receiver::new(store.clone(), shelf, Arc::new(raft.clone()), options.receive);
+        let snapshots: Arc<dyn ReceiveSnapshot> = Arc::new(receiver.observed(options.observer.clone()));
         let facts = Arc::new(StoreFacts(store));
         Ok(Self::assemble(Arc::new(raft), log, peers, snapshots, facts, &feed, options))
     }
@@ -166,7 +167,7 @@ impl Node {
             observer: options.observer.clone(),
         };
         let proposer = Proposer::start(&consensus, &peers, propose);
-        let reads = Reads::start(&consensus, &peers, feed.applied(), options.read_wait, options.observer);
+        let reads = Reads::start(&consensus, &peers, feed.applied(), options.read_wait, options.observer.clone());
         let cluster = Cluster::start(&consensus, identity.clone(), contact.clone(), facts.clone());
         let administration = Administration::new(Parts {
             consensus: consensus.clone(),
@@ -187,12 +188,14 @@ impl Node {
             reads: reads.clone(),
             snapshots,
             closed: stop.clone(),
+            observer: options.observer.clone(),
         };
         let node = Self { proposer, reads, cluster, administration, door, own, consensus, log, tasks, stop };
         node.spawn(node.administration.clone().keep_bootstrapped());
         node.spawn(node.administration.clone().keep_compact());
         node.spawn(node.administration.clone().keep_history_bounded(peers.clock().clone()));
         node.spawn(keep_time(node.administration.clone(), peers.clone()));
+        node.spawn(candidacies(leadership.clone(), options.observer));
         node.spawn(announce(node.cluster.clone(), peers, leadership));
         node
     }

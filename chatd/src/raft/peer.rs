@@ -19,6 +19,7 @@ use super::{
         lanes::MESSAGE_LIMIT,
         snapshot::{ReceiveSnapshot, SnapshotResponses},
     },
+    observe::{Ballot, RaftObserver},
     propose::Proposer,
     read_index::Reads,
 };
@@ -49,6 +50,8 @@ pub struct PeerDoor {
     pub snapshots: Arc<dyn ReceiveSnapshot>,
     /// Fires before Raft stops: leaders are told to try again later, instead of meeting a Raft that is gone.
     pub closed: CancellationToken,
+    /// For the metrics.
+    pub observer: Arc<dyn RaftObserver>,
 }
 
 impl PeerDoor {
@@ -109,6 +112,7 @@ impl Raft for PeerDoor {
         self.member(request.target.as_ref(), from).await?;
         let request = convert::vote_request_from_pb(&request).map_err(|error| malformed(&error))?;
         let answer = self.consensus.vote(request).await.map_err(|error| stopped(&error))?;
+        self.observer.voted(Ballot::Vote, answer.vote_granted);
         Ok(Response::new(convert::vote_response_to_pb(&answer)))
     }
 
@@ -117,6 +121,7 @@ impl Raft for PeerDoor {
         self.member(request.target.as_ref(), from).await?;
         let request = convert::vote_request_from_pb(&request).map_err(|error| malformed(&error))?;
         let answer = self.consensus.pre_vote(request).await.map_err(|error| stopped(&error))?;
+        self.observer.voted(Ballot::PreVote, answer.vote_granted);
         Ok(Response::new(convert::vote_response_to_pb(&answer)))
     }
 

@@ -8,6 +8,7 @@
 //! crash brings back the state of one earlier commit as a whole, and Raft re-applies from there. A snapshot is installed
 //! beside the live directory, and one rename of `CURRENT` makes it the state.
 
+mod figures;
 mod layout;
 mod live;
 mod settings;
@@ -20,7 +21,7 @@ mod tests;
 pub use settings::Settings;
 pub use view::RocksView;
 
-use super::{Applied, Contents, Fatal, Membership, StateStore, StoreError, cluster};
+use super::{Applied, Contents, Fatal, Figures, Membership, StateStore, StoreError, StoreFigures, cluster};
 use crate::failpoint::{Point, pass};
 use layout::Layout;
 use live::Live;
@@ -53,19 +54,6 @@ impl Core {
     }
 }
 
-/// Sizes, for metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Bytes in table files.
-    pub disk_bytes: u64,
-    /// Bytes in memtables.
-    pub memtable_bytes: u64,
-    /// Bytes in the block cache.
-    pub block_cache_bytes: u64,
-    /// Bytes that compaction is behind.
-    pub pending_compaction_bytes: u64,
-}
-
 impl RocksStore {
     /// Opens the state under `root`, an empty one when there is none yet.
     ///
@@ -73,18 +61,18 @@ impl RocksStore {
     /// [`StoreError::Damaged`] with the path when what is there cannot be read, [`StoreError::Newer`] when a later
     /// version wrote it.
     pub fn open(root: &Path, settings: Settings, fatal: Fatal) -> Result<Self, StoreError> {
-        let engine = Engine::new(settings);
+        let engine = Engine::new(settings)?;
         let (layout, dir) = Layout::open(root, &engine)?;
         let live = Arc::new(Live::open(&dir, &engine, live::Mode::Existing)?);
         let core = Arc::new(Core { layout, engine, live: RwLock::new(live) });
         let upkeep = Arc::new(Upkeep::start(core.clone(), fatal)?);
         Ok(Self { _upkeep: upkeep, core })
     }
+}
 
-    /// Sizes now. Does not block.
-    #[must_use]
-    pub fn stats(&self) -> Stats {
-        self.core.live().stats(&self.core.engine)
+impl StoreFigures for RocksStore {
+    fn figures(&self) -> Figures {
+        figures::figures(&self.core)
     }
 }
 

@@ -12,6 +12,7 @@ mod bad_input;
 mod chat;
 mod failover;
 mod golden;
+mod metrics;
 mod start;
 mod stream;
 mod support;

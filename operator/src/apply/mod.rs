@@ -13,6 +13,7 @@ use crate::{
     plan::{Chore, Plan, Step},
 };
 use kube::Client;
+use std::time::{Duration, Instant};
 
 pub use objects::{Fingerprint, Fingerprints};
 
@@ -54,6 +55,8 @@ impl ApplyError {
 pub struct Applied {
     /// The step that was taken.
     pub step: Option<Step>,
+    /// How long it took, whether it failed or not.
+    pub step_took: Duration,
     /// Why the step was not taken. Tried again after a while; not an error of the whole.
     pub failed_step: Option<ApplyError>,
 }
@@ -87,6 +90,7 @@ pub async fn apply(
     }
     let Some(step) = step else { return Ok(Applied::default()) };
     tracing::info!(cluster = cluster.name, namespace = cluster.namespace, ?step, "taking a step");
+    let begun = Instant::now();
     let outcome = steps::take(client, hub, cluster, seen, &step).await;
-    Ok(Applied { failed_step: outcome.err(), step: Some(step) })
+    Ok(Applied { failed_step: outcome.err(), step_took: begun.elapsed(), step: Some(step) })
 }

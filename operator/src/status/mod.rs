@@ -14,7 +14,9 @@ use crate::{
     quorum::{self, Leader},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use quorate_crd::{ChatClusterStatus, LeaderStatus, OperationStatus, RaftStatus, StorageStatus};
+use std::time::Duration;
 
 /// What the plan came to.
 #[derive(Clone, Debug, Default)]
@@ -142,6 +144,15 @@ fn operation_status(observed: &Observed, outcome: &Outcome, operation: &Operatio
             (None, None) => operation.message.clone(),
         },
     }
+}
+
+/// How long a member or its volume has been being replaced.
+#[must_use]
+pub fn replacing(status: &ChatClusterStatus, now: Timestamp) -> Option<Duration> {
+    let operation = status.operation.as_ref()?;
+    let replaces = matches!(operation.r#type.as_str(), "ReplaceMember" | "ReplaceVolume");
+    // A clock that was set back makes nothing last less than no time.
+    replaces.then(|| Duration::try_from(now.duration_since(operation.started_at.0)).unwrap_or_default())
 }
 
 #[cfg(test)]

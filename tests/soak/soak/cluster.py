@@ -61,7 +61,7 @@ class Pod:
         """A figure of the state's database, as the metrics port has it."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}/metrics", timeout=5) as answer:
             lines = answer.read().decode().splitlines()
-        name = f'quorate_rocksdb{{property="{property}"}}'
+        name = f"quorate_rocksdb_{property} "
         return int(float(next(line.rsplit(" ", 1)[1] for line in lines if line.startswith(name))))
 
     def last_words(self):

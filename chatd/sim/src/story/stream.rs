@@ -61,7 +61,7 @@ impl Cast {
                 // Another stream has taken over.
                 return;
             }
-            let Ok(Step { events, after }) = step else { break };
+            let Ok(Step { events, after, applied: _ }) = step else { break };
             // One before it was lost on the way: as a broken stream.
             if number != expected {
                 break;

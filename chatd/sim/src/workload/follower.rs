@@ -47,7 +47,7 @@ async fn follow(clients: &Clients, rng: &mut Rng, user: &'static str) {
             return;
         }
         expected += 1;
-        let Step { events, after } = step;
+        let Step { events, after, applied: _ } = step;
         let mut history = clients.history.lock();
         let Some(followed) = history.followed.get_mut(user) else { return };
         followed.seen.extend(events.iter().map(|event| event.position).skip(skip));

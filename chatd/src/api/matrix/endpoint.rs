@@ -6,7 +6,7 @@ use super::error::MatrixError;
 use crate::metrics;
 use crate::service::Session;
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{self, StatusCode, header};
@@ -124,7 +124,12 @@ impl Routes {
             let handler = handler.clone();
             async move {
                 let call = door.metrics.door(metrics::Door::Matrix, name);
-                call.run(answer::<T, _, _>(door, path, request, check, handler)).await
+                let measured = (name == super::sync::NAME).then(|| door.metrics.clone());
+                let answer = call.run(answer::<T, _, _>(door, path, request, check, handler)).await;
+                if let (Some(metrics), Ok(response)) = (measured, &answer) {
+                    metrics.sync_body(response.body().size_hint().lower());
+                }
+                answer
             }
         };
         let router = T::PATH_BUILDER.all_paths().flat_map(spellings).fold(self.router, |router, path| {

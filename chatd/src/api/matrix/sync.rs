@@ -10,6 +10,8 @@ use super::error::MatrixError;
 use super::event;
 use super::room::room_id;
 use crate::feed::{Interest, Topics};
+use crate::metrics;
+use crate::metrics::delivery::SyncAnswer;
 use crate::service::{Consistency, Session, limits};
 use quorate_core::id::{self, Position, RoomNumber};
 use quorate_core::proto::store::membership::Kind;
@@ -28,11 +30,15 @@ use tokio::time::Instant;
 /// Longest that a poll is parked, whatever the client asks for: proxies cut connections that are silent for longer.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
+/// Of the endpoint in the metrics.
+pub(super) const NAME: &str = "sync";
+
 pub(super) fn routes(routes: Routes) -> Routes {
-    routes.with_session("sync", sync)
+    routes.with_session(NAME, sync)
 }
 
 async fn sync(door: Door, session: Session, request: api::Request) -> Result<api::Response, MatrixError> {
+    let delivery = door.metrics.delivery(metrics::Door::Matrix);
     let filter = filter(&door, &session, request.filter).await?;
     let since = request.since.as_deref().map(limits::cursor).transpose()?;
     let deadline = Instant::now() + request.timeout.unwrap_or_default().min(MAX_WAIT);
@@ -44,9 +50,22 @@ async fn sync(door: Door, session: Session, request: api::Request) -> Result<api
         // A room that is new to the subscription counts as changed: it may have been since the read.
         interest.set_rooms(found.joined);
         let response = found.response;
-        if at_once || !response.is_empty() || Instant::now() >= deadline || door.service.stopping().is_cancelled() {
+        let why = if at_once {
+            Some(SyncAnswer::Initial)
+        } else if !response.is_empty() {
+            Some(SyncAnswer::Event)
+        } else if door.service.stopping().is_cancelled() {
+            Some(SyncAnswer::Stopping)
+        } else {
+            (Instant::now() >= deadline).then_some(SyncAnswer::Timeout)
+        };
+        if let Some(why) = why {
+            let oldest = since.and_then(|since| oldest_after(&response, since));
+            delivery.handed(oldest.and_then(|position| door.service.feed().applied_at(position)));
+            door.metrics.synced(why);
             return render(response, &session);
         }
+        let _parked = door.metrics.parked();
         tokio::select! {
             () = interest.changed() => {}
             () = tokio::time::sleep_until(deadline) => {}
@@ -103,6 +122,13 @@ async fn read(
         Some(position) => Ok(door.service.read_from(position, question).await?),
         None => Ok(door.service.read(Default::default(), question).await?.0),
     }
+}
+
+/// The oldest event that is new to a reader who has read up to `since`.
+fn oldest_after(found: &SyncResponse, since: Position) -> Option<Position> {
+    let rooms = found.join.iter().map(|room| &room.timeline).chain(found.leave.iter().map(|room| &room.timeline));
+    // A room that was just joined brings some of its history along.
+    rooms.filter_map(|timeline| timeline.events.iter().map(|event| event.position).find(|at| *at > since)).min()
 }
 
 fn render(found: SyncResponse, session: &Session) -> Result<api::Response, MatrixError> {

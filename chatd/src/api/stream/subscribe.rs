@@ -3,6 +3,7 @@
 use crate::api::{convert, error};
 use crate::feed::subscribe::Subscription;
 use crate::metrics::StreamGuard;
+use crate::metrics::delivery::DeliveryTimer;
 use crate::service::{Refusal, Session};
 use futures::{Stream, stream};
 use prost::Message as _;
@@ -22,8 +23,9 @@ pub fn frames(
     session: Session,
     stopping: CancellationToken,
     guard: StreamGuard,
+    delivery: DeliveryTimer,
 ) -> impl Stream<Item = Result<SubscribeResponse, Status>> {
-    let reader = Reader { subscription, session, stopping, ready: VecDeque::new(), ended: false, guard };
+    let reader = Reader { subscription, session, stopping, ready: VecDeque::new(), ended: false, guard, delivery };
     stream::unfold(reader, |mut reader| async move { reader.next().await.map(|frame| (frame, reader)) })
 }
 
@@ -35,6 +37,7 @@ struct Reader {
     ready: VecDeque<SubscribeResponse>,
     ended: bool,
     guard: StreamGuard,
+    delivery: DeliveryTimer,
 }
 
 impl Reader {
@@ -57,6 +60,7 @@ impl Reader {
             step = self.subscription.next() => match step {
                 Ok(step) => {
                     self.guard.events(step.events.len());
+                    self.delivery.handed(step.applied);
                     let events = step.events.into_iter().map(|event| (event.position, convert::event(event, &self.session)));
                     self.ready = split(events, step.after);
                     self.ready.pop_front().map(Ok)

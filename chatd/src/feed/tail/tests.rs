@@ -138,3 +138,29 @@ fn it_is_bounded_and_says_who_has_fallen_behind() {
     assert_eq!(tail.ring().bytes, 0);
     assert!(tail.after(end(last), "a", &rooms(&[7]), 1).is_none());
 }
+
+#[test]
+fn a_page_knows_when_its_oldest_event_came_and_who_is_too_late_is_counted() {
+    let tail = Tail::default();
+    commit(&tail, 1, &[7], &[]);
+    commit(&tail, 2, &[8], &[]);
+    let page = tail.after(Position::ZERO, "a", &rooms(&[8]), 10).unwrap();
+    assert!(page.applied.is_some() && page.applied == tail.applied_at(at(2, 0)));
+    assert_eq!(tail.after(end(2), "a", &rooms(&[8]), 10).unwrap().applied, None);
+    assert_eq!(tail.lagged(), 0);
+    tail.push(end(3), None);
+    assert!(tail.after(end(2), "a", &rooms(&[8]), 10).is_none());
+    assert_eq!(tail.lagged(), 1);
+    assert!(tail.applied_at(at(2, 0)).is_some(), "when it came is still known");
+}
+
+#[test]
+fn the_times_of_commits_are_bounded() {
+    let tail = Tail::default();
+    let commits = u64::try_from(EVENTS).unwrap() + 10;
+    for index in 1..=commits {
+        tail.push(end(index), None);
+    }
+    assert_eq!(tail.applied_at(end(10)), None);
+    assert!(tail.applied_at(end(11)).is_some() && tail.applied_at(end(commits)).is_some());
+}

@@ -13,6 +13,7 @@ use super::{
 use crate::raft::{
     clock::{Clock, TIME_KEY},
     identity::Identity,
+    observe::PeerObserver,
     types::{LogId, TypeConfig},
 };
 use futures::{Stream, StreamExt as _, stream};
@@ -112,6 +113,8 @@ struct Answers<S> {
     connection: Connection,
     incoming: Streaming<pb::AppendResponse>,
     link: Link<S>,
+    /// Of entries only: a heartbeat asks for no fsync.
+    observer: Option<Arc<dyn PeerObserver>>,
     _end: EndOnDrop<S>,
 }
 
@@ -121,6 +124,7 @@ pub(super) async fn stream_append<S>(
     lane: Lane,
     identity: &Identity,
     clock: &Clock,
+    observer: Arc<dyn PeerObserver>,
     requests: S,
 ) -> Result<impl Stream<Item = Result<StreamAppendResult<TypeConfig>, RpcError>> + Send + use<S>, RpcError>
 where
@@ -152,7 +156,8 @@ where
             return Err(status_error(&status));
         }
     };
-    let answers = Answers { peer, connection, incoming, link, _end: end };
+    let observer = (lane == Lane::Append).then_some(observer);
+    let answers = Answers { peer, connection, incoming, link, observer, _end: end };
     Ok(stream::unfold(Some(answers), |answers| async move {
         let mut answers = answers?;
         let item = answers.next().await?;
@@ -191,6 +196,9 @@ impl<S> Answers<S> {
         let Some(sent) = sent.filter(|sent| sent.sequence == response.sequence) else {
             return Err(network_error("an answer to another append than the oldest"));
         };
+        if let Some(observer) = &self.observer {
+            observer.appended(sent.at.elapsed());
+        }
         appended_from_pb(response, sent.prev, sent.last).map_err(|error| network_error(&error.to_string()))
     }
 

@@ -1,5 +1,6 @@
 //! Snapshots between pods: what the transport asks of whoever sends and receives them.
 
+use crate::raft::observe::PeerObserver;
 use crate::raft::types::{TypeConfig, Vote};
 use futures::{future::BoxFuture, stream::BoxStream};
 use quorate_wire::raft::v1::{self as pb, raft_client::RaftClient};
@@ -45,6 +46,7 @@ pub trait SendSnapshot: Clone + Send + Sync + 'static {
         target: pb::Target,
         vote: Vote,
         snapshot: SnapshotOf<Self::Data>,
+        observer: &dyn PeerObserver,
         cancel: BoxFuture<'static, ()>,
     ) -> impl Future<Output = Result<Vote, SendSnapshotError>> + Send;
 }

@@ -40,6 +40,17 @@ pub enum ProposeResult {
 }
 
 impl ProposeResult {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 7] = [
+        Self::Applied,
+        Self::Overloaded,
+        Self::RateLimited,
+        Self::NoLeader,
+        Self::Unknown,
+        Self::Stopping,
+        Self::TooLarge,
+    ];
+
     /// As it stands in the metric.
     #[must_use]
     pub fn label(self) -> &'static str {

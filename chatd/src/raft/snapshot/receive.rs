@@ -7,6 +7,8 @@ use super::shelf::{Shelf, SnapshotData};
 use crate::raft::machine::{Drive, Machine, Snapshot, off_the_runtime};
 use crate::raft::network::convert::{vote_from_pb, vote_to_pb};
 use crate::raft::network::snapshot::{ReceiveSnapshot, SnapshotResponses};
+use crate::raft::observe::RaftObserver;
+use crate::raft::propose::NoObserver;
 use crate::raft::types::{TypeConfig, Vote};
 use crate::store::StateStore;
 use futures::future::BoxFuture;
@@ -70,6 +72,7 @@ pub struct Receiver<S> {
     shelf: Shelf,
     raft: Arc<dyn Installer>,
     options: ReceiveOptions,
+    observer: Arc<dyn RaftObserver>,
     /// Held by a transfer to its end.
     pub(super) turn: Arc<Mutex<()>>,
 }
@@ -77,7 +80,13 @@ pub struct Receiver<S> {
 impl<S: StateStore> Receiver<S> {
     /// Receives onto this shelf and installs through `raft`.
     pub fn new(store: S, shelf: Shelf, raft: Arc<dyn Installer>, options: ReceiveOptions) -> Self {
-        Self { store, shelf, raft, options, turn: Arc::default() }
+        Self { store, shelf, raft, options, observer: Arc::new(NoObserver), turn: Arc::default() }
+    }
+
+    /// Whom to tell how it goes.
+    #[must_use]
+    pub fn observed(self, observer: Arc<dyn RaftObserver>) -> Self {
+        Self { observer, ..self }
     }
 }
 
@@ -110,6 +119,7 @@ impl<S: StateStore> ReceiveSnapshot for Receiver<S> {
             shelf: self.shelf.clone(),
             raft: self.raft.clone(),
             options: self.options,
+            observer: self.observer.clone(),
             answers,
             rest,
             _turn: turn,
@@ -124,6 +134,7 @@ struct Transfer<S> {
     shelf: Shelf,
     raft: Arc<dyn Installer>,
     options: ReceiveOptions,
+    observer: Arc<dyn RaftObserver>,
     answers: mpsc::Sender<Result<pb::SnapshotResponse, Status>>,
     rest: Streaming<pb::SnapshotRequest>,
     _turn: OwnedMutexGuard<()>,
@@ -201,11 +212,13 @@ impl<S: StateStore> Transfer<S> {
             if chunk.data.len() > CHUNK_LIMIT || crc32fast::hash(&chunk.data) != chunk.crc32 {
                 return Err(Status::data_loss(format!("a chunk of {} was damaged on the way", chunk.file)));
             }
+            let bytes = chunk.data.len() as u64;
             incoming = blocking(self.options.drive, move || {
                 incoming.write(&chunk.file, chunk.offset, &chunk.data)?;
                 Ok(incoming)
             })
             .await?;
+            self.observer.snapshot_received(bytes);
             self.answer(Answer::ReceivedBytes(incoming.received())).await?;
         }
     }

@@ -5,6 +5,7 @@ use super::shelf::SnapshotData;
 use crate::raft::machine::{Drive, off_the_runtime};
 use crate::raft::network::convert::{vote_from_pb, vote_to_pb};
 use crate::raft::network::snapshot::{SendSnapshot, SendSnapshotError, SnapshotFacts, SnapshotOf};
+use crate::raft::observe::PeerObserver;
 use crate::raft::types::Vote;
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
@@ -78,13 +79,14 @@ impl SendSnapshot for Sender {
         target: pb::Target,
         vote: Vote,
         snapshot: SnapshotOf<SnapshotData>,
+        observer: &dyn PeerObserver,
         cancel: BoxFuture<'static, ()>,
     ) -> Result<Vote, SendSnapshotError> {
         // Held to the end: its files stay.
         let snapshot = snapshot.snapshot;
         tokio::select! {
             () = cancel => Err(SendSnapshotError::Cancelled),
-            result = transfer(client, target, vote, &snapshot, self.options) => result,
+            result = transfer(client, target, vote, &snapshot, observer, self.options) => result,
         }
     }
 }
@@ -94,6 +96,7 @@ async fn transfer(
     target: pb::Target,
     vote: Vote,
     snapshot: &SnapshotData,
+    observer: &dyn PeerObserver,
     options: SendOptions,
 ) -> Result<Vote, SendSnapshotError> {
     let (messages, queue) = mpsc::channel(CHUNKS_AHEAD);
@@ -112,7 +115,8 @@ async fn transfer(
     };
     tracing::info!(snapshot = snapshot.id(), files = wanted.len(), of = manifest.files().len(), "sending a snapshot");
     let data = snapshot.data_dir();
-    let pump = pump(messages, manifest, &data, &wanted, options);
+    let mut progress = Progress::begin(observer, manifest, &wanted);
+    let pump = pump(messages, manifest, &data, &wanted, &mut progress, options);
     let installed = installed(&mut answers, options);
     tokio::pin!(pump, installed);
     // The answers go on after the last chunk; the other way round, an answer ends the transfer.
@@ -181,6 +185,7 @@ async fn pump(
     manifest: &Manifest,
     data: &Path,
     wanted: &[String],
+    progress: &mut Progress<'_>,
     options: SendOptions,
 ) -> Result<(), SendSnapshotError> {
     let mut pace = Pace::new(options.bytes_per_second);
@@ -195,6 +200,7 @@ async fn pump(
             let crc32 = crc32fast::hash(&bytes);
             push(&messages, Part::Chunk(pb::SnapshotChunk { file: name.clone(), offset, data: bytes, crc32 })).await?;
             offset += len;
+            progress.sent(len);
             pace.spend(len).await;
         }
     }
@@ -222,6 +228,33 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, SendSnapshotError> {
     let done = off_the_runtime(drive, work).await;
     done.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(SendSnapshotError::Read)
+}
+
+/// Tells how far a transfer is, until it is dropped.
+struct Progress<'a> {
+    observer: &'a dyn PeerObserver,
+    sent: u64,
+    of: u64,
+}
+
+impl<'a> Progress<'a> {
+    fn begin(observer: &'a dyn PeerObserver, manifest: &Manifest, wanted: &[String]) -> Self {
+        let sizes = wanted.iter().filter_map(|name| manifest.file(name)).map(|file| file.size);
+        let of = sizes.fold(0, u64::saturating_add);
+        observer.snapshot_sending(0, 0, of);
+        Self { observer, sent: 0, of }
+    }
+
+    fn sent(&mut self, bytes: u64) {
+        self.sent = self.sent.saturating_add(bytes);
+        self.observer.snapshot_sending(bytes, self.sent, self.of);
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        self.observer.snapshot_ended();
+    }
 }
 
 /// Keeps an average rate since the transfer began.

@@ -1,6 +1,5 @@
 //! One open database.
 
-use super::Stats;
 use super::settings::Engine;
 use crate::failpoint::{Point, pass};
 use crate::store::columns::{self, Column};
@@ -53,7 +52,7 @@ pub(super) enum Mode {
 
 impl Live {
     pub(super) fn open(dir: &Path, engine: &Engine, mode: Mode) -> Result<Self, StoreError> {
-        let options = engine.database(mode == Mode::New)?;
+        let options = engine.database(mode == Mode::New);
         let families = || {
             let descriptor = |c: &Column| ColumnFamilyDescriptor::new(c.name(), engine.family(*c));
             Column::ALL.iter().map(descriptor).collect::<Vec<_>>()
@@ -179,19 +178,6 @@ impl Live {
     pub(super) fn background_errors(&self) -> Result<u64, StoreError> {
         let count = self.db.property_int_value(properties::BACKGROUND_ERRORS);
         Ok(count.map_err(self.failed("asking"))?.unwrap_or(0))
-    }
-
-    pub(super) fn stats(&self, engine: &Engine) -> Stats {
-        let sum = |property: &properties::PropName| {
-            let of = |c: &Column| self.db.property_int_value_cf(self.family(*c).ok()?, property).ok()?;
-            Column::ALL.iter().filter_map(of).sum()
-        };
-        Stats {
-            disk_bytes: sum(properties::TOTAL_SST_FILES_SIZE),
-            memtable_bytes: sum(properties::CUR_SIZE_ALL_MEM_TABLES),
-            block_cache_bytes: engine.block_cache_bytes(),
-            pending_compaction_bytes: sum(properties::ESTIMATE_PENDING_COMPACTION_BYTES),
-        }
     }
 
     /// Another database is the state now: close this one and remove its files when the last view of it goes.

@@ -1,8 +1,11 @@
 //! Sender and receiver over a real connection.
 
 use super::*;
+use crate::metrics::Metrics;
 use crate::raft::machine::Snapshot;
 use crate::raft::network::snapshot::{ReceiveSnapshot, SendSnapshot as _, SendSnapshotError, SnapshotResponses};
+use crate::raft::observe::RaftObserver as _;
+use crate::raft::propose::NoObserver;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use quorate_wire::raft::v1::raft_client::RaftClient;
@@ -106,6 +109,8 @@ struct Pod {
     follower: Arc<Follower>,
     client: RaftClient<Channel>,
     turn: Arc<Mutex<()>>,
+    /// Of both sides.
+    metrics: Metrics,
 }
 
 impl Pod {
@@ -117,7 +122,8 @@ impl Pod {
             Machine::start(store.clone(), shelf.clone(), crate::feed::Feed::new(), Fatal::default(), Arc::new(()));
         let follower = Arc::new(Follower { machine: Mutex::new(machine.unwrap()), vote: own_vote });
         let options = ReceiveOptions { stall: Duration::from_secs(2), ..ReceiveOptions::default() };
-        let receiver = Receiver::new(store, shelf, follower.clone(), options);
+        let metrics = Metrics::new().unwrap();
+        let receiver = Receiver::new(store, shelf, follower.clone(), options).observed(Arc::new(metrics.clone()));
         let turn = receiver.turn.clone();
         let door = Door(receiver);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -125,7 +131,7 @@ impl Pod {
         let serving = Server::builder().add_service(RaftServer::new(door));
         tokio::spawn(serving.serve_with_incoming(TcpListenerStream::new(listener)));
         let client = RaftClient::connect(address).await.unwrap();
-        Self { dir, follower, client, turn }
+        Self { dir, follower, client, turn, metrics }
     }
 
     async fn send(&self, snapshot: &SnapshotData, options: SendOptions) -> Result<Vote, SendSnapshotError> {
@@ -139,7 +145,8 @@ impl Pod {
         cancel: BoxFuture<'static, ()>,
     ) -> Result<Vote, SendSnapshotError> {
         let snapshot = snapshot.clone().into_snapshot().unwrap();
-        Sender::new(options).send(self.client.clone(), target("c1"), vote(5), snapshot, cancel).await
+        let peer = self.metrics.peer("follower");
+        Sender::new(options).send(self.client.clone(), target("c1"), vote(5), snapshot, &*peer, cancel).await
     }
 
     /// Waits until the receiver has noticed that a transfer broke.
@@ -183,6 +190,12 @@ async fn a_sent_snapshot_becomes_the_receivers_state_and_snapshot() {
     let pod = Pod::start(vote(5)).await;
     assert_eq!(pod.send(&snapshot, SendOptions::default()).await.unwrap(), vote(5));
     assert_eq!(pod.digest().await, digest(&machine.store().view()).unwrap());
+    let raft = &pod.metrics.all.raft;
+    assert_eq!(
+        (raft.snapshot_sent.get(), raft.snapshot_received.get()),
+        (snapshot.size_bytes(), snapshot.size_bytes())
+    );
+    assert!(!pod.metrics.render().unwrap().contains("quorate_raft_snapshot_sending"), "nothing is under way");
     let mut follower = pod.follower.machine.lock().await;
     assert_eq!(follower.store().applied(), machine.store().applied());
     let current = follower.get_current_snapshot().await.unwrap().unwrap();
@@ -291,7 +304,7 @@ async fn a_snapshot_of_another_cluster_is_refused() {
     let other = target("c2");
     let cancel = futures::future::pending().boxed();
     let sent = Sender::default()
-        .send(pod.client.clone(), other, vote(5), snapshot.clone().into_snapshot().unwrap(), cancel)
+        .send(pod.client.clone(), other, vote(5), snapshot.clone().into_snapshot().unwrap(), &NoObserver, cancel)
         .await;
     let refused = |status: &Status| status.code() == Code::FailedPrecondition;
     assert!(matches!(&sent, Err(SendSnapshotError::Receiver(status)) if refused(status)), "{sent:?}");
@@ -328,7 +341,7 @@ async fn a_receiver_that_stops_answering_is_given_up() {
     let options = SendOptions { stall: Duration::from_millis(300), ..SendOptions::default() };
     let cancel = futures::future::pending().boxed();
     let sent = Sender::new(options)
-        .send(client, target("c1"), vote(5), snapshot.clone().into_snapshot().unwrap(), cancel)
+        .send(client, target("c1"), vote(5), snapshot.clone().into_snapshot().unwrap(), &NoObserver, cancel)
         .await;
     assert!(matches!(sent, Err(SendSnapshotError::Receiver(_))), "{sent:?}");
     drop(listener);

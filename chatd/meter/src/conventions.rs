@@ -1,0 +1,76 @@
+//! What names, labels and sentences have to be, for people and for the tools that read them.
+
+use crate::{Kind, Section, Spec};
+use std::collections::BTreeSet;
+
+/// Units that are no base units: what they measure is to be given in seconds, bytes or a ratio from 0 to 1.
+const NO_BASE_UNITS: [&str; 10] =
+    ["_ms", "_millis", "_milliseconds", "_us", "_micros", "_minutes", "_kb", "_kib", "_mib", "_percent"];
+
+/// What breaks the conventions: one sentence each. `labels` is the closed list of names that a label may have, each of few
+/// values that come from the code or the cluster's own make-up, never from users.
+#[must_use]
+pub fn broken(sections: &[Section], prefix: &str, labels: &[&str]) -> Vec<String> {
+    let mut names = BTreeSet::new();
+    let specs = || sections.iter().flat_map(|section| section.specs);
+    let twice = specs().filter(|spec| !names.insert(spec.name)).map(|spec| format!("{} is declared twice", spec.name));
+    let twice: Vec<String> = twice.collect();
+    specs().flat_map(|spec| of(spec, prefix, labels)).chain(twice).collect()
+}
+
+fn of(spec: &Spec, prefix: &str, labels: &[&str]) -> Vec<String> {
+    let name = spec.name;
+    let base = name.strip_suffix("_total").unwrap_or(name);
+    let unknown = spec.labels.iter().find(|label| !labels.contains(label));
+    let rules = [
+        (name.starts_with(prefix), format!("begins with {prefix}")),
+        (name.ends_with("_total") == (spec.kind == Kind::Counter), "ends in _total when it is a counter".into()),
+        (
+            !["_bucket", "_sum", "_count"].iter().any(|end| name.ends_with(end)),
+            "leaves the endings of a histogram's series to them".into(),
+        ),
+        (!NO_BASE_UNITS.iter().any(|unit| base.ends_with(unit)), "is in a base unit".into()),
+        (
+            name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'),
+            "is lower case with underscores".into(),
+        ),
+        (unknown.is_none(), format!("has labels of the closed list only, not {unknown:?}")),
+        (spec.help.ends_with('.') && !spec.help.contains(['|', '\n']), "is explained by sentences".into()),
+        (spec.buckets.is_none() || spec.kind == Kind::Histogram, "has buckets only as a histogram".into()),
+    ];
+    rules.into_iter().filter(|(holds, _)| !holds).map(|(_, rule)| format!("{name}: a metric {rule}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: &'static str, kind: Kind, labels: &'static [&'static str]) -> usize {
+        let spec = [Spec { name, kind, labels, help: "Words.", buckets: None }];
+        let section = Section { title: "T", specs: Box::leak(Box::new(spec)) };
+        broken(&[section], "quorate_", &["door"]).len()
+    }
+
+    #[test]
+    fn what_breaks_a_convention_is_named() {
+        assert_eq!(check("quorate_door_requests_total", Kind::Counter, &["door"]), 0);
+        assert_eq!(check("quorate_fsync_seconds", Kind::Histogram, &[]), 0);
+        for (name, kind, labels) in [
+            ("door_requests_total", Kind::Counter, &["door"][..]),
+            ("quorate_door_requests", Kind::Counter, &[]),
+            ("quorate_streams_total", Kind::Gauge, &[]),
+            ("quorate_fsync_ms", Kind::Histogram, &[]),
+            ("quorate_messages_total", Kind::Counter, &["room"]),
+            ("quorate_batch_count", Kind::Gauge, &[]),
+        ] {
+            assert_eq!(check(name, kind, labels), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_in_two_sections_is_named() {
+        const SPEC: Spec = Spec { name: "quorate_a", kind: Kind::Gauge, labels: &[], help: "A.", buckets: None };
+        let section = Section { title: "T", specs: &[SPEC] };
+        assert_eq!(broken(&[section, section], "quorate_", &[]), ["quorate_a is declared twice"]);
+    }
+}

@@ -1,0 +1,111 @@
+//! How late readers are told, and what `/sync` answers.
+
+use super::{Counted, Door, Metrics};
+use quorate_meter::Histogram;
+use std::time::Instant;
+
+/// Times hand-overs to one reader.
+#[derive(Clone)]
+pub struct DeliveryTimer {
+    seconds: Histogram,
+    came: Instant,
+}
+
+impl DeliveryTimer {
+    /// Events were handed over, the oldest of which was applied here at that moment; `None` for history, whose
+    /// application nobody remembers. What was there before the reader came is late only since then.
+    pub fn handed(&self, applied: Option<Instant>) {
+        if let Some(applied) = applied {
+            self.seconds.observe(applied.max(self.came).elapsed().as_secs_f64());
+        }
+    }
+}
+
+/// Why a `/sync` was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncAnswer {
+    /// It had no token, or asked for the full state.
+    Initial,
+    /// There was something new.
+    Event,
+    /// There was nothing for as long as the client wanted to wait.
+    Timeout,
+    /// The pod ends.
+    Stopping,
+}
+
+impl SyncAnswer {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Initial, Self::Event, Self::Timeout, Self::Stopping];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Initial => "initial",
+            Self::Event => "event",
+            Self::Timeout => "timeout",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+impl Metrics {
+    /// For a reader that came just now.
+    #[must_use]
+    pub fn delivery(&self, door: Door) -> DeliveryTimer {
+        let [grpc, matrix] = &self.hot.delivery;
+        let seconds = match door {
+            Door::Grpc => grpc,
+            Door::Matrix => matrix,
+        };
+        DeliveryTimer { seconds: seconds.clone(), came: Instant::now() }
+    }
+
+    /// A `/sync` that waits.
+    #[must_use]
+    pub fn parked(&self) -> Counted {
+        Counted::one(&self.all.delivery.sync_parked)
+    }
+
+    /// A `/sync` was answered.
+    pub fn synced(&self, answer: SyncAnswer) {
+        self.all.delivery.sync_answers.with_label_values(&[answer.label()]).inc();
+    }
+
+    /// The body of a `/sync` answer has so many bytes.
+    pub fn sync_body(&self, bytes: u64) {
+        // Far below the precision that `f64` keeps.
+        #[allow(clippy::cast_precision_loss)]
+        self.all.delivery.sync_bytes.observe(bytes as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_delivery_is_timed_from_the_later_of_application_and_the_readers_coming() {
+        let metrics = Metrics::new().unwrap();
+        let mut timer = metrics.delivery(Door::Grpc);
+        timer.handed(None);
+        assert_eq!(timer.seconds.get_sample_count(), 0);
+        // Applied an hour before the reader came: not an hour late.
+        let Some(long_ago) = Instant::now().checked_sub(Duration::from_secs(3600)) else { return };
+        timer.handed(Some(long_ago));
+        assert!(timer.seconds.get_sample_count() == 1 && timer.seconds.get_sample_sum() < 60.0);
+        timer.came = long_ago;
+        timer.handed(Some(long_ago));
+        assert!(timer.seconds.get_sample_sum() >= 3600.0);
+        assert_eq!(metrics.delivery(Door::Matrix).seconds.get_sample_count(), 0);
+    }
+
+    #[test]
+    fn a_parked_sync_is_counted_until_it_goes_on() {
+        let metrics = Metrics::new().unwrap();
+        let parked = metrics.parked();
+        assert_eq!(metrics.all.delivery.sync_parked.get(), 1);
+        drop(parked);
+        assert_eq!(metrics.all.delivery.sync_parked.get(), 0);
+    }
+}

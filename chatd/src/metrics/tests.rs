@@ -1,0 +1,85 @@
+//! The catalogue against the conventions, and against what a scrape gets.
+
+use super::delivery::SyncAnswer;
+use super::*;
+use crate::raft::machine::MachineObserver as _;
+use crate::raft::observe::{Ballot, PeerObserver as _, RaftObserver as _};
+use crate::raft::propose::{ProposeObserver as _, ProposeResult};
+use crate::service::Refusal;
+use std::time::{Duration, Instant};
+
+/// Every label that there is: names from the code, members of the cluster, and nothing of users.
+const LABELS: [&str; 10] =
+    ["action", "answer", "code", "door", "endpoint", "kind", "outcome", "peer", "reason", "version"];
+
+#[test]
+fn names_labels_and_units_follow_the_conventions() {
+    let broken = quorate_meter::broken(SECTIONS, "quorate_", &LABELS);
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// Uses whatever has labels, as the code does.
+async fn used() -> Metrics {
+    let metrics = Metrics::new().unwrap();
+    metrics.door(Door::Grpc, "Send").run::<(), Refusal>(async { Ok(()) }).await.unwrap();
+    metrics.stream(Door::Grpc, "Subscribe").events(1);
+    drop(metrics.connection(Door::Matrix));
+    metrics.settled(ProposeResult::Applied, Duration::from_millis(1));
+    metrics.snapshot_built(Duration::from_millis(1), 1);
+    metrics.voted(Ballot::PreVote, false);
+    let peer = metrics.peer("team-1");
+    peer.appended(Duration::from_millis(1));
+    peer.snapshot_sending(1, 1, 2);
+    metrics.all.raft.peer_lag.with_label_values(&["team-1"]).set(1);
+    metrics.all.raft.peer_age.with_label_values(&["team-1"]).set(1.0);
+    metrics.delivery(Door::Grpc).handed(Some(Instant::now()));
+    SyncAnswer::ALL.map(|answer| metrics.synced(answer));
+    metrics
+}
+
+#[tokio::test]
+async fn all_that_is_declared_is_rendered_once_it_was_used() {
+    let text = used().await.render().unwrap();
+    for spec in SECTIONS.iter().flat_map(|section| section.specs) {
+        let head = format!("# TYPE {} {}\n", spec.name, spec.kind.label());
+        assert!(text.contains(&head), "{head} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_declared_is_rendered_and_only_with_declared_labels() {
+    let text = used().await.render().unwrap();
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (name, labels) = line.split_once(['{', ' ']).unwrap();
+        let bare = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        let specs = || SECTIONS.iter().flat_map(|section| section.specs);
+        let spec = specs().find(|spec| spec.name == name || spec.name == bare).expect(name);
+        let given = labels.matches("=\"").count();
+        let le = usize::from(name.ends_with("_bucket"));
+        assert_eq!(given, spec.labels.len() + le, "{line}");
+    }
+}
+
+#[test]
+fn the_page_lists_all_of_them() {
+    let page = reference();
+    let all = SECTIONS.iter().flat_map(|section| section.specs);
+    assert!(all.clone().count() > 80 && all.clone().all(|spec| page.contains(&format!("| `{}` |", spec.name))));
+}
+
+#[test]
+fn two_scrapes_at_a_time_add_nothing_twice() {
+    let metrics = Metrics::new().unwrap();
+    let scrape = || {
+        metrics.scrape(|| {
+            use quorate_meter::CatchUp as _;
+            metrics.all.delivery.wakeups.catch_up(1000);
+        })
+    };
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(scrape);
+        }
+    });
+    assert_eq!(metrics.all.delivery.wakeups.get(), 1000);
+}
