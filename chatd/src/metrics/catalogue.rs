@@ -132,8 +132,6 @@ declare! {
         cache: IntGauge = "quorate_rocksdb_block_cache_bytes" []
             "Bytes in the block cache: blocks, filters and indexes, and what memtables are charged.";
         cache_capacity: IntGauge = "quorate_rocksdb_block_cache_capacity_bytes" [] "What the block cache may hold.";
-        cache_hits: IntCounter = "quorate_rocksdb_block_cache_hits_total" [] "Blocks found in the cache.";
-        cache_misses: IntCounter = "quorate_rocksdb_block_cache_misses_total" [] "Blocks read from files.";
         pending_compaction: IntGauge = "quorate_rocksdb_pending_compaction_bytes" []
             "Bytes that compaction is behind.";
         compactions: IntGauge = "quorate_rocksdb_running_compactions" [] "Compactions that run.";
@@ -145,10 +143,12 @@ declare! {
         write_stopped: IntGauge = "quorate_rocksdb_write_stopped" [] "1 while no write is taken.";
         background_errors: IntGauge = "quorate_rocksdb_background_errors" []
             "Flushes and compactions that failed since the database was opened; the first ends the process.";
-        compaction_read: IntCounter = "quorate_rocksdb_compaction_read_bytes_total" [] "Bytes that compaction read.";
+        compaction_read: IntCounter = "quorate_rocksdb_compaction_read_bytes_total" []
+            "Bytes that compaction read, in steps of some 10 MiB.";
         compaction_written: IntCounter = "quorate_rocksdb_compaction_written_bytes_total" []
-            "Bytes that compaction wrote.";
-        flush_written: IntCounter = "quorate_rocksdb_flush_written_bytes_total" [] "Bytes that flushes wrote.";
+            "Bytes that compaction wrote, those of flushes included, in steps of some 10 MiB.";
+        flush_written: IntCounter = "quorate_rocksdb_flush_written_bytes_total" []
+            "Bytes that flushes wrote, in steps of some MiB.";
         table_readers: IntGauge = "quorate_rocksdb_table_readers_bytes" []
             "Memory of open table files outside of the block cache.";
     }

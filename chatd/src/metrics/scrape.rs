@@ -61,18 +61,24 @@ impl Metrics {
         all.immutable.set(signed(figures.immutable_memtables));
         all.cache.set(signed(figures.block_cache_bytes));
         all.cache_capacity.set(signed(figures.block_cache_capacity_bytes));
-        all.cache_hits.catch_up(figures.block_cache_hits);
-        all.cache_misses.catch_up(figures.block_cache_misses);
         all.pending_compaction.set(signed(figures.pending_compaction_bytes));
         all.compactions.set(signed(figures.running_compactions));
         all.flushes.set(signed(figures.running_flushes));
         all.level0.set(signed(figures.level0_files));
-        all.stall_seconds.catch_up(figures.stalled.as_secs_f64());
         all.write_stopped.set(i64::from(figures.write_stopped));
         all.background_errors.set(signed(figures.background_errors));
-        all.compaction_read.catch_up(figures.compaction_read_bytes);
-        all.compaction_written.catch_up(figures.compaction_written_bytes);
-        all.flush_written.catch_up(figures.flush_written_bytes);
+        // Of another database from now on, when a snapshot took the place of the one before: then they begin anew, as
+        // counters may. Nobody scrapes between the two steps.
+        all.stall_seconds.reset();
+        all.stall_seconds.inc_by(figures.stalled.as_secs_f64());
+        for (counter, total) in [
+            (&all.compaction_read, figures.compaction_read_bytes),
+            (&all.compaction_written, figures.written_bytes),
+            (&all.flush_written, figures.flush_written_bytes),
+        ] {
+            counter.reset();
+            counter.inc_by(total);
+        }
         all.table_readers.set(signed(figures.table_readers_bytes));
     }
 

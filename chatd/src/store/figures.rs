@@ -8,7 +8,7 @@ pub trait StoreFigures: Send + Sync + 'static {
     fn figures(&self) -> Figures;
 }
 
-/// USE of the engine. What is counted is counted since the process began, over all databases that it had open.
+/// USE of the engine. What is counted is counted since the database was opened: at the start, or with a snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Bytes in table files.
@@ -21,10 +21,6 @@ pub struct Figures {
     pub block_cache_bytes: u64,
     /// What it may hold.
     pub block_cache_capacity_bytes: u64,
-    /// Blocks found in it.
-    pub block_cache_hits: u64,
-    /// Blocks that had to be read.
-    pub block_cache_misses: u64,
     /// Bytes that compaction is behind.
     pub pending_compaction_bytes: u64,
     /// Compactions that run.
@@ -41,8 +37,8 @@ pub struct Figures {
     pub background_errors: u64,
     /// Bytes that compaction read.
     pub compaction_read_bytes: u64,
-    /// Bytes that compaction wrote.
-    pub compaction_written_bytes: u64,
+    /// Bytes that flushes and compaction wrote.
+    pub written_bytes: u64,
     /// Bytes that flushes wrote.
     pub flush_written_bytes: u64,
     /// Memory of open table files outside of the cache.

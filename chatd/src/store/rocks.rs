@@ -61,7 +61,7 @@ impl RocksStore {
     /// [`StoreError::Damaged`] with the path when what is there cannot be read, [`StoreError::Newer`] when a later
     /// version wrote it.
     pub fn open(root: &Path, settings: Settings, fatal: Fatal) -> Result<Self, StoreError> {
-        let engine = Engine::new(settings)?;
+        let engine = Engine::new(settings);
         let (layout, dir) = Layout::open(root, &engine)?;
         let live = Arc::new(Live::open(&dir, &engine, live::Mode::Existing)?);
         let core = Arc::new(Core { layout, engine, live: RwLock::new(live) });

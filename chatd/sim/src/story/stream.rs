@@ -101,7 +101,7 @@ impl Cast {
                         return;
                     }
                 };
-                let mut step = Ok(Step { events: Vec::new(), after: subscription.after() });
+                let mut step = Ok(Step { events: Vec::new(), after: subscription.after(), applied: None });
                 while step.is_ok() && send(step) {
                     step = subscription.next().await;
                 }

@@ -1,11 +1,12 @@
-//! What RocksDB tells about itself: properties of the live database, and counters of all that were open.
+//! What RocksDB tells about itself: its properties. Its statistics, which would tell how often the block cache is missed, are
+//! off: they took 5 % of the CPU time of writes and lookups, more than 1 % of that of a message. What it counts without them
+//! it tells only in words, rounded.
 
 use super::settings::Engine;
 use super::{Core, Live};
 use crate::store::Figures;
 use crate::store::columns::Column;
 use rocksdb::properties::{self, PropName};
-use rocksdb::statistics::Ticker;
 use std::time::Duration;
 
 pub(super) fn figures(core: &Core) -> Figures {
@@ -25,21 +26,46 @@ pub(super) fn figures(core: &Core) -> Figures {
         background_errors: all(properties::BACKGROUND_ERRORS),
         block_cache_bytes: engine.block_cache_bytes(),
         block_cache_capacity_bytes: engine.settings.cache_bytes as u64,
-        ..counted(engine)
+        ..counted(&live)
     }
 }
 
-/// Since the process began: the databases share the counters, as they share the cache.
-fn counted(engine: &Engine) -> Figures {
-    Figures {
-        block_cache_hits: engine.counted(Ticker::BlockCacheHit),
-        block_cache_misses: engine.counted(Ticker::BlockCacheMiss),
-        stalled: Duration::from_micros(engine.counted(Ticker::StallMicros)),
-        compaction_read_bytes: engine.counted(Ticker::CompactReadBytes),
-        compaction_written_bytes: engine.counted(Ticker::CompactWriteBytes),
-        flush_written_bytes: engine.counted(Ticker::FlushWriteBytes),
-        ..Figures::default()
+/// Since the database was opened.
+fn counted(live: &Live) -> Figures {
+    let mut figures = Figures::default();
+    if let Ok(Some(text)) = live.db().property_value(properties::DBSTATS) {
+        figures.stalled = stalled(&text).unwrap_or_default();
     }
+    for column in Column::ALL.iter().copied() {
+        let Ok(family) = live.family(column) else { continue };
+        let text = live.db().property_value_cf(family, properties::CFSTATS_NO_FILE_HISTOGRAM);
+        let Ok(Some(text)) = text else { continue };
+        figures.flush_written_bytes += gibibytes(&text, "Flush(GB): cumulative ", 0);
+        figures.written_bytes += gibibytes(&text, "Cumulative compaction: ", 0);
+        figures.compaction_read_bytes += gibibytes(&text, "Cumulative compaction: ", 2);
+    }
+    figures
+}
+
+/// `Cumulative stall: 00:01:2.500 H:M:S, 0.0 percent`.
+fn stalled(text: &str) -> Option<Duration> {
+    let time = after(text, "Cumulative stall: ")?.split_whitespace().next()?;
+    let parts: Vec<f64> = time.split(':').map(str::parse).collect::<Result<_, _>>().ok()?;
+    let seconds = parts.iter().fold(0.0, |sum, part| sum * 60.0 + part);
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// The number at this place of the comma-separated rest of a line, in bytes; none is nothing.
+fn gibibytes(text: &str, label: &str, place: usize) -> u64 {
+    let number = || after(text, label)?.split(',').nth(place)?.split_whitespace().next()?.parse::<f64>().ok();
+    // Rounded anyway, and never negative.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let bytes = (number().unwrap_or(0.0) * f64::from(1 << 30)) as u64;
+    bytes
+}
+
+fn after<'a>(text: &'a str, label: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(label))
 }
 
 /// A property of each column family; a family that has none of it is left out.
@@ -52,4 +78,21 @@ fn each(live: &Live, property: &PropName) -> impl Iterator<Item = u64> {
 /// A property of the database.
 fn whole(live: &Live, property: &PropName) -> u64 {
     live.db().property_int_value(property).ok().flatten().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_it_says_in_words_is_read() {
+        let text = "Uptime(secs): 0.5 total\nCumulative stall: 01:01:2.500 H:M:S, 0.0 percent\n\
+                    Flush(GB): cumulative 0.125, interval 0.001\n\
+                    Cumulative compaction: 2.50 GB write, 1.20 MB/s write, 0.50 GB read, 0.00 MB/s read, 0.0 seconds\n";
+        assert_eq!(stalled(text), Some(Duration::from_millis(3_662_500)));
+        assert_eq!(gibibytes(text, "Flush(GB): cumulative ", 0), 128 << 20);
+        assert_eq!(gibibytes(text, "Cumulative compaction: ", 0), 2560 << 20);
+        assert_eq!(gibibytes(text, "Cumulative compaction: ", 2), 512 << 20);
+        assert_eq!((stalled(""), gibibytes("", "Flush(GB): cumulative ", 0)), (None, 0));
+    }
 }

@@ -52,7 +52,7 @@ pub(super) enum Mode {
 
 impl Live {
     pub(super) fn open(dir: &Path, engine: &Engine, mode: Mode) -> Result<Self, StoreError> {
-        let options = engine.database(mode == Mode::New);
+        let options = engine.database(mode == Mode::New)?;
         let families = || {
             let descriptor = |c: &Column| ColumnFamilyDescriptor::new(c.name(), engine.family(*c));
             Column::ALL.iter().map(descriptor).collect::<Vec<_>>()

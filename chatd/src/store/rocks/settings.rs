@@ -2,7 +2,6 @@
 
 use crate::store::StoreError;
 use crate::store::columns::Column;
-use rocksdb::statistics::{StatsLevel, Ticker};
 use rocksdb::{
     BlockBasedOptions, Cache, DBCompressionType, InfoLogger, LogLevel, Options, SliceTransform, WriteBufferManager,
 };
@@ -54,8 +53,6 @@ pub(super) struct Engine {
     pub(super) settings: Settings,
     cache: Cache,
     write_buffers: WriteBufferManager,
-    /// What all options of databases are made from: they count into the same counters.
-    base: Options,
 }
 
 /// Table files of this size keep a snapshot's transfer in pieces that are cheap to send again.
@@ -69,27 +66,12 @@ const MEMTABLE_FILTER: f64 = 0.01;
 const FILTER_BITS_PER_KEY: f64 = 10.0;
 
 impl Engine {
-    pub(super) fn new(settings: Settings) -> Result<Self, StoreError> {
+    pub(super) fn new(settings: Settings) -> Self {
         let cache = Cache::new_lru_cache(settings.cache_bytes);
         // Never stalls writers: a stalled apply would look like a dead pod. It only flushes earlier.
         let write_buffers =
             WriteBufferManager::new_write_buffer_manager_with_cache(settings.write_buffer_bytes, false, cache.clone());
-        let mut base = Options::default();
-        base.enable_statistics();
-        // Counters only: a histogram or a clock in each read and write would cost what nobody looks at.
-        base.set_statistics_level(StatsLevel::ExceptHistogramOrTimers);
-        // Only by this string: an engine that resumes by itself after a failed write would hide it from us.
-        let base = base.get_options_from_string("max_bgerror_resume_count=0").map_err(|error| StoreError::Engine {
-            doing: "setting up",
-            path: Path::new("").into(),
-            what: error.to_string(),
-        })?;
-        Ok(Self { settings, cache, write_buffers, base })
-    }
-
-    /// How much was counted since the process began.
-    pub(super) fn counted(&self, ticker: Ticker) -> u64 {
-        self.base.get_ticker_count(ticker)
+        Self { settings, cache, write_buffers }
     }
 
     pub(super) fn block_cache_bytes(&self) -> u64 {
@@ -97,8 +79,12 @@ impl Engine {
     }
 
     /// Options of the database as a whole.
-    pub(super) fn database(&self, create: bool) -> Options {
-        let mut options = self.base.clone();
+    pub(super) fn database(&self, create: bool) -> Result<Options, StoreError> {
+        // Only by this string: an engine that resumes by itself after a failed write would hide it from us.
+        let mut options =
+            Options::default().get_options_from_string("max_bgerror_resume_count=0").map_err(|error| {
+                StoreError::Engine { doing: "setting up", path: Path::new("").into(), what: error.to_string() }
+            })?;
         options.create_if_missing(create);
         options.set_error_if_exists(create);
         options.create_missing_column_families(create);
@@ -114,7 +100,7 @@ impl Engine {
         options.set_avoid_unnecessary_blocking_io(true);
         options.set_stats_dump_period_sec(0);
         options.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Warn, forward_log));
-        options
+        Ok(options)
     }
 
     /// Options of one column family.

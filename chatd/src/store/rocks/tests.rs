@@ -288,7 +288,7 @@ fn a_crash_while_a_state_is_replaced_leaves_the_old_or_the_new_one() {
     store.checkpoint(&target).unwrap();
     fill(&store, 1, 30..40);
     drop(store);
-    let engine = Engine::new(settings()).unwrap();
+    let engine = Engine::new(settings());
     let reopened = |step: &str, expected: u64| {
         let left = TempDir::new().unwrap();
         copy_dir(dir.path(), left.path());
@@ -395,7 +395,7 @@ fn a_state_that_another_process_has_open_is_not_called_damaged() {
 fn a_state_of_a_newer_format_is_refused() {
     let dir = TempDir::new().unwrap();
     drop(open(dir.path()).unwrap());
-    let engine = Engine::new(settings()).unwrap();
+    let engine = Engine::new(settings());
     let live = Live::open(&live_dir(dir.path()), &engine, live::Mode::Existing).unwrap();
     let own = live.family(crate::store::columns::Column::Own).unwrap();
     live.db().put_cf(own, crate::store::row::FORMAT, 9_u32.to_be_bytes()).unwrap();
