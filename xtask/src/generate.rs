@@ -1,5 +1,6 @@
 //! Files that are made from other files of the tree.
 
+use crate::dashboards;
 use anyhow::{Context as _, bail, ensure};
 use std::{fs, path::Path, process::Command};
 
@@ -45,6 +46,7 @@ pub fn files(programs: Option<Programs<'_>>) -> anyhow::Result<Vec<Generated>> {
         // Helm reads only what lies inside the chart.
         Generated { path: "charts/quorate-operator/files/chatclusters.chat.quorate.dev.yaml", content: definition },
     ];
+    files.extend(dashboards::files()?);
     if let Some(Programs { chatd, operator }) = programs {
         files.push(Generated { path: "docs/configuration.md", content: told(chatd, &["config", "--reference"])? });
         files.push(Generated { path: "docs/metrics.md", content: metrics(chatd, operator)? });

@@ -1,116 +1,133 @@
-"""A real Prometheus scrapes the cluster; every panel and every alert of dashboards/ must get an answer."""
+"""A real Prometheus scrapes the cluster; every panel, mark and variable of every dashboard must get an answer."""
 
 import json
+import math
+import os
 import pathlib
 import subprocess
-import tempfile
-import urllib.parse
+import sys
 
 from .lab import TOP
+from .prometheus import ADDRESS, SCRAPE, Prometheus
 from .verify import Verify
 from .wait import until
 
-CONFIG = """
-global: {{scrape_interval: 1s, evaluation_interval: 1s}}
-rule_files: [{rules}]
-scrape_configs:
-- job_name: quorate
-  static_configs:
-{targets}
-"""
+sys.path.insert(0, str(TOP / "dashboards"))
+from board import reading  # noqa: E402: after the path
+
+STEP = 5
+# Marks that this run must have seen happen; of a new version there is none, of alerts the alerts' own step speaks.
+SEEN = ("Elections", "Starts")
 
 
-def target(address, **labels):
-    text = ", ".join(f'{k}: "{v}"' for k, v in labels.items())
-    return f'  - {{targets: ["{address}"], labels: {{{text}}}}}'
+def begin(world):
+    """From here on all that happens is recorded; without this step it is recorded while the panels are asked."""
+    world.prometheus = Prometheus(world)
 
 
-class Prometheus:
-    """Debian's Prometheus, inside the cluster's network, asked from there."""
+def has_a_number(series):
+    """Whether any sample is a number at all: a percentile of nothing is none."""
+    samples = [sample for one in series for sample in one.get("values") or [one["value"]]]
+    return any(not math.isnan(float(value)) for _, value in samples)
 
-    def __init__(self, world, targets):
-        self._world = world
-        self._dir = tempfile.TemporaryDirectory()
-        root = pathlib.Path(self._dir.name)
-        rules = TOP / "dashboards/alerts.yaml"
-        (root / "prometheus.yml").write_text(CONFIG.format(rules=rules, targets="\n".join(targets)))
+
+def rises(series):
+    return any(float(value) > 0 for one in series for _, value in one["values"])
+
+
+class Questions:
+    """Every query of every dashboard, and which of them have no answer yet."""
+
+    def __init__(self, world, prometheus):
+        self._prometheus = prometheus
+        values = reading.variables(world.namespace, world.name, STEP, SCRAPE)
+        self.all = [
+            (query, reading.filled(query.expression, values))
+            for _, board in reading.boards() for query in reading.queries(board)
+        ]
+        self.empty = list(self.all)
+
+    def _answered(self, query, expression):
+        if query.when == "now":
+            return has_a_number(self._prometheus.query(expression))
+        series = self._prometheus.query_range(expression, STEP)
+        must_rise = query.kind == "annotation" and query.where.endswith(SEEN)
+        return rises(series) if must_rise else has_a_number(series)
+
+    def all_answered(self):
+        """Asks again what had no answer."""
+        self.empty = [(query, expression) for query, expression in self.empty if not self._answered(query, expression)]
+        return not self.empty
+
+
+class MatrixClient:
+    """Somebody who talks over the Matrix door for as long as the block lasts: /sync has panels, too."""
+
+    def __init__(self, world):
+        servers = [f"http://{name}.{world.name}-peers.{world.namespace}.svc.cluster.local:8008" for name in sorted(world.cluster.pods())]
+        script = pathlib.Path(__file__).with_name("matrix_talk.py")
         self._process = subprocess.Popen(
-            world.lab.inside(
-                "prometheus", f"--config.file={root}/prometheus.yml", f"--storage.tsdb.path={root}/data",
-                "--web.listen-address=127.0.0.1:9490",
-            ),
-            stdout=subprocess.DEVNULL, stderr=open(root / "log", "w"),
+            world.lab.inside("python3", str(script), *servers), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
-        self._log = root / "log"
 
-    def get(self, path, **query):
-        url = f"http://127.0.0.1:9490/api/v1/{path}?" + urllib.parse.urlencode(query)
-        done = subprocess.run(
-            self._world.lab.inside("python3", "-c", "import sys,urllib.request as u\ntry: print(u.urlopen(sys.argv[1],timeout=5).read().decode())\nexcept Exception as e: print(getattr(e,'read',lambda: str(e).encode())().decode())", url),
-            capture_output=True, text=True, timeout=20,
-        )
-        try:
-            return json.loads(done.stdout)
-        except json.JSONDecodeError:
-            return {"status": "error", "error": done.stdout.strip() or self._log.read_text()[-500:]}
+    def __enter__(self):
+        return self
 
-    def query(self, expression):
-        answer = self.get("query", query=expression)
-        if answer["status"] != "success":
-            raise AssertionError(f"Prometheus refuses {expression!r}: {answer.get('error')}")
-        return answer["data"]["result"]
-
-    def close(self):
-        self._process.terminate()
-        self._process.wait()
-        self._dir.cleanup()
-
-
-def panels():
-    """(dashboard, panel title, expression) of every query, with the dashboards' variables filled in."""
-    for path in sorted((TOP / "dashboards").glob("*.json")):
-        board = json.loads(path.read_text())
-        for panel in board["panels"]:
-            for query in panel.get("targets", []):
-                expression = query["expr"]
-                for variable, value in (("$__rate_interval", "30s"), ("$__range", "5m"), ("$namespace", "chat"), ("$cluster", "team")):
-                    expression = expression.replace(variable, value)
-                yield path.name, panel["title"], expression
-
-
-def targets(world):
-    for name, pod in world.cluster.pods().items():
-        yield target(f"{pod['status']['podIP']}:9400", namespace=world.namespace, cluster=world.name, pod=name)
-    operators = ["pods", "--selector", "app.kubernetes.io/name=quorate-operator", "--namespace", world.operator_namespace]
-    for pod in world.kubectl.items(*operators):
-        yield target(f"{pod['status']['podIP']}:9400", namespace=world.operator_namespace, pod=pod["metadata"]["name"])
+    def __exit__(self, *error):
+        # The end of its input is the sign to end.
+        out, _ = self._process.communicate(timeout=30)
+        if error[0] is None and self._process.returncode != 0:
+            raise AssertionError(f"the Matrix client failed: {out[-1000:]}")
 
 
 def every_panel_answers(world):
-    world.cluster.settled()
-    prometheus = Prometheus(world, list(targets(world)))
-    try:
-        with Verify(world.lab, world.chatctl, world.servers()) as verify:
-            until("verify has its first acknowledgements", verify.acknowledging, 60)
-            until("Prometheus has scraped all pods", lambda: len(prometheus.query("up == 1")) >= 5, 60)
-            empty = {}
+    if not world.prometheus:
+        begin(world)
+    prometheus = world.prometheus
+    with Verify(world.lab, world.chatctl, world.servers(), post=True) as verify, MatrixClient(world):
+        until("verify has its first acknowledgements", verify.acknowledging, 60)
+        until("Prometheus has scraped all pods", lambda: len(prometheus.query("up == 1")) >= 5, 60)
+        # An election that is seen, also when this step runs alone.
+        leader, term = world.cluster.settled()
+        world.kubectl.run("delete", "pod", leader, "--wait=false")
+        until("another pod leads", lambda: world.cluster.leader()[1] > term, 30)
+        world.cluster.settled()
+        questions = Questions(world, prometheus)
+        try:
+            until("every panel has data", questions.all_answered, 90, every=1)
+        except AssertionError:
+            silent = {query.where: expression for query, expression in questions.empty}
+            raise AssertionError(f"without data: {json.dumps(silent, indent=2)}")
+        verify.finish()
+    verify.assert_nothing_broken()
+    rules_are_healthy(world, prometheus)
+    for kind in ("panel", "annotation", "variable"):
+        count = sum(query.kind == kind for query, _ in questions.all)
+        world.report.note(f"dashboard queries answered by Prometheus: {kind}s", count)
+    draw(world, prometheus)
 
-            def all_answer():
-                empty.clear()
-                for board, title, expression in panels():
-                    if not prometheus.query(expression):
-                        empty[f"{board}: {title}"] = expression
-                return not empty
-            try:
-                until("every panel has data", all_answer, 60)
-            except AssertionError:
-                raise AssertionError(f"panels without data: {json.dumps(empty, indent=2)}")
-            verify.finish()
-        verify.assert_nothing_broken()
-        rules = prometheus.get("rules")["data"]["groups"]
-        broken = [r["name"] for g in rules for r in g["rules"] if r["health"] == "err"]
-        assert rules and not broken, f"alert rules that Prometheus cannot evaluate: {broken}"
-        world.report.note("dashboard queries answered by Prometheus", sum(1 for _ in panels()))
-        world.report.note("alert rules evaluated", sum(len(g["rules"]) for g in rules))
-    finally:
-        prometheus.close()
+
+def rules_are_healthy(world, prometheus):
+    rules = prometheus.get("rules")["data"]["groups"]
+    broken = [r["name"] for g in rules for r in g["rules"] if r["health"] == "err"]
+    assert rules and not broken, f"rules that Prometheus cannot evaluate: {broken}"
+    world.report.note("rules evaluated", sum(len(g["rules"]) for g in rules))
+
+
+def draw(world, prometheus):
+    """Pictures of all boards as of this run, into the folder that QUORATE_PLOTS names."""
+    if not (folder := os.environ.get("QUORATE_PLOTS")):
+        return
+    pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+    plot = str(TOP / "dashboards/plot")
+    for path, _ in reading.boards():
+        picture = pathlib.Path(folder).resolve() / f"{path.stem}.svg"
+        done = subprocess.run(
+            world.lab.inside(
+                plot, "--prometheus", f"http://{ADDRESS}", "--start", str(prometheus.start), "--scrape", str(SCRAPE),
+                "--namespace", world.namespace, "--cluster", world.name, "--output", str(picture), str(path),
+            ),
+            capture_output=True, text=True, timeout=120,
+        )
+        assert done.returncode == 0, f"{path.name} was not drawn: {done.stderr}"
+        world.report.note(f"picture of {path.stem}", picture.name)

@@ -1,0 +1,167 @@
+//! Boards: rows of panels on a grid of 24 columns, variables, marks, links between boards.
+
+use super::annotation::Annotation;
+use super::panel::Panel;
+use super::query::{Scope, datasource};
+use serde_json::{Value, json};
+
+const COLUMNS: u8 = 24;
+
+/// Panels under a heading.
+pub(super) struct Row {
+    pub(super) title: &'static str,
+    pub(super) panels: Vec<Panel>,
+    folded: bool,
+}
+
+impl Row {
+    pub(super) fn new(title: &'static str, panels: Vec<Panel>) -> Self {
+        Self { title, panels, folded: false }
+    }
+
+    /// One that opens at a click: for who looks closer.
+    pub(super) fn folded(title: &'static str, panels: Vec<Panel>) -> Self {
+        Self { title, panels, folded: true }
+    }
+}
+
+/// One dashboard.
+pub(super) struct Board {
+    /// Under the root of the workspace.
+    pub(super) path: &'static str,
+    pub(super) uid: &'static str,
+    pub(super) title: &'static str,
+    pub(super) description: &'static str,
+    pub(super) scope: Scope,
+    pub(super) annotations: Vec<Annotation>,
+    pub(super) rows: Vec<Row>,
+}
+
+impl Board {
+    pub(super) fn json(&self) -> Value {
+        let annotations: Vec<Value> = self.annotations.iter().map(|annotation| annotation.json(self.scope)).collect();
+        json!({
+            "uid": self.uid,
+            "title": self.title,
+            "description": self.description,
+            "tags": ["quorate"],
+            "schemaVersion": 39,
+            "version": 1,
+            "editable": false,
+            // One crosshair over all panels.
+            "graphTooltip": 1,
+            "refresh": "30s",
+            "timezone": "browser",
+            "time": {"from": "now-1h", "to": "now"},
+            "templating": {"list": self.variables()},
+            "annotations": {"list": annotations},
+            "links": [{
+                "title": "Quorate",
+                "type": "dashboards",
+                "tags": ["quorate"],
+                "asDropdown": true,
+                "includeVars": true,
+                "keepTime": true,
+                "targetBlank": false,
+                "icon": "external link",
+                "tooltip": "",
+                "url": "",
+            }],
+            "panels": self.panels(),
+        })
+    }
+
+    fn panels(&self) -> Vec<Value> {
+        let mut grid = Grid { scope: self.scope, id: 0, top: 0 };
+        self.rows.iter().flat_map(|row| grid.row(row)).collect()
+    }
+
+    fn variables(&self) -> Vec<Value> {
+        let source = json!({"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus"});
+        let namespaces = "label_values(quorate_ready, namespace)";
+        match self.scope {
+            Scope::Everything => vec![source],
+            Scope::Namespaces => {
+                let mut namespace = variable("namespace", "Namespace", namespaces);
+                if let Some(namespace) = namespace.as_object_mut() {
+                    namespace.insert("multi".to_owned(), json!(true));
+                    namespace.insert("includeAll".to_owned(), json!(true));
+                    namespace.insert("allValue".to_owned(), json!(".+"));
+                    namespace.insert("current".to_owned(), json!({"text": "All", "value": "$__all"}));
+                }
+                vec![source, namespace]
+            }
+            Scope::Cluster => {
+                let clusters = r#"label_values(quorate_ready{namespace="$namespace"}, cluster)"#;
+                vec![source, variable("namespace", "Namespace", namespaces), variable("cluster", "Cluster", clusters)]
+            }
+        }
+    }
+}
+
+fn variable(name: &str, label: &str, query: &str) -> Value {
+    json!({
+        "name": name,
+        "label": label,
+        "type": "query",
+        "datasource": datasource(),
+        "query": {"query": query, "refId": "V"},
+        // With the time range: a cluster that was made since must be found.
+        "refresh": 2,
+        "sort": 1,
+    })
+}
+
+/// Where the next panel goes.
+struct Grid {
+    scope: Scope,
+    id: u32,
+    top: u32,
+}
+
+impl Grid {
+    fn next_id(&mut self) -> u32 {
+        self.id += 1;
+        self.id
+    }
+
+    /// The heading and its panels: beside it, or within it when it is folded.
+    fn row(&mut self, row: &Row) -> Vec<Value> {
+        let mut heading = json!({
+            "id": self.next_id(),
+            "type": "row",
+            "title": row.title,
+            "collapsed": row.folded,
+            "gridPos": {"x": 0, "y": self.top, "w": COLUMNS, "h": 1},
+            "panels": [],
+        });
+        self.top += 1;
+        let begin = self.top;
+        let panels = self.place(&row.panels);
+        if !row.folded {
+            return std::iter::once(heading).chain(panels).collect();
+        }
+        self.top = begin;
+        if let Some(heading) = heading.as_object_mut() {
+            heading.insert("panels".to_owned(), Value::Array(panels));
+        }
+        vec![heading]
+    }
+
+    /// From left to right, and on the next line when there is no more room.
+    fn place(&mut self, panels: &[Panel]) -> Vec<Value> {
+        let (mut x, mut height, mut placed) = (0, 0, Vec::new());
+        for panel in panels {
+            if x + panel.width > COLUMNS {
+                self.top += height;
+                (x, height) = (0, 0);
+            }
+            let id = self.next_id();
+            placed.push(panel.json(self.scope, id, (x, self.top)));
+            x += panel.width;
+            height = height.max(u32::from(panel.height));
+        }
+        self.top += height;
+        placed
+    }
+}

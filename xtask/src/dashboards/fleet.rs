@@ -1,0 +1,144 @@
+//! All clusters: which of them needs someone.
+
+use super::annotation::Annotation;
+use super::board::{Board, Row};
+use super::look::{Limits, Unit};
+use super::page::Page;
+use super::panel::Panel;
+use super::query::{Query, Scope, failed_requests, quantile, rate_by, told_by_operator};
+use super::table::Column;
+
+const BY: &str = "namespace, cluster";
+const LEGEND: &str = "{{namespace}}/{{cluster}}";
+const APPLIED: &str = r#"quorate_proposals_total{*, outcome="applied"}"#;
+const DISK_USED: &str = "max by (namespace, cluster) (quorate_storage_used_bytes{*} \
+                         / (quorate_storage_used_bytes{*} + quorate_storage_free_bytes{*}))";
+
+pub(super) fn board() -> Board {
+    Board {
+        path: "dashboards/fleet.json",
+        uid: "quorate-fleet",
+        title: "Quorate / Fleet",
+        description: "All chat clusters, one row each: which of them needs someone.",
+        scope: Scope::Namespaces,
+        annotations: vec![Annotation::alerts()],
+        rows: vec![
+            Row::new("What needs someone", needs()),
+            Row::new("Clusters", vec![clusters()]),
+            Row::new("Compared", compared()),
+        ],
+    }
+}
+
+/// Clusters by what the operator was told to run; one whose pods are all silent is still among them.
+fn known() -> String {
+    format!("({} or max by (namespace, cluster) (quorate_raft_voters{{*}}))", told_by_operator(WANTED))
+}
+
+const WANTED: &str = "quorate_operator_cluster_replicas";
+
+fn needs() -> Vec<Panel> {
+    // Each answers 0 when there is nothing to count: then that is the news.
+    let leaderless = format!(
+        "count({} unless on (namespace, cluster) (quorate_raft_is_leader{{*}} == 1)) or on () vector(0)",
+        known()
+    );
+    let at_risk = "count(sum by (namespace, cluster) (quorate_ready{*} * quorate_raft_is_voter{*}) \
+                   <= floor(max by (namespace, cluster) (quorate_raft_voters{*}) / 2) + 1 \
+                   and max by (namespace, cluster) (quorate_raft_voters{*}) > 1) or on () vector(0)";
+    let missing = format!(
+        "sum(clamp_min({} - on (namespace, cluster) (sum by (namespace, cluster) (quorate_ready{{*}}) or 0 * {}), 0)) \
+         or on () vector(0)",
+        known(),
+        known()
+    );
+    vec![
+        Panel::figure("Clusters", Unit::Count, Page::Dashboards)
+            .says("Clusters that the operator keeps or whose pods are scraped.")
+            .query(Query::range("clusters", format!("count({})", known()))),
+        Panel::figure("Without a leader", Unit::Count, Page::NoLeader)
+            .says("Clusters in which no pod leads: their writes wait. An election takes about a second; longer is an outage.")
+            .limits(Limits::below(1.0))
+            .query(Query::range("clusters", leaderless)),
+        Panel::figure("One loss from silence", Unit::Count, Page::QuorumAtRisk)
+            .says("Clusters that stop writing when they lose one more pod.")
+            .limits(Limits::at_most(1.0, 1e9))
+            .query(Query::range("clusters", at_risk)),
+        Panel::figure("Pods missing", Unit::Count, Page::QuorumAtRisk)
+            .says("Pods that are wanted and not ready, in all clusters. Some are while a rollout runs.")
+            .limits(Limits::at_most(1.0, 1e9))
+            .query(Query::range("pods", missing)),
+        Panel::figure("Alerts that fire", Unit::Count, Page::Dashboards)
+            .says("Alerts of Quorate that fire now; the marks in the panels below say which and since when.")
+            .limits(Limits::below(1.0))
+            .query(Query::range(
+                "alerts",
+                r#"count(ALERTS{alertstate="firing", alertname=~"Quorate.*"}) or on () vector(0)"#,
+            )),
+        Panel::figure("Operators at work", Unit::Count, Page::OperatorAway)
+            .says("Operators that hold the lease: 1. None: clusters serve on, and nothing is repaired.")
+            .limits(Limits::at_least(1.0, 1.0))
+            .query(Query::range("operators", "sum(quorate_operator_leading) or on () vector(0)")),
+    ]
+}
+
+fn clusters() -> Panel {
+    let columns = vec![
+        Column::label("Namespace", "namespace"),
+        Column::label("Cluster", "cluster").leads_to(
+            "/d/quorate-cluster?var-datasource=${datasource}&var-namespace=${__data.fields.Namespace}&var-cluster=${__data.fields.Cluster}",
+        ),
+        Column::label_of(
+            "Leader",
+            "pod",
+            "topk by (namespace, cluster) (1, max by (namespace, cluster, pod) (quorate_raft_is_leader{*} == 1))",
+        ),
+        Column::value("Ready", Unit::Count, "sum by (namespace, cluster) (quorate_ready{*})"),
+        Column::value("Wanted", Unit::Count, known()),
+        Column::value("Can lose", Unit::Count, "sum by (namespace, cluster) (quorate_ready{*} * quorate_raft_is_voter{*}) - floor(max by (namespace, cluster) (quorate_raft_voters{*}) / 2) - 1")
+            .limits(Limits::at_least(0.0, 1.0)),
+        Column::value("Posts/s", Unit::PerSecond, rate_by(BY, APPLIED)),
+        // A comparison drops what is no number: a cluster without writes has no percentile.
+        Column::value("Write p99", Unit::Seconds, format!("{} >= 0", quantile("0.99", BY, "quorate_proposal_seconds{*}")))
+            .limits(Limits::at_most(0.1, 0.5)),
+        Column::value("Failed", Unit::Share, failed_requests(BY)).limits(Limits::at_most(0.001, 0.01)),
+        Column::value("Disk", Unit::Share, DISK_USED).limits(Limits::at_most(0.75, 0.9)),
+        // That of most pods; more than one version is a rollout, or one that stopped half way.
+        Column::label_of(
+            "Version",
+            "version",
+            "topk by (namespace, cluster) (1, count by (namespace, cluster, version) (quorate_build_info{*}))",
+        ),
+        Column::value("Versions", Unit::Count, "count by (namespace, cluster) (count by (namespace, cluster, version) (quorate_build_info{*}))")
+            .limits(Limits::at_most(2.0, 3.0)),
+    ];
+    Panel::table("Clusters", Page::Dashboards, columns)
+        .says("One row for each cluster, as of the end of the time range; its name leads to its own board. Without a leader the column is empty: writes wait. \"Can lose\" is how many pods may go before they do.")
+        .when_empty("–")
+        .high(9)
+}
+
+fn compared() -> Vec<Panel> {
+    vec![
+        Panel::lines("Posts acknowledged", Unit::PerSecond, Page::Performance)
+            .says("Commands that a majority has synced to its disks, each second: messages, joins, state.")
+            .wide(12)
+            .query(Query::range(LEGEND, rate_by(BY, APPLIED))),
+        Panel::lines("Time of a write, p99", Unit::Seconds, Page::SlowWrites)
+            .says("From a command's proposal to its outcome, replication and fsync on a majority included: one in a hundred takes longer.")
+            .wide(12)
+            .limits(Limits::at_most(0.1, 0.5))
+            .query(Query::range(LEGEND, quantile("0.99", BY, "quorate_proposal_seconds{*}"))),
+        Panel::lines("Failed requests", Unit::Share, Page::NoLeader)
+            .says("Share of requests that failed through the server's fault: no leader, overload, internal faults. What callers did wrong is not in it.")
+            .wide(12)
+            .limits(Limits::at_most(0.001, 0.01))
+            .query(Query::range(LEGEND, failed_requests(BY))),
+        Panel::lines("Fullest disk", Unit::Share, Page::DiskFilling)
+            .says("The fullest volume of each cluster.")
+            .wide(12)
+            .up_to(1.0)
+            .limits(Limits::at_most(0.75, 0.9))
+            .query(Query::range(LEGEND, DISK_USED)),
+    ]
+}

@@ -1,0 +1,131 @@
+//! Units, colours and limits: closed lists, so that the same thing looks the same on every board.
+
+use serde_json::{Value, json};
+
+/// What a number counts; Grafana's name of it scales and labels the axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unit {
+    /// A plain number, never shortened.
+    Count,
+    /// A number that is shortened: 12 K.
+    Many,
+    /// A state that is shown by a name.
+    State,
+    Seconds,
+    /// A long time: 3 days.
+    Age,
+    Bytes,
+    BytesPerSecond,
+    PerSecond,
+    RequestsPerSecond,
+    /// 0 to 1, shown as percent.
+    Share,
+}
+
+impl Unit {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Count | Self::State => "none",
+            Self::Many => "short",
+            Self::Seconds => "s",
+            Self::Age => "dtdurations",
+            Self::Bytes => "bytes",
+            Self::BytesPerSecond => "Bps",
+            Self::PerSecond => "cps",
+            Self::RequestsPerSecond => "reqps",
+            Self::Share => "percentunit",
+        }
+    }
+}
+
+/// What a colour says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Colour {
+    Good,
+    Warning,
+    Bad,
+    /// Neither good nor bad.
+    Plain,
+    /// The middle of many: a median.
+    Middle,
+    /// The slow end of many: a high percentile.
+    Tail,
+    /// Something that is on its way: a learner, a start.
+    Underway,
+    Absent,
+}
+
+impl Colour {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Good => "semi-dark-green",
+            Self::Warning => "semi-dark-orange",
+            Self::Bad => "semi-dark-red",
+            Self::Plain => "semi-dark-blue",
+            Self::Middle => "light-blue",
+            Self::Tail => "dark-purple",
+            Self::Underway => "semi-dark-purple",
+            Self::Absent => "text",
+        }
+    }
+
+    pub(super) fn fixed(self) -> Value {
+        json!({"mode": "fixed", "fixedColor": self.name()})
+    }
+}
+
+/// From which value on which colour holds.
+#[derive(Clone, Debug)]
+pub(super) struct Limits {
+    lowest: Colour,
+    steps: Vec<(f64, Colour)>,
+}
+
+impl Limits {
+    /// One colour, whatever the value.
+    pub(super) fn none(colour: Colour) -> Self {
+        Self { lowest: colour, steps: Vec::new() }
+    }
+
+    /// More is worse.
+    pub(super) fn at_most(warning: f64, bad: f64) -> Self {
+        Self { lowest: Colour::Good, steps: vec![(warning, Colour::Warning), (bad, Colour::Bad)] }
+    }
+
+    /// Anything from this value on is bad.
+    pub(super) fn below(bad: f64) -> Self {
+        Self { lowest: Colour::Good, steps: vec![(bad, Colour::Bad)] }
+    }
+
+    /// Less is worse.
+    pub(super) fn at_least(warning: f64, good: f64) -> Self {
+        Self { lowest: Colour::Bad, steps: vec![(warning, Colour::Warning), (good, Colour::Good)] }
+    }
+
+    /// Whether there is a limit at all.
+    pub(super) fn are_set(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
+    pub(super) fn json(&self) -> Value {
+        let mut steps = vec![json!({"color": self.lowest.name(), "value": null})];
+        steps.extend(self.steps.iter().map(|(value, colour)| json!({"color": colour.name(), "value": value})));
+        json!({"mode": "absolute", "steps": steps})
+    }
+}
+
+/// A number that stands for a state, the state's name and colour.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct State(pub(super) i64, pub(super) &'static str, pub(super) Colour);
+
+/// Grafana's value mappings of some states.
+pub(super) fn mappings(states: &[State]) -> Value {
+    let options: serde_json::Map<String, Value> = states
+        .iter()
+        .enumerate()
+        .map(|(index, State(value, text, colour))| {
+            (value.to_string(), json!({"text": text, "color": colour.name(), "index": index}))
+        })
+        .collect();
+    json!([{"type": "value", "options": options}])
+}

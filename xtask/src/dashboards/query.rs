@@ -1,0 +1,154 @@
+//! Queries, and the few shapes of PromQL that panels need.
+//!
+//! `{*}` and `{*, label="value"}` stand for the board's scope: the matchers of its variables. So no query can forget
+//! them, and the same query serves two boards.
+
+use super::look::Colour;
+use serde_json::{Value, json};
+
+/// Which series a board is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// All clusters of the chosen namespaces.
+    Namespaces,
+    /// One cluster.
+    Cluster,
+    /// All that the data source has.
+    Everything,
+}
+
+impl Scope {
+    fn matchers(self) -> &'static str {
+        match self {
+            Self::Namespaces => r#"namespace=~"$namespace""#,
+            Self::Cluster => r#"namespace="$namespace", cluster="$cluster""#,
+            // Every scraped series has a pod.
+            Self::Everything => r#"pod!="""#,
+        }
+    }
+
+    /// The expression with the scope filled in.
+    pub(super) fn fill(self, expression: &str) -> String {
+        let matchers = self.matchers();
+        expression
+            .replace("{exported *", &format!("{{{}", matchers.replace("namespace=", "exported_namespace=")))
+            .replace("{*", &format!("{{{matchers}"))
+    }
+}
+
+/// How often a counter goes up each second.
+pub(super) fn rate(counter: &str) -> String {
+    format!("rate({counter}[$__rate_interval])")
+}
+
+/// The sum of such rates, by labels.
+pub(super) fn rate_by(labels: &str, counter: &str) -> String {
+    format!("sum by ({labels}) ({})", rate(counter))
+}
+
+/// A quantile of a histogram, by labels (none: over all series).
+pub(super) fn quantile(quantile: &str, labels: &str, histogram: &str) -> String {
+    let by = if labels.is_empty() { "le".to_owned() } else { format!("{labels}, le") };
+    let buckets = histogram.replacen('{', "_bucket{", 1);
+    format!("histogram_quantile({quantile}, {})", rate_by(&by, &buckets))
+}
+
+/// The mean of a histogram's observations, by labels.
+pub(super) fn mean(labels: &str, histogram: &str) -> String {
+    let of = |part: &str| rate_by(labels, &histogram.replacen('{', &format!("{part}{{"), 1));
+    format!("{} / ({} > 0)", of("_sum"), of("_count"))
+}
+
+/// 0 where the expression has no series at all; the reason is given at each use.
+pub(super) fn or_zero(expression: &str) -> String {
+    format!("({expression}) or on () vector(0)")
+}
+
+/// The share of a part in the whole, by labels: 0 while the part has no series, nothing while the whole is 0.
+pub(super) fn share(labels: &str, part: &str, whole: &str) -> String {
+    let (part, whole) = (rate_by(labels, part), rate_by(labels, whole));
+    format!("({part} or 0 * {whole}) / ({whole} > 0)")
+}
+
+/// The share of requests that failed through the server's fault, in those that ended with an answer: what callers did
+/// wrong is not in it, and what they gave up counts for nothing. The same that the alerts on the objective ask.
+pub(super) fn failed_requests(labels: &str) -> String {
+    share(
+        labels,
+        r#"quorate_door_requests_total{*, code=~"unavailable|overloaded|internal"}"#,
+        r#"quorate_door_requests_total{*, code!="cancelled"}"#,
+    )
+}
+
+/// What the operator that works says of clusters, by namespace and cluster; one that lost the lease keeps its last
+/// figures. Scraped with a namespace of its own, the cluster's arrives as `exported_namespace`.
+pub(super) fn told_by_operator(metric: &str) -> String {
+    format!(
+        r#"max by (namespace, cluster) (label_replace(({metric}{{exported *}} or {metric}{{*, exported_namespace=""}}) and on (pod) (quorate_operator_leading == 1), "namespace", "$1", "exported_namespace", "(.+)"))"#
+    )
+}
+
+/// How an answer is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// Over the time range.
+    Range,
+    /// At its end.
+    Now,
+    /// At its end, as rows of a table.
+    Rows,
+}
+
+/// One query of a panel.
+#[derive(Clone, Debug)]
+pub(super) struct Query {
+    pub(super) expression: String,
+    legend: String,
+    reading: Reading,
+    pub(super) colour: Option<Colour>,
+}
+
+impl Query {
+    /// Over the time range; the legend names labels: `{{pod}}`.
+    pub(super) fn range(legend: &str, expression: impl Into<String>) -> Self {
+        Self { expression: expression.into(), legend: legend.to_owned(), reading: Reading::Range, colour: None }
+    }
+
+    /// The value at the end of the time range.
+    pub(super) fn now(legend: &str, expression: impl Into<String>) -> Self {
+        Self { reading: Reading::Now, ..Self::range(legend, expression) }
+    }
+
+    /// Rows of a table: one for each series.
+    pub(super) fn rows(expression: impl Into<String>) -> Self {
+        Self { reading: Reading::Rows, ..Self::range("", expression) }
+    }
+
+    pub(super) fn colour(self, colour: Colour) -> Self {
+        Self { colour: Some(colour), ..self }
+    }
+
+    /// Whether it may answer with several series.
+    pub(super) fn names_labels(&self) -> bool {
+        self.legend.contains("{{")
+    }
+
+    pub(super) fn json(&self, scope: Scope, reference: char) -> Value {
+        let now = self.reading != Reading::Range;
+        let format = if self.reading == Reading::Rows { "table" } else { "time_series" };
+        json!({
+            "refId": reference.to_string(),
+            "datasource": datasource(),
+            "expr": scope.fill(&self.expression),
+            "legendFormat": self.legend,
+            "format": format,
+            "instant": now,
+            "range": !now,
+        })
+    }
+}
+
+/// The data source that the board's variable chooses.
+pub(super) fn datasource() -> Value {
+    json!({"type": "prometheus", "uid": "${datasource}"})
+}
