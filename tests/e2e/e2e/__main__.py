@@ -22,7 +22,6 @@ NODES, PORT = 4, 6460
 STEPS = [
     ("the operator is installed and a ChatCluster becomes Available", install.install),
     ("what an idle pod costs", install.idle_memory),
-    ("Prometheus records what happens from here on", metrics.begin),
     ("invalid resources are refused with a message that says what to do", refusals.invalid_resources),
     ("the leader is lost six times under load: nothing lost, doubled or reordered", losses.losses_of_the_leader),
     ("the leader is lost while the operator is away", losses.loss_without_the_operator),
@@ -77,7 +76,7 @@ def main():
             diagnose(world)
             raise
         finally:
-            if world.prometheus:
+            if getattr(world, "prometheus", None):
                 world.prometheus.close()
             report.write()
 

@@ -21,7 +21,7 @@ SEEN = ("Elections", "Starts")
 
 
 def begin(world):
-    """From here on all that happens is recorded; without this step it is recorded while the panels are asked."""
+    """For a run of this step alone; in a whole one, everything since the installation was recorded."""
     world.prometheus = Prometheus(world)
 
 
@@ -81,7 +81,7 @@ class MatrixClient:
 
 
 def every_panel_answers(world):
-    if not world.prometheus:
+    if not getattr(world, "prometheus", None):
         begin(world)
     prometheus = world.prometheus
     with Verify(world.lab, world.chatctl, world.servers(), post=True) as verify, MatrixClient(world):

@@ -20,8 +20,6 @@ class World:
         self.images = images
         self.kubectl = Kubectl(lab.kubeconfig(), self.namespace)
         self.cluster = ChatCluster(self.kubectl, self.name)
-        # What has recorded the run since its beginning; None when that step was left out.
-        self.prometheus = None
 
     def servers(self):
         """The pods' own names, so that writers and readers start on different pods."""

@@ -105,6 +105,7 @@ fn variable(name: &str, label: &str, query: &str) -> Value {
         "label": label,
         "type": "query",
         "datasource": datasource(),
+        "definition": query,
         "query": {"query": query, "refId": "V"},
         // With the time range: a cluster that was made since must be found.
         "refresh": 2,

@@ -5,7 +5,7 @@ use super::board::{Board, Row};
 use super::look::{Colour, Limits, Unit};
 use super::page::Page;
 use super::panel::Panel;
-use super::query::{Query, Scope, failed_requests, mean, or_zero, quantile, rate, rate_by};
+use super::query::{Query, Scope, failed_requests, mean, or_none, quantile, rate, rate_by};
 use super::table::Column;
 
 /// `/sync` waits on purpose: its time says nothing.
@@ -51,10 +51,9 @@ fn served() -> Vec<Panel> {
             .when_empty("idle")
             // The comparison drops what is no number: without readers there is no percentile.
             .query(Query::range("p99", format!("{} >= 0", quantile("0.99", "", "quorate_delivery_seconds{*}")))),
-        Panel::figure("Readers cut off", Unit::PerSecond, Page::Dashboards)
-            .says("Readers that were too slow for their room and must come back with their cursor, each second.")
-            .limits(Limits::at_most(0.1, 10.0))
-            .query(Query::range("readers", format!("sum({})", rate("quorate_feed_lagged_total{*}")))),
+        Panel::figure("Reads from the disk", Unit::PerSecond, Page::Architecture)
+            .says("Readers that had fallen behind the newest events, which are kept in memory, and read rows instead, each second.")
+            .query(Query::range("reads", format!("sum({})", rate("quorate_feed_lagged_total{*}")))),
     ]
 }
 
@@ -67,13 +66,13 @@ fn requests() -> Vec<Panel> {
         Panel::stack("Matrix requests", Unit::RequestsPerSecond, Page::Architecture)
             .says("By endpoint of the Client-Server API.")
             // A cluster without Matrix clients has none.
-            .query(Query::range("{{endpoint}}", or_zero(&requests("matrix")))),
+            .query(Query::range("{{endpoint}}", or_none("endpoint", &requests("matrix")))),
         Panel::stack("Refused", Unit::RequestsPerSecond, Page::NoLeader)
             .says("By door and code. `limit_exceeded` protects the others; `unavailable`, `overloaded` and `internal` are the server's fault.")
             // No refusal at all is the best answer there is.
             .query(Query::range(
                 "{{door}} {{code}}",
-                or_zero(&rate_by("door, code", r#"quorate_door_requests_total{*, code!="ok"}"#)),
+                or_none("code", &rate_by("door, code", r#"quorate_door_requests_total{*, code!="ok"}"#)),
             )),
         Panel::lines("Time of a request, p99", Unit::Seconds, Page::SlowWrites)
             .says("By door, without /sync, which waits on purpose.")
@@ -124,8 +123,8 @@ fn delivery() -> Vec<Panel> {
         Panel::lines("Readers woken", Unit::PerSecond, Page::Performance)
             .says("Each second. Far above the messages' rate times the rooms' size: readers wake for nothing.")
             .query(Query::range("{{pod}}", rate_by("pod", "quorate_feed_wakeups_total{*}"))),
-        Panel::lines("Readers cut off", Unit::PerSecond, Page::Dashboards)
-            .says("Too slow for their room, by pod. They lose nothing: they come back with their cursor.")
+        Panel::lines("Reads from the disk", Unit::PerSecond, Page::Architecture)
+            .says("Readers that had fallen behind the newest events, which are kept in memory, by pod. They lose nothing; all do it once after a snapshot came.")
             .query(Query::range("{{pod}}", rate_by("pod", "quorate_feed_lagged_total{*}"))),
     ]
 }
@@ -138,10 +137,10 @@ fn sync() -> Vec<Panel> {
         Panel::stack("Answers", Unit::PerSecond, Page::Architecture)
             .says("By reason: there was news, the time ran out, or it was a client's first. Many first ones: clients lose their place.")
             // A cluster without Matrix clients has none.
-            .query(Query::range("{{reason}}", or_zero(&rate_by("reason", "quorate_sync_answers_total{*}")))),
+            .query(Query::range("{{reason}}", or_none("reason", &rate_by("reason", "quorate_sync_answers_total{*}")))),
         Panel::lines("Size of an answer, mean", Unit::Bytes, Page::Performance)
             .says("The first answer of a client in many rooms is large; those that follow are small.")
             // A cluster without Matrix clients has none.
-            .query(Query::range("{{pod}}", or_zero(&mean("pod", "quorate_sync_response_bytes{*}")))),
+            .query(Query::range("{{pod}}", or_none("pod", &mean("pod", "quorate_sync_response_bytes{*}")))),
     ]
 }

@@ -5,7 +5,7 @@ use super::board::{Board, Row};
 use super::look::{Colour, Limits, State, Unit};
 use super::page::Page;
 use super::panel::Panel;
-use super::query::{Query, Scope, failed_requests, or_zero, quantile, rate, rate_by};
+use super::query::{Query, Scope, failed_requests, or_none, or_zero, quantile, rate, rate_by};
 use super::table::Column;
 
 /// What a pod is, from three of its gauges; -1 when it does not answer.
@@ -37,6 +37,7 @@ pub(super) fn board() -> Board {
             Row::new("Golden signals", signals()),
             Row::new("Members", vec![members()]),
             Row::new("Pods", pods()),
+            Row::folded("Processes", processes()),
         ],
     }
 }
@@ -45,7 +46,7 @@ fn serves() -> Vec<Panel> {
     vec![
         Panel::name("Leader", Page::NoLeader)
             .says("The pod that leads and that a majority acknowledged lately. Nobody for more than a second: writes wait.")
-            .limits(Limits::at_least(1.0, 1.0))
+            .limits(Limits::reached(1.0))
             // Nobody must be seen as such, not as a panel without data.
             .query(Query::now(
                 "{{pod}}",
@@ -129,7 +130,7 @@ fn signals() -> Vec<Panel> {
             .says("Requests refused, by code. `unavailable`, `overloaded` and `internal` are the server's fault; the others are the callers'.")
             .wide(12)
             // No refusal at all is the best answer there is.
-            .query(Query::range("{{code}}", or_zero(&rate_by("code", r#"quorate_door_requests_total{*, code!="ok"}"#)))),
+            .query(Query::range("{{code}}", or_none("code", &rate_by("code", r#"quorate_door_requests_total{*, code!="ok"}"#)))),
         Panel::lines("Saturation", Unit::Share, Page::SlowWrites)
             .says("How near the fullest pod is to each of its limits. Memory shows only where the container has a limit.")
             .wide(12)
@@ -139,12 +140,12 @@ fn signals() -> Vec<Panel> {
                 "disk",
                 "max(quorate_storage_used_bytes{*} / (quorate_storage_used_bytes{*} + quorate_storage_free_bytes{*}))",
             ))
-            // Without a limit (0) there is no share of it: 0 then.
+            // Without a limit (0) there is no share of it: 0 then, also of file descriptors.
             .query(Query::range(
                 "memory",
                 or_zero("max(quorate_process_resident_memory_bytes{*} / (quorate_process_memory_limit_bytes{*} > 0))"),
             ))
-            .query(Query::range("file descriptors", "max(quorate_process_open_fds{*} / quorate_process_max_fds{*})"))
+            .query(Query::range("file descriptors", or_zero("max(quorate_process_open_fds{*} / (quorate_process_max_fds{*} > 0))")))
             .query(Query::range(
                 "runtime",
                 "max(rate(quorate_runtime_busy_seconds_total{*}[$__rate_interval]) / quorate_runtime_workers{*})",
@@ -197,5 +198,32 @@ fn pods() -> Vec<Panel> {
         Panel::lines("Connections", Unit::Count, Page::Architecture)
             .says("Clients of both doors on each pod. They come back to other pods after a loss.")
             .query(Query::range("{{pod}}", "sum by (pod) (quorate_door_connections{*})")),
+    ]
+}
+
+fn processes() -> Vec<Panel> {
+    vec![
+        Panel::lines("Runtime, busy", Unit::Share, Page::Performance)
+            .says("Share of the workers' time in which they ran tasks. Near all of it: the pod needs more cores.")
+            .up_to(1.0)
+            .query(Query::range(
+                "{{pod}}",
+                "max by (pod) (rate(quorate_runtime_busy_seconds_total{*}[$__rate_interval]) / quorate_runtime_workers{*})",
+            )),
+        Panel::lines("Runtime, tasks that wait", Unit::Count, Page::Performance)
+            .says("In the queue that all workers share.")
+            .query(Query::range("{{pod}}", "max by (pod) (quorate_runtime_queue_tasks{*})")),
+        Panel::lines("Runtime, tasks", Unit::Many, Page::Architecture)
+            .says("That are alive: some for each connection and stream. Rising without them: a leak.")
+            .query(Query::range("{{pod}}", "max by (pod) (quorate_runtime_tasks{*})")),
+        Panel::lines("File descriptors", Unit::Many, Page::Architecture)
+            .says("That are open: connections, segments of the log, table files.")
+            .query(Query::range("{{pod}}", "max by (pod) (quorate_process_open_fds{*})")),
+        Panel::lines("Threads", Unit::Count, Page::Architecture)
+            .says("Of each pod's process.")
+            .query(Query::range("{{pod}}", "max by (pod) (quorate_process_threads{*})")),
+        Panel::lines("Up since", Unit::Age, Page::NoLeader)
+            .says("Time since each process began. A saw: it ends again and again.")
+            .query(Query::range("{{pod}}", "time() - max by (pod) (quorate_process_start_time_seconds{*})")),
     ]
 }

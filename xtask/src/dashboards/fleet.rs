@@ -62,11 +62,11 @@ fn needs() -> Vec<Panel> {
             .query(Query::range("clusters", leaderless)),
         Panel::figure("One loss from silence", Unit::Count, Page::QuorumAtRisk)
             .says("Clusters that stop writing when they lose one more pod.")
-            .limits(Limits::at_most(1.0, 1e9))
+            .limits(Limits::worth_a_look(1.0))
             .query(Query::range("clusters", at_risk)),
         Panel::figure("Pods missing", Unit::Count, Page::QuorumAtRisk)
             .says("Pods that are wanted and not ready, in all clusters. Some are while a rollout runs.")
-            .limits(Limits::at_most(1.0, 1e9))
+            .limits(Limits::worth_a_look(1.0))
             .query(Query::range("pods", missing)),
         Panel::figure("Alerts that fire", Unit::Count, Page::Dashboards)
             .says("Alerts of Quorate that fire now; the marks in the panels below say which and since when.")
@@ -77,7 +77,7 @@ fn needs() -> Vec<Panel> {
             )),
         Panel::figure("Operators at work", Unit::Count, Page::OperatorAway)
             .says("Operators that hold the lease: 1. None: clusters serve on, and nothing is repaired.")
-            .limits(Limits::at_least(1.0, 1.0))
+            .limits(Limits::reached(1.0))
             .query(Query::range("operators", "sum(quorate_operator_leading) or on () vector(0)")),
     ]
 }

@@ -97,6 +97,16 @@ impl Limits {
         Self { lowest: Colour::Good, steps: vec![(bad, Colour::Bad)] }
     }
 
+    /// Anything from this value on is worth a look.
+    pub(super) fn worth_a_look(warning: f64) -> Self {
+        Self { lowest: Colour::Good, steps: vec![(warning, Colour::Warning)] }
+    }
+
+    /// Anything less than this is bad.
+    pub(super) fn reached(good: f64) -> Self {
+        Self { lowest: Colour::Bad, steps: vec![(good, Colour::Good)] }
+    }
+
     /// Less is worse.
     pub(super) fn at_least(warning: f64, good: f64) -> Self {
         Self { lowest: Colour::Bad, steps: vec![(warning, Colour::Warning), (good, Colour::Good)] }

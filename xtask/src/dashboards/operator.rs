@@ -4,7 +4,7 @@ use super::board::{Board, Row};
 use super::look::{Colour, Limits, State, Unit};
 use super::page::Page;
 use super::panel::Panel;
-use super::query::{Query, Scope, mean, or_zero, quantile, rate, rate_by, share, told_by_operator};
+use super::query::{Query, Scope, mean, or_none, quantile, rate, rate_by, share, told_by_operator};
 use super::table::Column;
 
 const LEASE: &[State] =
@@ -34,7 +34,7 @@ fn works() -> Vec<Panel> {
     vec![
         Panel::name("Holds the lease", Page::OperatorAway)
             .says("The pod that works; the others stand by. Nobody: clusters serve on, and nothing is repaired, rolled or shown.")
-            .limits(Limits::at_least(1.0, 1.0))
+            .limits(Limits::reached(1.0))
             // Nobody must be seen as such, not as a panel without data.
             .query(Query::now(
                 "{{pod}}",
@@ -58,7 +58,7 @@ fn works() -> Vec<Panel> {
             .query(Query::range("replacement", format!("max({})", told_by_operator("quorate_operator_replacement_seconds")))),
         Panel::name("Version", Page::Dashboards)
             .says("Of the operator's pods; two while it is rolled.")
-            .limits(Limits::at_least(1.0, 1.0))
+            .limits(Limits::reached(1.0))
             .query(Query::now("{{version}}", "count by (version) (quorate_operator_build_info{*})")),
     ]
 }
@@ -103,19 +103,22 @@ fn steps() -> Vec<Panel> {
             // None is the best answer there is.
             .query(Query::range(
                 "{{reason}}",
-                or_zero("sum by (reason) (increase(quorate_operator_errors_total{*}[$__rate_interval]))"),
+                or_none("reason", "sum by (reason) (increase(quorate_operator_errors_total{*}[$__rate_interval]))"),
             )),
         Panel::bars("Steps", Unit::Count, Page::OperatorAway)
             .says("What it did, by kind and result. The same step again and again does not get on.")
             // A cluster that is well needs none.
             .query(Query::range(
                 "{{step}} {{result}}",
-                or_zero("sum by (step, result) (increase(quorate_operator_steps_total{*}[$__rate_interval]))"),
+                or_none(
+                    "result",
+                    "sum by (step, result) (increase(quorate_operator_steps_total{*}[$__rate_interval]))",
+                ),
             )),
         Panel::lines("Time of a step, mean", Unit::Seconds, Page::OperatorAway)
             .says("By kind.")
             // A cluster that is well needs none.
-            .query(Query::range("{{step}}", or_zero(&mean("step", "quorate_operator_step_seconds{*}")))),
+            .query(Query::range("{{step}}", or_none("step", &mean("step", "quorate_operator_step_seconds{*}")))),
         Panel::bars("Status writes and leaders seen", Unit::Count, Page::ElectionsFlapping)
             .says("Writes of a status, and changes of leader that were seen, by cluster.")
             .query(Query::range(
@@ -125,7 +128,10 @@ fn steps() -> Vec<Panel> {
             // An operator that started lately has seen none.
             .query(Query::range(
                 "{{cluster}} leader",
-                or_zero("sum by (cluster) (increase(quorate_operator_leader_changes_total{*}[$__rate_interval]))"),
+                or_none(
+                    "cluster",
+                    "sum by (cluster) (increase(quorate_operator_leader_changes_total{*}[$__rate_interval]))",
+                ),
             )),
     ]
 }

@@ -64,6 +64,11 @@ pub(super) fn or_zero(expression: &str) -> String {
     format!("({expression}) or on () vector(0)")
 }
 
+/// The same for one line per value of a label, which is `none` then.
+pub(super) fn or_none(label: &str, expression: &str) -> String {
+    format!(r#"({expression}) or on () label_replace(vector(0), "{label}", "none", "", "")"#)
+}
+
 /// The share of a part in the whole, by labels: 0 while the part has no series, nothing while the whole is 0.
 pub(super) fn share(labels: &str, part: &str, whole: &str) -> String {
     let (part, whole) = (rate_by(labels, part), rate_by(labels, whole));

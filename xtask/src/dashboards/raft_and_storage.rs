@@ -5,7 +5,7 @@ use super::board::{Board, Row};
 use super::look::{Colour, Limits, Unit};
 use super::page::Page;
 use super::panel::Panel;
-use super::query::{Query, Scope, mean, or_zero, quantile, rate_by};
+use super::query::{Query, Scope, mean, or_none, quantile, rate, rate_by};
 
 pub(super) fn board() -> Board {
     Board {
@@ -78,7 +78,7 @@ fn replication() -> Vec<Panel> {
         Panel::stack("Proposals that were not applied", Unit::PerSecond, Page::NoLeader)
             .says("By what became of them. `unknown` may still happen: clients send it again with the same transaction id.")
             // None is the best answer there is.
-            .query(Query::range("{{outcome}}", or_zero(&rate_by("outcome", r#"quorate_proposals_total{*, outcome!="applied"}"#)))),
+            .query(Query::range("{{outcome}}", or_none("outcome", &rate_by("outcome", r#"quorate_proposals_total{*, outcome!="applied"}"#)))),
     ]
 }
 
@@ -94,11 +94,11 @@ fn elections() -> Vec<Panel> {
                 "max by (pod) (increase(quorate_raft_elections_started_total{*}[$__rate_interval]))",
             )),
         Panel::bars("Votes", Unit::Count, Page::ElectionsFlapping)
-            .says("Requests for a vote that pods answered. Refused: there is a leader, or the candidate lacks entries.")
+            .says("Requests for a vote that pods answered. Refused: there is a leader, or the candidate lacks entries; a refused pre-vote is an election that did not have to be.")
             // A pod that started lately may have been asked for none.
             .query(Query::range(
-                "{{answer}}",
-                or_zero("sum by (answer) (increase(quorate_raft_votes_total{*}[$__rate_interval]))"),
+                "{{kind}} {{answer}}",
+                or_none("answer", "sum by (kind, answer) (increase(quorate_raft_votes_total{*}[$__rate_interval]))"),
             )),
     ]
 }
@@ -147,13 +147,13 @@ fn apply() -> Vec<Panel> {
             // A snapshot is made after many entries only: a young cluster has none.
             .query(Query::range(
                 "{{action}}",
-                or_zero("sum by (action) (increase(quorate_snapshots_total{*}[$__rate_interval]))"),
+                or_none("action", "sum by (action) (increase(quorate_snapshots_total{*}[$__rate_interval]))"),
             )),
         Panel::lines("Snapshot on its way", Unit::Share, Page::MemberLagging)
             .says("How much of a snapshot a peer has received. It goes to a member that is new or was away for long.")
             .up_to(1.0)
             // On most days none is sent.
-            .query(Query::range("{{peer}}", or_zero("max by (peer) (quorate_raft_snapshot_sending{*})"))),
+            .query(Query::range("{{peer}}", or_none("peer", "max by (peer) (quorate_raft_snapshot_sending{*})"))),
         Panel::lines("Snapshot transfer", Unit::BytesPerSecond, Page::MemberLagging)
             .says("Bytes of snapshots, by the pod that sends or receives.")
             .query(Query::range("{{pod}} sends", rate_by("pod", "quorate_raft_snapshot_sent_bytes_total{*}")))
@@ -162,42 +162,75 @@ fn apply() -> Vec<Panel> {
 }
 
 fn rocksdb() -> Vec<Panel> {
-    let gauge = |metric: &str| Query::range("{{pod}}", format!("max by (pod) ({metric}{{*}})"));
+    rocksdb_writes().into_iter().chain(rocksdb_reads()).collect()
+}
+
+fn each_pod(metric: &str) -> Query {
+    Query::range("{{pod}}", format!("max by (pod) ({metric}{{*}})"))
+}
+
+fn rocksdb_writes() -> Vec<Panel> {
+    let bytes = |metric: &str| format!("sum({})", rate(&format!("quorate_rocksdb_{metric}_bytes_total{{*}}")));
     vec![
+        Panel::lines("Writes held up", Unit::Share, Page::SlowWrites)
+            .says("Share of the time in which RocksDB slowed or stopped writes, because compaction is behind.")
+            .limits(Limits::at_most(0.05, 0.5))
+            .query(Query::range("{{pod}}", rate_by("pod", "quorate_rocksdb_stall_seconds_total{*}"))),
         Panel::lines("Writes stopped", Unit::Count, Page::SlowWrites)
-            .says("1 while RocksDB takes no writes, because compaction is too far behind: apply stands still.")
+            .says("1 while RocksDB takes no writes at all: apply stands still.")
             .limits(Limits::below(1.0))
-            .query(gauge("quorate_rocksdb_write_stopped")),
+            .query(each_pod("quorate_rocksdb_write_stopped")),
+        Panel::lines("Background errors", Unit::Count, Page::DiskFilling)
+            .says("Flushes and compactions that failed since the pod started: a full or broken disk.")
+            .limits(Limits::below(1.0))
+            .query(each_pod("quorate_rocksdb_background_errors")),
         Panel::lines("Compaction that waits", Unit::Bytes, Page::SlowWrites)
             .says("Bytes that compaction has yet to rewrite. Rising for long: the disk is too slow for the load.")
-            .query(gauge("quorate_rocksdb_pending_compaction_bytes")),
+            .query(each_pod("quorate_rocksdb_pending_compaction_bytes")),
         Panel::lines("Files of level 0", Unit::Count, Page::SlowWrites)
-            .says("Each read may look into all of them; writes are slowed, then stopped, when there are too many.")
-            .query(gauge("quorate_rocksdb_level0_files")),
-        Panel::lines("Flushes and compactions that run", Unit::Count, Page::SlowWrites)
-            .says("At the moment of the scrape.")
-            .query(Query::range("{{pod}} compactions", "max by (pod) (quorate_rocksdb_running_compactions{*})"))
-            .query(Query::range("{{pod}} flushes", "max by (pod) (quorate_rocksdb_running_flushes{*})")),
-        Panel::lines("Memtables", Unit::Bytes, Page::Architecture)
-            .says("Written, not yet flushed.")
-            .query(gauge("quorate_rocksdb_memtable_bytes")),
+            .says("The column family with the most. Writes are slowed from 20 on and stop at 36.")
+            .limits(Limits::at_most(20.0, 36.0))
+            .query(each_pod("quorate_rocksdb_level0_files")),
         Panel::lines("Memtables that wait for a flush", Unit::Count, Page::SlowWrites)
             .says("More than one or two: the disk does not keep up.")
-            .query(gauge("quorate_rocksdb_immutable_memtables")),
+            .query(each_pod("quorate_rocksdb_immutable_memtables")),
+        Panel::lines("Flushes and compactions that run", Unit::Count, Page::SlowWrites)
+            .says("In all pods, at the moment of the scrape.")
+            .query(Query::range("compactions", "sum(quorate_rocksdb_running_compactions{*})"))
+            .query(Query::range("flushes", "sum(quorate_rocksdb_running_flushes{*})")),
+        Panel::lines("Bytes of flushes and compactions", Unit::BytesPerSecond, Page::Performance)
+            .says("In all pods: what RocksDB itself asks of the disks. Compaction that writes many times what is flushed: write amplification.")
+            .query(Query::range("flush writes", bytes("flush_written")))
+            .query(Query::range("compaction writes", bytes("compaction_written")))
+            .query(Query::range("compaction reads", bytes("compaction_read"))),
+        Panel::lines("State on the disk", Unit::Bytes, Page::DiskFilling)
+            .says("Table files of the state, by pod. All pods hold the same state; they differ by what is not compacted yet.")
+            .query(each_pod("quorate_rocksdb_disk_bytes")),
+    ]
+}
+
+fn rocksdb_reads() -> Vec<Panel> {
+    let (hits, misses) = (
+        rate_by("pod", "quorate_rocksdb_block_cache_hits_total{*}"),
+        rate_by("pod", "quorate_rocksdb_block_cache_misses_total{*}"),
+    );
+    vec![
+        Panel::lines("Block cache, hits", Unit::Share, Page::Performance)
+            .says("Share of blocks that were found in the cache. Low and falling: what is read does not fit.")
+            .up_to(1.0)
+            .query(Query::range("{{pod}}", format!("{hits} / ({hits} + {misses} > 0)"))),
         Panel::lines("Block cache, full", Unit::Share, Page::Performance)
-            .says("Share of the cache's capacity that is used.")
+            .says("Share of its capacity that is used.")
             .up_to(1.0)
             .query(Query::range(
                 "{{pod}}",
                 "max by (pod) (quorate_rocksdb_block_cache_bytes{*} / quorate_rocksdb_block_cache_capacity_bytes{*})",
             )),
-        Panel::lines("State on the disk", Unit::Bytes, Page::DiskFilling)
-            .says("Table files of the state, by pod. All pods hold the same state; they differ by what is not compacted yet.")
-            .query(gauge("quorate_rocksdb_disk_bytes")),
-        Panel::lines("Background errors", Unit::Count, Page::DiskFilling)
-            .says("Flushes and compactions that failed since the pod started: a full or broken disk.")
-            .limits(Limits::below(1.0))
-            .query(gauge("quorate_rocksdb_background_errors")),
+        Panel::stack("Memory of RocksDB", Unit::Bytes, Page::Architecture)
+            .says("In the pod that uses most of each: the cache, what is written and not flushed, indexes and filters outside the cache.")
+            .query(Query::range("block cache", "max(quorate_rocksdb_block_cache_bytes{*})"))
+            .query(Query::range("memtables", "max(quorate_rocksdb_memtable_bytes{*})"))
+            .query(Query::range("table readers", "max(quorate_rocksdb_table_readers_bytes{*})")),
     ]
 }
 
