@@ -3,7 +3,7 @@
 import math
 
 from . import colours, svg
-from .values import shown, ticks, times
+from .values import axis, shown, times
 
 AXIS, LEGEND, FOOT = 58, 18, 18
 
@@ -105,10 +105,7 @@ def over_time(panel, box, source, by_name, marks):
     stack = custom["stacking"]["mode"] == "normal"
     drawn = stacked(series) if stack else [(one, [(t, v, 0) for t, v in numbers(one.samples)]) for one in series]
     highest = max((value for _, samples in drawn for _, value, _ in samples), default=0)
-    if "max" in defaults:
-        steps = ticks(0, defaults["max"])
-    else:
-        steps = ticks(0, highest or 1)
+    steps = axis(defaults.get("max") or highest or 1, unit)
     shows_legend = panel["options"]["legend"]["showLegend"]
     x, y, width, height = box
     frame = Frame((x, y, width, height - (LEGEND if shows_legend else 0)), source, 0, steps[-1])

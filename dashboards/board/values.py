@@ -53,6 +53,14 @@ def ticks(lowest, highest, count=4):
     return [step * n for n in range(first, math.ceil(highest / step - 1e-9) + 1)]
 
 
+def axis(highest, unit):
+    """Ticks from 0, round in the unit that they are shown in."""
+    factor = 1
+    while unit in ("bytes", "Bps") and highest >= 1024 * factor:
+        factor *= 1024
+    return [tick * factor for tick in ticks(0, highest / factor)]
+
+
 def times(start, end, count=6):
     """Round moments between two, and how each is written."""
     step = next((s for s in (5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600) if (end - start) / s <= count), 86400)

@@ -23,6 +23,7 @@ class Numbers(unittest.TestCase):
 
     def test_axes_have_round_steps_that_hold_the_highest(self):
         self.assertEqual(values.ticks(0, 0.9), [0, 0.25, 0.5, 0.75, 1.0])
+        self.assertEqual([values.shown(tick, "bytes") for tick in values.axis(9000, "bytes")], ["0 B", "2.5 KiB", "5 KiB", "7.5 KiB", "10 KiB"])
         for highest in (1e-4, 0.3, 1, 7, 99, 101, 12345):
             self.assertGreaterEqual(values.ticks(0, highest)[-1], highest * 0.999)
 
