@@ -38,7 +38,7 @@ fn served() -> Vec<Panel> {
             .says("At both doors; a stream counts once, when it is opened.")
             .query(Query::range("requests", format!("sum({})", rate("quorate_door_requests_total{*}")))),
         Panel::figure("Failed", Unit::Share, Page::NoLeader)
-            .says("Share of requests that failed through the server's fault.")
+            .says("Share of requests that failed through the server's fault, or whose callers gave up (not of /sync).")
             .limits(Limits::at_most(0.001, 0.01))
             .when_empty("idle")
             .query(Query::range("failed", failed_requests("cluster"))),

@@ -60,7 +60,7 @@ fn serves() -> Vec<Panel> {
                 "sum(quorate_ready{*} * quorate_raft_is_voter{*}) - floor(max(quorate_raft_voters{*}) / 2) - 1",
             )),
         Panel::figure("Failed requests", Unit::Share, Page::NoLeader)
-            .says("Share of requests that failed through the server's fault: no leader, overload, internal faults.")
+            .says("Share of requests that failed through the server's fault: no leader, overload, internal faults, or their callers gave up.")
             .limits(Limits::at_most(0.001, 0.01))
             .when_empty("idle")
             .query(Query::range("failed", failed_requests("cluster"))),
@@ -127,7 +127,7 @@ fn signals() -> Vec<Panel> {
             )
             .query(Query::range("events streamed", format!("sum({})", rate("quorate_door_events_total{*}"))).colour(Colour::Tail)),
         Panel::stack("Errors", Unit::RequestsPerSecond, Page::NoLeader)
-            .says("Requests refused, by code. `unavailable`, `overloaded` and `internal` are the server's fault; the others are the callers'.")
+            .says("Requests refused, by code. `unavailable`, `overloaded`, `internal` are the server's fault, and `cancelled` (not of /sync) most often is; the others are the callers'.")
             .wide(12)
             // No refusal at all is the best answer there is.
             .query(Query::range("{{code}}", or_none("code", &rate_by("code", r#"quorate_door_requests_total{*, code!="ok"}"#)))),

@@ -130,7 +130,7 @@ fn compared() -> Vec<Panel> {
             .limits(Limits::at_most(0.1, 0.5))
             .query(Query::range(LEGEND, quantile("0.99", BY, "quorate_proposal_seconds{*}"))),
         Panel::lines("Failed requests", Unit::Share, Page::NoLeader)
-            .says("Share of requests that failed through the server's fault: no leader, overload, internal faults. What callers did wrong is not in it.")
+            .says("Share of requests that failed through the server's fault: no leader, overload, internal faults, or their callers gave up. What callers did wrong is not in it.")
             .wide(12)
             .limits(Limits::at_most(0.001, 0.01))
             .query(Query::range(LEGEND, failed_requests(BY))),

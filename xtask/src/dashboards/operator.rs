@@ -54,7 +54,7 @@ fn works() -> Vec<Panel> {
             .query(Query::range("failed", format!("max({failed})"))),
         Panel::figure("Longest replacement", Unit::Age, Page::MemberLagging)
             .says("How long the longest replacement of a member has lasted. 0: none is under way.")
-            .limits(Limits::at_most(600.0, 1800.0))
+            .limits(Limits::at_most(600.0, 900.0))
             .query(Query::range("replacement", format!("max({})", told_by_operator("quorate_operator_replacement_seconds")))),
         Panel::name("Version", Page::Dashboards)
             .says("Of the operator's pods; two while it is rolled.")
@@ -74,7 +74,7 @@ fn clusters() -> Panel {
         Column::value("Wanted", Unit::Count, told_by_operator("quorate_operator_cluster_replicas")),
         Column::value("Admin doors", Unit::Count, told_by_operator("quorate_operator_cluster_doors")),
         Column::value("Replacement", Unit::Age, told_by_operator("quorate_operator_replacement_seconds"))
-            .limits(Limits::at_most(600.0, 1800.0)),
+            .limits(Limits::at_most(600.0, 900.0)),
     ];
     Panel::table("Clusters", Page::QuorumAtRisk, columns)
         .says("What the operator sees of each cluster: pods ready of those wanted, admin doors that answer, how long a replacement of a member has lasted.")

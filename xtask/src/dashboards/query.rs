@@ -75,13 +75,17 @@ pub(super) fn share(labels: &str, part: &str, whole: &str) -> String {
     format!("({part} or 0 * {whole}) / ({whole} > 0)")
 }
 
-/// The share of requests that failed through the server's fault, in those that ended with an answer: what callers did
-/// wrong is not in it, and what they gave up counts for nothing. The same that the alerts on the objective ask.
+/// The share of requests that failed through the server's fault, as the alerts on the objective count them: a caller that
+/// gave up waited for a leader, most often; only `/sync` is given up by anybody who looks away. What callers did wrong is
+/// no failure. 0 while none failed, nothing while none was asked.
 pub(super) fn failed_requests(labels: &str) -> String {
-    share(
-        labels,
-        r#"quorate_door_requests_total{*, code=~"unavailable|overloaded|internal"}"#,
-        r#"quorate_door_requests_total{*, code!="cancelled"}"#,
+    let requests = |matchers: &str| rate(&format!("quorate_door_requests_total{{*, {matchers}}}"));
+    let given_up = requests(r#"code="cancelled", endpoint!="sync""#);
+    let faulty = requests(r#"code=~"unavailable|overloaded|internal""#);
+    let ended = requests(r#"code!="cancelled""#);
+    format!(
+        "(sum by ({labels}) ({faulty} or {given_up}) or 0 * {}) / (sum by ({labels}) ({ended} or {given_up}) > 0)",
+        rate_by(labels, "quorate_door_requests_total{*}")
     )
 }
 
