@@ -11,9 +11,9 @@ AXIS, LEGEND, FOOT = 58, 18, 18
 class Frame:
     """Where time and values lie in a box."""
 
-    def __init__(self, box, source, lowest, highest):
+    def __init__(self, box, source, lowest, highest, axis_width=AXIS):
         x, y, width, height = box
-        self.left, self.top, self.right, self.bottom = x + AXIS, y + 4, x + width - 12, y + height - FOOT
+        self.left, self.top, self.right, self.bottom = x + axis_width, y + 4, x + width - 12, y + height - FOOT
         self.start, self.end = source.start, source.end
         self.lowest, self.highest = lowest, highest
 
@@ -28,7 +28,9 @@ class Frame:
         for moment, words in times(self.start, self.end, max(2, int((self.right - self.left) / 70))):
             x = self.x(moment)
             yield svg.line(x, self.top, x, self.bottom, colours.GRID)
-            yield svg.text(x, self.bottom + 13, words, 10, colours.FAINT, text_anchor="middle")
+            # The last one must not stand out of the panel.
+            anchor = "end" if self.right - x < svg.width_of(words, 10) / 2 - 8 else "middle"
+            yield svg.text(x, self.bottom + 13, words, 10, colours.FAINT, text_anchor=anchor)
 
     def marks(self, marks):
         for moment, colour in marks:
@@ -136,12 +138,13 @@ def bands(panel, box, source, by_name, marks):
     if not series:
         return svg.nothing(box)
     x, y, width, height = box
-    frame = Frame((x, y, width, height - LEGEND), source, 0, 1)
+    names = min(160, max(AXIS, *(svg.width_of(one.name) + 16 for one in series)))
+    frame = Frame((x, y, width, height - LEGEND), source, 0, 1, names)
     room = (frame.bottom - frame.top) / len(series)
     out = list(frame.moments())
     for index, one in enumerate(series):
         top = frame.top + index * room
-        out.append(svg.text(frame.left - 6, top + room / 2 + 4, svg.cut(one.name, AXIS), 11, text_anchor="end"))
+        out.append(svg.text(frame.left - 6, top + room / 2 + 4, svg.cut(one.name, names - 8), 11, text_anchor="end"))
         for part in stretches(numbers(one.samples), source.step):
             state = states.get(str(int(part[0][1])), {"text": digits_of(part[0][1]), "color": "text"})
             left, right = frame.x(part[0][0]), frame.x(min(part[-1][0] + source.step, source.end))

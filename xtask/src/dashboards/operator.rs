@@ -7,8 +7,7 @@ use super::panel::Panel;
 use super::query::{Query, Scope, mean, or_none, quantile, rate, rate_by, share, told_by_operator};
 use super::table::Column;
 
-const LEASE: &[State] =
-    &[State(-1, "silent", Colour::Bad), State(0, "stands by", Colour::Plain), State(1, "works", Colour::Good)];
+const LEASE: &[State] = &[State(0, "stands by", Colour::Plain), State(1, "works", Colour::Good)];
 const YES: &[State] = &[State(0, "no", Colour::Bad), State(1, "yes", Colour::Good)];
 
 pub(super) fn board() -> Board {
