@@ -1,5 +1,6 @@
 //! What the `xtask` binary does, as functions that tests can call.
 
+pub mod chart_files;
 mod dashboards;
 pub mod generate;
 pub mod tidy;

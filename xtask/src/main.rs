@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use xtask::generate::Programs;
-use xtask::{generate, tidy};
+use xtask::{chart_files, generate, tidy};
 
 #[derive(Parser)]
 #[command(about)]
@@ -45,7 +45,14 @@ fn main() -> anyhow::Result<()> {
         Task::Generate { check, chatd, operator } => {
             let programs = chatd.as_deref().zip(operator.as_deref());
             let files = generate::files(programs.map(|(chatd, operator)| Programs { chatd, operator }))?;
-            if check { generate::check(&root, &files) } else { generate::write(&root, &files) }
+            // The chart's copies last: some of their originals are generated.
+            if check {
+                generate::check(&root, &files)?;
+                chart_files::check(&root)
+            } else {
+                generate::write(&root, &files)?;
+                chart_files::write(&root)
+            }
         }
         Task::Tidy => tidy::run(&root),
         Task::Schema => generate::print_definition(),
