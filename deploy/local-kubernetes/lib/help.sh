@@ -15,6 +15,7 @@ usage: local-kubernetes COMMAND [FLAGS] [ARGUMENTS]
   kubeconfig         the path of the kubeconfig
   bin                the folder with kubectl and helm, for use without a cluster
   exec CMD...        run a program of this machine with the cluster's network and DNS: it reaches pods and Services (root)
+  forward PORT HOST:PORT   a Service at 127.0.0.1:PORT of this machine, until 'down' (root)
   node VERB ...      crash, cut off, freeze, enter a node; kill a pod's process (root)
   clean              remove every cluster and all binaries (root)
 
@@ -36,6 +37,7 @@ examples:
   local-kubernetes node crash 2; local-kubernetes node start 2
   local-kubernetes node kill default/chat-0 chatd    # a real kill -9
   local-kubernetes exec curl http://chat.default.svc.cluster.local:8008/_matrix/client/versions
+  local-kubernetes forward 8008 web.default:80 && curl http://127.0.0.1:8008/
   local-kubernetes down
 
 Files are in $HOME_DIR. README.md beside this program has limits and reasons.

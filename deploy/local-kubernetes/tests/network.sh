@@ -25,6 +25,11 @@ port_forward() {
   kill $pid; wait $pid 2>/dev/null
   return $rc
 }
+forwards() {
+  lk $A forward 6481 web.default:80 && prints "probe web" curl -sS --max-time 5 http://127.0.0.1:6481/ || return 1
+  # The same again changes nothing; another target takes its place.
+  lk $A forward 6481 web.default:80 && lk $A forward 6481 db-1.db.default:8080 && prints "db-1" curl -sS --max-time 5 http://127.0.0.1:6481/
+}
 web_pod() { k $A get pod -l app=web -o name | head -1; }
 from_web() { k $A exec "$(web_pod)" -- /usr/bin/probe get "http://$(pod_ip db-1):8080/"; }
 denied() { ! from_web; }
@@ -38,6 +43,7 @@ holds "and by name" machine_resolves
 holds "the process of 'exec' becomes the program" exec_is_the_program
 holds "logs of a pod can be read" prints "serving on :8080 as db-0" k $A logs db-0
 holds "port-forward reaches a Service" port_forward
+holds "'forward' brings a Service to a port of the machine" forwards
 holds "a pod is reached by another before there is a NetworkPolicy" from_web
 k $A apply -f "$HERE/policy.yaml" >/dev/null
 holds "a NetworkPolicy keeps it out" within 10 denied

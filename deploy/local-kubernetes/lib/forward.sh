@@ -1,0 +1,20 @@
+# forward: a Service of the cluster at 127.0.0.1 of the machine, for browsers; ends with the cluster.
+
+# forward PORT HOST:PORT...: two processes as for the API server, one inside the cluster's network and one outside, with a
+# socket between them. The name is looked up for each connection, so that a Service may be made anew.
+forward() {
+  local port=${1:-} to=${2:-}
+  [[ $port =~ ^[0-9]+$ && $port -ge 1 && $port -le 65535 ]] || misused "forward takes a port of this machine first, from 1 to 65535."
+  [[ $to =~ ^[a-z0-9.-]+:[0-9]+$ ]] || misused "forward takes HOST:PORT of the cluster second, such as web.default:80."
+  alive network || fail "cluster $NAME does not run." "Start it with 'up'."
+  local name=forward-$port kept=$DIR/forward-$port
+  if alive "$name-outside" && [ "$(cat "$kept" 2>/dev/null)" = "$to" ]; then return; fi
+  stop "$name-outside"
+  stop "$name-inside"
+  port_free "$port" || fail "port $port is in use by another program." "Choose another one."
+  spawn "$name-inside" control "$HERE/local-kubernetes" exec --name "$NAME" -- socat "UNIX-LISTEN:$RUN/$name.sock,fork,unlink-early,mode=600" "TCP:$to"
+  spawn "$name-outside" control socat "TCP-LISTEN:$port,bind=127.0.0.1,fork,reuseaddr" "UNIX-CONNECT:$RUN/$name.sock"
+  forward_ready() { ! port_free "$port" && [ -S "$RUN/$name.sock" ]; }
+  await 10 "a listener on port $port" "$DIR/logs/$name-outside.log" forward_ready
+  echo "$to" >"$kept"
+}

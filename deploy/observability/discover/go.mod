@@ -1,0 +1,3 @@
+module quorate.dev/discover
+
+go 1.26
