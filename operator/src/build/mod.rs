@@ -120,6 +120,19 @@ mod tests {
     }
 
     #[test]
+    fn pods_are_scraped_unless_the_spec_says_otherwise() {
+        let scraped = |cluster: &Cluster| {
+            let set = resources(cluster, &Carried::default()).stateful_set;
+            let metadata = set.spec.and_then(|spec| spec.template.metadata).expect("metadata");
+            metadata.annotations.and_then(|all| all.get("prometheus.io/scrape").cloned())
+        };
+        let mut cluster = fixture::cluster();
+        assert_eq!(scraped(&cluster).as_deref(), Some("true"));
+        cluster.spec.pod_template.metadata.annotations.insert("prometheus.io/scrape".into(), "false".into());
+        assert_eq!(scraped(&cluster).as_deref(), Some("false"));
+    }
+
+    #[test]
     fn claim_templates_stay_as_they_were_made() {
         let cluster = fixture::cluster();
         let made = resources(&cluster, &Carried::default()).stateful_set;

@@ -17,6 +17,7 @@ use k8s_openapi::{
         util::intstr::IntOrString,
     },
 };
+use std::collections::BTreeMap;
 
 pub(super) const DATA_FOLDER: &str = "/var/lib/quorate";
 pub(super) const TLS_FOLDER: &str = "/etc/quorate/peer-tls";
@@ -31,15 +32,23 @@ pub(super) fn template(cluster: &Cluster) -> PodTemplateSpec {
     let wanted = &cluster.spec.pod_template;
     let mut labels = wanted.metadata.labels.clone();
     labels.extend(names::labels(&cluster.name));
-    let annotations = &wanted.metadata.annotations;
+    let mut annotations = scrape();
+    annotations.extend(wanted.metadata.annotations.clone());
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(labels),
-            annotations: (!annotations.is_empty()).then(|| annotations.clone()),
+            annotations: Some(annotations),
             ..ObjectMeta::default()
         }),
         spec: Some(spec(cluster)),
     }
+}
+
+/// What a Prometheus without its operator looks for; the ChatCluster's own annotations come after and may say otherwise.
+fn scrape() -> BTreeMap<String, String> {
+    [("prometheus.io/scrape", "true".to_owned()), ("prometheus.io/port", PORT_METRICS.to_string())]
+        .map(|(key, value)| (key.to_owned(), value))
+        .into()
 }
 
 fn spec(cluster: &Cluster) -> PodSpec {
