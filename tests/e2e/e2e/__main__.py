@@ -11,7 +11,7 @@ import os
 import pathlib
 import sys
 
-from . import install, losses, metrics, refusals, volumes
+from . import alerts, install, losses, metrics, refusals, volumes
 from .lab import Lab
 from .report import Report
 from .world import World
@@ -22,12 +22,14 @@ NODES, PORT = 4, 6460
 STEPS = [
     ("the operator is installed and a ChatCluster becomes Available", install.install),
     ("what an idle pod costs", install.idle_memory),
+    ("Prometheus records what happens from here on", alerts.begin),
     ("invalid resources are refused with a message that says what to do", refusals.invalid_resources),
     ("the leader is lost six times under load: nothing lost, doubled or reordered", losses.losses_of_the_leader),
     ("the leader is lost while the operator is away", losses.loss_without_the_operator),
     ("a follower, then the leader, lose their volumes and are replaced", volumes.lost_volumes),
     ("all three pods are deleted at once", volumes.all_pods_at_once),
     ("a node crashes and one is cut off", volumes.lost_nodes),
+    ("the main alerts fire for what happened, and end", alerts.fire_and_end),
     ("Prometheus answers every panel of the dashboards", metrics.every_panel_answers),
 ]
 

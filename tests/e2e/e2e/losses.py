@@ -51,6 +51,7 @@ def losses_of_the_leader(world):
     try:
         with Verify(world.lab, world.chatctl, world.servers()) as verify:
             until("verify has its first acknowledgements", verify.acknowledging, 60)
+            world.fault("the leader is lost again and again")
             for number, (kind, lose) in enumerate(LOSSES, 1):
                 start, took = lose_the_leader(world, watch, kind, lose)
                 marks.append((f"loss {number}, {kind}", kind, start))
@@ -82,6 +83,7 @@ def loss_without_the_operator(world):
     _, term = world.cluster.settled()
     with Verify(world.lab, world.chatctl, world.servers(), rate=100, post=True) as verify:
         until("verify has its first acknowledgements", verify.acknowledging, 60)
+        world.fault("the operator is scaled to 0")
         world.kubectl.run("scale", *operator, "--replicas=0")
         selector = ["pods", "--selector", "app.kubernetes.io/name=quorate-operator", "--namespace", world.operator_namespace]
         until("the operator is gone", lambda: not world.kubectl.items(*selector), 60)

@@ -82,6 +82,8 @@ def lost_nodes(world):
             pod, _ = world.cluster.settled()
             number = node_number(world, pod)
             marks.append((fault, now()))
+            if fault == "crash":
+                world.fault("a node crashes")
             world.lab.node(fault, number)
             cluster_serves_without(world, verify, pod)
             world.lab.node(cure, number)

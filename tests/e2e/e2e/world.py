@@ -3,6 +3,7 @@
 import json
 import pathlib
 import subprocess
+import time
 
 from .chat import ChatCluster
 from .kube import Kubectl
@@ -20,6 +21,12 @@ class World:
         self.images = images
         self.kubectl = Kubectl(lab.kubeconfig(), self.namespace)
         self.cluster = ChatCluster(self.kubectl, self.name)
+        # When what was first done to the cluster, for who looks back at it.
+        self.faults = {}
+
+    def fault(self, what):
+        """Notes that this happens now; of several of a kind, the first."""
+        self.faults.setdefault(what, time.time())
 
     def servers(self):
         """The pods' own names, so that writers and readers start on different pods."""
