@@ -34,7 +34,7 @@ fix: deps-build ## Format, apply the lints' own suggestions, generate
 	@$(ENV) cargo fmt --all
 	@$(ENV) cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 	@$(MAKE) generate
-generate: build ## crds/*.yaml, the configuration reference and the list of metrics, from the code
+generate: build ## crds/*.yaml, the configuration reference, the list of metrics, dashboards, from the code; the chart's copies
 	@$(ENV) cargo xtask generate --chatd "$$CARGO_TARGET_DIR/release/chatd" --operator "$$CARGO_TARGET_DIR/release/quorate-operator"
 build: deps-build ## chatd, chatctl and quorate-operator
 	@$(ENV) cargo build --release --locked --workspace --bins

@@ -66,7 +66,7 @@ def main(swagger_path, definition_path, folder):
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {
         "Deployment", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding",
-        "CustomResourceDefinition", "Service", "StatefulSet", "PodDisruptionBudget", "ConfigMap", "Secret",
+        "CustomResourceDefinition", "Service", "StatefulSet", "PodDisruptionBudget", "ConfigMap", "Secret", "Namespace",
     }
     for group, version, kind, reference in kinds(swagger):
         if kind in wanted:

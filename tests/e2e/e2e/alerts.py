@@ -42,6 +42,12 @@ def begin(world):
     copy.write_text(text)
     world.prometheus = Prometheus(world, rules=(SHIPPED, copy))
 
+    def scrapes():
+        # Until it is ready it refuses to answer.
+        answer = world.prometheus.get("query", query="up == 1")
+        return answer["status"] == "success" and len(answer["data"]["result"]) >= 5
+    until("Prometheus scrapes three pods and two operators", scrapes, 60)
+
 
 def series(alert, hurried):
     return f'ALERTS{{alertname="{alert}", alertstate="firing", hurried="{"true" if hurried else ""}"}}'
