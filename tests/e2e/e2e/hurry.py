@@ -10,7 +10,7 @@ FACTOR = 60
 MILLISECONDS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 # Where durations stand: how long an alert waits, how often a group is evaluated, and ranges of expressions.
 DURATION = re.compile(r"(\bfor: |\binterval: |\[)(\d+)([smhd])\b")
-RECORDED = "namespace_cluster:"
+RECORDED = re.compile(r"\b(?=namespace_cluster(_pod)?:)")
 
 
 def shorter(match):
@@ -25,7 +25,7 @@ def hurried(text):
 
 
 def change(line):
-    line = DURATION.sub(shorter, line).replace(RECORDED, f"hurried_{RECORDED}")
+    line = RECORDED.sub("hurried_", DURATION.sub(shorter, line))
     return line.replace("labels: {severity:", 'labels: {hurried: "true", severity:')
 
 
