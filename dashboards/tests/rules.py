@@ -66,7 +66,8 @@ def promtool(*args):
 def check_rules(unknown, linked):
     """Sentences about what is wrong; `unknown` finds metrics that the code does not declare, `linked` a missing page."""
     text = without_comments(RULES.read_text())
-    for name in unknown(text):
+    # The middle of a recorded series' name looks like a metric.
+    for name in unknown(RECORDED.sub("", text)):
         yield f"alerts.yaml: no metric {name} is declared in the code"
     recorded = set(re.findall(r"record: (\S+)", text))
     for name in sorted(set(RECORDED.findall(text)) - recorded):

@@ -17,20 +17,20 @@ class World:
 
     def __init__(self, lab, report, binaries, images):
         self.lab, self.report = lab, report
+        # When what was first done to the cluster, for who looks back at it.
+        self.faults = {}
         self.chatctl = str(pathlib.Path(binaries) / "chatctl")
         self.images = images
         self.kubectl = Kubectl(lab.kubeconfig(), self.namespace)
         self.cluster = ChatCluster(self.kubectl, self.name)
-        # When what was first done to the cluster, for who looks back at it.
-        self.faults = {}
-
-    def fault(self, what):
-        """Notes that this happens now; of several of a kind, the first."""
-        self.faults.setdefault(what, time.time())
 
     def servers(self):
         """The pods' own names, so that writers and readers start on different pods."""
         return [f"{self.name}-{i}.{self.name}-peers.{self.namespace}.svc.cluster.local:7400" for i in range(3)]
+
+    def fault(self, what):
+        """Notes that this happens now; of several of a kind, the first."""
+        self.faults.setdefault(what, time.time())
 
     def sample(self):
         """deploy/samples/chatcluster.yaml with this run's image, without rate limits: else the gaps would say nothing."""
