@@ -22,8 +22,6 @@ LEFT = 0.12
 # Fault, alert, whether the hurried copy (else the shipped rule as it is) must fire, and within how many seconds.
 EXPECTED = [
     ("the leader is lost again and again", "QuorateElectionsFlapping", False, 240),
-    # Late: only with the volumes and nodes that are lost has one of the pods been started often enough.
-    ("the leader is lost again and again", "QuoratePodRestarting", False, 600),
     ("the operator is scaled to 0", "QuorateOperatorAway", True, 60),
     ("a node crashes", "QuorateQuorumAtRisk", True, 90),
     ("two of three pods are stopped", "QuorateNoLeader", False, 60),
