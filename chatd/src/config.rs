@@ -5,11 +5,13 @@
 
 pub mod duration;
 mod keys;
+mod ratio;
 pub mod reference;
 mod resolve;
 pub mod written;
 
 pub use keys::{KEYS, Key};
+pub use ratio::Ratio;
 pub use resolve::{Surroundings, resolve};
 
 use serde_json::{Map, Value};
@@ -44,6 +46,8 @@ pub struct Config {
     pub rate_limit: RateLimit,
     /// Log lines.
     pub log: Log,
+    /// Traces.
+    pub traces: Traces,
     /// Longest time from SIGTERM to the end of the process.
     pub shutdown_grace: Duration,
 }
@@ -136,6 +140,15 @@ pub enum LogFormat {
     Text,
 }
 
+/// Traces of sampled calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traces {
+    /// Where an OTLP receiver takes them over gRPC; `None`: there are none.
+    pub endpoint: Option<String>,
+    /// Of the calls whose callers say nothing about it.
+    pub sample_ratio: Ratio,
+}
+
 impl Config {
     /// Nothing set yet: [`resolve`] fills in every key.
     fn unset() -> Self {
@@ -153,6 +166,7 @@ impl Config {
             registration: Registration::default(),
             rate_limit: RateLimit::default(),
             log: Log::default(),
+            traces: Traces::default(),
             shutdown_grace: Duration::ZERO,
         }
     }

@@ -1,6 +1,6 @@
 //! The one table of keys.
 
-use super::{Config, LogFormat, Registration, duration};
+use super::{Config, LogFormat, Ratio, Registration, duration};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, time::Duration};
 
@@ -270,6 +270,22 @@ pub const KEYS: &[Key] = &[
         show: |c| json!(c.log.level),
     },
     Key {
+        path: "traces.endpoint",
+        kind: "`none`, or a URL such as `http://collector:4317`",
+        default: Default::Value("none"),
+        meaning: "Where an OpenTelemetry receiver takes traces (OTLP over gRPC); see [Traces](traces.md).",
+        set: |c, v| receiver(v).map(|v| c.traces.endpoint = v),
+        show: |c| json!(c.traces.endpoint.as_deref().unwrap_or(NOWHERE)),
+    },
+    Key {
+        path: "traces.sampleRatio",
+        kind: "number, 0 to 1",
+        default: Default::Value("0.01"),
+        meaning: "Which part of the calls is traced, of those whose callers do not say by a `traceparent` whether they want it.",
+        set: |c, v| Ratio::parse(v).map(|v| c.traces.sample_ratio = v),
+        show: |c| c.traces.sample_ratio.show(),
+    },
+    Key {
         path: "shutdownGrace",
         kind: "duration",
         default: Default::Value("30s"),
@@ -324,6 +340,19 @@ fn one_of<T: Copy>(value: &str, choices: &[(&str, T)]) -> Result<T, String> {
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
         format!("write {}", names.join(" or "))
     })
+}
+
+/// How no endpoint is written: nothing at all is easily a mistake.
+const NOWHERE: &str = "none";
+
+fn receiver(value: &str) -> Result<Option<String>, String> {
+    // Without TLS: it is a collector of the same node or cluster, which speaks it to whoever is outside.
+    let plain = |url: &http::Uri| url.scheme_str() == Some("http") && url.host().is_some();
+    match value.parse::<http::Uri>() {
+        _ if value == NOWHERE => Ok(None),
+        Ok(url) if plain(&url) => Ok(Some(value.to_owned())),
+        _ => Err(format!("write the receiver's URL, such as http://collector:4317, or {NOWHERE}")),
+    }
 }
 
 fn level(value: &str) -> Result<String, String> {

@@ -113,6 +113,11 @@ mod tests {
             ("serverName: a.org\nlisten: {http: '8008'}", ["listen.http", "c.yaml", "0.0.0.0:7400"]),
             ("serverName: a.org\nlog: {level: 'a=b=c'}", ["log.level", "c.yaml", "a=b=c"]),
             ("serverName: 'a b'", ["serverName", "c.yaml", "host name"]),
+            (
+                "serverName: a.org\ntraces: {endpoint: 'collector:4317'}",
+                ["traces.endpoint", "c.yaml", "http://collector"],
+            ),
+            ("serverName: a.org\ntraces: {sampleRatio: 1%}", ["traces.sampleRatio", "c.yaml", "0.01"]),
             ("serverName: a.org\nregistration: maybe", ["registration", "c.yaml", "open or closed"]),
         ] {
             let error = resolved(yaml, None).unwrap_err();

@@ -1,0 +1,69 @@
+//! A part of a whole, as people write it: `0.01`.
+
+use serde_json::{Value, json};
+
+/// The finest part that can be told: one in a million.
+const WHOLE: u32 = 1_000_000;
+
+/// From none (0) to all (1), in steps of a millionth.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ratio(u32);
+
+impl Ratio {
+    /// All of it.
+    pub const ALL: Self = Self(WHOLE);
+
+    /// Reads one.
+    ///
+    /// # Errors
+    /// Says what is taken.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let number = text.parse().ok().filter(|number: &f64| (0.0..=1.0).contains(number));
+        let number = number.ok_or("write a number from 0 (none) to 1 (all), such as 0.01")?;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is from 0 to 1")]
+        Ok(Self((number * f64::from(WHOLE)).round() as u32))
+    }
+
+    /// As [`parse`](Self::parse) reads it back.
+    #[must_use]
+    pub fn show(self) -> Value {
+        json!(f64::from(self.0) / f64::from(WHOLE))
+    }
+
+    /// Whether a number drawn from all with the same chance is in this part of them.
+    #[must_use]
+    pub fn holds(self, drawn: u32) -> bool {
+        // Below 2^32 times a million: it fits.
+        u64::from(drawn) * u64::from(WHOLE) < u64::from(self.0) << 32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_is_read_back() {
+        for text in ["0.01", "0.0", "1.0", "0.5", "0.000001"] {
+            assert_eq!(Ratio::parse(text).unwrap().show().to_string(), text);
+        }
+        assert_eq!(Ratio::parse("1"), Ok(Ratio::ALL));
+        assert_eq!(Ratio::parse("1e-2"), Ratio::parse("0.01"));
+    }
+
+    #[test]
+    fn other_forms_are_refused() {
+        for text in ["", "-0.1", "1.1", "1%", "NaN", "inf"] {
+            assert!(Ratio::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn it_holds_its_part_of_what_is_drawn() {
+        let hundredth = Ratio::parse("0.01").unwrap();
+        let step = 1 << 16;
+        let held = (0..u32::MAX).step_by(step).filter(|drawn| hundredth.holds(*drawn)).count();
+        assert_eq!(held, 656, "a hundredth of 65,536");
+        assert!(!Ratio::default().holds(0) && Ratio::ALL.holds(u32::MAX));
+    }
+}
