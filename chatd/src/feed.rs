@@ -10,6 +10,7 @@ mod hint;
 pub mod subscribe;
 pub mod tail;
 
+use crate::trace::delivery::Deliveries;
 use hint::{Hints, Slot};
 use quorate_core::id::{Position, RoomNumber};
 use std::collections::BTreeSet;
@@ -24,6 +25,7 @@ pub struct Feed {
     applied: watch::Sender<Position>,
     hints: Arc<Hints>,
     tail: Arc<Tail>,
+    deliveries: Arc<Deliveries>,
 }
 
 /// What a reader wants to be woken by.
@@ -45,7 +47,8 @@ impl Feed {
     /// A feed without subscribers, at the beginning.
     #[must_use]
     pub fn new() -> Self {
-        Self { applied: watch::Sender::new(Position::ZERO), hints: Arc::default(), tail: Arc::default() }
+        let applied = watch::Sender::new(Position::ZERO);
+        Self { applied, hints: Arc::default(), tail: Arc::default(), deliveries: Arc::default() }
     }
 
     /// The end of the last entry that is applied on this pod: rows up to there can be read.
@@ -95,6 +98,11 @@ impl Feed {
     #[must_use]
     pub fn applied_at(&self, position: Position) -> Option<Instant> {
         self.tail.applied_at(position)
+    }
+
+    /// The sampled entries that readers are about to be given.
+    pub(crate) fn deliveries(&self) -> &Deliveries {
+        &self.deliveries
     }
 
     fn advance(&self, applied: Position) {

@@ -1,11 +1,14 @@
 //! `chatd`: one pod of a Quorate chat cluster.
 
 use quorate_chatd::cli::{self, Task};
+use quorate_chatd::config::Config;
 use quorate_chatd::exit::{Exit, Failure};
+use quorate_chatd::trace::export;
 use quorate_chatd::{serve, telemetry};
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 
 /// RocksDB's too (`unprefixed_malloc`). A message is some tens of small allocations, made on one thread and freed on
 /// another, beside history that comes and goes: glibc's allocator costs more for both, and gives less back. (mimalloc is as
@@ -15,6 +18,20 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// A read of a large log or a flush may be under way; a disk that hangs must not keep the process for ever.
 const CLOSING: Duration = Duration::from_secs(10);
+
+/// Traces begin before the log does, which hands them its lines, and end after the pod has.
+fn run(runtime: &Runtime, config: Config) -> Result<(), Failure> {
+    let traces = {
+        let _within = runtime.enter();
+        export::start(&config.traces, &config.node_name).map_err(|error| Failure::caused(Exit::Config, &error))?
+    };
+    telemetry::start(&config.log, traces.as_ref());
+    let done = runtime.block_on(serve::run(config));
+    if let Some(traces) = traces {
+        traces.finish();
+    }
+    done
+}
 
 fn main() -> ExitCode {
     let matches = match cli::command().try_get_matches() {
@@ -33,11 +50,10 @@ fn main() -> ExitCode {
             Ok(())
         }
         Ok(Task::Serve(config)) => {
-            telemetry::start(&config.log);
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("chatd").build();
             match runtime {
                 Ok(runtime) => {
-                    let done = runtime.block_on(serve::run(*config));
+                    let done = run(&runtime, *config);
                     // Drops all that still holds the database open, and so closes it: RocksDB's threads must be gone
                     // before C++ takes its globals apart, or the process ends with an abort instead of its exit code.
                     runtime.shutdown_timeout(CLOSING);

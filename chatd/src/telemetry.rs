@@ -2,25 +2,43 @@
 
 use crate::config::{Log, LogFormat};
 use crate::raft::types;
+use crate::trace::door;
+use crate::trace::export::Exporting;
 use std::io::{self, IsTerminal as _};
-use tracing_subscriber::EnvFilter;
+use tracing::Subscriber;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
 
 /// Libraries that tell more than an operator wants to know; `info,h2=info` brings one back.
-const QUIET: &str = "h2=warn,hyper=warn";
+/// (An exporter's failures are told once a minute, by [`crate::trace::export`].)
+const QUIET: &str = "h2=warn,hyper=warn,opentelemetry-otlp=off";
 
-/// Starts logging. Called once, by `main`; a second call does nothing.
-pub fn start(log: &Log) {
+/// Starts logging, and takes the doors' spans for the traces, when there are any. Called once, by `main`; a second call
+/// does nothing.
+pub fn start(log: &Log, traces: Option<&Exporting>) {
     // The level was checked when the configuration was resolved.
-    let filter = EnvFilter::try_new(format!("{QUIET},{},{}", types::LOGGED, log.level))
+    let filter = EnvFilter::try_new(format!("{QUIET},{}=off,{},{}", door::TARGET, types::LOGGED, log.level))
         .unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
-    let started = match log.format {
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
-        LogFormat::Text => lines.try_init(),
+    let started = match traces {
+        // Each layer has its own filter: what is no line may be a span.
+        Some(traces) => registry().with(traces.layer()).with(lines(log.format).with_filter(filter)).try_init(),
+        None => registry().with(lines(log.format)).with(filter).try_init(),
     };
     if started.is_ok() {
         report_panics();
+    }
+}
+
+fn lines<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    match format {
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Text => lines.boxed(),
     }
 }
 

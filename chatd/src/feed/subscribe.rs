@@ -4,6 +4,7 @@
 use crate::feed::tail::Tail;
 use crate::feed::{Interest, Topics};
 use crate::service::{Consistency, Refusal, Service, Session};
+use crate::trace::Live;
 use quorate_core::id::{Position, RoomNumber};
 use quorate_core::proto::store::membership::Kind;
 use quorate_core::query::{Event, QueryError, Scope, View};
@@ -83,6 +84,11 @@ impl Subscription {
     #[must_use]
     pub fn after(&self) -> Position {
         self.place.after
+    }
+
+    /// Spans of the sampled ones among events that come after a place; they end when they are dropped.
+    pub(crate) fn traced(&self, after: Position, events: &[Event]) -> Vec<Live> {
+        self.service.feed().deliveries().of(after, events.iter().map(|event| event.position), "grpc")
     }
 
     /// What comes next; waits for it, but not for ever. Safe to drop while it waits.

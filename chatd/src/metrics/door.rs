@@ -2,7 +2,7 @@
 
 use super::Metrics;
 use super::catalogue::Instruments;
-use crate::service::Refusal;
+use crate::service::{Code, Refusal};
 use quorate_meter::{IntCounter, IntGauge};
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,11 +29,17 @@ impl Door {
 pub trait Coded {
     /// Lower case, stable.
     fn code(&self) -> &'static str;
+    /// Not the caller's doing.
+    fn is_fault(&self) -> bool;
 }
 
 impl Coded for Refusal {
     fn code(&self) -> &'static str {
         self.code.label()
+    }
+
+    fn is_fault(&self) -> bool {
+        matches!(self.code, Code::Internal | Code::Unavailable | Code::Overloaded)
     }
 }
 
@@ -145,7 +151,6 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::Code;
 
     #[tokio::test]
     async fn calls_are_counted_by_how_they_ended() {

@@ -99,7 +99,7 @@ pub fn entry_to_pb(entry: &Entry) -> pb::Entry {
     use pb::entry::Payload;
     let payload = match &entry.payload {
         EntryPayload::Blank => Payload::Blank(pb::Blank {}),
-        EntryPayload::Normal(EncodedBatch(batch)) => Payload::Batch(batch.clone()),
+        EntryPayload::Normal(EncodedBatch { bytes, .. }) => Payload::Batch(bytes.clone()),
         EntryPayload::Membership(m) => Payload::Membership(membership_to_pb(m)),
     };
     pb::Entry { log_id: Some(log_id_to_pb(&entry.log_id)), payload: Some(payload) }
@@ -115,7 +115,7 @@ pub fn decode_entry(bytes: Bytes) -> Result<Entry, CodecError> {
     let log_id = message.log_id.ok_or(CodecError::Missing { what: "a log entry's id" })?;
     let payload = match message.payload.ok_or(CodecError::Missing { what: "a log entry's payload" })? {
         Payload::Blank(pb::Blank {}) => EntryPayload::Blank,
-        Payload::Batch(batch) => EntryPayload::Normal(EncodedBatch(batch)),
+        Payload::Batch(batch) => EntryPayload::Normal(batch.into()),
         Payload::Membership(m) => EntryPayload::Membership(membership_from_pb(m)?),
     };
     Ok(Entry { log_id: log_id_from_pb(&log_id), payload })
@@ -137,7 +137,7 @@ mod tests {
                 .expect("its voter has a node");
         for payload in [
             EntryPayload::Blank,
-            EntryPayload::Normal(EncodedBatch(Bytes::from_static(b"\x08\x01"))),
+            EntryPayload::Normal(Bytes::from_static(b"\x08\x01").into()),
             EntryPayload::Membership(membership),
         ] {
             let entry = Entry { log_id: log_id(5), payload };

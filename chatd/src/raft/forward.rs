@@ -11,6 +11,7 @@ use super::{
     },
     propose::{ProposeError, ProposeObserver, error::Attempt},
 };
+use crate::trace::{Mark, attribute, wire};
 use futures::Stream;
 use prost::{Message as _, bytes::Bytes};
 use quorate_core::proto::log::{Envelope, Outcome};
@@ -40,6 +41,8 @@ pub(crate) mod refused {
 struct Job {
     envelope: Bytes,
     answer: oneshot::Sender<Attempt>,
+    /// When it is sampled.
+    trace: Option<Box<pb::TraceContext>>,
 }
 
 /// Sends commands to whoever leads. One per process.
@@ -71,25 +74,33 @@ impl Forwarder {
         &self,
         leader: u64,
         envelope: &Envelope,
+        trace: Option<&Mark>,
     ) -> Result<impl Future<Output = Attempt> + Send + 'static + use<>, ProposeError> {
         let Ok(place) = self.in_flight.clone().try_acquire_owned() else {
             return Err(ProposeError::Overloaded { retry_after: OVERLOADED_FOR });
         };
-        let answer = self.send(leader, envelope);
+        let mut span = trace.and_then(|parent| parent.call("forward")).map(Box::new);
+        let answer = self.send(leader, envelope, span.as_ref().map(|span| span.mark()));
         Ok(async move {
             let _place = place;
-            match answer {
+            let attempt = match answer {
                 Some(answer) => {
                     answer.await.unwrap_or_else(|_| Attempt::Unknown("the stream to the leader broke".into()))
                 }
                 None => Attempt::NotLeader(None),
+            };
+            if let Some(span) = &mut span {
+                span.count(attribute::PEER, leader);
+                span.set(attribute::RESULT, attempt.label());
             }
+            attempt
         })
     }
 
-    fn send(&self, leader: u64, envelope: &Envelope) -> Option<oneshot::Receiver<Attempt>> {
+    fn send(&self, leader: u64, envelope: &Envelope, trace: Option<&Mark>) -> Option<oneshot::Receiver<Attempt>> {
         let (answer, receiver) = oneshot::channel();
-        let job = Job { envelope: envelope.encode_to_vec().into(), answer };
+        let trace = trace.map(|mark| Box::new(wire::to_pb(mark)));
+        let job = Job { envelope: envelope.encode_to_vec().into(), answer, trace };
         // Never full: there are as many places in it as in flight.
         self.jobs(leader)?.try_send(job).ok()?;
         self.observer.forwarded();
@@ -136,7 +147,7 @@ impl Stream for Outgoing {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<pb::ForwardRequest>> {
         let mut shared = lock(&self.shared);
         let Some(jobs) = &mut shared.jobs else { return Poll::Ready(None) };
-        let Job { envelope, answer } = loop {
+        let Job { envelope, answer, trace } = loop {
             let Poll::Ready(next) = jobs.poll_recv(context) else {
                 shared.waker = Some(context.waker().clone());
                 return Poll::Pending;
@@ -152,7 +163,8 @@ impl Stream for Outgoing {
         shared.next_sequence += 1;
         shared.sent.insert(sequence, answer);
         drop(shared);
-        Poll::Ready(Some(pb::ForwardRequest { target: Some(self.target.clone()), sequence, envelope }))
+        let trace = trace.map(|trace| *trace);
+        Poll::Ready(Some(pb::ForwardRequest { target: Some(self.target.clone()), sequence, envelope, trace }))
     }
 }
 

@@ -25,6 +25,10 @@ use self::{
     packer::{NotQueued, Place, Queue},
 };
 use super::{consensus::ConsensusRef, forward::Forwarder, leadership::Leadership, network::Peers};
+use crate::trace::{
+    self, Live, Mark, attribute,
+    command::{self, Waiting},
+};
 use futures::future::Either;
 use prost::{Message as _, bytes::Bytes};
 use quorate_core::proto::log::{Envelope, Outcome, command::Kind};
@@ -108,26 +112,35 @@ impl Proposer {
     /// [`ProposeError`]; a refusal by the log is not an error but an outcome.
     pub async fn propose(&self, envelope: Envelope) -> Result<Outcome, ProposeError> {
         let start = Instant::now();
-        let result = self.settle(envelope).await;
+        let mut span = trace::current().and_then(|call| call.child("propose"));
+        let result = self.settle(envelope, span.as_ref().map(Live::mark)).await;
         self.inner.options.observer.settled(label(&result), start.elapsed());
+        if let Some(span) = &mut span {
+            span.set(attribute::RESULT, label(&result).label());
+        }
         result
     }
 
-    async fn settle(&self, envelope: Envelope) -> Result<Outcome, ProposeError> {
+    async fn settle(&self, envelope: Envelope, trace: Option<&Mark>) -> Result<Outcome, ProposeError> {
         let bytes = envelope.encoded_len();
         if bytes > COMMAND_LIMIT {
             return Err(ProposeError::TooLarge { bytes, limit: COMMAND_LIMIT });
         }
         let deadline = tokio::time::Instant::now() + self.inner.options.wait;
         let mut doubt = Doubt::default();
-        let tries = self.try_until_settled(envelope, &mut doubt);
+        let tries = self.try_until_settled(envelope, trace, &mut doubt);
         match timeout_at(deadline, tries).await {
             Ok(result) => result,
             Err(_) => Err(doubt.settle(ProposeError::NoLeader)),
         }
     }
 
-    async fn try_until_settled(&self, envelope: Envelope, doubt: &mut Doubt) -> Result<Outcome, ProposeError> {
+    async fn try_until_settled(
+        &self,
+        envelope: Envelope,
+        trace: Option<&Mark>,
+        doubt: &mut Doubt,
+    ) -> Result<Outcome, ProposeError> {
         let repeatable = is_repeatable(&envelope);
         let mut leadership = self.inner.leadership.clone();
         let mut pause = FIRST_PAUSE;
@@ -140,7 +153,7 @@ impl Proposer {
                 continue;
             };
             doubt.pending = true;
-            let attempt = match self.inner.submit_to(leader, &envelope) {
+            let attempt = match self.inner.submit_to(leader, &envelope, trace) {
                 Ok(attempt) => attempt.await,
                 Err(error) => Attempt::Refused(error),
             };
@@ -174,11 +187,13 @@ impl Proposer {
         encoded: Bytes,
         envelope: Envelope,
         place: Place,
+        trace: Option<Mark>,
     ) -> impl Future<Output = Attempt> + Send + 'static + use<> {
         let inner = self.inner.clone();
-        let first = inner
-            .take_token(&envelope)
-            .map(|took_token| InQueue { answer: Queue::submit_into(place, encoded), took_token });
+        let first = inner.take_token(&envelope).map(|took_token| {
+            let (waiting, queued) = command::begin(trace.as_ref());
+            InQueue { answer: Queue::submit_into(place, encoded, queued), took_token, waiting }
+        });
         async move {
             let deadline = Instant::now() + LEASE_PATIENCE;
             let mut attempt = inner.finish(&envelope.user, first).await;
@@ -190,7 +205,7 @@ impl Proposer {
                 && !inner.closed.is_cancelled()
             {
                 tokio::time::sleep(FIRST_PAUSE).await;
-                let again = inner.submit(&envelope);
+                let again = inner.submit(&envelope, trace.as_ref());
                 attempt = inner.finish(&envelope.user, again).await;
             }
             attempt
@@ -219,6 +234,8 @@ struct InQueue {
     answer: oneshot::Receiver<Attempt>,
     /// It took a token of its user's.
     took_token: bool,
+    /// When it is sampled.
+    waiting: Option<Waiting>,
 }
 
 type Submitted = Result<InQueue, ProposeError>;
@@ -229,11 +246,12 @@ impl Inner {
         self: &Arc<Self>,
         leader: u64,
         envelope: &Envelope,
+        trace: Option<&Mark>,
     ) -> Result<impl Future<Output = Attempt> + Send + 'static + use<>, ProposeError> {
         if leader != self.node_id {
-            return Ok(Either::Left(self.forwarder.forward(leader, envelope)?));
+            return Ok(Either::Left(self.forwarder.forward(leader, envelope, trace)?));
         }
-        let submitted = self.submit(envelope)?;
+        let submitted = self.submit(envelope, trace)?;
         let (inner, user) = (self.clone(), envelope.user.clone());
         Ok(Either::Right(async move { inner.finish(&user, Ok(submitted)).await }))
     }
@@ -250,10 +268,11 @@ impl Inner {
         self.closed.run_until_cancelled(wait).await;
     }
 
-    fn submit(&self, envelope: &Envelope) -> Submitted {
+    fn submit(&self, envelope: &Envelope, trace: Option<&Mark>) -> Submitted {
         let took_token = self.take_token(envelope)?;
-        match self.queue.submit(envelope.encode_to_vec().into()) {
-            Ok(answer) => Ok(InQueue { answer, took_token }),
+        let (waiting, queued) = command::begin(trace);
+        match self.queue.submit(envelope.encode_to_vec().into(), queued) {
+            Ok(answer) => Ok(InQueue { answer, took_token, waiting }),
             Err(error) => {
                 self.give_token_back(&envelope.user, took_token);
                 Err(match error {
@@ -265,11 +284,14 @@ impl Inner {
     }
 
     async fn finish(&self, user: &str, submitted: Submitted) -> Attempt {
-        let InQueue { answer, took_token } = match submitted {
+        let InQueue { answer, took_token, waiting } = match submitted {
             Ok(queued) => queued,
             Err(error) => return Attempt::Refused(error),
         };
         let attempt = answer.await.unwrap_or_else(|_| Attempt::Unknown("this pod stopped".into()));
+        if let Some(waiting) = waiting {
+            waiting.answered(attempt.label());
+        }
         let counts = match &attempt {
             Attempt::Applied(outcome) => !outcome.duplicate,
             Attempt::Unknown(_) => true,

@@ -1,9 +1,12 @@
 //! What openraft is told about Quorate: ids, nodes, payloads. openraft's types do not leave `chatd::raft`.
 
+use crate::trace::entry::EntryTrace;
 use bytes::Bytes;
+use openraft::EntryPayload;
 use openraft::impls::leader_id_adv;
 use quorate_core::proto::log::Outcome;
 use std::fmt;
+use std::sync::Arc;
 
 /// What openraft may log: it warns of each attempt at a peer that is down, but its progress only of a follower that has lost what
 /// it had acknowledged. `info,openraft=info` brings the rest back.
@@ -19,12 +22,32 @@ openraft::declare_raft_types!(
 );
 
 /// An encoded `quorate.log.v1.Batch`: encoded once by the proposer, then passed on, framed and replicated as it is.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct EncodedBatch(pub Bytes);
+#[derive(Clone, Default)]
+pub struct EncodedBatch {
+    /// All that is written and replicated.
+    pub bytes: Bytes,
+    /// Of an entry with sampled commands, until it leaves memory.
+    pub(crate) trace: Option<Arc<EntryTrace>>,
+}
+
+impl From<Bytes> for EncodedBatch {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, trace: None }
+    }
+}
+
+/// By what is in them.
+impl PartialEq for EncodedBatch {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for EncodedBatch {}
 
 impl fmt::Debug for EncodedBatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "batch of {} bytes", self.0.len())
+        write!(f, "batch of {} bytes", self.bytes.len())
     }
 }
 
@@ -63,6 +86,21 @@ pub type CommittedLeaderId = openraft::type_config::alias::CommittedLeaderIdOf<T
 pub type LogId = openraft::type_config::alias::LogIdOf<TypeConfig>;
 /// A vote.
 pub type Vote = openraft::type_config::alias::VoteOf<TypeConfig>;
+/// The trace of an entry that is sampled.
+pub(crate) fn trace_of(entry: &Entry) -> Option<&Arc<EntryTrace>> {
+    match &entry.payload {
+        EntryPayload::Normal(batch) => batch.trace.as_ref(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => None,
+    }
+}
+
+/// The sampled ones among entries, with their indexes.
+pub(crate) fn sampled<'a>(
+    entries: impl Iterator<Item = &'a Entry>,
+) -> impl Iterator<Item = (u64, &'a Arc<EntryTrace>)> {
+    entries.filter_map(|entry| Some((entry.log_id.index, trace_of(entry)?)))
+}
+
 /// A log entry.
 pub type Entry = openraft::type_config::alias::EntryOf<TypeConfig>;
 /// Voters and learners with the entry that made them so.

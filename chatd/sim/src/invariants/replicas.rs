@@ -42,7 +42,7 @@ pub fn snapshot_replay_equals_log_replay(
     let mut rows = MemTable::default();
     for (id, entry) in log.iter().rev() {
         let Some(batch) = &entry.batch else { continue };
-        let batch = Batch::decode(batch.0.clone());
+        let batch = Batch::decode(batch.bytes.clone());
         let batch = batch.or_else(|error| broken(REPLAY, format!("entry {id} cannot be read: {error}")))?;
         let applied = apply::batch_in_place(&mut rows, id.index, &batch);
         applied.or_else(|error| broken(REPLAY, format!("entry {id} cannot be applied: {error}")))?;

@@ -89,9 +89,9 @@ fn stamp_otherwise(request: &mut Append) {
     for entry in &mut request.entries {
         let EntryPayload::Normal(encoded) = &mut entry.payload else { continue };
         if entry.log_id.index.is_multiple_of(ONE_IN) {
-            let mut batch = Batch::decode(encoded.0.clone()).unwrap();
+            let mut batch = Batch::decode(encoded.bytes.clone()).unwrap();
             batch.time_ms += 1;
-            *encoded = EncodedBatch(batch.encode_to_vec().into());
+            *encoded = EncodedBatch::from(bytes::Bytes::from(batch.encode_to_vec()));
         }
     }
 }

@@ -5,6 +5,7 @@ use super::Door;
 use super::error::MatrixError;
 use crate::metrics;
 use crate::service::Session;
+use crate::trace;
 use axum::Router;
 use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{RawPathParams, Request, State};
@@ -125,7 +126,9 @@ impl Routes {
             async move {
                 let call = door.metrics.door(metrics::Door::Matrix, name);
                 let measured = (name == super::sync::NAME).then(|| door.metrics.clone());
-                let answer = call.run(answer::<T, _, _>(door, path, request, check, handler)).await;
+                let traced = trace::door::Call::matrix(name, request.method(), request.headers());
+                let answer = call.run(traced.wrap(answer::<T, _, _>(door, path, request, check, handler))).await;
+                traced.answered(&answer);
                 if let (Some(metrics), Ok(response)) = (measured, &answer) {
                     metrics.sync_body(response.body().size_hint().lower());
                 }

@@ -61,6 +61,10 @@ impl Coded for MatrixError {
     fn code(&self) -> &'static str {
         self.code
     }
+
+    fn is_fault(&self) -> bool {
+        self.status.is_server_error()
+    }
 }
 
 /// Status and error code of each kind of refusal. Closed: a new kind does not compile without its spelling.

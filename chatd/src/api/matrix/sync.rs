@@ -13,6 +13,7 @@ use crate::feed::{Interest, Topics};
 use crate::metrics;
 use crate::metrics::delivery::SyncAnswer;
 use crate::service::{Consistency, Session, limits};
+use crate::trace::Live;
 use quorate_core::id::{self, Position, RoomNumber};
 use quorate_core::proto::store::membership::Kind;
 use quorate_core::query::sync::{AccountDatum, Timeline};
@@ -60,6 +61,7 @@ async fn sync(door: Door, session: Session, request: api::Request) -> Result<api
             (Instant::now() >= deadline).then_some(SyncAnswer::Timeout)
         };
         if let Some(why) = why {
+            let _traced = traced(&door, since, &response);
             let oldest = since.and_then(|since| oldest_after(&response, since));
             delivery.handed(oldest.and_then(|position| door.service.feed().applied_at(position)));
             door.metrics.synced(why);
@@ -73,6 +75,13 @@ async fn sync(door: Door, session: Session, request: api::Request) -> Result<api
         }
         door.service.still_valid(&session)?;
     }
+}
+
+/// Spans of the sampled ones among the answer's events; they end when they are dropped.
+fn traced(door: &Door, since: Option<Position>, answer: &SyncResponse) -> Vec<Live> {
+    let timelines = answer.join.iter().map(|room| &room.timeline).chain(answer.leave.iter().map(|room| &room.timeline));
+    let events = timelines.flat_map(|timeline| &timeline.events).map(|event| event.position);
+    door.service.feed().deliveries().of(since.unwrap_or(Position::ZERO), events, "matrix")
 }
 
 async fn filter(door: &Door, session: &Session, filter: Option<api::Filter>) -> Result<Filter, MatrixError> {

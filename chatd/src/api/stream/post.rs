@@ -6,6 +6,7 @@
 use crate::api::{convert, error};
 use crate::metrics::StreamGuard;
 use crate::service::{Code, OrderedPosts, Proposal, Refusal, Sent, Service, Session};
+use crate::trace::{Asked, door::Call};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use quorate_wire::chat::v1::{PostRequest, PostResponse, PostResult, SendRequest, post_result};
 use std::time::{Duration, Instant};
@@ -35,8 +36,15 @@ struct Acknowledged {
 pub type Answers = mpsc::Receiver<Result<PostResponse, Status>>;
 
 /// Serves one stream in a task of its own: it also goes on when the client does not take answers, so that what it has
-/// in flight does not hold places in the proposer.
-pub fn serve(service: Service, session: Session, frames: Streaming<PostRequest>, guard: StreamGuard) -> Answers {
+/// in flight does not hold places in the proposer. `asked`: what the client says about traces; each event is sampled for
+/// itself.
+pub(crate) fn serve(
+    service: Service,
+    session: Session,
+    frames: Streaming<PostRequest>,
+    guard: StreamGuard,
+    asked: Asked,
+) -> Answers {
     let (sender, answers) = mpsc::channel(FRAMES);
     let poster = Poster {
         // A frame may come while all of them fly.
@@ -49,6 +57,7 @@ pub fn serve(service: Service, session: Session, frames: Streaming<PostRequest>,
         failure: None,
         checked: Instant::now(),
         guard,
+        asked,
     };
     tokio::spawn(poster.run(sender));
     answers
@@ -67,6 +76,7 @@ struct Poster {
     failure: Option<Status>,
     checked: Instant,
     guard: StreamGuard,
+    asked: Asked,
 }
 
 enum Turn<'a> {
@@ -148,13 +158,17 @@ impl Poster {
 
     fn propose(&self, event: SendRequest) -> Answer {
         let SendRequest { room_id, r#type, content, transaction_id } = event;
-        let posted = Proposal::message(&self.session, &room_id, &r#type, content, &transaction_id)
-            .map(|proposal| self.posts.post(proposal));
+        let call = Call::post(&self.asked);
+        let posted = call.enter(|| {
+            let proposal = Proposal::message(&self.session, &room_id, &r#type, content, &transaction_id)?;
+            Ok(self.posts.post(proposal))
+        });
         async move {
             let result = match posted {
-                Ok(posted) => posted.await,
+                Ok(posted) => call.wrap(posted).await,
                 Err(refusal) => Err(refusal),
             };
+            call.answered(&result);
             Acknowledged { transaction_id, result }
         }
         .boxed()

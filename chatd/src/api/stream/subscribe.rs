@@ -48,7 +48,7 @@ impl Reader {
         if self.ended {
             return None;
         }
-        let stopping = self.stopping.clone();
+        let (stopping, before) = (self.stopping.clone(), self.subscription.after());
         tokio::select! {
             // Readers move before the pod goes, not after.
             biased;
@@ -61,6 +61,7 @@ impl Reader {
                 Ok(step) => {
                     self.guard.events(step.events.len());
                     self.delivery.handed(step.applied);
+                    let _traced = self.subscription.traced(before, &step.events);
                     let events = step.events.into_iter().map(|event| (event.position, convert::event(event, &self.session)));
                     self.ready = split(events, step.after);
                     self.ready.pop_front().map(Ok)

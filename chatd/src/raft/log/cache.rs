@@ -10,7 +10,7 @@ const OVERHEAD: usize = 128;
 /// Memory an entry takes, roughly; a batch's bytes are shared with whoever else holds the entry.
 pub(crate) fn weight(entry: &Entry) -> usize {
     let payload = match &entry.payload {
-        EntryPayload::Normal(EncodedBatch(batch)) => batch.len(),
+        EntryPayload::Normal(EncodedBatch { bytes, .. }) => bytes.len(),
         EntryPayload::Blank => 0,
         EntryPayload::Membership(membership) => membership.nodes().count().saturating_mul(256),
     };

@@ -9,7 +9,8 @@ use super::reader::LogReader;
 use super::recovery::{self, Recovered, Recovery};
 use super::shared::Shared;
 use super::writer::{Ack, Op, Writer};
-use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
+use crate::raft::types::{Entry, LogId, TypeConfig, Vote, sampled};
+use crate::trace::append;
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use std::io;
@@ -167,6 +168,7 @@ impl LogStore {
 
     async fn append_entries(&self, entries: Vec<Entry>, callback: IOFlushed<TypeConfig>) -> Result<(), LogError> {
         let bytes = checked_size(&entries)?;
+        let trace = append::queued(sampled(entries.iter()));
         let (place, room) = match self.reserve(bytes).await {
             Ok(reserved) => reserved,
             Err(error) => {
@@ -185,7 +187,7 @@ impl LogStore {
             memory.last = Some(entry.log_id);
             memory.cache.push(entry.clone());
         }
-        place.send(Op::Append { entries, callback, bytes, room });
+        place.send(Op::Append { entries, callback, bytes, room, trace });
         Ok(())
     }
 

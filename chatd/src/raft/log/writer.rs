@@ -12,6 +12,7 @@ use super::shared::{Memory, Shared};
 use crate::failpoint::{Point, pass};
 use crate::raft::codec::{entry_to_pb, log_id_to_pb};
 use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
+use crate::trace::append::{self, Append, Written};
 use openraft::storage::IOFlushed;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub(crate) enum Op {
         callback: IOFlushed<TypeConfig>,
         bytes: usize,
         room: OwnedSemaphorePermit,
+        /// When some of the entries are sampled.
+        trace: Option<Box<Append>>,
     },
     Vote(Vote, Ack),
     Truncate(Option<LogId>, Ack),
@@ -35,6 +38,15 @@ pub(crate) enum Op {
     Cluster(String, Ack),
     /// The last one.
     Close(Ack),
+}
+
+impl Op {
+    fn take_trace(&mut self) -> Option<Box<Append>> {
+        match self {
+            Self::Append { trace, .. } => trace.take(),
+            _ => None,
+        }
+    }
 }
 
 /// What a batch does to memory once it is on disk.
@@ -56,6 +68,8 @@ pub(crate) struct Writer {
     next: u64,
     frames: Frames,
     effects: Vec<Effect>,
+    /// The last write.
+    written: Option<Written>,
     /// Unlinked when there is nothing better to do.
     doomed: VecDeque<SegmentFile>,
     lock: Option<Box<dyn DirLock>>,
@@ -74,7 +88,7 @@ impl Writer {
         lock: Box<dyn DirLock>,
     ) -> Self {
         let (frames, effects) = (Frames::default(), Vec::new());
-        Self { disk, shared, options, segment, meta, next, frames, effects, doomed, lock: Some(lock) }
+        Self { disk, shared, options, segment, meta, next, frames, effects, written: None, doomed, lock: Some(lock) }
     }
 
     /// Runs until closed, failed, or forgotten by all handles; on a thread.
@@ -105,7 +119,8 @@ impl Writer {
 
     /// One batch; false when it was the last.
     fn turn(&mut self, first: Op, queue: &mut mpsc::Receiver<Op>) -> bool {
-        let (ops, closing) = self.drain(first, queue);
+        let (mut ops, closing) = self.drain(first, queue);
+        let traces: Vec<Box<Append>> = ops.iter_mut().filter_map(Op::take_trace).collect();
         let result = self.commit(&ops, queue.len());
         if let Err(error) = &result {
             tracing::error!(%error, "the log cannot be written; nothing more is written to it");
@@ -114,6 +129,10 @@ impl Writer {
         let go_on = result.is_ok() && closing.is_none();
         answer(ops, &result);
         pass(Point::LogAnswered);
+        // Nobody waits for them.
+        if let Some(written) = self.written.filter(|_| result.is_ok()) {
+            append::synced(&traces, &written);
+        }
         if let Some(ack) = closing {
             let result = result.clone().and_then(|()| self.mark_clean());
             self.shared.fail(&LogError::Closed);
@@ -240,15 +259,16 @@ impl Writer {
         let written = Instant::now();
         pass(Point::LogWritten);
         file.sync_data().map_err(|source| LogError::io("sync", name, source))?;
-        let sync = written.elapsed();
+        let synced = Instant::now();
         pass(Point::LogSynced);
         self.options.observer.batch(&BatchReport {
             records: self.frames.records(),
             bytes: bytes.len(),
             write: written.saturating_duration_since(begun),
-            sync,
+            sync: synced.saturating_duration_since(written),
             queued,
         });
+        self.written = Some(Written { begun, written, synced, bytes: bytes.len() });
         self.segment.end = self.segment.end.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         self.segment.used = true;
         Ok(())

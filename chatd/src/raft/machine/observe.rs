@@ -36,7 +36,7 @@ impl MachineObserver for () {}
 /// Encoded size of an entry's commands.
 pub(super) fn payload_bytes(entry: &Entry) -> usize {
     match &entry.payload {
-        EntryPayload::Normal(batch) => batch.0.len(),
+        EntryPayload::Normal(batch) => batch.bytes.len(),
         EntryPayload::Blank | EntryPayload::Membership(_) => 0,
     }
 }

@@ -182,7 +182,7 @@ async fn cannot_be_read(drive: Drive) {
     let observer = Arc::new(());
     let machine = Machine::start_on(drive, MemStore::new(), shelf, Feed::new(), fatal.clone(), observer);
     let mut machine = machine.unwrap();
-    let payload = openraft::EntryPayload::Normal(crate::raft::types::EncodedBatch(b"\xff\xff".as_slice().into()));
+    let payload = openraft::EntryPayload::Normal(bytes::Bytes::from_static(b"\xff\xff").into());
     let entry = crate::raft::types::Entry { log_id: log_id(17), payload };
     let error = machine.apply(stream::iter([Ok((entry, None))])).await.unwrap_err();
     assert!(error.to_string().contains("log entry 17"), "{error}");

@@ -7,8 +7,9 @@ use crate::feed::tail::Addition;
 use crate::feed::{Feed, Topics};
 use crate::raft::codec::{log_id_to_pb, membership_to_pb};
 use crate::raft::log::Drive;
-use crate::raft::types::{EncodedBatch, Entry, Outcomes, TypeConfig};
+use crate::raft::types::{EncodedBatch, Entry, Outcomes, TypeConfig, sampled};
 use crate::store::{self, Fatal, HotRows, Membership, StateStore, StoreError};
+use crate::trace::apply::Applying;
 use openraft::EntryPayload;
 use openraft::storage::{ApplyResponder, EntryResponder};
 use prost::Message as _;
@@ -147,6 +148,7 @@ impl<S: StateStore> Applier<S> {
         let first = entries.first().map_or(last.index, |(entry, _)| entry.log_id.index);
         let count = entries.len();
         let bytes = entries.iter().map(|(entry, _)| payload_bytes(entry)).sum();
+        let traces = Applying::of(sampled(entries.iter().map(|(entry, _)| entry)));
         let failed = |source: ReadError| MachineError::Apply { index: last.index, source };
 
         let view = self.store.view();
@@ -170,11 +172,14 @@ impl<S: StateStore> Applier<S> {
         self.store.commit(changes, last, work.membership)?;
         pass(Point::BatchCommitted);
 
-        let elapsed = started.elapsed();
+        let committed = Instant::now();
+        let elapsed = committed.saturating_duration_since(started);
+        traces.committed(committed);
         for (responder, outcomes) in work.answers {
             responder.send(outcomes);
         }
         pass(Point::BatchAnswered);
+        traces.finish(started, count, work.commands, self.feed.deliveries());
         let end = |index| Position::end_of_entry(cluster.incarnation, index);
         self.feed.publish_with(end(last.index), end(cluster.index), &work.topics, addition);
         self.observer.applied(&AppliedBatch {
@@ -214,7 +219,7 @@ impl Work {
     }
 
     fn batch(&mut self, rows: &mut Overlay<'_>, index: u64, batch: EncodedBatch) -> Result<Outcomes, MachineError> {
-        let batch = log::Batch::decode(batch.0)
+        let batch = log::Batch::decode(batch.bytes)
             .map_err(|error| MachineError::Entry { index, what: format!("it is no batch of commands: {error}") })?;
         let applied = apply::batch(rows, index, &batch).map_err(|source| MachineError::Apply { index, source })?;
         self.commands += applied.len();

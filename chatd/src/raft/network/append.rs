@@ -14,8 +14,9 @@ use crate::raft::{
     clock::{Clock, TIME_KEY},
     identity::Identity,
     observe::PeerObserver,
-    types::{LogId, TypeConfig},
+    types::{LogId, TypeConfig, trace_of},
 };
+use crate::trace::replicate::{self, Replication};
 use futures::{Stream, StreamExt as _, stream};
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 use quorate_wire::raft::v1 as pb;
@@ -42,6 +43,8 @@ struct Sent {
     prev: Option<LogId>,
     last: Option<LogId>,
     at: Instant,
+    /// Of its sampled entries.
+    traces: Vec<Replication>,
 }
 
 /// What the two directions of one stream share.
@@ -86,10 +89,13 @@ where
         let sequence = shared.next_sequence;
         shared.next_sequence += 1;
         let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
-        let sent = Sent { sequence, prev: request.prev_log_id, last, at: Instant::now() };
+        let (traces, named) = replicate::begin(request.entries.iter().map(trace_of), self.target.node_id);
+        let sent = Sent { sequence, prev: request.prev_log_id, last, at: Instant::now(), traces };
         shared.unanswered.push_back(sent);
         drop(shared);
-        Poll::Ready(Some(append_to_pb(self.target.clone(), sequence, &request)))
+        let mut message = append_to_pb(self.target.clone(), sequence, &request);
+        message.traces = named;
+        Poll::Ready(Some(message))
     }
 }
 
@@ -199,6 +205,7 @@ impl<S> Answers<S> {
         if let Some(observer) = &self.observer {
             observer.appended(sent.at.elapsed());
         }
+        sent.traces.into_iter().for_each(Replication::answered);
         appended_from_pb(response, sent.prev, sent.last).map_err(|error| network_error(&error.to_string()))
     }
 

@@ -2,13 +2,16 @@
 
 use crate::raft::{
     codec::{CodecError, decode_entry, encode_entry},
-    types::{LeaderId, LogId, TypeConfig, Vote},
+    types::{Entry, LeaderId, LogId, TypeConfig, Vote},
 };
+use crate::trace::{entry::EntryTrace, wire};
+use openraft::EntryPayload;
 use openraft::raft::{
     AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderError, TransferLeaderRequest,
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use quorate_wire::raft::v1::{self as pb, append_response::Result as Appended};
+use std::sync::Arc;
 
 pub(crate) fn log_id_to_pb(id: &LogId) -> pb::LogId {
     pb::LogId { term: id.leader_id.term, node_id: id.leader_id.node_id, index: id.index }
@@ -42,16 +45,28 @@ pub(crate) fn append_to_pb(
         leader_commit: request.leader_commit.as_ref().map(log_id_to_pb),
         entries: request.entries.iter().map(encode_entry).collect(),
         sequence,
+        traces: Vec::new(),
     }
 }
 
 pub(crate) fn append_from_pb(request: pb::AppendRequest) -> Result<AppendEntriesRequest<TypeConfig>, CodecError> {
+    let mut entries = request.entries.into_iter().map(decode_entry).collect::<Result<Vec<_>, _>>()?;
+    set_traces(&mut entries, &request.traces);
     Ok(AppendEntriesRequest {
         vote: required_vote(request.vote.as_ref())?,
         prev_log_id: request.prev_log_id.as_ref().map(log_id_from_pb),
         leader_commit: request.leader_commit.as_ref().map(log_id_from_pb),
-        entries: request.entries.into_iter().map(decode_entry).collect::<Result<_, _>>()?,
+        entries,
     })
+}
+
+/// What the leader says beside sampled entries goes with them on this pod, too.
+fn set_traces(entries: &mut [Entry], traces: &[pb::EntryTrace]) {
+    for sent in traces {
+        let entry = usize::try_from(sent.entry).ok().and_then(|place| entries.get_mut(place));
+        let Some(EntryPayload::Normal(batch)) = entry.map(|entry| &mut entry.payload) else { continue };
+        batch.trace = wire::from_pb(sent.context.as_ref()).map(|mark| Arc::new(EntryTrace::new(mark)));
+    }
 }
 
 /// `success` says "all of the request", which only a request of nothing after nothing needs; else the log id is named.

@@ -2,6 +2,7 @@
 
 use super::convert;
 use crate::raft::types::{LeaderId, LogId};
+use crate::trace::wire;
 use bytes::Bytes;
 use prost::Message;
 use quorate_core::fuzzing::stable;
@@ -74,6 +75,8 @@ pub(crate) fn message(bytes: &[u8]) -> bool {
         Kind::ReadIndexAnswer => stable::<pb::ReadIndexResponse>(bytes),
         Kind::Forward => {
             let request = pb::ForwardRequest::decode(bytes).unwrap_or_default();
+            // Any text; that it comes to an end is all that is asked.
+            let _ = request.trace.as_ref().map(wire::read);
             stable::<pb::ForwardRequest>(bytes) && stable::<log::Envelope>(&request.envelope)
         }
         Kind::ForwardAnswer => {

@@ -5,6 +5,7 @@ use crate::raft::{
     forward::answer_to_pb,
     propose::{error::Attempt, packer::Place},
 };
+use crate::trace::wire;
 use futures::{
     FutureExt as _, StreamExt as _,
     future::BoxFuture,
@@ -73,7 +74,8 @@ impl Forwarding {
         let Some(place) = self.place.take() else { return Ok(()) };
         let answer = match Envelope::decode(request.envelope.clone()) {
             Ok(envelope) => {
-                let attempt = self.door.proposer.lead(request.envelope, envelope, place);
+                let trace = wire::from_pb(request.trace.as_ref());
+                let attempt = self.door.proposer.lead(request.envelope, envelope, place, trace);
                 async move { answer_to_pb(sequence, attempt.await) }.boxed()
             }
             // Nothing that a pod of this version sends: say so instead of breaking the stream for all.

@@ -52,3 +52,15 @@ pub(crate) enum Attempt {
     /// Not appended, and not to be tried elsewhere.
     Refused(ProposeError),
 }
+
+impl Attempt {
+    /// As it stands in a trace.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::Applied(_) => "applied",
+            Self::NotLeader(_) => "not_leader",
+            Self::Unknown(_) => "unknown",
+            Self::Refused(_) => "refused",
+        }
+    }
+}

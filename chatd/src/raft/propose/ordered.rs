@@ -11,6 +11,7 @@ use super::{
     label,
 };
 use crate::raft::leadership::Leadership;
+use crate::trace::{self, Live, attribute};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use prost::Message as _;
 use quorate_core::proto::log::{Envelope, Outcome, Reason, Sequence, outcome::Kind};
@@ -31,6 +32,8 @@ struct Job {
     start: Instant,
     deadline: Instant,
     doubt: super::Doubt,
+    /// `propose`, when it is sampled.
+    span: Option<Box<Live>>,
     answer: oneshot::Sender<Result<Outcome, ProposeError>>,
 }
 
@@ -74,7 +77,8 @@ impl Ordered {
         let (answer, receiver) = oneshot::channel();
         let start = Instant::now();
         let deadline = start + self.inner.options.wait;
-        let job = Job { envelope, start, deadline, doubt: super::Doubt::default(), answer };
+        let span = trace::current().and_then(|call| call.child("propose")).map(Box::new);
+        let job = Job { envelope, start, deadline, doubt: super::Doubt::default(), span, answer };
         self.jobs.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded { retry_after: super::OVERLOADED_FOR },
             mpsc::error::TrySendError::Closed(_) => ProposeError::Stopping,
@@ -166,7 +170,7 @@ impl Line {
             return None;
         };
         job.envelope.sequence = Some(self.sequence);
-        match self.inner.submit_to(leader, &job.envelope) {
+        match self.inner.submit_to(leader, &job.envelope, job.span.as_ref().map(|span| span.mark())) {
             Ok(attempt) => {
                 self.sequence.number += 1;
                 let landing = async move {
@@ -242,6 +246,9 @@ impl Line {
     fn finish(&self, mut job: Job, result: impl FnOnce(&mut super::Doubt) -> Result<Outcome, ProposeError>) {
         let result = result(&mut job.doubt);
         self.inner.options.observer.settled(label(&result), job.start.elapsed());
+        if let Some(span) = &mut job.span {
+            span.set(attribute::RESULT, label(&result).label());
+        }
         // A caller that gave up is no longer there.
         let _ = job.answer.send(result);
     }

@@ -9,6 +9,10 @@ use crate::raft::{
     consensus::{ConsensusRef, Written},
     types::{EncodedBatch, Outcomes, TypeConfig},
 };
+use crate::trace::{
+    command::Queued,
+    entry::{self, Packed},
+};
 use openraft::errors::ClientWriteError;
 use prost::{Message as _, bytes::Bytes};
 use quorate_core::proto::log::PackedBatch;
@@ -30,6 +34,8 @@ struct Job {
     /// Encoded `Envelope`: what goes into the entry as it is.
     envelope: Bytes,
     answer: oneshot::Sender<Attempt>,
+    /// When it is sampled.
+    trace: Option<Queued>,
 }
 
 impl Job {
@@ -50,9 +56,9 @@ pub(crate) struct Queue {
 pub(crate) struct Place(mpsc::OwnedPermit<Job>);
 
 impl Place {
-    fn fill(self, envelope: Bytes) -> oneshot::Receiver<Attempt> {
+    fn fill(self, envelope: Bytes, trace: Option<Queued>) -> oneshot::Receiver<Attempt> {
         let (answer, receiver) = oneshot::channel();
-        self.0.send(Job { envelope, answer });
+        self.0.send(Job { envelope, answer, trace });
         receiver
     }
 }
@@ -74,17 +80,21 @@ impl Queue {
     }
 
     /// Queues at once or not at all, in the order of the calls.
-    pub(crate) fn submit(&self, envelope: Bytes) -> Result<oneshot::Receiver<Attempt>, NotQueued> {
+    pub(crate) fn submit(
+        &self,
+        envelope: Bytes,
+        trace: Option<Queued>,
+    ) -> Result<oneshot::Receiver<Attempt>, NotQueued> {
         match self.jobs.clone().try_reserve_owned() {
-            Ok(permit) => Ok(Place(permit).fill(envelope)),
+            Ok(permit) => Ok(Place(permit).fill(envelope, trace)),
             Err(mpsc::error::TrySendError::Full(_)) => Err(NotQueued::Full),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(NotQueued::Stopped),
         }
     }
 
     /// Queues into a place that was waited for.
-    pub(crate) fn submit_into(place: Place, envelope: Bytes) -> oneshot::Receiver<Attempt> {
-        place.fill(envelope)
+    pub(crate) fn submit_into(place: Place, envelope: Bytes, trace: Option<Queued>) -> oneshot::Receiver<Attempt> {
+        place.fill(envelope, trace)
     }
 
     /// Waits for a place; `None` when the queue has stopped.
@@ -114,22 +124,20 @@ impl Packer {
             if first.is_abandoned() {
                 continue;
             }
-            let (envelopes, answers) = gather(first, &mut jobs, &mut held);
-            self.observer.packed(envelopes.len(), jobs.len());
-            self.write(envelopes, answers, place).await;
+            let gathered = gather(first, &mut jobs, &mut held);
+            self.observer.packed(gathered.envelopes.len(), jobs.len());
+            self.write(gathered, place).await;
         }
     }
 
-    async fn write(
-        &mut self,
-        envelopes: Vec<Bytes>,
-        answers: Vec<oneshot::Sender<Attempt>>,
-        place: OwnedSemaphorePermit,
-    ) {
+    async fn write(&mut self, gathered: Gathered, place: OwnedSemaphorePermit) {
+        let Gathered { envelopes, answers, sampled } = gathered;
+        let packed = entry::pack(&sampled, envelopes.len());
         let batch = PackedBatch { time_ms: self.stamp(), envelopes };
-        let encoded = EncodedBatch(batch.encode_to_vec().into());
+        let trace = packed.as_ref().map(|packed| packed.trace().clone());
+        let encoded = EncodedBatch { bytes: batch.encode_to_vec().into(), trace };
         match self.consensus.write(encoded).await {
-            Ok(written) => drop(tokio::spawn(settle(written, answers, place))),
+            Ok(written) => drop(tokio::spawn(settle(written, answers, packed, place))),
             // openraft's door is shut: nothing was appended.
             Err(_) => answer_all(answers, || Attempt::NotLeader(None)),
         }
@@ -142,15 +150,29 @@ impl Packer {
     }
 }
 
+/// The commands of one entry.
+struct Gathered {
+    envelopes: Vec<Bytes>,
+    answers: Vec<oneshot::Sender<Attempt>>,
+    /// Of those that are sampled.
+    sampled: Vec<Queued>,
+}
+
+impl Gathered {
+    fn take(&mut self, job: Job) {
+        let Job { envelope, answer, trace } = job;
+        self.envelopes.push(envelope);
+        self.answers.push(answer);
+        self.sampled.extend(trace);
+    }
+}
+
 /// What is waiting now, up to the bounds of one entry; `held` keeps the command that would have broken them.
-fn gather(
-    first: Job,
-    jobs: &mut mpsc::Receiver<Job>,
-    held: &mut Option<Job>,
-) -> (Vec<Bytes>, Vec<oneshot::Sender<Attempt>>) {
+fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>, held: &mut Option<Job>) -> Gathered {
     let mut bytes = first.envelope.len();
-    let (mut envelopes, mut answers) = (vec![first.envelope], vec![first.answer]);
-    while envelopes.len() < COMMANDS {
+    let mut gathered = Gathered { envelopes: Vec::new(), answers: Vec::new(), sampled: Vec::new() };
+    gathered.take(first);
+    while gathered.envelopes.len() < COMMANDS {
         let Ok(job) = jobs.try_recv() else { break };
         if job.is_abandoned() {
             continue;
@@ -160,16 +182,23 @@ fn gather(
             *held = Some(job);
             break;
         }
-        envelopes.push(job.envelope);
-        answers.push(job.answer);
+        gathered.take(job);
     }
-    (envelopes, answers)
+    gathered
 }
 
 /// Waits until the entry is applied, and tells each caller its own outcome.
-async fn settle(written: Written, answers: Vec<oneshot::Sender<Attempt>>, place: OwnedSemaphorePermit) {
+async fn settle(
+    written: Written,
+    answers: Vec<oneshot::Sender<Attempt>>,
+    packed: Option<Packed>,
+    place: OwnedSemaphorePermit,
+) {
     let result = written.await;
     drop(place);
+    if let Some(packed) = packed {
+        packed.applied(result.as_ref().ok().and_then(|written| Some(written.as_ref().ok()?.log_id.index)));
+    }
     let failed: ClientWriteError<TypeConfig> = match result {
         Ok(Ok(response)) => {
             let Outcomes(outcomes) = response.data;

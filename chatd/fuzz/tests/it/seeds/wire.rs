@@ -18,12 +18,24 @@ pub(super) fn messages(entries: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let chunk = SnapshotChunk { file: "000001.sst".into(), offset: 7, data: Bytes::from_static(b"data"), crc32: 9 };
     let conflict =
         AppendResponse { sequence: 3, result: Some(append_response::Result::Conflict(true)), conflict_log_id: id(3) };
+    let trace = Some(TraceContext {
+        traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
+        tracestate: "vendor=1".into(),
+    });
     let changed = VoteChanged { expected: vote, actual: vote };
     let messages: [Vec<u8>; 14] = [
         VoteRequest { target: target.clone(), vote, last_log_id: id(4), leadership_transfer: true }.encode_to_vec(),
         VoteResponse { vote, granted: true, last_log_id: id(4) }.encode_to_vec(),
-        AppendRequest { target: target.clone(), vote, prev_log_id: id(3), leader_commit: id(2), entries, sequence: 5 }
-            .encode_to_vec(),
+        AppendRequest {
+            target: target.clone(),
+            vote,
+            prev_log_id: id(3),
+            leader_commit: id(2),
+            entries,
+            sequence: 5,
+            traces: vec![EntryTrace { entry: 0, context: trace.clone() }],
+        }
+        .encode_to_vec(),
         conflict.encode_to_vec(),
         TransferLeaderRequest { target: target.clone(), from_leader: vote, to_node_id: 1, last_log_id: id(4) }
             .encode_to_vec(),
@@ -35,7 +47,7 @@ pub(super) fn messages(entries: &[Vec<u8>]) -> Vec<Vec<u8>> {
         .encode_to_vec(),
         ReadIndexRequest { target: target.clone() }.encode_to_vec(),
         ReadIndexResponse { read_index: id(4) }.encode_to_vec(),
-        ForwardRequest { target: target.clone(), sequence: 8, envelope: envelope.encode_to_vec().into() }
+        ForwardRequest { target: target.clone(), sequence: 8, envelope: envelope.encode_to_vec().into(), trace }
             .encode_to_vec(),
         ForwardResponse {
             sequence: 8,

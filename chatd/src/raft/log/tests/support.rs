@@ -45,7 +45,7 @@ pub(super) fn vote(term: u64) -> Vote {
 /// Its bytes depend on term and index, so that a wrong one shows.
 pub(super) fn entry(term: u64, index: u64, size: usize) -> Entry {
     let byte = u8::try_from((term * 31 + index) % 251).expect("below 251") + 1;
-    let batch = EncodedBatch(Bytes::from(vec![byte; size]));
+    let batch = EncodedBatch::from(Bytes::from(vec![byte; size]));
     Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(batch) }
 }
 

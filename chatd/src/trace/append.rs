@@ -1,0 +1,71 @@
+//! The log's part: a sampled entry from the log's queue to the disk.
+
+use super::entry::EntryTrace;
+use super::{Mark, attribute, span};
+use opentelemetry::trace::SpanBuilder;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+/// The sampled entries of one append, while they wait for the disk.
+pub(crate) struct Append {
+    queued: SystemTime,
+    entries: Vec<(u64, Arc<EntryTrace>)>,
+}
+
+/// One write with its fsync, for all appends that were in it.
+#[derive(Clone, Copy)]
+pub(crate) struct Written {
+    pub(crate) begun: Instant,
+    pub(crate) written: Instant,
+    pub(crate) synced: Instant,
+    /// Of all of it.
+    pub(crate) bytes: usize,
+}
+
+/// `None` when no entry is sampled.
+pub(crate) fn queued<'a>(entries: impl Iterator<Item = (u64, &'a Arc<EntryTrace>)>) -> Option<Box<Append>> {
+    let mut entries = entries.peekable();
+    entries.peek()?;
+    let entries = entries.map(|(index, trace)| (index, trace.clone())).collect();
+    Some(Box::new(Append { queued: SystemTime::now(), entries }))
+}
+
+/// The spans of all appends that this write made durable: of each `append`, `write`, `fsync`. The write is one, so the
+/// later ones are linked to the first.
+pub(crate) fn synced(appends: &[Box<Append>], how: &Written) {
+    if appends.is_empty() {
+        return;
+    }
+    let wall = Wall::now();
+    let mut first: Option<Mark> = None;
+    for (queued, index, trace) in appends.iter().flat_map(|a| a.entries.iter().map(|(i, t)| (a.queued, *i, t))) {
+        let Some(mut append) = trace.mark().start(span("append").with_start_time(queued)) else { return };
+        append.count(attribute::INDEX, index);
+        append.count(attribute::BYTES, how.bytes);
+        let part = |name, from| -> SpanBuilder { span(name).with_start_time(wall.at(from)) };
+        if let Some(write) = append.mark().start(part("write", how.begun)) {
+            write.end_at(wall.at(how.written));
+        }
+        if let Some(mut fsync) = append.mark().start(part("fsync", how.written)) {
+            match &first {
+                Some(first) => fsync.link(first),
+                None => first = Some(fsync.mark().clone()),
+            }
+            fsync.end_at(wall.at(how.synced));
+        }
+        append.end_at(wall.at(how.synced));
+    }
+}
+
+/// What time it was.
+pub(super) struct Wall(Instant, SystemTime);
+
+impl Wall {
+    pub(super) fn now() -> Self {
+        Self(Instant::now(), SystemTime::now())
+    }
+
+    pub(super) fn at(&self, moment: Instant) -> SystemTime {
+        self.1.checked_sub(self.0.saturating_duration_since(moment)).unwrap_or(self.1)
+    }
+}

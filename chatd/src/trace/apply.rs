@@ -1,0 +1,49 @@
+//! The state machine's part: sampled entries of one commit.
+
+use super::append::Wall;
+use super::delivery::Deliveries;
+use super::entry::EntryTrace;
+use super::{attribute, span};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The sampled entries among those of one commit; empty, without an allocation, when there are none.
+pub(crate) struct Applying(Vec<(u64, Arc<EntryTrace>)>);
+
+impl Applying {
+    pub(crate) fn of<'a>(entries: impl Iterator<Item = (u64, &'a Arc<EntryTrace>)>) -> Self {
+        Self(entries.map(|(index, trace)| (index, trace.clone())).collect())
+    }
+
+    /// Before those who wait are answered, so that they know when it was.
+    pub(crate) fn committed(&self, at: Instant) {
+        if !self.0.is_empty() {
+            let at = Wall::now().at(at);
+            self.0.iter().for_each(|(_, trace)| trace.applied(at));
+        }
+    }
+
+    /// Before readers are woken, whose deliveries are beneath these spans. The commit is one, so the later ones are
+    /// linked to the first.
+    pub(crate) fn finish(self, began: Instant, entries: usize, commands: usize, deliveries: &Deliveries) {
+        if self.0.is_empty() {
+            return;
+        }
+        let wall = Wall::now();
+        let mut first = None;
+        for (index, trace) in &self.0 {
+            let Some(mut apply) = trace.mark().start(span("apply").with_start_time(wall.at(began))) else { return };
+            apply.count(attribute::INDEX, *index);
+            apply.count(attribute::ENTRIES, entries);
+            apply.count(attribute::COMMANDS, commands);
+            let mark = apply.mark().clone();
+            match &first {
+                Some(first) => apply.link(first),
+                None => first = Some(mark.clone()),
+            }
+            let end = trace.applied_at().unwrap_or_else(|| wall.at(Instant::now()));
+            deliveries.expect(*index, mark, end);
+            apply.end_at(end);
+        }
+    }
+}

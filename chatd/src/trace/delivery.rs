@@ -1,0 +1,83 @@
+//! The last part: from being applied on this pod to being handed to a reader's stream or answer.
+
+use super::{Live, Mark, attribute, span};
+use opentelemetry::KeyValue;
+use quorate_core::id::Position;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+/// Sampled entries that readers are expected to take: at a high rate a second of one in a hundred. Who comes later
+/// has no span.
+const ENTRIES: usize = 64;
+/// Readers of one entry that get a span, on each pod: a room may have thousands, who are all served alike.
+const READERS: u32 = 8;
+
+/// Entries that were applied here and are sampled.
+#[derive(Debug, Default)]
+pub(crate) struct Deliveries {
+    /// Index of the newest: all that a reader looks at when there is nothing for it.
+    newest: AtomicU64,
+    recent: Mutex<VecDeque<Recent>>,
+}
+
+#[derive(Debug)]
+struct Recent {
+    index: u64,
+    apply: Mark,
+    applied: SystemTime,
+    left: u32,
+}
+
+impl Deliveries {
+    /// From now on, readers of this entry's events get spans beneath its application.
+    pub(super) fn expect(&self, index: u64, apply: Mark, applied: SystemTime) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.len() == ENTRIES {
+            recent.pop_front();
+        }
+        recent.push_back(Recent { index, apply, applied, left: READERS });
+        drop(recent);
+        // Before readers are woken, and a lock's release apart: they see it, or miss a span.
+        self.newest.store(index, Relaxed);
+    }
+
+    /// Spans of the sampled ones among these events, which a reader who has all up to `after` is given now; they end
+    /// when they are dropped.
+    pub(crate) fn of(&self, after: Position, events: impl Iterator<Item = Position>, door: &'static str) -> Vec<Live> {
+        // Events of the entry that the reader is in the midst of are counted, too.
+        if self.newest.load(Relaxed) < after.index {
+            return Vec::new();
+        }
+        self.look(after, events, door)
+    }
+
+    #[cold]
+    fn look(&self, after: Position, events: impl Iterator<Item = Position>, door: &'static str) -> Vec<Live> {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if recent.is_empty() {
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        let mut last = None;
+        for at in events.filter(|at| *at > after) {
+            if last.replace(at.index) == Some(at.index) {
+                continue;
+            }
+            let taken = recent.iter_mut().find(|entry| entry.index == at.index && entry.left > 0);
+            if let Some(entry) = taken {
+                entry.left -= 1;
+                found.push((at.index, entry.apply.clone(), entry.applied));
+            }
+        }
+        drop(recent);
+        let start = |(index, apply, applied): (u64, Mark, SystemTime)| {
+            let attributes = [KeyValue::new(attribute::DOOR, door)];
+            let mut live = apply.start(span("deliver").with_start_time(applied).with_attributes(attributes))?;
+            live.count(attribute::INDEX, index);
+            Some(live)
+        };
+        found.into_iter().filter_map(start).collect()
+    }
+}

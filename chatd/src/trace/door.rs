@@ -1,0 +1,88 @@
+//! A sampled call at a door: the first span of a trace, or of this server's part of one.
+//!
+//! It is a span of `tracing`, so that what is logged within the call becomes its events; the layer of
+//! `tracing-opentelemetry` makes it the current one for [`current`](super::current) as well.
+
+use super::sampler::Sampled;
+use super::{Asked, on};
+use crate::metrics::Coded;
+use http::{HeaderMap, Method};
+use opentelemetry::Context;
+use opentelemetry::trace::TraceContextExt as _;
+use tracing::field::Empty;
+use tracing::instrument::Instrumented;
+use tracing::{Instrument as _, Span};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+/// Target of the spans: what the layer takes, and log lines leave out.
+pub const TARGET: &str = "quorate_trace";
+
+const SERVICE: &str = "quorate.chat.v1.Chat";
+
+/// A call; sampled or, as most are, not.
+pub struct Call(Span);
+
+impl Call {
+    /// Of the gRPC door.
+    #[must_use]
+    pub fn grpc(method: &'static str, headers: &HeaderMap) -> Self {
+        Self::of(&Asked::of(headers), || grpc_span(method))
+    }
+
+    /// Of the Matrix door.
+    #[must_use]
+    pub fn matrix(endpoint: &'static str, method: &Method, headers: &HeaderMap) -> Self {
+        Self::of(&Asked::of(headers), || {
+            let name = format!("{method} {endpoint}");
+            tracing::info_span!(
+                target: TARGET, parent: None, "call", otel.name = name, otel.kind = "server", otel.status_code = Empty,
+                http.request.method = method.as_str(), quorate.endpoint = endpoint, quorate.code = Empty,
+            )
+        })
+    }
+
+    /// One event of a stream of posts, which lives too long to be one trace. `asked` is what the stream's caller did.
+    pub(crate) fn post(asked: &Asked) -> Self {
+        Self::of(asked, || grpc_span("Post"))
+    }
+
+    fn of(asked: &Asked, span: impl FnOnce() -> Span) -> Self {
+        let Some(sampled) = on().and_then(|on| on.sampler.decide(asked)) else { return Self(Span::none()) };
+        let span = span();
+        if let Sampled::Within(parent) = sampled {
+            // Fails only when the span is not the layer's: then it is a root.
+            let _ = span.set_parent(Context::new().with_remote_span_context(parent));
+        }
+        Self(span)
+    }
+
+    /// What the call is within.
+    pub fn wrap<F: Future>(&self, call: F) -> Instrumented<F> {
+        call.instrument(self.0.clone())
+    }
+
+    /// The same for what does not wait.
+    pub(crate) fn enter<T>(&self, call: impl FnOnce() -> T) -> T {
+        self.0.in_scope(call)
+    }
+
+    /// How it ended.
+    pub fn answered<T, E: Coded>(&self, answer: &Result<T, E>) {
+        if self.0.is_none() {
+            return;
+        }
+        let code = answer.as_ref().map_or_else(Coded::code, |_| "ok");
+        self.0.record(super::attribute::CODE, code);
+        if answer.as_ref().is_err_and(Coded::is_fault) {
+            self.0.record("otel.status_code", "ERROR");
+        }
+    }
+}
+
+fn grpc_span(method: &'static str) -> Span {
+    let name = format!("{SERVICE}/{method}");
+    tracing::info_span!(
+        target: TARGET, parent: None, "call", otel.name = name, otel.kind = "server", otel.status_code = Empty,
+        rpc.system = "grpc", rpc.service = SERVICE, rpc.method = method, quorate.code = Empty,
+    )
+}

@@ -1,0 +1,68 @@
+//! A log entry that has sampled commands in it: what they share.
+
+use super::command::Queued;
+use super::{Live, Mark, attribute, span};
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+/// Goes beside an entry's bytes: through openraft to the log, the state machine and the other pods. An entry that was
+/// read from the disk has none.
+#[derive(Debug)]
+pub(crate) struct EntryTrace {
+    mark: Mark,
+    applied: OnceLock<SystemTime>,
+}
+
+impl EntryTrace {
+    pub(crate) fn new(mark: Mark) -> Self {
+        Self { mark, applied: OnceLock::new() }
+    }
+
+    pub(crate) fn mark(&self) -> &Mark {
+        &self.mark
+    }
+
+    /// On this pod.
+    pub(super) fn applied(&self, at: SystemTime) {
+        // An entry is applied once.
+        let _ = self.applied.set(at);
+    }
+
+    pub(super) fn applied_at(&self) -> Option<SystemTime> {
+        self.applied.get().copied()
+    }
+}
+
+/// An entry's span on the leader: from its packing until it is applied.
+pub(crate) struct Packed {
+    live: Live,
+    trace: Arc<EntryTrace>,
+}
+
+/// Begins it, in the trace of the first of the sampled commands, with links to all of them: an entry is one, and has no
+/// more spans for more commands.
+pub(crate) fn pack(sampled: &[Queued], commands: usize) -> Option<Packed> {
+    let first = sampled.first()?;
+    let links = sampled.iter().map(|command| command.mark().link()).collect();
+    let mut live = first.mark().start(span("entry").with_links(links))?;
+    live.count(attribute::COMMANDS, commands);
+    let trace = Arc::new(EntryTrace::new(live.mark().clone()));
+    for command in sampled {
+        command.packed(&trace);
+    }
+    Some(Packed { live, trace })
+}
+
+impl Packed {
+    pub(crate) fn trace(&self) -> &Arc<EntryTrace> {
+        &self.trace
+    }
+
+    /// `None`: it was not written, or its fate is unknown.
+    pub(crate) fn applied(mut self, index: Option<u64>) {
+        match index {
+            Some(index) => self.live.count(attribute::INDEX, index),
+            None => self.live.failed("not applied by this leader"),
+        }
+    }
+}

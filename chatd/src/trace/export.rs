@@ -1,0 +1,141 @@
+//! From spans that have ended to the receiver: in batches, on a thread of its own, bounded. Nobody waits for it: what
+//! does not fit into the queue is dropped and said so, a receiver that is away costs what it would have been told.
+
+use super::sampler::Sampler;
+use super::{TRACING, Tracing, door};
+use crate::config::{Ratio, Traces};
+use opentelemetry::KeyValue;
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::{ExporterBuildError, SpanExporter as OtlpExporter, WithExportConfig as _};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{
+    BatchSpanProcessor, Sampler as Always, SdkTracer, SdkTracerProvider, SpanData, SpanExporter, SpanProcessor,
+};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::FilterFn;
+use tracing_subscriber::registry::LookupSpan;
+
+/// The instrumentation scope's name.
+const SCOPE: &str = "quorate";
+/// Between two lines about a receiver that does not take what it is sent.
+const SAY_EVERY: Duration = Duration::from_secs(60);
+/// What ended last, and was not sent yet, gets this long at the end of the process.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Sending, until it is finished.
+pub struct Exporting {
+    provider: SdkTracerProvider,
+    tracer: SdkTracer,
+}
+
+/// Starts tracing, when the configuration wants it; once in a process. Within a tokio runtime: the connection lives there.
+///
+/// The SDK's own variables hold where the configuration says nothing: `OTEL_EXPORTER_OTLP_HEADERS` and `_TIMEOUT`,
+/// `OTEL_BSP_*`, `OTEL_RESOURCE_ATTRIBUTES`.
+///
+/// # Errors
+/// When no connection to such an endpoint can be made; not when nobody is there.
+pub fn start(traces: &Traces, node_name: &str) -> Result<Option<Exporting>, ExporterBuildError> {
+    let Some(endpoint) = &traces.endpoint else { return Ok(None) };
+    let exporter = OtlpExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+    let exporter = Watched { exporter, endpoint: endpoint.clone(), failures: Mutex::default() };
+    let processor = BatchSpanProcessor::builder(exporter).build();
+    Ok(Some(start_with(processor, traces.sample_ratio, node_name)))
+}
+
+pub(super) fn start_with(processor: impl SpanProcessor + 'static, ratio: Ratio, node_name: &str) -> Exporting {
+    let resource = Resource::builder()
+        .with_service_name("quorate-chatd")
+        .with_attributes([
+            KeyValue::new("service.instance.id", node_name.to_owned()),
+            KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
+        ])
+        .build();
+    let provider = SdkTracerProvider::builder()
+        .with_span_processor(processor)
+        // Only what the sampler chose is ever begun.
+        .with_sampler(Always::AlwaysOn)
+        .with_resource(resource)
+        .build();
+    let tracer = provider.tracer(SCOPE);
+    // A second one, which nobody starts, would change nothing.
+    let _ = TRACING.set(Tracing { tracer: tracer.clone(), sampler: Sampler::new(ratio) });
+    Exporting { provider, tracer }
+}
+
+impl Exporting {
+    /// For the subscriber: takes the doors' spans, and as their events what is logged within them.
+    pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
+    where
+        S: Subscriber + Send + Sync + for<'a> LookupSpan<'a>,
+    {
+        let wanted = FilterFn::new(|metadata| {
+            *metadata.level() <= Level::INFO && (metadata.is_event() || metadata.target() == door::TARGET)
+        });
+        tracing_opentelemetry::layer()
+            .with_tracer(self.tracer.clone())
+            // Each of these is some attributes more on every span.
+            .with_location(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false)
+            .with_target(false)
+            .with_filter(wanted.with_max_level_hint(LevelFilter::INFO))
+    }
+
+    /// Sends what is left, bounded. Blocks.
+    pub fn finish(self) {
+        if let Err(error) = self.provider.shutdown_with_timeout(LAST_WORDS) {
+            tracing::warn!(%error, "the last traces were not sent");
+        }
+    }
+}
+
+/// An exporter that says what it lost, but not each time.
+#[derive(Debug)]
+struct Watched<E> {
+    exporter: E,
+    endpoint: String,
+    failures: Mutex<Failures>,
+}
+
+#[derive(Debug, Default)]
+struct Failures {
+    /// Spans lost and not told of yet.
+    spans: usize,
+    said: Option<Instant>,
+}
+
+impl<E: SpanExporter> SpanExporter for Watched<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let spans = batch.len();
+        let result = self.exporter.export(batch).await;
+        if let Err(error) = &result {
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            failures.spans += spans;
+            if failures.said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+                failures.said = Some(Instant::now());
+                let spans = std::mem::take(&mut failures.spans);
+                tracing::warn!(endpoint = self.endpoint, spans, %error, "traces cannot be sent; these are lost");
+            }
+        }
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}

@@ -1,0 +1,97 @@
+//! Spans, and how others name them.
+
+use super::on;
+use opentelemetry::trace::{
+    Link, Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _, Tracer as _,
+};
+use opentelemetry::{Context, KeyValue, Value};
+use opentelemetry_sdk::trace::Span;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// A sampled span, as its children and links name it; of this pod or another. As wide as a pointer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mark(Arc<SpanContext>);
+
+impl Mark {
+    pub(super) fn new(context: SpanContext) -> Self {
+        Self(Arc::new(context))
+    }
+
+    pub(super) fn context(&self) -> &SpanContext {
+        &self.0
+    }
+
+    pub(super) fn link(&self) -> Link {
+        Link::with_context((*self.0).clone())
+    }
+
+    /// A span beneath this one, begun now.
+    pub(crate) fn child(&self, name: &'static str) -> Option<Live> {
+        self.start(span(name))
+    }
+
+    /// The same, for work that another pod is asked for.
+    pub(crate) fn call(&self, name: &'static str) -> Option<Live> {
+        self.start(span(name).with_kind(SpanKind::Client))
+    }
+
+    /// The same, as built; `None` only when traces are off.
+    pub(crate) fn start(&self, builder: SpanBuilder) -> Option<Live> {
+        let parent = Context::new().with_remote_span_context((*self.0).clone());
+        let span = on()?.tracer.build_with_context(builder, &parent);
+        let mark = Self::new(span.span_context().clone());
+        Some(Live { span, mark })
+    }
+}
+
+/// The span that the task of the caller is in, if it is sampled: set by [`super::door`].
+pub(crate) fn current() -> Option<Mark> {
+    on()?;
+    Context::map_current(|context| {
+        let span = context.has_active_span().then(|| context.span().span_context().clone());
+        span.filter(|span| span.is_valid() && span.is_sampled()).map(Mark::new)
+    })
+}
+
+/// To be started by [`Mark::start`].
+pub(crate) fn span(name: &'static str) -> SpanBuilder {
+    SpanBuilder::from_name(name)
+}
+
+/// A span under way; ends when it is dropped.
+pub(crate) struct Live {
+    span: Span,
+    mark: Mark,
+}
+
+impl Live {
+    pub(crate) fn mark(&self) -> &Mark {
+        &self.mark
+    }
+
+    pub(crate) fn set(&mut self, key: &'static str, value: impl Into<Value>) {
+        self.span.set_attribute(KeyValue::new(key, value));
+    }
+
+    /// Numbers beyond what an attribute holds are none of ours.
+    pub(crate) fn count(&mut self, key: &'static str, value: impl TryInto<i64>) {
+        self.set(key, value.try_into().unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn happened(&mut self, what: &'static str, at: SystemTime) {
+        self.span.add_event_with_timestamp(what, at, Vec::new());
+    }
+
+    pub(crate) fn link(&mut self, to: &Mark) {
+        self.span.add_link(to.context().clone(), Vec::new());
+    }
+
+    pub(crate) fn failed(&mut self, why: &'static str) {
+        self.span.set_status(Status::error(why));
+    }
+
+    pub(crate) fn end_at(mut self, at: SystemTime) {
+        self.span.end_with_timestamp(at);
+    }
+}

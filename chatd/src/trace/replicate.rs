@@ -1,0 +1,43 @@
+//! The leader's way to a follower: a sampled entry from being sent until the follower has it on its disk.
+
+use super::entry::EntryTrace;
+use super::{Live, attribute, wire};
+use quorate_wire::raft::v1 as pb;
+use std::sync::Arc;
+
+/// One entry on its way to one follower.
+pub(crate) struct Replication {
+    live: Live,
+    answered: bool,
+}
+
+impl Replication {
+    /// The follower has answered.
+    pub(crate) fn answered(mut self) {
+        self.answered = true;
+    }
+}
+
+impl Drop for Replication {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.live.failed("the follower did not answer");
+        }
+    }
+}
+
+/// Begins the spans of a request's sampled entries, and names them to the follower: with each its place among the
+/// entries.
+pub(crate) fn begin<'a>(
+    entries: impl Iterator<Item = Option<&'a Arc<EntryTrace>>>,
+    peer: u64,
+) -> (Vec<Replication>, Vec<pb::EntryTrace>) {
+    let (mut spans, mut sent) = (Vec::new(), Vec::new());
+    for (place, trace) in (0_u32..).zip(entries) {
+        let Some(mut live) = trace.and_then(|trace| trace.mark().call("replicate")) else { continue };
+        live.count(attribute::PEER, peer);
+        sent.push(pb::EntryTrace { entry: place, context: Some(wire::to_pb(live.mark())) });
+        spans.push(Replication { live, answered: false });
+    }
+    (spans, sent)
+}

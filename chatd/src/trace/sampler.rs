@@ -1,0 +1,119 @@
+//! Which calls are traced.
+
+use super::wire;
+use crate::config::Ratio;
+use http::HeaderMap;
+use opentelemetry::trace::SpanContext;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+/// Calls a second that are traced because their callers say so. Doors face anyone: who asks for every call to be traced
+/// must not be able to make this pod, and its receiver, pay for it.
+const ASKED_EACH_SECOND: u32 = 100;
+
+/// What a caller says about its call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// That it is part of a trace that is not sampled.
+    Not,
+    /// That it is part of this one.
+    Yes(SpanContext),
+}
+
+impl Asked {
+    /// As its headers say.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        if super::on().is_none() || !headers.contains_key(wire::PARENT) {
+            return Self::Nothing;
+        }
+        match wire::from_headers(headers) {
+            None => Self::Nothing,
+            Some(context) if context.is_sampled() => Self::Yes(context),
+            Some(_) => Self::Not,
+        }
+    }
+}
+
+/// A call that is to be traced.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Sampled {
+    /// As a trace of its own.
+    Anew,
+    /// As part of its caller's.
+    Within(SpanContext),
+}
+
+/// Decides.
+pub(super) struct Sampler {
+    ratio: Ratio,
+    asked: Budget,
+}
+
+impl Sampler {
+    pub(super) fn new(ratio: Ratio) -> Self {
+        Self { ratio, asked: Budget { began: Instant::now(), spent: AtomicU64::new(0) } }
+    }
+
+    pub(super) fn decide(&self, asked: &Asked) -> Option<Sampled> {
+        match asked {
+            Asked::Not => None,
+            Asked::Nothing => self.ratio.holds(rand::random()).then_some(Sampled::Anew),
+            Asked::Yes(context) if self.asked.spend() || self.ratio.holds(rand::random()) => {
+                Some(Sampled::Within(context.clone()))
+            }
+            Asked::Yes(_) => None,
+        }
+    }
+}
+
+/// So many in each second.
+struct Budget {
+    began: Instant,
+    /// The second, and how many in it: 32 bits each.
+    spent: AtomicU64,
+}
+
+impl Budget {
+    fn spend(&self) -> bool {
+        self.spend_in(self.began.elapsed().as_secs())
+    }
+
+    fn spend_in(&self, second: u64) -> bool {
+        let next = |last: u64| match last >> 32 == second {
+            true if last as u32 >= ASKED_EACH_SECOND => None,
+            true => Some(last + 1),
+            false => Some(second << 32 | 1),
+        };
+        self.spent.fetch_update(Relaxed, Relaxed, next).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry::trace::{SpanId, TraceFlags, TraceId, TraceState};
+
+    fn asked() -> Asked {
+        let (trace, span) = (TraceId::from(7), SpanId::from(8));
+        Asked::Yes(SpanContext::new(trace, span, TraceFlags::SAMPLED, true, TraceState::NONE))
+    }
+
+    #[test]
+    fn a_caller_decides_over_the_ratio() {
+        let (none, all) = (Sampler::new(Ratio::default()), Sampler::new(Ratio::ALL));
+        assert!(matches!(none.decide(&asked()), Some(Sampled::Within(_))));
+        assert_eq!(none.decide(&Asked::Nothing), None);
+        assert_eq!(all.decide(&Asked::Nothing), Some(Sampled::Anew));
+        assert_eq!(all.decide(&Asked::Not), None);
+    }
+
+    #[test]
+    fn callers_can_ask_for_so_many_in_a_second() {
+        let sampler = Sampler::new(Ratio::default());
+        let granted = |second| (0..1000).filter(|_| sampler.asked.spend_in(second)).count();
+        assert_eq!((granted(0), granted(0), granted(3)), (100, 0, 100));
+    }
+}
