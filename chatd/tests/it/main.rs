@@ -16,3 +16,4 @@ mod metrics;
 mod start;
 mod stream;
 mod support;
+mod traces;

@@ -4,6 +4,7 @@ pub mod certificates;
 pub mod client;
 pub mod cluster;
 pub mod process;
+pub mod receiver;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

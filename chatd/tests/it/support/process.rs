@@ -23,7 +23,8 @@ pub struct Node {
     pub tls: Files,
 }
 
-fn free_address() -> (TcpListener, SocketAddr) {
+/// A port that is free; held, so that no other test gets it.
+pub fn free_address() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("an address");
     (listener, address)
@@ -89,6 +90,25 @@ impl Node {
         let status = answer.split_whitespace().nth(1)?.parse().ok()?;
         let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())?;
         Some((status, body))
+    }
+}
+
+impl Node {
+    /// A request of the Matrix door, and the JSON of its answer; `headers` are whole lines.
+    pub fn ask(&self, method: &str, path: &str, token: &str, headers: &str, body: &str) -> serde_json::Value {
+        let mut stream = TcpStream::connect(self.http).expect("the Matrix door");
+        stream.set_read_timeout(Some(super::PATIENCE)).expect("a time-out");
+        write!(
+            stream,
+            "{method} {path} HTTP/1.0\r\nHost: test\r\nAuthorization: Bearer {token}\r\n{headers}\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .expect("asked");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"))
     }
 }
 
