@@ -53,7 +53,7 @@ pub struct Config {
 }
 
 /// Where the doors listen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
     /// Matrix API and web client.
     pub http: SocketAddr,

@@ -1,15 +1,18 @@
 //! The life of a pod: open the volume, start Raft, open the doors, wait, and close in the opposite order.
 
+mod chronicle;
 mod doors;
+mod refusals;
 mod storage;
 
 use crate::api::health::Health;
-use crate::config::{Config, Registration};
+use crate::config::{Config, Listen, Registration};
 use crate::exit::{Exit, Failure};
 use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::metrics::scrape::{Sources, readiness};
 use crate::open::{self, Volume};
+use crate::raft::cluster::NodeStatus;
 use crate::raft::leadership::Leadership;
 use crate::raft::membership::Compaction;
 use crate::raft::node::{Node, NodeError, NodeOptions, NodeParts, Timing};
@@ -48,7 +51,8 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let fatal = Fatal::default();
     let told = shutdown::told();
     tokio::pin!(told);
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), node = config.node_name, "starting");
+    let (node, server_name, data_dir) = (&config.node_name, &config.server_name, config.data_dir.display());
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), node, server_name, %data_dir, "starting");
     doors::health(&config, health.clone()).await?;
     health.opening("opening log and state");
     let pod = tokio::select! {
@@ -102,7 +106,9 @@ impl Pod {
         let (cluster, observed) = (node.cluster.clone(), metrics.clone());
         health.open(Arc::new(move || readiness(&cluster)), Arc::new(move || observed.refresh(&sources)));
         tokio::spawn(metrics.clone().count_leaders(node.cluster.clone()));
-        tracing::info!(node_id = node.own().node_id, "open");
+        say_open(config, &node);
+        tokio::spawn(chronicle::tell(node.cluster.clone()));
+        tokio::spawn(refusals::tell(metrics.clone()));
         Ok(Self { node, store, doors, hint, closing })
     }
 
@@ -126,6 +132,24 @@ impl Pod {
         }
         tracing::info!("stopped");
     }
+}
+
+/// Who this pod is and where it is reached, for who looks for it.
+fn say_open(config: &Config, node: &Node) {
+    let NodeStatus { cluster_id, term, last_log_index, applied_index, .. } = node.cluster.status();
+    let Listen { http, grpc, peer, metrics } = config.listen;
+    tracing::info!(
+        node_id = node.own().node_id,
+        cluster_id = cluster_id.as_deref(),
+        term,
+        last_log_index,
+        applied_index,
+        %http,
+        %grpc,
+        %peer,
+        %metrics,
+        "open"
+    );
 }
 
 fn tls(config: &Config) -> Result<PeerTls, Failure> {

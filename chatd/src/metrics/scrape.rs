@@ -122,7 +122,6 @@ impl Metrics {
                 && last.replace((leader, term)) != Some((leader, term))
             {
                 self.all.raft.leader_changes.inc();
-                tracing::info!(leader, term, "there is a leader");
             }
             if headlines.changed().await.is_err() {
                 return;

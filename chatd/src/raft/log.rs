@@ -71,6 +71,7 @@ mod recovery;
 mod segment;
 mod shared;
 pub mod sim_disk;
+mod slow;
 mod store;
 mod writer;
 

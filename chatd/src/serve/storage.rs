@@ -1,8 +1,11 @@
 //! How full the volume is: looked at now and then, because a walk over its files is too slow for every question.
 
+mod level;
+
 use crate::metrics::Metrics;
 use crate::metrics::scrape::used;
-use std::path::PathBuf;
+use level::Level;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -28,10 +31,14 @@ impl StorageWatch {
         let watch = Self { last: Arc::default() };
         let looking = watch.clone();
         tokio::spawn(async move {
+            let mut level = Level::Plenty;
             loop {
                 let (look, dir, metrics) = (looking.clone(), data_dir.clone(), metrics.clone());
                 // A walk that fails leaves the last figures.
-                let _ = tokio::task::spawn_blocking(move || look.look(&dir, &metrics)).await;
+                let total = tokio::task::spawn_blocking(move || look.look(&dir, &metrics)).await;
+                if let Ok(Some(total)) = total {
+                    level = level.after(looking.bytes().1, total);
+                }
                 tokio::time::sleep(EVERY).await;
             }
         });
@@ -43,12 +50,15 @@ impl StorageWatch {
         (self.last.used.load(Relaxed), self.last.free.load(Relaxed))
     }
 
-    fn look(&self, dir: &std::path::Path, metrics: &Metrics) {
+    /// Also tells how large the file system is.
+    fn look(&self, dir: &Path, metrics: &Metrics) -> Option<u64> {
         self.last.used.store(used(dir), Relaxed);
-        if let Ok(free) = fs4::available_space(dir) {
+        let free = fs4::available_space(dir).ok();
+        if let Some(free) = free {
             self.last.free.store(free, Relaxed);
         }
         let (used, free) = self.bytes();
         metrics.storage(used, free);
+        fs4::total_space(dir).ok()
     }
 }

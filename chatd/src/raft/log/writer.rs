@@ -9,6 +9,7 @@ use super::observe::BatchReport;
 use super::options::Options;
 use super::segment::{Plan, Segment};
 use super::shared::{Memory, Shared};
+use super::slow::SlowSyncs;
 use crate::failpoint::{Point, pass};
 use crate::raft::codec::{entry_to_pb, log_id_to_pb};
 use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
@@ -73,6 +74,7 @@ pub(crate) struct Writer {
     /// Unlinked when there is nothing better to do.
     doomed: VecDeque<SegmentFile>,
     lock: Option<Box<dyn DirLock>>,
+    slow: SlowSyncs,
 }
 
 /// Segments that wait to be unlinked do so only this long while the queue never empties.
@@ -87,8 +89,8 @@ impl Writer {
         doomed: VecDeque<SegmentFile>,
         lock: Box<dyn DirLock>,
     ) -> Self {
-        let (frames, effects) = (Frames::default(), Vec::new());
-        Self { disk, shared, options, segment, meta, next, frames, effects, written: None, doomed, lock: Some(lock) }
+        let (frames, effects, slow) = (Frames::default(), Vec::new(), SlowSyncs::default());
+        Self { disk, shared, options, segment, meta, next, frames, effects, written: None, doomed, lock: Some(lock), slow }
     }
 
     /// Runs until closed, failed, or forgotten by all handles; on a thread.
@@ -260,12 +262,14 @@ impl Writer {
         pass(Point::LogWritten);
         file.sync_data().map_err(|source| LogError::io("sync", name, source))?;
         let synced = Instant::now();
+        let sync = synced.saturating_duration_since(written);
+        self.slow.note(sync, synced, name);
         pass(Point::LogSynced);
         self.options.observer.batch(&BatchReport {
             records: self.frames.records(),
             bytes: bytes.len(),
             write: written.saturating_duration_since(begun),
-            sync: synced.saturating_duration_since(written),
+            sync,
             queued,
         });
         self.written = Some(Written { begun, written, synced, bytes: bytes.len() });

@@ -66,6 +66,8 @@ impl Administration {
         let found = self.inner.consensus.snapshot().await;
         let summary = found.map_err(|error| AdminError::Stopped(error.to_string()))?;
         let summary = summary.ok_or_else(|| AdminError::Stopped("the snapshot is not there".into()))?;
+        let applied = summary.last_applied.map(|last| last.index);
+        tracing::info!(id = summary.id, applied, bytes = summary.size_bytes, purge, "took a snapshot");
         if purge && let Some(last) = summary.last_applied {
             self.inner.consensus.purge(last.index.saturating_sub(self.inner.compaction.keep_entries)).await?;
         }
@@ -95,10 +97,7 @@ impl Administration {
                 continue;
             }
             match self.take_snapshot(true).await {
-                Ok(summary) => {
-                    made = Instant::now();
-                    tracing::info!(id = summary.id, bytes = summary.size_bytes, "took a snapshot");
-                }
+                Ok(_) => made = Instant::now(),
                 Err(AdminError::Stopped(_)) => return,
                 Err(error) => tracing::warn!(%error, "no snapshot was taken"),
             }

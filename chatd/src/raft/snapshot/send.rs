@@ -100,7 +100,7 @@ async fn transfer(
     options: SendOptions,
 ) -> Result<Vote, SendSnapshotError> {
     let (messages, queue) = mpsc::channel(CHUNKS_AHEAD);
-    let manifest = snapshot.manifest();
+    let (manifest, target_id) = (snapshot.manifest(), target.node_id);
     let first =
         pb::SnapshotManifest { target: Some(target), vote: Some(vote_to_pb(&vote)), manifest: manifest.encoded() };
     // The queue is empty, so this does not wait.
@@ -113,14 +113,21 @@ async fn transfer(
         Answer::Installed(vote) => return Ok(vote_from_pb(&vote)),
         Answer::ReceivedBytes(_) => return Err(unexpected("progress before the list of files")),
     };
-    tracing::info!(snapshot = snapshot.id(), files = wanted.len(), of = manifest.files().len(), "sending a snapshot");
+    let (to, began) = (target_id, Instant::now());
+    tracing::info!(
+        snapshot = snapshot.id(),
+        to,
+        files = wanted.len(),
+        of = manifest.files().len(),
+        "sending a snapshot"
+    );
     let data = snapshot.data_dir();
     let mut progress = Progress::begin(observer, manifest, &wanted);
     let pump = pump(messages, manifest, &data, &wanted, &mut progress, options);
     let installed = installed(&mut answers, options);
     tokio::pin!(pump, installed);
     // The answers go on after the last chunk; the other way round, an answer ends the transfer.
-    tokio::select! {
+    let done = tokio::select! {
         sent = &mut pump => match sent {
             Ok(()) => installed.await,
             // The stream is closed because the receiver has answered: that says more.
@@ -128,7 +135,11 @@ async fn transfer(
             Err(error) => Err(error),
         },
         answered = &mut installed => answered,
+    };
+    if done.is_ok() {
+        tracing::info!(snapshot = snapshot.id(), to, took = ?began.elapsed(), "a snapshot was sent and installed");
     }
+    done
 }
 
 fn better(error: SendSnapshotError, closed: Status) -> SendSnapshotError {

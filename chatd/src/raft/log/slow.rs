@@ -1,0 +1,65 @@
+//! Slow fsyncs as log lines: one for many, because a disk in trouble is slow thousands of times.
+
+use std::time::{Duration, Instant};
+
+/// An election may begin when the leader's disk is this slow.
+const SLOW: Duration = Duration::from_millis(250);
+/// Between two lines.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// What was not told yet.
+#[derive(Debug, Default)]
+pub(super) struct SlowSyncs {
+    told: Option<Instant>,
+    count: u64,
+    worst: Duration,
+}
+
+/// What a line says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// Slow fsyncs since the line before.
+    count: u64,
+    /// The slowest of them.
+    worst: Duration,
+}
+
+impl SlowSyncs {
+    /// An fsync took so long and ended `now`: logged if it was slow and none was lately.
+    pub(super) fn note(&mut self, took: Duration, now: Instant, segment: &str) {
+        if let Some(Told { count, worst }) = self.due(took, now) {
+            let worst_ms = u64::try_from(worst.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(segment, count, worst_ms, "the log's disk is slow: an fsync holds up writes and elections");
+        }
+    }
+
+    fn due(&mut self, took: Duration, now: Instant) -> Option<Told> {
+        if took < SLOW {
+            return None;
+        }
+        self.count += 1;
+        self.worst = self.worst.max(took);
+        if self.told.is_some_and(|told| now.duration_since(told) < AGAIN) {
+            return None;
+        }
+        let told = Told { count: self.count, worst: self.worst };
+        *self = Self { told: Some(now), ..Self::default() };
+        Some(told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_disk_is_told_once_in_ten_seconds_with_how_often_and_how_slow() {
+        let (start, mut slow) = (Instant::now(), SlowSyncs::default());
+        let mut sync =
+            |second: u64, millis: u64| slow.due(Duration::from_millis(millis), start + Duration::from_secs(second));
+        assert_eq!(sync(0, 20), None);
+        assert_eq!(sync(1, 300), Some(Told { count: 1, worst: Duration::from_millis(300) }));
+        assert_eq!((sync(2, 900), sync(3, 400)), (None, None));
+        assert_eq!(sync(12, 260), Some(Told { count: 3, worst: Duration::from_millis(900) }));
+    }
+}

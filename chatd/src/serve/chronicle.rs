@@ -1,0 +1,200 @@
+//! What becomes of leadership and membership, as log lines: one for each turn that somebody who looks back wants to know.
+
+use crate::raft::cluster::{Cluster, MembershipView, NodeStatus, Readiness, Role};
+use std::time::{Duration, Instant};
+
+/// What a look keeps for the next.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    role: Option<Role>,
+    term: u64,
+    leader: Option<u64>,
+    membership: MembershipView,
+    ready: bool,
+    own: u64,
+}
+
+/// One turn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Turn {
+    /// This pod asks for votes.
+    Stands { term: u64 },
+    /// And got them.
+    Won { term: u64 },
+    /// And did not.
+    Lost { term: u64 },
+    /// It led, and does no more.
+    SteppedDown { term: u64 },
+    /// Somebody leads, perhaps this pod.
+    Leader { id: u64, name: String, term: u64 },
+    /// Nobody is heard any more.
+    NoLeader { former: u64, name: String },
+    /// Others belong to the cluster now, or with other votes.
+    Members { voters: Vec<String>, joint: bool, learners: Vec<String>, log_index: u64 },
+    /// It gets clients from now on.
+    Ready,
+}
+
+/// Tells the turns until Raft stops.
+pub(super) async fn tell(cluster: Cluster) {
+    let (mut headlines, mut before, mut led) = (cluster.watch(), Seen::default(), None);
+    loop {
+        headlines.mark_unchanged();
+        let now = Seen::of(&cluster.status());
+        for turn in turns(&before, &now) {
+            if let Turn::Won { .. } = turn {
+                led = Some(Instant::now());
+            }
+            turn.log(led.map(|since: Instant| since.elapsed()));
+        }
+        before = now;
+        if headlines.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Seen {
+    fn of(status: &NodeStatus) -> Self {
+        Self {
+            role: Some(status.role),
+            term: status.term,
+            leader: status.leader,
+            membership: status.membership.clone(),
+            ready: status.readiness == Readiness::Ready,
+            own: status.node_id,
+        }
+    }
+}
+
+/// What happened between two looks. A candidacy that came and went between them is not seen; the metrics count it.
+fn turns(before: &Seen, now: &Seen) -> Vec<Turn> {
+    let mut turns = Vec::new();
+    if now.membership.log_index != before.membership.log_index && !now.membership.members.is_empty() {
+        turns.push(members(&now.membership));
+    }
+    turns.extend(candidacy(before, now));
+    let named = |id: u64| now.membership.member(id).map(|member| member.name.clone()).unwrap_or_default();
+    match (before.leader, now.leader) {
+        (Some(former), None) => turns.push(Turn::NoLeader { former, name: named(former) }),
+        (was, Some(id)) if was != Some(id) || before.term != now.term => {
+            turns.push(Turn::Leader { id, name: named(id), term: now.term });
+        }
+        _ => {}
+    }
+    if now.ready && !before.ready {
+        turns.push(Turn::Ready);
+    }
+    turns
+}
+
+fn candidacy(before: &Seen, now: &Seen) -> Option<Turn> {
+    let leads = |seen: &Seen| seen.role == Some(Role::Leader);
+    let stands = |seen: &Seen| seen.role == Some(Role::Candidate);
+    if leads(now) && (!leads(before) || before.term != now.term) {
+        return Some(Turn::Won { term: now.term });
+    }
+    if leads(before) && !leads(now) {
+        return Some(Turn::SteppedDown { term: before.term });
+    }
+    if stands(now) && (!stands(before) || before.term != now.term) {
+        return Some(Turn::Stands { term: now.term });
+    }
+    // Only somebody else's leadership is a defeat: a pod that merely waits for the next round has not lost yet.
+    (stands(before) && !stands(now) && now.leader.is_some_and(|id| id != now.own))
+        .then_some(Turn::Lost { term: before.term })
+}
+
+fn members(membership: &MembershipView) -> Turn {
+    let names = |ids: &mut dyn Iterator<Item = u64>| {
+        ids.map(|id| membership.member(id).map_or_else(|| id.to_string(), |member| member.name.clone())).collect()
+    };
+    Turn::Members {
+        voters: names(&mut membership.voters().into_iter()),
+        joint: membership.voter_sets.len() > 1,
+        learners: names(&mut membership.learners.iter().copied()),
+        log_index: membership.log_index,
+    }
+}
+
+impl Turn {
+    /// `led`: since this pod last won an election.
+    fn log(self, led: Option<Duration>) {
+        match self {
+            Self::Stands { term } => tracing::info!(term, "this pod stands for election"),
+            Self::Won { term } => tracing::info!(term, "this pod won the election and leads"),
+            Self::Lost { term } => tracing::info!(term, "this pod lost the election"),
+            Self::SteppedDown { term } => {
+                let led_ms = led.map(|led| u64::try_from(led.as_millis()).unwrap_or(u64::MAX));
+                tracing::info!(term, led_ms, "this pod no longer leads");
+            }
+            Self::Leader { id, name, term } => tracing::info!(leader = name, node_id = id, term, "there is a leader"),
+            Self::NoLeader { former, name } => {
+                tracing::warn!(former = name, node_id = former, "no leader is heard; writes wait for an election");
+            }
+            Self::Members { voters, joint, learners, log_index } => {
+                let (voters, learners) = (voters.join(","), learners.join(","));
+                tracing::info!(voters, joint, learners, log_index, "the membership changed");
+            }
+            Self::Ready => tracing::info!("caught up; ready for clients"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::cluster::Member;
+
+    fn seen(role: Role, term: u64, leader: Option<u64>) -> Seen {
+        let member = |node_id: u64| Member {
+            node_id,
+            peer_address: String::new(),
+            client_address: String::new(),
+            name: format!("node-{node_id}"),
+        };
+        let membership = MembershipView {
+            voter_sets: vec![[1, 2, 3].into()],
+            members: vec![member(1), member(2), member(3)],
+            log_index: 1,
+            ..MembershipView::default()
+        };
+        Seen { role: Some(role), term, leader, membership, ready: true, own: 1 }
+    }
+
+    #[test]
+    fn an_election_that_this_pod_wins_is_told_with_its_candidacy() {
+        let follows = seen(Role::Follower, 1, Some(2));
+        let stands = seen(Role::Candidate, 2, None);
+        let leads = seen(Role::Leader, 2, Some(1));
+        let gone = Turn::NoLeader { former: 2, name: "node-2".into() };
+        assert_eq!(turns(&follows, &stands), [Turn::Stands { term: 2 }, gone]);
+        let leader = Turn::Leader { id: 1, name: "node-1".into(), term: 2 };
+        assert_eq!(turns(&stands, &leads), [Turn::Won { term: 2 }, leader]);
+        assert_eq!(turns(&leads, &leads), []);
+        assert_eq!(turns(&leads, &seen(Role::Follower, 3, None))[0], Turn::SteppedDown { term: 2 });
+    }
+
+    #[test]
+    fn an_election_is_lost_to_somebody_and_not_to_nobody() {
+        let stands = seen(Role::Candidate, 2, None);
+        assert_eq!(turns(&stands, &seen(Role::Follower, 2, None)), []);
+        assert_eq!(turns(&stands, &seen(Role::Follower, 3, Some(3)))[0], Turn::Lost { term: 2 });
+    }
+
+    #[test]
+    fn the_same_leader_of_a_new_term_is_told_again() {
+        let again = turns(&seen(Role::Follower, 2, Some(3)), &seen(Role::Follower, 4, Some(3)));
+        assert_eq!(again, [Turn::Leader { id: 3, name: "node-3".into(), term: 4 }]);
+    }
+
+    #[test]
+    fn a_change_of_the_membership_is_told_by_names() {
+        let (before, mut now) = (seen(Role::Follower, 1, Some(2)), seen(Role::Follower, 1, Some(2)));
+        now.membership.voter_sets = vec![[1, 2, 3].into(), [1, 2].into()];
+        now.membership.learners = [3].into();
+        now.membership.log_index = 9;
+        let (voters, learners) = (vec!["node-1".into(), "node-2".into()], vec!["node-3".into()]);
+        assert_eq!(turns(&before, &now), [Turn::Members { voters, joint: true, learners, log_index: 9 }]);
+    }
+}

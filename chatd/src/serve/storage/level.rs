@@ -1,0 +1,86 @@
+//! How much of the volume is left, in steps, so that a log line comes when a step is taken and not each time one looks.
+
+/// The steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    /// A fifth or more is free.
+    Plenty,
+    /// Less than a fifth.
+    Low,
+    /// Less than a tenth.
+    Short,
+    /// Less than a twentieth: checkpoints and compaction need about as much at times.
+    Critical,
+}
+
+/// A step back is taken only with this many hundredths more than the step needs: around a bound it would be taken again
+/// and again.
+const MARGIN: u64 = 2;
+
+impl Level {
+    /// The present step, told if it is another one.
+    pub(super) fn after(self, free: u64, total: u64) -> Self {
+        let now = self.step(free, total);
+        match now.cmp(&self) {
+            std::cmp::Ordering::Greater => {
+                tracing::warn!(free_bytes = free, total_bytes = total, level = now.word(), "the volume is filling up");
+            }
+            std::cmp::Ordering::Less => {
+                tracing::info!(
+                    free_bytes = free,
+                    total_bytes = total,
+                    level = now.word(),
+                    "the volume has more room again"
+                );
+            }
+            std::cmp::Ordering::Equal => {}
+        }
+        now
+    }
+
+    fn step(self, free: u64, total: u64) -> Self {
+        if total == 0 {
+            return self;
+        }
+        let hundredths = u64::try_from(u128::from(free) * 100 / u128::from(total)).unwrap_or(u64::MAX);
+        let worse = Self::of(hundredths);
+        let better = Self::of(hundredths.saturating_sub(MARGIN));
+        if worse > self { worse } else { better.min(self) }
+    }
+
+    fn of(hundredths: u64) -> Self {
+        match hundredths {
+            0..5 => Self::Critical,
+            5..10 => Self::Short,
+            10..20 => Self::Low,
+            _ => Self::Plenty,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Plenty => "plenty",
+            Self::Low => "low",
+            Self::Short => "short",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_step_is_taken_at_its_bound_and_taken_back_above_it() {
+        let steps = [(20, Level::Plenty), (19, Level::Low), (20, Level::Low), (21, Level::Low), (22, Level::Plenty)];
+        let mut level = Level::Plenty;
+        for (free, expected) in steps {
+            level = level.after(free, 100);
+            assert_eq!(level, expected, "{free}");
+        }
+        assert_eq!(Level::Plenty.after(4, 100), Level::Critical, "also at once");
+        assert_eq!(Level::Critical.after(50, 100), Level::Plenty);
+        assert_eq!(Level::Short.after(0, 0), Level::Short, "a file system that tells nothing changes nothing");
+    }
+}
