@@ -42,6 +42,8 @@ pub struct Config {
     pub session_lifetime: Duration,
     /// Whether anyone may make an account.
     pub registration: Registration,
+    /// Localparts of the users who may see how the cluster does.
+    pub administrators: Vec<String>,
     /// Messages allowed to each user.
     pub rate_limit: RateLimit,
     /// Log lines.
@@ -164,6 +166,7 @@ impl Config {
             state_cache_mebibytes: 0,
             session_lifetime: Duration::ZERO,
             registration: Registration::default(),
+            administrators: Vec::new(),
             rate_limit: RateLimit::default(),
             log: Log::default(),
             traces: Traces::default(),

@@ -2,6 +2,7 @@
 
 mod chronicle;
 mod doors;
+mod load;
 mod refusals;
 mod storage;
 
@@ -249,6 +250,7 @@ fn service(
             server_name: config.server_name.clone(),
             session_lifetime: config.session_lifetime,
             registration_open: config.registration == Registration::Open,
+            administrators: config.administrators.clone(),
         },
         rows: Arc::new(store.clone()),
         proposer: node.proposer.clone(),

@@ -47,6 +47,8 @@ pub struct Settings {
     pub session_lifetime: Duration,
     /// Whether anyone may make an account.
     pub registration_open: bool,
+    /// Localparts of the users who may see how the cluster does.
+    pub administrators: Vec<String>,
 }
 
 /// What a service is made of.
@@ -108,6 +110,16 @@ impl Service {
     #[must_use]
     pub fn registration_open(&self) -> bool {
         self.inner.parts.settings.registration_open
+    }
+
+    /// Whether the caller may see how the cluster does.
+    #[must_use]
+    pub fn is_administrator(&self, session: &Session) -> bool {
+        self.is_administrators_name(&session.localpart)
+    }
+
+    fn is_administrators_name(&self, localpart: &str) -> bool {
+        self.inner.parts.settings.administrators.iter().any(|name| name == localpart)
     }
 
     /// Disuse after which a session ends; zero: never.

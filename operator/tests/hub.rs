@@ -40,6 +40,9 @@ impl Admin for Door {
     async fn watch(&self, _: Request<proto::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         Ok(Response::new(Box::pin(WatchStream::new(self.0.clone()).map(Ok))))
     }
+    async fn overview(&self, _: Request<proto::OverviewRequest>) -> Result<Response<proto::OverviewResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
     async fn status(&self, _: Request<proto::StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         Ok(Response::new(self.0.borrow().clone()))
     }

@@ -1,11 +1,16 @@
 //! The server of `quorate.admin.v1` (port 7401): what the operator and `chatctl cluster` ask of a pod.
 
 mod convert;
+mod document;
+mod overview;
+pub mod page;
 mod watch;
 
 use crate::raft::{
     cluster::Member,
     membership::{AdminError, Administration, DEFAULT_TRANSFER_LIMIT, VoterChange},
+    network::Peers,
+    node::Node,
 };
 use convert::{identity_to_pb, member_from_pb, membership_to_pb, status, status_to_pb};
 use futures::stream::BoxStream;
@@ -26,6 +31,19 @@ pub trait ProcessFacts: Send + Sync + 'static {
     fn client_connections(&self) -> u32;
     /// Bytes used by the data directory, and bytes free on its file system.
     fn storage(&self) -> (u64, u64);
+    /// What clients do through this pod.
+    fn load(&self) -> Load;
+    /// Resident memory.
+    fn memory_bytes(&self) -> u64;
+}
+
+/// What clients did through a pod within the last seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Load {
+    /// Writes that came to an outcome in the log, per second.
+    pub writes_per_second: f64,
+    /// Mean time of all writes, also refused ones, to their outcome; `None` when there were none.
+    pub write_time: Option<Duration>,
 }
 
 /// The admin door.
@@ -36,6 +54,7 @@ pub struct AdminDoor {
 
 struct Inner {
     administration: Administration,
+    peers: Peers,
     own: Member,
     version: String,
     process: Arc<dyn ProcessFacts>,
@@ -45,15 +64,10 @@ struct Inner {
 impl AdminDoor {
     /// `version` as in `chatd --version`; `stop` ends the watches.
     #[must_use]
-    pub fn new(
-        administration: Administration,
-        own: Member,
-        version: &str,
-        process: Arc<dyn ProcessFacts>,
-        stop: CancellationToken,
-    ) -> Self {
+    pub fn new(node: &Node, version: &str, process: Arc<dyn ProcessFacts>, stop: CancellationToken) -> Self {
+        let (administration, peers, own) = (node.administration.clone(), node.door.peers.clone(), node.own().clone());
         let version = version.to_owned();
-        Self { inner: Arc::new(Inner { administration, own, version, process, stop }) }
+        Self { inner: Arc::new(Inner { administration, peers, own, version, process, stop }) }
     }
 
     /// As a service to serve.
@@ -73,12 +87,17 @@ impl AdminDoor {
 
     fn status_now(&self) -> pb::StatusResponse {
         let status = self.administration().cluster().status();
-        let (storage_used_bytes, storage_free_bytes) = self.inner.process.storage();
+        let process = &self.inner.process;
+        let (storage_used_bytes, storage_free_bytes) = process.storage();
+        let Load { writes_per_second, write_time } = process.load();
         pb::StatusResponse {
             identity: Some(self.identity_now()),
-            client_connections: self.inner.process.client_connections(),
+            client_connections: process.client_connections(),
             storage_used_bytes,
             storage_free_bytes,
+            writes_per_second,
+            write_ms: write_time.map(|time| time.as_secs_f64() * 1000.0),
+            memory_bytes: process.memory_bytes(),
             ..status_to_pb(&status)
         }
     }
@@ -176,6 +195,11 @@ impl Admin for AdminDoor {
         let interval = watch::interval(request.into_inner().interval_ms);
         Ok(Response::new(watch::statuses(self.clone(), interval, self.inner.stop.clone())))
     }
+
+    async fn overview(&self, request: Request<pb::OverviewRequest>) -> Result<Response<pb::OverviewResponse>, Status> {
+        let limit = overview::limit(request.into_inner().timeout_ms);
+        Ok(Response::new(overview::gather(self, limit).await))
+    }
 }
 
 /// What a process without doors or a disk of its own says: nothing. For tests.
@@ -188,5 +212,13 @@ impl ProcessFacts for NoProcess {
 
     fn storage(&self) -> (u64, u64) {
         (0, 0)
+    }
+
+    fn load(&self) -> Load {
+        Load::default()
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        0
     }
 }

@@ -14,15 +14,19 @@ mod profile;
 mod room;
 mod session;
 mod state;
+mod status;
 mod sync;
 mod timeline;
 
+use crate::api::admin::AdminDoor;
+use crate::api::admin::page;
 use crate::metrics::Metrics;
 use crate::service::Service;
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 
 /// What every handler gets.
 #[derive(Clone)]
@@ -31,13 +35,16 @@ pub struct Door {
     pub(crate) service: Service,
     /// Requests are counted and timed by endpoint.
     pub(crate) metrics: Metrics,
+    /// What administrators may see of the cluster.
+    pub(crate) admin: AdminDoor,
 }
 
 /// All endpoints of the door.
-pub fn router(service: Service, metrics: Metrics) -> Router {
-    let door = Door { service, metrics };
+pub fn router(service: Service, metrics: Metrics, admin: AdminDoor) -> Router {
+    let door = Door { service, metrics, admin };
     routes()
         .into_router()
+        .route(page::PATH, get(status::answer))
         .fallback(|| async { error::MatrixError::unrecognized().into_response() })
         .method_not_allowed_fallback(|| async { error::MatrixError::wrong_method().into_response() })
         .layer(middleware::from_fn(cors))

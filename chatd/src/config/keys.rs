@@ -225,6 +225,14 @@ pub const KEYS: &[Key] = &[
         },
     },
     Key {
+        path: "administrators",
+        kind: "localparts, separated by commas",
+        default: Default::Computed("nobody"),
+        meaning: "Users of this server who may read `/_quorate/status` on the Matrix door. Each account is made first and then named here: a name that stands here cannot be registered any more.",
+        set: |c, v| localparts(v).map(|v| c.administrators = v),
+        show: |c| json!(c.administrators.join(",")),
+    },
+    Key {
         path: "rateLimit.enabled",
         kind: "`true` or `false`",
         default: Default::Value("true"),
@@ -308,6 +316,19 @@ fn server_name(value: &str) -> Result<String, String> {
     Ok(value.to_owned())
 }
 
+fn localparts(value: &str) -> Result<Vec<String>, String> {
+    let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._=-/+".contains(&b);
+    names
+        .map(|name| {
+            let right = name.bytes().all(allowed);
+            right
+                .then(|| name.to_owned())
+                .ok_or_else(|| "write names of users without server, such as alice,bob".into())
+        })
+        .collect()
+}
+
 fn address(value: &str) -> Result<SocketAddr, String> {
     value.parse().map_err(|_| "write an IP address and a port, such as 0.0.0.0:7400 or [::]:7400".to_owned())
 }
@@ -373,6 +394,13 @@ mod tests {
         assert_eq!(key("raft.heartbeatInterval").env(), "QUORATE_RAFT_HEARTBEAT_INTERVAL");
         assert_eq!(key("tls.caFile").flag(), "tls-ca-file");
         assert_eq!(key("serverName").env(), "QUORATE_SERVER_NAME");
+    }
+
+    #[test]
+    fn administrators_are_named_without_their_server() {
+        assert_eq!(localparts(" alice, bob,").unwrap(), ["alice", "bob"]);
+        assert_eq!(localparts("").unwrap(), Vec::<String>::new());
+        assert!(localparts("@alice:chat.example.org").is_err());
     }
 
     #[test]

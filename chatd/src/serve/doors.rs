@@ -1,7 +1,8 @@
 //! The four ports of a pod.
 
+use super::load::{LoadWatch, resident_bytes};
 use super::storage::StorageWatch;
-use crate::api::admin::{AdminDoor, ProcessFacts};
+use crate::api::admin::{AdminDoor, Load, ProcessFacts};
 use crate::api::grpc::server::{self, DoorHealth};
 use crate::api::health::Health;
 use crate::api::listen::Listener;
@@ -50,15 +51,10 @@ impl Doors {
         let grpc = Listener::new(bind(listen.grpc, "listen.grpc").await?, Door::Grpc, metrics.clone());
         let http = Listener::new(bind(listen.http, "listen.http").await?, Door::Matrix, metrics.clone());
 
-        let facts = Arc::new(Facts { metrics: metrics.clone(), storage });
-        let admin = AdminDoor::new(
-            node.administration.clone(),
-            node.own().clone(),
-            env!("CARGO_PKG_VERSION"),
-            facts,
-            peers_closed.clone(),
-        );
-        let services = Routes::new(node.door.clone().into_service()).add_service(admin.into_service());
+        let facts = Arc::new(Facts { metrics: metrics.clone(), storage, load: LoadWatch::start(metrics.clone()) });
+        let admin = AdminDoor::new(node, env!("CARGO_PKG_VERSION"), facts, peers_closed.clone());
+        let services = Routes::new(node.door.clone().into_service()).add_service(admin.clone().into_service());
+        let services = Routes::from(services.into_axum_router().merge(admin.clone().page()));
         tokio::spawn(until_failed(
             "peer",
             fatal.clone(),
@@ -69,7 +65,7 @@ impl Doors {
         let (health, serving) = server::serve(grpc, service.clone(), metrics.clone(), clients_closed.clone());
         clients.spawn(until_failed("gRPC", fatal.clone(), serving));
         // Made ready once and shared: a `Router` would be copied, all routes of it, for each connection.
-        let router = matrix::router(service, metrics.clone()).with_state(()).into_service::<Body>();
+        let router = matrix::router(service, metrics.clone(), admin).with_state(()).into_service::<Body>();
         let serving =
             axum::serve(http, Shared::new(router)).with_graceful_shutdown(clients_closed.clone().cancelled_owned());
         clients.spawn(until_failed("Matrix", fatal.clone(), serving.into_future()));
@@ -130,6 +126,7 @@ async fn until_failed<E: Display>(door: &'static str, fatal: Fatal, serving: imp
 struct Facts {
     metrics: Metrics,
     storage: StorageWatch,
+    load: LoadWatch,
 }
 
 impl ProcessFacts for Facts {
@@ -139,5 +136,13 @@ impl ProcessFacts for Facts {
 
     fn storage(&self) -> (u64, u64) {
         self.storage.bytes()
+    }
+
+    fn load(&self) -> Load {
+        self.load.now()
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        resident_bytes()
     }
 }

@@ -60,6 +60,11 @@ impl Service {
             return Err(Refusal::new(Code::RegistrationClosed, "this server makes no new accounts; ask its operator"));
         }
         let localpart = self.parse_user(username)?;
+        if self.is_administrators_name(&localpart) {
+            // Else whoever came first would be the administrator.
+            let message = "this name is an administrator's: its account must be made before the configuration names it";
+            return Err(Refusal::new(Code::UserExists, message));
+        }
         let (account, _) = self.read(Consistency::Local, move |view| view.account(&localpart)).await?;
         match account {
             None => Ok(()),

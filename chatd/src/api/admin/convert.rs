@@ -36,7 +36,7 @@ pub(super) fn member_from_pb(node: pb::Node) -> Member {
     Member { node_id, peer_address, client_address, name }
 }
 
-fn member_to_pb(member: &Member) -> pb::Node {
+pub(super) fn member_to_pb(member: &Member) -> pb::Node {
     let Member { node_id, peer_address, client_address, name } = member.clone();
     pb::Node { node_id, peer_address, client_address, name }
 }

@@ -197,7 +197,7 @@ fn read_only<T: IncomingRequest>(
     typed::<T>(check, arguments, &whole(parts, body)?).map(drop)
 }
 
-fn token_of(request: &Request) -> Option<String> {
+pub(super) fn token_of(request: &Request) -> Option<String> {
     let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     if let Some(token) = header.and_then(|value| value.strip_prefix("Bearer ")) {
         return Some(token.trim().to_owned());

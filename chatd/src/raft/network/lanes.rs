@@ -5,7 +5,7 @@ use super::address::AddressBook;
 use crate::tls::{Dial, PeerIo};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use hyper_util::rt::TokioIo;
-use quorate_wire::raft::v1::raft_client::RaftClient;
+use quorate_wire::{admin::v1::admin_client::AdminClient, raft::v1::raft_client::RaftClient};
 use std::{
     io,
     net::{IpAddr, SocketAddr},
@@ -25,7 +25,7 @@ pub enum Lane {
     Append,
     /// Heartbeats, which are lost when they take longer than one interval.
     Heartbeat,
-    /// Votes, leader transfers, read indexes, forwarded writes.
+    /// Votes, leader transfers, read indexes, forwarded writes, questions to the admin door.
     Calls,
     /// Files.
     Snapshot,
@@ -124,6 +124,21 @@ impl Peer {
     /// A client of this lane; all callers of a lane share one connection.
     #[must_use]
     pub fn connect(self: &Arc<Self>, lane: Lane) -> Connection {
+        let (channel, generation) = self.present(lane);
+        let client =
+            RaftClient::new(channel).max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT);
+        Connection { client, lane, generation }
+    }
+
+    /// A client of the admin door, which is behind the same port; the connection is for [`Peer::failed`].
+    #[must_use]
+    pub(crate) fn admin(self: &Arc<Self>) -> (AdminClient<Channel>, Connection) {
+        let (channel, generation) = self.present(Lane::Calls);
+        let connection = Connection { client: RaftClient::new(channel.clone()), lane: Lane::Calls, generation };
+        (AdminClient::new(channel), connection)
+    }
+
+    fn present(self: &Arc<Self>, lane: Lane) -> (Channel, u64) {
         let mut slot = self.slot(lane);
         if slot.channel.is_none() {
             slot.generation += 1;
@@ -131,10 +146,7 @@ impl Peer {
         }
         let (generation, channel) = (slot.generation, slot.channel.clone());
         drop(slot);
-        let channel = channel.unwrap_or_else(|| self.channel(lane, generation));
-        let client =
-            RaftClient::new(channel).max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT);
-        Connection { client, lane, generation }
+        (channel.unwrap_or_else(|| self.channel(lane, generation)), generation)
     }
 
     /// To be told of each failed call. Another node at that address, or silence: the connection is dropped and made

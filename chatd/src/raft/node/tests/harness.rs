@@ -198,13 +198,7 @@ impl TestNode {
                 }
                 None => TcpListener::bind(listen).await.expect("the former port"),
             };
-            let admin = AdminDoor::new(
-                node.administration.clone(),
-                node.own().clone(),
-                "test",
-                Arc::new(NoProcess),
-                CancellationToken::new(),
-            );
+            let admin = AdminDoor::new(&node, "test", Arc::new(NoProcess), CancellationToken::new());
             let routes = Routes::new(node.door.clone().into_service()).add_service(admin.into_service());
             tokio::spawn(serve(listener, tls, routes, CancellationToken::new()));
             (node, store)

@@ -1,0 +1,106 @@
+//! An overview as a JSON document; `chatctl cluster status --watch --output json` prints the same. Node ids are strings,
+//! because JSON numbers lose bits.
+
+use quorate_wire::admin::v1 as pb;
+use serde_json::{Map, Value, json};
+
+/// The document.
+pub(super) fn overview(overview: &pb::OverviewResponse) -> Value {
+    let pb::OverviewResponse { asked_node_id, cluster_id, server_name, leader_node_id, term, quorum, members } =
+        overview;
+    let named = |id: u64| (id != 0).then(|| json!({ "node_id": id.to_string(), "name": name_of(members, id) }));
+    let pb::Quorum { voters, healthy, needed, held, millis_since_ack } = quorum.unwrap_or_default();
+    let rates = members.iter().filter_map(|member| member.status.as_ref()).map(|status| status.writes_per_second);
+    json!({
+        "asked": named(*asked_node_id),
+        "cluster_id": cluster_id,
+        "server_name": server_name,
+        "leader": named(*leader_node_id),
+        "term": term,
+        "quorum": {
+            "voters": voters,
+            "healthy": healthy,
+            "needed": needed,
+            "held": held,
+            "millis_since_ack": millis_since_ack,
+        },
+        "writes_per_second": rates.sum::<f64>(),
+        "members": members.iter().map(|one| member(one, *leader_node_id)).collect::<Vec<_>>(),
+    })
+}
+
+fn name_of(members: &[pb::MemberOverview], id: u64) -> Option<&str> {
+    let mut nodes = members.iter().filter_map(|member| member.node.as_ref());
+    nodes.find(|node| node.node_id == id).map(|node| node.name.as_str())
+}
+
+fn member(member: &pb::MemberOverview, leader: u64) -> Value {
+    let node = member.node.clone().unwrap_or_default();
+    let mut document = json!({
+        "node_id": node.node_id.to_string(),
+        "name": node.name,
+        "peer_address": node.peer_address,
+        "client_address": node.client_address,
+        "voter": member.voter,
+        "leader": node.node_id == leader && leader != 0,
+        "reachable": member.status.is_some(),
+        "error": (!member.error.is_empty()).then_some(&member.error),
+        "lag": member.lag,
+        "millis_since_contact": member.millis_since_contact,
+        "round_trip_ms": member.round_trip_ms,
+    });
+    if let (Some(fields), Some(told)) = (document.as_object_mut(), &member.status) {
+        fields.extend(status(told));
+    }
+    document
+}
+
+/// What only the member itself can tell.
+fn status(status: &pb::StatusResponse) -> Map<String, Value> {
+    let role = match status.role() {
+        pb::Role::Unspecified => "unknown",
+        pb::Role::Leader => "leader",
+        pb::Role::Follower => "follower",
+        pb::Role::Candidate => "candidate",
+        pb::Role::Learner => "learner",
+    };
+    let document = json!({
+        "role": role,
+        "ready": status.ready,
+        "not_ready_reason": status.not_ready_reason,
+        "term": status.term,
+        "last_log_index": status.last_log_index,
+        "committed_index": status.committed_index,
+        "applied_index": status.applied_index,
+        "snapshot_index": status.snapshot_index,
+        "purged_index": status.purged_index,
+        "leader_age_ms": status.leader_age_ms,
+        "client_connections": status.client_connections,
+        "writes_per_second": status.writes_per_second,
+        "write_ms": status.write_ms,
+        "version": status.identity.as_ref().map(|identity| identity.version.as_str()),
+        "storage_used_bytes": status.storage_used_bytes,
+        "storage_free_bytes": status.storage_free_bytes,
+        "memory_bytes": status.memory_bytes,
+    });
+    match document {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_member_has_no_figures_of_its_own_and_no_leader_is_null() {
+        let node = pb::Node { node_id: 1 << 62, name: "a".into(), ..pb::Node::default() };
+        let away = pb::MemberOverview { node: Some(node), error: "no answer".into(), ..pb::MemberOverview::default() };
+        let document = overview(&pb::OverviewResponse { members: vec![away], ..pb::OverviewResponse::default() });
+        let member = &document["members"][0];
+        assert_eq!((&document["leader"], &member["node_id"]), (&Value::Null, &json!("4611686018427387904")));
+        assert_eq!((&member["reachable"], &member["error"]), (&json!(false), &json!("no answer")));
+        assert!(member.get("memory_bytes").is_none());
+    }
+}

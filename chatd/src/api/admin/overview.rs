@@ -1,0 +1,194 @@
+//! The whole cluster at a glance: this pod asks every member for its status, all at once and each for a bounded time
+//! ([`gather`]), and the answers are put together ([`assemble`]).
+
+use super::{AdminDoor, convert::member_to_pb};
+use crate::raft::{cluster::PRESENT, network::Peers};
+use futures::future::join_all;
+use quorate_wire::admin::v1 as pb;
+use std::{
+    collections::BTreeSet,
+    error::Error,
+    time::{Duration, Instant},
+};
+use tokio::time::timeout;
+use tonic::Status;
+
+/// A member that takes longer is as good as away for somebody who looks on.
+const DEFAULT: Duration = Duration::from_secs(1);
+/// A caller may be more patient, but not for ever.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// The wait that a caller asked for.
+pub(super) fn limit(millis: u32) -> Duration {
+    match millis {
+        0 => DEFAULT,
+        millis => Duration::from_millis(millis.into()).min(LONGEST),
+    }
+}
+
+/// What came of asking one member.
+struct Asked {
+    node: pb::Node,
+    answer: Result<pb::StatusResponse, String>,
+    /// `None` for this pod itself.
+    round_trip: Option<Duration>,
+}
+
+/// Asks all members that this pod knows of, then those that only the leader knows of: a pod that is behind may not have
+/// heard of them.
+pub(super) async fn gather(door: &AdminDoor, limit: Duration) -> pb::OverviewResponse {
+    let own = member_to_pb(&door.inner.own);
+    let asked_node_id = own.node_id;
+    let mut all = vec![Asked { node: own, answer: Ok(door.status_now()), round_trip: None }];
+    for _ in 0..2 {
+        let known: BTreeSet<u64> = all.iter().map(|asked| asked.node.node_id).collect();
+        let unasked = membership(&all).nodes.into_iter().filter(|node| !known.contains(&node.node_id));
+        all.extend(join_all(unasked.map(|node| ask(&door.inner.peers, node, limit))).await);
+    }
+    assemble(asked_node_id, all)
+}
+
+async fn ask(peers: &Peers, node: pb::Node, limit: Duration) -> Asked {
+    let peer = peers.peer(node.node_id, &node.peer_address);
+    let (admin, connection) = peer.admin();
+    let call = async {
+        // The first makes the connection where there is none: what is measured is the second.
+        let identity = admin.clone().identity(pb::IdentityRequest {}).await?.into_inner();
+        if identity.node_id != node.node_id {
+            return Err(Status::failed_precondition("another node answers at its address"));
+        }
+        let began = Instant::now();
+        let status = admin.clone().status(pb::StatusRequest {}).await?.into_inner();
+        Ok((status, began.elapsed()))
+    };
+    let (answer, round_trip) = match timeout(limit, call).await {
+        Ok(Ok((status, took))) => (Ok(status), Some(took)),
+        Ok(Err(status)) => {
+            peer.failed(&connection, &status);
+            (Err(words(&status)), None)
+        }
+        Err(_) => (Err(format!("no answer within {} ms", limit.as_millis())), None),
+    };
+    Asked { node, answer, round_trip }
+}
+
+/// The innermost cause says more to people than "transport error".
+fn words(status: &Status) -> String {
+    let mut cause: Option<&dyn Error> = status.source();
+    while let Some(inner) = cause.and_then(Error::source) {
+        cause = Some(inner);
+    }
+    cause.map_or_else(|| status.message().to_owned(), ToString::to_string)
+}
+
+impl Asked {
+    fn status(&self) -> Option<&pb::StatusResponse> {
+        self.answer.as_ref().ok()
+    }
+
+    /// It leads, and has a quorum: else it would not name itself.
+    fn leads(&self) -> bool {
+        self.status().is_some_and(|status| status.leader_node_id == self.node.node_id)
+    }
+}
+
+/// The member that leads by its own word, in the newest term if there are two.
+fn leading(all: &[Asked]) -> Option<&pb::StatusResponse> {
+    all.iter().filter(|asked| asked.leads()).filter_map(Asked::status).max_by_key(|status| status.term)
+}
+
+/// The leader's, or else the newest that anybody knows.
+fn membership(all: &[Asked]) -> pb::Membership {
+    let newest = || {
+        let known = all.iter().filter_map(Asked::status).filter_map(|status| status.membership.as_ref());
+        known.max_by_key(|membership| membership.log_index)
+    };
+    leading(all).and_then(|status| status.membership.as_ref()).or_else(newest).cloned().unwrap_or_default()
+}
+
+fn assemble(asked_node_id: u64, all: Vec<Asked>) -> pb::OverviewResponse {
+    let membership = membership(&all);
+    let voters: BTreeSet<u64> =
+        membership.voter_sets.last().map(|set| set.node_ids.iter().copied().collect()).unwrap_or_default();
+    let leader = leading(&all).cloned();
+    let (leader_node_id, quorum) = quorum(&all, &voters, leader.as_ref());
+    let identity = all.iter().find(|asked| asked.node.node_id == asked_node_id).and_then(Asked::status);
+    let identity = identity.and_then(|status| status.identity.clone()).unwrap_or_default();
+    let furthest = all.iter().filter_map(Asked::status).map(|status| status.last_log_index).max();
+    let term = all.iter().filter_map(Asked::status).map(|status| status.term).max();
+    let mut members: Vec<pb::MemberOverview> =
+        all.into_iter().map(|asked| member(asked, &voters, leader.as_ref(), furthest)).collect();
+    members.sort_by(|a, b| key(a).cmp(&key(b)));
+    pb::OverviewResponse {
+        asked_node_id,
+        cluster_id: identity.cluster_id,
+        server_name: identity.server_name,
+        leader_node_id,
+        term: term.unwrap_or_default(),
+        quorum: Some(quorum),
+        members,
+    }
+}
+
+fn key(member: &pb::MemberOverview) -> (&str, u64) {
+    member.node.as_ref().map(|node| (node.name.as_str(), node.node_id)).unwrap_or_default()
+}
+
+/// Who leads, and by whose word. A leader that cannot be reached from here holds its quorum all the same while a
+/// majority, itself included, hears it.
+fn quorum(all: &[Asked], voters: &BTreeSet<u64>, leader: Option<&pb::StatusResponse>) -> (u64, pb::Quorum) {
+    let votes = |asked: &&Asked| voters.contains(&asked.node.node_id);
+    let healthy = all.iter().filter(votes).filter(|asked| asked.status().is_some_and(|status| status.ready)).count();
+    let needed = voters.len() / 2 + 1;
+    let told = leader.map(|status| status.leader_node_id);
+    let heard = all.iter().filter_map(Asked::status).filter(|status| status.leader_node_id != 0);
+    let newest = heard.max_by_key(|status| status.term);
+    let hearing = newest.filter(|newest| {
+        let same = |asked: &&Asked| {
+            asked.status().is_some_and(|s| (s.leader_node_id, s.term) == (newest.leader_node_id, newest.term))
+        };
+        let unheard = all.iter().any(|asked| asked.node.node_id == newest.leader_node_id && asked.answer.is_err());
+        all.iter().filter(votes).filter(same).count() + usize::from(unheard) >= needed
+    });
+    let leader_node_id = told.or_else(|| hearing.map(|status| status.leader_node_id)).unwrap_or_default();
+    let millis_since_ack = leader.and_then(|status| status.millis_since_quorum_ack);
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let quorum = pb::Quorum {
+        voters: count(voters.len()),
+        healthy: count(healthy),
+        needed: count(needed),
+        held: leader_node_id != 0 && millis_since_ack.is_none_or(|age| u128::from(age) <= PRESENT.as_millis()),
+        millis_since_ack,
+    };
+    (leader_node_id, quorum)
+}
+
+fn member(
+    asked: Asked,
+    voters: &BTreeSet<u64>,
+    leader: Option<&pb::StatusResponse>,
+    furthest: Option<u64>,
+) -> pb::MemberOverview {
+    let id = asked.node.node_id;
+    let leads = leader.is_some_and(|status| status.leader_node_id == id);
+    let progress = leader.and_then(|status| status.progress.iter().find(|progress| progress.node_id == id));
+    let behind = |status: &pb::StatusResponse| furthest.map(|last| last.saturating_sub(status.last_log_index));
+    let lag = if leads { Some(0) } else { progress.map(|progress| progress.lag) };
+    let contact = match (leads, progress) {
+        (true, _) => None,
+        (false, Some(progress)) => progress.millis_since_contact,
+        (false, None) => asked.status().and_then(|status| status.millis_since_leader_contact),
+    };
+    pb::MemberOverview {
+        voter: voters.contains(&id),
+        lag: lag.or_else(|| asked.status().and_then(behind)),
+        millis_since_contact: contact,
+        round_trip_ms: asked.round_trip.map(|took| took.as_secs_f64() * 1000.0),
+        error: asked.answer.as_ref().err().cloned().unwrap_or_default(),
+        status: asked.answer.ok(),
+        node: Some(asked.node),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,21 @@
+//! `/_quorate/status`: the overview as JSON, for people without `chatctl`. Here for holders of a certificate of the
+//! cluster (port 7401); the Matrix door has it for administrators who log in.
+
+use super::{AdminDoor, document, overview};
+use axum::{Json, Router, routing::get};
+use serde_json::Value;
+
+/// Where it is.
+pub const PATH: &str = "/_quorate/status";
+
+impl AdminDoor {
+    /// The page as a route, for a port that lets in administrators only.
+    pub fn page(self) -> Router {
+        Router::new().route(PATH, get(move || async move { Json(self.overview_document().await) }))
+    }
+
+    /// What the page says.
+    pub async fn overview_document(&self) -> Value {
+        document::overview(&overview::gather(self, overview::limit(0)).await)
+    }
+}

@@ -1,0 +1,24 @@
+//! `/_quorate/status` for administrators who log in as users: the same page that the admin door has.
+
+use super::Door;
+use super::endpoint::token_of;
+use super::error::MatrixError;
+use crate::metrics;
+use axum::Json;
+use axum::extract::{Request, State};
+use serde_json::Value;
+
+/// The cluster at a glance, for users whom the configuration names as administrators.
+pub(super) async fn answer(State(door): State<Door>, request: Request) -> Result<Json<Value>, MatrixError> {
+    let token = token_of(&request);
+    let call = door.metrics.door(metrics::Door::Matrix, "quorateStatus");
+    call.run(async {
+        let session = door.service.authenticate(&token.ok_or_else(MatrixError::missing_token)?).await?;
+        if !door.service.is_administrator(&session) {
+            let message = "This is for administrators: `administrators` of the configuration names them.";
+            return Err(MatrixError::forbidden(message));
+        }
+        Ok(Json(door.admin.overview_document().await))
+    })
+    .await
+}

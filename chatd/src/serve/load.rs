@@ -1,0 +1,124 @@
+//! What clients did through this pod lately: counters are looked at every second, so that a single glance has a rate.
+
+use crate::api::admin::Load;
+use crate::metrics::Metrics;
+use crate::raft::propose::ProposeResult;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+const EVERY: Duration = Duration::from_secs(1);
+/// Looks that a rate spans: ten seconds are long enough to be steady and short enough to be now.
+const WINDOW: usize = 10;
+
+/// The last rate. Clones share it.
+#[derive(Clone, Default)]
+pub(super) struct LoadWatch {
+    last: Arc<Mutex<Load>>,
+}
+
+/// Counters at one moment.
+#[derive(Clone, Copy)]
+struct Sample {
+    at: Instant,
+    applied: u64,
+    settled: u64,
+    seconds: f64,
+}
+
+impl LoadWatch {
+    /// Looks for as long as the process lives.
+    pub(super) fn start(metrics: Metrics) -> Self {
+        let watch = Self::default();
+        let looking = watch.clone();
+        tokio::spawn(async move {
+            let mut samples = Samples::default();
+            loop {
+                let load = samples.add(Sample::take(&metrics, Instant::now()));
+                *looking.last.lock().unwrap_or_else(PoisonError::into_inner) = load;
+                tokio::time::sleep(EVERY).await;
+            }
+        });
+        watch
+    }
+
+    /// The last seconds.
+    pub(super) fn now(&self) -> Load {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The last [`WINDOW`] of them.
+#[derive(Default)]
+struct Samples(VecDeque<Sample>);
+
+impl Samples {
+    /// One more, and the rate since the oldest.
+    fn add(&mut self, now: Sample) -> Load {
+        let load = self.0.front().map(|oldest| between(oldest, &now)).unwrap_or_default();
+        self.0.push_back(now);
+        if self.0.len() > WINDOW {
+            self.0.pop_front();
+        }
+        load
+    }
+}
+
+impl Sample {
+    fn take(metrics: &Metrics, at: Instant) -> Self {
+        let times = &metrics.all.proposal_seconds;
+        Self {
+            at,
+            applied: metrics.all.proposals.with_label_values(&[ProposeResult::Applied.label()]).get(),
+            settled: times.get_sample_count(),
+            seconds: times.get_sample_sum(),
+        }
+    }
+}
+
+/// Counts of some seconds are far below the precision that `f64` keeps.
+#[allow(clippy::cast_precision_loss)]
+fn between(before: &Sample, now: &Sample) -> Load {
+    let elapsed = now.at.duration_since(before.at).as_secs_f64().max(f64::EPSILON);
+    let settled = now.settled.saturating_sub(before.settled);
+    let mean = (now.seconds - before.seconds).max(0.0) / settled as f64;
+    Load {
+        writes_per_second: now.applied.saturating_sub(before.applied) as f64 / elapsed,
+        write_time: if settled == 0 { None } else { Duration::try_from_secs_f64(mean).ok() },
+    }
+}
+
+/// Resident memory; 0 where `/proc` does not tell.
+pub(super) fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kib.unwrap_or_default().saturating_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::propose::ProposeObserver as _;
+
+    #[test]
+    fn a_rate_is_of_the_last_ten_seconds_and_the_time_a_mean() {
+        let (metrics, start, mut samples) = (Metrics::new().unwrap(), Instant::now(), Samples::default());
+        let mut look = |second: u32| samples.add(Sample::take(&metrics, start + EVERY * second));
+        assert_eq!(look(0), Load::default());
+        for _ in 0..50 {
+            metrics.settled(ProposeResult::Applied, Duration::from_millis(4));
+        }
+        let load = look(5);
+        assert!((9.9..10.1).contains(&load.writes_per_second), "{load:?}");
+        let time = load.write_time.unwrap();
+        assert!((3900..4100).contains(&time.as_micros()), "{time:?}");
+        let last = (6..20).map(&mut look).last();
+        assert_eq!(last, Some(Load::default()));
+    }
+
+    #[test]
+    fn a_process_has_memory() {
+        assert!(resident_bytes() > 1 << 20);
+    }
+}
