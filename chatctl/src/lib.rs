@@ -22,6 +22,7 @@ pub mod password;
 pub mod position;
 pub mod post;
 pub mod profile;
+pub mod screen;
 pub mod send;
 pub mod session;
 pub mod tail;

@@ -4,9 +4,10 @@ use quorate_chatctl::admin::certificates;
 use quorate_wire::admin::v1::{admin_server::Admin, admin_server::AdminServer, *};
 use serde_json::Value;
 use std::{
+    io::{BufRead as _, BufReader},
     path::Path,
     pin::Pin,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     sync::{Arc, Mutex},
 };
 use tokio::{net::TcpListener, runtime::Runtime};
@@ -107,6 +108,17 @@ impl Admin for Service {
     async fn watch(&self, _: Request<WatchRequest>) -> Answer<Self::WatchStream> {
         Err(Status::unimplemented(""))
     }
+
+    /// The other member does not answer.
+    async fn overview(&self, _: Request<OverviewRequest>) -> Answer<OverviewResponse> {
+        let own = self.status(Request::new(StatusRequest {})).await?.into_inner();
+        let away = Node { node_id: 7, name: "away".into(), ..Node::default() };
+        let seen = MemberOverview { node: Some(self.node.clone()), status: Some(own), ..MemberOverview::default() };
+        let unseen =
+            MemberOverview { node: Some(away), error: "connection refused".into(), ..MemberOverview::default() };
+        let (asked_node_id, members) = (self.node.node_id, vec![seen, unseen]);
+        Ok(Response::new(OverviewResponse { asked_node_id, members, ..OverviewResponse::default() }))
+    }
 }
 
 /// Two servers with the certificates of `directory`: their runtime and `--nodes`.
@@ -139,6 +151,43 @@ fn cluster(directory: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatctl"));
     command.env("QUORATE_PROFILE_FILE", directory.join("p")).args(["--output", "json", "cluster"]).args(arguments);
     command.output().unwrap()
+}
+
+/// The first lines that a watch prints on a pipe, and what it ends with when it is told to stop.
+fn watched(directory: &Path, arguments: &[&str], lines: usize) -> (Vec<String>, Option<i32>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chatctl"));
+    command.env("QUORATE_PROFILE_FILE", directory.join("p"));
+    command.args(["cluster", "status", "--watch", "--interval", "200ms", "--tls-dir", directory.to_str().unwrap()]);
+    command.args(arguments);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let output = BufReader::new(child.stdout.as_mut().unwrap()).lines().map(Result::unwrap).take(lines).collect();
+    let told = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", child.id())).status().unwrap();
+    assert!(told.success());
+    // What it still prints goes nowhere: that, too, is an ordinary end.
+    drop(child.stdout.take());
+    (output, child.wait().unwrap().code())
+}
+
+#[test]
+fn a_watch_prints_one_document_or_block_after_the_other_and_goes_on_without_an_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    certificates::make(directory.path(), &["a".into(), "b".into()], false).unwrap();
+    let (_runtime, nodes, _) = start(directory.path());
+    // The first of the two is nobody.
+    let admin = nodes.split_once(',').unwrap().0.replace("a=", "127.0.0.1:1,");
+    let (documents, code) = watched(directory.path(), &["--output", "json", "--admin", &admin], 2);
+    assert_eq!(code, Some(0));
+    for document in documents {
+        let document: Value = serde_json::from_str(&document).unwrap();
+        assert_eq!((&document["asked"]["name"], &document["members"][1]["reachable"]), (&"a".into(), &false.into()));
+        assert_eq!((&document["leader"], document["at_ms"].is_u64()), (&Value::Null, true));
+    }
+    let (lines, code) = watched(directory.path(), &["--admin", &admin], 20);
+    assert_eq!(code, Some(0));
+    assert!(lines.iter().filter(|line| line.starts_with("away  unreachable")).count() >= 2, "{lines:?}");
+    let (documents, _) = watched(directory.path(), &["--output", "json", "--admin", "127.0.0.1:1"], 2);
+    let document: Value = serde_json::from_str(&documents[1]).unwrap();
+    assert_eq!((&document["error"]["code"], document["at_ms"].is_u64()), (&"UNAVAILABLE".into(), true));
 }
 
 fn succeeded(output: &Output) -> Value {

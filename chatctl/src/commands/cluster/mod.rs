@@ -1,12 +1,15 @@
 //! `chatctl cluster`: sets up and runs a cluster through the administrative doors of its servers.
 
+mod glance;
 pub mod init;
 pub mod members;
+mod overview;
 pub mod purge_history;
 pub mod snapshot;
 pub mod status;
 pub mod transfer_leader;
 mod view;
+mod watch;
 
 use crate::{
     admin::{Door, Files},
@@ -22,7 +25,8 @@ use std::path::PathBuf;
 #[command(after_help = "\
 Examples:
   chatctl cluster init --dir ./cluster --nodes a=127.0.0.1:7401,b=127.0.0.1:7411,c=127.0.0.1:7421
-  chatctl cluster status --admin 127.0.0.1:7401 --tls-dir ./cluster")]
+  chatctl cluster status --admin 127.0.0.1:7401 --tls-dir ./cluster
+  chatctl cluster status --watch --admin 127.0.0.1:7401 --tls-dir ./cluster")]
 pub struct Command {
     #[command(subcommand)]
     action: Action,
@@ -32,7 +36,7 @@ pub struct Command {
 enum Action {
     /// Make certificates, and a cluster of fresh servers (outside Kubernetes)
     Init(init::Command),
-    /// Show leader, term and log of the cluster
+    /// Show leader, term and log of the cluster, once or all the time
     Status(status::Command),
     /// List the members of the cluster
     Members(members::Command),

@@ -1,24 +1,38 @@
 //! `chatctl cluster status`
 
-use super::{Target, look, view};
+use super::{Target, look, view, watch};
 use crate::{
     cli::Context,
+    duration,
     error::{Error, exit},
     output::table,
 };
 use clap::Args;
 use quorate_wire::admin::v1::StatusResponse;
 use serde_json::{Value, json};
+use std::time::Duration;
 
-/// Shows leader, term and log of the cluster.
+/// Shows leader, term and log of the cluster; with --watch all members on one screen, refreshed in place.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   chatctl cluster status --admin 127.0.0.1:7401 --tls-dir ./cluster
-  chatctl --output json cluster status --admin a:7401,b:7401,c:7401 --tls-dir ./cluster | jq '.servers[].role'")]
+  chatctl --output json cluster status --admin a:7401,b:7401,c:7401 --tls-dir ./cluster | jq '.servers[].status.role'
+  chatctl cluster status --watch --admin a:7401 --tls-dir ./cluster
+  chatctl cluster status --watch --interval 500ms --admin a:7401,b:7401 --tls-dir ./cluster
+  chatctl --output json cluster status --watch --admin a:7401 --tls-dir ./cluster | jq -c '[.leader.name, .quorum.healthy]'
+
+With --watch one server is enough: it asks all members, and when it is lost another one is asked. Not on a terminal it
+prints one block per interval, with --output json one document per line. It ends with ctrl-c.")]
 pub struct Command {
     #[command(flatten)]
     target: Target,
+    /// Show all members, and go on showing them
+    #[arg(long)]
+    watch: bool,
+    /// Time between two looks, at least 200ms
+    #[arg(long, value_parser = duration::parse, default_value = "2s", value_name = "DURATION", requires = "watch")]
+    interval: Duration,
 }
 
 /// Asks each named server for its view, side by side.
@@ -26,6 +40,9 @@ pub struct Command {
 /// # Errors
 /// When none answers; one that does not answer stands in the output.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+    if command.watch {
+        return watch::run(&command.target, command.interval, context).await;
+    }
     let files = command.target.files()?;
     let mut views = Vec::new();
     for address in &command.target.admin {

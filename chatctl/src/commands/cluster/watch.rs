@@ -1,0 +1,155 @@
+//! `chatctl cluster status --watch`: the cluster at a glance, again and again, from whichever server answers.
+
+use super::{Target, glance, overview};
+use crate::{
+    admin::{Door, Files},
+    cli::Context,
+    client::Failure,
+    commands::time,
+    error::Error,
+    output::Out,
+    screen::{Line, Screen, Tone},
+};
+use quorate_wire::admin::v1::{OverviewRequest, OverviewResponse};
+use serde_json::Value;
+use std::{
+    io::{self, IsTerminal as _},
+    time::Duration,
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+/// More often than this shows nothing more and costs every member a look at itself.
+const SHORTEST: Duration = Duration::from_millis(200);
+/// The server waits a second for a member that does not answer; beyond this the server itself is away.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// Shows the cluster until a signal comes. A server that is lost, or all of them, is no end.
+///
+/// # Errors
+/// When the certificates cannot be read, or standard output is gone.
+pub(super) async fn run(target: &Target, every: Duration, context: &Context) -> Result<(), Error> {
+    let mut doors = Doors { files: target.files()?, named: target.admin.clone(), learned: Vec::new(), open: None };
+    let mut show = Show::new(context.out)?;
+    let mut ticks = interval(every.max(SHORTEST));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let watching = async {
+        loop {
+            ticks.tick().await;
+            let seen = doors.overview().await;
+            show.look(seen.as_ref(), time::now_ms())?;
+        }
+    };
+    tokio::select! {
+        result = watching => result,
+        result = stopped() => result,
+    }
+}
+
+/// The usual ways in which people and service managers end a program.
+async fn stopped() -> Result<(), Error> {
+    let listen = |kind| signal(kind).map_err(Error::Output);
+    let (mut int, mut term) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    let mut hangup = listen(SignalKind::hangup())?;
+    tokio::select! {
+        _ = int.recv() => {}
+        _ = term.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    Ok(())
+}
+
+/// The administrative doors there are; one of them is asked until it fails.
+struct Doors {
+    files: Files,
+    named: Vec<String>,
+    /// Members' addresses, as the last answer told them.
+    learned: Vec<String>,
+    open: Option<Door>,
+}
+
+impl Doors {
+    /// What the present server tells, or else the first one that answers.
+    async fn overview(&mut self) -> Result<OverviewResponse, Error> {
+        let (mut last, mut failed) = (Error::NoServers, None);
+        if let Some(door) = self.open.take() {
+            match ask(&door).await {
+                Ok(overview) => return Ok(self.keep(door, overview)),
+                Err(error) => (last, failed) = (error, Some(door.address().to_owned())),
+            }
+        }
+        let mut all: Vec<String> = self.named.iter().chain(&self.learned).cloned().collect();
+        // The others first: it has just failed.
+        all.sort_by_key(|address| Some(address) == failed.as_ref());
+        for address in all {
+            let answer = async {
+                let door = Door::connect(&address, &self.files).await?;
+                let overview = ask(&door).await?;
+                Ok((door, overview))
+            };
+            match answer.await {
+                Ok((door, overview)) => return Ok(self.keep(door, overview)),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn keep(&mut self, door: Door, overview: OverviewResponse) -> OverviewResponse {
+        self.open = Some(door);
+        let nodes = overview.members.iter().filter_map(|member| member.node.as_ref());
+        let addresses = nodes.map(|node| node.peer_address.clone());
+        self.learned = addresses.filter(|address| !address.is_empty() && !self.named.contains(address)).collect();
+        overview
+    }
+}
+
+async fn ask(door: &Door) -> Result<OverviewResponse, Error> {
+    let call = door.call(|mut admin| async move { admin.overview(OverviewRequest::default()).await });
+    let answer = timeout(ANSWER, call).await;
+    Ok(answer.unwrap_or_else(|_| Err(Failure::timed_out(door.address(), ANSWER)))?)
+}
+
+/// Where it is shown.
+enum Show {
+    /// In place.
+    Terminal(Screen),
+    /// One block, or one line of JSON, after the other.
+    Stream(Out),
+}
+
+impl Show {
+    fn new(out: Out) -> Result<Self, Error> {
+        if out.is_json() || !io::stdout().is_terminal() {
+            return Ok(Self::Stream(out));
+        }
+        Screen::open().map(Self::Terminal).map_err(Error::Output)
+    }
+
+    fn look(&mut self, seen: Result<&OverviewResponse, &Error>, now_ms: u64) -> Result<(), Error> {
+        let lines = || match seen {
+            Ok(overview) => glance::lines(overview, &time::utc(now_ms)),
+            Err(error) => {
+                let text = format!("{} UTC: no server answers: {error}", time::utc(now_ms));
+                vec![Line::new(Tone::Bad, text)]
+            }
+        };
+        match self {
+            Self::Terminal(screen) => screen.show(&lines()).map_err(Error::Output),
+            Self::Stream(out) => out.emit(&document(seen, now_ms), || {
+                let text: String = lines().iter().map(|line| format!("{}\n", line.text)).collect();
+                text + "\n"
+            }),
+        }
+    }
+}
+
+fn document(seen: Result<&OverviewResponse, &Error>, now_ms: u64) -> Value {
+    let mut document = seen.map_or_else(Error::to_json, overview::document);
+    if let Some(fields) = document.as_object_mut() {
+        fields.insert("at_ms".into(), now_ms.into());
+    }
+    document
+}
