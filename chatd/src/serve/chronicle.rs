@@ -107,7 +107,11 @@ fn candidacy(before: &Seen, now: &Seen) -> Option<Turn> {
 
 fn members(membership: &MembershipView) -> Turn {
     let names = |ids: &mut dyn Iterator<Item = u64>| {
-        ids.map(|id| membership.member(id).map_or_else(|| id.to_string(), |member| member.name.clone())).collect()
+        let named = ids.map(|id| membership.member(id).map_or_else(|| id.to_string(), |member| member.name.clone()));
+        let mut names: Vec<String> = named.collect();
+        // Ids are random; people look for names.
+        names.sort();
+        names
     };
     Turn::Members {
         voters: names(&mut membership.voters().into_iter()),

@@ -24,7 +24,7 @@ impl Administration {
     pub async fn transfer_leader(&self, to: Option<u64>, limit: Duration) -> Result<(u64, u64), AdminError> {
         let start = Instant::now();
         let target = self.qualified(to, limit).await?;
-        tracing::info!(target, "handing leadership over");
+        tracing::info!(to = target, "handing leadership over");
         let mut leadership = self.inner.leadership.clone();
         let own = self.identity().node_id();
         self.inner.consensus.transfer_to(target).await?;

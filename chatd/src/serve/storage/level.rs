@@ -23,13 +23,13 @@ impl Level {
         let now = self.step(free, total);
         match now.cmp(&self) {
             std::cmp::Ordering::Greater => {
-                tracing::warn!(free_bytes = free, total_bytes = total, level = now.word(), "the volume is filling up");
+                tracing::warn!(free_bytes = free, total_bytes = total, left = now.word(), "the volume is filling up");
             }
             std::cmp::Ordering::Less => {
                 tracing::info!(
                     free_bytes = free,
                     total_bytes = total,
-                    level = now.word(),
+                    left = now.word(),
                     "the volume has more room again"
                 );
             }

@@ -8,6 +8,7 @@ use quorate_wire::admin::v1 as admin;
 use quorate_wire::admin::v1::admin_client::AdminClient;
 use quorate_wire::chat::v1::chat_client::ChatClient;
 use std::fs;
+use std::path::Path;
 use tempfile::TempDir;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
@@ -81,15 +82,24 @@ impl Cluster {
         }
     }
 
+    /// Where `chatctl --tls-dir` finds an administrator's certificate.
+    pub fn tls_dir(&self) -> &Path {
+        self.tls.cert.parent().expect("a file in a directory")
+    }
+
     async fn try_admin(&self, n: usize) -> Option<AdminClient<Channel>> {
+        self.try_peer(n).await.map(AdminClient::new)
+    }
+
+    /// A connection to the peer door.
+    pub async fn try_peer(&self, n: usize) -> Option<Channel> {
         let read = |path| fs::read(path).expect("a PEM file");
         let tls = ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(read(&self.tls.ca)))
             .identity(Identity::from_pem(read(&self.tls.cert), read(&self.tls.key)))
             .domain_name(certificates::PEER_NAME);
         let endpoint = Endpoint::from_shared(format!("https://{}", self.nodes[n].peer)).expect("an address");
-        let channel = endpoint.tls_config(tls).expect("a TLS configuration").connect().await.ok()?;
-        Some(AdminClient::new(channel))
+        endpoint.tls_config(tls).expect("a TLS configuration").connect().await.ok()
     }
 
     pub async fn admin(&self, n: usize) -> AdminClient<Channel> {

@@ -46,12 +46,13 @@ impl Node {
     pub fn configure(&self, settings: &str) {
         let Self { name, dir, http, grpc, peer, metrics, tls } = self;
         let (ca, cert, key) = (tls.ca.display(), tls.cert.display(), tls.key.display());
+        let log = if settings.contains("log:") { "" } else { "log: {format: text, level: 'info'}" };
         let yaml = format!(
             "serverName: {SERVER_NAME}\nnodeName: {name}\ndataDir: {data}\n\
              listen: {{http: '{http}', grpc: '{grpc}', peer: '{peer}', metrics: '{metrics}'}}\n\
              advertise: {{peer: '{peer}', grpc: '{grpc}'}}\n\
              tls: {{caFile: {ca}, certFile: {cert}, keyFile: {key}}}\n\
-             log: {{format: text, level: 'info'}}\n{settings}\n",
+             {log}\n{settings}\n",
             data = self.data().display(),
         );
         fs::write(dir.join("chatd.yaml"), yaml).expect("written");
@@ -82,15 +83,26 @@ impl Node {
 
     /// Status and body of a page on the metrics port; `None` when nobody answers.
     pub fn page(&self, path: &str) -> Option<(u16, String)> {
-        let mut stream = TcpStream::connect_timeout(&self.metrics, Duration::from_secs(1)).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: test\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let status = answer.split_whitespace().nth(1)?.parse().ok()?;
-        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())?;
-        Some((status, body))
+        call(self.metrics, "GET", path, "", "")
     }
+
+    /// The same on the Matrix door, with an access token and a body, or without.
+    pub fn matrix(&self, method: &str, path: &str, token: &str, body: &str) -> Option<(u16, String)> {
+        let token = if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
+        call(self.http, method, path, &token, body)
+    }
+}
+
+fn call(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
+    let length = body.len();
+    write!(stream, "{method} {path} HTTP/1.0\r\nHost: test\r\n{headers}Content-Length: {length}\r\n\r\n{body}").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let status = answer.split_whitespace().nth(1)?.parse().ok()?;
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned())?;
+    Some((status, body))
 }
 
 impl Node {
