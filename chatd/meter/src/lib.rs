@@ -13,7 +13,7 @@ pub use instrument::{Instrument, register};
 pub use page::page;
 pub use prometheus::{
     Counter, Error, Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Registry, TextEncoder,
+    Registry, TextEncoder, core::Collector, proto::MetricFamily,
 };
 
 /// A metric as it is declared.

@@ -148,6 +148,7 @@ async fn open(start: Start) -> Result<(), String> {
             server_name: SERVER.to_owned(),
             session_lifetime: Duration::ZERO,
             registration_open: true,
+            administrators: Vec::new(),
         },
         rows: Arc::new(store.clone()),
         proposer: node.proposer.clone(),

@@ -50,10 +50,17 @@ struct Begun {
 
 impl Begun {
     /// Runs it, and turns its refusal into a status.
-    async fn answer<T>(self, call: impl Future<Output = Result<T, Refusal>> + Send) -> Result<Response<T>, Status> {
-        let answer = self.count.run(self.trace.wrap(call)).await;
-        self.trace.answered(&answer);
-        answer.map(Response::new).map_err(error::status)
+    fn answer<T>(
+        self,
+        call: impl Future<Output = Result<T, Refusal>> + Send,
+    ) -> impl Future<Output = Result<Response<T>, Status>> + Send {
+        // On the heap once, instead of kilobytes within each of the futures around it.
+        let call = Box::pin(call);
+        async move {
+            let answer = self.count.run(self.trace.wrap(call)).await;
+            self.trace.answered(&answer);
+            answer.map(Response::new).map_err(error::status)
+        }
     }
 }
 

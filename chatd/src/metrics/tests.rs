@@ -3,7 +3,7 @@
 use super::delivery::SyncAnswer;
 use super::*;
 use crate::raft::machine::MachineObserver as _;
-use crate::raft::observe::{Ballot, PeerObserver as _, RaftObserver as _};
+use crate::raft::observe::{Ballot, RaftObserver as _};
 use crate::raft::propose::{ProposeObserver as _, ProposeResult};
 use crate::service::Refusal;
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ async fn used() -> Metrics {
     metrics.all.raft.peer_lag.with_label_values(&["team-1"]).set(1);
     metrics.all.raft.peer_age.with_label_values(&["team-1"]).set(1.0);
     metrics.delivery(Door::Grpc).handed(Some(Instant::now()));
-    SyncAnswer::ALL.map(|answer| metrics.synced(answer));
+    SyncAnswer::ALL.into_iter().for_each(|answer| metrics.synced(answer));
     metrics
 }
 

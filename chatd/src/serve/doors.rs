@@ -1,6 +1,6 @@
 //! The four ports of a pod.
 
-use super::load::{LoadWatch, resident_bytes};
+use super::load::LoadWatch;
 use super::storage::StorageWatch;
 use crate::api::admin::{AdminDoor, Load, ProcessFacts};
 use crate::api::grpc::server::{self, DoorHealth};
@@ -143,6 +143,7 @@ impl ProcessFacts for Facts {
     }
 
     fn memory_bytes(&self) -> u64 {
-        resident_bytes()
+        // 0 where `/proc` does not tell.
+        quorate_meter::process::resident_bytes().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default()
     }
 }

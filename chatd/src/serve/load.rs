@@ -66,10 +66,10 @@ impl Samples {
 
 impl Sample {
     fn take(metrics: &Metrics, at: Instant) -> Self {
-        let times = &metrics.all.proposal_seconds;
+        let times = &metrics.all.proposals.seconds;
         Self {
             at,
-            applied: metrics.all.proposals.with_label_values(&[ProposeResult::Applied.label()]).get(),
+            applied: metrics.all.proposals.ended.with_label_values(&[ProposeResult::Applied.label()]).get(),
             settled: times.get_sample_count(),
             seconds: times.get_sample_sum(),
         }
@@ -86,14 +86,6 @@ fn between(before: &Sample, now: &Sample) -> Load {
         writes_per_second: now.applied.saturating_sub(before.applied) as f64 / elapsed,
         write_time: if settled == 0 { None } else { Duration::try_from_secs_f64(mean).ok() },
     }
-}
-
-/// Resident memory; 0 where `/proc` does not tell.
-pub(super) fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    kib.unwrap_or_default().saturating_mul(1024)
 }
 
 #[cfg(test)]
@@ -117,10 +109,5 @@ mod tests {
             look(second);
         }
         assert_eq!(look(19), Load::default());
-    }
-
-    #[test]
-    fn a_process_has_memory() {
-        assert!(resident_bytes() > 1 << 20);
     }
 }

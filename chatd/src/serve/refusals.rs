@@ -3,7 +3,7 @@
 
 use crate::metrics::Metrics;
 use crate::raft::propose::ProposeResult;
-use prometheus::core::Collector as _;
+use quorate_meter::{Collector as _, IntCounterVec, MetricFamily};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -120,16 +120,16 @@ impl Line {
 
 /// All refusals so far; calls that were answered, or given up by their clients, are none.
 fn counts(metrics: &Metrics) -> Counts {
-    let mut counts = series(&metrics.all.door_requests, &["door", "code", "endpoint"]);
-    counts.extend(series(&metrics.all.proposals, &["", "outcome", ""]));
+    let mut counts = series(&metrics.all.doors.requests, &["door", "code", "endpoint"]);
+    counts.extend(series(&metrics.all.proposals.ended, &["", "outcome", ""]));
     counts.retain(|(kind, _), _| !["ok", "cancelled", ProposeResult::Applied.label()].contains(&kind.code.as_str()));
     counts
 }
 
 /// The series of a counter by its labels for place, code and endpoint.
-fn series(counter: &prometheus::IntCounterVec, [place, code, endpoint]: &[&str; 3]) -> Counts {
+fn series(counter: &IntCounterVec, [place, code, endpoint]: &[&str; 3]) -> Counts {
     let mut counts = Counts::new();
-    for metric in counter.collect().iter().flat_map(prometheus::proto::MetricFamily::get_metric) {
+    for metric in counter.collect().iter().flat_map(MetricFamily::get_metric) {
         let label = |name: &str| {
             let found = metric.get_label().iter().find(|label| label.name() == name);
             found.map(|label| label.value().to_owned())

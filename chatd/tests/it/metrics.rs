@@ -1,7 +1,6 @@
 //! What a cluster at work tells of itself, pod by pod.
 
 use crate::stream::Follower;
-use crate::support::client::User;
 use crate::support::cluster::Cluster;
 use crate::support::eventually;
 use crate::support::process::Node;

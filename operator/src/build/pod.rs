@@ -35,11 +35,7 @@ pub(super) fn template(cluster: &Cluster) -> PodTemplateSpec {
     let mut annotations = scrape();
     annotations.extend(wanted.metadata.annotations.clone());
     PodTemplateSpec {
-        metadata: Some(ObjectMeta {
-            labels: Some(labels),
-            annotations: Some(annotations),
-            ..ObjectMeta::default()
-        }),
+        metadata: Some(ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() }),
         spec: Some(spec(cluster)),
     }
 }

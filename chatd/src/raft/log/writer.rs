@@ -90,7 +90,20 @@ impl Writer {
         lock: Box<dyn DirLock>,
     ) -> Self {
         let (frames, effects, slow) = (Frames::default(), Vec::new(), SlowSyncs::default());
-        Self { disk, shared, options, segment, meta, next, frames, effects, written: None, doomed, lock: Some(lock), slow }
+        Self {
+            disk,
+            shared,
+            options,
+            segment,
+            meta,
+            next,
+            frames,
+            effects,
+            written: None,
+            doomed,
+            lock: Some(lock),
+            slow,
+        }
     }
 
     /// Runs until closed, failed, or forgotten by all handles; on a thread.

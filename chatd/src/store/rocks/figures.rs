@@ -2,7 +2,6 @@
 //! off: they took 5 % of the CPU time of writes and lookups, more than 1 % of that of a message. What it counts without them
 //! it tells only in words, rounded.
 
-use super::settings::Engine;
 use super::{Core, Live};
 use crate::store::Figures;
 use crate::store::columns::Column;
