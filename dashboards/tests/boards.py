@@ -25,6 +25,13 @@ def check_panel(panel, linked):
 
 
 def check_boards(unknown, linked):
+    """All problems there are."""
+    yield from check_contents(unknown, linked)
+    yield from check_lint()
+    yield from check_pictures()
+
+
+def check_contents(unknown, linked):
     values = reading.variables("chat", "team")
     for path, board in reading.boards():
         for query in reading.queries(board):

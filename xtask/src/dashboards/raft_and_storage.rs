@@ -210,15 +210,7 @@ fn rocksdb_writes() -> Vec<Panel> {
 }
 
 fn rocksdb_reads() -> Vec<Panel> {
-    let (hits, misses) = (
-        rate_by("pod", "quorate_rocksdb_block_cache_hits_total{*}"),
-        rate_by("pod", "quorate_rocksdb_block_cache_misses_total{*}"),
-    );
     vec![
-        Panel::lines("Block cache, hits", Unit::Share, Page::Performance)
-            .says("Share of blocks that were found in the cache. Low and falling: what is read does not fit.")
-            .up_to(1.0)
-            .query(Query::range("{{pod}}", format!("{hits} / ({hits} + {misses} > 0)"))),
         Panel::lines("Block cache, full", Unit::Share, Page::Performance)
             .says("Share of its capacity that is used.")
             .up_to(1.0)
@@ -227,6 +219,7 @@ fn rocksdb_reads() -> Vec<Panel> {
                 "max by (pod) (quorate_rocksdb_block_cache_bytes{*} / quorate_rocksdb_block_cache_capacity_bytes{*})",
             )),
         Panel::stack("Memory of RocksDB", Unit::Bytes, Page::Architecture)
+            .wide(16)
             .says("In the pod that uses most of each: the cache, what is written and not flushed, indexes and filters outside the cache.")
             .query(Query::range("block cache", "max(quorate_rocksdb_block_cache_bytes{*})"))
             .query(Query::range("memtables", "max(quorate_rocksdb_memtable_bytes{*})"))
