@@ -70,7 +70,8 @@ impl Seen {
 /// What happened between two looks. A candidacy that came and went between them is not seen; the metrics count it.
 fn turns(before: &Seen, now: &Seen) -> Vec<Turn> {
     let mut turns = Vec::new();
-    if now.membership.log_index != before.membership.log_index && !now.membership.members.is_empty() {
+    // Not by its index: the first one stands at 0.
+    if now.membership != before.membership && !now.membership.members.is_empty() {
         turns.push(members(&now.membership));
     }
     turns.extend(candidacy(before, now));
