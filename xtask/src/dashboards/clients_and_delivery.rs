@@ -37,7 +37,7 @@ fn served() -> Vec<Panel> {
         Panel::figure("Requests", Unit::RequestsPerSecond, Page::Architecture)
             .says("At both doors; a stream counts once, when it is opened.")
             .query(Query::range("requests", format!("sum({})", rate("quorate_door_requests_total{*}")))),
-        Panel::figure("Failed", Unit::Share, Page::NoLeader)
+        Panel::figure("Failed", Unit::Share, Page::ErrorBudgetBurn)
             .says("Share of requests that failed through the server's fault, or whose callers gave up (not of /sync).")
             .limits(Limits::at_most(0.001, 0.01))
             .when_empty("idle")
@@ -67,7 +67,7 @@ fn requests() -> Vec<Panel> {
             .says("By endpoint of the Client-Server API.")
             // A cluster without Matrix clients has none.
             .query(Query::range("{{endpoint}}", or_none("endpoint", &requests("matrix")))),
-        Panel::stack("Refused", Unit::RequestsPerSecond, Page::NoLeader)
+        Panel::stack("Refused", Unit::RequestsPerSecond, Page::ErrorBudgetBurn)
             .says("By door and code. `limit_exceeded` protects the others; `unavailable`, `overloaded` and `internal` are the server's fault.")
             // No refusal at all is the best answer there is.
             .query(Query::range(

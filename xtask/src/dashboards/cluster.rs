@@ -59,7 +59,7 @@ fn serves() -> Vec<Panel> {
                 "pods",
                 "sum(quorate_ready{*} * quorate_raft_is_voter{*}) - floor(max(quorate_raft_voters{*}) / 2) - 1",
             )),
-        Panel::figure("Failed requests", Unit::Share, Page::NoLeader)
+        Panel::figure("Failed requests", Unit::Share, Page::ErrorBudgetBurn)
             .says("Share of requests that failed through the server's fault: no leader, overload, internal faults, or their callers gave up.")
             .limits(Limits::at_most(0.001, 0.01))
             .when_empty("idle")
@@ -73,7 +73,7 @@ fn serves() -> Vec<Panel> {
         Panel::figure("Posts acknowledged", Unit::PerSecond, Page::Performance)
             .says("Commands that a majority has synced to its disks, each second.")
             .query(Query::range("posts", r#"sum(rate(quorate_proposals_total{*, outcome="applied"}[$__rate_interval]))"#)),
-        Panel::figure("Alerts that fire", Unit::Count, Page::Dashboards)
+        Panel::figure("Alerts that fire", Unit::Count, Page::Runbooks)
             .says("Alerts of this cluster that fire now; red marks in the panels say which and since when.")
             .limits(Limits::below(1.0))
             .query(Query::range("alerts", r#"count(ALERTS{*, alertstate="firing"}) or on () vector(0)"#)),
@@ -126,7 +126,7 @@ fn signals() -> Vec<Panel> {
                     .colour(Colour::Plain),
             )
             .query(Query::range("events streamed", format!("sum({})", rate("quorate_door_events_total{*}"))).colour(Colour::Tail)),
-        Panel::stack("Errors", Unit::RequestsPerSecond, Page::NoLeader)
+        Panel::stack("Errors", Unit::RequestsPerSecond, Page::ErrorBudgetBurn)
             .says("Requests refused, by code. `unavailable`, `overloaded`, `internal` are the server's fault, and `cancelled` (not of /sync) most often is; the others are the callers'.")
             .wide(12)
             // No refusal at all is the best answer there is.
@@ -190,7 +190,7 @@ fn pods() -> Vec<Panel> {
         Panel::lines("CPU", Unit::Many, Page::Performance)
             .says("Cores that each pod uses, user and system.")
             .query(Query::range("{{pod}}", rate_by("pod", "quorate_process_cpu_seconds_total{*}"))),
-        Panel::lines("Memory", Unit::Bytes, Page::Architecture)
+        Panel::lines("Memory", Unit::Bytes, Page::MemoryNearLimit)
             .says("Resident memory of each pod; the highest limit of a container where there is one.")
             .query(Query::range("{{pod}}", "max by (pod) (quorate_process_resident_memory_bytes{*})"))
             // Without a limit there is no line for it, and that is no error.
@@ -222,7 +222,7 @@ fn processes() -> Vec<Panel> {
         Panel::lines("Threads", Unit::Count, Page::Architecture)
             .says("Of each pod's process.")
             .query(Query::range("{{pod}}", "max by (pod) (quorate_process_threads{*})")),
-        Panel::lines("Up since", Unit::Age, Page::NoLeader)
+        Panel::lines("Up since", Unit::Age, Page::PodRestarting)
             .says("Time since each process began. A saw: it ends again and again.")
             .query(Query::range("{{pod}}", "time() - max by (pod) (quorate_process_start_time_seconds{*})")),
     ]

@@ -68,7 +68,7 @@ fn needs() -> Vec<Panel> {
             .says("Pods that are wanted and not ready, in all clusters. Some are while a rollout runs.")
             .limits(Limits::worth_a_look(1.0))
             .query(Query::range("pods", missing)),
-        Panel::figure("Alerts that fire", Unit::Count, Page::Dashboards)
+        Panel::figure("Alerts that fire", Unit::Count, Page::Runbooks)
             .says("Alerts of Quorate that fire now; the marks in the panels below say which and since when.")
             .limits(Limits::below(1.0))
             .query(Query::range(
@@ -129,7 +129,7 @@ fn compared() -> Vec<Panel> {
             .wide(12)
             .limits(Limits::at_most(0.1, 0.5))
             .query(Query::range(LEGEND, quantile("0.99", BY, "quorate_proposal_seconds{*}"))),
-        Panel::lines("Failed requests", Unit::Share, Page::NoLeader)
+        Panel::lines("Failed requests", Unit::Share, Page::ErrorBudgetBurn)
             .says("Share of requests that failed through the server's fault: no leader, overload, internal faults, or their callers gave up. What callers did wrong is not in it.")
             .wide(12)
             .limits(Limits::at_most(0.001, 0.01))

@@ -39,23 +39,23 @@ fn works() -> Vec<Panel> {
                 "{{pod}}",
                 r#"(max by (pod) (quorate_operator_leading{*} == 1)) or on () label_replace(vector(0), "pod", "nobody", "", "")"#,
             )),
-        Panel::figure("Clusters that serve", Unit::Share, Page::NoLeader)
+        Panel::figure("Clusters that serve", Unit::Share, Page::ClusterUnavailable)
             .says("Share of the clusters that the operator sees serving writes.")
             .limits(Limits::at_least(0.5, 1.0))
             .query(Query::range("clusters", format!("avg({})", told_by_operator("quorate_operator_cluster_available")))),
-        Panel::figure("Looks", Unit::PerSecond, Page::OperatorAway)
+        Panel::figure("Looks", Unit::PerSecond, Page::OperatorStuck)
             .says("Looks at ChatClusters, each second. 0 with clusters there: it stands still.")
             .query(Query::range("looks", format!("sum({})", rate("quorate_operator_reconciles_total{*}")))),
-        Panel::figure("Looks that fail", Unit::Share, Page::OperatorAway)
+        Panel::figure("Looks that fail", Unit::Share, Page::OperatorFailing)
             .says("Share of looks that end in an error; the log of the operator says which.")
             .limits(Limits::at_most(0.1, 0.5))
             .when_empty("idle")
             .query(Query::range("failed", format!("max({failed})"))),
-        Panel::figure("Longest replacement", Unit::Age, Page::MemberLagging)
+        Panel::figure("Longest replacement", Unit::Age, Page::ReplacementStalled)
             .says("How long the longest replacement of a member has lasted. 0: none is under way.")
             .limits(Limits::at_most(600.0, 900.0))
             .query(Query::range("replacement", format!("max({})", told_by_operator("quorate_operator_replacement_seconds")))),
-        Panel::name("Version", Page::Dashboards)
+        Panel::name("Version", Page::VersionSkew)
             .says("Of the operator's pods; two while it is rolled.")
             .limits(Limits::reached(1.0))
             .query(Query::now("{{version}}", "count by (version) (quorate_operator_build_info{*})")),
@@ -82,10 +82,10 @@ fn clusters() -> Panel {
 
 fn steps() -> Vec<Panel> {
     vec![
-        Panel::stack("Looks", Unit::PerSecond, Page::OperatorAway)
+        Panel::stack("Looks", Unit::PerSecond, Page::OperatorStuck)
             .says("By what they came to.")
             .query(Query::range("{{result}}", rate_by("result", "quorate_operator_reconciles_total{*}"))),
-        Panel::lines("Time of a look", Unit::Seconds, Page::OperatorAway)
+        Panel::lines("Time of a look", Unit::Seconds, Page::OperatorStuck)
             .says(
                 "With all its reads of the API server. Slow: the API server is, or a pod's admin door does not answer.",
             )
@@ -97,14 +97,14 @@ fn steps() -> Vec<Panel> {
             .query(
                 Query::range("p99", quantile("0.99", "", "quorate_operator_reconcile_seconds{*}")).colour(Colour::Tail),
             ),
-        Panel::bars("Errors", Unit::Count, Page::OperatorAway)
+        Panel::bars("Errors", Unit::Count, Page::OperatorFailing)
             .says("By reason.")
             // None is the best answer there is.
             .query(Query::range(
                 "{{reason}}",
                 or_none("reason", "sum by (reason) (increase(quorate_operator_errors_total{*}[$__rate_interval]))"),
             )),
-        Panel::bars("Steps", Unit::Count, Page::OperatorAway)
+        Panel::bars("Steps", Unit::Count, Page::OperatorFailing)
             .says("What it did, by kind and result. The same step again and again does not get on.")
             // A cluster that is well needs none.
             .query(Query::range(
@@ -114,7 +114,7 @@ fn steps() -> Vec<Panel> {
                     "sum by (step, result) (increase(quorate_operator_steps_total{*}[$__rate_interval]))",
                 ),
             )),
-        Panel::lines("Time of a step, mean", Unit::Seconds, Page::OperatorAway)
+        Panel::lines("Time of a step, mean", Unit::Seconds, Page::OperatorStuck)
             .says("By kind.")
             // A cluster that is well needs none.
             .query(Query::range("{{step}}", or_none("step", &mean("step", "quorate_operator_step_seconds{*}")))),
@@ -141,7 +141,7 @@ fn process() -> Vec<Panel> {
             .says("Who works. A gap is a pod that does not answer.")
             .high(5)
             .query(Query::range("{{pod}}", "max by (pod) (quorate_operator_leading{*})")),
-        Panel::stack("Lease renewals", Unit::PerSecond, Page::OperatorAway)
+        Panel::stack("Lease renewals", Unit::PerSecond, Page::OperatorStuck)
             .says("Failed ones: the API server does not answer; after a while another pod takes over.")
             .query(Query::range("{{result}}", rate_by("result", "quorate_operator_lease_renewals_total{*}"))),
         Panel::lines("Memory", Unit::Bytes, Page::OperatorAway)

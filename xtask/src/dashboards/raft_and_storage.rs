@@ -172,29 +172,29 @@ fn each_pod(metric: &str) -> Query {
 fn rocksdb_writes() -> Vec<Panel> {
     let bytes = |metric: &str| format!("sum({})", rate(&format!("quorate_rocksdb_{metric}_bytes_total{{*}}")));
     vec![
-        Panel::lines("Writes held up", Unit::Share, Page::SlowWrites)
+        Panel::lines("Writes held up", Unit::Share, Page::CompactionStalls)
             .says("Share of the time in which RocksDB slowed or stopped writes, because compaction is behind.")
             .limits(Limits::at_most(0.05, 0.5))
             .query(Query::range("{{pod}}", rate_by("pod", "quorate_rocksdb_stall_seconds_total{*}"))),
-        Panel::lines("Writes stopped", Unit::Count, Page::SlowWrites)
+        Panel::lines("Writes stopped", Unit::Count, Page::CompactionStalls)
             .says("1 while RocksDB takes no writes at all: apply stands still.")
             .limits(Limits::below(1.0))
             .query(each_pod("quorate_rocksdb_write_stopped")),
-        Panel::lines("Background errors", Unit::Count, Page::DiskFilling)
+        Panel::lines("Background errors", Unit::Count, Page::CompactionStalls)
             .says("Flushes and compactions that failed since the pod started: a full or broken disk.")
             .limits(Limits::below(1.0))
             .query(each_pod("quorate_rocksdb_background_errors")),
-        Panel::lines("Compaction that waits", Unit::Bytes, Page::SlowWrites)
+        Panel::lines("Compaction that waits", Unit::Bytes, Page::CompactionStalls)
             .says("Bytes that compaction has yet to rewrite. Rising for long: the disk is too slow for the load.")
             .query(each_pod("quorate_rocksdb_pending_compaction_bytes")),
-        Panel::lines("Files of level 0", Unit::Count, Page::SlowWrites)
+        Panel::lines("Files of level 0", Unit::Count, Page::CompactionStalls)
             .says("The column family with the most. Writes are slowed from 20 on and stop at 36.")
             .limits(Limits::at_most(20.0, 36.0))
             .query(each_pod("quorate_rocksdb_level0_files")),
-        Panel::lines("Memtables that wait for a flush", Unit::Count, Page::SlowWrites)
+        Panel::lines("Memtables that wait for a flush", Unit::Count, Page::CompactionStalls)
             .says("More than one or two: the disk does not keep up.")
             .query(each_pod("quorate_rocksdb_immutable_memtables")),
-        Panel::lines("Flushes and compactions that run", Unit::Count, Page::SlowWrites)
+        Panel::lines("Flushes and compactions that run", Unit::Count, Page::CompactionStalls)
             .says("In all pods, at the moment of the scrape.")
             .query(Query::range("compactions", "sum(quorate_rocksdb_running_compactions{*})"))
             .query(Query::range("flushes", "sum(quorate_rocksdb_running_flushes{*})")),
@@ -218,7 +218,7 @@ fn rocksdb_reads() -> Vec<Panel> {
                 "{{pod}}",
                 "max by (pod) (quorate_rocksdb_block_cache_bytes{*} / quorate_rocksdb_block_cache_capacity_bytes{*})",
             )),
-        Panel::stack("Memory of RocksDB", Unit::Bytes, Page::Architecture)
+        Panel::stack("Memory of RocksDB", Unit::Bytes, Page::MemoryNearLimit)
             .wide(16)
             .says("In the pod that uses most of each: the cache, what is written and not flushed, indexes and filters outside the cache.")
             .query(Query::range("block cache", "max(quorate_rocksdb_block_cache_bytes{*})"))
