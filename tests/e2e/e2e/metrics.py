@@ -74,8 +74,12 @@ class MatrixClient:
         return self
 
     def __exit__(self, *error):
-        # The end of its input is the sign to end.
-        out, _ = self._process.communicate(timeout=30)
+        try:
+            # The end of its input is the sign to end.
+            out, _ = self._process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            out, _ = self._process.communicate()
         if error[0] is None and self._process.returncode != 0:
             raise AssertionError(f"the Matrix client failed: {out[-1000:]}")
 
@@ -98,13 +102,14 @@ def every_panel_answers(world):
         except AssertionError:
             silent = {query.where: expression for query, expression in questions.empty}
             raise AssertionError(f"without data: {json.dumps(silent, indent=2)}")
+        # While there is load: a table shows what is now.
+        draw(world, prometheus)
         verify.finish()
     verify.assert_nothing_broken()
     rules_are_healthy(world, prometheus)
     for kind in ("panel", "annotation", "variable"):
         count = sum(query.kind == kind for query, _ in questions.all)
         world.report.note(f"dashboard queries answered by Prometheus: {kind}s", count)
-    draw(world, prometheus)
 
 
 def rules_are_healthy(world, prometheus):
