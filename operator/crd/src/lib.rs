@@ -19,6 +19,7 @@ mod service;
 mod spec;
 mod status;
 mod storage;
+mod traces;
 
 pub use chat::{ChatSpec, LogFormat, LogLevel, LogSpec, RateLimitSpec, Registration};
 pub use duration::{DurationError, DurationString};
@@ -33,6 +34,7 @@ pub use status::{
     ChatClusterStatus, LeaderStatus, MemberStatus, OperationStatus, RaftStatus, StorageStatus, condition,
 };
 pub use storage::{AccessMode, ClaimRetention, RetentionPolicy, StorageSpec};
+pub use traces::TracesSpec;
 
 /// The API group of every kind here.
 pub const GROUP: &str = "chat.quorate.dev";

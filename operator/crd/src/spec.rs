@@ -1,5 +1,6 @@
 use crate::{
     ChatClusterStatus, ChatSpec, DisruptionBudgetSpec, LogSpec, PodTemplate, RaftSpec, ServiceSpec, StorageSpec,
+    TracesSpec,
 };
 use k8s_openapi::api::core::v1::LocalObjectReference;
 use kube::{CustomResource, KubeSchema};
@@ -91,6 +92,9 @@ pub struct ChatClusterSpec {
     /// What the pods log.
     #[serde(default)]
     pub log: LogSpec,
+    /// Where the pods send traces; there are none without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traces: Option<TracesSpec>,
 }
 
 /// <https://kubernetes.io/docs/concepts/containers/images/#image-pull-policy>

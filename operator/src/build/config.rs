@@ -24,6 +24,9 @@ struct Config<'a> {
     registration: &'static str,
     rate_limit: RateLimit,
     log: Log,
+    // Absent, not empty: another text is another ConfigMap, and a rollout.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traces: Option<Traces<'a>>,
 }
 
 #[derive(Serialize)]
@@ -66,6 +69,13 @@ struct RateLimit {
 struct Log {
     format: &'static str,
     level: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Traces<'a> {
+    endpoint: &'a str,
+    sample_ratio: &'a str,
 }
 
 /// The ConfigMap. Its name holds a hash of its content and it is immutable, so that a pod of an older revision that is
@@ -126,6 +136,11 @@ pub fn config_text(cluster: &Cluster) -> String {
             },
             level: level(cluster.spec.log.level),
         },
+        traces: cluster
+            .spec
+            .traces
+            .as_ref()
+            .map(|traces| Traces { endpoint: &traces.endpoint, sample_ratio: &traces.sample_ratio }),
     };
     // Strings, numbers and structs always serialise; the golden test shows it.
     serde_yaml_ng::to_string(&config).unwrap_or_default()
@@ -153,6 +168,7 @@ fn time(duration: Duration) -> String {
 mod tests {
     use super::*;
     use crate::fixture;
+    use quorate_crd::TracesSpec;
 
     #[test]
     fn a_changed_setting_makes_another_config_map() {
@@ -161,6 +177,16 @@ mod tests {
         two.spec.chat.rate_limit.enabled = false;
         assert_ne!(config_name(&one), config_name(&two));
         assert_eq!(config_name(&one), config_name(&one.clone()));
+    }
+
+    #[test]
+    fn traces_are_sent_where_the_spec_says() {
+        let mut cluster = fixture::cluster();
+        assert!(!config_text(&cluster).contains("traces"));
+        let traces = TracesSpec { endpoint: "http://collector:4317".into(), sample_ratio: "0.5".into() };
+        cluster.spec.traces = Some(traces);
+        let text = config_text(&cluster);
+        assert!(text.contains("traces:\n  endpoint: http://collector:4317\n  sampleRatio: '0.5'\n"), "{text}");
     }
 
     #[test]
