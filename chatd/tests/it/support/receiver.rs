@@ -51,7 +51,11 @@ impl Receiver {
     /// Lines of a node's configuration that send it traces.
     pub fn settings(&self, ratio: &str) -> String {
         let address = self.address.expect("it was started");
-        format!("rateLimit: {{enabled: false}}\ntraces: {{endpoint: 'http://{address}', sampleRatio: {ratio}}}")
+        // A busy machine must not make another leader in the midst of what is looked at.
+        format!(
+            "rateLimit: {{enabled: false}}\nraft: {{electionTimeoutMin: 5s, electionTimeoutMax: 10s}}\n\
+             traces: {{endpoint: 'http://{address}', sampleRatio: {ratio}}}"
+        )
     }
 
     /// All that came so far.
