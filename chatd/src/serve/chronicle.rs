@@ -135,7 +135,8 @@ impl Turn {
             }
             Self::Leader { id, name, term } => tracing::info!(leader = name, node_id = id, term, "there is a leader"),
             Self::NoLeader { former, name } => {
-                tracing::warn!(former = name, node_id = former, "no leader is heard; writes wait for an election");
+                // No warning: it stands at the beginning of every orderly hand-over, too.
+                tracing::info!(former = name, node_id = former, "no leader is heard; writes wait for an election");
             }
             Self::Members { voters, joint, learners, log_index } => {
                 let (voters, learners) = (voters.join(","), learners.join(","));
