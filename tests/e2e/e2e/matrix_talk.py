@@ -1,6 +1,6 @@
 """usage: python3 matrix_talk.py SERVER...  (Matrix homeservers of one cluster)
 
-Somebody with a Matrix client, until standard input ends: says something each second and waits for it in /sync. Asks the
+Somebody with a Matrix client, until standard input ends: says something each second, waits for it in /sync, looks who is there. Asks the
 next server when one does not answer. Needs nothing but Python: it runs in the cluster's network.
 """
 
@@ -49,6 +49,11 @@ class Client:
     def say(self, room, text):
         self.ask("PUT", f"rooms/{room}/send/m.room.message/{secrets.token_hex(8)}", {"msgtype": "m.text", "body": text})
 
+    def members(self, room):
+        """A linearizable read, on a server that may not lead."""
+        self._servers.append(self._servers.pop(0))
+        return self.ask("GET", f"rooms/{room}/joined_members")["joined"]
+
     def sync(self, since=None, timeout=0):
         query = {"timeout": timeout} | ({"since": since} if since else {})
         return self.ask("GET", f"sync?{urllib.parse.urlencode(query)}")["next_batch"]
@@ -68,6 +73,7 @@ def main():
     while not ended(0.5):
         client.say(room, "hello")
         since = client.sync(since, 1000)
+        client.members(room)
         # Nothing is new by now: this one waits until its time is out.
         since = client.sync(since, 300)
 
