@@ -68,10 +68,17 @@ def parts(samples, step):
         yield part
 
 
+def corners(part):
+    """The samples that a line needs: not those between two of the same height."""
+    inner = zip(part, part[1:], part[2:])
+    return [*part[:1], *(here for before, here, after in inner if not before[1:] == here[1:] == after[1:]), *part[1:][-1:]]
+
+
 def draw_series(frame, samples, colour, custom, step):
     style = custom["drawStyle"]
     fill = custom["fillOpacity"] / 100
     for part in parts(samples, step):
+        part = part if style == "bars" else corners(part)
         top = [(frame.x(t), frame.y(value)) for t, value, _ in part]
         foot = [(frame.x(t), frame.y(base)) for t, _, base in part]
         if style == "bars":

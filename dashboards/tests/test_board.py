@@ -44,6 +44,11 @@ class Lines(unittest.TestCase):
         parts = list(graphs.parts([(0, 1, 0), (5, 1, 0), (20, 1, 0)], 5))
         self.assertEqual([len(part) for part in parts], [2, 1])
 
+    def test_need_no_samples_between_two_of_the_same_height(self):
+        part = [(0, 1, 0), (5, 1, 0), (10, 1, 0), (15, 2, 0), (20, 2, 0)]
+        self.assertEqual([t for t, _, _ in graphs.corners(part)], [0, 10, 15, 20])
+        self.assertEqual(graphs.corners(part[:1]), part[:1])
+
     def test_stack_upon_each_other(self):
         one, two = graphs.stacked([series("a", (0, 1.0), (5, 2.0)), series("b", (0, 3.0), (5, math.nan))])
         self.assertEqual((one[1], two[1]), ([(0, 1.0, 0.0), (5, 2.0, 0.0)], [(0, 4.0, 1.0)]))
