@@ -115,7 +115,7 @@ fn signals() -> Vec<Panel> {
             .query(Query::range("write p50", at("0.5")).colour(Colour::Middle))
             .query(Query::range("write p99", at("0.99")).colour(Colour::Tail))
             .query(
-                Query::range("delivery p99", quantile("0.99", "", "quorate_delivery_seconds{*}")).colour(Colour::Underway),
+                Query::range("delivery p99", quantile("0.99", "", "quorate_delivery_seconds{*}")).colour(Colour::Good),
             ),
         Panel::lines("Traffic", Unit::PerSecond, Page::Performance)
             .says("Requests at both doors, commands acknowledged, and events that went through streams, each second.")
