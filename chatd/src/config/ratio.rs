@@ -45,8 +45,10 @@ mod tests {
     #[test]
     fn what_is_shown_is_read_back() {
         for text in ["0.01", "0.0", "1.0", "0.5", "0.000001"] {
-            assert_eq!(Ratio::parse(text).unwrap().show().to_string(), text);
+            let ratio = Ratio::parse(text).unwrap();
+            assert_eq!(Ratio::parse(&ratio.show().to_string()), Ok(ratio));
         }
+        assert_eq!(Ratio::parse("0.01").unwrap().show().to_string(), "0.01");
         assert_eq!(Ratio::parse("1"), Ok(Ratio::ALL));
         assert_eq!(Ratio::parse("1e-2"), Ratio::parse("0.01"));
     }

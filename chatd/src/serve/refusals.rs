@@ -122,7 +122,9 @@ impl Line {
 fn counts(metrics: &Metrics) -> Counts {
     let mut counts = series(&metrics.all.doors.requests, &["door", "code", "endpoint"]);
     counts.extend(series(&metrics.all.proposals.ended, &["", "outcome", ""]));
-    counts.retain(|(kind, _), _| !["ok", "cancelled", ProposeResult::Applied.label()].contains(&kind.code.as_str()));
+    let answered = ["ok", "cancelled", ProposeResult::Applied.label()];
+    // Outcomes of proposals are counted from 0 on.
+    counts.retain(|(kind, _), count| *count > 0 && !answered.contains(&kind.code.as_str()));
     counts
 }
 

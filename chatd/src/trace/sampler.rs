@@ -5,11 +5,14 @@ use crate::config::Ratio;
 use http::HeaderMap;
 use opentelemetry::trace::SpanContext;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// Calls a second that are traced because their callers say so. Doors face anyone: who asks for every call to be traced
-/// must not be able to make this pod, and its receiver, pay for it.
-const ASKED_EACH_SECOND: u32 = 100;
+/// Calls that are traced because their callers say so. Doors face anyone: who asks for every call to be traced must not be
+/// able to make this pod, and its receiver, pay for it.
+const ASKED: Bound = Bound { calls: 100, each: Duration::from_secs(1) };
+/// Calls that are traced by chance. With tens of thousands of posts a second nearly every log entry would hold one in a
+/// hundred of them, and every entry would have spans; more than these tell nothing more. Spread over the second.
+const CHANCE: Bound = Bound { calls: 10, each: Duration::from_millis(100) };
 
 /// What a caller says about its call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,42 +53,60 @@ pub(super) enum Sampled {
 pub(super) struct Sampler {
     ratio: Ratio,
     asked: Budget,
+    chance: Budget,
 }
 
 impl Sampler {
     pub(super) fn new(ratio: Ratio) -> Self {
-        Self { ratio, asked: Budget { began: Instant::now(), spent: AtomicU64::new(0) } }
+        Self { ratio, asked: Budget::of(ASKED), chance: Budget::of(CHANCE) }
     }
 
     pub(super) fn decide(&self, asked: &Asked) -> Option<Sampled> {
         match asked {
             Asked::Not => None,
-            Asked::Nothing => self.ratio.holds(rand::random()).then_some(Sampled::Anew),
-            Asked::Yes(context) if self.asked.spend() || self.ratio.holds(rand::random()) => {
-                Some(Sampled::Within(context.clone()))
-            }
+            Asked::Nothing => self.by_chance().then_some(Sampled::Anew),
+            Asked::Yes(context) if self.asked.spend() || self.by_chance() => Some(Sampled::Within(context.clone())),
             Asked::Yes(_) => None,
         }
     }
+
+    fn by_chance(&self) -> bool {
+        self.ratio.holds(rand::random()) && self.chance.spend()
+    }
 }
 
-/// So many in each second.
+/// So many in each interval.
+#[derive(Clone, Copy)]
+struct Bound {
+    calls: u32,
+    each: Duration,
+}
+
+/// What is left of a bound.
 struct Budget {
+    bound: Bound,
     began: Instant,
-    /// The second, and how many in it: 32 bits each.
+    /// The interval, and how many in it: 32 bits each.
     spent: AtomicU64,
 }
 
 impl Budget {
-    fn spend(&self) -> bool {
-        self.spend_in(self.began.elapsed().as_secs())
+    fn of(bound: Bound) -> Self {
+        Self { bound, began: Instant::now(), spent: AtomicU64::new(0) }
     }
 
-    fn spend_in(&self, second: u64) -> bool {
-        let next = |last: u64| match last >> 32 == second {
-            true if last as u32 >= ASKED_EACH_SECOND => None,
+    fn spend(&self) -> bool {
+        let interval = self.began.elapsed().as_millis() / self.bound.each.as_millis();
+        // They last for thirteen years; then nothing more is granted.
+        self.spend_in(u32::try_from(interval).unwrap_or(u32::MAX))
+    }
+
+    fn spend_in(&self, interval: u32) -> bool {
+        let interval = u64::from(interval);
+        let next = |last: u64| match last >> 32 == interval {
+            true if last as u32 >= self.bound.calls => None,
             true => Some(last + 1),
-            false => Some(second << 32 | 1),
+            false => Some(interval << 32 | 1),
         };
         self.spent.fetch_update(Relaxed, Relaxed, next).is_ok()
     }
@@ -115,5 +136,14 @@ mod tests {
         let sampler = Sampler::new(Ratio::default());
         let granted = |second| (0..1000).filter(|_| sampler.asked.spend_in(second)).count();
         assert_eq!((granted(0), granted(0), granted(3)), (100, 0, 100));
+    }
+
+    #[test]
+    fn chance_has_a_bound_too() {
+        let sampler = Sampler::new(Ratio::ALL);
+        let began = Instant::now();
+        let traced = (0..10_000).filter(|_| sampler.decide(&Asked::Nothing).is_some()).count();
+        let intervals = began.elapsed().as_millis() / CHANCE.each.as_millis() + 2;
+        assert!((10..=10 * usize::try_from(intervals).unwrap()).contains(&traced), "{traced}");
     }
 }

@@ -9,6 +9,11 @@ pub struct ChatSpec {
     /// Whether anyone may make an account.
     #[serde(default)]
     pub registration: Registration,
+    /// Names of users, without the server, who may read how the whole cluster does (`/_quorate/status`). Each account is
+    /// made first and then named here: a name that stands here cannot be registered any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 255), regex(pattern = "^[a-z0-9._=/+-]+$")))]
+    pub administrators: Vec<String>,
     /// How often one user may write.
     #[serde(default)]
     pub rate_limit: RateLimitSpec,
@@ -100,6 +105,7 @@ impl Default for ChatSpec {
     fn default() -> Self {
         Self {
             registration: Registration::default(),
+            administrators: Vec::new(),
             rate_limit: RateLimitSpec::default(),
             session_lifetime: session_lifetime(),
         }

@@ -22,9 +22,11 @@ struct Config<'a> {
     raft: Raft,
     sessions: Sessions,
     registration: &'static str,
+    // Absent, not empty, as traces: another text is another ConfigMap, and a rollout.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    administrators: String,
     rate_limit: RateLimit,
     log: Log,
-    // Absent, not empty: another text is another ConfigMap, and a rollout.
     #[serde(skip_serializing_if = "Option::is_none")]
     traces: Option<Traces<'a>>,
 }
@@ -124,6 +126,7 @@ pub fn config_text(cluster: &Cluster) -> String {
             Registration::Open => "open",
             Registration::Closed => "closed",
         },
+        administrators: cluster.spec.chat.administrators.join(","),
         rate_limit: RateLimit {
             enabled: cluster.spec.chat.rate_limit.enabled,
             messages: cluster.spec.chat.rate_limit.messages,
@@ -177,6 +180,14 @@ mod tests {
         two.spec.chat.rate_limit.enabled = false;
         assert_ne!(config_name(&one), config_name(&two));
         assert_eq!(config_name(&one), config_name(&one.clone()));
+    }
+
+    #[test]
+    fn administrators_are_those_of_the_spec() {
+        let mut cluster = fixture::cluster();
+        assert!(!config_text(&cluster).contains("administrators"));
+        cluster.spec.chat.administrators = vec!["alice".into(), "bob".into()];
+        assert!(config_text(&cluster).contains("administrators: alice,bob\n"));
     }
 
     #[test]
