@@ -97,7 +97,8 @@ impl Service {
         self.opened(outcome, opening)
     }
 
-    /// Ends the caller's session, or all of the account. A session that has ended already is ended.
+    /// Ends the caller's session, or all of the account. A session that has ended already is ended. Answered when this
+    /// pod takes the token no more; the others follow as soon as they have applied it.
     ///
     /// # Errors
     /// What the proposer refuses.
@@ -109,9 +110,13 @@ impl Service {
             ..Proposal::envelope(Kind::CloseSession(close))
         };
         match self.propose(envelope).await {
-            Err(refusal) if refusal.code != Code::Unauthenticated => Err(refusal),
-            _ => Ok(()),
+            Err(refusal) if refusal.code != Code::Unauthenticated => return Err(refusal),
+            _ => {}
         }
+        // The leader has applied it, this pod perhaps not yet: whoever is told that the session ended must not find it
+        // alive here. A pod that cannot catch up says so by other means; the session has ended all the same.
+        let _ = self.catch_up_with_leader().await;
+        Ok(())
     }
 
     fn opening(&self, device_id: String, display_name: String) -> Result<Opening, Refusal> {

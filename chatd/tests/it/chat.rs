@@ -108,6 +108,20 @@ async fn a_session_ends_everywhere_with_its_logout() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_pod_that_acknowledged_a_logout_takes_the_token_no_more() {
+    let cluster = Cluster::start("").await;
+    let alice = cluster.user(0, "alice").await;
+    // A follower hears from the leader that the session ended, and applies it a little later: often enough to be seen.
+    for n in (0..3).cycle().take(60) {
+        let login = LoginRequest { username: "alice".into(), password: "a password".into(), ..LoginRequest::default() };
+        let token = alice.door(n).login(login).await.expect("logged in").into_inner().access_token;
+        alice.door(n).logout(with_token(LogoutRequest::default(), &token)).await.expect("logged out");
+        let refused = alice.door(n).who_am_i(with_token(WhoAmIRequest {}, &token)).await.expect_err("it ended");
+        assert_eq!(detail(&refused).code(), ErrorCode::Unauthenticated, "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_page_of_large_events_is_shorter_and_never_more_than_a_client_takes() {
     let cluster = Cluster::start("rateLimit: {enabled: false}").await;
     let alice = cluster.user(0, "alice").await;
