@@ -1,7 +1,6 @@
 //! The server of `quorate.admin.v1` (port 7401): what the operator and `chatctl cluster` ask of a pod.
 
 mod convert;
-mod document;
 mod overview;
 pub mod page;
 mod watch;

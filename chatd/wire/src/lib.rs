@@ -1,5 +1,7 @@
-//! The gRPC interfaces of Quorate. Messages and generated service types, nothing else: what a message *means* is
-//! decided in `quorate-core`, and only `chatd`'s `api::convert` knows both.
+//! The gRPC interfaces of Quorate: messages and generated service types, and of one message the JSON that two programs
+//! print. What a message *means* is decided in `quorate-core`, and only `chatd`'s `api::convert` knows both.
+
+pub mod overview;
 
 /// `quorate.chat.v1`: what programs use to chat (port 7400).
 pub mod chat {

@@ -1,14 +1,13 @@
 //! An overview of the cluster on one screen.
 
-use super::{
-    overview::{name_of, writes_per_second},
-    view,
-};
 use crate::{
     output::{printable, table},
     screen::{Line, Tone},
 };
-use quorate_wire::admin::v1::{MemberOverview, OverviewResponse, Quorum, StatusResponse};
+use quorate_wire::{
+    admin::v1::{MemberOverview, OverviewResponse, Quorum, StatusResponse},
+    overview::{name_of, role, writes_per_second},
+};
 
 const HEADINGS: [&str; 15] = [
     "NAME", "ROLE", "READY", "LAG", "CONTACT", "RTT", "CONNS", "WRITES/S", "WRITE", "TERM", "APPLIED", "MEMORY",
@@ -73,7 +72,7 @@ fn row(member: &MemberOverview) -> Vec<String> {
     let Some(status) = &member.status else {
         return vec![name, "unreachable".into(), "-".into(), or_none(lag), or_none(contact)];
     };
-    let role = match (view::role(status.role()), member.voter) {
+    let role = match (role(status.role()), member.voter) {
         ("follower", false) => "learner",
         (role, _) => role,
     };

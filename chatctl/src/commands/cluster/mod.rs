@@ -3,7 +3,6 @@
 mod glance;
 pub mod init;
 pub mod members;
-mod overview;
 pub mod purge_history;
 pub mod snapshot;
 pub mod status;

@@ -8,7 +8,7 @@ use crate::{
     output::table,
 };
 use clap::Args;
-use quorate_wire::admin::v1::StatusResponse;
+use quorate_wire::{admin::v1::StatusResponse, overview::role};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -82,7 +82,7 @@ fn row(address: &str, seen: Result<&StatusResponse, &Error>) -> Vec<String> {
     vec![
         address.to_owned(),
         name.unwrap_or_default(),
-        view::role(status.role()).to_owned(),
+        role(status.role()).to_owned(),
         status.term.to_string(),
         leader,
         status.applied_index.to_string(),

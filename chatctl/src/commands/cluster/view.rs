@@ -1,18 +1,10 @@
 //! The cluster's state as documents and tables. Node ids are strings in JSON, because its numbers lose bits.
 
-use quorate_wire::admin::v1::{Membership, Node, Role, StatusResponse};
+use quorate_wire::{
+    admin::v1::{Membership, Node, StatusResponse},
+    overview::role,
+};
 use serde_json::{Value, json};
-
-/// The word for a role.
-pub(super) fn role(role: Role) -> &'static str {
-    match role {
-        Role::Unspecified => "unknown",
-        Role::Leader => "leader",
-        Role::Follower => "follower",
-        Role::Candidate => "candidate",
-        Role::Learner => "learner",
-    }
-}
 
 /// A node id, or nothing for "none known".
 pub(super) fn node_id(id: u64) -> Option<String> {

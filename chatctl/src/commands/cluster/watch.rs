@@ -1,6 +1,6 @@
 //! `chatctl cluster status --watch`: the cluster at a glance, again and again, from whichever server answers.
 
-use super::{Target, glance, overview};
+use super::{Target, glance};
 use crate::{
     admin::{Door, Files},
     cli::Context,
@@ -10,7 +10,10 @@ use crate::{
     output::Out,
     screen::{Line, Screen, Tone},
 };
-use quorate_wire::admin::v1::{OverviewRequest, OverviewResponse};
+use quorate_wire::{
+    admin::v1::{OverviewRequest, OverviewResponse},
+    overview,
+};
 use serde_json::Value;
 use std::{
     io::{self, IsTerminal as _},

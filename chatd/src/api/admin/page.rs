@@ -1,8 +1,9 @@
 //! `/_quorate/status`: the overview as JSON, for people without `chatctl`. Here for holders of a certificate of the
 //! cluster (port 7401); the Matrix door has it for administrators who log in.
 
-use super::{AdminDoor, document, overview};
+use super::{AdminDoor, overview};
 use axum::{Json, Router, routing::get};
+use quorate_wire::overview::document;
 use serde_json::Value;
 
 /// Where it is.
@@ -16,6 +17,6 @@ impl AdminDoor {
 
     /// What the page says.
     pub async fn overview_document(&self) -> Value {
-        document::overview(&overview::gather(self, overview::limit(0)).await)
+        document(&overview::gather(self, overview::limit(0)).await)
     }
 }

@@ -1,16 +1,17 @@
-//! An overview as a JSON document; `chatctl cluster status --watch --output json` prints the same. Node ids are strings,
-//! because JSON numbers lose bits.
+//! An overview of a cluster as a JSON document: what `/_quorate/status` answers and `chatctl cluster status --watch
+//! --output json` prints, one line each time. Node ids are strings, because JSON numbers lose bits.
 
-use quorate_wire::admin::v1 as pb;
+use crate::admin::v1 as pb;
 use serde_json::{Map, Value, json};
 
-/// The document.
-pub(super) fn overview(overview: &pb::OverviewResponse) -> Value {
+/// The document: the cluster's figures, and an object for each of `members`. A member that did not answer has `error` and
+/// what the asked one knows of it, and none of the figures that only it could tell.
+#[must_use]
+pub fn document(overview: &pb::OverviewResponse) -> Value {
     let pb::OverviewResponse { asked_node_id, cluster_id, server_name, leader_node_id, term, quorum, members } =
         overview;
-    let named = |id: u64| (id != 0).then(|| json!({ "node_id": id.to_string(), "name": name_of(members, id) }));
+    let named = |id: u64| (id != 0).then(|| json!({ "node_id": id.to_string(), "name": name_of(overview, id) }));
     let pb::Quorum { voters, healthy, needed, held, millis_since_ack } = quorum.unwrap_or_default();
-    let rates = members.iter().filter_map(|member| member.status.as_ref()).map(|status| status.writes_per_second);
     json!({
         "asked": named(*asked_node_id),
         "cluster_id": cluster_id,
@@ -24,14 +25,35 @@ pub(super) fn overview(overview: &pb::OverviewResponse) -> Value {
             "held": held,
             "millis_since_ack": millis_since_ack,
         },
-        "writes_per_second": rates.sum::<f64>(),
+        "writes_per_second": writes_per_second(overview),
         "members": members.iter().map(|one| member(one, *leader_node_id)).collect::<Vec<_>>(),
     })
 }
 
-fn name_of(members: &[pb::MemberOverview], id: u64) -> Option<&str> {
-    let mut nodes = members.iter().filter_map(|member| member.node.as_ref());
-    nodes.find(|node| node.node_id == id).map(|node| node.name.as_str())
+/// The name of a member; `None` when no member has this id.
+#[must_use]
+pub fn name_of(overview: &pb::OverviewResponse, node_id: u64) -> Option<&str> {
+    let mut nodes = overview.members.iter().filter_map(|member| member.node.as_ref());
+    nodes.find(|node| node.node_id == node_id).map(|node| node.name.as_str())
+}
+
+/// Writes that were acknowledged to clients of all members that answered, per second.
+#[must_use]
+pub fn writes_per_second(overview: &pb::OverviewResponse) -> f64 {
+    let answered = overview.members.iter().filter_map(|member| member.status.as_ref());
+    answered.map(|status| status.writes_per_second).sum()
+}
+
+/// The word for a role.
+#[must_use]
+pub fn role(role: pb::Role) -> &'static str {
+    match role {
+        pb::Role::Unspecified => "unknown",
+        pb::Role::Leader => "leader",
+        pb::Role::Follower => "follower",
+        pb::Role::Candidate => "candidate",
+        pb::Role::Learner => "learner",
+    }
 }
 
 fn member(member: &pb::MemberOverview, leader: u64) -> Value {
@@ -57,15 +79,8 @@ fn member(member: &pb::MemberOverview, leader: u64) -> Value {
 
 /// What only the member itself can tell.
 fn status(status: &pb::StatusResponse) -> Map<String, Value> {
-    let role = match status.role() {
-        pb::Role::Unspecified => "unknown",
-        pb::Role::Leader => "leader",
-        pb::Role::Follower => "follower",
-        pb::Role::Candidate => "candidate",
-        pb::Role::Learner => "learner",
-    };
     let document = json!({
-        "role": role,
+        "role": role(status.role()),
         "ready": status.ready,
         "not_ready_reason": status.not_ready_reason,
         "term": status.term,
@@ -97,7 +112,7 @@ mod tests {
     fn a_silent_member_has_no_figures_of_its_own_and_no_leader_is_null() {
         let node = pb::Node { node_id: 1 << 62, name: "a".into(), ..pb::Node::default() };
         let away = pb::MemberOverview { node: Some(node), error: "no answer".into(), ..pb::MemberOverview::default() };
-        let document = overview(&pb::OverviewResponse { members: vec![away], ..pb::OverviewResponse::default() });
+        let document = document(&pb::OverviewResponse { members: vec![away], ..pb::OverviewResponse::default() });
         let member = &document["members"][0];
         assert_eq!((&document["leader"], &member["node_id"]), (&Value::Null, &json!("4611686018427387904")));
         assert_eq!((&member["reachable"], &member["error"]), (&json!(false), &json!("no answer")));
