@@ -141,6 +141,9 @@ impl Node {
             Raft::new(identity.node_id(), Arc::new(config), network, log.clone(), machine)
                 .await
                 .map_err(|error| NodeError::Raft(error.to_string()))?;
+        // Any answer of its loop will do: openraft publishes what it found on the volume before it answers anybody. Until
+        // then a node that knows its log would say that it is empty.
+        raft.is_initialized().await.map_err(|error| NodeError::Raft(error.to_string()))?;
         let receiver = Receiver::new(store.clone(), shelf, Arc::new(raft.clone()), options.receive);
         let snapshots: Arc<dyn ReceiveSnapshot> = Arc::new(receiver.observed(options.observer.clone()));
         let facts = Arc::new(StoreFacts(store));

@@ -122,6 +122,21 @@ impl Cluster {
         place
     }
 
+    /// What a stopped node knows in the very moment in which it has started; it is stopped again when this returns.
+    pub(super) fn first_status(&self, place: usize) -> NodeStatus {
+        let node = &self.nodes[place];
+        let (dir, tls) = (node.dir.path().to_owned(), self.authority.tls(node.dir.path()));
+        let options = options(&node.name, node.proxy.address, self.setup);
+        // One thread: what others would do meanwhile waits for it.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let status = runtime.block_on(async move {
+            let (parts, _store) = parts(dir, tls);
+            Node::start(parts, options).await.expect("starts").cluster.status()
+        });
+        runtime.shutdown_timeout(Duration::from_secs(5));
+        status
+    }
+
     pub(super) fn start(&mut self, place: usize) {
         let setup = self.setup;
         let node = &mut self.nodes[place];

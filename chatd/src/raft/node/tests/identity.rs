@@ -32,6 +32,18 @@ fn a_cluster_is_made_once_and_the_others_learn_its_id_from_their_first_peer() {
 }
 
 #[test]
+fn a_node_that_has_started_again_knows_at_once_what_is_on_its_volume() {
+    let mut cluster = Cluster::started(1, Setup::default());
+    let before = cluster.nodes[0].status();
+    cluster.kill(0);
+    let after = cluster.first_status(0);
+    assert!(after.term >= before.term, "{after:?}");
+    assert!(after.last_log_index >= before.last_log_index, "{after:?}");
+    assert_eq!(after.membership.voters(), before.membership.voters());
+    assert_eq!(after.cluster_id.as_deref(), Some(CLUSTER));
+}
+
+#[test]
 fn what_is_meant_for_another_node_or_cluster_is_refused() {
     let cluster = Cluster::started(1, Setup::default());
     let (own, address) = (cluster.nodes[0].id(), cluster.nodes[0].listen.to_string());
