@@ -3,7 +3,7 @@
 use crate::stream::Follower;
 use crate::support::client::{User, message};
 use crate::support::cluster::Cluster;
-use crate::support::process::free_address;
+use crate::support::ports::free_address;
 use crate::support::receiver::{Receiver, Span};
 use crate::support::{PATIENCE, eventually};
 use quorate_wire::chat::v1::PostRequest;
@@ -231,8 +231,7 @@ async fn what_ended_last_is_sent_before_the_process_ends() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_is_away_hurts_nobody() {
-    let (held, nobody) = free_address();
-    drop(held);
+    let nobody = free_address();
     let settings = format!("rateLimit: {{enabled: false}}\ntraces: {{endpoint: 'http://{nobody}', sampleRatio: 1}}");
     let started = Instant::now();
     let Room { mut cluster, leader, alice, bob, id } = room(&settings).await;

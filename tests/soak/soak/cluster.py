@@ -27,9 +27,9 @@ def free_ports(count):
 
 
 class Pod:
-    def __init__(self, name, home):
+    def __init__(self, name, home, ports):
         self.name, self.home = name, home
-        self.http, self.grpc, self.peer, self.metrics = free_ports(4)
+        self.http, self.grpc, self.peer, self.metrics = ports
         self.process = None
 
     @property
@@ -73,7 +73,9 @@ class Cluster:
         release = Path(os.environ["CARGO_TARGET_DIR"]) / "release"
         self.chatd, self.chatctl = release / "chatd", release / "chatctl"
         self.home, self.tls = home, home / "tls"
-        self.pods = [Pod(name, home) for name in NAMES]
+        # All at once, so that none is given twice.
+        ports = iter(free_ports(4 * len(NAMES)))
+        self.pods = [Pod(name, home, [next(ports) for _ in range(4)]) for name in NAMES]
 
     def ctl(self, *arguments):
         """Runs chatctl; its one JSON document."""

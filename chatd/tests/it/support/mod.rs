@@ -1,8 +1,9 @@
-//! Real processes with real certificates, on ports of loopback that were free a moment ago.
+//! Real processes with real certificates, on free ports of loopback.
 
 pub mod certificates;
 pub mod client;
 pub mod cluster;
+pub mod ports;
 pub mod process;
 pub mod receiver;
 

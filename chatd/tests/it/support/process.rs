@@ -2,9 +2,10 @@
 
 use super::certificates::Files;
 use super::eventually;
+use super::ports::free_address;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -23,20 +24,11 @@ pub struct Node {
     pub tls: Files,
 }
 
-/// A port that is free; held, so that no other test gets it.
-pub fn free_address() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("an address");
-    (listener, address)
-}
-
 impl Node {
     /// A node with a directory and free ports; `settings` are further lines of its configuration.
     pub fn new(name: &str, dir: &Path, tls: Files, settings: &str) -> Self {
         fs::create_dir_all(dir).expect("a directory");
-        // All four are held until all are known, so that none is given twice.
-        let held = [(); 4].map(|()| free_address());
-        let [http, grpc, peer, metrics] = [0, 1, 2, 3].map(|n| held[n].1);
+        let [http, grpc, peer, metrics] = [(); 4].map(|()| free_address());
         let node = Self { name: name.to_owned(), dir: dir.to_owned(), http, grpc, peer, metrics, tls };
         node.configure(settings);
         node
