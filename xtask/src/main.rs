@@ -4,16 +4,16 @@
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use xtask::generate::Programs;
 use xtask::{chart_files, generate, tidy};
 
 #[derive(Parser)]
 #[command(about)]
 struct Arguments {
-    /// Root of the workspace.
-    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/.."))]
-    root: PathBuf,
+    /// Root of the workspace [default: the one that `cargo xtask` was called in].
+    #[arg(long)]
+    root: Option<PathBuf>,
     #[command(subcommand)]
     task: Task,
 }
@@ -38,9 +38,16 @@ enum Task {
     Schema,
 }
 
+/// As cargo tells it now, not when it built this program: checkouts that share a target directory share the program too,
+/// and one would be checked for the other.
+fn called_in() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from("."), |own| Path::new(&own).join(".."))
+}
+
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let root = arguments.root.canonicalize().with_context(|| format!("no folder {}", arguments.root.display()))?;
+    let root = arguments.root.unwrap_or_else(called_in);
+    let root = root.canonicalize().with_context(|| format!("no folder {}", root.display()))?;
     match arguments.task {
         Task::Generate { check, chatd, operator } => {
             let programs = chatd.as_deref().zip(operator.as_deref());

@@ -17,8 +17,9 @@ const STORIES: [&str; 7] = [
     "partition",
 ];
 
+/// Tests run in the folder of their package.
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/stories")
+    PathBuf::from("../../tests/stories")
 }
 
 fn path(name: &str) -> PathBuf {

@@ -24,8 +24,9 @@ use std::process::Command;
 const VERSIONS: [u32; 1] = [1];
 const SETTINGS: &str = "rateLimit: {enabled: false}\nraft: {keepLogEntries: 5}";
 
+/// Tests run in the folder of their package.
 fn kept(version: u32, ending: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/version-{version}.{ending}"))
+    PathBuf::from(format!("tests/golden/version-{version}.{ending}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

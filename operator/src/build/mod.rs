@@ -88,7 +88,8 @@ mod tests {
 
     /// Compares with `golden/NAME.yaml`, or writes it.
     fn golden<T: Serialize>(name: &str, object: &T) {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("src/build/golden/{name}.yaml"));
+        // Tests run in the folder of their package.
+        let path = PathBuf::from(format!("src/build/golden/{name}.yaml"));
         let value = serde_json::to_value(object).expect("JSON");
         let text = serde_yaml_ng::to_string(&value).expect("YAML");
         if env::var_os("UPDATE_GOLDEN").is_some() {

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::hint::black_box;
 use std::panic::catch_unwind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// All of it: what is cloned and replayed by everyone.
 const MOST_BYTES: u64 = 300 << 10;
 
+/// Tests run in the folder of their package.
 pub(crate) fn corpus() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")
+    PathBuf::from("corpus")
 }
 
 fn files(decoder: Decoder) -> Vec<PathBuf> {
