@@ -23,16 +23,17 @@ local-down: ## Stop them; their data stays in the cache directory
 
 ##@ Work on it
 .PHONY: check fix generate build image
+# Always --release: a second profile would build every dependency, and their C, a second time.
 check: build ## Formatting, lints, licences, generated files; quick, writes nothing
 	@$(ENV) cargo fmt --all --check
-	@$(ENV) cargo clippy --workspace --all-targets --locked -- -D warnings
-	@$(ENV) RUSTC_WORKSPACE_WRAPPER='$(CURDIR)/chatd/sim/rustc-without-rocksdb' cargo check --locked --workspace --bin quorate-sim
+	@$(ENV) cargo clippy --release --workspace --all-targets --locked -- -D warnings
+	@$(ENV) RUSTC_WORKSPACE_WRAPPER='$(CURDIR)/chatd/sim/rustc-without-rocksdb' cargo check --release --locked --workspace --bin quorate-sim
 	@$(ENV) cargo xtask tidy
 	@$(ENV) cargo xtask generate --check --chatd "$$CARGO_TARGET_DIR/release/chatd" --operator "$$CARGO_TARGET_DIR/release/quorate-operator"
 	@$(ENV) deploy/deps/cargo-deny check --hide-inclusion-graph licenses bans sources
 fix: deps-build ## Format, apply the lints' own suggestions, generate
 	@$(ENV) cargo fmt --all
-	@$(ENV) cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+	@$(ENV) cargo clippy --release --workspace --all-targets --fix --allow-dirty --allow-staged
 	@$(MAKE) generate
 generate: build ## crds/*.yaml, the configuration reference, the list of metrics, dashboards, from the code; the chart's copies
 	@$(ENV) cargo xtask generate --chatd "$$CARGO_TARGET_DIR/release/chatd" --operator "$$CARGO_TARGET_DIR/release/quorate-operator"
