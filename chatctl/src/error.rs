@@ -93,6 +93,15 @@ impl Error {
         move |source| Self::File { path, source }
     }
 
+    /// Why standard output could not be written: a reader that has gone is an ordinary end.
+    #[must_use]
+    pub fn from_output(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::OutputClosed,
+            _ => Self::Output(error),
+        }
+    }
+
     /// The process's exit code.
     #[must_use]
     pub fn exit_code(&self) -> u8 {

@@ -6,10 +6,14 @@ use quorate_chatctl::{
     cli::{Cli, Context},
     commands,
     error::{Error, exit},
-    output::Format,
+    output::{Format, inert_json, printable_lines},
 };
 use serde_json::json;
-use std::{env, process::ExitCode};
+use std::{
+    env,
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 fn main() -> anyhow::Result<ExitCode> {
     let cli = match Cli::try_parse() {
@@ -28,8 +32,8 @@ fn main() -> anyhow::Result<ExitCode> {
 fn report(error: &Error, format: Format) -> u8 {
     match (error, format) {
         (Error::OutputClosed, _) => {}
-        (_, Format::Json) => eprintln!("{}", error.to_json()),
-        (_, Format::Text) => eprintln!("chatctl: {error}"),
+        (_, Format::Json) => eprintln!("{}", inert_json(&error.to_json().to_string())),
+        (_, Format::Text) => eprintln!("chatctl: {}", printable_lines(&error.to_string())),
     }
     error.exit_code()
 }
@@ -41,10 +45,19 @@ fn usage(error: &clap::Error) -> ExitCode {
     let json_wanted = spaced || arguments.iter().any(|argument| argument == "--output=json");
     if json_wanted && error.use_stderr() {
         let message = error.to_string();
-        eprintln!("{}", json!({ "error": { "code": "USAGE", "message": message.trim(), "exit_code": exit::USAGE } }));
+        let document = json!({ "error": { "code": "USAGE", "message": message.trim(), "exit_code": exit::USAGE } });
+        eprintln!("{}", inert_json(&document.to_string()));
         return ExitCode::from(exit::USAGE);
     }
-    // Nothing is left to do when the terminal itself cannot be written.
-    let _ = error.print();
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::USAGE))
+    let written = if arguments.iter().any(|argument| argument.chars().any(char::is_control)) {
+        // The message repeats arguments; without colours nothing of what it holds has to reach the terminal raw.
+        io::stderr().write_all(printable_lines(&error.to_string()).as_bytes())
+    } else {
+        // Help and version go to standard output: what its buffer still holds must be known to be written, too.
+        error.print().and_then(|()| io::stdout().flush())
+    };
+    match written.map_err(Error::from_output) {
+        Ok(()) => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::USAGE)),
+        Err(error) => ExitCode::from(report(&error, Format::Text)),
+    }
 }

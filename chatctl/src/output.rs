@@ -40,8 +40,9 @@ impl Out {
     /// [`Error::OutputClosed`] when the reader has gone (`chatctl tail | head`), [`Error::Output`] otherwise.
     pub fn emit<T: Serialize>(self, value: &T, text: impl FnOnce() -> String) -> Result<(), Error> {
         let line = match self.format {
-            Format::Json => serde_json::to_string(value).map_err(|e| Error::Output(e.into()))?,
-            Format::Text => text(),
+            Format::Json => inert_json(&serde_json::to_string(value).map_err(|e| Error::Output(e.into()))?),
+            // Most texts are made printable where they are built; what was forgotten there ends here.
+            Format::Text => printable_lines(&text()),
         };
         self.line(&line)
     }
@@ -58,25 +59,46 @@ impl Out {
             writeln!(stdout, "{line}")
         };
         // Flushed per line: a stream is read while it goes on.
-        written.and_then(|()| stdout.flush()).map_err(|e| match e.kind() {
-            io::ErrorKind::BrokenPipe => Error::OutputClosed,
-            _ => Error::Output(e),
-        })
+        written.and_then(|()| stdout.flush()).map_err(Error::from_output)
     }
 }
 
-/// Replaces control characters, so that a message cannot steer the reader's terminal.
+/// Returns whether `c` can steer a terminal: control characters (C0, DEL and C1), and overrides of the direction, which
+/// reorder what stands around them on the screen.
+fn is_steering(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Replaces control characters, so that a message cannot steer the reader's terminal. The result is one line.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '\n' => '⏎',
-            // Direction overrides reorder what stands around them on the screen.
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
-            c if c.is_control() => '\u{fffd}',
-            c => c,
-        })
-        .collect()
+    text.chars().map(|c| if c == '\n' { '⏎' } else { inert(c) }).collect()
+}
+
+/// Replaces control characters as [`printable`] does, but keeps line breaks and tabs.
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
+    text.chars().map(|c| if matches!(c, '\n' | '\t') { c } else { inert(c) }).collect()
+}
+
+fn inert(c: char) -> char {
+    if is_steering(c) { '\u{fffd}' } else { c }
+}
+
+/// Escapes in a JSON text the control characters that JSON itself lets pass (U+007F, C1, overrides of the direction): they
+/// stand only inside strings, and a program that reads the text gets the same strings.
+#[must_use]
+pub fn inert_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        // Of the others only the line breaks of indented JSON come here, which no escape may replace.
+        if is_steering(c) && u32::from(c) > 0x1f {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out
 }
 
 /// Lays out rows under headings, each column as wide as its widest cell.
@@ -105,6 +127,14 @@ mod tests {
     #[test]
     fn escape_sequences_lose_their_power() {
         assert_eq!(printable("a\u{1b}[2Jb\nc\u{202e}d"), "a\u{fffd}[2Jb⏎c\u{fffd}d");
+    }
+
+    #[test]
+    fn json_carries_the_same_strings_without_control_characters() {
+        let value = serde_json::json!({ "a\u{7f}": "x\u{9b}2J\u{202e}y\n\u{1b}é" });
+        let text = inert_json(&value.to_string());
+        assert!(!text.chars().any(is_steering), "{text:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
 
     #[test]

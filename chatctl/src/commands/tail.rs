@@ -4,6 +4,7 @@ use super::{event, room};
 use crate::{
     cli::Context,
     error::Error,
+    output::printable,
     tail::{Once, Tail},
 };
 use clap::Args;
@@ -76,6 +77,6 @@ fn note_reconnect(context: &Context, tail: &Tail, seen: &mut u64) {
     }
     *seen = tail.reconnects();
     if !context.out.is_json() {
-        eprintln!("chatctl: continued on {}", tail.server().unwrap_or("another server"));
+        eprintln!("chatctl: continued on {}", printable(tail.server().unwrap_or("another server")));
     }
 }

@@ -62,6 +62,37 @@ fn a_wrong_command_line_exits_with_2_in_both_forms() {
 }
 
 #[test]
+fn errors_do_not_repeat_the_control_characters_of_their_arguments() {
+    let directory = tempfile::tempdir().unwrap();
+    let profile = directory.path().join("p");
+    let hostile = "x\u{1b}[2J\u{9b}2J\u{7f}";
+    for arguments in [
+        &["frobnicate", hostile][..],
+        &["--output", hostile],
+        &["--output", "json", "tail", hostile, "--nonsense"],
+        &["--profile", hostile, "--server", "127.0.0.1:1", "whoami"],
+        &["--output", "json", "--profile", hostile, "--server", "127.0.0.1:1", "whoami"],
+    ] {
+        let output = chatctl(&profile, arguments);
+        assert_ne!(output.status.code(), Some(0), "{arguments:?}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        let raw = told.chars().find(|c| c.is_control() && *c != '\n' && *c != '\t');
+        assert_eq!(raw, None, "{arguments:?}: {told:?}");
+    }
+}
+
+#[test]
+fn help_that_cannot_be_written_is_an_error() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for argument in ["--help", "--version"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chatctl"));
+        let output = command.arg(argument).stdout(full.try_clone().unwrap()).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{argument}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("standard output"), "{argument}");
+    }
+}
+
+#[test]
 fn without_session_it_exits_with_4_and_without_server_with_5() {
     let directory = tempfile::tempdir().unwrap();
     let profile = directory.path().join("p");
