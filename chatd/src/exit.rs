@@ -14,6 +14,8 @@ pub enum Exit {
     Address = 69,
     /// The log or the state failed while running.
     Fatal = 70,
+    /// Standard output cannot be written.
+    Output = 73,
     /// The data directory cannot be used.
     DataDir = 74,
     /// The data directory is another cluster's.
@@ -24,12 +26,13 @@ pub enum Exit {
 
 impl Exit {
     /// All.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Done,
         Self::Usage,
         Self::Damaged,
         Self::Address,
         Self::Fatal,
+        Self::Output,
         Self::DataDir,
         Self::WrongCluster,
         Self::Config,
@@ -55,6 +58,7 @@ impl Exit {
                 "writing the log or the state failed, or a fault was found; the process stops at once rather than go on with a \
                  state that may be wrong, and may be started again"
             }
+            Self::Output => "what was asked for (help, configuration, reference) cannot be written to standard output",
             Self::DataDir => "`dataDir` cannot be read, written or locked",
             Self::WrongCluster => "`dataDir` belongs to another cluster or to another `serverName`",
             Self::Config => {

@@ -5,7 +5,7 @@ use quorate_chatd::config::Config;
 use quorate_chatd::exit::{Exit, Failure};
 use quorate_chatd::trace::export;
 use quorate_chatd::{serve, telemetry};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -33,42 +33,47 @@ fn run(runtime: &Runtime, config: Config) -> Result<(), Failure> {
     done
 }
 
-fn main() -> ExitCode {
+/// Judges an attempt to write to standard output: whoever closes the pipe has read enough, all else is a failure.
+fn printed(attempt: io::Result<()>) -> Result<(), Failure> {
+    match attempt.and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Output, format!("standard output cannot be written: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn run_until_stopped(config: Config) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("chatd").build();
+    let runtime = runtime.map_err(|error| Failure::caused(Exit::Fatal, &error))?;
+    let done = run(&runtime, config);
+    // Drops all that still holds the database open, and so closes it: RocksDB's threads must be gone before C++ takes
+    // its globals apart, or the process ends with an abort instead of its exit code.
+    runtime.shutdown_timeout(CLOSING);
+    done
+}
+
+/// Does what the command line asks for.
+fn work() -> Result<Exit, Failure> {
     let matches = match cli::command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {
             // Also help and version, which are no errors.
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { Exit::Usage.code() } else { Exit::Done.code() });
+            printed(error.print())?;
+            return Ok(if error.use_stderr() { Exit::Usage } else { Exit::Done });
         }
     };
-    let task = cli::task(&matches).map_err(|error| Failure::new(Exit::Config, error.to_string()));
-    let done = match task {
-        Ok(Task::Print(text)) => {
-            // Whoever closes the pipe has read enough.
-            let _ = std::io::stdout().write_all(text.as_bytes());
-            Ok(())
-        }
-        Ok(Task::Serve(config)) => {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("chatd").build();
-            match runtime {
-                Ok(runtime) => {
-                    let done = run(&runtime, *config);
-                    // Drops all that still holds the database open, and so closes it: RocksDB's threads must be gone
-                    // before C++ takes its globals apart, or the process ends with an abort instead of its exit code.
-                    runtime.shutdown_timeout(CLOSING);
-                    done
-                }
-                Err(error) => Err(Failure::caused(Exit::Fatal, &error)),
-            }
-        }
-        Err(failure) => Err(failure),
-    };
-    match done {
-        Ok(()) => ExitCode::from(Exit::Done.code()),
-        Err(Failure { exit, sentence }) => {
-            eprintln!("chatd: {sentence}");
-            ExitCode::from(exit.code())
-        }
+    match cli::task(&matches).map_err(|error| Failure::new(Exit::Config, error.to_string()))? {
+        Task::Print(text) => printed(io::stdout().write_all(text.as_bytes()))?,
+        Task::Serve(config) => run_until_stopped(*config)?,
     }
+    Ok(Exit::Done)
+}
+
+fn main() -> ExitCode {
+    let exit = work().unwrap_or_else(|Failure { exit, sentence }| {
+        eprintln!("chatd: {sentence}");
+        exit
+    });
+    ExitCode::from(exit.code())
 }

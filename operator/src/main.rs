@@ -15,7 +15,12 @@ use quorate_operator::{
     metrics::{self, Metrics},
     server,
 };
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    io::{self, Write as _},
+    net::SocketAddr,
+    sync::Arc,
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{broadcast, mpsc, watch},
@@ -69,10 +74,14 @@ const CHANGES: usize = 256;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        // clap's own exit would take help that could not be written for a success.
+        Err(error) if !error.use_stderr() => return printed(error.print()),
+        Err(error) => error.exit(),
+    };
     if let Some(Task::MetricsReference) = arguments.task {
-        print!("{}", quorate_meter::page(metrics::SECTIONS));
-        return Ok(());
+        return printed(io::stdout().write_all(quorate_meter::page(metrics::SECTIONS).as_bytes()));
     }
     start_logging(&arguments)?;
     // One provider for the API server and for the pods' doors.
@@ -99,6 +108,14 @@ async fn main() -> anyhow::Result<()> {
     }
     candidate.release().await;
     Ok(())
+}
+
+/// Judges an attempt to write to standard output: whoever closes the pipe has read enough, all else is a failure.
+fn printed(attempt: io::Result<()>) -> anyhow::Result<()> {
+    match attempt.and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write standard output"),
+        _ => Ok(()),
+    }
 }
 
 /// For ever: become leader, work, lose the lease.

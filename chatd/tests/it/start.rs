@@ -24,6 +24,16 @@ async fn refuses(node: &Node, code: i32, parts: &[&str]) {
     }
 }
 
+#[test]
+fn a_reference_that_cannot_be_written_is_an_error() {
+    for arguments in [&["--help"][..], &["--version"], &["metrics-reference"], &["config", "--reference"]] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_chatd")).args(arguments).stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(73), "{arguments:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("standard output cannot be written"), "{arguments:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_unknown_key_is_named_with_its_path() {
     let dir = tempfile::tempdir().unwrap();
