@@ -89,5 +89,5 @@ pub use message::stable;
 /// Would apply take this as an event's content?
 #[must_use]
 pub fn is_content(bytes: &[u8]) -> bool {
-    crate::json::check_object(bytes).is_ok()
+    crate::json::check_event_content(bytes).is_ok()
 }

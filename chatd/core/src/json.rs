@@ -1,8 +1,10 @@
 //! JSON as events carry it: checked without building it, and written in one canonical form.
 
 use bytes::Bytes;
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use smallvec::SmallVec;
+use std::borrow::Cow;
 use std::fmt;
 
 /// A JSON object.
@@ -12,11 +14,26 @@ pub(crate) type Object = Map<String, Value>;
 /// levels of its own.
 const MAX_DEPTH: usize = 100;
 
-/// Is this a JSON object in UTF-8 of bearable depth? Allocates nothing to speak of: every message passes here.
+/// Checks that `bytes` are a JSON object in UTF-8 of bearable depth, in which no key stands twice: readers differ in which
+/// of two values they take, so what is stored, served and acted on would not be one thing.
 ///
 /// # Errors
 /// One sentence about what is wrong.
 pub(crate) fn check_object(bytes: &[u8]) -> Result<(), String> {
+    check(bytes, Numbers::Any)
+}
+
+/// Checks the content of an event: an object as [`check_object`] takes it, whose numbers are those of canonical JSON
+/// (Matrix specification, "Canonical JSON": integers of at most 2^53 - 1, without fraction and exponent). Every message
+/// passes here, so nothing is built.
+///
+/// # Errors
+/// One sentence about what is wrong.
+pub(crate) fn check_event_content(bytes: &[u8]) -> Result<(), String> {
+    check(bytes, Numbers::Canonical)
+}
+
+fn check(bytes: &[u8], numbers: Numbers) -> Result<(), String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
     if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
         return Err("it is not a JSON object".into());
@@ -24,50 +41,118 @@ pub(crate) fn check_object(bytes: &[u8]) -> Result<(), String> {
     if depth(bytes) > MAX_DEPTH {
         return Err(format!("it is nested deeper than {MAX_DEPTH} levels"));
     }
-    serde_json::from_str::<Readable>(text).map(drop).map_err(|e| format!("it is not JSON: {e}"))
+    let mut json = serde_json::Deserializer::from_str(text);
+    numbers.deserialize(&mut json).and_then(|()| json.end()).map_err(|e| e.to_string())
 }
 
-/// Any value that can be built, without building it. serde's `IgnoredAny` would let pass what no reader takes: half of a
-/// surrogate pair, a number out of all range.
-struct Readable;
+/// Greatest number, positive or negative, that every reader of JSON holds exactly (the same section).
+const MAX_INTEGER: u64 = (1 << 53) - 1;
 
-impl<'de> Deserialize<'de> for Readable {
-    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        json.deserialize_any(Self)
+/// Keys of one object that are compared without allocating: most objects have fewer.
+const FEW_KEYS: usize = 8;
+
+/// Which numbers a value may hold. As a serde seed it reads any value that can be built, without building it. serde's
+/// `IgnoredAny` would let pass what no reader takes: half of a surrogate pair, a number out of all range.
+#[derive(Clone, Copy)]
+enum Numbers {
+    /// All that JSON knows: account data (the order of tags is a fraction) and filters.
+    Any,
+    /// Those of canonical JSON.
+    Canonical,
+}
+
+impl Numbers {
+    fn integer<E: serde::de::Error>(self, magnitude: u64) -> Result<(), E> {
+        match self {
+            Self::Canonical if magnitude > MAX_INTEGER => Err(E::custom(format!(
+                "numbers must lie between -{MAX_INTEGER} and {MAX_INTEGER}; write larger ones as strings"
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 
-impl<'de> Visitor<'de> for Readable {
-    type Value = Self;
+impl<'de> DeserializeSeed<'de> for Numbers {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Numbers {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
-    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
     }
-    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<(), E> {
+        self.integer(number.unsigned_abs())
     }
-    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<(), E> {
+        self.integer(number)
     }
-    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
+        match self {
+            Self::Any => Ok(()),
+            // Whole numbers that are too long for 64 bits come here, too.
+            Self::Canonical => Err(E::custom(format!(
+                "numbers must be integers between -{MAX_INTEGER} and {MAX_INTEGER}, without fraction or exponent; write others as strings"
+            ))),
+        }
     }
-    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
     }
-    fn visit_unit<E>(self) -> Result<Self, E> {
-        Ok(self)
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
-        while items.next_element::<Self>()?.is_some() {}
-        Ok(self)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(self)?.is_some() {}
+        Ok(())
     }
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self, A::Error> {
-        while fields.next_entry::<Self, Self>()?.is_some() {}
-        Ok(self)
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        let mut keys: SmallVec<[Cow<'de, str>; FEW_KEYS]> = SmallVec::new();
+        while let Some(key) = fields.next_key_seed(KeyText)? {
+            fields.next_value_seed(self)?;
+            keys.push(key);
+        }
+        keys.sort_unstable();
+        match keys.windows(2).find(|pair| pair.first() == pair.last()) {
+            Some(pair) => Err(serde::de::Error::custom(format!(
+                "the key {:?} stands twice in one object",
+                pair.first().map(AsRef::as_ref).unwrap_or("")
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads a key, borrowed where it has no escapes.
+struct KeyText;
+
+impl<'de> DeserializeSeed<'de> for KeyText {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for KeyText {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+    fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(key))
+    }
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(key.to_owned()))
     }
 }
 
@@ -190,6 +275,37 @@ mod tests {
         for bad in [r#"{"a":"\ud800"}"#, r#"{"\udc00":1}"#, r#"{"a":1e999}"#, r#"{"a":[-1e999]}"#] {
             assert!(serde_json::from_str::<Value>(bad).is_err(), "{bad}");
             assert!(check_object(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_refused_by_name_at_every_level() {
+        let many = (0..40).map(|n| format!("\"k{n}\":{n},")).collect::<String>();
+        for bad in [
+            r#"{"body":1,"body":1}"#.to_owned(),
+            r#"{"a":[{"body":1,"b":2,"body":3}]}"#.to_owned(),
+            r#"{"body":1,"\u0062ody":2}"#.to_owned(),
+            format!(r#"{{{many}"body":1,"a":2,"body":3}}"#),
+        ] {
+            for check in [check_object, check_event_content] {
+                assert!(check(bad.as_bytes()).unwrap_err().contains(r#""body" stands twice"#), "{bad}");
+            }
+        }
+        assert!(check_event_content(br#"{"a":{"a":1},"b":[{"a":1},{"a":2}]}"#).is_ok());
+    }
+
+    #[test]
+    fn only_numbers_of_canonical_json_pass_into_events() {
+        for good in ["0", "-1", "9007199254740991", "-9007199254740991"] {
+            let content = format!(r#"{{"a":[{good}]}}"#);
+            assert!(check_event_content(content.as_bytes()).is_ok(), "{good}");
+        }
+        for bad in
+            ["1.5", "1.0", "1e3", "-0", "9007199254740992", "-9007199254740992", "123456789012345678901234567890"]
+        {
+            let content = format!(r#"{{"a":[{bad}]}}"#);
+            assert!(check_event_content(content.as_bytes()).unwrap_err().contains("numbers must"), "{bad}");
+            assert!(check_object(content.as_bytes()).is_ok(), "{bad}");
         }
     }
 

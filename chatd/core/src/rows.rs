@@ -7,6 +7,18 @@ use crate::table::{self, Direction, Flow, Read, ReadError, Table, key};
 
 /// Event types that the rules themselves read.
 pub(crate) mod event_type {
+    /// Types that rule a room or change what its members may see: they mean something only as state.
+    pub(crate) const ONLY_STATE: [&str; 9] = [
+        CREATE,
+        MEMBER,
+        POWER_LEVELS,
+        JOIN_RULES,
+        HISTORY_VISIBILITY,
+        GUEST_ACCESS,
+        ENCRYPTION,
+        CANONICAL_ALIAS,
+        RETENTION,
+    ];
     pub(crate) const CREATE: &str = "m.room.create";
     pub(crate) const MEMBER: &str = "m.room.member";
     pub(crate) const POWER_LEVELS: &str = "m.room.power_levels";

@@ -17,6 +17,7 @@ mod state;
 mod status;
 mod sync;
 mod timeline;
+mod with_body;
 
 use crate::api::admin::AdminDoor;
 use crate::api::admin::page;

@@ -30,6 +30,8 @@ pub enum Code {
     NotFound,
     /// The request itself is wrong.
     Invalid,
+    /// Content that is no JSON object, or none that events may carry.
+    BadJson,
     /// Larger than the limits.
     TooLarge,
     /// Too often; `retry_after` says when.
@@ -66,6 +68,7 @@ impl Code {
             Self::EventNotFound => "event_not_found",
             Self::NotFound => "not_found",
             Self::Invalid => "invalid",
+            Self::BadJson => "bad_json",
             Self::TooLarge => "too_large",
             Self::LimitExceeded => "limit_exceeded",
             Self::UserExists => "user_exists",
@@ -150,6 +153,7 @@ impl From<Rejected> for Refusal {
             Reason::AliasExists => Code::AliasExists,
             Reason::WrongPassword => Code::WrongCredentials,
             Reason::Invalid => Code::Invalid,
+            Reason::BadJson => Code::BadJson,
             Reason::TooLarge => Code::TooLarge,
             // The second is the proposer's to deal with; a door that sees it was too slow.
             Reason::NotBootstrapped | Reason::OutOfSequence => Code::Unavailable,

@@ -2,6 +2,7 @@
 
 use crate::support::client::{User, detail, message, with_token};
 use crate::support::cluster::Cluster;
+use crate::support::process::Node;
 use quorate_core::id;
 use quorate_wire::chat::v1::create_room_request::Preset;
 use quorate_wire::chat::v1::*;
@@ -33,6 +34,7 @@ async fn bad_requests_are_refused_one_by_one_and_the_pod_lives_on() {
     accounts(&alice).await;
     frames(&alice, &room).await;
     login_without_a_type(&cluster);
+    content_that_no_event_may_carry(&cluster, &alice, &room);
     garbage(&cluster);
 
     alice.say(2, &room, "still here", "end").await.expect("sent");
@@ -134,15 +136,51 @@ async fn frames(alice: &User, room: &str) {
     is(&refused, ErrorCode::TooLarge, "1024");
 }
 
-/// Anyone may send this, and ruma panics when it reads it.
-fn login_without_a_type(cluster: &Cluster) {
-    let mut stream = TcpStream::connect(cluster.nodes[0].http).expect("open");
-    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
-    let request = "POST /_matrix/client/v3/login HTTP/1.0\r\nHost: test\r\nContent-Length: 2\r\n\r\n{}";
+/// Sends one request to a node's Matrix API, and returns the whole answer.
+fn matrix(node: &Node, method: &str, path: &str, token: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(node.http).expect("open");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("set");
+    let length = body.len();
+    let head = format!("{method} /_matrix/client/v3/{path} HTTP/1.0\r\nHost: test\r\nAuthorization: Bearer {token}");
+    let request = format!("{head}\r\nContent-Length: {length}\r\n\r\n{body}");
     stream.write_all(request.as_bytes()).expect("written");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+/// Anyone may send this, and ruma panics when it reads it.
+fn login_without_a_type(cluster: &Cluster) {
+    let answer = matrix(&cluster.nodes[0], "POST", "login", "", "{}");
     assert!(answer.contains(" 400 ") && answer.contains("M_BAD_JSON"), "{answer}");
+}
+
+fn content_that_no_event_may_carry(cluster: &Cluster, alice: &User, room: &str) {
+    let token = &alice.session.access_token;
+    for (path, body, errcode, words) in [
+        ("send/t/n1", r#"{"a":1.5}"#, "M_BAD_JSON", "numbers must"),
+        ("send/t/n2", r#"{"a":9007199254740992}"#, "M_BAD_JSON", "numbers must"),
+        ("send/t/n3", r#"{"body":"one","body":"two"}"#, "M_BAD_JSON", "stands twice"),
+        ("state/t", r#"{"a":[1e3]}"#, "M_BAD_JSON", "numbers must"),
+        ("send/m.room.member/n4", r#"{"membership":"join"}"#, "M_INVALID_PARAM", "is state"),
+        ("send/m.room.create/n5", "{}", "M_INVALID_PARAM", "is state"),
+    ] {
+        let answer = matrix(&cluster.nodes[1], "PUT", &format!("rooms/{room}/{path}"), token, body);
+        assert!(answer.contains(" 400 ") && answer.contains(errcode) && answer.contains(words), "{path}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn further_fields_of_a_join_stand_in_its_event() {
+    let cluster = Cluster::start("").await;
+    let (alice, bob) = (cluster.user(0, "alice").await, cluster.user(1, "bob").await);
+    let room = alice.create_room(0, Preset::Public, "").await;
+    let joined =
+        matrix(&cluster.nodes[1], "POST", &format!("join/{room}"), &bob.session.access_token, r#"{"foo":"bar"}"#);
+    assert!(joined.contains(" 200 ") && joined.contains(&room), "{joined}");
+    let path = format!("rooms/{room}/state/m.room.member/{}", bob.session.user_id);
+    let event = matrix(&cluster.nodes[2], "GET", &path, &alice.session.access_token, "");
+    assert!(event.contains(r#""foo":"bar""#) && event.contains(r#""membership":"join""#), "{event}");
 }
 
 /// Bytes that are not HTTP/2, and gRPC whose protobuf is cut off.

@@ -15,7 +15,7 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::PutAccountData) ->
     if command.content.len() > MAX_BYTES {
         return refuse(Reason::TooLarge, format!("account data must have at most {MAX_BYTES} bytes"));
     }
-    append::check_content(&command.content)?;
+    append::check_object(&command.content)?;
     let room = match command.room_id.is_empty() {
         true => RoomNumber(0),
         false => context.room_by_id(&command.room_id)?.number,
@@ -56,7 +56,8 @@ mod tests {
         let mut world = world(&["alice"]);
         for (room, event_type, content, reason) in [
             ("", "", "{}", Reason::Invalid),
-            ("", "t", "1", Reason::Invalid),
+            ("", "t", "1", Reason::BadJson),
+            ("", "t", r#"{"a":1,"a":2}"#, Reason::BadJson),
             ("!nowhere:a.org", "t", "{}", Reason::RoomNotFound),
         ] {
             let envelope = put(&mut world, room, event_type, content);

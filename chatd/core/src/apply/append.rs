@@ -122,12 +122,16 @@ pub(super) fn check_names(event_type: &str, state_key: Option<&str>) -> Applies<
     Ok(())
 }
 
-/// Refuses content that is no JSON object.
+/// Refuses what cannot be the content of an event.
 pub(super) fn check_content(content: &[u8]) -> Applies<()> {
-    match json::check_object(content) {
-        Ok(()) => Ok(()),
-        Err(why) => refuse(Reason::Invalid, format!("the content must be a JSON object: {why}")),
-    }
+    json::check_event_content(content)
+        .or_else(|why| refuse(Reason::BadJson, format!("the content must be an object of canonical JSON: {why}")))
+}
+
+/// Refuses what is no JSON object; for what clients store and no event carries, as account data and filters.
+pub(super) fn check_object(content: &[u8]) -> Applies<()> {
+    json::check_object(content)
+        .or_else(|why| refuse(Reason::BadJson, format!("the content must be a JSON object: {why}")))
 }
 
 /// The event's size as clients get it, its content as it was sent.

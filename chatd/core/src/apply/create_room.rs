@@ -2,7 +2,7 @@
 
 use super::append::{self, NewEvent, append};
 use super::context::{Answer, Applies, Context, Room, refuse};
-use super::member::{self, Move};
+use super::member::{self, MemberNotes, Move};
 use super::send;
 use crate::id::{self, RoomNumber};
 use crate::json::{self, Object};
@@ -48,7 +48,12 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::CreateRoom) -> App
     set_text(context, &mut room, event_type::TOPIC, "topic", &command.topic)?;
     for target in invited {
         let is_direct = command.is_direct;
-        let change = Move { target, change: Change::Invite, content: None, reason: "", is_direct };
+        let change = Move {
+            target,
+            change: Change::Invite,
+            content: None,
+            notes: MemberNotes { is_direct, ..MemberNotes::default() },
+        };
         member::make(context, &mut room, &change)?;
     }
     context.save_room(&room);
@@ -105,7 +110,10 @@ fn optional_object(bytes: &[u8], what: &str) -> Applies<Object> {
     if bytes.is_empty() {
         return Ok(Object::new());
     }
-    json::parse_object(bytes).or_else(|why| refuse(Reason::Invalid, format!("{what} must be a JSON object: {why}")))
+    match json::check_event_content(bytes) {
+        Ok(()) => Ok(json::stored_object(bytes)),
+        Err(why) => refuse(Reason::BadJson, format!("{what} must be an object of canonical JSON: {why}")),
+    }
 }
 
 /// The first levels are the creator's to choose: no rule of change applies, only that of form.
@@ -290,12 +298,13 @@ mod tests {
             (with(|c| c.invite = vec!["x".into(); MAX_INVITES + 1]), Reason::TooLarge),
             (with(|c| c.power_level_override = "{\"ban\":\"x\"}".into()), Reason::Invalid),
             (with(|c| c.power_level_override = "{\"users\":{}}".into()), Reason::Forbidden),
-            (with(|c| c.creation_content = "1".into()), Reason::Invalid),
+            (with(|c| c.creation_content = "1".into()), Reason::BadJson),
+            (with(|c| c.power_level_override = "{\"x\":1.5}".into()), Reason::BadJson),
             (with(|c| c.name = "x".repeat(70_000)), Reason::TooLarge),
             (state("m.room.create", "{}"), Reason::Forbidden),
             (state("m.room.member", "{}"), Reason::Invalid),
             (state("", "{}"), Reason::Invalid),
-            (state("t", "[]"), Reason::Invalid),
+            (state("t", "[]"), Reason::BadJson),
         ] {
             assert_eq!(rejected(&mut world, create.clone()), reason, "{create:?}");
         }

@@ -16,7 +16,7 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::PutFilter) -> Appl
     if command.filter.len() > MAX_FILTER_BYTES {
         return refuse(Reason::TooLarge, format!("a filter must have at most {MAX_FILTER_BYTES} bytes"));
     }
-    append::check_content(&command.filter)?;
+    append::check_object(&command.filter)?;
     if let Some(known) = find(context, &command.filter)? {
         return Ok(put(known));
     }
@@ -77,6 +77,6 @@ mod tests {
     fn what_is_no_object_is_refused() {
         let mut world = world(&["alice"]);
         let envelope = world.by("alice", Kind::PutFilter(log::PutFilter { filter: "[]".into() }));
-        assert_eq!(world.rejected(envelope), Reason::Invalid);
+        assert_eq!(world.rejected(envelope), Reason::BadJson);
     }
 }

@@ -1,6 +1,6 @@
 //! Changes of membership, by command or as an `m.room.member` event.
 
-use super::append::{NewEvent, append};
+use super::append::{self, NewEvent, append};
 use super::context::{Answer, Applies, Context, Room, refuse};
 use super::send::sent;
 use crate::auth::membership::{self as rules, Entrance, Facts};
@@ -25,6 +25,14 @@ pub(super) struct Move<'m> {
     pub(super) change: Change,
     /// The event's content as a client sent it; built here when `None`.
     pub(super) content: Option<Bytes>,
+    pub(super) notes: MemberNotes<'m>,
+}
+
+/// What the caller wants to stand in a member event beside the membership.
+#[derive(Clone, Copy, Default)]
+pub(super) struct MemberNotes<'m> {
+    /// JSON object of further content for one's own event; empty for none.
+    pub(super) extra: &'m [u8],
     pub(super) reason: &'m str,
     pub(super) is_direct: bool,
 }
@@ -43,7 +51,11 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::SetMembership) -> 
     if change == Change::Join && row.kind() == Kind::Join && target == context.user {
         return already_in(context, &room, &row);
     }
-    let change = Move { target, change, content: None, reason: &command.reason, is_direct: command.is_direct };
+    if !command.content.is_empty() {
+        append::check_content(&command.content)?;
+    }
+    let notes = MemberNotes { extra: &command.content, reason: &command.reason, is_direct: command.is_direct };
+    let change = Move { target, change, content: None, notes };
     let at = make(context, &mut room, &change)?;
     context.save_room(&room);
     Ok(sent(&room, at, context.time_ms))
@@ -105,9 +117,9 @@ pub(super) fn make(context: &mut Context<'_>, room: &mut Room, change: &Move<'_>
     let by_client = change.content.is_some();
     let content = match &change.content {
         Some(content) => content.clone(),
-        None => content(context, change.target, kind, change.reason, change.is_direct)?,
+        None => content(context, change.target, kind, change.notes)?,
     };
-    put(context, room, change.target, &target, Entry { kind, content, is_direct: change.is_direct, by_client })
+    put(context, room, change.target, &target, Entry { kind, content, is_direct: change.notes.is_direct, by_client })
 }
 
 /// How the caller may come in; looked up only where a rule asks.
@@ -141,16 +153,30 @@ fn is_vouched(context: &Context<'_>, join_rules: &Object) -> Applies<bool> {
 }
 
 /// Content of a member event, with the profile of whom it is about.
-fn content(context: &Context<'_>, target: &str, kind: Kind, reason: &str, is_direct: bool) -> Applies<Bytes> {
-    let mut object = Object::new();
+fn content(context: &Context<'_>, target: &str, kind: Kind, notes: MemberNotes<'_>) -> Applies<Bytes> {
+    let mut object = match kind {
+        // Others' words about somebody stay those that the specification names.
+        Kind::Join | Kind::Knock => json::stored_object(notes.extra),
+        _ => Object::new(),
+    };
+    for own in [
+        "displayname",
+        "avatar_url",
+        "is_direct",
+        "join_authorised_via_users_server",
+        "third_party_invite",
+        "third_party_signed",
+    ] {
+        object.remove(own);
+    }
     object.insert("membership".into(), rows::membership_name(kind).into());
     if matches!(kind, Kind::Join | Kind::Invite | Kind::Knock) {
         let account = rows::account(&context.rows, target)?.unwrap_or_default();
         put_text(&mut object, "displayname", &account.display_name);
         put_text(&mut object, "avatar_url", &account.avatar_url);
     }
-    put_text(&mut object, "reason", reason);
-    if kind == Kind::Invite && is_direct {
+    put_text(&mut object, "reason", notes.reason);
+    if kind == Kind::Invite && notes.is_direct {
         object.insert("is_direct".into(), true.into());
     }
     Ok(json::canonical(&object))
@@ -164,7 +190,7 @@ fn put_text(object: &mut Object, key: &str, text: &str) {
 
 /// The creator's own join, which no rule has to allow.
 pub(super) fn creator(context: &mut Context<'_>, room: &mut Room, is_direct: bool) -> Applies<()> {
-    let content = content(context, context.user, Kind::Join, "", false)?;
+    let content = content(context, context.user, Kind::Join, MemberNotes::default())?;
     let entry = Entry { kind: Kind::Join, content, is_direct, by_client: false };
     put(context, room, context.user, &store::Membership::default(), entry).map(drop)
 }
@@ -173,7 +199,7 @@ pub(super) fn creator(context: &mut Context<'_>, room: &mut Room, is_direct: boo
 pub(super) fn renew(context: &mut Context<'_>, number: RoomNumber) -> Applies<()> {
     let mut room = context.room_by_number(number)?;
     let old = rows::membership(&context.rows, number, context.user)?;
-    let content = content(context, context.user, Kind::Join, "", false)?;
+    let content = content(context, context.user, Kind::Join, MemberNotes::default())?;
     let entry = Entry { kind: Kind::Join, content, is_direct: old.is_direct, by_client: false };
     put(context, &mut room, context.user, &old, entry)?;
     context.save_room(&room);
@@ -262,7 +288,16 @@ pub(super) fn by_event(
         _ => return refuse(Reason::Invalid, "membership must be join, invite, leave, ban or knock"),
     };
     let is_direct = change == Change::Invite && object.get("is_direct").and_then(Value::as_bool) == Some(true);
-    make(context, room, &Move { target, change, content: Some(content.clone()), reason: "", is_direct })
+    make(
+        context,
+        room,
+        &Move {
+            target,
+            change,
+            content: Some(content.clone()),
+            notes: MemberNotes { is_direct, ..MemberNotes::default() },
+        },
+    )
 }
 
 /// Is this alias one of the room's?
@@ -286,6 +321,26 @@ mod tests {
 
     fn kinds(world: &World, room: RoomNumber) -> Vec<Option<Kind>> {
         ["alice", "bob", "carol"].iter().map(|user| world.view().membership(room, user).unwrap()).collect()
+    }
+
+    #[test]
+    fn further_fields_of_a_join_stand_in_its_event_but_not_over_what_the_server_says() {
+        let mut world = world(&["alice", "bob"]);
+        let (room, id) = world.public_room("alice");
+        let join = |content: &'static str| log::SetMembership {
+            room: crate::testing::room_ref(&id),
+            change: Change::Join.into(),
+            content: content.into(),
+            ..Default::default()
+        };
+        let bad = world.by("bob", crate::proto::log::command::Kind::SetMembership(join(r#"{"a":1.5}"#)));
+        assert_eq!(world.rejected(bad), Reason::BadJson);
+        let wanted =
+            r#"{"foo":[1],"membership":"ban","displayname":"root","join_authorised_via_users_server":"@alice:a.org"}"#;
+        let good = world.by("bob", crate::proto::log::command::Kind::SetMembership(join(wanted)));
+        world.accepted(good);
+        let event = world.view().state_event(room, "m.room.member", "@bob:a.org", None).unwrap().unwrap();
+        assert_eq!(event.content, r#"{"foo":[1],"membership":"join"}"#);
     }
 
     #[test]

@@ -39,6 +39,11 @@ pub(super) fn sent(room: &Room, at: Position, origin_server_ts: u64) -> Answer {
 }
 
 fn message(context: &mut Context<'_>, room: &mut Room, event_type: &str, content: &Bytes) -> Applies<Position> {
+    // A message of such a type would look like a change of the room to clients and change nothing (room version 11,
+    // "Authorization rules": a membership without a state key is rejected).
+    if event_type::ONLY_STATE.contains(&event_type) {
+        return refuse(Reason::Invalid, format!("{event_type} is state: send it as such, with its state key"));
+    }
     let membership = context.joined(room)?;
     may_send(context, room, event_type)?;
     let link = relation::of_new(context, room, &membership, content)?;
@@ -161,8 +166,14 @@ mod tests {
             (long.as_str(), None, "{}", Reason::Invalid),
             ("a\0b", None, "{}", Reason::Invalid),
             ("t", Some(long.as_str()), "{}", Reason::TooLarge),
-            ("t", None, "[]", Reason::Invalid),
-            ("t", None, "{\"a\":}", Reason::Invalid),
+            ("t", None, "[]", Reason::BadJson),
+            ("t", None, "{\"a\":}", Reason::BadJson),
+            ("t", None, r#"{"a":1.5}"#, Reason::BadJson),
+            ("t", Some(""), r#"{"a":[9007199254740992]}"#, Reason::BadJson),
+            ("t", None, r#"{"a":1,"a":2}"#, Reason::BadJson),
+            ("m.room.member", None, r#"{"membership":"join"}"#, Reason::Invalid),
+            ("m.room.create", None, "{}", Reason::Invalid),
+            ("m.room.power_levels", None, "{}", Reason::Invalid),
             ("t", None, large.as_str(), Reason::TooLarge),
             ("t", Some("@bob:a.org"), "{}", Reason::Forbidden),
             ("m.room.create", Some(""), "{}", Reason::Forbidden),

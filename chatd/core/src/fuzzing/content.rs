@@ -17,6 +17,9 @@ pub(super) fn run(bytes: &[u8]) -> bool {
     let parsed = json::parse_object(bytes);
     assert_eq!(json::check_object(bytes).is_ok(), parsed.is_ok(), "let in, and not to be read: {parsed:?}");
     let Ok(object) = parsed else { return false };
+    if json::check_event_content(bytes).is_ok() {
+        assert!(object.values().all(is_canonical), "not canonical: {object:?}");
+    }
     let canonical = json::canonical(&object);
     let again = json::parse_object(&canonical);
     assert!(again.is_ok_and(|again| again == object && json::canonical(&again) == canonical), "{object:?}");
@@ -30,6 +33,16 @@ pub(super) fn run(bytes: &[u8]) -> bool {
     }
     drop(retention::max_lifetime(&object));
     true
+}
+
+/// Says whether all numbers of a value are those of canonical JSON.
+fn is_canonical(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.as_i64().is_some_and(|number| number.unsigned_abs() < 1 << 53),
+        Value::Array(items) => items.iter().all(is_canonical),
+        Value::Object(object) => object.values().all(is_canonical),
+        _ => true,
+    }
 }
 
 /// Power levels, and a change of them.

@@ -63,7 +63,7 @@ impl Wanted<'_> {
     async fn apply(self, s: &Service, session: &Session, txn: &str) -> Result<Sent, Refusal> {
         let Self { room, target, change, reason } = self;
         let room = Some(decide::room_ref(room)?);
-        let change = SetMembership { room, target, change: change.into(), reason, is_direct: false };
+        let change = SetMembership { room, target, change: change.into(), reason, ..SetMembership::default() };
         s.set_membership(session, change, txn).await
     }
 }

@@ -6,16 +6,18 @@ use super::endpoint::Routes;
 use super::error::MatrixError;
 use super::event;
 use super::room::room_id;
+use super::with_body::WithBody;
 use crate::service::{Sent, Session, decide};
+use bytes::Bytes;
 use quorate_core::proto::log::SetMembership;
 use quorate_core::proto::log::set_membership::Change;
 use quorate_core::proto::store::membership::Kind;
 use quorate_core::query::Event;
-use ruma::OwnedMxcUri;
 use ruma::api::client::membership::{
     ban_user, forget_room, get_member_events, invite_user, join_room_by_id, join_room_by_id_or_alias, joined_members,
     joined_rooms, kick_user, leave_room, unban_user,
 };
+use ruma::{OwnedMxcUri, OwnedRoomId};
 use serde::Deserialize;
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -43,23 +45,42 @@ async fn set(
         target: target.to_owned(),
         change: change.into(),
         reason: reason.unwrap_or_default(),
-        is_direct: false,
+        ..SetMembership::default()
     };
     Ok(door.service.set_membership(session, change, "").await?)
 }
 
+/// The caller's own join; further fields of the body stand in its event.
+async fn join(
+    door: &Door,
+    session: &Session,
+    room: &str,
+    reason: Option<String>,
+    content: Bytes,
+) -> Result<OwnedRoomId, MatrixError> {
+    let change = SetMembership {
+        room: Some(decide::room_ref(room)?),
+        change: Change::Join.into(),
+        reason: reason.unwrap_or_default(),
+        content,
+        ..SetMembership::default()
+    };
+    room_id(door.service.set_membership(session, change, "").await?.room_id)
+}
+
 fn moves(routes: Routes) -> Routes {
     routes
-        .with_session("join", |door: Door, session: Session, request: join_room_by_id::v3::Request| async move {
-            let sent = set(&door, &session, request.room_id.as_str(), Change::Join, "", request.reason).await?;
-            Ok(join_room_by_id::v3::Response::new(room_id(sent.room_id)?))
+        .with_session("join", |door: Door, session: Session, call: WithBody<join_room_by_id::v3::Request>| async move {
+            let WithBody { request, body } = call;
+            let joined = join(&door, &session, request.room_id.as_str(), request.reason, body).await?;
+            Ok(join_room_by_id::v3::Response::new(joined))
         })
         .with_session(
             "join",
-            |door: Door, session: Session, request: join_room_by_id_or_alias::v3::Request| async move {
-                let room = request.room_id_or_alias.as_str();
-                let sent = set(&door, &session, room, Change::Join, "", request.reason).await?;
-                Ok(join_room_by_id_or_alias::v3::Response::new(room_id(sent.room_id)?))
+            |door: Door, session: Session, call: WithBody<join_room_by_id_or_alias::v3::Request>| async move {
+                let WithBody { request, body } = call;
+                let joined = join(&door, &session, request.room_id_or_alias.as_str(), request.reason, body).await?;
+                Ok(join_room_by_id_or_alias::v3::Response::new(joined))
             },
         )
         .with_session("leave", |door: Door, session: Session, request: leave_room::v3::Request| async move {
