@@ -12,7 +12,7 @@ pub(crate) type Object = Map<String, Value>;
 
 /// Nesting that content may have. Readers (`serde_json` among them) give up at 128, and each wraps content in a few
 /// levels of its own.
-const MAX_DEPTH: usize = 100;
+pub const MAX_DEPTH: usize = 100;
 
 /// Checks that `bytes` are a JSON object in UTF-8 of bearable depth, in which no key stands twice: readers differ in which
 /// of two values they take, so what is stored, served and acted on would not be one thing.

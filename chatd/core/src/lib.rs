@@ -8,6 +8,7 @@
 
 pub mod apply;
 mod auth;
+pub mod content;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod id;

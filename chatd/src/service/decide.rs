@@ -73,6 +73,9 @@ pub(super) fn set_membership(caller: &Session, change: SetMembership, txn: &str)
     }
     limits::optional_name("user_id", &change.target)?;
     limits::text("reason", &change.reason)?;
+    if !change.content.is_empty() {
+        limits::content("the body", &change.content)?;
+    }
     envelope(caller, txn, Kind::SetMembership(change))
 }
 
@@ -102,7 +105,7 @@ pub(super) fn set_profile(caller: &Session, change: SetProfile) -> Result<Envelo
 
 /// A stored filter.
 pub(super) fn put_filter(caller: &Session, filter: Bytes) -> Result<Envelope, Refusal> {
-    limits::content("filter", &filter)?;
+    limits::object("filter", &filter)?;
     envelope(caller, "", Kind::PutFilter(PutFilter { filter }))
 }
 
@@ -110,7 +113,7 @@ pub(super) fn put_filter(caller: &Session, filter: Bytes) -> Result<Envelope, Re
 pub(super) fn put_account_data(caller: &Session, data: PutAccountData) -> Result<Envelope, Refusal> {
     limits::optional_name("room_id", &data.room_id)?;
     limits::name("type", &data.r#type)?;
-    limits::content("content", &data.content)?;
+    limits::object("content", &data.content)?;
     envelope(caller, "", Kind::PutAccountData(data))
 }
 

@@ -2,9 +2,10 @@
 
 use super::refusal::{Code, Refusal};
 use bytes::Bytes;
+use quorate_core::content;
 use quorate_core::id::{self, Position};
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use std::fmt;
+
+pub use quorate_core::content::MAX_DEPTH;
 
 /// Content of one event (Matrix spec, "Size limits": 65,536 bytes for the whole event).
 pub const MAX_EVENT: usize = 65_536;
@@ -12,8 +13,6 @@ pub const MAX_EVENT: usize = 65_536;
 pub const MAX_NAME: usize = 255;
 /// Text for people: room names, topics, reasons, display names of devices. Fits an event many times.
 pub const MAX_TEXT: usize = 4096;
-/// Nested arrays and objects: deeper JSON is nobody's message and costs stack in every reader.
-pub const MAX_DEPTH: usize = 64;
 /// Argon2's cost does not grow with the password, its copy does.
 pub const MAX_PASSWORD: usize = 512;
 /// Invites and initial state of one new room: each is an event of one command.
@@ -57,22 +56,28 @@ pub fn text(field: &str, value: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Content of an event: a JSON object of at most [`MAX_EVENT`] bytes and [`MAX_DEPTH`] levels.
+/// Content of an event: an object of canonical JSON of at most [`MAX_EVENT`] bytes and [`MAX_DEPTH`] levels.
 ///
 /// # Errors
 /// Says what is wrong and where.
 pub fn content(field: &str, value: &Bytes) -> Result<(), Refusal> {
+    checked(field, value, content::check_event)
+}
+
+/// What clients store and no event carries: a JSON object of the same size and depth, with any numbers.
+///
+/// # Errors
+/// Says what is wrong and where.
+pub fn object(field: &str, value: &Bytes) -> Result<(), Refusal> {
+    checked(field, value, content::check_object)
+}
+
+fn checked(field: &str, value: &Bytes, check: fn(&[u8]) -> Result<(), String>) -> Result<(), Refusal> {
     if value.len() > MAX_EVENT {
         let message = format!("{field} has {} bytes; an event may have {MAX_EVENT}: send a shorter one", value.len());
         return Err(Refusal::new(Code::TooLarge, message));
     }
-    let mut json = serde_json::Deserializer::from_slice(value);
-    let checked = Shape { depth: 0 }.deserialize(&mut json).and_then(|kind| json.end().map(|()| kind));
-    match checked {
-        Ok(Kind::Object) => Ok(()),
-        Ok(Kind::Other) => Err(Refusal::invalid(format!("{field} is not a JSON object; write {{…}}"))),
-        Err(error) => Err(Refusal::invalid(format!("{field} is not valid JSON: {error}"))),
-    }
+    check(value).map_err(|why| Refusal::new(Code::BadJson, format!("{field} cannot be taken: {why}")))
 }
 
 /// The position of a cursor that an earlier answer gave.
@@ -85,68 +90,6 @@ pub fn cursor(text: &str) -> Result<Position, Refusal> {
     })
 }
 
-enum Kind {
-    Object,
-    Other,
-}
-
-/// Walks JSON without building it: only its form is of interest here.
-struct Shape {
-    depth: usize,
-}
-
-impl Shape {
-    fn deeper<E: serde::de::Error>(&self) -> Result<Self, E> {
-        if self.depth >= MAX_DEPTH {
-            return Err(E::custom(format_args!("nested deeper than {MAX_DEPTH} levels")));
-        }
-        Ok(Self { depth: self.depth + 1 })
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Shape {
-    type Value = Kind;
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Kind, D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Shape {
-    type Value = Kind;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-    fn visit_bool<E>(self, _: bool) -> Result<Kind, E> {
-        Ok(Kind::Other)
-    }
-    fn visit_i64<E>(self, _: i64) -> Result<Kind, E> {
-        Ok(Kind::Other)
-    }
-    fn visit_u64<E>(self, _: u64) -> Result<Kind, E> {
-        Ok(Kind::Other)
-    }
-    fn visit_f64<E>(self, _: f64) -> Result<Kind, E> {
-        Ok(Kind::Other)
-    }
-    fn visit_str<E>(self, _: &str) -> Result<Kind, E> {
-        Ok(Kind::Other)
-    }
-    fn visit_unit<E>(self) -> Result<Kind, E> {
-        Ok(Kind::Other)
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Kind, A::Error> {
-        while items.next_element_seed(self.deeper()?)?.is_some() {}
-        Ok(Kind::Other)
-    }
-    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Kind, A::Error> {
-        while fields.next_key::<serde::de::IgnoredAny>()?.is_some() {
-            fields.next_value_seed(self.deeper()?)?;
-        }
-        Ok(Kind::Object)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,19 +100,20 @@ mod tests {
 
     #[test]
     fn only_json_objects_are_content() {
-        assert_eq!(code_of(r#"{"body":"hi","n":[1,2.5,null,true,-1]}"#.into()), None);
-        for bad in ["", "[]", "\"x\"", "{", "{}{}", "{\"a\":}", "nul"] {
-            assert_eq!(code_of(bad.into()), Some(Code::Invalid), "{bad}");
+        assert_eq!(code_of(r#"{"body":"hi","n":[1,25,null,true,-1]}"#.into()), None);
+        for bad in ["", "[]", "\"x\"", "{", "{}{}", "{\"a\":}", "nul", "{\"a\":2.5}", "{\"a\":1,\"a\":1}"] {
+            assert_eq!(code_of(bad.into()), Some(Code::BadJson), "{bad}");
         }
-        assert_eq!(content("content", &Bytes::from_static(b"{\"a\":\"\xff\"}")).unwrap_err().code, Code::Invalid);
+        assert_eq!(content("content", &Bytes::from_static(b"{\"a\":\"\xff\"}")).unwrap_err().code, Code::BadJson);
+        assert_eq!(object("content", &Bytes::from_static(b"{\"order\":0.5}")), Ok(()));
     }
 
     #[test]
     fn depth_and_size_are_bounded() {
         let nested = |n: usize| format!("{{\"a\":{}{}}}", "[".repeat(n), "]".repeat(n));
         assert_eq!(code_of(nested(MAX_DEPTH - 1)), None);
-        assert_eq!(code_of(nested(MAX_DEPTH)), Some(Code::Invalid));
-        assert_eq!(code_of(nested(30_000)), Some(Code::Invalid));
+        assert_eq!(code_of(nested(MAX_DEPTH)), Some(Code::BadJson));
+        assert_eq!(code_of(nested(30_000)), Some(Code::BadJson));
         let long = |n: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(n - 8));
         assert_eq!(code_of(long(MAX_EVENT)), None);
         assert_eq!(code_of(long(MAX_EVENT + 1)), Some(Code::TooLarge));
