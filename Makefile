@@ -44,7 +44,7 @@ image: build ## docker-archives of both images, without a container engine
 
 ##@ Prove it
 .PHONY: test nightly unit sim seeds fuzz faults charts matrix soak kubernetes e2e
-test: export SOAK_SECONDS = 120
+test: export SOAK_SECONDS = 180
 test: ## All of what follows but nightly, sim, seeds and fuzz, with the time of each; what continuous integration runs
 	@tests/parts check unit faults charts matrix soak kubernetes e2e
 nightly: export SOAK_SECONDS = 1800
