@@ -15,6 +15,7 @@ use hint::{Hints, Slot};
 use quorate_core::id::{Position, RoomNumber};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tail::{Addition, Tail};
 use tokio::sync::watch;
@@ -23,9 +24,28 @@ use tokio::sync::watch;
 #[derive(Clone)]
 pub struct Feed {
     applied: watch::Sender<Position>,
+    log_time: LogTime,
     hints: Arc<Hints>,
     tail: Arc<Tail>,
     deliveries: Arc<Deliveries>,
+}
+
+/// The time of the newest entry that is applied on this pod, milliseconds since the Unix epoch; 0 before the first.
+/// Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct LogTime(Arc<AtomicU64>);
+
+impl LogTime {
+    /// As of the last commit.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// By whoever commits. It may go back, when it is repaired.
+    pub(crate) fn set(&self, time_ms: u64) {
+        self.0.store(time_ms, Ordering::Release);
+    }
 }
 
 /// What a reader wants to be woken by.
@@ -48,13 +68,25 @@ impl Feed {
     #[must_use]
     pub fn new() -> Self {
         let applied = watch::Sender::new(Position::ZERO);
-        Self { applied, hints: Arc::default(), tail: Arc::default(), deliveries: Arc::default() }
+        Self {
+            applied,
+            log_time: LogTime::default(),
+            hints: Arc::default(),
+            tail: Arc::default(),
+            deliveries: Arc::default(),
+        }
     }
 
     /// The end of the last entry that is applied on this pod: rows up to there can be read.
     #[must_use]
     pub fn applied(&self) -> watch::Receiver<Position> {
         self.applied.subscribe()
+    }
+
+    /// The time of the last entry that is applied.
+    #[must_use]
+    pub fn log_time(&self) -> &LogTime {
+        &self.log_time
     }
 
     /// Wakes whom the topics concern. After the rows are committed. Costs in proportion to the subscribers of these

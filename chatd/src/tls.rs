@@ -10,6 +10,7 @@
 mod dial;
 mod incoming;
 mod load;
+mod validity;
 
 pub use dial::{Dial, PeerIo};
 pub use incoming::{PeerStream, incoming};
@@ -26,6 +27,7 @@ use std::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, rustls::pki_types::ServerName};
 use tokio_util::sync::CancellationToken;
+use validity::Complaints;
 
 /// The one DNS name in every peer certificate, and the name that dialling peers ask for.
 pub const PEER_DOMAIN: &str = "quorate-peer";
@@ -49,6 +51,7 @@ pub struct TlsFiles {
 pub struct PeerTls {
     files: Arc<TlsFiles>,
     current: Arc<RwLock<Arc<Loaded>>>,
+    complaints: Arc<Complaints>,
 }
 
 impl PeerTls {
@@ -58,7 +61,8 @@ impl PeerTls {
     /// When a file is absent, not PEM, or the key is not the certificate's; the error names the file.
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let loaded = Loaded::read(&files)?;
-        Ok(Self { files: Arc::new(files), current: Arc::new(RwLock::new(Arc::new(loaded))) })
+        let current = Arc::new(RwLock::new(Arc::new(loaded)));
+        Ok(Self { files: Arc::new(files), current, complaints: Arc::default() })
     }
 
     /// Reads the files again; `true` when they had changed and are in use now.
@@ -112,6 +116,7 @@ impl PeerTls {
         // An append waits for its answer: Nagle's algorithm would add up to 40 ms to each.
         tcp.set_nodelay(true)?;
         let name = ServerName::try_from(PEER_DOMAIN).map_err(io::Error::other)?;
-        TlsConnector::from(self.current().client.clone()).connect(name, tcp).await
+        let connected = TlsConnector::from(self.current().client.clone()).connect(name, tcp).await;
+        connected.inspect_err(|error| self.complaints.note(error))
     }
 }

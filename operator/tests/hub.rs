@@ -79,6 +79,12 @@ impl Admin for Door {
     ) -> Result<Response<proto::PurgeHistoryResponse>, Status> {
         Err(Status::unimplemented("not asked for"))
     }
+    async fn repair_time(
+        &self,
+        _: Request<proto::RepairTimeRequest>,
+    ) -> Result<Response<proto::RepairTimeResponse>, Status> {
+        Err(Status::unimplemented("not asked for"))
+    }
     async fn take_snapshot(
         &self,
         _: Request<proto::TakeSnapshotRequest>,

@@ -85,6 +85,10 @@ impl Admin for Service {
         Ok(Response::new(PurgeHistoryResponse { events: 3, more: cluster.purges.len() < 2 }))
     }
 
+    async fn repair_time(&self, _: Request<RepairTimeRequest>) -> Answer<RepairTimeResponse> {
+        Ok(Response::new(RepairTimeResponse { before_ms: 1_801_785_600_000, after_ms: 1_767_225_600_000 }))
+    }
+
     async fn take_snapshot(&self, _: Request<TakeSnapshotRequest>) -> Answer<TakeSnapshotResponse> {
         Ok(Response::new(TakeSnapshotResponse { snapshot_id: "s".into(), applied_index: 7, size_bytes: 9 }))
     }
@@ -225,6 +229,11 @@ fn a_cluster_is_made_once_and_can_be_looked_at_and_led() {
     let purge = ["purge-history", "!r:a.org", "--older-than", "720h"];
     let purged = succeeded(&cluster(directory.path(), &[purge.as_slice(), door.as_slice()].concat()));
     assert_eq!((&purged["events"], &purged["room_id"]), (&6.into(), &"!r:a.org".into()));
+    let repaired = succeeded(&cluster(directory.path(), &[&["repair-time"], door.as_slice()].concat()));
+    assert_eq!(
+        (&repaired["before_ms"], &repaired["after_ms"]),
+        (&1_801_785_600_000_u64.into(), &1_767_225_600_000_u64.into())
+    );
     let asked = state.lock().unwrap().purges.clone();
     assert!(asked.len() == 2 && asked[0] == asked[1], "the same time for all parts: {asked:?}");
 

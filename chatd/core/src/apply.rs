@@ -10,7 +10,8 @@
 //! - An accepted command with a transaction id is remembered under (user, device, scope, transaction id) with its
 //!   outcome. The scope is the command's name, and for events their room and type, as the HTTP path would have it
 //!   (Matrix specification, "Transaction identifiers").
-//! - `PurgeHistory` comes from the cluster itself and is its own repetition: it removes what is still there.
+//! - `PurgeHistory` and `RepairTime` come from the cluster itself and are their own repetition: they do what is still to
+//!   be done.
 //! - Commands before there is a session (`Bootstrap`, `Register`, `OpenSession`) carry a random value of their own
 //!   (hash of a token, salt of a password), by which a repetition is known: they need no transaction id.
 
@@ -30,6 +31,7 @@ mod relation;
 mod send;
 mod sequence;
 mod session;
+mod time;
 
 use crate::id::{ORDINALS_PER_COMMAND, Position, RoomNumber};
 use crate::proto::log::command::Kind;
@@ -38,9 +40,12 @@ use crate::proto::store;
 use crate::rows;
 use crate::table::{self, Overlay, ReadError, Table, Write, key};
 use context::{Answer, Applies, Context, Refusal, RoomCache, refuse};
+use time::Stamp;
 
 pub use dedup::is_accepted;
 pub(crate) use dedup::{outcome as remembered, room_in_key};
+pub(crate) use time::effective;
+pub use time::{HELD_STEP_MS, advanced};
 
 /// What a command came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,8 +79,8 @@ impl Touched {
     }
 }
 
-/// Applies one entry's commands in order; one [`Applied`] for each. Time is the greater of the entry's stamp and the
-/// greatest seen before.
+/// Applies one entry's commands in order; one [`Applied`] for each. Time moves on
+/// to the entry's stamp, as far as that is trusted ([`advanced`]).
 ///
 /// # Errors
 /// When a row cannot be read, or the entry was applied before. `tx` then holds a part of the entry: drop it.
@@ -85,12 +90,13 @@ pub fn batch(tx: &mut Overlay<'_>, index: u64, batch: &log::Batch) -> Result<Vec
         let what = format!("entry {index} was applied already, as far as entry {}", cluster.index);
         return Err(ReadError::Damaged { table: Table::Meta, what });
     }
-    cluster.time_ms = cluster.time_ms.max(batch.time_ms);
+    let stamp = Stamp::of(batch);
+    cluster.time_ms = stamp.after(cluster.time_ms);
     cluster.index = index;
     let rooms = RoomCache::default();
     let mut all = Vec::with_capacity(batch.envelopes.len());
     for (place, envelope) in batch.envelopes.iter().enumerate() {
-        all.push(command(tx, &rooms, &mut cluster, place, envelope)?);
+        all.push(command(tx, &rooms, &mut cluster, stamp, place, envelope)?);
     }
     if is_bootstrapped(&cluster) {
         tx.put(Table::Meta, key::CLUSTER.to_vec(), table::encode(&cluster));
@@ -133,6 +139,7 @@ fn command(
     tx: &mut Overlay<'_>,
     rooms: &RoomCache,
     cluster: &mut store::Cluster,
+    stamp: Stamp,
     place: usize,
     envelope: &log::Envelope,
 ) -> Result<Applied, ReadError> {
@@ -140,7 +147,7 @@ fn command(
     let first =
         Position { incarnation: cluster.incarnation, index: cluster.index, ordinal: ordinal.unwrap_or_default() };
     tx.begin();
-    let mut context = Context::new(tx, rooms, cluster, first, envelope);
+    let mut context = Context::new(tx, rooms, cluster, stamp, first, envelope);
     let answer = match ordinal {
         Some(_) => turn(&mut context, envelope),
         None => refuse(Reason::TooLarge, "too many commands in one entry: send it again"),
@@ -184,6 +191,7 @@ fn turn(context: &mut Context<'_>, envelope: &log::Envelope) -> Applies<Answer> 
         Kind::Register(command) => return account::apply(context, command),
         Kind::OpenSession(command) => return session::open(context, command),
         Kind::PurgeHistory(command) => return history::apply(context, command),
+        Kind::RepairTime(_) => return time::repair(context),
         _ => {}
     }
     let device = context.session()?;
@@ -209,7 +217,7 @@ fn turn(context: &mut Context<'_>, envelope: &log::Envelope) -> Applies<Answer> 
 
 fn for_session(context: &mut Context<'_>, kind: &Kind) -> Applies<Answer> {
     match kind {
-        Kind::Bootstrap(_) | Kind::Register(_) | Kind::OpenSession(_) | Kind::PurgeHistory(_) => {
+        Kind::Bootstrap(_) | Kind::Register(_) | Kind::OpenSession(_) | Kind::PurgeHistory(_) | Kind::RepairTime(_) => {
             refuse(Reason::Invalid, "this command has no caller")
         }
         Kind::CloseSession(command) => session::close(context, command),
@@ -378,8 +386,12 @@ mod tests {
     fn nothing_but_the_first_command_is_taken_before_it() {
         let mut rows = crate::table::MemTable::default();
         let register = crate::testing::register("alice", "D");
-        let early =
-            batch_in_place(&mut rows, 1, &log::Batch { time_ms: 1, envelopes: vec![register.clone()] }).unwrap();
+        let early = batch_in_place(
+            &mut rows,
+            1,
+            &log::Batch { time_ms: 1, envelopes: vec![register.clone()], ..Default::default() },
+        )
+        .unwrap();
         assert!(
             matches!(&early[0].outcome.kind, Some(outcome::Kind::Rejected(r)) if r.reason() == Reason::NotBootstrapped)
         );

@@ -74,7 +74,7 @@ impl World {
     pub(crate) fn apply(&mut self, envelopes: Vec<Envelope>) -> Vec<Applied> {
         self.index += 1;
         self.time_ms += 10;
-        let batch = Batch { time_ms: self.time_ms, envelopes };
+        let batch = Batch { time_ms: self.time_ms, envelopes, ..Batch::default() };
         let applied = apply::batch_in_place(&mut self.rows, self.index, &batch).unwrap();
         invariant::check_all(&self.rows).unwrap();
         applied

@@ -37,7 +37,7 @@ fn main() {
     });
     let create = Kind::CreateRoom(log::CreateRoom::default());
     let envelopes = vec![envelope("", 0, bootstrap), envelope("", 1, register), envelope("alice", 2, create)];
-    apply::batch_in_place(&mut rows, 1, &Batch { time_ms: 1, envelopes }).unwrap();
+    apply::batch_in_place(&mut rows, 1, &Batch { time_ms: 1, envelopes, ..Batch::default() }).unwrap();
     let room_id = id::room_id(Position { incarnation: 0, index: 1, ordinal: 2 * ORDINALS_PER_COMMAND }, "a.org");
 
     let content = format!("{{\"msgtype\":\"m.text\",\"body\":\"{}\"}}", "x".repeat(220));
@@ -54,6 +54,7 @@ fn main() {
         .map(|index| Batch {
             time_ms: index,
             envelopes: (0..PER_ENTRY).map(|place| message(index * PER_ENTRY + place)).collect(),
+            ..Batch::default()
         })
         .collect();
     let started = Instant::now();

@@ -58,7 +58,7 @@ impl Plan {
         self.sizes.iter().zip(1..).map(move |(size, index)| {
             let envelopes = (first..first + size).map(|number| self.envelope(number)).collect();
             first += size;
-            (index, Batch { time_ms: 1_000 + index * self.tick_ms, envelopes })
+            (index, Batch { time_ms: 1_000 + index * self.tick_ms, envelopes, ..Batch::default() })
         })
     }
 

@@ -13,6 +13,7 @@ use crate::raft::{
 };
 use convert::{identity_to_pb, member_from_pb, membership_to_pb, status, status_to_pb};
 use futures::stream::BoxStream;
+use quorate_core::proto::log::TimeRepaired;
 use quorate_wire::admin::v1::{
     self as pb,
     admin_server::{Admin, AdminServer},
@@ -184,6 +185,11 @@ impl Admin for AdminDoor {
         let pb::PurgeHistoryRequest { room_id, before_ms } = request.into_inner();
         let purged = self.administration().purge_history(&room_id, before_ms).await.map_err(status)?;
         Ok(Response::new(pb::PurgeHistoryResponse { events: purged.events, more: purged.more }))
+    }
+
+    async fn repair_time(&self, _: Request<pb::RepairTimeRequest>) -> Result<Response<pb::RepairTimeResponse>, Status> {
+        let TimeRepaired { before_ms, after_ms } = self.administration().repair_time().await.map_err(status)?;
+        Ok(Response::new(pb::RepairTimeResponse { before_ms, after_ms }))
     }
 
     async fn status(&self, _: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {

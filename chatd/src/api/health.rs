@@ -1,7 +1,7 @@
 //! `/healthz`, `/readyz` and `/metrics` on port 9400, open before the database is: a long recovery must not be killed.
 //!
-//! Ready means joined, open, and caught up once. Not "has a leader": else the loss of the quorum would empty the
-//! Service and take the promised stale reads with it.
+//! Ready means joined, open, caught up, with the right time, and not cut off from who can serve (`raft::cluster::readiness`).
+//! Not "has a leader": else the loss of the leader would empty the Service and take the promised stale reads with it.
 
 use crate::metrics::Metrics;
 use axum::extract::State;

@@ -107,6 +107,13 @@ declare! {
         peer_age: GaugeVec = "quorate_raft_peer_contact_age_seconds" ["peer"] "Leader: time since a member answered.";
         append_seconds: HistogramVec = "quorate_raft_append_seconds" ["peer"]
             "Leader: time from sending entries to a member to its answer, its fsync included; heartbeats do not count.";
+        clock_offset: Gauge = "quorate_clock_offset_seconds" []
+            "This pod's clock minus the time that the cluster goes by; 0 while it knows none. Beyond 30 s it is wrong: the pod \
+             does not lead and is not ready.";
+        time_confirmed: IntGauge = "quorate_time_confirmed" []
+            "1 while the clocks of a majority agree, as this pod knows: the log's time follows them.";
+        log_time_ahead: Gauge = "quorate_log_time_ahead_seconds" []
+            "By how much the log's time is ahead of these clocks; 0 unless a wrong clock has stamped it.";
         snapshot_sent: IntCounter = "quorate_raft_snapshot_sent_bytes_total" [] "Bytes of snapshots sent to members.";
         snapshot_received: IntCounter = "quorate_raft_snapshot_received_bytes_total" []
             "Bytes of snapshots received from a leader.";
@@ -169,7 +176,7 @@ declare! {
     /// The process.
     pub(crate) struct Process, "Process" {
         build_info: IntGaugeVec = "quorate_build_info" ["version"] "Always 1; the version is in the label.";
-        ready: IntGauge = "quorate_ready" [] "1 once this pod is joined, open and caught up.";
+        ready: IntGauge = "quorate_ready" [] "1 while this pod may get clients: joined, caught up, with the right time, and not cut off from who can serve.";
         cpu_seconds: Counter = "quorate_process_cpu_seconds_total" [] "CPU time of the process, user and system.";
         resident: IntGauge = "quorate_process_resident_memory_bytes" [] "Memory of the process that is resident.";
         memory_limit: IntGauge = "quorate_process_memory_limit_bytes" []

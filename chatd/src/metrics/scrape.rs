@@ -98,6 +98,10 @@ impl Metrics {
         all.purged.set(signed(status.purged_index));
         all.quorum_age.set(age(status.quorum_ack_age));
         all.contact_age.set(age(status.leader_contact_age));
+        let seconds = |ms: f64| ms / 1000.0;
+        all.clock_offset.set(seconds(status.time.offset_ms.map_or(0.0, |ms| ms as f64)));
+        all.time_confirmed.set(i64::from(status.time.confirmed));
+        all.log_time_ahead.set(seconds(status.time.log_ahead_ms as f64));
         // Members that are gone, and all of them on a pod that no longer leads, must not linger as lines.
         all.peer_lag.reset();
         all.peer_age.reset();
@@ -137,7 +141,7 @@ impl Metrics {
 pub fn readiness(cluster: &Cluster) -> Result<(), String> {
     match cluster.status().readiness {
         Readiness::Ready => Ok(()),
-        other => Err(other.reason().to_owned()),
+        other => Err(other.reason()),
     }
 }
 

@@ -3,11 +3,14 @@
 //! openraft's figures say who was elected; whether that leader is still there is told by its quorum's answers (on the
 //! leader) and by the last append (elsewhere). [`Cluster::status`] puts both together.
 
+mod readiness;
 mod status;
 
+pub(crate) use readiness::Neighbours;
 pub use status::{Member, MembershipView, NodeStatus, PeerProgress, Readiness, Role};
 
 use super::{
+    clock::Timekeeper,
     consensus::{ConsensusRef, MetricsWatch},
     contact::Contact,
     identity::Identity,
@@ -15,6 +18,7 @@ use super::{
     types::{LogId, TypeConfig},
 };
 use openraft::{Instant as _, RaftMetrics, ServerState, async_runtime::watch::WatchReceiver as _};
+use readiness::{Facts, Gate};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -61,6 +65,8 @@ struct Inner {
     metrics: MetricsWatch,
     contact: Contact,
     facts: Arc<dyn StateFacts>,
+    time: Timekeeper,
+    neighbours: Neighbours,
     memory: Mutex<Memory>,
     headline: watch::Sender<Headline>,
 }
@@ -68,7 +74,7 @@ struct Inner {
 /// What has to be remembered between two looks.
 #[derive(Default)]
 struct Memory {
-    ready: bool,
+    gate: Gate,
     /// Last entry in the log when this process started: applying that far is having caught up.
     last_at_start: Option<u64>,
     leader: Option<(u64, u64, Instant)>,
@@ -77,13 +83,20 @@ struct Memory {
 impl Cluster {
     /// Starts to watch; ends when openraft stops.
     #[must_use]
-    pub fn start(consensus: &ConsensusRef, identity: Identity, contact: Contact, facts: Arc<dyn StateFacts>) -> Self {
+    pub fn start(
+        consensus: &ConsensusRef,
+        identity: Identity,
+        contact: Contact,
+        facts: Arc<dyn StateFacts>,
+        time: Timekeeper,
+    ) -> Self {
         let metrics = consensus.metrics();
         let last_at_start = metrics.borrow_watched().last_log_index;
         let first = Headline { role: Role::Learner, term: 0, leader: None, membership_index: 0, ready: false };
         let memory = Mutex::new(Memory { last_at_start, ..Memory::default() });
         let leadership = Leadership::of(identity.node_id(), consensus);
-        let inner = Inner { identity, metrics, contact, facts, memory, headline: watch::Sender::new(first) };
+        let (neighbours, headline) = (Neighbours::default(), watch::Sender::new(first));
+        let inner = Inner { identity, metrics, contact, facts, time, neighbours, memory, headline };
         let cluster = Self { inner: Arc::new(inner) };
         tokio::spawn(cluster.clone().keep_watch(leadership));
         cluster
@@ -93,6 +106,17 @@ impl Cluster {
     #[must_use]
     pub fn status(&self) -> NodeStatus {
         self.inner.status()
+    }
+
+    /// What is known of the time.
+    #[must_use]
+    pub fn time(&self) -> &Timekeeper {
+        &self.inner.time
+    }
+
+    /// Where the answers of others go, while this node hears no leader.
+    pub(crate) fn neighbours(&self) -> &Neighbours {
+        &self.inner.neighbours
     }
 
     /// Follows the headlines: states, so that one that was missed costs nothing.
@@ -131,6 +155,8 @@ impl Inner {
         let role = role(metrics.state);
         let quorum_ack_age = self.quorum_ack_age(&metrics, &membership);
         let leader = self.present_leader(&metrics, quorum_ack_age);
+        // Before the memory is locked: it has locks of its own.
+        let time = self.time.status();
         let mut memory = self.memory();
         NodeStatus {
             node_id: self.identity.node_id(),
@@ -147,7 +173,8 @@ impl Inner {
             quorum_ack_age,
             leader_contact_age: if role == Role::Leader { None } else { self.contact.age() },
             progress: self.progress(&metrics),
-            readiness: self.readiness(&metrics, &membership, leader, &mut memory),
+            readiness: self.readiness(&metrics, &membership, leader, time.wrong_by(), &mut memory),
+            time,
             membership,
         }
     }
@@ -196,27 +223,24 @@ impl Inner {
         metrics: &RaftMetrics<TypeConfig>,
         membership: &MembershipView,
         leader: Option<u64>,
+        clock_wrong_by: Option<i64>,
         memory: &mut Memory,
     ) -> Readiness {
-        if memory.ready {
-            return Readiness::Ready;
-        }
-        if self.identity.cluster_id().is_none() || !membership.contains(self.identity.node_id()) {
-            return Readiness::NotJoined;
-        }
-        let applied = metrics.last_applied.as_ref().map(|id| id.index);
-        let committed = metrics.cluster_committed.as_ref().map(|id| id.index);
-        // What was in the log at the start may have been cut off since by another leader's entries.
-        let at_start = memory.last_at_start.min(metrics.last_log_index);
-        // A leader must be heard once: before, nobody has said how far the cluster is.
-        if leader.is_none() || committed.is_none() || committed < at_start || applied < committed {
-            return Readiness::CatchingUp;
-        }
-        if !self.facts.is_bootstrapped() {
-            return Readiness::NotBootstrapped;
-        }
-        memory.ready = true;
-        Readiness::Ready
+        let own = self.identity.node_id();
+        let facts = Facts {
+            own,
+            joined: self.identity.cluster_id().is_some() && membership.contains(own),
+            membership,
+            has_leader: leader.is_some(),
+            leads: leader == Some(own),
+            committed: metrics.cluster_committed.as_ref().map(|id| id.index),
+            applied: metrics.last_applied.as_ref().map(|id| id.index),
+            // What was in the log at the start may have been cut off since by another leader's entries.
+            at_start: memory.last_at_start.min(metrics.last_log_index),
+            clock_wrong_by,
+            neighbours: &self.neighbours,
+        };
+        memory.gate.look(&facts, || self.facts.is_bootstrapped())
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {

@@ -5,6 +5,7 @@ use super::{
     types::Node,
 };
 use openraft::{ServerState, async_runtime::watch::WatchReceiver as _};
+use std::collections::BTreeSet;
 
 /// A follower of openraft's view of leadership. Each clone waits by itself.
 #[derive(Clone)]
@@ -36,6 +37,17 @@ impl Leadership {
     #[must_use]
     pub fn is_leader(&self) -> bool {
         self.leader() == Some(self.node_id)
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn own(&self) -> u64 {
+        self.node_id
+    }
+
+    /// Looks at the voters: one set, two while a change is under way.
+    pub(super) fn with_voters<T>(&self, look: impl FnOnce(&[BTreeSet<u64>]) -> T) -> T {
+        look(self.watch.borrow_watched().membership_config.membership().get_joint_config())
     }
 
     /// The present term.

@@ -124,6 +124,7 @@ impl<S: StateStore> Machine<S> {
         fatal: Fatal,
         observer: Arc<dyn MachineObserver>,
     ) -> Result<Self, MachineError> {
+        feed.log_time().set(log_time(&store)?);
         feed.publish_all(position(&store)?);
         let hot = Arc::new(HotRows::default());
         let worker = Worker::start(drive, store.clone(), hot.clone(), feed.clone(), fatal.clone(), observer.clone())?;
@@ -167,9 +168,9 @@ impl<S: StateStore> Machine<S> {
             pass(Point::SnapshotAdopted);
             store.replace(&kept.data_dir())?;
             shelf.set_newest(kept);
-            Ok(position(&store)?)
+            Ok((position(&store)?, log_time(&store)?))
         };
-        let end = off_the_runtime(self.drive, work).await??;
+        let (end, time_ms) = off_the_runtime(self.drive, work).await??;
         // openraft applies nothing meanwhile: no row of the old state can come back.
         self.hot.forget();
         let (found, _) = applied_state(&self.store.applied())?;
@@ -178,6 +179,7 @@ impl<S: StateStore> Machine<S> {
             return Err(MachineError::Snapshot(SnapshotError::Manifest { what }));
         }
         pass(Point::SnapshotInstalled);
+        self.feed.log_time().set(time_ms);
         self.feed.publish_all(end);
         self.observer.snapshot_installed();
         Ok(())
@@ -223,6 +225,11 @@ fn position(store: &impl StateStore) -> Result<Position, StoreError> {
     let index = store.applied().index().unwrap_or(0);
     let incarnation = store::cluster(&store.view())?.map_or(0, |row| row.incarnation);
     Ok(Position::end_of_entry(incarnation, index))
+}
+
+/// The time of that entry; 0 before the cluster's first command.
+fn log_time(store: &impl StateStore) -> Result<u64, StoreError> {
+    Ok(store::cluster(&store.view())?.map_or(0, |row| row.time_ms))
 }
 
 fn applied_state(applied: &Applied) -> Result<(Option<LogId>, StoredMembership), CodecError> {

@@ -8,6 +8,7 @@ mod error;
 mod history;
 mod initialize;
 mod snapshot;
+mod time;
 mod transfer;
 
 pub use change::{DEFAULT_MAX_LAG, VoterChange};
@@ -17,6 +18,7 @@ pub use snapshot::Compaction;
 pub use transfer::DEFAULT_TRANSFER_LIMIT;
 
 use super::{
+    clock::Timekeeper,
     cluster::{Cluster, MembershipView, NodeStatus, StateFacts},
     consensus::ConsensusRef,
     identity::Identity,
@@ -43,6 +45,7 @@ pub(crate) struct Parts {
     pub(crate) facts: Arc<dyn StateFacts>,
     pub(crate) server_name: String,
     pub(crate) compaction: Compaction,
+    pub(crate) time: Timekeeper,
 }
 
 impl Administration {

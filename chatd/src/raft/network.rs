@@ -15,7 +15,7 @@ use self::{
     snapshot::{SendSnapshot, SendSnapshotError, SnapshotOf},
 };
 use super::{
-    clock::Clock,
+    clock::{Clock, Timekeeper},
     identity::Identity,
     observe::{PeerObserver, RaftObserver},
     propose::NoObserver,
@@ -56,14 +56,14 @@ pub struct Peers {
     dial: Arc<dyn Dial>,
     // The members: those that left are forgotten.
     known: Arc<Mutex<HashMap<u64, Arc<Peer>>>>,
-    clock: Clock,
+    time: Timekeeper,
 }
 
 impl Peers {
     /// None yet.
     #[must_use]
     pub fn new(identity: Identity, dial: impl Dial, clock: Clock) -> Self {
-        Self { identity, dial: Arc::new(dial), known: Arc::default(), clock }
+        Self { identity, dial: Arc::new(dial), known: Arc::default(), time: Timekeeper::new(clock) }
     }
 
     /// The peer with this id at this configured address (`host:port`).
@@ -80,6 +80,8 @@ impl Peers {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         // openraft may hold one that is no member yet: it must stay the one that learns where the peer is.
         known.retain(|node_id, peer| members.contains(node_id) || Arc::strong_count(peer) > 1);
+        drop(known);
+        self.time.keep(members);
     }
 
     /// A request of `node_id` came from `ip`: it is dialled there too. Strangers are not remembered.
@@ -90,17 +92,10 @@ impl Peers {
         }
     }
 
-    /// The clock of a peer minus this node's, in milliseconds, as it was told within the last moments.
+    /// What is known of the time.
     #[must_use]
-    pub fn clock_offset(&self, node_id: u64) -> Option<i64> {
-        let peer = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&node_id).cloned();
-        peer?.clock_offset()
-    }
-
-    /// This node's clock.
-    #[must_use]
-    pub fn clock(&self) -> &Clock {
-        &self.clock
+    pub fn time(&self) -> &Timekeeper {
+        &self.time
     }
 
     /// Who this node is.
@@ -134,7 +129,7 @@ impl<T: SendSnapshot> NetworkFactory<T> {
             peer: self.peers.peer(target, &node.peer_address),
             lane,
             identity: self.peers.identity.clone(),
-            clock: self.peers.clock.clone(),
+            time: self.peers.time.clone(),
             sender: self.sender.clone(),
             observer: self.observer.peer(&node.name),
         }
@@ -163,7 +158,7 @@ pub struct Network<T> {
     /// For appends; votes and transfers have theirs.
     lane: Lane,
     identity: Identity,
-    clock: Clock,
+    time: Timekeeper,
     sender: T,
     observer: Arc<dyn PeerObserver>,
 }
@@ -225,7 +220,7 @@ impl<T: SendSnapshot> RaftNetworkV2<TypeConfig> for Network<T> {
     {
         async move {
             let (peer, observer) = (self.peer.clone(), self.observer.clone());
-            let answers = append::stream_append(peer, self.lane, &self.identity, &self.clock, observer, input).await?;
+            let answers = append::stream_append(peer, self.lane, &self.identity, &self.time, observer, input).await?;
             Ok(answers.boxed())
         }
         .boxed()

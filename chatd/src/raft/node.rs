@@ -163,6 +163,8 @@ impl Node {
         let own = Member::new(identity.node_id(), &options.own);
         let contact = Contact::default();
         let leadership = Leadership::of(identity.node_id(), &consensus);
+        let time = peers.time().clone();
+        time.attach(leadership.clone(), feed.log_time().clone(), options.timing.heartbeat);
         let propose = ProposeOptions {
             wait: options.write_wait,
             rate_limit: options.rate_limit,
@@ -171,7 +173,7 @@ impl Node {
         };
         let proposer = Proposer::start(&consensus, &peers, propose);
         let reads = Reads::start(&consensus, &peers, feed.applied(), options.read_wait, options.observer.clone());
-        let cluster = Cluster::start(&consensus, identity.clone(), contact.clone(), facts.clone());
+        let cluster = Cluster::start(&consensus, identity.clone(), contact.clone(), facts.clone(), time.clone());
         let administration = Administration::new(Parts {
             consensus: consensus.clone(),
             identity,
@@ -181,12 +183,14 @@ impl Node {
             facts,
             server_name: options.server_name,
             compaction: options.compaction,
+            time: time.clone(),
         });
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let door = PeerDoor {
             consensus: consensus.clone(),
             peers: peers.clone(),
             contact,
+            cluster: cluster.clone(),
             proposer: proposer.clone(),
             reads: reads.clone(),
             snapshots,
@@ -196,8 +200,8 @@ impl Node {
         let node = Self { proposer, reads, cluster, administration, door, own, consensus, log, tasks, stop };
         node.spawn(node.administration.clone().keep_bootstrapped());
         node.spawn(node.administration.clone().keep_compact());
-        node.spawn(node.administration.clone().keep_history_bounded(peers.clock().clone()));
-        node.spawn(keep_time(node.administration.clone(), peers.clone()));
+        node.spawn(node.administration.clone().keep_history_bounded());
+        node.spawn(keep_time(node.administration.clone(), time, leadership.clone()));
         node.spawn(candidacies(leadership.clone(), options.observer));
         node.spawn(announce(node.cluster.clone(), peers, leadership));
         node

@@ -9,7 +9,8 @@ pub mod serve;
 
 use self::forward::Forwarding;
 use super::{
-    clock::TIME_KEY,
+    clock::{put_time, told_stamp},
+    cluster::Cluster,
     codec::CodecError,
     consensus::ConsensusRef,
     contact::Contact,
@@ -42,6 +43,8 @@ pub struct PeerDoor {
     pub peers: Peers,
     /// Stamped by each append.
     pub contact: Contact,
+    /// Whether this node hears a leader.
+    pub cluster: Cluster,
     /// For forwarded writes.
     pub proposer: Proposer,
     /// For read indexes.
@@ -132,10 +135,9 @@ impl Raft for PeerDoor {
         if self.closed.is_cancelled() {
             return Err(Status::unavailable(STOPPING));
         }
-        let from = ip(&request);
-        let mut response = Response::new(append::serve(self.clone(), from, request.into_inner()));
-        let now = self.peers.clock()();
-        response.metadata_mut().insert(TIME_KEY, now.into());
+        let (from, stamp) = (ip(&request), told_stamp(request.metadata()));
+        let mut response = Response::new(append::serve(self.clone(), from, stamp, request.into_inner()));
+        put_time(response.metadata_mut(), self.peers.time().clock_ms());
         Ok(response)
     }
 
@@ -184,6 +186,7 @@ impl Raft for PeerDoor {
     async fn announce(&self, request: Request<pb::AnnounceRequest>) -> Result<Response<pb::AnnounceResponse>, Status> {
         let (from, request) = (ip(&request), request.into_inner());
         self.known(request.target.as_ref(), from)?;
-        Ok(Response::new(pb::AnnounceResponse { leader_node_id: self.proposer.leader().unwrap_or(0) }))
+        // Present, not merely voted for: the caller's readiness goes by it.
+        Ok(Response::new(pb::AnnounceResponse { leader_node_id: self.cluster.status().leader.unwrap_or(0) }))
     }
 }

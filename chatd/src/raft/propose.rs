@@ -95,7 +95,7 @@ impl Proposer {
         let node_id = peers.identity().node_id();
         let leadership = Leadership::of(node_id, consensus);
         let inner = Inner {
-            queue: Queue::start(consensus.clone(), options.observer.clone(), peers.clock().clone()),
+            queue: Queue::start(consensus.clone(), options.observer.clone(), peers.time().clone()),
             forwarder: Forwarder::new(peers.clone(), leadership.clone(), options.observer.clone()),
             limiter: options.rate_limit.map(Limiter::new),
             node_id,
@@ -216,11 +216,6 @@ impl Proposer {
     #[must_use]
     pub fn ordered(&self, in_flight: usize) -> Ordered {
         Ordered::start(self.inner.clone(), in_flight)
-    }
-
-    /// The leader that this node would forward to.
-    pub(crate) fn leader(&self) -> Option<u64> {
-        self.inner.leadership.leader()
     }
 
     /// From now on every proposal is refused; those waiting are told so.

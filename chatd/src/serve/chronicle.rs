@@ -4,13 +4,13 @@ use crate::raft::cluster::{Cluster, MembershipView, NodeStatus, Readiness, Role}
 use std::time::{Duration, Instant};
 
 /// What a look keeps for the next.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Seen {
     role: Option<Role>,
     term: u64,
     leader: Option<u64>,
     membership: MembershipView,
-    ready: bool,
+    ready: Readiness,
     own: u64,
 }
 
@@ -33,11 +33,13 @@ enum Turn {
     Members { voters: Vec<String>, joint: bool, learners: Vec<String>, log_index: u64 },
     /// It gets clients from now on.
     Ready,
+    /// It does not any more.
+    NotReady { reason: String },
 }
 
 /// Tells the turns until Raft stops.
 pub(super) async fn tell(cluster: Cluster) {
-    let (mut headlines, mut before, mut led) = (cluster.watch(), Seen::default(), None);
+    let (mut headlines, mut before, mut led) = (cluster.watch(), Seen::nothing(), None);
     loop {
         headlines.mark_unchanged();
         let now = Seen::of(&cluster.status());
@@ -55,13 +57,18 @@ pub(super) async fn tell(cluster: Cluster) {
 }
 
 impl Seen {
+    fn nothing() -> Self {
+        let (role, term, leader, ready, own) = (None, 0, None, Readiness::NotJoined, 0);
+        Self { role, term, leader, membership: MembershipView::default(), ready, own }
+    }
+
     fn of(status: &NodeStatus) -> Self {
         Self {
             role: Some(status.role),
             term: status.term,
             leader: status.leader,
             membership: status.membership.clone(),
-            ready: status.readiness == Readiness::Ready,
+            ready: status.readiness,
             own: status.node_id,
         }
     }
@@ -83,8 +90,11 @@ fn turns(before: &Seen, now: &Seen) -> Vec<Turn> {
         }
         _ => {}
     }
-    if now.ready && !before.ready {
-        turns.push(Turn::Ready);
+    match (before.ready, now.ready) {
+        (Readiness::Ready, Readiness::Ready) => {}
+        (_, Readiness::Ready) => turns.push(Turn::Ready),
+        (Readiness::Ready, other) => turns.push(Turn::NotReady { reason: other.reason() }),
+        _ => {}
     }
     turns
 }
@@ -143,6 +153,7 @@ impl Turn {
                 tracing::info!(voters, joint, learners, log_index, "the membership changed");
             }
             Self::Ready => tracing::info!("caught up; ready for clients"),
+            Self::NotReady { reason } => tracing::warn!(reason, "not ready for clients any more"),
         }
     }
 }
@@ -165,7 +176,7 @@ mod tests {
             log_index: 1,
             ..MembershipView::default()
         };
-        Seen { role: Some(role), term, leader, membership, ready: true, own: 1 }
+        Seen { role: Some(role), term, leader, membership, ready: Readiness::Ready, own: 1 }
     }
 
     #[test]

@@ -144,6 +144,7 @@ impl From<Rejected> for Refusal {
     fn from(rejected: Rejected) -> Self {
         let code = match rejected.reason() {
             Reason::SessionEnded => Code::Unauthenticated,
+            Reason::SessionExpired => Code::SessionExpired,
             Reason::Forbidden => Code::Forbidden,
             Reason::NotMember => Code::NotMember,
             Reason::RoomNotFound => Code::RoomNotFound,
@@ -231,6 +232,13 @@ mod tests {
         let refusal = Refusal::from(ProposeError::Unknown { reason: "the leader was lost".into() });
         assert!(refusal.unknown && refusal.code == Code::Unavailable);
         assert!(refusal.message.contains("same transaction id"), "{refusal}");
+    }
+
+    #[test]
+    fn a_session_that_expired_by_the_time_of_a_write_keeps_its_device_as_one_that_expired_for_a_read() {
+        let rejected = |reason: Reason| Rejected { reason: reason.into(), message: "log in again".into() };
+        assert_eq!(Refusal::from(rejected(Reason::SessionExpired)).code, Code::SessionExpired);
+        assert_eq!(Refusal::from(rejected(Reason::SessionEnded)).code, Code::Unauthenticated);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use quorate_core::proto::log::{Envelope, ExtendSession, command::Kind};
 use quorate_core::query::SessionState;
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// A caller whose token was recognised.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,13 +86,13 @@ impl Service {
     }
 
     fn look_up(&self, hash: TokenHash) -> Result<Found, Refusal> {
-        let clock = clock_ms();
-        let state = self.glance(|view| view.session(&hash, clock))?;
+        let time = self.inner.parts.cluster.time();
+        let state = self.glance(|view| view.session(&hash, time.now_after(view.time_ms())))?;
         Ok(match state {
             SessionState::Unknown => Found::Unknown,
             SessionState::Expired => Found::Expired,
             SessionState::Alive(found) => {
-                if found.wants_extension(clock) {
+                if found.wants_extension(time.now_ms()) {
                     self.extend(hash, &found.localpart, &found.device_id);
                 }
                 Found::Alive(Session {
@@ -136,11 +136,6 @@ enum Found {
 
 fn unknown_token() -> Refusal {
     Refusal::new(Code::Unauthenticated, "the access token is not known; log in")
-}
-
-/// This pod's clock, milliseconds since the epoch. Only doors and the leader's proposer look at clocks.
-pub(super) fn clock_ms() -> u64 {
-    millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 pub(super) fn millis(duration: Duration) -> u64 {

@@ -3,6 +3,7 @@
 use crate::stream::Follower;
 use crate::support::client::{User, detail, with_token};
 use crate::support::cluster::Cluster;
+use crate::support::eventually;
 use quorate_wire::chat::v1::create_room_request::Preset;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -145,7 +146,10 @@ async fn without_a_quorum_writes_wait_and_fail_and_reads_say_that_they_are_stale
     let refused = alice.say(2, &room, "alone", "2").await.expect_err("no quorum");
     assert_eq!(detail(&refused).code(), ErrorCode::Unavailable, "{refused}");
     assert!(detail(&refused).retry_after_ms > 0);
-    assert_eq!(cluster.nodes[2].page("/readyz").map(|(status, _)| status), Some(200), "ready is not: has a leader");
+    // It cannot know that the others do not serve: clients are sent elsewhere, should there be an elsewhere.
+    let withdrawn = || async { cluster.nodes[2].page("/readyz").filter(|(status, _)| *status == 503) };
+    let (_, reason) = eventually("the last pod withdraws", withdrawn).await;
+    assert!(reason.contains("cut off"), "{reason}");
     cluster.restart(0);
     cluster.all_ready().await;
     // The same id: whether the first attempt was written or not, it is there once.
@@ -155,6 +159,27 @@ async fn without_a_quorum_writes_wait_and_fail_and_reads_say_that_they_are_stale
     }
     let bodies: Vec<String> = alice.read_all(0, &room).await.into_iter().map(|(_, body)| body).collect();
     assert_eq!(bodies, ["before", "alone"]);
+}
+
+/// It cannot know how old its state is, and hears nobody who does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_is_restarted_without_a_majority_is_not_ready_until_there_is_one() {
+    let mut cluster = Cluster::start(QUIET).await;
+    for n in 0..3 {
+        cluster.kill(n);
+    }
+    cluster.restart(2);
+    let says = |n: usize| cluster.nodes[n].page("/readyz");
+    let waits = || async { says(2).filter(|(_, reason)| reason.contains("catching up")) };
+    eventually("it is open, and waits for a leader", waits).await;
+    // Some elections long: nothing tells that it has stopped trying.
+    for _ in 0..20 {
+        assert_eq!(says(2).map(|(status, _)| status), Some(503));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    cluster.restart(0);
+    let ready = |n: usize| cluster.nodes[n].page("/readyz").filter(|(status, _)| *status == 200);
+    eventually("both are ready", || async { ready(0).and(ready(2)) }).await;
 }
 
 /// Clients forget a session that a server calls unknown, and their users must log in again.

@@ -4,6 +4,7 @@ mod glance;
 pub mod init;
 pub mod members;
 pub mod purge_history;
+pub mod repair_time;
 pub mod snapshot;
 pub mod status;
 pub mod transfer_leader;
@@ -45,6 +46,8 @@ enum Action {
     Snapshot(snapshot::Command),
     /// Remove what was said in a room, up to some age
     PurgeHistory(purge_history::Command),
+    /// Set the log's time back after a wrong clock has put it ahead
+    RepairTime(repair_time::Command),
 }
 
 /// Runs one of the actions.
@@ -59,6 +62,7 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
         Action::TransferLeader(command) => transfer_leader::run(command, context).await,
         Action::Snapshot(command) => snapshot::run(command, context).await,
         Action::PurgeHistory(command) => purge_history::run(command, context).await,
+        Action::RepairTime(command) => repair_time::run(command, context).await,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Touched;
 use super::sequence::Turn;
+use super::time::Stamp;
 use crate::auth::Denied;
 use crate::id::{self, ORDINALS_PER_COMMAND, Position, RoomNumber};
 use crate::proto::log::{self, Reason, Rejected, outcome};
@@ -141,6 +142,8 @@ pub(super) struct Context<'a> {
     pub(super) rows: &'a mut dyn Write,
     pub(super) server_name: &'a str,
     pub(super) time_ms: u64,
+    /// Of its entry; `time_ms` is what came of it.
+    pub(super) stamp: Stamp,
     /// Localpart of the caller; empty for commands without one.
     pub(super) user: &'a str,
     pub(super) device_id: &'a str,
@@ -162,6 +165,7 @@ impl<'a> Context<'a> {
         rows: &'a mut dyn Write,
         rooms: &'a RoomCache,
         cluster: &'a store::Cluster,
+        stamp: Stamp,
         first: Position,
         envelope: &'a log::Envelope,
     ) -> Self {
@@ -169,6 +173,7 @@ impl<'a> Context<'a> {
             rows,
             server_name: &cluster.server_name,
             time_ms: cluster.time_ms,
+            stamp,
             user: &envelope.user,
             device_id: &envelope.device_id,
             transaction_id: &envelope.transaction_id,
@@ -213,7 +218,7 @@ impl<'a> Context<'a> {
         let row = table::fetch(&self.rows, Table::Device, &key::device(self.user, self.device_id))?;
         match row.filter(|_| !self.user.is_empty() && !self.device_id.is_empty()) {
             Some(device) if is_alive(&device, self.time_ms) => Ok(device),
-            Some(_) => refuse(Reason::SessionEnded, "the session expired: log in again"),
+            Some(_) => refuse(Reason::SessionExpired, "the session was not used for too long: log in again"),
             None => refuse(Reason::SessionEnded, "the session was closed: log in again"),
         }
     }

@@ -132,6 +132,7 @@ fn scope(kind: &Kind) -> Scope<'_> {
         Kind::PutFilter(_) => "put_filter",
         Kind::PutAccountData(_) => "put_account_data",
         Kind::PurgeHistory(_) => "purge_history",
+        Kind::RepairTime(_) => "repair_time",
     }])
 }
 

@@ -26,7 +26,7 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::PurgeHistory) -> A
         (0, lifetime) => context.time_ms.saturating_sub(lifetime),
         (before, _) => before,
     };
-    let part = Part::read(&context.rows, &room, before)?;
+    let part = Part::read(&context.rows, context.cluster(), &room, before)?;
     let mut events = 0;
     for (at, event) in &part.events {
         if stays(context, room.number, *at, event)? {
@@ -51,7 +51,7 @@ struct Part {
 }
 
 impl Part {
-    fn read(rows: &dyn Read, room: &Room, before: u64) -> Result<Self, ReadError> {
+    fn read(rows: &dyn Read, cluster: &store::Cluster, room: &Room, before: u64) -> Result<Self, ReadError> {
         let (mut part, mut bytes) = (Self { events: Vec::new(), more: false }, 0);
         let swept_to = table::position(Table::Room, &room.row.swept_to)?.unwrap_or_default();
         let mut from = key::room_position(room.number, swept_to);
@@ -59,8 +59,9 @@ impl Part {
         let end = key::after_prefix(&key::room(room.number));
         rows.scan(Table::Timeline, &from, &end, Direction::Forward, &mut |(key, value)| {
             let event: store::Event = table::decode(Table::Timeline, value)?;
+            let at = rows::position_in(Table::Timeline, key)?;
             // Times are in the order of positions: none after it is older.
-            if event.origin_server_ts >= before {
+            if super::effective(cluster, at, event.origin_server_ts)? >= before {
                 return Ok(Flow::Stop);
             }
             if part.events.len() >= MAX_EVENTS || bytes >= MAX_BYTES {
@@ -68,7 +69,7 @@ impl Part {
                 return Ok(Flow::Stop);
             }
             bytes += value.len();
-            part.events.push((rows::position_in(Table::Timeline, key)?, event));
+            part.events.push((at, event));
             Ok(Flow::More)
         })?;
         Ok(part)

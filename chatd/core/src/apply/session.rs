@@ -224,7 +224,7 @@ mod tests {
         assert!(matches!(state(&world, "one"), SessionState::Alive(session) if session.wants_extension(world.time_ms)));
         world.time_ms += 60;
         assert_eq!(state(&world, "one"), SessionState::Expired);
-        assert_eq!(world.rejected(extend()), Reason::SessionEnded);
+        assert_eq!(world.rejected(extend()), Reason::SessionExpired);
     }
 
     #[test]

@@ -59,7 +59,7 @@ fn register(user: &str) -> Envelope {
 }
 
 fn must(rows: &mut MemTable, index: u64, envelopes: Vec<Envelope>) {
-    let applied = apply::batch_in_place(rows, index, &log::Batch { time_ms: 1_000, envelopes });
+    let applied = apply::batch_in_place(rows, index, &log::Batch { time_ms: 1_000, envelopes, ..Default::default() });
     assert!(all_accepted(&applied), "the world cannot be made");
 }
 

@@ -1,6 +1,7 @@
 //! Properties of timelines, state versions, redactions and relations.
 
 use super::{Checked, Violation, all, broken, holds};
+use crate::apply;
 use crate::auth::redaction;
 use crate::id::{ORDINALS_PER_COMMAND, Position, RoomNumber};
 use crate::proto::store;
@@ -53,16 +54,18 @@ pub fn timeline_and_index_agree(rows: &dyn Read) -> Checked {
     Ok(())
 }
 
-/// Events carry times in the order of their positions.
+/// Events carry times in the order of their positions, but for those that were stamped with a time that had not come
+/// yet before the log's time was repaired.
 ///
 /// # Errors
 /// When it does not hold.
 pub fn time_never_goes_back(rows: &dyn Read) -> Checked {
     let mut events = stored(rows)?;
     events.sort_by_key(|event| event.at);
+    let cluster = rows::cluster(rows)?.unwrap_or_default();
     let mut last = 0;
     for event in events {
-        let time = event.row.origin_server_ts;
+        let time = apply::effective(&cluster, event.at, event.row.origin_server_ts)?;
         holds(time >= last, "time_never_goes_back", || format!("{last} then {time} at {:?}", event.at))?;
         last = time;
     }

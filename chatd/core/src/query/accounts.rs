@@ -70,7 +70,7 @@ pub struct DeviceInfo {
 }
 
 impl View<'_> {
-    /// Whose session a token's SHA-256 stands for, at the caller's clock.
+    /// Whose session a token's SHA-256 stands for, at a time: that by which a write would be judged now.
     ///
     /// # Errors
     /// When the state cannot be read.

@@ -2,6 +2,7 @@
 
 use super::rooms::RoomMembership;
 use super::{QueryError, Scope, View};
+use crate::apply;
 use crate::id::{self, Position, RoomNumber};
 use crate::proto::store;
 use crate::rows;
@@ -41,9 +42,11 @@ impl View<'_> {
         let swept_to = table::position(Table::Room, &row.swept_to)?.unwrap_or_default();
         let (low, high) = (super::state::after(room, swept_to), super::state::after(room, Position::MAX));
         let mut due = false;
-        self.rows.scan(Table::Timeline, &low, &high, Direction::Forward, &mut |(_, value)| {
+        self.rows.scan(Table::Timeline, &low, &high, Direction::Forward, &mut |(key, value)| {
             let event: store::Event = table::decode(Table::Timeline, value)?;
-            due = event.origin_server_ts < time_ms.saturating_sub(row.max_lifetime_ms);
+            let at = rows::position_in(Table::Timeline, key)?;
+            let made_ms = apply::effective(&self.cluster, at, event.origin_server_ts)?;
+            due = made_ms < time_ms.saturating_sub(row.max_lifetime_ms);
             Ok(Flow::Stop)
         })?;
         Ok(due)

@@ -100,7 +100,10 @@ pub(super) fn status_to_pb(status: &NodeStatus) -> pb::StatusResponse {
         millis_since_leader_contact: status.leader_contact_age.map(millis),
         progress: status.progress.iter().map(progress_to_pb).collect(),
         ready: status.readiness == Readiness::Ready,
-        not_ready_reason: status.readiness.reason().to_owned(),
+        not_ready_reason: status.readiness.reason(),
+        clock_offset_ms: status.time.offset_ms,
+        time_confirmed: status.time.confirmed,
+        log_time_ahead_ms: status.time.log_ahead_ms,
         ..pb::StatusResponse::default()
     }
 }

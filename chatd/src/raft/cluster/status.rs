@@ -1,6 +1,9 @@
 //! What a node knows of itself and its cluster, in plain values: for the admin door, `ListServers`, readiness, metrics.
 
-use crate::raft::types::{Node, StoredMembership};
+use crate::raft::{
+    clock::{TimeStatus, off_by},
+    types::{Node, StoredMembership},
+};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// What a node does in its cluster.
@@ -94,7 +97,7 @@ pub struct PeerProgress {
     pub contact_age: Option<Duration>,
 }
 
-/// Whether this pod may get clients: joined, open, caught up once; it stays ready when the leader is lost.
+/// Whether this pod may get clients: joined, open, caught up, with the right time; and not cut off from who can serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
     /// Yes.
@@ -105,17 +108,32 @@ pub enum Readiness {
     CatchingUp,
     /// The cluster's first command is not applied yet.
     NotBootstrapped,
+    /// Its clock is wrong by so much.
+    ClockWrong {
+        /// Its own minus the cluster's time, in milliseconds.
+        offset_ms: i64,
+    },
+    /// It does not apply what is committed.
+    Behind {
+        /// Not applied yet.
+        entries: u64,
+    },
+    /// It hears no leader, and cannot rule out that others do.
+    CutOff,
 }
 
 impl Readiness {
     /// Why not, in words; empty when ready.
     #[must_use]
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> String {
         match self {
-            Self::Ready => "",
-            Self::NotJoined => "not a member of a cluster yet: it waits to be initialised or added",
-            Self::CatchingUp => "catching up with what the cluster has committed",
-            Self::NotBootstrapped => "the cluster's first command is not applied yet",
+            Self::Ready => String::new(),
+            Self::NotJoined => "not a member of a cluster yet: it waits to be initialised or added".into(),
+            Self::CatchingUp => "catching up with what the cluster has committed".into(),
+            Self::NotBootstrapped => "the cluster's first command is not applied yet".into(),
+            Self::ClockWrong { offset_ms } => format!("this pod's clock is {}: set it right", off_by(offset_ms)),
+            Self::Behind { entries } => format!("{entries} entries behind what the cluster has committed"),
+            Self::CutOff => "cut off: it hears no leader, and reaches no majority that hears none either".into(),
         }
     }
 }
@@ -156,6 +174,8 @@ pub struct NodeStatus {
     pub progress: Vec<PeerProgress>,
     /// May it get clients?
     pub readiness: Readiness,
+    /// What it knows of the time.
+    pub time: TimeStatus,
 }
 
 impl NodeStatus {

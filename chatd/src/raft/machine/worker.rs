@@ -171,6 +171,8 @@ impl<S: StateStore> Applier<S> {
         drop(view);
         self.store.commit(changes, last, work.membership)?;
         pass(Point::BatchCommitted);
+        // Before anybody is answered: whoever asks next is judged by it.
+        self.feed.log_time().set(cluster.time_ms);
 
         let committed = Instant::now();
         let elapsed = committed.saturating_duration_since(started);

@@ -4,7 +4,7 @@
 //! other, each a bounded part of the work.
 
 use super::{AdminError, Administration};
-use crate::raft::{clock::Clock, propose::ProposeError};
+use crate::raft::propose::ProposeError;
 use quorate_core::proto::log::{Command, Envelope, HistoryPurged, PurgeHistory, command, outcome};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -56,15 +56,21 @@ impl Administration {
         }
     }
 
-    /// Runs as long as the node; works while it leads. The time of the entry decides what goes; the clock here only says
+    /// Runs as long as the node; works while it leads. The time of the entry decides what goes; the time here only says
     /// when to look.
-    pub(crate) async fn keep_history_bounded(self, clock: Clock) {
+    ///
+    /// What is removed is gone: so the time must be a majority's, and have been so at the look before, and the log must not
+    /// be ahead of it.
+    pub(crate) async fn keep_history_bounded(self) {
+        let mut was_certain = false;
         loop {
             sleep(self.inner.compaction.history_every).await;
-            if !self.inner.leadership.is_leader() {
+            let status = self.inner.time.status();
+            let is_certain = self.inner.leadership.is_leader() && status.confirmed && status.log_ahead_ms == 0;
+            if !std::mem::replace(&mut was_certain, is_certain) || !is_certain {
                 continue;
             }
-            let (facts, now_ms) = (self.inner.facts.clone(), clock());
+            let (facts, now_ms) = (self.inner.facts.clone(), self.inner.time.now_ms());
             let found = tokio::task::spawn_blocking(move || facts.expired_rooms(now_ms, ROOMS)).await;
             for room_id in found.unwrap_or_default() {
                 if let Err(error) = self.purge_by_rule(&room_id).await {
@@ -89,11 +95,11 @@ impl Administration {
     }
 }
 
-fn not_proposed(error: ProposeError) -> AdminError {
+pub(super) fn not_proposed(error: ProposeError) -> AdminError {
     match error {
         ProposeError::NoLeader => AdminError::NotLeader { leader: None },
         ProposeError::Unknown { reason } => AdminError::Conflict(format!(
-            "whether a part of it was removed is not known ({reason}): call again, which removes what is left"
+            "whether it was done, or a part of it, is not known ({reason}): call again, which does what is left"
         )),
         ProposeError::Stopping => AdminError::Stopped(error.to_string()),
         ProposeError::Overloaded { .. } | ProposeError::RateLimited { .. } | ProposeError::TooLarge { .. } => {

@@ -1,7 +1,10 @@
 //! Handing leadership over.
 
 use super::{AdminError, Administration};
-use crate::raft::cluster::NodeStatus;
+use crate::raft::{
+    clock::{TOLERANCE_MS, off_by},
+    cluster::NodeStatus,
+};
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
@@ -50,7 +53,12 @@ impl Administration {
         loop {
             let status = self.leading()?;
             check_voters(&status, to)?;
-            if let Some(target) = furthest(&status, to) {
+            if let Some(id) = to
+                && let Some(reason) = self.clock_is_off(id)
+            {
+                return Err(AdminError::Refused(reason));
+            }
+            if let Some(target) = furthest(&status, to, |id| self.clock_is_off(id).is_none()) {
                 return Ok(target);
             }
             if Instant::now() >= deadline {
@@ -61,6 +69,15 @@ impl Administration {
             }
             sleep(LOOK_EVERY).await;
         }
+    }
+}
+
+impl Administration {
+    /// Why a voter must not lead: it would hand leadership back, and nobody could write meanwhile.
+    fn clock_is_off(&self, node_id: u64) -> Option<String> {
+        let offset_ms = self.inner.time.offset_of(node_id)?;
+        let is_off = offset_ms.saturating_abs() > TOLERANCE_MS;
+        is_off.then(|| format!("the clock of voter {node_id} is {}: set it right first", off_by(offset_ms)))
     }
 }
 
@@ -76,13 +93,14 @@ fn check_voters(status: &NodeStatus, to: Option<u64>) -> Result<(), AdminError> 
     }
 }
 
-fn furthest(status: &NodeStatus, to: Option<u64>) -> Option<u64> {
+fn furthest(status: &NodeStatus, to: Option<u64>, may_lead: impl Fn(u64) -> bool) -> Option<u64> {
     let voters = status.membership.voters();
     let candidates = status.progress.iter().filter(|progress| {
         voters.contains(&progress.node_id)
             && to.is_none_or(|id| id == progress.node_id)
             && progress.lag <= LAG
             && progress.contact_age.is_some_and(|age| age <= REACHABLE)
+            && may_lead(progress.node_id)
     });
     candidates.max_by_key(|progress| progress.matched_index).map(|progress| progress.node_id)
 }

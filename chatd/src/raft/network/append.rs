@@ -11,7 +11,7 @@ use super::{
     network_error, status_error,
 };
 use crate::raft::{
-    clock::{Clock, TIME_KEY},
+    clock::{Timekeeper, put_stamp, told_time},
     identity::Identity,
     observe::PeerObserver,
     types::{LogId, TypeConfig, trace_of},
@@ -28,7 +28,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::{Instant, timeout};
-use tonic::{Status, Streaming, metadata::MetadataMap};
+use tonic::{Request, Status, Streaming, metadata::MetadataMap};
 
 /// A follower that has not flushed a request after this long is as good as gone: the stream is opened anew.
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
@@ -129,7 +129,7 @@ pub(super) async fn stream_append<S>(
     peer: Arc<Peer>,
     lane: Lane,
     identity: &Identity,
-    clock: &Clock,
+    time: &Timekeeper,
     observer: Arc<dyn PeerObserver>,
     requests: S,
 ) -> Result<impl Stream<Item = Result<StreamAppendResult<TypeConfig>, RpcError>> + Send + use<S>, RpcError>
@@ -145,13 +145,17 @@ where
     }));
     let end = EndOnDrop(link.clone());
     let outgoing = Outgoing { link: link.clone(), target: identity.target(peer.node_id()) };
-    let opened = match timeout(OPEN_LIMIT, connection.client.append(outgoing)).await {
+    let mut request = Request::new(outgoing);
+    if let Some(stamp) = time.stamp() {
+        put_stamp(request.metadata_mut(), stamp);
+    }
+    let opened = match timeout(OPEN_LIMIT, connection.client.append(request)).await {
         Ok(opened) => opened,
         Err(_) => Err(Status::deadline_exceeded("the append stream was not accepted in time")),
     };
     let incoming = match opened {
         Ok(response) => {
-            note_time(&peer, response.metadata(), clock);
+            note_time(&peer, response.metadata(), time);
             response.into_inner()
         }
         Err(status) => {
@@ -174,10 +178,9 @@ where
 }
 
 /// The time in the answer is that of its arrival, but for the network's share, which is far below what matters.
-fn note_time(peer: &Peer, metadata: &MetadataMap, clock: &Clock) {
-    let told = metadata.get(TIME_KEY).and_then(|value| value.to_str().ok()?.parse::<i64>().ok());
-    if let (Some(theirs), Ok(ours)) = (told, i64::try_from(clock())) {
-        peer.told_time(theirs.saturating_sub(ours));
+fn note_time(peer: &Peer, metadata: &MetadataMap, time: &Timekeeper) {
+    if let Some(theirs) = told_time(metadata) {
+        time.heard_clock(peer.node_id(), theirs);
     }
 }
 

@@ -45,8 +45,6 @@ const PING_LIMIT: Duration = Duration::from_secs(1);
 /// trip; bounded, because the receiver may have to buffer that much.
 pub(crate) const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 pub(crate) const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
-/// A clock that was told longer ago says nothing about now: one of the two may have been set since.
-const CLOCK_FRESH: Duration = Duration::from_secs(2);
 /// Largest message, either way. Requests are kept to 1 MiB where they are made; one entry alone may be larger than that.
 pub(crate) const MESSAGE_LIMIT: usize = 8 * 1024 * 1024;
 
@@ -56,8 +54,6 @@ pub struct Peer {
     dial: Arc<dyn Dial>,
     book: Mutex<AddressBook>,
     slots: [Mutex<Slot>; LANES],
-    /// Its clock minus ours, in milliseconds, and when it said so.
-    clock: Mutex<Option<(i64, Instant)>>,
 }
 
 #[derive(Default)]
@@ -82,13 +78,7 @@ pub struct Connection {
 
 impl Peer {
     pub(super) fn new(node_id: u64, configured: &str, dial: Arc<dyn Dial>) -> Self {
-        Self {
-            node_id,
-            dial,
-            book: Mutex::new(AddressBook::new(configured)),
-            slots: Default::default(),
-            clock: Mutex::default(),
-        }
+        Self { node_id, dial, book: Mutex::new(AddressBook::new(configured)), slots: Default::default() }
     }
 
     /// Who is meant.
@@ -108,17 +98,6 @@ impl Peer {
     /// A request that it sent came from this address.
     pub fn learn(&self, ip: IpAddr) {
         self.book().learn(ip);
-    }
-
-    /// Its clock was ahead of ours by so many milliseconds just now.
-    pub(super) fn told_time(&self, offset_ms: i64) {
-        *self.clock.lock().unwrap_or_else(PoisonError::into_inner) = Some((offset_ms, Instant::now()));
-    }
-
-    /// What it told last, if that was a moment ago: heartbeats tell it all the time.
-    pub(super) fn clock_offset(&self) -> Option<i64> {
-        let told = *self.clock.lock().unwrap_or_else(PoisonError::into_inner);
-        told.filter(|(_, at)| at.elapsed() <= CLOCK_FRESH).map(|(offset, _)| offset)
     }
 
     /// A client of this lane; all callers of a lane share one connection.

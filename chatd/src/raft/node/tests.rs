@@ -4,6 +4,7 @@
 mod admin;
 mod certificates;
 mod chat;
+mod clocks;
 mod compaction;
 mod elections;
 mod harness;
@@ -12,6 +13,7 @@ mod identity;
 mod members;
 mod order;
 mod proxy;
+mod readiness;
 mod reads;
 mod transport;
 mod writes;

@@ -2,6 +2,7 @@
 
 use super::{PeerDoor, STOPPING, malformed, stopped};
 use crate::raft::{
+    clock::TimeStamp,
     network::convert::{append_from_pb, appended_to_pb},
     types::TypeConfig,
 };
@@ -12,6 +13,7 @@ use std::{
     collections::VecDeque,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 use tonic::{Status, Streaming};
 
@@ -35,10 +37,17 @@ fn lock(link: &Link) -> MutexGuard<'_, Shared> {
 pub(super) fn serve(
     door: PeerDoor,
     from: Option<IpAddr>,
+    stamp: Option<TimeStamp>,
     incoming: Streaming<pb::AppendRequest>,
 ) -> BoxStream<'static, Result<pb::AppendResponse, Status>> {
     let link = Link::default();
-    let reading = Reading { door: door.clone(), from, incoming, link: link.clone() };
+    let reading = Reading {
+        door: door.clone(),
+        from,
+        stamp: stamp.map(|stamp| (stamp, Instant::now())),
+        incoming,
+        link: link.clone(),
+    };
     let requests = stream::unfold(reading, |mut reading| async move {
         let request = reading.next().await?;
         Some((request, reading))
@@ -69,6 +78,8 @@ pub(super) fn serve(
 struct Reading {
     door: PeerDoor,
     from: Option<IpAddr>,
+    /// What the leader went by when it opened the stream; known to be of this cluster with its first request.
+    stamp: Option<(TimeStamp, Instant)>,
     incoming: Streaming<pb::AppendRequest>,
     link: Link,
 }
@@ -90,6 +101,10 @@ impl Reading {
         // A sender that went away is no failure of ours: there is nobody to tell.
         let Ok(Some(request)) = next else { return Ok(None) };
         self.door.member(request.target.as_ref(), self.from).await?;
+        if let Some((TimeStamp { time_ms, trust }, at)) = self.stamp.take() {
+            let since = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.door.peers.time().heard_leader(time_ms.saturating_add(since), trust);
+        }
         let sequence = request.sequence;
         let request = append_from_pb(request).map_err(|error| malformed(&error))?;
         lock(&self.link).sequences.push_back(sequence);

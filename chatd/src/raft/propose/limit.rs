@@ -100,7 +100,8 @@ pub(crate) fn counts(envelope: &Envelope) -> bool {
             | Kind::OpenSession(_)
             | Kind::CloseSession(_)
             | Kind::ExtendSession(_)
-            | Kind::PurgeHistory(_),
+            | Kind::PurgeHistory(_)
+            | Kind::RepairTime(_),
         )
         | None => false,
     };

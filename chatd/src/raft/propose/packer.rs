@@ -5,7 +5,7 @@
 
 use super::{error::Attempt, stats::ProposeObserver};
 use crate::raft::{
-    clock::Clock,
+    clock::{TimeStamp, Timekeeper},
     consensus::{ConsensusRef, Written},
     types::{EncodedBatch, Outcomes, TypeConfig},
 };
@@ -72,9 +72,9 @@ pub(crate) enum NotQueued {
 
 impl Queue {
     /// Starts the packer; it ends when the last queue is dropped.
-    pub(crate) fn start(consensus: ConsensusRef, observer: Arc<dyn ProposeObserver>, clock: Clock) -> Self {
+    pub(crate) fn start(consensus: ConsensusRef, observer: Arc<dyn ProposeObserver>, time: Timekeeper) -> Self {
         let (jobs, receiver) = mpsc::channel(QUEUED);
-        let packer = Packer { consensus, observer, clock, in_flight: Arc::new(Semaphore::new(IN_FLIGHT)), last_ms: 0 };
+        let packer = Packer { consensus, observer, time, in_flight: Arc::new(Semaphore::new(IN_FLIGHT)) };
         tokio::spawn(packer.run(receiver));
         Self { jobs }
     }
@@ -106,9 +106,8 @@ impl Queue {
 struct Packer {
     consensus: ConsensusRef,
     observer: Arc<dyn ProposeObserver>,
-    clock: Clock,
+    time: Timekeeper,
     in_flight: Arc<Semaphore>,
-    last_ms: u64,
 }
 
 impl Packer {
@@ -132,8 +131,13 @@ impl Packer {
 
     async fn write(&mut self, gathered: Gathered, place: OwnedSemaphorePermit) {
         let Gathered { envelopes, answers, sampled } = gathered;
+        // Nobody agrees with this clock, or has not been heard yet: nothing is stamped with it, as what stands in the log
+        // stays. A new leader hears the others with its first append; one that is contradicted hands over.
+        let Some(TimeStamp { time_ms, trust }) = self.time.stamp() else {
+            return answer_all(answers, || Attempt::NotLeader(None));
+        };
         let packed = entry::pack(&sampled, envelopes.len());
-        let batch = PackedBatch { time_ms: self.stamp(), envelopes };
+        let batch = PackedBatch { time_ms, envelopes, time_trust: trust.into() };
         let trace = packed.as_ref().map(|packed| packed.trace().clone());
         let encoded = EncodedBatch { bytes: batch.encode_to_vec().into(), trace };
         match self.consensus.write(encoded).await {
@@ -141,12 +145,6 @@ impl Packer {
             // openraft's door is shut: nothing was appended.
             Err(_) => answer_all(answers, || Attempt::NotLeader(None)),
         }
-    }
-
-    /// The clock, made monotone: apply takes the maximum over leaders anyway.
-    fn stamp(&mut self) -> u64 {
-        self.last_ms = self.last_ms.max((self.clock)());
-        self.last_ms
     }
 }
 

@@ -169,3 +169,29 @@ fn nobody_but_the_cluster_itself_removes_history() {
     assert_eq!(world.rejected(by_a_user), Reason::Invalid);
     assert_eq!(world.rejected(envelope("!nowhere:a.org", 1)), Reason::RoomNotFound);
 }
+
+/// Nobody could ever remove them otherwise: their stamps pass in 400 days.
+#[test]
+fn messages_stamped_with_a_time_that_had_not_come_go_with_those_of_their_day() {
+    let mut world = world(&["alice"]);
+    let (room, id) = world.public_room("alice");
+    world.set("alice", &id, "m.room.retention", r#"{"max_lifetime":60000}"#);
+    let now = world.time_ms;
+    world.time_ms += 400 * DAY_MS;
+    world.say("alice", &id, "from the future");
+    let repair = Envelope { command: command(Kind::RepairTime(log::RepairTime {})), ..Envelope::default() };
+    world.time_ms = now;
+    world.index += 1;
+    let batch = log::Batch { time_ms: now, envelopes: vec![repair], time_trust: log::TimeTrust::Confirmed.into() };
+    crate::apply::batch_in_place(&mut world.rows, world.index, &batch).unwrap();
+    let after = world.say("alice", &id, "after the repair");
+    assert!(!world.view().has_expired(room, world.time_ms).unwrap());
+    assert_eq!(purge(&mut world, &id, 0).events, 0);
+    world.time_ms = now + 59_990;
+    world.say("alice", &id, "young");
+    world.time_ms = now + 60_020;
+    assert!(world.view().has_expired(room, world.time_ms).unwrap());
+    assert_eq!(purge(&mut world, &id, 0).events, 2);
+    assert!(world.view().event("alice", &id::event_id(after)).is_err());
+    assert_eq!(shown(&world, room).len(), 1);
+}

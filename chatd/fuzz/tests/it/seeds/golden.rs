@@ -123,7 +123,7 @@ impl Golden {
                     envelope.device_id = "D".into();
                 }
                 envelope.sequence = None;
-                out.push(Batch { time_ms: batch.time_ms, envelopes: vec![envelope] }.encode_to_vec());
+                out.push(Batch { envelopes: vec![envelope], ..batch.clone() }.encode_to_vec());
             }
         }
         out

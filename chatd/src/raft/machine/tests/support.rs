@@ -67,7 +67,7 @@ pub(in crate::raft) fn commands(number: u64) -> Vec<log::Envelope> {
 }
 
 pub(in crate::raft) fn batch(envelopes: &[log::Envelope]) -> EncodedBatch {
-    let batch = log::Batch { time_ms: 1_700_000_000_000, envelopes: envelopes.to_vec() };
+    let batch = log::Batch { time_ms: 1_700_000_000_000, envelopes: envelopes.to_vec(), ..Default::default() };
     bytes::Bytes::from(batch.encode_to_vec()).into()
 }
 

@@ -24,7 +24,10 @@ use std::{
     future::Future,
     net::SocketAddr,
     path::PathBuf,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -46,8 +49,6 @@ pub(super) struct Setup {
     pub(super) history_every: Option<Duration>,
     /// Checkpoints by themselves, from so many bytes of log on, or after so long.
     pub(super) compact: Option<(u64, Duration)>,
-    /// By how much the first node's clock is ahead.
-    pub(super) first_clock_ahead: Duration,
 }
 
 pub(super) struct Cluster {
@@ -64,6 +65,8 @@ pub(super) struct TestNode {
     pub(super) listen: SocketAddr,
     held: Option<std::net::TcpListener>,
     pub(super) proxy: Proxy,
+    /// By how many milliseconds its clock is ahead; may be set at any time.
+    clock_ahead: Arc<AtomicI64>,
     running: Option<Running>,
 }
 
@@ -116,6 +119,7 @@ impl Cluster {
             listen,
             held: Some(held),
             proxy,
+            clock_ahead: Arc::default(),
             running: None,
         });
         self.start(place);
@@ -200,9 +204,8 @@ impl TestNode {
         let (dir, listen, held) = (self.dir.path().to_owned(), self.listen, self.held.take());
         let mut options = options(&self.name, self.proxy.address, setup);
         options.compaction.log_dir = Some(self.dir.path().join("log"));
-        let ahead = if self.name == "node-0" { setup.first_clock_ahead } else { Duration::ZERO };
-        let ahead = u64::try_from(ahead.as_millis()).expect("minutes");
-        let clock: Clock = Arc::new(move || system_clock()() + ahead);
+        let (ahead, system) = (self.clock_ahead.clone(), system_clock());
+        let clock: Clock = Arc::new(move || system().saturating_add_signed(ahead.load(Ordering::Relaxed)));
         let (node, store) = runtime.block_on(async move {
             let (parts, store) = parts(dir, tls.clone());
             let node = Node::start_with_clock(parts, options, clock).await.expect("starts");
@@ -236,6 +239,16 @@ impl TestNode {
 
     pub(super) fn node(&self) -> Node {
         self.running().node.clone()
+    }
+
+    /// Sets its clock.
+    pub(super) fn set_clock_ahead(&self, ms: i64) {
+        self.clock_ahead.store(ms, Ordering::Relaxed);
+    }
+
+    /// Hands leadership to another one, whatever is known of it.
+    pub(super) fn force_leader(&self, to: u64) {
+        self.run(move |node| async move { node.door.consensus.transfer_to(to).await }).expect("runs");
     }
 
     pub(super) fn store(&self) -> MemStore {
@@ -332,6 +345,6 @@ pub(super) fn until(what: &str, so: impl Fn() -> bool) {
 
 /// Between two looks at a condition, on the test's own thread.
 #[expect(clippy::disallowed_methods, reason = "no runtime runs on this thread")]
-fn breathe() {
+pub(super) fn breathe() {
     std::thread::sleep(Duration::from_millis(2));
 }

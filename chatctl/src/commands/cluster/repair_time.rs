@@ -1,0 +1,38 @@
+//! `chatctl cluster repair-time`
+
+use super::Target;
+use crate::{
+    cli::Context,
+    commands::time::{now_ms, utc},
+    error::Error,
+};
+use clap::Args;
+use quorate_wire::admin::v1::RepairTimeRequest;
+use serde_json::json;
+
+/// Sets the log's time back to what the clocks of a majority say, when a wrong clock has put it ahead.
+///
+/// Nothing is removed. Events that were stamped with the wrong time keep that stamp; sessions that had expired by it are
+/// valid again. Set the wrong clock right first: the command is refused while the clocks disagree.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  chatctl cluster repair-time --admin 127.0.0.1:7401 --tls-dir ./cluster")]
+pub struct Command {
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Asks for it once.
+///
+/// # Errors
+/// When the clocks disagree, or there is no leader.
+pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+    let (door, _) = command.target.any().await?;
+    let done = door.call(|mut admin| async move { admin.repair_time(RepairTimeRequest {}).await }).await?;
+    let document = json!({ "before_ms": done.before_ms, "after_ms": done.after_ms });
+    context.out.emit(&document, || match done.before_ms == done.after_ms {
+        true => format!("nothing to repair: the log's time is {}, here it is {}", utc(done.after_ms), utc(now_ms())),
+        false => format!("the log's time was {} and is {} now", utc(done.before_ms), utc(done.after_ms)),
+    })
+}

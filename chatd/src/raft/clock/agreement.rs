@@ -1,0 +1,164 @@
+//! Whose clock is right: what can be told from the clocks of the voters and from the time that was agreed on before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Off by more than this is wrong; machines with a time service differ by milliseconds, and the network adds some.
+pub const TOLERANCE_MS: i64 = 30_000;
+
+/// What a leader knows about its own clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A majority of the voters, this one among them, have the same time; or it is the time of before, carried on.
+    Confirmed,
+    /// Fewer than a majority of the voters have told their time lately.
+    Unheard,
+    /// It is this clock that is wrong.
+    Contradicted {
+        /// Voters whose clocks are right.
+        right: Vec<u64>,
+        /// Theirs minus this one, in milliseconds.
+        offset_ms: i64,
+    },
+    /// The clocks disagree, and nothing tells which of them is right.
+    Disputed,
+}
+
+/// What there is to judge by.
+pub(super) struct Evidence<'a> {
+    pub(super) own: u64,
+    /// More than one while the membership changes.
+    pub(super) voter_sets: &'a [BTreeSet<u64>],
+    /// Clocks of others that were told lately, minus this one, in milliseconds.
+    pub(super) offsets: &'a BTreeMap<u64, i64>,
+    /// The time that a majority last agreed on, carried on by a monotonic clock, minus this clock.
+    pub(super) remembered: Option<i64>,
+}
+
+fn is_close(offset: i64) -> bool {
+    offset.saturating_abs() <= TOLERANCE_MS
+}
+
+/// A majority's word comes first. Without one the time of before is the third witness: with one of three voters away and
+/// the other two in disagreement, the clock that went on where the agreed time was is the right one.
+pub(super) fn judge(evidence: &Evidence<'_>) -> Verdict {
+    let sets = evidence.voter_sets;
+    if sets.iter().all(|set| evidence.count(set, is_close) >= majority(set)) && !sets.is_empty() {
+        return Verdict::Confirmed;
+    }
+    if let Some(verdict) = sets.iter().find_map(|set| evidence.contradicted_by(set)) {
+        return verdict;
+    }
+    if sets.is_empty() || sets.iter().any(|set| evidence.count(set, |_| true) < majority(set)) {
+        return Verdict::Unheard;
+    }
+    match evidence.remembered {
+        Some(remembered) if is_close(remembered) => Verdict::Confirmed,
+        Some(remembered) => {
+            let as_before = |offset: i64| is_close(offset.saturating_sub(remembered));
+            let right = evidence.others(sets, as_before);
+            if right.is_empty() {
+                return Verdict::Disputed;
+            }
+            Verdict::Contradicted { right, offset_ms: remembered }
+        }
+        None => Verdict::Disputed,
+    }
+}
+
+fn majority(voters: &BTreeSet<u64>) -> usize {
+    voters.len() / 2 + 1
+}
+
+impl Evidence<'_> {
+    /// Voters of a set, this node included, whose clocks are so.
+    fn count(&self, voters: &BTreeSet<u64>, so: impl Fn(i64) -> bool) -> usize {
+        let others = self.offsets.iter().filter(|&(id, offset)| voters.contains(id) && so(*offset)).count();
+        others + usize::from(voters.contains(&self.own))
+    }
+
+    /// Other voters of the last set, whose clocks are so.
+    fn others(&self, sets: &[BTreeSet<u64>], so: impl Fn(i64) -> bool) -> Vec<u64> {
+        let is_voter = |id: &u64| sets.last().is_some_and(|set| set.contains(id));
+        let found = self.offsets.iter().filter(|&(id, offset)| is_voter(id) && so(*offset));
+        found.map(|(id, _)| *id).collect()
+    }
+
+    /// A majority that agrees with each other, and not with this clock.
+    fn contradicted_by(&self, voters: &BTreeSet<u64>) -> Option<Verdict> {
+        let others = self.offsets.iter().filter(|&(id, _)| voters.contains(id));
+        let mut far: Vec<(u64, i64)> =
+            others.map(|(id, offset)| (*id, *offset)).filter(|(_, offset)| !is_close(*offset)).collect();
+        far.sort_unstable_by_key(|(_, offset)| *offset);
+        far.windows(majority(voters)).find_map(|group| match (group.first(), group.last()) {
+            (Some((_, low)), Some((_, high))) if is_close(high.saturating_sub(*low)) => {
+                let right = group.iter().map(|(id, _)| *id).collect();
+                Some(Verdict::Contradicted { right, offset_ms: *low })
+            }
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFF: i64 = 600_000;
+
+    /// Of node 1, among voters 1 to `voters`.
+    fn verdict(voters: u64, offsets: &[(u64, i64)], remembered: Option<i64>) -> Verdict {
+        let (sets, offsets) = ([(1..=voters).collect()], offsets.iter().copied().collect());
+        judge(&Evidence { own: 1, voter_sets: &sets, offsets: &offsets, remembered })
+    }
+
+    fn wrong(right: &[u64], offset_ms: i64) -> Verdict {
+        Verdict::Contradicted { right: right.to_vec(), offset_ms }
+    }
+
+    #[test]
+    fn a_majority_confirms_a_clock_or_contradicts_it_whatever_was_before() {
+        for before in [None, Some(0), Some(OFF)] {
+            assert_eq!(verdict(3, &[(2, 20), (3, OFF)], before), Verdict::Confirmed, "the other one is off");
+            assert_eq!(verdict(3, &[(2, OFF), (3, OFF + 900)], before), wrong(&[2, 3], OFF));
+            assert_eq!(verdict(1, &[], before), Verdict::Confirmed, "a single voter is its own majority");
+        }
+        assert_eq!(verdict(5, &[(2, OFF), (3, OFF), (4, OFF + 1), (5, 0)], None), wrong(&[2, 3, 4], OFF));
+    }
+
+    #[test]
+    fn without_a_majority_nothing_is_said() {
+        assert_eq!(verdict(3, &[], Some(0)), Verdict::Unheard);
+        assert_eq!(verdict(5, &[(2, 0)], Some(0)), Verdict::Unheard);
+    }
+
+    #[test]
+    fn of_two_that_disagree_the_one_that_has_the_time_of_before_is_right() {
+        assert_eq!(verdict(3, &[(2, OFF)], Some(-900)), Verdict::Confirmed);
+        assert_eq!(verdict(3, &[(2, OFF)], Some(OFF + 900)), wrong(&[2], OFF + 900));
+        assert_eq!(verdict(3, &[(2, OFF), (3, -OFF)], Some(-OFF)), wrong(&[3], -OFF), "three clocks, three times");
+    }
+
+    #[test]
+    fn where_nothing_tells_them_apart_they_stay_disputed() {
+        assert_eq!(verdict(3, &[(2, OFF)], None), Verdict::Disputed, "nothing is known of before");
+        assert_eq!(verdict(3, &[(2, OFF)], Some(-OFF)), Verdict::Disputed, "both have left the time of before");
+    }
+
+    #[test]
+    fn while_the_membership_changes_both_majorities_must_agree() {
+        let sets = [[1, 2, 3].into(), [1, 4, 5].into()];
+        let judged = |offsets: &[(u64, i64)]| {
+            let offsets = offsets.iter().copied().collect();
+            judge(&Evidence { own: 1, voter_sets: &sets, offsets: &offsets, remembered: None })
+        };
+        assert_eq!(judged(&[(2, 0), (3, OFF), (4, 9), (5, OFF)]), Verdict::Confirmed);
+        assert_eq!(judged(&[(2, 0), (3, 0), (4, OFF), (5, OFF)]), wrong(&[4, 5], OFF));
+        assert_eq!(judged(&[(2, 0), (3, 0)]), Verdict::Unheard);
+    }
+
+    #[test]
+    fn no_clock_is_too_far_off_to_be_judged() {
+        assert_eq!(verdict(3, &[(2, i64::MIN), (3, i64::MAX)], Some(i64::MIN)), wrong(&[2], i64::MIN));
+        assert_eq!(verdict(3, &[(2, i64::MAX)], Some(i64::MIN)), Verdict::Disputed);
+    }
+}

@@ -1,0 +1,118 @@
+//! Acts on what is known of the time, and tells it: one log line for each turn.
+
+use super::{TimeStatus, Timekeeper, Verdict};
+use crate::raft::{
+    leadership::Leadership,
+    membership::{AdminError, Administration},
+};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// A leader whose clock is contradicted refuses writes until another has taken over: looked for this often, and at once
+/// when leadership changes.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// After a hand-over that failed: the others are not there yet.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+const TRANSFER_LIMIT: Duration = Duration::from_secs(2);
+
+/// What was told last.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Told {
+    wrong: bool,
+    disputed: bool,
+    log_ahead: bool,
+}
+
+/// Runs as long as the node.
+pub(in crate::raft) async fn keep_time(administration: Administration, time: Timekeeper, mut leadership: Leadership) {
+    let mut told = Told::default();
+    loop {
+        let verdict = leadership.is_leader().then(|| time.verdict());
+        // A single voter tells nobody else what it goes by, and its own reads go by it, too.
+        if verdict == Some(Verdict::Confirmed) {
+            time.stamp();
+        }
+        told.tell(&time.status(), verdict.as_ref(), time.clock_ms());
+        if let Some(Verdict::Contradicted { right, .. }) = &verdict
+            && administration.cluster().status().leads()
+            && !hand_over(&administration, right).await
+        {
+            sleep(AFTER_FAILURE).await;
+        }
+        if let Ok(false) = timeout(LOOK_EVERY, leadership.changed()).await {
+            return;
+        }
+    }
+}
+
+async fn hand_over(administration: &Administration, to: &[u64]) -> bool {
+    tracing::error!(?to, "this pod's clock is contradicted; it hands leadership over and stamps nothing");
+    for id in to {
+        match administration.transfer_leader(Some(*id), TRANSFER_LIMIT).await {
+            Ok(_) | Err(AdminError::NotLeader { .. }) => return true,
+            Err(error) => tracing::warn!(to = id, %error, "leadership stays with a pod whose clock is off"),
+        }
+    }
+    false
+}
+
+impl Told {
+    fn tell(&mut self, status: &TimeStatus, verdict: Option<&Verdict>, clock_ms: u64) {
+        let wrong_by = status.wrong_by();
+        match wrong_by {
+            Some(offset_ms) if !self.wrong => tracing::error!(
+                clock_ms,
+                offset_ms,
+                "this pod's clock is wrong: it is {}; set it right",
+                off_by(offset_ms)
+            ),
+            None if self.wrong => tracing::info!("this pod's clock is right"),
+            _ => {}
+        }
+        let disputed = match verdict {
+            Some(Verdict::Disputed) => true,
+            // Not heard for a moment is no end of it.
+            Some(Verdict::Unheard) => self.disputed,
+            _ => false,
+        };
+        if disputed && !self.disputed {
+            tracing::error!(
+                "the voters' clocks disagree, and nothing tells which is right: the log's time goes on by itself, and no \
+                 history is removed; set the clocks right"
+            );
+        }
+        let log_ahead = status.log_ahead_ms > 0;
+        if log_ahead && !self.log_ahead {
+            tracing::error!(
+                ahead_ms = status.log_ahead_ms,
+                "the log's time is ahead of the clocks, a wrong clock stamped it once: see `chatctl cluster repair-time`"
+            );
+        }
+        *self = Self { wrong: wrong_by.is_some(), disputed, log_ahead };
+    }
+}
+
+/// "400 days ahead of the cluster's time".
+pub(in crate::raft) fn off_by(offset_ms: i64) -> String {
+    let (ms, side) = (offset_ms.unsigned_abs(), if offset_ms < 0 { "behind" } else { "ahead of" });
+    let (unit_ms, unit) = match ms {
+        ..120_000 => (1_000, "s"),
+        ..7_200_000 => (60_000, "min"),
+        ..172_800_000 => (3_600_000, "h"),
+        _ => (86_400_000, "days"),
+    };
+    let amount = ms.saturating_add(unit_ms / 2) / unit_ms;
+    format!("{amount} {unit} {side} the cluster's time")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_is_told_in_words() {
+        assert_eq!(off_by(400 * 86_400_000 - 7), "400 days ahead of the cluster's time");
+        assert_eq!(off_by(-45_000), "45 s behind the cluster's time");
+        assert_eq!(off_by(i64::MIN), "106751991167 days behind the cluster's time");
+    }
+}

@@ -1,0 +1,275 @@
+//! Whether this pod may get clients, and when it may no longer.
+//!
+//! A pod becomes ready once it has joined, caught up and heard a leader. It withdraws when it cannot serve and others can:
+//! a wrong clock, too far behind, or cut off. Not "without a leader": the loss of the quorum must not empty the Service and
+//! take the promised stale reads with it. So a pod without a leader asks the others whether they have one. It stays ready
+//! as long as a majority of the voters, itself included, answers and none of them does: then nobody has, as a leader needs a
+//! majority, too. A pod that reaches fewer cannot know, and goes.
+//!
+//! Both ways it takes its time: rollouts and disruption budgets count ready pods, and elections are over in a second.
+
+use super::status::{MembershipView, Readiness};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// What keeps a pod from serving is waited out for so long: several elections, a restart of the leader on the same machine.
+const GRACE: Duration = Duration::from_secs(5);
+/// Everything must have been right for so long before a pod that withdrew comes back. Longer than [`LAG`], which a pod that
+/// is still far behind needs to be seen again.
+const STEADY: Duration = Duration::from_secs(3);
+/// What was committed so long ago and is not applied makes a pod too far behind: its fresh reads are served stale by then.
+const LAG: Duration = Duration::from_secs(2);
+/// An answer of another member counts for so long: pods without a leader ask at least once a second.
+const ANSWER_COUNTS: Duration = Duration::from_secs(3);
+
+/// What the other members answered to a pod that hears no leader. Clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct Neighbours {
+    /// When, and whether it knows a leader. Bounded by the membership.
+    answers: Arc<Mutex<BTreeMap<u64, (Instant, bool)>>>,
+}
+
+impl Neighbours {
+    /// One answered.
+    pub(crate) fn answered(&self, node_id: u64, knows_leader: bool) {
+        self.lock().insert(node_id, (Instant::now(), knows_leader));
+    }
+
+    /// Forgets all but these.
+    pub(crate) fn keep(&self, members: &[u64]) {
+        self.lock().retain(|id, _| members.contains(id));
+    }
+
+    /// Nobody can lead: of a majority that `own` belongs to or reaches, no voter knows of a leader.
+    fn rule_out_a_leader(&self, own: u64, membership: &MembershipView) -> bool {
+        let answers = self.lock();
+        let fresh = |id: &u64| answers.get(id).filter(|(at, _)| at.elapsed() <= ANSWER_COUNTS);
+        if answers.keys().filter_map(fresh).any(|(_, knows_leader)| *knows_leader) {
+            return false;
+        }
+        membership.voter_sets.iter().any(|set| {
+            let heard = set.iter().filter(|id| **id == own || fresh(id).is_some()).count();
+            heard > set.len() / 2
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, (Instant, bool)>> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a look at the node finds.
+pub(super) struct Facts<'a> {
+    pub(super) own: u64,
+    pub(super) joined: bool,
+    pub(super) membership: &'a MembershipView,
+    /// Somebody leads and is heard.
+    pub(super) has_leader: bool,
+    pub(super) leads: bool,
+    pub(super) committed: Option<u64>,
+    pub(super) applied: Option<u64>,
+    /// Last entry of the log at the start, as far as it is still there.
+    pub(super) at_start: Option<u64>,
+    pub(super) clock_wrong_by: Option<i64>,
+    pub(super) neighbours: &'a Neighbours,
+}
+
+/// What is remembered between looks.
+#[derive(Default)]
+pub(super) struct Gate {
+    /// It has been ready.
+    opened: bool,
+    withdrawn: Option<Readiness>,
+    trouble_since: Option<Instant>,
+    fine_since: Option<Instant>,
+    /// A commit that is to be applied, and since when it is known.
+    mark: Option<(u64, Instant)>,
+}
+
+impl Gate {
+    /// `is_bootstrapped` reads a row, and is asked for before the first time only.
+    pub(super) fn look(&mut self, facts: &Facts<'_>, is_bootstrapped: impl Fn() -> bool) -> Readiness {
+        if !self.opened {
+            let first = first(facts, is_bootstrapped);
+            self.opened = first == Readiness::Ready;
+            return first;
+        }
+        let now = Instant::now();
+        match self.trouble(facts, now) {
+            Some(trouble) => {
+                self.fine_since = None;
+                let since = *self.trouble_since.get_or_insert(now);
+                if self.withdrawn.is_some() || now.saturating_duration_since(since) >= GRACE {
+                    self.withdrawn = Some(trouble);
+                }
+            }
+            None => {
+                self.trouble_since = None;
+                let since = *self.fine_since.get_or_insert(now);
+                if now.saturating_duration_since(since) >= STEADY {
+                    self.withdrawn = None;
+                }
+            }
+        }
+        self.withdrawn.unwrap_or(Readiness::Ready)
+    }
+
+    fn trouble(&mut self, facts: &Facts<'_>, now: Instant) -> Option<Readiness> {
+        let behind = self.behind(facts, now);
+        if !facts.joined {
+            return Some(Readiness::NotJoined);
+        }
+        if let Some(offset_ms) = facts.clock_wrong_by {
+            return Some(Readiness::ClockWrong { offset_ms });
+        }
+        if !facts.has_leader && !facts.neighbours.rule_out_a_leader(facts.own, facts.membership) {
+            return Some(Readiness::CutOff);
+        }
+        behind
+    }
+
+    /// The leader is never too far behind: when nobody applies as fast as is written, somebody must stay.
+    fn behind(&mut self, facts: &Facts<'_>, now: Instant) -> Option<Readiness> {
+        let (committed, applied) = (facts.committed.unwrap_or(0), facts.applied.unwrap_or(0));
+        let is_reached = self.mark.is_none_or(|(mark, _)| applied >= mark);
+        if is_reached {
+            self.mark = Some((committed, now));
+        }
+        let (mark, since) = self.mark?;
+        let is_late = applied < mark && now.saturating_duration_since(since) >= LAG;
+        let entries = committed.saturating_sub(applied);
+        (is_late && facts.has_leader && !facts.leads).then_some(Readiness::Behind { entries })
+    }
+}
+
+fn first(facts: &Facts<'_>, is_bootstrapped: impl Fn() -> bool) -> Readiness {
+    let Facts { committed, applied, at_start, .. } = *facts;
+    if !facts.joined {
+        return Readiness::NotJoined;
+    }
+    if let Some(offset_ms) = facts.clock_wrong_by {
+        return Readiness::ClockWrong { offset_ms };
+    }
+    // A leader must be heard once: before, nobody has said how far the cluster is.
+    if !facts.has_leader || committed.is_none() || committed < at_start || applied < committed {
+        return Readiness::CatchingUp;
+    }
+    if !is_bootstrapped() {
+        return Readiness::NotBootstrapped;
+    }
+    Readiness::Ready
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn membership(voters: u64) -> MembershipView {
+        MembershipView { voter_sets: vec![(1..=voters).collect()], ..MembershipView::default() }
+    }
+
+    #[test]
+    fn a_leader_is_ruled_out_by_a_majority_that_knows_none() {
+        let (three, five, neighbours) = (membership(3), membership(5), Neighbours::default());
+        assert!(!neighbours.rule_out_a_leader(1, &three), "alone it cannot know");
+        assert!(neighbours.rule_out_a_leader(1, &membership(1)));
+        neighbours.answered(2, false);
+        assert!(neighbours.rule_out_a_leader(1, &three));
+        assert!(!neighbours.rule_out_a_leader(1, &five), "the other three may have one");
+        assert!(!neighbours.rule_out_a_leader(9, &three), "it is no voter, and one voter is no majority");
+        neighbours.answered(3, true);
+        assert!(!neighbours.rule_out_a_leader(1, &three), "one of them knows a leader");
+        neighbours.keep(&[2]);
+        assert!(neighbours.rule_out_a_leader(1, &three));
+    }
+
+    fn facts<'a>(membership: &'a MembershipView, neighbours: &'a Neighbours) -> Facts<'a> {
+        Facts {
+            own: 1,
+            joined: true,
+            membership,
+            has_leader: true,
+            leads: false,
+            committed: Some(9),
+            applied: Some(9),
+            at_start: Some(5),
+            clock_wrong_by: None,
+            neighbours,
+        }
+    }
+
+    /// A gate as if its last trouble or peace had begun before all waits.
+    fn long_ago(gate: &mut Gate) {
+        let before = Instant::now().checked_sub(GRACE).unwrap();
+        for since in [&mut gate.trouble_since, &mut gate.fine_since] {
+            *since = since.map(|_| before);
+        }
+        gate.mark = gate.mark.map(|(mark, _)| (mark, before));
+    }
+
+    #[test]
+    fn a_pod_is_not_ready_before_it_has_caught_up_with_a_leader_and_has_the_right_time() {
+        let (members, neighbours) = (membership(3), Neighbours::default());
+        let look = |facts: Facts<'_>| Gate::default().look(&facts, || true);
+        assert_eq!(look(facts(&members, &neighbours)), Readiness::Ready);
+        assert_eq!(look(Facts { joined: false, ..facts(&members, &neighbours) }), Readiness::NotJoined);
+        assert_eq!(look(Facts { has_leader: false, ..facts(&members, &neighbours) }), Readiness::CatchingUp);
+        assert_eq!(look(Facts { applied: Some(8), ..facts(&members, &neighbours) }), Readiness::CatchingUp);
+        let wrong = Facts { clock_wrong_by: Some(60_000), ..facts(&members, &neighbours) };
+        assert_eq!(look(wrong), Readiness::ClockWrong { offset_ms: 60_000 });
+        assert_eq!(Gate::default().look(&facts(&members, &neighbours), || false), Readiness::NotBootstrapped);
+    }
+
+    #[test]
+    fn what_passes_quickly_is_not_seen_and_what_lasts_withdraws_the_pod_until_it_is_steadily_over() {
+        let (members, neighbours, mut gate) = (membership(3), Neighbours::default(), Gate::default());
+        let fine = || facts(&members, &neighbours);
+        let cut_off = || Facts { has_leader: false, ..fine() };
+        assert_eq!(gate.look(&fine(), || true), Readiness::Ready);
+        assert_eq!(gate.look(&cut_off(), || true), Readiness::Ready, "an election");
+        assert_eq!(gate.look(&fine(), || true), Readiness::Ready);
+        assert_eq!(gate.look(&cut_off(), || true), Readiness::Ready, "another one");
+        long_ago(&mut gate);
+        assert_eq!(gate.look(&cut_off(), || true), Readiness::CutOff);
+        assert_eq!(gate.look(&fine(), || true), Readiness::CutOff, "it may be gone again at once");
+        long_ago(&mut gate);
+        assert_eq!(gate.look(&fine(), || true), Readiness::Ready);
+    }
+
+    #[test]
+    fn without_a_leader_anywhere_a_pod_stays_ready() {
+        let (members, neighbours, mut gate) = (membership(3), Neighbours::default(), Gate::default());
+        assert_eq!(gate.look(&facts(&members, &neighbours), || true), Readiness::Ready);
+        neighbours.answered(2, false);
+        let leaderless = || Facts { has_leader: false, ..facts(&members, &neighbours) };
+        gate.look(&leaderless(), || true);
+        long_ago(&mut gate);
+        assert_eq!(gate.look(&leaderless(), || true), Readiness::Ready);
+    }
+
+    #[test]
+    fn a_follower_that_does_not_apply_what_was_committed_withdraws_and_a_leader_does_not() {
+        let (members, neighbours) = (membership(3), Neighbours::default());
+        for leads in [false, true] {
+            let mut gate = Gate::default();
+            let look = |gate: &mut Gate, committed, applied| {
+                let facts = facts(&members, &neighbours);
+                gate.look(&Facts { leads, committed: Some(committed), applied: Some(applied), ..facts }, || true)
+            };
+            assert_eq!(look(&mut gate, 9, 9), Readiness::Ready);
+            look(&mut gate, 900, 10);
+            look(&mut gate, 900, 10);
+            long_ago(&mut gate);
+            look(&mut gate, 1000, 20);
+            long_ago(&mut gate);
+            let seen = look(&mut gate, 1000, 20);
+            assert_eq!(seen, if leads { Readiness::Ready } else { Readiness::Behind { entries: 980 } });
+            look(&mut gate, 1000, 1000);
+            long_ago(&mut gate);
+            assert_eq!(look(&mut gate, 1000, 1000), Readiness::Ready);
+        }
+    }
+}

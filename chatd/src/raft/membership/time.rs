@@ -1,0 +1,24 @@
+//! Setting the log's time back, when a wrong clock has put it ahead.
+
+use super::{AdminError, Administration};
+use quorate_core::proto::log::{Command, Envelope, RepairTime, TimeRepaired, command, outcome};
+
+impl Administration {
+    /// Sets the log's time back to what the clocks of a majority say. From any pod; a repeated call finds nothing to do.
+    ///
+    /// # Errors
+    /// [`AdminError::Refused`] while the clocks do not agree; as for any command when there is no leader.
+    pub async fn repair_time(&self) -> Result<TimeRepaired, AdminError> {
+        let command = Some(Command { kind: Some(command::Kind::RepairTime(RepairTime {})) });
+        let proposed = self.inner.proposer.propose(Envelope { command, ..Envelope::default() }).await;
+        match proposed.map_err(super::history::not_proposed)?.kind {
+            Some(outcome::Kind::TimeRepaired(repaired)) => {
+                let TimeRepaired { before_ms, after_ms } = repaired;
+                tracing::warn!(before_ms, after_ms, "the log's time was set back on an administrator's wish");
+                Ok(repaired)
+            }
+            Some(outcome::Kind::Rejected(rejected)) => Err(AdminError::Refused(rejected.message)),
+            other => Err(AdminError::Stopped(format!("an answer to another command: {other:?}"))),
+        }
+    }
+}

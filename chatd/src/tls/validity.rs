@@ -1,0 +1,56 @@
+//! Certificates that are not valid now. When the clock is years off, this is where a pod first meets it: it reaches nobody,
+//! and without a word would not say why.
+
+use std::{
+    io,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use tokio_rustls::rustls::{CertificateError, Error};
+
+/// Peers are dialled several times a second: it is told once in a while.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// When it was told last.
+#[derive(Default)]
+pub(super) struct Complaints(Mutex<Option<Instant>>);
+
+impl Complaints {
+    /// Tells of a handshake that failed for this reason, and of no other.
+    pub(super) fn note(&self, error: &io::Error) {
+        let Some(complaint) = complaint(error) else { return };
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|last| last.elapsed() < TELL_EVERY) {
+            return;
+        }
+        *last = Some(Instant::now());
+        let clock_s = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        tracing::error!(clock_s, %error, "{complaint}");
+    }
+}
+
+fn complaint(error: &io::Error) -> Option<&'static str> {
+    match error.get_ref()?.downcast_ref::<Error>()? {
+        Error::InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
+            Some("a peer's certificate is not valid yet by this pod's clock: is the clock behind? Set it right")
+        }
+        Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => Some(
+            "a peer's certificate has run out by this pod's clock: is the clock ahead? Set it right, or renew the certificate",
+        ),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_finds_no_certificate_valid_is_suspected() {
+        let failed = |why| io::Error::new(io::ErrorKind::InvalidData, Error::InvalidCertificate(why));
+        assert!(complaint(&failed(CertificateError::NotValidYet)).unwrap().contains("clock behind"));
+        assert!(complaint(&failed(CertificateError::Expired)).unwrap().contains("clock ahead"));
+        assert_eq!(complaint(&failed(CertificateError::UnknownIssuer)), None);
+        assert_eq!(complaint(&io::Error::other("reset")), None);
+    }
+}
