@@ -7,12 +7,14 @@
 //! commit, so that whoever is woken finds the rows.
 
 mod hint;
+pub mod sessions;
 pub mod subscribe;
 pub mod tail;
 
 use crate::trace::delivery::Deliveries;
 use hint::{Hints, Slot};
 use quorate_core::id::{Position, RoomNumber};
+use sessions::KnownSessions;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +27,7 @@ use tokio::sync::watch;
 pub struct Feed {
     applied: watch::Sender<Position>,
     log_time: LogTime,
+    sessions: Arc<KnownSessions>,
     hints: Arc<Hints>,
     tail: Arc<Tail>,
     deliveries: Arc<Deliveries>,
@@ -71,6 +74,7 @@ impl Feed {
         Self {
             applied,
             log_time: LogTime::default(),
+            sessions: Arc::default(),
             hints: Arc::default(),
             tail: Arc::default(),
             deliveries: Arc::default(),
@@ -81,6 +85,12 @@ impl Feed {
     #[must_use]
     pub fn applied(&self) -> watch::Receiver<Position> {
         self.applied.subscribe()
+    }
+
+    /// The sessions that doors have seen lately.
+    #[must_use]
+    pub fn sessions(&self) -> &KnownSessions {
+        &self.sessions
     }
 
     /// The time of the last entry that is applied.
@@ -104,6 +114,7 @@ impl Feed {
 
     /// The whole state may have changed: a snapshot was installed.
     pub fn publish_all(&self, applied: Position) {
+        self.sessions.forget_all();
         self.tail.restart(applied);
         self.advance(applied);
         self.hints.touch_all();

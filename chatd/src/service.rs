@@ -83,6 +83,7 @@ struct Inner {
     logins: LoginLimit,
     extensions: Extensions,
     reading: Arc<Semaphore>,
+    session_looks: Arc<Semaphore>,
 }
 
 impl Service {
@@ -96,6 +97,7 @@ impl Service {
                 logins: LoginLimit::default(),
                 extensions: Extensions::default(),
                 reading: Arc::new(Semaphore::new(READS_AT_ONCE)),
+                session_looks: Arc::new(Semaphore::new(session::LOOKS_AT_ONCE)),
             }),
         }
     }

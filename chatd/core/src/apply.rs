@@ -63,12 +63,21 @@ pub struct Touched {
     pub rooms: Vec<RoomNumber>,
     /// Localparts whose memberships, account data or sessions changed.
     pub users: Vec<String>,
+    /// Localparts of which a session ended or was given another end: what is remembered of their sessions is no longer
+    /// so.
+    pub sessions: Vec<String>,
 }
 
 impl Touched {
     fn room(&mut self, room: RoomNumber) {
         if !self.rooms.contains(&room) {
             self.rooms.push(room);
+        }
+    }
+
+    fn session(&mut self, localpart: &str) {
+        if !self.sessions.iter().any(|user| user == localpart) {
+            self.sessions.push(localpart.to_owned());
         }
     }
 

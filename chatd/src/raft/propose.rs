@@ -37,7 +37,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{
-    sync::oneshot,
+    sync::{Semaphore, oneshot},
     time::{timeout, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -53,7 +53,12 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 /// How long a leader keeps a forwarded command while its lease is expired, before it sends the follower looking.
 const LEASE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Is this command, of a user whose bucket is empty, one that the log has accepted before? Looks one row up.
+/// Commands looked up at one time, of users whose buckets are empty. Beyond it they wait, as others do: nobody makes the
+/// leader read its disk by sending too much.
+const LOOKS_AT_ONCE: usize = 8;
+
+/// Is this command, of a user whose bucket is empty, one that the log has accepted before? Looks rows up, which may wait
+/// for the disk.
 pub trait Accepted: Send + Sync + 'static {
     /// `false` when in doubt: the user then waits.
     fn is_accepted(&self, envelope: &Envelope) -> bool;
@@ -84,6 +89,7 @@ struct Inner {
     queue: Queue,
     forwarder: Forwarder,
     limiter: Option<Limiter>,
+    looks: Arc<Semaphore>,
     options: ProposeOptions,
     closed: CancellationToken,
 }
@@ -98,6 +104,7 @@ impl Proposer {
             queue: Queue::start(consensus.clone(), options.observer.clone(), peers.time().clone()),
             forwarder: Forwarder::new(peers.clone(), leadership.clone(), options.observer.clone()),
             limiter: options.rate_limit.map(Limiter::new),
+            looks: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
             node_id,
             leadership,
             options,
@@ -196,7 +203,12 @@ impl Proposer {
         });
         async move {
             let deadline = Instant::now() + LEASE_PATIENCE;
-            let mut attempt = inner.finish(&envelope.user, first).await;
+            let mut attempt = match first {
+                Err(limited @ ProposeError::RateLimited { .. }) => {
+                    inner.clone().unless_known(envelope.clone(), trace.clone(), limited).await
+                }
+                first => inner.finish(&envelope.user, first).await,
+            };
             while let Attempt::NotLeader(to) = attempt
                 && envelope.sequence.is_none()
                 && to.is_none_or(|id| id == inner.node_id)
@@ -246,9 +258,18 @@ impl Inner {
         if leader != self.node_id {
             return Ok(Either::Left(self.forwarder.forward(leader, envelope, trace)?));
         }
-        let submitted = self.submit(envelope, trace)?;
-        let (inner, user) = (self.clone(), envelope.user.clone());
-        Ok(Either::Right(async move { inner.finish(&user, Ok(submitted)).await }))
+        let inner = self.clone();
+        let attempt = match self.submit(envelope, trace) {
+            Ok(submitted) => {
+                let user = envelope.user.clone();
+                Either::Left(async move { inner.finish(&user, Ok(submitted)).await })
+            }
+            Err(limited @ ProposeError::RateLimited { .. }) => {
+                Either::Right(inner.unless_known(envelope.clone(), trace.cloned(), limited))
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Either::Right(attempt))
     }
 
     /// Until another leader may be there; at most `pause`.
@@ -265,6 +286,30 @@ impl Inner {
 
     fn submit(&self, envelope: &Envelope, trace: Option<&Mark>) -> Submitted {
         let took_token = self.take_token(envelope)?;
+        self.enqueue(envelope, trace, took_token)
+    }
+
+    /// An empty bucket lets through what the log has accepted before: it is answered from there, and is no new write.
+    async fn unless_known(self: Arc<Self>, envelope: Envelope, trace: Option<Mark>, limited: ProposeError) -> Attempt {
+        if !self.is_accepted(&envelope).await {
+            return Attempt::Refused(limited);
+        }
+        let submitted = self.enqueue(&envelope, trace.as_ref(), false);
+        self.finish(&envelope.user, submitted).await
+    }
+
+    /// Looked up where the disk may be waited for: heartbeats go by the runtime's threads.
+    async fn is_accepted(&self, envelope: &Envelope) -> bool {
+        let Ok(turn) = Arc::clone(&self.looks).try_acquire_owned() else { return false };
+        let (accepted, envelope) = (self.options.accepted.clone(), envelope.clone());
+        let looked = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            accepted.is_accepted(&envelope)
+        });
+        looked.await.unwrap_or(false)
+    }
+
+    fn enqueue(&self, envelope: &Envelope, trace: Option<&Mark>, took_token: bool) -> Submitted {
         let (waiting, queued) = command::begin(trace);
         match self.queue.submit(envelope.encode_to_vec().into(), queued) {
             Ok(answer) => Ok(InQueue { answer, took_token, waiting }),
@@ -303,7 +348,6 @@ impl Inner {
         let Some(limiter) = self.limiter.as_ref().filter(|_| limit::counts(envelope)) else { return Ok(false) };
         match limiter.take(&envelope.user, Instant::now()) {
             Ok(()) => Ok(true),
-            Err(_) if self.options.accepted.is_accepted(envelope) => Ok(false),
             Err(retry_after) => Err(ProposeError::RateLimited { retry_after }),
         }
     }

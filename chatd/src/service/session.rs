@@ -5,9 +5,9 @@ use super::token::{self, TokenHash};
 use super::{Code, Freshness, Refusal, Service, write::Proposal};
 use bytes::Bytes;
 use quorate_core::proto::log::{Envelope, ExtendSession, command::Kind};
-use quorate_core::query::SessionState;
+use quorate_core::query::{SessionState, View};
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// A caller whose token was recognised.
@@ -34,6 +34,10 @@ pub(super) struct Extensions {
 /// Extensions are never urgent (half of a lifetime is left): when so many are under way, later requests see to the rest.
 const EXTENSIONS_AT_ONCE: usize = 256;
 
+/// Sessions looked up in the rows at one time: a look takes microseconds unless the disk has to be read, and then more
+/// at a time would not make the disk faster.
+pub(super) const LOOKS_AT_ONCE: usize = 16;
+
 impl Extensions {
     fn begin(&self, hash: TokenHash) -> bool {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,12 +56,15 @@ impl Service {
     /// [`Code::Unauthenticated`], [`Code::SessionExpired`], [`Code::Unavailable`].
     pub async fn authenticate(&self, access_token: &str) -> Result<Session, Refusal> {
         let hash = token::hash(access_token).ok_or_else(unknown_token)?;
-        if let Found::Alive(session) = self.look_up(hash)? {
+        if let Some(session) = self.recall(hash) {
+            return Ok(session);
+        }
+        if let Found::Alive(session) = self.look_up_apart(hash).await? {
             return Ok(session);
         }
         // The login or extension may have been acknowledged by another pod and not be applied here yet.
         let freshness = self.catch_up_with_leader().await?;
-        match self.look_up(hash)? {
+        match self.look_up_apart(hash).await? {
             Found::Alive(session) => Ok(session),
             // A client forgets a session that is called unknown: not to be said by who may merely be behind.
             _ if freshness == Freshness::Stale => Err(Refusal::unavailable(
@@ -76,6 +83,9 @@ impl Service {
     /// # Errors
     /// As [`Service::authenticate`].
     pub fn still_valid(&self, session: &Session) -> Result<(), Refusal> {
+        if self.recall(session.token_hash).is_some() {
+            return Ok(());
+        }
         match self.look_up(session.token_hash)? {
             Found::Alive(_) => Ok(()),
             Found::Expired => {
@@ -85,23 +95,49 @@ impl Service {
         }
     }
 
+    /// From memory: nothing that waits. One that has ended, or is to be extended, is looked up.
+    fn recall(&self, hash: TokenHash) -> Option<Session> {
+        let parts = &self.inner.parts;
+        let found = parts.feed.sessions().get(&hash)?;
+        let now_ms = parts.cluster.time().now_ms();
+        let stands = found.expires_ms == 0 || (found.expires_ms > now_ms && !found.wants_extension(now_ms));
+        stands.then(|| session(hash, found))
+    }
+
+    /// In the rows, where the disk may have to be waited for: not on the runtime's threads, and few at a time, so that
+    /// somebody who tries tokens occupies these few.
+    async fn look_up_apart(&self, hash: TokenHash) -> Result<Found, Refusal> {
+        if !self.inner.parts.rows.may_block() {
+            return self.look_up(hash);
+        }
+        let turn = Arc::clone(&self.inner.session_looks).acquire_owned().await.map_err(|_| Refusal::stopping())?;
+        let service = self.clone();
+        let found = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            service.look_up(hash)
+        });
+        found.await.map_err(|error| {
+            tracing::error!(%error, "a session was not looked up");
+            Refusal::internal()
+        })?
+    }
+
     fn look_up(&self, hash: TokenHash) -> Result<Found, Refusal> {
-        let time = self.inner.parts.cluster.time();
-        let state = self.glance(|view| view.session(&hash, time.now_after(view.time_ms())))?;
-        Ok(match state {
+        let parts = &self.inner.parts;
+        let (known, time) = (parts.feed.sessions(), parts.cluster.time());
+        let ticket = known.ticket();
+        let rows = parts.rows.rows();
+        let view = View::open(&*rows)?;
+        let now_ms = time.now_after(view.time_ms());
+        Ok(match view.session(&hash, now_ms)? {
             SessionState::Unknown => Found::Unknown,
             SessionState::Expired => Found::Expired,
             SessionState::Alive(found) => {
-                if found.wants_extension(time.now_ms()) {
+                if found.wants_extension(now_ms) {
                     self.extend(hash, &found.localpart, &found.device_id);
                 }
-                Found::Alive(Session {
-                    localpart: found.localpart,
-                    user_id: found.user_id,
-                    device_id: found.device_id,
-                    expires_ms: found.expires_ms,
-                    token_hash: hash,
-                })
+                known.put(hash, found.clone(), ticket);
+                Found::Alive(session(hash, found))
             }
         })
     }
@@ -132,6 +168,11 @@ enum Found {
     Alive(Session),
     Expired,
     Unknown,
+}
+
+fn session(hash: TokenHash, found: quorate_core::query::Session) -> Session {
+    let quorate_core::query::Session { localpart, user_id, device_id, expires_ms, .. } = found;
+    Session { localpart, user_id, device_id, expires_ms, token_hash: hash }
 }
 
 fn unknown_token() -> Refusal {

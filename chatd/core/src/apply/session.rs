@@ -113,6 +113,7 @@ pub(super) fn extend(context: &mut Context<'_>, command: &log::ExtendSession) ->
     let token = store::Token { expires_ms: device.expires_ms, lifetime_ms: command.lifetime_ms, ..token };
     context.rows.put(Table::Device, key::device(context.user, context.device_id), table::encode(&device));
     context.rows.put(Table::Token, command.token_hash.to_vec(), table::encode(&token));
+    context.touched.session(context.user);
     Ok(Answer::done())
 }
 
@@ -150,6 +151,7 @@ fn end(context: &mut Context<'_>, localpart: &str, device_id: &str, forgettable:
     let Some(device) = table::fetch::<store::Device>(&context.rows, Table::Device, &device_key)? else {
         return Ok(false);
     };
+    context.touched.session(localpart);
     context.rows.delete(Table::Device, device_key);
     context.rows.delete(Table::Token, device.token_hash.to_vec());
     let from = key::dedup_of(localpart, device_id);

@@ -138,6 +138,8 @@ struct Work {
     membership: Option<Membership>,
     answers: Vec<(ApplyResponder<TypeConfig>, Outcomes)>,
     topics: Topics,
+    /// Users of whom a session ended or was extended.
+    sessions: Vec<String>,
     commands: usize,
 }
 
@@ -173,6 +175,9 @@ impl<S: StateStore> Applier<S> {
         pass(Point::BatchCommitted);
         // Before anybody is answered: whoever asks next is judged by it.
         self.feed.log_time().set(cluster.time_ms);
+        for user in &work.sessions {
+            self.feed.sessions().forget(user);
+        }
 
         let committed = Instant::now();
         let elapsed = committed.saturating_duration_since(started);
@@ -228,6 +233,7 @@ impl Work {
         let outcome = |one: apply::Applied| {
             self.topics.rooms.extend(one.touched.rooms);
             self.topics.users.extend(one.touched.users);
+            self.sessions.extend(one.touched.sessions);
             one.outcome
         };
         Ok(Outcomes(applied.into_iter().map(outcome).collect()))

@@ -1,0 +1,184 @@
+//! Living sessions, kept in memory for the doors: each request looks one up, on threads that must not wait for a disk.
+//!
+//! What is kept is as of the last commit. Whoever applies forgets a user's sessions when one of them was changed, after
+//! the commit and before anybody is answered; what was read before that and is put here later is known by its ticket, and
+//! counts for nothing.
+
+use quorate_core::query::Session;
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// SHA-256 of an access token.
+pub type TokenHash = [u8; 32];
+
+/// Two generations of so many sessions are kept, some 300 bytes each: those of the ten thousand people who are connected
+/// to one pod.
+const GENERATION: usize = 8192;
+/// Users share a mark by the hash of their names: what is forgotten with another's session is read again, once.
+const MARKS: usize = 4096;
+
+/// See the [module](self).
+pub struct KnownSessions {
+    /// Counts what was forgotten.
+    tick: AtomicU64,
+    /// The tick at which a user's sessions were last forgotten.
+    forgotten: Vec<AtomicU64>,
+    known: Mutex<Generations>,
+}
+
+#[derive(Default)]
+struct Generations {
+    young: HashMap<TokenHash, Known>,
+    old: HashMap<TokenHash, Known>,
+}
+
+#[derive(Clone)]
+struct Known {
+    session: Session,
+    ticket: Ticket,
+}
+
+/// When a read began: to be taken before the view is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+impl Default for KnownSessions {
+    fn default() -> Self {
+        let forgotten = (0..MARKS).map(|_| AtomicU64::new(0)).collect();
+        Self { tick: AtomicU64::new(0), forgotten, known: Mutex::default() }
+    }
+}
+
+impl KnownSessions {
+    /// The session of a token, if it is known here and stood as of the last commit.
+    #[must_use]
+    pub fn get(&self, hash: &TokenHash) -> Option<Session> {
+        let mut known = self.known();
+        let found = match known.young.get(hash) {
+            Some(found) => found.clone(),
+            None => {
+                let found = known.old.remove(hash)?;
+                known.put(*hash, found.clone());
+                found
+            }
+        };
+        drop(known);
+        (found.ticket.0 >= self.forgotten_at(&found.session.localpart)).then_some(found.session)
+    }
+
+    /// To be taken before a session is read from the rows.
+    #[must_use]
+    pub fn ticket(&self) -> Ticket {
+        Ticket(self.tick.load(Ordering::Acquire))
+    }
+
+    /// Keeps a session that was read from the rows.
+    pub fn put(&self, hash: TokenHash, session: Session, ticket: Ticket) {
+        self.known().put(hash, Known { session, ticket });
+    }
+
+    /// A user's sessions have changed in the last commit.
+    pub fn forget(&self, localpart: &str) {
+        let now = self.tick.fetch_add(1, Ordering::AcqRel) + 1;
+        if let Some(mark) = self.mark(localpart) {
+            mark.fetch_max(now, Ordering::AcqRel);
+        }
+    }
+
+    /// Another state takes this one's place.
+    pub fn forget_all(&self) {
+        let now = self.tick.fetch_add(1, Ordering::AcqRel) + 1;
+        for mark in &self.forgotten {
+            mark.fetch_max(now, Ordering::AcqRel);
+        }
+        *self.known() = Generations::default();
+    }
+
+    fn forgotten_at(&self, localpart: &str) -> u64 {
+        self.mark(localpart).map_or(u64::MAX, |mark| mark.load(Ordering::Acquire))
+    }
+
+    fn mark(&self, localpart: &str) -> Option<&AtomicU64> {
+        // FNV-1a. A bad spread costs a read.
+        let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let hash = localpart.bytes().fold(0xcbf2_9ce4_8422_2325, step);
+        let place = usize::try_from(hash >> 32).ok()? % MARKS;
+        self.forgotten.get(place)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Generations> {
+        // Each change is one insertion: a panic leaves nothing half done.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Generations {
+    fn put(&mut self, hash: TokenHash, known: Known) {
+        if self.young.len() >= GENERATION && !self.young.contains_key(&hash) {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(hash, known);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(localpart: &str) -> Session {
+        Session {
+            localpart: localpart.into(),
+            user_id: format!("@{localpart}:a"),
+            device_id: "D".into(),
+            expires_ms: 0,
+            lifetime_ms: 0,
+        }
+    }
+
+    fn hash(number: u32) -> TokenHash {
+        let mut hash = [0; 32];
+        hash[..4].copy_from_slice(&number.to_be_bytes());
+        hash
+    }
+
+    #[test]
+    fn a_session_is_known_until_its_user_is_forgotten() {
+        let known = KnownSessions::default();
+        for (number, name) in [(1, "alice"), (2, "bob")] {
+            known.put(hash(number), session(name), known.ticket());
+        }
+        assert_eq!(known.get(&hash(1)), Some(session("alice")));
+        known.forget("alice");
+        assert_eq!((known.get(&hash(1)), known.get(&hash(2))), (None, Some(session("bob"))));
+        known.put(hash(1), session("alice"), known.ticket());
+        assert!(known.get(&hash(1)).is_some());
+        known.forget_all();
+        assert_eq!((known.get(&hash(1)), known.get(&hash(2))), (None, None));
+    }
+
+    #[test]
+    fn what_was_read_before_it_was_forgotten_counts_for_nothing() {
+        let known = KnownSessions::default();
+        let ticket = known.ticket();
+        known.forget("alice");
+        known.put(hash(1), session("alice"), ticket);
+        assert_eq!(known.get(&hash(1)), None);
+    }
+
+    #[test]
+    fn those_who_come_back_stay_and_memory_is_bounded() {
+        let known = KnownSessions::default();
+        known.put(hash(0), session("alice"), known.ticket());
+        for number in 1..50_000 {
+            known.put(hash(number), session("bob"), known.ticket());
+            assert!(known.get(&hash(0)).is_some());
+        }
+        let generations = known.known();
+        assert!(generations.young.len() + generations.old.len() <= 2 * GENERATION);
+    }
+}
