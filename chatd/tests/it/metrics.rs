@@ -115,3 +115,17 @@ async fn syncs_are_counted_while_they_wait_and_by_why_they_were_answered() {
     assert!(sum(pod, "quorate_sync_response_bytes_sum", "").expect("a page") >= first.len() as f64);
     assert_eq!(sum(pod, "quorate_sync_parked", ""), Some(0.0));
 }
+
+/// Of its own: what is not a file's. The program itself differs in size by how it was compiled.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_pod_takes_little_memory_of_its_own() {
+    const MOST_KIB: u64 = 24 << 10;
+    let cluster = Cluster::start(QUIET).await;
+    for process in cluster.processes.iter().flatten() {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", process.id())).expect("it runs");
+        let own = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a line");
+        println!("{}: {own}", process.node.name);
+        let kib: u64 = own.split_whitespace().next().and_then(|kib| kib.parse().ok()).expect("kilobytes");
+        assert!(kib <= MOST_KIB, "{kib} KiB: openraft's histogram tables alone were 26 MiB once");
+    }
+}
