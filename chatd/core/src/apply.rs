@@ -22,6 +22,7 @@ mod bootstrap;
 mod context;
 mod create_room;
 mod dedup;
+mod directory;
 mod filter;
 mod history;
 mod member;

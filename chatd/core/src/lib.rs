@@ -9,6 +9,7 @@
 pub mod apply;
 mod auth;
 pub mod content;
+mod directory;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod id;

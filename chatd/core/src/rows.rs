@@ -115,6 +115,19 @@ pub(crate) fn state_version(
     Ok(found)
 }
 
+/// A user's membership after the event at `at`, and the event that made it.
+pub(crate) fn member_kind_at(
+    rows: &dyn Read,
+    room: RoomNumber,
+    user_id: &str,
+    at: Position,
+) -> Result<Option<(Kind, Position)>, ReadError> {
+    let Some(position) = state_version(rows, room, event_type::MEMBER, user_id, at)? else { return Ok(None) };
+    let key = key::state_version(room, event_type::MEMBER, user_id, position);
+    let value = rows.get(Table::StateVersion, &key)?.unwrap_or_default();
+    Ok(Some((member_version_kind(&value)?, position)))
+}
+
 /// The state event that holds at `at`, with its position.
 pub(crate) fn state_event(
     rows: &dyn Read,

@@ -67,6 +67,45 @@ impl Sight {
         version_at(&self.memberships, at).map(|(_, kind)| kind)
     }
 
+    /// Is the event at this position a change of the user's own membership?
+    pub(crate) fn is_own(&self, at: Position) -> bool {
+        self.memberships.binary_search_by_key(&at, |(position, _)| *position).is_ok()
+    }
+
+    /// Where the user was last put out or left; `None` for one who is in, and for one who never was.
+    pub(crate) fn left_at(&self) -> Option<Position> {
+        self.stays_after(Position::ZERO).last().and_then(|stay| stay.to)
+    }
+
+    /// Where the user was last invited or knocked, and so was shown the room from outside.
+    pub(crate) fn called_at(&self) -> Option<Position> {
+        let called = |kind: Kind| matches!(kind, Kind::Invite | Kind::Knock);
+        self.memberships.iter().rev().find(|(_, kind)| called(*kind)).map(|(at, _)| *at)
+    }
+
+    /// May the user read the whole state as it was at this position? As for events, but that an invitation alone opens
+    /// nothing: who is invited sees the room stripped.
+    pub(crate) fn reads_state_at(&self, at: Position) -> bool {
+        match (self.visibility_at(at), self.membership_at(at)) {
+            (HistoryVisibility::WorldReadable, _) | (_, Some(Kind::Join)) => true,
+            (HistoryVisibility::Invited, Some(Kind::Invite)) | (HistoryVisibility::Shared, _) => {
+                self.joined_at_or_after(at)
+            }
+            _ => false,
+        }
+    }
+
+    /// The end of the user's newest stay that had ended by `at`.
+    pub(crate) fn left_before(&self, at: Position) -> Option<Position> {
+        let ends = self.stays_after(Position::ZERO).into_iter().filter_map(|stay| stay.to);
+        ends.take_while(|end| *end <= at).last()
+    }
+
+    /// The next join after `at`.
+    pub(crate) fn joins_after(&self, at: Position) -> Option<Position> {
+        self.memberships.iter().find(|(position, kind)| *position > at && *kind == Kind::Join).map(|(at, _)| *at)
+    }
+
     /// Was the user ever in the room?
     pub(crate) fn ever_joined(&self) -> bool {
         self.memberships.iter().any(|(_, kind)| *kind == Kind::Join)
@@ -173,6 +212,21 @@ mod tests {
         assert_eq!(seen(&sight(HistoryVisibility::Shared, true)), [5, 10, 15, 20, 25, 30, 35, 55]);
         assert_eq!(seen(&sight(HistoryVisibility::Joined, true)), [10, 20, 25, 30, 55]);
         assert_eq!(seen(&sight(HistoryVisibility::WorldReadable, false)).len(), 8);
+    }
+
+    #[test]
+    fn state_is_read_where_the_user_was_in_or_history_was_open_to_who_came_later() {
+        let read = |visibility, again| {
+            let sight = sight(visibility, again);
+            [5, 10, 15, 20, 25, 30, 35, 55].into_iter().filter(|n| sight.reads_state_at(at(*n))).collect::<Vec<_>>()
+        };
+        assert_eq!(read(HistoryVisibility::Joined, true), [20, 25, 55]);
+        assert_eq!(read(HistoryVisibility::Invited, false), [10, 15, 20, 25]);
+        assert_eq!(read(HistoryVisibility::Shared, false), [5, 10, 15, 20, 25]);
+        assert_eq!(read(HistoryVisibility::Shared, true), [5, 10, 15, 20, 25, 30, 35, 55]);
+        let sight = sight(HistoryVisibility::Joined, true);
+        assert_eq!((sight.left_at(), sight.left_before(at(45)), sight.left_before(at(29))), (None, Some(at(30)), None));
+        assert_eq!((sight.joins_after(at(20)), sight.called_at()), (Some(at(50)), Some(at(10))));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use crate::oracle;
 use crate::plan::SERVER;
-use quorate_core::id::{Position, RoomNumber};
+use quorate_core::id::{self, Position, RoomNumber};
 use quorate_core::proto::store::membership::Kind;
 use quorate_core::query::sync::{LeftRoom, Timeline};
 use quorate_core::query::{Event, Filter, SyncRequest, View};
@@ -113,11 +113,19 @@ impl Client {
         let was_known = self.rooms.contains_key(&room.room);
         let mut believed = self.rooms.remove(&room.room).unwrap_or_default();
         let until = room.timeline.events.last().map_or(room.timeline.prev_batch, |event| event.position);
-        let ever_in = oracle::stream(events, self.localpart, SERVER)
-            .iter()
-            .any(|at| events.iter().any(|event| event.at == *at && event.room == room.room));
-        if !ever_in {
+        let user_id = id::user_id(self.localpart, SERVER);
+        let own =
+            |event: &Event| event.is_state("m.room.member") && event.state_key.as_deref() == Some(user_id.as_str());
+        let Some(left_at) = oracle::left_at(events, room.room, &user_id) else {
             assert_eq!((room.timeline.events.len(), room.state.len()), (1, 0), "shown a room it never was in");
+            return;
+        };
+        for event in room.state.iter().chain(&room.timeline.events) {
+            assert!(event.position <= left_at || own(event), "shown {event:?} after it left at {left_at:?}");
+        }
+        if self.since >= Some(left_at) {
+            // It was told that it left; what came since is its own membership alone.
+            assert!(room.timeline.events.iter().all(own), "events of a room that was left before");
             return;
         }
         self.believe(view, &mut believed, room.room, &room.state, &room.timeline, full_state);
@@ -125,7 +133,10 @@ impl Client {
         let mut visible = oracle::visible(events, room.room, self.localpart, SERVER);
         visible.retain(|at| *at <= until);
         assert_eq!(believed.timeline, visible, "what is left behind, known before: {was_known}");
-        compare_state(self.localpart, &believed.state, &oracle::state(events, room.room, until), filter);
+        let mut real = oracle::state(events, room.room, left_at);
+        let member = ("m.room.member".to_owned(), user_id);
+        real.extend(oracle::state(events, room.room, Position::MAX).remove_entry(&member));
+        compare_state(self.localpart, &believed.state, &real, filter);
     }
 
     fn compare(&mut self, view: &View<'_>, events: &[oracle::Bare], filter: &Filter) {

@@ -58,6 +58,17 @@ pub fn stream(events: &[Bare], localpart: &str, server_name: &str) -> Vec<Positi
     events.iter().zip(&memberships).filter(|(_, membership)| joined(membership)).map(|(event, _)| event.at).collect()
 }
 
+/// The event that ended the user's last stay in a room; `None` for one who is in, or never was.
+#[must_use]
+pub fn left_at(events: &[Bare], room: RoomNumber, user_id: &str) -> Option<Position> {
+    let events: Vec<_> = events.iter().filter(|event| event.room == room).cloned().collect();
+    let memberships = memberships(&events, user_id);
+    let in_now = memberships.last().is_some_and(|(_, now)| now == "join");
+    let mut both = events.iter().zip(&memberships).rev();
+    let end = both.find(|(_, (before, after))| before == "join" && after != "join");
+    end.filter(|_| !in_now).map(|(event, _)| event.at)
+}
+
 /// What a user may see of one room (Matrix specification, "Room History Visibility", rule by rule).
 #[must_use]
 pub fn visible(events: &[Bare], room: RoomNumber, localpart: &str, server_name: &str) -> Vec<Position> {

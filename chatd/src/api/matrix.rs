@@ -8,6 +8,7 @@ mod discovery;
 mod endpoint;
 mod error;
 mod event;
+mod fresh;
 pub(crate) mod fuzzing;
 mod membership;
 mod profile;
@@ -38,11 +39,13 @@ pub struct Door {
     pub(crate) metrics: Metrics,
     /// What administrators may see of the cluster.
     pub(crate) admin: AdminDoor,
+    /// How fresh this request's reads were.
+    pub(crate) freshest: fresh::Freshest,
 }
 
 /// All endpoints of the door.
 pub fn router(service: Service, metrics: Metrics, admin: AdminDoor) -> Router {
-    let door = Door { service, metrics, admin };
+    let door = Door { service, metrics, admin, freshest: fresh::Freshest::default() };
     routes()
         .into_router()
         .route(page::PATH, get(status::answer))
@@ -64,10 +67,11 @@ async fn cors(request: axum::extract::Request, next: Next) -> Response {
     let preflight = request.method() == Method::OPTIONS;
     let mut response = if preflight { ().into_response() } else { next.run(request).await };
     let headers = response.headers_mut();
-    let allowed: [(HeaderName, &'static str); 3] = [
+    let allowed: [(HeaderName, &'static str); 4] = [
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, DELETE, OPTIONS"),
         (header::ACCESS_CONTROL_ALLOW_HEADERS, "X-Requested-With, Content-Type, Authorization"),
+        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Quorate-Freshness"),
     ];
     for (name, value) in allowed {
         headers.insert(name, HeaderValue::from_static(value));

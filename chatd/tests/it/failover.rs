@@ -138,8 +138,17 @@ async fn without_a_quorum_writes_wait_and_fail_and_reads_say_that_they_are_stale
     let room = alice.create_room(0, Preset::Private, "").await;
     alice.say(0, &room, "before", "1").await.expect("sent");
     alice.read_all(2, &room).await;
+    let matrix = |path: String, cluster: &Cluster| cluster.nodes[2].head_and_body(&path, &alice.session.access_token);
+    let messages = format!("/_matrix/client/v3/rooms/{room}/messages?dir=b");
+    let fresh = matrix(messages.clone(), &cluster);
+    assert!(fresh.0.contains(" 200 ") && !fresh.0.contains("quorate-freshness: stale"), "{fresh:?}");
     cluster.kill(0);
     cluster.kill(1);
+    let absent = format!("/_matrix/client/v3/rooms/{room}/state/m.none");
+    for (path, status) in [(messages, " 200 "), ("/_matrix/client/v3/sync".into(), " 200 "), (absent, " 404 ")] {
+        let (head, body) = matrix(path, &cluster);
+        assert!(head.contains(status) && head.contains("quorate-freshness: stale"), "{head} {body}");
+    }
     let request = HistoryRequest { room_id: room.clone(), ..HistoryRequest::default() };
     let page = alice.door(2).history(alice.asks(request)).await.expect("served all the same").into_inner();
     assert_eq!(page.freshness(), Freshness::Stale);

@@ -6,7 +6,9 @@
 //! Its content is validated in one pass without being built, and parsed only when it names `m.relates_to`.
 
 use super::context::{Applies, Context, Room, refuse};
+use super::directory;
 use crate::auth::levels;
+use crate::directory::depends_on;
 use crate::id::{Position, RoomNumber};
 use crate::json;
 use crate::proto::log::Reason;
@@ -77,6 +79,9 @@ pub(super) fn append(context: &mut Context<'_>, room: &mut Room, new: NewEvent<'
     let in_room = Bytes::copy_from_slice(&room.number.0.to_be_bytes());
     context.rows.put(Table::EventRoom, key::position(position), in_room);
     context.touched.room(room.number);
+    if new.state_key.is_some_and(|state_key| depends_on(new.event_type, state_key)) {
+        directory::update(context, room)?;
+    }
     Ok(position)
 }
 

@@ -88,9 +88,6 @@ fn found(context: &mut Context<'_>, command: &log::CreateRoom) -> Applies<Room> 
     };
     let value = Bytes::copy_from_slice(&number.0.to_be_bytes());
     context.rows.put(Table::RoomByPosition, key::position(created_at), value);
-    if command.listed {
-        context.rows.put(Table::PublicRoom, key::room(number), Bytes::new());
-    }
     Ok(Room::new(number, id::room_id(created_at, context.server_name), row))
 }
 
@@ -248,7 +245,7 @@ mod tests {
         assert_eq!((summary.joined_members, summary.invited_members), (1, 1));
         assert_eq!(view.resolve_room("#ops:a.org").unwrap(), room);
         assert_eq!(view.resolve_room(&room_id).unwrap(), room);
-        assert_eq!(view.public_rooms(None, 10).unwrap(), [summary]);
+        assert_eq!(view.public_rooms(None, 10).unwrap().rooms, [summary]);
         let create = view.state_event(room, "m.room.create", "", None).unwrap().unwrap();
         assert_eq!(create.content, r#"{"room_version":"11"}"#);
     }
@@ -268,7 +265,14 @@ mod tests {
             let rooms = world.view().rooms_of(user).unwrap();
             assert!(rooms[0].is_direct && rooms[0].kind == Membership::Join, "{user}: {rooms:?}");
         }
-        let powers: Vec<_> = world.view().members(room, None, 9).unwrap().iter().map(|m| m.power_level).collect();
+        let powers: Vec<_> = world
+            .view()
+            .member_page_for("alice", room, None, 9)
+            .unwrap()
+            .members
+            .iter()
+            .map(|m| m.power_level)
+            .collect();
         assert_eq!(powers, [100, 100]);
     }
 

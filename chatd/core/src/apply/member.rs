@@ -2,6 +2,7 @@
 
 use super::append::{self, NewEvent, append};
 use super::context::{Answer, Applies, Context, Room, refuse};
+use super::directory;
 use super::send::sent;
 use crate::auth::membership::{self as rules, Entrance, Facts};
 use crate::id::{self, Position, RoomNumber};
@@ -242,7 +243,11 @@ fn put(
     };
     put_row(context, room.number, target, &row);
     if old.kind() != kind {
+        let before = room.row.joined_members;
         count(room.row_mut(), old.kind(), kind);
+        if (before == 0) != (room.row.joined_members == 0) {
+            directory::update(context, room)?;
+        }
     }
     Ok(at)
 }

@@ -76,7 +76,14 @@ mod tests {
         let envelope = name(&mut world, "Alice");
         world.accepted(envelope);
         let shown = |room| {
-            world.view().members(room, None, 10).unwrap().into_iter().map(|m| m.display_name).collect::<Vec<_>>()
+            world
+                .view()
+                .member_page_for("alice", room, None, 10)
+                .unwrap()
+                .members
+                .into_iter()
+                .map(|m| m.display_name)
+                .collect::<Vec<_>>()
         };
         assert_eq!(shown(one), ["Alice"]);
         assert_eq!(shown(left), [""]);

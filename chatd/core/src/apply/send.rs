@@ -237,6 +237,7 @@ mod tests {
         assert_eq!(name(Some(second.before())).unwrap(), r#"{"name":"one"}"#);
         assert_eq!(name(None).unwrap(), r#"{"name":"two"}"#);
         let newest = world.view().state_event(room, "m.room.name", "", None).unwrap().unwrap();
-        assert_eq!(world.view().replaced(&newest).unwrap().unwrap().content, r#"{"name":"one"}"#);
+        let shown = world.view().event("alice", &newest.event_id).unwrap();
+        assert_eq!(shown.prev_content.unwrap(), r#"{"name":"one"}"#);
     }
 }

@@ -108,5 +108,7 @@ fn event_of(event_type: &str) -> Event {
         redacts: None,
         redacted_by: None,
         redacted_because: None,
+        prev_content: None,
+        membership: None,
     }
 }

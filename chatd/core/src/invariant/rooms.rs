@@ -2,6 +2,7 @@
 
 use super::{Checked, all, broken, holds};
 use crate::auth::levels;
+use crate::directory;
 use crate::id::Position;
 use crate::json;
 use crate::proto::store;
@@ -9,7 +10,7 @@ use crate::rows::{self, event_type};
 use crate::table::{self, Direction, Flow, Read, Table, key};
 
 /// A room's first event is its creation, its name leads to it, its number was given out, and the directory lists it if
-/// it says so.
+/// it may be shown there.
 ///
 /// # Errors
 /// When it does not hold.
@@ -34,7 +35,8 @@ pub fn rooms_begin_with_their_creation(rows: &dyn Read) -> Checked {
         holds(named == Some(room), NAME, || format!("the name of {room} leads to {named:?}"))?;
         holds((1..next).contains(&room.0), NAME, || format!("{room} was never given out"))?;
         let listed = rows.get(Table::PublicRoom, key)?.is_some();
-        holds(listed == row.listed, NAME, || format!("{room} listed: {listed}, {}", row.listed))?;
+        let published = directory::is_published(rows, room, &row)?;
+        holds(listed == published, NAME, || format!("{room} listed: {listed}, {published}"))?;
     }
     let names = all(rows, Table::RoomByPosition)?.len();
     holds(names == rooms.len(), NAME, || format!("{names} names for {} rooms", rooms.len()))

@@ -3,8 +3,10 @@
 use super::{QueryError, View};
 use crate::id::{self, Position, RoomNumber};
 use crate::proto::store;
+use crate::proto::store::membership::Kind;
 use crate::rows;
 use crate::table::{self, ReadError, Table};
+use crate::visibility::Sight;
 use bytes::Bytes;
 
 /// An event of a room's timeline, its ids rendered.
@@ -32,7 +34,7 @@ pub struct Event {
     pub device_id: String,
     /// Only for that device: [`Self::transaction_id_for`].
     pub transaction_id: String,
-    /// The version of this state before this one (`unsigned.prev_content` stands there).
+    /// The version of this state before this one.
     pub replaces: Option<Position>,
     /// Of `m.room.redaction`: what it redacts.
     pub redacts: Option<Position>,
@@ -40,6 +42,10 @@ pub struct Event {
     pub redacted_by: Option<Position>,
     /// That redaction itself.
     pub redacted_because: Option<Box<Event>>,
+    /// In timelines: the content of the version of this state before this one, where the reader may know it.
+    pub prev_content: Option<Bytes>,
+    /// In timelines: the reader's own membership after this event.
+    pub membership: Option<Kind>,
 }
 
 impl Event {
@@ -59,6 +65,16 @@ impl Event {
         Ok(Some(event).filter(|event| event.redacted_by.is_none()))
     }
 
+    /// The event as this reader may see it: without a redaction that was made out of its sight. (The content is gone
+    /// for all.)
+    pub(super) fn shown_to(mut self, sight: &Sight) -> Self {
+        if self.redacted_by.is_some_and(|by| !sight.sees(by)) {
+            self.redacted_by = None;
+            self.redacted_because = None;
+        }
+        self
+    }
+
     /// Is it state, and of this type?
     #[must_use]
     pub fn is_state(&self, event_type: &str) -> bool {
@@ -74,18 +90,23 @@ impl View<'_> {
     pub fn event(&self, localpart: &str, event_id: &str) -> Result<Event, QueryError> {
         let at = id::parse_event_id(event_id).ok_or(QueryError::EventNotFound)?;
         let room = rows::room_of_event(self.rows, at)?.ok_or(QueryError::EventNotFound)?;
-        match self.sight(room, localpart)?.sees(at) {
-            true => self.event_at(room, &self.room_id(room)?, at),
+        let sight = self.sight(room, localpart)?;
+        match sight.sees(at) {
+            true => Ok(self.in_timeline(self.event_at(room, &self.room_id(room)?, at)?, &sight)?),
             false => Err(QueryError::EventNotFound),
         }
     }
 
-    /// The event before this one in its state's history, for `prev_content`.
-    ///
-    /// # Errors
-    /// When the state cannot be read.
-    pub fn replaced(&self, event: &Event) -> Result<Option<Event>, QueryError> {
-        event.replaces.map(|at| self.event_at(event.room, &event.room_id, at)).transpose()
+    /// The event as it stands in this reader's timeline, with what clients are told there and nowhere else.
+    pub(super) fn in_timeline(&self, event: Event, sight: &Sight) -> Result<Event, ReadError> {
+        let mut event = event.shown_to(sight);
+        event.membership = Some(sight.membership_at(event.position).unwrap_or(Kind::Leave));
+        // A member knows the state that an event changed, also where it does not see the event that made it.
+        let known = |at: &Position| sight.sees(*at) || sight.reads_state_at(event.position.before());
+        if let Some(replaced) = event.replaces.filter(known) {
+            event.prev_content = Some(rows::known_event(self.rows, event.room, replaced)?.content);
+        }
+        Ok(event)
     }
 
     /// The event at a position that another row points to.
@@ -128,5 +149,7 @@ fn rendered(room: RoomNumber, room_id: &str, at: Position, row: store::Event) ->
         redacts: table::position(Table::Timeline, &row.redacts)?,
         redacted_by: table::position(Table::Timeline, &row.redacted_by)?,
         redacted_because: None,
+        prev_content: None,
+        membership: None,
     })
 }

@@ -87,7 +87,10 @@ impl View<'_> {
                 std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
                 std::collections::btree_map::Entry::Vacant(new) => new.insert(self.room_id(room)?),
             };
-            out.push(self.event_at(room, room_id, at)?);
+            let mut event = self.event_at(room, room_id, at)?;
+            // A redaction comes by itself, to those who are in when it is made.
+            event.redacted_because = None;
+            out.push(event);
         }
         Ok(out)
     }

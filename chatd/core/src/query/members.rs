@@ -1,6 +1,7 @@
 //! Who is in a room, now and at a position.
 
 use super::{Event, QueryError, View};
+use crate::auth::levels;
 use crate::id::{self, Position, RoomNumber};
 use crate::json;
 use crate::proto::store;
@@ -14,7 +15,7 @@ use crate::visibility::Sight;
 pub struct Member {
     /// Full user id.
     pub user_id: String,
-    /// Pages continue after this.
+    /// Its local part.
     pub localpart: String,
     /// As in the room; empty: none.
     pub display_name: String,
@@ -25,6 +26,18 @@ pub struct Member {
     /// Power in the room.
     pub power_level: i64,
 }
+
+/// A page of members.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberPage {
+    /// By localpart.
+    pub members: Vec<Member>,
+    /// The next page comes after this localpart; `None` at the end. A page may be empty and yet not the last.
+    pub next: Option<String>,
+}
+
+/// Members looked at for one page at most: in a room of thousands who left, pages get shorter, not slower.
+const MAX_LOOKED_AT: usize = 4096;
 
 impl View<'_> {
     /// A user's membership now; `None` for one who never had any.
@@ -48,54 +61,89 @@ impl View<'_> {
         Ok(Sight::load(self.rows, room, localpart, self.server_name())?)
     }
 
-    /// From when on may the user read the room's state? `None`: as it is now (joined, or open to all); `Some`: as it
-    /// was when the user left.
-    ///
-    /// # Errors
-    /// [`QueryError::Forbidden`] for one who never was in.
-    pub fn may_read_state(&self, room: RoomNumber, localpart: &str) -> Result<Option<Position>, QueryError> {
-        if rows::membership(self.rows, room, localpart)?.kind() == Kind::Join {
-            return Ok(None);
+    /// A page of those joined, invited, knocking or banned, now or at a position, by localpart, after this one.
+    pub(super) fn member_page(
+        &self,
+        room: RoomNumber,
+        at: Option<Position>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<MemberPage, QueryError> {
+        let levels = self.levels_at(room, at)?;
+        let (mut found, mut next, mut looked_at) = (Vec::new(), None, 0);
+        let mut last = String::new();
+        let mut failed = None;
+        self.each_member(room, after, &mut |localpart, row| {
+            if found.len() >= limit || looked_at >= MAX_LOOKED_AT {
+                next = Some(std::mem::take(&mut last));
+                return Flow::Stop;
+            }
+            looked_at += 1;
+            last = localpart.to_owned();
+            match self.membership_as_of(room, localpart, row, at) {
+                Ok(Some((kind, position))) => found.push((localpart.to_owned(), kind, position)),
+                Ok(None) => {}
+                Err(error) => {
+                    failed = Some(error);
+                    return Flow::Stop;
+                }
+            }
+            Flow::More
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
         }
-        let sight = self.sight(room, localpart)?;
-        match sight.stays_after(Position::ZERO).last() {
-            _ if sight.is_world_readable() => Ok(None),
-            Some(stay) => Ok(stay.to),
-            None => Err(QueryError::Forbidden),
-        }
+        let members = found.into_iter().map(|(localpart, kind, at)| self.member(room, localpart, kind, at, &levels));
+        Ok(MemberPage { members: members.collect::<Result<_, _>>()?, next })
     }
 
-    /// A page of those joined, invited, knocking or banned now, by localpart, after this one.
-    ///
-    /// # Errors
-    /// [`QueryError::RoomNotFound`] when there is no such room.
-    pub fn members(&self, room: RoomNumber, after: Option<&str>, limit: usize) -> Result<Vec<Member>, QueryError> {
-        let levels = self.room_row(room)?.levels.unwrap_or_default();
-        let mut page = Vec::new();
-        self.each_member(room, after, &mut |localpart, row| {
-            if !matches!(row.kind(), Kind::Leave | Kind::Unspecified) && page.len() < limit {
-                page.push((localpart.to_owned(), row));
+    /// A member's kind and event, now or at a position; `None` for one who was out.
+    fn membership_as_of(
+        &self,
+        room: RoomNumber,
+        localpart: &str,
+        row: store::Membership,
+        at: Option<Position>,
+    ) -> Result<Option<(Kind, Position)>, QueryError> {
+        let newest = table::position(Table::RoomMember, &row.position)?.unwrap_or_default();
+        let (kind, position) = match at.filter(|at| newest > *at) {
+            None => (row.kind(), newest),
+            Some(at) => {
+                let user_id = id::user_id(localpart, self.server_name());
+                match rows::member_kind_at(self.rows, room, &user_id, at)? {
+                    Some(found) => found,
+                    None => return Ok(None),
+                }
             }
-            if page.len() < limit { Flow::More } else { Flow::Stop }
-        })?;
-        page.into_iter().map(|(localpart, row)| self.member(room, localpart, &row, &levels)).collect()
+        };
+        Ok(Some((kind, position)).filter(|(kind, _)| !matches!(kind, Kind::Leave | Kind::Unspecified)))
+    }
+
+    /// The room's power levels, now or at a position.
+    fn levels_at(&self, room: RoomNumber, at: Option<Position>) -> Result<store::Levels, QueryError> {
+        let now = self.room_row(room)?.levels.unwrap_or_default();
+        let Some(at) = at else { return Ok(now) };
+        let event = rows::state_event(self.rows, room, event_type::POWER_LEVELS, "", at)?;
+        // What was applied could be read then.
+        let then = event.map(|(_, event)| levels::parse(&json::stored_object(&event.content), self.server_name()));
+        Ok(then.and_then(Result::ok).unwrap_or_default())
     }
 
     fn member(
         &self,
         room: RoomNumber,
         localpart: String,
-        row: &store::Membership,
+        kind: Kind,
+        at: Position,
         levels: &store::Levels,
     ) -> Result<Member, QueryError> {
-        let at = table::position(Table::RoomMember, &row.position)?.unwrap_or_default();
         let content = json::stored_object(&rows::known_event(self.rows, room, at)?.content);
         let text = |key| json::text(&content, key).unwrap_or_default().to_owned();
         Ok(Member {
             user_id: id::user_id(&localpart, self.server_name()),
             display_name: text("displayname"),
             avatar_url: text("avatar_url"),
-            kind: row.kind(),
+            kind,
             power_level: levels.of(&localpart),
             localpart,
         })
@@ -125,10 +173,7 @@ impl View<'_> {
     }
 
     /// All member events that held at a position, whatever their membership.
-    ///
-    /// # Errors
-    /// [`QueryError::RoomNotFound`] when there is no such room.
-    pub fn members_at(&self, room: RoomNumber, at: Position) -> Result<Vec<Event>, QueryError> {
+    pub(super) fn members_at(&self, room: RoomNumber, at: Position) -> Result<Vec<Event>, QueryError> {
         self.state_of_type(room, event_type::MEMBER, at)
     }
 }

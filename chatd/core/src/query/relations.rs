@@ -46,6 +46,7 @@ impl View<'_> {
         }
         let next = found.get(limit).map(|at| if direction == Direction::Forward { at.before() } else { *at });
         let events = self.events(room, &self.room_id(room)?, found.into_iter().take(limit))?;
+        let events = events.into_iter().map(|event| event.shown_to(&sight)).collect();
         Ok(Page { events, next, prev: from })
     }
 

@@ -1,6 +1,7 @@
 //! Rooms: by name, of a user, in the public directory, in short.
 
 use super::{QueryError, View};
+use crate::directory;
 use crate::id::{self, Position, RoomNumber};
 use crate::json;
 use crate::proto::store;
@@ -26,6 +27,15 @@ pub struct RoomMembership {
     pub forgotten: bool,
 }
 
+/// A page of the public directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PublicRooms {
+    /// In order of their numbers.
+    pub rooms: Vec<RoomSummary>,
+    /// The next page comes after this room; `None` at the end. A page may be empty and yet not the last.
+    pub next: Option<RoomNumber>,
+}
+
 /// A room in short.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomSummary {
@@ -49,9 +59,9 @@ pub struct RoomSummary {
     pub world_readable: bool,
     /// Guests may join.
     pub guest_can_join: bool,
-    /// How many are in it.
+    /// How many are in it; 0 where the room is not shown as it is now.
     pub joined_members: u64,
-    /// How many are invited.
+    /// How many are invited; 0 where the room is not shown as it is now.
     pub invited_members: u64,
     /// Made as a direct chat.
     pub is_direct: bool,
@@ -116,38 +126,59 @@ impl View<'_> {
         Ok(out)
     }
 
-    /// Rooms in the public directory, after this one, in order of their numbers.
+    /// Rooms in the public directory, after this one, in order of their numbers, each as it is now.
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub fn public_rooms(&self, after: Option<RoomNumber>, limit: usize) -> Result<Vec<RoomSummary>, QueryError> {
+    pub fn public_rooms(&self, after: Option<RoomNumber>, limit: usize) -> Result<PublicRooms, QueryError> {
         let from = key::room(RoomNumber(after.map_or(0, |room| room.0.saturating_add(1))));
-        let mut rooms = Vec::new();
+        let mut found = Vec::new();
+        let mut next = None;
         self.rows.scan(Table::PublicRoom, &from, &[], Direction::Forward, &mut |(key, _)| {
-            if rooms.len() < limit {
-                rooms.push(rows::room_in(Table::PublicRoom, key)?);
+            if found.len() >= limit {
+                next = found.last().copied();
+                return Ok(Flow::Stop);
             }
-            Ok(if rooms.len() < limit { Flow::More } else { Flow::Stop })
+            found.push(rows::room_in(Table::PublicRoom, key)?);
+            Ok(Flow::More)
         })?;
-        rooms.into_iter().map(|room| self.summary(room)).collect()
+        let mut rooms = Vec::new();
+        for room in found {
+            // Rows that an earlier version left behind when a room became private.
+            if self.is_published(room)? {
+                rooms.push(self.summary(room)?);
+            }
+        }
+        Ok(PublicRooms { rooms, next })
     }
 
-    /// A room in short, as it is now. Who may ask is the caller's to decide: directory, members, invited.
+    /// Does the public directory show the room?
+    pub(super) fn is_published(&self, room: RoomNumber) -> Result<bool, QueryError> {
+        Ok(directory::is_published(self.rows, room, &self.room_row(room)?)?)
+    }
+
+    /// A room in short, as it is now. Who may ask is the caller's to decide: directory, members.
     ///
     /// # Errors
     /// [`QueryError::RoomNotFound`] when there is no such room.
     pub fn summary(&self, room: RoomNumber) -> Result<RoomSummary, QueryError> {
         let row = self.room_row(room)?;
+        let (joined_members, invited_members) = (row.joined_members, row.invited_members);
+        let listed = directory::is_published(self.rows, room, &row)?;
+        Ok(RoomSummary { joined_members, invited_members, listed, ..self.summary_at(room, Position::MAX)? })
+    }
+
+    /// The same as it was at a position, without the counts: those are of now.
+    pub(super) fn summary_at(&self, room: RoomNumber, at: Position) -> Result<RoomSummary, QueryError> {
         let text = |event_type: &str, key: &str| -> Result<String, QueryError> {
-            let event = rows::state_event(self.rows, room, event_type, "", Position::MAX)?;
+            let event = rows::state_event(self.rows, room, event_type, "", at)?;
             let content = event.map(|(_, event)| json::stored_object(&event.content)).unwrap_or_default();
             Ok(json::text(&content, key).unwrap_or_default().to_owned())
         };
-        let visibility = rows::state_event(self.rows, room, event_type::HISTORY_VISIBILITY, "", Position::MAX)?;
+        let visibility = rows::state_event(self.rows, room, event_type::HISTORY_VISIBILITY, "", at)?;
         let visibility = visibility.map(|(_, event)| HistoryVisibility::of(&event.content));
+        let row = self.room_row(room)?;
         Ok(RoomSummary {
-            room,
-            room_id: self.id_of(&row)?,
             name: text(event_type::NAME, "name")?,
             topic: text(event_type::TOPIC, "topic")?,
             avatar_url: text(event_type::AVATAR, "url")?,
@@ -156,10 +187,29 @@ impl View<'_> {
             world_readable: visibility == Some(HistoryVisibility::WorldReadable),
             guest_can_join: text(event_type::GUEST_ACCESS, "guest_access")? == "can_join",
             room_type: row.room_type,
-            joined_members: row.joined_members,
-            invited_members: row.invited_members,
             is_direct: row.is_direct,
-            listed: row.listed,
+            ..self.bare_summary(room)?
+        })
+    }
+
+    /// Nothing but its id.
+    pub(super) fn bare_summary(&self, room: RoomNumber) -> Result<RoomSummary, QueryError> {
+        let room_id = self.room_id(room)?;
+        Ok(RoomSummary {
+            room,
+            room_id,
+            name: String::new(),
+            topic: String::new(),
+            avatar_url: String::new(),
+            canonical_alias: String::new(),
+            join_rule: String::new(),
+            room_type: String::new(),
+            world_readable: false,
+            guest_can_join: false,
+            joined_members: 0,
+            invited_members: 0,
+            is_direct: false,
+            listed: false,
         })
     }
 }

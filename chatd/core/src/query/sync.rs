@@ -7,6 +7,7 @@
 //!   twice. For that a timeline never jumps over events that the user may not see: it begins after them, `limited`.
 
 mod changed;
+mod left;
 mod room;
 mod summary;
 

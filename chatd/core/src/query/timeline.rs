@@ -62,6 +62,7 @@ impl View<'_> {
             looked_at += 1;
             if sight.sees(at) {
                 let event = self.render(room, &room_id, at, table::decode(Table::Timeline, value)?)?;
+                let event = self.in_timeline(event, &sight)?;
                 bytes += event.content.len();
                 page.events.push(event);
             }

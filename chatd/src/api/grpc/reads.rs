@@ -54,17 +54,13 @@ pub(super) async fn members(s: &Service, request: Request<ListMembersRequest>) -
     limits::name("room_id", &room_id)?;
     let after = if page.is_empty() { None } else { Some(s.parse_user(&page).map_err(|_| bad_page())?) };
     let limit = page_size(limit, 500);
-    let server_name = s.server_name().to_owned();
     let question = move |view: &View<'_>| {
         let room = view.resolve_room(&room_id)?;
-        view.may_read_state(room, &session.localpart)?;
-        view.members(room, after.as_deref(), limit)
+        view.member_page_for(&session.localpart, room, after.as_deref(), limit)
     };
-    let (members, freshness) = s.read(convert::consistency(consistency)?, question).await?;
-    let full = members.len() >= limit;
-    let last = members.last().filter(|_| full).and_then(|member| id::localpart(&member.user_id, &server_name));
-    let next_page = last.map(str::to_owned).unwrap_or_default();
-    let members = members.into_iter().map(convert::member).collect();
+    let (found, freshness) = s.read(convert::consistency(consistency)?, question).await?;
+    let members = found.members.into_iter().map(convert::member).collect();
+    let next_page = found.next.unwrap_or_default();
     Ok(ListMembersResponse { members, next_page, freshness: convert::freshness(freshness).into() })
 }
 
@@ -129,7 +125,7 @@ fn my_rooms(
         _ if include_public => "p".to_owned(),
         _ => String::new(),
     };
-    let rooms = mine.into_iter().map(|m| Ok((view.summary(m.room)?, Some(m.kind))));
+    let rooms = mine.into_iter().map(|m| Ok((view.summary_for(localpart, &m)?, Some(m.kind))));
     Ok(Rooms { rooms: rooms.collect::<Result<_, QueryError>>()?, next })
 }
 
@@ -140,13 +136,12 @@ fn public_rooms(
     limit: usize,
 ) -> Result<Rooms, QueryError> {
     let listed = view.public_rooms(after, limit)?;
-    let next =
-        listed.last().filter(|_| listed.len() >= limit).map(|last| format!("p{}", last.room)).unwrap_or_default();
+    let next = listed.next.map(|last| format!("p{last}")).unwrap_or_default();
     let mut rooms = Vec::new();
-    for summary in listed {
+    for summary in listed.rooms {
         // The caller's own rooms came on earlier pages.
-        let kind = view.membership(summary.room, localpart)?;
-        if kind.is_none() {
+        let membership = view.membership_in(localpart, summary.room)?;
+        if membership.kind == Kind::Unspecified || membership.forgotten {
             rooms.push((summary, None));
         }
     }

@@ -110,7 +110,7 @@ pub(super) async fn stored_filter(door: &Door, session: &Session, filter_id: &st
     let missing = || MatrixError::not_found(format!("There is no filter {filter_id}: put it again."));
     let number: u64 = filter_id.parse().map_err(|_| missing())?;
     let localpart = session.localpart.clone();
-    let (filter, _) = door.service.read(Default::default(), move |view| view.filter(&localpart, number)).await?;
+    let filter = door.read(move |view| view.filter(&localpart, number)).await?;
     filter.ok_or_else(missing)
 }
 
@@ -168,9 +168,8 @@ async fn account_data(
 ) -> Result<Box<RawValue>, MatrixError> {
     let localpart = session.localpart.clone();
     let wanted = event_type.clone();
-    let (content, _) = door
-        .service
-        .read(Default::default(), move |view| {
+    let content = door
+        .read(move |view| {
             let room = room.map(|room| view.resolve_room(&room)).transpose()?;
             view.account_data(&localpart, room, &wanted)
         })

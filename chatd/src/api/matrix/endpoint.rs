@@ -3,6 +3,7 @@
 
 use super::Door;
 use super::error::MatrixError;
+use super::fresh::Freshest;
 use crate::metrics;
 use crate::service::Session;
 use crate::trace;
@@ -124,6 +125,8 @@ impl Routes {
         let serve = move |State(door): State<Door>, path: RawPathParams, request: Request| {
             let handler = handler.clone();
             async move {
+                let freshest = Freshest::default();
+                let door = Door { freshest: freshest.clone(), ..door };
                 let call = door.metrics.door(metrics::Door::Matrix, name);
                 let measured = (name == super::sync::NAME).then(|| door.metrics.clone());
                 let traced = trace::door::Call::matrix(name, request.method(), request.headers());
@@ -132,7 +135,9 @@ impl Routes {
                 if let (Some(metrics), Ok(response)) = (measured, &answer) {
                     metrics.sync_body(response.body().size_hint().lower());
                 }
-                answer
+                let mut response = answer.into_response();
+                freshest.mark(&mut response);
+                response
             }
         };
         let router = T::PATH_BUILDER.all_paths().flat_map(spellings).fold(self.router, |router, path| {

@@ -2,6 +2,7 @@
 //! on as the bytes that were stored: validated once, before the log.
 
 use super::error::MatrixError;
+use crate::api::convert;
 use crate::service::Session;
 use axum::http::StatusCode;
 use quorate_core::id;
@@ -49,11 +50,20 @@ struct Unsigned<'a> {
     replaces_state: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     redacted_because: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prev_content: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    membership: Option<&'static str>,
 }
 
 impl Unsigned<'_> {
     fn is_empty(&self) -> bool {
-        self.transaction_id.is_none() && self.replaces_state.is_none() && self.redacted_because.is_none()
+        let Self { transaction_id, replaces_state, redacted_because, prev_content, membership } = self;
+        transaction_id.is_none()
+            && replaces_state.is_none()
+            && redacted_because.is_none()
+            && prev_content.is_none()
+            && membership.is_none()
     }
 }
 
@@ -73,7 +83,11 @@ fn damaged(what: impl std::fmt::Display) -> MatrixError {
 }
 
 fn content(event: &Event) -> Result<&RawValue, MatrixError> {
-    serde_json::from_slice(&event.content).map_err(|error| damaged(format!("{}: {error}", event.event_id)))
+    raw(event, &event.content)
+}
+
+fn raw<'e>(event: &Event, content: &'e [u8]) -> Result<&'e RawValue, MatrixError> {
+    serde_json::from_slice(content).map_err(|error| damaged(format!("{}: {error}", event.event_id)))
 }
 
 /// With the room, as `/messages` and `/event` show it.
@@ -116,6 +130,8 @@ fn render(event: &Event, viewer: Viewer<'_>, room_id: Option<&str>) -> Result<Bo
             transaction_id: event.transaction_id_for(viewer.user_id, viewer.device_id),
             replaces_state: event.replaces.map(id::event_id),
             redacted_because,
+            prev_content: event.prev_content.as_deref().map(|content| raw(event, content)).transpose()?,
+            membership: event.membership.map(convert::membership_name),
         },
     };
     to_raw_value(&rendered).map_err(damaged)

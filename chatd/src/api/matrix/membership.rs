@@ -7,12 +7,12 @@ use super::error::MatrixError;
 use super::event;
 use super::room::room_id;
 use super::with_body::WithBody;
-use crate::service::{Sent, Session, decide};
+use crate::service::{Sent, Session, decide, limits};
 use bytes::Bytes;
 use quorate_core::proto::log::SetMembership;
 use quorate_core::proto::log::set_membership::Change;
 use quorate_core::proto::store::membership::Kind;
-use quorate_core::query::Event;
+use quorate_core::query::{Event, View};
 use ruma::api::client::membership::{
     ban_user, forget_room, get_member_events, invite_user, join_room_by_id, join_room_by_id_or_alias, joined_members,
     joined_rooms, kick_user, leave_room, unban_user,
@@ -123,9 +123,8 @@ async fn rooms_joined(
     session: Session,
     _request: joined_rooms::v3::Request,
 ) -> Result<joined_rooms::v3::Response, MatrixError> {
-    let (ids, _) = door
-        .service
-        .read(Default::default(), move |view| {
+    let ids = door
+        .read(move |view| {
             let rooms = view.rooms_of(&session.localpart)?;
             rooms
                 .iter()
@@ -142,7 +141,8 @@ async fn members_joined(
     session: Session,
     request: joined_members::v3::Request,
 ) -> Result<joined_members::v3::Response, MatrixError> {
-    let events = member_events(&door, &session, request.room_id.to_string(), None).await?;
+    let (room, localpart) = (request.room_id.to_string(), session.localpart);
+    let events = door.read(move |view| view.present_members_for(&localpart, view.resolve_room(&room)?)).await?;
     let mut joined = std::collections::BTreeMap::new();
     for event in events {
         let content = MemberContent::of(&event);
@@ -161,7 +161,10 @@ async fn members(
     session: Session,
     request: get_member_events::v3::Request,
 ) -> Result<get_member_events::v3::Response, MatrixError> {
-    let events = member_events(&door, &session, request.room_id.to_string(), request.at).await?;
+    let at = request.at.as_deref().map(limits::cursor).transpose()?;
+    let (room, localpart) = (request.room_id.to_string(), session.localpart.clone());
+    let question = move |view: &View<'_>| view.members_for(&localpart, view.resolve_room(&room)?, at);
+    let events = door.read_at(at, question).await?;
     let wanted = |event: &Event| {
         let membership = MemberContent::of(event).membership;
         request.membership.as_ref().is_none_or(|only| only.as_str() == membership)
@@ -169,31 +172,6 @@ async fn members(
     };
     let chunk = events.iter().filter(|event| wanted(event)).map(|event| event::full(event, (&session).into()));
     Ok(get_member_events::v3::Response::new(chunk.collect::<Result<_, _>>()?))
-}
-
-/// The member events that the caller may see: now, as of the leave, or at a token.
-async fn member_events(
-    door: &Door,
-    session: &Session,
-    room: String,
-    at: Option<String>,
-) -> Result<Vec<Event>, MatrixError> {
-    let at = at.map(|token| crate::service::limits::cursor(&token)).transpose()?;
-    let localpart = session.localpart.clone();
-    let (events, _) = door
-        .service
-        .read(Default::default(), move |view| {
-            let room = view.resolve_room(&room)?;
-            let until = view.may_read_state(room, &localpart)?;
-            let at = match (at, until) {
-                (Some(at), Some(until)) => at.min(until),
-                (Some(at), None) => at,
-                (None, until) => until.unwrap_or_else(|| view.now()),
-            };
-            view.members_at(room, at)
-        })
-        .await?;
-    Ok(events)
 }
 
 #[derive(Default, Deserialize)]

@@ -30,7 +30,7 @@ fn values(account: &Account) -> impl Iterator<Item = ProfileFieldValue> {
 
 async fn account(door: &Door, user: &UserId) -> Result<Account, MatrixError> {
     let localpart = door.service.parse_user(user.as_str())?;
-    let (account, _) = door.service.read(Default::default(), move |view| view.account(&localpart)).await?;
+    let account = door.read(move |view| view.account(&localpart)).await?;
     account.ok_or_else(|| MatrixError::not_found(format!("There is no user {user}.")))
 }
 
@@ -40,7 +40,8 @@ async fn get_field(
 ) -> Result<get_profile_field::v3::Response, MatrixError> {
     let account = account(&door, &request.user_id).await?;
     let value = values(&account).find(|value| value.field_name() == request.field);
-    Ok(value.map_or_else(get_profile_field::v3::Response::default, get_profile_field::v3::Response::new))
+    let value = value.ok_or_else(|| MatrixError::not_found(format!("The user has set no {}.", request.field)))?;
+    Ok(get_profile_field::v3::Response::new(value))
 }
 
 async fn set_field(

@@ -108,10 +108,7 @@ fn state_input<T>(event: Raw<T>) -> Result<StateInput, MatrixError> {
 
 async fn resolve(door: Door, request: get_alias::Request) -> Result<get_alias::Response, MatrixError> {
     let alias = request.room_alias.to_string();
-    let (room, _) = door
-        .service
-        .read(Default::default(), move |view| view.resolve_room(&alias).and_then(|room| view.room_id(room)))
-        .await?;
+    let room = door.read(move |view| view.resolve_room(&alias).and_then(|room| view.room_id(room))).await?;
     let here = OwnedServerName::try_from(door.service.server_name())
         .map_err(|error| MatrixError::invalid_param(format!("The server's name is not one: {error}.")))?;
     Ok(get_alias::Response::new(room_id(room)?, vec![here]))

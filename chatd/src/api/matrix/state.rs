@@ -35,12 +35,10 @@ async fn get_one(
 ) -> Result<get_state_event_for_key::v3::Response, MatrixError> {
     let (room, event_type) = (request.room_id.to_string(), request.event_type.to_string());
     let (wanted, key, localpart) = (event_type.clone(), request.state_key.clone(), session.localpart.clone());
-    let (found, _) = door
-        .service
-        .read(Default::default(), move |view| {
+    let found = door
+        .read(move |view| {
             let room = view.resolve_room(&room)?;
-            let at = view.may_read_state(room, &localpart)?;
-            view.state_event(room, &wanted, &key, at)
+            view.state_event_for(&localpart, room, &wanted, &key)
         })
         .await?;
     let found = found.ok_or_else(|| {
@@ -61,14 +59,7 @@ async fn get_all(
     request: get_state_events::v3::Request,
 ) -> Result<get_state_events::v3::Response, MatrixError> {
     let (room, localpart) = (request.room_id.to_string(), session.localpart.clone());
-    let (events, _) = door
-        .service
-        .read(Default::default(), move |view| {
-            let room = view.resolve_room(&room)?;
-            let at = view.may_read_state(room, &localpart)?;
-            view.state(room, at)
-        })
-        .await?;
+    let events = door.read(move |view| view.state_for(&localpart, view.resolve_room(&room)?)).await?;
     let rendered: Result<Vec<Raw<AnyStateEvent>>, _> =
         events.iter().map(|event| event::full(event, (&session).into())).collect();
     Ok(get_state_events::v3::Response::new(rendered?))

@@ -129,7 +129,7 @@ async fn read(
     match since {
         // Never answered from a state older than the token's.
         Some(position) => Ok(door.service.read_from(position, question).await?),
-        None => Ok(door.service.read(Default::default(), question).await?.0),
+        None => door.read(question).await,
     }
 }
 

@@ -7,13 +7,12 @@ use super::event;
 use crate::service::{Session, limits};
 use bytes::Bytes;
 use quorate_core::id::{self, Position};
-use quorate_core::query::{Event, Page};
+use quorate_core::query::{Event, Page, View};
 use quorate_core::table::Direction;
 use ruma::OwnedEventId;
 use ruma::api::client::message::{get_message_events, send_message_event};
 use ruma::api::client::redact::redact_event;
 use ruma::api::client::room::get_room_event;
-use std::collections::BTreeSet;
 
 /// Events a page holds at most, whatever the client asks for: a page is held in memory.
 const MAX_PAGE: usize = 1000;
@@ -60,7 +59,7 @@ async fn get_event(
     request: get_room_event::v3::Request,
 ) -> Result<get_room_event::v3::Response, MatrixError> {
     let (localpart, id) = (session.localpart.clone(), request.event_id.to_string());
-    let (found, _) = door.service.read(Default::default(), move |view| view.event(&localpart, &id)).await?;
+    let found = door.read(move |view| view.event(&localpart, &id)).await?;
     if found.room_id != request.room_id.as_str() {
         return Err(MatrixError::not_found("The room has no such event, or you may not see it."));
     }
@@ -85,21 +84,15 @@ async fn messages(
     let limit = usize::try_from(u64::from(request.limit)).unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
     let lazy = !request.filter.lazy_load_options.is_disabled();
     let (room, localpart) = (request.room_id.to_string(), session.localpart.clone());
-    let ((page, members), _) = door
-        .service
-        .read(Default::default(), move |view| {
-            let room = view.resolve_room(&room)?;
-            let page = cut(view.timeline(&localpart, room, from, direction, limit)?, until, direction);
-            let mut members = Vec::new();
-            if lazy {
-                let senders: BTreeSet<&str> = page.events.iter().map(|event| event.sender.as_str()).collect();
-                for sender in senders {
-                    members.extend(view.state_event(room, "m.room.member", sender, None)?);
-                }
-            }
-            Ok((page, members))
-        })
-        .await?;
+    // Whoever gave these tokens had applied that far.
+    let given = [request.from.is_some().then_some(from), until].into_iter().flatten().max();
+    let question = move |view: &View<'_>| {
+        let room = view.resolve_room(&room)?;
+        let page = cut(view.timeline(&localpart, room, from, direction, limit)?, until, direction);
+        let members = if lazy { view.senders_of(&localpart, room, &page.events)? } else { Vec::new() };
+        Ok((page, members))
+    };
+    let (page, members) = door.read_at(given, question).await?;
     let mut response = get_message_events::v3::Response::new();
     response.start = request.from.unwrap_or_else(|| id::cursor(page.prev));
     response.end = page.next.map(id::cursor);

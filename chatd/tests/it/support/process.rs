@@ -98,6 +98,17 @@ fn call(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str
 }
 
 impl Node {
+    /// The head and the body of an answer of the Matrix door.
+    pub fn head_and_body(&self, path: &str, token: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(self.http).expect("the Matrix door");
+        stream.set_read_timeout(Some(super::PATIENCE)).expect("a time-out");
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: test\r\nAuthorization: Bearer {token}\r\n\r\n").expect("asked");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        (head.to_lowercase(), body.to_owned())
+    }
+
     /// A request of the Matrix door, and the JSON of its answer; `headers` are whole lines.
     pub fn ask(&self, method: &str, path: &str, token: &str, headers: &str, body: &str) -> serde_json::Value {
         let mut stream = TcpStream::connect(self.http).expect("the Matrix door");

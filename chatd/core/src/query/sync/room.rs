@@ -1,6 +1,6 @@
 //! One room's part of a sync.
 
-use super::{AccountDatum, InvitedRoom, JoinedRoom, LeftRoom, Summary, SyncRequest, SyncResponse, Timeline};
+use super::{AccountDatum, InvitedRoom, JoinedRoom, Summary, SyncRequest, SyncResponse, Timeline};
 use crate::id::{self, Position, RoomNumber};
 use crate::proto::store::membership::Kind;
 use crate::query::state::{Versions, after};
@@ -33,24 +33,28 @@ const STRIPPED: [&str; 8] = [
 const MAX_LOOKED_AT: usize = 4096;
 
 /// A span of a room's timeline to be shown, and from where the client knows its state.
-struct Span<'s> {
-    room: RoomNumber,
-    room_id: &'s str,
-    sight: Sight,
-    /// The client has the room as it was here; `None`: not at all.
-    known: Option<Position>,
+pub(super) struct Span<'s> {
+    pub(super) room: RoomNumber,
+    pub(super) room_id: &'s str,
+    pub(super) sight: Sight,
+    /// The client has the room's state as it was here; `None`: not at all.
+    pub(super) known: Option<Position>,
+    /// The client has the events up to here.
+    pub(super) floor: Position,
     /// Last event to be shown.
-    until: Position,
+    pub(super) until: Position,
+    /// Where the user left; `None` for one who is in.
+    pub(super) left_at: Option<Position>,
 }
 
 /// A span's timeline, and what goes before it.
 #[derive(Default)]
-struct Shown {
-    timeline: Timeline,
+pub(super) struct Shown {
+    pub(super) timeline: Timeline,
     /// The state before the timeline is the state here.
-    before: Position,
+    pub(super) before: Position,
     /// State in the timeline that the filter took out: told as state instead, or it would be lost.
-    taken_out: Versions,
+    pub(super) taken_out: Versions,
 }
 
 /// Can the room be passed over at the price of one look? So it is for most, when all of a user's rooms are gone through.
@@ -121,7 +125,15 @@ impl View<'_> {
             _ => self.sight(row.room, request.localpart)?,
         };
         let known = known(&sight, request.since);
-        let span = Span { room: row.room, room_id: &room_id, sight, known, until: self.now() };
+        let span = Span {
+            room: row.room,
+            room_id: &room_id,
+            sight,
+            known,
+            floor: known.unwrap_or(Position::ZERO),
+            until: self.now(),
+            left_at: None,
+        };
         let (state, timeline, summary) = self.span(request, &span)?;
         let nothing_new =
             state.is_empty() && timeline.events.is_empty() && !timeline.limited && account_data.is_empty();
@@ -133,20 +145,6 @@ impl View<'_> {
             None => self.account_data_of(request.localpart, row.room)?,
         };
         Ok(Some(JoinedRoom { room: row.room, room_id, state, timeline, summary, account_data }))
-    }
-
-    fn left(&self, request: &SyncRequest<'_>, row: &RoomMembership, room_id: String) -> Result<LeftRoom, QueryError> {
-        let sight = self.sight(row.room, request.localpart)?;
-        if !sight.ever_joined() {
-            // Never in: the user learns that the invitation is off, and nothing of the room.
-            let events = vec![self.event_at(row.room, &room_id, row.position)?];
-            let timeline = Timeline { events, limited: false, prev_batch: row.position.before() };
-            return Ok(LeftRoom { room: row.room, room_id, state: Vec::new(), timeline });
-        }
-        let known = known(&sight, request.since);
-        let span = Span { room: row.room, room_id: &room_id, sight, known, until: row.position };
-        let (state, timeline, _) = self.span(request, &span)?;
-        Ok(LeftRoom { room: row.room, room_id, state, timeline })
     }
 
     fn invited(
@@ -169,7 +167,7 @@ impl View<'_> {
     }
 
     /// State and timeline of a span, with a summary where members changed.
-    fn span(
+    pub(super) fn span(
         &self,
         request: &SyncRequest<'_>,
         span: &Span<'_>,
@@ -184,7 +182,8 @@ impl View<'_> {
         let timeline = shown.timeline;
         let members_changed = timeline.events.iter().any(|event| event.is_state(event_type::MEMBER))
             || versions.keys().any(|(event_type, _)| event_type == event_type::MEMBER);
-        let summary = match members_changed || delta_from.is_none() {
+        // Of a room that one is out of there is none: it would be of those who are in now.
+        let summary = match span.left_at.is_none() && (members_changed || delta_from.is_none()) {
             true => Some(self.room_in_short(span.room, request.localpart)?),
             false => None,
         };
@@ -197,26 +196,27 @@ impl View<'_> {
             }
             self.add_members(span.room, shown.before, needed, &mut versions)?;
         }
-        let mut state = self.events(span.room, span.room_id, versions.into_values())?;
-        state.retain(|event| request.filter.state.wants(event));
-        Ok((state, timeline, summary))
+        let state = self.events(span.room, span.room_id, versions.into_values())?.into_iter();
+        let state = state.filter(|event| request.filter.state.wants(event)).map(|event| event.shown_to(&span.sight));
+        Ok((state.collect(), timeline, summary))
     }
 
     /// The newest part of the span that fits.
     fn timeline_of(&self, filter: &Filter, span: &Span<'_>) -> Result<Shown, QueryError> {
         let limit = filter.timeline.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
-        let floor = span.known.unwrap_or(Position::ZERO);
-        let mut shown = Shown { before: span.until, ..Shown::default() };
+        let floor = span.floor;
+        let mut shown = Shown { before: span.state_at(span.until), ..Shown::default() };
         let mut looked_at = 0;
         let (low, high) = (after(span.room, floor), after(span.room, span.until));
         self.rows.scan(Table::Timeline, &low, &high, Direction::Backward, &mut |(key, value)| {
             let at = rows::position_in(Table::Timeline, key)?;
             looked_at += 1;
-            if looked_at > MAX_LOOKED_AT || !span.sight.sees(at) {
+            if looked_at > MAX_LOOKED_AT || !span.shows(at) {
                 shown.timeline.limited = true;
                 return Ok(Flow::Stop);
             }
             let event = self.render(span.room, span.room_id, at, table::decode(Table::Timeline, value)?)?;
+            let event = self.in_timeline(event, &span.sight)?;
             if !filter.timeline.wants(&event) {
                 if let Some(state_key) = event.state_key {
                     shown.taken_out.entry((event.event_type, state_key)).or_insert(at);
@@ -227,17 +227,23 @@ impl View<'_> {
             } else {
                 shown.timeline.events.push(event);
             }
-            shown.before = at.before();
+            shown.before = span.state_at(at.before());
             Ok(Flow::More)
         })?;
         if !shown.timeline.limited {
-            shown.before = floor;
+            shown.before = span.state_at(floor);
             // What is missing was removed: the client has a gap, which pages cannot fill.
             shown.timeline.limited = span.known.is_some() && self.purged_after(span.room, floor)?.is_some();
         }
         shown.timeline.events.reverse();
         let first = shown.timeline.events.first();
-        shown.timeline.prev_batch = first.map_or(shown.before, |event| event.position.before());
+        shown.timeline.prev_batch = match (first, span.left_at) {
+            (Some(event), _) => event.position.before(),
+            // Where nothing is shown, pages begin with what is missing: the user's own last event.
+            (None, Some(_)) => span.until,
+            (None, None) => shown.before,
+        };
+        self.add_own(span, &mut shown)?;
         Ok(shown)
     }
 
@@ -269,6 +275,6 @@ fn keep_members(versions: &mut Versions, needed: &BTreeSet<String>) {
 }
 
 /// The token, if the client had the room then.
-fn known(sight: &Sight, since: Option<Position>) -> Option<Position> {
+pub(super) fn known(sight: &Sight, since: Option<Position>) -> Option<Position> {
     since.filter(|since| sight.membership_at(*since) == Some(Kind::Join))
 }

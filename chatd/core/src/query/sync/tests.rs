@@ -7,6 +7,8 @@ use crate::proto::log::set_membership::Change;
 use crate::query::EventFilter;
 use crate::testing::{SERVER, World, world};
 
+mod left;
+
 fn sync(world: &World, user: &str, since: Option<Position>, filter: &Filter) -> SyncResponse {
     world.view().sync(&SyncRequest { localpart: user, since, full_state: false, filter }).unwrap()
 }

@@ -1,0 +1,21 @@
+//! The rows of the public directory.
+
+use super::context::{Applies, Context, Room};
+use crate::directory;
+use crate::table::{Read as _, Table, key};
+use bytes::Bytes;
+
+/// Puts the room into the public directory or takes it out, after something changed on which that depends.
+pub(super) fn update(context: &mut Context<'_>, room: &Room) -> Applies<()> {
+    if !room.row.listed {
+        return Ok(());
+    }
+    let published = directory::is_published(&context.rows, room.number, &room.row)?;
+    let key = key::room(room.number);
+    match (published, context.rows.get(Table::PublicRoom, &key)?.is_some()) {
+        (true, false) => context.rows.put(Table::PublicRoom, key, Bytes::new()),
+        (false, true) => context.rows.delete(Table::PublicRoom, key),
+        _ => {}
+    }
+    Ok(())
+}
