@@ -29,6 +29,8 @@ pub struct Feed {
     log_time: LogTime,
     sessions: Arc<KnownSessions>,
     hints: Arc<Hints>,
+    /// Apart from the readers': who watches over a session is no reader.
+    accounts: Arc<Hints>,
     tail: Arc<Tail>,
     deliveries: Arc<Deliveries>,
 }
@@ -76,6 +78,7 @@ impl Feed {
             log_time: LogTime::default(),
             sessions: Arc::default(),
             hints: Arc::default(),
+            accounts: Arc::default(),
             tail: Arc::default(),
             deliveries: Arc::default(),
         }
@@ -107,6 +110,10 @@ impl Feed {
 
     /// The same, with the events of the commit for those who keep up: everything up to `rows` is in them or was before.
     pub(crate) fn publish_with(&self, applied: Position, rows: Position, topics: &Topics, addition: Option<Addition>) {
+        // First: whoever finds events in the tail finds the mark of a logout that came before them.
+        if !topics.users.is_empty() {
+            self.accounts.touch(topics);
+        }
         self.tail.push(rows, addition);
         self.advance(applied);
         self.hints.touch(topics);
@@ -115,6 +122,7 @@ impl Feed {
     /// The whole state may have changed: a snapshot was installed.
     pub fn publish_all(&self, applied: Position) {
         self.sessions.forget_all();
+        self.accounts.touch_all();
         self.tail.restart(applied);
         self.advance(applied);
         self.hints.touch_all();
@@ -161,7 +169,16 @@ impl Feed {
         Interest { hints: self.hints.clone(), slot, topics }
     }
 
-    /// Handles that are alive.
+    /// Watches what is applied to an account, sessions that end among it, until the handle is dropped.
+    #[must_use]
+    pub fn watch_account(&self, localpart: &str) -> Interest {
+        let topics = Topics { rooms: BTreeSet::new(), users: BTreeSet::from([localpart.to_owned()]) };
+        let slot = Arc::new(Slot::default());
+        self.accounts.add(&topics, &slot);
+        Interest { hints: self.accounts.clone(), slot, topics }
+    }
+
+    /// Handles of readers that are alive.
     #[must_use]
     pub fn subscribers(&self) -> usize {
         self.hints.subscribers()

@@ -11,6 +11,7 @@ mod password;
 mod read;
 mod refusal;
 mod session;
+mod standing;
 mod token;
 mod write;
 
@@ -18,6 +19,7 @@ pub use accounts::{LoggedIn, NewLogin};
 pub use read::{Consistency, Freshness, Rows};
 pub use refusal::{Code, Refusal};
 pub use session::Session;
+pub use standing::Standing;
 pub use write::{OrderedPosts, Proposal, RoomMade, Sent};
 
 use crate::feed::Feed;

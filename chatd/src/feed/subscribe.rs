@@ -3,7 +3,7 @@
 
 use crate::feed::tail::Tail;
 use crate::feed::{Interest, Topics};
-use crate::service::{Consistency, Refusal, Service, Session};
+use crate::service::{Consistency, Refusal, Service, Session, Standing};
 use crate::trace::Live;
 use quorate_core::id::{Position, RoomNumber};
 use quorate_core::proto::store::membership::Kind;
@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 
 /// Events of one read. More would hold a view open for long, fewer would not fill a frame under load.
 const PAGE: usize = 512;
-/// Longest silence: the reader learns a newer cursor, and this end learns that it is still there.
+/// Longest silence: the reader learns a newer cursor.
 const IDLE: Duration = Duration::from_secs(10);
 
 /// A reader, waiting and reading.
 pub struct Subscription {
     service: Service,
-    session: Session,
+    standing: Standing,
     place: Place,
     interest: Interest,
 }
@@ -77,7 +77,7 @@ impl Subscription {
             interest.set_rooms(BTreeSet::from([room]));
         }
         let place = Place::new(session.localpart.clone(), session.user_id.clone(), room, after);
-        Ok(Self { service: service.clone(), session: session.clone(), place, interest })
+        Ok(Self { service: service.clone(), standing: Standing::new(service, session), place, interest })
     }
 
     /// Where it stands.
@@ -97,15 +97,30 @@ impl Subscription {
     /// When the session has ended, or the reader is no longer in the room.
     pub async fn next(&mut self) -> Result<Step, Refusal> {
         loop {
-            let quiet = !self.place.more && tokio::time::timeout(IDLE, self.interest.changed()).await.is_err();
-            if quiet {
-                self.service.still_valid(&self.session)?;
-                self.place.rooms_changed = true;
-            }
+            let quiet = !self.place.more && !self.woken().await?;
+            self.place.rooms_changed |= quiet;
             let step = self.read().await?;
+            self.standing.check()?;
             if quiet || !step.events.is_empty() {
                 return Ok(step);
             }
+        }
+    }
+
+    /// Refuses once the session has ended; to be asked again for what was read before.
+    ///
+    /// # Errors
+    /// As [`Service::still_valid`].
+    pub fn check(&mut self) -> Result<(), Refusal> {
+        self.standing.check()
+    }
+
+    /// Waits until there may be something new; `false` when all was quiet for long.
+    async fn woken(&mut self) -> Result<bool, Refusal> {
+        tokio::select! {
+            refusal = self.standing.ended() => Err(refusal),
+            () = self.interest.changed() => Ok(true),
+            () = tokio::time::sleep(IDLE) => Ok(false),
         }
     }
 
@@ -115,6 +130,8 @@ impl Subscription {
         }
         let place = self.place.clone();
         let page = self.service.read(Consistency::Local, move |view: &View<'_>| place.page(view)).await?.0;
+        // Rows are there a moment before the mark is.
+        self.standing.look_up()?;
         let (mut step, rooms) = self.place.take(page);
         let oldest = step.events.first().map(|event| event.position);
         step.applied = oldest.and_then(|position| self.service.feed().applied_at(position));

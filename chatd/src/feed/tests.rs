@@ -149,3 +149,19 @@ fn what_was_there_before_has_no_time_and_what_is_published_has_that_of_its_commi
     feed.publish_all(at(20));
     assert_eq!(feed.applied_at(at(10)), None, "a snapshot does not say when");
 }
+
+#[tokio::test]
+async fn a_watch_over_an_account_is_marked_before_readers_find_anything_and_counts_as_no_reader() {
+    let feed = Feed::new();
+    let mut watch = feed.watch_account("alice");
+    assert_eq!(feed.subscribers(), 0);
+    feed.publish(at(1), &in_rooms(&[1]));
+    feed.publish(at(2), &of_user("bob"));
+    assert!(!watch.take());
+    feed.publish(at(3), &of_user("alice"));
+    assert!(watch.take() && !watch.take());
+    feed.publish_all(at(9));
+    assert!(watch.changed().now_or_never().is_some());
+    drop(watch);
+    assert_eq!(feed.accounts.keys(), 0);
+}

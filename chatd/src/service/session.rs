@@ -78,16 +78,16 @@ impl Service {
         }
     }
 
-    /// Whether the session still stands on this pod, for streams that outlive the request they began with.
+    /// The session as it stands on this pod now, for streams that outlive the request they began with.
     ///
     /// # Errors
     /// As [`Service::authenticate`].
-    pub fn still_valid(&self, session: &Session) -> Result<(), Refusal> {
-        if self.recall(session.token_hash).is_some() {
-            return Ok(());
+    pub fn still_valid(&self, session: &Session) -> Result<Session, Refusal> {
+        if let Some(session) = self.recall(session.token_hash) {
+            return Ok(session);
         }
         match self.look_up(session.token_hash)? {
-            Found::Alive(_) => Ok(()),
+            Found::Alive(session) => Ok(session),
             Found::Expired => {
                 Err(Refusal::new(Code::SessionExpired, "the session was not used for too long; log in again"))
             }

@@ -14,6 +14,7 @@ mod failover;
 mod golden;
 mod logs;
 mod metrics;
+mod sessions;
 mod start;
 mod status;
 mod stream;

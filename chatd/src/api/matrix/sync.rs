@@ -31,6 +31,9 @@ use tokio::time::Instant;
 /// Longest that a poll is parked, whatever the client asks for: proxies cut connections that are silent for longer.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
+/// Between two looks at a session that should have run out, and has not on this pod.
+const RECHECK: Duration = Duration::from_millis(500);
+
 /// Of the endpoint in the metrics.
 pub(super) const NAME: &str = "sync";
 
@@ -46,8 +49,13 @@ async fn sync(door: Door, session: Session, request: api::Request) -> Result<api
     // Without a token, or with the whole state asked for, there is always something to tell.
     let at_once = since.is_none() || request.full_state;
     let mut interest = interest(&door, &session).await?;
+    let (mut parked, mut ends_in) = (false, session.ends_in());
     loop {
         let found = read(&door, &session, since, request.full_state, filter.clone()).await?;
+        if parked {
+            // After the read: what was applied after a logout is not given to its session.
+            ends_in = door.service.still_valid(&session)?.ends_in();
+        }
         // A room that is new to the subscription counts as changed: it may have been since the read.
         interest.set_rooms(found.joined);
         let response = found.response;
@@ -68,12 +76,14 @@ async fn sync(door: Door, session: Session, request: api::Request) -> Result<api
             return render(response, &session);
         }
         let _parked = door.metrics.parked();
+        parked = true;
+        // One more look when the session runs out: within a second, if it says that it was used meanwhile.
+        let ends = ends_in.map_or(deadline, |left| Instant::now() + left.max(RECHECK));
         tokio::select! {
             () = interest.changed() => {}
-            () = tokio::time::sleep_until(deadline) => {}
+            () = tokio::time::sleep_until(deadline.min(ends)) => {}
             () = door.service.stopping().cancelled_owned() => {}
         }
-        door.service.still_valid(&session)?;
     }
 }
 

@@ -5,11 +5,10 @@
 
 use crate::api::{convert, error};
 use crate::metrics::StreamGuard;
-use crate::service::{Code, OrderedPosts, Proposal, Refusal, Sent, Service, Session};
+use crate::service::{Code, OrderedPosts, Proposal, Refusal, Sent, Service, Session, Standing};
 use crate::trace::{Asked, door::Call};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use quorate_wire::chat::v1::{PostRequest, PostResponse, PostResult, SendRequest, post_result};
-use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{self, Permit, Sender};
 use tonic::{Status, Streaming};
 
@@ -22,8 +21,6 @@ pub const MAX_FRAME: usize = 1024 * 1024;
 const IN_FLIGHT: usize = 2 * MAX_EVENTS;
 /// Acknowledgement frames handed to the connection and not yet taken: one is being written, one is ready.
 const FRAMES: usize = 2;
-/// A stream that lives for days still notices that its session ended, and keeps it alive while it is used.
-const RECHECK: Duration = Duration::from_secs(60);
 
 type Answer = BoxFuture<'static, Acknowledged>;
 
@@ -49,13 +46,13 @@ pub(crate) fn serve(
     let poster = Poster {
         // A frame may come while all of them fly.
         posts: service.ordered(IN_FLIGHT + MAX_EVENTS),
+        standing: Standing::new(&service, &session),
         service,
         session,
         frames: Some(frames),
         flying: FuturesOrdered::new(),
         done: Vec::new(),
         failure: None,
-        checked: Instant::now(),
         guard,
         asked,
     };
@@ -67,6 +64,7 @@ struct Poster {
     service: Service,
     posts: OrderedPosts,
     session: Session,
+    standing: Standing,
     /// `None` once nothing more comes in.
     frames: Option<Streaming<PostRequest>>,
     flying: FuturesOrdered<Answer>,
@@ -74,7 +72,6 @@ struct Poster {
     done: Vec<PostResult>,
     /// What the stream ends with, after all acknowledgements.
     failure: Option<Status>,
-    checked: Instant,
     guard: StreamGuard,
     asked: Asked,
 }
@@ -85,6 +82,7 @@ enum Turn<'a> {
     Room(Permit<'a, Result<PostResponse, Status>>),
     Gone,
     Stopping,
+    LoggedOut(Refusal),
 }
 
 impl Poster {
@@ -104,6 +102,7 @@ impl Poster {
                 permit = sender.reserve(), if acknowledging => permit.map_or(Turn::Gone, Turn::Room),
                 () = sender.closed(), if !acknowledging => Turn::Gone,
                 () = stopping.cancelled(), if self.frames.is_some() => Turn::Stopping,
+                refusal = self.standing.ended(), if self.frames.is_some() => Turn::LoggedOut(refusal),
                 frame = next_frame(&mut self.frames), if reading => Turn::Frame(frame),
             };
             match turn {
@@ -111,6 +110,7 @@ impl Poster {
                 Turn::Room(permit) => permit.send(Ok(PostResponse { results: std::mem::take(&mut self.done) })),
                 Turn::Frame(frame) => self.take(frame),
                 Turn::Stopping => self.end(error::status(Refusal::stopping())),
+                Turn::LoggedOut(refusal) => self.end(error::status(refusal)),
                 // Nobody reads the answers; what is in flight finishes in the log all the same.
                 Turn::Gone => return,
             }
@@ -149,11 +149,7 @@ impl Poster {
             let message = format!("a frame holds at most {MAX_EVENTS} events and {MAX_FRAME} bytes; send smaller ones");
             return Err(Refusal::new(Code::TooLarge, message));
         }
-        if self.checked.elapsed() > RECHECK {
-            self.service.still_valid(&self.session)?;
-            self.checked = Instant::now();
-        }
-        Ok(())
+        self.standing.check()
     }
 
     fn propose(&self, event: SendRequest) -> Answer {

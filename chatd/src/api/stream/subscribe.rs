@@ -42,11 +42,12 @@ struct Reader {
 
 impl Reader {
     async fn next(&mut self) -> Option<Result<SubscribeResponse, Status>> {
-        if let Some(frame) = self.ready.pop_front() {
-            return Some(Ok(frame));
-        }
         if self.ended {
             return None;
+        }
+        if let Some(frame) = self.ready.pop_front() {
+            // The client may have taken the frame before it long ago.
+            return Some(self.subscription.check().map(|()| frame).map_err(|refusal| self.end(refusal)));
         }
         let (stopping, before) = (self.stopping.clone(), self.subscription.after());
         tokio::select! {
