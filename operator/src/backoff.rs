@@ -9,6 +9,12 @@ use std::{
 const FIRST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(30);
 
+/// How long to wait after so many failures in a row.
+#[must_use]
+pub fn wait_after(failures: u32) -> Duration {
+    FIRST.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(LONGEST)
+}
+
 /// Failures in a row of each object.
 #[derive(Debug, Default)]
 pub struct Backoff(Mutex<HashMap<String, u32>>);
@@ -18,9 +24,8 @@ impl Backoff {
     pub fn failed(&self, object: &str) -> Duration {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(object.to_owned()).or_default();
-        let wait = FIRST.saturating_mul(2_u32.saturating_pow(*count)).min(LONGEST);
         *count = count.saturating_add(1);
-        wait
+        wait_after(*count)
     }
 
     /// It went well, or is gone.

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::OwnerReference};
 use kube::{Resource as _, ResourceExt as _};
-use quorate_crd::{ChatCluster, ChatClusterSpec, DurationError, QuantityError, annotation, parse_quantity};
+use quorate_crd::{ChatCluster, ChatClusterSpec, DurationError, QuantityError, annotation, label, parse_quantity};
 use std::time::Duration;
 
 /// A ChatCluster that makes sense.
@@ -22,6 +22,8 @@ pub struct Cluster {
     pub times: Times,
     /// Bytes of each volume.
     pub storage_bytes: u64,
+    /// Pods have IPv6 addresses, alone or beside the others.
+    pub ipv6: bool,
     /// Value of the annotation that lets a newer operator's pod template roll out.
     pub accepted_template: Option<String>,
     /// Reference for owned objects.
@@ -41,6 +43,8 @@ pub struct Times {
     pub rate_limit_per: Duration,
     /// `chat.sessionLifetime`
     pub session_lifetime: Duration,
+    /// `progressDeadline`
+    pub progress_deadline: Duration,
 }
 
 /// The spec cannot be carried out. The API server refuses such objects; one may stem from an older schema.
@@ -75,16 +79,48 @@ impl Cluster {
             generation: object.metadata.generation.unwrap_or_default(),
             times: Times::parse(&spec)?,
             storage_bytes: parse_quantity(&spec.storage.size)?,
+            ipv6: false,
             accepted_template: object.annotations().get(annotation::ACCEPT_TEMPLATE).cloned(),
             owner: object.controller_owner_ref(&()).ok_or(Invalid::Metadata("uid"))?,
             spec,
         })
     }
 
+    /// In a Kubernetes whose pods have addresses of these families. The operator knows it from its own.
+    #[must_use]
+    pub fn in_network(self, ipv6: bool) -> Self {
+        Self { ipv6, ..self }
+    }
+
+    /// `namespace/name`, by which the operator remembers things about it.
+    #[must_use]
+    pub fn key(&self) -> String {
+        cluster_key(&self.namespace, &self.name)
+    }
+
+    /// What of the spec is carried out otherwise than it is written. The API server refuses such objects; one may stem from
+    /// an older schema, and leaving it without an operator would be worse than overruling a label.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let owned = crate::names::labels(&self.name);
+        let metadata = &self.spec.pod_template.metadata;
+        let overruled = metadata.labels.keys().filter(|key| owned.contains_key(*key) || *key == label::ROLE);
+        let tell = |key: &String| {
+            format!("spec.podTemplate.metadata.labels sets {key}, which is the operator's and is overruled: remove it")
+        };
+        overruled.map(tell).collect()
+    }
+
     /// The ordinals of its pods.
     pub fn ordinals(&self) -> impl DoubleEndedIterator<Item = i32> + use<> {
         0..self.spec.replicas
     }
+}
+
+/// `namespace/name` of a ChatCluster.
+#[must_use]
+pub fn cluster_key(namespace: &str, name: &str) -> String {
+    format!("{namespace}/{name}")
 }
 
 impl Times {
@@ -97,6 +133,7 @@ impl Times {
             election_max: raft.election_timeout.max.parse().map_err(field("raft.electionTimeout.max"))?,
             rate_limit_per: spec.chat.rate_limit.per.parse().map_err(field("chat.rateLimit.per"))?,
             session_lifetime: spec.chat.session_lifetime.parse().map_err(field("chat.sessionLifetime"))?,
+            progress_deadline: spec.progress_deadline.parse().map_err(field("progressDeadline"))?,
         })
     }
 }
@@ -112,6 +149,17 @@ mod tests {
         assert_eq!(cluster.times.heartbeat, Duration::from_millis(50));
         assert_eq!(cluster.storage_bytes, 1 << 30);
         assert_eq!(cluster.ordinals().collect::<Vec<_>>(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn labels_of_the_operator_are_told_of_and_others_are_not() {
+        let mut cluster = fixture::cluster();
+        assert!(cluster.warnings().is_empty());
+        let labels = &mut cluster.spec.pod_template.metadata.labels;
+        labels.insert("example.org/team".into(), "red".into());
+        labels.insert(label::INSTANCE.into(), "another".into());
+        let warnings = cluster.warnings();
+        assert!(warnings.len() == 1 && warnings[0].contains(label::INSTANCE), "{warnings:?}");
     }
 
     #[test]

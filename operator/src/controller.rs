@@ -1,50 +1,65 @@
 //! The reconciler: `observe → validate → plan → apply → status`, once for each thing that changes.
 
 use crate::{
-    apply::{self, ApplyError, Fingerprints},
+    apply::{self, Ledger},
     backoff::Backoff,
-    cluster::Cluster,
+    cluster::{Cluster, cluster_key},
     door::Hub,
     events::Events,
     metrics::Metrics,
     names::MANAGER,
-    observe::{self, ObserveError},
+    observe::{self, Notices, ObserveError},
     plan,
-    status::{self, Outcome, PatchError},
+    status::{self, Application, Outcome, PatchError},
+    words,
 };
 use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
-    core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Service},
+    core::v1::{ConfigMap, ObjectReference, PersistentVolumeClaim, Pod, Service},
     policy::v1::PodDisruptionBudget,
 };
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client, Resource, ResourceExt as _,
-    runtime::{Controller, controller::Action, reflector::ObjectRef, watcher},
+    core::{DeserializeGuard, error_boundary::InvalidObject},
+    runtime::{
+        Controller,
+        controller::{self, Action},
+        reflector::ObjectRef,
+        watcher,
+    },
 };
-use quorate_crd::{ChatCluster, label};
+use quorate_crd::{ChatCluster, ChatClusterStatus, label};
 use std::{
-    error::Error as _,
-    sync::Arc,
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
+use tokio::time::timeout;
 
 /// Everything is looked at again after this long, whatever happens: a lost watch event costs no more.
 const RESYNC: Duration = Duration::from_secs(60);
 /// While something is under way, lags are read this often.
 const POLL: Duration = Duration::from_secs(1);
+/// Longest time of one look. Each of its requests has a limit of its own; together they stay below this, and what hangs all
+/// the same holds up one cluster for two minutes and not for ever.
+const LOOK: Duration = Duration::from_secs(120);
+/// Looks at the same time: each takes some ten requests, and the API server is not the operator's alone.
+const LOOKS: u16 = 16;
 /// While a person is needed: what they do may be to objects that are not ours, and so are not watched.
 const BLOCKED: Duration = Duration::from_secs(5);
 
 /// A look at a cluster failed. It is repeated after a while.
 #[derive(Debug, thiserror::Error)]
-#[error(transparent)]
 #[allow(missing_docs)]
 pub enum ReconcileError {
+    #[error(transparent)]
     Observe(#[from] ObserveError),
-    Apply(#[from] ApplyError),
+    #[error(transparent)]
     Status(#[from] PatchError),
+    #[error("the look was not over after {} s, and was given up", LOOK.as_secs())]
+    Late,
 }
 
 impl ReconcileError {
@@ -53,8 +68,8 @@ impl ReconcileError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Observe(_) => "observe",
-            Self::Apply(_) => "apply",
             Self::Status(_) => "status",
+            Self::Late => "late",
         }
     }
 }
@@ -63,12 +78,18 @@ impl ReconcileError {
 pub struct Context {
     /// The client.
     pub client: Client,
+    /// Pods have IPv6 addresses.
+    pub ipv6: bool,
     /// The watches on pods.
     pub hub: Hub,
-    /// What was applied.
-    pub fingerprints: Fingerprints,
+    /// What was applied, and what was refused.
+    pub ledger: Ledger,
+    /// What Kubernetes warns of.
+    pub notices: Notices,
     /// Failures in a row.
     pub backoff: Backoff,
+    /// What was told of objects that cannot be read, by their keys.
+    pub unreadable: Mutex<HashMap<String, String>>,
     /// For people.
     pub events: Events,
     /// For Prometheus.
@@ -84,8 +105,11 @@ pub async fn run(
     let ours = watcher::Config::default().labels(&format!("{}={MANAGER}", label::MANAGED_BY));
     // The StatefulSet controller gives claims the labels of the selector only.
     let pods = watcher::Config::default().labels(&format!("{}=quorate,{}=chatd", label::NAME, label::COMPONENT));
-    let clusters = api::<ChatCluster>(&context, namespace);
+    // Guarded: one object that cannot be read, of an older schema perhaps, must not stop the watch of all others.
+    let clusters = api::<Guarded>(&context, namespace);
+    let changes = changes.map(|change| change.into_kind_unchecked::<Guarded>(()));
     let controller = Controller::new(clusters, watcher::Config::default())
+        .with_config(controller::Config::default().concurrency(LOOKS))
         .owns(api::<StatefulSet>(&context, namespace), ours.clone())
         .owns(api::<Service>(&context, namespace), ours.clone())
         .owns(api::<PodDisruptionBudget>(&context, namespace), ours.clone())
@@ -97,7 +121,7 @@ pub async fn run(
     controller
         .run(reconcile, on_error, Arc::clone(&context))
         .for_each(|outcome| {
-            if let Err(kube::runtime::controller::Error::ObjectNotFound(reference)) = &outcome {
+            if let Err(controller::Error::ObjectNotFound(reference)) = &outcome {
                 forget(&context, &reference.name, reference.namespace.as_deref().unwrap_or_default());
             }
             if let Err(error) = outcome {
@@ -107,6 +131,9 @@ pub async fn run(
         })
         .await;
 }
+
+/// A ChatCluster, or what is known of one that cannot be read.
+type Guarded = DeserializeGuard<ChatCluster>;
 
 fn api<K>(context: &Context, namespace: Option<&str>) -> Api<K>
 where
@@ -119,34 +146,73 @@ where
 }
 
 /// Pods, claims and the marker are not owned by the ChatCluster; their label says whose they are.
-fn of_instance<K: Resource>(object: K) -> Option<ObjectRef<ChatCluster>> {
+fn of_instance<K: Resource>(object: K) -> Option<ObjectRef<Guarded>> {
     let name = object.labels().get(label::INSTANCE)?;
     Some(ObjectRef::new(name).within(&object.namespace()?))
 }
 
 fn forget(context: &Context, name: &str, namespace: &str) {
     context.hub.forget(&ObjectRef::new(name).within(namespace));
+    let key = cluster_key(namespace, name);
+    context.ledger.forget(&key);
+    context.notices.forget(&key);
+    context.unreadable.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    context.backoff.reset(&key);
+    context.backoff.reset(&step_key(&key));
     context.metrics.forget(namespace, name);
 }
 
-async fn reconcile(object: Arc<ChatCluster>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     let begun = Instant::now();
-    let outcome = Box::pin(look(&object, &context)).await;
+    let outcome = match &object.0 {
+        Ok(object) => timeout(LOOK, Box::pin(look(object, &context))).await.unwrap_or(Err(ReconcileError::Late)),
+        Err(unreadable) => {
+            tell_unreadable(&context, unreadable).await;
+            Ok(Action::await_change())
+        }
+    };
     context.metrics.looked(&outcome, begun.elapsed());
     if outcome.is_ok() {
-        context.backoff.reset(&object.uid().unwrap_or_default());
+        context.backoff.reset(&key_of(object.as_ref()));
     }
     outcome
+}
+
+/// Its pods go on as they are. Told once for each version of it: telling changes the object, which calls for a look.
+async fn tell_unreadable(context: &Context, object: &InvalidObject) {
+    let metadata = &object.metadata;
+    let version = format!("{:?} {:?} {}", metadata.uid, metadata.generation, object.error);
+    let key =
+        cluster_key(metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default());
+    let before = context.unreadable.lock().unwrap_or_else(PoisonError::into_inner).insert(key, version.clone());
+    if before == Some(version) {
+        return;
+    }
+    let (name, namespace) = (metadata.name.clone().unwrap_or_default(), metadata.namespace.clone().unwrap_or_default());
+    tracing::warn!(cluster = name, namespace, error = object.error, "a ChatCluster cannot be read");
+    context.metrics.failed("invalid_spec");
+    let reference = ObjectReference {
+        api_version: Some(ChatCluster::api_version(&()).into_owned()),
+        kind: Some(ChatCluster::kind(&()).into_owned()),
+        name: metadata.name.clone(),
+        namespace: metadata.namespace.clone(),
+        uid: metadata.uid.clone(),
+        ..ObjectReference::default()
+    };
+    context.events.tell_unreadable(&reference, &object.error).await;
+    if let Err(error) = status::patch_unreadable(&context.client, metadata, &object.error).await {
+        tracing::warn!(cluster = name, namespace, error = words::with_causes(&error), "cannot tell so in its status");
+    }
 }
 
 async fn look(object: &ChatCluster, context: &Context) -> Result<Action, ReconcileError> {
     if object.metadata.deletion_timestamp.is_some() {
         // Owned objects are collected by Kubernetes; volumes and marker stay, by intention.
-        context.fingerprints.forget(&object.uid().unwrap_or_default());
+        context.ledger.forget(&key_of(object));
         return Ok(Action::await_change());
     }
     let cluster = match Cluster::validate(object) {
-        Ok(cluster) => cluster,
+        Ok(cluster) => cluster.in_network(context.ipv6),
         Err(invalid) => {
             context.metrics.failed("invalid_spec");
             let stalled = status::stalled(object, "InvalidSpec", &invalid.to_string());
@@ -155,54 +221,75 @@ async fn look(object: &ChatCluster, context: &Context) -> Result<Action, Reconci
         }
     };
     let previous = object.status.clone().unwrap_or_default();
-    let seen = Box::pin(observe::observe(&context.client, &context.hub, &cluster, previous.clone())).await?;
+    let seen =
+        Box::pin(observe::observe(&context.client, &context.hub, &context.notices, &cluster, previous.clone())).await?;
     let plan = plan::plan(&cluster, &seen.observed);
-    let mut outcome = Outcome { operation: plan.operation.clone(), blocked: plan.blocked.clone(), failed: None };
+    let is_applied = apply::is_applied(&context.ledger, &cluster, &seen.live, plan.resources.as_deref());
+    let mut outcome = Outcome {
+        operation: plan.operation.clone(),
+        blocked: plan.blocked.clone(),
+        failed: None,
+        application: if is_applied { Application::done() } else { Application::Pending },
+    };
     // What was seen is told before anything is done: a change of leader must not wait for ten writes.
     let early = status::status(&cluster, &seen.observed, &outcome);
     write_status(object, context, &cluster, early.clone()).await?;
 
-    let applying = apply::apply(&context.client, &context.hub, &context.fingerprints, &cluster, &seen, plan);
-    let applied = Box::pin(applying).await?;
-    count(context, &applied);
-    outcome.failed = applied.failed_step.as_ref().map(with_causes);
-    let told = if outcome.failed.is_some() {
-        let late = status::status(&cluster, &seen.observed, &outcome);
+    let applying = apply::apply(&context.client, &context.hub, &context.ledger, &cluster, &seen, plan);
+    let applied = Box::pin(applying).await;
+    count(context, &cluster, &applied);
+    outcome.failed = applied.failed_step.as_ref().map(|error| words::with_causes(error));
+    outcome.application = Application::of(&applied.refusals);
+    let told = status::status(&cluster, &seen.observed, &outcome);
+    if told != early {
         let mut current = object.clone();
         current.status = Some(early);
-        write_status(&current, context, &cluster, late.clone()).await?;
-        late
-    } else {
-        early
-    };
+        write_status(&current, context, &cluster, told.clone()).await?;
+    }
     context.events.tell(object, &previous, &told, &applied, &outcome).await;
-    Ok(next_look(context, object, &applied, &outcome))
+    Ok(next_look(context, &cluster, &applied, &told, &outcome))
 }
 
-fn next_look(context: &Context, object: &ChatCluster, applied: &apply::Applied, outcome: &Outcome) -> Action {
+fn next_look(
+    context: &Context,
+    cluster: &Cluster,
+    applied: &apply::Applied,
+    told: &ChatClusterStatus,
+    outcome: &Outcome,
+) -> Action {
+    let key = step_key(&cluster.key());
     if applied.failed_step.is_some() {
-        let key = format!("{}/step", object.uid().unwrap_or_default());
         return Action::requeue(context.backoff.failed(&key));
     }
-    context.backoff.reset(&format!("{}/step", object.uid().unwrap_or_default()));
-    Action::requeue(match outcome {
+    context.backoff.reset(&key);
+    let wait = match outcome {
         Outcome { blocked: Some(_), .. } => BLOCKED,
         Outcome { operation: Some(_), .. } => POLL,
+        // What Ready waits for may be to objects that are not watched, or to figures that call nobody.
+        Outcome { .. } if !status::is_ready(told) => BLOCKED,
         Outcome { .. } => RESYNC,
-    })
+    };
+    Action::requeue(context.ledger.next_try(&cluster.key()).map_or(wait, |next| wait.min(next)))
+}
+
+fn key_of(object: &impl Resource) -> String {
+    cluster_key(&object.namespace().unwrap_or_default(), &object.name_any())
+}
+
+fn step_key(cluster: &str) -> String {
+    format!("{cluster} step")
 }
 
 async fn write_status(
     object: &ChatCluster,
     context: &Context,
     cluster: &Cluster,
-    status: quorate_crd::ChatClusterStatus,
+    status: ChatClusterStatus,
 ) -> Result<(), PatchError> {
     let labels = [cluster.namespace.as_str(), cluster.name.as_str()];
     let available = status.leader.is_some();
-    let leader = |status: &quorate_crd::ChatClusterStatus| {
-        status.leader.as_ref().map(|leader| (leader.node_id.clone(), leader.term))
-    };
+    let leader =
+        |status: &ChatClusterStatus| status.leader.as_ref().map(|leader| (leader.node_id.clone(), leader.term));
     let changed = available && leader(&status) != object.status.as_ref().and_then(leader);
     context.metrics.seen(labels, cluster.spec.replicas, &status, status::replacing(&status, Timestamp::now()));
     if status::patch(&context.client, object, status).await? {
@@ -214,32 +301,22 @@ async fn write_status(
     Ok(())
 }
 
-fn count(context: &Context, applied: &apply::Applied) {
+fn count(context: &Context, cluster: &Cluster, applied: &apply::Applied) {
     if let Some(step) = &applied.step {
         context.metrics.stepped(step.kind(), applied.failed_step.is_some(), applied.step_took);
     }
+    let fresh = applied.refusals.iter().filter(|refusal| refusal.fresh).count();
+    (0..fresh).for_each(|_| context.metrics.failed("apply"));
+    let told = applied.refusals.iter().filter(|refusal| refusal.is_told()).count();
+    context.metrics.refused([&cluster.namespace, &cluster.name], told);
 }
 
-/// An error with its causes, in one line.
-fn with_causes(error: &ApplyError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
-fn on_error(object: Arc<ChatCluster>, error: &ReconcileError, context: Arc<Context>) -> Action {
-    let wait = context.backoff.failed(&object.uid().unwrap_or_default());
+fn on_error(object: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>) -> Action {
+    let wait = context.backoff.failed(&key_of(object.as_ref()));
     tracing::warn!(
         cluster = object.name_any(),
         namespace = object.namespace(),
-        error = error as &dyn std::error::Error,
+        error = words::with_causes(error),
         retry_in_ms = wait.as_millis(),
         "a look at the cluster failed"
     );

@@ -1,11 +1,17 @@
 //! Events: what happened to a ChatCluster, for `kubectl describe`.
 
-use crate::{apply::Applied, plan::Step, status::Outcome};
+use crate::{apply::Applied, plan::Step, status::Outcome, words};
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client, Resource as _,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use quorate_crd::{ChatCluster, ChatClusterStatus};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Longest wait for one event to be taken: nobody waits for it but the next look.
+const PUBLISH: Duration = Duration::from_secs(5);
 
 /// Writes events.
 #[derive(Clone)]
@@ -29,9 +35,23 @@ impl Events {
         outcome: &Outcome,
     ) {
         for event in worth_telling(old, new, applied, outcome) {
-            if let Err(error) = self.0.publish(&event, &object.object_ref(&())).await {
-                tracing::debug!(%error, reason = event.reason, "cannot write an event");
+            self.publish(&event, &object.object_ref(&())).await;
+        }
+    }
+
+    /// Tells that an object cannot be read, with what the reader says.
+    pub async fn tell_unreadable(&self, reference: &ObjectReference, words: &str) {
+        let note = format!("this object cannot be read, and is left as it is: {words}");
+        self.publish(&event(EventType::Warning, "Unreadable", note), reference).await;
+    }
+
+    async fn publish(&self, event: &Event, reference: &ObjectReference) {
+        match timeout(PUBLISH, self.0.publish(event, reference)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(error = words::with_causes(&error), reason = event.reason, "cannot write an event");
             }
+            Err(_) => tracing::debug!(reason = event.reason, "no answer to an event"),
         }
     }
 }
@@ -42,7 +62,7 @@ fn worth_telling(old: &ChatClusterStatus, new: &ChatClusterStatus, applied: &App
         let (reason, note) = describe(step);
         events.push(match &applied.failed_step {
             None => event(EventType::Normal, reason, note),
-            Some(error) => event(EventType::Warning, reason, format!("{note}: {error}")),
+            Some(error) => event(EventType::Warning, reason, format!("{note}: {}", words::with_causes(error))),
         });
     }
     if let Some(leader) = &new.leader
@@ -57,6 +77,8 @@ fn worth_telling(old: &ChatClusterStatus, new: &ChatClusterStatus, applied: &App
     if let (Some(leader), None) = (&old.leader, &new.leader) {
         events.push(event(EventType::Warning, "LeaderLost", format!("{} no longer leads with a quorum", leader.name)));
     }
+    let news = applied.refusals.iter().filter(|refusal| refusal.is_news());
+    events.extend(news.map(|refusal| event(EventType::Warning, "ObjectRefused", refusal.words.clone())));
     let was_stalled = old.conditions.iter().any(|old| {
         old.type_ == quorate_crd::condition::STALLED
             && old.status == "True"
@@ -101,6 +123,7 @@ fn event(type_: EventType, reason: &str, mut note: String) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::apply::Refusal;
     use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
     use quorate_crd::LeaderStatus;
 
@@ -112,6 +135,26 @@ mod tests {
     fn reasons(old: &ChatClusterStatus, new: &ChatClusterStatus) -> Vec<String> {
         let events = worth_telling(old, new, &Applied::default(), &Outcome::default());
         events.into_iter().map(|event| event.reason).collect()
+    }
+
+    #[test]
+    fn a_refused_object_is_told_once_with_the_words_of_the_api_server() {
+        let refusal = |fresh, lasts, times| Refusal {
+            object: "Service/team".into(),
+            words: "cannot apply Service/team: exceeded quota".into(),
+            lasts,
+            fresh,
+            times,
+        };
+        let told = |refusal| {
+            let applied = Applied { refusals: vec![refusal], ..Applied::default() };
+            let (old, new) = (ChatClusterStatus::default(), ChatClusterStatus::default());
+            worth_telling(&old, &new, &applied, &Outcome::default()).into_iter().filter_map(|event| event.note).count()
+        };
+        assert_eq!(told(refusal(true, true, 1)), 1);
+        assert_eq!(told(refusal(false, true, 1)), 0, "remembered");
+        assert_eq!(told(refusal(true, true, 2)), 0, "once more");
+        assert_eq!((told(refusal(true, false, 1)), told(refusal(true, false, 3))), (0, 1), "what may pass by itself");
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Objects that tests begin with.
 
-use crate::cluster::Cluster;
-use quorate_crd::ChatCluster;
+use crate::{
+    cluster::Cluster,
+    observed::{Observed, PeerTls, Sight},
+};
+use quorate_crd::{ChatCluster, ChatClusterStatus};
 use serde_json::json;
 
 pub(crate) fn chat_cluster() -> ChatCluster {
@@ -20,4 +23,20 @@ pub(crate) fn chat_cluster() -> ChatCluster {
 
 pub(crate) fn cluster() -> Cluster {
     Cluster::validate(&chat_cluster()).expect("a valid object")
+}
+
+pub(crate) fn nothing_seen() -> Observed {
+    Observed {
+        now: "2026-01-01T00:00:00.5Z".parse().expect("a time"),
+        fresh_cluster_id: String::new(),
+        marker: None,
+        stateful_set: None,
+        slots: Vec::new(),
+        conflicts: Vec::new(),
+        configs: Vec::new(),
+        peer_tls: PeerTls::Present,
+        sight: Sight::default(),
+        ownership: Vec::new(),
+        previous: ChatClusterStatus::default(),
+    }
 }

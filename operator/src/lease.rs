@@ -5,7 +5,7 @@
 //! nodes differ. The holder stops before others may begin: it gives up after `RENEW` without a renewal, they wait
 //! `DURATION`.
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, words};
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
@@ -52,7 +52,7 @@ impl Candidate {
                 Ok(Ok(true)) => return,
                 Ok(Ok(false)) => {}
                 Ok(Err(error)) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot read or take the lease")
+                    tracing::warn!(error = words::with_causes(&error), "cannot read or take the lease")
                 }
                 Err(_) => tracing::warn!("the API server does not answer about the lease"),
             }
@@ -96,7 +96,7 @@ impl Candidate {
                     tracing::warn!("another operator holds the lease");
                     return;
                 }
-                Ok(Err(error)) => tracing::warn!(error = &error as &dyn std::error::Error, "cannot renew the lease"),
+                Ok(Err(error)) => tracing::warn!(error = words::with_causes(&error), "cannot renew the lease"),
                 Err(_) => {}
             }
             if renewed.elapsed() >= RENEW {

@@ -17,6 +17,8 @@ pub mod controller;
 pub mod door;
 pub mod events;
 #[cfg(test)]
+mod fake_api;
+#[cfg(test)]
 mod fixture;
 pub mod lease;
 pub mod metrics;
@@ -28,3 +30,4 @@ pub mod quorum;
 pub mod server;
 pub mod status;
 pub mod tls;
+pub mod words;

@@ -6,20 +6,21 @@ use futures::{StreamExt as _, future::join_all};
 use kube::{Client, runtime::reflector::ObjectRef};
 use quorate_crd::ChatCluster;
 use quorate_operator::{
-    apply::Fingerprints,
+    apply::Ledger,
     backoff::Backoff,
     controller::{self, Context},
     door::Hub,
     events::Events,
     lease::Candidate,
     metrics::{self, Metrics},
+    observe::Notices,
     server,
 };
 use std::{
     collections::BTreeSet,
     io::{self, Write as _},
-    net::SocketAddr,
-    sync::Arc,
+    net::{Ipv6Addr, SocketAddr},
+    sync::{Arc, Mutex},
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -43,9 +44,12 @@ struct Arguments {
     /// This process's name; must differ between processes.
     #[arg(long, env = "QUORATE_OPERATOR_IDENTITY")]
     identity: Option<String>,
-    /// Where /metrics and /healthz are served.
-    #[arg(long, env = "QUORATE_OPERATOR_LISTEN", default_value = "0.0.0.0:9400")]
+    /// Where /metrics and /healthz are served; on `[::]` both families, or IPv4 alone where there is no other.
+    #[arg(long, env = "QUORATE_OPERATOR_LISTEN", default_value = "[::]:9400")]
     listen: SocketAddr,
+    /// Addresses of this pod, by which the operator knows which families the pods of its Kubernetes have.
+    #[arg(long, env = "QUORATE_OPERATOR_POD_IPS", value_delimiter = ',')]
+    pod_ip: Vec<String>,
     /// Which lines are logged, as in `info,quorate_operator=debug`.
     #[arg(long, env = "QUORATE_OPERATOR_LOG", default_value = "info")]
     log: String,
@@ -100,7 +104,8 @@ async fn main() -> anyhow::Result<()> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), identity, ?watched, "starting");
 
     let mut candidate = Candidate::new(client.clone(), &namespace, &arguments.lease, identity.clone(), metrics.clone());
-    let work = work_while_leading(&mut candidate, client, identity, metrics, watched);
+    let ipv6 = arguments.pod_ip.iter().any(|address| address.trim().parse::<Ipv6Addr>().is_ok());
+    let work = work_while_leading(&mut candidate, client, identity, metrics, watched, ipv6);
     tokio::select! {
         () = work => {}
         () = until(stopped) => tracing::info!("stopping"),
@@ -125,22 +130,26 @@ async fn work_while_leading(
     identity: String,
     metrics: Metrics,
     watched: Watched,
+    ipv6: bool,
 ) {
     loop {
         candidate.acquire().await;
         metrics.lease.leading.set(1);
-        let work = reconcile(client.clone(), identity.clone(), metrics.clone(), &watched);
+        let work = reconcile(client.clone(), identity.clone(), metrics.clone(), &watched, ipv6);
         // Losing the lease drops the controllers, and with them whatever they were doing.
         let _ = candidate.hold(work).await;
         metrics.lease.leading.set(0);
     }
 }
 
-async fn reconcile(client: Client, identity: String, metrics: Metrics, watched: &Watched) {
+async fn reconcile(client: Client, identity: String, metrics: Metrics, watched: &Watched, ipv6: bool) {
     let (changes, received) = mpsc::channel(CHANGES);
     let context = Arc::new(Context {
+        ipv6,
         hub: Hub::new(changes),
-        fingerprints: Fingerprints::default(),
+        ledger: Ledger::default(),
+        notices: Notices::default(),
+        unreadable: Mutex::default(),
         backoff: Backoff::default(),
         events: Events::new(client.clone(), identity),
         metrics,

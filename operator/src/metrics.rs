@@ -2,7 +2,7 @@
 //! dashboards are checked against that.
 
 use crate::controller::ReconcileError;
-use quorate_crd::ChatClusterStatus;
+use quorate_crd::{ChatClusterStatus, condition};
 use quorate_meter::{CatchUp as _, Error, Registry, Section, TextEncoder, declare, process};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,8 +18,9 @@ declare! {
         seconds: HistogramVec = "quorate_operator_reconcile_seconds" ["result"] in SLOW
             "Time of one look at a ChatCluster.";
         errors: IntCounterVec = "quorate_operator_errors_total" ["reason"]
-            "What failed: `observe`, `apply` or `status` end a look, `step` is told in the status and tried again, \
-             `invalid_spec` waits for a person.";
+            "What failed: `observe`, `status` or `late` (over its time) ends a look; `apply` is an object that was \
+             refused and `step` a step that was, both told in the status and tried again; `invalid_spec` waits for a \
+             person.";
         steps: IntCounterVec = "quorate_operator_steps_total" ["step", "result"] "Steps taken, by kind and result.";
         step_seconds: HistogramVec = "quorate_operator_step_seconds" ["step"] in SLOW
             "Time of one step, whether it failed or not.";
@@ -32,10 +33,14 @@ declare! {
     /// What the clusters are like, as the operator sees them.
     pub struct Clusters, "Clusters" {
         available: IntGaugeVec = "quorate_operator_cluster_available" ["namespace", "cluster"]
-            "1 while the cluster serves writes.";
+            "1 while the cluster serves writes, as far as can be seen.";
         replicas: IntGaugeVec = "quorate_operator_cluster_replicas" ["namespace", "cluster"] "Pods that are wanted.";
         ready: IntGaugeVec = "quorate_operator_cluster_ready" ["namespace", "cluster"] "Pods that are ready.";
         doors: IntGaugeVec = "quorate_operator_cluster_doors" ["namespace", "cluster"] "Pods whose admin door answers.";
+        stalled: IntGaugeVec = "quorate_operator_cluster_stalled" ["namespace", "cluster"]
+            "1 while the operator cannot go on by itself; the condition Stalled says what a person must do.";
+        refused: IntGaugeVec = "quorate_operator_cluster_refused_writes" ["namespace", "cluster"]
+            "Writes that the API server does not take; the status has its words.";
         leader_changes: IntCounterVec = "quorate_operator_leader_changes_total" ["namespace", "cluster"]
             "Changes of leader seen.";
         replacement_seconds: GaugeVec = "quorate_operator_replacement_seconds" ["namespace", "cluster"]
@@ -143,11 +148,22 @@ impl Metrics {
     pub fn seen(&self, cluster: [&str; 2], wanted: i32, status: &ChatClusterStatus, replacing: Option<Duration>) {
         let doors = status.members.iter().filter(|member| member.role != "unreachable").count();
         let all = &self.clusters;
-        all.available.with_label_values(&cluster).set(i64::from(status.leader.is_some()));
+        // What could not be seen is not counted as an outage: the operator's own trouble is not the cluster's.
+        let unseen =
+            status.conditions.iter().any(|found| found.type_ == condition::AVAILABLE && found.status == "Unknown");
+        all.available.with_label_values(&cluster).set(i64::from(status.leader.is_some() || unseen));
         all.replicas.with_label_values(&cluster).set(i64::from(wanted));
         all.ready.with_label_values(&cluster).set(i64::from(status.ready_replicas.unwrap_or(0)));
+        let stalled = status.conditions.iter().any(|found| found.type_ == condition::STALLED && found.status == "True");
+        all.stalled.with_label_values(&cluster).set(i64::from(stalled));
         all.doors.with_label_values(&cluster).set(i64::try_from(doors).unwrap_or(i64::MAX));
         all.replacement_seconds.with_label_values(&cluster).set(replacing.unwrap_or_default().as_secs_f64());
+    }
+
+    /// How many writes the API server does not take.
+    pub fn refused(&self, cluster: [&str; 2], writes: usize) {
+        let writes = i64::try_from(writes).unwrap_or(i64::MAX);
+        self.clusters.refused.with_label_values(&cluster).set(writes);
     }
 
     /// A renewal of the lease that was held.
@@ -158,8 +174,9 @@ impl Metrics {
     /// Forgets a cluster that is gone.
     pub fn forget(&self, namespace: &str, cluster: &str) {
         let labels = [namespace, cluster];
-        let Clusters { available, replicas, ready, doors, leader_changes, replacement_seconds } = &self.clusters;
-        for gauges in [available, replicas, ready, doors] {
+        let Clusters { available, replicas, ready, doors, stalled, refused, leader_changes, replacement_seconds } =
+            &self.clusters;
+        for gauges in [available, replicas, ready, doors, stalled, refused] {
             // An error only says that there was nothing to forget.
             let _ = gauges.remove_label_values(&labels);
         }
@@ -180,6 +197,7 @@ mod tests {
         metrics.looked(&Ok(()), Duration::from_millis(3));
         metrics.stepped("set_partition", true, Duration::from_millis(3));
         metrics.seen(["chat", "team"], 3, &ChatClusterStatus::default(), Some(Duration::from_secs(7)));
+        metrics.refused(["chat", "team"], 2);
         metrics.renewed(false);
         metrics.work.status_writes.with_label_values(&["chat", "team"]).inc();
         metrics.clusters.leader_changes.with_label_values(&["chat", "team"]).inc();

@@ -30,8 +30,40 @@ pub struct Observed {
     pub configs: Vec<ConfigView>,
     /// Both Secrets of the peer door are there and not near their end.
     pub peer_tls: PeerTls,
+    /// How well it was seen.
+    pub sight: Sight,
+    /// Objects of ours whose owner is not the one that they should have.
+    pub ownership: Vec<OwnerView>,
     /// What the status said before.
     pub previous: ChatClusterStatus,
+}
+
+/// How well the cluster was seen. What the operator does not see may well be there: a NetworkPolicy against it, or peer
+/// Secrets that the pods have not taken up yet, stop nobody but the operator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sight {
+    /// Since when no leader was heard; since this operator began, if none ever was.
+    pub leader_unheard: Duration,
+}
+
+/// An object that should be owned by the ChatCluster, or by nobody, and is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnerView {
+    /// Which it is.
+    pub object: OwnedObject,
+    /// Whether the ChatCluster owns it now.
+    pub owned: bool,
+}
+
+/// An object that is created once or by others, and so gets its owner by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OwnedObject {
+    /// A Secret of the peer door: of the ChatCluster always.
+    Secret(String),
+    /// A claim: of the ChatCluster if it is to go with it.
+    Claim(String),
+    /// The marker: as the claims, because it tells about them.
+    Marker(String),
 }
 
 /// The marker: a ConfigMap that is created before a cluster is made and that nothing prunes.
@@ -54,6 +86,8 @@ pub struct Marker {
 pub enum PeerTls {
     /// To be made.
     Absent,
+    /// There, but parts of it are not: to be made again in its place.
+    Damaged,
     /// There, to be made again soon.
     Expiring,
     /// There.
@@ -76,12 +110,16 @@ pub struct StatefulSetView {
 }
 
 /// A configuration of ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigView {
     /// Its name.
     pub name: String,
-    /// A pod mounts it.
+    /// The StatefulSet's template, one of its revisions or a pod names it.
     pub used: bool,
+    /// It is there; else only its text is known, or not even that.
+    pub exists: bool,
+    /// Its text, as it is or as it was recorded.
+    pub text: Option<String>,
 }
 
 /// One ordinal: its pod, its claim, and what the pod's admin door said.
@@ -97,6 +135,8 @@ pub struct Slot {
     pub claim: Option<ClaimView>,
     /// The answer of the pod's admin door; absent while it does not answer.
     pub door: Option<Door>,
+    /// What Kubernetes says about its pod or claim in warnings.
+    pub notice: Option<String>,
 }
 
 /// What matters of a pod.
@@ -116,7 +156,8 @@ pub struct PodView {
     pub role: Option<String>,
     /// The node that it runs on.
     pub node: Option<String>,
-    /// Why its container does not run: `ImagePullBackOff`, `CrashLoopBackOff`, ... or why it is not scheduled.
+    /// Why its container does not run: `ImagePullBackOff`, `CrashLoopBackOff`, ... or why it is not scheduled, or why it
+    /// does not go.
     pub trouble: Option<String>,
 }
 
@@ -139,6 +180,8 @@ pub struct ClaimView {
     pub volume: Option<String>,
     /// The file system grows only when a pod mounts the volume.
     pub resize_pending: bool,
+    /// Why it gets no volume, with what helps.
+    pub trouble: Option<String>,
 }
 
 /// How a node is reached and called.
@@ -246,20 +289,51 @@ impl Membership {
 }
 
 impl Slot {
-    /// What is the matter with it, in words.
+    /// What is the matter with it, in words, and what helps where that is known.
     #[must_use]
     pub fn explain(&self) -> String {
         let why = match (&self.pod, &self.door) {
-            (None, _) => "is not there yet".to_owned(),
+            (None, _) => self.with_notice("is not there yet"),
+            (Some(PodView { deleting: true, trouble: Some(trouble), .. }), _) => trouble.clone(),
             (Some(pod), _) if pod.deleting => "is being deleted".to_owned(),
-            (Some(PodView { trouble: Some(trouble), .. }), None) => trouble.clone(),
-            (Some(PodView { address: None, .. }), None) => "has no address yet".to_owned(),
-            (Some(_), None) => "does not answer on its admin port yet".to_owned(),
+            (Some(PodView { trouble: Some(trouble), .. }), None) => self.with_claim(trouble),
+            (Some(PodView { address: None, .. }), None) => self.with_notice("has no address yet"),
+            (Some(pod), None) => self.with_notice(&format!("does not answer on its admin port yet{}", pod.place())),
             (Some(_), Some(door)) if !door.ready => format!("is not ready: {}", door.not_ready_reason),
             (Some(pod), Some(_)) if !pod.ready => "is not seen as ready by Kubernetes yet".to_owned(),
             (Some(_), Some(_)) => "does not keep up with the leader".to_owned(),
         };
         format!("{} {why}", self.name)
+    }
+
+    /// It will not come right by waiting, as far as can be told from outside.
+    #[must_use]
+    pub fn is_in_trouble(&self) -> bool {
+        let pod_is = |pod: &PodView| pod.trouble.is_some() && self.door.is_none();
+        self.pod.as_ref().is_some_and(pod_is)
+            || (self.door.is_none() && self.notice.is_some())
+            || self.claim.as_ref().is_some_and(|claim| claim.trouble.is_some())
+    }
+
+    fn with_notice(&self, what: &str) -> String {
+        let what = self.with_claim(what);
+        match &self.notice {
+            Some(notice) => format!("{what}: {notice}"),
+            None => what,
+        }
+    }
+
+    fn with_claim(&self, what: &str) -> String {
+        match self.claim.as_ref().and_then(|claim| claim.trouble.as_ref()) {
+            Some(trouble) => format!("{what}, because its claim {trouble}"),
+            None => what.to_owned(),
+        }
+    }
+}
+
+impl PodView {
+    fn place(&self) -> String {
+        self.node.as_ref().map(|node| format!(" (it is on node {node})")).unwrap_or_default()
     }
 }
 

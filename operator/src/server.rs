@@ -2,7 +2,11 @@
 
 use crate::metrics::Metrics;
 use axum::{Router, extract::State, http::StatusCode, routing::get};
-use std::{future::Future, net::SocketAddr};
+use std::{
+    future::Future,
+    io::ErrorKind,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 use tokio::net::TcpListener;
 
 /// The port cannot be served.
@@ -24,7 +28,7 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let error = |source| ServeError { address, source };
-    let listener = TcpListener::bind(address).await.map_err(error)?;
+    let listener = bind(address).await.map_err(error)?;
     let router = Router::new()
         .route("/metrics", get(text))
         // A replica without the lease is as healthy as the one with it.
@@ -32,6 +36,17 @@ pub async fn serve(
         .route("/readyz", get(async || "ok\n"))
         .with_state(metrics);
     axum::serve(listener, router).with_graceful_shutdown(stop).await.map_err(error)
+}
+
+/// `[::]` takes both families on Linux. Where the kernel knows no IPv6, IPv4 is what there is.
+async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        // EAFNOSUPPORT and EADDRNOTAVAIL, which have no common kind.
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && error.kind() != ErrorKind::AddrInUse => {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        outcome => outcome,
+    }
 }
 
 async fn text(State(metrics): State<Metrics>) -> Result<String, (StatusCode, String)> {

@@ -95,11 +95,16 @@ impl Service {
         }
     }
 
+    /// Returns the time by which sessions are judged, in milliseconds since the epoch.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.inner.parts.cluster.time().now_ms()
+    }
+
     /// From memory: nothing that waits. One that has ended, or is to be extended, is looked up.
     fn recall(&self, hash: TokenHash) -> Option<Session> {
         let parts = &self.inner.parts;
         let found = parts.feed.sessions().get(&hash)?;
-        let now_ms = parts.cluster.time().now_ms();
+        let now_ms = self.now_ms();
         let stands = found.expires_ms == 0 || (found.expires_ms > now_ms && !found.wants_extension(now_ms));
         stands.then(|| session(hash, found))
     }

@@ -26,6 +26,9 @@ pub mod annotation {
     pub const POD_INPUTS: &str = "chat.quorate.dev/pod-inputs";
     /// On the StatefulSet: the pod template as it was applied, so that a newer operator does not restart pods.
     pub const TEMPLATE: &str = "chat.quorate.dev/template";
+    /// On the StatefulSet: the texts of the configurations that something names, by the name of the ConfigMap, so that
+    /// one that is lost can be made again as it was.
+    pub const CONFIGS: &str = "chat.quorate.dev/configs";
     /// On a ChatCluster: any new value lets a newer operator's pod template roll out.
     pub const ACCEPT_TEMPLATE: &str = "chat.quorate.dev/accept-template";
 }

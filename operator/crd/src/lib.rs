@@ -24,7 +24,7 @@ mod traces;
 pub use chat::{ChatSpec, LogFormat, LogLevel, LogSpec, RateLimitSpec, Registration};
 pub use duration::{DurationError, DurationString};
 pub use labels::{annotation, label};
-pub use pod::{PodMetadata, PodTemplate};
+pub use pod::{PodMetadata, PodTemplate, PodUser};
 pub use quantity::{QuantityError, parse_quantity};
 pub use raft::{ElectionTimeout, RaftSpec};
 pub use schema::crd;

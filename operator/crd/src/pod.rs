@@ -34,12 +34,34 @@ pub struct PodTemplate {
     /// and 1Gi of memory as request and limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<ResourceRequirements>,
+    /// Which user the pods run as.
+    // Not written where it is the default: what pods are made from is compared as text, and a field that is added must
+    // not restart them.
+    #[serde(default, skip_serializing_if = "PodUser::is_fixed")]
+    pub user: PodUser,
     /// Environment of the chatd container. Names that begin with `QUORATE_` belong to the operator.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new("self.all(e, !e.name.startsWith('QUORATE_'))")
         .message("names that begin with QUORATE_ belong to the operator: use the fields of the spec instead"))]
     pub env: Vec<EnvVar>,
+}
+
+/// Which user the pods run as. Never as root.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PodUser {
+    /// User and group 65532, the image's own, and volumes of that group.
+    #[default]
+    Fixed,
+    /// Whom the platform gives: nothing is said about user and groups, as OpenShift wants it. Elsewhere the image's own
+    /// user, and then the storage must let it write.
+    Assigned,
+}
+
+impl PodUser {
+    fn is_fixed(&self) -> bool {
+        *self == Self::Fixed
+    }
 }
 
 /// Labels and annotations of the pods.

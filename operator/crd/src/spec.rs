@@ -1,6 +1,6 @@
 use crate::{
-    ChatClusterStatus, ChatSpec, DisruptionBudgetSpec, LogSpec, PodTemplate, RaftSpec, ServiceSpec, StorageSpec,
-    TracesSpec,
+    ChatClusterStatus, ChatSpec, DisruptionBudgetSpec, DurationString, LogSpec, PodTemplate, RaftSpec, ServiceSpec,
+    StorageSpec, TracesSpec,
 };
 use k8s_openapi::api::core::v1::LocalObjectReference;
 use kube::{CustomResource, KubeSchema};
@@ -72,6 +72,10 @@ pub struct ChatClusterSpec {
     /// While true the operator watches and reports, and changes nothing.
     #[serde(default)]
     pub paused: bool,
+    /// How long something may be under way without coming nearer to its end before the cluster says `Stalled`, with the
+    /// reason. The operator goes on trying all the same.
+    #[serde(default = "progress_deadline")]
+    pub progress_deadline: DurationString,
     /// The volume of each pod.
     pub storage: StorageSpec,
     /// Timing of the replication.
@@ -117,6 +121,11 @@ impl PullPolicy {
             Self::Never => "Never",
         }
     }
+}
+
+/// Twice what a slow image and a slow volume take together.
+fn progress_deadline() -> DurationString {
+    "10m".into()
 }
 
 fn replicas() -> i32 {

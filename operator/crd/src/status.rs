@@ -138,6 +138,12 @@ pub struct OperationStatus {
     pub member: Option<String>,
     /// When it began.
     pub started_at: Time,
+    /// When it last came nearer to its end: `spec.progressDeadline` counts from here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progressed_at: Option<Time>,
+    /// The most pods so far that were as the spec says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done_pods: Option<i32>,
     /// Steps that failed so far.
     pub attempts: i32,
     /// What it waits for.

@@ -1,49 +1,149 @@
-use super::{ApplyError, peer_tls};
-use crate::{cluster::Cluster, names::MANAGER, observe::Seen, plan::Chore};
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
+use super::{
+    ApplyError, Refusal,
+    ledger::{Due, Ledger},
+    peer_tls, within_time,
+};
+use crate::{cluster::Cluster, names::MANAGER, observe::Seen, observed::OwnedObject, plan::Chore};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 use kube::{
-    Api, Client,
+    Api, Client, Resource,
     api::{DeleteParams, Patch, PatchParams},
 };
 use quorate_crd::{annotation, label};
-use serde_json::json;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::fmt::Debug;
 
-pub(super) async fn carry_out(
+/// Tells the ledger's keys of chores from those of objects.
+const PREFIX: &str = "chore ";
+
+/// Under which a chore's refusals are remembered.
+pub(super) fn key(chore: &Chore) -> String {
+    format!("{PREFIX}{chore:?}")
+}
+
+pub(super) fn is_chore(key: &str) -> bool {
+    key.starts_with(PREFIX)
+}
+
+/// Each by itself: one that is refused keeps no other from being done. Only silence ends the round, because the next one
+/// would wait as long; what is left is seen as undone at the next look.
+pub(super) async fn carry_out_all(
     client: &Client,
+    ledger: &Ledger,
     cluster: &Cluster,
     seen: &Seen,
-    chore: &Chore,
-) -> Result<(), ApplyError> {
+    chores: &[Chore],
+) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    for chore in chores {
+        let (key, wanted) = (key(chore), [0; 32]);
+        if let Due::Later(refusal) = ledger.due(&cluster.key(), &key, &wanted, None) {
+            refusals.push(refusal);
+            continue;
+        }
+        match carry_out(client, cluster, seen, chore).await {
+            Ok(()) => ledger.done(&cluster.key(), &key),
+            Err(error) => {
+                let refusal = Refusal::new(&object(cluster, chore), &error);
+                refusals.push(ledger.refused(&cluster.key(), &key, wanted, refusal));
+                if matches!(error, ApplyError::Silent { .. }) {
+                    break;
+                }
+            }
+        }
+    }
+    refusals
+}
+
+/// The object that a chore writes, `Kind/name`.
+fn object(cluster: &Cluster, chore: &Chore) -> String {
+    match chore {
+        Chore::IssuePeerTls => format!("Secret/{}", crate::names::peer_tls(&cluster.name)),
+        Chore::StampClaim { claim, .. } | Chore::GrowClaim { claim, .. } => format!("PersistentVolumeClaim/{claim}"),
+        Chore::LabelRole { pod, .. } => format!("Pod/{pod}"),
+        Chore::PruneConfig { name } | Chore::SetOwner { object: OwnedObject::Marker(name), .. } => {
+            format!("ConfigMap/{name}")
+        }
+        Chore::SetOwner { object: OwnedObject::Secret(name), .. } => format!("Secret/{name}"),
+        Chore::SetOwner { object: OwnedObject::Claim(name), .. } => format!("PersistentVolumeClaim/{name}"),
+    }
+}
+
+async fn carry_out(client: &Client, cluster: &Cluster, seen: &Seen, chore: &Chore) -> Result<(), ApplyError> {
     let namespace = &cluster.namespace;
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let object = object(cluster, chore);
     let outcome = match chore {
         Chore::IssuePeerTls => return peer_tls::issue(client, cluster, seen).await,
         Chore::StampClaim { claim, cluster_id, node_id } => {
             let annotations = json!({ annotation::CLUSTER_ID: cluster_id, annotation::NODE_ID: node_id.to_string() });
-            let patch = json!({"metadata": {"annotations": annotations}});
-            claims(client, namespace).patch(claim, &params, &Patch::Merge(patch)).await.map(drop)
+            let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
+            within_time("mark", &object, claims(client, namespace).patch(claim, &params, &patch)).await.map(drop)
         }
         Chore::GrowClaim { claim, size } => {
-            let patch = json!({"spec": {"resources": {"requests": {"storage": size}}}});
-            claims(client, namespace).patch(claim, &params, &Patch::Merge(patch)).await.map(drop)
+            let patch = Patch::Merge(json!({"spec": {"resources": {"requests": {"storage": size}}}}));
+            within_time("grow", &object, claims(client, namespace).patch(claim, &params, &patch)).await.map(drop)
         }
         Chore::LabelRole { pod, role } => {
             // The pod that was seen: its successor may have another role.
             let Some(uid) = seen.pod_uids.get(pod) else { return Ok(()) };
-            let patch = json!({"metadata": {"uid": uid, "labels": { label::ROLE: role }}});
-            Api::<Pod>::namespaced(client.clone(), namespace).patch(pod, &params, &Patch::Merge(patch)).await.map(drop)
+            let patch = Patch::Merge(json!({"metadata": {"uid": uid, "labels": { label::ROLE: role }}}));
+            let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+            within_time("label", &object, pods.patch(pod, &params, &patch)).await.map(drop)
         }
-        Chore::PruneConfig { name } => Api::<ConfigMap>::namespaced(client.clone(), namespace)
-            .delete(name, &DeleteParams::default())
-            .await
-            .map(drop),
+        Chore::SetOwner { object: owned_object, owned } => {
+            let patch = owner_patch(cluster, owned_object, *owned);
+            match owned_object {
+                OwnedObject::Secret(name) => own::<Secret>(client, namespace, name, &object, &patch).await,
+                OwnedObject::Claim(name) => {
+                    own::<PersistentVolumeClaim>(client, namespace, name, &object, &patch).await
+                }
+                OwnedObject::Marker(name) => own::<ConfigMap>(client, namespace, name, &object, &patch).await,
+            }
+        }
+        Chore::PruneConfig { name } => {
+            let configs = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+            within_time("remove", &object, configs.delete(name, &DeleteParams::default())).await.map(drop)
+        }
     };
     match outcome {
-        Ok(()) => Ok(()),
         // Gone or replaced since it was seen: its successor is seen next time.
-        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
-        Err(error) => Err(ApplyError::api("carry out", format!("{chore:?}"))(error)),
+        Err(ApplyError::Api { source: kube::Error::Api(status), .. })
+            if status.is_not_found() || status.is_conflict() =>
+        {
+            Ok(())
+        }
+        outcome => outcome,
     }
+}
+
+/// Owners are merged by their uid, and this touches no other.
+fn owner_patch(cluster: &Cluster, object: &OwnedObject, owned: bool) -> Value {
+    let owner = match object {
+        _ if !owned => json!({"$patch": "delete", "uid": cluster.uid}),
+        OwnedObject::Secret(_) => json!(cluster.owner),
+        OwnedObject::Claim(_) | OwnedObject::Marker(_) => json!(data_owner(cluster)),
+    };
+    json!({"metadata": {"ownerReferences": [owner]}})
+}
+
+/// The owner of what holds data. Not as its controller: it is only to go when the ChatCluster goes.
+pub(super) fn data_owner(cluster: &Cluster) -> OwnerReference {
+    OwnerReference { controller: None, block_owner_deletion: None, ..cluster.owner.clone() }
+}
+
+async fn own<K>(client: &Client, namespace: &str, name: &str, object: &str, patch: &Value) -> Result<(), ApplyError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let api = Api::<K>::namespaced(client.clone(), namespace);
+    within_time("set the owner of", object, api.patch(name, &params, &Patch::Strategic(patch))).await.map(drop)
 }
 
 fn claims(client: &Client, namespace: &str) -> Api<PersistentVolumeClaim> {

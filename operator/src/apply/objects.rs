@@ -1,136 +1,165 @@
-use super::ApplyError;
+use super::{
+    ApplyError, Refusal,
+    ledger::{Due, Ledger, Wanted},
+    within_time,
+};
 use crate::{
     build::Resources,
     cluster::Cluster,
     names::MANAGER,
     observe::{Live, key, version},
 };
+use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use k8s_openapi::{
-    NamespaceResourceScope, api::policy::v1::PodDisruptionBudget, apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    NamespaceResourceScope,
+    api::{
+        apps::v1::StatefulSet,
+        core::v1::{ConfigMap, Service, ServiceAccount},
+        policy::v1::PodDisruptionBudget,
+    },
 };
 use kube::{
-    Api, Client, Resource,
+    Api, Client, Resource, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt::Debug,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, fmt::Debug};
 
-/// What was applied, and what the objects' versions were then. While both are the same there is nothing to write.
-#[derive(Clone, Debug)]
-pub struct Fingerprint {
-    wanted: [u8; 32],
-    versions: BTreeMap<String, String>,
-    at: Instant,
-}
-
-/// Objects are compared in full at least this often, so that changed labels are put right too.
-const RESYNC: Duration = Duration::from_secs(300);
-
-/// The fingerprint of each ChatCluster, by uid.
-#[derive(Debug, Default)]
-pub struct Fingerprints(Mutex<HashMap<String, Fingerprint>>);
-
-impl Fingerprints {
-    fn matches(&self, uid: &str, wanted: &[u8; 32], live: &Live) -> bool {
-        let prints = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        prints.get(uid).is_some_and(|print| {
-            print.wanted == *wanted
-                && print.at.elapsed() < RESYNC
-                && print.versions.iter().all(|(key, version)| live.versions.get(key) == Some(version))
-        })
-    }
-
-    fn keep(&self, uid: &str, print: Fingerprint) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), print);
-    }
-
-    /// Forgets a ChatCluster that is gone.
-    pub fn forget(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
-    }
-}
-
-/// Applies every object, unless all are as they were left.
+/// Applies every object that is not as it was left. What is refused is returned and stands in nobody's way.
 pub(super) async fn apply(
     client: &Client,
-    fingerprints: &Fingerprints,
+    ledger: &Ledger,
     cluster: &Cluster,
     live: &Live,
     resources: Resources,
-) -> Result<(), ApplyError> {
-    let wanted = hash(&resources);
-    if fingerprints.matches(&cluster.uid, &wanted, live) {
-        return Ok(());
-    }
+) -> Vec<Refusal> {
     // Without `..`: a kind that is added must be applied.
-    let Resources { service_account, config, service, peers, leader, disruption_budget, stateful_set } = resources;
-    let writer = Writer { client, namespace: &cluster.namespace, live };
-    let mut versions = BTreeMap::new();
-    let mut note = |(key, version)| versions.insert(key, version);
-    note(writer.apply(service_account).await?);
-    if let Some(config) = config {
-        note(writer.apply(config).await?);
+    let Resources { service_account, configs, service, peers, leader, disruption_budget, stateful_set } = resources;
+    let writer = Writer { client, ledger, cluster, live };
+    // Together: one that hangs in somebody's admission webhook keeps no other waiting.
+    let writes: FuturesUnordered<BoxFuture<'_, Option<Refusal>>> = FuturesUnordered::new();
+    writes.push(Box::pin(writer.apply(service_account)));
+    for config in configs {
+        writes.push(Box::pin(writer.apply(config)));
     }
-    note(writer.apply(service).await?);
-    note(writer.apply(peers).await?);
-    note(writer.apply(leader).await?);
+    for service in [service, peers, leader] {
+        writes.push(Box::pin(writer.apply(service)));
+    }
     match disruption_budget {
-        Some(budget) => drop(note(writer.apply(budget).await?)),
-        None => writer.prune::<PodDisruptionBudget>(&cluster.name).await?,
+        Some(budget) => writes.push(Box::pin(writer.apply(budget))),
+        None => writes.push(Box::pin(writer.prune::<PodDisruptionBudget>(&cluster.name))),
     }
+    let mut refusals: Vec<Refusal> = writes.filter_map(futures::future::ready).collect().await;
     // Last: it refers to the others.
-    note(writer.apply(stateful_set).await?);
-    fingerprints.keep(&cluster.uid, Fingerprint { wanted, versions, at: Instant::now() });
-    Ok(())
+    refusals.extend(writer.apply(stateful_set).await);
+    refusals.sort_by(|one, two| one.object.cmp(&two.object));
+    refusals
 }
 
-fn hash(resources: &Resources) -> [u8; 32] {
-    let Resources { service_account, config, service, peers, leader, disruption_budget, stateful_set } = resources;
-    let all = serde_json::json!([service_account, config, service, peers, leader, disruption_budget, stateful_set]);
-    Sha256::digest(all.to_string()).into()
+/// Whether all is applied already, so that what is told of the cluster may be told before anything is written.
+pub(super) fn is_applied(ledger: &Ledger, cluster: &Cluster, live: &Live, resources: &Resources) -> bool {
+    let Resources { service_account, configs, service, peers, leader, disruption_budget, stateful_set } = resources;
+    let seen = Sight { ledger, cluster, live };
+    let budget = match disruption_budget {
+        Some(budget) => seen.is_applied(budget),
+        None => !live.uids.contains_key(&key::<PodDisruptionBudget>(&cluster.name)),
+    };
+    budget
+        && seen.is_applied::<ServiceAccount>(service_account)
+        && configs.iter().all(|config| seen.is_applied::<ConfigMap>(config))
+        && [service, peers, leader].into_iter().all(|service| seen.is_applied::<Service>(service))
+        && seen.is_applied::<StatefulSet>(stateful_set)
+}
+
+/// The keys of all objects of the plan.
+pub(super) fn keys(resources: &Resources) -> BTreeSet<String> {
+    let Resources { service_account, configs, service, peers, leader, disruption_budget, stateful_set } = resources;
+    let named = |services: &Service| key::<Service>(&services.name_any());
+    let mut keys: BTreeSet<String> = [service, peers, leader].into_iter().map(named).collect();
+    keys.insert(key::<ServiceAccount>(&service_account.name_any()));
+    keys.extend(configs.iter().map(|config| key::<ConfigMap>(&config.name_any())));
+    keys.extend(disruption_budget.iter().map(|budget| key::<PodDisruptionBudget>(&budget.name_any())));
+    keys.insert(key::<StatefulSet>(&stateful_set.name_any()));
+    keys
+}
+
+struct Sight<'a> {
+    ledger: &'a Ledger,
+    cluster: &'a Cluster,
+    live: &'a Live,
+}
+
+impl Sight<'_> {
+    fn is_applied<K: Resource<DynamicType = ()> + Serialize>(&self, object: &K) -> bool {
+        let key = key::<K>(&object.name_any());
+        self.ledger.is_applied(&self.cluster.key(), &key, &digest(object), self.live.versions.get(&key))
+    }
+}
+
+pub(super) fn digest(object: &impl Serialize) -> Wanted {
+    // What cannot be written as JSON cannot be sent either, which the write itself will say.
+    Sha256::digest(serde_json::to_vec(object).unwrap_or_default()).into()
 }
 
 struct Writer<'a> {
     client: &'a Client,
-    namespace: &'a str,
+    ledger: &'a Ledger,
+    cluster: &'a Cluster,
     live: &'a Live,
 }
 
 impl Writer<'_> {
-    async fn apply<K>(&self, mut object: K) -> Result<(String, String), ApplyError>
+    async fn apply<K>(&self, mut object: K) -> Option<Refusal>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + Serialize + DeserializeOwned,
     {
-        let name = object.meta().name.clone().unwrap_or_default();
+        let name = object.name_any();
         let key = key::<K>(&name);
+        let wanted = digest(&object);
+        let cluster = self.cluster.key();
+        match self.ledger.due(&cluster, &key, &wanted, self.live.versions.get(&key)) {
+            Due::Done => return None,
+            Due::Later(refusal) => return Some(refusal),
+            Due::Now | Due::Again => {}
+        }
         // The very object whose owner was looked at: one that was put in its place meanwhile is refused as a conflict.
         object.meta_mut().uid = self.live.uids.get(&key).cloned();
-        let written = Api::<K>::namespaced(self.client.clone(), self.namespace)
-            .patch(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object))
-            .await
-            .map_err(ApplyError::api("apply", key.clone()))?;
-        let metadata: &ObjectMeta = written.meta();
-        Ok((key, version(metadata)))
+        // What is in it depends on what was seen of it: the partition above all.
+        object.meta_mut().resource_version = self.live.guards.get(&key).cloned();
+        let params = PatchParams::apply(MANAGER).force();
+        let api = Api::<K>::namespaced(self.client.clone(), &self.cluster.namespace);
+        match within_time("apply", &key, api.patch(&name, &params, &Patch::Apply(&object))).await {
+            Ok(written) => {
+                self.ledger.applied(&cluster, &key, wanted, version(written.meta()));
+                None
+            }
+            Err(error) => Some(self.refuse(&key, wanted, &error)),
+        }
     }
 
-    async fn prune<K>(&self, name: &str) -> Result<(), ApplyError>
+    async fn prune<K>(&self, name: &str) -> Option<Refusal>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
     {
         let key = key::<K>(name);
-        let Some(uid) = self.live.uids.get(&key).cloned() else { return Ok(()) };
-        let only = Preconditions { uid: Some(uid), resource_version: None };
-        let api = Api::<K>::namespaced(self.client.clone(), self.namespace);
-        match api.delete(name, &DeleteParams::background().preconditions(only)).await {
-            Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
-            Err(error) => Err(ApplyError::api("delete", key)(error)),
+        let uid = self.live.uids.get(&key).cloned()?;
+        let wanted = digest(&("absent", &uid));
+        if let Due::Later(refusal) = self.ledger.due(&self.cluster.key(), &key, &wanted, None) {
+            return Some(refusal);
         }
+        let only = Preconditions { uid: Some(uid), resource_version: None };
+        let api = Api::<K>::namespaced(self.client.clone(), &self.cluster.namespace);
+        let params = DeleteParams::background().preconditions(only);
+        match within_time("delete", &key, api.delete(name, &params)).await {
+            Ok(_) => self.ledger.done(&self.cluster.key(), &key),
+            Err(ApplyError::Api { source: kube::Error::Api(status), .. }) if status.is_not_found() => {}
+            Err(error) => return Some(self.refuse(&key, wanted, &error)),
+        }
+        None
+    }
+
+    fn refuse(&self, key: &str, wanted: Wanted, error: &ApplyError) -> Refusal {
+        self.ledger.refused(&self.cluster.key(), key, wanted, Refusal::new(key, error))
     }
 }

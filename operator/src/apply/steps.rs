@@ -1,4 +1,4 @@
-use super::ApplyError;
+use super::{ApplyError, chores::data_owner, within_time};
 use crate::{
     cluster::Cluster,
     door::{Hub, to_proto},
@@ -15,7 +15,7 @@ use kube::{
     Api, Client,
     api::{DeleteParams, PostParams, Preconditions},
 };
-use quorate_crd::annotation;
+use quorate_crd::{RetentionPolicy, annotation};
 use quorate_wire::admin::v1::{
     AddLearnerRequest, ChangeMembershipRequest, InitializeRequest, TransferLeaderRequest, admin_client::AdminClient,
 };
@@ -69,7 +69,7 @@ pub(super) async fn take(
         }
         // Carried out with the StatefulSet.
         Step::SetPartition(_) => Ok(()),
-        Step::DeletePod { pod, uid } => delete_pod(client, cluster, pod, uid).await,
+        Step::DeletePod { pod, uid } => remove_pod(client, cluster, seen, pod, uid).await,
     }
 }
 
@@ -104,24 +104,25 @@ impl<'a> Caller<'a> {
 
 async fn create_marker(client: &Client, cluster: &Cluster, marker: &Marker) -> Result<(), ApplyError> {
     let map = marker_map(cluster, marker);
-    let created = markers(client, cluster).create(&PostParams::default(), &map).await;
-    created.map(drop).map_err(ApplyError::api("create", names::marker(&cluster.name)))
+    let name = format!("ConfigMap/{}", names::marker(&cluster.name));
+    within_time("create", &name, markers(client, cluster).create(&PostParams::default(), &map)).await.map(drop)
 }
 
 /// Replaced as a whole with the version that was read: the compare-and-swap of the API server.
 async fn update_marker(client: &Client, cluster: &Cluster, marker: &Marker) -> Result<(), ApplyError> {
     let map = marker_map(cluster, marker);
     let name = names::marker(&cluster.name);
-    let replaced = markers(client, cluster).replace(&name, &PostParams::default(), &map).await;
-    replaced.map(drop).map_err(ApplyError::api("update", name))
+    let what = format!("ConfigMap/{name}");
+    within_time("update", &what, markers(client, cluster).replace(&name, &PostParams::default(), &map)).await.map(drop)
 }
 
 fn markers(client: &Client, cluster: &Cluster) -> Api<ConfigMap> {
     Api::namespaced(client.clone(), &cluster.namespace)
 }
 
-/// Without an owner: it must outlive the ChatCluster as the volumes do.
+/// Without an owner, or with one, as the volumes: it must outlive the ChatCluster as they do, and go when they go.
 fn marker_map(cluster: &Cluster, marker: &Marker) -> ConfigMap {
+    let policy = cluster.spec.storage.persistent_volume_claim_retention_policy.when_deleted;
     let voters: Vec<String> = marker.voters.iter().map(u64::to_string).collect();
     let data = [
         ("clusterId", marker.cluster_id.clone()),
@@ -135,6 +136,7 @@ fn marker_map(cluster: &Cluster, marker: &Marker) -> ConfigMap {
             labels: Some(names::labels(&cluster.name)),
             annotations: Some([(annotation::CLUSTER_ID.to_owned(), marker.cluster_id.clone())].into()),
             resource_version: marker.resource_version.clone(),
+            owner_references: (policy == RetentionPolicy::Delete).then(|| vec![data_owner(cluster)]),
             ..ObjectMeta::default()
         },
         data: Some(data.map(|(key, value)| (key.to_owned(), value)).into()),
@@ -142,13 +144,36 @@ fn marker_map(cluster: &Cluster, marker: &Marker) -> ConfigMap {
     }
 }
 
-async fn delete_pod(client: &Client, cluster: &Cluster, pod: &str, uid: &str) -> Result<(), ApplyError> {
+/// A healthy pod is moved by eviction, which asks the PodDisruptionBudget: whatever else the cluster's owner or a drain is
+/// doing at this moment counts. A broken one is deleted; nobody is served less by that.
+async fn remove_pod(client: &Client, cluster: &Cluster, seen: &Seen, pod: &str, uid: &str) -> Result<(), ApplyError> {
+    let pods = Api::<Pod>::namespaced(client.clone(), &cluster.namespace);
+    let what = format!("Pod/{pod}");
     let only = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
-    let params = DeleteParams::default().preconditions(only);
-    match Api::<Pod>::namespaced(client.clone(), &cluster.namespace).delete(pod, &params).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
-        Err(error) => Err(ApplyError::api("delete", format!("Pod/{pod}"))(error)),
+    let views = seen.observed.slots.iter().filter_map(|slot| slot.pod.as_ref());
+    let outcome = if views.into_iter().any(|view| view.uid == uid && view.ready && !view.deleting) {
+        // By hand: `Api::evict` of kube 5.0 writes `delete_options`, which the API server does not know, and so loses
+        // the precondition.
+        let eviction = serde_json::json!({
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": cluster.namespace},
+            "deleteOptions": {"preconditions": only},
+        });
+        let params = PostParams::default();
+        let evicting = pods.create_subresource::<_, serde_json::Value>("eviction", pod, &params, &eviction);
+        within_time("evict", &what, evicting).await.map(drop)
+    } else {
+        let params = DeleteParams::default().preconditions(only);
+        within_time("delete", &what, pods.delete(pod, &params)).await.map(drop)
+    };
+    match outcome {
+        Err(ApplyError::Api { source: kube::Error::Api(status), .. })
+            if status.is_not_found() || status.is_conflict() =>
+        {
+            Ok(())
+        }
+        outcome => outcome,
     }
 }
 

@@ -4,12 +4,12 @@ use crate::{
     names::{PORT_GRPC, PORT_HTTP, PORT_METRICS, PORT_PEER},
 };
 use k8s_openapi::api::core::v1::ConfigMap;
-use quorate_crd::{LogFormat, LogLevel, Registration, label};
+use quorate_crd::{ChatSpec, LogFormat, LogLevel, LogSpec, RateLimitSpec, Registration, TracesSpec, label};
 use serde::Serialize;
 use std::time::Duration;
 
 /// Where chatd finds it.
-pub(super) const FILE: &str = "chatd.yaml";
+pub(crate) const FILE: &str = "chatd.yaml";
 
 /// The keys of chatd's configuration that the operator sets. The rest comes from the environment of each pod.
 #[derive(Serialize)]
@@ -84,14 +84,14 @@ struct Traces<'a> {
 /// lost during a rollout comes back with the configuration that its image knows.
 #[must_use]
 pub fn config_map(cluster: &Cluster) -> ConfigMap {
-    let mut metadata = metadata(cluster, config_name(cluster));
+    named_config_map(cluster, config_name(cluster), config_text(cluster))
+}
+
+/// The ConfigMap of this name and content.
+pub(super) fn named_config_map(cluster: &Cluster, name: String, text: String) -> ConfigMap {
+    let mut metadata = metadata(cluster, name);
     metadata.labels.get_or_insert_default().insert(label::CONFIG.to_owned(), "true".to_owned());
-    ConfigMap {
-        metadata,
-        immutable: Some(true),
-        data: Some([(FILE.to_owned(), config_text(cluster))].into()),
-        binary_data: None,
-    }
+    ConfigMap { metadata, immutable: Some(true), data: Some([(FILE.to_owned(), text)].into()), binary_data: None }
 }
 
 /// The name of the ConfigMap.
@@ -104,7 +104,13 @@ pub fn config_name(cluster: &Cluster) -> String {
 #[must_use]
 pub fn config_text(cluster: &Cluster) -> String {
     let times = cluster.times;
-    let listen = |port: i32| format!("0.0.0.0:{port}");
+    // Without `..`, as in `template::inputs`: a setting that is added must be written or left out on purpose.
+    let ChatSpec { registration, administrators, rate_limit, session_lifetime: _ } = &cluster.spec.chat;
+    let RateLimitSpec { enabled, messages, per: _ } = rate_limit;
+    let LogSpec { format, level: least } = cluster.spec.log;
+    // On Linux `[::]` takes both families; where there is only IPv4, a kernel may know no other.
+    let host = if cluster.ipv6 { "[::]" } else { "0.0.0.0" };
+    let listen = |port: i32| format!("{host}:{port}");
     let tls = |file: &str| format!("{}/{file}", super::pod::TLS_FOLDER);
     let config = Config {
         server_name: &cluster.spec.server_name,
@@ -122,28 +128,24 @@ pub fn config_text(cluster: &Cluster) -> String {
             election_timeout_max: time(times.election_max),
         },
         sessions: Sessions { lifetime: time(times.session_lifetime) },
-        registration: match cluster.spec.chat.registration {
+        registration: match registration {
             Registration::Open => "open",
             Registration::Closed => "closed",
         },
-        administrators: cluster.spec.chat.administrators.join(","),
-        rate_limit: RateLimit {
-            enabled: cluster.spec.chat.rate_limit.enabled,
-            messages: cluster.spec.chat.rate_limit.messages,
-            per: time(times.rate_limit_per),
-        },
+        administrators: administrators.join(","),
+        rate_limit: RateLimit { enabled: *enabled, messages: *messages, per: time(times.rate_limit_per) },
         log: Log {
-            format: match cluster.spec.log.format {
+            format: match format {
                 LogFormat::Json => "json",
                 LogFormat::Text => "text",
             },
-            level: level(cluster.spec.log.level),
+            level: level(least),
         },
         traces: cluster
             .spec
             .traces
             .as_ref()
-            .map(|traces| Traces { endpoint: &traces.endpoint, sample_ratio: &traces.sample_ratio }),
+            .map(|TracesSpec { endpoint, sample_ratio }| Traces { endpoint, sample_ratio }),
     };
     // Strings, numbers and structs always serialise; the golden test shows it.
     serde_yaml_ng::to_string(&config).unwrap_or_default()
@@ -171,7 +173,6 @@ fn time(duration: Duration) -> String {
 mod tests {
     use super::*;
     use crate::fixture;
-    use quorate_crd::TracesSpec;
 
     #[test]
     fn a_changed_setting_makes_another_config_map() {
@@ -180,6 +181,16 @@ mod tests {
         two.spec.chat.rate_limit.enabled = false;
         assert_ne!(config_name(&one), config_name(&two));
         assert_eq!(config_name(&one), config_name(&one.clone()));
+    }
+
+    #[test]
+    fn pods_listen_on_both_families_where_there_are_both() {
+        let mut cluster = fixture::cluster();
+        assert!(config_text(&cluster).contains("http: 0.0.0.0:8008"));
+        cluster.ipv6 = true;
+        for line in ["http: '[::]:8008'", "grpc: '[::]:7400'", "peer: '[::]:7401'", "metrics: '[::]:9400'"] {
+            assert!(config_text(&cluster).contains(line), "{line}: {}", config_text(&cluster));
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! change that is meant.
 
 mod config;
+#[cfg(test)]
+mod coverage;
 mod disruption_budget;
 mod pod;
 mod service;
@@ -10,11 +12,12 @@ mod service_account;
 mod stateful_set;
 mod template;
 
+pub(crate) use config::FILE as CONFIG_FILE;
 pub use config::{config_map, config_name, config_text};
 pub use stateful_set::stateful_set;
 pub use template::{Recorded, Template, template};
 
-use crate::{cluster::Cluster, names};
+use crate::{cluster::Cluster, names, observed::ConfigView};
 use k8s_openapi::{
     api::{
         apps::v1::StatefulSet,
@@ -23,14 +26,16 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+use quorate_crd::annotation;
+use std::collections::BTreeMap;
 
 /// Every object of a cluster that is applied. Secrets and the marker are not here: they are created once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resources {
     /// The pods' identity, without any right.
     pub service_account: ServiceAccount,
-    /// The pods' configuration; absent when the pods keep one that an older operator made.
-    pub config: Option<ConfigMap>,
+    /// The pods' configuration, and every other that is missing and that something still names.
+    pub configs: Vec<ConfigMap>,
     /// For clients: any ready pod.
     pub service: Service,
     /// Headless: the pods' names, ready or not.
@@ -60,12 +65,32 @@ pub fn resources(cluster: &Cluster, carried: &Carried) -> Resources {
     let template = template(cluster, carried.recorded.as_ref());
     Resources {
         service_account: service_account::service_account(cluster),
-        config: template.is_current().then(|| config_map(cluster)),
+        configs: template.is_current().then(|| config_map(cluster)).into_iter().collect(),
         service: service::clients(cluster),
         peers: service::peers(cluster),
         leader: service::leader(cluster),
         disruption_budget: disruption_budget::disruption_budget(cluster),
         stateful_set: stateful_set(cluster, &template, carried),
+    }
+}
+
+impl Resources {
+    /// Has every configuration made again that something names and that is gone, and records the texts of all that are
+    /// named: a pod whose ConfigMap is missing hangs in `FailedMount` for ever.
+    pub fn keep_configs(&mut self, cluster: &Cluster, known: &[ConfigView]) {
+        let current = self.configs.iter().filter_map(|map| {
+            let text = map.data.as_ref()?.get(config::FILE)?.clone();
+            Some((map.metadata.name.clone()?, text))
+        });
+        let mut texts: BTreeMap<String, String> = current.collect();
+        for view in known.iter().filter(|view| view.used) {
+            let Some(text) = &view.text else { continue };
+            if texts.insert(view.name.clone(), text.clone()).is_none() && !view.exists {
+                self.configs.push(config::named_config_map(cluster, view.name.clone(), text.clone()));
+            }
+        }
+        let annotations = self.stateful_set.metadata.annotations.get_or_insert_default();
+        annotations.insert(annotation::CONFIGS.to_owned(), serde_json::json!(texts).to_string());
     }
 }
 
@@ -102,10 +127,10 @@ mod tests {
 
     #[test]
     fn objects_of_the_sample_are_the_golden_ones() {
-        let Resources { service_account, config, service, peers, leader, disruption_budget, stateful_set } =
+        let Resources { service_account, configs, service, peers, leader, disruption_budget, stateful_set } =
             resources(&fixture::cluster(), &Carried::default());
         golden("service-account", &service_account);
-        golden("config", &config);
+        golden("config", &configs.first());
         golden("service", &service);
         golden("service-peers", &peers);
         golden("service-leader", &leader);
@@ -146,15 +171,34 @@ mod tests {
     }
 
     #[test]
+    fn a_config_map_that_something_names_is_made_again_with_its_old_content() {
+        let cluster = fixture::cluster();
+        let view = |name: &str, exists, used| ConfigView {
+            name: name.into(),
+            used,
+            exists,
+            text: Some(format!("text of {name}")),
+        };
+        let mut made = resources(&cluster, &Carried::default());
+        made.keep_configs(&cluster, &[view("gone", false, true), view("there", true, true), view("old", true, false)]);
+        let names: Vec<_> = made.configs.iter().filter_map(|map| map.metadata.name.clone()).collect();
+        assert_eq!(names, [config_name(&cluster), "gone".into()]);
+        let again = made.configs.last().and_then(|map| map.data.as_ref()?.get("chatd.yaml").cloned());
+        assert_eq!(again.as_deref(), Some("text of gone"));
+        let noted = made.stateful_set.metadata.annotations.and_then(|all| all.get(annotation::CONFIGS).cloned());
+        let noted: BTreeMap<String, String> = serde_json::from_str(&noted.expect("a record")).expect("JSON");
+        assert_eq!(noted.into_keys().collect::<Vec<_>>(), ["gone", config_name(&cluster).as_str(), "there"]);
+    }
+
+    #[test]
     fn a_recorded_template_stays_until_the_spec_changes_or_the_new_one_is_accepted() {
         let cluster = fixture::cluster();
         let mut recorded = template(&cluster, None).record();
         // What an older operator would have made.
         recorded.pod = serde_json::json!({"spec": {"containers": [], "terminationGracePeriodSeconds": 30}});
         assert!(!template(&cluster, Some(&recorded)).is_current());
-        assert!(
-            resources(&cluster, &Carried { recorded: Some(recorded.clone()), ..Carried::default() }).config.is_none()
-        );
+        let carried = Carried { recorded: Some(recorded.clone()), ..Carried::default() };
+        assert!(resources(&cluster, &carried).configs.is_empty());
 
         let mut changed = cluster.clone();
         changed.spec.image = "localhost/quorate:next".into();

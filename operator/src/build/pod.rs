@@ -17,6 +17,7 @@ use k8s_openapi::{
         util::intstr::IntOrString,
     },
 };
+use quorate_crd::PodUser;
 use std::collections::BTreeMap;
 
 pub(super) const DATA_FOLDER: &str = "/var/lib/quorate";
@@ -49,6 +50,11 @@ fn scrape() -> BTreeMap<String, String> {
 
 fn spec(cluster: &Cluster) -> PodSpec {
     let wanted = &cluster.spec.pod_template;
+    let user = match wanted.user {
+        PodUser::Fixed => Some(USER),
+        // A platform that assigns users refuses pods that name one.
+        PodUser::Assigned => None,
+    };
     PodSpec {
         service_account_name: Some(cluster.name.clone()),
         automount_service_account_token: Some(false),
@@ -56,9 +62,9 @@ fn spec(cluster: &Cluster) -> PodSpec {
         termination_grace_period_seconds: Some(GRACE_SECONDS),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
-            run_as_user: Some(USER),
-            run_as_group: Some(USER),
-            fs_group: Some(USER),
+            run_as_user: user,
+            run_as_group: user,
+            fs_group: user,
             // Else the kubelet walks the whole volume at each start.
             fs_group_change_policy: Some("OnRootMismatch".to_owned()),
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
@@ -129,6 +135,8 @@ fn container(cluster: &Cluster) -> Container {
             capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
             ..SecurityContext::default()
         }),
+        // chatd writes no message of its own; the end of its log says why it ended, and the status tells it.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: Some(vec![
             mount(DATA, DATA_FOLDER, false),
             // Whole folders, no subPath: files mounted by subPath never change.

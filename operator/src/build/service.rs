@@ -20,6 +20,7 @@ pub(super) fn clients(cluster: &Cluster) -> Service {
             type_: Some(cluster.spec.service.r#type.as_str().to_owned()),
             selector: Some(names::selector(&cluster.name)),
             ports: Some(vec![http(), grpc()]),
+            ip_family_policy: families(),
             ..ServiceSpec::default()
         }),
         status: None,
@@ -35,6 +36,7 @@ pub(super) fn peers(cluster: &Cluster) -> Service {
             publish_not_ready_addresses: Some(true),
             selector: Some(names::selector(&cluster.name)),
             ports: Some(vec![grpc(), port("peer", PORT_PEER, None)]),
+            ip_family_policy: families(),
             ..ServiceSpec::default()
         }),
         status: None,
@@ -52,10 +54,16 @@ pub(super) fn leader(cluster: &Cluster) -> Service {
             type_: Some("ClusterIP".to_owned()),
             selector: Some(selector),
             ports: Some(vec![http(), grpc()]),
+            ip_family_policy: families(),
             ..ServiceSpec::default()
         }),
         status: None,
     }
+}
+
+/// Both families where the cluster has both, else the one that it has.
+fn families() -> Option<String> {
+    Some("PreferDualStack".to_owned())
 }
 
 fn http() -> ServicePort {

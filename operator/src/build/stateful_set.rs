@@ -13,7 +13,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta},
 };
-use quorate_crd::{AccessMode, RetentionPolicy, annotation};
+use quorate_crd::{AccessMode, annotation};
 
 /// The pods.
 ///
@@ -46,7 +46,9 @@ pub fn stateful_set(cluster: &Cluster, template: &Template, carried: &Carried) -
                 }),
             }),
             persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
-                when_deleted: Some(retention(cluster).to_owned()),
+                // Whatever the spec says: deleting the StatefulSet alone must not delete the data. Claims that are to go
+                // with the ChatCluster are owned by that, which `plan::owners` sees to.
+                when_deleted: Some("Retain".to_owned()),
                 when_scaled: Some("Retain".to_owned()),
             }),
             selector: LabelSelector { match_labels: Some(names::selector(&cluster.name)), ..LabelSelector::default() },
@@ -57,13 +59,6 @@ pub fn stateful_set(cluster: &Cluster, template: &Template, carried: &Carried) -
             ..StatefulSetSpec::default()
         }),
         status: None,
-    }
-}
-
-fn retention(cluster: &Cluster) -> &'static str {
-    match cluster.spec.storage.persistent_volume_claim_retention_policy.when_deleted {
-        RetentionPolicy::Retain => "Retain",
-        RetentionPolicy::Delete => "Delete",
     }
 }
 

@@ -7,7 +7,8 @@
 use super::pod;
 use crate::cluster::Cluster;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
-use serde_json::Value;
+use quorate_crd::ChatClusterSpec;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 
@@ -77,19 +78,41 @@ impl Template {
 
 /// Hash of the part of the spec that pods are made from, and of the acceptance of a newer template.
 fn inputs(cluster: &Cluster) -> String {
-    let spec = &cluster.spec;
-    let parts = serde_json::json!([
-        spec.server_name,
-        spec.image,
-        spec.image_pull_policy,
-        spec.image_pull_secrets,
-        spec.raft,
-        spec.pod_template,
-        spec.chat,
-        spec.log,
-        cluster.accepted_template,
-    ]);
-    short_hash(parts.to_string().as_bytes())
+    // Without `..`: whoever adds a field decides here whether pods are made from it. One that was forgotten would be
+    // reported as carried out and reach no pod.
+    let ChatClusterSpec {
+        server_name,
+        image,
+        image_pull_policy,
+        image_pull_secrets,
+        raft,
+        pod_template,
+        chat,
+        log,
+        traces,
+        // In the StatefulSet beside the template, in other objects, or in the operator's own conduct.
+        replicas: _,
+        paused: _,
+        progress_deadline: _,
+        storage: _,
+        service: _,
+        pod_disruption_budget: _,
+    } = &cluster.spec;
+    let mut parts = vec![
+        json!(server_name),
+        json!(image),
+        json!(image_pull_policy),
+        json!(image_pull_secrets),
+        json!(raft),
+        json!(pod_template),
+        json!(chat),
+        json!(log),
+        json!(cluster.accepted_template),
+    ];
+    // Only where it is said: the hash of a cluster without it is the one that an earlier operator has recorded, and its
+    // pods are not restarted.
+    parts.extend(traces.as_ref().map(|traces| json!(traces)));
+    short_hash(Value::Array(parts).to_string().as_bytes())
 }
 
 /// The first 64 bits of a SHA-256, in hexadecimal: enough to tell versions of one object apart.

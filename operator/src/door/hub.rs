@@ -7,6 +7,7 @@ use super::{
     DialError, PeerIdentity,
     convert::{differs, from_proto},
     dial,
+    silence::Silence,
 };
 use crate::observed::Door;
 use futures::future::join_all;
@@ -68,6 +69,7 @@ pub struct Hub {
     changes: mpsc::Sender<ObjectRef<ChatCluster>>,
     watches: Mutex<HashMap<String, Watch>>,
     answers: Arc<Mutex<HashMap<String, Answer>>>,
+    silence: Silence,
 }
 
 #[derive(Debug)]
@@ -91,7 +93,7 @@ impl Hub {
     /// A hub that reports changed clusters to `changes`.
     #[must_use]
     pub fn new(changes: mpsc::Sender<ObjectRef<ChatCluster>>) -> Self {
-        Self { changes, watches: Mutex::default(), answers: Arc::default() }
+        Self { changes, watches: Mutex::default(), answers: Arc::default(), silence: Silence::default() }
     }
 
     /// Watches exactly these pods of a cluster from now on. Watches that fit go on.
@@ -143,6 +145,12 @@ impl Hub {
     /// Watches no pod of this cluster any more.
     pub fn forget(&self, cluster: &ObjectRef<ChatCluster>) {
         lock(&self.watches).retain(|_, watch| watch.cluster != *cluster);
+        self.silence.forget(&cluster.to_string());
+    }
+
+    /// Notes whether a leader of the cluster is heard at this look; returns since when none was.
+    pub fn leader_unheard(&self, cluster: &ObjectRef<ChatCluster>, heard: bool) -> Duration {
+        self.silence.note(&cluster.to_string(), heard)
     }
 
     /// What the door of a pod said last, unless that is too long ago.

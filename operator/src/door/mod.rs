@@ -3,6 +3,7 @@
 mod convert;
 mod dial;
 mod hub;
+mod silence;
 
 pub use convert::to_proto;
 pub use dial::{DialError, PeerIdentity, dial};

@@ -1,5 +1,7 @@
 //! `observe`: reads everything that a decision needs, from the API server and from the pods' admin doors. Changes nothing.
 
+mod configs;
+mod notices;
 mod ownership;
 mod secrets;
 mod views;
@@ -8,11 +10,12 @@ use crate::{
     cluster::Cluster,
     door::{Hub, PeerIdentity, Target},
     names,
-    observed::{Observed, Slot},
+    observed::{Observed, Sight, Slot, StatefulSetView},
+    quorum, words,
 };
 use k8s_openapi::{
     api::{
-        apps::v1::StatefulSet,
+        apps::v1::{ControllerRevision, StatefulSet},
         core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount},
         policy::v1::PodDisruptionBudget,
     },
@@ -25,8 +28,9 @@ use kube::{
     runtime::reflector::ObjectRef,
 };
 use quorate_crd::{ChatCluster, ChatClusterStatus, label};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+pub use notices::Notices;
 pub use ownership::Live;
 
 /// The API server did not answer, or not as expected.
@@ -59,7 +63,11 @@ struct Objects {
     peer_tls: Option<Secret>,
     pods: ObjectList<Pod>,
     claims: ObjectList<PersistentVolumeClaim>,
-    configs: ObjectList<PartialObjectMeta<ConfigMap>>,
+    /// Claims of names that ours would have, and that are somebody else's: a StatefulSet would use them without asking.
+    foreign_claims: Vec<String>,
+    configs: ObjectList<ConfigMap>,
+    /// Absent when nothing hangs on them, or when the operator may not list them.
+    revisions: Option<ObjectList<ControllerRevision>>,
     services: Vec<(String, Option<PartialObjectMeta<Service>>)>,
     budget: Option<PartialObjectMeta<PodDisruptionBudget>>,
     account: Option<PartialObjectMeta<ServiceAccount>>,
@@ -72,34 +80,84 @@ struct Objects {
 pub async fn observe(
     client: &Client,
     hub: &Hub,
+    notices: &Notices,
     cluster: &Cluster,
     previous: ChatClusterStatus,
 ) -> Result<Seen, ObserveError> {
     let objects = Box::pin(read(client, cluster)).await?;
     let now = Timestamp::now();
     let (peer_tls, identity) = secrets::view(objects.peer_ca.as_ref(), objects.peer_tls.as_ref(), now);
-    let mut slots = slots(cluster, &objects);
-    watch_doors(hub, cluster, &slots, identity.as_ref()).await;
+    let mut slots = slots(cluster, &objects, now);
+    let reference = ObjectRef::<ChatCluster>::new(&cluster.name).within(&cluster.namespace);
+    watch_doors(hub, cluster, &reference, &slots, identity.as_ref()).await;
     for slot in &mut slots {
         slot.door = slot.pod.as_ref().and_then(|pod| hub.door(&pod.uid));
     }
+    explain(client, notices, cluster, &objects, &mut slots, now).await;
     let live = Live::of(&objects);
-    Ok(Seen {
-        observed: Observed {
-            now,
-            fresh_cluster_id: uuid::Uuid::new_v4().to_string(),
-            marker: objects.marker.as_ref().and_then(views::marker),
-            stateful_set: objects.stateful_set.as_ref().map(views::stateful_set),
-            conflicts: live.conflicts(cluster, &objects),
-            configs: views::configs(&objects.configs, &objects.pods),
-            peer_tls,
-            slots: slots.clone(),
-            previous,
-        },
-        live,
-        identity,
-        pod_uids: slots.into_iter().filter_map(|slot| slot.pod.map(|pod| (slot.name, pod.uid))).collect(),
-    })
+    let mut observed = Observed {
+        now,
+        fresh_cluster_id: uuid::Uuid::new_v4().to_string(),
+        marker: objects.marker.as_ref().and_then(views::marker),
+        stateful_set: objects.stateful_set.as_ref().map(|set| stateful_set(set, &objects)),
+        conflicts: live.conflicts(cluster, &objects),
+        configs: configs::views(
+            &objects.configs.items,
+            objects.stateful_set.as_ref(),
+            &objects.pods.items,
+            objects.revisions.as_ref().map(|list| list.items.as_slice()),
+        ),
+        peer_tls,
+        sight: Sight::default(),
+        ownership: ownership::owners(cluster, &objects),
+        slots,
+        previous,
+    };
+    observed.sight.leader_unheard = hub.leader_unheard(&reference, quorum::leader(&observed).is_some());
+    let pods = observed.slots.iter().filter_map(|slot| Some((slot.name.clone(), slot.pod.as_ref()?.uid.clone())));
+    Ok(Seen { live, identity, pod_uids: pods.collect(), observed })
+}
+
+/// Why pods or volumes do not come, where their own status does not say. Only then is anything read for it.
+async fn explain(
+    client: &Client,
+    notices: &Notices,
+    cluster: &Cluster,
+    objects: &Objects,
+    slots: &mut [Slot],
+    now: Timestamp,
+) {
+    let waits = |slot: &Slot| slot.door.is_none() || slot.claim.as_ref().is_none_or(|claim| claim.volume.is_none());
+    // Without a StatefulSet nobody has been asked for anything yet.
+    if objects.stateful_set.is_none() || !slots.iter().any(waits) {
+        return;
+    }
+    let warnings = notices.read(client, cluster, now).await;
+    for slot in slots.iter_mut().filter(|slot| waits(slot)) {
+        slot.notice = match &slot.pod {
+            None => notices::of_missing_pod(&warnings, &slot.name),
+            Some(pod) => notices::of_pod(&warnings, &pod.uid),
+        };
+        let Some(claim) = slot.claim.as_mut().filter(|claim| claim.volume.is_none()) else { continue };
+        let class = objects.claims.iter().find(|found| found.metadata.name.as_ref() == Some(&claim.name));
+        let class = class.and_then(|found| found.spec.as_ref()?.storage_class_name.as_deref());
+        claim.trouble = notices::of_claim(&warnings, &claim.name).map(|why| views::unbound(&claim.name, class, &why));
+    }
+}
+
+/// A recorded template whose configuration is gone and cannot be made again is of no use to anybody: without it, this
+/// operator's own is applied.
+fn stateful_set(set: &StatefulSet, objects: &Objects) -> StatefulSetView {
+    let mut view = views::stateful_set(set);
+    let configs = configs::views(&objects.configs.items, Some(set), &objects.pods.items, None);
+    let names = set.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let missing = names.is_some_and(|pod| {
+        configs::mounted(pod).any(|name| !configs.iter().any(|view| view.name == name && view.text.is_some()))
+    });
+    if missing {
+        view.carried.recorded = None;
+    }
+    view
 }
 
 async fn read(client: &Client, cluster: &Cluster) -> Result<Objects, ObserveError> {
@@ -112,12 +170,68 @@ async fn read(client: &Client, cluster: &Cluster) -> Result<Objects, ObserveErro
         get::<Secret>(client, namespace, names::peer_tls(name)),
         list::<Pod>(client, namespace, names::selector_text(name)),
         list::<PersistentVolumeClaim>(client, namespace, names::selector_text(name)),
-        list_configs(client, cluster),
+        list::<ConfigMap>(client, namespace, format!("{},{}=true", names::selector_text(name), label::CONFIG)),
         services(client, cluster),
         metadata::<PodDisruptionBudget>(client, namespace, name.clone()),
         metadata::<ServiceAccount>(client, namespace, name.clone()),
     )?;
-    Ok(Objects { stateful_set, marker, peer_ca, peer_tls, pods, claims, configs, services, budget, account })
+    let revisions = revisions(client, cluster, stateful_set.as_ref(), &configs).await?;
+    let mut objects = Objects {
+        stateful_set,
+        marker,
+        peer_ca,
+        peer_tls,
+        pods,
+        claims,
+        foreign_claims: Vec::new(),
+        configs,
+        revisions,
+        services,
+        budget,
+        account,
+    };
+    unlabelled_claims(client, cluster, &mut objects).await?;
+    Ok(objects)
+}
+
+/// Claims that the list by labels does not show, by their names.
+async fn unlabelled_claims(client: &Client, cluster: &Cluster, objects: &mut Objects) -> Result<(), ObserveError> {
+    let known: BTreeSet<String> = objects.claims.iter().filter_map(|claim| claim.metadata.name.clone()).collect();
+    let names = cluster.ordinals().map(|ordinal| names::claim(&cluster.name, ordinal));
+    let missing = names.filter(|name| !known.contains(name));
+    let reads = missing.map(|name| get::<PersistentVolumeClaim>(client, &cluster.namespace, name));
+    for claim in futures::future::try_join_all(reads).await?.into_iter().flatten() {
+        // Made between the two reads.
+        let labels = claim.metadata.labels.clone().unwrap_or_default();
+        let is_labelled = names::selector(&cluster.name).iter().all(|(key, value)| labels.get(key) == Some(value));
+        if is_labelled || ownership::is_our_claim(&claim, objects.marker.as_ref()) {
+            objects.claims.items.push(claim);
+        } else {
+            objects.foreign_claims.push(claim.metadata.name.unwrap_or_default());
+        }
+    }
+    Ok(())
+}
+
+/// Only while there is a choice of configurations: at rest there is one, and it is the template's.
+async fn revisions(
+    client: &Client,
+    cluster: &Cluster,
+    set: Option<&StatefulSet>,
+    configs: &ObjectList<ConfigMap>,
+) -> Result<Option<ObjectList<ControllerRevision>>, ObserveError> {
+    let there = configs.iter().filter_map(|map| map.metadata.name.clone());
+    let known: BTreeSet<String> = configs::recorded(set).into_keys().chain(there).collect();
+    if known.len() < 2 {
+        return Ok(None);
+    }
+    let selector = ListParams::default().labels(&names::selector_text(&cluster.name));
+    match Api::<ControllerRevision>::namespaced(client.clone(), &cluster.namespace).list(&selector).await {
+        Ok(list) => Ok(Some(list)),
+        // Rights of an older chart: then nothing is pruned, which hurts nobody.
+        Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
+        Err(source) => Err(ObserveError { what: "the list of ControllerRevisions".into(), source }),
+    }
 }
 
 async fn services(
@@ -130,17 +244,6 @@ async fn services(
         Ok((name, found))
     });
     futures::future::try_join_all(reads).await
-}
-
-async fn list_configs(
-    client: &Client,
-    cluster: &Cluster,
-) -> Result<ObjectList<PartialObjectMeta<ConfigMap>>, ObserveError> {
-    let selector = format!("{},{}=true", names::selector_text(&cluster.name), label::CONFIG);
-    Api::<ConfigMap>::namespaced(client.clone(), &cluster.namespace)
-        .list_metadata(&ListParams::default().labels(&selector))
-        .await
-        .map_err(|source| ObserveError { what: "the list of ConfigMaps".into(), source })
 }
 
 async fn get<K>(client: &Client, namespace: &str, name: String) -> Result<Option<K>, ObserveError>
@@ -187,7 +290,7 @@ where
 }
 
 /// One for each ordinal, whether there is a pod or not.
-fn slots(cluster: &Cluster, objects: &Objects) -> Vec<Slot> {
+fn slots(cluster: &Cluster, objects: &Objects, now: Timestamp) -> Vec<Slot> {
     let pods = objects.pods.iter().map(|pod| (pod.metadata.name.clone().unwrap_or_default(), pod));
     let pods: BTreeMap<String, &Pod> = pods.collect();
     let claims = objects.claims.iter().map(|claim| (claim.metadata.name.clone().unwrap_or_default(), claim));
@@ -198,27 +301,33 @@ fn slots(cluster: &Cluster, objects: &Objects) -> Vec<Slot> {
             let name = names::pod(&cluster.name, ordinal);
             Slot {
                 ordinal,
-                pod: pods.get(&name).map(|pod| views::pod(pod)),
+                pod: pods.get(&name).map(|pod| views::pod(pod, now)),
                 claim: claims.get(&names::claim(&cluster.name, ordinal)).map(|claim| views::claim(claim)),
                 door: None,
+                notice: None,
                 name,
             }
         })
         .collect()
 }
 
-async fn watch_doors(hub: &Hub, cluster: &Cluster, slots: &[Slot], identity: Option<&PeerIdentity>) {
+async fn watch_doors(
+    hub: &Hub,
+    cluster: &Cluster,
+    reference: &ObjectRef<ChatCluster>,
+    slots: &[Slot],
+    identity: Option<&PeerIdentity>,
+) {
     let Some(identity) = identity else { return };
     let targets = slots.iter().filter_map(|slot| {
         let pod = slot.pod.as_ref()?;
         Some(Target { uid: pod.uid.clone(), address: pod.address.clone()? })
     });
-    let reference = ObjectRef::<ChatCluster>::new(&cluster.name).within(&cluster.namespace);
-    if let Err(error) = hub.watch(&reference, &targets.collect::<Vec<_>>(), identity) {
-        let error: &dyn std::error::Error = &error;
+    if let Err(error) = hub.watch(reference, &targets.collect::<Vec<_>>(), identity) {
+        let error = words::with_causes(&error);
         tracing::warn!(cluster = cluster.name, namespace = cluster.namespace, error, "cannot watch a pod");
     }
-    hub.listen(&reference).await;
+    hub.listen(reference).await;
 }
 
 /// The marker in a ConfigMap, for the test of `apply`, which writes what this reads.

@@ -2,10 +2,14 @@ use super::Objects;
 use crate::{
     cluster::Cluster,
     names::{self, MANAGER},
+    observed::{OwnedObject, OwnerView},
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, PersistentVolumeClaim},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::Resource;
-use quorate_crd::label;
+use quorate_crd::{annotation, label};
 use std::collections::BTreeMap;
 
 /// Which objects there are, and their versions: what `apply` compares to know whether anybody changed them.
@@ -13,6 +17,9 @@ use std::collections::BTreeMap;
 pub struct Live {
     /// Version of each object by `Kind/name`.
     pub versions: BTreeMap<String, String>,
+    /// The exact version of those that are written according to what was seen of them: the StatefulSet, whose partition
+    /// must not be lowered by an operator that has seen another one.
+    pub guards: BTreeMap<String, String>,
     /// The uid of each, so that a write means this object and no other of its name.
     pub uids: BTreeMap<String, String>,
 }
@@ -38,6 +45,11 @@ impl Live {
             live.versions.insert(key.clone(), version(metadata));
             live.uids.insert(key, metadata.uid.clone().unwrap_or_default());
         });
+        if let Some(set) = &objects.stateful_set {
+            let name = set.metadata.name.as_deref().unwrap_or_default();
+            let version = set.metadata.resource_version.clone().unwrap_or_default();
+            live.guards.insert(key::<k8s_openapi::api::apps::v1::StatefulSet>(name), version);
+        }
         live
     }
 
@@ -49,15 +61,51 @@ impl Live {
                 conflicts.push(key);
             }
         });
-        // The marker outlives the ChatCluster, so it has no owner.
+        // It outlives the ChatCluster unless the volumes go with it, so as a rule it has no owner.
         if let Some(marker) = &objects.marker
-            && marker.metadata.labels.as_ref().and_then(|labels| labels.get(label::MANAGED_BY)).map(String::as_str)
+            && (marker.metadata.labels.as_ref().and_then(|labels| labels.get(label::MANAGED_BY)).map(String::as_str)
                 != Some(MANAGER)
+                || is_of_another(cluster, &marker.metadata))
         {
             conflicts.push(format!("ConfigMap/{}", names::marker(&cluster.name)));
         }
+        let left = objects.claims.iter().filter(|claim| is_of_another(cluster, &claim.metadata));
+        let left = left.filter_map(|claim| claim.metadata.name.clone());
+        let claims = left.chain(objects.foreign_claims.iter().cloned());
+        conflicts.extend(claims.map(|name| key::<PersistentVolumeClaim>(&name)));
         conflicts
     }
+}
+
+/// A former ChatCluster of the name owned it: it is about to go with that one.
+fn is_of_another(cluster: &Cluster, metadata: &ObjectMeta) -> bool {
+    let owners = metadata.owner_references.as_deref().unwrap_or_default();
+    owners.iter().any(|owner| owner.kind == cluster.owner.kind && owner.uid != cluster.uid)
+}
+
+/// A claim of a name that ours would have. The labels are those that the StatefulSet controller gives; one that has lost
+/// them is known by its mark.
+pub(super) fn is_our_claim(claim: &PersistentVolumeClaim, marker: Option<&ConfigMap>) -> bool {
+    let cluster_id = marker.and_then(|marker| marker.data.as_ref()?.get("clusterId"));
+    let stamped = claim.metadata.annotations.as_ref().and_then(|all| all.get(annotation::CLUSTER_ID));
+    stamped.is_some() && stamped == cluster_id
+}
+
+/// Who owns the objects that are not applied.
+pub(super) fn owners(cluster: &Cluster, objects: &Objects) -> Vec<OwnerView> {
+    let owned =
+        |metadata: &ObjectMeta| metadata.owner_references.iter().flatten().any(|owner| owner.uid == cluster.uid);
+    let view = |object: fn(String) -> OwnedObject, metadata: &ObjectMeta| OwnerView {
+        object: object(metadata.name.clone().unwrap_or_default()),
+        owned: owned(metadata),
+    };
+    let secrets = [&objects.peer_ca, &objects.peer_tls].into_iter().flatten();
+    let mut views: Vec<OwnerView> = secrets.map(|secret| view(OwnedObject::Secret, &secret.metadata)).collect();
+    // One that is going already goes, whoever owns it.
+    let claims = objects.claims.iter().filter(|claim| claim.metadata.deletion_timestamp.is_none());
+    views.extend(claims.map(|claim| view(OwnedObject::Claim, &claim.metadata)));
+    views.extend(objects.marker.iter().map(|marker| view(OwnedObject::Marker, &marker.metadata)));
+    views
 }
 
 /// Controlled by this very ChatCluster; or by nobody and ours by its labels, as after a deletion that left orphans.
@@ -77,7 +125,7 @@ impl Objects {
     fn each(&self, mut look: impl FnMut(String, &ObjectMeta)) {
         use k8s_openapi::api::{
             apps::v1::StatefulSet,
-            core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+            core::v1::{Secret, Service, ServiceAccount},
             policy::v1::PodDisruptionBudget,
         };
         let mut see = |key: fn(&str) -> String, metadata: &ObjectMeta| {
@@ -99,6 +147,31 @@ impl Objects {
 mod tests {
     use super::*;
     use crate::fixture;
+
+    #[test]
+    fn a_claim_without_labels_is_ours_only_by_its_mark() {
+        let claim = |annotations: serde_json::Value| -> PersistentVolumeClaim {
+            let object = serde_json::json!({"metadata": {"name": "data-team-0", "annotations": annotations}});
+            serde_json::from_value(object).expect("a claim")
+        };
+        let marker = ConfigMap { data: Some([("clusterId".into(), "c".into())].into()), ..ConfigMap::default() };
+        assert!(!is_our_claim(&claim(serde_json::json!({})), Some(&marker)));
+        assert!(!is_our_claim(&claim(serde_json::json!({})), None));
+        assert!(!is_our_claim(&claim(serde_json::json!({annotation::CLUSTER_ID: "d"})), Some(&marker)));
+        assert!(is_our_claim(&claim(serde_json::json!({annotation::CLUSTER_ID: "c"})), Some(&marker)));
+    }
+
+    #[test]
+    fn what_a_former_chat_cluster_of_the_name_owned_is_not_ours() {
+        let cluster = fixture::cluster();
+        let mut former = cluster.owner.clone();
+        former.uid = "former".into();
+        former.controller = None;
+        let of = |owners| ObjectMeta { owner_references: owners, ..ObjectMeta::default() };
+        assert!(is_of_another(&cluster, &of(Some(vec![former]))));
+        assert!(!is_of_another(&cluster, &of(Some(vec![cluster.owner.clone()]))));
+        assert!(!is_of_another(&cluster, &of(None)));
+    }
 
     #[test]
     fn a_foreign_object_is_a_conflict_and_an_orphan_of_ours_is_not() {

@@ -2,20 +2,25 @@
 
 use crate::{
     build::{Carried, Recorded},
-    observed::{ClaimView, ConfigView, Marker, NodeId, PodView, StatefulSetView},
+    observed::{ClaimView, Marker, NodeId, PodView, StatefulSetView},
+    words,
 };
 use k8s_openapi::{
     api::{
         apps::v1::StatefulSet,
-        core::v1::{ConfigMap, ContainerState, ContainerStatus, PersistentVolumeClaim, Pod},
+        core::v1::{ConfigMap, ContainerState, ContainerStateTerminated, ContainerStatus, PersistentVolumeClaim, Pod},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    jiff::{SignedDuration, Timestamp},
 };
-use kube::{api::ObjectList, core::PartialObjectMeta};
 use quorate_crd::{annotation, label, parse_quantity};
-use std::collections::BTreeSet;
+use serde_json::Value;
 
 const REVISION: &str = "controller-revision-hash";
+/// So much of one message tells why; the scheduler names each node.
+const SENTENCE: usize = 240;
+/// A kubelet that lives confirms the end of a pod within moments of killing it.
+const CONFIRMED_WITHIN: SignedDuration = SignedDuration::from_secs(15);
 
 fn annotation_of(metadata: &ObjectMeta, key: &str) -> Option<String> {
     metadata.annotations.as_ref()?.get(key).cloned()
@@ -56,13 +61,16 @@ pub(super) fn stateful_set(set: &StatefulSet) -> StatefulSetView {
     }
 }
 
-pub(super) fn pod(pod: &Pod) -> PodView {
+pub(super) fn pod(pod: &Pod, now: Timestamp) -> PodView {
     let status = pod.status.clone().unwrap_or_default();
     let condition = |name: &str| status.conditions.iter().flatten().find(|condition| condition.type_ == name);
     let containers = status.container_statuses.as_deref().unwrap_or_default();
     let unscheduled = condition("PodScheduled")
         .filter(|condition| condition.status == "False")
-        .map(|condition| format!("is not scheduled: {}", condition.message.clone().unwrap_or_default()));
+        .map(|condition| condition.message.as_deref().unwrap_or("no node fits"))
+        .map(|message| format!("is not scheduled: {}", words::in_short(message, SENTENCE)));
+    let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+    let stuck = stuck(pod, node.as_deref(), now);
     PodView {
         uid: pod.metadata.uid.clone().unwrap_or_default(),
         address: status.pod_ip.clone().filter(|address| !address.is_empty()),
@@ -70,9 +78,25 @@ pub(super) fn pod(pod: &Pod) -> PodView {
         deleting: pod.metadata.deletion_timestamp.is_some(),
         revision: label_of(&pod.metadata, REVISION).unwrap_or_default(),
         role: label_of(&pod.metadata, label::ROLE),
-        node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
-        trouble: containers.iter().find_map(trouble).or(unscheduled),
+        node,
+        trouble: stuck.or_else(|| containers.iter().find_map(trouble)).or(unscheduled),
     }
+}
+
+/// A pod that should be gone and is not: its node does not confirm it, as after a crash of the node. Kubernetes makes no
+/// other of its name until then, and frees its volume only after some six minutes.
+fn stuck(pod: &Pod, node: Option<&str>, now: Timestamp) -> Option<String> {
+    // The deletion timestamp is when its time to end is over.
+    let due = pod.metadata.deletion_timestamp.as_ref()?.0;
+    if now.duration_since(due) < CONFIRMED_WITHIN {
+        return None;
+    }
+    let node = node.unwrap_or("its node");
+    Some(format!(
+        "should have ended at {due}, but node {node} does not confirm it: look at the node (kubectl describe node {node}); \
+         if it is switched off for certain, `kubectl taint nodes {node} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute` \
+         frees the pod and its volume at once (remove the taint when the node is back)"
+    ))
 }
 
 /// A container that waits for something that does not come by itself, or that has just ended.
@@ -84,25 +108,48 @@ fn trouble(container: &ContainerStatus) -> Option<String> {
         if matches!(reason.as_str(), "ContainerCreating" | "PodInitializing" | "") {
             return None;
         }
-        return Some(match last_words(container) {
-            Some(words) => format!("does not start ({reason}; it last ended with {words})"),
-            None => format!("does not start ({reason}: {})", in_short(&waiting.message.unwrap_or_default())),
+        let message = words::end_of(&waiting.message.unwrap_or_default(), SENTENCE);
+        let last = container.last_state.as_ref().and_then(|state| state.terminated.as_ref()).map(last_words);
+        return Some(match last {
+            Some(last) => format!("does not start ({reason}; it last ended with {last})"),
+            None if is_about_image(&reason) => {
+                format!(
+                    "does not start ({reason} of image {}: {message}): correct spec.image or the registry's access",
+                    container.image
+                )
+            }
+            None => format!("does not start ({reason}: {message})"),
         });
     }
-    terminated.map(|terminated| format!("has ended with code {}", terminated.exit_code))
+    terminated.map(|terminated| format!("has ended with {}", last_words(&terminated)))
 }
 
-/// Messages of image pulls run to several lines; their end says why.
-fn in_short(message: &str) -> String {
-    const MOST: usize = 120;
-    let skipped = message.chars().count().saturating_sub(MOST);
-    if skipped == 0 { message.to_owned() } else { format!("…{}", message.chars().skip(skipped).collect::<String>()) }
+fn is_about_image(reason: &str) -> bool {
+    matches!(
+        reason,
+        "ImagePullBackOff" | "ErrImagePull" | "InvalidImageName" | "ErrImageNeverPull" | "ImageInspectError"
+    )
 }
 
-fn last_words(container: &ContainerStatus) -> Option<String> {
-    let ended = container.last_state.as_ref()?.terminated.as_ref()?;
-    let message = ended.message.as_deref().and_then(|message| message.trim().lines().last()).unwrap_or_default();
-    Some(format!("code {} {}", ended.exit_code, in_short(message)).trim().to_owned())
+/// The exit code and the last line that it wrote: the pod's message is the end of its log.
+fn last_words(ended: &ContainerStateTerminated) -> String {
+    let line = ended.message.as_deref().and_then(|message| message.trim().lines().last()).unwrap_or_default();
+    let why = match ended.reason.as_deref() {
+        // The kernel has ended it, and its log knows nothing of that.
+        Some(reason @ "OOMKilled") => reason,
+        _ => line,
+    };
+    let code = format!("code {}", ended.exit_code);
+    if why.is_empty() { code } else { format!("{code}: {}", words::in_short(&plain(why), SENTENCE)) }
+}
+
+/// A line of JSON as chatd logs it, in plain words.
+fn plain(line: &str) -> String {
+    let Ok(Value::Object(object)) = serde_json::from_str::<Value>(line) else { return line.to_owned() };
+    let fields = object.get("fields").and_then(Value::as_object).unwrap_or(&object);
+    let words = ["message", "error"].into_iter().filter_map(|key| fields.get(key)?.as_str());
+    let words: Vec<&str> = words.collect();
+    if words.is_empty() { line.to_owned() } else { words.join(": ") }
 }
 
 pub(super) fn claim(claim: &PersistentVolumeClaim) -> ClaimView {
@@ -123,18 +170,18 @@ pub(super) fn claim(claim: &PersistentVolumeClaim) -> ClaimView {
             .iter()
             .flatten()
             .any(|condition| condition.type_ == "FileSystemResizePending" && condition.status == "True"),
+        trouble: None,
     }
 }
 
-pub(super) fn configs(configs: &ObjectList<PartialObjectMeta<ConfigMap>>, pods: &ObjectList<Pod>) -> Vec<ConfigView> {
-    let mounted: BTreeSet<&str> = pods
-        .iter()
-        .filter_map(|pod| pod.spec.as_ref()?.volumes.as_ref())
-        .flatten()
-        .filter_map(|volume| Some(volume.config_map.as_ref()?.name.as_str()))
-        .collect();
-    let names = configs.iter().filter_map(|config| config.metadata.name.clone());
-    names.map(|name| ConfigView { used: mounted.contains(name.as_str()), name }).collect()
+/// Why a claim gets no volume, and what helps. A class cannot be changed in a claim, and nothing is stored yet.
+pub(super) fn unbound(claim: &str, class: Option<&str>, why: &str) -> String {
+    let class = class.map_or("the default class".to_owned(), |class| format!("class {class}"));
+    format!(
+        "{claim} gets no volume of {class} ({why}): make that StorageClass work (kubectl get storageclass), or, if it is the \
+         wrong one, delete the ChatCluster and its claims, in which nothing is stored yet, and apply it with another \
+         storageClassName"
+    )
 }
 
 #[cfg(test)]
@@ -147,7 +194,7 @@ mod tests {
             "metadata": {"name": "team-0", "uid": "u", "labels": {REVISION: "team-abc", "chat.quorate.dev/role": "leader"}},
             "status": status,
         });
-        pod(&serde_json::from_value(object).expect("a pod"))
+        pod(&serde_json::from_value(object).expect("a pod"), Timestamp::UNIX_EPOCH)
     }
 
     #[test]
@@ -172,6 +219,53 @@ mod tests {
         }));
         let trouble = view.trouble.expect("trouble");
         assert!(trouble.contains("CrashLoopBackOff") && trouble.contains("unknown key sever_name"), "{trouble}");
+    }
+
+    #[test]
+    fn last_words_are_those_of_the_log_in_plain_words() {
+        let view = check_pod(json!({
+            "containerStatuses": [{"name": "chatd", "image": "", "imageID": "", "ready": false, "restartCount": 3,
+                "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}},
+                "lastState": {"terminated": {"exitCode": 78, "reason": "Error", "message":
+                    "{\"level\":\"INFO\",\"fields\":{\"message\":\"starting\"}}\n{\"level\":\"ERROR\",\"fields\":{\"message\":\"cannot start\",\"error\":\"no such key\"}}\n"}}}],
+        }));
+        let trouble = view.trouble.expect("trouble");
+        assert!(trouble.contains("code 78: cannot start: no such key"), "{trouble}");
+    }
+
+    #[test]
+    fn a_pod_that_ran_out_of_memory_says_so() {
+        let view = check_pod(json!({
+            "containerStatuses": [{"name": "chatd", "image": "", "imageID": "", "ready": false, "restartCount": 3,
+                "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}],
+        }));
+        assert_eq!(view.trouble.as_deref(), Some("has ended with code 137: OOMKilled"));
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_pulled_is_named() {
+        let view = check_pod(json!({
+            "containerStatuses": [{"name": "chatd", "image": "example.org/no:1", "imageID": "", "ready": false,
+                "restartCount": 0, "state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}}],
+        }));
+        let trouble = view.trouble.expect("trouble");
+        for words in ["ImagePullBackOff", "example.org/no:1", "not found", "spec.image"] {
+            assert!(trouble.contains(words), "{words}: {trouble}");
+        }
+    }
+
+    #[test]
+    fn a_pod_that_its_node_does_not_let_go_names_the_node_and_the_remedy() {
+        let object = json!({
+            "metadata": {"name": "team-0", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"nodeName": "node3", "containers": []},
+        });
+        let object: Pod = serde_json::from_value(object).expect("a pod");
+        let at = |text: &str| pod(&object, text.parse().expect("a time")).trouble;
+        assert_eq!(at("2026-01-01T00:00:05Z"), None);
+        let trouble = at("2026-01-01T00:00:20Z").expect("trouble");
+        assert!(trouble.contains("node node3") && trouble.contains("out-of-service"), "{trouble}");
+        assert_eq!(at("2026-01-01T00:09:00Z").as_ref(), Some(&trouble), "no figure that changes all the time");
     }
 
     #[test]

@@ -11,13 +11,15 @@ mod bootstrap;
 mod member;
 #[cfg(test)]
 mod model;
+mod owners;
+mod preconditions;
 mod rollout;
 mod storage;
 
 use crate::{
     build::{Carried, Resources, resources},
     cluster::Cluster,
-    observed::{Marker, Node, NodeId, Observed, PeerTls, Role},
+    observed::{Marker, Node, NodeId, Observed, OwnedObject, PeerTls, Role},
     quorum::{self, Leader},
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -65,6 +67,13 @@ pub enum Chore {
         pod: String,
         /// `leader`, `follower` or `learner`.
         role: &'static str,
+    },
+    /// Give an object its owner, or take it away.
+    SetOwner {
+        /// The object.
+        object: OwnedObject,
+        /// Whether the ChatCluster is to own it.
+        owned: bool,
     },
     /// Remove a configuration that nothing refers to.
     PruneConfig {
@@ -199,6 +208,10 @@ pub fn plan(cluster: &Cluster, observed: &Observed) -> Plan {
     if cluster.spec.paused {
         return plan;
     }
+    if let Some(blocked) = preconditions::other_server_name(cluster, observed) {
+        plan.blocked = Some(blocked);
+        return plan;
+    }
     match decide(cluster, observed) {
         // The revisions that were seen are out of date.
         Ok(Move { step: Some(Step::SetPartition(_)), operation }) if template_is_new(cluster, observed) => {
@@ -243,7 +256,9 @@ fn objects(cluster: &Cluster, observed: &Observed, step: Option<&Step>) -> Resou
         Some(Step::SetPartition(partition)) => *partition,
         _ => view.partition,
     });
-    resources(cluster, &carried)
+    let mut resources = resources(cluster, &carried);
+    resources.keep_configs(cluster, &observed.configs);
+    resources
 }
 
 fn template_is_new(cluster: &Cluster, observed: &Observed) -> bool {
@@ -262,12 +277,13 @@ fn chores(cluster: &Cluster, observed: &Observed) -> Vec<Chore> {
     }
     chores.extend(roles(observed));
     chores.extend(stamps(observed));
+    chores.extend(owners::chores(cluster, observed));
     chores.extend(storage::growth(cluster, observed));
     let rolled_out = !template_is_new(cluster, observed)
         && observed.stateful_set.as_ref().is_some_and(|set| set.settled && set.current_revision == set.update_revision);
     if rolled_out {
         let current = crate::build::config_name(cluster);
-        let unused = observed.configs.iter().filter(|config| !config.used && config.name != current);
+        let unused = observed.configs.iter().filter(|config| config.exists && !config.used && config.name != current);
         chores.extend(unused.map(|config| Chore::PruneConfig { name: config.name.clone() }));
     }
     chores

@@ -135,6 +135,8 @@ impl World {
             conflicts: Vec::new(),
             configs: Vec::new(),
             peer_tls: PeerTls::Present,
+            sight: Default::default(),
+            ownership: Vec::new(),
             previous: Default::default(),
         }
     }
@@ -162,6 +164,7 @@ impl World {
                 ..ClaimView::default()
             }),
             door: (pod.starting == 0).then(|| self.door(index, ready)),
+            notice: None,
         }
     }
 

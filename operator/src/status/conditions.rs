@@ -1,49 +1,101 @@
-use super::{Outcome, whole_seconds};
+use super::{Application, Outcome, operation, sight::Sight, whole_seconds};
 use crate::{
+    apply::Refusal,
     cluster::Cluster,
     observed::{Observed, Slot},
     quorum::{self, Leader},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use quorate_crd::condition;
+use quorate_crd::{OperationStatus, condition};
 use std::collections::BTreeMap;
 
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Truth {
+    True,
+    False,
+    /// It could not be seen.
+    Unknown,
+}
+
+impl From<bool> for Truth {
+    fn from(holds: bool) -> Self {
+        if holds { Self::True } else { Self::False }
+    }
+}
+
 /// A condition before it has times.
+#[derive(Clone, Debug)]
 struct Finding {
-    holds: bool,
+    truth: Truth,
     reason: &'static str,
     message: String,
 }
 
-fn finding(holds: bool, reason: &'static str, message: impl Into<String>) -> Finding {
-    Finding { holds, reason, message: message.into() }
+impl Finding {
+    fn holds(&self) -> bool {
+        self.truth == Truth::True
+    }
+}
+
+fn finding(truth: impl Into<Truth>, reason: &'static str, message: impl Into<String>) -> Finding {
+    Finding { truth: truth.into(), reason, message: message.into() }
 }
 
 pub(super) fn conditions(
     cluster: &Cluster,
     observed: &Observed,
     leader: Option<Leader<'_>>,
+    sight: &Sight,
     outcome: &Outcome,
+    operation: Option<&OperationStatus>,
 ) -> Vec<Condition> {
     let storage = storage_healthy(observed, leader);
+    let ready = ready(cluster, observed, leader, sight, outcome, &storage);
+    let stalled = stalled(cluster, observed, outcome, operation, &ready);
+    let reconciling = reconciling(cluster, outcome, operation, &ready, &stalled);
     let findings = [
-        (condition::AVAILABLE, available(observed, leader)),
-        (condition::READY, ready(cluster, observed, leader, outcome, &storage)),
-        (condition::RECONCILING, reconciling(cluster, outcome)),
-        (condition::STALLED, stalled(outcome)),
+        (condition::AVAILABLE, available(observed, leader, sight)),
+        (condition::READY, ready),
+        (condition::RECONCILING, reconciling),
+        (condition::STALLED, stalled),
         (condition::STORAGE_HEALTHY, storage),
     ];
-    findings.into_iter().map(|(kind, finding)| stamp(cluster.generation, observed, kind, finding)).collect()
+    let keeps = |kind: &str| match kind {
+        // What has not been tried yet is not told of: the word before stands, with the generation that it was about.
+        condition::READY | condition::RECONCILING | condition::STALLED => {
+            outcome.application == Application::Pending || *sight == Sight::Brief && !stands_apart(outcome)
+        }
+        condition::AVAILABLE => *sight == Sight::Brief,
+        _ => false,
+    };
+    let told = findings.into_iter().map(|(kind, finding)| {
+        let old = observed.previous.conditions.iter().find(|old| old.type_ == kind);
+        match old.filter(|_| keeps(kind)) {
+            Some(old) => old.clone(),
+            None => stamp(cluster.generation, observed, kind, finding),
+        }
+    });
+    told.collect()
 }
 
-fn available(observed: &Observed, leader: Option<Leader<'_>>) -> Finding {
+/// What does not depend on anything that pods say.
+fn stands_apart(outcome: &Outcome) -> bool {
+    outcome.blocked.is_some() || !outcome.application.refusals().is_empty()
+}
+
+fn available(observed: &Observed, leader: Option<Leader<'_>>, sight: &Sight) -> Finding {
     if let Some(leader) = leader {
         // No term in the message: it would be written anew at each election.
         return finding(true, "QuorumServes", format!("{} leads and a quorum serves writes", leader.slot.name));
     }
-    match &observed.marker {
-        Some(marker) if marker.initialized => finding(false, "NoLeader", "no leader with a quorum: writes wait"),
-        _ => finding(false, "NotInitialized", "the cluster has not been made yet"),
+    match (sight, &observed.marker) {
+        (Sight::Lost(why), _) => finding(Truth::Unknown, "NotObserved", why.clone()),
+        (Sight::Brief, _) => finding(Truth::Unknown, "NotObserved", "the pods do not answer the operator yet"),
+        (Sight::Clear, Some(marker)) if marker.initialized => {
+            finding(false, "NoLeader", "no leader with a quorum: writes wait")
+        }
+        (Sight::Clear, _) => finding(false, "NotInitialized", "the cluster has not been made yet"),
     }
 }
 
@@ -51,6 +103,7 @@ fn ready(
     cluster: &Cluster,
     observed: &Observed,
     leader: Option<Leader<'_>>,
+    sight: &Sight,
     outcome: &Outcome,
     storage: &Finding,
 ) -> Finding {
@@ -60,41 +113,144 @@ fn ready(
     if cluster.spec.paused {
         return finding(false, "Paused", "spec.paused is true: whether all is as specified is not looked at");
     }
+    if let Some(message) = refused(outcome.application.refusals()) {
+        return finding(false, "ObjectRefused", message);
+    }
+    match sight {
+        Sight::Lost(why) => return finding(Truth::Unknown, "NotObserved", why.clone()),
+        Sight::Brief => return finding(Truth::Unknown, "NotObserved", "the pods do not answer the operator yet"),
+        Sight::Clear => {}
+    }
     if let Some(operation) = &outcome.operation {
         return finding(false, operation.kind, operation.message.clone());
     }
-    let Some(leader) = leader else { return finding(false, "NoLeader", "there is no leader") };
-    let healthy = quorum::healthy_voters(observed, leader);
-    let is_whole = |slot: &&Slot| slot.door.as_ref().is_some_and(|door| healthy.contains(&door.node.id));
-    let lacking: Vec<String> = observed.slots.iter().filter(|slot| !is_whole(slot)).map(Slot::explain).collect();
-    if !lacking.is_empty() {
-        return finding(false, "MembersNotReady", lacking.join("; "));
+    if outcome.application == Application::Pending {
+        return finding(false, "Applying", "not every object is as the spec says yet");
     }
-    if !storage.holds {
+    let Some(leader) = leader else { return finding(false, "NoLeader", "there is no leader") };
+    let lacking = members_lacking(observed, leader).or_else(|| votes_lacking(cluster, observed, leader));
+    if let Some(lacking) = lacking {
+        return lacking;
+    }
+    if !storage.holds() {
         return finding(false, storage.reason, storage.message.clone());
     }
     let replicas = cluster.spec.replicas;
-    finding(true, "AllMembersReady", format!("{replicas} of {replicas} members vote and are ready"))
+    finding(
+        true,
+        "AllMembersReady",
+        with_warnings(cluster, format!("{replicas} of {replicas} members vote and are ready")),
+    )
 }
 
-fn reconciling(cluster: &Cluster, outcome: &Outcome) -> Finding {
-    match &outcome.operation {
-        _ if cluster.spec.paused => finding(false, "Paused", "spec.paused is true: nothing is changed"),
-        Some(operation) => finding(true, operation.kind, operation.message.clone()),
-        None if outcome.blocked.is_some() => finding(false, "Stalled", "nothing goes on until a person has helped"),
-        None => finding(false, "Done", "everything is as the spec says"),
+fn members_lacking(observed: &Observed, leader: Leader<'_>) -> Option<Finding> {
+    let healthy = quorum::healthy_voters(observed, leader);
+    let is_whole = |slot: &&Slot| slot.door.as_ref().is_some_and(|door| healthy.contains(&door.node.id));
+    let lacking: Vec<String> = observed.slots.iter().filter(|slot| !is_whole(slot)).map(Slot::explain).collect();
+    (!lacking.is_empty()).then(|| finding(false, "MembersNotReady", lacking.join("; ")))
+}
+
+/// All pods may be well and the cluster still bear less than was asked for: voters that have no pod count in every
+/// majority.
+fn votes_lacking(cluster: &Cluster, observed: &Observed, leader: Leader<'_>) -> Option<Finding> {
+    let membership = &leader.door.membership;
+    let wanted = usize::try_from(cluster.spec.replicas).unwrap_or_default();
+    let voters = membership.voters().len();
+    if membership.is_joint() {
+        return Some(finding(false, "VotersChanging", "a change of voters is under way"));
+    }
+    if voters != wanted {
+        return Some(finding(false, "VotersDiffer", format!("{voters} nodes vote where {wanted} are wanted")));
+    }
+    let tolerance = quorum::fault_tolerance(membership, &quorum::healthy_voters(observed, leader));
+    let should = (cluster.spec.replicas - 1) / 2;
+    let message = || format!("the loss of {tolerance} more voters can be borne where it should be {should}");
+    (tolerance < should).then(|| finding(false, "FaultToleranceLow", message()))
+}
+
+/// What of the spec is carried out otherwise than written, so that nothing written is ignored in silence.
+fn with_warnings(cluster: &Cluster, message: String) -> String {
+    cluster.warnings().into_iter().fold(message, |message, warning| format!("{message}; {warning}"))
+}
+
+fn refused(refusals: &[Refusal]) -> Option<String> {
+    if refusals.is_empty() {
+        return None;
+    }
+    let words: Vec<&str> = refusals.iter().map(|refusal| refusal.words.as_str()).collect();
+    Some(format!(
+        "{}. It is tried again at least every 30 s, and everything else goes on; correct the spec or what refuses it",
+        words.join("; ")
+    ))
+}
+
+/// Never "done" beside a cluster that is not ready: either something goes on, or a person is needed, or it is unknown.
+fn reconciling(
+    cluster: &Cluster,
+    outcome: &Outcome,
+    operation: Option<&OperationStatus>,
+    ready: &Finding,
+    stalled: &Finding,
+) -> Finding {
+    if cluster.spec.paused && outcome.blocked.is_none() {
+        return finding(false, "Paused", "spec.paused is true: nothing is changed");
+    }
+    if stalled.holds() {
+        return finding(false, "Stalled", "nothing goes on until a person has helped");
+    }
+    if ready.truth == Truth::Unknown {
+        return ready.clone();
+    }
+    match (&outcome.operation, operation) {
+        (Some(planned), Some(told)) => finding(true, planned.kind, told.message.clone()),
+        _ if ready.holds() => finding(false, "Done", "everything is as the spec says"),
+        _ => Finding { truth: Truth::True, ..ready.clone() },
     }
 }
 
-fn stalled(outcome: &Outcome) -> Finding {
-    match &outcome.blocked {
-        Some(blocked) => finding(true, blocked.reason, blocked.message.clone()),
-        None => finding(false, "Working", "nothing needs a person"),
+fn stalled(
+    cluster: &Cluster,
+    observed: &Observed,
+    outcome: &Outcome,
+    operation: Option<&OperationStatus>,
+    ready: &Finding,
+) -> Finding {
+    if let Some(blocked) = &outcome.blocked {
+        return finding(true, blocked.reason, blocked.message.clone());
     }
+    let lasting: Vec<Refusal> = outcome.application.refusals().iter().filter(|one| one.lasts).cloned().collect();
+    if let Some(message) = refused(&lasting) {
+        return finding(true, "ObjectRefused", message);
+    }
+    if ready.truth == Truth::False
+        && !cluster.spec.paused
+        && let Some(since) = overdue(cluster, observed, operation)
+    {
+        let message = format!(
+            "for longer than spec.progressDeadline ({}), since {since}, without coming nearer to its end: {}",
+            cluster.spec.progress_deadline, ready.message
+        );
+        return finding(true, "ProgressDeadlineExceeded", message);
+    }
+    finding(false, "Working", "nothing needs a person")
+}
+
+/// Since when nothing has come on, if that is too long: by what is under way, or by how long it has not been ready.
+fn overdue(
+    cluster: &Cluster,
+    observed: &Observed,
+    operation: Option<&OperationStatus>,
+) -> Option<k8s_openapi::jiff::Timestamp> {
+    if let Some(operation) = operation {
+        return operation::overdue(cluster, observed, operation);
+    }
+    let ready = observed.previous.conditions.iter().find(|old| old.type_ == condition::READY)?;
+    let same = ready.status == "False" && ready.observed_generation == Some(cluster.generation);
+    let since = ready.last_transition_time.0;
+    (same && operation::is_overdue(cluster, observed, since)).then_some(since)
 }
 
 fn storage_healthy(observed: &Observed, leader: Option<Leader<'_>>) -> Finding {
-    let voters = leader.map(|leader| leader.door.membership.voters()).unwrap_or_default();
     let doomed: Vec<&str> = observed
         .slots
         .iter()
@@ -115,8 +271,23 @@ fn storage_healthy(observed: &Observed, leader: Option<Leader<'_>>) -> Finding {
     }
     let unbound = observed.slots.iter().find(|slot| slot.claim.as_ref().is_none_or(|claim| claim.volume.is_none()));
     if let Some(slot) = unbound {
-        return finding(false, "VolumeMissing", format!("{} has no volume yet", slot.name));
+        let why = slot.claim.as_ref().and_then(|claim| claim.trouble.as_ref());
+        let why = why.map(|trouble| format!(": its claim {trouble}")).unwrap_or_default();
+        return finding(false, "VolumeMissing", format!("{} has no volume yet{why}", slot.name));
     }
+    finding(
+        true,
+        "VolumesBound",
+        match shared_node(observed, leader) {
+            Some((node, pods)) => format!("every volume is there; {} share node {node}", pods.join(" and ")),
+            None => "every volume is there".to_owned(),
+        },
+    )
+}
+
+/// A node that takes more than one voter with it when it goes.
+fn shared_node<'a>(observed: &'a Observed, leader: Option<Leader<'_>>) -> Option<(&'a str, Vec<&'a str>)> {
+    let voters = leader.map(|leader| leader.door.membership.voters()).unwrap_or_default();
     let mut nodes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for slot in &observed.slots {
         let is_voter = slot.door.as_ref().is_some_and(|door| voters.contains(&door.node.id));
@@ -124,19 +295,15 @@ fn storage_healthy(observed: &Observed, leader: Option<Leader<'_>>) -> Finding {
             nodes.entry(node).or_default().push(&slot.name);
         }
     }
-    let shared = nodes.iter().find(|(_, pods)| pods.len() > 1);
-    finding(
-        true,
-        "VolumesBound",
-        match shared {
-            Some((node, pods)) => format!("every volume is there; {} share node {node}", pods.join(" and ")),
-            None => "every volume is there".to_owned(),
-        },
-    )
+    nodes.into_iter().find(|(_, pods)| pods.len() > 1)
 }
 
 fn stamp(generation: i64, observed: &Observed, kind: &str, finding: Finding) -> Condition {
-    let status = if finding.holds { "True" } else { "False" };
+    let status = match finding.truth {
+        Truth::True => "True",
+        Truth::False => "False",
+        Truth::Unknown => "Unknown",
+    };
     let old = observed.previous.conditions.iter().find(|old| old.type_ == kind && old.status == status);
     Condition {
         type_: kind.to_owned(),

@@ -2,11 +2,15 @@
 
 mod conditions;
 mod members;
+mod operation;
 mod patch;
+mod sight;
 
-pub use patch::{PatchError, patch, stalled};
+pub use operation::replacing;
+pub use patch::{PatchError, patch, patch_unreadable, stalled};
 
 use crate::{
+    apply::Refusal,
     cluster::Cluster,
     names,
     observed::{Observed, Slot},
@@ -14,9 +18,8 @@ use crate::{
     quorum::{self, Leader},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use k8s_openapi::jiff::Timestamp;
-use quorate_crd::{ChatClusterStatus, LeaderStatus, OperationStatus, RaftStatus, StorageStatus};
-use std::time::Duration;
+use quorate_crd::{ChatClusterStatus, LeaderStatus, RaftStatus, StorageStatus, condition};
+use sight::Sight;
 
 /// What the plan came to.
 #[derive(Clone, Debug, Default)]
@@ -27,16 +30,63 @@ pub struct Outcome {
     pub blocked: Option<Blocked>,
     /// Why the step was not taken.
     pub failed: Option<String>,
+    /// What became of the objects.
+    pub application: Application,
+}
+
+/// What became of the objects that are to be as the spec says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Application {
+    /// Not all are written yet: whether they will be taken is not known.
+    Pending,
+    /// All were tried; these were not taken.
+    Tried(Vec<Refusal>),
+}
+
+impl Application {
+    /// All are as they should be.
+    #[must_use]
+    pub fn done() -> Self {
+        Self::Tried(Vec::new())
+    }
+
+    /// With what was refused; what passes by itself is no news until it has not passed.
+    #[must_use]
+    pub fn of(refusals: &[Refusal]) -> Self {
+        let told: Vec<Refusal> = refusals.iter().filter(|refusal| refusal.is_told()).cloned().collect();
+        if told.is_empty() && !refusals.is_empty() { Self::Pending } else { Self::Tried(told) }
+    }
+
+    fn refusals(&self) -> &[Refusal] {
+        match self {
+            Self::Pending => &[],
+            Self::Tried(refusals) => refusals,
+        }
+    }
+}
+
+impl Default for Application {
+    fn default() -> Self {
+        Self::done()
+    }
 }
 
 /// The status of a cluster.
 #[must_use]
 pub fn status(cluster: &Cluster, observed: &Observed, outcome: &Outcome) -> ChatClusterStatus {
+    let outcome = &with_reasons(observed, outcome);
+    let sight = sight::of(observed);
     let leader = quorum::leader(observed);
     let pods = observed.slots.iter().filter(|slot| slot.pod.is_some()).count();
-    let ready = observed.slots.iter().filter(|slot| is_ready(slot)).count();
+    let ready = observed.slots.iter().filter(|slot| has_ready_pod(slot)).count();
+    let operation = operation::status(cluster, observed, leader, outcome);
+    let conditions = conditions::conditions(cluster, observed, leader, &sight, outcome, operation.as_ref());
     ChatClusterStatus {
-        observed_generation: cluster.generation,
+        // Until everything is tried, what is told about the spec is about the former one.
+        observed_generation: match outcome.application {
+            Application::Pending => observed.previous.observed_generation,
+            Application::Tried(_) => cluster.generation,
+        },
         replicas: Some(count(pods)),
         ready_replicas: Some(count(ready)),
         ready: Some(format!("{ready}/{}", cluster.spec.replicas)),
@@ -44,15 +94,41 @@ pub fn status(cluster: &Cluster, observed: &Observed, outcome: &Outcome) -> Chat
         version: version(observed),
         cluster_id: observed.marker.as_ref().map(|marker| marker.cluster_id.clone()),
         storage: storage(cluster, observed),
-        leader: leader.map(|leader| leader_status(observed, leader)),
-        raft: leader.map(|leader| raft(observed, leader)).or_else(|| without_leader(observed)),
+        leader: match sight {
+            Sight::Brief => observed.previous.leader.clone(),
+            _ => leader.map(|leader| leader_status(observed, leader)),
+        },
+        raft: match sight {
+            Sight::Brief | Sight::Lost(_) => observed.previous.raft.clone(),
+            Sight::Clear => leader.map(|leader| raft(observed, leader)).or_else(|| without_leader(observed)),
+        },
         members: members::members(observed, leader),
-        operation: outcome.operation.as_ref().map(|operation| operation_status(observed, outcome, operation)),
-        conditions: conditions::conditions(cluster, observed, leader, outcome),
+        operation,
+        conditions,
     }
 }
 
-fn is_ready(slot: &Slot) -> bool {
+/// Whether it says that all is as the spec says.
+#[must_use]
+pub fn is_ready(status: &ChatClusterStatus) -> bool {
+    status.conditions.iter().any(|found| found.type_ == condition::READY && found.status == "True")
+}
+
+/// The reasons why pods do not do what is waited for belong to whatever is waited for.
+fn with_reasons(observed: &Observed, outcome: &Outcome) -> Outcome {
+    let mut outcome = outcome.clone();
+    if let Some(operation) = &mut outcome.operation {
+        for slot in observed.slots.iter().filter(|slot| slot.is_in_trouble()) {
+            let why = slot.explain();
+            if !operation.message.contains(&why) {
+                operation.message = format!("{}; {why}", operation.message);
+            }
+        }
+    }
+    outcome
+}
+
+fn has_ready_pod(slot: &Slot) -> bool {
     slot.pod.as_ref().is_some_and(|pod| pod.ready && !pod.deleting)
 }
 
@@ -120,39 +196,6 @@ fn raft(observed: &Observed, leader: Leader<'_>) -> RaftStatus {
 fn without_leader(observed: &Observed) -> Option<RaftStatus> {
     let highest = observed.doors().map(|(_, door)| term(door.term)).max().unwrap_or_default();
     observed.previous.raft.clone().map(|old| RaftStatus { term: old.term.max(highest), fault_tolerance: -1, ..old })
-}
-
-fn operation_status(observed: &Observed, outcome: &Outcome, operation: &Operation) -> OperationStatus {
-    let same = observed
-        .previous
-        .operation
-        .as_ref()
-        .filter(|old| old.r#type == operation.kind && old.member == operation.member);
-    let tried = same.filter(|old| old.step == operation.step);
-    let attempts = tried.map_or(0, |old| old.attempts);
-    // What the last try came to stands until the next one has ended: the status is written before each try, too.
-    let last_words = tried.filter(|old| old.attempts > 0 && old.message.starts_with(&operation.message));
-    OperationStatus {
-        r#type: operation.kind.to_owned(),
-        step: operation.step.to_owned(),
-        member: operation.member.clone(),
-        started_at: same.map_or(Time(whole_seconds(observed.now)), |old| old.started_at.clone()),
-        attempts: attempts.saturating_add(i32::from(outcome.failed.is_some())),
-        message: match (&outcome.failed, last_words) {
-            (Some(error), _) => format!("{}; tried, and {error}", operation.message),
-            (None, Some(old)) => old.message.clone(),
-            (None, None) => operation.message.clone(),
-        },
-    }
-}
-
-/// How long a member or its volume has been being replaced.
-#[must_use]
-pub fn replacing(status: &ChatClusterStatus, now: Timestamp) -> Option<Duration> {
-    let operation = status.operation.as_ref()?;
-    let replaces = matches!(operation.r#type.as_str(), "ReplaceMember" | "ReplaceVolume");
-    // A clock that was set back makes nothing last less than no time.
-    replaces.then(|| Duration::try_from(now.duration_since(operation.started_at.0)).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 use super::whole_seconds;
 use crate::names::MANAGER;
 use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time},
     jiff::Timestamp,
 };
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{Patch, PatchParams},
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
 };
 use quorate_crd::{ChatCluster, ChatClusterStatus, condition};
 use serde_json::json;
@@ -46,14 +46,57 @@ pub async fn patch(client: &Client, object: &ChatCluster, status: ChatClusterSta
     }
 }
 
+/// Says in the status of an object that cannot be read that it cannot. The rest of its status stays.
+///
+/// # Errors
+/// When the API server does not take it.
+pub async fn patch_unreadable(client: &Client, metadata: &ObjectMeta, words: &str) -> Result<(), PatchError> {
+    let name = metadata.name.clone().unwrap_or_default();
+    let namespace = metadata.namespace.clone().unwrap_or_default();
+    let generation = metadata.generation.unwrap_or_default();
+    let message = format!("the operator cannot read this object and leaves it as it is: {words}");
+    let now = Time(whole_seconds(Timestamp::now()));
+    let condition = |(kind, value): (&str, &str)| Condition {
+        type_: kind.to_owned(),
+        status: value.to_owned(),
+        reason: "Unreadable".to_owned(),
+        message: message.clone(),
+        observed_generation: Some(generation),
+        last_transition_time: now.clone(),
+    };
+    let told = [(condition::STALLED, "True"), (condition::RECONCILING, "False"), (condition::READY, "False")];
+    let body = json!({
+        "apiVersion": "chat.quorate.dev/v1alpha1",
+        "kind": "ChatCluster",
+        "metadata": {"name": name, "uid": metadata.uid},
+        "status": {"observedGeneration": generation, "conditions": told.map(condition)},
+    });
+    // Under a name of its own: under the usual one, what is absent here would be removed.
+    let params = PatchParams::apply(&format!("{MANAGER}-guard")).force();
+    let objects: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), &namespace, &ApiResource::erase::<ChatCluster>(&()));
+    match objects.patch_status(&name, &params, &Patch::Apply(body)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_conflict() => Ok(()),
+        Err(source) => Err(PatchError { name, source }),
+    }
+}
+
 /// The status of an object whose spec cannot be carried out: as it was, but stalled.
 #[must_use]
 pub fn stalled(object: &ChatCluster, reason: &str, message: &str) -> ChatClusterStatus {
     let generation = object.metadata.generation.unwrap_or_default();
     let mut status = object.status.clone().unwrap_or_default();
     status.observed_generation = generation;
-    for (kind, value) in [(condition::STALLED, "True"), (condition::RECONCILING, "False"), (condition::READY, "False")]
-    {
+    let told = [
+        (condition::STALLED, "True"),
+        (condition::RECONCILING, "False"),
+        (condition::READY, "False"),
+        // Not looked at: the pods go on as they are, well or not.
+        (condition::AVAILABLE, "Unknown"),
+        (condition::STORAGE_HEALTHY, "Unknown"),
+    ];
+    for (kind, value) in told {
         let old = status.conditions.iter().find(|old| old.type_ == kind && old.status == value);
         let since = old.map_or_else(|| Time(whole_seconds(Timestamp::now())), |old| old.last_transition_time.clone());
         status.conditions.retain(|old| old.type_ != kind);

@@ -45,6 +45,7 @@ fn healthy() -> Observed {
                 ready: true,
                 ..Door::default()
             }),
+            notice: None,
         }
     });
     Observed {
@@ -62,6 +63,8 @@ fn healthy() -> Observed {
         conflicts: Vec::new(),
         configs: Vec::new(),
         peer_tls: PeerTls::Present,
+        sight: Default::default(),
+        ownership: Vec::new(),
         previous: ChatClusterStatus::default(),
     }
 }
@@ -157,7 +160,8 @@ fn a_claim_under_deletion_is_told_with_what_not_to_do() {
 #[test]
 fn a_failed_step_counts_and_its_words_stand_until_the_next_try_has_ended() {
     let operation = Operation { kind: "ReplaceMember", step: "SwapVoter", member: None, message: "swapping".into() };
-    let mut outcome = Outcome { operation: Some(operation), blocked: None, failed: Some("it was refused".into()) };
+    let mut outcome =
+        Outcome { operation: Some(operation), failed: Some("it was refused".into()), ..Outcome::default() };
     let mut observed = healthy();
     observed.previous = told(&observed, &outcome);
     outcome.failed = None;
@@ -166,4 +170,247 @@ fn a_failed_step_counts_and_its_words_stand_until_the_next_try_has_ended() {
     let again = told(&observed, &outcome).operation.expect("it is under way");
     assert_eq!(again.attempts, 2);
     assert!(again.message.ends_with("it was refused again"), "{}", again.message);
+}
+
+fn condition_of(status: &ChatClusterStatus, kind: &str) -> (String, String, String) {
+    let found = status.conditions.iter().find(|condition| condition.type_ == kind).expect("every condition is told");
+    (found.status.clone(), found.reason.clone(), found.message.clone())
+}
+
+fn refusal(lasts: bool) -> Refusal {
+    Refusal {
+        object: "Service/team".into(),
+        words: "cannot apply Service/team: exceeded quota: services.loadbalancers".into(),
+        lasts,
+        fresh: true,
+        times: 3,
+    }
+}
+
+fn later(observed: &Observed, seconds: u64) -> Observed {
+    let now = observed.now.checked_add(Duration::from_secs(seconds)).expect("a time");
+    Observed { now, ..observed.clone() }
+}
+
+/// Nobody answers, and Kubernetes sees all pods as ready.
+fn deaf(unheard: Duration) -> Observed {
+    let mut observed = healthy();
+    observed.previous = told(&observed, &Outcome::default());
+    observed.slots.iter_mut().for_each(|slot| slot.door = None);
+    observed.sight.leader_unheard = unheard;
+    observed
+}
+
+#[test]
+fn a_refused_object_is_told_in_the_api_servers_words_and_ready_is_false() {
+    let outcome = Outcome { application: Application::of(&[refusal(true)]), ..Outcome::default() };
+    let status = told(&healthy(), &outcome);
+    for kind in [condition::STALLED, condition::READY] {
+        let (_, reason, message) = condition_of(&status, kind);
+        assert_eq!(reason, "ObjectRefused");
+        assert!(message.contains("Service/team") && message.contains("exceeded quota"), "{message}");
+    }
+    assert!(holds(&status, condition::STALLED).0 && holds(&status, condition::AVAILABLE).0);
+    assert!(!holds(&status, condition::READY).0 && !holds(&status, condition::RECONCILING).0);
+}
+
+#[test]
+fn what_passes_by_itself_is_reconciling_and_not_stalled() {
+    let outcome = Outcome { application: Application::of(&[refusal(false)]), ..Outcome::default() };
+    let status = told(&healthy(), &outcome);
+    assert!(!holds(&status, condition::STALLED).0);
+    assert_eq!(holds(&status, condition::RECONCILING), (true, "ObjectRefused".into()));
+}
+
+#[test]
+fn a_new_generation_is_not_told_of_before_its_objects_are_applied() {
+    let mut observed = healthy();
+    observed.previous = told(&observed, &Outcome::default());
+    let mut cluster = fixture::cluster();
+    cluster.generation = 2;
+    let pending = Outcome { application: Application::Pending, ..Outcome::default() };
+    let early = status(&cluster, &observed, &pending);
+    assert_eq!(early.observed_generation, 1);
+    let ready = early.conditions.iter().find(|found| found.type_ == condition::READY).expect("told");
+    assert_eq!((ready.status.as_str(), ready.observed_generation), ("True", Some(1)), "of the former generation");
+    let late = status(&cluster, &observed, &Outcome::default());
+    assert_eq!(late.observed_generation, 2);
+}
+
+#[test]
+fn nothing_is_ready_before_anything_was_applied() {
+    let pending = Outcome { application: Application::Pending, ..Outcome::default() };
+    let status = told(&healthy(), &pending);
+    assert_eq!(holds(&status, condition::READY), (false, "Applying".into()));
+    assert!(holds(&status, condition::RECONCILING).0);
+}
+
+#[test]
+fn more_voters_than_wanted_are_not_ready() {
+    let mut observed = healthy();
+    for slot in &mut observed.slots {
+        let door = slot.door.as_mut().expect("a door");
+        door.membership.voter_sets = vec![[11, 12, 13, 14, 15].into()];
+    }
+    let status = told(&observed, &Outcome::default());
+    assert_eq!(holds(&status, condition::READY), (false, "VotersDiffer".into()));
+    assert!(holds(&status, condition::RECONCILING).0);
+    assert!(condition_of(&status, condition::READY).2.contains("5 nodes vote where 3 are wanted"));
+}
+
+#[test]
+fn an_operator_that_hears_nobody_says_so_and_not_that_writes_wait() {
+    let brief = told(&deaf(Duration::from_secs(3)), &Outcome::default());
+    assert!(holds(&brief, condition::AVAILABLE).0, "for a moment, what was known stands");
+    assert_eq!(brief.leader.map(|leader| leader.name).as_deref(), Some("team-0"));
+    let lost = told(&deaf(Duration::from_secs(11)), &Outcome::default());
+    for kind in [condition::AVAILABLE, condition::READY, condition::RECONCILING] {
+        let (status, reason, message) = condition_of(&lost, kind);
+        assert_eq!((status.as_str(), reason.as_str()), ("Unknown", "NotObserved"), "{kind}");
+        assert!(message.contains("NetworkPolicy") && message.contains("7401"), "{message}");
+    }
+    assert!(!holds(&lost, condition::STALLED).0);
+    assert_eq!(lost.raft.expect("as it was").fault_tolerance, 1);
+}
+
+#[test]
+fn a_leader_that_only_the_operator_does_not_hear_is_not_taken_for_lost() {
+    let mut observed = deaf(Duration::from_secs(11));
+    let heard = healthy();
+    observed.slots[1].door = heard.slots[1].door.clone();
+    let status = told(&observed, &Outcome::default());
+    let (truth, _, message) = condition_of(&status, condition::AVAILABLE);
+    assert_eq!(truth, "Unknown");
+    assert!(message.contains("team-1 follows team-0"), "{message}");
+    // Kubernetes does not see it either: then it is lost.
+    observed.slots[0].pod.as_mut().expect("a pod").ready = false;
+    let status = told(&observed, &Outcome::default());
+    assert_eq!(holds(&status, condition::AVAILABLE), (false, "NoLeader".into()));
+}
+
+#[test]
+fn pods_that_are_not_there_are_no_reason_for_doubt() {
+    let mut observed = deaf(Duration::from_secs(60));
+    observed.slots.iter_mut().for_each(|slot| slot.pod.as_mut().expect("a pod").ready = false);
+    let status = told(&observed, &Outcome::default());
+    assert_eq!(holds(&status, condition::AVAILABLE), (false, "NoLeader".into()));
+}
+
+#[test]
+fn reconciling_is_never_done_beside_a_cluster_that_is_not_ready() {
+    let operation = Operation { kind: "Rollout", step: "RestartPod", member: None, message: "restarting".into() };
+    let operations = [None, Some(operation)];
+    let blocked = [None, Some(Blocked { reason: "DataLost", message: "restore".into() })];
+    let applications = [
+        Application::done(),
+        Application::Pending,
+        Application::of(&[refusal(true)]),
+        Application::of(&[refusal(false)]),
+    ];
+    let mut scenes = vec![healthy(), deaf(Duration::ZERO), deaf(Duration::from_secs(30)), fixture::nothing_seen()];
+    let mut lost = healthy();
+    lost.slots[2].door = None;
+    lost.slots[2].pod = None;
+    scenes.push(lost);
+    let mut unbound = healthy();
+    unbound.slots[1].claim = None;
+    scenes.push(unbound);
+    for observed in &scenes {
+        for operation in &operations {
+            for blocked in &blocked {
+                for application in &applications {
+                    for paused in [false, true] {
+                        let mut cluster = fixture::cluster();
+                        cluster.spec.paused = paused;
+                        let outcome = Outcome {
+                            operation: operation.clone(),
+                            blocked: blocked.clone(),
+                            failed: None,
+                            application: application.clone(),
+                        };
+                        let told = status(&cluster, observed, &outcome);
+                        let (ready, ..) = condition_of(&told, condition::READY);
+                        let (reconciling, reason, _) = condition_of(&told, condition::RECONCILING);
+                        let stalled = condition_of(&told, condition::STALLED).0 == "True";
+                        let consistent = match ready.as_str() {
+                            "True" => reconciling == "False" && reason == "Done" && !stalled,
+                            "Unknown" => reconciling == "Unknown" || stalled,
+                            _ => (reconciling == "True") != stalled || paused,
+                        };
+                        assert!(consistent, "{ready} {reconciling} {reason} {stalled} for {outcome:?}");
+                        assert!(reason != "Done" || ready == "True");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn rolling(kind: &'static str, member: &str) -> Outcome {
+    let operation = Operation { kind, step: "WaitForPod", member: Some(member.into()), message: "waiting".into() };
+    Outcome { operation: Some(operation), ..Outcome::default() }
+}
+
+#[test]
+fn a_pod_that_restarts_in_a_rollout_does_not_begin_another_operation() {
+    let mut observed = healthy();
+    observed.previous = told(&observed, &rolling("Rollout", "team-2"));
+    let began = observed.previous.operation.clone().expect("under way").started_at;
+    for (seconds, kind, member) in [(5, "Recover", "team-2"), (9, "Rollout", "team-2"), (20, "Rollout", "team-1")] {
+        observed.previous = told(&later(&observed, seconds), &rolling(kind, member));
+        let operation = observed.previous.operation.clone().expect("under way");
+        assert_eq!((operation.r#type.as_str(), &operation.started_at), ("Rollout", &began));
+    }
+}
+
+#[test]
+fn what_comes_no_nearer_to_its_end_is_stalled_with_the_reason() {
+    let mut observed = healthy();
+    let pod = observed.slots[2].pod.as_mut().expect("a pod");
+    pod.trouble = Some("does not start (ImagePullBackOff of image x)".into());
+    observed.slots[2].door = None;
+    observed.previous = told(&observed, &rolling("Rollout", "team-2"));
+    assert!(!holds(&observed.previous, condition::STALLED).0);
+    observed.previous = told(&later(&observed, 599), &rolling("Recover", "team-2"));
+    assert!(!holds(&observed.previous, condition::STALLED).0);
+    let status = told(&later(&observed, 700), &rolling("Rollout", "team-2"));
+    let (truth, reason, message) = condition_of(&status, condition::STALLED);
+    assert_eq!((truth.as_str(), reason.as_str()), ("True", "ProgressDeadlineExceeded"));
+    assert!(message.contains("ImagePullBackOff") && message.contains("10m"), "{message}");
+    // One more pod is as it should be: that is progress.
+    let mut mended = later(&observed, 700);
+    mended.slots[2].door = healthy().slots[2].door.clone();
+    assert!(!holds(&told(&mended, &rolling("Rollout", "team-1")), condition::STALLED).0);
+}
+
+#[test]
+fn another_spec_begins_anew() {
+    let mut observed = healthy();
+    observed.previous = told(&observed, &rolling("Rollout", "team-2"));
+    let mut cluster = fixture::cluster();
+    cluster.generation = 2;
+    let status = status(&cluster, &later(&observed, 3600), &rolling("Rollout", "team-2"));
+    assert!(!holds(&status, condition::STALLED).0);
+}
+
+#[test]
+fn the_reason_why_a_pod_does_not_come_is_told_with_what_waits_for_it() {
+    let mut observed = healthy();
+    observed.slots[2].door = None;
+    observed.slots[2].pod = None;
+    observed.slots[2].notice = Some("FailedCreate: exceeded quota: pods=3".into());
+    let status = told(&observed, &rolling("Rollout", "team-2"));
+    let operation = status.operation.clone().expect("under way");
+    assert!(operation.message.contains("exceeded quota: pods=3"), "{}", operation.message);
+    for kind in [condition::READY, condition::RECONCILING] {
+        assert!(condition_of(&status, kind).2.contains("exceeded quota: pods=3"));
+    }
+}
+
+#[test]
+fn a_label_that_is_overruled_is_told() {
+    let mut cluster = fixture::cluster();
+    cluster.spec.pod_template.metadata.labels.insert("app.kubernetes.io/name".into(), "mine".into());
+    let told = status(&cluster, &healthy(), &Outcome::default());
+    assert!(condition_of(&told, condition::READY).2.contains("app.kubernetes.io/name"));
 }

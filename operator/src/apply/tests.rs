@@ -1,0 +1,167 @@
+//! Plans are carried out against an API server that refuses one kind of object, in each way in which it can.
+
+use super::*;
+use crate::{
+    build::{Carried, resources},
+    fake_api::{Answer, FakeApi, Refuse},
+    fixture,
+    observed::{OwnedObject, PeerTls, PodView, Slot},
+};
+use std::collections::BTreeSet;
+use tokio::sync::mpsc;
+
+/// Every kind that is applied, as a path names it.
+const KINDS: [&str; 5] = ["serviceaccounts", "configmaps", "services", "poddisruptionbudgets", "statefulsets"];
+
+fn all() -> [Answer; 5] {
+    [
+        Answer::Code(403, "exceeded quota: no-balancers, requested: services.loadbalancers=1"),
+        Answer::Code(409, "the object has been modified"),
+        Answer::Code(422, "spec.containers[0].resources.requests: Invalid value: must be less than memory limit"),
+        Answer::Code(429, "too many requests"),
+        Answer::Never,
+    ]
+}
+
+fn seen(cluster: &Cluster) -> Seen {
+    let pod = PodView { uid: "uid-1".into(), ready: false, ..PodView::default() };
+    let slot = Slot { ordinal: 1, name: "team-1".into(), pod: Some(pod), ..Slot::default() };
+    let observed = crate::observed::Observed { slots: vec![slot], ..fixture::nothing_seen() };
+    let _ = cluster;
+    Seen { observed, live: Live::default(), identity: None, pod_uids: [("team-1".into(), "uid-1".into())].into() }
+}
+
+/// All objects, and a step that replaces a member.
+fn replacing(cluster: &Cluster) -> Plan {
+    Plan {
+        resources: Some(Box::new(resources(cluster, &Carried::default()))),
+        chores: vec![Chore::SetOwner { object: OwnedObject::Claim("data-team-0".into()), owned: true }],
+        step: Some(Step::DeletePod { pod: "team-1".into(), uid: "uid-1".into() }),
+        operation: None,
+        blocked: None,
+    }
+}
+
+async fn carry_out(api: &FakeApi, ledger: &Ledger, cluster: &Cluster, plan: Plan) -> Applied {
+    let hub = Hub::new(mpsc::channel(1).0);
+    apply(&api.client(), &hub, ledger, cluster, &seen(cluster), plan).await
+}
+
+#[tokio::test]
+async fn one_refused_kind_stops_no_other_and_no_step() {
+    let trials = KINDS.into_iter().flat_map(|kind| all().into_iter().map(move |answer| refuse_one(kind, answer)));
+    // At once: silence takes its time.
+    futures::future::join_all(trials).await;
+}
+
+async fn refuse_one(kind: &'static str, answer: Answer) {
+    let cluster = fixture::cluster();
+    let api = FakeApi::refusing(Refuse { path: kind, answer });
+    let applied = carry_out(&api, &Ledger::default(), &cluster, replacing(&cluster)).await;
+    let refused: BTreeSet<&str> = applied.refusals.iter().filter_map(|one| one.object.split('/').next()).collect();
+    assert_eq!(refused.len(), 1, "{kind}, {answer:?}: {:?}", applied.refusals);
+    for other in KINDS.iter().filter(|other| **other != kind) {
+        assert!(api.was_written(other), "{other} was not written when {kind} was refused by {answer:?}");
+    }
+    assert!(api.was_written("persistentvolumeclaims"), "{kind}, {answer:?}");
+    assert!(api.was_written("pods/team-1"), "the member was not replaced: {kind}, {answer:?}");
+    assert!(applied.failed_step.is_none());
+    let first = applied.refusals.first().expect("a refusal");
+    match answer {
+        Answer::Code(code, said) => {
+            assert!(first.words.contains(said), "{}", first.words);
+            assert_eq!(first.lasts, matches!(code, 403 | 422), "{code}");
+        }
+        Answer::Never => assert!(first.words.contains("no answer"), "{}", first.words),
+    }
+}
+
+#[tokio::test]
+async fn a_partition_is_not_taken_for_lowered_when_the_stateful_set_was_refused() {
+    let cluster = fixture::cluster();
+    let api = FakeApi::refusing(Refuse { path: "statefulsets", answer: Answer::Code(422, "no") });
+    let plan = Plan { step: Some(Step::SetPartition(2)), ..replacing(&cluster) };
+    let applied = carry_out(&api, &Ledger::default(), &cluster, plan).await;
+    assert!(matches!(applied.failed_step, Some(ApplyError::Partition)), "{:?}", applied.failed_step);
+}
+
+#[tokio::test]
+async fn what_was_refused_is_remembered_and_not_sent_again_at_once() {
+    let cluster = fixture::cluster();
+    let api = FakeApi::refusing(Refuse { path: "services", answer: Answer::Code(403, "quota") });
+    let ledger = Ledger::default();
+    // So often that the wait is longer than the test.
+    for _ in 0..8 {
+        ledger.retain(&cluster.key(), |_| true);
+        let _ = carry_out(&api, &ledger, &cluster, replacing(&cluster)).await;
+    }
+    let before = api.requests("services");
+    let applied = carry_out(&api, &ledger, &cluster, replacing(&cluster)).await;
+    assert!(api.requests("services") - before < 8 * 3, "they are not sent at each look");
+    assert_eq!(applied.refusals.iter().filter(|one| one.object.starts_with("Service/")).count(), 3);
+    assert!(ledger.next_try(&cluster.key()).is_some());
+}
+
+#[tokio::test]
+async fn nothing_is_written_again_while_nothing_differs() {
+    let cluster = fixture::cluster();
+    let api = FakeApi::default();
+    let ledger = Ledger::default();
+    let made = resources(&cluster, &Carried::default());
+    let first = carry_out(&api, &ledger, &cluster, Plan { step: None, chores: vec![], ..replacing(&cluster) }).await;
+    assert_eq!(first.refusals, []);
+    let keys = objects::keys(&made);
+    let live =
+        Live { versions: keys.into_iter().map(|key| (key, "generation 1".to_owned())).collect(), ..Live::default() };
+    assert!(is_applied(&ledger, &cluster, &live, Some(&made)));
+    let mut changed = cluster.clone();
+    changed.spec.service.r#type = quorate_crd::ServiceType::LoadBalancer;
+    assert!(!is_applied(&ledger, &changed, &live, Some(&resources(&changed, &Carried::default()))));
+    assert!(!is_applied(&Ledger::default(), &cluster, &live, Some(&made)), "another process has to look first");
+}
+
+#[tokio::test]
+async fn a_damaged_secret_is_written_over() {
+    let cluster = fixture::cluster();
+    for (state, method) in [(PeerTls::Absent, "POST"), (PeerTls::Damaged, "PATCH"), (PeerTls::Expiring, "PATCH")] {
+        let api = FakeApi::default();
+        let mut seen = seen(&cluster);
+        seen.observed.peer_tls = state;
+        let plan = Plan { resources: None, chores: vec![Chore::IssuePeerTls], step: None, ..replacing(&cluster) };
+        let hub = Hub::new(mpsc::channel(1).0);
+        let applied = apply(&api.client(), &hub, &Ledger::default(), &cluster, &seen, plan).await;
+        assert_eq!(applied.refusals, [], "{state:?}");
+        let last = api.last("secrets").expect("a write");
+        assert!(last.starts_with(method), "{state:?}: {last}");
+    }
+}
+
+#[tokio::test]
+async fn a_healthy_pod_is_evicted_and_a_broken_one_deleted() {
+    let cluster = fixture::cluster();
+    for (ready, expected) in [(true, "POST /api/v1/namespaces/chat/pods/team-1/eviction"), (false, "DELETE")] {
+        let api = FakeApi::default();
+        let mut seen = seen(&cluster);
+        seen.observed.slots[0].pod.as_mut().expect("a pod").ready = ready;
+        let plan = Plan { resources: None, chores: vec![], ..replacing(&cluster) };
+        let hub = Hub::new(mpsc::channel(1).0);
+        let applied = apply(&api.client(), &hub, &Ledger::default(), &cluster, &seen, plan).await;
+        assert!(applied.failed_step.is_none(), "{:?}", applied.failed_step);
+        let last = api.last("pods/team-1").expect("a write");
+        assert!(last.starts_with(expected), "{last}");
+        assert!(last.contains("uid-1"), "no other pod of the name is meant: {last}");
+    }
+}
+
+#[tokio::test]
+async fn a_budget_that_allows_no_eviction_is_told_with_its_words() {
+    let cluster = fixture::cluster();
+    let api = FakeApi::refusing(Refuse { path: "pods/team-1", answer: Answer::Code(429, "would violate the budget") });
+    let mut seen = seen(&cluster);
+    seen.observed.slots[0].pod.as_mut().expect("a pod").ready = true;
+    let plan = Plan { resources: None, chores: vec![], ..replacing(&cluster) };
+    let hub = Hub::new(mpsc::channel(1).0);
+    let applied = apply(&api.client(), &hub, &Ledger::default(), &cluster, &seen, plan).await;
+    let error = applied.failed_step.expect("refused");
+    assert!(crate::words::with_causes(&error).contains("would violate the budget"));
+}

@@ -1,0 +1,150 @@
+//! Every field of the spec does something: set once, its value is found in an object that is applied, also where a
+//! template was applied before. The fields are read from the schema, so one that is added fails here until it is acted on
+//! or named among those of the operator itself.
+
+use super::{Carried, Resources, resources, template};
+use crate::{cluster::Cluster, fixture};
+use quorate_crd::ChatCluster;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// Types of Kubernetes and maps: one value stands for all of what is in them.
+const WHOLE: [&str; 9] = [
+    "imagePullSecrets",
+    "podTemplate.affinity",
+    "podTemplate.topologySpreadConstraints",
+    "podTemplate.tolerations",
+    "podTemplate.resources",
+    "podTemplate.env",
+    "podTemplate.nodeSelector",
+    "chat.administrators",
+    "service.annotations",
+];
+
+/// What the operator itself acts on; where that is tried is said beside.
+const OPERATORS_OWN: [&str; 3] = [
+    "storage.persistentVolumeClaimRetentionPolicy.whenDeleted", // plan::owners::data_that_goes_goes_with_the_marker
+    "paused",                                                   // plan::model::a_paused_cluster_is_not_touched
+    "progressDeadline", // status::tests::what_comes_no_nearer_to_its_end_is_stalled_with_the_reason
+];
+
+/// A field, a value that differs from its default, and the text by which it is found again.
+fn values() -> Vec<(&'static str, Value, &'static str)> {
+    vec![
+        ("serverName", json!("other.example.org"), "serverName: other.example.org"),
+        ("image", json!("registry.example.org/q:7"), "registry.example.org/q:7"),
+        ("imagePullPolicy", json!("Always"), r#""imagePullPolicy":"Always""#),
+        ("imagePullSecrets", json!([{"name": "registry-login"}]), "registry-login"),
+        ("replicas", json!(5), r#""replicas":5"#),
+        ("storage.size", json!("7Gi"), r#""storage":"7Gi""#),
+        ("storage.storageClassName", json!("fast"), r#""storageClassName":"fast""#),
+        ("storage.accessMode", json!("ReadWriteOnce"), r#"["ReadWriteOnce"]"#),
+        ("raft.heartbeatInterval", json!("60ms"), "heartbeatInterval: 60ms"),
+        ("raft.electionTimeout.min", json!("210ms"), "electionTimeoutMin: 210ms"),
+        ("raft.electionTimeout.max", json!("440ms"), "electionTimeoutMax: 440ms"),
+        ("service.type", json!("LoadBalancer"), r#""type":"LoadBalancer""#),
+        ("service.annotations", json!({"example.org/lb": "inside"}), r#""example.org/lb":"inside""#),
+        ("podDisruptionBudget.enabled", json!(false), r#""disruptionBudget":null"#),
+        ("podTemplate.metadata.labels", json!({"example.org/team": "red"}), r#""example.org/team":"red""#),
+        ("podTemplate.metadata.annotations", json!({"example.org/note": "n"}), r#""example.org/note":"n""#),
+        ("podTemplate.affinity", json!({"nodeAffinity": {}}), r#""nodeAffinity":{}"#),
+        (
+            "podTemplate.topologySpreadConstraints",
+            json!([{"maxSkew": 3, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"}]),
+            r#""topologyKey":"rack""#,
+        ),
+        ("podTemplate.nodeSelector", json!({"disk": "nvme"}), r#""disk":"nvme""#),
+        ("podTemplate.tolerations", json!([{"key": "dedicated"}]), r#""key":"dedicated""#),
+        ("podTemplate.priorityClassName", json!("high"), r#""priorityClassName":"high""#),
+        ("podTemplate.resources", json!({"limits": {"memory": "3Gi"}}), r#""memory":"3Gi""#),
+        ("podTemplate.user", json!("Assigned"), r#""securityContext":{"fsGroupChangePolicy""#),
+        ("podTemplate.env", json!([{"name": "RUST_BACKTRACE", "value": "1"}]), "RUST_BACKTRACE"),
+        ("chat.registration", json!("Closed"), "registration: closed"),
+        ("chat.administrators", json!(["alice"]), "administrators: alice"),
+        ("chat.rateLimit.enabled", json!(false), "enabled: false"),
+        ("chat.rateLimit.messages", json!(77), "messages: 77"),
+        ("chat.rateLimit.per", json!("33s"), "per: 33s"),
+        ("chat.sessionLifetime", json!("50h"), "lifetime: 180000s"),
+        ("log.format", json!("text"), "format: text"),
+        ("log.level", json!("debug"), "level: debug"),
+        ("traces.endpoint", json!("http://collector:4317"), "endpoint: http://collector:4317"),
+        ("traces.sampleRatio", json!("0.25"), "sampleRatio: '0.25'"),
+    ]
+}
+
+/// The paths of all fields of the spec, from the schema as it is shipped.
+fn fields() -> BTreeSet<String> {
+    let crd = serde_json::to_value(quorate_crd::crd()).expect("JSON");
+    let spec = crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec").expect("a schema");
+    let mut found = BTreeSet::new();
+    walk(spec, String::new(), &mut found);
+    found
+}
+
+fn walk(schema: &Value, path: String, found: &mut BTreeSet<String>) {
+    match schema.get("properties").and_then(Value::as_object) {
+        Some(properties) if !WHOLE.contains(&path.as_str()) => {
+            for (name, schema) in properties {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                walk(schema, path, found);
+            }
+        }
+        _ => drop(found.insert(path)),
+    }
+}
+
+fn with(path: &str, value: Value) -> Cluster {
+    let mut object = serde_json::to_value(fixture::chat_cluster()).expect("JSON");
+    if path == "traces.sampleRatio" {
+        object["spec"]["traces"] = json!({"endpoint": "http://elsewhere:4317"});
+    }
+    let mut at = &mut object["spec"];
+    for key in path.split('.') {
+        at = &mut at[key];
+    }
+    *at = value;
+    if path == "traces.endpoint" {
+        object["spec"]["traces"]["sampleRatio"] = json!("0.01");
+    }
+    let object: ChatCluster = serde_json::from_value(object).expect("an object");
+    Cluster::validate(&object).expect("a valid object")
+}
+
+/// All that is applied, with the configuration's text as it stands in its file.
+fn text(resources: Resources) -> String {
+    let configs = resources.configs.iter().filter_map(|map| map.data.as_ref()?.values().next().cloned());
+    let configs: Vec<String> = configs.collect();
+    let Resources { service_account, configs: _, service, peers, leader, disruption_budget, stateful_set } = resources;
+    let objects = json!({
+        "account": service_account, "service": service, "peers": peers, "leader": leader,
+        "disruptionBudget": disruption_budget, "stateful": stateful_set.spec,
+    });
+    format!("{objects}\n{}", configs.join("\n"))
+}
+
+#[test]
+fn every_field_of_the_schema_is_tried_here() {
+    let tried: BTreeSet<String> = values().into_iter().map(|(path, ..)| path.to_owned()).collect();
+    let own: BTreeSet<String> = OPERATORS_OWN.map(str::to_owned).into();
+    let all: BTreeSet<String> = tried.union(&own).cloned().collect();
+    let fields = fields();
+    let forgotten: Vec<_> = fields.difference(&all).collect();
+    let gone: Vec<_> = all.difference(&fields).collect();
+    assert!(forgotten.is_empty(), "fields that nothing tries: {forgotten:?}; act on them, then name them here");
+    assert!(gone.is_empty(), "not fields of the schema: {gone:?}");
+}
+
+#[test]
+fn every_value_reaches_an_object_also_when_a_template_was_applied_before() {
+    let before = fixture::cluster();
+    let first = resources(&before, &Carried::default());
+    let recorded = template(&before, None).record();
+    for (path, value, words) in values() {
+        assert!(!text(first.clone()).contains(words), "{path}: {words:?} is there without it");
+        let after = with(path, value);
+        // A new size reaches the claims that exist by patching them, and the template of those only at the beginning.
+        let carried = Carried { recorded: Some(recorded.clone()), ..Carried::default() };
+        let found = text(resources(&after, &carried));
+        assert!(found.contains(words), "{path}: {words:?} is in no object:\n{found}");
+    }
+}

@@ -1,0 +1,176 @@
+//! What Kubernetes says in warnings about what does not come: a pod that may not be created, a volume that cannot be made
+//! or mounted. Nothing else says why; the objects' own status is silent about it.
+
+use crate::{cluster::Cluster, names, words};
+use k8s_openapi::{
+    api::core::v1::Event,
+    jiff::{SignedDuration, Timestamp},
+};
+use kube::{Api, Client, api::ListParams};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+use tokio::time::timeout;
+
+/// What was read stands for so long: while something is waited for, there is a look each second.
+const FRESH: Duration = Duration::from_secs(5);
+/// The StatefulSet controller tries again after up to a quarter of an hour, and is silent between.
+const OLDEST: SignedDuration = SignedDuration::from_mins(20);
+/// Warnings that are looked at; a namespace in great trouble has more, and no more memory is spent on it.
+const MOST: u32 = 500;
+/// Of one warning: enough for a quota's or an admission webhook's words.
+const LENGTH: usize = 300;
+/// They only explain: nothing waits long for them.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A warning about one object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Warning {
+    kind: String,
+    name: String,
+    uid: String,
+    reason: String,
+    message: String,
+    at: Timestamp,
+}
+
+/// The warnings of each cluster's namespace, read now and then.
+#[derive(Debug, Default)]
+pub struct Notices(Mutex<HashMap<String, (Instant, Vec<Warning>)>>);
+
+impl Notices {
+    /// The warnings that may be about this cluster. None when they cannot be read: they only explain.
+    pub(super) async fn read(&self, client: &Client, cluster: &Cluster, now: Timestamp) -> Vec<Warning> {
+        let key = cluster.key();
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some((at, warnings)) = known
+            && at.elapsed() < FRESH
+        {
+            return warnings;
+        }
+        let params = ListParams::default().fields("type=Warning").limit(MOST);
+        let events = Api::<Event>::namespaced(client.clone(), &cluster.namespace);
+        let warnings = match timeout(PATIENCE, events.list(&params)).await {
+            Ok(Ok(list)) => relevant(cluster, list.items, now),
+            Ok(Err(error)) => {
+                tracing::debug!(cluster = key, error = words::with_causes(&error), "cannot read events");
+                Vec::new()
+            }
+            Err(_) => Vec::new(),
+        };
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(key, (Instant::now(), warnings.clone()));
+        warnings
+    }
+
+    /// Forgets a ChatCluster that is gone.
+    pub fn forget(&self, cluster: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(cluster);
+    }
+}
+
+fn relevant(cluster: &Cluster, events: Vec<Event>, now: Timestamp) -> Vec<Warning> {
+    let recent = |warning: &Warning| now.duration_since(warning.at) < OLDEST;
+    let ours = |warning: &Warning| match warning.kind.as_str() {
+        "StatefulSet" => warning.name == cluster.name,
+        "Pod" => names::ordinal(&cluster.name, &warning.name).is_some(),
+        "PersistentVolumeClaim" => cluster.ordinals().any(|n| names::claim(&cluster.name, n) == warning.name),
+        _ => false,
+    };
+    let mut found: Vec<Warning> = events.into_iter().filter_map(warning).filter(recent).filter(ours).collect();
+    found.sort_by_key(|warning| std::cmp::Reverse(warning.at));
+    found
+}
+
+fn warning(event: Event) -> Option<Warning> {
+    let series = event.series.and_then(|series| series.last_observed_time).map(|time| time.0);
+    let last = event.last_timestamp.map(|time| time.0);
+    let at = [series, last, event.event_time.map(|time| time.0)].into_iter().flatten().max()?;
+    let about = event.involved_object;
+    Some(Warning {
+        kind: about.kind?,
+        name: about.name?,
+        uid: about.uid.unwrap_or_default(),
+        reason: event.reason?,
+        message: words::in_short(&event.message.unwrap_or_default(), LENGTH),
+        at,
+    })
+}
+
+/// Why the StatefulSet controller cannot make this pod.
+pub(super) fn of_missing_pod(warnings: &[Warning], pod: &str) -> Option<String> {
+    let mut about = warnings.iter().filter(|one| one.kind == "StatefulSet" && one.message.contains(pod));
+    about.next().map(|one| format!("{}: {}", one.reason, one.message))
+}
+
+/// Why this pod does not come to run, as long as its own status does not say.
+pub(super) fn of_pod(warnings: &[Warning], uid: &str) -> Option<String> {
+    // Failing probes and back-offs are told better by the pod itself.
+    let tells = |one: &&Warning| {
+        one.kind == "Pod" && one.uid == uid && (one.reason.starts_with("Failed") || one.reason == "NodeNotReady")
+    };
+    warnings.iter().find(tells).map(|one| format!("{}: {}", one.reason, one.message))
+}
+
+/// Why this claim gets no volume.
+pub(super) fn of_claim(warnings: &[Warning], claim: &str) -> Option<String> {
+    let mut about = warnings.iter().filter(|one| one.kind == "PersistentVolumeClaim" && one.name == claim);
+    about.next().map(|one| format!("{}: {}", one.reason, one.message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+    use serde_json::json;
+
+    fn now() -> Timestamp {
+        "2026-01-01T01:00:00Z".parse().expect("a time")
+    }
+
+    fn event(kind: &str, name: &str, reason: &str, message: &str, at: &str) -> Event {
+        serde_json::from_value(json!({
+            "metadata": {"name": format!("{name}.{at}")},
+            "involvedObject": {"kind": kind, "name": name, "uid": format!("uid of {name}")},
+            "type": "Warning", "reason": reason, "message": message, "lastTimestamp": at,
+        }))
+        .expect("an event")
+    }
+
+    #[test]
+    fn the_newest_warning_about_a_pod_that_may_not_be_made_is_found() {
+        let events = vec![
+            event("StatefulSet", "team", "FailedCreate", "create Pod team-2 failed: old", "2026-01-01T00:50:00Z"),
+            event("StatefulSet", "team", "FailedCreate", "create Pod team-2 failed: quota", "2026-01-01T00:59:00Z"),
+            event("StatefulSet", "other", "FailedCreate", "create Pod team-2 failed: no", "2026-01-01T00:59:30Z"),
+        ];
+        let warnings = relevant(&fixture::cluster(), events, now());
+        assert_eq!(
+            of_missing_pod(&warnings, "team-2").as_deref(),
+            Some("FailedCreate: create Pod team-2 failed: quota")
+        );
+        assert_eq!(of_missing_pod(&warnings, "team-1"), None);
+    }
+
+    #[test]
+    fn what_is_long_past_explains_nothing() {
+        let old = event("StatefulSet", "team", "FailedCreate", "create Pod team-2 failed", "2026-01-01T00:10:00Z");
+        assert!(relevant(&fixture::cluster(), vec![old], now()).is_empty());
+    }
+
+    #[test]
+    fn claims_and_mounts_are_told_by_their_object() {
+        let events = vec![
+            event("PersistentVolumeClaim", "data-team-0", "ProvisioningFailed", "no class", "2026-01-01T00:59:00Z"),
+            event("Pod", "team-0", "FailedMount", "configmap not found", "2026-01-01T00:59:00Z"),
+            event("Pod", "team-1", "Unhealthy", "probe failed", "2026-01-01T00:59:00Z"),
+        ];
+        let warnings = relevant(&fixture::cluster(), events, now());
+        assert_eq!(of_claim(&warnings, "data-team-0").as_deref(), Some("ProvisioningFailed: no class"));
+        assert_eq!(of_pod(&warnings, "uid of team-0").as_deref(), Some("FailedMount: configmap not found"));
+        assert_eq!(of_pod(&warnings, "uid of team-1"), None);
+        assert_eq!(of_pod(&warnings, "uid of its predecessor"), None);
+    }
+}

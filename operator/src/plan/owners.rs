@@ -1,0 +1,70 @@
+//! Who owns what is created once or by others: what goes when the ChatCluster goes.
+//!
+//! The claims are owned by the ChatCluster, if they are to go with it, and not by the StatefulSet: deleting that alone, to
+//! have it made again, must cost nobody the data. The marker goes when they go, or a new cluster of the name would be
+//! taken for one that has lost its data.
+
+use super::Chore;
+use crate::{
+    cluster::Cluster,
+    observed::{Observed, OwnedObject},
+};
+use quorate_crd::RetentionPolicy;
+
+/// The objects whose owner is not as it should be.
+pub(super) fn chores(cluster: &Cluster, observed: &Observed) -> Vec<Chore> {
+    let goes = cluster.spec.storage.persistent_volume_claim_retention_policy.when_deleted == RetentionPolicy::Delete;
+    let wanted = |object: &OwnedObject| match object {
+        OwnedObject::Secret(_) => true,
+        OwnedObject::Claim(_) | OwnedObject::Marker(_) => goes,
+    };
+    let wrong = observed.ownership.iter().filter(|view| view.owned != wanted(&view.object));
+    wrong.map(|view| Chore::SetOwner { object: view.object.clone(), owned: wanted(&view.object) }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{fixture, observed::OwnerView};
+
+    fn seen() -> Observed {
+        let view = |object, owned| OwnerView { object, owned };
+        Observed {
+            ownership: vec![
+                view(OwnedObject::Secret("team-peer-ca".into()), true),
+                view(OwnedObject::Secret("team-peer-tls".into()), false),
+                view(OwnedObject::Claim("data-team-0".into()), false),
+                view(OwnedObject::Claim("data-team-1".into()), true),
+                view(OwnedObject::Marker("team-cluster".into()), false),
+            ],
+            ..fixture::nothing_seen()
+        }
+    }
+
+    fn set(object: OwnedObject, owned: bool) -> Chore {
+        Chore::SetOwner { object, owned }
+    }
+
+    #[test]
+    fn data_that_stays_has_no_owner_and_secrets_always_have_one() {
+        let found = chores(&fixture::cluster(), &seen());
+        let expected = [
+            set(OwnedObject::Secret("team-peer-tls".into()), true),
+            set(OwnedObject::Claim("data-team-1".into()), false),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn data_that_goes_goes_with_the_marker() {
+        let mut cluster = fixture::cluster();
+        cluster.spec.storage.persistent_volume_claim_retention_policy.when_deleted = RetentionPolicy::Delete;
+        let found = chores(&cluster, &seen());
+        let expected = [
+            set(OwnedObject::Secret("team-peer-tls".into()), true),
+            set(OwnedObject::Claim("data-team-0".into()), true),
+            set(OwnedObject::Marker("team-cluster".into()), true),
+        ];
+        assert_eq!(found, expected);
+    }
+}

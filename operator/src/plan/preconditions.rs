@@ -1,0 +1,73 @@
+//! What must hold before anything is made or changed.
+
+use super::Blocked;
+use crate::{cluster::Cluster, names, observed::Observed};
+
+/// The volumes belong to a server of another name: chatd would refuse to start on them, again and again. The marker knows
+/// the name before any pod has run.
+pub(super) fn other_server_name(cluster: &Cluster, observed: &Observed) -> Option<Blocked> {
+    let wanted = &cluster.spec.server_name;
+    let marker = observed.marker.as_ref().filter(|marker| marker.initialized)?;
+    let differs = !marker.server_name.is_empty() && marker.server_name != *wanted;
+    // A pod that runs with this name knows better than a marker.
+    let runs = observed.doors().any(|(_, door)| door.server_name == *wanted);
+    if !differs || runs {
+        return None;
+    }
+    Some(Blocked {
+        reason: "ServerNameDiffers",
+        message: format!(
+            "the volumes hold the chat of {}, and spec.serverName is {wanted}: every user, room and event id holds the name, so it cannot change. Delete this ChatCluster and apply it with serverName {}; or, if that chat may be forgotten, delete the claims {} and ConfigMap {}",
+            marker.server_name,
+            marker.server_name,
+            cluster.ordinals().map(|ordinal| names::claim(&cluster.name, ordinal)).collect::<Vec<_>>().join(", "),
+            names::marker(&cluster.name)
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fixture,
+        observed::{Door, Marker, Slot},
+        plan::plan,
+    };
+    use std::collections::BTreeSet;
+
+    fn made_as(server_name: &str) -> Observed {
+        let marker = Marker {
+            cluster_id: "c".into(),
+            server_name: server_name.into(),
+            initialized: true,
+            voters: BTreeSet::new(),
+            resource_version: None,
+        };
+        Observed { marker: Some(marker), ..fixture::nothing_seen() }
+    }
+
+    #[test]
+    fn volumes_of_another_name_stop_everything_before_a_pod_is_made() {
+        let made = plan(&fixture::cluster(), &made_as("old.example.org"));
+        let blocked = made.blocked.expect("blocked");
+        assert_eq!(blocked.reason, "ServerNameDiffers");
+        assert!(blocked.message.contains("old.example.org") && blocked.message.contains("data-team-2"), "{blocked:?}");
+        assert!(made.resources.is_none() && made.step.is_none() && made.chores.is_empty());
+    }
+
+    #[test]
+    fn volumes_of_the_same_name_stop_nothing() {
+        assert_eq!(other_server_name(&fixture::cluster(), &made_as("chat.example.org")), None);
+        // As an early version may have written it.
+        assert_eq!(other_server_name(&fixture::cluster(), &made_as("")), None);
+    }
+
+    #[test]
+    fn a_pod_that_runs_with_the_name_is_believed_over_the_marker() {
+        let door = Door { server_name: "chat.example.org".into(), ..Door::default() };
+        let slots = vec![Slot { name: "team-0".into(), door: Some(door), ..Slot::default() }];
+        let observed = Observed { slots, ..made_as("edited.example.org") };
+        assert_eq!(other_server_name(&fixture::cluster(), &observed), None);
+    }
+}
