@@ -28,6 +28,12 @@ impl Backoff {
         wait_after(*count)
     }
 
+    /// How often in a row it failed so far.
+    #[must_use]
+    pub fn failures(&self, object: &str) -> u32 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(object).copied().unwrap_or_default()
+    }
+
     /// It went well, or is gone.
     pub fn reset(&self, object: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
@@ -43,6 +49,7 @@ mod tests {
         let backoff = Backoff::default();
         let waits: Vec<u64> = (0..10).map(|_| backoff.failed("a").as_millis() as u64).collect();
         assert_eq!(waits, [250, 500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
+        assert_eq!((backoff.failures("a"), backoff.failures("b")), (10, 0));
         assert_eq!(backoff.failed("b"), FIRST, "each by itself");
         backoff.reset("a");
         assert_eq!(backoff.failed("a"), FIRST);

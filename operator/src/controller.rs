@@ -47,6 +47,8 @@ const POLL: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(120);
 /// Looks at the same time: each takes some ten requests, and the API server is not the operator's alone.
 const LOOKS: u16 = 16;
+/// So many looks in a row have failed after more than ten seconds: what was known is not known any more.
+const UNOBSERVED_FROM: u32 = 6;
 /// While a person is needed: what they do may be to objects that are not ours, and so are not watched.
 const BLOCKED: Duration = Duration::from_secs(5);
 
@@ -165,7 +167,13 @@ fn forget(context: &Context, name: &str, namespace: &str) {
 async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     let begun = Instant::now();
     let outcome = match &object.0 {
-        Ok(object) => timeout(LOOK, Box::pin(look(object, &context))).await.unwrap_or(Err(ReconcileError::Late)),
+        Ok(object) => {
+            let outcome = timeout(LOOK, Box::pin(look(object, &context))).await.unwrap_or(Err(ReconcileError::Late));
+            if let Err(error) = &outcome {
+                tell_unobserved(&context, object, error).await;
+            }
+            outcome
+        }
         Err(unreadable) => {
             tell_unreadable(&context, unreadable).await;
             Ok(Action::await_change())
@@ -176,6 +184,18 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
         context.backoff.reset(&key_of(object.as_ref()));
     }
     outcome
+}
+
+/// A status that nobody renews must not go on saying that all is well: a right that is missing for one kind would stop each
+/// look at the same place, for ever.
+async fn tell_unobserved(context: &Context, object: &ChatCluster, error: &ReconcileError) {
+    // A status that cannot be written cannot be told of in the status.
+    if matches!(error, ReconcileError::Status(_)) || context.backoff.failures(&key_of(object)) < UNOBSERVED_FROM {
+        return;
+    }
+    let told = status::unobserved(object, &words::with_causes(error));
+    // Should it fail, the next failed look tries again.
+    let _ = timeout(POLL, status::patch(&context.client, object, told)).await;
 }
 
 /// Its pods go on as they are. Told once for each version of it: telling changes the object, which calls for a look.
@@ -321,4 +341,87 @@ fn on_error(object: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>)
         "a look at the cluster failed"
     );
     Action::requeue(wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fake_api::{Answer, FakeApi, Refuse},
+        fixture,
+    };
+    use serde_json::json;
+    use tokio::sync::mpsc;
+
+    fn context(api: &FakeApi) -> Arc<Context> {
+        Arc::new(Context {
+            client: api.client(),
+            ipv6: false,
+            hub: Hub::new(mpsc::channel(1).0),
+            ledger: Ledger::default(),
+            notices: Notices::default(),
+            unreadable: Mutex::default(),
+            backoff: Backoff::default(),
+            events: Events::new(api.client(), "test".into()),
+            metrics: Metrics::new().expect("metrics"),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_look_tells_what_was_refused_and_does_the_rest() {
+        let words = "Invalid value: must be less than or equal to memory limit";
+        let api = FakeApi::refusing(Refuse { path: "statefulsets", answer: Answer::Code(422, words) });
+        let object = Arc::new(DeserializeGuard(Ok(fixture::chat_cluster())));
+        reconcile(object, context(&api)).await.expect("a look that was told about");
+        for path in ["services", "poddisruptionbudgets", "configmaps", "secrets", "serviceaccounts"] {
+            assert!(api.was_written(path), "{path}");
+        }
+        let status = api.last("chatclusters/team/status").expect("a status");
+        assert!(status.contains(words) && status.contains("ObjectRefused"), "{status}");
+        let event = api.last("/events").expect("an event");
+        assert!(event.contains(words) && event.contains("ObjectRefused"), "{event}");
+    }
+
+    #[tokio::test]
+    async fn an_object_that_cannot_be_read_is_told_once_and_stops_nobody() {
+        let api = FakeApi::default();
+        let object: Guarded = serde_json::from_value(json!({
+            "apiVersion": "chat.quorate.dev/v1alpha1", "kind": "ChatCluster",
+            "metadata": {"name": "old", "namespace": "chat", "uid": "u", "generation": 4},
+            "spec": {"serverName": 7},
+        }))
+        .expect("the guard reads what can be read");
+        let (object, context) = (Arc::new(object), context(&api));
+        for _ in 0..3 {
+            reconcile(Arc::clone(&object), Arc::clone(&context)).await.expect("no error");
+        }
+        let status = api.last("chatclusters/old/status").expect("a status");
+        assert!(status.contains("Unreadable") && status.contains("Stalled"), "{status}");
+        assert_eq!((api.requests("/events"), api.requests("chatclusters/old")), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn looks_that_fail_again_and_again_end_in_a_status_that_says_so() {
+        let api = FakeApi::unreadable("poddisruptionbudgets", "cannot get resource in API group policy");
+        let (object, context) = (Arc::new(DeserializeGuard(Ok(fixture::chat_cluster()))), context(&api));
+        for _ in 0..UNOBSERVED_FROM {
+            let outcome = reconcile(Arc::clone(&object), Arc::clone(&context)).await;
+            assert!(!api.was_written("status"), "one look that fails is no news");
+            on_error(Arc::clone(&object), &outcome.expect_err("it cannot be read"), Arc::clone(&context));
+        }
+        reconcile(object, context).await.expect_err("it still cannot be read");
+        let status = api.last("chatclusters/team/status").expect("a status");
+        assert!(status.contains("NotObserved") && status.contains("cannot get resource"), "{status}");
+    }
+
+    #[tokio::test]
+    async fn a_spec_that_cannot_be_carried_out_leaves_nothing_told_that_is_not_known() {
+        let api = FakeApi::default();
+        let mut object = fixture::chat_cluster();
+        object.spec.replicas = 2;
+        reconcile(Arc::new(DeserializeGuard(Ok(object))), context(&api)).await.expect("no error");
+        let status = api.last("chatclusters/team/status").expect("a status");
+        assert!(status.contains("InvalidSpec") && status.contains(r#""status":"Unknown""#), "{status}");
+        assert!(!api.was_written("statefulsets"));
+    }
 }

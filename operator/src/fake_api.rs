@@ -30,6 +30,7 @@ pub(crate) struct Refuse {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FakeApi {
     refuse: Option<Refuse>,
+    hidden: Option<(&'static str, &'static str)>,
     asked: Arc<Mutex<Vec<String>>>,
     objects: Arc<Mutex<Vec<(String, Value)>>>,
 }
@@ -37,6 +38,16 @@ pub(crate) struct FakeApi {
 impl FakeApi {
     pub(crate) fn refusing(refuse: Refuse) -> Self {
         Self { refuse: Some(refuse), ..Self::default() }
+    }
+
+    /// Reading under this path is forbidden with these words.
+    pub(crate) fn unreadable(path: &'static str, words: &'static str) -> Self {
+        Self { hidden: Some((path, words)), ..Self::default() }
+    }
+
+    /// An object that is there already.
+    pub(crate) fn store(&self, path: &str, object: Value) {
+        self.objects.lock().expect("a lock").push((path.to_owned(), object));
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -95,6 +106,9 @@ impl FakeApi {
     }
 
     fn read(&self, path: &str) -> Response<Body> {
+        if let Some((_, words)) = self.hidden.filter(|(hidden, _)| path.contains(hidden)) {
+            return failure(403, words);
+        }
         let objects = self.objects.lock().expect("a lock");
         match objects.iter().rfind(|(stored, _)| stored == path) {
             Some((_, object)) => reply(StatusCode::OK, object),

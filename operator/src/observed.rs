@@ -84,10 +84,8 @@ pub struct Marker {
 /// State of the Secrets of the peer door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerTls {
-    /// To be made.
+    /// To be made, or to be made good: one that lacks a part is of no more use than none.
     Absent,
-    /// There, but parts of it are not: to be made again in its place.
-    Damaged,
     /// There, to be made again soon.
     Expiring,
     /// There.

@@ -5,7 +5,6 @@ use crate::{
     cluster::Cluster,
     names,
     observe::{RENEW_AT, Seen, text},
-    observed::PeerTls,
     tls::{self, Authority},
 };
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -23,14 +22,15 @@ pub(super) async fn issue(client: &Client, cluster: &Cluster, seen: &Seen) -> Re
     let name = names::peer_tls(&cluster.name);
     let mut secret = secret(
         cluster,
-        name,
+        name.clone(),
         [("ca.crt", authority.certificate), ("tls.crt", leaf.certificate), ("tls.key", leaf.key)],
     );
     secret.metadata.annotations = Some([(RENEW_AT.to_owned(), leaf.renew_at.to_string())].into());
-    match seen.observed.peer_tls {
-        PeerTls::Absent => create(&secrets, &secret).await,
-        // There, and of no use as it is: to create it again would only be told that it exists.
-        PeerTls::Damaged | PeerTls::Expiring | PeerTls::Present => overwrite(&secrets, &secret).await,
+    let what = format!("Secret/{name}");
+    match within_time("read", &what, secrets.get_opt(&name)).await? {
+        None => create(&secrets, &secret).await,
+        // There, and near its end or without a part: to create it would only be told that it exists, for ever.
+        Some(_) => overwrite(&secrets, &secret).await,
     }
 }
 

@@ -218,8 +218,12 @@ fn volumes(cluster: &Cluster) -> Vec<Volume> {
             name: "peer-tls".to_owned(),
             secret: Some(SecretVolumeSource {
                 secret_name: Some(names::peer_tls(&cluster.name)),
-                // Readable by the group of the volume, by nobody else.
-                default_mode: Some(0o440),
+                // Readable by the group of the volume, by nobody else; where that group is not ours to say, by the pod's
+                // user, whoever that is.
+                default_mode: Some(match cluster.spec.pod_template.user {
+                    PodUser::Fixed => 0o440,
+                    PodUser::Assigned => 0o444,
+                }),
                 ..SecretVolumeSource::default()
             }),
             ..Volume::default()

@@ -99,10 +99,12 @@ fn warning(event: Event) -> Option<Warning> {
     })
 }
 
-/// Why the StatefulSet controller cannot make this pod.
+/// Why the StatefulSet controller cannot make this pod. Of many like warnings Kubernetes keeps one, which names another pod
+/// and has the same cause.
 pub(super) fn of_missing_pod(warnings: &[Warning], pod: &str) -> Option<String> {
-    let mut about = warnings.iter().filter(|one| one.kind == "StatefulSet" && one.message.contains(pod));
-    about.next().map(|one| format!("{}: {}", one.reason, one.message))
+    let about = || warnings.iter().filter(|one| one.kind == "StatefulSet" && one.reason.starts_with("FailedCreate"));
+    let found = about().find(|one| one.message.contains(pod)).or_else(|| about().next());
+    found.map(|one| format!("{}: {}", one.reason, one.message))
 }
 
 /// Why this pod does not come to run, as long as its own status does not say.
@@ -151,7 +153,8 @@ mod tests {
             of_missing_pod(&warnings, "team-2").as_deref(),
             Some("FailedCreate: create Pod team-2 failed: quota")
         );
-        assert_eq!(of_missing_pod(&warnings, "team-1"), None);
+        assert!(of_missing_pod(&warnings, "team-1").is_some(), "the same cause");
+        assert_eq!(of_missing_pod(&[], "team-1"), None);
     }
 
     #[test]

@@ -200,7 +200,7 @@ pub fn plan(cluster: &Cluster, observed: &Observed) -> Plan {
         plan.blocked = Some(Blocked {
             reason: "NameConflict",
             message: format!(
-                "{first} exists and does not belong to this ChatCluster: delete or rename it, or give the ChatCluster another name"
+                "{first} exists and does not belong to this ChatCluster: delete or rename it, or give the ChatCluster another name (what is left of a deleted ChatCluster of this name goes by itself)"
             ),
         });
         return plan;

@@ -7,7 +7,7 @@ mod patch;
 mod sight;
 
 pub use operation::replacing;
-pub use patch::{PatchError, patch, patch_unreadable, stalled};
+pub use patch::{PatchError, patch, patch_unreadable, stalled, unobserved};
 
 use crate::{
     apply::Refusal,

@@ -85,9 +85,6 @@ pub async fn patch_unreadable(client: &Client, metadata: &ObjectMeta, words: &st
 /// The status of an object whose spec cannot be carried out: as it was, but stalled.
 #[must_use]
 pub fn stalled(object: &ChatCluster, reason: &str, message: &str) -> ChatClusterStatus {
-    let generation = object.metadata.generation.unwrap_or_default();
-    let mut status = object.status.clone().unwrap_or_default();
-    status.observed_generation = generation;
     let told = [
         (condition::STALLED, "True"),
         (condition::RECONCILING, "False"),
@@ -96,18 +93,34 @@ pub fn stalled(object: &ChatCluster, reason: &str, message: &str) -> ChatCluster
         (condition::AVAILABLE, "Unknown"),
         (condition::STORAGE_HEALTHY, "Unknown"),
     ];
+    let generation = object.metadata.generation.unwrap_or_default();
+    ChatClusterStatus { observed_generation: generation, ..with_conditions(object, &told, reason, message) }
+}
+
+/// The status of an object that could not be looked at for long: as it was, but nothing of it is certain any more.
+#[must_use]
+pub fn unobserved(object: &ChatCluster, words: &str) -> ChatClusterStatus {
+    let told = [condition::AVAILABLE, condition::READY, condition::RECONCILING, condition::STORAGE_HEALTHY];
+    let message = format!("the operator cannot look at the cluster, which may well be serving: {words}");
+    with_conditions(object, &told.map(|kind| (kind, "Unknown")), "NotObserved", &message)
+}
+
+fn with_conditions(object: &ChatCluster, told: &[(&str, &str)], reason: &str, message: &str) -> ChatClusterStatus {
+    let mut status = object.status.clone().unwrap_or_default();
     for (kind, value) in told {
-        let old = status.conditions.iter().find(|old| old.type_ == kind && old.status == value);
+        let old = status.conditions.iter().find(|old| old.type_ == *kind && old.status == *value);
         let since = old.map_or_else(|| Time(whole_seconds(Timestamp::now())), |old| old.last_transition_time.clone());
-        status.conditions.retain(|old| old.type_ != kind);
+        status.conditions.retain(|old| old.type_ != *kind);
         status.conditions.push(Condition {
-            type_: kind.to_owned(),
-            status: value.to_owned(),
+            type_: (*kind).to_owned(),
+            status: (*value).to_owned(),
             reason: reason.to_owned(),
             message: message.to_owned(),
-            observed_generation: Some(generation),
+            observed_generation: object.metadata.generation,
             last_transition_time: since,
         });
     }
+    // In the order in which they are told otherwise: another order would be another status.
+    status.conditions.sort_by(|one, two| one.type_.cmp(&two.type_));
     status
 }
