@@ -11,7 +11,7 @@ import os
 import pathlib
 import sys
 
-from . import alerts, install, losses, metrics, refusals, volumes
+from . import alerts, install, losses, metrics, refusals, volumes, wrong_specs
 from .lab import Lab
 from .report import Report
 from .world import World
@@ -28,6 +28,12 @@ STEPS = [
     ("the leader is lost while the operator is away", losses.loss_without_the_operator),
     ("a follower, then the leader, lose their volumes and are replaced", volumes.lost_volumes),
     ("all three pods are deleted at once", volumes.all_pods_at_once),
+    ("a setting reaches every pod before Ready says so", wrong_specs.every_pod_gets_the_setting),
+    ("no pod may be made for a moment", wrong_specs.no_pod_may_be_made),
+    ("a refused object stops nothing else", wrong_specs.a_refused_object_stops_nothing_else),
+    ("an image that is not there is named, and the former one heals", wrong_specs.an_image_that_is_not_there),
+    ("a claim of somebody else is not used", wrong_specs.a_claim_of_somebody_else),
+    ("a name may be used again when the data was to go", wrong_specs.a_name_may_be_used_again),
     ("a node crashes and one is cut off", volumes.lost_nodes),
     ("the main alerts fire for what happened, and end", alerts.fire_and_end),
     ("Prometheus answers every panel of the dashboards", metrics.every_panel_answers),
