@@ -96,7 +96,7 @@ impl Service {
     }
 
     /// Returns the time by which sessions are judged, in milliseconds since the epoch.
-    pub(super) fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         self.inner.parts.cluster.time().now_ms()
     }
 

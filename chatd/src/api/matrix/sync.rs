@@ -49,12 +49,12 @@ async fn sync(door: Door, session: Session, request: api::Request) -> Result<api
     // Without a token, or with the whole state asked for, there is always something to tell.
     let at_once = since.is_none() || request.full_state;
     let mut interest = interest(&door, &session).await?;
-    let (mut parked, mut ends_in) = (false, session.ends_in());
+    let (mut parked, mut ends_in) = (false, session.ends_in(door.service.now_ms()));
     loop {
         let found = read(&door, &session, since, request.full_state, filter.clone()).await?;
         if parked {
             // After the read: what was applied after a logout is not given to its session.
-            ends_in = door.service.still_valid(&session)?.ends_in();
+            ends_in = door.service.still_valid(&session)?.ends_in(door.service.now_ms());
         }
         // A room that is new to the subscription counts as changed: it may have been since the read.
         interest.set_rooms(found.joined);
