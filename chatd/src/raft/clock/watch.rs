@@ -96,9 +96,9 @@ impl Told {
 pub(in crate::raft) fn off_by(offset_ms: i64) -> String {
     let (ms, side) = (offset_ms.unsigned_abs(), if offset_ms < 0 { "behind" } else { "ahead of" });
     let (unit_ms, unit) = match ms {
-        ..120_000 => (1_000, "s"),
-        ..7_200_000 => (60_000, "min"),
-        ..172_800_000 => (3_600_000, "h"),
+        0..120_000 => (1_000, "s"),
+        120_000..7_200_000 => (60_000, "min"),
+        7_200_000..172_800_000 => (3_600_000, "h"),
         _ => (86_400_000, "days"),
     };
     let amount = ms.saturating_add(unit_ms / 2) / unit_ms;
