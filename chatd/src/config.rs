@@ -38,6 +38,8 @@ pub struct Config {
     pub raft: Raft,
     /// Memory for the state's database.
     pub state_cache_mebibytes: u64,
+    /// Of the volume, left free by people's writes; `None` for a share of it.
+    pub storage_reserve_mebibytes: Option<u64>,
     /// Disuse after which a session ends; zero: never.
     pub session_lifetime: Duration,
     /// Whether anyone may make an account.
@@ -164,6 +166,7 @@ impl Config {
             tls: Tls::default(),
             raft: Raft::default(),
             state_cache_mebibytes: 0,
+            storage_reserve_mebibytes: None,
             session_lifetime: Duration::ZERO,
             registration: Registration::default(),
             administrators: Vec::new(),

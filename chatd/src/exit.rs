@@ -59,7 +59,10 @@ impl Exit {
                  state that may be wrong, and may be started again"
             }
             Self::Output => "what was asked for (help, configuration, reference) cannot be written to standard output",
-            Self::DataDir => "`dataDir` cannot be read, written or locked",
+            Self::DataDir => {
+                "`dataDir` cannot be read, written or locked, or its volume has no space left to start; the message says how \
+                 much is needed"
+            }
             Self::WrongCluster => "`dataDir` belongs to another cluster or to another `serverName`",
             Self::Config => {
                 "the configuration, or a certificate that it names, is missing or wrong; the message names the key"

@@ -7,6 +7,7 @@ use crate::metrics::Metrics;
 use crate::raft::log::{LogError, LogStore, Options};
 use crate::raft::machine::{Machine, StartFacts, start_check};
 use crate::raft::snapshot::Shelf;
+use crate::raft::volume::VolumeSizes;
 use crate::store::{self, Fatal, RocksStore, Settings, StateStore, StoreError};
 use std::fs;
 use std::path::Path;
@@ -33,16 +34,34 @@ pub fn volume(config: &Config, feed: &Feed, fatal: &Fatal, metrics: &Metrics) ->
     for dir in [&log_dir, &state_dir] {
         make(dir)?;
     }
-    let options = Options { observer: Arc::new(metrics.clone()), ..Options::default() };
+    let sizes = sizes(&config.data_dir)?;
+    let options = Options { observer: Arc::new(metrics.clone()), segment_bytes: sizes.segment, ..Options::default() };
     // The log first: its lock keeps a second process from the state, too.
     let (log, _) = LogStore::open(&log_dir, options).map_err(|error| log_failure(&error, &log_dir))?;
-    let store = RocksStore::open(&state_dir, Settings::with_cache(config.state_cache_mebibytes), fatal.clone())
-        .map_err(|e| store_failure(&e))?;
+    let settings = Settings::with_cache(config.state_cache_mebibytes).on_volume(sizes);
+    let store = RocksStore::open(&state_dir, settings, fatal.clone()).map_err(|e| store_failure(&e))?;
     let shelf = Shelf::open(&state_dir).map_err(|e| Failure::caused(Exit::DataDir, &e))?;
     check(config, &log, &store, &shelf)?;
     let machine = Machine::start(store.clone(), shelf.clone(), feed.clone(), fatal.clone(), Arc::new(metrics.clone()))
         .map_err(|error| Failure::caused(Exit::Damaged, &error))?;
     Ok(Volume { log, store, shelf, machine })
+}
+
+/// What fits the volume. Not started on one that is all but full: opening writes, and would fail half way.
+fn sizes(dir: &Path) -> Result<VolumeSizes, Failure> {
+    // Where the file system tells nothing, nothing is judged by it.
+    let Ok(space) = fs4::statvfs(dir) else { return Ok(VolumeSizes::of(0)) };
+    let (free, total) = (space.available_space(), space.total_space());
+    let needed = VolumeSizes::to_start(total);
+    if free < needed {
+        let sentence = format!(
+            "no space left on the volume of {} (dataDir): {free} of {total} bytes are free, {needed} are needed to start. \
+             Enlarge the volume, or remove from it what is not chatd's; then it starts by itself",
+            dir.display()
+        );
+        return Err(Failure::new(Exit::DataDir, sentence));
+    }
+    Ok(VolumeSizes::of(total))
 }
 
 fn make(dir: &Path) -> Result<(), Failure> {

@@ -13,6 +13,7 @@ pub mod contact;
 #[cfg(test)]
 mod crash;
 mod forward;
+mod hold;
 pub mod identity;
 pub mod leadership;
 pub mod log;
@@ -26,3 +27,4 @@ pub mod propose;
 pub mod read_index;
 pub mod snapshot;
 pub mod types;
+pub mod volume;

@@ -18,6 +18,7 @@ use crate::raft::leadership::Leadership;
 use crate::raft::membership::Compaction;
 use crate::raft::node::{Node, NodeError, NodeOptions, NodeParts, Timing};
 use crate::raft::propose::RateLimit;
+use crate::raft::volume::{VolumeGauge, VolumeSizes};
 use crate::raft::{log::LogStore, types};
 use crate::service::{Parts, Service, Settings};
 use crate::shutdown::{self, LINGER};
@@ -26,7 +27,7 @@ use crate::tls::{PeerTls, RELOAD_EVERY, TlsFiles};
 use doors::Doors;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::StorageWatch;
+use storage::{FsProbe, StorageWatch, keep_measuring};
 use tokio_util::sync::CancellationToken;
 
 /// A write waits so long for a leader and its outcome: several elections, less than people's patience.
@@ -101,9 +102,12 @@ impl Pod {
         watch_raft(&node, log, fatal.clone(), closing.clone());
         let hint = CancellationToken::new();
         let service = service(config, &node, &store, &feed, metrics, hint.clone());
+        let probe = Arc::new(FsProbe::new(config.data_dir.clone()));
+        tokio::spawn(keep_measuring(probe, node.door.volume.clone()));
         let storage = StorageWatch::start(config.data_dir.clone(), metrics.clone());
         let doors = Doors::open(config, &node, service, tls, metrics, storage, fatal).await?;
-        let sources = Sources { cluster: node.cluster.clone(), store: Arc::new(store.clone()), feed };
+        let volume = node.door.volume.clone();
+        let sources = Sources { cluster: node.cluster.clone(), store: Arc::new(store.clone()), feed, volume };
         let (cluster, observed) = (node.cluster.clone(), metrics.clone());
         health.open(Arc::new(move || readiness(&cluster)), Arc::new(move || observed.refresh(&sources)));
         tokio::spawn(metrics.clone().count_leaders(node.cluster.clone()));
@@ -220,12 +224,13 @@ fn options(config: &Config, metrics: &Metrics) -> NodeOptions {
         compaction: Compaction {
             entries: raft.snapshot_entries,
             keep_entries: raft.keep_log_entries,
-            log_dir: Some(config.data_dir.join("log")),
+            bytes: VolumeSizes::of(fs4::total_space(&config.data_dir).unwrap_or(0)).log,
             ..Compaction::default()
         },
         send: Default::default(),
         receive: Default::default(),
         observer: Arc::new(metrics.clone()),
+        volume: VolumeGauge::with_reserve(config.storage_reserve_mebibytes.map(|n| n.saturating_mul(1 << 20))),
     }
 }
 

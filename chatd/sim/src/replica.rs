@@ -26,6 +26,7 @@ use quorate_chatd::raft::peer::serve::serve_on;
 use quorate_chatd::raft::propose::NoObserver;
 use quorate_chatd::raft::snapshot::{ReceiveOptions, SendOptions, Shelf};
 use quorate_chatd::raft::types;
+use quorate_chatd::raft::volume::VolumeGauge;
 use quorate_chatd::service::{Parts, Service, Settings};
 use quorate_chatd::store::{Fatal, StateStore as _};
 use quorate_chatd::tls::{Dial, PeerIo};
@@ -178,6 +179,7 @@ fn options_of(host: HostId, compaction: Compaction) -> NodeOptions {
         send: SendOptions { drive: Drive::Task, ..SendOptions::default() },
         receive: ReceiveOptions { drive: Drive::Task, ..ReceiveOptions::default() },
         observer: Arc::new(NoObserver),
+        volume: VolumeGauge::default(),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::raft::{
     membership::{AdminError, Administration, DEFAULT_TRANSFER_LIMIT, VoterChange},
     network::Peers,
     node::Node,
+    volume::{VolumeGauge, VolumeLevel, WriteClass},
 };
 use convert::{identity_to_pb, member_from_pb, membership_to_pb, status, status_to_pb};
 use futures::stream::BoxStream;
@@ -58,6 +59,7 @@ struct Inner {
     own: Member,
     version: String,
     process: Arc<dyn ProcessFacts>,
+    volume: VolumeGauge,
     stop: CancellationToken,
 }
 
@@ -66,8 +68,8 @@ impl AdminDoor {
     #[must_use]
     pub fn new(node: &Node, version: &str, process: Arc<dyn ProcessFacts>, stop: CancellationToken) -> Self {
         let (administration, peers, own) = (node.administration.clone(), node.door.peers.clone(), node.own().clone());
-        let version = version.to_owned();
-        Self { inner: Arc::new(Inner { administration, peers, own, version, process, stop }) }
+        let (version, volume) = (version.to_owned(), node.door.volume.clone());
+        Self { inner: Arc::new(Inner { administration, peers, own, version, process, volume, stop }) }
     }
 
     /// As a service to serve.
@@ -87,7 +89,7 @@ impl AdminDoor {
 
     fn status_now(&self) -> pb::StatusResponse {
         let status = self.administration().cluster().status();
-        let process = &self.inner.process;
+        let Inner { process, volume, .. } = &*self.inner;
         let (storage_used_bytes, storage_free_bytes) = process.storage();
         let Load { writes_per_second, write_time } = process.load();
         pb::StatusResponse {
@@ -98,6 +100,10 @@ impl AdminDoor {
             writes_per_second,
             write_ms: write_time.map(|time| time.as_secs_f64() * 1000.0),
             memory_bytes: process.memory_bytes(),
+            storage_total_bytes: volume.space().total,
+            storage_reserve_bytes: volume.reserve(),
+            storage_short: volume.own().level != VolumeLevel::Enough,
+            writes_refused: status.leads() && !volume.admits(WriteClass::Growing),
             ..status_to_pb(&status)
         }
     }

@@ -13,7 +13,7 @@ pub const DETAIL: &str = "quorate-error-bin";
 /// The detail of a refusal, as it also stands in a post's results.
 #[must_use]
 pub fn detail(refusal: Refusal) -> ErrorDetail {
-    let Refusal { code, message, retry_after, leader, unknown } = refusal;
+    let Refusal { code, message, retry_after, leader, unknown, contact: _ } = refusal;
     ErrorDetail {
         code: wire_code(code).into(),
         message,
@@ -54,6 +54,7 @@ fn wire_code(code: Code) -> ErrorCode {
         Code::HistoryRemoved => ErrorCode::HistoryRemoved,
         Code::Unavailable => ErrorCode::Unavailable,
         Code::Overloaded => ErrorCode::Overloaded,
+        Code::StorageFull => ErrorCode::StorageFull,
         Code::Internal => ErrorCode::Internal,
     }
 }
@@ -65,7 +66,7 @@ fn grpc_code(refusal: &Refusal) -> Grpc {
         Code::RoomNotFound | Code::UserNotFound | Code::EventNotFound | Code::NotFound => Grpc::NotFound,
         Code::Invalid | Code::BadJson | Code::TooLarge | Code::BadCursor => Grpc::InvalidArgument,
         Code::HistoryRemoved => Grpc::OutOfRange,
-        Code::LimitExceeded | Code::Overloaded => Grpc::ResourceExhausted,
+        Code::LimitExceeded | Code::Overloaded | Code::StorageFull => Grpc::ResourceExhausted,
         Code::UserExists | Code::AliasExists => Grpc::AlreadyExists,
         Code::Unavailable => Grpc::Unavailable,
         Code::Internal => Grpc::Internal,

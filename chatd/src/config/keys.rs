@@ -202,6 +202,14 @@ pub const KEYS: &[Key] = &[
         show: |c| json!(c.state_cache_mebibytes),
     },
     Key {
+        path: "storage.reserveMebibytes",
+        kind: "number, `0` for none, or `auto`",
+        default: Default::Value(AUTOMATIC),
+        meaning: "What stays free of the volume of `dataDir`, in MiB: with less on any voter's volume, people's writes are refused, while reading, deleting and administration go on. They are taken again with a quarter more. `auto`: a tenth of the volume, at least 64 MiB (of a volume below 256 MiB a quarter), at most 2 GiB.",
+        set: |c, v| reserve(v).map(|v| c.storage_reserve_mebibytes = v),
+        show: |c| c.storage_reserve_mebibytes.map_or_else(|| json!(AUTOMATIC), |mebibytes| json!(mebibytes)),
+    },
+    Key {
         path: "sessions.lifetime",
         kind: "duration, or 0 for ever",
         default: Default::Value("30d"),
@@ -349,6 +357,17 @@ fn time(value: &str) -> Result<Duration, String> {
 
 fn at_least(least: u64, value: &str) -> Result<u64, String> {
     value.parse().ok().filter(|n| *n >= least).ok_or_else(|| format!("write a number from {least} on"))
+}
+
+/// A share of the volume.
+const AUTOMATIC: &str = "auto";
+
+fn reserve(value: &str) -> Result<Option<u64>, String> {
+    match value.parse() {
+        _ if value == AUTOMATIC => Ok(None),
+        Ok(mebibytes) => Ok(Some(mebibytes)),
+        Err(_) => Err(format!("write a number of MiB, 0 for none, or {AUTOMATIC}")),
+    }
 }
 
 fn messages(value: &str) -> Result<u32, String> {

@@ -127,6 +127,11 @@ declare! {
     pub(crate) struct Storage, "Storage" {
         used: IntGauge = "quorate_storage_used_bytes" [] "Bytes under the data directory.";
         free: IntGauge = "quorate_storage_free_bytes" [] "Bytes free on its file system.";
+        total: IntGauge = "quorate_storage_total_bytes" [] "Size of its file system.";
+        reserve: IntGauge = "quorate_storage_reserve_bytes" [] "What people's writes leave free on it.";
+        short: IntGauge = "quorate_storage_short" [] "1 while less than the reserve is free.";
+        refused: IntGauge = "quorate_storage_writes_refused" []
+            "Leader: 1 while it refuses people's writes, because a voter's volume is short.";
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Metrics;
 use crate::feed::Feed;
 use crate::raft::cluster::{Cluster, NodeStatus, Readiness};
+use crate::raft::volume::{VolumeGauge, VolumeLevel, WriteClass};
 use crate::store::{Figures, StoreFigures};
 use quorate_meter::CatchUp as _;
 use std::collections::HashSet;
@@ -22,6 +23,8 @@ pub struct Sources {
     pub store: Arc<dyn StoreFigures>,
     /// Its readers.
     pub feed: Feed,
+    /// The volume, as it was measured last.
+    pub volume: VolumeGauge,
 }
 
 fn signed(number: u64) -> i64 {
@@ -40,8 +43,10 @@ fn age(age: Option<Duration>) -> f64 {
 impl Metrics {
     /// Reads all sources.
     pub fn refresh(&self, sources: &Sources) {
-        let Sources { cluster, store, feed } = sources;
-        self.refresh_raft(&cluster.status());
+        let Sources { cluster, store, feed, volume } = sources;
+        let status = cluster.status();
+        self.refresh_raft(&status);
+        self.refresh_volume(volume, status.leads());
         self.all.delivery.subscribers.set(count(feed.subscribers()));
         self.all.delivery.wakeups.catch_up(feed.wakeups());
         self.all.delivery.lagged.catch_up(feed.lagged());
@@ -52,6 +57,15 @@ impl Metrics {
     pub fn storage(&self, used: u64, free: u64) {
         self.all.storage.used.set(signed(used));
         self.all.storage.free.set(signed(free));
+    }
+
+    /// How the volume stands to its reserve, and whether this pod refuses people's writes.
+    fn refresh_volume(&self, volume: &VolumeGauge, leads: bool) {
+        let all = &self.all.storage;
+        all.total.set(signed(volume.space().total));
+        all.reserve.set(signed(volume.reserve()));
+        all.short.set(i64::from(volume.own().level != VolumeLevel::Enough));
+        all.refused.set(i64::from(leads && !volume.admits(WriteClass::Growing)));
     }
 
     fn refresh_store(&self, figures: &Figures) {

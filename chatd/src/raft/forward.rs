@@ -36,6 +36,7 @@ pub(crate) mod refused {
     pub(crate) const OVERLOADED: u32 = 1;
     pub(crate) const RATE_LIMITED: u32 = 2;
     pub(crate) const STOPPING: u32 = 3;
+    pub(crate) const STORAGE_FULL: u32 = 45;
 }
 
 struct Job {
@@ -247,6 +248,7 @@ fn refusal(why: &pb::Refused) -> Attempt {
     match why.kind {
         refused::RATE_LIMITED => Attempt::Refused(ProposeError::RateLimited { retry_after }),
         refused::OVERLOADED => Attempt::Refused(ProposeError::Overloaded { retry_after }),
+        refused::STORAGE_FULL => Attempt::Refused(ProposeError::StorageFull { retry_after }),
         // A leader that stops hands over first; the next one is soon there.
         _ => Attempt::NotLeader(None),
     }
@@ -262,6 +264,7 @@ pub(crate) fn answer_to_pb(sequence: u64, attempt: Attempt) -> pb::ForwardRespon
             let (kind, retry_after) = match &error {
                 ProposeError::RateLimited { retry_after } => (refused::RATE_LIMITED, *retry_after),
                 ProposeError::Overloaded { retry_after } => (refused::OVERLOADED, *retry_after),
+                ProposeError::StorageFull { retry_after } => (refused::STORAGE_FULL, *retry_after),
                 _ => (refused::STOPPING, Duration::ZERO),
             };
             let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);

@@ -80,6 +80,7 @@ mod tests;
 
 pub use disk::{FsDisk, LogDisk, LogFile};
 pub use error::LogError;
+pub use index::LogExtent;
 pub use observe::{BatchReport, LogObserver};
 pub use options::{Drive, Options};
 pub use reader::LogReader;

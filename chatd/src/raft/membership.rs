@@ -21,10 +21,13 @@ use super::{
     clock::Timekeeper,
     cluster::{Cluster, MembershipView, NodeStatus, StateFacts},
     consensus::ConsensusRef,
+    hold::LogHolds,
     identity::Identity,
     leadership::Leadership,
+    log::LogStore,
     propose::Proposer,
     types::LogId,
+    volume::VolumeGauge,
 };
 use openraft::async_runtime::watch::WatchReceiver as _;
 use std::sync::Arc;
@@ -46,6 +49,9 @@ pub(crate) struct Parts {
     pub(crate) server_name: String,
     pub(crate) compaction: Compaction,
     pub(crate) time: Timekeeper,
+    pub(crate) log: LogStore,
+    pub(crate) holds: LogHolds,
+    pub(crate) volume: VolumeGauge,
 }
 
 impl Administration {

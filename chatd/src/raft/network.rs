@@ -16,10 +16,12 @@ use self::{
 };
 use super::{
     clock::{Clock, Timekeeper},
+    hold::LogHolds,
     identity::Identity,
     observe::{PeerObserver, RaftObserver},
     propose::NoObserver,
     types::{Node, TypeConfig, Vote},
+    volume::VolumeReport,
 };
 use crate::tls::Dial;
 use futures::{FutureExt as _, Stream, StreamExt as _, future::BoxFuture, stream, stream::BoxStream};
@@ -98,6 +100,13 @@ impl Peers {
         &self.time
     }
 
+    /// How a peer's volume is, as it was told within the last moments.
+    #[must_use]
+    pub fn volume(&self, node_id: u64) -> Option<VolumeReport> {
+        let peer = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&node_id).cloned();
+        peer?.volume()
+    }
+
     /// Who this node is.
     #[must_use]
     pub fn identity(&self) -> &Identity {
@@ -110,12 +119,19 @@ pub struct NetworkFactory<T> {
     peers: Peers,
     sender: T,
     observer: Arc<dyn RaftObserver>,
+    holds: LogHolds,
 }
 
 impl<T: SendSnapshot> NetworkFactory<T> {
     /// `sender` knows what a snapshot is.
     pub fn new(peers: Peers, sender: T) -> Self {
-        Self { peers, sender, observer: Arc::new(NoObserver) }
+        Self { peers, sender, observer: Arc::new(NoObserver), holds: LogHolds::default() }
+    }
+
+    /// Where it is noted which entries members that install will need.
+    #[must_use]
+    pub(crate) fn holding(self, holds: LogHolds) -> Self {
+        Self { holds, ..self }
     }
 
     /// Whom to tell how it goes.
@@ -132,6 +148,7 @@ impl<T: SendSnapshot> NetworkFactory<T> {
             time: self.peers.time.clone(),
             sender: self.sender.clone(),
             observer: self.observer.peer(&node.name),
+            holds: self.holds.clone(),
         }
     }
 }
@@ -161,6 +178,7 @@ pub struct Network<T> {
     time: Timekeeper,
     sender: T,
     observer: Arc<dyn PeerObserver>,
+    holds: LogHolds,
 }
 
 impl<T: SendSnapshot> Network<T> {
@@ -271,6 +289,7 @@ impl<T: SendSnapshot> RaftNetworkV2<TypeConfig> for Network<T> {
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
+        let _held = snapshot.meta.last_log_id.map(|last| self.holds.hold(self.peer.node_id(), last.index));
         let connection = self.peer.connect(Lane::Snapshot);
         let (client, cancel) = (connection.client.clone(), cancel.map(drop).boxed());
         let sent = self.sender.send(client, self.target(), vote, snapshot, &*self.observer, cancel).await;

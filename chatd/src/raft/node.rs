@@ -10,6 +10,7 @@ use super::{
     cluster::{Cluster, Member, StateFacts},
     consensus::ConsensusRef,
     contact::Contact,
+    hold::LogHolds,
     identity::{Identity, IdentityStore},
     leadership::Leadership,
     log::LogStore,
@@ -22,6 +23,7 @@ use super::{
     read_index::Reads,
     snapshot::{ReceiveOptions, Receiver, SendOptions, Sender, Shelf},
     types::TypeConfig,
+    volume::{VolumeGauge, keep_judging},
 };
 use crate::{
     feed::Feed,
@@ -73,6 +75,8 @@ pub struct NodeOptions {
     pub receive: ReceiveOptions,
     /// For the metrics.
     pub observer: Arc<dyn RaftObserver>,
+    /// How full this pod's volume is: whoever measures it tells this.
+    pub volume: VolumeGauge,
 }
 
 /// What a node is made of.
@@ -89,6 +93,14 @@ pub struct NodeParts<S: StateStore, D = PeerTls> {
     pub feed: Feed,
     /// Certificate and trust: how the others are reached.
     pub tls: D,
+}
+
+/// What a node has on its volume, opened.
+struct Stored {
+    log: LogStore,
+    holds: LogHolds,
+    snapshots: Arc<dyn ReceiveSnapshot>,
+    feed: Feed,
 }
 
 /// A running node. Cheap to clone.
@@ -136,7 +148,10 @@ impl Node {
         let identity = Identity::new(Arc::new(log.clone()));
         let peers = Peers::new(identity.clone(), tls, clock);
         let config = config::config(&options.server_name, options.timing).map_err(NodeError::Config)?;
-        let network = NetworkFactory::new(peers.clone(), Sender::new(options.send)).observed(options.observer.clone());
+        let holds = LogHolds::default();
+        let network = NetworkFactory::new(peers.clone(), Sender::new(options.send))
+            .observed(options.observer.clone())
+            .holding(holds.clone());
         let raft: Raft<TypeConfig, Machine<S>> =
             Raft::new(identity.node_id(), Arc::new(config), network, log.clone(), machine)
                 .await
@@ -147,18 +162,18 @@ impl Node {
         let receiver = Receiver::new(store.clone(), shelf, Arc::new(raft.clone()), options.receive);
         let snapshots: Arc<dyn ReceiveSnapshot> = Arc::new(receiver.observed(options.observer.clone()));
         let facts = Arc::new(StoreFacts(store));
-        Ok(Self::assemble(Arc::new(raft), log, peers, snapshots, facts, &feed, options))
+        let stored = Stored { log, holds, snapshots, feed };
+        Ok(Self::assemble(Arc::new(raft), stored, peers, facts, options))
     }
 
     fn assemble<F: StateFacts + Accepted>(
         consensus: ConsensusRef,
-        log: LogStore,
+        stored: Stored,
         peers: Peers,
-        snapshots: Arc<dyn ReceiveSnapshot>,
         facts: Arc<F>,
-        feed: &Feed,
         options: NodeOptions,
     ) -> Self {
+        let Stored { log, holds, snapshots, feed } = stored;
         let identity = peers.identity().clone();
         let own = Member::new(identity.node_id(), &options.own);
         let contact = Contact::default();
@@ -169,6 +184,7 @@ impl Node {
             wait: options.write_wait,
             rate_limit: options.rate_limit,
             accepted: facts.clone(),
+            volume: options.volume.clone(),
             observer: options.observer.clone(),
         };
         let proposer = Proposer::start(&consensus, &peers, propose);
@@ -184,6 +200,9 @@ impl Node {
             server_name: options.server_name,
             compaction: options.compaction,
             time: time.clone(),
+            log: log.clone(),
+            holds,
+            volume: options.volume.clone(),
         });
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let door = PeerDoor {
@@ -196,6 +215,7 @@ impl Node {
             snapshots,
             closed: stop.clone(),
             observer: options.observer.clone(),
+            volume: options.volume.clone(),
         };
         let node = Self { proposer, reads, cluster, administration, door, own, consensus, log, tasks, stop };
         node.spawn(node.administration.clone().keep_bootstrapped());
@@ -203,6 +223,7 @@ impl Node {
         node.spawn(node.administration.clone().keep_history_bounded());
         node.spawn(keep_time(node.administration.clone(), time, leadership.clone()));
         node.spawn(candidacies(leadership.clone(), options.observer));
+        node.spawn(keep_judging(options.volume, node.cluster.clone(), peers.clone()));
         node.spawn(announce(node.cluster.clone(), peers, leadership));
         node
     }

@@ -23,6 +23,7 @@ use super::{
     observe::{Ballot, RaftObserver},
     propose::Proposer,
     read_index::Reads,
+    volume::{VOLUME_KEY, VolumeGauge},
 };
 use futures::stream::BoxStream;
 use quorate_wire::raft::v1::{
@@ -55,6 +56,8 @@ pub struct PeerDoor {
     pub closed: CancellationToken,
     /// For the metrics.
     pub observer: Arc<dyn RaftObserver>,
+    /// Told to leaders.
+    pub volume: VolumeGauge,
 }
 
 impl PeerDoor {
@@ -138,6 +141,10 @@ impl Raft for PeerDoor {
         let (from, stamp) = (ip(&request), told_stamp(request.metadata()));
         let mut response = Response::new(append::serve(self.clone(), from, stamp, request.into_inner()));
         put_time(response.metadata_mut(), self.peers.time().clock_ms());
+        // Digits and signs only: it is always a value.
+        if let Ok(report) = self.volume.own().encode().parse() {
+            response.metadata_mut().insert(VOLUME_KEY, report);
+        }
         Ok(response)
     }
 

@@ -24,7 +24,13 @@ use self::{
     limit::Limiter,
     packer::{NotQueued, Place, Queue},
 };
-use super::{consensus::ConsensusRef, forward::Forwarder, leadership::Leadership, network::Peers};
+use super::{
+    consensus::ConsensusRef,
+    forward::Forwarder,
+    leadership::Leadership,
+    network::Peers,
+    volume::{VolumeGauge, WriteClass},
+};
 use crate::trace::{
     self, Live, Mark, attribute,
     command::{self, Waiting},
@@ -47,6 +53,8 @@ use tokio_util::sync::CancellationToken;
 pub const COMMAND_LIMIT: usize = 512 * 1024;
 /// When a full queue is worth another try.
 const OVERLOADED_FOR: Duration = Duration::from_millis(100);
+/// When it may be worth another try at full volumes: they are enlarged, or history let go, by people or within minutes.
+pub(crate) const STORAGE_FULL_FOR: Duration = Duration::from_secs(10);
 /// Pauses between tries at a leader that says it is none (or not yet): an election takes some hundred milliseconds.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
@@ -75,6 +83,8 @@ pub struct ProposeOptions {
     pub accepted: Arc<dyn Accepted>,
     /// For the metrics.
     pub observer: Arc<dyn ProposeObserver>,
+    /// Refuses what the volumes have no space for.
+    pub volume: VolumeGauge,
 }
 
 /// Takes writes. Cheap to clone.
@@ -101,7 +111,12 @@ impl Proposer {
         let node_id = peers.identity().node_id();
         let leadership = Leadership::of(node_id, consensus);
         let inner = Inner {
-            queue: Queue::start(consensus.clone(), options.observer.clone(), peers.time().clone()),
+            queue: Queue::start(
+                consensus.clone(),
+                options.observer.clone(),
+                peers.time().clone(),
+                options.volume.clone(),
+            ),
             forwarder: Forwarder::new(peers.clone(), leadership.clone(), options.observer.clone()),
             limiter: options.rate_limit.map(Limiter::new),
             looks: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
@@ -197,15 +212,15 @@ impl Proposer {
         trace: Option<Mark>,
     ) -> impl Future<Output = Attempt> + Send + 'static + use<> {
         let inner = self.inner.clone();
-        let first = inner.take_token(&envelope).map(|took_token| {
+        let first = inner.admit(&envelope).map(|Admitted { class, took_token }| {
             let (waiting, queued) = command::begin(trace.as_ref());
-            InQueue { answer: Queue::submit_into(place, encoded, queued), took_token, waiting }
+            InQueue { answer: Queue::submit_into(place, encoded, class, queued), took_token, waiting }
         });
         async move {
             let deadline = Instant::now() + LEASE_PATIENCE;
             let mut attempt = match first {
-                Err(limited @ ProposeError::RateLimited { .. }) => {
-                    inner.clone().unless_known(envelope.clone(), trace.clone(), limited).await
+                Err(refused @ (ProposeError::RateLimited { .. } | ProposeError::StorageFull { .. })) => {
+                    inner.clone().unless_known(envelope.clone(), trace.clone(), refused).await
                 }
                 first => inner.finish(&envelope.user, first).await,
             };
@@ -247,6 +262,12 @@ struct InQueue {
 
 type Submitted = Result<InQueue, ProposeError>;
 
+/// A command that may be queued.
+struct Admitted {
+    class: WriteClass,
+    took_token: bool,
+}
+
 impl Inner {
     /// One try at this leader, on its way when this returns.
     fn submit_to(
@@ -264,8 +285,8 @@ impl Inner {
                 let user = envelope.user.clone();
                 Either::Left(async move { inner.finish(&user, Ok(submitted)).await })
             }
-            Err(limited @ ProposeError::RateLimited { .. }) => {
-                Either::Right(inner.unless_known(envelope.clone(), trace.cloned(), limited))
+            Err(refused @ (ProposeError::RateLimited { .. } | ProposeError::StorageFull { .. })) => {
+                Either::Right(inner.unless_known(envelope.clone(), trace.cloned(), refused))
             }
             Err(error) => return Err(error),
         };
@@ -285,16 +306,18 @@ impl Inner {
     }
 
     fn submit(&self, envelope: &Envelope, trace: Option<&Mark>) -> Submitted {
-        let took_token = self.take_token(envelope)?;
-        self.enqueue(envelope, trace, took_token)
+        let admitted = self.admit(envelope)?;
+        self.enqueue(envelope, trace, admitted)
     }
 
-    /// An empty bucket lets through what the log has accepted before: it is answered from there, and is no new write.
-    async fn unless_known(self: Arc<Self>, envelope: Envelope, trace: Option<Mark>, limited: ProposeError) -> Attempt {
+    /// An empty bucket and a full volume let through what the log has accepted before: it is answered from there, and is
+    /// no new write.
+    async fn unless_known(self: Arc<Self>, envelope: Envelope, trace: Option<Mark>, refused: ProposeError) -> Attempt {
         if !self.is_accepted(&envelope).await {
-            return Attempt::Refused(limited);
+            return Attempt::Refused(refused);
         }
-        let submitted = self.enqueue(&envelope, trace.as_ref(), false);
+        let again = Admitted { class: WriteClass::System, took_token: false };
+        let submitted = self.enqueue(&envelope, trace.as_ref(), again);
         self.finish(&envelope.user, submitted).await
     }
 
@@ -309,9 +332,10 @@ impl Inner {
         looked.await.unwrap_or(false)
     }
 
-    fn enqueue(&self, envelope: &Envelope, trace: Option<&Mark>, took_token: bool) -> Submitted {
+    fn enqueue(&self, envelope: &Envelope, trace: Option<&Mark>, admitted: Admitted) -> Submitted {
+        let Admitted { class, took_token } = admitted;
         let (waiting, queued) = command::begin(trace);
-        match self.queue.submit(envelope.encode_to_vec().into(), queued) {
+        match self.queue.submit(envelope.encode_to_vec().into(), class, queued) {
             Ok(answer) => Ok(InQueue { answer, took_token, waiting }),
             Err(error) => {
                 self.give_token_back(&envelope.user, took_token);
@@ -341,6 +365,20 @@ impl Inner {
             self.give_token_back(user, took_token);
         }
         attempt
+    }
+
+    /// Whether the volumes have space for it, and its user a token.
+    fn admit(&self, envelope: &Envelope) -> Result<Admitted, ProposeError> {
+        let class = self.class_with_space(envelope)?;
+        Ok(Admitted { class, took_token: self.take_token(envelope)? })
+    }
+
+    fn class_with_space(&self, envelope: &Envelope) -> Result<WriteClass, ProposeError> {
+        let class = WriteClass::of(envelope);
+        if self.options.volume.admits(class) {
+            return Ok(class);
+        }
+        Err(ProposeError::StorageFull { retry_after: STORAGE_FULL_FOR })
     }
 
     /// Whether one was taken.
@@ -388,6 +426,7 @@ fn label(result: &Result<Outcome, ProposeError>) -> ProposeResult {
         Ok(_) => ProposeResult::Applied,
         Err(ProposeError::Overloaded { .. }) => ProposeResult::Overloaded,
         Err(ProposeError::RateLimited { .. }) => ProposeResult::RateLimited,
+        Err(ProposeError::StorageFull { .. }) => ProposeResult::StorageFull,
         Err(ProposeError::NoLeader) => ProposeResult::NoLeader,
         Err(ProposeError::Unknown { .. }) => ProposeResult::Unknown,
         Err(ProposeError::Stopping) => ProposeResult::Stopping,

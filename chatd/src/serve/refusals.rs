@@ -15,7 +15,7 @@ const CALM: u64 = 2;
 /// One that lasts is told again after so long.
 const AGAIN: Duration = Duration::from_secs(60);
 /// Codes of refusals that are the servers' doing, not the callers'.
-const OURS: &[&str] = &["unavailable", "overloaded", "internal", "no_leader", "unknown"];
+const OURS: &[&str] = &["unavailable", "overloaded", "internal", "no_leader", "unknown", "storage_full"];
 
 /// What is refused alike: where, and why. From the code, never from requests, so there are few.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

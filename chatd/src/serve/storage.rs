@@ -1,10 +1,12 @@
 //! How full the volume is: looked at now and then, because a walk over its files is too slow for every question.
 
 mod level;
+mod measure;
 
 use crate::metrics::Metrics;
 use crate::metrics::scrape::used;
 use level::Level;
+pub(super) use measure::{FsProbe, keep_measuring};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -48,6 +48,8 @@ pub enum Code {
     Unavailable,
     /// This pod has no room for more work at present.
     Overloaded,
+    /// The cluster's volumes are nearly full; `retry_after` says when to look again.
+    StorageFull,
     /// A fault of the server; the log holds the cause.
     Internal,
 }
@@ -77,6 +79,7 @@ impl Code {
             Self::HistoryRemoved => "history_removed",
             Self::Unavailable => "unavailable",
             Self::Overloaded => "overloaded",
+            Self::StorageFull => "storage_full",
             Self::Internal => "internal",
         }
     }
@@ -96,6 +99,8 @@ pub struct Refusal {
     pub leader: Option<String>,
     /// The write may still happen: try again with the same transaction id, never with a new one.
     pub unknown: bool,
+    /// Whom to ask for help, as a URI; with [`Code::StorageFull`].
+    pub contact: Option<String>,
 }
 
 /// After this a new leader has normally been elected (election timeouts are below it by default).
@@ -105,7 +110,7 @@ impl Refusal {
     /// A refusal that waiting does not help.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), retry_after: None, leader: None, unknown: false }
+        Self { code, message: message.into(), retry_after: None, leader: None, unknown: false, contact: None }
     }
 
     /// The request itself is wrong.
@@ -174,6 +179,9 @@ impl From<ProposeError> for Refusal {
             ProposeError::RateLimited { retry_after } => {
                 let message = format!("too many messages; wait {} ms before the next", retry_after.as_millis());
                 Self::new(Code::LimitExceeded, message).after(retry_after)
+            }
+            error @ ProposeError::StorageFull { retry_after } => {
+                Self::new(Code::StorageFull, error.to_string()).after(retry_after)
             }
             ProposeError::NoLeader => Self::unavailable(
                 "no leader was elected in time; try again with the same transaction id",

@@ -1,6 +1,6 @@
 //! Writes: a decided envelope goes into the log, its outcome comes back as a plain answer.
 
-use super::{Code, Refusal, Service, Session, decide, token};
+use super::{Code, Refusal, Service, Session, Settings, decide, token};
 use crate::raft::propose::{Ordered, ProposeError};
 use bytes::Bytes;
 use quorate_core::id::Position;
@@ -222,10 +222,23 @@ impl Service {
         }
     }
 
-    /// Tells callers who may have to go elsewhere who leads.
+    /// Who can make space: the first administrator, or whoever answers under the server's name.
+    fn admin_contact(&self) -> String {
+        let Settings { administrators, server_name, .. } = &self.inner.parts.settings;
+        match administrators.first() {
+            // The `matrix:` URI scheme of the specification.
+            Some(name) => format!("matrix:u/{name}:{server_name}"),
+            None => format!("https://{server_name}"),
+        }
+    }
+
+    /// Tells callers who may have to go elsewhere who leads, and those who meet full volumes whom to ask.
     fn with_leader(&self, mut refusal: Refusal) -> Refusal {
         if matches!(refusal.code, Code::Unavailable | Code::Overloaded) {
             refusal.leader = self.leader_address();
+        }
+        if refusal.code == Code::StorageFull {
+            refusal.contact = Some(self.admin_contact());
         }
         refusal
     }

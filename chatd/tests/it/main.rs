@@ -17,6 +17,7 @@ mod metrics;
 mod sessions;
 mod start;
 mod status;
+mod storage;
 mod stream;
 mod support;
 mod traces;

@@ -96,6 +96,10 @@ fn status(status: &pb::StatusResponse) -> Map<String, Value> {
         "version": status.identity.as_ref().map(|identity| identity.version.as_str()),
         "storage_used_bytes": status.storage_used_bytes,
         "storage_free_bytes": status.storage_free_bytes,
+        "storage_total_bytes": status.storage_total_bytes,
+        "storage_reserve_bytes": status.storage_reserve_bytes,
+        "storage_short": status.storage_short,
+        "writes_refused": status.writes_refused,
         "memory_bytes": status.memory_bytes,
     });
     match document {

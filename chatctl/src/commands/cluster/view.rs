@@ -77,6 +77,10 @@ pub(super) fn status(status: &StatusResponse) -> Value {
         "client_connections": status.client_connections,
         "storage_used_bytes": status.storage_used_bytes,
         "storage_free_bytes": status.storage_free_bytes,
+        "storage_total_bytes": status.storage_total_bytes,
+        "storage_reserve_bytes": status.storage_reserve_bytes,
+        "storage_short": status.storage_short,
+        "writes_refused": status.writes_refused,
     })
 }
 

@@ -43,7 +43,6 @@ pub(super) fn compaction(rng: &mut Rng) -> Compaction {
         entries: *rng.pick(&[20, 60, 100_000]),
         keep_entries: *rng.pick(&[0, 10, 40]),
         every: Duration::from_millis(200),
-        log_dir: None,
         ..Compaction::default()
     }
 }

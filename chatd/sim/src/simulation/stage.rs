@@ -93,7 +93,7 @@ impl Stage {
         }
         world.net.set_weather(STEADY);
         // No snapshots but those of the story, and all that stands in one is purged.
-        let compaction = Compaction { entries: u64::MAX, keep_entries: 0, log_dir: None, ..Compaction::default() };
+        let compaction = Compaction { entries: u64::MAX, keep_entries: 0, ..Compaction::default() };
         let mut simulation = Simulation::of(world, Rng::new(SEED), &compaction, mutation, dir);
         simulation.again = 0;
         for pod in 0..=SPARE {

@@ -86,6 +86,8 @@ fn spelling(code: Code) -> (StatusCode, &'static str) {
         Code::AliasExists => (StatusCode::BAD_REQUEST, "M_ROOM_IN_USE"),
         // Never 500 for what a later try may do: clients give up on that.
         Code::Unavailable | Code::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN"),
+        // The specification's code for a server that is out of disk space; 507 because clients take a 4xx as final.
+        Code::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "M_RESOURCE_LIMIT_EXCEEDED"),
         Code::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN"),
     }
 }
@@ -100,6 +102,10 @@ impl From<Refusal> for MatrixError {
             if refusal.code == Code::SessionExpired {
                 // The device stays: a client keeps its data and logs in again.
                 body.insert("soft_logout".into(), true.into());
+            }
+            if refusal.code == Code::StorageFull {
+                // Required with this code.
+                body.insert("admin_contact".into(), refusal.contact.unwrap_or_default().into());
             }
             if let (Code::LimitExceeded, Some(wait)) = (refusal.code, refusal.retry_after) {
                 body.insert("retry_after_ms".into(), u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).into());
@@ -144,6 +150,18 @@ mod tests {
         let response = error.into_response();
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(response.headers()[header::RETRY_AFTER], "2");
+    }
+
+    #[test]
+    fn full_volumes_are_told_as_the_specification_says_and_worth_another_try() {
+        let full =
+            Refusal { contact: Some("https://chat.example.org".into()), ..Refusal::new(Code::StorageFull, "full") };
+        let error = MatrixError::from(full.after(Duration::from_secs(10)));
+        assert_eq!(error.body["errcode"], "M_RESOURCE_LIMIT_EXCEEDED");
+        assert_eq!(error.body["admin_contact"], "https://chat.example.org");
+        let response = error.into_response();
+        assert_eq!(response.status(), StatusCode::INSUFFICIENT_STORAGE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "10");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What can go wrong with the log.
 
+use super::segment::is_full;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,7 +94,7 @@ pub enum LogError {
 
 impl LogError {
     pub(crate) fn io(action: &'static str, file: &str, source: io::Error) -> Self {
-        if source.kind() == io::ErrorKind::StorageFull || source.kind() == io::ErrorKind::QuotaExceeded {
+        if is_full(&source) {
             return Self::NoSpace { action, file: file.to_owned() };
         }
         Self::Io { action, file: file.to_owned(), source: Arc::new(source) }

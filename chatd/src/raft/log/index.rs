@@ -34,6 +34,15 @@ pub(crate) struct Index {
     parts: VecDeque<Part>,
 }
 
+/// One segment of the log, as far as it is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogExtent {
+    /// Its first entry that is not purged.
+    pub first: u64,
+    /// Bytes from its beginning to its last entry.
+    pub bytes: u64,
+}
+
 /// Entries that follow each other in one segment.
 pub(crate) struct Run {
     pub(crate) segment: SegmentFile,
@@ -82,6 +91,15 @@ impl Index {
             gone.extend(self.parts.pop_front().map(|part| part.segment));
         }
         gone
+    }
+
+    /// The segments that hold live entries, oldest first.
+    pub(crate) fn extents(&self) -> Vec<LogExtent> {
+        let live = self.parts.iter().filter_map(|part| {
+            let last = part.slots.back()?;
+            Some(LogExtent { first: part.first, bytes: u64::from(last.offset) + u64::from(last.len) })
+        });
+        live.collect()
     }
 
     /// First and last entry.

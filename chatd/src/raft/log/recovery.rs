@@ -8,7 +8,7 @@ use super::error::LogError;
 use super::format::{Header, HeaderError, Meta, Mismatch, Seal, VERSION, file_name, file_number};
 use super::index::SegmentFile;
 use super::options::Options;
-use super::segment::{Plan, Segment, UNFINISHED};
+use super::segment::{Plan, Segment, UNFINISHED, is_full};
 use super::shared::Memory;
 use bytes::Bytes;
 use replay::Replay;
@@ -218,7 +218,11 @@ fn reopen(read: &Read, torn: bool, options: &Options) -> Result<Segment, LogErro
     let unproven = bytes.get(scan.proven as usize..scan.end as usize).unwrap_or_default();
     file.file.write_at(unproven, u64::from(scan.proven)).map_err(at("write"))?;
     let size = u64::from(options.segment_bytes).max(end);
-    file.file.allocate(end, size).map_err(at("allocate"))?;
+    match file.file.allocate(end, size) {
+        // The log can be read without, and what is written next extends the file.
+        Err(error) if is_full(&error) => file.file.set_len(end).map_err(at("shorten"))?,
+        result => result.map_err(at("allocate"))?,
+    }
     file.file.sync_all().map_err(at("sync"))?;
     Ok(Segment { file: file.clone(), end: scan.end, used: true })
 }

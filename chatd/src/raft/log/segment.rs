@@ -1,10 +1,14 @@
 //! Making a segment, so that a file with a segment's name always has a valid header and state.
 
-use super::disk::LogDisk;
+use super::disk::{LogDisk, LogFile};
 use super::error::LogError;
 use super::format::{Frames, HEADER, Header, Kind, Meta, Seal, file_name};
 use super::index::SegmentFile;
 use crate::failpoint::{Point, pass};
+use std::io;
+
+/// Less than this is not worth a file of its own.
+const LEAST: u32 = 256 << 10;
 
 /// The segment that is being written.
 pub(crate) struct Segment {
@@ -37,7 +41,7 @@ impl Segment {
         };
         let file = disk.create(&unfinished).map_err(at("create"))?;
         pass(Point::SegmentMade);
-        file.allocate(0, u64::from(plan.size)).map_err(at("allocate"))?;
+        allocate(&*file, plan.size).map_err(at("allocate"))?;
         pass(Point::SegmentAllocated);
         let (bytes, seal) = first_bytes(plan);
         file.write_at(&bytes, 0).map_err(at("write"))?;
@@ -51,6 +55,27 @@ impl Segment {
         let end = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         Ok(Self { file: SegmentFile { name, seal, file }, end, used: false })
     }
+}
+
+/// As much as there is space for: a nearly full volume must not fail for space that is not needed yet.
+fn allocate(file: &dyn LogFile, size: u32) -> io::Result<()> {
+    let mut size = size;
+    loop {
+        match file.allocate(0, u64::from(size)) {
+            Err(error) if is_full(&error) && size > LEAST => {
+                size = (size / 2).max(LEAST);
+                tracing::warn!(bytes = size, "there is no space for a whole segment of the log; allocating less");
+                // What the failed call took is given back.
+                file.set_len(0)?;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// No space is left, or no more of it for this user.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn first_bytes(plan: &Plan<'_>) -> (Vec<u8>, Seal) {

@@ -4,6 +4,7 @@ use super::cache::weight;
 use super::disk::{FsDisk, LogDisk};
 use super::error::LogError;
 use super::format::HEADER;
+use super::index::LogExtent;
 use super::options::{Drive, MAX_RECORD, Options};
 use super::reader::LogReader;
 use super::recovery::{self, Recovered, Recovery};
@@ -121,6 +122,12 @@ impl LogStore {
     #[must_use]
     pub fn purged(&self) -> Option<u64> {
         self.reader.shared.lock().meta.purged.as_ref().map(|id| id.index)
+    }
+
+    /// The segments that hold entries, oldest first; from memory. A segment is given back as a whole.
+    #[must_use]
+    pub fn extents(&self) -> Vec<LogExtent> {
+        self.reader.shared.lock().index.extents()
     }
 
     /// Resolves when the log cannot be written any more; the process must stop then, because its memory may be ahead of

@@ -102,8 +102,9 @@ pub(super) fn not_proposed(error: ProposeError) -> AdminError {
             "whether it was done, or a part of it, is not known ({reason}): call again, which does what is left"
         )),
         ProposeError::Stopping => AdminError::Stopped(error.to_string()),
-        ProposeError::Overloaded { .. } | ProposeError::RateLimited { .. } | ProposeError::TooLarge { .. } => {
-            AdminError::Refused(error.to_string())
-        }
+        ProposeError::Overloaded { .. }
+        | ProposeError::RateLimited { .. }
+        | ProposeError::StorageFull { .. }
+        | ProposeError::TooLarge { .. } => AdminError::Refused(error.to_string()),
     }
 }

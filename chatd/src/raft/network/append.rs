@@ -15,6 +15,7 @@ use crate::raft::{
     identity::Identity,
     observe::PeerObserver,
     types::{LogId, TypeConfig, trace_of},
+    volume::{VOLUME_KEY, VolumeReport},
 };
 use crate::trace::replicate::{self, Replication};
 use futures::{Stream, StreamExt as _, stream};
@@ -156,6 +157,7 @@ where
     let incoming = match opened {
         Ok(response) => {
             note_time(&peer, response.metadata(), time);
+            note_volume(&peer, response.metadata());
             response.into_inner()
         }
         Err(status) => {
@@ -181,6 +183,13 @@ where
 fn note_time(peer: &Peer, metadata: &MetadataMap, time: &Timekeeper) {
     if let Some(theirs) = told_time(metadata) {
         time.heard_clock(peer.node_id(), theirs);
+    }
+}
+
+fn note_volume(peer: &Peer, metadata: &MetadataMap) {
+    let told = metadata.get(VOLUME_KEY).and_then(|value| VolumeReport::decode(value.to_str().ok()?));
+    if let Some(report) = told {
+        peer.told_volume(report);
     }
 }
 

@@ -2,6 +2,7 @@
 //! so a heartbeat behind a megabyte of entries, or entries behind a snapshot, would be late together with it.
 
 use super::address::AddressBook;
+use crate::raft::volume::VolumeReport;
 use crate::tls::{Dial, PeerIo};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use hyper_util::rt::TokioIo;
@@ -45,6 +46,8 @@ const PING_LIMIT: Duration = Duration::from_secs(1);
 /// trip; bounded, because the receiver may have to buffer that much.
 pub(crate) const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 pub(crate) const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+/// A volume that was told of longer ago is that of a pod which is away: it does not decide what the others write.
+const VOLUME_FRESH: Duration = Duration::from_secs(2);
 /// Largest message, either way. Requests are kept to 1 MiB where they are made; one entry alone may be larger than that.
 pub(crate) const MESSAGE_LIMIT: usize = 8 * 1024 * 1024;
 
@@ -54,6 +57,8 @@ pub struct Peer {
     dial: Arc<dyn Dial>,
     book: Mutex<AddressBook>,
     slots: [Mutex<Slot>; LANES],
+    /// How its volume is, and when it said so.
+    volume: Mutex<Option<(VolumeReport, Instant)>>,
 }
 
 #[derive(Default)]
@@ -78,7 +83,13 @@ pub struct Connection {
 
 impl Peer {
     pub(super) fn new(node_id: u64, configured: &str, dial: Arc<dyn Dial>) -> Self {
-        Self { node_id, dial, book: Mutex::new(AddressBook::new(configured)), slots: Default::default() }
+        Self {
+            node_id,
+            dial,
+            book: Mutex::new(AddressBook::new(configured)),
+            slots: Default::default(),
+            volume: Mutex::default(),
+        }
     }
 
     /// Who is meant.
@@ -98,6 +109,17 @@ impl Peer {
     /// A request that it sent came from this address.
     pub fn learn(&self, ip: IpAddr) {
         self.book().learn(ip);
+    }
+
+    /// Its volume is so just now.
+    pub(super) fn told_volume(&self, report: VolumeReport) {
+        *self.volume.lock().unwrap_or_else(PoisonError::into_inner) = Some((report, Instant::now()));
+    }
+
+    /// What it told last, if that was a moment ago.
+    pub(super) fn volume(&self) -> Option<VolumeReport> {
+        let told = *self.volume.lock().unwrap_or_else(PoisonError::into_inner);
+        told.filter(|(_, at)| at.elapsed() <= VOLUME_FRESH).map(|(report, _)| report)
     }
 
     /// A client of this lane; all callers of a lane share one connection.

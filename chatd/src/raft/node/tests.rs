@@ -16,4 +16,5 @@ mod proxy;
 mod readiness;
 mod reads;
 mod transport;
+mod volumes;
 mod writes;

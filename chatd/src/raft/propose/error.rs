@@ -18,6 +18,14 @@ pub enum ProposeError {
         /// When the next write is allowed.
         retry_after: Duration,
     },
+    /// The volumes of the cluster are nearly full; not appended.
+    #[error(
+        "the server's storage is nearly full, and new content is refused until there is space; reading and deleting go on"
+    )]
+    StorageFull {
+        /// When it may be worth another try.
+        retry_after: Duration,
+    },
     /// No leader took it in time; not appended.
     #[error("the cluster has no leader now, or this pod is cut off from it; try again")]
     NoLeader,

@@ -3,11 +3,16 @@
 //! While entries are being flushed and replicated, commands gather; the next entry takes what is there. No timer: the
 //! entries in flight are the batching window.
 
-use super::{error::Attempt, stats::ProposeObserver};
+use super::{
+    STORAGE_FULL_FOR,
+    error::{Attempt, ProposeError},
+    stats::ProposeObserver,
+};
 use crate::raft::{
     clock::{TimeStamp, Timekeeper},
     consensus::{ConsensusRef, Written},
     types::{EncodedBatch, Outcomes, TypeConfig},
+    volume::{VolumeGauge, WriteClass},
 };
 use crate::trace::{
     command::Queued,
@@ -33,6 +38,7 @@ const QUEUED: usize = 4096;
 struct Job {
     /// Encoded `Envelope`: what goes into the entry as it is.
     envelope: Bytes,
+    class: WriteClass,
     answer: oneshot::Sender<Attempt>,
     /// When it is sampled.
     trace: Option<Queued>,
@@ -56,9 +62,9 @@ pub(crate) struct Queue {
 pub(crate) struct Place(mpsc::OwnedPermit<Job>);
 
 impl Place {
-    fn fill(self, envelope: Bytes, trace: Option<Queued>) -> oneshot::Receiver<Attempt> {
+    fn fill(self, envelope: Bytes, class: WriteClass, trace: Option<Queued>) -> oneshot::Receiver<Attempt> {
         let (answer, receiver) = oneshot::channel();
-        self.0.send(Job { envelope, answer, trace });
+        self.0.send(Job { envelope, class, answer, trace });
         receiver
     }
 }
@@ -72,9 +78,15 @@ pub(crate) enum NotQueued {
 
 impl Queue {
     /// Starts the packer; it ends when the last queue is dropped.
-    pub(crate) fn start(consensus: ConsensusRef, observer: Arc<dyn ProposeObserver>, time: Timekeeper) -> Self {
+    pub(crate) fn start(
+        consensus: ConsensusRef,
+        observer: Arc<dyn ProposeObserver>,
+        time: Timekeeper,
+        volume: VolumeGauge,
+    ) -> Self {
         let (jobs, receiver) = mpsc::channel(QUEUED);
-        let packer = Packer { consensus, observer, time, in_flight: Arc::new(Semaphore::new(IN_FLIGHT)) };
+        let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
+        let packer = Packer { consensus, observer, time, volume, in_flight };
         tokio::spawn(packer.run(receiver));
         Self { jobs }
     }
@@ -83,18 +95,24 @@ impl Queue {
     pub(crate) fn submit(
         &self,
         envelope: Bytes,
+        class: WriteClass,
         trace: Option<Queued>,
     ) -> Result<oneshot::Receiver<Attempt>, NotQueued> {
         match self.jobs.clone().try_reserve_owned() {
-            Ok(permit) => Ok(Place(permit).fill(envelope, trace)),
+            Ok(permit) => Ok(Place(permit).fill(envelope, class, trace)),
             Err(mpsc::error::TrySendError::Full(_)) => Err(NotQueued::Full),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(NotQueued::Stopped),
         }
     }
 
     /// Queues into a place that was waited for.
-    pub(crate) fn submit_into(place: Place, envelope: Bytes, trace: Option<Queued>) -> oneshot::Receiver<Attempt> {
-        place.fill(envelope, trace)
+    pub(crate) fn submit_into(
+        place: Place,
+        envelope: Bytes,
+        class: WriteClass,
+        trace: Option<Queued>,
+    ) -> oneshot::Receiver<Attempt> {
+        place.fill(envelope, class, trace)
     }
 
     /// Waits for a place; `None` when the queue has stopped.
@@ -107,6 +125,7 @@ struct Packer {
     consensus: ConsensusRef,
     observer: Arc<dyn ProposeObserver>,
     time: Timekeeper,
+    volume: VolumeGauge,
     in_flight: Arc<Semaphore>,
 }
 
@@ -120,10 +139,8 @@ impl Packer {
                 None => jobs.recv().await,
             };
             let Some(first) = first else { return };
-            if first.is_abandoned() {
-                continue;
-            }
-            let gathered = gather(first, &mut jobs, &mut held);
+            let Some(first) = self.still_wanted(first) else { continue };
+            let gathered = self.gather(first, &mut jobs, &mut held);
             self.observer.packed(gathered.envelopes.len(), jobs.len());
             self.write(gathered, place).await;
         }
@@ -140,12 +157,47 @@ impl Packer {
         let batch = PackedBatch { time_ms, envelopes, time_trust: trust.into() };
         let trace = packed.as_ref().map(|packed| packed.trace().clone());
         let encoded = EncodedBatch { bytes: batch.encode_to_vec().into(), trace };
+        self.volume.spend(encoded.bytes.len());
         match self.consensus.write(encoded).await {
             Ok(written) => drop(tokio::spawn(settle(written, answers, packed, place))),
             // openraft's door is shut: nothing was appended.
             Err(_) => answer_all(answers, || Attempt::NotLeader(None)),
         }
     }
+
+    /// What is waiting now, up to the bounds of one entry; `held` keeps the command that would have broken them.
+    fn gather(&self, first: Job, jobs: &mut mpsc::Receiver<Job>, held: &mut Option<Job>) -> Gathered {
+        let mut bytes = first.envelope.len();
+        let mut gathered = Gathered { envelopes: Vec::new(), answers: Vec::new(), sampled: Vec::new() };
+        gathered.take(first);
+        while gathered.envelopes.len() < COMMANDS {
+            let Ok(job) = jobs.try_recv() else { break };
+            let Some(job) = self.still_wanted(job) else { continue };
+            bytes += job.envelope.len();
+            if bytes > BYTES {
+                *held = Some(job);
+                break;
+            }
+            gathered.take(job);
+        }
+        gathered
+    }
+
+    /// `None` for a command that nobody waits for, or that the volumes have no space for any more: a full queue is more
+    /// than the reserve of a small volume.
+    fn still_wanted(&self, job: Job) -> Option<Job> {
+        if job.is_abandoned() {
+            return None;
+        }
+        if self.volume.admits(job.class) {
+            return Some(job);
+        }
+        let refused = ProposeError::StorageFull { retry_after: STORAGE_FULL_FOR };
+        // A caller that gave up is no longer there.
+        let _ = job.answer.send(Attempt::Refused(refused));
+        None
+    }
+
 }
 
 /// The commands of one entry.
@@ -158,31 +210,11 @@ struct Gathered {
 
 impl Gathered {
     fn take(&mut self, job: Job) {
-        let Job { envelope, answer, trace } = job;
+        let Job { envelope, class: _, answer, trace } = job;
         self.envelopes.push(envelope);
         self.answers.push(answer);
         self.sampled.extend(trace);
     }
-}
-
-/// What is waiting now, up to the bounds of one entry; `held` keeps the command that would have broken them.
-fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>, held: &mut Option<Job>) -> Gathered {
-    let mut bytes = first.envelope.len();
-    let mut gathered = Gathered { envelopes: Vec::new(), answers: Vec::new(), sampled: Vec::new() };
-    gathered.take(first);
-    while gathered.envelopes.len() < COMMANDS {
-        let Ok(job) = jobs.try_recv() else { break };
-        if job.is_abandoned() {
-            continue;
-        }
-        bytes += job.envelope.len();
-        if bytes > BYTES {
-            *held = Some(job);
-            break;
-        }
-        gathered.take(job);
-    }
-    gathered
 }
 
 /// Waits until the entry is applied, and tells each caller its own outcome.

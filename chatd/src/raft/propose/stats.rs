@@ -29,6 +29,8 @@ pub enum ProposeResult {
     Overloaded,
     /// The user's limit.
     RateLimited,
+    /// The volumes had no space for it.
+    StorageFull,
     /// No leader in time.
     NoLeader,
     /// Perhaps appended.
@@ -41,10 +43,11 @@ pub enum ProposeResult {
 
 impl ProposeResult {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Applied,
         Self::Overloaded,
         Self::RateLimited,
+        Self::StorageFull,
         Self::NoLeader,
         Self::Unknown,
         Self::Stopping,
@@ -58,6 +61,7 @@ impl ProposeResult {
             Self::Applied => "applied",
             Self::Overloaded => "overloaded",
             Self::RateLimited => "rate_limited",
+            Self::StorageFull => "storage_full",
             Self::NoLeader => "no_leader",
             Self::Unknown => "unknown",
             Self::Stopping => "stopping",

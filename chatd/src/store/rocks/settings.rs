@@ -1,5 +1,6 @@
 //! How RocksDB is set up, and why.
 
+use crate::raft::volume::VolumeSizes;
 use crate::store::StoreError;
 use crate::store::columns::Column;
 use rocksdb::{
@@ -23,6 +24,8 @@ pub struct Settings {
     pub flush_interval: Duration,
     /// Threads that flush and compact.
     pub background_jobs: i32,
+    /// Bytes of a table file: a compaction needs free space for some ten of them, at most 25.
+    pub table_bytes: u64,
 }
 
 impl Settings {
@@ -34,6 +37,13 @@ impl Settings {
         let write_buffer_bytes = (cache_bytes / 4).min(Self::default().write_buffer_bytes);
         Self { cache_bytes, write_buffer_bytes, ..Self::default() }
     }
+
+    /// Cut to a volume: its reserve must be enough for a flush and a compaction.
+    #[must_use]
+    pub fn on_volume(self, sizes: VolumeSizes) -> Self {
+        let VolumeSizes { write_buffer, table, .. } = sizes;
+        Self { write_buffer_bytes: self.write_buffer_bytes.min(write_buffer), table_bytes: table, ..self }
+    }
 }
 
 impl Default for Settings {
@@ -44,6 +54,7 @@ impl Default for Settings {
             max_replay_entries: 50_000,
             flush_interval: Duration::from_secs(60),
             background_jobs: 2,
+            table_bytes: TABLE_FILE_BYTES,
         }
     }
 }
@@ -110,7 +121,9 @@ impl Engine {
         options.set_write_buffer_size(self.settings.write_buffer_bytes / 2);
         // Room for writes while flushes are under way.
         options.set_max_write_buffer_number(4);
-        options.set_target_file_size_base(TABLE_FILE_BYTES);
+        options.set_target_file_size_base(self.settings.table_bytes);
+        // RocksDB's own proportion.
+        options.set_max_bytes_for_level_base(self.settings.table_bytes.saturating_mul(4));
         options.set_level_compaction_dynamic_level_bytes(true);
         // Young data is cheap to write, old data, which is nearly all of it, small to keep.
         options.set_compression_type(DBCompressionType::Lz4);

@@ -20,7 +20,7 @@ pub(super) fn register(user: &str) -> Envelope {
     Envelope { command: Some(Command { kind: Some(Kind::Register(command)) }), ..Envelope::default() }
 }
 
-fn by(user: &str, transaction_id: &str, kind: Kind) -> Envelope {
+pub(super) fn by(user: &str, transaction_id: &str, kind: Kind) -> Envelope {
     Envelope {
         user: user.into(),
         device_id: "D".into(),

@@ -23,7 +23,7 @@ fn large(room_id: &str, transaction_id: &str) -> Envelope {
     }
 }
 
-fn write(node: &TestNode, room_id: &str, numbers: std::ops::Range<u32>) {
+pub(super) fn write(node: &TestNode, room_id: &str, numbers: std::ops::Range<u32>) {
     for n in numbers {
         accepted(&node.propose(large(room_id, &format!("m{n}"))).expect("applied"));
     }
@@ -50,6 +50,25 @@ fn a_log_that_grows_large_is_let_go_up_to_a_checkpoint() {
     let status = node.status();
     assert!(status.purged_index + KEPT <= status.snapshot_index, "{status:?}");
     println!("15 MiB written, the log had {largest} bytes at most, {} at the end", log_bytes(node));
+}
+
+#[test]
+fn a_log_of_few_large_entries_is_let_go_though_all_of_them_would_be_kept() {
+    const BYTES: u64 = 4 << 20;
+    let setup = Setup { keep_entries: 50_000, compact: Some((BYTES, NEVER)), ..Setup::default() };
+    let cluster = Cluster::started(1, setup);
+    let node = &cluster.nodes[0];
+    let room_id = room(node, "alice");
+    // 15 MiB.
+    write(node, &room_id, 0..320);
+    until("the log is small", || log_bytes(node) < BYTES);
+    let status = node.status();
+    assert!(status.purged_index > 100 && status.purged_index < status.last_log_index, "{status:?}");
+    let snapshot = status.snapshot_index;
+    // And what is left is no reason for another one.
+    write(node, &room_id, 320..325);
+    cluster.wait(0, "applied", |status| status.applied_index > snapshot);
+    assert!(log_bytes(node) < BYTES);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::{
         read_index::Freshness,
         snapshot::{ReceiveOptions, SendOptions, Shelf},
         types,
+        volume::{VolumeGauge, VolumeSpace},
     },
     store::{Fatal, MemStore},
 };
@@ -25,7 +26,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicI64, Ordering},
     },
     time::{Duration, Instant},
@@ -40,6 +41,9 @@ pub(super) const CLUSTER: &str = "6f1c1c1e-0000-4000-8000-000000000001";
 /// Everything here takes far less; a loaded machine may need more than its share.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Of each volume, once a test says how full it is.
+pub(super) const RESERVE: u64 = 100 << 20;
+
 /// How the nodes of a test are set up.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Setup {
@@ -49,6 +53,10 @@ pub(super) struct Setup {
     pub(super) history_every: Option<Duration>,
     /// Checkpoints by themselves, from so many bytes of log on, or after so long.
     pub(super) compact: Option<(u64, Duration)>,
+    /// Bytes per second at which snapshots are sent.
+    pub(super) send_rate: Option<u64>,
+    /// How long a receiver of a snapshot waits for a silent sender.
+    pub(super) receive_stall: Option<Duration>,
 }
 
 pub(super) struct Cluster {
@@ -76,9 +84,12 @@ struct Running {
     store: MemStore,
 }
 
+/// Of each node's runtime.
+const WORKERS: usize = 2;
+
 fn runtime(name: &str) -> Runtime {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(2).thread_name(name).enable_all().build().expect("a runtime")
+    builder.worker_threads(WORKERS).thread_name(name).enable_all().build().expect("a runtime")
 }
 
 impl Cluster {
@@ -285,12 +296,54 @@ impl TestNode {
         self.running().runtime.spawn(task(self.node()))
     }
 
+    /// As SIGSTOP: nothing of the node runs until the guard is dropped, while its connections stay open.
+    pub(super) fn freeze(&self) -> FrozenNode {
+        let gate = Arc::new(Gate::default());
+        for _ in 0..WORKERS {
+            let gate = gate.clone();
+            self.running().runtime.spawn(async move { gate.hold_a_worker() });
+        }
+        until("all of its threads stand still", || gate.state().0 == WORKERS);
+        FrozenNode(gate)
+    }
+
+    /// How full its volume is said to be.
+    pub(super) fn has_free(&self, free: u64) {
+        self.node().door.volume.measured(VolumeSpace { free, total: 10 * RESERVE });
+    }
+
     pub(super) fn propose(&self, envelope: Envelope) -> Result<Outcome, ProposeError> {
         self.run(|node| async move { node.proposer.propose(envelope).await })
     }
 
     pub(super) fn read(&self) -> Freshness {
         self.run(|node| async move { node.reads.linearizable().await }).expect("the gate is open")
+    }
+}
+
+/// Where the threads of a frozen node wait: how many there are, and whether it is open.
+#[derive(Default)]
+struct Gate(Mutex<(usize, bool)>, Condvar);
+
+impl Gate {
+    fn state(&self) -> MutexGuard<'_, (usize, bool)> {
+        self.0.lock().expect("no panic")
+    }
+
+    fn hold_a_worker(&self) {
+        let mut state = self.state();
+        state.0 += 1;
+        drop(self.1.wait_while(state, |state| !state.1).expect("no panic"));
+    }
+}
+
+/// A node that stands still.
+pub(super) struct FrozenNode(Arc<Gate>);
+
+impl Drop for FrozenNode {
+    fn drop(&mut self) {
+        self.0.state().1 = true;
+        self.0.1.notify_all();
     }
 }
 
@@ -307,6 +360,7 @@ fn parts(dir: PathBuf, tls: crate::tls::PeerTls) -> (NodeParts<MemStore>, MemSto
 }
 
 fn options(name: &str, address: SocketAddr, setup: Setup) -> NodeOptions {
+    let (send, receive) = (SendOptions::default(), ReceiveOptions::default());
     NodeOptions {
         own: types::Node {
             peer_address: address.to_string(),
@@ -319,9 +373,10 @@ fn options(name: &str, address: SocketAddr, setup: Setup) -> NodeOptions {
         read_wait: Duration::from_secs(3),
         rate_limit: setup.rate_limit,
         compaction: compaction(setup),
-        send: SendOptions::default(),
-        receive: ReceiveOptions::default(),
+        send: SendOptions { bytes_per_second: setup.send_rate.unwrap_or(send.bytes_per_second), ..send },
+        receive: ReceiveOptions { stall: setup.receive_stall.unwrap_or(receive.stall), ..receive },
         observer: Arc::new(NoObserver),
+        volume: VolumeGauge::with_reserve(Some(RESERVE)),
     }
 }
 

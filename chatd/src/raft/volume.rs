@@ -1,0 +1,206 @@
+//! How much space the voters' volumes have left, and what is still written when that is little.
+//!
+//! Each pod measures its own volume ([`VolumeGauge::measured`]) and tells the result with every append stream that it
+//! accepts, twenty times a second. The leader judges the voters that it hears together ([`keep_judging`]), and its
+//! proposer refuses people's writes before a volume is full: what the reserve is for goes on, and so does every read.
+//! Between two measurements it counts what it appends ([`VolumeGauge::spend`]), so that how fast people write does not
+//! matter.
+
+mod class;
+mod judge;
+mod level;
+mod sizes;
+
+pub use class::WriteClass;
+pub(crate) use judge::keep_judging;
+pub use level::{VolumeLevel, VolumeSpace};
+pub use sizes::VolumeSizes;
+
+use judge::Verdict;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
+
+/// Metadata of an accepted append stream: the receiver's [`VolumeReport`].
+pub(crate) const VOLUME_KEY: &str = "quorate-volume";
+/// Each byte of a command is written at least twice: into the log, and into the state's files.
+const WRITTEN_TIMES: i64 = 2;
+
+/// What a pod tells of its volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VolumeReport {
+    /// As that pod judges it, with its own reserve.
+    pub level: VolumeLevel,
+    /// Bytes above the reserve; below 0 when some of it is used.
+    pub headroom: i64,
+}
+
+impl VolumeReport {
+    /// As it stands in [`VOLUME_KEY`].
+    pub(crate) fn encode(self) -> String {
+        format!("{} {}", self.level as u8, self.headroom)
+    }
+
+    /// `None` for what a pod of another version may have written.
+    pub(crate) fn decode(text: &str) -> Option<Self> {
+        let (level, headroom) = text.split_once(' ')?;
+        Some(Self { level: VolumeLevel::from_number(level.parse().ok()?)?, headroom: headroom.parse().ok()? })
+    }
+}
+
+/// A node's view of the volumes. Clones share it; one that was never told anything refuses nothing.
+#[derive(Clone, Debug)]
+pub struct VolumeGauge {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// Bytes, as configured; `None` for a share of the volume.
+    reserve: Option<u64>,
+    free: AtomicU64,
+    total: AtomicU64,
+    own_level: AtomicU8,
+    own_headroom: AtomicI64,
+    /// What the leader makes of all voters; of this pod alone while it does not lead.
+    level: AtomicU8,
+    /// Bytes that may still be appended before the next judgement.
+    budget: AtomicI64,
+    /// Bytes appended in this process's life.
+    spent: AtomicU64,
+}
+
+impl Default for VolumeGauge {
+    fn default() -> Self {
+        Self::with_reserve(None)
+    }
+}
+
+impl VolumeGauge {
+    /// With so many bytes to be kept free; 0 for none, `None` for a share of the volume
+    /// ([`VolumeSpace::default_reserve`]).
+    #[must_use]
+    pub fn with_reserve(reserve: Option<u64>) -> Self {
+        let enough = VolumeLevel::Enough as u8;
+        let inner = Inner {
+            reserve,
+            free: AtomicU64::new(0),
+            total: AtomicU64::new(0),
+            own_level: AtomicU8::new(enough),
+            own_headroom: AtomicI64::new(i64::MAX),
+            level: AtomicU8::new(enough),
+            budget: AtomicI64::new(i64::MAX),
+            spent: AtomicU64::new(0),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// This pod's volume was looked at just now.
+    pub fn measured(&self, space: VolumeSpace) {
+        let inner = &self.inner;
+        inner.free.store(space.free, Relaxed);
+        inner.total.store(space.total, Relaxed);
+        let reserve = self.reserve();
+        let level = self.own().level.after(space.free, reserve);
+        let headroom = if reserve == 0 { i64::MAX } else { signed(space.free).saturating_sub(signed(reserve)) };
+        inner.own_level.store(level as u8, Relaxed);
+        inner.own_headroom.store(headroom, Relaxed);
+    }
+
+    /// Free bytes and size of this pod's volume at the last look.
+    #[must_use]
+    pub fn space(&self) -> VolumeSpace {
+        VolumeSpace { free: self.inner.free.load(Relaxed), total: self.inner.total.load(Relaxed) }
+    }
+
+    /// Bytes of this pod's volume that people's writes leave free.
+    #[must_use]
+    pub fn reserve(&self) -> u64 {
+        self.inner.reserve.unwrap_or_else(|| self.space().default_reserve())
+    }
+
+    /// This pod's volume.
+    #[must_use]
+    pub fn own(&self) -> VolumeReport {
+        let level = VolumeLevel::from_number(self.inner.own_level.load(Relaxed)).unwrap_or_default();
+        VolumeReport { level, headroom: self.inner.own_headroom.load(Relaxed) }
+    }
+
+    /// What the proposer goes by.
+    #[must_use]
+    pub fn level(&self) -> VolumeLevel {
+        let judged = VolumeLevel::from_number(self.inner.level.load(Relaxed)).unwrap_or_default();
+        if self.inner.budget.load(Relaxed) > 0 { judged } else { judged.max(VolumeLevel::Short) }
+    }
+
+    /// Whether a command of this class is written now.
+    #[must_use]
+    pub fn admits(&self, class: WriteClass) -> bool {
+        class.is_admitted_at(self.level())
+    }
+
+    /// So many bytes go into the log.
+    pub(crate) fn spend(&self, bytes: usize) {
+        // Both far from wrapping: an entry is small, and the next judgement sets the budget anew.
+        self.inner.spent.fetch_add(bytes as u64, Relaxed);
+        self.inner.budget.fetch_sub(i64::try_from(bytes).unwrap_or(0), Relaxed);
+    }
+
+    fn spent(&self) -> u64 {
+        self.inner.spent.load(Relaxed)
+    }
+
+    /// `recent` bytes were appended since the reports that the verdict is made of.
+    fn judged(&self, verdict: Verdict, recent: u64) {
+        let budget = verdict.headroom.max(0) / WRITTEN_TIMES;
+        self.inner.level.store(verdict.level as u8, Relaxed);
+        self.inner.budget.store(budget.saturating_sub(signed(recent)), Relaxed);
+    }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn a_report_survives_its_text_and_nonsense_is_none() {
+        for level in [VolumeLevel::Enough, VolumeLevel::Short, VolumeLevel::Exhausted] {
+            let report = VolumeReport { level, headroom: -17 };
+            assert_eq!(VolumeReport::decode(&report.encode()), Some(report));
+        }
+        for text in ["", "1", "3 5", "x 5", "1 x", "1 99999999999999999999"] {
+            assert_eq!(VolumeReport::decode(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_gauge_that_was_told_nothing_refuses_nothing() {
+        let gauge = VolumeGauge::default();
+        gauge.spend(1 << 40);
+        assert!(gauge.admits(WriteClass::Growing));
+        let unlimited = VolumeGauge::with_reserve(Some(0));
+        unlimited.measured(VolumeSpace { free: 0, total: 100 * MIB });
+        assert_eq!(unlimited.own(), VolumeReport { level: VolumeLevel::Enough, headroom: i64::MAX });
+    }
+
+    #[test]
+    fn what_is_appended_between_two_looks_is_counted_twice() {
+        let gauge = VolumeGauge::with_reserve(Some(10 * MIB));
+        gauge.measured(VolumeSpace { free: 14 * MIB, total: 100 * MIB });
+        let own = Verdict { level: VolumeLevel::Enough, headroom: gauge.own().headroom };
+        gauge.judged(own, 0);
+        gauge.spend(MIB as usize);
+        assert!(gauge.admits(WriteClass::Growing), "2 of 4 MiB are used");
+        gauge.spend(MIB as usize);
+        assert!(!gauge.admits(WriteClass::Growing) && gauge.admits(WriteClass::Upkeep));
+        gauge.judged(own, gauge.spent());
+        assert!(!gauge.admits(WriteClass::Growing), "the reports are older than what was appended");
+        gauge.judged(own, 0);
+        assert!(gauge.admits(WriteClass::Growing), "the next look says that there is space");
+    }
+}

@@ -1,0 +1,134 @@
+//! What a command does to the volumes.
+
+use super::VolumeLevel;
+use prost::Message as _;
+use quorate_core::proto::log::{Envelope, SendEvent, SetMembership, command::Kind, set_membership::Change};
+
+/// A command that is let through while space is short is at most this long: what it does needs an id and a word of
+/// reason, and many of them must not use the reserve.
+const UPKEEP_BYTES: usize = 4 << 10;
+/// How a room's history is made shorter (MSC1763).
+const RETENTION: &str = "m.room.retention";
+
+/// Decides whether a command is written while space is short. Closed: a new command does not compile without its class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteClass {
+    /// People's: the state is larger for it, or the command itself is large.
+    Growing,
+    /// Removes, leaves, moderates, opens and ends sessions: small, and what people need to make space.
+    Upkeep,
+    /// The cluster's own and its administrators': letting go of history, its first command.
+    System,
+}
+
+impl WriteClass {
+    /// Of a command with what stands around it.
+    #[must_use]
+    pub fn of(envelope: &Envelope) -> Self {
+        let kind = envelope.command.as_ref().and_then(|command| command.kind.as_ref());
+        let class = match kind {
+            Some(Kind::Bootstrap(_) | Kind::PurgeHistory(_)) => Self::System,
+            Some(Kind::Redact(_) | Kind::OpenSession(_) | Kind::CloseSession(_) | Kind::ExtendSession(_)) => {
+                Self::Upkeep
+            }
+            Some(Kind::SetMembership(change)) => of_membership(change),
+            Some(Kind::SendEvent(event)) => of_event(event),
+            Some(
+                Kind::Register(_)
+                | Kind::CreateRoom(_)
+                | Kind::SetProfile(_)
+                | Kind::PutFilter(_)
+                | Kind::PutAccountData(_),
+            )
+            | None => Self::Growing,
+        };
+        if class == Self::Upkeep && envelope.encoded_len() > UPKEEP_BYTES { Self::Growing } else { class }
+    }
+
+    /// Whether it is written at this level.
+    #[must_use]
+    pub fn is_admitted_at(self, level: VolumeLevel) -> bool {
+        match (self, level) {
+            (_, VolumeLevel::Enough) | (Self::System, _) | (Self::Upkeep, VolumeLevel::Short) => true,
+            (Self::Growing, _) | (Self::Upkeep, VolumeLevel::Exhausted) => false,
+        }
+    }
+}
+
+fn of_membership(change: &SetMembership) -> WriteClass {
+    match change.change() {
+        Change::Leave | Change::Kick | Change::Ban | Change::Forget => WriteClass::Upkeep,
+        Change::Join | Change::Invite | Change::Unban | Change::Knock | Change::Unspecified => WriteClass::Growing,
+    }
+}
+
+fn of_event(event: &SendEvent) -> WriteClass {
+    if event.state_key.is_some() && event.r#type == RETENTION { WriteClass::Upkeep } else { WriteClass::Growing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quorate_core::proto::log::{
+        Bootstrap, CloseSession, Command, CreateRoom, OpenSession, PurgeHistory, PutAccountData, Redact, Register,
+    };
+
+    fn class(kind: Kind) -> WriteClass {
+        WriteClass::of(&Envelope { command: Some(Command { kind: Some(kind) }), ..Envelope::default() })
+    }
+
+    fn membership(change: Change) -> WriteClass {
+        class(Kind::SetMembership(SetMembership { change: change.into(), ..SetMembership::default() }))
+    }
+
+    fn state_event(r#type: &str, bytes: usize) -> WriteClass {
+        let content = vec![b' '; bytes].into();
+        let event =
+            SendEvent { r#type: r#type.into(), state_key: Some(String::new()), content, ..SendEvent::default() };
+        class(Kind::SendEvent(event))
+    }
+
+    #[test]
+    fn what_removes_leaves_or_ends_passes_and_what_adds_does_not() {
+        for kind in [
+            Kind::Redact(Redact::default()),
+            Kind::CloseSession(CloseSession::default()),
+            Kind::OpenSession(OpenSession::default()),
+        ] {
+            assert_eq!(class(kind.clone()), WriteClass::Upkeep, "{kind:?}");
+        }
+        for kind in [
+            Kind::Register(Register::default()),
+            Kind::CreateRoom(CreateRoom::default()),
+            Kind::SendEvent(SendEvent::default()),
+            Kind::PutAccountData(PutAccountData::default()),
+        ] {
+            assert_eq!(class(kind.clone()), WriteClass::Growing, "{kind:?}");
+        }
+        for kind in [Kind::PurgeHistory(PurgeHistory::default()), Kind::Bootstrap(Bootstrap::default())] {
+            assert_eq!(class(kind.clone()), WriteClass::System, "{kind:?}");
+        }
+        assert_eq!(membership(Change::Leave), WriteClass::Upkeep);
+        assert_eq!(membership(Change::Ban), WriteClass::Upkeep);
+        assert_eq!(membership(Change::Join), WriteClass::Growing);
+        assert_eq!(state_event(RETENTION, 100), WriteClass::Upkeep, "it is how a room lets go of its history");
+        assert_eq!(state_event("m.room.topic", 100), WriteClass::Growing);
+    }
+
+    #[test]
+    fn nothing_large_passes_as_upkeep() {
+        assert_eq!(state_event(RETENTION, UPKEEP_BYTES), WriteClass::Growing);
+        let reason = "x".repeat(UPKEEP_BYTES);
+        assert_eq!(class(Kind::Redact(Redact { reason, ..Redact::default() })), WriteClass::Growing);
+    }
+
+    #[test]
+    fn an_exhausted_volume_takes_only_what_the_cluster_itself_does() {
+        let admitted = |level| {
+            [WriteClass::Growing, WriteClass::Upkeep, WriteClass::System].map(|class| class.is_admitted_at(level))
+        };
+        assert_eq!(admitted(VolumeLevel::Enough), [true, true, true]);
+        assert_eq!(admitted(VolumeLevel::Short), [false, true, true]);
+        assert_eq!(admitted(VolumeLevel::Exhausted), [false, false, true]);
+    }
+}

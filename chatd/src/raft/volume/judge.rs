@@ -1,0 +1,133 @@
+//! The leader's judgement of all voters' volumes.
+
+use super::{VolumeGauge, VolumeLevel, VolumeReport};
+use crate::raft::{
+    cluster::{Cluster, NodeStatus},
+    network::Peers,
+};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
+use tokio::time::sleep;
+
+/// Between two judgements; what is appended meanwhile is counted.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Looks after which a report is surely newer than what was appended: a volume is measured five times a second, and told of
+/// with the next heartbeat.
+const REPORT_AGE: usize = 8;
+
+/// What is made of the voters' reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) level: VolumeLevel,
+    /// The least of those that count.
+    pub(super) headroom: i64,
+}
+
+/// The worst volume decides, because each entry is written on all of them. One that is exhausted all the same is being
+/// filled by something else; while a majority has enough space, its pod is not worth everybody's writes: it ends when
+/// its disk is full, and the others go on, as with any other loss of a pod.
+pub(super) fn judge(reports: &[VolumeReport], voters: usize) -> Verdict {
+    let enough = reports.iter().filter(|report| report.level == VolumeLevel::Enough).count();
+    let majority = enough > voters / 2;
+    let counting = || reports.iter().filter(move |report| !majority || report.level != VolumeLevel::Exhausted);
+    Verdict {
+        level: counting().map(|report| report.level).max().unwrap_or_default(),
+        headroom: counting().map(|report| report.headroom).min().unwrap_or(i64::MAX),
+    }
+}
+
+/// Runs as long as the node.
+pub(crate) async fn keep_judging(gauge: VolumeGauge, cluster: Cluster, peers: Peers) {
+    let mut told = VolumeLevel::Enough;
+    let mut spent: VecDeque<u64> = VecDeque::with_capacity(REPORT_AGE);
+    loop {
+        let status = cluster.status();
+        let leads = status.leads();
+        let now = gauge.spent();
+        let recent = now.saturating_sub(spent.front().copied().unwrap_or(0));
+        if spent.len() == REPORT_AGE {
+            spent.pop_front();
+        }
+        spent.push_back(now);
+        gauge.judged(if leads { verdict(&gauge, &status, &peers) } else { alone(&gauge) }, recent);
+        let level = if leads { gauge.level() } else { VolumeLevel::Enough };
+        if level != told {
+            tell(level, &gauge, &status, &peers);
+            told = level;
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Until others have told theirs: a pod that begins to lead goes by its own.
+fn alone(gauge: &VolumeGauge) -> Verdict {
+    let VolumeReport { level, headroom } = gauge.own();
+    Verdict { level, headroom }
+}
+
+fn verdict(gauge: &VolumeGauge, status: &NodeStatus, peers: &Peers) -> Verdict {
+    let voters = voters(status);
+    let reports: Vec<_> = voters.iter().filter_map(|id| report(*id, gauge, status, peers)).collect();
+    judge(&reports, voters.len())
+}
+
+/// Those of both sets while a change is under way.
+fn voters(status: &NodeStatus) -> BTreeSet<u64> {
+    status.membership.voter_sets.iter().flatten().copied().collect()
+}
+
+/// `None` for a voter that is away, or of a version that tells nothing.
+fn report(id: u64, gauge: &VolumeGauge, status: &NodeStatus, peers: &Peers) -> Option<VolumeReport> {
+    if id == status.node_id { Some(gauge.own()) } else { peers.volume(id) }
+}
+
+fn tell(level: VolumeLevel, gauge: &VolumeGauge, status: &NodeStatus, peers: &Peers) {
+    let short = voters(status)
+        .into_iter()
+        .filter(|id| report(*id, gauge, status, peers).is_some_and(|report| report.level != VolumeLevel::Enough));
+    let name = |id| status.membership.member(id).map_or_else(|| id.to_string(), |member| member.name.clone());
+    let pods = short.map(name).collect::<Vec<_>>().join(", ");
+    match level {
+        VolumeLevel::Enough => tracing::info!("the volumes have space again: all writes are taken"),
+        VolumeLevel::Short => tracing::warn!(
+            pods,
+            "volumes are nearly full: people's writes are refused; reading, deleting and administration go on. Enlarge the \
+             volumes, or let go of history"
+        ),
+        VolumeLevel::Exhausted => tracing::error!(
+            pods,
+            "most of the reserve of volumes is used: only purge-history is still written. Enlarge the volumes"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use VolumeLevel::{Enough, Exhausted, Short};
+
+    fn level(levels: &[VolumeLevel], voters: usize) -> VolumeLevel {
+        let reports: Vec<_> = levels.iter().map(|level| VolumeReport { level: *level, headroom: 0 }).collect();
+        judge(&reports, voters).level
+    }
+
+    #[test]
+    fn the_worst_voter_decides_but_one_that_an_outsider_fills_costs_nobody_their_writes() {
+        assert_eq!(level(&[Enough, Enough, Short], 3), Short);
+        assert_eq!(level(&[Enough, Enough, Exhausted], 3), Enough, "a majority has space");
+        assert_eq!(level(&[Enough, Short, Exhausted], 3), Exhausted, "no majority has space");
+        assert_eq!(level(&[Enough, Exhausted], 3), Exhausted, "the third is away");
+        assert_eq!(level(&[Enough, Enough], 3), Enough);
+        assert_eq!(level(&[Exhausted], 1), Exhausted);
+        assert_eq!(level(&[], 0), Enough);
+    }
+
+    #[test]
+    fn the_least_headroom_of_those_that_count_is_what_may_be_written() {
+        let report = |level, headroom| VolumeReport { level, headroom };
+        let reports = [report(Enough, 50), report(Enough, 20), report(Exhausted, -80)];
+        assert_eq!(judge(&reports, 3), Verdict { level: Enough, headroom: 20 });
+    }
+}
