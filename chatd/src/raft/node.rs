@@ -159,7 +159,8 @@ impl Node {
         // Any answer of its loop will do: openraft publishes what it found on the volume before it answers anybody. Until
         // then a node that knows its log would say that it is empty.
         raft.is_initialized().await.map_err(|error| NodeError::Raft(error.to_string()))?;
-        let receiver = Receiver::new(store.clone(), shelf, Arc::new(raft.clone()), options.receive);
+        let receiver = Receiver::new(store.clone(), shelf, Arc::new(raft.clone()), options.receive)
+            .on_volume(options.volume.clone());
         let snapshots: Arc<dyn ReceiveSnapshot> = Arc::new(receiver.observed(options.observer.clone()));
         let facts = Arc::new(StoreFacts(store));
         let stored = Stored { log, holds, snapshots, feed };

@@ -17,6 +17,7 @@ mod manifest;
 mod receive;
 mod send;
 mod shelf;
+mod turn;
 
 #[cfg(test)]
 pub(super) mod tests;

@@ -1,7 +1,9 @@
 //! The directory of a snapshot that is being received.
 //!
 //! A transfer that breaks leaves its whole files here. The next one, of the same snapshot or of a later one of the same
-//! pod, asks only for files that are not here or in the newest snapshot already.
+//! pod, asks only for files that are not here or in the newest snapshot already. Which those are is read from manifests:
+//! a file gets its name when all of it is durable and has the checksum of the manifest beside it, so that tables, of which
+//! there may be gigabytes, are not read again before the sender has its first answer.
 
 use super::SnapshotError;
 use super::files::{matches, paths};
@@ -10,6 +12,7 @@ use super::shelf::{DATA, MANIFEST, Shelf, SnapshotData, share};
 use crate::failpoint::{Point, pass};
 use crate::store::{StoreError, sync_dir};
 use bytes::Bytes;
+use quorate_core::proto::log;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -17,6 +20,8 @@ use std::path::{Path, PathBuf};
 
 /// Ending of a file whose last byte is not there yet.
 const PART: &str = "part";
+/// Ending of a table of the state.
+const TABLE: &str = ".sst";
 
 /// See the [module](self). Its methods block on the disk.
 pub(super) struct Incoming {
@@ -27,6 +32,8 @@ pub(super) struct Incoming {
     /// The one that is coming.
     part: Option<Part>,
     received: u64,
+    /// Bytes that were read to find out what is here already.
+    reread: u64,
 }
 
 struct Part {
@@ -45,21 +52,37 @@ impl Incoming {
         let dir = shelf.incoming().join(manifest.id());
         let data = dir.join(DATA);
         fs::create_dir_all(&data).map_err(StoreError::io("creating directory", &data))?;
+        // The same snapshot was begun before: names here were given by this very manifest.
+        let begun = Manifest::load(&dir.join(MANIFEST)).is_ok_and(|before| before == manifest);
         manifest.save(&dir.join(MANIFEST))?;
         let others: Vec<PathBuf> = paths(shelf.incoming())?.into_iter().filter(|other| *other != dir).collect();
-        let mut sources: Vec<PathBuf> = others.iter().map(|other| other.join(DATA)).collect();
-        sources.extend(shelf.newest().map(|newest| newest.data_dir()));
-        let wanted = take_present(&manifest, &data, &sources)?;
+        let mut sources: Vec<Source> = others.iter().filter_map(|other| Source::received(other)).collect();
+        sources.extend(shelf.newest().map(|newest| Source::of(&newest)));
+        let mut looking = Looking { manifest: &manifest, data: &data, reread: 0 };
+        looking.keep_whole(begun)?;
+        let wanted = looking.take_from(&sources)?;
+        let reread = looking.reread;
         for other in others {
             fs::remove_dir_all(&other).map_err(StoreError::io("removing", &other))?;
         }
         pass(Point::IncomingPrepared);
-        Ok(Self { dir, manifest, wanted, part: None, received: 0 })
+        Ok(Self { dir, manifest, wanted, part: None, received: 0, reread })
     }
 
     /// What to ask the sender for.
     pub(super) fn wanted(&self) -> Vec<String> {
         self.wanted.iter().cloned().collect()
+    }
+
+    /// Bytes of what is asked for.
+    pub(super) fn wanted_bytes(&self) -> u64 {
+        let sizes = self.wanted.iter().filter_map(|name| self.manifest.file(name)).map(|file| file.size);
+        sizes.fold(0, u64::saturating_add)
+    }
+
+    /// Bytes that were read to find out what is here already.
+    pub(super) fn reread(&self) -> u64 {
+        self.reread
     }
 
     /// Bytes received in this transfer.
@@ -139,39 +162,92 @@ impl Incoming {
     }
 }
 
-/// Brings `data` to hold files of the manifest only, each whole; returns those that are missing.
-fn take_present(manifest: &Manifest, data: &Path, sources: &[PathBuf]) -> Result<BTreeSet<String>, SnapshotError> {
-    for path in paths(data)? {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if !manifest.file(&name).is_some_and(|file| matches(&path, file)) {
-            fs::remove_file(&path).map_err(StoreError::io("removing", &path))?;
-        }
+/// A directory whose files are those of a manifest, as far as they are there.
+struct Source {
+    data: PathBuf,
+    manifest: Manifest,
+}
+
+impl Source {
+    fn of(snapshot: &SnapshotData) -> Self {
+        Self { data: snapshot.data_dir(), manifest: snapshot.manifest().clone() }
     }
-    let mut wanted = BTreeSet::new();
-    for file in manifest.files() {
-        let target = data.join(&file.name);
-        if target.exists() {
-            continue;
-        }
-        let found = sources.iter().map(|source| source.join(&file.name)).find(|path| matches(path, file));
-        match found {
-            Some(path) => share(&path, &target)?,
-            None if file.size == 0 => {
-                File::create(&target).and_then(|f| f.sync_all()).map_err(StoreError::io("creating", &target))?;
-            }
-            None => {
-                wanted.insert(file.name.clone());
-            }
-        }
+
+    /// `None` for one whose manifest cannot be read: it helps nobody.
+    fn received(dir: &Path) -> Option<Self> {
+        let manifest = Manifest::load(&dir.join(MANIFEST)).ok()?;
+        Some(Self { data: dir.join(DATA), manifest })
     }
-    Ok(wanted)
+}
+
+/// Finds out which files of the manifest are here.
+struct Looking<'a> {
+    manifest: &'a Manifest,
+    data: &'a Path,
+    reread: u64,
+}
+
+impl Looking<'_> {
+    /// Brings the directory to hold files of the manifest only, each whole.
+    fn keep_whole(&mut self, begun: bool) -> Result<(), SnapshotError> {
+        for path in paths(self.data)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if !self.manifest.file(&name).is_some_and(|file| self.is_whole(&path, file, begun)) {
+                fs::remove_file(&path).map_err(StoreError::io("removing", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what other snapshots here have; returns what is missing.
+    fn take_from(&mut self, sources: &[Source]) -> Result<BTreeSet<String>, SnapshotError> {
+        let mut wanted = BTreeSet::new();
+        for file in self.manifest.files() {
+            let target = self.data.join(&file.name);
+            if target.exists() {
+                continue;
+            }
+            let listed = sources.iter().filter(|source| source.manifest.file(&file.name) == Some(file));
+            let found = listed.map(|source| source.data.join(&file.name)).find(|path| self.is_whole(path, file, true));
+            match found {
+                Some(path) => take(&path, &target)?,
+                None if file.size == 0 => {
+                    File::create(&target).and_then(|f| f.sync_all()).map_err(StoreError::io("creating", &target))?;
+                }
+                None => {
+                    wanted.insert(file.name.clone());
+                }
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// A table that its manifest lists is not read: its blocks have checksums of their own. All else is small.
+    fn is_whole(&mut self, path: &Path, file: &log::File, listed: bool) -> bool {
+        if listed && file.name.ends_with(TABLE) {
+            return fs::metadata(path).is_ok_and(|data| data.is_file() && data.len() == file.size);
+        }
+        let right = matches(path, file);
+        self.reread = self.reread.saturating_add(file.size);
+        right
+    }
+}
+
+/// Under its name only once it is whole, as a received file: linking may have to copy.
+fn take(from: &Path, target: &Path) -> Result<(), SnapshotError> {
+    let mut beside = target.as_os_str().to_owned();
+    beside.push(".");
+    beside.push(PART);
+    let beside = PathBuf::from(beside);
+    share(from, &beside)?;
+    fs::rename(&beside, target).map_err(StoreError::io("renaming into place", target))?;
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::{Applied, Contents};
-    use quorate_core::proto::log;
 
     #[test]
     fn bytes_that_are_not_the_next_ones_of_a_file_are_refused() {

@@ -4,12 +4,14 @@ use super::SnapshotError;
 use super::incoming::Incoming;
 use super::manifest::Manifest;
 use super::shelf::{Shelf, SnapshotData};
+use super::turn::{HeldTurn, TransferTurn};
 use crate::raft::machine::{Drive, Machine, Snapshot, off_the_runtime};
 use crate::raft::network::convert::{vote_from_pb, vote_to_pb};
 use crate::raft::network::snapshot::{ReceiveSnapshot, SnapshotResponses};
 use crate::raft::observe::RaftObserver;
 use crate::raft::propose::NoObserver;
 use crate::raft::types::{TypeConfig, Vote};
+use crate::raft::volume::{VolumeGauge, VolumeSizes};
 use crate::store::StateStore;
 use futures::future::BoxFuture;
 use quorate_wire::raft::v1 as pb;
@@ -17,7 +19,7 @@ use quorate_wire::raft::v1::snapshot_request::Part;
 use quorate_wire::raft::v1::snapshot_response::Part as Answer;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
@@ -61,26 +63,42 @@ impl Default for ReceiveOptions {
 
 /// While a snapshot is installed, the sender is told this often that we are alive.
 const INSTALL_PROGRESS: Duration = Duration::from_secs(1);
+/// Before a leader is told that there is no space for its snapshot.
+const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
 /// A chunk of ours has 256 KiB; more than this is not from us.
 const CHUNK_LIMIT: usize = 1 << 20;
 /// Answers on their way to the sender, who reads them while it sends.
 const ANSWERS_AHEAD: usize = 16;
 
-/// The server side of `InstallSnapshot`. One transfer at a time.
+/// The server side of `InstallSnapshot`. One transfer at a time: the latest.
 pub struct Receiver<S> {
     store: S,
     shelf: Shelf,
     raft: Arc<dyn Installer>,
     options: ReceiveOptions,
     observer: Arc<dyn RaftObserver>,
-    /// Held by a transfer to its end.
-    pub(super) turn: Arc<Mutex<()>>,
+    pub(super) turn: TransferTurn,
+    volume: VolumeGauge,
 }
 
 impl<S: StateStore> Receiver<S> {
     /// Receives onto this shelf and installs through `raft`.
     pub fn new(store: S, shelf: Shelf, raft: Arc<dyn Installer>, options: ReceiveOptions) -> Self {
-        Self { store, shelf, raft, options, observer: Arc::new(NoObserver), turn: Arc::default() }
+        Self {
+            store,
+            shelf,
+            raft,
+            options,
+            observer: Arc::new(NoObserver),
+            turn: TransferTurn::default(),
+            volume: VolumeGauge::default(),
+        }
+    }
+
+    /// What tells whether there is space for a snapshot.
+    #[must_use]
+    pub fn on_volume(self, volume: VolumeGauge) -> Self {
+        Self { volume, ..self }
     }
 
     /// Whom to tell how it goes.
@@ -111,8 +129,7 @@ impl<S: StateStore> ReceiveSnapshot for Receiver<S> {
             let told = Ok(response(Answer::Installed(vote_to_pb(&own))));
             return Ok(Box::pin(tokio_stream::once(told)));
         }
-        let turn = self.turn.clone().try_lock_owned();
-        let turn = turn.map_err(|_| Status::unavailable("another snapshot is being received; try again later"))?;
+        let turn = self.turn.take(leader).await?;
         let (answers, queue) = mpsc::channel(ANSWERS_AHEAD);
         let transfer = Transfer {
             store: self.store.clone(),
@@ -120,9 +137,10 @@ impl<S: StateStore> ReceiveSnapshot for Receiver<S> {
             raft: self.raft.clone(),
             options: self.options,
             observer: self.observer.clone(),
+            volume: self.volume.clone(),
             answers,
             rest,
-            _turn: turn,
+            turn,
         };
         tokio::spawn(transfer.run(leader, manifest));
         Ok(Box::pin(ReceiverStream::new(queue)))
@@ -135,9 +153,10 @@ struct Transfer<S> {
     raft: Arc<dyn Installer>,
     options: ReceiveOptions,
     observer: Arc<dyn RaftObserver>,
+    volume: VolumeGauge,
     answers: mpsc::Sender<Result<pb::SnapshotResponse, Status>>,
     rest: Streaming<pb::SnapshotRequest>,
-    _turn: OwnedMutexGuard<()>,
+    turn: HeldTurn,
 }
 
 fn response(part: Answer) -> pb::SnapshotResponse {
@@ -178,28 +197,66 @@ impl<S: StateStore> Transfer<S> {
                 Err(error)
             }
         };
+        // The turn first: a sender that does not listen must not keep it.
+        let Self { answers, turn, .. } = self;
+        drop(turn);
         // When the sender is gone there is nobody to tell.
-        let _ = self.answers.send(last).await;
+        let _ = answers.send(last).await;
     }
 
     async fn transfer(&mut self, leader: Vote, manifest: Manifest) -> Result<Vote, Status> {
-        let shelf = self.shelf.clone();
+        let (shelf, id) = (self.shelf.clone(), manifest.id().to_owned());
         let incoming = blocking(self.options.drive, move || Incoming::open(&shelf, manifest)).await?;
+        let (wanted_bytes, reread_bytes) = (incoming.wanted_bytes(), incoming.reread());
+        tracing::info!(snapshot = id, wanted_bytes, reread_bytes, "receiving a snapshot");
+        self.fits(wanted_bytes).await?;
         self.answer(Answer::Wanted(pb::WantedFiles { files: incoming.wanted() })).await?;
         let (incoming, received) = self.files(incoming).await?;
         let store = self.store.clone();
-        let snapshot = blocking(self.options.drive, move || check(&store, incoming.finish()?)).await?;
+        let checking = blocking(self.options.drive, move || check(&store, incoming.finish()?));
+        let snapshot = self.meanwhile(received, checking).await?;
         self.install(leader, snapshot, received).await
     }
 
+    /// Not begun on a volume that it would fill: what is written there besides would fail, and the process with it.
+    async fn fits(&self, wanted_bytes: u64) -> Result<(), Status> {
+        let space = self.volume.space();
+        let needed = wanted_bytes.saturating_add(VolumeSizes::to_start(space.total));
+        if space.total == 0 || space.free >= needed {
+            return Ok(());
+        }
+        // Not at once: the leader asks again as soon as it has the answer, and space does not come within moments.
+        let pause = tokio::time::sleep(NO_SPACE_PAUSE.min(self.options.stall / 2));
+        let _ = self.turn.unless_superseded(pause).await;
+        Err(Status::unavailable(format!(
+            "the snapshot needs {needed} bytes of this pod's volume, which has {} left; enlarge it",
+            space.free
+        )))
+    }
+
     async fn answer(&self, part: Answer) -> Result<(), Status> {
-        self.answers.send(Ok(response(part))).await.map_err(|_| Status::cancelled("the sender is gone"))
+        let sent = self.turn.unless_superseded(self.answers.send(Ok(response(part)))).await?;
+        sent.map_err(|_| Status::cancelled("the sender is gone"))
+    }
+
+    /// Does a long piece of work, and tells the sender now and then that we are alive. A sender that has gone, or does not
+    /// listen, does not hold it up.
+    async fn meanwhile<T>(&self, received: u64, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        let mut progress = interval(INSTALL_PROGRESS);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                _ = progress.tick() => drop(self.answers.try_send(Ok(response(Answer::ReceivedBytes(received))))),
+            }
+        }
     }
 
     async fn files(&mut self, mut incoming: Incoming) -> Result<(Incoming, u64), Status> {
         loop {
             let stalled = || Status::deadline_exceeded(format!("nothing came for {:?}", self.options.stall));
-            let message = timeout(self.options.stall, self.rest.message()).await.map_err(|_| stalled())??;
+            let next = self.turn.unless_superseded(timeout(self.options.stall, self.rest.message())).await?;
+            let message = next.map_err(|_| stalled())??;
             let part = message.and_then(|message| message.part);
             let chunk = match part.ok_or_else(|| Status::aborted("the stream ended before the snapshot did"))? {
                 Part::Chunk(chunk) => chunk,
@@ -226,22 +283,13 @@ impl<S: StateStore> Transfer<S> {
     async fn install(&self, leader: Vote, snapshot: SnapshotData, received: u64) -> Result<Vote, Status> {
         let id = snapshot.id().to_owned();
         let snapshot = snapshot.into_snapshot().map_err(|error| status(&error))?;
-        let mut installing = self.raft.install(leader, snapshot);
-        let mut progress = interval(INSTALL_PROGRESS);
-        loop {
-            tokio::select! {
-                installed = &mut installing => {
-                    let vote = installed.map_err(Status::internal)?;
-                    // openraft passes over a snapshot that brings nothing new; then its files still lie here.
-                    let (shelf, covered) = (self.shelf.clone(), self.store.applied().log_id);
-                    blocking(self.options.drive, move || Ok(shelf.discard_incoming(covered)?)).await?;
-                    tracing::info!(snapshot = id, received, "a snapshot was received and installed");
-                    return Ok(vote);
-                }
-                // A sender that has gone does not stop the installation.
-                _ = progress.tick() => drop(self.answer(Answer::ReceivedBytes(received)).await),
-            }
-        }
+        let installed = self.meanwhile(received, self.raft.install(leader, snapshot)).await;
+        let vote = installed.map_err(Status::internal)?;
+        // openraft passes over a snapshot that brings nothing new; then its files still lie here.
+        let (shelf, covered) = (self.shelf.clone(), self.store.applied().log_id);
+        blocking(self.options.drive, move || Ok(shelf.discard_incoming(covered)?)).await?;
+        tracing::info!(snapshot = id, received, "a snapshot was received and installed");
+        Ok(vote)
     }
 }
 

@@ -107,11 +107,14 @@ async fn transfer(
     push(&messages, Part::Manifest(first)).await?;
     let call = client.install_snapshot(ReceiverStream::new(queue));
     let mut answers = in_time(options, call).await?.into_inner();
-    let wanted = match answer(&mut answers, options).await? {
-        Answer::Wanted(wanted) => wanted.files,
-        // The receiver's vote is higher, or it has all of this applied.
-        Answer::Installed(vote) => return Ok(vote_from_pb(&vote)),
-        Answer::ReceivedBytes(_) => return Err(unexpected("progress before the list of files")),
+    let wanted = loop {
+        match answer(&mut answers, options).await? {
+            Answer::Wanted(wanted) => break wanted.files,
+            // The receiver's vote is higher, or it has all of this applied.
+            Answer::Installed(vote) => return Ok(vote_from_pb(&vote)),
+            // It is looking at what it has already.
+            Answer::ReceivedBytes(_) => {}
+        }
     };
     let (to, began) = (target_id, Instant::now());
     tracing::info!(

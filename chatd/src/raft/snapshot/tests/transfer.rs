@@ -6,6 +6,7 @@ use crate::raft::machine::Snapshot;
 use crate::raft::network::snapshot::{ReceiveSnapshot, SendSnapshot as _, SendSnapshotError, SnapshotResponses};
 use crate::raft::observe::RaftObserver as _;
 use crate::raft::propose::NoObserver;
+use crate::raft::volume::{VolumeGauge, VolumeSpace};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use quorate_wire::raft::v1::raft_client::RaftClient;
@@ -109,29 +110,37 @@ struct Pod {
     follower: Arc<Follower>,
     client: RaftClient<Channel>,
     turn: Arc<Mutex<()>>,
+    volume: VolumeGauge,
     /// Of both sides.
     metrics: Metrics,
 }
 
 impl Pod {
     async fn start(own_vote: Vote) -> Self {
+        Self::start_patient(own_vote, Duration::from_secs(2)).await
+    }
+
+    async fn start_patient(own_vote: Vote, stall: Duration) -> Self {
         let dir = TempDir::new().unwrap();
         let store = rocks(dir.path());
         let shelf = Shelf::open(dir.path()).unwrap();
         let machine =
             Machine::start(store.clone(), shelf.clone(), crate::feed::Feed::new(), Fatal::default(), Arc::new(()));
         let follower = Arc::new(Follower { machine: Mutex::new(machine.unwrap()), vote: own_vote });
-        let options = ReceiveOptions { stall: Duration::from_secs(2), ..ReceiveOptions::default() };
+        let options = ReceiveOptions { stall, ..ReceiveOptions::default() };
         let metrics = Metrics::new().unwrap();
-        let receiver = Receiver::new(store, shelf, follower.clone(), options).observed(Arc::new(metrics.clone()));
-        let turn = receiver.turn.clone();
+        let volume = VolumeGauge::default();
+        let receiver = Receiver::new(store, shelf, follower.clone(), options)
+            .observed(Arc::new(metrics.clone()))
+            .on_volume(volume.clone());
+        let turn = receiver.turn.files.clone();
         let door = Door(receiver);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let serving = Server::builder().add_service(RaftServer::new(door));
         tokio::spawn(serving.serve_with_incoming(TcpListenerStream::new(listener)));
         let client = RaftClient::connect(address).await.unwrap();
-        Self { dir, follower, client, turn, metrics }
+        Self { dir, follower, client, turn, volume, metrics }
     }
 
     async fn send(&self, snapshot: &SnapshotData, options: SendOptions) -> Result<Vote, SendSnapshotError> {
@@ -310,23 +319,87 @@ async fn a_snapshot_of_another_cluster_is_refused() {
     assert!(matches!(&sent, Err(SendSnapshotError::Receiver(status)) if refused(status)), "{sent:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_transfer_at_a_time_and_a_silent_sender_makes_room() {
-    let (_dir, machine, snapshot) = source().await;
-    let pod = Pod::start(vote(5)).await;
+/// A transfer that has begun in the name of this leader, and of which nothing more comes.
+async fn silent(pod: &Pod, snapshot: &SnapshotData, term: u64) -> Streaming<pb::SnapshotResponse> {
     let first = pb::SnapshotManifest {
         target: Some(target("c1")),
-        vote: Some(crate::raft::network::convert::vote_to_pb(&vote(5))),
+        vote: Some(crate::raft::network::convert::vote_to_pb(&vote(term))),
         manifest: snapshot.manifest().encoded(),
     };
     let first = pb::SnapshotRequest { part: Some(Part::Manifest(first)) };
     let silent = futures::StreamExt::chain(futures::stream::iter([first]), futures::stream::pending());
     let mut answers = pod.client.clone().install_snapshot(silent).await.unwrap().into_inner();
     assert!(answers.message().await.unwrap().is_some(), "it has the turn");
-    let second = pod.send(&snapshot, SendOptions::default()).await;
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transfer_of_a_later_leader_does_not_wait_for_a_frozen_one() {
+    let (_dir, machine, snapshot) = source().await;
+    // Nothing here waits so long.
+    let pod = Pod::start_patient(vote(4), Duration::from_secs(3600)).await;
+    let mut frozen = silent(&pod, &snapshot, 4).await;
+    assert_eq!(pod.send(&snapshot, SendOptions::default()).await.unwrap(), vote(5));
+    assert_eq!(frozen.message().await.unwrap_err().code(), Code::Aborted);
+    assert_eq!(pod.digest().await, digest(&machine.store().view()).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transfer_of_an_earlier_leader_does_not_end_a_later_one() {
+    let (_dir, machine, snapshot) = source().await;
+    let pod = Pod::start(vote(5)).await;
+    let mut later = silent(&pod, &snapshot, 6).await;
+    let earlier = pod.send(&snapshot, SendOptions::default()).await;
     let busy = |status: &Status| status.code() == Code::Unavailable;
-    assert!(matches!(&second, Err(SendSnapshotError::Receiver(status)) if busy(status)), "{second:?}");
-    assert_eq!(answers.message().await.unwrap_err().code(), Code::DeadlineExceeded);
+    assert!(matches!(&earlier, Err(SendSnapshotError::Receiver(status)) if busy(status)), "{earlier:?}");
+    // A silent sender makes room.
+    assert_eq!(later.message().await.unwrap_err().code(), Code::DeadlineExceeded);
+    pod.send(&snapshot, SendOptions::default()).await.unwrap();
+    assert_eq!(pod.digest().await, digest(&machine.store().view()).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_arrived_is_not_read_again_before_the_transfer_goes_on() {
+    let (dir, mut machine, snapshot) = source().await;
+    let pod = Pod::start(vote(5)).await;
+    let (shelf, tables) = (Shelf::open(pod.dir.path()).unwrap(), |name: &str| name.ends_with(".sst"));
+    let manifest = snapshot.manifest().clone();
+    let mut incoming = incoming::Incoming::open(&shelf, manifest.clone()).unwrap();
+    for name in incoming.wanted() {
+        let bytes = fs::read(snapshot.data_dir().join(&name)).unwrap();
+        incoming.write(&name, 0, &bytes.into()).unwrap();
+    }
+    drop(incoming);
+    let size = |wanted: bool| {
+        let files = manifest.files().iter().filter(|file| tables(&file.name) == wanted);
+        files.map(|file| file.size).sum::<u64>()
+    };
+    let again = incoming::Incoming::open(&shelf, manifest.clone()).unwrap();
+    assert_eq!((again.wanted(), again.reread()), (Vec::new(), size(false)), "only what is small is read");
+    assert!(size(true) > 0);
+    drop(again);
+    // Neither when a later snapshot is sent instead, which has most of the tables as well.
+    feed(&mut machine, 1200..1210).await;
+    let later = build(machine.store(), &Shelf::open(dir.path()).unwrap()).unwrap();
+    let tables_read = |incoming: &incoming::Incoming| {
+        let small = later.manifest().files().iter().filter(|file| !tables(&file.name)).map(|file| file.size);
+        incoming.reread().saturating_sub(small.sum())
+    };
+    let next = incoming::Incoming::open(&shelf, later.manifest().clone()).unwrap();
+    assert_eq!(tables_read(&next), 0);
+    assert!(next.wanted().len() < later.manifest().files().len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_would_fill_the_volume_is_not_begun() {
+    let (_dir, machine, snapshot) = source().await;
+    let pod = Pod::start(vote(5)).await;
+    let total = 32 * snapshot.size_bytes();
+    pod.volume.measured(VolumeSpace { free: snapshot.size_bytes(), total });
+    let refused = pod.send(&snapshot, SendOptions::default()).await;
+    let full = |status: &Status| status.code() == Code::Unavailable && status.message().contains("enlarge");
+    assert!(matches!(&refused, Err(SendSnapshotError::Receiver(status)) if full(status)), "{refused:?}");
+    pod.volume.measured(VolumeSpace { free: 3 * snapshot.size_bytes(), total });
     pod.send(&snapshot, SendOptions::default()).await.unwrap();
     assert_eq!(pod.digest().await, digest(&machine.store().view()).unwrap());
 }
