@@ -236,6 +236,8 @@ pub struct Door {
     pub ready: bool,
     /// And why not.
     pub not_ready_reason: String,
+    /// Its volume is so full that people's writes would use the reserve.
+    pub storage_short: bool,
 }
 
 /// How far a member is, as the leader knows.

@@ -33,6 +33,7 @@ pub(crate) fn from_proto(status: &proto::StatusResponse, age: Duration) -> Door 
             .collect(),
         ready: status.ready,
         not_ready_reason: status.not_ready_reason.clone(),
+        storage_short: status.storage_short,
     }
 }
 
@@ -89,6 +90,7 @@ pub(crate) fn differs(one: &Door, two: &Door) -> bool {
             door.leader,
             door.membership.clone(),
             door.ready,
+            door.storage_short,
             door.quorum_ack.is_some_and(|age| age < Duration::from_secs(1)),
         )
     };

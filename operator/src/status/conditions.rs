@@ -275,6 +275,16 @@ fn storage_healthy(observed: &Observed, leader: Option<Leader<'_>>) -> Finding {
         let why = why.map(|trouble| format!(": its claim {trouble}")).unwrap_or_default();
         return finding(false, "VolumeMissing", format!("{} has no volume yet{why}", slot.name));
     }
+    let short = |slot: &&Slot| slot.door.as_ref().is_some_and(|door| door.storage_short);
+    let short: Vec<&str> = observed.slots.iter().filter(short).map(|slot| slot.name.as_str()).collect();
+    if !short.is_empty() {
+        let message = format!(
+            "the volumes of {} are nearly full, and people's writes are refused before they are: raise spec.storage.size, \
+             or let go of history",
+            short.join(", ")
+        );
+        return finding(false, "VolumesNearlyFull", message);
+    }
     finding(
         true,
         "VolumesBound",

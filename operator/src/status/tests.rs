@@ -135,6 +135,18 @@ fn of_two_leaders_the_one_with_the_higher_term_counts() {
 }
 
 #[test]
+fn a_volume_that_is_nearly_full_is_told_and_the_cluster_is_available_but_not_ready() {
+    let mut observed = healthy();
+    let mut short = observed.slots[1].door.clone().expect("a door");
+    short.storage_short = true;
+    observed.slots[1].door = Some(short);
+    let status = told(&observed, &Outcome::default());
+    assert_eq!(holds(&status, condition::STORAGE_HEALTHY), (false, "VolumesNearlyFull".into()));
+    assert_eq!(holds(&status, condition::READY), (false, "VolumesNearlyFull".into()));
+    assert!(holds(&status, condition::AVAILABLE).0, "reading, deleting and administration go on");
+}
+
+#[test]
 fn a_lost_pod_is_unreachable_and_the_others_serve() {
     let mut observed = healthy();
     observed.slots[2].door = None;
