@@ -18,7 +18,7 @@ import sys
 
 from e2e.report import Report
 
-from . import full_disk, lost_pages, partitions, pauses
+from . import filling, full_disk, lost_pages, partitions, pauses
 from .world import Skipped, World
 
 
@@ -56,6 +56,7 @@ def nothing():
 STEPS = [
     ("the leader is stopped past its election timeout and goes on", nothing, pauses.paused_leader),
     ("partitions: leader, follower, one direction only", namespaces, partitions.partitions),
+    ("disks that people fill", loops, filling.filling_disks),
     ("disks that are full, of leader and follower", loops, full_disk.full_disks),
     ("disks that are read-only, of leader and follower", loops, full_disk.read_only_disks),
     ("power failures, of all three at once and of one", fuse, lost_pages.power_failures),
