@@ -55,6 +55,26 @@ pub fn router(service: Service, metrics: Metrics, admin: AdminDoor) -> Router {
         .with_state(door)
 }
 
+/// An endpoint of the door, for tables of all of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// What the metrics call it.
+    pub name: &'static str,
+    /// Its HTTP method.
+    pub method: Method,
+    /// Its path, with the names of its arguments in braces.
+    pub path: &'static str,
+}
+
+/// All endpoints: those of the specification, as the router has them, and the door's own.
+#[must_use]
+pub fn endpoints() -> Vec<Endpoint> {
+    let own = Endpoint { name: status::NAME, method: Method::GET, path: page::PATH };
+    let specified = routes().into_readers().into_iter();
+    let specified = specified.map(|reader| Endpoint { name: reader.name, method: reader.method, path: reader.path });
+    specified.chain([own]).collect()
+}
+
 fn routes() -> endpoint::Routes {
     [discovery::routes, session::routes, account::routes, profile::routes]
         .into_iter()

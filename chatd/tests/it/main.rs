@@ -8,6 +8,7 @@
     unreachable_pub
 )]
 
+mod access;
 mod bad_input;
 mod chat;
 mod failover;

@@ -34,6 +34,10 @@ pub(super) struct Routes {
 /// How an endpoint's requests are read; apart from the router, so that all of them can be listed.
 pub(super) struct Reader {
     pub(super) method: http::Method,
+    /// The newest spelling of its path.
+    pub(super) path: &'static str,
+    /// Of the metrics.
+    pub(super) name: &'static str,
     /// Places in the path.
     pub(super) arguments: usize,
     check: Check,
@@ -146,7 +150,8 @@ impl Routes {
         });
         let arguments = T::PATH_BUILDER.all_paths().map(|path| path.matches('{').count()).max().unwrap_or_default();
         let mut readers = self.readers;
-        readers.push(Reader { method: T::METHOD, arguments, check, read: read_only::<T> });
+        let path = T::PATH_BUILDER.all_paths().last().unwrap_or_default();
+        readers.push(Reader { method: T::METHOD, path, name, arguments, check, read: read_only::<T> });
         Self { router, readers }
     }
 }

@@ -8,10 +8,13 @@ use axum::Json;
 use axum::extract::{Request, State};
 use serde_json::Value;
 
+/// Of the endpoint in the metrics.
+pub(super) const NAME: &str = "quorateStatus";
+
 /// The cluster at a glance, for users whom the configuration names as administrators.
 pub(super) async fn answer(State(door): State<Door>, request: Request) -> Result<Json<Value>, MatrixError> {
     let token = token_of(&request);
-    let call = door.metrics.door(metrics::Door::Matrix, "quorateStatus");
+    let call = door.metrics.door(metrics::Door::Matrix, NAME);
     call.run(async {
         let session = door.service.authenticate(&token.ok_or_else(MatrixError::missing_token)?).await?;
         if !door.service.is_administrator(&session) {

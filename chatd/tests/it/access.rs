@@ -1,0 +1,129 @@
+//! Who may call what: every endpoint of both doors, as each kind of caller, against the table in `access.txt`.
+//!
+//! The endpoints come from the router and from the descriptors, so that one nobody thought of fails here. To write the
+//! table anew after a change that is meant: `QUORATE_WRITE_ACCESS=1 cargo test -p quorate-chatd --test it access`, and
+//! read the difference.
+
+mod grpc;
+mod http;
+mod places;
+
+use crate::support::cluster::Cluster;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+/// The table, beside this file; tests run in the folder of their package.
+const TABLE: &str = "tests/it/access.txt";
+
+/// How long the session lasts that is to be over.
+const SHORT: &str = "sessions: {lifetime: 1s}";
+
+/// Everybody has time enough, and nothing is limited but rights.
+const QUIET: &str = "rateLimit: {enabled: false}";
+
+/// Who calls about a room.
+const ABOUT_A_ROOM: [Caller; 10] = [
+    Caller::NoToken,
+    Caller::WrongToken,
+    Caller::ExpiredToken,
+    Caller::User("owner"),
+    Caller::User("member"),
+    Caller::User("invited"),
+    Caller::User("left"),
+    Caller::User("banned"),
+    Caller::User("stranger"),
+    Caller::RoomGone,
+];
+
+/// Who calls about a user.
+const ABOUT_A_USER: [Caller; 5] =
+    [Caller::NoToken, Caller::WrongToken, Caller::ExpiredToken, Caller::User("stranger"), Caller::AnothersUser];
+
+/// Who calls about neither.
+const ABOUT_NOTHING: [Caller; 4] =
+    [Caller::NoToken, Caller::WrongToken, Caller::ExpiredToken, Caller::User("stranger")];
+
+/// A kind of caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Caller {
+    NoToken,
+    WrongToken,
+    ExpiredToken,
+    /// With a session; its place in the room is its name.
+    User(&'static str),
+    /// With a session, about a room that is not there.
+    RoomGone,
+    /// With a session, about somebody else.
+    AnothersUser,
+}
+
+impl Caller {
+    fn label(self) -> &'static str {
+        match self {
+            Self::NoToken => "no token",
+            Self::WrongToken => "wrong token",
+            Self::ExpiredToken => "expired token",
+            Self::User(name) => name,
+            Self::RoomGone => "room gone",
+            Self::AnothersUser => "about another",
+        }
+    }
+}
+
+/// Answers to one endpoint, by what they are.
+#[derive(Default)]
+struct Answers(BTreeMap<String, Vec<&'static str>>);
+
+impl Answers {
+    fn add(&mut self, caller: Caller, answer: String) {
+        self.0.entry(answer).or_default().push(caller.label());
+    }
+
+    fn write(&self, endpoint: &str, table: &mut String) {
+        writeln!(table, "\n{endpoint}").expect("written");
+        for (answer, callers) in &self.0 {
+            writeln!(table, "    {answer:<42} {}", callers.join(", ")).expect("written");
+        }
+    }
+}
+
+/// One node, with a session that is over.
+async fn cluster() -> (Cluster, String) {
+    let mut cluster = Cluster::uninitialised(1, &format!("{QUIET}\n{SHORT}"));
+    cluster.initialise().await;
+    cluster.all_ready().await;
+    let token = http::register(&cluster.nodes[0], "expired");
+    let over = SystemTime::now() + Duration::from_secs(1);
+    cluster.kill(0);
+    cluster.nodes[0].configure(QUIET);
+    cluster.restart(0);
+    cluster.all_ready().await;
+    crate::support::eventually("the session's time is over", || async { (SystemTime::now() > over).then_some(()) })
+        .await;
+    (cluster, token)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_endpoint_answers_each_caller_as_the_table_says() {
+    let (cluster, expired) = cluster().await;
+    let places = places::Places::new(&cluster.nodes[0], expired);
+    let mut table =
+        String::from("Written by access.rs: who may call what. A line is an answer, and the callers who get it.\n");
+    http::answers(&places, &mut table);
+    grpc::answers(&cluster, &places, &mut table).await;
+    if std::env::var_os("QUORATE_WRITE_ACCESS").is_some() {
+        std::fs::write(TABLE, &table).expect("written");
+    }
+    let expected = std::fs::read_to_string(TABLE).unwrap_or_default();
+    let (mut new, mut old) = (table.lines(), expected.lines());
+    let mut endpoint = "";
+    loop {
+        let (new, old) = (new.next(), old.next());
+        if new.is_none() && old.is_none() {
+            return;
+        }
+        endpoint = new.filter(|line| !line.starts_with(' ')).unwrap_or(endpoint);
+        assert_eq!(new, old, "{endpoint}: the answer, and what {TABLE} says");
+    }
+}

@@ -1,0 +1,113 @@
+//! The users, and rooms in which each has the place of its name.
+
+use super::{Caller, http};
+use crate::support::process::{Node, SERVER_NAME};
+use quorate_core::id::{self, Position};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Those with sessions. `victim` is a member whom others act on, `guest` is nowhere.
+const USERS: [&str; 8] = ["owner", "member", "invited", "left", "banned", "stranger", "victim", "guest"];
+
+pub(super) struct Places {
+    pub(super) node: Node,
+    tokens: BTreeMap<&'static str, String>,
+    expired: String,
+    /// For what changes nothing.
+    pub(super) shared: Room,
+    /// A filter of each user.
+    pub(super) filter_id: String,
+    numbers: AtomicUsize,
+}
+
+/// A room, and a message in it.
+#[derive(Clone)]
+pub(super) struct Room {
+    pub(super) id: String,
+    pub(super) event_id: String,
+}
+
+pub(super) fn user_id(name: &str) -> String {
+    format!("@{name}:{SERVER_NAME}")
+}
+
+impl Places {
+    pub(super) fn new(node: &Node, expired: String) -> Self {
+        let tokens: BTreeMap<_, _> = USERS.map(|name| (name, http::register(node, name))).into();
+        let nowhere = Room { id: String::new(), event_id: String::new() };
+        let mut places = Self {
+            node: node.clone(),
+            tokens,
+            expired,
+            shared: nowhere,
+            filter_id: String::new(),
+            numbers: AtomicUsize::default(),
+        };
+        places.shared = places.room(r#""room_alias_name":"shared","#);
+        for name in USERS {
+            let path = format!("/_matrix/client/v3/user/{}/filter", user_id(name));
+            places.filter_id = places.ask(name, "POST", &path, "{}", "filter_id");
+            let path = format!("/_matrix/client/v3/user/{}/account_data/x.data", user_id(name));
+            places.put(name, &path, "{}");
+            let path =
+                format!("/_matrix/client/v3/user/{}/rooms/{}/account_data/x.data", user_id(name), places.shared.id);
+            places.put(name, &path, "{}");
+            let path = format!("/_matrix/client/v3/profile/{}/displayname", user_id(name));
+            places.put(name, &path, &format!(r#"{{"displayname":"{name}"}}"#));
+        }
+        places
+    }
+
+    /// A room of the owner's, where every user has the place of its name.
+    pub(super) fn room(&self, more: &str) -> Room {
+        let called = ["member", "invited", "left", "banned", "victim"].map(|name| format!("{:?}", user_id(name)));
+        let body = format!(r#"{{{more}"name":"Ops","invite":[{}]}}"#, called.join(","));
+        let id = self.ask("owner", "POST", "/_matrix/client/v3/createRoom", &body, "room_id");
+        for name in ["member", "left", "banned", "victim"] {
+            self.ask(name, "POST", &format!("/_matrix/client/v3/join/{id}"), "{}", "room_id");
+        }
+        let path = format!("/_matrix/client/v3/rooms/{id}/send/m.room.message/{}", self.number());
+        let event_id = self.ask("owner", "PUT", &path, r#"{"body":"x","msgtype":"m.text"}"#, "event_id");
+        self.put_out("left", &format!("/_matrix/client/v3/rooms/{id}/leave"), "{}");
+        let ban = format!(r#"{{"user_id":"{}"}}"#, user_id("banned"));
+        self.put_out("owner", &format!("/_matrix/client/v3/rooms/{id}/ban"), &ban);
+        Room { id, event_id }
+    }
+
+    /// One that is well formed and leads nowhere.
+    pub(super) fn nowhere(&self) -> Room {
+        let at = Position { incarnation: 0, index: 1 << 40, ordinal: 0 };
+        Room { id: id::room_id(at, SERVER_NAME), event_id: id::event_id(at) }
+    }
+
+    /// The token that a caller shows; empty: none.
+    pub(super) fn token(&self, caller: Caller) -> &str {
+        match caller {
+            Caller::NoToken => "",
+            Caller::WrongToken => "qat_0123456789",
+            Caller::ExpiredToken => &self.expired,
+            Caller::User(name) => &self.tokens[name],
+            Caller::RoomGone | Caller::AnothersUser => &self.tokens["stranger"],
+        }
+    }
+
+    /// One that no other has.
+    pub(super) fn number(&self) -> usize {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn ask(&self, name: &str, method: &str, path: &str, body: &str, field: &str) -> String {
+        let answer = self.node.ask(method, &http::escaped(path), &self.tokens[name], "", body);
+        answer[field].as_str().unwrap_or_else(|| panic!("{name} {path}: {answer}")).to_owned()
+    }
+
+    fn put(&self, name: &str, path: &str, body: &str) {
+        let answer = self.node.matrix("PUT", &http::escaped(path), &self.tokens[name], body).expect("an answer");
+        assert_eq!(answer.0, 200, "{name} {path}: {answer:?}");
+    }
+
+    fn put_out(&self, name: &str, path: &str, body: &str) {
+        let answer = self.node.matrix("POST", &http::escaped(path), &self.tokens[name], body).expect("an answer");
+        assert_eq!(answer.0, 200, "{name} {path}: {answer:?}");
+    }
+}
