@@ -48,6 +48,8 @@ pub struct Config {
     pub administrators: Vec<String>,
     /// Messages allowed to each user.
     pub rate_limit: RateLimit,
+    /// What one account may have.
+    pub quotas: Quotas,
     /// Log lines.
     pub log: Log,
     /// Traces.
@@ -125,6 +127,19 @@ pub struct RateLimit {
     pub per: Duration,
 }
 
+/// What one account may have; a door writes these into its commands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quotas {
+    /// Devices, each with its session.
+    pub devices: u32,
+    /// Filters for `/sync`.
+    pub filters: u32,
+    /// Pieces of account data.
+    pub account_data_entries: u32,
+    /// Their types and contents together.
+    pub account_data_mebibytes: u32,
+}
+
 /// Log lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Log {
@@ -171,6 +186,7 @@ impl Config {
             registration: Registration::default(),
             administrators: Vec::new(),
             rate_limit: RateLimit::default(),
+            quotas: Quotas::default(),
             log: Log::default(),
             traces: Traces::default(),
             shutdown_grace: Duration::ZERO,

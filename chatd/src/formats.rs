@@ -64,11 +64,12 @@ fn command(kind: &Command) -> (u32, &'static str) {
         Command::Redact(_) => (12, "Redact"),
         Command::PurgeHistory(_) => (13, "PurgeHistory"),
         Command::RepairTime(_) => (40, "RepairTime"),
+        Command::SweepDevice(_) => (20, "SweepDevice"),
     }
 }
 
 /// One of each.
-fn commands() -> [Command; 14] {
+fn commands() -> [Command; 15] {
     [
         Command::Bootstrap(Default::default()),
         Command::Register(Default::default()),
@@ -84,6 +85,7 @@ fn commands() -> [Command; 14] {
         Command::Redact(Default::default()),
         Command::PurgeHistory(Default::default()),
         Command::RepairTime(Default::default()),
+        Command::SweepDevice(Default::default()),
     ]
 }
 

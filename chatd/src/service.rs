@@ -22,6 +22,7 @@ pub use session::Session;
 pub use standing::Standing;
 pub use write::{OrderedPosts, Proposal, RoomMade, Sent};
 
+use crate::config::Quotas;
 use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::raft::{cluster::Cluster, propose::Proposer, read_index::Reads};
@@ -51,6 +52,8 @@ pub struct Settings {
     pub registration_open: bool,
     /// Localparts of the users who may see how the cluster does.
     pub administrators: Vec<String>,
+    /// What one account may have.
+    pub quotas: Quotas,
 }
 
 /// What a service is made of.
@@ -130,6 +133,11 @@ impl Service {
     #[must_use]
     pub fn session_lifetime(&self) -> Duration {
         self.inner.parts.settings.session_lifetime
+    }
+
+    /// What one account may have.
+    fn quotas(&self) -> &Quotas {
+        &self.inner.parts.settings.quotas
     }
 
     /// What this pod knows of its cluster.

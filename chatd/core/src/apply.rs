@@ -10,8 +10,8 @@
 //! - An accepted command with a transaction id is remembered under (user, device, scope, transaction id) with its
 //!   outcome. The scope is the command's name, and for events their room and type, as the HTTP path would have it
 //!   (Matrix specification, "Transaction identifiers").
-//! - `PurgeHistory` and `RepairTime` come from the cluster itself and are their own repetition: they do what is still to
-//!   be done.
+//! - `PurgeHistory`, `RepairTime` and `SweepDevice` come from the cluster itself and are their own repetition: they do
+//!   what is still to be done.
 //! - Commands before there is a session (`Bootstrap`, `Register`, `OpenSession`) carry a random value of their own
 //!   (hash of a token, salt of a password), by which a repetition is known: they need no transaction id.
 
@@ -27,6 +27,7 @@ mod filter;
 mod history;
 mod member;
 mod profile;
+pub(crate) mod quota;
 mod redact;
 mod relation;
 mod send;
@@ -43,7 +44,7 @@ use crate::table::{self, Overlay, ReadError, Table, Write, key};
 use context::{Answer, Applies, Context, Refusal, RoomCache, refuse};
 use time::Stamp;
 
-pub use dedup::is_accepted;
+pub use dedup::{MADE_BY_DOOR, is_accepted};
 pub(crate) use dedup::{outcome as remembered, room_in_key};
 pub(crate) use time::effective;
 pub use time::{HELD_STEP_MS, advanced};
@@ -202,6 +203,7 @@ fn turn(context: &mut Context<'_>, envelope: &log::Envelope) -> Applies<Answer> 
         Kind::OpenSession(command) => return session::open(context, command),
         Kind::PurgeHistory(command) => return history::apply(context, command),
         Kind::RepairTime(_) => return time::repair(context),
+        Kind::SweepDevice(command) => return quota::sweep(context, command),
         _ => {}
     }
     let device = context.session()?;
@@ -227,9 +229,12 @@ fn turn(context: &mut Context<'_>, envelope: &log::Envelope) -> Applies<Answer> 
 
 fn for_session(context: &mut Context<'_>, kind: &Kind) -> Applies<Answer> {
     match kind {
-        Kind::Bootstrap(_) | Kind::Register(_) | Kind::OpenSession(_) | Kind::PurgeHistory(_) | Kind::RepairTime(_) => {
-            refuse(Reason::Invalid, "this command has no caller")
-        }
+        Kind::Bootstrap(_)
+        | Kind::Register(_)
+        | Kind::OpenSession(_)
+        | Kind::PurgeHistory(_)
+        | Kind::RepairTime(_)
+        | Kind::SweepDevice(_) => refuse(Reason::Invalid, "this command has no caller"),
         Kind::CloseSession(command) => session::close(context, command),
         Kind::ExtendSession(command) => session::extend(context, command),
         Kind::CreateRoom(command) => create_room::apply(context, command),

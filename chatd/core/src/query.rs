@@ -13,6 +13,7 @@ mod relations;
 mod retention;
 mod rooms;
 mod state;
+mod sweep;
 pub mod sync;
 mod timeline;
 
@@ -23,6 +24,7 @@ pub use filter::{EventFilter, Filter};
 pub use members::{Member, MemberPage};
 pub use relations::Relations;
 pub use rooms::{PublicRooms, RoomMembership, RoomSummary};
+pub use sweep::{SweepCursor, SweepPart};
 pub use sync::{SyncRequest, SyncResponse};
 pub use timeline::Page;
 

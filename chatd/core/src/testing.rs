@@ -42,6 +42,8 @@ pub(crate) fn session(user: &str, device: &str, lifetime_ms: u64) -> log::NewSes
         display_name: String::new(),
         token_hash: token_hash.into(),
         lifetime_ms,
+        continues_device: false,
+        max_devices: 0,
     }
 }
 

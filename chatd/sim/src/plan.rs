@@ -112,6 +112,7 @@ impl Plan {
             Act::CloseSession { all, other } => Kind::CloseSession(log::CloseSession {
                 device_id: if other { "E".into() } else { String::new() },
                 all_devices: all,
+                at_most: 0,
             }),
             Act::ExtendSession => Kind::ExtendSession(log::ExtendSession {
                 token_hash: session(user, device, 0, 0).token_hash,
@@ -146,11 +147,13 @@ impl Plan {
                 reason: String::new(),
             }),
             Act::Profile { name } => Kind::SetProfile(log::SetProfile { display_name: Some(name), avatar_url: None }),
-            Act::Filter { content } => Kind::PutFilter(log::PutFilter { filter: content.into() }),
+            Act::Filter { content } => Kind::PutFilter(log::PutFilter { filter: content.into(), max_filters: 4 }),
             Act::AccountData { room, event_type, content } => Kind::PutAccountData(log::PutAccountData {
                 room_id: room.map(|room| self.room_id(room)).unwrap_or_default(),
                 r#type: event_type,
                 content: content.into(),
+                max_entries: 8,
+                max_bytes: 4096,
             }),
             Act::Purge { room, before_ms } => {
                 Kind::PurgeHistory(log::PurgeHistory { room_id: self.room_id(room), before_ms })
@@ -177,7 +180,7 @@ impl Plan {
 
 fn session(user: &str, device: &str, token: usize, lifetime_ms: u64) -> log::NewSession {
     let token_hash: Bytes = format!("{:.>32}", format!("{user}/{device}/{token}")).into();
-    log::NewSession { device_id: device.into(), display_name: String::new(), token_hash, lifetime_ms }
+    log::NewSession { device_id: device.into(), token_hash, lifetime_ms, ..log::NewSession::default() }
 }
 
 fn create(

@@ -18,6 +18,7 @@ use super::{
     types::{LogId, TypeConfig},
 };
 use openraft::{Instant as _, RaftMetrics, ServerState, async_runtime::watch::WatchReceiver as _};
+use quorate_core::query::{SweepCursor, SweepPart};
 use readiness::{Facts, Gate};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -37,6 +38,9 @@ pub trait StateFacts: Send + Sync + 'static {
 
     /// Ids of rooms that hold events which their own rule no longer keeps, at most `limit`. Reads every room's row.
     fn expired_rooms(&self, now_ms: u64, limit: usize) -> Vec<String>;
+
+    /// Devices that nobody uses any more; see [`View::devices_to_sweep`](quorate_core::query::View::devices_to_sweep).
+    fn devices_to_sweep(&self, cursor: &SweepCursor, now_ms: u64, kept_ms: u64, rows: usize) -> SweepPart;
 }
 
 /// What watchers wait for: leader, term, role, membership, readiness.

@@ -8,6 +8,7 @@ mod error;
 mod history;
 mod initialize;
 mod snapshot;
+mod sweep;
 mod time;
 mod transfer;
 

@@ -32,7 +32,10 @@ use crate::{
 };
 use futures::future::BoxFuture;
 use openraft::{ConfigError, Raft};
-use quorate_core::{proto::log::Envelope, query::View};
+use quorate_core::{
+    proto::log::Envelope,
+    query::{SweepCursor, SweepPart, View},
+};
 use std::{
     io,
     sync::Arc,
@@ -222,6 +225,7 @@ impl Node {
         node.spawn(node.administration.clone().keep_bootstrapped());
         node.spawn(node.administration.clone().keep_compact());
         node.spawn(node.administration.clone().keep_history_bounded());
+        node.spawn(node.administration.clone().keep_devices_bounded());
         node.spawn(keep_time(node.administration.clone(), time, leadership.clone()));
         node.spawn(candidacies(leadership.clone(), options.observer));
         node.spawn(keep_judging(options.volume, node.cluster.clone(), peers.clone()));
@@ -308,6 +312,11 @@ impl<S: StateStore> StateFacts for StoreFacts<S> {
         let found = View::open(&view).and_then(|view| view.expired_rooms(now_ms, limit));
         // Not initialised yet, or damage, which whoever serves from these rows reports.
         found.unwrap_or_default()
+    }
+
+    fn devices_to_sweep(&self, cursor: &SweepCursor, now_ms: u64, kept_ms: u64, rows: usize) -> SweepPart {
+        let view = self.0.view();
+        View::open(&view).and_then(|view| view.devices_to_sweep(cursor, now_ms, kept_ms, rows)).unwrap_or_default()
     }
 }
 

@@ -5,7 +5,6 @@
 
 use super::limits::{self, MAX_INITIAL};
 use super::{Refusal, Session};
-use bytes::Bytes;
 use quorate_core::proto::log::{
     CreateRoom, Envelope, PutAccountData, PutFilter, Redact, RoomRef, SendEvent, SetMembership, SetProfile,
     command::Kind, room_ref::By,
@@ -104,9 +103,9 @@ pub(super) fn set_profile(caller: &Session, change: SetProfile) -> Result<Envelo
 }
 
 /// A stored filter.
-pub(super) fn put_filter(caller: &Session, filter: Bytes) -> Result<Envelope, Refusal> {
-    limits::object("filter", &filter)?;
-    envelope(caller, "", Kind::PutFilter(PutFilter { filter }))
+pub(super) fn put_filter(caller: &Session, filter: PutFilter) -> Result<Envelope, Refusal> {
+    limits::object("filter", &filter.filter)?;
+    envelope(caller, "", Kind::PutFilter(filter))
 }
 
 /// Account data, of a room or global.
@@ -121,6 +120,7 @@ pub(super) fn put_account_data(caller: &Session, data: PutAccountData) -> Result
 mod tests {
     use super::super::Code;
     use super::*;
+    use bytes::Bytes;
 
     fn alice() -> Session {
         Session {

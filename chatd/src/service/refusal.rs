@@ -152,7 +152,7 @@ impl From<Rejected> for Refusal {
             Reason::SessionExpired => Code::SessionExpired,
             Reason::Forbidden => Code::Forbidden,
             Reason::NotMember => Code::NotMember,
-            Reason::RoomNotFound => Code::RoomNotFound,
+            Reason::RoomNotFound | Reason::AliasNotFound => Code::RoomNotFound,
             Reason::UserNotFound => Code::UserNotFound,
             Reason::EventNotFound => Code::EventNotFound,
             Reason::UserExists => Code::UserExists,

@@ -2,6 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
+use quorate_core::apply::MADE_BY_DOOR;
 use rand::{TryRngCore as _, rngs::OsRng};
 use sha2::{Digest as _, Sha256};
 
@@ -61,12 +62,14 @@ pub(super) fn device_id() -> Result<String, NoRandomness> {
     Ok(random::<10>()?.iter().map(|byte| char::from(b'A' + byte % 26)).collect())
 }
 
-/// A transaction id for a write whose client gave none, so that our own retries are applied once.
+/// A transaction id for a write whose client gave none, so that our own retries are applied once. The time in it puts the
+/// oldest first.
 ///
 /// # Errors
 /// When there is no randomness.
 pub(super) fn transaction_id() -> Result<String, NoRandomness> {
-    Ok(format!("~{}", URL_SAFE_NO_PAD.encode(random::<16>()?)))
+    let now_ms = super::session::clock_ms();
+    Ok(format!("{MADE_BY_DOOR}{now_ms:011x}{}", URL_SAFE_NO_PAD.encode(random::<16>()?)))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::raft::propose::{Ordered, ProposeError};
 use bytes::Bytes;
 use quorate_core::id::Position;
 use quorate_core::proto::log::{
-    self, Command, CreateRoom, Envelope, Outcome, PutAccountData, Redact, RoomRef, SendEvent, SetMembership,
+    self, Command, CreateRoom, Envelope, Outcome, PutAccountData, PutFilter, Redact, RoomRef, SendEvent, SetMembership,
     SetProfile, command, outcome::Kind, room_ref::By, set_membership::Change,
 };
 
@@ -179,7 +179,8 @@ impl Service {
     /// # Errors
     /// As [`Service::create_room`].
     pub async fn put_filter(&self, s: &Session, filter: Bytes) -> Result<u64, Refusal> {
-        match self.propose(decide::put_filter(s, filter)?).await?.kind {
+        let put = PutFilter { filter, max_filters: self.quotas().filters };
+        match self.propose(decide::put_filter(s, put)?).await?.kind {
             Some(Kind::FilterPut(put)) => Ok(put.filter_id),
             other => Err(unexpected(other.as_ref())),
         }
@@ -196,7 +197,14 @@ impl Service {
         event_type: &str,
         content: Bytes,
     ) -> Result<(), Refusal> {
-        let data = PutAccountData { room_id: room_id.into(), r#type: event_type.into(), content };
+        let quotas = self.quotas();
+        let data = PutAccountData {
+            room_id: room_id.into(),
+            r#type: event_type.into(),
+            content,
+            max_entries: quotas.account_data_entries,
+            max_bytes: u64::from(quotas.account_data_mebibytes) << 20,
+        };
         done(self.propose(decide::put_account_data(s, data)?).await?)
     }
 

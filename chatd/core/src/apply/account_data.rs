@@ -5,7 +5,9 @@ use super::context::{Answer, Applies, Context, refuse};
 use crate::id::RoomNumber;
 use crate::proto::log::{self, Reason};
 use crate::proto::store;
-use crate::table::{self, Table, key};
+use crate::proto::store::membership::Kind;
+use crate::rows;
+use crate::table::{self, Direction, Flow, Read, Table, key};
 
 /// Largest content, as of an event.
 const MAX_BYTES: usize = 65_536;
@@ -18,12 +20,103 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::PutAccountData) ->
     append::check_object(&command.content)?;
     let room = match command.room_id.is_empty() {
         true => RoomNumber(0),
-        false => context.room_by_id(&command.room_id)?.number,
+        false => room_of(context, command)?,
     };
+    count(context, room, command)?;
     let row = store::AccountData { content: command.content.clone(), position: table::position_field(context.first) };
     context.rows.put(Table::AccountData, key::account_data(context.user, room, &command.r#type), table::encode(&row));
     context.touched.user(context.user);
     Ok(Answer::done())
+}
+
+/// Only who has to do with a room keeps data about it, or its acceptance would tell everybody which rooms there are.
+fn room_of(context: &Context<'_>, command: &log::PutAccountData) -> Applies<RoomNumber> {
+    let room = context.room_by_id(&command.room_id)?;
+    let known = rows::membership(&context.rows, room.number, context.user)?.kind() != Kind::Unspecified;
+    match known || !is_limited(command) {
+        true => Ok(room.number),
+        false => refuse(Reason::NotMember, "you are not in this room; join it first"),
+    }
+}
+
+fn is_limited(command: &log::PutAccountData) -> bool {
+    command.max_entries > 0 || command.max_bytes > 0
+}
+
+/// What an account has of account data.
+#[derive(Clone, Copy, Default)]
+struct Amount {
+    entries: u64,
+    bytes: u64,
+}
+
+impl Amount {
+    fn of(event_type: &[u8], content: &[u8]) -> Self {
+        Self { entries: 1, bytes: u64::try_from(event_type.len() + content.len()).unwrap_or(u64::MAX) }
+    }
+}
+
+/// Counts what the account will have, and refuses what makes it more than the command allows. To replace a piece by one
+/// that is no larger is always allowed.
+fn count(context: &mut Context<'_>, room: RoomNumber, command: &log::PutAccountData) -> Applies<()> {
+    let mut account = rows::account(&context.rows, context.user)?.unwrap_or_default();
+    if !account.account_data_counted && !is_limited(command) {
+        return Ok(());
+    }
+    let limit = |limit: u64| if limit == 0 { u64::MAX } else { limit };
+    let limits = Amount { entries: limit(command.max_entries.into()), bytes: limit(command.max_bytes) };
+    let (counted, now) = match account.account_data_counted {
+        true => (true, Amount { entries: account.account_data_entries, bytes: account.account_data_bytes }),
+        false => count_all(context, limits)?,
+    };
+    let key = key::account_data(context.user, room, &command.r#type);
+    let old = table::fetch::<store::AccountData>(&context.rows, Table::AccountData, &key)?;
+    let old = old.map(|old| Amount::of(command.r#type.as_bytes(), &old.content)).unwrap_or_default();
+    let new = Amount::of(command.r#type.as_bytes(), &command.content);
+    let after = Amount {
+        entries: now.entries.saturating_sub(old.entries).saturating_add(new.entries),
+        bytes: now.bytes.saturating_sub(old.bytes).saturating_add(new.bytes),
+    };
+    if after.entries > limits.entries && old.entries == 0 {
+        let message =
+            format!("an account keeps at most {} pieces of account data: change one you have", limits.entries);
+        return refuse(Reason::TooLarge, message);
+    }
+    if after.bytes > limits.bytes && new.bytes > old.bytes {
+        let message =
+            format!("an account keeps at most {} bytes of account data: make a piece of it smaller", limits.bytes);
+        return refuse(Reason::TooLarge, message);
+    }
+    if counted {
+        account.account_data_counted = true;
+        account.account_data_entries = after.entries;
+        account.account_data_bytes = after.bytes;
+        context.rows.put(Table::Account, key::account(context.user), table::encode(&account));
+    }
+    Ok(())
+}
+
+/// Counts what an account had before its account data was counted, and whether that is all: it stops beyond the limits,
+/// so that its work is bounded; such an account is counted again until it is within them.
+fn count_all(context: &Context<'_>, limits: Amount) -> Applies<(bool, Amount)> {
+    let from = key::devices_of(context.user);
+    let (mut all, mut amount) = (true, Amount::default());
+    context.rows.scan(Table::AccountData, &from, &key::after_prefix(&from), Direction::Forward, &mut |(
+        key,
+        value,
+    )| {
+        if amount.entries > limits.entries || amount.bytes > limits.bytes {
+            all = false;
+            return Ok(Flow::Stop);
+        }
+        let row: store::AccountData = table::decode(Table::AccountData, value)?;
+        // Behind the localpart and the room's number.
+        let event_type = key.get(from.len() + 8..).unwrap_or_default();
+        amount.entries += 1;
+        amount.bytes += Amount::of(event_type, &row.content).bytes;
+        Ok(Flow::More)
+    })?;
+    Ok((all, amount))
 }
 
 #[cfg(test)]
@@ -34,8 +127,78 @@ mod tests {
     use crate::testing::{World, world};
 
     fn put(world: &mut World, room: &str, event_type: &str, content: &'static str) -> Envelope {
-        let put = log::PutAccountData { room_id: room.into(), r#type: event_type.into(), content: content.into() };
-        world.by("alice", Kind::PutAccountData(put))
+        limited(world, "alice", (room, event_type, content), (0, 0))
+    }
+
+    fn limited(world: &mut World, user: &str, what: (&str, &str, &str), limits: (u32, u64)) -> Envelope {
+        let (room, event_type, content) = what;
+        let put = log::PutAccountData {
+            room_id: room.into(),
+            r#type: event_type.into(),
+            content: content.to_owned().into(),
+            max_entries: limits.0,
+            max_bytes: limits.1,
+        };
+        world.by(user, Kind::PutAccountData(put))
+    }
+
+    /// The account's own count, against its rows.
+    fn counted(world: &World) -> (u64, u64) {
+        let account = rows::account(&world.rows, "alice").unwrap().unwrap();
+        assert!(account.account_data_counted);
+        (account.account_data_entries, account.account_data_bytes)
+    }
+
+    #[test]
+    fn more_pieces_than_allowed_are_refused_and_those_there_can_be_changed() {
+        let mut world = world(&["alice"]);
+        let before = put(&mut world, "", "a", "{}");
+        world.accepted(before);
+        for event_type in ["b", "c", "b"] {
+            let envelope = limited(&mut world, "alice", ("", event_type, r#"{"x":1}"#), (3, 0));
+            world.accepted(envelope);
+        }
+        assert_eq!(counted(&world), (3, 3 + 2 + 2 * 7));
+        let envelope = limited(&mut world, "alice", ("", "d", "{}"), (3, 0));
+        assert_eq!(world.rejected(envelope), Reason::TooLarge);
+        let envelope = limited(&mut world, "alice", ("", "c", r#"{"x":12}"#), (3, 0));
+        world.accepted(envelope);
+        let unlimited = put(&mut world, "", "d", "{}");
+        world.accepted(unlimited);
+        assert_eq!(counted(&world), (4, 4 + 2 + 7 + 8 + 2), "whoever proposes it");
+        let envelope = limited(&mut world, "alice", ("", "a", "{}"), (3, 0));
+        world.accepted(envelope);
+    }
+
+    #[test]
+    fn more_bytes_than_allowed_are_refused_and_fewer_are_taken() {
+        let mut world = world(&["alice"]);
+        let long = format!(r#"{{"x":"{}"}}"#, "y".repeat(100));
+        for event_type in ["a", "b"] {
+            let envelope = put(&mut world, "", event_type, r#"{"x":"a longer text than is allowed later"}"#);
+            world.accepted(envelope);
+        }
+        let envelope = limited(&mut world, "alice", ("", "c", &long), (0, 100));
+        assert_eq!(world.rejected(envelope), Reason::TooLarge);
+        let envelope = limited(&mut world, "alice", ("", "a", &long), (0, 50));
+        assert_eq!(world.rejected(envelope), Reason::TooLarge, "beyond the limit from before");
+        for event_type in ["a", "b"] {
+            let envelope = limited(&mut world, "alice", ("", event_type, "{}"), (0, 50));
+            world.accepted(envelope);
+        }
+        let envelope = limited(&mut world, "alice", ("", "c", "{}"), (0, 50));
+        world.accepted(envelope);
+        assert_eq!(counted(&world), (3, 9));
+    }
+
+    #[test]
+    fn a_room_that_is_not_ones_own_is_as_one_that_is_not_there() {
+        let mut world = world(&["alice", "bob"]);
+        let (_, room) = world.public_room("bob");
+        let envelope = limited(&mut world, "alice", (room.as_str(), "t", "{}"), (10, 0));
+        assert_eq!(world.rejected(envelope), Reason::NotMember);
+        let envelope = limited(&mut world, "bob", (room.as_str(), "t", "{}"), (10, 0));
+        world.accepted(envelope);
     }
 
     #[test]

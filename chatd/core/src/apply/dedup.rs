@@ -5,17 +5,27 @@ use crate::id::{self, Position};
 use crate::proto::log::command::Kind;
 use crate::proto::log::{Envelope, EventSent, Outcome, outcome};
 use crate::proto::store;
-use crate::table::{self, Read, ReadError, Table, key};
+use crate::table::{self, Direction, Flow, Read, ReadError, Table, key};
 use bytes::Bytes;
 use prost::Message;
 
 /// Longest transaction id: it stands in keys and events.
 pub(super) const MAX_TRANSACTION_ID_BYTES: usize = 255;
 
+/// How the transaction ids begin that doors make for commands whose clients gave none. They repeat such a command for
+/// seconds, so that its outcome goes after a day, with the next one of its kind; else each would stay as long as its device.
+/// Further on stands the time, so that the oldest come first.
+pub const MADE_BY_DOOR: &str = "~~";
+
+/// Outcomes that go for one that is kept: more than one, so that they become fewer.
+const FORGOTTEN_AT_ONCE: usize = 2;
+
 /// Where a command's outcome is kept, if it is.
 pub(super) struct Memory {
     /// `None`: the command carries no transaction id.
     key: Option<Vec<u8>>,
+    /// With what the keys of outcomes begin of which old ones go for this one.
+    short_lived: Option<Vec<u8>>,
     opened_at: Bytes,
 }
 
@@ -23,7 +33,11 @@ impl Memory {
     pub(super) fn of(envelope: &Envelope, kind: &Kind, device: &store::Device) -> Self {
         let key = (!envelope.transaction_id.is_empty())
             .then(|| key::dedup(&envelope.user, &envelope.device_id, scope(kind).parts(), &envelope.transaction_id));
-        Self { key, opened_at: device.opened_at.clone() }
+        let scope = scope(kind);
+        let short_lived = matches!(scope, Scope::Command(_)) && envelope.transaction_id.starts_with(MADE_BY_DOOR);
+        let short_lived =
+            short_lived.then(|| key::dedup(&envelope.user, &envelope.device_id, scope.parts(), MADE_BY_DOOR));
+        Self { key, short_lived, opened_at: device.opened_at.clone() }
     }
 
     /// The outcome of then, if the same session sent this before.
@@ -47,9 +61,29 @@ impl Memory {
         };
         let event = event.map(table::position_field).unwrap_or_default();
         let row = store::Dedup { outcome, time_ms: context.time_ms, opened_at: self.opened_at, event };
+        if let Some(prefix) = self.short_lived {
+            forget_oldest(context, &prefix)?;
+        }
         context.rows.put(Table::Dedup, key, table::encode(&row));
         Ok(())
     }
+}
+
+/// Forgets the oldest outcomes of these keys, if they are a day old.
+fn forget_oldest(context: &mut Context<'_>, prefix: &[u8]) -> Applies<()> {
+    let (mut old, now) = (Vec::new(), context.time_ms);
+    context.rows.scan(Table::Dedup, prefix, &key::after_prefix(prefix), Direction::Forward, &mut |(key, value)| {
+        let row: store::Dedup = table::decode(Table::Dedup, value)?;
+        if old.len() == FORGOTTEN_AT_ONCE || row.time_ms.saturating_add(REMEMBERED_MS) > now {
+            return Ok(Flow::Stop);
+        }
+        old.push(key.to_vec());
+        Ok(Flow::More)
+    })?;
+    for key in old {
+        context.rows.delete(Table::Dedup, key);
+    }
+    Ok(())
 }
 
 /// Did this very command make the event?
@@ -133,6 +167,7 @@ fn scope(kind: &Kind) -> Scope<'_> {
         Kind::PutAccountData(_) => "put_account_data",
         Kind::PurgeHistory(_) => "purge_history",
         Kind::RepairTime(_) => "repair_time",
+        Kind::SweepDevice(_) => "sweep_device",
     }])
 }
 
@@ -173,4 +208,41 @@ pub(super) fn forget(context: &mut Context<'_>, room_id: &str, at: Position, eve
 fn names(row: &store::Dedup, at: Position) -> Result<bool, ReadError> {
     let outcome = outcome(row.clone(), "")?;
     Ok(matches!(outcome.kind, Some(outcome::Kind::EventSent(sent)) if sent.event_id == id::event_id(at)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::log::SetProfile;
+    use crate::testing::{World, world};
+
+    fn put_name(world: &mut World, n: u64, prefix: &str) -> Envelope {
+        let name = SetProfile { display_name: Some(n.to_string()), avatar_url: None };
+        let mut envelope = world.by("alice", Kind::SetProfile(name));
+        envelope.transaction_id = format!("{prefix}{n:011x}");
+        envelope
+    }
+
+    fn remembered(world: &World) -> usize {
+        world.rows.rows().filter(|(table, ..)| *table == Table::Dedup).count()
+    }
+
+    #[test]
+    fn what_a_door_numbered_itself_is_forgotten_after_a_day_and_what_a_client_numbered_is_not() {
+        let mut world = world(&["alice"]);
+        for n in 0..10 {
+            let envelope = put_name(&mut world, n, MADE_BY_DOOR);
+            world.accepted(envelope.clone());
+            assert!(world.accepted(envelope).duplicate);
+            let by_client = put_name(&mut world, n, "client");
+            world.accepted(by_client);
+        }
+        assert_eq!(remembered(&world), 20);
+        world.time_ms += REMEMBERED_MS;
+        for n in 10..15 {
+            let envelope = put_name(&mut world, n, MADE_BY_DOOR);
+            world.accepted(envelope);
+        }
+        assert_eq!(remembered(&world), 10 + 5);
+    }
 }

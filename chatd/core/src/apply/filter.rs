@@ -6,8 +6,12 @@ use crate::proto::log::{self, Reason, outcome};
 use crate::rows;
 use crate::table::{self, Direction, Flow, Read, Table, key};
 
-/// Filters one account may keep. Clients upload the same few at every start, and those are found again.
+/// Filters one account could keep before commands said how many. Clients upload the same few at every start, and those
+/// are found again.
 const MAX_FILTERS: u64 = 200;
+
+/// Filters that go for one new one: where the limit was lowered, each new one brings the account nearer to it.
+const MAX_REMOVED: usize = 4;
 
 /// Largest filter.
 const MAX_FILTER_BYTES: usize = 16 * 1024;
@@ -17,13 +21,23 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::PutFilter) -> Appl
         return refuse(Reason::TooLarge, format!("a filter must have at most {MAX_FILTER_BYTES} bytes"));
     }
     append::check_object(&command.filter)?;
-    if let Some(known) = find(context, &command.filter)? {
-        return Ok(put(known));
-    }
+    let kept = match find(context, &command.filter)? {
+        Known::Number(known) => return Ok(put(known)),
+        Known::Others(kept) => kept,
+    };
     let mut account = rows::account(&context.rows, context.user)?.unwrap_or_default();
     let filter_id = account.next_filter;
-    if filter_id >= MAX_FILTERS {
+    let max_filters = usize::try_from(command.max_filters).unwrap_or(usize::MAX);
+    if max_filters == 0 && filter_id >= MAX_FILTERS {
         return refuse(Reason::TooLarge, format!("an account keeps at most {MAX_FILTERS} filters: use one you have"));
+    }
+    if max_filters > 0 {
+        // A program that makes up a filter at each start would else, in time, leave its user without any. A client whose
+        // filter is gone is told so, and puts it again.
+        let excess = (kept.len() + 1).saturating_sub(max_filters).min(MAX_REMOVED);
+        for oldest in kept.into_iter().take(excess) {
+            context.rows.delete(Table::Filter, oldest);
+        }
     }
     account.next_filter += 1;
     context.rows.put(Table::Account, key::account(context.user), table::encode(&account));
@@ -35,17 +49,25 @@ fn put(filter_id: u64) -> Answer {
     Answer::New(outcome::Kind::FilterPut(log::FilterPut { filter_id }), None)
 }
 
-/// The number of a filter that is this one to the byte.
-fn find(context: &Context<'_>, filter: &[u8]) -> Applies<Option<u64>> {
+/// What the account has of a filter.
+enum Known {
+    /// This very one, to the byte.
+    Number(u64),
+    /// Only others: their keys, oldest first.
+    Others(Vec<Vec<u8>>),
+}
+
+fn find(context: &Context<'_>, filter: &[u8]) -> Applies<Known> {
     let from = key::devices_of(context.user);
-    let mut found = None;
+    let (mut found, mut others) = (None, Vec::new());
     context.rows.scan(Table::Filter, &from, &key::after_prefix(&from), Direction::Forward, &mut |(key, value)| {
-        if value == filter {
-            found = key.last_chunk::<8>().map(|number| u64::from_be_bytes(*number));
+        match value == filter {
+            true => found = key.last_chunk::<8>().map(|number| u64::from_be_bytes(*number)),
+            false => others.push(key.to_vec()),
         }
         Ok(if found.is_some() { Flow::Stop } else { Flow::More })
     })?;
-    Ok(found)
+    Ok(found.map_or(Known::Others(others), Known::Number))
 }
 
 #[cfg(test)]
@@ -55,7 +77,7 @@ mod tests {
     use crate::testing::{World, world};
 
     fn put(world: &mut World, user: &str, filter: &'static str) -> u64 {
-        let envelope = world.by(user, Kind::PutFilter(log::PutFilter { filter: filter.into() }));
+        let envelope = world.by(user, Kind::PutFilter(log::PutFilter { filter: filter.into(), max_filters: 3 }));
         match world.accepted(envelope).kind {
             Some(outcome::Kind::FilterPut(put)) => put.filter_id,
             other => panic!("{other:?}"),
@@ -74,9 +96,39 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_filters_go_for_new_ones_and_only_ones_own() {
+        let mut world = world(&["alice", "bob"]);
+        put(&mut world, "bob", r#"{"a":0}"#);
+        for (number, filter) in [r#"{"a":0}"#, r#"{"a":1}"#, r#"{"a":2}"#, r#"{"a":3}"#].into_iter().enumerate() {
+            assert_eq!(put(&mut world, "alice", filter), number as u64);
+        }
+        assert_eq!(world.view().filter("alice", 0).unwrap(), None);
+        assert_eq!(world.view().filter("alice", 1).unwrap().unwrap(), r#"{"a":1}"#);
+        assert_eq!(put(&mut world, "alice", r#"{"a":0}"#), 4, "put again, it is a new one");
+        assert!(world.view().filter("bob", 0).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_command_without_a_limit_is_refused_beyond_200_as_ever() {
+        let mut world = world(&["alice"]);
+        let old = |world: &mut World, n: u64| {
+            world.by(
+                "alice",
+                Kind::PutFilter(log::PutFilter { filter: format!(r#"{{"a":{n}}}"#).into(), max_filters: 0 }),
+            )
+        };
+        for n in 0..MAX_FILTERS {
+            let envelope = old(&mut world, n);
+            world.accepted(envelope);
+        }
+        let envelope = old(&mut world, MAX_FILTERS);
+        assert_eq!(world.rejected(envelope), Reason::TooLarge);
+    }
+
+    #[test]
     fn what_is_no_object_is_refused() {
         let mut world = world(&["alice"]);
-        let envelope = world.by("alice", Kind::PutFilter(log::PutFilter { filter: "[]".into() }));
+        let envelope = world.by("alice", Kind::PutFilter(log::PutFilter { filter: "[]".into(), max_filters: 3 }));
         assert_eq!(world.rejected(envelope), Reason::BadJson);
     }
 }

@@ -1,12 +1,13 @@
 //! Opening, extending and closing sessions. A session is a device with a token; the token's hash alone is known here.
 
 use super::context::{Answer, Applies, Context, refuse};
-use super::sequence;
+use super::{quota, sequence};
 use crate::id::{self, Position};
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
 use crate::rows;
 use crate::table::{self, Direction, Flow, Read, Table, key};
+use bytes::Bytes;
 
 /// A SHA-256.
 const TOKEN_HASH_BYTES: usize = 32;
@@ -17,9 +18,10 @@ const MAX_DEVICE_ID_BYTES: usize = 255;
 /// Longest name of a device.
 const MAX_DISPLAY_NAME_BYTES: usize = 1024;
 
-/// Remembered transactions that one command removes at most with the sessions it ends. The rest stay behind unread (they
-/// carry the old session's position), so that the command stays small however long the sessions lasted.
-const MAX_FORGOTTEN: usize = 1024;
+/// Remembered transactions that one command removes at most with the devices it ends. The rest stay behind unread (they
+/// carry the old device's position) until they are swept away, so that the command stays small however long the sessions
+/// lasted.
+pub(super) const MAX_FORGOTTEN: usize = 1024;
 
 /// After the door verified the password. The same token hash again is the same request again.
 pub(super) fn open(context: &mut Context<'_>, command: &log::OpenSession) -> Applies<Answer> {
@@ -36,7 +38,8 @@ pub(super) fn open(context: &mut Context<'_>, command: &log::OpenSession) -> App
     put(context, &command.localpart, new).map(|opened| Answer::New(opened, None))
 }
 
-/// Writes the rows of a new session. An older one of the same device ends.
+/// Writes the rows of a new session. An older one of the same device ends; the device itself goes on, if the command says
+/// so: its name stays, and its transaction ids are still known.
 pub(super) fn put(context: &mut Context<'_>, localpart: &str, new: &log::NewSession) -> Applies<outcome::Kind> {
     let id_fits = !new.device_id.is_empty() && new.device_id.len() <= MAX_DEVICE_ID_BYTES;
     if !id_fits || new.device_id.contains('\0') {
@@ -51,14 +54,28 @@ pub(super) fn put(context: &mut Context<'_>, localpart: &str, new: &log::NewSess
     if new.token_hash.len() != TOKEN_HASH_BYTES || context.rows.get(Table::Token, &new.token_hash)?.is_some() {
         return refuse(Reason::Invalid, "the token's hash must be a fresh SHA-256");
     }
-    end(context, localpart, &new.device_id, &mut { MAX_FORGOTTEN })?;
+    let mut forgettable = MAX_FORGOTTEN;
     let expires_ms = expiry(context.time_ms, new.lifetime_ms);
-    let device = store::Device {
+    let made = store::Device {
         display_name: new.display_name.clone(),
         token_hash: new.token_hash.clone(),
         created_ms: context.time_ms,
         expires_ms,
         opened_at: table::position_field(context.first),
+        session_opened_at: Bytes::new(),
+    };
+    let device = match going_on(context, localpart, new)? {
+        Some(old) => store::Device {
+            display_name: old.display_name,
+            opened_at: old.opened_at,
+            session_opened_at: table::position_field(context.first),
+            ..made
+        },
+        None => {
+            end(context, localpart, &new.device_id, &mut forgettable)?;
+            quota::make_room(context, localpart, new.max_devices, &mut forgettable)?;
+            made
+        }
     };
     let token = store::Token {
         localpart: localpart.to_owned(),
@@ -70,6 +87,19 @@ pub(super) fn put(context: &mut Context<'_>, localpart: &str, new: &log::NewSess
     context.rows.put(Table::Token, new.token_hash.to_vec(), table::encode(&token));
     context.touched.user(localpart);
     Ok(opened(context, localpart, &new.device_id, expires_ms))
+}
+
+/// The device that goes on under a new session, if there is one; its old session ends.
+fn going_on(context: &mut Context<'_>, localpart: &str, new: &log::NewSession) -> Applies<Option<store::Device>> {
+    if !new.continues_device {
+        return Ok(None);
+    }
+    let key = key::device(localpart, &new.device_id);
+    let Some(old) = table::fetch::<store::Device>(&context.rows, Table::Device, &key)? else { return Ok(None) };
+    context.rows.delete(Table::Token, old.token_hash.to_vec());
+    // They were the old session's streams: what these still send is sent again under a new number.
+    sequence::forget(context, localpart, &new.device_id)?;
+    Ok(Some(old))
 }
 
 /// The session that this very request opened before, and where.
@@ -84,7 +114,12 @@ pub(super) fn opened_before(
     };
     let device =
         table::fetch::<store::Device>(&context.rows, Table::Device, &key::device(localpart, &token.device_id))?;
-    let at = table::position(Table::Device, &device.unwrap_or_default().opened_at)?.unwrap_or_default();
+    let device = device.unwrap_or_default();
+    let at = match device.session_opened_at.is_empty() {
+        true => device.opened_at,
+        false => device.session_opened_at,
+    };
+    let at = table::position(Table::Device, &at)?.unwrap_or_default();
     Ok(Some((opened(context, localpart, &token.device_id, token.expires_ms), at)))
 }
 
@@ -118,6 +153,9 @@ pub(super) fn extend(context: &mut Context<'_>, command: &log::ExtendSession) ->
 }
 
 pub(super) fn close(context: &mut Context<'_>, command: &log::CloseSession) -> Applies<Answer> {
+    if command.all_devices && command.at_most > 0 {
+        return quota::close_some(context, command.at_most);
+    }
     let device_ids = match (command.all_devices, command.device_id.is_empty()) {
         (true, _) => devices(context)?,
         (false, true) => vec![context.device_id.to_owned()],
@@ -135,18 +173,16 @@ pub(super) fn close(context: &mut Context<'_>, command: &log::CloseSession) -> A
 }
 
 fn devices(context: &Context<'_>) -> Applies<Vec<String>> {
-    let from = key::devices_of(context.user);
-    let mut out = Vec::new();
-    context.rows.scan(Table::Device, &from, &key::after_prefix(&from), Direction::Forward, &mut |(key, _)| {
-        let device_id = key.strip_prefix(from.as_slice()).unwrap_or_default();
-        out.push(String::from_utf8_lossy(device_id).into_owned());
-        Ok(Flow::More)
-    })?;
-    Ok(out)
+    Ok(quota::devices(context, context.user, usize::MAX)?.into_iter().map(|(device_id, _)| device_id).collect())
 }
 
 /// Removes a device with its token and as many of its transactions as may be forgotten; was there one?
-fn end(context: &mut Context<'_>, localpart: &str, device_id: &str, forgettable: &mut usize) -> Applies<bool> {
+pub(super) fn end(
+    context: &mut Context<'_>,
+    localpart: &str,
+    device_id: &str,
+    forgettable: &mut usize,
+) -> Applies<bool> {
     let device_key = key::device(localpart, device_id);
     let Some(device) = table::fetch::<store::Device>(&context.rows, Table::Device, &device_key)? else {
         return Ok(false);
@@ -154,6 +190,18 @@ fn end(context: &mut Context<'_>, localpart: &str, device_id: &str, forgettable:
     context.touched.session(localpart);
     context.rows.delete(Table::Device, device_key);
     context.rows.delete(Table::Token, device.token_hash.to_vec());
+    forget_transactions(context, localpart, device_id, forgettable)?;
+    sequence::forget(context, localpart, device_id)?;
+    Ok(true)
+}
+
+/// Removes as many of a device's transactions as may be forgotten.
+pub(super) fn forget_transactions(
+    context: &mut Context<'_>,
+    localpart: &str,
+    device_id: &str,
+    forgettable: &mut usize,
+) -> Applies<()> {
     let from = key::dedup_of(localpart, device_id);
     let mut forgotten = Vec::new();
     context.rows.scan(Table::Dedup, &from, &key::after_prefix(&from), Direction::Forward, &mut |(key, _)| {
@@ -167,8 +215,7 @@ fn end(context: &mut Context<'_>, localpart: &str, device_id: &str, forgettable:
     for key in forgotten {
         context.rows.delete(Table::Dedup, key);
     }
-    sequence::forget(context, localpart, device_id)?;
-    Ok(true)
+    Ok(())
 }
 
 #[cfg(test)]

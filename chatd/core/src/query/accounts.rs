@@ -105,6 +105,14 @@ impl View<'_> {
         }))
     }
 
+    /// Whether the account has a device of this id, with a session that is alive or expired.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn has_device(&self, localpart: &str, device_id: &str) -> Result<bool, QueryError> {
+        Ok(self.rows.get(Table::Device, &key::device(localpart, device_id))?.is_some())
+    }
+
     /// An account's devices, by id.
     ///
     /// # Errors

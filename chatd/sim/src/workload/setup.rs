@@ -61,12 +61,8 @@ pub(crate) fn initialize(running: Running, voters: Vec<Member>) -> BoxFuture<'st
 }
 
 pub(crate) fn register(running: Running, user: &'static str) -> BoxFuture<'static, Option<()>> {
-    let session = NewSession {
-        device_id: "D".into(),
-        display_name: String::new(),
-        token_hash: token_hash(user).to_vec().into(),
-        lifetime_ms: 0,
-    };
+    let session =
+        NewSession { device_id: "D".into(), token_hash: token_hash(user).to_vec().into(), ..NewSession::default() };
     let register =
         Register { localpart: user.into(), password_hash: format!("hash of {user}"), session: Some(session) };
     let command = Some(Command { kind: Some(Kind::Register(register)) });

@@ -56,18 +56,21 @@ impl Administration {
         }
     }
 
+    /// Returns whether what is too old may go now: this node leads and the time is certain. What is removed is gone, so
+    /// the time must be a majority's, and have been so at the look before, and the log must not be ahead of it.
+    pub(super) fn may_remove(&self, was_certain: &mut bool) -> bool {
+        let status = self.inner.time.status();
+        let is_certain = self.inner.leadership.is_leader() && status.confirmed && status.log_ahead_ms == 0;
+        std::mem::replace(was_certain, is_certain) && is_certain
+    }
+
     /// Runs as long as the node; works while it leads. The time of the entry decides what goes; the time here only says
     /// when to look.
-    ///
-    /// What is removed is gone: so the time must be a majority's, and have been so at the look before, and the log must not
-    /// be ahead of it.
     pub(crate) async fn keep_history_bounded(self) {
         let mut was_certain = false;
         loop {
             sleep(self.inner.compaction.history_every).await;
-            let status = self.inner.time.status();
-            let is_certain = self.inner.leadership.is_leader() && status.confirmed && status.log_ahead_ms == 0;
-            if !std::mem::replace(&mut was_certain, is_certain) || !is_certain {
+            if !self.may_remove(&mut was_certain) {
                 continue;
             }
             let (facts, now_ms) = (self.inner.facts.clone(), self.inner.time.now_ms());

@@ -33,6 +33,11 @@ pub struct Compaction {
     pub every: Duration,
     /// How often rooms are looked through for events that their own rule no longer keeps.
     pub history_every: Duration,
+    /// How often a part of the devices is looked through for those that nobody uses any more.
+    pub devices_every: Duration,
+    /// How long a device is kept after its session expired: its client comes back as the same device, with its name and
+    /// its transaction ids, for as long as people are away.
+    pub devices_kept: Duration,
 }
 
 impl Default for Compaction {
@@ -44,6 +49,8 @@ impl Default for Compaction {
             keep_entries: 20_000,
             every: Duration::from_secs(5),
             history_every: Duration::from_secs(30),
+            devices_every: Duration::from_secs(60),
+            devices_kept: Duration::from_secs(60 * 24 * 60 * 60),
         }
     }
 }

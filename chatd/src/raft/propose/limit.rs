@@ -101,7 +101,8 @@ pub(crate) fn counts(envelope: &Envelope) -> bool {
             | Kind::CloseSession(_)
             | Kind::ExtendSession(_)
             | Kind::PurgeHistory(_)
-            | Kind::RepairTime(_),
+            | Kind::RepairTime(_)
+            | Kind::SweepDevice(_),
         )
         | None => false,
     };

@@ -59,7 +59,7 @@ pub(in crate::raft) fn commands(number: u64) -> Vec<log::Envelope> {
     let data = (0..=number % 3).map(|part| {
         let content = format!("{{\"entry\":{number},\"part\":{part}}}").into_bytes().into();
         let r#type = format!("org.example.{}", (number * 7 + part) % 400);
-        let put = log::PutAccountData { room_id: String::new(), r#type, content };
+        let put = log::PutAccountData { r#type, content, ..log::PutAccountData::default() };
         envelope("user1", "D", format!("t{number}.{part}"), Kind::PutAccountData(put))
     });
     let newcomer = number.is_multiple_of(10).then(|| register(number));

@@ -12,12 +12,21 @@ use quorate_core::{
 pub(super) fn register(user: &str) -> Envelope {
     let session = NewSession {
         device_id: "D".into(),
-        display_name: String::new(),
         token_hash: format!("{user:-<32}").into_bytes().into(),
-        lifetime_ms: 0,
+        ..NewSession::default()
     };
     let command = Register { localpart: user.into(), password_hash: format!("hash of {user}"), session: Some(session) };
     Envelope { command: Some(Command { kind: Some(Kind::Register(command)) }), ..Envelope::default() }
+}
+
+/// The same, with a session that ends after so long.
+pub(super) fn register_for(user: &str, lifetime_ms: u64) -> Envelope {
+    let mut envelope = register(user);
+    if let Some(Command { kind: Some(Kind::Register(Register { session: Some(session), .. })) }) = &mut envelope.command
+    {
+        session.lifetime_ms = lifetime_ms;
+    }
+    envelope
 }
 
 pub(super) fn by(user: &str, transaction_id: &str, kind: Kind) -> Envelope {

@@ -51,6 +51,8 @@ pub(super) struct Setup {
     pub(super) write_wait: Option<Duration>,
     pub(super) keep_entries: u64,
     pub(super) history_every: Option<Duration>,
+    /// Devices are kept no longer than their sessions then.
+    pub(super) devices_every: Option<Duration>,
     /// Checkpoints by themselves, from so many bytes of log on, or after so long.
     pub(super) compact: Option<(u64, Duration)>,
     /// Bytes per second at which snapshots are sent.
@@ -382,11 +384,13 @@ fn options(name: &str, address: SocketAddr, setup: Setup) -> NodeOptions {
 
 fn compaction(setup: Setup) -> Compaction {
     let defaults = Compaction::default();
-    let Setup { keep_entries, history_every, compact, .. } = setup;
+    let Setup { keep_entries, history_every, devices_every, compact, .. } = setup;
     let (bytes, age) = compact.unwrap_or((defaults.bytes, defaults.age));
     let every = if compact.is_some() { Duration::from_millis(20) } else { defaults.every };
     let history_every = history_every.unwrap_or(defaults.history_every);
-    Compaction { keep_entries, history_every, bytes, age, every, ..defaults }
+    let devices_kept = devices_every.map_or(defaults.devices_kept, |_| Duration::ZERO);
+    let devices_every = devices_every.unwrap_or(defaults.devices_every);
+    Compaction { keep_entries, history_every, devices_every, devices_kept, bytes, age, every, ..defaults }
 }
 
 /// Waits for a condition that no status tells.

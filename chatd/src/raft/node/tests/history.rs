@@ -1,12 +1,13 @@
 //! History is removed on all nodes: at an administrator's wish, from any node, and by the room's own rule.
 
 use super::{
-    chat::{accepted, message, messages, retention, room},
+    chat::{accepted, message, messages, register, register_for, retention, room},
     harness::{Cluster, Setup, until},
 };
 use crate::raft::membership::{AdminError, Purged};
 use crate::store::StateStore as _;
 use quorate_core::invariant::{check_all, digest};
+use quorate_core::query::View;
 use std::time::Duration;
 
 #[test]
@@ -48,4 +49,18 @@ fn a_room_with_a_rule_forgets_by_itself() {
     accepted(&cluster.nodes[0].propose(retention("alice", &ruled, 100)).expect("applied"));
     until("what is too old is gone", || messages(&cluster.nodes[0], "alice", &ruled).is_empty());
     assert_eq!(messages(&cluster.nodes[0], "bob", &free), ["m"]);
+}
+
+#[test]
+fn devices_whose_sessions_expired_are_removed_by_themselves() {
+    let setup = Setup { devices_every: Some(Duration::from_millis(20)), ..Setup::default() };
+    let cluster = Cluster::started(1, setup);
+    accepted(&cluster.nodes[0].propose(register_for("alice", 1)).expect("applied"));
+    accepted(&cluster.nodes[0].propose(register("bob")).expect("applied"));
+    let devices = |user: &str| {
+        let rows = cluster.nodes[0].store().view();
+        View::open(&rows).expect("bootstrapped").devices(user).expect("reads").len()
+    };
+    until("the expired device is gone", || devices("alice") == 0);
+    assert_eq!(devices("bob"), 1);
 }

@@ -1,0 +1,119 @@
+//! How many devices an account has: those not used for longest go for a new one, all of them go in parts, and those that
+//! expired go by themselves.
+//!
+//! The numbers come with the commands, so that a change of the configuration, or of a constant of another version, never
+//! changes what an entry of the log means.
+//!
+//! A login beyond the limit is not refused: programs that log in at each start without a device id would lock their owner
+//! out, who could not tell which of the devices are still wanted. What was not used for longest is missed least.
+
+use super::context::{Answer, Applies, Context, refuse};
+use super::session::{self, MAX_FORGOTTEN};
+use crate::proto::log::{self, Reason, outcome};
+use crate::proto::store;
+use crate::table::{self, Direction, Flow, Read, Table, key};
+
+/// Devices looked at for a login, and removed for it: where an account of before the limit has more, each login brings it
+/// nearer.
+const MAX_LOOKED_AT: usize = 1024;
+const MAX_REMOVED: usize = 16;
+
+/// Ends the sessions that were not used for longest, so that one more device is within the limit.
+pub(super) fn make_room(
+    context: &mut Context<'_>,
+    localpart: &str,
+    max_devices: u32,
+    forgettable: &mut usize,
+) -> Applies<()> {
+    let max_devices = usize::try_from(max_devices).unwrap_or(usize::MAX);
+    if max_devices == 0 {
+        return Ok(());
+    }
+    let devices = devices(context, localpart, MAX_LOOKED_AT)?;
+    let excess = (devices.len() + 1).saturating_sub(max_devices).min(MAX_REMOVED);
+    if excess == 0 {
+        return Ok(());
+    }
+    let mut by_use = Vec::with_capacity(devices.len());
+    for (device_id, device) in devices {
+        by_use.push((last_use(context, &device)?, device_id));
+    }
+    by_use.sort_unstable();
+    for (_, device_id) in by_use.into_iter().take(excess) {
+        session::end(context, localpart, &device_id, forgettable)?;
+    }
+    Ok(())
+}
+
+/// When a device was used last, as far as the rows tell: use extends a session that expires, once in half of its lifetime.
+fn last_use(context: &Context<'_>, device: &store::Device) -> Applies<u64> {
+    if device.expires_ms == 0 {
+        return Ok(device.created_ms);
+    }
+    let token = table::fetch::<store::Token>(&context.rows, Table::Token, &device.token_hash)?;
+    Ok(device.expires_ms.saturating_sub(token.unwrap_or_default().lifetime_ms))
+}
+
+/// Ends some of the caller's sessions, its own when no other is left.
+pub(super) fn close_some(context: &mut Context<'_>, at_most: u32) -> Applies<Answer> {
+    let at_most = usize::try_from(at_most).unwrap_or(usize::MAX);
+    let others = devices(context, context.user, at_most.saturating_add(1))?.into_iter();
+    let others: Vec<_> = others.map(|(device_id, _)| device_id).filter(|id| id != context.device_id).collect();
+    let more = others.len() >= at_most;
+    let mut forgettable = MAX_FORGOTTEN;
+    for device_id in others.iter().take(at_most) {
+        session::end(context, context.user, device_id, &mut forgettable)?;
+    }
+    if !more {
+        session::end(context, context.user, context.device_id, &mut forgettable)?;
+        context.ended_own_session = true;
+    }
+    context.touched.user(context.user);
+    Ok(Answer::New(outcome::Kind::SessionsClosed(log::SessionsClosed { more }), None))
+}
+
+/// Removes a device that expired long ago, or what is left of one that is gone.
+pub(super) fn sweep(context: &mut Context<'_>, command: &log::SweepDevice) -> Applies<Answer> {
+    if !context.user.is_empty() {
+        return refuse(Reason::Invalid, "this command has no caller");
+    }
+    let log::SweepDevice { localpart, device_id, kept_ms } = command;
+    let device = table::fetch::<store::Device>(&context.rows, Table::Device, &key::device(localpart, device_id))?;
+    let mut forgettable = MAX_FORGOTTEN;
+    match device {
+        Some(device) if !is_swept(&device, *kept_ms, context.time_ms) => return Ok(swept(false)),
+        Some(_) => {
+            session::end(context, localpart, device_id, &mut forgettable)?;
+            context.touched.user(localpart);
+        }
+        None => session::forget_transactions(context, localpart, device_id, &mut forgettable)?,
+    }
+    Ok(swept(forgettable == 0))
+}
+
+/// Did the device's session expire so long ago that it is removed?
+pub(crate) fn is_swept(device: &store::Device, kept_ms: u64, time_ms: u64) -> bool {
+    device.expires_ms != 0 && device.expires_ms.saturating_add(kept_ms) <= time_ms
+}
+
+fn swept(more: bool) -> Answer {
+    Answer::New(outcome::Kind::DeviceSwept(log::DeviceSwept { more }), None)
+}
+
+/// Devices of an account, by id, at most so many.
+pub(super) fn devices(context: &Context<'_>, localpart: &str, at_most: usize) -> Applies<Vec<(String, store::Device)>> {
+    let from = key::devices_of(localpart);
+    let mut out = Vec::new();
+    context.rows.scan(Table::Device, &from, &key::after_prefix(&from), Direction::Forward, &mut |(key, value)| {
+        if out.len() >= at_most {
+            return Ok(Flow::Stop);
+        }
+        let device_id = String::from_utf8_lossy(key.strip_prefix(from.as_slice()).unwrap_or_default()).into_owned();
+        out.push((device_id, table::decode(Table::Device, value)?));
+        Ok(Flow::More)
+    })?;
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! Devices to sweep away: which expired long ago, and which left something behind.
+
+use super::{QueryError, View};
+use crate::apply::quota;
+use crate::proto::store;
+use crate::table::{self, Direction, Flow, ReadError, Table, key};
+
+/// Where a search goes on; the default is its beginning.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SweepCursor {
+    /// All devices were looked at; what they left behind is next.
+    devices_done: bool,
+    from: Vec<u8>,
+}
+
+/// A part of a search.
+#[derive(Clone, Debug, Default)]
+pub struct SweepPart {
+    /// Localpart and device id of each device to sweep.
+    pub found: Vec<(String, String)>,
+    /// Where the search goes on; at its beginning when it has ended.
+    pub next: SweepCursor,
+}
+
+impl View<'_> {
+    /// Looks at `rows` devices, at most, for those whose session expired longer ago than they are kept, and those that
+    /// are gone and left remembered transactions behind.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn devices_to_sweep(
+        &self,
+        cursor: &SweepCursor,
+        time_ms: u64,
+        kept_ms: u64,
+        rows: usize,
+    ) -> Result<SweepPart, QueryError> {
+        let mut left = rows;
+        let mut part = SweepPart { found: Vec::new(), next: cursor.clone() };
+        if !part.next.devices_done {
+            match self.expired_devices(&mut part, &mut left, (time_ms, kept_ms))? {
+                Some(from) => part.next.from = from,
+                None => part.next = SweepCursor { devices_done: true, from: Vec::new() },
+            }
+        }
+        if part.next.devices_done {
+            part.next = match self.orphans(&mut part, &mut left)? {
+                Some(from) => SweepCursor { devices_done: true, from },
+                None => SweepCursor::default(),
+            };
+        }
+        Ok(part)
+    }
+
+    /// Where to go on, if there is more.
+    fn expired_devices(
+        &self,
+        part: &mut SweepPart,
+        left: &mut usize,
+        (time_ms, kept_ms): (u64, u64),
+    ) -> Result<Option<Vec<u8>>, ReadError> {
+        let (from, mut stopped_at) = (part.next.from.clone(), None);
+        let found = &mut part.found;
+        self.rows.scan(Table::Device, &from, &[], Direction::Forward, &mut |(key, value)| {
+            if *left == 0 {
+                stopped_at = Some(key.to_vec());
+                return Ok(Flow::Stop);
+            }
+            *left -= 1;
+            let device: store::Device = table::decode(Table::Device, value)?;
+            if quota::is_swept(&device, kept_ms, time_ms) {
+                found.extend(names_in(key));
+            }
+            Ok(Flow::More)
+        })?;
+        Ok(stopped_at)
+    }
+
+    /// The same for devices that are gone. One look for each device, however many transactions it has.
+    fn orphans(&self, part: &mut SweepPart, left: &mut usize) -> Result<Option<Vec<u8>>, ReadError> {
+        let mut from = part.next.from.clone();
+        while *left > 0 {
+            *left -= 1;
+            let mut names = None;
+            self.rows.scan(Table::Dedup, &from, &[], Direction::Forward, &mut |(key, _)| {
+                names =
+                    Some(names_in(key).ok_or_else(|| ReadError::Damaged {
+                        table: Table::Dedup,
+                        what: "a key names no device".into(),
+                    })?);
+                Ok(Flow::Stop)
+            })?;
+            let Some((localpart, device_id)) = names else { return Ok(None) };
+            from = key::after_prefix(&key::dedup_of(&localpart, &device_id));
+            if self.rows.get(Table::Device, &key::device(&localpart, &device_id))?.is_none() {
+                part.found.push((localpart, device_id));
+            }
+        }
+        Ok(Some(from))
+    }
+}
+
+/// Localpart and device id at the head of a key.
+fn names_in(key: &[u8]) -> Option<(String, String)> {
+    let mut parts = key.split(|byte| *byte == 0).map(|part| std::str::from_utf8(part).ok().map(str::to_owned));
+    Some((parts.next()??, parts.next()??))
+}

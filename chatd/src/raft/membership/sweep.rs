@@ -1,0 +1,59 @@
+//! Letting go of devices that nobody uses any more, and of what devices left behind.
+//!
+//! As with rooms' histories, each removal is a command in the log, a bounded part of the work; what is here only looks for
+//! it, a bounded part of the rows at a time, and proposes it. Apply decides by the time of the entry.
+
+use super::history::not_proposed;
+use super::{AdminError, Administration};
+use quorate_core::proto::log::{Command, DeviceSwept, Envelope, SweepDevice, command, outcome};
+use quorate_core::query::SweepCursor;
+use tokio::time::sleep;
+
+/// Rows looked at each time: some milliseconds of a thread that may take its time.
+const ROWS: usize = 10_000;
+/// Parts of one device's remembered transactions that are removed before the next device has its turn.
+const PARTS_AT_ONCE: usize = 64;
+
+impl Administration {
+    /// Runs as long as the node; works while it leads.
+    pub(crate) async fn keep_devices_bounded(self) {
+        let (mut cursor, mut was_certain) = (SweepCursor::default(), false);
+        let kept_ms = u64::try_from(self.inner.compaction.devices_kept.as_millis()).unwrap_or(u64::MAX);
+        loop {
+            sleep(self.inner.compaction.devices_every).await;
+            if !self.may_remove(&mut was_certain) {
+                continue;
+            }
+            let (facts, now_ms, from) = (self.inner.facts.clone(), self.inner.time.now_ms(), cursor.clone());
+            let look = move || facts.devices_to_sweep(&from, now_ms, kept_ms, ROWS);
+            let part = tokio::task::spawn_blocking(look).await.unwrap_or_default();
+            let mut swept = 0_usize;
+            for (localpart, device_id) in part.found {
+                if let Err(error) = self.sweep_device(&localpart, &device_id, kept_ms).await {
+                    tracing::warn!(%error, "a device that is not used any more was not removed; it is tried again");
+                    break;
+                }
+                swept += 1;
+            }
+            if swept > 0 {
+                tracing::info!(devices = swept, "removed devices that are not used any more");
+            }
+            cursor = part.next;
+        }
+    }
+
+    async fn sweep_device(&self, localpart: &str, device_id: &str, kept_ms: u64) -> Result<(), AdminError> {
+        for _ in 0..PARTS_AT_ONCE {
+            let sweep = SweepDevice { localpart: localpart.to_owned(), device_id: device_id.to_owned(), kept_ms };
+            let command = Some(Command { kind: Some(command::Kind::SweepDevice(sweep)) });
+            let proposed = self.inner.proposer.propose(Envelope { command, ..Envelope::default() }).await;
+            match proposed.map_err(not_proposed)?.kind {
+                Some(outcome::Kind::DeviceSwept(DeviceSwept { more: true })) => {}
+                Some(outcome::Kind::DeviceSwept(DeviceSwept { more: false })) => break,
+                Some(outcome::Kind::Rejected(rejected)) => return Err(AdminError::Refused(rejected.message)),
+                other => return Err(AdminError::Stopped(format!("an answer to another command: {other:?}"))),
+            }
+        }
+        Ok(())
+    }
+}
