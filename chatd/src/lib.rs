@@ -7,6 +7,7 @@
 pub mod api {
     //! The doors: each decodes requests, hands them to [`crate::service`], and spells the answers.
     pub mod admin;
+    pub(crate) mod caller;
     pub mod convert;
     pub mod error;
     pub mod grpc;

@@ -4,6 +4,7 @@
 mod catalogue;
 pub mod delivery;
 mod door;
+mod login;
 pub mod observe;
 mod process;
 pub mod scrape;

@@ -256,6 +256,7 @@ fn service(
             session_lifetime: config.session_lifetime,
             registration_open: config.registration == Registration::Open,
             administrators: config.administrators.clone(),
+            rate_limited: config.rate_limit.enabled,
             quotas: config.quotas,
         },
         rows: Arc::new(store.clone()),

@@ -5,13 +5,17 @@
 
 mod accounts;
 pub mod decide;
+mod fair_queue;
+mod known_places;
 pub mod limits;
 mod login_limit;
 mod password;
+mod rate_sketch;
 mod read;
 mod refusal;
 mod session;
 mod standing;
+mod strangers;
 mod token;
 mod write;
 
@@ -31,6 +35,7 @@ use password::Passwords;
 use quorate_core::id;
 use session::Extensions;
 use std::{sync::Arc, time::Duration};
+use strangers::StrangerLimit;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -52,6 +57,8 @@ pub struct Settings {
     pub registration_open: bool,
     /// Localparts of the users who may see how the cluster does.
     pub administrators: Vec<String>,
+    /// Whether addresses are limited in the accounts they make and what they read without a session.
+    pub rate_limited: bool,
     /// What one account may have.
     pub quotas: Quotas,
 }
@@ -85,7 +92,8 @@ pub struct Service {
 struct Inner {
     parts: Parts,
     passwords: Passwords,
-    logins: LoginLimit,
+    logins: Arc<LoginLimit>,
+    strangers: StrangerLimit,
     extensions: Extensions,
     reading: Arc<Semaphore>,
     session_looks: Arc<Semaphore>,
@@ -97,9 +105,10 @@ impl Service {
     pub fn new(parts: Parts) -> Self {
         Self {
             inner: Arc::new(Inner {
+                passwords: Passwords::new(parts.metrics.clone()),
+                logins: Arc::default(),
+                strangers: StrangerLimit::new(parts.settings.rate_limited),
                 parts,
-                passwords: Passwords::default(),
-                logins: LoginLimit::default(),
                 extensions: Extensions::default(),
                 reading: Arc::new(Semaphore::new(READS_AT_ONCE)),
                 session_looks: Arc::new(Semaphore::new(session::LOOKS_AT_ONCE)),

@@ -46,7 +46,7 @@ fn wire_code(code: Code) -> ErrorCode {
         Code::Forbidden => ErrorCode::Forbidden,
         Code::NotMember => ErrorCode::NotMember,
         Code::RoomNotFound | Code::UserNotFound | Code::EventNotFound | Code::NotFound => ErrorCode::NotFound,
-        Code::Invalid | Code::BadJson => ErrorCode::Invalid,
+        Code::Invalid | Code::InvalidUsername | Code::BadJson => ErrorCode::Invalid,
         Code::TooLarge => ErrorCode::TooLarge,
         Code::LimitExceeded => ErrorCode::LimitExceeded,
         Code::UserExists | Code::AliasExists => ErrorCode::AlreadyExists,
@@ -64,7 +64,9 @@ fn grpc_code(refusal: &Refusal) -> Grpc {
         Code::Unauthenticated | Code::SessionExpired | Code::WrongCredentials => Grpc::Unauthenticated,
         Code::RegistrationClosed | Code::Forbidden | Code::NotMember => Grpc::PermissionDenied,
         Code::RoomNotFound | Code::UserNotFound | Code::EventNotFound | Code::NotFound => Grpc::NotFound,
-        Code::Invalid | Code::BadJson | Code::TooLarge | Code::BadCursor => Grpc::InvalidArgument,
+        Code::Invalid | Code::InvalidUsername | Code::BadJson | Code::TooLarge | Code::BadCursor => {
+            Grpc::InvalidArgument
+        }
         Code::HistoryRemoved => Grpc::OutOfRange,
         Code::LimitExceeded | Code::Overloaded | Code::StorageFull => Grpc::ResourceExhausted,
         Code::UserExists | Code::AliasExists => Grpc::AlreadyExists,

@@ -22,6 +22,7 @@ mod with_body;
 
 use crate::api::admin::AdminDoor;
 use crate::api::admin::page;
+use crate::api::caller::CallerAddress;
 use crate::metrics::Metrics;
 use crate::service::Service;
 use axum::Router;
@@ -29,6 +30,7 @@ use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use std::net::IpAddr;
 
 /// What every handler gets.
 #[derive(Clone)]
@@ -41,11 +43,14 @@ pub struct Door {
     pub(crate) admin: AdminDoor,
     /// How fresh this request's reads were.
     pub(crate) freshest: fresh::Freshest,
+    /// The address of the request's caller, as limits count it.
+    pub(crate) caller: IpAddr,
 }
 
 /// All endpoints of the door.
 pub fn router(service: Service, metrics: Metrics, admin: AdminDoor) -> Router {
-    let door = Door { service, metrics, admin, freshest: fresh::Freshest::default() };
+    let (caller, freshest) = (CallerAddress::UNKNOWN.0, fresh::Freshest::default());
+    let door = Door { service, metrics, admin, freshest, caller };
     routes()
         .into_router()
         .route(page::PATH, get(status::answer))

@@ -18,6 +18,17 @@ declare! {
 }
 
 declare! {
+    /// Callers who have no session.
+    pub(crate) struct Logins, "Logins" {
+        waiting: IntGauge = "quorate_logins_waiting" [] "Logins and registrations that wait for their password's hash.";
+        refused: IntCounterVec = "quorate_login_refusals_total" ["reason"]
+            "Callers without a session who were sent away for a while: `queue` when too many passwords wait to be \
+             hashed; `pair`, `address`, `account` after too many wrong passwords, by which count was full; \
+             `registration` and `read` when their address has made too many accounts or read too much.";
+    }
+}
+
+declare! {
     /// What clients are told of, and how late.
     pub(crate) struct Delivery, "Delivery and sync" {
         seconds: HistogramVec = "quorate_delivery_seconds" ["door"]
@@ -213,6 +224,7 @@ macro_rules! instruments {
 
 instruments! {
     doors: Doors;
+    logins: Logins;
     delivery: Delivery;
     proposals: Proposals;
     log: Log;

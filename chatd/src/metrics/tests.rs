@@ -24,6 +24,7 @@ async fn used() -> Metrics {
     metrics.door(Door::Grpc, "Send").run::<(), Refusal>(async { Ok(()) }).await.unwrap();
     metrics.stream(Door::Grpc, "Subscribe").events(1);
     drop(metrics.connection(Door::Matrix));
+    metrics.login_refused("queue");
     metrics.settled(ProposeResult::Applied, Duration::from_millis(1));
     metrics.snapshot_built(Duration::from_millis(1), 1);
     metrics.voted(Ballot::PreVote, false);

@@ -1,85 +1,255 @@
-//! Bounds guessing: failed logins per account on this pod. In memory, because a restart gives a guesser little.
+//! Bounds guessing of passwords on this pod. In memory, because a restart gives a guesser little.
+//!
+//! Only wrong passwords count: an attempt is charged when its password is about to be verified and gets its charge back
+//! when it was right, so that neither an outage nor an owner with many programs is refused, and a guesser with many
+//! connections guesses no more often than one with one. Who guesses must not lock out the owner, so attempts are counted
+//! in different places, the first of which that has room takes them:
+//!
+//! - A login that names a device of the account is counted for that device alone: who does not know its id, which no other
+//!   user is shown, cannot use the count up.
+//! - A login from an address where the account was logged in to lately is counted for the two together.
+//! - Any other is counted for the address and the account together, for the address, and for the account; the latter two
+//!   more loosely, as many people may share an address, and an account's owner may be at any.
+//!
+//! An owner's success gives back its own charge and nothing else.
 
+use super::known_places::KnownPlaces;
+use super::rate_sketch::{Rate, RateSketch};
 use super::{Code, Refusal};
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Failures at once; people mistype, and scripts with a stale password retry a few times.
-const BURST: u32 = 10;
-/// One more after each of these: 8,640 guesses a day and pod, nothing against a decent password.
-const PER: Duration = Duration::from_secs(10);
-/// Accounts remembered: 10,000 names of at most 255 bytes are a few MiB. Beyond it all unknown names share one count.
-const ACCOUNTS: usize = 10_000;
+/// Wrong passwords for one account from one address, or with one device's id. People mistype, and programs with a stale
+/// password retry a few times; then 8,640 guesses a day and pod, nothing against a decent password.
+const PER_PAIR: Rate = Rate { burst: 10, every: Duration::from_secs(10) };
+/// Wrong passwords from one address: an office behind one address may mistype thirty times a minute.
+const PER_ADDRESS: Rate = Rate { burst: 100, every: Duration::from_secs(2) };
+/// Wrong passwords for one account from addresses where it was not logged in to lately: five addresses guessing together
+/// as fast as each may. The owner at a new address, without a device, waits with them.
+const PER_ACCOUNT: Rate = Rate { burst: 100, every: Duration::from_secs(2) };
 
-/// Counts failures by account: each moves a "free again" time on (the generic cell rate algorithm).
+/// Who tries.
+#[derive(Clone, Debug)]
+pub(super) struct LoginAttempt {
+    pub(super) address: IpAddr,
+    pub(super) localpart: String,
+    /// A device that the login would go on with; empty for a new one.
+    pub(super) known_device: String,
+}
+
+/// Where an attempt was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CountedAs {
+    Device,
+    KnownPlace,
+    Stranger,
+}
+
+/// Too many wrong passwords were given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooManyGuesses {
+    /// The count that was full, for the metrics.
+    pub(super) count: &'static str,
+    pub(super) wait: Duration,
+}
+
+/// Counts wrong passwords.
 #[derive(Default)]
 pub(super) struct LoginLimit {
-    busy_until: Mutex<HashMap<String, Instant>>,
+    counts: Mutex<Counts>,
+}
+
+struct Counts {
+    devices: RateSketch,
+    pairs: RateSketch,
+    addresses: RateSketch,
+    accounts: RateSketch,
+    places: KnownPlaces,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            devices: RateSketch::new(PER_PAIR),
+            pairs: RateSketch::new(PER_PAIR),
+            addresses: RateSketch::new(PER_ADDRESS),
+            accounts: RateSketch::new(PER_ACCOUNT),
+            places: KnownPlaces::default(),
+        }
+    }
 }
 
 impl LoginLimit {
-    /// Counts an attempt before it is verified; [`LoginLimit::succeeded`] takes it back.
-    pub(super) fn attempt(&self, localpart: &str, now: Instant) -> Result<(), Refusal> {
-        let mut busy = self.busy_until.lock().unwrap_or_else(PoisonError::into_inner);
-        if busy.len() >= ACCOUNTS && !busy.contains_key(localpart) {
-            busy.retain(|_, until| *until > now);
-        }
-        // The empty name is nobody's: it counts for all that there is no room for.
-        let key = if busy.len() >= ACCOUNTS && !busy.contains_key(localpart) { "" } else { localpart };
-        let until = busy.entry(key.to_owned()).or_insert(now);
-        let from = (*until).max(now);
-        let ahead = from.duration_since(now);
-        let allowed = PER.saturating_mul(BURST.saturating_sub(1));
-        if ahead > allowed {
-            let wait = ahead.saturating_sub(allowed);
-            let message =
-                format!("too many failed logins for this account; wait {} s", wait.as_secs().saturating_add(1));
-            return Err(Refusal::new(Code::LimitExceeded, message).after(wait));
-        }
-        *until = from + PER;
-        Ok(())
+    /// Tells whether an attempt would be let in now, without counting it.
+    pub(super) fn check(&self, attempt: &LoginAttempt, now: Instant) -> Result<(), TooManyGuesses> {
+        self.counts().place_of(attempt, now).map(drop)
     }
 
-    /// The attempt was the owner's.
-    pub(super) fn succeeded(&self, localpart: &str) {
-        self.busy_until.lock().unwrap_or_else(PoisonError::into_inner).remove(localpart);
+    /// Counts an attempt as a wrong one; [`LoginLimit::was_right`] takes it back.
+    pub(super) fn count(&self, attempt: &LoginAttempt, now: Instant) -> Result<CountedAs, TooManyGuesses> {
+        let mut counts = self.counts();
+        let counted = counts.place_of(attempt, now)?;
+        let LoginAttempt { address, localpart, known_device } = attempt;
+        match counted {
+            CountedAs::Device => counts.devices.charge(&(localpart, known_device), now),
+            CountedAs::KnownPlace => counts.pairs.charge(&(address, localpart), now),
+            CountedAs::Stranger => {
+                counts.pairs.charge(&(address, localpart), now);
+                counts.addresses.charge(address, now);
+                counts.accounts.charge(localpart, now);
+            }
+        }
+        Ok(counted)
+    }
+
+    /// The counted attempt's password was the account's.
+    pub(super) fn was_right(&self, attempt: &LoginAttempt, counted: CountedAs, now: Instant) {
+        let mut counts = self.counts();
+        let LoginAttempt { address, localpart, known_device } = attempt;
+        match counted {
+            CountedAs::Device => counts.devices.give_back(&(localpart, known_device)),
+            CountedAs::KnownPlace => counts.pairs.give_back(&(address, localpart)),
+            CountedAs::Stranger => {
+                counts.pairs.give_back(&(address, localpart));
+                counts.addresses.give_back(address);
+                counts.accounts.give_back(localpart);
+            }
+        }
+        counts.places.remember(localpart, *address, now);
+    }
+
+    /// The account was made from this address.
+    pub(super) fn was_made(&self, localpart: &str, address: IpAddr, now: Instant) {
+        self.counts().places.remember(localpart, address, now);
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    /// Where the attempt is counted: in the first place that has room for it.
+    fn place_of(&self, attempt: &LoginAttempt, now: Instant) -> Result<CountedAs, TooManyGuesses> {
+        let LoginAttempt { address, localpart, known_device } = attempt;
+        if !known_device.is_empty() && self.devices.wait(&(localpart, known_device), now).is_zero() {
+            return Ok(CountedAs::Device);
+        }
+        let pair = TooManyGuesses { count: "pair", wait: self.pairs.wait(&(address, localpart), now) };
+        let known_place = self.places.contains(localpart, *address, now);
+        let (counted, limits) = match known_place {
+            true => (CountedAs::KnownPlace, vec![pair]),
+            false => {
+                let address = TooManyGuesses { count: "address", wait: self.addresses.wait(address, now) };
+                let account = TooManyGuesses { count: "account", wait: self.accounts.wait(localpart, now) };
+                (CountedAs::Stranger, vec![pair, address, account])
+            }
+        };
+        match limits.into_iter().max_by_key(|limit| limit.wait).filter(|limit| !limit.wait.is_zero()) {
+            Some(limit) => Err(limit),
+            None => Ok(counted),
+        }
+    }
+}
+
+impl From<TooManyGuesses> for Refusal {
+    fn from(TooManyGuesses { count, wait }: TooManyGuesses) -> Self {
+        let seconds = wait.as_secs().saturating_add(1);
+        let what = match count {
+            "address" => "from your address; name your device",
+            "account" => "for this account from new places; log in where you did before, name your device",
+            _ => "for this account from your address; name your device",
+        };
+        Refusal::new(Code::LimitExceeded, format!("too many wrong passwords {what}, or wait {seconds} s")).after(wait)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
 
-    #[test]
-    fn guessing_is_slowed_down_for_the_account_alone() {
-        let (limit, now) = (LoginLimit::default(), Instant::now());
-        for _ in 0..BURST {
-            limit.attempt("alice", now).unwrap();
-        }
-        let refused = limit.attempt("alice", now).unwrap_err();
-        assert_eq!(refused.code, Code::LimitExceeded);
-        assert!(refused.retry_after.unwrap() <= PER);
-        assert!(limit.attempt("bob", now).is_ok());
-        assert!(limit.attempt("alice", now + PER).is_ok());
-        assert!(limit.attempt("alice", now + PER).is_err());
+    fn attempt(address: u32, localpart: &str, device: &str) -> LoginAttempt {
+        let address = Ipv4Addr::from_bits(address).into();
+        LoginAttempt { address, localpart: localpart.into(), known_device: device.into() }
+    }
+
+    /// Wrong passwords that are let in within 30 seconds, of somebody who tries all the time.
+    fn guesses(limit: &LoginLimit, attempt: &LoginAttempt, start: Instant) -> usize {
+        (0..3000).filter(|n| limit.count(attempt, start + Duration::from_millis(n * 10)).is_ok()).count()
+    }
+
+    fn log_in(limit: &LoginLimit, attempt: &LoginAttempt, now: Instant) -> Result<CountedAs, TooManyGuesses> {
+        let counted = limit.count(attempt, now)?;
+        limit.was_right(attempt, counted, now);
+        Ok(counted)
     }
 
     #[test]
-    fn a_success_forgives() {
+    fn wrong_passwords_lock_out_who_gives_them_and_not_the_owner_elsewhere() {
         let (limit, now) = (LoginLimit::default(), Instant::now());
-        for _ in 0..100 {
-            limit.attempt("alice", now).unwrap();
-            limit.succeeded("alice");
-        }
+        let (guesser, owner) = (attempt(1, "alice", ""), attempt(2, "alice", ""));
+        assert_eq!(guesses(&limit, &guesser, now), 13 - 1, "ten, and one after each 10 s before the 30th");
+        let refused = limit.check(&guesser, now + Duration::from_secs(29)).unwrap_err();
+        assert_eq!(refused.count, "pair");
+        assert!(Refusal::from(refused).retry_after.is_some());
+        assert_eq!(log_in(&limit, &owner, now + Duration::from_secs(29)), Ok(CountedAs::Stranger));
+        assert!(limit.check(&attempt(1, "bob", ""), now).is_ok(), "another account");
     }
 
     #[test]
-    fn many_names_take_bounded_memory() {
+    fn the_owners_success_gives_a_guesser_nothing() {
         let (limit, now) = (LoginLimit::default(), Instant::now());
-        for n in 0..ACCOUNTS + 100 {
-            let _ = limit.attempt(&n.to_string(), now);
+        let (guesser, owner) = (attempt(1, "alice", ""), attempt(1, "alice", "PHONE"));
+        let mut guessed = 0;
+        for n in 0..3000 {
+            let now = now + Duration::from_millis(n * 10);
+            guessed += usize::from(limit.count(&guesser, now).is_ok());
+            if n % 10 == 0 {
+                assert_eq!(log_in(&limit, &owner, now), Ok(CountedAs::Device), "a known device is let in");
+            }
         }
-        assert!(limit.busy_until.lock().unwrap().len() <= ACCOUNTS + 1);
+        assert_eq!(guessed, 13 - 1);
+    }
+
+    #[test]
+    fn a_known_address_is_let_in_while_many_addresses_guess() {
+        let (limit, now) = (LoginLimit::default(), Instant::now());
+        let (home, elsewhere) = (attempt(1, "alice", ""), attempt(2, "alice", ""));
+        log_in(&limit, &home, now).unwrap();
+        let guessed: usize = (10..100).map(|address| guesses(&limit, &attempt(address, "alice", ""), now)).sum();
+        let bound = PER_ACCOUNT.burst as usize + 15;
+        assert!(guessed <= bound, "{guessed} guesses together, {bound} are meant");
+        let later = now + Duration::from_secs(30) - Duration::from_millis(10);
+        assert_eq!(limit.check(&elsewhere, later).unwrap_err().count, "account");
+        assert_eq!(log_in(&limit, &home, later), Ok(CountedAs::KnownPlace));
+    }
+
+    #[test]
+    fn one_address_cannot_try_a_password_at_all_accounts() {
+        let (limit, now) = (LoginLimit::default(), Instant::now());
+        let tried = (0..1000).filter(|n| limit.count(&attempt(1, &format!("user{n}"), ""), now).is_ok()).count();
+        assert_eq!(tried, PER_ADDRESS.burst as usize);
+        assert!(limit.check(&attempt(2, "user999", ""), now).is_ok());
+    }
+
+    #[test]
+    fn ten_thousand_random_names_keep_nobody_out() {
+        let (limit, now) = (LoginLimit::default(), Instant::now());
+        // A hundred addresses, each as often as it may.
+        for n in 0..10_000 {
+            limit.count(&attempt(n / 100, &format!("random{n}"), ""), now).unwrap();
+        }
+        let kept_out = (0..1000).filter(|n| limit.check(&attempt(1 << 20, &format!("user{n}"), ""), now).is_err());
+        assert_eq!(kept_out.count(), 0);
+    }
+
+    #[test]
+    fn right_passwords_are_never_too_many() {
+        let (limit, now) = (LoginLimit::default(), Instant::now());
+        for _ in 0..1000 {
+            log_in(&limit, &attempt(1, "alice", ""), now).unwrap();
+        }
     }
 }

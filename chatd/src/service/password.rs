@@ -1,80 +1,80 @@
 //! Password hashing: argon2id, off the runtime, a few at a time.
 
+use super::fair_queue::{FairQueue, QueueLane};
 use super::refusal::{Code, Refusal};
+use crate::metrics::Metrics;
 use argon2::{
     Argon2,
     password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
 };
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
-use tokio::sync::{Semaphore, TryAcquireError};
 
 /// Each hash takes 19 MiB and a core for tens of milliseconds (OWASP's parameters, the crate's default): more at once
 /// would starve heartbeats, fewer would leave a second core idle.
 const AT_ONCE: usize = 2;
 /// Waiting for a turn. At some 30 hashes a second the last waits two seconds; beyond that a quick refusal is kinder.
 const WAITING: usize = 64;
+/// When it is worth another try: the queue is then another one.
+const FULL_FOR: Duration = Duration::from_secs(2);
 
-/// A bounded place to hash passwords. Clones share it.
+/// A bounded and fair place to hash passwords. Clones share it.
 #[derive(Clone)]
 pub(super) struct Passwords {
-    turns: Arc<Semaphore>,
-    queue: Arc<Semaphore>,
-}
-
-impl Default for Passwords {
-    fn default() -> Self {
-        Self { turns: Arc::new(Semaphore::new(AT_ONCE)), queue: Arc::new(Semaphore::new(WAITING)) }
-    }
+    queue: FairQueue,
+    metrics: Metrics,
 }
 
 impl Passwords {
+    pub(super) fn new(metrics: Metrics) -> Self {
+        Self { queue: FairQueue::new(AT_ONCE, WAITING), metrics }
+    }
+
     /// The PHC string of a password, with a fresh salt.
     ///
     /// # Errors
     /// [`Code::Overloaded`] when too many wait.
-    pub(super) async fn hash(&self, password: String) -> Result<String, Refusal> {
-        let hashed = self.in_turn(move || Argon2::default().hash_password(password.as_bytes()).map(|h| h.to_string()));
-        hashed.await?.map_err(|error| {
+    pub(super) async fn hash(&self, lane: QueueLane, password: String) -> Result<String, Refusal> {
+        let hash = move || Argon2::default().hash_password(password.as_bytes()).map(|h| h.to_string());
+        self.in_turn(lane, hash).await?.map_err(|error| {
             tracing::error!(%error, "cannot hash a password");
             Refusal::internal()
         })
     }
 
-    /// Whether the password is the one of the PHC string. Without an account (`None`) it takes as long and says no, so
-    /// that the time tells nobody which accounts there are.
+    /// Runs `work`, which hashes a password, when it is this lane's turn, on a thread that may take its time. Work that has
+    /// begun is finished, though its caller may have gone.
     ///
     /// # Errors
     /// [`Code::Overloaded`] when too many wait.
-    pub(super) async fn verify(&self, password: String, stored: Option<String>) -> Result<bool, Refusal> {
-        self.in_turn(move || {
-            let known = stored.is_some();
-            let phc = stored.unwrap_or_else(|| decoy().to_owned());
-            let Ok(parsed) = PasswordHash::new(&phc) else { return false };
-            Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok() && known
-        })
-        .await
-    }
-
-    async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
-        let _place = self.queue.try_acquire().map_err(|error| match error {
-            TryAcquireError::NoPermits => {
-                Refusal::new(Code::Overloaded, "too many logins at once; try again later").after(Duration::from_secs(2))
-            }
-            TryAcquireError::Closed => Refusal::stopping(),
+    pub(super) async fn in_turn<T: Send + 'static>(
+        &self,
+        lane: QueueLane,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let waiting = self.metrics.waiting_login();
+        let turn = self.queue.turn(lane).await.map_err(|_| {
+            self.metrics.login_refused("queue");
+            Refusal::new(Code::Overloaded, "too many logins at once; try again later").after(FULL_FOR)
         })?;
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| Refusal::stopping())?;
-        tokio::task::spawn_blocking(move || {
+        drop(waiting);
+        let worked = tokio::task::spawn_blocking(move || {
             let result = work();
             drop(turn);
             result
-        })
-        .await
-        .map_err(|error| {
+        });
+        worked.await.map_err(|error| {
             tracing::error!(%error, "a password could not be hashed");
             Refusal::internal()
         })
     }
+}
+
+/// Returns whether the password is the one of the PHC string. Without an account (`None`) it takes as long and says no,
+/// so that the time tells nobody which accounts there are. Takes tens of milliseconds: see [`Passwords::in_turn`].
+pub(super) fn verify(password: &str, stored: Option<&str>) -> bool {
+    let Ok(parsed) = PasswordHash::new(stored.unwrap_or_else(|| decoy())) else { return false };
+    Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok() && stored.is_some()
 }
 
 /// A hash that no password is known for, of the parameters that real ones have.
@@ -89,24 +89,52 @@ fn decoy() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{IpAddr, Ipv4Addr};
 
-    #[tokio::test]
-    async fn a_password_is_recognised_and_another_is_not() {
-        let passwords = Passwords::default();
-        let hash = passwords.hash("correct horse".into()).await.unwrap();
-        assert!(hash.starts_with("$argon2id$"), "{hash}");
-        assert!(passwords.verify("correct horse".into(), Some(hash.clone())).await.unwrap());
-        assert!(!passwords.verify("wrong".into(), Some(hash)).await.unwrap());
-        assert!(!passwords.verify("any".into(), None).await.unwrap());
+    fn lane(address: u32) -> QueueLane {
+        QueueLane { address: IpAddr::from(Ipv4Addr::from_bits(address)), account: "alice".into() }
+    }
+
+    fn passwords() -> Passwords {
+        Passwords::new(Metrics::new().unwrap())
     }
 
     #[tokio::test]
-    async fn a_crowd_is_refused_and_told_when_to_come_back() {
-        let passwords = Passwords::default();
-        let crowd = (0..WAITING + 8).map(|_| passwords.verify("x".into(), Some("not a hash".into())));
+    async fn a_password_is_recognised_and_another_is_not() {
+        let hash = passwords().hash(lane(1), "correct horse".into()).await.unwrap();
+        assert!(hash.starts_with("$argon2id$"), "{hash}");
+        assert!(verify("correct horse", Some(&hash)));
+        assert!(!verify("wrong", Some(&hash)));
+        assert!(!verify("any", None));
+    }
+
+    #[tokio::test]
+    async fn a_crowd_is_refused_and_told_when_to_come_back_and_others_are_served() {
+        let passwords = passwords();
+        // Nobody's turn ends before all of the crowd are there.
+        let (gate, opened) = std::sync::mpsc::channel::<()>();
+        let opened = std::sync::Arc::new(std::sync::Mutex::new(opened));
+        let turn = |address: u32| {
+            let (passwords, opened) = (passwords.clone(), opened.clone());
+            tokio::spawn(async move {
+                passwords.in_turn(lane(address), move || drop(opened.lock().map(|gate| gate.recv()))).await
+            })
+        };
+        let crowd: Vec<_> = (0..AT_ONCE + WAITING + 8).map(|_| turn(1)).collect();
+        let refused = || crowd.iter().filter(|call| call.is_finished()).count();
+        while refused() < 8 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(passwords.queue.waiting(), WAITING);
+        let other = turn(2);
+        while refused() < 9 {
+            tokio::task::yield_now().await;
+        }
+        drop(gate);
         let answers = futures::future::join_all(crowd).await;
-        let refused: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
-        assert_eq!(refused.len(), 8);
+        let refused: Vec<_> = answers.into_iter().filter_map(|answer| answer.unwrap().err()).collect();
+        assert_eq!(refused.len(), 9, "eight, and one in whose place the other came");
         assert!(refused.iter().all(|r| r.code == Code::Overloaded && r.retry_after.is_some()));
+        assert_eq!(other.await.unwrap(), Ok(()));
     }
 }

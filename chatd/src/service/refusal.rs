@@ -32,6 +32,8 @@ pub enum Code {
     Invalid,
     /// Content that is no JSON object, or none that events may carry.
     BadJson,
+    /// No account can have this name.
+    InvalidUsername,
     /// Larger than the limits.
     TooLarge,
     /// Too often; `retry_after` says when.
@@ -71,6 +73,7 @@ impl Code {
             Self::NotFound => "not_found",
             Self::Invalid => "invalid",
             Self::BadJson => "bad_json",
+            Self::InvalidUsername => "invalid_username",
             Self::TooLarge => "too_large",
             Self::LimitExceeded => "limit_exceeded",
             Self::UserExists => "user_exists",

@@ -100,6 +100,13 @@ impl Service {
         self.inner.parts.cluster.time().now_ms()
     }
 
+    /// Returns whether this pod knows the token as that of a living session. Unlike [`Service::authenticate`] it asks no
+    /// other pod, so that a token that somebody made up costs one look-up.
+    pub async fn recognises(&self, access_token: &str) -> bool {
+        let Some(hash) = token::hash(access_token) else { return false };
+        self.recall(hash).is_some() || matches!(self.look_up_apart(hash).await, Ok(Found::Alive(_)))
+    }
+
     /// From memory: nothing that waits. One that has ended, or is to be extended, is looked up.
     fn recall(&self, hash: TokenHash) -> Option<Session> {
         let parts = &self.inner.parts;

@@ -9,12 +9,14 @@ use quorate_wire::chat::v1::{
 use tonic::Request;
 
 pub(super) async fn register(s: &Service, request: Request<RegisterRequest>) -> Result<SessionResponse, Refusal> {
-    let opened = s.register(request.into_inner().into()).await?;
+    let caller = auth::caller(&request);
+    let opened = s.register(request.into_inner().into(), caller).await?;
     Ok(convert::session(opened, s.server_name()))
 }
 
 pub(super) async fn login(s: &Service, request: Request<LoginRequest>) -> Result<SessionResponse, Refusal> {
-    let opened = s.login(request.into_inner().into()).await?;
+    let caller = auth::caller(&request);
+    let opened = s.login(request.into_inner().into(), caller).await?;
     Ok(convert::session(opened, s.server_name()))
 }
 

@@ -1,6 +1,8 @@
 //! The caller of a gRPC request.
 
+use crate::api::caller::CallerAddress;
 use crate::service::{Code, Refusal, Service, Session};
+use std::net::IpAddr;
 use tonic::Request;
 use tonic::metadata::MetadataMap;
 
@@ -10,6 +12,13 @@ pub fn bearer(metadata: &MetadataMap) -> Option<&str> {
     let value = metadata.get("authorization")?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// The address of a request's caller, as limits count it.
+pub(super) fn caller<T>(request: &Request<T>) -> IpAddr {
+    let named = request.extensions().get::<CallerAddress>().copied();
+    let peer = || request.remote_addr().map(|address| CallerAddress::counted(address.ip()));
+    named.or_else(peer).unwrap_or(CallerAddress::UNKNOWN).0
 }
 
 /// The session of a request.

@@ -6,6 +6,7 @@ use super::error::MatrixError;
 use crate::service::{LoggedIn, NewLogin, Session};
 use axum::http::StatusCode;
 use bytes::Bytes;
+use quorate_core::query::QueryError;
 use ruma::OwnedUserId;
 use ruma::api::client::account::get_username_availability::v3 as available;
 use ruma::api::client::account::register::{self, RegistrationKind};
@@ -21,7 +22,7 @@ use serde_json::value::RawValue;
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
         .open("register", sign_up)
-        .open("register_available", |door: Door, request: available::Request| async move {
+        .open_read("register_available", |door: Door, _, request: available::Request| async move {
             door.service.user_available(&request.username).await?;
             Ok(available::Response::new(true))
         })
@@ -58,26 +59,28 @@ async fn sign_up(door: Door, request: register::v3::Request) -> Result<register:
     let username = request.username.unwrap_or_else(|| format!("user-{:016x}", rand::random::<u64>()));
     // The spec's dummy stage: one round trip that asks for nothing. A name that is taken is told before it.
     if !matches!(request.auth, Some(AuthData::Dummy(_))) {
+        door.service.admit_stranger(door.caller)?;
         door.service.user_available(&username).await?;
         let flows = json!({"flows": [{"stages": ["m.login.dummy"]}], "params": {}, "session": username});
         return Err(MatrixError::authentication_needed(flows));
     }
     let password =
         request.password.ok_or_else(|| MatrixError::bad_json("A password is required to register an account."))?;
-    let LoggedIn { user_id: user, device_id, access_token, expires_in: _ } = door
-        .service
-        .register(NewLogin {
-            username,
-            password,
-            device_id: request.device_id.map(String::from).unwrap_or_default(),
-            device_display_name: request.initial_device_display_name.unwrap_or_default(),
-        })
-        .await?;
-    let mut response = register::v3::Response::new(user_id(user)?);
-    if !request.inhibit_login {
-        response.access_token = Some(access_token);
-        response.device_id = Some(device_id.into());
+    let login = NewLogin {
+        username,
+        password,
+        device_id: request.device_id.map(String::from).unwrap_or_default(),
+        device_display_name: request.initial_device_display_name.unwrap_or_default(),
+    };
+    if request.inhibit_login {
+        let user = door.service.register_only(login, door.caller).await?;
+        return Ok(register::v3::Response::new(user_id(user)?));
     }
+    let LoggedIn { user_id: user, device_id, access_token, expires_in: _ } =
+        door.service.register(login, door.caller).await?;
+    let mut response = register::v3::Response::new(user_id(user)?);
+    response.access_token = Some(access_token);
+    response.device_id = Some(device_id.into());
     Ok(response)
 }
 
@@ -170,7 +173,11 @@ async fn account_data(
     let wanted = event_type.clone();
     let content = door
         .read(move |view| {
-            let room = room.map(|room| view.resolve_room(&room)).transpose()?;
+            let room = match room.map(|room| view.resolve_room(&room)).transpose() {
+                // As in a room that is there: nothing of one's own.
+                Err(QueryError::RoomNotFound) => return Ok(None),
+                found => found?,
+            };
             view.account_data(&localpart, room, &wanted)
         })
         .await?;

@@ -4,8 +4,9 @@
 use super::Door;
 use super::error::MatrixError;
 use super::fresh::Freshest;
+use crate::api::caller::CallerAddress;
 use crate::metrics;
-use crate::service::Session;
+use crate::service::{Consistency, Session};
 use crate::trace;
 use axum::Router;
 use axum::body::{Body, HttpBody as _, to_bytes};
@@ -110,6 +111,27 @@ impl Routes {
         self.add::<T, _, _>(name, check, move |door, _token, request| handler(door, request))
     }
 
+    /// An endpoint that reads for anyone: for callers with a session as fresh as any other; for others within their
+    /// address's share and from what this pod has applied, so that they cost no question to the leader.
+    pub(super) fn open_read<T, F, A>(self, name: &'static str, handler: F) -> Self
+    where
+        T: IncomingRequest + Send + 'static,
+        T::OutgoingResponse: Send,
+        F: Fn(Door, Consistency, T) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
+    {
+        self.add::<T, _, _>(name, unchecked, move |door: Door, token, request| {
+            let handler = handler.clone();
+            async move {
+                let consistency = match token {
+                    Some(token) if door.service.recognises(&token).await => Consistency::Linearizable,
+                    _ => door.service.admit_stranger(door.caller).map(|()| Consistency::Local)?,
+                };
+                handler(door, consistency, request).await
+            }
+        })
+    }
+
     fn add<T, F, A>(self, name: &'static str, check: Check, handler: F) -> Self
     where
         T: IncomingRequest + Send + 'static,
@@ -177,6 +199,8 @@ where
     A: Future<Output = Result<T::OutgoingResponse, MatrixError>>,
 {
     let token = token_of(&request);
+    let caller = request.extensions().get::<CallerAddress>().copied().unwrap_or(CallerAddress::UNKNOWN).0;
+    let door = Door { caller, ..door };
     let (parts, body) = request.into_parts();
     let request = whole(parts, read(body).await?)?;
     let typed = {

@@ -80,6 +80,7 @@ fn spelling(code: Code) -> (StatusCode, &'static str) {
         // No Matrix endpoint reads a stream; a sync with an old token is `limited` instead.
         Code::Invalid | Code::BadCursor | Code::HistoryRemoved => (StatusCode::BAD_REQUEST, "M_INVALID_PARAM"),
         Code::BadJson => (StatusCode::BAD_REQUEST, "M_BAD_JSON"),
+        Code::InvalidUsername => (StatusCode::BAD_REQUEST, "M_INVALID_USERNAME"),
         Code::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE"),
         Code::LimitExceeded => (StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED"),
         Code::UserExists => (StatusCode::BAD_REQUEST, "M_USER_IN_USE"),

@@ -56,4 +56,15 @@ impl Door {
         self.freshest.note(freshness);
         Ok(answer)
     }
+
+    /// The same as fresh as the caller may ask for.
+    pub(super) async fn read_with<T, F>(&self, consistency: Consistency, question: F) -> Result<T, MatrixError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
+    {
+        let (answer, freshness) = self.service.read_at_cursor(consistency, None, question).await?;
+        self.freshest.note(freshness);
+        Ok(answer)
+    }
 }

@@ -3,7 +3,7 @@
 use super::Door;
 use super::endpoint::Routes;
 use super::error::MatrixError;
-use crate::service::Session;
+use crate::service::{Consistency, Session};
 use quorate_core::proto::log::SetProfile;
 use quorate_core::query::Account;
 use ruma::api::client::profile::{get_profile, get_profile_field, set_profile_field};
@@ -12,11 +12,11 @@ use ruma::{OwnedMxcUri, UserId};
 
 pub(super) fn routes(routes: Routes) -> Routes {
     routes
-        .open("profile_get", |door: Door, request: get_profile::v3::Request| async move {
-            let account = account(&door, &request.user_id).await?;
+        .open_read("profile_get", |door: Door, consistency, request: get_profile::v3::Request| async move {
+            let account = account(&door, consistency, &request.user_id).await?;
             Ok(values(&account).collect())
         })
-        .open("profile_field_get", get_field)
+        .open_read("profile_field_get", get_field)
         .with_session("profile_field_set", set_field)
 }
 
@@ -28,17 +28,18 @@ fn values(account: &Account) -> impl Iterator<Item = ProfileFieldValue> {
         .chain(avatar.map(|url| ProfileFieldValue::AvatarUrl(OwnedMxcUri::from(url.as_str()))))
 }
 
-async fn account(door: &Door, user: &UserId) -> Result<Account, MatrixError> {
+async fn account(door: &Door, consistency: Consistency, user: &UserId) -> Result<Account, MatrixError> {
     let localpart = door.service.parse_user(user.as_str())?;
-    let account = door.read(move |view| view.account(&localpart)).await?;
+    let account = door.read_with(consistency, move |view| view.account(&localpart)).await?;
     account.ok_or_else(|| MatrixError::not_found(format!("There is no user {user}.")))
 }
 
 async fn get_field(
     door: Door,
+    consistency: Consistency,
     request: get_profile_field::v3::Request,
 ) -> Result<get_profile_field::v3::Response, MatrixError> {
-    let account = account(&door, &request.user_id).await?;
+    let account = account(&door, consistency, &request.user_id).await?;
     let value = values(&account).find(|value| value.field_name() == request.field);
     let value = value.ok_or_else(|| MatrixError::not_found(format!("The user has set no {}.", request.field)))?;
     Ok(get_profile_field::v3::Response::new(value))

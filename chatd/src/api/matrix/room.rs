@@ -3,10 +3,11 @@
 use super::Door;
 use super::endpoint::Routes;
 use super::error::MatrixError;
-use crate::service::Session;
+use crate::service::{Consistency, Session};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use quorate_core::proto::log::{self, StateInput};
+use quorate_core::query::QueryError;
 use ruma::api::client::alias::get_alias::v3 as get_alias;
 use ruma::api::client::room::Visibility;
 use ruma::api::client::room::create_room::v3::{self as create_room, RoomPreset};
@@ -16,7 +17,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    routes.with_session("create_room", create).open("alias_get", resolve)
+    routes.with_session("create_room", create).open_read("alias_get", resolve)
 }
 
 /// A room id that core made, as ruma's.
@@ -106,9 +107,21 @@ fn state_input<T>(event: Raw<T>) -> Result<StateInput, MatrixError> {
     Ok(StateInput { r#type: initial.event_type, state_key: initial.state_key, content: bytes(initial.content) })
 }
 
-async fn resolve(door: Door, request: get_alias::Request) -> Result<get_alias::Response, MatrixError> {
+async fn resolve(
+    door: Door,
+    consistency: Consistency,
+    request: get_alias::Request,
+) -> Result<get_alias::Response, MatrixError> {
     let alias = request.room_alias.to_string();
-    let room = door.read(move |view| view.resolve_room(&alias).and_then(|room| view.room_id(room))).await?;
+    let room = door
+        .read_with(consistency, move |view| match view.resolve_room(&alias) {
+            Ok(room) => view.room_id(room).map(Some),
+            Err(QueryError::RoomNotFound) => Ok(None),
+            Err(other) => Err(other),
+        })
+        .await?;
+    let room =
+        room.ok_or_else(|| MatrixError::not_found(format!("No room here has the alias {}.", request.room_alias)))?;
     let here = OwnedServerName::try_from(door.service.server_name())
         .map_err(|error| MatrixError::invalid_param(format!("The server's name is not one: {error}.")))?;
     Ok(get_alias::Response::new(room_id(room)?, vec![here]))

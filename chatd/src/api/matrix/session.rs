@@ -49,15 +49,13 @@ async fn log_in(door: Door, request: login::v3::Request) -> Result<login::v3::Re
         (None, Some(user)) => user,
         _ => return Err(MatrixError::bad_json("Name the account by an identifier of type m.id.user.")),
     };
-    let logged_in = door
-        .service
-        .login(NewLogin {
-            username,
-            password: password.password,
-            device_id: request.device_id.map(String::from).unwrap_or_default(),
-            device_display_name: request.initial_device_display_name.unwrap_or_default(),
-        })
-        .await?;
+    let new_login = NewLogin {
+        username,
+        password: password.password,
+        device_id: request.device_id.map(String::from).unwrap_or_default(),
+        device_display_name: request.initial_device_display_name.unwrap_or_default(),
+    };
+    let logged_in = door.service.login(new_login, door.caller).await?;
     let LoggedIn { user_id, device_id, access_token, expires_in: _ } = logged_in;
     // No expires_in: the spec ties it to refresh tokens, and a session that slides needs none.
     Ok(login::v3::Response::new(super::account::user_id(user_id)?, access_token, device_id.into()))

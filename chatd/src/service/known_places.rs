@@ -1,0 +1,107 @@
+//! From which addresses an account was logged in to lately.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// An address where somebody logs in less often than this is no habit.
+const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Accounts are spread over so many shelves, and each shelf has so many places: 512 KiB for 32,768 places.
+const SHELVES: usize = 4096;
+const PLACES: usize = 8;
+
+/// A place that was used.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    /// Hash of account and address; 0 is none.
+    name: u64,
+    /// Milliseconds after `began`.
+    used_at: u64,
+}
+
+/// Remembers pairs of account and address. Only who knows an account's password can enter a pair. All pairs of an account
+/// stand on one shelf, so that somebody who enters many of an account of his own pushes out his own; which other accounts
+/// have the same shelf nobody can tell. Who is pushed out is a stranger again, which matters only while many addresses
+/// guess at the account's password.
+pub(super) struct KnownPlaces {
+    shelf_seed: RandomState,
+    name_seed: RandomState,
+    began: Instant,
+    places: Vec<Place>,
+}
+
+impl Default for KnownPlaces {
+    fn default() -> Self {
+        Self {
+            shelf_seed: RandomState::new(),
+            name_seed: RandomState::new(),
+            began: Instant::now(),
+            places: vec![Place::default(); SHELVES * PLACES],
+        }
+    }
+}
+
+impl KnownPlaces {
+    pub(super) fn remember(&mut self, localpart: &str, address: IpAddr, now: Instant) {
+        let (name, used_at) = (self.name(localpart, address), self.millis(now));
+        let first = self.shelf(localpart);
+        let Some(shelf) = self.places.get_mut(first..first + PLACES) else { return };
+        let oldest = shelf.iter_mut().min_by_key(|place| if place.name == name { 0 } else { place.used_at.max(1) });
+        if let Some(place) = oldest {
+            *place = Place { name, used_at };
+        }
+    }
+
+    pub(super) fn contains(&self, localpart: &str, address: IpAddr, now: Instant) -> bool {
+        let (name, now) = (self.name(localpart, address), self.millis(now));
+        let first = self.shelf(localpart);
+        let shelf = self.places.get(first..first + PLACES).unwrap_or_default();
+        let recent = now.saturating_sub(super::session::millis(REMEMBERED));
+        shelf.iter().any(|place| place.name == name && place.used_at >= recent)
+    }
+
+    fn name(&self, localpart: &str, address: IpAddr) -> u64 {
+        self.name_seed.hash_one((localpart, address)).max(1)
+    }
+
+    fn shelf(&self, localpart: &str) -> usize {
+        usize::try_from(self.shelf_seed.hash_one(localpart) % SHELVES as u64).unwrap_or_default() * PLACES
+    }
+
+    fn millis(&self, now: Instant) -> u64 {
+        super::session::millis(now.saturating_duration_since(self.began))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn address(n: u32) -> IpAddr {
+        Ipv4Addr::from_bits(n).into()
+    }
+
+    #[test]
+    fn a_place_is_known_for_its_account_and_for_a_month() {
+        let (mut places, now) = (KnownPlaces::default(), Instant::now());
+        places.remember("alice", address(1), now);
+        assert!(places.contains("alice", address(1), now + REMEMBERED - Duration::from_secs(1)));
+        assert!(!places.contains("alice", address(1), now + REMEMBERED + Duration::from_secs(1)));
+        assert!(!places.contains("alice", address(2), now));
+        assert!(!places.contains("bob", address(1), now));
+    }
+
+    #[test]
+    fn one_account_pushes_out_only_its_own_oldest_places() {
+        let (mut places, now) = (KnownPlaces::default(), Instant::now());
+        let owner = (0..).map(|n| format!("owner{n}")).find(|name| places.shelf(name) != places.shelf("mallory"));
+        let owner = owner.unwrap();
+        places.remember(&owner, address(1), now);
+        for n in 0..100 {
+            places.remember("mallory", address(n), now + Duration::from_secs(u64::from(n) + 1));
+        }
+        assert!(places.contains(&owner, address(1), now));
+        assert!(places.contains("mallory", address(99), now) && !places.contains("mallory", address(90), now));
+    }
+}

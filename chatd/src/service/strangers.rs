@@ -1,0 +1,101 @@
+//! What one address may do without a session, beside logging in: make accounts, and read what is open to all.
+
+use super::rate_sketch::{Rate, RateSketch};
+use super::{Code, Refusal, Service};
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Accounts from one address: a school class on its first day, then as many as the largest public Matrix servers allow
+/// (8,640 a day and pod). Accounts stay for ever, and each costs a hash.
+const REGISTRATIONS: Rate = Rate { burst: 50, every: Duration::from_secs(10) };
+/// Reads from one address: a login page looks up a name with each key that is pressed, for each person behind the address.
+const READS: Rate = Rate { burst: 200, every: Duration::from_millis(50) };
+
+/// Counts what strangers do, by their addresses.
+pub(super) struct StrangerLimit {
+    /// `None` where the configuration wants no limit.
+    counts: Option<Mutex<StrangerCounts>>,
+}
+
+struct StrangerCounts {
+    registrations: RateSketch,
+    reads: RateSketch,
+}
+
+impl StrangerLimit {
+    pub(super) fn new(limited: bool) -> Self {
+        let counts = || StrangerCounts { registrations: RateSketch::new(REGISTRATIONS), reads: RateSketch::new(READS) };
+        Self { counts: limited.then(|| Mutex::new(counts())) }
+    }
+
+    fn with<T>(&self, ask: impl FnOnce(&mut StrangerCounts) -> T) -> Option<T> {
+        let counts = self.counts.as_ref()?;
+        Some(ask(&mut counts.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// Counts an account that is about to be made.
+    ///
+    /// # Errors
+    /// How long the address has to wait.
+    pub(super) fn register(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        self.with(|counts| counts.registrations.take(&address, now)).unwrap_or(Ok(()))
+    }
+
+    /// The account was not made, and not by the caller's fault.
+    pub(super) fn not_registered(&self, address: IpAddr) {
+        let _ = self.with(|counts| counts.registrations.give_back(&address));
+    }
+
+    fn read(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+        self.with(|counts| counts.reads.take(&address, now)).unwrap_or(Ok(()))
+    }
+}
+
+impl Service {
+    /// Lets a caller without a session read something that is open to all, within its address's share.
+    ///
+    /// # Errors
+    /// [`Code::LimitExceeded`].
+    pub fn admit_stranger(&self, address: IpAddr) -> Result<(), Refusal> {
+        self.inner.strangers.read(address, Instant::now()).map_err(|wait| {
+            self.inner.parts.metrics.login_refused("read");
+            let message = "your address asks too much without a session; wait a moment";
+            Refusal::new(Code::LimitExceeded, message).after(wait)
+        })
+    }
+
+    pub(super) fn admit_registration(&self, address: IpAddr) -> Result<(), Refusal> {
+        self.inner.strangers.register(address, Instant::now()).map_err(|wait| {
+            self.inner.parts.metrics.login_refused("registration");
+            let seconds = wait.as_secs().saturating_add(1);
+            let message = format!("too many accounts were made from your address; wait {seconds} s");
+            Refusal::new(Code::LimitExceeded, message).after(wait)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn accounts_and_reads_of_one_address_are_limited_and_others_are_not() {
+        let (limit, now) = (StrangerLimit::new(true), Instant::now());
+        let (one, other) = (Ipv4Addr::from_bits(1).into(), Ipv4Addr::from_bits(2).into());
+        let made = (0..100).filter(|_| limit.register(one, now).is_ok()).count();
+        let read = (0..1000).filter(|_| limit.read(one, now).is_ok()).count();
+        assert_eq!((made, read), (REGISTRATIONS.burst as usize, READS.burst as usize));
+        assert!(limit.register(one, now).unwrap_err() <= REGISTRATIONS.every);
+        assert!(limit.register(other, now).is_ok() && limit.read(other, now).is_ok());
+        limit.not_registered(one);
+        assert!(limit.register(one, now).is_ok());
+    }
+
+    #[test]
+    fn without_limits_nobody_waits() {
+        let (limit, now) = (StrangerLimit::new(false), Instant::now());
+        assert!((0..1000).all(|_| limit.register(Ipv4Addr::LOCALHOST.into(), now).is_ok()));
+    }
+}
