@@ -20,7 +20,7 @@ pub enum Code {
     Forbidden,
     /// The caller is not in the room.
     NotMember,
-    /// No such room or alias.
+    /// No such alias. (A room id that names no room is refused as [`Code::NotMember`].)
     RoomNotFound,
     /// No such account.
     UserNotFound,
@@ -141,6 +141,12 @@ impl Refusal {
         self
     }
 
+    /// The caller is not in the room, or there is none of this id: which of both is not told.
+    #[must_use]
+    pub fn outsider() -> Self {
+        Self::new(Code::NotMember, "you are not in this room, or there is none of this id; join it first")
+    }
+
     /// The pod is about to end.
     #[must_use]
     pub fn stopping() -> Self {
@@ -154,8 +160,9 @@ impl From<Rejected> for Refusal {
             Reason::SessionEnded => Code::Unauthenticated,
             Reason::SessionExpired => Code::SessionExpired,
             Reason::Forbidden => Code::Forbidden,
-            Reason::NotMember => Code::NotMember,
-            Reason::RoomNotFound | Reason::AliasNotFound => Code::RoomNotFound,
+            // Room ids can be guessed: which of them are rooms is told to nobody who is not in.
+            Reason::NotMember | Reason::RoomNotFound => return Self::outsider(),
+            Reason::AliasNotFound => Code::RoomNotFound,
             Reason::UserNotFound => Code::UserNotFound,
             Reason::EventNotFound => Code::EventNotFound,
             Reason::UserExists => Code::UserExists,
@@ -216,14 +223,10 @@ impl From<QueryError> for Refusal {
                 "this server belongs to no cluster yet; initialise it, or try another one",
                 Duration::from_secs(1),
             ),
-            QueryError::RoomNotFound => {
-                Self::new(Code::RoomNotFound, "there is no such room, or it is not open to you")
-            }
+            QueryError::RoomNotFound | QueryError::Forbidden | QueryError::NotMember => Self::outsider(),
             QueryError::EventNotFound => {
                 Self::new(Code::EventNotFound, "there is no such event, or you may not see it")
             }
-            error @ QueryError::Forbidden => Self::new(Code::Forbidden, error.to_string()),
-            error @ QueryError::NotMember => Self::new(Code::NotMember, error.to_string()),
             error @ QueryError::Ahead => Self::new(Code::BadCursor, error.to_string()),
             error @ QueryError::Purged => Self::new(Code::HistoryRemoved, error.to_string()),
             QueryError::Read(source) => {
@@ -254,8 +257,17 @@ mod tests {
 
     #[test]
     fn what_the_log_refused_keeps_its_sentence() {
-        let rejected = Rejected { reason: Reason::NotMember.into(), message: "join !r first".into() };
+        let rejected = Rejected { reason: Reason::Forbidden.into(), message: "you need power 50".into() };
         let refusal = Refusal::from(rejected);
-        assert_eq!((refusal.code, refusal.message.as_str()), (Code::NotMember, "join !r first"));
+        assert_eq!((refusal.code, refusal.message.as_str()), (Code::Forbidden, "you need power 50"));
+    }
+
+    #[test]
+    fn a_room_that_is_not_there_and_one_that_is_closed_are_refused_alike() {
+        let of = |reason: Reason| Refusal::from(Rejected { reason: reason.into(), message: format!("{reason:?}") });
+        assert_eq!(of(Reason::RoomNotFound), of(Reason::NotMember));
+        let all = [QueryError::RoomNotFound, QueryError::NotMember, QueryError::Forbidden].map(Refusal::from);
+        assert!(all.iter().all(|refusal| *refusal == of(Reason::NotMember)));
+        assert_eq!(of(Reason::AliasNotFound).code, Code::RoomNotFound, "aliases are public");
     }
 }

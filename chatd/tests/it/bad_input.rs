@@ -89,8 +89,8 @@ async fn events(alice: &User, mallory: &User, room: &str) {
 }
 
 async fn names_and_cursors(alice: &User, mallory: &User, room: &str) {
-    is(&send(alice, message("!nowhere:chat.test", "", "t")).await, ErrorCode::NotFound, "room");
-    is(&send(alice, message("nonsense", "", "t")).await, ErrorCode::NotFound, "room");
+    is(&send(alice, message("!nowhere:chat.test", "", "t")).await, ErrorCode::NotMember, "room");
+    is(&send(alice, message("nonsense", "", "t")).await, ErrorCode::NotMember, "room");
     let history = |from: &str| HistoryRequest { room_id: room.into(), from: from.into(), ..HistoryRequest::default() };
     // The last is well formed, but lies beyond everything: nobody gave it.
     let future = id::cursor(id::Position { incarnation: 0, index: u64::MAX, ordinal: 0 });

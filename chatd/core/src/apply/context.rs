@@ -254,7 +254,9 @@ impl<'a> Context<'a> {
     fn room_by_alias(&self, alias: &str) -> Applies<Room> {
         let local = id::alias_localpart(alias, self.server_name).unwrap_or_default();
         let row = table::fetch::<store::Alias>(&self.rows, Table::Alias, &key::alias(local))?;
-        let Some(row) = row.filter(|_| !local.is_empty()) else { return no_such_room() };
+        let Some(row) = row.filter(|_| !local.is_empty()) else {
+            return refuse(Reason::AliasNotFound, format!("no room here has the alias {alias}"));
+        };
         self.room_by_number(RoomNumber(row.room))
     }
 

@@ -1,7 +1,7 @@
 //! Changes of membership, by command or as an `m.room.member` event.
 
 use super::append::{self, NewEvent, append};
-use super::context::{Answer, Applies, Context, Room, refuse};
+use super::context::{Answer, Applies, Context, Refusal, Room, refuse};
 use super::directory;
 use super::send::sent;
 use crate::auth::membership::{self as rules, Entrance, Facts};
@@ -39,12 +39,14 @@ pub(super) struct MemberNotes<'m> {
 }
 
 pub(super) fn apply(context: &mut Context<'_>, command: &log::SetMembership) -> Applies<Answer> {
-    let mut room = context.room_by_ref(command.room.as_ref())?;
+    let change = command.change();
+    // Before the room is looked for: what is wrong with the request itself must not tell whether there is one.
     let target = match command.target.is_empty() {
         true => context.user,
         false => local_user(context, &command.target)?,
     };
-    let change = command.change();
+    check_for_oneself(context, change, target)?;
+    let mut room = context.room_by_ref(command.room.as_ref()).map_err(|refusal| missing(refusal, change))?;
     let row = rows::membership(&context.rows, room.number, target)?;
     if change == Change::Forget {
         return forget(context, &room, target, row);
@@ -60,6 +62,25 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::SetMembership) -> 
     let at = make(context, &mut room, &change)?;
     context.save_room(&room);
     Ok(sent(&room, at, context.time_ms))
+}
+
+/// Some changes are made for oneself alone.
+fn check_for_oneself(context: &Context<'_>, change: Change, target: &str) -> Applies<()> {
+    match change {
+        _ if target == context.user => Ok(()),
+        Change::Join => refuse(Reason::Forbidden, "you can only join for yourself; invite the other user instead"),
+        Change::Knock => refuse(Reason::Forbidden, "you can only knock for yourself"),
+        Change::Forget => refuse(Reason::Forbidden, "you can only forget a room for yourself"),
+        _ => Ok(()),
+    }
+}
+
+/// What a change is refused with in a room that is not there: the same as in one that does not let the caller in.
+pub(super) fn missing(refusal: Refusal, change: Change) -> Refusal {
+    match refusal {
+        Refusal::Rejected(rejected) if rejected.reason() == Reason::RoomNotFound => rules::no_such_room(change).into(),
+        other => other,
+    }
 }
 
 /// The localpart of a user id that a caller named.
@@ -276,6 +297,12 @@ pub(super) fn by_event(
     state_key: &str,
     content: &Bytes,
 ) -> Applies<Position> {
+    if rows::membership(&context.rows, room.number, context.user)?.kind() == Kind::Unspecified
+        && entering(context, state_key, content).is_none()
+    {
+        // Before anything else is found wrong, which would tell that there is a room.
+        return refuse(Reason::NotMember, "you are not in this room; join it first");
+    }
     let target = local_user(context, state_key).ok().filter(|_| state_key.starts_with('@'));
     let Some(target) = target else {
         return refuse(Reason::Invalid, "the state key of m.room.member must be the id of a user of this server");
@@ -303,6 +330,18 @@ pub(super) fn by_event(
             notes: MemberNotes { is_direct, ..MemberNotes::default() },
         },
     )
+}
+
+/// The change that a member event stands for, if it is one that somebody outside may make.
+pub(super) fn entering(context: &Context<'_>, state_key: &str, content: &Bytes) -> Option<Change> {
+    if state_key != context.user_id() {
+        return None;
+    }
+    match json::text(&json::parse_object(content).unwrap_or_default(), "membership") {
+        Some("join") => Some(Change::Join),
+        Some("knock") => Some(Change::Knock),
+        _ => None,
+    }
 }
 
 /// Is this alias one of the room's?
@@ -378,8 +417,8 @@ mod tests {
         let (room, _) = world.create("alice", create);
         world.moved("bob", "#ops:a.org", Change::Join, "");
         assert_eq!(world.view().membership(room, "bob").unwrap(), Some(Kind::Join));
-        assert_eq!(rejected(&mut world, "bob", "#none:a.org", Change::Join, ""), Reason::RoomNotFound);
-        assert_eq!(rejected(&mut world, "bob", "#ops:b.org", Change::Join, ""), Reason::RoomNotFound);
+        assert_eq!(rejected(&mut world, "bob", "#none:a.org", Change::Join, ""), Reason::AliasNotFound);
+        assert_eq!(rejected(&mut world, "bob", "#ops:b.org", Change::Join, ""), Reason::AliasNotFound);
     }
 
     #[test]

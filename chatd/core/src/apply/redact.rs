@@ -25,6 +25,8 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::Redact) -> Applies
 
 /// The event form: since room version 11 the content names what is redacted.
 pub(super) fn by_event(context: &mut Context<'_>, room: &mut Room, content: &Bytes) -> Applies<Position> {
+    // First of all: whoever is not in the room is not to learn from another refusal that there is one.
+    context.joined(room)?;
     let object = json::stored_object(content);
     match json::text(&object, "redacts") {
         Some(event_id) => redact(context, room, event_id, content.clone()),

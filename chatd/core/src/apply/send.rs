@@ -1,7 +1,7 @@
 //! Sending events: messages, and state by the rules of its type.
 
 use super::append::{self, NewEvent, append};
-use super::context::{Answer, Applies, Context, Room, refuse};
+use super::context::{Answer, Applies, Context, Refusal, Room, refuse};
 use super::{member, redact, relation};
 use crate::auth::{forbidden, levels};
 use crate::id::{self, Position};
@@ -16,7 +16,10 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::SendEvent) -> Appl
     let event_type = command.r#type.as_str();
     append::check_names(event_type, command.state_key.as_deref())?;
     append::check_content(&command.content)?;
-    let mut room = context.room_by_id(&command.room_id)?;
+    let mut room = match context.room_by_id(&command.room_id) {
+        Err(refusal) => return Err(no_room_for(context, command, refusal)),
+        Ok(room) => room,
+    };
     let at = match (command.state_key.as_deref(), event_type) {
         (Some(user_id), event_type::MEMBER) => member::by_event(context, &mut room, user_id, &command.content)?,
         (Some(state_key), _) => {
@@ -29,6 +32,15 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::SendEvent) -> Appl
     };
     context.save_room(&room);
     Ok(sent(&room, at, context.time_ms))
+}
+
+/// The refusal in a room that is not there; somebody who would come in is told what a closed room tells.
+fn no_room_for(context: &Context<'_>, command: &log::SendEvent, refusal: Refusal) -> Refusal {
+    let state_key = command.state_key.as_deref().filter(|_| command.r#type == event_type::MEMBER);
+    match state_key.and_then(|state_key| member::entering(context, state_key, &command.content)) {
+        Some(change) => member::missing(refusal, change),
+        None => refusal,
+    }
 }
 
 /// The answer to an accepted event.

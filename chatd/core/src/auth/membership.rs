@@ -21,6 +21,21 @@ pub(crate) struct Facts<'a> {
     pub(crate) entrance: Entrance,
 }
 
+/// Whoever is refused by these rules alone is told the same where there is no such room: ids can be guessed, and which of
+/// them are rooms is for those to know who may come in.
+pub(crate) const BY_INVITATION: &str =
+    "this room is by invitation, or there is none of this id; ask a member to invite you";
+pub(crate) const NO_KNOCKS: &str = "this room does not take knocks, or there is none of this id";
+
+/// The refusal of a change in a room that is not there.
+pub(crate) fn no_such_room(change: Change) -> Denied {
+    match change {
+        Change::Join => forbidden(BY_INVITATION),
+        Change::Knock => forbidden(NO_KNOCKS),
+        _ => Denied { reason: Reason::RoomNotFound, message: "there is no such room".into() },
+    }
+}
+
 /// How one may come in, by `m.room.join_rules`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Entrance {
@@ -57,14 +72,14 @@ fn join(facts: &Facts<'_>) -> Result<Kind, Denied> {
         Kind::Ban => Err(forbidden("you are banned from this room")),
         Kind::Join | Kind::Invite => Ok(Kind::Join),
         _ if facts.entrance.open || facts.entrance.vouched => Ok(Kind::Join),
-        _ => Err(forbidden("this room is by invitation; ask a member to invite you")),
+        _ => Err(forbidden(BY_INVITATION)),
     }
 }
 
 fn knock(facts: &Facts<'_>) -> Result<Kind, Denied> {
     match facts.target {
         _ if !facts.oneself => Err(forbidden("you can only knock for yourself")),
-        _ if !facts.entrance.knock => Err(forbidden("this room does not take knocks")),
+        _ if !facts.entrance.knock => Err(forbidden(NO_KNOCKS)),
         Kind::Ban => Err(forbidden("you are banned from this room")),
         Kind::Join => Err(forbidden("you are in this room already")),
         Kind::Invite => Err(forbidden("you are invited already; join instead")),
