@@ -13,6 +13,7 @@ mod bad_input;
 mod chat;
 mod failover;
 mod golden;
+mod logins;
 mod logs;
 mod metrics;
 mod sessions;
