@@ -10,6 +10,8 @@ pub mod reference;
 mod resolve;
 pub mod written;
 
+pub use crate::api::caller::TrustedProxies;
+pub use crate::tls::ClientTlsFiles;
 pub use keys::{KEYS, Key};
 pub use ratio::Ratio;
 pub use resolve::{Surroundings, resolve};
@@ -32,7 +34,7 @@ pub struct Config {
     pub listen: Listen,
     /// How others reach this pod.
     pub advertise: Advertise,
-    /// Certificates of the peer door.
+    /// Certificates.
     pub tls: Tls,
     /// Replication.
     pub raft: Raft,
@@ -50,6 +52,8 @@ pub struct Config {
     pub rate_limit: RateLimit,
     /// What one account may have.
     pub quotas: Quotas,
+    /// What callers may hold of the pod.
+    pub limits: Limits,
     /// Log lines.
     pub log: Log,
     /// Traces.
@@ -80,7 +84,7 @@ pub struct Advertise {
     pub grpc: String,
 }
 
-/// Certificates of the peer door, as PEM files; they are read again when they change.
+/// Certificates as PEM files; they are read again when they change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
     /// The authority that signed all peers' certificates.
@@ -89,6 +93,8 @@ pub struct Tls {
     pub cert_file: PathBuf,
     /// Its key.
     pub key_file: PathBuf,
+    /// The certificate of the clients' doors, with intermediates; `None`: they speak without TLS.
+    pub client: Option<ClientTlsFiles>,
 }
 
 /// Replication (Raft paper §5.2 for the times).
@@ -140,6 +146,23 @@ pub struct Quotas {
     pub account_data_mebibytes: u32,
 }
 
+/// What callers at the clients' doors may hold of the pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections of each door.
+    pub connections: usize,
+    /// Connections of one address, over both doors.
+    pub connections_per_address: usize,
+    /// Those of them that have shown no session.
+    pub strangers_per_address: usize,
+    /// Bytes of request bodies in flight.
+    pub request_bytes: usize,
+    /// Bytes of answers that were not taken yet.
+    pub answer_bytes: usize,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: TrustedProxies,
+}
+
 /// Log lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Log {
@@ -187,6 +210,7 @@ impl Config {
             administrators: Vec::new(),
             rate_limit: RateLimit::default(),
             quotas: Quotas::default(),
+            limits: Limits::default(),
             log: Log::default(),
             traces: Traces::default(),
             shutdown_grace: Duration::ZERO,

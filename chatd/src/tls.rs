@@ -7,13 +7,15 @@
 //! The files may change at any time (the operator renews them). They are read again every few seconds; connections
 //! made after that use the new ones, those that stand go on.
 
+mod clients;
 mod dial;
 mod incoming;
 mod load;
 mod validity;
 
+pub use clients::{ClientTls, ClientTlsFiles};
 pub use dial::{Dial, PeerIo};
-pub use incoming::{PeerStream, incoming};
+pub use incoming::{HandshakeEnd, HandshakeObserver, PeerStream, incoming};
 pub use load::TlsError;
 
 use load::Loaded;

@@ -4,6 +4,7 @@
 mod accounts;
 mod auth;
 pub(crate) mod fuzzing;
+mod gate;
 mod reads;
 mod rooms;
 pub mod server;

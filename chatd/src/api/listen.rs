@@ -1,120 +1,125 @@
-//! The listeners of the doors: they accept, count and bound connections.
+//! The clients' doors as servers: who is let in, for how long, and how much of the process each caller may hold.
+//!
+//! A connection goes [`ClientDoor::serve`] (accept) → [`places`] (a place, or somebody idle gives way) → [`connection`] (hyper, until
+//! told to end) → [`service`] for each request: the caller's address, the budget for its body ([`body`], [`budget`]) and
+//! for its answer ([`answer`]). Once a second [`patrol`] looks for connections that are idle or take no answers.
+//!
+//! Nothing of this is on the way of single frames but a few relaxed atomics: there is no wrapper around the socket, and
+//! no lock is taken after a connection was accepted.
 
-use crate::metrics::{Counted, Door, Metrics};
-use futures::{Stream, stream};
-use std::io::{self, IoSlice};
-use std::net::SocketAddr;
-use std::pin::Pin;
+mod address;
+mod answer;
+mod body;
+pub(crate) mod bounds;
+mod budget;
+mod connection;
+mod patrol;
+pub(crate) mod places;
+pub(crate) mod service;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use body::BodyFault;
+pub use bounds::{Bounds, Patience};
+pub(crate) use places::CallerConnection;
+pub(crate) use service::{Manner, Reading};
+
+use crate::metrics::Door;
+use crate::tls::ClientTls;
+use axum::Router;
+use hyper_util::rt::TokioExecutor;
+use hyper_util::server::conn::auto;
+use places::{Place, Places};
+use service::DoorService;
+use socket2::{SockRef, TcpKeepalive};
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-/// Connections of one door: a quarter of the 65,536 files that container runtimes commonly allow, so that the other door, log and
-/// state are never short of them. More wait in the kernel's queue.
-const CONNECTIONS: usize = 16_384;
 /// Accepting fails when files run out; trying again at once would only burn the processor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// A laptop that was closed says nothing more: after a minute of silence it is asked, and given up after four answers
+/// that did not come, two minutes in all. Shorter would wake phones and lose those in a tunnel.
+const KEEPALIVE: TcpKeepalive =
+    TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15)).with_retries(4);
+/// The same while something is on its way to the client, where TCP's own patience is a quarter of an hour.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(120);
 
-/// A client's connection; counted until it is dropped.
-pub struct Connection {
-    stream: TcpStream,
-    _place: OwnedSemaphorePermit,
-    _counted: Counted,
+/// How connections of a door are spoken with.
+pub(crate) type Protocol = auto::Builder<TokioExecutor>;
+
+/// A door that is about to open.
+pub(crate) struct ClientDoor<M> {
+    /// Where it listens.
+    pub(crate) listener: TcpListener,
+    /// For the metrics.
+    pub(crate) door: Door,
+    /// What all doors of the process share.
+    pub(crate) bounds: Arc<Bounds>,
+    /// HTTP/1, HTTP/2 or both, with their limits.
+    pub(crate) protocol: Protocol,
+    /// What is behind it.
+    pub(crate) router: Router,
+    /// Its certificate; without one it speaks plainly.
+    pub(crate) tls: Option<ClientTls>,
+    /// How it refuses, and what it asks before it reads.
+    pub(crate) manner: M,
 }
 
-/// A door's listener.
-pub struct Listener {
-    tcp: TcpListener,
-    places: Arc<Semaphore>,
-    door: Door,
-    metrics: Metrics,
-}
-
-impl Listener {
-    /// Counts what comes as this door's.
-    #[must_use]
-    pub fn new(tcp: TcpListener, door: Door, metrics: Metrics) -> Self {
-        Self { tcp, places: Arc::new(Semaphore::new(CONNECTIONS)), door, metrics }
-    }
-
-    /// The next connection. A failed `accept` concerns one of them, or passes: the door stays open.
-    async fn next(&self) -> (Connection, SocketAddr) {
-        loop {
-            let place = Arc::clone(&self.places).acquire_owned().await;
-            match (place, self.tcp.accept().await) {
-                (Ok(place), Ok((stream, from))) => {
-                    // Small frames must not wait for more; a socket that cannot be told so works all the same.
-                    let _ = stream.set_nodelay(true);
-                    let connection = Connection { stream, _place: place, _counted: self.metrics.connection(self.door) };
-                    return (connection, from);
+impl<M: Manner> ClientDoor<M> {
+    /// Serves until `closed` fires and the calls that were open then have ended.
+    pub(crate) async fn serve(self, closed: CancellationToken) {
+        let Self { listener, door, bounds, protocol, router, tls, manner } = self;
+        let places = Places::new(door, bounds);
+        let patrol = tokio::spawn(patrol::walk(Arc::clone(&places)));
+        let protocol = Arc::new(protocol);
+        // Made ready once and shared: a `Router` would be copied, all routes of it, for each connection.
+        let service = Arc::new(service::Behind { router: router.with_state(()), manner });
+        let tasks = TaskTracker::new();
+        while let Some(accepted) = closed.run_until_cancelled(listener.accept()).await {
+            match accepted {
+                Ok((stream, from)) => {
+                    let Some(place) = welcome(&places, &stream, from.ip()) else { continue };
+                    let service = DoorService::new(Arc::clone(&service), &place, from.ip());
+                    let protocol = Arc::clone(&protocol);
+                    match tls.clone() {
+                        None => tasks.spawn(connection::run(stream, protocol, service, place)),
+                        Some(tls) => tasks.spawn(connection::run_with_tls(stream, tls, protocol, service, place)),
+                    };
                 }
-                (Ok(_), Err(error)) => {
+                // It concerns one of them, or passes: the door stays open.
+                Err(error) => {
                     tracing::warn!(%error, "cannot accept a client connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
-                // Closed by nobody.
-                (Err(_), _) => std::future::pending().await,
             }
         }
-    }
-
-    /// As a stream, for tonic.
-    pub fn into_stream(self) -> impl Stream<Item = io::Result<Connection>> {
-        stream::unfold(self, |listener| async move {
-            let (connection, _) = listener.next().await;
-            Some((Ok(connection), listener))
-        })
+        drop(listener);
+        places.finish_all();
+        tasks.close();
+        tasks.wait().await;
+        patrol.abort();
     }
 }
 
-impl axum::serve::Listener for Listener {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        self.next().await
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.tcp.local_addr()
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+/// Gives a connection its place, and its socket what notices that the other side is gone. A socket that cannot be told so
+/// works all the same.
+fn welcome(places: &Arc<Places>, stream: &TcpStream, from: IpAddr) -> Option<Place> {
+    let place = match places.admit(from) {
+        Ok(place) => place,
+        Err(refused) => {
+            places.refused(refused);
+            tracing::debug!(%from, reason = refused, "a client connection was refused");
+            return None;
+        }
+    };
+    // Small frames must not wait for more.
+    let _ = stream.set_nodelay(true);
+    let socket = SockRef::from(stream);
+    let _ = socket.set_tcp_keepalive(&KEEPALIVE);
+    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    Some(place)
 }

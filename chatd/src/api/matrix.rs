@@ -10,6 +10,7 @@ mod error;
 mod event;
 mod fresh;
 pub(crate) mod fuzzing;
+mod gate;
 mod membership;
 mod profile;
 mod room;
@@ -19,6 +20,8 @@ mod status;
 mod sync;
 mod timeline;
 mod with_body;
+
+pub(crate) use gate::serve;
 
 use crate::api::admin::AdminDoor;
 use crate::api::admin::page;

@@ -1,8 +1,8 @@
 //! The one table of keys.
 
-use super::{Config, LogFormat, Ratio, Registration, duration};
+use super::{ClientTlsFiles, Config, LogFormat, Ratio, Registration, TrustedProxies, duration};
 use serde_json::{Value, json};
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// One key: how it is named, what it takes, where it goes.
 pub struct Key {
@@ -154,6 +154,28 @@ pub const KEYS: &[Key] = &[
         show: |c| json!(c.tls.key_file),
     },
     Key {
+        path: "tls.client.certFile",
+        kind: "path of a PEM file",
+        default: Default::Computed("none: the clients' doors speak without TLS"),
+        meaning: "The certificate, with its intermediates, of the clients' doors (`listen.http`, `listen.grpc`), which then speak TLS 1.2 or newer and nothing else. Read again when it changes, as is its key.",
+        set: |c, v| {
+            client(c).cert = v.into();
+            Ok(())
+        },
+        show: |c| json!(c.tls.client.as_ref().map(|files| &files.cert).unwrap_or(&PathBuf::new())),
+    },
+    Key {
+        path: "tls.client.keyFile",
+        kind: "path of a PEM file",
+        default: Default::Computed("none"),
+        meaning: "The private key of that certificate.",
+        set: |c, v| {
+            client(c).key = v.into();
+            Ok(())
+        },
+        show: |c| json!(c.tls.client.as_ref().map(|files| &files.key).unwrap_or(&PathBuf::new())),
+    },
+    Key {
         path: "raft.heartbeatInterval",
         kind: "duration",
         default: Default::Value("50ms"),
@@ -297,6 +319,54 @@ pub const KEYS: &[Key] = &[
         show: |c| json!(c.quotas.account_data_mebibytes),
     },
     Key {
+        path: "limits.connections",
+        kind: "number, 16 to 1000000",
+        default: Default::Value("16384"),
+        meaning: "Connections that each of the clients' doors holds at one time; a quarter of them only for clients with a session. Where the process may open too few files (`ulimit -n`), it is fewer.",
+        set: |c, v| between(16, 1_000_000, v).map(|v| c.limits.connections = v),
+        show: |c| json!(c.limits.connections),
+    },
+    Key {
+        path: "limits.connectionsPerAddress",
+        kind: "number, 1 to 1000000",
+        default: Default::Value("8192"),
+        meaning: "Of these, connections of one address (IPv6: of one /64), over both doors. A load balancer that hides the addresses of its clients counts as one address; see `limits.trustedProxies`.",
+        set: |c, v| between(1, 1_000_000, v).map(|v| c.limits.connections_per_address = v),
+        show: |c| json!(c.limits.connections_per_address),
+    },
+    Key {
+        path: "limits.strangersPerAddress",
+        kind: "number, 1 to 1000000",
+        default: Default::Value("1024"),
+        meaning: "Of these, connections that have not shown a session yet. The next one ends the oldest of them.",
+        set: |c, v| between(1, 1_000_000, v).map(|v| c.limits.strangers_per_address = v),
+        show: |c| json!(c.limits.strangers_per_address),
+    },
+    Key {
+        path: "limits.requestMebibytes",
+        kind: "number, 16 to 65536",
+        default: Default::Value("64"),
+        meaning: "Memory for the bodies of requests that are being read or served, in MiB: a quarter of it for callers without a session, a quarter for each address. Beyond it requests are refused for a moment.",
+        set: |c, v| mebibytes(v).map(|v| c.limits.request_bytes = v),
+        show: |c| json!(c.limits.request_bytes >> 20),
+    },
+    Key {
+        path: "limits.answerMebibytes",
+        kind: "number, 16 to 65536",
+        default: Default::Value("64"),
+        meaning: "Memory for answers that clients have not taken yet, in MiB: half of it for each address. Beyond it requests are refused for a moment, and clients that take nothing are given up sooner.",
+        set: |c, v| mebibytes(v).map(|v| c.limits.answer_bytes = v),
+        show: |c| json!(c.limits.answer_bytes >> 20),
+    },
+    Key {
+        path: "limits.trustedProxies",
+        kind: "addresses and networks, separated by commas",
+        default: Default::Computed("nobody"),
+        meaning: "Proxies whose `X-Forwarded-For` is believed, such as `10.0.0.0/8`: their requests count for the right-most address in it that is not one of them. Name only proxies that write that header themselves: whoever is named here can claim any address.",
+        set: |c, v| TrustedProxies::parse(v).map(|v| c.limits.trusted_proxies = v),
+        show: |c| json!(c.limits.trusted_proxies.show()),
+    },
+    Key {
         path: "log.format",
         kind: "`json` or `text`",
         default: Default::Value("json"),
@@ -342,6 +412,10 @@ pub const KEYS: &[Key] = &[
         show: |c| json!(duration::show(c.shutdown_grace)),
     },
 ];
+
+fn client(config: &mut Config) -> &mut ClientTlsFiles {
+    config.tls.client.get_or_insert_default()
+}
 
 fn filled(value: &str) -> Result<String, String> {
     if value.trim().is_empty() { Err("it is empty".into()) } else { Ok(value.to_owned()) }
@@ -404,6 +478,16 @@ fn reserve(value: &str) -> Result<Option<u64>, String> {
 
 fn messages(value: &str) -> Result<u32, String> {
     value.parse().ok().filter(|n| (1..=1_000_000).contains(n)).ok_or_else(|| "write a number from 1 to 1000000".into())
+}
+
+fn between(least: usize, most: usize, value: &str) -> Result<usize, String> {
+    let range = || format!("write a number from {least} to {most}");
+    value.parse().ok().filter(|n| (least..=most).contains(n)).ok_or_else(range)
+}
+
+/// The largest request (2 MiB) must fit into the smallest part of its budget, an eighth.
+fn mebibytes(value: &str) -> Result<usize, String> {
+    between(16, 65_536, value).map(|mebibytes| mebibytes << 20)
 }
 
 fn one_of<T: Copy>(value: &str, choices: &[(&str, T)]) -> Result<T, String> {

@@ -37,6 +37,7 @@ pub fn resolve(written: &Written, around: &Surroundings) -> Result<Config, Confi
     }
     compute(&mut config, around);
     check_times(&config)?;
+    check_client_tls(&mut config)?;
     Ok(config)
 }
 
@@ -57,6 +58,21 @@ fn compute(config: &mut Config, around: &Surroundings) {
             *address = format!("{host}:{port}");
         }
     }
+}
+
+/// An empty path is how none is printed.
+fn check_client_tls(config: &mut Config) -> Result<(), ConfigError> {
+    let Some(files) = &config.tls.client else { return Ok(()) };
+    let (key, reason) = match (files.cert.as_os_str().is_empty(), files.key.as_os_str().is_empty()) {
+        (false, false) => return Ok(()),
+        (true, true) => {
+            config.tls.client = None;
+            return Ok(());
+        }
+        (true, false) => ("tls.client.certFile", "tls.client.keyFile is set: name the certificate of that key, too"),
+        (false, true) => ("tls.client.keyFile", "tls.client.certFile is set: name its private key, too"),
+    };
+    Err(ConfigError::Together { key, reason: reason.into() })
 }
 
 fn check_times(config: &Config) -> Result<(), ConfigError> {
@@ -131,6 +147,18 @@ mod tests {
         assert!(error.contains("raft.electionTimeoutMin"), "{error}");
         let error = resolved("serverName: a.org\nraft: {electionTimeoutMax: 150ms}", None).unwrap_err();
         assert!(error.contains("raft.electionTimeoutMax"), "{error}");
+    }
+
+    #[test]
+    fn a_certificate_for_clients_needs_its_key() {
+        let error = resolved("serverName: a.org\ntls: {client: {certFile: c}}", None).unwrap_err();
+        assert!(error.contains("`tls.client.keyFile`"), "{error}");
+        let error = resolved("serverName: a.org\ntls: {client: {keyFile: k}}", None).unwrap_err();
+        assert!(error.contains("`tls.client.certFile`"), "{error}");
+        let config = resolved("serverName: a.org\ntls: {client: {certFile: c, keyFile: k}}", None).unwrap();
+        let printed = serde_yaml_ng::to_string(&config.to_json()).unwrap();
+        assert_eq!(resolved(&printed, None).unwrap(), config);
+        assert_eq!(resolved("serverName: a.org", None).unwrap().tls.client, None);
     }
 
     #[test]

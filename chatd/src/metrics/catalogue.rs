@@ -14,6 +14,22 @@ declare! {
         events: IntCounterVec = "quorate_door_events_total" ["door", "endpoint"]
             "Events that came in or went out over streams.";
         connections: IntGaugeVec = "quorate_door_connections" ["door"] "Client connections that are open.";
+        strangers: IntGaugeVec = "quorate_door_strangers" ["door"]
+            "Those of them that have shown no session; they give way when places run out.";
+        closed: IntCounterVec = "quorate_door_connections_closed_total" ["door", "reason"]
+            "Client connections that the door ended: `evicted` for a newcomer, `idle`, or `stalled` because the client \
+             did not take its answer.";
+        refused: IntCounterVec = "quorate_door_refused_total" ["door", "reason"]
+            "What was turned away for its size or number: connections by `connections` and `address_connections`, \
+             requests by `request_bytes`, `answer_bytes`, `stranger_requests`, `large_body` and `slow_body`. See \
+             [Security](security.md).";
+        request_bytes: IntGauge = "quorate_door_request_bytes" []
+            "Bytes of request bodies that have arrived, of requests that have not ended.";
+        answer_bytes: IntGauge = "quorate_door_answer_bytes" []
+            "Bytes of answers that clients have not taken yet.";
+        handshakes_ended: IntCounterVec = "quorate_peer_handshakes_ended_total" ["reason"]
+            "Connections to the peers' door that ended before they were let in: `silent`, `slow`, `failed`, or `evicted` \
+             for a newcomer.";
     }
 }
 

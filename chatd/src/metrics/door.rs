@@ -112,6 +112,10 @@ impl Drop for Counted {
     }
 }
 
+fn signed(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 impl Metrics {
     /// A call to this endpoint: a name from the code, never from the request, so that labels stay few.
     #[must_use]
@@ -132,6 +136,27 @@ impl Metrics {
     #[must_use]
     pub fn connection(&self, door: Door) -> Counted {
         Counted::one(&self.all.doors.connections.with_label_values(&[door.label()]))
+    }
+
+    /// A connection or request was turned away; a reason from the code.
+    pub(crate) fn door_refused(&self, door: Door, reason: &'static str) {
+        self.all.doors.refused.with_label_values(&[door.label(), reason]).inc();
+    }
+
+    /// The door ended a connection.
+    pub(crate) fn door_closed(&self, door: Door, reason: &'static str) {
+        self.all.doors.closed.with_label_values(&[door.label(), reason]).inc();
+    }
+
+    /// How many connections of a door have shown no session.
+    pub(crate) fn door_strangers(&self, door: Door, strangers: usize) {
+        self.all.doors.strangers.with_label_values(&[door.label()]).set(signed(strangers));
+    }
+
+    /// What requests and answers of both doors hold, in bytes.
+    pub(crate) fn doors_hold(&self, requests: usize, answers: usize) {
+        self.all.doors.request_bytes.set(signed(requests));
+        self.all.doors.answer_bytes.set(signed(answers));
     }
 
     /// A command on its way to the log and back.

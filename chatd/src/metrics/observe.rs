@@ -6,6 +6,7 @@ use crate::raft::log::{BatchReport, LogObserver};
 use crate::raft::machine::{AppliedBatch, MachineObserver};
 use crate::raft::observe::{Ballot, PeerObserver, RaftObserver};
 use crate::raft::propose::{ProposeObserver, ProposeResult};
+use crate::tls::{HandshakeEnd, HandshakeObserver};
 use quorate_meter::{Histogram, IntCounter, IntCounterVec};
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,6 +93,12 @@ impl Outcomes {
         if let Some(counter) = self.0.get(result as usize) {
             counter.inc();
         }
+    }
+}
+
+impl HandshakeObserver for Metrics {
+    fn handshake_ended(&self, end: HandshakeEnd) {
+        self.all.doors.handshakes_ended.with_label_values(&[end.label()]).inc();
     }
 }
 

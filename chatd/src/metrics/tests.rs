@@ -6,6 +6,7 @@ use crate::raft::machine::MachineObserver as _;
 use crate::raft::observe::{Ballot, RaftObserver as _};
 use crate::raft::propose::{ProposeObserver as _, ProposeResult};
 use crate::service::Refusal;
+use crate::tls::{HandshakeEnd, HandshakeObserver as _};
 use std::time::{Duration, Instant};
 
 /// Every label that there is: names from the code, members of the cluster, and nothing of users.
@@ -25,6 +26,10 @@ async fn used() -> Metrics {
     metrics.stream(Door::Grpc, "Subscribe").events(1);
     drop(metrics.connection(Door::Matrix));
     metrics.login_refused("queue");
+    metrics.door_strangers(Door::Matrix, 1);
+    metrics.handshake_ended(HandshakeEnd::Silent);
+    metrics.door_closed(Door::Matrix, "idle");
+    metrics.door_refused(Door::Matrix, "request_bytes");
     metrics.settled(ProposeResult::Applied, Duration::from_millis(1));
     metrics.snapshot_built(Duration::from_millis(1), 1);
     metrics.voted(Ballot::PreVote, false);

@@ -5,17 +5,16 @@ use super::storage::StorageWatch;
 use crate::api::admin::{AdminDoor, Load, ProcessFacts};
 use crate::api::grpc::server::{self, DoorHealth};
 use crate::api::health::Health;
-use crate::api::listen::Listener;
+use crate::api::listen::{Bounds, Patience};
 use crate::api::matrix;
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
-use crate::metrics::{Door, Metrics};
+use crate::metrics::Metrics;
 use crate::raft::node::Node;
 use crate::raft::peer;
 use crate::service::Service;
 use crate::store::Fatal;
-use crate::tls::PeerTls;
-use axum::body::Body;
+use crate::tls::{ClientTls, PeerTls, RELOAD_EVERY};
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,11 +23,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
-use tower::make::Shared;
 
 /// The open doors.
 pub(super) struct Doors {
     health: DoorHealth,
+    bounds: Arc<Bounds>,
     clients: TaskTracker,
     clients_closed: CancellationToken,
     peers_closed: CancellationToken,
@@ -48,8 +47,9 @@ impl Doors {
         let (clients_closed, peers_closed) = (CancellationToken::new(), CancellationToken::new());
         let listen = &config.listen;
         let peer = bind(listen.peer, "listen.peer").await?;
-        let grpc = Listener::new(bind(listen.grpc, "listen.grpc").await?, Door::Grpc, metrics.clone());
-        let http = Listener::new(bind(listen.http, "listen.http").await?, Door::Matrix, metrics.clone());
+        let (grpc, http) = (bind(listen.grpc, "listen.grpc").await?, bind(listen.http, "listen.http").await?);
+        let client_tls = client_tls(config)?;
+        let bounds = Bounds::new(config.limits.clone(), Patience::default(), metrics.clone());
 
         let facts = Arc::new(Facts { metrics: metrics.clone(), storage, load: LoadWatch::start(metrics.clone()) });
         let admin = AdminDoor::new(node, env!("CARGO_PKG_VERSION"), facts, peers_closed.clone());
@@ -58,25 +58,31 @@ impl Doors {
         tokio::spawn(until_failed(
             "peer",
             fatal.clone(),
-            peer::serve::serve(peer, tls, services, peers_closed.clone()),
+            peer::serve::serve(peer, tls, services, peers_closed.clone(), Arc::new(metrics.clone())),
         ));
 
         let clients = TaskTracker::new();
-        let (health, serving) = server::serve(grpc, service.clone(), metrics.clone(), clients_closed.clone());
-        clients.spawn(until_failed("gRPC", fatal.clone(), serving));
-        // Made ready once and shared: a `Router` would be copied, all routes of it, for each connection.
-        let router = matrix::router(service, metrics.clone(), admin).with_state(()).into_service::<Body>();
-        let serving =
-            axum::serve(http, Shared::new(router)).with_graceful_shutdown(clients_closed.clone().cancelled_owned());
-        clients.spawn(until_failed("Matrix", fatal.clone(), serving.into_future()));
+        let serving = server::serve(
+            grpc,
+            client_tls.clone(),
+            Arc::clone(&bounds),
+            service.clone(),
+            metrics.clone(),
+            clients_closed.clone(),
+        );
+        let (health, serving) = serving.map_err(|error| Failure::caused(Exit::Fatal, &error))?;
+        clients.spawn(serving);
+        let router = matrix::router(service, metrics.clone(), admin);
+        clients.spawn(matrix::serve(http, client_tls, Arc::clone(&bounds), router, clients_closed.clone()));
         clients.close();
-        let doors = Self { health, clients, clients_closed, peers_closed };
+        let doors = Self { health, bounds, clients, clients_closed, peers_closed };
         tokio::spawn(doors.health.clone().follow(node.cluster.clone(), doors.clients_closed.clone()));
         Ok(doors)
     }
 
     /// New calls should go elsewhere from now on; those that come are served.
     pub(super) async fn not_serving(&self) {
+        self.bounds.stop();
         self.health.stopping().await;
     }
 
@@ -114,6 +120,18 @@ async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, Failure> {
         };
         Failure::new(Exit::Address, format!("cannot listen on {address} ({key}): {error}; {hint}"))
     })
+}
+
+/// The certificate of the clients' doors, if they have one; it is read again when it changes.
+fn client_tls(config: &Config) -> Result<Option<ClientTls>, Failure> {
+    let Some(files) = config.tls.client.clone() else { return Ok(None) };
+    let tls = ClientTls::load(files).map_err(|error| {
+        let Failure { exit, sentence } = Failure::caused(Exit::Config, &error);
+        let keys = "tls.client.certFile, tls.client.keyFile";
+        Failure::new(exit, format!("the clients' doors have no certificate ({keys}): {sentence}"))
+    })?;
+    tokio::spawn(tls.clone().keep_fresh(RELOAD_EVERY, CancellationToken::new()));
+    Ok(Some(tls))
 }
 
 /// A door that fails leaves a pod that looks alive and serves nobody: better a new process.

@@ -1,12 +1,18 @@
 //! Accepting connections: handshakes run beside each other, bounded in number and time, so that one that says nothing
 //! holds up no other.
+//!
+//! Whoever comes is let begin. Where there would be too many handshakes, the oldest is given up, of the newcomer's own
+//! address first: a peer or an administrator needs some milliseconds, and whoever says nothing is always the older one.
 
 use super::PeerTls;
+use crate::api::caller::CallerAddress;
 use futures::Stream;
-use std::{io, sync::Arc, time::Duration};
+use std::collections::VecDeque;
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::mpsc,
+    task::AbortHandle,
     time::{sleep, timeout},
 };
 use tokio_rustls::server;
@@ -16,8 +22,14 @@ use tokio_util::sync::CancellationToken;
 /// An accepted connection whose certificate is of our CA.
 pub type PeerStream = server::TlsStream<TcpStream>;
 
-/// Handshakes at one time: a cluster has at most some tens of peers with four connections each; more are strangers.
-const HANDSHAKES: usize = 64;
+/// Handshakes at one time. A cluster has some tens of peers with four connections each, which seldom come at once; more
+/// are strangers. With as many new ones in a second, a handshake has a second. Each holds a descriptor and, once it has
+/// said something, some 20 KiB.
+const HANDSHAKES: usize = 1024;
+/// Those of one address, so that four addresses must join to push out anybody else.
+const HANDSHAKES_PER_ADDRESS: usize = HANDSHAKES / 4;
+/// Until the first byte: the client speaks first, and at once. A first packet that was lost comes again after a second.
+const SILENCE_LIMIT: Duration = Duration::from_secs(2);
 /// A handshake is two round trips and two signatures.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
 /// Accepted and not yet served: the server takes them at once.
@@ -25,25 +37,71 @@ const ACCEPTED: usize = 16;
 /// Out of file descriptors, for instance: wait for some to be closed instead of spinning.
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
 
+/// How a handshake ended that let nobody in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandshakeEnd {
+    /// Given up for a newer one.
+    Evicted,
+    /// Not one byte came.
+    Silent,
+    /// It did not end in time.
+    Slow,
+    /// No TLS, or no certificate of our CA.
+    Failed,
+}
+
+impl HandshakeEnd {
+    /// The label of metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Evicted => "evicted",
+            Self::Silent => "silent",
+            Self::Slow => "slow",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Is told of handshakes that let nobody in.
+pub trait HandshakeObserver: Send + Sync + 'static {
+    /// One ended.
+    fn handshake_ended(&self, end: HandshakeEnd);
+}
+
+/// Nobody is told.
+impl HandshakeObserver for () {
+    fn handshake_ended(&self, _: HandshakeEnd) {}
+}
+
 /// The connections of a listener that passed the handshake, until stopped. The others are closed and logged.
 pub fn incoming(
     listener: TcpListener,
     tls: PeerTls,
     stop: CancellationToken,
+    observer: Arc<dyn HandshakeObserver>,
 ) -> impl Stream<Item = io::Result<PeerStream>> + Send + 'static {
     let (accepted, stream) = mpsc::channel(ACCEPTED);
     tokio::spawn(async move {
-        let _ = stop.run_until_cancelled(accept(listener, tls, accepted)).await;
+        let _ = stop.run_until_cancelled(accept(listener, tls, accepted, observer)).await;
     });
     ReceiverStream::new(stream)
 }
 
-async fn accept(listener: TcpListener, tls: PeerTls, accepted: mpsc::Sender<io::Result<PeerStream>>) {
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
-    while let Ok(permit) = handshakes.clone().acquire_owned().await {
+async fn accept(
+    listener: TcpListener,
+    tls: PeerTls,
+    accepted: mpsc::Sender<io::Result<PeerStream>>,
+    observer: Arc<dyn HandshakeObserver>,
+) {
+    let mut handshakes = Handshakes { running: VecDeque::new(), observer: Arc::clone(&observer) };
+    while !accepted.is_closed() {
         match listener.accept().await {
-            Ok((tcp, _)) => {
-                tokio::spawn(shake_hands(tcp, tls.clone(), accepted.clone(), permit));
+            Ok((tcp, from)) => {
+                let address = CallerAddress::counted(from.ip());
+                handshakes.make_room(address);
+                let one = shake_hands(tcp, from, tls.clone(), accepted.clone(), Arc::clone(&observer));
+                handshakes.running.push_back((address, tokio::spawn(one).abort_handle()));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection on the peer door");
@@ -53,21 +111,107 @@ async fn accept(listener: TcpListener, tls: PeerTls, accepted: mpsc::Sender<io::
     }
 }
 
+/// The handshakes that run, oldest first.
+struct Handshakes {
+    running: VecDeque<(CallerAddress, AbortHandle)>,
+    observer: Arc<dyn HandshakeObserver>,
+}
+
+impl Handshakes {
+    fn make_room(&mut self, newcomer: CallerAddress) {
+        self.running.retain(|(_, handshake)| !handshake.is_finished());
+        let is_its_own = |(address, _): &(CallerAddress, AbortHandle)| *address == newcomer;
+        if self.running.iter().filter(|handshake| is_its_own(handshake)).count() >= HANDSHAKES_PER_ADDRESS {
+            let oldest = self.running.iter().position(is_its_own);
+            self.give_up(oldest);
+        }
+        if self.running.len() >= HANDSHAKES {
+            self.give_up(Some(0));
+        }
+    }
+
+    fn give_up(&mut self, place: Option<usize>) {
+        if let Some((_, handshake)) = place.and_then(|place| self.running.remove(place)) {
+            handshake.abort();
+            self.observer.handshake_ended(HandshakeEnd::Evicted);
+        }
+    }
+}
+
 async fn shake_hands(
     tcp: TcpStream,
+    from: SocketAddr,
     tls: PeerTls,
     accepted: mpsc::Sender<io::Result<PeerStream>>,
-    permit: OwnedSemaphorePermit,
+    observer: Arc<dyn HandshakeObserver>,
 ) {
-    let from = tcp.peer_addr().ok();
     // Answers to appends are small and waited for.
     let _ = tcp.set_nodelay(true);
-    let shaken = timeout(HANDSHAKE_LIMIT, tls.acceptor().accept(tcp)).await;
-    drop(permit);
-    match shaken {
+    // Before there is any state of TLS for it.
+    if !matches!(timeout(SILENCE_LIMIT, tcp.readable()).await, Ok(Ok(()))) {
+        tracing::debug!(%from, "a connection on the peer door said nothing");
+        return observer.handshake_ended(HandshakeEnd::Silent);
+    }
+    match timeout(HANDSHAKE_LIMIT, tls.acceptor().accept(tcp)).await {
         // The receiver is gone only when the server has stopped.
         Ok(Ok(stream)) => drop(accepted.send(Ok(stream)).await),
-        Ok(Err(error)) => tracing::debug!(?from, %error, "refused a connection on the peer door"),
-        Err(_) => tracing::debug!(?from, "a connection on the peer door did not finish its handshake"),
+        Ok(Err(error)) => {
+            tracing::debug!(%from, %error, "refused a connection on the peer door");
+            observer.handshake_ended(HandshakeEnd::Failed);
+        }
+        Err(_) => {
+            tracing::debug!(%from, "a connection on the peer door did not finish its handshake");
+            observer.handshake_ended(HandshakeEnd::Slow);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::IpAddr;
+    use std::sync::Mutex;
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<HandshakeEnd>>);
+
+    impl HandshakeObserver for Told {
+        fn handshake_ended(&self, end: HandshakeEnd) {
+            self.0.lock().unwrap().push(end);
+        }
+    }
+
+    fn address(number: usize) -> CallerAddress {
+        let [a, b] = u16::try_from(number).unwrap().to_be_bytes();
+        CallerAddress::counted(IpAddr::from([10, 0, a, b]))
+    }
+
+    fn running(handshakes: &mut Handshakes, from: CallerAddress) -> AbortHandle {
+        handshakes.make_room(from);
+        let handle = tokio::spawn(std::future::pending::<()>()).abort_handle();
+        handshakes.running.push_back((from, handle.clone()));
+        handle
+    }
+
+    #[tokio::test]
+    async fn an_address_pushes_out_its_own_and_all_together_the_oldest() {
+        let told = Arc::new(Told::default());
+        let mut handshakes = Handshakes { running: VecDeque::new(), observer: told.clone() };
+        let first = running(&mut handshakes, address(0));
+        for _ in 0..2 * HANDSHAKES_PER_ADDRESS {
+            running(&mut handshakes, address(1));
+        }
+        assert_eq!(handshakes.running.len(), 1 + HANDSHAKES_PER_ADDRESS);
+        assert!(!first.is_finished(), "the one of another address goes on");
+        for number in 0..HANDSHAKES {
+            running(&mut handshakes, address(number + 2));
+        }
+        assert!(handshakes.running.len() <= HANDSHAKES);
+        while !first.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        let told = told.0.lock().unwrap();
+        assert_eq!(told.len(), 1 + 2 * HANDSHAKES_PER_ADDRESS, "each newcomer beyond the places ends one");
+        assert!(told.iter().all(|end| *end == HandshakeEnd::Evicted));
     }
 }

@@ -44,7 +44,7 @@ pub enum TlsError {
         source: rustls::Error,
     },
     /// Certificate and key do not belong together, or are of no supported kind.
-    #[error("certificate and key of the peer door cannot be used together")]
+    #[error("certificate and key cannot be used together")]
     Pair(#[source] rustls::Error),
     /// No verifier can be made of the CA.
     #[error("the CA of the peer door cannot be used")]
@@ -64,8 +64,7 @@ impl Loaded {
         let provider = Arc::new(ring::default_provider());
         let roots = Arc::new(roots(&files.ca, &ca)?);
         let chain = certificates(&files.cert, &cert)?;
-        let private = PrivateKeyDer::from_pem_slice(&key)
-            .map_err(|_| TlsError::Pem { path: files.key.clone(), what: "private key" })?;
+        let private = private_key(&files.key, &key)?;
         let client = client(&provider, &roots, chain.clone(), private.clone_key())?;
         let server = server(&provider, roots, chain, private)?;
         Ok(Self { server: Arc::new(server), client: Arc::new(client), files: [ca, cert, key] })
@@ -76,11 +75,15 @@ impl Loaded {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
 }
 
-fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|_| TlsError::Pem { path: path.to_owned(), what: "private key" })
+}
+
+pub(super) fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let absent = || TlsError::Pem { path: path.to_owned(), what: "certificate" };
     let found: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| absent())?;
     if found.is_empty() { Err(absent()) } else { Ok(found) }

@@ -9,7 +9,11 @@ use tonic::metadata::MetadataMap;
 /// The access token of `authorization: Bearer <token>`.
 #[must_use]
 pub fn bearer(metadata: &MetadataMap) -> Option<&str> {
-    let value = metadata.get("authorization")?.to_str().ok()?;
+    token_in(metadata.get("authorization")?.to_str().ok()?)
+}
+
+/// The token of a header's value.
+pub(super) fn token_in(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
@@ -26,10 +30,26 @@ pub(super) fn caller<T>(request: &Request<T>) -> IpAddr {
 /// # Errors
 /// [`Code::Unauthenticated`] without a token, and as [`Service::authenticate`].
 pub(super) async fn session<T>(service: &Service, request: &Request<T>) -> Result<Session, Refusal> {
-    let token = bearer(request.metadata()).map(str::to_owned).ok_or_else(|| {
+    // The door has looked already, before it read the request.
+    if let Some(Known(known)) = request.extensions().get() {
+        return known.clone();
+    }
+    authenticate(service, bearer(request.metadata())).await
+}
+
+/// What the door found out about a caller, in the extensions of the request.
+#[derive(Clone)]
+pub(super) struct Known(pub(super) Result<Session, Refusal>);
+
+/// The session of a token.
+///
+/// # Errors
+/// As [`session`].
+pub(super) async fn authenticate(service: &Service, token: Option<&str>) -> Result<Session, Refusal> {
+    let token = token.ok_or_else(|| {
         Refusal::new(Code::Unauthenticated, "no access token: log in and send `authorization: Bearer <token>`")
     })?;
-    service.authenticate(&token).await
+    service.authenticate(token).await
 }
 
 #[cfg(test)]

@@ -1,42 +1,43 @@
 //! The server of port 7400: the chat service, reflection, and the standard health service.
 
 use super::ChatDoor;
-use crate::api::listen::Listener;
-use crate::metrics::Metrics;
+use super::gate::Gate;
+use crate::api::listen::{Bounds, ClientDoor, Protocol};
+use crate::metrics::{Door, Metrics};
 use crate::raft::cluster::Cluster;
 use crate::service::Service;
+use crate::tls::ClientTls;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use quorate_wire::DESCRIPTORS;
 use quorate_wire::chat::v1::chat_server::ChatServer;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
+use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 /// Largest request: a post's frame (1 MiB of content) with what is around it, or a room with its first state.
 const MAX_REQUEST: usize = 2 * 1024 * 1024;
-/// Calls at once on one connection. A gateway multiplexes many users over one; beyond this it opens another.
-const STREAMS: u32 = 4096;
+/// Calls at once on one connection. A gateway multiplexes many users over one; beyond this it opens another. Each costs
+/// some KiB while it waits, and one person has a handful.
+const STREAMS: u32 = 1024;
 /// A client behind a dead network is noticed after this and the time-out; also keeps idle streams open in middle boxes.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// HTTP/2's default of 64 KiB would hold a post's frame of 1 MiB up for a round trip each.
 const STREAM_WINDOW: u32 = 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// What a connection may send ahead of what was read, all its streams together: two frames of posts.
+const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+/// Bytes of one stream's answers that wait for the client's window; also the default of hyper. More is read when there is
+/// room.
+const SEND_BUFFER: usize = 400 * 1024;
+/// Heads hold a token and a trace's context; gRPC's usual limit is 8 KiB.
+const HEAD: u32 = 16 * 1024;
 
 /// The name of the chat service for `grpc.health.v1`; the empty name is the whole server.
 const CHAT: &str = "quorate.chat.v1.Chat";
-
-/// Why the door closed.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The transport failed.
-    #[error("the gRPC door failed")]
-    Transport(#[from] tonic::transport::Error),
-    /// The descriptors that were compiled in are not valid.
-    #[error("the descriptors for reflection are not valid")]
-    Reflection(#[from] tonic_reflection::server::Error),
-}
 
 /// The door's health, as clients and load balancers see it (`grpc.health.v1`).
 #[derive(Clone)]
@@ -74,34 +75,48 @@ impl DoorHealth {
 /// Serves until `closed` fires and the calls that were open then have ended.
 ///
 /// # Errors
-/// [`ServeError`].
-pub fn serve(
-    listener: Listener,
+/// When the descriptors that were compiled in are not valid, which the tests exclude.
+pub(crate) fn serve(
+    listener: TcpListener,
+    tls: Option<ClientTls>,
+    bounds: Arc<Bounds>,
     service: Service,
     metrics: Metrics,
     closed: CancellationToken,
-) -> (DoorHealth, impl Future<Output = Result<(), ServeError>>) {
+) -> Result<(DoorHealth, impl Future<Output = ()>), tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
-    let serving = async move {
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .with_service_name(CHAT)
-            .with_service_name("grpc.health.v1.Health")
-            .build_v1()?;
-        let chat = ChatServer::new(ChatDoor::new(service, metrics)).max_decoding_message_size(MAX_REQUEST);
-        Server::builder()
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .max_concurrent_streams(STREAMS)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .add_service(chat)
-            .add_service(health)
-            .add_service(reflection)
-            .serve_with_incoming_shutdown(listener.into_stream(), closed.cancelled_owned())
-            .await?;
-        Ok(())
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name(CHAT)
+        .with_service_name("grpc.health.v1.Health")
+        .build_v1()?;
+    let chat = ChatServer::new(ChatDoor::new(service.clone(), metrics)).max_decoding_message_size(MAX_REQUEST);
+    let router = Routes::new(chat).add_service(health).add_service(reflection).into_axum_router();
+    let door = ClientDoor {
+        listener,
+        door: Door::Grpc,
+        bounds,
+        protocol: protocol(),
+        router,
+        tls,
+        manner: Gate::new(service),
     };
-    (DoorHealth { reporter, stopping: CancellationToken::new() }, serving)
+    let health = DoorHealth { reporter, stopping: CancellationToken::new() };
+    Ok((health, door.serve(closed)))
+}
+
+fn protocol() -> Protocol {
+    let mut protocol = Protocol::new(TokioExecutor::new()).http2_only();
+    protocol
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEAD)
+        .max_send_buf_size(SEND_BUFFER)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    protocol
 }

@@ -5,25 +5,30 @@ use super::Door;
 use super::error::MatrixError;
 use super::fresh::Freshest;
 use crate::api::caller::CallerAddress;
+use crate::api::listen::{BodyFault, CallerConnection};
 use crate::metrics;
 use crate::service::{Consistency, Session};
 use crate::trace;
 use axum::Router;
-use axum::body::{Body, HttpBody as _, to_bytes};
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::http::{self, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use ruma::api::error::{DeserializationError, FromHttpRequestError};
 use ruma::api::path_builder::PathBuilder as _;
 use ruma::api::{IncomingRequest, IncomingRequestExt as _, OutgoingResponse, OutgoingResponseExt as _};
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 
 /// Largest request body: a room with its initial state is the largest that is legal; each event in it has its own
 /// limit, so this only bounds what one request may hold in memory.
 const MAX_BODY: usize = 1 << 20;
+/// Largest body where no session is asked for: a login or registration with the longest names and password is 2 KiB, and
+/// whoever sends it is a stranger.
+const MAX_OPEN_BODY: usize = 16 << 10;
 
 /// Endpoints collected so far.
 #[derive(Default)]
@@ -79,12 +84,12 @@ impl Routes {
         F: Fn(Door, Session, T) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
     {
-        self.add::<T, _, _>(name, unchecked, move |door: Door, token, request| {
+        self.add::<T, _, _>(name, unchecked, move |door: Door, path, request| {
             let handler = handler.clone();
             async move {
-                let token: String = token.ok_or_else(MatrixError::missing_token)?;
-                let session = door.service.authenticate(&token).await?;
-                handler(door, session, request).await
+                // Before a byte of the body is read. On the heap, so that a parked `/sync` does not keep its room.
+                let session = Box::pin(Claim::of(&request).session(&door)).await?;
+                answer::<T, _, _>(path, request, unchecked, MAX_BODY, |typed| handler(door, session, typed)).await
             }
         })
     }
@@ -108,7 +113,10 @@ impl Routes {
         F: Fn(Door, T) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
     {
-        self.add::<T, _, _>(name, check, move |door, _token, request| handler(door, request))
+        self.add::<T, _, _>(name, check, move |door: Door, path, request| {
+            let handler = handler.clone();
+            async move { answer::<T, _, _>(path, request, check, MAX_OPEN_BODY, |typed| handler(door, typed)).await }
+        })
     }
 
     /// An endpoint that reads for anyone: for callers with a session as fresh as any other; for others within their
@@ -120,24 +128,24 @@ impl Routes {
         F: Fn(Door, Consistency, T) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
     {
-        self.add::<T, _, _>(name, unchecked, move |door: Door, token, request| {
+        self.add::<T, _, _>(name, unchecked, move |door: Door, path, request| {
             let handler = handler.clone();
             async move {
-                let consistency = match token {
+                let consistency = match token_of(&request) {
                     Some(token) if door.service.recognises(&token).await => Consistency::Linearizable,
                     _ => door.service.admit_stranger(door.caller).map(|()| Consistency::Local)?,
                 };
-                handler(door, consistency, request).await
+                let handler = |typed| handler(door, consistency, typed);
+                answer::<T, _, _>(path, request, unchecked, MAX_OPEN_BODY, handler).await
             }
         })
     }
 
-    fn add<T, F, A>(self, name: &'static str, check: Check, handler: F) -> Self
+    fn add<T, F, A>(self, name: &'static str, check: Check, answer: F) -> Self
     where
         T: IncomingRequest + Send + 'static,
-        T::OutgoingResponse: Send,
-        F: Fn(Door, Option<String>, T) -> A + Clone + Send + Sync + 'static,
-        A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
+        F: Fn(Door, RawPathParams, Request) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<Response, MatrixError>> + Send,
     {
         let method = if T::METHOD == http::Method::GET {
             MethodFilter::GET
@@ -149,14 +157,15 @@ impl Routes {
             MethodFilter::POST
         };
         let serve = move |State(door): State<Door>, path: RawPathParams, request: Request| {
-            let handler = handler.clone();
+            let answer = answer.clone();
             async move {
                 let freshest = Freshest::default();
-                let door = Door { freshest: freshest.clone(), ..door };
+                let caller = request.extensions().get::<CallerAddress>().copied().unwrap_or(CallerAddress::UNKNOWN).0;
+                let door = Door { freshest: freshest.clone(), caller, ..door };
                 let call = door.metrics.door(metrics::Door::Matrix, name);
                 let measured = (name == super::sync::NAME).then(|| door.metrics.clone());
                 let traced = trace::door::Call::matrix(name, request.method(), request.headers());
-                let answer = call.run(traced.wrap(answer::<T, _, _>(door, path, request, check, handler))).await;
+                let answer = call.run(traced.wrap(answer(door, path, request))).await;
                 traced.answered(&answer);
                 if let (Some(metrics), Ok(response)) = (measured, &answer) {
                     metrics.sync_body(response.body().size_hint().lower());
@@ -186,30 +195,48 @@ fn spellings(path: &'static str) -> Vec<String> {
     }
 }
 
+/// Who says that they ask: the token, and the connection that it came over.
+pub(super) struct Claim {
+    token: Option<String>,
+    connection: Option<CallerConnection>,
+}
+
+impl Claim {
+    pub(super) fn of(request: &Request) -> Self {
+        Self { token: token_of(request), connection: request.extensions().get().cloned() }
+    }
+
+    /// The session of the token. The connection is no stranger's from then on.
+    pub(super) async fn session(self, door: &Door) -> Result<Session, MatrixError> {
+        let session = door.service.authenticate(&self.token.ok_or_else(MatrixError::missing_token)?).await?;
+        if let Some(connection) = self.connection {
+            connection.show_session();
+        }
+        Ok(session)
+    }
+}
+
 async fn answer<T, F, A>(
-    door: Door,
     path: RawPathParams,
     request: Request,
     check: Check,
+    max_body: usize,
     handler: F,
 ) -> Result<Response, MatrixError>
 where
     T: IncomingRequest,
-    F: Fn(Door, Option<String>, T) -> A,
+    F: FnOnce(T) -> A,
     A: Future<Output = Result<T::OutgoingResponse, MatrixError>>,
 {
-    let token = token_of(&request);
-    let caller = request.extensions().get::<CallerAddress>().copied().unwrap_or(CallerAddress::UNKNOWN).0;
-    let door = Door { caller, ..door };
     let (parts, body) = request.into_parts();
-    let request = whole(parts, read(body).await?)?;
+    let request = whole(parts, Box::pin(read(body, max_body)).await?)?;
     let typed = {
         let arguments: Vec<&str> = path.iter().map(|(_, value)| value).collect();
         typed::<T>(check, &arguments, &request)?
     };
     drop((path, request));
     // A parked `/sync` is this future: it holds what the handler needs, once, and not the request as it came.
-    let response = Box::pin(handler(door, token, typed)).await?;
+    let response = Box::pin(handler(typed)).await?;
     render(response)
 }
 
@@ -252,11 +279,28 @@ fn whole(parts: Parts, body: Bytes) -> Result<http::Request<Bytes>, MatrixError>
     Ok(http::Request::from_parts(parts, body))
 }
 
-async fn read(body: Body) -> Result<Bytes, MatrixError> {
-    to_bytes(body, MAX_BODY).await.map_err(|_| {
-        let message = format!("The body is longer than {MAX_BODY} bytes, or the connection broke.");
-        MatrixError::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", message)
-    })
+async fn read(mut body: Body, limit: usize) -> Result<Bytes, MatrixError> {
+    let too_large = || MatrixError::broken_body(Some(BodyFault::TooLarge(limit)));
+    // One that says that it is too long is not read at all.
+    if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
+        return Err(too_large());
+    }
+    let (mut first, mut all) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let frame = frame.map_err(|error| MatrixError::broken_body(BodyFault::behind(&error)))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len().saturating_add(first.len()).saturating_add(all.len()) > limit {
+            return Err(too_large());
+        }
+        // Most bodies come in one piece, which needs no copy.
+        if first.is_empty() && all.is_empty() {
+            first = data;
+        } else {
+            all.extend_from_slice(&std::mem::take(&mut first));
+            all.extend_from_slice(&data);
+        }
+    }
+    Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
 /// What ruma reads: the same head, the body borrowed.

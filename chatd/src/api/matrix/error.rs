@@ -1,5 +1,6 @@
 //! Refusals as the Matrix spec spells them (<https://spec.matrix.org/v1.15/client-server-api/#standard-error-response>).
 
+use crate::api::listen::{self, BodyFault};
 use crate::metrics::Coded;
 use crate::service::{Code, Refusal};
 use axum::Json;
@@ -51,6 +52,31 @@ impl MatrixError {
         Self::new(StatusCode::NOT_FOUND, "M_NOT_FOUND", message)
     }
 
+    /// There is no room for the request at present. 503, so that proxies and clients take it for the server's state and
+    /// not for the user's fault; the code that makes clients wait.
+    pub(crate) fn overloaded(refusal: Refusal) -> Self {
+        let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_LIMIT_EXCEEDED", refusal.message);
+        error.code = refusal.code.label();
+        error.retry_after = refusal.retry_after;
+        if let (Some(body), Some(wait)) = (error.body.as_object_mut(), refusal.retry_after) {
+            body.insert("retry_after_ms".into(), u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).into());
+        }
+        error
+    }
+
+    /// The body did not come as it should.
+    pub(crate) fn broken_body(fault: Option<BodyFault>) -> Self {
+        let message = fault.map(|fault| format!("{}.", capitalised(&fault.to_string())));
+        match (fault, message) {
+            (Some(BodyFault::Crowded), Some(message)) => Self::overloaded(listen::service::overloaded(&message)),
+            (Some(BodyFault::TooLarge(_)), Some(message)) => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", message)
+            }
+            (Some(BodyFault::TooSlow), Some(message)) => Self::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", message),
+            _ => Self::new(StatusCode::BAD_REQUEST, "M_UNKNOWN", "The connection broke while the body came."),
+        }
+    }
+
     /// More steps of user-interactive authentication are needed (spec, "User-interactive Authentication API").
     pub(crate) fn authentication_needed(flows: Value) -> Self {
         Self { status: StatusCode::UNAUTHORIZED, code: "user_interactive", body: flows, retry_after: None }
@@ -65,6 +91,11 @@ impl Coded for MatrixError {
     fn is_fault(&self) -> bool {
         self.status.is_server_error()
     }
+}
+
+fn capitalised(sentence: &str) -> String {
+    let mut letters = sentence.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// Status and error code of each kind of refusal. Closed: a new kind does not compile without its spelling.

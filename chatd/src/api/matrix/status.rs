@@ -1,7 +1,7 @@
 //! `/_quorate/status` for administrators who log in as users: the same page that the admin door has.
 
 use super::Door;
-use super::endpoint::token_of;
+use super::endpoint::Claim;
 use super::error::MatrixError;
 use crate::metrics;
 use axum::Json;
@@ -13,10 +13,10 @@ pub(super) const NAME: &str = "quorateStatus";
 
 /// The cluster at a glance, for users whom the configuration names as administrators.
 pub(super) async fn answer(State(door): State<Door>, request: Request) -> Result<Json<Value>, MatrixError> {
-    let token = token_of(&request);
+    let claim = Claim::of(&request);
     let call = door.metrics.door(metrics::Door::Matrix, NAME);
     call.run(async {
-        let session = door.service.authenticate(&token.ok_or_else(MatrixError::missing_token)?).await?;
+        let session = claim.session(&door).await?;
         if !door.service.is_administrator(&session) {
             let message = "This is for administrators: `administrators` of the configuration names them.";
             return Err(MatrixError::forbidden(message));

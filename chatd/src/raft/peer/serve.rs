@@ -2,10 +2,10 @@
 
 use crate::{
     raft::network::lanes::{CONNECTION_WINDOW, STREAM_WINDOW},
-    tls::{PeerIo, PeerTls, incoming},
+    tls::{HandshakeObserver, PeerIo, PeerTls, incoming},
 };
 use futures::Stream;
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -26,8 +26,9 @@ pub async fn serve(
     tls: PeerTls,
     services: Routes,
     stop: CancellationToken,
+    observer: Arc<dyn HandshakeObserver>,
 ) -> Result<(), tonic::transport::Error> {
-    serve_on(incoming(listener, tls, stop.clone()), services, stop).await
+    serve_on(incoming(listener, tls, stop.clone(), observer), services, stop).await
 }
 
 /// The same over connections that are made already.

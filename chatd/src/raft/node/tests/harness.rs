@@ -231,7 +231,7 @@ impl TestNode {
             };
             let admin = AdminDoor::new(&node, "test", Arc::new(NoProcess), CancellationToken::new());
             let routes = Routes::new(node.door.clone().into_service()).add_service(admin.into_service());
-            tokio::spawn(serve(listener, tls, routes, CancellationToken::new()));
+            tokio::spawn(serve(listener, tls, routes, CancellationToken::new(), Arc::new(())));
             (node, store)
         });
         self.running = Some(Running { runtime, node, store });

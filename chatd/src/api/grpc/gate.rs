@@ -1,0 +1,79 @@
+//! What the door asks of a call before it reads its message: who calls, and how much may come.
+//!
+//! A message is read and decoded before the handler gets it, so a handler that asks for the session has been sent
+//! whatever a stranger liked to send. Here the session comes first. A call without one goes on with an empty message,
+//! and its handler refuses it: as before, in one place, and counted.
+
+use super::auth;
+use super::auth::Known;
+use crate::api::error;
+use crate::api::listen::{BodyFault, CallerConnection, Manner, Reading};
+use crate::service::{Code, Refusal, Service};
+use axum::BoxError;
+use axum::body::Body;
+use bytes::Bytes;
+use http::Response;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+
+/// Largest messages without a session, together: a registration with the longest names and password is 2 KiB, a question
+/// to the reflection service less.
+const STRANGERS_MESSAGES: usize = 16 * 1024;
+
+/// The service whose calls need a session, but for these.
+const CHAT: &str = "/quorate.chat.v1.Chat/";
+const OPEN: [&str; 2] = ["Register", "Login"];
+/// Calls whose messages come one by one, for as long as the client likes.
+const POST: &str = "Post";
+const REFLECTION: &str = "/grpc.reflection.";
+
+/// gRPC's five bytes before a message of no bytes.
+const EMPTY_MESSAGE: &[u8] = &[0; 5];
+
+/// The gRPC door's manner.
+#[derive(Clone)]
+pub(super) struct Gate {
+    service: Service,
+}
+
+impl Gate {
+    pub(super) fn new(service: Service) -> Self {
+        Self { service }
+    }
+}
+
+impl Manner for Gate {
+    fn refuse(&self, refusal: Refusal) -> Response<Body> {
+        error::status(refusal).into_http()
+    }
+
+    fn fault(&self, fault: BodyFault) -> BoxError {
+        let code = match fault {
+            BodyFault::TooLarge(_) => Code::TooLarge,
+            BodyFault::TooSlow => Code::Invalid,
+            BodyFault::Crowded => {
+                return error::status(crate::api::listen::service::overloaded(&fault.to_string())).into();
+            }
+        };
+        error::status(Refusal::new(code, fault.to_string())).into()
+    }
+
+    async fn ask(&self, parts: &mut Parts, connection: &CallerConnection) -> Reading {
+        let path = parts.uri.path();
+        let Some(method) = path.strip_prefix(CHAT).filter(|method| !OPEN.contains(method)) else {
+            return Reading::Messages { limit: STRANGERS_MESSAGES, stream: path.starts_with(REFLECTION) };
+        };
+        let stream = method == POST;
+        let token = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(auth::token_in);
+        let known = auth::authenticate(&self.service, token).await;
+        let reading = if known.is_ok() {
+            connection.show_session();
+            // tonic refuses a message by its announced length.
+            Reading::Messages { limit: usize::MAX, stream }
+        } else {
+            Reading::Instead(Bytes::from_static(EMPTY_MESSAGE))
+        };
+        parts.extensions.insert(Known(known));
+        reading
+    }
+}

@@ -1,0 +1,119 @@
+//! Answers, which count against their budget until the caller has taken them.
+
+use super::places::{Busy, Held};
+use axum::body::{Body, HttpBody as _};
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+/// Smaller frames are not counted: an answer to a post is on the way of every message, and a connection's share of those
+/// that wait is bounded by its streams.
+const COUNTED_FROM: usize = 1024;
+/// Larger frames are handed over in such pieces, so that taking one shows that the caller is there. Each costs a `writev`.
+const PIECE: usize = 64 * 1024;
+
+/// An answer's body. The request is open until all of it was handed to the connection; its bytes count until the
+/// connection has let go of them, which is when the socket has taken them.
+pub(super) struct AnswerBody {
+    inner: Body,
+    /// Bytes that were counted and that `inner` still has: over HTTP/2 it is not asked while the caller's window is shut.
+    ahead: usize,
+    /// Of the last frame, and whether it is counted.
+    rest: Bytes,
+    counted: bool,
+    busy: Busy,
+}
+
+impl AnswerBody {
+    pub(super) fn new(inner: Body, busy: Busy) -> Self {
+        let size = inner.size_hint().exact().and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
+        let ahead = if size < COUNTED_FROM { 0 } else { size };
+        if ahead > 0 {
+            busy.held().made(ahead);
+        }
+        Self { inner, ahead, rest: Bytes::new(), counted: false, busy }
+    }
+
+    fn take(&mut self, data: Bytes) {
+        self.counted = self.ahead > 0 || data.len() >= COUNTED_FROM;
+        if self.counted {
+            let new = data.len().saturating_sub(self.ahead);
+            self.ahead = self.ahead.saturating_sub(data.len());
+            if new > 0 {
+                self.busy.held().made(new);
+            }
+        }
+        self.rest = data;
+    }
+
+    fn next_piece(&mut self) -> Bytes {
+        let piece = self.rest.split_to(self.rest.len().min(PIECE));
+        if self.counted && !piece.is_empty() {
+            let held = Arc::clone(self.busy.held());
+            return Bytes::from_owner(Unsent { bytes: piece, held });
+        }
+        piece
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        let rest = if self.counted { self.rest.len() } else { 0 };
+        let left = self.ahead.saturating_add(rest);
+        if left > 0 {
+            self.busy.held().gone(left);
+        }
+    }
+}
+
+impl hyper::body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => self.take(data),
+                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                },
+                end => return Poll::Ready(end),
+            }
+        }
+        Poll::Ready(Some(Ok(Frame::data(self.next_piece()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (inner, rest) = (self.inner.size_hint(), u64::try_from(self.rest.len()).unwrap_or(u64::MAX));
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower().saturating_add(rest));
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper.saturating_add(rest));
+        }
+        hint
+    }
+}
+
+/// Bytes that are counted until the last copy of them is dropped.
+struct Unsent {
+    bytes: Bytes,
+    held: Arc<Held>,
+}
+
+impl AsRef<[u8]> for Unsent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        self.held.gone(self.bytes.len());
+    }
+}

@@ -1,0 +1,67 @@
+//! One connection, from its acceptance to its end.
+
+use super::Protocol;
+use super::places::{Place, Told};
+use super::service::{DoorService, Manner};
+use crate::tls::ClientTls;
+use hyper_util::rt::TokioIo;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+/// Shakes hands, and serves the connection. A handshake that takes its time is the silence of a stranger: the patrol ends
+/// it, and a newcomer may.
+pub(super) async fn run_with_tls<M: Manner>(
+    stream: TcpStream,
+    tls: ClientTls,
+    protocol: Arc<Protocol>,
+    service: DoorService<M>,
+    place: Place,
+) {
+    let held = Arc::clone(place.held());
+    let mut shaking = Box::pin(tls.acceptor().accept(stream));
+    let shaken = poll_fn(|cx| {
+        held.waker.register(cx.waker());
+        if held.told() != Told::GoOn {
+            return Poll::Ready(None);
+        }
+        shaking.as_mut().poll(cx).map(Some)
+    });
+    match shaken.await {
+        Some(Ok(stream)) => run(stream, protocol, service, place).await,
+        Some(Err(error)) => tracing::debug!(%error, "a client's handshake failed"),
+        None => tracing::debug!("a client's handshake was given up"),
+    }
+}
+
+/// Serves a connection until it ends or is told to.
+pub(super) async fn run<I, M>(io: I, protocol: Arc<Protocol>, service: DoorService<M>, place: Place)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    M: Manner,
+{
+    let held = Arc::clone(place.held());
+    // On the heap once, instead of within each of the futures around it.
+    let mut connection = Box::pin(protocol.serve_connection(TokioIo::new(io), service));
+    let mut finishing = false;
+    let ended = poll_fn(|cx| {
+        // Before the look: who tells something after it wakes this up.
+        held.waker.register(cx.waker());
+        match held.told() {
+            Told::End => return Poll::Ready(Ok(())),
+            Told::Finish if !finishing => {
+                finishing = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            Told::Finish | Told::GoOn => {}
+        }
+        connection.as_mut().poll(cx)
+    });
+    if let Err(error) = ended.await {
+        tracing::debug!(%error, "a client connection ended");
+    }
+    drop(connection);
+    drop(place);
+}

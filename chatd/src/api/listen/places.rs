@@ -1,0 +1,358 @@
+//! The places of a door: who holds one, and who gives way when they run out.
+//!
+//! A caller who has shown no session is a stranger. Strangers hold at most three quarters of the places, and each address
+//! a bounded number of them; where the next one would be too many, the stranger who has been there longest goes, those
+//! without a request first. So silent connections push each other out, however many they are, and never anybody with a
+//! session; and a newcomer always has the time that it takes to fill all places anew to show one.
+
+use super::address::AddressShare;
+use super::bounds::Bounds;
+use crate::metrics::{Counted, Door};
+use futures::task::AtomicWaker;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// The part of a door's places that only callers with a session may hold.
+const RESERVED: usize = 4;
+/// Strangers that are looked at for one without a request before the oldest goes in the middle of its own. Bounds what a
+/// newcomer costs.
+const LOOKED_AT: usize = 16;
+/// Requests of strangers at one time beside the first of each connection: a stranger multiplexes no users.
+const STRANGER_REQUESTS: usize = 4_096;
+
+/// Why somebody was not let in, as a label.
+pub(super) type Refused = &'static str;
+const DOOR_FULL: Refused = "connections";
+const ADDRESS_FULL: Refused = "address_connections";
+
+/// What a connection was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Told {
+    /// Nothing.
+    GoOn = 0,
+    /// To end after the requests that are open.
+    Finish = 1,
+    /// To end now.
+    End = 2,
+}
+
+/// One door's places.
+pub(crate) struct Places {
+    door: Door,
+    pub(super) bounds: Arc<Bounds>,
+    open: AtomicUsize,
+    strangers: AtomicUsize,
+    stranger_requests: AtomicUsize,
+    queue: Mutex<StrangerQueue>,
+    all: Mutex<Registry>,
+}
+
+#[derive(Default)]
+struct Registry {
+    next: u64,
+    held: HashMap<u64, Weak<Held>>,
+}
+
+/// Strangers in the order in which they came.
+#[derive(Default)]
+pub(super) struct StrangerQueue(VecDeque<Weak<Held>>);
+
+/// A connection as the door sees it.
+pub(crate) struct Held {
+    places: Arc<Places>,
+    share: Arc<AddressShare>,
+    id: u64,
+    stranger: AtomicBool,
+    returned: AtomicBool,
+    /// Requests without an answer, or with one that is not handed over yet.
+    busy: AtomicU32,
+    idle_since: AtomicU32,
+    /// Bytes of answers that the caller has not taken, and when it last took some.
+    unsent: AtomicUsize,
+    unsent_since: AtomicU32,
+    told: AtomicU8,
+    told_at: AtomicU32,
+    pub(super) waker: AtomicWaker,
+}
+
+/// A connection's hold on its place; the place is free again when this is dropped.
+pub(super) struct Place {
+    held: Arc<Held>,
+    _counted: Counted,
+}
+
+/// The connection that a request came over, in the request's extensions.
+#[derive(Clone)]
+pub(crate) struct CallerConnection(pub(super) Arc<Held>);
+
+impl CallerConnection {
+    /// A request of this connection has shown a valid session: from now on it is no stranger's.
+    pub(crate) fn show_session(&self) {
+        self.0.show_session();
+    }
+}
+
+impl Places {
+    pub(super) fn new(door: Door, bounds: Arc<Bounds>) -> Arc<Self> {
+        Arc::new(Self {
+            door,
+            bounds,
+            open: AtomicUsize::new(0),
+            strangers: AtomicUsize::new(0),
+            stranger_requests: AtomicUsize::new(0),
+            queue: Mutex::default(),
+            all: Mutex::default(),
+        })
+    }
+
+    pub(super) fn door(&self) -> Door {
+        self.door
+    }
+
+    pub(super) fn strangers(&self) -> usize {
+        self.strangers.load(Relaxed)
+    }
+
+    /// Gives a newcomer a place, at the cost of an older stranger where there is none.
+    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<Place, Refused> {
+        let limits = &self.bounds.limits;
+        let share = self.bounds.book.share(self.bounds.counted(peer));
+        // A proxy's connections are those of its callers, who are counted request by request.
+        let address_full = !self.bounds.is_proxy(peer)
+            && (share.connections.load(Relaxed) >= limits.connections_per_address
+                || share.strangers.load(Relaxed) >= limits.strangers_per_address);
+        if address_full && !evict(&share.queue) {
+            return Err(ADDRESS_FULL);
+        }
+        let for_strangers = limits.connections - limits.connections / RESERVED;
+        let door_full = self.open.load(Relaxed) >= limits.connections || self.strangers() >= for_strangers;
+        if door_full && !evict(&self.queue) {
+            return Err(DOOR_FULL);
+        }
+        Ok(self.hold(share))
+    }
+
+    fn hold(self: &Arc<Self>, share: Arc<AddressShare>) -> Place {
+        let now = self.bounds.now();
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.next += 1;
+        let held = Arc::new(Held {
+            places: Arc::clone(self),
+            share,
+            id: all.next,
+            stranger: AtomicBool::new(true),
+            returned: AtomicBool::new(false),
+            busy: AtomicU32::new(0),
+            idle_since: AtomicU32::new(now),
+            unsent: AtomicUsize::new(0),
+            unsent_since: AtomicU32::new(now),
+            told: AtomicU8::new(Told::GoOn as u8),
+            told_at: AtomicU32::new(now),
+            waker: AtomicWaker::new(),
+        });
+        all.held.insert(held.id, Arc::downgrade(&held));
+        drop(all);
+        for (count, of_address) in [(&self.open, &held.share.connections), (&self.strangers, &held.share.strangers)] {
+            count.fetch_add(1, Relaxed);
+            of_address.fetch_add(1, Relaxed);
+        }
+        push(&self.queue, &held, self.strangers());
+        push(&held.share.queue, &held, held.share.strangers.load(Relaxed));
+        Place { held, _counted: self.bounds.metrics.connection(self.door) }
+    }
+
+    pub(super) fn refused(&self, reason: &'static str) {
+        self.bounds.refused(self.door, reason);
+    }
+
+    /// All connections that there are.
+    pub(super) fn all(&self) -> Vec<Arc<Held>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).held.values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Tells all connections to finish; for the end of the process.
+    pub(super) fn finish_all(&self) {
+        self.all().iter().for_each(|held| held.tell(Told::Finish));
+    }
+}
+
+impl Place {
+    pub(super) fn held(&self) -> &Arc<Held> {
+        &self.held
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.held.give_back();
+        let mut all = self.held.places.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.held.remove(&self.held.id);
+    }
+}
+
+impl Held {
+    pub(super) fn bounds(&self) -> &Arc<Bounds> {
+        &self.places.bounds
+    }
+
+    pub(super) fn door(&self) -> Door {
+        self.places.door
+    }
+
+    pub(super) fn share(&self) -> &Arc<AddressShare> {
+        &self.share
+    }
+
+    pub(super) fn is_stranger(&self) -> bool {
+        self.stranger.load(Relaxed)
+    }
+
+    pub(super) fn show_session(&self) {
+        // Looked at first: all requests but the first of a connection only read.
+        if self.is_stranger() && self.stranger.swap(false, Relaxed) && !self.returned.load(Relaxed) {
+            self.places.strangers.fetch_sub(1, Relaxed);
+            self.share.strangers.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Gives the place back, once: when the connection has ended, or when another one was given it.
+    fn give_back(&self) {
+        if self.returned.swap(true, Relaxed) {
+            return;
+        }
+        self.places.open.fetch_sub(1, Relaxed);
+        self.share.connections.fetch_sub(1, Relaxed);
+        if self.is_stranger() {
+            self.places.strangers.fetch_sub(1, Relaxed);
+            self.share.strangers.fetch_sub(1, Relaxed);
+        }
+    }
+
+    fn is_waiting_stranger(&self) -> bool {
+        self.is_stranger() && !self.returned.load(Relaxed)
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy.load(Relaxed) > 0
+    }
+
+    /// Whether a stranger has more requests open than it may.
+    pub(super) fn asks_too_much(&self) -> bool {
+        self.is_stranger()
+            && self.busy.load(Relaxed) > 1
+            && self.places.stranger_requests.load(Relaxed) > STRANGER_REQUESTS
+    }
+
+    pub(super) fn idle_since(&self) -> u32 {
+        self.idle_since.load(Relaxed)
+    }
+
+    pub(super) fn tell(&self, told: Told) {
+        if self.told.fetch_max(told as u8, Relaxed) < told as u8 {
+            self.told_at.store(self.bounds().now(), Relaxed);
+            self.waker.wake();
+        }
+    }
+
+    pub(super) fn told(&self) -> Told {
+        match self.told.load(Relaxed) {
+            0 => Told::GoOn,
+            1 => Told::Finish,
+            _ => Told::End,
+        }
+    }
+
+    pub(super) fn told_at(&self) -> u32 {
+        self.told_at.load(Relaxed)
+    }
+
+    pub(super) fn made(&self, bytes: usize) {
+        if self.unsent.fetch_add(bytes, Relaxed) == 0 {
+            self.unsent_since.store(self.bounds().now(), Relaxed);
+        }
+        self.bounds().answers.made(&self.share, bytes);
+    }
+
+    pub(super) fn gone(&self, bytes: usize) {
+        self.unsent.fetch_sub(bytes, Relaxed);
+        self.unsent_since.store(self.bounds().now(), Relaxed);
+        self.bounds().answers.gone(&self.share, bytes);
+    }
+
+    /// When the caller last took some of an answer that it has not taken whole.
+    pub(super) fn waits_since(&self) -> Option<u32> {
+        (self.unsent.load(Relaxed) > 0).then(|| self.unsent_since.load(Relaxed))
+    }
+}
+
+/// A request that is served, until its answer was handed over.
+pub(super) struct Busy {
+    held: Arc<Held>,
+    stranger: bool,
+}
+
+impl Busy {
+    pub(super) fn begin(held: &Arc<Held>) -> Self {
+        held.busy.fetch_add(1, Relaxed);
+        let stranger = held.is_stranger();
+        if stranger {
+            held.places.stranger_requests.fetch_add(1, Relaxed);
+        }
+        Self { held: Arc::clone(held), stranger }
+    }
+
+    pub(super) fn held(&self) -> &Arc<Held> {
+        &self.held
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        // Before the count: who sees it idle must not see an old time.
+        self.held.idle_since.store(self.held.bounds().now(), Relaxed);
+        self.held.busy.fetch_sub(1, Relaxed);
+        if self.stranger {
+            self.held.places.stranger_requests.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+fn push(queue: &Mutex<StrangerQueue>, held: &Arc<Held>, strangers: usize) {
+    let StrangerQueue(queue) = &mut *queue.lock().unwrap_or_else(PoisonError::into_inner);
+    // Those who went or showed a session are forgotten when they are half of the queue: never more than two looks each.
+    if queue.len() > strangers.saturating_mul(2).saturating_add(LOOKED_AT) {
+        queue.retain(|held| held.upgrade().is_some_and(|held| held.is_waiting_stranger()));
+    }
+    queue.push_back(Arc::downgrade(held));
+}
+
+/// Sends away the stranger that has been there longest, one without a request if there is one among the oldest.
+fn evict(queue: &Mutex<StrangerQueue>) -> bool {
+    let StrangerQueue(queue) = &mut *queue.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut busy = VecDeque::new();
+    let mut chosen = None;
+    while busy.len() < LOOKED_AT
+        && let Some(next) = queue.pop_front()
+    {
+        match next.upgrade().filter(|held| held.is_waiting_stranger()) {
+            Some(held) if held.is_busy() => busy.push_back(held),
+            Some(held) => {
+                chosen = Some(held);
+                break;
+            }
+            None => {}
+        }
+    }
+    let chosen = chosen.or_else(|| busy.pop_front());
+    while let Some(held) = busy.pop_back() {
+        queue.push_front(Arc::downgrade(&held));
+    }
+    let Some(held) = chosen else { return false };
+    held.give_back();
+    held.bounds().metrics.door_closed(held.door(), "evicted");
+    held.tell(Told::End);
+    true
+}

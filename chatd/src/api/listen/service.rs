@@ -1,0 +1,176 @@
+//! What happens to every request before and after its handler.
+
+use super::address::AddressShare;
+use super::answer::AnswerBody;
+use super::body::{BodyFault, CallerBody, Holding};
+use super::bounds::Bounds;
+use super::budget::Charge;
+use super::places::{Busy, CallerConnection, Held, Place};
+use crate::api::caller::CallerAddress;
+use crate::service::{Code, Refusal};
+use axum::body::{Body, HttpBody as _};
+use axum::{BoxError, Router};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, Version, header};
+use hyper::body::Incoming;
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tower::Service as _;
+
+/// When to come again after a budget was full: long enough for a request to end, too short for people to notice.
+const COME_AGAIN: Duration = Duration::from_secs(1);
+
+/// How a door speaks, and what it asks of a caller before it reads a body.
+pub(crate) trait Manner: Clone + Send + Sync + Unpin + 'static {
+    /// Spells a refusal.
+    fn refuse(&self, refusal: Refusal) -> Response<Body>;
+
+    /// Turns a fault of a request's body into the error that the handler's decoder sees.
+    fn fault(&self, fault: BodyFault) -> BoxError;
+
+    /// Looks at a request's head; the door may look at the session here, and say how the body is to be read.
+    fn ask(&self, parts: &mut Parts, connection: &CallerConnection) -> impl Future<Output = Reading> + Send;
+}
+
+/// How a request's body is to be read.
+pub(crate) enum Reading {
+    /// As it comes; the handler bounds it.
+    Plain,
+    /// As gRPC messages.
+    Messages {
+        /// Bytes of all of them.
+        limit: usize,
+        /// Whether the caller may take its time before a message, and the handler passes them on one by one.
+        stream: bool,
+    },
+    /// Not at all: these bytes stand for it.
+    Instead(Bytes),
+}
+
+/// What is behind a door.
+pub(super) struct Behind<M> {
+    pub(super) router: Router,
+    pub(super) manner: M,
+}
+
+/// The service of one connection.
+pub(super) struct DoorService<M> {
+    behind: Arc<Behind<M>>,
+    held: Arc<Held>,
+    peer: IpAddr,
+    is_proxy: bool,
+}
+
+impl<M: Manner> DoorService<M> {
+    pub(super) fn new(behind: Arc<Behind<M>>, place: &Place, peer: IpAddr) -> Self {
+        let held = Arc::clone(place.held());
+        let is_proxy = held.bounds().is_proxy(peer);
+        Self { behind, held, peer, is_proxy }
+    }
+
+    /// Who calls, and what that address holds.
+    fn caller(&self, request: &Request<Incoming>) -> (CallerAddress, Arc<AddressShare>) {
+        let bounds = self.held.bounds();
+        if !self.is_proxy {
+            return (CallerAddress::counted(self.peer), Arc::clone(self.held.share()));
+        }
+        let caller = CallerAddress::of(self.peer, request.headers(), bounds.proxies());
+        (caller, bounds.book.share(caller))
+    }
+}
+
+impl<M: Manner> hyper::service::Service<Request<Incoming>> for DoorService<M> {
+    type Response = Response<AnswerBody>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<AnswerBody>, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let busy = Busy::begin(&self.held);
+        let (caller, share) = self.caller(&request);
+        let behind = Arc::clone(&self.behind);
+        let mut served = Served { behind, bounds: Arc::clone(self.held.bounds()), share, busy };
+        Box::pin(async move {
+            let version = request.version();
+            let mut response = match served.refusal() {
+                Some(refusal) => served.behind.manner.refuse(refusal),
+                None => served.answer(request, caller).await,
+            };
+            if served.bounds.is_stopping() && version <= Version::HTTP_11 {
+                // Whoever asks again asks another pod.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            let Served { busy, .. } = served;
+            Ok(response.map(|body| AnswerBody::new(body, busy)))
+        })
+    }
+}
+
+/// One request on its way.
+struct Served<M> {
+    behind: Arc<Behind<M>>,
+    bounds: Arc<Bounds>,
+    share: Arc<AddressShare>,
+    busy: Busy,
+}
+
+impl<M: Manner> Served<M> {
+    /// Why the request is not looked at now.
+    fn refusal(&self) -> Option<Refusal> {
+        let held = self.busy.held();
+        let stranger = held.is_stranger();
+        self.bounds.answers.is_full_for(&self.share, stranger).then(|| {
+            self.bounds.refused(held.door(), "answer_bytes");
+            overloaded("too many answers wait to be taken; read those that were asked for, then ask again")
+        })
+    }
+
+    async fn answer(&mut self, request: Request<Incoming>, caller: CallerAddress) -> Response<Body> {
+        let held = Arc::clone(self.busy.held());
+        let connection = CallerConnection(Arc::clone(&held));
+        let (mut parts, incoming) = request.into_parts();
+        let reading = self.behind.manner.ask(&mut parts, &connection).await;
+        if held.asks_too_much() {
+            self.bounds.refused(held.door(), "stranger_requests");
+            let message = "too many requests at one time over a connection without a session; log in, or wait";
+            return self.behind.manner.refuse(overloaded(message));
+        }
+        parts.extensions.insert(caller);
+        parts.extensions.insert(connection);
+        let (body, charge) = self.body(incoming, reading, &held);
+        let mut router = self.behind.router.clone();
+        let answered = router.call(Request::from_parts(parts, body)).await;
+        // Until here: what came in is held by the handler.
+        drop(charge);
+        match answered {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    /// The body as the handler reads it, and what it holds of the budget for as long as the request is served.
+    fn body(&self, incoming: Incoming, reading: Reading, held: &Arc<Held>) -> (Body, Option<Arc<Charge>>) {
+        if let Reading::Instead(bytes) = reading {
+            return (Body::from(bytes), None);
+        }
+        if incoming.is_end_stream() {
+            return (Body::empty(), None);
+        }
+        let charge = Arc::new(Charge::new(Arc::clone(&self.bounds), Arc::clone(&self.share), Arc::clone(held)));
+        let manner = self.behind.manner.clone();
+        let spell = move |fault| manner.fault(fault);
+        let holding = match reading {
+            Reading::Messages { limit, stream } => Holding::messages(limit, stream),
+            Reading::Plain | Reading::Instead(_) => Holding::plain(),
+        };
+        (Body::new(CallerBody::new(incoming, Arc::clone(&charge), held.door(), holding, spell)), Some(charge))
+    }
+}
+
+/// A refusal for want of room, with a hint when to come again.
+pub(crate) fn overloaded(message: &str) -> Refusal {
+    Refusal::new(Code::Overloaded, message).after(COME_AGAIN)
+}

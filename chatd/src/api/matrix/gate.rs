@@ -1,0 +1,77 @@
+//! The Matrix door as a server: HTTP/1 and HTTP/2, with the limits of both, and refusals as the specification spells them.
+
+use super::error::MatrixError;
+use crate::api::listen::{BodyFault, Bounds, CallerConnection, ClientDoor, Manner, Protocol, Reading};
+use crate::metrics::Door;
+use crate::service::Refusal;
+use crate::tls::ClientTls;
+use axum::body::Body;
+use axum::response::IntoResponse as _;
+use axum::{BoxError, Router};
+use http::Response;
+use http::request::Parts;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Largest head, and largest piece of a body that is read at once: what a connection holds for as long as it is open. A
+/// `/sync` with its filter in the address is the longest head that there is.
+const HEAD: usize = 32 * 1024;
+/// Lines of a head; browsers and proxies send some thirty.
+const HEAD_LINES: usize = 100;
+/// Requests at once on one HTTP/2 connection: browsers use a handful, proxies multiplex users.
+const STREAMS: u32 = 256;
+/// What is noticed of a client that vanished, and keeps middle boxes from forgetting a parked `/sync`.
+const KEEPALIVE: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bodies that were sent ahead: most are smaller, and one of 1 MiB takes some more round trips.
+const STREAM_WINDOW: u32 = 128 * 1024;
+const CONNECTION_WINDOW: u32 = 512 * 1024;
+
+/// Serves until `closed` fires and the requests that were open then have ended.
+pub(crate) fn serve(
+    listener: TcpListener,
+    tls: Option<ClientTls>,
+    bounds: Arc<Bounds>,
+    router: Router,
+    closed: CancellationToken,
+) -> impl Future<Output = ()> {
+    ClientDoor { listener, door: Door::Matrix, bounds, protocol: protocol(), router, tls, manner: Gate }.serve(closed)
+}
+
+/// HTTP/1 needs no timer of its own: the patrol ends whoever is too long at a head.
+fn protocol() -> Protocol {
+    let mut protocol = Protocol::new(TokioExecutor::new());
+    protocol.http1().max_buf_size(HEAD).max_headers(HEAD_LINES);
+    protocol
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(u32::try_from(HEAD).unwrap_or(u32::MAX))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW);
+    protocol
+}
+
+/// The Matrix door's manner. The session is asked for by each endpoint, before it reads the body: only the route tells
+/// whether it needs one.
+#[derive(Clone)]
+struct Gate;
+
+impl Manner for Gate {
+    fn refuse(&self, refusal: Refusal) -> Response<Body> {
+        MatrixError::overloaded(refusal).into_response()
+    }
+
+    fn fault(&self, fault: BodyFault) -> BoxError {
+        fault.into()
+    }
+
+    async fn ask(&self, _: &mut Parts, _: &CallerConnection) -> Reading {
+        Reading::Plain
+    }
+}
