@@ -11,6 +11,7 @@
 mod access;
 mod bad_input;
 mod chat;
+mod doors;
 mod failover;
 mod golden;
 mod logins;

@@ -33,6 +33,9 @@ const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// Between two looks at a session that should have run out, and has not on this pod.
 const RECHECK: Duration = Duration::from_millis(500);
+/// How long a poll waits that came to a stopping pod: not answered at once, or its client asks again at once, thousands of
+/// times until the process ends. Its answer closes the connection.
+const STOPPING_WAIT: Duration = Duration::from_secs(1);
 
 /// Of the endpoint in the metrics.
 pub(super) const NAME: &str = "sync";
@@ -45,7 +48,10 @@ async fn sync(door: Door, session: Session, request: api::Request) -> Result<api
     let delivery = door.metrics.delivery(metrics::Door::Matrix);
     let filter = filter(&door, &session, request.filter).await?;
     let since = request.since.as_deref().map(limits::cursor).transpose()?;
-    let deadline = Instant::now() + request.timeout.unwrap_or_default().min(MAX_WAIT);
+    // A poll that is parked when the pod begins to stop is answered then; one that comes later waits a moment.
+    let came_late = door.service.stopping().is_cancelled();
+    let longest = if came_late { STOPPING_WAIT } else { MAX_WAIT };
+    let deadline = Instant::now() + request.timeout.unwrap_or_default().min(longest);
     // Without a token, or with the whole state asked for, there is always something to tell.
     let at_once = since.is_none() || request.full_state;
     let mut interest = interest(&door, &session).await?;
@@ -63,7 +69,7 @@ async fn sync(door: Door, session: Session, request: api::Request) -> Result<api
             Some(SyncAnswer::Initial)
         } else if !response.is_empty() {
             Some(SyncAnswer::Event)
-        } else if door.service.stopping().is_cancelled() {
+        } else if !came_late && door.service.stopping().is_cancelled() {
             Some(SyncAnswer::Stopping)
         } else {
             (Instant::now() >= deadline).then_some(SyncAnswer::Timeout)
@@ -82,7 +88,7 @@ async fn sync(door: Door, session: Session, request: api::Request) -> Result<api
         tokio::select! {
             () = interest.changed() => {}
             () = tokio::time::sleep_until(deadline.min(ends)) => {}
-            () = door.service.stopping().cancelled_owned() => {}
+            () = door.service.stopping().cancelled_owned(), if !came_late => {}
         }
     }
 }

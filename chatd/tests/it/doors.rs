@@ -1,0 +1,126 @@
+//! What the doors ask before they read, whom they let in, and how they stop.
+
+use crate::support::PATIENCE;
+use crate::support::client::User;
+use crate::support::cluster::Cluster;
+use crate::support::process::Node;
+use quorate_wire::chat::v1::PostRequest;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
+use tonic::{Code, Request};
+
+/// What 7401 holds of one address without anybody being let in, and some more.
+const SILENT: usize = 300;
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("open");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
+    stream
+}
+
+/// Reads an answer with a length; `None` when the connection ended.
+fn answer(stream: &mut TcpStream) -> Option<String> {
+    let mut heard = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&heard).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let lower = head.to_lowercase();
+            let length =
+                lower.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+            if body.len() >= length {
+                return Some(text);
+            }
+        }
+        let mut piece = [0; 4096];
+        match stream.read(&mut piece) {
+            Ok(0) | Err(_) => return None,
+            Ok(bytes) => heard.extend_from_slice(&piece[..bytes]),
+        }
+    }
+}
+
+/// The answer to a request whose body never comes.
+fn answer_to_head(node: &Node, head: &str) -> String {
+    let mut stream = connect(node.http);
+    write!(stream, "{head}\r\nHost: test\r\nContent-Length: 1000000\r\n\r\n").expect("written");
+    answer(&mut stream).expect("an answer without the body")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_is_known_before_a_byte_of_the_body_is_read_and_silence_locks_nobody_out() {
+    let cluster = Cluster::start("rateLimit: {enabled: false}").await;
+    let node = &cluster.nodes[0];
+    let send = "PUT /_matrix/client/v3/rooms/!a:chat.test/send/m.room.message/1 HTTP/1.1";
+    assert!(answer_to_head(node, send).contains("M_MISSING_TOKEN"));
+    let unknown = answer_to_head(node, &format!("{send}\r\nAuthorization: Bearer qat_nobodys"));
+    assert!(unknown.starts_with("HTTP/1.1 401") && unknown.contains("M_UNKNOWN_TOKEN"), "{unknown}");
+    for open in ["login", "register"] {
+        let large = answer_to_head(node, &format!("POST /_matrix/client/v3/{open} HTTP/1.1"));
+        assert!(large.starts_with("HTTP/1.1 413") && large.contains("16384"), "{large}");
+    }
+
+    let alice = cluster.user(0, "alice").await;
+    // A stream whose first message never comes: the session is asked for all the same.
+    let refused = alice.door(0).post(Request::new(tokio_stream::pending::<PostRequest>())).await;
+    assert_eq!(refused.expect_err("no token").code(), Code::Unauthenticated);
+    silent_handshakes(&cluster, node).await;
+    still_serves(&alice).await;
+}
+
+async fn silent_handshakes(cluster: &Cluster, node: &Node) {
+    let mut silent = Vec::new();
+    for _ in 0..SILENT {
+        silent.push(connect(node.peer));
+    }
+    for _ in 0..3 {
+        silent.push(connect(node.peer));
+        cluster.status(0).await.expect("an administrator gets in at the first attempt");
+    }
+    // Those that were there longest were given up for the others, or for saying nothing.
+    let mut first = silent.swap_remove(0);
+    assert!(matches!(first.read(&mut [0]), Ok(0) | Err(_)));
+}
+
+async fn still_serves(alice: &User) {
+    let room = alice.create_room(0, Default::default(), "").await;
+    alice.say(0, &room, "still here", "end").await.expect("sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopping_pod_answers_a_parked_sync_once_and_closes_the_connection() {
+    let mut cluster = Cluster::start("rateLimit: {enabled: false}").await;
+    let alice = cluster.user(0, "alice").await;
+    let token = alice.session.access_token.clone();
+    let node = cluster.nodes[0].clone();
+    let first = node.ask("GET", "/_matrix/client/v3/sync?timeout=0", &token, "", "");
+    let since = first["next_batch"].as_str().expect("a token").to_owned();
+    let poll = format!(
+        "GET /_matrix/client/v3/sync?timeout=30000&since={since} HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer {token}\r\n\r\n"
+    );
+    let mut parked = connect(node.http);
+    parked.write_all(poll.as_bytes()).expect("written");
+    let process = cluster.processes[0].take().expect("it runs");
+    crate::support::eventually("it is parked", || async {
+        node.page("/metrics").filter(|(_, page)| page.contains("quorate_sync_parked 1\n"))
+    })
+    .await;
+    process.terminate();
+
+    let told = answer(&mut parked).expect("an answer");
+    assert!(told.starts_with("HTTP/1.1 200") && told.to_lowercase().contains("connection: close"), "{told}");
+    assert!(answer(&mut parked).is_none(), "the connection ends with it");
+    let (mut answers, began) = (0, Instant::now());
+    // A client that asks again and again, for as long as somebody listens.
+    while let Ok(mut stream) = TcpStream::connect(node.http) {
+        stream.set_read_timeout(Some(PATIENCE)).expect("set");
+        if stream.write_all(poll.as_bytes()).is_err() || answer(&mut stream).is_none() {
+            break;
+        }
+        answers += 1;
+    }
+    // One each second, not thousands.
+    let seconds = began.elapsed().as_secs();
+    assert!(answers <= seconds + 2, "{answers} answers in {seconds} s");
+    assert_eq!(process.ended().await, Some(0));
+}
