@@ -43,10 +43,10 @@ image: build ## docker-archives of both images, without a container engine
 	@$(ENV) deploy/image/build --tag content --out "$$QUORATE_CACHE/images"
 
 ##@ Prove it
-.PHONY: test nightly unit sim seeds fuzz faults charts matrix soak kubernetes e2e
+.PHONY: test nightly unit sim seeds fuzz faults charts matrix abuse soak kubernetes e2e
 test: export SOAK_SECONDS = 180
 test: ## All of what follows but nightly, sim, seeds and fuzz, with the time of each; what continuous integration runs
-	@tests/parts check unit faults charts matrix soak kubernetes e2e
+	@tests/parts check unit faults charts matrix abuse soak kubernetes e2e
 nightly: export SOAK_SECONDS = 1800
 nightly: export QUORATE_SEEDS = 5000
 nightly: ## What runs long for depth: 5,000 seeds, half an hour of soak, fuzzing; an hour and a half
@@ -68,6 +68,8 @@ charts: deps-kubernetes build ## helm lint, template, schema checks of charts, C
 	@$(ENV) dashboards/tests/check
 matrix: deps-test build ## matrix-nio, unmodified, against three processes
 	@$(ENV) tests/matrix/run
+abuse: deps-test build ## One process under callers who misuse every limit, while a user writes and reads; no root
+	@$(ENV) tests/abuse/run
 soak: deps-test build ## Three processes under load for SOAK_SECONDS (1800): disk, memory, files stay bounded
 	@$(ENV) tests/soak/run
 kubernetes: deps-kubernetes ## The local Kubernetes itself: network, volumes, faults, full removal

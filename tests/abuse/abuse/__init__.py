@@ -1,0 +1,1 @@
+"""Callers who misuse a pod, while a user writes and reads through it."""
