@@ -108,6 +108,8 @@ fn describe(step: &Step) -> (&'static str, String) {
         Step::SetPartition(partition) => {
             ("RollingOut", format!("pods from ordinal {partition} on have the new revision"))
         }
+        Step::RenewOnDelete => ("RollingOut", "pods that are made anew have the new revision for now".to_owned()),
+        Step::ReplacePod { pod, .. } => ("RollingOut", format!("deleting {pod} to give it the new revision")),
         Step::DeletePod { pod, .. } => ("ReplacingPod", format!("deleting {pod} to replace its volume")),
     }
 }

@@ -22,13 +22,15 @@ pub struct Observed {
     pub marker: Option<Marker>,
     /// The StatefulSet, if there is one.
     pub stateful_set: Option<StatefulSetView>,
-    /// One for each ordinal, from 0.
+    /// The places that the spec asks for: one for each ordinal, from 0.
     pub slots: Vec<Slot>,
+    /// Higher ordinals that have a pod or a claim, lowest first: what is left of a cluster that had more places.
+    pub beyond: Vec<Slot>,
     /// Objects of our names that belong to somebody else.
     pub conflicts: Vec<String>,
     /// Configurations of ours, and whether anything refers to them.
     pub configs: Vec<ConfigView>,
-    /// Both Secrets of the peer door are there and not near their end.
+    /// Whether the Secrets of the peer door are there and not near their end.
     pub peer_tls: PeerTls,
     /// How well it was seen.
     pub sight: Sight,
@@ -97,6 +99,10 @@ pub enum PeerTls {
 pub struct StatefulSetView {
     /// Its controller has seen the newest spec.
     pub settled: bool,
+    /// The pods that it asks for.
+    pub replicas: i32,
+    /// Its controller restarts no pod; one that is made anew has the newest revision, whatever the partition.
+    pub on_delete: bool,
     /// Pods with a lower ordinal keep their revision.
     pub partition: i32,
     /// The revision that pods below the partition have.
@@ -168,6 +174,8 @@ pub struct ClaimView {
     pub cluster_id: Option<String>,
     /// The node id that it is stamped with.
     pub node_id: Option<NodeId>,
+    /// Its node was taken out of the cluster on purpose: nobody needs it to come back.
+    pub retired: bool,
     /// Since when it is being deleted.
     pub deleting_since: Option<Timestamp>,
     /// Bytes asked for.
@@ -269,6 +277,12 @@ impl Membership {
         self.voter_sets.iter().flatten().copied().collect()
     }
 
+    /// Whether a node belongs to it, with a vote or without.
+    #[must_use]
+    pub fn contains(&self, id: NodeId) -> bool {
+        self.learners.contains(&id) || self.voter_sets.iter().any(|set| set.contains(&id))
+    }
+
     /// There are voters: a cluster has been made.
     #[must_use]
     pub fn is_made(&self) -> bool {
@@ -338,14 +352,26 @@ impl PodView {
 }
 
 impl Observed {
+    /// The places of the spec and the slots beyond them.
+    pub fn all_slots(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().chain(&self.beyond)
+    }
+
     /// The slot whose door answers for a node.
     #[must_use]
     pub fn slot_of(&self, id: NodeId) -> Option<&Slot> {
-        self.slots.iter().find(|slot| slot.door.as_ref().is_some_and(|door| door.node.id == id))
+        self.all_slots().find(|slot| slot.door.as_ref().is_some_and(|door| door.node.id == id))
     }
 
-    /// The doors that answer.
+    /// The doors that answer, also beyond the places of the spec.
     pub fn doors(&self) -> impl Iterator<Item = (&Slot, &Door)> {
-        self.slots.iter().filter_map(|slot| slot.door.as_ref().map(|door| (slot, door)))
+        self.all_slots().filter_map(|slot| slot.door.as_ref().map(|door| (slot, door)))
+    }
+
+    /// What the pod with the highest term knows of the membership: better than nothing while there is no leader.
+    #[must_use]
+    pub fn newest_membership(&self) -> Option<&Membership> {
+        let known = self.doors().filter(|(_, door)| door.membership.is_made());
+        known.max_by_key(|(_, door)| door.term).map(|(_, door)| &door.membership)
     }
 }

@@ -47,14 +47,26 @@ pub fn healthy_voters(observed: &Observed, leader: Leader<'_>) -> BTreeSet<NodeI
     leader.door.membership.voters().into_iter().filter(healthy).collect()
 }
 
+/// Voters that answer and keep up, whether they are ready to serve people or not: those of whom a quorum is made.
+#[must_use]
+pub fn following_voters(observed: &Observed, leader: Leader<'_>) -> BTreeSet<NodeId> {
+    let follows = |id: &NodeId| observed.slot_of(*id).is_some_and(|slot| follows(slot, *id, leader));
+    leader.door.membership.voters().into_iter().filter(follows).collect()
+}
+
 fn is_healthy(slot: &Slot, id: NodeId, leader: Leader<'_>) -> bool {
-    let pod_stays = slot.pod.as_ref().is_some_and(|pod| pod.ready && !pod.deleting);
-    let serves = slot.door.as_ref().is_some_and(|door| door.ready && door.cluster_id == leader.door.cluster_id);
-    let follows = id == leader.door.node.id
+    let ready = slot.pod.as_ref().is_some_and(|pod| pod.ready);
+    ready && slot.door.as_ref().is_some_and(|door| door.ready) && follows(slot, id, leader)
+}
+
+fn follows(slot: &Slot, id: NodeId, leader: Leader<'_>) -> bool {
+    let pod_stays = slot.pod.as_ref().is_some_and(|pod| !pod.deleting);
+    let same_cluster = slot.door.as_ref().is_some_and(|door| door.cluster_id == leader.door.cluster_id);
+    let keeps_up = id == leader.door.node.id
         || leader.door.progress.get(&id).is_some_and(|progress| {
             progress.lag <= MAX_LAG && progress.contact.is_some_and(|age| age <= FRESH_CONTACT)
         });
-    pod_stays && serves && follows
+    pod_stays && same_cluster && keeps_up
 }
 
 /// Whether each voter set keeps a majority of healthy voters when `gone` are lost.

@@ -22,6 +22,8 @@ pub mod annotation {
     pub const CLUSTER_ID: &str = "chat.quorate.dev/cluster-id";
     /// On claims: the Raft node id found on the volume.
     pub const NODE_ID: &str = "chat.quorate.dev/node-id";
+    /// On claims: the Raft node id that was taken out of the cluster on purpose; its volume is kept and not needed.
+    pub const RETIRED: &str = "chat.quorate.dev/retired-node";
     /// On the StatefulSet: hash of the part of the spec that pods are made from.
     pub const POD_INPUTS: &str = "chat.quorate.dev/pod-inputs";
     /// On the StatefulSet: the pod template as it was applied, so that a newer operator does not restart pods.

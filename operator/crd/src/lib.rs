@@ -29,7 +29,7 @@ pub use quantity::{QuantityError, parse_quantity};
 pub use raft::{ElectionTimeout, RaftSpec};
 pub use schema::crd;
 pub use service::{DisruptionBudgetSpec, ServiceSpec, ServiceType};
-pub use spec::{ChatCluster, ChatClusterSpec, PullPolicy};
+pub use spec::{ChatCluster, ChatClusterSpec, MOST_REPLICAS, PullPolicy};
 pub use status::{
     ChatClusterStatus, LeaderStatus, MemberStatus, OperationStatus, RaftStatus, StorageStatus, condition,
 };

@@ -61,7 +61,7 @@ pub struct ChatClusterSpec {
     pub image_pull_secrets: Vec<LocalObjectReference>,
     /// Pods with a vote. A majority of them must live: 3 bear the loss of one, 5 of two.
     #[serde(default = "replicas")]
-    #[schemars(range(min = 1, max = 9))]
+    #[schemars(range(min = 1, max = MOST_REPLICAS))]
     #[x_kube(
         validation = Rule::new("self % 2 == 1")
             .message("replicas must be odd (1, 3, 5, 7 or 9): an even number bears no more losses than one less"),
@@ -127,6 +127,9 @@ impl PullPolicy {
 fn progress_deadline() -> DurationString {
     "10m".into()
 }
+
+/// The most voters that a cluster has: each more costs every write an acknowledgement and bears no more than four losses.
+pub const MOST_REPLICAS: i32 = 9;
 
 fn replicas() -> i32 {
     3

@@ -129,7 +129,7 @@ pub struct MemberStatus {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationStatus {
-    /// `Initialize`, `Recover`, `ReplaceMember`, `ReplaceVolume`, `Rollout` or `GrowVolumes`.
+    /// `Initialize`, `Recover`, `ReplaceMember`, `RemoveMember`, `ReplaceVolume`, `Rollout` or `GrowVolumes`.
     pub r#type: String,
     /// The step that is being taken or waited for.
     pub step: String,

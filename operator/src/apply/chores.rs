@@ -64,7 +64,9 @@ pub(super) async fn carry_out_all(
 fn object(cluster: &Cluster, chore: &Chore) -> String {
     match chore {
         Chore::IssuePeerTls => format!("Secret/{}", crate::names::peer_tls(&cluster.name)),
-        Chore::StampClaim { claim, .. } | Chore::GrowClaim { claim, .. } => format!("PersistentVolumeClaim/{claim}"),
+        Chore::StampClaim { claim, .. } | Chore::RetireClaim { claim, .. } | Chore::GrowClaim { claim, .. } => {
+            format!("PersistentVolumeClaim/{claim}")
+        }
         Chore::LabelRole { pod, .. } => format!("Pod/{pod}"),
         Chore::PruneConfig { name } | Chore::SetOwner { object: OwnedObject::Marker(name), .. } => {
             format!("ConfigMap/{name}")
@@ -81,7 +83,17 @@ async fn carry_out(client: &Client, cluster: &Cluster, seen: &Seen, chore: &Chor
     let outcome = match chore {
         Chore::IssuePeerTls => return peer_tls::issue(client, cluster, seen).await,
         Chore::StampClaim { claim, cluster_id, node_id } => {
-            let annotations = json!({ annotation::CLUSTER_ID: cluster_id, annotation::NODE_ID: node_id.to_string() });
+            // A `null` takes the annotation away.
+            let annotations = json!({
+                annotation::CLUSTER_ID: cluster_id,
+                annotation::NODE_ID: node_id.to_string(),
+                annotation::RETIRED: null,
+            });
+            let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
+            within_time("mark", &object, claims(client, namespace).patch(claim, &params, &patch)).await.map(drop)
+        }
+        Chore::RetireClaim { claim, node_id } => {
+            let annotations = json!({ annotation::RETIRED: node_id.to_string() });
             let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
             within_time("mark", &object, claims(client, namespace).patch(claim, &params, &patch)).await.map(drop)
         }

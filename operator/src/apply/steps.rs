@@ -68,7 +68,9 @@ pub(super) async fn take(
                 .await
         }
         // Carried out with the StatefulSet.
-        Step::SetPartition(_) => Ok(()),
+        Step::SetPartition(_) | Step::RenewOnDelete => Ok(()),
+        // Deleted, not evicted: it counts for no quorum, and the budget may protect the others from this very state.
+        Step::ReplacePod { pod, uid } => delete_pod(client, cluster, pod, uid).await,
         Step::DeletePod { pod, uid } => remove_pod(client, cluster, seen, pod, uid).await,
     }
 }
@@ -147,26 +149,41 @@ fn marker_map(cluster: &Cluster, marker: &Marker) -> ConfigMap {
 /// A healthy pod is moved by eviction, which asks the PodDisruptionBudget: whatever else the cluster's owner or a drain is
 /// doing at this moment counts. A broken one is deleted; nobody is served less by that.
 async fn remove_pod(client: &Client, cluster: &Cluster, seen: &Seen, pod: &str, uid: &str) -> Result<(), ApplyError> {
-    let pods = Api::<Pod>::namespaced(client.clone(), &cluster.namespace);
-    let what = format!("Pod/{pod}");
-    let only = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
-    let views = seen.observed.slots.iter().filter_map(|slot| slot.pod.as_ref());
-    let outcome = if views.into_iter().any(|view| view.uid == uid && view.ready && !view.deleting) {
-        // By hand: `Api::evict` of kube 5.0 writes `delete_options`, which the API server does not know, and so loses
-        // the precondition.
-        let eviction = serde_json::json!({
-            "apiVersion": "policy/v1",
-            "kind": "Eviction",
-            "metadata": {"name": pod, "namespace": cluster.namespace},
-            "deleteOptions": {"preconditions": only},
-        });
-        let params = PostParams::default();
-        let evicting = pods.create_subresource::<_, serde_json::Value>("eviction", pod, &params, &eviction);
-        within_time("evict", &what, evicting).await.map(drop)
+    let mut views = seen.observed.slots.iter().chain(&seen.observed.beyond).filter_map(|slot| slot.pod.as_ref());
+    if views.any(|view| view.uid == uid && view.ready && !view.deleting) {
+        evict_pod(client, cluster, pod, uid).await
     } else {
-        let params = DeleteParams::default().preconditions(only);
-        within_time("delete", &what, pods.delete(pod, &params)).await.map(drop)
-    };
+        delete_pod(client, cluster, pod, uid).await
+    }
+}
+
+async fn evict_pod(client: &Client, cluster: &Cluster, pod: &str, uid: &str) -> Result<(), ApplyError> {
+    let pods = Api::<Pod>::namespaced(client.clone(), &cluster.namespace);
+    // By hand: `Api::evict` of kube 5.0 writes `delete_options`, which the API server does not know, and so loses the
+    // precondition.
+    let eviction = serde_json::json!({
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod, "namespace": cluster.namespace},
+        "deleteOptions": {"preconditions": only_this(uid)},
+    });
+    let params = PostParams::default();
+    let evicting = pods.create_subresource::<_, serde_json::Value>("eviction", pod, &params, &eviction);
+    unless_gone(within_time("evict", &format!("Pod/{pod}"), evicting).await.map(drop))
+}
+
+async fn delete_pod(client: &Client, cluster: &Cluster, pod: &str, uid: &str) -> Result<(), ApplyError> {
+    let pods = Api::<Pod>::namespaced(client.clone(), &cluster.namespace);
+    let params = DeleteParams::default().preconditions(only_this(uid));
+    unless_gone(within_time("delete", &format!("Pod/{pod}"), pods.delete(pod, &params)).await.map(drop))
+}
+
+/// The pod that was seen, not its successor of the same name.
+fn only_this(uid: &str) -> Preconditions {
+    Preconditions { uid: Some(uid.to_owned()), resource_version: None }
+}
+
+fn unless_gone(outcome: Result<(), ApplyError>) -> Result<(), ApplyError> {
     match outcome {
         Err(ApplyError::Api { source: kube::Error::Api(status), .. })
             if status.is_not_found() || status.is_conflict() =>

@@ -57,6 +57,12 @@ pub struct Carried {
     pub claim_templates: Option<Vec<PersistentVolumeClaim>>,
     /// Pods with a lower ordinal keep their revision; `None` lets the plan's rest state stand.
     pub partition: Option<i32>,
+    /// Pods that are made anew have the newest revision, whatever the partition, and none is restarted for it.
+    pub on_delete: bool,
+    /// The pods that there are to be, where these are not just the places of the spec.
+    pub replicas: Option<i32>,
+    /// No pod can be spared: a drain has to wait.
+    pub fragile: bool,
 }
 
 /// All objects of the cluster.
@@ -69,7 +75,7 @@ pub fn resources(cluster: &Cluster, carried: &Carried) -> Resources {
         service: service::clients(cluster),
         peers: service::peers(cluster),
         leader: service::leader(cluster),
-        disruption_budget: disruption_budget::disruption_budget(cluster),
+        disruption_budget: disruption_budget::disruption_budget(cluster, carried),
         stateful_set: stateful_set(cluster, &template, carried),
     }
 }
@@ -143,6 +149,21 @@ mod tests {
         let mut cluster = fixture::cluster();
         cluster.spec.replicas = 1;
         assert!(resources(&cluster, &Carried::default()).disruption_budget.is_none());
+    }
+
+    #[test]
+    fn the_budget_and_the_pods_follow_the_voters() {
+        let mut cluster = fixture::cluster();
+        cluster.spec.replicas = 1;
+        let carried = Carried { replicas: Some(5), fragile: true, on_delete: true, ..Carried::default() };
+        let Resources { disruption_budget, stateful_set, .. } = resources(&cluster, &carried);
+        let budget = disruption_budget.and_then(|budget| budget.spec).expect("five pods are worth one");
+        assert_eq!(serde_json::to_value(budget.max_unavailable).expect("JSON"), 0);
+        let spec = stateful_set.spec.expect("a spec");
+        assert_eq!(spec.replicas, Some(5));
+        let strategy = spec.update_strategy.expect("a strategy");
+        // The API server refuses a partition beside OnDelete.
+        assert_eq!((strategy.type_.as_deref(), strategy.rolling_update), (Some("OnDelete"), None));
     }
 
     #[test]

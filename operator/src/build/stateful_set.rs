@@ -19,10 +19,11 @@ use quorate_crd::{AccessMode, annotation};
 ///
 /// Parallel, because a pod that waits for its predecessor cannot help to form a quorum. Rolling by partition, at rest
 /// at `replicas`: then a lost pod comes back as it was, and each restart is the operator's decision (under OnDelete a
-/// lost pod comes back with the *new* template, and a broken revision plus one drain loses the quorum).
+/// lost pod comes back with the *new* template, and a broken revision plus one drain loses the quorum). Under OnDelete
+/// only while pods that cannot start as they are get the new revision out of their turn.
 #[must_use]
 pub fn stateful_set(cluster: &Cluster, template: &Template, carried: &Carried) -> StatefulSet {
-    let replicas = cluster.spec.replicas;
+    let replicas = carried.replicas.unwrap_or(cluster.spec.replicas);
     let recorded = template.record();
     let mut metadata = metadata(cluster, cluster.name.clone());
     metadata.annotations = Some(
@@ -38,13 +39,7 @@ pub fn stateful_set(cluster: &Cluster, template: &Template, carried: &Carried) -
             replicas: Some(replicas),
             service_name: Some(names::peers(&cluster.name)),
             pod_management_policy: Some("Parallel".to_owned()),
-            update_strategy: Some(StatefulSetUpdateStrategy {
-                type_: Some("RollingUpdate".to_owned()),
-                rolling_update: Some(RollingUpdateStatefulSetStrategy {
-                    partition: Some(carried.partition.unwrap_or(replicas)),
-                    max_unavailable: None,
-                }),
-            }),
+            update_strategy: Some(update_strategy(carried, replicas)),
             persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
                 // Whatever the spec says: deleting the StatefulSet alone must not delete the data. Claims that are to go
                 // with the ChatCluster are owned by that, which `plan::owners` sees to.
@@ -59,6 +54,17 @@ pub fn stateful_set(cluster: &Cluster, template: &Template, carried: &Carried) -
             ..StatefulSetSpec::default()
         }),
         status: None,
+    }
+}
+
+fn update_strategy(carried: &Carried, replicas: i32) -> StatefulSetUpdateStrategy {
+    if carried.on_delete {
+        return StatefulSetUpdateStrategy { type_: Some("OnDelete".to_owned()), rolling_update: None };
+    }
+    let partition = Some(carried.partition.unwrap_or(replicas));
+    StatefulSetUpdateStrategy {
+        type_: Some("RollingUpdate".to_owned()),
+        rolling_update: Some(RollingUpdateStatefulSetStrategy { partition, max_unavailable: None }),
     }
 }
 

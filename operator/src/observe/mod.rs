@@ -27,7 +27,7 @@ use kube::{
     core::PartialObjectMeta,
     runtime::reflector::ObjectRef,
 };
-use quorate_crd::{ChatCluster, ChatClusterStatus, label};
+use quorate_crd::{ChatCluster, ChatClusterStatus, MOST_REPLICAS, label};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use notices::Notices;
@@ -91,9 +91,13 @@ pub async fn observe(
     let reference = ObjectRef::<ChatCluster>::new(&cluster.name).within(&cluster.namespace);
     watch_doors(hub, cluster, &reference, &slots, identity.as_ref()).await;
     for slot in &mut slots {
-        slot.door = slot.pod.as_ref().and_then(|pod| hub.door(&pod.uid));
+        let door = slot.pod.as_ref().and_then(|pod| hub.door(&pod.uid));
+        // An address may lead to another pod by now: what that one says is not about this place.
+        slot.door = door.filter(|door| door.node.name.is_empty() || door.node.name == slot.name);
     }
     explain(client, notices, cluster, &objects, &mut slots, now).await;
+    let uids = slots.iter().filter_map(|slot| Some((slot.name.clone(), slot.pod.as_ref()?.uid.clone()))).collect();
+    let (slots, beyond) = slots.into_iter().partition(|slot| slot.ordinal < cluster.spec.replicas);
     let live = Live::of(&objects);
     let mut observed = Observed {
         now,
@@ -111,11 +115,11 @@ pub async fn observe(
         sight: Sight::default(),
         ownership: ownership::owners(cluster, &objects),
         slots,
+        beyond,
         previous,
     };
     observed.sight.leader_unheard = hub.leader_unheard(&reference, quorum::leader(&observed).is_some());
-    let pods = observed.slots.iter().filter_map(|slot| Some((slot.name.clone(), slot.pod.as_ref()?.uid.clone())));
-    Ok(Seen { live, identity, pod_uids: pods.collect(), observed })
+    Ok(Seen { live, identity, pod_uids: uids, observed })
 }
 
 /// Why pods or volumes do not come, where their own status does not say. Only then is anything read for it.
@@ -289,14 +293,20 @@ where
         .map_err(|source| ObserveError { what: format!("the list of {}s", K::kind(&())), source })
 }
 
-/// One for each ordinal, whether there is a pod or not.
+/// One for each place of the spec, whether there is a pod or not, and one for each higher ordinal that has anything.
 fn slots(cluster: &Cluster, objects: &Objects, now: Timestamp) -> Vec<Slot> {
     let pods = objects.pods.iter().map(|pod| (pod.metadata.name.clone().unwrap_or_default(), pod));
     let pods: BTreeMap<String, &Pod> = pods.collect();
     let claims = objects.claims.iter().map(|claim| (claim.metadata.name.clone().unwrap_or_default(), claim));
     let claims: BTreeMap<String, &PersistentVolumeClaim> = claims.collect();
-    cluster
-        .ordinals()
+    // Higher ordinals are no member's: no cluster ever had so many places.
+    let possible = (0..MOST_REPLICAS).filter(|ordinal| {
+        pods.contains_key(&names::pod(&cluster.name, *ordinal))
+            || claims.contains_key(&names::claim(&cluster.name, *ordinal))
+    });
+    let ordinals: BTreeSet<i32> = cluster.ordinals().chain(possible).collect();
+    ordinals
+        .into_iter()
         .map(|ordinal| {
             let name = names::pod(&cluster.name, ordinal);
             Slot {

@@ -47,7 +47,9 @@ pub(super) fn marker(map: &ConfigMap) -> Option<Marker> {
 pub(super) fn stateful_set(set: &StatefulSet) -> StatefulSetView {
     let spec = set.spec.clone().unwrap_or_default();
     let status = set.status.clone().unwrap_or_default();
-    let rolling = spec.update_strategy.and_then(|strategy| strategy.rolling_update);
+    let strategy = spec.update_strategy.unwrap_or_default();
+    let on_delete = strategy.type_.as_deref() == Some("OnDelete");
+    let rolling = strategy.rolling_update;
     let recorded = annotation_of(&set.metadata, annotation::POD_INPUTS)
         .zip(annotation_of(&set.metadata, annotation::TEMPLATE))
         .and_then(|(inputs, text)| Some(Recorded { inputs, pod: serde_json::from_str(&text).ok()? }));
@@ -57,7 +59,9 @@ pub(super) fn stateful_set(set: &StatefulSet) -> StatefulSetView {
         partition: rolling.and_then(|rolling| rolling.partition).unwrap_or_default(),
         current_revision: status.current_revision.unwrap_or_default(),
         update_revision,
-        carried: Carried { recorded, claim_templates: spec.volume_claim_templates, partition: None },
+        replicas: spec.replicas.unwrap_or_default(),
+        on_delete,
+        carried: Carried { recorded, claim_templates: spec.volume_claim_templates, ..Carried::default() },
     }
 }
 
@@ -161,6 +165,7 @@ pub(super) fn claim(claim: &PersistentVolumeClaim) -> ClaimView {
         name: claim.metadata.name.clone().unwrap_or_default(),
         cluster_id: annotation_of(&claim.metadata, annotation::CLUSTER_ID),
         node_id: annotation_of(&claim.metadata, annotation::NODE_ID).and_then(|id| id.parse().ok()),
+        retired: annotation_of(&claim.metadata, annotation::RETIRED).is_some(),
         deleting_since: claim.metadata.deletion_timestamp.as_ref().map(|time| time.0),
         requested: requested.and_then(|size| parse_quantity(&size).ok()).unwrap_or_default(),
         capacity: capacity.and_then(|size| parse_quantity(size).ok()),

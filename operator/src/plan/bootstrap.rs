@@ -9,7 +9,8 @@ use super::{Blocked, Move, Operation, Step};
 use crate::{
     cluster::Cluster,
     names,
-    observed::{Door, Marker, Node, Observed, Slot},
+    observed::{ClaimView, Door, Marker, Membership, Node, NodeId, Observed, Slot},
+    quorum::majority,
 };
 use std::collections::BTreeSet;
 
@@ -81,7 +82,7 @@ fn waits_for_pods(observed: &Observed) -> Option<Move> {
 }
 
 fn refuse_stamped_claims(observed: &Observed, named: Option<&String>) -> Result<(), Blocked> {
-    let stamped = observed.slots.iter().find_map(|slot| {
+    let stamped = observed.all_slots().find_map(|slot| {
         let claim = slot.claim.as_ref()?;
         claim.cluster_id.as_ref().filter(|id| Some(*id) != named).map(|id| (claim, id))
     });
@@ -116,13 +117,18 @@ fn new_marker(
         cluster_id: named.unwrap_or_else(|| observed.fresh_cluster_id.clone()),
         server_name: cluster.spec.server_name.clone(),
         initialized: false,
-        voters: observed.doors().map(|(_, door)| door.node.id).collect(),
+        voters: first_voters(observed).map(|node| node.id).collect(),
         resource_version,
     }
 }
 
+/// Those that answer from the places of the spec.
+fn first_voters(observed: &Observed) -> impl Iterator<Item = &Node> {
+    observed.slots.iter().filter_map(|slot| slot.door.as_ref()).map(|door| &door.node)
+}
+
 fn initialize(cluster: &Cluster, observed: &Observed, marker: &Marker, named: Option<String>) -> Move {
-    let voters: Vec<Node> = observed.doors().map(|(_, door)| door.node.clone()).collect();
+    let voters: Vec<Node> = first_voters(observed).cloned().collect();
     let ids: BTreeSet<_> = voters.iter().map(|node| node.id).collect();
     if ids != marker.voters || marker.server_name != cluster.spec.server_name {
         let marker = new_marker(cluster, observed, named, marker.resource_version.clone());
@@ -169,6 +175,55 @@ pub(super) fn refuse_data_loss(cluster: &Cluster, observed: &Observed, marker: &
             names::marker(&cluster.name)
         ),
     })
+}
+
+/// A majority of the voters has no volume left: no leader will ever be elected, and no plan brings the volumes back.
+pub(super) fn refuse_lost_majority(observed: &Observed, marker: &Marker) -> Result<(), Blocked> {
+    let Some(membership) = observed.newest_membership() else { return Ok(()) };
+    let lost = |id: &NodeId| observed.slot_of(*id).is_none() && !may_come_back(observed, marker, membership, *id);
+    let all_lost: Vec<NodeId> = membership.voters().into_iter().filter(lost).collect();
+    let lives = |set: &BTreeSet<NodeId>| set.iter().filter(|id| !all_lost.contains(id)).count() >= majority(set.len());
+    if membership.voter_sets.iter().all(lives) {
+        return Ok(());
+    }
+    let voters = membership.voters().len();
+    let names = all_lost.iter().map(|id| match membership.name(*id) {
+        Some(name) if !name.is_empty() => format!("{name} (node {id})"),
+        _ => format!("node {id}"),
+    });
+    Err(Blocked {
+        reason: "QuorumLost",
+        message: format!(
+            "{} of the {voters} voters of cluster {} have no volume any more, and {} have to agree: {}. Restore their volumes as claims {}; without them no leader is elected and nothing more is done",
+            all_lost.len(),
+            marker.cluster_id,
+            majority(voters),
+            names.collect::<Vec<_>>().join(", "),
+            claims_of(observed, membership, &all_lost),
+        ),
+    })
+}
+
+/// Its volume is somewhere: a claim is stamped with it, or the claim of its pod is not known to hold another's data.
+fn may_come_back(observed: &Observed, marker: &Marker, membership: &Membership, id: NodeId) -> bool {
+    let keeps = |claim: &ClaimView| claim.cluster_id.as_ref().is_none_or(|cluster| *cluster == marker.cluster_id);
+    observed.all_slots().filter_map(|slot| Some((slot, slot.claim.as_ref()?))).filter(|(_, claim)| keeps(claim)).any(
+        |(slot, claim)| match (claim.node_id, &slot.door) {
+            (_, Some(_)) => false,
+            (Some(stamped), None) => stamped == id,
+            (None, None) => membership.name(id) == Some(slot.name.as_str()),
+        },
+    )
+}
+
+fn claims_of(observed: &Observed, membership: &Membership, nodes: &[NodeId]) -> String {
+    let prefix = format!("{}-", names::DATA);
+    let named = nodes.iter().filter_map(|id| membership.name(*id)).filter(|name| !name.is_empty());
+    let claims: Vec<String> = named.map(|name| format!("{prefix}{name}")).collect();
+    match claims.is_empty() {
+        true => format!("{prefix}{}", observed.slots.first().map(|slot| slot.name.as_str()).unwrap_or_default()),
+        false => claims.join(", "),
+    }
 }
 
 fn operation(step: &'static str, member: Option<String>, message: String) -> Operation {

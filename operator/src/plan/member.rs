@@ -4,7 +4,7 @@
 //! the fresh node first receives the log as a learner, and when it has caught up, one joint change swaps it for the old
 //! id (Raft dissertation, section 4.3). There are never four voters of which one is dead.
 
-use super::{Move, Operation, Step};
+use super::{Move, Operation, Step, places};
 use crate::{
     cluster::Cluster,
     observed::{Door, Membership, NodeId, Observed, Slot},
@@ -19,13 +19,15 @@ pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move
     if membership.is_joint() {
         return finish_joint_change(leader);
     }
-    let mut fresh: Vec<(&Slot, &Door)> = observed.doors().filter(|(slot, door)| is_fresh(slot, door, leader)).collect();
+    // Of the places only: whoever answers from beyond them is on its way out.
+    let doors = observed.slots.iter().filter_map(|slot| slot.door.as_ref().map(|door| (slot, door)));
+    let mut fresh: Vec<(&Slot, &Door)> = doors.filter(|(slot, door)| is_fresh(slot, door, leader)).collect();
     // Those that have begun go first: one at a time.
     fresh.sort_by_key(|(_, door)| !membership.learners.contains(&door.node.id));
     match fresh.first() {
         Some((slot, door)) if membership.learners.contains(&door.node.id) => promote(observed, leader, slot, door),
         Some((slot, door)) => join(leader, slot, door),
-        None => remove_stale_learners(observed, leader).or_else(|| missing_pods(observed, leader)).unwrap_or_default(),
+        None => remove_stale_learners(observed, leader).unwrap_or_default(),
     }
 }
 
@@ -83,18 +85,24 @@ fn promote(observed: &Observed, leader: Leader<'_>, slot: &Slot, door: &Door) ->
         return Move::wait(operation("WaitForQuorum", Some(slot), message));
     }
     let old: Vec<String> = gone.iter().map(NodeId::to_string).collect();
-    let message = format!("{} has caught up: node {id} votes in place of {}", slot.name, old.join(", "));
+    let in_place = if old.is_empty() { String::new() } else { format!(" in place of {}", old.join(", ")) };
+    let message = format!("{} has caught up: node {id} votes{in_place}", slot.name);
     let about = operation("SwapVoter", Some(slot), message);
     let mut stale = stale_learners(observed, membership);
     stale.remove(&id);
     Move::take(change(leader, voters, stale), about)
 }
 
-/// The voters that the pod of this slot was before, and those whose pod cannot exist.
+/// The voters that the pod of this slot was before; or else one that is lost and has no place, so that there are never
+/// four voters of which one is dead. Never one that answers.
 fn superseded(observed: &Observed, membership: &Membership, slot: &Slot) -> BTreeSet<NodeId> {
-    let known = |name: &str| observed.slots.iter().any(|slot| slot.name == name);
-    let gone = |id: &NodeId| membership.name(*id).is_none_or(|name| name == slot.name || !known(name));
-    membership.voters().into_iter().filter(gone).collect()
+    let lost = |id: &NodeId| observed.slot_of(*id).is_none();
+    let was_here = |id: &NodeId| membership.name(*id) == Some(slot.name.as_str());
+    let before: BTreeSet<NodeId> = membership.voters().into_iter().filter(|id| was_here(id) && lost(id)).collect();
+    if !before.is_empty() {
+        return before;
+    }
+    places::homeless_voters(observed, membership).into_iter().filter(lost).take(1).collect()
 }
 
 /// Learners whose pod answers under another id: their volume is lost.
@@ -121,24 +129,24 @@ fn remove_stale_learners(observed: &Observed, leader: Leader<'_>) -> Option<Move
     Some(Move::take(change(leader, membership.voters(), stale), about))
 }
 
-/// Not every pod is there: nothing to do but to say so, and to leave the others alone meanwhile.
-fn missing_pods(observed: &Observed, leader: Leader<'_>) -> Option<Move> {
+/// Not every voter answers and nothing can be done about it: says so.
+pub(super) fn waiting(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move {
     let answering: BTreeSet<NodeId> = observed.doors().map(|(_, door)| door.node.id).collect();
     if leader.door.membership.voters().is_subset(&answering) {
-        return None;
+        return Move::default();
     }
     let silent: Vec<&Slot> = observed.slots.iter().filter(|slot| slot.door.is_none()).collect();
-    // A pod that is broken by its revision is mended by a rollout, so this must not stand in its way.
-    if silent.iter().all(|slot| slot.pod.as_ref().is_some_and(|pod| pod.trouble.is_some())) {
-        return None;
-    }
     let words: Vec<String> = silent.iter().map(|slot| slot.explain()).collect();
+    if words.is_empty() {
+        return Move::default();
+    }
     let mut about = operation("WaitForPod", silent.first().copied(), words.join("; "));
     about.kind = "Recover";
-    Some(Move::wait(about))
+    Move::wait(about)
 }
 
-fn change(leader: Leader<'_>, voters: BTreeSet<NodeId>, remove_learners: BTreeSet<NodeId>) -> Step {
+/// One joint change to exactly these voters.
+pub(super) fn change(leader: Leader<'_>, voters: BTreeSet<NodeId>, remove_learners: BTreeSet<NodeId>) -> Step {
     Step::ChangeMembership {
         leader: leader.slot.name.clone(),
         voters,

@@ -4,14 +4,16 @@
 //! taken one at a time and everything is looked at again between them, so a killed operator loses nothing and two
 //! operators that overlap for a moment do no harm: each step is idempotent or compares before it swaps.
 //!
-//! What holds, and is tried in `model.rs`: from anything observed, repeating the steps comes to rest; and no step takes
-//! away a voter or a pod where that would leave fewer healthy voters than a majority.
+//! What holds, and is tried in `model/`: from anything observed, repeating the steps comes to rest; no step takes away a
+//! voter or a pod where that would leave fewer healthy voters than a majority; and if some spec lets every pod start, the
+//! plan reaches it, whatever state the pods are in.
 
 mod bootstrap;
 mod member;
 #[cfg(test)]
 mod model;
 mod owners;
+mod places;
 mod preconditions;
 mod rollout;
 mod storage;
@@ -51,6 +53,13 @@ pub enum Chore {
         claim: String,
         /// The cluster.
         cluster_id: String,
+        /// The node.
+        node_id: NodeId,
+    },
+    /// Write on a claim that its node was taken out of the cluster on purpose.
+    RetireClaim {
+        /// The claim.
+        claim: String,
         /// The node.
         node_id: NodeId,
     },
@@ -127,6 +136,16 @@ pub enum Step {
     },
     /// Let the pod with this ordinal, and those above, have the new revision. Carried out by applying the StatefulSet.
     SetPartition(i32),
+    /// Let pods that are made anew have the new revision, whatever their ordinal, and restart none. Carried out by
+    /// applying the StatefulSet.
+    RenewOnDelete,
+    /// Delete a pod that counts for no quorum, so that its successor has the new revision.
+    ReplacePod {
+        /// Its name.
+        pod: String,
+        /// Its uid: no other pod is meant.
+        uid: String,
+    },
     /// Delete a pod so that it gets a fresh volume.
     DeletePod {
         /// Its name.
@@ -137,6 +156,11 @@ pub enum Step {
 }
 
 impl Step {
+    /// Whether it was decided by which pod has which revision.
+    fn follows_revisions(&self) -> bool {
+        matches!(self, Self::SetPartition(_) | Self::RenewOnDelete | Self::ReplacePod { .. })
+    }
+
     /// Its kind, for metrics.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -148,6 +172,8 @@ impl Step {
             Self::ChangeMembership { .. } => "change_membership",
             Self::TransferLeader { .. } => "transfer_leader",
             Self::SetPartition(_) => "set_partition",
+            Self::RenewOnDelete => "renew_on_delete",
+            Self::ReplacePod { .. } => "replace_pod",
             Self::DeletePod { .. } => "delete_pod",
         }
     }
@@ -156,7 +182,7 @@ impl Step {
 /// What is under way, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// `Initialize`, `Recover`, `ReplaceMember`, `ReplaceVolume`, `Rollout` or `GrowVolumes`.
+    /// `Initialize`, `Recover`, `ReplaceMember`, `RemoveMember`, `ReplaceVolume`, `Rollout` or `GrowVolumes`.
     pub kind: &'static str,
     /// What is done or waited for.
     pub step: &'static str,
@@ -212,19 +238,20 @@ pub fn plan(cluster: &Cluster, observed: &Observed) -> Plan {
         plan.blocked = Some(blocked);
         return plan;
     }
+    let template_is_new = template_is_new(cluster, observed);
     match decide(cluster, observed) {
         // The revisions that were seen are out of date.
-        Ok(Move { step: Some(Step::SetPartition(_)), operation }) if template_is_new(cluster, observed) => {
+        Ok(Move { step: Some(step), operation }) if step.follows_revisions() && template_is_new => {
             plan.operation = operation;
         }
         Ok(Move { step, operation }) => (plan.step, plan.operation) = (step, operation),
         Err(blocked) => plan.blocked = Some(blocked),
     }
-    if plan.operation.is_none() && plan.blocked.is_none() && template_is_new(cluster, observed) {
+    if plan.operation.is_none() && plan.blocked.is_none() && template_is_new {
         plan.operation = Some(rollout::begins());
     }
-    plan.chores = chores(cluster, observed);
-    plan.resources = Some(Box::new(objects(cluster, observed, plan.step.as_ref())));
+    plan.chores = chores(cluster, observed, template_is_new);
+    plan.resources = Some(Box::new(objects(cluster, observed, plan.step.as_ref(), template_is_new)));
     plan
 }
 
@@ -239,23 +266,41 @@ fn decide(cluster: &Cluster, observed: &Observed) -> Result<Move, Blocked> {
     bootstrap::refuse_strangers(observed, marker)?;
     let Some(leader) = quorum::leader(observed) else {
         bootstrap::refuse_data_loss(cluster, observed, marker)?;
+        bootstrap::refuse_lost_majority(observed, marker)?;
         return Ok(rollout::without_leader(cluster, observed));
     };
-    let parts = [member::plan, storage::plan, rollout::plan, storage::grow];
+    // Pods that cannot start come first, because anything else may wait for them; what only waits comes last, because
+    // nothing may wait for it.
+    let parts = [
+        rollout::mend,
+        member::plan,
+        places::plan,
+        storage::plan,
+        rollout::plan,
+        places::waiting,
+        member::waiting,
+        storage::grow,
+    ];
     let found = parts.iter().map(|part| part(cluster, observed, leader)).find(|found| found.operation.is_some());
     Ok(found.unwrap_or_default())
 }
 
-fn objects(cluster: &Cluster, observed: &Observed, step: Option<&Step>) -> Resources {
+fn objects(cluster: &Cluster, observed: &Observed, step: Option<&Step>, template_is_new: bool) -> Resources {
     let view = observed.stateful_set.as_ref();
     let mut carried = view.map(|view| view.carried.clone()).unwrap_or_default();
-    carried.partition = view.map(|view| match step {
-        // A new template starts from rest: else the StatefulSet controller restarts at once all pods above an old
-        // partition, leader or not.
-        _ if template_changes(cluster, &carried) => cluster.spec.replicas,
-        Some(Step::SetPartition(partition)) => *partition,
-        _ => view.partition,
-    });
+    let width = places::width(cluster, observed);
+    carried.replicas = Some(width);
+    carried.fragile = places::is_fragile(observed, width);
+    if let Some(view) = view {
+        (carried.partition, carried.on_delete) = match step {
+            // A new template starts from rest: else the StatefulSet controller restarts at once all pods above an old
+            // partition, leader or not.
+            _ if template_is_new => (Some(width), false),
+            Some(Step::SetPartition(partition)) => (Some(*partition), false),
+            Some(Step::RenewOnDelete) => (None, true),
+            _ => (Some(view.partition), view.on_delete),
+        };
+    }
     let mut resources = resources(cluster, &carried);
     resources.keep_configs(cluster, &observed.configs);
     resources
@@ -270,7 +315,7 @@ fn template_changes(cluster: &Cluster, carried: &Carried) -> bool {
     recorded != Some(&crate::build::template(cluster, recorded).record())
 }
 
-fn chores(cluster: &Cluster, observed: &Observed) -> Vec<Chore> {
+fn chores(cluster: &Cluster, observed: &Observed, template_is_new: bool) -> Vec<Chore> {
     let mut chores = Vec::new();
     if observed.peer_tls != PeerTls::Present {
         chores.push(Chore::IssuePeerTls);
@@ -278,8 +323,9 @@ fn chores(cluster: &Cluster, observed: &Observed) -> Vec<Chore> {
     chores.extend(roles(observed));
     chores.extend(stamps(observed));
     chores.extend(owners::chores(cluster, observed));
+    chores.extend(places::retirements(observed));
     chores.extend(storage::growth(cluster, observed));
-    let rolled_out = !template_is_new(cluster, observed)
+    let rolled_out = !template_is_new
         && observed.stateful_set.as_ref().is_some_and(|set| set.settled && set.current_revision == set.update_revision);
     if rolled_out {
         let current = crate::build::config_name(cluster);
@@ -292,7 +338,7 @@ fn chores(cluster: &Cluster, observed: &Observed) -> Vec<Chore> {
 /// Only while there is a leader: without one the old labels are as good as any.
 fn roles(observed: &Observed) -> Vec<Chore> {
     let Some(leader) = quorum::leader(observed) else { return Vec::new() };
-    let wanted = observed.slots.iter().filter_map(|slot| {
+    let wanted = observed.all_slots().filter_map(|slot| {
         let pod = slot.pod.as_ref()?;
         let role = role(slot.door.as_ref().map(|door| (door.node.id, door.role)), leader, pod.role.as_deref())?;
         (pod.role.as_deref() != Some(role)).then(|| Chore::LabelRole { pod: slot.name.clone(), role })
@@ -320,7 +366,11 @@ fn stamps(observed: &Observed) -> Vec<Chore> {
         .filter(|(_, door)| door.cluster_id.as_ref() == Some(&marker.cluster_id))
         .filter_map(|(slot, door)| {
             let claim = slot.claim.as_ref().filter(|claim| claim.deleting_since.is_none())?;
-            let stamped = claim.cluster_id.as_ref() == Some(&marker.cluster_id) && claim.node_id == Some(door.node.id);
+            let has_place = observed.slots.iter().any(|place| place.name == slot.name);
+            let stamped = claim.cluster_id.as_ref() == Some(&marker.cluster_id)
+                && claim.node_id == Some(door.node.id)
+                // A volume that was retired and has a place again is needed again.
+                && !(claim.retired && has_place);
             (!stamped).then(|| Chore::StampClaim {
                 claim: claim.name.clone(),
                 cluster_id: marker.cluster_id.clone(),

@@ -1,7 +1,16 @@
-//! Rolling a new revision out: one pod at a time, from the highest ordinal down, the leader's place moved first.
+//! Rolling a new revision out: one pod at a time, the leader's place moved first, and pods that cannot start as they are
+//! before all others.
 //!
 //! The StatefulSet controller does not know what a quorum is: it deletes the next pod when the last one is Ready, or even
-//! while another is not. So the partition rests at `replicas`, and is lowered by one ordinal when that is safe.
+//! while another is not. So the partition rests at `replicas`, and is lowered by one ordinal when that is safe. Nor does
+//! it help a broken pod below the partition, or below another that is broken too: such a pod gets the new revision by
+//! [`mend`], out of its turn.
+
+mod leaderless;
+mod mend;
+
+pub(super) use leaderless::{before_initialisation, without_leader};
+pub(super) use mend::mend;
 
 use super::{Move, Operation, Step};
 use crate::{
@@ -9,107 +18,125 @@ use crate::{
     observed::{NodeId, Observed, Slot, StatefulSetView},
     quorum::{self, Leader},
 };
+use mend::{back_to_partition, gets_newest, is_outdated, renew};
 use std::collections::BTreeSet;
 
 const KIND: &str = "Rollout";
 
-/// With a leader: lower the partition when all others can spare the pod.
+/// With a leader: restart the next outdated pod when all others can spare it.
 pub(super) fn plan(cluster: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move {
-    let Some(set) = observed.stateful_set.as_ref().filter(|set| set.settled) else {
+    let Some(set) = settled(observed) else {
         let message = "waiting for the StatefulSet controller to see the change".to_owned();
         return Move::wait(operation("WaitForStatefulSet", None, message));
     };
-    let Some(target) = highest_outdated(observed, set) else { return rest(cluster, set) };
-    if target.ordinal >= set.partition {
-        return Move::wait(operation("WaitForPod", Some(target), format!("waiting for {} to restart", target.name)));
-    }
-    if target.claim.as_ref().is_some_and(|claim| claim.deleting_since.is_some()) {
-        let message = format!("{} must not be restarted while its claim is being deleted", target.name);
-        return Move::wait(operation("WaitForVolume", Some(target), message));
+    if let Some(back) = back_to_partition(observed, set) {
+        return back;
     }
     let healthy = quorum::healthy_voters(observed, leader);
     let is_healthy = |slot: &Slot| slot.door.as_ref().is_some_and(|door| healthy.contains(&door.node.id));
-    if let Some(slot) = observed.slots.iter().find(|slot| slot.ordinal != target.ordinal && !is_healthy(slot)) {
-        let message = format!("waiting for {} to be healthy before {} is restarted", slot.name, target.name);
+    let outdated = || hosted(observed, set).filter(|slot| slot.pod.is_some() && is_outdated(slot, set));
+    let ends = |slot: &&Slot| slot.pod.as_ref().is_some_and(|pod| pod.deleting);
+    // One that is unwell already costs nothing; then the highest, as the StatefulSet controller does.
+    let target = outdated().filter(|slot| !ends(slot)).max_by_key(|slot| (!is_healthy(slot), slot.ordinal));
+    let Some(target) = target else {
+        let Some(slot) = outdated().next() else { return rest(observed, set, &is_healthy) };
+        return Move::wait(operation("WaitForPod", Some(slot), slot.explain()));
+    };
+    if is_doomed(target) {
+        let message = format!("{} must not be restarted while its claim is being deleted", target.name);
+        return Move::wait(operation("WaitForVolume", Some(target), message));
+    }
+    if !set.on_delete && target.ordinal >= set.partition {
+        let message = format!("waiting for {} to restart", target.name);
+        return Move::wait(operation("WaitForPod", Some(target), message));
+    }
+    if let Some(slot) = must_be_healthy_first(observed, set, target, &is_healthy) {
+        let message = format!("before {} is restarted: {}", target.name, slot.explain());
         return Move::wait(operation("WaitForOthers", Some(slot), message));
     }
+    restart(cluster, observed, leader, set, target)
+}
+
+fn settled(observed: &Observed) -> Option<&StatefulSetView> {
+    observed.stateful_set.as_ref().filter(|set| set.settled)
+}
+
+/// The slots that the StatefulSet has a pod for.
+fn hosted<'a>(observed: &'a Observed, set: &StatefulSetView) -> impl Iterator<Item = &'a Slot> + use<'a> {
+    let replicas = set.replicas;
+    observed.all_slots().filter(move |slot| slot.ordinal < replicas)
+}
+
+/// Its volume goes when its pod ends.
+fn is_doomed(slot: &Slot) -> bool {
+    slot.pod.is_some() && slot.claim.as_ref().is_some_and(|claim| claim.deleting_since.is_some())
+}
+
+/// For a healthy pod all others. For one that is unwell only those that have the new revision already: while one of
+/// them does not do well, the revision itself may be at fault.
+fn must_be_healthy_first<'a>(
+    observed: &'a Observed,
+    set: &StatefulSetView,
+    target: &Slot,
+    is_healthy: &dyn Fn(&Slot) -> bool,
+) -> Option<&'a Slot> {
+    let spare = !is_healthy(target);
+    hosted(observed, set)
+        .filter(|slot| slot.ordinal != target.ordinal && !is_healthy(slot))
+        .find(|slot| !spare || !is_outdated(slot, set))
+}
+
+fn restart(cluster: &Cluster, observed: &Observed, leader: Leader<'_>, set: &StatefulSetView, target: &Slot) -> Move {
+    // Who keeps up makes the quorum, ready for people or not.
+    let following = quorum::following_voters(observed, leader);
     let gone: BTreeSet<NodeId> = target.door.iter().map(|door| door.node.id).collect();
-    let single = cluster.spec.replicas == 1;
-    if !single && !quorum::survives(&leader.door.membership, &healthy, &gone) {
+    let single = cluster.spec.replicas == 1 && leader.door.membership.voters().len() == 1;
+    if !single && !quorum::survives(&leader.door.membership, &following, &gone) {
         let message = format!("restarting {} now would lose the quorum", target.name);
         return Move::wait(operation("WaitForQuorum", Some(target), message));
     }
     if !single && leader.slot.ordinal == target.ordinal {
         return move_leadership(observed, leader, target, set);
     }
-    let about = operation("RestartPod", Some(target), format!("restarting {} with the new revision", target.name));
-    Move::take(Step::SetPartition(target.ordinal), about)
-}
-
-fn highest_outdated<'a>(observed: &'a Observed, set: &StatefulSetView) -> Option<&'a Slot> {
-    let outdated = |slot: &&Slot| slot.pod.as_ref().is_some_and(|pod| pod.revision != set.update_revision);
-    observed.slots.iter().filter(outdated).max_by_key(|slot| slot.ordinal)
+    let message = format!("restarting {} with the new revision", target.name);
+    // Those above have it already: the ordinary way, and the StatefulSet controller deletes the pod.
+    let is_highest = hosted(observed, set).all(|other| other.ordinal <= target.ordinal || !is_outdated(other, set));
+    if is_highest && !gets_newest(target, set) {
+        return Move::take(Step::SetPartition(target.ordinal), operation("RestartPod", Some(target), message));
+    }
+    renew(set, target, message)
 }
 
 /// To a pod that has its restart behind it, so that leadership moves once; else to any other.
 fn move_leadership(observed: &Observed, leader: Leader<'_>, from: &Slot, set: &StatefulSetView) -> Move {
     let done = |slot: &Slot| slot.pod.as_ref().is_some_and(|pod| pod.revision == set.update_revision);
-    let voters = leader.door.membership.voters();
-    let candidates = observed.slots.iter().filter(|slot| slot.ordinal != from.ordinal);
-    let best = candidates
-        .filter_map(|slot| slot.door.as_ref().map(|door| (slot, door.node.id)))
-        .filter(|(_, id)| voters.contains(id))
-        .min_by_key(|(slot, _)| (!done(slot), slot.ordinal));
-    let Some((to, id)) = best else { return Move::default() };
+    let following = quorum::following_voters(observed, leader);
+    let healthy = quorum::healthy_voters(observed, leader);
+    let best = observed
+        .doors()
+        .filter(|(slot, door)| slot.ordinal != from.ordinal && following.contains(&door.node.id))
+        .min_by_key(|(slot, door)| (!healthy.contains(&door.node.id), !done(slot), slot.ordinal));
+    let Some((to, door)) = best else { return Move::default() };
     let message = format!("moving leadership from {} to {} before the restart", from.name, to.name);
-    let step = Step::TransferLeader { leader: leader.slot.name.clone(), to: id };
+    let step = Step::TransferLeader { leader: leader.slot.name.clone(), to: door.node.id };
     Move::take(step, operation("TransferLeader", Some(from), message))
 }
 
 /// All pods have the revision: back to rest, where a lost pod comes back as it was.
-fn rest(cluster: &Cluster, set: &StatefulSetView) -> Move {
-    let replicas = cluster.spec.replicas;
-    if set.partition >= replicas {
+fn rest(observed: &Observed, set: &StatefulSetView, is_healthy: &dyn Fn(&Slot) -> bool) -> Move {
+    if !set.on_delete && set.partition >= set.replicas {
         return Move::default();
     }
     if set.current_revision != set.update_revision {
         // Raised too early, the controller would count the old revision as current and bring lost pods back with it.
-        let message = "waiting for the StatefulSet controller to take the revision for current".into();
-        return Move::wait(operation("Complete", None, message));
+        let unwell = hosted(observed, set).find(|slot| !is_healthy(slot));
+        let message = unwell.map_or_else(
+            || "waiting for the StatefulSet controller to take the revision for current".into(),
+            |slot| format!("all pods have the new revision; {}", slot.explain()),
+        );
+        return Move::wait(operation("Complete", unwell, message));
     }
-    Move::take(Step::SetPartition(replicas), operation("Complete", None, "all pods have the new revision".into()))
-}
-
-/// Before there is a cluster nothing can be lost: let all pods have the newest revision.
-pub(super) fn before_initialisation(_: &Cluster, observed: &Observed) -> Move {
-    let Some(set) = observed.stateful_set.as_ref().filter(|set| set.settled && set.partition > 0) else {
-        return Move::default();
-    };
-    if highest_outdated(observed, set).is_none() {
-        return Move::default();
-    }
-    let message = "no cluster has been made yet: giving all pods the new revision".into();
-    Move::take(Step::SetPartition(0), operation("RestartPod", None, message))
-}
-
-/// Without a leader: wait for one. Only a pod that cannot start as it is may be given the new revision, because it
-/// contributes nothing to a quorum that way.
-pub(super) fn without_leader(_: &Cluster, observed: &Observed) -> Move {
-    let set = observed.stateful_set.as_ref().filter(|set| set.settled);
-    if let Some((set, slot)) = set.and_then(|set| highest_outdated(observed, set).map(|slot| (set, slot)))
-        && slot.ordinal < set.partition
-        && slot.door.is_none()
-        && slot.pod.as_ref().is_some_and(|pod| !pod.ready && pod.trouble.is_some())
-    {
-        let message = format!("there is no leader and {}: giving it the new revision", slot.explain());
-        return Move::take(Step::SetPartition(slot.ordinal), operation("RestartPod", Some(slot), message));
-    }
-    let silent: Vec<String> = observed.slots.iter().filter(|slot| slot.door.is_none()).map(Slot::explain).collect();
-    let message = match silent.is_empty() {
-        true => "all pods answer, no leader is elected yet".to_owned(),
-        false => format!("no leader: {}", silent.join("; ")),
-    };
-    Move::wait(Operation { kind: "Recover", step: "WaitForLeader", member: None, message })
+    Move::take(Step::SetPartition(set.replicas), operation("Complete", None, "all pods have the new revision".into()))
 }
 
 /// The new template is about to be applied: from now on the cluster is not as the spec says.

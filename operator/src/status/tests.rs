@@ -60,6 +60,7 @@ fn healthy() -> Observed {
         }),
         stateful_set: None,
         slots: slots.collect(),
+        beyond: Vec::new(),
         conflicts: Vec::new(),
         configs: Vec::new(),
         peer_tls: PeerTls::Present,

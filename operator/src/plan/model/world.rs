@@ -1,0 +1,246 @@
+//! What there is: places with pods and volumes, a Raft membership, and one StatefulSet.
+
+use crate::{
+    build::{Carried, Recorded},
+    cluster::Cluster,
+    fixture, names,
+    observed::{Marker, NodeId},
+    plan::plan,
+    quorum::majority,
+};
+use k8s_openapi::jiff::Timestamp;
+use quorate_crd::ChatClusterStatus;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// An image that does well everywhere; so do all that nothing else is said of.
+pub(super) const GOOD: &str = "localhost/quorate:dev";
+
+/// Why a pod of some image does not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ailment {
+    /// The API server refuses it: a quota, a webhook.
+    Absent,
+    /// No node takes it.
+    Pending,
+    /// It ends again and again.
+    Crashing,
+}
+
+/// What pods of an image do.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Behaviour {
+    /// At these ordinals they do not run.
+    pub(super) ill: BTreeMap<usize, Ailment>,
+    /// They never become leader, as with times of election in minutes.
+    pub(super) leads_not: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Volume {
+    pub(super) node: NodeId,
+    pub(super) cluster_id: Option<String>,
+    pub(super) stamped: Option<(String, NodeId)>,
+    pub(super) retired: bool,
+    /// Rounds until it has caught up.
+    pub(super) behind: u32,
+    pub(super) doomed_since: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Pod {
+    pub(super) uid: u64,
+    pub(super) revision: String,
+    /// Rounds until it answers.
+    pub(super) starting: u32,
+    /// Has caught up once.
+    pub(super) ready: bool,
+    /// Asked to end, and its node does not say that it has.
+    pub(super) terminating: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Place {
+    pub(super) pod: Option<Pod>,
+    pub(super) volume: Option<Volume>,
+    /// Its node is gone: the pod neither answers nor ends.
+    pub(super) node_lost: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Set {
+    pub(super) replicas: usize,
+    pub(super) partition: usize,
+    pub(super) on_delete: bool,
+    pub(super) current: String,
+    pub(super) update: String,
+    pub(super) carried: Carried,
+}
+
+/// Looked at by every round: a template is made once for each image.
+pub(super) type Templates = BTreeMap<String, Recorded>;
+
+#[derive(Clone, Debug)]
+pub(super) struct World {
+    pub(super) cluster: Cluster,
+    pub(super) now: Timestamp,
+    pub(super) next: u64,
+    pub(super) images: BTreeMap<String, Behaviour>,
+    pub(super) places: Vec<Place>,
+    pub(super) marker: Option<Marker>,
+    pub(super) voters: BTreeSet<NodeId>,
+    pub(super) learners: BTreeSet<NodeId>,
+    pub(super) names: BTreeMap<NodeId, String>,
+    pub(super) leader: Option<NodeId>,
+    pub(super) term: u64,
+    pub(super) set: Option<Set>,
+    /// As the status would tell: since when there is no leader, and what is waited for since when.
+    pub(super) previous: ChatClusterStatus,
+    pub(super) spares: Option<i32>,
+    pub(super) templates: Templates,
+    pub(super) made: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fault {
+    /// The pod ends and comes back with its volume.
+    Restart(usize),
+    /// The claim goes, then the pod.
+    LoseVolume(usize),
+    /// Somebody deletes the claim and not the pod.
+    DoomClaim(usize),
+    /// Another voter is elected.
+    Elect(usize),
+    /// The spec changes, to something that runs everywhere.
+    NewImage(u8),
+    /// The spec changes, to something that does not run at one place, or elects no leader.
+    BadImage(u8, usize),
+    /// All pods end.
+    RestartAll,
+    /// A node is lost, with its pod.
+    LoseNode(usize),
+    /// All nodes are back.
+    NodesBack,
+    /// The ChatCluster is deleted, and made again with other replicas.
+    Recreate(i32),
+}
+
+impl World {
+    pub(super) fn new(replicas: i32) -> Self {
+        let mut cluster = fixture::cluster();
+        cluster.spec.replicas = replicas;
+        cluster.spec.image = GOOD.into();
+        Self {
+            cluster,
+            now: "2026-01-01T00:00:00Z".parse().expect("a time"),
+            next: 100,
+            images: BTreeMap::new(),
+            places: vec![Place::default(); 5],
+            marker: None,
+            voters: BTreeSet::new(),
+            learners: BTreeSet::new(),
+            names: BTreeMap::new(),
+            leader: None,
+            term: 0,
+            set: None,
+            previous: ChatClusterStatus::default(),
+            spares: None,
+            templates: Templates::new(),
+            made: 0,
+        }
+    }
+
+    pub(super) fn settled(replicas: i32) -> Self {
+        let mut world = Self::new(replicas);
+        world.settle().expect("at rest");
+        world
+    }
+
+    pub(super) fn replicas(&self) -> usize {
+        usize::try_from(self.cluster.spec.replicas).expect("small")
+    }
+
+    pub(super) fn name(&self, index: usize) -> String {
+        names::pod(&self.cluster.name, i32::try_from(index).expect("small"))
+    }
+
+    pub(super) fn index(&self, pod: &str) -> usize {
+        usize::try_from(names::ordinal(&self.cluster.name, pod).expect("a pod of ours")).expect("small")
+    }
+
+    pub(super) fn node(&self, index: usize) -> NodeId {
+        self.places[index].volume.as_ref().map_or(0, |volume| volume.node)
+    }
+
+    pub(super) fn ailment(&self, image: &str, index: usize) -> Option<Ailment> {
+        self.images.get(image).and_then(|behaviour| behaviour.ill.get(&index)).copied()
+    }
+
+    /// The process runs and answers.
+    pub(super) fn runs(&self, index: usize) -> bool {
+        let place = &self.places[index];
+        place.pod.as_ref().is_some_and(|pod| {
+            pod.starting == 0 && !pod.terminating && !place.node_lost && self.ailment(&pod.revision, index).is_none()
+        })
+    }
+
+    /// Runs, belongs to the cluster and has caught up.
+    pub(super) fn keeps_up(&self, index: usize) -> bool {
+        let volume = self.places[index].volume.as_ref();
+        self.runs(index) && volume.is_some_and(|volume| volume.cluster_id.is_some() && volume.behind == 0)
+    }
+
+    pub(super) fn following(&self) -> BTreeSet<NodeId> {
+        (0..self.places.len()).filter(|index| self.keeps_up(*index)).map(|index| self.node(index)).collect()
+    }
+
+    pub(super) fn keeps_majority(&self, without: &BTreeSet<NodeId>) -> bool {
+        let left = self.voters.intersection(&self.following()).filter(|id| !without.contains(id)).count();
+        left >= majority(self.voters.len())
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        let nodes: BTreeSet<NodeId> = (0..self.replicas()).map(|index| self.node(index)).collect();
+        let ready = |place: &Place| place.pod.as_ref().is_some_and(|pod| pod.ready && !pod.terminating);
+        let beyond_is_empty = self.places[self.replicas()..].iter().all(|place| place.pod.is_none());
+        nodes == self.voters
+            && nodes.is_subset(&self.following())
+            && self.places[..self.replicas()].iter().all(ready)
+            && beyond_is_empty
+            && self.leader.is_some()
+            && self.places.iter().all(|place| place.volume.as_ref().is_none_or(|volume| volume.doomed_since.is_none()))
+    }
+
+    pub(super) fn is_rolled_out(&self) -> bool {
+        self.set.as_ref().is_some_and(|set| {
+            !set.on_delete
+                && set.replicas == self.replicas()
+                && set.partition >= self.replicas()
+                && set.current == set.update
+                && set.update == self.cluster.spec.image
+                && self.places.iter().filter_map(|place| place.pod.as_ref()).all(|pod| pod.revision == set.update)
+        })
+    }
+
+    /// Lets things go on without faults until nothing is left to do.
+    pub(super) fn settle(&mut self) -> Result<u32, String> {
+        for round in 0..400 {
+            let made = self.reconcile();
+            if made.step.is_none() && made.operation.is_none() && self.is_whole() && self.is_rolled_out() {
+                return Ok(round);
+            }
+            if let Some(blocked) = made.blocked {
+                return Err(format!("blocked: {blocked:?}"));
+            }
+            self.pass_time();
+        }
+        let made = plan(&self.cluster, &self.observe());
+        Err(format!("not at rest: {:?} {:?}\n{self:#?}", made.step, made.operation))
+    }
+
+    pub(super) fn go_on(&mut self, rounds: usize) {
+        for _ in 0..rounds {
+            self.reconcile();
+            self.pass_time();
+        }
+    }
+}

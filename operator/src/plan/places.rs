@@ -1,0 +1,179 @@
+//! Voters and places: a ChatCluster that was deleted and made again with fewer replicas finds more voters than it has
+//! places for.
+//!
+//! All their pods are started first, because a majority of the *old* voters has to agree to any change. Then the voters
+//! beyond the places of the spec are taken out one at a time: those that are lost first, because each of them costs
+//! tolerance and gives nothing; the living ones when all places hold healthy voters. The pods follow the voters: the
+//! StatefulSet never has fewer than a voter needs.
+
+use super::{Chore, Move, Operation, Step, member};
+use crate::{
+    cluster::Cluster,
+    observed::{Membership, NodeId, Observed, Slot},
+    quorum::{self, Leader},
+};
+use std::{cmp::Reverse, collections::BTreeSet};
+
+const KIND: &str = "RemoveMember";
+
+/// How many pods there have to be now. Without a leader never fewer than there are: nobody knows yet who votes.
+pub(super) fn width(cluster: &Cluster, observed: &Observed) -> i32 {
+    let places = cluster.spec.replicas;
+    let highest = |holds: &dyn Fn(&Slot) -> bool| {
+        observed.beyond.iter().filter(|slot| holds(slot)).map(|slot| slot.ordinal.saturating_add(1)).max()
+    };
+    match quorum::leader(observed) {
+        Some(leader) => {
+            let voters = leader.door.membership.voters();
+            highest(&|slot| is_of(slot, &voters, &leader.door.membership)).unwrap_or(places)
+        }
+        None => {
+            let there = observed.stateful_set.as_ref().map_or(places, |set| set.replicas);
+            highest(&|slot| may_hold_a_voter(slot, observed)).unwrap_or(places).max(there)
+        }
+    }
+    .max(places)
+}
+
+/// The pod answers for one of these nodes, or its volume is one's.
+fn is_of(slot: &Slot, nodes: &BTreeSet<NodeId>, membership: &Membership) -> bool {
+    if let Some(door) = &slot.door {
+        return nodes.contains(&door.node.id);
+    }
+    let named = nodes.iter().any(|id| membership.name(*id) == Some(slot.name.as_str()));
+    let stamped = slot.claim.as_ref().and_then(|claim| claim.node_id);
+    stamped.map_or(named, |id| nodes.contains(&id)) && volume_stays(slot)
+}
+
+fn volume_stays(slot: &Slot) -> bool {
+    slot.claim.as_ref().is_some_and(|claim| claim.deleting_since.is_none() || slot.pod.is_some())
+}
+
+fn may_hold_a_voter(slot: &Slot, observed: &Observed) -> bool {
+    let Some(claim) = slot.claim.as_ref().filter(|_| volume_stays(slot)) else { return false };
+    let ours = match (&claim.cluster_id, &observed.marker) {
+        (Some(id), Some(marker)) => *id == marker.cluster_id,
+        (Some(_), None) => true,
+        (None, _) => false,
+    };
+    let named = observed.newest_membership().is_some_and(|membership| is_of(slot, &membership.voters(), membership));
+    (ours || named) && !claim.retired
+}
+
+/// The voters that have no place: their ordinal is beyond the spec, or nobody knows where they were, or their place
+/// belongs to another voter by now. Never one that answers from a place.
+pub(super) fn homeless_voters(observed: &Observed, membership: &Membership) -> BTreeSet<NodeId> {
+    let voters = membership.voters();
+    let has_place = |id: &NodeId| match observed.slot_of(*id) {
+        Some(answers) => observed.slots.iter().any(|slot| slot.name == answers.name),
+        None => observed.slots.iter().any(|slot| {
+            let taken = slot.door.as_ref().is_some_and(|door| voters.contains(&door.node.id));
+            membership.name(*id) == Some(slot.name.as_str()) && !taken
+        }),
+    };
+    voters.iter().copied().filter(|id| !has_place(id)).collect()
+}
+
+/// Takes out the next voter that has no place, if that is safe now.
+pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move {
+    let membership = &leader.door.membership;
+    let healthy = quorum::healthy_voters(observed, leader);
+    let ordinal = |id: &NodeId| observed.slot_of(*id).map(|slot| slot.ordinal);
+    let leads = |id: &NodeId| *id == leader.door.node.id;
+    // The lost ones, then the highest; the leader last, so that leadership moves at most once.
+    let next = homeless_voters(observed, membership)
+        .into_iter()
+        .min_by_key(|id| (healthy.contains(id), leads(id), Reverse(ordinal(id))));
+    let Some(id) = next else { return Move::default() };
+    if healthy.contains(&id) && lacking_place(observed, &healthy).is_some() {
+        return Move::default();
+    }
+    let mut voters = membership.voters();
+    voters.remove(&id);
+    let after = Membership { voter_sets: vec![voters.clone()], ..Membership::default() };
+    let agrees = |membership: &Membership| quorum::survives(membership, &healthy, &BTreeSet::new());
+    if !agrees(membership) || !agrees(&after) {
+        return Move::default();
+    }
+    let who = describe(observed, membership, id);
+    if leads(&id) {
+        let Some(to) = healthy.iter().copied().find(|other| voters.contains(other)) else { return Move::default() };
+        let step = Step::TransferLeader { leader: leader.slot.name.clone(), to };
+        let message = format!("moving leadership off {who} before its vote is taken");
+        return Move::take(step, operation("TransferLeader", &who, message));
+    }
+    let message = format!("{who} has no place among {} replicas: taking its vote", observed.slots.len());
+    Move::take(member::change(leader, voters, BTreeSet::new()), operation("RemoveVoter", &who, message))
+}
+
+/// What the removal waits for. After everything else: nothing must wait for it.
+pub(super) fn waiting(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move {
+    let membership = &leader.door.membership;
+    let healthy = quorum::healthy_voters(observed, leader);
+    let Some(id) = homeless_voters(observed, membership).into_iter().next_back() else { return Move::default() };
+    let who = describe(observed, membership, id);
+    let why = lacking_place(observed, &healthy).map_or_else(|| "a majority is not healthy".into(), Slot::explain);
+    let message = format!(
+        "{} nodes vote and there are {} places; {who} keeps its vote for now: {why}",
+        membership.voters().len(),
+        observed.slots.len()
+    );
+    Move::wait(operation("WaitForOthers", &who, message))
+}
+
+/// A place that holds no healthy voter.
+fn lacking_place<'a>(observed: &'a Observed, healthy: &BTreeSet<NodeId>) -> Option<&'a Slot> {
+    let holds = |slot: &&Slot| slot.door.as_ref().is_some_and(|door| healthy.contains(&door.node.id));
+    observed.slots.iter().find(|slot| !holds(slot))
+}
+
+fn describe(observed: &Observed, membership: &Membership, id: NodeId) -> String {
+    let slot = observed.slot_of(id).map(|slot| slot.name.as_str());
+    match slot.or_else(|| membership.name(id)).filter(|name| !name.is_empty()) {
+        Some(name) => name.to_owned(),
+        None => format!("node {id}"),
+    }
+}
+
+/// Marks volumes whose nodes were taken out, so that nobody starts a pod for them again.
+pub(super) fn retirements(observed: &Observed) -> Vec<Chore> {
+    let (Some(leader), Some(marker)) = (quorum::leader(observed), &observed.marker) else { return Vec::new() };
+    let membership = &leader.door.membership;
+    let left = |slot: &Slot| {
+        let claim = slot.claim.as_ref().filter(|claim| !claim.retired && claim.deleting_since.is_none())?;
+        let node_id = claim.node_id.filter(|id| !membership.contains(*id))?;
+        let ours = claim.cluster_id.as_ref() == Some(&marker.cluster_id);
+        ours.then(|| Chore::RetireClaim { claim: claim.name.clone(), node_id })
+    };
+    observed.beyond.iter().filter_map(left).collect()
+}
+
+/// Whether no pod can be spared for a reason that Kubernetes does not see.
+///
+/// A budget of one counts the pods that are not ready by itself. It knows nothing of voters that have no pod, nor of
+/// those whose pod is ready and does not keep up.
+pub(super) fn is_fragile(observed: &Observed, width: i32) -> bool {
+    let leader = quorum::leader(observed);
+    let Some(membership) = leader.map(|leader| &leader.door.membership).or_else(|| observed.newest_membership()) else {
+        // Nobody answers: what was known last.
+        return observed.previous.raft.as_ref().is_some_and(|raft| raft.voters > width);
+    };
+    let voters = membership.voters();
+    let mut counted = match leader {
+        Some(leader) => quorum::healthy_voters(observed, leader),
+        None => voters.iter().copied().filter(|id| observed.slot_of(*id).is_some()).collect(),
+    };
+    let unready = |slot: &Slot| slot.pod.as_ref().is_none_or(|pod| !pod.ready || pod.deleting);
+    let seen = |slot: &Slot| slot.ordinal < width && unready(slot);
+    let of = |id: NodeId| {
+        observed
+            .slot_of(id)
+            .or_else(|| observed.all_slots().find(|slot| membership.name(id) == Some(slot.name.as_str())))
+    };
+    counted.extend(voters.iter().filter(|id| of(**id).is_some_and(seen)));
+    voters.len() > 1 && quorum::fault_tolerance(membership, &counted) < 1
+}
+
+fn operation(step: &'static str, member: &str, message: String) -> Operation {
+    Operation { kind: KIND, step, member: Some(member.to_owned()), message }
+}

@@ -1,0 +1,89 @@
+//! Without a leader nobody serves writes, so there is nothing that a restart could take away: after some patience every
+//! pod gets the new revision. Before a cluster is made, at once.
+
+use super::{back_to_partition, hosted, is_doomed, is_outdated, mend::mend_one, operation, renew, settled};
+use crate::{
+    cluster::Cluster,
+    observed::{Observed, Slot, StatefulSetView},
+    plan::{Move, Operation},
+};
+use quorate_crd::condition;
+
+/// A leader is elected within a second once a majority is there, and a pod that was drained is back within a minute on
+/// another node. Who waits for that long has a reason that waiting does not end.
+const PATIENCE_SECONDS: i64 = 60;
+
+/// Before there is a cluster nothing can be lost: let all pods have the newest revision.
+///
+/// By the operator's own deletions: no pod is Ready before there is a cluster, and the StatefulSet controller goes on to
+/// the next only when the last is.
+pub(in crate::plan) fn before_initialisation(_: &Cluster, observed: &Observed) -> Move {
+    let Some(set) = settled(observed) else { return Move::default() };
+    renew_all(observed, set, "no cluster has been made yet").unwrap_or_default()
+}
+
+/// Without a leader: help pods that cannot start, then wait for a leader, then give up waiting.
+pub(in crate::plan) fn without_leader(_: &Cluster, observed: &Observed) -> Move {
+    let Some(set) = settled(observed) else { return Move::wait(wait_for_leader(observed)) };
+    let patient = leaderless_for(observed) >= PATIENCE_SECONDS;
+    if let Some(mended) = mend_one(observed, set, patient) {
+        return mended;
+    }
+    if let Some(unseen) = hosted(observed, set).find(|slot| is_unseen(slot)) {
+        let message = format!(
+            "{} is ready and does not answer the operator on its peer port: does a NetworkPolicy keep the operator out?",
+            unseen.name
+        );
+        return Move::wait(recover("WaitForPod", Some(unseen), message));
+    }
+    if patient && let Some(renewed) = renew_in_turn(observed, set) {
+        return renewed;
+    }
+    back_to_partition(observed, set).unwrap_or_else(|| Move::wait(wait_for_leader(observed)))
+}
+
+/// It may well be serving, even leading: only the operator cannot see it.
+fn is_unseen(slot: &Slot) -> bool {
+    slot.door.is_none() && slot.pod.as_ref().is_some_and(|pod| pod.ready && !pod.deleting)
+}
+
+/// Since when the status has said that there is no leader.
+fn leaderless_for(observed: &Observed) -> i64 {
+    let said = observed.previous.conditions.iter().find(|said| said.type_ == condition::AVAILABLE);
+    let since = said.filter(|said| said.status != "True").map(|said| said.last_transition_time.0.as_second());
+    since.map_or(0, |since| observed.now.as_second().saturating_sub(since))
+}
+
+/// One after the other: the first that starts may be what a leader needs, and the rest is restarted in order then.
+fn renew_in_turn(observed: &Observed, set: &StatefulSetView) -> Option<Move> {
+    let starting = |slot: &&Slot| {
+        !is_outdated(slot, set)
+            && slot.door.is_none()
+            && slot.pod.as_ref().is_some_and(|pod| !pod.deleting && pod.trouble.is_none())
+    };
+    match hosted(observed, set).find(starting) {
+        Some(slot) => Some(Move::wait(recover("WaitForPod", Some(slot), format!("no leader: {}", slot.explain())))),
+        None => renew_all(observed, set, "there is no leader, so nothing is interrupted"),
+    }
+}
+
+fn renew_all(observed: &Observed, set: &StatefulSetView, why: &str) -> Option<Move> {
+    let can_end = |slot: &&Slot| slot.pod.as_ref().is_none_or(|pod| !pod.deleting) && !is_doomed(slot);
+    let outdated = hosted(observed, set).filter(|slot| is_outdated(slot, set));
+    let slot = outdated.filter(can_end).max_by_key(|slot| slot.ordinal)?;
+    let message = format!("{why}: giving {} the new revision", slot.name);
+    Some(renew(set, slot, message))
+}
+
+fn wait_for_leader(observed: &Observed) -> Operation {
+    let silent: Vec<String> = observed.all_slots().filter(|slot| slot.door.is_none()).map(Slot::explain).collect();
+    let message = match silent.is_empty() {
+        true => "all pods answer, no leader is elected yet".to_owned(),
+        false => format!("no leader: {}", silent.join("; ")),
+    };
+    recover("WaitForLeader", None, message)
+}
+
+fn recover(step: &'static str, slot: Option<&Slot>, message: String) -> Operation {
+    Operation { kind: "Recover", ..operation(step, slot, message) }
+}

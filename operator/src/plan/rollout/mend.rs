@@ -1,0 +1,106 @@
+//! Pods that cannot start as they are get the new revision first, whatever their ordinal: they count for no quorum, and
+//! everything else would wait for them.
+//!
+//! The partition cannot say "this low ordinal and no higher one". So for as long as it takes the StatefulSet is told to
+//! restart nothing and to make new pods from the new revision (`OnDelete`), and the broken pod is deleted.
+
+use super::{hosted, is_doomed, operation, settled};
+use crate::{
+    cluster::Cluster,
+    observed::{Observed, Slot, StatefulSetView},
+    plan::{Move, Step},
+    quorum::Leader,
+};
+
+/// A pod that is not there is usually made within a second. One that is not made for this long cannot be: a quota, or a
+/// webhook, refuses it as it is.
+const ABSENT_SECONDS: i64 = 30;
+
+/// While a pod of the new revision does not start either, the revision may be at fault. What can come back as it was,
+/// say after a crash or on another node, is given the time to.
+const DOUBT_SECONDS: i64 = 60;
+
+/// Gives the new revision to a pod that is broken without it.
+pub(in crate::plan) fn mend(_: &Cluster, observed: &Observed, _: Leader<'_>) -> Move {
+    settled(observed).and_then(|set| mend_one(observed, set, false)).unwrap_or_default()
+}
+
+/// `patient`: enough time has passed, whatever this pod's own story is.
+pub(super) fn mend_one(observed: &Observed, set: &StatefulSetView, patient: bool) -> Option<Move> {
+    let broken = hosted(observed, set).filter(|slot| is_broken(slot) && is_outdated(slot, set));
+    // A pod's end would wipe a claim that is being deleted.
+    let slot = broken.filter(|slot| !is_doomed(slot)).max_by_key(|slot| slot.ordinal)?;
+    let in_doubt = hosted(observed, set).any(|slot| !is_outdated(slot, set) && is_broken(slot));
+    let needed = match (in_doubt, &slot.pod) {
+        (true, _) => DOUBT_SECONDS,
+        (false, None) => ABSENT_SECONDS,
+        (false, Some(_)) => 0,
+    };
+    if !patient && waited_for(slot, observed) < needed {
+        return Some(Move::wait(operation("WaitForPod", Some(slot), slot.explain())));
+    }
+    Some(renew(set, slot, format!("{}: giving it the new revision", slot.explain())))
+}
+
+/// Runs nothing that could count for a quorum, and may not come to do so by itself. A pod under deletion is not meant:
+/// nothing can be done about it, and its successor will be looked at.
+fn is_broken(slot: &Slot) -> bool {
+    match &slot.pod {
+        None => true,
+        Some(pod) => !pod.deleting && !pod.ready && slot.door.is_none() && pod.trouble.is_some(),
+    }
+}
+
+/// Since when it has been said that this pod is waited for: a pod that is not there has no time of its own.
+fn waited_for(slot: &Slot, observed: &Observed) -> i64 {
+    let said = observed.previous.operation.as_ref().filter(|said| said.member.as_ref() == Some(&slot.name));
+    said.map_or(0, |said| observed.now.as_second().saturating_sub(said.started_at.0.as_second()))
+}
+
+/// Would come back, or comes at all, with another revision than the newest.
+pub(super) fn is_outdated(slot: &Slot, set: &StatefulSetView) -> bool {
+    match &slot.pod {
+        Some(pod) => pod.revision != set.update_revision,
+        None => !gets_newest(slot, set),
+    }
+}
+
+/// Its successor has the newest revision.
+pub(super) fn gets_newest(slot: &Slot, set: &StatefulSetView) -> bool {
+    set.on_delete || slot.ordinal >= set.partition || set.current_revision == set.update_revision
+}
+
+/// Sees to it that the pod is made anew, and from the newest revision. What may be risked, the caller has looked at.
+///
+/// By the operator's own deletion and not by the partition: under a partition the StatefulSet controller would go on by
+/// itself when pods become Ready, and it does not ask who leads by then.
+pub(super) fn renew(set: &StatefulSetView, slot: &Slot, message: String) -> Move {
+    let about = |step| operation(step, Some(slot), message.clone());
+    match &slot.pod {
+        _ if !gets_newest(slot, set) => Move::take(Step::RenewOnDelete, about("PrepareRestart")),
+        Some(pod) => {
+            let step = Step::ReplacePod { pod: slot.name.clone(), uid: pod.uid.clone() };
+            Move::take(step, about("RestartPod"))
+        }
+        None => Move::wait(about("WaitForPod")),
+    }
+}
+
+/// Nothing waits to be made anew any more: lost pods come back as they were again. With a partition above all outdated
+/// pods, so that the change itself restarts none.
+pub(super) fn back_to_partition(observed: &Observed, set: &StatefulSetView) -> Option<Move> {
+    if !set.on_delete || hosted(observed, set).any(|slot| is_under_way(slot, set)) {
+        return None;
+    }
+    let outdated = hosted(observed, set).filter(|slot| is_outdated(slot, set));
+    let above = outdated.map(|slot| slot.ordinal.saturating_add(1)).max().unwrap_or_default();
+    let message = "the pods that could not start have the new revision".to_owned();
+    Some(Move::take(Step::SetPartition(above), operation("EndRestarts", None, message)))
+}
+
+fn is_under_way(slot: &Slot, set: &StatefulSetView) -> bool {
+    match &slot.pod {
+        None => true,
+        Some(pod) => is_outdated(slot, set) && (pod.deleting || is_broken(slot)),
+    }
+}
