@@ -1,10 +1,17 @@
 use crate::DurationString;
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How the chat behaves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new(
+        "!self.sessionLifetime.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || \
+         (duration(self.sessionLifetime) >= duration('1m') && duration(self.sessionLifetime) <= duration('87600h'))"
+    ).message("sessionLifetime must be from 1m to 87600h (ten years): shorter ones log people out while they read"),
+)]
 pub struct ChatSpec {
     /// Whether anyone may make an account.
     #[serde(default)]
@@ -12,7 +19,9 @@ pub struct ChatSpec {
     /// Names of users, without the server, who may read how the whole cluster does (`/_quorate/status`). Each account is
     /// made first and then named here: a name that stands here cannot be registered any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100), inner(length(min = 1, max = 255), regex(pattern = "^[a-z0-9._=/+-]+$")))]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 255)))]
+    #[x_kube(validation = Rule::new("self.all(name, name.matches('^[a-z0-9._=/+-]*[a-z0-9][a-z0-9._=/+-]*$'))")
+        .message("administrators are names of users without @ and server, such as alice: lower-case letters, digits and ._=/+-, with at least one letter or digit"))]
     pub administrators: Vec<String>,
     /// How often one user may write.
     #[serde(default)]
@@ -33,8 +42,10 @@ pub enum Registration {
 }
 
 /// A budget of messages for each user, counted by the leader.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!self.per.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || duration(self.per) <= duration('24h')")
+    .message("per must be at most 24h: who has used the budget up waits for that long"))]
 pub struct RateLimitSpec {
     /// Whether there is one at all.
     #[serde(default = "rate_limit_enabled")]

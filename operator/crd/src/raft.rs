@@ -7,6 +7,15 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new(
+        "!self.heartbeatInterval.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || duration(self.heartbeatInterval) <= duration('10s')"
+    ).message("heartbeatInterval must be at most 10s: a cluster is without a leader for several of them after each loss (milliseconds are written ms; m is minutes)"),
+    validation = Rule::new(
+        "!self.electionTimeout.min.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || duration(self.electionTimeout.min) <= duration('30s')"
+    ).message("electionTimeout.min must be at most 30s: nobody can write for that long after the loss of a leader (milliseconds are written ms; m is minutes)"),
+    validation = Rule::new(
+        "!self.electionTimeout.max.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || duration(self.electionTimeout.max) <= duration('60s')"
+    ).message("electionTimeout.max must be at most 60s: nobody can write for that long after the loss of a leader (milliseconds are written ms; m is minutes)"),
+    validation = Rule::new(
         "![self.heartbeatInterval, self.electionTimeout.min].all(d, d.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')) || \
          duration(self.heartbeatInterval) + duration(self.heartbeatInterval) + duration(self.heartbeatInterval) <= duration(self.electionTimeout.min)"
     ).message("electionTimeout.min must be at least three times heartbeatInterval, or one late heartbeat unseats a healthy leader: raise electionTimeout.min or lower heartbeatInterval"),

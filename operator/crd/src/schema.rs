@@ -43,7 +43,15 @@ fn complete(properties: &mut Value) {
     keyed_list(properties, "/status/properties/conditions", "type", 16);
     // Nine voters, nine that are joining for them.
     keyed_list(properties, "/status/properties/members", "nodeId", 18);
-    set(properties, "/spec/properties/podTemplate/properties/env/items/properties/name", "maxLength", json!(128));
+    let template = "/spec/properties/podTemplate/properties";
+    // A name that stands twice would be refused by the API server when the pods are to be made, and nobody would see it.
+    keyed_list(properties, &format!("{template}/env"), "name", 64);
+    set(properties, &format!("{template}/env/items/properties/name"), "maxLength", json!(128));
+    // As Kubernetes takes them.
+    let value = json!({"type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"});
+    for labels in ["metadata/properties/labels", "nodeSelector"] {
+        set(properties, &format!("{template}/{labels}"), "additionalProperties", value.clone());
+    }
 }
 
 fn keyed_list(properties: &mut Value, path: &str, key: &str, max: u32) {

@@ -35,6 +35,8 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')")
         .message("the name must have at most 40 characters, begin with a letter, end with a letter or digit and hold only a-z, 0-9 and '-': names of Services are made from it"),
+    validation = Rule::new("self.metadata.name != 'default'")
+        .message("the name default is taken: each namespace has a ServiceAccount of that name, which the pods of all others use; choose another"),
     validation = Rule::new("!has(self.status) || !has(self.status.storage) || quantity(string(self.spec.storage.size)).compareTo(quantity(self.status.storage.size)) >= 0")
         .message("spec.storage.size cannot go below the size that the volumes already have (status.storage.size), because volumes cannot shrink: write that size or a larger one")
 )]
@@ -45,12 +47,14 @@ pub struct ChatClusterSpec {
     #[x_kube(
         validation = Rule::new("self == oldSelf")
             .message("serverName is immutable, because every user, room and event id holds it: make a new ChatCluster for another name"),
-        validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?(:[0-9]{1,5})?$')")
-            .message("serverName must be a host name in lower case, such as chat.example.org, with an optional port")
+        validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$')")
+            .message("serverName must be a host name in lower case, such as chat.example.org, with an optional port from 1 to 65535")
     )]
     pub server_name: String,
     /// Image with the `chatd` binary.
     #[schemars(length(min = 1, max = 512))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9._:/@-]+$')")
+        .message("image must be the name of an image, such as registry.example.org/quorate:0.1.0, without spaces"))]
     pub image: String,
     /// When the image is pulled.
     #[serde(default)]

@@ -18,6 +18,8 @@ pub struct StorageSpec {
     /// Storage class of the volumes; the cluster's default class when absent. Cannot be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')")
+        .message("storageClassName must be the name of a storage class (kubectl get storageclass): lower-case letters, digits, '-' and '.'"))]
     pub storage_class_name: Option<String>,
     /// `ReadWriteOncePod` keeps a replaced pod's successor from starting beside it. `ReadWriteOnce` only for drivers
     /// that know no better. Cannot be changed.

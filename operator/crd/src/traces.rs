@@ -1,12 +1,14 @@
-use schemars::JsonSchema;
+use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
 /// Traces of sampled calls.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TracesSpec {
     /// Where an OpenTelemetry receiver of the cluster takes them (OTLP over gRPC), such as `http://collector.observability:4317`.
-    #[schemars(regex(pattern = "^http://[A-Za-z0-9.:\\[\\]-]+$"), length(max = 253))]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new(r"self.matches('^http://([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\\x5b[0-9a-fA-F]*:[0-9a-fA-F:]*:[0-9a-fA-F.]*\\x5d)(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$')")
+        .message("endpoint must be http://, a host name or an address, and a port, such as http://collector.observability:4317 or http://[::1]:4317"))]
     pub endpoint: String,
     /// Which part of the calls is traced, from 0 to 1; those whose callers say so are, besides.
     #[serde(default = "sample_ratio")]

@@ -84,6 +84,9 @@ fn server_names_have_a_form() {
     for name in ["Chat.example.org", "chat_1", "-chat", "chat.", "chat:", "a b", "https://chat"] {
         refused(&with("/spec/serverName", json!(name)), None, "must be a host name");
     }
+    for name in ["a..b", "chat:99999", "chat:0", "chat.-a"] {
+        refused(&with("/spec/serverName", json!(name)), None, "must be a host name");
+    }
     for name in ["localhost", "chat.example.org:8448", "10.0.0.1", "x"] {
         assert_eq!(verdict(&with("/spec/serverName", json!(name)), None), Ok(()), "{name}");
     }
@@ -140,6 +143,100 @@ fn elections_leave_room_for_heartbeats_and_for_chance() {
     refused(&with("/spec/raft/electionTimeout/max", json!("150ms")), None, "longer than electionTimeout.min");
     let slow = json!({"heartbeatInterval": "1s", "electionTimeout": {"min": "3s", "max": "1m"}});
     assert_eq!(verdict(&with("/spec/raft", slow), None), Ok(()));
+}
+
+#[test]
+fn minutes_in_place_of_milliseconds_are_refused() {
+    let minutes = json!({"heartbeatInterval": "50m", "electionTimeout": {"min": "150m", "max": "300m"}});
+    let message = verdict(&with("/spec/raft", minutes), None).expect_err("refused");
+    for field in ["heartbeatInterval must be at most 10s", "electionTimeout.min must be at most 30s", "m is minutes"] {
+        assert!(message.contains(field), "{message}");
+    }
+}
+
+#[test]
+fn lifetimes_and_periods_have_bounds() {
+    refused(&with("/spec/chat/sessionLifetime", json!("10ms")), None, "sessionLifetime must be from 1m");
+    refused(&with("/spec/chat/rateLimit/per", json!("25h")), None, "per must be at most 24h");
+}
+
+#[test]
+fn administrators_are_names_of_users() {
+    for name in ["=", "@alice:chat.example.org", "Alice", "-", ""] {
+        refused(&with("/spec/chat/administrators", json!(["bob", name])), None, "administrators are names of users");
+    }
+    assert_eq!(verdict(&with("/spec/chat/administrators", json!(["alice", "b.c=d"])), None), Ok(()));
+}
+
+#[test]
+fn traces_go_to_an_address_that_there_can_be() {
+    for endpoint in ["http://[::", "http://", "https://collector:4317", "http://collector:99999", "collector"] {
+        let traces = json!({"endpoint": endpoint, "sampleRatio": "0.01"});
+        refused(&with("/spec/traces", traces), None, "endpoint must be http://");
+    }
+    for endpoint in ["http://collector:4317", "http://[::1]:4317", "http://a.b.c"] {
+        assert_eq!(verdict(&with("/spec/traces", json!({"endpoint": endpoint, "sampleRatio": "0.01"})), None), Ok(()));
+    }
+}
+
+#[test]
+fn requests_above_limits_are_refused() {
+    let resources = |request: &str| {
+        let resources = json!({"requests": {"memory": request, "cpu": "1"}, "limits": {"memory": "1Gi"}});
+        with("/spec/podTemplate/resources", resources)
+    };
+    refused(&resources("2Gi"), None, "at most limits.memory");
+    refused(&resources("a lot"), None, "at most limits.memory");
+    assert_eq!(verdict(&resources("1024Mi"), None), Ok(()));
+    let processor = json!({"requests": {"cpu": "2"}, "limits": {"cpu": "500m"}});
+    refused(&with("/spec/podTemplate/resources", processor), None, "at most limits.cpu");
+}
+
+#[test]
+fn labels_of_the_operator_are_refused() {
+    for key in ["app.kubernetes.io/instance", "chat.quorate.dev/pool", "controller-revision-hash"] {
+        refused(&with("/spec/podTemplate/metadata", json!({"labels": {key: "x"}})), None, "belong to the operator");
+    }
+    let own = json!({"labels": {"app.kubernetes.io/part-of": "x", "team": "y"}, "annotations": {"a": "b"}});
+    assert_eq!(verdict(&with("/spec/podTemplate/metadata", own), None), Ok(()));
+    let annotations = json!({"annotations": {"chat.quorate.dev/cluster-id": "x"}});
+    refused(&with("/spec/podTemplate/metadata", annotations), None, "belong to the operator");
+}
+
+#[test]
+fn a_variable_stands_once() {
+    let env = schema()["properties"]["spec"]["properties"]["podTemplate"]["properties"]["env"].clone();
+    assert_eq!(env["x-kubernetes-list-type"], "map");
+    assert_eq!(env["x-kubernetes-list-map-keys"], json!(["name"]));
+}
+
+#[test]
+fn names_of_other_objects_have_a_form() {
+    refused(&with("/spec/storage/storageClassName", json!("Fast!")), None, "name of a storage class");
+    refused(&with("/spec/image", json!("quorate dev")), None, "image must be the name of an image");
+    refused(&with("/metadata/name", json!("default")), None, "the name default is taken");
+}
+
+/// chatd takes and refuses the same: `chatd/src/config/resolve.rs` reads the same table.
+#[test]
+fn what_the_definition_takes_is_what_chatd_takes() {
+    let table: Vec<Value> = serde_json::from_str(include_str!("settings.json")).expect("a table");
+    for row in table {
+        let place = row["crd"].as_str().expect("a place");
+        let object = |value: &Value| {
+            let mut object = valid();
+            object["spec"]["traces"] = json!({"endpoint": "http://collector", "sampleRatio": "0.01"});
+            object["spec"]["chat"]["administrators"] = json!(["alice"]);
+            *object.pointer_mut(place).expect("the place is there") = value.clone();
+            object
+        };
+        for value in row["taken"].as_array().expect("values") {
+            assert_eq!(verdict(&object(value), None), Ok(()), "{place} {value}");
+        }
+        for value in row["refused"].as_array().expect("values") {
+            assert!(verdict(&object(value), None).is_err(), "{place} {value} must be refused");
+        }
+    }
 }
 
 #[test]

@@ -24,6 +24,17 @@ NEW = [
     ("a server name with a space", ("spec", "serverName"), "chat example", ["serverName"]),
     ("less storage than one gibibyte", ("spec", "storage", "size"), "10Mi", ["1Gi"]),
     ("a name that is no DNS label for its pods", ("metadata", "name"), "team.one", ["name"]),
+    ("minutes in place of milliseconds", ("spec", "raft"), {"heartbeatInterval": "50m", "electionTimeout": {"min": "150m", "max": "300m"}}, ["heartbeatInterval must be at most 10s", "m is minutes"]),
+    ("an administrator that is no name", ("spec", "chat"), {"administrators": ["="]}, ["names of users"]),
+    ("sessions of ten milliseconds", ("spec", "chat"), {"sessionLifetime": "10ms"}, ["sessionLifetime must be from 1m"]),
+    ("a port that there is not", ("spec", "serverName"), "chat.example.org:99999", ["1 to 65535"]),
+    ("a server name with two dots", ("spec", "serverName"), "a..b", ["host name"]),
+    ("an endpoint for traces that is no address", ("spec", "traces"), {"endpoint": "http://[::"}, ["endpoint must be http://"]),
+    ("a variable that stands twice", ("spec", "podTemplate"), {"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}, ["duplicate"]),
+    ("more memory requested than allowed", ("spec", "podTemplate"), {"resources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}}}, ["limits.memory"]),
+    ("a label of the operator", ("spec", "podTemplate"), {"metadata": {"labels": {"app.kubernetes.io/instance": "other"}}}, ["belong to the operator"]),
+    ("a storage class that cannot be one", ("spec", "storage"), {"size": "1Gi", "storageClassName": "Fast!"}, ["kubectl get storageclass"]),
+    ("the name of the namespace's own account", ("metadata", "name"), "default", ["name default is taken"]),
 ]
 CHANGED = [
     ("another server name", ("spec", "serverName"), "other.example.org", ["immutable"]),
