@@ -8,6 +8,7 @@ mod keys;
 mod ratio;
 pub mod reference;
 mod resolve;
+mod values;
 pub mod written;
 
 pub use crate::api::caller::TrustedProxies;

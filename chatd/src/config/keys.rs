@@ -1,8 +1,12 @@
 //! The one table of keys.
 
+use super::values::{
+    ELECTION_MAX, ELECTION_MIN, GRACE, HEARTBEAT, NOWHERE, PERIOD, localparts, receiver, server_name, session_lifetime,
+    time,
+};
 use super::{ClientTlsFiles, Config, LogFormat, Ratio, Registration, TrustedProxies, duration};
 use serde_json::{Value, json};
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf};
 
 /// One key: how it is named, what it takes, where it goes.
 pub struct Key {
@@ -59,7 +63,7 @@ impl Key {
 pub const KEYS: &[Key] = &[
     Key {
         path: "serverName",
-        kind: "host name, at most 200 bytes",
+        kind: "host name with an optional port, at most 200 bytes",
         default: Default::Required,
         meaning: "The Matrix server name: the part of user and room ids after the colon. It cannot change once the cluster is initialised.",
         set: |c, v| server_name(v).map(|v| c.server_name = v),
@@ -177,26 +181,26 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "raft.heartbeatInterval",
-        kind: "duration",
+        kind: "duration, 10ms to 10s",
         default: Default::Value("50ms"),
         meaning: "How often the leader lets its followers hear from it. At most a third of `raft.electionTimeoutMin`.",
-        set: |c, v| time(v).map(|v| c.raft.heartbeat_interval = v),
+        set: |c, v| time(&HEARTBEAT, v).map(|v| c.raft.heartbeat_interval = v),
         show: |c| json!(duration::show(c.raft.heartbeat_interval)),
     },
     Key {
         path: "raft.electionTimeoutMin",
-        kind: "duration",
+        kind: "duration, at most 30s",
         default: Default::Value("150ms"),
         meaning: "Shortest wait for the leader before a follower stands for election. Longer for slower networks.",
-        set: |c, v| time(v).map(|v| c.raft.election_timeout_min = v),
+        set: |c, v| time(&ELECTION_MIN, v).map(|v| c.raft.election_timeout_min = v),
         show: |c| json!(duration::show(c.raft.election_timeout_min)),
     },
     Key {
         path: "raft.electionTimeoutMax",
-        kind: "duration",
+        kind: "duration, at most 1m",
         default: Default::Value("300ms"),
         meaning: "Longest such wait; each is drawn at random between the two, so that followers do not all stand at once.",
-        set: |c, v| time(v).map(|v| c.raft.election_timeout_max = v),
+        set: |c, v| time(&ELECTION_MAX, v).map(|v| c.raft.election_timeout_max = v),
         show: |c| json!(duration::show(c.raft.election_timeout_max)),
     },
     Key {
@@ -233,10 +237,10 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "sessions.lifetime",
-        kind: "duration, or 0 for ever",
+        kind: "duration, 1m to 3650d, or 0 for ever",
         default: Default::Value("30d"),
         meaning: "A login ends when it was not used for this long.",
-        set: |c, v| duration::parse(v).map(|v| c.session_lifetime = v),
+        set: |c, v| session_lifetime(v).map(|v| c.session_lifetime = v),
         show: |c| json!(duration::show(c.session_lifetime)),
     },
     Key {
@@ -280,10 +284,10 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "rateLimit.per",
-        kind: "duration",
+        kind: "duration, 10ms to 1d",
         default: Default::Value("10s"),
         meaning: "The period.",
-        set: |c, v| time(v).map(|v| c.rate_limit.per = v),
+        set: |c, v| time(&PERIOD, v).map(|v| c.rate_limit.per = v),
         show: |c| json!(duration::show(c.rate_limit.per)),
     },
     Key {
@@ -405,10 +409,10 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "shutdownGrace",
-        kind: "duration",
+        kind: "duration, 10ms to 1h",
         default: Default::Value("30s"),
         meaning: "Longest time from SIGTERM to the end of the process. Shorter than the pod's `terminationGracePeriodSeconds`.",
-        set: |c, v| time(v).map(|v| c.shutdown_grace = v),
+        set: |c, v| time(&GRACE, v).map(|v| c.shutdown_grace = v),
         show: |c| json!(duration::show(c.shutdown_grace)),
     },
 ];
@@ -419,28 +423,6 @@ fn client(config: &mut Config) -> &mut ClientTlsFiles {
 
 fn filled(value: &str) -> Result<String, String> {
     if value.trim().is_empty() { Err("it is empty".into()) } else { Ok(value.to_owned()) }
-}
-
-/// Matrix spec, "Server Name": host or address with an optional port; 200 bytes leave room for localparts.
-fn server_name(value: &str) -> Result<String, String> {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b);
-    if value.is_empty() || value.len() > 200 || !value.bytes().all(allowed) || value.starts_with(['.', '-', ':']) {
-        return Err("write a host name, such as chat.example.org".into());
-    }
-    Ok(value.to_owned())
-}
-
-fn localparts(value: &str) -> Result<Vec<String>, String> {
-    let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._=-/+".contains(&b);
-    names
-        .map(|name| {
-            let right = name.bytes().all(allowed);
-            right
-                .then(|| name.to_owned())
-                .ok_or_else(|| "write names of users without server, such as alice,bob".into())
-        })
-        .collect()
 }
 
 fn address(value: &str) -> Result<SocketAddr, String> {
@@ -454,11 +436,6 @@ fn host_port(value: &str) -> Result<String, String> {
         Some(port) if port > 0 && !value.contains('/') => Ok(value.to_owned()),
         _ => Err("write host:port, such as team-0.team-peers:7401".into()),
     }
-}
-
-fn time(value: &str) -> Result<Duration, String> {
-    let parsed = duration::parse(value)?;
-    if parsed < Duration::from_millis(10) { Err("it must be at least 10ms".into()) } else { Ok(parsed) }
 }
 
 fn at_least(least: u64, value: &str) -> Result<u64, String> {
@@ -498,19 +475,6 @@ fn one_of<T: Copy>(value: &str, choices: &[(&str, T)]) -> Result<T, String> {
     })
 }
 
-/// How no endpoint is written: nothing at all is easily a mistake.
-const NOWHERE: &str = "none";
-
-fn receiver(value: &str) -> Result<Option<String>, String> {
-    // Without TLS: it is a collector of the same node or cluster, which speaks it to whoever is outside.
-    let plain = |url: &http::Uri| url.scheme_str() == Some("http") && url.host().is_some();
-    match value.parse::<http::Uri>() {
-        _ if value == NOWHERE => Ok(None),
-        Ok(url) if plain(&url) => Ok(Some(value.to_owned())),
-        _ => Err(format!("write the receiver's URL, such as http://collector:4317, or {NOWHERE}")),
-    }
-}
-
 fn level(value: &str) -> Result<String, String> {
     let wrong = |e: &dyn std::fmt::Display| format!("write error, warn, info, debug, trace or directives ({e})");
     if value.trim().is_empty() {
@@ -529,13 +493,6 @@ mod tests {
         assert_eq!(key("raft.heartbeatInterval").env(), "QUORATE_RAFT_HEARTBEAT_INTERVAL");
         assert_eq!(key("tls.caFile").flag(), "tls-ca-file");
         assert_eq!(key("serverName").env(), "QUORATE_SERVER_NAME");
-    }
-
-    #[test]
-    fn administrators_are_named_without_their_server() {
-        assert_eq!(localparts(" alice, bob,").unwrap(), ["alice", "bob"]);
-        assert_eq!(localparts("").unwrap(), Vec::<String>::new());
-        assert!(localparts("@alice:chat.example.org").is_err());
     }
 
     #[test]

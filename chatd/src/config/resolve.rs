@@ -149,6 +149,30 @@ mod tests {
         assert!(error.contains("raft.electionTimeoutMax"), "{error}");
     }
 
+    /// The ChatCluster's schema takes and refuses the same: `operator/crd/tests/rules.rs` reads the same table.
+    #[test]
+    fn what_a_chatcluster_takes_is_taken_and_what_it_refuses_is_refused() {
+        let table = include_str!("../../../operator/crd/tests/settings.json");
+        let table: Vec<serde_json::Value> = serde_json::from_str(table).unwrap();
+        for row in table {
+            let path = row["chatd"].as_str().unwrap();
+            let values = |verdict: &str| row[verdict].as_array().unwrap().clone();
+            let resolved = |value: &serde_json::Value| {
+                let mut written = Written::default();
+                written.add_yaml("serverName: a.org", Path::new("c.yaml")).unwrap();
+                let key = KEYS.iter().find(|key| key.path == path).unwrap();
+                written.add_flag(key, value.as_str().unwrap().to_owned());
+                resolve(&written, &Surroundings { host_name: "host".into(), pod_ip: None }).map_err(|e| e.to_string())
+            };
+            for value in values("taken") {
+                assert!(resolved(&value).is_ok(), "{path} {value}: {:?}", resolved(&value));
+            }
+            for value in values("refused") {
+                assert!(resolved(&value).unwrap_err().contains(path), "{path} {value}");
+            }
+        }
+    }
+
     #[test]
     fn a_certificate_for_clients_needs_its_key() {
         let error = resolved("serverName: a.org\ntls: {client: {certFile: c}}", None).unwrap_err();
