@@ -167,7 +167,9 @@ fn tls(config: &Config) -> Result<PeerTls, Failure> {
         let Failure { exit, sentence } = Failure::caused(Exit::Config, &error);
         Failure::new(
             exit,
-            format!("the peer door has no certificate (tls.caFile, tls.certFile, tls.keyFile): {sentence}"),
+            format!(
+                "the peer door has no certificate that it can use (tls.caFile, tls.certFile, tls.keyFile): {sentence}"
+            ),
         )
     })?;
     tokio::spawn(tls.clone().keep_fresh(RELOAD_EVERY, CancellationToken::new()));

@@ -2,19 +2,24 @@
 //!
 //! Both sides show a certificate of the cluster's own CA, and nothing else is let in. Peers are dialled by name or by
 //! IP, whichever answers, so the certificate is checked against one fixed name, [`PEER_DOMAIN`], and not against the
-//! address: *who* answers is settled by the node id in every request. TLS 1.3 only, ring, no session tickets' state.
+//! address: *who* answers is settled by the node id in every request. What a caller may do is settled by the role in its
+//! certificate ([`holder`](Holder)). TLS 1.3 only, ring, no session tickets' state.
 //!
 //! The files may change at any time (the operator renews them). They are read again every few seconds; connections
 //! made after that use the new ones, those that stand go on.
 
+mod caller;
 mod clients;
 mod dial;
+mod holder;
 mod incoming;
 mod load;
 mod validity;
 
+pub use caller::{Caller, CallerStream};
 pub use clients::{ClientTls, ClientTlsFiles};
 pub use dial::{Dial, PeerIo};
+pub use holder::{Holder, HolderError, PeerRole};
 pub use incoming::{HandshakeEnd, HandshakeObserver, PeerStream, incoming};
 pub use load::TlsError;
 
@@ -109,16 +114,32 @@ impl PeerTls {
         TlsAcceptor::from(self.current().server.clone())
     }
 
+    /// Who an accepted connection comes from.
+    #[must_use]
+    pub fn identify(&self, stream: PeerStream) -> CallerStream {
+        CallerStream::new(stream, &self.current().own)
+    }
+
     /// Connects and shakes hands; the caller bounds the time.
     ///
     /// # Errors
-    /// When nobody answers, or the other side's certificate is not of our CA and for [`PEER_DOMAIN`].
+    /// When nobody answers, or the other side's certificate is not of our CA, for [`PEER_DOMAIN`] and a member's.
     pub async fn connect(&self, address: SocketAddr) -> io::Result<client::TlsStream<TcpStream>> {
         let tcp = TcpStream::connect(address).await?;
         // An append waits for its answer: Nagle's algorithm would add up to 40 ms to each.
         tcp.set_nodelay(true)?;
         let name = ServerName::try_from(PEER_DOMAIN).map_err(io::Error::other)?;
-        let connected = TlsConnector::from(self.current().client.clone()).connect(name, tcp).await;
-        connected.inspect_err(|error| self.complaints.note(error))
+        let current = self.current();
+        let connected = TlsConnector::from(current.client.clone()).connect(name, tcp).await;
+        let stream = connected.inspect_err(|error| self.complaints.note(error))?;
+        let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let holder = shown.map_or(Err(HolderError::NoRole), Holder::of).map_err(io::Error::other)?;
+        if holder.role == PeerRole::Peer && holder.cluster == current.own.cluster {
+            return Ok(stream);
+        }
+        Err(io::Error::other(format!(
+            "the other side is {holder:?}, not a member of cluster {:?}",
+            current.own.cluster
+        )))
     }
 }

@@ -51,6 +51,18 @@ pub fn peer_tls(cluster: &str) -> String {
     format!("{cluster}-peer-tls")
 }
 
+/// Secret with an administrator's certificate, for the operator and for people with `chatctl`.
+#[must_use]
+pub fn admin_tls(cluster: &str) -> String {
+    format!("{cluster}-admin-tls")
+}
+
+/// What the certificates of a cluster call it. The same when it is made again under its name, as its Secrets may outlive it.
+#[must_use]
+pub fn certified(namespace: &str, cluster: &str) -> String {
+    format!("{namespace}.{cluster}")
+}
+
 /// The pod with this ordinal.
 #[must_use]
 pub fn pod(cluster: &str, ordinal: i32) -> String {

@@ -1,10 +1,11 @@
-//! Certificates of the peer door: an authority of each cluster's own, and one certificate that its pods share.
+//! Certificates of the peer door: an authority of each cluster's own, one certificate that its pods share, and one for who
+//! administers. A URI says whose it is, and chatd lets neither do what is the other's.
 
 use crate::names::PEER_DOMAIN;
 use k8s_openapi::jiff::{Timestamp, ToSpan as _, tz::TimeZone};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    SanType, date_time_ymd,
 };
 
 /// Years that an authority is valid; a cluster that lives longer is given a new one by hand.
@@ -21,6 +22,25 @@ pub struct Authority {
     pub certificate: String,
     /// Key.
     pub key: String,
+}
+
+/// Whose a certificate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateHolder {
+    /// The pods: they are both servers and clients of each other.
+    Pods,
+    /// The operator, and people with `chatctl`: nobody calls them.
+    Administrator,
+}
+
+impl CertificateHolder {
+    /// The URI that chatd reads the role from (`chatd/src/tls/holder.rs`).
+    fn uri(self, cluster: &str) -> String {
+        match self {
+            Self::Pods => format!("quorate://cluster/{cluster}/peer/pods"),
+            Self::Administrator => format!("quorate://cluster/{cluster}/admin/operator"),
+        }
+    }
 }
 
 /// A certificate for the peer door, PEM.
@@ -48,17 +68,27 @@ pub fn authority(cluster: &str, now: Timestamp) -> Result<Authority, rcgen::Erro
     Ok(Authority { certificate: params.self_signed(&key)?.pem(), key: key.serialize_pem() })
 }
 
-/// A fresh certificate of an authority. Pods are both servers and clients of each other.
+/// A fresh certificate of an authority. `cluster` is what its certificates call the cluster.
 ///
 /// # Errors
 /// When the authority's PEM is damaged, or the system gives no randomness.
-pub fn certificate(authority: &Authority, now: Timestamp) -> Result<PeerCertificate, rcgen::Error> {
-    let mut params = CertificateParams::new(vec![PEER_DOMAIN.to_owned()])?;
+pub fn certificate(
+    authority: &Authority,
+    cluster: &str,
+    holder: CertificateHolder,
+    now: Timestamp,
+) -> Result<PeerCertificate, rcgen::Error> {
+    let mut params = CertificateParams::default();
+    params.subject_alt_names.push(SanType::URI(holder.uri(cluster).try_into()?));
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    if holder == CertificateHolder::Pods {
+        params.subject_alt_names.push(SanType::DnsName(PEER_DOMAIN.try_into()?));
+        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+    }
     validity(&mut params, now, CERTIFICATE_YEARS);
     params.distinguished_name.push(DnType::CommonName, PEER_DOMAIN);
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     let issuer = Issuer::from_ca_cert_pem(&authority.certificate, KeyPair::from_pem(&authority.key)?)?;
     let key = KeyPair::generate()?;
     let end = now.to_zoned(TimeZone::UTC).saturating_add(i64::from(CERTIFICATE_YEARS).years());
@@ -98,7 +128,8 @@ mod tests {
     #[test]
     fn a_certificate_makes_a_client_that_trusts_its_authority() {
         let authority = authority("team", now()).expect("an authority");
-        let leaf = certificate(&authority, now()).expect("a certificate");
+        let leaf =
+            certificate(&authority, "chat.team", CertificateHolder::Administrator, now()).expect("a certificate");
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(authority.certificate.as_bytes()).expect("PEM")).expect("a root");
         let chain = vec![CertificateDer::from_pem_slice(leaf.certificate.as_bytes()).expect("PEM")];
@@ -115,7 +146,7 @@ mod tests {
     #[test]
     fn renewal_comes_well_before_the_end() {
         let authority = authority("team", now()).expect("an authority");
-        let leaf = certificate(&authority, now()).expect("a certificate");
+        let leaf = certificate(&authority, "chat.team", CertificateHolder::Pods, now()).expect("a certificate");
         let begin: Timestamp = "2028-01-01T00:00:00Z".parse().expect("a time");
         let end: Timestamp = "2028-04-01T00:00:00Z".parse().expect("a time");
         assert!(leaf.renew_at > begin && leaf.renew_at < end, "{}", leaf.renew_at);
@@ -124,6 +155,6 @@ mod tests {
     #[test]
     fn a_damaged_authority_is_refused() {
         let broken = Authority { certificate: "no".into(), key: "no".into() };
-        assert!(certificate(&broken, now()).is_err());
+        assert!(certificate(&broken, "chat.team", CertificateHolder::Pods, now()).is_err());
     }
 }

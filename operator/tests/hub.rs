@@ -94,7 +94,10 @@ impl Admin for Door {
 }
 
 fn identity(authority: &tls::Authority) -> PeerIdentity {
-    let leaf = tls::certificate(authority, k8s_openapi::jiff::Timestamp::now()).expect("a certificate");
+    // As a server, too: one is enough for both sides here.
+    let holder = tls::CertificateHolder::Pods;
+    let now = k8s_openapi::jiff::Timestamp::now();
+    let leaf = tls::certificate(authority, "chat.team", holder, now).expect("a certificate");
     PeerIdentity { ca: authority.certificate.clone(), certificate: leaf.certificate, key: leaf.key }
 }
 

@@ -1,9 +1,11 @@
-//! The cluster's own certificate authority and the nodes' certificates, for processes without Kubernetes.
+//! The cluster's own certificate authority, the nodes' certificates and an administrator's, for processes without
+//! Kubernetes. A URI in each says whose it is: a node's cannot administer, an administrator's cannot replicate.
 
 use super::DOMAIN;
 use crate::error::Error;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
 };
 use std::{
     fs,
@@ -21,31 +23,74 @@ const CA_VALIDITY: Duration = Duration::from_secs(3650 * 86_400);
 /// Renewed by running `chatctl cluster init --certificates-only --renew` and restarting the nodes one by one.
 const NODE_VALIDITY: Duration = Duration::from_secs(825 * 86_400);
 
-/// Makes what is missing: `ca.crt`, `ca.key`, and for each node `NODE/tls.crt`, `NODE/tls.key` and a copy of `ca.crt`.
-/// What is there stays, but for the nodes' certificates when `renew` is set. All files have mode 0600.
-/// Returns the names of the nodes whose certificates are new.
+/// The directory of the administrator's certificate, beside those of the nodes.
+pub const ADMINISTRATOR: &str = "admin";
+
+/// Whose a certificate is.
+#[derive(Clone, Copy)]
+enum Holder<'a> {
+    Node(&'a str),
+    Administrator,
+}
+
+impl Holder<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Self::Node(name) => name,
+            Self::Administrator => ADMINISTRATOR,
+        }
+    }
+
+    /// What chatd reads the role from (`chatd/src/tls/holder.rs`).
+    fn uri(&self, cluster_id: &str) -> String {
+        match self {
+            Self::Node(name) => format!("quorate://cluster/{cluster_id}/peer/{name}"),
+            Self::Administrator => format!("quorate://cluster/{cluster_id}/admin/{ADMINISTRATOR}"),
+        }
+    }
+}
+
+/// Makes what is missing: `ca.crt`, `ca.key`, and for each node `NODE/tls.crt`, `NODE/tls.key` and a copy of `ca.crt`;
+/// the same for the administrator. What is there stays, but for the certificates when `renew` is set. All files have mode
+/// 0600. Returns the names of the nodes whose certificates are new.
 ///
 /// # Errors
 /// When a file cannot be read or written, or the authority's files do not belong together.
-pub fn make(directory: &Path, nodes: &[String], renew: bool) -> Result<Vec<String>, Error> {
+pub fn make(directory: &Path, cluster_id: &str, nodes: &[String], renew: bool) -> Result<Vec<String>, Error> {
     private_directory(directory)?;
     let authority = authority(directory)?;
     let mut made = Vec::new();
     for node in nodes {
-        let own = directory.join(node);
-        private_directory(&own)?;
-        if !own.join("ca.crt").exists() {
-            write(&own.join("ca.crt"), &read(&directory.join("ca.crt"))?)?;
-        }
-        if renew || !own.join("tls.crt").exists() || !own.join("tls.key").exists() {
-            let (certificate, key) = node_certificate(node, &authority)?;
-            // The key first: a certificate without its key would look complete to the next run.
-            write(&own.join("tls.key"), &key)?;
-            write(&own.join("tls.crt"), &certificate)?;
+        if make_one(directory, &authority, Holder::Node(node), cluster_id, renew)? {
             made.push(node.clone());
         }
     }
+    make_one(directory, &authority, Holder::Administrator, cluster_id, renew)?;
     Ok(made)
+}
+
+/// Whether it is new.
+fn make_one(
+    directory: &Path,
+    authority: &Issuer<'_, KeyPair>,
+    holder: Holder<'_>,
+    cluster_id: &str,
+    renew: bool,
+) -> Result<bool, Error> {
+    let own = directory.join(holder.name());
+    private_directory(&own)?;
+    if !own.join("ca.crt").exists() {
+        write(&own.join("ca.crt"), &read(&directory.join("ca.crt"))?)?;
+    }
+    let is_complete = own.join("tls.crt").exists() && own.join("tls.key").exists();
+    if is_complete && !renew {
+        return Ok(false);
+    }
+    let (certificate, key) = certificate(holder, cluster_id, authority)?;
+    // The key first: a certificate without its key would look complete to the next run.
+    write(&own.join("tls.key"), &key)?;
+    write(&own.join("tls.crt"), &certificate)?;
+    Ok(true)
 }
 
 fn authority(directory: &Path) -> Result<Issuer<'static, KeyPair>, Error> {
@@ -69,12 +114,25 @@ fn authority_params() -> Result<CertificateParams, Error> {
     Ok(params)
 }
 
-fn node_certificate(node: &str, authority: &Issuer<'_, KeyPair>) -> Result<(String, String), Error> {
-    let mut params = valid_for(CertificateParams::new(vec![DOMAIN.to_owned()])?, NODE_VALIDITY);
-    params.distinguished_name.push(DnType::CommonName, node);
+fn certificate(
+    holder: Holder<'_>,
+    cluster_id: &str,
+    authority: &Issuer<'_, KeyPair>,
+) -> Result<(String, String), Error> {
+    let names = match holder {
+        Holder::Node(_) => vec![DOMAIN.to_owned()],
+        // Nobody calls an administrator.
+        Holder::Administrator => Vec::new(),
+    };
+    let mut params = valid_for(CertificateParams::new(names)?, NODE_VALIDITY);
+    params.subject_alt_names.push(SanType::URI(holder.uri(cluster_id).try_into()?));
+    params.distinguished_name.push(DnType::CommonName, holder.name());
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    // Each node calls the others and is called by them.
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    if let Holder::Node(_) = holder {
+        // Each node calls the others and is called by them.
+        params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+    }
     params.use_authority_key_identifier_extension = true;
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, authority)?;
@@ -88,7 +146,11 @@ fn valid_for(mut params: CertificateParams, validity: Duration) -> CertificatePa
     params
 }
 
-fn private_directory(path: &Path) -> Result<(), Error> {
+/// Makes a directory that nobody else can look into, if it is not there.
+///
+/// # Errors
+/// Names the path.
+pub fn private_directory(path: &Path) -> Result<(), Error> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::file(path))
 }
 
@@ -124,8 +186,18 @@ mod tests {
     #[test]
     fn every_file_is_private() {
         let directory = tempfile::tempdir().unwrap();
-        make(directory.path(), &names(), false).unwrap();
-        for file in ["ca.crt", "ca.key", "a/tls.crt", "a/tls.key", "a/ca.crt", "b/tls.crt", "b/tls.key"] {
+        make(directory.path(), "c", &names(), false).unwrap();
+        for file in [
+            "ca.crt",
+            "ca.key",
+            "a/tls.crt",
+            "a/tls.key",
+            "a/ca.crt",
+            "b/tls.crt",
+            "b/tls.key",
+            "admin/tls.crt",
+            "admin/tls.key",
+        ] {
             let mode = fs::metadata(directory.path().join(file)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{file}");
         }
@@ -134,10 +206,10 @@ mod tests {
     #[test]
     fn a_second_run_changes_nothing_and_adds_a_new_node_under_the_same_authority() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(make(directory.path(), &names(), false).unwrap(), ["a", "b"]);
+        assert_eq!(make(directory.path(), "c", &names(), false).unwrap(), ["a", "b"]);
         let before = read(&directory.path().join("a/tls.crt")).unwrap();
         let authority = read(&directory.path().join("ca.crt")).unwrap();
-        assert_eq!(make(directory.path(), &["a".into(), "c".into()], false).unwrap(), ["c"]);
+        assert_eq!(make(directory.path(), "c", &["a".into(), "c".into()], false).unwrap(), ["c"]);
         assert_eq!(read(&directory.path().join("a/tls.crt")).unwrap(), before);
         assert_eq!(read(&directory.path().join("c/ca.crt")).unwrap(), authority);
     }
@@ -145,10 +217,10 @@ mod tests {
     #[test]
     fn renewal_replaces_the_nodes_certificates_only() {
         let directory = tempfile::tempdir().unwrap();
-        make(directory.path(), &names(), false).unwrap();
+        make(directory.path(), "c", &names(), false).unwrap();
         let before =
             (read(&directory.path().join("a/tls.crt")).unwrap(), read(&directory.path().join("ca.crt")).unwrap());
-        make(directory.path(), &names(), true).unwrap();
+        make(directory.path(), "c", &names(), true).unwrap();
         assert_ne!(read(&directory.path().join("a/tls.crt")).unwrap(), before.0);
         assert_eq!(read(&directory.path().join("ca.crt")).unwrap(), before.1);
     }

@@ -1,6 +1,6 @@
 //! The three files with which a client enters the administrative door.
 
-use super::DOMAIN;
+use super::{DOMAIN, certificates::ADMINISTRATOR};
 use crate::error::Error;
 use std::{
     fs,
@@ -18,7 +18,7 @@ pub struct Files {
 
 impl Files {
     /// Reads `ca.crt`, `tls.crt` and `tls.key`: all in `directory` (as Kubernetes mounts a Secret), or `ca.crt` there
-    /// and the others in a directory beneath (as `chatctl cluster init` writes them), or `ca.crt` one above.
+    /// and the administrator's in `admin` beneath (as `chatctl cluster init` writes them), or `ca.crt` one above.
     ///
     /// # Errors
     /// Names the file that is missing.
@@ -42,12 +42,16 @@ fn pair(directory: &Path) -> Result<PathBuf, Error> {
     if directory.join("tls.crt").exists() {
         return Ok(directory.to_owned());
     }
+    let administrator = directory.join(ADMINISTRATOR);
+    if administrator.join("tls.crt").exists() {
+        return Ok(administrator);
+    }
     let mut beneath: Vec<PathBuf> = fs::read_dir(directory)
         .map_err(Error::file(directory))?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| path.join("tls.crt").exists())
         .collect();
-    // Whichever: all nodes' certificates open the door. The first by name, so that it is the same each time.
+    // A node's certificate may still look. The first by name, so that it is the same each time.
     beneath.sort();
     beneath.into_iter().next().ok_or_else(|| Error::BadFile {
         path: directory.to_owned(),
@@ -65,8 +69,9 @@ mod tests {
     #[test]
     fn files_are_found_in_the_directory_of_init_and_in_that_of_a_node() {
         let directory = tempfile::tempdir().unwrap();
-        certificates::make(directory.path(), &["a".into(), "b".into()], false).unwrap();
-        assert!(Files::load(directory.path()).is_ok());
+        certificates::make(directory.path(), "c", &["a".into(), "b".into()], false).unwrap();
+        let administrator = Files::load(directory.path()).unwrap();
+        assert_eq!(administrator.certificate, fs::read(directory.path().join("admin/tls.crt")).unwrap());
         assert!(Files::load(&directory.path().join("b")).is_ok());
     }
 

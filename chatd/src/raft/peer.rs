@@ -5,6 +5,7 @@
 
 mod append;
 mod forward;
+mod rights;
 pub mod serve;
 
 use self::forward::Forwarding;

@@ -1,6 +1,6 @@
 //! From PEM files to rustls configurations.
 
-use super::TlsFiles;
+use super::{Holder, HolderError, PeerRole, TlsFiles};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -46,6 +46,21 @@ pub enum TlsError {
     /// Certificate and key do not belong together, or are of no supported kind.
     #[error("certificate and key cannot be used together")]
     Pair(#[source] rustls::Error),
+    /// The certificate does not say that its holder is a member of a cluster.
+    #[error("{} cannot be this node's certificate", path.display())]
+    Holder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: HolderError,
+    },
+    /// An administrator's certificate, with which no member would let this node in.
+    #[error("{} is an administrator's certificate, a node needs a peer's: one with quorate://cluster/ID/peer/NAME among its names", path.display())]
+    NotAPeer {
+        /// Which.
+        path: PathBuf,
+    },
     /// No verifier can be made of the CA.
     #[error("the CA of the peer door cannot be used")]
     Verifier(#[source] VerifierBuilderError),
@@ -55,6 +70,8 @@ pub enum TlsError {
 pub(super) struct Loaded {
     pub(super) server: Arc<ServerConfig>,
     pub(super) client: Arc<ClientConfig>,
+    /// Who we are ourselves.
+    pub(super) own: Holder,
     files: [Vec<u8>; 3],
 }
 
@@ -64,10 +81,11 @@ impl Loaded {
         let provider = Arc::new(ring::default_provider());
         let roots = Arc::new(roots(&files.ca, &ca)?);
         let chain = certificates(&files.cert, &cert)?;
+        let own = own(&files.cert, &chain)?;
         let private = private_key(&files.key, &key)?;
         let client = client(&provider, &roots, chain.clone(), private.clone_key())?;
         let server = server(&provider, roots, chain, private)?;
-        Ok(Self { server: Arc::new(server), client: Arc::new(client), files: [ca, cert, key] })
+        Ok(Self { server: Arc::new(server), client: Arc::new(client), own, files: [ca, cert, key] })
     }
 
     pub(super) fn same_files(&self, other: &Self) -> bool {
@@ -87,6 +105,14 @@ pub(super) fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer
     let absent = || TlsError::Pem { path: path.to_owned(), what: "certificate" };
     let found: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| absent())?;
     if found.is_empty() { Err(absent()) } else { Ok(found) }
+}
+
+fn own(path: &Path, chain: &[CertificateDer<'static>]) -> Result<Holder, TlsError> {
+    let holder = chain.first().map_or(Err(HolderError::NoRole), Holder::of);
+    match holder.map_err(|source| TlsError::Holder { path: path.to_owned(), source })? {
+        holder if holder.role == PeerRole::Peer => Ok(holder),
+        _ => Err(TlsError::NotAPeer { path: path.to_owned() }),
+    }
 }
 
 fn roots(path: &Path, pem: &[u8]) -> Result<RootCertStore, TlsError> {

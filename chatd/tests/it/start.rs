@@ -35,6 +35,19 @@ fn a_reference_that_cannot_be_written_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_does_not_say_whose_it_is_is_refused_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut node = node(dir.path(), "");
+    let authority = certificates::authority();
+    node.tls = certificates::issue_for(&authority, &dir.path().join("old"), None);
+    node.configure("");
+    refuses(&node, 78, &["tls.crt", "chatctl cluster init --certificates-only --renew"]).await;
+    node.tls = certificates::issue_administrator(&authority, &dir.path().join("admin"));
+    node.configure("");
+    refuses(&node, 78, &["tls.crt", "administrator's certificate"]).await;
+}
+
+#[tokio::test]
 async fn an_unknown_key_is_named_with_its_path() {
     let dir = tempfile::tempdir().unwrap();
     refuses(&node(dir.path(), "raft: {heartbeat: 50ms}"), 78, &["`raft.heartbeat`", "chatd.yaml"]).await;

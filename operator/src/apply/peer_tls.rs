@@ -4,34 +4,60 @@ use super::{ApplyError, within_time};
 use crate::{
     cluster::Cluster,
     names,
-    observe::{RENEW_AT, Seen, text},
-    tls::{self, Authority},
+    observe::{RENEW_AT, Seen, renew_at, text},
+    tls::{self, Authority, CertificateHolder},
 };
-use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use kube::{
     Api, Client,
     api::{Patch, PatchParams, PostParams},
 };
 use std::collections::BTreeMap;
 
-/// Makes the authority if there is none, then the certificate, anew if it is near its end or damaged.
+/// Makes the authority if there is none, then the certificates that are absent, damaged, near their end, or of another
+/// authority.
 pub(super) async fn issue(client: &Client, cluster: &Cluster, seen: &Seen) -> Result<(), ApplyError> {
     let secrets = Api::<Secret>::namespaced(client.clone(), &cluster.namespace);
     let authority = authority(&secrets, cluster, seen).await?;
-    let leaf = tls::certificate(&authority, seen.observed.now)?;
-    let name = names::peer_tls(&cluster.name);
+    for (name, holder) in [
+        (names::peer_tls(&cluster.name), CertificateHolder::Pods),
+        (names::admin_tls(&cluster.name), CertificateHolder::Administrator),
+    ] {
+        issue_one(&secrets, cluster, seen.observed.now, &authority, &name, holder).await?;
+    }
+    Ok(())
+}
+
+async fn issue_one(
+    secrets: &Api<Secret>,
+    cluster: &Cluster,
+    now: Timestamp,
+    authority: &Authority,
+    name: &str,
+    holder: CertificateHolder,
+) -> Result<(), ApplyError> {
+    let found = within_time("read", &format!("Secret/{name}"), secrets.get_opt(name)).await?;
+    if found.as_ref().is_some_and(|secret| is_good(secret, authority, now)) {
+        return Ok(());
+    }
+    let called = names::certified(&cluster.namespace, &cluster.name);
+    let leaf = tls::certificate(authority, &called, holder, now)?;
     let mut secret = secret(
         cluster,
-        name.clone(),
-        [("ca.crt", authority.certificate), ("tls.crt", leaf.certificate), ("tls.key", leaf.key)],
+        name.to_owned(),
+        [("ca.crt", authority.certificate.clone()), ("tls.crt", leaf.certificate), ("tls.key", leaf.key)],
     );
     secret.metadata.annotations = Some([(RENEW_AT.to_owned(), leaf.renew_at.to_string())].into());
-    let what = format!("Secret/{name}");
-    match within_time("read", &what, secrets.get_opt(&name)).await? {
-        None => create(&secrets, &secret).await,
-        // There, and near its end or without a part: to create it would only be told that it exists, for ever.
-        Some(_) => overwrite(&secrets, &secret).await,
-    }
+    // There, and near its end or without a part: to create it would only be told that it exists, for ever.
+    if found.is_some() { overwrite(secrets, &secret).await } else { create(secrets, &secret).await }
+}
+
+fn is_good(secret: &Secret, authority: &Authority, now: Timestamp) -> bool {
+    let has = |key| text(secret, key).is_some_and(|text| !text.is_empty());
+    has("tls.crt")
+        && has("tls.key")
+        && text(secret, "ca.crt").as_ref() == Some(&authority.certificate)
+        && renew_at(secret).is_some_and(|at| now < at)
 }
 
 async fn authority(secrets: &Api<Secret>, cluster: &Cluster, seen: &Seen) -> Result<Authority, ApplyError> {
@@ -84,5 +110,30 @@ fn secret<const N: usize>(cluster: &Cluster, name: String, data: [(&str, String)
         },
         data: Some(data),
         ..Secret::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn a_secret_that_is_damaged_due_or_of_another_authority_is_made_again() {
+        let (cluster, now) = (fixture::cluster(), Timestamp::UNIX_EPOCH);
+        let ours = tls::authority("team", now).expect("an authority");
+        let theirs = tls::authority("team", now).expect("an authority");
+        let leaf = tls::certificate(&ours, "chat.team", CertificateHolder::Pods, now).expect("a certificate");
+        let data = [("ca.crt", ours.certificate.clone()), ("tls.crt", leaf.certificate), ("tls.key", leaf.key)];
+        let mut good = secret(&cluster, names::peer_tls(&cluster.name), data);
+        good.metadata.annotations = Some([(RENEW_AT.to_owned(), leaf.renew_at.to_string())].into());
+        assert!(is_good(&good, &ours, now));
+        assert!(!is_good(&good, &theirs, now));
+        assert!(!is_good(&good, &ours, leaf.renew_at));
+        for key in ["ca.crt", "tls.crt", "tls.key"] {
+            let mut damaged = good.clone();
+            damaged.data.get_or_insert_default().remove(key);
+            assert!(!is_good(&damaged, &ours, now), "{key}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 /// Longest wait for a connection: a lost pod's address may swallow packets.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// What the operator shows at a peer door, and whom it trusts: the cluster's peer Secret.
+/// What the operator shows at a peer door, and whom it trusts: the administrator's Secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PeerIdentity {
     /// PEM of the authority.

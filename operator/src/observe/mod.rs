@@ -61,6 +61,7 @@ struct Objects {
     marker: Option<ConfigMap>,
     peer_ca: Option<Secret>,
     peer_tls: Option<Secret>,
+    admin_tls: Option<Secret>,
     pods: ObjectList<Pod>,
     claims: ObjectList<PersistentVolumeClaim>,
     /// Claims of names that ours would have, and that are somebody else's: a StatefulSet would use them without asking.
@@ -86,7 +87,8 @@ pub async fn observe(
 ) -> Result<Seen, ObserveError> {
     let objects = Box::pin(read(client, cluster)).await?;
     let now = Timestamp::now();
-    let (peer_tls, identity) = secrets::view(objects.peer_ca.as_ref(), objects.peer_tls.as_ref(), now);
+    let (peer_tls, identity) =
+        secrets::view(objects.peer_ca.as_ref(), objects.peer_tls.as_ref(), objects.admin_tls.as_ref(), now);
     let mut slots = slots(cluster, &objects, now);
     let reference = ObjectRef::<ChatCluster>::new(&cluster.name).within(&cluster.namespace);
     watch_doors(hub, cluster, &reference, &slots, identity.as_ref()).await;
@@ -167,11 +169,12 @@ fn stateful_set(set: &StatefulSet, objects: &Objects) -> StatefulSetView {
 async fn read(client: &Client, cluster: &Cluster) -> Result<Objects, ObserveError> {
     let name = &cluster.name;
     let namespace = &cluster.namespace;
-    let (stateful_set, marker, peer_ca, peer_tls, pods, claims, configs, services, budget, account) = tokio::try_join!(
+    let (stateful_set, marker, peer_ca, peer_tls, admin_tls, pods, claims, configs, services, budget, account) = tokio::try_join!(
         get::<StatefulSet>(client, namespace, name.clone()),
         get::<ConfigMap>(client, namespace, names::marker(name)),
         get::<Secret>(client, namespace, names::peer_ca(name)),
         get::<Secret>(client, namespace, names::peer_tls(name)),
+        get::<Secret>(client, namespace, names::admin_tls(name)),
         list::<Pod>(client, namespace, names::selector_text(name)),
         list::<PersistentVolumeClaim>(client, namespace, names::selector_text(name)),
         list::<ConfigMap>(client, namespace, format!("{},{}=true", names::selector_text(name), label::CONFIG)),
@@ -185,6 +188,7 @@ async fn read(client: &Client, cluster: &Cluster) -> Result<Objects, ObserveErro
         marker,
         peer_ca,
         peer_tls,
+        admin_tls,
         pods,
         claims,
         foreign_claims: Vec::new(),
@@ -347,4 +351,4 @@ pub(crate) fn marker_of(map: &ConfigMap) -> Option<crate::observed::Marker> {
 }
 
 pub(crate) use ownership::{key, version};
-pub(crate) use secrets::{RENEW_AT, text};
+pub(crate) use secrets::{RENEW_AT, renew_at, text};

@@ -132,7 +132,10 @@ impl Objects {
             look(key(metadata.name.as_deref().unwrap_or_default()), metadata);
         };
         self.stateful_set.iter().for_each(|object| see(key::<StatefulSet>, &object.metadata));
-        [&self.peer_ca, &self.peer_tls].into_iter().flatten().for_each(|object| see(key::<Secret>, &object.metadata));
+        [&self.peer_ca, &self.peer_tls, &self.admin_tls]
+            .into_iter()
+            .flatten()
+            .for_each(|object| see(key::<Secret>, &object.metadata));
         self.configs.iter().for_each(|object| see(key::<ConfigMap>, &object.metadata));
         self.services
             .iter()

@@ -32,7 +32,7 @@ Start the servers between the two: each needs its certificate from ./cluster/NOD
 cluster is made once, because its id is written to ./cluster/cluster-id before any server hears of it. In Kubernetes the
 operator does this.")]
 pub struct Command {
-    /// Directory for the authority, the nodes' certificates and the cluster id
+    /// Directory for the authority, the certificates of nodes and administrator, and the cluster id
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
     /// Name and administrative door of each server, as NAME=HOST:PORT, separated by commas
@@ -41,7 +41,7 @@ pub struct Command {
     /// Only make the certificates
     #[arg(long)]
     certificates_only: bool,
-    /// Make new certificates for the nodes under the same authority
+    /// Make new certificates for the nodes and the administrator under the same authority
     #[arg(long)]
     renew: bool,
     /// How long to wait for servers that are still starting
@@ -77,7 +77,15 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     if names.iter().collect::<BTreeSet<_>>().len() != names.len() {
         return Err(Error::Usage("--nodes names a node twice".to_owned()));
     }
-    let made = certificates::make(&command.dir, &names, command.renew)?;
+    if names.iter().any(|name| name == certificates::ADMINISTRATOR) {
+        return Err(Error::Usage(format!(
+            "no node can be called {}: that is the administrator",
+            certificates::ADMINISTRATOR
+        )));
+    }
+    certificates::private_directory(&command.dir)?;
+    let id = cluster_id(&command.dir)?;
+    let made = certificates::make(&command.dir, &id, &names, command.renew)?;
     if command.certificates_only {
         return print(context, &command, &made, None);
     }
@@ -87,7 +95,6 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     for named in &command.nodes {
         found.push(identify(named, &files, deadline).await?);
     }
-    let id = cluster_id(&command.dir)?;
     let server_name = agreed(&command.nodes, &found, &id)?;
     let request = InitializeRequest {
         cluster_id: id.clone(),

@@ -15,6 +15,7 @@ mod order;
 mod proxy;
 mod readiness;
 mod reads;
+mod rights;
 mod snapshots;
 mod transport;
 mod volumes;

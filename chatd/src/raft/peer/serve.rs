@@ -1,10 +1,11 @@
 //! The peer and admin door as a server: mutual TLS, HTTP/2, both services on one port.
 
+use super::rights::guarded;
 use crate::{
     raft::network::lanes::{CONNECTION_WINDOW, STREAM_WINDOW},
     tls::{HandshakeObserver, PeerIo, PeerTls, incoming},
 };
-use futures::Stream;
+use futures::{Stream, TryStreamExt as _};
 use std::{io, sync::Arc, time::Duration};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -28,10 +29,12 @@ pub async fn serve(
     stop: CancellationToken,
     observer: Arc<dyn HandshakeObserver>,
 ) -> Result<(), tonic::transport::Error> {
-    serve_on(incoming(listener, tls, stop.clone(), observer), services, stop).await
+    let connections = incoming(listener, tls.clone(), stop.clone(), observer);
+    let connections = connections.map_ok(move |stream| tls.identify(stream));
+    serve_on(connections, guarded(services), stop).await
 }
 
-/// The same over connections that are made already.
+/// The same over connections that are made already, and whose callers may do everything: for the simulation.
 ///
 /// # Errors
 /// As [`serve`].

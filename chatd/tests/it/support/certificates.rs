@@ -1,6 +1,8 @@
 //! A certificate authority and the certificates of peers, as the operator makes them.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -23,10 +25,21 @@ pub fn authority() -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority")
 }
 
-/// Makes a certificate for both roles, signed by the authority, and writes the three files.
+/// Makes a member's certificate, signed by the authority, and writes the three files.
 pub fn issue(authority: &CertifiedIssuer<'static, KeyPair>, dir: &Path) -> Files {
+    issue_for(authority, dir, Some("quorate://cluster/test/peer/node"))
+}
+
+/// Makes an administrator's.
+pub fn issue_administrator(authority: &CertifiedIssuer<'static, KeyPair>, dir: &Path) -> Files {
+    issue_for(authority, dir, Some("quorate://cluster/test/admin/somebody"))
+}
+
+/// Makes one with this URI among its names: the role.
+pub fn issue_for(authority: &CertifiedIssuer<'static, KeyPair>, dir: &Path, uri: Option<&str>) -> Files {
     fs::create_dir_all(dir).expect("a directory");
     let mut params = CertificateParams::new(vec![PEER_NAME.to_owned()]).expect("a name");
+    params.subject_alt_names.extend(uri.map(|uri| SanType::URI(uri.try_into().expect("a URI"))));
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     let key = KeyPair::generate().expect("a key");
     let cert = params.signed_by(&key, authority).expect("a certificate");

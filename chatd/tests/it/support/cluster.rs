@@ -41,7 +41,7 @@ impl Cluster {
     pub fn prepared(count: usize, settings: &str, prepare: impl Fn(&Node)) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let authority = certificates::authority();
-        let tls = certificates::issue(&authority, &dir.path().join("admin"));
+        let tls = certificates::issue_administrator(&authority, &dir.path().join("admin"));
         let nodes: Vec<Node> = (0..count)
             .map(|n| {
                 let home = dir.path().join(format!("node-{n}"));
@@ -91,7 +91,7 @@ impl Cluster {
         self.try_peer(n).await.map(AdminClient::new)
     }
 
-    /// A connection to the peer door.
+    /// A connection to the peer door with an administrator's certificate.
     pub async fn try_peer(&self, n: usize) -> Option<Channel> {
         let read = |path| fs::read(path).expect("a PEM file");
         let tls = ClientTlsConfig::new()

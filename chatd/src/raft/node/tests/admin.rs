@@ -1,10 +1,10 @@
 //! The admin door, as the operator sees it: over the wire, with its statuses.
 
+use super::certificates::CallerTls;
 use super::harness::{CLUSTER, Cluster, SERVER, Setup};
 use hyper_util::rt::TokioIo;
 use quorate_wire::admin::v1::{self as pb, admin_client::AdminClient};
 use std::{future::Future, time::Duration};
-use tempfile::TempDir;
 use tokio::time::timeout;
 use tonic::{
     Code,
@@ -13,22 +13,29 @@ use tonic::{
 
 type Client = AdminClient<Channel>;
 
-/// Calls the door of this node with a certificate of the cluster's.
+/// Calls the door of this node with an administrator's certificate.
 fn ask<T, F>(cluster: &Cluster, place: usize, call: impl FnOnce(Client) -> F) -> T
 where
     T: Send + 'static,
     F: Future<Output = T> + Send + 'static,
 {
-    let dir = TempDir::new().expect("a directory");
-    let (tls, address) = (cluster.authority.tls(dir.path()), cluster.nodes[place].listen);
+    ask_as(cluster, cluster.authority.administrator(), place, |channel| call(Client::new(channel)))
+}
+
+/// The same as whoever the certificate says.
+pub(super) fn ask_as<T, F>(cluster: &Cluster, tls: CallerTls, place: usize, call: impl FnOnce(Channel) -> F) -> T
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+{
+    let address = cluster.nodes[place].listen;
     let connector = tower::service_fn(move |_| {
         let tls = tls.clone();
         async move { tls.connect(address).await.map(TokioIo::new) }
     });
     // Made inside the runtime that drives it.
     let _entered = cluster.nodes[place].enter();
-    let client = Client::new(Endpoint::from_static("http://quorate-peer").connect_with_connector_lazy(connector));
-    let called = call(client);
+    let called = call(Endpoint::from_static("http://quorate-peer").connect_with_connector_lazy(connector));
     cluster.nodes[place].run(|_| called)
 }
 

@@ -1,0 +1,90 @@
+//! A connection together with who it comes from, for the services behind the door.
+
+use super::{Holder, HolderError, PeerRole, PeerStream};
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+/// Who calls; in the extensions of each request that comes over the connection.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// From where.
+    pub tcp: TcpConnectInfo,
+    /// As what, or why as nothing.
+    pub standing: Result<PeerRole, Arc<str>>,
+}
+
+/// An accepted connection whose caller is known.
+pub struct CallerStream {
+    stream: PeerStream,
+    caller: Caller,
+}
+
+impl CallerStream {
+    /// Looks at the certificate that was shown. A caller without a role is let in and refused at each call: only so can
+    /// it be told why.
+    #[must_use]
+    pub fn new(stream: PeerStream, own: &Holder) -> Self {
+        let (tcp, session) = stream.get_ref();
+        let shown = session.peer_certificates().and_then(|chain| chain.first());
+        let holder = shown.map_or(Err(HolderError::NoRole), Holder::of);
+        let tcp = tcp.connect_info();
+        let standing = match holder {
+            Ok(holder) if holder.cluster == own.cluster => Ok(holder.role),
+            Ok(holder) => Err(format!(
+                "the certificate is for cluster {:?}, this is {:?}: take one of this cluster",
+                holder.cluster, own.cluster
+            )),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(reason) = &standing {
+            tracing::warn!(from = ?tcp.remote_addr(), reason, "a caller on the peer door has no right to anything");
+        }
+        Self { caller: Caller { tcp, standing: standing.map_err(Arc::from) }, stream }
+    }
+}
+
+impl Connected for CallerStream {
+    type ConnectInfo = Caller;
+
+    fn connect_info(&self) -> Caller {
+        self.caller.clone()
+    }
+}
+
+impl AsyncRead for CallerStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for CallerStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,112 @@
+//! Whose a certificate is: the role of its holder, in a URI among its names.
+//!
+//! One authority signs for everybody who may come to the peer door, so that its signature says *that* one belongs to the
+//! cluster, and not *as what*. The URI says that: `quorate://cluster/ID/peer/NAME` for a member, which speaks Raft and
+//! forwards writes, `quorate://cluster/ID/admin/NAME` for who administers.
+
+use tokio_rustls::rustls::pki_types::CertificateDer;
+
+/// How the URI begins.
+const PREFIX: &str = "quorate://cluster/";
+
+/// What a holder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerRole {
+    /// A member of the cluster.
+    Peer,
+    /// Somebody who administers it: the operator, or a person.
+    Administrator,
+}
+
+/// The holder of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// As what.
+    pub role: PeerRole,
+    /// Of which cluster: the id in its certificates, which all its members have in common.
+    pub cluster: String,
+    /// Who.
+    pub name: String,
+}
+
+/// A certificate does not say whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HolderError {
+    /// Not an X.509 certificate, which the handshake would have met first.
+    #[error("the certificate cannot be read")]
+    Unreadable,
+    /// Of an authority of ours, and made by something else or long ago.
+    #[error(
+        "the certificate has no role: it needs a URI quorate://cluster/ID/peer/NAME or quorate://cluster/ID/admin/NAME \
+         among its names; make it anew with `chatctl cluster init --certificates-only --renew`, or with the operator"
+    )]
+    NoRole,
+    /// Who has both roles has none: they are there to be told apart.
+    #[error("the certificate has more than one role; make one for each")]
+    SeveralRoles,
+    /// Begins as a role and goes on otherwise.
+    #[error("the certificate's URI {0:?} is not quorate://cluster/ID/peer/NAME or quorate://cluster/ID/admin/NAME")]
+    Malformed(String),
+}
+
+impl Holder {
+    /// Reads it from a certificate. Whether the certificate is to be believed is for the handshake.
+    ///
+    /// # Errors
+    /// When there is no role, more than one, or none that is known.
+    pub fn of(certificate: &CertificateDer<'_>) -> Result<Self, HolderError> {
+        let parsed = webpki::EndEntityCert::try_from(certificate).map_err(|_| HolderError::Unreadable)?;
+        Self::from_uris(parsed.valid_uri_names())
+    }
+
+    fn from_uris<'a>(uris: impl Iterator<Item = &'a str>) -> Result<Self, HolderError> {
+        let mut roles = uris.filter_map(|uri| uri.strip_prefix(PREFIX));
+        let role = roles.next().ok_or(HolderError::NoRole)?;
+        if roles.next().is_some() {
+            return Err(HolderError::SeveralRoles);
+        }
+        Self::parse(role).ok_or_else(|| HolderError::Malformed(format!("{PREFIX}{role}")))
+    }
+
+    /// `ID/ROLE/NAME`
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('/');
+        let (cluster, role, name) = (parts.next()?, parts.next()?, parts.next()?);
+        let role = match role {
+            "peer" => PeerRole::Peer,
+            "admin" => PeerRole::Administrator,
+            _ => return None,
+        };
+        let complete = parts.next().is_none() && !cluster.is_empty() && !name.is_empty();
+        complete.then(|| Self { role, cluster: cluster.to_owned(), name: name.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(uris: &[&str]) -> Result<(PeerRole, String, String), HolderError> {
+        Holder::from_uris(uris.iter().copied()).map(|holder| (holder.role, holder.cluster, holder.name))
+    }
+
+    #[test]
+    fn peers_and_administrators_are_told_apart() {
+        let peer = check(&["https://elsewhere", "quorate://cluster/chat.team/peer/team-0"]);
+        assert_eq!(peer, Ok((PeerRole::Peer, "chat.team".into(), "team-0".into())));
+        let admin = check(&["quorate://cluster/chat.team/admin/operator"]);
+        assert_eq!(admin, Ok((PeerRole::Administrator, "chat.team".into(), "operator".into())));
+    }
+
+    #[test]
+    fn nobody_has_two_roles_or_one_that_there_is_not() {
+        assert_eq!(check(&[]), Err(HolderError::NoRole));
+        assert_eq!(check(&["spiffe://a/b"]), Err(HolderError::NoRole));
+        let both = ["quorate://cluster/c/peer/a", "quorate://cluster/c/admin/a"];
+        assert_eq!(check(&both), Err(HolderError::SeveralRoles));
+        for odd in ["c/peer", "c/peer/", "/peer/a", "c/root/a", "c/peer/a/b", "", "c/Peer/a"] {
+            let uri = format!("quorate://cluster/{odd}");
+            assert_eq!(check(&[&uri]), Err(HolderError::Malformed(uri.clone())), "{odd}");
+        }
+    }
+}
