@@ -237,7 +237,7 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "sessions.lifetime",
-        kind: "duration, 1m to 3650d, or 0 for ever",
+        kind: "duration, 1s to 3650d, or 0 for ever",
         default: Default::Value("30d"),
         meaning: "A login ends when it was not used for this long.",
         set: |c, v| session_lifetime(v).map(|v| c.session_lifetime = v),

@@ -16,8 +16,8 @@ pub(super) const HEARTBEAT: RangeInclusive<Duration> = LEAST..=Duration::from_se
 pub(super) const ELECTION_MIN: RangeInclusive<Duration> = LEAST..=Duration::from_secs(30);
 /// See [`HEARTBEAT`].
 pub(super) const ELECTION_MAX: RangeInclusive<Duration> = LEAST..=MINUTE;
-/// Shorter ones log people out while they read; ten years are as good as for ever, and fit wherever they are added.
-const SESSION: RangeInclusive<Duration> = MINUTE..=HOUR.saturating_mul(87_600);
+/// Shorter ones are milliseconds in place of minutes; ten years are as good as for ever, and fit wherever they are added.
+const SESSION: RangeInclusive<Duration> = Duration::from_secs(1)..=HOUR.saturating_mul(87_600);
 /// Who has used the budget up waits for that long.
 pub(super) const PERIOD: RangeInclusive<Duration> = LEAST..=HOUR.saturating_mul(24);
 /// Kubernetes kills a pod at the end of its grace period; an hour is more than any has.

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 #[x_kube(
     validation = Rule::new(
         "!self.sessionLifetime.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || \
-         (duration(self.sessionLifetime) >= duration('1m') && duration(self.sessionLifetime) <= duration('87600h'))"
-    ).message("sessionLifetime must be from 1m to 87600h (ten years): shorter ones log people out while they read"),
+         (duration(self.sessionLifetime) >= duration('1s') && duration(self.sessionLifetime) <= duration('87600h'))"
+    ).message("sessionLifetime must be from 1s to 87600h (ten years); milliseconds are written ms, m is minutes"),
 )]
 pub struct ChatSpec {
     /// Whether anyone may make an account.

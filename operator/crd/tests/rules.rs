@@ -156,7 +156,7 @@ fn minutes_in_place_of_milliseconds_are_refused() {
 
 #[test]
 fn lifetimes_and_periods_have_bounds() {
-    refused(&with("/spec/chat/sessionLifetime", json!("10ms")), None, "sessionLifetime must be from 1m");
+    refused(&with("/spec/chat/sessionLifetime", json!("10ms")), None, "sessionLifetime must be from 1s");
     refused(&with("/spec/chat/rateLimit/per", json!("25h")), None, "per must be at most 24h");
 }
 

@@ -26,7 +26,7 @@ NEW = [
     ("a name that is no DNS label for its pods", ("metadata", "name"), "team.one", ["name"]),
     ("minutes in place of milliseconds", ("spec", "raft"), {"heartbeatInterval": "50m", "electionTimeout": {"min": "150m", "max": "300m"}}, ["heartbeatInterval must be at most 10s", "m is minutes"]),
     ("an administrator that is no name", ("spec", "chat"), {"administrators": ["="]}, ["names of users"]),
-    ("sessions of ten milliseconds", ("spec", "chat"), {"sessionLifetime": "10ms"}, ["sessionLifetime must be from 1m"]),
+    ("sessions of ten milliseconds", ("spec", "chat"), {"sessionLifetime": "10ms"}, ["sessionLifetime must be from 1s"]),
     ("a port that there is not", ("spec", "serverName"), "chat.example.org:99999", ["1 to 65535"]),
     ("a server name with two dots", ("spec", "serverName"), "a..b", ["host name"]),
     ("an endpoint for traces that is no address", ("spec", "traces"), {"endpoint": "http://[::"}, ["endpoint must be http://"]),
