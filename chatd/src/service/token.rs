@@ -67,8 +67,7 @@ pub(super) fn device_id() -> Result<String, NoRandomness> {
 ///
 /// # Errors
 /// When there is no randomness.
-pub(super) fn transaction_id() -> Result<String, NoRandomness> {
-    let now_ms = super::session::clock_ms();
+pub(super) fn transaction_id(now_ms: u64) -> Result<String, NoRandomness> {
     Ok(format!("{MADE_BY_DOOR}{now_ms:011x}{}", URL_SAFE_NO_PAD.encode(random::<16>()?)))
 }
 

@@ -68,7 +68,7 @@ impl OrderedPosts {
     pub fn post(&self, proposal: Proposal) -> impl Future<Output = Result<Sent, Refusal>> + Send + 'static + use<> {
         let service = self.service.clone();
         let counted = service.inner.parts.metrics.proposal();
-        let settled = with_transaction_id(proposal.envelope).map(|envelope| self.ordered.propose(envelope));
+        let settled = with_transaction_id(proposal.envelope, service.now_ms()).map(|envelope| self.ordered.propose(envelope));
         async move {
             let _counted = counted;
             sent(service.answer(settled?.await)?)
@@ -217,7 +217,7 @@ impl Service {
 
     /// Puts an envelope into the log and waits for its outcome; what the log rejected is a refusal.
     pub(super) async fn propose(&self, envelope: Envelope) -> Result<Outcome, Refusal> {
-        let envelope = with_transaction_id(envelope)?;
+        let envelope = with_transaction_id(envelope, self.now_ms())?;
         let _counted = self.inner.parts.metrics.proposal();
         self.answer(self.inner.parts.proposer.propose(envelope).await)
     }
@@ -253,9 +253,9 @@ impl Service {
 }
 
 /// The proposer repeats attempts whose fate is unknown: without an id they would be applied twice.
-fn with_transaction_id(mut envelope: Envelope) -> Result<Envelope, Refusal> {
+fn with_transaction_id(mut envelope: Envelope, now_ms: u64) -> Result<Envelope, Refusal> {
     if envelope.transaction_id.is_empty() && !envelope.user.is_empty() {
-        envelope.transaction_id = token::transaction_id().map_err(no_randomness)?;
+        envelope.transaction_id = token::transaction_id(now_ms).map_err(no_randomness)?;
     }
     Ok(envelope)
 }
