@@ -400,6 +400,31 @@ mod tests {
         assert_eq!((api.requests("/events"), api.requests("chatclusters/old")), (1, 1));
     }
 
+    async fn stalled_over(path: &str, there: serde_json::Value) -> String {
+        let api = FakeApi::default();
+        api.store(path, there);
+        reconcile(Arc::new(DeserializeGuard(Ok(fixture::chat_cluster()))), context(&api)).await.expect("a look");
+        assert!(!api.was_written("statefulsets") && !api.was_written("secrets"), "nothing may be made");
+        api.last("chatclusters/team/status").expect("a status")
+    }
+
+    #[tokio::test]
+    async fn a_claim_of_somebody_else_is_named_and_nothing_is_made() {
+        let claim = json!({"metadata": {"name": "data-team-0", "labels": {"app": "database"}}});
+        let status = stalled_over("/api/v1/namespaces/chat/persistentvolumeclaims/data-team-0", claim).await;
+        assert!(status.contains("NameConflict") && status.contains("PersistentVolumeClaim/data-team-0"), "{status}");
+    }
+
+    #[tokio::test]
+    async fn volumes_of_another_server_name_are_named_and_nothing_is_made() {
+        let marker = json!({
+            "metadata": {"name": "team-cluster", "labels": {label::MANAGED_BY: MANAGER}},
+            "data": {"clusterId": "c", "serverName": "old.example.org", "initialized": "true", "voters": "1,2,3"},
+        });
+        let status = stalled_over("/api/v1/namespaces/chat/configmaps/team-cluster", marker).await;
+        assert!(status.contains("ServerNameDiffers") && status.contains("old.example.org"), "{status}");
+    }
+
     #[tokio::test]
     async fn looks_that_fail_again_and_again_end_in_a_status_that_says_so() {
         let api = FakeApi::unreadable("poddisruptionbudgets", "cannot get resource in API group policy");

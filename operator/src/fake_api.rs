@@ -96,6 +96,10 @@ impl FakeApi {
         }
         object["metadata"]["resourceVersion"] = json!("7");
         object["metadata"]["generation"] = json!(1);
+        if path.contains("/chatclusters/") {
+            // Its status is written without the rest, and answered with all of it.
+            object["spec"] = json!(crate::fixture::chat_cluster().spec);
+        }
         if object["metadata"].get("name").is_none() {
             object["metadata"]["name"] = json!(path.rsplit('/').next());
         }

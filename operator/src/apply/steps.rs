@@ -146,8 +146,8 @@ fn marker_map(cluster: &Cluster, marker: &Marker) -> ConfigMap {
     }
 }
 
-/// A healthy pod is moved by eviction, which asks the PodDisruptionBudget: whatever else the cluster's owner or a drain is
-/// doing at this moment counts. A broken one is deleted; nobody is served less by that.
+/// Removes a pod for a good reason: a healthy one by eviction, which asks the PodDisruptionBudget, because whatever else
+/// the cluster's owner or a drain is doing at this moment counts; a broken one at once, by which nobody is served less.
 async fn remove_pod(client: &Client, cluster: &Cluster, seen: &Seen, pod: &str, uid: &str) -> Result<(), ApplyError> {
     let mut views = seen.observed.slots.iter().chain(&seen.observed.beyond).filter_map(|slot| slot.pod.as_ref());
     if views.any(|view| view.uid == uid && view.ready && !view.deleting) {
