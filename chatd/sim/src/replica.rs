@@ -15,6 +15,7 @@ use disk::Disk;
 use door::{Door, Hinge};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, stream};
+use quorate_chatd::config::Quotas;
 use quorate_chatd::feed::Feed;
 use quorate_chatd::metrics::Metrics;
 use quorate_chatd::raft::leadership::Leadership;
@@ -150,6 +151,8 @@ async fn open(start: Start) -> Result<(), String> {
             session_lifetime: Duration::ZERO,
             registration_open: true,
             administrators: Vec::new(),
+            rate_limited: false,
+            quotas: Quotas::default(),
         },
         rows: Arc::new(store.clone()),
         proposer: node.proposer.clone(),

@@ -215,8 +215,7 @@ impl TestNode {
         let runtime = runtime(&self.name);
         let tls = authority.tls(self.dir.path());
         let (dir, listen, held) = (self.dir.path().to_owned(), self.listen, self.held.take());
-        let mut options = options(&self.name, self.proxy.address, setup);
-        options.compaction.log_dir = Some(self.dir.path().join("log"));
+        let options = options(&self.name, self.proxy.address, setup);
         let (ahead, system) = (self.clock_ahead.clone(), system_clock());
         let clock: Clock = Arc::new(move || system().saturating_add_signed(ahead.load(Ordering::Relaxed)));
         let (node, store) = runtime.block_on(async move {
