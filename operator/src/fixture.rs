@@ -32,6 +32,7 @@ pub(crate) fn nothing_seen() -> Observed {
         marker: None,
         stateful_set: None,
         slots: Vec::new(),
+        beyond: Vec::new(),
         conflicts: Vec::new(),
         configs: Vec::new(),
         peer_tls: PeerTls::Present,

@@ -68,7 +68,8 @@ impl OrderedPosts {
     pub fn post(&self, proposal: Proposal) -> impl Future<Output = Result<Sent, Refusal>> + Send + 'static + use<> {
         let service = self.service.clone();
         let counted = service.inner.parts.metrics.proposal();
-        let settled = with_transaction_id(proposal.envelope, service.now_ms()).map(|envelope| self.ordered.propose(envelope));
+        let settled =
+            with_transaction_id(proposal.envelope, service.now_ms()).map(|envelope| self.ordered.propose(envelope));
         async move {
             let _counted = counted;
             sent(service.answer(settled?.await)?)

@@ -127,7 +127,9 @@ pub async fn apply(client: &Client, hub: &Hub, ledger: &Ledger, cluster: &Cluste
     let begun = Instant::now();
     let outcome = match &step {
         // Carried out with the StatefulSet.
-        Step::SetPartition(_) | Step::RenewOnDelete if refusals.iter().any(|one| one.object == key::<StatefulSet>(&cluster.name)) => {
+        Step::SetPartition(_) | Step::RenewOnDelete
+            if refusals.iter().any(|one| one.object == key::<StatefulSet>(&cluster.name)) =>
+        {
             Err(ApplyError::Partition)
         }
         step => steps::take(client, hub, cluster, seen, step).await,

@@ -197,7 +197,6 @@ impl Packer {
         let _ = job.answer.send(Attempt::Refused(refused));
         None
     }
-
 }
 
 /// The commands of one entry.

@@ -27,7 +27,9 @@ impl WriteClass {
     pub fn of(envelope: &Envelope) -> Self {
         let kind = envelope.command.as_ref().and_then(|command| command.kind.as_ref());
         let class = match kind {
-            Some(Kind::Bootstrap(_) | Kind::PurgeHistory(_) | Kind::RepairTime(_) | Kind::SweepDevice(_)) => Self::System,
+            Some(Kind::Bootstrap(_) | Kind::PurgeHistory(_) | Kind::RepairTime(_) | Kind::SweepDevice(_)) => {
+                Self::System
+            }
             Some(Kind::Redact(_) | Kind::OpenSession(_) | Kind::CloseSession(_) | Kind::ExtendSession(_)) => {
                 Self::Upkeep
             }

@@ -54,6 +54,8 @@ impl World {
             started_at: old
                 .filter(|old| old.r#type == operation.kind && old.member == operation.member)
                 .map_or_else(|| now.clone(), |old| old.started_at),
+            progressed_at: None,
+            done_pods: None,
             attempts: 0,
             message: operation.message.clone(),
         });
