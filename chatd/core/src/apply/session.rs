@@ -97,6 +97,7 @@ fn going_on(context: &mut Context<'_>, localpart: &str, new: &log::NewSession) -
     let key = key::device(localpart, &new.device_id);
     let Some(old) = table::fetch::<store::Device>(&context.rows, Table::Device, &key)? else { return Ok(None) };
     context.rows.delete(Table::Token, old.token_hash.to_vec());
+    context.touched.session(localpart);
     // They were the old session's streams: what these still send is sent again under a new number.
     sequence::forget(context, localpart, &new.device_id)?;
     Ok(Some(old))
@@ -252,6 +253,27 @@ mod tests {
         world.accepted(open("E", "two", 0, 1));
         assert_eq!(state(&world, "one"), SessionState::Unknown);
         assert!(matches!(state(&world, "two"), SessionState::Alive(_)));
+    }
+
+    /// Doors remember sessions: whatever ends one must name its user.
+    #[test]
+    fn whatever_ends_a_session_says_whose() {
+        let mut world = world(&["alice"]);
+        let of = |envelope: Envelope, world: &mut World| world.apply(vec![envelope]).remove(0).touched.sessions;
+        let mut again = open("E", "two", 0, 1);
+        let Some(Kind::OpenSession(log::OpenSession { session: Some(new), .. })) =
+            again.command.as_mut().and_then(|command| command.kind.as_mut())
+        else {
+            panic!("another command")
+        };
+        new.continues_device = true;
+        assert_eq!(of(open("E", "one", 0, 1), &mut world), Vec::<String>::new());
+        assert_eq!(of(again, &mut world), ["alice"]);
+        assert_eq!(state(&world, "one"), SessionState::Unknown);
+        assert_eq!(of(open("E", "three", 0, 1), &mut world), ["alice"]);
+        let close = log::CloseSession { all_devices: true, at_most: 64, ..Default::default() };
+        let close = world.by("alice", Kind::CloseSession(close));
+        assert_eq!(of(close, &mut world), ["alice"]);
     }
 
     #[test]
