@@ -63,8 +63,8 @@ fn command(kind: &Command) -> (u32, &'static str) {
         Command::PutAccountData(_) => (11, "PutAccountData"),
         Command::Redact(_) => (12, "Redact"),
         Command::PurgeHistory(_) => (13, "PurgeHistory"),
-        Command::RepairTime(_) => (40, "RepairTime"),
         Command::SweepDevice(_) => (20, "SweepDevice"),
+        Command::RepairTime(_) => (40, "RepairTime"),
     }
 }
 
@@ -84,8 +84,8 @@ fn commands() -> [Command; 15] {
         Command::PutAccountData(Default::default()),
         Command::Redact(Default::default()),
         Command::PurgeHistory(Default::default()),
-        Command::RepairTime(Default::default()),
         Command::SweepDevice(Default::default()),
+        Command::RepairTime(Default::default()),
     ]
 }
 
