@@ -51,7 +51,10 @@ impl Places {
             places.put(name, &path, "{}");
             let path =
                 format!("/_matrix/client/v3/user/{}/rooms/{}/account_data/x.data", user_id(name), places.shared.id);
-            places.put(name, &path, "{}");
+            // Who never was in the room has no data of it.
+            if name != "stranger" {
+                places.put(name, &path, "{}");
+            }
             let path = format!("/_matrix/client/v3/profile/{}/displayname", user_id(name));
             places.put(name, &path, &format!(r#"{{"displayname":"{name}"}}"#));
         }
