@@ -24,6 +24,7 @@ pub use filter::{EventFilter, Filter};
 pub use members::{Member, MemberPage};
 pub use relations::Relations;
 pub use rooms::{PublicRooms, RoomMembership, RoomSummary};
+pub use state::{StateCursor, StatePart};
 pub use sweep::{SweepCursor, SweepPart};
 pub use sync::{SyncRequest, SyncResponse};
 pub use timeline::Page;
@@ -32,6 +33,11 @@ use crate::id::Position;
 use crate::proto::store;
 use crate::rows;
 use crate::table::{Read, ReadError};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Bytes of one page at most ([`Event::weight`]), and one event more: a gRPC client takes messages up to 4 MiB unless it
+/// is told otherwise, and an event may have 64 KiB.
+pub const PAGE_BYTES: usize = 1 << 20;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -63,12 +69,17 @@ pub enum QueryError {
          left as pages of history"
     )]
     Purged,
+    /// Whoever asked has gone, or the read took too long.
+    #[error("the read was given up")]
+    Stopped,
 }
 
 /// A consistent view of the state.
 pub struct View<'a> {
     rows: &'a dyn Read,
     cluster: store::Cluster,
+    /// Set when nobody waits for the answer any more.
+    stop: Option<&'a AtomicBool>,
 }
 
 impl<'a> View<'a> {
@@ -78,8 +89,25 @@ impl<'a> View<'a> {
     /// [`QueryError::NotBootstrapped`] before the cluster's first command.
     pub fn open(rows: &'a dyn Read) -> Result<Self, QueryError> {
         match rows::cluster(rows)? {
-            Some(cluster) => Ok(Self { rows, cluster }),
+            Some(cluster) => Ok(Self { rows, cluster, stop: None }),
             None => Err(QueryError::NotBootstrapped),
+        }
+    }
+
+    /// The same view; its long answers end early once `stop` is set.
+    #[must_use]
+    pub fn stopping(self, stop: &'a AtomicBool) -> Self {
+        Self { stop: Some(stop), ..self }
+    }
+
+    /// Whether somebody still waits for the answer; to be asked between two steps of a long one.
+    ///
+    /// # Errors
+    /// [`QueryError::Stopped`] when nobody does.
+    pub fn is_wanted(&self) -> Result<(), QueryError> {
+        match self.stop {
+            Some(stop) if stop.load(Ordering::Relaxed) => Err(QueryError::Stopped),
+            _ => Ok(()),
         }
     }
 

@@ -228,6 +228,7 @@ impl From<QueryError> for Refusal {
                 Self::new(Code::EventNotFound, "there is no such event, or you may not see it")
             }
             error @ QueryError::Ahead => Self::new(Code::BadCursor, error.to_string()),
+            error @ QueryError::Stopped => Self::new(Code::Overloaded, error.to_string()).after(Duration::from_secs(1)),
             error @ QueryError::Purged => Self::new(Code::HistoryRemoved, error.to_string()),
             QueryError::Read(source) => {
                 tracing::error!(error = &source as &dyn std::error::Error, "cannot read the state");

@@ -75,6 +75,18 @@ impl Event {
         self
     }
 
+    /// About as many bytes as it has on its way to a client: bounds of answers are in these.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        /// Names of fields, ids, a time.
+        const FIXED: usize = 256;
+        let state_key = self.state_key.as_ref().map_or(0, String::len);
+        let because = self.redacted_because.as_ref().map_or(0, |because| because.weight());
+        let names = self.sender.len() + self.event_type.len() + state_key + self.transaction_id.len();
+        let before = self.prev_content.as_ref().map_or(0, Bytes::len);
+        FIXED + names + self.content.len() + because + before
+    }
+
     /// Is it state, and of this type?
     #[must_use]
     pub fn is_state(&self, event_type: &str) -> bool {

@@ -5,7 +5,7 @@
 
 use super::rooms::{RoomMembership, room_membership};
 use super::state::after as after_key;
-use super::{Event, QueryError, View};
+use super::{Event, PAGE_BYTES, QueryError, View};
 use crate::id::{Position, RoomNumber};
 use crate::proto::store::membership::Kind;
 use crate::rows;
@@ -50,7 +50,7 @@ struct Found {
 }
 
 impl View<'_> {
-    /// At most `limit` events after a cursor.
+    /// At most `limit` events after a cursor, and at most [`PAGE_BYTES`] of them.
     ///
     /// # Errors
     /// [`QueryError::Ahead`] when this view has not reached the cursor; [`QueryError::NotMember`] for one room, when the
@@ -72,17 +72,22 @@ impl View<'_> {
                 None => self.merged(localpart, after, limit)?,
             },
         };
-        Ok(Feed {
-            events: self.shown(found.events)?,
-            next: found.stopped.unwrap_or(self.now()),
-            more: found.stopped.is_some(),
-        })
+        let mut found = found;
+        let events = self.shown(&mut found)?;
+        Ok(Feed { events, next: found.stopped.unwrap_or(self.now()), more: found.stopped.is_some() })
     }
 
-    fn shown(&self, found: Vec<(Position, RoomNumber)>) -> Result<Vec<Event>, QueryError> {
+    /// The events, as far as a page takes them: what is left over comes with the next.
+    fn shown(&self, found: &mut Found) -> Result<Vec<Event>, QueryError> {
         let mut room_ids = BTreeMap::new();
-        let mut out = Vec::with_capacity(found.len());
-        for (at, room) in found {
+        let mut out = Vec::<Event>::with_capacity(found.events.len());
+        let mut bytes = 0;
+        for (at, room) in std::mem::take(&mut found.events) {
+            if bytes >= PAGE_BYTES {
+                found.stopped = out.last().map(|last| last.position);
+                break;
+            }
+            self.is_wanted()?;
             let room_id = match room_ids.entry(room) {
                 std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
                 std::collections::btree_map::Entry::Vacant(new) => new.insert(self.room_id(room)?),
@@ -90,6 +95,7 @@ impl View<'_> {
             let mut event = self.event_at(room, room_id, at)?;
             // A redaction comes by itself, to those who are in when it is made.
             event.redacted_because = None;
+            bytes += event.weight();
             out.push(event);
         }
         Ok(out)

@@ -1,6 +1,6 @@
 //! Who is in a room, now and at a position.
 
-use super::{Event, QueryError, View};
+use super::{Event, PAGE_BYTES, QueryError, View};
 use crate::auth::levels;
 use crate::id::{self, Position, RoomNumber};
 use crate::json;
@@ -25,6 +25,15 @@ pub struct Member {
     pub kind: Kind,
     /// Power in the room.
     pub power_level: i64,
+}
+
+impl Member {
+    /// About as many bytes as it has on its way to a client.
+    fn weight(&self) -> usize {
+        /// Names of fields, a membership, a power.
+        const FIXED: usize = 32;
+        FIXED + self.user_id.len() + self.display_name.len() + self.avatar_url.len()
+    }
 }
 
 /// A page of members.
@@ -61,7 +70,8 @@ impl View<'_> {
         Ok(Sight::load(self.rows, room, localpart, self.server_name())?)
     }
 
-    /// A page of those joined, invited, knocking or banned, now or at a position, by localpart, after this one.
+    /// A page of those joined, invited, knocking or banned, now or at a position, by localpart, after this one; bounded in
+    /// bytes, too.
     pub(super) fn member_page(
         &self,
         room: RoomNumber,
@@ -93,8 +103,18 @@ impl View<'_> {
         if let Some(error) = failed {
             return Err(error);
         }
-        let members = found.into_iter().map(|(localpart, kind, at)| self.member(room, localpart, kind, at, &levels));
-        Ok(MemberPage { members: members.collect::<Result<_, _>>()?, next })
+        let (mut page, mut bytes) = (MemberPage { members: Vec::new(), next }, 0);
+        for (localpart, kind, at) in found {
+            if bytes >= PAGE_BYTES {
+                page.next = page.members.last().map(|last: &Member| last.localpart.clone());
+                break;
+            }
+            self.is_wanted()?;
+            let member = self.member(room, localpart, kind, at, &levels)?;
+            bytes += member.weight();
+            page.members.push(member);
+        }
+        Ok(page)
     }
 
     /// A member's kind and event, now or at a position; `None` for one who was out.

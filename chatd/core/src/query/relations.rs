@@ -1,10 +1,17 @@
 //! Events that relate to an event.
 
-use super::{Page, QueryError, View};
-use crate::id::{Position, RoomNumber};
+use super::state::after_position;
+use super::{PAGE_BYTES, Page, QueryError, View};
+use crate::id::{POSITION_LEN, Position, RoomNumber};
 use crate::proto::store;
 use crate::rows;
 use crate::table::{self, Direction, Flow, Table, key};
+use crate::visibility::Sight;
+
+/// Relations looked at for one page at most, of each type: where few of them are wanted, pages get shorter, not slower.
+const MAX_LOOKED_AT: usize = 4096;
+/// Types of relations that are merged into one list. Clients use a handful; who wants one of a thousand names it.
+const MAX_TYPES: usize = 64;
 
 /// Which relations.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +22,22 @@ pub struct Relations<'a> {
     pub relation_type: Option<&'a str>,
     /// Only from events of this type.
     pub event_type: Option<&'a str>,
+}
+
+/// Which part of them.
+#[derive(Clone, Copy)]
+struct Part {
+    from: Position,
+    direction: Direction,
+    limit: usize,
+}
+
+/// Relations of a part, as far as they were looked at.
+#[derive(Default)]
+struct FoundRelations {
+    positions: Vec<Position>,
+    /// Up to here and no further all were looked at.
+    stopped: Option<Position>,
 }
 
 impl View<'_> {
@@ -35,38 +58,148 @@ impl View<'_> {
         if rows::room_of_event(self.rows, which.target)? != Some(room) || !sight.sees(which.target) {
             return Err(QueryError::EventNotFound);
         }
-        let mut found = self.relating(room, which)?;
-        found.retain(|at| sight.sees(*at));
-        match direction {
-            Direction::Forward => found.retain(|at| *at > from),
-            Direction::Backward => {
-                found.retain(|at| *at <= from);
-                found.reverse();
+        let part = Part { from, direction, limit };
+        let found = self.relating(room, which, part, &sight)?;
+        let room_id = self.room_id(room)?;
+        let mut page = Page { prev: from, ..Page::default() };
+        let mut bytes = 0;
+        for at in found.positions {
+            if page.events.len() >= limit || bytes >= PAGE_BYTES {
+                page.next = Some(if direction == Direction::Forward { at.before() } else { at });
+                return Ok(page);
             }
+            let event = self.event_at(room, &room_id, at)?.shown_to(&sight);
+            bytes += event.weight();
+            page.events.push(event);
         }
-        let next = found.get(limit).map(|at| if direction == Direction::Forward { at.before() } else { *at });
-        let events = self.events(room, &self.room_id(room)?, found.into_iter().take(limit))?;
-        let events = events.into_iter().map(|event| event.shown_to(&sight)).collect();
-        Ok(Page { events, next, prev: from })
+        page.next = found.stopped.map(|at| if direction == Direction::Forward { at } else { at.before() });
+        Ok(page)
     }
 
-    /// Positions of the relating events, oldest first. Keys are in order of the relation's type first, so all are read:
-    /// relations to one event are few.
-    fn relating(&self, room: RoomNumber, which: Relations<'_>) -> Result<Vec<Position>, QueryError> {
-        let prefix = match which.relation_type {
-            Some(relation_type) => key::relations_of_type(room, which.target, relation_type),
-            None => key::relations_to(room, which.target),
+    /// Positions of the relating events in the direction asked for.
+    fn relating(
+        &self,
+        room: RoomNumber,
+        which: Relations<'_>,
+        part: Part,
+        sight: &Sight,
+    ) -> Result<FoundRelations, QueryError> {
+        if let Some(relation_type) = which.relation_type {
+            let prefix = key::relations_of_type(room, which.target, relation_type);
+            return self.of_one_type(&prefix, which.event_type, part, sight);
+        }
+        // Keys are in the order of types first: a run of each is merged with the others.
+        let mut all = FoundRelations::default();
+        let target = key::relations_to(room, which.target);
+        let (mut from, end) = (target.clone(), key::after_prefix(&target));
+        for _ in 0..MAX_TYPES {
+            self.is_wanted()?;
+            let Some(prefix) = self.next_type(&from, &end)? else { break };
+            let found = self.of_one_type(&prefix, which.event_type, part, sight)?;
+            all.positions.extend(found.positions);
+            all.stopped = match (all.stopped, found.stopped, part.direction) {
+                (Some(one), Some(other), Direction::Forward) => Some(one.min(other)),
+                (Some(one), Some(other), Direction::Backward) => Some(one.max(other)),
+                (one, other, _) => one.or(other),
+            };
+            from = key::after_prefix(&prefix);
+        }
+        match part.direction {
+            Direction::Forward => all.positions.sort_unstable(),
+            Direction::Backward => all.positions.sort_unstable_by(|one, other| other.cmp(one)),
+        }
+        // Beyond where one run stopped, others would come before what it left off.
+        all.positions.retain(|at| match (all.stopped, part.direction) {
+            (Some(stopped), Direction::Forward) => *at <= stopped,
+            (Some(stopped), Direction::Backward) => *at >= stopped,
+            (None, _) => true,
+        });
+        Ok(all)
+    }
+
+    /// The prefix of the first relation's type from a key on.
+    fn next_type(&self, from: &[u8], end: &[u8]) -> Result<Option<Vec<u8>>, QueryError> {
+        let mut found = None;
+        self.rows.scan(Table::Relation, from, end, Direction::Forward, &mut |(key, _)| {
+            let prefix = key.len().checked_sub(POSITION_LEN).and_then(|len| key.get(..len));
+            found = prefix.map(<[u8]>::to_vec);
+            Ok(Flow::Stop)
+        })?;
+        Ok(found)
+    }
+
+    /// Relations of one type: their keys are in the order of positions.
+    fn of_one_type(
+        &self,
+        prefix: &[u8],
+        event_type: Option<&str>,
+        part: Part,
+        sight: &Sight,
+    ) -> Result<FoundRelations, QueryError> {
+        let (mut found, mut looked_at) = (FoundRelations::default(), 0);
+        let (low, high) = match part.direction {
+            Direction::Forward => (after_position(prefix, part.from), key::after_prefix(prefix)),
+            Direction::Backward => (prefix.to_vec(), after_position(prefix, part.from)),
         };
-        let mut out = Vec::new();
-        let end = key::after_prefix(&prefix);
-        self.rows.scan(Table::Relation, &prefix, &end, Direction::Forward, &mut |(key, value)| {
+        self.rows.scan(Table::Relation, &low, &high, part.direction, &mut |(key, value)| {
+            let at = rows::position_in(Table::Relation, key)?;
+            looked_at += 1;
             let row: store::Relation = table::decode(Table::Relation, value)?;
-            if which.event_type.is_none_or(|event_type| event_type == row.event_type) {
-                out.push(rows::position_in(Table::Relation, key)?);
+            if sight.sees(at) && event_type.is_none_or(|event_type| event_type == row.event_type) {
+                found.positions.push(at);
+            }
+            // One more than fits tells that there are more.
+            if found.positions.len() > part.limit || looked_at >= MAX_LOOKED_AT {
+                found.stopped = Some(at);
+                return Ok(Flow::Stop);
             }
             Ok(Flow::More)
         })?;
-        out.sort_unstable();
-        Ok(out)
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id;
+    use crate::testing::{World, world};
+
+    fn pages(world: &World, room: RoomNumber, which: Relations<'_>, direction: Direction) -> Vec<Position> {
+        let mut from = if direction == Direction::Forward { Position::ZERO } else { Position::MAX };
+        let mut all = Vec::new();
+        loop {
+            let page = world.view().relations("alice", room, which, from, direction, 2).unwrap();
+            assert!(page.events.len() <= 2);
+            all.extend(page.events.iter().map(|event| event.position));
+            match page.next {
+                Some(next) => from = next,
+                None => return all,
+            }
+        }
+    }
+
+    #[test]
+    fn pages_of_relations_of_any_types_are_one_list_in_the_order_of_the_timeline() {
+        let mut world = world(&["alice"]);
+        let (room, room_id) = world.public_room("alice");
+        let target = world.say("alice", &room_id, "target");
+        let mut said = Vec::new();
+        for n in 0..11 {
+            let relation = ["m.annotation", "m.thread", "m.reference"][n % 3];
+            let event_id = id::event_id(target);
+            let content = format!(r#"{{"m.relates_to":{{"event_id":"{event_id}","rel_type":"{relation}"}},"n":{n}}}"#);
+            let envelope = world.event("alice", &room_id, if n == 4 { "other" } else { "t" }, None, &content);
+            said.push(crate::testing::position(&world.accepted(envelope)));
+        }
+        let all = Relations { target, relation_type: None, event_type: None };
+        assert_eq!(pages(&world, room, all, Direction::Forward), said);
+        let backward: Vec<_> = said.iter().rev().copied().collect();
+        assert_eq!(pages(&world, room, all, Direction::Backward), backward);
+        let threads = Relations { relation_type: Some("m.thread"), ..all };
+        let expected: Vec<_> = said.iter().skip(1).step_by(3).copied().collect();
+        assert_eq!(pages(&world, room, threads, Direction::Forward), expected);
+        let of_type = Relations { event_type: Some("other"), ..all };
+        assert_eq!(pages(&world, room, of_type, Direction::Backward), [said[4]]);
     }
 }

@@ -1,6 +1,6 @@
 //! Rooms: by name, of a user, in the public directory, in short.
 
-use super::{QueryError, View};
+use super::{PAGE_BYTES, QueryError, View};
 use crate::directory;
 use crate::id::{self, Position, RoomNumber};
 use crate::json;
@@ -69,6 +69,17 @@ pub struct RoomSummary {
     pub listed: bool,
 }
 
+impl RoomSummary {
+    /// About as many bytes as it has on its way to a client.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        /// Names of fields, counts.
+        const FIXED: usize = 128;
+        let texts = [&self.room_id, &self.name, &self.topic, &self.avatar_url, &self.canonical_alias, &self.join_rule];
+        FIXED + self.room_type.len() + texts.into_iter().map(String::len).sum::<usize>()
+    }
+}
+
 impl View<'_> {
     /// The room of an id (`!…`) or alias (`#…`).
     ///
@@ -126,7 +137,8 @@ impl View<'_> {
         Ok(out)
     }
 
-    /// Rooms in the public directory, after this one, in order of their numbers, each as it is now.
+    /// Rooms in the public directory, after this one, in order of their numbers, each as it is now; a page is bounded in
+    /// bytes, too.
     ///
     /// # Errors
     /// When the state cannot be read.
@@ -142,14 +154,22 @@ impl View<'_> {
             found.push(rows::room_in(Table::PublicRoom, key)?);
             Ok(Flow::More)
         })?;
-        let mut rooms = Vec::new();
+        let (mut page, mut bytes, mut last) = (PublicRooms { rooms: Vec::new(), next }, 0, after);
         for room in found {
+            if bytes >= PAGE_BYTES {
+                page.next = last;
+                break;
+            }
+            self.is_wanted()?;
             // Rows that an earlier version left behind when a room became private.
             if self.is_published(room)? {
-                rooms.push(self.summary(room)?);
+                let summary = self.summary(room)?;
+                bytes += summary.weight();
+                page.rooms.push(summary);
             }
+            last = Some(room);
         }
-        Ok(PublicRooms { rooms, next })
+        Ok(page)
     }
 
     /// Does the public directory show the room?

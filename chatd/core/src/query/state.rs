@@ -6,8 +6,23 @@ use crate::rows;
 use crate::table::{Direction, Flow, Table, key};
 use std::collections::BTreeMap;
 
+/// Versions of one (type, state key) that are walked over; the one that holds is then looked up. Most state has one, and
+/// a topic that was changed ten thousand times costs no more than this.
+const MAX_WALKED: usize = 16;
+/// Changes of state that are read one by one; past it, all state is read instead.
+const MAX_CHANGES: usize = 4096;
+/// State events of one part, and bytes of them: a frame or two of a connection, and a millisecond of a read's time.
+const PART_EVENTS: usize = 512;
+const PART_BYTES: usize = 128 << 10;
+
 /// Where the version of each (type, state key) stands; in order of those.
-pub(super) type Versions = BTreeMap<(String, String), Position>;
+pub(super) type Versions = BTreeMap<StateName, Position>;
+
+/// Type and state key.
+type StateName = (String, String);
+
+/// Versions in the order of keys, and the key from which the others go on.
+type SomeVersions = (Vec<(StateName, Position)>, Option<Vec<u8>>);
 
 impl View<'_> {
     /// All state, now or after the event at a position.
@@ -57,29 +72,89 @@ impl View<'_> {
         positions.map(|at| self.event_at(room, room_id, at)).collect()
     }
 
-    /// The versions that hold at `at`, among the keys with this prefix. One pass over all versions: most state has one.
+    /// The versions that hold at `at`, among the keys with this prefix.
     pub(super) fn versions(&self, room: RoomNumber, prefix: &[u8], at: Position) -> Result<Versions, QueryError> {
-        let mut out = Versions::new();
-        self.rows.scan(
-            Table::StateVersion,
-            prefix,
-            &key::after_prefix(prefix),
-            Direction::Forward,
-            &mut |(key, _)| {
-                if let Some((of, event_type, state_key, version)) = key::parse_state_version(key)
-                    && of == room
-                    && version <= at
-                {
-                    // Versions of one key come in order: the last stays.
-                    out.insert((event_type.to_owned(), state_key.to_owned()), version);
-                }
-                Ok(Flow::More)
-            },
-        )?;
-        Ok(out)
+        let all = self.some_versions(room, prefix.to_vec(), &key::after_prefix(prefix), at, usize::MAX)?.0;
+        Ok(all.into_iter().collect())
     }
 
-    /// The versions that hold at `to`, of what changed after `from`.
+    /// Those of at most so many (type, state key) from a key on, in the order of keys, and the key from which the others
+    /// go on.
+    fn some_versions(
+        &self,
+        room: RoomNumber,
+        mut from: Vec<u8>,
+        end: &[u8],
+        at: Position,
+        at_most: usize,
+    ) -> Result<SomeVersions, QueryError> {
+        let (mut out, mut looked_at, mut next) = (Vec::<(StateName, Position)>::new(), 0, None);
+        let mut current: Option<StateName> = None;
+        loop {
+            self.is_wanted()?;
+            let (mut long, mut run) = (None, 0);
+            self.rows.scan(Table::StateVersion, &from, end, Direction::Forward, &mut |(key, _)| {
+                let Some((_, event_type, state_key, version)) = key::parse_state_version(key) else {
+                    return Ok(Flow::More);
+                };
+                if current.as_ref().is_none_or(|(t, k)| t != event_type || k != state_key) {
+                    if looked_at >= at_most {
+                        next = Some(key::state(room, event_type, state_key));
+                        return Ok(Flow::Stop);
+                    }
+                    (looked_at, run) = (looked_at + 1, 0);
+                    current = Some((event_type.to_owned(), state_key.to_owned()));
+                }
+                run += 1;
+                if run > MAX_WALKED {
+                    long.clone_from(&current);
+                    return Ok(Flow::Stop);
+                }
+                if version <= at {
+                    note(&mut out, current.as_ref(), version);
+                }
+                Ok(Flow::More)
+            })?;
+            let Some((event_type, state_key)) = long else { return Ok((out, next)) };
+            if let Some(version) = rows::state_version(self.rows, room, &event_type, &state_key, at)? {
+                note(&mut out, current.as_ref(), version);
+            }
+            from = key::after_prefix(&key::state(room, &event_type, &state_key));
+        }
+    }
+
+    /// A part of a room's state at a position, all of it or of one type, after what an earlier part gave. Parts of the
+    /// same position make the state of that position, however much happens between them.
+    ///
+    /// # Errors
+    /// [`QueryError::RoomNotFound`] when there is no such room.
+    pub fn state_part(
+        &self,
+        room: RoomNumber,
+        event_type: Option<&str>,
+        at: Position,
+        from: Option<&StateCursor>,
+    ) -> Result<StatePart, QueryError> {
+        let prefix = event_type.map_or_else(|| key::room(room), |event_type| key::state_of_type(room, event_type));
+        let start = from.map_or_else(|| prefix.clone(), |cursor| cursor.0.clone());
+        let end = key::after_prefix(&prefix);
+        let (versions, mut next) = self.some_versions(room, start, &end, at, PART_EVENTS)?;
+        let room_id = self.room_id(room)?;
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        for ((event_type, state_key), version) in versions {
+            if bytes >= PART_BYTES {
+                next = Some(key::state(room, &event_type, &state_key));
+                break;
+            }
+            let event = self.event_at(room, &room_id, version)?;
+            bytes += event.weight();
+            events.push(event);
+        }
+        Ok(StatePart { events, next: next.map(StateCursor) })
+    }
+
+    /// The versions that hold at `to`, of what changed after `from`; where very much did, those of all state, which tell
+    /// the same and more.
     pub(super) fn changed_versions(
         &self,
         room: RoomNumber,
@@ -90,8 +165,11 @@ impl View<'_> {
         let (low, high) = (after(room, from), after(room, to));
         self.rows.scan(Table::StateChange, &low, &high, Direction::Forward, &mut |(key, _)| {
             changed.push(rows::position_in(Table::StateChange, key)?);
-            Ok(Flow::More)
+            Ok(if changed.len() <= MAX_CHANGES { Flow::More } else { Flow::Stop })
         })?;
+        if changed.len() > MAX_CHANGES {
+            return self.versions(room, &key::room(room), to);
+        }
         let mut out = Versions::new();
         for at in changed {
             let row = rows::known_event(self.rows, room, at)?;
@@ -101,9 +179,122 @@ impl View<'_> {
     }
 }
 
+/// Where a part of a room's state ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateCursor(Vec<u8>);
+
+/// A part of a room's state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatePart {
+    /// In the order of keys: of the lengths of types and state keys first.
+    pub events: Vec<Event>,
+    /// From where the next part goes on; `None` after the last.
+    pub next: Option<StateCursor>,
+}
+
+/// Versions of one name come in order: the last stays.
+fn note(found: &mut Vec<(StateName, Position)>, name: Option<&StateName>, version: Position) {
+    let Some(name) = name else { return };
+    match found.last_mut().filter(|(last, _)| last == name) {
+        Some((_, at)) => *at = version,
+        None => found.push((name.clone(), version)),
+    }
+}
+
 /// The least key of a room's rows by position that lies after `at`.
 pub(super) fn after(room: RoomNumber, at: Position) -> Vec<u8> {
-    let mut key = key::room_position(room, at);
+    after_position(&key::room(room), at)
+}
+
+/// The least key after a prefix and a position.
+pub(super) fn after_position(prefix: &[u8], at: Position) -> Vec<u8> {
+    let mut key = prefix.to_vec();
+    key.extend_from_slice(&at.to_bytes());
     key.push(0);
     key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::{Filter, PAGE_BYTES, Scope, SyncRequest};
+    use crate::testing::{World, world};
+
+    #[test]
+    fn parts_of_a_large_state_make_the_state_of_their_position_whatever_happens_between_them() {
+        let mut world = world(&["alice"]);
+        let (room, room_id) = world.public_room("alice");
+        for n in 0..PART_EVENTS + 20 {
+            let envelope = world.event("alice", &room_id, "t", Some(&format!("{n:04}")), r#"{"n":1}"#);
+            world.accepted(envelope);
+        }
+        // A longer type that comes first by the alphabet.
+        let envelope = world.event("alice", &room_id, "a.long.type", Some(""), "{}");
+        world.accepted(envelope);
+        let (at, mut whole) = (world.view().now(), world.view().state(room, None).unwrap());
+        let (mut given, mut from, mut parts) = (Vec::new(), None, 0);
+        loop {
+            let part = world.view().state_part(room, None, at, from.as_ref()).unwrap();
+            given.extend(part.events);
+            parts += 1;
+            let envelope = world.event("alice", &room_id, "t", Some("0003"), r#"{"n":2}"#);
+            world.accepted(envelope);
+            let Some(next) = part.next else { break };
+            from = Some(next);
+        }
+        given.sort_by_key(|event| event.position);
+        whole.sort_by_key(|event| event.position);
+        assert_eq!(given, whole);
+        assert!(parts >= 2);
+        let of_type = world.view().state_part(room, Some("m.room.member"), at, None).unwrap();
+        assert_eq!((of_type.events.len(), of_type.next), (1, None));
+    }
+
+    #[test]
+    fn state_that_changed_often_is_found_at_every_position_without_a_walk() {
+        let mut world = world(&["alice"]);
+        let (room, room_id) = world.public_room("alice");
+        let topics: Vec<_> = (0..MAX_WALKED * 3)
+            .map(|n| world.set("alice", &room_id, "m.room.topic", &format!(r#"{{"topic":"{n}"}}"#)))
+            .collect();
+        world.set("alice", &room_id, "m.room.z", "{}");
+        for (n, at) in topics.iter().enumerate() {
+            let state = world.view().state(room, Some(*at)).unwrap();
+            let topic = state.iter().find(|event| event.event_type == "m.room.topic").unwrap();
+            assert_eq!((topic.position, &topic.content[..]), (*at, format!(r#"{{"topic":"{n}"}}"#).as_bytes()));
+        }
+        let now = world.view().state(room, None).unwrap();
+        assert!(now.iter().any(|event| event.event_type == "m.room.z"), "what comes after it is not lost");
+    }
+
+    fn large_messages(world: &mut World, room_id: &str, count: usize) {
+        let content = format!(r#"{{"body":"{}"}}"#, "x".repeat(60_000));
+        for _ in 0..count {
+            let envelope = world.event("alice", room_id, "m.room.message", None, &content);
+            world.accepted(envelope);
+        }
+    }
+
+    #[test]
+    fn answers_are_bounded_in_bytes_and_lead_on_without_a_gap() {
+        let mut world = world(&["alice"]);
+        let (_, room_id) = world.public_room("alice");
+        let since = world.view().now();
+        large_messages(&mut world, &room_id, 50);
+        let (mut after, mut pages, mut events) = (since, 0, 0);
+        loop {
+            let feed = world.view().events_after("alice", Scope::Joined, after, 512).unwrap();
+            assert!(feed.events.iter().map(Event::weight).sum::<usize>() < PAGE_BYTES + 70_000);
+            (after, pages, events) = (feed.next, pages + 1, events + feed.events.len());
+            if !feed.more {
+                break;
+            }
+        }
+        assert_eq!((events, after, pages), (50, world.view().now(), 3));
+        let mut filter = Filter::default();
+        filter.timeline.limit = Some(1000);
+        let request = SyncRequest { localpart: "alice", since: Some(since), full_state: false, filter: &filter };
+        let timeline = world.view().sync(&request).unwrap().join.remove(0).timeline;
+        assert!(timeline.limited && timeline.events.iter().map(Event::weight).sum::<usize>() < PAGE_BYTES + 70_000);
+    }
 }

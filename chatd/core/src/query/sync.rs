@@ -8,8 +8,12 @@
 
 mod changed;
 mod left;
+mod part;
 mod room;
 mod summary;
+
+pub use part::{SYNC_BYTES, SyncRest, SyncToken};
+pub use room::RoomNews;
 
 use super::{Event, Filter, QueryError, View};
 use crate::id::{Position, RoomNumber};
@@ -43,6 +47,8 @@ pub struct SyncResponse {
     pub leave: Vec<LeftRoom>,
     /// Global account data that changed.
     pub account_data: Vec<AccountDatum>,
+    /// Rooms that come with the next answer.
+    pub rest: Option<SyncRest>,
 }
 
 impl SyncResponse {
@@ -130,23 +136,12 @@ pub struct AccountDatum {
 }
 
 impl View<'_> {
-    /// What changed for a user since a token.
+    /// What changed for a user since a token, all of it: [`View::sync_part`] is for answers that are bounded.
     ///
     /// # Errors
     /// [`QueryError::Ahead`] when this view has not reached the token.
     pub fn sync(&self, request: &SyncRequest<'_>) -> Result<SyncResponse, QueryError> {
-        let since = request.since.map(|since| self.reached(since)).transpose()?;
-        let request = &SyncRequest { since, ..*request };
-        let mut account_data = self.changed_account_data(request.localpart, since)?;
-        let mut out = SyncResponse { next: self.now(), ..SyncResponse::default() };
-        out.account_data = account_data.remove(&RoomNumber(0)).unwrap_or_default();
-        for row in self.changed_rooms(request, &account_data)? {
-            let room_data = account_data.remove(&row.room).unwrap_or_default();
-            if room::may_have_news(self, request, &row, &room_data)? {
-                self.sync_room(request, &row, room_data, &mut out)?;
-            }
-        }
-        Ok(out)
+        self.sync_part(request, None, usize::MAX)
     }
 }
 

@@ -1,16 +1,13 @@
 //! Pages of a room's timeline.
 
 use super::state::after;
-use super::{Event, QueryError, View};
+use super::{Event, PAGE_BYTES, QueryError, View};
 use crate::id::{Position, RoomNumber};
 use crate::rows;
 use crate::table::{self, Direction, Flow, Table, key};
 
 /// Events looked at for one page at most: a user who may see few of them gets shorter pages, not slower ones.
 const MAX_LOOKED_AT: usize = 4096;
-/// Contents of one page at most, and one event more: a gRPC client takes messages up to 4 MiB unless it is told otherwise,
-/// and an event may have 64 KiB.
-const MAX_BYTES: usize = 1 << 20;
 
 /// A page of events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,7 +48,7 @@ impl View<'_> {
         };
         self.rows.scan(Table::Timeline, &low, &high, direction, &mut |(key, value)| {
             let at = rows::position_in(Table::Timeline, key)?;
-            if page.events.len() >= limit || looked_at >= MAX_LOOKED_AT || bytes >= MAX_BYTES {
+            if page.events.len() >= limit || looked_at >= MAX_LOOKED_AT || bytes >= PAGE_BYTES {
                 // There is at least one more.
                 page.next = Some(match direction {
                     Direction::Forward => at.before(),
@@ -63,7 +60,7 @@ impl View<'_> {
             if sight.sees(at) {
                 let event = self.render(room, &room_id, at, table::decode(Table::Timeline, value)?)?;
                 let event = self.in_timeline(event, &sight)?;
-                bytes += event.content.len();
+                bytes += event.weight();
                 page.events.push(event);
             }
             Ok(Flow::More)

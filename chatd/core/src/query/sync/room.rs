@@ -1,10 +1,14 @@
 //! One room's part of a sync.
 
+mod shared;
+
+pub use shared::RoomNews;
+
 use super::{AccountDatum, InvitedRoom, JoinedRoom, Summary, SyncRequest, SyncResponse, Timeline};
 use crate::id::{self, Position, RoomNumber};
 use crate::proto::store::membership::Kind;
 use crate::query::state::{Versions, after};
-use crate::query::{Event, Filter, QueryError, RoomMembership, View};
+use crate::query::{Event, Filter, PAGE_BYTES, QueryError, RoomMembership, View};
 use crate::rows::{self, event_type};
 use crate::table::{self, Direction, Flow, Table, key};
 use crate::visibility::Sight;
@@ -206,7 +210,7 @@ impl View<'_> {
         let limit = filter.timeline.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
         let floor = span.floor;
         let mut shown = Shown { before: span.state_at(span.until), ..Shown::default() };
-        let mut looked_at = 0;
+        let (mut looked_at, mut bytes) = (0, 0);
         let (low, high) = (after(span.room, floor), after(span.room, span.until));
         self.rows.scan(Table::Timeline, &low, &high, Direction::Backward, &mut |(key, value)| {
             let at = rows::position_in(Table::Timeline, key)?;
@@ -221,10 +225,11 @@ impl View<'_> {
                 if let Some(state_key) = event.state_key {
                     shown.taken_out.entry((event.event_type, state_key)).or_insert(at);
                 }
-            } else if shown.timeline.events.len() == limit {
+            } else if shown.timeline.events.len() == limit || bytes >= PAGE_BYTES {
                 shown.timeline.limited = true;
                 return Ok(Flow::Stop);
             } else {
+                bytes += event.weight();
                 shown.timeline.events.push(event);
             }
             shown.before = span.state_at(at.before());

@@ -7,7 +7,7 @@ use crate::query::{QueryError, View};
 use crate::table::Flow;
 
 /// Heroes of a room (Matrix specification, "Room summary").
-const MAX_HEROES: usize = 5;
+pub(super) const MAX_HEROES: usize = 5;
 
 /// Members looked at to find heroes: in a room of thousands who left, those five are not worth a walk through all.
 const MAX_LOOKED_AT: usize = 200;
@@ -15,6 +15,16 @@ const MAX_LOOKED_AT: usize = 200;
 impl View<'_> {
     /// Counts, and the first other members by name: those in it or invited; where there are none, those who were.
     pub(super) fn room_in_short(&self, room: RoomNumber, localpart: &str) -> Result<Summary, QueryError> {
+        self.room_in_short_of(room, localpart, MAX_HEROES)
+    }
+
+    /// The same with so many others at most.
+    pub(super) fn room_in_short_of(
+        &self,
+        room: RoomNumber,
+        localpart: &str,
+        at_most: usize,
+    ) -> Result<Summary, QueryError> {
         let row = self.room_row(room)?;
         let (mut present, mut past, mut looked_at) = (Vec::new(), Vec::new(), 0);
         self.each_member(room, None, &mut |other, membership| {
@@ -22,10 +32,10 @@ impl View<'_> {
             match membership.kind() {
                 _ if other == localpart => {}
                 Kind::Join | Kind::Invite => present.push(id::user_id(other, self.server_name())),
-                _ if past.len() < MAX_HEROES => past.push(id::user_id(other, self.server_name())),
+                _ if past.len() < at_most => past.push(id::user_id(other, self.server_name())),
                 _ => {}
             }
-            if present.len() < MAX_HEROES && looked_at < MAX_LOOKED_AT { Flow::More } else { Flow::Stop }
+            if present.len() < at_most && looked_at < MAX_LOOKED_AT { Flow::More } else { Flow::Stop }
         })?;
         Ok(Summary {
             heroes: if present.is_empty() { past } else { present },

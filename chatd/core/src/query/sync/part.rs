@@ -1,0 +1,259 @@
+//! Answers in parts: what one answer cannot hold comes with the next.
+//!
+//! A sync gives rooms in the order of their numbers until it has given enough bytes, and then a token that says so: all
+//! rooms up to this one are known as of here, those after it as of the token before, or not at all. The next answer goes on
+//! from there, about the same moment; the last gives a plain token. For a client each part is an ordinary sync in which
+//! some rooms are new, as if they had been joined just now, or have news.
+
+use super::{AccountDatum, SyncRequest, SyncResponse};
+use crate::id::{self, Position, RoomNumber};
+use crate::proto::store;
+use crate::proto::store::membership::Kind;
+use crate::query::{Event, QueryError, RoomMembership, View};
+
+/// Bytes after which no further room begins: what a client on a phone takes within seconds, and a pod holds for some
+/// hundred slow ones.
+pub const SYNC_BYTES: usize = 4 << 20;
+
+/// Between the fields of a token; no cursor holds it, and no URL has to escape it.
+const BETWEEN: char = '~';
+
+/// Where a client's next sync goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncToken {
+    /// Everything up to here was given, but for the rest.
+    pub at: Position,
+    /// Rooms that are still to come.
+    pub rest: Option<SyncRest>,
+}
+
+/// Rooms that an answer had no room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncRest {
+    /// Those with greater numbers.
+    pub after: RoomNumber,
+    /// The client has them as of here; `None`: not at all.
+    pub since: Option<Position>,
+}
+
+impl SyncToken {
+    /// As clients keep it.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let at = id::cursor(self.at);
+        match self.rest {
+            None => at,
+            Some(SyncRest { after, since }) => {
+                format!("{at}{BETWEEN}{after}{BETWEEN}{}", since.map(id::cursor).unwrap_or_default())
+            }
+        }
+    }
+
+    /// Reads it; a token of any other answer is one without a rest.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut fields = text.split(BETWEEN);
+        let at = id::parse_cursor(fields.next()?)?;
+        let Some(after) = fields.next() else { return Some(Self { at, rest: None }) };
+        let after = RoomNumber(after.parse().ok()?);
+        let since = match fields.next()? {
+            "" => None,
+            since => Some(id::parse_cursor(since)?),
+        };
+        fields.next().is_none().then_some(Self { at, rest: Some(SyncRest { after, since }) })
+    }
+}
+
+impl<'a> View<'a> {
+    /// What changed for a user since a token, as far as one answer holds it. The answer says what is left over.
+    ///
+    /// # Errors
+    /// As [`View::sync`].
+    pub fn sync_part(
+        &self,
+        request: &SyncRequest<'_>,
+        rest: Option<SyncRest>,
+        most_bytes: usize,
+    ) -> Result<SyncResponse, QueryError> {
+        let since = request.since.map(|since| self.reached(since)).transpose()?;
+        let (Some(at), Some(rest)) = (since, rest) else {
+            return self.rooms_in_order(&SyncRequest { since, ..*request }, None, most_bytes);
+        };
+        // What happened since the first part is for the sync after the last one.
+        let then = self.as_of(at);
+        let since = rest.since.map(|since| then.reached(since)).transpose()?;
+        then.rooms_in_order(&SyncRequest { since, ..*request }, Some(rest.after), most_bytes)
+    }
+
+    fn rooms_in_order(
+        &self,
+        request: &SyncRequest<'_>,
+        after: Option<RoomNumber>,
+        most_bytes: usize,
+    ) -> Result<SyncResponse, QueryError> {
+        let mut account_data = self.changed_account_data(request.localpart, request.since)?;
+        let mut out = SyncResponse { next: self.now(), ..SyncResponse::default() };
+        // It came with the first part.
+        out.account_data = account_data.remove(&RoomNumber(0)).filter(|_| after.is_none()).unwrap_or_default();
+        let mut bytes = weight_of_data(&out.account_data);
+        for row in self.changed_rooms(request, &account_data)? {
+            self.is_wanted()?;
+            if after.is_some_and(|after| row.room <= after) || (after.is_some() && self.came_later(&row)) {
+                continue;
+            }
+            let room_data = account_data.remove(&row.room).unwrap_or_default();
+            if !super::room::may_have_news(self, request, &row, &room_data)? {
+                continue;
+            }
+            if bytes >= most_bytes {
+                let given = [last(&out.join, |room| room.room), last(&out.leave, |room| room.room)].into_iter();
+                let given = given.chain([last(&out.invite, |room| room.room), last(&out.knock, |room| room.room)]);
+                let after = given.chain(after).max().unwrap_or(RoomNumber(0));
+                // Whoever asked for all state gets that of the rest, too.
+                out.rest = Some(SyncRest { after, since: request.since.filter(|_| !request.full_state) });
+                return Ok(out);
+            }
+            let before = out.counts();
+            self.sync_room(request, &row, room_data, &mut out)?;
+            bytes += out.weight_since(before);
+        }
+        Ok(out)
+    }
+
+    /// The same state, with what happened after a position left to later syncs. Memberships are those of now.
+    fn as_of(&self, at: Position) -> View<'a> {
+        let cluster = store::Cluster { incarnation: at.incarnation, index: at.index, ..self.cluster.clone() };
+        View { rows: self.rows, cluster, stop: self.stop }
+    }
+
+    /// A membership that began after this view's moment: the sync that goes on from there tells it.
+    fn came_later(&self, row: &RoomMembership) -> bool {
+        row.position > self.now() && (row.kind != Kind::Join || row.joined_since.is_none_or(|from| from > self.now()))
+    }
+}
+
+fn last<T>(rooms: &[T], number: impl Fn(&T) -> RoomNumber) -> RoomNumber {
+    rooms.last().map_or(RoomNumber(0), number)
+}
+
+impl SyncResponse {
+    fn counts(&self) -> [usize; 4] {
+        [self.join.len(), self.invite.len(), self.knock.len(), self.leave.len()]
+    }
+
+    fn weight_since(&self, [join, invite, knock, leave]: [usize; 4]) -> usize {
+        let joined =
+            self.join.iter().skip(join).map(|room| {
+                weight_of(&room.state) + weight_of(&room.timeline.events) + weight_of_data(&room.account_data)
+            });
+        let invited = self.invite.iter().skip(invite).chain(self.knock.iter().skip(knock));
+        let left = self.leave.iter().skip(leave);
+        let left = left.map(|room| weight_of(&room.state) + weight_of(&room.timeline.events));
+        joined.chain(invited.map(|room| weight_of(&room.stripped_state))).chain(left).sum()
+    }
+}
+
+fn weight_of(events: &[Event]) -> usize {
+    events.iter().map(Event::weight).sum()
+}
+
+fn weight_of_data(data: &[AccountDatum]) -> usize {
+    data.iter().map(|datum| datum.event_type.len() + datum.content.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::log::set_membership::Change;
+    use crate::query::Filter;
+    use crate::testing::{World, world};
+
+    #[test]
+    fn a_token_reads_as_it_was_written_and_nothing_else_does() {
+        let at = Position { incarnation: 1, index: 70, ordinal: 3 };
+        for rest in [
+            None,
+            Some(SyncRest { after: RoomNumber(9), since: None }),
+            Some(SyncRest { after: RoomNumber(0), since: Some(at) }),
+        ] {
+            let token = SyncToken { at, rest };
+            assert_eq!(SyncToken::parse(&token.to_text()), Some(token));
+        }
+        let at = id::cursor(at);
+        for bad in ["", "~1~", &format!("{at}~1"), &format!("{at}~x~"), &format!("{at}~1~x"), &format!("{at}~1~~")] {
+            assert_eq!(SyncToken::parse(bad), None, "{bad}");
+        }
+    }
+
+    /// Syncs one room at a time until there is no rest, with something going on in between.
+    fn in_parts(
+        world: &mut World,
+        since: Option<Position>,
+        mut between: impl FnMut(&mut World, usize),
+    ) -> (Vec<SyncResponse>, Position) {
+        let filter = Filter::default();
+        let (mut since, mut rest, mut parts) = (since, None, Vec::new());
+        loop {
+            let request = SyncRequest { localpart: "alice", since, full_state: false, filter: &filter };
+            let part = world.view().sync_part(&request, rest, 1).unwrap();
+            (since, rest) = (Some(part.next), part.rest);
+            parts.push(part);
+            if rest.is_none() {
+                return (parts, since.unwrap());
+            }
+            between(world, parts.len());
+        }
+    }
+
+    #[test]
+    fn a_first_sync_in_parts_gives_every_room_once_as_it_was_at_its_beginning() {
+        let mut world = world(&["alice", "bob"]);
+        let rooms: Vec<_> = (0..4).map(|_| world.public_room("alice")).collect();
+        let whole = world.view().sync(&SyncRequest {
+            localpart: "alice",
+            since: None,
+            full_state: false,
+            filter: &Filter::default(),
+        });
+        let (parts, next) = in_parts(&mut world, None, |world, _| {
+            for (_, room) in &rooms {
+                world.say("alice", room, "meanwhile");
+            }
+        });
+        assert_eq!(parts.len(), 4);
+        let whole = whole.unwrap();
+        let given: Vec<_> = parts.iter().flat_map(|part| part.join.clone()).collect();
+        let timelines = |rooms: &[super::super::JoinedRoom]| {
+            rooms.iter().map(|room| (room.room, room.state.clone(), room.timeline.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(timelines(&given), timelines(&whole.join));
+        assert_eq!(next, whole.next);
+        // And what happened meanwhile comes with the sync after them, once.
+        let (after, _) = in_parts(&mut world, Some(next), |_, _| ());
+        let said: Vec<_> = after.iter().flat_map(|part| &part.join).map(|room| room.timeline.events.len()).collect();
+        assert_eq!(said, [3, 3, 3, 3]);
+    }
+
+    #[test]
+    fn news_in_parts_reach_a_room_that_was_left_or_joined_meanwhile() {
+        let mut world = world(&["alice", "bob"]);
+        let rooms: Vec<_> = (0..3).map(|_| world.public_room("alice")).collect();
+        let (_, later) = world.public_room("bob");
+        let (_, since) = in_parts(&mut world, None, |_, _| ());
+        for (_, room) in &rooms {
+            world.say("alice", room, "news");
+        }
+        let (parts, next) = in_parts(&mut world, Some(since), |world, part| {
+            if part == 1 {
+                world.moved("alice", &rooms[1].1, Change::Leave, "");
+                world.moved("alice", &later, Change::Join, "");
+            }
+        });
+        let given: Vec<_> = parts.iter().flat_map(|part| &part.join).map(|room| room.room).collect();
+        assert_eq!(given, [rooms[0].0, rooms[2].0]);
+        let (after, _) = in_parts(&mut world, Some(next), |_, _| ());
+        let left: Vec<_> = after.iter().flat_map(|part| &part.leave).map(|room| room.room).collect();
+        let joined: Vec<_> = after.iter().flat_map(|part| &part.join).map(|room| room.room_id.clone()).collect();
+        assert_eq!((left, joined), (vec![rooms[1].0], vec![later]));
+    }
+}

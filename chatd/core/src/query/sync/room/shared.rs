@@ -1,0 +1,186 @@
+//! What a room's news are for everybody who has been in it all the while: computed once, told to many.
+//!
+//! Two who were in a room at a token and since, and have the same filter, are told the same of it, but for their own
+//! account data, their own transaction ids, and that nobody is told to name a room after oneself.
+
+use super::super::summary::MAX_HEROES;
+use super::{DEFAULT_LIMIT, MAX_LIMIT, Span};
+use crate::id::{Position, RoomNumber};
+use crate::proto::store::membership::Kind;
+use crate::query::sync::{JoinedRoom, SyncRequest, Timeline};
+use crate::query::{Event, Filter, QueryError, View};
+use crate::visibility::Sight;
+
+/// What events that a reader has in hand tell of a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoomNews {
+    /// All there is.
+    Told(Box<JoinedRoom>),
+    /// Nothing that the filter wants.
+    Nothing,
+    /// More than these events: ask [`View::news_for_members`].
+    AskRows,
+}
+
+impl RoomNews {
+    /// For somebody who has been in the room since before the first of all its events after a token: these, in order.
+    #[must_use]
+    pub fn of_events(filter: &Filter, mut events: Vec<Event>) -> Self {
+        // State changes summaries, and may be asked for although its event is not; members that come with their
+        // messages are rows.
+        if filter.lazy_load_members || events.iter().any(|event| event.state_key.is_some()) {
+            return Self::AskRows;
+        }
+        events.retain(|event| filter.timeline.wants(event));
+        for event in &mut events {
+            event.membership = Some(Kind::Join);
+        }
+        let Some(first) = events.first() else { return Self::Nothing };
+        if events.len() > filter.timeline.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT) {
+            return Self::AskRows;
+        }
+        Self::Told(Box::new(JoinedRoom {
+            room: first.room,
+            room_id: first.room_id.clone(),
+            state: Vec::new(),
+            timeline: Timeline { prev_batch: first.position.before(), limited: false, events },
+            summary: None,
+            account_data: Vec::new(),
+        }))
+    }
+}
+
+impl View<'_> {
+    /// A room's news from `since` up to `until` for all who have been in it all the while; `None`: there are none. To be
+    /// told to one of them by [`JoinedRoom::told_to`].
+    ///
+    /// # Errors
+    /// [`QueryError::RoomNotFound`] when there is no such room.
+    pub fn news_for_members(
+        &self,
+        room: RoomNumber,
+        since: Position,
+        until: Position,
+        filter: &Filter,
+    ) -> Result<Option<JoinedRoom>, QueryError> {
+        let room_id = self.room_id(room)?;
+        let request = SyncRequest { localpart: "", since: Some(since), full_state: false, filter };
+        let sight = Sight::of_member_since(Position::ZERO);
+        let span = Span { room, room_id: &room_id, sight, known: Some(since), floor: since, until, left_at: None };
+        let (state, timeline, mut summary) = self.span(&request, &span)?;
+        if state.is_empty() && timeline.events.is_empty() && !timeline.limited {
+            return Ok(None);
+        }
+        if let Some(summary) = &mut summary {
+            // One more than is told: a hero may be the reader.
+            *summary = self.room_in_short_of(room, "", MAX_HEROES + 1)?;
+        }
+        Ok(Some(JoinedRoom { room, room_id, state, timeline, summary, account_data: Vec::new() }))
+    }
+}
+
+impl JoinedRoom {
+    /// News for all members as one of them is told; `None` when they have to be asked for alone.
+    #[must_use]
+    pub fn told_to(&self, user_id: &str) -> Option<Self> {
+        let mut told = self.clone();
+        if let Some(summary) = &mut told.summary {
+            summary.heroes.retain(|hero| hero != user_id);
+            summary.heroes.truncate(MAX_HEROES);
+            // Who is alone is told of those who have left.
+            if summary.heroes.is_empty() {
+                return None;
+            }
+        }
+        Some(told)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id;
+    use crate::proto::log::set_membership::Change;
+    use crate::query::EventFilter;
+    use crate::testing::{SERVER, World, world};
+
+    fn room_of(world: &World, user: &str, since: Position, filter: &Filter) -> Option<JoinedRoom> {
+        let request = SyncRequest { localpart: user, since: Some(since), full_state: false, filter };
+        world.view().sync(&request).unwrap().join.pop()
+    }
+
+    fn events_after(world: &World, user: &str, since: Position) -> Vec<Event> {
+        world.view().events_after(user, crate::query::Scope::Joined, since, 100).unwrap().events
+    }
+
+    fn filters() -> Vec<Filter> {
+        let of_timeline = |timeline| Filter { timeline, ..Filter::default() };
+        vec![
+            Filter::default(),
+            Filter { lazy_load_members: true, ..Filter::default() },
+            of_timeline(EventFilter { limit: Some(2), ..EventFilter::default() }),
+            of_timeline(EventFilter { types: Some(vec!["m.room.message".into()]), ..EventFilter::default() }),
+            of_timeline(EventFilter { not_senders: vec![id::user_id("alice", SERVER)], ..EventFilter::default() }),
+        ]
+    }
+
+    /// Whatever happens, what memory and shared rows tell is what the reader's own sync tells.
+    #[test]
+    fn shared_news_are_those_of_each_readers_own_sync() {
+        let mut world = world(&["alice", "bob", "carol"]);
+        let (room, room_id) = world.public_room("alice");
+        world.moved("bob", &room_id, Change::Join, "");
+        let steps: Vec<fn(&mut World, &str)> = vec![
+            |world, room| {
+                world.say("alice", room, "one");
+            },
+            |world, room| {
+                world.say("alice", room, "one");
+                world.say("bob", room, "two");
+                world.say("alice", room, "three");
+            },
+            |world, room| {
+                world.set("alice", room, "m.room.topic", r#"{"topic":"t"}"#);
+            },
+            |world, room| {
+                world.say("bob", room, "hi");
+                world.moved("carol", room, Change::Join, "");
+            },
+            |world, room| {
+                world.moved("carol", room, Change::Leave, "");
+            },
+        ];
+        for (number, step) in steps.iter().enumerate() {
+            let since = world.view().now();
+            step(&mut world, &room_id);
+            for (filter, user) in filters().iter().flat_map(|filter| [(filter, "alice"), (filter, "bob")]) {
+                let own = room_of(&world, user, since, filter);
+                let view = world.view();
+                let shared = view.news_for_members(room, since, view.now(), filter).unwrap();
+                let mut told = shared.and_then(|news| news.told_to(&id::user_id(user, SERVER)));
+                if let (Some(told), Some(own)) = (&mut told, &own)
+                    && filter.lazy_load_members
+                {
+                    // Members that are told once more than needed do no harm.
+                    told.state.retain(|event| own.state.contains(event));
+                }
+                assert_eq!(told, own, "step {number} for {user} with {filter:?}");
+                match RoomNews::of_events(filter, events_after(&world, user, since)) {
+                    RoomNews::Told(news) => assert_eq!(Some(*news), own, "step {number} for {user}"),
+                    RoomNews::Nothing => assert_eq!(None, own, "step {number} for {user}"),
+                    RoomNews::AskRows => {}
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn plain_messages_need_no_rows() {
+        let mut world = world(&["alice"]);
+        let (_, room_id) = world.public_room("alice");
+        let since = world.view().now();
+        world.say("alice", &room_id, "one");
+        let news = RoomNews::of_events(&Filter::default(), events_after(&world, "alice", since));
+        assert!(matches!(news, RoomNews::Told(_)));
+    }
+}
