@@ -17,6 +17,7 @@ mod session;
 mod standing;
 mod strangers;
 mod token;
+mod turns;
 mod write;
 
 pub use accounts::{LoggedIn, NewLogin};
@@ -38,13 +39,10 @@ use std::{sync::Arc, time::Duration};
 use strangers::StrangerLimit;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+use turns::ReadTurns;
 
 #[cfg(doc)]
 use quorate_core::proto::log::Envelope;
-
-/// Reads that may be in the store at one time. They are short and mostly served from memory: more threads than this
-/// would only take turns on the cores.
-const READS_AT_ONCE: usize = 64;
 
 /// What the configuration says about accounts.
 #[derive(Clone, Debug)]
@@ -87,6 +85,8 @@ pub struct Parts {
 #[derive(Clone)]
 pub struct Service {
     inner: Arc<Inner>,
+    /// Whose reads this handle makes: a localpart, or empty for callers without a session, who share one share.
+    reader: Arc<str>,
 }
 
 struct Inner {
@@ -95,7 +95,7 @@ struct Inner {
     logins: Arc<LoginLimit>,
     strangers: StrangerLimit,
     extensions: Extensions,
-    reading: Arc<Semaphore>,
+    turns: Arc<ReadTurns>,
     session_looks: Arc<Semaphore>,
 }
 
@@ -103,6 +103,7 @@ impl Service {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
+        let turns = ReadTurns::new(parts.metrics.clone());
         Self {
             inner: Arc::new(Inner {
                 passwords: Passwords::new(parts.metrics.clone()),
@@ -110,10 +111,17 @@ impl Service {
                 strangers: StrangerLimit::new(parts.settings.rate_limited),
                 parts,
                 extensions: Extensions::default(),
-                reading: Arc::new(Semaphore::new(READS_AT_ONCE)),
+                turns,
                 session_looks: Arc::new(Semaphore::new(session::LOOKS_AT_ONCE)),
             }),
+            reader: "".into(),
         }
+    }
+
+    /// The same for one caller, whose reads take turns with those of others.
+    #[must_use]
+    pub fn for_reader(&self, session: &Session) -> Self {
+        Self { inner: self.inner.clone(), reader: session.localpart.as_str().into() }
     }
 
     /// The Matrix server name.

@@ -64,6 +64,7 @@ impl Subscription {
         room_id: &str,
         cursor: Option<Position>,
     ) -> Result<Self, Refusal> {
+        let service = service.for_reader(session);
         // Before the first read, so that nothing falls between the two.
         let topics = Topics { rooms: BTreeSet::new(), users: BTreeSet::from([session.localpart.clone()]) };
         let mut interest = service.feed().subscribe(topics);
@@ -77,7 +78,8 @@ impl Subscription {
             interest.set_rooms(BTreeSet::from([room]));
         }
         let place = Place::new(session.localpart.clone(), session.user_id.clone(), room, after);
-        Ok(Self { service: service.clone(), standing: Standing::new(service, session), place, interest })
+        let standing = Standing::new(&service, session);
+        Ok(Self { service, standing, place, interest })
     }
 
     /// Where it stands.
@@ -129,7 +131,7 @@ impl Subscription {
             return Ok(step);
         }
         let place = self.place.clone();
-        let page = self.service.read(Consistency::Local, move |view: &View<'_>| place.page(view)).await?.0;
+        let page = self.service.read_woken(move |view: &View<'_>| place.page(view)).await?;
         // Rows are there a moment before the mark is.
         self.standing.look_up()?;
         let (mut step, rooms) = self.place.take(page);

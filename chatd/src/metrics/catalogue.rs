@@ -59,6 +59,9 @@ declare! {
         sync_answers: IntCounterVec = "quorate_sync_answers_total" ["reason"]
             "`/sync` calls answered: `initial` without a token or with the full state, `event` with something new, \
              `timeout` with nothing, `stopping` because the pod ends.";
+        sync_looks: IntCounterVec = "quorate_sync_looks_total" ["source"]
+            "Times that a `/sync` looked for news: in `memory`, in what was read once for all members of a room \
+             (`shared`), or in `rows` of its own.";
         sync_bytes: Histogram = "quorate_sync_response_bytes" [] "Bodies of `/sync` answers.";
     }
 }
@@ -75,6 +78,12 @@ declare! {
         entries: IntCounter = "quorate_proposal_entries_total" [] "Leader: log entries proposed.";
         commands: Histogram = "quorate_proposal_commands_per_entry" [] "Leader: commands packed into one entry.";
         forwarded: IntCounter = "quorate_proposals_forwarded_total" [] "Commands sent on to the leader.";
+        reads_waiting: IntGauge = "quorate_reads_waiting" [] "Reads that waited for their turn at the store just now.";
+        read_wait: Histogram = "quorate_read_wait_seconds" []
+            "Time that a read waited for its turn, of those that did not get one at once.";
+        reads_refused: IntCounterVec = "quorate_reads_refused_total" ["reason"]
+            "Reads refused because too many waited: `limit_exceeded` of the same reader, `overloaded` of all, or for \
+             too long.";
         index_reads: Histogram = "quorate_read_index_reads" [] "Linearizable reads that shared one read index.";
         index_seconds: Histogram = "quorate_read_index_seconds" [] "Time to fetch a read index from the leader.";
     }

@@ -48,7 +48,33 @@ impl SyncAnswer {
     }
 }
 
+/// Where a `/sync` looked for news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncSource {
+    /// In the newest events of the pod.
+    Memory,
+    /// In what others had read of the same room.
+    Shared,
+    /// In rows of its own.
+    Rows,
+}
+
+impl SyncSource {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Shared => "shared",
+            Self::Rows => "rows",
+        }
+    }
+}
+
 impl Metrics {
+    /// A `/sync` looked for news.
+    pub fn sync_looked(&self, source: SyncSource) {
+        self.all.delivery.sync_looks.with_label_values(&[source.label()]).inc();
+    }
+
     /// For a reader that came just now.
     #[must_use]
     pub fn delivery(&self, door: Door) -> DeliveryTimer {

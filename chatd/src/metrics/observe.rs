@@ -1,11 +1,12 @@
 //! What log, apply, proposals and Raft report as they go.
 
-use super::Metrics;
 use super::catalogue::Instruments;
+use super::{Counted, Metrics};
 use crate::raft::log::{BatchReport, LogObserver};
 use crate::raft::machine::{AppliedBatch, MachineObserver};
 use crate::raft::observe::{Ballot, PeerObserver, RaftObserver};
 use crate::raft::propose::{ProposeObserver, ProposeResult};
+use crate::service::Code;
 use crate::tls::{HandshakeEnd, HandshakeObserver};
 use quorate_meter::{Histogram, IntCounter, IntCounterVec};
 use std::sync::Arc;
@@ -55,6 +56,23 @@ impl ProposeObserver for Metrics {
     fn read_index(&self, reads: usize, took: Duration) {
         self.all.proposals.index_reads.observe(float(reads));
         self.all.proposals.index_seconds.observe(took.as_secs_f64());
+    }
+}
+
+impl Metrics {
+    /// A read that waits for its turn at the store.
+    pub(crate) fn read_waiting(&self) -> Counted {
+        Counted::one(&self.all.proposals.reads_waiting)
+    }
+
+    /// It waited for so long.
+    pub(crate) fn read_waited(&self, took: Duration) {
+        self.all.proposals.read_wait.observe(took.as_secs_f64());
+    }
+
+    /// A read was refused because too many wait.
+    pub(crate) fn read_refused(&self, why: Code) {
+        self.all.proposals.reads_refused.with_label_values(&[why.label()]).inc();
     }
 }
 

@@ -3,7 +3,8 @@
 use super::refusal::{Code, Refusal};
 use bytes::Bytes;
 use quorate_core::content;
-use quorate_core::id::{self, Position};
+use quorate_core::id::Position;
+use quorate_core::query::sync::SyncToken;
 
 pub use quorate_core::content::MAX_DEPTH;
 
@@ -85,7 +86,15 @@ fn checked(field: &str, value: &Bytes, check: fn(&[u8]) -> Result<(), String>) -
 /// # Errors
 /// [`Code::BadCursor`].
 pub fn cursor(text: &str) -> Result<Position, Refusal> {
-    id::parse_cursor(text).ok_or_else(|| {
+    sync_token(text).map(|token| token.at)
+}
+
+/// A token of an earlier `/sync`, which may have left something to the next.
+///
+/// # Errors
+/// [`Code::BadCursor`].
+pub fn sync_token(text: &str) -> Result<SyncToken, Refusal> {
+    SyncToken::parse(text).ok_or_else(|| {
         Refusal::new(Code::BadCursor, "this is not a cursor of this server; use one from an earlier answer, or none")
     })
 }
@@ -132,6 +141,6 @@ mod tests {
     fn a_foreign_cursor_is_refused_by_name() {
         assert_eq!(cursor("s123").unwrap_err().code, Code::BadCursor);
         let at = Position { incarnation: 0, index: 5, ordinal: 1 };
-        assert_eq!(cursor(&id::cursor(at)), Ok(at));
+        assert_eq!(cursor(&quorate_core::id::cursor(at)), Ok(at));
     }
 }

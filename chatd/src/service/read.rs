@@ -1,13 +1,16 @@
 //! Reads: first as fresh as asked for, then a closure over one consistent view, on a thread that may block.
 
-use super::{Refusal, Service};
+use super::turns::Urgency;
+use super::{Code, Refusal, Service};
 use crate::raft::read_index;
 use crate::store::StateStore;
 use quorate_core::id::Position;
 use quorate_core::query::{QueryError, View};
 use quorate_core::table::Read;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// How fresh a read must be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +35,13 @@ pub enum Freshness {
 
 /// A pod that is this far behind a token is cut off or overwhelmed: another one serves the caller better.
 const CATCH_UP: Duration = Duration::from_secs(10);
+
+/// A read that takes longer is given up, between two of its rooms or pages: those who wait behind it have asked for
+/// less. A page of the largest size from a cold disk takes less than a second.
+const LONGEST_READ: Duration = Duration::from_secs(20);
+
+/// After this a busy pod has got on.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Where views come from: a [`StateStore`] of either kind.
 pub trait Rows: Send + Sync + 'static {
@@ -122,22 +132,50 @@ impl Service {
         })
     }
 
+    /// Answers a question of a reader that the feed woke, from what this pod has applied. It comes after people who ask.
+    ///
+    /// # Errors
+    /// What the question refuses; [`Code::Overloaded`] when no turn came.
+    pub async fn read_woken<T, F>(&self, question: F) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+        F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
+    {
+        self.look_at(Urgency::Woken, question).await
+    }
+
     /// The closure over a view of what is applied now.
     async fn look<T, F>(&self, question: F) -> Result<T, Refusal>
     where
         T: Send + 'static,
         F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
     {
-        let turn = Arc::clone(&self.inner.reading).acquire_owned().await.map_err(|_| Refusal::stopping())?;
+        self.look_at(Urgency::Asked, question).await
+    }
+
+    async fn look_at<T, F>(&self, urgency: Urgency, question: F) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+        F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
+    {
+        let turn = self.inner.turns.turn(&self.reader, urgency).await?;
         if !self.inner.parts.rows.may_block() {
             return self.glance(question);
         }
         let rows = Arc::clone(&self.inner.parts.rows);
+        let caller = StopsWhenDropped::default();
+        let stop = caller.0.clone();
         let answer = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            ask(&*rows, question)
+            let rows = rows.rows();
+            let view = View::open(&*rows)?.stopping(&stop);
+            Ok(question(&view)?)
         });
-        answer.await.map_err(|error| {
+        let Ok(ended) = timeout(LONGEST_READ, answer).await else {
+            let message = "the read took too long and was given up; ask for less at once, or try again later";
+            return Err(Refusal::new(Code::Overloaded, message).after(RETRY));
+        };
+        ended.map_err(|error| {
             tracing::error!(%error, "a read did not finish");
             Refusal::internal()
         })?
@@ -146,6 +184,16 @@ impl Service {
     /// The same on the caller's thread: only for a few rows by their keys, where a change of thread costs more.
     pub(super) fn glance<T>(&self, question: impl FnOnce(&View<'_>) -> Result<T, QueryError>) -> Result<T, Refusal> {
         ask(&*self.inner.parts.rows, question)
+    }
+}
+
+/// A caller that waits for a read; when it goes, the read ends early.
+#[derive(Default)]
+struct StopsWhenDropped(Arc<AtomicBool>);
+
+impl Drop for StopsWhenDropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -5,7 +5,7 @@ use crate::api::convert;
 use crate::service::{Code, Freshness, Refusal, Service, limits};
 use quorate_core::id::{self, Position, RoomNumber};
 use quorate_core::proto::store::membership::Kind;
-use quorate_core::query::{QueryError, RoomSummary, View};
+use quorate_core::query::{PAGE_BYTES, QueryError, RoomSummary, View};
 use quorate_core::table::Direction;
 use quorate_wire::chat::v1::{
     HistoryRequest, HistoryResponse, ListMembersRequest, ListMembersResponse, ListRoomsRequest, ListRoomsResponse,
@@ -24,6 +24,7 @@ fn page_size(asked: u32, most: usize) -> usize {
 pub(super) async fn history(s: &Service, request: Request<HistoryRequest>) -> Result<HistoryResponse, Refusal> {
     use history_request::Direction as Wanted;
     let session = auth::session(s, &request).await?;
+    let s = s.for_reader(&session);
     let HistoryRequest { room_id, from, direction, limit, consistency } = request.into_inner();
     limits::name("room_id", &room_id)?;
     let direction = match Wanted::try_from(direction) {
@@ -50,6 +51,7 @@ pub(super) async fn history(s: &Service, request: Request<HistoryRequest>) -> Re
 
 pub(super) async fn members(s: &Service, request: Request<ListMembersRequest>) -> Result<ListMembersResponse, Refusal> {
     let session = auth::session(s, &request).await?;
+    let s = s.for_reader(&session);
     let ListMembersRequest { room_id, consistency, limit, page } = request.into_inner();
     limits::name("room_id", &room_id)?;
     let after = if page.is_empty() { None } else { Some(s.parse_user(&page).map_err(|_| bad_page())?) };
@@ -93,6 +95,7 @@ fn bad_page() -> Refusal {
 
 pub(super) async fn rooms(s: &Service, request: Request<ListRoomsRequest>) -> Result<ListRoomsResponse, Refusal> {
     let session = auth::session(s, &request).await?;
+    let s = s.for_reader(&session);
     let ListRoomsRequest { consistency, include_public, limit, page } = request.into_inner();
     let (page, limit) = (Page::parse(&page)?, page_size(limit, 500));
     let question = move |view: &View<'_>| match page {
@@ -118,15 +121,25 @@ fn my_rooms(
 ) -> Result<Rooms, QueryError> {
     let mut mine: Vec<_> = view.rooms_of(localpart)?.into_iter().filter(|m| Some(m.room) > after).collect();
     mine.sort_by_key(|membership| membership.room);
-    let more = mine.len() > limit;
+    let mut more = mine.len() > limit;
     mine.truncate(limit);
-    let next = match (more, mine.last()) {
-        (true, Some(last)) => format!("m{}", last.room),
+    let (mut rooms, mut bytes) = (Vec::new(), 0);
+    for membership in mine {
+        if bytes >= PAGE_BYTES {
+            more = true;
+            break;
+        }
+        view.is_wanted()?;
+        let summary = view.summary_for(localpart, &membership)?;
+        bytes += summary.weight();
+        rooms.push((summary, Some(membership.kind)));
+    }
+    let next = match (more, rooms.last()) {
+        (true, Some((last, _))) => format!("m{}", last.room),
         _ if include_public => "p".to_owned(),
         _ => String::new(),
     };
-    let rooms = mine.into_iter().map(|m| Ok((view.summary_for(localpart, &m)?, Some(m.kind))));
-    Ok(Rooms { rooms: rooms.collect::<Result<_, QueryError>>()?, next })
+    Ok(Rooms { rooms, next })
 }
 
 fn public_rooms(

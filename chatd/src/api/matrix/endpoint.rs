@@ -89,6 +89,7 @@ impl Routes {
             async move {
                 // Before a byte of the body is read. On the heap, so that a parked `/sync` does not keep its room.
                 let session = Box::pin(Claim::of(&request).session(&door)).await?;
+                let door = Door { service: door.service.for_reader(&session), ..door };
                 answer::<T, _, _>(path, request, unchecked, MAX_BODY, |typed| handler(door, session, typed)).await
             }
         })
