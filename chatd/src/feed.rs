@@ -6,12 +6,14 @@
 //! The order that makes this right: subscribe, read, then wait, read, wait, …; and the machine publishes after its
 //! commit, so that whoever is woken finds the rows.
 
+mod fan_out;
 mod hint;
 pub mod sessions;
 pub mod subscribe;
 pub mod tail;
 
 use crate::trace::delivery::Deliveries;
+use fan_out::FanOut;
 use hint::{Hints, Slot};
 use quorate_core::id::{Position, RoomNumber};
 use sessions::KnownSessions;
@@ -29,6 +31,7 @@ pub struct Feed {
     log_time: LogTime,
     sessions: Arc<KnownSessions>,
     hints: Arc<Hints>,
+    fan_out: Arc<FanOut>,
     /// Apart from the readers': who watches over a session is no reader.
     accounts: Arc<Hints>,
     tail: Arc<Tail>,
@@ -78,10 +81,17 @@ impl Feed {
             log_time: LogTime::default(),
             sessions: Arc::default(),
             hints: Arc::default(),
+            fan_out: Arc::default(),
             accounts: Arc::default(),
             tail: Arc::default(),
             deliveries: Arc::default(),
         }
+    }
+
+    /// Wakes readers from now on, as long as it is polled, instead of whoever publishes; ends with the last handle to the
+    /// feed.
+    pub fn fan_out(&self) -> impl Future<Output = ()> + Send + 'static {
+        fan_out::task(self.fan_out.clone(), self.hints.clone(), self.applied.subscribe())
     }
 
     /// The end of the last entry that is applied on this pod: rows up to there can be read.
@@ -102,8 +112,8 @@ impl Feed {
         &self.log_time
     }
 
-    /// Wakes whom the topics concern. After the rows are committed. Costs in proportion to the subscribers of these
-    /// rooms and users on this pod.
+    /// Has those woken whom the topics concern. After the rows are committed. Costs in proportion to the topics and to the
+    /// streams of these users, not to the subscribers of these rooms.
     pub fn publish(&self, applied: Position, topics: &Topics) {
         self.publish_with(applied, applied, topics, None);
     }
@@ -112,11 +122,14 @@ impl Feed {
     pub(crate) fn publish_with(&self, applied: Position, rows: Position, topics: &Topics, addition: Option<Addition>) {
         // First: whoever finds events in the tail finds the mark of a logout that came before them.
         if !topics.users.is_empty() {
-            self.accounts.touch(topics);
+            self.accounts.touch_users(topics);
         }
         self.tail.push(rows, addition);
+        if self.subscribers() > 0 {
+            self.fan_out.note(topics);
+        }
         self.advance(applied);
-        self.hints.touch(topics);
+        self.fan_out.wake_without_task(&self.hints);
     }
 
     /// The whole state may have changed: a snapshot was installed.
@@ -124,8 +137,9 @@ impl Feed {
         self.sessions.forget_all();
         self.accounts.touch_all();
         self.tail.restart(applied);
+        self.fan_out.note_everybody();
         self.advance(applied);
-        self.hints.touch_all();
+        self.fan_out.wake_without_task(&self.hints);
     }
 
     /// The newest events.
@@ -157,7 +171,8 @@ impl Feed {
     }
 
     fn advance(&self, applied: Position) {
-        self.applied.send_if_modified(|last| std::mem::replace(last, applied) != applied);
+        // Also when it is the same again: the task that wakes readers waits for it.
+        self.applied.send_replace(applied);
     }
 
     /// Subscribes until the handle is dropped. What is published from now on is not missed; what was before is read

@@ -92,6 +92,7 @@ impl Pod {
     async fn open(config: &Config, metrics: &Metrics, health: &Health, fatal: &Fatal) -> Result<Self, Failure> {
         let tls = tls(config)?;
         let feed = Feed::new();
+        tokio::spawn(feed.fan_out());
         let Volume { log, store, shelf, machine } = volume(config, &feed, fatal, metrics).await?;
         watch_log(log.clone(), fatal.clone());
         health.opening("starting Raft");

@@ -113,6 +113,7 @@ async fn open(start: Start) -> Result<(), String> {
     };
     let (log, _) = LogStore::open_on(Arc::new(disk), options).map_err(|error| error.to_string())?;
     let (store, feed, fatal) = (SimStore::new(of_store), Feed::new(), Fatal::default());
+    tokio::spawn(feed.fan_out());
     let shelf = Shelf::open(&dir).map_err(|error| error.to_string())?;
     let identity = log.identity();
     let facts = StartFacts {

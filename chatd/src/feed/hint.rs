@@ -5,6 +5,7 @@ use quorate_core::id::RoomNumber;
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
@@ -17,9 +18,11 @@ pub(super) struct Slot {
     wake: Notify,
 }
 
+/// The next subscriber's number.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
 impl Default for Slot {
     fn default() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         Self { number: NEXT.fetch_add(1, Ordering::Relaxed), marked: AtomicBool::default(), wake: Notify::default() }
     }
 }
@@ -36,6 +39,15 @@ impl Slot {
         first
     }
 
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Numbers of subscribers that come from now on are not below it.
+    pub(super) fn next_number() -> u64 {
+        NEXT.load(Ordering::Relaxed)
+    }
+
     pub(super) fn take(&self) -> bool {
         self.marked.swap(false, Ordering::AcqRel)
     }
@@ -45,6 +57,17 @@ impl Slot {
             self.wake.notified().await;
         }
     }
+}
+
+/// Whom to wake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Call {
+    /// Those who follow a room.
+    Room(RoomNumber),
+    /// Those who follow a user.
+    User(String),
+    /// All.
+    Everybody,
 }
 
 /// Subscribers in the order in which they came: by address, the order of waking would differ from run to run.
@@ -91,25 +114,38 @@ impl Hints {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Marks the subscribers of these topics.
-    pub(super) fn touch(&self, topics: &Topics) {
-        if topics.rooms.is_empty() && topics.users.is_empty() {
-            return;
-        }
+    /// Subscribers of one call, those that came before `end`, some at a time: whoever subscribes later reads later, too.
+    /// The index is not held while they are woken.
+    pub(super) fn some_of(&self, call: &Call, after: Option<u64>, end: u64, at_most: usize) -> Vec<Arc<Slot>> {
         let index = self.index();
-        let by_room = topics.rooms.iter().filter_map(|room| index.rooms.get(room));
-        let by_user = topics.users.iter().filter_map(|user| index.users.get(user));
-        self.wake(by_room.chain(by_user).flat_map(Slots::values));
+        let slots = match call {
+            Call::Room(room) => index.rooms.get(room),
+            Call::User(user) => index.users.get(user),
+            Call::Everybody => Some(&index.all),
+        };
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let some = slots.into_iter().flat_map(|slots| slots.range((from, Bound::Excluded(end))));
+        some.take(at_most).map(|(_, slot)| slot.clone()).collect()
     }
 
-    /// Marks every subscriber.
+    /// Marks the subscribers of these users at once: for few, who must be marked before anything else is seen.
+    pub(super) fn touch_users(&self, topics: &Topics) {
+        let index = self.index();
+        topics.users.iter().filter_map(|user| index.users.get(user)).flat_map(Slots::values).for_each(|slot| {
+            slot.mark();
+        });
+    }
+
+    /// Marks every subscriber at once.
     pub(super) fn touch_all(&self) {
-        self.wake(self.index().all.values());
+        self.index().all.values().for_each(|slot| {
+            slot.mark();
+        });
     }
 
     /// Marks these, and counts once for all of them.
-    fn wake<'a>(&self, slots: impl Iterator<Item = &'a Arc<Slot>>) {
-        let woken = slots.filter(|slot| slot.mark()).count();
+    pub(super) fn wake(&self, slots: &[Arc<Slot>]) {
+        let woken = slots.iter().filter(|slot| slot.mark()).count();
         self.wakeups.fetch_add(u64::try_from(woken).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 

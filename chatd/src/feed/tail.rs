@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use quorate_core::id::{Position, RoomNumber};
-use quorate_core::query::{Event, QueryError};
+use quorate_core::query::{Event, PAGE_BYTES, QueryError};
 use quorate_core::table::{Changes, Table, key};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -196,7 +196,7 @@ impl Tail {
         self.lagged.load(Ordering::Relaxed)
     }
 
-    /// At most `limit` events of these rooms after a cursor, for a user who is in all of them; `None` when that cannot
+    /// At most `limit` events of these rooms after a cursor, and some [`PAGE_BYTES`] of them, for a user who is in all of them; `None` when that cannot
     /// be told from here.
     pub fn after(&self, after: Position, localpart: &str, rooms: &BTreeSet<RoomNumber>, limit: usize) -> Option<Page> {
         let ring = self.ring();
@@ -207,15 +207,16 @@ impl Tail {
         if after > ring.end {
             return None;
         }
-        let (mut found, mut next, mut more) = (Vec::new(), ring.end, false);
+        let (mut found, mut next, mut more, mut bytes) = (Vec::new(), ring.end, false, 0);
         for item in ring.items.range(ring.items.partition_point(|item| item.at() <= after)..) {
             match item {
                 Item::Users(_, users) if users.contains(localpart) => return None,
                 Item::Event(event) if rooms.contains(&event.room) => {
-                    if found.len() == limit {
+                    if found.len() == limit || bytes >= PAGE_BYTES {
                         (next, more) = (event.at.before(), true);
                         break;
                     }
+                    bytes += event.row.len();
                     found.push(event.clone());
                 }
                 Item::Users(..) | Item::Event(_) => {}

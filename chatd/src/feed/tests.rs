@@ -165,3 +165,43 @@ async fn a_watch_over_an_account_is_marked_before_readers_find_anything_and_coun
     drop(watch);
     assert_eq!(feed.accounts.keys(), 0);
 }
+
+#[tokio::test]
+async fn a_task_wakes_all_of_a_large_room_and_lets_others_run_in_between() {
+    let feed = Feed::new();
+    let task = tokio::spawn(feed.fan_out());
+    let mut readers: Vec<_> = (0..1000).map(|_| feed.subscribe(in_rooms(&[1]))).collect();
+    let mut other = feed.subscribe(in_rooms(&[2]));
+    feed.publish(at(1), &in_rooms(&[1]));
+    assert_eq!(feed.wakeups(), 0, "who publishes does not do the waking");
+    // A task that only yields gets its turn again and again before all are woken.
+    let mut turns = 0;
+    while feed.wakeups() < 1000 {
+        tokio::task::yield_now().await;
+        turns += 1;
+    }
+    assert!(turns > 20, "{turns}");
+    assert!(readers.iter_mut().all(Interest::take) && !other.take());
+    feed.publish(at(2), &in_rooms(&[2]));
+    other.changed().await;
+    drop((feed, readers, other));
+    task.await.expect("it ends with the feed");
+}
+
+#[tokio::test]
+async fn who_subscribes_while_a_room_is_told_is_not_told_again() {
+    let feed = Feed::new();
+    let _task = tokio::spawn(feed.fan_out());
+    let readers: Vec<_> = (0..200).map(|_| feed.subscribe(in_rooms(&[1]))).collect();
+    feed.publish(at(1), &in_rooms(&[1]));
+    while feed.wakeups() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let mut late = feed.subscribe(in_rooms(&[1]));
+    while feed.wakeups() < 200 {
+        tokio::task::yield_now().await;
+    }
+    tokio::task::yield_now().await;
+    assert!(!late.take());
+    drop(readers);
+}
