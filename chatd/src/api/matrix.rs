@@ -34,6 +34,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// What every handler gets.
 #[derive(Clone)]
@@ -48,12 +49,14 @@ pub struct Door {
     pub(crate) freshest: fresh::Freshest,
     /// The address of the request's caller, as limits count it.
     pub(crate) caller: IpAddr,
+    /// What long polls have in common.
+    shared: Arc<sync::SharedSync>,
 }
 
 /// All endpoints of the door.
 pub fn router(service: Service, metrics: Metrics, admin: AdminDoor) -> Router {
     let (caller, freshest) = (CallerAddress::UNKNOWN.0, fresh::Freshest::default());
-    let door = Door { service, metrics, admin, freshest, caller };
+    let door = Door { service, metrics, admin, freshest, caller, shared: Arc::default() };
     routes()
         .into_router()
         .route(page::PATH, get(status::answer))

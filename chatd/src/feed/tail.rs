@@ -196,8 +196,8 @@ impl Tail {
         self.lagged.load(Ordering::Relaxed)
     }
 
-    /// At most `limit` events of these rooms after a cursor, and some [`PAGE_BYTES`] of them, for a user who is in all of them; `None` when that cannot
-    /// be told from here.
+    /// At most `limit` events of these rooms after a cursor, and some [`PAGE_BYTES`] of them, for a user who is in all of
+    /// them; `None` when that cannot be told from here.
     pub fn after(&self, after: Position, localpart: &str, rooms: &BTreeSet<RoomNumber>, limit: usize) -> Option<Page> {
         let ring = self.ring();
         if after < ring.start {

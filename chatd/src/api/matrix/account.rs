@@ -3,7 +3,7 @@
 use super::Door;
 use super::endpoint::Routes;
 use super::error::MatrixError;
-use crate::service::{LoggedIn, NewLogin, Session};
+use crate::service::{Consistency, LoggedIn, NewLogin, Session};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use quorate_core::query::QueryError;
@@ -112,9 +112,15 @@ async fn read_filter(
 pub(super) async fn stored_filter(door: &Door, session: &Session, filter_id: &str) -> Result<Bytes, MatrixError> {
     let missing = || MatrixError::not_found(format!("There is no filter {filter_id}: put it again."));
     let number: u64 = filter_id.parse().map_err(|_| missing())?;
-    let localpart = session.localpart.clone();
-    let filter = door.read(move |view| view.filter(&localpart, number)).await?;
-    filter.ok_or_else(missing)
+    // What a number stands for never changes: only one that is not here yet has to be waited for.
+    for consistency in [Consistency::Local, Consistency::Linearizable] {
+        let localpart = session.localpart.clone();
+        let filter = door.read_with(consistency, move |view| view.filter(&localpart, number)).await?;
+        if let Some(filter) = filter {
+            return Ok(filter);
+        }
+    }
+    Err(missing())
 }
 
 fn bytes<T>(raw: Raw<T>) -> Bytes {

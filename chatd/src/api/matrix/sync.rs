@@ -1,7 +1,12 @@
 //! `/sync` v3: a pure function of the store (`quorate_core::query`), and the waiting around it.
 //!
-//! The order that loses nothing: subscribe to the feed, read, and only then wait. An idle long poll costs no CPU: it is
-//! woken by its rooms and its user, never by a timer but its own.
+//! The order that loses nothing: subscribe to the feed, look ([`poll`]), and only then wait. An idle long poll costs no
+//! CPU: it is woken by its rooms and its user, never by a timer but its own.
+
+mod poll;
+mod shared;
+
+pub(super) use shared::SharedSync;
 
 use super::Door;
 use super::account::{stored_filter, user_id};
@@ -9,22 +14,21 @@ use super::endpoint::Routes;
 use super::error::MatrixError;
 use super::event;
 use super::room::room_id;
-use crate::feed::{Interest, Topics};
 use crate::metrics;
 use crate::metrics::delivery::SyncAnswer;
-use crate::service::{Consistency, Session, limits};
+use crate::service::{Session, limits};
 use crate::trace::Live;
-use quorate_core::id::{self, Position, RoomNumber};
-use quorate_core::proto::store::membership::Kind;
-use quorate_core::query::sync::{AccountDatum, Timeline};
-use quorate_core::query::{Event, Filter, QueryError, SyncRequest, SyncResponse, View};
+use poll::Poll;
+use quorate_core::id::{self, Position};
+use quorate_core::query::sync::{AccountDatum, SyncToken, Timeline};
+use quorate_core::query::{Event, Filter, SyncResponse};
 use ruma::UInt;
 use ruma::api::client::sync::sync_events::v3 as api;
 use ruma::events::{AnyStrippedStateEvent, AnySyncStateEvent};
 use ruma::serde::Raw;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -47,24 +51,22 @@ pub(super) fn routes(routes: Routes) -> Routes {
 async fn sync(door: Door, session: Session, request: api::Request) -> Result<api::Response, MatrixError> {
     let delivery = door.metrics.delivery(metrics::Door::Matrix);
     let filter = filter(&door, &session, request.filter).await?;
-    let since = request.since.as_deref().map(limits::cursor).transpose()?;
+    let token = request.since.as_deref().map(limits::sync_token).transpose()?;
+    let since = token.map(|token| token.at);
     // A poll that is parked when the pod begins to stop is answered then; one that comes later waits a moment.
     let came_late = door.service.stopping().is_cancelled();
     let longest = if came_late { STOPPING_WAIT } else { MAX_WAIT };
     let deadline = Instant::now() + request.timeout.unwrap_or_default().min(longest);
-    // Without a token, or with the whole state asked for, there is always something to tell.
-    let at_once = since.is_none() || request.full_state;
-    let mut interest = interest(&door, &session).await?;
+    // Without a token, with the whole state asked for, or with rooms still to come, there is always something to tell.
+    let at_once = token.is_none_or(|token| token.rest.is_some()) || request.full_state;
+    let mut poll = Poll::open(&door, &session, token, request.full_state, filter);
     let (mut parked, mut ends_in) = (false, session.ends_in(door.service.now_ms()));
     loop {
-        let found = read(&door, &session, since, request.full_state, filter.clone()).await?;
+        let response = poll.look().await?;
         if parked {
-            // After the read: what was applied after a logout is not given to its session.
+            // After the look: what was applied after a logout is not given to its session.
             ends_in = door.service.still_valid(&session)?.ends_in(door.service.now_ms());
         }
-        // A room that is new to the subscription counts as changed: it may have been since the read.
-        interest.set_rooms(found.joined);
-        let response = found.response;
         let why = if at_once {
             Some(SyncAnswer::Initial)
         } else if !response.is_empty() {
@@ -86,7 +88,7 @@ async fn sync(door: Door, session: Session, request: api::Request) -> Result<api
         // One more look when the session runs out: within a second, if it says that it was used meanwhile.
         let ends = ends_in.map_or(deadline, |left| Instant::now() + left.max(RECHECK));
         tokio::select! {
-            () = interest.changed() => {}
+            () = poll.changed() => {}
             () = tokio::time::sleep_until(deadline.min(ends)) => {}
             () = door.service.stopping().cancelled_owned(), if !came_late => {}
         }
@@ -100,53 +102,28 @@ fn traced(door: &Door, since: Option<Position>, answer: &SyncResponse) -> Vec<Li
     door.service.feed().deliveries().of(since.unwrap_or(Position::ZERO), events, "matrix")
 }
 
-async fn filter(door: &Door, session: &Session, filter: Option<api::Filter>) -> Result<Filter, MatrixError> {
+async fn filter(door: &Door, session: &Session, filter: Option<api::Filter>) -> Result<Arc<Filter>, MatrixError> {
     let json = match filter {
-        None => return Ok(Filter::default()),
+        None => return Ok(Arc::default()),
         Some(api::Filter::FilterDefinition(definition)) => serde_json::to_vec(&definition)
-            .map_err(|error| MatrixError::bad_json(format!("The filter cannot be read: {error}.")))?
-            .into(),
-        Some(api::Filter::FilterId(id)) => stored_filter(door, session, &id).await?,
+            .map_err(|error| MatrixError::bad_json(format!("The filter cannot be read: {error}.")))?,
+        Some(api::Filter::FilterId(id)) => return filter_of_id(door, session, &id).await,
         Some(_) => return Err(MatrixError::invalid_param("The filter is neither an id nor a definition.")),
     };
-    Filter::from_json(&json).map_err(MatrixError::bad_json)
+    Filter::from_json(&json).map(Arc::new).map_err(MatrixError::bad_json)
 }
 
-/// Subscribes to the user and to the rooms joined so far; what happens to them from here on wakes the poll.
-async fn interest(door: &Door, session: &Session) -> Result<Interest, MatrixError> {
-    let localpart = session.localpart.clone();
-    let (rooms, _) = door.service.read(Consistency::Local, move |view| joined_rooms(view, &localpart)).await?;
-    let users = BTreeSet::from([session.localpart.clone()]);
-    Ok(door.service.feed().subscribe(Topics { rooms, users }))
-}
-
-fn joined_rooms(view: &View<'_>, localpart: &str) -> Result<BTreeSet<RoomNumber>, QueryError> {
-    let rooms = view.rooms_of(localpart)?;
-    Ok(rooms.iter().filter(|room| room.kind == Kind::Join).map(|room| room.room).collect())
-}
-
-struct Found {
-    response: SyncResponse,
-    joined: BTreeSet<RoomNumber>,
-}
-
-async fn read(
-    door: &Door,
-    session: &Session,
-    since: Option<Position>,
-    full_state: bool,
-    filter: Filter,
-) -> Result<Found, MatrixError> {
-    let localpart = session.localpart.clone();
-    let question = move |view: &View<'_>| {
-        let request = SyncRequest { localpart: &localpart, since, full_state, filter: &filter };
-        Ok(Found { response: view.sync(&request)?, joined: joined_rooms(view, &localpart)? })
-    };
-    match since {
-        // Never answered from a state older than the token's.
-        Some(position) => Ok(door.service.read_from(position, question).await?),
-        None => door.read(question).await,
+async fn filter_of_id(door: &Door, session: &Session, id: &str) -> Result<Arc<Filter>, MatrixError> {
+    let number = id.parse().ok();
+    if let Some(known) = number.and_then(|number| door.shared.filter(&session.localpart, number)) {
+        return Ok(known);
     }
+    let json = stored_filter(door, session, id).await?;
+    let filter = Filter::from_json(&json).map(Arc::new).map_err(MatrixError::bad_json)?;
+    if let Some(number) = number {
+        door.shared.put_filter(&session.localpart, number, filter.clone());
+    }
+    Ok(filter)
 }
 
 /// The oldest event that is new to a reader who has read up to `since`.
@@ -157,7 +134,8 @@ fn oldest_after(found: &SyncResponse, since: Position) -> Option<Position> {
 }
 
 fn render(found: SyncResponse, session: &Session) -> Result<api::Response, MatrixError> {
-    let mut response = api::Response::new(id::cursor(found.next));
+    let next = SyncToken { at: found.next, rest: found.rest };
+    let mut response = api::Response::new(next.to_text());
     response.account_data.events = account_data(&found.account_data)?;
     for room in found.join {
         let mut joined = api::JoinedRoom::new();

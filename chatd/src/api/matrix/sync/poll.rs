@@ -1,0 +1,182 @@
+//! One poll: where it stands, and where its news come from.
+//!
+//! A poll that keeps up is told from memory: the newest events of the pod (`feed::tail`), for the rooms that it knows its
+//! user to be in. What needs rows (state, members, a gap) is read once for all who want the same. Only a poll that has
+//! fallen behind, or whose user's own memberships or account data have changed, reads the user's rows.
+
+use super::super::Door;
+use super::super::error::MatrixError;
+use super::shared::{JoinedAt, NewsKey};
+use crate::feed::{Interest, Topics};
+use crate::metrics::delivery::SyncSource;
+use crate::service::{Refusal, Session};
+use quorate_core::id::{Position, RoomNumber};
+use quorate_core::proto::store::membership::Kind;
+use quorate_core::query::sync::{JoinedRoom, RoomNews, SYNC_BYTES, SyncRest, SyncToken};
+use quorate_core::query::{Event, Filter, QueryError, SyncRequest, SyncResponse, View};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// New events that a poll is told from memory; one that is further behind reads rows.
+const MOST_FROM_MEMORY: usize = 256;
+
+/// See the [module](self).
+pub(super) struct Poll<'p> {
+    door: &'p Door,
+    session: &'p Session,
+    filter: Arc<Filter>,
+    full_state: bool,
+    interest: Interest,
+    /// All up to here was told, or is of no interest; `None`: nothing was.
+    from: Option<Position>,
+    /// But for these rooms, which the answer before had no room for.
+    rest: Option<SyncRest>,
+    /// Where the user was in the rooms that are subscribed to, and in no others.
+    rooms_at: Option<Position>,
+    was_woken: bool,
+}
+
+struct Found {
+    response: SyncResponse,
+    joined: BTreeSet<RoomNumber>,
+}
+
+impl<'p> Poll<'p> {
+    /// Subscribes; what happens from here on wakes it.
+    pub(super) fn open(
+        door: &'p Door,
+        session: &'p Session,
+        since: Option<SyncToken>,
+        full_state: bool,
+        filter: Arc<Filter>,
+    ) -> Self {
+        let known = since
+            .filter(|token| !full_state && token.rest.is_none())
+            .and_then(|_| door.shared.joined(&session.localpart));
+        let rooms = known.as_ref().map(|known| BTreeSet::clone(&known.rooms)).unwrap_or_default();
+        let users = BTreeSet::from([session.localpart.clone()]);
+        let interest = door.service.feed().subscribe(Topics { rooms, users });
+        let rooms_at = known.map(|known| known.at);
+        let (from, rest) = (since.map(|token| token.at), since.and_then(|token| token.rest));
+        Self { door, session, filter, full_state, interest, from, rest, rooms_at, was_woken: false }
+    }
+
+    /// What is new since the last look.
+    pub(super) async fn look(&mut self) -> Result<SyncResponse, MatrixError> {
+        let response = match self.tell_from_memory().await? {
+            Some(response) => response,
+            None => self.tell_from_rows().await?,
+        };
+        if response.is_empty() {
+            // Nothing up to there: the next look goes on from there.
+            self.from = Some(response.next);
+        }
+        Ok(response)
+    }
+
+    /// Waits until there may be something.
+    pub(super) async fn changed(&mut self) {
+        self.interest.changed().await;
+        self.was_woken = true;
+    }
+
+    /// The answer out of what memory holds; `None` when it cannot tell.
+    async fn tell_from_memory(&mut self) -> Result<Option<SyncResponse>, Refusal> {
+        let (Some(from), Some(rooms_at), false) = (self.from, self.rooms_at, self.full_state) else {
+            return Ok(None);
+        };
+        if self.rest.is_some() {
+            return Ok(None);
+        }
+        // From where the rooms were known: a change of the user's own since then sends it to the rows.
+        let tail = self.door.service.feed().tail();
+        let rooms = &self.interest.topics().rooms;
+        let page = tail.after(from.min(rooms_at), &self.session.localpart, rooms, MOST_FROM_MEMORY);
+        let Some(page) = page.filter(|page| !page.more) else { return Ok(None) };
+        let mut by_room = BTreeMap::<_, Vec<_>>::new();
+        for event in page.events.into_iter().filter(|event| event.position > from) {
+            by_room.entry(event.room).or_default().push(event);
+        }
+        let mut response = SyncResponse { next: page.next, ..SyncResponse::default() };
+        let mut source = SyncSource::Memory;
+        for (_, events) in by_room {
+            let wanted = events.first().is_some_and(|event| self.filter.wants_room(&event.room_id));
+            if !wanted {
+                continue;
+            }
+            let (Some(first), Some(last)) = (events.first(), events.last()) else { continue };
+            let key = self.news_key(first, last);
+            match RoomNews::of_events(&self.filter, events) {
+                RoomNews::Told(room) => response.join.push(*room),
+                RoomNews::Nothing => {}
+                RoomNews::AskRows => {
+                    source = SyncSource::Shared;
+                    let Some(news) = self.shared_news(key).await? else { continue };
+                    let Some(told) = news.told_to(&self.session.user_id) else { return Ok(None) };
+                    response.join.push(told);
+                }
+            }
+        }
+        self.door.metrics.sync_looked(source);
+        self.rooms_are(page.next, None);
+        Ok(Some(response))
+    }
+
+    /// Those after the token's place and before the first new event are none: whoever has the same new events has the
+    /// same news, whatever its token.
+    fn news_key(&self, first: &Event, last: &Event) -> NewsKey {
+        NewsKey { room: first.room, since: first.position.before(), until: last.position, filter: self.filter.clone() }
+    }
+
+    async fn shared_news(&self, key: NewsKey) -> Result<Option<Arc<JoinedRoom>>, Refusal> {
+        let cell = self.door.shared.news(key.clone());
+        let read = || async {
+            let NewsKey { room, since, until, filter } = key;
+            let news = self.door.service.read_woken(move |view| view.news_for_members(room, since, until, &filter));
+            Ok::<_, Refusal>(news.await?.map(Arc::new))
+        };
+        // When the one who reads goes away, another does it.
+        cell.get_or_try_init(read).await.cloned()
+    }
+
+    async fn tell_from_rows(&mut self) -> Result<SyncResponse, MatrixError> {
+        self.door.metrics.sync_looked(SyncSource::Rows);
+        let (localpart, filter) = (self.session.localpart.clone(), self.filter.clone());
+        let (since, rest, full_state) = (self.from, self.rest, self.full_state);
+        let question = move |view: &View<'_>| {
+            let request = SyncRequest { localpart: &localpart, since, full_state, filter: &filter };
+            let response = view.sync_part(&request, rest, SYNC_BYTES)?;
+            Ok(Found { response, joined: joined_rooms(view, &localpart)? })
+        };
+        let service = &self.door.service;
+        let Found { response, joined } = match since {
+            None => self.door.read(question).await?,
+            Some(_) if self.was_woken => service.read_woken(question).await?,
+            // Never answered from a state older than the token's.
+            Some(position) => service.read_from(position, question).await?,
+        };
+        self.rooms_are(response.next, Some(joined));
+        Ok(response)
+    }
+
+    /// The rooms as they are at a position; `None`: the same as before. New ones count as changed: they may have been
+    /// since the read.
+    fn rooms_are(&mut self, at: Position, joined: Option<BTreeSet<RoomNumber>>) {
+        self.rooms_at = Some(at);
+        let rooms = match joined {
+            None => self.door.shared.joined(&self.session.localpart).map(|known| known.rooms),
+            Some(joined) => {
+                self.interest.set_rooms(joined.clone());
+                Some(Arc::new(joined))
+            }
+        };
+        if let Some(rooms) = rooms.filter(|rooms| **rooms == self.interest.topics().rooms) {
+            self.door.shared.put_joined(&self.session.localpart, JoinedAt { at, rooms });
+        }
+    }
+}
+
+fn joined_rooms(view: &View<'_>, localpart: &str) -> Result<BTreeSet<RoomNumber>, QueryError> {
+    let rooms = view.rooms_of(localpart)?;
+    Ok(rooms.iter().filter(|room| room.kind == Kind::Join).map(|room| room.room).collect())
+}
