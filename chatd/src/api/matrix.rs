@@ -17,6 +17,7 @@ mod room;
 mod session;
 mod state;
 mod status;
+mod streamed;
 mod sync;
 mod timeline;
 mod with_body;

@@ -1,6 +1,6 @@
 //! Who is in a room, now and at a position.
 
-use super::{Event, PAGE_BYTES, QueryError, View};
+use super::{PAGE_BYTES, QueryError, View};
 use crate::auth::levels;
 use crate::id::{self, Position, RoomNumber};
 use crate::json;
@@ -190,10 +190,5 @@ impl View<'_> {
             Ok(visit(localpart, table::decode(Table::RoomMember, value)?))
         })?;
         Ok(())
-    }
-
-    /// All member events that held at a position, whatever their membership.
-    pub(super) fn members_at(&self, room: RoomNumber, at: Position) -> Result<Vec<Event>, QueryError> {
-        self.state_of_type(room, event_type::MEMBER, at)
     }
 }

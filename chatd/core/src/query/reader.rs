@@ -6,7 +6,7 @@
 use super::members::MemberPage;
 use super::rooms::{RoomMembership, RoomSummary};
 use super::state::after;
-use super::{Event, QueryError, View};
+use super::{Event, PAGE_BYTES, Page, QueryError, StateCursor, StatePart, View};
 use crate::id::{Position, RoomNumber};
 use crate::proto::store::membership::Kind;
 use crate::rows::{self, event_type};
@@ -15,20 +15,37 @@ use crate::visibility::Sight;
 use std::collections::BTreeMap;
 
 impl View<'_> {
-    /// All state of a room that the reader may read.
+    /// The position whose state the reader is shown when it asks for that of now.
     ///
     /// # Errors
     /// [`QueryError::RoomNotFound`]; [`QueryError::Forbidden`] for one who never was in.
-    pub fn state_for(&self, localpart: &str, room: RoomNumber) -> Result<Vec<Event>, QueryError> {
+    pub fn state_place(&self, localpart: &str, room: RoomNumber) -> Result<Position, QueryError> {
+        self.room_row(room)?;
+        Ok(readable_now(&self.sight(room, localpart)?)?.unwrap_or_else(|| self.now()))
+    }
+
+    /// A part of the state, all of it or of one type, at a place that [`View::state_place`] and its like gave the reader;
+    /// otherwise as [`View::state_part`].
+    ///
+    /// # Errors
+    /// As [`View::state_part`].
+    pub fn state_part_for(
+        &self,
+        localpart: &str,
+        room: RoomNumber,
+        event_type: Option<&str>,
+        at: Position,
+        from: Option<&StateCursor>,
+    ) -> Result<StatePart, QueryError> {
         let sight = self.sight(room, localpart)?;
-        let at = readable_now(&sight)?;
-        Ok(shown(self.state(room, at)?, &sight))
+        let part = self.state_part(room, event_type, at, from)?;
+        Ok(StatePart { events: shown(part.events, &sight), next: part.next })
     }
 
     /// One piece of that state.
     ///
     /// # Errors
-    /// As [`View::state_for`].
+    /// As [`View::state_place`].
     pub fn state_event_for(
         &self,
         localpart: &str,
@@ -41,59 +58,82 @@ impl View<'_> {
         Ok(self.state_event(room, event_type, state_key, at)?.map(|event| event.shown_to(&sight)))
     }
 
-    /// The member events of that state, whatever their membership; `at` a position instead of now, as far as the reader
-    /// may read the state there. Asked for a time when it was out, a former member gets those of its leave before.
+    /// The position whose members the reader is shown; `at` a position instead of now, as far as the reader may read the
+    /// state there. Asked for a time when it was out, a former member gets that of its leave before.
     ///
     /// # Errors
-    /// As [`View::state_for`]; [`QueryError::Forbidden`] also for what was before the reader came in, where the room does
+    /// As [`View::state_place`]; [`QueryError::Forbidden`] also for what was before the reader came in, where the room does
     /// not show newcomers what was before them; [`QueryError::Ahead`] when this view has not reached the position.
-    pub fn members_for(
+    pub fn members_place(
         &self,
         localpart: &str,
         room: RoomNumber,
         at: Option<Position>,
-    ) -> Result<Vec<Event>, QueryError> {
-        let sight = self.sight(room, localpart)?;
-        let at = match at {
-            Some(at) => self.readable_at(room, &sight, self.reached(at)?)?,
-            None => readable_now(&sight)?.unwrap_or_else(|| self.now()),
-        };
-        Ok(shown(self.members_at(room, at)?, &sight))
+    ) -> Result<Position, QueryError> {
+        match at {
+            Some(at) => self.readable_at(room, &self.sight(room, localpart)?, self.reached(at)?),
+            None => self.state_place(localpart, room),
+        }
     }
 
-    /// The same for those who are in the room, and for all where it is open to the world: of the present members only.
+    /// The same for those who are in the room, and for all where it is open to the world: where the present members are.
     ///
     /// # Errors
     /// [`QueryError::Forbidden`] for all others, also for former members: the endpoint that asks has no past.
-    pub fn present_members_for(&self, localpart: &str, room: RoomNumber) -> Result<Vec<Event>, QueryError> {
-        let sight = self.sight(room, localpart)?;
-        match readable_now(&sight)? {
-            None => Ok(shown(self.members_at(room, self.now())?, &sight)),
+    pub fn present_members_place(&self, localpart: &str, room: RoomNumber) -> Result<Position, QueryError> {
+        match readable_now(&self.sight(room, localpart)?)? {
+            None => Ok(self.now()),
             Some(_) => Err(QueryError::Forbidden),
         }
     }
 
-    /// The member events of those who sent these events of a room, as they were when each sent its newest among them:
-    /// the name that belongs to what was said, and none that the reader may not know.
+    /// The member events of those who sent the events of a page, as they were when each sent its newest among them: the
+    /// name that belongs to what was said, and none that the reader may not know. The page is cut before they are too many
+    /// bytes: the rest is the next one's.
     ///
     /// # Errors
     /// When the state cannot be read.
-    pub fn senders_of(&self, localpart: &str, room: RoomNumber, events: &[Event]) -> Result<Vec<Event>, QueryError> {
-        let mut newest = BTreeMap::<&str, Position>::new();
-        for event in events {
-            let at = newest.entry(event.sender.as_str()).or_insert(event.position);
-            *at = event.position.max(*at);
+    pub fn senders_of(
+        &self,
+        localpart: &str,
+        room: RoomNumber,
+        page: &mut Page,
+        direction: Direction,
+    ) -> Result<Vec<Event>, QueryError> {
+        let newest = newest_of_senders(&page.events);
+        let (mut members, mut bytes, mut end) = (BTreeMap::new(), 0, None);
+        for (place, event) in page.events.iter().enumerate() {
+            if members.contains_key(&event.sender) {
+                continue;
+            }
+            if bytes >= PAGE_BYTES {
+                end = Some((place, event.position));
+                break;
+            }
+            let at = newest.get(&event.sender).copied();
+            let member = self.state_event(room, event_type::MEMBER, &event.sender, at)?;
+            bytes += member.as_ref().map_or(0, Event::weight);
+            members.insert(event.sender.clone(), member);
         }
-        let members =
-            newest.into_iter().map(|(sender, at)| self.state_event(room, event_type::MEMBER, sender, Some(at)));
-        let members = members.filter_map(Result::transpose).collect::<Result<_, _>>()?;
-        Ok(shown(members, &self.sight(room, localpart)?))
+        if let Some((place, at)) = end {
+            page.events.truncate(place);
+            page.next = Some(if direction == Direction::Forward { at.before() } else { at });
+            // Some of those who stay may have sent their newest after the cut.
+            for (sender, at) in newest_of_senders(&page.events) {
+                if newest.get(&sender) != Some(&at) {
+                    let member = self.state_event(room, event_type::MEMBER, &sender, Some(at))?;
+                    members.insert(sender, member);
+                }
+            }
+        }
+        let sight = self.sight(room, localpart)?;
+        Ok(shown(members.into_values().flatten().collect(), &sight))
     }
 
     /// A page of those joined, invited, knocking or banned, by localpart, after this one.
     ///
     /// # Errors
-    /// As [`View::state_for`].
+    /// As [`View::state_place`].
     pub fn member_page_for(
         &self,
         localpart: &str,
@@ -158,6 +198,16 @@ fn readable_now(sight: &Sight) -> Result<Option<Position>, QueryError> {
         return Ok(None);
     }
     sight.left_at().map(Some).ok_or(QueryError::Forbidden)
+}
+
+/// Where each sender's newest event among these stands.
+fn newest_of_senders(events: &[Event]) -> BTreeMap<String, Position> {
+    let mut newest = BTreeMap::<String, Position>::new();
+    for event in events {
+        let at = newest.entry(event.sender.clone()).or_insert(event.position);
+        *at = event.position.max(*at);
+    }
+    newest
 }
 
 fn shown(events: Vec<Event>, sight: &Sight) -> Vec<Event> {

@@ -52,16 +52,6 @@ impl View<'_> {
         }
     }
 
-    pub(super) fn state_of_type(
-        &self,
-        room: RoomNumber,
-        event_type: &str,
-        at: Position,
-    ) -> Result<Vec<Event>, QueryError> {
-        let versions = self.versions(room, &key::state_of_type(room, event_type), at)?;
-        self.events(room, &self.room_id(room)?, versions.into_values())
-    }
-
     /// Events by position.
     pub(super) fn events(
         &self,

@@ -90,6 +90,24 @@ impl Routes {
                 // Before a byte of the body is read. On the heap, so that a parked `/sync` does not keep its room.
                 let session = Box::pin(Claim::of(&request).session(&door)).await?;
                 let door = Door { service: door.service.for_reader(&session), ..door };
+                let handler = |typed| rendered(handler(door, session, typed));
+                answer::<T, _, _>(path, request, unchecked, MAX_BODY, handler).await
+            }
+        })
+    }
+
+    /// The same, for an answer that is not ruma's: one that is sent as it is read.
+    pub(super) fn with_session_streamed<T, F, A>(self, name: &'static str, handler: F) -> Self
+    where
+        T: IncomingRequest + Send + 'static,
+        F: Fn(Door, Session, T) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = Result<Response, MatrixError>> + Send,
+    {
+        self.add::<T, _, _>(name, unchecked, move |door: Door, path, request| {
+            let handler = handler.clone();
+            async move {
+                let session = Box::pin(Claim::of(&request).session(&door)).await?;
+                let door = Door { service: door.service.for_reader(&session), ..door };
                 answer::<T, _, _>(path, request, unchecked, MAX_BODY, |typed| handler(door, session, typed)).await
             }
         })
@@ -116,7 +134,8 @@ impl Routes {
     {
         self.add::<T, _, _>(name, check, move |door: Door, path, request| {
             let handler = handler.clone();
-            async move { answer::<T, _, _>(path, request, check, MAX_OPEN_BODY, |typed| handler(door, typed)).await }
+            let handler = move |typed| rendered(handler(door, typed));
+            async move { answer::<T, _, _>(path, request, check, MAX_OPEN_BODY, handler).await }
         })
     }
 
@@ -136,7 +155,7 @@ impl Routes {
                     Some(token) if door.service.recognises(&token).await => Consistency::Linearizable,
                     _ => door.service.admit_stranger(door.caller).map(|()| Consistency::Local)?,
                 };
-                let handler = |typed| handler(door, consistency, typed);
+                let handler = |typed| rendered(handler(door, consistency, typed));
                 answer::<T, _, _>(path, request, unchecked, MAX_OPEN_BODY, handler).await
             }
         })
@@ -227,7 +246,7 @@ async fn answer<T, F, A>(
 where
     T: IncomingRequest,
     F: FnOnce(T) -> A,
-    A: Future<Output = Result<T::OutgoingResponse, MatrixError>>,
+    A: Future<Output = Result<Response, MatrixError>>,
 {
     let (parts, body) = request.into_parts();
     let request = whole(parts, Box::pin(read(body, max_body)).await?)?;
@@ -237,8 +256,13 @@ where
     };
     drop((path, request));
     // A parked `/sync` is this future: it holds what the handler needs, once, and not the request as it came.
-    let response = Box::pin(handler(typed)).await?;
-    render(response)
+    Box::pin(handler(typed)).await
+}
+
+async fn rendered<R: OutgoingResponse>(
+    answer: impl Future<Output = Result<R, MatrixError>>,
+) -> Result<Response, MatrixError> {
+    render(answer.await?)
 }
 
 fn typed<T: IncomingRequest>(

@@ -6,8 +6,10 @@ use super::endpoint::Routes;
 use super::error::MatrixError;
 use super::event;
 use super::room::room_id;
+use super::streamed::{self, JsonFrame, StreamedState};
 use super::with_body::WithBody;
 use crate::service::{Sent, Session, decide, limits};
+use axum::response::Response;
 use bytes::Bytes;
 use quorate_core::proto::log::SetMembership;
 use quorate_core::proto::log::set_membership::Change;
@@ -17,8 +19,12 @@ use ruma::api::client::membership::{
     ban_user, forget_room, get_member_events, invite_user, join_room_by_id, join_room_by_id_or_alias, joined_members,
     joined_rooms, kick_user, leave_room, unban_user,
 };
+use ruma::events::room::member::RoomMemberEvent;
+use ruma::serde::Raw;
 use ruma::{OwnedMxcUri, OwnedRoomId};
 use serde::Deserialize;
+
+const MEMBER: &str = "m.room.member";
 
 pub(super) fn routes(routes: Routes) -> Routes {
     moves(routes)
@@ -27,8 +33,8 @@ pub(super) fn routes(routes: Routes) -> Routes {
             Ok(forget_room::v3::Response::new())
         })
         .with_session("joined_rooms", rooms_joined)
-        .with_session("joined_members", members_joined)
-        .with_session("members", members)
+        .with_session_streamed("joined_members", members_joined)
+        .with_session_streamed("members", members)
 }
 
 /// A change of somebody's membership; an empty target is the caller.
@@ -140,38 +146,58 @@ async fn members_joined(
     door: Door,
     session: Session,
     request: joined_members::v3::Request,
-) -> Result<joined_members::v3::Response, MatrixError> {
-    let (room, localpart) = (request.room_id.to_string(), session.localpart);
-    let events = door.read(move |view| view.present_members_for(&localpart, view.resolve_room(&room)?)).await?;
-    let mut joined = std::collections::BTreeMap::new();
-    for event in events {
-        let content = MemberContent::of(&event);
-        if content.membership == "join" {
-            let mut member = joined_members::v3::RoomMember::new();
-            member.display_name = content.displayname;
-            member.avatar_url = content.avatar_url.map(OwnedMxcUri::from);
-            joined.insert(user_id(event.state_key.unwrap_or_default())?, member);
+) -> Result<Response, MatrixError> {
+    let (room, localpart) = (request.room_id.to_string(), session.localpart.clone());
+    let place = move |view: &View<'_>| {
+        let room = view.resolve_room(&room)?;
+        Ok((room, view.present_members_place(&localpart, room)?))
+    };
+    let write = |event: &Event, out: &mut Vec<u8>| {
+        let content = MemberContent::of(event);
+        if content.membership != "join" {
+            return Ok(false);
         }
-    }
-    Ok(joined_members::v3::Response::new(joined))
+        let mut member = joined_members::v3::RoomMember::new();
+        member.display_name = content.displayname;
+        member.avatar_url = content.avatar_url.map(OwnedMxcUri::from);
+        let user = user_id(event.state_key.clone().unwrap_or_default())?;
+        let json = |error| MatrixError::bad_json(format!("A member of the room cannot be shown: {error}."));
+        serde_json::to_writer(&mut *out, &user).map_err(json)?;
+        out.push(b':');
+        serde_json::to_writer(&mut *out, &member).map_err(json)?;
+        Ok(true)
+    };
+    let frame = JsonFrame { open: r#"{"joined":{"#, close: "}}" };
+    let wanted = StreamedState { event_type: Some(MEMBER), token: None, place, frame };
+    streamed::state(&door, &session, wanted, write).await
 }
 
 async fn members(
     door: Door,
     session: Session,
     request: get_member_events::v3::Request,
-) -> Result<get_member_events::v3::Response, MatrixError> {
+) -> Result<Response, MatrixError> {
     let at = request.at.as_deref().map(limits::cursor).transpose()?;
     let (room, localpart) = (request.room_id.to_string(), session.localpart.clone());
-    let question = move |view: &View<'_>| view.members_for(&localpart, view.resolve_room(&room)?, at);
-    let events = door.read_at(at, question).await?;
-    let wanted = |event: &Event| {
-        let membership = MemberContent::of(event).membership;
-        request.membership.as_ref().is_none_or(|only| only.as_str() == membership)
-            && request.not_membership.as_ref().is_none_or(|not| not.as_str() != membership)
+    let place = move |view: &View<'_>| {
+        let room = view.resolve_room(&room)?;
+        Ok((room, view.members_place(&localpart, room, at)?))
     };
-    let chunk = events.iter().filter(|event| wanted(event)).map(|event| event::full(event, (&session).into()));
-    Ok(get_member_events::v3::Response::new(chunk.collect::<Result<_, _>>()?))
+    let (only, not) = (request.membership, request.not_membership);
+    let reader = session.clone();
+    let write = move |event: &Event, out: &mut Vec<u8>| {
+        let membership = MemberContent::of(event).membership;
+        let wanted = only.as_ref().is_none_or(|only| only.as_str() == membership)
+            && not.as_ref().is_none_or(|not| not.as_str() != membership);
+        if wanted {
+            let event: Raw<RoomMemberEvent> = event::full(event, (&reader).into())?;
+            out.extend_from_slice(event.json().get().as_bytes());
+        }
+        Ok(wanted)
+    };
+    let frame = JsonFrame { open: r#"{"chunk":["#, close: "]}" };
+    let wanted = StreamedState { event_type: Some(MEMBER), token: at, place, frame };
+    streamed::state(&door, &session, wanted, write).await
 }
 
 #[derive(Default, Deserialize)]

@@ -4,16 +4,19 @@ use super::Door;
 use super::endpoint::Routes;
 use super::error::MatrixError;
 use super::event;
+use super::streamed::{self, JsonFrame, StreamedState};
 use super::timeline::event_id;
 use crate::service::Session;
+use axum::response::Response;
 use bytes::Bytes;
+use quorate_core::query::{Event, View};
 use ruma::api::client::state::get_state_event_for_key::v3::StateEventFormat;
 use ruma::api::client::state::{get_state_event_for_key, get_state_events, send_state_event};
 use ruma::events::AnyStateEvent;
 use ruma::serde::Raw;
 
 pub(super) fn routes(routes: Routes) -> Routes {
-    routes.with_session("state_set", set).with_session("state_get", get_one).with_session("state_all", get_all)
+    routes.with_session("state_set", set).with_session("state_get", get_one).with_session_streamed("state_all", get_all)
 }
 
 async fn set(
@@ -57,10 +60,19 @@ async fn get_all(
     door: Door,
     session: Session,
     request: get_state_events::v3::Request,
-) -> Result<get_state_events::v3::Response, MatrixError> {
+) -> Result<Response, MatrixError> {
     let (room, localpart) = (request.room_id.to_string(), session.localpart.clone());
-    let events = door.read(move |view| view.state_for(&localpart, view.resolve_room(&room)?)).await?;
-    let rendered: Result<Vec<Raw<AnyStateEvent>>, _> =
-        events.iter().map(|event| event::full(event, (&session).into())).collect();
-    Ok(get_state_events::v3::Response::new(rendered?))
+    let place = move |view: &View<'_>| {
+        let room = view.resolve_room(&room)?;
+        Ok((room, view.state_place(&localpart, room)?))
+    };
+    let reader = session.clone();
+    let write = move |event: &Event, out: &mut Vec<u8>| {
+        let event: Raw<AnyStateEvent> = event::full(event, (&reader).into())?;
+        out.extend_from_slice(event.json().get().as_bytes());
+        Ok(true)
+    };
+    let frame = JsonFrame { open: "[", close: "]" };
+    let wanted = StreamedState { event_type: None, token: None, place, frame };
+    streamed::state(&door, &session, wanted, write).await
 }

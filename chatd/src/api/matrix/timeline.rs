@@ -88,8 +88,8 @@ async fn messages(
     let given = [request.from.is_some().then_some(from), until].into_iter().flatten().max();
     let question = move |view: &View<'_>| {
         let room = view.resolve_room(&room)?;
-        let page = cut(view.timeline(&localpart, room, from, direction, limit)?, until, direction);
-        let members = if lazy { view.senders_of(&localpart, room, &page.events)? } else { Vec::new() };
+        let mut page = cut(view.timeline(&localpart, room, from, direction, limit)?, until, direction);
+        let members = if lazy { view.senders_of(&localpart, room, &mut page, direction)? } else { Vec::new() };
         Ok((page, members))
     };
     let (page, members) = door.read_at(given, question).await?;

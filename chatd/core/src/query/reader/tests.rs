@@ -5,9 +5,40 @@ use crate::proto::log;
 use crate::proto::log::command::Kind as Command;
 use crate::proto::log::set_membership::Change;
 use crate::proto::store::membership::Kind;
-use crate::query::{Event, QueryError, Relations};
+use crate::query::{Event, PAGE_BYTES, QueryError, Relations, View};
 use crate::table::Direction;
 use crate::testing::{World, world};
+
+/// All parts of what doors send part by part.
+impl View<'_> {
+    fn all_of(
+        &self,
+        reader: &str,
+        room: RoomNumber,
+        of_type: Option<&str>,
+        at: Position,
+    ) -> Result<Vec<Event>, QueryError> {
+        let (mut all, mut from) = (Vec::new(), None);
+        loop {
+            let part = self.state_part_for(reader, room, of_type, at, from.as_ref())?;
+            all.extend(part.events);
+            let Some(next) = part.next else { return Ok(all) };
+            from = Some(next);
+        }
+    }
+
+    fn state_for(&self, reader: &str, room: RoomNumber) -> Result<Vec<Event>, QueryError> {
+        self.all_of(reader, room, None, self.state_place(reader, room)?)
+    }
+
+    fn members_for(&self, reader: &str, room: RoomNumber, at: Option<Position>) -> Result<Vec<Event>, QueryError> {
+        self.all_of(reader, room, Some("m.room.member"), self.members_place(reader, room, at)?)
+    }
+
+    fn present_members_for(&self, reader: &str, room: RoomNumber) -> Result<Vec<Event>, QueryError> {
+        self.all_of(reader, room, Some("m.room.member"), self.present_members_place(reader, room)?)
+    }
+}
 
 fn set_text(world: &mut World, room: &str, what: &str, text: &str) -> Position {
     world.set("alice", room, &format!("m.room.{what}"), &format!(r#"{{"{what}":"{text}"}}"#))
@@ -289,10 +320,45 @@ fn who_spoke_is_named_as_it_was_called_then() {
     world.moved("bob", &id, Change::Leave, "");
     rename(&mut world, "later");
     let view = world.view();
-    let page = view.timeline("bob", room, said, Direction::Backward, 2).unwrap();
-    let senders = view.senders_of("bob", room, &page.events).unwrap();
+    let mut page = view.timeline("bob", room, said, Direction::Backward, 2).unwrap();
+    let senders = view.senders_of("bob", room, &mut page, Direction::Backward).unwrap();
     let contents: Vec<_> = senders.iter().map(|event| event.content.as_ref()).collect();
     assert_eq!(contents, [&br#"{"displayname":"then","membership":"join"}"#[..]]);
+}
+
+#[test]
+fn a_page_ends_before_its_senders_are_too_many_bytes_and_the_next_goes_on_there() {
+    let users: Vec<_> = (0..24).map(|n| format!("u{n:02}")).collect();
+    let mut world = world(&users.iter().map(String::as_str).collect::<Vec<_>>());
+    let (room, id) = world.public_room("u00");
+    for user in &users {
+        let content = format!(r#"{{"membership":"join","x":"{}"}}"#, "x".repeat(60_000));
+        world.set(user, &id, "m.room.member", &content);
+    }
+    for user in users.iter().chain(&users) {
+        world.say(user, &id, "hi");
+    }
+    let view = world.view();
+    for (direction, mut from) in [(Direction::Forward, Position::ZERO), (Direction::Backward, Position::MAX)] {
+        let (mut said, mut pages) = (Vec::new(), 0);
+        loop {
+            let mut page = view.timeline("u00", room, from, direction, 1000).unwrap();
+            let members = view.senders_of("u00", room, &mut page, direction).unwrap();
+            assert!(members.iter().map(Event::weight).sum::<usize>() < PAGE_BYTES + 70_000);
+            for event in &page.events {
+                assert!(members.iter().any(|member| member.state_key.as_ref() == Some(&event.sender)));
+            }
+            said.extend(page.events.into_iter().filter(|event| event.event_type == "m.room.message"));
+            pages += 1;
+            let Some(next) = page.next else { break };
+            from = next;
+        }
+        let mut places: Vec<_> = said.iter().map(|event| event.position).collect();
+        places.sort_unstable();
+        places.dedup();
+        assert_eq!((places.len(), said.len()), (48, 48), "each once, {direction:?}");
+        assert!(pages > 2);
+    }
 }
 
 #[test]

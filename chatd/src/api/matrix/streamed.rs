@@ -1,0 +1,210 @@
+//! Answers for which the specification has no pages, sent as they are read: the state of a room may be any number of
+//! events.
+//!
+//! A part is read when the connection has taken the one before it. So a slow reader holds one part in memory and no turn at
+//! the store; all parts are of the same position, so that they make one state.
+
+use super::Door;
+use super::error::MatrixError;
+use crate::service::{Consistency, Refusal, Service, Session};
+use axum::body::Body;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use bytes::Bytes;
+use futures::stream;
+use quorate_core::id::{Position, RoomNumber};
+use quorate_core::query::{Event, QueryError, StateCursor, StatePart, View};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Longest time for one answer: a reader that is slower than some tens of kilobytes a second in a large room keeps a
+/// connection and a part for nothing.
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// What stands around the items of an answer.
+#[derive(Clone, Copy)]
+pub(super) struct JsonFrame {
+    pub(super) open: &'static str,
+    pub(super) close: &'static str,
+}
+
+/// Writes an event as an item; `false`: it is left out.
+pub(super) trait WriteItem: Send + 'static {
+    /// Nothing is written when it fails or is left out.
+    fn item(&mut self, event: &Event, out: &mut Vec<u8>) -> Result<bool, MatrixError>;
+}
+
+impl<F: FnMut(&Event, &mut Vec<u8>) -> Result<bool, MatrixError> + Send + 'static> WriteItem for F {
+    fn item(&mut self, event: &Event, out: &mut Vec<u8>) -> Result<bool, MatrixError> {
+        self(event, out)
+    }
+}
+
+/// Which state is asked for.
+pub(super) struct StreamedState<P> {
+    /// All of it, or of one type.
+    pub(super) event_type: Option<&'static str>,
+    /// A token of the request: the pod has then applied that far.
+    pub(super) token: Option<Position>,
+    /// Gives the room, and the position whose state the reader may see.
+    pub(super) place: P,
+    pub(super) frame: JsonFrame,
+}
+
+/// The state of a room that the question gives a place for, as the caller may see it.
+pub(super) async fn state<P>(
+    door: &Door,
+    session: &Session,
+    wanted: StreamedState<P>,
+    write: impl WriteItem,
+) -> Result<Response, MatrixError>
+where
+    P: FnOnce(&View<'_>) -> Result<(RoomNumber, Position), QueryError> + Send + 'static,
+{
+    let StreamedState { event_type, token, place, frame } = wanted;
+    let localpart = session.localpart.clone();
+    let question = move |view: &View<'_>| {
+        let (room, at) = place(view)?;
+        Ok((room, at, view.state_part_for(&localpart, room, event_type, at, None)?))
+    };
+    let (room, at, first) = door.read_at(token, question).await?;
+    let (service, localpart) = (door.service.clone(), session.localpart.clone());
+    let deadline = Instant::now() + LONGEST;
+    let mut answer = StateAnswer { service, localpart, room, at, event_type, frame, write, any: false, deadline };
+    let mut out = frame.open.as_bytes().to_vec();
+    let next = answer.add(first, &mut out)?;
+    let body = match next {
+        // The usual room: one part, and a length.
+        None => Body::from(out),
+        Some(next) => Body::from_stream(answer.stream(out, next)),
+    };
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+struct StateAnswer<W> {
+    service: Service,
+    localpart: String,
+    room: RoomNumber,
+    at: Position,
+    event_type: Option<&'static str>,
+    frame: JsonFrame,
+    write: W,
+    /// An item was written: the next one has a comma before it.
+    any: bool,
+    deadline: Instant,
+}
+
+/// Writes items with commas between them; `any`: there were some before. Says whether there are some now.
+fn write_items(
+    events: &[Event],
+    mut any: bool,
+    write: &mut impl WriteItem,
+    out: &mut Vec<u8>,
+) -> Result<bool, MatrixError> {
+    for event in events {
+        let before = out.len();
+        if any {
+            out.push(b',');
+        }
+        match write.item(event, out) {
+            Ok(true) => any = true,
+            other => {
+                out.truncate(before);
+                other?;
+            }
+        }
+    }
+    Ok(any)
+}
+
+/// What the stream gives next.
+enum Ahead {
+    Ready(Vec<u8>, Option<StateCursor>),
+    Part(StateCursor),
+    End,
+}
+
+impl<W: WriteItem> StateAnswer<W> {
+    /// Adds a part; gives where the next one begins.
+    fn add(&mut self, part: StatePart, out: &mut Vec<u8>) -> Result<Option<StateCursor>, MatrixError> {
+        self.any = write_items(&part.events, self.any, &mut self.write, out)?;
+        if part.next.is_none() {
+            out.extend_from_slice(self.frame.close.as_bytes());
+        }
+        Ok(part.next)
+    }
+
+    fn stream(self, first: Vec<u8>, next: StateCursor) -> impl stream::Stream<Item = Result<Bytes, Refusal>> {
+        stream::unfold((self, Ahead::Ready(first, Some(next))), |(mut answer, ahead)| async move {
+            let after = |next: Option<StateCursor>| next.map_or(Ahead::End, Ahead::Part);
+            match ahead {
+                Ahead::Ready(out, next) => Some((Ok(Bytes::from(out)), (answer, after(next)))),
+                Ahead::Part(cursor) => match answer.part(cursor).await {
+                    Ok((out, next)) => Some((Ok(Bytes::from(out)), (answer, after(next)))),
+                    // The connection is closed before the end of the body: nobody takes it for the whole.
+                    Err(refusal) => Some((Err(refusal), (answer, Ahead::End))),
+                },
+                Ahead::End => None,
+            }
+        })
+    }
+
+    async fn part(&mut self, from: StateCursor) -> Result<(Vec<u8>, Option<StateCursor>), Refusal> {
+        if Instant::now() >= self.deadline {
+            return Err(Refusal::unavailable("the answer was not read in time", Duration::ZERO));
+        }
+        let (room, at, event_type) = (self.room, self.at, self.event_type);
+        let localpart = self.localpart.clone();
+        let question = move |view: &View<'_>| view.state_part_for(&localpart, room, event_type, at, Some(&from));
+        let (part, _) = self.service.read(Consistency::Local, question).await?;
+        let mut out = Vec::new();
+        let next = self.add(part, &mut out).map_err(|_| Refusal::internal())?;
+        Ok((out, next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write_type(event: &Event, out: &mut Vec<u8>) -> Result<bool, MatrixError> {
+        out.extend_from_slice(event.event_type.as_bytes());
+        Ok(event.event_type != "no")
+    }
+
+    #[test]
+    fn items_of_all_parts_are_one_list() {
+        let frame = JsonFrame { open: "[", close: "]" };
+        let event = |event_type: &str| Event {
+            position: Position::ZERO,
+            event_id: String::new(),
+            room: RoomNumber(1),
+            room_id: String::new(),
+            sender: String::new(),
+            event_type: event_type.into(),
+            state_key: None,
+            content: Bytes::new(),
+            origin_server_ts: 0,
+            device_id: String::new(),
+            transaction_id: String::new(),
+            replaces: None,
+            redacts: None,
+            redacted_by: None,
+            redacted_because: None,
+            prev_content: None,
+            membership: None,
+        };
+        let mut any = false;
+        let mut text = String::from(frame.open);
+        for types in [vec!["no", "1"], vec!["no"], vec!["2", "3", "no"]] {
+            let mut out = Vec::new();
+            any =
+                write_items(&types.into_iter().map(event).collect::<Vec<_>>(), any, &mut write_type, &mut out).unwrap();
+            text.push_str(std::str::from_utf8(&out).unwrap());
+        }
+        text.push_str(frame.close);
+        assert_eq!(text, "[1,2,3]");
+    }
+}
