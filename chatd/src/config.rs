@@ -145,6 +145,10 @@ pub struct Quotas {
     pub account_data_entries: u32,
     /// Their types and contents together.
     pub account_data_mebibytes: u32,
+    /// Rooms that it is in.
+    pub joined_rooms: u32,
+    /// Invitations that it has not answered.
+    pub pending_invites: u32,
 }
 
 /// What callers at the clients' doors may hold of the pod.

@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 /// Key and value of a table's rows.
 fn rows(table: Table) -> (&'static str, &'static str) {
     match table {
-        Table::Meta => ("`cluster`", "`Cluster`"),
+        Table::Meta => ("`cluster`; `renew/`, localpart", "`Cluster`; `Renewal`"),
         Table::Account => ("localpart", "`Account`"),
         Table::Device => ("localpart, 0, device id", "`Device`"),
         Table::Token => ("SHA-256 of the token", "`Token`"),
@@ -64,12 +64,13 @@ fn command(kind: &Command) -> (u32, &'static str) {
         Command::Redact(_) => (12, "Redact"),
         Command::PurgeHistory(_) => (13, "PurgeHistory"),
         Command::SweepDevice(_) => (20, "SweepDevice"),
+        Command::RenewMembers(_) => (30, "RenewMembers"),
         Command::RepairTime(_) => (40, "RepairTime"),
     }
 }
 
 /// One of each.
-fn commands() -> [Command; 15] {
+fn commands() -> [Command; 16] {
     [
         Command::Bootstrap(Default::default()),
         Command::Register(Default::default()),
@@ -85,6 +86,7 @@ fn commands() -> [Command; 15] {
         Command::Redact(Default::default()),
         Command::PurgeHistory(Default::default()),
         Command::SweepDevice(Default::default()),
+        Command::RenewMembers(Default::default()),
         Command::RepairTime(Default::default()),
     ]
 }

@@ -10,8 +10,8 @@
 //! - An accepted command with a transaction id is remembered under (user, device, scope, transaction id) with its
 //!   outcome. The scope is the command's name, and for events their room and type, as the HTTP path would have it
 //!   (Matrix specification, "Transaction identifiers").
-//! - `PurgeHistory`, `RepairTime` and `SweepDevice` come from the cluster itself and are their own repetition: they do
-//!   what is still to be done.
+//! - `PurgeHistory`, `RepairTime`, `SweepDevice` and `RenewMembers` come from the cluster itself and are their own
+//!   repetition: they do what is still to be done.
 //! - Commands before there is a session (`Bootstrap`, `Register`, `OpenSession`) carry a random value of their own
 //!   (hash of a token, salt of a password), by which a repetition is known: they need no transaction id.
 
@@ -26,6 +26,7 @@ mod directory;
 mod filter;
 mod history;
 mod member;
+mod membership_quota;
 mod profile;
 pub(crate) mod quota;
 mod redact;
@@ -188,7 +189,7 @@ fn command(
     }
 }
 
-fn turn(context: &mut Context<'_>, envelope: &log::Envelope) -> Applies<Answer> {
+fn turn<'a>(context: &mut Context<'a>, envelope: &'a log::Envelope) -> Applies<Answer> {
     let Some(kind) = envelope.command.as_ref().and_then(|command| command.kind.as_ref()) else {
         return refuse(Reason::Invalid, "the command is missing or newer than this version: upgrade all pods first");
     };
@@ -204,6 +205,7 @@ fn turn(context: &mut Context<'_>, envelope: &log::Envelope) -> Applies<Answer> 
         Kind::PurgeHistory(command) => return history::apply(context, command),
         Kind::RepairTime(_) => return time::repair(context),
         Kind::SweepDevice(command) => return quota::sweep(context, command),
+        Kind::RenewMembers(command) => return profile::renew(context, command),
         _ => {}
     }
     let device = context.session()?;
@@ -234,7 +236,8 @@ fn for_session(context: &mut Context<'_>, kind: &Kind) -> Applies<Answer> {
         | Kind::OpenSession(_)
         | Kind::PurgeHistory(_)
         | Kind::RepairTime(_)
-        | Kind::SweepDevice(_) => refuse(Reason::Invalid, "this command has no caller"),
+        | Kind::SweepDevice(_)
+        | Kind::RenewMembers(_) => refuse(Reason::Invalid, "this command has no caller"),
         Kind::CloseSession(command) => session::close(context, command),
         Kind::ExtendSession(command) => session::extend(context, command),
         Kind::CreateRoom(command) => create_room::apply(context, command),

@@ -18,7 +18,8 @@ use prost::Message;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Table {
-    /// `"cluster"` → [`Cluster`](crate::proto::store::Cluster); raft's own rows are chatd's.
+    /// `"cluster"` → [`Cluster`](crate::proto::store::Cluster), `"renew/"` localpart →
+    /// [`Renewal`](crate::proto::store::Renewal); raft's own rows are chatd's.
     Meta = 0,
     /// localpart → `Account`
     Account = 1,

@@ -111,7 +111,7 @@ impl World {
             device_id: "D".into(),
             transaction_id: format!("t{}", self.transactions),
             command: command(kind),
-            sequence: None,
+            ..Envelope::default()
         }
     }
 

@@ -23,6 +23,7 @@ fn envelope(user: &str, number: u64, kind: Kind) -> Envelope {
         transaction_id,
         command: Some(Command { kind: Some(kind) }),
         sequence: None,
+        quotas: None,
     }
 }
 

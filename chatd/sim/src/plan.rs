@@ -93,6 +93,7 @@ impl Plan {
             transaction_id: text(&format!("t{number}")),
             command: Some(Command { kind: Some(self.kind(USERS[*user], DEVICES[*device], act)) }),
             sequence: None,
+            quotas: None,
         }
     }
 
@@ -146,7 +147,9 @@ impl Plan {
                 event_id: id::event_id(self.positions[event]),
                 reason: String::new(),
             }),
-            Act::Profile { name } => Kind::SetProfile(log::SetProfile { display_name: Some(name), avatar_url: None }),
+            Act::Profile { name } => {
+                Kind::SetProfile(log::SetProfile { display_name: Some(name), avatar_url: None, in_parts: true })
+            }
             Act::Filter { content } => Kind::PutFilter(log::PutFilter { filter: content.into(), max_filters: 4 }),
             Act::AccountData { room, event_type, content } => Kind::PutAccountData(log::PutAccountData {
                 room_id: room.map(|room| self.room_id(room)).unwrap_or_default(),

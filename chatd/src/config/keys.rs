@@ -323,6 +323,22 @@ pub const KEYS: &[Key] = &[
         show: |c| json!(c.quotas.account_data_mebibytes),
     },
     Key {
+        path: "quotas.joinedRooms",
+        kind: "number, 1 to 1000000",
+        default: Default::Value("5000"),
+        meaning: "Rooms that one account may be in. Who is in as many leaves one before joining or making another.",
+        set: |c, v| messages(v).map(|v| c.quotas.joined_rooms = v),
+        show: |c| json!(c.quotas.joined_rooms),
+    },
+    Key {
+        path: "quotas.pendingInvites",
+        kind: "number, 1 to 1000000",
+        default: Default::Value("500"),
+        meaning: "Invitations of one account that wait for an answer. More are refused to those who invite.",
+        set: |c, v| messages(v).map(|v| c.quotas.pending_invites = v),
+        show: |c| json!(c.quotas.pending_invites),
+    },
+    Key {
         path: "limits.connections",
         kind: "number, 16 to 1000000",
         default: Default::Value("16384"),

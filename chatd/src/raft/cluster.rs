@@ -41,6 +41,12 @@ pub trait StateFacts: Send + Sync + 'static {
 
     /// Devices that nobody uses any more; see [`View::devices_to_sweep`](quorate_core::query::View::devices_to_sweep).
     fn devices_to_sweep(&self, cursor: &SweepCursor, now_ms: u64, kept_ms: u64, rows: usize) -> SweepPart;
+
+    /// Users whose last change of profile not all of their rooms show yet, at most `limit`.
+    fn unfinished_renewals(&self, limit: usize) -> Vec<String>;
+
+    /// Reading may wait for a disk.
+    fn may_block(&self) -> bool;
 }
 
 /// What watchers wait for: leader, term, role, membership, readiness.

@@ -7,6 +7,7 @@ mod change;
 mod error;
 mod history;
 mod initialize;
+mod profiles;
 mod snapshot;
 mod sweep;
 mod time;

@@ -226,6 +226,7 @@ impl Node {
         node.spawn(node.administration.clone().keep_compact());
         node.spawn(node.administration.clone().keep_history_bounded());
         node.spawn(node.administration.clone().keep_devices_bounded());
+        node.spawn(node.administration.clone().keep_profiles_shown());
         node.spawn(keep_time(node.administration.clone(), time, leadership.clone()));
         node.spawn(candidacies(leadership.clone(), options.observer));
         node.spawn(keep_judging(options.volume, node.cluster.clone(), peers.clone()));
@@ -317,6 +318,15 @@ impl<S: StateStore> StateFacts for StoreFacts<S> {
     fn devices_to_sweep(&self, cursor: &SweepCursor, now_ms: u64, kept_ms: u64, rows: usize) -> SweepPart {
         let view = self.0.view();
         View::open(&view).and_then(|view| view.devices_to_sweep(cursor, now_ms, kept_ms, rows)).unwrap_or_default()
+    }
+
+    fn unfinished_renewals(&self, limit: usize) -> Vec<String> {
+        let view = self.0.view();
+        View::open(&view).and_then(|view| view.unfinished_renewals(limit)).unwrap_or_default()
+    }
+
+    fn may_block(&self) -> bool {
+        StateStore::may_block(&self.0)
     }
 }
 

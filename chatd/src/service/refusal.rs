@@ -159,7 +159,7 @@ impl From<Rejected> for Refusal {
         let code = match rejected.reason() {
             Reason::SessionEnded => Code::Unauthenticated,
             Reason::SessionExpired => Code::SessionExpired,
-            Reason::Forbidden => Code::Forbidden,
+            Reason::Forbidden | Reason::QuotaReached => Code::Forbidden,
             // Room ids can be guessed: which of them are rooms is told to nobody who is not in.
             Reason::NotMember | Reason::RoomNotFound => return Self::outsider(),
             Reason::AliasNotFound => Code::RoomNotFound,

@@ -1,6 +1,7 @@
 //! Writes: a decided envelope goes into the log, its outcome comes back as a plain answer.
 
 use super::{Code, Refusal, Service, Session, Settings, decide, token};
+use crate::config::Quotas;
 use crate::raft::propose::{Ordered, ProposeError};
 use bytes::Bytes;
 use quorate_core::id::Position;
@@ -68,8 +69,8 @@ impl OrderedPosts {
     pub fn post(&self, proposal: Proposal) -> impl Future<Output = Result<Sent, Refusal>> + Send + 'static + use<> {
         let service = self.service.clone();
         let counted = service.inner.parts.metrics.proposal();
-        let settled =
-            with_transaction_id(proposal.envelope, service.now_ms()).map(|envelope| self.ordered.propose(envelope));
+        let settled = with_transaction_id(proposal.envelope, service.now_ms())
+            .map(|envelope| self.ordered.propose(service.with_quotas(envelope)));
         async move {
             let _counted = counted;
             sent(service.answer(settled?.await)?)
@@ -218,9 +219,21 @@ impl Service {
 
     /// Puts an envelope into the log and waits for its outcome; what the log rejected is a refusal.
     pub(super) async fn propose(&self, envelope: Envelope) -> Result<Outcome, Refusal> {
-        let envelope = with_transaction_id(envelope, self.now_ms())?;
+        let envelope = self.with_quotas(with_transaction_id(envelope, self.now_ms())?);
         let _counted = self.inner.parts.metrics.proposal();
         self.answer(self.inner.parts.proposer.propose(envelope).await)
+    }
+
+    /// Commands that change memberships carry what accounts may have.
+    fn with_quotas(&self, envelope: Envelope) -> Envelope {
+        let changes_memberships = match envelope.command.as_ref().and_then(|command| command.kind.as_ref()) {
+            Some(command::Kind::CreateRoom(_) | command::Kind::SetMembership(_)) => true,
+            Some(command::Kind::SendEvent(event)) => event.state_key.is_some() && event.r#type == "m.room.member",
+            _ => false,
+        };
+        let Quotas { joined_rooms, pending_invites, .. } = *self.quotas();
+        let quotas = log::Quotas { joined_rooms: joined_rooms.into(), pending_invites: pending_invites.into() };
+        Envelope { quotas: changes_memberships.then_some(quotas).or(envelope.quotas), ..envelope }
     }
 
     fn answer(&self, settled: Result<Outcome, ProposeError>) -> Result<Outcome, Refusal> {

@@ -152,6 +152,8 @@ pub(super) struct Context<'a> {
     pub(super) touched: Touched,
     /// The command closed the session it came by.
     pub(super) ended_own_session: bool,
+    /// What accounts may have, by the command's door.
+    pub(super) quotas: log::Quotas,
     /// Its place in a sequence, to be passed on even when it is refused.
     pub(super) turn: Option<Turn>,
     rooms: &'a RoomCache,
@@ -180,6 +182,7 @@ impl<'a> Context<'a> {
             first,
             touched: Touched::default(),
             ended_own_session: false,
+            quotas: envelope.quotas.unwrap_or_default(),
             turn: None,
             rooms,
             cluster,

@@ -168,6 +168,7 @@ fn scope(kind: &Kind) -> Scope<'_> {
         Kind::PurgeHistory(_) => "purge_history",
         Kind::RepairTime(_) => "repair_time",
         Kind::SweepDevice(_) => "sweep_device",
+        Kind::RenewMembers(_) => "renew_members",
     }])
 }
 
@@ -217,7 +218,7 @@ mod tests {
     use crate::testing::{World, world};
 
     fn put_name(world: &mut World, n: u64, prefix: &str) -> Envelope {
-        let name = SetProfile { display_name: Some(n.to_string()), avatar_url: None };
+        let name = SetProfile { display_name: Some(n.to_string()), ..Default::default() };
         let mut envelope = world.by("alice", Kind::SetProfile(name));
         envelope.transaction_id = format!("{prefix}{n:011x}");
         envelope

@@ -3,6 +3,7 @@
 use super::append::{self, NewEvent, append};
 use super::context::{Answer, Applies, Context, Refusal, Room, refuse};
 use super::directory;
+use super::membership_quota;
 use super::send::sent;
 use crate::auth::membership::{self as rules, Entrance, Facts};
 use crate::id::{self, Position, RoomNumber};
@@ -244,6 +245,7 @@ fn put(
     entry: Entry,
 ) -> Applies<Position> {
     let Entry { kind, content, is_direct, by_client } = entry;
+    membership_quota::check(context, target, old.kind(), kind)?;
     let user_id = id::user_id(target, context.server_name);
     let version_value = rows::member_version_value(kind);
     let event = NewEvent { version_value, by_client, ..NewEvent::state(event_type::MEMBER, &user_id, content) };

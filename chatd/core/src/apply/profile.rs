@@ -3,7 +3,7 @@
 use super::context::{Answer, Applies, Context, refuse};
 use super::member;
 use crate::id::RoomNumber;
-use crate::proto::log::{self, Reason};
+use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
 use crate::rows;
@@ -12,9 +12,11 @@ use crate::table::{self, Direction, Flow, Read, Table, key};
 /// Longest display name or avatar URL.
 const MAX_BYTES: usize = 1024;
 
-/// Joined rooms whose member event is renewed at once, the oldest rooms first; one command stays bounded. The others
-/// show the new profile when the user next joins or changes it with fewer rooms.
+/// Joined rooms whose member event is renewed at once by a command that does not say `in_parts`.
 const MAX_ROOMS: usize = 1000;
+/// Rooms renewed by one command, and memberships looked at for them: some milliseconds of apply.
+const PART_ROOMS: usize = 32;
+const PART_LOOKED_AT: usize = 1024;
 
 pub(super) fn apply(context: &mut Context<'_>, command: &log::SetProfile) -> Applies<Answer> {
     let fits = |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= MAX_BYTES);
@@ -30,27 +32,81 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::SetProfile) -> App
     if new != old {
         context.rows.put(Table::Account, key::account(context.user), table::encode(&new));
         context.touched.user(context.user);
-        for number in joined_rooms(context)? {
-            member::renew(context, number)?;
+        if command.in_parts {
+            // From the first room on, also when an earlier change had not come to its end: its rooms get this one.
+            renew_part(context, RoomNumber(0))?;
+        } else {
+            let looked_at = Bounds { rooms: MAX_ROOMS, looked_at: usize::MAX };
+            for number in joined_rooms(context, RoomNumber(0), &looked_at)?.0 {
+                member::renew(context, number)?;
+            }
         }
     }
     Ok(Answer::done())
 }
 
-fn joined_rooms(context: &Context<'_>) -> Applies<Vec<RoomNumber>> {
-    let from = key::devices_of(context.user);
-    let mut out = Vec::new();
-    context.rows.scan(Table::Membership, &from, &key::after_prefix(&from), Direction::Forward, &mut |(
+/// Goes on with what [`apply`] left over. The profile is that of now: rooms joined meanwhile have it already.
+pub(super) fn renew<'a>(context: &mut Context<'a>, command: &'a log::RenewMembers) -> Applies<Answer> {
+    if !context.user.is_empty() {
+        return refuse(Reason::Invalid, "this command has no caller");
+    }
+    let left_over = table::fetch::<store::Renewal>(&context.rows, Table::Meta, &key::renewal(&command.localpart))?;
+    let (rooms, more) = match left_over {
+        None => (0, false),
+        Some(row) => {
+            context.user = &command.localpart;
+            renew_part(context, RoomNumber(row.next_room))?
+        }
+    };
+    Ok(Answer::New(outcome::Kind::MembersRenewed(log::MembersRenewed { rooms, more }), None))
+}
+
+/// Renews the caller's member events of some rooms, and writes down where to go on.
+fn renew_part(context: &mut Context<'_>, from: RoomNumber) -> Applies<(u64, bool)> {
+    let bounds = Bounds { rooms: PART_ROOMS, looked_at: PART_LOOKED_AT };
+    let (rooms, next) = joined_rooms(context, from, &bounds)?;
+    for number in &rooms {
+        member::renew(context, *number)?;
+    }
+    let key = key::renewal(context.user);
+    match next {
+        Some(next) => context.rows.put(Table::Meta, key, table::encode(&store::Renewal { next_room: next.0 })),
+        None => context.rows.delete(Table::Meta, key),
+    }
+    Ok((u64::try_from(rooms.len()).unwrap_or(u64::MAX), next.is_some()))
+}
+
+struct Bounds {
+    rooms: usize,
+    looked_at: usize,
+}
+
+/// Rooms that the caller is in, from a number on, and the number to go on from.
+fn joined_rooms(
+    context: &Context<'_>,
+    from: RoomNumber,
+    bounds: &Bounds,
+) -> Applies<(Vec<RoomNumber>, Option<RoomNumber>)> {
+    let prefix = key::devices_of(context.user);
+    let from = key::membership(context.user, from);
+    let (mut out, mut looked_at, mut next) = (Vec::new(), 0, None);
+    context.rows.scan(Table::Membership, &from, &key::after_prefix(&prefix), Direction::Forward, &mut |(
         key,
         value,
     )| {
+        let room = rows::room_in(Table::Membership, key.get(prefix.len()..).unwrap_or_default())?;
+        if out.len() >= bounds.rooms || looked_at >= bounds.looked_at {
+            next = Some(room);
+            return Ok(Flow::Stop);
+        }
+        looked_at += 1;
         let row: store::Membership = table::decode(Table::Membership, value)?;
         if row.kind() == Kind::Join {
-            out.push(rows::room_in(Table::Membership, key.get(from.len()..).unwrap_or_default())?);
+            out.push(room);
         }
-        Ok(if out.len() < MAX_ROOMS { Flow::More } else { Flow::Stop })
+        Ok(Flow::More)
     })?;
-    Ok(out)
+    Ok((out, next))
 }
 
 #[cfg(test)]
@@ -59,10 +115,10 @@ mod tests {
     use crate::proto::log::Envelope;
     use crate::proto::log::command::Kind;
     use crate::proto::log::set_membership::Change;
-    use crate::testing::{World, world};
+    use crate::testing::{World, command as command_of, world};
 
     fn name(world: &mut World, name: &str) -> Envelope {
-        world.by("alice", Kind::SetProfile(log::SetProfile { display_name: Some(name.into()), avatar_url: None }))
+        world.by("alice", Kind::SetProfile(log::SetProfile { display_name: Some(name.into()), ..Default::default() }))
     }
 
     #[test]
@@ -99,6 +155,60 @@ mod tests {
         assert_eq!(world.apply(vec![envelope]).remove(0).touched.rooms.len(), 1);
         let envelope = name(&mut world, "Alice");
         assert_eq!(world.apply(vec![envelope]).remove(0).touched.rooms.len(), 0);
+    }
+
+    fn in_parts(world: &mut World, name: &str) -> Envelope {
+        let set = log::SetProfile { display_name: Some(name.into()), avatar_url: None, in_parts: true };
+        world.by("alice", Kind::SetProfile(set))
+    }
+
+    fn renewed(world: &mut World) -> log::MembersRenewed {
+        let command = Kind::RenewMembers(log::RenewMembers { localpart: "alice".into() });
+        let outcome = world.accepted(Envelope { command: command_of(command), ..Envelope::default() });
+        match outcome.kind {
+            Some(outcome::Kind::MembersRenewed(renewed)) => renewed,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn names(world: &World) -> Vec<String> {
+        let rooms = world.view().rooms_of("alice").unwrap();
+        let of = |room| world.view().member_page_for("alice", room, None, 10).unwrap().members.remove(0).display_name;
+        rooms.into_iter().map(|membership| of(membership.room)).collect()
+    }
+
+    #[test]
+    fn many_rooms_show_a_new_profile_part_by_part_in_order_and_a_join_meanwhile_shows_it_at_once() {
+        let mut world = world(&["alice"]);
+        let count = PART_ROOMS * 2 + 1;
+        (0..count).for_each(|_| drop(world.public_room("alice")));
+        let first = in_parts(&mut world, "One");
+        let touched = world.apply(vec![first]).remove(0).touched.rooms.len();
+        assert_eq!(touched, PART_ROOMS, "one command stays bounded");
+        assert_eq!(world.view().unfinished_renewals(10).unwrap(), ["alice"]);
+        // Another change before the first one has come to its end begins again, with what is true now.
+        let second = in_parts(&mut world, "Two");
+        world.accepted(second);
+        world.public_room("alice");
+        assert_eq!(renewed(&mut world), log::MembersRenewed { rooms: PART_ROOMS as u64, more: true });
+        assert_eq!(names(&world).iter().filter(|name| *name == "Two").count(), PART_ROOMS * 2 + 1);
+        assert_eq!(names(&world)[PART_ROOMS * 2], "", "the last of the old rooms is still to come");
+        assert_eq!(renewed(&mut world), log::MembersRenewed { rooms: 2, more: false });
+        assert!(names(&world).iter().all(|name| name == "Two"));
+        assert_eq!(renewed(&mut world), log::MembersRenewed { rooms: 0, more: false }, "a repetition does nothing");
+        assert!(world.view().unfinished_renewals(10).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_room_that_was_left_meanwhile_is_passed_over_and_people_may_not_renew() {
+        let mut world = world(&["alice"]);
+        let rooms: Vec<_> = (0..=PART_ROOMS).map(|_| world.public_room("alice").1).collect();
+        let envelope = in_parts(&mut world, "One");
+        world.accepted(envelope);
+        world.moved("alice", rooms.last().unwrap(), Change::Leave, "");
+        assert_eq!(renewed(&mut world), log::MembersRenewed { rooms: 0, more: false });
+        let by_user = world.by("alice", Kind::RenewMembers(log::RenewMembers { localpart: "alice".into() }));
+        assert_eq!(world.rejected(by_user), Reason::Invalid);
     }
 
     #[test]

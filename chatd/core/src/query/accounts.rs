@@ -134,6 +134,23 @@ impl View<'_> {
         Ok(out)
     }
 
+    /// Users whose last change of profile not all of their rooms show yet, by localpart, at most `limit`.
+    ///
+    /// # Errors
+    /// When the state cannot be read.
+    pub fn unfinished_renewals(&self, limit: usize) -> Result<Vec<String>, QueryError> {
+        let (from, end) = (key::RENEWALS, key::after_prefix(key::RENEWALS));
+        let mut out = Vec::new();
+        self.rows.scan(Table::Meta, from, &end, Direction::Forward, &mut |(key, _)| {
+            if out.len() >= limit {
+                return Ok(Flow::Stop);
+            }
+            out.push(String::from_utf8_lossy(key.get(from.len()..).unwrap_or_default()).into_owned());
+            Ok(Flow::More)
+        })?;
+        Ok(out)
+    }
+
     /// A stored filter's JSON.
     ///
     /// # Errors

@@ -17,8 +17,17 @@ fn zero_ended(out: &mut Vec<u8>, text: &str) {
     out.push(0);
 }
 
-/// Key of the one row in `Meta` that core owns.
+/// Key of the cluster's row in `Meta`.
 pub const CLUSTER: &[u8] = b"cluster";
+
+/// Beginning of the keys of `Renewal` rows in `Meta`.
+pub const RENEWALS: &[u8] = b"renew/";
+
+/// `Renewal`
+#[must_use]
+pub fn renewal(localpart: &str) -> Vec<u8> {
+    [RENEWALS, localpart.as_bytes()].concat()
+}
 
 /// `Account`
 #[must_use]

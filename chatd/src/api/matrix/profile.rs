@@ -52,8 +52,12 @@ async fn set_field(
 ) -> Result<set_profile_field::v3::Response, MatrixError> {
     super::account::own(&session, &request.user_id)?;
     let change = match request.value {
-        ProfileFieldValue::DisplayName(name) => SetProfile { display_name: Some(name), avatar_url: None },
-        ProfileFieldValue::AvatarUrl(url) => SetProfile { display_name: None, avatar_url: Some(url.to_string()) },
+        ProfileFieldValue::DisplayName(name) => {
+            SetProfile { display_name: Some(name), avatar_url: None, in_parts: true }
+        }
+        ProfileFieldValue::AvatarUrl(url) => {
+            SetProfile { display_name: None, avatar_url: Some(url.to_string()), in_parts: true }
+        }
         other => {
             let name: ProfileFieldName = other.field_name();
             return Err(MatrixError::invalid_param(format!(

@@ -102,7 +102,8 @@ pub(crate) fn counts(envelope: &Envelope) -> bool {
             | Kind::ExtendSession(_)
             | Kind::PurgeHistory(_)
             | Kind::RepairTime(_)
-            | Kind::SweepDevice(_),
+            | Kind::SweepDevice(_)
+            | Kind::RenewMembers(_),
         )
         | None => false,
     };

@@ -17,7 +17,8 @@ pub enum WriteClass {
     Growing,
     /// Removes, leaves, moderates, opens and ends sessions: small, and what people need to make space.
     Upkeep,
-    /// The cluster's own and its administrators': letting go of history, its first command.
+    /// The cluster's own and its administrators': letting go of history, its first command, the rest of a change that was
+    /// admitted.
     System,
 }
 
@@ -27,9 +28,13 @@ impl WriteClass {
     pub fn of(envelope: &Envelope) -> Self {
         let kind = envelope.command.as_ref().and_then(|command| command.kind.as_ref());
         let class = match kind {
-            Some(Kind::Bootstrap(_) | Kind::PurgeHistory(_) | Kind::RepairTime(_) | Kind::SweepDevice(_)) => {
-                Self::System
-            }
+            Some(
+                Kind::Bootstrap(_)
+                | Kind::PurgeHistory(_)
+                | Kind::RepairTime(_)
+                | Kind::SweepDevice(_)
+                | Kind::RenewMembers(_),
+            ) => Self::System,
             Some(Kind::Redact(_) | Kind::OpenSession(_) | Kind::CloseSession(_) | Kind::ExtendSession(_)) => {
                 Self::Upkeep
             }

@@ -311,7 +311,7 @@ fn who_spoke_is_named_as_it_was_called_then() {
     let (room, id) = world.public_room("alice");
     world.moved("bob", &id, Change::Join, "");
     let rename = |world: &mut World, name: &str| {
-        let profile = log::SetProfile { display_name: Some(name.into()), avatar_url: None };
+        let profile = log::SetProfile { display_name: Some(name.into()), ..Default::default() };
         let envelope = world.by("alice", Command::SetProfile(profile));
         world.accepted(envelope);
     };

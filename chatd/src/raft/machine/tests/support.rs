@@ -34,6 +34,7 @@ fn envelope(user: &str, device: &str, transaction: String, kind: Kind) -> log::E
         transaction_id: transaction,
         command: Some(log::Command { kind: Some(kind) }),
         sequence: None,
+        quotas: None,
     }
 }
 

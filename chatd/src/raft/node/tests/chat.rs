@@ -36,6 +36,7 @@ pub(super) fn by(user: &str, transaction_id: &str, kind: Kind) -> Envelope {
         transaction_id: transaction_id.into(),
         command: Some(Command { kind: Some(kind) }),
         sequence: None,
+        quotas: None,
     }
 }
 

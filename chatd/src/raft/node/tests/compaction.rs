@@ -20,6 +20,7 @@ fn large(room_id: &str, transaction_id: &str) -> Envelope {
         transaction_id: transaction_id.into(),
         command: Some(Command { kind: Some(Kind::SendEvent(event)) }),
         sequence: None,
+        quotas: None,
     }
 }
 

@@ -1,0 +1,97 @@
+//! How many rooms an account may be in, and how many invitations it may have.
+//!
+//! The bounds come with the command ([`log::Quotas`]); what is counted are rows. A change of membership is rare beside
+//! messages, and pays for the count.
+
+use super::context::{Applies, Context, refuse};
+use crate::proto::log::Reason;
+use crate::proto::store;
+use crate::proto::store::membership::Kind;
+use crate::table::{self, Direction, Flow, Read as _, Table, key};
+
+/// Memberships that are looked at, those of rooms left long ago included: some ten milliseconds of apply. Who has been in
+/// more rooms has what the largest of bots have, and comes into no others.
+const MAX_LOOKED_AT: usize = 65_536;
+
+/// Refuses a membership beyond what the account may have.
+pub(super) fn check(context: &Context<'_>, target: &str, old: Kind, new: Kind) -> Applies<()> {
+    let most = match new {
+        _ if old == new => 0,
+        Kind::Join => context.quotas.joined_rooms,
+        Kind::Invite => context.quotas.pending_invites,
+        _ => 0,
+    };
+    let Some(most) = usize::try_from(most).ok().filter(|most| *most > 0) else { return Ok(()) };
+    if !has(context, target, new, most)? {
+        return Ok(());
+    }
+    let message = match new {
+        Kind::Join => format!("you are in {most} rooms, which is as many as an account may be in: leave one first"),
+        _ => format!("{target} has {most} invitations to answer, and takes another when some are answered"),
+    };
+    refuse(Reason::QuotaReached, message)
+}
+
+/// Has the account so many memberships of a kind?
+fn has(context: &Context<'_>, localpart: &str, kind: Kind, most: usize) -> Applies<bool> {
+    let from = key::devices_of(localpart);
+    let (mut found, mut looked_at) = (0, 0);
+    context.rows.scan(Table::Membership, &from, &key::after_prefix(&from), Direction::Forward, &mut |(_, value)| {
+        looked_at += 1;
+        let row: store::Membership = table::decode(Table::Membership, value)?;
+        found += usize::from(row.kind() == kind);
+        Ok(if found < most && looked_at < MAX_LOOKED_AT { Flow::More } else { Flow::Stop })
+    })?;
+    Ok(found >= most || looked_at >= MAX_LOOKED_AT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::log::set_membership::Change;
+    use crate::proto::log::{self, Envelope};
+    use crate::testing::{World, world};
+
+    fn bounded(mut envelope: Envelope) -> Envelope {
+        envelope.quotas = Some(log::Quotas { joined_rooms: 2, pending_invites: 1 });
+        envelope
+    }
+
+    fn moved(world: &mut World, user: &str, room: &str, change: Change, target: &str) -> Envelope {
+        bounded(world.membership(user, room, change, target))
+    }
+
+    #[test]
+    fn an_account_is_in_so_many_rooms_and_leaves_one_for_another() {
+        let mut world = world(&["alice", "bob"]);
+        let rooms: Vec<_> = (0..3).map(|_| world.public_room("bob").1).collect();
+        for room in &rooms[..2] {
+            let join = moved(&mut world, "alice", room, Change::Join, "");
+            world.accepted(join);
+        }
+        let third = moved(&mut world, "alice", &rooms[2], Change::Join, "");
+        assert_eq!(world.rejected(third), Reason::QuotaReached);
+        let create = bounded(world.by("alice", log::command::Kind::CreateRoom(log::CreateRoom::default())));
+        assert_eq!(world.rejected(create), Reason::QuotaReached);
+        let leave = moved(&mut world, "alice", &rooms[0], Change::Leave, "");
+        world.accepted(leave);
+        let third = moved(&mut world, "alice", &rooms[2], Change::Join, "");
+        world.accepted(third);
+    }
+
+    #[test]
+    fn an_account_is_not_flooded_with_invitations_and_those_without_a_bound_are_as_before() {
+        let mut world = world(&["alice", "bob"]);
+        let rooms: Vec<_> = (0..3).map(|_| world.public_room("bob").1).collect();
+        let first = moved(&mut world, "bob", &rooms[0], Change::Invite, "alice");
+        world.accepted(first);
+        let content = r#"{"membership":"invite"}"#;
+        let by_event = world.event("bob", &rooms[1], "m.room.member", Some("@alice:a.org"), content);
+        assert_eq!(world.rejected(bounded(by_event)), Reason::QuotaReached);
+        let accept = moved(&mut world, "alice", &rooms[0], Change::Join, "");
+        world.accepted(accept);
+        let second = moved(&mut world, "bob", &rooms[1], Change::Invite, "alice");
+        world.accepted(second);
+        world.moved("bob", &rooms[2], Change::Invite, "alice");
+    }
+}
