@@ -61,6 +61,9 @@ pub(crate) struct Run {
     /// Also what takes long: 10⁷ messages, 10⁵ rooms, ten minutes of B10
     #[arg(long)]
     long: bool,
+    /// Polls of the workload crowd
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    crowd: usize,
     /// Where results.json, table.md and performance.svg go [default: reports/bench in the cache directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -133,7 +136,7 @@ impl Run {
         };
         systems.insert(System::Quorate);
         let settings = Settings { repeats: self.repeats, warm_seconds: self.warm_up, steady_seconds: self.seconds };
-        Plan { workloads, systems, settings, long: self.long }
+        Plan { workloads, systems, settings, long: self.long, crowd: self.crowd }
     }
 
     /// # Errors

@@ -67,16 +67,18 @@ pub(crate) const PARKED: &str = "parked /sync";
 /// Names of the cases of B10.
 pub(crate) const BUSY_POSTS: &str = "posts";
 pub(crate) const BUSY_ROOM: &str = "delivery";
+/// Name of the case of the crowd that is about another room.
+pub(crate) const ELSEWHERE: &str = "a writer elsewhere";
 
 const fn goal(workload: Workload, metric: Metric, bound: Bound, factor: f64, rival: Rival) -> Goal {
     Goal { workload, case: "", metric, bound, factor, rival }
 }
 
 /// All of them.
-pub(crate) const GOALS: [Goal; 19] = {
+pub(crate) const GOALS: [Goal; 21] = {
     use Bound::{AtLeast, AtMost};
     use Metric::{Cpu, Elections, Gap, Lost, MemoryEach, P50, P99, Rate};
-    use Workload::{B1, B2, B3, B4, B5, B7, B8, B9, B10};
+    use Workload::{B1, B2, B3, B4, B5, B7, B8, B9, B10, Crowd};
     [
         goal(B1, Rate, AtLeast, 1.25, NATS),
         goal(B1, Rate, AtLeast, 4.0, ETCD),
@@ -97,5 +99,7 @@ pub(crate) const GOALS: [Goal; 19] = {
         Goal { case: BUSY_POSTS, ..goal(B10, P99, AtMost, 1.5, NATS) },
         Goal { case: BUSY_ROOM, ..goal(B10, P99, AtMost, 1.5, NATS) },
         goal(B10, Elections, AtMost, 0.0, Rival::Nobody),
+        goal(Crowd, P99, AtMost, 2000.0, Rival::Nobody),
+        Goal { case: ELSEWHERE, ..goal(Crowd, P99, AtMost, 20.0, Rival::Nobody) },
     ]
 };

@@ -1,6 +1,7 @@
 //! Measurements that are more than one call, and their figures.
 
 mod catch_up;
+mod crowd;
 mod growth;
 mod memory;
 

@@ -25,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) settings: Settings,
     /// Also what takes long: 10⁷ messages, 10⁵ rooms, ten minutes under load.
     pub(crate) long: bool,
+    /// Polls of the crowd.
+    pub(crate) crowd: usize,
 }
 
 /// What came out.
@@ -64,6 +66,7 @@ impl<'a> Run<'a> {
                 Workload::B8 => self.idle().await,
                 Workload::B9 => self.outages().await,
                 Workload::B10 => self.busy().await,
+                Workload::Crowd => self.crowd().await,
                 Workload::Growth => self.growth().await,
             }
         }

@@ -34,6 +34,9 @@ pub(crate) enum Workload {
     /// Posts and delivery while other work fills both cores
     #[value(name = "B10", alias = "b10")]
     B10,
+    /// One message to a room with 10,000 parked `/sync`
+    #[value(name = "crowd")]
+    Crowd,
     /// Posts against stored messages and rooms
     #[value(name = "growth")]
     Growth,
@@ -52,6 +55,7 @@ impl Workload {
             Self::B8 => "B8",
             Self::B9 => "B9",
             Self::B10 => "B10",
+            Self::Crowd => "crowd",
             Self::Growth => "growth",
         }
     }
@@ -68,6 +72,7 @@ impl Workload {
             Self::B8 => "5,000 idle subscribers, memory of the servers for each",
             Self::B9 => "kill -9 of the leader under 4 writers",
             Self::B10 => "B3 and B4 while nice 10 work fills all cores",
+            Self::Crowd => "one message to a room with 10,000 parked /sync on 3 nodes",
             Self::Growth => "posts against what is stored",
         }
     }
@@ -81,7 +86,7 @@ impl Workload {
             Self::B8 => &[Quorate, Nats, Ejabberd, SocketIo, Bare],
             Self::B9 => &[Quorate, Etcd, Nats],
             Self::B10 => &[Quorate, Nats, Ejabberd],
-            Self::Growth => &[Quorate],
+            Self::Crowd | Self::Growth => &[Quorate],
         }
     }
 }

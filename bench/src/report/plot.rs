@@ -22,7 +22,7 @@ fn is_drawn(row: &Row) -> bool {
         Workload::B7 => Metric::Cpu,
         Workload::B8 => Metric::MemoryEach,
         Workload::B9 => Metric::Gap,
-        Workload::B10 => Metric::P99,
+        Workload::B10 | Workload::Crowd => Metric::P99,
     };
     row.metric == metric
 }

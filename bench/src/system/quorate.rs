@@ -2,6 +2,7 @@
 
 mod absence;
 mod client;
+pub(crate) mod crowd;
 mod idle;
 mod outage;
 mod post;

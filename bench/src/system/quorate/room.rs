@@ -34,7 +34,7 @@ impl Quorate {
     }
 
     /// Accounts that have joined.
-    async fn members(&self, count: usize, room: &str) -> anyhow::Result<Vec<User>> {
+    pub(super) async fn members(&self, count: usize, room: &str) -> anyhow::Result<Vec<User>> {
         let first = crate::payload::reserve(count as u64);
         futures::stream::iter(0..count)
             .map(|n| async move {

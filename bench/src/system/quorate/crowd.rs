@@ -1,0 +1,190 @@
+//! A crowd: long polls of `/sync`, each over a connection of its own, of users who are all in one room; and somebody who
+//! writes in another room.
+
+use super::client::{User, message};
+use super::{NODES, Quorate};
+use crate::load::crowd::CrowdBoard;
+use crate::load::tasks::Tasks;
+use anyhow::{Context as _, bail, ensure};
+use futures::{StreamExt as _, TryStreamExt as _};
+use quorate_wire::chat::v1::create_room_request::Preset;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufStream};
+use tokio::net::TcpStream;
+
+/// Users of the crowd, each with as many devices as it takes: a password hash for each poll would take minutes.
+const USERS: usize = 100;
+/// Connections that are made at once.
+const AT_ONCE: usize = 32;
+/// How long a poll waits: longer than a measurement.
+const WAIT_MS: u32 = 60_000;
+/// Messages a second in the other room.
+const ELSEWHERE: f64 = 100.0;
+/// Longest time for one message to reach the crowd.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between a round's end and the next one's beginning, so that all polls are parked.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A crowd that waits.
+pub(crate) struct Crowd {
+    pub(crate) board: Arc<CrowdBoard>,
+    room: String,
+    user: User,
+    leader: usize,
+    _tasks: Tasks,
+}
+
+impl Quorate {
+    /// So many polls over all nodes.
+    ///
+    /// # Errors
+    /// Somebody is refused.
+    pub(crate) async fn crowd(&self, polls: usize) -> anyhow::Result<Crowd> {
+        let room = self.user.create_room(0, Preset::Public, "crowd").await?;
+        let users = self.members(USERS.min(polls), &room).await?;
+        let board = Arc::new(CrowdBoard::new(polls)?);
+        let mut tasks = Tasks::default();
+        let opened: Vec<_> = futures::stream::iter(0..polls)
+            .map(|n| {
+                let user = users.get(n % users.len().max(1));
+                async move { self.poll(n, user.context("no user")?).await }
+            })
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        for mut poll in opened {
+            let board = board.clone();
+            tasks.spawn(async move {
+                if let Err(error) = poll.follow(&board).await {
+                    board.fail("a poll", &error);
+                }
+            });
+        }
+        let leader = self.leader().await?;
+        let elsewhere = self.user.another(leader, "elsewhere").await?;
+        let other = elsewhere.create_room(leader, Preset::Private, "elsewhere").await?;
+        let reports = board.clone();
+        tasks.spawn(async move {
+            if let Err(error) = write_elsewhere(&elsewhere, leader, &other, &reports).await {
+                reports.fail("the writer elsewhere", &error);
+            }
+        });
+        Ok(Crowd { board, room, user: self.user.clone(), leader, _tasks: tasks })
+    }
+
+    async fn poll(&self, n: usize, user: &User) -> anyhow::Result<Poll> {
+        let node = self.nodes.get(n / USERS % NODES).context("no such node")?;
+        let stream = TcpStream::connect(node.http).await.context("cannot connect to the Matrix door")?;
+        let mut poll = Poll {
+            stream: BufStream::with_capacity(4096, 512, stream),
+            address: node.http,
+            bearer: user.bearer.clone(),
+            since: String::new(),
+            body: Vec::new(),
+        };
+        poll.ask(0).await?;
+        poll.answer().await?;
+        Ok(poll)
+    }
+}
+
+impl Crowd {
+    /// One message to all of them.
+    ///
+    /// # Errors
+    /// Not all have received it in time.
+    pub(crate) async fn round(&self) -> anyhow::Result<()> {
+        self.until(CrowdBoard::all_ask).await.context("not all polls ask again")?;
+        tokio::time::sleep(PAUSE).await;
+        let number = crate::payload::next();
+        self.board.begin(number, Instant::now());
+        let mut door = self.user.door(self.leader)?;
+        door.send(self.user.asks(message(&self.room, number))).await.context("the message to the crowd")?;
+        let reached = self.until(CrowdBoard::all_received).await;
+        reached.with_context(|| format!("only {} polls have the message", self.board.received()))
+    }
+
+    async fn until(&self, holds: impl Fn(&CrowdBoard) -> bool) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds(&self.board) {
+            self.board.check()?;
+            ensure!(Instant::now() < deadline, "not within {PATIENCE:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Ok(())
+    }
+}
+
+async fn write_elsewhere(user: &User, node: usize, room: &str, board: &CrowdBoard) -> anyhow::Result<()> {
+    let mut door = user.door(node)?;
+    let every = Duration::from_secs_f64(1.0 / ELSEWHERE);
+    let mut due = Instant::now();
+    loop {
+        tokio::time::sleep_until(due.into()).await;
+        door.send(user.asks(message(room, crate::payload::next()))).await?;
+        board.acknowledged(due);
+        due += every;
+    }
+}
+
+struct Poll {
+    stream: BufStream<TcpStream>,
+    address: SocketAddr,
+    bearer: String,
+    since: String,
+    body: Vec<u8>,
+}
+
+impl Poll {
+    async fn follow(&mut self, board: &CrowdBoard) -> anyhow::Result<()> {
+        loop {
+            self.ask(WAIT_MS).await?;
+            board.asked();
+            self.answer().await?;
+            board.answered(&self.body);
+        }
+    }
+
+    async fn ask(&mut self, timeout: u32) -> anyhow::Result<()> {
+        let Self { address, bearer, since, .. } = self;
+        let since = if since.is_empty() { String::new() } else { format!("&since={since}") };
+        let request = format!(
+            "GET /_matrix/client/v3/sync?timeout={timeout}{since} HTTP/1.1\r\nHost: {address}\r\n\
+             Authorization: {bearer}\r\n\r\n"
+        );
+        self.stream.write_all(request.as_bytes()).await?;
+        Ok(self.stream.flush().await?)
+    }
+
+    /// Reads an answer, and from where the next poll goes on.
+    async fn answer(&mut self) -> anyhow::Result<()> {
+        let (mut line, mut status, mut length) = (String::new(), String::new(), 0);
+        loop {
+            line.clear();
+            ensure!(self.stream.read_line(&mut line).await? > 0, "the connection was closed");
+            let head = line.trim_end();
+            if head.is_empty() {
+                break;
+            }
+            if status.is_empty() {
+                status = head.to_owned();
+            }
+            if let Some((name, value)) = head.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().context("a length")?;
+            }
+        }
+        self.body.resize(length, 0);
+        self.stream.read_exact(&mut self.body).await?;
+        if !status.contains(" 200 ") {
+            bail!("{status}: {}", String::from_utf8_lossy(&self.body));
+        }
+        let text = String::from_utf8_lossy(&self.body);
+        let (_, behind) = text.split_once(r#""next_batch":""#).context("a /sync without next_batch")?;
+        self.since = behind.split('"').next().unwrap_or_default().to_owned();
+        Ok(())
+    }
+}
