@@ -1,7 +1,7 @@
 //! The command line: global options, and one variant per command.
 
 use crate::{
-    client::{Client, Options},
+    client::{Client, Options, ServerTrust, TLS_SCHEME},
     commands::{self, cluster},
     duration,
     error::Error,
@@ -19,6 +19,7 @@ Examples:
   chatctl create ops --public
   chatctl send '#ops' 'hello'
   chatctl tail '#ops'
+  chatctl --server https://chat.example.org:7400 --ca-file ca.crt login alice
   chatctl --server a:7400,b:7400,c:7400 verify --duration 60s
 
 Exit codes:
@@ -41,7 +42,7 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Server to talk to, as host:port; repeat it or separate by commas
+    /// Server to talk to, as host:port, or https://host:port for TLS; repeat it or separate by commas
     #[arg(
         long = "server",
         visible_alias = "servers",
@@ -51,6 +52,12 @@ pub struct Global {
         global = true
     )]
     pub servers: Vec<String>,
+    /// PEM file with the authority of the servers' certificates; TLS is spoken then [default: the system's, for https://]
+    #[arg(long, env = "QUORATE_CA_FILE", value_name = "PATH", global = true)]
+    pub ca_file: Option<PathBuf>,
+    /// Name to expect in the servers' certificates [default: the host that is dialled]
+    #[arg(long, env = "QUORATE_TLS_SERVER_NAME", value_name = "NAME", global = true)]
+    pub tls_server_name: Option<String>,
     /// Also use the servers that the cluster itself names
     #[arg(long, global = true)]
     pub discover: bool,
@@ -141,11 +148,25 @@ impl Context {
         self.store()?.load(&self.global.profile)
     }
 
-    /// How patient clients are.
-    #[must_use]
-    pub fn options(&self) -> Options {
+    /// How patient clients of these servers are, and whom they believe.
+    fn options(&self, servers: &[String], profile: Option<&Profile>) -> Result<Options, Error> {
         let limit = Some(self.global.timeout).filter(|limit| !limit.is_zero());
-        Options { limit, ..Options::default() }
+        Ok(Options { limit, trust: self.trust(servers, profile)?, ..Options::default() })
+    }
+
+    /// The authorities to believe where TLS is spoken: with an authority's file or an `https://` among the servers. A
+    /// profile that speaks TLS does so with servers of the command line, too: its token must not go out in clear.
+    ///
+    /// # Errors
+    /// Names the file that cannot be used.
+    pub fn trust(&self, servers: &[String], profile: Option<&Profile>) -> Result<Option<ServerTrust>, Error> {
+        let kept = profile.map(|profile| profile.servers.as_slice()).unwrap_or_default();
+        let file = self.global.ca_file.as_deref().or_else(|| profile?.ca_file.as_deref());
+        if file.is_none() && !servers.iter().chain(kept).any(|server| server.trim().starts_with(TLS_SCHEME)) {
+            return Ok(None);
+        }
+        let name = self.global.tls_server_name.clone().or_else(|| profile?.tls_server_name.clone());
+        ServerTrust::load(file, name).map(Some)
     }
 
     /// The servers of the command line, else of the environment, else of the profile.
@@ -156,12 +177,31 @@ impl Context {
         if self.global.servers.is_empty() { chosen(&self.profile()?.servers) } else { chosen(&self.global.servers) }
     }
 
+    /// As [`Self::trust`], with the profile's authority where the servers are the profile's.
+    ///
+    /// # Errors
+    /// As [`Self::trust`], and [`Store::load`].
+    pub fn trust_of_servers(&self, servers: &[String]) -> Result<Option<ServerTrust>, Error> {
+        self.trust(servers, self.profile_with_servers()?.as_ref())
+    }
+
+    /// The profile, where it says which servers to ask.
+    fn profile_with_servers(&self) -> Result<Option<Profile>, Error> {
+        if self.global.servers.is_empty() { self.profile().map(Some) } else { Ok(None) }
+    }
+
     /// A client without a session.
     ///
     /// # Errors
     /// [`Error::NoServers`], or a usage error that names a bad address.
     pub fn client(&self) -> Result<Client, Error> {
-        Client::new(&self.servers()?, self.options()).map_err(|e| Error::Usage(e.to_string()))
+        self.client_of(self.profile_with_servers()?.as_ref())
+    }
+
+    fn client_of(&self, profile: Option<&Profile>) -> Result<Client, Error> {
+        let servers = self.servers()?;
+        let options = self.options(&servers, profile)?;
+        Client::new(&servers, options).map_err(|e| Error::Usage(e.to_string()))
     }
 
     /// The session of the profile.
@@ -172,7 +212,7 @@ impl Context {
         let profile = self.profile()?;
         let none = || Error::NoSession { profile: self.global.profile.clone() };
         let token = profile.token.as_deref().ok_or_else(none)?;
-        let session = Session::new(self.client()?, token).ok_or_else(none)?;
+        let session = Session::new(self.client_of(Some(&profile))?, token).ok_or_else(none)?;
         if self.global.discover {
             session.learn_servers().await?;
         }
@@ -188,6 +228,7 @@ fn chosen(named: &[String]) -> Result<Vec<String>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::certificates;
     use clap::CommandFactory as _;
 
     #[test]
@@ -201,6 +242,31 @@ mod tests {
         assert_eq!(cli.global.servers, ["a:1", "b:2", "c:3"]);
         let cli = Cli::try_parse_from(["chatctl", "--server", "a:1", "--output", "json", "rooms"]).unwrap();
         assert_eq!((cli.global.servers, cli.global.output), (vec!["a:1".to_owned()], Format::Json));
+    }
+
+    #[test]
+    fn tls_is_spoken_with_all_servers_or_with_none() {
+        let directory = tempfile::tempdir().unwrap();
+        certificates::make(directory.path(), "c", &["a".into()], false).unwrap();
+        let ca = directory.path().join("ca.crt");
+        let context = |arguments: &[&str]| {
+            let cli = Cli::try_parse_from([&["chatctl"], arguments, &["whoami"]].concat()).unwrap();
+            Context::new(cli.global)
+        };
+        let addresses = |context: &Context, profile: Option<&Profile>| -> Vec<String> {
+            let client = context.client_of(profile).unwrap();
+            client.servers().all().iter().map(|slot| slot.address().to_owned()).collect()
+        };
+        let ca_file = ca.to_str().unwrap();
+        let plain = context(&["--server", "a:1,b:1"]);
+        assert_eq!(addresses(&plain, None), ["a:1", "b:1"]);
+        let with_file = context(&["--server", "a:1,b:1", "--ca-file", ca_file]);
+        assert_eq!(addresses(&with_file, None), ["https://a:1", "https://b:1"]);
+        // A token that was given over TLS does not go out in clear.
+        let profile = Profile { servers: vec!["https://c:1".into()], ca_file: Some(ca.clone()), ..Profile::default() };
+        assert_eq!(addresses(&plain, Some(&profile)), ["https://a:1", "https://b:1"]);
+        let servers = with_file.client_of(None).unwrap();
+        assert!(!servers.servers().learn("b:1") && servers.servers().learn("c:1"));
     }
 
     #[test]

@@ -15,9 +15,15 @@ use std::{
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    /// `host:port` of each server.
+    /// `host:port` or `https://host:port` of each server.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<String>,
+    /// PEM file with the authorities that sign the servers' certificates; TLS is spoken if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// Name that is expected in the servers' certificates instead of the host that is dialled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_server_name: Option<String>,
     /// Full user id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,

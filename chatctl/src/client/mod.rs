@@ -8,10 +8,13 @@ mod failure;
 pub(crate) mod pace;
 mod servers;
 mod slot;
+mod trust;
 
 pub use failure::{Failure, Kind, Retry};
+pub(crate) use servers::TLS_SCHEME;
 pub use servers::{InvalidAddress, Servers};
 pub use slot::Slot;
+pub use trust::ServerTrust;
 pub(crate) use slot::innermost;
 
 use quorate_wire::chat::v1::chat_client::ChatClient;
@@ -41,6 +44,8 @@ pub struct Options {
     pub backoff_base: Duration,
     /// Longest interval of the backoff.
     pub backoff_cap: Duration,
+    /// Speak TLS with all servers, and believe these authorities; `None`: speak plainly.
+    pub trust: Option<ServerTrust>,
 }
 
 impl Default for Options {
@@ -51,6 +56,7 @@ impl Default for Options {
             limit: Some(Duration::from_secs(60)),
             backoff_base: crate::backoff::BASE,
             backoff_cap: crate::backoff::CAP,
+            trust: None,
         }
     }
 }
@@ -83,10 +89,10 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of these servers (`host:port`), which prefers the first. Connects when first used.
+    /// A client of these servers (`host:port` or `https://host:port`), which prefers the first. Connects when first used.
     ///
     /// # Errors
-    /// [`InvalidAddress`] names the first address that is not `host:port`.
+    /// [`InvalidAddress`] names the first address that is neither.
     pub fn new(addresses: &[String], options: Options) -> Result<Self, InvalidAddress> {
         let servers = Servers::new(addresses, &options)?;
         Ok(Self { servers: Arc::new(servers), options, counters: Arc::default() })

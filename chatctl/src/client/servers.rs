@@ -10,9 +10,15 @@ use thiserror::Error;
 /// Most servers that a client keeps: a cluster has a handful of voters and some learners; a list beyond this is a fault.
 const MOST: usize = 256;
 
-/// An address that is not `host:port`.
+/// How an address begins whose server speaks TLS.
+pub(crate) const TLS_SCHEME: &str = "https://";
+
+/// An address that is neither `host:port` nor `https://host:port`.
 #[derive(Debug, Error)]
-#[error("`{address}` is not a server address: write host:port, as in chat.example.org:7400")]
+#[error(
+    "`{address}` is not a server address: write host:port, as in chat.example.org:7400, or https://host:port where the \
+     server speaks TLS"
+)]
 pub struct InvalidAddress {
     /// The text.
     pub address: String,
@@ -54,11 +60,13 @@ impl Servers {
 
     /// Adds a server that the cluster told of. Returns whether it was new; a bad address is not added.
     pub fn learn(&self, address: &str) -> bool {
+        let Ok(learned) = slot(address, &self.options) else { return false };
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
-        if slots.len() >= MOST || slots.iter().any(|slot| slot.address() == address) {
-            return false;
+        let is_new = slots.len() < MOST && slots.iter().all(|slot| slot.address() != learned.address());
+        if is_new {
+            slots.push(learned);
         }
-        slot(address, &self.options).map(|slot| slots.push(slot)).is_ok()
+        is_new
     }
 
     /// The server for the next attempt: from the preferred one on the first that is neither held off nor `avoid`;
@@ -90,12 +98,18 @@ impl Servers {
 
 fn slot(address: &str, options: &Options) -> Result<Arc<Slot>, InvalidAddress> {
     let invalid = || InvalidAddress { address: address.to_owned() };
-    let (host, port) = address.rsplit_once(':').ok_or_else(invalid)?;
+    let bare = match &options.trust {
+        // One way to speak with all: a cluster's doors all have a certificate, or none has.
+        Some(_) => address.strip_prefix(TLS_SCHEME).unwrap_or(address),
+        None => address,
+    };
+    let (host, port) = bare.rsplit_once(':').ok_or_else(invalid)?;
     let plain = !host.is_empty() && !host.contains(['/', '@', '?', '#', ' ']);
     if !plain || port.parse::<u16>().is_err() {
         return Err(invalid());
     }
-    Slot::new(address, options).map(Arc::new).map_err(|_| invalid())
+    let named = if options.trust.is_some() { format!("{TLS_SCHEME}{bare}") } else { bare.to_owned() };
+    Slot::new(&named, options).map(Arc::new).map_err(|_| invalid())
 }
 
 #[cfg(test)]

@@ -42,7 +42,12 @@ struct Connection {
 
 impl Slot {
     pub(super) fn new(address: &str, options: &Options) -> Result<Self, tonic::transport::Error> {
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))?
+        let uri = if options.trust.is_some() { address.to_owned() } else { format!("http://{address}") };
+        let mut endpoint = Endpoint::from_shared(uri)?;
+        if let Some(trust) = &options.trust {
+            endpoint = endpoint.tls_config(trust.config())?;
+        }
+        let endpoint = endpoint
             .user_agent(concat!("chatctl/", env!("CARGO_PKG_VERSION")))?
             .connect_timeout(options.connect_timeout)
             .tcp_nodelay(true)
@@ -59,7 +64,7 @@ impl Slot {
         })
     }
 
-    /// `host:port`.
+    /// `host:port`, or `https://host:port` where TLS is spoken.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address

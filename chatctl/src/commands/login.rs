@@ -4,6 +4,7 @@ use crate::{cli::Context, error::Error, password, session, session::Credentials}
 use clap::Args;
 use quorate_wire::chat::v1::SessionResponse;
 use serde_json::json;
+use std::fs;
 
 /// Signs in.
 #[derive(Debug, Args)]
@@ -60,7 +61,16 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
 /// Why the profile cannot be written.
 pub fn keep(context: &Context, opened: &SessionResponse) -> Result<(), Error> {
     let servers = context.servers()?;
+    let named = &context.global;
+    // A later command may run elsewhere.
+    let ca_file = named.ca_file.as_ref().map(|file| fs::canonicalize(file).map_err(Error::file(file))).transpose()?;
+    let tls_server_name = named.tls_server_name.clone();
     context.store()?.update(&context.global.profile, |profile| {
+        // Servers of the command line come with their own authority; those of the profile keep what it has.
+        if !named.servers.is_empty() || ca_file.is_some() {
+            profile.ca_file = ca_file;
+            profile.tls_server_name = tls_server_name;
+        }
         profile.servers = servers;
         profile.user = Some(opened.user_id.clone());
         profile.device = Some(opened.device_id.clone());

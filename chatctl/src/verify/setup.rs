@@ -3,7 +3,7 @@
 use super::{options::Command, reader::Reader, run::Run};
 use crate::{
     cli::Context,
-    client::{Client, Failure, Options},
+    client::{Client, Failure, Options, ServerTrust},
     error::Error,
     send::{self, MESSAGE},
     session::{self, Credentials, Session},
@@ -28,13 +28,16 @@ pub(super) struct Stage {
     pub(super) writers: Vec<Session>,
     pub(super) readers: Vec<Session>,
     pub(super) servers: Vec<String>,
+    pub(super) trust: Option<ServerTrust>,
 }
 
 /// Makes users and rooms, and lets everybody join.
 pub(super) async fn prepare(command: &Command, servers: &[String], context: &Context) -> Result<Stage, Error> {
     let id: String = Uuid::new_v4().simple().to_string().chars().take(10).collect();
-    let writers = users(&id, "w", command.writers, command, servers).await?;
-    let readers = users(&id, "r", command.readers, command, servers).await?;
+    let trust = context.trust_of_servers(servers)?;
+    let limited = options(command, trust.as_ref());
+    let writers = users(&id, "w", command.writers, &limited, servers).await?;
+    let readers = users(&id, "r", command.readers, &limited, servers).await?;
     let founder = writers.first().ok_or_else(|| Error::Usage("--writers must be at least 1".to_owned()))?;
     let mut rooms = Vec::new();
     for room in 0..command.rooms {
@@ -49,19 +52,20 @@ pub(super) async fn prepare(command: &Command, servers: &[String], context: &Con
         }
     }
     // Only now without a limit: in the load, every message is tried until it is settled or the run is over.
-    let endless = Options { limit: None, ..options(command) };
+    let endless = Options { limit: None, ..options(command, trust.as_ref()) };
     let writers = rebuilt(&writers, servers, &endless)?;
     let readers = rebuilt(&readers, servers, &endless)?;
     let run = Arc::new(Run::new(id, rooms, command));
-    Ok(Stage { run, writers, readers, servers: servers.to_vec() })
+    Ok(Stage { run, writers, readers, servers: servers.to_vec(), trust })
 }
 
-pub(super) fn options(command: &Command) -> Options {
+pub(super) fn options(command: &Command, trust: Option<&ServerTrust>) -> Options {
     Options {
         attempt_timeout: command.attempt_timeout,
         limit: Some(command.setup_timeout),
         backoff_base: Duration::from_secs(1),
         backoff_cap: BACKOFF_CAP,
+        trust: trust.cloned(),
         ..Options::default()
     }
 }
@@ -88,7 +92,7 @@ async fn users(
     run: &str,
     kind: &str,
     count: u16,
-    command: &Command,
+    options: &Options,
     servers: &[String],
 ) -> Result<Vec<Session>, Error> {
     let mut registering: JoinSet<(u16, Result<Session, Failure>)> = JoinSet::new();
@@ -98,7 +102,7 @@ async fn users(
         while registering.len() < AT_ONCE
             && let Some(index) = next.next()
         {
-            let client = client(servers, &options(command), usize::from(index))?;
+            let client = client(servers, options, usize::from(index))?;
             let username = format!("verify-{run}-{kind}{index}");
             registering.spawn(async move { (index, register(client, username).await) });
         }
@@ -142,7 +146,7 @@ async fn join(session: &Session, room: &str) -> Result<(), Failure> {
 pub(super) async fn wait_until_ready(command: &Command, stage: &Stage, readers: &mut [Reader]) -> Result<(), Error> {
     let deadline = Instant::now() + command.setup_timeout;
     let asker = stage.writers.first().ok_or(Error::NoServers)?;
-    let asker = asker.over(client(&stage.servers, &options(command), 0)?);
+    let asker = asker.over(client(&stage.servers, &options(command, stage.trust.as_ref()), 0)?);
     for round in 0_u32.. {
         if readers.iter().all(Reader::is_ready) {
             break;

@@ -18,7 +18,7 @@ use tokio_stream::{Stream, wrappers::TcpListenerStream};
 use tonic::{
     Code, Request, Response, Status,
     metadata::{MetadataMap, MetadataValue},
-    transport::Server as Tonic,
+    transport::{Identity, Server as Tonic, ServerTlsConfig},
 };
 
 /// What a server does to one write.
@@ -168,6 +168,16 @@ impl Fake {
     }
 
     pub(crate) fn start_at(world: &Arc<World>, address: SocketAddr) -> Self {
+        Self::serve(world, address, Tonic::builder())
+    }
+
+    /// A server with a certificate.
+    pub(crate) fn start_with_tls(world: &Arc<World>, identity: Identity) -> Self {
+        let server = Tonic::builder().tls_config(ServerTlsConfig::new().identity(identity)).unwrap();
+        Self::serve(world, "127.0.0.1:0".parse().unwrap(), server)
+    }
+
+    fn serve(world: &Arc<World>, address: SocketAddr, mut server: Tonic) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = std::net::TcpListener::bind(address).unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -176,7 +186,7 @@ impl Fake {
         let service = Service { world: Arc::clone(world), scripts: Arc::clone(&scripts) };
         runtime.spawn(async move {
             let incoming = TcpListenerStream::new(TcpListener::from_std(listener).unwrap());
-            Tonic::builder().add_service(ChatServer::new(service)).serve_with_incoming(incoming).await
+            server.add_service(ChatServer::new(service)).serve_with_incoming(incoming).await
         });
         Self { address, scripts, runtime: Some(runtime) }
     }

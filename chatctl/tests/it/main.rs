@@ -15,4 +15,5 @@ mod fake;
 mod posting;
 mod program;
 mod tailing;
+mod tls;
 mod verifying;

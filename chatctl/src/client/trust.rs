@@ -1,0 +1,80 @@
+//! Whom a client believes when a server shows its certificate.
+
+use crate::error::Error;
+use rustls::pki_types::{CertificateDer, TrustAnchor, pem::PemObject as _};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tonic::transport::ClientTlsConfig;
+use webpki::anchor_from_trusted_cert;
+
+/// The authorities whose certificates are accepted, and the name that is expected in them.
+#[derive(Clone)]
+pub struct ServerTrust {
+    anchors: Arc<[TrustAnchor<'static>]>,
+    name: Option<String>,
+}
+
+impl ServerTrust {
+    /// Trusts the authorities in a PEM file, or those of the system. `name` is expected in a certificate instead of the
+    /// host that was dialled: pods are dialled by names that a public certificate does not list.
+    ///
+    /// # Errors
+    /// [`Error::File`] or [`Error::BadFile`] names the file that cannot be used.
+    pub fn load(file: Option<&Path>, name: Option<String>) -> Result<Self, Error> {
+        let certificates = file.map_or_else(of_system, of_file)?;
+        let anchors = certificates.iter().filter_map(|one| anchor_from_trusted_cert(one).ok());
+        let anchors: Arc<[_]> = anchors.map(|anchor| anchor.to_owned()).collect();
+        if anchors.is_empty() {
+            let path = file.map_or_else(|| PathBuf::from("the system's certificates"), Path::to_owned);
+            let problem = "holds no certificate of an authority: give a PEM file with --ca-file".to_owned();
+            return Err(Error::BadFile { path, problem });
+        }
+        Ok(Self { anchors, name })
+    }
+
+    pub(super) fn config(&self) -> ClientTlsConfig {
+        let config = ClientTlsConfig::new().trust_anchors(self.anchors.iter().cloned());
+        match &self.name {
+            Some(name) => config.domain_name(name),
+            None => config,
+        }
+    }
+}
+
+impl fmt::Debug for ServerTrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerTrust").field("anchors", &self.anchors.len()).field("name", &self.name).finish()
+    }
+}
+
+fn of_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let text = std::fs::read(path).map_err(Error::file(path))?;
+    CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Error::BadFile { path: path.to_owned(), problem: format!("is not PEM ({error})") })
+}
+
+/// A system may have some certificates that cannot be read; those that can are used.
+fn of_system() -> Result<Vec<CertificateDer<'static>>, Error> {
+    Ok(rustls_native_certs::load_native_certs().certs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_a_certificate_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ca.crt");
+        for text in ["", "no certificate", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"] {
+            std::fs::write(&path, text).unwrap();
+            let error = ServerTrust::load(Some(&path), None).unwrap_err();
+            assert!(error.to_string().contains("ca.crt"), "{error}");
+        }
+        assert!(ServerTrust::load(Some(&directory.path().join("none")), None).is_err());
+    }
+}

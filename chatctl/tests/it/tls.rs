@@ -1,0 +1,53 @@
+//! Servers with a certificate.
+
+use crate::fake::{Fake, World};
+use quorate_chatctl::{
+    admin::{DOMAIN, certificates},
+    client::{Client, Failure, Options, ServerTrust},
+    session::Session,
+};
+use quorate_wire::chat::v1::WhoAmIRequest;
+use std::{fs, path::Path, sync::Arc, time::Duration};
+use tempfile::TempDir;
+use tonic::transport::Identity;
+
+/// A directory of `chatctl cluster init`: its nodes' certificates are made for [`DOMAIN`].
+fn authority() -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    certificates::make(directory.path(), "c", &["a".into()], false).unwrap();
+    directory
+}
+
+fn server(world: &Arc<World>, directory: &Path) -> Fake {
+    let read = |name: &str| fs::read(directory.join("a").join(name)).unwrap();
+    Fake::start_with_tls(world, Identity::from_pem(read("tls.crt"), read("tls.key")))
+}
+
+async fn who_am_i(servers: &[String], token: &str, trust: Option<ServerTrust>) -> Result<String, Failure> {
+    let options = Options { limit: Some(Duration::from_secs(2)), trust, ..Options::default() };
+    let session = Session::new(Client::new(servers, options).unwrap(), token).unwrap();
+    let answer = session.call(WhoAmIRequest {}, |mut chat, request| async move { chat.who_am_i(request).await }).await;
+    answer.map(|answer| answer.user_id)
+}
+
+fn trust(directory: &Path, name: Option<&str>) -> Option<ServerTrust> {
+    Some(ServerTrust::load(Some(&directory.join("ca.crt")), name.map(str::to_owned)).unwrap())
+}
+
+#[tokio::test]
+async fn a_server_is_believed_for_its_authority_and_its_name_only() {
+    let (ours, other) = (authority(), authority());
+    let world = World::new();
+    let (token, _) = world.furnished();
+    let fake = server(&world, ours.path());
+    let address = [fake.address.clone()];
+    let seen = who_am_i(&address, &token, trust(ours.path(), Some(DOMAIN))).await.unwrap();
+    assert_eq!(seen, "@alice:test");
+    let foreign = who_am_i(&address, &token, trust(other.path(), Some(DOMAIN))).await.unwrap_err();
+    assert!(foreign.message.contains("invalid peer certificate"), "{foreign}");
+    // The certificate is not one for the address that is dialled.
+    let elsewhere = who_am_i(&address, &token, trust(ours.path(), None)).await.unwrap_err();
+    assert!(elsewhere.message.contains("not valid for name"), "{elsewhere}");
+    // In clear, nothing of the token's use is answered.
+    assert!(who_am_i(&address, &token, None).await.is_err());
+}
