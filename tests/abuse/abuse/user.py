@@ -8,6 +8,7 @@ import time
 
 # A new connection every so many turns.
 RECONNECT = 5
+PASSWORD = "a password"
 # Between two turns: the user is a person, not a load.
 PAUSE = 0.02
 
@@ -22,8 +23,15 @@ class Account:
     def __init__(self, pod, name):
         self.pod, self.name = pod, name
         self.connection = None
-        body = {"username": name, "password": "a password", "auth": {"type": "m.login.dummy"}}
+        body = {"username": name, "password": PASSWORD, "auth": {"type": "m.login.dummy"}}
         self.token = self.call("POST", "/register", body, token=False)["access_token"]
+
+    @classmethod
+    def again(cls, pod, account):
+        """The same session over a connection of its own."""
+        same = cls.__new__(cls)
+        same.pod, same.name, same.token, same.connection = pod, account.name, account.token, None
+        return same
 
     def call(self, method, path, body=None, token=True):
         if self.connection is None:
