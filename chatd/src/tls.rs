@@ -14,6 +14,7 @@ mod dial;
 mod holder;
 mod incoming;
 mod load;
+mod reload;
 mod validity;
 
 pub use caller::{Caller, CallerStream};
@@ -24,13 +25,8 @@ pub use incoming::{HandshakeEnd, HandshakeObserver, PeerStream, incoming};
 pub use load::TlsError;
 
 use load::Loaded;
-use std::{
-    io,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use reload::Reloading;
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, rustls::pki_types::ServerName};
 use tokio_util::sync::CancellationToken;
@@ -56,8 +52,7 @@ pub struct TlsFiles {
 /// The present certificate and trust, for both directions. Cheap to clone; all clones see a reload.
 #[derive(Clone)]
 pub struct PeerTls {
-    files: Arc<TlsFiles>,
-    current: Arc<RwLock<Arc<Loaded>>>,
+    files: Arc<Reloading<Loaded>>,
     complaints: Arc<Complaints>,
 }
 
@@ -67,9 +62,8 @@ impl PeerTls {
     /// # Errors
     /// When a file is absent, not PEM, or the key is not the certificate's; the error names the file.
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
-        let loaded = Loaded::read(&files)?;
-        let current = Arc::new(RwLock::new(Arc::new(loaded)));
-        Ok(Self { files: Arc::new(files), current, complaints: Arc::default() })
+        let files = Arc::new(Reloading::load(files)?);
+        Ok(Self { files, complaints: Arc::default() })
     }
 
     /// Reads the files again; `true` when they had changed and are in use now.
@@ -77,35 +71,16 @@ impl PeerTls {
     /// # Errors
     /// As [`PeerTls::load`]; the former certificate stays in use.
     pub fn reload(&self) -> Result<bool, TlsError> {
-        let loaded = Loaded::read(&self.files)?;
-        if loaded.same_files(&self.current()) {
-            return Ok(false);
-        }
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(loaded);
-        Ok(true)
+        self.files.reload()
     }
 
-    /// Reloads whenever the files change, until stopped. An unreadable state (three files cannot be replaced at one
-    /// instant) is reported once and tried again.
+    /// Reloads whenever the files change, until stopped.
     pub async fn keep_fresh(self, every: Duration, stop: CancellationToken) {
-        let mut reported = false;
-        while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
-            let tls = self.clone();
-            let Ok(outcome) = tokio::task::spawn_blocking(move || tls.reload()).await else { continue };
-            match outcome {
-                Ok(true) => tracing::info!("the peer certificate was renewed; new connections use it"),
-                Ok(false) => reported = false,
-                Err(error) if !reported => {
-                    reported = true;
-                    tracing::warn!(%error, "the changed peer certificate cannot be used, the former one stays");
-                }
-                Err(_) => {}
-            }
-        }
+        self.files.keep_fresh(every, stop).await;
     }
 
     fn current(&self) -> Arc<Loaded> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.files.current()
     }
 
     /// For one incoming connection, with the files as they are now.

@@ -14,8 +14,8 @@ pub use failure::{Failure, Kind, Retry};
 pub(crate) use servers::TLS_SCHEME;
 pub use servers::{InvalidAddress, Servers};
 pub use slot::Slot;
-pub use trust::ServerTrust;
 pub(crate) use slot::innermost;
+pub use trust::ServerTrust;
 
 use quorate_wire::chat::v1::chat_client::ChatClient;
 use std::{

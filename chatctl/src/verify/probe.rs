@@ -55,7 +55,8 @@ impl Probes {
         for (asker, slot) in asker.into_iter().cycle().zip(known) {
             let address = slot.address().to_owned();
             // A client of its own: what it learns about a server must not steer the readers.
-            let client = setup::client(std::slice::from_ref(&address), &setup::options(command, stage.trust.as_ref()), 0)?;
+            let client =
+                setup::client(std::slice::from_ref(&address), &setup::options(command, stage.trust.as_ref()), 0)?;
             let probe = Probe {
                 session: asker.over(client),
                 server: address.into(),

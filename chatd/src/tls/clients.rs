@@ -4,8 +4,9 @@
 
 use super::TlsError;
 use super::load::{certificates, private_key, read};
+use super::reload::{FromFiles, Reloading};
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -22,17 +23,14 @@ pub struct ClientTlsFiles {
     pub key: PathBuf,
 }
 
-struct Current {
+struct ClientFiles {
     files: [Vec<u8>; 2],
     config: Arc<ServerConfig>,
 }
 
 /// The present certificate of the clients' doors. Clones see a reload.
 #[derive(Clone)]
-pub struct ClientTls {
-    files: Arc<ClientTlsFiles>,
-    current: Arc<RwLock<Current>>,
-}
+pub struct ClientTls(Arc<Reloading<ClientFiles>>);
 
 impl ClientTls {
     /// Reads the files once.
@@ -40,8 +38,7 @@ impl ClientTls {
     /// # Errors
     /// When a file is absent, not PEM, or the key is not the certificate's; the error names the file.
     pub fn load(files: ClientTlsFiles) -> Result<Self, TlsError> {
-        let current = Current::read(&files)?;
-        Ok(Self { files: Arc::new(files), current: Arc::new(RwLock::new(current)) })
+        Reloading::load(files).map(Arc::new).map(Self)
     }
 
     /// Reads the files again; `true` when they had changed and are in use now.
@@ -49,43 +46,25 @@ impl ClientTls {
     /// # Errors
     /// As [`ClientTls::load`]; the former certificate stays in use.
     pub fn reload(&self) -> Result<bool, TlsError> {
-        let read = Current::read(&self.files)?;
-        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
-        let changed = current.files != read.files;
-        if changed {
-            *current = read;
-        }
-        Ok(changed)
+        self.0.reload()
     }
 
-    /// Reloads whenever the files change, until stopped. A state that cannot be used (two files cannot be replaced at one
-    /// instant) is reported once and tried again.
+    /// Reloads whenever the files change, until stopped.
     pub async fn keep_fresh(self, every: Duration, stop: CancellationToken) {
-        let mut reported = false;
-        while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {
-            let tls = self.clone();
-            let Ok(outcome) = tokio::task::spawn_blocking(move || tls.reload()).await else { continue };
-            match outcome {
-                Ok(true) => tracing::info!("the certificate of the clients' doors was renewed; new connections use it"),
-                Ok(false) => reported = false,
-                Err(error) if !reported => {
-                    reported = true;
-                    tracing::warn!(%error, "the changed certificate of the clients' doors cannot be used, the former one stays");
-                }
-                Err(_) => {}
-            }
-        }
+        self.0.keep_fresh(every, stop).await;
     }
 
     /// For one incoming connection, with the files as they are now.
     #[must_use]
     pub fn acceptor(&self) -> TlsAcceptor {
-        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        TlsAcceptor::from(Arc::clone(&current.config))
+        TlsAcceptor::from(Arc::clone(&self.0.current().config))
     }
 }
 
-impl Current {
+impl FromFiles for ClientFiles {
+    type Files = ClientTlsFiles;
+    const WHOSE: &'static str = "the clients' doors";
+
     fn read(files: &ClientTlsFiles) -> Result<Self, TlsError> {
         let [cert, key] = [read(&files.cert)?, read(&files.key)?];
         let (chain, private) = (certificates(&files.cert, &cert)?, private_key(&files.key, &key)?);
@@ -97,5 +76,9 @@ impl Current {
             .map_err(TlsError::Pair)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self { files: [cert, key], config: Arc::new(config) })
+    }
+
+    fn same_files(&self, other: &Self) -> bool {
+        self.files == other.files
     }
 }

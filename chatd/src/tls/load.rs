@@ -1,5 +1,6 @@
 //! From PEM files to rustls configurations.
 
+use super::reload::FromFiles;
 use super::{Holder, HolderError, PeerRole, TlsFiles};
 use std::{
     fs, io,
@@ -75,8 +76,11 @@ pub(super) struct Loaded {
     files: [Vec<u8>; 3],
 }
 
-impl Loaded {
-    pub(super) fn read(files: &TlsFiles) -> Result<Self, TlsError> {
+impl FromFiles for Loaded {
+    type Files = TlsFiles;
+    const WHOSE: &'static str = "this node";
+
+    fn read(files: &TlsFiles) -> Result<Self, TlsError> {
         let [ca, cert, key] = [read(&files.ca)?, read(&files.cert)?, read(&files.key)?];
         let provider = Arc::new(ring::default_provider());
         let roots = Arc::new(roots(&files.ca, &ca)?);
@@ -88,7 +92,7 @@ impl Loaded {
         Ok(Self { server: Arc::new(server), client: Arc::new(client), own, files: [ca, cert, key] })
     }
 
-    pub(super) fn same_files(&self, other: &Self) -> bool {
+    fn same_files(&self, other: &Self) -> bool {
         self.files == other.files
     }
 }
