@@ -1,17 +1,17 @@
 //! The catalogue against the conventions, and against what a scrape gets.
 
-use super::delivery::SyncAnswer;
+use super::delivery::{SyncAnswer, SyncSource};
 use super::*;
 use crate::raft::machine::MachineObserver as _;
 use crate::raft::observe::{Ballot, RaftObserver as _};
 use crate::raft::propose::{ProposeObserver as _, ProposeResult};
-use crate::service::Refusal;
+use crate::service::{Code, Refusal};
 use crate::tls::{HandshakeEnd, HandshakeObserver as _};
 use std::time::{Duration, Instant};
 
 /// Every label that there is: names from the code, members of the cluster, and nothing of users.
-const LABELS: [&str; 10] =
-    ["action", "answer", "code", "door", "endpoint", "kind", "outcome", "peer", "reason", "version"];
+const LABELS: [&str; 11] =
+    ["action", "answer", "code", "door", "endpoint", "kind", "outcome", "peer", "reason", "source", "version"];
 
 #[test]
 fn names_labels_and_units_follow_the_conventions() {
@@ -26,6 +26,8 @@ async fn used() -> Metrics {
     metrics.stream(Door::Grpc, "Subscribe").events(1);
     drop(metrics.connection(Door::Matrix));
     metrics.login_refused("queue");
+    metrics.read_refused(Code::Overloaded);
+    metrics.sync_looked(SyncSource::Memory);
     metrics.door_strangers(Door::Matrix, 1);
     metrics.handshake_ended(HandshakeEnd::Silent);
     metrics.door_closed(Door::Matrix, "idle");

@@ -52,7 +52,7 @@ impl Places {
             let path =
                 format!("/_matrix/client/v3/user/{}/rooms/{}/account_data/x.data", user_id(name), places.shared.id);
             // Who never was in the room has no data of it.
-            if name != "stranger" {
+            if !matches!(name, "stranger" | "guest") {
                 places.put(name, &path, "{}");
             }
             let path = format!("/_matrix/client/v3/profile/{}/displayname", user_id(name));
