@@ -36,6 +36,21 @@ const ABOUT_A_ROOM: [Caller; 10] = [
     Caller::RoomGone,
 ];
 
+/// Who calls about a user in a room.
+const ABOUT_BOTH: [Caller; 11] = [
+    Caller::NoToken,
+    Caller::WrongToken,
+    Caller::ExpiredToken,
+    Caller::User("owner"),
+    Caller::User("member"),
+    Caller::User("invited"),
+    Caller::User("left"),
+    Caller::User("banned"),
+    Caller::User("stranger"),
+    Caller::RoomGone,
+    Caller::AnothersUser,
+];
+
 /// Who calls about a user.
 const ABOUT_A_USER: [Caller; 5] =
     [Caller::NoToken, Caller::WrongToken, Caller::ExpiredToken, Caller::User("stranger"), Caller::AnothersUser];

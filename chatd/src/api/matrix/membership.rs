@@ -8,7 +8,8 @@ use super::event;
 use super::room::room_id;
 use super::streamed::{self, JsonFrame, StreamedState};
 use super::with_body::WithBody;
-use crate::service::{Sent, Session, decide, limits};
+use crate::service::{Code, Refusal, Sent, Session, decide, limits};
+use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 use quorate_core::proto::log::SetMembership;
@@ -29,12 +30,20 @@ const MEMBER: &str = "m.room.member";
 pub(super) fn routes(routes: Routes) -> Routes {
     moves(routes)
         .with_session("forget", |door: Door, session: Session, request: forget_room::v3::Request| async move {
-            door.service.forget(&session, request.room_id.as_str()).await?;
+            door.service.forget(&session, request.room_id.as_str()).await.map_err(not_forgotten)?;
             Ok(forget_room::v3::Response::new())
         })
         .with_session("joined_rooms", rooms_joined)
         .with_session_streamed("joined_members", members_joined)
         .with_session_streamed("members", members)
+}
+
+/// The specification's words for a room that one is still in.
+fn not_forgotten(refusal: Refusal) -> MatrixError {
+    match refusal.code {
+        Code::Invalid => MatrixError::new(StatusCode::BAD_REQUEST, "M_UNKNOWN", refusal.message),
+        _ => refusal.into(),
+    }
 }
 
 /// A change of somebody's membership; an empty target is the caller.

@@ -8,7 +8,7 @@ use prost::Message as _;
 use quorate_wire::chat::v1::chat_client::ChatClient;
 use quorate_wire::chat::v1::*;
 use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 /// As much of `google.protobuf.FileDescriptorSet` as names methods.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -60,8 +60,14 @@ pub(super) async fn answers(cluster: &Cluster, places: &Places, table: &mut Stri
             let call = Call { door: door.clone(), places, caller: *caller, room: room(places, &method, *caller) };
             let answer = match call.answer(&method).await {
                 Ok(()) => "OK".to_owned(),
+                Err(status) if status.code() == Code::Ok => {
+                    format!("refused in the stream: {:?}", detail(&status).code())
+                }
                 Err(status) => format!("{:?} {:?}", status.code(), detail(&status).code()),
             };
+            if changes(&method, *caller) && answer != "OK" {
+                places.unchanged(call.room);
+            }
             answers.add(*caller, answer);
         }
         answers.write(&format!("gRPC {method}"), table);
@@ -76,11 +82,15 @@ fn callers(method: &str) -> &'static [Caller] {
     }
 }
 
-fn room(places: &Places, method: &str, caller: Caller) -> Room {
+fn changes(method: &str, caller: Caller) -> bool {
     let changes = matches!(method, "Chat/JoinRoom" | "Chat/LeaveRoom" | "Chat/Invite" | "Chat/SetState");
+    changes && matches!(caller, Caller::User(_))
+}
+
+fn room(places: &Places, method: &str, caller: Caller) -> Room {
     match caller {
         Caller::RoomGone => places.nowhere(),
-        Caller::User(_) if changes => places.room(""),
+        Caller::User(_) if changes(method, caller) => places.fresh(),
         _ => places.shared.clone(),
     }
 }

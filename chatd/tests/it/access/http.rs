@@ -1,7 +1,7 @@
 //! The Matrix door's half.
 
 use super::places::{Places, Room, user_id};
-use super::{ABOUT_A_ROOM, ABOUT_A_USER, ABOUT_NOTHING, Answers, Caller};
+use super::{ABOUT_A_ROOM, ABOUT_A_USER, ABOUT_BOTH, ABOUT_NOTHING, Answers, Caller};
 use crate::support::process::{Node, SERVER_NAME};
 use quorate_chatd::api::matrix::{Endpoint, endpoints};
 
@@ -32,6 +32,7 @@ pub(super) fn answers(places: &Places, table: &mut String) {
 
 fn callers(endpoint: &Endpoint) -> &'static [Caller] {
     match endpoint.path {
+        path if path.contains("{room_id") && path.contains("{user_id}") => &ABOUT_BOTH,
         path if path.contains("{room_id") => &ABOUT_A_ROOM,
         path if path.contains("{user_id}") => &ABOUT_A_USER,
         _ => &ABOUT_NOTHING,
@@ -39,10 +40,11 @@ fn callers(endpoint: &Endpoint) -> &'static [Caller] {
 }
 
 fn answer(places: &Places, endpoint: &Endpoint, caller: Caller) -> String {
-    let changes = endpoint.method != "GET" && matches!(caller, Caller::User(_));
+    let in_a_room = endpoint.path.contains("{room_id");
+    let changes = in_a_room && endpoint.method != "GET" && matches!(caller, Caller::User(_));
     let room = match caller {
         Caller::RoomGone => places.nowhere(),
-        _ if changes && endpoint.path.contains("{room_id") => places.room(""),
+        _ if changes => places.fresh(),
         _ => places.shared.clone(),
     };
     let name = match caller {
@@ -59,6 +61,9 @@ fn answer(places: &Places, endpoint: &Endpoint, caller: Caller) -> String {
     };
     let body = if endpoint.method == "GET" { String::new() } else { body(endpoint.name, places) };
     let (status, body) = places.node.matrix(endpoint.method.as_str(), &path, &token, &body).expect("an answer");
+    if changes && status != 200 {
+        places.unchanged(room);
+    }
     let body: serde_json::Value = serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"));
     let code = body["errcode"].as_str().unwrap_or_default();
     let soft = if body["soft_logout"] == true { " soft_logout" } else { "" };

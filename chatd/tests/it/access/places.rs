@@ -4,6 +4,7 @@ use super::{Caller, http};
 use crate::support::process::{Node, SERVER_NAME};
 use quorate_core::id::{self, Position};
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Those with sessions. `victim` is a member whom others act on, `guest` is nowhere.
@@ -15,6 +16,8 @@ pub(super) struct Places {
     expired: String,
     /// For what changes nothing.
     pub(super) shared: Room,
+    /// One that a call was refused in: as good as new.
+    spare: Mutex<Option<Room>>,
     /// A filter of each user.
     pub(super) filter_id: String,
     numbers: AtomicUsize,
@@ -40,6 +43,7 @@ impl Places {
             tokens,
             expired,
             shared: nowhere,
+            spare: Mutex::default(),
             filter_id: String::new(),
             numbers: AtomicUsize::default(),
         };
@@ -75,6 +79,17 @@ impl Places {
         let ban = format!(r#"{{"user_id":"{}"}}"#, user_id("banned"));
         self.put_out("owner", &format!("/_matrix/client/v3/rooms/{id}/ban"), &ban);
         Room { id, event_id }
+    }
+
+    /// A room for a call that may change it.
+    pub(super) fn fresh(&self) -> Room {
+        let spare = self.spare.lock().expect("no panic").take();
+        spare.unwrap_or_else(|| self.room(""))
+    }
+
+    /// Gives a room back that was not changed.
+    pub(super) fn unchanged(&self, room: Room) {
+        *self.spare.lock().expect("no panic") = Some(room);
     }
 
     /// One that is well formed and leads nowhere.
