@@ -9,6 +9,7 @@ use quorate_core::proto::log;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -92,6 +93,15 @@ impl SnapshotData {
     }
 }
 
+/// Removes a directory with all that is in it. Where a node is closed and opened within one process, the thread that
+/// removes the closed one's old snapshot may come first.
+fn remove_tree(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !dir.exists() => Ok(()),
+        removed => removed,
+    }
+}
+
 /// Log ids in Raft's order: by leader, then by index.
 fn order(id: Option<log::LogId>) -> Option<(u64, u64, u64)> {
     id.map(|log::LogId { term, node_id, index }| (term, node_id, index))
@@ -128,7 +138,7 @@ impl Shelf {
                 Ok(found) => shelf.set_newest(found),
                 Err(error) => {
                     tracing::warn!(dir = %dir.display(), %error, "removing an incomplete snapshot");
-                    fs::remove_dir_all(&dir).map_err(StoreError::io("removing", &dir))?;
+                    remove_tree(&dir).map_err(StoreError::io("removing", &dir))?;
                 }
             }
         }
