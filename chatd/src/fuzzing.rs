@@ -4,10 +4,12 @@
 //! The closed list is [`Decoder`]; where it can be, what it calls goes through a list of its own that the compiler keeps
 //! whole: tables, kinds of records, endpoints of the Matrix door.
 
+mod callers;
 mod config;
 mod content;
 
 use crate::api::grpc;
+use crate::api::listen;
 use crate::api::matrix;
 use crate::raft::{codec, log, network, snapshot};
 use crate::store;
@@ -40,10 +42,16 @@ pub enum Decoder {
     Page,
     /// A request of the Matrix door: endpoint, arguments of the path, query, body.
     Matrix,
+    /// Trusted proxies, and what they say in `X-Forwarded-For`.
+    Forwarded,
+    /// The URIs of a certificate.
+    Role,
+    /// Where gRPC messages end in a body.
+    Messages,
 }
 
 /// Those of this crate.
-const HERE: [Decoder; 11] = [
+const HERE: [Decoder; 14] = [
     Decoder::Segment,
     Decoder::Records,
     Decoder::Entry,
@@ -55,6 +63,9 @@ const HERE: [Decoder; 11] = [
     Decoder::Content,
     Decoder::Page,
     Decoder::Matrix,
+    Decoder::Forwarded,
+    Decoder::Role,
+    Decoder::Messages,
 ];
 
 impl Decoder {
@@ -79,6 +90,9 @@ impl Decoder {
             Self::Content => "door-content",
             Self::Page => "page",
             Self::Matrix => "matrix",
+            Self::Forwarded => "forwarded",
+            Self::Role => "role",
+            Self::Messages => "grpc-messages",
         }
     }
 
@@ -100,6 +114,9 @@ impl Decoder {
             Self::Content => content::at_the_door(bytes),
             Self::Page => grpc::fuzzing::page(bytes),
             Self::Matrix => matrix::fuzzing::request(bytes),
+            Self::Forwarded => callers::forwarded(bytes),
+            Self::Role => callers::role(bytes),
+            Self::Messages => listen::fuzzing::messages(bytes),
         }
     }
 }

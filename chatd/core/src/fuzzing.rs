@@ -28,7 +28,7 @@ pub enum Decoder {
     Levels,
     /// A filter's JSON.
     Filter,
-    /// Ids, aliases and cursors.
+    /// Ids, aliases, cursors and tokens of `/sync`.
     Names,
     /// A batch, applied to a small world.
     Apply,

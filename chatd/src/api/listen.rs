@@ -13,6 +13,7 @@ mod body;
 pub(crate) mod bounds;
 mod budget;
 mod connection;
+pub(crate) mod fuzzing;
 mod patrol;
 pub(crate) mod places;
 pub(crate) mod service;

@@ -59,7 +59,8 @@ impl Holder {
         Self::from_uris(parsed.valid_uri_names())
     }
 
-    fn from_uris<'a>(uris: impl Iterator<Item = &'a str>) -> Result<Self, HolderError> {
+    /// Reads it from the URIs of a certificate.
+    pub(crate) fn from_uris<'a>(uris: impl Iterator<Item = &'a str>) -> Result<Self, HolderError> {
         let mut roles = uris.filter_map(|uri| uri.strip_prefix(PREFIX));
         let role = roles.next().ok_or(HolderError::NoRole)?;
         if roles.next().is_some() {

@@ -1,6 +1,7 @@
 //! Ids, aliases, cursors: what is read is written as it was, so that no two texts name the same thing.
 
 use crate::id;
+use crate::query::sync::SyncToken;
 
 const SERVER: &str = "a.org";
 
@@ -19,6 +20,10 @@ pub(super) fn run(bytes: &[u8]) -> bool {
     if let Some(at) = id::parse_cursor(text) {
         read = true;
         assert_eq!(id::cursor(at), text);
+    }
+    if let Some(token) = SyncToken::parse(text) {
+        read = true;
+        assert_eq!(token.to_text(), text);
     }
     if let Some(local) = id::localpart(text, SERVER) {
         read = true;

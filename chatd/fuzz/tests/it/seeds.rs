@@ -35,6 +35,9 @@ fn seeds(decoder: Decoder, golden: &golden::Golden) -> Vec<Vec<u8>> {
         Decoder::Duration => text::durations(),
         Decoder::Page => text::pages(),
         Decoder::Matrix => text::requests(),
+        Decoder::Forwarded => text::forwarded(),
+        Decoder::Role => text::roles(),
+        Decoder::Messages => wire::bodies(),
     }
 }
 

@@ -61,19 +61,19 @@ impl Holding {
 }
 
 /// Where in a sequence of gRPC messages a body stands: each is five bytes of head, the last four its length.
-#[derive(Default)]
-struct Messages {
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Messages {
     head: [u8; 5],
     head_bytes: usize,
     left: usize,
 }
 
 impl Messages {
-    fn is_between(&self) -> bool {
+    pub(super) fn is_between(&self) -> bool {
         self.head_bytes == 0 && self.left == 0
     }
 
-    fn advance(&mut self, mut data: &[u8]) {
+    pub(super) fn advance(&mut self, mut data: &[u8]) {
         while let Some(first) = data.first() {
             if self.left > 0 {
                 let taken = self.left.min(data.len());

@@ -49,9 +49,13 @@ impl SyncToken {
         }
     }
 
-    /// Reads it; a token of any other answer is one without a rest.
+    /// Reads it as it was written, and no other way; a token of any other answer is one without a rest.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        Self::fields(text).filter(|token| token.to_text() == text)
+    }
+
+    fn fields(text: &str) -> Option<Self> {
         let mut fields = text.split(BETWEEN);
         let at = id::parse_cursor(fields.next()?)?;
         let Some(after) = fields.next() else { return Some(Self { at, rest: None }) };

@@ -1,7 +1,8 @@
 //! Text that people and clients write.
 
 use bytes::Bytes;
-use quorate_core::id::{self, Position};
+use quorate_core::id::{self, Position, RoomNumber};
+use quorate_core::query::sync::{SyncRest, SyncToken};
 
 const AT: Position = Position { incarnation: 1, index: 7_000_000_000, ordinal: 65_537 };
 const SERVER: &str = "a.org";
@@ -51,6 +52,8 @@ pub(super) fn filters() -> Vec<Vec<u8>> {
 pub(super) fn names() -> Vec<Vec<u8>> {
     let named = [id::event_id(AT), id::room_id(AT, SERVER), id::cursor(AT)];
     let mut out: Vec<Vec<u8>> = named.into_iter().map(String::into_bytes).collect();
+    let rests = [None, Some(AT)].map(|since| SyncRest { after: RoomNumber(7), since });
+    out.extend(rests.map(|rest| SyncToken { at: AT, rest: Some(rest) }.to_text().into_bytes()));
     out.extend(all(&["@al.ice:a.org", "alice", "#the-room:a.org", "#é:a.org"]));
     out
 }
@@ -70,6 +73,19 @@ pub(super) fn durations() -> Vec<Vec<u8>> {
 
 pub(super) fn pages() -> Vec<Vec<u8>> {
     all(&["", "m", "m12", "p", "p18446744073709551615"])
+}
+
+pub(super) fn forwarded() -> Vec<Vec<u8>> {
+    all(&[
+        "10.0.0.0/8\n198.51.100.1, 203.0.113.9",
+        "10.0.0.0/8,192.0.2.1\n198.51.100.1\n[2001:db8::5]:4711, 10.9.9.9",
+        "10.1.2.3\n203.0.113.9:80, 10.1.2.3",
+        "::ffff:10.0.0.0/104,10.0.0.0/8\nunknown, 2001:db8::7",
+    ])
+}
+
+pub(super) fn roles() -> Vec<Vec<u8>> {
+    all(&["quorate://cluster/chat.team/peer/team-0", "https://a.org\nquorate://cluster/chat.team/admin/operator"])
 }
 
 /// For each endpoint every combination; those that it takes are kept.

@@ -60,3 +60,13 @@ pub(super) fn messages(entries: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let kinds = 0_u8..;
     kinds.zip(messages).map(|(kind, message)| [&[kind], message.as_slice()].concat()).collect()
 }
+
+/// Bodies of gRPC calls, each after the size of the pieces in which it comes.
+pub(super) fn bodies() -> Vec<Vec<u8>> {
+    let message =
+        |text: &str| [&[0, 0, 0, 0], &[u8::try_from(text.len()).expect("short")][..], text.as_bytes()].concat();
+    [vec![], message("hello"), [message(""), message("one"), message("two")].concat()]
+        .into_iter()
+        .flat_map(|body| [1, 3, 255].map(|size| [&[size], &body[..]].concat()))
+        .collect()
+}
