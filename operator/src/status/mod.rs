@@ -76,7 +76,9 @@ impl Default for Application {
 pub fn status(cluster: &Cluster, observed: &Observed, outcome: &Outcome) -> ChatClusterStatus {
     let outcome = &with_reasons(observed, outcome);
     let sight = sight::of(observed);
-    let leader = quorum::leader(observed);
+    // Pods that answer for a ChatCluster that was never made are those of a former one of its name, which are ending.
+    let was_made = observed.marker.is_some() || observed.previous.cluster_id.is_some();
+    let leader = quorum::leader(observed).filter(|_| was_made);
     let pods = observed.slots.iter().filter(|slot| slot.pod.is_some()).count();
     let ready = observed.slots.iter().filter(|slot| has_ready_pod(slot)).count();
     let operation = operation::status(cluster, observed, leader, outcome);

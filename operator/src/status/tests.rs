@@ -97,6 +97,15 @@ fn a_healthy_cluster_is_available_and_ready() {
 }
 
 #[test]
+fn pods_of_a_former_chat_cluster_do_not_make_the_new_one_available() {
+    let observed = Observed { marker: None, ..healthy() };
+    let status = told(&observed, &Outcome::default());
+    assert_eq!(holds(&status, condition::AVAILABLE), (false, "NotInitialized".to_owned()));
+    assert!(!holds(&status, condition::READY).0);
+    assert_eq!(status.leader, None);
+}
+
+#[test]
 fn the_same_seen_again_gives_the_same_status() {
     let mut observed = healthy();
     observed.previous = told(&observed, &Outcome::default());
