@@ -65,16 +65,12 @@ impl Service {
         // The login or extension may have been acknowledged by another pod and not be applied here yet.
         let freshness = self.catch_up_with_leader().await?;
         match self.look_up_apart(hash).await? {
-            Found::Alive(session) => Ok(session),
             // A client forgets a session that is called unknown: not to be said by who may merely be behind.
-            _ if freshness == Freshness::Stale => Err(Refusal::unavailable(
+            Found::Expired | Found::Unknown if freshness == Freshness::Stale => Err(Refusal::unavailable(
                 "without a quorum this server cannot tell whether the session stands; try again, or ask another one",
                 ELECTION_WAIT,
             )),
-            Found::Expired => {
-                Err(Refusal::new(Code::SessionExpired, "the session was not used for too long; log in again"))
-            }
-            Found::Unknown => Err(unknown_token()),
+            found => found.alive(),
         }
     }
 
@@ -86,12 +82,18 @@ impl Service {
         if let Some(session) = self.recall(session.token_hash) {
             return Ok(session);
         }
-        match self.look_up(session.token_hash)? {
-            Found::Alive(session) => Ok(session),
-            Found::Expired => {
-                Err(Refusal::new(Code::SessionExpired, "the session was not used for too long; log in again"))
-            }
-            Found::Unknown => Err(unknown_token()),
+        // A row, on the caller's thread: streams advance their cursors before they ask, and must not be dropped in between.
+        self.look_up(session.token_hash)?.alive()
+    }
+
+    /// As [`Service::still_valid`], for callers that may wait: a row is read apart from the runtime's threads.
+    ///
+    /// # Errors
+    /// As [`Service::authenticate`].
+    pub async fn revalidate(&self, session: &Session) -> Result<Session, Refusal> {
+        match self.recall(session.token_hash) {
+            Some(session) => Ok(session),
+            None => self.look_up_apart(session.token_hash).await?.alive(),
         }
     }
 
@@ -180,6 +182,18 @@ enum Found {
     Alive(Session),
     Expired,
     Unknown,
+}
+
+impl Found {
+    fn alive(self) -> Result<Session, Refusal> {
+        match self {
+            Self::Alive(session) => Ok(session),
+            Self::Expired => {
+                Err(Refusal::new(Code::SessionExpired, "the session was not used for too long; log in again"))
+            }
+            Self::Unknown => Err(unknown_token()),
+        }
+    }
 }
 
 fn session(hash: TokenHash, found: quorate_core::query::Session) -> Session {

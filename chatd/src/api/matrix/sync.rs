@@ -65,7 +65,7 @@ async fn sync(door: Door, session: Session, request: api::Request) -> Result<api
         let response = poll.look().await?;
         if parked {
             // After the look: what was applied after a logout is not given to its session.
-            ends_in = door.service.still_valid(&session)?.ends_in(door.service.now_ms());
+            ends_in = door.service.revalidate(&session).await?.ends_in(door.service.now_ms());
         }
         let why = if at_once {
             Some(SyncAnswer::Initial)

@@ -77,7 +77,7 @@ pub(super) async fn answers(cluster: &Cluster, places: &Places, table: &mut Stri
 fn callers(method: &str) -> &'static [Caller] {
     match method {
         "Chat/JoinRoom" | "Chat/LeaveRoom" | "Chat/Invite" | "Chat/ListMembers" | "Chat/SetState" | "Chat/Send"
-        | "Chat/Post" | "Chat/History" | "Chat/Subscribe" => &ABOUT_A_ROOM,
+        | "Chat/Post" | "Chat/History" | "Chat/Subscribe" => ABOUT_A_ROOM,
         _ => &ABOUT_NOTHING,
     }
 }

@@ -33,7 +33,7 @@ pub(super) fn answers(places: &Places, table: &mut String) {
 fn callers(endpoint: &Endpoint) -> &'static [Caller] {
     match endpoint.path {
         path if path.contains("{room_id") && path.contains("{user_id}") => &ABOUT_BOTH,
-        path if path.contains("{room_id") => &ABOUT_A_ROOM,
+        path if path.contains("{room_id") => ABOUT_A_ROOM,
         path if path.contains("{user_id}") => &ABOUT_A_USER,
         _ => &ABOUT_NOTHING,
     }
