@@ -51,15 +51,16 @@ test: ## All of what follows but nightly, sim, seeds and fuzz, some of it at the
 	@tests/parts programs check unit charts faults+soak kubernetes+matrix+abuse e2e
 nightly: export SOAK_SECONDS = 1800
 nightly: export QUORATE_SEEDS = 5000
-nightly: ## What runs long for depth: 5,000 seeds, half an hour of soak, fuzzing; an hour and a half
-	@tests/parts seeds soak fuzz
+nightly: ## What runs long for depth: 5,000 seeds beside half an hour of soak, fuzzing; an hour
+	@tests/parts seeds+soak fuzz
 unit: deps-build deps-test ## Unit, model and process tests
 	@$(ENV) cargo test --release --locked --workspace
 sim: deps-build ## Whole clusters in simulated time, seed after seed, until one fails; QUORATE_SEED=7: from there
 	@$(ENV) cargo build --release --locked --workspace --bin quorate-sim
 	@$(ENV) "$$CARGO_TARGET_DIR/release/quorate-sim" from "$${QUORATE_SEED:-0}"
 seeds: deps-build ## The simulation's tests alone; QUORATE_SEEDS=5000: so many seeds of each
-	@$(ENV) cargo test --release --locked --package quorate-sim
+	@# Not by package: that would build dependencies with other features anew.
+	@$(ENV) cargo test --release --locked --workspace --test simulation --test model --test readers --test mutations
 fuzz: deps-build ## Any bytes for every decoder, FUZZ_SECONDS (300) for all of them together; nightly, not part of `make test`
 	@$(ENV) chatd/fuzz/run --seconds "$${FUZZ_SECONDS:-300}"
 faults: deps-test build ## Three processes under pauses, partitions, full disks, power failures; most of it needs root
