@@ -60,7 +60,7 @@ sim: deps-build ## Whole clusters in simulated time, seed after seed, until one 
 	@$(ENV) "$$CARGO_TARGET_DIR/release/quorate-sim" from "$${QUORATE_SEED:-0}"
 seeds: deps-build ## The simulation's tests alone; QUORATE_SEEDS=5000: so many seeds of each
 	@# Not by package: that would build dependencies with other features anew.
-	@$(ENV) cargo test --release --locked --workspace --test simulation --test model --test readers --test mutations
+	@$(ENV) cargo test --release --locked --workspace --test simulation --test model --test followers --test readers --test mutations
 fuzz: deps-build ## Any bytes for every decoder, FUZZ_SECONDS (300) for all of them together; nightly, not part of `make test`
 	@$(ENV) chatd/fuzz/run --seconds "$${FUZZ_SECONDS:-300}"
 faults: deps-test build ## Three processes under pauses, partitions, full disks, power failures; most of it needs root
