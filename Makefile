@@ -6,6 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 # Caches, the RocksDB library and libclang: see the file.
 ENV := . deploy/deps/env.sh;
+PROGRAMS := --bin chatd --bin chatctl --bin quorate-operator --bin xtask
 LOCAL := deploy/local-kubernetes/local-kubernetes
 NAME ?= quorate
 NODES ?= 3
@@ -38,9 +39,9 @@ fix: deps-build ## Format, apply the lints' own suggestions, generate
 generate: build ## crds/*.yaml, the configuration reference, the list of metrics, dashboards, from the code; the chart's copies
 	@$(ENV) cargo xtask generate --chatd "$$CARGO_TARGET_DIR/release/chatd" --operator "$$CARGO_TARGET_DIR/release/quorate-operator"
 build: deps-build ## chatd, chatctl and quorate-operator
-	@$(ENV) cargo build --release --locked --workspace --bins
+	@$(ENV) cargo build --release --locked --workspace $(PROGRAMS)
 programs: deps-build ## The same and all tests, compiled at once: less of the machine is idle than in two steps
-	@$(ENV) cargo build --release --locked --workspace --bins --tests
+	@$(ENV) cargo build --release --locked --workspace $(PROGRAMS) --tests
 image: build ## docker-archives of both images, without a container engine
 	@$(ENV) deploy/image/build --tag content --out "$$QUORATE_CACHE/images"
 
@@ -48,19 +49,19 @@ image: build ## docker-archives of both images, without a container engine
 .PHONY: test nightly unit sim seeds fuzz faults charts matrix abuse soak kubernetes e2e
 test: export SOAK_SECONDS = 180
 test: ## All of what follows but nightly, sim, seeds and fuzz, some of it at the same time, with the time of each; what continuous integration runs
-	@tests/parts programs check unit charts faults+soak kubernetes+matrix+abuse e2e
+	@tests/parts programs check unit+seeds charts faults+soak kubernetes+matrix+abuse e2e
 nightly: export SOAK_SECONDS = 1800
 nightly: export QUORATE_SEEDS = 5000
 nightly: ## What runs long for depth: 5,000 seeds beside half an hour of soak, fuzzing; an hour
 	@tests/parts seeds+soak fuzz
-unit: deps-build deps-test ## Unit, model and process tests
-	@$(ENV) cargo test --release --locked --workspace
+unit: deps-build deps-test ## Unit, model and process tests, without the seeds of the simulation
+	@$(ENV) cargo test --release --locked --workspace -- --skip whatever_goes_wrong_clients_get_what_they_were_promised
 sim: deps-build ## Whole clusters in simulated time, seed after seed, until one fails; QUORATE_SEED=7: from there
 	@$(ENV) cargo build --release --locked --workspace --bin quorate-sim
 	@$(ENV) "$$CARGO_TARGET_DIR/release/quorate-sim" from "$${QUORATE_SEED:-0}"
-seeds: deps-build ## The simulation's tests alone; QUORATE_SEEDS=5000: so many seeds of each
+seeds: deps-build ## 1,000 seeds of the simulation; QUORATE_SEEDS=5000: so many of it and of each model test
 	@# Not by package: that would build dependencies with other features anew.
-	@$(ENV) cargo test --release --locked --workspace --test simulation --test model --test followers --test readers --test mutations
+	@$(ENV) cargo test --release --locked --workspace --test simulation $(if $(QUORATE_SEEDS),--test model --test followers --test readers)
 fuzz: deps-build ## Any bytes for every decoder, FUZZ_SECONDS (300) for all of them together; nightly, not part of `make test`
 	@$(ENV) chatd/fuzz/run --seconds "$${FUZZ_SECONDS:-300}"
 faults: deps-test build ## Three processes under pauses, partitions, full disks, power failures; most of it needs root
@@ -83,6 +84,7 @@ e2e: deps-kubernetes deps-test image ## The whole on a local Kubernetes, with fa
 ##@ Measure it
 .PHONY: bench
 bench: deps-bench build ## Quorate and its peers side by side, 12 minutes; DOCS=docs: into the book; BENCH='--workload B1'
+	@$(ENV) cargo build --release --locked --workspace --bin quorate-bench
 	@$(ENV) ulimit -n 20000 && "$$CARGO_TARGET_DIR/release/quorate-bench" run $(if $(DOCS),--docs '$(DOCS)') $(BENCH)
 
 ##@ What it needs
