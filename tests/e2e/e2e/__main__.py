@@ -32,6 +32,7 @@ STEPS = [
     ("no pod may be made for a moment", wrong_specs.no_pod_may_be_made),
     ("a refused object stops nothing else", wrong_specs.a_refused_object_stops_nothing_else),
     ("an image that is not there is named, and the former one heals", wrong_specs.an_image_that_is_not_there),
+    ("a first pod that no node takes is helped before the others", wrong_specs.a_first_pod_that_no_node_takes),
     ("a claim of somebody else is not used", wrong_specs.a_claim_of_somebody_else),
     ("a name may be used again when the data was to go", wrong_specs.a_name_may_be_used_again),
     ("a node crashes and one is cut off", volumes.lost_nodes),

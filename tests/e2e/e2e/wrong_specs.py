@@ -12,6 +12,7 @@ from .wait import until
 
 QUOTA = "no-pods"
 COLLECTOR = "http://collector.observability:4317"
+TAINT = "example.org/maintenance"
 ABSENT_IMAGE = "localhost/quorate:absent"
 
 
@@ -128,6 +129,23 @@ def an_image_that_is_not_there(world):
     finally:
         patch(world, {"image": image})
     as_specified(world)
+    world.cluster.settled()
+
+
+def a_first_pod_that_no_node_takes(world):
+    """The pod with the lowest ordinal, which a rollout by ordinal comes to last, waits for a node that takes it; the spec
+    that lets it start reaches it first. The toleration stays: it does no harm, and taking it away is one more rollout."""
+    world.cluster.settled()
+    first = f"{world.name}-0"
+    world.kubectl.run("taint", "nodes", "--all", f"{TAINT}=now:NoSchedule")
+    try:
+        ends(world, [first])
+        until("the status says why the pod waits", lambda: told(world, "Ready", "False", first, "taint"), 60)
+        patch(world, {"podTemplate": {"tolerations": [{"key": TAINT, "operator": "Exists"}]}})
+        as_specified(world)
+        assert first in world.cluster.ready_pods(), f"Ready beside {first}"
+    finally:
+        world.kubectl.run("taint", "nodes", "--all", f"{TAINT}-")
     world.cluster.settled()
 
 
