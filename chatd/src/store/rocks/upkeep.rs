@@ -12,6 +12,10 @@ use std::time::{Duration, Instant};
 /// compaction, which may take minutes to hurt.
 const POLL: Duration = Duration::from_secs(1);
 
+/// Longest wait for the words of an error; the process ends all the same.
+const WORDS: Duration = Duration::from_secs(2);
+const UNKNOWN: &str = "see the log above, and the disk";
+
 /// The upkeep thread; dropping it ends the thread.
 pub(super) struct Upkeep {
     stop: Option<SyncSender<()>>,
@@ -57,7 +61,7 @@ fn run(core: &Core, mut flushed: Flushed, fatal: &Fatal, stopped: &Receiver<()>)
     }
 }
 
-fn once(core: &Core, live: &Live, flushed: &mut Flushed) -> Result<(), StoreError> {
+fn once(core: &Core, live: &Arc<Live>, flushed: &mut Flushed) -> Result<(), StoreError> {
     let errors = live.background_errors()?;
     if errors > 0 {
         return Err(background(live, errors));
@@ -74,12 +78,42 @@ fn once(core: &Core, live: &Live, flushed: &mut Flushed) -> Result<(), StoreErro
 }
 
 /// The engine counts its errors and keeps the first: it refuses every later flush with that one's words.
-fn background(live: &Live, errors: u64) -> StoreError {
-    let cause = match live.flush() {
+fn background(live: &Arc<Live>, errors: u64) -> StoreError {
+    let asked = Arc::clone(live);
+    let cause = within(WORDS, move || match asked.flush() {
         Err(StoreError::Engine { what, .. }) => what,
         Err(error) => error.to_string(),
-        Ok(()) => "see the log above, and the disk".to_owned(),
-    };
-    let what = format!("{errors} errors in the background: {cause}");
+        Ok(()) => UNKNOWN.to_owned(),
+    });
+    let what = format!("{errors} errors in the background: {}", cause.unwrap_or_else(|| UNKNOWN.to_owned()));
     StoreError::Engine { doing: "flushing or compacting", path: live.dir().to_owned(), what }
+}
+
+/// Asks for words, and does without them when they take too long: a write that waits for space and the engine's own
+/// recovery, which waits for that write, hold each other and every flush up for ever.
+fn within(time: Duration, words: impl FnOnce() -> String + Send + 'static) -> Option<String> {
+    let (tell, told) = sync_channel(1);
+    let asking = thread::Builder::new().name("state-words".into()).spawn(move || {
+        // Nobody listens any more when it took too long.
+        let _ = tell.send(words());
+    });
+    asking.ok()?;
+    told.recv_timeout(time).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_do_not_come_hold_nobody_up() {
+        let (end, never) = sync_channel::<()>(0);
+        let silent = within(Duration::from_millis(20), move || {
+            let _ = never.recv();
+            "too late".to_owned()
+        });
+        assert_eq!(silent, None);
+        drop(end);
+        assert_eq!(within(Duration::from_secs(60), || "no space".to_owned()), Some("no space".to_owned()));
+    }
 }
