@@ -29,6 +29,14 @@ pub(super) fn figures(core: &Core) -> Figures {
     }
 }
 
+/// Errors in the background, and flushes that are under way or waited for. Cheap, unlike all figures.
+#[cfg(test)]
+pub(super) fn flushes(core: &Core) -> (u64, u64) {
+    let live = core.live();
+    let waiting: u64 = each(&live, properties::NUM_IMMUTABLE_MEM_TABLE).sum();
+    (whole(&live, properties::BACKGROUND_ERRORS), waiting + whole(&live, properties::NUM_RUNNING_FLUSHES))
+}
+
 /// Since the database was opened.
 fn counted(live: &Live) -> Figures {
     let mut figures = Figures::default();

@@ -18,6 +18,12 @@ fn settings() -> Settings {
     Settings { cache_bytes: 4 << 20, write_buffer_bytes: 256 << 10, ..Settings::default() }
 }
 
+impl RocksStore {
+    fn flushes(&self) -> (u64, u64) {
+        super::figures::flushes(&self.core)
+    }
+}
+
 fn open(dir: &Path) -> Result<RocksStore, StoreError> {
     RocksStore::open(dir, settings(), Fatal::default())
 }
