@@ -50,7 +50,7 @@ impl LogTime {
         self.0.load(Ordering::Acquire)
     }
 
-    /// By whoever commits. It may go back, when it is repaired.
+    /// The committer sets it. The time may go back, when it is repaired.
     pub(crate) fn set(&self, time_ms: u64) {
         self.0.store(time_ms, Ordering::Release);
     }

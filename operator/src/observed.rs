@@ -320,7 +320,7 @@ impl Slot {
         format!("{} {why}", self.name)
     }
 
-    /// It will not come right by waiting, as far as can be told from outside.
+    /// The failure will not pass by waiting, as far as can be told from outside.
     #[must_use]
     pub fn is_in_trouble(&self) -> bool {
         let pod_is = |pod: &PodView| pod.trouble.is_some() && self.door.is_none();

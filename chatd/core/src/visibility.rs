@@ -77,7 +77,7 @@ impl Sight {
         self.stays_after(Position::ZERO).last().and_then(|stay| stay.to)
     }
 
-    /// Where the user was last invited or knocked, and so was shown the room from outside.
+    /// The place where the user was last invited or knocked, and so was shown the room from outside.
     pub(crate) fn called_at(&self) -> Option<Position> {
         let called = |kind: Kind| matches!(kind, Kind::Invite | Kind::Knock);
         self.memberships.iter().rev().find(|(_, kind)| called(*kind)).map(|(at, _)| *at)

@@ -47,7 +47,7 @@ pub(super) struct Span<'s> {
     pub(super) floor: Position,
     /// Last event to be shown.
     pub(super) until: Position,
-    /// Where the user left; `None` for one who is in.
+    /// The place where the user left; `None` for one who is in.
     pub(super) left_at: Option<Position>,
 }
 
