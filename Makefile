@@ -59,9 +59,10 @@ unit: deps-build deps-test ## Unit, model and process tests, without the seeds o
 sim: deps-build ## Whole clusters in simulated time, seed after seed, until one fails; QUORATE_SEED=7: from there
 	@$(ENV) cargo build --release --locked --workspace --bin quorate-sim
 	@$(ENV) "$$CARGO_TARGET_DIR/release/quorate-sim" from "$${QUORATE_SEED:-0}"
-seeds: deps-build ## 1,000 seeds of the simulation; QUORATE_SEEDS=5000: so many of it and of each model test
+seeds: deps-build ## 1,000 seeds of the simulation; QUORATE_SEEDS=5000: so many of it, and cases of each model test
 	@# Not by package: that would build dependencies with other features anew.
 	@$(ENV) cargo test --release --locked --workspace --test simulation $(if $(QUORATE_SEEDS),--test model --test followers --test readers)
+	@$(if $(QUORATE_SEEDS),$(ENV) cargo test --release --locked --workspace --lib plans_come_to_rest)
 fuzz: deps-build ## Any bytes for every decoder, FUZZ_SECONDS (300) for all of them together; nightly, not part of `make test`
 	@$(ENV) chatd/fuzz/run --seconds "$${FUZZ_SECONDS:-300}"
 faults: deps-test build ## Three processes under pauses, partitions, full disks, power failures; most of it needs root

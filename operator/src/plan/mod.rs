@@ -17,6 +17,7 @@ mod places;
 mod preconditions;
 mod rollout;
 mod storage;
+mod succession;
 
 use crate::{
     build::{Carried, Resources, resources},

@@ -6,7 +6,7 @@
 //! tolerance and gives nothing; the living ones when all places hold healthy voters. The pods follow the voters: the
 //! StatefulSet never has fewer than a voter needs.
 
-use super::{Chore, Move, Operation, Step, member};
+use super::{Chore, Move, Operation, member, succession};
 use crate::{
     cluster::Cluster,
     observed::{Membership, NodeId, Observed, Slot},
@@ -81,11 +81,13 @@ pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move
     let ordinal = |id: &NodeId| observed.slot_of(*id).map(|slot| slot.ordinal);
     let leads = |id: &NodeId| *id == leader.door.node.id;
     // The lost ones, then the highest; the leader last, so that leadership moves at most once.
-    let next = homeless_voters(observed, membership)
-        .into_iter()
-        .min_by_key(|id| (healthy.contains(id), leads(id), Reverse(ordinal(id))));
+    let homeless = homeless_voters(observed, membership);
+    let next = homeless.iter().copied().min_by_key(|id| (healthy.contains(id), leads(id), Reverse(ordinal(id))));
     let Some(id) = next else { return Move::default() };
-    if healthy.contains(&id) && lacking_place(observed, &healthy).is_some() {
+    let successor = succession::trusted(observed, leader, |id| healthy.contains(&id) && !homeless.contains(&id));
+    // Each voter that goes leaves less to spare for the restarts that make a successor.
+    let leads_on = homeless.iter().any(leads) && successor.is_none();
+    if leads_on || (healthy.contains(&id) && lacking_place(observed, &healthy).is_some()) {
         return Move::default();
     }
     let mut voters = membership.voters();
@@ -97,10 +99,9 @@ pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move
     }
     let who = describe(observed, membership, id);
     if leads(&id) {
-        let Some(to) = healthy.iter().copied().find(|other| voters.contains(other)) else { return Move::default() };
-        let step = Step::TransferLeader { leader: leader.slot.name.clone(), to };
+        let Some(successor) = successor else { return Move::default() };
         let message = format!("moving leadership off {who} before its vote is taken");
-        return Move::take(step, operation("TransferLeader", &who, message));
+        return Move::take(successor.hand_over(leader), operation("TransferLeader", &who, message));
     }
     let message = format!("{who} has no place among {} replicas: taking its vote", observed.slots.len());
     Move::take(member::change(leader, voters, BTreeSet::new()), operation("RemoveVoter", &who, message))
@@ -119,6 +120,16 @@ pub(super) fn waiting(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> M
         observed.slots.len()
     );
     Move::wait(operation("WaitForOthers", &who, message))
+}
+
+/// Beyond the places and without a vote: its pod ends when the StatefulSet may have fewer, and nothing waits for it.
+pub(super) fn is_leaving(observed: &Observed, leader: Leader<'_>, slot: &Slot) -> bool {
+    let has_place = observed.slots.iter().any(|place| place.ordinal == slot.ordinal);
+    let votes = match &slot.door {
+        Some(door) => leader.door.membership.voters().contains(&door.node.id),
+        None => slot.claim.as_ref().is_none_or(|claim| !claim.retired),
+    };
+    !has_place && !votes
 }
 
 /// A place that holds no healthy voter.

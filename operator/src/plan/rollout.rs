@@ -12,7 +12,7 @@ mod mend;
 pub(super) use leaderless::{before_initialisation, without_leader};
 pub(super) use mend::mend;
 
-use super::{Move, Operation, Step};
+use super::{Move, Operation, Step, places, succession};
 use crate::{
     cluster::Cluster,
     observed::{NodeId, Observed, Slot, StatefulSetView},
@@ -29,15 +29,28 @@ pub(super) fn plan(cluster: &Cluster, observed: &Observed, leader: Leader<'_>) -
         let message = "waiting for the StatefulSet controller to see the change".to_owned();
         return Move::wait(operation("WaitForStatefulSet", None, message));
     };
-    if let Some(back) = back_to_partition(observed, set) {
-        return back;
+    let found = next_restart(cluster, observed, leader, set);
+    match found.step {
+        // It relies on what the StatefulSet was told before: to make new pods from the new revision.
+        Some(Step::ReplacePod { .. }) => found,
+        _ => back_to_partition(observed, set).unwrap_or(found),
     }
+}
+
+fn next_restart(cluster: &Cluster, observed: &Observed, leader: Leader<'_>, set: &StatefulSetView) -> Move {
     let healthy = quorum::healthy_voters(observed, leader);
     let is_healthy = |slot: &Slot| slot.door.as_ref().is_some_and(|door| healthy.contains(&door.node.id));
-    let outdated = || hosted(observed, set).filter(|slot| slot.pod.is_some() && is_outdated(slot, set));
+    let stays = |slot: &Slot| !places::is_leaving(observed, leader, slot);
+    let to_restart = |slot: &Slot| slot.pod.is_some() && is_outdated(slot, set) && stays(slot);
+    let outdated = || hosted(observed, set).filter(|slot| to_restart(slot));
     let ends = |slot: &&Slot| slot.pod.as_ref().is_some_and(|pod| pod.deleting);
-    // One that is unwell already costs nothing; then the highest, as the StatefulSet controller does.
-    let target = outdated().filter(|slot| !ends(slot)).max_by_key(|slot| (!is_healthy(slot), slot.ordinal));
+    let hands_over = succession::best(observed, leader, |_| true).is_some_and(|best| best.is_restarted);
+    let must_lead_on = |slot: &Slot| slot.ordinal == leader.slot.ordinal && !hands_over;
+    // One that is unwell already costs nothing; then the highest, as the StatefulSet controller does; but the leader not
+    // before there is a restarted pod to hand over to. It moves once then, and never to a pod of an old revision that may
+    // not be able to lead.
+    let order = |slot: &&Slot| (!is_healthy(slot), !must_lead_on(slot), slot.ordinal);
+    let target = outdated().filter(|slot| !ends(slot)).max_by_key(order);
     let Some(target) = target else {
         let Some(slot) = outdated().next() else { return rest(observed, set, &is_healthy) };
         return Move::wait(operation("WaitForPod", Some(slot), slot.explain()));
@@ -50,7 +63,8 @@ pub(super) fn plan(cluster: &Cluster, observed: &Observed, leader: Leader<'_>) -
         let message = format!("waiting for {} to restart", target.name);
         return Move::wait(operation("WaitForPod", Some(target), message));
     }
-    if let Some(slot) = must_be_healthy_first(observed, set, target, &is_healthy) {
+    let is_unwell = |slot: &Slot| !is_healthy(slot) && stays(slot);
+    if let Some(slot) = must_be_healthy_first(observed, set, target, !is_healthy(target), &is_unwell) {
         let message = format!("before {} is restarted: {}", target.name, slot.explain());
         return Move::wait(operation("WaitForOthers", Some(slot), message));
     }
@@ -78,11 +92,11 @@ fn must_be_healthy_first<'a>(
     observed: &'a Observed,
     set: &StatefulSetView,
     target: &Slot,
-    is_healthy: &dyn Fn(&Slot) -> bool,
+    spare: bool,
+    is_unwell: &dyn Fn(&Slot) -> bool,
 ) -> Option<&'a Slot> {
-    let spare = !is_healthy(target);
     hosted(observed, set)
-        .filter(|slot| slot.ordinal != target.ordinal && !is_healthy(slot))
+        .filter(|slot| slot.ordinal != target.ordinal && is_unwell(slot))
         .find(|slot| !spare || !is_outdated(slot, set))
 }
 
@@ -96,7 +110,7 @@ fn restart(cluster: &Cluster, observed: &Observed, leader: Leader<'_>, set: &Sta
         return Move::wait(operation("WaitForQuorum", Some(target), message));
     }
     if !single && leader.slot.ordinal == target.ordinal {
-        return move_leadership(observed, leader, target, set);
+        return move_leadership(observed, leader, target);
     }
     let message = format!("restarting {} with the new revision", target.name);
     // Those above have it already: the ordinary way, and the StatefulSet controller deletes the pod.
@@ -107,19 +121,10 @@ fn restart(cluster: &Cluster, observed: &Observed, leader: Leader<'_>, set: &Sta
     renew(set, target, message)
 }
 
-/// To a pod that has its restart behind it, so that leadership moves once; else to any other.
-fn move_leadership(observed: &Observed, leader: Leader<'_>, from: &Slot, set: &StatefulSetView) -> Move {
-    let done = |slot: &Slot| slot.pod.as_ref().is_some_and(|pod| pod.revision == set.update_revision);
-    let following = quorum::following_voters(observed, leader);
-    let healthy = quorum::healthy_voters(observed, leader);
-    let best = observed
-        .doors()
-        .filter(|(slot, door)| slot.ordinal != from.ordinal && following.contains(&door.node.id))
-        .min_by_key(|(slot, door)| (!healthy.contains(&door.node.id), !done(slot), slot.ordinal));
-    let Some((to, door)) = best else { return Move::default() };
-    let message = format!("moving leadership from {} to {} before the restart", from.name, to.name);
-    let step = Step::TransferLeader { leader: leader.slot.name.clone(), to: door.node.id };
-    Move::take(step, operation("TransferLeader", Some(from), message))
+fn move_leadership(observed: &Observed, leader: Leader<'_>, from: &Slot) -> Move {
+    let Some(successor) = succession::best(observed, leader, |_| true) else { return Move::default() };
+    let message = format!("moving leadership from {} to {} before the restart", from.name, successor.slot.name);
+    Move::take(successor.hand_over(leader), operation("TransferLeader", Some(from), message))
 }
 
 /// All pods have the revision: back to rest, where a lost pod comes back as it was.

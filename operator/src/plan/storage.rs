@@ -1,6 +1,6 @@
 //! Volumes: growing them, and replacing one that is about to go.
 
-use super::{Chore, Move, Operation, Step, size_text};
+use super::{Chore, Move, Operation, Step, size_text, succession};
 use crate::{
     cluster::Cluster,
     observed::{ClaimView, NodeId, Observed, Slot},
@@ -14,7 +14,9 @@ const PATIENCE_SECONDS: i64 = 30;
 /// A claim under deletion keeps its data until its pod ends: the next ordinary restart wipes the volume. So that pod is
 /// never restarted for anything else; when all others are healthy, it is replaced on purpose.
 pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move {
-    let doomed = observed.slots.iter().find(|slot| is_doomed_voter(slot, leader));
+    let doomed = observed.slots.iter().filter(|slot| is_doomed_voter(slot, leader));
+    // The leader last, so that leadership moves at most once.
+    let doomed = doomed.min_by_key(|slot| (slot.ordinal == leader.slot.ordinal, slot.ordinal));
     let Some(slot) = doomed else { return Move::default() };
     let Some((pod, door)) = slot.pod.as_ref().zip(slot.door.as_ref()) else { return Move::default() };
     let about = |step, message| Operation { kind: "ReplaceVolume", step, member: Some(slot.name.clone()), message };
@@ -39,12 +41,9 @@ pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move
         return Move::wait(about("WaitForOthers", message));
     }
     if leader.door.node.id == door.node.id {
-        let Some(to) = others.first().copied() else { return Move::default() };
-        let step = Step::TransferLeader { leader: leader.slot.name.clone(), to };
-        return Move::take(
-            step,
-            about("TransferLeader", format!("moving leadership off {} before it is replaced", slot.name)),
-        );
+        let Some(successor) = succession::trusted(observed, leader, |_| true) else { return Move::default() };
+        let message = format!("moving leadership off {} before it is replaced", slot.name);
+        return Move::take(successor.hand_over(leader), about("TransferLeader", message));
     }
     let step = Step::DeletePod { pod: slot.name.clone(), uid: pod.uid.clone() };
     Move::take(step, about("DeletePod", format!("replacing {} and its volume", slot.name)))

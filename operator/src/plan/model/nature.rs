@@ -2,7 +2,7 @@
 //! pods; and what people and machines do to them.
 
 use super::{Ailment, Behaviour, Fault, GOOD, Pod, Volume, World};
-use crate::quorum::majority;
+use crate::{observed::NodeId, quorum::majority};
 use k8s_openapi::jiff::SignedDuration;
 use std::collections::BTreeMap;
 
@@ -39,15 +39,27 @@ impl World {
         let able: Vec<usize> = (0..self.places.len())
             .filter(|index| self.keeps_up(*index) && self.voters.contains(&self.node(*index)))
             .collect();
-        let leads = |index: &usize| {
-            let pod = self.places[*index].pod.as_ref().expect("it runs");
-            !self.images.get(&pod.revision).is_some_and(|image| image.leads_not)
-        };
-        let candidates: Vec<u64> = able.iter().filter(|index| leads(index)).map(|index| self.node(*index)).collect();
+        let candidates: Vec<u64> =
+            able.iter().filter(|index| self.may_lead(**index)).map(|index| self.node(*index)).collect();
         if able.len() < majority(self.voters.len()) || self.voters.is_empty() || candidates.is_empty() {
             self.leader = None;
         } else if self.leader.is_none_or(|leader| !candidates.contains(&leader)) {
             self.leader = candidates.first().copied();
+            self.term += 1;
+        }
+    }
+
+    /// Its pod is of a revision that becomes leader at all.
+    fn may_lead(&self, index: usize) -> bool {
+        let pod = self.places[index].pod.as_ref();
+        pod.is_some_and(|pod| !self.images.get(&pod.revision).is_some_and(|image| image.leads_not))
+    }
+
+    /// Leadership goes there, if that pod can lead.
+    pub(super) fn hand_over(&mut self, to: NodeId) {
+        let can = (0..self.places.len()).any(|index| self.node(index) == to && self.may_lead(index));
+        if can {
+            self.leader = Some(to);
             self.term += 1;
         }
     }
@@ -150,8 +162,7 @@ impl World {
             Fault::Elect(wanted) => {
                 let node = self.node(index(wanted));
                 if self.leader.is_some() && self.following().contains(&node) && self.voters.contains(&node) {
-                    self.leader = Some(node);
-                    self.term += 1;
+                    self.hand_over(node);
                 }
             }
             Fault::NewImage(number) => self.cluster.spec.image = format!("localhost/quorate:{number}"),

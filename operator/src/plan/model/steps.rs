@@ -116,8 +116,7 @@ impl World {
             }
             Step::TransferLeader { to, .. } => {
                 assert!(self.voters.contains(&to) && self.following().contains(&to), "to a voter that keeps up");
-                self.leader = Some(to);
-                self.term += 1;
+                self.hand_over(to);
             }
             Step::SetPartition(_) | Step::RenewOnDelete => {}
             Step::ReplacePod { pod, uid } => {

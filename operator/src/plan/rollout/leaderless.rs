@@ -26,7 +26,7 @@ pub(in crate::plan) fn before_initialisation(_: &Cluster, observed: &Observed) -
 pub(in crate::plan) fn without_leader(_: &Cluster, observed: &Observed) -> Move {
     let Some(set) = settled(observed) else { return Move::wait(wait_for_leader(observed)) };
     let patient = leaderless_for(observed) >= PATIENCE_SECONDS;
-    if let Some(mended) = mend_one(observed, set, patient) {
+    if let Some(mended) = mend_one(observed, set, &|_| true, patient) {
         return mended;
     }
     if let Some(unseen) = hosted(observed, set).find(|slot| is_unseen(slot)) {

@@ -8,7 +8,7 @@ use super::{hosted, is_doomed, operation, settled};
 use crate::{
     cluster::Cluster,
     observed::{Observed, Slot, StatefulSetView},
-    plan::{Move, Step},
+    plan::{Move, Step, places},
     quorum::Leader,
 };
 
@@ -21,13 +21,19 @@ const ABSENT_SECONDS: i64 = 30;
 const DOUBT_SECONDS: i64 = 60;
 
 /// Gives the new revision to a pod that is broken without it.
-pub(in crate::plan) fn mend(_: &Cluster, observed: &Observed, _: Leader<'_>) -> Move {
-    settled(observed).and_then(|set| mend_one(observed, set, false)).unwrap_or_default()
+pub(in crate::plan) fn mend(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move {
+    let stays = |slot: &Slot| !places::is_leaving(observed, leader, slot);
+    settled(observed).and_then(|set| mend_one(observed, set, &stays, false)).unwrap_or_default()
 }
 
-/// `patient`: enough time has passed, whatever this pod's own story is.
-pub(super) fn mend_one(observed: &Observed, set: &StatefulSetView, patient: bool) -> Option<Move> {
-    let broken = hosted(observed, set).filter(|slot| is_broken(slot) && is_outdated(slot, set));
+/// Mends one of those that `may` be made anew. `patient`: enough time has passed, whatever this pod's own story is.
+pub(super) fn mend_one(
+    observed: &Observed,
+    set: &StatefulSetView,
+    may: &dyn Fn(&Slot) -> bool,
+    patient: bool,
+) -> Option<Move> {
+    let broken = hosted(observed, set).filter(|slot| is_broken(slot) && is_outdated(slot, set) && may(slot));
     // A pod's end would wipe a claim that is being deleted.
     let slot = broken.filter(|slot| !is_doomed(slot)).max_by_key(|slot| slot.ordinal)?;
     let in_doubt = hosted(observed, set).any(|slot| !is_outdated(slot, set) && is_broken(slot));

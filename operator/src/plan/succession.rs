@@ -1,0 +1,68 @@
+//! Succession: to whom the leader hands over before its pod ends or its vote is taken.
+//!
+//! A voter that keeps up may still not be able to lead: its revision may give it election times of minutes. A leader that
+//! handed over to such a one would be elected again, and the plan would never get further. So those come first whose
+//! revision is the one that is wanted, and then those that run what the leader itself runs.
+
+use super::Step;
+use crate::{
+    observed::{NodeId, Observed, Slot},
+    quorum::{self, Leader},
+};
+
+/// A voter that keeps up and does not lead.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Successor<'a> {
+    pub(super) slot: &'a Slot,
+    node: NodeId,
+    /// Its pod has the newest revision.
+    pub(super) is_restarted: bool,
+    /// Its pod has the revision of the leader's, which is able to lead.
+    is_as_the_leader: bool,
+}
+
+impl Successor<'_> {
+    pub(super) fn hand_over(&self, leader: Leader<'_>) -> Step {
+        Step::TransferLeader { leader: leader.slot.name.clone(), to: self.node }
+    }
+}
+
+/// The best successor of those that `may` lead next, if leadership will stay with it as far as can be known. While there
+/// is none, the rollout makes one, unless there are two voters: neither can be restarted, so any successor is tried.
+pub(super) fn trusted<'a>(
+    observed: &'a Observed,
+    leader: Leader<'_>,
+    may: impl Fn(NodeId) -> bool,
+) -> Option<Successor<'a>> {
+    let none_restarts = leader.door.membership.voters().len() <= 2;
+    best(observed, leader, may).filter(|found| found.is_restarted || found.is_as_the_leader || none_restarts)
+}
+
+/// The best successor of those that `may` lead next.
+pub(super) fn best<'a>(
+    observed: &'a Observed,
+    leader: Leader<'_>,
+    may: impl Fn(NodeId) -> bool,
+) -> Option<Successor<'a>> {
+    let following = quorum::following_voters(observed, leader);
+    let healthy = quorum::healthy_voters(observed, leader);
+    let newest = observed.stateful_set.as_ref().map(|set| set.update_revision.as_str());
+    let of_leader = revision(leader.slot);
+    observed
+        .doors()
+        .filter(|(slot, door)| slot.ordinal != leader.slot.ordinal && following.contains(&door.node.id))
+        .filter(|(_, door)| may(door.node.id))
+        .map(|(slot, door)| Successor {
+            slot,
+            node: door.node.id,
+            is_restarted: revision(slot) == newest,
+            is_as_the_leader: revision(slot) == of_leader,
+        })
+        .min_by_key(|found| {
+            (!healthy.contains(&found.node), !found.is_restarted, !found.is_as_the_leader, found.slot.ordinal)
+        })
+}
+
+fn revision(slot: &Slot) -> Option<&str> {
+    slot.pod.as_ref().map(|pod| pod.revision.as_str())
+}
