@@ -4,3 +4,4 @@ pub mod chart_files;
 mod dashboards;
 pub mod generate;
 pub mod tidy;
+pub mod words;

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use xtask::generate::Programs;
-use xtask::{chart_files, generate, tidy};
+use xtask::{chart_files, generate, tidy, words};
 
 #[derive(Parser)]
 #[command(about)]
@@ -34,6 +34,8 @@ enum Task {
     },
     /// Checks the rules of the house that grep can check.
     Tidy,
+    /// Prints how names and documentation read, as counts.
+    Words,
     /// Prints the CustomResourceDefinition as JSON, for tools that read no YAML.
     Schema,
 }
@@ -62,6 +64,10 @@ fn main() -> anyhow::Result<()> {
             }
         }
         Task::Tidy => tidy::run(&root),
+        Task::Words => {
+            println!("{}", words::count_words(&root)?);
+            Ok(())
+        }
         Task::Schema => generate::print_definition(),
     }
 }

@@ -130,7 +130,8 @@ pub fn check(name: &str, text: &str) -> Vec<String> {
     findings
 }
 
-fn rust_files(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// Paths of all Rust files that are ours, in order.
+pub(crate) fn rust_files(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut folders: Vec<PathBuf> =
         ["chatd", "chatctl", "operator", "xtask", "bench"].iter().map(|name| root.join(name)).collect();

@@ -1,0 +1,150 @@
+//! Counts of words: how names and documentation read, as figures. Printed and compared by people; no gate.
+//!
+//! Tests, generated code and vendored code are left out. The rules of counting are simple on purpose, so that the same
+//! counts can be taken of any Rust project.
+
+mod scan;
+
+use crate::tidy::rust_files;
+use anyhow::Context as _;
+use scan::{FileWords, scan_source};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::Path;
+
+/// Counts of a whole workspace.
+#[derive(Debug, Default)]
+pub struct WordCounts {
+    lines: usize,
+    public_types: Share,
+    free_functions: Share,
+    public_functions: Share,
+    repeated_types: Share,
+    subjectless_docs: Share,
+    short_docs: Share,
+    pair_bindings: usize,
+    reasons: usize,
+}
+
+/// How many of how many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Share {
+    counted: usize,
+    all: usize,
+}
+
+impl Share {
+    fn add(&mut self, counts: bool) {
+        self.counted += usize::from(counts);
+        self.all += 1;
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tenths = (self.counted * 1000).checked_div(self.all).unwrap_or_default();
+        write!(out, "{:>3}.{} %  ({} of {})", tenths / 10, tenths % 10, self.counted, self.all)
+    }
+}
+
+/// Counts what stands in the Rust files of a workspace.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn count_words(root: &Path) -> anyhow::Result<WordCounts> {
+    let mut counts = WordCounts::default();
+    let mut homes = BTreeMap::<String, BTreeSet<String>>::new();
+    for path in rust_files(root)? {
+        let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+        if is_left_out(&name) {
+            continue;
+        }
+        let source = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let found = scan_source(&source);
+        for (of_type, _) in &found.types {
+            homes.entry(of_type.clone()).or_default().insert(name.clone());
+        }
+        counts.add(&found);
+    }
+    homes.values().for_each(|files| counts.repeated_types.add(files.len() >= 3));
+    Ok(counts)
+}
+
+fn is_left_out(path: &str) -> bool {
+    let of_tests = ["/tests/", "/tests.rs", "/benches/", "/fuzz/", "/examples/", "vendor/"];
+    of_tests.iter().any(|part| path.contains(part)) || path.starts_with("tests/")
+}
+
+impl WordCounts {
+    fn add(&mut self, found: &FileWords) {
+        self.lines += found.code_lines;
+        self.pair_bindings += found.pair_bindings;
+        self.reasons += found.reasons;
+        for (name, is_public) in &found.types {
+            if *is_public {
+                self.public_types.add(scan::is_one_word_type(name));
+            }
+        }
+        for (name, is_public) in found.functions.iter().filter(|(name, _)| name != "main") {
+            self.free_functions.add(!name.contains('_'));
+            if *is_public {
+                self.public_functions.add(!name.contains('_'));
+            }
+        }
+        for block in &found.docs {
+            self.subjectless_docs.add(scan::opens_without_subject(block));
+            self.short_docs.add(block.split_whitespace().count() <= 3);
+        }
+    }
+}
+
+impl fmt::Display for WordCounts {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let per_100 = (self.reasons * 1000).checked_div(self.lines).unwrap_or_default();
+        writeln!(out, "lines of code                                  {}", self.lines)?;
+        writeln!(out, "public types of a single word                  {}", self.public_types)?;
+        writeln!(out, "free functions of a single word                {}", self.free_functions)?;
+        writeln!(out, "  of these, seen outside their module          {}", self.public_functions)?;
+        writeln!(out, "type names defined in three or more files      {}", self.repeated_types)?;
+        writeln!(out, "doc blocks opening with a pronoun or the like  {}", self.subjectless_docs)?;
+        writeln!(out, "doc blocks of three words or fewer             {}", self.short_docs)?;
+        writeln!(out, "`let (a, b) = …`                               {}", self.pair_bindings)?;
+        write!(out, "comments in code, per 100 lines                {}.{}", per_100 / 10, per_100 % 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(root: &Path, path: &str, source: &str) {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(path, source).expect("written");
+    }
+
+    #[test]
+    fn a_name_counts_as_repeated_from_three_files_on_and_tests_are_left_out() {
+        let root = tempfile::tempdir().expect("a folder");
+        for path in ["chatd/src/one.rs", "chatd/src/two.rs", "bench/src/lib.rs", "bench/tests/it.rs"] {
+            write(root.path(), path, "pub struct Found;\npub(crate) struct RoomSummary;\n");
+        }
+        write(root.path(), "bench/tests/more.rs", "struct OfATest;\n");
+        write(
+            root.path(),
+            "chatctl/src/lib.rs",
+            "struct RoomSummary;\nfn main() {}\nfn answer() {}\nfn send_one() {}\n",
+        );
+        let counts = count_words(root.path()).expect("counted");
+        assert_eq!(counts.repeated_types, Share { counted: 2, all: 2 });
+        assert_eq!(counts.public_types, Share { counted: 3, all: 6 });
+        assert_eq!(counts.free_functions, Share { counted: 1, all: 2 });
+        assert_eq!(counts.public_functions, Share::default());
+    }
+
+    #[test]
+    fn shares_are_printed_with_one_digit() {
+        assert_eq!(Share { counted: 1, all: 3 }.to_string(), " 33.3 %  (1 of 3)");
+        assert_eq!(Share::default().to_string(), "  0.0 %  (0 of 0)");
+    }
+}
