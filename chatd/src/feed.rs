@@ -211,6 +211,7 @@ impl Interest {
     /// Waits until something of interest has changed since this last returned; any number of changes count as one.
     /// Read the store after it, not before. Dropping the future loses nothing.
     pub async fn changed(&mut self) {
+        self.hints.come_back(&self.slot);
         self.slot.taken().await;
     }
 

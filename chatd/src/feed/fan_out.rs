@@ -1,21 +1,35 @@
 //! From "these rooms and users have changed" to the subscribers that wait for them, off the apply thread.
 //!
 //! The apply thread notes what changed, which costs as much as the entry touched, however many are subscribed. A task
-//! wakes them, some at a time, so that other tasks of the runtime have their turn in between: a message to a room with ten
-//! thousand long polls must not hold up the writes of others, or heartbeats.
+//! wakes them, some at a time, so that other tasks of the runtime have their turn in between. A crowd, such as a room with
+//! ten thousand long polls, is paced: the next few are woken when those before were answered, and after a pause that is a
+//! multiple of the time that took. So a crowd takes a fifth of a pod at most, its last member waits a little longer, and
+//! neither the writes of others nor heartbeats wait for all of it. Meanwhile whatever else changes is told first.
 
 use super::Topics;
 use super::hint::{Call, Hints, Slot};
 use quorate_core::id::RoomNumber;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::yield_now;
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Subscribers woken at a time. Each needs some tens of microseconds of a worker to be answered: others wait for
 /// milliseconds, not for all of a large room.
 const AT_A_TIME: usize = 32;
+/// Subscribers of one room that are woken without pauses: some tens of milliseconds of work. More are a crowd.
+const WITHOUT_PAUSES: usize = 256;
+/// Subscribers of a crowd that are woken at a time: a write passes through three pods, and may meet them at each step.
+const OF_A_CROWD: usize = 8;
+/// Pauses for each moment of work for a crowd. With 4, ten thousand polls on two cores were told in 1.3 s, and a writer
+/// elsewhere waited 17 ms at the 99th percentile; with 1, in 0.4 s and 30 ms; without pauses, in 0.3 s and 230 ms.
+const PAUSES: u32 = 4;
+/// The longest wait for the answers to those who were woken: a reader whose client takes nothing does not come back, and
+/// the others are not to wait for it.
+const LONGEST_WAIT: Duration = Duration::from_millis(5);
 /// Rooms and users noted while the task is behind; past it everybody is woken, which is as right and costs no memory.
 const MOST_NOTED: usize = 65_536;
 
@@ -47,7 +61,6 @@ impl Noted {
         if self.everybody {
             return vec![Call::Everybody];
         }
-        // Users first: who was invited or put out is one, a room may be ten thousand.
         self.users.into_iter().map(Call::User).chain(self.rooms.into_iter().map(Call::Room)).collect()
     }
 }
@@ -73,40 +86,89 @@ impl FanOut {
         if self.has_task.load(Ordering::Acquire) {
             return;
         }
-        let mut waking = self.take();
-        while let Some(slots) = waking.some(hints) {
-            hints.wake(&slots);
+        for mut telling in self.take().into_iter().map(Telling::new) {
+            while !telling.is_told {
+                hints.wake(&telling.next(hints));
+            }
         }
     }
 
-    fn take(&self) -> Waking {
-        let calls = std::mem::take(&mut *self.noted()).calls();
-        Waking { calls, after: None, end: Slot::next_number() }
+    fn take(&self) -> Vec<Call> {
+        std::mem::take(&mut *self.noted()).calls()
     }
 }
 
-/// Subscribers still to be woken.
-struct Waking {
-    calls: Vec<Call>,
-    /// The last one of the last call.
+/// Subscribers of one call, of whom some are still to be woken.
+struct Telling {
+    call: Call,
+    /// The last one that was woken.
     after: Option<u64>,
+    /// Whoever subscribed from this number on has read later.
     end: u64,
+    woken: usize,
+    is_told: bool,
+    /// The call came again meanwhile: those who were woken first are to be woken once more.
+    again: bool,
 }
 
-impl Waking {
-    fn some(&mut self, hints: &Hints) -> Option<Vec<Arc<Slot>>> {
-        while let Some(call) = self.calls.last() {
-            let slots = hints.some_of(call, self.after, self.end, AT_A_TIME);
-            self.after = slots.last().map(|slot| slot.number());
-            if slots.len() < AT_A_TIME {
-                self.calls.pop();
-                self.after = None;
-            }
-            if !slots.is_empty() {
-                return Some(slots);
-            }
+impl Telling {
+    fn new(call: Call) -> Self {
+        Self { call, after: None, end: Slot::next_number(), woken: 0, is_told: false, again: false }
+    }
+
+    fn is_crowd(&self) -> bool {
+        self.woken >= WITHOUT_PAUSES
+    }
+
+    fn next(&mut self, hints: &Hints) -> Vec<Arc<Slot>> {
+        let at_most = if self.is_crowd() { OF_A_CROWD } else { AT_A_TIME };
+        let slots = hints.some_of(&self.call, self.after, self.end, at_most);
+        self.after = slots.last().map(|slot| slot.number());
+        self.woken += slots.len();
+        if slots.len() < at_most {
+            self.is_told = !std::mem::take(&mut self.again);
+            (self.after, self.end) = (None, Slot::next_number());
         }
-        None
+        slots
+    }
+}
+
+/// What the task has begun to tell. As many as there are calls with more than a few subscribers.
+struct Pacer {
+    hints: Arc<Hints>,
+    begun: VecDeque<Telling>,
+    /// The end of the pause.
+    resume: Instant,
+}
+
+impl Pacer {
+    /// The first subscribers at once, whatever else is under way.
+    fn begin(&mut self, call: Call) {
+        let mut telling = Telling::new(call);
+        self.hints.wake(&telling.next(&self.hints));
+        if telling.is_told {
+            return;
+        }
+        match self.begun.iter_mut().find(|begun| begun.call == telling.call) {
+            Some(begun) => begun.again = true,
+            None => self.begun.push_back(telling),
+        }
+    }
+
+    /// The next subscribers of the call whose turn it is.
+    async fn go_on(&mut self) {
+        let Some(mut telling) = self.begun.pop_front() else { return };
+        let (began, awake) = (Instant::now(), self.hints.awake());
+        self.hints.wake(&telling.next(&self.hints));
+        if telling.is_crowd() {
+            let _late = timeout(LONGEST_WAIT, self.hints.until_awake_are(awake)).await;
+            self.resume = Instant::now() + began.elapsed().min(LONGEST_WAIT) * PAUSES;
+        } else {
+            yield_now().await;
+        }
+        if !telling.is_told {
+            self.begun.push_back(telling);
+        }
     }
 }
 
@@ -118,15 +180,25 @@ pub(super) fn task<T>(
 ) -> impl Future<Output = ()> {
     fan_out.has_task.store(true, Ordering::Release);
     async move {
+        let mut pacer = Pacer { hints, begun: VecDeque::new(), resume: Instant::now() };
         loop {
-            let mut waking = fan_out.take();
-            while let Some(slots) = waking.some(&hints) {
-                hints.wake(&slots);
-                drop(slots);
+            for call in fan_out.take() {
+                pacer.begin(call);
                 yield_now().await;
             }
             // Noted before `applied` is sent: what was noted since `take` is seen in the next round.
-            if applied.changed().await.is_err() {
+            let changed = match (pacer.begun.is_empty(), pacer.resume > Instant::now()) {
+                (true, _) => applied.changed().await,
+                (false, true) => tokio::select! {
+                    () = sleep_until(pacer.resume) => Ok(()),
+                    changed = applied.changed() => changed,
+                },
+                (false, false) => {
+                    pacer.go_on().await;
+                    Ok(())
+                }
+            };
+            if changed.is_err() {
                 return;
             }
         }

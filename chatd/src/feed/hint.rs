@@ -6,7 +6,7 @@ use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -16,6 +16,8 @@ pub(super) struct Slot {
     number: u64,
     marked: AtomicBool,
     wake: Notify,
+    /// It was woken by the index, and has not come back to wait.
+    is_awake: AtomicBool,
 }
 
 /// The next subscriber's number.
@@ -23,7 +25,12 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Default for Slot {
     fn default() -> Self {
-        Self { number: NEXT.fetch_add(1, Ordering::Relaxed), marked: AtomicBool::default(), wake: Notify::default() }
+        Self {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            marked: AtomicBool::default(),
+            wake: Notify::default(),
+            is_awake: AtomicBool::default(),
+        }
     }
 }
 
@@ -78,6 +85,10 @@ type Slots = BTreeMap<u64, Arc<Slot>>;
 pub(super) struct Hints {
     index: Mutex<Index>,
     wakeups: AtomicU64,
+    awake: AtomicUsize,
+    /// Who waits until so many are awake is told.
+    enough: AtomicUsize,
+    came_back: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -145,8 +156,34 @@ impl Hints {
 
     /// Marks these, and counts once for all of them.
     pub(super) fn wake(&self, slots: &[Arc<Slot>]) {
+        // Before the mark: once it is set the reader may be back at once.
+        let awake = slots.iter().filter(|slot| !slot.is_awake.swap(true, Ordering::AcqRel)).count();
+        self.awake.fetch_add(awake, Ordering::AcqRel);
         let woken = slots.iter().filter(|slot| slot.mark()).count();
         self.wakeups.fetch_add(u64::try_from(woken).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Subscribers that were woken and have not come back to wait: they read, or write an answer, or are stuck with it.
+    pub(super) fn awake(&self) -> usize {
+        self.awake.load(Ordering::Acquire)
+    }
+
+    /// Waits until no more than these are awake.
+    pub(super) async fn until_awake_are(&self, at_most: usize) {
+        self.enough.store(at_most, Ordering::Release);
+        while self.awake() > at_most {
+            self.came_back.notified().await;
+        }
+    }
+
+    /// A subscriber has come back to wait, or goes.
+    pub(super) fn come_back(&self, slot: &Slot) {
+        if slot.is_awake.swap(false, Ordering::AcqRel) {
+            let before = self.awake.fetch_sub(1, Ordering::AcqRel);
+            if before <= self.enough.load(Ordering::Acquire).saturating_add(1) {
+                self.came_back.notify_one();
+            }
+        }
     }
 
     /// How often a subscriber was woken.
@@ -178,6 +215,7 @@ impl Hints {
     pub(super) fn remove(&self, topics: &Topics, slot: &Arc<Slot>) {
         self.narrow(topics, slot);
         self.index().all.remove(&slot.number);
+        self.come_back(slot);
     }
 
     pub(super) fn subscribers(&self) -> usize {

@@ -205,3 +205,80 @@ async fn who_subscribes_while_a_room_is_told_is_not_told_again() {
     assert!(!late.take());
     drop(readers);
 }
+
+async fn until_woken(feed: &Feed, readers: u64) {
+    while feed.wakeups() < readers {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Reads whenever it is woken, and nothing else.
+fn spawn_reader(feed: &Feed, rooms: &[u64]) -> tokio::task::JoinHandle<()> {
+    let mut reader = feed.subscribe(in_rooms(rooms));
+    tokio::spawn(async move {
+        loop {
+            reader.changed().await;
+        }
+    })
+}
+
+#[tokio::test]
+async fn a_crowd_is_given_a_part_of_the_time() {
+    let feed = Feed::new();
+    let _task = tokio::spawn(feed.fan_out());
+    // They never come back, as if their clients took nothing.
+    let mut stuck: Vec<_> = (0..320).map(|_| feed.subscribe(in_rooms(&[1]))).collect();
+    let began = tokio::time::Instant::now();
+    feed.publish(at(1), &in_rooms(&[1]));
+    until_woken(&feed, 320).await;
+    let took = began.elapsed().as_millis();
+    // The first 256 at once, and then eight times eight, with a wait of 5 ms and a pause of 20 ms between two of them.
+    assert!(took >= 7 * 25, "{took} ms");
+    assert!(stuck.iter_mut().all(Interest::take), "a reader that is stuck keeps nobody from being woken");
+}
+
+#[tokio::test]
+async fn others_are_told_while_a_crowd_is() {
+    let feed = Feed::new();
+    let _task = tokio::spawn(feed.fan_out());
+    let crowd: Vec<_> = (0..3200).map(|_| feed.subscribe(in_rooms(&[1]))).collect();
+    let mut other = feed.subscribe(in_rooms(&[2]));
+    feed.publish(at(1), &in_rooms(&[1]));
+    until_woken(&feed, 320).await;
+    let before = feed.wakeups();
+    feed.publish(at(2), &in_rooms(&[2]));
+    other.changed().await;
+    assert!(feed.wakeups() <= before + 64, "it does not wait for the crowd: {} of it", feed.wakeups() - before);
+    drop(crowd);
+}
+
+#[tokio::test]
+async fn a_crowd_that_is_called_again_is_woken_again_as_a_whole() {
+    let feed = Feed::new();
+    let _task = tokio::spawn(feed.fan_out());
+    let readers: Vec<_> = (0..1000).map(|_| spawn_reader(&feed, &[1])).collect();
+    feed.publish(at(1), &in_rooms(&[1]));
+    until_woken(&feed, 500).await;
+    feed.publish(at(2), &in_rooms(&[1]));
+    // The first 32 once more at once, the others when all have had the first.
+    until_woken(&feed, 2000).await;
+    while feed.hints.awake() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!((2000..2100).contains(&feed.wakeups()), "{}", feed.wakeups());
+    readers.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_while_it_is_awake_is_not_counted_as_awake() {
+    let feed = Feed::new();
+    let mut back = feed.subscribe(in_rooms(&[1]));
+    let gone = feed.subscribe(in_rooms(&[1]));
+    feed.publish(at(1), &in_rooms(&[1]));
+    assert_eq!(feed.hints.awake(), 2);
+    drop(gone);
+    assert_eq!(feed.hints.awake(), 1);
+    back.changed().await;
+    assert!(back.changed().now_or_never().is_none());
+    assert_eq!(feed.hints.awake(), 0);
+}

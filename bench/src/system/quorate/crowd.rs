@@ -2,7 +2,7 @@
 //! writes in another room.
 
 use super::client::{User, message};
-use super::{NODES, Quorate};
+use super::{NODES, Node, Quorate};
 use crate::load::crowd::CrowdBoard;
 use crate::load::tasks::Tasks;
 use anyhow::{Context as _, bail, ensure};
@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufStream};
 use tokio::net::TcpStream;
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 
 /// Users of the crowd, each with as many devices as it takes: a password hash for each poll would take minutes.
 const USERS: usize = 100;
@@ -34,6 +36,8 @@ pub(crate) struct Crowd {
     user: User,
     leader: usize,
     _tasks: Tasks,
+    /// The writer ends when this is dropped.
+    _elsewhere: oneshot::Sender<()>,
 }
 
 impl Quorate {
@@ -63,15 +67,9 @@ impl Quorate {
             });
         }
         let leader = self.leader().await?;
-        let elsewhere = self.user.another(leader, "elsewhere").await?;
-        let other = elsewhere.create_room(leader, Preset::Private, "elsewhere").await?;
-        let reports = board.clone();
-        tasks.spawn(async move {
-            if let Err(error) = write_elsewhere(&elsewhere, leader, &other, &reports).await {
-                reports.fail("the writer elsewhere", &error);
-            }
-        });
-        Ok(Crowd { board, room, user: self.user.clone(), leader, _tasks: tasks })
+        let writer = Writer { nodes: self.nodes.clone(), leader, board: board.clone() };
+        let elsewhere = writer.start()?;
+        Ok(Crowd { board, room, user: self.user.clone(), leader, _tasks: tasks, _elsewhere: elsewhere })
     }
 
     async fn poll(&self, n: usize, user: &User) -> anyhow::Result<Poll> {
@@ -117,15 +115,45 @@ impl Crowd {
     }
 }
 
-async fn write_elsewhere(user: &User, node: usize, room: &str, board: &CrowdBoard) -> anyhow::Result<()> {
-    let mut door = user.door(node)?;
-    let every = Duration::from_secs_f64(1.0 / ELSEWHERE);
-    let mut due = Instant::now();
-    loop {
-        tokio::time::sleep_until(due.into()).await;
-        door.send(user.asks(message(room, crate::payload::next()))).await?;
-        board.acknowledged(due);
-        due += every;
+/// Somebody who writes in another room, on a thread and over connections of its own: what the polls cost the load
+/// generator is not to be taken for what the server lets the writer wait.
+struct Writer {
+    nodes: Vec<Node>,
+    leader: usize,
+    board: Arc<CrowdBoard>,
+}
+
+impl Writer {
+    fn start(self) -> anyhow::Result<oneshot::Sender<()>> {
+        let (ends, ended) = oneshot::channel();
+        let runtime = Builder::new_current_thread().enable_all().build().context("no runtime")?;
+        let writes = move || {
+            let failure = runtime.block_on(async {
+                tokio::select! {
+                    written = self.write() => written.err(),
+                    _ = ended => None,
+                }
+            });
+            if let Some(error) = failure {
+                self.board.fail("the writer elsewhere", &error);
+            }
+        };
+        std::thread::Builder::new().name("elsewhere".into()).spawn(writes).context("no thread")?;
+        Ok(ends)
+    }
+
+    async fn write(&self) -> anyhow::Result<()> {
+        let user = User::register(&self.nodes, self.leader, "elsewhere").await?;
+        let room = user.create_room(self.leader, Preset::Private, "elsewhere").await?;
+        let mut door = user.door(self.leader)?;
+        let every = Duration::from_secs_f64(1.0 / ELSEWHERE);
+        let mut due = Instant::now();
+        loop {
+            tokio::time::sleep_until(due.into()).await;
+            door.send(user.asks(message(&room, crate::payload::next()))).await?;
+            self.board.acknowledged(due);
+            due += every;
+        }
     }
 }
 
