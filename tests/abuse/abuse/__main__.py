@@ -27,7 +27,7 @@ def play(groups, home):
     user = stage = None
     begun = time.monotonic()
     try:
-        pod.start()
+        pod.serve()
         user = User(pod)
         stage = Stage(pod, user)
         for attacks in groups:

@@ -49,7 +49,7 @@ def look(pod, begun):
         log=allocated(pod.data / "log"),
         memory=resident(pid),
         files=len(os.listdir(f"/proc/{pid}/fd")),
-        cache=pod.database("block_cache_bytes"),
+        cache=int(pod.figure("quorate_rocksdb_block_cache_bytes")),
     )
 
 
