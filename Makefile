@@ -7,6 +7,8 @@ MAKEFLAGS += --no-print-directory
 # Caches, the RocksDB library and libclang: see the file.
 ENV := . deploy/deps/env.sh;
 PROGRAMS := --bin chatd --bin chatctl --bin quorate-operator --bin xtask
+# Not `cargo xtask`: built by itself it would have its dependencies with other features, all of them a second time.
+XTASK := "$$CARGO_TARGET_DIR/release/xtask" --root .
 LOCAL := deploy/local-kubernetes/local-kubernetes
 NAME ?= quorate
 NODES ?= 3
@@ -29,15 +31,15 @@ check: build ## Formatting, lints, licences, generated files; quick, writes noth
 	@$(ENV) cargo fmt --all --check
 	@$(ENV) cargo clippy --release --workspace --all-targets --locked -- -D warnings
 	@$(ENV) RUSTC_WORKSPACE_WRAPPER='$(CURDIR)/chatd/sim/rustc-without-rocksdb' cargo check --release --locked --workspace --bin quorate-sim
-	@$(ENV) cargo xtask tidy
-	@$(ENV) cargo xtask generate --check --chatd "$$CARGO_TARGET_DIR/release/chatd" --operator "$$CARGO_TARGET_DIR/release/quorate-operator"
+	@$(ENV) $(XTASK) tidy
+	@$(ENV) $(XTASK) generate --check --chatd "$$CARGO_TARGET_DIR/release/chatd" --operator "$$CARGO_TARGET_DIR/release/quorate-operator"
 	@$(ENV) deploy/deps/cargo-deny check --hide-inclusion-graph licenses bans sources
 fix: deps-build ## Format, apply the lints' own suggestions, generate
 	@$(ENV) cargo fmt --all
 	@$(ENV) cargo clippy --release --workspace --all-targets --fix --allow-dirty --allow-staged
 	@$(MAKE) generate
 generate: build ## crds/*.yaml, the configuration reference, the list of metrics, dashboards, from the code; the chart's copies
-	@$(ENV) cargo xtask generate --chatd "$$CARGO_TARGET_DIR/release/chatd" --operator "$$CARGO_TARGET_DIR/release/quorate-operator"
+	@$(ENV) $(XTASK) generate --chatd "$$CARGO_TARGET_DIR/release/chatd" --operator "$$CARGO_TARGET_DIR/release/quorate-operator"
 build: deps-build ## chatd, chatctl and quorate-operator
 	@$(ENV) cargo build --release --locked --workspace $(PROGRAMS)
 programs: deps-build ## The same and all tests, compiled at once: less of the machine is idle than in two steps
