@@ -1,4 +1,4 @@
-//! Compiles the `.proto` files without `protoc`, by `protox`.
+//! Compiles the `.proto` files with `protox`, without `protoc`.
 
 use std::error::Error;
 

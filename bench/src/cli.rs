@@ -1,4 +1,4 @@
-//! The command line.
+//! Command line of the benchmark.
 
 use crate::places::Places;
 use crate::plan::Plan;
@@ -11,7 +11,7 @@ use std::env;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Measures Quorate and its peers side by side.
+/// Measure Quorate and its peers side by side
 #[derive(Debug, Parser)]
 #[command(name = "quorate-bench", version)]
 pub(crate) struct Cli {
@@ -23,15 +23,15 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     Run(Box<Run>),
     Report(Report),
-    /// A bare server process, started by `run`
+    /// Run a bare server process; started by `run`
     #[command(hide = true)]
     Bare(Bare),
-    /// Keeps a core busy, started by `run`
+    /// Keep a core busy; started by `run`
     #[command(hide = true)]
     Burn,
 }
 
-/// Starts the systems, measures them in turn, writes tables
+/// Start the systems, measure them in turn, write tables
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -43,60 +43,60 @@ Examples:
 All processes listen on 127.0.0.1 (ejabberd's nodes meet on 127.0.0.1 to .3) and end with the run. Nothing else should
 run: servers and load share the cores.")]
 pub(crate) struct Run {
-    /// Only these workloads
+    /// Run only these workloads
     #[arg(long, value_delimiter = ',', value_name = "NAME", ignore_case = true)]
     workload: Vec<Workload>,
-    /// Only these peers beside Quorate; `none` for no peer
+    /// Run only these peers beside Quorate; `none` for no peer
     #[arg(long, value_delimiter = ',', value_name = "NAME", value_parser = peer)]
     peer: Vec<Option<System>>,
-    /// Measurements of each system in each workload
+    /// Number of measurements of each system in each workload
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     repeats: u32,
-    /// Steady seconds of one measurement
+    /// Seconds of steady load in one measurement
     #[arg(long, default_value_t = 3.0, value_name = "N", value_parser = seconds)]
     seconds: f64,
-    /// Seconds of load before that
+    /// Seconds of warm-up load before that
     #[arg(long, default_value_t = 1.0, value_name = "N", value_parser = seconds)]
     warm_up: f64,
-    /// Also what takes long: 10⁷ messages, 10⁵ rooms, ten minutes of B10
+    /// Also run what takes long: 10⁷ messages, 10⁵ rooms, ten minutes of B10
     #[arg(long)]
     long: bool,
-    /// Polls of the workload crowd
+    /// Number of polls in the workload crowd
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     crowd: usize,
-    /// Where results.json, table.md and performance.svg go [default: reports/bench in the cache directory]
+    /// Directory for results.json, table.md and performance.svg [default: reports/bench in the cache directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// The book, whose page *Performance* gets the tables
+    /// Directory of the book, whose page *Performance* gets the tables
     #[arg(long, value_name = "DIR")]
     pub(crate) docs: Option<PathBuf>,
-    /// Data of the systems, on a disk [default: bench/run in the cache directory]
+    /// Directory for the data of the systems, on a disk [default: bench/run in the cache directory]
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
-    /// What `deploy/deps/install bench` filled [default: bench in the cache directory]
+    /// Directory that `deploy/deps/install bench` filled [default: bench in the cache directory]
     #[arg(long, value_name = "DIR")]
     peers: Option<PathBuf>,
-    /// Scripts of the peers
+    /// Directory with the scripts of the peers
     #[arg(long, default_value = "bench/peers", value_name = "DIR")]
     scripts: PathBuf,
-    /// The program [default: beside this one]
+    /// Program chatd [default: beside this one]
     #[arg(long, value_name = "FILE")]
     chatd: Option<PathBuf>,
-    /// The program [default: beside this one]
+    /// Program chatctl [default: beside this one]
     #[arg(long, value_name = "FILE")]
     chatctl: Option<PathBuf>,
 }
 
-/// Writes the tables of an earlier run again
+/// Write the tables of an earlier run again
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   quorate-bench report results.json                  prints the tables
   quorate-bench report results.json --docs docs      replaces the table and the plot of docs/performance.md")]
 pub(crate) struct Report {
-    /// results.json of a run
+    /// File results.json of a run
     pub(crate) json: PathBuf,
-    /// The book, whose page *Performance* gets the tables
+    /// Directory of the book, whose page *Performance* gets the tables
     #[arg(long, value_name = "DIR")]
     pub(crate) docs: Option<PathBuf>,
 }
@@ -126,7 +126,7 @@ impl Run {
         let mut workloads: std::collections::BTreeSet<_> =
             if self.workload.is_empty() { all().collect() } else { self.workload.iter().copied().collect() };
         if workloads.contains(&Workload::B7) {
-            // It is measured there.
+            // B7 is measured in the run of B1.
             workloads.insert(Workload::B1);
         }
         let mut systems: std::collections::BTreeSet<_> = if self.peer.is_empty() {
@@ -139,8 +139,10 @@ impl Run {
         Plan { workloads, systems, settings, long: self.long, crowd: self.crowd }
     }
 
+    /// Finds the programs and directories that a run needs.
+    ///
     /// # Errors
-    /// A program is missing.
+    /// Fails if a program is missing.
     pub(crate) fn places(&self) -> anyhow::Result<Places> {
         let own = env::current_exe().context("where this program is")?;
         let beside = |given: &Option<PathBuf>, name: &str| {
@@ -164,7 +166,7 @@ impl Run {
     }
 }
 
-/// As `deploy/deps/env.sh` has it.
+/// Returns the cache directory, by the rules of `deploy/deps/env.sh`.
 fn cache() -> PathBuf {
     let home = || env::var_os("HOME").map_or_else(env::temp_dir, PathBuf::from).join(".cache");
     let of = || env::var_os("XDG_CACHE_HOME").map_or_else(home, PathBuf::from).join("quorate");

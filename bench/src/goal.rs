@@ -1,21 +1,21 @@
-//! The goals: what Quorate must reach against whom.
+//! Goals: what Quorate must reach, and against whom.
 
 use crate::system::System;
 use crate::workload::{Metric, Workload};
 
-/// A line that must be reached.
+/// A figure that Quorate must reach in one workload.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Goal {
     pub(crate) workload: Workload,
     pub(crate) case: &'static str,
     pub(crate) metric: Metric,
     pub(crate) bound: Bound,
-    /// A ratio, or an absolute value when there is no rival.
+    /// Ratio to the rival, or an absolute value if there is no rival.
     pub(crate) factor: f64,
     pub(crate) rival: Rival,
 }
 
-/// Which side of the line is good.
+/// Comparison that a figure must satisfy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bound {
     AtLeast,
@@ -37,7 +37,7 @@ impl Bound {
         }
     }
 
-    /// The better of two.
+    /// Returns the better of two figures.
     pub(crate) fn best(self, a: f64, b: f64) -> f64 {
         match self {
             Self::AtLeast => a.max(b),
@@ -46,12 +46,12 @@ impl Bound {
     }
 }
 
-/// Against whom.
+/// Rival that a figure is compared with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Rival {
-    /// The best of these.
+    /// The best of these systems.
     BestOf(&'static [System]),
-    /// The line is a value.
+    /// Nobody: the goal is an absolute value.
     Nobody,
 }
 
@@ -62,19 +62,20 @@ const EJABBERD: Rival = Rival::BestOf(&[System::Ejabberd]);
 const SOCKET_IO: Rival = Rival::BestOf(&[System::SocketIo]);
 const CHATS: Rival = Rival::BestOf(&[System::Ejabberd, System::SocketIo]);
 
-/// Name of the case with `/sync`.
+/// Name of the case of B8 with parked `/sync` requests.
 pub(crate) const PARKED: &str = "parked /sync";
-/// Names of the cases of B10.
+/// Name of the case of B10 that measures posts.
 pub(crate) const BUSY_POSTS: &str = "posts";
+/// Name of the case of B10 that measures deliveries in a room.
 pub(crate) const BUSY_ROOM: &str = "delivery";
-/// Name of the case of the crowd that is about another room.
+/// Name of the case of the crowd that measures posts in another room.
 pub(crate) const ELSEWHERE: &str = "a writer elsewhere";
 
 const fn goal(workload: Workload, metric: Metric, bound: Bound, factor: f64, rival: Rival) -> Goal {
     Goal { workload, case: "", metric, bound, factor, rival }
 }
 
-/// All of them.
+/// All goals, in the order in which they are reported.
 pub(crate) const GOALS: [Goal; 21] = {
     use Bound::{AtLeast, AtMost};
     use Metric::{Cpu, Elections, Gap, Lost, MemoryEach, P50, P99, Rate};

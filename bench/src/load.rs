@@ -1,4 +1,4 @@
-//! The load: how posts, rooms, idle subscribers and outages are made and timed, whatever the system.
+//! Load: how posts, rooms, idle subscribers and outages are made and timed, whatever the system.
 
 pub(crate) mod burner;
 pub(crate) mod clock;

@@ -1,4 +1,4 @@
-//! On what was measured.
+//! Machine on which the figures were measured.
 
 use crate::places::Places;
 use crate::system::System;
@@ -12,7 +12,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Facts that figures depend on.
+/// Properties of the machine that figures depend on.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) cpu: String,
@@ -20,17 +20,17 @@ pub(crate) struct Machine {
     pub(crate) memory_gib: f64,
     pub(crate) kernel: String,
     pub(crate) file_system: String,
-    /// Appends of one message with `fdatasync` by one writer, a second.
+    /// Appends of one message with `fdatasync` by one writer, per second.
     pub(crate) syncs_per_second: f64,
-    /// Work of others at the start: the load average of one minute.
+    /// Load average of one minute at the start, which shows the work of others.
     pub(crate) load_average: f64,
 }
 
 impl Machine {
-    /// Looks, and tries the disk.
+    /// Collects the properties of the machine, and tries how fast its disk syncs.
     ///
     /// # Errors
-    /// The disk cannot be written.
+    /// Fails if the disk cannot be written to, or if the data would be kept in memory.
     pub(crate) fn look(places: &Places) -> anyhow::Result<Self> {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -56,7 +56,7 @@ fn number_after(text: &str, key: &str) -> Option<f64> {
     after(text, key)?.split_whitespace().next()?.parse().ok()
 }
 
-/// One writer for a second.
+/// Returns the number of appends, each with a sync, that one writer makes per second.
 fn syncs(dir: &Path) -> anyhow::Result<f64> {
     const LONG: Duration = Duration::from_secs(1);
     let path = dir.join("syncs");
@@ -73,13 +73,13 @@ fn syncs(dir: &Path) -> anyhow::Result<f64> {
     Ok(rate)
 }
 
-/// The commit that is checked out where this runs, with a mark when files differ from it.
+/// Returns the commit that is checked out where this runs, with a mark if files differ from it.
 pub(crate) fn commit() -> String {
     said("git", &["describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"])
         .unwrap_or_else(|| "unknown".to_owned())
 }
 
-/// Versions of what can be asked.
+/// Returns the versions of those systems that report one.
 pub(crate) fn versions(places: &Places, systems: impl IntoIterator<Item = System>) -> BTreeMap<System, String> {
     systems.into_iter().filter_map(|system| Some((system, version(places, system)?))).collect()
 }

@@ -60,7 +60,7 @@ async fn command(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// The signals by which people and programs end a run.
+/// Returns a future that waits for a signal to end the run, and yields the signal's name.
 fn told_to_end() -> anyhow::Result<impl Future<Output = &'static str>> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;

@@ -1,4 +1,4 @@
-//! Measurements that are more than one call, and their figures.
+//! Measurements that take more than one call, and their figures.
 
 mod catch_up;
 mod crowd;
@@ -15,19 +15,19 @@ use anyhow::ensure;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Messages a second of B4.
+/// Messages per second in B4.
 const MESSAGES: f64 = 50.0;
-/// Where the search for the highest rate begins.
+/// Rate at which the search for the highest rate begins.
 const FIRST_RATE: f64 = 1000.0;
-/// 99 of 100 deliveries must come within this.
+/// Limit, in milliseconds, within which 99 of 100 deliveries must arrive.
 const LIMIT_MS: f64 = 250.0;
-/// One step of the search.
+/// Timing of one step of the search.
 const STEP: Timing = Timing { warm: Duration::from_millis(500), steady: Duration::from_millis(1500) };
 
-/// B4.
+/// Measures B4, the latency of deliveries.
 ///
 /// # Errors
-/// The room has failed, or a message did not reach everyone once and in order.
+/// Fails if the room has failed, or if a message did not reach everyone once and in order.
 pub(crate) async fn delivery(room: &Room, timing: Timing) -> anyhow::Result<Figures> {
     let delivered = room.round(MESSAGES, timing).await?;
     ensure!(delivered.missing == 0, "{} deliveries are missing", delivered.missing);
@@ -35,10 +35,10 @@ pub(crate) async fn delivery(room: &Room, timing: Timing) -> anyhow::Result<Figu
     Ok(vec![(Metric::P50, delivered.p50_ms), (Metric::P99, delivered.p99_ms)])
 }
 
-/// B5. A later repeat begins where the one before ended.
+/// Measures B5, the highest rate. A later repeat begins where the one before ended.
 ///
 /// # Errors
-/// The room has failed.
+/// Fails if the room has failed, or if no rate passes.
 pub(crate) async fn highest_rate(
     room: &Room,
     found: &mut BTreeMap<System, f64>,
@@ -50,7 +50,7 @@ pub(crate) async fn highest_rate(
     Ok(vec![(Metric::Rate, rate)])
 }
 
-/// B9.
+/// Returns the figures of B9.
 pub(crate) fn outage(outage: Outage) -> Figures {
     vec![(Metric::Gap, outage.gap.as_secs_f64()), (Metric::Lost, outage.lost as f64)]
 }

@@ -1,32 +1,32 @@
-//! What is posted: [`BYTES`] bytes that carry a number, so that a receiver knows which message it holds.
+//! Payload of a post: [`BYTES`] bytes that carry a number, so that a receiver knows which message it holds.
 
 use bytes::Bytes;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Bytes of one message, for every system; Quorate's includes the JSON around the text.
+/// Size of one message in bytes, for every system; Quorate's includes the JSON around the text.
 pub(crate) const BYTES: usize = 256;
-/// Stands before the number, and in nothing that a protocol puts around it.
+/// Mark that stands before the number, and in nothing that a protocol puts around it.
 const MARK: &[u8] = b"%%";
 const DIGITS: usize = 16;
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
-/// The first of so many numbers that nobody else gets.
+/// Reserves `count` numbers that nobody else gets, and returns the first.
 pub(crate) fn reserve(count: u64) -> u64 {
     NEXT.fetch_add(count, Relaxed)
 }
 
-/// A number that nobody else gets.
+/// Returns a number that nobody else gets.
 pub(crate) fn next() -> u64 {
     reserve(1)
 }
 
-/// A message as text.
+/// Returns a message as text.
 pub(crate) fn text(number: u64) -> String {
     filled(number, BYTES)
 }
 
-/// A message as the content of an `m.room.message`.
+/// Returns a message as the content of an `m.room.message`.
 pub(crate) fn json(number: u64) -> Bytes {
     const BEFORE: &str = r#"{"body":""#;
     const BEHIND: &str = r#"","msgtype":"m.text"}"#;
@@ -40,7 +40,7 @@ fn filled(number: u64, length: usize) -> String {
     text
 }
 
-/// The number of a message, wherever in the bytes it stands.
+/// Returns the number of a message, wherever in the bytes it stands, or `None` if there is none.
 pub(crate) fn number(bytes: &[u8]) -> Option<u64> {
     let at = bytes.windows(MARK.len()).position(|window| window == MARK)?;
     let digits = bytes.get(at + MARK.len()..at + MARK.len() + DIGITS)?;

@@ -1,38 +1,38 @@
-//! Where programs are found, and where the systems keep their data during a run.
+//! Locations of the programs, and of the systems' data during a run.
 
 use anyhow::{Context as _, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Programs and directories.
+/// Programs and directories that a run uses.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
     pub(crate) chatd: PathBuf,
     pub(crate) chatctl: PathBuf,
-    /// What `deploy/deps/install bench` filled.
+    /// Directory that `deploy/deps/install bench` filled.
     pub(crate) peers: PathBuf,
-    /// The benchmark's own scripts for peers.
+    /// Directory of the benchmark's own scripts for peers.
     pub(crate) scripts: PathBuf,
-    /// Data of the systems, on a disk.
+    /// Directory for the systems' data, on a disk.
     pub(crate) work: PathBuf,
 }
 
 impl Places {
-    /// A fresh directory for a system's data.
+    /// Creates a fresh directory for a system's data.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// Fails if the directory cannot be created.
     pub(crate) fn fresh(&self, name: &str) -> anyhow::Result<tempfile::TempDir> {
         fs::create_dir_all(&self.work).with_context(|| format!("cannot make {}", self.work.display()))?;
         let dir = tempfile::Builder::new().prefix(name).tempdir_in(&self.work);
         dir.with_context(|| format!("cannot make a directory in {}", self.work.display()))
     }
 
-    /// Refuses file systems where a sync means nothing.
+    /// Refuses file systems on which a sync means nothing. Returns the type of the one in use.
     ///
     /// # Errors
-    /// The data would stand in memory.
+    /// Fails if the data would be kept in memory.
     pub(crate) fn check_disk(&self) -> anyhow::Result<String> {
         fs::create_dir_all(&self.work).with_context(|| format!("cannot make {}", self.work.display()))?;
         let kind = file_system(&self.work)?;

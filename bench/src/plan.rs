@@ -1,4 +1,5 @@
-//! Which systems run when: each workload's side by side, ours and theirs in turn, so that both have the same neighbours.
+//! Order of a run: the systems of each workload are measured side by side, ours and theirs in turn, so that both have
+//! the same neighbours.
 
 use crate::load::burner::Burner;
 use crate::load::clock::Timing;
@@ -14,22 +15,22 @@ use crate::workload::{Metric, Workload};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Members of the room of B4 and B5.
+/// Number of members of the rooms of B4, B5 and B10.
 const MEMBERS: usize = 100;
 
-/// What to run.
+/// Plan of a run: what to measure, and how.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) workloads: BTreeSet<Workload>,
     pub(crate) systems: BTreeSet<System>,
     pub(crate) settings: Settings,
-    /// Also what takes long: 10⁷ messages, 10⁵ rooms, ten minutes under load.
+    /// `true` to also run what takes long: 10⁷ messages, 10⁵ rooms, ten minutes under load.
     pub(crate) long: bool,
-    /// Polls of the crowd.
+    /// Number of polls of the crowd.
     pub(crate) crowd: usize,
 }
 
-/// What came out.
+/// Samples of a run, and notes on what could not be measured.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub(crate) samples: Vec<Sample>,
@@ -52,7 +53,7 @@ impl<'a> Run<'a> {
         Self { plan, places, running: BTreeMap::new(), findings: Findings::default() }
     }
 
-    /// All workloads of the plan. What fails is noted; the rest goes on.
+    /// Runs all workloads of the plan. A failure is noted, and the rest goes on.
     pub(crate) async fn all(mut self) -> Findings {
         for workload in self.plan.workloads.clone() {
             eprintln!("{}: {}", workload.name(), workload.title());
@@ -82,18 +83,18 @@ impl<'a> Run<'a> {
         0..self.plan.settings.repeats
     }
 
-    /// Longest time for one measurement of the usual length.
+    /// Returns the longest time for one measurement of the usual length.
     fn limit(&self) -> Duration {
         let Timing { warm, steady } = self.timing();
         warm + steady + PREPARE
     }
 
-    /// The systems of a workload that the plan has.
+    /// Returns the systems of a workload that are part of the plan.
     pub(crate) fn systems(&self, workload: Workload) -> Vec<System> {
         workload.systems().iter().copied().filter(|system| self.plan.systems.contains(system)).collect()
     }
 
-    /// Starts what a workload needs and stops the rest; gives those that run.
+    /// Starts what a workload needs and stops the rest. Returns the systems that run.
     pub(crate) async fn bring_up(&mut self, workload: Workload) -> Vec<System> {
         let wanted = self.systems(workload);
         self.running.retain(|system, _| wanted.contains(system));
@@ -133,7 +134,7 @@ impl<'a> Run<'a> {
             .collect();
         eprintln!("  {:<18} {case} {}", system.title(), text.join(" · "));
         for (metric, value) in figures {
-            // CPU per post belongs to a workload of its own.
+            // CPU time per post belongs to a workload of its own.
             let workload = if metric == Metric::Cpu { Workload::B7 } else { workload };
             self.findings.samples.push(Sample { workload, case: case.to_owned(), system, repeat, metric, value });
         }
@@ -158,7 +159,7 @@ impl<'a> Run<'a> {
         Ok(figures)
     }
 
-    /// A room of each system that has one, with all members connected.
+    /// Opens a room in each system that has rooms, with all members connected.
     pub(crate) async fn open_rooms(&mut self, workload: Workload) -> BTreeMap<System, Room> {
         let mut rooms = BTreeMap::new();
         for system in self.bring_up(workload).await {
@@ -238,5 +239,5 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Repeats of B10 that take ten minutes with the default lengths.
+/// Number of repeats of B10 that take ten minutes with the default lengths.
 const LONG_REPEATS: u32 = 30;

@@ -1,4 +1,4 @@
-//! Server processes: started, killed, started again; their CPU time and memory as the kernel counts them.
+//! Server processes: started, killed and restarted, with their CPU time and memory as the kernel counts them.
 
 use anyhow::{Context as _, bail};
 use std::ffi::{OsStr, OsString};
@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// Longest wait for a server to serve; ejabberd takes the most, a minute on a busy machine.
+/// Longest wait for a server to become ready; ejabberd takes the most, a minute on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
-/// Between two looks at a condition.
+/// Interval between two checks of a condition.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Longest look: a server that is restarting may take a connection and never answer on it.
+/// Longest time for one check: a server that is restarting may accept a connection and never answer on it.
 const ONE_LOOK: Duration = Duration::from_secs(10);
-/// What `/proc/PID/stat` counts in: Linux tells programs 100 ticks a second on every architecture (`USER_HZ`).
+/// Unit of `/proc/PID/stat`: Linux reports 100 ticks per second to programs on every architecture (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// How a process is started, so that it can be started again.
+/// Specification of a process, kept so that it can be restarted.
 #[derive(Clone, Debug)]
 pub(crate) struct Spec {
     name: String,
@@ -29,7 +29,7 @@ pub(crate) struct Spec {
 }
 
 impl Spec {
-    /// A program whose output goes to `NAME.log` in `dir`.
+    /// Creates the specification of a program whose output goes to `NAME.log` in `dir`.
     pub(crate) fn new(name: &str, program: impl AsRef<OsStr>, dir: &Path) -> Self {
         let program = program.as_ref().to_owned();
         let log = dir.join(format!("{name}.log"));
@@ -50,10 +50,10 @@ impl Spec {
         self
     }
 
-    /// Starts it.
+    /// Starts the process.
     ///
     /// # Errors
-    /// The program is missing.
+    /// Fails if the program is missing, or if its log cannot be written.
     pub(crate) fn start(self) -> anyhow::Result<Server> {
         Ok(Server { child: self.spawn()?, spec: self })
     }
@@ -72,7 +72,7 @@ impl Spec {
     }
 }
 
-/// A running process; killed when dropped.
+/// A running process, which is killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
@@ -84,29 +84,29 @@ impl Server {
         self.child.id()
     }
 
-    /// SIGKILL, and waits until it is gone.
+    /// Sends SIGKILL, and waits until the process is gone.
     ///
     /// # Errors
-    /// The kernel refuses.
+    /// Fails if the kernel refuses.
     pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
         self.child.kill().with_context(|| format!("cannot kill {}", self.spec.name))?;
         self.child.wait().with_context(|| format!("cannot wait for {}", self.spec.name))?;
         Ok(())
     }
 
-    /// Starts it again after [`Server::kill`].
+    /// Starts the process again after [`Server::kill`].
     ///
     /// # Errors
-    /// The program is gone.
+    /// Fails if the program is gone.
     pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
         self.child = self.spec.spawn()?;
         Ok(())
     }
 
-    /// Says what its log ends with when it is no more.
+    /// Checks that the process is still running.
     ///
     /// # Errors
-    /// It has ended.
+    /// Fails if it has ended; the error quotes the end of its log.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         let Some(status) = self.child.try_wait().context("cannot look at a child")? else { return Ok(()) };
         bail!("{} ended ({status}); its log ends with:\n{}", self.spec.name, self.end_of_log(10))
@@ -121,7 +121,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only when it is gone already.
+        // Both fail only if the process is gone already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -130,7 +130,7 @@ impl Drop for Server {
 /// Waits until `look` finds something, as long as all servers live.
 ///
 /// # Errors
-/// A server ended, or nothing was found in time; the cause is the last that `look` said.
+/// Fails if a server ends, or if nothing is found in time; the cause is the last error of `look`.
 pub(crate) async fn until<T, F: Future<Output = anyhow::Result<T>>>(
     what: &str,
     servers: &mut [Server],
@@ -156,7 +156,7 @@ pub(crate) async fn until<T, F: Future<Output = anyhow::Result<T>>>(
 /// Runs a program to its end.
 ///
 /// # Errors
-/// It is missing, or has not ended in time; it is killed then.
+/// Fails if the program is missing, or if it has not ended in time and was killed.
 pub(crate) async fn output(what: &str, command: &mut Command) -> anyhow::Result<Output> {
     let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
     command.stdin(Stdio::null()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
@@ -176,7 +176,8 @@ pub(crate) async fn output(what: &str, command: &mut Command) -> anyhow::Result<
     Ok(Output { status, stdout: read_all(&mut stdout)?, stderr: read_all(&mut stderr)? })
 }
 
-/// A file has room for whatever a program says; a pipe would stop it when nobody reads.
+/// Reads everything that a program wrote to a file. A file has room for whatever it writes; a pipe would block the
+/// program while nobody reads.
 fn read_all(file: &mut File) -> std::io::Result<Vec<u8>> {
     let mut said = Vec::new();
     file.rewind()?;
@@ -184,21 +185,21 @@ fn read_all(file: &mut File) -> std::io::Result<Vec<u8>> {
     Ok(said)
 }
 
-/// A child that does not outlive who waits for it.
+/// Child process that is killed when this is dropped, so that it does not outlive its caller.
 struct Ending(Child);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        // Both fail only when it is gone already.
+        // Both fail only if the process is gone already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// So many ports of loopback that are free; all are held until all are known, so that none is given twice.
+/// Returns `N` free ports of the loopback interface. All are held until all are known, so that none is returned twice.
 ///
 /// # Errors
-/// None is left.
+/// Fails if no port is left.
 pub(crate) fn free_ports<const N: usize>() -> anyhow::Result<[SocketAddr; N]> {
     let mut held = Vec::with_capacity(N);
     let mut ports = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
@@ -210,10 +211,10 @@ pub(crate) fn free_ports<const N: usize>() -> anyhow::Result<[SocketAddr; N]> {
     Ok(ports)
 }
 
-/// CPU time that processes have used, user and system, in microseconds.
+/// Returns the CPU time that processes have used, user and system, in microseconds.
 ///
 /// # Errors
-/// One has ended.
+/// Fails if a process has ended.
 pub(crate) fn cpu_micros(servers: &[u32]) -> anyhow::Result<f64> {
     servers.iter().map(|pid| cpu_of(*pid)).sum()
 }
@@ -224,7 +225,8 @@ fn cpu_of(pid: u32) -> anyhow::Result<f64> {
     Ok(ticks / TICKS_PER_SECOND * 1e6)
 }
 
-/// utime + stime: fields 14 and 15, counted behind the name, which may hold anything (proc_pid_stat(5)).
+/// Returns `utime + stime`: fields 14 and 15, counted from behind the name, which may contain anything
+/// (proc_pid_stat(5)).
 fn ticks(stat: &str) -> Option<f64> {
     let (_, behind) = stat.rsplit_once(')')?;
     let mut fields = behind.split_whitespace().skip(11);
@@ -232,10 +234,10 @@ fn ticks(stat: &str) -> Option<f64> {
     Some(user + system)
 }
 
-/// Resident memory of processes, in KiB.
+/// Returns the resident memory of processes in KiB.
 ///
 /// # Errors
-/// One has ended.
+/// Fails if a process has ended.
 pub(crate) fn resident_kib(servers: &[u32]) -> anyhow::Result<f64> {
     servers.iter().map(|pid| resident_of(*pid)).sum()
 }

@@ -1,4 +1,4 @@
-//! Results as people read them.
+//! Reports: the results as people read them.
 
 pub(crate) mod markdown;
 pub(crate) mod page;
@@ -12,7 +12,7 @@ use std::path::Path;
 /// Writes `results.json`, `table.md` and `performance.svg`.
 ///
 /// # Errors
-/// The directory cannot be written.
+/// Fails if the directory cannot be written.
 pub(crate) fn write(results: &Results, dir: &Path) -> anyhow::Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let put = |name: &str, text: String| {

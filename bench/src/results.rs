@@ -1,4 +1,4 @@
-//! What a run found, as it is written to `results.json`.
+//! Results of a run, as they are written to `results.json`.
 
 use crate::machine::Machine;
 use crate::stats::Spread;
@@ -7,10 +7,10 @@ use crate::workload::{Metric, Workload};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One run.
+/// Results of one run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Results {
-    /// RFC 3339, UTC.
+    /// Time at which the run started, as RFC 3339 in UTC.
     pub(crate) started: String,
     pub(crate) took_seconds: u64,
     pub(crate) commit: String,
@@ -18,11 +18,11 @@ pub(crate) struct Results {
     pub(crate) versions: BTreeMap<System, String>,
     pub(crate) settings: Settings,
     pub(crate) samples: Vec<Sample>,
-    /// What could not be measured, and why.
+    /// Notes on what could not be measured, and why.
     pub(crate) notes: Vec<String>,
 }
 
-/// How it was measured.
+/// Settings with which the figures were measured.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Settings {
     pub(crate) repeats: u32,
@@ -34,7 +34,7 @@ pub(crate) struct Settings {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Sample {
     pub(crate) workload: Workload,
-    /// Tells apart what one workload measures more than once; mostly empty.
+    /// Case that distinguishes what one workload measures more than once; usually empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) case: String,
     pub(crate) system: System,
@@ -43,7 +43,7 @@ pub(crate) struct Sample {
     pub(crate) value: f64,
 }
 
-/// What is compared: one row.
+/// Row of a table: one figure by which systems are compared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Row {
     pub(crate) workload: Workload,
@@ -52,18 +52,18 @@ pub(crate) struct Row {
 }
 
 impl Results {
-    /// All rows that have figures.
+    /// Returns all rows that have figures.
     pub(crate) fn rows(&self) -> BTreeSet<Row> {
         let row = |sample: &Sample| Row { workload: sample.workload, case: sample.case.clone(), metric: sample.metric };
         self.samples.iter().map(row).collect()
     }
 
-    /// Systems that have figures.
+    /// Returns the systems that have figures.
     pub(crate) fn systems(&self) -> BTreeSet<System> {
         self.samples.iter().map(|sample| sample.system).collect()
     }
 
-    /// By repeat.
+    /// Returns the figures of a system in a row, by repeat.
     pub(crate) fn values(&self, row: &Row, system: System) -> BTreeMap<u32, f64> {
         self.samples
             .iter()

@@ -1,20 +1,20 @@
-//! The stages of a run: each says on standard error that it begins, and has an end.
+//! Stages of a run: each announces itself on standard error, and has a time limit.
 
 use anyhow::bail;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// Longest time for a system's processes to serve: ejabberd's wait for one another three times.
+/// Longest time for a system's processes to become ready: ejabberd's nodes wait for one another three times.
 pub(crate) const START: Duration = Duration::from_secs(400);
 /// Longest time for what is done before or after something is measured.
 pub(crate) const PREPARE: Duration = Duration::from_secs(120);
 /// Longest time for the steps of a search, or for thousands of connections.
 pub(crate) const LONG: Duration = Duration::from_secs(600);
 
-/// Does a stage, or fails with what it was that did not come to its end.
+/// Runs a stage, and fails if it does not end in time.
 ///
 /// # Errors
-/// Those of the stage, or that it took longer than the limit.
+/// Returns the error of the stage, or one that names the stage if it takes longer than the limit.
 pub(crate) async fn stage<T>(
     what: &str,
     limit: Duration,
@@ -27,7 +27,7 @@ pub(crate) async fn stage<T>(
     }
 }
 
-/// One line with the time since the run began.
+/// Prints one line with the time since the run began.
 fn say(what: &str) {
     static BEGUN: OnceLock<Instant> = OnceLock::new();
     let seconds = BEGUN.get_or_init(Instant::now).elapsed().as_secs();

@@ -1,6 +1,6 @@
-//! Medians and spreads of few values.
+//! Medians and spreads of a few values.
 
-/// A median between the least and the greatest.
+/// A median, with the least and the greatest value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
     pub(crate) least: f64,
@@ -9,7 +9,7 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    /// Of values that may be none.
+    /// Returns the spread of `values`, or `None` if there are none.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = values.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
@@ -24,7 +24,8 @@ impl Spread {
     }
 }
 
-/// Three digits that count, without an exponent: `29,512`, `4.72`, `0.0461`.
+/// Formats a value with three significant digits, or as a whole number if that has more, without an exponent: `29,512`,
+/// `4.72`, `0.0461`.
 pub(crate) fn digits(value: f64) -> String {
     if !value.is_finite() {
         return "–".to_owned();

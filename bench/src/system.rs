@@ -1,4 +1,5 @@
-//! What is measured: Quorate, its peers, and the bare machine. One closed set; each knows how it is started and driven.
+//! Systems under measurement: Quorate, its peers, and the bare machine. One closed set; each knows how it is started
+//! and driven.
 
 pub(crate) mod bare;
 pub(crate) mod ejabberd;
@@ -22,11 +23,11 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum System {
-    /// Three `chatd`.
+    /// Cluster of three `chatd` processes.
     Quorate,
-    /// Three NATS servers, JetStream with three replicas, synced at every write.
+    /// Three NATS servers with a JetStream stream of three replicas, synced at every write.
     Nats,
-    /// Three etcd members.
+    /// Cluster of three etcd members.
     Etcd,
     /// Three clustered ejabberd nodes; rooms in memory.
     Ejabberd,
@@ -34,12 +35,12 @@ pub(crate) enum System {
     #[value(name = "socketio")]
     #[serde(rename = "socketio")]
     SocketIo,
-    /// No system: files, `fdatasync` and tonic.
+    /// No system at all: files, `fdatasync` and tonic.
     Bare,
 }
 
 impl System {
-    /// As people write it.
+    /// Returns the name as people write it.
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::Quorate => "Quorate",
@@ -52,7 +53,7 @@ impl System {
     }
 }
 
-/// A system that runs, with connections to it. Its processes end and its data goes when it is dropped.
+/// A running system, with connections to it. When dropped, its processes end and its data is removed.
 pub(crate) enum Running {
     Quorate(quorate::Quorate),
     Nats(nats::Nats),
@@ -63,10 +64,10 @@ pub(crate) enum Running {
 }
 
 impl Running {
-    /// Starts its processes, and returns when they serve.
+    /// Starts the processes of a system, and returns when they serve.
     ///
     /// # Errors
-    /// A program is missing or does not come up; the message names its log.
+    /// Fails if a program is missing or does not come up; the message names its log.
     pub(crate) async fn start(system: System, places: &Places) -> anyhow::Result<Self> {
         stage(&format!("{} starts", system.title()), START, Self::started(system, places)).await
     }
@@ -82,7 +83,7 @@ impl Running {
         })
     }
 
-    /// All its server processes.
+    /// Returns all server processes.
     pub(crate) fn servers(&self) -> &[Server] {
         match self {
             Self::Quorate(it) => &it.servers,
@@ -97,7 +98,7 @@ impl Running {
     /// Posts for the length of the clock, and records each acknowledgement.
     ///
     /// # Errors
-    /// A post failed, or the system does not keep posts.
+    /// Fails if a post fails, or if the system does not keep posts.
     pub(crate) async fn post(&self, posting: Posting, clock: Clock) -> anyhow::Result<Recorder> {
         match self {
             Self::Quorate(it) => it.post(posting, clock).await,
@@ -108,10 +109,10 @@ impl Running {
         }
     }
 
-    /// A room with connected members, spread over all processes, who report to the board.
+    /// Opens a room with connected members, spread over all processes, who report to the board.
     ///
     /// # Errors
-    /// A member cannot connect or enter, or the system has no rooms.
+    /// Fails if a member cannot connect or enter, or if the system has no rooms.
     pub(crate) async fn room(&self, board: Arc<Board>) -> anyhow::Result<Room> {
         match self {
             Self::Quorate(it) => it.room(board).await,
@@ -123,10 +124,10 @@ impl Running {
         }
     }
 
-    /// So many subscribers, each with a connection of its own, that receive nothing.
+    /// Connects `count` subscribers that receive nothing, each over a connection of its own.
     ///
     /// # Errors
-    /// One cannot connect.
+    /// Fails if a subscriber cannot connect, or if the system has none that are measured.
     pub(crate) async fn idle(&self, count: usize) -> anyhow::Result<Idle> {
         match self {
             Self::Quorate(it) => it.idle(count).await,
@@ -138,10 +139,10 @@ impl Running {
         }
     }
 
-    /// Kills the leader under writers, waits until writing goes on, counts what was lost, brings the leader back.
+    /// Kills the leader under writers, waits until writing goes on, counts what was lost, and brings the leader back.
     ///
     /// # Errors
-    /// Writing does not go on, or the system has no leader.
+    /// Fails if writing does not go on, or if the system has no leader.
     pub(crate) async fn outage(&mut self) -> anyhow::Result<Outage> {
         match self {
             Self::Quorate(it) => it.outage().await,

@@ -1,32 +1,33 @@
-//! The goals held against the figures.
+//! Verdicts on the goals, by the measured figures.
 
 use crate::goal::{GOALS, Goal, Rival};
 use crate::results::{Results, Row};
 use crate::stats::Spread;
 use crate::system::System;
 
-/// A goal, and how it stands.
+/// A goal, and what was reached.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Verdict {
     pub(crate) goal: Goal,
-    /// The ratio to the rival, or the value; `None` where something was not measured.
+    /// Ratio to the rival, or the value if there is no rival; `None` if something was not measured.
     pub(crate) reached: Option<Spread>,
 }
 
 impl Verdict {
-    /// Whether the median reaches the line.
+    /// Returns `Some(true)` if the median reaches the line, or `None` if something was not measured.
     pub(crate) fn met(&self) -> Option<bool> {
         self.reached.map(|reached| self.goal.bound.holds(reached.median, self.goal.factor))
     }
 }
 
-/// All goals whose workload was run.
+/// Returns the verdicts on all goals whose workload was run.
 pub(crate) fn verdicts(results: &Results) -> Vec<Verdict> {
     let ran = |goal: &&Goal| results.samples.iter().any(|sample| sample.workload == goal.workload);
     GOALS.iter().filter(ran).map(|goal| Verdict { goal: *goal, reached: reached(results, goal) }).collect()
 }
 
-/// Ratios are taken within each repeat, where both had the same neighbours, and their median counts.
+/// Returns what was reached. Ratios are taken within each repeat, where both had the same neighbours, and their median
+/// counts.
 fn reached(results: &Results, goal: &Goal) -> Option<Spread> {
     let row = Row { workload: goal.workload, case: goal.case.to_owned(), metric: goal.metric };
     let ours = results.values(&row, System::Quorate);

@@ -1,4 +1,4 @@
-//! Generated from `bench/proto`.
+//! Code that is generated from `bench/proto`.
 
 pub(crate) mod bare {
     #![allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub, dead_code, unused_qualifications)]

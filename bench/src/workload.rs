@@ -1,4 +1,4 @@
-//! What is measured, by name.
+//! Workloads by name, and the metrics that they measure.
 
 use crate::system::System;
 use clap::ValueEnum;
@@ -43,7 +43,7 @@ pub(crate) enum Workload {
 }
 
 impl Workload {
-    /// As people write it.
+    /// Returns the name as people write it.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::B1 => "B1",
@@ -60,7 +60,7 @@ impl Workload {
         }
     }
 
-    /// One line that says what it is.
+    /// Returns one line that says what the workload is.
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::B1 => "durable posts over a stream, 256 in flight",
@@ -77,7 +77,7 @@ impl Workload {
         }
     }
 
-    /// Whom it compares.
+    /// Returns the systems that the workload compares.
     pub(crate) const fn systems(self) -> &'static [System] {
         use System::{Bare, Ejabberd, Etcd, Nats, Quorate, SocketIo};
         match self {
@@ -91,34 +91,34 @@ impl Workload {
     }
 }
 
-/// What is counted.
+/// Quantity that a workload measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Metric {
-    /// Per second.
+    /// Posts or messages per second.
     Rate,
-    /// Milliseconds.
+    /// Median of the latency, in milliseconds.
     P50,
-    /// Milliseconds.
+    /// 99th percentile of the latency, in milliseconds.
     P99,
-    /// Microseconds of CPU time per post.
+    /// CPU time per post, in microseconds.
     Cpu,
-    /// KiB of resident memory for each.
+    /// Resident memory per subscriber, in KiB.
     MemoryEach,
-    /// MiB of resident memory of all servers.
+    /// Resident memory of all servers, in MiB.
     Memory,
-    /// Seconds.
+    /// Longest time without an acknowledgement, in seconds.
     Gap,
-    /// Acknowledged and gone.
+    /// Number of messages that were acknowledged and are gone.
     Lost,
-    /// Elections that nothing gave cause for.
+    /// Number of elections that nothing gave cause for.
     Elections,
-    /// Seconds from start to ready.
+    /// Time from start to ready, in seconds.
     Start,
 }
 
 impl Metric {
-    /// Column head with its unit.
+    /// Returns the head of a column, with its unit.
     pub(crate) const fn title(self) -> &'static str {
         match self {
             Self::Rate => "per second",

@@ -1,12 +1,12 @@
-//! How long to wait before the next attempt.
+//! Backoff between attempts, with full jitter.
 
 use rand::Rng as _;
 use std::time::Duration;
 
-/// Full jitter: a wait drawn evenly from zero to `base × 2ⁿ`, and never above `cap`.
+/// Backoff with full jitter: each wait is drawn evenly from zero to `base × 2ⁿ`, and is never above `cap`.
 ///
-/// Many clients lose their pod at the same moment; drawing from the whole interval spreads their return, where a
-/// fixed wait would bring them all back at once.
+/// Many clients lose their pod at the same moment; drawing from the whole interval spreads their return, where a fixed
+/// wait would bring them all back at once.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     base: Duration,
@@ -14,19 +14,19 @@ pub struct Backoff {
     attempt: u32,
 }
 
-/// The first interval that the product promises.
+/// First interval, as promised in the documentation.
 pub const BASE: Duration = Duration::from_secs(1);
-/// The longest interval that the product promises.
+/// Longest interval, as promised in the documentation.
 pub const CAP: Duration = Duration::from_secs(30);
 
 impl Backoff {
-    /// A sequence whose n-th wait is at most `base × 2ⁿ` and `cap`, n counted from 0.
+    /// Creates a backoff whose n-th wait is at most `base × 2ⁿ` and at most `cap`, with n counted from 0.
     #[must_use]
     pub fn new(base: Duration, cap: Duration) -> Self {
         Self { base, cap, attempt: 0 }
     }
 
-    /// The greatest wait that the next call of [`Self::next_wait`] may return.
+    /// Returns the longest wait that the next call of [`Self::next_wait`] may return.
     #[must_use]
     pub fn ceiling(&self) -> Duration {
         // 2^31 intervals exceed any cap; the limit only keeps the shift defined.

@@ -26,14 +26,14 @@ Exit codes:
   0 done   2 wrong usage   3 refused   4 no session   5 unavailable   6 outcome unknown   7 local file
   10 verify found a broken promise   11 verify proved nothing   1 anything else";
 
-/// Chat on a Quorate cluster, watch it, check its promises, and run it.
+/// Chat on a Quorate cluster, watch it, check its promises, and administer it.
 #[derive(Debug, Parser)]
 #[command(name = "chatctl", version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Cli {
     /// Options that every command takes.
     #[command(flatten)]
     pub global: Global,
-    /// What to do.
+    /// Command to run, with its arguments.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -42,7 +42,7 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Server to talk to, as host:port, or https://host:port for TLS; repeat it or separate by commas
+    /// Server to connect to, as host:port, or https://host:port for TLS; repeat, or separate with commas
     #[arg(
         long = "server",
         visible_alias = "servers",
@@ -52,113 +52,112 @@ pub struct Global {
         global = true
     )]
     pub servers: Vec<String>,
-    /// PEM file with the authority of the servers' certificates; TLS is spoken then [default: the system's, for https://]
+    /// PEM file with the authority of the servers' certificates; turns on TLS [default: the system's, for https://]
     #[arg(long, env = "QUORATE_CA_FILE", value_name = "PATH", global = true)]
     pub ca_file: Option<PathBuf>,
-    /// Name to expect in the servers' certificates [default: the host that is dialled]
+    /// Name expected in the servers' certificates [default: the host connected to]
     #[arg(long, env = "QUORATE_TLS_SERVER_NAME", value_name = "NAME", global = true)]
     pub tls_server_name: Option<String>,
-    /// Also use the servers that the cluster itself names
+    /// Also use the servers that the cluster itself lists
     #[arg(long, global = true)]
     pub discover: bool,
-    /// Form of what is printed
+    /// Format of the output
     #[arg(long, value_enum, default_value_t, global = true)]
     pub output: Format,
-    /// Name of the profile that keeps servers and session
+    /// Name of the profile that stores servers and session
     #[arg(long, env = "QUORATE_PROFILE", default_value = "default", value_name = "NAME", global = true)]
     pub profile: String,
-    /// File that keeps the profiles [default: ~/.config/quorate/profiles.json]
+    /// File that stores the profiles [default: ~/.config/quorate/profiles.json]
     #[arg(long, env = "QUORATE_PROFILE_FILE", value_name = "PATH", global = true)]
     pub profile_file: Option<PathBuf>,
-    /// Longest time for one call with all its attempts; 0s for no limit
+    /// Time limit for one call with all its attempts; 0s for no limit
     #[arg(long, value_parser = duration::parse, default_value = "60s", value_name = "DURATION", global = true)]
     pub timeout: Duration,
 }
 
-/// What to do.
+/// Commands of the program, one variant each.
 #[derive(Debug, Subcommand)]
 #[non_exhaustive]
 pub enum Command {
-    /// Make an account and sign in
+    /// Create an account and sign in
     Register(commands::register::Command),
-    /// Sign in
+    /// Sign in to an account
     Login(commands::login::Command),
-    /// End the session
+    /// End the session of the profile
     Logout(commands::logout::Command),
     /// Show who is signed in
     Whoami(commands::whoami::Command),
-    /// List rooms
+    /// List your rooms, optionally with public ones
     Rooms(commands::rooms::Command),
-    /// Make a room
+    /// Create a room and print its id
     Create(commands::create::Command),
-    /// Join a room
+    /// Join a room, or accept an invitation
     Join(commands::join::Command),
-    /// Invite somebody to a room
+    /// Invite a user to a room
     Invite(commands::invite::Command),
-    /// Leave a room
+    /// Leave a room, or reject an invitation
     Leave(commands::leave::Command),
     /// Send a message, or each line of standard input
     Send(commands::send::Command),
-    /// Print messages as they come, across the loss of any server
+    /// Print messages as they arrive, across the loss of any server
     Tail(commands::tail::Command),
-    /// Print what was said in a room
+    /// Print the history of a room
     History(commands::history::Command),
     /// List the members of a room
     Members(commands::members::Command),
     /// List the servers of the cluster
     Servers(commands::servers::Command),
-    /// Write and read under load, and check that nothing is lost, doubled or out of order
+    /// Write and read under load, and check that nothing is lost, duplicated or out of order
     Verify(verify::options::Command),
     /// Print a completion script for a shell
     Completions(commands::completions::Command),
-    /// Set up and run a cluster (peer door, mutual TLS)
+    /// Set up and run a cluster (admin API on the peer port, mutual TLS)
     Cluster(cluster::Command),
 }
 
-/// What a command works with.
+/// Environment of a command: its output and the global options.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// Where it prints.
+    /// Standard output in the chosen output format.
     pub out: Out,
-    /// The global options as written.
+    /// Global options as they were parsed.
     pub global: Global,
 }
 
 impl Context {
-    /// From the global options.
+    /// Creates the context of a command from the global options.
     #[must_use]
     pub fn new(global: Global) -> Self {
         Self { out: Out::new(global.output), global }
     }
 
-    /// The profile file. Looked for only when needed: `verify` and `cluster` run where there is no home directory.
+    /// Returns the profile file. Its path is resolved only when needed: `verify` and `cluster` also run where there is
+    /// no home directory.
     ///
     /// # Errors
-    /// When no place for it can be found.
+    /// Returns an error if no path is given and none can be derived from the environment.
     pub fn store(&self) -> Result<Store, Error> {
         let path = self.global.profile_file.clone().map_or_else(Store::default_path, Ok)?;
         Ok(Store::new(path))
     }
 
-    /// The chosen profile.
-    ///
-    /// # Errors
-    /// As [`Store::load`].
+    /// Loads the chosen profile.
     pub fn profile(&self) -> Result<Profile, Error> {
         self.store()?.load(&self.global.profile)
     }
 
-    /// How patient clients of these servers are, and whom they believe.
+    /// Returns the options of a client of these servers: its time limit and the authorities that it trusts.
     fn options(&self, servers: &[String], profile: Option<&Profile>) -> Result<Options, Error> {
         let limit = Some(self.global.timeout).filter(|limit| !limit.is_zero());
         Ok(Options { limit, trust: self.trust(servers, profile)?, ..Options::default() })
     }
 
-    /// The authorities to believe where TLS is spoken: with an authority's file or an `https://` among the servers. A
-    /// profile that speaks TLS does so with servers of the command line, too: its token must not go out in clear.
+    /// Returns the authorities to trust if TLS is used, which a CA file or an `https://` address among the servers
+    /// turns on; `None` means clear text. A profile that uses TLS does so with servers of the command line, too: its
+    /// token must not be sent in clear text.
     ///
     /// # Errors
-    /// Names the file that cannot be used.
+    /// Returns an error that names the file that cannot be used.
     pub fn trust(&self, servers: &[String], profile: Option<&Profile>) -> Result<Option<ServerTrust>, Error> {
         let kept = profile.map(|profile| profile.servers.as_slice()).unwrap_or_default();
         let file = self.global.ca_file.as_deref().or_else(|| profile?.ca_file.as_deref());
@@ -169,31 +168,28 @@ impl Context {
         ServerTrust::load(file, name).map(Some)
     }
 
-    /// The servers of the command line, else of the environment, else of the profile.
+    /// Returns the servers of the command line, else of the environment, else of the profile.
     ///
     /// # Errors
-    /// [`Error::NoServers`] when nobody names one.
+    /// [`Error::NoServers`] if none of them names a server.
     pub fn servers(&self) -> Result<Vec<String>, Error> {
         if self.global.servers.is_empty() { chosen(&self.profile()?.servers) } else { chosen(&self.global.servers) }
     }
 
-    /// As [`Self::trust`], with the profile's authority where the servers are the profile's.
-    ///
-    /// # Errors
-    /// As [`Self::trust`], and [`Store::load`].
+    /// Returns the authorities as [`Self::trust`] does, with the profile's authority if the servers are the profile's.
     pub fn trust_of_servers(&self, servers: &[String]) -> Result<Option<ServerTrust>, Error> {
         self.trust(servers, self.profile_with_servers()?.as_ref())
     }
 
-    /// The profile, where it says which servers to ask.
+    /// Returns the profile if the servers are taken from it.
     fn profile_with_servers(&self) -> Result<Option<Profile>, Error> {
         if self.global.servers.is_empty() { self.profile().map(Some) } else { Ok(None) }
     }
 
-    /// A client without a session.
+    /// Creates a client without a session.
     ///
     /// # Errors
-    /// [`Error::NoServers`], or a usage error that names a bad address.
+    /// [`Error::NoServers`], or a usage error that names an invalid address.
     pub fn client(&self) -> Result<Client, Error> {
         self.client_of(self.profile_with_servers()?.as_ref())
     }
@@ -204,10 +200,10 @@ impl Context {
         Client::new(&servers, options).map_err(|e| Error::Usage(e.to_string()))
     }
 
-    /// The session of the profile.
+    /// Restores the session that is stored in the profile.
     ///
     /// # Errors
-    /// [`Error::NoSession`] when nobody is signed in.
+    /// [`Error::NoSession`] if nobody is signed in.
     pub async fn session(&self) -> Result<Session, Error> {
         let profile = self.profile()?;
         let none = || Error::NoSession { profile: self.global.profile.clone() };
@@ -262,7 +258,7 @@ mod tests {
         assert_eq!(addresses(&plain, None), ["a:1", "b:1"]);
         let with_file = context(&["--server", "a:1,b:1", "--ca-file", ca_file]);
         assert_eq!(addresses(&with_file, None), ["https://a:1", "https://b:1"]);
-        // A token that was given over TLS does not go out in clear.
+        // A token that was issued over TLS is not sent in clear text.
         let profile = Profile { servers: vec!["https://c:1".into()], ca_file: Some(ca.clone()), ..Profile::default() };
         assert_eq!(addresses(&plain, Some(&profile)), ["https://a:1", "https://b:1"]);
         let servers = with_file.client_of(None).unwrap();

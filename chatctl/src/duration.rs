@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Parses a whole number with a unit of `ms`, `s`, `m` or `h`.
 ///
 /// # Errors
-/// A sentence that names the text and what is accepted, for clap to show.
+/// Returns a message for clap, which names the text and says what is accepted.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let digits = text.chars().take_while(char::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);

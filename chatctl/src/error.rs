@@ -1,4 +1,4 @@
-//! Everything that can end a command, and the exit code that says which kind it was.
+//! Errors that can end a command, and the exit code of each kind.
 
 use crate::client::Failure;
 use serde_json::{Value, json};
@@ -7,78 +7,78 @@ use thiserror::Error;
 
 /// Exit codes of `chatctl`: part of its interface, described in `docs/chatctl.md`.
 pub mod exit {
-    /// Done.
+    /// The command did what was asked.
     pub const OK: u8 = 0;
-    /// A fault of `chatctl` itself or of the machine it runs on.
+    /// An internal fault of `chatctl` or of the machine it runs on.
     pub const INTERNAL: u8 = 1;
-    /// The command line is wrong.
+    /// The command line is invalid.
     pub const USAGE: u8 = 2;
-    /// The server refused the request for good.
+    /// The server refused the request permanently.
     pub const REFUSED: u8 = 3;
-    /// No session, or one that has ended.
+    /// There is no session, or it has ended.
     pub const UNAUTHENTICATED: u8 = 4;
     /// No server answered in time; nothing was written.
     pub const UNAVAILABLE: u8 = 5;
-    /// Nobody knows whether the write happened; the same transaction id may be sent again.
+    /// The outcome of a write is unknown; it may be sent again with the same transaction id.
     pub const UNKNOWN: u8 = 6;
     /// A local file (profile, certificate, cluster id) cannot be used.
     pub const LOCAL: u8 = 7;
-    /// `verify` found a promise broken.
+    /// `verify` found a broken promise.
     pub const VIOLATION: u8 = 10;
-    /// `verify` ran, but nothing was acknowledged or nothing could be compared.
+    /// `verify` ran, but no message was acknowledged or nothing could be compared.
     pub const INCONCLUSIVE: u8 = 11;
 }
 
-/// Why a command ended without doing what was asked.
+/// Error that ended a command before it had done what was asked.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The command line asks for something that makes no sense.
     #[error("{0}")]
     Usage(String),
-    /// The call failed for good, or longer than the time-out.
+    /// The call was refused permanently, or did not succeed within the time limit.
     #[error(transparent)]
     Call(#[from] Failure),
-    /// There is no session in the profile.
+    /// The profile has no session.
     #[error("no session in profile `{profile}`: run `chatctl login` first")]
     NoSession {
         /// Name of the profile.
         profile: String,
     },
-    /// No server is named anywhere.
+    /// No server is named by command line, environment or profile.
     #[error("no server is known: give --server host:port, set QUORATE_SERVERS, or log in once with --server")]
     NoServers,
     /// A local file cannot be read or written.
     #[error("{path}: {source}", path = path.display())]
     File {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the operating system said.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// A local file can be read, but must not be used as it is.
     #[error("{path}: {problem}", path = path.display())]
     BadFile {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong and what to do.
+        /// Description of the problem, and what to do about it.
         problem: String,
     },
     /// The password cannot be read.
     #[error("no password: {0}")]
     Password(String),
-    /// A certificate cannot be made.
+    /// A certificate cannot be created.
     #[error("certificate: {0}")]
     Certificate(#[from] rcgen::Error),
-    /// The cluster is not in a state in which this can be done.
+    /// The state of the cluster does not allow the operation.
     #[error("{0}")]
     Cluster(String),
-    /// `verify` found a promise broken; the report is already printed.
+    /// `verify` found a broken promise; the report is already printed.
     #[error("the cluster broke a promise: {0}")]
     Violation(String),
     /// `verify` could not compare anything; the report is already printed.
     #[error("nothing was proved: {0}")]
     Inconclusive(String),
-    /// The reader of standard output has gone: an ordinary end.
+    /// The reader of standard output is gone, which is an ordinary end.
     #[error("standard output is closed")]
     OutputClosed,
     /// Standard output cannot be written.
@@ -87,13 +87,14 @@ pub enum Error {
 }
 
 impl Error {
-    /// A file error with its path.
+    /// Returns a function that adds the path of a file to an I/O error.
     pub fn file(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { path, source }
     }
 
-    /// Why standard output could not be written: a reader that has gone is an ordinary end.
+    /// Converts an error of writing to standard output. A broken pipe is an ordinary end, because it means that the
+    /// reader is gone.
     #[must_use]
     pub fn from_output(error: io::Error) -> Self {
         match error.kind() {
@@ -102,7 +103,7 @@ impl Error {
         }
     }
 
-    /// The process's exit code.
+    /// Returns the exit code of the process.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -118,7 +119,7 @@ impl Error {
         }
     }
 
-    /// A stable name for programs: the server's error code where it sent one.
+    /// Returns a stable name for programs: the server's error code if it sent one.
     #[must_use]
     pub fn code(&self) -> &str {
         match self {
@@ -135,13 +136,14 @@ impl Error {
         }
     }
 
-    /// The document that `--output json` prints on standard error.
+    /// Returns the document that `--output json` prints on standard error.
     #[must_use]
     pub fn to_json(&self) -> Value {
         json!({ "error": self.document() })
     }
 
-    /// Code, message and exit code; for a failed call also whether its outcome is unknown.
+    /// Returns code, message and exit code; for a failed call also whether its outcome is unknown, the time after which
+    /// to retry, and the transaction id of a write.
     #[must_use]
     pub fn document(&self) -> Value {
         let mut error = json!({

@@ -1,14 +1,15 @@
-//! `chatctl` as a library: a client of `quorate.chat.v1` that outlives the loss of any pod, and on top of it the
-//! commands and the checker.
+//! `chatctl` as a library: a client of `quorate.chat.v1` that survives the loss of any pod, with the commands and the
+//! checker built on top of it.
 //!
 //! ```text
-//! cli ─▶ commands/* ─▶ session ─▶ client (which server, when to try again) ─▶ quorate.chat.v1
+//! cli ─▶ commands/* ─▶ session ─▶ client (which server, when to retry) ─▶ quorate.chat.v1
 //!                  ├─▶ send, post, tail  each message until it is settled; each event once
 //!                  ├─▶ verify            load ─▶ history ─▶ check (pure) ─▶ report
 //!                  └─▶ admin             quorate.admin.v1 over mutual TLS
 //! ```
 //!
-//! It may depend on `quorate-wire` only: what a client needs to know is in the `.proto` files or nowhere.
+//! Of the other crates of the workspace, this one may depend on `quorate-wire` only: what a client needs to know is in
+//! the `.proto` files or nowhere.
 
 pub mod admin;
 pub mod backoff;

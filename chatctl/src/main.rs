@@ -1,4 +1,4 @@
-//! The `chatctl` program: reads the command line, runs one command, reports how it ended.
+//! The `chatctl` program: reads the command line, runs one command and reports how it ended.
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -24,7 +24,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     let ended = runtime.block_on(commands::run(cli.command, Context::new(cli.global)));
-    // A thread that waits for a line of standard input must not hold up the end.
+    // A thread blocked on a line of standard input must not delay the exit.
     runtime.shutdown_background();
     Ok(ExitCode::from(ended.map_or_else(|error| report(&error, format), |()| exit::OK)))
 }
@@ -38,7 +38,8 @@ fn report(error: &Error, format: Format) -> u8 {
     error.exit_code()
 }
 
-/// The command line could not be read, so whether JSON was asked for must be seen in the raw arguments.
+/// Reports a command line that could not be parsed, or prints help or version, and returns the exit code. The output
+/// format is taken from the raw arguments, because parsing failed.
 fn usage(error: &clap::Error) -> ExitCode {
     let arguments: Vec<String> = env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
     let spaced = arguments.windows(2).any(|pair| pair == ["--output", "json"]);
@@ -50,10 +51,11 @@ fn usage(error: &clap::Error) -> ExitCode {
         return ExitCode::from(exit::USAGE);
     }
     let written = if arguments.iter().any(|argument| argument.chars().any(char::is_control)) {
-        // The message repeats arguments; without colours nothing of what it holds has to reach the terminal raw.
+        // The message repeats the arguments. Printed without colours, it has nothing that must reach the terminal
+        // unescaped.
         io::stderr().write_all(printable_lines(&error.to_string()).as_bytes())
     } else {
-        // Help and version go to standard output: what its buffer still holds must be known to be written, too.
+        // Help and version go to standard output, whose buffer is flushed here so that a failed write is noticed.
         error.print().and_then(|()| io::stdout().flush())
     };
     match written.map_err(Error::from_output) {

@@ -1,34 +1,34 @@
-//! What goes to standard output, for people or for programs.
+//! Standard output of the commands, for people or for programs.
 
 use crate::error::Error;
 use clap::ValueEnum;
 use serde::Serialize;
 use std::io::{self, Write as _};
 
-/// The form of everything that a command prints.
+/// Output format of everything that a command prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Format {
-    /// For people: may change between versions.
+    /// Text for people, which may change between versions
     #[default]
     Text,
-    /// For programs: one JSON document, or one per line for streams; described in `docs/chatctl.md`.
+    /// JSON for programs: one document, or one per line for streams; described in `docs/chatctl.md`
     Json,
 }
 
-/// Standard output in one of the two forms.
+/// Standard output in one of the two output formats.
 #[derive(Debug, Clone, Copy)]
 pub struct Out {
     format: Format,
 }
 
 impl Out {
-    /// Prints in this form.
+    /// Creates an output in this format.
     #[must_use]
     pub fn new(format: Format) -> Self {
         Self { format }
     }
 
-    /// Whether programs read it.
+    /// Returns `true` if the output is JSON, to be read by programs.
     #[must_use]
     pub fn is_json(self) -> bool {
         self.format == Format::Json
@@ -37,20 +37,17 @@ impl Out {
     /// Prints `value` as one line of JSON, or `text()` for people.
     ///
     /// # Errors
-    /// [`Error::OutputClosed`] when the reader has gone (`chatctl tail | head`), [`Error::Output`] otherwise.
+    /// [`Error::OutputClosed`] if the reader is gone (`chatctl tail | head`), [`Error::Output`] otherwise.
     pub fn emit<T: Serialize>(self, value: &T, text: impl FnOnce() -> String) -> Result<(), Error> {
         let line = match self.format {
             Format::Json => inert_json(&serde_json::to_string(value).map_err(|e| Error::Output(e.into()))?),
-            // Most texts are made printable where they are built; what was forgotten there ends here.
+            // Most texts are made printable where they are built; this catches the others.
             Format::Text => printable_lines(&text()),
         };
         self.line(&line)
     }
 
-    /// Prints one line as it is.
-    ///
-    /// # Errors
-    /// As [`Self::emit`].
+    /// Prints `line` as it is, adding a line break if it lacks one.
     pub fn line(self, line: &str) -> Result<(), Error> {
         let mut stdout = io::stdout().lock();
         let written = if line.is_empty() || line.ends_with('\n') {
@@ -58,13 +55,13 @@ impl Out {
         } else {
             writeln!(stdout, "{line}")
         };
-        // Flushed per line: a stream is read while it goes on.
+        // Flushed after each line, because a stream is read while it is being written.
         written.and_then(|()| stdout.flush()).map_err(Error::from_output)
     }
 }
 
-/// Returns whether `c` can steer a terminal: control characters (C0, DEL and C1), and overrides of the direction, which
-/// reorder what stands around them on the screen.
+/// Returns `true` if `c` can steer a terminal: a control character (C0, DEL or C1), or a directional formatting
+/// character, which reorders the text around it on the screen.
 fn is_steering(c: char) -> bool {
     c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -85,13 +82,14 @@ fn inert(c: char) -> char {
     if is_steering(c) { '\u{fffd}' } else { c }
 }
 
-/// Escapes in a JSON text the control characters that JSON itself lets pass (U+007F, C1, overrides of the direction): they
-/// stand only inside strings, and a program that reads the text gets the same strings.
+/// Escapes the control characters that JSON allows unescaped (U+007F, C1, directional formatting characters). They
+/// occur inside strings only, so a program that reads the text gets the same strings.
 #[must_use]
 pub fn inert_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
-        // Of the others only the line breaks of indented JSON come here, which no escape may replace.
+        // The only C0 characters here are the line breaks of indented JSON, which stand outside strings and cannot be
+        // escaped.
         if is_steering(c) && u32::from(c) > 0x1f {
             out.push_str(&format!("\\u{:04x}", u32::from(c)));
         } else {

@@ -1,27 +1,27 @@
-//! Where a password comes from: never from the command line, which every process of the machine can read.
+//! Sources of a password: never the command line, which every process of the machine can read.
 
 use crate::error::Error;
 use clap::Args;
 use std::{env, io};
 
-/// Variable that holds the password for scripts.
+/// Environment variable that holds the password for scripts.
 pub const VARIABLE: &str = "QUORATE_PASSWORD";
 
-/// How the password is given.
+/// Options that say how the password is given.
 #[derive(Debug, Clone, Args)]
 pub struct Source {
-    /// Read the password from the first line of standard input instead of asking for it
+    /// Read the password from the first line of standard input instead of prompting for it
     ///
-    /// Without it the password is asked for without echo, or taken from the environment variable QUORATE_PASSWORD.
+    /// Otherwise the password is taken from the environment variable QUORATE_PASSWORD, or prompted for without echo.
     #[arg(long)]
     pub password_stdin: bool,
 }
 
 impl Source {
-    /// Reads the password; asks twice when `confirm` is set and a person types it.
+    /// Reads the password; prompts twice if `confirm` is set and a person types it.
     ///
     /// # Errors
-    /// [`Error::Password`] says why there is none.
+    /// [`Error::Password`] says why there is no password.
     pub fn read(&self, confirm: bool) -> Result<String, Error> {
         let password = if self.password_stdin { from_stdin()? } else { from_environment_or_prompt(confirm)? };
         if password.is_empty() {

@@ -4,14 +4,14 @@ use quorate_wire::chat::v1;
 use serde::Serialize;
 use std::fmt;
 
-/// Where in the cluster's one order something stands; compared in the order of its fields.
+/// Position of an event in the cluster-wide order; compared in the order of its fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize)]
 pub struct Position {
-    /// Rises by one with each restore or forced recovery.
+    /// Incarnation of the log, which rises by one with each restore or forced recovery.
     pub incarnation: u32,
     /// Index of the Raft log entry.
     pub index: u64,
-    /// Place within the entry.
+    /// Place of the event within the entry.
     pub ordinal: u32,
 }
 

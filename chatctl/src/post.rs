@@ -1,8 +1,8 @@
-//! Many messages over one stream: for programs that send more than they want to wait for.
+//! Pipelined messages over one stream, for programs that send more than they want to wait for.
 //!
-//! A [`Poster`] keeps what is not settled in the order in which it came. When the stream is lost, or silent for too long,
-//! it opens another to another server and sends all of that again with the same transaction ids: the cluster answers what
-//! it has applied already with its first answer.
+//! A [`Poster`] keeps unsettled messages in the order in which they came. When the stream is lost, or silent for too
+//! long, it opens a new one to another server and sends all of them again with the same transaction ids. For a message
+//! that it has already applied, the cluster repeats its first answer.
 
 use crate::{
     backoff::Backoff,
@@ -28,18 +28,20 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-/// Messages handed over and not yet in a frame: enough to fill frames while the stream is busy.
+/// Capacity of the queue of messages that are not yet in a frame: enough to fill frames while the stream is busy.
 const QUEUE: usize = 256;
-/// Messages of one frame: beyond some dozens a frame gains little, and an acknowledgement waits for its whole frame.
+/// Maximum number of messages in one frame: beyond some dozens a frame gains little, and an acknowledgement waits for
+/// its whole frame.
 const FRAME_EVENTS: usize = 64;
-/// Bytes of content in one frame: the server takes 1 MiB, and one message may be 64 KiB.
+/// Maximum number of bytes of content in one frame: the server accepts 1 MiB, and one message may be 64 KiB.
 const FRAME_BYTES: usize = 512 * 1024;
-/// Frames handed to the connection and not yet taken: one is being written, one is ready.
+/// Capacity of the queue of frames before the connection: one frame is being written, one is ready.
 const FRAMES: usize = 2;
-/// Messages sent and not settled. The server stops reading beyond 2048, which would look like silence here.
+/// Maximum number of messages that are sent and not settled. The server stops reading beyond 2048, which would look
+/// like silence here.
 const UNSETTLED: usize = 1024;
 
-/// Sends messages over one stream at a time; clones share it.
+/// Handle that sends messages over one stream at a time; clones share the stream.
 #[derive(Debug, Clone)]
 pub struct Poster {
     jobs: mpsc::Sender<Job>,
@@ -51,12 +53,12 @@ pub struct Poster {
 struct Job {
     message: SendRequest,
     answer: oneshot::Sender<Result<Accepted, Failure>>,
-    /// A stream was lost while it was out.
+    /// `true` if a stream was lost while the message was in flight, so it may have been applied.
     unknown: bool,
 }
 
 impl Poster {
-    /// A poster for this session. Connects when first used; ends with its last clone.
+    /// Starts a poster for this session. It connects when first used and ends with its last clone.
     #[must_use]
     pub fn start(session: Session) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE);
@@ -65,22 +67,25 @@ impl Poster {
         Self { jobs, options, sent_again: Arc::default() }
     }
 
-    /// Sends one message until it is accepted or refused for good.
+    /// Sends one message until it is accepted or permanently refused.
+    ///
+    /// There is no time limit. Drop the future to stop waiting; the outcome is then unknown.
     ///
     /// # Errors
-    /// The refusal. There is no time limit: drop the future to stop waiting, then the outcome is unknown.
+    /// Returns the refusal.
     pub async fn post(&self, message: SendRequest) -> Result<Accepted, Failure> {
         self.enqueue(message).await.settled().await
     }
 
-    /// Puts one message behind those before it: they are applied in this order, over lost streams and leaders. One that
-    /// the server refuses for a while (a limit of writes) goes again later, and stands where it is accepted then.
+    /// Queues one message behind the earlier ones. Messages are applied in this order, across lost streams and changes
+    /// of leader. A message that the server refuses temporarily (rate limit) is sent again later, and takes the place
+    /// at which it is then accepted.
     pub async fn enqueue(&self, message: SendRequest) -> Posted {
         let answer = self.hand_over(message.clone()).await;
         Posted { poster: self.clone(), message, answer }
     }
 
-    /// Whether every message so far has kept its place: none had to go again after a refusal.
+    /// Returns `true` if every message so far has kept its place: none had to be sent again after a refusal.
     #[must_use]
     pub fn kept_order(&self) -> bool {
         !self.sent_again.load(Ordering::Relaxed)
@@ -88,13 +93,13 @@ impl Poster {
 
     async fn hand_over(&self, message: SendRequest) -> oneshot::Receiver<Result<Accepted, Failure>> {
         let (answer, settled) = oneshot::channel();
-        // Nobody takes it when the worker has ended: the answer's end then tells.
+        // A worker that has ended takes no jobs; the closed channel of the answer then tells the caller.
         let _ = self.jobs.send(Job { message, answer, unknown: false }).await;
         settled
     }
 }
 
-/// A message on its way.
+/// Queued message whose outcome can be awaited.
 #[derive(Debug)]
 pub struct Posted {
     poster: Poster,
@@ -103,10 +108,7 @@ pub struct Posted {
 }
 
 impl Posted {
-    /// Waits until it is accepted or refused for good.
-    ///
-    /// # Errors
-    /// As [`Poster::post`].
+    /// Waits until the message is accepted or permanently refused.
     pub async fn settled(self) -> Result<Accepted, Failure> {
         let Self { poster, message, mut answer } = self;
         let mut backoff = Backoff::new(poster.options.backoff_base, poster.options.backoff_cap);
@@ -138,7 +140,7 @@ impl Job {
     fn accepted(self, SendResponse { event_id, position, origin_server_ts }: SendResponse) {
         let position = position.map(Position::from).unwrap_or_default();
         let transaction_id = self.message.transaction_id;
-        // Whoever asked may have stopped waiting.
+        // The receiver is gone if the caller has stopped waiting.
         let _ = self.answer.send(Ok(Accepted { event_id, position, origin_server_ts, transaction_id }));
     }
 
@@ -151,19 +153,19 @@ impl Job {
 struct Worker {
     session: Session,
     queue: mpsc::Receiver<Job>,
-    /// Sent and not settled, in the order of sending.
+    /// Messages without an outcome, in the order of sending; the last ones may not have been sent yet.
     unsettled: VecDeque<Job>,
     pace: Pace,
 }
 
-/// Why a stream is given up.
+/// Reason for giving up a stream.
 enum End {
-    /// Nobody posts any more, and all is settled.
+    /// All posters are gone, and every message is settled.
     Done,
     Lost(Failure),
 }
 
-/// One open stream.
+/// Open stream with its two directions.
 struct Open {
     frames: mpsc::Sender<PostRequest>,
     answers: Streaming<PostResponse>,
@@ -219,10 +221,10 @@ impl Worker {
         self.session.client().options().attempt_timeout
     }
 
-    /// Uses one stream as long as it works.
+    /// Uses one stream until it fails or there is nothing left to send.
     async fn exchange(&mut self, slot: &Slot, mut open: Open) -> End {
         let Open { frames, answers, generation } = &mut open;
-        // Everything in doubt first, in its order.
+        // Messages whose outcome is in doubt go first, in their order.
         let mut to_send = self.unsettled.len();
         let mut heard = Instant::now();
         let mut closed = false;
@@ -232,7 +234,7 @@ impl Worker {
             }
             let start = self.unsettled.len() - to_send;
             let room = self.unsettled.len() < UNSETTLED;
-            // Silence counts only while something is out.
+            // Silence counts only while messages are in flight.
             let silent = if start > 0 { Some(heard + self.patience()) } else { None };
             tokio::select! {
                 biased;
@@ -258,7 +260,7 @@ impl Worker {
                         to_send -= events.len();
                         permit.send(PostRequest { events });
                     }
-                    // The answers say why.
+                    // The stream is closed; the answers say why.
                     Err(_) => to_send = 0,
                 },
                 job = self.queue.recv(), if room && !closed => match job {
@@ -275,13 +277,14 @@ impl Worker {
         End::Lost(failure)
     }
 
-    /// Answers what is settled; the last `unsent` have not been sent on this stream. What the server cannot take now
-    /// stays in its place: the failure says that all must go again, over another stream.
+    /// Settles the messages that `results` answer; the last `unsent` messages have not been sent on this stream. A
+    /// message that the server cannot take at the moment keeps its place: the returned failure says that all messages
+    /// must be sent again over another stream.
     fn settle(&mut self, slot: &Slot, results: Vec<PostResult>, unsent: usize) -> Option<Failure> {
         let mut broken = None;
         for PostResult { transaction_id, result } in results {
             let sent = self.unsettled.len().saturating_sub(unsent);
-            // Answers come in the order of the messages: it is nearly always the first.
+            // Answers come in the order of the messages, so this is nearly always the first one.
             let place = self.unsettled.iter().take(sent).position(|job| job.message.transaction_id == transaction_id);
             let Some(place) = place else { continue };
             let failure = match result {
@@ -312,13 +315,13 @@ impl Worker {
     }
 }
 
-/// The first messages, as many as fit into one frame.
+/// Returns the first messages, as many as fit into one frame.
 fn next_frame<'a>(messages: impl Iterator<Item = &'a SendRequest>) -> Vec<SendRequest> {
     let (mut count, mut bytes) = (0, 0);
     let fits = |message: &&SendRequest| {
         count += 1;
         bytes += message.content.len();
-        // The first always: a frame without events would never get on.
+        // The first message always fits: without it, a frame would be empty and make no progress.
         count == 1 || bytes <= FRAME_BYTES
     };
     messages.take(FRAME_EVENTS).take_while(fits).cloned().collect()

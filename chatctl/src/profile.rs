@@ -11,26 +11,26 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// One named set of servers and a session on them.
+/// Servers and a session on them, stored under a name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
-    /// `host:port` or `https://host:port` of each server.
+    /// Addresses of the servers, as `host:port` or `https://host:port`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub servers: Vec<String>,
-    /// PEM file with the authorities that sign the servers' certificates; TLS is spoken if there is one.
+    /// PEM file with the authorities that sign the servers' certificates; TLS is used if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
-    /// Name that is expected in the servers' certificates instead of the host that is dialled.
+    /// Name expected in the servers' certificates instead of the host connected to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls_server_name: Option<String>,
-    /// Full user id.
+    /// Full user id of the account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// Device id.
+    /// Device id of the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
-    /// Access token: whoever reads it is the user.
+    /// Access token of the session: whoever reads it can act as the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
 }
@@ -42,23 +42,24 @@ struct Content {
     profiles: BTreeMap<String, Profile>,
 }
 
-/// The file that holds all profiles.
+/// File that holds all profiles.
 #[derive(Debug, Clone)]
 pub struct Store {
     path: PathBuf,
 }
 
 impl Store {
-    /// The file at `path`; it need not exist.
+    /// Creates a store for the file at `path`, which need not exist.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
         Self { path }
     }
 
-    /// The file of the user who runs the process: `$XDG_CONFIG_HOME/quorate/profiles.json`, or under `~/.config`.
+    /// Returns the path of the user's own file: `$XDG_CONFIG_HOME/quorate/profiles.json`, or the same below
+    /// `~/.config`.
     ///
     /// # Errors
-    /// When neither variable names a directory.
+    /// Returns an error if neither `XDG_CONFIG_HOME` nor `HOME` names a directory.
     pub fn default_path() -> Result<PathBuf, Error> {
         let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let base = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
@@ -68,27 +69,27 @@ impl Store {
         Ok(base.join("quorate").join("profiles.json"))
     }
 
-    /// Where it is.
+    /// Returns the path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Reads one profile; an empty one when the file or the profile does not exist.
+    /// Reads one profile; returns an empty one if the file or the profile does not exist.
     ///
     /// # Errors
-    /// [`Error::BadFile`] when others than the owner may read the file, or it is not what this program writes.
+    /// [`Error::BadFile`] if other users may access the file, or if its content is not what this program writes.
     pub fn load(&self, name: &str) -> Result<Profile, Error> {
         Ok(self.read()?.profiles.remove(name).unwrap_or_default())
     }
 
-    /// Changes one profile. The file is replaced whole or not at all, with mode 0600.
+    /// Changes one profile. The file is replaced atomically, with mode 0600.
     ///
     /// # Errors
-    /// As [`Self::load`], and when the directory cannot be written.
+    /// Returns the errors of [`Self::load`], or an error if the directory cannot be written.
     pub fn update(&self, name: &str, change: impl FnOnce(&mut Profile)) -> Result<(), Error> {
         let directory = self.directory()?;
-        // Two commands at once would each write back what the other had not seen.
+        // Without a lock, two commands at once would each overwrite what the other had changed.
         let _lock = self.lock()?;
         let mut content = self.read()?;
         let profile = content.profiles.entry(name.to_owned()).or_default();
@@ -123,7 +124,7 @@ impl Store {
             Err(error) => return Err(Error::file(&self.path)(error)),
         };
         let bad = |problem: String| Error::BadFile { path: self.path.clone(), problem };
-        // Of the open file, not of the path: the path may point elsewhere a moment later.
+        // The mode is that of the open file, not of the path, which may point elsewhere a moment later.
         let mode = file.metadata().map_err(Error::file(&self.path))?.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             let path = self.path.display();
@@ -136,7 +137,8 @@ impl Store {
     }
 }
 
-/// Writes beside the file, flushes, and renames over it. Temporary files of `tempfile` have mode 0600 from the start.
+/// Writes a temporary file beside the target, syncs it, and renames it over the target. Temporary files of `tempfile`
+/// have mode 0600 from the start.
 fn replace(directory: &Path, path: &Path, text: &[u8]) -> std::io::Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     file.write_all(text)?;

@@ -1,69 +1,67 @@
-//! A screen of text that is refreshed in place and leaves the terminal as it was.
+//! Screen of text that is refreshed in place and leaves the terminal as it was.
 
 use crate::output::printable;
 use clap::builder::styling::{AnsiColor, Style};
 use std::io::{self, Write as _};
 
-/// The alternate screen, without a cursor (xterm control sequences, which every terminal of today knows).
+/// Switches to the alternate screen and hides the cursor (xterm control sequences, which every current terminal
+/// supports).
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 const HOME: &str = "\x1b[H";
-/// What is left of an older, longer line; of an older, longer screen.
+/// Clears the rest of the line, left over from an older, longer one.
 const CLEAR_LINE: &str = "\x1b[K";
+/// Clears the rest of the screen, left over from an older, longer one.
 const CLEAR_BELOW: &str = "\x1b[J";
 
-/// How a line looks.
+/// Style of a line on the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tone {
-    /// As any.
+    /// Ordinary text without emphasis.
     #[default]
     Plain,
-    /// A heading.
+    /// Heading, shown in bold.
     Strong,
-    /// As it should be.
+    /// Healthy state, shown in green.
     Good,
-    /// Wants somebody's attention.
+    /// State that needs attention, shown in red.
     Bad,
 }
 
-/// One line.
+/// One line of the screen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Line {
-    /// How it looks.
     pub tone: Tone,
-    /// Without control characters.
+    /// Text of the line, without control characters.
     pub text: String,
 }
 
 impl Line {
-    /// Control characters in it lose their power.
+    /// Creates a line, replacing control characters in the text so that they cannot steer the terminal.
     #[must_use]
     pub fn new(tone: Tone, text: impl AsRef<str>) -> Self {
         Self { tone, text: printable(text.as_ref()) }
     }
 }
 
-/// The whole terminal, given back when dropped.
+/// The whole terminal, restored when dropped.
 #[derive(Debug)]
 pub struct Screen {
     colours: bool,
 }
 
 impl Screen {
-    /// Takes the terminal that standard output is. Colours unless `NO_COLOR` is set (<https://no-color.org>).
+    /// Takes over the terminal on standard output. Colours are used unless `NO_COLOR` is set (<https://no-color.org>).
     ///
     /// # Errors
-    /// When it cannot be written to.
+    /// Returns an error if the terminal cannot be written to.
     pub fn open() -> io::Result<Self> {
         let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         write(ENTER)?;
         Ok(Self { colours })
     }
 
-    /// Replaces what is shown, cut to the size of the terminal.
-    ///
-    /// # Errors
-    /// As [`Self::open`].
+    /// Replaces the content of the screen by `lines`, cut to the size of the terminal.
     pub fn show(&mut self, lines: &[Line]) -> io::Result<()> {
         let size = terminal_size::terminal_size();
         let (columns, rows) = size.map_or((80, 24), |(width, height)| (width.0.into(), height.0.into()));
@@ -73,7 +71,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing back.
+        // A terminal that is gone need not be restored.
         let _ = write(LEAVE);
     }
 }
@@ -84,7 +82,7 @@ fn write(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// One write for all of it, so that nothing flickers.
+/// Renders the whole screen as one text: a single write does not flicker.
 fn frame(lines: &[Line], columns: usize, rows: usize, colours: bool) -> String {
     let mut text = String::from(HOME);
     for (number, line) in lines.iter().take(rows).enumerate() {

@@ -1,4 +1,4 @@
-//! One message until it is settled.
+//! Sending of one message at a time, with retries until it is settled.
 
 use crate::{client::Failure, position::Position, session::Session};
 use quorate_wire::chat::v1::{SendRequest, SendResponse};
@@ -8,31 +8,32 @@ use uuid::Uuid;
 /// Type of an ordinary message (Matrix client-server API, `m.room.message`).
 pub const MESSAGE: &str = "m.room.message";
 
-/// What the cluster promised about a message.
+/// Acknowledgement of a message: what the cluster promised about it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Accepted {
-    /// Its name in the room.
+    /// Event id of the message.
     pub event_id: String,
-    /// Its place in the cluster's one order.
+    /// Position of the message in the cluster-wide order.
     pub position: Position,
-    /// Milliseconds since the Unix epoch, by the leader's clock.
+    /// Time of the message in milliseconds since the Unix epoch, by the leader's clock.
     pub origin_server_ts: u64,
-    /// With which it was sent.
+    /// Transaction id with which the message was sent.
     pub transaction_id: String,
 }
 
-/// A transaction id that no other message of this device has.
+/// Returns a transaction id that no other message of this device has.
 #[must_use]
 pub fn transaction_id() -> String {
     Uuid::new_v4().simple().to_string()
 }
 
-/// Sends a message, again and again with the same transaction id, until it is accepted or refused for good.
+/// Sends a message until it is accepted or permanently refused, with the same transaction id in every attempt.
 ///
-/// The same id is applied once by the cluster, so that an attempt whose outcome is unknown is simply repeated.
+/// The cluster applies an id only once, so an attempt whose outcome is unknown can simply be repeated.
 ///
 /// # Errors
-/// The refusal, or [`Failure::unknown`] when the client's time is up with an attempt in doubt.
+/// Returns the refusal, or a failure with [`Failure::unknown`] set if the client's time is up while an attempt is in
+/// doubt.
 pub async fn send(session: &Session, message: SendRequest) -> Result<Accepted, Failure> {
     let transaction_id = message.transaction_id.clone();
     let sent = session.call(message, |mut chat, request| async move { chat.send(request).await }).await;

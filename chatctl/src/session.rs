@@ -1,4 +1,4 @@
-//! Who is calling: a client with an access token.
+//! Sessions: a client with the access token of the account that calls.
 
 use crate::client::{Chat, Client, Failure, Kind};
 use quorate_wire::chat::v1::{
@@ -7,20 +7,20 @@ use quorate_wire::chat::v1::{
 use tonic::{Request, Response, Status, metadata::AsciiMetadataValue};
 use uuid::Uuid;
 
-/// What an account proves itself with.
+/// Credentials with which an account registers or signs in.
 #[derive(Clone)]
 pub struct Credentials {
-    /// Localpart or full user id.
+    /// Localpart or full user id of the account.
     pub username: String,
-    /// In clear; never printed.
+    /// Password in clear text; never printed.
     pub password: String,
-    /// Shown to the user beside the device.
+    /// Display name of the device, shown to the user.
     pub device_name: String,
-    /// A device to return to; a new one when absent.
+    /// Identifier of an existing device to return to; `None` for a new device.
     pub device_id: Option<String>,
 }
 
-/// A signed-in client; clones share connections.
+/// Client that is signed in to an account; clones share connections.
 #[derive(Debug, Clone)]
 pub struct Session {
     client: Client,
@@ -28,9 +28,9 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session with this access token.
+    /// Creates a session with this access token.
     ///
-    /// `None` when the token has characters that no token has.
+    /// Returns `None` if the token has characters that no token has and that a header cannot carry.
     #[must_use]
     pub fn new(client: Client, access_token: &str) -> Option<Self> {
         let mut authorization: AsciiMetadataValue = format!("Bearer {access_token}").parse().ok()?;
@@ -39,29 +39,26 @@ impl Session {
         Some(Self { client, authorization })
     }
 
-    /// The client beneath.
+    /// Returns the client that the session uses.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// The same session over a client of its own (own servers, own connections).
+    /// Returns the same session over another client, with servers and connections of its own.
     #[must_use]
     pub fn over(&self, client: Client) -> Self {
         Self { client, authorization: self.authorization.clone() }
     }
 
-    /// A request of this session.
+    /// Builds a request that carries the access token.
     pub fn request<Q>(&self, message: Q) -> Request<Q> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("authorization", self.authorization.clone());
         request
     }
 
-    /// Calls `method` until it is settled; see [`Client::call`].
-    ///
-    /// # Errors
-    /// As [`Client::call`].
+    /// Calls `method` with the access token until the call is settled; see [`Client::call`].
     pub async fn call<Q, R, F, Fut>(&self, message: Q, method: F) -> Result<R, Failure>
     where
         Q: Clone,
@@ -72,32 +69,23 @@ impl Session {
     }
 
     /// Asks the cluster for its servers.
-    ///
-    /// # Errors
-    /// As [`Client::call`].
     pub async fn list_servers(&self) -> Result<ListServersResponse, Failure> {
         self.call(ListServersRequest {}, |mut chat, request| async move { chat.list_servers(request).await }).await
     }
 
-    /// Adds the servers that the cluster knows to those of this client. Returns how many were new.
-    ///
-    /// # Errors
-    /// As [`Client::call`].
+    /// Adds the servers that the cluster lists to those of this client, and returns the number of new ones.
     pub async fn learn_servers(&self) -> Result<usize, Failure> {
         let answer = self.list_servers().await?;
         Ok(answer.servers.iter().filter(|server| self.client.servers().learn(&server.address)).count())
     }
 }
 
-/// Opens a session for an account that exists.
-///
-/// # Errors
-/// As [`Client::call`].
+/// Opens a session for an existing account.
 pub async fn login(client: &Client, credentials: &Credentials) -> Result<SessionResponse, Failure> {
     let request = LoginRequest {
         username: credentials.username.clone(),
         password: credentials.password.clone(),
-        // Chosen here, so that a repeated attempt opens the same device again and not a second one.
+        // Chosen by the client, so that a repeated attempt opens the same device again instead of a second one.
         device_id: device_id(credentials),
         device_display_name: credentials.device_name.clone(),
     };
@@ -109,13 +97,10 @@ pub async fn login(client: &Client, credentials: &Credentials) -> Result<Session
         .await
 }
 
-/// Makes an account and opens its first session.
+/// Creates an account and opens its first session.
 ///
-/// Registration carries no transaction id. When an attempt may have gone through and the next one finds the name
-/// taken, it was probably this very account: signing in with the same password tells.
-///
-/// # Errors
-/// As [`Client::call`].
+/// Registration carries no transaction id. If an attempt may have gone through and the next one finds the name taken,
+/// the account is probably the one just created: a login with the same password tells.
 pub async fn register(client: &Client, credentials: &Credentials) -> Result<SessionResponse, Failure> {
     let request = RegisterRequest {
         username: credentials.username.clone(),
@@ -132,7 +117,7 @@ pub async fn register(client: &Client, credentials: &Credentials) -> Result<Sess
     match outcome {
         Err(failure) if failure.error_code == ErrorCode::AlreadyExists && failure.unknown => {
             let ours = login(client, credentials).await;
-            // A wrong password means that the name belongs to somebody else: then the first answer was the true one.
+            // A wrong password means that the name belongs to somebody else, so the first answer was the true one.
             ours.map_err(|login| if login.kind == Kind::Unauthenticated { failure } else { login })
         }
         outcome => outcome,

@@ -1,4 +1,4 @@
-//! Following rooms over any number of lost connections.
+//! Subscriptions that follow rooms across any number of lost connections.
 
 use crate::{
     client::{Chat, Failure, Slot, pace::Pace},
@@ -9,10 +9,11 @@ use quorate_wire::chat::v1::{Event, SubscribeRequest, SubscribeResponse};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tonic::Streaming;
 
-/// A server may hold back the head of its answer until it has applied the cursor's position; beyond this it is stuck.
+/// Longest wait for the head of an answer. A server may hold it back until it has applied the cursor's position; beyond
+/// this time the server is stuck.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A subscription that outlives its connections: it resumes from the last cursor on another server.
+/// Subscription that outlives its connections: it resumes from the last cursor on another server.
 pub struct Tail {
     session: Session,
     room_id: String,
@@ -29,37 +30,39 @@ struct Current {
 }
 
 impl Tail {
-    /// Follows `room_id` (empty: all rooms of the caller) after `cursor` (empty: from now).
+    /// Follows `room_id` (empty: all rooms of the caller) after `cursor` (empty: from now on).
     ///
-    /// Until the first connection is made, the client's time limit holds; after it there is none.
+    /// The client's time limit applies until the first connection is made; after that there is none.
     #[must_use]
     pub fn new(session: Session, room_id: &str, cursor: &str) -> Self {
         let pace = Pace::new(session.client());
         Self { session, room_id: room_id.into(), cursor: cursor.into(), current: None, pace, opened: 0 }
     }
 
-    /// Where to resume: after every event of every frame returned so far. Empty before the first frame.
+    /// Returns the cursor to resume from, which stands after every event of every frame returned so far. Before the
+    /// first frame it is the one given to [`Self::new`].
     #[must_use]
     pub fn cursor(&self) -> &str {
         &self.cursor
     }
 
-    /// How often the connection was lost or moved.
+    /// Returns the number of times the connection was lost or moved.
     #[must_use]
     pub fn reconnects(&self) -> u64 {
         self.opened.saturating_sub(1)
     }
 
-    /// The server it listens to, if it does.
+    /// Returns the address of the connected server; `None` while there is no connection.
     #[must_use]
     pub fn server(&self) -> Option<&str> {
         self.current.as_ref().map(|current| current.slot.address())
     }
 
-    /// The next frame. Safe to drop while it waits: no frame is lost.
+    /// Waits for the next frame, reconnecting as needed. The future is safe to drop: no frame is lost.
     ///
     /// # Errors
-    /// Only what no other server could mend: a session that ended, a room that is closed to the caller, a bad cursor.
+    /// Returns only failures that no other server could mend: a session that ended, a room that is closed to the
+    /// caller, an invalid cursor; or, before the first connection, that the client's time is up.
     pub async fn next(&mut self) -> Result<SubscribeResponse, Failure> {
         loop {
             let Some(current) = &mut self.current else {
@@ -85,7 +88,7 @@ impl Tail {
         if frame.reconnect
             && let Some(current) = self.current.take()
         {
-            // It said that it stops: elsewhere, at once.
+            // The server announced that it stops, so the next connection goes elsewhere at once.
             current.slot.hold_off();
             self.pace.avoid(&current.slot);
         }
@@ -131,16 +134,17 @@ impl Tail {
     }
 }
 
-/// Passes each event once, should a server repeat some.
+/// Filter that passes each event once, should a server repeat some.
 ///
-/// Memory: one position per room that the account is in.
+/// Memory use is one position per room of the account.
 #[derive(Debug, Default)]
 pub struct Once {
     last: HashMap<String, Position>,
 }
 
 impl Once {
-    /// Whether this event is new: later than all events of its room so far.
+    /// Returns `true` if the event is new, that is, later than all earlier events of its room. An event without a
+    /// position is always new.
     pub fn is_new(&mut self, event: &Event) -> bool {
         let Some(position) = event.position.map(Position::from) else { return true };
         match self.last.get_mut(&event.room_id) {

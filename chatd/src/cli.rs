@@ -1,4 +1,5 @@
-//! The command line: `chatd [serve]`, `chatd config`, `chatd metrics-reference`, `chatd version`. Every key of the configuration is a flag.
+//! Command line: `chatd [serve]`, `chatd config`, `chatd metrics-reference`, `chatd version`. Every key of the
+//! configuration is also a flag.
 
 use crate::config::written::Written;
 use crate::config::{self, Config, ConfigError, KEYS, Key, Surroundings, reference};
@@ -8,23 +9,23 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::{env, fs};
 
-/// Names the file of the configuration; not a key of it.
+/// Flag with the path of the configuration file; not itself a key of the configuration.
 const FILE: &str = "config";
-/// The Kubernetes downward API's `status.podIP`.
+/// Environment variable with the pod's IP: `status.podIP` from the Kubernetes downward API.
 const POD_IP: &str = "QUORATE_POD_IP";
 
-/// The keys' flags: the grammar borrows them for as long as the process lives.
+/// Flags of all keys. Static, because the grammar borrows them for as long as the process lives.
 static FLAGS: LazyLock<Vec<String>> = LazyLock::new(|| KEYS.iter().map(Key::flag).collect());
 
-/// What is to be done.
+/// Task that the command line asks for.
 pub enum Task {
-    /// Run a pod.
+    /// Run a pod with this configuration.
     Serve(Box<Config>),
-    /// Print this text and end.
+    /// Print this text and exit.
     Print(String),
 }
 
-/// The grammar of the command line.
+/// Returns the grammar of the command line.
 #[must_use]
 pub fn command() -> Command {
     let config = Command::new("config")
@@ -67,10 +68,10 @@ pub fn command() -> Command {
         .args(keys)
 }
 
-/// What the command line asks for.
+/// Returns the task that the command line asks for.
 ///
 /// # Errors
-/// When there is no valid configuration.
+/// Returns an error if there is no valid configuration.
 pub fn task(matches: &ArgMatches) -> Result<Task, ConfigError> {
     match matches.subcommand() {
         Some(("version", _)) => Ok(Task::Print(format!("chatd {}\n", env!("CARGO_PKG_VERSION")))),
@@ -112,7 +113,7 @@ fn surroundings() -> Surroundings {
 
 fn printed(config: &Config, as_json: bool) -> String {
     let value = config.to_json();
-    // Maps, texts and numbers only: neither form can fail.
+    // The value consists of maps, strings and numbers only, so neither output format can fail.
     if as_json { format!("{value:#}\n") } else { serde_yaml_ng::to_string(&value).unwrap_or_default() }
 }
 

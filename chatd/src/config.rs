@@ -1,7 +1,8 @@
-//! The configuration: as written (file, environment, flags: [`written`]) → resolved ([`Config`]), once, at the start.
+//! Configuration of a pod: read from file, environment and flags as written ([`written`]), then resolved once, at
+//! startup, into a [`Config`].
 //!
-//! [`keys`] is the one table of keys; the file's grammar, the environment's and the flags' names, the defaults and
-//! `docs/configuration.md` ([`reference`]) all come from it.
+//! [`keys`] is the single table of keys. The grammar of the file, the names of environment variables and flags, the
+//! defaults and `docs/configuration.md` ([`reference`]) all come from it.
 
 pub mod duration;
 mod keys;
@@ -22,182 +23,182 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Everything a pod is told, checked.
+/// Complete, validated configuration of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The Matrix server name.
+    /// Matrix server name: the part of user and room ids after the colon.
     pub server_name: String,
-    /// The pod's (or process's) name, stable over restarts.
+    /// Name of the pod or process, stable over restarts.
     pub node_name: String,
-    /// Everything durable lies under it.
+    /// Directory that holds everything durable.
     pub data_dir: PathBuf,
-    /// Where the doors listen.
+    /// Addresses of the listeners.
     pub listen: Listen,
-    /// How others reach this pod.
+    /// Addresses under which others reach this pod.
     pub advertise: Advertise,
-    /// Certificates.
+    /// Certificates of the listeners.
     pub tls: Tls,
-    /// Replication.
+    /// Timing of elections, and sizes of snapshots and log.
     pub raft: Raft,
-    /// Memory for the state's database.
+    /// Memory of the state's database, in MiB.
     pub state_cache_mebibytes: u64,
-    /// Of the volume, left free by people's writes; `None` for a share of it.
+    /// Space of the data volume that users' writes must leave free, in MiB. `None` reserves a share of the volume.
     pub storage_reserve_mebibytes: Option<u64>,
-    /// Disuse after which a session ends; zero: never.
+    /// Time without use after which a session ends. Zero means never.
     pub session_lifetime: Duration,
-    /// Whether anyone may make an account.
+    /// Policy for the registration of new accounts.
     pub registration: Registration,
-    /// Localparts of the users who may see how the cluster does.
+    /// Localparts of the users who may read the status of the cluster.
     pub administrators: Vec<String>,
-    /// Messages allowed to each user.
+    /// Limit on how many messages each user may send.
     pub rate_limit: RateLimit,
-    /// What one account may have.
+    /// Upper bounds on the data of one account.
     pub quotas: Quotas,
-    /// What callers may hold of the pod.
+    /// Upper bounds on the resources that callers may occupy.
     pub limits: Limits,
-    /// Log lines.
+    /// Format and level of log lines.
     pub log: Log,
-    /// Traces.
+    /// Export of traces to an OTLP receiver.
     pub traces: Traces,
     /// Longest time from SIGTERM to the end of the process.
     pub shutdown_grace: Duration,
 }
 
-/// Where the doors listen.
+/// Addresses on which the pod listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// Matrix API and web client.
+    /// Matrix Client-Server API and web client.
     pub http: SocketAddr,
-    /// Client gRPC.
+    /// gRPC API for clients.
     pub grpc: SocketAddr,
-    /// Peers and administration, mutual TLS.
+    /// Raft peers and administration, over mutual TLS.
     pub peer: SocketAddr,
-    /// `/metrics`, `/healthz`, `/readyz`.
+    /// Endpoints `/metrics`, `/healthz` and `/readyz`.
     pub metrics: SocketAddr,
 }
 
-/// How others reach this pod: `host:port`.
+/// Addresses under which others reach this pod, as `host:port`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Advertise {
-    /// For the other pods.
+    /// Address for the other pods.
     pub peer: String,
-    /// For clients that ask which servers there are.
+    /// Address for clients that ask for the list of servers.
     pub grpc: String,
 }
 
-/// Certificates as PEM files; they are read again when they change.
+/// Certificates as PEM files, which are read again when they change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// The authority that signed all peers' certificates.
+    /// Certificate authority that signed the certificates of all peers.
     pub ca_file: PathBuf,
-    /// This pod's certificate.
+    /// Certificate of this pod.
     pub cert_file: PathBuf,
-    /// Its key.
+    /// Private key of `cert_file`.
     pub key_file: PathBuf,
-    /// The certificate of the clients' doors, with intermediates; `None`: they speak without TLS.
+    /// Certificate chain and key of the client listeners. `None` means that they serve without TLS.
     pub client: Option<ClientTlsFiles>,
 }
 
-/// Replication (Raft paper §5.2 for the times).
+/// Settings of Raft (for the times see the Raft paper, §5.2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Raft {
-    /// How often the leader lets its followers hear from it.
+    /// Time between two heartbeats of the leader.
     pub heartbeat_interval: Duration,
-    /// Shortest wait for the leader before an election.
+    /// Shortest time without a heartbeat after which a follower starts an election.
     pub election_timeout_min: Duration,
-    /// Longest such wait.
+    /// Longest time without a heartbeat after which a follower starts an election.
     pub election_timeout_max: Duration,
-    /// Entries since the last checkpoint after which the next is written.
+    /// Number of entries applied since the last checkpoint after which the next one is written.
     pub snapshot_entries: u64,
-    /// Entries kept in the log behind a checkpoint, so that a restarted pod needs no snapshot.
+    /// Number of entries kept in the log behind a checkpoint, so that a restarted pod needs no snapshot.
     pub keep_log_entries: u64,
 }
 
-/// Whether anyone may make an account.
+/// Policy for the registration of new accounts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Registration {
-    /// Anyone who reaches a door.
+    /// Anyone who reaches a client listener may register.
     #[default]
     Open,
-    /// Nobody.
+    /// Nobody may register an account.
     Closed,
 }
 
-/// Messages allowed to each user, counted by the leader.
+/// Limit on the messages of each user, enforced by the leader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Whether there is a limit.
+    /// `true` if there is a limit.
     pub enabled: bool,
-    /// Messages in each period.
+    /// Number of messages that a user may send in each period.
     pub messages: u32,
-    /// The period.
+    /// Length of a period.
     pub per: Duration,
 }
 
-/// What one account may have; a door writes these into its commands.
+/// Upper bounds on the data of one account. The pod that takes a request writes them into its commands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quotas {
-    /// Devices, each with its session.
+    /// Number of devices, each with its session.
     pub devices: u32,
-    /// Filters for `/sync`.
+    /// Number of `/sync` filters.
     pub filters: u32,
-    /// Pieces of account data.
+    /// Number of account data entries.
     pub account_data_entries: u32,
-    /// Their types and contents together.
+    /// Total size of the types and contents of all account data, in MiB.
     pub account_data_mebibytes: u32,
-    /// Rooms that it is in.
+    /// Number of rooms that the account is joined to.
     pub joined_rooms: u32,
-    /// Invitations that it has not answered.
+    /// Number of invitations that the account has not answered yet.
     pub pending_invites: u32,
 }
 
-/// What callers at the clients' doors may hold of the pod.
+/// Upper bounds on what callers of the client listeners may occupy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections of each door.
+    /// Number of connections to each listener.
     pub connections: usize,
-    /// Connections of one address, over both doors.
+    /// Number of connections from one address, to both listeners together.
     pub connections_per_address: usize,
-    /// Those of them that have shown no session.
+    /// Number of connections from one address that have not presented a session.
     pub strangers_per_address: usize,
     /// Bytes of request bodies in flight.
     pub request_bytes: usize,
-    /// Bytes of answers that were not taken yet.
+    /// Bytes of responses that clients have not received yet.
     pub answer_bytes: usize,
-    /// Proxies whose `X-Forwarded-For` is believed.
+    /// Proxies whose `X-Forwarded-For` header is trusted.
     pub trusted_proxies: TrustedProxies,
 }
 
-/// Log lines.
+/// Format and level of log lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Log {
-    /// How they look.
+    /// Output format of log lines.
     pub format: LogFormat,
-    /// From which weight on: a level, or directives as in `info,quorate_chatd::raft=debug`.
+    /// Least severe log level that is written, or filter directives such as `info,quorate_chatd::raft=debug`.
     pub level: String,
 }
 
-/// How log lines look.
+/// Output format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     #[default]
     Json,
-    /// For people.
+    /// Plain text for people.
     Text,
 }
 
-/// Traces of sampled calls.
+/// Export of the traces of sampled calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traces {
-    /// Where an OTLP receiver takes them over gRPC; `None`: there are none.
+    /// URL of an OTLP receiver that takes traces over gRPC. `None` disables tracing.
     pub endpoint: Option<String>,
-    /// Of the calls whose callers say nothing about it.
+    /// Share of calls that are traced, among those whose callers do not say whether to trace them.
     pub sample_ratio: Ratio,
 }
 
 impl Config {
-    /// Nothing set yet: [`resolve`] fills in every key.
+    /// Returns a configuration in which nothing is set; [`resolve`] fills in every key.
     fn unset() -> Self {
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         Self {
@@ -222,7 +223,7 @@ impl Config {
         }
     }
 
-    /// The resolved configuration, as the file that would say the same.
+    /// Returns the resolved configuration as the content of a file that would yield the same configuration.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut root = Map::new();
@@ -243,73 +244,68 @@ fn insert(level: &mut Map<String, Value>, path: &str, value: Value) {
     }
 }
 
-/// Why there is no configuration. Each names its key, and where the value stood.
+/// Errors of loading and resolving the configuration. An error about a single value names its key and the place where
+/// the value is written.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error("cannot read the configuration file {path}: {source}")]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
+    Read { path: PathBuf, source: std::io::Error },
     /// The file is not YAML.
     #[error("the configuration file {path} is not valid YAML: {source}")]
     Yaml {
-        /// Which.
         path: PathBuf,
-        /// Why, and where.
+        /// Cause, with its place in the file.
         source: serde_yaml_ng::Error,
     },
-    /// A key that there is not.
+    /// The key does not exist.
     #[error("{from}: there is no key `{key}`{}; `chatd config --reference` lists all", did_you_mean(.nearest))]
     UnknownKey {
-        /// Where it stood.
+        /// Place where the key is written.
         from: String,
-        /// Its path.
+        /// Path of the key.
         key: String,
-        /// The known key that looks most like it.
+        /// Known key that looks most like it; `None` if there is none.
         nearest: Option<&'static str>,
     },
-    /// A list or a section where a value belongs, or a value where a section belongs.
+    /// A list or section stands where a value belongs, or a value where a section belongs.
     #[error("{from}: `{key}` must be {expected}")]
     Shape {
-        /// Where it stood.
+        /// Place where the key is written.
         from: String,
-        /// Its path.
+        /// Path of the key.
         key: String,
-        /// What belongs there.
+        /// Shape that the key requires.
         expected: &'static str,
     },
-    /// A value that its key does not take.
+    /// The key does not accept the value.
     #[error("{from}: `{key}` cannot be \"{value}\": {reason}")]
     Value {
-        /// Where it stood.
+        /// Place where the value is written.
         from: String,
-        /// Its path.
+        /// Path of the key.
         key: &'static str,
-        /// As written.
+        /// Text of the value as written.
         value: String,
-        /// What it takes.
+        /// Description of the values that the key accepts.
         reason: String,
     },
-    /// A key without a default that nobody set.
+    /// A key without a default is not set.
     #[error("`{key}` is not set: write it into the file, or set {env}, or give {flag}")]
     Missing {
-        /// Its path.
+        /// Path of the key.
         key: &'static str,
-        /// Its environment variable.
+        /// Name of the environment variable.
         env: String,
-        /// Its flag.
+        /// Name of the flag, with leading dashes.
         flag: String,
     },
-    /// Values that do not go together.
+    /// Two values contradict each other.
     #[error("`{key}` does not go with the other values: {reason}")]
     Together {
-        /// The key to change.
+        /// Path of the key to change.
         key: &'static str,
-        /// Why.
+        /// Explanation of the conflict.
         reason: String,
     },
 }

@@ -1,31 +1,31 @@
-//! How the process ends: one code for each kind of cause (the numbers are those of `sysexits.h` where one fits).
+//! Exit codes of the process: one for each kind of cause, with the numbers of `sysexits.h` where one fits.
 
-/// Why the process ended.
+/// Reason why the process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Told to, and did.
+    /// The process stopped as it was told to.
     Done = 0,
     /// The command line is wrong.
     Usage = 64,
     /// The data directory is damaged.
     Damaged = 65,
-    /// A door's address cannot be listened on.
+    /// The address of a listener cannot be bound.
     Address = 69,
     /// The log or the state failed while running.
     Fatal = 70,
-    /// Standard output cannot be written.
+    /// Standard output cannot be written to.
     Output = 73,
     /// The data directory cannot be used.
     DataDir = 74,
-    /// The data directory is another cluster's.
+    /// The data directory belongs to another cluster.
     WrongCluster = 76,
     /// The configuration, or a file that it names, is wrong.
     Config = 78,
 }
 
 impl Exit {
-    /// All.
+    /// All exit codes, in ascending order.
     pub const ALL: [Self; 9] = [
         Self::Done,
         Self::Usage,
@@ -38,13 +38,13 @@ impl Exit {
         Self::Config,
     ];
 
-    /// The number.
+    /// Returns the numeric exit code.
     #[must_use]
     pub fn code(self) -> u8 {
         self as u8
     }
 
-    /// For the reference.
+    /// Returns the explanation for the reference of the configuration.
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
@@ -71,31 +71,31 @@ impl Exit {
     }
 }
 
-/// Why the process cannot start or go on: one sentence for people, and its exit code.
+/// Reason why the process cannot start or continue: one sentence for people, and its exit code.
 #[derive(Debug, thiserror::Error)]
 #[error("{sentence}")]
 pub struct Failure {
-    /// The kind.
+    /// Exit code of the process.
     pub exit: Exit,
-    /// Names what to change.
+    /// Sentence that names what to change.
     pub sentence: String,
 }
 
 impl Failure {
-    /// With its own words.
+    /// Creates a failure with the given sentence.
     #[must_use]
     pub fn new(exit: Exit, sentence: String) -> Self {
         Self { exit, sentence }
     }
 
-    /// With an error's words and those of its causes.
+    /// Creates a failure whose sentence consists of the message of `error` and those of its causes.
     #[must_use]
     pub fn caused(exit: Exit, error: &dyn std::error::Error) -> Self {
         let mut sentence = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
             let words = error.to_string();
-            // Some errors repeat their cause.
+            // Some errors repeat the message of their cause.
             if !sentence.contains(&words) {
                 sentence.push_str(": ");
                 sentence.push_str(&words);

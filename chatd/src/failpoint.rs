@@ -1,14 +1,14 @@
-//! The moments between two effects on the disk, by name: a test ends the process at each of them, starts it again, and
-//! looks at what is left.
+//! Failpoints: the moments between two effects on the disk, by name. A test ends the process at each of them, starts it
+//! again, and inspects what is left.
 //!
-//! In a test build [`pass`] aborts the process when the environment names the point; in any other build it is empty, and
-//! nothing of it is left in the program. A new point is tested as soon as it stands in the list: a point that no workload
-//! reaches fails the test, and one that stands nowhere in the code is a variant never used, which the compiler reports.
+//! In a test build, [`pass`] aborts the process if the environment names the point; in any other build it is empty and
+//! leaves nothing in the program. A new point is tested as soon as it is in the list: a point that no workload reaches
+//! fails the test, and one that the code does not pass is an unused variant, which the compiler reports.
 
-/// The list, and from it the type.
+/// Defines [`Point`] from the list of points.
 macro_rules! points {
     ($($(#[$doc:meta])* $area:ident $name:ident,)*) => {
-        /// A moment after one effect and before the next.
+        /// Moment after one effect on the disk and before the next.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[cfg_attr(not(feature = "rocksdb"), allow(dead_code, reason = "some are RocksDB's"))]
         pub(crate) enum Point {
@@ -17,110 +17,110 @@ macro_rules! points {
 
         #[cfg(test)]
         impl Point {
-            /// All of them, with the workload that passes each.
+            /// All points, each with the workload that passes it.
             pub(crate) const ALL: &[(Self, Area)] = &[$((Self::$name, Area::$area),)*];
         }
     };
 }
 
-/// What passes a point.
+/// Workload that passes a point.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Area {
-    /// Writing: log, apply, flush, checkpoint, purge.
+    /// Normal operation: log, apply, flush, checkpoint, purge.
     Serve,
-    /// Taking over another pod's snapshot.
+    /// Installation of another pod's snapshot.
     Install,
 }
 
 points! {
-    /// A segment's file is there under its unfinished name, empty.
+    /// The file of a new log segment exists under its unfinished name, empty.
     Serve SegmentMade,
-    /// It has its space, all zeros.
+    /// The segment has its space allocated, all zeros.
     Serve SegmentAllocated,
-    /// It has its header and the state; not synced.
+    /// The segment has its header and the log's state; nothing is synced.
     Serve SegmentWritten,
-    /// It is synced under its unfinished name.
+    /// The segment is synced under its unfinished name.
     Serve SegmentSynced,
-    /// It has its name; the directory is not synced.
+    /// The segment has its final name; the directory is not synced.
     Serve SegmentRenamed,
-    /// It is durable; the one before still has the space that it did not use.
+    /// The segment is durable; the previous one still has its unused space.
     Serve SegmentDurable,
-    /// A batch of records is written, not synced.
+    /// A batch of log records is written, but not synced.
     Serve LogWritten,
-    /// It is synced; neither memory nor callers know.
+    /// The batch is synced; neither the state in memory nor the callers know of it.
     Serve LogSynced,
-    /// Memory knows.
+    /// The batch is visible in memory.
     Serve LogPublished,
-    /// Callers know.
+    /// The callers of the batch have their answers.
     Serve LogAnswered,
     /// A purged segment is unlinked; the directory is not synced.
     Serve SegmentRemoved,
-    /// And now it is; more may wait to be unlinked.
+    /// The removal of the segment is durable; more segments may wait to be unlinked.
     Serve SegmentRemovalDurable,
 
-    /// The first database is made beside its name.
+    /// The first database is created under its unfinished name.
     Serve FirstStateMade,
-    /// It has its name, and nothing names it as the live one.
+    /// The first database has its final name, but `CURRENT` does not exist.
     Serve FirstStateRenamed,
-    /// A small file's new content is durable beside it.
+    /// The new content of a small file is durable beside the file.
     Serve ContentSynced,
-    /// It has taken the old one's place; the directory is not synced.
+    /// The new content has replaced the old; the directory is not synced.
     Serve ContentRenamed,
-    /// A batch of entries is applied in memory, not committed.
+    /// A batch of entries is applied in memory, but not committed.
     Serve BatchApplied,
-    /// It is committed; callers wait.
+    /// The batch is committed; its callers still wait.
     Serve BatchCommitted,
-    /// Callers have their answers; readers wait.
+    /// The callers of the batch have their answers; readers are not woken yet.
     Serve BatchAnswered,
-    /// The state is flushed.
+    /// The state is flushed to disk.
     Serve StateFlushed,
 
-    /// A directory for a snapshot is there, empty.
+    /// The directory of a new snapshot exists, empty.
     Serve SnapshotBegun,
-    /// It has a checkpoint's files.
+    /// The snapshot has the files of a checkpoint.
     Serve CheckpointMade,
-    /// They are synced, their checksums known.
+    /// The files of the snapshot are synced, and their checksums are known.
     Serve CheckpointListed,
-    /// It has its manifest.
+    /// The snapshot has its manifest.
     Serve SnapshotDescribed,
-    /// It has its name; the directory is not synced.
+    /// The snapshot has its final name; the directory is not synced.
     Serve SnapshotRenamed,
-    /// It is durable; the one before is still in front.
+    /// The snapshot is durable; the previous one is still the current one.
     Serve SnapshotKept,
-    /// It is in front.
+    /// The snapshot is the current one.
     Serve SnapshotInFront,
 
-    /// The directory of a snapshot that is to come has its manifest and what is here already.
+    /// The directory of an incoming snapshot has its manifest and the files that this pod already had.
     Install IncomingPrepared,
-    /// A received file is written under its unfinished name, not synced.
+    /// A received file is written under its unfinished name, but not synced.
     Install PartWritten,
-    /// It is synced.
+    /// The received file is synced.
     Install PartSynced,
-    /// It has its name; the directory is not synced.
+    /// The received file has its final name; the directory is not synced.
     Install PartRenamed,
-    /// All files are there and durable.
+    /// All files of the incoming snapshot are received and durable.
     Install SnapshotReceived,
-    /// It is on the shelf, in front of the state.
+    /// The received snapshot is on the shelf, ahead of the state.
     Install SnapshotAdopted,
-    /// The next live directory is filled beside its name.
+    /// The next live directory is filled under its unfinished name.
     Install NextStateFilled,
-    /// It has its name; the old one is live.
+    /// The next live directory has its final name; the old one is still live.
     Install NextStateRenamed,
-    /// It was opened.
+    /// The database in the next directory has been opened.
     Install NextStateOpened,
-    /// It is the live one; this process still reads the old one.
+    /// The next directory is the live one; this process still reads the old one.
     Install NextStateCurrent,
-    /// Everything of it is done; openraft does not know.
+    /// The snapshot is installed completely; openraft does not know yet.
     Install SnapshotInstalled,
 }
 
-/// This moment has come.
+/// Does nothing outside of tests.
 #[cfg(not(test))]
 #[inline(always)]
 pub(crate) fn pass(_: Point) {}
 
-/// Ends the process without a word to anybody, when the environment says so.
+/// Aborts the process without notice if the environment names this point.
 #[cfg(test)]
 pub(crate) fn pass(point: Point) {
     armed::pass(point);
@@ -132,7 +132,7 @@ pub(crate) mod armed {
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    /// `NAME:N`: the process ends when it passes the point for the Nth time.
+    /// Environment variable of the form `NAME:N`: the process aborts when it passes the point `NAME` for the Nth time.
     pub(crate) const CRASH_AT: &str = "QUORATE_CRASH_AT";
 
     static TARGET: LazyLock<Option<(String, u64)>> = LazyLock::new(|| {

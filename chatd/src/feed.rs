@@ -1,10 +1,11 @@
 //! Wakes readers when something they read has changed.
 //!
-//! The feed carries hints: a reader holds a cursor, reads rows from the store, waits here, and reads again. It cannot be
-//! overrun, because there is nothing to queue; a slow reader costs a later read and misses nothing. Readers that keep up
-//! are spared the store: the newest events are kept beside the hints ([`tail`]).
-//! The order that makes this right: subscribe, read, then wait, read, wait, …; and the machine publishes after its
-//! commit, so that whoever is woken finds the rows.
+//! The feed carries hints: a reader holds a cursor, reads rows from the store, waits here, and reads again. The feed
+//! cannot be overrun, because there is nothing to queue; a slow reader costs a later read and misses nothing. Readers
+//! that keep up are spared the store: the newest events are kept beside the hints ([`tail`]).
+//!
+//! The order that makes this right: a reader subscribes, reads, and only then waits, reads, waits, …; the state machine
+//! publishes after its commit, so that a woken reader finds the rows.
 
 mod fan_out;
 mod hint;
@@ -24,7 +25,7 @@ use std::time::Instant;
 use tail::{Addition, Tail};
 use tokio::sync::watch;
 
-/// See the [module](self). Clones are handles to the same feed.
+/// Hub that wakes readers after each commit; see the [module](self). Clones are handles to the same feed.
 #[derive(Clone)]
 pub struct Feed {
     applied: watch::Sender<Position>,
@@ -32,36 +33,36 @@ pub struct Feed {
     sessions: Arc<KnownSessions>,
     hints: Arc<Hints>,
     fan_out: Arc<FanOut>,
-    /// Apart from the readers': who watches over a session is no reader.
+    /// Subscriptions of those who watch over a session, apart from those of readers: a watcher is not a reader.
     accounts: Arc<Hints>,
     tail: Arc<Tail>,
     deliveries: Arc<Deliveries>,
 }
 
-/// The time of the newest entry that is applied on this pod, milliseconds since the Unix epoch; 0 before the first.
-/// Clones share it.
+/// Time of the newest entry that is applied on this pod, in milliseconds since the Unix epoch; 0 before the first
+/// entry. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct LogTime(Arc<AtomicU64>);
 
 impl LogTime {
-    /// As of the last commit.
+    /// Returns the time as of the last commit.
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Acquire)
     }
 
-    /// The committer sets it. The time may go back, when it is repaired.
+    /// Sets the time; called by the committer. The time may go back, when it is repaired.
     pub(crate) fn set(&self, time_ms: u64) {
         self.0.store(time_ms, Ordering::Release);
     }
 }
 
-/// What a reader wants to be woken by.
+/// Topics that wake a reader.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topics {
-    /// Anything in these rooms.
+    /// Rooms in which any change wakes the reader.
     pub rooms: BTreeSet<RoomNumber>,
-    /// Anything of these users (localparts): invitations, account data, devices.
+    /// Users (localparts) of whom any change wakes the reader: invitations, account data, devices.
     pub users: BTreeSet<String>,
 }
 
@@ -72,7 +73,7 @@ impl Default for Feed {
 }
 
 impl Feed {
-    /// A feed without subscribers, at the beginning.
+    /// Creates a feed without subscribers, at the first position.
     #[must_use]
     pub fn new() -> Self {
         let applied = watch::Sender::new(Position::ZERO);
@@ -88,39 +89,40 @@ impl Feed {
         }
     }
 
-    /// Wakes readers from now on, as long as it is polled, instead of whoever publishes; ends with the last handle to the
-    /// feed.
+    /// Returns the task that wakes readers, for as long as it is polled, in place of whoever publishes. The task ends
+    /// with the last handle to the feed.
     pub fn fan_out(&self) -> impl Future<Output = ()> + Send + 'static {
         fan_out::task(self.fan_out.clone(), self.hints.clone(), self.applied.subscribe())
     }
 
-    /// The end of the last entry that is applied on this pod: rows up to there can be read.
+    /// Watches the end of the last entry that is applied on this pod: rows up to there can be read.
     #[must_use]
     pub fn applied(&self) -> watch::Receiver<Position> {
         self.applied.subscribe()
     }
 
-    /// The sessions that doors have seen lately.
+    /// Returns the sessions that the APIs have seen recently.
     #[must_use]
     pub fn sessions(&self) -> &KnownSessions {
         &self.sessions
     }
 
-    /// The time of the last entry that is applied.
+    /// Returns the time of the last entry that is applied.
     #[must_use]
     pub fn log_time(&self) -> &LogTime {
         &self.log_time
     }
 
-    /// Has those woken whom the topics concern. After the rows are committed. Costs in proportion to the topics and to the
-    /// streams of these users, not to the subscribers of these rooms.
+    /// Wakes the readers that the topics concern. Call it after the rows are committed. Costs in proportion to the
+    /// topics and to the streams of these users, not to the subscribers of these rooms.
     pub fn publish(&self, applied: Position, topics: &Topics) {
         self.publish_with(applied, applied, topics, None);
     }
 
-    /// The same, with the events of the commit for those who keep up: everything up to `rows` is in them or was before.
+    /// Publishes a commit with its events, for readers that keep up: everything up to `rows` is in `addition` or was
+    /// there before.
     pub(crate) fn publish_with(&self, applied: Position, rows: Position, topics: &Topics, addition: Option<Addition>) {
-        // First: whoever finds events in the tail finds the mark of a logout that came before them.
+        // First: a reader that finds events in the tail also finds the mark of a logout that came before them.
         if !topics.users.is_empty() {
             self.accounts.touch_users(topics);
         }
@@ -132,7 +134,7 @@ impl Feed {
         self.fan_out.wake_without_task(&self.hints);
     }
 
-    /// The whole state may have changed: a snapshot was installed.
+    /// Wakes everybody, because the whole state may have changed: a snapshot was installed.
     pub fn publish_all(&self, applied: Position) {
         self.sessions.forget_all();
         self.accounts.touch_all();
@@ -142,41 +144,42 @@ impl Feed {
         self.fan_out.wake_without_task(&self.hints);
     }
 
-    /// The newest events.
+    /// Returns the newest events, which are kept in memory.
     pub(crate) fn tail(&self) -> &Tail {
         &self.tail
     }
 
-    /// Readers woken since the process began.
+    /// Returns the number of readers woken since the process began.
     #[must_use]
     pub fn wakeups(&self) -> u64 {
         self.hints.wakeups()
     }
 
-    /// Reads that had fallen behind the newest events kept in memory.
+    /// Returns the number of reads that had fallen behind the newest events kept in memory.
     #[must_use]
     pub fn lagged(&self) -> u64 {
         self.tail.lagged()
     }
 
-    /// When the commit that holds this position was published here; `None` when that was before what is remembered.
+    /// Returns the time at which the commit that holds this position was published on this pod; `None` if that was
+    /// before what is remembered.
     #[must_use]
     pub fn applied_at(&self, position: Position) -> Option<Instant> {
         self.tail.applied_at(position)
     }
 
-    /// The sampled entries that readers are about to be given.
+    /// Returns the sampled entries that readers are about to be given.
     pub(crate) fn deliveries(&self) -> &Deliveries {
         &self.deliveries
     }
 
     fn advance(&self, applied: Position) {
-        // Also when it is the same again: the task that wakes readers waits for it.
+        // Also if the position is the same again: the task that wakes readers waits for it.
         self.applied.send_replace(applied);
     }
 
-    /// Subscribes until the handle is dropped. What is published from now on is not missed; what was before is read
-    /// first.
+    /// Subscribes until the handle is dropped. Nothing that is published from now on is missed; what was published
+    /// before has to be read first.
     #[must_use]
     pub fn subscribe(&self, topics: Topics) -> Interest {
         let slot = Arc::new(Slot::default());
@@ -184,7 +187,7 @@ impl Feed {
         Interest { hints: self.hints.clone(), slot, topics }
     }
 
-    /// Watches what is applied to an account, sessions that end among it, until the handle is dropped.
+    /// Watches what is applied to an account, including the end of its sessions, until the handle is dropped.
     #[must_use]
     pub fn watch_account(&self, localpart: &str) -> Interest {
         let topics = Topics { rooms: BTreeSet::new(), users: BTreeSet::from([localpart.to_owned()]) };
@@ -193,14 +196,14 @@ impl Feed {
         Interest { hints: self.accounts.clone(), slot, topics }
     }
 
-    /// Handles of readers that are alive.
+    /// Returns the number of live subscriptions of readers.
     #[must_use]
     pub fn subscribers(&self) -> usize {
         self.hints.subscribers()
     }
 }
 
-/// A subscription.
+/// A subscription to topics, until it is dropped.
 pub struct Interest {
     hints: Arc<Hints>,
     slot: Arc<Slot>,
@@ -208,26 +211,26 @@ pub struct Interest {
 }
 
 impl Interest {
-    /// Waits until something of interest has changed since this last returned; any number of changes count as one.
-    /// Read the store after it, not before. Dropping the future loses nothing.
+    /// Waits until something of interest has changed since this last returned; any number of changes count as one. Read
+    /// the store after it, not before. Dropping the future loses nothing.
     pub async fn changed(&mut self) {
         self.hints.come_back(&self.slot);
         self.slot.taken().await;
     }
 
-    /// Has something changed? Takes the mark, as [`changed`](Self::changed) does.
+    /// Returns `true` if something has changed, and takes the mark as [`changed`](Self::changed) does.
     pub fn take(&mut self) -> bool {
         self.slot.take()
     }
 
-    /// What it is subscribed to.
+    /// Returns the topics of this subscription.
     #[must_use]
     pub fn topics(&self) -> &Topics {
         &self.topics
     }
 
-    /// Changes the rooms. Rooms that are new are counted as changed, because they may have been between the reader's
-    /// last read and this call.
+    /// Replaces the rooms. New rooms count as changed, because they may have changed between the reader's last read and
+    /// this call.
     pub fn set_rooms(&mut self, rooms: BTreeSet<RoomNumber>) {
         let added = Topics { rooms: &rooms - &self.topics.rooms, users: BTreeSet::new() };
         let removed = Topics { rooms: &self.topics.rooms - &rooms, users: BTreeSet::new() };
@@ -235,7 +238,7 @@ impl Interest {
         self.hints.narrow(&removed, &self.slot);
         self.topics.rooms = rooms;
         if !added.rooms.is_empty() {
-            // Not a wake-up of somebody who waits: the reader itself calls this.
+            // Wakes nobody who waits: the caller is the reader itself.
             let _ = self.slot.mark();
         }
     }

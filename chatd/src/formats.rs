@@ -1,8 +1,8 @@
-//! Every kind of bytes that this build leaves on a disk or gives away to be brought back: what `docs/formats.md` lists.
+//! Every kind of bytes that this build leaves on disk or hands out to be brought back, as listed in `docs/formats.md`.
 //!
-//! Bytes on disk are a promise: a kind is never used again for something else, and what one version wrote every later one
-//! reads. Each list here is complete because it is a match that does not compile without a new kind; the page is compared
-//! with it by a test. A data directory of each version is kept in `chatd/tests/golden` and must open for ever.
+//! Formats on disk are a promise: a kind is never reused for something else, and every later version reads what an
+//! earlier one wrote. Each list here is complete because it is a match that does not compile without a new kind; a test
+//! compares the page with it. A data directory of each version is kept in `chatd/tests/golden` and must open for ever.
 
 use crate::raft::log::format::{self as segment, Kind as Record};
 use crate::raft::snapshot;
@@ -12,7 +12,7 @@ use quorate_core::proto::log::command::Kind as Command;
 use quorate_core::table::{Table, VALUE_VERSION};
 use std::fmt::Write as _;
 
-/// Key and value of a table's rows.
+/// Returns descriptions of the key and the value of a table's rows.
 fn rows(table: Table) -> (&'static str, &'static str) {
     match table {
         Table::Meta => ("`cluster`; `renew/`, localpart", "`Cluster`; `Renewal`"),
@@ -37,7 +37,7 @@ fn rows(table: Table) -> (&'static str, &'static str) {
     }
 }
 
-/// What a record of the log holds.
+/// Returns a description of a log record's payload.
 fn record(kind: Record) -> &'static str {
     match kind {
         Record::State => "node id, cluster id, vote, purge mark, commit mark",
@@ -47,7 +47,7 @@ fn record(kind: Record) -> &'static str {
     }
 }
 
-/// A command's field number in `quorate.log.v1.Command`, and its name.
+/// Returns the field number of a command in `quorate.log.v1.Command`, and its name.
 fn command(kind: &Command) -> (u32, &'static str) {
     match kind {
         Command::Bootstrap(_) => (1, "Bootstrap"),
@@ -69,7 +69,7 @@ fn command(kind: &Command) -> (u32, &'static str) {
     }
 }
 
-/// One of each.
+/// Returns one command of each kind.
 fn commands() -> [Command; 16] {
     [
         Command::Bootstrap(Default::default()),
@@ -103,10 +103,7 @@ serves. What is newer than a build is refused with a sentence that says so, and 
 |---|---|---|
 ";
 
-/// The page.
-///
-/// # Errors
-/// Never: text grows in memory.
+/// Renders the page `docs/formats.md`. Cannot fail, because it writes to memory.
 pub(crate) fn page() -> Result<String, std::fmt::Error> {
     let mut out = HEAD.to_owned();
     writeln!(out, "| `log/N.log` | a segment of the log: header, records | {}, in the header |", segment::VERSION)?;
@@ -190,10 +187,10 @@ mod tests {
     use quorate_core::id::{self, Position};
     use std::path::Path;
 
-    /// With `QUORATE_WRITE=1` it writes the page instead.
+    /// Compares the page with `docs/formats.md`. With `QUORATE_WRITE=1`, writes it there first.
     #[test]
     fn the_page_of_formats_is_that_of_the_code() {
-        // Tests run in the folder of their package.
+        // Tests run in the directory of their package.
         let path = Path::new("../docs/formats.md");
         let page = page().unwrap();
         if std::env::var_os("QUORATE_WRITE").is_some() {

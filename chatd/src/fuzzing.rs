@@ -1,8 +1,8 @@
-//! What reads bytes that come from elsewhere, each with what must hold for any bytes: for `chatd/fuzz`, which feeds them,
-//! and which alone calls this. A broken promise panics.
+//! Decoders of bytes that come from outside, each with the properties that must hold for arbitrary input. Only
+//! `chatd/fuzz` calls them. A violated property panics.
 //!
-//! The closed list is [`Decoder`]; where it can be, what it calls goes through a list of its own that the compiler keeps
-//! whole: tables, kinds of records, endpoints of the Matrix door.
+//! [`Decoder`] is the complete list. Where possible, what it calls covers a list of its own that the compiler keeps
+//! complete: tables, kinds of log records, endpoints of the Matrix API.
 
 mod callers;
 mod config;
@@ -15,42 +15,42 @@ use crate::raft::{codec, log, network, snapshot};
 use crate::store;
 use quorate_core::fuzzing as core;
 
-/// Something that reads bytes.
+/// Decoder that can be fuzzed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decoder {
-    /// One of the domain's.
+    /// A decoder of `quorate_core`.
     Core(core::Decoder),
-    /// A segment of the log, as it lies on the disk.
+    /// A segment of the log, as on disk.
     Segment,
-    /// Records of segments, whose checksums are made right.
+    /// Records of log segments, with their checksums corrected.
     Records,
     /// A log entry, as on disk and between pods.
     Entry,
     /// A message between pods: its kind, then its bytes.
     Peer,
-    /// A snapshot's manifest, whose checksum is made right, and as it is.
+    /// The manifest of a snapshot, both with its checksum corrected and as it is.
     Manifest,
     /// Rows of the state that say how far the log is applied.
     Applied,
-    /// The configuration file.
+    /// The configuration file in YAML.
     Config,
     /// A duration of the configuration.
     Duration,
-    /// An event's content at the door.
+    /// The content of an event, as a client sends it.
     Content,
-    /// A page token of the gRPC door.
+    /// A page token of the gRPC API.
     Page,
-    /// A request of the Matrix door: endpoint, arguments of the path, query, body.
+    /// A request of the Matrix API: endpoint, path arguments, query and body.
     Matrix,
-    /// Trusted proxies, and what they say in `X-Forwarded-For`.
+    /// Trusted proxies, and the `X-Forwarded-For` headers that they send.
     Forwarded,
     /// The URIs of a certificate.
     Role,
-    /// Where gRPC messages end in a body.
+    /// The boundaries of gRPC messages in a body.
     Messages,
 }
 
-/// Those of this crate.
+/// Decoders of this crate.
 const HERE: [Decoder; 14] = [
     Decoder::Segment,
     Decoder::Records,
@@ -69,12 +69,12 @@ const HERE: [Decoder; 14] = [
 ];
 
 impl Decoder {
-    /// All of them.
+    /// Returns all decoders, those of `quorate_core` first.
     pub fn all() -> impl Iterator<Item = Self> {
         core::Decoder::ALL.into_iter().map(Self::Core).chain(HERE)
     }
 
-    /// Its corpus's directory.
+    /// Returns the name of the decoder, which is also that of its corpus directory.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -96,10 +96,10 @@ impl Decoder {
         }
     }
 
-    /// Reads the bytes; whether they are what it reads.
+    /// Decodes `bytes`, and returns `true` if they are valid input.
     ///
     /// # Panics
-    /// When a promise is broken.
+    /// Panics if a property is violated.
     pub fn run(self, bytes: &[u8]) -> bool {
         match self {
             Self::Core(decoder) => decoder.run(bytes),

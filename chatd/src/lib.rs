@@ -1,13 +1,13 @@
 //! One pod of a Quorate chat cluster, as a library; `main.rs` is a thin binary over it.
 //!
-//! The way of one message: [`api`] (doors decode and authenticate) → [`service`] (decides what it means) →
-//! [`raft::propose`] → the replicated log → [`raft::machine`] (applies, commits) → the caller's answer, and a hint of
-//! [`feed`] to whoever reads → [`api`] again.
-// Without the database there is nothing to serve: the simulation uses the rest, and what only `serve` calls is unused.
+//! The path of a message: [`api`] (decodes and authenticates) → [`service`] (decides what it means) → [`raft::propose`]
+//! → the replicated log → [`raft::machine`] (applies, commits) → the answer to the caller, and a hint from [`feed`] to
+//! readers → [`api`] again.
+// Without the database nothing can be served. The simulation uses the rest, and what only `serve` calls is unused then.
 #![cfg_attr(not(feature = "rocksdb"), allow(dead_code, unused_imports))]
 
 pub mod api {
-    //! The doors: each decodes requests, hands them to [`crate::service`], and spells the answers.
+    //! APIs of the pod: each decodes requests, passes them to [`crate::service`], and encodes the answers.
     pub mod admin;
     pub(crate) mod caller;
     pub mod convert;

@@ -10,16 +10,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
-/// RocksDB's too (`unprefixed_malloc`). A message is some tens of small allocations, made on one thread and freed on
-/// another, beside history that comes and goes: glibc's allocator costs more for both, and gives less back. (mimalloc is as
-/// fast, and keeps half as much again for connections that wait.)
+/// Allocator of the process, RocksDB included (`unprefixed_malloc`). A message takes some tens of small allocations,
+/// made on one thread and freed on another, beside history that comes and goes. glibc's allocator costs more for both
+/// and returns less memory. (mimalloc is as fast, but keeps half as much again for connections that wait.)
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// A read of a large log or a flush may be under way; a disk that hangs must not keep the process for ever.
+/// Longest wait for blocking tasks at exit. A read of a large log or a flush may be running, but a disk that hangs must
+/// not keep the process alive for ever.
 const CLOSING: Duration = Duration::from_secs(10);
 
-/// Traces begin before the log does, which hands them its lines, and end after the pod has.
+/// Runs a pod with traces and logging. Traces start before logging, which feeds them, and end after the pod.
 fn run(runtime: &Runtime, config: Config) -> Result<(), Failure> {
     let traces = {
         let _within = runtime.enter();
@@ -33,7 +34,8 @@ fn run(runtime: &Runtime, config: Config) -> Result<(), Failure> {
     done
 }
 
-/// Judges an attempt to write to standard output: whoever closes the pipe has read enough, all else is a failure.
+/// Converts the result of writing to standard output: a closed pipe means that the reader has seen enough, and any
+/// other error is a failure.
 fn printed(attempt: io::Result<()>) -> Result<(), Failure> {
     match attempt.and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -47,18 +49,18 @@ fn run_until_stopped(config: Config) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("chatd").build();
     let runtime = runtime.map_err(|error| Failure::caused(Exit::Fatal, &error))?;
     let done = run(&runtime, config);
-    // Drops all that still holds the database open, and so closes it: RocksDB's threads must be gone before C++ takes
-    // its globals apart, or the process ends with an abort instead of its exit code.
+    // Drops everything that still holds the database open, and so closes it. RocksDB's threads must be gone before C++
+    // destroys its globals, or the process ends with an abort instead of its exit code.
     runtime.shutdown_timeout(CLOSING);
     done
 }
 
-/// Does what the command line asks for.
+/// Performs the task of the command line.
 fn work() -> Result<Exit, Failure> {
     let matches = match cli::command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {
-            // Also help and version, which are no errors.
+            // Help and version arrive here, too, and are not errors.
             printed(error.print())?;
             return Ok(if error.use_stderr() { Exit::Usage } else { Exit::Done });
         }

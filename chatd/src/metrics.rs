@@ -1,5 +1,5 @@
-//! What a pod measures. [`catalogue`] declares it; the hooks of log, apply, proposals and Raft are in [`observe`], delivery
-//! in [`delivery`], what is read only when somebody scrapes in [`scrape`].
+//! Metrics of a pod. [`catalogue`] declares them; the hooks of log, apply, proposals and Raft are in [`observe`],
+//! delivery is in [`delivery`], and what is read only when somebody scrapes in [`scrape`].
 
 mod catalogue;
 pub mod delivery;
@@ -17,24 +17,24 @@ use observe::Outcomes;
 use quorate_meter::{Error, Histogram, Registry, TextEncoder};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The metrics of this process. Clones share them.
+/// Metrics of this process. Clones share them.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Registry,
     pub(crate) all: Arc<Instruments>,
     hot: Arc<Hot>,
-    /// One scrape at a time: two would both add what counters are behind.
+    /// Lock that admits one scrape at a time: two would both add what counters are behind.
     scraping: Arc<Mutex<()>>,
 }
 
-/// Children of labelled instruments that are on the way of every command: found once instead of each time.
+/// Children of labelled instruments that are on the way of every command: looked up once instead of each time.
 struct Hot {
     outcomes: Outcomes,
     delivery: [Histogram; 2],
 }
 
 impl Metrics {
-    /// Registers all of them.
+    /// Creates and registers all metrics.
     ///
     /// # Errors
     /// Only when two declarations clash, which the tests exclude.
@@ -47,20 +47,20 @@ impl Metrics {
         Ok(Self { registry, all, hot, scraping: Arc::default() })
     }
 
-    /// Everything, in Prometheus' text format.
+    /// Renders all metrics in Prometheus' text format.
     ///
     /// # Errors
-    /// When a metric cannot be written as text.
+    /// If a metric cannot be written as text.
     pub fn render(&self) -> Result<String, Error> {
         self.scrape(|| ())
     }
 
-    /// The same, after what is read only for a scrape was read.
+    /// Renders all metrics after `refresh` has updated those that are read only for a scrape.
     ///
     /// # Errors
-    /// As [`render`](Self::render).
+    /// If a metric cannot be written as text.
     pub fn scrape(&self, refresh: impl FnOnce()) -> Result<String, Error> {
-        // Nothing behind it can be left half done.
+        // Nothing behind the lock can be left half done.
         let _one = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
         refresh();
         self.all.process.read();
@@ -69,7 +69,7 @@ impl Metrics {
     }
 }
 
-/// The page of the book about them.
+/// Returns the reference page of the metrics for the book.
 #[must_use]
 pub fn reference() -> String {
     quorate_meter::page(SECTIONS)

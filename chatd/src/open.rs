@@ -1,4 +1,4 @@
-//! Opening what is on the volume: log and state, and whether they belong together and to this server.
+//! Opening of the volume: log and state, and the check that they belong together and to this server.
 
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
@@ -13,22 +13,22 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The opened volume.
+/// Opened data directory of a pod.
 pub struct Volume {
-    /// The log, with the node's identity.
+    /// Raft log, which also holds the node's identity.
     pub log: LogStore,
-    /// The state.
+    /// State that the log is applied to.
     pub store: RocksStore,
-    /// Snapshots.
+    /// Snapshots on the volume.
     pub shelf: Shelf,
-    /// What applies the log to the state.
+    /// State machine, which applies the log to the state.
     pub machine: Machine<RocksStore>,
 }
 
-/// Opens log and state; blocks, on a large log for seconds.
+/// Opens log and state. Blocks, for seconds if the log is large.
 ///
 /// # Errors
-/// [`Failure`] with the sentence for people: damage, another cluster's volume, a directory that cannot be used.
+/// Returns a [`Failure`] for people: damage, a volume of another cluster, a directory that cannot be used.
 pub fn volume(config: &Config, feed: &Feed, fatal: &Fatal, metrics: &Metrics) -> Result<Volume, Failure> {
     let (log_dir, state_dir) = (config.data_dir.join("log"), config.data_dir.join("state"));
     for dir in [&log_dir, &state_dir] {
@@ -36,7 +36,7 @@ pub fn volume(config: &Config, feed: &Feed, fatal: &Fatal, metrics: &Metrics) ->
     }
     let sizes = sizes(&config.data_dir)?;
     let options = Options { observer: Arc::new(metrics.clone()), segment_bytes: sizes.segment, ..Options::default() };
-    // The log first: its lock keeps a second process from the state, too.
+    // The log comes first: its lock keeps a second process away from the state, too.
     let (log, _) = LogStore::open(&log_dir, options).map_err(|error| log_failure(&error, &log_dir))?;
     let settings = Settings::with_cache(config.state_cache_mebibytes).on_volume(sizes);
     let store = RocksStore::open(&state_dir, settings, fatal.clone()).map_err(|e| store_failure(&e))?;
@@ -47,9 +47,10 @@ pub fn volume(config: &Config, feed: &Feed, fatal: &Fatal, metrics: &Metrics) ->
     Ok(Volume { log, store, shelf, machine })
 }
 
-/// What fits the volume. Not started on one that is all but full: opening writes, and would fail half way.
+/// Returns the sizes that suit the volume. Fails on a volume that is all but full, because opening writes and would
+/// fail half way.
 fn sizes(dir: &Path) -> Result<VolumeSizes, Failure> {
-    // Where the file system tells nothing, nothing is judged by it.
+    // A file system that does not report its size imposes no limits.
     let Ok(space) = fs4::statvfs(dir) else { return Ok(VolumeSizes::of(0)) };
     let (free, total) = (space.available_space(), space.total_space());
     let needed = VolumeSizes::to_start(total);

@@ -1,8 +1,8 @@
-//! Replication: openraft's types and traits stay in here.
+//! Raft replication, built on openraft, whose types and traits do not leave this module.
 //!
-//! [`node`] puts together: [`log`] (on disk), [`machine`] (applies to the state), [`network`] (to the others) and
-//! [`peer`] (from the others). Above them: [`propose`] (writes), [`read_index`] (reads), [`cluster`] (status),
-//! [`membership`] (changes).
+//! [`node`] assembles the parts: [`log`] (entries on disk), [`machine`] (applies entries to the state), [`network`]
+//! (calls to other nodes) and [`peer`] (calls from other nodes). Built on these are [`propose`] (writes),
+//! [`read_index`] (reads), [`cluster`] (status) and [`membership`] (changes).
 
 mod announce;
 pub mod clock;

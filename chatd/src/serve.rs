@@ -1,4 +1,4 @@
-//! The life of a pod: open the volume, start Raft, open the doors, wait, and close in the opposite order.
+//! Lifecycle of a pod: opens the volume, starts Raft, opens the listeners, waits, and closes in the opposite order.
 
 mod chronicle;
 mod doors;
@@ -30,23 +30,24 @@ use std::time::Duration;
 use storage::{FsProbe, StorageWatch, keep_measuring};
 use tokio_util::sync::CancellationToken;
 
-/// A write waits so long for a leader and its outcome: several elections, less than people's patience.
+/// Longest time that a write waits for a leader and its outcome: several elections, but less than people's patience.
 const WRITE_WAIT: Duration = Duration::from_secs(10);
-/// A read that no quorum answers for so long is served from this pod's own state, and says so.
+/// Longest time that a read waits for a quorum. After that it is served from this pod's own state, and says so.
 const READ_WAIT: Duration = Duration::from_secs(2);
-/// Handing leadership over takes some milliseconds; when nobody is there to take it, stopping must not hang on it.
+/// Longest time for handing over leadership. It takes a few milliseconds; if nobody can take over, stopping must not
+/// hang on it.
 const HAND_OVER: Duration = Duration::from_secs(5);
-/// What clients' open calls get after they were told to go elsewhere. A call that still waits then waits for a leader
-/// that this pod will not see: its caller sends it again, with the same transaction id, to another pod.
+/// Time that open client calls get to finish after clients were told to go elsewhere. A call still open then is waiting
+/// for a leader that this pod will not see; its caller sends it again, with the same transaction id, to another pod.
 const LAST_CALLS: Duration = Duration::from_secs(3);
 
-/// What closing log and state may take of the grace period, at its end.
+/// Longest time for closing log and state, at the end of the grace period.
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// Runs a pod until it is told to stop.
 ///
 /// # Errors
-/// [`Failure`]: why it could not start, or why it had to stop.
+/// Returns a [`Failure`] that says why the pod could not start, or why it had to stop.
 pub async fn run(config: Config) -> Result<(), Failure> {
     let metrics = Metrics::new().map_err(|error| Failure::caused(Exit::Fatal, &error))?;
     let health = Health::new(metrics.clone());
@@ -77,14 +78,14 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Everything that is open.
+/// All open parts of a pod.
 struct Pod {
     node: Node,
     store: RocksStore,
     doors: Doors,
-    /// Ends streams and long polls.
+    /// Cancelled to end clients' streams and long polls.
     hint: CancellationToken,
-    /// From now on it is no surprise when Raft stops.
+    /// Cancelled before Raft is stopped, so that its end is not taken for a failure.
     closing: CancellationToken,
 }
 
@@ -118,7 +119,7 @@ impl Pod {
         Ok(Self { node, store, doors, hint, closing })
     }
 
-    /// Leadership first, so that writing goes on elsewhere; then the clients; log and state last.
+    /// Hands over leadership first, so that writes continue elsewhere; then closes client calls; log and state last.
     async fn close(self, health: &Health, grace: Duration) {
         let Self { node, store, doors, hint, closing } = self;
         health.stopping();
@@ -140,7 +141,7 @@ impl Pod {
     }
 }
 
-/// Who this pod is and where it is reached, for who looks for it.
+/// Logs the identity and the addresses of this pod, so that they can be looked up.
 fn say_open(config: &Config, node: &Node) {
     let NodeStatus { cluster_id, term, last_log_index, applied_index, .. } = node.cluster.status();
     let Listen { http, grpc, peer, metrics } = config.listen;
@@ -183,18 +184,18 @@ async fn volume(config: &Config, feed: &Feed, fatal: &Fatal, metrics: &Metrics) 
     opened.map_err(|error| Failure::caused(Exit::Fatal, &error))?
 }
 
-/// A log that cannot be written any more ends the process: its memory may be ahead of its disk.
+/// Ends the process if the log can no longer be written: its memory may then be ahead of its disk.
 fn watch_log(log: LogStore, fatal: Fatal) {
     tokio::spawn(async move { fatal.raise(log.failed().await) });
 }
 
-/// A pod whose Raft has ended looks alive and serves nobody: better a new process.
+/// Ends the process if Raft stops: such a pod looks alive but serves nobody, so a new process is better.
 fn watch_raft(node: &Node, log: LogStore, fatal: Fatal, closing: CancellationToken) {
     let mut leadership = Leadership::of(node.own().node_id, &node.door.consensus);
     tokio::spawn(async move {
         while let Some(runs) = closing.run_until_cancelled(leadership.changed()).await {
             if !runs {
-                // Who watches the log may come second, and people need the disk's words, not their consequence.
+                // The watch on the log may report later, and people need the disk's error instead of its consequence.
                 return match log.failure() {
                     Some(error) => fatal.raise(error),
                     None => fatal.raise("Raft has stopped; the log above says why"),

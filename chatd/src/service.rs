@@ -1,7 +1,8 @@
-//! What both doors do with a request once it is decoded:
-//! [`session`] (who calls) → [`decide`] (what it means: an [`Envelope`], or a refusal) → the replicated log → the answer.
+//! Business logic that both client APIs, gRPC and Matrix, share once a request is decoded: [`session`] (authenticates
+//! the caller) → [`decide`] (turns the request into an [`Envelope`] or a refusal) → the replicated log → the answer.
 //!
-//! The doors differ only in how they spell requests and refusals. Nothing here knows protobuf of the wire or Matrix JSON.
+//! The APIs differ only in how they spell requests and refusals. Nothing here knows the wire's protobuf messages or
+//! Matrix JSON.
 
 mod accounts;
 pub mod decide;
@@ -44,48 +45,48 @@ use turns::ReadTurns;
 #[cfg(doc)]
 use quorate_core::proto::log::Envelope;
 
-/// What the configuration says about accounts.
+/// Account settings from the configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The Matrix server name.
+    /// Matrix server name: the part of a user id after the colon.
     pub server_name: String,
-    /// A session ends when it was not used for this long; zero: never.
+    /// Time without use after which a session ends; zero means never.
     pub session_lifetime: Duration,
-    /// Whether anyone may make an account.
+    /// `true` if anyone may register an account.
     pub registration_open: bool,
-    /// Localparts of the users who may see how the cluster does.
+    /// Localparts of the users who may see the cluster's status.
     pub administrators: Vec<String>,
-    /// Whether addresses are limited in the accounts they make and what they read without a session.
+    /// `true` if registrations and reads without a session are rate-limited by address.
     pub rate_limited: bool,
-    /// What one account may have.
+    /// Quotas of each account.
     pub quotas: Quotas,
 }
 
-/// What a service is made of.
+/// Components that a [`Service`] is built from.
 pub struct Parts {
-    /// From the configuration.
     pub settings: Settings,
-    /// This pod's state.
+    /// Replicated state of this pod.
     pub rows: Arc<dyn Rows>,
-    /// The way into the log.
+    /// Entry point to the replicated log.
     pub proposer: Proposer,
-    /// The way to fresh reads.
+    /// Gate that makes reads linearizable (`ReadIndex`).
     pub reads: Reads,
-    /// What this pod knows of its cluster.
+    /// State of the cluster as this pod knows it.
     pub cluster: Cluster,
-    /// Who is woken by what.
+    /// Feed that wakes readers after each commit.
     pub feed: Feed,
-    /// Commands in flight are counted.
+    /// Metrics of the process: commands in flight, waiting reads and refused logins are counted here.
     pub metrics: Metrics,
-    /// Fires when streams and long polls must end.
+    /// Token that is cancelled when streams and long polls must end.
     pub stopping: CancellationToken,
 }
 
-/// All operations, for any door. Clones share everything.
+/// All operations of the client APIs. Clones share all state.
 #[derive(Clone)]
 pub struct Service {
     inner: Arc<Inner>,
-    /// Whose reads this handle makes: a localpart, or empty for callers without a session, who share one share.
+    /// Reader that the reads of this handle count against: a localpart, or empty for callers without a session, who
+    /// together form one reader.
     reader: Arc<str>,
 }
 
@@ -100,7 +101,7 @@ struct Inner {
 }
 
 impl Service {
-    /// Puts the parts together.
+    /// Builds the service from its parts.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let turns = ReadTurns::new(parts.metrics.clone());
@@ -118,25 +119,25 @@ impl Service {
         }
     }
 
-    /// The same for one caller, whose reads take turns with those of others.
+    /// Returns a handle for one caller, whose reads take turns with those of other callers.
     #[must_use]
     pub fn for_reader(&self, session: &Session) -> Self {
         Self { inner: self.inner.clone(), reader: session.localpart.as_str().into() }
     }
 
-    /// The Matrix server name.
+    /// Returns the Matrix server name.
     #[must_use]
     pub fn server_name(&self) -> &str {
         &self.inner.parts.settings.server_name
     }
 
-    /// Whether anyone may make an account.
+    /// Returns `true` if anyone may register an account.
     #[must_use]
     pub fn registration_open(&self) -> bool {
         self.inner.parts.settings.registration_open
     }
 
-    /// Whether the caller may see how the cluster does.
+    /// Returns `true` if the caller may see the cluster's status.
     #[must_use]
     pub fn is_administrator(&self, session: &Session) -> bool {
         self.is_administrators_name(&session.localpart)
@@ -146,46 +147,45 @@ impl Service {
         self.inner.parts.settings.administrators.iter().any(|name| name == localpart)
     }
 
-    /// Disuse after which a session ends; zero: never.
+    /// Returns the time without use after which a session ends; zero means never.
     #[must_use]
     pub fn session_lifetime(&self) -> Duration {
         self.inner.parts.settings.session_lifetime
     }
 
-    /// What one account may have.
     fn quotas(&self) -> &Quotas {
         &self.inner.parts.settings.quotas
     }
 
-    /// What this pod knows of its cluster.
+    /// Returns the state of the cluster as this pod knows it.
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.inner.parts.cluster
     }
 
-    /// Who is woken by what.
+    /// Returns the feed that wakes readers after each commit.
     #[must_use]
     pub fn feed(&self) -> &Feed {
         &self.inner.parts.feed
     }
 
-    /// Fires when streams and long polls must end, because the pod is about to.
+    /// Returns a token that is cancelled when streams and long polls must end because the pod is stopping.
     #[must_use]
     pub fn stopping(&self) -> CancellationToken {
         self.inner.parts.stopping.clone()
     }
 
-    /// Where clients reach the present leader, when this pod knows one.
+    /// Returns the client address of the current leader, or `None` while this pod knows none.
     #[must_use]
     pub fn leader_address(&self) -> Option<String> {
         let status = self.cluster().status();
         status.leader.and_then(|id| status.membership.member(id)).map(|member| member.client_address.clone())
     }
 
-    /// The localpart of a user of this server, named by it or by a full user id.
+    /// Returns the localpart of a user of this server, given as a localpart or as a full user id.
     ///
     /// # Errors
-    /// [`Code::Invalid`] for other servers' users and names outside the grammar.
+    /// [`Code::Invalid`] for users of other servers and for names outside the grammar.
     pub fn parse_user(&self, user: &str) -> Result<String, Refusal> {
         let server = self.server_name();
         id::localpart(user, server).map(str::to_owned).ok_or_else(|| {

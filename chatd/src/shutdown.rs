@@ -1,18 +1,18 @@
-//! When and how a pod ends: told to by a signal, or forced to by a failure it must not outlive.
+//! End of a pod: requested by a signal, or forced by a failure that it must not outlive.
 
 use crate::exit::{Exit, Failure};
 use crate::store::Fatal;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// After leadership has moved and the door says NOT_SERVING, Kubernetes still sends connections for a moment: its
-/// endpoints and proxies take that long to follow.
+/// Time for which clients are still served after leadership has moved and the gRPC health service reports NOT_SERVING:
+/// endpoints and proxies of Kubernetes take that long to follow, and send connections until then.
 pub const LINGER: Duration = Duration::from_secs(2);
 
-/// Waits for SIGTERM or SIGINT.
+/// Waits for SIGTERM or SIGINT, and returns the name of the signal.
 ///
 /// # Errors
-/// When signals cannot be listened to.
+/// Returns a failure if no signal handler can be installed.
 pub async fn told() -> Result<&'static str, Failure> {
     let listen = |kind| signal(kind).map_err(|error| Failure::caused(Exit::Fatal, &error));
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
@@ -22,7 +22,7 @@ pub async fn told() -> Result<&'static str, Failure> {
     })
 }
 
-/// Waits for a failure after which this process's memory may differ from its disk.
+/// Waits for a failure after which the memory of this process may differ from its disk.
 pub async fn failed(fatal: &Fatal) -> Failure {
     let cause = fatal.raised().await;
     Failure::new(Exit::Fatal, format!("the process stops at once, so that its state stays right: {cause}"))

@@ -1,4 +1,4 @@
-//! The state on this pod: rows of `quorate_core::table` with the log id up to which they are applied.
+//! State of this pod: the rows of `quorate_core::table`, with the log id up to which the log is applied to them.
 //!
 //! One [`StateStore::commit`] writes rows, applied log id and membership together, so that after any crash the state is
 //! that of exactly one log position; the Raft log re-applies the rest. Reads go through views ([`StateStore::View`]),
@@ -31,150 +31,146 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The membership that is in force at a log position, with the entry that made it.
+/// Membership in force at a log position, with the entry that established it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Membership {
-    /// The entry; `None` before the first one.
+    /// Log id of the entry; `None` before the first one.
     pub log_id: Option<log::LogId>,
-    /// Voters and learners.
+    /// Voters and learners of the cluster.
     pub members: log::Membership,
 }
 
-/// How far the log is applied to a state.
+/// Log position up to which the log is applied to a state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Applied {
-    /// Last applied entry; `None` in an empty state.
+    /// Log id of the last applied entry; `None` in an empty state.
     pub log_id: Option<log::LogId>,
-    /// Shared, because it changes rarely and is asked for often.
+    /// Membership in force there. Shared, because it changes rarely and is read often.
     pub membership: Arc<Membership>,
 }
 
 impl Applied {
-    /// Index of the last applied entry; `None` in an empty state.
+    /// Returns the index of the last applied entry, or `None` if the state is empty.
     #[must_use]
     pub fn index(&self) -> Option<u64> {
         self.log_id.map(|id| id.index)
     }
 }
 
-/// What a checkpoint's directory holds.
+/// Content of a checkpoint's directory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contents {
-    /// How far it is applied.
+    /// Log position up to which the log is applied.
     pub applied: Applied,
-    /// Of which cluster it is; `None` before the bootstrap command.
+    /// Identifier of the cluster; `None` before the bootstrap command.
     pub cluster_id: Option<String>,
 }
 
-/// The storage of the state. Clones are handles to the same state.
+/// Storage of the state. Clones are handles to the same state.
 ///
-/// Methods block on the disk unless they say otherwise: off the async runtime only.
+/// Methods block on the disk unless they say otherwise, and must then be called off the async runtime.
 pub trait StateStore: Clone + Send + Sync + 'static {
-    /// A consistent view; holding one delays the release of disk space, nothing else.
+    /// Consistent view of the state. Holding one delays the release of disk space, nothing else.
     type View: Read + Send + Sync + 'static;
 
-    /// Whether a look into a view may wait for a disk, and so may not be taken on the async runtime.
+    /// Returns `true` if reading from a view may wait for a disk, and so must not happen on the async runtime.
     fn may_block(&self) -> bool {
         true
     }
 
-    /// The state as of the last commit. Does not block.
+    /// Returns a view of the state as of the last commit. Does not block.
     fn view(&self) -> Self::View;
 
-    /// How far the log is applied. Does not block.
+    /// Returns the log position up to which the log is applied. Does not block.
     fn applied(&self) -> Applied;
 
-    /// Writes one batch atomically: rows, the last entry's log id, and the membership when an entry of the batch made one.
-    /// Not durable by itself: after a crash the state is that of some earlier commit, whole.
+    /// Writes one batch atomically: rows, the log id of the last entry, and the membership if an entry of the batch
+    /// established one. Not durable by itself: after a crash the state is that of some earlier commit, as a whole.
     ///
     /// # Errors
-    /// When the engine fails; the state may not be used after that, the process must stop.
+    /// Returns an error if the engine fails. The state must not be used after that, and the process must stop.
     fn commit(&self, changes: Changes, last: log::LogId, membership: Option<Membership>) -> Result<(), StoreError>;
 
-    /// Makes everything committed so far durable.
-    ///
-    /// # Errors
-    /// As [`commit`](Self::commit).
+    /// Makes everything committed so far durable. An error means the same as one of [`commit`](Self::commit).
     fn flush(&self) -> Result<(), StoreError>;
 
-    /// Writes a copy of the state as of some moment during the call into the directory `target`, which must not exist
-    /// while its parent must, on the same volume as the state. Commits go on meanwhile.
+    /// Writes a copy of the state, as of some moment during the call, into the directory `target`. That directory must
+    /// not exist yet; its parent must exist, on the same volume as the state. Commits continue meanwhile.
     ///
     /// # Errors
-    /// When it cannot be written; the state itself is not hurt.
+    /// Returns an error if the copy cannot be written; the state itself is unharmed.
     fn checkpoint(&self, target: &Path) -> Result<(), StoreError>;
 
-    /// Reads what a checkpoint holds, without changing it.
+    /// Reads the content of a checkpoint without changing it.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] when it is no readable checkpoint.
+    /// Returns [`StoreError::Damaged`] if `checkpoint` is not a readable checkpoint.
     fn inspect(&self, checkpoint: &Path) -> Result<Contents, StoreError>;
 
-    /// Makes a checkpoint's content the state, durably; the checkpoint itself stays as it is. A crash during the call
-    /// leaves either the old state or the new one. Views taken before stay valid.
+    /// Makes the content of a checkpoint the state, durably; the checkpoint itself is not changed. A crash during the
+    /// call leaves either the old state or the new one. Views taken before stay valid.
     ///
     /// # Errors
-    /// When the checkpoint is damaged or the disk fails; then the old state is still in use.
+    /// Returns an error if the checkpoint is damaged or the disk fails; the old state then remains in use.
     fn replace(&self, checkpoint: &Path) -> Result<(), StoreError>;
 }
 
-/// The row that every bootstrapped state has: cluster id, server name, incarnation, time.
+/// Reads the row that every bootstrapped state has: cluster id, server name, incarnation and time.
 ///
 /// # Errors
-/// When the engine fails or the row is damaged.
+/// Returns an error if the engine fails or the row is damaged.
 pub fn cluster(view: &dyn Read) -> Result<Option<rows::Cluster>, ReadError> {
     table::fetch(view, Table::Meta, key::CLUSTER)
 }
 
-/// Why the state cannot be used.
+/// Errors of the state store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Bytes that cannot be what was written.
+    /// Bytes on disk are not what chatd wrote.
     #[error(
         "the state in {path} is damaged: {what}. Delete this pod's volume, log and state together, so that it joins \
          the cluster anew and receives a snapshot", path = path.display()
     )]
     Damaged {
-        /// File or directory.
+        /// File or directory that is damaged.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Description of the damage.
         what: String,
     },
-    /// Written by a later version.
+    /// The state was written by a later version.
     #[error("the state in {path} has format {found}, this build reads up to {known}: run a newer chatd", path = path.display())]
     Newer {
         /// Directory of the database.
         path: PathBuf,
-        /// Format on disk.
+        /// Format of the state on disk.
         found: u32,
-        /// Greatest format of this build.
+        /// Greatest format that this build reads.
         known: u32,
     },
     /// The storage engine failed.
     #[error("{doing} the state in {path} failed: {what}", path = path.display())]
     Engine {
-        /// What was being done.
+        /// Operation that failed, as a participle such as "flushing".
         doing: &'static str,
         /// Directory of the database.
         path: PathBuf,
-        /// The engine's own words.
+        /// Message of the engine.
         what: String,
     },
     /// The file system failed.
     #[error("{doing} {path} failed", path = path.display())]
     Io {
-        /// What was being done.
+        /// Operation that failed, as a participle such as "writing".
         doing: &'static str,
-        /// To which file or directory.
+        /// File or directory of the operation.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
-    /// A row of the state.
+    /// A row of the state cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A worker thread ended early, which only a panic does.
+    /// A worker thread ended early, which only a panic can cause.
     #[error("a worker of the state store panicked; see the log above")]
     Worker,
 }

@@ -1,4 +1,4 @@
-//! Log lines: to standard error, JSON for machines or text for people.
+//! Logging to standard error, as JSON for machines or text for people.
 
 use crate::config::{Log, LogFormat};
 use crate::raft::types;
@@ -11,18 +11,18 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
 
-/// Libraries that tell more than an operator wants to know; `info,h2=info` brings one back.
-/// (An exporter's failures are told once a minute, by [`crate::trace::export`].)
+/// Filter directives for libraries that log more than an operator wants to know; `info,h2=info` brings one back.
+/// (Failures of the trace exporter are logged once a minute, by [`crate::trace::export`].)
 const QUIET: &str = "h2=warn,hyper=warn,opentelemetry-otlp=off";
 
-/// Starts logging, and takes the doors' spans for the traces, when there are any. Called once, by `main`; a second call
-/// does nothing.
+/// Starts logging, and collects the APIs' spans if `traces` is given. Called once, by `main`; a second call has no
+/// effect.
 pub fn start(log: &Log, traces: Option<&Exporting>) {
     // The level was checked when the configuration was resolved.
     let filter = EnvFilter::try_new(format!("{QUIET},{}=off,{},{}", door::TARGET, types::LOGGED, log.level))
         .unwrap_or_else(|_| EnvFilter::new("info"));
     let started = match traces {
-        // Each layer has its own filter: what is no line may be a span.
+        // Each layer has its own filter, because a span may be traced without being logged.
         Some(traces) => registry().with(traces.layer()).with(lines(log.format).with_filter(filter)).try_init(),
         None => registry().with(lines(log.format)).with(filter).try_init(),
     };
@@ -42,8 +42,8 @@ where
     }
 }
 
-/// A panic's place and words as a log line: one in a task ends only that task, and would otherwise be seen by nobody
-/// who reads JSON.
+/// Logs the place and the message of each panic. A panic in a task ends only that task, and would otherwise go unseen
+/// by anybody who reads JSON.
 fn report_panics() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();

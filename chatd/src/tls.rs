@@ -1,12 +1,12 @@
-//! Mutual TLS of the peer and admin door (port 7401).
+//! Mutual TLS of the listener for peers and administration (port 7401).
 //!
-//! Both sides show a certificate of the cluster's own CA, and nothing else is let in. Peers are dialled by name or by
+//! Both sides present a certificate of the cluster's own CA; nothing else is accepted. Peers are dialled by name or by
 //! IP, whichever answers, so the certificate is checked against one fixed name, [`PEER_DOMAIN`], and not against the
-//! address: *who* answers is settled by the node id in every request. What a caller may do is settled by the role in its
-//! certificate ([`holder`](Holder)). TLS 1.3 only, ring, no session tickets' state.
+//! address: the node id in every request settles *which* node answers. The role in a caller's certificate ([`Holder`])
+//! settles what it may do. Only TLS 1.3 is offered, with ring as crypto provider and without session resumption.
 //!
-//! The files may change at any time (the operator renews them). They are read again every few seconds; connections
-//! made after that use the new ones, those that stand go on.
+//! The files may change at any time (the operator renews them). They are read again every few seconds; new connections
+//! use the new ones, existing connections continue.
 
 mod caller;
 mod clients;
@@ -32,24 +32,24 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client, rustls::pki_types::ServerN
 use tokio_util::sync::CancellationToken;
 use validity::Complaints;
 
-/// The one DNS name in every peer certificate, and the name that dialling peers ask for.
+/// DNS name in every peer certificate, and the name that dialling peers ask for.
 pub const PEER_DOMAIN: &str = "quorate-peer";
 
-/// How often the files are looked at. A renewed Secret takes the kubelet up to 90 s anyway.
+/// Interval at which the files are read again. The kubelet takes up to 90 s to publish a renewed Secret anyway.
 pub const RELOAD_EVERY: Duration = Duration::from_secs(5);
 
-/// Where the PEM files are: `ca.crt`, `tls.crt`, `tls.key` of the Secret, or those of `chatctl cluster init`.
+/// Paths of the PEM files: `ca.crt`, `tls.crt`, `tls.key` of the Secret, or those of `chatctl cluster init`.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
-    /// Certificates that the other side's must be signed by; more than one while a CA is being replaced.
+    /// CA certificates, one of which must have signed the other side's; more than one while the CA is being replaced.
     pub ca: PathBuf,
-    /// This pod's certificate, with intermediates if any.
+    /// Certificate of this pod, with intermediates if any.
     pub cert: PathBuf,
-    /// Its private key.
+    /// Private key of `cert`.
     pub key: PathBuf,
 }
 
-/// The present certificate and trust, for both directions. Cheap to clone; all clones see a reload.
+/// Current certificate and trust anchors for both directions. Cheap to clone; all clones see a reload.
 #[derive(Clone)]
 pub struct PeerTls {
     files: Arc<Reloading<Loaded>>,
@@ -57,24 +57,25 @@ pub struct PeerTls {
 }
 
 impl PeerTls {
-    /// Reads the files once.
+    /// Loads the files.
     ///
     /// # Errors
-    /// When a file is absent, not PEM, or the key is not the certificate's; the error names the file.
+    /// Returns an error that names the file if one is absent or not PEM, or if the key does not belong to the
+    /// certificate.
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let files = Arc::new(Reloading::load(files)?);
         Ok(Self { files, complaints: Arc::default() })
     }
 
-    /// Reads the files again; `true` when they had changed and are in use now.
+    /// Reads the files again. Returns `true` if they have changed and are in use.
     ///
     /// # Errors
-    /// As [`PeerTls::load`]; the former certificate stays in use.
+    /// Returns the same errors as [`PeerTls::load`]; the previous certificate then stays in use.
     pub fn reload(&self) -> Result<bool, TlsError> {
         self.files.reload()
     }
 
-    /// Reloads whenever the files change, until stopped.
+    /// Reloads the files whenever they change, until stopped.
     pub async fn keep_fresh(self, every: Duration, stop: CancellationToken) {
         self.files.keep_fresh(every, stop).await;
     }
@@ -83,25 +84,26 @@ impl PeerTls {
         self.files.current()
     }
 
-    /// For one incoming connection, with the files as they are now.
+    /// Returns an acceptor for one incoming connection, with the current files.
     #[must_use]
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.current().server.clone())
     }
 
-    /// Who an accepted connection comes from.
+    /// Identifies the caller of an accepted connection.
     #[must_use]
     pub fn identify(&self, stream: PeerStream) -> CallerStream {
         CallerStream::new(stream, &self.current().own)
     }
 
-    /// Connects and shakes hands; the caller bounds the time.
+    /// Connects and completes the handshake. The caller bounds the time.
     ///
     /// # Errors
-    /// When nobody answers, or the other side's certificate is not of our CA, for [`PEER_DOMAIN`] and a member's.
+    /// Returns an error if nobody answers, or if the other side's certificate is not signed by our CA for
+    /// [`PEER_DOMAIN`] or is not that of a member of this cluster.
     pub async fn connect(&self, address: SocketAddr) -> io::Result<client::TlsStream<TcpStream>> {
         let tcp = TcpStream::connect(address).await?;
-        // An append waits for its answer: Nagle's algorithm would add up to 40 ms to each.
+        // Each append waits for its answer, and Nagle's algorithm would add up to 40 ms to it.
         tcp.set_nodelay(true)?;
         let name = ServerName::try_from(PEER_DOMAIN).map_err(io::Error::other)?;
         let current = self.current();

@@ -1,11 +1,12 @@
-//! Traces: what one sampled call goes through, over pods, as spans of [OpenTelemetry](https://opentelemetry.io).
+//! Traces: the way of one sampled call over the pods, as spans of [OpenTelemetry](https://opentelemetry.io).
 //!
-//! [`door`] asks [`sampler`] whether a call is sampled and opens its first span → `propose`, `forward` → [`command`] waits
+//! [`door`] asks [`sampler`] if a call is sampled and opens its first span → `propose`, `forward` → [`command`] waits
 //! on the leader → [`entry`] is what many commands share → [`append`] (log), [`replicate`], [`apply`] on every pod →
-//! `reply`, [`delivery`]. [`export`] sends what has ended.
+//! `reply`, [`delivery`]. [`export`] sends the spans that have ended.
 //!
-//! Whoever is not sampled carries a `None`: nothing is made, locked or looked up for it. A span is named by its [`Mark`],
-//! which goes beside what it belongs to, never in it: bytes of the log are the same with traces and without.
+//! A call that is not sampled carries a `None`: nothing is made, locked or looked up for it. A span is named by its
+//! [`Mark`], which goes beside what it belongs to, never in it: the bytes of the log are the same with traces and
+//! without.
 
 pub(crate) mod append;
 pub(crate) mod apply;
@@ -28,7 +29,7 @@ use opentelemetry_sdk::trace::SdkTracer;
 use sampler::Sampler;
 use std::sync::OnceLock;
 
-/// Of the process, as its subscriber of `tracing`: set once, by [`export::start`], or never.
+/// Tracing of the process, global as its subscriber of `tracing` is: set once, by [`export::start`], or never.
 static TRACING: OnceLock<Tracing> = OnceLock::new();
 
 struct Tracing {
@@ -36,27 +37,27 @@ struct Tracing {
     sampler: Sampler,
 }
 
-/// `None` while traces are off.
+/// Returns the process's tracing; `None` while traces are off.
 fn on() -> Option<&'static Tracing> {
     TRACING.get()
 }
 
 /// Names of attributes that are Quorate's own. No contents, no names of users or rooms: see `docs/traces.md`.
 pub(crate) mod attribute {
-    /// How it ended: `ok`, or the code of the refusal.
+    /// Outcome of a call: `ok`, or the code of the refusal.
     pub(crate) const CODE: &str = "quorate.code";
-    /// How an attempt at a leader ended.
+    /// Outcome of a proposal, or of an attempt at a leader.
     pub(crate) const RESULT: &str = "quorate.result";
     /// Index of the log entry.
     pub(crate) const INDEX: &str = "quorate.log.index";
-    /// Commands in it.
+    /// Number of commands in the entry or commit.
     pub(crate) const COMMANDS: &str = "quorate.commands";
-    /// Entries in it.
+    /// Number of entries in the commit.
     pub(crate) const ENTRIES: &str = "quorate.entries";
-    /// Bytes in it.
+    /// Number of bytes in the write.
     pub(crate) const BYTES: &str = "quorate.bytes";
-    /// The other pod's node id.
+    /// Node id of the other pod.
     pub(crate) const PEER: &str = "quorate.peer";
-    /// Which door.
+    /// Client API of a delivery: `grpc` or `matrix`.
     pub(crate) const DOOR: &str = "quorate.door";
 }

@@ -1,4 +1,4 @@
-//! Compiles the `.proto` files without `protoc`, by `protox`, and keeps the descriptor set for server reflection.
+//! Compiles the `.proto` files with `protox`, without `protoc`, and keeps the descriptor set for server reflection.
 
 use prost::Message as _;
 use std::{env, error::Error, fs, path::PathBuf};
@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
-        // Payloads are passed on, not copied.
+        // Payloads are passed on without being copied.
         .bytes(".")
         .compile_fds(descriptors)?;
     Ok(())

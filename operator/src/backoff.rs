@@ -1,4 +1,4 @@
-//! How long to wait after a failure: longer each time, for each object by itself, from the start again after success.
+//! Exponential backoff after failures, counted for each object separately and reset by success.
 
 use std::{
     collections::HashMap,
@@ -9,18 +9,18 @@ use std::{
 const FIRST: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// How long to wait after so many failures in a row.
+/// Returns the wait after the given number of failures in a row.
 #[must_use]
 pub fn wait_after(failures: u32) -> Duration {
     FIRST.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(LONGEST)
 }
 
-/// Failures in a row of each object.
+/// Number of failures in a row of each object.
 #[derive(Debug, Default)]
 pub struct Backoff(Mutex<HashMap<String, u32>>);
 
 impl Backoff {
-    /// It failed: how long to wait.
+    /// Records a failure of the object and returns the wait before the next attempt.
     pub fn failed(&self, object: &str) -> Duration {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(object.to_owned()).or_default();
@@ -28,13 +28,13 @@ impl Backoff {
         wait_after(*count)
     }
 
-    /// How often in a row it failed so far.
+    /// Returns the number of failures in a row of the object.
     #[must_use]
     pub fn failures(&self, object: &str) -> u32 {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(object).copied().unwrap_or_default()
     }
 
-    /// It went well, or is gone.
+    /// Forgets the failures of an object that has succeeded or is gone.
     pub fn reset(&self, object: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(object);
     }

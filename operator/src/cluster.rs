@@ -1,53 +1,52 @@
-//! `validate`: from a ChatCluster as written to a [`Cluster`] as it is meant, with nothing left to doubt.
+//! `validate`: turns a ChatCluster as written into a [`Cluster`] that is known to be valid.
 
 use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::OwnerReference};
 use kube::{Resource as _, ResourceExt as _};
 use quorate_crd::{ChatCluster, ChatClusterSpec, DurationError, QuantityError, annotation, label, parse_quantity};
 use std::time::Duration;
 
-/// A ChatCluster that makes sense.
+/// ChatCluster that has been validated.
 #[derive(Clone, Debug)]
 pub struct Cluster {
-    /// Its name.
     pub name: String,
-    /// Its namespace.
     pub namespace: String,
-    /// Its uid: owned objects name it.
+    /// Uid of the ChatCluster, which the owner references of its objects contain.
     pub uid: String,
-    /// The generation of the spec.
+    /// Generation of the spec.
     pub generation: i64,
-    /// What was asked for.
+    /// Spec as the user wrote it.
     pub spec: ChatClusterSpec,
-    /// Times, parsed.
+    /// Durations of the spec, parsed.
     pub times: Times,
-    /// Bytes of each volume.
+    /// Size of each volume in bytes.
     pub storage_bytes: u64,
-    /// Pods have IPv6 addresses, alone or beside the others.
+    /// `true` if pods have IPv6 addresses, alone or beside IPv4 ones.
     pub ipv6: bool,
     /// Value of the annotation that lets a newer operator's pod template roll out.
     pub accepted_template: Option<String>,
-    /// Reference for owned objects.
+    /// Owner reference for the objects that the ChatCluster owns.
     pub owner: OwnerReference,
 }
 
-/// The times of the spec, parsed.
+/// Durations of the spec, parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
-    /// `raft.heartbeatInterval`
+    /// Parsed value of `raft.heartbeatInterval`.
     pub heartbeat: Duration,
-    /// `raft.electionTimeout.min`
+    /// Parsed value of `raft.electionTimeout.min`.
     pub election_min: Duration,
-    /// `raft.electionTimeout.max`
+    /// Parsed value of `raft.electionTimeout.max`.
     pub election_max: Duration,
-    /// `chat.rateLimit.per`
+    /// Parsed value of `chat.rateLimit.per`.
     pub rate_limit_per: Duration,
-    /// `chat.sessionLifetime`
+    /// Parsed value of `chat.sessionLifetime`.
     pub session_lifetime: Duration,
-    /// `progressDeadline`
+    /// Parsed value of `progressDeadline`.
     pub progress_deadline: Duration,
 }
 
-/// The spec cannot be carried out. The API server refuses such objects; one may stem from an older schema.
+/// The spec cannot be carried out. The API server rejects such objects, but one admitted under an older schema may
+/// still exist.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum Invalid {
@@ -62,10 +61,10 @@ pub enum Invalid {
 }
 
 impl Cluster {
-    /// Checks and parses.
+    /// Checks and parses a ChatCluster.
     ///
     /// # Errors
-    /// Names the field and what to write.
+    /// Fails if the spec cannot be carried out; the error names the field and what to write.
     pub fn validate(object: &ChatCluster) -> Result<Self, Invalid> {
         let spec = object.spec.clone();
         if spec.replicas % 2 != 1 || !(1..=9).contains(&spec.replicas) {
@@ -86,20 +85,22 @@ impl Cluster {
         })
     }
 
-    /// In a Kubernetes whose pods have addresses of these families. The operator knows it from its own.
+    /// Sets whether pods have IPv6 addresses. The operator derives the address families of the pods from those of its
+    /// own pod.
     #[must_use]
     pub fn in_network(self, ipv6: bool) -> Self {
         Self { ipv6, ..self }
     }
 
-    /// `namespace/name`, by which the operator remembers things about it.
+    /// Returns `namespace/name`, the key under which the operator remembers things about the cluster.
     #[must_use]
     pub fn key(&self) -> String {
         cluster_key(&self.namespace, &self.name)
     }
 
-    /// What of the spec is carried out otherwise than it is written. The API server refuses such objects; one may stem from
-    /// an older schema, and leaving it without an operator would be worse than overruling a label.
+    /// Returns a warning for each part of the spec that is overruled. The API server rejects such objects, but one
+    /// admitted under an older schema may still exist, and leaving it without an operator would be worse than
+    /// overruling a label.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let owned = crate::names::labels(&self.name);
@@ -111,13 +112,13 @@ impl Cluster {
         overruled.map(tell).collect()
     }
 
-    /// The ordinals of its pods.
+    /// Returns the ordinals of the pods that the spec asks for.
     pub fn ordinals(&self) -> impl DoubleEndedIterator<Item = i32> + use<> {
         0..self.spec.replicas
     }
 }
 
-/// `namespace/name` of a ChatCluster.
+/// Returns `namespace/name` of a ChatCluster.
 #[must_use]
 pub fn cluster_key(namespace: &str, name: &str) -> String {
     format!("{namespace}/{name}")

@@ -1,4 +1,4 @@
-//! The reconciler: `observe → validate → plan → apply → status`, once for each thing that changes.
+//! The reconciler: runs `validate → observe → plan → apply → status` each time something changes.
 
 use crate::{
     apply::{self, Ledger},
@@ -38,21 +38,24 @@ use std::{
 };
 use tokio::time::timeout;
 
-/// Everything is looked at again after this long, whatever happens: a lost watch event costs no more.
+/// Longest time between two reconciles of a cluster, which bounds the cost of a lost watch event.
 const RESYNC: Duration = Duration::from_secs(60);
-/// While something is under way, lags are read this often.
+/// Time between reconciles while an operation is in progress, so that replication lags are read this often.
 const POLL: Duration = Duration::from_secs(1);
-/// Longest time of one look. Each of its requests has a limit of its own; together they stay below this, and what hangs all
-/// the same holds up one cluster for two minutes and not for ever.
+/// Longest duration of one reconcile. Each of its requests has a limit of its own, and together they stay below this
+/// one; anything that still hangs holds up one cluster for two minutes and not for ever.
 const LOOK: Duration = Duration::from_secs(120);
-/// Looks at the same time: each takes some ten requests, and the API server is not the operator's alone.
+/// Maximum number of concurrent reconciles. Each makes some ten requests, and the operator shares the API server with
+/// others.
 const LOOKS: u16 = 16;
-/// So many looks in a row have failed after more than ten seconds: what was known is not known any more.
+/// Number of failed reconciles in a row after which the last known state counts as unknown. With the backoff, more than
+/// ten seconds have passed by then.
 const UNOBSERVED_FROM: u32 = 6;
-/// While a person is needed: what they do may be to objects that are not ours, and so are not watched.
+/// Time between reconciles while the cluster is blocked or not ready. The next change may be to an object that the
+/// operator does not own and so does not watch.
 const BLOCKED: Duration = Duration::from_secs(5);
 
-/// A look at a cluster failed. It is repeated after a while.
+/// A reconcile failed and is repeated after a while.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum ReconcileError {
@@ -65,7 +68,7 @@ pub enum ReconcileError {
 }
 
 impl ReconcileError {
-    /// What failed, for metrics.
+    /// Returns the reason of the failure, for metrics.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
@@ -76,38 +79,38 @@ impl ReconcileError {
     }
 }
 
-/// What all reconciles share.
+/// State that all reconciles share.
 pub struct Context {
-    /// The client.
+    /// Client of the Kubernetes API.
     pub client: Client,
-    /// Pods have IPv6 addresses.
+    /// `true` if pods have IPv6 addresses.
     pub ipv6: bool,
-    /// The watches on pods.
+    /// Watches on the pods' admin APIs.
     pub hub: Hub,
-    /// What was applied, and what was refused.
+    /// Outcome of each write, applied or refused.
     pub ledger: Ledger,
-    /// What Kubernetes warns of.
+    /// Warning events of Kubernetes about pods and claims.
     pub notices: Notices,
-    /// Failures in a row.
+    /// Number of failures in a row of each cluster, and of the steps of each cluster.
     pub backoff: Backoff,
-    /// What was told of objects that cannot be read, by their keys.
+    /// Version and error of each unreadable object as last reported, by `namespace/name`.
     pub unreadable: Mutex<HashMap<String, String>>,
-    /// For people.
+    /// Recorder of events for people.
     pub events: Events,
-    /// For Prometheus.
+    /// Metrics for Prometheus to scrape.
     pub metrics: Metrics,
 }
 
-/// Reconciles the ChatClusters of one namespace, or of all, until it is dropped.
+/// Reconciles the ChatClusters of one namespace, or of all namespaces, until the future is dropped.
 pub async fn run(
     context: Arc<Context>,
     namespace: Option<&str>,
     changes: impl Stream<Item = ObjectRef<ChatCluster>> + Send + 'static,
 ) {
     let ours = watcher::Config::default().labels(&format!("{}={MANAGER}", label::MANAGED_BY));
-    // The StatefulSet controller gives claims the labels of the selector only.
+    // The StatefulSet controller gives claims only the labels of the selector.
     let pods = watcher::Config::default().labels(&format!("{}=quorate,{}=chatd", label::NAME, label::COMPONENT));
-    // Guarded: one object that cannot be read, of an older schema perhaps, must not stop the watch of all others.
+    // Guarded, because one unreadable object, perhaps of an older schema, must not stop the watch of all others.
     let clusters = api::<Guarded>(&context, namespace);
     let changes = changes.map(|change| change.into_kind_unchecked::<Guarded>(()));
     let controller = Controller::new(clusters, watcher::Config::default())
@@ -134,7 +137,7 @@ pub async fn run(
         .await;
 }
 
-/// A ChatCluster, or what is known of one that cannot be read.
+/// ChatCluster, or what is known of one that cannot be read.
 type Guarded = DeserializeGuard<ChatCluster>;
 
 fn api<K>(context: &Context, namespace: Option<&str>) -> Api<K>
@@ -147,7 +150,8 @@ where
     }
 }
 
-/// Pods, claims and the marker are not owned by the ChatCluster; their label says whose they are.
+/// Returns the ChatCluster that an object belongs to. Pods, claims and the marker are not owned by it, so their
+/// instance label names it.
 fn of_instance<K: Resource>(object: K) -> Option<ObjectRef<Guarded>> {
     let name = object.labels().get(label::INSTANCE)?;
     Some(ObjectRef::new(name).within(&object.namespace()?))
@@ -186,19 +190,20 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
     outcome
 }
 
-/// A status that nobody renews must not go on saying that all is well: a right that is missing for one kind would stop each
-/// look at the same place, for ever.
+/// Reports a cluster that cannot be observed. A status that nobody renews must not go on saying that all is well: a
+/// missing permission for one kind would stop every reconcile at the same point, for ever.
 async fn tell_unobserved(context: &Context, object: &ChatCluster, error: &ReconcileError) {
-    // A status that cannot be written cannot be told of in the status.
+    // A status that cannot be written cannot report that.
     if matches!(error, ReconcileError::Status(_)) || context.backoff.failures(&key_of(object)) < UNOBSERVED_FROM {
         return;
     }
     let told = status::unobserved(object, &words::with_causes(error));
-    // Should it fail, the next failed look tries again.
+    // If this fails, the next failed reconcile tries again.
     let _ = timeout(POLL, status::patch(&context.client, object, told)).await;
 }
 
-/// Its pods go on as they are. Told once for each version of it: telling changes the object, which calls for a look.
+/// Reports an object that cannot be read; its pods go on as they are. Each version of the object is reported only once,
+/// because reporting changes the object and so triggers a reconcile.
 async fn tell_unreadable(context: &Context, object: &InvalidObject) {
     let metadata = &object.metadata;
     let version = format!("{:?} {:?} {}", metadata.uid, metadata.generation, object.error);
@@ -227,7 +232,7 @@ async fn tell_unreadable(context: &Context, object: &InvalidObject) {
 
 async fn look(object: &ChatCluster, context: &Context) -> Result<Action, ReconcileError> {
     if object.metadata.deletion_timestamp.is_some() {
-        // Owned objects are collected by Kubernetes; volumes and marker stay, by intention.
+        // Kubernetes collects owned objects; volumes and marker stay on purpose.
         context.ledger.forget(&key_of(object));
         return Ok(Action::await_change());
     }
@@ -251,7 +256,7 @@ async fn look(object: &ChatCluster, context: &Context) -> Result<Action, Reconci
         failed: None,
         application: if is_applied { Application::done() } else { Application::Pending },
     };
-    // What was seen is told before anything is done: a change of leader must not wait for ten writes.
+    // The observed state is reported before anything is done: a change of leader must not wait for ten writes.
     let early = status::status(&cluster, &seen.observed, &outcome);
     write_status(object, context, &cluster, early.clone()).await?;
 
@@ -285,7 +290,7 @@ fn next_look(
     let wait = match outcome {
         Outcome { blocked: Some(_), .. } => BLOCKED,
         Outcome { operation: Some(_), .. } => POLL,
-        // What Ready waits for may be to objects that are not watched, or to figures that call nobody.
+        // Ready may depend on objects that are not watched, or on figures that trigger no reconcile.
         Outcome { .. } if !status::is_ready(told) => BLOCKED,
         Outcome { .. } => RESYNC,
     };

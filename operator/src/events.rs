@@ -1,4 +1,4 @@
-//! Events: what happened to a ChatCluster, for `kubectl describe`.
+//! Kubernetes events about a ChatCluster, for `kubectl describe`.
 
 use crate::{apply::Applied, plan::Step, status::Outcome, words};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -10,22 +10,23 @@ use quorate_crd::{ChatCluster, ChatClusterStatus};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Longest wait for one event to be taken: nobody waits for it but the next look.
+/// Longest wait for the API server to accept one event. Only the next reconcile waits for it.
 const PUBLISH: Duration = Duration::from_secs(5);
 
-/// Writes events.
+/// Recorder of Kubernetes events.
 #[derive(Clone)]
 pub struct Events(Recorder);
 
 impl Events {
-    /// With this process's name as the reporting instance.
+    /// Creates a recorder with the name of this process as the reporting instance.
     #[must_use]
     pub fn new(client: Client, instance: String) -> Self {
         let reporter = Reporter { controller: crate::names::MANAGER.to_owned(), instance: Some(instance) };
         Self(Recorder::new(client, reporter))
     }
 
-    /// Writes what is worth telling. Events are for people: one that cannot be written is logged and no more.
+    /// Writes the events that are worth reporting. Events are for people: one that cannot be written is logged, and no
+    /// more.
     pub async fn tell(
         &self,
         object: &ChatCluster,
@@ -39,7 +40,7 @@ impl Events {
         }
     }
 
-    /// Tells that an object cannot be read, with what the reader says.
+    /// Reports that an object cannot be read, with the reader's error message.
     pub async fn tell_unreadable(&self, reference: &ObjectReference, words: &str) {
         let note = format!("this object cannot be read, and is left as it is: {words}");
         self.publish(&event(EventType::Warning, "Unreadable", note), reference).await;
@@ -115,7 +116,8 @@ fn describe(step: &Step) -> (&'static str, String) {
 }
 
 fn event(type_: EventType, reason: &str, mut note: String) -> Event {
-    // The API server takes 1024 bytes: https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
+    // The API server accepts 1024 bytes:
+    // https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
     while note.len() > 1024 {
         note.pop();
     }

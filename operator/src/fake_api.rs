@@ -1,4 +1,4 @@
-//! An API server for tests: it takes every write, unless it was told to refuse, and remembers what was asked.
+//! Fake API server for tests, which accepts every write that it is not set up to refuse, and remembers the requests.
 
 use http::{Method, Request, Response, StatusCode};
 use kube::{Client, client::Body};
@@ -8,25 +8,25 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// How a write is refused.
+/// Answer to a write that is refused.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Answer {
-    /// With this code and these words.
+    /// Error with this code and message.
     Code(u16, &'static str),
-    /// Not at all.
+    /// No answer at all.
     Never,
 }
 
-/// Which writes are refused.
+/// Writes that are refused, and the answer to them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refuse {
-    /// Part of the path.
+    /// Part of the request path.
     pub(crate) path: &'static str,
-    /// And how.
+    /// Answer to the matching writes.
     pub(crate) answer: Answer,
 }
 
-/// The server. Clones are the same one.
+/// Fake API server. Clones are the same server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FakeApi {
     refuse: Option<Refuse>,
@@ -40,12 +40,12 @@ impl FakeApi {
         Self { refuse: Some(refuse), ..Self::default() }
     }
 
-    /// Reading under this path is forbidden with these words.
+    /// Creates a server on which reading under this path is forbidden with this message.
     pub(crate) fn unreadable(path: &'static str, words: &'static str) -> Self {
         Self { hidden: Some((path, words)), ..Self::default() }
     }
 
-    /// An object that is there already.
+    /// Stores an object, as if it had been there before.
     pub(crate) fn store(&self, path: &str, object: Value) {
         self.objects.lock().expect("a lock").push((path.to_owned(), object));
     }
@@ -59,17 +59,17 @@ impl FakeApi {
         Client::new(service, "chat")
     }
 
-    /// Whether something under this path was written, refused or not.
+    /// Returns `true` if something under this path was written, refused or not.
     pub(crate) fn was_written(&self, path: &str) -> bool {
         self.requests(path) > 0
     }
 
-    /// How many writes there were.
+    /// Returns the number of writes under this path.
     pub(crate) fn requests(&self, path: &str) -> usize {
         self.asked.lock().expect("a lock").iter().filter(|line| line.contains(path)).count()
     }
 
-    /// The last write: method, path and body.
+    /// Returns the last write under this path: method, path and body.
     pub(crate) fn last(&self, path: &str) -> Option<String> {
         self.asked.lock().expect("a lock").iter().rfind(|line| line.contains(path)).cloned()
     }
@@ -97,7 +97,7 @@ impl FakeApi {
         object["metadata"]["resourceVersion"] = json!("7");
         object["metadata"]["generation"] = json!(1);
         if path.contains("/chatclusters/") {
-            // Its status is written without the rest, and answered with all of it.
+            // The status is written alone, and the answer contains the whole object.
             object["spec"] = json!(crate::fixture::chat_cluster().spec);
         }
         if object["metadata"].get("name").is_none() {
@@ -116,7 +116,7 @@ impl FakeApi {
         let objects = self.objects.lock().expect("a lock");
         match objects.iter().rfind(|(stored, _)| stored == path) {
             Some((_, object)) => reply(StatusCode::OK, object),
-            // A collection ends with the name of a kind, which is a plural.
+            // The path of a collection ends with the name of a kind, which is a plural.
             None if path.ends_with('s') && !path.contains("team") => reply(
                 StatusCode::OK,
                 &json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "7"}, "items": []}),

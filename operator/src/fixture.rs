@@ -1,4 +1,4 @@
-//! Objects that tests begin with.
+//! Fixtures: objects that tests start from.
 
 use crate::{
     cluster::Cluster,

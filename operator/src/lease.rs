@@ -1,9 +1,9 @@
-//! One operator acts at a time: the one that holds a Lease.
+//! Leader election of the operator: only the process that holds a Lease acts.
 //!
-//! Taken and renewed by compare-and-swap on `resourceVersion`. Whether another's lease has expired is judged only by how
-//! long *this* process has seen it unchanged: `renewTime` is never compared with the local clock, because clocks of
-//! nodes differ. The holder stops before others may begin: it gives up after `RENEW` without a renewal, they wait
-//! `DURATION`.
+//! The Lease is taken and renewed by compare-and-swap on `resourceVersion`. Another process's Lease counts as expired
+//! only once *this* process has seen it unchanged for long enough: `renewTime` is never compared with the local clock,
+//! because the clocks of nodes differ. The holder stops before others may begin: it gives up after `RENEW` without a
+//! renewal, and the others wait for `DURATION`.
 
 use crate::{metrics::Metrics, words};
 use k8s_openapi::{
@@ -15,14 +15,14 @@ use kube::{Api, Client, api::PostParams};
 use std::{future::Future, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long others wait after the last sign of life.
+/// Time that other processes wait after the last renewal that they have seen.
 const DURATION: Duration = Duration::from_secs(15);
-/// How long the holder goes on without a successful renewal.
+/// Time that the holder goes on without a successful renewal.
 const RENEW: Duration = Duration::from_secs(10);
-/// Between two looks or renewals.
+/// Interval between two attempts to take or renew the Lease.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// This process's claim to a Lease.
+/// Candidacy of this process for a Lease.
 pub struct Candidate {
     api: Api<Lease>,
     name: String,
@@ -31,7 +31,7 @@ pub struct Candidate {
     seen: Option<Sighting>,
 }
 
-/// A version of the Lease, and since when this process has seen it.
+/// Version of the Lease, and the time at which this process first saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Sighting {
     version: String,
@@ -39,7 +39,7 @@ struct Sighting {
 }
 
 impl Candidate {
-    /// A candidate by this name; names must differ between processes.
+    /// Creates a candidate. `identity` must differ between processes.
     #[must_use]
     pub fn new(client: Client, namespace: &str, name: &str, identity: String, metrics: Metrics) -> Self {
         Self { api: Api::namespaced(client, namespace), name: name.to_owned(), identity, metrics, seen: None }
@@ -60,8 +60,8 @@ impl Candidate {
         }
     }
 
-    /// Runs `work` while the Lease is held. Returns its result, or `None` when the Lease was lost and work was dropped
-    /// where it stood.
+    /// Runs `work` while the Lease is held. Returns the result of `work`, or `None` if the Lease was lost and `work`
+    /// was dropped where it stood.
     pub async fn hold<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             done = work => Some(done),
@@ -69,18 +69,18 @@ impl Candidate {
         }
     }
 
-    /// Gives the Lease back, so that another need not wait for its end.
+    /// Releases the Lease, so that others need not wait for it to expire.
     pub async fn release(&mut self) {
         let Ok(Ok(Some(mut lease))) = timeout(PERIOD, self.api.get_opt(&self.name)).await else { return };
         let holds = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) == Some(&self.identity);
         if let Some(spec) = lease.spec.as_mut().filter(|_| holds) {
             spec.holder_identity = None;
-            // Should it fail, the others wait out the time.
+            // If this fails, the others wait for the Lease to expire.
             let _ = timeout(PERIOD, self.api.replace(&self.name, &PostParams::default(), &lease)).await;
         }
     }
 
-    /// Renews until that fails for too long, or another holds it.
+    /// Renews the Lease until renewing has failed for too long or another process holds it.
     async fn keep(&self) {
         let mut renewed = Instant::now();
         loop {
@@ -90,7 +90,7 @@ impl Candidate {
             let outcome = timeout(left, self.renew()).await;
             self.metrics.renewed(matches!(outcome, Ok(Ok(true))));
             match outcome {
-                // From before the request: the server may have written it at any moment since.
+                // Counted from before the request, because the server may have written at any moment since.
                 Ok(Ok(true)) => renewed = begun,
                 Ok(Ok(false)) => {
                     tracing::warn!("another operator holds the lease");
@@ -136,7 +136,8 @@ impl Candidate {
         swapped(self.api.create(&PostParams::default(), &held_by(lease, &self.identity, true)).await)
     }
 
-    /// The API server refuses a version that is not the newest: that is the compare-and-swap.
+    /// Replaces the Lease by compare-and-swap: the API server rejects a version that is not the newest. Returns `false`
+    /// if it did.
     async fn swap(&self, lease: Lease) -> kube::Result<bool> {
         swapped(self.api.replace(&self.name, &PostParams::default(), &lease).await)
     }
@@ -150,7 +151,8 @@ fn swapped(outcome: kube::Result<Lease>) -> kube::Result<bool> {
     }
 }
 
-/// The clock starts when a version is first seen, whatever the Lease says about time.
+/// Returns the sighting of a version. The clock starts when a version is first seen, whatever the Lease says about
+/// time.
 fn sight(old: Option<Sighting>, version: String, now: Instant) -> Sighting {
     old.filter(|old| old.version == version).unwrap_or(Sighting { version, since: now })
 }

@@ -1,13 +1,15 @@
 //! The Quorate operator.
 //!
 //! ```text
-//! observe (API server, pods' admin doors) → validate (pure) → plan (pure) → apply → status
+//! validate (pure) → observe (API server, pods' admin APIs) → plan (pure) → apply → status
 //! ```
 //!
-//! A chat cluster fails over by itself in well under a second, with the operator switched off. The operator makes the
-//! cluster once, tells about it, and mends what pods cannot mend themselves: a lost volume, a new revision.
+//! A chat cluster fails over by itself in well under a second, even with the operator switched off. The operator
+//! initializes the cluster once, reports its state, and repairs what pods cannot repair themselves: it replaces lost
+//! volumes and rolls out new revisions.
 //!
-//! Only `observe`, `apply` and `status::patch` take a Kubernetes client; everything between is functions of values.
+//! Of these stages, only `observe`, `apply` and `status::patch` use a Kubernetes client; everything between is pure
+//! functions of values.
 
 pub mod apply;
 pub mod backoff;

@@ -1,4 +1,4 @@
-//! The process: reads its arguments, holds the lease, runs one controller for each namespace.
+//! The operator process: parses its arguments, holds the lease and runs one controller per namespace.
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -28,39 +28,39 @@ use tokio::{
 };
 use tokio_stream::wrappers::{BroadcastStream, ReceiverStream};
 
-/// Runs ChatClusters.
+/// Kubernetes operator that runs ChatClusters.
 #[derive(Parser, Debug)]
 #[command(version, about)]
 struct Arguments {
-    /// Namespaces whose ChatClusters are run; all when none is given.
+    /// Namespaces whose ChatClusters are reconciled; all namespaces if none is given.
     #[arg(long, env = "QUORATE_OPERATOR_WATCH_NAMESPACES", value_delimiter = ',')]
     watch_namespace: Vec<String>,
-    /// Namespace of the lease; the pod's own, or the one of the kubeconfig.
+    /// Namespace of the lease; by default the pod's own, or the one of the kubeconfig.
     #[arg(long, env = "QUORATE_OPERATOR_NAMESPACE")]
     namespace: Option<String>,
     /// Name of the lease.
     #[arg(long, env = "QUORATE_OPERATOR_LEASE", default_value = "quorate-operator")]
     lease: String,
-    /// This process's name; must differ between processes.
+    /// Identity of this process; must differ between processes.
     #[arg(long, env = "QUORATE_OPERATOR_IDENTITY")]
     identity: Option<String>,
-    /// Where /metrics and /healthz are served; on `[::]` both families, or IPv4 alone where there is no other.
+    /// Address that serves /metrics and /healthz; `[::]` covers both IP families, or IPv4 alone if there is no other.
     #[arg(long, env = "QUORATE_OPERATOR_LISTEN", default_value = "[::]:9400")]
     listen: SocketAddr,
-    /// Addresses of this pod, by which the operator knows which families the pods of its Kubernetes have.
+    /// Addresses of this pod, from which the operator derives the IP families of the pods in its Kubernetes cluster.
     #[arg(long, env = "QUORATE_OPERATOR_POD_IPS", value_delimiter = ',')]
     pod_ip: Vec<String>,
-    /// Which lines are logged, as in `info,quorate_operator=debug`.
+    /// Filter for the log lines, such as `info,quorate_operator=debug`.
     #[arg(long, env = "QUORATE_OPERATOR_LOG", default_value = "info")]
     log: String,
-    /// How lines look.
+    /// Format of the log lines.
     #[arg(long, env = "QUORATE_OPERATOR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
     log_format: LogFormat,
     #[command(subcommand)]
     task: Option<Task>,
 }
 
-/// Instead of running.
+/// Task to perform instead of running the operator.
 #[derive(clap::Subcommand, Clone, Copy, Debug)]
 enum Task {
     /// Print the list of all metrics as Markdown.
@@ -73,14 +73,14 @@ enum LogFormat {
     Text,
 }
 
-/// Changed clusters that wait for the controller. Each is one short name, and the controller takes them at once.
+/// Capacity of the queue of changed clusters. Each entry is one short name, and the controller takes entries at once.
 const CHANGES: usize = 256;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        // clap's own exit would take help that could not be written for a success.
+        // clap's own exit would report success even if the help could not be written.
         Err(error) if !error.use_stderr() => return printed(error.print()),
         Err(error) => error.exit(),
     };
@@ -88,7 +88,7 @@ async fn main() -> anyhow::Result<()> {
         return printed(io::stdout().write_all(quorate_meter::page(metrics::SECTIONS).as_bytes()));
     }
     start_logging(&arguments)?;
-    // One provider for the API server and for the pods' doors.
+    // One TLS provider for the API server and for the pods' admin APIs.
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
@@ -115,7 +115,8 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Judges an attempt to write to standard output: whoever closes the pipe has read enough, all else is a failure.
+/// Judges an attempt to write to standard output: a reader that closes the pipe has read enough, any other error is a
+/// failure.
 fn printed(attempt: io::Result<()>) -> anyhow::Result<()> {
     match attempt.and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write standard output"),
@@ -123,7 +124,7 @@ fn printed(attempt: io::Result<()>) -> anyhow::Result<()> {
     }
 }
 
-/// For ever: become leader, work, lose the lease.
+/// Acquires the lease, works until the lease is lost, and starts over, for ever.
 async fn work_while_leading(
     candidate: &mut Candidate,
     client: Client,
@@ -159,7 +160,7 @@ async fn reconcile(client: Client, identity: String, metrics: Metrics, watched: 
     let controllers = watched.iter().map(|namespace| {
         let own = namespace.clone();
         let stream = BroadcastStream::new(spread.subscribe()).filter_map(move |change| {
-            // A controller that lags so far behind looks at everything at its next resync.
+            // A controller that lags so far behind catches up at its next resync.
             let mine = change.ok().filter(|change: &ObjectRef<ChatCluster>| own.is_none() || change.namespace == own);
             futures::future::ready(mine)
         });
@@ -172,7 +173,7 @@ async fn reconcile(client: Client, identity: String, metrics: Metrics, watched: 
     tokio::join!(join_all(controllers), spreading);
 }
 
-/// Namespaces to watch; `None` stands for all of them.
+/// Namespaces to watch; `None` stands for all namespaces.
 type Watched = BTreeSet<Option<String>>;
 
 fn watched_namespaces(arguments: &Arguments) -> Watched {
@@ -207,7 +208,7 @@ async fn wait_for_signal(stop: watch::Sender<bool>) {
 }
 
 async fn until(mut stopped: watch::Receiver<bool>) {
-    // An error means that nobody can stop it any more; then it runs until it is killed.
+    // An error means that nobody can stop the process any more; then it runs until it is killed.
     if stopped.wait_for(|stopped| *stopped).await.is_err() {
         futures::future::pending().await
     }

@@ -1,5 +1,5 @@
-//! What the operator measures. Every name and label stands in this file; `docs/metrics.md` is written from it, and
-//! dashboards are checked against that.
+//! Metrics of the operator. Every name and label is declared in this file; `docs/metrics.md` is generated from it, and
+//! dashboards are checked against that page.
 
 use crate::controller::ReconcileError;
 use quorate_crd::{ChatClusterStatus, condition};
@@ -7,11 +7,11 @@ use quorate_meter::{CatchUp as _, Error, Registry, Section, TextEncoder, declare
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// A look takes some ten reads of the API server; a step up to ten seconds.
+/// Buckets in seconds. A reconcile makes some ten reads of the API server; a step takes up to ten seconds.
 const SLOW: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 declare! {
-    /// What the reconciler does.
+    /// Metrics of the reconciler.
     pub struct Work, "Reconciling" {
         reconciles: IntCounterVec = "quorate_operator_reconciles_total" ["result"]
             "Looks at a ChatCluster, by result: `ok` or `error`.";
@@ -30,7 +30,7 @@ declare! {
 }
 
 declare! {
-    /// What the clusters are like, as the operator sees them.
+    /// State of the clusters, as the operator sees it.
     pub struct Clusters, "Clusters" {
         available: IntGaugeVec = "quorate_operator_cluster_available" ["namespace", "cluster"]
             "1 while the cluster serves writes, as far as can be seen.";
@@ -49,7 +49,7 @@ declare! {
 }
 
 declare! {
-    /// Who acts.
+    /// Metrics of the lease.
     pub struct Lease, "Lease" {
         leading: IntGauge = "quorate_operator_leading" [] "1 while this process holds the lease.";
         renewals: IntCounterVec = "quorate_operator_lease_renewals_total" ["result"]
@@ -58,7 +58,7 @@ declare! {
 }
 
 declare! {
-    /// The process.
+    /// Metrics of the process.
     pub struct Process, "Process" {
         build_info: IntGaugeVec = "quorate_operator_build_info" ["version"] "Always 1; the version is in the label.";
         resident: IntGauge = "quorate_operator_process_resident_memory_bytes" []
@@ -68,29 +68,29 @@ declare! {
     }
 }
 
-/// All declarations, in the order of the page.
+/// All declarations, in the order of the generated page.
 pub const SECTIONS: &[Section] = &[Work::SECTION, Clusters::SECTION, Lease::SECTION, Process::SECTION];
 
-/// The operator's metrics. Clones share them.
+/// Metrics of the operator. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// What the reconciler does.
+    /// Metrics of the reconciler.
     pub work: Work,
-    /// What the clusters are like.
+    /// State of the clusters.
     pub clusters: Clusters,
-    /// Who acts.
+    /// Metrics of the lease.
     pub lease: Lease,
     process: Process,
-    /// One scrape at a time: two would both add what counters are behind.
+    /// Lock for one scrape at a time, because two concurrent ones would both add what the counters lack.
     scraping: Arc<Mutex<()>>,
 }
 
 impl Metrics {
-    /// Registers all of them.
+    /// Registers all metrics.
     ///
     /// # Errors
-    /// When a name is given twice, which the tests would show.
+    /// Fails if a name is declared twice, which the tests would show.
     pub fn new() -> Result<Self, Error> {
         let registry = Registry::new();
         let process = Process::register(&registry)?;
@@ -105,10 +105,10 @@ impl Metrics {
         })
     }
 
-    /// In the text format of Prometheus.
+    /// Renders the metrics in the text format of Prometheus.
     ///
     /// # Errors
-    /// When a metric cannot be written as text.
+    /// Fails if a metric cannot be written as text.
     pub fn text(&self) -> Result<String, Error> {
         let _one = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(run) = process::run() {
@@ -120,7 +120,7 @@ impl Metrics {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 
-    /// A look came to its end.
+    /// Counts a finished reconcile by its outcome, with the time that it took.
     pub fn looked<T>(&self, outcome: &Result<T, ReconcileError>, took: Duration) {
         let result = if outcome.is_ok() { "ok" } else { "error" };
         self.work.reconciles.with_label_values(&[result]).inc();
@@ -130,12 +130,12 @@ impl Metrics {
         }
     }
 
-    /// Something failed for this reason: one of those that the declaration names.
+    /// Counts a failure by its reason, which is one of those that the declaration names.
     pub fn failed(&self, reason: &'static str) {
         self.work.errors.with_label_values(&[reason]).inc();
     }
 
-    /// A step was taken.
+    /// Counts a step by its outcome, with the time that it took.
     pub fn stepped(&self, step: &'static str, failed: bool, took: Duration) {
         self.work.steps.with_label_values(&[step, if failed { "failed" } else { "ok" }]).inc();
         self.work.step_seconds.with_label_values(&[step]).observe(took.as_secs_f64());
@@ -144,11 +144,12 @@ impl Metrics {
         }
     }
 
-    /// What a cluster is like; `replacing` is how long a replacement has been under way.
+    /// Sets the gauges of a cluster. `replacing` is the time for which a replacement has been in progress.
     pub fn seen(&self, cluster: [&str; 2], wanted: i32, status: &ChatClusterStatus, replacing: Option<Duration>) {
         let doors = status.members.iter().filter(|member| member.role != "unreachable").count();
         let all = &self.clusters;
-        // What could not be seen is not counted as an outage: the operator's own trouble is not the cluster's.
+        // A cluster that could not be observed does not count as an outage: the operator's own trouble is not the
+        // cluster's.
         let unseen =
             status.conditions.iter().any(|found| found.type_ == condition::AVAILABLE && found.status == "Unknown");
         all.available.with_label_values(&cluster).set(i64::from(status.leader.is_some() || unseen));
@@ -160,24 +161,24 @@ impl Metrics {
         all.replacement_seconds.with_label_values(&cluster).set(replacing.unwrap_or_default().as_secs_f64());
     }
 
-    /// How many writes the API server does not take.
+    /// Sets the number of writes that the API server refuses.
     pub fn refused(&self, cluster: [&str; 2], writes: usize) {
         let writes = i64::try_from(writes).unwrap_or(i64::MAX);
         self.clusters.refused.with_label_values(&cluster).set(writes);
     }
 
-    /// A renewal of the lease that was held.
+    /// Counts an attempt to renew the held lease, successful or not.
     pub fn renewed(&self, renewed: bool) {
         self.lease.renewals.with_label_values(&[if renewed { "ok" } else { "failed" }]).inc();
     }
 
-    /// Forgets a cluster that is gone.
+    /// Forgets a cluster that has been deleted.
     pub fn forget(&self, namespace: &str, cluster: &str) {
         let labels = [namespace, cluster];
         let Clusters { available, replicas, ready, doors, stalled, refused, leader_changes, replacement_seconds } =
             &self.clusters;
         for gauges in [available, replicas, ready, doors, stalled, refused] {
-            // An error only says that there was nothing to forget.
+            // An error only means that there was nothing to remove.
             let _ = gauges.remove_label_values(&labels);
         }
         let _ = replacement_seconds.remove_label_values(&labels);

@@ -1,87 +1,89 @@
-//! What things of a cluster are called. Contracts: people and dashboards rely on these.
+//! Names of a cluster's objects, labels and ports. They are contracts: people and dashboards rely on them.
 
 use quorate_crd::label;
 use std::collections::BTreeMap;
 
-/// Who applies: the field manager and the value of `managed-by`.
+/// Field manager of all writes, and value of the `managed-by` label.
 pub const MANAGER: &str = "quorate-operator";
-/// The container in each pod.
+/// Name of the container in each pod.
 pub const CONTAINER: &str = "chatd";
-/// The volume and claim template of each pod.
+/// Name of the volume and of the claim template of each pod.
 pub const DATA: &str = "data";
-/// The name in every peer certificate; all diallers ask for it, so that addresses may be dialled.
+/// DNS name in every peer certificate. All clients verify this name, so that pods can be dialled by address.
 pub const PEER_DOMAIN: &str = "quorate-peer";
 
-/// Matrix API and web client.
+/// Port of the Matrix API and the web client.
 pub const PORT_HTTP: i32 = 8008;
-/// Client gRPC.
+/// Port of the gRPC API for clients.
 pub const PORT_GRPC: i32 = 7400;
-/// Peer and admin gRPC, mutual TLS.
+/// Port of the peer and admin gRPC APIs, with mutual TLS.
 pub const PORT_PEER: i32 = 7401;
-/// `/metrics`, `/healthz`, `/readyz`.
+/// Port of `/metrics`, `/healthz` and `/readyz`.
 pub const PORT_METRICS: i32 = 9400;
 
-/// The headless Service that gives pods their names, ready or not.
+/// Returns the name of the headless Service that gives pods their DNS names, ready or not.
 #[must_use]
 pub fn peers(cluster: &str) -> String {
     format!("{cluster}-peers")
 }
 
-/// The Service for people who want to reach the leader.
+/// Returns the name of the Service for people who want to reach the leader.
 #[must_use]
 pub fn leader(cluster: &str) -> String {
     format!("{cluster}-leader")
 }
 
-/// The marker: proof that the cluster has been made, outliving the ChatCluster.
+/// Returns the name of the marker, the ConfigMap that proves that the cluster has been initialized and that outlives
+/// the ChatCluster.
 #[must_use]
 pub fn marker(cluster: &str) -> String {
     format!("{cluster}-cluster")
 }
 
-/// Secret with the key that signs peer certificates. Only the operator reads it.
+/// Returns the name of the Secret with the key that signs peer certificates. Only the operator reads it.
 #[must_use]
 pub fn peer_ca(cluster: &str) -> String {
     format!("{cluster}-peer-ca")
 }
 
-/// Secret with the peer certificate that all pods share.
+/// Returns the name of the Secret with the peer certificate that all pods share.
 #[must_use]
 pub fn peer_tls(cluster: &str) -> String {
     format!("{cluster}-peer-tls")
 }
 
-/// Secret with an administrator's certificate, for the operator and for people with `chatctl`.
+/// Returns the name of the Secret with an administrator's certificate, for the operator and for users of `chatctl`.
 #[must_use]
 pub fn admin_tls(cluster: &str) -> String {
     format!("{cluster}-admin-tls")
 }
 
-/// What the certificates of a cluster call it. The same when it is made again under its name, as its Secrets may outlive it.
+/// Returns the name of the cluster in its certificates. A cluster recreated under the same name keeps it, because its
+/// Secrets may outlive the ChatCluster.
 #[must_use]
 pub fn certified(namespace: &str, cluster: &str) -> String {
     format!("{namespace}.{cluster}")
 }
 
-/// The pod with this ordinal.
+/// Returns the name of the pod with this ordinal.
 #[must_use]
 pub fn pod(cluster: &str, ordinal: i32) -> String {
     format!("{cluster}-{ordinal}")
 }
 
-/// The claim of the pod with this ordinal.
+/// Returns the name of the claim of the pod with this ordinal.
 #[must_use]
 pub fn claim(cluster: &str, ordinal: i32) -> String {
     format!("{DATA}-{cluster}-{ordinal}")
 }
 
-/// The ordinal in a pod's name, if the pod is of this cluster.
+/// Returns the ordinal in a pod's name, or `None` if the pod does not belong to the cluster.
 #[must_use]
 pub fn ordinal(cluster: &str, pod: &str) -> Option<i32> {
     pod.strip_prefix(cluster)?.strip_prefix('-')?.parse().ok()
 }
 
-/// Labels in selectors: they never change.
+/// Returns the labels used in selectors, which never change.
 #[must_use]
 pub fn selector(cluster: &str) -> BTreeMap<String, String> {
     [(label::NAME, "quorate"), (label::INSTANCE, cluster), (label::COMPONENT, "chatd"), (label::POOL, "voters")]
@@ -89,7 +91,7 @@ pub fn selector(cluster: &str) -> BTreeMap<String, String> {
         .into()
 }
 
-/// Labels on every object of a cluster.
+/// Returns the labels that every object of a cluster has.
 #[must_use]
 pub fn labels(cluster: &str) -> BTreeMap<String, String> {
     let mut labels = selector(cluster);
@@ -97,7 +99,7 @@ pub fn labels(cluster: &str) -> BTreeMap<String, String> {
     labels
 }
 
-/// The selector as the API and the scale subresource write it.
+/// Returns the selector as the API and the scale subresource write it.
 #[must_use]
 pub fn selector_text(cluster: &str) -> String {
     let parts: Vec<String> = selector(cluster).into_iter().map(|(key, value)| format!("{key}={value}")).collect();

@@ -1,4 +1,5 @@
-//! What was seen, as plain values: the input of `plan` and `status`. Nothing here knows Kubernetes types or protobuf.
+//! Observed state as plain values, the input of `plan` and `status`. Nothing here depends on Kubernetes types or
+//! protobuf.
 
 use crate::build::Carried;
 use k8s_openapi::jiff::Timestamp;
@@ -8,202 +9,204 @@ use std::{
     time::Duration,
 };
 
-/// A Raft node id. Random, 63 bits; a volume's, not a pod's.
+/// Raft node id: 63 random bits, which belong to a volume and not to a pod.
 pub type NodeId = u64;
 
-/// Everything seen of one cluster.
+/// Everything observed of one cluster.
 #[derive(Clone, Debug)]
 pub struct Observed {
-    /// When.
+    /// Time of the observation.
     pub now: Timestamp,
-    /// A cluster id nobody has used, in case one is needed: `plan` has no randomness.
+    /// Cluster id that nobody has used, in case one is needed, because `plan` has no randomness.
     pub fresh_cluster_id: String,
-    /// Proof that the cluster was made, or is being made.
+    /// Proof that the cluster has been initialized, or is being initialized.
     pub marker: Option<Marker>,
-    /// The StatefulSet, if there is one.
+    /// StatefulSet, if there is one.
     pub stateful_set: Option<StatefulSetView>,
-    /// The places that the spec asks for: one for each ordinal, from 0.
+    /// Slots that the spec asks for, one for each ordinal from 0.
     pub slots: Vec<Slot>,
-    /// Higher ordinals that have a pod or a claim, lowest first: what is left of a cluster that had more places.
+    /// Slots of higher ordinals that have a pod or a claim, lowest first: what is left of a cluster that had more
+    /// replicas.
     pub beyond: Vec<Slot>,
-    /// Objects of our names that belong to somebody else.
+    /// Objects with our names that belong to somebody else.
     pub conflicts: Vec<String>,
-    /// Configurations of ours, and whether anything refers to them.
+    /// Configurations of the cluster, and whether anything refers to them.
     pub configs: Vec<ConfigView>,
-    /// Whether the Secrets of the peer door are there and not near their end.
+    /// State of the peer listener's Secrets.
     pub peer_tls: PeerTls,
-    /// How well it was seen.
+    /// Visibility of the cluster to the operator.
     pub sight: Sight,
-    /// Objects of ours whose owner is not the one that they should have.
+    /// Ownership of the objects that get their owner separately.
     pub ownership: Vec<OwnerView>,
-    /// What the status said before.
+    /// Status as it was last reported.
     pub previous: ChatClusterStatus,
 }
 
-/// How well the cluster was seen. What the operator does not see may well be there: a NetworkPolicy against it, or peer
-/// Secrets that the pods have not taken up yet, stop nobody but the operator.
+/// Visibility of the cluster to the operator. Pods that the operator does not see may well be running: a NetworkPolicy
+/// against it, or peer Secrets that the pods have not loaded yet, stop nobody but the operator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sight {
-    /// Since when no leader was heard; since this operator began, if none ever was.
+    /// Time since a leader was last heard, or since this operator started if none ever was.
     pub leader_unheard: Duration,
 }
 
-/// An object that should be owned by the ChatCluster, or by nobody, and is not.
+/// Object that gets its owner separately, and its current ownership.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnerView {
-    /// Which it is.
+    /// Kind and name of the object.
     pub object: OwnedObject,
-    /// Whether the ChatCluster owns it now.
+    /// `true` if the ChatCluster owns the object.
     pub owned: bool,
 }
 
-/// An object that is created once or by others, and so gets its owner by itself.
+/// Object that is created once or by others, and so gets its owner separately.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OwnedObject {
-    /// A Secret of the peer door: of the ChatCluster always.
+    /// Secret of the peer listener, which the ChatCluster always owns.
     Secret(String),
-    /// A claim: of the ChatCluster if it is to go with it.
+    /// Claim, which the ChatCluster owns if both are to be deleted together.
     Claim(String),
-    /// The marker: as the claims, because it tells about them.
+    /// Marker, which is owned like the claims because it describes them.
     Marker(String),
 }
 
-/// The marker: a ConfigMap that is created before a cluster is made and that nothing prunes.
+/// Marker: a ConfigMap that is created before the cluster is initialized and that nothing prunes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marker {
-    /// The identity that was chosen.
+    /// Cluster id that was chosen.
     pub cluster_id: String,
-    /// The server name that it was made with.
+    /// Server name that the cluster was created with.
     pub server_name: String,
-    /// Whether a pod has been seen to belong to it. From then on no cluster is made again.
+    /// `true` if a pod has been seen to belong to the cluster. From then on no cluster is initialized again.
     pub initialized: bool,
-    /// The first voters.
+    /// Voters that the cluster starts with.
     pub voters: BTreeSet<NodeId>,
-    /// Version of the object that was read; a write goes through only if it still has it.
+    /// Version of the object that was read; a write succeeds only if the object still has it.
     pub resource_version: Option<String>,
 }
 
-/// State of the Secrets of the peer door.
+/// State of the Secrets of the peer listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerTls {
-    /// To be made, or to be made good: one that lacks a part is of no more use than none.
+    /// A Secret is missing or incomplete and must be issued; an incomplete one is as useless as none.
     Absent,
-    /// There, to be made again soon.
+    /// The Secrets exist, and a certificate is due for renewal.
     Expiring,
-    /// There.
+    /// The Secrets exist, and no renewal is due or possible.
     Present,
 }
 
-/// What matters of the StatefulSet.
+/// Relevant state of the StatefulSet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StatefulSetView {
-    /// Its controller has seen the newest spec.
+    /// `true` if the StatefulSet controller has seen the newest spec.
     pub settled: bool,
-    /// The pods that it asks for.
+    /// Number of pods that the StatefulSet asks for.
     pub replicas: i32,
-    /// Its controller restarts no pod; one that is made anew has the newest revision, whatever the partition.
+    /// `true` if the update strategy is `OnDelete`: the controller restarts no pod, and a recreated one gets the newest
+    /// revision whatever the partition.
     pub on_delete: bool,
-    /// Pods with a lower ordinal keep their revision.
+    /// Partition of the rolling update: pods with a lower ordinal keep their revision.
     pub partition: i32,
-    /// The revision that pods below the partition have.
+    /// Revision of the pods below the partition.
     pub current_revision: String,
-    /// The revision that pods from the partition on have.
+    /// Revision of the pods from the partition on.
     pub update_revision: String,
-    /// What goes on in the next one.
+    /// State that is carried over to the next StatefulSet.
     pub carried: Carried,
 }
 
-/// A configuration of ours.
+/// Configuration of the cluster, held by a ConfigMap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigView {
-    /// Its name.
+    /// Name of the ConfigMap.
     pub name: String,
-    /// The StatefulSet's template, one of its revisions or a pod names it.
+    /// `true` if the StatefulSet's template, one of its revisions or a pod refers to the ConfigMap.
     pub used: bool,
-    /// It is there; else only its text is known, or not even that.
+    /// `true` if the ConfigMap exists; otherwise only its text is known, or not even that.
     pub exists: bool,
-    /// Its text, as it is or as it was recorded.
+    /// Text of the configuration, as it is or as it was recorded.
     pub text: Option<String>,
 }
 
-/// One ordinal: its pod, its claim, and what the pod's admin door said.
+/// One ordinal: its pod, its claim, and the status that the pod's admin API sent.
 #[derive(Clone, Debug, Default)]
 pub struct Slot {
-    /// The ordinal.
+    /// Ordinal of the pod.
     pub ordinal: i32,
-    /// The pod's name, whether there is a pod or not.
+    /// Name of the pod, whether it exists or not.
     pub name: String,
-    /// The pod.
+    /// Pod, if it exists.
     pub pod: Option<PodView>,
-    /// The claim.
+    /// Claim, if it exists.
     pub claim: Option<ClaimView>,
-    /// The answer of the pod's admin door; absent while it does not answer.
+    /// Status that the pod's admin API sent; `None` while it does not answer.
     pub door: Option<Door>,
-    /// What Kubernetes says about its pod or claim in warnings.
+    /// Text of a Kubernetes warning about the pod or its claim.
     pub notice: Option<String>,
 }
 
-/// What matters of a pod.
+/// Relevant state of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodView {
-    /// Its uid: another pod of the same name has another.
+    /// Uid, which differs from that of another pod of the same name.
     pub uid: String,
-    /// Its address, once it has one.
+    /// Address, once the pod has one.
     pub address: Option<String>,
-    /// Its Ready condition.
+    /// `true` if the Ready condition holds.
     pub ready: bool,
-    /// It is being deleted.
+    /// `true` if the pod is being deleted.
     pub deleting: bool,
-    /// The revision of the template that it was made from.
+    /// Revision of the template that the pod was created from.
     pub revision: String,
-    /// The role label that it has.
+    /// Role label that the pod has.
     pub role: Option<String>,
-    /// The node that it runs on.
+    /// Name of the node that the pod runs on.
     pub node: Option<String>,
-    /// Why its container does not run: `ImagePullBackOff`, `CrashLoopBackOff`, ... or why it is not scheduled, or why it
-    /// does not go.
+    /// Reason why the container does not run (`ImagePullBackOff`, `CrashLoopBackOff`, …), why the pod is not scheduled,
+    /// or why it does not end.
     pub trouble: Option<String>,
 }
 
-/// What matters of a claim.
+/// Relevant state of a claim.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClaimView {
-    /// Its name.
+    /// Name of the claim.
     pub name: String,
-    /// The cluster that it is stamped with.
+    /// Cluster id that the claim is annotated with.
     pub cluster_id: Option<String>,
-    /// The node id that it is stamped with.
+    /// Node id that the claim is annotated with.
     pub node_id: Option<NodeId>,
-    /// Its node was taken out of the cluster on purpose: nobody needs it to come back.
+    /// `true` if the node was deliberately removed from the cluster, so that nobody needs it to come back.
     pub retired: bool,
-    /// Since when it is being deleted.
+    /// Time since which the claim is being deleted.
     pub deleting_since: Option<Timestamp>,
-    /// Bytes asked for.
+    /// Requested size in bytes.
     pub requested: u64,
-    /// Bytes there.
+    /// Actual size in bytes.
     pub capacity: Option<u64>,
-    /// Its volume.
+    /// Name of the bound volume.
     pub volume: Option<String>,
-    /// The file system grows only when a pod mounts the volume.
+    /// `true` if the file system grows only when a pod mounts the volume.
     pub resize_pending: bool,
-    /// Why it gets no volume, with what helps.
+    /// Reason why the claim gets no volume, with what helps.
     pub trouble: Option<String>,
 }
 
-/// How a node is reached and called.
+/// Identity and addresses of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
-    /// The id of its volume.
+    /// Node id of the volume.
     pub id: NodeId,
-    /// host:port of its peer door.
+    /// Address of the peer listener as `host:port`.
     pub peer_address: String,
-    /// host:port of its client door.
+    /// Address of the client listener as `host:port`.
     pub client_address: String,
-    /// The name of its pod.
+    /// Name of the node's pod.
     pub name: String,
 }
 
-/// What a node is.
+/// Raft role of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
 pub enum Role {
@@ -215,87 +218,88 @@ pub enum Role {
     Learner,
 }
 
-/// What an admin door said.
+/// Status that a pod's admin API sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Door {
-    /// Who answers.
+    /// Node that sent the status.
     pub node: Node,
-    /// The cluster that it belongs to; `None` until it belongs to one.
+    /// Cluster that the node belongs to; `None` if it belongs to none yet.
     pub cluster_id: Option<String>,
-    /// Its server name.
+    /// Server name that the node runs with.
     pub server_name: String,
-    /// Its version of chatd.
+    /// Version of chatd that the node runs.
     pub version: String,
-    /// Its volume holds nothing.
+    /// `true` if the volume holds nothing.
     pub empty: bool,
-    /// What it thinks it is.
+    /// Raft role, as the node sees it.
     pub role: Role,
-    /// Its term.
+    /// Raft term of the node.
     pub term: u64,
-    /// Whom it follows; 0 for nobody.
+    /// Leader that the node follows; 0 for none.
     pub leader: NodeId,
-    /// The membership that it knows.
+    /// Membership that the node knows.
     pub membership: Membership,
-    /// As leader: since when a quorum has not acknowledged, age of the message included.
+    /// Time since a quorum last acknowledged the node as leader, age of the message included; `None` if the node does
+    /// not lead.
     pub quorum_ack: Option<Duration>,
-    /// As leader: how far the others are.
+    /// Replication progress of the other members, if the node leads.
     pub progress: BTreeMap<NodeId, Progress>,
-    /// What its readiness probe says.
+    /// Result of the node's readiness probe.
     pub ready: bool,
-    /// And why not.
+    /// Reason why the node is not ready.
     pub not_ready_reason: String,
-    /// Its volume is so full that people's writes would use the reserve.
+    /// `true` if the volume is so full that writes of users would use the reserve.
     pub storage_short: bool,
 }
 
-/// How far a member is, as the leader knows.
+/// Replication progress of a member, as the leader knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// The last entry that it is known to have; 0 before it was ever heard.
+    /// Index of the last log entry that the member is known to have; 0 before the leader first heard of it.
     pub matched: u64,
-    /// Entries behind the leader's last.
+    /// Number of log entries that the member is behind the leader's last one.
     pub lag: u64,
-    /// Since when it was not heard of; `None` if never.
+    /// Time since the leader last heard of the member; `None` if it never did.
     pub contact: Option<Duration>,
 }
 
-/// A Raft membership.
+/// Raft membership, joint while a change is in progress.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Membership {
-    /// More than one while a change is under way: a decision needs a majority of each.
+    /// Voter sets. There is more than one while a change is in progress, when a decision needs a majority of each.
     pub voter_sets: Vec<BTreeSet<NodeId>>,
     /// Members without a vote.
     pub learners: BTreeSet<NodeId>,
-    /// How they are reached.
+    /// Identity and addresses of the members.
     pub nodes: BTreeMap<NodeId, Node>,
 }
 
 impl Membership {
-    /// All that have a vote in any set.
+    /// Returns all nodes that have a vote in any set.
     #[must_use]
     pub fn voters(&self) -> BTreeSet<NodeId> {
         self.voter_sets.iter().flatten().copied().collect()
     }
 
-    /// Whether a node belongs to it, with a vote or without.
+    /// Returns `true` if the node is a member, with a vote or without.
     #[must_use]
     pub fn contains(&self, id: NodeId) -> bool {
         self.learners.contains(&id) || self.voter_sets.iter().any(|set| set.contains(&id))
     }
 
-    /// There are voters: a cluster has been made.
+    /// Returns `true` if there are voters, which means that the cluster has been initialized.
     #[must_use]
     pub fn is_made(&self) -> bool {
         !self.voters().is_empty()
     }
 
-    /// A change is under way.
+    /// Returns `true` if a joint change is in progress.
     #[must_use]
     pub fn is_joint(&self) -> bool {
         self.voter_sets.len() > 1
     }
 
-    /// The pod that a node was last known to be.
+    /// Returns the name of the pod that the node was last known to run in.
     #[must_use]
     pub fn name(&self, id: NodeId) -> Option<&str> {
         self.nodes.get(&id).map(|node| node.name.as_str())
@@ -303,7 +307,7 @@ impl Membership {
 }
 
 impl Slot {
-    /// What is the matter with it, in words, and what helps where that is known.
+    /// Explains in words what is the matter with the slot, and what helps where that is known.
     #[must_use]
     pub fn explain(&self) -> String {
         let why = match (&self.pod, &self.door) {
@@ -320,7 +324,7 @@ impl Slot {
         format!("{} {why}", self.name)
     }
 
-    /// The failure will not pass by waiting, as far as can be told from outside.
+    /// Returns `true` if the failure will not pass by waiting, as far as can be told from outside.
     #[must_use]
     pub fn is_in_trouble(&self) -> bool {
         let pod_is = |pod: &PodView| pod.trouble.is_some() && self.door.is_none();
@@ -352,23 +356,24 @@ impl PodView {
 }
 
 impl Observed {
-    /// The places of the spec and the slots beyond them.
+    /// Returns the slots of the spec, followed by those beyond.
     pub fn all_slots(&self) -> impl Iterator<Item = &Slot> {
         self.slots.iter().chain(&self.beyond)
     }
 
-    /// The slot whose door answers for a node.
+    /// Returns the slot whose pod answers for a node.
     #[must_use]
     pub fn slot_of(&self, id: NodeId) -> Option<&Slot> {
         self.all_slots().find(|slot| slot.door.as_ref().is_some_and(|door| door.node.id == id))
     }
 
-    /// The doors that answer, also beyond the places of the spec.
+    /// Returns the statuses of the pods that answer, also beyond the slots of the spec.
     pub fn doors(&self) -> impl Iterator<Item = (&Slot, &Door)> {
         self.all_slots().filter_map(|slot| slot.door.as_ref().map(|door| (slot, door)))
     }
 
-    /// What the pod with the highest term knows of the membership: better than nothing while there is no leader.
+    /// Returns the membership known to the pod with the highest term, which is better than nothing while there is no
+    /// leader.
     #[must_use]
     pub fn newest_membership(&self) -> Option<&Membership> {
         let known = self.doors().filter(|(_, door)| door.membership.is_made());

@@ -1,29 +1,29 @@
-//! Who leads, who is healthy, and what may be taken away without losing a majority.
+//! Leadership and health of the members, and which of them may be taken down without losing a majority.
 
 use crate::observed::{Door, Membership, NodeId, Observed, Role, Slot};
 use std::{collections::BTreeSet, time::Duration};
 
-/// A member that lags no more counts as caught up. The same figure as chatd's own for a change of voters.
+/// Maximum lag in log entries at which a member counts as caught up. chatd uses the same figure for a change of voters.
 pub const MAX_LAG: u64 = 1000;
 
-/// A leader that has not heard of a quorum for this long may be cut off: it still calls itself leader. Leaders say so
-/// themselves within an election time-out; this is for one that cannot say anything any more.
+/// Time without a quorum acknowledgement after which a leader may be cut off although it still calls itself leader.
+/// Leaders say so themselves within an election timeout; this limit is for one that cannot say anything any more.
 const FRESH_ACK: Duration = Duration::from_millis(3500);
 
-/// A follower that the leader has not heard of for this long does not count as healthy.
+/// Time without contact with the leader after which a follower does not count as healthy.
 const FRESH_CONTACT: Duration = Duration::from_secs(5);
 
-/// The leader and its pod.
+/// Leader of the cluster, with its pod.
 #[derive(Clone, Copy, Debug)]
 pub struct Leader<'a> {
-    /// Its pod.
+    /// Slot of the leader's pod.
     pub slot: &'a Slot,
-    /// What it said.
+    /// Status that the leader sent.
     pub door: &'a Door,
 }
 
-/// The leader: of those that say they lead, and whom a quorum has answered just now, the one with the highest
-/// (term, node id). A cut-off leader does not know that it is none, so its word alone is not enough.
+/// Returns the leader: of the nodes that say they lead and that a quorum has acknowledged just now, the one with the
+/// highest (term, node id). A cut-off leader does not know that it no longer leads, so its word alone is not enough.
 #[must_use]
 pub fn leader(observed: &Observed) -> Option<Leader<'_>> {
     observed
@@ -34,20 +34,20 @@ pub fn leader(observed: &Observed) -> Option<Leader<'_>> {
         .map(|(slot, door)| Leader { slot, door })
 }
 
-/// The votes that a decision of `n` voters needs.
+/// Returns the number of votes that a decision of `n` voters needs.
 #[must_use]
 pub fn majority(n: usize) -> usize {
     n / 2 + 1
 }
 
-/// Voters that answer, serve, are caught up, and are heard of by the leader.
+/// Returns the voters that answer, are ready, have caught up, and are in contact with the leader.
 #[must_use]
 pub fn healthy_voters(observed: &Observed, leader: Leader<'_>) -> BTreeSet<NodeId> {
     let healthy = |id: &NodeId| observed.slot_of(*id).is_some_and(|slot| is_healthy(slot, *id, leader));
     leader.door.membership.voters().into_iter().filter(healthy).collect()
 }
 
-/// Voters that answer and keep up, whether they are ready to serve people or not: those of whom a quorum is made.
+/// Returns the voters that answer and keep up, whether they are ready for users or not: those that form a quorum.
 #[must_use]
 pub fn following_voters(observed: &Observed, leader: Leader<'_>) -> BTreeSet<NodeId> {
     let follows = |id: &NodeId| observed.slot_of(*id).is_some_and(|slot| follows(slot, *id, leader));
@@ -69,7 +69,7 @@ fn follows(slot: &Slot, id: NodeId, leader: Leader<'_>) -> bool {
     pod_stays && same_cluster && keeps_up
 }
 
-/// Whether each voter set keeps a majority of healthy voters when `gone` are lost.
+/// Returns `true` if each voter set keeps a majority of healthy voters when `gone` are lost.
 #[must_use]
 pub fn survives(membership: &Membership, healthy: &BTreeSet<NodeId>, gone: &BTreeSet<NodeId>) -> bool {
     !membership.voter_sets.is_empty()
@@ -79,7 +79,7 @@ pub fn survives(membership: &Membership, healthy: &BTreeSet<NodeId>, gone: &BTre
         })
 }
 
-/// Healthy voters that may be lost before a majority is lost too; negative when it is lost already.
+/// Returns the number of healthy voters that may fail before a majority is lost too; negative if it is lost already.
 #[must_use]
 pub fn fault_tolerance(membership: &Membership, healthy: &BTreeSet<NodeId>) -> i32 {
     let left = membership.voter_sets.iter().map(|set| {

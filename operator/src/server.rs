@@ -1,4 +1,4 @@
-//! `/metrics` and `/healthz`, on one port, for Prometheus and the kubelet.
+//! HTTP server for `/metrics`, `/healthz` and `/readyz` on one port, for Prometheus and the kubelet.
 
 use crate::metrics::Metrics;
 use axum::{Router, extract::State, http::StatusCode, routing::get};
@@ -9,7 +9,7 @@ use std::{
 };
 use tokio::net::TcpListener;
 
-/// The port cannot be served.
+/// The metrics port cannot be served.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot serve metrics on {address}: is the port in use?")]
 pub struct ServeError {
@@ -18,10 +18,10 @@ pub struct ServeError {
     source: std::io::Error,
 }
 
-/// Serves until `stop` resolves.
+/// Serves requests until `stop` resolves.
 ///
 /// # Errors
-/// When the port cannot be opened.
+/// Fails if the port cannot be opened or served.
 pub async fn serve(
     address: SocketAddr,
     metrics: Metrics,
@@ -31,14 +31,14 @@ pub async fn serve(
     let listener = bind(address).await.map_err(error)?;
     let router = Router::new()
         .route("/metrics", get(text))
-        // A replica without the lease is as healthy as the one with it.
+        // A replica without the lease is as healthy as the one that holds it.
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(async || "ok\n"))
         .with_state(metrics);
     axum::serve(listener, router).with_graceful_shutdown(stop).await.map_err(error)
 }
 
-/// `[::]` takes both families on Linux. Where the kernel knows no IPv6, IPv4 is what there is.
+/// Binds the address. On Linux `[::]` covers both IP families; if the kernel does not support IPv6, IPv4 alone is used.
 async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     match TcpListener::bind(address).await {
         // EAFNOSUPPORT and EADDRNOTAVAIL, which have no common kind.

@@ -1,5 +1,5 @@
-//! Certificates of the peer door: an authority of each cluster's own, one certificate that its pods share, and one for who
-//! administers. A URI says whose it is, and chatd lets neither do what is the other's.
+//! Certificates of the peer listener: a CA for each cluster, one certificate that its pods share, and one for
+//! administrators. A URI says whose a certificate is, and chatd lets neither holder do what is reserved for the other.
 
 use crate::names::PEER_DOMAIN;
 use k8s_openapi::jiff::{Timestamp, ToSpan as _, tz::TimeZone};
@@ -8,33 +8,33 @@ use rcgen::{
     SanType, date_time_ymd,
 };
 
-/// Years that an authority is valid; a cluster that lives longer is given a new one by hand.
+/// Years that a CA is valid; a cluster that lives longer is given a new one by hand.
 const AUTHORITY_YEARS: i16 = 20;
-/// Years that a certificate is valid. It is made again after two thirds of that time.
+/// Years that a certificate is valid. It is renewed after two thirds of that time.
 const CERTIFICATE_YEARS: i16 = 3;
-/// Days before its end at which a certificate is made again.
+/// Days before its end at which a certificate is renewed.
 const RENEW_BEFORE_DAYS: i64 = 365;
 
-/// An authority: certificate and key, PEM.
+/// Certificate authority (CA): certificate and key, PEM-encoded.
 #[derive(Clone)]
 pub struct Authority {
-    /// Certificate.
+    /// Certificate of the CA.
     pub certificate: String,
-    /// Key.
+    /// Private key of the CA.
     pub key: String,
 }
 
-/// Whose a certificate is.
+/// Holder of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CertificateHolder {
-    /// The pods: they are both servers and clients of each other.
+    /// The pods, which are both servers and clients of each other.
     Pods,
-    /// The operator, and people with `chatctl`: nobody calls them.
+    /// The operator and users of `chatctl`, which nobody connects to.
     Administrator,
 }
 
 impl CertificateHolder {
-    /// The URI that chatd reads the role from (`chatd/src/tls/holder.rs`).
+    /// Returns the URI from which chatd reads the role (`chatd/src/tls/holder.rs`).
     fn uri(self, cluster: &str) -> String {
         match self {
             Self::Pods => format!("quorate://cluster/{cluster}/peer/pods"),
@@ -43,21 +43,19 @@ impl CertificateHolder {
     }
 }
 
-/// A certificate for the peer door, PEM.
+/// Certificate for the peer listener with its key, PEM-encoded.
 #[derive(Clone)]
 pub struct PeerCertificate {
-    /// Certificate.
     pub certificate: String,
-    /// Key.
     pub key: String,
-    /// When it must be made again.
+    /// Time at which the certificate must be renewed.
     pub renew_at: Timestamp,
 }
 
-/// A fresh authority.
+/// Creates a CA.
 ///
 /// # Errors
-/// When the system gives no randomness.
+/// Fails if the system provides no randomness.
 pub fn authority(cluster: &str, now: Timestamp) -> Result<Authority, rcgen::Error> {
     let mut params = CertificateParams::default();
     validity(&mut params, now, AUTHORITY_YEARS);
@@ -68,10 +66,10 @@ pub fn authority(cluster: &str, now: Timestamp) -> Result<Authority, rcgen::Erro
     Ok(Authority { certificate: params.self_signed(&key)?.pem(), key: key.serialize_pem() })
 }
 
-/// A fresh certificate of an authority. `cluster` is what its certificates call the cluster.
+/// Issues a certificate. `cluster` is the name of the cluster in its certificates.
 ///
 /// # Errors
-/// When the authority's PEM is damaged, or the system gives no randomness.
+/// Fails if the PEM of the CA is damaged, or if the system provides no randomness.
 pub fn certificate(
     authority: &Authority,
     cluster: &str,
@@ -99,7 +97,7 @@ pub fn certificate(
     })
 }
 
-/// From yesterday on, because clocks of nodes differ.
+/// Sets the validity, which begins yesterday because the clocks of nodes differ.
 fn validity(params: &mut CertificateParams, now: Timestamp, years: i16) {
     let begin = now.to_zoned(TimeZone::UTC).date().saturating_sub(1.days());
     let end = begin.saturating_add(i64::from(years).years());

@@ -1,11 +1,13 @@
-//! An error with its causes, in one line, for people: in the status, in events and in the log.
+//! Error messages that include their causes, in one line, for the status, events and the log.
 
 use std::error::Error;
 
-/// More than this of one error helps nobody, and events take 1024 bytes. Admission webhooks have written pages.
+/// Maximum length of an error message in characters. More helps nobody, and events take 1024 bytes; admission webhooks
+/// have written pages.
 const MOST: usize = 700;
 
-/// The error and what caused it. Where the API server has spoken, its own words stand, and not the rest of its answer.
+/// Returns the message of an error with those of its causes. Where the API server has given a message, that message
+/// stands without the rest of its answer.
 #[must_use]
 pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
@@ -33,7 +35,7 @@ fn api_words(status: &kube::core::Status) -> String {
     }
 }
 
-/// The beginning of a text, with a sign that it goes on.
+/// Returns the beginning of a text, with an ellipsis if it goes on.
 #[must_use]
 pub fn in_short(text: &str, most: usize) -> String {
     let text = text.trim();
@@ -43,7 +45,7 @@ pub fn in_short(text: &str, most: usize) -> String {
     text.chars().take(most).chain("…".chars()).collect()
 }
 
-/// The end of a text: messages of image pulls run to several lines, and their end says why.
+/// Returns the end of a text, because messages of image pulls run to several lines and their end gives the reason.
 #[must_use]
 pub fn end_of(text: &str, most: usize) -> String {
     let text = text.trim();

@@ -1,6 +1,6 @@
-//! The watch on a pod's admin door, against a real door with mutual TLS on a port of this machine.
+//! Test of the watch on a pod's admin API, against a real listener with mutual TLS on a port of this machine.
 
-// A test may panic; that is how it fails.
+// Tests fail by panicking.
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use kube::runtime::reflector::ObjectRef;
@@ -30,7 +30,7 @@ use tonic::{
     transport::{Certificate, Identity, Server, ServerTlsConfig},
 };
 
-/// A door that tells what the test puts into the channel.
+/// Admin API that sends what the test puts into the channel.
 struct Door(watch::Receiver<StatusResponse>);
 
 #[tonic::async_trait]
@@ -94,7 +94,7 @@ impl Admin for Door {
 }
 
 fn identity(authority: &tls::Authority) -> PeerIdentity {
-    // As a server, too: one is enough for both sides here.
+    // A certificate of pods is valid for servers, too, so one is enough for both sides.
     let holder = tls::CertificateHolder::Pods;
     let now = k8s_openapi::jiff::Timestamp::now();
     let leaf = tls::certificate(authority, "chat.team", holder, now).expect("a certificate");
@@ -102,7 +102,7 @@ fn identity(authority: &tls::Authority) -> PeerIdentity {
 }
 
 fn authority() -> tls::Authority {
-    // The second test finds it installed.
+    // The provider is already installed when the second test asks for it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     tls::authority("team", k8s_openapi::jiff::Timestamp::now()).expect("an authority")
 }
@@ -154,7 +154,7 @@ async fn a_change_of_leader_is_reported_and_a_lost_door_too() {
     let door = hub.door("u").expect("an answer");
     assert_eq!((door.node.id, door.leader, door.role), (1, 2, Role::Follower));
 
-    // The same again is not worth a look; the change after it is the next report.
+    // The same status is not worth a reconcile; the change after it is the next report.
     say.send(led_by(1, 2, 1)).expect("somebody watches");
     say.send(led_by(1, 1, 2)).expect("somebody watches");
     assert!(change(&mut changes).await);
@@ -188,7 +188,7 @@ async fn after_listening_a_door_that_answers_has_answered() {
 #[tokio::test]
 async fn a_silent_door_is_taken_for_lost() {
     let identity = identity(&authority());
-    // Says one thing and then nothing, although the connection stays.
+    // Sends one status and then nothing, although the connection stays.
     let (_say, said) = watch::channel(led_by(1, 1, 1));
     let (address, _serving) = open_door(&identity, said).await;
     let (report, mut changes) = mpsc::channel(8);
@@ -211,8 +211,8 @@ async fn a_door_of_another_authority_is_not_believed() {
         Target { uid: "own".into(), address: own_address.to_string() },
     ];
     hub.watch(&cluster(), &targets, &identity(&ours)).expect("addresses");
-    // Both were dialled at the same time; when ours has answered twice over (once, then its silence), the other had
-    // all the time that it needs.
+    // Both were dialled at the same time; when ours has reported twice (its answer, then its silence), the other has
+    // had all the time that it needs.
     assert!(change(&mut changes).await);
     assert!(hub.door("own").is_some());
     assert!(change(&mut changes).await);

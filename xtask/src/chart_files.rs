@@ -1,5 +1,5 @@
-//! The operator chart's copies of rules and dashboards: Helm reads only what lies inside the chart, and symbolic links
-//! out of it are refused by Argo CD and lost in an archive.
+//! Copies of alert rules and dashboards in the operator's chart. Helm reads only files inside the chart, and symbolic
+//! links out of it are refused by Argo CD and lost in an archive.
 
 use anyhow::{Context as _, bail};
 use std::{
@@ -17,7 +17,7 @@ type Contents = BTreeMap<PathBuf, String>;
 /// Writes each copy that differs and removes those whose original is gone.
 ///
 /// # Errors
-/// When a file cannot be read, written or removed.
+/// Returns an error if a file cannot be read, written or removed.
 pub fn write(root: &Path) -> anyhow::Result<()> {
     let (wanted, there) = (originals(root)?, copies(root)?);
     let folder = root.join(COPIES);
@@ -33,10 +33,10 @@ pub fn write(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Fails when a copy differs, is missing, or has no original.
+/// Checks that no copy differs, is missing, or has no original.
 ///
 /// # Errors
-/// Names the copies that differ.
+/// Names the copies that fail the check.
 pub fn check(root: &Path) -> anyhow::Result<()> {
     let (wanted, there) = (originals(root)?, copies(root)?);
     let drifted: Vec<String> = wanted
@@ -55,7 +55,7 @@ fn shown(name: &Path) -> String {
     format!("{COPIES}/{}", name.display())
 }
 
-/// The rules and every dashboard, by name.
+/// Reads the rules and every dashboard, by name.
 fn originals(root: &Path) -> anyhow::Result<Contents> {
     let folder = root.join(SOURCE);
     let is_wanted = |name: &Path| name == Path::new(RULES) || name.extension().is_some_and(|end| end == "json");

@@ -1,7 +1,7 @@
-//! Grafana dashboards: boards of rows of panels of queries, written as `dashboards/*.json`.
+//! Grafana dashboards: boards of rows of panels of queries, written to `dashboards/*.json`.
 //!
-//! A board is one file here. What panels look like stands in [`panel`] and [`look`], so that all boards look alike: a
-//! pod has the same colour everywhere, what is first is what someone on call needs first.
+//! Each board is one file here. The appearance of panels is defined in [`panel`] and [`look`], so that all boards look
+//! alike: a pod has the same colour everywhere, and what someone on call needs first comes first.
 
 mod annotation;
 mod board;
@@ -19,15 +19,15 @@ mod table;
 use crate::generate::Generated;
 use board::Board;
 
-/// All boards, in the order in which they are looked at.
+/// Returns all boards, in the order in which people look at them.
 fn boards() -> [Board; 5] {
     [fleet::board(), cluster::board(), raft_and_storage::board(), clients_and_delivery::board(), operator::board()]
 }
 
-/// The files of all boards.
+/// Returns the files of all boards.
 ///
 /// # Errors
-/// When a board cannot be written as JSON.
+/// Returns an error if a board cannot be written as JSON.
 pub(crate) fn files() -> anyhow::Result<Vec<Generated>> {
     boards()
         .into_iter()

@@ -1,4 +1,4 @@
-//! What the `xtask` binary does, as functions that tests can call.
+//! Tasks of the `xtask` binary, as functions that tests can call.
 
 pub mod chart_files;
 mod dashboards;

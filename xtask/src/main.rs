@@ -1,6 +1,6 @@
-//! Generates what is generated, and keeps house.
+//! Maintenance tasks of the workspace: generated files, house rules and counts.
 //!
-//! `generate` writes, `generate --check` and `tidy` only look: they fail, and say which file and what to do.
+//! `generate` writes files. `generate --check` and `tidy` only check: if they fail, they say which file and what to do.
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -11,7 +11,7 @@ use xtask::{chart_files, generate, tidy, words};
 #[derive(Parser)]
 #[command(about)]
 struct Arguments {
-    /// Root of the workspace [default: the one that `cargo xtask` was called in].
+    /// Root of the workspace [default: the one that `cargo xtask` was called in]
     #[arg(long)]
     root: Option<PathBuf>,
     #[command(subcommand)]
@@ -20,28 +20,28 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Writes the generated files.
+    /// Write the generated files
     Generate {
-        /// Writes nothing and fails where a file differs.
+        /// Write nothing, and fail where a file differs
         #[arg(long)]
         check: bool,
-        /// A built `chatd`; with it and the operator, their reference pages are generated too.
+        /// Path of a built `chatd`; with it and the operator, their reference pages are generated, too
         #[arg(long, env = "CHATD", requires = "operator")]
         chatd: Option<PathBuf>,
-        /// A built `quorate-operator`.
+        /// Path of a built `quorate-operator`
         #[arg(long, env = "QUORATE_OPERATOR", requires = "chatd")]
         operator: Option<PathBuf>,
     },
-    /// Checks the rules of the house that grep can check.
+    /// Check the house rules that grep can check
     Tidy,
-    /// Prints how names and documentation read, as counts.
+    /// Print how names and documentation read, as counts
     Words,
-    /// Prints the CustomResourceDefinition as JSON, for tools that read no YAML.
+    /// Print the CustomResourceDefinition as JSON, for tools that read no YAML
     Schema,
 }
 
-/// As cargo tells it now, not when it built this program: checkouts that share a target directory share the program too,
-/// and one would be checked for the other.
+/// Returns the root of the workspace, as cargo tells it at run time and not when it built this program: checkouts that
+/// share a target directory share the program, too, and one would be checked for the other.
 fn called_in() -> PathBuf {
     std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from("."), |own| Path::new(&own).join(".."))
 }
@@ -54,7 +54,7 @@ fn main() -> anyhow::Result<()> {
         Task::Generate { check, chatd, operator } => {
             let programs = chatd.as_deref().zip(operator.as_deref());
             let files = generate::files(programs.map(|(chatd, operator)| Programs { chatd, operator }))?;
-            // The chart's copies last: some of their originals are generated.
+            // The chart's copies come last, because some of their originals are generated.
             if check {
                 generate::check(&root, &files)?;
                 chart_files::check(&root)

@@ -1,4 +1,4 @@
-//! Rules of the house that grep can check. What the compiler checks is not repeated here.
+//! House rules that grep can check. What the compiler checks is not repeated here.
 
 use anyhow::{Context as _, bail};
 use std::{
@@ -6,13 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A rule: what may not stand where, and why.
+/// Rule: texts that must not stand in some files, and the reason.
 struct Rule {
-    /// Files whose path begins so; `""` is every one.
+    /// Prefix of the paths of files to which the rule applies; `""` for every file.
     within: &'static str,
-    /// Files whose path begins so are left out.
+    /// Prefixes of the paths of files that are left out.
     except: &'static [&'static str],
-    /// What may not stand in a line.
+    /// Texts that must not stand in a line.
     forbidden: &'static [&'static str],
     reason: &'static str,
 }
@@ -87,7 +87,7 @@ const RULES: [Rule; 8] = [
     },
 ];
 
-/// No file may be longer.
+/// Maximum number of lines in a file.
 const MAX_LINES: usize = 600;
 
 /// Checks every Rust file of the workspace.
@@ -107,7 +107,7 @@ pub fn run(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Findings in one file.
+/// Returns the findings in one file.
 #[must_use]
 pub fn check(name: &str, text: &str) -> Vec<String> {
     let mut findings = Vec::new();
@@ -119,7 +119,7 @@ pub fn check(name: &str, text: &str) -> Vec<String> {
         .filter(|rule| name.starts_with(rule.within) && !rule.except.iter().any(|except| name.starts_with(except)));
     for rule in rules {
         for (number, line) in text.lines().enumerate() {
-            // A comment may speak of what the code may not do.
+            // A comment may mention what the code must not do.
             let code = if line.trim_start().starts_with("//") { "" } else { line };
             let place = if rule.forbidden.contains(&"TODO") { line } else { code };
             if let Some(word) = rule.forbidden.iter().find(|word| place.contains(**word)) {
@@ -130,7 +130,7 @@ pub fn check(name: &str, text: &str) -> Vec<String> {
     findings
 }
 
-/// Paths of all Rust files that are ours, in order.
+/// Returns the paths of all Rust files of the project's own crates, in order.
 pub(crate) fn rust_files(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut folders: Vec<PathBuf> =

@@ -1,4 +1,4 @@
-//! Counts of words: how names and documentation read, as figures. Printed and compared by people; no gate.
+//! Counts that show how names and documentation read. People print and compare them; they are no gate.
 //!
 //! Tests, generated code and vendored code are left out. The rules of counting are simple on purpose, so that the same
 //! counts can be taken of any Rust project.
@@ -26,7 +26,7 @@ pub struct WordCounts {
     reasons: usize,
 }
 
-/// How many of how many.
+/// Number of items that count, out of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Share {
     counted: usize,
@@ -50,7 +50,7 @@ impl fmt::Display for Share {
 /// Counts what stands in the Rust files of a workspace.
 ///
 /// # Errors
-/// A file cannot be read.
+/// Returns an error if a file cannot be read.
 pub fn count_words(root: &Path) -> anyhow::Result<WordCounts> {
     let mut counts = WordCounts::default();
     let mut homes = BTreeMap::<String, BTreeSet<String>>::new();

@@ -6,17 +6,17 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::thread;
 
-/// Runs while it is held.
+/// Processes that keep all cores busy until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Burner {
     _processes: Vec<Server>,
 }
 
 impl Burner {
-    /// One process a core, at nice 10.
+    /// Starts one process per core, at nice 10.
     ///
     /// # Errors
-    /// They cannot be started.
+    /// Fails if a process cannot be started.
     pub(crate) fn start(dir: &Path) -> anyhow::Result<Self> {
         let cores = thread::available_parallelism().context("how many cores there are")?.get();
         let program = std::env::current_exe().context("where this program is")?;
@@ -26,7 +26,7 @@ impl Burner {
     }
 }
 
-/// What such a process does until it is killed: it hashes, allocates and walks memory, as a compiler does.
+/// Keeps a core busy until the process is killed: hashes, allocates and walks memory, as a compiler does.
 pub(crate) fn burn() {
     let mut names: HashMap<String, Vec<u64>> = HashMap::new();
     for n in 0_u64.. {

@@ -1,30 +1,30 @@
-//! When measuring starts and ends.
+//! Clock that says when a measurement starts and ends.
 
 use std::time::{Duration, Instant};
 
 /// Lengths of a measurement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timing {
-    /// Load without measuring: connections, caches and code get warm.
+    /// Length of the warm-up load, which is not measured: connections, caches and code get warm.
     pub(crate) warm: Duration,
-    /// Load that counts.
+    /// Length of the load that counts.
     pub(crate) steady: Duration,
 }
 
 impl Timing {
-    /// The clock of a measurement that starts now.
+    /// Starts the clock of a measurement.
     pub(crate) fn start(self) -> Clock {
         let steady = Instant::now() + self.warm;
         Clock { steady, end: steady + self.steady }
     }
 }
 
-/// A measurement under way.
+/// Clock of a measurement under way.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
-    /// What happens from here on counts.
+    /// Time from which everything counts.
     pub(crate) steady: Instant,
-    /// Nothing is sent from here on.
+    /// Time from which nothing is sent.
     pub(crate) end: Instant,
 }
 

@@ -1,4 +1,4 @@
-//! What a crowd of long polls receives, and what somebody elsewhere waits for meanwhile.
+//! Record of what a crowd of long polls receives, and of how long a writer elsewhere waits meanwhile.
 
 use super::latency;
 use anyhow::bail;
@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Where polls and the sender report. One message to the crowd at a time.
+/// Board on which polls and the sender record their progress, for one message to the crowd at a time.
 #[derive(Debug)]
 pub(crate) struct CrowdBoard {
     polls: u64,
@@ -15,9 +15,9 @@ pub(crate) struct CrowdBoard {
 
 #[derive(Debug)]
 struct CrowdState {
-    /// Requests that were sent, and are not answered.
+    /// Number of requests that were sent and are not answered.
     asking: u64,
-    /// The message under way: its number, and when it was due.
+    /// Number of the message under way, and the time at which it was due.
     message: Option<(u64, Instant)>,
     received: u64,
     deliveries: Histogram<u64>,
@@ -26,8 +26,6 @@ struct CrowdState {
 }
 
 impl CrowdBoard {
-    /// # Errors
-    /// None.
     pub(crate) fn new(polls: usize) -> anyhow::Result<Self> {
         let state = CrowdState {
             asking: 0,
@@ -44,12 +42,12 @@ impl CrowdBoard {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A poll has asked.
+    /// Records that a poll has been sent.
     pub(crate) fn asked(&self) {
         self.state().asking += 1;
     }
 
-    /// A poll was answered with these bytes.
+    /// Records that a poll was answered with these bytes.
     pub(crate) fn answered(&self, body: &[u8]) {
         let now = Instant::now();
         let number = crate::payload::number(body);
@@ -63,28 +61,28 @@ impl CrowdBoard {
         }
     }
 
-    /// From now on this message counts.
+    /// Begins a message: from then on only `number` counts.
     pub(crate) fn begin(&self, number: u64, due: Instant) {
         let mut state = self.state();
         (state.message, state.received) = (Some((number, due)), 0);
     }
 
-    /// Everybody waits for an answer.
+    /// Returns `true` if every poll waits for an answer.
     pub(crate) fn all_ask(&self) -> bool {
         self.state().asking >= self.polls
     }
 
-    /// Everybody has the message.
+    /// Returns `true` if every poll has received the message.
     pub(crate) fn all_received(&self) -> bool {
         self.state().received >= self.polls
     }
 
-    /// How many have it.
+    /// Returns the number of polls that have received the message.
     pub(crate) fn received(&self) -> u64 {
         self.state().received
     }
 
-    /// A message elsewhere was acknowledged; it counts when one to the crowd was under way.
+    /// Records that a message elsewhere was acknowledged; it counts if one to the crowd was under way.
     pub(crate) fn acknowledged(&self, due: Instant) {
         let now = Instant::now();
         let mut state = self.state();
@@ -94,13 +92,15 @@ impl CrowdBoard {
         }
     }
 
-    /// Somebody cannot go on.
+    /// Records that a participant has failed; only the first failure is kept.
     pub(crate) fn fail(&self, who: &str, error: &dyn std::fmt::Display) {
         self.state().failure.get_or_insert(format!("{who}: {error:#}"));
     }
 
+    /// Checks that no participant has failed.
+    ///
     /// # Errors
-    /// Somebody cannot go on.
+    /// Returns the first failure that was recorded.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         match &self.state().failure {
             Some(failure) => bail!("{failure}"),
@@ -108,7 +108,7 @@ impl CrowdBoard {
         }
     }
 
-    /// Latencies of deliveries and of what was sent elsewhere meanwhile, and begins anew.
+    /// Returns the latencies of deliveries and of what was sent elsewhere meanwhile, and resets both.
     pub(crate) fn take(&self) -> (Histogram<u64>, Histogram<u64>) {
         let mut state = self.state();
         let taken = (state.deliveries.clone(), state.elsewhere.clone());

@@ -1,4 +1,5 @@
-//! The leader is killed under writers: for how long is nothing acknowledged, and is anything acknowledged lost?
+//! Failover: the leader is killed under writers. Measures for how long nothing is acknowledged, and how much of what
+//! was acknowledged is lost.
 
 use anyhow::ensure;
 use std::collections::BTreeSet;
@@ -6,39 +7,39 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-/// Writers, each with one post at a time.
+/// Number of writers, each with one post at a time.
 pub(crate) const WRITERS: usize = 4;
-/// After so long a writer asks another server with the same message; the same for every system.
+/// Time after which a writer asks another server with the same message; the same for every system.
 const ATTEMPT: Duration = Duration::from_millis(500);
-/// Before a writer asks another server.
+/// Pause before a writer asks another server.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Writing before the leader is killed.
+/// Length of the writing phase before the leader is killed.
 const BEFORE: Duration = Duration::from_secs(1);
-/// Writing after it has gone on.
+/// Length of the writing phase after writing has resumed.
 const AFTER: Duration = Duration::from_secs(1);
-/// Longest wait for it to go on.
+/// Longest wait for writing to resume.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One writer, connected to all servers.
+/// A writer that is connected to all servers.
 pub(crate) trait Writer: Send + 'static {
-    /// One attempt at a server; repeated with the same number until one is acknowledged.
+    /// Makes one attempt at a server; repeated with the same number until one is acknowledged.
     ///
     /// # Errors
-    /// Not acknowledged.
+    /// Fails if the post is not acknowledged.
     fn write(&mut self, server: usize, number: u64) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
-/// What an outage showed.
+/// Figures of one outage of the leader.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outage {
     /// Longest time without an acknowledgement to any writer.
     pub(crate) gap: Duration,
-    /// Acknowledged, and not there afterwards.
+    /// Number of messages that were acknowledged and are not there afterwards.
     pub(crate) lost: u64,
 }
 
 impl Outage {
-    /// What of the acknowledged numbers is stored.
+    /// Counts the acknowledged numbers that are not stored.
     pub(crate) fn judge(gap: Duration, acknowledged: &BTreeSet<u64>, stored: &BTreeSet<u64>) -> Self {
         let lost = acknowledged.difference(stored).count() as u64;
         Self { gap, lost }
@@ -62,10 +63,10 @@ impl Log {
     }
 }
 
-/// Writes, kills, waits until writing goes on; gives the longest gap and the acknowledged numbers.
+/// Writes, kills the leader and waits until writing resumes. Returns the longest gap and the acknowledged numbers.
 ///
 /// # Errors
-/// Writing does not go on.
+/// Fails if nothing is acknowledged before the kill, or if writing does not resume.
 pub(crate) async fn run<W: Writer>(
     writers: Vec<W>,
     kill: impl FnOnce() -> anyhow::Result<()>,
@@ -85,7 +86,7 @@ pub(crate) async fn run<W: Writer>(
     };
     kill()?;
     let deadline = killed + PATIENCE;
-    // A gap of the kill itself is over when all writers are acknowledged again for a while.
+    // The outage is over when acknowledgements have come steadily for a while.
     let mut resumed: Option<Instant> = None;
     while resumed.is_none_or(|at| at.elapsed() < AFTER) {
         ensure!(Instant::now() < deadline, "writing did not go on within {PATIENCE:?}");
@@ -124,7 +125,7 @@ async fn write<W: Writer>(mut writer: W, first: usize, log: Arc<Mutex<Log>>) {
 mod tests {
     use super::*;
 
-    /// Serves until told to die; then only after a while, and it forgets its newest.
+    /// A writer that fails until the end of a simulated outage.
     struct Fake {
         dead_until: Arc<Mutex<Option<Instant>>>,
     }

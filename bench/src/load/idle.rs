@@ -1,10 +1,10 @@
-//! Subscribers that are connected and receive nothing: what each costs the servers.
+//! Idle subscribers, which are connected and receive nothing: what each costs the servers.
 
 use std::any::Any;
 
-/// Open connections; closed when dropped.
+/// Open connections, which are closed when this is dropped.
 pub(crate) struct Idle {
-    /// What keeps each open.
+    /// Values that keep the connections open.
     _held: Vec<Box<dyn Any + Send>>,
 }
 

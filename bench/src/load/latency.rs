@@ -1,19 +1,19 @@
-//! Latencies and rates, recorded without keeping every one.
+//! Latencies and rates, recorded without keeping every single one.
 
 use super::clock::Clock;
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use std::time::{Duration, Instant};
 
-/// A histogram of nanoseconds up to a minute with three digits.
+/// Creates a histogram of durations in nanoseconds, up to one minute with three significant digits.
 ///
 /// # Errors
-/// None with these bounds.
+/// Never fails with these bounds.
 pub(crate) fn histogram() -> anyhow::Result<Histogram<u64>> {
     Histogram::new_with_bounds(1_000, 60_000_000_000, 3).context("the bounds of a histogram")
 }
 
-/// Milliseconds below which a share of what was recorded lies.
+/// Returns a quantile of a histogram of nanoseconds, in milliseconds.
 pub(crate) fn millis(histogram: &Histogram<u64>, quantile: f64) -> f64 {
     Duration::from_nanos(histogram.value_at_quantile(quantile)).as_secs_f64() * 1e3
 }
@@ -22,7 +22,7 @@ pub(crate) fn record(histogram: &mut Histogram<u64>, took: Duration) {
     histogram.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
 }
 
-/// Acknowledgements of one measurement.
+/// Recorder of the acknowledgements of one measurement.
 #[derive(Clone, Debug)]
 pub(crate) struct Recorder {
     clock: Clock,
@@ -30,13 +30,11 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// # Errors
-    /// As [`histogram`].
     pub(crate) fn new(clock: Clock) -> anyhow::Result<Self> {
         Ok(Self { clock, histogram: histogram()? })
     }
 
-    /// Something that was sent then is acknowledged now.
+    /// Records the acknowledgement of something that was sent at `sent`; it counts only in the steady part.
     pub(crate) fn acknowledged(&mut self, sent: Instant) {
         let now = Instant::now();
         if self.clock.counts(now) {
@@ -44,8 +42,10 @@ impl Recorder {
         }
     }
 
+    /// Adds what another recorder has recorded.
+    ///
     /// # Errors
-    /// None: the bounds are the same.
+    /// Never fails: the bounds are the same.
     pub(crate) fn add(&mut self, other: &Self) -> anyhow::Result<()> {
         self.histogram.add(&other.histogram).context("histograms of other bounds")
     }
@@ -54,7 +54,7 @@ impl Recorder {
         self.histogram.len()
     }
 
-    /// Acknowledgements a second.
+    /// Returns the acknowledgements per second.
     pub(crate) fn rate(&self) -> f64 {
         self.histogram.len() as f64 / self.clock.seconds()
     }

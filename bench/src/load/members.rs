@@ -1,4 +1,4 @@
-//! What the members of a room receive, each with its own record.
+//! Record of what each member of a room receives.
 
 use super::latency;
 use super::pacer::Schedule;
@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
-/// Where members report. One round at a time; what belongs to an earlier round is not counted.
+/// Board on which members record deliveries, for one round at a time; what belongs to an earlier round is not counted.
 #[derive(Debug)]
 pub(crate) struct Board {
     members: Vec<Mutex<Member>>,
@@ -19,14 +19,12 @@ pub(crate) struct Board {
 struct Member {
     latencies: Histogram<u64>,
     seen: u64,
-    /// Place after the newest that came.
+    /// Place after that of the newest message that came.
     next: u64,
     out_of_order: u64,
 }
 
 impl Board {
-    /// # Errors
-    /// None.
     pub(crate) fn new(members: usize) -> anyhow::Result<Arc<Self>> {
         let member =
             || anyhow::Ok(Mutex::new(Member { latencies: latency::histogram()?, seen: 0, next: 0, out_of_order: 0 }));
@@ -38,7 +36,7 @@ impl Board {
         self.members.len()
     }
 
-    /// From now on only messages of this schedule count.
+    /// Begins a round: from then on only messages of this schedule count.
     pub(crate) fn begin(&self, schedule: Schedule) {
         *self.round.write().unwrap_or_else(PoisonError::into_inner) = Some(schedule);
         for member in &self.members {
@@ -48,7 +46,7 @@ impl Board {
         }
     }
 
-    /// A member has received these bytes.
+    /// Records that a member has received these bytes.
     pub(crate) fn received(&self, member: usize, bytes: &[u8]) {
         let Some(number) = crate::payload::number(bytes) else { return };
         let now = Instant::now();
@@ -66,14 +64,16 @@ impl Board {
         }
     }
 
-    /// A member or the sender cannot go on.
+    /// Records that a member or the sender has failed; only the first failure is kept.
     pub(crate) fn fail(&self, who: &str, error: &dyn std::fmt::Display) {
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.get_or_insert(format!("{who}: {error:#}"));
     }
 
+    /// Checks that nobody has failed.
+    ///
     /// # Errors
-    /// Somebody cannot go on.
+    /// Returns the first failure that was recorded.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         match &*self.failure.lock().unwrap_or_else(PoisonError::into_inner) {
             Some(failure) => bail!("{failure}"),
@@ -81,15 +81,12 @@ impl Board {
         }
     }
 
-    /// Deliveries of this round so far.
+    /// Returns the number of deliveries of this round so far.
     pub(crate) fn seen(&self) -> u64 {
         self.members.iter().map(|member| member.lock().unwrap_or_else(PoisonError::into_inner).seen).sum()
     }
 
-    /// All latencies of the round, and how many came behind a later one or twice.
-    ///
-    /// # Errors
-    /// None.
+    /// Returns all latencies of the round, and the number of deliveries that came twice or behind a later one.
     pub(crate) fn result(&self) -> anyhow::Result<(Histogram<u64>, u64)> {
         let (mut all, mut out_of_order) = (latency::histogram()?, 0);
         for member in &self.members {

@@ -7,33 +7,33 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// When each message is due.
+/// Schedule that says when each message is due.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
     /// Number of the first message.
     pub(crate) base: u64,
-    /// How many.
+    /// Number of messages, warm-up included.
     pub(crate) count: u64,
-    /// Leading ones that do not count.
+    /// Number of leading messages that do not count.
     pub(crate) warm: u64,
-    /// When the first is due.
+    /// Time at which the first message is due.
     pub(crate) start: Instant,
-    /// Between two.
+    /// Interval between two messages.
     pub(crate) every: Duration,
 }
 
 impl Schedule {
-    /// At a rate per second; numbers are its own.
+    /// Creates a schedule of `rate` messages per second, whose numbers belong to no other schedule.
     pub(crate) fn at(rate: f64, timing: super::clock::Timing) -> Self {
         let warm = (timing.warm.as_secs_f64() * rate) as u64;
         let count = warm + ((timing.steady.as_secs_f64() * rate) as u64).max(1);
-        // Time for the pacer's thread to start: the first message is not late.
+        // Leaves the pacer's thread time to start, so that the first message is not late.
         let start = Instant::now() + Duration::from_millis(20);
         let every = Duration::from_secs_f64(1.0 / rate);
         Self { base: crate::payload::reserve(count), count, warm, start, every }
     }
 
-    /// Place and due time of a message of this schedule.
+    /// Returns the place and the due time of a message, or `None` if it is not of this schedule.
     pub(crate) fn find(&self, number: u64) -> Option<(u64, Instant)> {
         let place = number.checked_sub(self.base).filter(|place| *place < self.count)?;
         Some((place, self.due(place)))
@@ -48,24 +48,25 @@ impl Schedule {
     }
 }
 
-/// Gives each number when it is due; stops when dropped.
+/// Thread that sends each number when it is due; stops when dropped.
 #[derive(Debug)]
 pub(crate) struct Pacer {
     stop: Arc<AtomicBool>,
 }
 
 impl Pacer {
-    /// On a thread of its own: tokio's timer counts in milliseconds, which is what is measured.
+    /// Starts a pacer on a thread of its own: tokio's timer has a resolution of milliseconds, which is what is
+    /// measured.
     ///
     /// # Errors
-    /// No thread can be made.
+    /// Fails if no thread can be created.
     pub(crate) fn start(schedule: Schedule, to: mpsc::Sender<u64>) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         thread::Builder::new().name("pacer".to_owned()).spawn(move || {
             for place in 0..schedule.count {
                 wait_until(schedule.due(place));
-                // Late ones are sent at once; their latency counts from when they were due all the same.
+                // Late messages are sent at once; their latency counts from when they were due all the same.
                 if stopped.load(Relaxed) || to.blocking_send(schedule.base + place).is_err() {
                     return;
                 }
@@ -87,7 +88,7 @@ fn wait_until(due: Instant) {
         if left.is_zero() {
             return;
         }
-        // May wake early; nobody unparks it.
+        // Nobody unparks this thread, but it may wake early.
         thread::park_timeout(left);
     }
 }

@@ -7,29 +7,31 @@ use crate::system::Running;
 use std::time::Instant;
 use tokio::task::JoinSet;
 
-/// Connections that unary callers share; the same for every system.
+/// Number of connections that unary callers share; the same for every system.
 pub(crate) const CONNECTIONS: usize = 4;
 
-/// How posts are sent.
+/// Way in which posts are sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Posting {
-    /// By the fastest way that a system has for one client: so many on their way at once.
+    /// The fastest way that a system offers one client, with `in_flight` posts unacknowledged at any time.
     Stream { in_flight: usize },
-    /// By so many callers who wait for each answer.
+    /// Unary calls by `callers` callers, each of which waits for every answer.
     Unary { callers: usize },
 }
 
-/// What one caller does: one post, acknowledged when it returns.
+/// A caller that makes one post at a time, acknowledged when the call returns.
 pub(crate) trait Caller: Send + 'static {
+    /// Posts one message.
+    ///
     /// # Errors
-    /// It is not known to be durable.
+    /// Fails if the message is not known to be durable.
     fn post(&mut self, number: u64) -> impl Future<Output = anyhow::Result<()>> + Send;
 }
 
-/// All callers until the clock's end.
+/// Runs all callers until the clock's end.
 ///
 /// # Errors
-/// The first failed post.
+/// Returns the error of the first failed post.
 pub(crate) async fn unary<C: Caller>(callers: Vec<C>, clock: Clock) -> anyhow::Result<Recorder> {
     let mut all = Recorder::new(clock)?;
     let mut calling = JoinSet::new();
@@ -50,21 +52,21 @@ pub(crate) async fn unary<C: Caller>(callers: Vec<C>, clock: Clock) -> anyhow::R
     Ok(all)
 }
 
-/// What posting showed.
+/// Figures of one measurement of posts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Posted {
-    /// Acknowledged a second.
+    /// Acknowledged posts per second.
     pub(crate) rate: f64,
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
-    /// CPU time of all server processes for each, in microseconds.
+    /// CPU time of all server processes per post, in microseconds.
     pub(crate) cpu_micros: f64,
 }
 
-/// Posts, and watches the servers' CPU time over the steady part.
+/// Posts, and measures the servers' CPU time over the steady part.
 ///
 /// # Errors
-/// A post failed, or a server ended.
+/// Fails if a post fails, a server ends, or nothing is acknowledged.
 pub(crate) async fn measure(running: &Running, posting: Posting, timing: Timing) -> anyhow::Result<Posted> {
     let pids: Vec<u32> = running.servers().iter().map(process::Server::pid).collect();
     let clock = timing.start();

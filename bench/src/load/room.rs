@@ -10,38 +10,38 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// Messages that wait for the sender's connection: a second of the highest rate that is tried.
+/// Messages that may wait for the sender's connection: a second of the highest rate that is tried.
 pub(crate) const WAITING: usize = 16 * 1024;
-/// How late the last delivery of a round may come.
+/// Time after the end of a round by which its last delivery must have arrived.
 const GRACE: Duration = Duration::from_secs(3);
-/// No delivery for so long: what an overload has left behind is through.
+/// Time without a delivery after which the backlog of an overload counts as drained.
 const QUIET: Duration = Duration::from_millis(300);
 
-/// Connected members, and a sender who posts the numbers that it is given.
+/// Connected members, and a sender that posts the numbers that it is given.
 #[derive(Debug)]
 pub(crate) struct Room {
     pub(crate) board: Arc<Board>,
     pub(crate) say: mpsc::Sender<u64>,
-    /// Readers of the members, and the sender.
+    /// Tasks of the members' readers and of the sender.
     pub(crate) _tasks: Tasks,
 }
 
-/// What a round showed.
+/// Figures of one round.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Delivered {
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
-    /// Deliveries that should have been and were not, within the grace.
+    /// Number of deliveries that did not arrive within the grace period.
     pub(crate) missing: u64,
-    /// Twice, or behind a later one.
+    /// Number of deliveries that came twice, or behind a later one.
     pub(crate) out_of_order: u64,
 }
 
 impl Room {
-    /// Posts at a rate and waits for the deliveries.
+    /// Posts messages at a rate and waits for the deliveries.
     ///
     /// # Errors
-    /// The sender or a member has failed.
+    /// Fails if the sender or a member has failed, or if nothing was delivered.
     pub(crate) async fn round(&self, rate: f64, timing: Timing) -> anyhow::Result<Delivered> {
         self.settle().await?;
         let schedule = Schedule::at(rate, timing);
@@ -80,10 +80,10 @@ impl Room {
         Ok(())
     }
 
-    /// The highest rate at which 99 of 100 deliveries come within the limit and none is missing.
+    /// Searches for the highest rate at which 99 of 100 deliveries come within the limit and none is missing.
     ///
     /// # Errors
-    /// As [`Room::round`], or no rate that is tried passes.
+    /// Fails as [`Room::round`] does, or if no rate that is tried passes.
     pub(crate) async fn highest_rate(&self, mut search: Search, limit_ms: f64, timing: Timing) -> anyhow::Result<f64> {
         for _ in 0..MOST_STEPS {
             let round = self.round(search.rate, timing).await?;
@@ -96,16 +96,16 @@ impl Room {
     }
 }
 
-/// Enough to go up a hundredfold, or to go down as far, and to halve three times.
+/// Maximum number of steps: enough to go up a hundredfold, or to go down as far, and to halve three times.
 const MOST_STEPS: usize = 16;
-/// A ratio between what fails and what passes that is near enough.
+/// Ratio of the lowest failing to the highest passing rate that is precise enough.
 const FINE: f64 = 1.12;
 
-/// Looks for the highest rate that passes: by steps from a first rate, then halving between the highest that passed and
-/// the lowest that did not.
+/// Search for the highest rate that passes: by steps from a first rate, then halving between the highest that passed
+/// and the lowest that did not.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Search {
-    /// The next to try.
+    /// Rate to try next.
     rate: f64,
     passed: f64,
     failed: f64,
@@ -113,17 +113,17 @@ pub(crate) struct Search {
 }
 
 impl Search {
-    /// Nothing is known but that it may be near this rate.
+    /// Creates a search about which nothing is known but that its result may be near this rate.
     pub(crate) fn far(rate: f64) -> Self {
         Self { rate, passed: 0.0, failed: f64::INFINITY, step: 2.0 }
     }
 
-    /// It was this rate a minute ago.
+    /// Creates a search whose result was this rate a minute ago, with smaller steps.
     pub(crate) fn near(rate: f64) -> Self {
         Self { step: 1.25, ..Self::far(rate) }
     }
 
-    /// Takes the outcome of the present rate; whether it is known well enough.
+    /// Takes the outcome of the current rate and chooses the next one. Returns `true` if the result is precise enough.
     fn is_done(&mut self, passed: bool) -> bool {
         if passed {
             self.passed = self.rate;
@@ -143,7 +143,7 @@ impl Search {
 mod tests {
     use super::*;
 
-    /// The search, against a system that carries exactly so much.
+    /// Runs the search against a system that carries exactly `capacity`.
     fn found(capacity: f64, mut search: Search) -> f64 {
         for _ in 0..MOST_STEPS {
             if search.is_done(search.rate <= capacity) {

@@ -1,8 +1,8 @@
-//! Tasks that end with what they belong to.
+//! Tasks that end together with their owner.
 
 use tokio::task::JoinHandle;
 
-/// Stops its tasks when dropped.
+/// Group of tasks that are aborted when it is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Tasks(Vec<JoinHandle<()>>);
 

@@ -1,4 +1,4 @@
-//! Catching up: what posts lose while a follower that was away for long takes a snapshot.
+//! Catching up of a follower: what posts lose while one that was away for long takes a snapshot.
 
 use crate::load::clock::Timing;
 use crate::load::post::Posting;
@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 const STREAM: Posting = Posting::Stream { in_flight: 256 };
 const WINDOW: Timing = Timing { warm: Duration::ZERO, steady: Duration::from_secs(1) };
-/// Windows with the follower away.
+/// Number of windows with the follower away.
 const AWAY: usize = 3;
-/// Longest catching up.
+/// Longest time that catching up may take.
 const PATIENCE: Duration = Duration::from_secs(500);
 
-/// What the same load came to, a second at a time.
+/// Rates of the same load, measured second by second.
 pub(super) struct CaughtUp {
     away: Vec<f64>,
     back: Vec<f64>,
@@ -24,17 +24,17 @@ pub(super) struct CaughtUp {
 }
 
 impl CaughtUp {
-    /// With a follower away: the cluster's usual rate on two nodes.
+    /// Returns the rate with a follower away, which is the cluster's usual rate on two nodes.
     pub(super) fn away(&self) -> Figures {
         vec![(Metric::Rate, middle(&self.away))]
     }
 
-    /// From its start until it is ready.
+    /// Returns the rate from the follower's start until it is ready, and how long that took.
     pub(super) fn back(&self) -> Figures {
         vec![(Metric::Rate, middle(&self.back)), (Metric::Start, self.took.as_secs_f64())]
     }
 
-    /// The worst second of it.
+    /// Returns the rate in the worst second of catching up.
     pub(super) fn worst(&self) -> Figures {
         vec![(Metric::Rate, self.back.iter().copied().fold(f64::INFINITY, f64::min))]
     }
@@ -46,7 +46,7 @@ fn middle(rates: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
-/// Posts on with a follower away, and while it comes back.
+/// Posts while a follower is away and while it comes back.
 pub(super) async fn run(running: &mut Running, places: &Places) -> anyhow::Result<CaughtUp> {
     let Running::Quorate(quorate) = running else { bail!("only Quorate's snapshots are measured") };
     let follower = quorate.lose_follower().await?;

@@ -1,4 +1,5 @@
-//! `crowd`: one message to a room with ten thousand parked `/sync`, and what it does to a writer in another room.
+//! Workload `crowd`: one message to a room with ten thousand parked `/sync`, and what it does to a writer in another
+//! room.
 
 use crate::goal::ELSEWHERE;
 use crate::load::latency::millis;
@@ -8,12 +9,12 @@ use crate::system::quorate::crowd::Crowd;
 use crate::system::{Running, System};
 use crate::workload::{Metric, Workload};
 
-/// Messages of one repeat: each is ten thousand deliveries.
+/// Number of messages of one repeat, each of which is ten thousand deliveries.
 const ROUNDS: usize = 5;
 
 impl Run<'_> {
     pub(crate) async fn crowd(&mut self) {
-        // Memory and caches as after a start.
+        // Started anew, so that memory and caches are as after a start.
         self.running.clear();
         if self.bring_up(Workload::Crowd).await.is_empty() {
             return;
@@ -43,9 +44,9 @@ impl Run<'_> {
     }
 }
 
-/// Latency of deliveries, and of the acknowledgements elsewhere meanwhile.
+/// Measures the latency of deliveries, and of the acknowledgements elsewhere meanwhile.
 async fn told(crowd: &Crowd) -> anyhow::Result<(Figures, Figures)> {
-    // The first fills caches.
+    // The first round fills caches.
     crowd.round().await?;
     crowd.board.take();
     for _ in 0..ROUNDS {

@@ -1,4 +1,4 @@
-//! Growth: a post costs the same however much is stored and however many rooms there are.
+//! Workload `growth`: measures whether a post costs the same however much is stored and however many rooms there are.
 
 use super::catch_up;
 use crate::load::clock::Timing;
@@ -14,7 +14,7 @@ use anyhow::bail;
 use std::time::Duration;
 
 const STREAM: Posting = Posting::Stream { in_flight: 256 };
-/// Short, so that measuring adds little to what is stored.
+/// Timing of one measurement, short so that it adds little to what is stored.
 const SHORT: Timing = Timing { warm: Duration::from_millis(300), steady: Duration::from_millis(1000) };
 
 impl Run<'_> {
@@ -29,13 +29,13 @@ impl Run<'_> {
     }
 
     async fn grow(&mut self) -> anyhow::Result<()> {
-        // What is running has history already.
+        // Systems that are running have a history already.
         self.running.clear();
         let mut running = Running::start(System::Quorate, self.places).await?;
         let mut stored = 0;
         for target in self.steps(&[1_000, 100_000], 10_000_000) {
             let what = format!("{} messages are stored", digits(target as f64));
-            // A thousand a second is slower than any disk that this is for.
+            // Any disk that this is meant for takes more than a thousand messages a second.
             let limit = PREPARE + Duration::from_millis(target as u64);
             stage(&what, limit, fill(&running, target, &mut stored)).await?;
             self.point(&format!("{} messages", digits(target as f64)), &running, &mut stored).await?;
@@ -50,7 +50,7 @@ impl Run<'_> {
         let mut rooms = 0;
         for target in self.steps(&[1_000], 100_000) {
             let what = format!("{} rooms are made", digits(target as f64));
-            // A hundred a second.
+            // A hundred rooms a second are enough.
             let limit = PREPARE + Duration::from_millis(10 * target as u64);
             stage(&what, limit, quorate(&mut running)?.grow_rooms(target - rooms)).await?;
             rooms = target;
@@ -84,10 +84,10 @@ impl Run<'_> {
     }
 }
 
-/// Posts until so many are stored, about.
+/// Posts until about `target` messages are stored.
 async fn fill(running: &Running, target: usize, stored: &mut usize) -> anyhow::Result<()> {
     while *stored < target {
-        // A tenth of a second stores thousands: the first target is not passed by far.
+        // A tenth of a second stores thousands, so the first target is not passed by far.
         let steady = Duration::from_millis(if target - *stored > 20_000 { 1000 } else { 100 });
         let timing = Timing { warm: Duration::ZERO, steady };
         let posted = post::measure(running, STREAM, timing).await?;

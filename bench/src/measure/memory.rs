@@ -1,4 +1,4 @@
-//! B8: what a subscriber costs who receives nothing.
+//! Workload B8: memory cost of a subscriber that receives nothing.
 
 use crate::goal::PARKED;
 use crate::load::idle::Idle;
@@ -9,11 +9,11 @@ use crate::system::{Running, System};
 use crate::workload::{Metric, Workload};
 use std::time::{Duration, Instant};
 
-/// Subscribers over all nodes.
+/// Number of subscribers over all nodes.
 const SUBSCRIBERS: usize = 5_000;
-/// Some come first: pools and threads that are made once do not count.
+/// Number of subscribers that connect first, so that pools and threads that are created once do not count.
 const FIRST: usize = 150;
-/// Memory has settled when it changed by less than a hundredth for so long.
+/// Time for which memory must have changed by less than one percent to count as settled.
 const SETTLED: Duration = Duration::from_millis(600);
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -21,7 +21,7 @@ impl Run<'_> {
     pub(crate) async fn idle(&mut self) {
         for repeat in self.repeats() {
             for system in self.systems(Workload::B8) {
-                // Memory that an earlier load left free would be used again, and not grow.
+                // Memory that an earlier load has freed would be reused, and not grow.
                 self.running.clear();
                 let figures = self.subscribers(system, false).await;
                 self.keep(Workload::B8, "", system, repeat, figures);
@@ -55,7 +55,7 @@ async fn hold(running: &Running, count: usize, parked: bool) -> anyhow::Result<I
     stage(&format!("{count} subscribers connect"), LONG, connected).await
 }
 
-/// KiB of all servers once that no longer changes.
+/// Returns the resident memory of all servers in KiB, once it no longer changes.
 async fn settled(servers: &[Server]) -> anyhow::Result<f64> {
     let pids: Vec<u32> = servers.iter().map(Server::pid).collect();
     let deadline = Instant::now() + PATIENCE;

@@ -1,4 +1,4 @@
-//! Tables in Markdown.
+//! Tables of the results in Markdown.
 
 use crate::goal::{Goal, Rival};
 use crate::results::{Results, Row};
@@ -8,7 +8,7 @@ use crate::verdict::{Verdict, verdicts};
 use crate::workload::Workload;
 use std::fmt::Write as _;
 
-/// The goals, then all figures, then what they were taken on.
+/// Returns the goals, then all figures, then the facts about the machine and the run.
 pub(crate) fn tables(results: &Results) -> String {
     let mut text = String::new();
     text.push_str(&goals(results));
@@ -36,7 +36,7 @@ fn goals(results: &Results) -> String {
     text
 }
 
-/// `rate ≥ 1.25 × NATS JetStream`.
+/// Formats a goal: `rate ≥ 1.25 × NATS JetStream`.
 fn line(goal: &Goal) -> String {
     let metric = goal.metric.title();
     let (sign, factor) = (goal.bound.sign(), plain(goal.factor));
@@ -49,7 +49,7 @@ fn line(goal: &Goal) -> String {
     }
 }
 
-/// A goal's factor as it was written.
+/// Formats a goal's factor as it was written.
 fn plain(factor: f64) -> String {
     format!("{factor}")
 }

@@ -1,4 +1,4 @@
-//! The page *Performance*: the part between two marks is replaced by the newest tables.
+//! Page *Performance* of the book: the part between two marks is replaced by the newest tables.
 
 use super::{markdown, plot};
 use crate::results::Results;
@@ -14,7 +14,7 @@ const PLOT: &str = "performance.svg";
 /// Puts tables and plot into the book.
 ///
 /// # Errors
-/// There is no such page, or it has no place for them.
+/// Fails if there is no such page, or if it has no place for them.
 pub(crate) fn update(results: &Results, docs: &Path) -> anyhow::Result<()> {
     let page = docs.join(PAGE);
     let text = fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;

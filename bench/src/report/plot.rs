@@ -1,4 +1,4 @@
-//! The figures as bars, in SVG: one group for each row, each scaled to its longest bar.
+//! Plot of the figures as bars, in SVG: one group for each row, each scaled to its longest bar.
 
 use crate::results::{Results, Row};
 use crate::stats::digits;
@@ -8,13 +8,13 @@ use std::fmt::Write as _;
 
 const WIDTH: f64 = 760.0;
 const LEFT: f64 = 150.0;
-/// Longest bar; its figure stands behind it.
+/// Length of the longest bar; its figure stands behind it.
 const BAR: f64 = 430.0;
 const HEIGHT: f64 = 17.0;
 const HEAD: f64 = 24.0;
 const GAP: f64 = 14.0;
 
-/// Rows that are drawn: the figure of each workload that its goal is about.
+/// Returns `true` if a row is drawn: each workload is drawn by the figure that its goal is about.
 fn is_drawn(row: &Row) -> bool {
     let metric = match row.workload {
         Workload::B1 | Workload::B2 | Workload::B5 | Workload::Growth => Metric::Rate,
@@ -35,7 +35,7 @@ const fn colour(system: System) -> &'static str {
     }
 }
 
-/// The whole picture.
+/// Returns the whole picture as SVG.
 pub(crate) fn plot(results: &Results) -> String {
     let (mut body, mut y) = (String::new(), GAP);
     for row in results.rows().iter().filter(|row| is_drawn(row)) {

@@ -1,7 +1,7 @@
-//! What the machine and tonic allow without a system: three processes of this program.
+//! The bare machine: what hardware and tonic allow without a system, in three processes of this program.
 //!
-//! `stream` and one caller: a log that is replicated and synced, and nothing else. Many callers: an echo. Rooms: a
-//! fan-out from memory.
+//! A stream and one caller measure a log that is replicated and synced, and nothing else; many callers measure an echo,
+//! and rooms a fan-out from memory.
 
 pub(crate) mod serve;
 
@@ -30,7 +30,7 @@ use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 
 const NODES: usize = 3;
-/// Connections that are made at once.
+/// Number of connections that are opened at once.
 const AT_ONCE: usize = 32;
 
 pub(crate) struct Bare {
@@ -40,8 +40,10 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
+    /// Starts the processes, and returns when they answer.
+    ///
     /// # Errors
-    /// This program cannot be started again.
+    /// Fails if this program cannot be started again.
     pub(crate) async fn start(places: &Places) -> anyhow::Result<Self> {
         let dir = places.fresh("bare")?;
         let nodes = process::free_ports::<NODES>()?.to_vec();

@@ -1,4 +1,5 @@
-//! Three clustered ejabberd nodes; rooms (XEP-0045) live in memory. Anonymous logins, no TLS: only the chat is measured.
+//! Three clustered ejabberd nodes; rooms (XEP-0045) live in memory. Anonymous logins, no TLS: only the chat is
+//! measured.
 
 mod xmpp;
 
@@ -21,11 +22,11 @@ use tokio::sync::mpsc;
 use xmpp::Session;
 
 const NODES: usize = 3;
-/// Connections that are made at once.
+/// Number of connections that are opened at once.
 const AT_ONCE: usize = 32;
-/// Where Debian keeps libraries of this architecture.
+/// Directory in which Debian keeps the libraries of each architecture.
 const LIBRARIES: &str = "/usr/lib";
-/// The node that gives orders; the others are `ejabberd@127.0.0.1` to `.3`.
+/// Number of the node that controls the others, which are `ejabberd@127.0.0.1` to `.3`.
 const CONTROL: u8 = 9;
 
 pub(crate) struct Ejabberd {
@@ -35,8 +36,10 @@ pub(crate) struct Ejabberd {
 }
 
 impl Ejabberd {
+    /// Starts the nodes and joins them into one cluster.
+    ///
     /// # Errors
-    /// ejabberd is not installed, or its nodes do not become one cluster.
+    /// Fails if ejabberd is not installed, or if its nodes do not form one cluster.
     pub(crate) async fn start(places: &Places) -> anyhow::Result<Self> {
         let beams = beams()?;
         let dir = places.fresh("ejabberd")?;
@@ -86,7 +89,7 @@ impl Ejabberd {
     pub(crate) async fn room(&self, board: Arc<Board>) -> anyhow::Result<Room> {
         let room = format!("room-{}", crate::payload::next());
         let mut tasks = Tasks::default();
-        // The first to enter makes the room; it is the sender.
+        // The first to enter creates the room: it is the sender.
         let mut sender = self.session(0).await?;
         sender.enter(&room, "sender").await?;
         for n in 0..board.members() {
@@ -124,13 +127,13 @@ async fn send(sender: Session, room: String, mut said: mpsc::Receiver<u64>, boar
         }
         anyhow::Ok(())
     };
-    // Who enters a room hears it; what is not read would stop the server.
+    // Everyone in a room receives its messages, the sender included; left unread they would stop the server.
     if let Err(error) = futures::future::try_join(drained, sent).await {
         board.fail("the sender", &error);
     }
 }
 
-/// What every Erlang process of this cluster is started with.
+/// Returns the arguments of every Erlang process of this cluster.
 fn erlang(name: &str, host: u8, port: u16) -> Vec<String> {
     let interface = format!("{{127,0,0,{host}}}");
     let port = port.to_string();
@@ -143,7 +146,7 @@ fn erlang(name: &str, host: u8, port: u16) -> Vec<String> {
 
 /// Makes the second and third node join the first.
 async fn join(dir: &Path, port: u16) -> anyhow::Result<()> {
-    // Once: a node that joins again forgets its tables first.
+    // Each node joins only once: one that joins again forgets its tables first.
     let order = "Node = fun(N) -> list_to_atom(\"ejabberd@127.0.0.\" ++ integer_to_list(N)) end, \
                  Said = [rpc:call(Node(N), ejabberd_cluster, join, [Node(1)], 40000) || N <- [2, 3]], \
                  Nodes = fun() -> rpc:call(Node(1), ejabberd_cluster, get_nodes, [], 5000) end, \
@@ -169,7 +172,7 @@ fn configuration(client: SocketAddr) -> String {
     )
 }
 
-/// ejabberd's compiled modules: `/usr/lib/ARCHITECTURE/ejabberd-VERSION/ebin`.
+/// Returns the directory of ejabberd's compiled modules: `/usr/lib/ARCHITECTURE/ejabberd-VERSION/ebin`.
 fn beams() -> anyhow::Result<PathBuf> {
     let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     let found = entries(Path::new(LIBRARIES))

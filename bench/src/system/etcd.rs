@@ -31,8 +31,10 @@ struct Node {
 }
 
 impl Etcd {
+    /// Starts the members, and returns when they have a leader.
+    ///
     /// # Errors
-    /// etcd is not installed or does not come up.
+    /// Fails if etcd is not installed or does not come up.
     pub(crate) async fn start(places: &Places) -> anyhow::Result<Self> {
         let dir = places.fresh("etcd")?;
         let nodes = (1..=NODES).map(Node::new).collect::<anyhow::Result<Vec<_>>>()?;
@@ -46,7 +48,7 @@ impl Etcd {
                 .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
                 .args(["--initial-cluster", &all.join(","), "--initial-cluster-state", "new"])
                 .args(["--logger", "zap", "--log-level", "warn"])
-                // Its default of 2 GiB would be full after a few runs.
+                // The default of 2 GiB would be full after a few runs.
                 .args(["--quota-backend-bytes", "8589934592"])
                 .start()
         };
@@ -57,7 +59,7 @@ impl Etcd {
     }
 
     pub(crate) async fn post(&self, posting: Posting, clock: Clock) -> anyhow::Result<Recorder> {
-        // It has no stream of puts: as many callers have as many in flight.
+        // No stream of puts exists in etcd: as many callers keep as many puts in flight.
         let (Posting::Stream { in_flight: callers } | Posting::Unary { callers }) = posting;
         let leader = self.nodes.get(leader_of(&self.nodes).await?).context("no such node")?;
         let mut clients = Vec::new();
@@ -68,7 +70,7 @@ impl Etcd {
     }
 }
 
-/// Index of the member that leads.
+/// Returns the index of the member that leads.
 async fn leader_of(nodes: &[Node]) -> anyhow::Result<usize> {
     let mut reason = None;
     for (n, node) in nodes.iter().enumerate() {

@@ -35,8 +35,10 @@ struct Node {
 }
 
 impl Nats {
+    /// Starts the servers, and returns when the stream has a leader.
+    ///
     /// # Errors
-    /// NATS is not installed or does not come up.
+    /// Fails if NATS is not installed or does not come up.
     pub(crate) async fn start(places: &Places) -> anyhow::Result<Self> {
         let program = places.peers.join("nats/bin/nats-server");
         ensure!(program.exists(), "{} is missing: deploy/deps/install bench", program.display());
@@ -58,7 +60,7 @@ impl Nats {
         Ok(Self { servers, nodes, client, _dir: dir })
     }
 
-    /// Index of the server that leads the stream.
+    /// Returns the index of the server that leads the stream.
     async fn leader(&self) -> anyhow::Result<usize> {
         let name = leader_of(&self.client).await?;
         self.nodes.iter().position(|node| node.name == name).with_context(|| format!("{name} is none of ours"))
@@ -80,7 +82,7 @@ async fn info(client: &Client) -> anyhow::Result<Value> {
     client.api(&format!("STREAM.INFO.{STREAM}"), &Value::Null).await
 }
 
-/// Name of the server that leads the stream.
+/// Returns the name of the server that leads the stream.
 async fn leader_of(client: &Client) -> anyhow::Result<String> {
     let info = info(client).await?;
     let leader = info.pointer("/cluster/leader").and_then(Value::as_str).filter(|name| !name.is_empty());

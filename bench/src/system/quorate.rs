@@ -1,4 +1,4 @@
-//! Three `chatd`, as anyone would run them but for the rate limit, which is off.
+//! Three `chatd` processes, set up as anyone would run them except for the rate limit, which is off.
 
 mod absence;
 mod client;
@@ -32,7 +32,7 @@ pub(crate) struct Quorate {
     dir: TempDir,
 }
 
-/// Where a node listens.
+/// Addresses on which a node listens.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     name: String,
@@ -43,8 +43,10 @@ pub(super) struct Node {
 }
 
 impl Quorate {
+    /// Starts the nodes, forms the cluster, and creates a user and a room.
+    ///
     /// # Errors
-    /// A program is missing, or the cluster does not become ready.
+    /// Fails if a program is missing, or if the cluster does not become ready.
     pub(crate) async fn start(places: &Places) -> anyhow::Result<Self> {
         let dir = places.fresh("quorate")?;
         let nodes = (1..=NODES).map(Node::new).collect::<anyhow::Result<Vec<_>>>()?;
@@ -63,25 +65,25 @@ impl Quorate {
         Ok(Self { servers, nodes, user, room, dir })
     }
 
-    /// Index of the node that leads.
+    /// Returns the index of the node that leads.
     async fn leader(&self) -> anyhow::Result<usize> {
         let server = self.user.leader().await?;
         let found = self.nodes.iter().position(|node| node.name == server);
         found.with_context(|| format!("the leader {server:?} is none of ours"))
     }
 
-    /// The Raft term: rises with every election.
+    /// Returns the Raft term, which rises with every election.
     ///
     /// # Errors
-    /// Nobody answers.
+    /// Fails if no node answers.
     pub(crate) async fn term(&self) -> anyhow::Result<u64> {
         self.user.term().await
     }
 
-    /// Makes so many rooms beside the one that is posted to.
+    /// Creates `count` rooms beside the one that is posted to.
     ///
     /// # Errors
-    /// A room is refused.
+    /// Fails if a room is refused.
     pub(crate) async fn grow_rooms(&self, count: usize) -> anyhow::Result<()> {
         const AT_ONCE: usize = 64;
         use futures::{StreamExt as _, TryStreamExt as _};
@@ -95,10 +97,10 @@ impl Quorate {
             .await
     }
 
-    /// Stops all processes, starts them again, and gives the time until all are ready.
+    /// Stops all processes, starts them again, and returns the time until all are ready.
     ///
     /// # Errors
-    /// They do not come back.
+    /// Fails if they do not come back.
     pub(crate) async fn restart_all(&mut self) -> anyhow::Result<Duration> {
         self.servers.iter_mut().try_for_each(Server::kill)?;
         let begun = std::time::Instant::now();

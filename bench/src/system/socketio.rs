@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 const NODES: usize = 3;
-/// Connections that are made at once.
+/// Number of connections that are opened at once.
 const AT_ONCE: usize = 32;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -30,8 +30,10 @@ pub(crate) struct SocketIo {
 }
 
 impl SocketIo {
+    /// Starts Redis and the Node.js processes, and returns when they answer.
+    ///
     /// # Errors
-    /// Node.js, the modules or Redis are missing, or do not come up.
+    /// Fails if Node.js, the modules or Redis are missing, or do not come up.
     pub(crate) async fn start(places: &Places) -> anyhow::Result<Self> {
         let modules = places.peers.join("socketio/node_modules");
         ensure!(modules.is_dir(), "{} is missing: deploy/deps/install bench", modules.display());
@@ -89,7 +91,7 @@ impl SocketIo {
     }
 }
 
-/// A WebSocket that has gone through the greetings of Engine.IO (protocol 4) and Socket.IO (protocol 5).
+/// Opens a WebSocket, and goes through the greetings of Engine.IO (protocol 4) and Socket.IO (protocol 5).
 async fn connect(node: SocketAddr) -> anyhow::Result<Socket> {
     let url = format!("ws://{node}/socket.io/?EIO=4&transport=websocket");
     let (mut socket, _) = connect_async_with_config(url, None, true).await.context("cannot connect")?;
@@ -104,7 +106,7 @@ async fn join(socket: &mut Socket, room: &str) -> anyhow::Result<()> {
     expect(socket, "431").await
 }
 
-/// Reads up to a packet that begins so.
+/// Reads up to a packet that begins with `begin`.
 async fn expect(socket: &mut Socket, begin: &str) -> anyhow::Result<()> {
     while let Some(message) = socket.next().await {
         match message? {
@@ -116,7 +118,7 @@ async fn expect(socket: &mut Socket, begin: &str) -> anyhow::Result<()> {
     bail!("closed before a packet {begin:?} came")
 }
 
-/// What the server asks for from time to time.
+/// Answers the ping that the server sends from time to time.
 async fn pong(socket: &mut Socket, text: &str) -> anyhow::Result<()> {
     if text == "2" {
         socket.send(Message::text("3")).await?;

@@ -1,5 +1,6 @@
-//! The cluster's own certificate authority, the nodes' certificates and an administrator's, for processes without
-//! Kubernetes. A URI in each says whose it is: a node's cannot administer, an administrator's cannot replicate.
+//! Creation of the cluster's own certificate authority and of the certificates of nodes and administrator, for clusters
+//! outside Kubernetes. A URI in each certificate names the role of its holder: a node's certificate cannot administer,
+//! an administrator's cannot replicate.
 
 use super::DOMAIN;
 use crate::error::Error;
@@ -16,17 +17,18 @@ use std::{
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// Clocks of machines differ: valid since yesterday.
+/// Time by which the start of validity is backdated, because the clocks of machines differ.
 const BACKDATED: Duration = DAY;
-/// The authority outlives several generations of certificates.
+/// Validity of the authority, which outlives several generations of certificates.
 const CA_VALIDITY: Duration = Duration::from_secs(3650 * 86_400);
-/// Renewed by running `chatctl cluster init --certificates-only --renew` and restarting the nodes one by one.
+/// Validity of the other certificates. They are renewed by running `chatctl cluster init --certificates-only --renew`
+/// and restarting the nodes one by one.
 const NODE_VALIDITY: Duration = Duration::from_secs(825 * 86_400);
 
-/// The directory of the administrator's certificate, beside those of the nodes.
+/// Name of the directory of the administrator's certificate, beside those of the nodes.
 pub const ADMINISTRATOR: &str = "admin";
 
-/// Whose a certificate is.
+/// Holder of a certificate.
 #[derive(Clone, Copy)]
 enum Holder<'a> {
     Node(&'a str),
@@ -41,7 +43,7 @@ impl Holder<'_> {
         }
     }
 
-    /// What chatd reads the role from (`chatd/src/tls/holder.rs`).
+    /// Returns the URI from which chatd reads the role (`chatd/src/tls/holder.rs`).
     fn uri(&self, cluster_id: &str) -> String {
         match self {
             Self::Node(name) => format!("quorate://cluster/{cluster_id}/peer/{name}"),
@@ -50,12 +52,12 @@ impl Holder<'_> {
     }
 }
 
-/// Makes what is missing: `ca.crt`, `ca.key`, and for each node `NODE/tls.crt`, `NODE/tls.key` and a copy of `ca.crt`;
-/// the same for the administrator. What is there stays, but for the certificates when `renew` is set. All files have mode
-/// 0600. Returns the names of the nodes whose certificates are new.
+/// Creates the files that are missing: `ca.crt`, `ca.key`, and for each node `NODE/tls.crt`, `NODE/tls.key` and a copy
+/// of `ca.crt`; the same for the administrator. Existing files are kept, except for certificates and their keys if
+/// `renew` is set. All files have mode 0600. Returns the names of the nodes whose certificates are new.
 ///
 /// # Errors
-/// When a file cannot be read or written, or the authority's files do not belong together.
+/// Returns an error if a file cannot be read or written, or if the authority's files do not belong together.
 pub fn make(directory: &Path, cluster_id: &str, nodes: &[String], renew: bool) -> Result<Vec<String>, Error> {
     private_directory(directory)?;
     let authority = authority(directory)?;
@@ -69,7 +71,7 @@ pub fn make(directory: &Path, cluster_id: &str, nodes: &[String], renew: bool) -
     Ok(made)
 }
 
-/// Whether it is new.
+/// Creates the files of one holder. Returns `true` if the certificate is new.
 fn make_one(
     directory: &Path,
     authority: &Issuer<'_, KeyPair>,
@@ -87,7 +89,7 @@ fn make_one(
         return Ok(false);
     }
     let (certificate, key) = certificate(holder, cluster_id, authority)?;
-    // The key first: a certificate without its key would look complete to the next run.
+    // The key is written first, so that no new certificate exists without its key.
     write(&own.join("tls.key"), &key)?;
     write(&own.join("tls.crt"), &certificate)?;
     Ok(true)
@@ -108,7 +110,7 @@ fn authority(directory: &Path) -> Result<Issuer<'static, KeyPair>, Error> {
 fn authority_params() -> Result<CertificateParams, Error> {
     let mut params = valid_for(CertificateParams::new(Vec::new())?, CA_VALIDITY);
     params.distinguished_name.push(DnType::CommonName, "quorate cluster authority");
-    // Signs nodes, and nothing that could sign in turn.
+    // Path length 0: the authority signs nodes, but nothing that could sign in turn.
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Ok(params)
@@ -121,7 +123,7 @@ fn certificate(
 ) -> Result<(String, String), Error> {
     let names = match holder {
         Holder::Node(_) => vec![DOMAIN.to_owned()],
-        // Nobody calls an administrator.
+        // An administrator is only ever a client, so its certificate needs no DNS name.
         Holder::Administrator => Vec::new(),
     };
     let mut params = valid_for(CertificateParams::new(names)?, NODE_VALIDITY);
@@ -130,7 +132,7 @@ fn certificate(
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     if let Holder::Node(_) = holder {
-        // Each node calls the others and is called by them.
+        // Each node is a client and a server of the others.
         params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
     }
     params.use_authority_key_identifier_extension = true;
@@ -146,10 +148,10 @@ fn valid_for(mut params: CertificateParams, validity: Duration) -> CertificatePa
     params
 }
 
-/// Makes a directory that nobody else can look into, if it is not there.
+/// Creates a directory that only its owner can access, if it does not exist.
 ///
 /// # Errors
-/// Names the path.
+/// Returns an error that names the path.
 pub fn private_directory(path: &Path) -> Result<(), Error> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::file(path))
 }
@@ -158,10 +160,10 @@ fn read(path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).map_err(Error::file(path))
 }
 
-/// Replaces a file whole or not at all, with mode 0600.
+/// Replaces a file atomically, with mode 0600.
 ///
 /// # Errors
-/// Names the path.
+/// Returns an error that names the path.
 pub fn write(path: &Path, text: &str) -> Result<(), Error> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let replace = || {

@@ -1,4 +1,4 @@
-//! The administrative door of a server: `quorate.admin.v1` on the peer port, mutual TLS only.
+//! Client of a server's administrative API: `quorate.admin.v1` on the peer port, with mutual TLS only.
 
 pub mod certificates;
 mod tls;
@@ -16,16 +16,16 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-/// The one DNS name in every certificate of a cluster: nodes are told apart by id, not by name, so that a node may
-/// move to another address without a new certificate.
+/// DNS name in every certificate of a cluster. Nodes are told apart by id, not by name, so that a node may move to
+/// another address without a new certificate.
 pub const DOMAIN: &str = "quorate-peer";
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Longest wait for an answer. A checkpoint of a large volume or a change of members may take its time.
+/// Longest wait for an answer. A checkpoint of a large volume or a membership change may take its time.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The administrative door of one server.
+/// Client of the administrative API of one server.
 #[derive(Debug, Clone)]
 pub struct Door {
     address: String,
@@ -36,7 +36,8 @@ impl Door {
     /// Connects to `host:port`.
     ///
     /// # Errors
-    /// [`Failure`] when nobody is there, or one of the two sides refuses the other's certificate.
+    /// Returns a [`Failure`] if the server cannot be reached or one side refuses the other's certificate, and a usage
+    /// error for an invalid address.
     pub async fn connect(address: &str, files: &Files) -> Result<Self, Error> {
         let bad = |e: tonic::transport::Error| Error::Usage(format!("`{address}`: {}", crate::client::innermost(&e)));
         let endpoint = Endpoint::from_shared(format!("https://{address}"))
@@ -53,16 +54,16 @@ impl Door {
         Ok(Self { address: address.to_owned(), client: AdminClient::new(channel) })
     }
 
-    /// Where it is.
+    /// Returns the address of the server.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Makes one call.
+    /// Makes one call. It is never retried here, because whether a retry is wise depends on the call.
     ///
     /// # Errors
-    /// The [`Failure`], never retried here: whether that is wise depends on the call.
+    /// Returns the [`Failure`] of the call.
     pub async fn call<R, F, Fut>(&self, method: F) -> Result<R, Failure>
     where
         F: FnOnce(AdminClient<Channel>) -> Fut,
@@ -73,7 +74,7 @@ impl Door {
     }
 }
 
-/// Whether the same call may succeed a moment later.
+/// Returns `true` if the same call may succeed a moment later.
 #[must_use]
 pub fn may_pass(error: &Error) -> bool {
     matches!(error, Error::Call(failure) if failure.retry != Retry::No)

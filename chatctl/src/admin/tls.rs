@@ -1,4 +1,4 @@
-//! The three files with which a client enters the administrative door.
+//! Files with which a client authenticates to the administrative API.
 
 use super::{DOMAIN, certificates::ADMINISTRATOR};
 use crate::error::Error;
@@ -8,7 +8,7 @@ use std::{
 };
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-/// A certificate authority, and a certificate of it with its key.
+/// Certificate authority, and a certificate that it signed, with its key.
 #[derive(Clone)]
 pub struct Files {
     ca: Vec<u8>,
@@ -17,11 +17,12 @@ pub struct Files {
 }
 
 impl Files {
-    /// Reads `ca.crt`, `tls.crt` and `tls.key`: all in `directory` (as Kubernetes mounts a Secret), or `ca.crt` there
-    /// and the administrator's in `admin` beneath (as `chatctl cluster init` writes them), or `ca.crt` one above.
+    /// Reads `ca.crt`, `tls.crt` and `tls.key`. All of them are in `directory` (as Kubernetes mounts a Secret); or
+    /// `ca.crt` is there and the administrator's pair in `admin` below it (as `chatctl cluster init` writes them); or
+    /// `ca.crt` is one directory above the pair.
     ///
     /// # Errors
-    /// Names the file that is missing.
+    /// Returns an error that names the missing file.
     pub fn load(directory: &Path) -> Result<Self, Error> {
         let pair = pair(directory)?;
         let beside = pair.join("ca.crt");
@@ -51,7 +52,7 @@ fn pair(directory: &Path) -> Result<PathBuf, Error> {
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| path.join("tls.crt").exists())
         .collect();
-    // A node's certificate may still look. The first by name, so that it is the same each time.
+    // A node's certificate may still read the status. The first one by name is taken, so that it is the same each time.
     beneath.sort();
     beneath.into_iter().next().ok_or_else(|| Error::BadFile {
         path: directory.to_owned(),

@@ -1,4 +1,4 @@
-//! One call with all its attempts.
+//! Calls that are retried until they are settled.
 
 use super::{Chat, Client, Failure, Retry, Slot, pace::Pace};
 use std::time::Duration;
@@ -8,8 +8,8 @@ impl Client {
     /// Makes a call that may be made more than once: a read, or a write that carries a transaction id.
     ///
     /// # Errors
-    /// The [`Failure`] of the last attempt once it is refused for good or the time is up. `unknown` is set when *any*
-    /// attempt may have been carried out.
+    /// Returns the [`Failure`] of the last attempt once the call is permanently refused or the time is up. `unknown` is
+    /// set if *any* attempt may have been carried out.
     pub async fn call<R, F, Fut>(&self, method: F) -> Result<R, Failure>
     where
         F: Fn(Chat) -> Fut,
@@ -28,7 +28,7 @@ impl Client {
     /// Makes one attempt on one server.
     ///
     /// # Errors
-    /// What went wrong, with [`Failure::retry`] saying whether another attempt makes sense.
+    /// Returns the failure, whose [`Failure::retry`] says whether another attempt makes sense.
     pub async fn attempt<R, F, Fut>(&self, slot: &Slot, patience: Duration, method: &F) -> Result<R, Failure>
     where
         F: Fn(Chat) -> Fut,

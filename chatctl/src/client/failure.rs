@@ -1,4 +1,4 @@
-//! What one failed attempt means: refused for good, try elsewhere, or wait.
+//! Meaning of a failed attempt: a permanent refusal, a retry elsewhere, or a wait.
 
 use crate::error::exit;
 use prost::Message as _;
@@ -10,65 +10,65 @@ use tonic::{Code, Status};
 /// Name of the metadata that carries an encoded [`ErrorDetail`].
 const DETAIL: &str = "quorate-error-bin";
 
-/// The broad kind of a failure; decides the exit code.
+/// Broad kind of a failure, which decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Refused for good.
+    /// The request was permanently refused.
     Refused,
-    /// No session, or one that has ended.
+    /// There is no session, or it has ended.
     Unauthenticated,
-    /// No answer, or no leader.
+    /// No server answered, or there is no leader.
     Unavailable,
 }
 
-/// Whether and how the same request may be tried again.
+/// Rule for sending the same request again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
-    /// Never.
+    /// The request is not sent again.
     No,
-    /// On another server, after at least this long.
+    /// The request may go to another server, after at least this long.
     Elsewhere(Duration),
-    /// Anywhere, after this long: the cluster counts, not the server.
+    /// The request may go to any server, after this long: the limit is counted by the cluster, not by the server.
     After(Duration),
 }
 
-/// Why a call, or one attempt of it, failed.
+/// Reason why a call, or one attempt of it, failed.
 #[derive(Debug, Clone, Error)]
 #[error("{message}{}", self.whom())]
 pub struct Failure {
-    /// Broad kind.
+    /// Broad kind of the failure.
     pub kind: Kind,
-    /// Code of the refusal; `ERROR_CODE_UNSPECIFIED` where no server of Quorate answered.
+    /// Error code of the refusal; `ERROR_CODE_UNSPECIFIED` if no server of Quorate answered.
     pub error_code: ErrorCode,
-    /// One sentence.
+    /// Description in one sentence.
     pub message: String,
-    /// Whether a write may have happened or may still happen.
+    /// `true` if a write may have happened or may still happen.
     pub unknown: bool,
-    /// What to do next.
+    /// Rule for the next attempt.
     pub retry: Retry,
-    /// The connection is of no further use.
+    /// `true` if the connection is of no further use.
     pub broken: bool,
-    /// Who answered, or did not.
+    /// Address of the server that answered, or that did not.
     pub server: Option<String>,
-    /// With which the write may be sent again.
+    /// Transaction id with which the write may be sent again; set by [`Self::of_write`].
     pub transaction_id: Option<String>,
 }
 
 impl Failure {
-    /// No connection: the request has not left this machine.
+    /// Creates the failure of an attempt without a connection: the request has not left this machine.
     #[must_use]
     pub fn unreachable(server: &str, reason: &str) -> Self {
         let message = format!("cannot connect: {reason}");
         Self { unknown: false, ..Self::no_answer(server, message) }
     }
 
-    /// The request was sent and nothing came back.
+    /// Creates the failure of an attempt that was sent and not answered in time.
     #[must_use]
     pub fn timed_out(server: &str, after: Duration) -> Self {
         Self::no_answer(server, format!("no answer within {} ms", after.as_millis()))
     }
 
-    /// A subscription ended without a word.
+    /// Creates the failure of a stream that ended without an error.
     #[must_use]
     pub fn stream_ended(server: &str) -> Self {
         Self { broken: false, unknown: false, ..Self::no_answer(server, "the stream ended".to_owned()) }
@@ -87,7 +87,7 @@ impl Failure {
         }
     }
 
-    /// What a server's status means.
+    /// Interprets the status that a server returned.
     #[must_use]
     pub fn from_status(server: &str, status: &Status) -> Self {
         match detail(status) {
@@ -96,7 +96,7 @@ impl Failure {
         }
     }
 
-    /// What a refusal inside an answer means.
+    /// Interprets a refusal inside an answer.
     #[must_use]
     pub fn from_detail(detail: &ErrorDetail) -> Self {
         let code = detail.code();
@@ -130,7 +130,8 @@ impl Failure {
         }
     }
 
-    /// A status without detail comes from the transport, a proxy, or something that is not Quorate.
+    /// Interprets a status without error detail, which comes from the transport, a proxy, or something that is not
+    /// Quorate.
     fn from_bare_status(server: &str, status: &Status) -> Self {
         let transport = status.source().is_some();
         let (kind, retry) = match status.code() {
@@ -152,7 +153,7 @@ impl Failure {
         Self { kind, message, retry, unknown, broken: transport, ..Self::no_answer(server, String::new()) }
     }
 
-    /// Exit code of a command that ends with it.
+    /// Returns the exit code of a command that ends with this failure.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self.kind {
@@ -163,7 +164,7 @@ impl Failure {
         }
     }
 
-    /// A stable name for programs.
+    /// Returns a stable name for programs.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self.error_code {
@@ -176,7 +177,7 @@ impl Failure {
         }
     }
 
-    /// Milliseconds after which another attempt makes sense; 0 where none does.
+    /// Returns the milliseconds after which another attempt makes sense; 0 if none does.
     #[must_use]
     pub fn retry_after_ms(&self) -> u64 {
         match self.retry {
@@ -185,7 +186,7 @@ impl Failure {
         }
     }
 
-    /// Names the write, so that whoever reads the error can send it again without doubling it.
+    /// Adds the transaction id of the write, so that whoever reads the error can send it again without duplicating it.
     #[must_use]
     pub fn of_write(mut self, transaction_id: &str) -> Self {
         self.transaction_id = Some(transaction_id.to_owned());
@@ -200,7 +201,7 @@ impl Failure {
     }
 }
 
-/// The transport tried to connect again, in vain: the request is still here.
+/// Returns `true` if the transport failed to connect again, so the request never left this machine.
 fn never_sent(status: &Status) -> bool {
     let mut cause = status.source();
     while let Some(error) = cause {

@@ -1,7 +1,7 @@
-//! Which server to ask, and when to ask again.
+//! Client of a cluster, which chooses the server and the time of each attempt.
 //!
-//! One [`Client`] stands for the whole cluster: a call goes to the preferred server, and when that one is gone it goes
-//! to another at once. Only when all have failed in a row does the call wait, with full jitter.
+//! One [`Client`] stands for the whole cluster: a call goes to the preferred server and, if that one is gone, to
+//! another at once. Only when all have failed in a row does the call wait, with full jitter.
 
 mod call;
 mod failure;
@@ -27,24 +27,24 @@ use std::{
 };
 use tonic::transport::Channel;
 
-/// The generated client of one connection.
+/// Generated client over one connection.
 pub type Chat = ChatClient<Channel>;
 
-/// How patient a client is.
+/// Time limits, backoff and TLS of a client.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Longest wait for a connection to one server.
     pub connect_timeout: Duration,
-    /// Longest wait for one answer; then the same request goes to another server. A server itself waits a bounded
-    /// time for a leader before it gives up, so this stands above that time.
+    /// Longest wait for one answer, after which the same request goes to another server. A server itself waits a
+    /// bounded time for a leader before it gives up, so this must be longer than that.
     pub attempt_timeout: Duration,
-    /// Longest time for a call with all its attempts; `None`: until it is settled.
+    /// Longest time for a call with all its attempts; `None` for no limit.
     pub limit: Option<Duration>,
     /// First interval of the backoff.
     pub backoff_base: Duration,
     /// Longest interval of the backoff.
     pub backoff_cap: Duration,
-    /// Speak TLS with all servers, and believe these authorities; `None`: speak plainly.
+    /// Authorities to trust, with TLS to all servers; `None` for clear text.
     pub trust: Option<ServerTrust>,
 }
 
@@ -61,7 +61,7 @@ impl Default for Options {
     }
 }
 
-/// What a client went through, for reports.
+/// Counters of what happened to a client's calls, for reports.
 #[derive(Debug, Default)]
 pub struct Counters {
     retries: AtomicU64,
@@ -69,18 +69,18 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Attempts beyond the first of a call.
+    /// Returns the number of attempts beyond the first of each call.
     pub fn retries(&self) -> u64 {
         self.retries.load(Ordering::Relaxed)
     }
 
-    /// Attempts that were told to wait.
+    /// Returns the number of attempts that were told to wait.
     pub fn rate_limited(&self) -> u64 {
         self.rate_limited.load(Ordering::Relaxed)
     }
 }
 
-/// A client of one cluster; clones share servers and connections.
+/// Client of one cluster; clones share servers and connections.
 #[derive(Debug, Clone)]
 pub struct Client {
     servers: Arc<Servers>,
@@ -89,7 +89,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of these servers (`host:port` or `https://host:port`), which prefers the first. Connects when first used.
+    /// Creates a client of these servers (`host:port` or `https://host:port`), which prefers the first one. It connects
+    /// when first used.
     ///
     /// # Errors
     /// [`InvalidAddress`] names the first address that is neither.
@@ -98,19 +99,19 @@ impl Client {
         Ok(Self { servers: Arc::new(servers), options, counters: Arc::default() })
     }
 
-    /// The servers it knows.
+    /// Returns the servers that the client knows.
     #[must_use]
     pub fn servers(&self) -> &Servers {
         &self.servers
     }
 
-    /// How patient it is.
+    /// Returns the options of the client.
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.options
     }
 
-    /// What it went through.
+    /// Returns the counters of the client.
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters

@@ -1,4 +1,4 @@
-//! When and where the next attempt of a call happens.
+//! Time and place of the next attempt of a call.
 
 use super::{Client, Failure, Retry, Slot};
 use crate::backoff::Backoff;
@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// When and where the next attempt happens.
+/// State that decides when and where the next attempt is made.
 pub(crate) struct Pace {
     deadline: Option<Instant>,
     attempt_timeout: Duration,
@@ -30,12 +30,12 @@ impl Pace {
         }
     }
 
-    /// From here on there is no end.
+    /// Removes the deadline: from here on, attempts never end.
     pub(crate) fn forget_deadline(&mut self) {
         self.deadline = None;
     }
 
-    /// Something arrived: the next loss is a first one again.
+    /// Starts over without a deadline after something has arrived, so that the next loss counts as a first one.
     pub(crate) fn restart(&mut self, client: &Client) {
         *self = Self { deadline: None, ..Self::new(client) };
     }
@@ -45,18 +45,18 @@ impl Pace {
         slot.ok_or_else(|| Failure::unreachable("-", "no server is known"))
     }
 
-    /// Goes elsewhere first, if there is another server.
+    /// Prefers another server for the next attempt, if there is one.
     pub(crate) fn avoid(&mut self, slot: &Slot) {
         self.avoid = Some(slot.address().to_owned());
     }
 
-    /// How long the next attempt may take.
+    /// Returns the longest time that the next attempt may take.
     pub(crate) fn patience(&self) -> Duration {
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         left.map_or(self.attempt_timeout, |left| left.min(self.attempt_timeout))
     }
 
-    /// Waits until the next attempt is due, or gives up.
+    /// Waits until the next attempt is due, or gives up and returns the failure.
     pub(crate) async fn after(&mut self, client: &Client, slot: &Slot, failure: Failure) -> Result<(), Failure> {
         self.unknown |= failure.unknown;
         self.attempts += 1;
@@ -64,7 +64,7 @@ impl Pace {
             Retry::No => return Err(self.last(failure)),
             Retry::After(wait) => {
                 client.counters.rate_limited.fetch_add(1, Ordering::Relaxed);
-                // Those told to wait equally long do not come back together.
+                // Jitter keeps callers that were told to wait equally long from coming back together.
                 wait + wait.mul_f64(0.1 * rand::random::<f64>())
             }
             // Every other server gets one try at once: the loss of a pod is a hiccup, not a pause.

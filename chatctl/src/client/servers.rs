@@ -1,4 +1,4 @@
-//! The servers that a client knows, and which is next.
+//! Servers that a client knows, and the choice of the next one.
 
 use super::{Options, Slot};
 use std::sync::{
@@ -7,24 +7,25 @@ use std::sync::{
 };
 use thiserror::Error;
 
-/// Most servers that a client keeps: a cluster has a handful of voters and some learners; a list beyond this is a fault.
+/// Maximum number of servers that a client keeps: a cluster has a handful of voters and some learners, and a list
+/// beyond this is a fault.
 const MOST: usize = 256;
 
-/// How an address begins whose server speaks TLS.
+/// Prefix of the address of a server that uses TLS.
 pub(crate) const TLS_SCHEME: &str = "https://";
 
-/// An address that is neither `host:port` nor `https://host:port`.
+/// Error for an address that is neither `host:port` nor `https://host:port`.
 #[derive(Debug, Error)]
 #[error(
     "`{address}` is not a server address: write host:port, as in chat.example.org:7400, or https://host:port where the \
      server speaks TLS"
 )]
 pub struct InvalidAddress {
-    /// The text.
+    /// Address as it was given.
     pub address: String,
 }
 
-/// The servers of one cluster, in the order in which they were named.
+/// Servers of one cluster, in the order in which they were named.
 #[derive(Debug)]
 pub struct Servers {
     slots: RwLock<Vec<Arc<Slot>>>,
@@ -40,25 +41,25 @@ impl Servers {
         Ok(Self { slots: RwLock::new(slots), preferred: AtomicUsize::new(0), options })
     }
 
-    /// All servers, the named ones first.
+    /// Returns all servers, the named ones first.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Slot>> {
         self.slots.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How many there are.
+    /// Returns the number of servers.
     #[must_use]
     pub fn len(&self) -> usize {
         self.slots.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Whether there are none.
+    /// Returns `true` if there are no servers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Adds a server that the cluster told of. Returns whether it was new; a bad address is not added.
+    /// Adds a server that the cluster listed, and returns `true` if it was new. An invalid address is not added.
     pub fn learn(&self, address: &str) -> bool {
         let Ok(learned) = slot(address, &self.options) else { return false };
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
@@ -69,8 +70,9 @@ impl Servers {
         is_new
     }
 
-    /// The server for the next attempt: from the preferred one on the first that is neither held off nor `avoid`;
-    /// when all are held off, the one that is free soonest; `avoid` only when there is no other.
+    /// Picks the server for the next attempt: from the preferred one on, the first that is neither held off nor
+    /// `avoid`; if all are held off, the one whose hold-off ends soonest; `avoid` only if there is no other. Returns
+    /// `None` if no server is known.
     #[must_use]
     pub fn pick(&self, avoid: Option<&str>) -> Option<Arc<Slot>> {
         let mut slots = self.all();
@@ -82,7 +84,7 @@ impl Servers {
         free.or_else(soonest).copied().or(slots.first()).cloned()
     }
 
-    /// Starts with the server of this index from now on (modulo their number).
+    /// Makes the server of this index (modulo the number of servers) the preferred one.
     pub fn prefer(&self, index: usize) {
         self.preferred.store(index, Ordering::Relaxed);
     }
@@ -99,7 +101,7 @@ impl Servers {
 fn slot(address: &str, options: &Options) -> Result<Arc<Slot>, InvalidAddress> {
     let invalid = || InvalidAddress { address: address.to_owned() };
     let bare = match &options.trust {
-        // One way to speak with all: a cluster's doors all have a certificate, or none has.
+        // All servers are addressed in one way: either every listener of a cluster has a certificate, or none has.
         Some(_) => address.strip_prefix(TLS_SCHEME).unwrap_or(address),
         None => address,
     };

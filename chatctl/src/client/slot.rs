@@ -1,4 +1,4 @@
-//! One server: its connection and how it has behaved.
+//! One server: its connection and its recent health.
 
 use super::{Failure, Options};
 use crate::backoff::Backoff;
@@ -8,9 +8,9 @@ use std::{
 };
 use tonic::transport::{Channel, Endpoint};
 
-/// A ping goes out after this long without traffic, so that a subscriber notices a machine that vanished.
+/// Time without traffic after which a ping is sent, so that a subscriber notices a machine that vanished.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
-/// A ping unanswered for so long ends the connection. Long enough for a machine under full load.
+/// Time after which an unanswered ping ends the connection. It is long enough for a machine under full load.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Shortest time for which a failed server is passed over, so that a full-jitter draw near zero does not send the next
 /// call straight back.
@@ -35,7 +35,7 @@ struct Health {
 #[derive(Debug, Default)]
 struct Connection {
     channel: Option<Channel>,
-    /// Rises with each connection, so that a late report about an old one does not end the new one.
+    /// Number of the connection. It rises with each, so that a late report about an old one does not end the new one.
     generation: u64,
     failed: Option<(Instant, String)>,
 }
@@ -64,16 +64,17 @@ impl Slot {
         })
     }
 
-    /// `host:port`, or `https://host:port` where TLS is spoken.
+    /// Returns the address: `host:port`, or `https://host:port` if TLS is used.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// The connection, made if there is none. Callers that wait at the same time share one attempt.
+    /// Returns the connection and its generation, connecting if there is none. Callers that wait at the same time share
+    /// one attempt.
     ///
     /// # Errors
-    /// A [`Failure`] that says that nothing was sent.
+    /// Returns a [`Failure`] that says that nothing was sent.
     pub async fn connect(&self) -> Result<(Channel, u64), Failure> {
         let asked = Instant::now();
         let mut connection = self.connection.lock().await;
@@ -101,7 +102,8 @@ impl Slot {
     }
 
     async fn dial(&self) -> Result<Channel, String> {
-        // Around the whole of it: the end point's own limit covers neither name resolution nor the handshake.
+        // The timeout covers the whole attempt: the endpoint's own limit covers neither name resolution nor the
+        // handshake.
         match tokio::time::timeout(self.connect_timeout, self.endpoint.connect()).await {
             Ok(Ok(channel)) => Ok(channel),
             Ok(Err(error)) => Err(innermost(&error)),
@@ -109,7 +111,7 @@ impl Slot {
         }
     }
 
-    /// Forgets the connection of that generation: it is broken or silent.
+    /// Drops the connection of this generation, which is broken or silent. A newer connection is kept.
     pub async fn forget(&self, generation: u64) {
         let mut connection = self.connection.lock().await;
         if connection.generation == generation {
@@ -121,32 +123,32 @@ impl Slot {
     pub fn hold_off(&self) {
         let mut health = self.health();
         let now = Instant::now();
-        // Many calls in flight fail together; they are one piece of bad news, not many.
+        // Many calls in flight fail together; they count as one failure, not as many.
         if health.held_until.is_none_or(|until| until <= now) {
             let wait = health.backoff.next_wait().max(LEAST_HOLD_OFF);
             health.held_until = Some(now + wait);
         }
     }
 
-    /// It works.
+    /// Records a success: the server is used again, and its backoff starts over.
     pub(super) fn succeeded(&self) {
         let mut health = self.health();
         health.held_until = None;
         health.backoff.reset();
     }
 
-    /// Until when it is passed over, if it is.
+    /// Returns the time until which the server is passed over; `None` if it is not.
     pub(super) fn held_until(&self) -> Option<Instant> {
         self.health().held_until.filter(|until| *until > Instant::now())
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
-        // Plain values: as good after a panic elsewhere as before.
+        // Poisoning is ignored: the values are plain, and as good after a panic elsewhere as before.
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The cause at the bottom ("Connection refused"), where the outer ones only say "transport error".
+/// Returns the innermost cause ("Connection refused"), because the outer errors only say "transport error".
 pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {

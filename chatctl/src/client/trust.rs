@@ -1,4 +1,4 @@
-//! Whom a client believes when a server shows its certificate.
+//! Authorities that a client trusts when a server presents its certificate.
 
 use crate::error::Error;
 use rustls::pki_types::{CertificateDer, TrustAnchor, pem::PemObject as _};
@@ -10,7 +10,7 @@ use std::{
 use tonic::transport::ClientTlsConfig;
 use webpki::anchor_from_trusted_cert;
 
-/// The authorities whose certificates are accepted, and the name that is expected in them.
+/// Authorities whose certificates are accepted, and the name expected in a server's certificate.
 #[derive(Clone)]
 pub struct ServerTrust {
     anchors: Arc<[TrustAnchor<'static>]>,
@@ -18,8 +18,8 @@ pub struct ServerTrust {
 }
 
 impl ServerTrust {
-    /// Trusts the authorities in a PEM file, or those of the system. `name` is expected in a certificate instead of the
-    /// host that was dialled: pods are dialled by names that a public certificate does not list.
+    /// Trusts the authorities in a PEM file, or those of the system without one. `name` is expected in a certificate
+    /// instead of the host connected to: pods are addressed by names that a public certificate does not list.
     ///
     /// # Errors
     /// [`Error::File`] or [`Error::BadFile`] names the file that cannot be used.
@@ -57,7 +57,7 @@ fn of_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
         .map_err(|error| Error::BadFile { path: path.to_owned(), problem: format!("is not PEM ({error})") })
 }
 
-/// A system may have some certificates that cannot be read; those that can are used.
+/// Loads the system's certificates, except for those that cannot be read: a system may have some.
 fn of_system() -> Result<Vec<CertificateDer<'static>>, Error> {
     Ok(rustls_native_certs::load_native_certs().certs)
 }

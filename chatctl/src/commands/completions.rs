@@ -1,4 +1,4 @@
-//! `chatctl completions`
+//! The `chatctl completions` command, which prints a completion script for a shell.
 
 use crate::{
     cli::{Cli, Context},
@@ -7,7 +7,7 @@ use crate::{
 use clap::{Args, CommandFactory as _};
 use clap_complete::{Shell, generate};
 
-/// Prints a completion script.
+/// Arguments of `chatctl completions`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -15,14 +15,14 @@ Examples:
   chatctl completions zsh > ~/.zfunc/_chatctl
   source <(chatctl completions bash)")]
 pub struct Command {
-    /// The shell
+    /// Shell that the script is for
     shell: Shell,
 }
 
 /// Prints the script, whatever the output format.
 ///
 /// # Errors
-/// When standard output cannot be written.
+/// Returns an error if standard output cannot be written.
 pub fn run(command: &Command, context: &Context) -> Result<(), Error> {
     let mut script = Vec::new();
     generate(command.shell, &mut Cli::command(), "chatctl", &mut script);

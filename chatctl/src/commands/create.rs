@@ -1,11 +1,11 @@
-//! `chatctl create`
+//! The `chatctl create` command, which creates a room.
 
 use crate::{cli::Context, error::Error, position::Position, send};
 use clap::Args;
 use quorate_wire::chat::v1::{CreateRoomRequest, create_room_request::Preset};
 use serde_json::json;
 
-/// Makes a room.
+/// Arguments of `chatctl create`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -15,10 +15,10 @@ Examples:
 pub struct Command {
     /// Name of the room
     name: Option<String>,
-    /// Anybody may join
+    /// Let anybody join the room
     #[arg(long, conflicts_with = "direct")]
     public: bool,
-    /// A conversation of two with equal rights
+    /// Make it a direct conversation of two users with equal rights
     #[arg(long)]
     direct: bool,
     /// Topic of the room
@@ -32,10 +32,7 @@ pub struct Command {
     invite: Vec<String>,
 }
 
-/// Makes the room; the transaction id keeps a repeated attempt from making two.
-///
-/// # Errors
-/// As any write.
+/// Creates the room. The transaction id keeps a repeated attempt from creating a second one.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let session = context.session().await?;
     let transaction_id = send::transaction_id();

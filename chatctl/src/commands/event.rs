@@ -1,11 +1,11 @@
-//! An event as it is printed.
+//! Events as the commands print them.
 
 use super::time;
 use crate::{output::printable, position::Position};
 use quorate_wire::chat::v1::Event;
 use serde_json::{Value, json};
 
-/// The document of an event; keys as in the Matrix client-server API, and the position.
+/// Returns the document of an event: its keys as in the Matrix Client-Server API, and the position.
 #[must_use]
 pub fn document(event: &Event) -> Value {
     let mut document = json!({
@@ -28,7 +28,7 @@ pub fn document(event: &Event) -> Value {
     document
 }
 
-/// One line for people.
+/// Formats an event as one line for people.
 #[must_use]
 pub fn line(event: &Event) -> String {
     let content = content(event);
@@ -47,7 +47,7 @@ pub fn line(event: &Event) -> String {
     format!("{}  {said}", time::utc(event.origin_server_ts))
 }
 
-/// The content, or, should it not be JSON, its text.
+/// Returns the content as JSON or, should it not be JSON, as text.
 fn content(event: &Event) -> Value {
     let parsed = serde_json::from_slice(&event.content);
     parsed.unwrap_or_else(|_| String::from_utf8_lossy(&event.content).into_owned().into())

@@ -1,4 +1,4 @@
-//! `chatctl history`
+//! The `chatctl history` command, which prints the history of a room.
 
 use super::{event, room};
 use crate::{cli::Context, error::Error};
@@ -6,10 +6,10 @@ use clap::Args;
 use quorate_wire::chat::v1::{Consistency, Freshness, HistoryRequest, HistoryResponse, history_request::Direction};
 use serde_json::json;
 
-/// Most events of one page; the server's own limit.
+/// Maximum number of events per page, which is the server's own limit.
 const PAGE: u32 = 1000;
 
-/// Prints what was said in a room.
+/// Arguments of `chatctl history`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -20,24 +20,21 @@ Examples:
 pub struct Command {
     /// Room id, alias, or name of one of your rooms
     room: String,
-    /// Most events to print
+    /// Maximum number of events to print
     #[arg(long, default_value_t = 50, value_name = "N")]
     limit: u32,
-    /// From the oldest on, instead of the newest
+    /// Start with the oldest events instead of the newest
     #[arg(long)]
     forward: bool,
     /// Cursor from an earlier page
     #[arg(long, default_value = "", hide_default_value = true, value_name = "CURSOR")]
     from: String,
-    /// What the answering server has, without asking the others; works without a leader
+    /// Read what the answering server has, without asking the others; works without a leader
     #[arg(long)]
     local: bool,
 }
 
-/// Reads page after page up to the limit. Text comes oldest first; JSON keeps the order of the pages.
-///
-/// # Errors
-/// As any call.
+/// Reads page after page up to the limit. Text is printed oldest first; JSON keeps the order of the pages.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let session = context.session().await?;
     let room_id = room::resolve(&session, &command.room).await?;
@@ -56,7 +53,7 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
         }
         whole.events.extend(page.events);
         whole.next = page.next;
-        // As fresh as the least fresh page.
+        // The whole is as fresh as its least fresh page.
         whole.freshness = whole.freshness.max(page.freshness);
     }
     print(&command, context, &whole)
@@ -93,7 +90,7 @@ fn print(command: &Command, context: &Context, whole: &HistoryResponse) -> Resul
     })
 }
 
-/// The word for how a read was served.
+/// Returns the word for how fresh a read was.
 #[must_use]
 pub fn freshness(freshness: Freshness) -> &'static str {
     match freshness {

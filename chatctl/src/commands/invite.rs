@@ -1,11 +1,11 @@
-//! `chatctl invite`
+//! The `chatctl invite` command, which invites a user to a room.
 
 use super::{join, room};
 use crate::{cli::Context, error::Error, send};
 use clap::Args;
 use quorate_wire::chat::v1::InviteRequest;
 
-/// Invites somebody to a room.
+/// Arguments of `chatctl invite`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -14,17 +14,14 @@ Examples:
 pub struct Command {
     /// Room id, alias, or name of one of your rooms
     room: String,
-    /// Full user id
+    /// Full user id to invite
     user: String,
-    /// Shown to the invited
+    /// Reason, shown to the invited user
     #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
     reason: String,
 }
 
-/// Sends the invitation.
-///
-/// # Errors
-/// As any write.
+/// Resolves the room and sends the invitation.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let session = context.session().await?;
     let transaction_id = send::transaction_id();

@@ -1,11 +1,11 @@
-//! `chatctl join`
+//! The `chatctl join` command, which joins a room.
 
 use crate::{cli::Context, error::Error, position::Position, send};
 use clap::Args;
 use quorate_wire::chat::v1::{JoinRoomRequest, MembershipResponse};
 use serde_json::json;
 
-/// Joins a room.
+/// Arguments of `chatctl join`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -16,10 +16,7 @@ pub struct Command {
     room: String,
 }
 
-/// Joins the room; an invitation is accepted that way too.
-///
-/// # Errors
-/// As any write.
+/// Joins the room, which also accepts an invitation to it.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let session = context.session().await?;
     let transaction_id = send::transaction_id();
@@ -29,10 +26,10 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     report(context, &joined, "joined")
 }
 
-/// Prints what a change of membership made.
+/// Prints the outcome of a membership change.
 ///
 /// # Errors
-/// When standard output cannot be written.
+/// Returns an error if standard output cannot be written.
 pub fn report(context: &Context, change: &MembershipResponse, verb: &str) -> Result<(), Error> {
     let position = change.position.map(Position::from);
     let document = json!({ "room_id": change.room_id, "event_id": change.event_id, "position": position });

@@ -1,11 +1,11 @@
-//! `chatctl leave`
+//! The `chatctl leave` command, which leaves a room.
 
 use super::{join, room};
 use crate::{cli::Context, error::Error, send};
 use clap::Args;
 use quorate_wire::chat::v1::LeaveRoomRequest;
 
-/// Leaves a room.
+/// Arguments of `chatctl leave`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -14,15 +14,12 @@ Examples:
 pub struct Command {
     /// Room id, alias, or name of one of your rooms
     room: String,
-    /// Shown to the members
+    /// Reason, shown to the members
     #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
     reason: String,
 }
 
-/// Leaves the room, or refuses an invitation to it.
-///
-/// # Errors
-/// As any write.
+/// Leaves the room, or rejects an invitation to it.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let session = context.session().await?;
     let transaction_id = send::transaction_id();

@@ -1,4 +1,4 @@
-//! `chatctl login`
+//! The `chatctl login` command, which signs in to an account.
 
 use crate::{cli::Context, error::Error, password, session, session::Credentials};
 use clap::Args;
@@ -6,7 +6,7 @@ use quorate_wire::chat::v1::SessionResponse;
 use serde_json::json;
 use std::fs;
 
-/// Signs in.
+/// Arguments of `chatctl login`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -17,7 +17,7 @@ pub struct Command {
     sign_in: SignIn,
 }
 
-/// Who signs in, and as which device.
+/// Options that say who signs in, and as which device.
 #[derive(Debug, Args)]
 pub struct SignIn {
     /// User name ("alice") or full user id
@@ -25,7 +25,7 @@ pub struct SignIn {
     /// Name of this device, shown to its owner
     #[arg(long, default_value = "chatctl", value_name = "TEXT")]
     device_name: String,
-    /// Device to return to [default: a new one]
+    /// Device id to return to [default: a new one]
     #[arg(long, value_name = "ID")]
     device_id: Option<String>,
     #[command(flatten)]
@@ -33,10 +33,10 @@ pub struct SignIn {
 }
 
 impl SignIn {
-    /// Asks for the password; twice with `confirm`.
+    /// Reads the password, prompting twice if `confirm` is set, and returns the credentials.
     ///
     /// # Errors
-    /// When there is no password.
+    /// Returns an error if there is no password.
     pub fn credentials(self, confirm: bool) -> Result<Credentials, Error> {
         let password = self.password.read(confirm)?;
         let Self { user: username, device_name, device_id, .. } = self;
@@ -44,10 +44,10 @@ impl SignIn {
     }
 }
 
-/// Opens a session and keeps it in the profile.
+/// Opens a session and stores it in the profile.
 ///
 /// # Errors
-/// The server's refusal, or why the profile cannot be written.
+/// Returns the server's refusal, or an error if the profile cannot be written.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let client = context.client()?;
     let credentials = command.sign_in.credentials(false)?;
@@ -55,18 +55,18 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     keep(context, &opened)
 }
 
-/// Writes a new session into the profile and says so, without the token.
+/// Writes a new session to the profile and reports it, without the token.
 ///
 /// # Errors
-/// Why the profile cannot be written.
+/// Returns an error if the profile cannot be written.
 pub fn keep(context: &Context, opened: &SessionResponse) -> Result<(), Error> {
     let servers = context.servers()?;
     let named = &context.global;
-    // A later command may run elsewhere.
+    // The path is made absolute, because a later command may run in another directory.
     let ca_file = named.ca_file.as_ref().map(|file| fs::canonicalize(file).map_err(Error::file(file))).transpose()?;
     let tls_server_name = named.tls_server_name.clone();
     context.store()?.update(&context.global.profile, |profile| {
-        // Servers of the command line come with their own authority; those of the profile keep what it has.
+        // Servers of the command line come with their own authority; those of the profile keep the one that it has.
         if !named.servers.is_empty() || ca_file.is_some() {
             profile.ca_file = ca_file;
             profile.tls_server_name = tls_server_name;

@@ -1,11 +1,11 @@
-//! `chatctl logout`
+//! The `chatctl logout` command, which ends the session.
 
 use crate::{cli::Context, client::Kind, error::Error};
 use clap::Args;
 use quorate_wire::chat::v1::LogoutRequest;
 use serde_json::json;
 
-/// Ends the session.
+/// Arguments of `chatctl logout`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -17,16 +17,17 @@ pub struct Command {
     all_devices: bool,
 }
 
-/// Ends the session on the cluster, then forgets it here.
+/// Ends the session on the cluster, then removes it from the profile.
 ///
 /// # Errors
-/// When the cluster cannot be reached: the session then stays in the profile, so that it can still be ended.
+/// Returns an error if the cluster cannot be reached. The session then stays in the profile, so that it can still be
+/// ended.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let session = context.session().await?;
     let request = LogoutRequest { all_devices: command.all_devices };
     match session.call(request, |mut chat, request| async move { chat.logout(request).await }).await {
         Ok(_) => {}
-        // It has ended already: what was asked is so.
+        // The session has ended already, which is what was asked for.
         Err(failure) if failure.kind == Kind::Unauthenticated => {}
         Err(failure) => return Err(failure.into()),
     }

@@ -1,4 +1,4 @@
-//! `chatctl members`
+//! The `chatctl members` command, which lists the members of a room.
 
 use super::{history::freshness, room};
 use crate::{
@@ -10,7 +10,7 @@ use clap::Args;
 use quorate_wire::chat::v1::{Consistency, ListMembersRequest, ListMembersResponse, Member};
 use serde_json::{Value, json};
 
-/// Lists the members of a room.
+/// Arguments of `chatctl members`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -19,15 +19,12 @@ Examples:
 pub struct Command {
     /// Room id, alias, or name of one of your rooms
     room: String,
-    /// Most members to list
+    /// Maximum number of members to list
     #[arg(long, default_value_t = 1000, value_name = "N")]
     limit: u32,
 }
 
-/// Lists members page by page.
-///
-/// # Errors
-/// As any call.
+/// Lists the members, page by page.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let session = context.session().await?;
     let room_id = room::resolve(&session, &command.room).await?;

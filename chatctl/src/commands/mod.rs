@@ -1,4 +1,4 @@
-//! One file per command: what it takes, what it does, what it prints.
+//! Commands of the program, one file each: arguments, action and output.
 
 pub mod cluster;
 pub mod completions;
@@ -29,9 +29,9 @@ use crate::{
 /// Runs one command to its end.
 ///
 /// # Errors
-/// Why it did not do what was asked; [`Error::exit_code`] is the process's.
+/// Returns the reason why it did not do what was asked; [`Error::exit_code`] is the exit code of the process.
 pub async fn run(command: Command, context: Context) -> Result<(), Error> {
-    // Boxed: the future of the largest command would otherwise be the size of all.
+    // Boxed, because otherwise every command's future would be as large as the largest.
     match command {
         Command::Register(command) => Box::pin(register::run(command, &context)).await,
         Command::Login(command) => Box::pin(login::run(command, &context)).await,

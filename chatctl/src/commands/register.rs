@@ -1,10 +1,10 @@
-//! `chatctl register`
+//! The `chatctl register` command, which creates an account.
 
 use super::login::{self, SignIn};
 use crate::{cli::Context, error::Error, session};
 use clap::Args;
 
-/// Makes an account.
+/// Arguments of `chatctl register`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -15,10 +15,10 @@ pub struct Command {
     sign_in: SignIn,
 }
 
-/// Makes the account, opens its first session and keeps it in the profile.
+/// Creates the account, opens its first session and stores it in the profile.
 ///
 /// # Errors
-/// The server's refusal (name taken, registration disabled), or why the profile cannot be written.
+/// Returns the server's refusal (name taken, registration disabled), or an error if the profile cannot be written.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let client = context.client()?;
     let credentials = command.sign_in.credentials(true)?;

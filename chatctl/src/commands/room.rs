@@ -1,15 +1,12 @@
-//! From what people type for a room to its id.
+//! Resolution of what people type for a room to its id.
 
 use crate::{client::Failure, error::Error, session::Session};
 use quorate_wire::chat::v1::{Consistency, ListRoomsRequest, ListRoomsResponse, Room};
 
-/// Most rooms of one page; the server's own limit.
+/// Maximum number of rooms per page, which is the server's own limit.
 const PAGE: u32 = 500;
 
-/// One page of the caller's rooms.
-///
-/// # Errors
-/// As [`Session::call`].
+/// Fetches one page of the caller's rooms, at most `limit` of them.
 pub async fn page(session: &Session, public: bool, page: &str, limit: u32) -> Result<ListRoomsResponse, Failure> {
     let request = ListRoomsRequest {
         consistency: Consistency::Linearizable.into(),
@@ -20,10 +17,11 @@ pub async fn page(session: &Session, public: bool, page: &str, limit: u32) -> Re
     session.call(request, |mut chat, request| async move { chat.list_rooms(request).await }).await
 }
 
-/// The id of a room given as id (`!…`), alias (`#ops:example.org`, `#ops`) or, among the caller's rooms, unique name.
+/// Returns the id of a room that is given as id (`!…`), alias (`#ops:example.org`, `#ops`) or, among the caller's
+/// rooms, unique name.
 ///
 /// # Errors
-/// [`Error::Usage`] when no room or more than one has that name.
+/// [`Error::Usage`] if no room or more than one has that name.
 pub async fn resolve(session: &Session, room: &str) -> Result<String, Error> {
     if room.starts_with('!') {
         return Ok(room.to_owned());

@@ -1,4 +1,4 @@
-//! `chatctl rooms`
+//! The `chatctl rooms` command, which lists rooms.
 
 use super::room;
 use crate::{
@@ -10,7 +10,7 @@ use clap::Args;
 use quorate_wire::chat::v1::Room;
 use serde_json::{Value, json};
 
-/// Lists rooms.
+/// Arguments of `chatctl rooms`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -18,18 +18,15 @@ Examples:
   chatctl rooms --public
   chatctl --output json rooms | jq -r '.rooms[].room_id'")]
 pub struct Command {
-    /// Also public rooms that you have not joined
+    /// Also list public rooms that you have not joined
     #[arg(long)]
     public: bool,
-    /// Most rooms to list
+    /// Maximum number of rooms to list
     #[arg(long, default_value_t = 1000, value_name = "N")]
     limit: u32,
 }
 
 /// Lists the caller's rooms, page by page.
-///
-/// # Errors
-/// As any call.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let session = context.session().await?;
     let limit = command.limit as usize;

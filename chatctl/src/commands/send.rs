@@ -1,4 +1,4 @@
-//! `chatctl send`
+//! The `chatctl send` command, which sends messages.
 
 use super::room;
 use crate::{
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::{io, thread};
 use tokio::sync::mpsc;
 
-/// Sends a message, or each line of standard input.
+/// Arguments of `chatctl send`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -26,9 +26,9 @@ there exactly once. When the time is up before that, the exit code is 6 and the 
 pub struct Command {
     /// Room id, alias, or name of one of your rooms
     room: String,
-    /// The message; each line of standard input when absent
+    /// Message to send; each line of standard input when absent
     message: Option<String>,
-    /// Whole content as a JSON object instead of a message
+    /// Complete content as a JSON object instead of a message
     #[arg(long, conflicts_with = "message", value_name = "JSON")]
     content: Option<String>,
     /// Type of the event
@@ -42,10 +42,10 @@ pub struct Command {
     transaction_id: Option<String>,
 }
 
-/// Sends one message, or line after line in their order.
+/// Sends one message, or the lines of standard input in their order.
 ///
 /// # Errors
-/// The first refusal; lines before it are accepted and printed.
+/// Returns the first refusal; lines before it are accepted and printed.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let content = one_content(&command)?;
     if content.is_none() && command.transaction_id.is_some() {
@@ -73,9 +73,9 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     Ok(())
 }
 
-/// The lines of standard input, read by a thread of its own: reading blocks, and cannot be cancelled.
+/// Returns the lines of standard input, read by a thread of its own: reading blocks, and cannot be cancelled.
 fn lines() -> mpsc::Receiver<io::Result<String>> {
-    // One line ahead: what has not been sent stays with whoever wrote it.
+    // Only one line is read ahead: lines that have not been sent stay with their writer.
     let (sender, receiver) = mpsc::channel(1);
     thread::spawn(move || {
         for line in io::stdin().lines() {

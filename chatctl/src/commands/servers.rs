@@ -1,11 +1,11 @@
-//! `chatctl servers`
+//! The `chatctl servers` command, which lists the servers of the cluster.
 
 use crate::{cli::Context, error::Error, output::table};
 use clap::Args;
 use quorate_wire::chat::v1::Server;
 use serde_json::{Value, json};
 
-/// Lists the servers of the cluster.
+/// Arguments of `chatctl servers`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -13,10 +13,7 @@ Examples:
   chatctl --output json servers | jq -r '.servers[] | select(.role == \"leader\").name'")]
 pub struct Command {}
 
-/// Asks one server for what it knows of all.
-///
-/// # Errors
-/// As any call.
+/// Asks one server for what it knows of all servers.
 pub async fn run(_: Command, context: &Context) -> Result<(), Error> {
     let session = context.session().await?;
     let answer = session.list_servers().await?;

@@ -1,4 +1,4 @@
-//! `chatctl tail`
+//! The `chatctl tail` command, which follows rooms.
 
 use super::{event, room};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 use clap::Args;
 use serde_json::json;
 
-/// Prints messages as they come.
+/// Arguments of `chatctl tail`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -24,21 +24,21 @@ error.")]
 pub struct Command {
     /// Room id, alias, or name of one of your rooms; all your rooms when absent
     room: Option<String>,
-    /// Continue after this cursor instead of now
+    /// Continue after this cursor instead of starting now
     #[arg(long, default_value = "", hide_default_value = true, value_name = "CURSOR")]
     cursor: String,
-    /// End after so many events
+    /// Stop after this many events
     #[arg(long, value_name = "N")]
     count: Option<u64>,
-    /// Only messages: no joins, topics or other state
+    /// Print only messages: no joins, topics or other state
     #[arg(long)]
     messages: bool,
 }
 
-/// Follows until it is stopped, `--count` is reached, or no server could ever go on.
+/// Prints events until the process is stopped, `--count` is reached, or no server can continue the subscription.
 ///
 /// # Errors
-/// A session that ended, a room that is closed to the caller, a bad cursor.
+/// Returns an error if the session has ended, the room is closed to the caller, or the cursor is invalid.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let session = context.session().await?;
     let room_id = match &command.room {
@@ -53,7 +53,7 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
         let frame = tail.next().await?;
         note_reconnect(context, &tail, &mut reconnects);
         if frame.reconnect && context.global.discover {
-            // The cluster is changing: its servers of an hour ago may all be gone an hour from now.
+            // The cluster is changing: an hour from now, all the servers of an hour ago may be gone.
             let _ = session.learn_servers().await;
         }
         let fresh: Vec<_> = frame.events.iter().filter(|event| once.is_new(event)).collect();
@@ -62,7 +62,7 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
             if left == 0 {
                 break;
             }
-            // Only after the last event of a frame does its cursor continue without repeating any.
+            // A frame's cursor stands after all its events, so it is printed only with the last one.
             let cursor = (index + 1 == wanted.len()).then_some(frame.cursor.as_str());
             context.out.emit(&json!({ "event": event::document(said), "cursor": cursor }), || event::line(said))?;
             left -= 1;

@@ -2,14 +2,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Now, in milliseconds since the Unix epoch.
+/// Returns the current time in milliseconds since the Unix epoch.
 #[must_use]
 pub fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// `2026-11-21 09:49:48` in UTC.
+/// Formats a time in milliseconds since the Unix epoch as `2026-11-21 09:49:48`, in UTC.
 #[must_use]
 pub fn utc(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
@@ -18,7 +18,7 @@ pub fn utc(milliseconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
 }
 
-/// Days since 1970-01-01 to a date of the Gregorian calendar, by the algorithm `civil_from_days` of
+/// Converts days since 1970-01-01 to a date of the Gregorian calendar, by the algorithm `civil_from_days` of
 /// <https://howardhinnant.github.io/date_algorithms.html>: years begin in March, so that the leap day comes last.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;

@@ -1,11 +1,11 @@
-//! `chatctl whoami`
+//! The `chatctl whoami` command, which shows who is signed in.
 
 use crate::{cli::Context, error::Error};
 use clap::Args;
 use quorate_wire::chat::v1::WhoAmIRequest;
 use serde_json::json;
 
-/// Shows who is signed in.
+/// Arguments of `chatctl whoami`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -13,10 +13,10 @@ Examples:
   chatctl --output json whoami | jq -r .user_id")]
 pub struct Command {}
 
-/// Asks the cluster, so that an ended session shows.
+/// Asks the cluster who is signed in, so that an ended session is noticed.
 ///
 /// # Errors
-/// When the session has ended or the cluster cannot be reached.
+/// Returns an error if the session has ended or the cluster cannot be reached.
 pub async fn run(_: Command, context: &Context) -> Result<(), Error> {
     let session = context.session().await?;
     let me = session.call(WhoAmIRequest {}, |mut chat, request| async move { chat.who_am_i(request).await }).await?;

@@ -1,8 +1,9 @@
-//! The checker: a pure function from what was recorded to a verdict. Time O(n log n) in messages × observations.
+//! The checker: a pure function from the record of a run to a verdict. Time O(n log n) in messages × observations.
 //!
 //! It judges by what the client was promised. An acknowledged message must be everywhere, once, at the promised
-//! position; a refused one nowhere; one whose outcome is unknown may be there once or not at all, but if anybody saw it,
-//! everybody who came that far must have. What linearizable reads promise is judged in [`super::check_reads`].
+//! position; a refused one nowhere. A message whose outcome is unknown may be there once or not at all, but if any
+//! observer saw it, every observer that came that far must have seen it. The promise of linearizable reads is judged in
+//! [`super::check_reads`].
 
 use super::check_reads;
 use super::history::{Fate, History, Message, MessageId, Observation, Read, Seen, event_key};
@@ -10,15 +11,15 @@ use crate::position::Position;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 
-/// Examples kept of each kind of violation: enough to see a pattern, few enough to read.
+/// Maximum number of examples kept of each kind of violation: enough to see a pattern, few enough to read.
 const EXAMPLES: usize = 10;
 
-/// How often something was found, and the first instances.
+/// Number of violations of one kind, and the first instances.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How often.
+    /// Number of violations found.
     pub count: u64,
-    /// The first ten.
+    /// Descriptions of the first ten.
     pub examples: Vec<String>,
 }
 
@@ -31,14 +32,14 @@ impl Finding {
     }
 }
 
-/// What the checker found.
+/// Verdict of the checker on a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Verdict {
-    /// Messages that the cluster promised to keep.
+    /// Number of messages that the cluster promised to keep.
     pub acknowledged: u64,
-    /// Messages without a promise either way.
+    /// Number of messages without a promise either way.
     pub unknown: u64,
-    /// Messages that the cluster promised not to keep.
+    /// Number of messages that the cluster promised not to keep.
     pub refused: u64,
     /// Messages that are missing somewhere although they must be there.
     pub lost: Finding,
@@ -50,18 +51,18 @@ pub struct Verdict {
     pub mismatched: Finding,
     /// Messages that were refused or never sent, and yet were seen.
     pub phantom: Finding,
-    /// Linearizable reads for which there is no moment between their beginning and their end at which the room was so.
+    /// Linearizable reads that match the room at no moment between their beginning and their end.
     pub unlinearizable: Finding,
 }
 
 impl Verdict {
-    /// Whether no promise was broken.
+    /// Returns `true` if no promise was broken.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.findings().iter().all(|(_, finding)| finding.count == 0)
     }
 
-    /// All kinds of violations, by name.
+    /// Returns all kinds of violations, by name.
     #[must_use]
     pub fn findings(&self) -> [(&'static str, &Finding); 6] {
         [
@@ -75,7 +76,7 @@ impl Verdict {
     }
 }
 
-/// Judges a run.
+/// Judges the record of a run.
 #[must_use]
 pub fn check(history: &History) -> Verdict {
     let mut verdict = Verdict::default();
@@ -89,17 +90,17 @@ pub fn check(history: &History) -> Verdict {
     verdict
 }
 
-/// Where a message stands, and who said so.
+/// Position of a message, and the key of its event id.
 #[derive(Clone, Copy)]
 struct Place {
     position: Position,
     event: u64,
 }
 
-/// What one observer met.
+/// Messages that one observer met.
 struct Met {
     ids: HashSet<MessageId>,
-    /// How far it came in each room.
+    /// Highest position met in each room.
     reached: HashMap<u16, Position>,
 }
 
@@ -110,7 +111,7 @@ struct World<'a> {
 }
 
 impl<'a> World<'a> {
-    /// From the acknowledgements alone.
+    /// Builds the world from the acknowledgements alone, and counts the outcomes.
     fn promised(history: &'a History, verdict: &mut Verdict) -> Self {
         let messages = history.messages.iter().map(|message| (message.id, message)).collect();
         let mut world = Self { messages, places: HashMap::new(), owners: HashMap::new() };
@@ -128,7 +129,7 @@ impl<'a> World<'a> {
         world
     }
 
-    /// Puts a message at its place, or compares with where it is already.
+    /// Puts a message at its place, or compares the place with the one that is known already.
     fn place(&mut self, id: MessageId, place: Place, by: &str, verdict: &mut Verdict) {
         let Place { position, event } = place;
         let known = *self.places.entry(id).or_insert(place);
@@ -143,7 +144,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Each message once, each room in ascending order, nothing that must not be there.
+    /// Checks that an observer met each message once, each room in ascending order, and nothing that must not be there.
     fn observe(&mut self, observation: &Observation, verdict: &mut Verdict) -> Met {
         let name = &observation.name;
         let mut met = Met { ids: HashSet::with_capacity(observation.seen.len()), reached: HashMap::new() };
@@ -170,25 +171,25 @@ impl<'a> World<'a> {
         met
     }
 
-    /// A read shows where messages stand, as an observation does; what is missing in it is judged elsewhere.
+    /// Checks where a read shows messages, as for an observation. Messages missing from it are judged elsewhere.
     fn read(&mut self, read: &Read, verdict: &mut Verdict) {
         let name = format!("read of {}", read.server);
         let seen = read.page.clone();
         self.observe(&Observation { name, seen }, verdict);
     }
 
-    /// Where each message stands, as far as anybody said.
+    /// Returns the position of each message, as far as any acknowledgement or observer named it.
     fn positions(&self) -> HashMap<MessageId, Position> {
         self.places.iter().map(|(id, place)| (*id, place.position)).collect()
     }
 
-    /// Nothing that must be there is missing; a message counts once, however many miss it.
+    /// Checks that nothing is missing that must be there. A message counts once, however many observers miss it.
     fn completeness(&self, history: &History, met: &[Met], verdict: &mut Verdict) {
         for message in &history.messages {
             let Some(Place { position, .. }) = self.places.get(&message.id) else { continue };
             let acknowledged = matches!(message.fate, Fate::Acknowledged { .. });
             let misses = |met: &Met| {
-                // Without a promise it must be met only by those who came past its place.
+                // Without a promise, only observers that came past its position must have met it.
                 let passed = met.reached.get(&message.room).is_some_and(|reached| reached >= position);
                 !met.ids.contains(&message.id) && (acknowledged || passed)
             };
@@ -204,8 +205,8 @@ impl<'a> World<'a> {
         }
     }
 
-    /// A message that was issued after another was acknowledged stands after it, whoever wrote the two. This contains
-    /// the order of what one writer sends one after another.
+    /// Checks that a message that was issued after another was acknowledged stands after it, whoever wrote the two.
+    /// This covers the order of what one writer sends one after another.
     fn real_time_order(&self, history: &History, verdict: &mut Verdict) {
         let mut acknowledged: Vec<(u64, Position, MessageId)> = Vec::new();
         let mut placed: Vec<(u64, Position, MessageId)> = Vec::new();
@@ -235,8 +236,8 @@ impl<'a> World<'a> {
 }
 
 impl World<'_> {
-    /// What one writer put on its stream stands in the order in which it was put there, however much was on its way at
-    /// once.
+    /// Checks that the messages that one writer put on its stream stand in the order in which it did so, however many
+    /// were in flight at once.
     fn stream_order(&self, history: &History, verdict: &mut Verdict) {
         let mut placed: Vec<(MessageId, Position)> =
             self.places.iter().map(|(id, place)| (*id, place.position)).collect();

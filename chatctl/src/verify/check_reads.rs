@@ -1,9 +1,9 @@
-//! Judges linearizable reads: is there, for each of them, a moment between its beginning and its end at which the room
-//! was as it says? Time O(n log n).
+//! Judges linearizable reads: each of them needs a moment between its beginning and its end at which the room was as
+//! the read says. Time O(n log n).
 //!
 //! In general that question is hard (Gibbons and Korach: NP-complete), and checkers search. Here it is not: a room only
-//! grows, and every message's position says where it grew, so that a read stands for the number of messages before it.
-//! A history is linearizable exactly if each page is a gap-free end of what stood there, and if these four orders agree
+//! grows, and every message's position says where it grew, so a read stands for the number of messages before it. A
+//! history is linearizable exactly if each page is a gap-free end of what stood there, and if these four orders agree
 //! with the clock: write before write (judged in [`super::check`]), write before read, read before write, read before
 //! read. The test beside this file compares the answer with that of a search over all orders.
 
@@ -12,7 +12,7 @@ use super::history::{Fate, History, MessageId, Read};
 use crate::position::Position;
 use std::collections::HashMap;
 
-/// Adds what is wrong with the reads of a history, of which `positions` are known.
+/// Adds the violations in the reads of a history, whose messages stand at `positions` as far as these are known.
 pub(super) fn check(history: &History, positions: &HashMap<MessageId, Position>, found: &mut Finding) {
     let rooms = history.messages.iter().map(|message| message.room).max().map_or(0, |room| room + 1);
     for room in 0..rooms {
@@ -23,7 +23,7 @@ pub(super) fn check(history: &History, positions: &HashMap<MessageId, Position>,
     }
 }
 
-/// A message of the room, and when it was issued and acknowledged.
+/// Message of the room, with the times at which it was issued and acknowledged.
 #[derive(Clone, Copy)]
 struct Placed {
     position: Position,
@@ -33,12 +33,12 @@ struct Placed {
 }
 
 struct Room<'a> {
-    /// In the order of their positions.
+    /// Messages in the order of their positions.
     messages: Vec<Placed>,
     reads: Vec<&'a Read>,
 }
 
-/// The newest message in a read: all before it must be in it, none after it is.
+/// Returns the position of the newest message in a read: all messages up to it must be in the read, none after it is.
 fn end(read: &Read) -> Option<Position> {
     read.page.iter().map(|seen| seen.position).max()
 }
@@ -68,7 +68,7 @@ impl<'a> Room<'a> {
         }
     }
 
-    /// Whatever was acknowledged before a read began is in it.
+    /// Checks that each read has every message that was acknowledged before the read began.
     fn writes_before_reads(&self, found: &mut Finding) {
         let acknowledged = self.messages.iter().filter_map(|m| Some((m.acknowledged_us?, m.position, m.id)));
         let reads = self.reads.iter().map(|read| (read.invoked_us, *read));
@@ -81,7 +81,7 @@ impl<'a> Room<'a> {
         });
     }
 
-    /// Whatever was issued after a read ended stands after all that it saw.
+    /// Checks that each message that was issued after a read ended stands after all messages that the read saw.
     fn reads_before_writes(&self, found: &mut Finding) {
         let reads = self.reads.iter().filter_map(|read| Some((read.ended_us, end(read)?, *read)));
         let issued = self.messages.iter().map(|message| (message.invoked_us, message));
@@ -95,7 +95,8 @@ impl<'a> Room<'a> {
         });
     }
 
-    /// A read sees at least as much as one that had ended when it began, whoever answered the two.
+    /// Checks that each read sees at least as much as one that had ended when it began, whichever servers answered the
+    /// two.
     fn reads_before_reads(&self, found: &mut Finding) {
         let ended = self.reads.iter().filter_map(|read| Some((read.ended_us, end(read)?, *read)));
         let begun = self.reads.iter().map(|read| (read.invoked_us, *read));
@@ -106,7 +107,7 @@ impl<'a> Room<'a> {
         });
     }
 
-    /// A page has no gaps, and stands in order.
+    /// Checks that a page has no gaps and is in order.
     fn page(&self, read: &Read, found: &mut Finding) {
         let (Some(first), Some(last)) = (read.page.first(), end(read)) else { return };
         if !read.page.is_sorted_by(|a, b| a.position < b.position) {
@@ -127,7 +128,8 @@ impl<'a> Room<'a> {
     }
 }
 
-/// Gives each of `later` the highest position of `earlier` that lies before it in time, and whose that is.
+/// Calls `judge` for each of `later` with the highest position among those of `earlier` that precede it in time, and
+/// with the owner of that position.
 fn sweep<E: Copy, L>(
     mut earlier: Vec<(u64, Position, E)>,
     mut later: Vec<(u64, L)>,

@@ -1,4 +1,4 @@
-//! Hand-made reads, and a comparison with a search over all orders.
+//! Reads made by hand, and a comparison with a search over all orders.
 
 use crate::position::Position;
 use crate::verify::check::check;
@@ -13,7 +13,7 @@ fn id(seq: u64) -> MessageId {
     MessageId { writer: 0, seq: u32::try_from(seq).unwrap() }
 }
 
-/// The message that stands at `index`.
+/// Returns the message that stands at `index`.
 fn message(index: u64, invoked_us: u64, acknowledged_us: Option<u64>) -> Message {
     let event_id = format!("$event{index}").into();
     let fate = acknowledged_us.map_or(Fate::Unknown, |at_us| Fate::Acknowledged {
@@ -34,7 +34,7 @@ fn read(invoked_us: u64, ended_us: u64, page: &[u64]) -> Read {
     Read { server: "a:7400".into(), room: 0, invoked_us, ended_us, page: page.iter().map(seen).collect(), whole: true }
 }
 
-/// Messages 1, 2, 3, issued at 100, 200, 300 and acknowledged 50 later.
+/// Returns a history of messages 1, 2 and 3, issued at 100, 200 and 300 µs and acknowledged 50 µs later.
 fn with(reads: &[Read]) -> History {
     let messages = (1..=3).map(|n| message(n, 100 * n, Some(100 * n + 50))).collect();
     History { messages, reads: reads.to_vec(), ..History::default() }
@@ -117,11 +117,12 @@ impl Op<'_> {
     }
 }
 
-/// Wing and Gong's search: takes any operation before which no other has ended, as long as the room allows it.
+/// Searches for a legal order as Wing and Gong do: takes any operation before which no other has ended, as long as the
+/// room allows it.
 fn some_order_exists(ops: &[Op<'_>], room: &mut Vec<u64>) -> bool {
     let first_end = ops.iter().map(|op| op.interval().1).min();
     let Some(first_end) = first_end else { return true };
-    // What may never have happened and was never seen is left out of `ops` beforehand.
+    // Messages that may never have happened and were never seen are left out of `ops` beforehand.
     (0..ops.len()).filter(|n| ops[*n].interval().0 <= first_end).any(|n| {
         let mut rest = ops.to_vec();
         match rest.remove(n) {
@@ -142,7 +143,7 @@ fn some_order_exists(ops: &[Op<'_>], room: &mut Vec<u64>) -> bool {
     })
 }
 
-/// A small run: mostly legal, often not.
+/// Returns a small random run, often legal and often not.
 fn random_history(random: &mut StdRng) -> History {
     let count = random.random_range(1..5);
     let mut messages: Vec<Message> = (1..=count)

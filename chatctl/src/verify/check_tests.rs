@@ -1,4 +1,4 @@
-//! Hand-made histories: each promise is shown to be kept and, by one change, broken.
+//! Histories made by hand: each promise is shown to be kept and, by one change, broken.
 
 use super::*;
 use crate::verify::history::Observation;
@@ -16,7 +16,7 @@ fn event_id(index: u64) -> String {
     format!("$event{index}")
 }
 
-/// Message `seq` of writer 0, issued at 10 × seq ms, acknowledged 5 ms later at position `index`.
+/// Returns message `seq` of writer 0, issued at 10 × `seq` ms and acknowledged 5 ms later at position `index`.
 fn acknowledged(seq: u32, index: u64) -> Message {
     let invoked_us = u64::from(seq) * 10_000;
     let event_id = event_id(index).into();
@@ -36,7 +36,7 @@ fn observer(name: &str, seen: &[Seen]) -> Observation {
     Observation { name: name.to_owned(), seen: seen.to_vec() }
 }
 
-/// Three messages at 1, 2 and 3, met by two readers and one scan.
+/// Returns a history of three messages at positions 1, 2 and 3, met by two readers and one scan.
 fn good() -> History {
     let all = [seen(0, 1), seen(1, 2), seen(2, 3)];
     History {
@@ -196,7 +196,7 @@ fn an_unknown_message_that_some_saw_is_lost_for_those_who_came_past_it_without()
     history.messages[1] = with_fate(1, Fate::Unknown);
     history.observations[1].seen.remove(1);
     assert_eq!(check(&history).lost.count, 1);
-    // At the end of a run it may land after a reader has stopped.
+    // At the end of a run, an unknown message may land after a reader has stopped.
     let mut history = good();
     history.messages[2] = with_fate(2, Fate::Unknown);
     history.observations[1].seen.remove(2);
@@ -242,14 +242,14 @@ fn only_the_first_examples_are_kept() {
     assert_eq!((verdict.duplicated.count, verdict.duplicated.examples.len()), (100, EXAMPLES));
 }
 
-/// Random runs: messages overlap in time, some stay unknown, positions follow a legal order.
+/// Returns a random run: messages overlap in time, some stay unknown, positions follow a legal order.
 fn random_history(random: &mut StdRng) -> History {
     let count = random.random_range(2..60);
     let mut messages = Vec::new();
     let mut all = Vec::new();
     for index in 0..count {
         let number = u32::try_from(index).unwrap();
-        // Takes effect at 100 × index µs, inside the interval from issue to acknowledgement.
+        // The message takes effect at 100 × index µs, inside the interval from issue to acknowledgement.
         let effect = 1_000_000 + index * 100;
         let (before, after) = (random.random_range(0..5000), random.random_range(0..5000));
         let message_id = id(number % 3, number);
@@ -279,7 +279,7 @@ fn random_legal_runs_are_clean_and_any_single_damage_is_found() {
         let history = random_history(&mut random);
         assert!(check(&history).is_clean(), "round {round}: {:?}", check(&history));
         let seen = &history.observations[1].seen;
-        // Not the last: an unknown message at the very end may be missing.
+        // The last message is left alone: at the very end, an unknown message may be missing.
         if seen.len() < 3 {
             continue;
         }

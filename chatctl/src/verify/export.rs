@@ -1,4 +1,4 @@
-//! The record of a run as a file, one JSON document per line, for a look by other tools.
+//! Export of a run's record to a file, one JSON document per line, for examination with other tools.
 
 use super::{
     history::{Fate, History},
@@ -12,7 +12,7 @@ use std::{
     path::Path,
 };
 
-/// Writes everything that was recorded.
+/// Writes everything that was recorded to the file at `path`.
 pub(super) fn write(path: &Path, run: &Run, history: &History) -> Result<(), Error> {
     let written = File::create(path).and_then(|file| lines(&mut BufWriter::new(file), run, history));
     written.map_err(Error::file(path))

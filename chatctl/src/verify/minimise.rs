@@ -1,23 +1,24 @@
-//! The smallest history that shows a violation: what is left when everything is taken away without which it still shows
+//! Search for the smallest history that shows a violation: everything is removed that the violation does not need
 //! (Zeller and Hildebrandt, *Simplifying and Isolating Failure-Inducing Input*, 2002).
 
 use super::check::{Verdict, check};
 use super::history::{Fate, History, Message, MessageId, Observation, Read, Seen};
 use std::collections::HashSet;
 
-/// Work of the search, in parts of a history judged: some seconds. What is left then is small, if not the smallest.
+/// Budget of the search, counted in parts of histories judged: some seconds. When it is spent, the history is small, if
+/// not the smallest.
 const WORK: usize = 200_000_000;
 
-/// A history that shows one kind of violation, and which.
+/// History that shows one kind of violation, and the name of that kind.
 #[derive(Debug, Clone)]
 pub struct Smallest {
-    /// Name of the violation.
+    /// Name of the kind of violation.
     pub kind: &'static str,
-    /// What shows it.
+    /// Messages, observations and reads that show it.
     pub history: History,
 }
 
-/// Finds it for the first kind of violation there is.
+/// Returns the smallest history that shows the first kind of violation in `verdict`; `None` if there is none.
 #[must_use]
 pub fn smallest(history: &History, verdict: &Verdict) -> Option<Smallest> {
     let (kind, _) = verdict.findings().into_iter().find(|(_, finding)| finding.count > 0)?;
@@ -29,14 +30,15 @@ pub fn smallest(history: &History, verdict: &Verdict) -> Option<Smallest> {
     let observations = (0..history.observations.len()).map(Part::Observation);
     let reads = (0..history.reads.len()).map(Part::Read);
     let messages: Vec<Part> = messages.collect();
-    // Who looked comes first, with all messages there: a read holds on to some of them.
+    // Observations and reads are reduced first, with all messages there, because a read holds on to some of them.
     let lookers = reduce(observations.chain(reads).collect(), &messages, shows);
     let messages = reduce(messages, &lookers, shows);
     Some(Smallest { kind, history: only(history, &[lookers, messages].concat()) })
 }
 
-/// A message goes with all that was seen of it: otherwise its being seen would be the violation. Only the newest message of
-/// a read stays as long as the read: without it the read would seem to have held less than it did.
+/// Part of a history that can be taken away. A message goes with all that was seen of it: otherwise its being seen
+/// would be the violation. Only the newest message of a read stays as long as the read: without it the read would seem
+/// to have held less than it did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Part {
     Message(usize),
@@ -69,7 +71,7 @@ fn only(history: &History, parts: &[Part]) -> History {
     }
 }
 
-/// Takes away ever smaller pieces, as long as `shows` stays true of what is left and `others`.
+/// Takes away ever smaller pieces, as long as `shows` stays true of the rest together with `others`.
 fn reduce(mut parts: Vec<Part>, others: &[Part], shows: impl Fn(&[Part]) -> bool) -> Vec<Part> {
     let mut size = parts.len().div_ceil(2).max(1);
     let mut work = 0;
@@ -95,7 +97,7 @@ fn reduce(mut parts: Vec<Part>, others: &[Part], shows: impl Fn(&[Part]) -> bool
 }
 
 impl Smallest {
-    /// One line for each part.
+    /// Returns one line for each part of the history.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let History { messages, observations, reads, in_order: _ } = &self.history;
@@ -134,7 +136,7 @@ mod tests {
         Seen { id: MessageId { writer: 0, seq }, room: 0, position, event: super::super::history::event_key("") }
     }
 
-    /// 500 messages one after the other, met by two readers and read 500 times.
+    /// Returns a history of 500 messages one after the other, met by two readers and read 500 times.
     fn long() -> History {
         let at = |seq: u32| u64::from(seq) * 10;
         let messages = (0..500).map(|seq| {

@@ -1,11 +1,12 @@
-//! `chatctl verify`: writes and reads under load, then checks what the cluster promised against what was seen.
+//! The `chatctl verify` command: writes and reads under load, then checks what the cluster promised against what was
+//! seen.
 //!
 //! ```text
 //! setup (users, rooms, joins, readers ready) ─▶ writers ∥ readers ─▶ drain ─▶ readers catch up ─▶ scan every server
 //!     ─▶ History ─▶ check (pure) ─▶ Verdict ─▶ report
 //! ```
-//! With `--reads`, every server is asked for the end of each room all along, and the checker judges whether the answers
-//! were linearizable.
+//! With `--reads`, every server is asked for the newest messages of each room throughout the load, and the checker
+//! judges whether the answers were linearizable.
 //!
 //! Memory: about 150 bytes per message sent, and 40 bytes per message for each reader and each scanned server. Four
 //! writers at 20 per second for a minute with three readers and three servers take about 2 MiB.
@@ -41,13 +42,14 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-/// Readers listen so much longer after they have caught up, so that an event that comes twice is seen twice.
+/// Time for which readers listen after they have caught up, so that an event that is delivered twice is seen twice.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// Runs the whole of it.
+/// Runs the command, from setup to report.
 ///
 /// # Errors
-/// [`Error::Violation`] or [`Error::Inconclusive`] after the report is printed; others when it cannot be carried out.
+/// [`Error::Violation`] or [`Error::Inconclusive`] after the report is printed; others if the run cannot be carried
+/// out.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     command.validate()?;
     let addresses = context.servers()?;
@@ -66,7 +68,7 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let _ = stop_probes.send(true);
     let (reads, tally) = probes.finish().await;
     let caught_up = catch_up(&command, &run, &messages, &mut readers).await;
-    // Nobody listening is fine: then no reader is left to stop.
+    // The send fails if no reader is left to stop, which is fine.
     let _ = stop_readers.send(true);
     let mut observations = Vec::new();
     let mut read = Vec::new();
@@ -99,14 +101,15 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     .finish(context)
 }
 
-/// What the writers did.
+/// Record of the load phase.
 struct Load {
     messages: Vec<Message>,
     in_order: BTreeSet<u32>,
     interrupted: bool,
 }
 
-/// Lets the writers write until the time is up or a signal comes; then waits, bounded, for what is in flight.
+/// Lets the writers write until the time is up or a signal comes; then waits, for a bounded time, for messages in
+/// flight.
 async fn load(command: &Command, stage: &setup::Stage) -> Load {
     let (stop, _) = watch::channel(false);
     let mut writers = JoinSet::new();
@@ -123,7 +126,7 @@ async fn load(command: &Command, stage: &setup::Stage) -> Load {
     let _ = stop.send(true);
     let (mut messages, mut in_order) = (Vec::new(), BTreeSet::new());
     while let Some(joined) = writers.join_next().await {
-        // A writer that panicked has lost its record; without it nothing can be proved, which the count shows.
+        // A writer that panicked has lost its record, without which nothing can be proved; the count shows that.
         let (index, written) = joined.unwrap_or_default();
         messages.extend(written.messages);
         in_order.extend(written.in_order.then_some(index));
@@ -143,7 +146,8 @@ async fn interruption() {
     }
 }
 
-/// Waits until every reader has seen the last acknowledged position of every room, at most as long as allowed.
+/// Waits until every reader has seen the last acknowledged position of every room, at most as long as `--settle`
+/// allows. Returns `true` if all of them have.
 async fn catch_up(command: &Command, run: &Run, messages: &[Message], readers: &mut [Reader]) -> bool {
     let mut target = vec![Position::default(); run.rooms.len()];
     for message in messages {

@@ -1,10 +1,10 @@
-//! What `chatctl verify` is told.
+//! Options of `chatctl verify`.
 
 use crate::{duration, error::Error};
 use clap::Args;
 use std::{path::PathBuf, time::Duration};
 
-/// Writes and reads under load, and checks the cluster's promises.
+/// Arguments of `chatctl verify`.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
 Examples:
@@ -21,22 +21,22 @@ early; the check still happens. A rate limit below --rate only slows the load do
 
 Exit codes: 0 all promises kept; 10 a promise broken; 11 nothing was acknowledged or could be compared.")]
 pub struct Command {
-    /// Accounts that write
+    /// Number of accounts that write
     #[arg(long, default_value_t = 4, value_name = "N")]
     pub writers: u16,
-    /// Accounts that subscribe, each starting on another server
+    /// Number of accounts that subscribe, each starting on another server
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub readers: u16,
-    /// How long to write
+    /// Duration of the load
     #[arg(long, value_parser = duration::parse, default_value = "30s", value_name = "DURATION")]
     pub duration: Duration,
     /// Messages per second of each writer
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub rate: u32,
-    /// Public rooms to write to, in turn
+    /// Number of public rooms to write to, in turn
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub rooms: u16,
-    /// Linearizable reads per second of each server, which are then judged
+    /// Linearizable reads per second of each server, which are then checked
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub reads: u16,
     /// Bytes of text in each message
@@ -45,7 +45,7 @@ pub struct Command {
     /// Write over one stream per writer (Post) instead of one call per message (Send)
     #[arg(long)]
     pub post: bool,
-    /// Most messages of one writer that wait for an acknowledgement; then it issues no more
+    /// Maximum number of unacknowledged messages per writer; then it issues no more
     #[arg(long, default_value_t = 256, value_name = "N")]
     pub in_flight: u16,
     /// Longest wait for one answer before the same message goes to another server
@@ -57,16 +57,17 @@ pub struct Command {
     /// Longest wait at the end: for acknowledgements in flight, then for readers, then for each server's history
     #[arg(long, value_parser = duration::parse, default_value = "30s", value_name = "DURATION")]
     pub settle: Duration,
-    /// Write everything that was recorded to this file, one JSON document per line
+    /// File to write the whole record to, one JSON document per line
     #[arg(long, value_name = "FILE")]
     pub history: Option<PathBuf>,
 }
 
-/// An event's content is at most 64 KiB; beside the text it holds the message's number.
+/// Maximum number of bytes of text: an event's content is at most 64 KiB, and beside the text it holds the message's
+/// number.
 const MOST_PAYLOAD: u32 = 60 * 1024;
 
 impl Command {
-    /// Whether the numbers make sense together.
+    /// Checks that every option is in its range.
     ///
     /// # Errors
     /// [`Error::Usage`] names the option.

@@ -1,5 +1,5 @@
-//! Linearizable reads under load: each server is asked for itself, at its own rate, however long answers take. A server
-//! that was stopped or cut off answers what had reached it before, and must not pass off old rows as new.
+//! Linearizable reads under load. Each server is asked on its own, at a fixed rate, however long answers take: a server
+//! that was stopped or cut off still has what had reached it before, and must not pass off old rows as new.
 
 use super::{
     history::{MessageId, Read, Seen, event_key},
@@ -22,19 +22,20 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-/// Events of a read. One would do for a verdict; more show gaps.
+/// Number of events per read. One would do for a verdict; more show gaps.
 const PAGE: u32 = 32;
-/// Reads of one server that wait for an answer: what a server that is stopped for some seconds finds when it goes on.
+/// Maximum number of unanswered reads of one server: what a server that is stopped for some seconds finds when it goes
+/// on.
 const IN_FLIGHT: usize = 256;
 
-/// How reads ended.
+/// Counts of how reads ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Tally {
-    /// Answered as linearizable, and judged.
+    /// Reads that were answered as linearizable, and are judged.
     pub(super) linearizable: u64,
-    /// Answered as possibly behind: they promise nothing.
+    /// Reads that were answered as possibly stale, and promise nothing.
     stale: u64,
-    /// Not answered in time, or refused.
+    /// Reads that were refused, or not answered in time.
     failed: u64,
 }
 
@@ -44,17 +45,17 @@ pub(super) struct Probes {
 }
 
 impl Probes {
-    /// Starts them; none when no reads are wanted.
+    /// Starts one probe for each server, or none if no reads are wanted.
     ///
     /// # Errors
-    /// [`Error::Usage`] for an address that is none.
+    /// [`Error::Usage`] for an invalid address.
     pub(super) fn start_all(command: &Command, stage: &Stage, stop: &watch::Sender<bool>) -> Result<Self, Error> {
         let mut tasks = JoinSet::new();
         let asker = stage.readers.first().filter(|_| command.reads > 0);
         let known = asker.map(|asker| asker.client().servers().all()).unwrap_or_default();
         for (asker, slot) in asker.into_iter().cycle().zip(known) {
             let address = slot.address().to_owned();
-            // A client of its own: what it learns about a server must not steer the readers.
+            // Each probe has its own client: what it learns about a server must not steer the readers.
             let client =
                 setup::client(std::slice::from_ref(&address), &setup::options(command, stage.trust.as_ref()), 0)?;
             let probe = Probe {
@@ -69,7 +70,7 @@ impl Probes {
         Ok(Self { tasks })
     }
 
-    /// Waits for their end, after the stop was given.
+    /// Waits for the end of all probes, after the stop signal, and returns their reads and counts.
     pub(super) async fn finish(self) -> (Vec<Read>, Tally) {
         let (mut reads, mut tally) = (Vec::new(), Tally::default());
         for (some, counts) in self.tasks.join_all().await {
@@ -108,7 +109,7 @@ impl Probe {
                 }
             }
         }
-        // Each gives up by itself; this only guards against one that does not.
+        // Each read gives up by itself; this timeout only guards against one that does not.
         let rest = async {
             while let Some(Ok(answer)) = in_flight.join_next().await {
                 record(answer, &mut reads, &mut tally);
@@ -145,7 +146,7 @@ impl Probe {
         Ok((freshness, Read { server: self.server, room, invoked_us, ended_us, page, whole }))
     }
 
-    /// The run's messages of a page that came newest first.
+    /// Returns the run's messages of a page, oldest first; the page has the newest first.
     fn seen(&self, room: u16, page: &HistoryResponse) -> Vec<Seen> {
         let events = page.events.iter().rev();
         let of_run = events.filter_map(|event| match self.run.read_mark(&event.content)? {

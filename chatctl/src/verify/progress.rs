@@ -1,4 +1,4 @@
-//! One line each second on standard error.
+//! Progress report of a run: one line each second on standard error.
 
 use super::{options::Command, reader::Reader, run::Run};
 use crate::cli::Context;
@@ -15,14 +15,14 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-/// Prints until it is aborted.
+/// Prints progress until the returned task is aborted.
 pub(super) fn start(command: &Command, context: &Context, run: &Arc<Run>, readers: &[Reader]) -> JoinHandle<()> {
     let counts: Vec<Arc<AtomicU64>> = readers.iter().map(Reader::count).collect();
     let (run, is_json, total) = (Arc::clone(run), context.out.is_json(), command.duration.as_secs());
     tokio::spawn(async move {
         let mut ticks = interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        // The first tick is at once.
+        // The first tick completes immediately.
         ticks.tick().await;
         let mut before = 0;
         loop {

@@ -1,4 +1,5 @@
-//! One reader: follows the rooms from its own starting server and records every event, also those that come twice.
+//! One reader: follows the rooms from its own starting server, and records every event, including those that come
+//! twice.
 
 use super::{
     history::{MessageId, Observation, Seen, event_key},
@@ -14,16 +15,16 @@ use std::sync::{
 };
 use tokio::{sync::watch, task::JoinHandle};
 
-/// How far a reader is.
+/// Progress of a reader.
 #[derive(Debug, Clone, Default)]
 struct State {
-    /// Rooms in which it has met the first event of the run.
+    /// `true` for each room in which the reader has met an event of the run.
     ready: Vec<bool>,
-    /// The highest position met in each room.
+    /// Highest position met in each room.
     reached: Vec<Position>,
 }
 
-/// A running reader.
+/// Reader that runs as a task.
 pub(super) struct Reader {
     name: String,
     state: watch::Receiver<State>,
@@ -31,7 +32,7 @@ pub(super) struct Reader {
     task: JoinHandle<(Vec<Seen>, Summary)>,
 }
 
-/// What a reader went through, for the report.
+/// Summary of what a reader went through, for the report.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct Summary {
     name: String,
@@ -57,29 +58,29 @@ impl Reader {
         Self { name: format!("reader {index}"), state, count, task }
     }
 
-    /// Events of the run met so far.
+    /// Returns the counter of the run's events met so far.
     pub(super) fn count(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.count)
     }
 
-    /// Whether it has met an event of the run in every room.
+    /// Returns `true` if the reader has met an event of the run in every room.
     pub(super) fn is_ready(&self) -> bool {
         self.state.borrow().ready.iter().all(|ready| *ready)
     }
 
-    /// Whether it has given up.
+    /// Returns `true` if the reader has given up.
     pub(super) fn has_ended(&self) -> bool {
         self.task.is_finished()
     }
 
-    /// Waits until it has met the event at `target`, or one after it, in each room.
+    /// Waits until the reader has met the event at `target`, or one after it, in each room.
     pub(super) async fn reach(&mut self, target: &[Position]) {
         let there = |state: &State| state.reached.iter().zip(target).all(|(reached, target)| reached >= target);
-        // An error means that it has ended: waiting longer would not bring it further.
+        // An error means that the reader has ended: waiting longer would not bring it further.
         let _ = self.state.wait_for(there).await;
     }
 
-    /// Waits for its end, after the stop was given.
+    /// Waits for the reader to end, after the stop signal, and returns what it met.
     pub(super) async fn finish(self) -> (Observation, Summary) {
         let (seen, summary) = self.task.await.unwrap_or_else(|panic| {
             (Vec::new(), Summary { error: Some(format!("the reader itself failed: {panic}")), ..Summary::default() })
@@ -98,7 +99,8 @@ struct Listener {
 
 impl Listener {
     async fn listen(mut self, home: usize, session: Session, mut stop: watch::Receiver<bool>) -> (Vec<Seen>, Summary) {
-        // One room by its id; many through the subscription to all rooms, which then holds these and no others.
+        // One room is followed by its id; several through the subscription to all rooms, which then holds these and no
+        // others.
         let room = if let [only] = self.run.rooms.as_slice() { only.clone() } else { String::new() };
         let mut tail = Tail::new(session.clone(), &room, "");
         let error: Option<Failure> = loop {
@@ -106,7 +108,8 @@ impl Listener {
                 _ = stop.wait_for(|stop| *stop) => break None,
                 frame = tail.next() => match frame {
                     Ok(frame) => {
-                        // Where it goes after the next loss: else all readers would end up with the same server.
+                        // The next loss leads back to the reader's own server: otherwise all readers would end up with
+                        // the same one.
                         session.client().servers().prefer(home);
                         self.take(&frame.events);
                     }

@@ -1,4 +1,4 @@
-//! What `verify` prints at the end, and how it ends.
+//! Report that `verify` prints at the end, and the result that it ends with.
 
 use super::{
     check::Verdict,
@@ -15,7 +15,7 @@ use crate::{cli::Context, commands::time, error::Error, session::Session};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
-/// Everything that the report is made of.
+/// Data of which the report is made.
 pub(super) struct Report<'a> {
     pub(super) run: &'a Run,
     pub(super) history: &'a History,
@@ -29,7 +29,7 @@ pub(super) struct Report<'a> {
     pub(super) interrupted: bool,
 }
 
-/// The figures of time.
+/// Timing figures of the run.
 struct Times {
     longest: Gap,
     listed: Vec<Gap>,
@@ -38,10 +38,10 @@ struct Times {
 }
 
 impl Report<'_> {
-    /// Prints the report and says how the command ends.
+    /// Prints the report, and returns the result of the command.
     ///
     /// # Errors
-    /// [`Error::Violation`], [`Error::Inconclusive`], or that the report cannot be printed.
+    /// [`Error::Violation`], [`Error::Inconclusive`], or an error if the report cannot be printed.
     pub(super) fn finish(self, context: &Context) -> Result<(), Error> {
         let times = self.times();
         let smallest = minimise::smallest(self.history, self.verdict);
@@ -58,7 +58,7 @@ impl Report<'_> {
         counts.join(", ")
     }
 
-    /// A clean verdict over nothing is worth nothing.
+    /// Checks that a clean verdict rests on something: over nothing, it is worth nothing.
     fn proof(&self) -> Result<(), Error> {
         if self.verdict.acknowledged == 0 {
             let reason = self.run.refusal().unwrap_or("no message was acknowledged");

@@ -1,4 +1,4 @@
-//! What writers, readers and the progress line share during a run.
+//! State that writers, readers and the progress line share during a run.
 
 use super::history::MessageId;
 use crate::{client::Failure, commands::time};
@@ -12,13 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Key of the content under which a message carries its name.
+/// Key of the content under which a message carries its identifier.
 const MARK: &str = "dev.quorate.verify";
 
-/// One run and its clock.
+/// State and clock of one run.
 #[derive(Debug)]
 pub(super) struct Run {
-    /// Random name, so that runs do not take each other's messages for their own.
+    /// Random identifier, so that runs do not take each other's messages for their own.
     pub(super) id: String,
     /// Ids of the rooms; a message names its room by index.
     pub(super) rooms: Vec<String>,
@@ -38,7 +38,7 @@ pub(super) struct Run {
     refusal: OnceLock<String>,
 }
 
-/// How a message of a run is marked.
+/// Mark in the content of a run's messages.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Mark {
@@ -68,12 +68,12 @@ impl Run {
         }
     }
 
-    /// Microseconds since the run was set up, by the monotonic clock.
+    /// Returns the time since the run was set up, in microseconds, by the monotonic clock.
     pub(super) fn now_us(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// A time of this run in milliseconds since the Unix epoch.
+    /// Converts a time of this run to milliseconds since the Unix epoch.
     pub(super) fn to_epoch_ms(&self, us: u64) -> u64 {
         self.epoch_ms + us / 1000
     }
@@ -107,7 +107,7 @@ impl Run {
         }
     }
 
-    /// Keeps the first refusal for the report: they are all of a kind.
+    /// Keeps the first refusal for the report, because the refusals of a run are all of a kind.
     pub(super) fn refused(&self, failure: &Failure) {
         self.refusal.get_or_init(|| failure.to_string());
     }
@@ -129,12 +129,12 @@ impl Run {
         self.now_us().saturating_sub(self.last_acknowledged_us.load(Ordering::Relaxed)) / 1000
     }
 
-    /// Transaction id of a message: the same in every attempt.
+    /// Returns the transaction id of a message, which is the same in every attempt.
     pub(super) fn transaction_id(&self, id: MessageId) -> String {
         format!("verify-{}-{}-{}", self.id, id.writer, id.seq)
     }
 
-    /// Index of the room that a message goes to.
+    /// Returns the index of the room that a message goes to.
     pub(super) fn room_of(&self, seq: u32) -> u16 {
         let count = u32::try_from(self.rooms.len()).unwrap_or(1).max(1);
         u16::try_from(seq % count).unwrap_or(0)
@@ -144,7 +144,7 @@ impl Run {
         u16::try_from(self.rooms.len()).unwrap_or(u16::MAX)
     }
 
-    /// Id of a room.
+    /// Returns the id of the room at `index`; empty if there is none.
     pub(super) fn room(&self, index: u16) -> &str {
         self.rooms.get(usize::from(index)).map_or("", String::as_str)
     }
@@ -165,7 +165,7 @@ impl Run {
         json!({ "msgtype": "m.notice", "body": "ready?", MARK: mark }).to_string().into_bytes()
     }
 
-    /// What an event's content says, if it belongs to this run.
+    /// Returns the mark in an event's content, if it belongs to this run.
     pub(super) fn read_mark(&self, content: &[u8]) -> Option<Mark> {
         #[derive(Deserialize)]
         struct Marked {

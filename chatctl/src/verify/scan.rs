@@ -1,4 +1,4 @@
-//! The final look: every server's whole history of every room.
+//! Final scan of every server's whole history of every room.
 
 use super::{
     history::{MessageId, Observation, Seen, event_key},
@@ -15,19 +15,19 @@ use quorate_wire::chat::v1::{Consistency, Freshness, HistoryRequest, HistoryResp
 use std::{sync::Arc, time::Duration};
 use tokio::{task::JoinSet, time::Instant};
 
-/// Events of one page; the server's own limit.
+/// Number of events per page, which is the server's own limit.
 const PAGE: u32 = 1000;
-/// Between two tries of a page on a server that is just starting.
+/// Interval between two attempts to read a page from a server that is just starting.
 const POLL: Duration = Duration::from_millis(300);
 
-/// What one server's history held, or why it could not be read.
+/// History that one server returned, or the reason why it could not be read.
 pub(super) struct Scan {
     pub(super) server: String,
     pub(super) observation: Option<Observation>,
     pub(super) error: Option<String>,
 }
 
-/// Scans each server that was named, or that the cluster told of, all at the same time.
+/// Scans each server that was named, or that the cluster listed, all at the same time.
 pub(super) async fn all(command: &Command, stage: &Stage) -> Vec<Scan> {
     let mut scanning = JoinSet::new();
     let Some(session) = stage.readers.first() else { return Vec::new() };
@@ -69,7 +69,7 @@ async fn one(
                     seen.push(Seen { id: MessageId { writer, seq }, room: index, position, event });
                 }
             }
-            // A page that repeats its own cursor would go on for ever.
+            // A page that repeats its own cursor would make the loop endless.
             if page.next.is_empty() || page.next == from {
                 break;
             }
@@ -79,7 +79,7 @@ async fn one(
     Ok(seen)
 }
 
-/// One page from this very server, asked again until it is linearizable or the time is up.
+/// Fetches one page from this very server, and asks again until the page is not stale or the time is up.
 async fn page(
     session: &Session,
     slot: &Slot,

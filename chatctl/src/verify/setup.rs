@@ -1,4 +1,4 @@
-//! Users, rooms and readers of a run. Everything here is tried again while servers come and go and limits are hit.
+//! Setup of a run: users, rooms and readers. Everything is retried while servers come and go and limits are hit.
 
 use super::{options::Command, reader::Reader, run::Run};
 use crate::{
@@ -15,14 +15,14 @@ use std::{sync::Arc, time::Duration};
 use tokio::{task::JoinSet, time::Instant};
 use uuid::Uuid;
 
-/// Longest interval of the backoff during a run: shorter than the product's, so that a fault's end is seen at once.
+/// Longest interval of the backoff during a run: shorter than the default, so that the end of a fault is seen at once.
 const BACKOFF_CAP: Duration = Duration::from_secs(2);
-/// Between two messages that ask whether all readers listen.
+/// Interval between two messages that test whether all readers listen.
 const READY_INTERVAL: Duration = Duration::from_millis(250);
-/// Registrations at the same time: each costs the server a password hash of tens of milliseconds.
+/// Maximum number of concurrent registrations: each costs the server a password hash of tens of milliseconds.
 const AT_ONCE: usize = 4;
 
-/// What a run needs.
+/// Everything that a run needs: its state, sessions and servers.
 pub(super) struct Stage {
     pub(super) run: Arc<Run>,
     pub(super) writers: Vec<Session>,
@@ -31,7 +31,7 @@ pub(super) struct Stage {
     pub(super) trust: Option<ServerTrust>,
 }
 
-/// Makes users and rooms, and lets everybody join.
+/// Registers the users, creates the rooms, and lets every user join them.
 pub(super) async fn prepare(command: &Command, servers: &[String], context: &Context) -> Result<Stage, Error> {
     let id: String = Uuid::new_v4().simple().to_string().chars().take(10).collect();
     let trust = context.trust_of_servers(servers)?;
@@ -51,7 +51,7 @@ pub(super) async fn prepare(command: &Command, servers: &[String], context: &Con
             join(session, room).await?;
         }
     }
-    // Only now without a limit: in the load, every message is tried until it is settled or the run is over.
+    // The limit ends with the setup: in the load, every message is tried until it is settled or the run is over.
     let endless = Options { limit: None, ..options(command, trust.as_ref()) };
     let writers = rebuilt(&writers, servers, &endless)?;
     let readers = rebuilt(&readers, servers, &endless)?;
@@ -81,7 +81,7 @@ fn rebuilt(sessions: &[Session], servers: &[String], options: &Options) -> Resul
     sessions.iter().enumerate().map(over).collect()
 }
 
-/// A client of its own for each user, each starting on another server.
+/// Creates a client for one user. Each user has its own, and each client starts on another server.
 pub(super) fn client(servers: &[String], options: &Options, index: usize) -> Result<Client, Error> {
     let client = Client::new(servers, options.clone()).map_err(|e| Error::Usage(e.to_string()))?;
     client.servers().prefer(index % servers.len().max(1));
@@ -168,7 +168,7 @@ pub(super) async fn wait_until_ready(command: &Command, stage: &Stage, readers: 
     Ok(())
 }
 
-/// Ends all sessions of the run, as far as that goes quickly: they would end by themselves.
+/// Ends all sessions of the run, as far as that goes quickly, because they would end by themselves.
 pub(super) async fn sign_out(stage: &Stage) {
     let all = stage.writers.iter().chain(&stage.readers);
     for session in all {

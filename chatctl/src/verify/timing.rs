@@ -3,32 +3,33 @@
 use super::history::{Fate, Message};
 use serde::Serialize;
 
-/// Gaps up to this are ordinary; longer ones are listed.
+/// Length in microseconds up to which a gap is ordinary; longer ones are listed.
 pub const LISTED_ABOVE_US: u64 = 100_000;
-/// Most gaps that are listed: at rates below ten per second every pause is one. The longest are kept.
+/// Maximum number of gaps that are listed, because at rates below ten per second every pause is one. The longest are
+/// kept.
 const MOST_LISTED: usize = 1000;
 
-/// A time without any acknowledgement, over all writers.
+/// Period without any acknowledgement, over all writers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
-    /// Microseconds since the start of the run.
+    /// Start of the gap in microseconds since the start of the run.
     pub start_us: u64,
-    /// Microseconds.
+    /// Length of the gap in microseconds.
     pub length_us: u64,
 }
 
-/// How long acknowledgements took, in milliseconds.
+/// Latency of acknowledgements, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Latency {
-    /// Half took at most so long.
+    /// Median: half of them took at most this long.
     pub p50: f64,
-    /// 99 of 100 took at most so long.
+    /// 99th percentile: 99 of 100 took at most this long.
     pub p99: f64,
-    /// The longest, with all its retries.
+    /// Maximum, with all retries.
     pub max: f64,
 }
 
-/// The times of all acknowledgements in ascending order.
+/// Returns the times of all acknowledgements in ascending order.
 #[must_use]
 pub fn acknowledgements(messages: &[Message]) -> Vec<u64> {
     let mut times: Vec<u64> = messages.iter().filter_map(acknowledged_at).collect();
@@ -43,8 +44,8 @@ fn acknowledged_at(message: &Message) -> Option<u64> {
     }
 }
 
-/// The gaps of a load that ran from `start` to `end`, in their order. The time until the first acknowledgement counts.
-/// Past the end there is no load, so that silence there says nothing, unless it had begun well before: then it lasts
+/// Returns the gaps of a load that ran from `start` to `end`, in their order. The time until the first acknowledgement
+/// counts. Past the end there is no load, so silence there says nothing, unless it had begun well before: then it lasts
 /// until the next acknowledgement, or until `drained`, when the wait for one was given up.
 #[must_use]
 pub fn gaps(times: &[u64], start: u64, end: u64, drained: u64) -> Vec<Gap> {
@@ -66,13 +67,13 @@ pub fn gaps(times: &[u64], start: u64, end: u64, drained: u64) -> Vec<Gap> {
     gaps
 }
 
-/// The longest gap.
+/// Returns the longest gap; `None` if there is no gap.
 #[must_use]
 pub fn longest(gaps: &[Gap]) -> Option<Gap> {
     gaps.iter().copied().max_by_key(|gap| gap.length_us)
 }
 
-/// The gaps worth listing, in their order.
+/// Returns the gaps worth listing, in the order of time.
 #[must_use]
 pub fn listed(gaps: &[Gap]) -> Vec<Gap> {
     let mut listed: Vec<Gap> = gaps.iter().copied().filter(|gap| gap.length_us > LISTED_ABOVE_US).collect();
@@ -82,7 +83,7 @@ pub fn listed(gaps: &[Gap]) -> Vec<Gap> {
     listed
 }
 
-/// Acknowledgements in each second from `start` to `end`.
+/// Counts the acknowledgements in each second from `start` to `end`.
 #[must_use]
 pub fn per_second(times: &[u64], start: u64, end: u64) -> Vec<u64> {
     // Rounded: a load of ten seconds ends some microseconds after the tenth.
@@ -97,7 +98,7 @@ pub fn per_second(times: &[u64], start: u64, end: u64) -> Vec<u64> {
     counts
 }
 
-/// From issue to acknowledgement.
+/// Computes the latency from issue to acknowledgement.
 #[must_use]
 pub fn latency(messages: &[Message]) -> Latency {
     let taken = |message: &Message| acknowledged_at(message).map(|at| at.saturating_sub(message.invoked_us));
@@ -105,13 +106,13 @@ pub fn latency(messages: &[Message]) -> Latency {
     all.sort_unstable();
     let at = |share: usize| {
         let rank = (all.len() * share).div_ceil(100).saturating_sub(1);
-        // To a microsecond, as they were measured: binary fractions would show more digits than there are.
+        // Rounded to a microsecond, as they were measured: binary fractions would show more digits than there are.
         all.get(rank).map_or(0.0, |us| (milliseconds(*us) * 1000.0).round() / 1000.0)
     };
     Latency { p50: at(50), p99: at(99), max: at(100) }
 }
 
-/// Microseconds as milliseconds.
+/// Converts microseconds to milliseconds.
 #[must_use]
 pub fn milliseconds(us: u64) -> f64 {
     std::time::Duration::from_micros(us).as_secs_f64() * 1000.0

@@ -1,4 +1,4 @@
-//! One writer: issues messages at its rate, however long answers take, and records what became of each.
+//! One writer: issues messages at its rate, however long answers take, and records the outcome of each.
 
 use super::{
     history::{Fate, Message, MessageId},
@@ -18,35 +18,35 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, timeout_at},
 };
 
-/// How messages go out.
+/// Transport of a writer's messages.
 enum Sender {
-    /// One call each.
+    /// Each message is a call of its own.
     Calls(Session),
-    /// All over one stream.
+    /// All messages go over one stream.
     Stream(Poster),
 }
 
-/// How often a writer goes back to preferring the server that it started with. Calls stay where they were
-/// answered, so that after a few losses all would be with one server, and the others would be spared.
+/// Interval at which a writer returns to preferring the server that it started with. Calls stay where they were
+/// answered, so after a few losses all would be with one server, and the others would be spared.
 const HOMING: Duration = Duration::from_secs(5);
 
-/// What a writer did.
+/// Messages of one writer, with their outcomes.
 #[derive(Default)]
 pub(super) struct Written {
-    /// In the order of their numbers.
+    /// Messages in the order of their numbers.
     pub(super) messages: Vec<Message>,
-    /// They went over one stream in this order.
+    /// `true` if the messages went over one stream in this order.
     pub(super) in_order: bool,
 }
 
-/// A message that waits for its outcome.
+/// Message that waits for its outcome.
 enum Way {
     Call(Session, SendRequest),
     Stream(Posted),
 }
 
 impl Sender {
-    /// On a stream, behind those before it.
+    /// Starts sending a message; on a stream, it is queued behind the earlier ones.
     async fn start(&self, message: SendRequest) -> Way {
         match self {
             Self::Calls(session) => Way::Call(session.clone(), message),
@@ -64,15 +64,15 @@ impl Way {
     }
 }
 
-/// Writes until told to stop, then waits for what is in flight, at most as long as the run allows. What is not settled
-/// then stays unknown.
+/// Writes until told to stop, then waits for messages in flight, at most as long as the run allows. Messages that are
+/// not settled by then stay unknown.
 pub(super) async fn write(writer: u32, session: Session, run: Arc<Run>, mut stop: watch::Receiver<bool>) -> Written {
     let mut messages: Vec<Message> = Vec::new();
     let mut in_flight: JoinSet<(u32, Fate)> = JoinSet::new();
     let sender = if run.post { Sender::Stream(Poster::start(session.clone())) } else { Sender::Calls(session.clone()) };
     stagger(writer, run.interval).await;
     let mut ticks = interval(run.interval);
-    // What a pause held back is issued after it, so that the number of messages depends on the time alone.
+    // Ticks missed in a pause are made up for after it, so that the number of messages depends on the time alone.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut homing = interval(HOMING);
     loop {
@@ -103,11 +103,12 @@ pub(super) async fn write(writer: u32, session: Session, run: Arc<Run>, mut stop
 }
 
 async fn told(stop: &mut watch::Receiver<bool>) {
-    // The other end is gone: nobody will tell, so it is time, too.
+    // An error means that the other end is gone, which is a reason to stop, too.
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Writers that tick together would make gaps of a whole interval out of nothing.
+/// Delays a writer by a part of its interval: writers that tick together would make gaps of a whole interval out of
+/// nothing.
 async fn stagger(writer: u32, interval: Duration) {
     tokio::time::sleep(interval.mul_f64(f64::from(writer % 16) / 16.0)).await;
 }

@@ -1,4 +1,4 @@
-//! `chatctl cluster` against a stand-in for the administrative door, with real mutual TLS.
+//! `chatctl cluster` against a stand-in for the administrative API, with real mutual TLS.
 
 use quorate_chatctl::admin::certificates;
 use quorate_wire::admin::v1::{admin_server::Admin, admin_server::AdminServer, *};
@@ -81,7 +81,7 @@ impl Admin for Service {
     async fn purge_history(&self, request: Request<PurgeHistoryRequest>) -> Answer<PurgeHistoryResponse> {
         let mut cluster = self.cluster.lock().unwrap();
         cluster.purges.push(request.into_inner());
-        // Two calls do it.
+        // The first call leaves something to remove, the second one does not.
         Ok(Response::new(PurgeHistoryResponse { events: 3, more: cluster.purges.len() < 2 }))
     }
 
@@ -113,7 +113,7 @@ impl Admin for Service {
         Err(Status::unimplemented(""))
     }
 
-    /// The other member does not answer.
+    /// Returns an overview in which the other member does not answer.
     async fn overview(&self, _: Request<OverviewRequest>) -> Answer<OverviewResponse> {
         let own = self.status(Request::new(StatusRequest {})).await?.into_inner();
         let away = Node { node_id: 7, name: "away".into(), ..Node::default() };
@@ -125,7 +125,8 @@ impl Admin for Service {
     }
 }
 
-/// Two servers with the certificates of `directory`: their runtime and `--nodes`.
+/// Starts two servers with the certificates of `directory`; returns their runtime, the value of `--nodes`, and their
+/// state.
 fn start(directory: &Path) -> (Runtime, String, Arc<Mutex<Cluster>>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let cluster = Arc::new(Mutex::new(Cluster::default()));
@@ -157,7 +158,7 @@ fn cluster(directory: &Path, arguments: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-/// The first lines that a watch prints on a pipe, and what it ends with when it is told to stop.
+/// Returns the first lines that a watch prints to a pipe, and its exit code after it was told to stop.
 fn watched(directory: &Path, arguments: &[&str], lines: usize) -> (Vec<String>, Option<i32>) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatctl"));
     command.env("QUORATE_PROFILE_FILE", directory.join("p"));
@@ -167,7 +168,7 @@ fn watched(directory: &Path, arguments: &[&str], lines: usize) -> (Vec<String>, 
     let output = BufReader::new(child.stdout.as_mut().unwrap()).lines().map(Result::unwrap).take(lines).collect();
     let told = Command::new("sh").arg("-c").arg(format!("kill -TERM {}", child.id())).status().unwrap();
     assert!(told.success());
-    // What it still prints goes nowhere: that, too, is an ordinary end.
+    // The pipe is closed while the watch still prints, which is an ordinary end, too.
     drop(child.stdout.take());
     (output, child.wait().unwrap().code())
 }
@@ -177,7 +178,7 @@ fn a_watch_prints_one_document_or_block_after_the_other_and_goes_on_without_an_a
     let directory = tempfile::tempdir().unwrap();
     certificates::make(directory.path(), "c", &["a".into(), "b".into()], false).unwrap();
     let (_runtime, nodes, _) = start(directory.path());
-    // The first of the two is nobody.
+    // Nothing listens at the first of the two addresses.
     let admin = nodes.split_once(',').unwrap().0.replace("a=", "127.0.0.1:1,");
     let (documents, code) = watched(directory.path(), &["--output", "json", "--admin", &admin], 2);
     assert_eq!(code, Some(0));

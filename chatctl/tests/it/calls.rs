@@ -1,4 +1,4 @@
-//! Calls over the loss of servers.
+//! Calls across the loss of servers.
 
 use crate::fake::{Fake, World, WriteFault};
 use quorate_chatctl::{
@@ -69,7 +69,7 @@ async fn the_loss_of_the_preferred_server_is_a_hiccup() {
     let world = World::new();
     let (token, room) = world.furnished();
     let (mut fakes, addresses) = Fake::cluster(&world, 3);
-    // With such a backoff, only a retry at once ends before anybody loses patience.
+    // The backoff is so long that only an immediate retry succeeds before the test times out.
     let backoff = Duration::from_secs(3600);
     let options = Options { backoff_base: backoff, backoff_cap: backoff, limit: None, ..Options::default() };
     let client = Client::new(&addresses, options).unwrap();

@@ -1,4 +1,4 @@
-//! A stand-in for the chat service: several servers over one world, each with a script of faults.
+//! Stand-in for the chat service: several servers over one world, each with a script of faults.
 
 use prost::Message as _;
 use quorate_wire::chat::v1::{chat_server::Chat, chat_server::ChatServer, *};
@@ -21,37 +21,37 @@ use tonic::{
     transport::{Identity, Server as Tonic, ServerTlsConfig},
 };
 
-/// What a server does to one write.
+/// Fault that a server applies to one write.
 #[derive(Debug, Clone)]
 pub(crate) enum WriteFault {
-    /// Says that nobody knows, having applied it or not.
+    /// Answers that the outcome is unknown, having applied the write or not.
     Unknown { applied: bool },
-    /// Says no.
+    /// Refuses the write.
     Refuse(ErrorCode),
-    /// Says: not so fast.
+    /// Refuses the write because of a rate limit.
     Limit { retry_after_ms: u64 },
-    /// Applies it and never answers.
+    /// Applies the write and never answers.
     Hang,
 }
 
-/// What a server does to one subscription.
+/// Faults that a server applies to one subscription.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct StreamFault {
-    /// Ends it after so many events.
+    /// Ends the stream after this many events.
     pub(crate) end_after: Option<usize>,
-    /// Before it ends, sends a frame that asks to reconnect.
+    /// Sends a frame that asks to reconnect before the stream ends.
     pub(crate) ask_to_reconnect: bool,
-    /// Begins so many events before the cursor.
+    /// Begins this many events before the cursor.
     pub(crate) repeat: usize,
     /// Leaves out the event of this number.
     pub(crate) swallow: Option<usize>,
     /// Swaps this event with the one after.
     pub(crate) swap: Option<usize>,
-    /// Refuses it for good.
+    /// Refuses the subscription permanently.
     pub(crate) refuse: Option<ErrorCode>,
 }
 
-/// What the servers share: the log, as it were.
+/// State that the servers share, in place of a replicated log.
 pub(crate) struct World {
     pub(crate) state: Mutex<State>,
     changed: watch::Sender<usize>,
@@ -63,13 +63,13 @@ pub(crate) struct State {
     pub(crate) tokens: HashMap<String, String>,
     pub(crate) rooms: HashMap<String, Room>,
     pub(crate) events: Vec<Event>,
-    /// How often each transaction id arrived.
+    /// Number of arrivals of each transaction id.
     pub(crate) attempts: HashMap<String, usize>,
-    /// Leaves these events out of every history.
+    /// Events that are left out of every history.
     pub(crate) hidden: Vec<usize>,
-    /// Reads of newest events lack so many of them.
+    /// Number of newest events that are missing from reads.
     pub(crate) stale: usize,
-    /// Refuses every write whose transaction id lacks this.
+    /// Text without which a transaction id is refused.
     pub(crate) only: Option<String>,
     dedup: HashMap<(String, String), SendResponse>,
 }
@@ -79,7 +79,7 @@ impl World {
         Arc::new(Self { state: Mutex::default(), changed: watch::Sender::new(0) })
     }
 
-    /// An account with a session and a room, without any call: (token, room id).
+    /// Creates an account with a session and a room, without any call; returns the token and the room id.
     pub(crate) fn furnished(&self) -> (String, String) {
         let mut state = self.state.lock().unwrap();
         state.tokens.insert("token".into(), "@alice:test".into());
@@ -148,7 +148,7 @@ fn detail_of(status: &Status) -> ErrorDetail {
     ErrorDetail::decode(bytes).unwrap()
 }
 
-/// One running server, on a runtime of its own: dropping that ends every connection at once, as SIGKILL does.
+/// Running server on a runtime of its own: dropping the runtime ends every connection at once, as SIGKILL does.
 pub(crate) struct Fake {
     pub(crate) address: String,
     scripts: Arc<Scripts>,
@@ -171,7 +171,7 @@ impl Fake {
         Self::serve(world, address, Tonic::builder())
     }
 
-    /// A server with a certificate.
+    /// Starts a server with a certificate.
     pub(crate) fn start_with_tls(world: &Arc<World>, identity: Identity) -> Self {
         let server = Tonic::builder().tls_config(ServerTlsConfig::new().identity(identity)).unwrap();
         Self::serve(world, "127.0.0.1:0".parse().unwrap(), server)
@@ -209,7 +209,8 @@ impl Fake {
         *self.scripts.known.lock().unwrap() = addresses.to_vec();
     }
 
-    /// Returns once nobody listens any more: until then the kernel would still take connections for the dead.
+    /// Kills the server, and returns once nothing listens any more: until then the kernel would still accept
+    /// connections for it.
     pub(crate) fn kill(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -478,7 +479,7 @@ impl Chat for Service {
     }
 }
 
-/// Waits until `condition` holds; a test that waits for ever would be killed by nobody.
+/// Waits until `condition` holds; panics after 20 s, because nothing else would end a test that waits for ever.
 pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
     while !condition() {

@@ -46,7 +46,7 @@ async fn every_message_is_there_once_although_servers_die_hang_and_do_not_know()
         let (poster, message) = (poster.clone(), message(&room, number));
         posting.spawn(async move { poster.post(message).await });
         if number == 250 {
-            // Some are settled, some are out, some are not even sent.
+            // Some messages are settled, some are in flight, some are not even sent.
             posting.join_next().await.unwrap().unwrap().unwrap();
             fakes[0].kill();
         }
@@ -68,7 +68,7 @@ async fn without_faults_messages_stand_in_the_order_in_which_they_were_posted() 
     let (_fakes, addresses) = Fake::cluster(&world, 1);
     let poster = poster(&addresses, &token);
     let all = (0..300).map(|number| poster.post(message(&room, number)));
-    // Polled in their order, and so queued in their order.
+    // The futures are polled in their order, so that the messages are queued in their order.
     let mut posting: Vec<_> = all.map(Box::pin).collect();
     std::future::poll_fn(|context| {
         posting.retain_mut(|one| one.as_mut().poll(context).map(|settled| settled.unwrap()).is_pending());

@@ -11,7 +11,7 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tonic::transport::Identity;
 
-/// A directory of `chatctl cluster init`: its nodes' certificates are made for [`DOMAIN`].
+/// Creates a directory as `chatctl cluster init` does: its nodes' certificates are made for [`DOMAIN`].
 fn authority() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     certificates::make(directory.path(), "c", &["a".into()], false).unwrap();
@@ -45,9 +45,9 @@ async fn a_server_is_believed_for_its_authority_and_its_name_only() {
     assert_eq!(seen, "@alice:test");
     let foreign = who_am_i(&address, &token, trust(other.path(), Some(DOMAIN))).await.unwrap_err();
     assert!(foreign.message.contains("invalid peer certificate"), "{foreign}");
-    // The certificate is not one for the address that is dialled.
+    // The certificate is not valid for the address connected to.
     let elsewhere = who_am_i(&address, &token, trust(ours.path(), None)).await.unwrap_err();
     assert!(elsewhere.message.contains("not valid for name"), "{elsewhere}");
-    // In clear, nothing of the token's use is answered.
+    // A call in clear text gets no answer.
     assert!(who_am_i(&address, &token, None).await.is_err());
 }

@@ -113,7 +113,7 @@ async fn events_that_a_resumed_stream_repeats_are_found() {
 async fn events_in_another_order_than_all_others_see_are_found() {
     let world = World::new();
     let (fakes, addresses) = Fake::cluster(&world, 1);
-    // The swapped two must both be there when the stream comes to them: it resumes late.
+    // Both of the swapped events must be there when the stream comes to them, so it resumes late.
     fakes[0].on_streams([StreamFault { end_after: Some(5), ..StreamFault::default() }]);
     let swaps = (20..60).step_by(2).map(|number| StreamFault {
         swap: Some(number),

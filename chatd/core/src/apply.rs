@@ -1,19 +1,20 @@
-//! What the commands of one log entry do to the state.
+//! Application of the commands of one log entry to the state.
 //!
-//! For each command, in order: is the caller's session alive → was this transaction id applied before → the command's
-//! own checks and rows → the rows are kept, or taken back when the command is refused.
+//! For each command, in order: check that the caller's session is alive → look up whether the transaction id was
+//! applied before → make the command's own checks and write its rows → keep the rows, or undo them if the command is
+//! refused.
 //!
-//! - The session is checked before the transaction id: what a session may no longer read, its retries may not either.
-//!   A retried logout is therefore answered with `SESSION_ENDED`, which is what the caller wanted.
-//! - A refusal changes no row and is not remembered, or a message refused once could never be sent again. The one
-//!   exception is the row that counts a [`sequence`]: a refused command has had its turn.
+//! - The session is checked before the transaction id: retries may not read what their session may no longer read. A
+//!   retried logout is therefore answered with `SESSION_ENDED`, which is what the caller wanted.
+//! - A refusal changes no row and is not remembered; otherwise, a message refused once could never be sent again. The
+//!   one exception is the row that counts a [`sequence`]: a refused command has had its turn.
 //! - An accepted command with a transaction id is remembered under (user, device, scope, transaction id) with its
-//!   outcome. The scope is the command's name, and for events their room and type, as the HTTP path would have it
-//!   (Matrix specification, "Transaction identifiers").
-//! - `PurgeHistory`, `RepairTime`, `SweepDevice` and `RenewMembers` come from the cluster itself and are their own
-//!   repetition: they do what is still to be done.
+//!   outcome. The scope is the command's name, and for events also their room and type, as in the path of the HTTP
+//!   request (Matrix specification, "Transaction identifiers").
+//! - `PurgeHistory`, `RepairTime`, `SweepDevice` and `RenewMembers` come from the cluster itself and can be repeated:
+//!   they do whatever remains to be done.
 //! - Commands before there is a session (`Bootstrap`, `Register`, `OpenSession`) carry a random value of their own
-//!   (hash of a token, salt of a password), by which a repetition is known: they need no transaction id.
+//!   (hash of a token, salt of a password), by which a repetition is recognised: they need no transaction id.
 
 mod account;
 mod account_data;
@@ -50,24 +51,24 @@ pub(crate) use dedup::{outcome as remembered, room_in_key};
 pub(crate) use time::effective;
 pub use time::{HELD_STEP_MS, advanced};
 
-/// What a command came to.
+/// Result of applying one command.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Applied {
-    /// The answer to the caller.
+    /// Answer to the caller.
     pub outcome: log::Outcome,
-    /// Whom to wake.
+    /// Rooms and users whose readers are to be woken.
     pub touched: Touched,
 }
 
-/// Whose view a command changed: hints for the feed, without the changes themselves.
+/// Rooms and users whose view a command changed: hints for the feed, without the changes themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Touched {
-    /// Rooms with new events.
+    /// Rooms that have new events.
     pub rooms: Vec<RoomNumber>,
-    /// Localparts whose memberships, account data or sessions changed.
+    /// Localparts of users whose memberships, account data or sessions changed.
     pub users: Vec<String>,
-    /// Localparts of which a session ended or was given another end: what is remembered of their sessions is no longer
-    /// so.
+    /// Localparts of users of whom a session ended or got another expiry, so that whatever is cached about their
+    /// sessions is out of date.
     pub sessions: Vec<String>,
 }
 
@@ -91,11 +92,12 @@ impl Touched {
     }
 }
 
-/// Applies one entry's commands in order; one [`Applied`] for each. Time moves on
-/// to the entry's stamp, as far as that is trusted ([`advanced`]).
+/// Applies the commands of one entry in order, and returns one [`Applied`] for each. The log's time advances to the
+/// entry's stamp, as far as the stamp is trusted ([`advanced`]).
 ///
 /// # Errors
-/// When a row cannot be read, or the entry was applied before. `tx` then holds a part of the entry: drop it.
+/// Fails if a row cannot be read or if the entry was applied before. `tx` then contains a part of the entry and must be
+/// dropped.
 pub fn batch(tx: &mut Overlay<'_>, index: u64, batch: &log::Batch) -> Result<Vec<Applied>, ReadError> {
     let mut cluster = rows::cluster(tx)?.unwrap_or_default();
     if is_bootstrapped(&cluster) && index <= cluster.index {
@@ -116,10 +118,11 @@ pub fn batch(tx: &mut Overlay<'_>, index: u64, batch: &log::Batch) -> Result<Vec
     Ok(all)
 }
 
-/// The same, written at once: for tests and models, which have no commit of several entries.
+/// Applies an entry like [`batch`] and writes its changes at once: for tests and models, which have no commit of
+/// several entries.
 ///
 /// # Errors
-/// As [`batch`]; `rows` are then as they were.
+/// Fails as [`batch`] does; `rows` are then unchanged.
 pub fn batch_in_place(rows: &mut impl Write, index: u64, batch: &log::Batch) -> Result<Vec<Applied>, ReadError> {
     let mut tx = Overlay::new(rows);
     let applied = self::batch(&mut tx, index, batch)?;
@@ -127,12 +130,12 @@ pub fn batch_in_place(rows: &mut impl Write, index: u64, batch: &log::Batch) -> 
     Ok(applied)
 }
 
-/// Begins the next incarnation, after a restore or a forced recovery and before its first entry: the new log counts from
-/// 0 again, and what follows must still lie after everything before. Where the old one ended is kept, as tokens handed
-/// out beyond that end name entries that this history does not have.
+/// Begins the next incarnation, after a restore or a forced recovery and before its first entry. The new log counts
+/// from 0 again, and what follows must still be ordered after everything before. The end of the old incarnation is
+/// kept, because tokens handed out beyond that end name entries that are not part of this history.
 ///
 /// # Errors
-/// When the cluster's row cannot be read.
+/// Fails if the cluster's row cannot be read.
 pub fn begin_incarnation(tx: &mut dyn Write) -> Result<(), ReadError> {
     let Some(mut cluster) = rows::cluster(tx)? else { return Ok(()) };
     let end = Position::end_of_entry(cluster.incarnation, cluster.index);
@@ -223,7 +226,7 @@ fn turn<'a>(context: &mut Context<'a>, envelope: &'a log::Envelope) -> Applies<A
     let answer = for_session(context, kind)?;
     memory.keep(context, kind, &answer)?;
     if context.ended_own_session {
-        // The rows of its sequences went with it.
+        // The rows of the session's sequences were removed with it.
         context.turn = None;
     }
     Ok(answer)
@@ -337,7 +340,7 @@ mod tests {
         world.accepted(close.clone());
         assert_eq!(world.rejected(envelope.clone()), Reason::SessionEnded);
         assert_eq!(world.rejected(close), Reason::SessionEnded);
-        // Logged in again under the same device id, the client begins its transaction ids anew.
+        // After a new login with the same device id, the client begins its transaction ids anew.
         let open = open_session(&world, "alice", "D", 1);
         world.accepted(open);
         assert!(!world.accepted(envelope).duplicate);

@@ -1,5 +1,6 @@
-//! Who may do what in a room: the authorisation rules of room version 11, without what only federation needs.
-//! Source: Matrix specification, "Room Version 11". Pure functions of facts that apply has read.
+//! Authorization rules of room version 11, except those that only federation needs. All functions are pure and work on
+//! facts that apply has read.
+//! Source: Matrix specification, "Room Version 11".
 
 pub(crate) mod levels;
 pub(crate) mod membership;
@@ -7,20 +8,20 @@ pub(crate) mod redaction;
 
 use crate::proto::log::Reason;
 
-/// Why not.
+/// Denial of a change by the rules.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Denied {
     pub(crate) reason: Reason,
-    /// One sentence that says what to do.
+    /// Sentence that tells the caller what to do.
     pub(crate) message: String,
 }
 
-/// Shorthand for the commonest denial.
+/// Returns a denial with [`Reason::Forbidden`], the most common one.
 pub(crate) fn forbidden(message: impl Into<String>) -> Denied {
     Denied { reason: Reason::Forbidden, message: message.into() }
 }
 
-/// Content that breaks a rule on its form.
+/// Returns a denial for content that violates a rule about its form.
 pub(crate) fn invalid(message: impl Into<String>) -> Denied {
     Denied { reason: Reason::Invalid, message: message.into() }
 }

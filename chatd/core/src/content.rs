@@ -1,22 +1,24 @@
-//! The checks of JSON that clients store, as apply makes them: doors refuse by the same, before the log is bothered.
+//! Checks of JSON that clients store, exactly as apply makes them. The APIs use the same checks to refuse bad content
+//! before it reaches the log.
 
 use crate::json;
 
-/// Nesting that content may have.
+/// Limit that both [`check_event`] and [`check_object`] enforce.
 pub use crate::json::MAX_DEPTH;
 
-/// Checks the content of an event: an object of canonical JSON, in which no key stands twice.
+/// Checks the content of an event: an object of canonical JSON without duplicate keys.
 ///
 /// # Errors
-/// One sentence about what is wrong.
+/// Returns a sentence that says what is wrong with the content.
 pub fn check_event(bytes: &[u8]) -> Result<(), String> {
     json::check_event_content(bytes)
 }
 
-/// Checks what is stored and no event carries, as account data and filters: a JSON object in which no key stands twice.
+/// Checks JSON that is stored but never carried by an event, such as account data and filters: an object without
+/// duplicate keys.
 ///
 /// # Errors
-/// One sentence about what is wrong.
+/// Returns a sentence that says what is wrong with the JSON.
 pub fn check_object(bytes: &[u8]) -> Result<(), String> {
     json::check_object(bytes)
 }

@@ -1,8 +1,8 @@
-//! Which rooms the public directory shows.
+//! Decides which rooms the public directory shows.
 //!
-//! A room's creator asks for it to be listed; whether it is shown follows from its state, so that a room which becomes
-//! private goes and comes back when it is opened again. As Synapse does it: the specification keeps a room's place in the
-//! directory apart from its join rule, and says nothing of rooms that nobody could enter.
+//! The creator of a room asks for it to be listed; whether it is shown follows from the room's state, so that a room
+//! that becomes private disappears and returns when it is opened again. Synapse does the same. The specification keeps
+//! a room's place in the directory separate from its join rule, and does not mention rooms that nobody could enter.
 
 use crate::id::{Position, RoomNumber};
 use crate::json;
@@ -11,12 +11,13 @@ use crate::rows::{self, event_type};
 use crate::table::{Read, ReadError};
 use crate::visibility::HistoryVisibility;
 
-/// Event types on which it depends.
+/// Returns `true` if [`is_published`] depends on the current state event of this type and state key.
 pub(crate) fn depends_on(event_type: &str, state_key: &str) -> bool {
     matches!(event_type, event_type::JOIN_RULES | event_type::HISTORY_VISIBILITY) && state_key.is_empty()
 }
 
-/// Does the directory show the room? It was asked for, somebody is in it, and anyone may join it, knock, or read it.
+/// Returns `true` if the directory shows the room: its creator asked for it, somebody is joined, and anyone may join
+/// it, knock or read it.
 pub(crate) fn is_published(rows: &dyn Read, room: RoomNumber, row: &store::Room) -> Result<bool, ReadError> {
     if !row.listed || row.joined_members == 0 {
         return Ok(false);

@@ -1,8 +1,8 @@
-//! What reads bytes that come from elsewhere, each with what must hold for any bytes: for `chatd/fuzz`, which feeds them,
-//! and which alone calls this. A broken promise panics.
+//! Decoders of bytes that come from outside, each with the properties that must hold for any bytes. Called only by
+//! `chatd/fuzz`, which feeds them. A violated property panics.
 //!
-//! No decoder may panic by itself, and none may take memory that the input did not pay for: whoever calls [`Decoder::run`]
-//! watches both.
+//! No decoder may panic by itself, and none may allocate memory that is not proportionate to its input; the caller of
+//! [`Decoder::run`] watches both.
 
 mod apply;
 mod content;
@@ -11,31 +11,31 @@ mod message;
 mod names;
 mod rows;
 
-/// Something that reads bytes.
+/// Decoder of bytes from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decoder {
-    /// `quorate.log.v1.Batch`: what stands in an entry.
+    /// Contents of a log entry, `quorate.log.v1.Batch`.
     Batch,
-    /// `quorate.log.v1.Outcome`: crosses between pods, and is remembered in rows.
+    /// Outcome of a command, `quorate.log.v1.Outcome`, which crosses between pods and is remembered in rows.
     Outcome,
-    /// Table and value of a row.
+    /// Number of a table, followed by the value of a row.
     Row,
-    /// Keys, from their parts and back.
+    /// Keys, built from their parts and parsed again.
     Key,
-    /// JSON of events.
+    /// JSON content of an event.
     Content,
     /// Two contents of `m.room.power_levels`, one line each: the old and the new.
     Levels,
-    /// A filter's JSON.
+    /// JSON of a filter.
     Filter,
     /// Ids, aliases, cursors and tokens of `/sync`.
     Names,
-    /// A batch, applied to a small world.
+    /// Batch that is applied to a small world.
     Apply,
 }
 
 impl Decoder {
-    /// All of them.
+    /// All decoders, in order of their declaration.
     pub const ALL: [Self; 9] = [
         Self::Batch,
         Self::Outcome,
@@ -48,7 +48,7 @@ impl Decoder {
         Self::Apply,
     ];
 
-    /// Its corpus's directory.
+    /// Returns the name of the directory that contains the decoder's corpus.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -64,10 +64,10 @@ impl Decoder {
         }
     }
 
-    /// Reads the bytes; whether they are what it reads.
+    /// Decodes the bytes. Returns `true` if they are valid input for this decoder.
     ///
     /// # Panics
-    /// When a promise is broken.
+    /// Panics if a property is violated.
     pub fn run(self, bytes: &[u8]) -> bool {
         match self {
             Self::Batch => message::stable::<crate::proto::log::Batch>(bytes),
@@ -86,7 +86,7 @@ impl Decoder {
 pub use apply::{room, world};
 pub use message::stable;
 
-/// Would apply take this as an event's content?
+/// Returns `true` if apply would accept the bytes as the content of an event.
 #[must_use]
 pub fn is_content(bytes: &[u8]) -> bool {
     crate::json::check_event_content(bytes).is_ok()

@@ -1,35 +1,36 @@
-//! Names of things: positions, and the event ids, room ids and tokens made of them.
+//! Identifiers: positions, and the event ids, room ids and cursors made of them.
 //!
-//! Each opaque name is base64url of `[kind and version][log id][incarnation][index][ordinal]`, so that id → row needs
-//! no second index, and more than one log can stand behind names later.
+//! Each opaque identifier is base64url of `[kind and version][log id][incarnation][index][ordinal]`, so that no second
+//! index is needed to get from an id to its row, and identifiers can belong to more than one log later.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use std::fmt;
 
-/// Where something stands in the cluster's one order: compared field by field, in this order.
+/// Position in the cluster's total order. Positions compare field by field, in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
-    /// Rises by one with each restore or forced recovery.
+    /// Incarnation of the log; rises by one with each restore or forced recovery.
     pub incarnation: u32,
     /// Index of the Raft log entry.
     pub index: u64,
-    /// Place in the whole entry: the command's place times [`ORDINALS_PER_COMMAND`], plus the event's in the command.
+    /// Place in the whole entry: the command's place times [`ORDINALS_PER_COMMAND`], plus the place of the event in the
+    /// command.
     pub ordinal: u32,
 }
 
-/// How many events one command may make; bounds `CreateRoom` with its invites and initial state.
+/// Maximum number of events that one command may create; bounds `CreateRoom` with its invitations and initial state.
 pub const ORDINALS_PER_COMMAND: u32 = 1 << 16;
 
-/// Bytes of a position in keys: big-endian, so that byte order is position order.
+/// Length in bytes of a position in keys. The encoding is big-endian, so that byte order is position order.
 pub const POSITION_LEN: usize = 16;
 
 impl Position {
-    /// Before everything.
+    /// Smallest position; no event is before it.
     pub const ZERO: Self = Self { incarnation: 0, index: 0, ordinal: 0 };
-    /// After everything.
+    /// Greatest position; no event is after it.
     pub const MAX: Self = Self { incarnation: u32::MAX, index: u64::MAX, ordinal: u32::MAX };
 
-    /// The position in its key form.
+    /// Returns the encoding of the position in keys.
     #[must_use]
     pub fn to_bytes(self) -> [u8; POSITION_LEN] {
         let mut out = [0; POSITION_LEN];
@@ -41,7 +42,7 @@ impl Position {
         out
     }
 
-    /// Reads the key form; `None` unless exactly [`POSITION_LEN`] bytes.
+    /// Decodes a position from a key; `None` unless there are exactly [`POSITION_LEN`] bytes.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (incarnation, rest) = bytes.split_first_chunk::<4>()?;
@@ -54,7 +55,7 @@ impl Position {
         })
     }
 
-    /// The greatest position before this one; [`Position::ZERO`] has none and stays.
+    /// Returns the greatest position before this one. [`Position::ZERO`] has none and is returned unchanged.
     #[must_use]
     pub fn before(self) -> Self {
         if self.ordinal > 0 {
@@ -68,17 +69,18 @@ impl Position {
         }
     }
 
-    /// The last position of the entry with this index: everything in it is at or before.
+    /// Returns the last position of the entry with this index; everything in the entry is at or before it.
     #[must_use]
     pub fn end_of_entry(incarnation: u32, index: u64) -> Self {
         Self { incarnation, index, ordinal: u32::MAX }
     }
 }
 
-/// Which log a name belongs to; there is one per cluster today, and names say so from the start.
+/// Number of the log to which an identifier belongs. There is one log per cluster, but identifiers carry the number so
+/// that there can be more.
 pub const LOG: u8 = 0;
 
-/// What an opaque name names; the first byte, together with the format's version.
+/// Kind of an opaque identifier: its first byte, which also carries the version of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Kind {
@@ -101,51 +103,53 @@ fn decode(kind: Kind, text: &str) -> Option<Position> {
     Position::from_bytes(rest)
 }
 
-/// `$…`: the event at this position.
+/// Returns the id (`$…`) of the event at this position.
 #[must_use]
 pub fn event_id(position: Position) -> String {
     format!("${}", encode(Kind::Event, position))
 }
 
-/// The position an event id names; `None` when it was not made by Quorate.
+/// Returns the position that an event id names; `None` if the id was not made by Quorate.
 #[must_use]
 pub fn parse_event_id(id: &str) -> Option<Position> {
     decode(Kind::Event, id.strip_prefix('$')?)
 }
 
-/// `!…:server`: the room whose create event is at this position.
+/// Returns the id (`!…:server`) of the room whose create event is at this position.
 #[must_use]
 pub fn room_id(created_at: Position, server_name: &str) -> String {
     format!("!{}:{server_name}", encode(Kind::Room, created_at))
 }
 
-/// The position of the create event of the room named; the server name must be this cluster's.
+/// Returns the position of the create event of the room with this id; `None` if the id was not made by Quorate or its
+/// server name is not this cluster's.
 #[must_use]
 pub fn parse_room_id(id: &str, server_name: &str) -> Option<Position> {
     let (opaque, server) = id.strip_prefix('!')?.split_once(':')?;
     (server == server_name).then(|| decode(Kind::Room, opaque)).flatten()
 }
 
-/// An opaque cursor: "everything up to and including this position has been seen".
+/// Returns an opaque cursor that means "everything up to and including this position has been seen".
 #[must_use]
 pub fn cursor(position: Position) -> String {
     format!("q{}", encode(Kind::Cursor, position))
 }
 
-/// The position a cursor stands for.
+/// Returns the position that a cursor stands for; `None` if the text is not a cursor.
 #[must_use]
 pub fn parse_cursor(text: &str) -> Option<Position> {
     decode(Kind::Cursor, text.strip_prefix('q')?)
 }
 
-/// `@localpart:server`.
+/// Returns the full user id, `@localpart:server`.
 #[must_use]
 pub fn user_id(localpart: &str, server_name: &str) -> String {
     format!("@{localpart}:{server_name}")
 }
 
-/// The localpart of a user id of this server, or of a bare localpart; `None` for users of other servers and for names
-/// outside the grammar (Matrix spec, "User Identifiers": `a-z 0-9 . _ = - / +`, at most 255 bytes in all).
+/// Returns the localpart of a user id of this server, or of a bare localpart. `None` for users of other servers and for
+/// names outside the grammar (Matrix specification, "User Identifiers": `a-z 0-9 . _ = - / +`, at most 255 bytes in
+/// all).
 #[must_use]
 pub fn localpart<'a>(user: &'a str, server_name: &str) -> Option<&'a str> {
     let local = match user.strip_prefix('@') {
@@ -157,15 +161,15 @@ pub fn localpart<'a>(user: &'a str, server_name: &str) -> Option<&'a str> {
     (fits && local.bytes().all(allowed)).then_some(local)
 }
 
-/// `#localpart:server`.
+/// Returns the full room alias, `#localpart:server`.
 #[must_use]
 pub fn alias(localpart: &str, server_name: &str) -> String {
     format!("#{localpart}:{server_name}")
 }
 
-/// The localpart of an alias of this server, or of a bare localpart; `None` for aliases of other servers and outside
-/// the grammar (Matrix spec, "Room Aliases": no colon, no NUL, at most 255 bytes in all). White space is not taken
-/// either: people type aliases.
+/// Returns the localpart of a room alias of this server, or of a bare localpart. `None` for aliases of other servers
+/// and for aliases outside the grammar (Matrix specification, "Room Aliases": no colon, no NUL, at most 255 bytes in
+/// all). Whitespace is not accepted either, because people type aliases.
 #[must_use]
 pub fn alias_localpart<'a>(alias: &'a str, server_name: &str) -> Option<&'a str> {
     let local = match alias.strip_prefix('#') {
@@ -177,7 +181,7 @@ pub fn alias_localpart<'a>(alias: &'a str, server_name: &str) -> Option<&'a str>
     (fits && local.chars().all(allowed)).then_some(local)
 }
 
-/// A room's number: allocated in apply, fixed width in keys.
+/// Number of a room: allocated by apply, and of fixed width in keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoomNumber(pub u64);
 

@@ -1,7 +1,7 @@
-//! What always holds, whatever commands came: one function per property, over nothing but the rows.
+//! Invariants that hold whatever commands were applied: one function per property, over nothing but the rows.
 //!
 //! Tests and the simulation call [`check_all`] between batches; an operator's `verify` may call it on a checkpoint.
-//! [`digest`] is how replicas are compared.
+//! [`digest`] is used to compare replicas.
 
 mod accounts;
 mod events;
@@ -22,28 +22,28 @@ pub use rooms::{aliases_lead_to_rooms, levels_are_those_of_state, rooms_begin_wi
 
 use crate::table::{Direction, Flow, Read, ReadError, Table};
 
-/// A property that does not hold.
+/// Violation of an invariant, or a failure to check one.
 #[derive(Debug, thiserror::Error)]
 pub enum Violation {
     /// The rows cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// They say two things.
+    /// The rows contradict each other.
     #[error("invariant `{invariant}` is broken: {what}")]
     Broken {
-        /// Name of the function.
+        /// Name of the function that checks the invariant.
         invariant: &'static str,
-        /// Where, and how.
+        /// Description of where and how the rows differ.
         what: String,
     },
 }
 
-/// Outcome of a check.
+/// Result of a check.
 pub type Checked = Result<(), Violation>;
 
 type Check = fn(&dyn Read) -> Checked;
 
-/// All of them, by name.
+/// All invariants, by name.
 pub const ALL: [(&str, Check); 15] = [
     ("timeline_and_index_agree", timeline_and_index_agree),
     ("time_never_goes_back", time_never_goes_back),
@@ -62,19 +62,19 @@ pub const ALL: [(&str, Check); 15] = [
     ("sequences_are_of_devices", sequences_are_of_devices),
 ];
 
-/// Checks every property; stops at the first that is broken.
+/// Checks every invariant and stops at the first that is violated.
 ///
 /// # Errors
-/// The first violation.
+/// Returns the first violation.
 pub fn check_all(rows: &dyn Read) -> Checked {
     ALL.iter().try_for_each(|(_, check)| check(rows))
 }
 
-/// CRC-32 over all core tables in order, keys and values with their lengths: equal replicas at the same applied entry
-/// have equal digests. Nothing is left out.
+/// Returns the CRC-32 over all core tables in order, keys and values with their lengths. Equal replicas at the same
+/// applied entry have equal digests. Nothing is left out.
 ///
 /// # Errors
-/// When a row cannot be read.
+/// Fails if a row cannot be read.
 pub fn digest(rows: &dyn Read) -> Result<u32, ReadError> {
     let mut crc = crc32fast::Hasher::new();
     for table in Table::ALL {
@@ -90,12 +90,12 @@ pub fn digest(rows: &dyn Read) -> Result<u32, ReadError> {
     Ok(crc.finalize())
 }
 
-/// Fails a check.
+/// Returns a violation of an invariant.
 fn broken<T>(invariant: &'static str, what: String) -> Result<T, Violation> {
     Err(Violation::Broken { invariant, what })
 }
 
-/// Fails a check unless this holds.
+/// Returns a violation unless the condition holds.
 fn holds(condition: bool, invariant: &'static str, what: impl FnOnce() -> String) -> Checked {
     match condition {
         true => Ok(()),
@@ -103,7 +103,7 @@ fn holds(condition: bool, invariant: &'static str, what: impl FnOnce() -> String
     }
 }
 
-/// All rows of a table, owned: checks read other tables while they go through one.
+/// Returns all rows of a table, owned, because checks read other tables while they go through one.
 fn all(rows: &dyn Read, table: Table) -> Result<Vec<(Vec<u8>, bytes::Bytes)>, ReadError> {
     let mut out = Vec::new();
     rows.scan(table, &[], &[], Direction::Forward, &mut |(key, value)| {

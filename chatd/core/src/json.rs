@@ -1,4 +1,4 @@
-//! JSON as events carry it: checked without building it, and written in one canonical form.
+//! JSON as events carry it: validated without being built, and written in one canonical form.
 
 use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -7,28 +7,28 @@ use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::fmt;
 
-/// A JSON object.
+/// JSON object as `serde_json` parses it.
 pub(crate) type Object = Map<String, Value>;
 
-/// Nesting that content may have. Readers (`serde_json` among them) give up at 128, and each wraps content in a few
-/// levels of its own.
+/// Maximum nesting depth of content. Parsers (`serde_json` among them) give up at 128, and each API wraps content in a
+/// few levels of its own.
 pub const MAX_DEPTH: usize = 100;
 
-/// Checks that `bytes` are a JSON object in UTF-8 of bearable depth, in which no key stands twice: readers differ in which
-/// of two values they take, so what is stored, served and acted on would not be one thing.
+/// Checks that `bytes` are a UTF-8 JSON object of bounded depth without duplicate keys. Parsers differ in which of two
+/// values with the same key they take, so that what is stored, served and acted on would not be the same.
 ///
 /// # Errors
-/// One sentence about what is wrong.
+/// Returns a sentence that says what is wrong.
 pub(crate) fn check_object(bytes: &[u8]) -> Result<(), String> {
     check(bytes, Numbers::Any)
 }
 
-/// Checks the content of an event: an object as [`check_object`] takes it, whose numbers are those of canonical JSON
-/// (Matrix specification, "Canonical JSON": integers of at most 2^53 - 1, without fraction and exponent). Every message
-/// passes here, so nothing is built.
+/// Checks the content of an event: an object that [`check_object`] accepts and whose numbers are those of canonical
+/// JSON (Matrix specification, "Canonical JSON": integers of at most 2^53 - 1, without fraction and exponent). Every
+/// message passes through this check, so it builds no values.
 ///
 /// # Errors
-/// One sentence about what is wrong.
+/// Returns a sentence that says what is wrong.
 pub(crate) fn check_event_content(bytes: &[u8]) -> Result<(), String> {
     check(bytes, Numbers::Canonical)
 }
@@ -45,19 +45,20 @@ fn check(bytes: &[u8], numbers: Numbers) -> Result<(), String> {
     numbers.deserialize(&mut json).and_then(|()| json.end()).map_err(|e| e.to_string())
 }
 
-/// Greatest number, positive or negative, that every reader of JSON holds exactly (the same section).
+/// Greatest magnitude of an integer that every JSON parser represents exactly (same section of the specification).
 const MAX_INTEGER: u64 = (1 << 53) - 1;
 
-/// Keys of one object that are compared without allocating: most objects have fewer.
+/// Number of keys of one object that are compared without allocating; most objects have fewer.
 const FEW_KEYS: usize = 8;
 
-/// Which numbers a value may hold. As a serde seed it reads any value that can be built, without building it. serde's
-/// `IgnoredAny` would let pass what no reader takes: half of a surrogate pair, a number out of all range.
+/// Numbers that a value may contain. As a serde seed, it accepts exactly the values that can be built, without building
+/// them. serde's `IgnoredAny` would accept what no parser can read: half of a surrogate pair, or a number that is out
+/// of range.
 #[derive(Clone, Copy)]
 enum Numbers {
-    /// All that JSON knows: account data (the order of tags is a fraction) and filters.
+    /// All numbers of JSON, for account data (the order of tags is a fraction) and filters.
     Any,
-    /// Those of canonical JSON.
+    /// Only the numbers of canonical JSON.
     Canonical,
 }
 
@@ -98,7 +99,7 @@ impl<'de> Visitor<'de> for Numbers {
     fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
         match self {
             Self::Any => Ok(()),
-            // Whole numbers that are too long for 64 bits come here, too.
+            // Integers that do not fit in 64 bits arrive here as well.
             Self::Canonical => Err(E::custom(format!(
                 "numbers must be integers between -{MAX_INTEGER} and {MAX_INTEGER}, without fraction or exponent; write others as strings"
             ))),
@@ -131,7 +132,7 @@ impl<'de> Visitor<'de> for Numbers {
     }
 }
 
-/// Reads a key, borrowed where it has no escapes.
+/// Seed that reads a key, borrowed unless it contains escapes.
 struct KeyText;
 
 impl<'de> DeserializeSeed<'de> for KeyText {
@@ -159,20 +160,22 @@ impl<'de> Visitor<'de> for KeyText {
 /// Parses a JSON object, with the checks of [`check_object`].
 ///
 /// # Errors
-/// One sentence about what is wrong.
+/// Returns a sentence that says what is wrong.
 pub(crate) fn parse_object(bytes: &[u8]) -> Result<Object, String> {
     check_object(bytes)?;
     serde_json::from_slice(bytes).map_err(|e| format!("it is not JSON: {e}"))
 }
 
-/// The object in a row that apply wrote: content that was checked when it came in. Empty if it is none after all.
+/// Parses an object from a row that apply wrote, whose content was checked when it came in. Returns an empty object if
+/// the bytes are not one after all.
 pub(crate) fn stored_object(bytes: &[u8]) -> Object {
     serde_json::from_slice(bytes).unwrap_or_default()
 }
 
-/// Greatest nesting of braces and brackets outside strings, or a bound on it that is not too deep.
+/// Returns the greatest nesting depth of braces and brackets outside strings, or an upper bound on it if that bound is
+/// within the limit.
 fn depth(bytes: &[u8]) -> usize {
-    // Most content has too few brackets to be deep, and counting those goes many bytes at a time.
+    // Most content has too few brackets to be deep, and counting them processes many bytes at a time.
     let brackets = bytes.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
     if brackets <= MAX_DEPTH {
         return brackets;
@@ -194,8 +197,8 @@ fn depth(bytes: &[u8]) -> usize {
     most
 }
 
-/// The object with its keys in byte order and no white space. `serde_json`'s own order depends on a feature that any
-/// crate in the build may switch on, and replicas must write equal bytes.
+/// Serializes the object with its keys in byte order and without whitespace. `serde_json`'s own order depends on a
+/// feature that any crate in the build may enable, and replicas must write equal bytes.
 pub(crate) fn canonical(object: &Object) -> Bytes {
     let mut out = Vec::new();
     write_object(&mut out, object);
@@ -234,7 +237,7 @@ fn write_value(out: &mut Vec<u8>, value: &Value) {
     }
 }
 
-/// Bytes of `text` as a JSON string, quotes included.
+/// Returns the length in bytes of `text` as a JSON string, quotes included.
 pub(crate) fn string_len(text: &str) -> usize {
     let escaped = |byte: u8| match byte {
         b'"' | b'\\' | 0x08 | 0x09 | 0x0a | 0x0c | 0x0d => 2,
@@ -244,12 +247,13 @@ pub(crate) fn string_len(text: &str) -> usize {
     2 + text.bytes().map(escaped).sum::<usize>()
 }
 
-/// The string under `key`, if it is one.
+/// Returns the string under `key`, if there is one.
 pub(crate) fn text<'a>(object: &'a Object, key: &str) -> Option<&'a str> {
     object.get(key).and_then(Value::as_str)
 }
 
-/// Does `content` hold this text at all? Cheaper than parsing, and almost always no.
+/// Returns `true` if `content` contains this text at all. Cheaper than parsing, and the answer is almost always
+/// `false`.
 pub(crate) fn mentions(content: &[u8], text: &str) -> bool {
     std::str::from_utf8(content).is_ok_and(|content| content.contains(text))
 }

@@ -1,10 +1,12 @@
-//! The replicated chat domain: what a command does to the state, and what can be asked of the state.
+//! The replicated chat domain: commands that change the state, and queries that read it.
 //!
-//! Pure by construction: no clock, randomness, I/O, async or map-iteration order. The time comes with the entry,
-//! random values come in the command, storage is behind [`table::Read`] and [`table::Write`].
+//! Pure by construction: no clock, randomness, I/O, async or map-iteration order. The time comes with the log entry,
+//! random values come with the command, and storage is behind [`table::Read`] and [`table::Write`].
 //!
-//! The way through, in order: [`proto::log`] (what stands in the log) → [`apply`] (one file per command family) →
-//! [`table`] (rows) → [`query`] (reads for the doors) ; [`invariant`] states what must always hold.
+//! The modules follow the path of a command: [`proto::log`] (contents of the log) → [`apply`] (one file per command
+//! family) → [`table`] (rows) → [`query`] (reads for the APIs). [`invariant`] states what must always hold.
+
+#![warn(missing_docs)]
 
 pub mod apply;
 mod auth;

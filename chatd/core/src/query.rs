@@ -1,7 +1,7 @@
-//! What can be asked of the state. Each answer comes from one consistent view; none changes anything.
+//! Queries over the state. Each answer comes from one consistent view; none changes anything.
 //!
-//! [`View::open`] reads the cluster's row once; its methods stand in one file per subject. Permission to see an event
-//! is checked here, by the room's history visibility, so that no door can forget it.
+//! [`View::open`] reads the cluster's row once; its methods are grouped in one file per subject. Permission to see an
+//! event is checked here, by the room's history visibility, so that no API can forget it.
 
 mod accounts;
 mod event;
@@ -35,55 +35,55 @@ use crate::rows;
 use crate::table::{Read, ReadError};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Bytes of one page at most ([`Event::weight`]), and one event more: a gRPC client takes messages up to 4 MiB unless it
-/// is told otherwise, and an event may have 64 KiB.
+/// Limit on the bytes of one page ([`Event::weight`]), which the last event may exceed. gRPC clients accept messages of
+/// up to 4 MiB unless told otherwise, and an event may have 64 KiB.
 pub const PAGE_BYTES: usize = 1 << 20;
 
-/// Why there is no answer.
+/// Error returned when a query cannot be answered.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
     /// The state cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// Nobody initialised the cluster yet.
+    /// The cluster has not been initialised yet.
     #[error("the cluster is not initialised yet")]
     NotBootstrapped,
-    /// No such room or alias.
+    /// The room or alias does not exist.
     #[error("there is no such room")]
     RoomNotFound,
-    /// No such event, or none that the caller may see: the answer does not tell which.
+    /// The event does not exist, or the caller may not see it; the answer does not tell which.
     #[error("there is no such event")]
     EventNotFound,
-    /// The room is not the caller's to read.
+    /// The caller may not read the room.
     #[error("you are not in this room and may not read it")]
     Forbidden,
     /// The caller is not, or no longer, in the room.
     #[error("you are not in this room; join it first")]
     NotMember,
-    /// The cursor lies after everything this view has: wait until this pod has applied so far.
+    /// The cursor is after everything in this view: wait until this pod has applied that far.
     #[error("the cursor is ahead of this server; try again, or start without a cursor")]
     Ahead,
-    /// What follows the cursor was removed from a room's history meanwhile.
+    /// Events that follow the cursor have been removed from a room's history.
     #[error(
         "events after the cursor were removed from the room's history: begin again without a cursor, and read what is \
          left as pages of history"
     )]
     Purged,
-    /// Whoever asked has gone, or the read took too long.
+    /// The caller has gone away, or the read took too long.
     #[error("the read was given up")]
     Stopped,
 }
 
-/// A consistent view of the state.
+/// Consistent view of the state.
 pub struct View<'a> {
     rows: &'a dyn Read,
     cluster: store::Cluster,
-    /// Set when nobody waits for the answer any more.
+    /// Flag that is set when nobody waits for the answer any more.
     stop: Option<&'a AtomicBool>,
 }
 
 impl<'a> View<'a> {
-    /// Opens a view over rows that will not change meanwhile.
+    /// Opens a view over rows that do not change while it is in use.
     ///
     /// # Errors
     /// [`QueryError::NotBootstrapped`] before the cluster's first command.
@@ -94,16 +94,16 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The same view; its long answers end early once `stop` is set.
+    /// Returns the same view, whose long answers end early once `stop` is set.
     #[must_use]
     pub fn stopping(self, stop: &'a AtomicBool) -> Self {
         Self { stop: Some(stop), ..self }
     }
 
-    /// Whether somebody still waits for the answer; to be asked between two steps of a long one.
+    /// Checks that somebody still waits for the answer. Long answers call it between two steps.
     ///
     /// # Errors
-    /// [`QueryError::Stopped`] when nobody does.
+    /// [`QueryError::Stopped`] if nobody does.
     pub fn is_wanted(&self) -> Result<(), QueryError> {
         match self.stop {
             Some(stop) if stop.load(Ordering::Relaxed) => Err(QueryError::Stopped),
@@ -111,38 +111,39 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The cluster's id.
+    /// Returns the id of the cluster.
     #[must_use]
     pub fn cluster_id(&self) -> &str {
         &self.cluster.cluster_id
     }
 
-    /// The server part of user and room ids.
+    /// Returns the server name, which is part of user and room ids.
     #[must_use]
     pub fn server_name(&self) -> &str {
         &self.cluster.server_name
     }
 
-    /// The time of the newest batch, milliseconds since the Unix epoch.
+    /// Returns the log's time as of the newest batch, in milliseconds since the Unix epoch.
     #[must_use]
     pub fn time_ms(&self) -> u64 {
         self.cluster.time_ms
     }
 
-    /// The end of the newest batch: a cursor that has seen everything in this view.
+    /// Returns the end of the newest batch: a cursor that has seen everything in this view.
     #[must_use]
     pub fn now(&self) -> Position {
         Position::end_of_entry(self.cluster.incarnation, self.cluster.index)
     }
 
-    /// A cursor as it counts now: one that points past the end of its own, ended incarnation is taken back to that end.
+    /// Returns the cursor as it counts in this history: one that points past the end of its own, ended incarnation is
+    /// moved back to that end.
     #[must_use]
     pub fn clamp(&self, cursor: Position) -> Position {
         let end = usize::try_from(cursor.incarnation).ok().and_then(|n| self.cluster.incarnation_ends.get(n));
         end.and_then(|end| Position::from_bytes(end)).map_or(cursor, |end| cursor.min(end))
     }
 
-    /// [`Self::clamp`], refusing what this view has not reached.
+    /// Clamps the cursor as [`Self::clamp`] does, and refuses one that this view has not reached.
     fn reached(&self, cursor: Position) -> Result<Position, QueryError> {
         let cursor = self.clamp(cursor);
         match cursor <= self.now() {

@@ -1,12 +1,12 @@
-//! `m.room.retention`: how long a room keeps what is said in it (MSC1763, the room's own policy).
+//! `m.room.retention`: how long a room keeps its messages (MSC1763, the room's own policy).
 
 use crate::json::Object;
 use serde_json::Value;
 
-/// `max_lifetime` in milliseconds; 0 when there is none, and everything is kept.
+/// Returns `max_lifetime` in milliseconds; 0 if it is absent or null and everything is kept.
 ///
 /// # Errors
-/// With a sentence for people, when it is no lifetime.
+/// Returns a sentence for people if the value is not a valid lifetime.
 pub(crate) fn max_lifetime(content: &Object) -> Result<u64, String> {
     match content.get("max_lifetime") {
         None | Some(Value::Null) => Ok(0),

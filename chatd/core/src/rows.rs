@@ -1,13 +1,13 @@
-//! Typed reads of rows that apply and query share.
+//! Typed reads of rows, shared by apply and query.
 
 use crate::id::{Position, RoomNumber};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
 use crate::table::{self, Direction, Flow, Read, ReadError, Table, key};
 
-/// Event types that the rules themselves read.
+/// Event types that the server itself interprets.
 pub(crate) mod event_type {
-    /// Types that rule a room or change what its members may see: they mean something only as state.
+    /// Types that govern a room or change what its members may see; they have a meaning only as state.
     pub(crate) const ONLY_STATE: [&str; 9] = [
         CREATE,
         MEMBER,
@@ -34,29 +34,29 @@ pub(crate) mod event_type {
     pub(crate) const RETENTION: &str = "m.room.retention";
 }
 
-/// The cluster's own row; `None` before its first command.
+/// Returns the row of the cluster itself; `None` before the cluster's first command.
 pub(crate) fn cluster(rows: &dyn Read) -> Result<Option<store::Cluster>, ReadError> {
     table::fetch(rows, Table::Meta, key::CLUSTER)
 }
 
-/// The number of the room whose create event is at this position.
+/// Returns the number of the room whose create event is at this position.
 pub(crate) fn room_number(rows: &dyn Read, created_at: Position) -> Result<Option<RoomNumber>, ReadError> {
     let value = rows.get(Table::RoomByPosition, &key::position(created_at))?;
     value.map(|value| room_in(Table::RoomByPosition, &value)).transpose()
 }
 
-/// The room that holds the event at this position.
+/// Returns the room that contains the event at this position.
 pub(crate) fn room_of_event(rows: &dyn Read, at: Position) -> Result<Option<RoomNumber>, ReadError> {
     let value = rows.get(Table::EventRoom, &key::position(at))?;
     value.map(|value| room_in(Table::EventRoom, &value)).transpose()
 }
 
-/// A room number that stands alone in a value.
+/// Decodes a value that consists of nothing but a room number.
 pub(crate) fn room_in(table: Table, value: &[u8]) -> Result<RoomNumber, ReadError> {
     key::leading_room(value).ok_or_else(|| ReadError::Damaged { table, what: "a room number is cut short".into() })
 }
 
-/// A key's trailing position.
+/// Decodes the position at the end of a key.
 pub(crate) fn position_in(table: Table, key: &[u8]) -> Result<Position, ReadError> {
     key::trailing_position(key).ok_or_else(|| ReadError::Damaged { table, what: "a key ends in no position".into() })
 }
@@ -69,13 +69,13 @@ pub(crate) fn event(rows: &dyn Read, room: RoomNumber, at: Position) -> Result<O
     table::fetch(rows, Table::Timeline, &key::room_position(room, at))
 }
 
-/// Is the event at this position, which is not there, one that was removed with its room's history?
+/// Returns `true` if the event that is missing at this position was removed with the room's history.
 pub(crate) fn is_purged(rows: &dyn Read, number: RoomNumber, at: Position) -> Result<bool, ReadError> {
     let row = room(rows, number)?.unwrap_or_default();
     Ok(table::position(Table::Room, &row.purged_to)?.is_some_and(|purged_to| at <= purged_to))
 }
 
-/// An event that another row points to.
+/// Returns an event that another row points to, so that it must exist.
 pub(crate) fn known_event(rows: &dyn Read, room: RoomNumber, at: Position) -> Result<store::Event, ReadError> {
     event(rows, room, at)?.ok_or_else(|| ReadError::Damaged {
         table: Table::Timeline,
@@ -87,12 +87,12 @@ pub(crate) fn account(rows: &dyn Read, localpart: &str) -> Result<Option<store::
     table::fetch(rows, Table::Account, &key::account(localpart))
 }
 
-/// The current membership; the default (kind unspecified) for users who never had any.
+/// Returns the current membership; the default (kind unspecified) for users who never had one.
 pub(crate) fn membership(rows: &dyn Read, room: RoomNumber, localpart: &str) -> Result<store::Membership, ReadError> {
     table::fetch(rows, Table::RoomMember, &key::room_member(room, localpart)).map(Option::unwrap_or_default)
 }
 
-/// Where the version of one (type, state key) that holds at `at` was made.
+/// Returns the position of the version of one (type, state key) that is in effect at `at`.
 pub(crate) fn state_version(
     rows: &dyn Read,
     room: RoomNumber,
@@ -105,7 +105,7 @@ pub(crate) fn state_version(
     from.extend_from_slice(&Position::ZERO.to_bytes());
     let mut to = prefix;
     to.extend_from_slice(&at.to_bytes());
-    // One past `at`, as the upper bound is exclusive: no position key is longer.
+    // The upper bound of a scan is exclusive, so it lies just after `at`: no key is longer than its position.
     to.push(0);
     let mut found = None;
     rows.scan(Table::StateVersion, &from, &to, Direction::Backward, &mut |(key, _)| {
@@ -115,7 +115,7 @@ pub(crate) fn state_version(
     Ok(found)
 }
 
-/// A user's membership after the event at `at`, and the event that made it.
+/// Returns a user's membership after the event at `at`, with the position of the member event.
 pub(crate) fn member_kind_at(
     rows: &dyn Read,
     room: RoomNumber,
@@ -128,7 +128,7 @@ pub(crate) fn member_kind_at(
     Ok(Some((member_version_kind(&value)?, position)))
 }
 
-/// The state event that holds at `at`, with its position.
+/// Returns the state event that is in effect at `at`, with its position.
 pub(crate) fn state_event(
     rows: &dyn Read,
     room: RoomNumber,
@@ -142,7 +142,7 @@ pub(crate) fn state_event(
     }
 }
 
-/// All versions of one (type, state key), oldest first, with the row's value.
+/// Returns all versions of one (type, state key), oldest first, with the values of their rows.
 pub(crate) fn state_versions(
     rows: &dyn Read,
     room: RoomNumber,
@@ -159,13 +159,13 @@ pub(crate) fn state_versions(
     Ok(out)
 }
 
-/// The value of a `StateVersion` row of an `m.room.member` event: its membership, so that history is read without the
-/// events. (A redaction leaves the membership as it is.)
+/// Returns the value of a `StateVersion` row of an `m.room.member` event. It holds the membership, so that history can
+/// be read without the events. (A redaction leaves the membership as it is.)
 pub(crate) fn member_version_value(kind: Kind) -> Vec<u8> {
     vec![table::VALUE_VERSION, u8::try_from(i32::from(kind)).unwrap_or_default()]
 }
 
-/// Reads [`member_version_value`].
+/// Decodes a value made by [`member_version_value`].
 pub(crate) fn member_version_kind(value: &[u8]) -> Result<Kind, ReadError> {
     let kind = match value {
         [table::VALUE_VERSION, kind] => Kind::try_from(i32::from(*kind)).ok(),
@@ -174,7 +174,7 @@ pub(crate) fn member_version_kind(value: &[u8]) -> Result<Kind, ReadError> {
     kind.ok_or_else(|| ReadError::Damaged { table: Table::StateVersion, what: format!("{value:?} is no membership") })
 }
 
-/// A membership as events spell it.
+/// Returns the membership as events spell it.
 pub(crate) fn membership_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Join => "join",

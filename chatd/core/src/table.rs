@@ -1,7 +1,7 @@
-//! The rows of the state: which tables there are, how keys are built, how values are versioned.
+//! Rows of the state: the tables, the construction of keys, and the versioning of values.
 //!
-//! Bytes on disk are a promise. Every kind of key is enumerated here and in [`key`]; none is ever reused for another
-//! meaning. A value is one version byte, then a message of `quorate.store.v1`.
+//! Bytes on disk are a permanent format. Every kind of key is listed here and in [`key`], and none is ever reused for
+//! another meaning. A value is one version byte followed by a message of `quorate.store.v1`.
 
 pub mod key;
 mod memory;
@@ -14,54 +14,55 @@ use crate::id::Position;
 use bytes::{Buf, Bytes};
 use prost::Message;
 
-/// The tables. The discriminant is written in snapshots' checksums and in fuzz corpora: never renumber.
+/// Tables of the state, each documented as key → value. The discriminant is part of snapshot checksums and of fuzz
+/// corpora: never renumber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Table {
-    /// `"cluster"` → [`Cluster`](crate::proto::store::Cluster), `"renew/"` localpart →
-    /// [`Renewal`](crate::proto::store::Renewal); raft's own rows are chatd's.
+    /// Facts about the cluster: `"cluster"` → [`Cluster`](crate::proto::store::Cluster), and `"renew/"` localpart →
+    /// [`Renewal`](crate::proto::store::Renewal). The rows of Raft itself belong to `chatd`.
     Meta = 0,
-    /// localpart → `Account`
+    /// Accounts: localpart → `Account`.
     Account = 1,
-    /// localpart, device id → `Device`
+    /// Devices: localpart, device id → `Device`.
     Device = 2,
-    /// token hash (32 bytes) → `Token`
+    /// Access tokens: token hash (32 bytes) → `Token`.
     Token = 3,
-    /// room → `Room`
+    /// Rooms: room → `Room`.
     Room = 4,
-    /// position of a create event → room (8 bytes)
+    /// Room numbers by create event: position of the event → room (8 bytes).
     RoomByPosition = 5,
-    /// room, position → `Event`
+    /// Events of rooms: room, position → `Event`.
     Timeline = 6,
-    /// room, type, state key, position → empty; the newest at or before a position is the state there. Of
-    /// `m.room.member`: version byte and `Membership.Kind` (one byte)
+    /// Versions of state: room, type, state key, position → empty. The newest version at or before a position is the
+    /// state there. For `m.room.member` the value is a version byte and `Membership.Kind` (one byte).
     StateVersion = 7,
-    /// room, position → empty: positions of the room's state events, for sync deltas
+    /// Positions of a room's state events, for sync deltas: room, position → empty.
     StateChange = 8,
-    /// localpart, room → `Membership` (current)
+    /// Current memberships by user: localpart, room → `Membership`.
     Membership = 9,
-    /// room, localpart → `Membership` (current)
+    /// Current memberships by room: room, localpart → `Membership`.
     RoomMember = 10,
-    /// room, position of the target, relation type, position of the relating event → `Relation`
+    /// Relations: room, position of the target, relation type, position of the relating event → `Relation`.
     Relation = 11,
-    /// localpart, device id, command's scope, transaction id → `Dedup`
+    /// Outcomes of accepted commands: localpart, device id, scope of the command, transaction id → `Dedup`.
     Dedup = 12,
-    /// alias localpart → `Alias`
+    /// Room aliases: localpart of the alias → `Alias`.
     Alias = 13,
-    /// localpart, filter number → filter JSON, as it came (no version byte)
+    /// Filters: localpart, filter number → JSON of the filter as uploaded (no version byte).
     Filter = 14,
-    /// localpart, room or 0, type → `AccountData`
+    /// Account data: localpart, room or 0, type → `AccountData`.
     AccountData = 15,
-    /// position of an event → room (8 bytes): an event id needs it
+    /// Rooms of events, for lookups by event id: position of an event → room (8 bytes).
     EventRoom = 16,
-    /// room number → empty, for rooms listed in the public directory
+    /// Rooms listed in the public directory: room number → empty.
     PublicRoom = 17,
-    /// localpart, device id, id (8 bytes) → `Sequence`
+    /// Sequences of commands: localpart, device id, sequence id (8 bytes) → `Sequence`.
     Sequence = 18,
 }
 
 impl Table {
-    /// All tables, in order of their numbers.
+    /// All tables, in order of their discriminants.
     pub const ALL: [Self; 19] = [
         Self::Meta,
         Self::Account,
@@ -85,65 +86,66 @@ impl Table {
     ];
 }
 
-/// Version byte at the head of every value of this build.
+/// Version byte at the start of every value that this build writes.
 pub const VALUE_VERSION: u8 = 1;
 
-/// Why a row could not be read. Never a user's fault: the process stops or the read fails, nothing is guessed.
+/// Error returned when a row cannot be read. Never caused by a user: the process stops or the read fails, and nothing
+/// is guessed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The storage engine failed.
+    /// The storage engine failed to read the row.
     #[error("reading table {table:?} failed")]
     Engine {
-        /// Which table.
+        /// Table that was read.
         table: Table,
-        /// The engine's own error.
+        /// Error of the storage engine.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A value that this build cannot read: damaged, or written by a newer one.
+    /// The value cannot be read by this build: it is damaged, or a newer build wrote it.
     #[error("a row of table {table:?} cannot be read: {what}")]
     Damaged {
-        /// Which table.
+        /// Table that contains the row.
         table: Table,
-        /// What is wrong with it.
+        /// Description of what is wrong with the row.
         what: String,
     },
 }
 
-/// Which way a scan walks.
+/// Direction in which a scan walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// Ascending keys.
+    /// Scan in ascending order of keys.
     Forward,
-    /// Descending keys.
+    /// Scan in descending order of keys.
     Backward,
 }
 
-/// What a scan's visitor says after each row.
+/// Answer of a scan's visitor after each row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
-    /// Show me the next row.
+    /// Continue with the next row.
     More,
-    /// Enough.
+    /// End the scan here.
     Stop,
 }
 
-/// One row, as a scan shows it: key and raw value, borrowed from the engine.
+/// Row as a scan shows it: the key and the raw value, borrowed from the engine.
 pub type Row<'a> = (&'a [u8], &'a [u8]);
 
-/// A consistent view of the state.
+/// Read access to a consistent view of the state.
 pub trait Read {
-    /// The value of a key.
+    /// Returns the value of a key, if the row exists.
     ///
     /// # Errors
-    /// When the engine fails.
+    /// Fails if the engine fails.
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, ReadError>;
 
-    /// Walks the rows with `from <= key < to` in the given direction until the visitor stops it.
-    /// An empty `to` means "to the end of the table"; `from` beyond `to` means no rows.
+    /// Visits the rows with `from <= key < to` in the given direction until the visitor stops the scan. An empty `to`
+    /// means "to the end of the table"; a `from` beyond `to` means no rows.
     ///
     /// # Errors
-    /// When the engine fails; what the visitor returns as an error ends the scan and is passed on.
+    /// Fails if the engine fails. An error that the visitor returns ends the scan and is passed on.
     fn scan(
         &self,
         table: Table,
@@ -171,15 +173,15 @@ impl<R: Read + ?Sized> Read for &mut R {
     }
 }
 
-/// A view that takes changes; reads through it see them.
+/// Write access to a view; reads through the view see its changes.
 pub trait Write: Read {
-    /// Sets a row.
+    /// Sets the value of a row.
     fn put(&mut self, table: Table, key: Vec<u8>, value: Bytes);
-    /// Removes a row, if it is there.
+    /// Removes a row, if it exists.
     fn delete(&mut self, table: Table, key: Vec<u8>);
 }
 
-/// A message as a row's value.
+/// Encodes a message as the value of a row.
 #[must_use]
 pub fn encode(value: &impl Message) -> Bytes {
     let mut out = Vec::with_capacity(1 + value.encoded_len());
@@ -188,10 +190,10 @@ pub fn encode(value: &impl Message) -> Bytes {
     out.into()
 }
 
-/// A row's value as its message. `bytes` fields share the value's buffer when it is a [`Bytes`].
+/// Decodes the value of a row. Fields of type `bytes` share the value's buffer if it is a [`Bytes`].
 ///
 /// # Errors
-/// [`ReadError::Damaged`] when the version is unknown or the bytes are no such message.
+/// [`ReadError::Damaged`] if the version is unknown or the bytes do not encode such a message.
 pub fn decode<M: Message + Default>(table: Table, mut value: impl Buf) -> Result<M, ReadError> {
     if !value.has_remaining() {
         return Err(ReadError::Damaged { table, what: "it is empty".into() });
@@ -208,7 +210,7 @@ pub fn decode<M: Message + Default>(table: Table, mut value: impl Buf) -> Result
 /// Reads and decodes one row.
 ///
 /// # Errors
-/// As [`Read::get`] and [`decode`].
+/// Fails as [`Read::get`] and [`decode`] do.
 pub fn fetch<M: Message + Default>(
     view: &(impl Read + ?Sized),
     table: Table,
@@ -217,10 +219,10 @@ pub fn fetch<M: Message + Default>(
     view.get(table, key)?.map(|value| decode(table, value)).transpose()
 }
 
-/// A position field of a row: absent when empty.
+/// Decodes a position field of a row; `None` if it is empty.
 ///
 /// # Errors
-/// [`ReadError::Damaged`] when it has another length than a position.
+/// [`ReadError::Damaged`] if the length is not that of a position.
 pub fn position(table: Table, field: &[u8]) -> Result<Option<Position>, ReadError> {
     if field.is_empty() {
         return Ok(None);
@@ -231,7 +233,7 @@ pub fn position(table: Table, field: &[u8]) -> Result<Option<Position>, ReadErro
     }
 }
 
-/// A position as a field of a row.
+/// Encodes a position as a field of a row.
 #[must_use]
 pub fn position_field(position: Position) -> Bytes {
     Bytes::copy_from_slice(&position.to_bytes())

@@ -1,4 +1,4 @@
-//! A small world for tests: a state in memory, its clock, and short ways to say commands.
+//! A small world for tests: a state in memory, its clock, and shorthands for commands.
 
 use crate::apply::{self, Applied};
 use crate::id::{self, Position, RoomNumber};
@@ -19,7 +19,7 @@ pub(crate) struct World {
     transactions: u64,
 }
 
-/// A world with the cluster made and these users registered, each with device "D".
+/// Returns a world in which the cluster is initialised and these users are registered, each with device "D".
 pub(crate) fn world(users: &[&str]) -> World {
     let mut world = World { rows: MemTable::default(), index: 0, time_ms: 1_000, transactions: 0 };
     let bootstrap = log::Bootstrap { cluster_id: "c".into(), server_name: SERVER.into() };
@@ -103,7 +103,7 @@ impl World {
         reason
     }
 
-    /// A command of a user's device "D", with a transaction id of its own.
+    /// Returns a command of a user's device "D", with a transaction id of its own.
     pub(crate) fn by(&mut self, user: &str, kind: Kind) -> Envelope {
         self.transactions += 1;
         Envelope {

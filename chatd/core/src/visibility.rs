@@ -1,4 +1,4 @@
-//! Which events of a room a user may see.
+//! Decides which events of a room a user may see.
 //! Source: Matrix specification, "Room History Visibility".
 
 use crate::id::{self, Position, RoomNumber};
@@ -7,7 +7,7 @@ use crate::proto::store::membership::Kind;
 use crate::rows::{self, event_type};
 use crate::table::{Read, ReadError};
 
-/// `m.room.history_visibility`, from the most open to the least.
+/// Value of `m.room.history_visibility`, ordered from the most open to the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum HistoryVisibility {
     WorldReadable,
@@ -17,10 +17,10 @@ pub(crate) enum HistoryVisibility {
 }
 
 impl HistoryVisibility {
-    /// What holds in a room without the event, or with one that says something unknown.
+    /// Visibility of a room without the event, or with a value that is unknown.
     pub(crate) const DEFAULT: Self = Self::Shared;
 
-    /// Reads the event's content.
+    /// Reads the visibility from the content of the event.
     pub(crate) fn of(content: &[u8]) -> Self {
         match json::text(&json::stored_object(content), "history_visibility") {
             Some("world_readable") => Self::WorldReadable,
@@ -31,14 +31,14 @@ impl HistoryVisibility {
     }
 }
 
-/// What one user may see of one room, at all of its positions: two short histories, read once.
+/// Everything that determines what one user may see of one room, at any position: two short histories, read once.
 pub(crate) struct Sight {
     memberships: Vec<(Position, Kind)>,
     visibilities: Vec<(Position, HistoryVisibility)>,
 }
 
 impl Sight {
-    /// Reads the user's memberships and the room's visibilities.
+    /// Reads the user's memberships and the room's history visibilities.
     pub(crate) fn load(
         rows: &dyn Read,
         room: RoomNumber,
@@ -57,34 +57,36 @@ impl Sight {
         Ok(Self { memberships, visibilities })
     }
 
-    /// What a member that has been in since `joined_since` may see from there on, which is all: no reading needed.
+    /// Returns the view of a member who has been in the room since `joined_since`. Such a member sees everything from
+    /// there on, so no rows are read.
     pub(crate) fn of_member_since(joined_since: Position) -> Self {
         Self { memberships: vec![(joined_since, Kind::Join)], visibilities: Vec::new() }
     }
 
-    /// The user's membership after the event at `at`.
+    /// Returns the user's membership after the event at `at`.
     pub(crate) fn membership_at(&self, at: Position) -> Option<Kind> {
         version_at(&self.memberships, at).map(|(_, kind)| kind)
     }
 
-    /// Is the event at this position a change of the user's own membership?
+    /// Returns `true` if the event at this position changed the user's own membership.
     pub(crate) fn is_own(&self, at: Position) -> bool {
         self.memberships.binary_search_by_key(&at, |(position, _)| *position).is_ok()
     }
 
-    /// Where the user was last put out or left; `None` for one who is in, and for one who never was.
+    /// Returns the position at which the user last left or was removed; `None` for a user who is joined and for one who
+    /// never was.
     pub(crate) fn left_at(&self) -> Option<Position> {
         self.stays_after(Position::ZERO).last().and_then(|stay| stay.to)
     }
 
-    /// The place where the user was last invited or knocked, and so was shown the room from outside.
+    /// Returns the position at which the user was last invited or knocked, and so was shown the room from outside.
     pub(crate) fn called_at(&self) -> Option<Position> {
         let called = |kind: Kind| matches!(kind, Kind::Invite | Kind::Knock);
         self.memberships.iter().rev().find(|(_, kind)| called(*kind)).map(|(at, _)| *at)
     }
 
-    /// May the user read the whole state as it was at this position? As for events, but that an invitation alone opens
-    /// nothing: who is invited sees the room stripped.
+    /// Returns `true` if the user may read the whole state as of this position. The rules are those for events, except
+    /// that an invitation alone grants nothing: an invited user sees only the stripped state.
     pub(crate) fn reads_state_at(&self, at: Position) -> bool {
         match (self.visibility_at(at), self.membership_at(at)) {
             (HistoryVisibility::WorldReadable, _) | (_, Some(Kind::Join)) => true,
@@ -95,30 +97,30 @@ impl Sight {
         }
     }
 
-    /// The end of the user's newest stay that had ended by `at`.
+    /// Returns the end of the user's last stay that had ended by `at`.
     pub(crate) fn left_before(&self, at: Position) -> Option<Position> {
         let ends = self.stays_after(Position::ZERO).into_iter().filter_map(|stay| stay.to);
         ends.take_while(|end| *end <= at).last()
     }
 
-    /// The next join after `at`.
+    /// Returns the position of the user's next join after `at`.
     pub(crate) fn joins_after(&self, at: Position) -> Option<Position> {
         self.memberships.iter().find(|(position, kind)| *position > at && *kind == Kind::Join).map(|(at, _)| *at)
     }
 
-    /// Was the user ever in the room?
+    /// Returns `true` if the user was ever joined.
     pub(crate) fn ever_joined(&self) -> bool {
         self.memberships.iter().any(|(_, kind)| *kind == Kind::Join)
     }
 
-    /// Is the room open to anyone's eyes now?
+    /// Returns `true` if anyone may read the room at present.
     pub(crate) fn is_world_readable(&self) -> bool {
         self.visibility_at(Position::MAX) == HistoryVisibility::WorldReadable
     }
 
-    /// Is the event at this position visible to the user? What happens to one's own membership always is: one must
-    /// learn of a ban. A change of the room's visibility is judged by what was before it and by what is after,
-    /// whichever shows more.
+    /// Returns `true` if the event at this position is visible to the user. Changes of the user's own membership always
+    /// are: a user must learn of a ban. A change of the room's history visibility is judged by the visibility before
+    /// and after it, whichever shows more.
     pub(crate) fn sees(&self, at: Position) -> bool {
         let changes_here = |changed: Option<Position>| changed == Some(at);
         if changes_here(version_at(&self.memberships, at).map(|(changed, _)| changed)) {
@@ -143,13 +145,13 @@ impl Sight {
         version_at(&self.visibilities, at).map_or(HistoryVisibility::DEFAULT, |(_, visibility)| visibility)
     }
 
-    /// Did the user join at this position or later?
+    /// Returns `true` if the user joined at this position or later.
     fn joined_at_or_after(&self, at: Position) -> bool {
         self.memberships.iter().rev().take_while(|(p, _)| *p >= at).any(|(_, kind)| *kind == Kind::Join)
     }
 
-    /// The stays that reach beyond `after`, oldest first: from the event that began each to the one that ended it,
-    /// both included; the last may be open.
+    /// Returns the stays that extend beyond `after`, oldest first. Each reaches from the event that began it to the one
+    /// that ended it, both included; the last may be open.
     pub(crate) fn stays_after(&self, after: Position) -> Vec<Stay> {
         let mut stays: Vec<Stay> = Vec::new();
         let mut open: Option<Position> = None;
@@ -169,12 +171,12 @@ impl Sight {
     }
 }
 
-/// An unbroken time in a room.
+/// Uninterrupted stay of a user in a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stay {
-    /// The join.
+    /// Position of the join.
     pub(crate) from: Position,
-    /// The leave, kick or ban; `None` while it lasts.
+    /// Position of the leave, kick or ban; `None` while the stay lasts.
     pub(crate) to: Option<Position>,
 }
 
@@ -191,7 +193,7 @@ mod tests {
         Position { incarnation: 0, index, ordinal: 0 }
     }
 
-    /// Invited at 10, joined at 20, left at 30, joined again at 50.
+    /// Returns the sight of a user who was invited at 10, joined at 20, left at 30 and, if `again`, joined again at 50.
     fn sight(visibility: HistoryVisibility, again: bool) -> Sight {
         let mut memberships = vec![(at(10), Kind::Invite), (at(20), Kind::Join), (at(30), Kind::Leave)];
         if again {

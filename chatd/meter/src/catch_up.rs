@@ -1,11 +1,11 @@
-//! Counters of what somebody else counts: the kernel, the storage engine, the runtime.
+//! Counters of totals that are kept elsewhere: by the kernel, the storage engine or the runtime.
 
 use prometheus::{Counter, IntCounter};
 
-/// Brings a counter up to a total that is read only when somebody scrapes. A total that is lower than the last leaves it:
-/// a counter never goes back. Not for two threads at a time: both would add what is missing.
+/// Counter that can be raised to a total that is only read at each scrape.
 pub trait CatchUp<T> {
-    /// See the trait.
+    /// Raises the counter to `total`. A total below the current value changes nothing, because a counter never
+    /// decreases. Must not be called by two threads at the same time, since both would add the difference.
     fn catch_up(&self, total: T);
 }
 
@@ -18,7 +18,7 @@ impl CatchUp<u64> for IntCounter {
 impl CatchUp<f64> for Counter {
     fn catch_up(&self, total: f64) {
         let missing = total - self.get();
-        // Prometheus' counter refuses negative steps with a panic in debug builds.
+        // Prometheus' counter panics on negative steps in debug builds.
         if missing > 0.0 {
             self.inc_by(missing);
         }

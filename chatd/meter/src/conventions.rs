@@ -1,14 +1,14 @@
-//! What names, labels and sentences have to be, for people and for the tools that read them.
+//! Conventions for names, labels and descriptions of metrics, for people and for the tools that read them.
 
 use crate::{Kind, Section, Spec};
 use std::collections::BTreeSet;
 
-/// Units that are no base units: what they measure is to be given in seconds, bytes or a ratio from 0 to 1.
+/// Suffixes of units that are not base units: values must be in seconds, in bytes, or a ratio from 0 to 1.
 const NO_BASE_UNITS: [&str; 10] =
     ["_ms", "_millis", "_milliseconds", "_us", "_micros", "_minutes", "_kb", "_kib", "_mib", "_percent"];
 
-/// What breaks the conventions: one sentence each. `labels` is the closed list of names that a label may have, each of few
-/// values that come from the code or the cluster's own make-up, never from users.
+/// Returns one sentence for each violation of the conventions. `labels` is the complete list of permitted label names,
+/// each with few values that come from the code or the topology of the cluster, never from users.
 #[must_use]
 pub fn broken(sections: &[Section], prefix: &str, labels: &[&str]) -> Vec<String> {
     let mut names = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! From a declaration to an instrument.
+//! Creation of instruments from declarations.
 
 use crate::{Kind, Spec};
 use prometheus::core::Collector;
@@ -7,30 +7,30 @@ use prometheus::{
     IntGaugeVec, Opts, Registry,
 };
 
-/// From a tenth of a millisecond (an fsync) to ten seconds (a wait for a leader).
+/// Default buckets of durations, from a tenth of a millisecond (an fsync) to ten seconds (a wait for a leader).
 const SECONDS: &[f64] =
     &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-/// Commands of an entry, records of a batch.
+/// Default buckets of counts, such as commands per entry or records per batch.
 const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
-/// 256 B to 4 MiB.
+/// Default buckets of sizes, from 256 B to 4 MiB.
 const BYTES: &[f64] = &[256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262_144.0, 1_048_576.0, 4_194_304.0];
 
-/// What can be made from a declaration.
+/// Instrument that can be created from a declaration.
 pub trait Instrument: Collector + Clone + Sized + 'static {
-    /// How its values are to be read.
+    /// Type of the metric.
     const KIND: Kind;
 
-    /// Makes it.
+    /// Creates the instrument without registering it.
     ///
     /// # Errors
-    /// When the name or a label is none that Prometheus takes.
+    /// Returns an error if Prometheus does not accept the name or a label.
     fn make(spec: &Spec) -> Result<Self, Error>;
 }
 
-/// Makes an instrument and registers it.
+/// Creates an instrument and registers it.
 ///
 /// # Errors
-/// When the name is registered already, or none that Prometheus takes.
+/// Returns an error if the name is already registered, or if Prometheus does not accept it.
 pub fn register<I: Instrument>(registry: &Registry, spec: &Spec) -> Result<I, Error> {
     let instrument = I::make(spec)?;
     registry.register(Box::new(instrument.clone()))?;

@@ -1,5 +1,5 @@
-//! Metrics as declarations. A program lists its metrics with [`declare!`], each with name, type, labels and meaning in one
-//! place; the instruments, the page of the book and the checks of the conventions all come from that list.
+//! Metrics as declarations. A program lists its metrics with [`declare!`], each with name, type, labels and meaning in
+//! one place. The instruments, the page of the book and the checks of the conventions all come from that list.
 
 mod catch_up;
 mod conventions;
@@ -16,34 +16,34 @@ pub use prometheus::{
     Registry, TextEncoder, core::Collector, proto::MetricFamily,
 };
 
-/// A metric as it is declared.
+/// Declaration of a metric.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
-    /// With prefix and unit.
+    /// Name, including prefix and unit.
     pub name: &'static str,
-    /// How its values are to be read.
+    /// Type of the metric.
     pub kind: Kind,
-    /// Names of its labels.
+    /// Names of the labels.
     pub labels: &'static [&'static str],
-    /// One sentence.
+    /// Description in one sentence.
     pub help: &'static str,
-    /// Upper bounds of a histogram's buckets; without them its unit decides.
+    /// Upper bounds of the buckets of a histogram; `None` stands for the defaults of its unit.
     pub buckets: Option<&'static [f64]>,
 }
 
-/// How values are to be read.
+/// Type of a metric, which says how to read its values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Only grows while the process lives.
+    /// A value that only grows while the process lives.
     Counter,
-    /// Goes up and down.
+    /// A value that goes up and down.
     Gauge,
-    /// How many observations were at most so large.
+    /// The number of observations up to each of several bounds.
     Histogram,
 }
 
 impl Kind {
-    /// As Prometheus calls it.
+    /// Returns the name of the type in Prometheus.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -55,7 +55,7 @@ impl Kind {
 }
 
 impl Spec {
-    /// The unit that its name ends in; `None` for what is counted or has no unit.
+    /// Returns the unit that the name ends in, or `None` for counts and metrics without a unit.
     #[must_use]
     pub fn unit(&self) -> Option<&'static str> {
         let name = self.name.strip_suffix("_total").unwrap_or(self.name);
@@ -66,18 +66,19 @@ impl Spec {
 /// Metrics of one subject.
 #[derive(Clone, Copy, Debug)]
 pub struct Section {
-    /// What they are about.
+    /// Subject, used as heading.
     pub title: &'static str,
-    /// In the order in which people should read them.
+    /// Declarations in the order in which people should read them.
     pub specs: &'static [Spec],
 }
 
-/// Declares the metrics of one subject: a struct with an instrument for each, made by its `register`, and the list of them,
-/// its `SECTION`. `in BUCKETS` gives a histogram other buckets than those of its unit.
+/// Declares the metrics of one subject: a struct with one instrument per metric, a function `register` that creates it,
+/// and the list of declarations as a constant `SECTION`. `in BUCKETS` gives a histogram buckets other than the defaults
+/// of its unit.
 ///
 /// ```
 /// quorate_meter::declare! {
-///     /// Doors.
+///     /// Metrics of the listeners.
 ///     pub struct Doors, "Doors" {
 ///         requests: IntCounterVec = "quorate_door_requests_total" ["code"] "Requests answered.";
 ///     }
@@ -109,16 +110,16 @@ macro_rules! declare {
         }
 
         impl $section {
-            /// The declarations.
+            /// Declarations of the metrics.
             $visibility const SECTION: $crate::Section = $crate::Section {
                 title: $title,
                 specs: &[$($crate::declare!(@spec $type, $name [$($label),*] [$($buckets)?] $help)),*],
             };
 
-            /// Makes and registers the instruments.
+            /// Creates the instruments and registers them.
             ///
             /// # Errors
-            /// When a name is registered already.
+            /// Returns an error if a name is already registered.
             $visibility fn register(registry: &$crate::Registry) -> Result<Self, $crate::Error> {
                 Ok(Self {
                     $($field: $crate::register(

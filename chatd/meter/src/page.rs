@@ -1,9 +1,9 @@
-//! The declarations as Markdown.
+//! Rendering of declarations as Markdown.
 
 use crate::Section;
 use std::fmt::Write as _;
 
-/// One table for each section, under headings of the third level.
+/// Renders one table for each section, under third-level headings.
 #[must_use]
 pub fn page(sections: &[Section]) -> String {
     let mut out = String::new();

@@ -1,48 +1,48 @@
-//! Figures of this process, from `/proc/self`; where there is none (not Linux) there are none.
+//! Figures of this process, from `/proc/self`. On systems other than Linux, there are none.
 
 use std::fs;
 use std::path::{Component, Path};
 
-/// `sysconf(_SC_CLK_TCK)`: 100 on every Linux that there is, part of its interface to user space.
+/// Clock ticks per second, `sysconf(_SC_CLK_TCK)`: 100 on every Linux, as part of its interface to user space.
 const TICKS_PER_SECOND: f64 = 100.0;
-/// Fields of `/proc/self/stat` after the command's name, counted from 0 (proc(5): `utime` is the 14th of all).
+/// Indexes into the fields of `/proc/self/stat` after the command name (proc(5): `utime` is the 14th field of all).
 const UTIME: usize = 11;
 const STIME: usize = 12;
 const THREADS: usize = 17;
 const START: usize = 19;
-/// Where the kernel shows control groups (version 2).
+/// Mount point of the cgroup hierarchy (version 2).
 const GROUPS: &str = "/sys/fs/cgroup";
 
-/// From `/proc/self/stat`.
+/// CPU time, threads and start of a process, from `/proc/self/stat`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Run {
-    /// CPU time, user and system.
+    /// CPU time in user and kernel mode, in seconds.
     pub cpu_seconds: f64,
-    /// Threads that there are.
+    /// Number of threads of the process.
     pub threads: i64,
-    /// Start, in seconds since the epoch.
+    /// Start of the process, in seconds since the epoch.
     pub started_at: f64,
 }
 
-/// CPU, threads, start.
+/// Returns CPU time, threads and start of this process, or `None` if `/proc` is not available.
 #[must_use]
 pub fn run() -> Option<Run> {
     let run = parse(&fs::read_to_string("/proc/self/stat").ok()?)?;
     Some(Run { started_at: boot_time().unwrap_or_default() + run.started_at, ..run })
 }
 
-/// With the start as seconds since the machine's.
+/// Parses `/proc/self/stat`. The start in the result is in seconds since boot.
 fn parse(stat: &str) -> Option<Run> {
-    // The command's name is in parentheses and may hold spaces.
+    // The command name is in parentheses and may contain spaces.
     let fields: Vec<f64> = stat.rsplit_once(')')?.1.split_whitespace().map(|f| f.parse().unwrap_or(0.0)).collect();
     let ticks = |n: usize| fields.get(n).map(|ticks| ticks / TICKS_PER_SECOND);
-    // A thread count is small: nothing is lost.
+    // The number of threads is small, so the cast is exact.
     #[allow(clippy::cast_possible_truncation)]
     let threads = *fields.get(THREADS)? as i64;
     Some(Run { cpu_seconds: ticks(UTIME)? + ticks(STIME)?, threads, started_at: ticks(START)? })
 }
 
-/// Memory that is resident.
+/// Returns the resident memory of this process, in bytes.
 #[must_use]
 pub fn resident_bytes() -> Option<i64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
@@ -51,13 +51,13 @@ pub fn resident_bytes() -> Option<i64> {
     kib.checked_mul(1024)
 }
 
-/// File descriptors that are open.
+/// Returns the number of open file descriptors.
 #[must_use]
 pub fn open_fds() -> Option<i64> {
     i64::try_from(fs::read_dir("/proc/self/fd").ok()?.count()).ok()
 }
 
-/// File descriptors that may be open; `None` also when there is no limit.
+/// Returns the soft limit on open file descriptors; `None` if there is no limit, or if it is unknown.
 #[must_use]
 pub fn max_fds() -> Option<i64> {
     soft_limit(&fs::read_to_string("/proc/self/limits").ok()?, "Max open files")
@@ -67,7 +67,7 @@ fn soft_limit(limits: &str, name: &str) -> Option<i64> {
     limits.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 
-/// What the control groups of this process let it have of memory, the smallest of them; `None` when there is no limit.
+/// Returns the smallest memory limit of the control groups that contain this process; `None` if there is no limit.
 #[must_use]
 pub fn memory_limit_bytes() -> Option<i64> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
@@ -76,7 +76,8 @@ pub fn memory_limit_bytes() -> Option<i64> {
 
 fn smallest_limit(root: &Path, own: &str) -> Option<i64> {
     let own = Path::new(own.trim_start_matches('/'));
-    // A group outside of what this container is shown: only the top of that tells something.
+    // The group may lie outside the part of the hierarchy that this container sees; then only the top of that part has
+    // a meaning.
     let seen = own.components().all(|part| matches!(part, Component::Normal(_)));
     let own = if seen { own } else { Path::new("") };
     let limit = |group: &Path| fs::read_to_string(root.join(group).join("memory.max")).ok()?.trim().parse().ok();
@@ -125,7 +126,7 @@ mod tests {
         assert_eq!(smallest_limit(root.path(), "/pods/a"), Some(1000));
         set("pods/a", "400");
         assert_eq!(smallest_limit(root.path(), "/pods/a"), Some(400));
-        // In a container the group's own directory is the root.
+        // In a container, the group's own directory is the root.
         set("", "700");
         assert_eq!(smallest_limit(root.path(), "/"), Some(700));
         assert_eq!(smallest_limit(root.path(), "/../other"), Some(700));

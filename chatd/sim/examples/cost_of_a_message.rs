@@ -1,4 +1,5 @@
-//! What applying one message costs, storage left out: `cargo run --release -p quorate-sim --example cost_of_a_message`.
+//! Measures what applying one message costs, storage left out:
+//! `cargo run --release -p quorate-sim --example cost_of_a_message`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a measurement that cannot run should stop")]
 
 use quorate_core::apply;

@@ -1,35 +1,35 @@
-//! What happens outside of the machines' own tasks, in the one queue.
+//! Acts: everything in the queue of the simulated world that happens outside of the machines' own tasks.
 
 use crate::faults::Fault;
 use crate::replica::Running;
 use crate::world::net::HostId;
 use futures::future::BoxFuture;
 
-/// The machines that run pods in a new cluster.
+/// Number of machines that run pods in a new cluster, from machine 0 on.
 pub const PODS: usize = 3;
-/// One more, without a place in the cluster at first.
+/// Machine of a spare pod, which has no place in the cluster at first.
 pub const SPARE: HostId = 3;
-/// The machine on which all clients run.
+/// Machine on which all clients run.
 pub const CLIENTS: HostId = 4;
 
-/// What a client asks of a pod.
+/// Request of a client, carried out on the pod that it reaches.
 pub type Work = Box<dyn FnOnce(Running) -> BoxFuture<'static, ()> + Send>;
 
-/// See the [module](self).
+/// An act that the simulation carries out when it is due. See the [module](self).
 pub enum Act {
     /// A pod's process ended by itself.
     Died {
-        /// Where.
+        /// Machine that runs the pod.
         host: HostId,
-        /// Its last words.
+        /// Error with which the process ended.
         reason: String,
     },
     /// A request arrives at a pod.
     ToPod(HostId, Work),
-    /// An answer of a pod arrives.
+    /// An answer of a pod arrives at the clients.
     ToClients(HostId, Box<dyn FnOnce() + Send>),
-    /// Something goes wrong now.
+    /// A planned fault takes effect.
     Fault(Fault),
-    /// Everything is looked at.
+    /// All replicas are looked at, and the invariants checked.
     Look,
 }

@@ -1,5 +1,5 @@
-//! A Matrix client reduced to what it believes: rooms, their timelines and state, folded from syncs, with each limited
-//! gap filled by pages.
+//! A Matrix client reduced to what it believes: rooms with their timelines and state, folded from syncs. The gap that a
+//! limited timeline leaves is filled by pages of history.
 
 use crate::oracle;
 use crate::plan::SERVER;
@@ -20,7 +20,7 @@ pub struct Client {
     account_data: BTreeMap<(Option<RoomNumber>, String), Vec<u8>>,
 }
 
-/// What it believes of a room.
+/// State of a room as the client believes it to be.
 #[derive(Clone, Debug, Default)]
 struct Believed {
     timeline: Vec<Position>,
@@ -28,13 +28,13 @@ struct Believed {
 }
 
 impl Client {
-    /// One that never synced.
+    /// Creates a client that has never synced.
     #[must_use]
     pub fn new(localpart: &'static str) -> Self {
         Self { localpart, since: None, rooms: BTreeMap::new(), account_data: BTreeMap::new() }
     }
 
-    /// Syncs, believes the answer, and compares what it believes with what is so.
+    /// Syncs, folds the answer into what the client believes, and asserts that this is what the [`oracle`] says.
     pub fn sync(&mut self, rows: &dyn Read, filter: &Filter, full_state: bool) {
         let view = View::open(rows).unwrap();
         let request = SyncRequest { localpart: self.localpart, since: self.since, full_state, filter };
@@ -70,7 +70,8 @@ impl Client {
         assert!(view.sync(&again).unwrap().is_empty(), "nothing happened, yet there is news");
     }
 
-    /// State first, then the timeline; a gap is filled by pages backward.
+    /// Folds one room of an answer into `believed`: the state first, then the timeline. The gap before a limited
+    /// timeline is filled by paging backward.
     fn believe(
         &self,
         view: &View<'_>,
@@ -95,7 +96,7 @@ impl Client {
         }
     }
 
-    /// Events after `known`, up to `from`, oldest first.
+    /// Returns the events after `known` up to `from`, oldest first.
     fn gap(&self, view: &View<'_>, room: RoomNumber, from: Position, known: Option<Position>) -> Vec<Position> {
         let (mut from, mut out) = (Some(from), Vec::new());
         while let Some(at) = from {
@@ -124,7 +125,7 @@ impl Client {
             assert!(event.position <= left_at || own(event), "shown {event:?} after it left at {left_at:?}");
         }
         if self.since >= Some(left_at) {
-            // It was told that it left; what came since is its own membership alone.
+            // The client was told that it left; what came since is its own membership alone.
             assert!(room.timeline.events.iter().all(own), "events of a room that was left before");
             return;
         }
@@ -158,7 +159,8 @@ impl Client {
     }
 }
 
-/// A client that loads members lazily may lack members, but believes nothing false.
+/// Asserts that the believed state is the real one. A client that loads members lazily may lack members, but believes
+/// nothing false.
 fn compare_state(localpart: &str, believed: &State, real: &State, filter: &Filter) {
     let mut real = real.clone();
     if filter.lazy_load_members {
@@ -167,12 +169,13 @@ fn compare_state(localpart: &str, believed: &State, real: &State, filter: &Filte
     assert_eq!(*believed, real, "state for {localpart}");
 }
 
-/// What the client saw before it was removed it may keep; what is compared is the rest.
+/// Drops the events that have been removed from the room. The client may keep what it saw before the removal; only the
+/// rest is compared.
 fn forget_purged(timeline: &mut Vec<Position>, events: &[oracle::Bare]) {
     timeline.retain(|at| events.binary_search_by_key(at, |event| event.at).is_ok());
 }
 
-/// Whoever speaks in a timeline is described by the state.
+/// Asserts that the believed state has a membership event for every sender in `timeline`.
 fn described(believed: &Believed, timeline: &Timeline) {
     for event in &timeline.events {
         let member = ("m.room.member".to_owned(), event.sender.clone());

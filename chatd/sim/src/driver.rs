@@ -1,5 +1,5 @@
-//! Many seeds, each in a process of its own: so that a seed alone decides what happens, down to the counters that
-//! libraries keep for the life of a process, and so that one that hangs or aborts is only that one.
+//! Runs many seeds, each in a process of its own. A seed alone then decides what happens, down to the counters that
+//! libraries keep for the life of a process, and a seed that hangs or aborts affects no other.
 
 use crate::mutation::Mutation;
 use std::io::Read as _;
@@ -9,35 +9,34 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// A seed takes half a second; a loaded machine may need many times that.
+/// Longest time that a seed may take. It takes half a second; a loaded machine may need many times that.
 const PATIENCE: Duration = Duration::from_secs(120);
 const BREATH: Duration = Duration::from_millis(2);
 
-/// How one seed ended.
+/// Result of running one seed.
 #[derive(Clone, Debug)]
 pub struct Ended {
-    /// Which.
     pub seed: u64,
-    /// Nothing was broken.
+    /// `true` if the process exited successfully, that is, if nothing was broken.
     pub sound: bool,
-    /// Its own line, with the violation or the figures.
+    /// Line that the process printed, with the violation or the figures; made up by the driver if there is none.
     pub line: String,
 }
 
 impl Ended {
-    /// The digest of what happened.
+    /// Returns the digest of everything that happened; empty if the line has none.
     #[must_use]
     pub fn trace(&self) -> &str {
         self.field("trace=")
     }
 
-    /// The invariant that was broken; empty when none was.
+    /// Returns the name of the invariant that was broken; empty if none was.
     #[must_use]
     pub fn invariant(&self) -> &str {
         self.field("broke=")
     }
 
-    /// One of its figures; `None` when the line has none of this name.
+    /// Returns the figure called `name`, or `None` if the line does not have it.
     #[must_use]
     pub fn figure(&self, name: &str) -> Option<u64> {
         self.field(&format!("{name}=")).parse().ok()
@@ -49,10 +48,10 @@ impl Ended {
     }
 }
 
-/// Runs one seed in a process of its own; `program` is `quorate-sim`.
+/// Runs one seed in a process of its own; `program` is the path of `quorate-sim`.
 ///
 /// # Panics
-/// When the program cannot be started.
+/// Panics if the program cannot be started.
 #[must_use]
 pub fn one(program: &Path, seed: u64, mutation: Option<Mutation>) -> Ended {
     let mut command = Command::new(program);
@@ -63,7 +62,7 @@ pub fn one(program: &Path, seed: u64, mutation: Option<Mutation>) -> Ended {
     let mut child = command.spawn().unwrap();
     let status = wait(&mut child);
     let mut line = String::new();
-    // One short line: it fits the pipe, so that reading it after the end blocks nobody.
+    // The line is short and fits the pipe, so that reading it after the end of the process cannot block.
     let _ = child.stdout.take().unwrap().read_to_string(&mut line);
     let line = line.trim().to_owned();
     match status {
@@ -74,7 +73,7 @@ pub fn one(program: &Path, seed: u64, mutation: Option<Mutation>) -> Ended {
     }
 }
 
-/// Whether it ended well; `None` when it did not end.
+/// Waits for a child process. Returns `true` if it exited successfully, and `None` if it was killed after [`PATIENCE`].
 #[expect(clippy::disallowed_methods, reason = "no runtime runs on this thread")]
 fn wait(child: &mut Child) -> Option<bool> {
     let start = Instant::now();
@@ -91,10 +90,11 @@ fn wait(child: &mut Child) -> Option<bool> {
     }
 }
 
-/// Runs these seeds, as many at a time as there are processors; `each` is told as they end, and ends it all by `false`.
+/// Runs `seeds`, as many at a time as there are processors. `each` is called with every result as it comes in; once it
+/// returns `false`, no further seed is started.
 ///
 /// # Panics
-/// As [`one`].
+/// Panics if the program cannot be started.
 pub fn many(
     program: &Path,
     seeds: std::ops::Range<u64>,

@@ -1,85 +1,82 @@
-//! What goes wrong, when and for how long: all of it from the seed.
+//! Fault plan: what goes wrong, when and for how long, all of it drawn from the seed.
 
 use crate::act::{PODS, SPARE};
 use crate::rng::Rng;
 use crate::world::Time;
 use crate::world::net::{HostId, Weather};
 
-/// A millisecond.
+/// One millisecond of simulated time.
 pub const MS: Time = 1_000_000;
-/// By now the cluster has been made, if nothing is wrong with it.
+/// Earliest time of a fault, apart from the initial state of network and disks. By then the cluster has been formed, if
+/// nothing is wrong with it.
 pub const BEGIN: Time = 2_000 * MS;
-/// From now on nothing goes wrong any more, and everything that is down starts.
+/// Time from which nothing goes wrong any more; everything that is down is started.
 pub const HEAL: Time = 7_000 * MS;
-/// Clients begin nothing new.
+/// Time from which clients begin nothing new.
 pub const LAST_WORK: Time = 8_500 * MS;
 
-/// One of them.
+/// A fault, or the end of one.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// A process is killed; with `power` its machine goes too, and what was not synced is lost.
+    /// A process is killed. With `power` its machine loses power too, and what was not synced is lost.
     Crash {
-        /// Which.
         pod: HostId,
-        /// Also the machine.
+        /// `true` if the machine loses power as well.
         power: bool,
-        /// Until it starts again.
+        /// Time until the process is started again.
         down: Time,
     },
-    /// The machine's power fails in the middle of a write or a sync, so many calls from now.
+    /// A machine loses power in the middle of a write or a sync.
     PowerOffIn {
-        /// Which.
         pod: HostId,
-        /// Calls that change the disk.
+        /// Number of calls that still change the disk; the last of them is cut short.
         calls: u64,
     },
-    /// A pod that is down starts.
+    /// A pod that is down is started.
     Start(HostId),
-    /// It loses its volume, and comes back as a node with a fresh id, which takes its place.
+    /// A pod loses its volume and comes back as a node with a fresh id, which takes the place of the old node.
     Wipe(HostId),
-    /// Nothing gets through, each from the first to the second.
+    /// Nothing gets through from the first to the second machine of each pair.
     Block(Vec<(HostId, HostId)>),
-    /// All is open again.
+    /// All blocked directions are open again.
     Unblock,
-    /// The process stands still.
+    /// A process stands still for a while.
     Pause {
-        /// Which.
         pod: HostId,
-        /// How long.
+        /// Length of the pause.
         time: Time,
     },
-    /// All connections between two are reset.
+    /// All connections between the two machines are reset.
     Cut(HostId, HostId),
-    /// The wall clock jumps.
+    /// The wall clock of a machine jumps.
     StepClock {
-        /// Which.
         pod: HostId,
-        /// By how much.
+        /// Milliseconds by which it jumps forward, or backward if negative.
         ms: i64,
     },
-    /// The network changes.
+    /// Delay, jitter and loss of the network change.
     Weather(Weather),
-    /// Each batch of its log takes so long.
+    /// The latency of a log's disk changes.
     SlowDisk {
-        /// Which.
         pod: HostId,
-        /// Milliseconds.
+        /// Milliseconds that each batch of the log takes.
         ms: u64,
     },
-    /// The leader hands over.
+    /// The leader transfers leadership to any node that qualifies.
     Transfer,
-    /// The spare takes the place of this one.
+    /// The spare pod takes the place of this one.
     Swap(HostId),
-    /// It takes a snapshot and purges its log.
+    /// A pod takes a snapshot and purges its log.
     Snapshot(HostId),
-    /// The end of all faults.
+    /// All faults end, and every pod that is down is started.
     Heal,
 }
 
-/// What an ordinary network is like.
+/// Delay, jitter and loss of an ordinary network.
 pub const CALM: Weather = Weather { delay: MS / 5, jitter: MS, loss: 0 };
 
-/// The faults of a seed, in order of time, without those that follow from others.
+/// Plans the faults of a seed, in order of time. Faults that follow from others, such as the start after a crash, are
+/// not among them.
 #[must_use]
 pub fn plan(rng: &mut Rng) -> Vec<(Time, Fault)> {
     let mut plan = vec![(0, Fault::Weather(weather(rng))), (HEAL, Fault::Heal)];
@@ -122,7 +119,7 @@ fn faults(rng: &mut Rng, at: Time, replaced: &mut bool, plan: &mut Vec<(Time, Fa
         76..81 => plan.push((at, Fault::SlowDisk { pod, ms: rng.below(60) as u64 })),
         81..87 => plan.push((at, Fault::Transfer)),
         87..94 => plan.push((at, Fault::Snapshot(pod))),
-        // One at a time, and one in all: a second would have to wait for the first.
+        // At most one member is replaced: a second replacement would have to wait for the first.
         _ if *replaced => plan.push((at, Fault::Snapshot(pod))),
         wish => {
             *replaced = true;
@@ -133,12 +130,12 @@ fn faults(rng: &mut Rng, at: Time, replaced: &mut bool, plan: &mut Vec<(Time, Fa
 
 fn partition(rng: &mut Rng, at: Time, pod: HostId, other: HostId, plan: &mut Vec<(Time, Fault)>) {
     let pairs = match rng.below(4) {
-        // One is alone.
+        // One pod is isolated.
         0 => (0..=SPARE).filter(|to| *to != pod).flat_map(|to| [(pod, to), (to, pod)]).collect(),
-        // It hears all, and nobody hears it; or the other way round.
+        // One pod hears all others and none hears it, or the other way round.
         1 => (0..=SPARE).filter(|to| *to != pod).map(|to| (pod, to)).collect(),
         2 => (0..=SPARE).filter(|to| *to != pod).map(|to| (to, pod)).collect(),
-        // One link.
+        // One link is cut.
         _ => vec![(pod, other), (other, pod)],
     };
     let (times, open) = if rng.percent(30) { (1 + rng.below(6), 250 * MS) } else { (1, 0) };

@@ -1,4 +1,4 @@
-//! What was done and promised, as clients and leaders saw it: what the invariants judge by.
+//! Record of what was done and promised, as clients and leaders saw it: the evidence by which the invariants judge.
 
 use crate::world::Time;
 use crate::world::net::HostId;
@@ -9,139 +9,139 @@ use quorate_core::id::Position;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// Term and node of a leader, or of a vote: openraft orders two candidates of one term by their ids.
+/// Term and node id of a leader, or of a vote: openraft orders two candidates of one term by their ids.
 pub type Ballot = (u64, u64);
 
-/// A message or a piece of state that a client wanted to send, by a key that stands in it.
+/// A message or a piece of state that a client wanted to send, known by a key that its content carries.
 #[derive(Clone, Debug)]
 pub struct Send {
-    /// Which room.
+    /// Index of the room in [`Record::rooms`].
     pub room: usize,
-    /// When the first attempt began.
+    /// Time at which the first attempt began.
     pub invoked: Time,
-    /// When the first answer came; `None`: it may be there or not.
+    /// Time of the first answer. If `None`, the outcome is unknown: the event may be there or not.
     pub acknowledged: Option<Time>,
-    /// Where it stands, by each answer; more than one when it was sent again.
+    /// Positions that the answers gave; more than one if it was sent again.
     pub answers: Vec<Position>,
-    /// How often it was sent.
+    /// Number of times that it was sent.
     pub attempts: u32,
 }
 
 /// A read of the newest events of a room.
 #[derive(Clone, Debug)]
 pub struct ReadOf {
-    /// Whose: it shows what its user may see.
+    /// User who reads; the answer shows what this user may see.
     pub user: &'static str,
-    /// Which room.
+    /// Index of the room in [`Record::rooms`].
     pub room: usize,
-    /// When it began.
+    /// Time at which the read began.
     pub invoked: Time,
-    /// When the answer came.
+    /// Time at which the answer came.
     pub answered: Time,
-    /// It promised to see all that was acknowledged before.
+    /// `true` if the answer promised to show all that was acknowledged before the read began.
     pub linearizable: bool,
-    /// The newest events, newest first.
+    /// Positions of the newest events, newest first.
     pub newest: Vec<Position>,
 }
 
-/// The state of a room at one of its events, as somebody was shown it once.
+/// State of a room at one of its events, as a client was shown it once.
 #[derive(Clone, Debug)]
 pub struct StateAt {
-    /// Which room.
+    /// Index of the room in [`Record::rooms`].
     pub room: usize,
-    /// After which event.
+    /// Position of the event after which the state holds.
     pub at: Position,
-    /// Type, state key and event of each.
+    /// Type, state key and position of each event of the state.
     pub state: Vec<(String, String, Position)>,
 }
 
-/// What one subscriber was given, over all its connections.
+/// Events that one subscriber was given over all its connections.
 #[derive(Clone, Debug)]
 pub struct Followed {
-    /// Who.
+    /// User who subscribes to the events.
     pub user: &'static str,
-    /// Where it began.
+    /// Position after which the subscription began.
     pub from: Position,
-    /// Everything up to here was given.
+    /// Position up to which everything was given.
     pub cursor: Position,
-    /// The events, in the order in which they came.
+    /// Positions of the events, in the order in which they came.
     pub seen: Vec<Position>,
-    /// How often it connected.
+    /// Number of connections that were made.
     pub connections: u32,
 }
 
-/// A pod began to lead, or leads no more.
+/// A change of leadership: a pod began to lead, or leads no more.
 #[derive(Clone, Debug)]
 pub struct Turn {
-    /// When it knew.
+    /// Time at which the pod learned of it.
     pub at: Time,
-    /// On which machine.
+    /// Machine that runs the pod.
     pub host: HostId,
-    /// The term that it leads.
+    /// Term that the pod leads, or `None` if it leads no more.
     pub term: Option<u64>,
 }
 
-/// An entry, as it came to a follower.
+/// A log entry as it came to a follower.
 #[derive(Clone, Debug)]
 pub struct Appended {
-    /// The one before it.
+    /// Id of the entry before it, or `None` if it is the first.
     pub before: Option<LogId>,
-    /// Its commands, if it has any.
+    /// Commands of the entry, or `None` if it has none.
     pub batch: Option<EncodedBatch>,
 }
 
-/// All of it.
+/// Everything that is recorded during a simulation.
 #[derive(Debug, Default)]
 pub struct Record {
-    /// Who said that it led, by term and node: in which lives of its process.
+    /// Process lives in which a node claimed to lead, by term and node id.
     pub leaders: BTreeMap<Ballot, BTreeSet<u64>>,
     /// Every entry that a leader sent to anybody, and so every one that can be committed.
     pub appended: BTreeMap<LogId, Appended>,
-    /// In order of time.
+    /// Changes of leadership, in order of time.
     pub turns: Vec<Turn>,
-    /// By key.
+    /// Messages and state that clients wanted to send, by key.
     pub sends: BTreeMap<String, Send>,
-    /// By user: the keys of what went over streams, in the order in which it was given.
+    /// Keys of the messages that went over streams, by user, in the order in which the user gave them.
     pub streamed: BTreeMap<&'static str, Vec<String>>,
-    /// In order of the answers.
+    /// Reads, in order of their answers.
     pub reads: Vec<ReadOf>,
-    /// In order of the answers.
+    /// States that clients were shown, in order of the answers.
     pub states: Vec<StateAt>,
-    /// By user.
+    /// Events given to subscribers, by user.
     pub followed: BTreeMap<&'static str, Followed>,
-    /// The ids of the rooms.
+    /// Ids of the rooms, in the order in which they were created.
     pub rooms: Vec<String>,
     /// Answers that no client should get.
     pub surprises: Vec<String>,
-    /// Clients that have not finished.
+    /// Number of clients that have not finished.
     pub working: usize,
-    /// Changes of the membership that succeeded.
+    /// Number of membership changes that succeeded.
     pub member_changes: u32,
-    /// Hand-overs that succeeded.
+    /// Number of leadership transfers that succeeded.
     pub transfers: u32,
-    /// Snapshots taken on request.
+    /// Number of snapshots taken on request.
     pub snapshots: u32,
 }
 
-/// A handle to the record.
+/// A handle to the record; clones refer to the same one.
 #[derive(Clone, Debug, Default)]
 pub struct History(Arc<Mutex<Record>>);
 
 impl History {
-    /// The record.
+    /// Locks the record.
     ///
     /// # Panics
-    /// When somebody panicked who held it.
+    /// Panics if a holder of the lock has panicked.
     pub fn lock(&self) -> MutexGuard<'_, Record> {
         self.0.lock().unwrap()
     }
 
-    /// This node says that it leads.
+    /// Records that a node claims to lead, in this life of its process.
     pub(crate) fn led(&self, ballot: Ballot, life: u64) {
         self.lock().leaders.entry(ballot).or_default().insert(life);
     }
 
-    /// These entries came to a follower.
+    /// Records the entries that a request brings to a follower.
     pub(crate) fn appended(&self, request: &AppendEntriesRequest<TypeConfig>) {
         let (mut record, mut before) = (self.lock(), request.prev_log_id);
         for entry in &request.entries {
@@ -154,7 +154,7 @@ impl History {
         }
     }
 
-    /// This pod leads this term from now on, or none.
+    /// Records that a pod began to lead, or leads no more.
     pub(crate) fn turned(&self, turn: Turn) {
         self.lock().turns.push(turn);
     }

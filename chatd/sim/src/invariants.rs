@@ -1,4 +1,4 @@
-//! What always holds, one function with a name and a source per property.
+//! Invariants: properties that always hold, one function with a name and a source each.
 //!
 //! [`Watch`] is shown every running replica many times in a simulation, and each log entry once; the functions of
 //! [`clients`] judge the end by what clients were promised.
@@ -22,9 +22,9 @@ use std::fmt;
 /// A property that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Name of the function.
+    /// Name of the function that checks it.
     pub invariant: &'static str,
-    /// Where, and how.
+    /// Description of where and how it is violated.
     pub what: String,
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What a check comes to.
+/// Result of checking an invariant.
 pub type Checked = Result<(), Violation>;
 
 pub(crate) fn broken<T>(invariant: &'static str, what: String) -> Result<T, Violation> {
@@ -44,56 +44,54 @@ pub(crate) fn broken<T>(invariant: &'static str, what: String) -> Result<T, Viol
 /// An entry as it was found in a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Its id.
     pub id: LogId,
-    /// The one before it, where that is in the log.
+    /// Id of the entry before it, or `None` for the first entry that was read.
     pub before: Option<LogId>,
-    /// CRC-32 of its encoding.
+    /// CRC-32 of the encoded entry.
     pub crc32: u32,
-    /// Its commands, if it has any.
+    /// Commands of the entry, or `None` if it has none.
     pub batch: Option<EncodedBatch>,
 }
 
-/// A running replica at one moment.
+/// State of a running replica at one moment.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// Its node id.
     pub node_id: u64,
-    /// It leads, as it thinks.
+    /// Term and node id under which the replica believes that it leads, or `None` if it does not.
     pub leads: Option<Ballot>,
-    /// Its vote, as it is on disk.
+    /// Vote of the replica as it is on disk.
     pub vote: Option<Ballot>,
-    /// The last entry that openraft counts as applied.
+    /// Id of the last entry that openraft counts as applied.
     pub applied: Option<LogId>,
-    /// Last purged index.
+    /// Index of the last purged entry.
     pub purged: Option<u64>,
-    /// Entries of its log that were not looked at before, and all that are not applied.
+    /// Entries of the log that were not looked at before, and all that are not applied.
     pub entries: Vec<Found>,
-    /// Last index of its log.
+    /// Id of the last entry of the log.
     pub last: Option<LogId>,
-    /// Applied index and digest of its state.
+    /// Applied index, and digest of the state at that index.
     pub state: (u64, u32),
 }
 
-/// What is known of the whole cluster by now.
+/// Knowledge about the whole cluster, gathered from look to look.
 #[derive(Default)]
 pub struct Watch {
     /// Every entry that ever stood in a log.
     pub logs: Logs,
-    /// Applied entries, which nobody may lose or change, each with the greatest leader that there was when it was found
-    /// applied: it was committed under that one or an earlier one.
+    /// Applied entries by index, which nobody may lose or change. Each comes with the greatest leader that there was
+    /// when the entry was found applied: it was committed under that leader or an earlier one.
     pub committed: BTreeMap<u64, (Found, Ballot)>,
-    /// The greatest vote of each node.
+    /// Greatest vote of each node, by node id.
     pub votes: BTreeMap<u64, Ballot>,
-    /// Digests of states by applied index.
+    /// Digests of states by applied index, each with the node on which it was seen first.
     pub digests: BTreeMap<u64, (u32, u64)>,
 }
 
 impl Watch {
-    /// One look at one replica.
+    /// Checks one replica as it was just seen.
     ///
     /// # Errors
-    /// The first property that is broken.
+    /// Returns the first property that is broken.
     pub fn look(&mut self, seen: &Seen, record: &Record) -> Checked {
         election_safety(record)?;
         votes_never_go_back(&mut self.votes, seen)?;

@@ -1,12 +1,13 @@
 //! Simulation and checkers, for tests only.
 //!
-//! [`script`] makes any sequence of commands from a seed → [`plan`] packs it into entries and says it in the log's words
-//! → [`client`] follows it as clients do, through syncs and feeds → [`oracle`] says what they must have seen, worked out
-//! anew from the bare timelines.
+//! [`script`] generates a sequence of commands from a seed → [`plan`] packs it into log entries → [`client`] follows it
+//! as Matrix clients do, through syncs and pages of history → [`oracle`] works out anew from the bare timelines what
+//! they must have seen.
 //!
-//! Beside these models stands the simulation of whole clusters: [`world`] is time, machines and network, [`replica`] one
-//! pod of production code, `workload` and [`faults`] are what is done to them, [`invariants`] what must hold,
-//! [`simulation`] one seed, [`driver`] many, [`story`] one that is written down. See `docs/simulation.md`.
+//! Beside these models stands the simulation of whole clusters: [`world`] provides time, machines and network,
+//! [`replica`] runs one pod of production code, `workload` and [`faults`] act on the pods, [`invariants`] check what
+//! must hold, [`simulation`] runs one seed and [`driver`] many, and [`story`] plays one that is written down. See
+//! `docs/simulation.md`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -32,8 +33,8 @@ pub mod story;
 mod workload;
 pub mod world;
 
-/// Runs a property for many seeds; a failure names its seed. `QUORATE_SEED=7` runs that one alone, `QUORATE_SEEDS=5000`
-/// runs more of them.
+/// Runs a property for many seeds; a failure names its seed. `QUORATE_SEED=7` runs that seed alone,
+/// `QUORATE_SEEDS=5000` runs that many instead of `default`.
 pub fn for_seeds(default: u64, property: impl Fn(u64) + std::panic::RefUnwindSafe) {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     let seeds = match number("QUORATE_SEED") {

@@ -1,16 +1,16 @@
-//! Faults of Quorate itself, put in on purpose: each must be caught, or the checks are worth nothing.
+//! Mutations: deliberate faults of Quorate itself. Each must be caught, or the checks are worth nothing.
 
 use std::fmt;
 use std::str::FromStr;
 
 macro_rules! mutations {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal;)+) => {
-        /// What is broken.
+        /// A deliberate fault of Quorate.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Mutation { $($(#[doc = $doc])+ $name,)+ }
 
         impl Mutation {
-            /// All of them.
+            /// All mutations, in the order in which they are declared.
             pub const ALL: &[Self] = &[$(Self::$name,)+];
         }
 
@@ -34,36 +34,36 @@ macro_rules! mutations {
 }
 
 mutations! {
-    /// fdatasync returns without having written anything.
+    /// `fdatasync` returns without having written anything.
     AcknowledgeBeforeSync = "acknowledge-before-sync";
     /// Followers acknowledge entries that they did not append.
     CommitWithoutQuorum = "commit-without-quorum";
-    /// Every vote is granted, to anybody.
+    /// Every request for a vote is granted.
     GrantEveryVote = "grant-every-vote";
     /// A loss of power puts a disk back to what it was a moment before, and power fails whenever a pod begins to lead.
     DiskGoesBack = "disk-goes-back";
     /// One follower stamps entries with another time than the leader did.
     EntryDiffers = "entry-differs";
-    /// A client takes a message for acknowledged before it was sent.
+    /// A client considers a message acknowledged before it was sent.
     AcknowledgeEarly = "acknowledge-early";
-    /// Messages of a stream are proposed each by itself.
+    /// Messages of a stream are proposed independently of one another.
     PostAside = "post-aside";
-    /// What is remembered of transaction ids is not stored.
+    /// Rows that remember transaction ids are not stored.
     DropDedupRow = "drop-dedup-row";
     /// Some messages are stored twice.
     ApplyDuplicate = "apply-duplicate";
-    /// One replica loses a row of a message.
+    /// One replica loses the rows of some messages.
     ReplicaDiffers = "replica-differs";
     /// A snapshot lacks the newest message.
     SnapshotLacksRow = "snapshot-lacks-row";
-    /// Every replica stores contents of messages with a space more.
+    /// Every replica stores the contents of messages with an additional space.
     ContentDiffers = "content-differs";
-    /// The index of changes of state is not stored.
+    /// The index of state changes is not stored.
     ForgetStateChange = "forget-state-change";
-    /// A room's name of then is forgotten when it gets a new one.
+    /// The earlier names of a room are forgotten when it gets a new one.
     ForgetOldState = "forget-old-state";
-    /// A read that says it is linearizable asked nobody.
+    /// A read that says it is linearizable was answered without asking anybody.
     StaleRead = "stale-read";
-    /// A stream that is resumed leaves the first event out.
+    /// A stream that is resumed leaves its first event out.
     SkipOnResume = "skip-on-resume";
 }

@@ -1,5 +1,5 @@
-//! What a user must be shown, worked out anew from the bare timelines: every event replayed in order, without the indexes
-//! and shortcuts that queries use.
+//! Oracle of what a user must be shown, worked out anew from the bare timelines: every event is replayed in order,
+//! without the indexes and shortcuts that queries use.
 
 use quorate_core::id::{self, Position, RoomNumber};
 use quorate_core::proto::store;
@@ -10,15 +10,15 @@ use std::collections::BTreeMap;
 /// An event of the bare timeline.
 #[derive(Clone, Debug)]
 pub struct Bare {
-    /// Where it stands.
+    /// Position of the event.
     pub at: Position,
-    /// In which room.
+    /// Room that the event belongs to.
     pub room: RoomNumber,
-    /// Its row.
+    /// Row of the event in the timeline.
     pub row: store::Event,
 }
 
-/// All events of all rooms, in the one order.
+/// Returns all events of all rooms, in the one order.
 #[must_use]
 pub fn events(rows: &dyn Read) -> Vec<Bare> {
     let mut out = Vec::new();
@@ -32,7 +32,7 @@ pub fn events(rows: &dyn Read) -> Vec<Bare> {
     out
 }
 
-/// The user's membership before and after each event of its room, in the order of `events`.
+/// Returns the user's membership before and after each event of its room, in the order of `events`.
 fn memberships(events: &[Bare], user_id: &str) -> Vec<(String, String)> {
     let mut now = BTreeMap::<RoomNumber, String>::new();
     let step = |event: &Bare| {
@@ -50,7 +50,7 @@ fn field(event: &Bare, name: &str) -> String {
     content.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
-/// What a stream over all of the user's rooms must show: each stay from the join to its end.
+/// Returns the events that a stream over all of the user's rooms must show: each stay from the join to its end.
 #[must_use]
 pub fn stream(events: &[Bare], localpart: &str, server_name: &str) -> Vec<Position> {
     let memberships = memberships(events, &id::user_id(localpart, server_name));
@@ -58,7 +58,7 @@ pub fn stream(events: &[Bare], localpart: &str, server_name: &str) -> Vec<Positi
     events.iter().zip(&memberships).filter(|(_, membership)| joined(membership)).map(|(event, _)| event.at).collect()
 }
 
-/// The event that ended the user's last stay in a room; `None` for one who is in, or never was.
+/// Returns the event that ended the user's last stay in a room, or `None` if the user is in it or never was.
 #[must_use]
 pub fn left_at(events: &[Bare], room: RoomNumber, user_id: &str) -> Option<Position> {
     let events: Vec<_> = events.iter().filter(|event| event.room == room).cloned().collect();
@@ -69,7 +69,7 @@ pub fn left_at(events: &[Bare], room: RoomNumber, user_id: &str) -> Option<Posit
     end.filter(|_| !in_now).map(|(event, _)| event.at)
 }
 
-/// What a user may see of one room (Matrix specification, "Room History Visibility", rule by rule).
+/// Returns the events of one room that a user may see (Matrix specification, "Room History Visibility", rule by rule).
 #[must_use]
 pub fn visible(events: &[Bare], room: RoomNumber, localpart: &str, server_name: &str) -> Vec<Position> {
     let user_id = id::user_id(localpart, server_name);
@@ -99,7 +99,7 @@ pub fn visible(events: &[Bare], room: RoomNumber, localpart: &str, server_name: 
     out
 }
 
-/// The room's state: the newest event of each (type, state key).
+/// Returns the room's state as of `until`: the newest event of each pair of type and state key.
 #[must_use]
 pub fn state(events: &[Bare], room: RoomNumber, until: Position) -> BTreeMap<(String, String), Position> {
     let of_room = events.iter().filter(|event| event.room == room && event.at <= until);

@@ -1,4 +1,4 @@
-//! A script packed into log entries. Where a command stands decides the ids it makes, so that ids are known in advance,
+//! A script packed into log entries. The place of a command decides the ids it makes, so that ids are known in advance,
 //! and a script can name what its own earlier commands make.
 
 use crate::rng::Rng;
@@ -10,20 +10,20 @@ use quorate_core::proto::log::command::Kind;
 use quorate_core::proto::log::{self, Batch, Command, Envelope, room_ref};
 use quorate_core::table::{ReadError, Write};
 
-/// The cluster's server name.
+/// Server name of the cluster.
 pub const SERVER: &str = "a.org";
 
-/// A script with its commands' places.
+/// A script together with the places of its commands.
 pub struct Plan {
     steps: Vec<Step>,
     positions: Vec<Position>,
     sizes: Vec<usize>,
-    /// Milliseconds between entries.
+    /// Milliseconds between the times of two entries.
     pub tick_ms: u64,
 }
 
 impl Plan {
-    /// Packs a script into entries of one to `largest` commands.
+    /// Packs a script into entries of one to `largest` commands, at random.
     #[must_use]
     pub fn new(steps: Vec<Step>, rng: &mut Rng, largest: usize) -> Self {
         let (mut sizes, mut positions) = (Vec::new(), Vec::new());
@@ -40,19 +40,19 @@ impl Plan {
         Self { steps, positions, sizes, tick_ms: 10 }
     }
 
-    /// Where a command's first event stands, if it makes any.
+    /// Returns the position of a command's first event, if it makes any.
     #[must_use]
     pub fn position(&self, number: Number) -> Position {
         self.positions[number]
     }
 
-    /// How many commands there are.
+    /// Returns the number of commands.
     #[must_use]
     pub fn commands(&self) -> usize {
         self.steps.len()
     }
 
-    /// The entries with their indices.
+    /// Returns the entries, each with its index.
     pub fn batches(&self) -> impl Iterator<Item = (u64, Batch)> {
         let mut first = 0;
         self.sizes.iter().zip(1..).map(move |(size, index)| {
@@ -62,10 +62,10 @@ impl Plan {
         })
     }
 
-    /// Applies every entry; `between` looks at the rows and the answers after each.
+    /// Applies every entry to `rows`, and calls `between` with the rows and the answers after each.
     ///
     /// # Errors
-    /// When apply cannot read its rows.
+    /// Fails if apply cannot read its rows.
     pub fn run<W: Write>(
         &self,
         rows: &mut W,
@@ -78,7 +78,7 @@ impl Plan {
         Ok(())
     }
 
-    /// A command in the log's words.
+    /// Returns a command as it stands in the log.
     #[must_use]
     pub fn envelope(&self, number: Number) -> Envelope {
         let Step { user, device, act } = &self.steps[number];
@@ -165,7 +165,7 @@ impl Plan {
         }
     }
 
-    /// The id of the room that a command makes.
+    /// Returns the id of the room that a command makes.
     #[must_use]
     pub fn room_id(&self, number: Number) -> String {
         id::room_id(self.positions[number], SERVER)

@@ -1,5 +1,5 @@
-//! One pod of production code on a simulated machine: its own log, state machine, snapshots, Raft, peer door over gRPC
-//! and service; only disk, network and clock are simulated.
+//! One pod of production code on a simulated machine: its own log, state machine, snapshots, Raft, peer listener over
+//! gRPC, and service. Only disk, network and clock are simulated.
 
 pub(crate) mod disk;
 pub(crate) mod door;
@@ -40,28 +40,28 @@ use store::SimStore;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
-/// The Matrix server name.
+/// Matrix server name of the cluster.
 pub const SERVER: &str = "a.org";
-/// The cluster's id.
+/// Id of the simulated cluster.
 pub const CLUSTER: &str = "5eed0000-0000-4000-8000-000000000001";
 
-/// A pod that runs. Clones are handles.
+/// A pod that runs; clones are handles to the same one.
 #[derive(Clone)]
 pub struct Running {
-    /// Raft and what is around it.
+    /// Raft and everything around it.
     pub node: Node,
-    /// What both doors call.
+    /// Service that both client APIs call.
     pub service: Service,
-    /// Its state.
+    /// Store of the replica's state.
     pub store: SimStore,
-    /// Its log.
+    /// Log of the replica.
     pub log: LogStore,
 }
 
-/// Where a pod that has started is found.
+/// Place where a pod that has started is found; empty while it is down.
 pub(crate) type Slot = Arc<Mutex<Option<Running>>>;
 
-/// What a pod is started with.
+/// Everything that a pod is started with.
 pub(crate) struct Start {
     pub(crate) host: HostId,
     pub(crate) net: Net<Act>,
@@ -69,12 +69,12 @@ pub(crate) struct Start {
     pub(crate) dir: PathBuf,
     pub(crate) seed: u64,
     pub(crate) mutation: Option<Mutation>,
-    /// Counts the processes of this simulation.
+    /// Number of this process among all processes of the simulation.
     pub(crate) life: u64,
-    /// The mutation of one replica only is this one's.
+    /// `true` if a mutation of only one replica applies to this one.
     pub(crate) odd: bool,
     pub(crate) compaction: Compaction,
-    /// Requests in a thousand that come again, late.
+    /// Requests per thousand that are delivered a second time, late.
     pub(crate) again: usize,
     pub(crate) history: History,
     pub(crate) slot: Slot,
@@ -93,7 +93,7 @@ impl Dial for Dialer {
     }
 }
 
-/// The pod's main task.
+/// Runs a pod; a failure to start is reported as [`Act::Died`].
 pub(crate) async fn run(start: Start) {
     let (net, host) = (start.net.clone(), start.host);
     if let Err(reason) = open(start).await {
@@ -187,7 +187,7 @@ fn options_of(host: HostId, compaction: Compaction) -> NodeOptions {
     }
 }
 
-/// Every leadership is noted as it begins, so that a short one is not missed between two looks; a Raft that has stopped
+/// Records every leadership as it begins, so that a short one is not missed between two looks. A Raft that has stopped
 /// ends the process, as in production.
 fn watch_leadership(node: &Node, history: &History, net: &Net<Act>, host: HostId, life: u64) {
     let mut leadership = Leadership::of(node.own().node_id, &node.door.consensus);
@@ -210,7 +210,7 @@ fn watch_leadership(node: &Node, history: &History, net: &Net<Act>, host: HostId
     });
 }
 
-/// All machines lose power as this one begins to lead.
+/// Cuts the power of all machines of the cluster when this one begins to lead.
 fn lose_power_with_leadership(node: &Node, net: &Net<Act>) {
     let mut leadership = Leadership::of(node.own().node_id, &node.door.consensus);
     let net = net.clone();

@@ -1,30 +1,29 @@
-//! Any sequence of commands, from a seed. A command names rooms and events by the number of the command that made them,
-//! so that the same script can be packed into entries in many ways.
+//! Scripts: arbitrary sequences of commands, from a seed. A command names rooms and events by the number of the command
+//! that made them, so that the same script can be packed into entries in many ways.
 
 use crate::rng::Rng;
 use quorate_core::proto::log::set_membership::Change;
 
-/// The users of every script.
+/// Localparts of the users of every script.
 pub const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 
-/// The devices of each.
+/// Devices of each user.
 pub const DEVICES: [&str; 2] = ["D", "E"];
 
 /// Number of a command in its script, from 0.
 pub type Number = usize;
 
-/// One command.
+/// One command of a script.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// Whose, by place in [`USERS`].
+    /// User who gives it, as an index into [`USERS`].
     pub user: usize,
-    /// From which device, by place in [`DEVICES`].
+    /// Device that it comes from, as an index into [`DEVICES`].
     pub device: usize,
-    /// What.
     pub act: Act,
 }
 
-/// What a command does. Rooms and events are named by the number of the command that should have made them.
+/// Action of a command. Rooms and events are named by the number of the command that should have made them.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the fields are those of the commands")]
 pub enum Act {
@@ -81,21 +80,22 @@ pub enum Act {
         event_type: String,
         content: String,
     },
-    /// The cluster removes what was said before a time; 0: what the room's own rule lets go.
+    /// The cluster removes what was said before `before_ms`; 0 removes what the room's own retention rule does not
+    /// keep.
     Purge {
         room: Number,
         before_ms: u64,
     },
-    /// The very same command again.
+    /// The very same command is given once more.
     Again {
         of: Number,
     },
 }
 
-/// How many commands a script begins with, always the same: the cluster, its users, two rooms.
+/// Number of commands that every script begins with: the cluster, its users, two rooms.
 pub const BEGINNING: usize = 1 + USERS.len() + 2;
 
-/// A script of [`BEGINNING`] commands and `length` random ones.
+/// Generates a script of [`BEGINNING`] commands and `length` random ones.
 #[must_use]
 pub fn script(rng: &mut Rng, length: usize) -> Vec<Step> {
     let mut steps = vec![Step { user: 0, device: 0, act: Act::Bootstrap }];
@@ -120,7 +120,7 @@ pub fn script(rng: &mut Rng, length: usize) -> Vec<Step> {
     steps
 }
 
-/// A script in which no history is removed: for readers from the beginning, whom that would stop.
+/// Generates a script in which no history is removed: for readers from the beginning, which a purge would stop.
 #[must_use]
 pub fn script_that_keeps_history(rng: &mut Rng, length: usize) -> Vec<Step> {
     let mut steps = script(rng, length);
@@ -133,7 +133,7 @@ pub fn script_that_keeps_history(rng: &mut Rng, length: usize) -> Vec<Step> {
 }
 
 fn act(rng: &mut Rng, number: Number, rooms: &[Number], events: &[Number]) -> Act {
-    // The two rooms of the beginning are surely there.
+    // The two rooms of the beginning always exist.
     let room = if rng.percent(50) { rooms[rng.below(2)] } else { recent(rng, rooms) };
     match rng.below(100) {
         0..35 => Act::Say { room, content: content(rng) },
@@ -148,14 +148,14 @@ fn act(rng: &mut Rng, number: Number, rooms: &[Number], events: &[Number]) -> Ac
         93..95 => account_data(rng, room),
         // Entries are stamped from 1000 on, 10 milliseconds apart.
         95 => Act::Purge { room, before_ms: *rng.pick(&[0, 0, 1050, 1100, 1200, 1300, 1500]) },
-        // Sessions are opened more often than they end, or soon nobody could say anything.
+        // Sessions are opened more often than they end, or soon nobody could say anything any more.
         96..98 => Act::OpenSession { token: rng.below(4), lifetime_ms: *rng.pick(&[0, 0, 0, 0, 500]) },
         98 => Act::ExtendSession,
         _ => Act::CloseSession { all: rng.percent(10), other: rng.percent(70) },
     }
 }
 
-/// Mostly one of the last few; a command that made nothing when there are none.
+/// Returns one of the last four, or 0, a command that made neither a room nor an event, if there are none.
 fn recent(rng: &mut Rng, of: &[Number]) -> Number {
     match of.len() {
         0 => 0,
@@ -225,7 +225,7 @@ fn state(rng: &mut Rng, room: Number) -> Act {
 
 fn levels(rng: &mut Rng) -> String {
     let level = |rng: &mut Rng| *rng.pick(&[0, 50, 100, 100]);
-    // The first keeps all power, or rooms would die of it.
+    // The first user keeps all power, or rooms would end up with nobody in power.
     let mut users = vec![format!("\"@{}:a.org\":100", USERS[0])];
     users.extend(USERS[1..].iter().map(|user| format!("\"@{user}:a.org\":{}", level(rng))));
     let (state, send) = (level(rng), *rng.pick(&[0, 0, 0, 50]));

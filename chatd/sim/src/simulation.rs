@@ -1,4 +1,4 @@
-//! One seed, from an empty cluster to the verdict.
+//! Simulation of one seed, from an empty cluster to the verdict.
 //!
 //! The plan of [`crate::faults`] and the clients of [`crate::workload`] are put into the queue of a [`World`] → every
 //! act is carried out here → every 100 simulated milliseconds all replicas are looked at ([`crate::invariants`]) → when
@@ -27,28 +27,29 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// Between two looks.
+/// Interval between two looks at all replicas.
 const LOOK_EVERY: Time = 100 * MS;
-/// How long clients of seeds wait for an answer: longer than an election, shorter than what the proposer itself waits,
-/// so that answers are lost, too.
+/// Time for which clients of seeds wait for an answer: longer than an election, shorter than what the proposer itself
+/// waits, so that answers are lost, too.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Requests in a thousand that come again, late.
+/// Requests per thousand that are delivered a second time, late.
 const AGAIN: usize = 20;
-/// By now everything must have settled: elections, retries and snapshots after the last fault take a second or two.
+/// Time by which everything must have settled: elections, retries and snapshots after the last fault take a second or
+/// two.
 const SETTLED: Time = 25_000 * MS;
 
-/// What a seed came to.
+/// Result of simulating a seed.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What was broken, if anything.
+    /// Property that was broken, if any.
     pub violation: Option<Violation>,
     /// Digest of everything that happened.
     pub trace: String,
-    /// What the simulation did, in figures.
+    /// Figures about what the simulation did.
     pub figures: Figures,
 }
 
-/// How much happened.
+/// Counts of what happened in a simulation.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(missing_docs, reason = "they are what they are called")]
 pub struct Figures {
@@ -71,7 +72,7 @@ pub struct Figures {
     pub snapshots: u64,
 }
 
-/// A seed under way.
+/// A simulation under way.
 pub struct Simulation {
     world: World<Act>,
     rng: Rng,
@@ -87,7 +88,7 @@ pub struct Simulation {
 
 static PANIC: OnceLock<String> = OnceLock::new();
 
-/// A panic in any task of the simulated program is a failure, though tokio keeps it from ending the process.
+/// Makes a panic in any task of the simulated program a failure, though tokio keeps it from ending the process.
 pub fn note_panics() {
     std::panic::set_hook(Box::new(|info| {
         let _ = PANIC.set(info.to_string());
@@ -95,7 +96,7 @@ pub fn note_panics() {
     }));
 }
 
-/// Runs a seed on this thread, which is steered from here on; snapshots go into `dir`, which is empty.
+/// Runs a seed on this thread, which is steered from then on. Snapshots go into `dir`, which must be empty.
 #[must_use]
 pub fn run(seed: u64, mutation: Option<Mutation>, dir: &Path) -> Outcome {
     quorate_steer::steer(seed);
@@ -172,7 +173,7 @@ impl Simulation {
         broken("heals", format!("not settled after {} ms: {}", SETTLED / MS, self.describe()))
     }
 
-    /// `true` when everything has settled.
+    /// Carries out an act. Returns `true` if everything has settled.
     fn act(&mut self, act: Act) -> Result<bool, Violation> {
         let now = self.world.now();
         match act {
@@ -187,7 +188,7 @@ impl Simulation {
                     self.world.hosts[host].spawn(now, work(running));
                     self.world.net.mark(host);
                 } else {
-                    // Its answer is awaited in vain from now on.
+                    // The request is lost, which wakes the client that waits for its answer.
                     self.world.net.mark(CLIENTS);
                 }
             }

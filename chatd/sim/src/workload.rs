@@ -1,5 +1,5 @@
-//! The clients: they send with transaction ids, repeat what they got no answer to, follow streams from any pod to any
-//! other, and read. What they were told goes into the [`History`].
+//! Clients that send with transaction ids, repeat what they got no answer to, follow streams from any pod to any other,
+//! and read. What they were told goes into the [`History`].
 
 mod call;
 mod follower;
@@ -17,13 +17,13 @@ use crate::history::History;
 use crate::rng::Rng;
 use std::future::Future;
 
-/// The main task of the clients' machine: makes the cluster, then does everything at once.
+/// Runs the main task of the clients' machine: makes the cluster, then does everything at once.
 pub(crate) async fn run(clients: Clients, seed: u64) {
     let start = setup::run(&clients).await;
     let mut rng = Rng::new(seed);
     for (place, user) in USERS.iter().enumerate() {
         let mut fork = || Rng::new(rng.number());
-        // One of them is a program, the others are people.
+        // The last user is a program that posts over a stream, the others are people.
         if place + 1 == USERS.len() {
             clients.spawn(poster::run(clients.clone(), fork(), place));
         } else {
@@ -35,7 +35,7 @@ pub(crate) async fn run(clients: Clients, seed: u64) {
 }
 
 impl Clients {
-    /// A task that the end of the simulation waits for.
+    /// Spawns a task that the end of the simulation waits for.
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.history.lock().working += 1;
         let history: History = self.history.clone();

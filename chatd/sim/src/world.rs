@@ -2,7 +2,8 @@
 //!
 //! [`World`] takes the next event from the queue of [`net::Net`] → wakes the hosts it concerns → lets each
 //! [`host::Host`] run until it has nothing to do → asks it when it next has → and so on. No time passes while a host
-//! runs. Whatever happens is folded into [`trace::Trace`], whose digest two runs of one seed must share.
+//! runs. Everything that happens is folded into [`trace::Trace`], whose digest must be the same in two runs of one
+//! seed.
 
 pub mod host;
 pub mod net;
@@ -17,42 +18,42 @@ use trace::Trace;
 /// Nanoseconds since the simulation began.
 pub type Time = u64;
 
-/// As [`Time`].
+/// Converts a duration to the unit of [`Time`].
 #[must_use]
 pub fn nanos(duration: Duration) -> Time {
     u64::try_from(duration.as_nanos()).unwrap()
 }
 
-/// Everything that is simulated.
+/// A simulated world, with its network and machines.
 pub struct World<A> {
     /// The network, which also keeps the time.
     pub net: Net<A>,
     /// The machines, by [`HostId`].
     pub hosts: Vec<Host>,
-    /// What happened.
+    /// Digest of everything that happened.
     pub trace: Trace,
 }
 
 impl<A: Send + 'static> World<A> {
-    /// Nothing yet.
+    /// Creates a world without machines.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { net: Net::new(seed), hosts: Vec::new(), trace: Trace::default() }
     }
 
-    /// One more machine, switched off.
+    /// Adds a machine, switched off, and returns its id.
     pub fn add_host(&mut self, clock: Clock) -> HostId {
         self.hosts.push(Host::new(clock));
         self.hosts.len() - 1
     }
 
-    /// The time.
+    /// Returns the simulated time.
     #[must_use]
     pub fn now(&self) -> Time {
         self.net.now()
     }
 
-    /// Lets time pass until something is to be done outside of the machines, or until `end`.
+    /// Lets time pass until something is to be done outside of the machines, or until `end`; returns `None` then.
     pub fn next_act(&mut self, end: Time) -> Option<A> {
         loop {
             self.run_dirty();
@@ -76,7 +77,7 @@ impl<A: Send + 'static> World<A> {
         }
     }
 
-    /// Runs what was woken, in the order of the hosts, until nobody wakes anybody at this moment.
+    /// Runs the hosts that were woken, in their order, until nobody wakes anybody at this moment.
     pub fn run_dirty(&mut self) {
         let now = self.now();
         while let Some(id) = self.net.take_dirty(|id| self.hosts[id].may_run(now)) {
@@ -85,7 +86,7 @@ impl<A: Send + 'static> World<A> {
         }
     }
 
-    /// The machine stops for a while, as under SIGSTOP or a long collection of garbage; its clocks go on.
+    /// Stops a machine for a while, as under SIGSTOP or a long garbage collection; its clocks go on.
     pub fn pause(&mut self, id: HostId, until: Time) {
         self.hosts[id].paused_until = until;
         self.net.mark(id);

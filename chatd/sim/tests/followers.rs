@@ -26,7 +26,7 @@ struct Follower {
     seen: Vec<Event>,
 }
 
-/// Why it ended.
+/// Error with which a follower ended, or `None` if it goes on.
 type Ended = Option<QueryError>;
 
 impl Follower {
@@ -35,7 +35,7 @@ impl Follower {
         Self { user, room, from, place, rooms: room.into_iter().collect(), seen: Vec::new() }
     }
 
-    /// Reads all there is, as a subscription does; counts what came from memory.
+    /// Reads all there is, as a subscription does, and counts what came from memory.
     fn read(&mut self, rows: &MemTable, tail: &Tail, from_memory: &AtomicUsize) -> Ended {
         loop {
             let step = match self.place.from_tail(tail, &self.rooms) {
@@ -59,18 +59,18 @@ impl Follower {
         }
     }
 
-    /// The same from its beginning, in one read.
+    /// Reads the same events from the rows, from the follower's beginning, in one read.
     fn by_rows(&self, rows: &MemTable) -> Result<Vec<Event>, QueryError> {
         let scope = self.room.map_or(Scope::Joined, Scope::Room);
         View::open(rows).unwrap().events_after(self.user, scope, self.from, usize::MAX).map(|feed| feed.events)
     }
 }
 
-/// What memory is told of a commit.
+/// Extent of what memory is told of a commit.
 #[derive(Clone, Copy)]
 enum Tell {
     Everything,
-    /// Not whose memberships change.
+    /// Events, but not whose memberships change.
     EventsOnly,
 }
 
@@ -92,7 +92,7 @@ fn positions(events: &[Event]) -> Vec<Position> {
     events.iter().map(|event| event.position).collect()
 }
 
-/// Plays commands and followers; counts the events from memory, and the comparisons.
+/// Runs commands and followers; counts the events from memory, and the comparisons.
 fn play(seed: u64, tell: Tell, from_memory: &AtomicUsize, compared: &AtomicUsize) {
     let mut rng = Rng::new(seed ^ 5);
     let plan = {
@@ -110,7 +110,7 @@ fn play(seed: u64, tell: Tell, from_memory: &AtomicUsize, compared: &AtomicUsize
             let room = joined.iter().find(|row| row.kind == Kind::Join).map(|row| row.room).filter(|_| rng.percent(50));
             followers.push(Follower::new(user, room, view.now()));
         }
-        // Some at every entry, as most do, some seldom.
+        // Some followers read at every entry, as most do, some seldom.
         let seldom = 1 + rng.below(3);
         followers.retain_mut(|follower| {
             if rng.below(seldom) > 0 {
@@ -130,7 +130,7 @@ fn play(seed: u64, tell: Tell, from_memory: &AtomicUsize, compared: &AtomicUsize
                     );
                     true
                 }
-                // It has left, and got all up to that.
+                // The user has left, and the follower got everything up to that.
                 (Some(QueryError::NotMember), _) => false,
                 (ended, expected) => panic!("{ended:?}, by rows {:?}", expected.map(|events| positions(&events))),
             }

@@ -1,4 +1,5 @@
-//! Whatever commands come: the invariants hold, replicas agree, refusals leave nothing, packing does not matter.
+//! Properties of any sequence of commands: the invariants hold, replicas agree, refusals leave nothing, packing does
+//! not matter.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failed check of a test is a panic")]
 
 use quorate_core::id::{self, Position};
@@ -139,7 +140,7 @@ fn a_repetition_of_what_was_accepted_gets_its_answer() {
     });
 }
 
-/// Events and answers with positions taken out: ids are replaced by the number of the command that made them.
+/// Returns events and answers with positions taken out: ids are replaced by the number of the command that made them.
 fn without_positions(plan: &Plan) -> (Vec<String>, Vec<String>) {
     let mut rows = MemTable::default();
     let mut answers = Vec::new();
@@ -178,7 +179,7 @@ fn how_commands_are_packed_into_entries_does_not_matter() {
         let steps = script::script(&mut rng, 200);
         let packed = |rng: &mut Rng, largest| {
             let mut plan = Plan::new(steps.clone(), rng, largest);
-            // All at the same time, or sessions would expire at other commands.
+            // All entries have the same time, or sessions would expire at other commands.
             plan.tick_ms = 0;
             without_positions(&plan)
         };

@@ -1,14 +1,14 @@
-//! Each check can fail: what is broken on purpose is caught by the invariants that are there for it.
+//! Proof that each check can fail: what is broken on purpose is caught by the invariants that are there for it.
 #![allow(clippy::panic, reason = "a failed check of a test is a panic")]
 
 use quorate_sim::driver::{self, Ended};
 use quorate_sim::mutation::Mutation;
 use std::path::Path;
 
-/// A mutation that so many seeds do not catch is not caught.
+/// Number of seeds that are tried; a mutation that none of them catches counts as not caught.
 const SEEDS: u64 = 60;
 
-/// Runs seeds until one is broken, and says by which invariant.
+/// Runs seeds until one is broken, and asserts that it was by one of these invariants.
 fn caught(mutation: Mutation, by: &[&str]) {
     let mut first: Option<Ended> = None;
     driver::many(Path::new(env!("CARGO_BIN_EXE_quorate-sim")), 0..SEEDS, Some(mutation), |ended| {
@@ -22,7 +22,7 @@ fn caught(mutation: Mutation, by: &[&str]) {
     assert!(by.contains(&ended.invariant()), "{mutation} was caught by something else: {}", ended.line);
 }
 
-/// Runs seeds until this very invariant finds it: others may come first in other seeds.
+/// Runs seeds until this very invariant finds the mutation: others may come first in other seeds.
 fn found(mutation: Mutation, by: &str) {
     let (mut found, mut others) = (None::<Ended>, Vec::new());
     driver::many(Path::new(env!("CARGO_BIN_EXE_quorate-sim")), 0..SEEDS, Some(mutation), |ended| {
@@ -47,7 +47,7 @@ fn a_write_acknowledged_before_it_was_synced_is_caught() {
             "votes_never_go_back",
             "election_safety",
             "exactly_once",
-            // What is left of such a log is damaged in its middle, and it says so.
+            // Such a log can be damaged in its middle, and then refuses to open.
             "pods_stop_for_a_reason",
         ],
     );
@@ -90,7 +90,7 @@ fn a_snapshot_that_lacks_a_row_is_caught() {
 
 #[test]
 fn state_that_changes_afterwards_is_caught() {
-    // What is forgotten depends on what was committed before, and so on how a replica batches.
+    // The rows that are forgotten depend on what was committed before, and so on how a replica batches.
     caught(Mutation::ForgetOldState, &["state_at_an_event_is_stable", "applied_agreement"]);
 }
 

@@ -1,4 +1,4 @@
-//! Whatever commands come between: syncs, streams and pages show each event once, in order, and nothing forbidden.
+//! Syncs, streams and pages show each event once, in order, and nothing forbidden, whatever commands come between.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failed check of a test is a panic")]
 
 use quorate_core::id::Position;
@@ -17,14 +17,14 @@ fn plan(seed: u64) -> Plan {
     Plan::new(steps, &mut rng, 6)
 }
 
-/// The same without removals.
+/// Returns the same plan without removals of history.
 fn calm_plan(seed: u64) -> Plan {
     let mut rng = Rng::new(seed);
     let steps = script::script_that_keeps_history(&mut rng, 200);
     Plan::new(steps, &mut rng, 6)
 }
 
-/// The first entries make the cluster; readers come after it.
+/// Returns `true` once the cluster is made, which takes the first entries; readers come after it.
 fn is_there(rows: &dyn Read) -> bool {
     View::open(rows).is_ok()
 }
@@ -34,7 +34,7 @@ fn folded_syncs_equal_a_full_read() {
     for_seeds(100, |seed| {
         let mut rng = Rng::new(seed ^ 1);
         let filters = filters(&mut rng);
-        // Each with its own filter, as a client keeps one; some sync often, some seldom.
+        // Each client has its own filter, as a client keeps one; some sync often, some seldom.
         let mut clients: Vec<_> =
             (0..USERS.len() * 2).map(|n| (Client::new(USERS[n / 2]), n % filters.len(), [3, 30][n % 2])).collect();
         plan(seed)
@@ -92,12 +92,12 @@ fn a_stream_shows_each_stay_whole_and_nothing_else() {
     });
 }
 
-/// A reader, beside what was ever written for it.
+/// A reader of all the user's rooms, with what it has seen.
 struct Follower {
     user: &'static str,
     cursor: Position,
     seen: Vec<Position>,
-    /// What it need not have seen: from its cursor to where it began again.
+    /// Ranges that it need not have seen: from its cursor to where it began again.
     skipped: Vec<(Position, Position)>,
 }
 
@@ -105,7 +105,7 @@ impl Follower {
     fn read(&mut self, rows: &MemTable, limit: usize) -> bool {
         let view = View::open(rows).unwrap();
         if self.cursor == Position::ZERO {
-            // From the beginning it would be given what there is, whatever was there before.
+            // A reader from the beginning would be given what there is, whatever was there before.
             self.skipped.push((self.cursor, view.now()));
             self.cursor = view.now();
         }
@@ -133,7 +133,7 @@ fn a_stream_leaves_nothing_out_that_was_removed_without_saying_so() {
         let mut followers =
             USERS.map(|user| Follower { user, cursor: Position::ZERO, seen: Vec::new(), skipped: Vec::new() });
         let mut rows = MemTable::default();
-        // With all that was ever there, also what was removed.
+        // All events that were ever there, also those that were removed.
         let mut written = std::collections::BTreeMap::new();
         let keep = |rows: &MemTable, _: u64, _: &_, _: &[_]| {
             written.extend(oracle::events(rows).into_iter().map(|event| (event.at, event)));
@@ -162,7 +162,7 @@ fn a_stream_leaves_nothing_out_that_was_removed_without_saying_so() {
 
 #[test]
 fn a_stream_from_long_ago_merges_rooms_in_the_one_order() {
-    // Long scripts: a few are enough, however many seeds are asked for.
+    // The scripts are long: a few are enough, however many seeds are asked for.
     for seed in 0..3 {
         let mut rng = Rng::new(seed);
         let steps = script::script_that_keeps_history(&mut rng, 10_000);

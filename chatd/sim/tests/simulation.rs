@@ -1,13 +1,13 @@
-//! Whole clusters, simulated from seeds. `QUORATE_SEED=7` runs that one alone, `QUORATE_SEEDS=5000` runs more of them;
+//! Whole clusters, simulated from seeds. `QUORATE_SEED=7` runs that seed alone, `QUORATE_SEEDS=5000` runs that many;
 //! `make sim` runs until it is stopped.
 #![allow(clippy::panic, clippy::indexing_slicing, reason = "a failed check of a test is a panic")]
 
 use quorate_sim::driver::{self, Ended};
 use std::path::Path;
 
-/// What `make unit` runs; `docs/testing.md` says how long that takes.
+/// Number of seeds that `make unit` runs; `docs/testing.md` says how long that takes.
 const SEEDS: u64 = 1000;
-/// Seeds that are run twice.
+/// Number of seeds that are run twice.
 const TWICE: u64 = 5;
 
 fn program() -> &'static Path {
@@ -36,7 +36,7 @@ fn whatever_goes_wrong_clients_get_what_they_were_promised() {
             println!("{}\nagain: QUORATE_SEED={} make sim", ended.line, ended.seed);
             failed.push(ended.clone());
         }
-        // A few say more than one, and hundreds say no more than a few.
+        // A few failures say more than one, and hundreds say no more than a few.
         failed.len() < 5
     });
     assert!(failed.is_empty(), "{} seeds failed, {sound} were sound; the first: {}", failed.len(), failed[0].line);
@@ -44,7 +44,7 @@ fn whatever_goes_wrong_clients_get_what_they_were_promised() {
     assert!(not_replayed.is_empty(), "the log was not replayed from its beginning: {not_replayed:?}");
 }
 
-/// All that was committed was applied again, not only what was left in somebody's log at the end.
+/// Returns `true` if everything that was committed was applied again, not only what was left in some log at the end.
 fn was_replayed(ended: &Ended) -> bool {
     let figure = |name| ended.figure(name).unwrap_or_default();
     figure("replayed") > 0 && figure("replayed") >= figure("entries")

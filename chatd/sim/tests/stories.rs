@@ -1,12 +1,12 @@
-//! The stories of `tests/stories` come out as they are written. `QUORATE_WRITE=1` writes down how they come out now; a
-//! story in which something is broken is never written.
+//! Golden tests: the stories of `tests/stories` come out as they are written. `QUORATE_WRITE=1` writes down how they
+//! come out; a story in which something is broken is never written.
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a failed check of a test is a panic")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// All that there are: a folder that lacks one would pass otherwise.
+/// Names of all stories: a folder that lacks one would pass otherwise.
 const STORIES: [&str; 7] = [
     "acknowledgement-lost",
     "concurrent-senders",
@@ -17,7 +17,7 @@ const STORIES: [&str; 7] = [
     "partition",
 ];
 
-/// Tests run in the folder of their package.
+/// Returns the folder of the stories; tests run in the folder of their package.
 fn folder() -> PathBuf {
     PathBuf::from("../../tests/stories")
 }
@@ -26,9 +26,9 @@ fn path(name: &str) -> PathBuf {
     folder().join(format!("{name}.txt"))
 }
 
-/// The story anew; or what was broken.
+/// Plays a story, and returns its new text or what was broken.
 fn play(path: &Path, mutation: Option<&str>) -> Result<String, String> {
-    // A process of its own, because libraries count things for the life of a process.
+    // Runs in a process of its own, because libraries count things for the life of a process.
     let mut command = Command::new(env!("CARGO_BIN_EXE_quorate-sim"));
     command.arg("story").arg(path).args(mutation).stdin(Stdio::null());
     let ended = command.output().unwrap();
@@ -39,7 +39,7 @@ fn play(path: &Path, mutation: Option<&str>) -> Result<String, String> {
     Err(format!("{}\n{text}", String::from_utf8_lossy(&ended.stderr)))
 }
 
-/// The first line in which two texts differ.
+/// Returns the first line in which two texts differ.
 fn difference(kept: &str, played: &str) -> Option<String> {
     if kept == played {
         return None;

@@ -1,4 +1,4 @@
-//! The server of `quorate.admin.v1` (port 7401): what the operator and `chatctl cluster` ask of a pod.
+//! Server of `quorate.admin.v1` (port 7401), which the operator and `chatctl cluster` call.
 
 mod convert;
 mod overview;
@@ -23,31 +23,31 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-/// A caller may wait longer, but not for ever.
+/// Maximum time for a leader transfer: a caller may ask for more than the default, but not for ever.
 const LONGEST_TRANSFER: Duration = Duration::from_secs(60);
 
-/// What only the process knows.
+/// Facts that only the process knows.
 pub trait ProcessFacts: Send + Sync + 'static {
-    /// Clients connected to this pod's doors.
+    /// Returns the number of clients connected to this pod's listeners.
     fn client_connections(&self) -> u32;
-    /// Bytes used by the data directory, and bytes free on its file system.
+    /// Returns the bytes used by the data directory, and the bytes free on its file system.
     fn storage(&self) -> (u64, u64);
-    /// What clients do through this pod.
+    /// Returns the load of clients on this pod.
     fn load(&self) -> Load;
-    /// Resident memory.
+    /// Returns the resident memory in bytes.
     fn memory_bytes(&self) -> u64;
 }
 
-/// What clients did through a pod within the last seconds.
+/// Load of clients on a pod within the last seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Load {
-    /// Writes that came to an outcome in the log, per second.
+    /// Number of writes per second that came to an outcome in the log.
     pub writes_per_second: f64,
-    /// Mean time of all writes, also refused ones, to their outcome; `None` when there were none.
+    /// Mean time of all writes, refused ones included, to their outcome; `None` if there were none.
     pub write_time: Option<Duration>,
 }
 
-/// The admin door.
+/// Implementation of the admin API.
 #[derive(Clone)]
 pub struct AdminDoor {
     inner: Arc<Inner>,
@@ -64,7 +64,7 @@ struct Inner {
 }
 
 impl AdminDoor {
-    /// `version` as in `chatd --version`; `stop` ends the watches.
+    /// Creates the admin API of a node. `version` is as in `chatd --version`; `stop` ends the watches.
     #[must_use]
     pub fn new(node: &Node, version: &str, process: Arc<dyn ProcessFacts>, stop: CancellationToken) -> Self {
         let (administration, peers, own) = (node.administration.clone(), node.door.peers.clone(), node.own().clone());
@@ -72,7 +72,7 @@ impl AdminDoor {
         Self { inner: Arc::new(Inner { administration, peers, own, version, process, volume, stop }) }
     }
 
-    /// As a service to serve.
+    /// Returns the gRPC service to serve.
     #[must_use]
     pub fn into_service(self) -> AdminServer<Self> {
         AdminServer::new(self)
@@ -213,7 +213,7 @@ impl Admin for AdminDoor {
     }
 }
 
-/// What a process without doors or a disk of its own says: nothing. For tests.
+/// Facts of a process without listeners or a disk of its own: all are zero. For tests.
 pub struct NoProcess;
 
 impl ProcessFacts for NoProcess {

@@ -1,25 +1,25 @@
-//! The address that a request came from, as limits count it.
+//! Address that a request came from, as limits count it.
 
 use http::HeaderMap;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
-/// The address of a request's caller, in the extensions of every HTTP and gRPC request at the clients' doors.
+/// Address of a request's caller, in the extensions of every HTTP and gRPC request to the client listeners.
 ///
-/// It is a key to count by, not an address to answer to: see [`CallerAddress::counted`].
+/// The address is a key to count by, not one to answer to: see [`CallerAddress::counted`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CallerAddress(pub(crate) IpAddr);
 
-/// The part of an IPv6 address that names a network: a subscriber commonly gets a /64 and may use any address in it, so
-/// counting whole addresses would count nothing.
+/// Mask of the part of an IPv6 address that names a network: a subscriber commonly gets a /64 and may use any address
+/// in it, so counting whole addresses would count nothing.
 const IPV6_NETWORK: u128 = !(u64::MAX as u128);
 
-/// What proxies append the address of their client to.
+/// Header to which proxies append the address of their client.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
 impl CallerAddress {
-    /// Who came in no way that tells where from; all of them are counted as one.
+    /// Address of callers whose real one is unknown; all of them are counted as one.
     pub(crate) const UNKNOWN: Self = Self(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
 
     /// Returns what `address` is counted as: IPv4 addresses one by one (also those that a socket of both families shows
@@ -31,14 +31,15 @@ impl CallerAddress {
         })
     }
 
-    /// Returns who sent a request that `peer` delivered: `peer` itself, unless it is a trusted proxy. Then it is the
-    /// right-most address of `X-Forwarded-For` that is no trusted proxy: all to the left of it is what a stranger wrote.
+    /// Returns the caller that sent a request which `peer` delivered: `peer` itself, unless it is a trusted proxy. Then
+    /// it is the right-most address of `X-Forwarded-For` that is not a trusted proxy: all to the left of it may be
+    /// written by a stranger.
     pub(crate) fn of(peer: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> Self {
         let mut caller = peer;
         if trusted.hold(peer) {
             let lines = headers.get_all(FORWARDED_FOR).iter().rev().filter_map(|line| line.to_str().ok());
             for hop in lines.flat_map(|line| line.rsplit(',')) {
-                // A proxy that cannot tell writes "unknown": the last address that is known counts.
+                // A proxy that cannot tell writes "unknown": then the last known address counts.
                 let Some(address) = hop_address(hop.trim()) else { break };
                 caller = address;
                 if !trusted.hold(address) {
@@ -56,15 +57,15 @@ fn hop_address(hop: &str) -> Option<IpAddr> {
     bare.parse().ok().or_else(|| hop.parse::<SocketAddr>().ok().map(|socket| socket.ip()))
 }
 
-/// The proxies whose `X-Forwarded-For` is believed. None unless configured: anybody can write that header.
+/// Proxies whose `X-Forwarded-For` is believed. None unless configured: anybody can write that header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrustedProxies(Arc<[IpNet]>);
 
 impl TrustedProxies {
-    /// Reads addresses and networks, separated by commas; nothing at all means that none is trusted.
+    /// Parses addresses and networks, separated by commas; an empty text means that no proxy is trusted.
     ///
     /// # Errors
-    /// Says what is taken.
+    /// A message that says what is accepted.
     pub fn parse(text: &str) -> Result<Self, String> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let networks = parts.map(|part| {
@@ -74,14 +75,14 @@ impl TrustedProxies {
         networks.collect::<Result<Vec<IpNet>, String>>().map(|all| Self(all.into()))
     }
 
-    /// Whether an address is one of theirs.
+    /// Returns `true` if the address is one of a trusted proxy.
     #[must_use]
     pub fn hold(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// Returns them as [`parse`](Self::parse) reads them back.
+    /// Returns the proxies in the format that [`parse`](Self::parse) reads.
     #[must_use]
     pub fn show(&self) -> String {
         self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")

@@ -1,4 +1,4 @@
-//! Between the wire's messages and core's types. Nothing else in the tree knows both.
+//! Conversions between the wire's messages and core's types. Nothing else in the tree knows both.
 
 use crate::raft::cluster::{Member, NodeStatus, Role};
 use crate::service::{Consistency, Freshness, LoggedIn, NewLogin, Refusal, RoomMade, Sent, Session};
@@ -9,16 +9,16 @@ use quorate_core::query;
 use quorate_wire::chat::v1 as wire;
 use std::time::Duration;
 
-/// A position.
+/// Converts a position to its message.
 #[must_use]
 pub fn position(at: id::Position) -> wire::Position {
     wire::Position { incarnation: at.incarnation, index: at.index, ordinal: at.ordinal }
 }
 
-/// What a request asks of a read.
+/// Returns the consistency that a request asks for.
 ///
 /// # Errors
-/// For a number that this version does not know.
+/// If this version does not know the number.
 pub fn consistency(wanted: i32) -> Result<Consistency, Refusal> {
     match wire::Consistency::try_from(wanted) {
         Ok(wire::Consistency::Local) => Ok(Consistency::Local),
@@ -27,7 +27,7 @@ pub fn consistency(wanted: i32) -> Result<Consistency, Refusal> {
     }
 }
 
-/// How a read was served.
+/// Converts the freshness with which a read was served.
 #[must_use]
 pub fn freshness(served: Freshness) -> wire::Freshness {
     match served {
@@ -37,7 +37,7 @@ pub fn freshness(served: Freshness) -> wire::Freshness {
     }
 }
 
-/// An event as its reader may see it: the transaction id only on the device that sent it.
+/// Converts an event for its reader: only the device that sent it is shown the transaction id.
 #[must_use]
 pub fn event(event: query::Event, reader: &Session) -> wire::Event {
     let transaction_id =
@@ -55,7 +55,7 @@ pub fn event(event: query::Event, reader: &Session) -> wire::Event {
     }
 }
 
-/// An open session.
+/// Converts an open session to its response.
 #[must_use]
 pub fn session(login: LoggedIn, server_name: &str) -> wire::SessionResponse {
     let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
@@ -82,10 +82,10 @@ impl From<wire::LoginRequest> for NewLogin {
     }
 }
 
-/// A room to make.
+/// Converts a request to the room that is to be created.
 ///
 /// # Errors
-/// For a preset that this version does not know.
+/// If this version does not know the preset.
 pub fn new_room(request: wire::CreateRoomRequest) -> Result<log::CreateRoom, Refusal> {
     use wire::create_room_request::Preset;
     let preset = match Preset::try_from(request.preset) {
@@ -106,25 +106,25 @@ pub fn new_room(request: wire::CreateRoomRequest) -> Result<log::CreateRoom, Ref
         invite: request.invite,
         alias: request.alias,
         initial_state: request.initial_state.into_iter().map(state).collect(),
-        // What people can find is what they can join.
+        // People can join what they can find.
         listed: preset == log::create_room::Preset::Public,
         ..log::CreateRoom::default()
     })
 }
 
-/// A room that was made.
+/// Converts a created room to its response.
 #[must_use]
 pub fn room_made(made: RoomMade) -> wire::CreateRoomResponse {
     wire::CreateRoomResponse { room_id: made.room_id, position: Some(position(made.position)) }
 }
 
-/// A membership that was changed.
+/// Converts a changed membership to its response.
 #[must_use]
 pub fn membership(sent: Sent) -> wire::MembershipResponse {
     wire::MembershipResponse { room_id: sent.room_id, event_id: sent.event_id, position: Some(position(sent.position)) }
 }
 
-/// An event that was sent.
+/// Converts a sent event to its response.
 #[must_use]
 pub fn sent(sent: Sent) -> wire::SendResponse {
     wire::SendResponse {
@@ -134,7 +134,7 @@ pub fn sent(sent: Sent) -> wire::SendResponse {
     }
 }
 
-/// A room in a list.
+/// Converts a room for a list; `membership` is the caller's, if there is one.
 #[must_use]
 pub fn room(summary: query::RoomSummary, membership: Option<Kind>) -> wire::Room {
     wire::Room {
@@ -149,7 +149,7 @@ pub fn room(summary: query::RoomSummary, membership: Option<Kind>) -> wire::Room
     }
 }
 
-/// A member in a list.
+/// Converts a member for a list.
 #[must_use]
 pub fn member(member: query::Member) -> wire::Member {
     wire::Member {
@@ -160,10 +160,10 @@ pub fn member(member: query::Member) -> wire::Member {
     }
 }
 
-/// A member that was heard within this is called reachable.
+/// Time since the last contact within which a member counts as reachable.
 const REACHABLE: Duration = Duration::from_secs(1);
 
-/// The pods, as the answering one sees them; `connections` are its own.
+/// Lists the pods as the answering one sees them; `connections` are its own.
 #[must_use]
 pub fn servers(status: &NodeStatus, connections: u32) -> wire::ListServersResponse {
     let servers = status.membership.members.iter().map(|member| server(status, member, connections));
@@ -184,7 +184,7 @@ fn server(status: &NodeStatus, member: &Member, connections: u32) -> wire::Serve
         _ if status.membership.learners.contains(&member.node_id) => "learner",
         _ => "follower",
     };
-    // The leader hears all; another pod knows only that it hears the leader.
+    // The leader hears all members; another pod knows only that it hears the leader.
     let heard = progress.is_some_and(|p| p.contact_age.is_some_and(|age| age <= REACHABLE));
     let lag = match (is_self, progress) {
         (true, _) if is_leader => Some(0),
@@ -203,7 +203,7 @@ fn server(status: &NodeStatus, member: &Member, connections: u32) -> wire::Serve
     }
 }
 
-/// As in `m.room.member` (Matrix spec).
+/// Returns the name of a membership as in `m.room.member` (Matrix spec).
 #[must_use]
 pub fn membership_name(kind: Kind) -> &'static str {
     match kind {

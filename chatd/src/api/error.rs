@@ -1,4 +1,4 @@
-//! Refusals as gRPC statuses. The status' code suits generic clients; the detail in the metadata says all.
+//! Refusals as gRPC statuses. The status code suits generic clients; the detail in the metadata says all.
 
 use crate::service::{Code, Refusal};
 use prost::Message as _;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code as Grpc, Status};
 
-/// Metadata that carries an encoded [`ErrorDetail`].
+/// Metadata key of an encoded [`ErrorDetail`].
 pub const DETAIL: &str = "quorate-error-bin";
 
-/// The detail of a refusal, as it also stands in a post's results.
+/// Converts a refusal to its detail, which also stands in the results of a post.
 #[must_use]
 pub fn detail(refusal: Refusal) -> ErrorDetail {
     let Refusal { code, message, retry_after, leader, unknown, contact: _ } = refusal;
@@ -23,7 +23,7 @@ pub fn detail(refusal: Refusal) -> ErrorDetail {
     }
 }
 
-/// A refusal as the status of a failed call.
+/// Converts a refusal to the status of a failed call.
 #[must_use]
 pub fn status(refusal: Refusal) -> Status {
     let (code, message) = (grpc_code(&refusal), refusal.message.clone());
@@ -32,7 +32,7 @@ pub fn status(refusal: Refusal) -> Status {
     Status::with_metadata(code, message, metadata)
 }
 
-/// 0 means "waiting does not help", so a wait below a millisecond is told as one.
+/// Returns the wait in milliseconds, at least one: 0 would mean "waiting does not help".
 fn at_least_one_ms(wait: Duration) -> u64 {
     u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)
 }

@@ -1,4 +1,4 @@
-//! The gRPC door for programs: `quorate.chat.v1` on port 7400. Each call is decoded, authenticated, handed to
+//! The gRPC API for programs: `quorate.chat.v1` on port 7400. Each call is decoded, authenticated, handed to
 //! [`Service`] and answered; nothing is decided here.
 
 mod accounts;
@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 pub use auth::bearer;
 
-/// The implementation of the `Chat` service.
+/// Implementation of the `Chat` service.
 #[derive(Clone)]
 pub struct ChatDoor {
     service: Service,
@@ -31,7 +31,7 @@ pub struct ChatDoor {
 }
 
 impl ChatDoor {
-    /// A door to this service.
+    /// Creates the gRPC API of a service.
     #[must_use]
     pub fn new(service: Service, metrics: Metrics) -> Self {
         Self { service, metrics }
@@ -50,12 +50,12 @@ struct Begun {
 }
 
 impl Begun {
-    /// Runs it, and turns its refusal into a status.
+    /// Runs the call, and turns its refusal into a status.
     fn answer<T>(
         self,
         call: impl Future<Output = Result<T, Refusal>> + Send,
     ) -> impl Future<Output = Result<Response<T>, Status>> + Send {
-        // On the heap once, instead of kilobytes within each of the futures around it.
+        // Boxed once, instead of kilobytes within each of the futures around it.
         let call = Box::pin(call);
         async move {
             let answer = self.count.run(self.trace.wrap(call)).await;

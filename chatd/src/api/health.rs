@@ -1,7 +1,9 @@
-//! `/healthz`, `/readyz` and `/metrics` on port 9400, open before the database is: a long recovery must not be killed.
+//! `/healthz`, `/readyz` and `/metrics` on port 9400, served before the database is open: a long recovery must not be
+//! killed.
 //!
-//! Ready means joined, open, caught up, with the right time, and not cut off from who can serve (`raft::cluster::readiness`).
-//! Not "has a leader": else the loss of the leader would empty the Service and take the promised stale reads with it.
+//! Ready means joined, open, caught up, with the right time, and not cut off from those who can serve
+//! (`raft::cluster::readiness`). A pod without a leader may be ready: otherwise the loss of the leader would empty the
+//! Service and take the promised stale reads with it.
 
 use crate::metrics::Metrics;
 use axum::extract::State;
@@ -10,12 +12,12 @@ use axum::response::{IntoResponse, Response};
 use axum::{Router, routing::get};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Why a pod is not ready, in words; `Ok` when it is.
+/// Function that tells why a pod is not ready, in words; `Ok` if it is.
 pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
-/// Brings the gauges that are read only when asked for up to date.
+/// Function that updates the gauges that are read only for a scrape.
 pub type Refresh = Arc<dyn Fn() + Send + Sync>;
 
-/// What the probes are told. Clones share it.
+/// State that the probes report. Clones share it.
 #[derive(Clone)]
 pub struct Health {
     phase: Arc<RwLock<Phase>>,
@@ -24,7 +26,7 @@ pub struct Health {
 
 #[derive(Clone)]
 enum Phase {
-    /// Something is being opened.
+    /// Startup, while the named component is opened.
     Opening(&'static str),
     Open {
         readiness: Readiness,
@@ -34,31 +36,31 @@ enum Phase {
 }
 
 impl Health {
-    /// Not ready yet.
+    /// Creates the state of a pod that starts, which is not ready yet.
     #[must_use]
     pub fn new(metrics: Metrics) -> Self {
         Self { phase: Arc::new(RwLock::new(Phase::Opening("starting"))), metrics }
     }
 
-    /// What is being waited for.
+    /// Sets what the startup is waiting for.
     pub fn opening(&self, what: &'static str) {
         self.set(Phase::Opening(what));
     }
 
-    /// All is open; from now on `readiness` decides.
+    /// Reports that everything is open; from now on `readiness` decides.
     pub fn open(&self, readiness: Readiness, refresh: Refresh) {
         self.set(Phase::Open { readiness, refresh });
     }
 
-    /// The pod is about to end.
+    /// Reports that the pod is about to end.
     pub fn stopping(&self) {
         self.set(Phase::Stopping);
     }
 
-    /// Whether it is ready, and if not, why.
+    /// Checks that the pod is ready.
     ///
     /// # Errors
-    /// The reason.
+    /// The reason for which it is not.
     pub fn ready(&self) -> Result<(), String> {
         match self.phase() {
             Phase::Opening(what) => Err(what.to_owned()),
@@ -67,7 +69,7 @@ impl Health {
         }
     }
 
-    /// The three pages.
+    /// Returns the routes of the three pages.
     pub fn router(self) -> Router {
         Router::new()
             .route("/healthz", get(|| async { "ok\n" }))
@@ -93,7 +95,7 @@ async fn readyz(State(health): State<Health>) -> Response {
 }
 
 async fn metrics(State(health): State<Health>) -> Response {
-    // Looks into /proc and asks the store: off the runtime's threads.
+    // A scrape reads /proc and asks the store, so it runs off the runtime's threads.
     let rendered = tokio::task::spawn_blocking(move || {
         health.metrics.scrape(|| {
             if let Phase::Open { refresh, .. } = health.phase() {

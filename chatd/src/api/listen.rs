@@ -1,11 +1,12 @@
-//! The clients' doors as servers: who is let in, for how long, and how much of the process each caller may hold.
+//! The client listeners: who is let in, for how long, and how much of the process each caller may hold.
 //!
-//! A connection goes [`ClientDoor::serve`] (accept) → [`places`] (a place, or somebody idle gives way) → [`connection`] (hyper, until
-//! told to end) → [`service`] for each request: the caller's address, the budget for its body ([`body`], [`budget`]) and
-//! for its answer ([`answer`]). Once a second [`patrol`] looks for connections that are idle or take no answers.
+//! A connection goes through [`ClientDoor::serve`] (accept) → [`places`] (a place, or somebody idle gives way) →
+//! [`connection`] (hyper, until told to end) → [`service`] for each request: the caller's address, the budget for its
+//! body ([`body`], [`budget`]) and for its answer ([`answer`]). Once a second [`patrol`] looks for connections that are
+//! idle or take no answers.
 //!
-//! Nothing of this is on the way of single frames but a few relaxed atomics: there is no wrapper around the socket, and
-//! no lock is taken after a connection was accepted.
+//! Nothing of this is on the path of single frames except for a few relaxed atomics: there is no wrapper around the
+//! socket, and no lock is taken after a connection was accepted.
 
 mod address;
 mod answer;
@@ -40,33 +41,36 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Accepting fails when files run out; trying again at once would only burn the processor.
+/// Pause after a failed accept, which happens when file descriptors run out; trying again at once would only burn the
+/// CPU.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// A laptop that was closed says nothing more: after a minute of silence it is asked, and given up after four answers
-/// that did not come, two minutes in all. Shorter would wake phones and lose those in a tunnel.
+/// Keepalive of client connections. A laptop that was closed says nothing more: after a minute of silence it is probed,
+/// and given up after four probes without an answer, two minutes in all. Shorter times would wake phones and lose those
+/// in a tunnel.
 const KEEPALIVE: TcpKeepalive =
     TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15)).with_retries(4);
-/// The same while something is on its way to the client, where TCP's own patience is a quarter of an hour.
+/// Maximum time for which sent data may stay unacknowledged: as long as a silent client is kept, where TCP's own
+/// patience is a quarter of an hour.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(120);
 
-/// How connections of a door are spoken with.
+/// Builder of hyper's connections, with the limits of a listener.
 pub(crate) type Protocol = auto::Builder<TokioExecutor>;
 
-/// A door that is about to open.
+/// A client listener that is about to open.
 pub(crate) struct ClientDoor<M> {
-    /// Where it listens.
+    /// Socket that is listened on.
     pub(crate) listener: TcpListener,
-    /// For the metrics.
+    /// API that is served, for the metrics.
     pub(crate) door: Door,
-    /// What all doors of the process share.
+    /// Bounds that all client listeners of the process share.
     pub(crate) bounds: Arc<Bounds>,
     /// HTTP/1, HTTP/2 or both, with their limits.
     pub(crate) protocol: Protocol,
-    /// What is behind it.
+    /// Routes behind the listener.
     pub(crate) router: Router,
-    /// Its certificate; without one it speaks plainly.
+    /// TLS certificate; without one the listener speaks plain HTTP.
     pub(crate) tls: Option<ClientTls>,
-    /// How it refuses, and what it asks before it reads.
+    /// Protocol-specific behaviour: how the listener refuses, and what it checks before it reads a body.
     pub(crate) manner: M,
 }
 
@@ -77,7 +81,7 @@ impl<M: Manner> ClientDoor<M> {
         let places = Places::new(door, bounds);
         let patrol = tokio::spawn(patrol::walk(Arc::clone(&places)));
         let protocol = Arc::new(protocol);
-        // Made ready once and shared: a `Router` would be copied, all routes of it, for each connection.
+        // Prepared once and shared: a `Router` would be copied, with all its routes, for each connection.
         let service = Arc::new(service::Behind { router: router.with_state(()), manner });
         let tasks = TaskTracker::new();
         while let Some(accepted) = closed.run_until_cancelled(listener.accept()).await {
@@ -91,7 +95,7 @@ impl<M: Manner> ClientDoor<M> {
                         Some(tls) => tasks.spawn(connection::run_with_tls(stream, tls, protocol, service, place)),
                     };
                 }
-                // It concerns one of them, or passes: the door stays open.
+                // The error concerns one connection, or passes: the listener stays open.
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a client connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -106,8 +110,8 @@ impl<M: Manner> ClientDoor<M> {
     }
 }
 
-/// Gives a connection its place, and its socket what notices that the other side is gone. A socket that cannot be told so
-/// works all the same.
+/// Gives a connection its place, and sets the options by which its socket notices that the other side is gone. A socket
+/// that refuses the options works all the same.
 fn welcome(places: &Arc<Places>, stream: &TcpStream, from: IpAddr) -> Option<Place> {
     let place = match places.admit(from) {
         Ok(place) => place,
@@ -117,7 +121,7 @@ fn welcome(places: &Arc<Places>, stream: &TcpStream, from: IpAddr) -> Option<Pla
             return None;
         }
     };
-    // Small frames must not wait for more.
+    // Small frames must not wait for more data.
     let _ = stream.set_nodelay(true);
     let socket = SockRef::from(stream);
     let _ = socket.set_tcp_keepalive(&KEEPALIVE);

@@ -1,7 +1,8 @@
-//! The Matrix door: the Client-Server API on port 8008, without federation (<https://spec.matrix.org/v1.15/client-server-api/>).
+//! The Matrix Client-Server API on port 8008, without federation (<https://spec.matrix.org/v1.15/client-server-api/>).
 //!
-//! A request goes [`endpoint`] (route, limits, token, ruma's types) → a handler, one file per subject, which calls the
-//! [`Service`] → ruma's response or [`error::MatrixError`]. Nothing is decided here; events are rendered in [`event`].
+//! A request goes through [`endpoint`] (route, limits, token, ruma's types) → a handler, one file per subject, which
+//! calls the [`Service`] → ruma's response or [`error::MatrixError`]. Nothing is decided here; events are rendered in
+//! [`event`].
 
 mod account;
 mod discovery;
@@ -37,24 +38,24 @@ use axum::routing::get;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What every handler gets.
+/// Context that every handler gets.
 #[derive(Clone)]
 pub struct Door {
-    /// What is behind the door.
+    /// Service that the handlers call.
     pub(crate) service: Service,
-    /// Requests are counted and timed by endpoint.
+    /// Metrics, by which requests are counted and timed per endpoint.
     pub(crate) metrics: Metrics,
-    /// What administrators may see of the cluster.
+    /// Admin API, for what administrators may see of the cluster.
     pub(crate) admin: AdminDoor,
-    /// How fresh this request's reads were.
+    /// Freshness of this request's reads.
     pub(crate) freshest: fresh::Freshest,
-    /// The address of the request's caller, as limits count it.
+    /// Address of the request's caller, as limits count it.
     pub(crate) caller: IpAddr,
-    /// What long polls have in common.
+    /// State that long polls have in common.
     shared: Arc<sync::SharedSync>,
 }
 
-/// All endpoints of the door.
+/// Returns the router with all endpoints of the Matrix API.
 pub fn router(service: Service, metrics: Metrics, admin: AdminDoor) -> Router {
     let (caller, freshest) = (CallerAddress::UNKNOWN.0, fresh::Freshest::default());
     let door = Door { service, metrics, admin, freshest, caller, shared: Arc::default() };
@@ -67,18 +68,17 @@ pub fn router(service: Service, metrics: Metrics, admin: AdminDoor) -> Router {
         .with_state(door)
 }
 
-/// An endpoint of the door, for tables of all of them.
+/// An endpoint of the Matrix API, for tables of all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// What the metrics call it.
+    /// Name of the endpoint in the metrics.
     pub name: &'static str,
-    /// Its HTTP method.
     pub method: Method,
-    /// Its path, with the names of its arguments in braces.
+    /// Path of the endpoint, with the names of its arguments in braces.
     pub path: &'static str,
 }
 
-/// All endpoints: those of the specification, as the router has them, and the door's own.
+/// Returns all endpoints: those of the specification, as the router has them, and the server's own.
 #[must_use]
 pub fn endpoints() -> Vec<Endpoint> {
     let own = Endpoint { name: status::NAME, method: Method::GET, path: page::PATH };
@@ -94,7 +94,7 @@ fn routes() -> endpoint::Routes {
         .fold(endpoint::Routes::default(), |routes, add| add(routes))
 }
 
-/// Web clients come from other origins (spec, "Web Browser Clients").
+/// Adds CORS headers, as web clients come from other origins (spec, "Web Browser Clients").
 async fn cors(request: axum::extract::Request, next: Next) -> Response {
     let preflight = request.method() == Method::OPTIONS;
     let mut response = if preflight { ().into_response() } else { next.run(request).await };

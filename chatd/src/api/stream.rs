@@ -1,4 +1,4 @@
-//! The two streams of the gRPC door: events in ([`post`]), events out ([`subscribe`]).
+//! The two streams of the gRPC API: events in ([`post`]), events out ([`subscribe`]).
 
 pub mod post;
 pub mod subscribe;

@@ -1,13 +1,13 @@
-//! Durations as people write them: `50ms`, `10s`, `1h30m`, `30d`.
+//! Durations in human-readable notation: `50ms`, `10s`, `1h30m`, `30d`.
 
 use std::time::Duration;
 
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// Reads a duration: numbers with units, largest first or not, without spaces; `0` alone is zero.
+/// Parses a duration: numbers with units, in any order, without spaces; `0` alone is zero.
 ///
 /// # Errors
-/// Says what is taken.
+/// Returns a description of the accepted notation.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let wrong = || "write a duration such as 50ms, 10s, 1h30m or 30d".to_owned();
     if text == "0" {
@@ -27,7 +27,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     if text.is_empty() { Err(wrong()) } else { Ok(Duration::from_millis(total)) }
 }
 
-/// The shortest form that [`parse`] reads back.
+/// Formats a duration in the shortest notation that [`parse`] reads back.
 #[must_use]
 pub fn show(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);

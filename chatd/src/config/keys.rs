@@ -1,4 +1,4 @@
-//! The one table of keys.
+//! Table of all configuration keys.
 
 use super::values::{
     ELECTION_MAX, ELECTION_MIN, GRACE, HEARTBEAT, NOWHERE, PERIOD, localparts, receiver, server_name, session_lifetime,
@@ -8,39 +8,39 @@ use super::{ClientTlsFiles, Config, LogFormat, Ratio, Registration, TrustedProxi
 use serde_json::{Value, json};
 use std::{net::SocketAddr, path::PathBuf};
 
-/// One key: how it is named, what it takes, where it goes.
+/// Configuration key: its name, the values that it accepts and its field in [`Config`].
 pub struct Key {
-    /// Path in the file, sections parted by dots.
+    /// Path in the file, with sections separated by dots.
     pub path: &'static str,
-    /// What values look like, for the reference.
+    /// Description of the accepted values, for the reference.
     pub kind: &'static str,
-    /// What it is when nobody sets it.
+    /// Value if nothing sets the key.
     pub default: Default,
-    /// For the reference: what it does, and when to change it.
+    /// Explanation for the reference: the effect of the key, and when to change it.
     pub meaning: &'static str,
     pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
     pub(super) show: fn(&Config) -> Value,
 }
 
-/// What a key is when nobody sets it.
+/// Value of a key that nothing sets.
 #[derive(Clone, Copy, Debug)]
 pub enum Default {
-    /// There is none: it must be set.
+    /// The key has no default and must be set.
     Required,
-    /// This value.
+    /// A fixed default value.
     Value(&'static str),
-    /// Made from other things; these words say how.
+    /// The default is derived from other things, which this text describes.
     Computed(&'static str),
 }
 
 impl Key {
-    /// `QUORATE_LISTEN_HTTP` of `listen.http`.
+    /// Returns the name of the environment variable, such as `QUORATE_LISTEN_HTTP` for `listen.http`.
     #[must_use]
     pub fn env(&self) -> String {
         format!("QUORATE_{}", self.words('_').to_ascii_uppercase())
     }
 
-    /// `listen-http` of `listen.http`, without the dashes in front.
+    /// Returns the name of the flag without leading dashes, such as `listen-http` for `listen.http`.
     #[must_use]
     pub fn flag(&self) -> String {
         self.words('-').to_ascii_lowercase()
@@ -458,7 +458,7 @@ fn at_least(least: u64, value: &str) -> Result<u64, String> {
     value.parse().ok().filter(|n| *n >= least).ok_or_else(|| format!("write a number from {least} on"))
 }
 
-/// A share of the volume.
+/// Value that reserves a share of the volume.
 const AUTOMATIC: &str = "auto";
 
 fn reserve(value: &str) -> Result<Option<u64>, String> {
@@ -478,7 +478,8 @@ fn between(least: usize, most: usize, value: &str) -> Result<usize, String> {
     value.parse().ok().filter(|n| (least..=most).contains(n)).ok_or_else(range)
 }
 
-/// The largest request (2 MiB) must fit into the smallest part of its budget, an eighth.
+/// Parses a size in MiB into bytes. The largest request (2 MiB) must fit into the smallest part of the budget, an
+/// eighth; hence the lower bound of 16.
 fn mebibytes(value: &str) -> Result<usize, String> {
     between(16, 65_536, value).map(|mebibytes| mebibytes << 20)
 }

@@ -1,22 +1,21 @@
-//! A part of a whole, as people write it: `0.01`.
+//! Shares of a whole in human-readable notation: `0.01`.
 
 use serde_json::{Value, json};
 
-/// The finest part that can be told: one in a million.
+/// Number of steps between none and all; the smallest share that can be expressed is one millionth.
 const WHOLE: u32 = 1_000_000;
 
-/// From none (0) to all (1), in steps of a millionth.
+/// Share of a whole from none (0) to all (1), in steps of one millionth.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ratio(u32);
 
 impl Ratio {
-    /// All of it.
     pub const ALL: Self = Self(WHOLE);
 
-    /// Reads one.
+    /// Parses a decimal number from 0 to 1.
     ///
     /// # Errors
-    /// Says what is taken.
+    /// Returns a description of the accepted numbers.
     pub fn parse(text: &str) -> Result<Self, String> {
         let number = text.parse().ok().filter(|number: &f64| (0.0..=1.0).contains(number));
         let number = number.ok_or("write a number from 0 (none) to 1 (all), such as 0.01")?;
@@ -24,16 +23,16 @@ impl Ratio {
         Ok(Self((number * f64::from(WHOLE)).round() as u32))
     }
 
-    /// As [`parse`](Self::parse) reads it back.
+    /// Returns the share as a JSON number that [`parse`](Self::parse) reads back.
     #[must_use]
     pub fn show(self) -> Value {
         json!(f64::from(self.0) / f64::from(WHOLE))
     }
 
-    /// Whether a number drawn from all with the same chance is in this part of them.
+    /// Returns `true` for this share of all values of `drawn`; a number drawn uniformly is held with that probability.
     #[must_use]
     pub fn holds(self, drawn: u32) -> bool {
-        // Below 2^32 times a million: it fits.
+        // Cannot overflow: `drawn` is below 2^32 and `WHOLE` is a million.
         u64::from(drawn) * u64::from(WHOLE) < u64::from(self.0) << 32
     }
 }

@@ -1,4 +1,4 @@
-//! The reference of all keys, as Markdown: `docs/configuration.md` is this text.
+//! Reference of all keys as Markdown, which is the content of `docs/configuration.md`.
 
 use super::{KEYS, keys::Default};
 use crate::exit::Exit;
@@ -28,7 +28,7 @@ One more variable is read: `QUORATE_POD_IP`, where other pods reach this one (Ku
 |---|---|
 ";
 
-/// The whole text.
+/// Returns the whole reference.
 #[must_use]
 pub fn markdown() -> String {
     let mut out = HEAD.to_owned();

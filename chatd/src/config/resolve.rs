@@ -1,22 +1,23 @@
-//! From the configuration as written to the one that holds: defaults filled in, values checked, together too.
+//! Resolution of the configuration as written: fills in defaults, then checks each value and the values together.
 
 use super::keys::Default;
 use super::written::Written;
 use super::{Config, ConfigError, KEYS};
 
-/// What computed defaults are made of: looked up once, by the caller.
+/// Facts about the environment that computed defaults are derived from, looked up once by the caller.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
-    /// The host's name.
+    /// Host name of the machine or pod.
     pub host_name: String,
-    /// `QUORATE_POD_IP`: where other pods reach this one, as Kubernetes' downward API tells it.
+    /// Value of `QUORATE_POD_IP`: the address under which other pods reach this one, from the downward API of
+    /// Kubernetes.
     pub pod_ip: Option<String>,
 }
 
-/// Resolves.
+/// Resolves the configuration.
 ///
 /// # Errors
-/// The first value that is missing, wrong or does not go with the others.
+/// Returns the first value that is missing, not accepted by its key, or in conflict with another value.
 pub fn resolve(written: &Written, around: &Surroundings) -> Result<Config, ConfigError> {
     let mut config = Config::unset();
     for key in KEYS {
@@ -60,7 +61,8 @@ fn compute(config: &mut Config, around: &Surroundings) {
     }
 }
 
-/// An empty path is how none is printed.
+/// Checks that the certificate and the key of the client listeners are either both set or both absent. An empty path
+/// counts as absent, because `chatd config` prints an absent one that way.
 fn check_client_tls(config: &mut Config) -> Result<(), ConfigError> {
     let Some(files) = &config.tls.client else { return Ok(()) };
     let (key, reason) = match (files.cert.as_os_str().is_empty(), files.key.as_os_str().is_empty()) {
@@ -149,7 +151,8 @@ mod tests {
         assert!(error.contains("raft.electionTimeoutMax"), "{error}");
     }
 
-    /// The ChatCluster's schema takes and refuses the same: `operator/crd/tests/rules.rs` reads the same table.
+    /// The schema of `ChatCluster` accepts and refuses the same values: `operator/crd/tests/rules.rs` reads the same
+    /// table.
     #[test]
     fn what_a_chatcluster_takes_is_taken_and_what_it_refuses_is_refused() {
         let table = include_str!("../../../operator/crd/tests/settings.json");

@@ -1,5 +1,6 @@
-//! Forms and bounds of values that hurt long after they were written. The ChatCluster's schema has the same
-//! (`operator/crd`); both sides are tried on one table, `operator/crd/tests/settings.json`.
+//! Syntax and bounds of values whose mistakes would only be noticed long after they were written. The schema of
+//! `ChatCluster` (`operator/crd`) has the same rules; `operator/crd/tests/settings.json` is one table of cases for
+//! both.
 
 use super::duration;
 use std::{ops::RangeInclusive, time::Duration};
@@ -7,23 +8,27 @@ use std::{ops::RangeInclusive, time::Duration};
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Shorter times mean nothing for anything configured here, and a zero would mean "busy loop" to some of it.
+/// Lower bound of most durations. Anything configured here is meaningless below it, and zero would turn some of it into
+/// a busy loop.
 const LEAST: Duration = Duration::from_millis(10);
 
-/// After the loss of a leader nobody can write for some of these. Longer ones are minutes in place of milliseconds.
+/// Bounds of `raft.heartbeatInterval`. Writes are unavailable for several of these intervals after the leader is lost;
+/// a longer one is a slip: minutes where milliseconds were meant.
 pub(super) const HEARTBEAT: RangeInclusive<Duration> = LEAST..=Duration::from_secs(10);
-/// See [`HEARTBEAT`].
+/// Bounds of `raft.electionTimeoutMin`, for the same reason as [`HEARTBEAT`].
 pub(super) const ELECTION_MIN: RangeInclusive<Duration> = LEAST..=Duration::from_secs(30);
-/// See [`HEARTBEAT`].
+/// Bounds of `raft.electionTimeoutMax`, for the same reason as [`HEARTBEAT`].
 pub(super) const ELECTION_MAX: RangeInclusive<Duration> = LEAST..=MINUTE;
-/// Shorter ones are milliseconds in place of minutes; ten years are as good as for ever, and fit wherever they are added.
+/// Bounds of `sessions.lifetime`. A shorter lifetime is a slip: milliseconds where minutes were meant. Ten years are as
+/// good as for ever, and do not overflow wherever they are added to a time.
 const SESSION: RangeInclusive<Duration> = Duration::from_secs(1)..=HOUR.saturating_mul(87_600);
-/// Who has used the budget up waits for that long.
+/// Bounds of `rateLimit.per`. A user who has spent the budget has to wait that long.
 pub(super) const PERIOD: RangeInclusive<Duration> = LEAST..=HOUR.saturating_mul(24);
-/// Kubernetes kills a pod at the end of its grace period; an hour is more than any has.
+/// Bounds of `shutdownGrace`. Kubernetes kills a pod at the end of its own grace period, and none is longer than an
+/// hour.
 pub(super) const GRACE: RangeInclusive<Duration> = LEAST..=HOUR;
 
-/// A duration between two bounds.
+/// Parses a duration within `bounds`.
 pub(super) fn time(bounds: &RangeInclusive<Duration>, value: &str) -> Result<Duration, String> {
     let parsed = duration::parse(value)?;
     if bounds.contains(&parsed) {
@@ -33,12 +38,13 @@ pub(super) fn time(bounds: &RangeInclusive<Duration>, value: &str) -> Result<Dur
     Err(format!("it must be from {least} to {most} (ms are milliseconds, m are minutes)"))
 }
 
-/// How long a login lives unused; `0` is for ever.
+/// Parses the time for which an unused login stays valid; `0` means for ever.
 pub(super) fn session_lifetime(value: &str) -> Result<Duration, String> {
     if duration::parse(value)?.is_zero() { Ok(Duration::ZERO) } else { time(&SESSION, value) }
 }
 
-/// Matrix spec, "Server Name": host or address with an optional port; 200 bytes leave room for localparts.
+/// Parses a server name (Matrix specification, "Server Name"): a host or address with an optional port. The limit of
+/// 200 bytes leaves room for localparts.
 pub(super) fn server_name(value: &str) -> Result<String, String> {
     if value.len() <= 200 && is_host_with_port(value) {
         return Ok(value.to_owned());
@@ -47,7 +53,7 @@ pub(super) fn server_name(value: &str) -> Result<String, String> {
         .into())
 }
 
-/// Names of users without their server.
+/// Parses a comma-separated list of localparts: names of users without `@` and server.
 pub(super) fn localparts(value: &str) -> Result<Vec<String>, String> {
     let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
@@ -60,16 +66,17 @@ pub(super) fn localparts(value: &str) -> Result<Vec<String>, String> {
     names.map(|name| is_name(name).then(|| name.to_owned()).ok_or_else(wrong)).collect()
 }
 
-/// How no endpoint is written: nothing at all is easily a mistake.
+/// Notation for "no endpoint". An empty value is refused, because it is easily a mistake.
 pub(super) const NOWHERE: &str = "none";
 
-/// Where traces go. Without TLS: it is a collector of the same node or cluster, which speaks it to whoever is outside.
+/// Parses the URL of the OTLP receiver; [`NOWHERE`] yields `None`. TLS is not supported: the receiver is a collector on
+/// the same node or in the same cluster, which uses TLS towards anything outside.
 pub(super) fn receiver(value: &str) -> Result<Option<String>, String> {
     if value == NOWHERE {
         return Ok(None);
     }
     let authority = value.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
-    // What the grammar of a URI lets pass is not yet an address: `http://[::` and port 99999 would be met much later.
+    // The grammar of URIs also accepts `http://[::` and port 99999, which would only fail much later.
     match authority.filter(|authority| is_host_with_port(authority)) {
         Some(_) if value.parse::<http::Uri>().is_ok() => Ok(Some(value.to_owned())),
         _ => Err(format!(
@@ -78,7 +85,7 @@ pub(super) fn receiver(value: &str) -> Result<Option<String>, String> {
     }
 }
 
-/// `host`, `host:port`, `[address]` or `[address]:port`.
+/// Checks for `host`, `host:port`, `[address]` or `[address]:port`.
 fn is_host_with_port(value: &str) -> bool {
     let (host, port) = match value.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, rest)) if address.parse::<std::net::Ipv6Addr>().is_ok() => ("", rest),
@@ -89,7 +96,7 @@ fn is_host_with_port(value: &str) -> bool {
     (bracketed || is_host(host)) && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
 }
 
-/// RFC 1123: labels of letters, digits and dashes, parted by single dots.
+/// Checks for a host name of RFC 1123: labels of letters, digits and hyphens, separated by single dots.
 fn is_host(host: &str) -> bool {
     host.split('.').all(|label| {
         let ends = [label.bytes().next(), label.bytes().next_back()];

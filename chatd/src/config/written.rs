@@ -1,53 +1,51 @@
-//! The configuration as written: for each key the last of default, file, environment and flag that sets it, as text
-//! with its place, so that an error names where the value stands.
+//! Configuration as written: for each key the last of default, file, environment and flag that sets it, as text
+//! together with its place, so that an error can say where the value is written.
 
 use super::{ConfigError, KEYS, Key};
 use serde_yaml_ng::Value;
 use std::collections::BTreeMap;
 use std::{fs, path::Path};
 
-/// A value and where it stood.
+/// Value of a key and the place where it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// As written.
+    /// Text of the value as written.
     pub value: String,
-    /// "file x.yaml", "environment variable X", "flag --x".
+    /// Place in words: "file x.yaml", "environment variable X" or "flag --x".
     pub from: String,
 }
 
-/// Settings by path of key; later layers replace earlier ones.
+/// Settings by path of their keys; later layers replace earlier ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     settings: BTreeMap<&'static str, Setting>,
 }
 
 impl Written {
-    /// The setting of a key.
+    /// Returns the setting of a key, or `None` if nothing sets it.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<&Setting> {
         self.settings.get(key.path)
     }
 
-    /// Adds a file's settings.
+    /// Adds the settings of a file.
     ///
     /// # Errors
-    /// When it cannot be read, is not YAML, or has a key that there is not.
+    /// Returns an error if the file cannot be read, is not YAML, or contains an unknown key or a value of the wrong
+    /// shape.
     pub fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         self.add_yaml(&text, path)
     }
 
-    /// Adds the settings of a file's text.
-    ///
-    /// # Errors
-    /// As [`Written::add_file`].
+    /// Adds the settings in the text of a file. `path` is only used in error messages.
     pub fn add_yaml(&mut self, text: &str, path: &Path) -> Result<(), ConfigError> {
         let parsed: Value =
             serde_yaml_ng::from_str(text).map_err(|source| ConfigError::Yaml { path: path.to_owned(), source })?;
         self.add_node("", &parsed, &format!("file {}", path.display()))
     }
 
-    /// Adds what the environment sets, as `lookup` tells it.
+    /// Adds the settings of the environment; `lookup` returns the value of a variable.
     pub fn add_environment(&mut self, lookup: impl Fn(&str) -> Option<String>) {
         for key in KEYS {
             let name = key.env();
@@ -57,7 +55,7 @@ impl Written {
         }
     }
 
-    /// Adds a flag's value.
+    /// Adds the value of a flag.
     pub fn add_flag(&mut self, key: &'static Key, value: String) {
         self.settings.insert(key.path, Setting { value, from: format!("flag --{}", key.flag()) });
     }
@@ -76,7 +74,7 @@ impl Written {
                 let inner = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
                 self.add_node(&inner, value, from)
             }),
-            // A section with nothing under it.
+            // An empty section.
             (None, Value::Null) => Ok(()),
             (None, _) if path.is_empty() => Err(ConfigError::Shape {
                 from: from.to_owned(),
@@ -102,7 +100,8 @@ fn scalar(node: &Value) -> Option<String> {
     }
 }
 
-/// The key that a mistyped one probably means: the same letters but for case and dashes, or the same last word.
+/// Returns the key that a mistyped path probably means: the same path apart from case, hyphens and underscores, or one
+/// with the same last word.
 fn nearest(path: &str) -> Option<&'static str> {
     let plain = |text: &str| text.replace(['-', '_'], "").to_ascii_lowercase();
     let last = |text: &str| plain(text.rsplit('.').next().unwrap_or(text));

@@ -1,10 +1,11 @@
-//! From "these rooms and users have changed" to the subscribers that wait for them, off the apply thread.
+//! Fan-out from changed rooms and users to the subscribers that wait for them, off the apply thread.
 //!
 //! The apply thread notes what changed, which costs as much as the entry touched, however many are subscribed. A task
-//! wakes them, some at a time, so that other tasks of the runtime have their turn in between. A crowd, such as a room with
-//! ten thousand long polls, is paced: the next few are woken when those before were answered, and after a pause that is a
-//! multiple of the time that took. So a crowd takes a fifth of a pod at most, its last member waits a little longer, and
-//! neither the writes of others nor heartbeats wait for all of it. Meanwhile whatever else changes is told first.
+//! wakes the subscribers, some at a time, so that other tasks of the runtime have their turn in between. A crowd, such
+//! as a room with ten thousand long polls, is paced: the next few are woken when those before were answered, and after
+//! a pause that is a multiple of the time that took. So a crowd takes a fifth of a pod at most, its last member waits a
+//! little longer, and neither the writes of others nor heartbeats wait for all of it. Whatever else changes meanwhile
+//! is told first.
 
 use super::Topics;
 use super::hint::{Call, Hints, Slot};
@@ -17,27 +18,30 @@ use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Subscribers woken at a time. Each needs some tens of microseconds of a worker to be answered: others wait for
-/// milliseconds, not for all of a large room.
+/// Number of subscribers woken at a time. Each needs some tens of microseconds of a worker to be answered: others wait
+/// for milliseconds, not for all of a large room.
 const AT_A_TIME: usize = 32;
-/// Subscribers of one room that are woken without pauses: some tens of milliseconds of work. More are a crowd.
+/// Number of subscribers of one room that are woken without pauses: some tens of milliseconds of work. More of them are
+/// a crowd.
 const WITHOUT_PAUSES: usize = 256;
-/// Subscribers of a crowd that are woken at a time: a write passes through three pods, and may meet them at each step.
+/// Number of subscribers of a crowd woken at a time: a write passes through three pods, and may meet them at each step.
 const OF_A_CROWD: usize = 8;
-/// Pauses for each moment of work for a crowd. With 4, ten thousand polls on two cores were told in 1.3 s, and a writer
-/// elsewhere waited 17 ms at the 99th percentile; with 1, in 0.4 s and 30 ms; without pauses, in 0.3 s and 230 ms.
+/// Length of the pause, in multiples of the time that the work for the crowd took. With 4, ten thousand polls on two
+/// cores were told in 1.3 s, and a writer elsewhere waited 17 ms at the 99th percentile; with 1, in 0.4 s and 30 ms;
+/// without pauses, in 0.3 s and 230 ms.
 const PAUSES: u32 = 4;
-/// The longest wait for the answers to those who were woken: a reader whose client takes nothing does not come back, and
-/// the others are not to wait for it.
+/// Maximum wait for the answers to the subscribers that were woken: a reader whose client takes nothing does not come
+/// back, and the others must not wait for it.
 const LONGEST_WAIT: Duration = Duration::from_millis(5);
-/// Rooms and users noted while the task is behind; past it everybody is woken, which is as right and costs no memory.
+/// Maximum number of rooms and users noted while the task is behind. Past it everybody is woken, which is as right and
+/// costs no memory.
 const MOST_NOTED: usize = 65_536;
 
-/// What has changed, and was not told yet.
+/// Changes that were noted and are not told yet.
 #[derive(Debug, Default)]
 pub(super) struct FanOut {
     noted: Mutex<Noted>,
-    /// A task does the waking; until one is started, whoever publishes does it.
+    /// `true` once a task does the waking; until then whoever publishes does it.
     has_task: AtomicBool,
 }
 
@@ -71,17 +75,17 @@ impl FanOut {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what has changed.
+    /// Notes topics that have changed.
     pub(super) fn note(&self, topics: &Topics) {
         self.noted().note(topics);
     }
 
-    /// Notes that all may have changed.
+    /// Notes that everything may have changed.
     pub(super) fn note_everybody(&self) {
         self.noted().everybody = true;
     }
 
-    /// Wakes all of them at once, where there is no task for it.
+    /// Wakes all noted subscribers at once, if there is no task for it.
     pub(super) fn wake_without_task(&self, hints: &Hints) {
         if self.has_task.load(Ordering::Acquire) {
             return;
@@ -98,16 +102,16 @@ impl FanOut {
     }
 }
 
-/// Subscribers of one call, of whom some are still to be woken.
+/// A call under way: some of its subscribers are still to be woken.
 struct Telling {
     call: Call,
-    /// The last one that was woken.
+    /// Number of the last subscriber that was woken.
     after: Option<u64>,
-    /// Whoever subscribed from this number on has read later.
+    /// First number of subscribers that need not be woken: they subscribed later, so they have read later.
     end: u64,
     woken: usize,
     is_told: bool,
-    /// The call came again meanwhile: those who were woken first are to be woken once more.
+    /// `true` if the call came again meanwhile: the subscribers that were woken first have to be woken once more.
     again: bool,
 }
 
@@ -133,16 +137,16 @@ impl Telling {
     }
 }
 
-/// What the task has begun to tell. As many as there are calls with more than a few subscribers.
+/// The task's calls under way: as many as there are calls with more than a few subscribers.
 struct Pacer {
     hints: Arc<Hints>,
     begun: VecDeque<Telling>,
-    /// The end of the pause.
+    /// End of the current pause.
     resume: Instant,
 }
 
 impl Pacer {
-    /// The first subscribers at once, whatever else is under way.
+    /// Wakes the first subscribers at once, whatever else is under way.
     fn begin(&mut self, call: Call) {
         let mut telling = Telling::new(call);
         self.hints.wake(&telling.next(&self.hints));
@@ -155,7 +159,7 @@ impl Pacer {
         }
     }
 
-    /// The next subscribers of the call whose turn it is.
+    /// Wakes the next subscribers of the call whose turn it is.
     async fn go_on(&mut self) {
         let Some(mut telling) = self.begun.pop_front() else { return };
         let (began, awake) = (Instant::now(), self.hints.awake());
@@ -172,7 +176,7 @@ impl Pacer {
     }
 }
 
-/// The task: it ends with the last handle to the feed, which is the sender of `applied`.
+/// Returns the task, which ends with the last handle to the feed: that is the sender of `applied`.
 pub(super) fn task<T>(
     fan_out: Arc<FanOut>,
     hints: Arc<Hints>,
@@ -186,7 +190,7 @@ pub(super) fn task<T>(
                 pacer.begin(call);
                 yield_now().await;
             }
-            // Noted before `applied` is sent: what was noted since `take` is seen in the next round.
+            // Topics are noted before `applied` is sent: what was noted since `take` is seen in the next round.
             let changed = match (pacer.begun.is_empty(), pacer.resume > Instant::now()) {
                 (true, _) => applied.changed().await,
                 (false, true) => tokio::select! {

@@ -1,4 +1,4 @@
-//! Who is to be woken by what: an index from rooms and users to subscribers.
+//! Index from rooms and users to the subscribers that they wake.
 
 use super::Topics;
 use quorate_core::id::RoomNumber;
@@ -10,17 +10,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// A subscriber's mark: set or not, however often it is touched.
+/// Mark of a subscriber: set or not, however often it is touched.
 #[derive(Debug)]
 pub(super) struct Slot {
     number: u64,
     marked: AtomicBool,
     wake: Notify,
-    /// It was woken by the index, and has not come back to wait.
+    /// `true` from when the index woke the subscriber until it comes back to wait.
     is_awake: AtomicBool,
 }
 
-/// The next subscriber's number.
+/// Number of the next subscriber.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Default for Slot {
@@ -35,12 +35,13 @@ impl Default for Slot {
 }
 
 impl Slot {
-    /// `true`: this touch woke it.
+    /// Sets the mark. Returns `true` if this touch woke the subscriber.
     pub(super) fn mark(&self) -> bool {
-        // Only the first touch wakes: the reader takes the mark before it reads, so it sees what the others touched.
+        // Only the first touch wakes: the reader takes the mark before it reads, so it sees what the later ones
+        // touched.
         let first = !self.marked.swap(true, Ordering::AcqRel);
         if first {
-            // Keeps one permit, so a reader that is not waiting yet is woken when it does.
+            // `Notify` keeps one permit, so a reader that is not waiting yet is woken when it does.
             self.wake.notify_one();
         }
         first
@@ -50,7 +51,7 @@ impl Slot {
         self.number
     }
 
-    /// Numbers of subscribers that come from now on are not below it.
+    /// Returns a number that no later subscriber's number is below.
     pub(super) fn next_number() -> u64 {
         NEXT.load(Ordering::Relaxed)
     }
@@ -66,27 +67,28 @@ impl Slot {
     }
 }
 
-/// Whom to wake.
+/// Subscribers to be woken together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Call {
-    /// Those who follow a room.
+    /// Subscribers that follow a room.
     Room(RoomNumber),
-    /// Those who follow a user.
+    /// Subscribers that follow a user.
     User(String),
-    /// All.
+    /// All subscribers of the feed.
     Everybody,
 }
 
-/// Subscribers in the order in which they came: by address, the order of waking would differ from run to run.
+/// Subscribers in the order in which they came: if they were ordered by address, the order of waking would differ from
+/// run to run.
 type Slots = BTreeMap<u64, Arc<Slot>>;
 
-/// The index. As large as the subscriptions, which the doors bound.
+/// Index of subscribers by topic. Its size is that of the subscriptions, which the listeners bound.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
     index: Mutex<Index>,
     wakeups: AtomicU64,
     awake: AtomicUsize,
-    /// Who waits until so many are awake is told.
+    /// Number of awake subscribers down to which [`Hints::until_awake_are`] waits.
     enough: AtomicUsize,
     came_back: Notify,
 }
@@ -121,12 +123,12 @@ where
 
 impl Hints {
     fn index(&self) -> MutexGuard<'_, Index> {
-        // A panic while it is held leaves at worst a subscriber too many or too few in one set.
+        // A panic while the lock is held leaves at worst a subscriber too many or too few in one set.
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Subscribers of one call, those that came before `end`, some at a time: whoever subscribes later reads later, too.
-    /// The index is not held while they are woken.
+    /// Returns at most `at_most` subscribers of a call, those after the number `after` and before `end`: whoever
+    /// subscribes later also reads later. The index is not locked while they are woken.
     pub(super) fn some_of(&self, call: &Call, after: Option<u64>, end: u64, at_most: usize) -> Vec<Arc<Slot>> {
         let index = self.index();
         let slots = match call {
@@ -139,7 +141,7 @@ impl Hints {
         some.take(at_most).map(|(_, slot)| slot.clone()).collect()
     }
 
-    /// Marks the subscribers of these users at once: for few, who must be marked before anything else is seen.
+    /// Marks the subscribers of these users at once: for the few that must be marked before anything else is seen.
     pub(super) fn touch_users(&self, topics: &Topics) {
         let index = self.index();
         topics.users.iter().filter_map(|user| index.users.get(user)).flat_map(Slots::values).for_each(|slot| {
@@ -154,7 +156,7 @@ impl Hints {
         });
     }
 
-    /// Marks these, and counts once for all of them.
+    /// Marks these subscribers, and adds them to the counters once for all of them.
     pub(super) fn wake(&self, slots: &[Arc<Slot>]) {
         // Before the mark: once it is set the reader may be back at once.
         let awake = slots.iter().filter(|slot| !slot.is_awake.swap(true, Ordering::AcqRel)).count();
@@ -163,12 +165,13 @@ impl Hints {
         self.wakeups.fetch_add(u64::try_from(woken).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Subscribers that were woken and have not come back to wait: they read, or write an answer, or are stuck with it.
+    /// Returns the number of subscribers that were woken and have not come back to wait: they read, or write an answer,
+    /// or are stuck with it.
     pub(super) fn awake(&self) -> usize {
         self.awake.load(Ordering::Acquire)
     }
 
-    /// Waits until no more than these are awake.
+    /// Waits until no more than `at_most` subscribers are awake.
     pub(super) async fn until_awake_are(&self, at_most: usize) {
         self.enough.store(at_most, Ordering::Release);
         while self.awake() > at_most {
@@ -176,7 +179,7 @@ impl Hints {
         }
     }
 
-    /// A subscriber has come back to wait, or goes.
+    /// Notes that a subscriber has come back to wait, or goes.
     pub(super) fn come_back(&self, slot: &Slot) {
         if slot.is_awake.swap(false, Ordering::AcqRel) {
             let before = self.awake.fetch_sub(1, Ordering::AcqRel);
@@ -186,32 +189,32 @@ impl Hints {
         }
     }
 
-    /// How often a subscriber was woken.
+    /// Returns how often subscribers were woken.
     pub(super) fn wakeups(&self) -> u64 {
         self.wakeups.load(Ordering::Relaxed)
     }
 
-    /// A new subscriber.
+    /// Adds a subscriber with its topics.
     pub(super) fn add(&self, topics: &Topics, slot: &Arc<Slot>) {
         self.index().all.insert(slot.number, slot.clone());
         self.extend(topics, slot);
     }
 
-    /// More topics for a subscriber.
+    /// Adds topics to a subscriber.
     pub(super) fn extend(&self, topics: &Topics, slot: &Arc<Slot>) {
         let mut index = self.index();
         insert(&mut index.rooms, topics.rooms.iter().copied(), slot);
         insert(&mut index.users, topics.users.iter().cloned(), slot);
     }
 
-    /// Fewer topics for a subscriber.
+    /// Removes topics from a subscriber.
     pub(super) fn narrow(&self, topics: &Topics, slot: &Arc<Slot>) {
         let mut index = self.index();
         remove(&mut index.rooms, &topics.rooms, slot);
         remove(&mut index.users, topics.users.iter().map(String::as_str), slot);
     }
 
-    /// A subscriber goes.
+    /// Removes a subscriber and its topics.
     pub(super) fn remove(&self, topics: &Topics, slot: &Arc<Slot>) {
         self.narrow(topics, slot);
         self.index().all.remove(&slot.number);
@@ -222,7 +225,7 @@ impl Hints {
         self.index().all.len()
     }
 
-    /// Keys that the index holds, for tests that nothing is left behind.
+    /// Returns the number of keys in the index, for tests that nothing is left behind.
     #[cfg(test)]
     pub(super) fn keys(&self) -> usize {
         let index = self.index();

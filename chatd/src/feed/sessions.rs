@@ -1,8 +1,8 @@
-//! Living sessions, kept in memory for the doors: each request looks one up, on threads that must not wait for a disk.
+//! Living sessions, kept in memory for the APIs: each request looks one up, on threads that must not wait for a disk.
 //!
-//! What is kept is as of the last commit. Whoever applies forgets a user's sessions when one of them was changed, after
-//! the commit and before anybody is answered; what was read before that and is put here later is known by its ticket, and
-//! counts for nothing.
+//! The sessions are kept as of the last commit. The state machine forgets a user's sessions when one of them was
+//! changed, after the commit and before anybody is answered. A session that was read before that and is put here later
+//! is recognised by its ticket, and counts for nothing.
 
 use quorate_core::query::Session;
 use std::{
@@ -13,20 +13,21 @@ use std::{
     },
 };
 
-/// SHA-256 of an access token.
+/// SHA-256 hash of an access token.
 pub type TokenHash = [u8; 32];
 
-/// Two generations of so many sessions are kept, some 300 bytes each: those of the ten thousand people who are connected
-/// to one pod.
+/// Number of sessions in a generation, of which two are kept, some 300 bytes for each session: those of the ten
+/// thousand people who are connected to one pod.
 const GENERATION: usize = 8192;
-/// Users share a mark by the hash of their names: what is forgotten with another's session is read again, once.
+/// Number of marks. Users share a mark by the hash of their names: a session that is forgotten with another user's is
+/// read again, once.
 const MARKS: usize = 4096;
 
-/// See the [module](self).
+/// Cache of living sessions; see the [module](self).
 pub struct KnownSessions {
-    /// Counts what was forgotten.
+    /// Number of times that sessions were forgotten.
     tick: AtomicU64,
-    /// The tick at which a user's sessions were last forgotten.
+    /// Ticks at which the sessions of each mark's users were last forgotten.
     forgotten: Vec<AtomicU64>,
     known: Mutex<Generations>,
 }
@@ -43,7 +44,7 @@ struct Known {
     ticket: Ticket,
 }
 
-/// When a read began: to be taken before the view is opened.
+/// Tick at which a read began, taken before the view is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(u64);
 
@@ -55,7 +56,7 @@ impl Default for KnownSessions {
 }
 
 impl KnownSessions {
-    /// The session of a token, if it is known here and stood as of the last commit.
+    /// Returns the session of a token, if it is known here and stood as of the last commit.
     #[must_use]
     pub fn get(&self, hash: &TokenHash) -> Option<Session> {
         let mut known = self.known();
@@ -71,7 +72,7 @@ impl KnownSessions {
         (found.ticket.0 >= self.forgotten_at(&found.session.localpart)).then_some(found.session)
     }
 
-    /// To be taken before a session is read from the rows.
+    /// Returns a ticket, to be taken before a session is read from the rows.
     #[must_use]
     pub fn ticket(&self) -> Ticket {
         Ticket(self.tick.load(Ordering::Acquire))
@@ -82,7 +83,7 @@ impl KnownSessions {
         self.known().put(hash, Known { session, ticket });
     }
 
-    /// A user's sessions have changed in the last commit.
+    /// Forgets a user's sessions, because they have changed in the last commit.
     pub fn forget(&self, localpart: &str) {
         let now = self.tick.fetch_add(1, Ordering::AcqRel) + 1;
         if let Some(mark) = self.mark(localpart) {
@@ -90,7 +91,7 @@ impl KnownSessions {
         }
     }
 
-    /// Another state takes this one's place.
+    /// Forgets all sessions, because another state takes the place of this one.
     pub fn forget_all(&self) {
         let now = self.tick.fetch_add(1, Ordering::AcqRel) + 1;
         for mark in &self.forgotten {
@@ -104,7 +105,7 @@ impl KnownSessions {
     }
 
     fn mark(&self, localpart: &str) -> Option<&AtomicU64> {
-        // FNV-1a. A bad spread costs a read.
+        // FNV-1a; a bad spread costs a read.
         let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         let hash = localpart.bytes().fold(0xcbf2_9ce4_8422_2325, step);
         let place = usize::try_from(hash >> 32).ok()? % MARKS;

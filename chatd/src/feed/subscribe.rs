@@ -1,5 +1,5 @@
-//! A reader of the timeline: it holds a cursor, reads rows of this pod's store, waits for a hint, reads again.
-//! A slow reader costs a later read and loses nothing; one that keeps up finds what is new in memory (`feed::tail`).
+//! A reader of the timeline, which holds a cursor, reads rows of this pod's store, waits for a hint, and reads again. A
+//! slow reader costs a later read and loses nothing; one that keeps up finds what is new in memory (`feed::tail`).
 
 use crate::feed::tail::Tail;
 use crate::feed::{Interest, Topics};
@@ -11,12 +11,12 @@ use quorate_core::query::{Event, QueryError, Scope, View};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// Events of one read. More would hold a view open for long, fewer would not fill a frame under load.
+/// Maximum number of events in one read. More would hold a view open for long, fewer would not fill a frame under load.
 const PAGE: usize = 512;
-/// Longest silence: the reader learns a newer cursor.
+/// Longest silence, after which the reader learns a newer cursor.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// A reader, waiting and reading.
+/// A reader that waits for events and reads them.
 pub struct Subscription {
     service: Service,
     standing: Standing,
@@ -24,36 +24,36 @@ pub struct Subscription {
     interest: Interest,
 }
 
-/// Where one reader stands, and how it goes on: a [`Subscription`] without its waiting.
+/// State of one reader, and how it goes on: a [`Subscription`] without its waiting.
 #[derive(Clone, Debug)]
 pub struct Place {
     localpart: String,
     user_id: String,
-    /// One room, or all that the reader is joined to, now and later.
+    /// Room that is followed; `None` means all rooms that the reader is joined to, now and later.
     room: Option<RoomNumber>,
     after: Position,
-    /// Read again before waiting: the last page was full, or nothing was read yet.
+    /// `true` to read again before waiting: the last page was full, or nothing was read yet.
     more: bool,
-    /// The reader's rooms may have changed since they were last read.
+    /// `true` if the reader's rooms may have changed since they were last read.
     rooms_changed: bool,
-    /// The last read of rows found the reader in its rooms: until a change of its membership comes by, it sees all that
-    /// happens there.
+    /// `true` if the last read of rows found the reader in its rooms: until a change of its membership comes by, it
+    /// sees all that happens there.
     is_in: bool,
 }
 
-/// What a reader gets in one step.
+/// Result of one step of a reader.
 #[derive(Debug)]
 pub struct Step {
-    /// In order; empty when nothing happened for a while.
+    /// Events in timeline order; empty if nothing happened for a while.
     pub events: Vec<Event>,
-    /// Everything up to here has been given.
+    /// Position up to which everything has been given.
     pub after: Position,
-    /// When the oldest of the events was applied on this pod; `None` without events, and for history.
+    /// Time at which the oldest of the events was applied on this pod; `None` without events, and for history.
     pub applied: Option<Instant>,
 }
 
 impl Subscription {
-    /// Begins after `cursor`, or with what comes from now on.
+    /// Opens a subscription to the events after `cursor`, or to those from now on.
     ///
     /// # Errors
     /// [`Code::NotMember`](crate::service::Code::NotMember) and the like for a room that the reader is not joined to,
@@ -65,7 +65,7 @@ impl Subscription {
         cursor: Option<Position>,
     ) -> Result<Self, Refusal> {
         let service = service.for_reader(session);
-        // Before the first read, so that nothing falls between the two.
+        // Subscribed before the first read, so that nothing falls between the two.
         let topics = Topics { rooms: BTreeSet::new(), users: BTreeSet::from([session.localpart.clone()]) };
         let mut interest = service.feed().subscribe(topics);
         let (room_id, localpart) = (room_id.to_owned(), session.localpart.clone());
@@ -82,21 +82,21 @@ impl Subscription {
         Ok(Self { service, standing, place, interest })
     }
 
-    /// Where it stands.
+    /// Returns the position up to which everything has been given.
     #[must_use]
     pub fn after(&self) -> Position {
         self.place.after
     }
 
-    /// Spans of the sampled ones among events that come after a place; they end when they are dropped.
+    /// Begins spans for the sampled events among those after a position; the spans end when they are dropped.
     pub(crate) fn traced(&self, after: Position, events: &[Event]) -> Vec<Live> {
         self.service.feed().deliveries().of(after, events.iter().map(|event| event.position), "grpc")
     }
 
-    /// What comes next; waits for it, but not for ever. Safe to drop while it waits.
+    /// Returns the next events; waits for them, but not for ever. Safe to drop while it waits.
     ///
     /// # Errors
-    /// When the session has ended, or the reader is no longer in the room.
+    /// If the session has ended, or the reader is no longer in the room.
     pub async fn next(&mut self) -> Result<Step, Refusal> {
         loop {
             let quiet = !self.place.more && !self.woken().await?;
@@ -109,15 +109,12 @@ impl Subscription {
         }
     }
 
-    /// Refuses once the session has ended; to be asked again for what was read before.
-    ///
-    /// # Errors
-    /// As [`Service::still_valid`].
+    /// Refuses once the session has ended. Call it again for events that were read before.
     pub fn check(&mut self) -> Result<(), Refusal> {
         self.standing.check()
     }
 
-    /// Waits until there may be something new; `false` when all was quiet for long.
+    /// Waits until there may be something new; `false` if nothing happened for [`IDLE`].
     async fn woken(&mut self) -> Result<bool, Refusal> {
         tokio::select! {
             refusal = self.standing.ended() => Err(refusal),
@@ -132,13 +129,13 @@ impl Subscription {
         }
         let place = self.place.clone();
         let page = self.service.read_woken(move |view: &View<'_>| place.page(view)).await?;
-        // Rows are there a moment before the mark is.
+        // Rows are visible a moment before the mark is set.
         self.standing.look_up()?;
         let (mut step, rooms) = self.place.take(page);
         let oldest = step.events.first().map(|event| event.position);
         step.applied = oldest.and_then(|position| self.service.feed().applied_at(position));
         if let Some(rooms) = rooms {
-            // New ones count as changed: the next wait ends at once, and reads them.
+            // New rooms count as changed: the next wait ends at once, and reads them.
             self.interest.set_rooms(rooms);
         }
         Ok(step)
@@ -146,19 +143,20 @@ impl Subscription {
 }
 
 impl Place {
-    /// After a cursor; `room`: that one, not all that the reader is joined to.
+    /// Creates the state of a reader after a cursor, who follows one room, or all that it is joined to if `room` is
+    /// `None`.
     #[must_use]
     pub fn new(localpart: String, user_id: String, room: Option<RoomNumber>, after: Position) -> Self {
         Self { localpart, user_id, room, after, more: true, rooms_changed: true, is_in: false }
     }
 
-    /// There is more already: read again before waiting.
+    /// Returns `true` if there is more already: read again before waiting.
     #[must_use]
     pub fn more(&self) -> bool {
         self.more
     }
 
-    /// What is new in these rooms, if memory can tell; else ask the rows.
+    /// Reads what is new in these rooms from memory; `None` if memory cannot tell, and the rows have to be read.
     pub fn from_tail(&mut self, tail: &Tail, rooms: &BTreeSet<RoomNumber>) -> Option<Step> {
         if !self.is_in || self.rooms_changed {
             return None;
@@ -169,10 +167,7 @@ impl Place {
         Some(Step { events: page.events, after: page.next, applied: page.applied })
     }
 
-    /// What is new by the rows.
-    ///
-    /// # Errors
-    /// As [`View::events_after`].
+    /// Reads what is new from the rows.
     pub fn page(&self, view: &View<'_>) -> Result<Page, QueryError> {
         let scope = self.room.map_or(Scope::Joined, Scope::Room);
         let feed = view.events_after(&self.localpart, scope, self.after, PAGE)?;
@@ -187,18 +182,18 @@ impl Place {
         Ok(Page { events: feed.events, next: feed.next, more: feed.more, rooms, is_in })
     }
 
-    /// Moves on by a page; with the rooms to be woken by, when they were read.
+    /// Moves on by a page. Also returns the rooms to be woken by, if they were read.
     pub fn take(&mut self, page: Page) -> (Step, Option<BTreeSet<RoomNumber>>) {
         self.after = page.next;
         self.rooms_changed = page.events.iter().any(|event| self.concerns(event));
-        // Once more after a change of the reader's own membership: a left room says so only then.
+        // Read once more after a change of the reader's own membership: only then does a room that was left say so.
         self.more = page.more || self.rooms_changed;
-        // Up to the cursor and no further: a page that ends early may have left a change of membership behind it.
+        // Up to the cursor and no further: after a page that ends early there may be a change of membership.
         self.is_in = page.is_in && !page.more;
         (Step { events: page.events, after: page.next, applied: None }, page.rooms)
     }
 
-    /// A change of the reader's own membership.
+    /// Returns `true` if the event changes the reader's own membership.
     fn concerns(&self, event: &Event) -> bool {
         event.event_type == "m.room.member" && event.state_key.as_deref() == Some(self.user_id.as_str())
     }
@@ -215,20 +210,20 @@ fn begin(
         return Ok((None, after));
     }
     let room = view.resolve_room(room_id)?;
-    // Refuses who is not in the room, unless there is something left to read from before the leave.
+    // Refuses a reader who is not in the room, unless there is something left to read from before the leave.
     view.events_after(localpart, Scope::Room(room), after, 1)?;
     Ok((Some(room), after))
 }
 
-/// A read of rows.
+/// Result of a read of rows.
 #[derive(Debug)]
 pub struct Page {
     events: Vec<Event>,
     next: Position,
     more: bool,
-    /// The rooms to be woken by, when all are followed and they may have changed.
+    /// Rooms to be woken by, if all rooms are followed and they may have changed.
     rooms: Option<BTreeSet<RoomNumber>>,
-    /// Is the reader in the room, if it follows one?
+    /// `true` if the reader is in the room that it follows, or follows all of its rooms.
     is_in: bool,
 }
 

@@ -1,9 +1,9 @@
-//! The newest events of this pod, in memory, for all who follow them.
+//! The newest events of this pod, in memory, for all readers that follow them.
 //!
 //! A message to a room of a hundred is the same row for each of them: the apply thread leaves it here, and readers that
-//! keep up take it without asking the store. It is no queue: it holds a bounded number, whoever has fallen behind its
-//! beginning reads rows, and whenever it may not tell the whole truth (history was changed, a snapshot came) it begins
-//! anew, and all read rows once.
+//! keep up take it without asking the store. The tail is not a queue: it holds a bounded number of events, a reader
+//! that has fallen behind its beginning reads rows, and whenever it may not tell the whole truth (history was changed,
+//! a snapshot came) it begins anew, and all readers read rows once.
 
 use bytes::Bytes;
 use quorate_core::id::{Position, RoomNumber};
@@ -14,13 +14,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-/// Events kept: a second of them at a high rate. A reader walks over them for its own, which is cheaper than asking the
-/// store only while they are few.
+/// Maximum number of events kept: a second of them at a high rate. A reader walks over them to find its own, which is
+/// cheaper than asking the store only while they are few.
 const EVENTS: usize = 4096;
-/// Bytes of them.
+/// Maximum number of bytes of the events kept.
 const BYTES: usize = 4 << 20;
 
-/// See the [module](self).
+/// Bounded list of the newest events; see the [module](self).
 #[derive(Debug, Default)]
 pub struct Tail {
     ring: Mutex<Ring>,
@@ -29,16 +29,16 @@ pub struct Tail {
 
 #[derive(Debug, Default)]
 struct Ring {
-    /// All that happened after `start` up to `end` is in `items`.
+    /// Position after which all that happened, up to `end`, is in `items`.
     start: Position,
     end: Position,
     items: VecDeque<Item>,
     bytes: usize,
-    /// The times of the newest commits.
+    /// Publication times of the newest commits.
     times: Times,
 }
 
-/// When the newest commits were published: those that hold what lies after `start`, by their ends.
+/// Publication times of the newest commits, by their ends: the commits that hold what lies after `start`.
 #[derive(Debug, Default)]
 struct Times {
     start: Position,
@@ -48,7 +48,7 @@ struct Times {
 impl Times {
     fn push(&mut self, end: Position) {
         self.ends.push_back((end, Instant::now()));
-        // A commit has an event or more, as a rule: as many commits as events are kept.
+        // A commit has an event or more, as a rule: as many commits are kept as events.
         while self.ends.len() > EVENTS {
             let Some((oldest, _)) = self.ends.pop_front() else { break };
             self.start = oldest;
@@ -67,19 +67,19 @@ impl Times {
 #[derive(Clone, Debug)]
 enum Item {
     Event(Arc<Fresh>),
-    /// At the beginning of a commit: whose memberships, devices or account data it changes. What these users may see is
-    /// for the rows to say.
+    /// Users whose memberships, devices or account data a commit changes, placed at the commit's beginning. The rows
+    /// have to say what these users may see.
     Users(Position, Arc<BTreeSet<String>>),
 }
 
-/// A new event.
+/// A new event, as its row.
 #[derive(Debug)]
 struct Fresh {
     at: Position,
     room: RoomNumber,
     room_id: Arc<str>,
     row: Bytes,
-    /// Decoded by the first who reads it; `None` when the rows have to be asked.
+    /// Event decoded by its first reader; `None` if the rows have to be asked.
     event: OnceLock<Option<Event>>,
 }
 
@@ -106,16 +106,16 @@ impl Item {
     }
 }
 
-/// What one commit adds.
+/// Events and users that one commit adds.
 #[derive(Debug, Default)]
 pub struct Addition(Vec<Item>);
 
 impl Addition {
-    /// The new events among the changes of a commit whose first event is at `first` or later, and the users that it
-    /// concerns; `None` when it changes older events, too.
+    /// Collects the new events among the changes of a commit whose first event is at `first` or later, and the users
+    /// that it concerns; `None` if the commit changes older events, too.
     ///
     /// # Errors
-    /// When a room cannot be read.
+    /// If a room cannot be read.
     pub fn of(
         changes: &Changes,
         first: Position,
@@ -141,32 +141,33 @@ impl Addition {
         if !users.is_empty() {
             events.push(Item::Users(first, Arc::new(users.clone())));
         }
-        // Rows come by room; the users first.
+        // Rows come by room; at the same position the users go first.
         events.sort_by_key(|item| (item.at(), matches!(item, Item::Event(_))));
         Ok(Some(Self(events)))
     }
 }
 
-/// What a reader gets.
+/// Events that a reader gets from memory.
 #[derive(Debug)]
 pub struct Page {
-    /// In order.
+    /// Events in timeline order.
     pub events: Vec<Event>,
-    /// The cursor to go on from.
+    /// Cursor from which the reader goes on.
     pub next: Position,
-    /// There is more already.
+    /// `true` if there is more already.
     pub more: bool,
-    /// When the oldest of them was applied here.
+    /// Time at which the oldest of the events was applied on this pod; `None` if it is not known.
     pub applied: Option<Instant>,
 }
 
 impl Tail {
     fn ring(&self) -> MutexGuard<'_, Ring> {
-        // A panic in the few lines below leaves at worst items without an `end`: read as not being there.
+        // A panic in the few lines below leaves at worst items without an `end`, which are read as not being there.
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything up to `end` is committed; `None`: what was added is not told.
+    /// Notes that everything up to `end` is committed. If `addition` is `None`, the added events are unknown and the
+    /// tail begins anew.
     pub fn push(&self, end: Position, addition: Option<Addition>) {
         let mut ring = self.ring();
         match addition {
@@ -180,24 +181,24 @@ impl Tail {
         ring.times.push(end);
     }
 
-    /// All up to `end` is there, and when it came is not known: at the start, or by a snapshot.
+    /// Begins anew at `end`, without knowing when what is up to there was committed: at the start, or after a snapshot.
     pub fn restart(&self, end: Position) {
         let times = Times { start: end, ..Times::default() };
         *self.ring() = Ring { start: end, end, times, ..Ring::default() };
     }
 
-    /// When the commit that holds this position was published; `None` when that is not remembered.
+    /// Returns the time at which the commit that holds this position was published; `None` if that is not remembered.
     pub fn applied_at(&self, position: Position) -> Option<Instant> {
         self.ring().times.of(position)
     }
 
-    /// Reads that began before what is kept.
+    /// Returns the number of reads that began before what is kept.
     pub fn lagged(&self) -> u64 {
         self.lagged.load(Ordering::Relaxed)
     }
 
-    /// At most `limit` events of these rooms after a cursor, and some [`PAGE_BYTES`] of them, for a user who is in all of
-    /// them; `None` when that cannot be told from here.
+    /// Returns at most `limit` events of these rooms after a cursor, and some [`PAGE_BYTES`] of them, for a user who is
+    /// in all of the rooms; `None` if the tail cannot tell.
     pub fn after(&self, after: Position, localpart: &str, rooms: &BTreeSet<RoomNumber>, limit: usize) -> Option<Page> {
         let ring = self.ring();
         if after < ring.start {

@@ -212,7 +212,7 @@ async fn until_woken(feed: &Feed, readers: u64) {
     }
 }
 
-/// Reads whenever it is woken, and nothing else.
+/// Spawns a reader that waits for hints again and again, and does nothing else.
 fn spawn_reader(feed: &Feed, rooms: &[u64]) -> tokio::task::JoinHandle<()> {
     let mut reader = feed.subscribe(in_rooms(rooms));
     tokio::spawn(async move {
@@ -226,7 +226,7 @@ fn spawn_reader(feed: &Feed, rooms: &[u64]) -> tokio::task::JoinHandle<()> {
 async fn a_crowd_is_given_a_part_of_the_time() {
     let feed = Feed::new();
     let _task = tokio::spawn(feed.fan_out());
-    // They never come back, as if their clients took nothing.
+    // These never come back, as if their clients took nothing.
     let mut stuck: Vec<_> = (0..320).map(|_| feed.subscribe(in_rooms(&[1]))).collect();
     let began = tokio::time::Instant::now();
     feed.publish(at(1), &in_rooms(&[1]));

@@ -1,4 +1,4 @@
-//! Who calls: what a proxy says in `X-Forwarded-For`, and what a certificate's URIs say.
+//! Identification of callers: `X-Forwarded-For` headers of proxies, and URIs of certificates.
 
 use crate::api::caller::{CallerAddress, TrustedProxies};
 use crate::tls::{Holder, PeerRole};
@@ -8,7 +8,8 @@ use std::net::{IpAddr, Ipv4Addr};
 const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 1, 2, 3));
 const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
-/// The first line is a list of trusted proxies, each further one a line of the header. Whether a caller was found in it.
+/// Parses trusted proxies and the headers that they send. The first line of the input is a list of trusted proxies,
+/// each further one a line of the header. Returns `true` if the header named a caller.
 pub(super) fn forwarded(bytes: &[u8]) -> bool {
     let mut lines = bytes.split(|byte| *byte == b'\n');
     let Some(Ok(trusted)) = lines.next().and_then(|line| std::str::from_utf8(line).ok()).map(TrustedProxies::parse)
@@ -28,7 +29,7 @@ pub(super) fn forwarded(bytes: &[u8]) -> bool {
     CallerAddress::of(PROXY, &headers, &trusted) != CallerAddress::counted(PROXY)
 }
 
-/// Each line is a URI of one certificate. Whether they give it a role.
+/// Parses the URIs of one certificate, one per line. Returns `true` if they give it a role.
 pub(super) fn role(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let Ok(Holder { role, cluster, name }) = Holder::from_uris(text.lines()) else { return false };

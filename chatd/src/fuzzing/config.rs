@@ -1,10 +1,10 @@
-//! The configuration: what is printed says the same as what was read.
+//! Configuration: printing what was read and reading it again must yield the same.
 
 use crate::config::written::Written;
 use crate::config::{Config, Surroundings, duration as durations, resolve};
 use std::path::Path;
 
-/// A file.
+/// Parses a configuration file.
 pub(super) fn file(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let Some(config) = resolved(text) else { return false };
@@ -19,7 +19,7 @@ fn resolved(text: &str) -> Option<Config> {
     resolve(&written, &Surroundings { host_name: "host".into(), pod_ip: None }).ok()
 }
 
-/// A duration.
+/// Parses a duration in text.
 pub(super) fn duration(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let Ok(read) = durations::parse(text) else { return false };

@@ -1,10 +1,11 @@
-//! All metrics of a pod: names, labels and meanings stand here and nowhere else. Base units, prefix `quorate_`; labels take
-//! values from the code and the names of members only, never from users. `docs/metrics.md` is written from this file.
+//! All metrics of a pod: names, labels and meanings are declared here and nowhere else. Base units, prefix `quorate_`;
+//! labels take values from the code and the names of members only, never from users. `docs/metrics.md` is generated
+//! from this file.
 
 use quorate_meter::{Error, Registry, Section, declare};
 
 declare! {
-    /// RED: what clients ask for at both doors.
+    /// RED metrics (rate, errors, duration) of what clients ask for through both APIs.
     pub(crate) struct Doors, "Doors" {
         requests: IntCounterVec = "quorate_door_requests_total" ["door", "endpoint", "code"]
             "Requests answered; code is `ok` or why they were refused. Streams count once, when they are opened.";
@@ -34,7 +35,7 @@ declare! {
 }
 
 declare! {
-    /// Callers who have no session.
+    /// Metrics of callers who have no session.
     pub(crate) struct Logins, "Logins" {
         waiting: IntGauge = "quorate_logins_waiting" [] "Logins and registrations that wait for their password's hash.";
         refused: IntCounterVec = "quorate_login_refusals_total" ["reason"]
@@ -45,7 +46,7 @@ declare! {
 }
 
 declare! {
-    /// What clients are told of, and how late.
+    /// Metrics of what clients are told of, and how late.
     pub(crate) struct Delivery, "Delivery and sync" {
         seconds: HistogramVec = "quorate_delivery_seconds" ["door"]
             "Time from an entry's application on this pod until its events are handed to a subscriber's stream or a \
@@ -67,7 +68,7 @@ declare! {
 }
 
 declare! {
-    /// The way of a command to its outcome.
+    /// Metrics of commands on their way to an outcome, and of reads.
     pub(crate) struct Proposals, "Proposals and reads" {
         ended: IntCounterVec = "quorate_proposals_total" ["outcome"]
             "Commands proposed on this pod, by how they ended; `applied` holds those that the log rejected, too.";
@@ -90,7 +91,7 @@ declare! {
 }
 
 declare! {
-    /// The log on disk.
+    /// Metrics of the log on disk.
     pub(crate) struct Log, "Log" {
         sync_seconds: Histogram = "quorate_log_fsync_seconds" [] "One fdatasync of the log.";
         write_seconds: Histogram = "quorate_log_write_seconds" [] "One write to the log, before its fsync.";
@@ -102,7 +103,7 @@ declare! {
 }
 
 declare! {
-    /// The state machine.
+    /// Metrics of the state machine.
     pub(crate) struct Apply, "Apply and snapshots" {
         seconds: Histogram = "quorate_apply_seconds" [] "One batch of entries applied and committed to the store.";
         entries: IntCounter = "quorate_apply_entries_total" [] "Log entries applied.";
@@ -115,7 +116,7 @@ declare! {
 }
 
 declare! {
-    /// Who leads, who votes, who follows how far behind.
+    /// Metrics of Raft: who leads, who votes, who follows how far behind.
     pub(crate) struct Raft, "Raft" {
         term: IntGauge = "quorate_raft_term" [] "Term that this pod is in.";
         is_leader: IntGauge = "quorate_raft_is_leader" [] "1 on a leader that a quorum acknowledged lately.";
@@ -159,7 +160,7 @@ declare! {
 }
 
 declare! {
-    /// The volume.
+    /// Metrics of the volume.
     pub(crate) struct Storage, "Storage" {
         used: IntGauge = "quorate_storage_used_bytes" [] "Bytes under the data directory.";
         free: IntGauge = "quorate_storage_free_bytes" [] "Bytes free on its file system.";
@@ -172,7 +173,7 @@ declare! {
 }
 
 declare! {
-    /// USE of the database that holds the state.
+    /// USE metrics (utilization, saturation, errors) of the database that holds the state.
     pub(crate) struct Rocks, "RocksDB" {
         disk: IntGauge = "quorate_rocksdb_disk_bytes" [] "Bytes in table files.";
         memtables: IntGauge = "quorate_rocksdb_memtable_bytes" [] "Bytes in memtables.";
@@ -203,7 +204,7 @@ declare! {
 }
 
 declare! {
-    /// The async runtime.
+    /// Metrics of the async runtime.
     pub(crate) struct Runtime, "Runtime" {
         workers: IntGauge = "quorate_runtime_workers" [] "Worker threads of the async runtime.";
         tasks: IntGauge = "quorate_runtime_tasks" [] "Tasks that are alive.";
@@ -214,7 +215,7 @@ declare! {
 }
 
 declare! {
-    /// The process.
+    /// Metrics of the process.
     pub(crate) struct Process, "Process" {
         build_info: IntGaugeVec = "quorate_build_info" ["version"] "Always 1; the version is in the label.";
         ready: IntGauge = "quorate_ready" [] "1 while this pod may get clients: joined, caught up, with the right time, and not cut off from who can serve.";
@@ -236,7 +237,7 @@ macro_rules! instruments {
             $(pub(crate) $field: $section,)*
         }
 
-        /// All declarations, in the order of the page.
+        /// All declarations, in the order of the reference page.
         pub const SECTIONS: &[Section] = &[$($section::SECTION),*];
 
         impl Instruments {

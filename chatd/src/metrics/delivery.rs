@@ -1,10 +1,10 @@
-//! How late readers are told, and what `/sync` answers.
+//! Metrics of how late readers are told, and of what `/sync` answers.
 
 use super::{Counted, Door, Metrics};
 use quorate_meter::Histogram;
 use std::time::Instant;
 
-/// Times hand-overs to one reader.
+/// Timer of the hand-overs to one reader.
 #[derive(Clone)]
 pub struct DeliveryTimer {
     seconds: Histogram,
@@ -12,8 +12,9 @@ pub struct DeliveryTimer {
 }
 
 impl DeliveryTimer {
-    /// Events were handed over, the oldest of which was applied here at that moment; `None` for history, whose
-    /// application nobody remembers. What was there before the reader came is late only since then.
+    /// Records that events were handed over, the oldest of which was applied on this pod at `applied`; `None` for
+    /// history, whose application nobody remembers. Events that were there before the reader came are late only since
+    /// then.
     pub fn handed(&self, applied: Option<Instant>) {
         if let Some(applied) = applied {
             self.seconds.observe(applied.max(self.came).elapsed().as_secs_f64());
@@ -21,21 +22,20 @@ impl DeliveryTimer {
     }
 }
 
-/// Why a `/sync` was answered.
+/// Reason for the answer to a `/sync`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncAnswer {
-    /// It had no token, or asked for the full state.
+    /// The request had no token, or asked for the full state.
     Initial,
     /// There was something new.
     Event,
     /// There was nothing for as long as the client wanted to wait.
     Timeout,
-    /// The pod ends.
+    /// The pod is stopping.
     Stopping,
 }
 
 impl SyncAnswer {
-    /// All of them.
     pub const ALL: [Self; 4] = [Self::Initial, Self::Event, Self::Timeout, Self::Stopping];
 
     fn label(self) -> &'static str {
@@ -48,14 +48,14 @@ impl SyncAnswer {
     }
 }
 
-/// Where a `/sync` looked for news.
+/// Source in which a `/sync` looked for news.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SyncSource {
-    /// In the newest events of the pod.
+    /// The newest events of the pod.
     Memory,
-    /// In what others had read of the same room.
+    /// News that others had read of the same room.
     Shared,
-    /// In rows of its own.
+    /// Rows read for this `/sync` alone.
     Rows,
 }
 
@@ -70,12 +70,12 @@ impl SyncSource {
 }
 
 impl Metrics {
-    /// A `/sync` looked for news.
+    /// Counts a look of a `/sync` for news.
     pub fn sync_looked(&self, source: SyncSource) {
         self.all.delivery.sync_looks.with_label_values(&[source.label()]).inc();
     }
 
-    /// For a reader that came just now.
+    /// Starts the timer of a reader that came just now.
     #[must_use]
     pub fn delivery(&self, door: Door) -> DeliveryTimer {
         let [grpc, matrix] = &self.hot.delivery;
@@ -86,18 +86,18 @@ impl Metrics {
         DeliveryTimer { seconds: seconds.clone(), came: Instant::now() }
     }
 
-    /// A `/sync` that waits.
+    /// Counts a `/sync` that waits, until the guard is dropped.
     #[must_use]
     pub fn parked(&self) -> Counted {
         Counted::one(&self.all.delivery.sync_parked)
     }
 
-    /// A `/sync` was answered.
+    /// Counts a `/sync` that was answered.
     pub fn synced(&self, answer: SyncAnswer) {
         self.all.delivery.sync_answers.with_label_values(&[answer.label()]).inc();
     }
 
-    /// The body of a `/sync` answer has so many bytes.
+    /// Records the size of the body of a `/sync` answer.
     pub fn sync_body(&self, bytes: u64) {
         // Far below the precision that `f64` keeps.
         #[allow(clippy::cast_precision_loss)]

@@ -1,4 +1,4 @@
-//! Counting and timing at the doors.
+//! Metrics of the client APIs: counts and times.
 
 use super::Metrics;
 use super::catalogue::Instruments;
@@ -7,10 +7,10 @@ use quorate_meter::{IntCounter, IntGauge};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Which door.
+/// A client API of the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
-    /// `quorate.chat.v1`.
+    /// The gRPC API, `quorate.chat.v1`.
     Grpc,
     /// The Matrix Client-Server API.
     Matrix,
@@ -25,11 +25,11 @@ impl Door {
     }
 }
 
-/// What a call answers instead of its result, as a label: few, and from the code.
+/// Answer of a call instead of its result, as a label: the labels are few, and from the code.
 pub trait Coded {
-    /// Lower case, stable.
+    /// Returns the label: lower case, stable.
     fn code(&self) -> &'static str;
-    /// Not the caller's doing.
+    /// Returns `true` if the error is not the caller's doing.
     fn is_fault(&self) -> bool;
 }
 
@@ -43,7 +43,7 @@ impl Coded for Refusal {
     }
 }
 
-/// One call, from its decoding to its answer.
+/// Measurement of one call, from its decoding to its answer.
 pub struct Call {
     all: Arc<Instruments>,
     door: Door,
@@ -51,10 +51,10 @@ pub struct Call {
 }
 
 impl Call {
-    /// Runs the call. One that its client gave up is counted, too, as `cancelled`.
+    /// Runs the call. A call that its client gave up is counted, too, as `cancelled`.
     ///
     /// # Errors
-    /// The call's.
+    /// The call's own error.
     pub async fn run<T, E: Coded>(self, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let mut count = Count { call: self, code: "cancelled", began: Instant::now() };
         let answer = call.await;
@@ -77,14 +77,14 @@ impl Drop for Count {
     }
 }
 
-/// An open stream or long poll; it is counted until this is dropped.
+/// An open stream or long poll, counted until this is dropped.
 pub struct StreamGuard {
     open: IntGauge,
     events: IntCounter,
 }
 
 impl StreamGuard {
-    /// So many events went through.
+    /// Counts events that went through.
     pub fn events(&self, count: usize) {
         self.events.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
@@ -96,7 +96,7 @@ impl Drop for StreamGuard {
     }
 }
 
-/// Something open or in flight: counted until this is dropped.
+/// Something open or in flight, counted until this is dropped.
 pub struct Counted(IntGauge);
 
 impl Counted {
@@ -117,13 +117,13 @@ fn signed(count: usize) -> i64 {
 }
 
 impl Metrics {
-    /// A call to this endpoint: a name from the code, never from the request, so that labels stay few.
+    /// Measures a call to this endpoint. The name comes from the code, never from the request, so that labels stay few.
     #[must_use]
     pub fn door(&self, door: Door, endpoint: &'static str) -> Call {
         Call { all: Arc::clone(&self.all), door, endpoint }
     }
 
-    /// A stream or long poll of this endpoint.
+    /// Counts a stream or long poll of this endpoint, until the guard is dropped.
     #[must_use]
     pub fn stream(&self, door: Door, endpoint: &'static str) -> StreamGuard {
         let labels = [door.label(), endpoint];
@@ -132,40 +132,40 @@ impl Metrics {
         StreamGuard { open, events: self.all.doors.events.with_label_values(&labels) }
     }
 
-    /// A connection to this door.
+    /// Counts a connection to this API, until the guard is dropped.
     #[must_use]
     pub fn connection(&self, door: Door) -> Counted {
         Counted::one(&self.all.doors.connections.with_label_values(&[door.label()]))
     }
 
-    /// A connection or request was turned away; a reason from the code.
+    /// Counts a connection or request that was turned away; the reason is one from the code.
     pub(crate) fn door_refused(&self, door: Door, reason: &'static str) {
         self.all.doors.refused.with_label_values(&[door.label(), reason]).inc();
     }
 
-    /// The door ended a connection.
+    /// Counts a connection that the listener ended.
     pub(crate) fn door_closed(&self, door: Door, reason: &'static str) {
         self.all.doors.closed.with_label_values(&[door.label(), reason]).inc();
     }
 
-    /// How many connections of a door have shown no session.
+    /// Sets the number of connections to a listener that have shown no session.
     pub(crate) fn door_strangers(&self, door: Door, strangers: usize) {
         self.all.doors.strangers.with_label_values(&[door.label()]).set(signed(strangers));
     }
 
-    /// What requests and answers of both doors hold, in bytes.
+    /// Sets the number of bytes that the requests and answers of both listeners hold.
     pub(crate) fn doors_hold(&self, requests: usize, answers: usize) {
         self.all.doors.request_bytes.set(signed(requests));
         self.all.doors.answer_bytes.set(signed(answers));
     }
 
-    /// A command on its way to the log and back.
+    /// Counts a command on its way to the log and back, until the guard is dropped.
     #[must_use]
     pub fn proposal(&self) -> Counted {
         Counted::one(&self.all.proposals.in_flight)
     }
 
-    /// Client connections to both doors.
+    /// Returns the number of client connections to both listeners.
     #[must_use]
     pub fn connections(&self) -> u32 {
         let open = |door: Door| self.all.doors.connections.with_label_values(&[door.label()]).get();

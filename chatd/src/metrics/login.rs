@@ -1,15 +1,15 @@
-//! Counting callers who have no session yet.
+//! Metrics of callers who have no session yet.
 
 use super::{Counted, Metrics};
 
 impl Metrics {
-    /// A login that waits for its password's hash.
+    /// Counts a login that waits for its password's hash, until the guard is dropped.
     #[must_use]
     pub(crate) fn waiting_login(&self) -> Counted {
         Counted::one(&self.all.logins.waiting)
     }
 
-    /// A caller without a session was sent away for a while; `reason` is one that the catalogue lists.
+    /// Counts a caller without a session who was sent away for a while; `reason` is one that the catalogue lists.
     pub(crate) fn login_refused(&self, reason: &'static str) {
         self.all.logins.refused.with_label_values(&[reason]).inc();
     }

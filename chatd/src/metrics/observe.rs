@@ -1,4 +1,4 @@
-//! What log, apply, proposals and Raft report as they go.
+//! Metrics that log, apply, proposals and Raft report as they go.
 
 use super::catalogue::Instruments;
 use super::{Counted, Metrics};
@@ -12,7 +12,7 @@ use quorate_meter::{Histogram, IntCounter, IntCounterVec};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Figures are far below the precision that `f64` keeps.
+/// Converts a count to a float. All figures are far below the precision that `f64` keeps.
 #[allow(clippy::cast_precision_loss)]
 fn float(count: usize) -> f64 {
     count as f64
@@ -60,17 +60,17 @@ impl ProposeObserver for Metrics {
 }
 
 impl Metrics {
-    /// A read that waits for its turn at the store.
+    /// Counts a read that waits for its turn at the store, until the guard is dropped.
     pub(crate) fn read_waiting(&self) -> Counted {
         Counted::one(&self.all.proposals.reads_waiting)
     }
 
-    /// It waited for so long.
+    /// Records how long a read waited for its turn.
     pub(crate) fn read_waited(&self, took: Duration) {
         self.all.proposals.read_wait.observe(took.as_secs_f64());
     }
 
-    /// A read was refused because too many wait.
+    /// Counts a read that was refused because too many wait.
     pub(crate) fn read_refused(&self, why: Code) {
         self.all.proposals.reads_refused.with_label_values(&[why.label()]).inc();
     }
@@ -99,7 +99,7 @@ impl MachineObserver for Metrics {
     }
 }
 
-/// How proposals ended: one counter for each way.
+/// Counters of ended proposals, one for each outcome.
 pub(super) struct Outcomes([IntCounter; ProposeResult::ALL.len()]);
 
 impl Outcomes {
@@ -143,7 +143,7 @@ impl RaftObserver for Metrics {
     }
 }
 
-/// Of one member.
+/// Metrics of one member.
 struct PeerFigures {
     all: Arc<Instruments>,
     appends: Histogram,
@@ -157,18 +157,18 @@ impl PeerObserver for PeerFigures {
 
     fn snapshot_sending(&self, bytes: u64, sent: u64, of: u64) {
         self.all.raft.snapshot_sent.inc_by(bytes);
-        // Files of a size of nothing are all there from the beginning.
+        // A snapshot of no bytes is complete from the beginning.
         let part = if of == 0 { 1.0 } else { long(sent) / long(of) };
         self.all.raft.snapshot_sending.with_label_values(&[&self.name]).set(part);
     }
 
     fn snapshot_ended(&self) {
-        // An error says that it is not there.
+        // An error means that it was not there.
         let _ = self.all.raft.snapshot_sending.remove_label_values(&[&self.name]);
     }
 }
 
-/// As [`float`].
+/// Converts a number of bytes to a float, with the same precision as [`float`].
 #[allow(clippy::cast_precision_loss)]
 fn long(bytes: u64) -> f64 {
     bytes as f64

@@ -1,4 +1,4 @@
-//! Figures of the process and of its async runtime, read when somebody scrapes.
+//! Metrics of the process and of its async runtime, read when somebody scrapes.
 
 use super::catalogue::{Process, Runtime};
 use quorate_meter::{CatchUp as _, process};
@@ -23,7 +23,7 @@ impl Process {
 }
 
 impl Runtime {
-    /// Of the runtime that this is called in; outside of any, nothing is known.
+    /// Reads the metrics of the runtime that this is called in; outside of any, nothing is known.
     pub(super) fn read(&self) {
         let Ok(runtime) = Handle::try_current() else { return };
         let runtime = runtime.metrics();

@@ -1,4 +1,4 @@
-//! What is read only when somebody scrapes: figures of Raft, the store and the volume.
+//! Metrics that are read only when somebody scrapes: of Raft, the store and the volume.
 
 use super::Metrics;
 use crate::feed::Feed;
@@ -14,16 +14,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Where the figures come from.
+/// Sources of the metrics.
 #[derive(Clone)]
 pub struct Sources {
-    /// Raft.
+    /// Status of Raft on this pod.
     pub cluster: Cluster,
-    /// The state.
+    /// Store that holds the state.
     pub store: Arc<dyn StoreFigures>,
-    /// Its readers.
+    /// Feed that the store's readers subscribe to.
     pub feed: Feed,
-    /// The volume, as it was measured last.
+    /// Volume, as it was measured last.
     pub volume: VolumeGauge,
 }
 
@@ -35,13 +35,13 @@ fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// -1 where there is no age: a gap in the line would look like a pod that is gone.
+/// Converts an age to seconds; -1 if there is none, as a gap in the line would look like a pod that is gone.
 fn age(age: Option<Duration>) -> f64 {
     age.map_or(-1.0, |age| age.as_secs_f64())
 }
 
 impl Metrics {
-    /// Reads all sources.
+    /// Updates all metrics from their sources.
     pub fn refresh(&self, sources: &Sources) {
         let Sources { cluster, store, feed, volume } = sources;
         let status = cluster.status();
@@ -53,13 +53,13 @@ impl Metrics {
         self.refresh_store(&store.figures());
     }
 
-    /// How full the volume is.
+    /// Sets how full the volume is.
     pub fn storage(&self, used: u64, free: u64) {
         self.all.storage.used.set(signed(used));
         self.all.storage.free.set(signed(free));
     }
 
-    /// How the volume stands to its reserve, and whether this pod refuses people's writes.
+    /// Updates how the volume stands to its reserve, and if this pod refuses people's writes.
     fn refresh_volume(&self, volume: &VolumeGauge, leads: bool) {
         let all = &self.all.storage;
         all.total.set(signed(volume.space().total));
@@ -81,8 +81,8 @@ impl Metrics {
         all.level0.set(signed(figures.level0_files));
         all.write_stopped.set(i64::from(figures.write_stopped));
         all.background_errors.set(signed(figures.background_errors));
-        // Of another database from now on, when a snapshot took the place of the one before: then they begin anew, as
-        // counters may. Nobody scrapes between the two steps.
+        // The figures are another database's once a snapshot has taken the place of the one before: then they begin
+        // anew, as counters may. Nobody scrapes between the two steps.
         all.stall_seconds.reset();
         all.stall_seconds.inc_by(figures.stalled.as_secs_f64());
         for (counter, total) in [
@@ -116,7 +116,7 @@ impl Metrics {
         all.clock_offset.set(seconds(status.time.offset_ms.map_or(0.0, |ms| ms as f64)));
         all.time_confirmed.set(i64::from(status.time.confirmed));
         all.log_time_ahead.set(seconds(status.time.log_ahead_ms as f64));
-        // Members that are gone, and all of them on a pod that no longer leads, must not linger as lines.
+        // Members that are gone, and all of them on a pod that no longer leads, must not linger as series.
         all.peer_lag.reset();
         all.peer_age.reset();
         for progress in &status.progress {
@@ -127,7 +127,7 @@ impl Metrics {
         }
     }
 
-    /// Counts new leaders as this pod sees them; ends with the cluster's watch.
+    /// Counts new leaders as this pod sees them. Ends with the cluster's watch.
     pub async fn count_leaders(self, cluster: Cluster) {
         let mut headlines: watch::Receiver<_> = cluster.watch();
         let mut last = None;
@@ -148,10 +148,10 @@ impl Metrics {
     }
 }
 
-/// Why a pod is not ready, for `/readyz`.
+/// Checks that a pod is ready, for `/readyz`.
 ///
 /// # Errors
-/// The reason.
+/// The reason for which it is not.
 pub fn readiness(cluster: &Cluster) -> Result<(), String> {
     match cluster.status().readiness {
         Readiness::Ready => Ok(()),
@@ -159,8 +159,8 @@ pub fn readiness(cluster: &Cluster) -> Result<(), String> {
     }
 }
 
-/// Bytes that the files under a directory take. Snapshots share files with the state by links: each counts once.
-/// Files come and go meanwhile: those that are gone count nothing.
+/// Returns the bytes that the files under a directory take. Snapshots share files with the state by hard links: each
+/// file counts once. Files come and go meanwhile: those that are gone count nothing.
 #[must_use]
 pub fn used(dir: &Path) -> u64 {
     let mut linked = HashSet::new();
@@ -172,7 +172,7 @@ fn taken(dir: &Path, linked: &mut HashSet<u64>) -> u64 {
     let sizes = entries.flatten().map(|entry| match entry.metadata() {
         Ok(data) if data.is_dir() => taken(&entry.path(), linked),
         Ok(data) if data.nlink() > 1 && !linked.insert(data.ino()) => 0,
-        // What is allocated, in the unit of stat(2).
+        // Allocated size, in the unit of stat(2).
         Ok(data) => data.blocks().saturating_mul(512),
         Err(_) => 0,
     });

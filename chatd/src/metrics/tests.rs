@@ -1,4 +1,4 @@
-//! The catalogue against the conventions, and against what a scrape gets.
+//! Tests of the catalogue against the conventions, and against what a scrape gets.
 
 use super::delivery::{SyncAnswer, SyncSource};
 use super::*;
@@ -9,7 +9,7 @@ use crate::service::{Code, Refusal};
 use crate::tls::{HandshakeEnd, HandshakeObserver as _};
 use std::time::{Duration, Instant};
 
-/// Every label that there is: names from the code, members of the cluster, and nothing of users.
+/// All labels: names from the code, members of the cluster, and nothing of users.
 const LABELS: [&str; 11] =
     ["action", "answer", "code", "door", "endpoint", "kind", "outcome", "peer", "reason", "source", "version"];
 
@@ -19,7 +19,7 @@ fn names_labels_and_units_follow_the_conventions() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
-/// Uses whatever has labels, as the code does.
+/// Uses every metric with labels, as the code does.
 async fn used() -> Metrics {
     let metrics = Metrics::new().unwrap();
     metrics.door(Door::Grpc, "Send").run::<(), Refusal>(async { Ok(()) }).await.unwrap();

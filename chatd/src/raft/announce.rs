@@ -1,7 +1,7 @@
-//! Telling the others where this node is, while it hears no leader: a restarted pod has another IP, and its name stays
-//! stale in DNS for seconds. Each call reaches a member under that member's own address, and shows it ours. The same look
-//! forgets those that are no members any more. What they answer, whether they hear a leader, decides whether this pod stays
-//! ready without one.
+//! Announces this node's address to the other members while it hears no leader. A restarted pod has another IP address,
+//! and its name stays stale in DNS for seconds. Each call reaches a member at that member's own address, and shows it
+//! ours. The same loop forgets nodes that are no longer members. The answers say whether the others hear a leader,
+//! which decides whether this pod stays ready without one.
 
 use super::{
     cluster::{Cluster, Neighbours},
@@ -13,11 +13,12 @@ use quorate_wire::raft::v1 as pb;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
-/// Often enough that a returned pod is found within a second, seldom enough that a lost quorum costs nothing.
+/// Interval of announcements: short enough that a returned pod is found within a second, long enough that a lost quorum
+/// costs nothing.
 const EVERY: Duration = Duration::from_millis(300);
 const LIMIT: Duration = Duration::from_millis(800);
 
-/// Runs as long as the node.
+/// Announces this node for as long as it runs.
 pub(crate) async fn announce(cluster: Cluster, peers: Peers, leadership: Leadership) {
     loop {
         sleep(EVERY).await;
@@ -25,7 +26,7 @@ pub(crate) async fn announce(cluster: Cluster, peers: Peers, leadership: Leaders
         let members: Vec<u64> = others.iter().map(|(id, _)| *id).collect();
         peers.keep(&members);
         cluster.neighbours().keep(&members);
-        // Also a leader without its quorum: perhaps the others have another one.
+        // A leader without its quorum announces itself, too: the others may have elected another one.
         let unheard = cluster.status().leader.is_none();
         if unheard && peers.identity().cluster_id().is_some() {
             let calls = others.into_iter().map(|(id, node)| call(&peers, cluster.neighbours(), id, node.peer_address));
@@ -38,7 +39,7 @@ async fn call(peers: &Peers, neighbours: &Neighbours, node_id: u64, address: Str
     let peer = peers.peer(node_id, &address);
     let mut connection = peer.connect(Lane::Calls);
     let request = pb::AnnounceRequest { target: Some(peers.identity().target(node_id)) };
-    // Whoever does not answer is told again.
+    // A member that does not answer is called again in the next round.
     match timeout(LIMIT, connection.client.announce(request)).await {
         Ok(Ok(answer)) => neighbours.answered(node_id, answer.into_inner().leader_node_id != 0),
         Ok(Err(status)) => peer.failed(&connection, &status),

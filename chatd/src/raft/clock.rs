@@ -1,10 +1,10 @@
-//! The clock that stamps entries, and why a pod whose clock is off does not lead.
+//! The clock that stamps log entries, and why a pod whose clock is off does not lead.
 //!
-//! Sessions, retention and `origin_server_ts` go by the time in the log, which only rises: what a wrong clock puts in
-//! stays. So a clock is judged *before* anything is stamped with it ([`agreement`]): each voter tells its time with every
-//! append stream that it accepts (twenty a second), and without a majority's word there is no stamp. The leader tells what
-//! it goes by with every stream that it opens; so every pod knows the time by which the log judges ([`timekeeper`]), and
-//! whether its own clock is wrong.
+//! Sessions, retention and `origin_server_ts` follow the time in the log, which only rises: what a wrong clock puts in
+//! stays. A clock is therefore judged *before* anything is stamped with it ([`agreement`]): each voter reports its time
+//! with every append stream that it accepts (twenty a second), and an entry is stamped only after a majority has
+//! reported. The leader sends the time that it uses with every stream that it opens, so every pod knows the time by
+//! which the log is judged ([`timekeeper`]), and whether its own clock is wrong.
 
 mod agreement;
 mod timekeeper;
@@ -22,10 +22,10 @@ use std::{
 };
 use tonic::metadata::MetadataMap;
 
-/// Milliseconds since the Unix epoch.
+/// Source of the current time, in milliseconds since the Unix epoch.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// The machine's.
+/// Returns the clock of the machine.
 #[must_use]
 pub fn system_clock() -> Clock {
     Arc::new(|| {
@@ -34,29 +34,29 @@ pub fn system_clock() -> Clock {
     })
 }
 
-/// Metadata of an append stream: what the leader goes by when it opens one, the receiver's own time in the answer; in
-/// milliseconds.
+/// Metadata key of an append stream, in milliseconds: the leader's time when it opens a stream, and the receiver's own
+/// time in the answer.
 const TIME_KEY: &str = "quorate-time-ms";
-/// With the leader's: [`TimeTrust`] by its number.
+/// Metadata key that accompanies the leader's time: the number of its [`TimeTrust`].
 const TRUST_KEY: &str = "quorate-time-trust";
 
-/// Tells a time to the other side.
+/// Adds a time to the metadata for the other side.
 pub(super) fn put_time(metadata: &mut MetadataMap, time_ms: u64) {
     metadata.insert(TIME_KEY, time_ms.into());
 }
 
-/// The time that the other side told.
+/// Returns the time that the other side sent.
 pub(super) fn told_time(metadata: &MetadataMap) -> Option<u64> {
     metadata.get(TIME_KEY)?.to_str().ok()?.parse().ok()
 }
 
-/// Tells what this leader goes by.
+/// Adds the time that this leader uses to the metadata, with its trust.
 pub(super) fn put_stamp(metadata: &mut MetadataMap, stamp: TimeStamp) {
     put_time(metadata, stamp.time_ms);
     metadata.insert(TRUST_KEY, i32::from(stamp.trust).into());
 }
 
-/// What the leader goes by; `None` from one that may stamp nothing yet.
+/// Returns the time that the leader uses; `None` if the leader may not stamp entries yet.
 pub(super) fn told_stamp(metadata: &MetadataMap) -> Option<TimeStamp> {
     let trust: i32 = metadata.get(TRUST_KEY)?.to_str().ok()?.parse().ok()?;
     match TimeTrust::try_from(trust).ok()? {

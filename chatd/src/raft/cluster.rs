@@ -1,7 +1,7 @@
-//! What this node knows of its cluster, now and as it changes.
+//! A node's view of its cluster, as of one moment and as it changes.
 //!
-//! openraft's figures say who was elected; whether that leader is still there is told by its quorum's answers (on the
-//! leader) and by the last append (elsewhere). [`Cluster::status`] puts both together.
+//! openraft's metrics say which node was elected. Whether that leader is still present follows from the answers of its
+//! quorum (on the leader) and from the last append (on other nodes). [`Cluster::status`] combines both.
 
 mod readiness;
 mod status;
@@ -26,41 +26,43 @@ use std::{
 };
 use tokio::{sync::watch, time::timeout};
 
-/// A leader that is not heard for this long is not named: three of the longest elections.
+/// Time without contact after which a leader is no longer named: three of the longest elections.
 pub const PRESENT: Duration = Duration::from_secs(1);
-/// Silence has no event: it is looked for this often.
+/// Interval at which the status is checked, as silence raises no event.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Facts that the state knows and Raft does not.
+/// Facts known to the state and not to Raft.
 pub trait StateFacts: Send + Sync + 'static {
-    /// The cluster's first command is applied: it has a name, accounts can be made.
+    /// Returns `true` once the cluster's first command is applied: the cluster has a name, and accounts can be created.
     fn is_bootstrapped(&self) -> bool;
 
-    /// Ids of rooms that hold events which their own rule no longer keeps, at most `limit`. Reads every room's row.
+    /// Returns the ids of at most `limit` rooms that hold events which their own retention rule no longer keeps. Reads
+    /// the row of every room.
     fn expired_rooms(&self, now_ms: u64, limit: usize) -> Vec<String>;
 
-    /// Devices that nobody uses any more; see [`View::devices_to_sweep`](quorate_core::query::View::devices_to_sweep).
+    /// Returns devices that are no longer used; see
+    /// [`View::devices_to_sweep`](quorate_core::query::View::devices_to_sweep).
     fn devices_to_sweep(&self, cursor: &SweepCursor, now_ms: u64, kept_ms: u64, rows: usize) -> SweepPart;
 
-    /// Users whose last change of profile not all of their rooms show yet, at most `limit`.
+    /// Returns at most `limit` users whose latest profile change does not show in all of their rooms yet.
     fn unfinished_renewals(&self, limit: usize) -> Vec<String>;
 
-    /// Reading may wait for a disk.
+    /// Returns `true` if reading may wait for a disk.
     fn may_block(&self) -> bool;
 }
 
-/// What watchers wait for: leader, term, role, membership, readiness.
+/// The part of the status that watchers wait for: leader, term, role, membership, readiness.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Headline {
-    /// What this node does.
+    /// Role of this node.
     pub role: Role,
-    /// Raft's term.
+    /// Current Raft term of this node.
     pub term: u64,
-    /// Who leads, if anyone was heard within the last second.
+    /// Node id of the leader; `None` if none was heard within the last second.
     pub leader: Option<u64>,
-    /// Log index of the membership, which changes with it.
+    /// Log index of the membership entry, which identifies the membership.
     pub membership_index: u64,
-    /// May it get clients?
+    /// `true` if this pod may receive client traffic.
     pub ready: bool,
 }
 
@@ -81,17 +83,17 @@ struct Inner {
     headline: watch::Sender<Headline>,
 }
 
-/// What has to be remembered between two looks.
+/// State kept between two checks.
 #[derive(Default)]
 struct Memory {
     gate: Gate,
-    /// Last entry in the log when this process started: applying that far is having caught up.
+    /// Last entry in the log when this process started; a node that has applied it has caught up.
     last_at_start: Option<u64>,
     leader: Option<(u64, u64, Instant)>,
 }
 
 impl Cluster {
-    /// Starts to watch; ends when openraft stops.
+    /// Starts to watch the cluster; the background task ends when openraft stops.
     #[must_use]
     pub fn start(
         consensus: &ConsensusRef,
@@ -112,24 +114,24 @@ impl Cluster {
         cluster
     }
 
-    /// Everything, as of now.
+    /// Returns the complete status, as of this moment.
     #[must_use]
     pub fn status(&self) -> NodeStatus {
         self.inner.status()
     }
 
-    /// What is known of the time.
+    /// Returns this node's knowledge of the time.
     #[must_use]
     pub fn time(&self) -> &Timekeeper {
         &self.inner.time
     }
 
-    /// Where the answers of others go, while this node hears no leader.
+    /// Returns the record of what other members answer while this node hears no leader.
     pub(crate) fn neighbours(&self) -> &Neighbours {
         &self.inner.neighbours
     }
 
-    /// Follows the headlines: states, so that one that was missed costs nothing.
+    /// Returns a receiver of headlines. A headline is a state, so a missed one costs nothing.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Headline> {
         self.inner.headline.subscribe()
@@ -165,7 +167,7 @@ impl Inner {
         let role = role(metrics.state);
         let quorum_ack_age = self.quorum_ack_age(&metrics, &membership);
         let leader = self.present_leader(&metrics, quorum_ack_age);
-        // Before the memory is locked: it has locks of its own.
+        // Taken before the memory is locked, as it takes locks of its own.
         let time = self.time.status();
         let mut memory = self.memory();
         NodeStatus {
@@ -203,7 +205,7 @@ impl Inner {
             return None;
         }
         let own = self.identity.node_id();
-        // A single voter is its own quorum, and nobody else's answers stamp it.
+        // A single voter is its own quorum, and no other node's answer updates the timestamp.
         if membership.voter_sets.iter().all(|set| set.len() == 1 && set.contains(&own)) {
             return Some(Duration::ZERO);
         }
@@ -245,7 +247,7 @@ impl Inner {
             leads: leader == Some(own),
             committed: metrics.cluster_committed.as_ref().map(|id| id.index),
             applied: metrics.last_applied.as_ref().map(|id| id.index),
-            // What was in the log at the start may have been cut off since by another leader's entries.
+            // Entries that were in the log at the start may have been truncated since, in favour of another leader's.
             at_start: memory.last_at_start.min(metrics.last_log_index),
             clock_wrong_by,
             neighbours: &self.neighbours,

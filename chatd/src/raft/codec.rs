@@ -1,5 +1,5 @@
-//! Between openraft's types and our own bytes: `quorate.log.v1` on disk and in requests. openraft's serde is not used,
-//! so that its changes are not changes of our formats.
+//! Conversions between openraft's types and the bytes of `quorate.log.v1`, used on disk and in requests. openraft's
+//! serde support is not used, so that its changes do not change our formats.
 
 pub(crate) mod fuzzing;
 
@@ -10,45 +10,45 @@ use prost::Message as _;
 use quorate_core::proto::log as pb;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Bytes that are no such thing.
+/// Bytes that cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
-    /// Not protobuf of this message.
+    /// The bytes are not a protobuf message of the expected type.
     #[error("cannot decode {what}")]
     Decode {
-        /// What it should have been.
+        /// Message that was expected.
         what: &'static str,
-        /// Why not.
+        /// Error of the protobuf decoder.
         #[source]
         source: prost::DecodeError,
     },
     /// A required part is absent.
     #[error("{what} is missing")]
     Missing {
-        /// Which part.
+        /// Part that is absent.
         what: &'static str,
     },
-    /// A membership that Raft's rules do not allow.
+    /// The membership breaks Raft's rules.
     #[error("the membership is not valid: {reason}")]
     Membership {
-        /// Why.
+        /// Rule that is broken.
         reason: String,
     },
 }
 
-/// As a message.
+/// Converts a log id into its protobuf message.
 #[must_use]
 pub fn log_id_to_pb(id: &LogId) -> pb::LogId {
     pb::LogId { term: id.leader_id.term, node_id: id.leader_id.node_id, index: id.index }
 }
 
-/// From a message.
+/// Converts a protobuf message into a log id.
 #[must_use]
 pub fn log_id_from_pb(id: &pb::LogId) -> LogId {
     LogId::new(LeaderId { term: id.term, node_id: id.node_id }, id.index)
 }
 
-/// As a message.
+/// Converts a membership into its protobuf message.
 #[must_use]
 pub fn membership_to_pb(membership: &Membership) -> pb::Membership {
     pb::Membership {
@@ -69,10 +69,10 @@ pub fn membership_to_pb(membership: &Membership) -> pb::Membership {
     }
 }
 
-/// From a message.
+/// Converts a protobuf message into a membership.
 ///
 /// # Errors
-/// When a voter has no node.
+/// If a voter has no node.
 pub fn membership_from_pb(membership: pb::Membership) -> Result<Membership, CodecError> {
     let sets: Vec<BTreeSet<u64>> =
         membership.voter_sets.into_iter().map(|set| set.node_ids.into_iter().collect()).collect();
@@ -87,13 +87,14 @@ pub fn membership_from_pb(membership: pb::Membership) -> Result<Membership, Code
     Membership::new(sets, nodes).map_err(|e| CodecError::Membership { reason: e.to_string() })
 }
 
-/// An entry as its bytes on disk and in `AppendRequest.entries`.
+/// Encodes an entry into the bytes that are used on disk and in `AppendRequest.entries`.
 #[must_use]
 pub fn encode_entry(entry: &Entry) -> Bytes {
     entry_to_pb(entry).encode_to_vec().into()
 }
 
-/// An entry as a message, which shares the batch's bytes: to encode it straight into a larger buffer.
+/// Converts an entry into its protobuf message, which shares the bytes of the batch and can be encoded straight into a
+/// larger buffer.
 #[must_use]
 pub fn entry_to_pb(entry: &Entry) -> pb::Entry {
     use pb::entry::Payload;
@@ -105,10 +106,10 @@ pub fn entry_to_pb(entry: &Entry) -> pb::Entry {
     pb::Entry { log_id: Some(log_id_to_pb(&entry.log_id)), payload: Some(payload) }
 }
 
-/// An entry from its bytes; a batch's bytes are shared, not copied.
+/// Decodes an entry; the bytes of a batch are shared, not copied.
 ///
 /// # Errors
-/// When the bytes are not an entry.
+/// If the bytes are not an entry.
 pub fn decode_entry(bytes: Bytes) -> Result<Entry, CodecError> {
     use pb::entry::Payload;
     let message = pb::Entry::decode(bytes).map_err(|source| CodecError::Decode { what: "a log entry", source })?;

@@ -1,5 +1,5 @@
-//! openraft behind functions that do not name the state machine: everything above (proposals, reads, membership, the
-//! doors) is written once, compiled once, and tested with any state machine.
+//! A facade over openraft that does not name the state machine, so that everything built on it (proposals, reads,
+//! membership, the APIs) is written once, compiled once, and can be tested with any state machine.
 
 use super::{
     network::snapshot::SnapshotFacts,
@@ -20,82 +20,82 @@ use openraft::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
-/// openraft has stopped, or a write to storage failed.
+/// Error of a node that has stopped: openraft was shut down, or a write to storage failed.
 pub type Stopped = Fatal<TypeConfig>;
-/// The figures of a node, followed as they change.
+/// Metrics of a node, as a watch.
 pub type MetricsWatch = WatchReceiverOf<TypeConfig, RaftMetrics<TypeConfig>>;
-/// Vote, role, leader and membership only: changes seldom, so waiting on it wakes seldom.
+/// Vote, role, leader and membership only, as a watch: they seldom change, so a waiting task is seldom woken.
 pub type LeadershipWatch = WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>;
 /// One change of the membership.
 pub type Change = ChangeMembers<u64, Node>;
-/// The applied membership entry, or why there is none.
+/// Applied membership entry, or the reason why there is none.
 pub type Changed = Result<ClientWriteResponse<TypeConfig>, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>;
-/// Answered once the entry is applied; dropped when openraft stops.
+/// Receiver that resolves once the entry is applied; its sender is dropped if openraft stops.
 pub type Written = OneshotReceiverOf<TypeConfig, ClientWriteResult<TypeConfig>>;
 
-/// What a snapshot holds and takes, for people.
+/// Summary of a snapshot, for display.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotSummary {
-    /// Its name on this pod.
+    /// Name of the snapshot on this pod.
     pub id: String,
-    /// Everything up to here is in it.
+    /// Last log id that the snapshot covers.
     pub last_applied: Option<LogId>,
-    /// Bytes on disk.
+    /// Size on disk, in bytes.
     pub size_bytes: u64,
 }
 
-/// One running Raft node. Errors are openraft's; they end in the functions of this folder.
+/// One running Raft node. Errors are openraft's, and are handled within this module's folder.
 pub trait Consensus: Send + Sync + 'static {
-    /// Requests of a leader in order, their answers in the same order; ends after the answer to the last request, or
-    /// after the first conflict or higher vote.
+    /// Appends a leader's requests in order, and yields the answers in the same order. The stream ends after the answer
+    /// to the last request, or after the first conflict or higher vote.
     fn append(
         &self,
         requests: BoxStream<'static, AppendEntriesRequest<TypeConfig>>,
     ) -> BoxStream<'static, Result<StreamAppendResult<TypeConfig>, Stopped>>;
-    /// A candidate asks for this node's vote.
+    /// Answers a candidate that asks for this node's vote.
     fn vote(
         &self,
         request: VoteRequest<TypeConfig>,
     ) -> BoxFuture<'_, Result<VoteResponse<TypeConfig>, RaftError<TypeConfig>>>;
-    /// The same question without any effect.
+    /// Answers whether this node would vote for a candidate, without any effect.
     fn pre_vote(
         &self,
         request: VoteRequest<TypeConfig>,
     ) -> BoxFuture<'_, Result<VoteResponse<TypeConfig>, RaftError<TypeConfig>>>;
-    /// The leader hands over.
+    /// Takes over leadership on the request of the current leader.
     fn take_over(
         &self,
         request: TransferLeaderRequest<TypeConfig>,
     ) -> BoxFuture<'_, Result<TransferLeaderResponse<TypeConfig>, Stopped>>;
-    /// Appends one entry, if this node leads; returns once openraft has taken it, in the order of the calls.
+    /// Appends one entry, if this node leads. Returns once openraft has taken it, in the order of the calls.
     fn write(&self, batch: EncodedBatch) -> BoxFuture<'_, Result<Written, Stopped>>;
     /// Confirms leadership with a quorum and returns the index that a read has to wait for (Raft dissertation §6.4).
     fn read_index(&self) -> BoxFuture<'_, Result<LogId, RaftError<TypeConfig, LinearizableReadError<TypeConfig>>>>;
-    /// The first membership of a new cluster, on an empty log.
+    /// Writes the first membership of a new cluster into an empty log.
     fn initialize(
         &self,
         voters: BTreeMap<u64, Node>,
     ) -> BoxFuture<'_, Result<(), RaftError<TypeConfig, InitializeError<TypeConfig>>>>;
-    /// One change of membership, through a joint one where voters change; guarded by `still`, the membership entry
-    /// that the caller looked at.
+    /// Makes one change of membership, through a joint configuration if voters change. The change is refused unless
+    /// `still`, the membership entry that the caller based it on, is the latest one.
     fn change_membership(&self, change: Change, retain: bool, still: Option<LogId>) -> BoxFuture<'_, Changed>;
-    /// Starts a transfer; it cannot be taken back.
+    /// Starts a leadership transfer, which cannot be cancelled.
     fn transfer_to(&self, node_id: u64) -> BoxFuture<'_, Result<(), Stopped>>;
-    /// Starts a checkpoint of the state; `RaftMetrics::snapshot` tells when it is there.
+    /// Starts a checkpoint of the state; `RaftMetrics::snapshot` shows when it is finished.
     fn build_snapshot(&self) -> BoxFuture<'_, Result<(), Stopped>>;
-    /// The newest snapshot on this node.
+    /// Returns the newest snapshot on this node.
     fn snapshot(&self) -> BoxFuture<'_, Result<Option<SnapshotSummary>, RaftError<TypeConfig>>>;
-    /// Lets entries up to this index go, as far as a snapshot covers them.
+    /// Purges log entries up to this index, as far as a snapshot covers them.
     fn purge(&self, up_to: u64) -> BoxFuture<'_, Result<(), Stopped>>;
-    /// All figures.
+    /// Returns a watch on all metrics.
     fn metrics(&self) -> MetricsWatch;
-    /// Vote, role, leader and membership.
+    /// Returns a watch on vote, role, leader and membership.
     fn leadership(&self) -> LeadershipWatch;
-    /// Stops; open calls end with an error.
+    /// Stops the node; open calls end with an error.
     fn shutdown(&self) -> BoxFuture<'_, ()>;
 }
 
-/// The handle that everything holds.
+/// Shared handle to a running Raft node.
 pub type ConsensusRef = Arc<dyn Consensus>;
 
 impl<M> Consensus for Raft<TypeConfig, M>
@@ -141,7 +141,7 @@ where
 
     fn read_index(&self) -> BoxFuture<'_, Result<LogId, RaftError<TypeConfig, LinearizableReadError<TypeConfig>>>> {
         Box::pin(async move {
-            // Never a lease read: a voter that restarted quickly has forgotten the lease it granted.
+            // Never a lease read: a voter that restarted quickly has forgotten the lease that it granted.
             let linearizer = self.get_read_linearizer(ReadPolicy::ReadIndex).await?;
             Ok(*linearizer.read_log_id().log_id())
         })
@@ -192,12 +192,13 @@ where
     }
 
     fn shutdown(&self) -> BoxFuture<'_, ()> {
-        // The only error is that the core task had panicked; its metrics say so already.
+        // The only possible error is a panic of the core task, which the metrics report already.
         Box::pin(async move { drop(Raft::shutdown(self).await) })
     }
 }
 
-/// A vote's term; the leader of a term is one node (Raft paper §5.2), the id orders two candidates of one term.
+/// Returns the term of a vote. A term has at most one leader (Raft paper §5.2); the node id orders two candidates of
+/// the same term.
 #[must_use]
 pub fn term_of(vote: &Vote) -> u64 {
     vote.leader_id.term

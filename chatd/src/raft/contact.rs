@@ -1,4 +1,5 @@
-//! When this node last heard its leader: a follower's view of leadership says who was voted for, not who is still there.
+//! Time at which this node last heard its leader. A follower's view of leadership says which node was voted for, not
+//! whether that node is still there.
 
 use std::{
     sync::{
@@ -8,11 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Stamped by the peer door, read by status and readiness. Clones share the stamp.
+/// Timestamp of the last contact, set by the peer listener and read by status and readiness. Clones share it.
 #[derive(Clone)]
 pub struct Contact {
     start: Instant,
-    // Milliseconds since `start`, plus one; 0 is never. An atomic, because each append stamps it.
+    // Milliseconds since `start`, plus one; 0 means never. An atomic, because each append sets it.
     last: Arc<AtomicU64>,
 }
 
@@ -23,13 +24,13 @@ impl Default for Contact {
 }
 
 impl Contact {
-    /// The leader was heard just now.
+    /// Records that the leader was heard at this moment.
     pub fn stamp(&self) {
         let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX - 1);
         self.last.store(now.saturating_add(1), Ordering::Relaxed);
     }
 
-    /// How long ago; `None` if never in this process's life.
+    /// Returns the time since the leader was last heard; `None` if this process never heard one.
     #[must_use]
     pub fn age(&self) -> Option<Duration> {
         let last = self.last.load(Ordering::Relaxed).checked_sub(1)?;

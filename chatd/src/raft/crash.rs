@@ -1,8 +1,9 @@
-//! The process ends at every point of [`crate::failpoint`], is started again, and must have everything that it said.
+//! Crash tests: the process ends at every point of [`crate::failpoint`], is started again, and must still have
+//! everything that it acknowledged.
 //!
-//! The process is this test binary itself, started with one test alone that does nothing unless it is told to: real
-//! files, the real log, the real database. What is tested is a kill at the worst moment; what a power cut makes of pages
-//! that were not synced is tested by `log::tests::crash`.
+//! The process is this test binary itself, started with a single test that does nothing unless it is told to: real
+//! files, the real log, the real database. These tests cover a kill at the worst moment. The effect of a power failure
+//! on pages that were not synced is covered by `log::tests::crash`.
 
 mod install;
 mod serve;
@@ -16,35 +17,35 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Where a process that was told to work does so.
+/// Environment variable with the directory in which a child process works.
 const WORK_IN: &str = "QUORATE_CRASH_WORK_IN";
-/// A process with this in its environment acknowledges each command before it is written.
+/// Environment variable that makes a child process acknowledge each command before it is written.
 const LIE: &str = "QUORATE_CRASH_LIE";
-/// Which passes of a point end the process: the first, while everything is made, and some in full work, as far as the
-/// workload comes.
+/// Passes of a point at which the process ends: the first, while everything is created, and some in full operation, as
+/// far as the workload reaches.
 const NTH: [u64; 4] = [1, 3, 9, 40];
 /// Longest wait for anything; a busy machine needs some of it.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// `abort` ends a process so.
+/// Signal with which `abort` ends a process.
 const SIGABRT: i32 = 6;
 
-/// The directory to work in, for a process that was started for this.
+/// Returns the directory to work in, if this process was started as a child.
 fn told_to() -> Option<PathBuf> {
     std::env::var_os(WORK_IN).map(PathBuf::from)
 }
 
-/// Whether this process says what is not so.
+/// Returns `true` if this process is to acknowledge commands before they are written.
 fn lies() -> bool {
     std::env::var_os(LIE).is_some()
 }
 
-/// What the process that started this one must know; it counts as said once it is out of this process.
+/// Reports a fact to the parent process; it counts as reported once it has left this process.
 fn say(word: &str) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "said: {word}").and_then(|()| out.flush()).expect("the parent listens");
 }
 
-/// What became of a process.
+/// Outcome of a child process.
 struct End {
     crashed: bool,
     said: Vec<String>,
@@ -56,12 +57,12 @@ impl End {
     }
 }
 
-/// Runs a workload to its end or to the point.
+/// Runs a workload to its end, or to the given pass of the point.
 fn run(area: Area, dir: &Path, point: Point, nth: u64) -> End {
     run_as(area, dir, point, nth, false)
 }
 
-/// The same; one that lies must be found out.
+/// Runs a workload like [`run`]; a process that lies must be detected.
 fn run_as(area: Area, dir: &Path, point: Point, nth: u64, lies: bool) -> End {
     let test = match area {
         Area::Serve => "raft::crash::serve::a_process_that_is_told_to_serves",
@@ -92,7 +93,8 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
-/// One point: the process ends there, and what it leaves is looked at. Whether it ended there at all.
+/// Tries one pass of one point: the process ends there, and the directory that it leaves behind is checked. Returns
+/// `true` if the point was reached.
 fn try_out(area: Area, point: Point, nth: u64, template: &Path) -> bool {
     let dir = tempfile::tempdir().expect("a directory");
     let end = match area {
@@ -119,7 +121,7 @@ fn a_process_that_ends_at_any_point_has_everything_that_it_acknowledged() {
     runtime().block_on(install::prepare(template.path()));
     let (next, reached) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|threads| {
-        // Each waits for its own process and disk most of the time.
+        // Each thread spends most of its time waiting for its own process and disk.
         for _ in 0..3 {
             threads.spawn(|| {
                 while let Some((point, area)) = Point::ALL.get(next.fetch_add(1, Ordering::SeqCst)) {
@@ -133,7 +135,7 @@ fn a_process_that_ends_at_any_point_has_everything_that_it_acknowledged() {
     println!("{} points, {} crashes", Point::ALL.len(), reached.into_inner());
 }
 
-/// What the check says about a directory and what was said of it, when it finds fault.
+/// Returns the fault that the check finds in a directory, given what its process reported.
 fn fault(dir: &Path, end: &End) -> Option<String> {
     let checked = std::panic::catch_unwind(|| runtime().block_on(serve::check(dir, end)));
     let panic = checked.err()?;
@@ -145,7 +147,7 @@ fn fault(dir: &Path, end: &End) -> Option<String> {
 fn a_process_that_acknowledges_before_it_writes_is_found_out() {
     let told = NTH.iter().find_map(|nth| {
         let dir = tempfile::tempdir().expect("a directory");
-        // On the way to a segment that a batch needs, which is not written yet.
+        // Hit while a segment is created for a batch, which is not written yet.
         let end = run_as(Area::Serve, dir.path(), Point::SegmentMade, *nth, true);
         assert!(end.crashed, "not reached");
         fault(dir.path(), &end).filter(|fault| fault.contains("was acknowledged, and the state ends before"))
@@ -160,7 +162,7 @@ fn a_log_that_lost_what_it_synced_is_found_out() {
     assert!(end.crashed, "not reached");
     let acknowledged = serve::acknowledged(&end).map(|(_, index)| index).max().expect("something was acknowledged");
     let log = dir.path().join("log");
-    // Which segment an entry is in depends on how the writes came together.
+    // The segment that holds an entry depends on how writes were batched.
     while runtime().block_on(serve::last_entry(&log)) >= Some(acknowledged) {
         let segments = std::fs::read_dir(&log).expect("a directory").map(|entry| entry.expect("an entry").path());
         let newest = segments.filter(|path| path.extension().is_some_and(|ending| ending == "log")).max();

@@ -1,7 +1,7 @@
-//! A follower's writes to the leader: one pipelined stream, answers in any order.
+//! Forwards a follower's writes to the leader over one pipelined stream; answers arrive in any order.
 //!
 //! A [`Link`] is a task that owns the stream to one leader. It ends with the stream, or when this node hears of another
-//! leader; what had been sent by then is *unknown*, what had not is tried again elsewhere.
+//! leader. The outcome of commands sent by then is *unknown*; commands not sent yet are tried again elsewhere.
 
 use super::{
     leadership::Leadership,
@@ -31,7 +31,7 @@ use tonic::{Status, Streaming};
 const IN_FLIGHT: usize = 4096;
 const OVERLOADED_FOR: Duration = Duration::from_millis(100);
 
-/// `Refused.kind` on the wire.
+/// Values of `Refused.kind` on the wire.
 pub(crate) mod refused {
     pub(crate) const OVERLOADED: u32 = 1;
     pub(crate) const RATE_LIMITED: u32 = 2;
@@ -42,11 +42,11 @@ pub(crate) mod refused {
 struct Job {
     envelope: Bytes,
     answer: oneshot::Sender<Attempt>,
-    /// When it is sampled.
+    /// Trace context, if the command is sampled.
     trace: Option<Box<pb::TraceContext>>,
 }
 
-/// Sends commands to whoever leads. One per process.
+/// Sends commands to the current leader. One per process.
 pub(crate) struct Forwarder {
     peers: Peers,
     leadership: Leadership,
@@ -55,7 +55,7 @@ pub(crate) struct Forwarder {
     link: Mutex<Option<Link>>,
 }
 
-/// The way to one leader.
+/// Task that forwards to one leader.
 struct Link {
     leader: u64,
     jobs: mpsc::Sender<Job>,
@@ -67,10 +67,10 @@ impl Forwarder {
         Self { peers, leadership, observer, in_flight, link: Mutex::new(None) }
     }
 
-    /// One try at this leader, on its way when this returns: in the order of the calls.
+    /// Makes one attempt at this leader. The command is queued when this function returns, in the order of the calls.
     ///
     /// # Errors
-    /// [`ProposeError::Overloaded`] when too many are on their way.
+    /// [`ProposeError::Overloaded`] if too many commands are in flight.
     pub(crate) fn forward(
         &self,
         leader: u64,
@@ -102,13 +102,13 @@ impl Forwarder {
         let (answer, receiver) = oneshot::channel();
         let trace = trace.map(|mark| Box::new(wire::to_pb(mark)));
         let job = Job { envelope: envelope.encode_to_vec().into(), answer, trace };
-        // Never full: there are as many places in it as in flight.
+        // Never full: it has as many places as commands may be in flight.
         self.jobs(leader)?.try_send(job).ok()?;
         self.observer.forwarded();
         Some(receiver)
     }
 
-    /// The present link to this leader, or a new one.
+    /// Returns the current link to this leader, or opens a new one.
     fn jobs(&self, leader: u64) -> Option<mpsc::Sender<Job>> {
         let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(present) = link.as_ref().filter(|l| l.leader == leader && !l.jobs.is_closed()) {
@@ -124,8 +124,8 @@ impl Forwarder {
     }
 }
 
-/// What the two directions of a stream share. Taken apart when the stream ends, because the HTTP connection may keep
-/// its request body a little longer.
+/// State shared by the two directions of a stream. It is taken apart when the stream ends, because the HTTP connection
+/// may keep its request body a little longer.
 struct Shared {
     jobs: Option<mpsc::Receiver<Job>>,
     waker: Option<Waker>,
@@ -154,7 +154,7 @@ impl Stream for Outgoing {
                 return Poll::Pending;
             };
             match next {
-                // Its caller has gone: see `packer::Job::is_abandoned`.
+                // The caller has gone: see `packer::Job::is_abandoned`.
                 Some(job) if job.answer.is_closed() => {}
                 Some(job) => break job,
                 None => return Poll::Ready(None),
@@ -197,7 +197,7 @@ async fn receive(mut incoming: Streaming<pb::ForwardResponse>, shared: &Mutex<Sh
             Ok(Some(response)) => {
                 let answer = lock(shared).sent.remove(&response.sequence);
                 if let Some(answer) = answer {
-                    // A caller that gave up is no longer there.
+                    // A caller that gave up no longer listens.
                     let _ = answer.send(attempt(response.result));
                 }
             }
@@ -211,7 +211,7 @@ async fn until_other_leader(leadership: &mut Leadership, leader: u64) {
     while leadership.leader() == Some(leader) && leadership.changed().await {}
 }
 
-/// What was sent is unknown; what was not was not appended.
+/// Answers what is left: commands that were sent have an unknown outcome, all others were not appended.
 fn end(shared: &Mutex<Shared>) {
     let mut shared = lock(shared);
     let (jobs, waker, sent) = (shared.jobs.take(), shared.waker.take(), std::mem::take(&mut shared.sent));
@@ -249,12 +249,12 @@ fn refusal(why: &pb::Refused) -> Attempt {
         refused::RATE_LIMITED => Attempt::Refused(ProposeError::RateLimited { retry_after }),
         refused::OVERLOADED => Attempt::Refused(ProposeError::Overloaded { retry_after }),
         refused::STORAGE_FULL => Attempt::Refused(ProposeError::StorageFull { retry_after }),
-        // A leader that stops hands over first; the next one is soon there.
+        // A stopping leader hands leadership over first, so a new one will be there soon.
         _ => Attempt::NotLeader(None),
     }
 }
 
-/// The other direction, on the leader.
+/// Encodes an answer on the leader, for the other direction of the stream.
 pub(crate) fn answer_to_pb(sequence: u64, attempt: Attempt) -> pb::ForwardResponse {
     let result = match attempt {
         Attempt::Applied(outcome) => Answer::Outcome(outcome.encode_to_vec().into()),

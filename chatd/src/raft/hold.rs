@@ -1,5 +1,5 @@
-//! What the log keeps for members that are taking a snapshot over: the entries that follow it. Without them they would
-//! need the next snapshot as soon as they have this one, again and again.
+//! Retention of log entries for members that are installing a snapshot: the entries that follow it are kept. Otherwise
+//! such a member would need the next snapshot as soon as it has this one, again and again.
 
 use std::{
     collections::HashMap,
@@ -8,15 +8,18 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// After a transfer, however it ended: the member installs and asks for what follows, or the transfer is tried again.
+/// Time for which entries are kept after a transfer, however it ended: the member installs the snapshot and asks for
+/// what follows, or the transfer is tried again.
 const GRACE: Duration = Duration::from_secs(60);
-/// One snapshot is waited for no longer than this: 230 GiB at the rate at which snapshots are sent.
+/// Longest time for which entries are kept for one snapshot: enough for 230 GiB at the rate at which snapshots are
+/// sent.
 const LONGEST: Duration = Duration::from_secs(60 * 60);
 
-/// The members of this node that install, and from where on they will need the log. Clones share them.
+/// Members to which this node sends a snapshot, and the log indexes from which they will continue. Clones share their
+/// state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LogHolds {
-    // One for each member, so it is bounded by their number.
+    // One entry per member, which bounds the map.
     held: Arc<Mutex<HashMap<u64, Held>>>,
 }
 
@@ -24,18 +27,18 @@ pub(crate) struct LogHolds {
 struct Held {
     index: u64,
     since: Instant,
-    /// When the last transfer ended; `None` while one runs.
+    /// End of the last transfer; `None` while one is running.
     released: Option<Instant>,
 }
 
 impl LogHolds {
-    /// A transfer of the snapshot at `index` to this member begins; it ends when the guard is dropped.
+    /// Records that a transfer of the snapshot at `index` to this member begins; it ends when the guard is dropped.
     pub(crate) fn hold(&self, node_id: u64, index: u64) -> HoldGuard {
         self.hold_at(node_id, index, Instant::now());
         HoldGuard { holds: self.clone(), node_id }
     }
 
-    /// The log is needed behind this index; `None` when nobody installs.
+    /// Returns the index after which the log must be kept; `None` if no member is installing a snapshot.
     pub(crate) fn least(&self) -> Option<u64> {
         self.least_at(Instant::now())
     }
@@ -66,7 +69,7 @@ impl LogHolds {
     }
 }
 
-/// Of one transfer.
+/// Guard of one transfer, which ends when the guard is dropped.
 pub(crate) struct HoldGuard {
     holds: LogHolds,
     node_id: u64,
@@ -106,7 +109,7 @@ mod tests {
     #[test]
     fn a_member_that_never_gets_through_is_not_waited_for_for_ever() {
         let (holds, start) = (LogHolds::default(), Instant::now());
-        // Tried again and again with the same snapshot.
+        // The same snapshot, tried again and again.
         for minute in 0..60 {
             holds.hold_at(1, 500, start + Duration::from_secs(60 * minute));
         }

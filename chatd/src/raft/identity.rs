@@ -1,10 +1,10 @@
-//! Which cluster and node this is, and the check that every request of a peer passes.
+//! Identity of this node and its cluster, and the check that every request of a peer passes.
 //!
 //! A pod never decides that it is new, and never joins a cluster by itself (docs/adr/0010). An empty volume has a fresh
-//! random 63-bit node id. Nobody can name that id who was not told it over mutual TLS by the pod itself, so the first
-//! Raft request that names it together with a cluster id is the cluster's own way of saying that the node was added.
-//! The cluster id is made durable *before* that request is answered: a vote or an append can then never be given to
-//! one cluster and the next one to another.
+//! random 63-bit node id. Only a caller that learned this id from the pod itself, over mutual TLS, can name it; the
+//! first Raft request that names it together with a cluster id therefore proves that this cluster added the node. The
+//! cluster id is made durable *before* that request is answered, so that a node can never give its vote or an
+//! acknowledgement to one cluster, and then to another.
 
 use futures::future::BoxFuture;
 use quorate_wire::raft::v1 as pb;
@@ -14,46 +14,46 @@ use std::{
 };
 use tonic::Status;
 
-/// Where the identity lives for good: beside vote and log, and only there.
+/// Durable storage of the identity, beside vote and log, and only there.
 pub trait IdentityStore: Send + Sync + 'static {
-    /// This node, for as long as its volume lives.
+    /// Returns the id of this node, which is fixed for the lifetime of its volume.
     fn node_id(&self) -> u64;
-    /// `None` until the node belongs to a cluster.
+    /// Returns the cluster id; `None` until the node belongs to a cluster.
     fn cluster_id(&self) -> Option<String>;
-    /// No vote, no log, nothing purged: never part of a cluster.
+    /// Returns `true` if the node was never part of a cluster: it has no vote, no log, and nothing was purged.
     fn is_empty(&self) -> bool;
-    /// Durable when it ends.
+    /// Stores the cluster id; durable when the future resolves.
     ///
     /// # Errors
-    /// When another id is set already, or the disk fails.
+    /// If another id is set already, or the disk fails.
     fn set_cluster_id<'a>(&'a self, cluster_id: &'a str) -> BoxFuture<'a, io::Result<()>>;
 }
 
-/// Why a node does not take a cluster's id.
+/// Reason why a node does not adopt a cluster id.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptError {
-    /// It has one.
+    /// The node belongs to another cluster.
     #[error(
         "this node belongs to cluster {present}, not to {asked}; check the address, or give the node an empty volume"
     )]
     Other {
-        /// Its own.
+        /// Cluster id of the node.
         present: String,
-        /// The one in the request.
+        /// Cluster id in the request.
         asked: String,
     },
-    /// Its volume has a log but no id: damage, or somebody's file by hand.
+    /// The volume has a log but no cluster id: it is damaged, or files were changed by hand.
     #[error("this node's volume is not empty but names no cluster; give the node an empty volume")]
     NotEmpty,
-    /// An id that cannot be one.
+    /// The cluster id is empty.
     #[error("the cluster id is empty")]
     Missing,
-    /// It could not be made durable.
+    /// The cluster id could not be made durable.
     #[error("cannot store the cluster id")]
     Store(#[source] io::Error),
 }
 
-/// The identity, with the cluster id kept at hand: it is compared on every request.
+/// Identity of this node, with the cluster id cached, as it is compared on every request.
 #[derive(Clone)]
 pub struct Identity {
     store: Arc<dyn IdentityStore>,
@@ -62,7 +62,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads it once.
+    /// Creates the identity from its store, which is read once.
     #[must_use]
     pub fn new(store: Arc<dyn IdentityStore>) -> Self {
         let node_id = store.node_id();
@@ -70,25 +70,25 @@ impl Identity {
         Self { store, node_id, cluster_id }
     }
 
-    /// This node.
+    /// Returns the id of this node.
     #[must_use]
     pub fn node_id(&self) -> u64 {
         self.node_id
     }
 
-    /// `None` until the node belongs to a cluster.
+    /// Returns the cluster id; `None` until the node belongs to a cluster.
     #[must_use]
     pub fn cluster_id(&self) -> Option<Arc<str>> {
         self.cluster_id.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Never part of a cluster.
+    /// Returns `true` if the node was never part of a cluster.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.store.is_empty()
     }
 
-    /// Takes the id, durably; the same id again is success.
+    /// Adopts the cluster id, durably. Adopting the same id again succeeds.
     ///
     /// # Errors
     /// [`AdoptError`]; the node is unchanged.
@@ -104,21 +104,21 @@ impl Identity {
             None if !self.is_empty() => return Err(AdoptError::NotEmpty),
             None => {}
         }
-        // Two at once, for two clusters: the store takes the first and refuses the second.
+        // If two clusters call at once, the store accepts the first id and refuses the second.
         self.store.set_cluster_id(cluster_id).await.map_err(AdoptError::Store)?;
         *self.cluster_id.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::from(cluster_id));
         tracing::info!(cluster_id, node_id = self.node_id, "this node belongs to a cluster now");
         Ok(())
     }
 
-    /// How this node names a peer in a request to it.
+    /// Returns the target that names a peer in a request to it.
     #[must_use]
     pub fn target(&self, node_id: u64) -> pb::Target {
         let cluster_id = self.cluster_id().map(|id| id.to_string()).unwrap_or_default();
         pb::Target { cluster_id, node_id, from_node_id: self.node_id }
     }
 
-    /// Is the request for this node of this cluster? Returns who sent it.
+    /// Checks that a request is for this node of this cluster. Returns the id of the sender.
     ///
     /// # Errors
     /// `FAILED_PRECONDITION`, which tells the sender to look for another address.
@@ -130,10 +130,8 @@ impl Identity {
         }
     }
 
-    /// The same for Raft's own requests, by which a node with an empty volume learns its cluster.
-    ///
-    /// # Errors
-    /// As [`Identity::check`].
+    /// Checks a Raft request like [`Identity::check`]. From such a request, a node with an empty volume learns its
+    /// cluster.
     pub async fn check_or_adopt(&self, target: Option<&pb::Target>) -> Result<u64, Status> {
         let target = self.check_node(target)?;
         self.adopt(&target.cluster_id).await.map_err(|error| match error {

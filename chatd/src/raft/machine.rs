@@ -1,7 +1,8 @@
-//! The state machine: what is committed is applied to the state, answered, and made known to readers, in this order.
+//! The state machine: applies committed entries to the state, answers their callers, and notifies readers, in this
+//! order.
 //!
-//! Applying has a thread of its own ([`worker`]), so that neither a slow disk nor a long batch holds up the async
-//! runtime, on which heartbeats run.
+//! Entries are applied on a dedicated thread ([`worker`]), so that neither a slow disk nor a long batch holds up the
+//! async runtime, on which heartbeats run.
 
 mod observe;
 mod start;
@@ -30,22 +31,22 @@ use std::io;
 use std::sync::Arc;
 use worker::{Done, Worker};
 
-/// A snapshot as openraft hands it around.
+/// Snapshot as openraft passes it around.
 pub type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>;
 
-/// Why the machine stopped. Each of these is the end of this process: the state may no longer be used, and openraft
-/// stops as well.
+/// Error that stops the machine. Each one ends this process: the state may no longer be used, and openraft stops as
+/// well.
 #[derive(Debug, thiserror::Error)]
 pub enum MachineError {
-    /// The state's storage failed.
+    /// The storage of the state failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A committed entry cannot be read: it is damaged, or was written by a newer chatd.
     #[error("log entry {index} cannot be applied: {what}")]
     Entry {
-        /// Its index.
+        /// Index of the entry.
         index: u64,
-        /// What is wrong.
+        /// Description of the problem.
         what: String,
     },
     /// Rows of the state cannot be read.
@@ -53,7 +54,7 @@ pub enum MachineError {
     Apply {
         /// Index of the entry.
         index: u64,
-        /// Why.
+        /// Error of the read.
         #[source]
         source: ReadError,
     },
@@ -66,7 +67,7 @@ pub enum MachineError {
     /// The log could not be read.
     #[error("reading entries to apply failed")]
     Log(#[source] io::Error),
-    /// The apply thread has ended before.
+    /// The apply thread stopped earlier.
     #[error("the apply thread has stopped; the first error is in the log above")]
     Stopped,
 }
@@ -77,14 +78,15 @@ impl From<MachineError> for io::Error {
     }
 }
 
-/// A batch of this many bytes or entries is applied in one commit: large enough that the commit's own cost vanishes,
-/// small enough that the first of its callers does not wait long for the last, and that memory stays bounded.
+/// Bytes after which a batch is committed: enough that the cost of the commit itself vanishes, and few enough that the
+/// first caller in it does not wait long for the last, and that memory stays bounded. [`BATCH_ENTRIES`] bounds it as
+/// well.
 const BATCH_BYTES: usize = 2 << 20;
 const BATCH_ENTRIES: usize = 512;
-/// Batches handed to the thread and not yet done: one is applied while the next is read.
+/// Batches handed to the apply thread and not finished: one is applied while the next is read.
 const BATCHES_IN_FLIGHT: usize = 2;
 
-/// See the [module](self).
+/// The state machine; see the [module](self).
 pub struct Machine<S: StateStore> {
     store: S,
     hot: Arc<HotRows>,
@@ -97,10 +99,10 @@ pub struct Machine<S: StateStore> {
 }
 
 impl<S: StateStore> Machine<S> {
-    /// Starts the apply thread over an opened store, and tells the feed how far it is.
+    /// Starts the apply thread over an open store, and tells the feed what is applied.
     ///
     /// # Errors
-    /// When the state cannot be read or no thread be started.
+    /// If the state cannot be read, or the thread cannot be started.
     pub fn start(
         store: S,
         shelf: Shelf,
@@ -111,11 +113,8 @@ impl<S: StateStore> Machine<S> {
         Self::start_on(Drive::Threads, store, shelf, feed, fatal, observer)
     }
 
-    /// The same with [`Drive::Task`] for a simulation: everything happens within openraft's own task, in an order that
-    /// does not depend on the machine's threads.
-    ///
-    /// # Errors
-    /// As [`start`](Self::start).
+    /// Starts the machine like [`start`](Self::start). With [`Drive::Task`], for a simulation, everything happens
+    /// within openraft's own task, in an order that does not depend on the machine's threads.
     pub fn start_on(
         drive: Drive,
         store: S,
@@ -131,7 +130,7 @@ impl<S: StateStore> Machine<S> {
         Ok(Self { store, hot, shelf, feed, fatal, observer, worker, drive })
     }
 
-    /// The store that it applies to.
+    /// Returns the store to which entries are applied.
     #[must_use]
     pub fn store(&self) -> &S {
         &self.store
@@ -162,8 +161,8 @@ impl<S: StateStore> Machine<S> {
     async fn install(&self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), MachineError> {
         let (store, shelf) = (self.store.clone(), self.shelf.clone());
         let work = move || -> Result<_, MachineError> {
-            // On the shelf first: a crash after this installs it at the next start. openraft has truncated a log that
-            // conflicts with it before it called us.
+            // The snapshot goes on the shelf first, so that after a crash it is installed at the next start. openraft
+            // has already truncated a log that conflicts with the snapshot.
             let kept = shelf.adopt(&snapshot)?;
             pass(Point::SnapshotAdopted);
             store.replace(&kept.data_dir())?;
@@ -171,7 +170,7 @@ impl<S: StateStore> Machine<S> {
             Ok((position(&store)?, log_time(&store)?))
         };
         let (end, time_ms) = off_the_runtime(self.drive, work).await??;
-        // openraft applies nothing meanwhile: no row of the old state can come back.
+        // openraft applies nothing during the installation, so no row of the old state can come back.
         self.hot.forget();
         let (found, _) = applied_state(&self.store.applied())?;
         if found != meta.last_log_id {
@@ -185,10 +184,11 @@ impl<S: StateStore> Machine<S> {
         Ok(())
     }
 
-    /// Errors end the process; whoever waits for `fatal` learns the cause even when openraft's own report is lost.
+    /// Raises errors, which end the process: whoever waits for `fatal` learns the cause even if openraft's own report
+    /// is lost.
     fn end<T>(&self, result: Result<T, MachineError>) -> Result<T, io::Error> {
         result.map_err(|error| {
-            // A stopped worker has raised its own, better one.
+            // A stopped worker has raised a more precise error already.
             if !matches!(error, MachineError::Stopped) {
                 self.fatal.raise(chain(&error));
             }
@@ -197,7 +197,7 @@ impl<S: StateStore> Machine<S> {
     }
 }
 
-/// Runs work that blocks on the disk where it holds up nothing else.
+/// Runs work that blocks on the disk where it does not hold up anything else.
 pub(super) async fn off_the_runtime<T: Send + 'static>(
     drive: Drive,
     work: impl FnOnce() -> T + Send + 'static,
@@ -208,7 +208,7 @@ pub(super) async fn off_the_runtime<T: Send + 'static>(
     }
 }
 
-/// An error with its causes, in one line.
+/// Formats an error with its causes in one line.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut next = error.source();
@@ -220,14 +220,14 @@ fn chain(error: &dyn std::error::Error) -> String {
     line
 }
 
-/// The end of the last applied entry.
+/// Returns the position of the end of the last applied entry.
 fn position(store: &impl StateStore) -> Result<Position, StoreError> {
     let index = store.applied().index().unwrap_or(0);
     let incarnation = store::cluster(&store.view())?.map_or(0, |row| row.incarnation);
     Ok(Position::end_of_entry(incarnation, index))
 }
 
-/// The time of that entry; 0 before the cluster's first command.
+/// Returns the time of the last applied entry; 0 before the cluster's first command.
 fn log_time(store: &impl StateStore) -> Result<u64, StoreError> {
     Ok(store::cluster(&store.view())?.map_or(0, |row| row.time_ms))
 }
@@ -241,7 +241,7 @@ fn applied_state(applied: &Applied) -> Result<(Option<LogId>, StoredMembership),
     Ok((applied.log_id.as_ref().map(log_id_from_pb), stored))
 }
 
-/// The entries of one commit; none when the stream has ended.
+/// Reads the entries of one commit; empty if the stream has ended.
 async fn next_batch<Strm>(entries: &mut Strm) -> Result<Vec<EntryResponder<TypeConfig>>, io::Error>
 where
     Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + Send,

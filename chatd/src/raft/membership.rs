@@ -1,7 +1,7 @@
-//! Who belongs to the cluster, and who leads it: changes that people and the operator ask for.
+//! Changes of membership and leadership that administrators and the operator request.
 //!
-//! Each one checks first, on the leader, that it cannot cost the cluster its quorum, and is bounded in time; what is
-//! started cannot be taken back, so a time-out says "look at the status", not "it failed".
+//! Each change is checked on the leader first, so that it cannot cost the cluster its quorum, and is bounded in time. A
+//! change that has started cannot be undone, so a timeout means "check the status", not "it failed".
 
 mod change;
 mod error;
@@ -34,13 +34,13 @@ use super::{
 use openraft::async_runtime::watch::WatchReceiver as _;
 use std::sync::Arc;
 
-/// The administrator's side of a node. Cheap to clone.
+/// Administrative interface of a node. Cheap to clone.
 #[derive(Clone)]
 pub struct Administration {
     inner: Arc<Parts>,
 }
 
-/// What it works with.
+/// Parts of the node that administration uses.
 pub(crate) struct Parts {
     pub(crate) consensus: ConsensusRef,
     pub(crate) identity: Identity,
@@ -61,31 +61,32 @@ impl Administration {
         Self { inner: Arc::new(parts) }
     }
 
-    /// Who this node is.
+    /// Returns the identity of this node.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.inner.identity
     }
 
-    /// The Matrix server name of the configuration.
+    /// Returns the Matrix server name from the configuration.
     #[must_use]
     pub fn server_name(&self) -> &str {
         &self.inner.server_name
     }
 
-    /// What this node knows.
+    /// Returns this node's view of the cluster.
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.inner.cluster
     }
 
-    /// The status of this node, if it leads with a quorum.
+    /// Returns the status of this node, if it leads with a quorum.
     fn leading(&self) -> Result<NodeStatus, AdminError> {
         let status = self.inner.cluster.status();
         if status.leads() { Ok(status) } else { Err(AdminError::NotLeader { leader: status.leader }) }
     }
 
-    /// The membership with the entry that made it, both of one moment: what a change is guarded by.
+    /// Returns the membership, the id of its entry, which guards a change, and `true` if that entry is committed. All
+    /// three are of the same moment.
     fn membership(&self) -> (MembershipView, Option<LogId>, bool) {
         let metrics = self.inner.consensus.metrics();
         let view = metrics.borrow_watched();

@@ -1,7 +1,7 @@
 //! openraft's network over gRPC and mutual TLS: appends, votes, transfers and snapshots to the other members.
 //!
-//! `Peers` knows the members and where they are → a [`lanes::Peer`] has four connections → [`append`] pipelines →
-//! [`convert`] speaks `quorate.raft.v1`. The other end is `raft::peer`.
+//! [`Peers`] knows the members and their addresses, a [`lanes::Peer`] holds four connections, [`append`] pipelines
+//! requests, and [`convert`] translates to `quorate.raft.v1`. The other end is `raft::peer`.
 
 mod address;
 mod append;
@@ -47,8 +47,8 @@ use tonic::{Code, Response, Status};
 
 type RpcError = RPCError<TypeConfig>;
 
-/// After failures, appends are tried this often: a returned peer is to be found within a second, and an attempt costs
-/// one packet where nobody listens.
+/// Interval of retries after failed appends: a returned peer is to be found within a second, and an attempt costs one
+/// packet if nobody listens.
 const RETRY_EVERY: Duration = Duration::from_millis(100);
 
 /// The other members, by node id. Cheap to clone.
@@ -56,19 +56,19 @@ const RETRY_EVERY: Duration = Duration::from_millis(100);
 pub struct Peers {
     identity: Identity,
     dial: Arc<dyn Dial>,
-    // The members: those that left are forgotten.
+    // The members; those that left are removed.
     known: Arc<Mutex<HashMap<u64, Arc<Peer>>>>,
     time: Timekeeper,
 }
 
 impl Peers {
-    /// None yet.
+    /// Creates an empty set of peers.
     #[must_use]
     pub fn new(identity: Identity, dial: impl Dial, clock: Clock) -> Self {
         Self { identity, dial: Arc::new(dial), known: Arc::default(), time: Timekeeper::new(clock) }
     }
 
-    /// The peer with this id at this configured address (`host:port`).
+    /// Returns the peer with this id at this configured address (`host:port`).
     #[must_use]
     pub fn peer(&self, node_id: u64, address: &str) -> Arc<Peer> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,16 +77,18 @@ impl Peers {
         peer.clone()
     }
 
-    /// Forgets all but these and those in use; a forgotten peer's connections close.
+    /// Forgets all peers except these and those in use; the connections of a forgotten peer close.
     pub(super) fn keep(&self, members: &[u64]) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        // openraft may hold one that is no member yet: it must stay the one that learns where the peer is.
+        // openraft may hold a peer that is not a member yet: it must stay the same object, which learns the peer's
+        // address.
         known.retain(|node_id, peer| members.contains(node_id) || Arc::strong_count(peer) > 1);
         drop(known);
         self.time.keep(members);
     }
 
-    /// A request of `node_id` came from `ip`: it is dialled there too. Strangers are not remembered.
+    /// Records that a request of `node_id` came from `ip`, so that this address is dialled, too. Unknown nodes are
+    /// ignored.
     pub fn seen(&self, node_id: u64, ip: IpAddr) {
         let peer = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&node_id).cloned();
         if let Some(peer) = peer {
@@ -94,27 +96,27 @@ impl Peers {
         }
     }
 
-    /// What is known of the time.
+    /// Returns this node's knowledge of the time.
     #[must_use]
     pub fn time(&self) -> &Timekeeper {
         &self.time
     }
 
-    /// How a peer's volume is, as it was told within the last moments.
+    /// Returns the state of a peer's volume, if the peer reported it within the last moments.
     #[must_use]
     pub fn volume(&self, node_id: u64) -> Option<VolumeReport> {
         let peer = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(&node_id).cloned();
         peer?.volume()
     }
 
-    /// Who this node is.
+    /// Returns the identity of this node.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 }
 
-/// Makes openraft's clients; connections are shared beneath them, because openraft makes one for each vote.
+/// Factory of openraft's clients. Connections are shared between them, because openraft creates a client for each vote.
 pub struct NetworkFactory<T> {
     peers: Peers,
     sender: T,
@@ -123,18 +125,18 @@ pub struct NetworkFactory<T> {
 }
 
 impl<T: SendSnapshot> NetworkFactory<T> {
-    /// `sender` knows what a snapshot is.
+    /// Creates a factory; `sender` knows what a snapshot is.
     pub fn new(peers: Peers, sender: T) -> Self {
         Self { peers, sender, observer: Arc::new(NoObserver), holds: LogHolds::default() }
     }
 
-    /// Where it is noted which entries members that install will need.
+    /// Sets the record of the entries that members need while they install a snapshot.
     #[must_use]
     pub(crate) fn holding(self, holds: LogHolds) -> Self {
         Self { holds, ..self }
     }
 
-    /// Whom to tell how it goes.
+    /// Sets the observer of the traffic.
     #[must_use]
     pub fn observed(self, observer: Arc<dyn RaftObserver>) -> Self {
         Self { observer, ..self }
@@ -169,10 +171,10 @@ impl<T: SendSnapshot> RaftNetworkFactory<TypeConfig> for NetworkFactory<T> {
     }
 }
 
-/// One of openraft's clients of one peer.
+/// One of openraft's clients of a peer.
 pub struct Network<T> {
     peer: Arc<Peer>,
-    /// For appends; votes and transfers have theirs.
+    /// Connection class of appends; votes and transfers have their own.
     lane: Lane,
     identity: Identity,
     time: Timekeeper,
@@ -182,7 +184,7 @@ pub struct Network<T> {
 }
 
 impl<T: SendSnapshot> Network<T> {
-    /// One request and its answer, within the time that openraft gives.
+    /// Makes one request within the time that openraft allows.
     async fn call<R, F>(
         &self,
         action: RPCTypes,
@@ -196,7 +198,7 @@ impl<T: SendSnapshot> Network<T> {
         let status = match timeout(limit, call(connection.client.clone())).await {
             Ok(Ok(response)) => return Ok(response.into_inner()),
             Ok(Err(status)) => status,
-            // Not a reason to drop the connection: votes have some 100 ms, less than a handshake may take.
+            // A timeout is no reason to drop the connection: votes have some 100 ms, less than a handshake may take.
             Err(_) => {
                 let (id, target) = (self.identity.node_id(), self.peer.node_id());
                 return Err(RPCError::Timeout(Timeout { action, id, target, timeout: limit }));
@@ -302,7 +304,8 @@ impl<T: SendSnapshot> RaftNetworkV2<TypeConfig> for Network<T> {
                 self.peer.failed(&connection, &status);
                 Err(status_error(&status).into())
             }
-            // Not a storage error of openraft's: that would stop this node, while only this transfer failed.
+            // Not reported as a storage error of openraft's: that would stop this node, although only this transfer
+            // failed.
             Err(error @ SendSnapshotError::Read(_)) => {
                 tracing::error!(error = %error, source = ?std::error::Error::source(&error), "a snapshot was not sent");
                 Err(StreamingError::Unreachable(Unreachable::from_string(error)))
@@ -315,7 +318,8 @@ impl<T: SendSnapshot> RaftNetworkV2<TypeConfig> for Network<T> {
     }
 }
 
-/// Nobody there, or another node: openraft waits [`RETRY_EVERY`]. Anything else it may try again at once.
+/// Converts a status to openraft's error. If no node is reachable, or another node answered, openraft waits for
+/// [`RETRY_EVERY`]; after any other error it may retry at once.
 fn status_error(status: &Status) -> RpcError {
     match status.code() {
         Code::Unavailable | Code::FailedPrecondition | Code::DeadlineExceeded => {

@@ -1,4 +1,4 @@
-//! One Raft node, put together: log, state machine, network, and the handles that everything else uses.
+//! A complete Raft node: log, state machine, network, and the handles that everything else uses.
 
 mod config;
 
@@ -44,10 +44,10 @@ use std::{
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Why a node does not start.
+/// Reason why a node does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
-    /// Times that contradict each other.
+    /// The times in the configuration contradict each other.
     #[error("the raft times of the configuration cannot be used")]
     Config(#[source] ConfigError),
     /// Log or state cannot be read, or openraft refuses what it found there.
@@ -58,47 +58,47 @@ pub enum NodeError {
 /// Settings of a node.
 #[derive(Clone)]
 pub struct NodeOptions {
-    /// How the others reach it, and what it is called. The node id is the log's.
+    /// Addresses and name of this node, for the other members. The node id is that of the log.
     pub own: super::types::Node,
-    /// The Matrix server name.
+    /// Matrix server name of the cluster.
     pub server_name: String,
-    /// The clock of elections.
+    /// Heartbeat and election times.
     pub timing: Timing,
-    /// How long a write waits for a leader and an outcome.
+    /// Time for which a write waits for a leader and an outcome.
     pub write_wait: Duration,
-    /// How long a linearizable read waits before it is served stale.
+    /// Time for which a linearizable read waits before it is served stale.
     pub read_wait: Duration,
-    /// Writes per user; `None` for no limit.
+    /// Limit on writes per user; `None` for no limit.
     pub rate_limit: Option<RateLimit>,
-    /// When checkpoints are made.
+    /// Conditions under which checkpoints are made.
     pub compaction: Compaction,
-    /// How snapshots are sent.
+    /// Options for sending snapshots.
     pub send: SendOptions,
-    /// How snapshots are received.
+    /// Options for receiving snapshots.
     pub receive: ReceiveOptions,
-    /// For the metrics.
+    /// Observer for the metrics.
     pub observer: Arc<dyn RaftObserver>,
-    /// How full this pod's volume is: whoever measures it tells this.
+    /// Gauge of this pod's volume, updated by the code that measures it.
     pub volume: VolumeGauge,
 }
 
-/// What a node is made of.
+/// Parts from which a node is built.
 pub struct NodeParts<S: StateStore, D = PeerTls> {
-    /// Its log; also its identity.
+    /// Raft log, which also holds the identity of the node.
     pub log: LogStore,
-    /// Its state machine, started.
+    /// State machine, which is started already.
     pub machine: Machine<S>,
-    /// The state that the machine applies to.
+    /// State to which the machine applies entries.
     pub store: S,
-    /// Its snapshots.
+    /// Snapshots on the volume.
     pub shelf: Shelf,
-    /// Where the machine publishes.
+    /// Feed to which the machine publishes.
     pub feed: Feed,
-    /// Certificate and trust: how the others are reached.
+    /// Certificate and trust, with which other members are dialled.
     pub tls: D,
 }
 
-/// What a node has on its volume, opened.
+/// Parts of a node that depend on its volume.
 struct Stored {
     log: LogStore,
     holds: LogHolds,
@@ -109,15 +109,15 @@ struct Stored {
 /// A running node. Cheap to clone.
 #[derive(Clone)]
 pub struct Node {
-    /// Writes.
+    /// Entry point of writes.
     pub proposer: Proposer,
-    /// Reads.
+    /// Entry point of linearizable reads.
     pub reads: Reads,
-    /// What this node knows.
+    /// Status of the node and its cluster.
     pub cluster: Cluster,
     /// Changes of the membership.
     pub administration: Administration,
-    /// What the others reach.
+    /// Service that the other members call.
     pub door: PeerDoor,
     own: Member,
     consensus: ConsensusRef,
@@ -127,7 +127,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts openraft over what is on the volume. An empty volume waits to be initialised or added.
+    /// Starts openraft on the data of the volume. A node with an empty volume waits to be initialised or added.
     ///
     /// # Errors
     /// [`NodeError`].
@@ -138,10 +138,7 @@ impl Node {
         Self::start_with_clock(parts, options, system_clock()).await
     }
 
-    /// The same with another clock, for tests and simulation.
-    ///
-    /// # Errors
-    /// As [`Node::start`].
+    /// Starts a node like [`Node::start`], with another clock, for tests and simulation.
     pub async fn start_with_clock<S: StateStore, D: Dial>(
         parts: NodeParts<S, D>,
         options: NodeOptions,
@@ -159,8 +156,8 @@ impl Node {
             Raft::new(identity.node_id(), Arc::new(config), network, log.clone(), machine)
                 .await
                 .map_err(|error| NodeError::Raft(error.to_string()))?;
-        // Any answer of its loop will do: openraft publishes what it found on the volume before it answers anybody. Until
-        // then a node that knows its log would say that it is empty.
+        // Any answer of openraft's loop will do: openraft publishes what it found on the volume before it answers
+        // anybody. Until then, a node that has a log would report that it is empty.
         raft.is_initialized().await.map_err(|error| NodeError::Raft(error.to_string()))?;
         let receiver = Receiver::new(store.clone(), shelf, Arc::new(raft.clone()), options.receive)
             .on_volume(options.volume.clone());
@@ -241,14 +238,14 @@ impl Node {
         });
     }
 
-    /// Who this node is, as its peers should know it.
+    /// Returns this node as its peers should know it.
     #[must_use]
     pub fn own(&self) -> &Member {
         &self.own
     }
 
-    /// First step of an orderly stop: leadership goes to a caught-up voter, if this node has it and one is there.
-    /// Everything is served on meanwhile: writes are forwarded to the new leader.
+    /// Transfers leadership to a caught-up voter, if this node leads and there is one; the first step of an orderly
+    /// stop. All requests are still served meanwhile: writes are forwarded to the new leader.
     pub async fn hand_over(&self, limit: Duration) {
         if !self.cluster.status().leads() {
             return;
@@ -261,11 +258,11 @@ impl Node {
         }
     }
 
-    /// Last step: refuses proposals, stops Raft, flushes and closes the log. All of it within `limit`: what is
-    /// acknowledged is safe even when it runs out.
+    /// Refuses proposals, stops Raft, and flushes and closes the log, all within `limit`; the last step of an orderly
+    /// stop. What is acknowledged is safe even if the time runs out.
     ///
     /// # Errors
-    /// When the log could not be closed in order; the next start then reads its tail more carefully.
+    /// If the log could not be closed in order; the next start then reads its tail more carefully.
     pub async fn stop(&self, limit: Duration) -> io::Result<()> {
         let stopping = async {
             self.proposer.close();
@@ -300,7 +297,7 @@ impl IdentityStore for LogStore {
     }
 }
 
-/// What proposing and readiness ask of the state: each a look at one row.
+/// Facts that proposing and readiness need from the state.
 struct StoreFacts<S>(S);
 
 impl<S: StateStore> StateFacts for StoreFacts<S> {
@@ -311,7 +308,7 @@ impl<S: StateStore> StateFacts for StoreFacts<S> {
     fn expired_rooms(&self, now_ms: u64, limit: usize) -> Vec<String> {
         let view = self.0.view();
         let found = View::open(&view).and_then(|view| view.expired_rooms(now_ms, limit));
-        // Not initialised yet, or damage, which whoever serves from these rows reports.
+        // Either the cluster is not initialised yet, or rows are damaged, which is reported when they are served.
         found.unwrap_or_default()
     }
 

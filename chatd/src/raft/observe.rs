@@ -1,58 +1,58 @@
-//! What Raft itself tells the metrics: elections, votes, appends to members, snapshots under way.
+//! Hooks through which the metrics observe Raft: elections, votes, appends to members, snapshot transfers.
 
 use super::leadership::Leadership;
 use super::propose::{NoObserver, ProposeObserver};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What was asked of a voter.
+/// Kind of a vote request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ballot {
-    /// Its vote.
+    /// A request for a vote.
     Vote,
-    /// Whether it would vote; changes nothing.
+    /// A question whether the node would vote, which changes nothing (pre-vote).
     PreVote,
 }
 
-/// Called where it happens: counts and returns. All default to nothing.
+/// Observer of Raft, called where events happen: it must only count and return. All methods do nothing by default.
 pub trait RaftObserver: ProposeObserver {
-    /// This node stood for election.
+    /// Reports that this node started an election.
     fn candidate(&self) {}
-    /// This node answered a request for its vote.
+    /// Reports that this node answered a vote request.
     fn voted(&self, ballot: Ballot, granted: bool) {
         let _ = (ballot, granted);
     }
-    /// Who is told of what goes to the member of this name.
+    /// Returns the observer of the traffic to the member with this name.
     fn peer(&self, name: &str) -> Arc<dyn PeerObserver> {
         let _ = name;
         Arc::new(NoObserver)
     }
-    /// So many bytes of a snapshot were received and written.
+    /// Reports that this many bytes of a snapshot were received and written.
     fn snapshot_received(&self, bytes: u64) {
         let _ = bytes;
     }
 }
 
-/// Of one member, on the leader.
+/// Observer of one member, on the leader.
 pub trait PeerObserver: Send + Sync + 'static {
-    /// It answered an append of entries, so long after that was sent.
+    /// Reports that the member answered an append of entries, `took` after it was sent.
     fn appended(&self, took: Duration) {
         let _ = took;
     }
-    /// Another `bytes` of a snapshot were sent to it, `sent` of `of` in this transfer.
+    /// Reports that another `bytes` of a snapshot were sent to the member, `sent` of `of` bytes in this transfer.
     fn snapshot_sending(&self, bytes: u64, sent: u64, of: u64) {
         let _ = (bytes, sent, of);
     }
-    /// The transfer is over, however it ended.
+    /// Reports that the transfer is over, however it ended.
     fn snapshot_ended(&self) {}
 }
 
 impl RaftObserver for NoObserver {}
 impl PeerObserver for NoObserver {}
 
-/// Tells of each term in which this node stands for election; runs as long as the node.
+/// Reports each term in which this node starts an election, for as long as the node runs.
 pub(super) async fn candidacies(mut leadership: Leadership, observer: Arc<dyn RaftObserver>) {
-    // A vote for itself that it had on its disk was told of in an earlier life.
+    // A vote for itself that was already on disk was reported by an earlier process.
     let mut last = leadership.stood_in();
     while leadership.changed().await {
         let now = leadership.stood_in();

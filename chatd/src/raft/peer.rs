@@ -1,7 +1,7 @@
-//! The server of `quorate.raft.v1` (port 7401): what other members ask of this one.
+//! Server of `quorate.raft.v1` (port 7401), which the other members call.
 //!
-//! Every request names its target; what is meant for another node or cluster is refused before anything else happens
-//! (`raft::identity`). Appends and forwards are pipelined both ways.
+//! Every request names its target; a request for another node or cluster is refused before anything else happens
+//! (`raft::identity`). Appends and forwards are pipelined in both directions.
 
 mod append;
 mod forward;
@@ -36,33 +36,33 @@ use std::{net::IpAddr, sync::Arc};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-/// Everything that peers can reach.
+/// Peer service: everything that other members can call.
 #[derive(Clone)]
 pub struct PeerDoor {
-    /// Raft itself.
+    /// Handle to the Raft node.
     pub consensus: ConsensusRef,
-    /// Where the others are: learns from who calls.
+    /// The other members; their addresses are learned from their calls.
     pub peers: Peers,
-    /// Stamped by each append.
+    /// Time of the last contact with the leader, updated by each append.
     pub contact: Contact,
-    /// Whether this node hears a leader.
+    /// Status of the cluster, which says whether this node hears a leader.
     pub cluster: Cluster,
-    /// For forwarded writes.
+    /// Proposer of forwarded writes.
     pub proposer: Proposer,
-    /// For read indexes.
+    /// Source of read indexes.
     pub reads: Reads,
-    /// For snapshots.
+    /// Receiver of incoming snapshots.
     pub snapshots: Arc<dyn ReceiveSnapshot>,
-    /// Fires before Raft stops: leaders are told to try again later, instead of meeting a Raft that is gone.
+    /// Token that fires before Raft stops: leaders are then told to try again later, instead of calling a stopped Raft.
     pub closed: CancellationToken,
-    /// For the metrics.
+    /// Observer for the metrics.
     pub observer: Arc<dyn RaftObserver>,
-    /// Told to leaders.
+    /// Gauge of this pod's volume, which is reported to leaders.
     pub volume: VolumeGauge,
 }
 
 impl PeerDoor {
-    /// As a service to serve.
+    /// Converts the handler into a gRPC service.
     #[must_use]
     pub fn into_service(self) -> RaftServer<Self> {
         RaftServer::new(self).max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT)
@@ -72,14 +72,14 @@ impl PeerDoor {
         self.peers.identity()
     }
 
-    /// The target of a request that may make this node a member.
+    /// Checks the target of a request that may make this node a member.
     async fn member(&self, target: Option<&pb::Target>, ip: Option<IpAddr>) -> Result<(), Status> {
         let from = self.identity().check_or_adopt(target).await?;
         self.seen(from, ip);
         Ok(())
     }
 
-    /// The target of any other request.
+    /// Checks the target of any other request.
     fn known(&self, target: Option<&pb::Target>, ip: Option<IpAddr>) -> Result<(), Status> {
         let from = self.identity().check(target)?;
         self.seen(from, ip);
@@ -103,7 +103,7 @@ fn malformed(error: &CodecError) -> Status {
     Status::invalid_argument(error.to_string())
 }
 
-/// openraft has stopped: the process is about to end, the peer tries again.
+/// Returns the status for a stopped openraft: the process is about to end, and the peer should try again.
 fn stopped(error: &impl std::fmt::Display) -> Status {
     Status::unavailable(format!("this node's Raft has stopped: {error}"))
 }
@@ -142,7 +142,7 @@ impl Raft for PeerDoor {
         let (from, stamp) = (ip(&request), told_stamp(request.metadata()));
         let mut response = Response::new(append::serve(self.clone(), from, stamp, request.into_inner()));
         put_time(response.metadata_mut(), self.peers.time().clock_ms());
-        // Digits and signs only: it is always a value.
+        // The report consists of digits and signs, so it is always a valid metadata value.
         if let Ok(report) = self.volume.own().encode().parse() {
             response.metadata_mut().insert(VOLUME_KEY, report);
         }
@@ -194,7 +194,7 @@ impl Raft for PeerDoor {
     async fn announce(&self, request: Request<pb::AnnounceRequest>) -> Result<Response<pb::AnnounceResponse>, Status> {
         let (from, request) = (ip(&request), request.into_inner());
         self.known(request.target.as_ref(), from)?;
-        // Present, not merely voted for: the caller's readiness goes by it.
+        // The leader that is present, not merely the one voted for: the readiness of the caller depends on it.
         Ok(Response::new(pb::AnnounceResponse { leader_node_id: self.cluster.status().leader.unwrap_or(0) }))
     }
 }

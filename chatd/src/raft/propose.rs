@@ -1,10 +1,10 @@
-//! Writes: from a door to the log, from any pod.
+//! Writes: the path from a client API to the log, on any pod.
 //!
-//! [`Proposer::propose`] → the leader's own queue ([`packer`]), or the leader's over one pipelined stream
-//! (`raft::forward`) → applied → outcome. Elections, expired leases and broken streams are waited out here, bounded: a
-//! door never learns that there was another leader a moment ago. What was perhaps appended is tried again only when
-//! applying it twice is known to do no harm. Each proposal is on its own; those of one stream that must keep their order
-//! go through [`Ordered`].
+//! [`Proposer::propose`] hands a command to the leader's own queue ([`packer`]), or from a follower to the leader over
+//! one pipelined stream (`raft::forward`); the command is applied, and its outcome returned. Elections, expired leases
+//! and broken streams are waited out here, within bounds: the APIs never learn that there was another leader a moment
+//! ago. A command that was perhaps appended is tried again only if applying it twice is known to be harmless. Proposals
+//! are independent of each other; those of one stream that must keep their order go through [`Ordered`].
 
 pub mod error;
 pub mod limit;
@@ -48,46 +48,49 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// The largest command: an event of 64 KiB, or the initial state of a room, with what is around it. Far below an
-/// append's limit.
+/// Largest command, in bytes: an event of 64 KiB, or the initial state of a room, with its envelope. Far below the
+/// limit of an append.
 pub const COMMAND_LIMIT: usize = 512 * 1024;
-/// When a full queue is worth another try.
+/// Delay after which a retry is suggested when the queue is full.
 const OVERLOADED_FOR: Duration = Duration::from_millis(100);
-/// When it may be worth another try at full volumes: they are enlarged, or history let go, by people or within minutes.
+/// Delay after which a retry may succeed when volumes are full: they are enlarged, or history is removed, by
+/// administrators or automatically within minutes.
 pub(crate) const STORAGE_FULL_FOR: Duration = Duration::from_secs(10);
-/// Pauses between tries at a leader that says it is none (or not yet): an election takes some hundred milliseconds.
+/// First and longest pause between tries at a leader that does not lead (yet): an election takes a few hundred
+/// milliseconds.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(200);
-/// How long a leader keeps a forwarded command while its lease is expired, before it sends the follower looking.
+/// Time for which a leader keeps a forwarded command while its lease is expired, before the follower has to look for
+/// another leader.
 const LEASE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Commands looked up at one time, of users whose buckets are empty. Beyond it they wait, as others do: nobody makes the
-/// leader read its disk by sending too much.
+/// Limit on concurrent lookups of commands from users whose buckets are empty. Commands beyond it are refused, as
+/// others are: nobody can make the leader read its disk by sending too much.
 const LOOKS_AT_ONCE: usize = 8;
 
-/// Is this command, of a user whose bucket is empty, one that the log has accepted before? Looks rows up, which may wait
-/// for the disk.
+/// Lookup of commands that the log accepted before, for users whose buckets are empty and for full volumes. Reads rows,
+/// which may wait for the disk.
 pub trait Accepted: Send + Sync + 'static {
-    /// `false` when in doubt: the user then waits.
+    /// Returns `true` if the log has accepted this command before; `false` in doubt, so that the command is refused.
     fn is_accepted(&self, envelope: &Envelope) -> bool;
 }
 
-/// Settings and hooks.
+/// Settings and hooks of a proposer.
 #[derive(Clone)]
 pub struct ProposeOptions {
-    /// How long a write waits for a leader and an outcome.
+    /// Time for which a write waits for a leader and an outcome.
     pub wait: Duration,
-    /// `None`: no limit.
+    /// Limit on writes per user; `None` for no limit.
     pub rate_limit: Option<RateLimit>,
-    /// For the rate limit.
+    /// Lookup of commands that were accepted before, which pass an empty bucket or a full volume.
     pub accepted: Arc<dyn Accepted>,
-    /// For the metrics.
+    /// Observer for the metrics.
     pub observer: Arc<dyn ProposeObserver>,
-    /// Refuses what the volumes have no space for.
+    /// Gauge of the volumes; writes for which they have no space are refused.
     pub volume: VolumeGauge,
 }
 
-/// Takes writes. Cheap to clone.
+/// Proposer of writes. Cheap to clone.
 #[derive(Clone)]
 pub struct Proposer {
     inner: Arc<Inner>,
@@ -128,7 +131,7 @@ impl Proposer {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Proposes and waits for the outcome, at most [`ProposeOptions::wait`].
+    /// Proposes a command and waits for its outcome, for at most [`ProposeOptions::wait`].
     ///
     /// # Errors
     /// [`ProposeError`]; a refusal by the log is not an error but an outcome.
@@ -196,14 +199,15 @@ impl Proposer {
         }
     }
 
-    /// Waits until this node's queue has room for one more, `None` when it has stopped: so that what followers forward is
-    /// slowed down on their streams instead of refused.
+    /// Waits until this node's queue has room for one more command; `None` if it has stopped. Commands that followers
+    /// forward are thus slowed down on their streams instead of being refused.
     pub(crate) async fn place(&self) -> Option<Place> {
         self.inner.queue.place().await
     }
 
-    /// For a follower's forwarded command: queued before this returns, so that a stream's order is kept; an expired
-    /// lease is waited out, unless the command is one of a sequence: its door sends them all again, in order.
+    /// Submits a follower's forwarded command. It is queued before this returns, so that a stream keeps its order. An
+    /// expired lease is waited out, unless the command is part of a sequence: the follower then sends its commands
+    /// again, in order.
     pub(crate) fn lead(
         &self,
         encoded: Bytes,
@@ -239,13 +243,14 @@ impl Proposer {
         }
     }
 
-    /// For proposals that are to be applied in the order in which they are given; at most `in_flight` on their way.
+    /// Returns a proposer for a stream of commands that are applied in the order in which they are given, with at most
+    /// `in_flight` on their way.
     #[must_use]
     pub fn ordered(&self, in_flight: usize) -> Ordered {
         Ordered::start(self.inner.clone(), in_flight)
     }
 
-    /// From now on every proposal is refused; those waiting are told so.
+    /// Closes the proposer: waiting and later proposals are refused.
     pub fn close(&self) {
         self.inner.closed.cancel();
     }
@@ -254,9 +259,9 @@ impl Proposer {
 /// A command on its way through this node's queue.
 struct InQueue {
     answer: oneshot::Receiver<Attempt>,
-    /// It took a token of its user's.
+    /// `true` if the command took a token from its user's bucket.
     took_token: bool,
-    /// When it is sampled.
+    /// Trace of the wait, if the command is sampled.
     waiting: Option<Waiting>,
 }
 
@@ -269,7 +274,7 @@ struct Admitted {
 }
 
 impl Inner {
-    /// One try at this leader, on its way when this returns.
+    /// Makes one try at this leader; the command is on its way when this returns.
     fn submit_to(
         self: &Arc<Self>,
         leader: u64,
@@ -293,12 +298,12 @@ impl Inner {
         Ok(Either::Right(attempt))
     }
 
-    /// Until another leader may be there; at most `pause`.
+    /// Waits until another leader may have been elected, for at most `pause`.
     async fn until_changed(&self, leadership: &mut Leadership, pause: Option<Duration>) {
         let wait = async {
             match pause {
                 Some(pause) => drop(timeout(pause, leadership.until_changed()).await),
-                // A stopped openraft changes no more: wait for the caller's deadline or the end of this pod.
+                // A stopped openraft changes no more: only the caller's deadline or the end of this pod ends the wait.
                 None => leadership.until_changed().await,
             }
         };
@@ -310,8 +315,8 @@ impl Inner {
         self.enqueue(envelope, trace, admitted)
     }
 
-    /// An empty bucket and a full volume let through what the log has accepted before: it is answered from there, and is
-    /// no new write.
+    /// Submits a command that was refused for an empty bucket or a full volume, if the log has accepted it before: it
+    /// is then answered from the log, and is not a new write.
     async fn unless_known(self: Arc<Self>, envelope: Envelope, trace: Option<Mark>, refused: ProposeError) -> Attempt {
         if !self.is_accepted(&envelope).await {
             return Attempt::Refused(refused);
@@ -321,7 +326,7 @@ impl Inner {
         self.finish(&envelope.user, submitted).await
     }
 
-    /// Looked up where the disk may be waited for: heartbeats go by the runtime's threads.
+    /// Looks a command up on a thread that may wait for the disk: heartbeats run on the threads of the runtime.
     async fn is_accepted(&self, envelope: &Envelope) -> bool {
         let Ok(turn) = Arc::clone(&self.looks).try_acquire_owned() else { return false };
         let (accepted, envelope) = (self.options.accepted.clone(), envelope.clone());
@@ -367,7 +372,7 @@ impl Inner {
         attempt
     }
 
-    /// Whether the volumes have space for it, and its user a token.
+    /// Checks that the volumes have space for the command, and its user a token.
     fn admit(&self, envelope: &Envelope) -> Result<Admitted, ProposeError> {
         let class = self.class_with_space(envelope)?;
         Ok(Admitted { class, took_token: self.take_token(envelope)? })
@@ -381,7 +386,7 @@ impl Inner {
         Err(ProposeError::StorageFull { retry_after: STORAGE_FULL_FOR })
     }
 
-    /// Whether one was taken.
+    /// Takes a token from the user's bucket; returns `true` if the command needed one.
     fn take_token(&self, envelope: &Envelope) -> Result<bool, ProposeError> {
         let Some(limiter) = self.limiter.as_ref().filter(|_| limit::counts(envelope)) else { return Ok(false) };
         match limiter.take(&envelope.user, Instant::now()) {
@@ -397,7 +402,7 @@ impl Inner {
     }
 }
 
-/// Whether an earlier try may have been appended: then no later error may claim that nothing was.
+/// Doubt about earlier tries: if one may have been appended, no later error may claim that nothing was.
 #[derive(Default)]
 struct Doubt {
     pending: bool,
@@ -414,7 +419,8 @@ impl Doubt {
     }
 }
 
-/// Applying it twice gives the first answer again: it has a transaction id, or is idempotent by its own content.
+/// Returns `true` if applying the command twice gives the first answer again: it has a transaction id, or its content
+/// makes it idempotent.
 fn is_repeatable(envelope: &Envelope) -> bool {
     let kind = envelope.command.as_ref().and_then(|command| command.kind.as_ref());
     !envelope.transaction_id.is_empty()

@@ -1,8 +1,8 @@
-//! Linearizable reads from any pod (Raft dissertation §6.4).
+//! Linearizable reads on any pod (Raft dissertation §6.4).
 //!
-//! The leader confirms with a quorum that it still leads, and names the index that was committed by then; whoever has
-//! applied that far may read. One request serves all reads that arrived before it was *sent*: a read that arrives later
-//! waits for the next one, because the running one may have been confirmed before that read's writes.
+//! The leader confirms with a quorum that it still leads, and names the index that was committed by then; a pod that
+//! has applied that far may read. One request serves all reads that arrived before it was *sent*: a read that arrives
+//! later waits for the next one, because the running one may have been confirmed before writes that the read must see.
 
 use super::{
     consensus::ConsensusRef,
@@ -23,39 +23,40 @@ use tokio::{
 };
 use tonic::Status;
 
-/// Reads waiting for an index. They are cheap to keep; beyond it a pod is better off serving none of them late.
+/// Limit on the reads that wait for an index. They are cheap to keep; beyond the limit a pod is better off serving none
+/// of them late.
 const WAITING: usize = 8192;
-/// One try at the leader: openraft's own limit is one lease (300 ms).
+/// Time limit of one try at the leader: openraft's own limit is one lease (300 ms).
 const TRY_LIMIT: Duration = Duration::from_secs(1);
-/// Between tries while there is no leader to ask, or one that is no leader.
+/// Pause between tries while there is no leader to ask, or the node that was asked does not lead.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How fresh a read is.
+/// Freshness of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// Everything acknowledged before the read began is in it.
+    /// The read sees everything acknowledged before it began.
     Linearizable,
-    /// No leader could be asked in time: this pod's own state, which may be behind.
+    /// The read sees this pod's own state, which may be behind: no leader could be asked in time.
     Stale,
 }
 
-/// Why a read cannot be served by this pod.
+/// Reason why a read cannot be served by this pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadGateError {
     /// Too many reads are waiting.
     #[error("too many reads are waiting on this pod; try again")]
     Overloaded,
-    /// It has not applied the position asked for, and did not in time.
+    /// The pod has not applied the requested position, and did not in time.
     #[error("this pod has not caught up to the position asked for; try again, or ask another pod")]
     Behind,
-    /// It is stopping.
+    /// The pod is stopping.
     #[error("this pod is stopping; ask another one")]
     Stopping,
 }
 
 type Waiting = oneshot::Sender<LogId>;
 
-/// The gate before reads. Cheap to clone.
+/// Gate that reads pass before they are served. Cheap to clone.
 #[derive(Clone)]
 pub struct Reads {
     requests: mpsc::Sender<Waiting>,
@@ -65,8 +66,8 @@ pub struct Reads {
 }
 
 impl Reads {
-    /// Starts the task that asks; it ends when the last clone is dropped. `applied` is the end of the last applied
-    /// entry; `wait` bounds a linearizable read before it is served stale.
+    /// Starts the task that asks for read indexes; it ends when the last clone is dropped. `applied` is the end of the
+    /// last applied entry; `wait` bounds a linearizable read before it is served stale.
     #[must_use]
     pub fn start(
         consensus: &ConsensusRef,
@@ -88,7 +89,7 @@ impl Reads {
         Self { requests, applied, leadership, wait }
     }
 
-    /// Waits until this pod may serve a linearizable read; after the bound, [`Freshness::Stale`].
+    /// Waits until this pod may serve a linearizable read; returns [`Freshness::Stale`] after the time limit.
     ///
     /// # Errors
     /// [`ReadGateError::Overloaded`], [`ReadGateError::Stopping`].
@@ -105,19 +106,20 @@ impl Reads {
         }
     }
 
-    /// Waits until this pod has applied `position`: for reads that carry a token, and those after one's own write.
+    /// Waits until this pod has applied `position`: for reads that carry a token, and for reads after one's own write.
     ///
     /// # Errors
-    /// [`ReadGateError::Behind`] after `limit`.
+    /// [`ReadGateError::Behind`] after `limit`, [`ReadGateError::Stopping`].
     pub async fn applied_at_least(&self, position: Position, limit: Duration) -> Result<(), ReadGateError> {
-        // An entry is applied whole: its end is published, so that any position inside it is reached.
+        // An entry is applied as a whole, and its end is published: any position inside it is then reached.
         timeout(limit, self.until(|applied| *applied >= position)).await.map_err(|_| ReadGateError::Behind)?
     }
 
-    /// For another pod: an index confirmed after this call began.
+    /// Returns an index that was confirmed after this call began, for another pod.
     ///
     /// # Errors
-    /// `ABORTED` when this node does not lead (ask whoever does), `UNAVAILABLE` when it cannot confirm that it does.
+    /// `ABORTED` if this node does not lead (the caller should ask the leader), `UNAVAILABLE` if it cannot confirm that
+    /// it does.
     pub(crate) async fn confirm(&self) -> Result<LogId, Status> {
         if !self.leadership.is_leader() {
             return Err(Status::aborted("this node does not lead"));
@@ -162,7 +164,7 @@ impl Asker {
                     None => return,
                 }
             }
-            // Whoever is here before the request is sent, may share it.
+            // Reads that arrive before the request is sent may share it.
             while self.waiting.len() < WAITING
                 && let Ok(waiting) = requests.try_recv()
             {
@@ -189,7 +191,7 @@ impl Asker {
         }
     }
 
-    /// From whoever leads; `None`: not now.
+    /// Asks the current leader for an index; `None` if there is none at the moment.
     async fn index(&self) -> Option<LogId> {
         let leader = self.leadership.leader()?;
         let identity = self.peers.identity();

@@ -1,13 +1,14 @@
-//! Snapshots: a checkpoint of the state with a manifest that says what it covers and which files it has.
+//! Snapshots: each is a checkpoint of the state, with a manifest that says what it covers and lists its files.
 //!
 //! ```text
 //! state/snapshots/ID/manifest   CRC, then quorate.log.v1.Manifest
-//! state/snapshots/ID/data/      the checkpoint's files
-//! state/snapshots/ID.tmp/       one that is being built
-//! state/incoming/ID/            one that is being received
+//! state/snapshots/ID/data/      files of the checkpoint
+//! state/snapshots/ID.tmp/       a snapshot that is being built
+//! state/incoming/ID/            a snapshot that is being received
 //! ```
-//! A directory under `snapshots` without `.tmp` is complete: it got its name by the last step. The newest is kept, also
-//! one that was received; an older one goes when nothing uses it any more, so that one that is being sent stays whole.
+//! A directory under `snapshots` without `.tmp` is complete: it got its name in the last step. The newest snapshot is
+//! kept, even if it was received; an older one is removed once nothing uses it, so that one that is being sent stays
+//! whole.
 
 mod build;
 mod files;
@@ -33,39 +34,39 @@ pub(crate) use manifest::VERSION as FORMAT_VERSION;
 use crate::raft::codec::CodecError;
 use crate::store::StoreError;
 
-/// Why a snapshot could not be built, kept, sent or received.
+/// Error of building, keeping, sending or receiving a snapshot.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// The file system or the state's storage failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A manifest that is damaged, of a newer version, or not that of its files.
+    /// The manifest is damaged, of a newer version, or does not match its files.
     #[error("a snapshot's manifest is not valid: {what}")]
     Manifest {
-        /// What is wrong.
+        /// Description of the problem.
         what: String,
     },
-    /// Its log id or membership.
+    /// The log id or the membership in the manifest cannot be read.
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// A file whose bytes are not those of the manifest.
+    /// A file differs from its description in the manifest.
     #[error("file {file} of snapshot {snapshot} is damaged: its CRC-32 is {found:08x}, not {expected:08x}")]
     Damaged {
-        /// Snapshot id.
+        /// Identifier of the snapshot.
         snapshot: String,
-        /// File name.
+        /// Name of the file.
         file: String,
-        /// From the manifest.
+        /// CRC-32 from the manifest.
         expected: u32,
-        /// Of the bytes.
+        /// CRC-32 of the bytes.
         found: u32,
     },
     /// The sender broke the protocol.
     #[error("the sender of snapshot {snapshot} broke the protocol: {what}")]
     Protocol {
-        /// Snapshot id.
+        /// Identifier of the snapshot.
         snapshot: String,
-        /// What it did.
+        /// Description of what the sender did.
         what: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What openraft is told about Quorate: ids, nodes, payloads. openraft's types do not leave `chatd::raft`.
+//! Types that configure openraft for Quorate: ids, nodes, payloads. openraft's types do not leave `chatd::raft`.
 
 use crate::trace::entry::EntryTrace;
 use bytes::Bytes;
@@ -8,12 +8,14 @@ use quorate_core::proto::log::Outcome;
 use std::fmt;
 use std::sync::Arc;
 
-/// What openraft may log: it warns of each attempt at a peer that is down, but its progress only of a follower that has lost what
-/// it had acknowledged. `info,openraft=info` brings the rest back.
+/// Default log filter for openraft. openraft warns of each attempt to reach a peer that is down, so only errors are
+/// logged. Warnings of its progress module stay on: they concern only a follower that has lost what it had
+/// acknowledged. `info,openraft=info` restores the rest.
 pub const LOGGED: &str = "openraft=error,openraft::progress=warn";
 
 openraft::declare_raft_types!(
-    /// Leader id (term, node), so that two leaders of one term are still ordered; entries carry encoded batches.
+    /// openraft's type configuration. A leader id is (term, node), so that two leaders of one term are still ordered;
+    /// entries carry encoded batches.
     pub TypeConfig:
         D = EncodedBatch,
         R = Outcomes,
@@ -24,9 +26,9 @@ openraft::declare_raft_types!(
 /// An encoded `quorate.log.v1.Batch`: encoded once by the proposer, then passed on, framed and replicated as it is.
 #[derive(Clone, Default)]
 pub struct EncodedBatch {
-    /// All that is written and replicated.
+    /// Encoded batch, which is all that is written and replicated.
     pub bytes: Bytes,
-    /// Of an entry with sampled commands, until it leaves memory.
+    /// Trace of an entry with sampled commands, until the entry leaves memory.
     pub(crate) trace: Option<Arc<EntryTrace>>,
 }
 
@@ -36,7 +38,7 @@ impl From<Bytes> for EncodedBatch {
     }
 }
 
-/// By what is in them.
+/// Compares the bytes only, not the trace.
 impl PartialEq for EncodedBatch {
     fn eq(&self, other: &Self) -> bool {
         self.bytes == other.bytes
@@ -57,7 +59,7 @@ impl fmt::Display for EncodedBatch {
     }
 }
 
-/// The outcomes of one entry's commands, in their order; empty for blank and membership entries.
+/// Outcomes of one entry's commands, in their order; empty for blank and membership entries.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcomes(pub Vec<Outcome>);
 
@@ -67,26 +69,26 @@ impl fmt::Display for Outcomes {
     }
 }
 
-/// How a member is reached; kept in the membership entry.
+/// Addresses and name of a member, kept in the membership entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
-    /// host:port of the peer door.
+    /// Peer listener, as host:port.
     pub peer_address: String,
-    /// host:port of the client gRPC door.
+    /// Client gRPC listener, as host:port.
     pub client_address: String,
-    /// The pod's name.
+    /// Name of the pod.
     pub name: String,
 }
 
 /// Term and node of a leader.
 pub type LeaderId = leader_id_adv::LeaderId<u64, u64>;
-/// As it stands in log ids.
+/// Leader id as it appears in log ids.
 pub type CommittedLeaderId = openraft::type_config::alias::CommittedLeaderIdOf<TypeConfig>;
 /// Id of a log entry.
 pub type LogId = openraft::type_config::alias::LogIdOf<TypeConfig>;
-/// A vote.
+/// Vote of a node, with `committed` set once a majority granted it.
 pub type Vote = openraft::type_config::alias::VoteOf<TypeConfig>;
-/// The trace of an entry that is sampled.
+/// Returns the trace of an entry, if it is sampled.
 pub(crate) fn trace_of(entry: &Entry) -> Option<&Arc<EntryTrace>> {
     match &entry.payload {
         EntryPayload::Normal(batch) => batch.trace.as_ref(),
@@ -94,18 +96,18 @@ pub(crate) fn trace_of(entry: &Entry) -> Option<&Arc<EntryTrace>> {
     }
 }
 
-/// The sampled ones among entries, with their indexes.
+/// Returns the traces of the sampled entries, with the entries' indexes.
 pub(crate) fn sampled<'a>(
     entries: impl Iterator<Item = &'a Entry>,
 ) -> impl Iterator<Item = (u64, &'a Arc<EntryTrace>)> {
     entries.filter_map(|entry| Some((entry.log_id.index, trace_of(entry)?)))
 }
 
-/// A log entry.
+/// A log entry with its id and payload.
 pub type Entry = openraft::type_config::alias::EntryOf<TypeConfig>;
-/// Voters and learners with the entry that made them so.
+/// Voters and learners, with the id of their membership entry.
 pub type StoredMembership = openraft::type_config::alias::StoredMembershipOf<TypeConfig>;
-/// Voters and learners.
+/// Voters and learners, with their addresses.
 pub type Membership = openraft::Membership<u64, Node>;
-/// What a snapshot covers.
+/// Description of what a snapshot covers.
 pub type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;

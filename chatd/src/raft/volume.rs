@@ -1,10 +1,10 @@
-//! How much space the voters' volumes have left, and what is still written when that is little.
+//! Space left on the voters' volumes, and the writes that are still accepted when it is scarce.
 //!
-//! Each pod measures its own volume ([`VolumeGauge::measured`]) and tells the result with every append stream that it
-//! accepts, twenty times a second. The leader judges the voters that it hears together ([`keep_judging`]), and its
-//! proposer refuses people's writes before a volume is full: what the reserve is for goes on, and so does every read.
-//! Between two measurements it counts what it appends ([`VolumeGauge::spend`]), so that how fast people write does not
-//! matter.
+//! Each pod measures its own volume ([`VolumeGauge::measured`]) and reports the result with every append stream that it
+//! accepts, twenty times a second. The leader judges the volumes of all voters that it hears ([`keep_judging`]), and
+//! its proposer refuses users' writes before a volume is full: the work for which the reserve is kept goes on, and so
+//! does every read. Between two measurements it counts what it appends ([`VolumeGauge::spend`]), so that the rate at
+//! which users write does not matter.
 
 mod class;
 mod judge;
@@ -20,34 +20,34 @@ use judge::Verdict;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
 
-/// Metadata of an accepted append stream: the receiver's [`VolumeReport`].
+/// Metadata key of an accepted append stream: the receiver's [`VolumeReport`].
 pub(crate) const VOLUME_KEY: &str = "quorate-volume";
-/// Each byte of a command is written at least twice: into the log, and into the state's files.
+/// Number of times that each byte of a command is written at least: into the log, and into the state's files.
 const WRITTEN_TIMES: i64 = 2;
 
-/// What a pod tells of its volume.
+/// A pod's report of its volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VolumeReport {
-    /// As that pod judges it, with its own reserve.
+    /// Level that the pod determined, with its own reserve.
     pub level: VolumeLevel,
-    /// Bytes above the reserve; below 0 when some of it is used.
+    /// Bytes free above the reserve; negative if some of the reserve is used.
     pub headroom: i64,
 }
 
 impl VolumeReport {
-    /// As it stands in [`VOLUME_KEY`].
+    /// Encodes the report as the value of [`VOLUME_KEY`].
     pub(crate) fn encode(self) -> String {
         format!("{} {}", self.level as u8, self.headroom)
     }
 
-    /// `None` for what a pod of another version may have written.
+    /// Decodes a report; `None` for text that a pod of another version may have written.
     pub(crate) fn decode(text: &str) -> Option<Self> {
         let (level, headroom) = text.split_once(' ')?;
         Some(Self { level: VolumeLevel::from_number(level.parse().ok()?)?, headroom: headroom.parse().ok()? })
     }
 }
 
-/// A node's view of the volumes. Clones share it; one that was never told anything refuses nothing.
+/// A node's view of the volumes. Clones share their state; a gauge without any measurement refuses nothing.
 #[derive(Clone, Debug)]
 pub struct VolumeGauge {
     inner: Arc<Inner>,
@@ -55,17 +55,17 @@ pub struct VolumeGauge {
 
 #[derive(Debug)]
 struct Inner {
-    /// Bytes, as configured; `None` for a share of the volume.
+    /// Configured reserve, in bytes; `None` for a share of the volume.
     reserve: Option<u64>,
     free: AtomicU64,
     total: AtomicU64,
     own_level: AtomicU8,
     own_headroom: AtomicI64,
-    /// What the leader makes of all voters; of this pod alone while it does not lead.
+    /// Leader's judgement of all voters; on other nodes, that of this pod's volume alone.
     level: AtomicU8,
     /// Bytes that may still be appended before the next judgement.
     budget: AtomicI64,
-    /// Bytes appended in this process's life.
+    /// Bytes appended since this process started.
     spent: AtomicU64,
 }
 
@@ -76,7 +76,7 @@ impl Default for VolumeGauge {
 }
 
 impl VolumeGauge {
-    /// With so many bytes to be kept free; 0 for none, `None` for a share of the volume
+    /// Creates a gauge that keeps this many bytes free; 0 for none, `None` for a share of the volume
     /// ([`VolumeSpace::default_reserve`]).
     #[must_use]
     pub fn with_reserve(reserve: Option<u64>) -> Self {
@@ -94,7 +94,7 @@ impl VolumeGauge {
         Self { inner: Arc::new(inner) }
     }
 
-    /// This pod's volume was looked at just now.
+    /// Records a measurement of this pod's volume.
     pub fn measured(&self, space: VolumeSpace) {
         let inner = &self.inner;
         inner.free.store(space.free, Relaxed);
@@ -106,41 +106,41 @@ impl VolumeGauge {
         inner.own_headroom.store(headroom, Relaxed);
     }
 
-    /// Free bytes and size of this pod's volume at the last look.
+    /// Returns the free bytes and the size of this pod's volume at the last measurement.
     #[must_use]
     pub fn space(&self) -> VolumeSpace {
         VolumeSpace { free: self.inner.free.load(Relaxed), total: self.inner.total.load(Relaxed) }
     }
 
-    /// Bytes of this pod's volume that people's writes leave free.
+    /// Returns the bytes of this pod's volume that users' writes leave free.
     #[must_use]
     pub fn reserve(&self) -> u64 {
         self.inner.reserve.unwrap_or_else(|| self.space().default_reserve())
     }
 
-    /// This pod's volume.
+    /// Returns the report of this pod's volume.
     #[must_use]
     pub fn own(&self) -> VolumeReport {
         let level = VolumeLevel::from_number(self.inner.own_level.load(Relaxed)).unwrap_or_default();
         VolumeReport { level, headroom: self.inner.own_headroom.load(Relaxed) }
     }
 
-    /// What the proposer goes by.
+    /// Returns the level that the proposer uses.
     #[must_use]
     pub fn level(&self) -> VolumeLevel {
         let judged = VolumeLevel::from_number(self.inner.level.load(Relaxed)).unwrap_or_default();
         if self.inner.budget.load(Relaxed) > 0 { judged } else { judged.max(VolumeLevel::Short) }
     }
 
-    /// Whether a command of this class is written now.
+    /// Returns `true` if a command of this class is accepted at present.
     #[must_use]
     pub fn admits(&self, class: WriteClass) -> bool {
         class.is_admitted_at(self.level())
     }
 
-    /// So many bytes go into the log.
+    /// Counts bytes that go into the log.
     pub(crate) fn spend(&self, bytes: usize) {
-        // Both far from wrapping: an entry is small, and the next judgement sets the budget anew.
+        // Both are far from wrapping: an entry is small, and the next judgement resets the budget.
         self.inner.spent.fetch_add(bytes as u64, Relaxed);
         self.inner.budget.fetch_sub(i64::try_from(bytes).unwrap_or(0), Relaxed);
     }
@@ -149,7 +149,7 @@ impl VolumeGauge {
         self.inner.spent.load(Relaxed)
     }
 
-    /// `recent` bytes were appended since the reports that the verdict is made of.
+    /// Records a verdict; `recent` bytes were appended since the reports on which it is based.
     fn judged(&self, verdict: Verdict, recent: u64) {
         let budget = verdict.headroom.max(0) / WRITTEN_TIMES;
         self.inner.level.store(verdict.level as u8, Relaxed);

@@ -1,9 +1,9 @@
-//! What becomes of leadership and membership, as log lines: one for each turn that somebody who looks back wants to know.
+//! Log lines about leadership and membership: one for each change that somebody who investigates later wants to know.
 
 use crate::raft::cluster::{Cluster, MembershipView, NodeStatus, Readiness, Role};
 use std::time::{Duration, Instant};
 
-/// What a look keeps for the next.
+/// Status of the node at one observation, to compare with the next one.
 #[derive(Clone, Debug)]
 struct Seen {
     role: Option<Role>,
@@ -14,30 +14,30 @@ struct Seen {
     own: u64,
 }
 
-/// One turn.
+/// Change that is logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Turn {
-    /// This pod asks for votes.
+    /// The pod started an election.
     Stands { term: u64 },
-    /// And got them.
+    /// The pod won the election.
     Won { term: u64 },
-    /// And did not.
+    /// Another pod won the election that the pod had started.
     Lost { term: u64 },
-    /// It led, and does no more.
+    /// The pod was the leader and no longer is.
     SteppedDown { term: u64 },
-    /// Somebody leads, perhaps this pod.
+    /// There is a new leader or a new term; the leader may be this pod.
     Leader { id: u64, name: String, term: u64 },
-    /// Nobody is heard any more.
+    /// The pod no longer knows a leader; `former` was the last one.
     NoLeader { former: u64, name: String },
-    /// Others belong to the cluster now, or with other votes.
+    /// The membership changed: other nodes, or other voters.
     Members { voters: Vec<String>, joint: bool, learners: Vec<String>, log_index: u64 },
-    /// It gets clients from now on.
+    /// The pod became ready for clients.
     Ready,
-    /// It does not any more.
+    /// The pod is no longer ready for clients.
     NotReady { reason: String },
 }
 
-/// Tells the turns until Raft stops.
+/// Logs the changes until Raft stops.
 pub(super) async fn tell(cluster: Cluster) {
     let (mut headlines, mut before, mut led) = (cluster.watch(), Seen::nothing(), None);
     loop {
@@ -74,10 +74,11 @@ impl Seen {
     }
 }
 
-/// What happened between two looks. A candidacy that came and went between them is not seen; the metrics count it.
+/// Returns the changes between two observations. A candidacy that began and ended between them is not seen; the metrics
+/// count it.
 fn turns(before: &Seen, now: &Seen) -> Vec<Turn> {
     let mut turns = Vec::new();
-    // Not by its index: the first one stands at 0.
+    // Not compared by log index, because the first membership is at index 0.
     if now.membership != before.membership && !now.membership.members.is_empty() {
         turns.push(members(&now.membership));
     }
@@ -111,7 +112,7 @@ fn candidacy(before: &Seen, now: &Seen) -> Option<Turn> {
     if stands(now) && (!stands(before) || before.term != now.term) {
         return Some(Turn::Stands { term: now.term });
     }
-    // Only somebody else's leadership is a defeat: a pod that merely waits for the next round has not lost yet.
+    // Only the leadership of another pod is a defeat: a pod that merely waits for the next round has not lost yet.
     (stands(before) && !stands(now) && now.leader.is_some_and(|id| id != now.own))
         .then_some(Turn::Lost { term: before.term })
 }
@@ -120,7 +121,7 @@ fn members(membership: &MembershipView) -> Turn {
     let names = |ids: &mut dyn Iterator<Item = u64>| {
         let named = ids.map(|id| membership.member(id).map_or_else(|| id.to_string(), |member| member.name.clone()));
         let mut names: Vec<String> = named.collect();
-        // Ids are random; people look for names.
+        // Node ids are random, so the list is sorted by name.
         names.sort();
         names
     };
@@ -133,7 +134,7 @@ fn members(membership: &MembershipView) -> Turn {
 }
 
 impl Turn {
-    /// `led`: since this pod last won an election.
+    /// Writes the log line. `led` is the time since this pod last won an election.
     fn log(self, led: Option<Duration>) {
         match self {
             Self::Stands { term } => tracing::info!(term, "this pod stands for election"),
@@ -145,7 +146,7 @@ impl Turn {
             }
             Self::Leader { id, name, term } => tracing::info!(leader = name, node_id = id, term, "there is a leader"),
             Self::NoLeader { former, name } => {
-                // No warning: it stands at the beginning of every orderly hand-over, too.
+                // Not a warning, because every orderly handover begins this way, too.
                 tracing::info!(former = name, node_id = former, "no leader is heard; writes wait for an election");
             }
             Self::Members { voters, joint, learners, log_index } => {

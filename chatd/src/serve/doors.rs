@@ -1,4 +1,4 @@
-//! The four ports of a pod.
+//! The four listeners of a pod.
 
 use super::load::LoadWatch;
 use super::storage::StorageWatch;
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
-/// The open doors.
+/// Open listeners for clients and peers.
 pub(super) struct Doors {
     health: DoorHealth,
     bounds: Arc<Bounds>,
@@ -34,7 +34,8 @@ pub(super) struct Doors {
 }
 
 impl Doors {
-    /// Opens all three; the peers' first, so that Raft moves while the others open.
+    /// Opens the listeners for peers, gRPC and HTTP; the peer listener first, so that Raft proceeds while the others
+    /// open.
     pub(super) async fn open(
         config: &Config,
         node: &Node,
@@ -80,13 +81,13 @@ impl Doors {
         Ok(doors)
     }
 
-    /// New calls should go elsewhere from now on; those that come are served.
+    /// Tells clients to send new calls elsewhere; calls that still arrive are served.
     pub(super) async fn not_serving(&self) {
         self.bounds.stop();
         self.health.stopping().await;
     }
 
-    /// Takes no more connections, and waits until the open calls have ended, at most so long.
+    /// Accepts no more connections, and waits up to `limit` for the open calls to end.
     pub(super) async fn close_clients(&self, limit: Duration) {
         self.clients_closed.cancel();
         if tokio::time::timeout(limit, self.clients.wait()).await.is_err() {
@@ -94,19 +95,19 @@ impl Doors {
         }
     }
 
-    /// Ends all peers' streams.
+    /// Ends the streams of all peers.
     pub(super) fn close_peers(&self) {
         self.peers_closed.cancel();
     }
 }
 
-/// Opens the port of the probes.
+/// Opens the listener for metrics and probes.
 ///
 /// # Errors
-/// When it cannot be listened on.
+/// Returns a failure if the address cannot be bound.
 pub(super) async fn health(config: &Config, health: Health) -> Result<(), Failure> {
     let listener = bind(config.listen.metrics, "listen.metrics").await?;
-    // It serves until the process ends: it fails only with the listener, and then the probes fail, which is right.
+    // Serves until the process ends. An error means that the listener is gone; the probes then fail, as they should.
     tokio::spawn(async move { axum::serve(listener, health.router()).await });
     Ok(())
 }
@@ -122,7 +123,8 @@ async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, Failure> {
     })
 }
 
-/// The certificate of the clients' doors, if they have one; it is read again when it changes.
+/// Returns the certificate of the client listeners, or `None` if they have none; it is read again when its files
+/// change.
 fn client_tls(config: &Config) -> Result<Option<ClientTls>, Failure> {
     let Some(files) = config.tls.client.clone() else { return Ok(None) };
     let tls = ClientTls::load(files).map_err(|error| {
@@ -134,7 +136,8 @@ fn client_tls(config: &Config) -> Result<Option<ClientTls>, Failure> {
     Ok(Some(tls))
 }
 
-/// A door that fails leaves a pod that looks alive and serves nobody: better a new process.
+/// Runs a listener, and ends the process if it fails: such a pod looks alive but serves nobody, so a new process is
+/// better.
 async fn until_failed<E: Display>(door: &'static str, fatal: Fatal, serving: impl Future<Output = Result<(), E>>) {
     if let Err(error) = serving.await {
         fatal.raise(format_args!("the {door} door failed: {error}"));
@@ -161,7 +164,7 @@ impl ProcessFacts for Facts {
     }
 
     fn memory_bytes(&self) -> u64 {
-        // 0 where `/proc` does not tell.
+        // 0 if `/proc` is not available.
         quorate_meter::process::resident_bytes().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default()
     }
 }

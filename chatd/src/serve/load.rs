@@ -1,4 +1,5 @@
-//! What clients did through this pod lately: counters are looked at every second, so that a single glance has a rate.
+//! Recent load by clients of this pod. Counters are sampled every second, so that a single status request can report a
+//! rate.
 
 use crate::api::admin::Load;
 use crate::metrics::Metrics;
@@ -8,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const EVERY: Duration = Duration::from_secs(1);
-/// Looks that a rate spans: ten seconds are long enough to be steady and short enough to be now.
+/// Number of samples that a rate spans: ten seconds are long enough to be steady and short enough to be current.
 const WINDOW: usize = 10;
 
-/// The last rate. Clones share it.
+/// Latest load of the pod. Clones share it.
 #[derive(Clone, Default)]
 pub(super) struct LoadWatch {
     last: Arc<Mutex<Load>>,
@@ -27,7 +28,7 @@ struct Sample {
 }
 
 impl LoadWatch {
-    /// Looks for as long as the process lives.
+    /// Starts sampling, for as long as the process lives.
     pub(super) fn start(metrics: Metrics) -> Self {
         let watch = Self::default();
         let looking = watch.clone();
@@ -42,18 +43,18 @@ impl LoadWatch {
         watch
     }
 
-    /// The last seconds.
+    /// Returns the load of the last seconds.
     pub(super) fn now(&self) -> Load {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The last [`WINDOW`] of them.
+/// Last [`WINDOW`] samples, oldest first.
 #[derive(Default)]
 struct Samples(VecDeque<Sample>);
 
 impl Samples {
-    /// One more, and the rate since the oldest.
+    /// Adds a sample and returns the load since the oldest one.
     fn add(&mut self, now: Sample) -> Load {
         let load = self.0.front().map(|oldest| between(oldest, &now)).unwrap_or_default();
         self.0.push_back(now);
@@ -76,7 +77,7 @@ impl Sample {
     }
 }
 
-/// Counts of some seconds are far below the precision that `f64` keeps.
+/// Returns the load between two samples. The counts of a few seconds are far below the precision of `f64`.
 #[allow(clippy::cast_precision_loss)]
 fn between(before: &Sample, now: &Sample) -> Load {
     let elapsed = now.at.duration_since(before.at).as_secs_f64().max(f64::EPSILON);

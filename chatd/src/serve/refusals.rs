@@ -1,5 +1,5 @@
-//! Bursts of refusals as log lines: one when a burst begins, one each minute while it lasts, one when it is over. Counters
-//! are looked at now and then, so that a refusal itself costs nothing here; each of them is in the metrics.
+//! Log lines about bursts of refused requests: one when a burst begins, one each minute while it lasts, one when it is
+//! over. Counters are sampled, so that a refusal itself costs nothing here; the metrics have every one.
 
 use crate::metrics::Metrics;
 use crate::raft::propose::ProposeResult;
@@ -8,24 +8,25 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 const EVERY: Duration = Duration::from_secs(5);
-/// Fewer within one look are everyday life: mistyped passwords, names that are taken.
+/// Number of refusals within one interval that makes a burst. Fewer are normal: mistyped passwords, names that are
+/// taken.
 const BURST: u64 = 10;
-/// A burst with fewer than this in a look is over.
+/// Number of refusals within one interval below which a burst is over.
 const CALM: u64 = 2;
-/// One that lasts is told again after so long.
+/// Time after which a burst that lasts is logged again.
 const AGAIN: Duration = Duration::from_secs(60);
-/// Codes of refusals that are the servers' doing, not the callers'.
+/// Codes of refusals that are the fault of the servers, not of callers. Bursts of them are logged as warnings.
 const OURS: &[&str] = &["unavailable", "overloaded", "internal", "no_leader", "unknown", "storage_full"];
 
-/// What is refused alike: where, and why. From the code, never from requests, so there are few.
+/// Group of refusals: API and code. Both are constants of the program and never come from requests, so groups are few.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Kind {
-    /// `grpc` or `matrix` for calls, `writes` for proposals of either door, posts of streams among them.
+    /// API: `grpc` or `matrix` for calls, `writes` for proposals of either, including events posted over streams.
     place: String,
     code: String,
 }
 
-/// Counters at one moment, by kind and endpoint.
+/// Number of refusals up to one moment, by group and endpoint.
 type Counts = BTreeMap<(Kind, String), u64>;
 
 struct Burst {
@@ -34,7 +35,7 @@ struct Burst {
     told: Instant,
 }
 
-/// One line.
+/// Log line about a burst.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Line {
     Began { kind: Kind, mostly: String, count: u64 },
@@ -42,7 +43,7 @@ enum Line {
     Over { kind: Kind, count: u64, seconds: u64 },
 }
 
-/// Looks for as long as the process lives.
+/// Samples and logs for as long as the process lives.
 pub(super) async fn tell(metrics: Metrics) {
     let mut bursts = Bursts { last: counts(&metrics), under_way: BTreeMap::new() };
     loop {
@@ -118,17 +119,17 @@ impl Line {
     }
 }
 
-/// All refusals so far; calls that were answered, or given up by their clients, are none.
+/// Returns all refusals so far. Calls that were answered, or cancelled by their clients, are not refusals.
 fn counts(metrics: &Metrics) -> Counts {
     let mut counts = series(&metrics.all.doors.requests, &["door", "code", "endpoint"]);
     counts.extend(series(&metrics.all.proposals.ended, &["", "outcome", ""]));
     let answered = ["ok", "cancelled", ProposeResult::Applied.label()];
-    // Outcomes of proposals are counted from 0 on.
+    // Outcomes of proposals are present from the start, with a count of 0.
     counts.retain(|(kind, _), count| *count > 0 && !answered.contains(&kind.code.as_str()));
     counts
 }
 
-/// The series of a counter by its labels for place, code and endpoint.
+/// Returns the series of a counter, by the values of the labels given for place, code and endpoint.
 fn series(counter: &IntCounterVec, [place, code, endpoint]: &[&str; 3]) -> Counts {
     let mut counts = Counts::new();
     for metric in counter.collect().iter().flat_map(MetricFamily::get_metric) {
@@ -138,7 +139,7 @@ fn series(counter: &IntCounterVec, [place, code, endpoint]: &[&str; 3]) -> Count
         };
         let kind =
             Kind { place: label(place).unwrap_or_else(|| "writes".into()), code: label(code).unwrap_or_default() };
-        // A counter of whole numbers below 2^53.
+        // The counter holds whole numbers below 2^53.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let count = metric.get_counter().get_value() as u64;
         *counts.entry((kind, label(endpoint).unwrap_or_default())).or_default() += count;

@@ -1,4 +1,4 @@
-//! How full the volume is: looked at now and then, because a walk over its files is too slow for every question.
+//! Fill level of the data volume, sampled now and then, because walking over its files is too slow for every question.
 
 mod level;
 mod measure;
@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// A volume fills in hours, not in seconds.
+/// Interval between samples: a volume fills in hours, not in seconds.
 const EVERY: Duration = Duration::from_secs(15);
 
-/// The last look. Clones share it.
+/// Latest sample. Clones share it.
 #[derive(Clone)]
 pub(super) struct StorageWatch {
     last: Arc<Last>,
@@ -28,7 +28,7 @@ struct Last {
 }
 
 impl StorageWatch {
-    /// Looks for as long as the process lives.
+    /// Starts sampling, for as long as the process lives.
     pub(super) fn start(data_dir: PathBuf, metrics: Metrics) -> Self {
         let watch = Self { last: Arc::default() };
         let looking = watch.clone();
@@ -36,7 +36,7 @@ impl StorageWatch {
             let mut level = Level::Plenty;
             loop {
                 let (look, dir, metrics) = (looking.clone(), data_dir.clone(), metrics.clone());
-                // A walk that fails leaves the last figures.
+                // A sample that fails leaves the last figures.
                 let total = tokio::task::spawn_blocking(move || look.look(&dir, &metrics)).await;
                 if let Ok(Some(total)) = total {
                     level = level.after(looking.bytes().1, total);
@@ -47,12 +47,12 @@ impl StorageWatch {
         watch
     }
 
-    /// Bytes used under the data directory, and free on its file system.
+    /// Returns the bytes used under the data directory and the bytes free on its file system.
     pub(super) fn bytes(&self) -> (u64, u64) {
         (self.last.used.load(Relaxed), self.last.free.load(Relaxed))
     }
 
-    /// Also tells how large the file system is.
+    /// Takes a sample. Returns the size of the file system, or `None` if it is unknown.
     fn look(&self, dir: &Path, metrics: &Metrics) -> Option<u64> {
         self.last.used.store(used(dir), Relaxed);
         let free = fs4::available_space(dir).ok();

@@ -1,4 +1,4 @@
-//! Accounts and their sessions: register, log in, log out.
+//! Accounts and their sessions: registration, login and logout.
 
 use super::fair_queue::QueueLane;
 use super::login_limit::{LoginAttempt, TooManyGuesses};
@@ -15,50 +15,48 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Sessions that one command ends when all shall end: some hundred rows, far less than a millisecond of apply for each.
+/// Number of sessions that one command ends when all sessions of an account end: some hundred rows, so that applying
+/// each command takes far less than a millisecond.
 const CLOSED_AT_ONCE: u32 = 64;
 
-/// Who wants in.
+/// Credentials and device of a registration or login.
 #[derive(Clone)]
 pub struct NewLogin {
     /// Localpart or full user id.
     pub username: String,
-    /// As typed.
+    /// Password in plain text, as the user typed it.
     pub password: String,
-    /// Empty: chosen here.
+    /// Device id; if empty, the server chooses one.
     pub device_id: String,
-    /// For the list of devices.
+    /// Display name for the list of devices.
     pub device_display_name: String,
 }
 
-/// An open session.
+/// A newly opened session with its access token.
 pub struct LoggedIn {
-    /// Full user id.
+    /// Full Matrix user id, `@localpart:server`.
     pub user_id: String,
-    /// Its device.
+    /// Device that the session belongs to.
     pub device_id: String,
-    /// Shown this once.
+    /// Access token; only its hash is kept, so the token can be shown this once.
     pub access_token: String,
-    /// Disuse after which it ends; `None`: never.
+    /// Time without use after which the session ends; `None` means never.
     pub expires_in: Option<Duration>,
 }
 
 impl Service {
-    /// Makes an account and opens its first session. `address` is the caller's, as limits count it.
+    /// Registers an account and opens its first session. `address` is the caller's address as rate limits count it.
     ///
     /// # Errors
     /// [`Code::RegistrationClosed`], [`Code::UserExists`], [`Code::InvalidUsername`], [`Code::LimitExceeded`],
-    /// [`Code::Overloaded`] and what the proposer refuses.
+    /// [`Code::Overloaded`] and the refusals of the proposer.
     pub async fn register(&self, login: NewLogin, address: IpAddr) -> Result<LoggedIn, Refusal> {
         let opening = self.opening(&login)?;
         let outcome = self.make_account(login, Some(opening.session.clone()), address).await?;
         self.opened(outcome, opening)
     }
 
-    /// Makes an account without a session, and gives its user id.
-    ///
-    /// # Errors
-    /// As [`Service::register`].
+    /// Registers an account without a session and returns its user id.
     pub async fn register_only(&self, login: NewLogin, address: IpAddr) -> Result<String, Refusal> {
         let localpart = self.parse_new_user(&login.username)?;
         super::write::done(self.make_account(login, None, address).await?)?;
@@ -72,7 +70,7 @@ impl Service {
         address: IpAddr,
     ) -> Result<Outcome, Refusal> {
         self.admit_stranger(address)?;
-        // Before the expensive hash; apply decides whether the name is still free.
+        // Checked before the expensive hash; apply decides whether the name is still free.
         self.user_available(&login.username).await?;
         let localpart = self.parse_new_user(&login.username)?;
         check(&login)?;
@@ -101,7 +99,7 @@ impl Service {
         self.propose(Proposal::envelope(Kind::Register(register))).await
     }
 
-    /// Whether an account of this name could be made.
+    /// Checks that an account of this name could be registered.
     ///
     /// # Errors
     /// [`Code::RegistrationClosed`], [`Code::InvalidUsername`], [`Code::UserExists`].
@@ -111,7 +109,7 @@ impl Service {
         }
         let localpart = self.parse_new_user(username)?;
         if self.is_administrators_name(&localpart) {
-            // Else whoever came first would be the administrator.
+            // Otherwise whoever registers the name first would be the administrator.
             let message = "this name is an administrator's: its account must be made before the configuration names it";
             return Err(Refusal::new(Code::UserExists, message));
         }
@@ -126,15 +124,16 @@ impl Service {
         self.parse_user(username).map_err(|refusal| Refusal { code: Code::InvalidUsername, ..refusal })
     }
 
-    /// Opens a session for the owner of the password. `address` is the caller's, as limits count it.
+    /// Opens a session for the user who knows the account's password. `address` is the caller's address as rate limits
+    /// count it.
     ///
     /// # Errors
-    /// [`Code::WrongCredentials`], [`Code::LimitExceeded`], [`Code::Overloaded`] and what the proposer refuses.
+    /// [`Code::WrongCredentials`], [`Code::LimitExceeded`], [`Code::Overloaded`] and the refusals of the proposer.
     pub async fn login(&self, login: NewLogin, address: IpAddr) -> Result<LoggedIn, Refusal> {
         let localpart = self.parse_user(&login.username).map_err(|_| wrong_credentials())?;
         check(&login)?;
         let mut attempt = LoginAttempt { address, localpart: localpart.clone(), known_device: login.device_id.clone() };
-        // Whoever has guessed enough costs no more than this. Whether the device is known is looked up only then.
+        // A caller who has guessed enough costs no more than this check. Only after it is the device looked up.
         self.inner.logins.check(&attempt, Instant::now()).map_err(|full| self.guessed_enough(full))?;
         self.admit_stranger(address)?;
         let (account, device_is_known) = self.account_for_login(&localpart, &login.device_id).await?;
@@ -155,7 +154,7 @@ impl Service {
         self.opened(outcome, opening)
     }
 
-    /// Returns the account if it can be logged in to, and whether it has this device.
+    /// Returns the account if it can be logged in to, and `true` if it has this device.
     async fn account_for_login(&self, localpart: &str, device_id: &str) -> Result<(Option<Account>, bool), Refusal> {
         let (name, device_id) = (localpart.to_owned(), device_id.to_owned());
         let question = move |view: &View<'_>| -> Result<_, QueryError> {
@@ -163,16 +162,16 @@ impl Service {
         };
         let ((account, device_is_known), freshness) = self.read(Consistency::Linearizable, question).await?;
         if freshness == Freshness::Stale {
-            // The account may be newer than what this pod knows, so that no password could be called wrong; and without a
-            // quorum no session can be opened. To say so now costs no hash, and no count.
+            // The account may be newer than this pod's state, so no password could be called wrong; and without a
+            // quorum no session can be opened. Refusing here costs no hash and counts no guess.
             let message = "without a quorum nobody can be logged in; try again, or ask another server";
             return Err(Refusal::unavailable(message, ELECTION_WAIT));
         }
         Ok((account.filter(|account| !account.deactivated), device_is_known))
     }
 
-    /// Verifies a password in its turn. What is counted, and what is taken back, is settled with the verification, also
-    /// when the caller has hung up by then.
+    /// Verifies a password when its turn comes. The attempt is charged, and the charge given back, together with the
+    /// verification, even if the caller has hung up by then.
     async fn verify(&self, attempt: LoginAttempt, password: String, stored: Option<String>) -> Result<bool, Refusal> {
         let lane = QueueLane { address: attempt.address, account: attempt.localpart.clone() };
         let logins = Arc::clone(&self.inner.logins);
@@ -192,20 +191,22 @@ impl Service {
         Refusal::from(full)
     }
 
-    /// Ends the caller's session, or all of the account. A session that has ended already is ended. Answered when this
-    /// pod takes the token no more; the others follow as soon as they have applied it.
+    /// Ends the caller's session, or all sessions of the account. A session that has ended already is no error. Returns
+    /// once this pod no longer accepts the token; the other pods follow as soon as they have applied the command.
     ///
     /// # Errors
-    /// What the proposer refuses.
+    /// The refusals of the proposer.
     pub async fn logout(&self, session: &Session, all_devices: bool) -> Result<(), Refusal> {
         while self.close_sessions(session, all_devices).await? {}
-        // The leader has applied it, this pod perhaps not yet: whoever is told that the session ended must not find it
-        // alive here. A pod that cannot catch up says so by other means; the session has ended all the same.
+        // The leader has applied the command, this pod perhaps not yet: a caller who is told that the session ended
+        // must not find it alive here. A pod that cannot catch up reports that by other means; the session has ended
+        // all the same.
         let _ = self.catch_up_with_leader().await;
         Ok(())
     }
 
-    /// Ends the caller's session, or a part of all, the caller's own last; are there more?
+    /// Ends the caller's session, or a batch of all sessions with the caller's own last. Returns `true` if there are
+    /// more.
     async fn close_sessions(&self, session: &Session, all_devices: bool) -> Result<bool, Refusal> {
         let at_most = if all_devices { CLOSED_AT_ONCE } else { 0 };
         let close = CloseSession { device_id: String::new(), all_devices, at_most };
@@ -254,7 +255,7 @@ impl Service {
     }
 }
 
-/// A session as the log will know it, and the token that only the client will.
+/// A session as the log records it, and the token that only the client learns.
 struct Opening {
     session: NewSession,
     token: String,

@@ -1,7 +1,8 @@
-//! What a request means: the command for the log, or a refusal. Pure; the doors and [`super::Service`] do the rest.
+//! Translation of requests into commands for the log, or refusals. Pure functions: the APIs and [`super::Service`] do
+//! the rest.
 //!
-//! Everything a log entry must not be bothered with is refused here. What may change on the way to the log (sessions,
-//! membership, power levels) is decided in apply, not here.
+//! Everything that need not reach the log is refused here. What may change on the way to the log (sessions, membership,
+//! power levels) is decided in apply.
 
 use super::limits::{self, MAX_INITIAL};
 use super::{Refusal, Session};
@@ -10,7 +11,7 @@ use quorate_core::proto::log::{
     command::Kind, room_ref::By,
 };
 
-/// An envelope of the session; `transaction_id` empty when the client gave none.
+/// Builds an envelope of the caller's session; `transaction_id` is empty if the client gave none.
 fn envelope(caller: &Session, transaction_id: &str, kind: Kind) -> Result<Envelope, Refusal> {
     limits::optional_name("transaction_id", transaction_id)?;
     Ok(Envelope {
@@ -21,10 +22,10 @@ fn envelope(caller: &Session, transaction_id: &str, kind: Kind) -> Result<Envelo
     })
 }
 
-/// A room named by id (`!…`) or alias (`#…`).
+/// Parses a room named by id (`!…`) or by alias (`#…`).
 ///
 /// # Errors
-/// For other forms.
+/// If the name has another form, or breaks the limits on names.
 pub fn room_ref(room: &str) -> Result<RoomRef, Refusal> {
     limits::name("room", room)?;
     let by = match room.as_bytes().first() {
@@ -35,7 +36,7 @@ pub fn room_ref(room: &str) -> Result<RoomRef, Refusal> {
     Ok(RoomRef { by: Some(by) })
 }
 
-/// A new room.
+/// Builds the command that creates a room.
 pub(super) fn create_room(caller: &Session, room: CreateRoom, txn: &str) -> Result<Envelope, Refusal> {
     limits::text("name", &room.name)?;
     limits::text("topic", &room.topic)?;
@@ -65,7 +66,7 @@ pub(super) fn create_room(caller: &Session, room: CreateRoom, txn: &str) -> Resu
     envelope(caller, txn, Kind::CreateRoom(room))
 }
 
-/// A change of somebody's membership.
+/// Builds the command that changes a user's membership.
 pub(super) fn set_membership(caller: &Session, change: SetMembership, txn: &str) -> Result<Envelope, Refusal> {
     if change.room.as_ref().and_then(|room| room.by.as_ref()).is_none() {
         return Err(Refusal::invalid("no room is named; give its id or alias"));
@@ -78,7 +79,7 @@ pub(super) fn set_membership(caller: &Session, change: SetMembership, txn: &str)
     envelope(caller, txn, Kind::SetMembership(change))
 }
 
-/// An event, with a state key or without.
+/// Builds the command that sends an event, with or without a state key.
 pub(super) fn send_event(caller: &Session, event: SendEvent, txn: &str) -> Result<Envelope, Refusal> {
     limits::name("room_id", &event.room_id)?;
     limits::name("type", &event.r#type)?;
@@ -87,7 +88,7 @@ pub(super) fn send_event(caller: &Session, event: SendEvent, txn: &str) -> Resul
     envelope(caller, txn, Kind::SendEvent(event))
 }
 
-/// A redaction.
+/// Builds the command that redacts an event.
 pub(super) fn redact(caller: &Session, redaction: Redact, txn: &str) -> Result<Envelope, Refusal> {
     limits::name("room_id", &redaction.room_id)?;
     limits::name("event_id", &redaction.event_id)?;
@@ -95,20 +96,20 @@ pub(super) fn redact(caller: &Session, redaction: Redact, txn: &str) -> Result<E
     envelope(caller, txn, Kind::Redact(redaction))
 }
 
-/// Display name and avatar.
+/// Builds the command that changes the caller's display name or avatar.
 pub(super) fn set_profile(caller: &Session, change: SetProfile) -> Result<Envelope, Refusal> {
     limits::text("display_name", change.display_name.as_deref().unwrap_or_default())?;
     limits::text("avatar_url", change.avatar_url.as_deref().unwrap_or_default())?;
     envelope(caller, "", Kind::SetProfile(change))
 }
 
-/// A stored filter.
+/// Builds the command that stores a filter.
 pub(super) fn put_filter(caller: &Session, filter: PutFilter) -> Result<Envelope, Refusal> {
     limits::object("filter", &filter.filter)?;
     envelope(caller, "", Kind::PutFilter(filter))
 }
 
-/// Account data, of a room or global.
+/// Builds the command that sets account data, of a room or global.
 pub(super) fn put_account_data(caller: &Session, data: PutAccountData) -> Result<Envelope, Refusal> {
     limits::optional_name("room_id", &data.room_id)?;
     limits::name("type", &data.r#type)?;

@@ -1,25 +1,25 @@
 //! A bounded queue that is fair to addresses, and to accounts within an address.
 //!
-//! Addresses have their turns one after the other, however much each of them asks for. When the queue is full, whoever
-//! waits for most gives up the newest of it, so that a crowd from one address keeps nobody else out.
+//! Addresses take turns, however many requests each of them has waiting. When the queue is full, the address with the
+//! most waiting requests loses its newest one, so that a crowd from one address keeps nobody else out.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// Whose turn it would be.
+/// Key by which requests queue: turns rotate over the addresses, and over the accounts of each address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct QueueLane {
     pub(super) address: IpAddr,
     pub(super) account: String,
 }
 
-/// The queue is full, and the caller's share of it is.
+/// The queue is full, and so is the caller's share of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct QueueFull;
 
-/// Gives turns, a few at a time. Clones share it.
+/// A queue that grants a few turns at a time. Clones share it.
 #[derive(Clone)]
 pub(super) struct FairQueue {
     shared: Arc<Shared>,
@@ -36,13 +36,13 @@ struct State {
     running: usize,
     waiting: usize,
     next_ticket: u64,
-    /// Whose turn is next stands first. None is empty.
+    /// Addresses with waiting requests, in turn order; no entry is empty.
     addresses: VecDeque<AddressLane>,
 }
 
 struct AddressLane {
     address: IpAddr,
-    /// As `State::addresses`.
+    /// Accounts with waiting requests, in turn order; no entry is empty.
     accounts: VecDeque<AccountLane>,
 }
 
@@ -56,7 +56,7 @@ struct Ticket {
     wake: oneshot::Sender<Turn>,
 }
 
-/// A turn; the next one's begins when it is dropped.
+/// A granted turn; dropping it grants the next one.
 pub(super) struct Turn {
     shared: Arc<Shared>,
 }
@@ -72,13 +72,13 @@ impl Drop for Turn {
             next
         };
         if let Some(ticket) = next {
-            // One who has gone meanwhile gives it back here, and it goes on to the next.
+            // If the receiver has gone, the turn is dropped here and passes on to the next.
             drop(ticket.wake.send(Turn { shared: Arc::clone(&self.shared) }));
         }
     }
 }
 
-/// A place in the queue; given up when it is dropped.
+/// A place in the queue, given up when dropped.
 struct Place<'q> {
     shared: &'q Shared,
     number: u64,
@@ -91,15 +91,15 @@ impl Drop for Place<'_> {
 }
 
 impl FairQueue {
-    /// A queue of `at_once` turns for which `most_waiting` may wait.
+    /// Creates a queue that grants `at_once` turns at a time and lets `most_waiting` requests wait for one.
     pub(super) fn new(at_once: usize, most_waiting: usize) -> Self {
         Self { shared: Arc::new(Shared { at_once, most_waiting, state: Mutex::default() }) }
     }
 
-    /// Waits for a turn. Who stops waiting leaves the queue.
+    /// Waits for a turn. Dropping the future leaves the queue.
     ///
     /// # Errors
-    /// [`QueueFull`], at once or when others have a better claim to the place.
+    /// [`QueueFull`], at once, or later when a newcomer has a better claim to the place.
     pub(super) async fn turn(&self, lane: QueueLane) -> Result<Turn, QueueFull> {
         let (wake, woken) = oneshot::channel();
         let place = {
@@ -160,7 +160,7 @@ impl State {
         number
     }
 
-    /// Takes the ticket whose turn it is; its address and account stand last then.
+    /// Takes the ticket whose turn it is, and moves its address and account to the back.
     fn next(&mut self) -> Option<Ticket> {
         let mut at_address = self.addresses.pop_front()?;
         let mut of_account = at_address.accounts.pop_front()?;
@@ -175,12 +175,13 @@ impl State {
         ticket
     }
 
-    /// Ends the wait of somebody who has a lesser claim than a newcomer of this lane.
+    /// Evicts a waiting request that has a lesser claim than a newcomer of this lane, if there is one.
     fn make_room(&mut self, newcomer: &QueueLane) -> Result<(), QueueFull> {
         let own = self.addresses.iter().find(|lane| lane.address == newcomer.address);
         let (own_len, of_account) = own.map_or((0, 0), |lane| (lane.len(), lane.len_of(&newcomer.account)));
         let longest = self.addresses.iter_mut().max_by_key(|lane| lane.len()).ok_or(QueueFull)?;
-        // Of equals the one that waits already stays, and with one more than the newcomer it would only change sides.
+        // On a tie the waiting request stays; evicting a lane with one more than the newcomer's would only swap the
+        // two.
         let other_address = longest.address != newcomer.address && longest.len() > own_len + 1;
         let same_address = own_len == longest.len() && own_len > 0;
         let victims = match (other_address, same_address) {
@@ -224,7 +225,7 @@ mod tests {
         QueueLane { address: Ipv4Addr::from_bits(address).into(), account: account.into() }
     }
 
-    /// Waits in the queue from now on.
+    /// Starts to wait in the queue.
     fn wait(queue: &FairQueue, address: u32, account: &str) -> Waiting {
         let (queue, lane) = (queue.clone(), lane(address, account));
         let mut waiting = async move { queue.turn(lane).await }.boxed();
@@ -232,7 +233,7 @@ mod tests {
         waiting
     }
 
-    /// Which of those that wait have their turns, in order, until nobody waits.
+    /// Returns the names of the waiting requests in the order of their turns, until nobody waits.
     fn order(first: Turn, mut waiting: Vec<(&'static str, Waiting)>) -> Vec<&'static str> {
         let (mut running, mut order) = (first, Vec::new());
         while !waiting.is_empty() {
@@ -291,7 +292,7 @@ mod tests {
         let (gone, next, last) = (wait(&queue, 1, "a"), wait(&queue, 2, "a"), wait(&queue, 3, "a"));
         drop(gone);
         assert_eq!(queue.waiting(), 2);
-        // `next` has its turn, and goes without ever knowing.
+        // `next` is granted a turn, and is dropped without noticing.
         drop(turn);
         drop(next);
         let turn = last.now_or_never().unwrap().unwrap();

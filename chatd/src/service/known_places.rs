@@ -1,28 +1,28 @@
-//! From which addresses an account was logged in to lately.
+//! Addresses from which accounts were recently logged in to.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// An address where somebody logs in less often than this is no habit.
+/// Time for which a place is remembered: an address where somebody logs in less often than this is not a habit.
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// Accounts are spread over so many shelves, and each shelf has so many places: 512 KiB for 32,768 places.
+/// Number of shelves over which accounts are spread; with [`PLACES`] on each of them, 32,768 places take 512 KiB.
 const SHELVES: usize = 4096;
 const PLACES: usize = 8;
 
-/// A place that was used.
+/// An address from which an account was logged in to.
 #[derive(Clone, Copy, Default)]
 struct Place {
-    /// Hash of account and address; 0 is none.
+    /// Hash of account and address; 0 marks an unused place.
     name: u64,
-    /// Milliseconds after `began`.
+    /// Time of the last login, in milliseconds after `began`.
     used_at: u64,
 }
 
-/// Remembers pairs of account and address. Only who knows an account's password can enter a pair. All pairs of an account
-/// stand on one shelf, so that somebody who enters many of an account of his own pushes out his own; which other accounts
-/// have the same shelf nobody can tell. Who is pushed out is a stranger again, which matters only while many addresses
-/// guess at the account's password.
+/// Recently used pairs of account and address. Only somebody who knows an account's password can enter a pair. All
+/// pairs of an account are on one shelf, so that somebody who enters many pairs for an account of their own evicts that
+/// account's pairs; nobody can tell which other accounts share the shelf. An evicted pair counts as a stranger again,
+/// which matters only while many addresses guess the account's password.
 pub(super) struct KnownPlaces {
     shelf_seed: RandomState,
     name_seed: RandomState,

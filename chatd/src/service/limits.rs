@@ -1,4 +1,5 @@
-//! What a request may hold. Checked before the log is bothered; apply checks again what it must not trust.
+//! Limits on the contents of requests, checked before a request reaches the log. Apply checks again what it must not
+//! trust.
 
 use super::refusal::{Code, Refusal};
 use bytes::Bytes;
@@ -8,21 +9,24 @@ use quorate_core::query::sync::SyncToken;
 
 pub use quorate_core::content::MAX_DEPTH;
 
-/// Content of one event (Matrix spec, "Size limits": 65,536 bytes for the whole event).
+/// Maximum size of an event's content, in bytes (Matrix spec, "Size limits": 65,536 bytes for the whole event).
 pub const MAX_EVENT: usize = 65_536;
-/// Names: types, state keys, transaction ids, device ids, room ids (Matrix spec, "Size limits").
+/// Maximum length of a name, in bytes: types, state keys, transaction ids, device ids, room ids (Matrix spec, "Size
+/// limits").
 pub const MAX_NAME: usize = 255;
-/// Text for people: room names, topics, reasons, display names of devices. Fits an event many times.
+/// Maximum length of text for people, in bytes: room names, topics, reasons, display names of devices. An event has
+/// room for many such texts.
 pub const MAX_TEXT: usize = 4096;
-/// Argon2's cost does not grow with the password, its copy does.
+/// Maximum length of a password, in bytes: Argon2's cost does not grow with the password, but the cost of copying it
+/// does.
 pub const MAX_PASSWORD: usize = 512;
-/// Invites and initial state of one new room: each is an event of one command.
+/// Maximum number of invites, and of initial state events, of one new room: each becomes an event of one command.
 pub const MAX_INITIAL: usize = 200;
 
-/// An identifier: not empty, at most [`MAX_NAME`] bytes, no zero byte (it ends strings in keys).
+/// Checks an identifier: not empty, at most [`MAX_NAME`] bytes, no zero byte (which terminates strings in keys).
 ///
 /// # Errors
-/// Names the field.
+/// A refusal that names the field.
 pub fn name(field: &str, value: &str) -> Result<(), Refusal> {
     if value.is_empty() {
         return Err(Refusal::invalid(format!("{field} is empty; give one")));
@@ -30,10 +34,10 @@ pub fn name(field: &str, value: &str) -> Result<(), Refusal> {
     optional_name(field, value)
 }
 
-/// The same, where empty means none.
+/// Checks an identifier that may be empty, which means none.
 ///
 /// # Errors
-/// Names the field.
+/// A refusal that names the field.
 pub fn optional_name(field: &str, value: &str) -> Result<(), Refusal> {
     if value.len() > MAX_NAME {
         let message = format!("{field} has {} bytes; at most {MAX_NAME} are allowed", value.len());
@@ -45,10 +49,10 @@ pub fn optional_name(field: &str, value: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Text for people: at most [`MAX_TEXT`] bytes.
+/// Checks text for people: at most [`MAX_TEXT`] bytes.
 ///
 /// # Errors
-/// Names the field.
+/// A refusal that names the field.
 pub fn text(field: &str, value: &str) -> Result<(), Refusal> {
     if value.len() > MAX_TEXT {
         let message = format!("{field} has {} bytes; at most {MAX_TEXT} are allowed", value.len());
@@ -57,18 +61,19 @@ pub fn text(field: &str, value: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Content of an event: an object of canonical JSON of at most [`MAX_EVENT`] bytes and [`MAX_DEPTH`] levels.
+/// Checks the content of an event: an object of canonical JSON of at most [`MAX_EVENT`] bytes and [`MAX_DEPTH`] levels.
 ///
 /// # Errors
-/// Says what is wrong and where.
+/// A refusal that says what is wrong and where.
 pub fn content(field: &str, value: &Bytes) -> Result<(), Refusal> {
     checked(field, value, content::check_event)
 }
 
-/// What clients store and no event carries: a JSON object of the same size and depth, with any numbers.
+/// Checks JSON that clients store and no event carries: an object within the same size and depth as an event's content,
+/// but with any numbers.
 ///
 /// # Errors
-/// Says what is wrong and where.
+/// A refusal that says what is wrong and where.
 pub fn object(field: &str, value: &Bytes) -> Result<(), Refusal> {
     checked(field, value, content::check_object)
 }
@@ -81,18 +86,18 @@ fn checked(field: &str, value: &Bytes, check: fn(&[u8]) -> Result<(), String>) -
     check(value).map_err(|why| Refusal::new(Code::BadJson, format!("{field} cannot be taken: {why}")))
 }
 
-/// The position of a cursor that an earlier answer gave.
+/// Parses a cursor of an earlier answer and returns its position.
 ///
 /// # Errors
-/// [`Code::BadCursor`].
+/// [`Code::BadCursor`] if the text is not a cursor of this server.
 pub fn cursor(text: &str) -> Result<Position, Refusal> {
     sync_token(text).map(|token| token.at)
 }
 
-/// A token of an earlier `/sync`, which may have left something to the next.
+/// Parses the token of an earlier `/sync` answer, which may have left rooms to the next one.
 ///
 /// # Errors
-/// [`Code::BadCursor`].
+/// [`Code::BadCursor`] if the text is not a token of this server.
 pub fn sync_token(text: &str) -> Result<SyncToken, Refusal> {
     SyncToken::parse(text).ok_or_else(|| {
         Refusal::new(Code::BadCursor, "this is not a cursor of this server; use one from an earlier answer, or none")

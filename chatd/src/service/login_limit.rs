@@ -1,15 +1,16 @@
-//! Bounds guessing of passwords on this pod. In memory, because a restart gives a guesser little.
+//! Limits on password guessing on this pod. The counts are kept in memory, because a restart gives a guesser little.
 //!
-//! Only wrong passwords count: an attempt is charged when its password is about to be verified and gets its charge back
-//! when it was right, so that neither an outage nor an owner with many programs is refused, and a guesser with many
-//! connections guesses no more often than one with one. Who guesses must not lock out the owner, so attempts are counted
-//! in different places, the first of which that has room takes them:
+//! Only wrong passwords count: an attempt is charged when its password is about to be verified, and gets the charge
+//! back if the password was right. So neither an outage nor an owner with many programs leads to refusals, and a
+//! guesser with many connections guesses no more often than one with a single connection. A guesser must not lock out
+//! the owner, so attempts are counted in different places, and the first place that has room takes the attempt:
 //!
-//! - A login that names a device of the account is counted for that device alone: who does not know its id, which no other
-//!   user is shown, cannot use the count up.
-//! - A login from an address where the account was logged in to lately is counted for the two together.
-//! - Any other is counted for the address and the account together, for the address, and for the account; the latter two
-//!   more loosely, as many people may share an address, and an account's owner may be at any.
+//! - A login that names a device of the account is counted for that device alone: no other user is shown the device's
+//!   id, so nobody who does not know it can use the count up.
+//! - A login from an address where the account was recently logged in to is counted for the pair of address and
+//!   account.
+//! - Any other login is counted for the pair of address and account, for the address, and for the account; the latter
+//!   two more loosely, as many people may share an address, and an account's owner may be at any address.
 //!
 //! An owner's success gives back its own charge and nothing else.
 
@@ -20,25 +21,26 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Wrong passwords for one account from one address, or with one device's id. People mistype, and programs with a stale
-/// password retry a few times; then 8,640 guesses a day and pod, nothing against a decent password.
+/// Rate of wrong passwords for one account from one address, or with one device's id. People mistype, and programs with
+/// a stale password retry a few times; after that a guesser has 8,640 guesses a day and pod, nothing against a decent
+/// password.
 const PER_PAIR: Rate = Rate { burst: 10, every: Duration::from_secs(10) };
-/// Wrong passwords from one address: an office behind one address may mistype thirty times a minute.
+/// Rate of wrong passwords from one address: an office behind one address may mistype thirty times a minute.
 const PER_ADDRESS: Rate = Rate { burst: 100, every: Duration::from_secs(2) };
-/// Wrong passwords for one account from addresses where it was not logged in to lately: five addresses guessing together
-/// as fast as each may. The owner at a new address, without a device, waits with them.
+/// Rate of wrong passwords for one account from addresses where it was not recently logged in to: five addresses that
+/// guess together, each as fast as it may. The owner at a new address, without a device, waits with them.
 const PER_ACCOUNT: Rate = Rate { burst: 100, every: Duration::from_secs(2) };
 
-/// Who tries.
+/// A login attempt as the limits see it.
 #[derive(Clone, Debug)]
 pub(super) struct LoginAttempt {
     pub(super) address: IpAddr,
     pub(super) localpart: String,
-    /// A device that the login would go on with; empty for a new one.
+    /// Device of the account that the login would continue to use; empty for a new one.
     pub(super) known_device: String,
 }
 
-/// Where an attempt was counted.
+/// Place where an attempt was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CountedAs {
     Device,
@@ -49,12 +51,12 @@ pub(super) enum CountedAs {
 /// Too many wrong passwords were given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooManyGuesses {
-    /// The count that was full, for the metrics.
+    /// Name of the count that was full, for the metrics.
     pub(super) count: &'static str,
     pub(super) wait: Duration,
 }
 
-/// Counts wrong passwords.
+/// Counts of wrong passwords: by device, by address, by account and by pairs of them.
 #[derive(Default)]
 pub(super) struct LoginLimit {
     counts: Mutex<Counts>,
@@ -81,12 +83,12 @@ impl Default for Counts {
 }
 
 impl LoginLimit {
-    /// Tells whether an attempt would be let in now, without counting it.
+    /// Checks that an attempt would be let in, without counting it.
     pub(super) fn check(&self, attempt: &LoginAttempt, now: Instant) -> Result<(), TooManyGuesses> {
         self.counts().place_of(attempt, now).map(drop)
     }
 
-    /// Counts an attempt as a wrong one; [`LoginLimit::was_right`] takes it back.
+    /// Counts an attempt as a wrong password; [`LoginLimit::was_right`] takes it back.
     pub(super) fn count(&self, attempt: &LoginAttempt, now: Instant) -> Result<CountedAs, TooManyGuesses> {
         let mut counts = self.counts();
         let counted = counts.place_of(attempt, now)?;
@@ -103,7 +105,7 @@ impl LoginLimit {
         Ok(counted)
     }
 
-    /// The counted attempt's password was the account's.
+    /// Takes back a counted attempt whose password was right, and remembers its address.
     pub(super) fn was_right(&self, attempt: &LoginAttempt, counted: CountedAs, now: Instant) {
         let mut counts = self.counts();
         let LoginAttempt { address, localpart, known_device } = attempt;
@@ -119,7 +121,7 @@ impl LoginLimit {
         counts.places.remember(localpart, *address, now);
     }
 
-    /// The account was made from this address.
+    /// Remembers the address from which the account was registered.
     pub(super) fn was_made(&self, localpart: &str, address: IpAddr, now: Instant) {
         self.counts().places.remember(localpart, address, now);
     }
@@ -130,7 +132,7 @@ impl LoginLimit {
 }
 
 impl Counts {
-    /// Where the attempt is counted: in the first place that has room for it.
+    /// Finds the first place that has room for the attempt. Otherwise returns the full count with the longest wait.
     fn place_of(&self, attempt: &LoginAttempt, now: Instant) -> Result<CountedAs, TooManyGuesses> {
         let LoginAttempt { address, localpart, known_device } = attempt;
         if !known_device.is_empty() && self.devices.wait(&(localpart, known_device), now).is_zero() {
@@ -175,7 +177,7 @@ mod tests {
         LoginAttempt { address, localpart: localpart.into(), known_device: device.into() }
     }
 
-    /// Wrong passwords that are let in within 30 seconds, of somebody who tries all the time.
+    /// Returns how many wrong passwords are let in within 30 seconds if somebody tries all the time.
     fn guesses(limit: &LoginLimit, attempt: &LoginAttempt, start: Instant) -> usize {
         (0..3000).filter(|n| limit.count(attempt, start + Duration::from_millis(n * 10)).is_ok()).count()
     }
@@ -237,7 +239,7 @@ mod tests {
     #[test]
     fn ten_thousand_random_names_keep_nobody_out() {
         let (limit, now) = (LoginLimit::default(), Instant::now());
-        // A hundred addresses, each as often as it may.
+        // A hundred addresses, each of which guesses as often as it may.
         for n in 0..10_000 {
             limit.count(&attempt(n / 100, &format!("random{n}"), ""), now).unwrap();
         }

@@ -1,4 +1,4 @@
-//! Password hashing: argon2id, off the runtime, a few at a time.
+//! Password hashing with argon2id: off the async runtime, a few passwords at a time.
 
 use super::fair_queue::{FairQueue, QueueLane};
 use super::refusal::{Code, Refusal};
@@ -10,15 +10,16 @@ use argon2::{
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// Each hash takes 19 MiB and a core for tens of milliseconds (OWASP's parameters, the crate's default): more at once
-/// would starve heartbeats, fewer would leave a second core idle.
+/// Number of passwords hashed at once. Each hash takes 19 MiB and a core for tens of milliseconds (OWASP's parameters,
+/// the crate's default): more at once would starve heartbeats, fewer would leave a second core idle.
 const AT_ONCE: usize = 2;
-/// Waiting for a turn. At some 30 hashes a second the last waits two seconds; beyond that a quick refusal is kinder.
+/// Number of requests that may wait for a turn. At some 30 hashes a second the last of them waits two seconds; beyond
+/// that a quick refusal is kinder.
 const WAITING: usize = 64;
-/// When it is worth another try: the queue is then another one.
+/// Time after which a refused caller may try again: by then other requests are in the queue.
 const FULL_FOR: Duration = Duration::from_secs(2);
 
-/// A bounded and fair place to hash passwords. Clones share it.
+/// A bounded and fair queue for password hashing. Clones share it.
 #[derive(Clone)]
 pub(super) struct Passwords {
     queue: FairQueue,
@@ -30,10 +31,10 @@ impl Passwords {
         Self { queue: FairQueue::new(AT_ONCE, WAITING), metrics }
     }
 
-    /// The PHC string of a password, with a fresh salt.
+    /// Returns the PHC string of a password, with a fresh salt.
     ///
     /// # Errors
-    /// [`Code::Overloaded`] when too many wait.
+    /// [`Code::Overloaded`] if too many requests wait.
     pub(super) async fn hash(&self, lane: QueueLane, password: String) -> Result<String, Refusal> {
         let hash = move || Argon2::default().hash_password(password.as_bytes()).map(|h| h.to_string());
         self.in_turn(lane, hash).await?.map_err(|error| {
@@ -42,11 +43,11 @@ impl Passwords {
         })
     }
 
-    /// Runs `work`, which hashes a password, when it is this lane's turn, on a thread that may take its time. Work that has
-    /// begun is finished, though its caller may have gone.
+    /// Runs `work`, which hashes a password, on a blocking thread when it is this lane's turn. Work that has begun is
+    /// finished even if its caller has gone.
     ///
     /// # Errors
-    /// [`Code::Overloaded`] when too many wait.
+    /// [`Code::Overloaded`] if too many requests wait.
     pub(super) async fn in_turn<T: Send + 'static>(
         &self,
         lane: QueueLane,
@@ -70,14 +71,15 @@ impl Passwords {
     }
 }
 
-/// Returns whether the password is the one of the PHC string. Without an account (`None`) it takes as long and says no,
-/// so that the time tells nobody which accounts there are. Takes tens of milliseconds: see [`Passwords::in_turn`].
+/// Returns `true` if the password is the one of the PHC string. Without an account (`None`) verification takes as long
+/// and fails, so that its duration does not reveal which accounts exist. Takes tens of milliseconds: see
+/// [`Passwords::in_turn`].
 pub(super) fn verify(password: &str, stored: Option<&str>) -> bool {
     let Ok(parsed) = PasswordHash::new(stored.unwrap_or_else(|| decoy())) else { return false };
     Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok() && stored.is_some()
 }
 
-/// A hash that no password is known for, of the parameters that real ones have.
+/// Returns a hash of no known password, with the same parameters as real ones.
 fn decoy() -> &'static str {
     static DECOY: OnceLock<String> = OnceLock::new();
     DECOY.get_or_init(|| {
@@ -111,7 +113,7 @@ mod tests {
     #[tokio::test]
     async fn a_crowd_is_refused_and_told_when_to_come_back_and_others_are_served() {
         let passwords = passwords();
-        // Nobody's turn ends before all of the crowd are there.
+        // No turn ends before the whole crowd has arrived.
         let (gate, opened) = std::sync::mpsc::channel::<()>();
         let opened = std::sync::Arc::new(std::sync::Mutex::new(opened));
         let turn = |address: u32| {

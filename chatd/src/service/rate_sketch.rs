@@ -1,33 +1,34 @@
-//! The rates of any number of keys, in memory of a fixed size.
+//! Rates of any number of keys, in memory of a fixed size.
 //!
-//! A count-min sketch (Cormode and Muthukrishnan, 2005) whose counters are the "free again" times of the generic cell rate
-//! algorithm: each key has one cell in each row, and its rate is that of the emptiest. There is no eviction that somebody
-//! could force: a key is never forgotten before its time, and never counted too low. It is counted too high only when
-//! other busy keys share its cell in *every* row. Which share one nobody can tell, as the hash is keyed by random numbers
-//! of the process, and how many are busy is bounded by what the caller of this counts.
+//! A count-min sketch (Cormode and Muthukrishnan, 2005) whose counters are the "free again" times of the generic cell
+//! rate algorithm: each key has one cell in each row, and its rate is that of the emptiest of them. No eviction exists
+//! that somebody could force: a key is never forgotten before its time, and never counted too low. A key is counted too
+//! high only when other busy keys share its cell in *every* row. Nobody can tell which keys share a cell, as the hash
+//! is keyed by random numbers of the process, and the number of busy keys is bounded by what the caller of this module
+//! counts.
 
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::time::{Duration, Instant};
 
-/// Rows; each takes 16 bits of a key's hash.
+/// Number of rows; each takes 16 bits of a key's hash.
 const ROWS: usize = 4;
-/// Cells of a row. With 1,000 busy keys, more than a pod can hash passwords for, one of 80,000 idle keys finds all its four
-/// cells taken by them. A sketch takes 512 KiB, of which untouched pages cost nothing.
+/// Number of cells in a row. With 1,000 busy keys, more than a pod can hash passwords for, one of 80,000 idle keys
+/// finds all four of its cells taken by them. A sketch takes 512 KiB, of which untouched pages cost nothing.
 const CELLS: usize = 16_384;
 
-/// How often something may happen: `burst` times at once, and once more after each `every`.
+/// A rate limit: `burst` times at once, and once more after each `every`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rate {
     pub(super) burst: u32,
     pub(super) every: Duration,
 }
 
-/// Counts what happens, by key.
+/// Counts of events by key, all of which have the same rate limit.
 pub(super) struct RateSketch {
     rate: Rate,
     seed: RandomState,
     began: Instant,
-    /// Row after row; when the cell is free again, in milliseconds after `began`.
+    /// Times at which the cells are free again, in milliseconds after `began`, row after row.
     free_at: Vec<u64>,
 }
 
@@ -36,7 +37,7 @@ impl RateSketch {
         Self { rate, seed: RandomState::new(), began: Instant::now(), free_at: vec![0; ROWS * CELLS] }
     }
 
-    /// Returns how long `key` has to wait until it may happen once more; zero when it may now.
+    /// Returns how long `key` has to wait until it may happen once more; zero if it may happen now.
     pub(super) fn wait(&self, key: &impl Hash, now: Instant) -> Duration {
         let now = self.millis(now);
         let emptiest = self.cells(key).into_iter().filter_map(|cell| self.free_at.get(cell).copied()).min();
@@ -44,7 +45,7 @@ impl RateSketch {
         ahead.saturating_sub(self.rate.every.saturating_mul(self.rate.burst.saturating_sub(1)))
     }
 
-    /// Counts `key` once, whether it had to wait or not.
+    /// Counts `key` once, even if it had to wait.
     pub(super) fn charge(&mut self, key: &impl Hash, now: Instant) {
         let (now, every) = (self.millis(now), self.every());
         for cell in self.cells(key) {
@@ -67,7 +68,7 @@ impl RateSketch {
     /// Counts `key` if it may happen now.
     ///
     /// # Errors
-    /// How long it has to wait.
+    /// The time that `key` has to wait.
     pub(super) fn take(&mut self, key: &impl Hash, now: Instant) -> Result<(), Duration> {
         let wait = self.wait(key, now);
         if !wait.is_zero() {
@@ -80,7 +81,7 @@ impl RateSketch {
     fn cells(&self, key: &impl Hash) -> [usize; ROWS] {
         let hash = self.seed.hash_one(key);
         std::array::from_fn(|row| {
-            // The low 14 of the row's 16 bits.
+            // The low 14 bits of the row's 16.
             let bits = usize::try_from((hash >> (16 * row)) & 0xffff).unwrap_or_default();
             row * CELLS + bits % CELLS
         })
@@ -135,7 +136,7 @@ mod tests {
             }
         }
         let kept_waiting = (1000..11_000).filter(|other| !sketch.wait(other, now).is_zero()).count();
-        // Expected are 0.12; with a single row they were 590.
+        // 0.12 are expected; a single row would keep 590 waiting.
         assert!(kept_waiting < 10, "{kept_waiting} of 10,000");
         assert!((0..1000).all(|busy| !sketch.wait(&busy, now).is_zero()), "none is forgotten");
     }

@@ -1,4 +1,5 @@
-//! Reads: first as fresh as asked for, then a closure over one consistent view, on a thread that may block.
+//! Reads: a read waits until the state is as fresh as requested, then runs a closure over one consistent view, on a
+//! thread that may block.
 
 use super::turns::Urgency;
 use super::{Code, Refusal, Service};
@@ -12,42 +13,43 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// How fresh a read must be.
+/// Consistency that a caller asks of a read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Consistency {
-    /// Sees every write acknowledged before it began, on whatever pod (`ReadIndex`, Raft dissertation §6.4).
+    /// Sees every write acknowledged before the read began, on any pod (`ReadIndex`, Raft dissertation §6.4).
     #[default]
     Linearizable,
-    /// What this pod has applied.
+    /// Sees the state that this pod has applied.
     Local,
 }
 
-/// How a read was served.
+/// Consistency with which a read was served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// As promised.
+    /// Linearizable, as the caller requested.
     Linearizable,
-    /// Local by request.
+    /// Local, as the caller requested.
     Local,
-    /// Local because no quorum answered in time.
+    /// Local, because no quorum answered in time.
     Stale,
 }
 
-/// A pod that is this far behind a token is cut off or overwhelmed: another one serves the caller better.
+/// Maximum wait for this pod to apply a token's position. A pod that is further behind is cut off or overwhelmed, and
+/// another one serves the caller better.
 const CATCH_UP: Duration = Duration::from_secs(10);
 
-/// A read that takes longer is given up, between two of its rooms or pages: those who wait behind it have asked for
-/// less. A page of the largest size from a cold disk takes less than a second.
+/// Maximum duration of a read. A longer one is given up between two of its rooms or pages, as those who wait behind it
+/// have asked for less. A page of the largest size from a cold disk takes less than a second.
 const LONGEST_READ: Duration = Duration::from_secs(20);
 
-/// After this a busy pod has got on.
+/// Time after which a busy pod has made progress and is worth another try.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Where views come from: a [`StateStore`] of either kind.
+/// Source of views of the state: a [`StateStore`] of either kind.
 pub trait Rows: Send + Sync + 'static {
-    /// A consistent view of what is applied; never waits for a writer.
+    /// Returns a consistent view of the applied state; never waits for a writer.
     fn rows(&self) -> Box<dyn Read + Send + Sync>;
-    /// See [`StateStore::may_block`].
+    /// Returns `true` if reads may wait for the disk; see [`StateStore::may_block`].
     fn may_block(&self) -> bool;
 }
 
@@ -62,10 +64,10 @@ impl<S: StateStore> Rows for S {
 }
 
 impl Service {
-    /// Answers a question about the state as fresh as asked for.
+    /// Answers a question about the state with the requested consistency.
     ///
     /// # Errors
-    /// What the question refuses; [`super::Code::Unavailable`] before the pod has joined a cluster.
+    /// The refusals of the question; [`super::Code::Unavailable`] before the pod has joined a cluster.
     pub async fn read<T, F>(&self, consistency: Consistency, question: F) -> Result<(T, Freshness), Refusal>
     where
         T: Send + 'static,
@@ -78,10 +80,8 @@ impl Service {
         Ok((self.look(question).await?, freshness))
     }
 
-    /// [`Service::read`] from a cursor, when there is one: this pod has then applied that far, however it is served.
-    ///
-    /// # Errors
-    /// As [`Service::read_from`].
+    /// Answers a question once this pod has applied `cursor`, if there is one, with the requested consistency. The
+    /// answer is never older than the cursor, whichever way it is served.
     pub async fn read_at_cursor<T, F>(
         &self,
         consistency: Consistency,
@@ -98,10 +98,12 @@ impl Service {
         self.read(consistency, question).await
     }
 
-    /// Answers a question once this pod has applied `at`: for tokens and cursors, which never see an older state.
+    /// Answers a question once this pod has applied `at`: for tokens and cursors, whose holders must never see an older
+    /// state.
     ///
     /// # Errors
-    /// As [`Service::read`]; [`super::Code::Unavailable`] when the pod does not get there in time.
+    /// Those of [`Service::read`]; [`super::Code::Unavailable`] if the pod does not reach `at` in time,
+    /// [`super::Code::BadCursor`] if `at` lies beyond what a quorum has committed.
     pub async fn read_from<T, F>(&self, at: Position, question: F) -> Result<T, Refusal>
     where
         T: Send + 'static,
@@ -111,8 +113,8 @@ impl Service {
         self.look(question).await
     }
 
-    /// Waits until this pod has applied `at`. Whoever gave a cursor had applied it: one that lies beyond what a quorum
-    /// has committed by now was given by nobody.
+    /// Waits until this pod has applied `at`. The pod that gave out a cursor had applied it, so a cursor beyond what a
+    /// quorum has committed was given out by nobody and is refused.
     async fn reach(&self, at: Position) -> Result<(), Refusal> {
         let applied = self.inner.parts.feed.applied();
         let reached = || *applied.borrow() >= at;
@@ -132,10 +134,11 @@ impl Service {
         })
     }
 
-    /// Answers a question of a reader that the feed woke, from what this pod has applied. It comes after people who ask.
+    /// Answers a question of a reader that the feed woke, from the state that this pod has applied. Such reads come
+    /// after those of people who ask.
     ///
     /// # Errors
-    /// What the question refuses; [`Code::Overloaded`] when no turn came.
+    /// The refusals of the question; [`Code::Overloaded`] if no turn came in time.
     pub async fn read_woken<T, F>(&self, question: F) -> Result<T, Refusal>
     where
         T: Send + 'static,
@@ -144,7 +147,7 @@ impl Service {
         self.look_at(Urgency::Woken, question).await
     }
 
-    /// The closure over a view of what is applied now.
+    /// Runs the question over a view of the state that is applied at this moment.
     async fn look<T, F>(&self, question: F) -> Result<T, Refusal>
     where
         T: Send + 'static,
@@ -181,13 +184,14 @@ impl Service {
         })?
     }
 
-    /// The same on the caller's thread: only for a few rows by their keys, where a change of thread costs more.
+    /// Runs the question on the caller's thread: only for a few rows looked up by key, where a change of thread costs
+    /// more.
     pub(super) fn glance<T>(&self, question: impl FnOnce(&View<'_>) -> Result<T, QueryError>) -> Result<T, Refusal> {
         ask(&*self.inner.parts.rows, question)
     }
 }
 
-/// A caller that waits for a read; when it goes, the read ends early.
+/// Handle of a caller that waits for a read; dropping it ends the read early.
 #[derive(Default)]
 struct StopsWhenDropped(Arc<AtomicBool>);
 

@@ -1,63 +1,63 @@
-//! Why a request was not served: one closed set, which each door maps to its own status.
+//! Reasons why a request was refused: one closed set, which each API maps to statuses of its own.
 
 use crate::raft::{propose::ProposeError, read_index::ReadGateError};
 use quorate_core::proto::log::{Reason, Rejected};
 use quorate_core::query::QueryError;
 use std::time::Duration;
 
-/// What kind of refusal. Closed: a door that forgets one does not compile.
+/// Kind of a refusal. The set is closed: an API that forgets a variant does not compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// No token, or one that names no session.
+    /// The request carries no token, or one that names no session.
     Unauthenticated,
-    /// The session's time ran out; a new login keeps the device.
+    /// The session expired; a new login keeps the device.
     SessionExpired,
-    /// No such account, or not its password: which of both is not told.
+    /// No such account exists, or the password is wrong: the caller is not told which.
     WrongCredentials,
-    /// The server makes no accounts.
+    /// The server registers no accounts.
     RegistrationClosed,
-    /// The room's rules or power levels forbid it.
+    /// The room's rules or power levels forbid the operation.
     Forbidden,
     /// The caller is not in the room.
     NotMember,
-    /// No such alias. (A room id that names no room is refused as [`Code::NotMember`].)
+    /// No such alias exists. (A room id that names no room is refused as [`Code::NotMember`].)
     RoomNotFound,
-    /// No such account.
+    /// No such account exists.
     UserNotFound,
-    /// No such event, or not visible to the caller.
+    /// No such event exists, or it is not visible to the caller.
     EventNotFound,
-    /// Something else that is not there.
+    /// Something else does not exist.
     NotFound,
     /// The request itself is wrong.
     Invalid,
-    /// Content that is no JSON object, or none that events may carry.
+    /// The content is not a JSON object, or not one that events may carry.
     BadJson,
     /// No account can have this name.
     InvalidUsername,
-    /// Larger than the limits.
+    /// The request exceeds a size limit.
     TooLarge,
-    /// Too often; `retry_after` says when.
+    /// The caller acts too often; `retry_after` says when to try again.
     LimitExceeded,
     /// The localpart is taken.
     UserExists,
     /// The alias is taken.
     AliasExists,
-    /// Not a cursor of this cluster.
+    /// The cursor is not one of this cluster.
     BadCursor,
-    /// What follows the cursor was removed from the room's history.
+    /// The history after the cursor was removed from the room.
     HistoryRemoved,
-    /// No leader, not joined yet, or stopping: try again, perhaps elsewhere.
+    /// The pod knows no leader, has not joined a cluster yet, or is stopping: try again, perhaps on another pod.
     Unavailable,
-    /// This pod has no room for more work at present.
+    /// The pod has no room for more work at present.
     Overloaded,
-    /// The cluster's volumes are nearly full; `retry_after` says when to look again.
+    /// The cluster's volumes are nearly full; `retry_after` says when to try again.
     StorageFull,
-    /// A fault of the server; the log holds the cause.
+    /// The server failed; its log holds the cause.
     Internal,
 }
 
 impl Code {
-    /// The label of metrics: lower case, stable.
+    /// Returns the label for metrics: lower case, stable.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -88,66 +88,66 @@ impl Code {
     }
 }
 
-/// A refused request.
+/// A refusal of a request, in words for the caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
-    /// Kind.
     pub code: Code,
-    /// One sentence that says what to do.
+    /// Message for the caller: one sentence that says what to do.
     pub message: String,
-    /// Trying again makes sense after this; `None` where waiting does not help.
+    /// Time after which trying again makes sense; `None` if waiting does not help.
     pub retry_after: Option<Duration>,
-    /// Client address of the present leader, when that may help.
+    /// Client address of the current leader, when that may help.
     pub leader: Option<String>,
-    /// The write may still happen: try again with the same transaction id, never with a new one.
+    /// `true` if the write may still happen: try again with the same transaction id, never with a new one.
     pub unknown: bool,
-    /// Whom to ask for help, as a URI; with [`Code::StorageFull`].
+    /// Contact for help, as a URI; set with [`Code::StorageFull`].
     pub contact: Option<String>,
 }
 
-/// After this a new leader has normally been elected (election timeouts are below it by default).
+/// Time after which a new leader has normally been elected (election timeouts are below it by default).
 pub(super) const ELECTION_WAIT: Duration = Duration::from_millis(500);
 
 impl Refusal {
-    /// A refusal that waiting does not help.
+    /// Creates a refusal for which waiting does not help.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), retry_after: None, leader: None, unknown: false, contact: None }
     }
 
-    /// The request itself is wrong.
+    /// Creates a refusal of a request that is itself wrong.
     #[must_use]
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(Code::Invalid, message)
     }
 
-    /// A fault of the server. The caller gets no detail; log the cause where this is made.
+    /// Creates a refusal for a failure of the server. The caller gets no detail; log the cause where this is called.
     #[must_use]
     pub fn internal() -> Self {
         Self::new(Code::Internal, "the server failed; its log holds the cause")
     }
 
-    /// To be tried again after `wait`, perhaps on another pod.
+    /// Creates a refusal to be retried after `wait`, perhaps on another pod.
     #[must_use]
     pub fn unavailable(message: impl Into<String>, wait: Duration) -> Self {
         Self::new(Code::Unavailable, message).after(wait)
     }
 
-    /// With the time after which another attempt makes sense.
+    /// Sets the time after which another attempt makes sense.
     #[must_use]
     pub fn after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// The caller is not in the room, or there is none of this id: which of both is not told.
+    /// Creates a refusal for a caller who is not in the room, or for an id that does not exist: the caller is not told
+    /// which.
     #[must_use]
     pub fn outsider() -> Self {
         Self::new(Code::NotMember, "you are not in this room, or there is none of this id; join it first")
     }
 
-    /// The pod is about to end.
+    /// Creates the refusal of a pod that is stopping.
     #[must_use]
     pub fn stopping() -> Self {
         Self::unavailable("this server is stopping; connect to another one", Duration::ZERO)
@@ -160,7 +160,7 @@ impl From<Rejected> for Refusal {
             Reason::SessionEnded => Code::Unauthenticated,
             Reason::SessionExpired => Code::SessionExpired,
             Reason::Forbidden | Reason::QuotaReached => Code::Forbidden,
-            // Room ids can be guessed: which of them are rooms is told to nobody who is not in.
+            // Room ids can be guessed: nobody who is not a member is told which of them are rooms.
             Reason::NotMember | Reason::RoomNotFound => return Self::outsider(),
             Reason::AliasNotFound => Code::RoomNotFound,
             Reason::UserNotFound => Code::UserNotFound,
@@ -171,9 +171,9 @@ impl From<Rejected> for Refusal {
             Reason::Invalid => Code::Invalid,
             Reason::BadJson => Code::BadJson,
             Reason::TooLarge => Code::TooLarge,
-            // The second is the proposer's to deal with; a door that sees it was too slow.
+            // `OutOfSequence` is for the proposer to handle; an API that sees it was too slow.
             Reason::NotBootstrapped | Reason::OutOfSequence => Code::Unavailable,
-            // A reason of a newer version, or one that no door's command gets.
+            // A reason of a newer version, or one that no command of an API gets.
             Reason::AlreadyBootstrapped | Reason::Unspecified => Code::Internal,
         };
         Self::new(code, rejected.message)

@@ -1,4 +1,4 @@
-//! Who calls: from an access token to a session, and how sessions stay alive while they are used.
+//! Authentication: from an access token to a session, and how sessions stay alive while they are used.
 
 use super::refusal::ELECTION_WAIT;
 use super::token::{self, TokenHash};
@@ -15,27 +15,28 @@ use std::time::Duration;
 pub struct Session {
     /// Localpart of the account.
     pub localpart: String,
-    /// Full user id.
+    /// Full Matrix user id, `@localpart:server`.
     pub user_id: String,
-    /// The device that the token belongs to.
+    /// Device that the token belongs to.
     pub device_id: String,
-    /// When it ends unless it is used, milliseconds since the epoch; 0: never.
+    /// Time at which the session ends unless it is used, in milliseconds since the Unix epoch; 0 means never.
     pub expires_ms: u64,
-    /// SHA-256 of its token.
+    /// SHA-256 hash of the session's token.
     pub token_hash: TokenHash,
 }
 
-/// Sessions that are being extended: one proposal each is enough.
+/// Sessions that are being extended: one proposal for each is enough.
 #[derive(Default)]
 pub(super) struct Extensions {
     under_way: Mutex<HashSet<TokenHash>>,
 }
 
-/// Extensions are never urgent (half of a lifetime is left): when so many are under way, later requests see to the rest.
+/// Maximum number of extensions under way. Extensions are never urgent (half of a lifetime is left): when so many are
+/// under way, later requests start the rest.
 const EXTENSIONS_AT_ONCE: usize = 256;
 
-/// Sessions looked up in the rows at one time: a look takes microseconds unless the disk has to be read, and then more
-/// at a time would not make the disk faster.
+/// Maximum number of concurrent session lookups in the store. A lookup takes microseconds unless the disk has to be
+/// read, and then more at a time would not make the disk faster.
 pub(super) const LOOKS_AT_ONCE: usize = 16;
 
 impl Extensions {
@@ -50,7 +51,7 @@ impl Extensions {
 }
 
 impl Service {
-    /// The session of an access token.
+    /// Returns the session of an access token.
     ///
     /// # Errors
     /// [`Code::Unauthenticated`], [`Code::SessionExpired`], [`Code::Unavailable`].
@@ -65,7 +66,7 @@ impl Service {
         // The login or extension may have been acknowledged by another pod and not be applied here yet.
         let freshness = self.catch_up_with_leader().await?;
         match self.look_up_apart(hash).await? {
-            // A client forgets a session that is called unknown: not to be said by who may merely be behind.
+            // A client forgets a session that is called unknown, so a pod that may merely be behind must not say so.
             Found::Expired | Found::Unknown if freshness == Freshness::Stale => Err(Refusal::unavailable(
                 "without a quorum this server cannot tell whether the session stands; try again, or ask another one",
                 ELECTION_WAIT,
@@ -74,22 +75,21 @@ impl Service {
         }
     }
 
-    /// The session as it stands on this pod now, for streams that outlive the request they began with.
+    /// Returns the session as it stands on this pod, for streams that outlive the request that opened them.
     ///
     /// # Errors
-    /// As [`Service::authenticate`].
+    /// [`Code::Unauthenticated`] or [`Code::SessionExpired`] once the session has ended.
     pub fn still_valid(&self, session: &Session) -> Result<Session, Refusal> {
         if let Some(session) = self.recall(session.token_hash) {
             return Ok(session);
         }
-        // A row, on the caller's thread: streams advance their cursors before they ask, and must not be dropped in between.
+        // Reads a row on the caller's thread: streams advance their cursors before they ask, and must not be dropped in
+        // between.
         self.look_up(session.token_hash)?.alive()
     }
 
-    /// As [`Service::still_valid`], for callers that may wait: a row is read apart from the runtime's threads.
-    ///
-    /// # Errors
-    /// As [`Service::authenticate`].
+    /// Returns the same as [`Service::still_valid`], for callers that may wait: a row is read off the runtime's
+    /// threads.
     pub async fn revalidate(&self, session: &Session) -> Result<Session, Refusal> {
         match self.recall(session.token_hash) {
             Some(session) => Ok(session),
@@ -102,14 +102,15 @@ impl Service {
         self.inner.parts.cluster.time().now_ms()
     }
 
-    /// Returns whether this pod knows the token as that of a living session. Unlike [`Service::authenticate`] it asks no
-    /// other pod, so that a token that somebody made up costs one look-up.
+    /// Returns `true` if this pod knows the token as that of a living session. Unlike [`Service::authenticate`] it asks
+    /// no other pod, so that a made-up token costs one lookup.
     pub async fn recognises(&self, access_token: &str) -> bool {
         let Some(hash) = token::hash(access_token) else { return false };
         self.recall(hash).is_some() || matches!(self.look_up_apart(hash).await, Ok(Found::Alive(_)))
     }
 
-    /// From memory: nothing that waits. One that has ended, or is to be extended, is looked up.
+    /// Looks the session up in memory, without waiting. `None` for a session that has ended or is due for an extension,
+    /// so that it is looked up in the rows.
     fn recall(&self, hash: TokenHash) -> Option<Session> {
         let parts = &self.inner.parts;
         let found = parts.feed.sessions().get(&hash)?;
@@ -118,8 +119,8 @@ impl Service {
         stands.then(|| session(hash, found))
     }
 
-    /// In the rows, where the disk may have to be waited for: not on the runtime's threads, and few at a time, so that
-    /// somebody who tries tokens occupies these few.
+    /// Looks the session up in the rows, where the disk may have to be waited for: off the runtime's threads and few at
+    /// a time, so that somebody who tries tokens occupies only these few.
     async fn look_up_apart(&self, hash: TokenHash) -> Result<Found, Refusal> {
         if !self.inner.parts.rows.may_block() {
             return self.look_up(hash);
@@ -156,7 +157,7 @@ impl Service {
         })
     }
 
-    /// Starts an extension unless one is under way; its failure costs nothing, the next request starts another.
+    /// Starts an extension unless one is under way. A failure costs nothing: the next request starts another one.
     fn extend(&self, hash: TokenHash, localpart: &str, device_id: &str) {
         if !self.inner.extensions.begin(hash) {
             return;

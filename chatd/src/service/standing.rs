@@ -1,9 +1,9 @@
-//! The session of a stream. A stream outlives the request that opened it, but not the session: that may be closed from
-//! anywhere (a logout, a new login of the device, a closed account) or run out.
+//! The session of a stream. A stream outlives the request that opened it, but not the session, which may be closed from
+//! anywhere (a logout, a new login of the device, a closed account) or expire.
 //!
-//! Looking a session up costs a read, which a stream cannot pay for each message. So the stream listens to what is applied
-//! to its account on this pod, which is a mark in memory, and looks the session up when there is a mark, before its time
-//! runs out, and now and then.
+//! A lookup of the session costs a read, which a stream cannot pay for each message. So the stream watches what is
+//! applied to its account on this pod, which sets a mark in memory, and looks the session up when the mark is set,
+//! before the session expires, and from time to time.
 
 use super::session::Session;
 use super::{Refusal, Service};
@@ -11,36 +11,34 @@ use crate::feed::Interest;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A session that is used is looked up so often: that is what extends it.
+/// Interval between lookups of a session that is used: the lookup is what extends the session.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// Not more often than this when it is about to run out: a stream ends within a second of its session.
+/// Minimum interval between lookups of a session that is about to expire: a stream ends within a second of its session.
 const AT_LEAST: Duration = Duration::from_millis(500);
 
-/// See the [module](self).
+/// The session of an open stream; see the [module](self).
 pub struct Standing {
     service: Service,
     session: Session,
-    /// Marked by whatever is applied to the account: memberships and account data too, which are rare enough.
+    /// Mark set by whatever is applied to the account: by memberships and account data too, which are rare enough.
     touched: Interest,
-    /// When to look it up, whether it is marked or not.
+    /// Time of the next lookup, even if no mark is set.
     due: Instant,
 }
 
 impl Standing {
-    /// Of a session that was recognised just now.
+    /// Starts to watch a session that was recognised just before.
     #[must_use]
     pub fn new(service: &Service, session: &Session) -> Self {
         let touched = service.feed().watch_account(&session.localpart);
-        // Due at once: it may have been closed between being recognised and this.
+        // Due at once: the session may have been closed since it was recognised.
         Self { service: service.clone(), session: session.clone(), touched, due: Instant::now() }
     }
 
-    /// Refuses once the session has ended. To be asked after events were taken from memory and before they go out: what
-    /// was applied after the end is then never shown. Costs no read unless something happened to the account.
-    ///
-    /// # Errors
-    /// As [`Service::still_valid`].
+    /// Refuses once the session has ended. Call it after events were taken from memory and before they are sent: then
+    /// nothing that was applied after the session's end is shown. Costs no read unless something happened to the
+    /// account.
     pub fn check(&mut self) -> Result<(), Refusal> {
         let marked = self.touched.take();
         match marked || Instant::now() >= self.due {
@@ -49,7 +47,7 @@ impl Standing {
         }
     }
 
-    /// Waits for the session's end, and says why it ended. May be dropped while it waits.
+    /// Waits until the session ends and returns the refusal that says why. The future may be dropped while it waits.
     pub async fn ended(&mut self) -> Refusal {
         loop {
             tokio::select! {
@@ -62,10 +60,8 @@ impl Standing {
         }
     }
 
-    /// The same by a read, after events were read from rows: those are there a moment before the mark is.
-    ///
-    /// # Errors
-    /// As [`Service::still_valid`].
+    /// Refuses once the session has ended, always by a read. Call it after events were read from rows: rows are visible
+    /// a moment before the mark is set.
     pub fn look_up(&mut self) -> Result<(), Refusal> {
         let session = self.service.still_valid(&self.session)?;
         self.due = Instant::now() + wait_of(session.ends_in(self.service.now_ms()));
@@ -74,7 +70,7 @@ impl Standing {
 }
 
 impl Session {
-    /// Returns how long it lasts from `now_ms` on if it is not used; `None`: for ever.
+    /// Returns how long the session lasts from `now_ms` on if it is not used; `None` means for ever.
     #[must_use]
     pub fn ends_in(&self, now_ms: u64) -> Option<Duration> {
         match self.expires_ms {
@@ -84,7 +80,8 @@ impl Session {
     }
 }
 
-/// When half of what is left is gone it is late enough to extend the session, and early enough to do so.
+/// Returns the time until the next lookup. Half of what is left is late enough to extend the session, and early enough
+/// to do so.
 fn wait_of(left: Option<Duration>) -> Duration {
     left.map_or(EVERY, |left| (left / 2).clamp(AT_LEAST, EVERY))
 }

@@ -1,4 +1,5 @@
-//! What one address may do without a session, beside logging in: make accounts, and read what is open to all.
+//! Limits on what one address may do without a session, besides logging in: register accounts, and read what is open to
+//! all.
 
 use super::rate_sketch::{Rate, RateSketch};
 use super::{Code, Refusal, Service};
@@ -6,15 +7,16 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Accounts from one address: a school class on its first day, then as many as the largest public Matrix servers allow
-/// (8,640 a day and pod). Accounts stay for ever, and each costs a hash.
+/// Rate of registrations from one address: a school class on its first day, then as many as the largest public Matrix
+/// servers allow (8,640 a day and pod). Accounts stay for ever, and each costs a hash.
 const REGISTRATIONS: Rate = Rate { burst: 50, every: Duration::from_secs(10) };
-/// Reads from one address: a login page looks up a name with each key that is pressed, for each person behind the address.
+/// Rate of reads from one address: a login page looks up a name with each key that is pressed, for each person behind
+/// the address.
 const READS: Rate = Rate { burst: 200, every: Duration::from_millis(50) };
 
-/// Counts what strangers do, by their addresses.
+/// Counts of what callers without a session do, by address.
 pub(super) struct StrangerLimit {
-    /// `None` where the configuration wants no limit.
+    /// Counts; `None` if the configuration wants no limit.
     counts: Option<Mutex<StrangerCounts>>,
 }
 
@@ -34,15 +36,15 @@ impl StrangerLimit {
         Some(ask(&mut counts.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
-    /// Counts an account that is about to be made.
+    /// Counts an account that is about to be registered.
     ///
     /// # Errors
-    /// How long the address has to wait.
+    /// The time that the address has to wait.
     pub(super) fn register(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
         self.with(|counts| counts.registrations.take(&address, now)).unwrap_or(Ok(()))
     }
 
-    /// The account was not made, and not by the caller's fault.
+    /// Takes back the count of an account that was not registered through no fault of the caller.
     pub(super) fn not_registered(&self, address: IpAddr) {
         let _ = self.with(|counts| counts.registrations.give_back(&address));
     }
@@ -53,10 +55,10 @@ impl StrangerLimit {
 }
 
 impl Service {
-    /// Lets a caller without a session read something that is open to all, within its address's share.
+    /// Admits a caller without a session to read something that is open to all, within its address's share.
     ///
     /// # Errors
-    /// [`Code::LimitExceeded`].
+    /// [`Code::LimitExceeded`] if the address has used up its share.
     pub fn admit_stranger(&self, address: IpAddr) -> Result<(), Refusal> {
         self.inner.strangers.read(address, Instant::now()).map_err(|wait| {
             self.inner.parts.metrics.login_refused("read");

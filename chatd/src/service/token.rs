@@ -1,4 +1,5 @@
-//! Access tokens: shown once, kept only as their SHA-256. They carry 256 random bits, so a slow hash would add nothing.
+//! Access tokens: shown once, kept only as their SHA-256 hash. A token carries 256 random bits, so a slow hash would
+//! add nothing.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
@@ -6,19 +7,19 @@ use quorate_core::apply::MADE_BY_DOOR;
 use rand::{TryRngCore as _, rngs::OsRng};
 use sha2::{Digest as _, Sha256};
 
-/// Lets secret scanners and people tell what a leaked string is ("quorate access token").
+/// Prefix by which secret scanners and people recognise a leaked token ("quorate access token").
 const PREFIX: &str = "qat_";
-/// Longer strings are no tokens of ours: not hashed at all.
+/// Maximum length of a token, in bytes. Longer strings are not tokens of this server and are not hashed at all.
 const MAX_LEN: usize = 128;
 
-/// SHA-256 of a token: what the log and the state know of it.
+/// SHA-256 hash of a token: all that the log and the state know of it.
 pub(super) type TokenHash = [u8; 32];
 
-/// A token that was just made.
+/// A new token and its hash.
 pub(super) struct NewToken {
-    /// For the client, once.
+    /// Token for the client, shown once.
     pub(super) token: String,
-    /// For the log.
+    /// Hash for the log.
     pub(super) hash: Bytes,
 }
 
@@ -27,46 +28,46 @@ pub(super) struct NewToken {
 #[error("the operating system gives no random bytes")]
 pub(super) struct NoRandomness(#[source] rand::rand_core::OsError);
 
-/// Random bytes of the operating system.
+/// Returns random bytes of the operating system.
 ///
 /// # Errors
-/// When it gives none.
+/// If the operating system gives none.
 pub(super) fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
     OsRng.try_fill_bytes(&mut bytes).map_err(NoRandomness)?;
     Ok(bytes)
 }
 
-/// Makes a token.
+/// Makes a new access token.
 ///
 /// # Errors
-/// When there is no randomness.
+/// If there is no randomness.
 pub(super) fn make() -> Result<NewToken, NoRandomness> {
     let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random::<32>()?));
     let hash = Sha256::digest(token.as_bytes()).to_vec().into();
     Ok(NewToken { token, hash })
 }
 
-/// The hash of a token that a client showed; `None` for what cannot be one.
+/// Returns the hash of a token that a client presented; `None` if the string cannot be a token.
 #[must_use]
 pub(super) fn hash(token: &str) -> Option<TokenHash> {
     let plausible = token.starts_with(PREFIX) && token.len() <= MAX_LEN;
     plausible.then(|| Sha256::digest(token.as_bytes()).into())
 }
 
-/// A device id for a client that named none: ten letters, as clients are used to.
+/// Makes a device id for a client that named none: ten letters, as clients are used to.
 ///
 /// # Errors
-/// When there is no randomness.
+/// If there is no randomness.
 pub(super) fn device_id() -> Result<String, NoRandomness> {
     Ok(random::<10>()?.iter().map(|byte| char::from(b'A' + byte % 26)).collect())
 }
 
-/// A transaction id for a write whose client gave none, so that our own retries are applied once. The time in it puts the
-/// oldest first.
+/// Makes a transaction id for a write whose client gave none, so that the server's own retries are applied once. The id
+/// begins with the time, so that ids sort by age, the oldest first.
 ///
 /// # Errors
-/// When there is no randomness.
+/// If there is no randomness.
 pub(super) fn transaction_id(now_ms: u64) -> Result<String, NoRandomness> {
     Ok(format!("{MADE_BY_DOOR}{now_ms:011x}{}", URL_SAFE_NO_PAD.encode(random::<16>()?)))
 }

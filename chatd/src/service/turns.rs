@@ -1,8 +1,8 @@
-//! Turns at the store: which read comes next, when there are more than may run.
+//! Turns at the store: the order of reads when there are more than may run.
 //!
-//! Readers take turns, not reads: whoever waits with four hundred gets as many turns as one who waits with one, and holds
-//! only a part of the places at any time. Readers that were woken by the feed come after people who ask, but are never
-//! left out: a message to a large room wakes thousands at once, and each of them can wait a little.
+//! Readers take turns, not reads: a reader with four hundred waiting reads gets as many turns as a reader with one, and
+//! holds only a part of the places at any time. Readers that were woken by the feed come after people who ask, but are
+//! never left out: a message to a large room wakes thousands at once, and each of them can wait a little.
 
 use super::{Code, Refusal};
 use crate::metrics::Metrics;
@@ -13,30 +13,34 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
-/// Reads in the store at one time, for each core: most are served from memory and keep a core busy, some wait for the
-/// disk meanwhile. Heartbeats and the apply thread share the cores with them.
+/// Number of concurrent reads in the store for each core: most are served from memory and keep a core busy, some wait
+/// for the disk meanwhile. Heartbeats and the apply thread share the cores with them.
 const READS_PER_CORE: usize = 4;
-/// The least of them: a volume with some milliseconds of latency still answers a thousand reads a second.
+/// Minimum number of concurrent reads: a volume with some milliseconds of latency still answers a thousand reads a
+/// second.
 const FEWEST_READS: usize = 8;
-/// The most of them: more threads than this would only take turns on the cores.
+/// Maximum number of concurrent reads: more threads than this would only take turns on the cores.
 const MOST_READS: usize = 64;
-/// One of so many places at most belongs to one reader: the others find free ones, whatever that reader does.
+/// Divisor of the places: one reader holds at most this fraction of them, so that the others find free ones, whatever
+/// that reader does.
 const READERS_SHARE: usize = 4;
-/// Reads of one reader that wait: a client has a handful of requests under way, a bot with many connections some more.
+/// Maximum number of waiting reads of one reader: a client has a handful of requests under way, a bot with many
+/// connections some more.
 const WAITING_PER_READER: usize = 64;
-/// Reads of all readers that wait, but for those of woken ones, which are as many as subscriptions: some megabytes.
+/// Maximum number of waiting reads of all readers, except for woken ones, which are as many as subscriptions: some
+/// megabytes.
 const WAITING: usize = 8192;
-/// A caller that waited for so long asks another pod, or later: most have given up by then.
+/// Maximum wait for a turn; the caller then asks another pod, or later. Most callers have given up by then.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// After this a reader with too many reads has got some of its answers.
+/// Time after which a reader with too many reads has got some of its answers.
 const RETRY: Duration = Duration::from_secs(1);
-/// Turns of people who ask between two of woken readers, when both wait.
+/// Number of turns of people who ask between two turns of woken readers, when both wait.
 const ASKED_BETWEEN_WOKEN: usize = 3;
 
-/// Why somebody reads.
+/// Reason for a read, which decides its priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Urgency {
-    /// Somebody asked, and waits for the answer.
+    /// Somebody asked and waits for the answer.
     Asked,
     /// The feed woke a long poll or a stream.
     Woken,
@@ -53,7 +57,7 @@ impl Urgency {
     }
 }
 
-/// How many may run and wait.
+/// Limits on reads that run and on reads that wait.
 #[derive(Clone, Copy, Debug)]
 struct TurnLimits {
     slots: usize,
@@ -70,7 +74,7 @@ impl TurnLimits {
         Self {
             slots,
             per_reader: (slots / READERS_SHARE).max(1),
-            // The other half is for people who ask, however many were woken.
+            // The other half is for people who ask, however many readers were woken.
             woken: (slots / 2).max(1),
             waiting_per_reader: WAITING_PER_READER,
             waiting: WAITING,
@@ -80,7 +84,8 @@ impl TurnLimits {
 }
 
 impl TurnLimits {
-    /// All callers without a session share one share: a larger one.
+    /// Returns how many reads of a reader may run at once. Callers without a session together form one reader, whose
+    /// share is larger.
     fn running_of(&self, reader: &str) -> usize {
         if reader.is_empty() { (self.slots / 2).max(1) } else { self.per_reader }
     }
@@ -90,7 +95,7 @@ impl TurnLimits {
     }
 }
 
-/// See the [module](self).
+/// Scheduler of the reads at the store; see the [module](self).
 pub(super) struct ReadTurns {
     queue: Mutex<TurnQueue>,
     longest_wait: Duration,
@@ -100,13 +105,13 @@ pub(super) struct ReadTurns {
 struct TurnQueue {
     limits: TurnLimits,
     running: [usize; CLASSES],
-    /// Readers that wait or run.
+    /// Readers whose reads wait or run.
     readers: HashMap<Arc<str>, ReaderShare>,
-    /// Readers whose next read may run, in the order of their turns.
+    /// Readers whose next read may run, in turn order.
     rounds: [VecDeque<Arc<str>>; CLASSES],
-    /// Asked reads that wait.
+    /// Number of waiting reads that somebody asked for.
     waiting: usize,
-    /// Turns of asked reads since the last of a woken one.
+    /// Number of asked reads that had their turn since the last woken one.
     asked_in_row: usize,
     next_ticket: u64,
 }
@@ -129,7 +134,7 @@ struct WaitingRead {
     grant: oneshot::Sender<()>,
 }
 
-/// A place in the store, until it is dropped.
+/// A place in the store, held until it is dropped.
 pub(super) struct ReadTurn {
     turns: Arc<ReadTurns>,
     reader: Arc<str>,
@@ -142,7 +147,7 @@ impl Drop for ReadTurn {
     }
 }
 
-/// A wait for a turn; a caller that goes away takes its read out of the queue.
+/// A wait for a turn; dropping it takes the read out of the queue.
 struct PendingTurn {
     turns: Arc<ReadTurns>,
     reader: Arc<str>,
@@ -165,7 +170,7 @@ impl Drop for PendingTurn {
             return;
         }
         let mut queue = self.turns.queue();
-        // Turns are granted under the same lock: it has come, or does not come any more.
+        // Turns are granted under the same lock: the turn has come already, or will not come any more.
         self.granted.close();
         match self.granted.try_recv() {
             Ok(()) => queue.release(&self.reader, self.urgency),
@@ -175,7 +180,7 @@ impl Drop for PendingTurn {
 }
 
 impl ReadTurns {
-    /// For this machine.
+    /// Creates a scheduler for the cores of this machine.
     pub(super) fn new(metrics: Metrics) -> Arc<Self> {
         Self::with(TurnLimits::of_cores(available_parallelism().map_or(1, usize::from)), metrics)
     }
@@ -186,15 +191,15 @@ impl ReadTurns {
     }
 
     fn queue(&self) -> MutexGuard<'_, TurnQueue> {
-        // Nothing under the lock can panic half way.
+        // Nothing under the lock can panic halfway.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a turn.
+    /// Waits for a turn at the store.
     ///
     /// # Errors
-    /// [`Code::LimitExceeded`] when too many reads of this reader wait, [`Code::Overloaded`] when too many of all do, or
-    /// when none came in time.
+    /// [`Code::LimitExceeded`] if too many reads of this reader wait, [`Code::Overloaded`] if too many of all readers
+    /// do, or if no turn came in time.
     pub(super) async fn turn(self: &Arc<Self>, reader: &Arc<str>, urgency: Urgency) -> Result<ReadTurn, Refusal> {
         let mut pending = self.enter(reader, urgency).inspect_err(|refusal| self.metrics.read_refused(refusal.code))?;
         if pending.granted.try_recv().is_ok() {
@@ -220,7 +225,7 @@ impl ReadTurns {
         Ok(PendingTurn { turns, reader, urgency, ticket, granted, taken: false })
     }
 
-    /// Asked reads that wait.
+    /// Returns the number of asked reads that wait.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.queue().waiting
@@ -284,7 +289,7 @@ impl TurnQueue {
         }
     }
 
-    /// Whose turn it is, while there are places.
+    /// Returns the class that has the next turn, or `None` if no place is free or nobody waits for one.
     fn next_class(&self) -> Option<Urgency> {
         let [asked, woken] = &self.rounds;
         let [running_asked, running_woken] = self.running;
@@ -307,11 +312,11 @@ impl TurnQueue {
             let Some(share) = self.readers.get_mut(&reader) else { continue };
             share.in_round.get_mut(place).into_iter().for_each(|in_round| *in_round = false);
             if share.running >= self.limits.running_of(&reader) {
-                // It lines up again when one of its reads ends.
+                // The reader lines up again when one of its reads ends.
                 continue;
             }
             let Some(next) = share.waiting.get_mut(place).and_then(VecDeque::pop_front) else {
-                // Its callers have gone.
+                // The callers of this reader have gone.
                 self.forget_idle(&reader);
                 continue;
             };
@@ -346,7 +351,8 @@ impl TurnQueue {
         self.forget_idle(reader);
     }
 
-    /// One that is still in a round is forgotten when its turn comes: a caller that comes and goes adds nothing to it.
+    /// Forgets a reader that is idle. A reader that is still in a round is forgotten when its turn comes, so that a
+    /// caller that comes and goes adds nothing to the round.
     fn forget_idle(&mut self, reader: &Arc<str>) {
         if self.readers.get(reader).is_some_and(ReaderShare::is_idle) {
             self.readers.remove(reader);

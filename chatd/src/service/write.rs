@@ -1,4 +1,4 @@
-//! Writes: a decided envelope goes into the log, its outcome comes back as a plain answer.
+//! Writes: a decided envelope goes into the log, and its outcome comes back as a plain answer.
 
 use super::{Code, Refusal, Service, Session, Settings, decide, token};
 use crate::config::Quotas;
@@ -10,62 +10,62 @@ use quorate_core::proto::log::{
     SetProfile, command, outcome::Kind, room_ref::By, set_membership::Change,
 };
 
-/// A room that was made.
+/// A room that was created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomMade {
-    /// Its id.
+    /// Id of the room.
     pub room_id: String,
-    /// Of its create event.
+    /// Position of the room's create event.
     pub position: Position,
 }
 
-/// An event that stands in the log.
+/// An event that was appended to the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// Where.
+    /// Room that the event belongs to.
     pub room_id: String,
-    /// Its id.
+    /// Id of the event.
     pub event_id: String,
-    /// Its place.
+    /// Position of the event in the log.
     pub position: Position,
-    /// Stamped by the leader.
+    /// Time of the event in milliseconds since the Unix epoch, stamped by the leader.
     pub origin_server_ts: u64,
-    /// This transaction id had been applied before.
+    /// `true` if this transaction id had been applied before.
     pub duplicate: bool,
 }
 
-/// A write that was checked, not yet proposed: so that a stream decides in order and then waits for many at once.
+/// A write that was validated, but is not yet proposed: a stream decides in order and then waits for many at once.
 pub struct Proposal {
     envelope: Envelope,
 }
 
 impl Proposal {
-    /// An envelope of nobody, for commands that name their own account.
+    /// Builds an envelope without a user, for commands that name their own account.
     pub(super) fn envelope(kind: command::Kind) -> Envelope {
         Envelope { command: Some(Command { kind: Some(kind) }), ..Envelope::default() }
     }
 
-    /// A message of a room, checked.
+    /// Validates a message for a room.
     ///
     /// # Errors
-    /// [`Code::Invalid`], [`Code::TooLarge`].
+    /// [`Code::Invalid`], [`Code::TooLarge`], [`Code::BadJson`].
     pub fn message(s: &Session, room_id: &str, event_type: &str, content: Bytes, txn: &str) -> Result<Self, Refusal> {
         let event = SendEvent { room_id: room_id.into(), r#type: event_type.into(), state_key: None, content };
         Ok(Self { envelope: decide::send_event(s, event, txn)? })
     }
 }
 
-/// Messages of one stream: see [`Service::ordered`].
+/// Messages of one stream, applied in order: see [`Service::ordered`].
 pub struct OrderedPosts {
     service: Service,
     ordered: Ordered,
 }
 
 impl OrderedPosts {
-    /// Sends a message that was checked before; queued when this returns.
+    /// Sends a message that was validated before. The message is queued when this returns.
     ///
     /// # Errors
-    /// What the proposer or the log refuses.
+    /// The refusals of the proposer or of the log.
     pub fn post(&self, proposal: Proposal) -> impl Future<Output = Result<Sent, Refusal>> + Send + 'static + use<> {
         let service = self.service.clone();
         let counted = service.inner.parts.metrics.proposal();
@@ -79,10 +79,10 @@ impl OrderedPosts {
 }
 
 impl Service {
-    /// Makes a room.
+    /// Creates a room and returns its id.
     ///
     /// # Errors
-    /// What [`decide`], the proposer or the log refuses.
+    /// The refusals of [`decide`], the proposer or the log.
     pub async fn create_room(&self, s: &Session, room: CreateRoom, txn: &str) -> Result<RoomMade, Refusal> {
         let outcome = self.propose(decide::create_room(s, room, txn)?).await?;
         let position = position(&outcome);
@@ -92,18 +92,12 @@ impl Service {
         }
     }
 
-    /// Joins, leaves, invites, kicks, bans, unbans, knocks: what `change` says.
-    ///
-    /// # Errors
-    /// As [`Service::create_room`].
+    /// Joins, leaves, invites, kicks, bans, unbans or knocks, as `change` says.
     pub async fn set_membership(&self, s: &Session, change: SetMembership, txn: &str) -> Result<Sent, Refusal> {
         sent(self.propose(decide::set_membership(s, change, txn)?).await?)
     }
 
-    /// Drops a left room from the caller's lists.
-    ///
-    /// # Errors
-    /// As [`Service::create_room`].
+    /// Drops a room that the caller has left from the caller's lists.
     pub async fn forget(&self, s: &Session, room_id: &str) -> Result<(), Refusal> {
         let room = RoomRef { by: Some(By::RoomId(room_id.to_owned())) };
         let mut change = SetMembership { room: Some(room), ..SetMembership::default() };
@@ -112,9 +106,6 @@ impl Service {
     }
 
     /// Sends a message event.
-    ///
-    /// # Errors
-    /// As [`Service::create_room`].
     pub async fn send(
         &self,
         s: &Session,
@@ -126,18 +117,15 @@ impl Service {
         self.post(Proposal::message(s, room_id, event_type, content, txn)?).await
     }
 
-    /// Sends a message that was checked before.
+    /// Sends a message that was validated before.
     ///
     /// # Errors
-    /// What the proposer or the log refuses.
+    /// The refusals of the proposer or of the log.
     pub async fn post(&self, proposal: Proposal) -> Result<Sent, Refusal> {
         sent(self.propose(proposal.envelope).await?)
     }
 
     /// Sends a state event.
-    ///
-    /// # Errors
-    /// As [`Service::create_room`].
     pub async fn set_state(
         &self,
         s: &Session,
@@ -152,10 +140,7 @@ impl Service {
         sent(self.propose(decide::send_event(s, event, txn)?).await?)
     }
 
-    /// Redacts an event.
-    ///
-    /// # Errors
-    /// As [`Service::create_room`].
+    /// Redacts an event; an empty `reason` means none.
     pub async fn redact(
         &self,
         s: &Session,
@@ -168,18 +153,12 @@ impl Service {
         sent(self.propose(decide::redact(s, redaction, txn)?).await?)
     }
 
-    /// Changes display name or avatar.
-    ///
-    /// # Errors
-    /// As [`Service::create_room`].
+    /// Changes the caller's display name or avatar.
     pub async fn set_profile(&self, s: &Session, change: SetProfile) -> Result<(), Refusal> {
         done(self.propose(decide::set_profile(s, change)?).await?)
     }
 
-    /// Keeps a filter and gives its number.
-    ///
-    /// # Errors
-    /// As [`Service::create_room`].
+    /// Stores a filter and returns its number.
     pub async fn put_filter(&self, s: &Session, filter: Bytes) -> Result<u64, Refusal> {
         let put = PutFilter { filter, max_filters: self.quotas().filters };
         match self.propose(decide::put_filter(s, put)?).await?.kind {
@@ -188,10 +167,7 @@ impl Service {
         }
     }
 
-    /// Keeps account data; `room_id` empty: global.
-    ///
-    /// # Errors
-    /// As [`Service::create_room`].
+    /// Stores account data; an empty `room_id` means global account data.
     pub async fn put_account_data(
         &self,
         s: &Session,
@@ -210,21 +186,21 @@ impl Service {
         done(self.propose(decide::put_account_data(s, data)?).await?)
     }
 
-    /// For the messages of one stream, which are applied in the order in which they are given; at most `in_flight` are on
-    /// their way at once.
+    /// Returns a handle for the messages of one stream, which are applied in the order in which they are given; at most
+    /// `in_flight` of them are on their way at once.
     #[must_use]
     pub fn ordered(&self, in_flight: usize) -> OrderedPosts {
         OrderedPosts { service: self.clone(), ordered: self.inner.parts.proposer.ordered(in_flight) }
     }
 
-    /// Puts an envelope into the log and waits for its outcome; what the log rejected is a refusal.
+    /// Puts an envelope into the log and waits for its outcome; a command that the log rejected becomes a refusal.
     pub(super) async fn propose(&self, envelope: Envelope) -> Result<Outcome, Refusal> {
         let envelope = self.with_quotas(with_transaction_id(envelope, self.now_ms())?);
         let _counted = self.inner.parts.metrics.proposal();
         self.answer(self.inner.parts.proposer.propose(envelope).await)
     }
 
-    /// Commands that change memberships carry what accounts may have.
+    /// Adds the account's quotas to commands that change memberships.
     fn with_quotas(&self, envelope: Envelope) -> Envelope {
         let changes_memberships = match envelope.command.as_ref().and_then(|command| command.kind.as_ref()) {
             Some(command::Kind::CreateRoom(_) | command::Kind::SetMembership(_)) => true,
@@ -244,7 +220,8 @@ impl Service {
         }
     }
 
-    /// Who can make space: the first administrator, or whoever answers under the server's name.
+    /// Returns the contact for full volumes, as a URI: the first administrator, or whoever answers under the server's
+    /// name.
     fn admin_contact(&self) -> String {
         let Settings { administrators, server_name, .. } = &self.inner.parts.settings;
         match administrators.first() {
@@ -254,7 +231,8 @@ impl Service {
         }
     }
 
-    /// Tells callers who may have to go elsewhere who leads, and those who meet full volumes whom to ask.
+    /// Adds the leader's address for callers who may have to go elsewhere, and a contact for callers who meet full
+    /// volumes.
     fn with_leader(&self, mut refusal: Refusal) -> Refusal {
         if matches!(refusal.code, Code::Unavailable | Code::Overloaded) {
             refusal.leader = self.leader_address();
@@ -266,7 +244,8 @@ impl Service {
     }
 }
 
-/// The proposer repeats attempts whose fate is unknown: without an id they would be applied twice.
+/// Adds a transaction id where there is none: the proposer repeats attempts whose fate is unknown, and without an id
+/// they would be applied twice.
 fn with_transaction_id(mut envelope: Envelope, now_ms: u64) -> Result<Envelope, Refusal> {
     if envelope.transaction_id.is_empty() && !envelope.user.is_empty() {
         envelope.transaction_id = token::transaction_id(now_ms).map_err(no_randomness)?;
@@ -305,7 +284,7 @@ pub(super) fn done(outcome: Outcome) -> Result<(), Refusal> {
     }
 }
 
-/// An outcome of another kind than the command's: a newer version in the cluster, or a fault of ours.
+/// Refuses an outcome of another kind than the command's: a newer version in the cluster, or a bug in this one.
 pub(super) fn unexpected(kind: Option<&Kind>) -> Refusal {
     tracing::error!(?kind, "the log answered with an outcome of another kind");
     Refusal::internal()

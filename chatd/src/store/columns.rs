@@ -1,37 +1,37 @@
-//! Which column family a table lives in. The only place that names column families.
+//! Assignment of tables to column families. Nothing else names column families.
 //!
-//! All families are flushed together (atomic flush), and each flush makes a file per family: so there are few, cut by how
-//! they are used, not one per table. A key is the table's number, then core's key.
+//! All families are flushed together (atomic flush), and each flush makes one file per family. Families are therefore
+//! few and divided by access pattern, instead of one per table. A key is the table's number followed by the key of
+//! `quorate_core`.
 
 use quorate_core::table::Table;
 use smallvec::SmallVec;
 
-/// A column family.
+/// Column family of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Column {
-    /// chatd's own rows: applied log id, membership, format.
+    /// Rows of chatd itself: applied log id, membership, format.
     Own,
-    /// Events: most of the bytes, read by page of a room.
+    /// Events: most of the bytes, read in pages of one room.
     Timeline,
-    /// What is found by room: state, members, relations; small rows, read by prefix.
+    /// Rows found by room: state, members, relations. Small, and read by prefix.
     Room,
-    /// What is found by an event's position: written once in ascending order, read one at a time.
+    /// Rows found by the position of an event: written once in ascending order, read one at a time.
     Position,
-    /// What is found by user, device, token or alias.
+    /// Rows found by user, device, token or alias.
     Account,
-    /// Transaction ids: looked up once per command, nearly always in vain, so filters must answer.
+    /// Transaction ids: looked up once per command and nearly always absent, so that filters must answer.
     Dedup,
 }
 
 impl Column {
-    /// All of them.
     pub(crate) const ALL: [Self; 6] =
         [Self::Own, Self::Timeline, Self::Room, Self::Position, Self::Account, Self::Dedup];
 
-    /// Name on disk: a promise, like the keys.
+    /// Returns the name on disk. Like the keys, it must never change.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            // RocksDB always has this one.
+            // RocksDB always creates this one.
             Self::Own => "default",
             Self::Timeline => "timeline",
             Self::Room => "room",
@@ -41,17 +41,17 @@ impl Column {
         }
     }
 
-    /// Bytes in front of a key that all keys of one room share; `None` where keys do not begin with a room.
+    /// Returns the length of the prefix that the keys of one room share, or `None` if keys do not begin with a room.
     pub(crate) fn prefix_len(self) -> Option<usize> {
         match self {
-            // Table number, then the room's eight bytes.
+            // One byte for the table's number, eight for the room.
             Self::Timeline | Self::Room => Some(1 + 8),
             Self::Own | Self::Position | Self::Account | Self::Dedup => None,
         }
     }
 }
 
-/// Where a table's rows are.
+/// Returns the column family that holds a table's rows.
 pub(crate) fn of(table: Table) -> Column {
     match table {
         Table::Timeline => Column::Timeline,
@@ -75,10 +75,10 @@ pub(crate) fn of(table: Table) -> Column {
     }
 }
 
-/// A key on disk. Most are shorter than this, and are made for each row that is read or written.
+/// Key on disk. Inline up to 120 bytes, because most keys are shorter and one is made for each row read or written.
 pub(crate) type Key = SmallVec<[u8; 120]>;
 
-/// A row's key on disk.
+/// Returns the key on disk of a row.
 pub(crate) fn key(table: Table, key: &[u8]) -> Key {
     let mut out = Key::with_capacity(1 + key.len());
     out.push(table as u8);
@@ -86,9 +86,9 @@ pub(crate) fn key(table: Table, key: &[u8]) -> Key {
     out
 }
 
-/// The bound after a scan's last row; an empty `to` means the end of the table.
+/// Returns the exclusive upper bound of a scan; an empty `to` stands for the end of the table.
 pub(crate) fn upper_bound(table: Table, to: &[u8]) -> Key {
-    // Table numbers are below 255, and the one after may lack a table: only the order counts.
+    // Table numbers are below 255. The next number need not belong to a table: only the order matters.
     if to.is_empty() { Key::from_slice(&[(table as u8).saturating_add(1)]) } else { key(table, to) }
 }
 

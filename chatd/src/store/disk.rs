@@ -1,5 +1,5 @@
-//! Files that survive a power cut: content first, then the name, then the directory (`man 2 fsync`: a file's own fsync
-//! does not make its directory entry durable).
+//! File operations that survive a power failure. The order is content, name, directory: syncing a file does not make
+//! its directory entry durable (`man 2 fsync`).
 
 use super::StoreError;
 use crate::failpoint::{Point, pass};
@@ -7,18 +7,18 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
 
-/// Makes a directory's entries durable.
+/// Makes the entries of a directory durable.
 ///
 /// # Errors
-/// When it cannot be opened or synced.
+/// Returns an error if the directory cannot be opened or synced.
 pub fn sync_dir(dir: &Path) -> Result<(), StoreError> {
     File::open(dir).and_then(|d| d.sync_all()).map_err(StoreError::io("syncing directory", dir))
 }
 
-/// Replaces a file's content as a whole: after a crash it is the old one or the new one.
+/// Replaces the content of a file atomically: after a crash the file holds the old content or the new one, as a whole.
 ///
 /// # Errors
-/// When the disk fails; the old content is still there.
+/// Returns an error if the disk fails; the old content is then still there.
 pub fn write_durably(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     let beside = path.with_extension("tmp");
     let write = || {
@@ -33,10 +33,10 @@ pub fn write_durably(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     path.parent().map_or(Ok(()), sync_dir)
 }
 
-/// Copies a file and syncs the copy; the directory entry is the caller's to sync.
+/// Copies a file and syncs the copy; syncing the directory is left to the caller.
 ///
 /// # Errors
-/// When either file fails.
+/// Returns an error if reading or writing fails.
 pub fn copy_durably(from: &Path, to: &Path) -> Result<(), StoreError> {
     let copy = || {
         let mut target = File::create(to)?;

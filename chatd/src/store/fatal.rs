@@ -1,12 +1,12 @@
-//! The signal that this process can no longer be trusted with its state and must stop.
+//! Signal that this process can no longer trust its state and must stop.
 
 use std::fmt;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// Raised once, by whoever finds the disk or the engine failing; `main` waits for it and exits non-zero, so that
-/// Kubernetes starts the pod again and the log re-applies what was lost. Nothing tries to go on: after a failed write
-/// or sync, what is on the disk is unknown.
+/// Handle to the signal; clones share it. Whoever finds the disk or the engine failing raises it, once; `main` waits
+/// for it and exits non-zero, so that Kubernetes restarts the pod and the log re-applies what was lost. Nothing tries
+/// to continue: after a failed write or sync, the content of the disk is unknown.
 #[derive(Clone)]
 pub struct Fatal {
     cause: watch::Sender<Option<Arc<str>>>,
@@ -25,7 +25,7 @@ impl fmt::Debug for Fatal {
 }
 
 impl Fatal {
-    /// Raises it. The first cause is kept: later ones are usually its consequences.
+    /// Raises the signal. The first cause is kept, because later ones are usually its consequences.
     pub fn raise(&self, cause: impl fmt::Display) {
         let cause: Arc<str> = cause.to_string().into();
         tracing::error!(%cause, "this process must stop");
@@ -36,20 +36,20 @@ impl Fatal {
         });
     }
 
-    /// The cause, when it has been raised.
+    /// Returns the cause, or `None` if the signal has not been raised.
     #[must_use]
     pub fn cause(&self) -> Option<Arc<str>> {
         self.cause.borrow().clone()
     }
 
-    /// Waits until it is raised.
+    /// Waits until the signal is raised, and returns the cause.
     pub async fn raised(&self) -> Arc<str> {
         let mut receiver = self.cause.subscribe();
         loop {
             if let Some(cause) = receiver.borrow_and_update().clone() {
                 return cause;
             }
-            // The sender lives as long as `self`, so an error cannot happen; waiting for ever is then right.
+            // `self` holds a sender, so an error cannot happen; if it did, waiting for ever would be right.
             if receiver.changed().await.is_err() {
                 std::future::pending::<()>().await;
             }

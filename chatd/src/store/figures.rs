@@ -1,46 +1,47 @@
-//! What a storage engine tells about itself, for metrics.
+//! Figures of a storage engine, for metrics.
 
 use std::time::Duration;
 
-/// An engine that can be asked.
+/// Storage engine that reports figures.
 pub trait StoreFigures: Send + Sync + 'static {
-    /// As of now; must not block.
+    /// Returns the current figures. Must not block.
     fn figures(&self) -> Figures;
 }
 
-/// USE of the engine. What is counted is counted since the database was opened: at the start, or with a snapshot.
+/// Utilisation, saturation and errors of the engine. Counters start when the database is opened: at process start, or
+/// with the installation of a snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// Bytes in table files.
+    /// Size of all table files, in bytes.
     pub disk_bytes: u64,
-    /// Bytes in memtables.
+    /// Size of all memtables, in bytes.
     pub memtable_bytes: u64,
-    /// Full memtables that wait to be flushed.
+    /// Number of full memtables that wait to be flushed.
     pub immutable_memtables: u64,
-    /// Bytes in the block cache.
+    /// Bytes in use in the block cache.
     pub block_cache_bytes: u64,
-    /// What it may hold.
+    /// Capacity of the block cache, in bytes.
     pub block_cache_capacity_bytes: u64,
-    /// Bytes that compaction is behind.
+    /// Estimated bytes that compaction still has to rewrite.
     pub pending_compaction_bytes: u64,
-    /// Compactions that run.
+    /// Number of compactions that are running.
     pub running_compactions: u64,
-    /// Flushes that run.
+    /// Number of flushes that are running.
     pub running_flushes: u64,
-    /// Files of level 0, where there are most.
+    /// Number of level 0 files in the column family that has the most of them.
     pub level0_files: u64,
-    /// For how long writes were held up.
+    /// Total time for which writes were stalled.
     pub stalled: Duration,
-    /// No write is taken now.
+    /// `true` while the engine accepts no writes.
     pub write_stopped: bool,
-    /// Flushes and compactions that failed.
+    /// Number of flushes and compactions that failed.
     pub background_errors: u64,
-    /// Bytes that compaction read.
+    /// Bytes read by compactions.
     pub compaction_read_bytes: u64,
-    /// Bytes that flushes and compaction wrote.
+    /// Bytes written by flushes and compactions.
     pub written_bytes: u64,
-    /// Bytes that flushes wrote.
+    /// Bytes written by flushes.
     pub flush_written_bytes: u64,
-    /// Memory of open table files outside of the cache.
+    /// Memory of open table files outside the block cache, in bytes.
     pub table_readers_bytes: u64,
 }

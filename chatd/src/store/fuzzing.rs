@@ -1,9 +1,10 @@
-//! See [`crate::fuzzing`].
+//! Entry point for fuzzing the rows of chatd itself; see [`crate::fuzzing`].
 
 use super::row;
 use std::path::Path;
 
-/// One byte: the length of the first row; then both.
+/// Parses both rows and checks that encoding them again yields the same. The input is the length of the first row in
+/// one byte, then both rows. Returns `true` if the input was accepted.
 pub(crate) fn applied(bytes: &[u8]) -> bool {
     let Some((len, rest)) = bytes.split_first() else { return false };
     let Some((applied, membership)) = rest.split_at_checked(usize::from(*len)) else { return false };

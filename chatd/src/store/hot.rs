@@ -1,7 +1,7 @@
-//! Rows that nearly every command reads (sessions, rooms, members), kept beside the engine for whoever applies.
+//! Cache of the rows that nearly every command reads (sessions, rooms, members), for the thread that applies entries.
 //!
-//! Of the rows that a message needs, all but its own transaction id are those of the message before it. The engine
-//! looks for each of them in memtables and files, which cost more than all the rest of applying.
+//! All rows that a message needs, except its own transaction id, are those that the previous message needed. Looking
+//! each of them up in the engine's memtables and files cost more than everything else that applying does.
 
 use bytes::Bytes;
 use quorate_core::table::{Changes, Direction, Flow, Read, ReadError, Row, Table};
@@ -9,13 +9,13 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Two generations of this size are kept: enough for the sessions, rooms and memberships of some ten thousand people
-/// who write, and little beside the engine's own cache.
+/// Size of a generation, of which two are kept: enough for the sessions, rooms and memberships of about ten thousand
+/// people who write, and small beside the engine's own cache.
 const GENERATION_BYTES: usize = 4 << 20;
-/// What a row takes beside key and value, roughly.
+/// Approximate overhead of a row beyond its key and value.
 const ROW_BYTES: usize = 128;
 
-/// Tables whose rows are read again and again. Those that are read once (transaction ids) would only push these out.
+/// Tables whose rows are read again and again. Rows that are read only once (transaction ids) would evict them.
 const TABLES: [Table; 6] =
     [Table::Meta, Table::Device, Table::Room, Table::RoomByPosition, Table::RoomMember, Table::Sequence];
 
@@ -25,12 +25,12 @@ fn slot(table: Table) -> Option<usize> {
 
 type Generation = [HashMap<Vec<u8>, Option<Bytes>>; TABLES.len()];
 
-/// See the [module](self). Rows are as of the last commit, absent ones included.
+/// Cache of rows as of the last commit, including rows that are absent. See the [module](self).
 #[derive(Debug, Default)]
 pub struct HotRows(Mutex<Rows>);
 
-/// Read or written lately, and before that. When the young ones are many they become the old ones, and the old ones,
-/// which nobody has asked for meanwhile, go.
+/// Rows in two generations: used recently, and used before that. When the young generation is full, it becomes the old
+/// one, and the old rows, which nobody has read in the meantime, are dropped.
 #[derive(Debug, Default)]
 struct Rows {
     young: Generation,
@@ -57,7 +57,8 @@ impl Rows {
         }
         if let (Some(young), Some(old)) = (self.young.get_mut(slot), self.old.get_mut(slot)) {
             old.remove(&key);
-            // A row written again and again is counted each time: a generation may end early, and is never too large.
+            // A row that is written repeatedly is counted each time, so a generation may end early but never grows too
+            // large.
             young.insert(key, row);
             self.young_bytes += bytes;
         }
@@ -66,29 +67,29 @@ impl Rows {
 
 impl HotRows {
     fn rows(&self) -> MutexGuard<'_, Rows> {
-        // Each change is one insertion: a panic leaves nothing half done.
+        // Each change is a single insertion, so a panic cannot leave one half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The rows of `base`, which is the state as of the last commit.
+    /// Returns a view of `base`, which must be the state as of the last commit, that reads through this cache.
     pub fn over<'a, R: Read>(&'a self, base: &'a R) -> Over<'a, R> {
         Over { base, rows: RefCell::new(self.rows()) }
     }
 
-    /// Another state takes this one's place.
+    /// Forgets all rows, because another state replaces the one they belong to.
     pub fn forget(&self) {
         *self.rows() = Rows::default();
     }
 }
 
-/// A view that asks memory first.
+/// View that asks the cache first.
 pub struct Over<'a, R> {
     base: &'a R,
     rows: RefCell<MutexGuard<'a, Rows>>,
 }
 
 impl<R: Read> Over<'_, R> {
-    /// What is about to be committed.
+    /// Takes over the rows of `changes`, which are about to be committed.
     pub fn take(self, changes: &Changes) {
         let mut rows = self.rows.into_inner();
         for (slot, table) in TABLES.into_iter().enumerate() {

@@ -1,5 +1,5 @@
-//! The state in memory: for the simulation, and the model that the real store is compared with. A restart loses it, as
-//! a crash loses RocksDB's memtables; the newest snapshot and the log bring it back.
+//! State in memory: for the simulation, and as the model that the real store is compared with. A restart loses it, as a
+//! crash loses RocksDB's memtables; the newest snapshot and the log restore it.
 
 use super::{Applied, Contents, Membership, StateStore, StoreError, cluster, row, sync_dir, write_durably};
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// See the [module](self).
+/// State store in memory. See the [module](self).
 #[derive(Clone, Debug, Default)]
 pub struct MemStore {
     state: Arc<Mutex<State>>,
@@ -17,12 +17,12 @@ pub struct MemStore {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Copied when it is written while a view holds it.
+    /// Rows of the state; copied on write while a view holds them.
     rows: Arc<MemTable>,
     applied: Applied,
 }
 
-/// A view of a [`MemStore`].
+/// View of a [`MemStore`].
 #[derive(Clone, Debug)]
 pub struct MemView(Arc<MemTable>);
 
@@ -44,20 +44,20 @@ impl Read for MemView {
 }
 
 impl MemStore {
-    /// An empty state.
+    /// Creates an empty state.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Every change below is made by one assignment or by core's total functions: a panic leaves nothing half done.
+        // Every change is made by one assignment or by core's total functions, so a panic cannot leave one half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The one file of a checkpoint: repeated table number, length of key, key, length of value, value; lengths in four
-/// bytes, big-endian. chatd's own rows have the number [`OWN`].
+/// Name of a checkpoint's only file. Its content repeats table number, length of key, key, length of value, value;
+/// lengths are four bytes, big-endian. Rows of chatd itself have the table number [`OWN`].
 const DUMP: &str = "rows";
 const OWN: u8 = u8::MAX;
 
@@ -93,7 +93,7 @@ struct DumpedRow<'a> {
     value: &'a [u8],
 }
 
-/// The first row, and what follows it; `None` when the bytes end within it.
+/// Splits the first row off `bytes`; `None` if they end within it.
 fn split_row(bytes: &[u8]) -> Option<(DumpedRow<'_>, &[u8])> {
     let (&table, rest) = bytes.split_first()?;
     let (key, rest) = split_part(rest)?;

@@ -1,12 +1,12 @@
-//! The state in RocksDB.
+//! State in RocksDB.
 //!
 //! ```text
 //! state/CURRENT        names the live directory
 //! state/live-000001/   the database
 //! ```
-//! The write-ahead log is off: the Raft log is it. A flush writes all column families or none (atomic flush), so a
-//! crash brings back the state of one earlier commit as a whole, and Raft re-applies from there. A snapshot is installed
-//! beside the live directory, and one rename of `CURRENT` makes it the state.
+//! The write-ahead log is off, because the Raft log serves as one. A flush writes all column families or none (atomic
+//! flush), so after a crash the state is that of one earlier commit as a whole, and Raft re-applies from there. A
+//! snapshot is installed beside the live directory, and renaming `CURRENT` into place makes it the state.
 
 mod figures;
 mod layout;
@@ -32,19 +32,19 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use upkeep::Upkeep;
 
-/// See the [module](self).
+/// State store on RocksDB. See the [module](self).
 #[derive(Clone)]
 pub struct RocksStore {
-    /// Dropped first: its thread ends before the database is closed.
+    /// Dropped first, so that its thread ends before the database is closed.
     _upkeep: Arc<Upkeep>,
     core: Arc<Core>,
 }
 
-/// What the store's handles and its upkeep thread share.
+/// Data shared by the handles of the store and the upkeep thread.
 struct Core {
     layout: Layout,
     engine: Engine,
-    /// The database in use; replaced as a whole when a snapshot is installed.
+    /// Database in use; replaced as a whole when a snapshot is installed.
     live: RwLock<Arc<Live>>,
 }
 
@@ -55,11 +55,11 @@ impl Core {
 }
 
 impl RocksStore {
-    /// Opens the state under `root`, an empty one when there is none yet.
+    /// Opens the state under `root`, creating an empty one if there is none.
     ///
     /// # Errors
-    /// [`StoreError::Damaged`] with the path when what is there cannot be read, [`StoreError::Newer`] when a later
-    /// version wrote it.
+    /// Returns [`StoreError::Damaged`] with the path if the existing state cannot be read, and [`StoreError::Newer`] if
+    /// a later version wrote it.
     pub fn open(root: &Path, settings: Settings, fatal: Fatal) -> Result<Self, StoreError> {
         let engine = Engine::new(settings);
         let (layout, dir) = Layout::open(root, &engine)?;

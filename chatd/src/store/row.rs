@@ -1,4 +1,5 @@
-//! chatd's own rows, beside core's and never seen through a view: how far the log is applied, and by which members.
+//! Rows of chatd itself, stored beside those of `quorate_core` and never visible in a view: the last applied entry and
+//! the membership.
 
 use super::{Applied, Membership, StoreError};
 use bytes::Bytes;
@@ -13,10 +14,10 @@ use std::sync::Arc;
 pub(super) const FORMAT: &[u8] = b"format";
 /// Key of the last applied entry's `log.v1.LogId`.
 pub(super) const APPLIED: &[u8] = b"applied";
-/// Key of the `log.v1.Entry` that made the membership.
+/// Key of the `log.v1.Entry` that established the membership.
 pub(super) const MEMBERSHIP: &[u8] = b"membership";
 
-/// Format of the database as a whole: which column families there are and how keys are laid into them.
+/// Format of the database as a whole: its column families and the layout of their keys.
 #[cfg(feature = "rocksdb")]
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
@@ -29,7 +30,7 @@ pub(super) fn membership(membership: &Membership) -> Bytes {
     table::encode(&log::Entry { log_id: membership.log_id, payload: Some(payload) })
 }
 
-/// Reads them back.
+/// Decodes both rows; `path` is only used in error messages.
 pub(super) fn parse(path: &Path, applied: Option<&[u8]>, membership: Option<&[u8]>) -> Result<Applied, StoreError> {
     let log_id = applied.map(|row| decode::<log::LogId>(path, row)).transpose()?;
     let membership = match membership.map(|row| decode::<log::Entry>(path, row)).transpose()? {

@@ -1,4 +1,4 @@
-//! A connection together with who it comes from, for the services behind the door.
+//! Connections together with the identity of their callers, for the services behind the peer listener.
 
 use super::{Holder, HolderError, PeerRole, PeerStream};
 use std::{
@@ -10,24 +10,24 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-/// Who calls; in the extensions of each request that comes over the connection.
+/// Caller of a connection; present in the extensions of each request on it.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// From where.
+    /// Addresses of the TCP connection.
     pub tcp: TcpConnectInfo,
-    /// As what, or why as nothing.
+    /// Role of the caller, or the reason why it has none.
     pub standing: Result<PeerRole, Arc<str>>,
 }
 
-/// An accepted connection whose caller is known.
+/// Accepted connection whose caller is identified.
 pub struct CallerStream {
     stream: PeerStream,
     caller: Caller,
 }
 
 impl CallerStream {
-    /// Looks at the certificate that was shown. A caller without a role is let in and refused at each call: only so can
-    /// it be told why.
+    /// Reads the identity from the certificate that the caller presented. A caller without a role is accepted and
+    /// refused at each call, because only then can it be told why.
     #[must_use]
     pub fn new(stream: PeerStream, own: &Holder) -> Self {
         let (tcp, session) = stream.get_ref();

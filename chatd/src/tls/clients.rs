@@ -1,6 +1,6 @@
-//! TLS of the clients' doors (7400 and 8008): one certificate for both, read again when its files change.
+//! TLS of the client listeners (ports 7400 and 8008): one certificate for both, read again when its files change.
 //!
-//! Unlike the peers' door it asks for no certificate, and speaks TLS 1.2, too: phones and old clients come here.
+//! Unlike the peer listener they request no client certificate, and also speak TLS 1.2, for phones and old clients.
 
 use super::TlsError;
 use super::load::{certificates, private_key, read};
@@ -14,12 +14,12 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_util::sync::CancellationToken;
 
-/// Where the certificate's PEM files are.
+/// Paths of the certificate's PEM files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientTlsFiles {
-    /// The certificate, with intermediates if any.
+    /// Certificate, with intermediates if any.
     pub cert: PathBuf,
-    /// Its private key.
+    /// Private key of `cert`.
     pub key: PathBuf,
 }
 
@@ -28,33 +28,34 @@ struct ClientFiles {
     config: Arc<ServerConfig>,
 }
 
-/// The present certificate of the clients' doors. Clones see a reload.
+/// Current certificate of the client listeners. Clones see a reload.
 #[derive(Clone)]
 pub struct ClientTls(Arc<Reloading<ClientFiles>>);
 
 impl ClientTls {
-    /// Reads the files once.
+    /// Loads the files.
     ///
     /// # Errors
-    /// When a file is absent, not PEM, or the key is not the certificate's; the error names the file.
+    /// Returns an error that names the file if one is absent or not PEM, or if the key does not belong to the
+    /// certificate.
     pub fn load(files: ClientTlsFiles) -> Result<Self, TlsError> {
         Reloading::load(files).map(Arc::new).map(Self)
     }
 
-    /// Reads the files again; `true` when they had changed and are in use now.
+    /// Reads the files again. Returns `true` if they have changed and are in use.
     ///
     /// # Errors
-    /// As [`ClientTls::load`]; the former certificate stays in use.
+    /// Returns the same errors as [`ClientTls::load`]; the previous certificate then stays in use.
     pub fn reload(&self) -> Result<bool, TlsError> {
         self.0.reload()
     }
 
-    /// Reloads whenever the files change, until stopped.
+    /// Reloads the files whenever they change, until stopped.
     pub async fn keep_fresh(self, every: Duration, stop: CancellationToken) {
         self.0.keep_fresh(every, stop).await;
     }
 
-    /// For one incoming connection, with the files as they are now.
+    /// Returns an acceptor for one incoming connection, with the current files.
     #[must_use]
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.0.current().config))

@@ -1,21 +1,21 @@
-//! How peers are reached: by mutual TLS over TCP, but for the simulation, whose network is in memory.
+//! Dialling of peers: over mutual TLS and TCP, except in the simulation, whose network is in memory.
 
 use super::PeerTls;
 use futures::{FutureExt as _, future::BoxFuture};
 use std::{io, net::SocketAddr};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// A connection to a peer.
+/// Byte stream to a peer.
 pub trait PeerIo: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> PeerIo for T {}
 
-/// Makes connections to peers.
+/// Dialler of connections to peers.
 pub trait Dial: Send + Sync + 'static {
-    /// Connects, with whatever proves that the other side may be talked to; the caller bounds the time.
+    /// Connects, and authenticates the other side as a member of the cluster. The caller bounds the time.
     ///
     /// # Errors
-    /// When nobody answers, or somebody else.
+    /// Returns an error if nobody answers, or if somebody else does.
     fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn PeerIo>>>;
 }
 

@@ -1,65 +1,65 @@
-//! Whose a certificate is: the role of its holder, in a URI among its names.
+//! Identity of a certificate's holder: its role, in a URI among the subject alternative names.
 //!
-//! One authority signs for everybody who may come to the peer door, so that its signature says *that* one belongs to the
-//! cluster, and not *as what*. The URI says that: `quorate://cluster/ID/peer/NAME` for a member, which speaks Raft and
-//! forwards writes, `quorate://cluster/ID/admin/NAME` for who administers.
+//! One CA signs for everybody who may connect to the peer listener, so its signature says *that* the holder belongs to
+//! the cluster, but not *as what*. The URI says that: `quorate://cluster/ID/peer/NAME` for a member, which speaks Raft
+//! and forwards writes, `quorate://cluster/ID/admin/NAME` for an administrator.
 
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-/// How the URI begins.
+/// Prefix of the URI.
 const PREFIX: &str = "quorate://cluster/";
 
-/// What a holder is.
+/// Role of a certificate's holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerRole {
     /// A member of the cluster.
     Peer,
-    /// Somebody who administers it: the operator, or a person.
+    /// An administrator of the cluster: the operator, or a person.
     Administrator,
 }
 
-/// The holder of a certificate.
+/// Holder of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// As what.
+    /// Role in the cluster.
     pub role: PeerRole,
-    /// Of which cluster: the id in its certificates, which all its members have in common.
+    /// Identifier of the cluster, as in the certificates of all its members.
     pub cluster: String,
-    /// Who.
+    /// Name of the holder.
     pub name: String,
 }
 
-/// A certificate does not say whose it is.
+/// Errors of reading the holder from a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HolderError {
-    /// Not an X.509 certificate, which the handshake would have met first.
+    /// The certificate is not valid X.509, which the handshake would have found first.
     #[error("the certificate cannot be read")]
     Unreadable,
-    /// Of an authority of ours, and made by something else or long ago.
+    /// The CA is ours, but the certificate has no role: something else made it, or it is old.
     #[error(
         "the certificate has no role: it needs a URI quorate://cluster/ID/peer/NAME or quorate://cluster/ID/admin/NAME \
          among its names; make it anew with `chatctl cluster init --certificates-only --renew`, or with the operator"
     )]
     NoRole,
-    /// Who has both roles has none: they are there to be told apart.
+    /// The certificate has several roles. That gives it none, because roles exist to be told apart.
     #[error("the certificate has more than one role; make one for each")]
     SeveralRoles,
-    /// Begins as a role and goes on otherwise.
+    /// The URI begins like a role but continues in another way.
     #[error("the certificate's URI {0:?} is not quorate://cluster/ID/peer/NAME or quorate://cluster/ID/admin/NAME")]
     Malformed(String),
 }
 
 impl Holder {
-    /// Reads it from a certificate. Whether the certificate is to be believed is for the handshake.
+    /// Reads the holder from a certificate. The handshake has to verify the certificate itself.
     ///
     /// # Errors
-    /// When there is no role, more than one, or none that is known.
+    /// Returns an error if there is no role, more than one, or an unknown one.
     pub fn of(certificate: &CertificateDer<'_>) -> Result<Self, HolderError> {
         let parsed = webpki::EndEntityCert::try_from(certificate).map_err(|_| HolderError::Unreadable)?;
         Self::from_uris(parsed.valid_uri_names())
     }
 
-    /// Reads it from the URIs of a certificate.
+    /// Reads the holder from the URIs of a certificate.
     pub(crate) fn from_uris<'a>(uris: impl Iterator<Item = &'a str>) -> Result<Self, HolderError> {
         let mut roles = uris.filter_map(|uri| uri.strip_prefix(PREFIX));
         let role = roles.next().ok_or(HolderError::NoRole)?;
@@ -69,7 +69,7 @@ impl Holder {
         Self::parse(role).ok_or_else(|| HolderError::Malformed(format!("{PREFIX}{role}")))
     }
 
-    /// `ID/ROLE/NAME`
+    /// Parses `ID/ROLE/NAME`, the URI without its prefix.
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('/');
         let (cluster, role, name) = (parts.next()?, parts.next()?, parts.next()?);

@@ -1,8 +1,8 @@
-//! Accepting connections: handshakes run beside each other, bounded in number and time, so that one that says nothing
-//! holds up no other.
+//! Acceptance of connections from peers: handshakes run concurrently, bounded in number and time, so that a silent one
+//! delays no other.
 //!
-//! Whoever comes is let begin. Where there would be too many handshakes, the oldest is given up, of the newcomer's own
-//! address first: a peer or an administrator needs some milliseconds, and whoever says nothing is always the older one.
+//! Every connection may begin a handshake. At the limit, the oldest handshake is aborted, one from the newcomer's own
+//! address first: a peer or an administrator needs a few milliseconds, so a silent connection is always the older one.
 
 use super::PeerTls;
 use crate::api::caller::CallerAddress;
@@ -19,39 +19,41 @@ use tokio_rustls::server;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
-/// An accepted connection whose certificate is of our CA.
+/// Accepted connection whose certificate is signed by our CA.
 pub type PeerStream = server::TlsStream<TcpStream>;
 
-/// Handshakes at one time. A cluster has some tens of peers with four connections each, which seldom come at once; more
-/// are strangers. With as many new ones in a second, a handshake has a second. Each holds a descriptor and, once it has
-/// said something, some 20 KiB.
+/// Largest number of concurrent handshakes. A cluster has some tens of peers with four connections each, which rarely
+/// come at once; anything beyond that is strangers. With as many new connections per second, a handshake has a second.
+/// Each holds a file descriptor and, once it has sent something, about 20 KiB.
 const HANDSHAKES: usize = 1024;
-/// Those of one address, so that four addresses must join to push out anybody else.
+/// Largest number of concurrent handshakes of one address, so that it takes four addresses together to evict anybody
+/// else.
 const HANDSHAKES_PER_ADDRESS: usize = HANDSHAKES / 4;
-/// Until the first byte: the client speaks first, and at once. A first packet that was lost comes again after a second.
+/// Longest wait for the first byte. The client speaks first, and at once; a lost first packet is sent again after a
+/// second.
 const SILENCE_LIMIT: Duration = Duration::from_secs(2);
-/// A handshake is two round trips and two signatures.
+/// Longest time for a handshake, which takes two round trips and two signatures.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(3);
-/// Accepted and not yet served: the server takes them at once.
+/// Number of connections that are accepted but not served yet. Small, because the server takes them at once.
 const ACCEPTED: usize = 16;
-/// Out of file descriptors, for instance: wait for some to be closed instead of spinning.
+/// Pause after a failed `accept`, for instance for lack of file descriptors, instead of spinning until some are closed.
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
 
-/// How a handshake ended that let nobody in.
+/// Reason why a handshake ended without an accepted connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandshakeEnd {
-    /// Given up for a newer one.
+    /// The handshake was aborted to make room for a newer one.
     Evicted,
-    /// Not one byte came.
+    /// The caller sent no byte.
     Silent,
-    /// It did not end in time.
+    /// The handshake took too long.
     Slow,
-    /// No TLS, or no certificate of our CA.
+    /// The caller did not speak TLS, or had no certificate of our CA.
     Failed,
 }
 
 impl HandshakeEnd {
-    /// The label of metrics.
+    /// Returns the label value for metrics.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -63,18 +65,18 @@ impl HandshakeEnd {
     }
 }
 
-/// Is told of handshakes that let nobody in.
+/// Observer of handshakes that ended without an accepted connection.
 pub trait HandshakeObserver: Send + Sync + 'static {
-    /// One ended.
+    /// Called once for each such handshake.
     fn handshake_ended(&self, end: HandshakeEnd);
 }
 
-/// Nobody is told.
+/// Observer that ignores everything.
 impl HandshakeObserver for () {
     fn handshake_ended(&self, _: HandshakeEnd) {}
 }
 
-/// The connections of a listener that passed the handshake, until stopped. The others are closed and logged.
+/// Returns the connections of a listener that completed the handshake, until stopped. All others are closed and logged.
 pub fn incoming(
     listener: TcpListener,
     tls: PeerTls,
@@ -111,7 +113,7 @@ async fn accept(
     }
 }
 
-/// The handshakes that run, oldest first.
+/// Running handshakes, oldest first.
 struct Handshakes {
     running: VecDeque<(CallerAddress, AbortHandle)>,
     observer: Arc<dyn HandshakeObserver>,
@@ -145,15 +147,15 @@ async fn shake_hands(
     accepted: mpsc::Sender<io::Result<PeerStream>>,
     observer: Arc<dyn HandshakeObserver>,
 ) {
-    // Answers to appends are small and waited for.
+    // Answers to appends are small and waited for, so Nagle's algorithm would delay them.
     let _ = tcp.set_nodelay(true);
-    // Before there is any state of TLS for it.
+    // Wait for the first byte before allocating any TLS state for the connection.
     if !matches!(timeout(SILENCE_LIMIT, tcp.readable()).await, Ok(Ok(()))) {
         tracing::debug!(%from, "a connection on the peer door said nothing");
         return observer.handshake_ended(HandshakeEnd::Silent);
     }
     match timeout(HANDSHAKE_LIMIT, tls.acceptor().accept(tcp)).await {
-        // The receiver is gone only when the server has stopped.
+        // The receiver is only gone when the server has stopped.
         Ok(Ok(stream)) => drop(accepted.send(Ok(stream)).await),
         Ok(Err(error)) => {
             tracing::debug!(%from, %error, "refused a connection on the peer door");

@@ -1,4 +1,4 @@
-//! From PEM files to rustls configurations.
+//! Conversion of PEM files to rustls configurations.
 
 use super::reload::FromFiles;
 use super::{Holder, HolderError, PeerRole, TlsFiles};
@@ -15,63 +15,53 @@ use tokio_rustls::rustls::{
     version::TLS13,
 };
 
-/// Why certificate, key and CA cannot be used.
+/// Errors of loading certificate, key and CA.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
-        /// Which.
         path: PathBuf,
-        /// Why.
         #[source]
         source: io::Error,
     },
-    /// A file holds no PEM of the wanted kind.
+    /// A file holds no PEM block of the expected kind.
     #[error("{} holds no {what} in PEM form", path.display())]
     Pem {
-        /// Which.
         path: PathBuf,
-        /// What was looked for.
+        /// Kind that was expected.
         what: &'static str,
     },
-    /// A CA certificate that cannot anchor trust.
+    /// A CA certificate cannot be used as a trust anchor.
     #[error("{} holds a CA certificate that cannot be used", path.display())]
     Ca {
-        /// Which.
         path: PathBuf,
-        /// Why.
         #[source]
         source: rustls::Error,
     },
-    /// Certificate and key do not belong together, or are of no supported kind.
+    /// Certificate and key do not belong together, or are of an unsupported kind.
     #[error("certificate and key cannot be used together")]
     Pair(#[source] rustls::Error),
-    /// The certificate does not say that its holder is a member of a cluster.
+    /// The certificate does not identify its holder as a member of a cluster.
     #[error("{} cannot be this node's certificate", path.display())]
     Holder {
-        /// Which.
         path: PathBuf,
-        /// Why.
         #[source]
         source: HolderError,
     },
-    /// An administrator's certificate, with which no member would let this node in.
+    /// The certificate is an administrator's, so no member would accept this node.
     #[error("{} is an administrator's certificate, a node needs a peer's: one with quorate://cluster/ID/peer/NAME among its names", path.display())]
-    NotAPeer {
-        /// Which.
-        path: PathBuf,
-    },
-    /// No verifier can be made of the CA.
+    NotAPeer { path: PathBuf },
+    /// No certificate verifier can be built from the CA.
     #[error("the CA of the peer door cannot be used")]
     Verifier(#[source] VerifierBuilderError),
 }
 
-/// The configurations made of one state of the files, with that state to compare.
+/// Configurations made from the files, with the contents of the files to detect changes.
 pub(super) struct Loaded {
     pub(super) server: Arc<ServerConfig>,
     pub(super) client: Arc<ClientConfig>,
-    /// Who we are ourselves.
+    /// Holder of this node's own certificate.
     pub(super) own: Holder,
     files: [Vec<u8>; 3],
 }
@@ -142,7 +132,7 @@ fn server(
         .with_single_cert(chain, key)
         .map_err(TlsError::Pair)?;
     config.alpn_protocols = vec![b"h2".to_vec()];
-    // A resumed session would not show its certificate again, and so outlive the CA that it was signed by.
+    // A resumed session would not present its certificate again, and so outlive the CA that signed it.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config)

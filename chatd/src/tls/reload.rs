@@ -1,4 +1,4 @@
-//! Certificates whose files are read again when they change.
+//! Certificates that are loaded again when their files change.
 
 use super::TlsError;
 use std::{
@@ -7,21 +7,21 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// What is made of one state of some PEM files.
+/// Configuration that is made from a set of PEM files.
 pub(super) trait FromFiles: Send + Sync + Sized + 'static {
-    /// Where the files are.
+    /// Paths of the files.
     type Files: Send + Sync + 'static;
-    /// Whose certificate it is, for the log.
+    /// Owner of the certificate, for log lines.
     const WHOSE: &'static str;
 
-    /// Reads the files.
+    /// Reads all files and makes the configuration from them.
     fn read(files: &Self::Files) -> Result<Self, TlsError>;
 
-    /// Whether both were made of the same bytes.
+    /// Returns `true` if both were made from the same bytes.
     fn same_files(&self, other: &Self) -> bool;
 }
 
-/// The present state of the files.
+/// Current configuration, with the paths that it is loaded from.
 pub(super) struct Reloading<T: FromFiles> {
     files: T::Files,
     current: RwLock<Arc<T>>,
@@ -37,7 +37,8 @@ impl<T: FromFiles> Reloading<T> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Reads the files again; `true` when they had changed and are in use now. After an error the former ones stay.
+    /// Reads the files again. Returns `true` if they have changed and are in use. After an error the previous
+    /// configuration stays in use.
     pub(super) fn reload(&self) -> Result<bool, TlsError> {
         let loaded = T::read(&self.files)?;
         let changed = !loaded.same_files(&self.current());
@@ -47,8 +48,8 @@ impl<T: FromFiles> Reloading<T> {
         Ok(changed)
     }
 
-    /// Reloads whenever the files change, until stopped. A state that cannot be used (several files cannot be replaced at
-    /// one instant) is reported once and tried again.
+    /// Reloads the files whenever they change, until stopped. Files that cannot be used (several files cannot be
+    /// replaced atomically) are reported once and tried again.
     pub(super) async fn keep_fresh(self: Arc<Self>, every: Duration, stop: CancellationToken) {
         let mut reported = false;
         while stop.run_until_cancelled(tokio::time::sleep(every)).await.is_some() {

@@ -1,5 +1,5 @@
-//! Certificates that are not valid now. When the clock is years off, this is where a pod first meets it: it reaches nobody,
-//! and without a word would not say why.
+//! Reports of certificates that are expired or not valid yet. Such certificates are the first symptom of a clock that
+//! is years off: the pod reaches nobody, and without a report would not say why.
 
 use std::{
     io,
@@ -8,15 +8,15 @@ use std::{
 };
 use tokio_rustls::rustls::{CertificateError, Error};
 
-/// Peers are dialled several times a second: it is told once in a while.
+/// Shortest time between two reports. Peers are dialled several times a second.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
-/// When it was told last.
+/// Time of the last report.
 #[derive(Default)]
 pub(super) struct Complaints(Mutex<Option<Instant>>);
 
 impl Complaints {
-    /// Tells of a handshake that failed for this reason, and of no other.
+    /// Reports a handshake that failed because a certificate is expired or not valid yet. Ignores all other errors.
     pub(super) fn note(&self, error: &io::Error) {
         let Some(complaint) = complaint(error) else { return };
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);

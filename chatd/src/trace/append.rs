@@ -1,4 +1,4 @@
-//! The log's part: a sampled entry from the log's queue to the disk.
+//! Spans of the log: a sampled entry on its way from the log's queue to the disk.
 
 use super::entry::EntryTrace;
 use super::{Mark, attribute, span};
@@ -6,7 +6,7 @@ use opentelemetry::trace::SpanBuilder;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-/// The sampled entries of one append, while they wait for the disk.
+/// Sampled entries of one append, while they wait for the disk.
 pub(crate) struct Append {
     queued: SystemTime,
     entries: Vec<(u64, Arc<EntryTrace>)>,
@@ -18,11 +18,11 @@ pub(crate) struct Written {
     pub(crate) begun: Instant,
     pub(crate) written: Instant,
     pub(crate) synced: Instant,
-    /// Of all of it.
+    /// Number of bytes in the whole write.
     pub(crate) bytes: usize,
 }
 
-/// `None` when no entry is sampled.
+/// Collects the sampled entries of an append as it is queued; `None` if no entry is sampled.
 pub(crate) fn queued<'a>(entries: impl Iterator<Item = (u64, &'a Arc<EntryTrace>)>) -> Option<Box<Append>> {
     let mut entries = entries.peekable();
     entries.peek()?;
@@ -30,8 +30,8 @@ pub(crate) fn queued<'a>(entries: impl Iterator<Item = (u64, &'a Arc<EntryTrace>
     Some(Box::new(Append { queued: SystemTime::now(), entries }))
 }
 
-/// The spans of all appends that this write made durable: of each `append`, `write`, `fsync`. The write is one, so the
-/// later ones are linked to the first.
+/// Records the spans of all appends that this write made durable: for each of them `append`, `write` and `fsync`. There
+/// is one write for all, so the later spans are linked to the first.
 pub(crate) fn synced(appends: &[Box<Append>], how: &Written) {
     if appends.is_empty() {
         return;
@@ -57,7 +57,7 @@ pub(crate) fn synced(appends: &[Box<Append>], how: &Written) {
     }
 }
 
-/// What time it was.
+/// Converter from monotonic to wall-clock time.
 pub(super) struct Wall(Instant, SystemTime);
 
 impl Wall {

@@ -1,4 +1,4 @@
-//! The state machine's part: sampled entries of one commit.
+//! Spans of the state machine: the sampled entries of one commit.
 
 use super::append::Wall;
 use super::delivery::Deliveries;
@@ -7,7 +7,7 @@ use super::{attribute, span};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The sampled entries among those of one commit; empty, without an allocation, when there are none.
+/// Sampled entries among those of one commit; empty, without an allocation, if there are none.
 pub(crate) struct Applying(Vec<(u64, Arc<EntryTrace>)>);
 
 impl Applying {
@@ -15,7 +15,7 @@ impl Applying {
         Self(entries.map(|(index, trace)| (index, trace.clone())).collect())
     }
 
-    /// Before those who wait are answered, so that they know when it was.
+    /// Notes the time of the commit. Call it before those who wait are answered, so that they know that time.
     pub(crate) fn committed(&self, at: Instant) {
         if !self.0.is_empty() {
             let at = Wall::now().at(at);
@@ -23,8 +23,8 @@ impl Applying {
         }
     }
 
-    /// Before readers are woken, whose deliveries are beneath these spans. The commit is one, so the later ones are
-    /// linked to the first.
+    /// Records the `apply` spans. Call it before readers are woken, whose deliveries are beneath these spans. There is
+    /// one commit for all, so the later spans are linked to the first.
     pub(crate) fn finish(self, began: Instant, entries: usize, commands: usize, deliveries: &Deliveries) {
         if self.0.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! A sampled command on the leader: from the proposer's queue to its answer.
+//! Spans of a sampled command on the leader: from the proposer's queue to its answer.
 
 use super::entry::EntryTrace;
 use super::{Live, Mark, attribute, span};
@@ -6,7 +6,7 @@ use opentelemetry::trace::SpanKind;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-/// What whoever waits and whoever packs both hold.
+/// State that whoever waits for a command shares with whoever packs it.
 struct Shared {
     mark: Mark,
     packed: OnceLock<Packed>,
@@ -17,13 +17,13 @@ struct Packed {
     entry: Arc<EntryTrace>,
 }
 
-/// With whoever waits for the answer.
+/// Span of a command, held by whoever waits for the answer.
 pub(crate) struct Waiting {
     live: Live,
     shared: Arc<Shared>,
 }
 
-/// In the proposer's queue, beside the command.
+/// Mark of a command, held in the proposer's queue beside the command.
 pub(crate) struct Queued(Arc<Shared>);
 
 /// Begins the span of a command that is about to be queued, if it is sampled.
@@ -43,7 +43,7 @@ impl Queued {
         &self.0.mark
     }
 
-    /// It goes into this entry.
+    /// Notes that the command goes into this entry.
     pub(super) fn packed(&self, entry: &Arc<EntryTrace>) {
         // A command is packed once.
         let _ = self.0.packed.set(Packed { at: SystemTime::now(), entry: entry.clone() });
@@ -51,7 +51,7 @@ impl Queued {
 }
 
 impl Waiting {
-    /// Ends it. What came after the entry was applied here was the way back: `reply`.
+    /// Ends the span. The time since the entry was applied on this pod was the way back: the span `reply`.
     pub(crate) fn answered(mut self, result: &'static str) {
         self.live.set(attribute::RESULT, result);
         if let Some(Packed { at, entry }) = self.shared.packed.get() {

@@ -1,4 +1,4 @@
-//! The last part: from being applied on this pod to being handed to a reader's stream or answer.
+//! Spans of delivery: from being applied on this pod to being handed to a reader's stream or answer.
 
 use super::{Live, Mark, attribute, span};
 use opentelemetry::KeyValue;
@@ -8,16 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-/// Sampled entries that readers are expected to take: at a high rate a second of one in a hundred. Who comes later
-/// has no span.
+/// Maximum number of sampled entries that readers are expected to take: at a high rate one second of one in a hundred.
+/// A reader that comes later has no span.
 const ENTRIES: usize = 64;
-/// Readers of one entry that get a span, on each pod: a room may have thousands, who are all served alike.
+/// Maximum number of readers of one entry that get a span, on each pod: a room may have thousands, who are all served
+/// alike.
 const READERS: u32 = 8;
 
-/// Entries that were applied here and are sampled.
+/// Sampled entries that were applied on this pod.
 #[derive(Debug, Default)]
 pub(crate) struct Deliveries {
-    /// Index of the newest: all that a reader looks at when there is nothing for it.
+    /// Index of the newest entry: all that a reader looks at when there is nothing for it.
     newest: AtomicU64,
     recent: Mutex<VecDeque<Recent>>,
 }
@@ -31,7 +32,7 @@ struct Recent {
 }
 
 impl Deliveries {
-    /// From now on, readers of this entry's events get spans beneath its application.
+    /// Expects readers of this entry's events, who from now on get spans beneath its `apply` span.
     pub(super) fn expect(&self, index: u64, apply: Mark, applied: SystemTime) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() == ENTRIES {
@@ -39,14 +40,14 @@ impl Deliveries {
         }
         recent.push_back(Recent { index, apply, applied, left: READERS });
         drop(recent);
-        // Before readers are woken, and a lock's release apart: they see it, or miss a span.
+        // Stored before readers are woken, with a lock's release in between: they see it, or miss a span.
         self.newest.store(index, Relaxed);
     }
 
-    /// Spans of the sampled ones among these events, which a reader who has all up to `after` is given now; they end
-    /// when they are dropped.
+    /// Begins spans for the sampled events among these, which a reader who has all up to `after` is about to be given;
+    /// the spans end when they are dropped.
     pub(crate) fn of(&self, after: Position, events: impl Iterator<Item = Position>, door: &'static str) -> Vec<Live> {
-        // Events of the entry that the reader is in the midst of are counted, too.
+        // Events of the entry that the reader is in the midst of count, too.
         if self.newest.load(Relaxed) < after.index {
             return Vec::new();
         }

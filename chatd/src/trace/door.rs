@@ -1,4 +1,4 @@
-//! A sampled call at a door: the first span of a trace, or of this server's part of one.
+//! Span of a sampled call at a client API: the first span of a trace, or of this server's part of one.
 //!
 //! It is a span of `tracing`, so that what is logged within the call becomes its events; the layer of
 //! `tracing-opentelemetry` makes it the current one for [`current`](super::current) as well.
@@ -14,22 +14,22 @@ use tracing::instrument::Instrumented;
 use tracing::{Instrument as _, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-/// Target of the spans: what the layer takes, and log lines leave out.
+/// Target of the spans: the layer takes them by it, and log lines leave them out.
 pub const TARGET: &str = "quorate_trace";
 
 const SERVICE: &str = "quorate.chat.v1.Chat";
 
-/// A call; sampled or, as most are, not.
+/// Trace of a call, which is sampled or, like most calls, not.
 pub struct Call(Span);
 
 impl Call {
-    /// Of the gRPC door.
+    /// Begins the trace of a gRPC call.
     #[must_use]
     pub fn grpc(method: &'static str, headers: &HeaderMap) -> Self {
         Self::of(&Asked::of(headers), || grpc_span(method))
     }
 
-    /// Of the Matrix door.
+    /// Begins the trace of a Matrix call.
     #[must_use]
     pub fn matrix(endpoint: &'static str, method: &Method, headers: &HeaderMap) -> Self {
         Self::of(&Asked::of(headers), || {
@@ -41,7 +41,8 @@ impl Call {
         })
     }
 
-    /// One event of a stream of posts, which lives too long to be one trace. `asked` is what the stream's caller did.
+    /// Begins the trace of one event of a stream of posts: the stream lives too long to be one trace. `asked` is what
+    /// the stream's caller asked for.
     pub(crate) fn post(asked: &Asked) -> Self {
         Self::of(asked, || grpc_span("Post"))
     }
@@ -50,23 +51,23 @@ impl Call {
         let Some(sampled) = on().and_then(|on| on.sampler.decide(asked)) else { return Self(Span::none()) };
         let span = span();
         if let Sampled::Within(parent) = sampled {
-            // Fails only when the span is not the layer's: then it is a root.
+            // Fails only if the span is not the layer's: then it is a root.
             let _ = span.set_parent(Context::new().with_remote_span_context(parent));
         }
         Self(span)
     }
 
-    /// What the call is within.
+    /// Runs the call's future within the span.
     pub fn wrap<F: Future>(&self, call: F) -> Instrumented<F> {
         call.instrument(self.0.clone())
     }
 
-    /// The same for what does not wait.
+    /// Runs a part of the call that does not wait within the span.
     pub(crate) fn enter<T>(&self, call: impl FnOnce() -> T) -> T {
         self.0.in_scope(call)
     }
 
-    /// How it ended.
+    /// Records how the call ended.
     pub fn answered<T, E: Coded>(&self, answer: &Result<T, E>) {
         if self.0.is_none() {
             return;

@@ -1,12 +1,12 @@
-//! A log entry that has sampled commands in it: what they share.
+//! Span of a log entry that has sampled commands in it, which they share.
 
 use super::command::Queued;
 use super::{Live, Mark, attribute, span};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
-/// Goes beside an entry's bytes: through openraft to the log, the state machine and the other pods. An entry that was
-/// read from the disk has none.
+/// Trace of an entry, which goes beside the entry's bytes: through openraft to the log, the state machine and the other
+/// pods. An entry that was read from the disk has none.
 #[derive(Debug)]
 pub(crate) struct EntryTrace {
     mark: Mark,
@@ -22,7 +22,7 @@ impl EntryTrace {
         &self.mark
     }
 
-    /// On this pod.
+    /// Notes when the entry was applied on this pod.
     pub(super) fn applied(&self, at: SystemTime) {
         // An entry is applied once.
         let _ = self.applied.set(at);
@@ -33,14 +33,14 @@ impl EntryTrace {
     }
 }
 
-/// An entry's span on the leader: from its packing until it is applied.
+/// Span of an entry on the leader: from its packing until it is applied.
 pub(crate) struct Packed {
     live: Live,
     trace: Arc<EntryTrace>,
 }
 
-/// Begins it, in the trace of the first of the sampled commands, with links to all of them: an entry is one, and has no
-/// more spans for more commands.
+/// Begins the span in the trace of the first of the sampled commands, with links to all of them: an entry is one, and
+/// has no more spans for more commands. `None` if no command is sampled.
 pub(crate) fn pack(sampled: &[Queued], commands: usize) -> Option<Packed> {
     let first = sampled.first()?;
     let links = sampled.iter().map(|command| command.mark().link()).collect();
@@ -58,7 +58,7 @@ impl Packed {
         &self.trace
     }
 
-    /// `None`: it was not written, or its fate is unknown.
+    /// Ends the span. `None` means that the entry was not written, or that its fate is unknown.
     pub(crate) fn applied(mut self, index: Option<u64>) {
         match index {
             Some(index) => self.live.count(attribute::INDEX, index),

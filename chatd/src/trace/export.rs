@@ -1,5 +1,6 @@
-//! From spans that have ended to the receiver: in batches, on a thread of its own, bounded. Nobody waits for it: what
-//! does not fit into the queue is dropped and said so, a receiver that is away costs what it would have been told.
+//! Export of spans that have ended to the receiver: in batches, on a thread of its own, bounded. Nobody waits for it:
+//! spans that do not fit into the queue are dropped, which is logged, and while the receiver is away its spans are
+//! lost.
 
 use super::sampler::Sampler;
 use super::{TRACING, Tracing, door};
@@ -21,26 +22,27 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::FilterFn;
 use tracing_subscriber::registry::LookupSpan;
 
-/// The instrumentation scope's name.
+/// Name of the instrumentation scope.
 const SCOPE: &str = "quorate";
-/// Between two lines about a receiver that does not take what it is sent.
+/// Minimum time between two log lines about a receiver that does not take what it is sent.
 const SAY_EVERY: Duration = Duration::from_secs(60);
-/// What ended last, and was not sent yet, gets this long at the end of the process.
+/// Time at the end of the process for sending the spans that ended last.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Sending, until it is finished.
+/// Running export, until it is finished.
 pub struct Exporting {
     provider: SdkTracerProvider,
     tracer: SdkTracer,
 }
 
-/// Starts tracing, when the configuration wants it; once in a process. Within a tokio runtime: the connection lives there.
+/// Starts tracing if the configuration wants it; once in a process. Call it within a tokio runtime: the connection
+/// lives there.
 ///
-/// The SDK's own variables hold where the configuration says nothing: `OTEL_EXPORTER_OTLP_HEADERS` and `_TIMEOUT`,
+/// The SDK's own variables apply where the configuration says nothing: `OTEL_EXPORTER_OTLP_HEADERS` and `_TIMEOUT`,
 /// `OTEL_BSP_*`, `OTEL_RESOURCE_ATTRIBUTES`.
 ///
 /// # Errors
-/// When no connection to such an endpoint can be made; not when nobody is there.
+/// If no connection to such an endpoint can be made; not if nobody is there.
 pub fn start(traces: &Traces, node_name: &str) -> Result<Option<Exporting>, ExporterBuildError> {
     let Some(endpoint) = &traces.endpoint else { return Ok(None) };
     let exporter = OtlpExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
@@ -59,18 +61,19 @@ pub(super) fn start_with(processor: impl SpanProcessor + 'static, ratio: Ratio, 
         .build();
     let provider = SdkTracerProvider::builder()
         .with_span_processor(processor)
-        // Only what the sampler chose is ever begun.
+        // Only spans that the sampler chose are ever begun.
         .with_sampler(Always::AlwaysOn)
         .with_resource(resource)
         .build();
     let tracer = provider.tracer(SCOPE);
-    // A second one, which nobody starts, would change nothing.
+    // A second tracing, which nobody starts, would change nothing.
     let _ = TRACING.set(Tracing { tracer: tracer.clone(), sampler: Sampler::new(ratio) });
     Exporting { provider, tracer }
 }
 
 impl Exporting {
-    /// For the subscriber: takes the doors' spans, and as their events what is logged within them.
+    /// Returns the layer for the subscriber: it takes the spans of client calls, and what is logged within them as
+    /// their events.
     pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
     where
         S: Subscriber + Send + Sync + for<'a> LookupSpan<'a>,
@@ -80,7 +83,7 @@ impl Exporting {
         });
         tracing_opentelemetry::layer()
             .with_tracer(self.tracer.clone())
-            // Each of these is some attributes more on every span.
+            // Each of these would add some attributes to every span.
             .with_location(false)
             .with_threads(false)
             .with_tracked_inactivity(false)
@@ -88,7 +91,7 @@ impl Exporting {
             .with_filter(wanted.with_max_level_hint(LevelFilter::INFO))
     }
 
-    /// Sends what is left, bounded. Blocks.
+    /// Sends the spans that are left, for a bounded time. Blocks.
     pub fn finish(self) {
         if let Err(error) = self.provider.shutdown_with_timeout(LAST_WORDS) {
             tracing::warn!(%error, "the last traces were not sent");
@@ -96,7 +99,7 @@ impl Exporting {
     }
 }
 
-/// An exporter that says what it lost, but not each time.
+/// An exporter that logs what it lost, but not each time.
 #[derive(Debug)]
 struct Watched<E> {
     exporter: E,
@@ -106,7 +109,7 @@ struct Watched<E> {
 
 #[derive(Debug, Default)]
 struct Failures {
-    /// Spans lost and not told of yet.
+    /// Number of spans lost and not logged yet.
     spans: usize,
     said: Option<Instant>,
 }

@@ -1,4 +1,4 @@
-//! Spans, and how others name them.
+//! Spans, and the marks by which others name them.
 
 use super::on;
 use opentelemetry::trace::{
@@ -9,7 +9,7 @@ use opentelemetry_sdk::trace::Span;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// A sampled span, as its children and links name it; of this pod or another. As wide as a pointer.
+/// Name of a sampled span for its children and links; the span is of this pod or another. As wide as a pointer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mark(Arc<SpanContext>);
 
@@ -26,17 +26,17 @@ impl Mark {
         Link::with_context((*self.0).clone())
     }
 
-    /// A span beneath this one, begun now.
+    /// Begins a span beneath this one.
     pub(crate) fn child(&self, name: &'static str) -> Option<Live> {
         self.start(span(name))
     }
 
-    /// The same, for work that another pod is asked for.
+    /// Begins a span beneath this one for work that another pod is asked for.
     pub(crate) fn call(&self, name: &'static str) -> Option<Live> {
         self.start(span(name).with_kind(SpanKind::Client))
     }
 
-    /// The same, as built; `None` only when traces are off.
+    /// Begins a span beneath this one as built; `None` only if traces are off.
     pub(crate) fn start(&self, builder: SpanBuilder) -> Option<Live> {
         let parent = Context::new().with_remote_span_context((*self.0).clone());
         let span = on()?.tracer.build_with_context(builder, &parent);
@@ -45,7 +45,7 @@ impl Mark {
     }
 }
 
-/// The span that the task of the caller is in, if it is sampled: set by [`super::door`].
+/// Returns the span that the task of the caller is in, if it is sampled: set by [`super::door`].
 pub(crate) fn current() -> Option<Mark> {
     on()?;
     Context::map_current(|context| {
@@ -54,12 +54,12 @@ pub(crate) fn current() -> Option<Mark> {
     })
 }
 
-/// To be started by [`Mark::start`].
+/// Returns a builder for [`Mark::start`].
 pub(crate) fn span(name: &'static str) -> SpanBuilder {
     SpanBuilder::from_name(name)
 }
 
-/// A span under way; ends when it is dropped.
+/// A span under way, which ends when it is dropped.
 pub(crate) struct Live {
     span: Span,
     mark: Mark,
@@ -74,7 +74,7 @@ impl Live {
         self.span.set_attribute(KeyValue::new(key, value));
     }
 
-    /// Numbers beyond what an attribute holds are none of ours.
+    /// Sets an attribute to a number. Numbers beyond what an attribute holds do not occur.
     pub(crate) fn count(&mut self, key: &'static str, value: impl TryInto<i64>) {
         self.set(key, value.try_into().unwrap_or(i64::MAX));
     }

@@ -1,18 +1,18 @@
-//! The leader's way to a follower: a sampled entry from being sent until the follower has it on its disk.
+//! Spans of replication: a sampled entry from being sent by the leader until the follower has it on its disk.
 
 use super::entry::EntryTrace;
 use super::{Live, attribute, wire};
 use quorate_wire::raft::v1 as pb;
 use std::sync::Arc;
 
-/// One entry on its way to one follower.
+/// Span of one entry on its way to one follower.
 pub(crate) struct Replication {
     live: Live,
     answered: bool,
 }
 
 impl Replication {
-    /// The follower has answered.
+    /// Notes that the follower has answered.
     pub(crate) fn answered(mut self) {
         self.answered = true;
     }
@@ -26,7 +26,7 @@ impl Drop for Replication {
     }
 }
 
-/// Begins the spans of a request's sampled entries, and names them to the follower: with each its place among the
+/// Begins the spans of a request's sampled entries, and names them to the follower, each with its place among the
 /// entries.
 pub(crate) fn begin<'a>(
     entries: impl Iterator<Item = Option<&'a Arc<EntryTrace>>>,

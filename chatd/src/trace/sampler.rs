@@ -1,4 +1,4 @@
-//! Which calls are traced.
+//! Decides which calls are traced.
 
 use super::wire;
 use crate::config::Ratio;
@@ -7,27 +7,28 @@ use opentelemetry::trace::SpanContext;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-/// Calls that are traced because their callers say so. Doors face anyone: who asks for every call to be traced must not be
-/// able to make this pod, and its receiver, pay for it.
+/// Limit on calls that are traced because their callers say so. The client APIs face anyone: a caller who asks for
+/// every call to be traced must not be able to make this pod, and its receiver, pay for it.
 const ASKED: Bound = Bound { calls: 100, each: Duration::from_secs(1) };
-/// Calls that are traced by chance. With tens of thousands of posts a second nearly every log entry would hold one in a
-/// hundred of them, and every entry would have spans; more than these tell nothing more. Spread over the second.
+/// Limit on calls that are traced by chance, spread over the second. With tens of thousands of posts a second nearly
+/// every log entry would hold one in a hundred of them, and every entry would have spans; more than these tell nothing
+/// more.
 const CHANCE: Bound = Bound { calls: 10, each: Duration::from_millis(100) };
 
-/// What a caller says about its call.
+/// Trace context that a caller sends with its call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// Nothing.
+    /// No context was sent.
     #[default]
     Nothing,
-    /// That it is part of a trace that is not sampled.
+    /// The call is part of a trace that is not sampled.
     Not,
-    /// That it is part of this one.
+    /// The call is part of this sampled trace.
     Yes(SpanContext),
 }
 
 impl Asked {
-    /// As its headers say.
+    /// Reads what the caller asks for from the headers.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         if super::on().is_none() || !headers.contains_key(wire::PARENT) {
             return Self::Nothing;
@@ -40,16 +41,16 @@ impl Asked {
     }
 }
 
-/// A call that is to be traced.
+/// Decision that a call is to be traced.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sampled {
-    /// As a trace of its own.
+    /// The call begins a trace of its own.
     Anew,
-    /// As part of its caller's.
+    /// The call is part of its caller's trace.
     Within(SpanContext),
 }
 
-/// Decides.
+/// Sampler of calls, by the caller's wish and by chance.
 pub(super) struct Sampler {
     ratio: Ratio,
     asked: Budget,
@@ -75,18 +76,18 @@ impl Sampler {
     }
 }
 
-/// So many in each interval.
+/// Maximum number of calls in each interval.
 #[derive(Clone, Copy)]
 struct Bound {
     calls: u32,
     each: Duration,
 }
 
-/// What is left of a bound.
+/// Rest of a bound in the current interval.
 struct Budget {
     bound: Bound,
     began: Instant,
-    /// The interval, and how many in it: 32 bits each.
+    /// Interval and number of calls in it, 32 bits each.
     spent: AtomicU64,
 }
 
@@ -97,7 +98,7 @@ impl Budget {
 
     fn spend(&self) -> bool {
         let interval = self.began.elapsed().as_millis() / self.bound.each.as_millis();
-        // They last for thirteen years; then nothing more is granted.
+        // 32 bits of intervals last for thirteen years; then nothing more is granted.
         self.spend_in(u32::try_from(interval).unwrap_or(u32::MAX))
     }
 

@@ -1,4 +1,4 @@
-//! Spans by themselves, kept in memory. Over pods, at a real receiver: `chatd/tests/it/traces.rs`.
+//! Tests of single spans, kept in memory. Traces over pods, at a real receiver: `chatd/tests/it/traces.rs`.
 
 use super::command::{self, Queued, Waiting};
 use super::delivery::Deliveries;
@@ -26,7 +26,7 @@ impl SpanExporter for Kept {
     }
 }
 
-/// Once for all tests of the process; nothing is sampled but what asks for it.
+/// Tracing, started once for all tests of the process; nothing is sampled but what asks for it.
 static KEPT: LazyLock<(Kept, export::Exporting)> = LazyLock::new(|| {
     let kept = Kept::default();
     let exporting = export::start_with(SimpleSpanProcessor::new(kept.clone()), Ratio::default(), "test");
@@ -34,11 +34,11 @@ static KEPT: LazyLock<(Kept, export::Exporting)> = LazyLock::new(|| {
 });
 
 fn trace_id(number: u128) -> TraceId {
-    // Others of this process's tests have theirs.
+    // Other tests of this process have other ids.
     TraceId::from(number << 64 | 0x7e57)
 }
 
-/// What the caller of a sampled call says.
+/// Returns what the caller of a sampled call sends.
 fn caller(number: u128) -> SpanContext {
     LazyLock::force(&KEPT);
     SpanContext::new(trace_id(number), SpanId::from(1), TraceFlags::SAMPLED, true, TraceState::NONE)

@@ -1,5 +1,5 @@
-//! Trace context in and out, as W3C spells it: <https://www.w3.org/TR/trace-context/>. In headers of requests, and in
-//! messages between pods.
+//! Trace context in and out, as W3C spells it: <https://www.w3.org/TR/trace-context/>. The context is in headers of
+//! requests, and in messages between pods.
 
 use super::{Mark, on};
 use http::HeaderMap;
@@ -11,7 +11,8 @@ use quorate_wire::raft::v1::TraceContext;
 
 pub(super) const PARENT: &str = "traceparent";
 const STATE: &str = "tracestate";
-/// What the standard asks everyone to pass on. More of it is dropped: it is carried by every span.
+/// Maximum length of a `tracestate`, which the standard asks everyone to pass on. A longer one is dropped: every span
+/// carries it.
 const LONGEST_STATE: usize = 512;
 
 struct Headers<'a>(&'a HeaderMap);
@@ -60,23 +61,23 @@ fn extract(from: &dyn Extractor) -> Option<SpanContext> {
     found.is_valid().then_some(found)
 }
 
-/// The context in a request's headers; one that is not well formed is none.
+/// Returns the context in a request's headers; `None` if it is absent or not well formed.
 pub(super) fn from_headers(headers: &HeaderMap) -> Option<SpanContext> {
     extract(&Headers(headers))
 }
 
-/// The context that another pod sent beside a command or an entry; `None` also while traces are off here.
+/// Returns the context that another pod sent beside a command or an entry; `None` also while traces are off here.
 pub(crate) fn from_pb(sent: Option<&TraceContext>) -> Option<Mark> {
     on()?;
     read(sent?)
 }
 
-/// The same without looking whether traces are on.
+/// Reads a sampled context, even if traces are off here.
 pub(crate) fn read(sent: &TraceContext) -> Option<Mark> {
     extract(&Message(sent)).filter(SpanContext::is_sampled).map(Mark::new)
 }
 
-/// For another pod.
+/// Encodes a mark for another pod.
 pub(crate) fn to_pb(mark: &Mark) -> TraceContext {
     let context = Context::new().with_remote_span_context(mark.context().clone());
     let mut out = Out(TraceContext::default());

@@ -1,8 +1,9 @@
-//! Who may call what: every endpoint of both doors, as each kind of caller, against the table in `access.txt`.
+//! Access control: calls every endpoint of both client APIs as each kind of caller, and compares the answers with the
+//! table in `access.txt`.
 //!
-//! The endpoints come from the router and from the descriptors, so that one nobody thought of fails here. To write the
-//! table anew after a change that is meant: `QUORATE_WRITE_ACCESS=1 cargo test -p quorate-chatd --test it access`, and
-//! read the difference.
+//! The endpoints come from the router and from the descriptors, so a new one that nobody thought of fails here. To
+//! rewrite the table after an intended change, run `QUORATE_WRITE_ACCESS=1 cargo test -p quorate-chatd --test it
+//! access`, and read the difference.
 
 mod grpc;
 mod http;
@@ -13,16 +14,16 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-/// The table, beside this file; tests run in the folder of their package.
+/// Path of the table; tests run in the directory of their package.
 const TABLE: &str = "tests/it/access.txt";
 
-/// How long the session lasts that is to be over.
+/// Settings under which a session expires soon.
 const SHORT: &str = "sessions: {lifetime: 1s}";
 
-/// Everybody has time enough, and nothing is limited but rights.
+/// Settings under which sessions last and no rate limit applies, so that only rights matter.
 const QUIET: &str = "rateLimit: {enabled: false}";
 
-/// Who calls about a user in a room.
+/// Callers of endpoints about a user in a room.
 const ABOUT_BOTH: [Caller; 11] = [
     Caller::NoToken,
     Caller::WrongToken,
@@ -37,28 +38,28 @@ const ABOUT_BOTH: [Caller; 11] = [
     Caller::AnothersUser,
 ];
 
-/// Who calls about a room.
+/// Callers of endpoints about a room.
 const ABOUT_A_ROOM: &[Caller] = ABOUT_BOTH.split_at(ABOUT_BOTH.len() - 1).0;
 
-/// Who calls about a user.
+/// Callers of endpoints about a user.
 const ABOUT_A_USER: [Caller; 5] =
     [Caller::NoToken, Caller::WrongToken, Caller::ExpiredToken, Caller::User("stranger"), Caller::AnothersUser];
 
-/// Who calls about neither.
+/// Callers of endpoints about neither.
 const ABOUT_NOTHING: [Caller; 4] =
     [Caller::NoToken, Caller::WrongToken, Caller::ExpiredToken, Caller::User("stranger")];
 
-/// A kind of caller.
+/// Kind of caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Caller {
     NoToken,
     WrongToken,
     ExpiredToken,
-    /// With a session; its place in the room is its name.
+    /// A user with a session, named after the user's membership in the room.
     User(&'static str),
-    /// With a session, about a room that is not there.
+    /// A user with a session who calls about a room that does not exist.
     RoomGone,
-    /// With a session, about somebody else.
+    /// A user with a session who calls about another user.
     AnothersUser,
 }
 
@@ -75,7 +76,7 @@ impl Caller {
     }
 }
 
-/// Answers to one endpoint, by what they are.
+/// Answers of one endpoint, each with the callers who get it.
 #[derive(Default)]
 struct Answers(BTreeMap<String, Vec<&'static str>>);
 
@@ -92,7 +93,7 @@ impl Answers {
     }
 }
 
-/// One node, with a session that is over.
+/// Starts one node, and returns it with the token of an expired session.
 async fn cluster() -> (Cluster, String) {
     let mut cluster = Cluster::uninitialised(1, &format!("{QUIET}\n{SHORT}"));
     cluster.initialise().await;

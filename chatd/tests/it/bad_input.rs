@@ -1,4 +1,4 @@
-//! Bad input: a clear, specific refusal each, nothing lost, no panic.
+//! Bad input: each is refused with a specific error, nothing is lost, and no pod panics.
 
 use crate::support::client::{User, detail, message, with_token};
 use crate::support::cluster::Cluster;
@@ -45,7 +45,8 @@ async fn bad_requests_are_refused_one_by_one_and_the_pod_lives_on() {
     }
 }
 
-/// A page or a list from a token waits until the pod has come so far; one that nobody can have given is refused.
+/// Checks tokens that no pod can have issued. A page or list from a valid token waits until the pod has applied that
+/// far; one from these is refused.
 fn tokens_of_nobody(cluster: &Cluster, alice: &User, room: &str) {
     let ahead = id::cursor(id::Position { incarnation: 0, index: 1 << 40, ordinal: 0 });
     for path in
@@ -83,7 +84,7 @@ async fn events(alice: &User, mallory: &User, room: &str) {
     let zero = message(room, "", "a\0b");
     is(&send(alice, zero).await, ErrorCode::Invalid, "zero byte");
     is(&send(mallory, message(room, "let me in", "t")).await, ErrorCode::NotMember, "");
-    // Beyond what the transport takes: refused by it, with a code of its own.
+    // Exceeds the limit of the transport, which refuses it with a code of its own.
     let huge = with("x".repeat(5 << 20));
     assert_eq!(send(alice, huge).await.code(), Code::OutOfRange);
 }
@@ -92,7 +93,7 @@ async fn names_and_cursors(alice: &User, mallory: &User, room: &str) {
     is(&send(alice, message("!nowhere:chat.test", "", "t")).await, ErrorCode::NotMember, "room");
     is(&send(alice, message("nonsense", "", "t")).await, ErrorCode::NotMember, "room");
     let history = |from: &str| HistoryRequest { room_id: room.into(), from: from.into(), ..HistoryRequest::default() };
-    // The last is well formed, but lies beyond everything: nobody gave it.
+    // The last one is well formed, but lies beyond everything, so nobody can have issued it.
     let future = id::cursor(id::Position { incarnation: 0, index: u64::MAX, ordinal: 0 });
     for cursor in ["x", "qAAAA", "s72594_4483_1934", future.as_str()] {
         let refused = alice.door(0).history(alice.asks(history(cursor))).await.expect_err("no cursor");
@@ -162,7 +163,7 @@ fn matrix(node: &Node, method: &str, path: &str, token: &str, body: &str) -> Str
     answer
 }
 
-/// Anyone may send this, and ruma panics when it reads it.
+/// Sends a login that makes ruma panic when it is decoded; anyone may send it.
 fn login_without_a_type(cluster: &Cluster) {
     let answer = matrix(&cluster.nodes[0], "POST", "login", "", "{}");
     assert!(answer.contains(" 400 ") && answer.contains("M_BAD_JSON"), "{answer}");
@@ -196,13 +197,13 @@ async fn further_fields_of_a_join_stand_in_its_event() {
     assert!(event.contains(r#""foo":"bar""#) && event.contains(r#""membership":"join""#), "{event}");
 }
 
-/// Bytes that are not HTTP/2, and gRPC whose protobuf is cut off.
+/// Sends bytes that are neither HTTP nor TLS to all listeners.
 fn garbage(cluster: &Cluster) {
     for node in &cluster.nodes {
         for address in [node.grpc, node.http, node.peer, node.metrics] {
             let mut stream = TcpStream::connect(address).expect("open");
             stream.set_read_timeout(Some(Duration::from_secs(10))).expect("set");
-            // Whether it answers or hangs up is its own affair, as long as it does not go down.
+            // The listener may answer or close the connection, as long as it stays up.
             let _ = stream.write_all(&[0xff; 4096]);
             let _ = stream.shutdown(std::net::Shutdown::Write);
             let _ = stream.read(&mut [0; 1024]);

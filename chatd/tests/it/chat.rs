@@ -1,4 +1,4 @@
-//! People chat through any pod.
+//! Chat through any pod.
 
 use crate::support::client::detail;
 use crate::support::client::{User, message, said, with_token};
@@ -27,7 +27,7 @@ async fn people_chat_through_any_pod() {
     let (alice, bob) = (cluster.user(0, "alice").await, cluster.user(1, "bob").await);
     assert_eq!(alice.session.user_id, "@alice:chat.test");
 
-    // What one pod acknowledged, any other pod shows at once.
+    // Any pod shows at once what another one acknowledged.
     let room = alice.create_room(2, Preset::Public, "lobby").await;
     let found = rooms(&bob, 0, true).await;
     assert_eq!(found.iter().map(|r| r.room_id.as_str()).collect::<Vec<_>>(), [room.as_str()]);
@@ -98,7 +98,7 @@ async fn a_session_ends_everywhere_with_its_logout() {
     alice.door(2).logout(alice.asks(LogoutRequest::default())).await.expect("logged out");
     let refused = alice.door(2).who_am_i(alice.asks(WhoAmIRequest {})).await.expect_err("it ended");
     assert_eq!(detail(&refused).code(), ErrorCode::Unauthenticated, "{refused}");
-    // A write is checked in the log: no pod takes one, however far behind it is.
+    // Writes are checked in the log, so no pod accepts one, however far behind it is.
     for n in 0..3 {
         let refused = alice.create_room_refused(n).await;
         assert_eq!(detail(&refused).code(), ErrorCode::Unauthenticated, "{refused}");
@@ -111,7 +111,8 @@ async fn a_session_ends_everywhere_with_its_logout() {
 async fn the_pod_that_acknowledged_a_logout_takes_the_token_no_more() {
     let cluster = Cluster::start("").await;
     let alice = cluster.user(0, "alice").await;
-    // A follower hears from the leader that the session ended, and applies it a little later: often enough to be seen.
+    // A follower learns from the leader that the session ended, and applies that a little later. Sixty attempts make it
+    // likely that the gap is hit.
     for n in (0..3).cycle().take(60) {
         let login = LoginRequest { username: "alice".into(), password: "a password".into(), ..LoginRequest::default() };
         let token = alice.door(n).login(login).await.expect("logged in").into_inner().access_token;
@@ -130,7 +131,7 @@ async fn a_page_of_large_events_is_shorter_and_never_more_than_a_client_takes() 
     for n in 0..80 {
         alice.say(n % 3, &room, &large, &n.to_string()).await.expect("sent");
     }
-    // A client with tonic's limit of 4 MiB; all of it together is more.
+    // The client has tonic's limit of 4 MiB, and all events together exceed it.
     use history_request::Direction::{Backward, Forward};
     for direction in [Backward, Forward] {
         let (mut from, mut events, mut pages) = (String::new(), 0, 0);
@@ -181,7 +182,7 @@ async fn history_turns_both_ways_and_is_told_how_fresh_it_is() {
     let older = page(newest.next.clone(), Backward, Consistency::Local).await;
     assert_eq!(bodies(&older), (5..15).rev().map(|n| n.to_string()).collect::<Vec<_>>());
     assert_eq!(older.freshness(), Freshness::Local);
-    // Turned around at the newest event of the older page: what follows is the page before it.
+    // Turning around at the newest event of the older page yields the page before it.
     let again = page(older.prev.clone(), Forward, Consistency::Unspecified).await;
     assert_eq!(bodies(&again), (15..25).map(|n| n.to_string()).collect::<Vec<_>>());
 }
@@ -212,7 +213,7 @@ async fn generic_tools_find_health_and_descriptors() {
     let cluster = Cluster::start("").await;
     let channel = cluster.channel(1).await;
     for service in ["", "quorate.chat.v1.Chat"] {
-        // It follows readiness, a moment later.
+        // Health follows readiness a moment later.
         eventually("it is serving", || async {
             let mut health = HealthClient::new(channel.clone());
             let answer =
@@ -249,6 +250,6 @@ async fn one_user_may_write_ten_messages_in_ten_seconds() {
     let detail = detail(&refused);
     assert_eq!(detail.code(), ErrorCode::LimitExceeded, "{refused}");
     assert!((1..=10_000).contains(&detail.retry_after_ms), "{detail:?}");
-    // What was accepted before may be repeated: it is no new message.
+    // A message that was accepted before may be repeated, because it is not a new one.
     alice.door(1).send(alice.asks(message(&room, "spam", "0"))).await.expect("the first answer again");
 }

@@ -1,4 +1,4 @@
-//! What the doors ask before they read, whom they let in, and how they stop.
+//! Listeners: checks before a body is read, limits on silent connections, and orderly shutdown.
 
 use crate::support::PATIENCE;
 use crate::support::client::User;
@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Instant;
 use tonic::{Code, Request};
 
-/// What 7401 holds of one address without anybody being let in, and some more.
+/// Number of silent connections: more than port 7401 holds for one address before their handshakes.
 const SILENT: usize = 300;
 
 fn connect(address: SocketAddr) -> TcpStream {
@@ -19,7 +19,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Reads an answer with a length; `None` when the connection ended.
+/// Reads an answer with a length; `None` if the connection ends first.
 fn answer(stream: &mut TcpStream) -> Option<String> {
     let mut heard = Vec::new();
     loop {
@@ -40,7 +40,7 @@ fn answer(stream: &mut TcpStream) -> Option<String> {
     }
 }
 
-/// The answer to a request whose body never comes.
+/// Returns the answer to a request whose body never comes.
 fn answer_to_head(node: &Node, head: &str) -> String {
     let mut stream = connect(node.http);
     write!(stream, "{head}\r\nHost: test\r\nContent-Length: 1000000\r\n\r\n").expect("written");
@@ -61,7 +61,7 @@ async fn a_caller_is_known_before_a_byte_of_the_body_is_read_and_silence_locks_n
     }
 
     let alice = cluster.user(0, "alice").await;
-    // A stream whose first message never comes: the session is asked for all the same.
+    // The session is checked even though the first message of the stream never comes.
     let refused = alice.door(0).post(Request::new(tokio_stream::pending::<PostRequest>())).await;
     assert_eq!(refused.expect_err("no token").code(), Code::Unauthenticated);
     silent_handshakes(&cluster, node).await;
@@ -77,7 +77,7 @@ async fn silent_handshakes(cluster: &Cluster, node: &Node) {
         silent.push(connect(node.peer));
         cluster.status(0).await.expect("an administrator gets in at the first attempt");
     }
-    // Those that were there longest were given up for the others, or for saying nothing.
+    // The oldest connections were closed, either for newer ones or because they sent nothing.
     let mut first = silent.swap_remove(0);
     assert!(matches!(first.read(&mut [0]), Ok(0) | Err(_)));
 }
@@ -111,7 +111,7 @@ async fn a_stopping_pod_answers_a_parked_sync_once_and_closes_the_connection() {
     assert!(told.starts_with("HTTP/1.1 200") && told.to_lowercase().contains("connection: close"), "{told}");
     assert!(answer(&mut parked).is_none(), "the connection ends with it");
     let (mut answers, began) = (0, Instant::now());
-    // A client that asks again and again, for as long as somebody listens.
+    // Polls again and again, for as long as the listener accepts connections.
     while let Ok(mut stream) = TcpStream::connect(node.http) {
         stream.set_read_timeout(Some(PATIENCE)).expect("set");
         if stream.write_all(poll.as_bytes()).is_err() || answer(&mut stream).is_none() {
@@ -119,7 +119,7 @@ async fn a_stopping_pod_answers_a_parked_sync_once_and_closes_the_connection() {
         }
         answers += 1;
     }
-    // One each second, not thousands.
+    // At most about one answer per second, not thousands.
     let seconds = began.elapsed().as_secs();
     assert!(answers <= seconds + 2, "{answers} answers in {seconds} s");
     assert_eq!(process.ended().await, Some(0));

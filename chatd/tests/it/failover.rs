@@ -1,4 +1,4 @@
-//! Pods die; nothing that was acknowledged is lost, doubled or put in another order.
+//! Failover: pods die, and nothing that was acknowledged is lost, duplicated or reordered.
 
 use crate::stream::Follower;
 use crate::support::client::{User, detail, with_token};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 const QUIET: &str = "rateLimit: {enabled: false}";
 const WRITERS: usize = 4;
 
-/// A writer: one message after the other, each with its own transaction id until it is acknowledged by some pod.
+/// Writes one message after the other, each with its own transaction id until some pod acknowledges it.
 async fn write(user: User, writer: usize, room: String, stop: Arc<AtomicBool>, count: Arc<AtomicUsize>) -> Vec<String> {
     let mut acknowledged = Vec::new();
     let mut door = writer;
@@ -33,7 +33,7 @@ async fn write(user: User, writer: usize, room: String, stop: Arc<AtomicBool>, c
     acknowledged
 }
 
-/// Waits until so many more messages are acknowledged.
+/// Waits until `messages` more messages are acknowledged.
 async fn more(count: &AtomicUsize, messages: usize) {
     let target = count.load(SeqCst) + messages;
     crate::support::eventually("writing goes on", || async { (count.load(SeqCst) >= target).then_some(()) }).await;
@@ -155,13 +155,13 @@ async fn without_a_quorum_writes_wait_and_fail_and_reads_say_that_they_are_stale
     let refused = alice.say(2, &room, "alone", "2").await.expect_err("no quorum");
     assert_eq!(detail(&refused).code(), ErrorCode::Unavailable, "{refused}");
     assert!(detail(&refused).retry_after_ms > 0);
-    // It cannot know that the others do not serve: clients are sent elsewhere, should there be an elsewhere.
+    // The pod cannot know that the others do not serve, so it sends clients elsewhere in case there is another pod.
     let withdrawn = || async { cluster.nodes[2].page("/readyz").filter(|(status, _)| *status == 503) };
     let (_, reason) = eventually("the last pod withdraws", withdrawn).await;
     assert!(reason.contains("cut off"), "{reason}");
     cluster.restart(0);
     cluster.all_ready().await;
-    // The same id: whether the first attempt was written or not, it is there once.
+    // The same transaction id: whether or not the first attempt was written, the message is there once.
     let deadline = Instant::now() + Duration::from_secs(30);
     while let Err(status) = alice.say(2, &room, "alone", "2").await {
         assert!(Instant::now() < deadline, "{status}");
@@ -170,7 +170,7 @@ async fn without_a_quorum_writes_wait_and_fail_and_reads_say_that_they_are_stale
     assert_eq!(bodies, ["before", "alone"]);
 }
 
-/// It cannot know how old its state is, and hears nobody who does.
+/// Such a pod cannot know how old its state is, and reaches nobody who does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_that_is_restarted_without_a_majority_is_not_ready_until_there_is_one() {
     let mut cluster = Cluster::start(QUIET).await;
@@ -181,7 +181,7 @@ async fn a_pod_that_is_restarted_without_a_majority_is_not_ready_until_there_is_
     let says = |n: usize| cluster.nodes[n].page("/readyz");
     let waits = || async { says(2).filter(|(_, reason)| reason.contains("catching up")) };
     eventually("it is open, and waits for a leader", waits).await;
-    // Some elections long: nothing tells that it has stopped trying.
+    // For the length of several elections the pod must stay unready.
     for _ in 0..20 {
         assert_eq!(says(2).map(|(status, _)| status), Some(503));
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -191,7 +191,7 @@ async fn a_pod_that_is_restarted_without_a_majority_is_not_ready_until_there_is_
     eventually("both are ready", || async { ready(0).and(ready(2)) }).await;
 }
 
-/// Clients forget a session that a server calls unknown, and their users must log in again.
+/// Clients drop a session that a server calls unknown, and their users must log in again.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_quorum_a_login_that_is_not_here_is_not_called_unknown() {
     use quorate_wire::chat::v1::{ErrorCode, HistoryRequest};
@@ -223,7 +223,7 @@ async fn a_follower_of_a_killed_pod_goes_on_elsewhere_without_a_gap() {
     }
     let mut all = follower.bodies(10).await;
     cluster.kill(leader);
-    // What the lost connection still holds counts; after its end the last cursor leads on.
+    // Frames still in the lost connection count; after its end the last cursor continues.
     while let Ok(Some(frame)) = follower.frame().await {
         all.extend(frame.events.iter().map(|event| crate::support::client::said(event).1));
     }

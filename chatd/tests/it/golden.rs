@@ -1,7 +1,7 @@
-//! A data directory of each version, kept for ever: every kind of row is read, and a pod serves from it.
+//! Golden data directories: one of each version is kept for ever. Every kind of row is read, and a pod serves from it.
 //!
-//! `QUORATE_WRITE=1 cargo test --release --workspace --test it golden` makes that of this version anew: before a version
-//! is given away, never after it.
+//! `QUORATE_WRITE=1 cargo test --release --workspace --test it golden` creates the directory of this version again. Do
+//! that before a version is released, never after it.
 
 use crate::support::client::{PASSWORD, User, message, with_token};
 use crate::support::cluster::Cluster;
@@ -20,11 +20,11 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The newest is this build's.
+/// Versions with a directory; the newest is that of this build.
 const VERSIONS: [u32; 1] = [1];
 const SETTINGS: &str = "rateLimit: {enabled: false}\nraft: {keepLogEntries: 5}";
 
-/// Tests run in the folder of their package.
+/// Returns the path of a kept file; tests run in the directory of their package.
 fn kept(version: u32, ending: &str) -> PathBuf {
     PathBuf::from(format!("tests/golden/version-{version}.{ending}"))
 }
@@ -51,7 +51,7 @@ fn unpack(version: u32, into: &Path) {
     assert!(done.success());
 }
 
-/// How many rows each table has, and a checksum of all: reads every one.
+/// Reads every row, and returns the number of rows of each table and a checksum of all.
 fn rows_of(data: &Path) -> String {
     let store = RocksStore::open(&data.join("state"), Settings::default(), Fatal::default()).expect("opens");
     let snapshot = Shelf::open(&data.join("state")).expect("opens").newest().expect("a snapshot");
@@ -95,7 +95,7 @@ async fn serve(version: u32, told: &str) {
     assert_eq!(rooms.len(), 2);
 }
 
-/// A cluster of one that has done everything once.
+/// Creates the files of a version from a cluster of one node in which everything has happened once.
 async fn make(version: u32) {
     let mut cluster = Cluster::uninitialised(1, SETTINGS);
     cluster.initialise().await;
@@ -124,7 +124,7 @@ async fn make(version: u32) {
     fs::write(kept(version, "txt"), rows_of(&data) + &told).expect("written");
 }
 
-/// Messages, a reaction, a redaction, state, members, what a client keeps for itself.
+/// Creates messages, a reaction, a redaction, state, members and account data.
 async fn talk(cluster: &Cluster, alice: &User, bob: &User) -> String {
     let request = CreateRoomRequest {
         preset: Preset::Public.into(),
@@ -164,7 +164,7 @@ async fn talk(cluster: &Cluster, alice: &User, bob: &User) -> String {
     room
 }
 
-/// Over one stream, as bots do: its order is remembered.
+/// Posts over one stream, as bots do, so that a row for the stream's order exists.
 async fn post(user: &User, room: &str) {
     let events = (0..3).map(|n| message(room, &format!("posted {n}"), &format!("p{n}"))).collect();
     let request = user.asks(futures::stream::iter([PostRequest { events }]));
@@ -177,12 +177,12 @@ async fn post(user: &User, room: &str) {
     assert_eq!(accepted, 3);
 }
 
-/// A room that keeps nothing for long.
+/// Creates a room with a retention policy.
 async fn forgetful(alice: &User) -> String {
     let rule = InitialState {
         r#type: "m.room.retention".into(),
         state_key: String::new(),
-        // A hundred years: it is to be there, and to remove nothing by itself while tests run.
+        // A hundred years: the policy must exist, but must not remove anything by itself while tests run.
         content: r#"{"max_lifetime":3155692600000}"#.into(),
     };
     let request =
@@ -210,7 +210,7 @@ async fn matrix(address: std::net::SocketAddr, method: &str, path: &str, token: 
     assert_eq!(answer.split_whitespace().nth(1), Some("200"), "{method} {path}: {answer}");
 }
 
-/// Zeros behind the last record are there for the sake of fdatasync only.
+/// Cuts the zeros behind the last record, which are only preallocated for the sake of fdatasync.
 fn cut_zeros(log: &Path) {
     for entry in fs::read_dir(log).expect("a directory").map(|entry| entry.expect("an entry")) {
         let bytes = fs::read(entry.path()).expect("reads");
@@ -220,7 +220,7 @@ fn cut_zeros(log: &Path) {
     }
 }
 
-/// The same bytes for the same files.
+/// Packs a directory reproducibly: the same files yield the same bytes.
 fn pack(data: &Path, archive: &Path) {
     let fixed = ["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"];
     let mut tar = Command::new("tar");

@@ -1,4 +1,4 @@
-//! Logging in: guessers are slowed down, owners are not, and an outage is nobody's fault.
+//! Logins: guessers are slowed down, owners are not, and an outage is not taken for a wrong password.
 
 use crate::support::client::{PASSWORD, User, detail, message};
 use crate::support::cluster::Cluster;
@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 
-/// One pod, which is enough for what a pod does by itself.
+/// Starts a single pod, which is enough for what a pod does by itself.
 async fn single(settings: &str) -> Cluster {
     let cluster = Cluster::uninitialised(1, settings);
     cluster.initialise().await;
@@ -18,7 +18,7 @@ async fn single(settings: &str) -> Cluster {
     cluster
 }
 
-/// A door for a caller at another address of loopback.
+/// Connects to the gRPC API from another loopback address.
 async fn from(cluster: &Cluster, last: u8) -> ChatClient<Channel> {
     let address = IpAddr::from(Ipv4Addr::new(127, 0, 0, last));
     let endpoint = Endpoint::from_shared(format!("http://{}", cluster.nodes[0].grpc)).expect("an address");
@@ -70,7 +70,7 @@ async fn an_outage_is_not_a_wrong_password() {
         async move { door.login(login("alice", PASSWORD, "")).await }
     });
     for answer in futures::future::join_all(logins).await {
-        // One may have been let in before the pod knew that it was alone.
+        // One login may succeed before the pod notices that it is alone.
         if let Err(refused) = answer {
             assert_eq!(detail(&refused).code(), ErrorCode::Unavailable, "{refused}");
             assert!(detail(&refused).retry_after_ms > 0);
@@ -94,7 +94,7 @@ async fn one_address_makes_a_bounded_number_of_accounts() {
     let cluster = single("").await;
     let mut door = from(&cluster, 2).await;
     let mut refused = None;
-    // On a slow machine some come back meanwhile.
+    // On a slow machine, some of the budget is restored meanwhile.
     for n in 0..400 {
         let request =
             RegisterRequest { username: format!("user{n}"), password: PASSWORD.into(), ..RegisterRequest::default() };
@@ -157,7 +157,7 @@ async fn nobody_learns_from_a_refusal_whether_a_room_is_there() {
     let cluster = single("rateLimit: {enabled: false}").await;
     let (alice, mallory) = (User::register(&cluster, 0, "alice").await, User::register(&cluster, 0, "mallory").await);
     let there = alice.create_room(0, Preset::Private, "secret").await;
-    // Of the same form, as any caller can make it.
+    // An id of the same form, which any caller can construct.
     let elsewhere = quorate_core::id::room_id(
         quorate_core::id::Position { incarnation: 0, index: 999_999, ordinal: 0 },
         "chat.test",
@@ -173,7 +173,7 @@ async fn nobody_learns_from_a_refusal_whether_a_room_is_there() {
     alice.say(0, &there, "still here", "end").await.expect("sent");
 }
 
-/// Every endpoint that takes a room, with requests that are right and wrong: name, status, body.
+/// Calls every endpoint that takes a room, with valid and invalid requests; returns name, status and body of each.
 fn over_http(cluster: &Cluster, user: &User, room: &str) -> Vec<(String, u16, String)> {
     let event = "$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     let member = |membership: &str| format!(r#"{{"membership":"{membership}"}}"#);

@@ -1,4 +1,4 @@
-//! What stands in the logs, and what never does.
+//! Log lines: what they must say, and what they must never contain.
 
 use crate::support::client::{User, message};
 use crate::support::cluster::Cluster;
@@ -9,16 +9,16 @@ use quorate_wire::chat::v1::*;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// All that the configuration can ask for: every line of Quorate's own crates, and what libraries may say beside.
+/// Most verbose configuration: every line of Quorate's own crates, and those of libraries.
 const EVERYTHING: &str = "log: {format: json, level: trace}\nrateLimit: {enabled: false}";
 
-/// Words that people trust the server with; none is a part of any other.
+/// Secrets that users entrust to the server; none is a substring of another.
 const BODY: &str = "Zebrafink-body-4711";
 const TOPIC: &str = "Wiedehopf-topic-4712";
 const SECRET: &str = "Nachtigall-password-4713";
 const DISPLAY_NAME: &str = "Rotkehlchen-name-4714";
 
-/// The lines that are whole: one may be on its way.
+/// Returns the complete lines; the last one may be partly written.
 fn lines(log: &str) -> impl Iterator<Item = &str> {
     log.rsplit_once('\n').map(|(whole, _)| whole).unwrap_or_default().lines()
 }
@@ -27,10 +27,10 @@ fn parsed(node: &Node, line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|e| panic!("{e} in a line of {}: {line}", node.name))
 }
 
-/// Lines of a node with this message.
+/// Returns the lines of a node with this message.
 fn said(node: &Node, message: &str) -> Vec<Value> {
     let log = node.log();
-    // Parsing all of it each time would take most of the test's time.
+    // Parsing the whole log each time would take most of the test's time.
     let hits = lines(&log).filter(|line| line.contains(message)).map(|line| parsed(node, line));
     hits.filter(|line| line["message"] == message).collect()
 }
@@ -39,7 +39,7 @@ async fn until_said(node: &Node, message: &str) -> Value {
     eventually(message, || async { said(node, message).pop() }).await
 }
 
-/// Calls of the Matrix door; gives the token of a login there.
+/// Makes calls to the Matrix API, and returns the token of a login there.
 fn matrix(node: &Node, room: &str) -> String {
     let path = |rest: &str| format!("/_matrix/client/v3/{rest}");
     let call = |method: &str, rest: &str, token: &str, body: Value| {
@@ -56,7 +56,7 @@ fn matrix(node: &Node, room: &str) -> String {
     let token = answer["access_token"].as_str().expect("a token").to_owned();
     let sent = json!({"msgtype": "m.text", "body": BODY});
     assert_eq!(call("PUT", &format!("rooms/{room}/send/m.room.message/m1"), &token, sent.clone()).0, 200);
-    // Broken in every way: what cannot be read may hold what must not be told.
+    // Malformed requests, because a body that cannot be parsed may contain secrets, too.
     assert_eq!(call("PUT", &format!("rooms/{room}/send/m.room.message/m2"), &token, json!([sent])).0, 400);
     let half = node.matrix("POST", &path("login"), "", &format!("{{\"password\": \"{SECRET}")).expect("an answer");
     assert_eq!(half.0, 400);
@@ -67,7 +67,7 @@ fn matrix(node: &Node, room: &str) -> String {
     token
 }
 
-/// Calls of the gRPC door: one by one, as a stream, refused.
+/// Makes calls to the gRPC API: unary, streaming and refused ones.
 async fn grpc(cluster: &Cluster, alice: &User, room: &str) {
     for n in 0..3 {
         alice.say(n, room, BODY, &format!("g{n}")).await.expect("sent");
@@ -111,7 +111,7 @@ async fn no_line_at_any_level_holds_a_message_a_password_or_a_token_and_decision
     cluster.restart(leader);
     cluster.all_ready().await;
 
-    // What was decided, on whom it concerned.
+    // Decisions appear in the logs of the nodes that they concern.
     let won = until_said(&cluster.nodes[next], "this pod won the election and leads").await;
     assert!(won["term"].as_u64() > Some(term), "{won}");
     let follower = (0..3).find(|n| *n != leader && *n != next).expect("the third");
@@ -130,7 +130,7 @@ async fn no_line_at_any_level_holds_a_message_a_password_or_a_token_and_decision
     );
     let open = said(&cluster.nodes[leader], "open");
     assert!(open[1]["cluster_id"].is_string() && open[1]["applied_index"].as_u64() > Some(0), "{open:?}");
-    // A token that names nobody may be somebody's all the same.
+    // A token that is not known here may still belong to somebody.
     let stranger = "qat_Kernbeisser-token-4715-which-nobody-has-ever-got";
     let whoami = || cluster.nodes[next].matrix("GET", "/_matrix/client/v3/account/whoami", stranger, "");
     for _ in 0..30 {
@@ -155,10 +155,10 @@ async fn no_line_at_any_level_holds_a_message_a_password_or_a_token_and_decision
         for text in lines(&log) {
             let line = parsed(node, text);
             let own = line["target"].as_str().is_some_and(|target| target.starts_with("quorate"));
-            // A library may tell a thing by its fields alone.
+            // A library may log fields without a message.
             let fields = ["timestamp", "level", "target", "message"];
             for field in &fields[..if own { 4 } else { 3 }] {
-                // Also not twice: a field of this name would hide the line's own.
+                // The field must be unique, because another one of the same name would hide the line's own.
                 assert!(line[field].is_string(), "no {field} in {text}");
                 assert_eq!(text.matches(&format!("\"{field}\":")).count(), 1, "{field} in {text}");
             }

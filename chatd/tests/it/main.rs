@@ -1,4 +1,5 @@
-//! Whole processes of the real binary: one cluster of three for each test, on loopback, with real certificates.
+//! Tests with processes of the real binary: one cluster of three nodes for each test, on loopback, with real
+//! certificates.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

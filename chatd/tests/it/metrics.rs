@@ -1,4 +1,4 @@
-//! What a cluster at work tells of itself, pod by pod.
+//! Metrics of a cluster at work, pod by pod.
 
 use crate::stream::Follower;
 use crate::support::cluster::Cluster;
@@ -12,7 +12,7 @@ use std::time::Duration;
 const QUIET: &str = "rateLimit: {enabled: false}";
 const MESSAGES: usize = 30;
 
-/// The sum of all series of this name whose labels contain `labels`.
+/// Returns the sum of all series of the metric `name` whose labels contain `labels`.
 fn sum(node: &Node, name: &str, labels: &str) -> Option<f64> {
     let (_, text) = node.page("/metrics")?;
     let of = |line: &str| {
@@ -23,13 +23,13 @@ fn sum(node: &Node, name: &str, labels: &str) -> Option<f64> {
     Some(text.lines().filter_map(of).sum())
 }
 
-/// Waits until a figure of a pod is at least so large.
+/// Waits until a metric of a pod is at least `least`.
 async fn reaches(node: &Node, name: &str, labels: &str, least: f64) {
     let what = format!("{name}{{{labels}}} of {} reaches {least}", node.name);
     eventually(&what, || async { sum(node, name, labels).filter(|found| *found >= least) }).await;
 }
 
-/// A `/sync` of the Matrix door; its body.
+/// Makes a `/sync` request to the Matrix API and returns the body.
 async fn sync(node: &Node, token: &str, query: &str) -> String {
     let (address, request) = (
         node.http,
@@ -83,7 +83,7 @@ async fn a_cluster_at_work_tells_how_it_elects_replicates_and_delivers() {
     }
     assert!(granted >= 1.0, "somebody voted for the leader");
 
-    // Many messages may come in one frame; those that came alone were each woken for and timed.
+    // One frame may carry many messages; those delivered alone were each woken for and timed.
     reaches(&cluster.nodes[1], "quorate_delivery_seconds_count", "door=\"grpc\"", 1.0).await;
     reaches(&cluster.nodes[1], "quorate_feed_wakeups_total", "", 1.0).await;
     let late = sum(&cluster.nodes[1], "quorate_delivery_seconds_sum", "door=\"grpc\"").expect("a page");
@@ -116,7 +116,7 @@ async fn syncs_are_counted_while_they_wait_and_by_why_they_were_answered() {
     assert_eq!(sum(pod, "quorate_sync_parked", ""), Some(0.0));
 }
 
-/// Of its own: what is not a file's. The program itself differs in size by how it was compiled.
+/// Measures anonymous memory, without pages of files: the size of the program depends on how it was compiled.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_pod_takes_little_memory_of_its_own() {
     const MOST_KIB: u64 = 24 << 10;

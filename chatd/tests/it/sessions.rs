@@ -1,4 +1,4 @@
-//! What a session's streams do when it ends.
+//! Streams and long polls of a session end with it.
 
 use crate::support::client::{User, detail, message, said};
 use crate::support::cluster::Cluster;
@@ -8,7 +8,7 @@ use quorate_wire::chat::v1::*;
 use tokio::time::timeout;
 use tonic::Streaming;
 
-/// Bodies of the messages that a stream still brings, and why it ends.
+/// Returns the bodies of the messages that a stream still delivers, and the status with which it ends.
 async fn rest(mut frames: Streaming<SubscribeResponse>) -> (Vec<String>, tonic::Status) {
     let mut bodies = Vec::new();
     loop {
@@ -27,7 +27,7 @@ async fn subscribe(user: &User, n: usize) -> Streaming<SubscribeResponse> {
     user.door(n).subscribe(user.asks(SubscribeRequest::default())).await.expect("subscribed").into_inner()
 }
 
-/// A long poll that would wait for longer than this test may take for anything else.
+/// Starts a long poll that waits for longer than anything else in this test may take.
 fn park(cluster: &Cluster, n: usize, user: &User) -> tokio::task::JoinHandle<Option<(u16, String)>> {
     let (node, token) = (cluster.nodes[n].clone(), user.session.access_token.clone());
     tokio::task::spawn_blocking(move || {
@@ -37,7 +37,7 @@ fn park(cluster: &Cluster, n: usize, user: &User) -> tokio::task::JoinHandle<Opt
     })
 }
 
-/// The polls that are parked on a node.
+/// Returns the number of parked polls on a node.
 fn parked(cluster: &Cluster, n: usize) -> Option<usize> {
     let (_, page) = cluster.nodes[n].page("/metrics")?;
     let line = page.lines().find(|line| line.starts_with("quorate_sync_parked"))?;
@@ -50,7 +50,7 @@ async fn streams_end_with_their_session_on_every_pod_however_busy_they_are() {
     let (alice, bob) = (cluster.user(0, "alice").await, cluster.user(1, "bob").await);
     let room = alice.create_room(0, Preset::Public, "").await;
     bob.join(1, &room).await.expect("joined");
-    // Another device of his, which stays.
+    // A second device, whose session stays.
     let login = LoginRequest { username: "bob".into(), password: "a password".into(), ..LoginRequest::default() };
     let session = bob.door(0).login(login).await.expect("logged in").into_inner();
     let tablet = User { session, doors: bob.doors.clone() };
@@ -80,7 +80,7 @@ async fn streams_end_with_their_session_on_every_pod_however_busy_they_are() {
         assert_eq!(detail(&why).code(), ErrorCode::Unauthenticated, "{why}");
     }
     for (mut answers, sender) in posts {
-        // It was open until now, and nothing was asked of it.
+        // Nothing was sent on the stream, yet the logout ends it.
         let end = timeout(PATIENCE, answers.message()).await.expect("an end in time");
         assert_eq!(detail(&end.expect_err("a refusal")).code(), ErrorCode::Unauthenticated);
         drop(sender);

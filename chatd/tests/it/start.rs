@@ -1,4 +1,4 @@
-//! Starting: what is wrong is said in one sentence, with an exit code of its own.
+//! Startup errors: each is reported in one sentence, with an exit code of its own.
 
 use crate::support::certificates;
 use crate::support::cluster::Cluster;
@@ -13,7 +13,7 @@ fn node(dir: &Path, settings: &str) -> Node {
     Node::new("node", dir, tls, settings)
 }
 
-/// Starts the node, waits for its end, and checks the exit code and that the log's last line names all parts.
+/// Starts the node, waits for its end, and checks the exit code and that the last line of the log contains all `parts`.
 async fn refuses(node: &Node, code: i32, parts: &[&str]) {
     assert_eq!(node.start().ended().await, Some(code), "{}", node.log());
     let log = node.log();

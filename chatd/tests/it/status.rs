@@ -1,4 +1,4 @@
-//! The cluster at a glance: for holders of a certificate, for administrators who log in, and with `chatctl` all the time.
+//! Cluster status: for holders of a certificate, for administrators who log in, and continuously with `chatctl`.
 
 use crate::support::client::{User, detail};
 use crate::support::cluster::Cluster;
@@ -16,7 +16,7 @@ use tower::ServiceExt as _;
 
 const PAGE: &str = "/_quorate/status";
 
-/// The page on the Matrix door.
+/// Requests the status page from the Matrix API.
 fn page(cluster: &Cluster, n: usize, token: &str) -> Option<(u16, Value)> {
     let (status, body) = cluster.nodes[n].matrix("GET", PAGE, token, "")?;
     Some((status, serde_json::from_str(&body).expect("JSON")))
@@ -27,7 +27,7 @@ fn member<'a>(document: &'a Value, name: &str) -> &'a Value {
     members.iter().find(|member| member["name"] == name).unwrap_or_else(|| panic!("{name} is not in {document:#}"))
 }
 
-/// A cluster whose administrator is alice, who was there first.
+/// Starts a cluster whose administrator is alice; her account exists before she is named in the configuration.
 async fn administered() -> (Cluster, User) {
     let mut cluster = Cluster::start("").await;
     let alice = cluster.user(0, "alice").await;
@@ -53,7 +53,7 @@ async fn administrators_see_every_member_and_others_see_nothing() {
     }
     let (leader, term) = cluster.leader(0).await;
     let name = |n: usize| format!("node-{n}");
-    // The load is looked at every second.
+    // The load is sampled every second.
     let document = eventually("writes are in the rate", || async {
         let (status, document) = page(&cluster, leader, token)?;
         assert_eq!(status, 200, "{document}");
@@ -82,14 +82,14 @@ async fn administrators_see_every_member_and_others_see_nothing() {
     assert_eq!(page(&cluster, 0, "").expect("an answer").0, 401);
     assert_eq!(page(&cluster, 0, "qat_nobody").expect("an answer").0, 401);
 
-    // One member away: said so, and writing goes on.
+    // One member is down: the status says so, and writes continue.
     let away = (leader + 1) % 3;
     cluster.kill(away);
     let document = page(&cluster, leader, token).expect("an answer").1;
     let gone = member(&document, &name(away));
     assert!(gone["reachable"] == false && gone["error"].is_string() && gone.get("role").is_none(), "{gone:#}");
     assert_eq!((&document["quorum"]["healthy"], &document["quorum"]["held"]), (&2.into(), &true.into()));
-    // Two away: the last one tells that it has no quorum.
+    // Two members are down: the last one reports that it has no quorum.
     let last = (leader + 2) % 3;
     cluster.kill(leader);
     eventually("the quorum is said to be lost", || async {
@@ -124,7 +124,7 @@ async fn a_certificate_of_the_cluster_opens_the_same_page_on_the_peer_door() {
     assert_eq!((&document["asked"]["name"], &document["quorum"]["healthy"]), (&"node-1".into(), &3.into()));
 }
 
-/// `chatctl cluster status --watch` as a program reads it.
+/// Process of `chatctl cluster status --watch`, read as a program would.
 struct Watch {
     child: Child,
     documents: Receiver<Value>,
@@ -145,7 +145,7 @@ impl Watch {
         std::thread::spawn(move || {
             for line in output.lines().map_while(Result::ok) {
                 let document = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
-                // The test has seen enough.
+                // The receiver is dropped at the end of the test.
                 if sender.send(document).is_err() {
                     return;
                 }
@@ -154,7 +154,7 @@ impl Watch {
         Self { child, documents }
     }
 
-    /// The first document from now on that is as described.
+    /// Returns the next document that satisfies `is`.
     async fn until(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
         eventually(what, || async { self.documents.try_iter().find(|document| is(document)) }).await
     }
@@ -162,7 +162,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // Both fail only when it is gone already.
+        // Both calls fail only if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -176,7 +176,7 @@ fn keys(document: &Value) -> BTreeSet<&str> {
 async fn a_watch_goes_on_over_the_loss_of_the_leader_and_of_the_server_that_it_asked() {
     let (mut cluster, alice) = administered().await;
     let (leader, term) = cluster.leader(0).await;
-    // Only the leader is named: the others are learned from its answers.
+    // Only the leader is named; the others are learned from its answers.
     let watch = Watch::start(&cluster, leader);
     let all = |document: &Value| document["quorum"]["healthy"] == 3 && document["leader"]["name"].is_string();
     let document = watch.until("all are healthy", all).await;

@@ -1,4 +1,4 @@
-//! Volumes with less free than their reserve, as people and operators meet them.
+//! Volumes with less free space than their reserve, from the point of view of users and operators.
 
 use crate::support::client::{User, detail};
 use crate::support::cluster::Cluster;
@@ -8,7 +8,7 @@ use quorate_wire::chat::v1::create_room_request::Preset;
 use serde_json::Value;
 use tonic::Code;
 
-/// More than any volume has, in MiB.
+/// Reserve that exceeds any volume.
 const ALL: &str = "storage: {reserveMebibytes: 1000000000}";
 
 async fn restart_with(cluster: &mut Cluster, settings: &str) {
@@ -53,7 +53,7 @@ async fn people_are_told_that_storage_is_full_at_both_doors_and_can_still_read()
         let (_, page) = cluster.nodes[n].page("/metrics").expect("metrics");
         assert!(page.contains("quorate_storage_short 1\n"), "{page}");
     }
-    // Told again: what was accepted before the volumes were full keeps its answer.
+    // Sending again: a message accepted before the volumes were full keeps its answer.
     assert_eq!(alice.say(1, &room, "hello", "1").await.expect("known").event_id, said.event_id);
     restart_with(&mut cluster, "storage: {reserveMebibytes: 0}").await;
     let alice = reconnected(&cluster, alice).await;

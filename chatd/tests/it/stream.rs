@@ -1,4 +1,4 @@
-//! The two streams: events in, events out.
+//! Both event streams: posting and subscribing.
 
 use crate::support::client::{User, detail, message, said};
 use crate::support::cluster::Cluster;
@@ -11,7 +11,7 @@ use tonic::Streaming;
 
 const QUIET: &str = "rateLimit: {enabled: false}";
 
-/// Reads a subscription from a cursor.
+/// Subscription that keeps its cursor.
 pub struct Follower {
     frames: Streaming<SubscribeResponse>,
     pub cursor: String,
@@ -32,7 +32,7 @@ impl Follower {
         Ok(frame)
     }
 
-    /// Bodies of the messages until there are so many.
+    /// Returns the bodies of the next `count` messages.
     pub async fn bodies(&mut self, count: usize) -> Vec<String> {
         let mut bodies = Vec::new();
         while bodies.len() < count {
@@ -80,7 +80,7 @@ async fn a_follower_of_all_rooms_gets_those_joined_later_and_loses_those_left() 
     bob.join(1, &other).await.expect("joined");
     alice.say(0, &other, "elsewhere", "3").await.expect("sent");
     assert_eq!(follower.bodies(1).await, ["elsewhere"]);
-    // The stream of the one room ends and says why.
+    // The stream of the single room ends with a reason.
     let refused = loop {
         match one_room.frame().await {
             Ok(Some(_)) => {}

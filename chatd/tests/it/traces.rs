@@ -1,4 +1,4 @@
-//! Traces over pods, at a receiver of OTLP.
+//! Traces across pods, as an OTLP receiver gets them.
 
 use crate::stream::Follower;
 use crate::support::client::{User, message};
@@ -15,7 +15,7 @@ use tonic::Request;
 
 const CALLER: &str = "00f067aa0ba902b7";
 
-/// A trace id of a test's caller.
+/// Returns a trace id for a caller in a test.
 fn trace_id(number: u32) -> String {
     format!("4bf92f3577b34da6a3ce929d{number:08x}")
 }
@@ -27,7 +27,7 @@ fn within<T>(mut request: Request<T>, trace: &str, flags: &str) -> Request<T> {
     request
 }
 
-/// A trace as an indented list, siblings by name and pod, pods by their parts in the test.
+/// Formats a trace as an indented list: siblings by name and pod, pods by their roles in the test.
 fn tree(spans: &[Span], parts: &BTreeMap<String, &str>) -> String {
     fn below(spans: &[Span], parts: &BTreeMap<String, &str>, parent: &str, depth: usize, out: &mut String) {
         let mut children: Vec<_> = spans.iter().filter(|span| span.parent == parent).collect();
@@ -49,7 +49,7 @@ fn tree(spans: &[Span], parts: &BTreeMap<String, &str>) -> String {
     out
 }
 
-/// Which part each pod has: by its name and by its node id.
+/// Returns the role of each pod in the test, by its name and by its node id.
 async fn parts(cluster: &Cluster, leader: usize) -> BTreeMap<String, &'static str> {
     let mut parts = BTreeMap::new();
     for (n, part) in [(leader, "leader"), ((leader + 1) % 3, "door"), ((leader + 2) % 3, "reader")] {
@@ -122,19 +122,19 @@ async fn one_call_through_a_follower_is_one_trace_over_all_pods() {
     let spans = receiver.trace(&asked);
     assert_eq!(tree(&spans, &parts), THROUGH_A_FOLLOWER);
     check(&spans);
-    // All that came before has been sent, too: nothing but this.
+    // Everything before it has been exported, too, and consists of this trace only.
     assert_eq!(receiver.spans().len(), spans.len());
     let text = format!("{spans:?}");
     assert!(!text.contains("secret") && !text.contains("alice") && !text.contains(&id), "{text}");
 }
 
-/// Times, links and results of a trace that went well.
+/// Checks times, links and results of a successful trace.
 fn check(spans: &[Span]) {
     let by_id: BTreeMap<_, _> = spans.iter().map(|span| (span.id.as_str(), span)).collect();
     for span in spans {
         assert!(span.begin <= span.end && !span.failed && span.state == "vendor=1", "{span:?}");
         if let Some(parent) = by_id.get(span.parent.as_str()) {
-            // One machine, one clock; what is told in two ways may differ by their precision.
+            // All pods share one clock; times from different sources may differ by their precision.
             assert!(span.begin + 100_000 >= parent.begin, "{} began before {}", span.name, parent.name);
         }
         let linked = |to: &str| span.links.iter().all(|id| by_id.get(id.as_str()).is_some_and(|s| s.name == to));
@@ -163,7 +163,7 @@ async fn a_stream_of_posts_has_one_entry_for_many_commands() {
         acknowledged += frame.results.len();
     }
     assert_eq!(acknowledged, 2000);
-    // A caller may ask for a hundred in a second: as many as there are, or more when it took longer.
+    // One caller may request a hundred traces in a second; more are sampled if this took longer.
     let named =
         |spans: &[Span], name: &str| -> Vec<Span> { spans.iter().filter(|s| s.name == name).cloned().collect() };
     let spans = eventually("most of them", || async {

@@ -1,9 +1,11 @@
-//! The gRPC interfaces of Quorate: messages and generated service types, and of one message the JSON that two programs
-//! print. What a message *means* is decided in `quorate-core`, and only `chatd`'s `api::convert` knows both.
+//! gRPC interfaces of Quorate: messages and generated service types, and, for one message, the JSON that two programs
+//! print. The *meaning* of a message is decided in `quorate-core`, and only `chatd`'s `api::convert` knows both.
+
+#![warn(missing_docs)]
 
 pub mod overview;
 
-/// `quorate.chat.v1`: what programs use to chat (port 7400).
+/// Package `quorate.chat.v1`: the API of programs that chat (port 7400).
 pub mod chat {
     #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub)]
     pub mod v1 {
@@ -11,7 +13,7 @@ pub mod chat {
     }
 }
 
-/// `quorate.admin.v1`: what the operator and `chatctl cluster` use (port 7401, mutual TLS).
+/// Package `quorate.admin.v1`: the API of the operator and of `chatctl cluster` (port 7401, mutual TLS).
 pub mod admin {
     #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub)]
     pub mod v1 {
@@ -19,7 +21,7 @@ pub mod admin {
     }
 }
 
-/// `quorate.raft.v1`: what the pods say to each other (port 7401, mutual TLS).
+/// Package `quorate.raft.v1`: the protocol between the pods (port 7401, mutual TLS).
 pub mod raft {
     #[allow(clippy::all, clippy::pedantic, missing_docs, unreachable_pub)]
     pub mod v1 {

@@ -1,11 +1,12 @@
-//! An overview of a cluster as a JSON document: what `/_quorate/status` answers and `chatctl cluster status --watch
-//! --output json` prints, one line each time. Node ids are strings, because JSON numbers lose bits.
+//! Overview of a cluster as a JSON document: the answer of `/_quorate/status`, and the output of `chatctl cluster
+//! status --watch --output json`, one line each time. Node ids are strings, because JSON numbers lose bits.
 
 use crate::admin::v1 as pb;
 use serde_json::{Map, Value, json};
 
-/// The document: the cluster's figures, and an object for each of `members`. A member that did not answer has `error` and
-/// what the asked one knows of it, and none of the figures that only it could tell.
+/// Returns the document: the figures of the cluster, and an object for each of its `members`. A member that did not
+/// answer has an `error` and what the asked node knows about it, but none of the figures that only the member itself
+/// can tell.
 #[must_use]
 pub fn document(overview: &pb::OverviewResponse) -> Value {
     let pb::OverviewResponse { asked_node_id, cluster_id, server_name, leader_node_id, term, quorum, members } =
@@ -30,21 +31,21 @@ pub fn document(overview: &pb::OverviewResponse) -> Value {
     })
 }
 
-/// The name of a member; `None` when no member has this id.
+/// Returns the name of a member; `None` if no member has this id.
 #[must_use]
 pub fn name_of(overview: &pb::OverviewResponse, node_id: u64) -> Option<&str> {
     let mut nodes = overview.members.iter().filter_map(|member| member.node.as_ref());
     nodes.find(|node| node.node_id == node_id).map(|node| node.name.as_str())
 }
 
-/// Writes that were acknowledged to clients of all members that answered, per second.
+/// Returns the writes that were acknowledged to clients, per second, summed over all members that answered.
 #[must_use]
 pub fn writes_per_second(overview: &pb::OverviewResponse) -> f64 {
     let answered = overview.members.iter().filter_map(|member| member.status.as_ref());
     answered.map(|status| status.writes_per_second).sum()
 }
 
-/// The word for a role.
+/// Returns the word for a role.
 #[must_use]
 pub fn role(role: pb::Role) -> &'static str {
     match role {
@@ -77,7 +78,7 @@ fn member(member: &pb::MemberOverview, leader: u64) -> Value {
     document
 }
 
-/// What only the member itself can tell.
+/// Returns the figures that only the member itself can tell.
 fn status(status: &pb::StatusResponse) -> Map<String, Value> {
     let document = json!({
         "role": role(status.role()),

@@ -3,7 +3,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How the chat behaves.
+/// Chat server settings: registration, administrators, rate limit and session lifetime.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -13,76 +13,77 @@ use serde::{Deserialize, Serialize};
     ).message("sessionLifetime must be from 1s to 87600h (ten years); milliseconds are written ms, m is minutes"),
 )]
 pub struct ChatSpec {
-    /// Whether anyone may make an account.
+    /// Registration policy: `Open` lets anyone create an account, `Closed` lets nobody.
     #[serde(default)]
     pub registration: Registration,
-    /// Names of users, without the server, who may read how the whole cluster does (`/_quorate/status`). Each account is
-    /// made first and then named here: a name that stands here cannot be registered any more.
+    /// Localparts (user names without `@` and server name) of the users who may read the status of the whole cluster
+    /// (`/_quorate/status`). Register each account before adding its name: a name on this list can no longer be
+    /// registered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 255)))]
     #[x_kube(validation = Rule::new("self.all(name, name.matches('^[a-z0-9._=/+-]*[a-z0-9][a-z0-9._=/+-]*$'))")
         .message("administrators are names of users without @ and server, such as alice: lower-case letters, digits and ._=/+-, with at least one letter or digit"))]
     pub administrators: Vec<String>,
-    /// How often one user may write.
+    /// Rate limit on the messages of each user.
     #[serde(default)]
     pub rate_limit: RateLimitSpec,
-    /// A login ends when it was not used for this long.
+    /// Time without use after which a login expires.
     #[serde(default = "session_lifetime")]
     pub session_lifetime: DurationString,
 }
 
-/// Whether anyone may make an account.
+/// Policy for creating accounts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Registration {
-    /// Anyone who reaches the server may.
+    /// Anyone who can reach the server may create an account.
     #[default]
     Open,
-    /// Nobody may.
+    /// Nobody may create an account.
     Closed,
 }
 
-/// A budget of messages for each user, counted by the leader.
+/// Rate limit on the messages of each user, counted by the leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!self.per.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || duration(self.per) <= duration('24h')")
     .message("per must be at most 24h: who has used the budget up waits for that long"))]
 pub struct RateLimitSpec {
-    /// Whether there is one at all.
+    /// Enables the rate limit.
     #[serde(default = "rate_limit_enabled")]
     pub enabled: bool,
-    /// Messages allowed in each period.
+    /// Number of messages that each user may send per period.
     #[serde(default = "rate_limit_messages")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub messages: u32,
-    /// Length of the period.
+    /// Length of the period, at most 24h.
     #[serde(default = "rate_limit_per")]
     pub per: DurationString,
 }
 
-/// What the pods log.
+/// Log output of the pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LogSpec {
-    /// How lines look.
+    /// Format of the log lines: `json` or `text`.
     #[serde(default)]
     pub format: LogFormat,
-    /// From which weight on.
+    /// Minimum level of the log lines that are written.
     #[serde(default)]
     pub level: LogLevel,
 }
 
-/// How log lines look.
+/// Format of the log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// One JSON object a line, for machines.
+    /// One JSON object per line, for machines.
     #[default]
     Json,
     /// Plain text, for people.
     Text,
 }
 
-/// From which weight on lines are written.
+/// Minimum level of the log lines that are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]

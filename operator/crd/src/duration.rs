@@ -2,9 +2,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, fmt, time::Duration};
 
-/// A length of time as people write it: `50ms`, `30s`, `1h30m`.
+/// Duration in human-readable form, such as `50ms`, `30s` or `1h30m`.
 ///
-/// A string and not `format: duration`, which accepts more than it says and differs between versions of the API server.
+/// The schema is a plain string, not `format: duration`, because that format accepts more than it documents and differs
+/// between versions of the API server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DurationString(String);
@@ -14,18 +15,20 @@ pub struct DurationString(String);
 #[error("{0:?} is not a duration: write one to four parts such as 50ms, 30s, 15m or 720h")]
 pub struct DurationError(String);
 
-/// The form that [`DurationString`] has, in RE2 syntax.
+/// Pattern of a [`DurationString`], in RE2 syntax.
 #[cfg(test)]
 pub(crate) const PATTERN: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
 
-/// Shorter times mean nothing for anything configured here, and a zero would mean "busy loop" to some of it.
+/// CEL rule for durations. The minimum is 10 ms: shorter times make no sense for anything configured here, and zero
+/// would make some of it busy-loop.
 const RULE: &str = "self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') && duration(self) >= duration('10ms')";
 
 impl DurationString {
-    /// The duration that this string says.
+    /// Parses the string into a duration.
     ///
     /// # Errors
-    /// When it has not the form of one; the API server lets no such object pass, an older schema might have.
+    /// Fails if the string does not have the required form. The API server rejects such objects, but one admitted under
+    /// an older schema may still exist.
     pub fn parse(&self) -> Result<Duration, DurationError> {
         let error = || DurationError(self.0.clone());
         let mut rest = self.0.as_str();

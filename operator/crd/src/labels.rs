@@ -1,36 +1,38 @@
-/// Labels that the operator writes. Those in selectors never change during an object's life.
+/// Labels that the operator sets. Those used in selectors never change during an object's lifetime.
 pub mod label {
-    /// Always `quorate`.
+    /// Name of the application, always `quorate`.
     pub const NAME: &str = "app.kubernetes.io/name";
-    /// The ChatCluster's name.
+    /// Name of the ChatCluster that the object belongs to.
     pub const INSTANCE: &str = "app.kubernetes.io/instance";
-    /// Always `chatd`.
+    /// Component of the application, always `chatd`.
     pub const COMPONENT: &str = "app.kubernetes.io/component";
-    /// Always `quorate-operator`.
+    /// Manager of the object, always `quorate-operator`.
     pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-    /// `voters`: static, so it may stand in selectors.
+    /// Pool that the pod belongs to, always `voters`. The value is static, so that selectors can use it.
     pub const POOL: &str = "chat.quorate.dev/pool";
-    /// `leader`, `follower` or `learner`: for people and for the `-leader` Service; follows with a delay.
+    /// Raft role of the pod: `leader`, `follower` or `learner`. Meant for people and for the `-leader` Service; updated
+    /// with a delay.
     pub const ROLE: &str = "chat.quorate.dev/role";
-    /// On configuration ConfigMaps: they are pruned once nothing refers to them.
+    /// Mark of the ConfigMaps that hold chatd's configuration. They are pruned once nothing refers to them.
     pub const CONFIG: &str = "chat.quorate.dev/config";
 }
 
-/// Annotations that the operator writes.
+/// Annotations that the operator sets or reads.
 pub mod annotation {
-    /// On claims and on the marker: the cluster whose data the volume holds.
+    /// Identifier of the cluster whose data the volume holds. Set on claims and on the marker ConfigMap.
     pub const CLUSTER_ID: &str = "chat.quorate.dev/cluster-id";
-    /// On claims: the Raft node id found on the volume.
+    /// Raft node id found on the volume. Set on claims.
     pub const NODE_ID: &str = "chat.quorate.dev/node-id";
-    /// On claims: the Raft node id that was taken out of the cluster on purpose; its volume is kept and not needed.
+    /// Raft node id that was deliberately removed from the cluster. Set on claims whose volume is kept but no longer
+    /// needed.
     pub const RETIRED: &str = "chat.quorate.dev/retired-node";
-    /// On the StatefulSet: hash of the part of the spec that pods are made from.
+    /// Hash of the part of the spec that pods are built from. Set on the StatefulSet.
     pub const POD_INPUTS: &str = "chat.quorate.dev/pod-inputs";
-    /// On the StatefulSet: the pod template as it was applied, so that a newer operator does not restart pods.
+    /// Pod template as it was applied. Set on the StatefulSet, so that a newer operator does not restart pods.
     pub const TEMPLATE: &str = "chat.quorate.dev/template";
-    /// On the StatefulSet: the texts of the configurations that something names, by the name of the ConfigMap, so that
-    /// one that is lost can be made again as it was.
+    /// Contents of the configurations that are in use, by ConfigMap name. Set on the StatefulSet, so that a lost
+    /// ConfigMap can be recreated unchanged.
     pub const CONFIGS: &str = "chat.quorate.dev/configs";
-    /// On a ChatCluster: any new value lets a newer operator's pod template roll out.
+    /// Acceptance of a newer operator's pod template: any new value on a ChatCluster rolls that template out.
     pub const ACCEPT_TEMPLATE: &str = "chat.quorate.dev/accept-template";
 }

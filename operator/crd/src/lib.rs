@@ -1,10 +1,11 @@
 //! The Kubernetes API of Quorate, `chat.quorate.dev/v1alpha1`.
 //!
-//! One kind so far: [`ChatCluster`], a replicated chat server. Every field here is acted on by the operator; a field
-//! that is not is absent, so that nothing that a user writes is ignored in silence. There are no admission webhooks
-//! (clusters would become uncreatable when their TLS breaks): what must hold is said in the schema and in CEL rules,
-//! which the API server checks and `tests/rules.rs` tries.
+//! The only kind is [`ChatCluster`], a replicated chat server. The operator acts on every field; a field that it would
+//! ignore is absent, so that nothing a user writes is silently dropped. There are no admission webhooks, because
+//! clusters could not be created while the TLS of a webhook is broken. Constraints are expressed in the schema and in
+//! CEL rules instead, which the API server enforces and `tests/rules.rs` tests.
 
+#![warn(missing_docs)]
 // KubeSchema derives helper types that repeat the visibility of the type they help.
 #![allow(unreachable_pub)]
 
@@ -36,5 +37,5 @@ pub use status::{
 pub use storage::{AccessMode, ClaimRetention, RetentionPolicy, StorageSpec};
 pub use traces::TracesSpec;
 
-/// The API group of every kind here.
+/// API group of all kinds in this crate.
 pub const GROUP: &str = "chat.quorate.dev";

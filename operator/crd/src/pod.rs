@@ -4,34 +4,35 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What may be said about the pods. A closed list: everything else is the operator's business.
+/// Customization of the pods. Only the listed fields can be set; the operator controls everything else.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodTemplate {
-    /// Labels and annotations of the pods, beside those of the operator.
+    /// Labels and annotations added to those that the operator sets.
     #[serde(default)]
     pub metadata: PodMetadata,
-    /// Where pods may run.
+    /// Affinity and anti-affinity rules that decide where the pods run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Affinity>,
-    /// How pods spread; by default over nodes, as far as there are enough.
+    /// Rules for spreading the pods over the topology. By default, pods are spread over nodes and zones as far as
+    /// possible.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
-    /// Labels that a node must have.
+    /// Labels that a node must have to run the pods.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 32))]
     pub node_selector: BTreeMap<String, String>,
-    /// Taints that pods tolerate.
+    /// Taints that the pods tolerate.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub tolerations: Vec<Toleration>,
-    /// Priority of the pods.
+    /// Name of the PriorityClass of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub priority_class_name: Option<String>,
-    /// Resources of the chatd container. By default 100m of processor without a limit (throttling loses elections)
-    /// and 1Gi of memory as request and limit.
+    /// Compute resources of the chatd container. The default is a request of 100m CPU without a limit, because
+    /// throttling loses elections, and 1Gi of memory as both request and limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(
         validation = Rule::new("!has(self.requests) || !has(self.limits) || !('memory' in self.requests) || !('memory' in self.limits) || \
@@ -44,12 +45,12 @@ pub struct PodTemplate {
             .message("requests.cpu must be a quantity, such as 500m, and at most limits.cpu: else no pod can be made")
     )]
     pub resources: Option<ResourceRequirements>,
-    /// Which user the pods run as.
-    // Not written where it is the default: what pods are made from is compared as text, and a field that is added must
-    // not restart them.
+    /// User that the pods run as: `Fixed` is the image's own user, `Assigned` leaves the choice to the platform.
+    // Omitted if it has the default: the inputs of the pod template are compared as text, and a newly added field must
+    // not restart pods.
     #[serde(default, skip_serializing_if = "PodUser::is_fixed")]
     pub user: PodUser,
-    /// Environment of the chatd container. Names that begin with `QUORATE_` belong to the operator.
+    /// Environment variables of the chatd container. Names that begin with `QUORATE_` are reserved for the operator.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     #[x_kube(validation = Rule::new("self.all(e, !e.name.startsWith('QUORATE_'))")
@@ -57,14 +58,14 @@ pub struct PodTemplate {
     pub env: Vec<EnvVar>,
 }
 
-/// Which user the pods run as. Never as root.
+/// User that the pods run as, never root.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PodUser {
-    /// User and group 65532, the image's own, and volumes of that group.
+    /// User and group 65532, which are the image's own; volumes belong to that group.
     #[default]
     Fixed,
-    /// Whom the platform gives: nothing is said about user and groups, as OpenShift wants it. Elsewhere the image's own
-    /// user, and then the storage must let it write.
+    /// User assigned by the platform: the pods specify neither user nor groups, as OpenShift requires. On other
+    /// platforms they run as the image's own user, and the storage must let that user write.
     Assigned,
 }
 
@@ -78,7 +79,7 @@ impl PodUser {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PodMetadata {
-    /// Labels. Those that the operator and Kubernetes set cannot be set here.
+    /// Labels to add to the pods. Labels that the operator or Kubernetes sets are not allowed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     #[x_kube(validation = Rule::new("self.all(key, !key.startsWith('chat.quorate.dev/') && \
@@ -86,7 +87,7 @@ pub struct PodMetadata {
                    'controller-revision-hash', 'statefulset.kubernetes.io/pod-name', 'apps.kubernetes.io/pod-index']))")
         .message("the labels app.kubernetes.io/name, instance, component and managed-by, those under chat.quorate.dev/ and those of StatefulSets belong to the operator and to Kubernetes: take other keys"))]
     pub labels: BTreeMap<String, String>,
-    /// Annotations.
+    /// Annotations to add to the pods. Keys under `chat.quorate.dev/` are reserved for the operator.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     #[x_kube(validation = Rule::new("self.all(key, !key.startsWith('chat.quorate.dev/'))")

@@ -5,18 +5,18 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 #[error("{0:?} is not a quantity: write a number with a unit such as 10Gi")]
 pub struct QuantityError(String);
 
-/// Bytes in a quantity, rounded up, as Kubernetes compares them.
+/// Converts a quantity to bytes, rounded up, as Kubernetes compares quantities.
 ///
 /// <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>
 ///
 /// # Errors
-/// When it is negative, not a quantity, or beyond 2^63.
+/// Fails if the string is not a quantity, or if the quantity is negative or beyond 2^63.
 pub fn parse_quantity(quantity: &Quantity) -> Result<u64, QuantityError> {
     let text = quantity.0.as_str();
     let error = || QuantityError(text.to_owned());
     let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
-    // Quantities have at most 15 digits that matter; a float keeps them.
+    // Quantities have at most 15 significant digits, which a float preserves.
     let number: f64 = number.parse().map_err(|_| error())?;
     let bytes = (number * factor(unit).ok_or_else(error)?).ceil();
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]

@@ -2,7 +2,7 @@ use crate::DurationString;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// Timing of the replication. The defaults suit pods in one region; slower networks need longer times.
+/// Timing of Raft replication. The defaults suit pods in one region; slower networks need longer times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -25,22 +25,23 @@ use serde::{Deserialize, Serialize};
     ).message("electionTimeout.max must be longer than electionTimeout.min (twice is usual), or votes split: raise electionTimeout.max")
 )]
 pub struct RaftSpec {
-    /// How often the leader lets its followers hear from it.
+    /// Interval between heartbeats of the leader to its followers.
     #[serde(default = "heartbeat_interval")]
     pub heartbeat_interval: DurationString,
-    /// How long a follower waits for the leader before it stands for election.
+    /// Time that a follower waits for the leader before it starts an election.
     #[serde(default)]
     pub election_timeout: ElectionTimeout,
 }
 
-/// Each wait is drawn at random between the two, so that followers do not all stand at once (Raft paper, section 5.2).
+/// Range of the election timeout. Each timeout is drawn at random from the range, so that followers do not all start an
+/// election at once (Raft paper, section 5.2).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ElectionTimeout {
-    /// Shortest wait.
+    /// Shortest election timeout, at least three times the heartbeat interval.
     #[serde(default = "election_timeout_min")]
     pub min: DurationString,
-    /// Longest wait.
+    /// Longest election timeout, usually twice the shortest.
     #[serde(default = "election_timeout_max")]
     pub max: DurationString,
 }

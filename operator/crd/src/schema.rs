@@ -1,11 +1,12 @@
-//! The CustomResourceDefinition as it is shipped: the derived one, and what cannot be said by deriving.
+//! The CustomResourceDefinition as it is shipped: the derived one, completed with what derive macros cannot express.
 
 use crate::ChatCluster;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
 
-/// Embedded Kubernetes types, whose descriptions alone would make the file some 80 kB; `kubectl explain pod.spec` has them.
+/// Fields with embedded Kubernetes types. Their descriptions alone would make the file some 80 kB, so they are removed;
+/// `kubectl explain pod.spec` shows them.
 const EMBEDDED: [&str; 7] = [
     "/spec/properties/imagePullSecrets",
     "/spec/properties/podTemplate/properties/affinity",
@@ -16,10 +17,10 @@ const EMBEDDED: [&str; 7] = [
     "/status/properties/conditions",
 ];
 
-/// The definition of ChatCluster.
+/// Returns the CustomResourceDefinition of ChatCluster.
 ///
 /// # Panics
-/// Never for the types of this crate, which the tests show.
+/// Never for the types of this crate, as the tests show.
 #[must_use]
 pub fn crd() -> CustomResourceDefinition {
     #[allow(clippy::expect_used)] // Both directions are of one type of ours; a test covers them.
@@ -37,17 +38,18 @@ fn complete(properties: &mut Value) {
             strip_descriptions(schema);
         }
     }
-    // Without it `helm install --wait` returns before any operator has seen the object: kstatus takes an object
-    // without status for ready.
+    // Without this default `helm install --wait` returns before any operator has seen the object, because kstatus
+    // considers an object without a status ready.
     set(properties, "/status", "default", json!({"observedGeneration": -1}));
     keyed_list(properties, "/status/properties/conditions", "type", 16);
-    // Nine voters, nine that are joining for them.
+    // Nine voters, and nine learners that are joining to replace them.
     keyed_list(properties, "/status/properties/members", "nodeId", 18);
     let template = "/spec/properties/podTemplate/properties";
-    // A name that stands twice would be refused by the API server when the pods are to be made, and nobody would see it.
+    // Without unique names the API server would reject a duplicate only when the pods are created, where nobody would
+    // see it.
     keyed_list(properties, &format!("{template}/env"), "name", 64);
     set(properties, &format!("{template}/env/items/properties/name"), "maxLength", json!(128));
-    // As Kubernetes takes them.
+    // The limits that Kubernetes sets on label values.
     let value = json!({"type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"});
     for labels in ["metadata/properties/labels", "nodeSelector"] {
         set(properties, &format!("{template}/{labels}"), "additionalProperties", value.clone());
@@ -68,7 +70,7 @@ fn set(value: &mut Value, path: &str, key: &str, to: Value) {
 
 fn strip_descriptions(schema: &mut Value) {
     if let Value::Object(object) = schema {
-        // A property may itself be called "description": only a string is a description.
+        // A property may itself be named "description": only a string is a description.
         if object.get("description").is_some_and(Value::is_string) {
             object.remove("description");
         }

@@ -2,20 +2,21 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The Service that clients use. It leads to every ready pod.
+/// Service that clients connect to. Traffic is routed to every ready pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceSpec {
-    /// How the Service is reached.
+    /// Type of the Service: `ClusterIP`, `NodePort` or `LoadBalancer`.
     #[serde(default)]
     pub r#type: ServiceType,
-    /// Annotations for load balancers and the like.
+    /// Annotations of the Service, for example those that a load balancer reads.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     pub annotations: BTreeMap<String, String>,
 }
 
-/// <https://kubernetes.io/docs/concepts/services-networking/service/#publishing-services-service-types>
+/// Type of a Service, as described in
+/// <https://kubernetes.io/docs/concepts/services-networking/service/#publishing-services-service-types>.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub enum ServiceType {
@@ -26,7 +27,7 @@ pub enum ServiceType {
 }
 
 impl ServiceType {
-    /// As Kubernetes writes it.
+    /// Returns the name that Kubernetes uses.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,11 +38,11 @@ impl ServiceType {
     }
 }
 
-/// Protection from drains that would take more than one pod at a time.
+/// Protection against drains that would take down more than one pod at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DisruptionBudgetSpec {
-    /// Whether there is one. With one replica there never is, because it would only block drains.
+    /// Enables the PodDisruptionBudget. A cluster with one replica never has one, because it would only block drains.
     #[serde(default = "enabled")]
     pub enabled: bool,
 }

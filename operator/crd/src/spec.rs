@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A chat server of equal pods that replicate one log.
+/// Desired state of a chat server of equal pods that replicate one log.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "chat.quorate.dev",
@@ -42,7 +42,8 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ChatClusterSpec {
-    /// The Matrix server name: the part after the colon in user ids. It is in every id ever made, so it cannot change.
+    /// Matrix server name: the part of a user id after the colon. Immutable, because every user, room and event id
+    /// contains it.
     #[schemars(length(min = 1, max = 200))]
     #[x_kube(
         validation = Rule::new("self == oldSelf")
@@ -51,19 +52,20 @@ pub struct ChatClusterSpec {
             .message("serverName must be a host name in lower case, such as chat.example.org, with an optional port from 1 to 65535")
     )]
     pub server_name: String,
-    /// Image with the `chatd` binary.
+    /// Container image with the `chatd` binary.
     #[schemars(length(min = 1, max = 512))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9._:/@-]+$')")
         .message("image must be the name of an image, such as registry.example.org/quorate:0.1.0, without spaces"))]
     pub image: String,
-    /// When the image is pulled.
+    /// Policy for pulling the image: `Always`, `IfNotPresent` or `Never`.
     #[serde(default)]
     pub image_pull_policy: PullPolicy,
-    /// Secrets with credentials of the image's registry.
+    /// Names of the Secrets with credentials for the image registry.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub image_pull_secrets: Vec<LocalObjectReference>,
-    /// Pods with a vote. A majority of them must live: 3 bear the loss of one, 5 of two.
+    /// Number of pods, all of which vote. A majority of them must be running: 3 replicas tolerate one failure, 5
+    /// tolerate two. The number must be odd and cannot be changed.
     #[serde(default = "replicas")]
     #[schemars(range(min = 1, max = MOST_REPLICAS))]
     #[x_kube(
@@ -73,39 +75,40 @@ pub struct ChatClusterSpec {
             .message("replicas cannot be changed yet: set it back to its former value, or make a new ChatCluster with the number wanted")
     )]
     pub replicas: i32,
-    /// While true the operator watches and reports, and changes nothing.
+    /// If true, the operator watches and reports but changes nothing.
     #[serde(default)]
     pub paused: bool,
-    /// How long something may be under way without coming nearer to its end before the cluster says `Stalled`, with the
-    /// reason. The operator goes on trying all the same.
+    /// Time that an operation may go on without progress before the cluster reports `Stalled` with the reason. The
+    /// operator keeps trying regardless.
     #[serde(default = "progress_deadline")]
     pub progress_deadline: DurationString,
-    /// The volume of each pod.
+    /// Persistent volume of each pod.
     pub storage: StorageSpec,
-    /// Timing of the replication.
+    /// Timing of Raft replication.
     #[serde(default)]
     pub raft: RaftSpec,
-    /// The Service that clients use.
+    /// Service that clients connect to.
     #[serde(default)]
     pub service: ServiceSpec,
-    /// Protection from drains.
+    /// Protection against drains that would take down more than one pod at a time.
     #[serde(default)]
     pub pod_disruption_budget: DisruptionBudgetSpec,
-    /// What may be said about the pods.
+    /// Customization of the pods, such as scheduling and resources.
     #[serde(default)]
     pub pod_template: PodTemplate,
-    /// How the chat behaves.
+    /// Chat server settings, such as registration and the rate limit.
     #[serde(default)]
     pub chat: ChatSpec,
-    /// What the pods log.
+    /// Log output of the pods.
     #[serde(default)]
     pub log: LogSpec,
-    /// Where the pods send traces; there are none without it.
+    /// Export of traces by the pods. Without this field, no traces are sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traces: Option<TracesSpec>,
 }
 
-/// <https://kubernetes.io/docs/concepts/containers/images/#image-pull-policy>
+/// Policy for pulling an image, as described in
+/// <https://kubernetes.io/docs/concepts/containers/images/#image-pull-policy>.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub enum PullPolicy {
@@ -116,7 +119,7 @@ pub enum PullPolicy {
 }
 
 impl PullPolicy {
-    /// As Kubernetes writes it.
+    /// Returns the name that Kubernetes uses.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -127,12 +130,13 @@ impl PullPolicy {
     }
 }
 
-/// Twice what a slow image and a slow volume take together.
+/// Returns the default, twice the time that a slow image pull and a slow volume take together.
 fn progress_deadline() -> DurationString {
     "10m".into()
 }
 
-/// The most voters that a cluster has: each more costs every write an acknowledgement and bears no more than four losses.
+/// Maximum number of voters of a cluster. Each additional voter costs every write an acknowledgement, and nine already
+/// tolerate four failures.
 pub const MOST_REPLICAS: i32 = 9;
 
 fn replicas() -> i32 {

@@ -2,150 +2,151 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The types of condition that a ChatCluster has.
+/// Condition types of a ChatCluster.
 pub mod condition {
     /// A leader serves writes with a quorum.
     pub const AVAILABLE: &str = "Available";
-    /// Everything is as the spec says: all members vote and are ready, nothing is under way.
+    /// The cluster matches the spec: all members vote and are ready, and no operation is in progress.
     pub const READY: &str = "Ready";
-    /// Something is under way; the message says what it waits for.
+    /// An operation is in progress; the message says what it waits for.
     pub const RECONCILING: &str = "Reconciling";
-    /// The operator cannot go on by itself; the message says what a person must do.
+    /// The operator cannot proceed by itself; the message says what an administrator must do.
     pub const STALLED: &str = "Stalled";
-    /// Every voter's volume is there to stay.
+    /// Every volume is bound, is there to stay and is not nearly full.
     pub const STORAGE_HEALTHY: &str = "StorageHealthy";
 }
 
-/// What was observed. State only: figures that change with every message are metrics.
+/// Observed state of the chat server. Only state is reported; figures that change with every message are metrics.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChatClusterStatus {
-    /// The generation of the spec that this status tells about; -1 until an operator has seen the object.
+    /// Generation of the spec that this status describes; -1 until an operator has seen the object.
     #[serde(default)]
     pub observed_generation: i64,
-    /// Pods that exist.
+    /// Number of pods that exist.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
-    /// Pods that are ready.
+    /// Number of pods that are ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready_replicas: Option<i32>,
-    /// Ready of wanted pods, for people: `3/3`.
+    /// Number of ready pods out of the desired ones in human-readable form, such as `3/3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ready: Option<String>,
     /// Label selector of the pods, for the scale subresource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,
-    /// Version of chatd that all pods run, or of the oldest while they differ.
+    /// Version of chatd that the pods run; the oldest one while versions differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// The cluster's identity, chosen once.
+    /// Unique identifier of the cluster, chosen once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster_id: Option<String>,
-    /// What the volumes have.
+    /// Size that the volumes have reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage: Option<StorageStatus>,
-    /// Who leads; absent while nobody does.
+    /// Current leader; absent while there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<LeaderStatus>,
-    /// Replication, as the leader sees it.
+    /// State of Raft replication, as the leader sees it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub raft: Option<RaftStatus>,
-    /// One per node of the Raft membership, and per pod that has not joined yet.
+    /// Members of the cluster: one entry per node of the Raft membership, and one per pod that has not joined yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<MemberStatus>,
-    /// What is under way.
+    /// Operation in progress; absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operation: Option<OperationStatus>,
-    /// Available, Ready, Reconciling, Stalled, StorageHealthy.
+    /// Conditions of the cluster: Available, Ready, Reconciling, Stalled and StorageHealthy.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
 
-/// What the volumes have.
+/// Size that the volumes have reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StorageStatus {
-    /// The largest `spec.storage.size` that every volume has reached. The spec cannot go below it.
+    /// Largest `spec.storage.size` that every volume has reached. The spec cannot go below this size.
     #[schemars(length(max = 32))]
     pub size: String,
 }
 
-/// Who leads.
+/// Current leader of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LeaderStatus {
-    /// Its pod.
+    /// Name of the leader's pod.
     pub name: String,
-    /// Its Raft node id, a decimal string: JSON numbers lose bits of it.
+    /// Raft node id of the leader, as a decimal string because JSON numbers lose precision.
     pub node_id: String,
-    /// The term that it was elected in.
+    /// Term in which the leader was elected.
     pub term: i64,
-    /// Since when the operator has seen it lead.
+    /// Time since which the operator has seen this leader lead.
     pub since: Time,
 }
 
-/// Replication, as the leader sees it; kept from the last leader while there is none.
+/// State of Raft replication, as the leader sees it. While there is no leader, the values of the last one are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RaftStatus {
-    /// The highest term seen.
+    /// Highest Raft term seen.
     pub term: i64,
-    /// Members with a vote.
+    /// Number of members with a vote.
     pub voters: i32,
-    /// Members without one.
+    /// Number of members without a vote.
     pub learners: i32,
-    /// Votes that a decision needs.
+    /// Number of votes that a decision needs.
     pub quorum: i32,
-    /// Voters that may still be lost before writing stops; negative when writing has stopped.
+    /// Number of voters that may still fail before writes stop; negative if writes have stopped.
     pub fault_tolerance: i32,
 }
 
-/// One member.
+/// Member of the cluster, or pod that is joining it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MemberStatus {
-    /// Raft node id, a decimal string. A fresh volume gets a fresh one.
+    /// Raft node id, as a decimal string. A fresh volume gets a fresh id.
     pub node_id: String,
-    /// Its pod.
+    /// Name of the member's pod.
     pub pod: String,
-    /// The pod that answers for it now; absent while none does.
+    /// UID of the pod that answers for the member; absent while none does.
     #[serde(default, rename = "podUID", skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
-    /// `leader`, `follower`, `candidate`, `learner`, `unreachable` or `joining`.
+    /// Raft role or state of the member: `leader`, `follower`, `candidate`, `learner`, `unreachable` or `joining`.
     pub role: String,
-    /// Whether it has a vote.
+    /// True if the member has a vote.
     pub voter: bool,
-    /// Whether its pod is ready.
+    /// True if the member's pod is ready.
     pub ready: bool,
-    /// Its version of chatd.
+    /// Version of chatd that the member runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Its persistent volume.
+    /// Name of the member's persistent volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<String>,
 }
 
-/// What is under way, in words.
+/// Operation in progress, described in words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OperationStatus {
-    /// `Initialize`, `Recover`, `ReplaceMember`, `RemoveMember`, `ReplaceVolume`, `Rollout` or `GrowVolumes`.
+    /// Type of the operation: `Initialize`, `Recover`, `ReplaceMember`, `RemoveMember`, `ReplaceVolume`, `Rollout` or
+    /// `GrowVolumes`.
     pub r#type: String,
-    /// The step that is being taken or waited for.
+    /// Step that is being taken or waited for.
     pub step: String,
-    /// The pod that it is about.
+    /// Name of the pod that the operation concerns, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member: Option<String>,
-    /// When it began.
+    /// Time at which the operation began.
     pub started_at: Time,
-    /// When it last came nearer to its end: `spec.progressDeadline` counts from here.
+    /// Time of the last progress. `spec.progressDeadline` counts from this time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progressed_at: Option<Time>,
-    /// The most pods so far that were as the spec says.
+    /// Highest number of pods so far that matched the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub done_pods: Option<i32>,
-    /// Steps that failed so far.
+    /// Number of times that the current step has failed.
     pub attempts: i32,
-    /// What it waits for.
+    /// Description of what the operation does or waits for.
     pub message: String,
 }

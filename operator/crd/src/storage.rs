@@ -3,7 +3,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The volume of each pod.
+/// Persistent volume of each pod.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -13,50 +13,50 @@ use serde::{Deserialize, Serialize};
         .message("storageClassName cannot be changed, because volumes cannot move between classes: make a new ChatCluster of the other class")
 )]
 pub struct StorageSpec {
-    /// Size of each volume. It can grow, if the storage class allows it, never shrink.
+    /// Size of each volume, at least 1Gi. It can grow if the storage class allows it, but never shrink.
     pub size: Quantity,
-    /// Storage class of the volumes; the cluster's default class when absent. Cannot be changed.
+    /// Storage class of the volumes; the default class of the Kubernetes cluster if absent. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')")
         .message("storageClassName must be the name of a storage class (kubectl get storageclass): lower-case letters, digits, '-' and '.'"))]
     pub storage_class_name: Option<String>,
-    /// `ReadWriteOncePod` keeps a replaced pod's successor from starting beside it. `ReadWriteOnce` only for drivers
-    /// that know no better. Cannot be changed.
+    /// Access mode of the volumes. `ReadWriteOncePod` keeps the successor of a replaced pod from starting beside it;
+    /// use `ReadWriteOnce` only with drivers that do not support `ReadWriteOncePod`. Immutable.
     #[serde(default)]
     #[x_kube(validation = Rule::new("self == oldSelf")
         .message("accessMode cannot be changed, because the claims that exist have theirs: make a new ChatCluster"))]
     pub access_mode: AccessMode,
-    /// What becomes of the volumes.
+    /// Retention policy for the volume claims.
     #[serde(default)]
     pub persistent_volume_claim_retention_policy: ClaimRetention,
 }
 
-/// How a volume may be mounted.
+/// Access mode of a volume.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AccessMode {
-    /// By one pod at a time.
+    /// One pod at a time may mount the volume.
     #[default]
     ReadWriteOncePod,
-    /// By the pods of one node at a time.
+    /// The pods of one node at a time may mount the volume.
     ReadWriteOnce,
 }
 
-/// What becomes of the volumes when what used them goes.
+/// Retention policy for the volume claims.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClaimRetention {
-    /// When the ChatCluster is deleted.
+    /// Policy for when the ChatCluster is deleted: `Retain` keeps the claims, `Delete` deletes them and the data.
     #[serde(default)]
     pub when_deleted: RetentionPolicy,
 }
 
-/// Whether claims stay.
+/// Retention policy for a volume claim.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RetentionPolicy {
-    /// They stay; a ChatCluster of the same name finds its data again.
+    /// Claims are kept; a ChatCluster created again under the same name finds its data.
     #[default]
     Retain,
-    /// They go, and the data with them.
+    /// Claims are deleted, and the data with them.
     Delete,
 }

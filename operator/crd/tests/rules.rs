@@ -1,6 +1,6 @@
-//! What the API server will refuse, and with which words, tried on the schema as it is shipped.
+//! Objects that the API server rejects, and the messages that it gives, tested against the schema as it is shipped.
 
-// A test may panic; that is how it fails.
+// Tests fail by panicking.
 #![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use kube::core::cel::Validator;
@@ -11,7 +11,7 @@ fn schema() -> Value {
     crd.pointer("/spec/versions/0/schema/openAPIV3Schema").expect("schema").clone()
 }
 
-/// A valid object as the API server holds it, defaults filled in.
+/// Returns a valid object as the API server stores it, with defaults filled in.
 fn valid() -> Value {
     let object: quorate_crd::ChatCluster = serde_json::from_value(json!({
         "apiVersion": "chat.quorate.dev/v1alpha1",
@@ -108,7 +108,7 @@ fn storage_cannot_shrink_below_what_was_reached() {
     };
     refused(&reached("5Gi"), Some(&reached("10Gi")), "cannot go below");
     assert_eq!(verdict(&reached("20Gi"), Some(&reached("10Gi"))), Ok(()));
-    // A typing error that was never carried out can be taken back.
+    // A mistyped size that no volume has reached can be reverted.
     assert_eq!(verdict(&reached("10Gi"), Some(&reached("10Ti"))), Ok(()));
 }
 
@@ -217,7 +217,7 @@ fn names_of_other_objects_have_a_form() {
     refused(&with("/metadata/name", json!("default")), None, "the name default is taken");
 }
 
-/// chatd takes and refuses the same: `chatd/src/config/resolve.rs` reads the same table.
+/// chatd accepts and rejects the same values: `chatd/src/config/resolve.rs` reads the same table.
 #[test]
 fn what_the_definition_takes_is_what_chatd_takes() {
     let table: Vec<Value> = serde_json::from_str(include_str!("settings.json")).expect("a table");

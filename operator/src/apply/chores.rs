@@ -18,10 +18,10 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::fmt::Debug;
 
-/// Tells the ledger's keys of chores from those of objects.
+/// Prefix that distinguishes the ledger keys of chores from those of objects.
 const PREFIX: &str = "chore ";
 
-/// Under which a chore's refusals are remembered.
+/// Returns the key under which the ledger remembers the refusals of a chore.
 pub(super) fn key(chore: &Chore) -> String {
     format!("{PREFIX}{chore:?}")
 }
@@ -30,8 +30,9 @@ pub(super) fn is_chore(key: &str) -> bool {
     key.starts_with(PREFIX)
 }
 
-/// Each by itself: one that is refused keeps no other from being done. Only silence ends the round, because the next one
-/// would wait as long; what is left is seen as undone at the next look.
+/// Carries out the chores independently of each other and returns the refusals: a refused chore does not prevent the
+/// others. Only a missing answer ends the round, because the next chore would wait as long; the next reconcile finds
+/// what is left undone.
 pub(super) async fn carry_out_all(
     client: &Client,
     ledger: &Ledger,
@@ -60,7 +61,7 @@ pub(super) async fn carry_out_all(
     refusals
 }
 
-/// The object that a chore writes, `Kind/name`.
+/// Returns the object that a chore writes, as `Kind/name`.
 fn object(cluster: &Cluster, chore: &Chore) -> String {
     match chore {
         Chore::IssuePeerTls => format!("Secret/{}", crate::names::peer_tls(&cluster.name)),
@@ -83,7 +84,7 @@ async fn carry_out(client: &Client, cluster: &Cluster, seen: &Seen, chore: &Chor
     let outcome = match chore {
         Chore::IssuePeerTls => return peer_tls::issue(client, cluster, seen).await,
         Chore::StampClaim { claim, cluster_id, node_id } => {
-            // A `null` takes the annotation away.
+            // A `null` removes the annotation.
             let annotations = json!({
                 annotation::CLUSTER_ID: cluster_id,
                 annotation::NODE_ID: node_id.to_string(),
@@ -102,7 +103,7 @@ async fn carry_out(client: &Client, cluster: &Cluster, seen: &Seen, chore: &Chor
             within_time("grow", &object, claims(client, namespace).patch(claim, &params, &patch)).await.map(drop)
         }
         Chore::LabelRole { pod, role } => {
-            // The pod that was seen: its successor may have another role.
+            // Only the pod that was observed: its successor may have another role.
             let Some(uid) = seen.pod_uids.get(pod) else { return Ok(()) };
             let patch = Patch::Merge(json!({"metadata": {"uid": uid, "labels": { label::ROLE: role }}}));
             let pods = Api::<Pod>::namespaced(client.clone(), namespace);
@@ -124,7 +125,7 @@ async fn carry_out(client: &Client, cluster: &Cluster, seen: &Seen, chore: &Chor
         }
     };
     match outcome {
-        // Gone or replaced since it was seen: its successor is seen next time.
+        // Deleted or replaced since it was observed: the next reconcile sees the successor.
         Err(ApplyError::Api { source: kube::Error::Api(status), .. })
             if status.is_not_found() || status.is_conflict() =>
         {
@@ -134,7 +135,8 @@ async fn carry_out(client: &Client, cluster: &Cluster, seen: &Seen, chore: &Chor
     }
 }
 
-/// Owners are merged by their uid, and this touches no other.
+/// Returns a patch that adds or removes the ChatCluster as owner. Owners are merged by uid, so no other owner is
+/// touched.
 fn owner_patch(cluster: &Cluster, object: &OwnedObject, owned: bool) -> Value {
     let owner = match object {
         _ if !owned => json!({"$patch": "delete", "uid": cluster.uid}),
@@ -144,7 +146,8 @@ fn owner_patch(cluster: &Cluster, object: &OwnedObject, owned: bool) -> Value {
     json!({"metadata": {"ownerReferences": [owner]}})
 }
 
-/// The owner of what holds data. Not as its controller: it is only to go when the ChatCluster goes.
+/// Returns the owner reference for objects that hold data. The ChatCluster does not control them: they are only to be
+/// deleted when it is.
 pub(super) fn data_owner(cluster: &Cluster) -> OwnerReference {
     OwnerReference { controller: None, block_owner_deletion: None, ..cluster.owner.clone() }
 }

@@ -6,14 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Objects are compared in full at least this often, so that changed labels are put right too.
+/// Longest time between two full comparisons of an object, which also correct changed labels.
 const RESYNC: Duration = Duration::from_secs(300);
 
-/// A digest of what is wanted.
+/// Digest of the desired content of a write.
 pub(super) type Wanted = [u8; 32];
 
-/// What became of each write to each cluster: what was applied need not be written again, and what was refused is not
-/// tried again at once. In memory: a restarted operator writes everything once more.
+/// Outcome of each write to each cluster: an applied object need not be written again, and a refused write is not
+/// retried at once. The ledger is kept in memory, so a restarted operator writes everything once more.
 #[derive(Debug, Default)]
 pub struct Ledger(Mutex<HashMap<String, BTreeMap<String, Entry>>>);
 
@@ -25,27 +25,27 @@ struct Entry {
 
 #[derive(Clone, Debug)]
 enum EntryState {
-    /// With the object's version after the write.
+    /// The write was applied and left the object at `version`.
     Applied { version: String, at: Instant },
-    /// And tried again from then on.
+    /// The write was refused and is not retried before `next`.
     Refused { refusal: Refusal, next: Instant },
 }
 
-/// What is to be done about one write.
+/// Action that is due for a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// Something differs: write.
+    /// The write is due, because something differs or a refused write may be retried.
     Now,
-    /// Nothing differs, but it is time to compare in full.
+    /// Nothing differs, but a full comparison is due.
     Again,
-    /// It is as it was left.
+    /// The object is as the last write left it.
     Done,
-    /// It was refused a moment ago and nothing has changed since.
+    /// The write was refused a moment ago and nothing has changed since.
     Later(Refusal),
 }
 
 impl Ledger {
-    /// Compares with what was done last, and with the version that the object has now.
+    /// Determines what is due, from the outcome of the last write and the version that the object has.
     pub(super) fn due(&self, cluster: &str, key: &str, wanted: &Wanted, version: Option<&String>) -> Due {
         let clusters = self.lock();
         let Some(entry) = clusters.get(cluster).and_then(|entries| entries.get(key)) else { return Due::Now };
@@ -61,7 +61,8 @@ impl Ledger {
         }
     }
 
-    /// Whether this was applied by this process once, or is: a write that is due again is no change.
+    /// Returns `true` if this process has applied the desired content and nothing differs. A full comparison that is
+    /// due does not count as a difference.
     pub(super) fn is_applied(&self, cluster: &str, key: &str, wanted: &Wanted, version: Option<&String>) -> bool {
         matches!(self.due(cluster, key, wanted, version), Due::Again | Due::Done)
     }
@@ -70,7 +71,7 @@ impl Ledger {
         self.set(cluster, key, Entry { wanted, state: EntryState::Applied { version, at: Instant::now() } });
     }
 
-    /// Notes a refusal; returns it with how often in a row the same was refused.
+    /// Records a refusal, and returns it with the number of times in a row that the same write was refused.
     pub(super) fn refused(&self, cluster: &str, key: &str, wanted: Wanted, refusal: Refusal) -> Refusal {
         let former = self.lock().get(cluster).and_then(|entries| entries.get(key)).cloned();
         let times = match former {
@@ -85,21 +86,21 @@ impl Ledger {
         refusal
     }
 
-    /// Forgets a small write that went well: whether it is needed again is seen in the object.
+    /// Forgets a small write that succeeded: the object itself shows whether the write is needed again.
     pub(super) fn done(&self, cluster: &str, key: &str) {
         if let Some(entries) = self.lock().get_mut(cluster) {
             entries.remove(key);
         }
     }
 
-    /// Forgets every write of the cluster but these: the others are not wanted any more.
+    /// Forgets the writes of the cluster whose keys are no longer `wanted`.
     pub(super) fn retain(&self, cluster: &str, wanted: impl Fn(&str) -> bool) {
         if let Some(entries) = self.lock().get_mut(cluster) {
             entries.retain(|key, _| wanted(key));
         }
     }
 
-    /// When the next refused write is due.
+    /// Returns the time until the next refused write is due, or `None` if no write is refused.
     #[must_use]
     pub fn next_try(&self, cluster: &str) -> Option<Duration> {
         let clusters = self.lock();
@@ -110,7 +111,7 @@ impl Ledger {
         refused.min()
     }
 
-    /// Forgets a ChatCluster that is gone.
+    /// Forgets a ChatCluster that has been deleted.
     pub fn forget(&self, cluster: &str) {
         self.lock().remove(cluster);
     }
@@ -119,7 +120,7 @@ impl Ledger {
         self.lock().entry(cluster.to_owned()).or_default().insert(key.to_owned(), entry);
     }
 
-    /// A poisoned lock guards a map of whole values: it is as good as before.
+    /// Locks the map. A poisoned lock remains usable, because it guards a map of complete values.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, BTreeMap<String, Entry>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn what_was_refused_waits_unless_the_wish_changes() {
         let ledger = Ledger::default();
-        // So often that the wait outlives any test.
+        // Often enough for the wait to outlast any test.
         let refuse = |wanted| ledger.refused("chat/team", "Service/team", wanted, refusal()).times;
         let counts: Vec<u32> = (0..9).map(|_| refuse(ONE)).collect();
         assert_eq!(counts, [1, 2, 3, 4, 5, 6, 7, 8, 9]);

@@ -1,8 +1,8 @@
-//! `apply`: carries a plan out. Objects first, then chores, then the one step; each write compares or is idempotent, so
-//! stopping between any two of them does no harm.
+//! `apply`: carries out a plan. Chores come first, Secrets before all others, then objects, then the one step. Each
+//! write is idempotent or a compare-and-swap, so stopping between any two of them does no harm.
 //!
-//! A write that is refused stops no other. What protects the data does not wait for what does not: a lost member is
-//! replaced although somebody's quota has no room for a Service.
+//! A refused write does not stop the others. Writes that protect data do not wait for those that do not: a lost member
+//! is replaced even if a quota has no room for a Service.
 
 mod chores;
 mod ledger;
@@ -31,11 +31,11 @@ use tokio::time::timeout;
 pub use ledger::Ledger;
 pub use refusal::Refusal;
 
-/// Longest wait for the API server's answer to one write. It waits up to 10 s itself for each admission webhook, and what
-/// it says then is better than what can be said without it.
+/// Longest wait for the API server to answer one write. The API server itself waits up to 10 s for each admission
+/// webhook, and its own error says more than a timeout here would.
 const WRITE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 15 });
 
-/// Something could not be carried out.
+/// A part of the plan could not be carried out.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum ApplyError {
@@ -72,7 +72,7 @@ impl ApplyError {
     }
 }
 
-/// One request, with a limit of time.
+/// Sends one request with a time limit.
 async fn within_time<T>(
     action: &'static str,
     what: &str,
@@ -84,39 +84,40 @@ async fn within_time<T>(
     }
 }
 
-/// What became of a plan. `status` tells it.
+/// Result of carrying out a plan, which `status` reports.
 #[derive(Debug, Default)]
 pub struct Applied {
-    /// The step that was taken.
+    /// Step that was attempted, if the plan has one.
     pub step: Option<Step>,
-    /// How long it took, whether it failed or not.
+    /// Duration of the step, whether it succeeded or failed.
     pub step_took: Duration,
-    /// Why the step was not taken. Tried again after a while; not an error of the whole.
+    /// Error of the step. A failed step is retried after a while and does not fail the whole reconcile.
     pub failed_step: Option<ApplyError>,
-    /// The writes that were not taken, each tried again after a while by itself.
+    /// Writes that were refused, each of which is retried by itself after a while.
     pub refusals: Vec<Refusal>,
 }
 
-/// Whether every object of the plan is as this process applied it. While nothing may be touched there is none to apply.
+/// Returns `true` if every object of the plan is as this process applied it. Without `resources`, while nothing may be
+/// changed, there is nothing to apply.
 #[must_use]
 pub fn is_applied(ledger: &Ledger, cluster: &Cluster, live: &Live, resources: Option<&Resources>) -> bool {
     resources.is_none_or(|resources| objects::is_applied(ledger, cluster, live, resources))
 }
 
-/// Carries the plan out, as far as it is let.
+/// Carries out the plan as far as the API server and the pods allow.
 pub async fn apply(client: &Client, hub: &Hub, ledger: &Ledger, cluster: &Cluster, seen: &Seen, plan: Plan) -> Applied {
     let Plan { resources, chores, step, operation: _, blocked: _ } = plan;
     let objects = resources.as_ref().map(|resources| objects::keys(resources));
     ledger.retain(&cluster.key(), |key| match chores::is_chore(key) {
         true => chores.iter().any(|chore| chores::key(chore) == key),
-        // While nothing may be touched, what was done before is not forgotten.
+        // While nothing may be changed, earlier outcomes are kept.
         false => objects.as_ref().is_none_or(|objects| objects.contains(key)),
     });
-    // Secrets before the pods: a pod whose Secret is absent waits for the kubelet's next try.
+    // Secrets before the pods: a pod whose Secret is absent waits for the kubelet's next attempt.
     let (secrets, chores): (Vec<Chore>, Vec<Chore>) =
         chores.into_iter().partition(|chore| matches!(chore, Chore::IssuePeerTls));
     let mut refusals = chores::carry_out_all(client, ledger, cluster, seen, &secrets).await;
-    // Labels before objects: people wait for the former.
+    // Role labels before objects: users wait for the labels.
     refusals.extend(chores::carry_out_all(client, ledger, cluster, seen, &chores).await);
     if let Some(resources) = resources {
         refusals.extend(Box::pin(objects::apply(client, ledger, cluster, &seen.live, *resources)).await);
@@ -126,7 +127,7 @@ pub async fn apply(client: &Client, hub: &Hub, ledger: &Ledger, cluster: &Cluste
     tracing::info!(cluster = cluster.name, namespace = cluster.namespace, ?step, "taking a step");
     let begun = Instant::now();
     let outcome = match &step {
-        // Carried out with the StatefulSet.
+        // Carried out by applying the StatefulSet.
         Step::SetPartition(_) | Step::RenewOnDelete
             if refusals.iter().any(|one| one.object == key::<StatefulSet>(&cluster.name)) =>
         {

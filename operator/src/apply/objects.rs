@@ -26,7 +26,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 use std::{collections::BTreeSet, fmt::Debug};
 
-/// Applies every object that is not as it was left. What is refused is returned and stands in nobody's way.
+/// Applies every object that has changed since it was last applied. Refusals are returned and hold up no other object.
 pub(super) async fn apply(
     client: &Client,
     ledger: &Ledger,
@@ -34,10 +34,10 @@ pub(super) async fn apply(
     live: &Live,
     resources: Resources,
 ) -> Vec<Refusal> {
-    // Without `..`: a kind that is added must be applied.
+    // Without `..`, so that a newly added kind cannot be forgotten.
     let Resources { service_account, configs, service, peers, leader, disruption_budget, stateful_set } = resources;
     let writer = Writer { client, ledger, cluster, live };
-    // Together: one that hangs in somebody's admission webhook keeps no other waiting.
+    // Concurrently, so that a request that hangs in an admission webhook does not delay the others.
     let writes: FuturesUnordered<BoxFuture<'_, Option<Refusal>>> = FuturesUnordered::new();
     writes.push(Box::pin(writer.apply(service_account)));
     for config in configs {
@@ -51,13 +51,14 @@ pub(super) async fn apply(
         None => writes.push(Box::pin(writer.prune::<PodDisruptionBudget>(&cluster.name))),
     }
     let mut refusals: Vec<Refusal> = writes.filter_map(futures::future::ready).collect().await;
-    // Last: it refers to the others.
+    // Last, because it refers to the others.
     refusals.extend(writer.apply(stateful_set).await);
     refusals.sort_by(|one, two| one.object.cmp(&two.object));
     refusals
 }
 
-/// Whether all is applied already, so that what is told of the cluster may be told before anything is written.
+/// Returns `true` if all objects are applied already, in which case the status may be reported before anything is
+/// written.
 pub(super) fn is_applied(ledger: &Ledger, cluster: &Cluster, live: &Live, resources: &Resources) -> bool {
     let Resources { service_account, configs, service, peers, leader, disruption_budget, stateful_set } = resources;
     let seen = Sight { ledger, cluster, live };
@@ -72,7 +73,7 @@ pub(super) fn is_applied(ledger: &Ledger, cluster: &Cluster, live: &Live, resour
         && seen.is_applied::<StatefulSet>(stateful_set)
 }
 
-/// The keys of all objects of the plan.
+/// Returns the ledger keys of all objects of the plan.
 pub(super) fn keys(resources: &Resources) -> BTreeSet<String> {
     let Resources { service_account, configs, service, peers, leader, disruption_budget, stateful_set } = resources;
     let named = |services: &Service| key::<Service>(&services.name_any());
@@ -98,7 +99,7 @@ impl Sight<'_> {
 }
 
 pub(super) fn digest(object: &impl Serialize) -> Wanted {
-    // What cannot be written as JSON cannot be sent either, which the write itself will say.
+    // An object that cannot be serialized cannot be sent either, which the write itself reports.
     Sha256::digest(serde_json::to_vec(object).unwrap_or_default()).into()
 }
 
@@ -123,9 +124,9 @@ impl Writer<'_> {
             Due::Later(refusal) => return Some(refusal),
             Due::Now | Due::Again => {}
         }
-        // The very object whose owner was looked at: one that was put in its place meanwhile is refused as a conflict.
+        // The very object whose owner was checked: one that has replaced it since is rejected as a conflict.
         object.meta_mut().uid = self.live.uids.get(&key).cloned();
-        // What is in it depends on what was seen of it: the partition above all.
+        // The content depends on the version that was observed, above all the partition.
         object.meta_mut().resource_version = self.live.guards.get(&key).cloned();
         let params = PatchParams::apply(MANAGER).force();
         let api = Api::<K>::namespaced(self.client.clone(), &self.cluster.namespace);

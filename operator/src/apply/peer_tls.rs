@@ -1,4 +1,5 @@
-//! The Secrets of the peer door. Created, not applied: two operators must not replace each other's authority.
+//! The Secrets of the peer listener. They are created, not applied, because two operators must not replace each other's
+//! CA.
 
 use super::{ApplyError, within_time};
 use crate::{
@@ -14,8 +15,8 @@ use kube::{
 };
 use std::collections::BTreeMap;
 
-/// Makes the authority if there is none, then the certificates that are absent, damaged, near their end, or of another
-/// authority.
+/// Creates the CA if there is none, then issues the certificates that are absent, damaged, about to expire, or signed
+/// by another CA.
 pub(super) async fn issue(client: &Client, cluster: &Cluster, seen: &Seen) -> Result<(), ApplyError> {
     let secrets = Api::<Secret>::namespaced(client.clone(), &cluster.namespace);
     let authority = authority(&secrets, cluster, seen).await?;
@@ -48,7 +49,7 @@ async fn issue_one(
         [("ca.crt", authority.certificate.clone()), ("tls.crt", leaf.certificate), ("tls.key", leaf.key)],
     );
     secret.metadata.annotations = Some([(RENEW_AT.to_owned(), leaf.renew_at.to_string())].into());
-    // There, and near its end or without a part: to create it would only be told that it exists, for ever.
+    // The Secret exists but is not usable any longer: creating it would fail with AlreadyExists every time.
     if found.is_some() { overwrite(secrets, &secret).await } else { create(secrets, &secret).await }
 }
 
@@ -67,11 +68,11 @@ async fn authority(secrets: &Api<Secret>, cluster: &Cluster, seen: &Seen) -> Res
     let wanted = secret(cluster, name.clone(), [("ca.crt", fresh.certificate.clone()), ("ca.key", fresh.key.clone())]);
     match within_time("read", &what, secrets.get_opt(&name)).await?.as_ref().map(complete) {
         Some(Some(authority)) => return Ok(authority),
-        // Without its key it can sign nothing more, and nobody else has it.
+        // Without its key the CA can sign nothing more, and nobody else has the key.
         Some(None) => overwrite(secrets, &wanted).await?,
         None => create(secrets, &wanted).await?,
     }
-    // Whoever was first.
+    // The Secret of whichever operator was first.
     let secret = within_time("read", &what, secrets.get(&name)).await?;
     Ok(complete(&secret).unwrap_or(fresh))
 }
@@ -81,7 +82,7 @@ fn complete(secret: &Secret) -> Option<Authority> {
     Some(Authority { certificate: field("ca.crt")?, key: field("ca.key")? })
 }
 
-/// Another operator may have been first; then its Secret stands.
+/// Creates a Secret, or keeps the one that another operator has created first.
 async fn create(secrets: &Api<Secret>, secret: &Secret) -> Result<(), ApplyError> {
     let what = format!("Secret/{}", secret.metadata.name.as_deref().unwrap_or_default());
     match within_time("create", &what, secrets.create(&PostParams::default(), secret)).await {

@@ -1,23 +1,23 @@
 use super::ApplyError;
 use crate::words;
 
-/// A write that the API server did not take. `status` and an event tell it; the others are done all the same.
+/// Write that the API server refused. `status` and an event report it; the other writes are carried out all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// `Kind/name`
+    /// Object that was to be written, as `Kind/name`.
     pub object: String,
-    /// What failed and why, in the API server's own words.
+    /// Description of what failed and why, in the API server's own words.
     pub words: String,
-    /// It will be refused again until a person changes something; else it is worth another try as it is.
+    /// `true` if the write will be refused until somebody changes something; `false` if a retry as it is may succeed.
     pub lasts: bool,
-    /// Tried just now; else remembered from a former try.
+    /// `true` if the write was attempted just now; `false` if the refusal is remembered from an earlier attempt.
     pub fresh: bool,
-    /// How often in a row.
+    /// Number of refusals in a row.
     pub times: u32,
 }
 
-/// What passes by itself is told from this try on: a conflict with a controller that writes the same object is over at
-/// the next look, and nobody needs to hear of it.
+/// Number of consecutive refusals at which a transient one is reported. A conflict with a controller that writes the
+/// same object is over at the next reconcile, and nobody needs to hear of it.
 const TOLD_FROM: u32 = 3;
 
 impl Refusal {
@@ -25,21 +25,21 @@ impl Refusal {
         Self { object: object.to_owned(), words: words::with_causes(error), lasts: lasts(error), fresh: true, times: 1 }
     }
 
-    /// Whether people are told.
+    /// Returns `true` if the refusal is reported.
     #[must_use]
     pub fn is_told(&self) -> bool {
         self.lasts || self.times >= TOLD_FROM
     }
 
-    /// Whether people are told for the first time.
+    /// Returns `true` if the refusal is reported for the first time.
     #[must_use]
     pub fn is_news(&self) -> bool {
         self.fresh && self.is_told() && self.times == if self.lasts { 1 } else { TOLD_FROM }
     }
 }
 
-/// What the request itself is at fault for, or what the operator may not do. A conflict, a full queue, a server in
-/// trouble or no answer pass by themselves.
+/// Returns `true` if the request itself is at fault or the operator lacks a permission. A conflict, a full queue, a
+/// server error or a missing answer is transient.
 fn lasts(error: &ApplyError) -> bool {
     match error {
         ApplyError::Api { source: kube::Error::Api(status), .. } => {

@@ -23,8 +23,8 @@ use std::{future::Future, time::Duration};
 use tokio::time::timeout;
 use tonic::{Response, Status, transport::Channel};
 
-/// Longest wait for an answer of a door. A change of voters waits for two majorities and is itself bounded by chatd;
-/// when the answer is late, the next look at the cluster shows what became of it.
+/// Longest wait for an answer of the admin API. A change of voters waits for two majorities and is itself bounded by
+/// chatd; if the answer is late, the next reconcile shows the outcome.
 const CALL: Duration = Duration::from_secs(10);
 
 pub(super) async fn take(
@@ -67,15 +67,16 @@ pub(super) async fn take(
                 .call("TransferLeader", async |mut door| door.transfer_leader(request).await)
                 .await
         }
-        // Carried out with the StatefulSet.
+        // Carried out by applying the StatefulSet.
         Step::SetPartition(_) | Step::RenewOnDelete => Ok(()),
-        // Deleted, not evicted: it counts for no quorum, and the budget may protect the others from this very state.
+        // Deleted, not evicted: the pod counts for no quorum, and the budget may be protecting the others from this
+        // very state.
         Step::ReplacePod { pod, uid } => delete_pod(client, cluster, pod, uid).await,
         Step::DeletePod { pod, uid } => remove_pod(client, cluster, seen, pod, uid).await,
     }
 }
 
-/// Calls one pod's door.
+/// Client of one pod's admin API.
 struct Caller<'a> {
     pod: &'a str,
     door: AdminClient<Channel>,
@@ -110,7 +111,8 @@ async fn create_marker(client: &Client, cluster: &Cluster, marker: &Marker) -> R
     within_time("create", &name, markers(client, cluster).create(&PostParams::default(), &map)).await.map(drop)
 }
 
-/// Replaced as a whole with the version that was read: the compare-and-swap of the API server.
+/// Replaces the marker by compare-and-swap: the API server rejects the write unless the marker has the version that was
+/// read.
 async fn update_marker(client: &Client, cluster: &Cluster, marker: &Marker) -> Result<(), ApplyError> {
     let map = marker_map(cluster, marker);
     let name = names::marker(&cluster.name);
@@ -122,7 +124,8 @@ fn markers(client: &Client, cluster: &Cluster) -> Api<ConfigMap> {
     Api::namespaced(client.clone(), &cluster.namespace)
 }
 
-/// Without an owner, or with one, as the volumes: it must outlive the ChatCluster as they do, and go when they go.
+/// Builds the marker ConfigMap. The marker has an owner only if the volumes have one: it must outlive the ChatCluster
+/// as they do, and be deleted when they are.
 fn marker_map(cluster: &Cluster, marker: &Marker) -> ConfigMap {
     let policy = cluster.spec.storage.persistent_volume_claim_retention_policy.when_deleted;
     let voters: Vec<String> = marker.voters.iter().map(u64::to_string).collect();
@@ -146,8 +149,8 @@ fn marker_map(cluster: &Cluster, marker: &Marker) -> ConfigMap {
     }
 }
 
-/// Removes a pod for a good reason: a healthy one by eviction, which asks the PodDisruptionBudget, because whatever else
-/// the cluster's owner or a drain is doing at this moment counts; a broken one at once, by which nobody is served less.
+/// Removes a pod. A ready pod is evicted, so that the PodDisruptionBudget accounts for whatever else the cluster's
+/// owner or a drain is doing at this moment. A broken pod is deleted at once, because that reduces no service.
 async fn remove_pod(client: &Client, cluster: &Cluster, seen: &Seen, pod: &str, uid: &str) -> Result<(), ApplyError> {
     let mut views = seen.observed.slots.iter().chain(&seen.observed.beyond).filter_map(|slot| slot.pod.as_ref());
     if views.any(|view| view.uid == uid && view.ready && !view.deleting) {
@@ -159,8 +162,8 @@ async fn remove_pod(client: &Client, cluster: &Cluster, seen: &Seen, pod: &str, 
 
 async fn evict_pod(client: &Client, cluster: &Cluster, pod: &str, uid: &str) -> Result<(), ApplyError> {
     let pods = Api::<Pod>::namespaced(client.clone(), &cluster.namespace);
-    // By hand: `Api::evict` of kube 5.0 writes `delete_options`, which the API server does not know, and so loses the
-    // precondition.
+    // Built by hand: `Api::evict` of kube 5.0 writes `delete_options`, which the API server does not know, and so loses
+    // the precondition.
     let eviction = serde_json::json!({
         "apiVersion": "policy/v1",
         "kind": "Eviction",
@@ -178,7 +181,7 @@ async fn delete_pod(client: &Client, cluster: &Cluster, pod: &str, uid: &str) ->
     unless_gone(within_time("delete", &format!("Pod/{pod}"), pods.delete(pod, &params)).await.map(drop))
 }
 
-/// The pod that was seen, not its successor of the same name.
+/// Returns preconditions that match only the pod that was observed, not its successor of the same name.
 fn only_this(uid: &str) -> Preconditions {
     Preconditions { uid: Some(uid.to_owned()), resource_version: None }
 }

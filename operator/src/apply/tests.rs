@@ -1,4 +1,4 @@
-//! Plans are carried out against an API server that refuses one kind of object, in each way in which it can.
+//! Plans carried out against an API server that refuses one kind of object, in each way in which it can.
 
 use super::*;
 use crate::{
@@ -11,7 +11,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use tokio::sync::mpsc;
 
-/// Every kind that is applied, as a path names it.
+/// Kinds that are applied, as they appear in request paths.
 const KINDS: [&str; 5] = ["serviceaccounts", "configmaps", "services", "poddisruptionbudgets", "statefulsets"];
 
 fn all() -> [Answer; 5] {
@@ -31,7 +31,7 @@ fn seen() -> Seen {
     Seen { observed, live: Live::default(), identity: None, pod_uids: [("team-1".into(), "uid-1".into())].into() }
 }
 
-/// All objects, and a step that replaces a member.
+/// Returns a plan with all objects and a step that replaces a member.
 fn replacing(cluster: &Cluster) -> Plan {
     Plan {
         resources: Some(Box::new(resources(cluster, &Carried::default()))),
@@ -50,7 +50,7 @@ async fn carry_out(api: &FakeApi, ledger: &Ledger, cluster: &Cluster, plan: Plan
 #[tokio::test]
 async fn one_refused_kind_stops_no_other_and_no_step() {
     let trials = KINDS.into_iter().flat_map(|kind| all().into_iter().map(move |answer| refuse_one(kind, answer)));
-    // At once: silence takes its time.
+    // Concurrently, because the unanswered requests take their time.
     futures::future::join_all(trials).await;
 }
 
@@ -90,7 +90,7 @@ async fn what_was_refused_is_told_again_until_it_is_taken() {
     let cluster = fixture::cluster();
     let ledger = Ledger::default();
     let refusing = FakeApi::refusing(Refuse { path: "services", answer: Answer::Code(403, "quota") });
-    // Whether it was sent again or remembered.
+    // The refusals are the same whether the write was sent again or remembered.
     for _ in 0..3 {
         let applied = carry_out(&refusing, &ledger, &cluster, replacing(&cluster)).await;
         assert_eq!(applied.refusals.iter().filter(|one| one.object.starts_with("Service/")).count(), 3);

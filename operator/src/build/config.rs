@@ -8,10 +8,10 @@ use quorate_crd::{ChatSpec, LogFormat, LogLevel, LogSpec, RateLimitSpec, Registr
 use serde::Serialize;
 use std::time::Duration;
 
-/// Where chatd finds it.
+/// Name of the file in which chatd finds its configuration.
 pub(crate) const FILE: &str = "chatd.yaml";
 
-/// The keys of chatd's configuration that the operator sets. The rest comes from the environment of each pod.
+/// Keys of chatd's configuration that the operator sets. The environment of each pod provides the rest.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Config<'a> {
@@ -22,7 +22,7 @@ struct Config<'a> {
     raft: Raft,
     sessions: Sessions,
     registration: &'static str,
-    // Absent, not empty, as traces: another text is another ConfigMap, and a rollout.
+    // Absent rather than empty, like `traces`: a different text means a new ConfigMap and a rollout.
     #[serde(skip_serializing_if = "String::is_empty")]
     administrators: String,
     rate_limit: RateLimit,
@@ -80,35 +80,36 @@ struct Traces<'a> {
     sample_ratio: &'a str,
 }
 
-/// The ConfigMap. Its name holds a hash of its content and it is immutable, so that a pod of an older revision that is
-/// lost during a rollout comes back with the configuration that its image knows.
+/// Builds the ConfigMap with chatd's configuration. The ConfigMap is immutable and its name contains a hash of its
+/// content, so that a pod of an older revision that is lost during a rollout comes back with the configuration that its
+/// image knows.
 #[must_use]
 pub fn config_map(cluster: &Cluster) -> ConfigMap {
     named_config_map(cluster, config_name(cluster), config_text(cluster))
 }
 
-/// The ConfigMap of this name and content.
+/// Builds a ConfigMap with the given name and content.
 pub(super) fn named_config_map(cluster: &Cluster, name: String, text: String) -> ConfigMap {
     let mut metadata = metadata(cluster, name);
     metadata.labels.get_or_insert_default().insert(label::CONFIG.to_owned(), "true".to_owned());
     ConfigMap { metadata, immutable: Some(true), data: Some([(FILE.to_owned(), text)].into()), binary_data: None }
 }
 
-/// The name of the ConfigMap.
+/// Returns the name of the ConfigMap with chatd's configuration.
 #[must_use]
 pub fn config_name(cluster: &Cluster) -> String {
     format!("{}-config-{}", cluster.name, short_hash(config_text(cluster).as_bytes()))
 }
 
-/// chatd's configuration file. It is JSON inside, which is YAML too, but for people it is written as YAML.
+/// Returns chatd's configuration file. JSON would be valid YAML too, but YAML is easier for people to read.
 #[must_use]
 pub fn config_text(cluster: &Cluster) -> String {
     let times = cluster.times;
-    // Without `..`, as in `template::inputs`: a setting that is added must be written or left out on purpose.
+    // Without `..`, as in `template::inputs`, so that a newly added setting is written or left out on purpose.
     let ChatSpec { registration, administrators, rate_limit, session_lifetime: _ } = &cluster.spec.chat;
     let RateLimitSpec { enabled, messages, per: _ } = rate_limit;
     let LogSpec { format, level: least } = cluster.spec.log;
-    // On Linux `[::]` takes both families; where there is only IPv4, a kernel may know no other.
+    // On Linux `[::]` covers both families; on an IPv4-only cluster the kernel may support no other.
     let host = if cluster.ipv6 { "[::]" } else { "0.0.0.0" };
     let listen = |port: i32| format!("{host}:{port}");
     let tls = |file: &str| format!("{}/{file}", super::pod::TLS_FOLDER);
@@ -147,7 +148,7 @@ pub fn config_text(cluster: &Cluster) -> String {
             .as_ref()
             .map(|TracesSpec { endpoint, sample_ratio }| Traces { endpoint, sample_ratio }),
     };
-    // Strings, numbers and structs always serialise; the golden test shows it.
+    // Strings, numbers and structs always serialize, as the golden test shows.
     serde_yaml_ng::to_string(&config).unwrap_or_default()
 }
 
@@ -161,7 +162,7 @@ fn level(level: LogLevel) -> &'static str {
     }
 }
 
-/// In one unit, which every parser of durations reads.
+/// Formats a duration in a single unit, which every parser of durations accepts.
 fn time(duration: Duration) -> String {
     match duration.subsec_millis() {
         0 => format!("{}s", duration.as_secs()),

@@ -1,6 +1,6 @@
-//! Every field of the spec does something: set once, its value is found in an object that is applied, also where a
-//! template was applied before. The fields are read from the schema, so one that is added fails here until it is acted on
-//! or named among those of the operator itself.
+//! Test that every field of the spec has an effect: each field is set once, and its value must appear in an object that
+//! is applied, even where a template was applied before. The fields are read from the schema, so a newly added one
+//! fails here until it has an effect or is listed as one that the operator itself acts on.
 
 use super::{Carried, Resources, resources, template};
 use crate::{cluster::Cluster, fixture};
@@ -8,7 +8,7 @@ use quorate_crd::ChatCluster;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// Types of Kubernetes and maps: one value stands for all of what is in them.
+/// Fields with Kubernetes types or maps: one value stands for everything in them.
 const WHOLE: [&str; 9] = [
     "imagePullSecrets",
     "podTemplate.affinity",
@@ -21,14 +21,14 @@ const WHOLE: [&str; 9] = [
     "service.annotations",
 ];
 
-/// What the operator itself acts on; where that is tried is said beside.
+/// Fields that the operator itself acts on, each with the test that covers it.
 const OPERATORS_OWN: [&str; 3] = [
     "storage.persistentVolumeClaimRetentionPolicy.whenDeleted", // plan::owners::data_that_goes_goes_with_the_marker
     "paused",                                                   // plan::model::a_paused_cluster_is_not_touched
     "progressDeadline", // status::tests::what_comes_no_nearer_to_its_end_is_stalled_with_the_reason
 ];
 
-/// A field, a value that differs from its default, and the text by which it is found again.
+/// Returns, for each field, its path, a value that differs from the default, and the text that this value must produce.
 fn values() -> Vec<(&'static str, Value, &'static str)> {
     vec![
         ("serverName", json!("other.example.org"), "serverName: other.example.org"),
@@ -72,7 +72,7 @@ fn values() -> Vec<(&'static str, Value, &'static str)> {
     ]
 }
 
-/// The paths of all fields of the spec, from the schema as it is shipped.
+/// Returns the paths of all fields of the spec, from the schema as it is shipped.
 fn fields() -> BTreeSet<String> {
     let crd = serde_json::to_value(quorate_crd::crd()).expect("JSON");
     let spec = crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec").expect("a schema");
@@ -110,7 +110,7 @@ fn with(path: &str, value: Value) -> Cluster {
     Cluster::validate(&object).expect("a valid object")
 }
 
-/// All that is applied, with the configuration's text as it stands in its file.
+/// Renders everything that is applied, with the configuration as it appears in its file.
 fn text(resources: Resources) -> String {
     let configs = resources.configs.iter().filter_map(|map| map.data.as_ref()?.values().next().cloned());
     let configs: Vec<String> = configs.collect();
@@ -142,7 +142,7 @@ fn every_value_reaches_an_object_also_when_a_template_was_applied_before() {
     for (path, value, words) in values() {
         assert!(!text(first.clone()).contains(words), "{path}: {words:?} is there without it");
         let after = with(path, value);
-        // A new size reaches the claims that exist by patching them, and the template of those only at the beginning.
+        // A new size reaches existing claims by patching them, and the claim template only when that is first created.
         let carried = Carried { recorded: Some(recorded.clone()), ..Carried::default() };
         let found = text(resources(&after, &carried));
         assert!(found.contains(words), "{path}: {words:?} is in no object:\n{found}");

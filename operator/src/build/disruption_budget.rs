@@ -5,8 +5,9 @@ use k8s_openapi::{
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
 
-/// One pod at a time may be drained; no pod while there are voters that have none, so that losing one more would lose
-/// the quorum. No budget at one replica, where it would only block drains.
+/// Builds the PodDisruptionBudget, which lets one pod at a time be drained. While the cluster is fragile, for instance
+/// because voters have no pod, no pod may be drained, because losing one more would lose the quorum. Returns `None` if
+/// the budget is disabled, or at one replica, where it would only block drains.
 pub(super) fn disruption_budget(cluster: &Cluster, carried: &Carried) -> Option<PodDisruptionBudget> {
     let pods = carried.replicas.unwrap_or(cluster.spec.replicas);
     if (pods == 1 && !carried.fragile) || !cluster.spec.pod_disruption_budget.enabled {

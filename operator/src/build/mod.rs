@@ -1,6 +1,6 @@
-//! Builders: plain functions from a [`Cluster`] to the objects that it needs, one file for each kind. No client, no
-//! clock, no randomness. What they make stands beside them in `golden/`; run the tests with `UPDATE_GOLDEN=1` after a
-//! change that is meant.
+//! Builders: pure functions from a [`Cluster`] to the objects that it needs, one file per kind, without a client, a
+//! clock or randomness. The expected results are in `golden/`; run the tests with `UPDATE_GOLDEN=1` after an intended
+//! change.
 
 mod config;
 #[cfg(test)]
@@ -29,43 +29,45 @@ use k8s_openapi::{
 use quorate_crd::annotation;
 use std::collections::BTreeMap;
 
-/// Every object of a cluster that is applied. Secrets and the marker are not here: they are created once.
+/// Objects of a cluster that are applied. Secrets and the marker are not among them, because they are created once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resources {
-    /// The pods' identity, without any right.
+    /// Identity of the pods, without any permissions.
     pub service_account: ServiceAccount,
-    /// The pods' configuration, and every other that is missing and that something still names.
+    /// Configuration of the pods, and every other configuration that is missing but still referenced.
     pub configs: Vec<ConfigMap>,
-    /// For clients: any ready pod.
+    /// Service for clients, which routes to any ready pod.
     pub service: Service,
-    /// Headless: the pods' names, ready or not.
+    /// Headless Service that gives pods their DNS names, ready or not.
     pub peers: Service,
-    /// For people: the leader, best effort.
+    /// Service that routes people to the leader, on a best-effort basis.
     pub leader: Service,
-    /// Absent at one replica or when switched off.
+    /// Budget for drains; `None` at one replica or when disabled.
     pub disruption_budget: Option<PodDisruptionBudget>,
-    /// The pods.
+    /// StatefulSet that runs the pods.
     pub stateful_set: StatefulSet,
 }
 
-/// What of the live StatefulSet goes on in the next one.
+/// State of the live StatefulSet that is carried over to the next one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Carried {
-    /// The template that the live one was applied with.
+    /// Template that the live StatefulSet was applied with.
     pub recorded: Option<Recorded>,
-    /// Claim templates cannot be changed.
+    /// Claim templates of the live StatefulSet, which are immutable.
     pub claim_templates: Option<Vec<PersistentVolumeClaim>>,
-    /// Pods with a lower ordinal keep their revision; `None` lets the plan's rest state stand.
+    /// Partition of the rolling update: pods with a lower ordinal keep their revision. `None` stands for the rest
+    /// state, a partition at `replicas`.
     pub partition: Option<i32>,
-    /// Pods that are made anew have the newest revision, whatever the partition, and none is restarted for it.
+    /// `true` if the update strategy is `OnDelete`: recreated pods get the newest revision whatever the partition, and
+    /// no pod is restarted for it.
     pub on_delete: bool,
-    /// The pods that there are to be, where these are not just the places of the spec.
+    /// Number of pods to run; `None` stands for the number in the spec.
     pub replicas: Option<i32>,
-    /// No pod can be spared: a drain has to wait.
+    /// `true` if no pod can be spared, so that a drain has to wait.
     pub fragile: bool,
 }
 
-/// All objects of the cluster.
+/// Builds all objects of the cluster.
 #[must_use]
 pub fn resources(cluster: &Cluster, carried: &Carried) -> Resources {
     let template = template(cluster, carried.recorded.as_ref());
@@ -81,8 +83,8 @@ pub fn resources(cluster: &Cluster, carried: &Carried) -> Resources {
 }
 
 impl Resources {
-    /// Has every configuration made again that something names and that is gone, and records the texts of all that are
-    /// named: a pod whose ConfigMap is missing hangs in `FailedMount` for ever.
+    /// Adds every missing configuration that is still referenced, and records the contents of all configurations in
+    /// use. A pod whose ConfigMap is missing hangs in `FailedMount` for ever.
     pub fn keep_configs(&mut self, cluster: &Cluster, known: &[ConfigView]) {
         let current = self.configs.iter().filter_map(|map| {
             let text = map.data.as_ref()?.get(config::FILE)?.clone();
@@ -117,9 +119,9 @@ mod tests {
     use serde::Serialize;
     use std::{env, fs, path::PathBuf};
 
-    /// Compares with `golden/NAME.yaml`, or writes it.
+    /// Compares an object with `golden/NAME.yaml`, or writes that file.
     fn golden<T: Serialize>(name: &str, object: &T) {
-        // Tests run in the folder of their package.
+        // Tests run in the directory of their package.
         let path = PathBuf::from(format!("src/build/golden/{name}.yaml"));
         let value = serde_json::to_value(object).expect("JSON");
         let text = serde_yaml_ng::to_string(&value).expect("YAML");
@@ -162,7 +164,7 @@ mod tests {
         let spec = stateful_set.spec.expect("a spec");
         assert_eq!(spec.replicas, Some(5));
         let strategy = spec.update_strategy.expect("a strategy");
-        // The API server refuses a partition beside OnDelete.
+        // The API server rejects a partition together with `OnDelete`.
         assert_eq!((strategy.type_.as_deref(), strategy.rolling_update), (Some("OnDelete"), None));
     }
 
@@ -215,7 +217,7 @@ mod tests {
     fn a_recorded_template_stays_until_the_spec_changes_or_the_new_one_is_accepted() {
         let cluster = fixture::cluster();
         let mut recorded = template(&cluster, None).record();
-        // What an older operator would have made.
+        // A template that an older operator would have built.
         recorded.pod = serde_json::json!({"spec": {"containers": [], "terminationGracePeriodSeconds": 30}});
         assert!(!template(&cluster, Some(&recorded)).is_current());
         let carried = Carried { recorded: Some(recorded.clone()), ..Carried::default() };

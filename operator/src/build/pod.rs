@@ -1,4 +1,4 @@
-//! The pod template.
+//! Builder of the pod template.
 
 use crate::{
     build::config::{FILE, config_name},
@@ -23,10 +23,10 @@ use std::collections::BTreeMap;
 pub(super) const DATA_FOLDER: &str = "/var/lib/quorate";
 pub(super) const TLS_FOLDER: &str = "/etc/quorate/peer-tls";
 const CONFIG_FOLDER: &str = "/etc/quorate";
-/// The image's user; also the group of the volume.
+/// User id of the image, and group id of the volume.
 const USER: i64 = 65532;
-/// Leadership is handed over in milliseconds and clients are hinted to move for about 2 s; the rest is room for a flush
-/// on a slow disk.
+/// Grace period of the pods. Leadership is handed over in milliseconds, and clients are asked to move for about 2 s;
+/// the rest is room for a flush on a slow disk.
 const GRACE_SECONDS: i64 = 60;
 
 pub(super) fn template(cluster: &Cluster) -> PodTemplateSpec {
@@ -41,7 +41,8 @@ pub(super) fn template(cluster: &Cluster) -> PodTemplateSpec {
     }
 }
 
-/// What a Prometheus without its operator looks for; the ChatCluster's own annotations come after and may say otherwise.
+/// Returns the annotations that a Prometheus without its operator looks for. The ChatCluster's own annotations are
+/// added later and may override them.
 fn scrape() -> BTreeMap<String, String> {
     [("prometheus.io/scrape", "true".to_owned()), ("prometheus.io/port", PORT_METRICS.to_string())]
         .map(|(key, value)| (key.to_owned(), value))
@@ -52,7 +53,7 @@ fn spec(cluster: &Cluster) -> PodSpec {
     let wanted = &cluster.spec.pod_template;
     let user = match wanted.user {
         PodUser::Fixed => Some(USER),
-        // A platform that assigns users refuses pods that name one.
+        // A platform that assigns users rejects pods that name one.
         PodUser::Assigned => None,
     };
     PodSpec {
@@ -65,7 +66,7 @@ fn spec(cluster: &Cluster) -> PodSpec {
             run_as_user: user,
             run_as_group: user,
             fs_group: user,
-            // Else the kubelet walks the whole volume at each start.
+            // Otherwise the kubelet walks the whole volume at each start.
             fs_group_change_policy: Some("OnRootMismatch".to_owned()),
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
             ..PodSecurityContext::default()
@@ -86,7 +87,8 @@ fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
     (!list.is_empty()).then_some(list)
 }
 
-/// Soft by default: a small cluster must start on the nodes that there are.
+/// Returns the topology spread constraints. The default ones are soft, because a small cluster must start on the nodes
+/// that there are.
 fn spread(cluster: &Cluster) -> Vec<TopologySpreadConstraint> {
     let wanted = &cluster.spec.pod_template.topology_spread_constraints;
     if !wanted.is_empty() {
@@ -123,7 +125,7 @@ fn container(cluster: &Cluster) -> Container {
                 })
                 .into(),
         ),
-        // Both open before the database, so that a long recovery is not killed for being long.
+        // Both probes are answered before the database is open, so that a long recovery is not killed for being long.
         startup_probe: Some(probe("/healthz", 1, 120)),
         liveness_probe: Some(probe("/healthz", 10, 6)),
         readiness_probe: Some(probe("/readyz", 1, 2)),
@@ -135,11 +137,11 @@ fn container(cluster: &Cluster) -> Container {
             capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
             ..SecurityContext::default()
         }),
-        // chatd writes no message of its own; the end of its log says why it ended, and the status tells it.
+        // chatd writes no termination message; the end of its log says why it ended, and the status reports it.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: Some(vec![
             mount(DATA, DATA_FOLDER, false),
-            // Whole folders, no subPath: files mounted by subPath never change.
+            // Whole directories without subPath, because files mounted by subPath never change.
             mount("config", CONFIG_FOLDER, true),
             mount("peer-tls", TLS_FOLDER, true),
             mount("tmp", "/tmp", false),
@@ -148,8 +150,8 @@ fn container(cluster: &Cluster) -> Container {
     }
 }
 
-/// No processor limit: throttling costs elections at 150 ms. Memory request = limit: no pod is evicted for memory that
-/// it was promised.
+/// Returns the default resources. There is no CPU limit, because throttling costs elections at an election timeout of
+/// 150 ms. Memory request and limit are equal, so that no pod is evicted for memory that it was promised.
 fn resources() -> ResourceRequirements {
     let quantity = |name: &str, amount: &str| (name.to_owned(), Quantity(amount.to_owned()));
     ResourceRequirements {
@@ -218,8 +220,8 @@ fn volumes(cluster: &Cluster) -> Vec<Volume> {
             name: "peer-tls".to_owned(),
             secret: Some(SecretVolumeSource {
                 secret_name: Some(names::peer_tls(&cluster.name)),
-                // Readable by the group of the volume, by nobody else; where that group is not ours to say, by the pod's
-                // user, whoever that is.
+                // Readable only by the group of the volume. If the platform assigns the user, readable by everyone,
+                // because the pod's user is not known in advance.
                 default_mode: Some(match cluster.spec.pod_template.user {
                     PodUser::Fixed => 0o440,
                     PodUser::Assigned => 0o444,

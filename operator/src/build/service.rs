@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use quorate_crd::label;
 
-/// `X`: the door. Any ready pod serves any user.
+/// Builds the Service `X` for clients. Any ready pod serves any user.
 pub(super) fn clients(cluster: &Cluster) -> Service {
     let mut metadata = metadata(cluster, cluster.name.clone());
     let annotations = &cluster.spec.service.annotations;
@@ -27,7 +27,8 @@ pub(super) fn clients(cluster: &Cluster) -> Service {
     }
 }
 
-/// `X-peers`: the pods' names. Not-ready pods too, because a pod must be found before it can become ready.
+/// Builds the headless Service `X-peers`, which gives pods their DNS names. Pods that are not ready are included,
+/// because a pod must be found before it can become ready.
 pub(super) fn peers(cluster: &Cluster) -> Service {
     Service {
         metadata: metadata(cluster, names::peers(&cluster.name)),
@@ -43,8 +44,8 @@ pub(super) fn peers(cluster: &Cluster) -> Service {
     }
 }
 
-/// `X-leader`: for people, best effort. It follows the role label, so for a moment after an election it leads to the
-/// former leader, which serves just as well.
+/// Builds the Service `X-leader` for people, on a best-effort basis. The Service follows the role label, so for a
+/// moment after an election it routes to the former leader, which serves just as well.
 pub(super) fn leader(cluster: &Cluster) -> Service {
     let mut selector = names::selector(&cluster.name);
     selector.insert(label::ROLE.to_owned(), "leader".to_owned());
@@ -61,7 +62,7 @@ pub(super) fn leader(cluster: &Cluster) -> Service {
     }
 }
 
-/// Both families where the cluster has both, else the one that it has.
+/// Returns the IP family policy: both families where the cluster has both, or else the one that it has.
 fn families() -> Option<String> {
     Some("PreferDualStack".to_owned())
 }

@@ -2,7 +2,7 @@ use super::metadata;
 use crate::cluster::Cluster;
 use k8s_openapi::api::core::v1::ServiceAccount;
 
-/// An account without token or right: chat pods have no business with the Kubernetes API.
+/// Builds the ServiceAccount, without a token or permissions, because chat pods do not use the Kubernetes API.
 pub(super) fn service_account(cluster: &Cluster) -> ServiceAccount {
     ServiceAccount {
         metadata: metadata(cluster, cluster.name.clone()),

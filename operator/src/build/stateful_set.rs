@@ -15,12 +15,13 @@ use k8s_openapi::{
 };
 use quorate_crd::{AccessMode, annotation};
 
-/// The pods.
+/// Builds the StatefulSet of the chat pods.
 ///
-/// Parallel, because a pod that waits for its predecessor cannot help to form a quorum. Rolling by partition, at rest
-/// at `replicas`: then a lost pod comes back as it was, and each restart is the operator's decision (under OnDelete a
-/// lost pod comes back with the *new* template, and a broken revision plus one drain loses the quorum). Under OnDelete
-/// only while pods that cannot start as they are get the new revision out of their turn.
+/// Pods are managed in parallel, because a pod that waits for its predecessor cannot help to form a quorum. The update
+/// strategy is a rolling update with its partition at rest at `replicas`: a lost pod comes back as it was, and each
+/// restart is the operator's decision. Under `OnDelete` a lost pod would come back with the *new* template, and a
+/// broken revision plus one drain would lose the quorum. `OnDelete` is therefore used only while pods that cannot start
+/// as they are get the new revision out of turn.
 #[must_use]
 pub fn stateful_set(cluster: &Cluster, template: &Template, carried: &Carried) -> StatefulSet {
     let replicas = carried.replicas.unwrap_or(cluster.spec.replicas);
@@ -41,8 +42,8 @@ pub fn stateful_set(cluster: &Cluster, template: &Template, carried: &Carried) -
             pod_management_policy: Some("Parallel".to_owned()),
             update_strategy: Some(update_strategy(carried, replicas)),
             persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
-                // Whatever the spec says: deleting the StatefulSet alone must not delete the data. Claims that are to go
-                // with the ChatCluster are owned by that, which `plan::owners` sees to.
+                // Whatever the spec says: deleting the StatefulSet alone must not delete the data. Claims that are to
+                // be deleted with the ChatCluster are owned by it, which `plan::owners` ensures.
                 when_deleted: Some("Retain".to_owned()),
                 when_scaled: Some("Retain".to_owned()),
             }),

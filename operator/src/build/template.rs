@@ -1,8 +1,8 @@
-//! Which pod template is applied: the one that this operator makes, or the one that an earlier operator made.
+//! Choice of the pod template to apply: the one that this operator builds, or the one that an earlier operator built.
 //!
-//! Upgrading the operator must not restart every chat (CloudNativePG #5950, #7727). So the template that was applied is
-//! recorded on the StatefulSet together with a hash of what it was made from; while that is the same, the recorded
-//! one is applied again.
+//! Upgrading the operator must not restart every chat (CloudNativePG #5950, #7727). The applied template is therefore
+//! recorded on the StatefulSet together with a hash of its inputs; while the hash is the same, the recorded template is
+//! applied again.
 
 use super::pod;
 use crate::cluster::Cluster;
@@ -12,35 +12,34 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 
-/// The template as recorded on the live StatefulSet.
+/// Template as recorded on the live StatefulSet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// Hash of what it was made from.
+    /// Hash of the inputs that the template was built from.
     pub inputs: String,
-    /// The template.
+    /// Pod template as JSON, as it was applied.
     pub pod: Value,
 }
 
-/// The template to apply.
+/// Pod template to apply.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Template {
-    /// Made by this operator from the spec.
+    /// Template that this operator built from the spec.
     Current {
-        /// Hash of what it was made from.
+        /// Hash of the inputs that the template was built from.
         inputs: String,
-        /// The template.
         pod: Box<PodTemplateSpec>,
     },
-    /// Made by an earlier operator from the same spec.
+    /// Template that an earlier operator built from the same spec.
     Kept(Recorded, Box<PodTemplateSpec>),
 }
 
-/// The template to apply now.
+/// Chooses the template to apply.
 #[must_use]
 pub fn template(cluster: &Cluster, recorded: Option<&Recorded>) -> Template {
     let inputs = inputs(cluster);
     if let Some(recorded) = recorded.filter(|recorded| recorded.inputs == inputs)
-        // One that cannot be read is as good as none.
+        // An unreadable record counts as none.
         && let Ok(pod) = serde_json::from_value::<PodTemplateSpec>(recorded.pod.clone())
         && pod != pod::template(cluster)
     {
@@ -50,13 +49,13 @@ pub fn template(cluster: &Cluster, recorded: Option<&Recorded>) -> Template {
 }
 
 impl Template {
-    /// Whether this operator made it.
+    /// Returns `true` if this operator built the template.
     #[must_use]
     pub fn is_current(&self) -> bool {
         matches!(self, Self::Current { .. })
     }
 
-    /// The template.
+    /// Returns the pod template.
     #[must_use]
     pub fn pod(&self) -> &PodTemplateSpec {
         match self {
@@ -64,7 +63,7 @@ impl Template {
         }
     }
 
-    /// What to record beside it.
+    /// Returns the record to store beside the template.
     #[must_use]
     pub fn record(&self) -> Recorded {
         match self {
@@ -76,10 +75,11 @@ impl Template {
     }
 }
 
-/// Hash of the part of the spec that pods are made from, and of the acceptance of a newer template.
+/// Returns a hash of the part of the spec that pods are built from, and of the annotation that accepts a newer
+/// template.
 fn inputs(cluster: &Cluster) -> String {
-    // Without `..`: whoever adds a field decides here whether pods are made from it. One that was forgotten would be
-    // reported as carried out and reach no pod.
+    // Without `..`, so that whoever adds a field decides here whether pods are built from it. A forgotten field would
+    // be reported as carried out and reach no pod.
     let ChatClusterSpec {
         server_name,
         image,
@@ -90,7 +90,7 @@ fn inputs(cluster: &Cluster) -> String {
         chat,
         log,
         traces,
-        // In the StatefulSet beside the template, in other objects, or in the operator's own conduct.
+        // Used in the StatefulSet outside the template, in other objects, or by the operator itself.
         replicas: _,
         paused: _,
         progress_deadline: _,
@@ -109,16 +109,16 @@ fn inputs(cluster: &Cluster) -> String {
         json!(log),
         json!(cluster.accepted_template),
     ];
-    // Only where it is said: the hash of a cluster without it is the one that an earlier operator has recorded, and its
-    // pods are not restarted.
+    // Only if set: without traces the hash equals the one that an earlier operator has recorded, and no pods are
+    // restarted.
     parts.extend(traces.as_ref().map(|traces| json!(traces)));
     short_hash(Value::Array(parts).to_string().as_bytes())
 }
 
-/// The first 64 bits of a SHA-256, in hexadecimal: enough to tell versions of one object apart.
+/// Returns the first 64 bits of a SHA-256 in hexadecimal, which is enough to tell versions of one object apart.
 pub(super) fn short_hash(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().take(8).fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
+        // Writing to a string never fails.
         let _ = write!(text, "{byte:02x}");
         text
     })

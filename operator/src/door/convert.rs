@@ -2,7 +2,7 @@ use crate::observed::{Door, Membership, Node, Progress, Role};
 use quorate_wire::admin::v1 as proto;
 use std::time::Duration;
 
-/// What a door said, `age` ago.
+/// Converts a status that the admin API sent `age` ago.
 pub(crate) fn from_proto(status: &proto::StatusResponse, age: Duration) -> Door {
     let identity = status.identity.clone().unwrap_or_default();
     let millis = |millis: u64| Duration::from_millis(millis).saturating_add(age);
@@ -49,7 +49,7 @@ fn role(role: proto::Role) -> Role {
 
 fn membership(membership: &proto::Membership) -> Membership {
     Membership {
-        // A node of no cluster has one set without anybody in it.
+        // A node that belongs to no cluster has one voter set, which is empty.
         voter_sets: membership
             .voter_sets
             .iter()
@@ -66,7 +66,7 @@ fn node(node: Option<&proto::Node>, id: u64) -> Node {
     Node { id, peer_address: node.peer_address, client_address: node.client_address, name: node.name }
 }
 
-/// As the admin interface writes it.
+/// Converts a node to its form in the admin API.
 #[must_use]
 pub fn to_proto(node: &Node) -> proto::Node {
     proto::Node {
@@ -77,8 +77,8 @@ pub fn to_proto(node: &Node) -> proto::Node {
     }
 }
 
-/// Whether the difference is worth looking at the cluster again. Lags and ages change all the time; they are read when
-/// something else calls for it.
+/// Returns `true` if the difference is worth a reconcile. Lags and ages change all the time; they are read when
+/// something else triggers a reconcile.
 pub(crate) fn differs(one: &Door, two: &Door) -> bool {
     let essence = |door: &Door| {
         (

@@ -5,28 +5,28 @@ use std::{
 };
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
-/// Longest wait for a connection: a lost pod's address may swallow packets.
+/// Longest wait for a connection, because the address of a lost pod may swallow packets.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// What the operator shows at a peer door, and whom it trusts: the administrator's Secret.
+/// Certificate that the operator presents to peer listeners and the CA that it trusts, from the administrator's Secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PeerIdentity {
-    /// PEM of the authority.
+    /// Certificate of the CA, PEM-encoded.
     pub ca: String,
-    /// PEM of the certificate.
+    /// Certificate of the operator, PEM-encoded.
     pub certificate: String,
-    /// PEM of its key.
+    /// Private key of the certificate, PEM-encoded.
     pub key: String,
 }
 
-// Not derived: keys have no business in logs.
+// Not derived, because keys must not appear in logs.
 impl std::fmt::Debug for PeerIdentity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("PeerIdentity")
     }
 }
 
-/// The door cannot be dialled.
+/// The admin API of a pod cannot be dialled.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum DialError {
@@ -36,12 +36,14 @@ pub enum DialError {
     Tls(#[source] tonic::transport::Error),
 }
 
-/// A channel to a pod's admin door by its address. It connects when it is first used, and again when it breaks.
+/// Returns a channel to the admin API of the pod at `address`. The channel connects when it is first used, and again
+/// when the connection breaks.
 ///
-/// By address and not by name: the name of a restarted pod is wrong, then absent, for up to ten seconds.
+/// Pods are dialled by address and not by name: the name of a restarted pod is wrong, then absent, for up to ten
+/// seconds.
 ///
 /// # Errors
-/// When address or certificates are not what they should be; an unreachable pod is found at the first call.
+/// Fails if the address or the certificates are malformed; an unreachable pod is found at the first call.
 pub fn dial(address: &str, identity: &PeerIdentity) -> Result<Channel, DialError> {
     let uri = format!("https://{}", socket(address).ok_or_else(|| DialError::Address(address.to_owned()))?);
     let tls = ClientTlsConfig::new()
@@ -59,7 +61,7 @@ pub fn dial(address: &str, identity: &PeerIdentity) -> Result<Channel, DialError
     Ok(endpoint.connect_lazy())
 }
 
-/// An address with a port is taken as it is.
+/// Parses an address and adds the peer port, unless the address already has a port.
 fn socket(address: &str) -> Option<SocketAddr> {
     let port = u16::try_from(PORT_PEER).ok()?;
     address.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, port)).or_else(|_| address.parse()).ok()

@@ -1,7 +1,7 @@
-//! One watch on each pod's admin door.
+//! Watches on the pods' admin APIs, one per pod.
 //!
-//! A change of leader reaches the status in well under a second because the pods tell it; nobody polls. Each watch keeps
-//! the newest answer and, when it differs in what matters, asks for the ChatCluster to be looked at.
+//! A change of leader reaches the status in well under a second because the pods report it; nothing is polled. Each
+//! watch keeps the newest answer and, if it differs in a way that matters, requests a reconcile of the ChatCluster.
 
 use super::{
     DialError, PeerIdentity,
@@ -26,28 +26,30 @@ use tokio::{
 };
 use tonic::transport::Channel;
 
-/// How often a door gives a sign of life when nothing changes.
+/// Interval at which a pod sends its status when nothing changes.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// A door that is silent for longer is taken for lost. Four signs of life: one may be late under load. A process that
-/// ends is noticed at once, because its connection breaks; this is for nodes that are frozen or cut off.
+/// Time without a message after which a pod counts as lost. It spans four intervals, because a message may be late
+/// under load. A process that ends is noticed at once, because its connection breaks; this limit is for nodes that are
+/// frozen or cut off.
 const SILENCE: Duration = Duration::from_secs(4);
-/// Between two attempts: first and longest. Short, because a restarted pod opens its door within a second.
+/// First and longest wait between two attempts. Both are short, because a restarted pod serves its admin API within a
+/// second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-/// Longest wait for the first word of a door whose watch has just begun. A refused connection ends it at once; only an
-/// address that swallows packets takes it all.
+/// Longest wait for the first message of a new watch. A refused connection ends the wait at once; only an address that
+/// swallows packets uses it up.
 const FIRST_WORD: Duration = Duration::from_millis(1200);
 
-/// A pod to be watched.
+/// Pod to be watched.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Its uid.
+    /// Uid of the pod.
     pub uid: String,
-    /// Its address.
+    /// Address of the pod.
     pub address: String,
 }
 
-/// The newest answer of a pod.
+/// Newest answer of a pod.
 #[derive(Clone, Debug)]
 pub struct Answer {
     status: Arc<StatusResponse>,
@@ -55,7 +57,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// What the door said, aged; `None` when that is too long ago.
+    /// Returns the status that the pod sent, with its age added, or `None` if it is too old.
     #[must_use]
     pub fn door(&self) -> Option<Door> {
         let age = self.at.elapsed();
@@ -63,7 +65,7 @@ impl Answer {
     }
 }
 
-/// The watches on all pods of all clusters.
+/// Watches on all pods of all clusters.
 #[derive(Debug)]
 pub struct Hub {
     changes: mpsc::Sender<ObjectRef<ChatCluster>>,
@@ -78,7 +80,7 @@ struct Watch {
     address: String,
     identity: PeerIdentity,
     channel: Channel,
-    /// Whether the door has said a word, or has failed to, at least once.
+    /// `true` once the pod has answered, or has failed to, at least once.
     tried: watch::Receiver<bool>,
     task: JoinHandle<()>,
 }
@@ -90,16 +92,16 @@ impl Drop for Watch {
 }
 
 impl Hub {
-    /// A hub that reports changed clusters to `changes`.
+    /// Creates a hub that reports changed clusters to `changes`.
     #[must_use]
     pub fn new(changes: mpsc::Sender<ObjectRef<ChatCluster>>) -> Self {
         Self { changes, watches: Mutex::default(), answers: Arc::default(), silence: Silence::default() }
     }
 
-    /// Watches exactly these pods of a cluster from now on. Watches that fit go on.
+    /// Watches exactly these pods of a cluster. Existing watches that match are kept.
     ///
     /// # Errors
-    /// When a pod cannot be dialled for what its address or the Secret is; the others are watched all the same.
+    /// Fails if a pod cannot be dialled because of its address or the Secret; the others are watched all the same.
     pub fn watch(
         &self,
         cluster: &ObjectRef<ChatCluster>,
@@ -129,8 +131,8 @@ impl Hub {
         outcome
     }
 
-    /// Waits, bounded, until each door of the cluster has been tried once. An operator that has just begun must not take
-    /// doors for lost that it has not listened to yet.
+    /// Waits, for a bounded time, until each pod of the cluster has been tried once. An operator that has just started
+    /// must not count pods as lost that it has not listened to yet.
     pub async fn listen(&self, cluster: &ObjectRef<ChatCluster>) {
         let tried: Vec<watch::Receiver<bool>> = lock(&self.watches)
             .values()
@@ -138,28 +140,28 @@ impl Hub {
             .map(|watch| watch.tried.clone())
             .collect();
         let all = join_all(tried.into_iter().map(async |mut tried| drop(tried.wait_for(|tried| *tried).await)));
-        // Whoever is silent for longer is reported as silent.
+        // A pod that is silent for longer is reported as silent.
         let _ = timeout(FIRST_WORD, all).await;
     }
 
-    /// Watches no pod of this cluster any more.
+    /// Stops watching the pods of a cluster.
     pub fn forget(&self, cluster: &ObjectRef<ChatCluster>) {
         lock(&self.watches).retain(|_, watch| watch.cluster != *cluster);
         self.silence.forget(&cluster.to_string());
     }
 
-    /// Notes whether a leader of the cluster is heard at this look; returns since when none was.
+    /// Records whether a leader of the cluster is heard, and returns the time for which none has been.
     pub fn leader_unheard(&self, cluster: &ObjectRef<ChatCluster>, heard: bool) -> Duration {
         self.silence.note(&cluster.to_string(), heard)
     }
 
-    /// What the door of a pod said last, unless that is too long ago.
+    /// Returns the last status of a pod, unless it is too old.
     #[must_use]
     pub fn door(&self, pod_uid: &str) -> Option<Door> {
         lock(&self.answers).get(pod_uid).and_then(Answer::door)
     }
 
-    /// A channel to the door of a watched pod, for calls.
+    /// Returns a channel to the admin API of a watched pod, for calls.
     #[must_use]
     pub fn channel(&self, pod_uid: &str) -> Option<Channel> {
         lock(&self.watches).get(pod_uid).map(|watch| watch.channel.clone())
@@ -191,7 +193,7 @@ impl Hub {
     }
 }
 
-/// The task behind one watch.
+/// Background task of one watch.
 struct Follower {
     tried: watch::Sender<bool>,
     uid: String,
@@ -214,7 +216,7 @@ impl Follower {
         }
     }
 
-    /// Follows one stream to its end; says whether anything was heard.
+    /// Follows one stream to its end. Returns `true` if any message was received.
     async fn follow(&self, channel: Channel) -> bool {
         let interval_ms = u32::try_from(INTERVAL.as_millis()).unwrap_or(u32::MAX);
         let mut client = AdminClient::new(channel);
@@ -238,7 +240,7 @@ impl Follower {
         heard
     }
 
-    /// Keeps the answer; says whether it differs from the last in what matters.
+    /// Stores the answer. Returns `true` if it differs from the last one in a way that matters.
     fn keep(&self, status: StatusResponse) -> bool {
         let new = from_proto(&status, Duration::ZERO);
         let answer = Answer { status: Arc::new(status), at: Instant::now() };
@@ -247,18 +249,19 @@ impl Follower {
         old.is_none_or(|old| differs(&from_proto(&old.status, Duration::ZERO), &new))
     }
 
-    /// Forgets the answer; says whether there was one.
+    /// Drops the answer. Returns `true` if there was one.
     fn forget(&self) -> bool {
         lock(&self.answers).remove(&self.uid).is_some()
     }
 
-    /// The queue only fills when the controller is stopping, and then nobody minds waiting.
+    /// Requests a reconcile of the cluster. The queue fills up only when the controller is stopping, and then waiting
+    /// does no harm.
     async fn report(&self) {
         let _ = self.changes.send(self.cluster.clone()).await;
     }
 }
 
-/// A poisoned lock guards a map of whole values: it is as good as before.
+/// Locks a mutex. A poisoned lock remains usable, because it guards a map of complete values.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

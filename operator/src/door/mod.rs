@@ -1,4 +1,4 @@
-//! The pods' admin doors: how they are dialled, and a watch on each that keeps the newest answer at hand.
+//! Access to the pods' admin APIs: a dialler, and a watch on each pod that keeps the newest answer at hand.
 
 mod convert;
 mod dial;

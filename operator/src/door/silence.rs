@@ -4,12 +4,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Since when no leader of a cluster was heard: what tells an election from an operator that hears nobody.
+/// Time at which a leader of each cluster was last heard, which distinguishes an election from an operator that hears
+/// nobody.
 #[derive(Debug, Default)]
 pub(super) struct Silence(Mutex<HashMap<String, Instant>>);
 
 impl Silence {
-    /// Notes whether a leader is heard now; returns since when none was. It begins with the first look.
+    /// Records whether a leader is heard, and returns the time for which none has been. The time counts from the first
+    /// reconcile at the earliest.
     pub(super) fn note(&self, cluster: &str, heard: bool) -> Duration {
         let now = Instant::now();
         let mut clusters = self.lock();
@@ -20,12 +22,12 @@ impl Silence {
         now.duration_since(*since)
     }
 
-    /// Forgets a ChatCluster that is gone.
+    /// Forgets a ChatCluster that has been deleted.
     pub(super) fn forget(&self, cluster: &str) {
         self.lock().remove(cluster);
     }
 
-    /// A poisoned lock guards a map of whole values: it is as good as before.
+    /// Locks the map. A poisoned lock remains usable, because it guards a map of complete values.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

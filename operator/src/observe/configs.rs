@@ -1,7 +1,8 @@
-//! Which configurations there are, and what still names them.
+//! Configurations that exist, and those that are still referenced.
 //!
-//! A pod can be made from the StatefulSet's template or from any revision that its controller keeps, also while there is
-//! no pod at all. A ConfigMap that one of them names must stay, or every pod made from it hangs in `FailedMount`.
+//! A pod can be created from the StatefulSet's template or from any revision that its controller keeps, even while
+//! there is no pod at all. A ConfigMap that one of them references must stay, or every pod created from it hangs in
+//! `FailedMount`.
 
 use crate::{build::CONFIG_FILE, observed::ConfigView};
 use k8s_openapi::api::{
@@ -12,14 +13,14 @@ use quorate_crd::annotation;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The texts that the StatefulSet was given to keep, by the name of the ConfigMap.
+/// Returns the contents recorded on the StatefulSet, by the name of the ConfigMap.
 pub(super) fn recorded(set: Option<&StatefulSet>) -> BTreeMap<String, String> {
     let text = set.and_then(|set| set.metadata.annotations.as_ref()?.get(annotation::CONFIGS));
-    // One that cannot be read is as good as none: the ConfigMaps themselves are there, as a rule.
+    // An unreadable record counts as none: as a rule, the ConfigMaps themselves exist.
     text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
-/// Every configuration that is there or that is known to have been. Without `revisions` all count as named.
+/// Returns every configuration that exists or is known to have existed. Without `revisions`, all count as referenced.
 pub(super) fn views(
     configs: &[ConfigMap],
     set: Option<&StatefulSet>,
@@ -47,7 +48,8 @@ pub(super) fn mounted(pod: &PodSpec) -> impl Iterator<Item = String> {
     volumes.filter_map(|volume| Some(volume.config_map.as_ref()?.name.clone()))
 }
 
-/// A revision holds the template as the StatefulSet controller wrote it down: a patch, which is not typed.
+/// Returns the names of the ConfigMaps that a revision mounts. A revision holds the template as the StatefulSet
+/// controller recorded it: a patch, which is not typed.
 fn mounted_by_revision(revision: &ControllerRevision) -> Vec<String> {
     let volumes = revision.data.as_ref().and_then(|data| data.0.pointer("/spec/template/spec/volumes"));
     let names = volumes.and_then(Value::as_array).into_iter().flatten();

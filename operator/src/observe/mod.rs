@@ -1,4 +1,5 @@
-//! `observe`: reads everything that a decision needs, from the API server and from the pods' admin doors. Changes nothing.
+//! `observe`: reads everything that a decision needs from the API server and from the pods' admin APIs, and changes
+//! nothing.
 
 mod configs;
 mod notices;
@@ -42,20 +43,20 @@ pub struct ObserveError {
     source: kube::Error,
 }
 
-/// What was seen, and what later stages need of it.
+/// Result of observing a cluster, with what later stages need.
 #[derive(Debug)]
 pub struct Seen {
-    /// The input of `plan`.
+    /// Observed state, the input of `plan`.
     pub observed: Observed,
-    /// The live objects, by kind and name.
+    /// Live objects by kind and name.
     pub live: Live,
-    /// What to show at the pods' doors.
+    /// Identity to present to the pods' admin APIs; `None` if the Secret lacks it.
     pub identity: Option<PeerIdentity>,
-    /// The pods' uids by name, for calls to their doors.
+    /// Uids of the pods by name, for calls to their admin APIs.
     pub pod_uids: BTreeMap<String, String>,
 }
 
-/// Raw objects, before they are looked at.
+/// Raw objects as read from the API server.
 struct Objects {
     stateful_set: Option<StatefulSet>,
     marker: Option<ConfigMap>,
@@ -64,20 +65,20 @@ struct Objects {
     admin_tls: Option<Secret>,
     pods: ObjectList<Pod>,
     claims: ObjectList<PersistentVolumeClaim>,
-    /// Claims of names that ours would have, and that are somebody else's: a StatefulSet would use them without asking.
+    /// Names of claims that would be ours but belong to somebody else: a StatefulSet would use them without asking.
     foreign_claims: Vec<String>,
     configs: ObjectList<ConfigMap>,
-    /// Absent when nothing hangs on them, or when the operator may not list them.
+    /// Revisions of the StatefulSet; `None` if nothing depends on them or the operator may not list them.
     revisions: Option<ObjectList<ControllerRevision>>,
     services: Vec<(String, Option<PartialObjectMeta<Service>>)>,
     budget: Option<PartialObjectMeta<PodDisruptionBudget>>,
     account: Option<PartialObjectMeta<ServiceAccount>>,
 }
 
-/// Reads everything about one cluster, and sees to it that its pods' doors are watched.
+/// Reads everything about one cluster, and ensures that the admin APIs of its pods are watched.
 ///
 /// # Errors
-/// When the API server does not answer; silent pods are not an error but an observation.
+/// Fails if the API server does not answer. Silent pods are an observation, not an error.
 pub async fn observe(
     client: &Client,
     hub: &Hub,
@@ -94,7 +95,7 @@ pub async fn observe(
     watch_doors(hub, cluster, &reference, &slots, identity.as_ref()).await;
     for slot in &mut slots {
         let door = slot.pod.as_ref().and_then(|pod| hub.door(&pod.uid));
-        // An address may lead to another pod by now: what that one says is not about this place.
+        // The address may belong to another pod by now, and that pod's status is not about this slot.
         slot.door = door.filter(|door| door.node.name.is_empty() || door.node.name == slot.name);
     }
     explain(client, notices, cluster, &objects, &mut slots, now).await;
@@ -124,7 +125,8 @@ pub async fn observe(
     Ok(Seen { live, identity, pod_uids: uids, observed })
 }
 
-/// Why pods or volumes do not come, where their own status does not say. Only then is anything read for it.
+/// Finds out why pods or volumes do not come up where their own status does not say. Warnings are read only in that
+/// case.
 async fn explain(
     client: &Client,
     notices: &Notices,
@@ -134,7 +136,7 @@ async fn explain(
     now: Timestamp,
 ) {
     let waits = |slot: &Slot| slot.door.is_none() || slot.claim.as_ref().is_none_or(|claim| claim.volume.is_none());
-    // Without a StatefulSet nobody has been asked for anything yet.
+    // Without a StatefulSet nothing has been requested yet.
     if objects.stateful_set.is_none() || !slots.iter().any(waits) {
         return;
     }
@@ -151,8 +153,8 @@ async fn explain(
     }
 }
 
-/// A recorded template whose configuration is gone and cannot be made again is of no use to anybody: without it, this
-/// operator's own is applied.
+/// Returns the view of the StatefulSet. A recorded template is dropped if its configuration is gone and cannot be
+/// recreated, so that this operator's own template is applied.
 fn stateful_set(set: &StatefulSet, objects: &Objects) -> StatefulSetView {
     let mut view = views::stateful_set(set);
     let configs = configs::views(&objects.configs.items, Some(set), &objects.pods.items, None);
@@ -202,14 +204,14 @@ async fn read(client: &Client, cluster: &Cluster) -> Result<Objects, ObserveErro
     Ok(objects)
 }
 
-/// Claims that the list by labels does not show, by their names.
+/// Reads by name the claims that the list by labels does not show.
 async fn unlabelled_claims(client: &Client, cluster: &Cluster, objects: &mut Objects) -> Result<(), ObserveError> {
     let known: BTreeSet<String> = objects.claims.iter().filter_map(|claim| claim.metadata.name.clone()).collect();
     let names = cluster.ordinals().map(|ordinal| names::claim(&cluster.name, ordinal));
     let missing = names.filter(|name| !known.contains(name));
     let reads = missing.map(|name| get::<PersistentVolumeClaim>(client, &cluster.namespace, name));
     for claim in futures::future::try_join_all(reads).await?.into_iter().flatten() {
-        // Made between the two reads.
+        // The claim was created between the two reads.
         let labels = claim.metadata.labels.clone().unwrap_or_default();
         let is_labelled = names::selector(&cluster.name).iter().all(|(key, value)| labels.get(key) == Some(value));
         if is_labelled || ownership::is_our_claim(&claim, objects.marker.as_ref()) {
@@ -221,7 +223,8 @@ async fn unlabelled_claims(client: &Client, cluster: &Cluster, objects: &mut Obj
     Ok(())
 }
 
-/// Only while there is a choice of configurations: at rest there is one, and it is the template's.
+/// Lists the revisions, but only while there is a choice of configurations: at rest there is one, and it is the
+/// template's.
 async fn revisions(
     client: &Client,
     cluster: &Cluster,
@@ -236,7 +239,7 @@ async fn revisions(
     let selector = ListParams::default().labels(&names::selector_text(&cluster.name));
     match Api::<ControllerRevision>::namespaced(client.clone(), &cluster.namespace).list(&selector).await {
         Ok(list) => Ok(Some(list)),
-        // Rights of an older chart: then nothing is pruned, which hurts nobody.
+        // An older chart does not grant this permission; then nothing is pruned, which does no harm.
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
         Err(source) => Err(ObserveError { what: "the list of ControllerRevisions".into(), source }),
     }
@@ -297,13 +300,14 @@ where
         .map_err(|source| ObserveError { what: format!("the list of {}s", K::kind(&())), source })
 }
 
-/// One for each place of the spec, whether there is a pod or not, and one for each higher ordinal that has anything.
+/// Returns one slot for each ordinal of the spec, whether there is a pod or not, and one for each higher ordinal that
+/// has a pod or a claim.
 fn slots(cluster: &Cluster, objects: &Objects, now: Timestamp) -> Vec<Slot> {
     let pods = objects.pods.iter().map(|pod| (pod.metadata.name.clone().unwrap_or_default(), pod));
     let pods: BTreeMap<String, &Pod> = pods.collect();
     let claims = objects.claims.iter().map(|claim| (claim.metadata.name.clone().unwrap_or_default(), claim));
     let claims: BTreeMap<String, &PersistentVolumeClaim> = claims.collect();
-    // Higher ordinals are no member's: no cluster ever had so many places.
+    // Higher ordinals belong to no member, because no cluster ever had so many replicas.
     let possible = (0..MOST_REPLICAS).filter(|ordinal| {
         pods.contains_key(&names::pod(&cluster.name, *ordinal))
             || claims.contains_key(&names::claim(&cluster.name, *ordinal))
@@ -344,7 +348,7 @@ async fn watch_doors(
     hub.listen(reference).await;
 }
 
-/// The marker in a ConfigMap, for the test of `apply`, which writes what this reads.
+/// Returns the marker in a ConfigMap, for the test of `apply`, which writes what this function reads.
 #[cfg(test)]
 pub(crate) fn marker_of(map: &ConfigMap) -> Option<crate::observed::Marker> {
     views::marker(map)

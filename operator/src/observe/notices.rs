@@ -1,5 +1,5 @@
-//! What Kubernetes says in warnings about what does not come: a pod that may not be created, a volume that cannot be made
-//! or mounted. Nothing else says why; the objects' own status is silent about it.
+//! Warning events about objects that do not come up: a pod that may not be created, a volume that cannot be provisioned
+//! or mounted. Nothing else gives the reason; the objects' own status is silent about it.
 
 use crate::{cluster::Cluster, names, words};
 use k8s_openapi::{
@@ -14,18 +14,19 @@ use std::{
 };
 use tokio::time::timeout;
 
-/// What was read stands for so long: while something is waited for, there is a look each second.
+/// Time for which warnings are reused, because there is a reconcile each second while something is waited for.
 const FRESH: Duration = Duration::from_secs(5);
-/// The StatefulSet controller tries again after up to a quarter of an hour, and is silent between.
+/// Age up to which a warning counts. The StatefulSet controller retries after up to a quarter of an hour, and is silent
+/// in between.
 const OLDEST: SignedDuration = SignedDuration::from_mins(20);
-/// Warnings that are looked at; a namespace in great trouble has more, and no more memory is spent on it.
+/// Maximum number of warnings that are read. A namespace in great trouble has more, but no more memory is spent on it.
 const MOST: u32 = 500;
-/// Of one warning: enough for a quota's or an admission webhook's words.
+/// Maximum length of one warning in characters, enough for the words of a quota or an admission webhook.
 const LENGTH: usize = 300;
-/// They only explain: nothing waits long for them.
+/// Longest wait for the warnings. They only explain, so nothing waits long for them.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// A warning about one object.
+/// Warning event about one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Warning {
     kind: String,
@@ -36,12 +37,12 @@ pub(super) struct Warning {
     at: Timestamp,
 }
 
-/// The warnings of each cluster's namespace, read now and then.
+/// Warnings of each cluster's namespace, read from time to time.
 #[derive(Debug, Default)]
 pub struct Notices(Mutex<HashMap<String, (Instant, Vec<Warning>)>>);
 
 impl Notices {
-    /// The warnings that may be about this cluster. None when they cannot be read: they only explain.
+    /// Returns the warnings that may concern this cluster, or none if they cannot be read, because they only explain.
     pub(super) async fn read(&self, client: &Client, cluster: &Cluster, now: Timestamp) -> Vec<Warning> {
         let key = cluster.key();
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
@@ -65,7 +66,7 @@ impl Notices {
         warnings
     }
 
-    /// Forgets a ChatCluster that is gone.
+    /// Forgets a ChatCluster that has been deleted.
     pub fn forget(&self, cluster: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(cluster);
     }
@@ -99,24 +100,24 @@ fn warning(event: Event) -> Option<Warning> {
     })
 }
 
-/// Why the StatefulSet controller cannot make this pod. Of many like warnings Kubernetes keeps one, which names another pod
-/// and has the same cause.
+/// Returns the reason why the StatefulSet controller cannot create this pod. Of many similar warnings Kubernetes keeps
+/// one, which may name another pod but has the same cause.
 pub(super) fn of_missing_pod(warnings: &[Warning], pod: &str) -> Option<String> {
     let about = || warnings.iter().filter(|one| one.kind == "StatefulSet" && one.reason.starts_with("FailedCreate"));
     let found = about().find(|one| one.message.contains(pod)).or_else(|| about().next());
     found.map(|one| format!("{}: {}", one.reason, one.message))
 }
 
-/// Why this pod does not come to run, as long as its own status does not say.
+/// Returns the reason why this pod does not come to run, for as long as its own status does not say.
 pub(super) fn of_pod(warnings: &[Warning], uid: &str) -> Option<String> {
-    // Failing probes and back-offs are told better by the pod itself.
+    // The pod itself reports failing probes and back-offs better.
     let tells = |one: &&Warning| {
         one.kind == "Pod" && one.uid == uid && (one.reason.starts_with("Failed") || one.reason == "NodeNotReady")
     };
     warnings.iter().find(tells).map(|one| format!("{}: {}", one.reason, one.message))
 }
 
-/// Why this claim gets no volume.
+/// Returns the reason why this claim gets no volume.
 pub(super) fn of_claim(warnings: &[Warning], claim: &str) -> Option<String> {
     let mut about = warnings.iter().filter(|one| one.kind == "PersistentVolumeClaim" && one.name == claim);
     about.next().map(|one| format!("{}: {}", one.reason, one.message))

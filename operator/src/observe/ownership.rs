@@ -12,27 +12,27 @@ use kube::Resource;
 use quorate_crd::{annotation, label};
 use std::collections::BTreeMap;
 
-/// Which objects there are, and their versions: what `apply` compares to know whether anybody changed them.
+/// Versions of the objects that exist, which `apply` compares to detect changes by others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Live {
     /// Version of each object by `Kind/name`.
     pub versions: BTreeMap<String, String>,
-    /// The exact version of those that are written according to what was seen of them: the StatefulSet, whose partition
+    /// Exact version of the objects whose writes depend on what was observed of them: the StatefulSet, whose partition
     /// must not be lowered by an operator that has seen another one.
     pub guards: BTreeMap<String, String>,
-    /// The uid of each, so that a write means this object and no other of its name.
+    /// Uid of each object, so that a write means this object and no other of the same name.
     pub uids: BTreeMap<String, String>,
 }
 
-/// `Kind/name`, as messages and versions call an object.
+/// Returns `Kind/name`, by which messages and versions refer to an object.
 pub(crate) fn key<K: Resource<DynamicType = ()>>(name: &str) -> String {
     format!("{}/{name}", K::kind(&()))
 }
 
-/// What changes when somebody writes the object, and not when a controller reports its status.
+/// Returns a version that changes when somebody writes the object, and not when a controller reports its status.
 pub(crate) fn version(metadata: &ObjectMeta) -> String {
     match metadata.generation {
-        // Labels and annotations do not count as a new generation; they are compared at each resync.
+        // Changes of labels and annotations do not increase the generation; they are compared at each resync.
         Some(generation) if generation > 0 => format!("generation {generation}"),
         _ => metadata.resource_version.clone().unwrap_or_default(),
     }
@@ -53,7 +53,8 @@ impl Live {
         live
     }
 
-    /// Objects of our names that belong to somebody else. A forced server-side apply would take them over silently.
+    /// Returns the objects with our names that belong to somebody else. A forced server-side apply would take them over
+    /// silently.
     pub(super) fn conflicts(&self, cluster: &Cluster, objects: &Objects) -> Vec<String> {
         let mut conflicts = Vec::new();
         objects.each(|key, metadata| {
@@ -61,7 +62,8 @@ impl Live {
                 conflicts.push(key);
             }
         });
-        // It outlives the ChatCluster unless the volumes go with it, so as a rule it has no owner.
+        // As a rule the marker has no owner, because it outlives the ChatCluster unless the volumes are deleted with
+        // it.
         if let Some(marker) = &objects.marker
             && (marker.metadata.labels.as_ref().and_then(|labels| labels.get(label::MANAGED_BY)).map(String::as_str)
                 != Some(MANAGER)
@@ -77,21 +79,22 @@ impl Live {
     }
 }
 
-/// A former ChatCluster of the name owned it: it is about to go with that one.
+/// Returns `true` if a former ChatCluster of the same name owns the object, so that it is about to be deleted with that
+/// one.
 fn is_of_another(cluster: &Cluster, metadata: &ObjectMeta) -> bool {
     let owners = metadata.owner_references.as_deref().unwrap_or_default();
     owners.iter().any(|owner| owner.kind == cluster.owner.kind && owner.uid != cluster.uid)
 }
 
-/// A claim of a name that ours would have. The labels are those that the StatefulSet controller gives; one that has lost
-/// them is known by its mark.
+/// Returns `true` if a claim with one of our names belongs to the cluster. The StatefulSet controller labels its
+/// claims; one that has lost its labels is recognized by its annotated cluster id.
 pub(super) fn is_our_claim(claim: &PersistentVolumeClaim, marker: Option<&ConfigMap>) -> bool {
     let cluster_id = marker.and_then(|marker| marker.data.as_ref()?.get("clusterId"));
     let stamped = claim.metadata.annotations.as_ref().and_then(|all| all.get(annotation::CLUSTER_ID));
     stamped.is_some() && stamped == cluster_id
 }
 
-/// Who owns the objects that are not applied.
+/// Returns the ownership of the objects that are not applied.
 pub(super) fn owners(cluster: &Cluster, objects: &Objects) -> Vec<OwnerView> {
     let owned =
         |metadata: &ObjectMeta| metadata.owner_references.iter().flatten().any(|owner| owner.uid == cluster.uid);
@@ -101,14 +104,15 @@ pub(super) fn owners(cluster: &Cluster, objects: &Objects) -> Vec<OwnerView> {
     };
     let secrets = [&objects.peer_ca, &objects.peer_tls].into_iter().flatten();
     let mut views: Vec<OwnerView> = secrets.map(|secret| view(OwnedObject::Secret, &secret.metadata)).collect();
-    // One that is going already goes, whoever owns it.
+    // A claim that is already being deleted goes, whoever owns it.
     let claims = objects.claims.iter().filter(|claim| claim.metadata.deletion_timestamp.is_none());
     views.extend(claims.map(|claim| view(OwnedObject::Claim, &claim.metadata)));
     views.extend(objects.marker.iter().map(|marker| view(OwnedObject::Marker, &marker.metadata)));
     views
 }
 
-/// Controlled by this very ChatCluster; or by nobody and ours by its labels, as after a deletion that left orphans.
+/// Returns `true` if this very ChatCluster controls the object, or if nobody does and it is ours by its labels, as
+/// after a deletion that left orphans.
 fn is_ours(cluster: &Cluster, metadata: &ObjectMeta) -> bool {
     let owners = metadata.owner_references.as_deref().unwrap_or_default();
     match owners.iter().find(|owner| owner.controller == Some(true)) {
@@ -121,7 +125,7 @@ fn is_ours(cluster: &Cluster, metadata: &ObjectMeta) -> bool {
 }
 
 impl Objects {
-    /// Every object that the ChatCluster owns.
+    /// Visits every object that the ChatCluster owns.
     fn each(&self, mut look: impl FnMut(String, &ObjectMeta)) {
         use k8s_openapi::api::{
             apps::v1::StatefulSet,

@@ -1,10 +1,11 @@
 use crate::{door::PeerIdentity, observed::PeerTls};
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 
-/// When the certificate in a Secret must be made again, RFC 3339.
+/// Annotation with the time at which the certificate in a Secret must be renewed, in RFC 3339 format.
 pub(crate) const RENEW_AT: &str = "chat.quorate.dev/renew-at";
 
-/// What the Secrets of the peer door are good for: pods show one of them to each other, the operator the other to pods.
+/// Returns the state of the peer listener's Secrets, and the identity that the operator presents to pods. Pods present
+/// one Secret to each other, and the operator presents another to the pods.
 pub(super) fn view(
     authority: Option<&Secret>,
     peer: Option<&Secret>,
@@ -16,7 +17,7 @@ pub(super) fn view(
         return (PeerTls::Absent, administrator);
     }
     let is_due = |secret: &Secret| renew_at(secret).is_some_and(|at| now >= at);
-    // Without the authority's key nothing can be made again; the certificates in use are good until their end.
+    // Without the CA's key nothing can be renewed; the certificates in use are good until they expire.
     let state = match authority.is_some() && [peer, admin].into_iter().flatten().any(is_due) {
         true => PeerTls::Expiring,
         false => PeerTls::Present,
@@ -24,7 +25,7 @@ pub(super) fn view(
     (state, administrator)
 }
 
-/// When the certificate must be made again, as it is written beside it.
+/// Returns the time at which the certificate must be renewed, as annotated on its Secret.
 pub(crate) fn renew_at(secret: &Secret) -> Option<Timestamp> {
     secret.metadata.annotations.as_ref()?.get(RENEW_AT)?.parse().ok()
 }
@@ -37,7 +38,7 @@ fn identity(secret: &Secret) -> Option<PeerIdentity> {
     })
 }
 
-/// A text in a Secret.
+/// Returns the value of a key in a Secret, if it is text.
 pub(crate) fn text(secret: &Secret, key: &str) -> Option<String> {
     String::from_utf8(secret.data.as_ref()?.get(key)?.0.clone()).ok()
 }

@@ -1,4 +1,4 @@
-//! From Kubernetes objects to what matters of them.
+//! Conversion of Kubernetes objects to views of what matters in them.
 
 use crate::{
     build::{Carried, Recorded},
@@ -17,9 +17,9 @@ use quorate_crd::{annotation, label, parse_quantity};
 use serde_json::Value;
 
 const REVISION: &str = "controller-revision-hash";
-/// So much of one message tells why; the scheduler names each node.
+/// Maximum length of one message in characters, enough to give the reason; the scheduler names each node.
 const SENTENCE: usize = 240;
-/// A kubelet that lives confirms the end of a pod within moments of killing it.
+/// Time within which a live kubelet confirms the end of a pod that it has killed.
 const CONFIRMED_WITHIN: SignedDuration = SignedDuration::from_secs(15);
 
 fn annotation_of(metadata: &ObjectMeta, key: &str) -> Option<String> {
@@ -87,10 +87,10 @@ pub(super) fn pod(pod: &Pod, now: Timestamp) -> PodView {
     }
 }
 
-/// A pod that should be gone and is not: its node does not confirm it, as after a crash of the node. Kubernetes makes no
-/// other of its name until then, and frees its volume only after some six minutes.
+/// Explains a pod that should be gone and is not, because its node does not confirm it, as after a crash of the node.
+/// Until then Kubernetes creates no other pod of the same name, and it frees the volume only after some six minutes.
 fn stuck(pod: &Pod, node: Option<&str>, now: Timestamp) -> Option<String> {
-    // The deletion timestamp is when its time to end is over.
+    // The deletion timestamp is the end of the grace period.
     let due = pod.metadata.deletion_timestamp.as_ref()?.0;
     if now.duration_since(due) < CONFIRMED_WITHIN {
         return None;
@@ -103,12 +103,12 @@ fn stuck(pod: &Pod, node: Option<&str>, now: Timestamp) -> Option<String> {
     ))
 }
 
-/// A container that waits for something that does not come by itself, or that has just ended.
+/// Explains a container that waits for something that will not happen by itself, or that has just ended.
 fn trouble(container: &ContainerStatus) -> Option<String> {
     let ContainerState { waiting, terminated, .. } = container.state.clone()?;
     if let Some(waiting) = waiting {
         let reason = waiting.reason.unwrap_or_default();
-        // The ordinary beginning of a pod.
+        // The pod is starting as usual.
         if matches!(reason.as_str(), "ContainerCreating" | "PodInitializing" | "") {
             return None;
         }
@@ -135,11 +135,12 @@ fn is_about_image(reason: &str) -> bool {
     )
 }
 
-/// The exit code and the last line that it wrote: the pod's message is the end of its log.
+/// Returns the exit code and the last line that the container wrote. The pod's termination message is the end of its
+/// log.
 fn last_words(ended: &ContainerStateTerminated) -> String {
     let line = ended.message.as_deref().and_then(|message| message.trim().lines().last()).unwrap_or_default();
     let why = match ended.reason.as_deref() {
-        // The kernel has ended it, and its log knows nothing of that.
+        // The kernel ended the process, and the log knows nothing of it.
         Some(reason @ "OOMKilled") => reason,
         _ => line,
     };
@@ -147,7 +148,7 @@ fn last_words(ended: &ContainerStateTerminated) -> String {
     if why.is_empty() { code } else { format!("{code}: {}", words::in_short(&plain(why), SENTENCE)) }
 }
 
-/// A line of JSON as chatd logs it, in plain words.
+/// Returns the message of a line as chatd logs it in JSON, or the line itself if it is no such line.
 fn plain(line: &str) -> String {
     let Ok(Value::Object(object)) = serde_json::from_str::<Value>(line) else { return line.to_owned() };
     let fields = object.get("fields").and_then(Value::as_object).unwrap_or(&object);
@@ -179,7 +180,8 @@ pub(super) fn claim(claim: &PersistentVolumeClaim) -> ClaimView {
     }
 }
 
-/// Why a claim gets no volume, and what helps. A class cannot be changed in a claim, and nothing is stored yet.
+/// Explains why a claim gets no volume, and what helps. The class of a claim cannot be changed, and nothing is stored
+/// yet.
 pub(super) fn unbound(claim: &str, class: Option<&str>, why: &str) -> String {
     let class = class.map_or("the default class".to_owned(), |class| format!("class {class}"));
     format!(

@@ -1,9 +1,9 @@
-//! Making the cluster, exactly once.
+//! Initialization of the cluster, exactly once.
 //!
-//! A cluster is made only if *all* pods answer that their volumes are empty and no claim is stamped with a cluster. The
-//! marker is written first, and created, not applied: of two operators one fails. From the moment that any pod has been
-//! seen to belong to the cluster, the marker says so and no cluster is ever made again under this name, whatever
-//! becomes of the status, the volumes or the ChatCluster.
+//! A cluster is initialized only if *all* pods answer that their volumes are empty and no claim is annotated with a
+//! cluster id. The marker is written first, and created rather than applied, so that of two operators one fails. Once
+//! any pod has been seen to belong to the cluster, the marker says so and no cluster is ever initialized again under
+//! this name, whatever becomes of the status, the volumes or the ChatCluster.
 
 use super::{Blocked, Move, Operation, Step};
 use crate::{
@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 
 const KIND: &str = "Initialize";
 
-/// Without an initialised marker: make the cluster, or adopt the one that is there.
+/// Initializes the cluster, or adopts the one that is there, while the marker does not say that it is initialized.
 pub(super) fn plan(cluster: &Cluster, observed: &Observed) -> Result<Move, Blocked> {
     let named = named_cluster(observed)?;
     if let Some(found) = named.as_ref().filter(|_| observed.doors().any(|(_, door)| door.membership.is_made())) {
@@ -35,8 +35,8 @@ pub(super) fn plan(cluster: &Cluster, observed: &Observed) -> Result<Move, Block
     }
 }
 
-/// The one cluster that pods say they belong to. A pod takes the id before it has members, so that a crash between the
-/// two leaves a name without a cluster: the order to make it is then repeated.
+/// Returns the one cluster id that pods report. A pod takes the id before it has members, so a crash between the two
+/// leaves an id without a cluster; the request to initialize it is then repeated.
 fn named_cluster(observed: &Observed) -> Result<Option<String>, Blocked> {
     let ids: BTreeSet<&String> = observed.doors().filter_map(|(_, door)| door.cluster_id.as_ref()).collect();
     match (ids.len(), ids.first()) {
@@ -51,7 +51,7 @@ fn named_cluster(observed: &Observed) -> Result<Option<String>, Blocked> {
     }
 }
 
-/// The pods know better than a marker that is lost or late.
+/// Adopts the cluster that the pods report, because they know better than a marker that is lost or late.
 fn adopt(cluster: &Cluster, observed: &Observed, found: String) -> Result<Move, Blocked> {
     let about = operation("RecordCluster", None, format!("recording that cluster {found} exists"));
     match &observed.marker {
@@ -105,8 +105,8 @@ fn create_marker(cluster: &Cluster, observed: &Observed, named: Option<String>) 
     Move::take(Step::CreateMarker(marker), operation("WriteMarker", None, message))
 }
 
-/// With a fresh id, so that an order that is still under way for a former one meets nobody; unless a pod has taken an
-/// id already and would refuse another.
+/// Returns a marker with a fresh id, so that a request that is still in flight for a former marker reaches nobody. If a
+/// pod has already taken an id, that id is kept, because the pod would refuse another.
 fn new_marker(
     cluster: &Cluster,
     observed: &Observed,
@@ -122,7 +122,7 @@ fn new_marker(
     }
 }
 
-/// Those that answer from the places of the spec.
+/// Returns the nodes that answer from the slots of the spec.
 fn first_voters(observed: &Observed) -> impl Iterator<Item = &Node> {
     observed.slots.iter().filter_map(|slot| slot.door.as_ref()).map(|door| &door.node)
 }
@@ -135,14 +135,14 @@ fn initialize(cluster: &Cluster, observed: &Observed, marker: &Marker, named: Op
         let message = "the volumes changed before the cluster was made: choosing anew".to_owned();
         return Move::take(Step::UpdateMarker(marker), operation("WriteMarker", None, message));
     }
-    // The one that was asked before, or always the same one, so that two operators ask the same.
+    // The pod that was asked before, or else always the same one, so that two operators ask the same pod.
     let asked = observed.doors().find(|(_, door)| door.cluster_id.is_some()).map(|(slot, _)| slot);
     let Some(slot) = asked.or(observed.slots.first()) else { return Move::default() };
     let about = operation("Initialize", Some(slot.name.clone()), format!("making cluster {}", marker.cluster_id));
     Move::take(Step::Initialize { pod: slot.name.clone(), cluster_id: marker.cluster_id.clone(), voters }, about)
 }
 
-/// A pod of another cluster under an existing one: nothing is done until it is gone.
+/// Blocks while a pod of the initialized cluster holds data of another one: nothing is done until it is gone.
 pub(super) fn refuse_strangers(observed: &Observed, marker: &Marker) -> Result<(), Blocked> {
     let stranger = |door: &Door| door.cluster_id.clone().filter(|id| *id != marker.cluster_id);
     match observed.doors().find_map(|(slot, door)| stranger(door).map(|id| (slot, id))) {
@@ -160,7 +160,7 @@ fn foreign(found: &str, expected: &str, whose: &str) -> Blocked {
     }
 }
 
-/// All answer, and none remembers: making a cluster now would hide the loss.
+/// Blocks if all pods answer and none remembers the cluster, because initializing one would hide the loss.
 pub(super) fn refuse_data_loss(cluster: &Cluster, observed: &Observed, marker: &Marker) -> Result<(), Blocked> {
     let all_answer = observed.slots.iter().all(|slot| slot.door.is_some());
     let none_remembers = observed.doors().all(|(_, door)| door.cluster_id.is_none());
@@ -177,7 +177,8 @@ pub(super) fn refuse_data_loss(cluster: &Cluster, observed: &Observed, marker: &
     })
 }
 
-/// A majority of the voters has no volume left: no leader will ever be elected, and no plan brings the volumes back.
+/// Blocks if a majority of the voters has no volume left: no leader will ever be elected, and no plan brings the
+/// volumes back.
 pub(super) fn refuse_lost_majority(observed: &Observed, marker: &Marker) -> Result<(), Blocked> {
     let Some(membership) = observed.newest_membership() else { return Ok(()) };
     let lost = |id: &NodeId| observed.slot_of(*id).is_none() && !may_come_back(observed, marker, membership, *id);
@@ -204,7 +205,8 @@ pub(super) fn refuse_lost_majority(observed: &Observed, marker: &Marker) -> Resu
     })
 }
 
-/// Its volume is somewhere: a claim is stamped with it, or the claim of its pod is not known to hold another's data.
+/// Returns `true` if the volume of the node may still exist: a claim is annotated with the node, or the claim of its
+/// pod is not known to hold another node's data.
 fn may_come_back(observed: &Observed, marker: &Marker, membership: &Membership, id: NodeId) -> bool {
     let keeps = |claim: &ClaimView| claim.cluster_id.as_ref().is_none_or(|cluster| *cluster == marker.cluster_id);
     observed.all_slots().filter_map(|slot| Some((slot, slot.claim.as_ref()?))).filter(|(_, claim)| keeps(claim)).any(

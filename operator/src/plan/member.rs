@@ -1,8 +1,8 @@
-//! Replacing a member whose volume is gone.
+//! Replacement of a member whose volume is gone.
 //!
-//! An empty volume has a fresh node id: a voter that forgot its vote and its log must not vote under its old name. So
-//! the fresh node first receives the log as a learner, and when it has caught up, one joint change swaps it for the old
-//! id (Raft dissertation, section 4.3). There are never four voters of which one is dead.
+//! An empty volume has a fresh node id, because a voter that forgot its vote and its log must not vote under its old
+//! id. The fresh node therefore first receives the log as a learner, and when it has caught up, one joint change swaps
+//! it for the old id (Raft dissertation, section 4.3). There are never four voters of which one is dead.
 
 use super::{Move, Operation, Step, places};
 use crate::{
@@ -19,10 +19,10 @@ pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move
     if membership.is_joint() {
         return finish_joint_change(leader);
     }
-    // Of the places only: whoever answers from beyond them is on its way out.
+    // Only slots of the spec: a node that answers from beyond them is on its way out.
     let doors = observed.slots.iter().filter_map(|slot| slot.door.as_ref().map(|door| (slot, door)));
     let mut fresh: Vec<(&Slot, &Door)> = doors.filter(|(slot, door)| is_fresh(slot, door, leader)).collect();
-    // Those that have begun go first: one at a time.
+    // Nodes that are learners already come first, so that one is replaced at a time.
     fresh.sort_by_key(|(_, door)| !membership.learners.contains(&door.node.id));
     match fresh.first() {
         Some((slot, door)) if membership.learners.contains(&door.node.id) => promote(observed, leader, slot, door),
@@ -31,14 +31,15 @@ pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move
     }
 }
 
-/// Answers, has no vote, and belongs to us or to nobody.
+/// Returns `true` if the node answers, has no vote, and belongs to this cluster or to none.
 fn is_fresh(slot: &Slot, door: &Door, leader: Leader<'_>) -> bool {
     let stays = slot.pod.as_ref().is_some_and(|pod| !pod.deleting);
     let ours = door.cluster_id.is_none() || door.cluster_id == leader.door.cluster_id;
     stays && ours && !leader.door.membership.voters().contains(&door.node.id)
 }
 
-/// A leader that was lost between the two halves of a change leaves its successor in the middle.
+/// Finishes a joint change. A leader that is lost between the two halves of a change leaves it to its successor to
+/// finish.
 fn finish_joint_change(leader: Leader<'_>) -> Move {
     let membership = &leader.door.membership;
     let voters = membership.voter_sets.last().cloned().unwrap_or_default();
@@ -68,14 +69,14 @@ fn promote(observed: &Observed, leader: Leader<'_>, slot: &Slot, door: &Door) ->
         return Move::wait(operation("CatchUp", Some(slot), message));
     };
     if progress.lag > MAX_LAG {
-        // Without the figure: it changes all the time, and the status is no place for that.
+        // Without the lag: it changes all the time, and the status is no place for that.
         let message = format!("{} (node {id}) is more than {MAX_LAG} entries behind", slot.name);
         return Move::wait(operation("CatchUp", Some(slot), message));
     }
     let gone = superseded(observed, membership, slot);
     let mut voters: BTreeSet<NodeId> = membership.voters().difference(&gone).copied().collect();
     voters.insert(id);
-    // The swap needs a majority of the voters before and after; without one it would hang, not hurt.
+    // The swap needs a majority of the voters before and after; without one it would hang, but do no harm.
     let mut healthy = quorum::healthy_voters(observed, leader);
     let before = quorum::survives(membership, &healthy, &BTreeSet::new());
     healthy.insert(id);
@@ -93,8 +94,9 @@ fn promote(observed: &Observed, leader: Leader<'_>, slot: &Slot, door: &Door) ->
     Move::take(change(leader, voters, stale), about)
 }
 
-/// The voters that the pod of this slot was before; or else one that is lost and has no place, so that there are never
-/// four voters of which one is dead. Never one that answers.
+/// Returns the voters that the node in this slot replaces: those that the slot's pod was before, or else one that is
+/// lost and has no slot, so that there are never four voters of which one is dead. A voter that answers is never
+/// returned.
 fn superseded(observed: &Observed, membership: &Membership, slot: &Slot) -> BTreeSet<NodeId> {
     let lost = |id: &NodeId| observed.slot_of(*id).is_none();
     let was_here = |id: &NodeId| membership.name(*id) == Some(slot.name.as_str());
@@ -105,7 +107,7 @@ fn superseded(observed: &Observed, membership: &Membership, slot: &Slot) -> BTre
     places::homeless_voters(observed, membership).into_iter().filter(lost).take(1).collect()
 }
 
-/// Learners whose pod answers under another id: their volume is lost.
+/// Returns the learners that have no slot, or whose pod answers under another id because their volume is lost.
 fn stale_learners(observed: &Observed, membership: &Membership) -> BTreeSet<NodeId> {
     let stale = |id: &NodeId| {
         let name = membership.name(*id).unwrap_or_default();
@@ -129,7 +131,7 @@ fn remove_stale_learners(observed: &Observed, leader: Leader<'_>) -> Option<Move
     Some(Move::take(change(leader, membership.voters(), stale), about))
 }
 
-/// Not every voter answers and nothing can be done about it: says so.
+/// Reports that not every voter answers when nothing can be done about it.
 pub(super) fn waiting(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move {
     let answering: BTreeSet<NodeId> = observed.doors().map(|(_, door)| door.node.id).collect();
     if leader.door.membership.voters().is_subset(&answering) {
@@ -145,7 +147,7 @@ pub(super) fn waiting(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> M
     Move::wait(about)
 }
 
-/// One joint change to exactly these voters.
+/// Returns the step that changes the voters to exactly this set, in one joint change.
 pub(super) fn change(leader: Leader<'_>, voters: BTreeSet<NodeId>, remove_learners: BTreeSet<NodeId>) -> Step {
     Step::ChangeMembership {
         leader: leader.slot.name.clone(),

@@ -1,12 +1,12 @@
-//! `plan`: from what was seen to what is to be done. A total, pure function, and the heart of the operator.
+//! `plan`: decides what to do, based on what was observed. A total, pure function, and the heart of the operator.
 //!
-//! A plan holds the objects as they should be, chores that disturb nobody, and at most one [`Step`] that does. Steps are
-//! taken one at a time and everything is looked at again between them, so a killed operator loses nothing and two
-//! operators that overlap for a moment do no harm: each step is idempotent or compares before it swaps.
+//! A plan holds the desired objects, non-disruptive chores, and at most one disruptive [`Step`]. Steps are taken one at
+//! a time and everything is observed again between them, so a killed operator loses nothing and two operators that
+//! overlap for a moment do no harm: each step is idempotent or a compare-and-swap.
 //!
-//! What holds, and is tried in `model/`: from anything observed, repeating the steps comes to rest; no step takes away a
-//! voter or a pod where that would leave fewer healthy voters than a majority; and if some spec lets every pod start, the
-//! plan reaches it, whatever state the pods are in.
+//! The tests in `model/` check the invariants: from any observation, repeating the steps comes to rest; no step removes
+//! a voter or a pod where that would leave fewer healthy voters than a majority; and if some spec lets every pod start,
+//! the plan reaches it, whatever state the pods are in.
 
 mod bootstrap;
 mod member;
@@ -28,141 +28,141 @@ use crate::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::collections::BTreeSet;
 
-/// What is to be done.
+/// Actions that the operator is to take.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The objects as they should be; `None` while nothing may be touched.
+    /// Desired objects; `None` while nothing may be changed.
     pub resources: Option<Box<Resources>>,
-    /// Small writes that disturb nobody.
+    /// Small writes that disrupt nothing.
     pub chores: Vec<Chore>,
-    /// The one thing to do that disturbs.
+    /// Disruptive step, at most one per plan.
     pub step: Option<Step>,
-    /// What is under way, in words, for the status.
+    /// Operation in progress, in words for the status.
     pub operation: Option<Operation>,
-    /// What only a person can resolve.
+    /// Problem that only an administrator can resolve.
     pub blocked: Option<Blocked>,
 }
 
-/// A write that disturbs nobody.
+/// Non-disruptive write, such as a label or an annotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Chore {
-    /// Make the Secrets of the peer door, or make them again.
+    /// Issue or renew the Secrets of the peer listener.
     IssuePeerTls,
-    /// Write on a claim whose data its volume holds.
+    /// Annotate a claim with the cluster and the node whose data its volume holds.
     StampClaim {
-        /// The claim.
+        /// Name of the claim.
         claim: String,
-        /// The cluster.
+        /// Id of the cluster.
         cluster_id: String,
-        /// The node.
+        /// Id of the node.
         node_id: NodeId,
     },
-    /// Write on a claim that its node was taken out of the cluster on purpose.
+    /// Annotate a claim whose node was deliberately removed from the cluster.
     RetireClaim {
-        /// The claim.
+        /// Name of the claim.
         claim: String,
-        /// The node.
+        /// Id of the removed node.
         node_id: NodeId,
     },
-    /// Ask for a larger volume.
+    /// Request a larger volume.
     GrowClaim {
-        /// The claim.
+        /// Name of the claim.
         claim: String,
-        /// The size.
+        /// Size to request, as a Kubernetes quantity.
         size: String,
     },
     /// Label a pod with its role.
     LabelRole {
-        /// The pod.
+        /// Name of the pod.
         pod: String,
-        /// `leader`, `follower` or `learner`.
+        /// Role of the pod: `leader`, `follower` or `learner`.
         role: &'static str,
     },
-    /// Give an object its owner, or take it away.
+    /// Add the ChatCluster as the owner of an object, or remove it.
     SetOwner {
-        /// The object.
+        /// Object whose owner changes.
         object: OwnedObject,
-        /// Whether the ChatCluster is to own it.
+        /// `true` if the ChatCluster is to own the object.
         owned: bool,
     },
-    /// Remove a configuration that nothing refers to.
+    /// Delete a configuration that nothing refers to.
     PruneConfig {
-        /// The ConfigMap.
+        /// Name of the ConfigMap.
         name: String,
     },
 }
 
-/// The one thing that disturbs.
+/// Disruptive action, of which a plan has at most one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Create the marker; fails if there is one.
     CreateMarker(Marker),
-    /// Write the marker anew; fails if it was changed meanwhile.
+    /// Replace the marker; fails if it has changed since it was read.
     UpdateMarker(Marker),
-    /// Make the cluster.
+    /// Initialize the cluster on one of its pods.
     Initialize {
-        /// The pod to ask.
+        /// Name of the pod to ask.
         pod: String,
-        /// The identity in the marker.
+        /// Cluster id in the marker.
         cluster_id: String,
-        /// The voters in the marker.
+        /// Nodes that the marker names as voters.
         voters: Vec<Node>,
     },
-    /// Let a fresh node receive the log.
+    /// Add a fresh node as a learner, so that it receives the log.
     AddLearner {
-        /// The leader's pod.
+        /// Name of the leader's pod.
         leader: String,
-        /// The node.
+        /// Node to add as a learner.
         node: Node,
-        /// The cluster.
+        /// Id of the cluster.
         cluster_id: String,
     },
-    /// One joint change to exactly these voters.
+    /// Change the voters to exactly this set, in one joint change.
     ChangeMembership {
-        /// The leader's pod.
+        /// Name of the leader's pod.
         leader: String,
-        /// The voters wanted.
+        /// Voters after the change.
         voters: BTreeSet<NodeId>,
-        /// The voters there are, as far as the plan knows.
+        /// Voters before the change, as far as the plan knows.
         expected: BTreeSet<NodeId>,
-        /// Learners that will never vote.
+        /// Learners to remove, because they will never vote.
         remove_learners: BTreeSet<NodeId>,
     },
-    /// Hand leadership to another.
+    /// Transfer leadership to another voter.
     TransferLeader {
-        /// The leader's pod.
+        /// Name of the leader's pod.
         leader: String,
-        /// The successor.
+        /// Node id of the successor.
         to: NodeId,
     },
-    /// Let the pod with this ordinal, and those above, have the new revision. Carried out by applying the StatefulSet.
+    /// Give the new revision to the pods from this ordinal on. Carried out by applying the StatefulSet.
     SetPartition(i32),
-    /// Let pods that are made anew have the new revision, whatever their ordinal, and restart none. Carried out by
-    /// applying the StatefulSet.
+    /// Give the new revision to recreated pods, whatever their ordinal, and restart none. Carried out by applying the
+    /// StatefulSet.
     RenewOnDelete,
-    /// Delete a pod that counts for no quorum, so that its successor has the new revision.
+    /// Delete a pod that counts for no quorum, so that its successor gets the new revision.
     ReplacePod {
-        /// Its name.
+        /// Name of the pod.
         pod: String,
-        /// Its uid: no other pod is meant.
+        /// Uid of the pod, so that no other pod is deleted.
         uid: String,
     },
     /// Delete a pod so that it gets a fresh volume.
     DeletePod {
-        /// Its name.
+        /// Name of the pod.
         pod: String,
-        /// Its uid: no other pod is meant.
+        /// Uid of the pod, so that no other pod is deleted.
         uid: String,
     },
 }
 
 impl Step {
-    /// Whether it was decided by which pod has which revision.
+    /// Returns `true` if the step was decided by which pod has which revision.
     fn follows_revisions(&self) -> bool {
         matches!(self, Self::SetPartition(_) | Self::RenewOnDelete | Self::ReplacePod { .. })
     }
 
-    /// Its kind, for metrics.
+    /// Returns the kind of the step, for metrics.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -180,29 +180,30 @@ impl Step {
     }
 }
 
-/// What is under way, in words.
+/// Operation in progress, described in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
-    /// `Initialize`, `Recover`, `ReplaceMember`, `RemoveMember`, `ReplaceVolume`, `Rollout` or `GrowVolumes`.
+    /// Type of the operation: `Initialize`, `Recover`, `ReplaceMember`, `RemoveMember`, `ReplaceVolume`, `Rollout` or
+    /// `GrowVolumes`.
     pub kind: &'static str,
-    /// What is done or waited for.
+    /// Step that is being taken or waited for.
     pub step: &'static str,
-    /// The pod that it is about.
+    /// Name of the pod that the operation concerns, if any.
     pub member: Option<String>,
-    /// What it waits for, or does.
+    /// Description of what the operation does or waits for.
     pub message: String,
 }
 
-/// What only a person can resolve.
+/// Problem that only an administrator can resolve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocked {
-    /// For machines.
+    /// Machine-readable reason for the problem.
     pub reason: &'static str,
-    /// What to do.
+    /// Description of the problem, and what to do about it.
     pub message: String,
 }
 
-/// What one part of the plan found to do.
+/// Result of one part of the plan: a step with its operation, an operation that waits, or nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Move {
     step: Option<Step>,
@@ -219,7 +220,7 @@ impl Move {
     }
 }
 
-/// Decides what is to be done.
+/// Decides what the operator does next.
 #[must_use]
 pub fn plan(cluster: &Cluster, observed: &Observed) -> Plan {
     let mut plan = Plan { resources: None, chores: Vec::new(), step: None, operation: None, blocked: None };
@@ -241,7 +242,7 @@ pub fn plan(cluster: &Cluster, observed: &Observed) -> Plan {
     }
     let template_is_new = template_is_new(cluster, observed);
     match decide(cluster, observed) {
-        // The revisions that were seen are out of date.
+        // The observed revisions are out of date.
         Ok(Move { step: Some(step), operation }) if step.follows_revisions() && template_is_new => {
             plan.operation = operation;
         }
@@ -256,11 +257,12 @@ pub fn plan(cluster: &Cluster, observed: &Observed) -> Plan {
     plan
 }
 
-/// In this order: there must be a cluster before it can be mended, and it must be whole before pods are restarted.
+/// Asks the parts of the plan in order: the cluster must exist before it can be repaired, and it must be whole before
+/// pods are restarted.
 fn decide(cluster: &Cluster, observed: &Observed) -> Result<Move, Blocked> {
     let Some(marker) = observed.marker.as_ref().filter(|marker| marker.initialized) else {
         let found = bootstrap::plan(cluster, observed)?;
-        // Nothing is there to be lost yet, so a wrong image is put right at once.
+        // Nothing can be lost yet, so a wrong image is corrected at once.
         let broken = rollout::before_initialisation(cluster, observed);
         return Ok(if found.step.is_none() && broken.step.is_some() { broken } else { found });
     };
@@ -270,8 +272,8 @@ fn decide(cluster: &Cluster, observed: &Observed) -> Result<Move, Blocked> {
         bootstrap::refuse_lost_majority(observed, marker)?;
         return Ok(rollout::without_leader(cluster, observed));
     };
-    // Pods that cannot start come first, because anything else may wait for them; what only waits comes last, because
-    // nothing may wait for it.
+    // Pods that cannot start come first, because anything else may wait for them; parts that only wait come last,
+    // because nothing may wait for them.
     let parts = [
         rollout::mend,
         member::plan,
@@ -294,8 +296,8 @@ fn objects(cluster: &Cluster, observed: &Observed, step: Option<&Step>, template
     carried.fragile = places::is_fragile(observed, width);
     if let Some(view) = view {
         (carried.partition, carried.on_delete) = match step {
-            // A new template starts from rest: else the StatefulSet controller restarts at once all pods above an old
-            // partition, leader or not.
+            // A new template starts from the rest state: otherwise the StatefulSet controller would at once restart all
+            // pods above an old partition, leader or not.
             _ if template_is_new => (Some(width), false),
             Some(Step::SetPartition(partition)) => (Some(*partition), false),
             Some(Step::RenewOnDelete) => (None, true),
@@ -336,7 +338,7 @@ fn chores(cluster: &Cluster, observed: &Observed, template_is_new: bool) -> Vec<
     chores
 }
 
-/// Only while there is a leader: without one the old labels are as good as any.
+/// Returns the role labels to change. Without a leader there are none, because the old labels are as good as any.
 fn roles(observed: &Observed) -> Vec<Chore> {
     let Some(leader) = quorum::leader(observed) else { return Vec::new() };
     let wanted = observed.all_slots().filter_map(|slot| {
@@ -355,7 +357,7 @@ fn role(door: Option<(NodeId, Role)>, leader: Leader<'_>, label: Option<&str>) -
         Some((id, _)) if id == leader.door.node.id => Some("leader"),
         Some((id, _)) if leader.door.membership.voters().contains(&id) => Some("follower"),
         Some(_) => Some("learner"),
-        // It does not answer, and somebody else leads.
+        // The pod does not answer, and another one leads.
         None => (label == Some("leader")).then_some("follower"),
     }
 }
@@ -370,7 +372,7 @@ fn stamps(observed: &Observed) -> Vec<Chore> {
             let has_place = observed.slots.iter().any(|place| place.name == slot.name);
             let stamped = claim.cluster_id.as_ref() == Some(&marker.cluster_id)
                 && claim.node_id == Some(door.node.id)
-                // A volume that was retired and has a place again is needed again.
+                // A retired volume that has a slot of the spec again is needed again.
                 && !(claim.retired && has_place);
             (!stamped).then(|| Chore::StampClaim {
                 claim: claim.name.clone(),
@@ -381,7 +383,7 @@ fn stamps(observed: &Observed) -> Vec<Chore> {
         .collect()
 }
 
-/// Parses what the API server has checked, for messages.
+/// Returns a quantity as text, as the user wrote it.
 pub(crate) fn size_text(size: &Quantity) -> String {
     size.0.clone()
 }

@@ -1,8 +1,8 @@
-//! Who owns what is created once or by others: what goes when the ChatCluster goes.
+//! Ownership of objects that are created once or by others, which decides what is deleted with the ChatCluster.
 //!
-//! The claims are owned by the ChatCluster, if they are to go with it, and not by the StatefulSet: deleting that alone, to
-//! have it made again, must cost nobody the data. The marker goes when they go, or a new cluster of the name would be
-//! taken for one that has lost its data.
+//! Claims that are to be deleted with the ChatCluster are owned by it and not by the StatefulSet: deleting the
+//! StatefulSet alone, to have it recreated, must not lose the data. The marker is deleted along with the claims, or a
+//! new cluster of the same name would be taken for one that has lost its data.
 
 use super::Chore;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 use quorate_crd::RetentionPolicy;
 
-/// The objects whose owner is not as it should be.
+/// Returns the chores for objects whose owner is not as it should be.
 pub(super) fn chores(cluster: &Cluster, observed: &Observed) -> Vec<Chore> {
     let goes = cluster.spec.storage.persistent_volume_claim_retention_policy.when_deleted == RetentionPolicy::Delete;
     let wanted = |object: &OwnedObject| match object {

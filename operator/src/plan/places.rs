@@ -1,10 +1,10 @@
-//! Voters and places: a ChatCluster that was deleted and made again with fewer replicas finds more voters than it has
-//! places for.
+//! Voters without a slot: a ChatCluster that was deleted and recreated with fewer replicas finds more voters than it
+//! has slots for.
 //!
 //! All their pods are started first, because a majority of the *old* voters has to agree to any change. Then the voters
-//! beyond the places of the spec are taken out one at a time: those that are lost first, because each of them costs
-//! tolerance and gives nothing; the living ones when all places hold healthy voters. The pods follow the voters: the
-//! StatefulSet never has fewer than a voter needs.
+//! beyond the slots of the spec are removed one at a time: lost voters first, because each of them costs fault
+//! tolerance and gives nothing, and live ones when all slots hold healthy voters. The pods follow the voters: the
+//! StatefulSet never has fewer than the voters need.
 
 use super::{Chore, Move, Operation, member, succession};
 use crate::{
@@ -16,7 +16,8 @@ use std::{cmp::Reverse, collections::BTreeSet};
 
 const KIND: &str = "RemoveMember";
 
-/// How many pods there have to be now. Without a leader never fewer than there are: nobody knows yet who votes.
+/// Returns the number of pods to run. Without a leader it is never lower than the current number, because nobody knows
+/// yet which nodes vote.
 pub(super) fn width(cluster: &Cluster, observed: &Observed) -> i32 {
     let places = cluster.spec.replicas;
     let highest = |holds: &dyn Fn(&Slot) -> bool| {
@@ -35,7 +36,7 @@ pub(super) fn width(cluster: &Cluster, observed: &Observed) -> i32 {
     .max(places)
 }
 
-/// The pod answers for one of these nodes, or its volume is one's.
+/// Returns `true` if the slot's pod answers for one of these nodes, or if its volume belongs to one.
 fn is_of(slot: &Slot, nodes: &BTreeSet<NodeId>, membership: &Membership) -> bool {
     if let Some(door) = &slot.door {
         return nodes.contains(&door.node.id);
@@ -60,8 +61,8 @@ fn may_hold_a_voter(slot: &Slot, observed: &Observed) -> bool {
     (ours || named) && !claim.retired
 }
 
-/// The voters that have no place: their ordinal is beyond the spec, or nobody knows where they were, or their place
-/// belongs to another voter by now. Never one that answers from a place.
+/// Returns the voters that have no slot: their ordinal is beyond the spec, or nobody knows where they were, or their
+/// slot belongs to another voter by now. A voter that answers from a slot of the spec is never returned.
 pub(super) fn homeless_voters(observed: &Observed, membership: &Membership) -> BTreeSet<NodeId> {
     let voters = membership.voters();
     let has_place = |id: &NodeId| match observed.slot_of(*id) {
@@ -74,18 +75,18 @@ pub(super) fn homeless_voters(observed: &Observed, membership: &Membership) -> B
     voters.iter().copied().filter(|id| !has_place(id)).collect()
 }
 
-/// Takes out the next voter that has no place, if that is safe now.
+/// Removes the next voter that has no slot, if that is safe.
 pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move {
     let membership = &leader.door.membership;
     let healthy = quorum::healthy_voters(observed, leader);
     let ordinal = |id: &NodeId| observed.slot_of(*id).map(|slot| slot.ordinal);
     let leads = |id: &NodeId| *id == leader.door.node.id;
-    // The lost ones, then the highest; the leader last, so that leadership moves at most once.
+    // Lost voters first, then the highest ordinal; the leader last, so that leadership moves at most once.
     let homeless = homeless_voters(observed, membership);
     let next = homeless.iter().copied().min_by_key(|id| (healthy.contains(id), leads(id), Reverse(ordinal(id))));
     let Some(id) = next else { return Move::default() };
     let successor = succession::trusted(observed, leader, |id| healthy.contains(&id) && !homeless.contains(&id));
-    // Each voter that goes leaves less to spare for the restarts that make a successor.
+    // Each removed voter leaves less to spare for the restarts that produce a successor.
     let leads_on = homeless.iter().any(leads) && successor.is_none();
     if leads_on || (healthy.contains(&id) && lacking_place(observed, &healthy).is_some()) {
         return Move::default();
@@ -107,7 +108,7 @@ pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move
     Move::take(member::change(leader, voters, BTreeSet::new()), operation("RemoveVoter", &who, message))
 }
 
-/// What the removal waits for. After everything else: nothing must wait for it.
+/// Reports what the removal waits for. Asked after everything else, because nothing must wait for it.
 pub(super) fn waiting(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move {
     let membership = &leader.door.membership;
     let healthy = quorum::healthy_voters(observed, leader);
@@ -122,7 +123,8 @@ pub(super) fn waiting(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> M
     Move::wait(operation("WaitForOthers", &who, message))
 }
 
-/// Beyond the places and without a vote: its pod ends when the StatefulSet may have fewer, and nothing waits for it.
+/// Returns `true` if the slot is beyond the spec and has no vote. Its pod ends when the StatefulSet may have fewer
+/// pods, and nothing waits for it.
 pub(super) fn is_leaving(observed: &Observed, leader: Leader<'_>, slot: &Slot) -> bool {
     let has_place = observed.slots.iter().any(|place| place.ordinal == slot.ordinal);
     let votes = match &slot.door {
@@ -132,7 +134,7 @@ pub(super) fn is_leaving(observed: &Observed, leader: Leader<'_>, slot: &Slot) -
     !has_place && !votes
 }
 
-/// A place that holds no healthy voter.
+/// Returns a slot of the spec that holds no healthy voter.
 fn lacking_place<'a>(observed: &'a Observed, healthy: &BTreeSet<NodeId>) -> Option<&'a Slot> {
     let holds = |slot: &&Slot| slot.door.as_ref().is_some_and(|door| healthy.contains(&door.node.id));
     observed.slots.iter().find(|slot| !holds(slot))
@@ -146,7 +148,7 @@ fn describe(observed: &Observed, membership: &Membership, id: NodeId) -> String 
     }
 }
 
-/// Marks volumes whose nodes were taken out, so that nobody starts a pod for them again.
+/// Returns the chores that mark the volumes of removed nodes, so that nobody starts a pod for them again.
 pub(super) fn retirements(observed: &Observed) -> Vec<Chore> {
     let (Some(leader), Some(marker)) = (quorum::leader(observed), &observed.marker) else { return Vec::new() };
     let membership = &leader.door.membership;
@@ -159,14 +161,14 @@ pub(super) fn retirements(observed: &Observed) -> Vec<Chore> {
     observed.beyond.iter().filter_map(left).collect()
 }
 
-/// Whether no pod can be spared for a reason that Kubernetes does not see.
+/// Returns `true` if no pod can be spared for a reason that Kubernetes does not see.
 ///
-/// A budget of one counts the pods that are not ready by itself. It knows nothing of voters that have no pod, nor of
-/// those whose pod is ready and does not keep up.
+/// A PodDisruptionBudget of one counts the pods that are not ready by itself. It knows nothing of voters that have no
+/// pod, nor of those whose pod is ready but does not keep up.
 pub(super) fn is_fragile(observed: &Observed, width: i32) -> bool {
     let leader = quorum::leader(observed);
     let Some(membership) = leader.map(|leader| &leader.door.membership).or_else(|| observed.newest_membership()) else {
-        // Nobody answers: what was known last.
+        // Nobody answers: use what was known last.
         return observed.previous.raft.as_ref().is_some_and(|raft| raft.voters > width);
     };
     let voters = membership.voters();

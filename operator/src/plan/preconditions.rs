@@ -1,15 +1,15 @@
-//! What must hold before anything is made or changed.
+//! Conditions that must hold before anything is created or changed.
 
 use super::Blocked;
 use crate::{cluster::Cluster, names, observed::Observed};
 
-/// The volumes belong to a server of another name: chatd would refuse to start on them, again and again. The marker knows
-/// the name before any pod has run.
+/// Blocks if the volumes belong to a server of another name, because chatd would refuse to start on them again and
+/// again. The marker knows the name before any pod has run.
 pub(super) fn other_server_name(cluster: &Cluster, observed: &Observed) -> Option<Blocked> {
     let wanted = &cluster.spec.server_name;
     let marker = observed.marker.as_ref().filter(|marker| marker.initialized)?;
     let differs = !marker.server_name.is_empty() && marker.server_name != *wanted;
-    // A pod that runs with this name knows better than a marker.
+    // A pod that runs with this name knows better than the marker.
     let runs = observed.doors().any(|(_, door)| door.server_name == *wanted);
     if !differs || runs {
         return None;
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn volumes_of_the_same_name_stop_nothing() {
         assert_eq!(other_server_name(&fixture::cluster(), &made_as("chat.example.org")), None);
-        // As an early version may have written it.
+        // An early version may have written no name.
         assert_eq!(other_server_name(&fixture::cluster(), &made_as("")), None);
     }
 

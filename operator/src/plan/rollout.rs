@@ -1,10 +1,10 @@
-//! Rolling a new revision out: one pod at a time, the leader's place moved first, and pods that cannot start as they are
-//! before all others.
+//! Rollout of a new revision: one pod at a time, with leadership moved off the pod first, and pods that cannot start as
+//! they are before all others.
 //!
-//! The StatefulSet controller does not know what a quorum is: it deletes the next pod when the last one is Ready, or even
-//! while another is not. So the partition rests at `replicas`, and is lowered by one ordinal when that is safe. Nor does
-//! it help a broken pod below the partition, or below another that is broken too: such a pod gets the new revision by
-//! [`mend`], out of its turn.
+//! The StatefulSet controller does not know what a quorum is: it deletes the next pod when the last one is Ready, or
+//! even while another is not. The partition therefore rests at `replicas`, and is lowered by one ordinal when that is
+//! safe. Nor does the controller help a broken pod below the partition, or below another broken pod: such a pod gets
+//! the new revision by [`mend`], out of turn.
 
 mod leaderless;
 mod mend;
@@ -23,7 +23,7 @@ use std::collections::BTreeSet;
 
 const KIND: &str = "Rollout";
 
-/// With a leader: restart the next outdated pod when all others can spare it.
+/// Restarts the next outdated pod when all others can spare it. Called while there is a leader.
 pub(super) fn plan(cluster: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move {
     let Some(set) = settled(observed) else {
         let message = "waiting for the StatefulSet controller to see the change".to_owned();
@@ -31,7 +31,7 @@ pub(super) fn plan(cluster: &Cluster, observed: &Observed, leader: Leader<'_>) -
     };
     let found = next_restart(cluster, observed, leader, set);
     match found.step {
-        // It relies on what the StatefulSet was told before: to make new pods from the new revision.
+        // The step relies on the StatefulSet's setting to create new pods from the new revision.
         Some(Step::ReplacePod { .. }) => found,
         _ => back_to_partition(observed, set).unwrap_or(found),
     }
@@ -46,9 +46,9 @@ fn next_restart(cluster: &Cluster, observed: &Observed, leader: Leader<'_>, set:
     let ends = |slot: &&Slot| slot.pod.as_ref().is_some_and(|pod| pod.deleting);
     let hands_over = succession::best(observed, leader, |_| true).is_some_and(|best| best.is_restarted);
     let must_lead_on = |slot: &Slot| slot.ordinal == leader.slot.ordinal && !hands_over;
-    // One that is unwell already costs nothing; then the highest, as the StatefulSet controller does; but the leader not
-    // before there is a restarted pod to hand over to. It moves once then, and never to a pod of an old revision that may
-    // not be able to lead.
+    // Unhealthy pods first, because restarting them costs nothing; then the highest ordinal, as the StatefulSet
+    // controller does. The leader waits until there is a restarted pod to hand over to: leadership then moves once, and
+    // never to a pod of an old revision that may not be able to lead.
     let order = |slot: &&Slot| (!is_healthy(slot), !must_lead_on(slot), slot.ordinal);
     let target = outdated().filter(|slot| !ends(slot)).max_by_key(order);
     let Some(target) = target else {
@@ -75,19 +75,20 @@ fn settled(observed: &Observed) -> Option<&StatefulSetView> {
     observed.stateful_set.as_ref().filter(|set| set.settled)
 }
 
-/// The slots that the StatefulSet has a pod for.
+/// Returns the slots that the StatefulSet has a pod for.
 fn hosted<'a>(observed: &'a Observed, set: &StatefulSetView) -> impl Iterator<Item = &'a Slot> + use<'a> {
     let replicas = set.replicas;
     observed.all_slots().filter(move |slot| slot.ordinal < replicas)
 }
 
-/// Its volume goes when its pod ends.
+/// Returns `true` if the volume is deleted when the pod ends.
 fn is_doomed(slot: &Slot) -> bool {
     slot.pod.is_some() && slot.claim.as_ref().is_some_and(|claim| claim.deleting_since.is_some())
 }
 
-/// For a healthy pod all others. For one that is unwell only those that have the new revision already: while one of
-/// them does not do well, the revision itself may be at fault.
+/// Returns a slot that must become healthy before `target` is restarted. A healthy target needs all other pods to be
+/// healthy. An unhealthy one, which can be spared, needs only those that already have the new revision: while one of
+/// them is unhealthy, the revision itself may be at fault.
 fn must_be_healthy_first<'a>(
     observed: &'a Observed,
     set: &StatefulSetView,
@@ -101,7 +102,7 @@ fn must_be_healthy_first<'a>(
 }
 
 fn restart(cluster: &Cluster, observed: &Observed, leader: Leader<'_>, set: &StatefulSetView, target: &Slot) -> Move {
-    // Who keeps up makes the quorum, ready for people or not.
+    // Voters that keep up form the quorum, whether they are ready for users or not.
     let following = quorum::following_voters(observed, leader);
     let gone: BTreeSet<NodeId> = target.door.iter().map(|door| door.node.id).collect();
     let single = cluster.spec.replicas == 1 && leader.door.membership.voters().len() == 1;
@@ -113,7 +114,8 @@ fn restart(cluster: &Cluster, observed: &Observed, leader: Leader<'_>, set: &Sta
         return move_leadership(observed, leader, target);
     }
     let message = format!("restarting {} with the new revision", target.name);
-    // Those above have it already: the ordinary way, and the StatefulSet controller deletes the pod.
+    // The pods above have the revision already: lower the partition as usual, and the StatefulSet controller deletes
+    // the pod.
     let is_highest = hosted(observed, set).all(|other| other.ordinal <= target.ordinal || !is_outdated(other, set));
     if is_highest && !gets_newest(target, set) {
         return Move::take(Step::SetPartition(target.ordinal), operation("RestartPod", Some(target), message));
@@ -127,13 +129,14 @@ fn move_leadership(observed: &Observed, leader: Leader<'_>, from: &Slot) -> Move
     Move::take(successor.hand_over(leader), operation("TransferLeader", Some(from), message))
 }
 
-/// All pods have the revision: back to rest, where a lost pod comes back as it was.
+/// Returns to the rest state once all pods have the revision, so that a lost pod comes back as it was.
 fn rest(observed: &Observed, set: &StatefulSetView, is_healthy: &dyn Fn(&Slot) -> bool) -> Move {
     if !set.on_delete && set.partition >= set.replicas {
         return Move::default();
     }
     if set.current_revision != set.update_revision {
-        // Raised too early, the controller would count the old revision as current and bring lost pods back with it.
+        // If the partition were raised too early, the controller would count the old revision as current and bring lost
+        // pods back with it.
         let unwell = hosted(observed, set).find(|slot| !is_healthy(slot));
         let message = unwell.map_or_else(
             || "waiting for the StatefulSet controller to take the revision for current".into(),
@@ -144,7 +147,8 @@ fn rest(observed: &Observed, set: &StatefulSetView, is_healthy: &dyn Fn(&Slot) -
     Move::take(Step::SetPartition(set.replicas), operation("Complete", None, "all pods have the new revision".into()))
 }
 
-/// The new template is about to be applied: from now on the cluster is not as the spec says.
+/// Returns the operation for a new template that is about to be applied, from when on the cluster does not match the
+/// spec.
 pub(super) fn begins() -> Operation {
     operation("ApplyTemplate", None, "the spec has changed what pods are made from".to_owned())
 }

@@ -1,4 +1,4 @@
-//! Volumes: growing them, and replacing one that is about to go.
+//! Volumes: growing them, and replacing one whose claim is being deleted.
 
 use super::{Chore, Move, Operation, Step, size_text, succession};
 use crate::{
@@ -8,11 +8,12 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-/// Whoever deletes a claim usually deletes its pod next; only if not, the operator does.
+/// Time given to whoever deleted a claim to delete its pod next, as is usual. Only after that the operator does so.
 const PATIENCE_SECONDS: i64 = 30;
 
-/// A claim under deletion keeps its data until its pod ends: the next ordinary restart wipes the volume. So that pod is
-/// never restarted for anything else; when all others are healthy, it is replaced on purpose.
+/// Replaces a pod whose claim is being deleted. Such a claim keeps its data until its pod ends, and the next ordinary
+/// restart wipes the volume. The pod is therefore never restarted for anything else; when all others are healthy, it is
+/// replaced on purpose.
 pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move {
     let doomed = observed.slots.iter().filter(|slot| is_doomed_voter(slot, leader));
     // The leader last, so that leadership moves at most once.
@@ -60,8 +61,8 @@ fn others_that_must_be_healthy(leader: Leader<'_>, but: NodeId) -> BTreeSet<Node
     others
 }
 
-/// Says that volumes are still smaller than wanted. Never in the way of anything else: a file system may only grow when
-/// its pod restarts.
+/// Reports that volumes are still smaller than the spec asks for. Nothing waits for this, because a file system may
+/// grow only when its pod restarts.
 pub(super) fn grow(cluster: &Cluster, observed: &Observed, _: Leader<'_>) -> Move {
     let small = |slot: &&Slot| {
         slot.claim.as_ref().and_then(|claim| claim.capacity).is_some_and(|capacity| capacity < cluster.storage_bytes)
@@ -74,8 +75,8 @@ pub(super) fn grow(cluster: &Cluster, observed: &Observed, _: Leader<'_>) -> Mov
     Move::wait(Operation { kind: "GrowVolumes", step: "WaitForVolume", member: Some(slot.name.clone()), message })
 }
 
-/// Claims that ask for less than the spec. Claims made later come from the first claim template, so this is looked at
-/// for ever, not once.
+/// Returns the chores for claims that request less than the spec. Claims created later come from the first claim
+/// template, so this is checked for ever, not once.
 pub(super) fn growth(cluster: &Cluster, observed: &Observed) -> Vec<Chore> {
     let small = |claim: &&ClaimView| claim.deleting_since.is_none() && claim.requested < cluster.storage_bytes;
     let claims = observed.slots.iter().filter_map(|slot| slot.claim.as_ref()).filter(small);

@@ -1,8 +1,8 @@
-//! Succession: to whom the leader hands over before its pod ends or its vote is taken.
+//! Choice of the voter that the leader hands over to before its pod ends or its vote is removed.
 //!
-//! A voter that keeps up may still not be able to lead: its revision may give it election times of minutes. A leader that
-//! handed over to such a one would be elected again, and the plan would never get further. So those come first whose
-//! revision is the one that is wanted, and then those that run what the leader itself runs.
+//! A voter that keeps up may still not be able to lead: its revision may give it election timeouts of minutes. A leader
+//! that handed over to such a voter would be elected again, and the plan would never make progress. Voters with the
+//! desired revision are therefore preferred, and after them those with the leader's own revision.
 
 use super::Step;
 use crate::{
@@ -10,14 +10,14 @@ use crate::{
     quorum::{self, Leader},
 };
 
-/// A voter that keeps up and does not lead.
+/// Voter that keeps up and does not lead.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Successor<'a> {
     pub(super) slot: &'a Slot,
     node: NodeId,
-    /// Its pod has the newest revision.
+    /// `true` if the pod has the newest revision.
     pub(super) is_restarted: bool,
-    /// Its pod has the revision of the leader's, which is able to lead.
+    /// `true` if the pod has the revision of the leader's pod, which is able to lead.
     is_as_the_leader: bool,
 }
 
@@ -27,8 +27,9 @@ impl Successor<'_> {
     }
 }
 
-/// The best successor of those that `may` lead next, if leadership will stay with it as far as can be known. While there
-/// is none, the rollout makes one, unless there are two voters: neither can be restarted, so any successor is tried.
+/// Returns the best successor among those that `may` lead next, if leadership will stay with it as far as can be known.
+/// While there is none, the rollout produces one, unless there are two voters: neither can be restarted, so any
+/// successor is tried.
 pub(super) fn trusted<'a>(
     observed: &'a Observed,
     leader: Leader<'_>,
@@ -38,7 +39,7 @@ pub(super) fn trusted<'a>(
     best(observed, leader, may).filter(|found| found.is_restarted || found.is_as_the_leader || none_restarts)
 }
 
-/// The best successor of those that `may` lead next.
+/// Returns the best successor among those that `may` lead next.
 pub(super) fn best<'a>(
     observed: &'a Observed,
     leader: Leader<'_>,

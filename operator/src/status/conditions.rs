@@ -9,12 +9,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use quorate_crd::{OperationStatus, condition};
 use std::collections::BTreeMap;
 
-/// Whether a condition holds.
+/// Truth value of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Truth {
     True,
     False,
-    /// It could not be seen.
+    /// The state could not be observed.
     Unknown,
 }
 
@@ -24,7 +24,7 @@ impl From<bool> for Truth {
     }
 }
 
-/// A condition before it has times.
+/// Condition that has no timestamps yet.
 #[derive(Clone, Debug)]
 struct Finding {
     truth: Truth,
@@ -62,7 +62,8 @@ pub(super) fn conditions(
         (condition::STORAGE_HEALTHY, storage),
     ];
     let keeps = |kind: &str| match kind {
-        // What has not been tried yet is not told of: the word before stands, with the generation that it was about.
+        // Nothing is reported about what has not been tried yet: the previous condition stands, with the generation
+        // that it was about.
         condition::READY | condition::RECONCILING | condition::STALLED => {
             outcome.application == Application::Pending || *sight == Sight::Brief && !stands_apart(outcome)
         }
@@ -79,14 +80,14 @@ pub(super) fn conditions(
     told.collect()
 }
 
-/// What does not depend on anything that pods say.
+/// Returns `true` if the outcome does not depend on anything that pods say.
 fn stands_apart(outcome: &Outcome) -> bool {
     outcome.blocked.is_some() || !outcome.application.refusals().is_empty()
 }
 
 fn available(observed: &Observed, leader: Option<Leader<'_>>, sight: &Sight) -> Finding {
     if let Some(leader) = leader {
-        // No term in the message: it would be written anew at each election.
+        // No term in the message, because it would change at each election.
         return finding(true, "QuorumServes", format!("{} leads and a quorum serves writes", leader.slot.name));
     }
     match (sight, &observed.marker) {
@@ -150,8 +151,8 @@ fn members_lacking(observed: &Observed, leader: Leader<'_>) -> Option<Finding> {
     (!lacking.is_empty()).then(|| finding(false, "MembersNotReady", lacking.join("; ")))
 }
 
-/// All pods may be well and the cluster still bear less than was asked for: voters that have no pod count in every
-/// majority.
+/// Returns a finding if the voters are not those that the spec asks for. All pods may be healthy and the cluster still
+/// tolerate fewer failures, because voters that have no pod count in every majority.
 fn votes_lacking(cluster: &Cluster, observed: &Observed, leader: Leader<'_>) -> Option<Finding> {
     let membership = &leader.door.membership;
     let wanted = usize::try_from(cluster.spec.replicas).unwrap_or_default();
@@ -168,7 +169,7 @@ fn votes_lacking(cluster: &Cluster, observed: &Observed, leader: Leader<'_>) -> 
     (tolerance < should).then(|| finding(false, "FaultToleranceLow", message()))
 }
 
-/// What of the spec is carried out otherwise than written, so that nothing written is ignored in silence.
+/// Appends warnings about the parts of the spec that are overruled, so that nothing written is silently ignored.
 fn with_warnings(cluster: &Cluster, message: String) -> String {
     cluster.warnings().into_iter().fold(message, |message, warning| format!("{message}; {warning}"))
 }
@@ -184,7 +185,8 @@ fn refused(refusals: &[Refusal]) -> Option<String> {
     ))
 }
 
-/// Never "done" beside a cluster that is not ready: either something goes on, or a person is needed, or it is unknown.
+/// Returns the `Reconciling` condition. It never says "done" beside a cluster that is not ready: either something is in
+/// progress, or an administrator is needed, or the state is unknown.
 fn reconciling(
     cluster: &Cluster,
     outcome: &Outcome,
@@ -235,7 +237,8 @@ fn stalled(
     finding(false, "Working", "nothing needs a person")
 }
 
-/// Since when nothing has come on, if that is too long: by what is under way, or by how long it has not been ready.
+/// Returns the time of the last progress, if that is too long ago: of the operation in progress, or else the time since
+/// which the cluster is not ready.
 fn overdue(
     cluster: &Cluster,
     observed: &Observed,
@@ -295,7 +298,7 @@ fn storage_healthy(observed: &Observed, leader: Option<Leader<'_>>) -> Finding {
     )
 }
 
-/// A node that takes more than one voter with it when it goes.
+/// Returns a node that takes more than one voter with it when it fails, and the pods on it.
 fn shared_node<'a>(observed: &'a Observed, leader: Option<Leader<'_>>) -> Option<(&'a str, Vec<&'a str>)> {
     let voters = leader.map(|leader| leader.door.membership.voters()).unwrap_or_default();
     let mut nodes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -319,7 +322,7 @@ fn stamp(generation: i64, observed: &Observed, kind: &str, finding: Finding) -> 
         type_: kind.to_owned(),
         status: status.to_owned(),
         reason: finding.reason.to_owned(),
-        // The API server takes no more.
+        // The API server accepts no more characters.
         message: finding.message.chars().take(32_768).collect(),
         observed_generation: Some(generation),
         last_transition_time: old

@@ -5,7 +5,7 @@ use crate::{
 use quorate_crd::MemberStatus;
 use std::collections::BTreeMap;
 
-/// One for each node of the membership, and for each pod that answers without being in it.
+/// Returns one entry for each node of the membership, and one for each pod that answers without being a member.
 pub(super) fn members(observed: &Observed, leader: Option<Leader<'_>>) -> Vec<MemberStatus> {
     let membership = leader.map(|leader| &leader.door.membership).or_else(|| newest_membership(observed));
     let mut members: BTreeMap<(String, NodeId), MemberStatus> = BTreeMap::new();
@@ -28,7 +28,8 @@ pub(super) fn members(observed: &Observed, leader: Option<Leader<'_>>) -> Vec<Me
     members.into_values().collect()
 }
 
-/// Without a leader, what the pod with the highest term knows: better than nothing.
+/// Returns the membership known to the pod with the highest term, which is better than nothing while there is no
+/// leader.
 fn newest_membership(observed: &Observed) -> Option<&Membership> {
     let known = observed.doors().filter(|(_, door)| !door.membership.voter_sets.is_empty());
     known.max_by_key(|(_, door)| door.term).map(|(_, door)| &door.membership)

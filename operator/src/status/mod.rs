@@ -1,4 +1,5 @@
-//! `status`: what is told about the cluster. Pure, from what was seen and what became of the plan; [`patch`] writes it.
+//! `status`: what is reported about the cluster, computed purely from what was observed and what became of the plan;
+//! [`patch`] writes it.
 
 mod conditions;
 mod members;
@@ -21,36 +22,37 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use quorate_crd::{ChatClusterStatus, LeaderStatus, RaftStatus, StorageStatus, condition};
 use sight::Sight;
 
-/// What the plan came to.
+/// Outcome of a plan.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// What is under way.
+    /// Operation in progress, if any.
     pub operation: Option<Operation>,
-    /// What only a person can resolve.
+    /// Problem that only an administrator can resolve.
     pub blocked: Option<Blocked>,
-    /// Why the step was not taken.
+    /// Reason why the step failed, if it did.
     pub failed: Option<String>,
-    /// What became of the objects.
+    /// Result of applying the objects.
     pub application: Application,
 }
 
-/// What became of the objects that are to be as the spec says.
+/// Result of applying the desired objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Application {
-    /// Not all are written yet: whether they will be taken is not known.
+    /// Some objects are not written yet, so it is unknown whether they will be accepted.
     Pending,
-    /// All were tried; these were not taken.
+    /// All objects were tried, and these writes were refused.
     Tried(Vec<Refusal>),
 }
 
 impl Application {
-    /// All are as they should be.
+    /// Returns the result of an application without refusals.
     #[must_use]
     pub fn done() -> Self {
         Self::Tried(Vec::new())
     }
 
-    /// With what was refused; what passes by itself is no news until it has not passed.
+    /// Returns the result of an application with these refusals. A transient refusal is not reported until it has
+    /// lasted.
     #[must_use]
     pub fn of(refusals: &[Refusal]) -> Self {
         let told: Vec<Refusal> = refusals.iter().filter(|refusal| refusal.is_told()).cloned().collect();
@@ -71,12 +73,13 @@ impl Default for Application {
     }
 }
 
-/// The status of a cluster.
+/// Computes the status of a cluster.
 #[must_use]
 pub fn status(cluster: &Cluster, observed: &Observed, outcome: &Outcome) -> ChatClusterStatus {
     let outcome = &with_reasons(observed, outcome);
     let sight = sight::of(observed);
-    // Pods that answer for a ChatCluster that was never made are those of a former one of its name, which are ending.
+    // Pods that answer for a ChatCluster that was never initialized belong to a former one of the same name, and are
+    // ending.
     let was_made = observed.marker.is_some() || observed.previous.cluster_id.is_some();
     let leader = quorum::leader(observed).filter(|_| was_made);
     let pods = observed.slots.iter().filter(|slot| slot.pod.is_some()).count();
@@ -84,7 +87,7 @@ pub fn status(cluster: &Cluster, observed: &Observed, outcome: &Outcome) -> Chat
     let operation = operation::status(cluster, observed, leader, outcome);
     let conditions = conditions::conditions(cluster, observed, leader, &sight, outcome, operation.as_ref());
     ChatClusterStatus {
-        // Until everything is tried, what is told about the spec is about the former one.
+        // Until everything has been tried, the status is about the former generation of the spec.
         observed_generation: match outcome.application {
             Application::Pending => observed.previous.observed_generation,
             Application::Tried(_) => cluster.generation,
@@ -110,13 +113,13 @@ pub fn status(cluster: &Cluster, observed: &Observed, outcome: &Outcome) -> Chat
     }
 }
 
-/// Whether it says that all is as the spec says.
+/// Returns `true` if the status says that everything matches the spec.
 #[must_use]
 pub fn is_ready(status: &ChatClusterStatus) -> bool {
     status.conditions.iter().any(|found| found.type_ == condition::READY && found.status == "True")
 }
 
-/// The reasons why pods do not do what is waited for belong to whatever is waited for.
+/// Appends the reasons why pods are in trouble to the operation in progress, because it waits for them.
 fn with_reasons(observed: &Observed, outcome: &Outcome) -> Outcome {
     let mut outcome = outcome.clone();
     if let Some(operation) = &mut outcome.operation {
@@ -138,12 +141,12 @@ fn count(n: usize) -> i32 {
     i32::try_from(n).unwrap_or(i32::MAX)
 }
 
-/// Node terms fit; a term that does not would take 292 million years of elections a second.
+/// Converts a term. At one election a second, a term that does not fit would take 292 billion years.
 fn term(term: u64) -> i64 {
     i64::try_from(term).unwrap_or(i64::MAX)
 }
 
-/// The oldest that answers, so that an upgrade shows when it is over.
+/// Returns the oldest version among the pods that answer, so that an upgrade shows when it is over.
 fn version(observed: &Observed) -> Option<String> {
     let versions = observed.doors().map(|(_, door)| door.version.clone());
     let oldest = versions.min_by_key(|version| {
@@ -152,7 +155,7 @@ fn version(observed: &Observed) -> Option<String> {
     oldest.or_else(|| observed.previous.version.clone())
 }
 
-/// What all volumes have reached; until they reach more, what they had.
+/// Returns the size that all volumes have reached, or the previous one until they reach more.
 fn storage(cluster: &Cluster, observed: &Observed) -> Option<StorageStatus> {
     let reached = !observed.slots.is_empty()
         && observed.slots.iter().all(|slot| {
@@ -177,7 +180,8 @@ fn leader_status(observed: &Observed, leader: Leader<'_>) -> LeaderStatus {
     }
 }
 
-/// metav1 times have no fraction: with one, each status would differ from what the API server keeps of it.
+/// Truncates a time to whole seconds. metav1 times have no fraction; with one, each status would differ from what the
+/// API server keeps of it.
 pub(crate) fn whole_seconds(time: k8s_openapi::jiff::Timestamp) -> k8s_openapi::jiff::Timestamp {
     k8s_openapi::jiff::Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

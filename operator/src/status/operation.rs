@@ -1,4 +1,4 @@
-//! What is under way, with when it began and when it last came on.
+//! Operation in progress, with the time at which it began and the time of its last progress.
 
 use super::{Outcome, count, whole_seconds};
 use crate::{
@@ -19,23 +19,24 @@ pub(super) fn status(
 ) -> Option<OperationStatus> {
     let operation = outcome.operation.as_ref()?;
     let now = || Time(whole_seconds(observed.now));
-    // Another spec is another beginning.
+    // Another generation of the spec starts another operation.
     let old =
         observed.previous.operation.as_ref().filter(|_| observed.previous.observed_generation == cluster.generation);
     let kind = kind(operation, old);
     let same = old.filter(|old| old.r#type == kind && (is_about_all(kind) || old.member == operation.member));
     let tried = same.filter(|old| old.step == operation.step && old.member == operation.member);
     let attempts = tried.map_or(0, |old| old.attempts);
-    // What the last try came to stands until the next one has ended: the status is written before each try, too.
+    // The result of the last attempt stands until the next one has ended, because the status is written before each
+    // attempt, too.
     let last_words = tried.filter(|old| old.attempts > 0 && old.message.starts_with(&operation.message));
     let started_at = same.map_or_else(now, |old| old.started_at.clone());
-    // The most so far, so that a pod that comes up and crashes in turn does not count as progress each time.
+    // The highest number so far, so that a pod that starts and crashes in turn does not count as progress each time.
     let done = done_pods(observed, leader);
     let before = same.and_then(|old| old.done_pods);
     let progressed_at = same
         .and_then(|old| old.progressed_at.clone())
         .filter(|_| before.is_some_and(|before| done <= before))
-        // Not at each look: a status that changes all the time is written all the time.
+        // Not at each reconcile: a status that changes all the time is written all the time.
         .filter(|since| !(is_half_over(cluster, observed, since.0) && is_catching_up(operation, observed, leader)))
         .unwrap_or_else(now);
     Some(OperationStatus {
@@ -54,7 +55,8 @@ pub(super) fn status(
     })
 }
 
-/// A pod that restarts is missed for a moment, in each rollout: that is part of the rollout and no recovery from it.
+/// Returns the type to report. A pod that restarts during a rollout is absent for a moment, which is part of the
+/// rollout and not a recovery from it.
 fn kind(operation: &Operation, old: Option<&OperationStatus>) -> &'static str {
     match (operation.kind, old.map(|old| old.r#type.as_str())) {
         ("Recover", Some("Rollout")) => "Rollout",
@@ -62,12 +64,12 @@ fn kind(operation: &Operation, old: Option<&OperationStatus>) -> &'static str {
     }
 }
 
-/// It goes from pod to pod; the others are about one.
+/// Returns `true` if the operation goes from pod to pod; the others concern a single pod.
 fn is_about_all(kind: &str) -> bool {
     matches!(kind, "Rollout" | "Recover" | "Initialize" | "GrowVolumes")
 }
 
-/// Pods that are as the spec says and do their part.
+/// Returns the number of pods that match the spec and do their part.
 fn done_pods(observed: &Observed, leader: Option<Leader<'_>>) -> i32 {
     let revision = observed.stateful_set.as_ref().map(|set| set.update_revision.as_str());
     let healthy = leader.map(|leader| quorum::healthy_voters(observed, leader));
@@ -82,7 +84,8 @@ fn done_pods(observed: &Observed, leader: Option<Leader<'_>>) -> i32 {
     count(observed.slots.iter().filter(is_done).count())
 }
 
-/// A long log takes its time: as long as the leader hears of the learner, it comes on.
+/// Returns `true` if a learner is receiving a long log, which takes its time: while the leader hears of the learner,
+/// there is progress.
 fn is_catching_up(operation: &Operation, observed: &Observed, leader: Option<Leader<'_>>) -> bool {
     const HEARD: Duration = Duration::from_secs(5);
     let slot = observed.slots.iter().find(|slot| Some(&slot.name) == operation.member.as_ref());
@@ -92,7 +95,7 @@ fn is_catching_up(operation: &Operation, observed: &Observed, leader: Option<Lea
         && progress.is_some_and(|progress| progress.matched > 0 && progress.contact.is_some_and(|age| age < HEARD))
 }
 
-/// Since when what is under way has not come nearer to its end, if that is longer than the spec allows.
+/// Returns the time of the operation's last progress, if that is longer ago than the spec allows.
 pub(super) fn overdue(cluster: &Cluster, observed: &Observed, operation: &OperationStatus) -> Option<Timestamp> {
     let since = operation.progressed_at.as_ref().unwrap_or(&operation.started_at).0;
     is_overdue(cluster, observed, since).then_some(since)
@@ -106,12 +109,12 @@ fn is_half_over(cluster: &Cluster, observed: &Observed, since: Timestamp) -> boo
     lasted(observed, since) > cluster.times.progress_deadline / 2
 }
 
-/// A clock that was set back makes nothing last less than no time.
+/// Returns the time since `since`, or zero if the clock was set back.
 fn lasted(observed: &Observed, since: Timestamp) -> Duration {
     Duration::try_from(observed.now.duration_since(since)).unwrap_or_default()
 }
 
-/// How long a member or its volume has been being replaced.
+/// Returns how long the replacement of a member or its volume has been in progress, or `None` if there is none.
 #[must_use]
 pub fn replacing(status: &ChatClusterStatus, now: Timestamp) -> Option<Duration> {
     let operation = status.operation.as_ref()?;

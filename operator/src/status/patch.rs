@@ -20,10 +20,10 @@ pub struct PatchError {
     source: kube::Error,
 }
 
-/// Writes the status, if it differs from the one that the object has.
+/// Writes the status if it differs from the one that the object has. Returns `true` if it was written.
 ///
 /// # Errors
-/// When the API server does not take it.
+/// Fails if the API server refuses the write.
 pub async fn patch(client: &Client, object: &ChatCluster, status: ChatClusterStatus) -> Result<bool, PatchError> {
     if object.status.as_ref() == Some(&status) {
         return Ok(false);
@@ -37,7 +37,7 @@ pub async fn patch(client: &Client, object: &ChatCluster, status: ChatClusterSta
         "metadata": {"name": name, "uid": object.uid()},
         "status": status,
     });
-    // Applied, so that fields that are absent now are removed.
+    // Applied, so that fields that are absent are removed.
     let params = PatchParams::apply(MANAGER).force();
     match api.patch_status(&name, &params, &Patch::Apply(body)).await {
         Ok(_) => Ok(true),
@@ -46,10 +46,10 @@ pub async fn patch(client: &Client, object: &ChatCluster, status: ChatClusterSta
     }
 }
 
-/// Says in the status of an object that cannot be read that it cannot. The rest of its status stays.
+/// Reports in the status of an object that the object cannot be read. The rest of its status stays.
 ///
 /// # Errors
-/// When the API server does not take it.
+/// Fails if the API server refuses the write.
 pub async fn patch_unreadable(client: &Client, metadata: &ObjectMeta, words: &str) -> Result<(), PatchError> {
     let name = metadata.name.clone().unwrap_or_default();
     let namespace = metadata.namespace.clone().unwrap_or_default();
@@ -71,7 +71,7 @@ pub async fn patch_unreadable(client: &Client, metadata: &ObjectMeta, words: &st
         "metadata": {"name": name, "uid": metadata.uid},
         "status": {"observedGeneration": generation, "conditions": told.map(condition)},
     });
-    // Under a name of its own: under the usual one, what is absent here would be removed.
+    // With a field manager of its own: under the usual one, fields that are absent here would be removed.
     let params = PatchParams::apply(&format!("{MANAGER}-guard")).force();
     let objects: Api<DynamicObject> =
         Api::namespaced_with(client.clone(), &namespace, &ApiResource::erase::<ChatCluster>(&()));
@@ -82,14 +82,14 @@ pub async fn patch_unreadable(client: &Client, metadata: &ObjectMeta, words: &st
     }
 }
 
-/// The status of an object whose spec cannot be carried out: as it was, but stalled.
+/// Returns the status of an object whose spec cannot be carried out: as it was, but stalled.
 #[must_use]
 pub fn stalled(object: &ChatCluster, reason: &str, message: &str) -> ChatClusterStatus {
     let told = [
         (condition::STALLED, "True"),
         (condition::RECONCILING, "False"),
         (condition::READY, "False"),
-        // Not looked at: the pods go on as they are, well or not.
+        // Not observed: the pods go on as they are, healthy or not.
         (condition::AVAILABLE, "Unknown"),
         (condition::STORAGE_HEALTHY, "Unknown"),
     ];
@@ -97,7 +97,7 @@ pub fn stalled(object: &ChatCluster, reason: &str, message: &str) -> ChatCluster
     ChatClusterStatus { observed_generation: generation, ..with_conditions(object, &told, reason, message) }
 }
 
-/// The status of an object that could not be looked at for long: as it was, but nothing of it is certain any more.
+/// Returns the status of an object that could not be observed for long: as it was, but with nothing certain any more.
 #[must_use]
 pub fn unobserved(object: &ChatCluster, words: &str) -> ChatClusterStatus {
     let told = [condition::AVAILABLE, condition::READY, condition::RECONCILING, condition::STORAGE_HEALTHY];
@@ -120,7 +120,7 @@ fn with_conditions(object: &ChatCluster, told: &[(&str, &str)], reason: &str, me
             last_transition_time: since,
         });
     }
-    // In the order in which they are told otherwise: another order would be another status.
+    // In the same order as elsewhere, because another order would be another status.
     status.conditions.sort_by(|one, two| one.type_.cmp(&two.type_));
     status
 }

@@ -1,4 +1,4 @@
-//! Whether what is not heard is not there, or only not heard by the operator.
+//! Visibility of the cluster, which distinguishes pods that are down from pods that only the operator cannot hear.
 
 use crate::{
     observed::{Observed, Slot},
@@ -6,22 +6,23 @@ use crate::{
 };
 use std::time::Duration;
 
-/// So long what was known before stands. An election, a restarted operator and pods that take up renewed Secrets are over
-/// by then, as a rule.
+/// Time for which the last known state stands. An election, a restart of the operator, and pods that load renewed
+/// Secrets are over by then, as a rule.
 const MEMORY: Duration = Duration::from_secs(10);
 
-/// How well the cluster is seen.
+/// Visibility of the cluster to the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Sight {
-    /// Well enough to judge.
+    /// The cluster is visible enough to judge.
     Clear,
-    /// Not at this moment: what was told before stands.
+    /// The cluster is not visible at this moment; what was reported before stands.
     Brief,
-    /// Not for longer, and why.
+    /// The cluster has not been visible for longer, for this reason.
     Lost(String),
 }
 
-/// Without a leader that is heard, it depends on whether there may be one all the same.
+/// Determines the visibility of the cluster. Without a leader that is heard, it depends on whether there may be one all
+/// the same.
 pub(super) fn of(observed: &Observed) -> Sight {
     let made = observed.marker.as_ref().is_some_and(|marker| marker.initialized);
     if !made || quorum::leader(observed).is_some() {
@@ -34,8 +35,8 @@ pub(super) fn of(observed: &Observed) -> Sight {
     }
 }
 
-/// Who may be leading unheard: the pod that others follow, or, if nobody answers at all, one of those that Kubernetes
-/// takes for ready.
+/// Explains which pod may be leading unheard: the one that others follow or, if nobody answers at all, one of those
+/// that Kubernetes considers ready. Returns `None` if there is no such pod.
 fn unheard(observed: &Observed) -> Option<String> {
     const CHECK: &str = "check that no NetworkPolicy keeps the operator from port 7401, and the operator's log for why it is not answered";
     let ready: Vec<&str> = observed.slots.iter().filter(|slot| is_ready(slot)).map(|slot| slot.name.as_str()).collect();

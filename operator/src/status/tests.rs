@@ -1,4 +1,4 @@
-//! What is told of a few situations.
+//! Statuses that are reported in a few situations.
 
 use super::*;
 use crate::{
@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use quorate_crd::condition;
 use std::time::Duration;
 
-/// Three healthy members, nodes 11, 12 and 13; 11 leads in term 4.
+/// Returns three healthy members, nodes 11, 12 and 13, of which 11 leads in term 4.
 fn healthy() -> Observed {
     let names = ["team-0", "team-1", "team-2"];
     let membership = Membership {
@@ -214,7 +214,7 @@ fn later(observed: &Observed, seconds: u64) -> Observed {
     Observed { now, ..observed.clone() }
 }
 
-/// Nobody answers, and Kubernetes sees all pods as ready.
+/// Returns an observation in which nobody answers although Kubernetes considers all pods ready.
 fn deaf(unheard: Duration) -> Observed {
     let mut observed = healthy();
     observed.previous = told(&observed, &Outcome::default());
@@ -304,7 +304,7 @@ fn a_leader_that_only_the_operator_does_not_hear_is_not_taken_for_lost() {
     let (truth, _, message) = condition_of(&status, condition::AVAILABLE);
     assert_eq!(truth, "Unknown");
     assert!(message.contains("team-1 follows team-0"), "{message}");
-    // Kubernetes does not see it either: then it is lost.
+    // Kubernetes does not consider it ready either: then it is lost.
     observed.slots[0].pod.as_mut().expect("a pod").ready = false;
     let status = told(&observed, &Outcome::default());
     assert_eq!(holds(&status, condition::AVAILABLE), (false, "NoLeader".into()));
@@ -399,7 +399,7 @@ fn what_comes_no_nearer_to_its_end_is_stalled_with_the_reason() {
     let (truth, reason, message) = condition_of(&status, condition::STALLED);
     assert_eq!((truth.as_str(), reason.as_str()), ("True", "ProgressDeadlineExceeded"));
     assert!(message.contains("ImagePullBackOff") && message.contains("10m"), "{message}");
-    // One more pod is as it should be: that is progress.
+    // One more pod is as it should be, which is progress.
     let mut mended = later(&observed, 700);
     mended.slots[2].door = healthy().slots[2].door.clone();
     assert!(!holds(&told(&mended, &rolling("Rollout", "team-1")), condition::STALLED).0);

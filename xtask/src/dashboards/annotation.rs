@@ -1,15 +1,15 @@
-//! Marks across all panels of a board: what happened, and when.
+//! Annotations: marks of events across all panels of a board.
 
 use super::look::Colour;
 use super::query::{Scope, datasource};
 use serde_json::{Value, json};
 
-/// When a mark is set.
+/// Rule for the time of a mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum When {
-    /// While the value is above 0.
+    /// The mark lasts while the value is above 0.
     Positive,
-    /// At the time that the value is, in milliseconds.
+    /// The mark is set at the time that is the value, in milliseconds since the Unix epoch.
     Value,
 }
 
@@ -24,12 +24,13 @@ pub(super) struct Annotation {
 }
 
 impl Annotation {
-    /// All that a cluster's boards mark.
+    /// Returns all annotations of a cluster's boards.
     pub(super) fn of_a_cluster() -> Vec<Self> {
         vec![Self::elections(), Self::starts(), Self::rollouts(), Self::alerts()]
     }
 
-    /// A pod that leads and did not an interval ago. Nothing on most days: 0 marks nothing, and is no error.
+    /// Marks a pod that leads and did not lead an interval ago. On most days there is none: the value is then 0, which
+    /// marks nothing and is no error.
     fn elections() -> Self {
         Self {
             name: "Elections",
@@ -41,7 +42,7 @@ impl Annotation {
         }
     }
 
-    /// When each process that runs, or ran in the time range, began.
+    /// Marks the start of each process that runs, or ran in the time range.
     fn starts() -> Self {
         Self {
             name: "Starts",
@@ -52,7 +53,8 @@ impl Annotation {
         }
     }
 
-    /// A version that no pod of a cluster that was there had an interval ago. 0, which marks nothing, while there is none.
+    /// Marks a version that no pod had an interval ago, if the cluster was there then. While there is none, the value
+    /// is 0, which marks nothing.
     fn rollouts() -> Self {
         Self {
             name: "Rollouts",
@@ -65,7 +67,7 @@ impl Annotation {
         }
     }
 
-    /// Alerts that fire. 0, which marks nothing, while there is none.
+    /// Marks alerts that fire. While there is none, the value is 0, which marks nothing.
     pub(super) fn alerts() -> Self {
         Self {
             name: "Alerts",

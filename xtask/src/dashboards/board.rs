@@ -1,4 +1,4 @@
-//! Boards: rows of panels on a grid of 24 columns, variables, marks, links between boards.
+//! Boards: rows of panels on a grid of 24 columns, variables, annotations, links between boards.
 
 use super::annotation::Annotation;
 use super::panel::Panel;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 const COLUMNS: u8 = 24;
 
-/// Panels under a heading.
+/// Row of panels under a heading.
 pub(super) struct Row {
     pub(super) title: &'static str,
     pub(super) panels: Vec<Panel>,
@@ -19,15 +19,15 @@ impl Row {
         Self { title, panels, folded: false }
     }
 
-    /// One that opens at a click: for who looks closer.
+    /// Creates a row that is collapsed until clicked, for a closer look.
     pub(super) fn folded(title: &'static str, panels: Vec<Panel>) -> Self {
         Self { title, panels, folded: true }
     }
 }
 
-/// One dashboard.
+/// Definition of one dashboard.
 pub(super) struct Board {
-    /// Under the root of the workspace.
+    /// Path of the generated file under the root of the workspace.
     pub(super) path: &'static str,
     pub(super) uid: &'static str,
     pub(super) title: &'static str,
@@ -48,7 +48,7 @@ impl Board {
             "schemaVersion": 39,
             "version": 1,
             "editable": false,
-            // One crosshair over all panels.
+            // All panels share one crosshair.
             "graphTooltip": 1,
             "refresh": "30s",
             "timezone": "browser",
@@ -107,13 +107,13 @@ fn variable(name: &str, label: &str, query: &str) -> Value {
         "datasource": datasource(),
         "definition": query,
         "query": {"query": query, "refId": "V"},
-        // With the time range: a cluster that was made since must be found.
+        // 2 refreshes the variable with the time range, so that a cluster created in the meantime is found.
         "refresh": 2,
         "sort": 1,
     })
 }
 
-/// Where the next panel goes.
+/// Place of the next panel on the grid.
 struct Grid {
     scope: Scope,
     id: u32,
@@ -126,7 +126,7 @@ impl Grid {
         self.id
     }
 
-    /// The heading and its panels: beside it, or within it when it is folded.
+    /// Returns the heading and its panels, which follow it or, in a folded row, are inside it.
     fn row(&mut self, row: &Row) -> Vec<Value> {
         let mut heading = json!({
             "id": self.next_id(),
@@ -149,7 +149,7 @@ impl Grid {
         vec![heading]
     }
 
-    /// From left to right, and on the next line when there is no more room.
+    /// Places panels from left to right, and on the next line when there is no more room.
     fn place(&mut self, panels: &[Panel]) -> Vec<Value> {
         let (mut x, mut height, mut placed) = (0, 0, Vec::new());
         for panel in panels {

@@ -1,4 +1,4 @@
-//! One cluster as its clients see it: what they ask, what they are told, how fast messages reach them.
+//! Board of one cluster as its clients see it: requests, refusals, and how fast messages reach them.
 
 use super::annotation::Annotation;
 use super::board::{Board, Row};
@@ -8,7 +8,7 @@ use super::panel::Panel;
 use super::query::{Query, Scope, failed_requests, mean, or_none, quantile, rate, rate_by};
 use super::table::Column;
 
-/// `/sync` waits on purpose: its time says nothing.
+/// Matchers that leave out `/sync`, which waits on purpose: its time says nothing.
 const ANSWERED_AT_ONCE: &str = r#"{*, endpoint!="sync"}"#;
 
 pub(super) fn board() -> Board {
@@ -49,7 +49,7 @@ fn served() -> Vec<Panel> {
             .says("From an entry applied on a pod to its events handed to a reader's stream or /sync.")
             .limits(Limits::at_most(0.1, 0.5))
             .when_empty("idle")
-            // The comparison drops what is no number: without readers there is no percentile.
+            // The comparison drops NaN: without readers there is no percentile.
             .query(Query::range("p99", format!("{} >= 0", quantile("0.99", "", "quorate_delivery_seconds{*}")))),
         Panel::figure("Reads from the disk", Unit::PerSecond, Page::Architecture)
             .says("Readers that had fallen behind the newest events, which are kept in memory, and read rows instead, each second.")
@@ -65,7 +65,7 @@ fn requests() -> Vec<Panel> {
             .query(Query::range("{{endpoint}}", requests("grpc"))),
         Panel::stack("Matrix requests", Unit::RequestsPerSecond, Page::Architecture)
             .says("By endpoint of the Client-Server API.")
-            // A cluster without Matrix clients has none.
+            // A cluster without Matrix clients has no such requests.
             .query(Query::range("{{endpoint}}", or_none("endpoint", &requests("matrix")))),
         Panel::stack("Refused", Unit::RequestsPerSecond, Page::ErrorBudgetBurn)
             .says("By door and code. `limit_exceeded` protects the others; `unavailable`, `overloaded` and `internal` are the server's fault.")
@@ -136,11 +136,11 @@ fn sync() -> Vec<Panel> {
             .query(Query::range("{{pod}}", "sum by (pod) (quorate_sync_parked{*})")),
         Panel::stack("Answers", Unit::PerSecond, Page::Architecture)
             .says("By reason: there was news, the time ran out, or it was a client's first. Many first ones: clients lose their place.")
-            // A cluster without Matrix clients has none.
+            // A cluster without Matrix clients has no such answers.
             .query(Query::range("{{reason}}", or_none("reason", &rate_by("reason", "quorate_sync_answers_total{*}")))),
         Panel::lines("Size of an answer, mean", Unit::Bytes, Page::Performance)
             .says("The first answer of a client in many rooms is large; those that follow are small.")
-            // A cluster without Matrix clients has none.
+            // A cluster without Matrix clients has no such answers.
             .query(Query::range("{{pod}}", or_none("pod", &mean("pod", "quorate_sync_response_bytes{*}")))),
     ]
 }

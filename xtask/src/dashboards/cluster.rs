@@ -1,4 +1,4 @@
-//! One cluster: does it serve, who leads, what changed, which pod is the odd one out.
+//! Board of one cluster: whether it serves, who leads, what changed, which pod is the odd one out.
 
 use super::annotation::Annotation;
 use super::board::{Board, Row};
@@ -8,7 +8,7 @@ use super::panel::Panel;
 use super::query::{Query, Scope, failed_requests, or_none, or_zero, quantile, rate, rate_by};
 use super::table::Column;
 
-/// What a pod is, from three of its gauges; -1 when it does not answer.
+/// State of a pod, from three of its gauges; -1 if the pod does not answer.
 const STATE: &str = "max by (pod) (quorate_ready{*} + 2 * quorate_raft_is_leader{*} + 4 * (1 - quorate_raft_is_voter{*})) \
                      or max by (pod) (up{*} == 0) - 1";
 const STATES: &[State] = &[
@@ -20,7 +20,7 @@ const STATES: &[State] = &[
     State(4, "learns, not ready", Colour::Underway),
     State(5, "learns", Colour::Underway),
 ];
-/// The leader has no leader to hear from.
+/// Text for the leader itself, which has no leader to hear from.
 const CONTACT: &[State] = &[State(-1, "–", Colour::Absent)];
 
 pub(super) fn board() -> Board {
@@ -47,7 +47,7 @@ fn serves() -> Vec<Panel> {
         Panel::name("Leader", Page::NoLeader)
             .says("The pod that leads and that a majority acknowledged lately. Nobody for more than a second: writes wait.")
             .limits(Limits::reached(1.0))
-            // Nobody must be seen as such, not as a panel without data.
+            // A missing leader must be seen as such, not as a panel without data.
             .query(Query::now(
                 "{{pod}}",
                 r#"(max by (pod) (quorate_raft_is_leader{*} == 1)) or on () label_replace(vector(0), "pod", "nobody", "", "")"#,
@@ -68,7 +68,7 @@ fn serves() -> Vec<Panel> {
             .says("From a command's proposal to its outcome, replication and fsync on a majority included.")
             .limits(Limits::at_most(0.1, 0.5))
             .when_empty("idle")
-            // The comparison drops what is no number: without writes there is no percentile.
+            // The comparison drops NaN: without writes there is no percentile.
             .query(Query::range("p99", format!("{} >= 0", quantile("0.99", "", "quorate_proposal_seconds{*}")))),
         Panel::figure("Posts acknowledged", Unit::PerSecond, Page::Performance)
             .says("Commands that a majority has synced to its disks, each second.")
@@ -140,7 +140,7 @@ fn signals() -> Vec<Panel> {
                 "disk",
                 "max(quorate_storage_used_bytes{*} / (quorate_storage_used_bytes{*} + quorate_storage_free_bytes{*}))",
             ))
-            // Without a limit (0) there is no share of it: 0 then, also of file descriptors.
+            // Without a limit (0) there is no share of it, and 0 is shown; the same holds for file descriptors.
             .query(Query::range(
                 "memory",
                 or_zero("max(quorate_process_resident_memory_bytes{*} / (quorate_process_memory_limit_bytes{*} > 0))"),
@@ -193,7 +193,7 @@ fn pods() -> Vec<Panel> {
         Panel::lines("Memory", Unit::Bytes, Page::MemoryNearLimit)
             .says("Resident memory of each pod; the highest limit of a container where there is one.")
             .query(Query::range("{{pod}}", "max by (pod) (quorate_process_resident_memory_bytes{*})"))
-            // Without a limit there is no line for it, and that is no error.
+            // A pod without a limit has no series for it, which is no error.
             .query(Query::range("limit", or_zero("max(quorate_process_memory_limit_bytes{*})")).colour(Colour::Bad)),
         Panel::lines("Connections", Unit::Count, Page::Architecture)
             .says("Clients of both doors on each pod. They come back to other pods after a loss.")

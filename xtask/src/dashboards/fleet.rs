@@ -1,4 +1,4 @@
-//! All clusters: which of them needs someone.
+//! Board of all clusters: which of them needs attention.
 
 use super::annotation::Annotation;
 use super::board::{Board, Row};
@@ -30,7 +30,8 @@ pub(super) fn board() -> Board {
     }
 }
 
-/// Clusters by what the operator was told to run; one whose pods are all silent is still among them.
+/// Returns the clusters that the operator was told to run or whose pods report voters. A cluster whose pods are all
+/// silent is still among them.
 fn known() -> String {
     format!("({} or max by (namespace, cluster) (quorate_raft_voters{{*}}))", told_by_operator(WANTED))
 }
@@ -38,7 +39,7 @@ fn known() -> String {
 const WANTED: &str = "quorate_operator_cluster_replicas";
 
 fn needs() -> Vec<Panel> {
-    // Each answers 0 when there is nothing to count: then that is the news.
+    // Each query answers 0 when there is nothing to count, because then 0 is the news.
     let leaderless = format!(
         "count({} unless on (namespace, cluster) (quorate_raft_is_leader{{*}} == 1)) or on () vector(0)",
         known()
@@ -98,12 +99,12 @@ fn clusters() -> Panel {
         Column::value("Can lose", Unit::Count, "sum by (namespace, cluster) (quorate_ready{*} * quorate_raft_is_voter{*}) - floor(max by (namespace, cluster) (quorate_raft_voters{*}) / 2) - 1")
             .limits(Limits::at_least(0.0, 1.0)),
         Column::value("Posts/s", Unit::PerSecond, rate_by(BY, APPLIED)),
-        // A comparison drops what is no number: a cluster without writes has no percentile.
+        // The comparison drops NaN: a cluster without writes has no percentile.
         Column::value("Write p99", Unit::Seconds, format!("{} >= 0", quantile("0.99", BY, "quorate_proposal_seconds{*}")))
             .limits(Limits::at_most(0.1, 0.5)),
         Column::value("Failed", Unit::Share, failed_requests(BY)).limits(Limits::at_most(0.001, 0.01)),
         Column::value("Disk", Unit::Share, DISK_USED).limits(Limits::at_most(0.75, 0.9)),
-        // That of most pods; more than one version is a rollout, or one that stopped half way.
+        // The version is that of most pods; more than one version is a rollout, or one that stopped half way.
         Column::label_of(
             "Version",
             "version",

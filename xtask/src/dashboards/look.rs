@@ -2,23 +2,23 @@
 
 use serde_json::{Value, json};
 
-/// What a number counts; Grafana's name of it scales and labels the axis.
+/// Unit of a number. Grafana's name of the unit scales and labels the axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
     /// A plain number, never shortened.
     Count,
-    /// A number that is shortened: 12 K.
+    /// A number that is shortened, as in "12 K".
     Many,
     /// A state that is shown by a name.
     State,
     Seconds,
-    /// A long time: 3 days.
+    /// A long time, as in "3 days".
     Age,
     Bytes,
     BytesPerSecond,
     PerSecond,
     RequestsPerSecond,
-    /// 0 to 1, shown as percent.
+    /// Share from 0 to 1, shown as percent.
     Share,
 }
 
@@ -38,7 +38,7 @@ impl Unit {
     }
 }
 
-/// What a colour says.
+/// Meaning of a colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Colour {
     Good,
@@ -74,7 +74,7 @@ impl Colour {
     }
 }
 
-/// From which value on which colour holds.
+/// Thresholds: the values from which on each colour applies.
 #[derive(Clone, Debug)]
 pub(super) struct Limits {
     lowest: Colour,
@@ -82,37 +82,37 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// One colour, whatever the value.
+    /// Creates limits with one colour, whatever the value.
     pub(super) fn none(colour: Colour) -> Self {
         Self { lowest: colour, steps: Vec::new() }
     }
 
-    /// More is worse.
+    /// Creates limits that turn orange at `warning` and red at `bad`: more is worse.
     pub(super) fn at_most(warning: f64, bad: f64) -> Self {
         Self { lowest: Colour::Good, steps: vec![(warning, Colour::Warning), (bad, Colour::Bad)] }
     }
 
-    /// Anything from this value on is bad.
+    /// Creates limits that turn red at `bad`.
     pub(super) fn below(bad: f64) -> Self {
         Self { lowest: Colour::Good, steps: vec![(bad, Colour::Bad)] }
     }
 
-    /// Anything from this value on is worth a look.
+    /// Creates limits that turn orange at `warning`: the value is worth a look, but not bad.
     pub(super) fn worth_a_look(warning: f64) -> Self {
         Self { lowest: Colour::Good, steps: vec![(warning, Colour::Warning)] }
     }
 
-    /// Anything less than this is bad.
+    /// Creates limits that turn green at `good`: anything less is bad.
     pub(super) fn reached(good: f64) -> Self {
         Self { lowest: Colour::Bad, steps: vec![(good, Colour::Good)] }
     }
 
-    /// Less is worse.
+    /// Creates limits that turn orange at `warning` and green at `good`: less is worse.
     pub(super) fn at_least(warning: f64, good: f64) -> Self {
         Self { lowest: Colour::Bad, steps: vec![(warning, Colour::Warning), (good, Colour::Good)] }
     }
 
-    /// Whether there is a limit at all.
+    /// Returns `true` if there is any limit.
     pub(super) fn are_set(&self) -> bool {
         !self.steps.is_empty()
     }
@@ -124,11 +124,11 @@ impl Limits {
     }
 }
 
-/// A number that stands for a state, the state's name and colour.
+/// Number that stands for a state, with the state's name and colour.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct State(pub(super) i64, pub(super) &'static str, pub(super) Colour);
 
-/// Grafana's value mappings of some states.
+/// Returns Grafana's value mappings of some states.
 pub(super) fn mappings(states: &[State]) -> Value {
     let options: serde_json::Map<String, Value> = states
         .iter()

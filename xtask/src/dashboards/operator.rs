@@ -1,4 +1,4 @@
-//! The operator: does it work, what does it do, which cluster keeps it busy.
+//! Board of the operator: whether it works, what it does, which cluster keeps it busy.
 
 use super::board::{Board, Row};
 use super::look::{Colour, Limits, State, Unit};
@@ -34,7 +34,7 @@ fn works() -> Vec<Panel> {
         Panel::name("Holds the lease", Page::OperatorAway)
             .says("The pod that works; the others stand by. Nobody: clusters serve on, and nothing is repaired, rolled or shown.")
             .limits(Limits::reached(1.0))
-            // Nobody must be seen as such, not as a panel without data.
+            // A lease without a holder must be seen as such, not as a panel without data.
             .query(Query::now(
                 "{{pod}}",
                 r#"(max by (pod) (quorate_operator_leading{*} == 1)) or on () label_replace(vector(0), "pod", "nobody", "", "")"#,
@@ -99,14 +99,14 @@ fn steps() -> Vec<Panel> {
             ),
         Panel::bars("Errors", Unit::Count, Page::OperatorFailing)
             .says("By reason.")
-            // None is the best answer there is.
+            // No error at all is the best answer there is.
             .query(Query::range(
                 "{{reason}}",
                 or_none("reason", "sum by (reason) (increase(quorate_operator_errors_total{*}[$__rate_interval]))"),
             )),
         Panel::bars("Steps", Unit::Count, Page::OperatorFailing)
             .says("What it did, by kind and result. The same step again and again does not get on.")
-            // A cluster that is well needs none.
+            // A healthy cluster needs no steps.
             .query(Query::range(
                 "{{step}} {{result}}",
                 or_none(
@@ -116,7 +116,7 @@ fn steps() -> Vec<Panel> {
             )),
         Panel::lines("Time of a step, mean", Unit::Seconds, Page::OperatorStuck)
             .says("By kind.")
-            // A cluster that is well needs none.
+            // A healthy cluster needs no steps.
             .query(Query::range("{{step}}", or_none("step", &mean("step", "quorate_operator_step_seconds{*}")))),
         Panel::bars("Status writes and leaders seen", Unit::Count, Page::ElectionsFlapping)
             .says("Writes of a status, and changes of leader that were seen, by cluster.")
@@ -124,7 +124,7 @@ fn steps() -> Vec<Panel> {
                 "{{cluster}} status",
                 "sum by (cluster) (increase(quorate_operator_status_writes_total{*}[$__rate_interval]))",
             ))
-            // An operator that started lately has seen none.
+            // An operator that started lately has seen no change of leader.
             .query(Query::range(
                 "{{cluster}} leader",
                 or_none(

@@ -1,8 +1,8 @@
-//! Where a panel leads: what to do, or how it works. A test holds that every page exists.
+//! Pages that panels link to: what to do, or how it works. A test checks that every page exists.
 
 use serde_json::{Value, json};
 
-/// A page of the book.
+/// Page of the documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Page {
     Architecture,
@@ -53,7 +53,7 @@ impl Page {
         Self::VersionSkew,
     ];
 
-    /// Under the root of the workspace.
+    /// Returns the path of the page under the root of the workspace.
     pub(super) fn path(self) -> &'static str {
         match self {
             Self::Architecture => "docs/architecture.md",

@@ -6,12 +6,12 @@ use super::query::{Query, Scope, datasource};
 use super::table::Column;
 use serde_json::{Map, Value, json};
 
-/// How a panel shows its queries.
+/// Way in which a panel shows its queries.
 #[derive(Clone, Debug)]
 enum Kind {
     /// One figure, with the line behind it when it is read over time.
     Figure,
-    /// A name: the legend of the one series there is.
+    /// A name: the legend of the only series.
     Name,
     Lines,
     /// Lines that add up.
@@ -23,7 +23,7 @@ enum Kind {
     Table(Vec<Column>),
 }
 
-/// One panel.
+/// Definition of one panel.
 #[derive(Clone, Debug)]
 pub(super) struct Panel {
     pub(super) title: &'static str,
@@ -91,7 +91,7 @@ impl Panel {
         Self { queries, ..Self::new(Kind::Table(columns), title, Unit::State, page) }
     }
 
-    /// How to read it.
+    /// Sets the description, which says how to read the panel.
     pub(super) fn says(self, description: &'static str) -> Self {
         Self { description, ..self }
     }
@@ -105,12 +105,12 @@ impl Panel {
         Self { limits, ..self }
     }
 
-    /// The end of the axis, where values have one.
+    /// Sets the end of the axis, for values that have one.
     pub(super) fn up_to(self, highest: f64) -> Self {
         Self { highest: Some(highest), ..self }
     }
 
-    /// Of 24 columns.
+    /// Sets the width, in columns of the grid of 24.
     pub(super) fn wide(self, width: u8) -> Self {
         Self { width, ..self }
     }
@@ -119,12 +119,12 @@ impl Panel {
         Self { height, ..self }
     }
 
-    /// What is shown where the answer is empty, and may be.
+    /// Sets the text to show if the answer is empty, for panels where it may be.
     pub(super) fn when_empty(self, empty: &'static str) -> Self {
         Self { empty: Some(empty), ..self }
     }
 
-    /// The panel at a place of the grid.
+    /// Returns the panel at a place of the grid, as JSON.
     pub(super) fn json(&self, scope: Scope, id: u32, (x, y): (u8, u32)) -> Value {
         let targets: Vec<Value> =
             self.queries.iter().zip('A'..='Z').map(|(query, reference)| query.json(scope, reference)).collect();
@@ -142,7 +142,7 @@ impl Panel {
         });
         let extra = match &self.kind {
             Kind::Table(columns) => Some(("transformations", super::table::transformations(columns))),
-            // Windows of neighbouring bars overlap by a scrape interval only.
+            // With this interval, the windows of neighbouring bars overlap by no more than a scrape interval.
             Kind::Bars => Some(("interval", json!("1m"))),
             _ => None,
         };
@@ -182,7 +182,7 @@ impl Panel {
         Value::Object(defaults)
     }
 
-    /// A series has the colour of its name, so that a pod has the same one in every panel.
+    /// Returns the colour mode. A series has the colour of its name, so that a pod has the same one in every panel.
     fn colour_mode(&self) -> Value {
         match self.kind {
             Kind::Lines | Kind::Stack | Kind::Bars => json!({"mode": "palette-classic-by-name"}),
@@ -207,7 +207,7 @@ impl Panel {
             "gradientMode": "none",
             "lineInterpolation": "linear",
             "showPoints": "never",
-            // A gap is a pod that was not scraped: it must be seen.
+            // A gap is a pod that was not scraped, and must be seen.
             "spanNulls": false,
             "stacking": {"mode": stacking, "group": "A"},
             "thresholdsStyle": {"mode": limit},
@@ -239,7 +239,7 @@ impl Panel {
             Kind::Name => figure("name", "background", "none"),
             Kind::Lines | Kind::Stack | Kind::Bars => json!({
                 "legend": legend(&self.queries),
-                // All series at a moment, the highest first: who is the odd one out.
+                // All series at one moment, the highest first, show which is the odd one out.
                 "tooltip": {"mode": "multi", "sort": "desc"},
             }),
             Kind::Bands(_) => json!({
@@ -267,7 +267,7 @@ fn figure(text: &str, colours: &str, graph: &str) -> Value {
     })
 }
 
-/// Below the lines; of one line there is nothing to tell apart.
+/// Returns the legend, which stands below the lines. With a single line there is nothing to tell apart.
 fn legend(queries: &[Query]) -> Value {
     let several = queries.len() > 1 || queries.iter().any(Query::names_labels);
     json!({"showLegend": several, "displayMode": "list", "placement": "bottom", "calcs": []})

@@ -1,19 +1,19 @@
 //! Queries, and the few shapes of PromQL that panels need.
 //!
-//! `{*}` and `{*, label="value"}` stand for the board's scope: the matchers of its variables. So no query can forget
-//! them, and the same query serves two boards.
+//! `{*}` and `{*, label="value"}` stand for the board's scope: the matchers of its variables. No query can forget them,
+//! and the same query serves two boards.
 
 use super::look::Colour;
 use serde_json::{Value, json};
 
-/// Which series a board is about.
+/// Scope of a board: the series that it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
     /// All clusters of the chosen namespaces.
     Namespaces,
-    /// One cluster.
+    /// One cluster of one namespace.
     Cluster,
-    /// All that the data source has.
+    /// Everything that the data source has.
     Everything,
 }
 
@@ -27,7 +27,7 @@ impl Scope {
         }
     }
 
-    /// The expression with the scope filled in.
+    /// Returns the expression with the scope filled in.
     pub(super) fn fill(self, expression: &str) -> String {
         let matchers = self.matchers();
         expression
@@ -36,48 +36,50 @@ impl Scope {
     }
 }
 
-/// How often a counter goes up each second.
+/// Returns the rate of a counter, per second.
 pub(super) fn rate(counter: &str) -> String {
     format!("rate({counter}[$__rate_interval])")
 }
 
-/// The sum of such rates, by labels.
+/// Returns the sum of a counter's rates, by labels.
 pub(super) fn rate_by(labels: &str, counter: &str) -> String {
     format!("sum by ({labels}) ({})", rate(counter))
 }
 
-/// A quantile of a histogram, by labels (none: over all series).
+/// Returns a quantile of a histogram, by labels (none: over all series).
 pub(super) fn quantile(quantile: &str, labels: &str, histogram: &str) -> String {
     let by = if labels.is_empty() { "le".to_owned() } else { format!("{labels}, le") };
     let buckets = histogram.replacen('{', "_bucket{", 1);
     format!("histogram_quantile({quantile}, {})", rate_by(&by, &buckets))
 }
 
-/// The mean of a histogram's observations, by labels.
+/// Returns the mean of a histogram's observations, by labels.
 pub(super) fn mean(labels: &str, histogram: &str) -> String {
     let of = |part: &str| rate_by(labels, &histogram.replacen('{', &format!("{part}{{"), 1));
     format!("{} / ({} > 0)", of("_sum"), of("_count"))
 }
 
-/// 0 where the expression has no series at all; the reason is given at each use.
+/// Returns the expression, or 0 if it has no series at all; the reason is given at each use.
 pub(super) fn or_zero(expression: &str) -> String {
     format!("({expression}) or on () vector(0)")
 }
 
-/// The same for one line per value of a label, which is `none` then.
+/// Returns the expression or, if it has no series, 0 with `none` as the value of the label, for one line per value.
 pub(super) fn or_none(label: &str, expression: &str) -> String {
     format!(r#"({expression}) or on () label_replace(vector(0), "{label}", "none", "", "")"#)
 }
 
-/// The share of a part in the whole, by labels: 0 while the part has no series, nothing while the whole is 0.
+/// Returns the share of a part in the whole, by labels: 0 while the part has no series, nothing while the whole is 0.
 pub(super) fn share(labels: &str, part: &str, whole: &str) -> String {
     let (part, whole) = (rate_by(labels, part), rate_by(labels, whole));
     format!("({part} or 0 * {whole}) / ({whole} > 0)")
 }
 
-/// The share of requests that failed through the server's fault, as the alerts on the objective count them: a caller that
-/// gave up waited for a leader, most often; only `/sync` is given up by anybody who looks away. What callers did wrong is
-/// no failure. 0 while none failed, nothing while none was asked.
+/// Returns the share of requests that failed through the server's fault, as the alerts on the objective count them: 0
+/// while none failed, nothing while there were no requests.
+///
+/// Errors of callers are no failures. A caller that gave up does count, because most often it waited for a leader; only
+/// `/sync` is also cancelled by clients that merely look away.
 pub(super) fn failed_requests(labels: &str) -> String {
     let requests = |matchers: &str| rate(&format!("quorate_door_requests_total{{*, {matchers}}}"));
     let given_up = requests(r#"code="cancelled", endpoint!="sync""#);
@@ -89,22 +91,23 @@ pub(super) fn failed_requests(labels: &str) -> String {
     )
 }
 
-/// What the operator that works says of clusters, by namespace and cluster; one that lost the lease keeps its last
-/// figures. Scraped with a namespace of its own, the cluster's arrives as `exported_namespace`.
+/// Returns what the operator with the lease says of clusters, by namespace and cluster; one that lost the lease keeps
+/// its last figures. The operator is scraped with a namespace of its own, so the cluster's arrives as
+/// `exported_namespace`.
 pub(super) fn told_by_operator(metric: &str) -> String {
     format!(
         r#"max by (namespace, cluster) (label_replace(({metric}{{exported *}} or {metric}{{*, exported_namespace=""}}) and on (pod) (quorate_operator_leading == 1), "namespace", "$1", "exported_namespace", "(.+)"))"#
     )
 }
 
-/// How an answer is read.
+/// Mode in which a query is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reading {
-    /// Over the time range.
+    /// The values over the time range.
     Range,
-    /// At its end.
+    /// The value at the end of the time range.
     Now,
-    /// At its end, as rows of a table.
+    /// The values at the end of the time range, as rows of a table.
     Rows,
 }
 
@@ -118,17 +121,17 @@ pub(super) struct Query {
 }
 
 impl Query {
-    /// Over the time range; the legend names labels: `{{pod}}`.
+    /// Creates a query over the time range, whose legend may name labels: `{{pod}}`.
     pub(super) fn range(legend: &str, expression: impl Into<String>) -> Self {
         Self { expression: expression.into(), legend: legend.to_owned(), reading: Reading::Range, colour: None }
     }
 
-    /// The value at the end of the time range.
+    /// Creates a query for the value at the end of the time range.
     pub(super) fn now(legend: &str, expression: impl Into<String>) -> Self {
         Self { reading: Reading::Now, ..Self::range(legend, expression) }
     }
 
-    /// Rows of a table: one for each series.
+    /// Creates a query for the rows of a table, one for each series.
     pub(super) fn rows(expression: impl Into<String>) -> Self {
         Self { reading: Reading::Rows, ..Self::range("", expression) }
     }
@@ -137,7 +140,7 @@ impl Query {
         Self { colour: Some(colour), ..self }
     }
 
-    /// Whether it may answer with several series.
+    /// Returns `true` if the query may answer with several series.
     pub(super) fn names_labels(&self) -> bool {
         self.legend.contains("{{")
     }
@@ -157,7 +160,7 @@ impl Query {
     }
 }
 
-/// The data source that the board's variable chooses.
+/// Returns the data source that the board's variable chooses.
 pub(super) fn datasource() -> Value {
     json!({"type": "prometheus", "uid": "${datasource}"})
 }

@@ -1,4 +1,4 @@
-//! One cluster's inside: elections, replication, the log, what applies it, RocksDB, the volume.
+//! Board of one cluster's internals: elections, replication, the log, apply, RocksDB, the volume.
 
 use super::annotation::Annotation;
 use super::board::{Board, Row};
@@ -27,14 +27,14 @@ pub(super) fn board() -> Board {
     }
 }
 
-/// The way of a write, station by station: the slow one is where to look on.
+/// Returns a panel for each stage of a write: the slow one is where to look further.
 fn waits() -> Vec<Panel> {
     let station = |title, histogram: &str, says| {
         Panel::figure(title, Unit::Seconds, Page::SlowWrites)
             .says(says)
             .limits(Limits::at_most(0.1, 0.5))
             .when_empty("idle")
-            // The comparison drops what is no number: of nothing there is no percentile.
+            // The comparison drops NaN: without observations there is no percentile.
             .query(Query::range("p99", format!("{} >= 0", quantile("0.99", "", histogram))))
     };
     vec![
@@ -77,7 +77,7 @@ fn replication() -> Vec<Panel> {
             .query(Query::range("{{pod}}", mean("pod", "quorate_proposal_commands_per_entry{*}"))),
         Panel::stack("Proposals that were not applied", Unit::PerSecond, Page::NoLeader)
             .says("By what became of them. `unknown` may still happen: clients send it again with the same transaction id.")
-            // None is the best answer there is.
+            // No such proposal at all is the best answer there is.
             .query(Query::range("{{outcome}}", or_none("outcome", &rate_by("outcome", r#"quorate_proposals_total{*, outcome!="applied"}"#)))),
     ]
 }
@@ -95,7 +95,7 @@ fn elections() -> Vec<Panel> {
             )),
         Panel::bars("Votes", Unit::Count, Page::ElectionsFlapping)
             .says("Requests for a vote that pods answered. Refused: there is a leader, or the candidate lacks entries; a refused pre-vote is an election that did not have to be.")
-            // A pod that started lately may have been asked for none.
+            // A pod that started lately may not have been asked for a vote.
             .query(Query::range(
                 "{{kind}} {{answer}}",
                 or_none("answer", "sum by (kind, answer) (increase(quorate_raft_votes_total{*}[$__rate_interval]))"),
@@ -144,7 +144,7 @@ fn apply() -> Vec<Panel> {
             .query(Query::range("{{pod}}", rate_by("pod", "quorate_apply_entries_total{*}"))),
         Panel::bars("Snapshots", Unit::Count, Page::DiskFilling)
             .says("Built, failed and installed. Without them the log grows.")
-            // A snapshot is made after many entries only: a young cluster has none.
+            // Snapshots are made only after many entries, so a young cluster has none.
             .query(Query::range(
                 "{{action}}",
                 or_none("action", "sum by (action) (increase(quorate_snapshots_total{*}[$__rate_interval]))"),
@@ -152,7 +152,7 @@ fn apply() -> Vec<Panel> {
         Panel::lines("Snapshot on its way", Unit::Share, Page::MemberLagging)
             .says("How much of a snapshot a peer has received. It goes to a member that is new or was away for long.")
             .up_to(1.0)
-            // On most days none is sent.
+            // On most days no snapshot is sent.
             .query(Query::range("{{peer}}", or_none("peer", "max by (peer) (quorate_raft_snapshot_sending{*})"))),
         Panel::lines("Snapshot transfer", Unit::BytesPerSecond, Page::MemberLagging)
             .says("Bytes of snapshots, by the pod that sends or receives.")

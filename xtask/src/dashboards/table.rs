@@ -4,7 +4,7 @@ use super::look::{Limits, State, Unit, mappings};
 use super::query::Query;
 use serde_json::{Map, Value, json};
 
-/// One column.
+/// Column of a table.
 #[derive(Clone, Debug)]
 pub(super) struct Column {
     title: &'static str,
@@ -25,12 +25,12 @@ enum Content {
 }
 
 impl Column {
-    /// A label that all queries of the table have.
+    /// Creates a column of a label that all queries of the table have.
     pub(super) fn label(title: &'static str, label: &'static str) -> Self {
         Self::new(title, Content::Label(label), Unit::State)
     }
 
-    /// A label that this query adds to the row.
+    /// Creates a column of a label that this query adds to the row.
     pub(super) fn label_of(title: &'static str, label: &'static str, expression: impl Into<String>) -> Self {
         Self::new(title, Content::LabelOf(label, expression.into()), Unit::State)
     }
@@ -43,17 +43,17 @@ impl Column {
         Self { title, content, unit, limits: None, states: &[], link: None }
     }
 
-    /// Colours the cell.
+    /// Sets the limits, which colour the cell.
     pub(super) fn limits(self, limits: Limits) -> Self {
         Self { limits: Some(limits), ..self }
     }
 
-    /// Values that stand for states.
+    /// Sets the states that the values stand for.
     pub(super) fn states(self, states: &'static [State]) -> Self {
         Self { states, ..self }
     }
 
-    /// Where a click leads.
+    /// Sets the URL to which a click leads.
     pub(super) fn leads_to(self, url: &'static str) -> Self {
         Self { link: Some(url), ..self }
     }
@@ -87,7 +87,8 @@ impl Column {
     }
 }
 
-/// Joins the answers by their common labels, drops what is no column, and orders and names the rest.
+/// Returns transformations that join the answers by their common labels, drop what is no column, and order and name the
+/// rest.
 pub(super) fn transformations(columns: &[Column]) -> Value {
     let (mut order, mut names, mut hidden) = (Map::new(), Map::new(), Map::new());
     hidden.insert("Time".to_owned(), json!(true));

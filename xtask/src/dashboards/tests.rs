@@ -1,4 +1,4 @@
-//! What holds for every board, whoever adds a panel.
+//! Rules that hold for every board, whoever adds a panel.
 
 use super::page::Page;
 use super::query::Scope;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
-/// Panels of a board, those within folded rows too.
+/// Returns the panels of a board, including those in folded rows.
 fn panels(board: &Value) -> Vec<Value> {
     let mut all = Vec::new();
     for panel in board["panels"].as_array().unwrap() {
@@ -38,7 +38,7 @@ fn every_panel_says_how_to_read_it() {
     }
 }
 
-/// What is seen at once: the board itself, and each folded row when it is opened.
+/// Returns the panels that are seen at once: those of the board itself, and those of each folded row when it is opened.
 fn sheets(board: &Value) -> Vec<Vec<Value>> {
     let all = board["panels"].as_array().unwrap();
     let folded = all.iter().filter(|panel| panel["collapsed"] == true);
@@ -92,7 +92,7 @@ fn every_series_is_within_the_scope_of_its_board() {
                 let rest = &expression[at..];
                 let name = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
                 let scoped = rest[name..].starts_with("{namespace") || rest[name..].starts_with("{exported_namespace");
-                // The lease of the operator is no cluster's.
+                // The lease of the operator belongs to no cluster.
                 assert!(scoped || rest.starts_with("quorate_operator_leading"), "{}: {expression}", board.title);
             }
         }

@@ -1,19 +1,19 @@
-//! What one file says: its types, functions, documentation and comments, found line by line.
+//! Scan of one file: its types, functions, documentation and comments, found line by line.
 
-/// What was found in one file.
+/// Findings in one file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct FileWords {
-    /// Names, and whether others see them.
+    /// Types: their names, and `true` if they are visible outside their module.
     pub(super) types: Vec<(String, bool)>,
-    /// Free functions: names, and whether others see them.
+    /// Free functions: their names, and `true` if they are visible outside their module.
     pub(super) functions: Vec<(String, bool)>,
     /// Blocks of documentation, each as one line.
     pub(super) docs: Vec<String>,
-    /// Lines that are neither empty nor a comment.
+    /// Number of lines that are neither empty nor a comment.
     pub(super) code_lines: usize,
-    /// Comments that are no documentation: blocks, not lines.
+    /// Number of comments that are no documentation: blocks, not lines.
     pub(super) reasons: usize,
-    /// `let (a, b) = …`.
+    /// Number of bindings such as `let (a, b) = …`.
     pub(super) pair_bindings: usize,
 }
 
@@ -50,7 +50,7 @@ pub(super) fn scan_source(source: &str) -> FileWords {
     found
 }
 
-/// The lines before the unit tests, which stand at a file's end.
+/// Returns the lines before the unit tests, which stand at the end of a file.
 fn outside_tests(source: &str) -> impl Iterator<Item = &str> {
     let mut lines = source.lines().peekable();
     std::iter::from_fn(move || {
@@ -97,7 +97,7 @@ impl FileWords {
     }
 }
 
-/// Associated types stand within a block and are no types of their own.
+/// Returns `true` if the line begins a type. Associated types stand within a block and are no types of their own.
 fn begins_type(name: &str, line: &str) -> bool {
     name.starts_with(char::is_uppercase) && !line.starts_with(' ')
 }
@@ -110,7 +110,7 @@ fn visibility(line: &str) -> (bool, &str) {
     }
 }
 
-/// One capital letter, or nothing but capitals.
+/// Returns `true` if the name has one capital letter, or nothing but capitals.
 pub(super) fn is_one_word_type(name: &str) -> bool {
     let capitals = name.chars().filter(|c| c.is_uppercase()).count();
     capitals <= 1 || name.chars().all(|c| c.is_uppercase() || c.is_numeric())

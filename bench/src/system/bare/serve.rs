@@ -1,4 +1,4 @@
-//! A bare server process.
+//! Server process of the bare machine.
 
 use crate::wire::bare::bare_client::BareClient;
 use crate::wire::bare::bare_server::{Bare, BareServer};
@@ -16,20 +16,20 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Endpoint, Server};
 use tonic::{Request, Response, Status, Streaming};
 
-/// Batches under way to a follower or back to a client.
+/// Maximum number of batches in flight to a follower or back to a client.
 const UNDER_WAY: usize = 16;
-/// Messages that a subscriber has not taken: then its publisher waits.
+/// Maximum number of messages that a subscriber leaves unread before its publisher has to wait.
 const SUBSCRIBER: usize = 1024;
-/// Frames that are written with one sync.
+/// Maximum number of frames that are written with one sync.
 const TOGETHER: usize = 64;
 
 type Answers<T> = ReceiverStream<Result<T, Status>>;
 type Subscribers = Vec<mpsc::Sender<Result<Payload, Status>>>;
 
-/// Serves until it is killed.
+/// Serves until the process is killed.
 ///
 /// # Errors
-/// The address is taken, or the file cannot be made.
+/// Fails if the address is taken, or if the file cannot be created.
 pub(crate) async fn serve(listen: SocketAddr, file: &Path, followers: Vec<SocketAddr>) -> anyhow::Result<()> {
     let file = File::create(file).with_context(|| format!("cannot make {}", file.display()))?;
     let door = Door { file: Arc::new(Mutex::new(file)), followers, subscribers: Arc::default() };
@@ -75,7 +75,7 @@ impl Bare for Door {
         while let Some(payload) = payloads.message().await? {
             let subscribers = self.subscribers.lock().unwrap_or_else(PoisonError::into_inner).clone();
             for subscriber in &subscribers {
-                // One that has gone is taken out below.
+                // A subscriber that has gone is removed below.
                 let _ = subscriber.send(Ok(payload.clone())).await;
             }
             if subscribers.iter().any(mpsc::Sender::is_closed) {
@@ -86,7 +86,7 @@ impl Bare for Door {
     }
 }
 
-/// One stream of appends: what is there together is written, synced and sent to the followers together.
+/// One stream of appends: batches that have arrived together are written, synced and sent to the followers together.
 struct Log {
     file: Arc<Mutex<File>>,
     followers: Vec<Follower>,
@@ -118,7 +118,7 @@ impl Log {
         Ok(Appended { count: u32::try_from(count)? })
     }
 
-    /// This process has synced; one follower makes two of three.
+    /// Waits until two of three have synced: this process has, so one follower is enough.
     async fn majority(&mut self) -> anyhow::Result<()> {
         let target = self.appended;
         if self.followers.is_empty() {
@@ -140,7 +140,7 @@ fn write(file: &Mutex<File>, entries: &[bytes::Bytes]) -> std::io::Result<()> {
 
 struct Follower {
     batches: mpsc::Sender<Batch>,
-    /// Entries that it has synced, of this stream.
+    /// Number of entries of this stream that the follower has synced.
     synced: watch::Receiver<u64>,
 }
 
@@ -159,7 +159,7 @@ impl Follower {
         Ok(Self { batches, synced })
     }
 
-    /// Waits until it has synced so many.
+    /// Waits until the follower has synced `target` entries.
     async fn synced(&mut self, target: u64) -> anyhow::Result<()> {
         self.synced.wait_for(|synced| *synced >= target).await.map(drop).context("a follower has gone")
     }

@@ -1,4 +1,4 @@
-//! As much of XMPP (RFC 6120, XEP-0045) as a member of a room needs, over plain TCP.
+//! Minimal XMPP client (RFC 6120, XEP-0045) over plain TCP: as much as a member of a room needs.
 
 use anyhow::{Context as _, ensure};
 use std::net::SocketAddr;
@@ -12,17 +12,17 @@ const HEADER: &str = "<stream:stream to='localhost' xmlns='jabber:client' \
 const ROOMS: &str = "conference.localhost";
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A session is known to the cluster's other nodes a moment after its login, and what a room there sends it before is lost:
-/// after so long without an answer the room is entered again, to which it sends everything again.
+/// Time without an answer after which a room is entered again, upon which it sends everything again. A session becomes
+/// known to the cluster's other nodes only a moment after its login, and what a room there sends it earlier is lost.
 const ENTER_AGAIN: Duration = Duration::from_secs(1);
-/// What the server says when it will not.
+/// Fragments of the stanzas by which the server refuses a request.
 const REFUSALS: [&str; 3] = ["<failure", "<stream:error", "type='error'"];
-/// A longer stanza of the set-up is not what is expected.
+/// Maximum size of a stanza during the set-up, in bytes; a longer one is not what is expected.
 const MOST: usize = 1024 * 1024;
-/// Bytes of a message's mark and number, which two reads may cut.
+/// Length in bytes of a message's mark and number, which two reads may split.
 const CUT: usize = 18;
 
-/// A logged-in connection.
+/// A connection that is logged in.
 pub(super) struct Session {
     reading: Reading,
     writing: Writing,
@@ -51,7 +51,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Enters a room; the subject is the last that the server sends to someone who enters.
+    /// Enters a room, and waits for the subject: it is the last that the server sends to someone who enters.
     pub(super) async fn enter(&mut self, room: &str, nick: &str) -> anyhow::Result<()> {
         let presence = format!(
             "<presence to='{room}@{ROOMS}/{nick}'><x xmlns='http://jabber.org/protocol/muc'>\
@@ -86,7 +86,7 @@ impl Session {
 }
 
 impl Reading {
-    /// Reads until something comes, and drops it and what came before.
+    /// Reads until `wanted` arrives, and drops it with everything before it.
     async fn until(&mut self, wanted: &str) -> anyhow::Result<()> {
         let wanted = wanted.as_bytes();
         loop {
@@ -116,7 +116,7 @@ impl Reading {
         Ok(())
     }
 
-    /// Gives each message's mark and number, until the connection fails.
+    /// Reads once, and passes the mark and number of each message to `message`.
     async fn read_on(&mut self, message: &mut impl FnMut(&[u8])) -> anyhow::Result<()> {
         self.more().await?;
         let done = marks(&self.pending, message);
@@ -138,7 +138,7 @@ impl Writing {
     }
 }
 
-/// Gives each mark with its number; how many bytes are no longer needed.
+/// Passes each mark with its number to `message`, and returns the number of bytes that are no longer needed.
 fn marks(bytes: &[u8], message: &mut impl FnMut(&[u8])) -> usize {
     let mut done = 0;
     while let Some(rest) = bytes.get(done..).filter(|rest| rest.len() >= CUT) {

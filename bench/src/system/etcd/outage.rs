@@ -1,4 +1,4 @@
-//! The leader is killed under writers.
+//! Outage of etcd: the leader is killed under writers.
 
 use super::{Etcd, Keys, Node, key, leader_of};
 use crate::load::failover::{self, Outage, WRITERS, Writer};
@@ -9,9 +9,9 @@ use anyhow::{Context as _, ensure};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Keys of one page.
+/// Number of keys per page.
 const PAGE: i64 = 10_000;
-/// First key behind all of ours.
+/// First key after all keys of the benchmark.
 const END: &str = "m0";
 
 impl Etcd {

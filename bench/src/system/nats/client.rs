@@ -1,5 +1,5 @@
-//! As much of the NATS client protocol as is needed: publications with acknowledgements, requests, subscriptions. What is
-//! written at the same time goes out in one write, as in the clients of NATS themselves.
+//! Minimal client of the NATS protocol: publications with acknowledgements, requests and subscriptions. Frames that are
+//! written at the same time go out in one write, as in the clients of NATS themselves.
 
 use super::wire::{Frame, Reader};
 use crate::load::tasks::Tasks;
@@ -16,17 +16,17 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::{mpsc, oneshot};
 
-/// What is sent first on a connection.
+/// Text that is sent first on every connection.
 pub(super) const GREETING: &str = "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\
                                    \"no_responders\":true,\"protocol\":1,\"lang\":\"rust\",\"version\":\"0\"}\r\n";
-/// Frames that wait for the connection: more callers than any workload has.
+/// Maximum number of frames that wait for the connection: more than any workload has callers.
 const OUTGOING: usize = 4096;
-/// Frames in one write at most.
+/// Maximum number of frames in one write.
 const TOGETHER: usize = 256;
 /// Longest wait for an answer of the JetStream API.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// An answer: its status line's code when it has one, and what it says.
+/// An answer: the code of its status line, if it has one, and its payload.
 #[derive(Debug)]
 pub(super) struct Reply {
     status: Option<u16>,
@@ -58,7 +58,7 @@ impl Client {
         Ok(Self { out, waiting, inbox, next: Arc::default(), _tasks: Arc::new(tasks) })
     }
 
-    /// Sends; the answer comes later, or never when the connection has failed.
+    /// Sends a message. The answer comes later, or never if the connection has failed.
     pub(super) async fn send(
         &self,
         subject: &str,
@@ -82,7 +82,7 @@ impl Client {
         Ok(reply)
     }
 
-    /// A request of the JetStream API.
+    /// Makes a request of the JetStream API.
     pub(super) async fn api(&self, what: &str, request: &Value) -> anyhow::Result<Value> {
         let text = if request.is_null() { String::new() } else { request.to_string() };
         let reply = self.ask(&format!("$JS.API.{what}"), text.as_bytes()).await?;
@@ -93,7 +93,7 @@ impl Client {
         }
     }
 
-    /// A message of the stream, as it was published; `None` when there is none.
+    /// Returns a message of the stream as it was published, or `None` if there is none.
     pub(super) async fn message(&self, stream: &str, sequence: u64) -> anyhow::Result<Option<Bytes>> {
         let request = format!("{{\"seq\":{sequence}}}");
         let answer = self.send(&format!("$JS.API.DIRECT.GET.{stream}"), "", request.as_bytes()).await?;
@@ -102,7 +102,7 @@ impl Client {
     }
 }
 
-/// Refuses what is not an acknowledgement of the stream.
+/// Checks that a reply is an acknowledgement of the stream.
 pub(super) fn acknowledged(reply: Reply) -> anyhow::Result<()> {
     ensure!(reply.status.is_none(), "status {:?} instead of an acknowledgement", reply.status);
     let answer: Value = serde_json::from_slice(&reply.payload).context("an acknowledgement that is no JSON")?;
@@ -110,7 +110,7 @@ pub(super) fn acknowledged(reply: Reply) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A greeted connection.
+/// Opens a connection and exchanges the greetings.
 pub(super) async fn open(server: SocketAddr) -> anyhow::Result<(Reader, OwnedWriteHalf)> {
     let socket = TcpStream::connect(server).await.with_context(|| format!("cannot connect to {server}"))?;
     socket.set_nodelay(true)?;
@@ -129,7 +129,7 @@ pub(super) async fn open(server: SocketAddr) -> anyhow::Result<(Reader, OwnedWri
 async fn write(mut writer: OwnedWriteHalf, mut frames: mpsc::Receiver<Vec<u8>>) {
     let mut ready = Vec::with_capacity(TOGETHER);
     while frames.recv_many(&mut ready, TOGETHER).await > 0 {
-        // Callers see a failed connection by the end of their answers.
+        // Callers learn of a failed connection when their answers end.
         if writer.write_all(&ready.concat()).await.is_err() {
             return;
         }
@@ -144,7 +144,7 @@ async fn dispatch(mut reader: Reader, out: mpsc::Sender<Vec<u8>>, waiting: Waiti
                 let number = subject.rsplit('.').next().and_then(|number| number.parse::<u64>().ok());
                 let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(caller) = number.and_then(|number| waiting.remove(&number)) {
-                    // A caller that has given up does not wait for it.
+                    // A caller that has given up no longer waits for it.
                     let _ = caller.send(Reply { status, payload });
                 }
             }
@@ -152,6 +152,6 @@ async fn dispatch(mut reader: Reader, out: mpsc::Sender<Vec<u8>>, waiting: Waiti
             Frame::Error(_) | Frame::Pong | Frame::Other => {}
         }
     }
-    // The end of all who wait.
+    // Wakes everyone who still waits: the connection has failed.
     waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
 }

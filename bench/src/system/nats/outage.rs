@@ -1,4 +1,4 @@
-//! The server that leads the stream is killed under writers.
+//! Outage of NATS: the server that leads the stream is killed under writers.
 
 use super::client::{Client, acknowledged};
 use super::{NODES, Nats, Node, STREAM, SUBJECT, info};
@@ -9,7 +9,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// Messages that are read at once.
+/// Number of messages that are read at once.
 const AT_ONCE: usize = 64;
 
 impl Nats {
@@ -29,7 +29,7 @@ impl Nats {
         Ok(Outage::judge(gap, &acknowledged, &stored))
     }
 
-    /// Numbers of all messages behind a sequence.
+    /// Returns the numbers of all messages after the sequence number `behind`.
     async fn stored(&self, behind: u64) -> anyhow::Result<BTreeSet<u64>> {
         let last = newest(&self.client).await?;
         let messages: Vec<_> = futures::stream::iter(behind + 1..=last)
@@ -41,7 +41,7 @@ impl Nats {
     }
 }
 
-/// The last sequence of the stream.
+/// Returns the last sequence number of the stream.
 async fn newest(client: &Client) -> anyhow::Result<u64> {
     info(client).await?.pointer("/state/last_seq").and_then(Value::as_u64).context("a stream without last_seq")
 }
@@ -59,7 +59,7 @@ async fn all_current(nodes: &[Node]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A connection to each server, made anew when it has failed.
+/// A connection to each server, which is made anew when it has failed.
 struct Attempts {
     nodes: Vec<Node>,
     clients: Vec<Option<Client>>,

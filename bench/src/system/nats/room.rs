@@ -1,4 +1,4 @@
-//! A room: a subject of the stream with a push consumer for each member, over a connection of its own.
+//! A room in NATS: a subject of the stream with a push consumer for each member, over a connection of its own.
 
 use super::client::{Client, acknowledged, open};
 use super::wire::{Frame, Reader};
@@ -18,9 +18,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::mpsc;
 
-/// Connections that are made at once.
+/// Number of connections that are opened at once.
 const AT_ONCE: usize = 32;
-/// Publications whose acknowledgement is awaited: beyond the highest rate times a bad latency.
+/// Maximum number of unacknowledged publications: beyond the highest rate times a bad latency.
 const UNACKNOWLEDGED: usize = 4096;
 
 impl Nats {
@@ -41,7 +41,7 @@ impl Nats {
         Ok(self.nodes.get(n % NODES).context("no such node")?.client)
     }
 
-    /// Settings as an ordered consumer has them: nothing is acknowledged, its state is in memory.
+    /// Connects a member with the settings of an ordered consumer: nothing is acknowledged, and its state is in memory.
     async fn member(&self, n: usize, subject: &str) -> anyhow::Result<(Reader, OwnedWriteHalf)> {
         let name = format!("member-{}", crate::payload::next());
         let deliver = format!("deliver.{name}");

@@ -5,15 +5,15 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::tcp::OwnedReadHalf;
 
-/// The longest line that a server may send: its INFO.
+/// Length of the longest line that a server may send: its INFO.
 const LINE: usize = 64 * 1024;
-/// The largest message that is expected.
+/// Size of the largest message that is expected.
 const MESSAGE: usize = 8 * 1024 * 1024;
 
-/// What a server sends.
+/// Frame that a server sends.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Frame {
-    /// A message, with the code of its status line when it has one.
+    /// A message, with the code of its status line if it has one.
     Message {
         subject: String,
         status: Option<u16>,
@@ -22,11 +22,11 @@ pub(super) enum Frame {
     Ping,
     Pong,
     Error(String),
-    /// INFO and OK.
+    /// Frame that needs no answer, such as INFO and OK.
     Other,
 }
 
-/// A message to the server, with an inbox for the answer; `headers` are whole lines.
+/// Encodes a message to the server, with an inbox for the answer; `headers` are whole lines.
 pub(super) fn publication(subject: &str, reply: &str, headers: &str, payload: &[u8]) -> Vec<u8> {
     let mut frame = if headers.is_empty() {
         format!("PUB {subject} {reply} {}\r\n", payload.len()).into_bytes()
@@ -39,7 +39,7 @@ pub(super) fn publication(subject: &str, reply: &str, headers: &str, payload: &[
     frame
 }
 
-/// Reads frames.
+/// Reader of the frames that a server sends.
 pub(super) struct Reader {
     socket: OwnedReadHalf,
     pending: BytesMut,
@@ -61,7 +61,7 @@ impl Reader {
     }
 }
 
-/// Takes the first frame, when it is there as a whole.
+/// Takes the first frame if it has arrived in full.
 fn parse(pending: &mut BytesMut) -> anyhow::Result<Option<Frame>> {
     let Some(end) = pending.windows(2).position(|pair| pair == b"\r\n") else {
         ensure!(pending.len() < LINE, "a line without end");
@@ -101,7 +101,7 @@ fn other(line: &str) -> Frame {
     }
 }
 
-/// `NATS/1.0 503` says that nobody answers; a message's own headers have no code.
+/// Returns the code of a status line: `NATS/1.0 503` says that nobody answers; a message's own headers have no code.
 fn status(headers: &[u8]) -> Option<u16> {
     let text = std::str::from_utf8(headers).ok()?;
     text.lines().next()?.strip_prefix("NATS/1.0 ")?.split(' ').next()?.parse().ok()

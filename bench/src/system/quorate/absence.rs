@@ -1,4 +1,4 @@
-//! A follower is away for so long that the others have purged what it lacks.
+//! Absence of a follower for so long that the others have purged the entries that it lacks.
 
 use super::{NODES, Quorate, page, process};
 use crate::places::Places;
@@ -6,14 +6,14 @@ use anyhow::{Context as _, ensure};
 use std::fs;
 use std::process::Command;
 
-/// As much log as a purge leaves: any follower that was away lacks more.
+/// Number of entries that a purge leaves in the log: any follower that was away lacks more.
 const KEPT: u32 = 100;
 
 impl Quorate {
-    /// From their next start on all nodes purge nearly everything that a snapshot covers.
+    /// Makes all nodes purge nearly everything that a snapshot covers, from their next start on.
     ///
     /// # Errors
-    /// A file cannot be written.
+    /// Fails if a file cannot be written.
     pub(crate) fn keep_little_log(&self) -> anyhow::Result<()> {
         self.nodes.iter().try_for_each(|node| {
             let path = node.config_file(self.dir.path());
@@ -22,10 +22,10 @@ impl Quorate {
         })
     }
 
-    /// Kills a follower and gives its index. Not the node that is asked who leads, which is the first.
+    /// Kills a follower and returns its index. The first node is spared, because it is the one that is asked who leads.
     ///
     /// # Errors
-    /// Nobody leads, or it does not end.
+    /// Fails if nobody leads, or if the process does not end.
     pub(crate) async fn lose_follower(&mut self) -> anyhow::Result<usize> {
         let leader = self.leader().await?;
         let follower = (1..NODES).find(|node| *node != leader).context("no follower")?;
@@ -33,10 +33,10 @@ impl Quorate {
         Ok(follower)
     }
 
-    /// All but this node take a snapshot and drop the log that it covers.
+    /// Makes all nodes but this one take a snapshot and purge the log that it covers.
     ///
     /// # Errors
-    /// One of them cannot.
+    /// Fails if one of them cannot do so.
     pub(crate) async fn purge_without(&self, away: usize, places: &Places) -> anyhow::Result<()> {
         let there = self.nodes.iter().enumerate().filter(|(node, _)| *node != away);
         let doors: Vec<_> = there.map(|(_, node)| node.peer.to_string()).collect();
@@ -52,21 +52,21 @@ impl Quorate {
         Ok(())
     }
 
-    /// Starts a node that was killed; it is ready later.
+    /// Starts a node that was killed, without waiting until it is ready.
     ///
     /// # Errors
-    /// It does not start.
+    /// Fails if the node does not start.
     pub(crate) fn bring_back(&mut self, node: usize) -> anyhow::Result<()> {
         self.servers.get_mut(node).context("no such node")?.restart()
     }
 
-    /// Whether this node is caught up.
+    /// Returns `true` if the node is caught up.
     pub(crate) fn is_ready(&self, node: usize) -> bool {
         let answer = self.nodes.get(node).and_then(|node| page(node.metrics, "/readyz").ok());
         answer.is_some_and(|answer| answer.lines().next().is_some_and(|line| line.contains(" 200 ")))
     }
 
-    /// How many snapshots this node has taken over since it started.
+    /// Returns the number of snapshots that the node has installed since it started.
     pub(crate) fn installed(&self, node: usize) -> u32 {
         let answer = self.nodes.get(node).and_then(|node| page(node.metrics, "/metrics").ok()).unwrap_or_default();
         let line = answer.lines().find_map(|line| line.strip_prefix("quorate_snapshots_total{action=\"installed\"} "));

@@ -1,4 +1,4 @@
-//! A user of the gRPC door, with a connection to each node.
+//! A user of the gRPC API, with a connection to each node.
 
 use super::Node;
 use anyhow::Context as _;
@@ -30,7 +30,7 @@ impl User {
         Self::with_doors(doors, at, name).await
     }
 
-    /// Another account over the same connections.
+    /// Registers another account, over the same connections.
     pub(super) async fn another(&self, at: usize, name: &str) -> anyhow::Result<Self> {
         Self::with_doors(self.doors.clone(), at, name).await
     }
@@ -77,7 +77,7 @@ impl User {
         Err(anyhow::anyhow!("no node says who leads: {failure:?}"))
     }
 
-    /// Name of the node that leads.
+    /// Returns the name of the node that leads.
     pub(super) async fn leader(&self) -> anyhow::Result<String> {
         let servers = self.servers().await?.servers;
         let leader = servers.into_iter().find(|server| server.role == "leader");
@@ -89,13 +89,13 @@ impl User {
     }
 }
 
-/// A connection of its own.
+/// Opens a connection to a node that is not shared.
 pub(super) async fn connect(address: SocketAddr) -> anyhow::Result<ChatClient<Channel>> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
     Ok(ChatClient::new(endpoint.connect().await.with_context(|| format!("cannot connect to {address}"))?))
 }
 
-/// A message of the benchmark's size.
+/// Returns a message of the benchmark's size.
 pub(super) fn message(room: &str, number: u64) -> SendRequest {
     SendRequest {
         room_id: room.to_owned(),

@@ -1,5 +1,5 @@
-//! A crowd: long polls of `/sync`, each over a connection of its own, of users who are all in one room; and somebody who
-//! writes in another room.
+//! A crowd: long polls of `/sync`, each over a connection of its own, of users who are all in one room; and a writer in
+//! another room.
 
 use super::client::{User, message};
 use super::{NODES, Node, Quorate};
@@ -16,35 +16,35 @@ use tokio::net::TcpStream;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
-/// Users of the crowd, each with as many devices as it takes: a password hash for each poll would take minutes.
+/// Number of users of the crowd, who share the polls: a password hash for each poll would take minutes.
 const USERS: usize = 100;
-/// Connections that are made at once.
+/// Number of connections that are opened at once.
 const AT_ONCE: usize = 32;
-/// How long a poll waits: longer than a measurement.
+/// Time that a poll waits, in milliseconds: longer than a measurement.
 const WAIT_MS: u32 = 60_000;
-/// Messages a second in the other room.
+/// Messages per second in the other room.
 const ELSEWHERE: f64 = 100.0;
 /// Longest time for one message to reach the crowd.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Between a round's end and the next one's beginning, so that all polls are parked.
+/// Pause between the end of a round and the beginning of the next, so that all polls are parked.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A crowd that waits.
+/// A crowd of parked polls.
 pub(crate) struct Crowd {
     pub(crate) board: Arc<CrowdBoard>,
     room: String,
     user: User,
     leader: usize,
     _tasks: Tasks,
-    /// The writer ends when this is dropped.
+    /// Sender that ends the writer when it is dropped.
     _elsewhere: oneshot::Sender<()>,
 }
 
 impl Quorate {
-    /// So many polls over all nodes.
+    /// Opens `polls` long polls, spread over all nodes.
     ///
     /// # Errors
-    /// Somebody is refused.
+    /// Fails if a request is refused.
     pub(crate) async fn crowd(&self, polls: usize) -> anyhow::Result<Crowd> {
         let room = self.user.create_room(0, Preset::Public, "crowd").await?;
         let users = self.members(USERS.min(polls), &room).await?;
@@ -89,10 +89,10 @@ impl Quorate {
 }
 
 impl Crowd {
-    /// One message to all of them.
+    /// Sends one message to the crowd, and returns when everybody has it.
     ///
     /// # Errors
-    /// Not all have received it in time.
+    /// Fails if not everybody has received it in time.
     pub(crate) async fn round(&self) -> anyhow::Result<()> {
         self.until(CrowdBoard::all_ask).await.context("not all polls ask again")?;
         tokio::time::sleep(PAUSE).await;
@@ -115,8 +115,8 @@ impl Crowd {
     }
 }
 
-/// Somebody who writes in another room, on a thread and over connections of its own: what the polls cost the load
-/// generator is not to be taken for what the server lets the writer wait.
+/// Writer in another room, on a thread and over connections of its own: what the polls cost the load generator must not
+/// be mistaken for what the server makes the writer wait.
 struct Writer {
     nodes: Vec<Node>,
     leader: usize,
@@ -186,7 +186,7 @@ impl Poll {
         Ok(self.stream.flush().await?)
     }
 
-    /// Reads an answer, and from where the next poll goes on.
+    /// Reads an answer, and the token from which the next poll goes on.
     async fn answer(&mut self) -> anyhow::Result<()> {
         let (mut line, mut status, mut length) = (String::new(), String::new(), 0);
         loop {

@@ -1,4 +1,4 @@
-//! Idle subscribers: streams of the gRPC door, and `/sync` that waits.
+//! Idle subscribers: streams of the gRPC API, and parked `/sync` requests.
 
 use super::client::{User, connect};
 use super::{NODES, Quorate};
@@ -10,9 +10,9 @@ use std::any::Any;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Connections that are made at once.
+/// Number of connections that are opened at once.
 const AT_ONCE: usize = 32;
-/// How long a `/sync` waits: longer than the measurement.
+/// Time that a `/sync` waits, in milliseconds: longer than the measurement.
 const PARKED_MS: u32 = 120_000;
 
 impl Quorate {
@@ -33,10 +33,10 @@ impl Quorate {
         Ok(Box::new((door, stream)))
     }
 
-    /// As [`Quorate::idle`], through the Matrix door.
+    /// Connects idle subscribers as [`Quorate::idle`] does, by parked `/sync` requests of the Matrix API.
     ///
     /// # Errors
-    /// A request is answered instead of parked, or refused.
+    /// Fails if a request is answered instead of parked, or refused.
     pub(crate) async fn parked(&self, count: usize) -> anyhow::Result<Idle> {
         let since = self.since().await?;
         let since = since.as_str();
@@ -50,7 +50,7 @@ impl Quorate {
         Ok(Idle::new(held.into_iter().map(|stream| Box::new(stream) as Box<dyn Any + Send>).collect()))
     }
 
-    /// Where a first `/sync` ends.
+    /// Returns the token at which a first `/sync` ends.
     async fn since(&self) -> anyhow::Result<String> {
         let mut stream = self.request(0, "timeout=0".to_owned(), "close").await?;
         let mut answer = Vec::new();

@@ -1,4 +1,4 @@
-//! The leader is killed under writers.
+//! Outage of Quorate: the leader is killed under writers.
 
 use super::client::{User, message};
 use super::{NODES, Quorate, all_answer};
@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use quorate_wire::chat::v1::{HistoryRequest, history_request::Direction};
 use std::collections::BTreeSet;
 
-/// Largest page of the history.
+/// Number of events in the largest page of the history.
 const PAGE: u32 = 1000;
 
 impl Quorate {
@@ -25,7 +25,7 @@ impl Quorate {
         Ok(Outage::judge(gap, &acknowledged, &stored))
     }
 
-    /// Numbers of the newest messages, back to before the oldest that is looked for.
+    /// Returns the numbers of the newest messages, back to before the oldest that is looked for.
     async fn stored(&self, node: usize, wanted: &BTreeSet<u64>) -> anyhow::Result<BTreeSet<u64>> {
         let (mut from, mut found) = (String::new(), BTreeSet::new());
         let oldest = wanted.first().copied().unwrap_or_default();
@@ -40,7 +40,7 @@ impl Quorate {
             let page = self.user.door(node)?.history(self.user.asks(request)).await?.into_inner();
             let numbers: Vec<u64> =
                 page.events.iter().filter_map(|event| crate::payload::number(&event.content)).collect();
-            // Writers' numbers rise, each writer's posts stand in order: a page of only smaller ones is the end.
+            // Writers' numbers rise, and each writer's posts stand in order: a page of only smaller ones is the end.
             let past = numbers.iter().all(|number| *number < oldest);
             found.extend(numbers);
             if page.next.is_empty() || past {

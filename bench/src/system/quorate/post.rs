@@ -1,4 +1,4 @@
-//! Posts: over one stream, or by unary calls.
+//! Posts over one stream, or by unary calls.
 
 use super::Quorate;
 use super::client::{User, connect, message};
@@ -37,7 +37,7 @@ impl Quorate {
         Ok(doors.iter().cycle().take(count).map(caller).collect())
     }
 
-    /// Frames as a program fills them: with all that may be sent at that moment.
+    /// Posts over one stream, in frames as a program would fill them: with everything that may be sent at that moment.
     async fn stream(&self, in_flight: usize, clock: Clock) -> anyhow::Result<Recorder> {
         let node = self.nodes.get(self.leader().await?).context("no such node")?;
         let (frames, outgoing) = mpsc::channel(2);
@@ -45,7 +45,7 @@ impl Quorate {
         let mut flight = Flight { room: self.room.clone(), frames, sent: VecDeque::new() };
         flight.send(in_flight).await?;
         let answers = door.post(self.user.asks(ReceiverStream::new(outgoing))).await?.into_inner();
-        // In a task: the main thread would be woken for each answer by another.
+        // Runs in a task: the main thread would be woken for each answer by another.
         tokio::spawn(flight.run(answers, clock)).await?
     }
 }
@@ -53,7 +53,7 @@ impl Quorate {
 struct Flight {
     room: String,
     frames: mpsc::Sender<PostRequest>,
-    /// When each unacknowledged post was sent, oldest first.
+    /// Times at which the unacknowledged posts were sent, oldest first.
     sent: VecDeque<Instant>,
 }
 
@@ -64,7 +64,7 @@ impl Flight {
             let count = self.take(&mut answers, &mut recorder).await?;
             self.send(count).await?;
         }
-        // What is under way is waited for: the next measurement begins with an idle cluster.
+        // Posts under way are waited for, so that the next measurement begins with an idle cluster.
         while !self.sent.is_empty() {
             self.take(&mut answers, &mut recorder).await?;
         }
@@ -78,7 +78,7 @@ impl Flight {
         self.frames.send(PostRequest { events }).await.context("the stream has ended")
     }
 
-    /// How many were acknowledged.
+    /// Takes a frame of answers, and returns the number of posts that were acknowledged.
     async fn take(&mut self, answers: &mut Streaming<PostResponse>, recorder: &mut Recorder) -> anyhow::Result<usize> {
         let frame = answers.message().await?.context("the stream has ended")?;
         for answer in &frame.results {

@@ -14,9 +14,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-/// Registrations at once: each costs a password hash, of which a node computes few at a time.
+/// Number of registrations at once: each costs a password hash, of which a node computes few at a time.
 const REGISTRATIONS: usize = 4;
-/// Numbers that go into one frame of the sender at most, when it is behind.
+/// Maximum number of messages in one frame of the sender, when it is behind.
 const FRAME: usize = 256;
 
 impl Quorate {
@@ -33,7 +33,7 @@ impl Quorate {
         Ok(Room { board, say, _tasks: tasks })
     }
 
-    /// Accounts that have joined.
+    /// Registers accounts, and makes them join a room.
     pub(super) async fn members(&self, count: usize, room: &str) -> anyhow::Result<Vec<User>> {
         let first = crate::payload::reserve(count as u64);
         futures::stream::iter(0..count)

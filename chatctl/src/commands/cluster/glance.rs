@@ -1,4 +1,4 @@
-//! An overview of the cluster on one screen.
+//! Overview of the cluster on one screen.
 
 use crate::{
     output::{printable, table},
@@ -13,10 +13,10 @@ const HEADINGS: [&str; 15] = [
     "NAME", "ROLE", "READY", "LAG", "CONTACT", "RTT", "CONNS", "WRITES/S", "WRITE", "TERM", "APPLIED", "MEMORY",
     "USED", "FREE", "VERSION",
 ];
-/// Entries behind the leader from which on a member is shown as lagging: what a new voter may lag.
+/// Number of entries behind the leader from which on a member is shown as lagging: what a new voter may lag.
 const LAGGING: u64 = 1000;
 
-/// All of it: the cluster, who leads, the quorum, one row for each member, and what is wrong with some.
+/// Renders the overview: the cluster, the leader, the quorum, one row for each member, and the problems of some.
 pub(super) fn lines(overview: &OverviewResponse, time: &str) -> Vec<Line> {
     let members = &overview.members;
     let asked = name_of(overview, overview.asked_node_id).unwrap_or("a server");
@@ -58,7 +58,7 @@ fn quorum(Quorum { voters, healthy, needed, held, millis_since_ack }: Quorum) ->
     }
     let acknowledged = millis_since_ack.map(|age| format!("; acknowledged {} ago", duration(age)));
     let text = format!("quorum held: {counts}{}", acknowledged.unwrap_or_default());
-    // A single voter cannot lose one, and knows it.
+    // A cluster of one voter never tolerates a loss, so a warning would say nothing.
     if healthy <= needed && voters > 1 {
         return Line::new(Tone::Bad, format!("{text}: one more loss stops writing"));
     }
@@ -103,7 +103,7 @@ fn tone(member: &MemberOverview) -> Tone {
     }
 }
 
-/// Why a member is not as it should be.
+/// Returns the reason why a member is unreachable or not ready; `None` if it is ready.
 fn note(member: &MemberOverview) -> Option<Line> {
     let reason = match &member.status {
         Some(status) if status.ready => return None,
@@ -114,7 +114,7 @@ fn note(member: &MemberOverview) -> Option<Line> {
     Some(Line::new(Tone::Bad, format!("{name}: {reason}")))
 }
 
-/// Milliseconds in the largest unit that leaves two digits or so.
+/// Formats milliseconds in the largest unit that leaves about two digits.
 fn duration(millis: u64) -> String {
     match millis {
         0..1000 => format!("{millis} ms"),
@@ -133,7 +133,7 @@ fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     let steps = UNITS.iter().enumerate().map(|(n, unit)| (1_u64 << (10 * n), unit));
     let (size, unit) = steps.rev().find(|(size, _)| count >= *size).unwrap_or((1, &"B"));
-    // Whole units are exact enough from ten on; below, one digit more, cut off and not rounded.
+    // Whole units are exact enough from ten on; below, there is one more digit, cut off and not rounded.
     let (whole, tenths) = (count / size, count % size * 10 / size);
     if whole >= 10 || size == 1 { format!("{whole} {unit}") } else { format!("{whole}.{tenths} {unit}") }
 }

@@ -1,4 +1,4 @@
-//! `chatctl cluster init`
+//! The `chatctl cluster init` command, which forms a cluster of fresh servers outside Kubernetes.
 
 use crate::{
     admin::{self, Door, Files, certificates},
@@ -18,10 +18,10 @@ use std::{
 };
 use uuid::Uuid;
 
-/// Between two looks at servers that are still starting.
+/// Interval between two attempts to reach servers that are still starting.
 const POLL: Duration = Duration::from_millis(200);
 
-/// Makes certificates, and a cluster of fresh servers.
+/// Arguments of `chatctl cluster init`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -35,7 +35,7 @@ pub struct Command {
     /// Directory for the authority, the certificates of nodes and administrator, and the cluster id
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
-    /// Name and administrative door of each server, as NAME=HOST:PORT, separated by commas
+    /// Name and admin API address of each server, as NAME=HOST:PORT, separated by commas
     #[arg(long, value_delimiter = ',', required = true, value_parser = node, value_name = "NAME=HOST:PORT")]
     nodes: Vec<Named>,
     /// Only make the certificates
@@ -44,12 +44,12 @@ pub struct Command {
     /// Make new certificates for the nodes and the administrator under the same authority
     #[arg(long)]
     renew: bool,
-    /// How long to wait for servers that are still starting
+    /// Longest wait for servers that are still starting
     #[arg(long, value_parser = duration::parse, default_value = "60s", value_name = "DURATION")]
     wait: Duration,
 }
 
-/// A node as written.
+/// Node as it was named on the command line.
 #[derive(Debug, Clone)]
 struct Named {
     name: String,
@@ -59,7 +59,7 @@ struct Named {
 fn node(text: &str) -> Result<Named, String> {
     let problem = || format!("`{text}` is not NAME=HOST:PORT, as in a=127.0.0.1:7401");
     let (name, admin) = text.split_once('=').ok_or_else(problem)?;
-    // The name becomes a directory.
+    // The name becomes that of a directory.
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let port = admin.rsplit_once(':').map(|(_, port)| port);
     if name.is_empty() || !name.chars().all(plain) || port.is_none_or(|port| port.parse::<u16>().is_err()) {
@@ -68,10 +68,10 @@ fn node(text: &str) -> Result<Named, String> {
     Ok(Named { name: name.to_owned(), admin: admin.to_owned() })
 }
 
-/// Certificates → identities of all → id on disk → one `Initialize`.
+/// Forms the cluster: cluster id on disk → certificates → identities of all servers → one `Initialize`.
 ///
 /// # Errors
-/// [`Error::Cluster`] when a server belongs to another cluster or its volume is not empty.
+/// [`Error::Cluster`] if a server belongs to another cluster, or belongs to none and its volume is not empty.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let names: Vec<String> = command.nodes.iter().map(|node| node.name.clone()).collect();
     if names.iter().collect::<BTreeSet<_>>().len() != names.len() {
@@ -135,8 +135,8 @@ fn checked(named: &Named, door: Door, identity: IdentityResponse) -> Result<(Doo
     }
 }
 
-/// The id from the directory, or a new one, which is on disk before anybody hears of it: a run that is cut short is
-/// continued with the same id and makes no second cluster.
+/// Reads the cluster id from the directory, or makes a new one, which is on disk before any server learns of it: a run
+/// that is cut short is continued with the same id and makes no second cluster.
 fn cluster_id(directory: &Path) -> Result<String, Error> {
     let path = directory.join("cluster-id");
     match fs::read_to_string(&path) {
@@ -153,7 +153,7 @@ fn cluster_id(directory: &Path) -> Result<String, Error> {
     }
 }
 
-/// All servers are fresh or of this cluster, and bear one server name, which is returned.
+/// Checks that all servers are fresh or of this cluster, and returns the one server name that they must share.
 fn agreed(nodes: &[Named], found: &[(Door, IdentityResponse)], id: &str) -> Result<String, Error> {
     let mut server_names = BTreeSet::new();
     let mut node_ids = BTreeSet::new();
@@ -183,7 +183,7 @@ async fn initialize(
     request: InitializeRequest,
     deadline: Instant,
 ) -> Result<(), Error> {
-    // One that already belongs to the cluster, if any: another would have to start a second one.
+    // A server that already belongs to the cluster is preferred: any other would have to start a second cluster.
     let member = found.iter().find(|(_, identity)| !identity.cluster_id.is_empty());
     let Some((door, _)) = member.or(found.first()) else { return Err(Error::NoServers) };
     loop {

@@ -1,11 +1,11 @@
-//! `chatctl cluster members`
+//! The `chatctl cluster members` command, which lists the members of the cluster.
 
 use super::{Target, view};
 use crate::{cli::Context, error::Error, output::table};
 use clap::Args;
 use serde_json::{Value, json};
 
-/// Lists the members of the cluster.
+/// Arguments of `chatctl cluster members`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -16,10 +16,10 @@ pub struct Command {
     target: Target,
 }
 
-/// Lists the members as the leader knows them, or, without one, as the first server that answers does.
+/// Lists the members as the leader knows them or, without a leader, as the first server that answers does.
 ///
 /// # Errors
-/// When no server answers.
+/// Returns an error if no server answers.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let (_, status) = match command.target.leader().await {
         Ok(found) => found,

@@ -1,4 +1,4 @@
-//! `chatctl cluster`: sets up and runs a cluster through the administrative doors of its servers.
+//! The `chatctl cluster` commands, which set up and run a cluster through the administrative API of its servers.
 
 mod glance;
 pub mod init;
@@ -20,7 +20,7 @@ use clap::{Args, Subcommand};
 use quorate_wire::admin::v1::{StatusRequest, StatusResponse};
 use std::path::PathBuf;
 
-/// Sets up and runs a cluster.
+/// Arguments of `chatctl cluster`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -34,9 +34,9 @@ pub struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make certificates, and a cluster of fresh servers (outside Kubernetes)
+    /// Make certificates, and form a cluster of fresh servers (outside Kubernetes)
     Init(init::Command),
-    /// Show leader, term and log of the cluster, once or all the time
+    /// Show leader, term and log of the cluster, once or continuously
     Status(status::Command),
     /// List the members of the cluster
     Members(members::Command),
@@ -44,16 +44,13 @@ enum Action {
     TransferLeader(transfer_leader::Command),
     /// Write a checkpoint of the state
     Snapshot(snapshot::Command),
-    /// Remove what was said in a room, up to some age
+    /// Remove the message events of a room that are older than a given age
     PurgeHistory(purge_history::Command),
     /// Set the log's time back after a wrong clock has put it ahead
     RepairTime(repair_time::Command),
 }
 
-/// Runs one of the actions.
-///
-/// # Errors
-/// Why it was not done.
+/// Runs the chosen action.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     match command.action {
         Action::Init(command) => init::run(command, context).await,
@@ -66,10 +63,10 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     }
 }
 
-/// Which administrative doors to knock at, and with what.
+/// Addresses of the administrative API to try, and the files to authenticate with.
 #[derive(Debug, Args)]
 pub struct Target {
-    /// Administrative door of a server, as host:port (port 7401); repeat it or separate by commas
+    /// Admin API address of a server, as host:port (port 7401); repeat, or separate with commas
     #[arg(long, env = "QUORATE_ADMIN", value_delimiter = ',', required = true, value_name = "HOST:PORT")]
     admin: Vec<String>,
     /// Directory with ca.crt, tls.crt and tls.key, or the directory of `cluster init`
@@ -78,18 +75,18 @@ pub struct Target {
 }
 
 impl Target {
-    /// The certificate files.
+    /// Loads the certificate files.
     ///
     /// # Errors
-    /// Names the missing file.
+    /// Returns an error that names the missing file.
     pub fn files(&self) -> Result<Files, Error> {
         Files::load(&self.tls_dir)
     }
 
-    /// The first door that opens, with what its server knows of the cluster.
+    /// Connects to the first server that answers, and returns its view of the cluster.
     ///
     /// # Errors
-    /// The last failure when none does.
+    /// Returns the last failure if none answers.
     pub async fn any(&self) -> Result<(Door, StatusResponse), Error> {
         let files = self.files()?;
         let mut last = Error::NoServers;
@@ -102,10 +99,10 @@ impl Target {
         Err(last)
     }
 
-    /// The door of the leader: one of those named, or the one that the members know.
+    /// Connects to the leader: one of the named servers, or the one that the members know.
     ///
     /// # Errors
-    /// [`Error::Cluster`] when no leader is known.
+    /// [`Error::Cluster`] if no leader is known.
     pub async fn leader(&self) -> Result<(Door, StatusResponse), Error> {
         let files = self.files()?;
         let (door, status) = self.any().await?;

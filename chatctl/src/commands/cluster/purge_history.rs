@@ -1,4 +1,4 @@
-//! `chatctl cluster purge-history`
+//! The `chatctl cluster purge-history` command, which removes old messages of a room.
 
 use super::Target;
 use crate::{cli::Context, commands::time::now_ms, duration, error::Error};
@@ -7,9 +7,10 @@ use quorate_wire::admin::v1::PurgeHistoryRequest;
 use serde_json::json;
 use std::time::Duration;
 
-/// Removes what was said in a room, up to some age, on all servers and for good.
+/// Arguments of `chatctl cluster purge-history`.
 ///
-/// Names, members and all other state stay. A room that sets m.room.retention with a max_lifetime needs no such command.
+/// Message events of the room that are older than the given age are removed permanently on all servers. Names, members
+/// and all other state stay. A room that sets `m.room.retention` with a `max_lifetime` needs no such command.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -19,15 +20,15 @@ pub struct Command {
     target: Target,
     /// Room id, as `chatctl rooms` prints it
     room: String,
-    /// Least age of what is removed
+    /// Minimum age of the events to remove
     #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
     older_than: Duration,
 }
 
-/// Calls until nothing is left to remove.
+/// Repeats the call until nothing is left to remove.
 ///
 /// # Errors
-/// When there is no such room, or no leader.
+/// Returns an error if there is no such room, or no leader.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let age = u64::try_from(command.older_than.as_millis()).unwrap_or(u64::MAX);
     let before_ms = now_ms().saturating_sub(age).max(1);

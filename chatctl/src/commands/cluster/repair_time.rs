@@ -1,4 +1,4 @@
-//! `chatctl cluster repair-time`
+//! The `chatctl cluster repair-time` command, which sets the log's time back.
 
 use super::Target;
 use crate::{
@@ -10,10 +10,11 @@ use clap::Args;
 use quorate_wire::admin::v1::RepairTimeRequest;
 use serde_json::json;
 
-/// Sets the log's time back to what the clocks of a majority say, when a wrong clock has put it ahead.
+/// Arguments of `chatctl cluster repair-time`.
 ///
-/// Nothing is removed. Events that were stamped with the wrong time keep that stamp; sessions that had expired by it are
-/// valid again. Set the wrong clock right first: the command is refused while the clocks disagree.
+/// When a wrong clock has put the log's time ahead, the command sets it back to what the clocks of a majority say.
+/// Nothing is removed. Events that were stamped with the wrong time keep that stamp; sessions that had expired by it
+/// are valid again. Set the wrong clock right first: the command is refused while the clocks disagree.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -23,10 +24,10 @@ pub struct Command {
     target: Target,
 }
 
-/// Asks for it once.
+/// Requests the repair once.
 ///
 /// # Errors
-/// When the clocks disagree, or there is no leader.
+/// Returns an error if the clocks disagree, or if there is no leader.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let (door, _) = command.target.any().await?;
     let done = door.call(|mut admin| async move { admin.repair_time(RepairTimeRequest {}).await }).await?;

@@ -1,4 +1,4 @@
-//! `chatctl cluster snapshot`
+//! The `chatctl cluster snapshot` command, which writes a checkpoint of the state.
 
 use super::Target;
 use crate::{admin::Door, cli::Context, error::Error};
@@ -6,7 +6,7 @@ use clap::Args;
 use quorate_wire::admin::v1::TakeSnapshotRequest;
 use serde_json::json;
 
-/// Writes a checkpoint of the state.
+/// Arguments of `chatctl cluster snapshot`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -15,15 +15,15 @@ Examples:
 pub struct Command {
     #[command(flatten)]
     target: Target,
-    /// Also drop the log that the checkpoint covers
+    /// Also purge the log entries that the checkpoint covers
     #[arg(long)]
     purge_log: bool,
 }
 
-/// Makes each named server write a checkpoint on its own volume; prints one line for each.
+/// Makes each named server write a checkpoint on its own volume, and prints one line for each.
 ///
 /// # Errors
-/// The first server that cannot.
+/// Returns the error of the first server that cannot.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let files = command.target.files()?;
     for address in &command.target.admin {

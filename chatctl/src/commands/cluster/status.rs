@@ -1,4 +1,4 @@
-//! `chatctl cluster status`
+//! The `chatctl cluster status` command, which shows the state of the cluster.
 
 use super::{Target, look, view, watch};
 use crate::{
@@ -12,7 +12,9 @@ use quorate_wire::{admin::v1::StatusResponse, overview::role};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Shows leader, term and log of the cluster; with --watch all members on one screen, refreshed in place.
+/// Arguments of `chatctl cluster status`.
+///
+/// The command shows leader, term and log of the cluster; with `--watch` all members on one screen, refreshed in place.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -27,18 +29,19 @@ prints one block per interval, with --output json one document per line. It ends
 pub struct Command {
     #[command(flatten)]
     target: Target,
-    /// Show all members, and go on showing them
+    /// Show all members, and keep refreshing them
     #[arg(long)]
     watch: bool,
-    /// Time between two looks, at least 200ms
+    /// Time between two refreshes, at least 200ms
     #[arg(long, value_parser = duration::parse, default_value = "2s", value_name = "DURATION", requires = "watch")]
     interval: Duration,
 }
 
-/// Asks each named server for its view, side by side.
+/// Asks each named server for its view, and prints the views side by side, with the error of a server that does not
+/// answer.
 ///
 /// # Errors
-/// When none answers; one that does not answer stands in the output.
+/// Returns an error if no server answers.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     if command.watch {
         return watch::run(&command.target, command.interval, context).await;

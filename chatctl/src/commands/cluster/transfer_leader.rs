@@ -1,4 +1,4 @@
-//! `chatctl cluster transfer-leader`
+//! The `chatctl cluster transfer-leader` command, which moves leadership to another member.
 
 use super::{Target, view};
 use crate::{cli::Context, duration, error::Error};
@@ -7,7 +7,7 @@ use quorate_wire::admin::v1::{StatusResponse, TransferLeaderRequest};
 use serde_json::json;
 use std::time::Duration;
 
-/// Moves leadership to another member.
+/// Arguments of `chatctl cluster transfer-leader`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -19,15 +19,15 @@ pub struct Command {
     /// Name or node id of the next leader [default: the voter that lags least]
     #[arg(long, value_name = "NODE")]
     to: Option<String>,
-    /// Longest wait for the change
+    /// Longest wait for the change of leader
     #[arg(long, value_parser = duration::parse, default_value = "2s", value_name = "DURATION")]
     wait: Duration,
 }
 
-/// Asks the leader to hand over, and waits until it has.
+/// Asks the leader to transfer leadership, and waits until it has.
 ///
 /// # Errors
-/// When there is no leader, no such node, or the time is up.
+/// Returns an error if there is no leader or no such node, or if the time is up.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let (door, status) = command.target.leader().await?;
     let request = TransferLeaderRequest {

@@ -1,4 +1,4 @@
-//! The cluster's state as documents and tables. Node ids are strings in JSON, because its numbers lose bits.
+//! State of the cluster as documents and tables. Node ids are strings in JSON, because JSON numbers lose bits.
 
 use quorate_wire::{
     admin::v1::{Membership, Node, StatusResponse},
@@ -6,18 +6,18 @@ use quorate_wire::{
 };
 use serde_json::{Value, json};
 
-/// A node id, or nothing for "none known".
+/// Formats a node id; `None` for 0, which means that no node is known.
 pub(super) fn node_id(id: u64) -> Option<String> {
     (id != 0).then(|| id.to_string())
 }
 
-/// The name of a node, or its id.
+/// Returns the name of a node, or its id if the name is unknown.
 pub(super) fn name_of(membership: Option<&Membership>, id: u64) -> String {
     let node = membership.and_then(|membership| membership.nodes.iter().find(|node| node.node_id == id));
     node.map(|node| node.name.clone()).filter(|name| !name.is_empty()).unwrap_or_else(|| id.to_string())
 }
 
-/// Whether a member votes: "voter", "learner", or "joining"/"leaving" voters of a joint configuration.
+/// Returns the role of a member in votes: "voter", "learner", or, in a joint configuration, "joining" or "leaving".
 pub(super) fn vote(membership: &Membership, id: u64) -> &'static str {
     let within: Vec<bool> = membership.voter_sets.iter().map(|set| set.node_ids.contains(&id)).collect();
     match within.as_slice() {
@@ -28,7 +28,7 @@ pub(super) fn vote(membership: &Membership, id: u64) -> &'static str {
     }
 }
 
-/// One member.
+/// Returns one member as a document.
 pub(super) fn member(status: &StatusResponse, membership: &Membership, node: &Node) -> Value {
     let progress = status.progress.iter().find(|progress| progress.node_id == node.node_id);
     json!({
@@ -43,7 +43,7 @@ pub(super) fn member(status: &StatusResponse, membership: &Membership, node: &No
     })
 }
 
-/// What one server says about itself and the cluster.
+/// Returns a document of what one server says about itself and the cluster.
 pub(super) fn status(status: &StatusResponse) -> Value {
     let identity = status.identity.clone().unwrap_or_default();
     let membership = status.membership.clone().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! `chatctl cluster status --watch`: the cluster at a glance, again and again, from whichever server answers.
+//! The `chatctl cluster status --watch` command, which keeps refreshing the overview, from whichever server answers.
 
 use super::{Target, glance};
 use crate::{
@@ -24,15 +24,16 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-/// More often than this shows nothing more and costs every member a look at itself.
+/// Shortest interval. Refreshing more often shows nothing more and costs every member a report about itself.
 const SHORTEST: Duration = Duration::from_millis(200);
-/// The server waits a second for a member that does not answer; beyond this the server itself is away.
+/// Longest wait for an answer. The server waits one second for a member that does not answer; beyond this limit the
+/// server itself is unreachable.
 const ANSWER: Duration = Duration::from_secs(3);
 
-/// Shows the cluster until a signal comes. A server that is lost, or all of them, is no end.
+/// Shows the cluster until a signal comes. The loss of a server, or of all of them, does not end it.
 ///
 /// # Errors
-/// When the certificates cannot be read, or standard output is gone.
+/// Returns an error if the certificates cannot be read or standard output is gone.
 pub(super) async fn run(target: &Target, every: Duration, context: &Context) -> Result<(), Error> {
     let mut doors = Doors { files: target.files()?, named: target.admin.clone(), learned: Vec::new(), open: None };
     let mut show = Show::new(context.out)?;
@@ -51,7 +52,7 @@ pub(super) async fn run(target: &Target, every: Duration, context: &Context) -> 
     }
 }
 
-/// The usual ways in which people and service managers end a program.
+/// Waits for one of the signals with which people and service managers usually end a program.
 async fn stopped() -> Result<(), Error> {
     let listen = |kind| signal(kind).map_err(Error::Output);
     let (mut int, mut term) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
@@ -64,17 +65,17 @@ async fn stopped() -> Result<(), Error> {
     Ok(())
 }
 
-/// The administrative doors there are; one of them is asked until it fails.
+/// Known addresses of the administrative API; one of them is asked until it fails.
 struct Doors {
     files: Files,
     named: Vec<String>,
-    /// Members' addresses, as the last answer told them.
+    /// Addresses of the members, as the last answer listed them.
     learned: Vec<String>,
     open: Option<Door>,
 }
 
 impl Doors {
-    /// What the present server tells, or else the first one that answers.
+    /// Asks the current server for the overview or, if it fails, the others until one answers.
     async fn overview(&mut self) -> Result<OverviewResponse, Error> {
         let (mut last, mut failed) = (Error::NoServers, None);
         if let Some(door) = self.open.take() {
@@ -84,7 +85,7 @@ impl Doors {
             }
         }
         let mut all: Vec<String> = self.named.iter().chain(&self.learned).cloned().collect();
-        // The others first: it has just failed.
+        // The server that has just failed comes last.
         all.sort_by_key(|address| Some(address) == failed.as_ref());
         for address in all {
             let answer = async {
@@ -115,11 +116,11 @@ async fn ask(door: &Door) -> Result<OverviewResponse, Error> {
     Ok(answer.unwrap_or_else(|_| Err(Failure::timed_out(door.address(), ANSWER)))?)
 }
 
-/// Where it is shown.
+/// Destination of the overview.
 enum Show {
-    /// In place.
+    /// Terminal, refreshed in place.
     Terminal(Screen),
-    /// One block, or one line of JSON, after the other.
+    /// Stream of text blocks, or of JSON documents, one per line.
     Stream(Out),
 }
 

@@ -1,4 +1,4 @@
-//! Making accounts.
+//! Creation of accounts and their first session.
 
 use super::context::{Answer, Applies, Context, refuse, wire};
 use super::session;
@@ -8,7 +8,7 @@ use crate::proto::store;
 use crate::rows;
 use crate::table::{self, Table, key};
 
-/// A hash repeated is a request repeated: its salt is random.
+/// Creates an account. A repeated password hash means a repeated request, because its salt is random.
 pub(super) fn apply(context: &mut Context<'_>, command: &log::Register) -> Applies<Answer> {
     let localpart = id::localpart(&command.localpart, context.server_name).filter(|local| *local == command.localpart);
     let Some(localpart) = localpart else {

@@ -1,4 +1,4 @@
-//! Account data: what a user's clients keep for each other, globally or for a room.
+//! Account data: data that a user's clients keep for each other, globally or for a room.
 
 use super::append;
 use super::context::{Answer, Applies, Context, refuse};
@@ -9,7 +9,7 @@ use crate::proto::store::membership::Kind;
 use crate::rows;
 use crate::table::{self, Direction, Flow, Read, Table, key};
 
-/// Largest content, as of an event.
+/// Maximum size of the content in bytes, the same as for an event.
 const MAX_BYTES: usize = 65_536;
 
 pub(super) fn apply(context: &mut Context<'_>, command: &log::PutAccountData) -> Applies<Answer> {
@@ -29,7 +29,8 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::PutAccountData) ->
     Ok(Answer::done())
 }
 
-/// Only who has to do with a room keeps data about it, or its acceptance would tell everybody which rooms there are.
+/// Returns the room that the data is about. With a limit, only users with a membership may keep data about a room,
+/// because accepting it would otherwise reveal to everybody which rooms exist.
 fn room_of(context: &Context<'_>, command: &log::PutAccountData) -> Applies<RoomNumber> {
     let room = context.room_by_id(&command.room_id)?;
     let known = rows::membership(&context.rows, room.number, context.user)?.kind() != Kind::Unspecified;
@@ -43,7 +44,7 @@ fn is_limited(command: &log::PutAccountData) -> bool {
     command.max_entries > 0 || command.max_bytes > 0
 }
 
-/// What an account has of account data.
+/// Amount of account data that an account has.
 #[derive(Clone, Copy, Default)]
 struct Amount {
     entries: u64,
@@ -56,8 +57,8 @@ impl Amount {
     }
 }
 
-/// Counts what the account will have, and refuses what makes it more than the command allows. To replace a piece by one
-/// that is no larger is always allowed.
+/// Counts what the account will have, and refuses a command that would exceed its limits. Replacing a piece by one that
+/// is no larger is always allowed.
 fn count(context: &mut Context<'_>, room: RoomNumber, command: &log::PutAccountData) -> Applies<()> {
     let mut account = rows::account(&context.rows, context.user)?.unwrap_or_default();
     if !account.account_data_counted && !is_limited(command) {
@@ -96,8 +97,9 @@ fn count(context: &mut Context<'_>, room: RoomNumber, command: &log::PutAccountD
     Ok(())
 }
 
-/// Counts what an account had before its account data was counted, and whether that is all: it stops beyond the limits,
-/// so that its work is bounded; such an account is counted again until it is within them.
+/// Counts the data of an account that has not been counted yet. Returns `true` with the amount if the count is
+/// complete. Counting stops beyond the limits, so that its work is bounded; such an account is counted again until it
+/// is within them.
 fn count_all(context: &Context<'_>, limits: Amount) -> Applies<(bool, Amount)> {
     let from = key::devices_of(context.user);
     let (mut all, mut amount) = (true, Amount::default());
@@ -110,7 +112,7 @@ fn count_all(context: &Context<'_>, limits: Amount) -> Applies<(bool, Amount)> {
             return Ok(Flow::Stop);
         }
         let row: store::AccountData = table::decode(Table::AccountData, value)?;
-        // Behind the localpart and the room's number.
+        // The type follows the localpart and the room number.
         let event_type = key.get(from.len() + 8..).unwrap_or_default();
         amount.entries += 1;
         amount.bytes += Amount::of(event_type, &row.content).bytes;
@@ -142,7 +144,7 @@ mod tests {
         world.by(user, Kind::PutAccountData(put))
     }
 
-    /// The account's own count, against its rows.
+    /// Returns the count kept with the account, which must have been counted.
     fn counted(world: &World) -> (u64, u64) {
         let account = rows::account(&world.rows, "alice").unwrap().unwrap();
         assert!(account.account_data_counted);

@@ -1,9 +1,9 @@
-//! Appending one event to a room's timeline, with the rows that go with it.
+//! Appending of one event to a room's timeline, with the rows that go with it.
 //!
-//! One message costs, beside its checks, three new rows: `Timeline`, `EventRoom`, `Dedup`. Read are five, each by key:
-//! `Device`, `Dedup` (absent, so a filter answers), `RoomByPosition`, `Room` (with the power levels; once per entry and room),
-//! `RoomMember`.
-//! Its content is validated in one pass without being built, and parsed only when it names `m.relates_to`.
+//! Besides its checks, a message costs three new rows: `Timeline`, `EventRoom`, `Dedup`. It reads five, each by key:
+//! `Device`, `Dedup` (absent, so a filter answers), `RoomByPosition`, `Room` (with the power levels; once per entry and
+//! room), `RoomMember`. Its content is validated in one pass without being built, and parsed only if it mentions
+//! `m.relates_to`.
 
 use super::context::{Applies, Context, Room, refuse};
 use super::directory;
@@ -18,22 +18,22 @@ use crate::rows::{self, event_type};
 use crate::table::{self, Table, key};
 use bytes::Bytes;
 
-/// Greatest size of an event as clients get it (Matrix specification, "Size limits").
+/// Maximum size in bytes of an event as clients receive it (Matrix specification, "Size limits").
 const MAX_EVENT_BYTES: usize = 65_536;
 
-/// Greatest length of a type or state key (the same section).
+/// Maximum length in bytes of a type or state key (same section).
 const MAX_NAME_BYTES: usize = 255;
 
-/// An event to be appended; the caller of the command is its sender.
+/// Event to append. Its sender is the caller of the command.
 pub(super) struct NewEvent<'e> {
     pub(super) event_type: &'e str,
     pub(super) state_key: Option<&'e str>,
-    /// A JSON object that was checked.
+    /// JSON object that has been checked.
     pub(super) content: Bytes,
     pub(super) redacts: Option<Position>,
-    /// The client sent this very event: it is shown its transaction id.
+    /// `true` if the client itself sent this very event, so that it is shown its transaction id.
     pub(super) by_client: bool,
-    /// Of `m.room.member` events, what their version row says.
+    /// Value of the event's version row; empty unless it is an `m.room.member` event.
     pub(super) version_value: Vec<u8>,
 }
 
@@ -50,7 +50,7 @@ impl<'e> NewEvent<'e> {
     }
 }
 
-/// Appends; the rules allowed it before.
+/// Appends an event that the rules have already allowed.
 pub(super) fn append(context: &mut Context<'_>, room: &mut Room, new: NewEvent<'_>) -> Applies<Position> {
     let position = context.next_position()?;
     let sender = context.user_id();
@@ -85,12 +85,12 @@ pub(super) fn append(context: &mut Context<'_>, room: &mut Room, new: NewEvent<'
     Ok(position)
 }
 
-/// Writes an event's row, new or changed.
+/// Writes the row of an event, new or changed.
 pub(super) fn put_event(context: &mut Context<'_>, room: RoomNumber, at: Position, row: &store::Event) {
     context.rows.put(Table::Timeline, key::room_position(room, at), table::encode(row));
 }
 
-/// The version rows of a state event; returns the version before it.
+/// Writes the version rows of a state event, and returns the previous version.
 fn state_rows(
     context: &mut Context<'_>,
     room: &mut Room,
@@ -115,7 +115,7 @@ fn state_rows(
     Ok(replaces)
 }
 
-/// Refuses names that keys cannot hold.
+/// Refuses types and state keys that keys cannot hold.
 pub(super) fn check_names(event_type: &str, state_key: Option<&str>) -> Applies<()> {
     if event_type.is_empty() || event_type.len() > MAX_NAME_BYTES || event_type.contains('\0') {
         let message = format!("an event's type must have 1 to {MAX_NAME_BYTES} bytes, none of them zero");
@@ -127,19 +127,20 @@ pub(super) fn check_names(event_type: &str, state_key: Option<&str>) -> Applies<
     Ok(())
 }
 
-/// Refuses what cannot be the content of an event.
+/// Refuses bytes that cannot be the content of an event.
 pub(super) fn check_content(content: &[u8]) -> Applies<()> {
     json::check_event_content(content)
         .or_else(|why| refuse(Reason::BadJson, format!("the content must be an object of canonical JSON: {why}")))
 }
 
-/// Refuses what is no JSON object; for what clients store and no event carries, as account data and filters.
+/// Refuses bytes that are not a JSON object; for data that clients store and no event carries, such as account data and
+/// filters.
 pub(super) fn check_object(content: &[u8]) -> Applies<()> {
     json::check_object(content)
         .or_else(|why| refuse(Reason::BadJson, format!("the content must be a JSON object: {why}")))
 }
 
-/// The event's size as clients get it, its content as it was sent.
+/// Checks the size of the event as clients receive it, with its content as it was sent.
 fn check_size(sender: &str, room: &Room, new: &NewEvent<'_>) -> Applies<()> {
     const EVENT_ID_BYTES: usize = 25;
     const FRAME: &str = r#"{"content":,"event_id":"","origin_server_ts":1234567890123,"room_id":,"sender":,"type":}"#;

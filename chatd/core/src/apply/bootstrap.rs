@@ -1,10 +1,10 @@
-//! The first command of a cluster's life. Applied twice with the same names, it answers the same.
+//! First command in the life of a cluster. Applied twice with the same names, it gives the same answer.
 
 use super::context::{Answer, Applies, Context, refuse};
 use crate::id::Position;
 use crate::proto::log::{self, Reason, outcome};
 
-/// Longest server name: a user id has to fit 255 bytes and leave room for its localpart.
+/// Maximum length of a server name in bytes: a user id has to fit in 255 bytes and leave room for its localpart.
 const MAX_SERVER_NAME_BYTES: usize = 200;
 
 pub(super) fn apply(context: &mut Context<'_>, command: &log::Bootstrap) -> Applies<Answer> {
@@ -30,7 +30,7 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::Bootstrap) -> Appl
     Ok(Answer::done())
 }
 
-/// Matrix specification, "Server Name": host or address, with an optional port.
+/// Checks the form of a server name: host or address, with an optional port (Matrix specification, "Server Name").
 fn is_server_name(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b);
     !name.is_empty() && name.len() <= MAX_SERVER_NAME_BYTES && name.bytes().all(allowed)

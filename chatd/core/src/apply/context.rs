@@ -1,4 +1,4 @@
-//! What one command works with: the rows, its place in the order, its caller.
+//! Context of one command: the rows, its position in the log, and its caller.
 
 use super::Touched;
 use super::sequence::Turn;
@@ -14,16 +14,16 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// Why a command went no further.
+/// Reason why a command goes no further.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// It is refused: an answer like any other.
+    /// The command is refused, which is an answer like any other.
     Rejected(Rejected),
-    /// The state cannot be read: apply itself stops.
+    /// The state cannot be read, so that apply itself stops.
     Read(ReadError),
 }
 
-/// The result of a step of a command.
+/// Result of one step of a command.
 pub(super) type Applies<T> = Result<T, Refusal>;
 
 impl From<ReadError> for Refusal {
@@ -38,17 +38,17 @@ impl From<Denied> for Refusal {
     }
 }
 
-/// Refuses the command.
+/// Refuses the command with this reason and message.
 pub(super) fn refuse<T>(reason: Reason, message: impl Into<String>) -> Applies<T> {
     Err(Refusal::Rejected(Rejected { reason: reason.into(), message: message.into() }))
 }
 
-/// What an accepted command answers.
+/// Answer to an accepted command.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// The command's own answer, and the event it is about if that is not its first.
+    /// Answer of the command itself, and the event it is about if that is not the command's first.
     New(outcome::Kind, Option<Position>),
-    /// Applied before: the answer of then.
+    /// Answer given when the command was applied before.
     Again(log::Outcome),
 }
 
@@ -57,7 +57,7 @@ impl Answer {
         Self::New(outcome::Kind::Done(log::Done {}), None)
     }
 
-    /// The same answer was given before, as told by the rows themselves; `at` is where.
+    /// Returns an answer that was given before, as the rows themselves tell; `at` is its position.
     pub(super) fn again(kind: outcome::Kind, at: Position) -> Self {
         Self::Again(log::Outcome { position: Some(wire(at)), duplicate: true, kind: Some(kind) })
     }
@@ -72,13 +72,14 @@ impl Answer {
     }
 }
 
-/// A position as messages carry it.
+/// Converts a position to the message that carries it.
 pub(super) fn wire(position: Position) -> log::Position {
     log::Position { incarnation: position.incarnation, index: position.index, ordinal: position.ordinal }
 }
 
-/// Room rows that the commands of one entry share: most entries hold many messages to few rooms, and the row with its
-/// power levels is the dearest to decode. Holds what the rows hold; emptied whenever one is written or taken back.
+/// Rows of rooms, shared by the commands of one entry. Most entries contain many messages to few rooms, and the row
+/// with its power levels is the most expensive one to decode. The cache holds what the rows hold; it is cleared
+/// whenever one of them is written or undone.
 #[derive(Default)]
 pub(super) struct RoomCache(RefCell<BTreeMap<RoomNumber, Rc<store::Room>>>);
 
@@ -99,7 +100,7 @@ impl RoomCache {
     }
 }
 
-/// A room in hand; [`Context::save_room`] writes its row back.
+/// Room that a command works on; [`Context::save_room`] writes its row back.
 pub(super) struct Room {
     pub(super) number: RoomNumber,
     pub(super) id: String,
@@ -107,7 +108,7 @@ pub(super) struct Room {
     changed: bool,
 }
 
-/// All zero, until a new room's first `m.room.power_levels` (which only its creator sends).
+/// Power levels of a new room before its first `m.room.power_levels` (which only its creator sends): all zero.
 static NO_LEVELS: store::Levels = store::Levels {
     ban: 0,
     kick: 0,
@@ -121,12 +122,12 @@ static NO_LEVELS: store::Levels = store::Levels {
 };
 
 impl Room {
-    /// One that is being made.
+    /// Creates a room that has no row yet.
     pub(super) fn new(number: RoomNumber, id: String, row: store::Room) -> Self {
         Self { number, id, row: Rc::new(row), changed: true }
     }
 
-    /// The row, to be changed and saved.
+    /// Returns the row for modification; it is written by [`Context::save_room`].
     pub(super) fn row_mut(&mut self) -> &mut store::Room {
         self.changed = true;
         Rc::make_mut(&mut self.row)
@@ -137,12 +138,12 @@ impl Room {
     }
 }
 
-/// One command at work.
+/// State of one command while it is applied.
 pub(super) struct Context<'a> {
     pub(super) rows: &'a mut dyn Write,
     pub(super) server_name: &'a str,
     pub(super) time_ms: u64,
-    /// Of its entry; `time_ms` is what came of it.
+    /// Stamp of the command's entry; `time_ms` is the log's time that resulted from it.
     pub(super) stamp: Stamp,
     /// Localpart of the caller; empty for commands without one.
     pub(super) user: &'a str,
@@ -150,11 +151,11 @@ pub(super) struct Context<'a> {
     pub(super) transaction_id: &'a str,
     pub(super) first: Position,
     pub(super) touched: Touched,
-    /// The command closed the session it came by.
+    /// `true` if the command closed the session that it came by.
     pub(super) ended_own_session: bool,
-    /// What accounts may have, by the command's door.
+    /// Limits on what accounts may have, from the pod that received the command.
     pub(super) quotas: log::Quotas,
-    /// Its place in a sequence, to be passed on even when it is refused.
+    /// Turn of the command in its sequence, passed on even if the command is refused.
     pub(super) turn: Option<Turn>,
     rooms: &'a RoomCache,
     cluster: &'a store::Cluster,
@@ -191,7 +192,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// What the accepted command leaves beside its rows.
+    /// Returns what an accepted command leaves behind in addition to its rows: hints, and the cluster's row if it
+    /// changed.
     pub(super) fn finish(self) -> (Touched, Option<store::Cluster>) {
         (self.touched, self.new_cluster)
     }
@@ -200,13 +202,13 @@ impl<'a> Context<'a> {
         self.new_cluster.as_ref().unwrap_or(self.cluster)
     }
 
-    /// The cluster's row, to be changed.
+    /// Returns the cluster's row for modification.
     pub(super) fn cluster_mut(&mut self) -> &mut store::Cluster {
         let cluster = self.cluster;
         self.new_cluster.get_or_insert_with(|| cluster.clone())
     }
 
-    /// The position of the command's next event.
+    /// Returns the position of the command's next event.
     pub(super) fn next_position(&mut self) -> Applies<Position> {
         if self.events >= ORDINALS_PER_COMMAND {
             return refuse(Reason::TooLarge, "the command makes too many events: split it");
@@ -216,7 +218,7 @@ impl<'a> Context<'a> {
         Ok(position)
     }
 
-    /// The caller's device, if its session is alive at the entry's time.
+    /// Returns the caller's device if its session is alive at the entry's time.
     pub(super) fn session(&self) -> Applies<store::Device> {
         let row = table::fetch(&self.rows, Table::Device, &key::device(self.user, self.device_id))?;
         match row.filter(|_| !self.user.is_empty() && !self.device_id.is_empty()) {
@@ -226,7 +228,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The caller's row in a room where it is joined.
+    /// Returns the caller's membership in a room that it has joined.
     pub(super) fn joined(&self, room: &Room) -> Applies<store::Membership> {
         let row = rows::membership(&self.rows, room.number, self.user)?;
         match row.kind() {
@@ -235,7 +237,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The caller's full user id.
+    /// Returns the caller's full user id.
     pub(super) fn user_id(&self) -> String {
         id::user_id(self.user, self.server_name)
     }
@@ -290,7 +292,7 @@ fn no_such_room<T>() -> Applies<T> {
     refuse(Reason::RoomNotFound, "there is no such room")
 }
 
-/// Is the device's session alive at this time?
+/// Returns `true` if the device's session is alive at this time.
 pub(super) fn is_alive(device: &store::Device, time_ms: u64) -> bool {
     device.expires_ms == 0 || device.expires_ms > time_ms
 }

@@ -1,4 +1,4 @@
-//! Creating a room with all its first events, in the order that the Matrix specification gives for `createRoom`.
+//! Creation of a room with all its first events, in the order that the Matrix specification gives for `createRoom`.
 
 use super::append::{self, NewEvent, append};
 use super::context::{Answer, Applies, Context, Room, refuse};
@@ -15,14 +15,14 @@ use crate::table::{self, Read, Table, key};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-/// The version whose rules [`crate::auth`] follows.
+/// Room version whose rules [`crate::auth`] implements.
 const ROOM_VERSION: &str = "11";
 
-/// Invitations with one creation; more people are invited after it. A command must stay far below the ordinals it may
-/// use, and below what one entry should cost to apply.
+/// Maximum number of invitations with one creation; more people can be invited after it. A command must stay far below
+/// the number of ordinals that it may use, and below what one entry should cost to apply.
 const MAX_INVITES: usize = 500;
 
-/// Initial state events with one creation.
+/// Maximum number of initial state events with one creation.
 const MAX_INITIAL_STATE: usize = 500;
 
 pub(super) fn apply(context: &mut Context<'_>, command: &log::CreateRoom) -> Applies<Answer> {
@@ -60,7 +60,7 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::CreateRoom) -> App
     Ok(Answer::New(outcome::Kind::RoomCreated(log::RoomCreated { room_id: room.id }), None))
 }
 
-/// Localparts of those invited, each once.
+/// Returns the localparts of the invited users, without duplicates.
 fn invited<'c>(context: &Context<'_>, user_ids: &'c [String]) -> Applies<Vec<&'c str>> {
     let mut out = Vec::with_capacity(user_ids.len());
     for user_id in user_ids {
@@ -72,7 +72,7 @@ fn invited<'c>(context: &Context<'_>, user_ids: &'c [String]) -> Applies<Vec<&'c
     Ok(out)
 }
 
-/// Takes a number for the room, which gets its name from the create event's position.
+/// Assigns a number to the room; its id is derived from the position of the create event.
 fn found(context: &mut Context<'_>, command: &log::CreateRoom) -> Applies<Room> {
     let created_at = context.first;
     let cluster = context.cluster_mut();
@@ -113,7 +113,8 @@ fn optional_object(bytes: &[u8], what: &str) -> Applies<Object> {
     }
 }
 
-/// The first levels are the creator's to choose: no rule of change applies, only that of form.
+/// Appends the first power levels. They are the creator's to choose: only the rules about their form apply, not those
+/// about changes.
 fn power_levels(
     context: &mut Context<'_>,
     room: &mut Room,
@@ -154,7 +155,7 @@ fn alias(context: &mut Context<'_>, room: &mut Room, alias: &str) -> Applies<()>
     set_text(context, room, event_type::CANONICAL_ALIAS, "alias", &full)
 }
 
-/// Join rule, history visibility and guest access, unless the initial state has its own.
+/// Sets join rule, history visibility and guest access by the preset, unless the initial state has its own.
 fn preset(context: &mut Context<'_>, room: &mut Room, command: &log::CreateRoom) -> Applies<()> {
     let public = command.preset() == Preset::Public;
     let chosen = [
@@ -178,7 +179,7 @@ fn initial_state(context: &mut Context<'_>, room: &mut Room, state: &log::StateI
     send::set_state(context, room, new).map(drop)
 }
 
-/// A state event with one text, where there is one.
+/// Sets a state event that consists of one text, unless the text is empty.
 fn set_text(context: &mut Context<'_>, room: &mut Room, event_type: &str, key: &str, text: &str) -> Applies<()> {
     if text.is_empty() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Exactly once: an accepted command with a transaction id is answered from memory when it comes again.
+//! Exactly-once application: an accepted command with a transaction id is answered from memory when it is repeated.
 
 use super::context::{Answer, Applies, Context, wire};
 use crate::id::{self, Position};
@@ -9,22 +9,22 @@ use crate::table::{self, Direction, Flow, Read, ReadError, Table, key};
 use bytes::Bytes;
 use prost::Message;
 
-/// Longest transaction id: it stands in keys and events.
+/// Maximum length of a transaction id in bytes; it is part of keys and events.
 pub(super) const MAX_TRANSACTION_ID_BYTES: usize = 255;
 
-/// How the transaction ids begin that doors make for commands whose clients gave none. They repeat such a command for
-/// seconds, so that its outcome goes after a day, with the next one of its kind; else each would stay as long as its device.
-/// Further on stands the time, so that the oldest come first.
+/// Prefix of the transaction ids that pods generate for commands whose clients gave none. Pods repeat such a command
+/// for seconds, so its outcome is removed after a day, together with the next one of its kind; otherwise, each would
+/// stay as long as its device. The time follows the prefix, so that the oldest ids come first.
 pub const MADE_BY_DOOR: &str = "~~";
 
-/// Outcomes that go for one that is kept: more than one, so that they become fewer.
+/// Number of old outcomes removed for each one that is kept: more than one, so that they become fewer.
 const FORGOTTEN_AT_ONCE: usize = 2;
 
-/// Where a command's outcome is kept, if it is.
+/// Memory of a command's outcome, if it is to be kept at all.
 pub(super) struct Memory {
-    /// `None`: the command carries no transaction id.
+    /// Key of the row; `None` if the command carries no transaction id.
     key: Option<Vec<u8>>,
-    /// With what the keys of outcomes begin of which old ones go for this one.
+    /// Prefix of the keys of outcomes of which old ones are removed for this one; `None` to remove none.
     short_lived: Option<Vec<u8>>,
     opened_at: Bytes,
 }
@@ -40,7 +40,7 @@ impl Memory {
         Self { key, short_lived, opened_at: device.opened_at.clone() }
     }
 
-    /// The outcome of then, if the same session sent this before.
+    /// Returns the earlier outcome if the same device sent this command before.
     pub(super) fn recall(&self, rows: &dyn Read, kind: &Kind) -> Result<Option<Outcome>, ReadError> {
         let Some(key) = &self.key else { return Ok(None) };
         let row = table::fetch::<store::Dedup>(rows, Table::Dedup, key)?;
@@ -48,7 +48,7 @@ impl Memory {
         row.map(|row| self::outcome(row, room_of(kind).unwrap_or_default())).transpose()
     }
 
-    /// Keeps the outcome. Not for a session that the command itself ended: nobody could ask again.
+    /// Keeps the outcome, unless the command ended its own session: nobody could ask again.
     pub(super) fn keep(self, context: &mut Context<'_>, kind: &Kind, answer: &Answer) -> Applies<()> {
         let (Some(key), Answer::New(answer, at)) = (self.key, answer) else { return Ok(()) };
         if context.ended_own_session {
@@ -69,7 +69,7 @@ impl Memory {
     }
 }
 
-/// Forgets the oldest outcomes of these keys, if they are a day old.
+/// Forgets the oldest outcomes with these keys, if they are a day old.
 fn forget_oldest(context: &mut Context<'_>, prefix: &[u8]) -> Applies<()> {
     let (mut old, now) = (Vec::new(), context.time_ms);
     context.rows.scan(Table::Dedup, prefix, &key::after_prefix(prefix), Direction::Forward, &mut |(key, value)| {
@@ -86,7 +86,7 @@ fn forget_oldest(context: &mut Context<'_>, prefix: &[u8]) -> Applies<()> {
     Ok(())
 }
 
-/// Did this very command make the event?
+/// Returns `true` if this very command created the event.
 fn made(context: &Context<'_>, at: Position) -> bool {
     let Position { incarnation, index, .. } = context.first;
     at.incarnation == incarnation && at.index == index && at >= context.first
@@ -96,10 +96,10 @@ fn is_sent_to(answer: &outcome::Kind, room_id: Option<&str>) -> bool {
     matches!(answer, outcome::Kind::EventSent(sent) if Some(sent.room_id.as_str()) == room_id)
 }
 
-/// The outcome that a row keeps of a command to this room.
+/// Returns the outcome that a row keeps of a command to this room.
 ///
 /// # Errors
-/// When it cannot be read.
+/// Fails if the outcome cannot be decoded.
 pub(crate) fn outcome(row: store::Dedup, room_id: &str) -> Result<Outcome, ReadError> {
     let Some(at) = table::position(Table::Dedup, &row.event)? else {
         return Outcome::decode(row.outcome)
@@ -109,7 +109,7 @@ pub(crate) fn outcome(row: store::Dedup, room_id: &str) -> Result<Outcome, ReadE
     Ok(Outcome { position: Some(wire(at)), duplicate: false, kind: Some(outcome::Kind::EventSent(sent)) })
 }
 
-/// The room that a `Dedup` key's scope names; empty when it names none.
+/// Returns the room in the scope of a `Dedup` key; empty if the scope names none.
 pub(crate) fn room_in_key(key: &[u8]) -> &str {
     let scope = key.split(|byte| *byte == 0).nth(2).unwrap_or_default();
     let mut parts = scope.split(|byte| *byte == b'/');
@@ -120,11 +120,11 @@ pub(crate) fn room_in_key(key: &[u8]) -> &str {
 const SEND: &str = "send";
 const REDACT: &str = "redact";
 
-/// Whether the log has accepted this command before, from the same session: then proposing it again is no new write.
-/// Looks two rows up; a command without a transaction id is never known.
+/// Returns `true` if the log has accepted this command before, from the same device, so that proposing it again would
+/// not be a new write. Costs two lookups; a command without a transaction id is never recognised.
 ///
 /// # Errors
-/// As [`Read::get`](crate::table::Read::get).
+/// Fails as [`Read::get`](crate::table::Read::get) does.
 pub fn is_accepted(rows: &dyn Read, envelope: &Envelope) -> Result<bool, ReadError> {
     let Some(kind) = envelope.command.as_ref().and_then(|command| command.kind.as_ref()) else { return Ok(false) };
     let device = key::device(&envelope.user, &envelope.device_id);
@@ -134,11 +134,12 @@ pub fn is_accepted(rows: &dyn Read, envelope: &Envelope) -> Result<bool, ReadErr
     }
 }
 
-/// What a transaction id is unique in, beside the device: the request's path, as a Matrix client sees it.
+/// Scope in which a transaction id is unique, in addition to the device: the path of the request, as a Matrix client
+/// sees it.
 enum Scope<'a> {
-    /// Of an event: what is done, the room, the type or the event.
+    /// Scope of an event: the action, the room, and the event type or the redacted event.
     Event([&'a str; 3]),
-    /// Of any other command: its name.
+    /// Scope of any other command: its name.
     Command([&'static str; 1]),
 }
 
@@ -172,7 +173,7 @@ fn scope(kind: &Kind) -> Scope<'_> {
     }])
 }
 
-/// The room that stands in the scope.
+/// Returns the room that is part of the scope.
 fn room_of(kind: &Kind) -> Option<&str> {
     match kind {
         Kind::SendEvent(command) => Some(&command.room_id),
@@ -181,11 +182,11 @@ fn room_of(kind: &Kind) -> Option<&str> {
     }
 }
 
-/// An answer is remembered at least this long, though the event it names be removed: clients repeat a request for
-/// minutes, at most for as long as a journey without a network.
+/// Minimum time for which an answer is remembered, even if the event that it names is removed. Clients repeat a request
+/// for minutes, at most for the duration of a journey without a network.
 const REMEMBERED_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// Forgets the answer to the request that made an event of a client, unless the client may still repeat it.
+/// Forgets the answer to the request that created an event of a client, unless the client may still repeat the request.
 pub(super) fn forget(context: &mut Context<'_>, room_id: &str, at: Position, event: &store::Event) -> Applies<()> {
     let Some(user) = id::localpart(&event.sender, context.server_name) else { return Ok(()) };
     if event.transaction_id.is_empty() {
@@ -197,7 +198,7 @@ pub(super) fn forget(context: &mut Context<'_>, room_id: &str, at: Position, eve
     for scope in [Some(sent), redaction].into_iter().flatten() {
         let key = key::dedup(user, &event.device_id, scope.parts(), &event.transaction_id);
         let Some(row) = table::fetch::<store::Dedup>(&context.rows, Table::Dedup, &key)? else { continue };
-        // The same device may have used the id again, in a later session.
+        // The same device may have used the id again in a later session.
         if names(&row, at)? && row.time_ms.saturating_add(REMEMBERED_MS) <= context.time_ms {
             context.rows.delete(Table::Dedup, key);
         }
@@ -205,7 +206,7 @@ pub(super) fn forget(context: &mut Context<'_>, room_id: &str, at: Position, eve
     Ok(())
 }
 
-/// Is it the answer to the request that made this event?
+/// Returns `true` if the row is the answer to the request that created this event.
 fn names(row: &store::Dedup, at: Position) -> Result<bool, ReadError> {
     let outcome = outcome(row.clone(), "")?;
     Ok(matches!(outcome.kind, Some(outcome::Kind::EventSent(sent)) if sent.event_id == id::event_id(at)))

@@ -1,11 +1,11 @@
-//! The rows of the public directory.
+//! Maintenance of the rows of the public directory.
 
 use super::context::{Applies, Context, Room};
 use crate::directory;
 use crate::table::{Read as _, Table, key};
 use bytes::Bytes;
 
-/// Puts the room into the public directory or takes it out, after something changed on which that depends.
+/// Adds the room to the public directory or removes it, after a change of something on which that depends.
 pub(super) fn update(context: &mut Context<'_>, room: &Room) -> Applies<()> {
     if !room.row.listed {
         return Ok(());

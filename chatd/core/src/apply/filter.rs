@@ -6,14 +6,15 @@ use crate::proto::log::{self, Reason, outcome};
 use crate::rows;
 use crate::table::{self, Direction, Flow, Read, Table, key};
 
-/// Filters one account could keep before commands said how many. Clients upload the same few at every start, and those
-/// are found again.
+/// Maximum number of filters of an account for commands of earlier versions, which carry no limit. Clients upload the
+/// same few filters at every start, and those are found again.
 const MAX_FILTERS: u64 = 200;
 
-/// Filters that go for one new one: where the limit was lowered, each new one brings the account nearer to it.
+/// Maximum number of filters removed for a new one: after the limit was lowered, each new filter brings the account
+/// closer to it.
 const MAX_REMOVED: usize = 4;
 
-/// Largest filter.
+/// Maximum size of a filter in bytes.
 const MAX_FILTER_BYTES: usize = 16 * 1024;
 
 pub(super) fn apply(context: &mut Context<'_>, command: &log::PutFilter) -> Applies<Answer> {
@@ -32,8 +33,8 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::PutFilter) -> Appl
         return refuse(Reason::TooLarge, format!("an account keeps at most {MAX_FILTERS} filters: use one you have"));
     }
     if max_filters > 0 {
-        // A program that makes up a filter at each start would else, in time, leave its user without any. A client whose
-        // filter is gone is told so, and puts it again.
+        // If none were removed, a program that makes up a filter at each start would in time leave its user without
+        // any. A client whose filter is gone is told so and uploads it again.
         let excess = (kept.len() + 1).saturating_sub(max_filters).min(MAX_REMOVED);
         for oldest in kept.into_iter().take(excess) {
             context.rows.delete(Table::Filter, oldest);
@@ -49,11 +50,11 @@ fn put(filter_id: u64) -> Answer {
     Answer::New(outcome::Kind::FilterPut(log::FilterPut { filter_id }), None)
 }
 
-/// What the account has of a filter.
+/// Filters that the account has, compared with a new one.
 enum Known {
-    /// This very one, to the byte.
+    /// Number of the filter that equals the new one, to the byte.
     Number(u64),
-    /// Only others: their keys, oldest first.
+    /// Keys of the other filters, oldest first; none equals the new one.
     Others(Vec<Vec<u8>>),
 }
 

@@ -1,8 +1,8 @@
-//! Removing a room's history: what was said before some time. All state stays, so that the state at every event that
-//! stays can be told, and who was in the room when.
+//! Removal of a room's history: what was said before a given time. All state stays, so that the state at every
+//! remaining event, and who was in the room when, can still be told.
 //!
-//! Done in bounded parts, oldest first: an entry must not hold up those behind it. What stays for good below
-//! `Room.swept_to` is not looked at again.
+//! Done in bounded parts, oldest first, because an entry must not hold up those behind it. Events that are kept for
+//! good, up to `Room.swept_to`, are not examined again.
 
 use super::context::{Answer, Applies, Context, Room, refuse};
 use super::{dedup, relation};
@@ -12,7 +12,7 @@ use crate::proto::store;
 use crate::rows;
 use crate::table::{self, Direction, Flow, Read, ReadError, Table, key};
 
-/// Events looked at by one command, and bytes of them: some milliseconds of apply.
+/// Limits on the events that one command examines, and on their bytes: some milliseconds of apply.
 const MAX_EVENTS: usize = 1000;
 const MAX_BYTES: usize = 2 << 20;
 
@@ -44,7 +44,7 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::PurgeHistory) -> A
     Ok(Answer::New(outcome::Kind::HistoryPurged(log::HistoryPurged { events, more: part.more }), None))
 }
 
-/// Old events that were not looked at yet.
+/// Old events that have not been examined yet.
 struct Part {
     events: Vec<(Position, store::Event)>,
     more: bool,
@@ -60,7 +60,7 @@ impl Part {
         rows.scan(Table::Timeline, &from, &end, Direction::Forward, &mut |(key, value)| {
             let event: store::Event = table::decode(Table::Timeline, value)?;
             let at = rows::position_in(Table::Timeline, key)?;
-            // Times are in the order of positions: none after it is older.
+            // Times are in the order of positions, so no later event is older.
             if super::effective(cluster, at, event.origin_server_ts)? >= before {
                 return Ok(Flow::Stop);
             }
@@ -76,7 +76,7 @@ impl Part {
     }
 }
 
-/// State stays, and what tells why a piece of state is empty.
+/// Returns `true` for events that are kept: state, and redactions that explain why a piece of state is empty.
 fn stays(context: &Context<'_>, room: RoomNumber, at: Position, event: &store::Event) -> Result<bool, ReadError> {
     if event.state_key.is_some() {
         return Ok(true);
@@ -89,12 +89,12 @@ fn stays(context: &Context<'_>, room: RoomNumber, at: Position, event: &store::E
 fn remove(context: &mut Context<'_>, room: &Room, at: Position, event: &store::Event) -> Applies<()> {
     context.rows.delete(Table::Timeline, key::room_position(room.number, at));
     context.rows.delete(Table::EventRoom, key::position(at));
-    // Relations of others to this one go with the others: there may be any number of them.
+    // Relations of others to this event are removed with the others, because there may be any number of them.
     relation::remove(context, room.number, at, &event.content);
     dedup::forget(context, &room.id, at, event)
 }
 
-/// The newest removed event of all rooms: readers whose cursor is beyond it need not ask room by room.
+/// Records the newest removed event of all rooms: readers whose cursor is beyond it need not ask room by room.
 fn note_newest(context: &mut Context<'_>, room: &Room) -> Result<(), ReadError> {
     let purged_to = table::position(Table::Room, &room.row.purged_to)?;
     if purged_to > table::position(Table::Meta, &context.cluster().purged_to)? {

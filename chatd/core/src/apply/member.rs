@@ -1,4 +1,4 @@
-//! Changes of membership, by command or as an `m.room.member` event.
+//! Changes of membership, by a command or by an `m.room.member` event.
 
 use super::append::{self, NewEvent, append};
 use super::context::{Answer, Applies, Context, Refusal, Room, refuse};
@@ -17,23 +17,23 @@ use crate::table::{self, Read, Table, key};
 use bytes::Bytes;
 use serde_json::Value;
 
-/// Rooms that a restricted room's join rule may name; more are not looked at.
+/// Maximum number of rooms of a restricted room's join rule that are considered; further ones are ignored.
 const MAX_VOUCHING_ROOMS: usize = 100;
 
-/// A change about to be judged and made.
+/// Change of membership to be checked and made.
 pub(super) struct Move<'m> {
-    /// Localpart.
+    /// Localpart of the user whose membership changes.
     pub(super) target: &'m str,
     pub(super) change: Change,
-    /// The event's content as a client sent it; built here when `None`.
+    /// Content of the event as a client sent it; built here if `None`.
     pub(super) content: Option<Bytes>,
     pub(super) notes: MemberNotes<'m>,
 }
 
-/// What the caller wants to stand in a member event beside the membership.
+/// Fields that the caller wants in a member event besides the membership.
 #[derive(Clone, Copy, Default)]
 pub(super) struct MemberNotes<'m> {
-    /// JSON object of further content for one's own event; empty for none.
+    /// JSON object with further content for the caller's own event; empty for none.
     pub(super) extra: &'m [u8],
     pub(super) reason: &'m str,
     pub(super) is_direct: bool,
@@ -41,7 +41,7 @@ pub(super) struct MemberNotes<'m> {
 
 pub(super) fn apply(context: &mut Context<'_>, command: &log::SetMembership) -> Applies<Answer> {
     let change = command.change();
-    // Before the room is looked for: what is wrong with the request itself must not tell whether there is one.
+    // Checked before the room is looked up: a fault in the request itself must not reveal whether the room exists.
     let target = match command.target.is_empty() {
         true => context.user,
         false => local_user(context, &command.target)?,
@@ -65,7 +65,7 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::SetMembership) -> 
     Ok(sent(&room, at, context.time_ms))
 }
 
-/// Some changes are made for oneself alone.
+/// Refuses changes that users can only make for themselves if the target is somebody else.
 fn check_for_oneself(context: &Context<'_>, change: Change, target: &str) -> Applies<()> {
     match change {
         _ if target == context.user => Ok(()),
@@ -76,7 +76,8 @@ fn check_for_oneself(context: &Context<'_>, change: Change, target: &str) -> App
     }
 }
 
-/// What a change is refused with in a room that is not there: the same as in one that does not let the caller in.
+/// Returns the refusal for a change in a room that does not exist: the same as in a room that does not let the caller
+/// in.
 pub(super) fn missing(refusal: Refusal, change: Change) -> Refusal {
     match refusal {
         Refusal::Rejected(rejected) if rejected.reason() == Reason::RoomNotFound => rules::no_such_room(change).into(),
@@ -84,7 +85,7 @@ pub(super) fn missing(refusal: Refusal, change: Change) -> Refusal {
     }
 }
 
-/// The localpart of a user id that a caller named.
+/// Returns the localpart of a user id that the caller named.
 pub(super) fn local_user<'i>(context: &Context<'_>, user_id: &'i str) -> Applies<&'i str> {
     match id::localpart(user_id, context.server_name) {
         Some(localpart) => Ok(localpart),
@@ -101,7 +102,7 @@ fn already_in(context: &Context<'_>, room: &Room, row: &store::Membership) -> Ap
     Ok(sent(room, at, event.origin_server_ts))
 }
 
-/// The room goes out of the user's lists. Not an event: nobody else learns of it.
+/// Removes the room from the user's lists. Not an event: nobody else learns of it.
 fn forget(context: &mut Context<'_>, room: &Room, target: &str, row: store::Membership) -> Applies<Answer> {
     match row.kind() {
         _ if target != context.user => return refuse(Reason::Forbidden, "you can only forget a room for yourself"),
@@ -113,7 +114,7 @@ fn forget(context: &mut Context<'_>, room: &Room, target: &str, row: store::Memb
     Ok(Answer::done())
 }
 
-/// Judges the change by the room's rules and makes it. The caller saves the room.
+/// Checks the change by the room's rules and makes it. The caller saves the room.
 pub(super) fn make(context: &mut Context<'_>, room: &mut Room, change: &Move<'_>) -> Applies<Position> {
     let target = rows::membership(&context.rows, room.number, change.target)?;
     let oneself = change.target == context.user;
@@ -145,7 +146,7 @@ pub(super) fn make(context: &mut Context<'_>, room: &mut Room, change: &Move<'_>
     put(context, room, change.target, &target, Entry { kind, content, is_direct: change.notes.is_direct, by_client })
 }
 
-/// How the caller may come in; looked up only where a rule asks.
+/// Returns the ways in which the caller may enter, which are read only if a rule depends on them.
 fn entrance(context: &Context<'_>, room: &Room, change: Change) -> Applies<Entrance> {
     if !matches!(change, Change::Join | Change::Knock) {
         return Ok(Entrance::default());
@@ -160,7 +161,7 @@ fn entrance(context: &Context<'_>, room: &Room, change: Change) -> Applies<Entra
     })
 }
 
-/// Is the caller in one of the rooms that a restricted room's rule names?
+/// Returns `true` if the caller is joined to one of the rooms that a restricted room's rule names.
 fn is_vouched(context: &Context<'_>, join_rules: &Object) -> Applies<bool> {
     let allow = join_rules.get("allow").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     for entry in allow.iter().take(MAX_VOUCHING_ROOMS).filter_map(Value::as_object) {
@@ -175,10 +176,10 @@ fn is_vouched(context: &Context<'_>, join_rules: &Object) -> Applies<bool> {
     Ok(false)
 }
 
-/// Content of a member event, with the profile of whom it is about.
+/// Builds the content of a member event, with the profile of the user it is about.
 fn content(context: &Context<'_>, target: &str, kind: Kind, notes: MemberNotes<'_>) -> Applies<Bytes> {
     let mut object = match kind {
-        // Others' words about somebody stay those that the specification names.
+        // Member events about somebody else contain only the fields that the specification names.
         Kind::Join | Kind::Knock => json::stored_object(notes.extra),
         _ => Object::new(),
     };
@@ -211,14 +212,14 @@ fn put_text(object: &mut Object, key: &str, text: &str) {
     }
 }
 
-/// The creator's own join, which no rule has to allow.
+/// Joins the creator of a room, which no rule has to allow.
 pub(super) fn creator(context: &mut Context<'_>, room: &mut Room, is_direct: bool) -> Applies<()> {
     let content = content(context, context.user, Kind::Join, MemberNotes::default())?;
     let entry = Entry { kind: Kind::Join, content, is_direct, by_client: false };
     put(context, room, context.user, &store::Membership::default(), entry).map(drop)
 }
 
-/// A joined caller's member event anew, with the profile of now.
+/// Repeats a joined caller's member event with the current profile.
 pub(super) fn renew(context: &mut Context<'_>, number: RoomNumber) -> Applies<()> {
     let mut room = context.room_by_number(number)?;
     let old = rows::membership(&context.rows, number, context.user)?;
@@ -229,7 +230,7 @@ pub(super) fn renew(context: &mut Context<'_>, number: RoomNumber) -> Applies<()
     Ok(())
 }
 
-/// A membership that is allowed.
+/// Membership that the rules have allowed.
 struct Entry {
     kind: Kind,
     content: Bytes,
@@ -255,7 +256,7 @@ fn put(
         (_, Kind::Join) => table::position_field(at),
         _ => Bytes::new(),
     };
-    // An invitation to a direct chat makes the chat direct for who accepts it.
+    // An invitation to a direct chat makes the chat direct for the user who accepts it.
     let is_direct = is_direct || (old.is_direct && kind == Kind::Join);
     let row = store::Membership {
         kind: kind.into(),
@@ -292,7 +293,8 @@ fn count(room: &mut store::Room, old: Kind, new: Kind) {
     add(new, 1);
 }
 
-/// An `m.room.member` event that a client sent as state: judged like the command it stands for.
+/// Makes the change of an `m.room.member` event that a client sent as state; checked like the command that it stands
+/// for.
 pub(super) fn by_event(
     context: &mut Context<'_>,
     room: &mut Room,
@@ -302,7 +304,7 @@ pub(super) fn by_event(
     if rows::membership(&context.rows, room.number, context.user)?.kind() == Kind::Unspecified
         && entering(context, state_key, content).is_none()
     {
-        // Before anything else is found wrong, which would tell that there is a room.
+        // Refused before anything else is found wrong, which would reveal that the room exists.
         return refuse(Reason::NotMember, "you are not in this room; join it first");
     }
     let target = local_user(context, state_key).ok().filter(|_| state_key.starts_with('@'));
@@ -334,7 +336,7 @@ pub(super) fn by_event(
     )
 }
 
-/// The change that a member event stands for, if it is one that somebody outside may make.
+/// Returns the change that a member event stands for, if it is one that a user outside the room may make.
 pub(super) fn entering(context: &Context<'_>, state_key: &str, content: &Bytes) -> Option<Change> {
     if state_key != context.user_id() {
         return None;
@@ -346,7 +348,7 @@ pub(super) fn entering(context: &Context<'_>, state_key: &str, content: &Bytes) 
     }
 }
 
-/// Is this alias one of the room's?
+/// Returns `true` if this alias belongs to the room.
 pub(super) fn has_alias(context: &Context<'_>, room: RoomNumber, alias: &str) -> Applies<bool> {
     let Some(local) = id::alias_localpart(alias, context.server_name).filter(|_| alias.starts_with('#')) else {
         return Ok(false);

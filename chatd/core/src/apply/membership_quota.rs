@@ -1,7 +1,7 @@
-//! How many rooms an account may be in, and how many invitations it may have.
+//! Limits on the rooms that an account may be in, and on the unanswered invitations that it may have.
 //!
-//! The bounds come with the command ([`log::Quotas`]); what is counted are rows. A change of membership is rare beside
-//! messages, and pays for the count.
+//! The limits come with the command ([`log::Quotas`](crate::proto::log::Quotas)); rows are counted against them.
+//! Changes of membership are rare compared with messages, and pay for the count.
 
 use super::context::{Applies, Context, refuse};
 use crate::proto::log::Reason;
@@ -9,11 +9,11 @@ use crate::proto::store;
 use crate::proto::store::membership::Kind;
 use crate::table::{self, Direction, Flow, Read as _, Table, key};
 
-/// Memberships that are looked at, those of rooms left long ago included: some ten milliseconds of apply. Who has been in
-/// more rooms has what the largest of bots have, and comes into no others.
+/// Maximum number of memberships examined, including those of rooms left long ago: some ten milliseconds of apply. An
+/// account beyond it has been in as many rooms as the largest bots, and may not enter any others.
 const MAX_LOOKED_AT: usize = 65_536;
 
-/// Refuses a membership beyond what the account may have.
+/// Refuses a membership that would exceed the account's limit.
 pub(super) fn check(context: &Context<'_>, target: &str, old: Kind, new: Kind) -> Applies<()> {
     let most = match new {
         _ if old == new => 0,
@@ -32,7 +32,7 @@ pub(super) fn check(context: &Context<'_>, target: &str, old: Kind, new: Kind) -
     refuse(Reason::QuotaReached, message)
 }
 
-/// Has the account so many memberships of a kind?
+/// Returns `true` if the account has at least `most` memberships of a kind, or more memberships than are examined.
 fn has(context: &Context<'_>, localpart: &str, kind: Kind, most: usize) -> Applies<bool> {
     let from = key::devices_of(localpart);
     let (mut found, mut looked_at) = (0, 0);

@@ -9,12 +9,13 @@ use crate::proto::store::membership::Kind;
 use crate::rows;
 use crate::table::{self, Direction, Flow, Read, Table, key};
 
-/// Longest display name or avatar URL.
+/// Maximum length in bytes of a display name or avatar URL.
 const MAX_BYTES: usize = 1024;
 
-/// Joined rooms whose member event is renewed at once by a command that does not say `in_parts`.
+/// Maximum number of joined rooms whose member event is renewed at once by a command without `in_parts`.
 const MAX_ROOMS: usize = 1000;
-/// Rooms renewed by one command, and memberships looked at for them: some milliseconds of apply.
+/// Limits on the rooms that one command renews, and on the memberships that it examines for that: some milliseconds of
+/// apply.
 const PART_ROOMS: usize = 32;
 const PART_LOOKED_AT: usize = 1024;
 
@@ -33,7 +34,7 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::SetProfile) -> App
         context.rows.put(Table::Account, key::account(context.user), table::encode(&new));
         context.touched.user(context.user);
         if command.in_parts {
-            // From the first room on, also when an earlier change had not come to its end: its rooms get this one.
+            // Begin at the first room even if an earlier change is unfinished: its remaining rooms get this profile.
             renew_part(context, RoomNumber(0))?;
         } else {
             let looked_at = Bounds { rooms: MAX_ROOMS, looked_at: usize::MAX };
@@ -45,7 +46,8 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::SetProfile) -> App
     Ok(Answer::done())
 }
 
-/// Goes on with what [`apply`] left over. The profile is that of now: rooms joined meanwhile have it already.
+/// Continues with what [`apply`] left over. The profile is the current one: rooms joined in the meantime have it
+/// already.
 pub(super) fn renew<'a>(context: &mut Context<'a>, command: &'a log::RenewMembers) -> Applies<Answer> {
     if !context.user.is_empty() {
         return refuse(Reason::Invalid, "this command has no caller");
@@ -61,7 +63,8 @@ pub(super) fn renew<'a>(context: &mut Context<'a>, command: &'a log::RenewMember
     Ok(Answer::New(outcome::Kind::MembersRenewed(log::MembersRenewed { rooms, more }), None))
 }
 
-/// Renews the caller's member events of some rooms, and writes down where to go on.
+/// Renews the caller's member events of some rooms, and records where to continue. Returns the number of rooms, and
+/// `true` if there are more.
 fn renew_part(context: &mut Context<'_>, from: RoomNumber) -> Applies<(u64, bool)> {
     let bounds = Bounds { rooms: PART_ROOMS, looked_at: PART_LOOKED_AT };
     let (rooms, next) = joined_rooms(context, from, &bounds)?;
@@ -81,7 +84,7 @@ struct Bounds {
     looked_at: usize,
 }
 
-/// Rooms that the caller is in, from a number on, and the number to go on from.
+/// Returns the rooms that the caller has joined, beginning at a number, and the number to continue at.
 fn joined_rooms(
     context: &Context<'_>,
     from: RoomNumber,
@@ -186,7 +189,7 @@ mod tests {
         let touched = world.apply(vec![first]).remove(0).touched.rooms.len();
         assert_eq!(touched, PART_ROOMS, "one command stays bounded");
         assert_eq!(world.view().unfinished_renewals(10).unwrap(), ["alice"]);
-        // Another change before the first one has come to its end begins again, with what is true now.
+        // Another change before the first one is finished starts again, with the latest profile.
         let second = in_parts(&mut world, "Two");
         world.accepted(second);
         world.public_room("alice");

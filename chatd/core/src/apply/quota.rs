@@ -1,11 +1,12 @@
-//! How many devices an account has: those not used for longest go for a new one, all of them go in parts, and those that
-//! expired go by themselves.
+//! Limits on the devices of an account: the least recently used ones are removed for a new one, all of them can be
+//! removed in parts, and expired ones are swept.
 //!
-//! The numbers come with the commands, so that a change of the configuration, or of a constant of another version, never
-//! changes what an entry of the log means.
+//! The limits come with the commands, so that a change of the configuration, or of a constant in another version, never
+//! changes the meaning of a log entry.
 //!
-//! A login beyond the limit is not refused: programs that log in at each start without a device id would lock their owner
-//! out, who could not tell which of the devices are still wanted. What was not used for longest is missed least.
+//! A login beyond the limit is not refused: programs that log in at each start without a device id would lock out their
+//! owner, who could not tell which of the devices are still wanted. The device that was not used for longest is missed
+//! least.
 
 use super::context::{Answer, Applies, Context, refuse};
 use super::session::{self, MAX_FORGOTTEN};
@@ -13,12 +14,12 @@ use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
 use crate::table::{self, Direction, Flow, Read, Table, key};
 
-/// Devices looked at for a login, and removed for it: where an account of before the limit has more, each login brings it
-/// nearer.
+/// Limits on the devices that one login examines and removes. An account with more devices, from before there was a
+/// limit, gets closer to it with each login.
 const MAX_LOOKED_AT: usize = 1024;
 const MAX_REMOVED: usize = 16;
 
-/// Ends the sessions that were not used for longest, so that one more device is within the limit.
+/// Ends the sessions of the least recently used devices, so that one more device is within the limit.
 pub(super) fn make_room(
     context: &mut Context<'_>,
     localpart: &str,
@@ -45,7 +46,8 @@ pub(super) fn make_room(
     Ok(())
 }
 
-/// When a device was used last, as far as the rows tell: use extends a session that expires, once in half of its lifetime.
+/// Returns the time at which a device was last used, as far as the rows tell: use extends a session that expires, once
+/// in each half of its lifetime.
 fn last_use(context: &Context<'_>, device: &store::Device) -> Applies<u64> {
     if device.expires_ms == 0 {
         return Ok(device.created_ms);
@@ -54,7 +56,7 @@ fn last_use(context: &Context<'_>, device: &store::Device) -> Applies<u64> {
     Ok(device.expires_ms.saturating_sub(token.unwrap_or_default().lifetime_ms))
 }
 
-/// Ends some of the caller's sessions, its own when no other is left.
+/// Ends at most `at_most` of the caller's sessions; its own only if no other is left.
 pub(super) fn close_some(context: &mut Context<'_>, at_most: u32) -> Applies<Answer> {
     let at_most = usize::try_from(at_most).unwrap_or(usize::MAX);
     let others = devices(context, context.user, at_most.saturating_add(1))?.into_iter();
@@ -72,7 +74,7 @@ pub(super) fn close_some(context: &mut Context<'_>, at_most: u32) -> Applies<Ans
     Ok(Answer::New(outcome::Kind::SessionsClosed(log::SessionsClosed { more }), None))
 }
 
-/// Removes a device that expired long ago, or what is left of one that is gone.
+/// Removes a device that expired long ago, or what a removed device left behind.
 pub(super) fn sweep(context: &mut Context<'_>, command: &log::SweepDevice) -> Applies<Answer> {
     if !context.user.is_empty() {
         return refuse(Reason::Invalid, "this command has no caller");
@@ -91,7 +93,7 @@ pub(super) fn sweep(context: &mut Context<'_>, command: &log::SweepDevice) -> Ap
     Ok(swept(forgettable == 0))
 }
 
-/// Did the device's session expire so long ago that it is removed?
+/// Returns `true` if the device's session expired so long ago that the device is to be removed.
 pub(crate) fn is_swept(device: &store::Device, kept_ms: u64, time_ms: u64) -> bool {
     device.expires_ms != 0 && device.expires_ms.saturating_add(kept_ms) <= time_ms
 }
@@ -100,7 +102,7 @@ fn swept(more: bool) -> Answer {
     Answer::New(outcome::Kind::DeviceSwept(log::DeviceSwept { more }), None)
 }
 
-/// Devices of an account, by id, at most so many.
+/// Returns at most `at_most` devices of an account, by id.
 pub(super) fn devices(context: &Context<'_>, localpart: &str, at_most: usize) -> Applies<Vec<(String, store::Device)>> {
     let from = key::devices_of(localpart);
     let mut out = Vec::new();

@@ -1,4 +1,4 @@
-//! Redactions, by command or as an `m.room.redaction` event.
+//! Redactions, by a command or by an `m.room.redaction` event.
 
 use super::append::{NewEvent, append, put_event};
 use super::context::{Answer, Applies, Context, Room, refuse};
@@ -23,9 +23,9 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::Redact) -> Applies
     Ok(sent(&room, at, context.time_ms))
 }
 
-/// The event form: since room version 11 the content names what is redacted.
+/// Redacts by an event: since room version 11, the content names the redacted event.
 pub(super) fn by_event(context: &mut Context<'_>, room: &mut Room, content: &Bytes) -> Applies<Position> {
-    // First of all: whoever is not in the room is not to learn from another refusal that there is one.
+    // Checked first: a user who is not in the room must not learn from another refusal that it exists.
     context.joined(room)?;
     let object = json::stored_object(content);
     match json::text(&object, "redacts") {
@@ -57,7 +57,7 @@ fn redact(context: &mut Context<'_>, room: &mut Room, event_id: &str, content: B
         version_value: Vec::new(),
     };
     let at = append(context, room, new)?;
-    // The first redaction is the one that is shown with the event.
+    // The first redaction is the one shown with the event.
     if row.redacted_by.is_empty() {
         relation::remove(context, room.number, target, &row.content);
         row.content = redaction::strip(&row.r#type, &row.content);
@@ -69,7 +69,7 @@ fn redact(context: &mut Context<'_>, room: &mut Room, event_id: &str, content: B
             && rows::state_version(&context.rows, room.number, event_type::RETENTION, "", Position::MAX)?
                 == Some(target)
         {
-            // Its content is gone, and with it the wish.
+            // The lifetime that the event asked for is gone with its content.
             room.row_mut().max_lifetime_ms = 0;
         }
     }
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(world.rejected(envelope), Reason::Forbidden);
         let envelope = redaction(&mut world, "alice", &room, his);
         let first = position(&world.accepted(envelope));
-        // Once more: another event, but the message still names the first.
+        // A second redaction is another event, but the message still names the first.
         let envelope = redaction(&mut world, "alice", &room, his);
         world.accepted(envelope);
         assert_eq!(world.view().event("bob", &id::event_id(his)).unwrap().redacted_by, Some(first));

@@ -1,4 +1,4 @@
-//! The index of relations: which events relate to which, and how (`m.relates_to`).
+//! Index of relations: which events relate to which others, and how (`m.relates_to`).
 
 use super::context::{Applies, Context, Room, refuse};
 use crate::id::{self, Position, RoomNumber};
@@ -12,17 +12,18 @@ use serde_json::Value;
 
 const KEY: &str = "m.relates_to";
 
-/// Longest relation type.
+/// Maximum length of a relation type in bytes.
 const MAX_TYPE_BYTES: usize = 255;
 
-/// A relation to be indexed.
+/// Relation to be added to the index.
 pub(super) struct Link {
     target: Position,
     relation_type: String,
 }
 
-/// The relation that new content names, with its target checked: it must exist, earlier, in the same room, and be
-/// visible to the sender. Ids can be guessed, so that one who may not see an event may not learn of it so either.
+/// Returns the relation that new content names, after checking its target: an earlier event of the same room that is
+/// visible to the sender. Ids can be guessed, so a user who may not see an event must not learn of it in this way
+/// either.
 pub(super) fn of_new(
     context: &Context<'_>,
     room: &Room,
@@ -43,7 +44,7 @@ pub(super) fn of_new(
     }
 }
 
-/// Event id and type of the relation in some content.
+/// Returns the event id and the type of the relation in some content.
 fn named(content: &[u8]) -> Option<(String, String)> {
     if !json::mentions(content, KEY) {
         return None;
@@ -53,7 +54,7 @@ fn named(content: &[u8]) -> Option<(String, String)> {
     Some((json::text(relation, "event_id")?.to_owned(), json::text(relation, "rel_type")?.to_owned()))
 }
 
-/// Is there such an event in the room, for this member?
+/// Returns `true` if the room contains the event and this member may see it.
 pub(super) fn is_visible(
     context: &Context<'_>,
     room: &Room,
@@ -76,7 +77,7 @@ pub(super) fn put(context: &mut Context<'_>, room: &Room, at: Position, event_ty
     context.rows.put(Table::Relation, key, table::encode(&row));
 }
 
-/// A redacted event relates to nothing any more; `content` is what it had before.
+/// Removes the relation of an event that is redacted or removed; `content` is what it had before.
 pub(super) fn remove(context: &mut Context<'_>, room: RoomNumber, at: Position, content: &[u8]) {
     let Some((event_id, relation_type)) = named(content) else { return };
     if let Some(target) = id::parse_event_id(&event_id) {

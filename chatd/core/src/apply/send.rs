@@ -1,4 +1,4 @@
-//! Sending events: messages, and state by the rules of its type.
+//! Sending of events: messages, and state by the rules of its type.
 
 use super::append::{self, NewEvent, append};
 use super::context::{Answer, Applies, Context, Refusal, Room, refuse};
@@ -34,7 +34,8 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::SendEvent) -> Appl
     Ok(sent(&room, at, context.time_ms))
 }
 
-/// The refusal in a room that is not there; somebody who would come in is told what a closed room tells.
+/// Returns the refusal for an event in a room that does not exist. A user who tries to enter gets the answer of a
+/// closed room.
 fn no_room_for(context: &Context<'_>, command: &log::SendEvent, refusal: Refusal) -> Refusal {
     let state_key = command.state_key.as_deref().filter(|_| command.r#type == event_type::MEMBER);
     match state_key.and_then(|state_key| member::entering(context, state_key, &command.content)) {
@@ -43,7 +44,7 @@ fn no_room_for(context: &Context<'_>, command: &log::SendEvent, refusal: Refusal
     }
 }
 
-/// The answer to an accepted event.
+/// Returns the answer to an accepted event.
 pub(super) fn sent(room: &Room, at: Position, origin_server_ts: u64) -> Answer {
     let event_id = id::event_id(at);
     let sent = log::EventSent { event_id, room_id: room.id.clone(), origin_server_ts };
@@ -51,7 +52,7 @@ pub(super) fn sent(room: &Room, at: Position, origin_server_ts: u64) -> Answer {
 }
 
 fn message(context: &mut Context<'_>, room: &mut Room, event_type: &str, content: &Bytes) -> Applies<Position> {
-    // A message of such a type would look like a change of the room to clients and change nothing (room version 11,
+    // A message of such a type would look like a change of the room to clients, but change nothing (room version 11,
     // "Authorization rules": a membership without a state key is rejected).
     if event_type::ONLY_STATE.contains(&event_type) {
         return refuse(Reason::Invalid, format!("{event_type} is state: send it as such, with its state key"));
@@ -77,7 +78,7 @@ fn message(context: &mut Context<'_>, room: &mut Room, event_type: &str, content
     Ok(at)
 }
 
-/// Has the caller the power to send messages of this type?
+/// Checks that the caller has the power to send messages of this type.
 pub(super) fn may_send(context: &Context<'_>, room: &Room, event_type: &str) -> Applies<()> {
     let (needed, power) = (room.levels().to_send(event_type), room.levels().of(context.user));
     match power >= needed {
@@ -86,7 +87,8 @@ pub(super) fn may_send(context: &Context<'_>, room: &Room, event_type: &str) -> 
     }
 }
 
-/// Sets state other than memberships, by the rules. The caller is joined, names and content were checked.
+/// Sets state other than memberships, by the rules of its type. The caller has checked that the user is joined, and
+/// that names and content are valid.
 pub(super) fn set_state(context: &mut Context<'_>, room: &mut Room, new: NewEvent<'_>) -> Applies<Position> {
     let state_key = new.state_key.unwrap_or_default();
     let levels = room.levels();
@@ -120,7 +122,7 @@ fn check_levels(context: &Context<'_>, room: &Room, power: i64, content: &[u8]) 
     }
 }
 
-/// Each alias named must be the room's own.
+/// Checks that each alias in the content belongs to the room.
 fn check_aliases(context: &Context<'_>, room: &Room, content: &[u8]) -> Applies<()> {
     for alias in named_aliases(&json::stored_object(content)) {
         if !member::has_alias(context, room.number, &alias)? {

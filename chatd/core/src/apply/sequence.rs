@@ -1,26 +1,27 @@
-//! Order: what one door sends as a sequence is applied in that order, or not at all.
+//! Order of commands: what one pod sends as a sequence is applied in that order, or not at all.
 //!
-//! A door has many commands on their way at once. When the leader goes, or its lease runs out for a moment, some of them
-//! may be lost and later ones not; applied as they come, a person's second message would stand before the first. So
-//! each carries its number, and a gap refuses all that follows it, until the door sends what is unanswered again under a
-//! new id. The transaction ids keep what was applied already from being applied twice.
+//! A pod has many commands in flight at once. When the leader is lost, or its lease runs out for a moment, some of them
+//! may be lost while later ones are not; applied as they arrive, a person's second message would come before the first.
+//! Each command therefore carries its number, and a gap refuses everything that follows it, until the pod sends all
+//! unanswered commands again under a new id. The transaction ids keep commands that were already applied from being
+//! applied twice.
 
 use super::context::{Applies, Context, refuse};
 use crate::proto::log::{self, Reason};
 use crate::proto::store;
 use crate::table::{self, Direction, Flow, Read, ReadError, Table, Write, key};
 
-/// Sequences of one device: its open streams, with room for those that broke. The oldest goes for a new one, and begins
-/// again if it was still in use.
+/// Maximum number of sequences of one device: its open streams, with room for those that broke. The oldest is removed
+/// for a new one, and begins again if it was still in use.
 pub(super) const MAX_PER_DEVICE: usize = 64;
 
-/// A command's turn: the changes that pass it on to the next, whatever becomes of the command.
+/// Turn of a command: the changes that pass the turn on to the next command, whatever becomes of this one.
 pub(super) struct Turn {
     row: (Vec<u8>, store::Sequence),
     replaces: Option<Vec<u8>>,
 }
 
-/// Is it this command's turn?
+/// Checks that it is this command's turn.
 pub(super) fn turn(context: &Context<'_>, sequence: &log::Sequence) -> Applies<Turn> {
     let key = key::sequence(context.user, context.device_id, sequence.id);
     if sequence.number == 0 {
@@ -36,7 +37,7 @@ pub(super) fn turn(context: &Context<'_>, sequence: &log::Sequence) -> Applies<T
     }
 }
 
-/// Writes what [`turn`] found.
+/// Writes the changes that [`turn`] found.
 pub(super) fn pass(tx: &mut dyn Write, turn: Option<Turn>) {
     let Some(Turn { row: (key, row), replaces }) = turn else { return };
     if let Some(old) = replaces {
@@ -45,7 +46,7 @@ pub(super) fn pass(tx: &mut dyn Write, turn: Option<Turn>) {
     tx.put(Table::Sequence, key, table::encode(&row));
 }
 
-/// Removes all of a device's.
+/// Removes all sequences of a device.
 pub(super) fn forget(context: &mut Context<'_>, localpart: &str, device_id: &str) -> Applies<()> {
     let mut keys = Vec::new();
     each(&context.rows, localpart, device_id, |key, _| keys.push(key.to_vec()))?;

@@ -1,4 +1,5 @@
-//! Opening, extending and closing sessions. A session is a device with a token; the token's hash alone is known here.
+//! Opening, extending and closing of sessions. A session is a device with a token, of which only the hash is known
+//! here.
 
 use super::context::{Answer, Applies, Context, refuse};
 use super::{quota, sequence};
@@ -9,21 +10,21 @@ use crate::rows;
 use crate::table::{self, Direction, Flow, Read, Table, key};
 use bytes::Bytes;
 
-/// A SHA-256.
+/// Length of a SHA-256 hash in bytes.
 const TOKEN_HASH_BYTES: usize = 32;
 
-/// Longest device id: it stands in keys.
+/// Maximum length of a device id in bytes; it is part of keys.
 const MAX_DEVICE_ID_BYTES: usize = 255;
 
-/// Longest name of a device.
+/// Maximum length of a device's name in bytes.
 const MAX_DISPLAY_NAME_BYTES: usize = 1024;
 
-/// Remembered transactions that one command removes at most with the devices it ends. The rest stay behind unread (they
-/// carry the old device's position) until they are swept away, so that the command stays small however long the sessions
-/// lasted.
+/// Maximum number of remembered transactions that one command removes with the devices that it ends. The rest stay
+/// behind unread (they carry the old device's position) until they are swept, so that the command stays small however
+/// long the sessions lasted.
 pub(super) const MAX_FORGOTTEN: usize = 1024;
 
-/// After the door verified the password. The same token hash again is the same request again.
+/// Opens a session after the API has verified the password. A repeated token hash means a repeated request.
 pub(super) fn open(context: &mut Context<'_>, command: &log::OpenSession) -> Applies<Answer> {
     let Some(new) = &command.session else { return refuse(Reason::Invalid, "the new session is missing") };
     let Some(account) = rows::account(&context.rows, &command.localpart)?.filter(|account| !account.deactivated) else {
@@ -38,8 +39,8 @@ pub(super) fn open(context: &mut Context<'_>, command: &log::OpenSession) -> App
     put(context, &command.localpart, new).map(|opened| Answer::New(opened, None))
 }
 
-/// Writes the rows of a new session. An older one of the same device ends; the device itself goes on, if the command says
-/// so: its name stays, and its transaction ids are still known.
+/// Writes the rows of a new session. An older session of the same device ends. If the command says so, the device
+/// itself continues: it keeps its name, and its transaction ids are still known.
 pub(super) fn put(context: &mut Context<'_>, localpart: &str, new: &log::NewSession) -> Applies<outcome::Kind> {
     let id_fits = !new.device_id.is_empty() && new.device_id.len() <= MAX_DEVICE_ID_BYTES;
     if !id_fits || new.device_id.contains('\0') {
@@ -89,7 +90,7 @@ pub(super) fn put(context: &mut Context<'_>, localpart: &str, new: &log::NewSess
     Ok(opened(context, localpart, &new.device_id, expires_ms))
 }
 
-/// The device that goes on under a new session, if there is one; its old session ends.
+/// Returns the device that continues under a new session, if there is one, and ends its old session.
 fn going_on(context: &mut Context<'_>, localpart: &str, new: &log::NewSession) -> Applies<Option<store::Device>> {
     if !new.continues_device {
         return Ok(None);
@@ -98,12 +99,13 @@ fn going_on(context: &mut Context<'_>, localpart: &str, new: &log::NewSession) -
     let Some(old) = table::fetch::<store::Device>(&context.rows, Table::Device, &key)? else { return Ok(None) };
     context.rows.delete(Table::Token, old.token_hash.to_vec());
     context.touched.session(localpart);
-    // They were the old session's streams: what these still send is sent again under a new number.
+    // The sequences belong to streams of the old session; what those still have to send is sent again as a new
+    // sequence.
     sequence::forget(context, localpart, &new.device_id)?;
     Ok(Some(old))
 }
 
-/// The session that this very request opened before, and where.
+/// Returns the session that this very request opened before, and the position of that request.
 pub(super) fn opened_before(
     context: &Context<'_>,
     localpart: &str,
@@ -132,7 +134,7 @@ fn opened(context: &Context<'_>, localpart: &str, device_id: &str, expires_at_ms
     })
 }
 
-/// When a session used at `now` ends; a lifetime of 0 never does.
+/// Returns the time at which a session that is used at `now` expires; 0, which means never, for a lifetime of 0.
 fn expiry(now: u64, lifetime_ms: u64) -> u64 {
     match lifetime_ms {
         0 => 0,
@@ -177,7 +179,8 @@ fn devices(context: &Context<'_>) -> Applies<Vec<String>> {
     Ok(quota::devices(context, context.user, usize::MAX)?.into_iter().map(|(device_id, _)| device_id).collect())
 }
 
-/// Removes a device with its token and as many of its transactions as may be forgotten; was there one?
+/// Removes a device with its token and as many of its transactions as `forgettable` allows. Returns `true` if there was
+/// such a device.
 pub(super) fn end(
     context: &mut Context<'_>,
     localpart: &str,
@@ -196,7 +199,7 @@ pub(super) fn end(
     Ok(true)
 }
 
-/// Removes as many of a device's transactions as may be forgotten.
+/// Removes as many of a device's transactions as `forgettable` allows, and subtracts them from it.
 pub(super) fn forget_transactions(
     context: &mut Context<'_>,
     localpart: &str,
@@ -255,7 +258,7 @@ mod tests {
         assert!(matches!(state(&world, "two"), SessionState::Alive(_)));
     }
 
-    /// Doors remember sessions: whatever ends one must name its user.
+    /// Pods remember sessions, so whatever ends one must name its user.
     #[test]
     fn whatever_ends_a_session_says_whose() {
         let mut world = world(&["alice"]);

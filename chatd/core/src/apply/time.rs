@@ -1,4 +1,4 @@
-//! The log's time: how it moves on, and the one way in which it goes back.
+//! Time of the log: how it advances, and the one way in which it goes back.
 
 use super::context::{Answer, Applies, Context, refuse};
 use crate::id::Position;
@@ -6,19 +6,21 @@ use crate::proto::log::{self, Reason, TimeTrust, outcome};
 use crate::proto::store;
 use crate::table::{self, ReadError, Table};
 
-/// How far an entry moves the time whose stamp no majority confirmed. Far more than lies between two entries of a cluster
-/// in use, far less than the lifetime of a session or of a message.
+/// Maximum step, in milliseconds, by which an entry advances the log's time if no majority confirmed its stamp. It is
+/// much longer than the time between two entries of a cluster in use, and much shorter than the lifetime of a session
+/// or a message.
 pub const HELD_STEP_MS: u64 = 60_000;
 
-/// The log's time is behind its clocks by transit and ahead of some of them by their differences: what is less ahead
-/// than this needs no repair. As much as clocks may differ that are said to agree.
+/// Minimum time, in milliseconds, by which the log's time must be ahead of the clocks before it is repaired. It is
+/// behind the clocks by transit and ahead of some of them by their differences, so smaller amounts need no repair. The
+/// value is the difference up to which clocks are said to agree.
 const REPAIR_FROM_MS: u64 = 30_000;
 
-/// Repairs remembered. Each is an accident that somebody repaired by hand; of those forgotten, old events merely keep
-/// the time that they were given.
+/// Maximum number of repairs that are remembered. Each is an accident that somebody repaired by hand; once a repair is
+/// forgotten, old events merely keep the time that they were given.
 const MAX_REPAIRS: usize = 64;
 
-/// What the leader stamped an entry with.
+/// Time with which the leader stamped an entry, and its trust in that time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     time_ms: u64,
@@ -35,8 +37,8 @@ impl Stamp {
     }
 }
 
-/// The log's time after an entry with this stamp. Never less than before: whoever judges by the time of a leader that
-/// it heard of, judges as this does.
+/// Returns the log's time after an entry with this stamp; never less than before. Code that judges by the time heard
+/// from a leader uses this function, so that it judges as apply does.
 #[must_use]
 pub fn advanced(before_ms: u64, stamp_ms: u64, trust: TimeTrust) -> u64 {
     let stamp_ms = match trust {
@@ -46,11 +48,11 @@ pub fn advanced(before_ms: u64, stamp_ms: u64, trust: TimeTrust) -> u64 {
     before_ms.max(stamp_ms)
 }
 
-/// When the event at this position was made: what it says, unless the log's time was set back later to an earlier time.
-/// In the order of positions these times never go back.
+/// Returns the time at which the event at this position was made: the time that it carries, unless the log's time was
+/// later set back to an earlier time. These times never go back in the order of positions.
 ///
 /// # Errors
-/// When the cluster's row is damaged.
+/// Fails if the cluster's row is damaged.
 pub(crate) fn effective(cluster: &store::Cluster, at: Position, stamped_ms: u64) -> Result<u64, ReadError> {
     let mut time_ms = stamped_ms;
     for repair in &cluster.time_repairs {

@@ -1,5 +1,5 @@
-//! Power levels: reading `m.room.power_levels`, and who may change it to what.
-//! Source: Matrix specification, "m.room.power_levels", and rule 9 of room version 11's authorisation rules.
+//! Power levels: parsing of `m.room.power_levels`, and the rules by which it may be changed.
+//! Source: Matrix specification, "m.room.power_levels", and rule 9 of room version 11's authorization rules.
 
 use super::{Denied, forbidden, invalid};
 use crate::id;
@@ -7,10 +7,10 @@ use crate::json::Object;
 use crate::proto::store::{Levels, NamedLevel};
 use serde_json::Value;
 
-/// Greatest integer canonical JSON may hold, either way.
+/// Greatest magnitude of an integer in canonical JSON.
 const MAX_LEVEL: i64 = (1 << 53) - 1;
 
-/// The level names beside `users` and `events`, with what they are when absent.
+/// Names of the levels other than `users` and `events`, with their values when absent.
 const SCALARS: [(&str, i64); 7] = [
     ("ban", 50),
     ("kick", 50),
@@ -22,17 +22,17 @@ const SCALARS: [(&str, i64); 7] = [
 ];
 
 impl Levels {
-    /// Power of a user of this server.
+    /// Returns the power level of a user of this server.
     pub(crate) fn of(&self, localpart: &str) -> i64 {
         find(&self.users, localpart).unwrap_or(self.users_default)
     }
 
-    /// Power needed to send a message of this type.
+    /// Returns the power level needed to send a message of this type.
     pub(crate) fn to_send(&self, event_type: &str) -> i64 {
         find(&self.events, event_type).unwrap_or(self.events_default)
     }
 
-    /// Power needed to set state of this type.
+    /// Returns the power level needed to set state of this type.
     pub(crate) fn to_set(&self, event_type: &str) -> i64 {
         find(&self.events, event_type).unwrap_or(self.state_default)
     }
@@ -43,10 +43,11 @@ fn find(sorted: &[NamedLevel], name: &str) -> Option<i64> {
     sorted.get(place).map(|entry| entry.level)
 }
 
-/// Reads the content of `m.room.power_levels`.
+/// Parses the content of `m.room.power_levels`.
 ///
 /// # Errors
-/// When a level is no integer, or `users`, `events` or `notifications` is no object of integers by proper names.
+/// Fails if a level is not an integer, if `events` or `notifications` is not an object of integers, or if `users` is
+/// not an object of integers by user id.
 pub(crate) fn parse(content: &Object, server_name: &str) -> Result<Levels, Denied> {
     let scalar = |name: &str| -> Result<i64, Denied> {
         match content.get(name) {
@@ -59,7 +60,7 @@ pub(crate) fn parse(content: &Object, server_name: &str) -> Result<Levels, Denie
     if let Some((bad, _)) = users.iter().find(|(user, _)| !is_user_id(user)) {
         return Err(invalid(format!("users of m.room.power_levels names {bad:?}, which is no user id")));
     }
-    // Other servers' users can hold no power here: they cannot come in.
+    // Users of other servers cannot have power here, because they cannot join.
     let local = users.into_iter().filter_map(|(user, level)| Some((id::localpart(user, server_name)?, level)));
     Ok(Levels {
         ban: scalar("ban")?,
@@ -91,7 +92,7 @@ fn integer(name: &str, value: &Value) -> Result<i64, Denied> {
     }
 }
 
-/// An object of levels, empty when absent.
+/// Returns the entries of an object of levels; empty if the object is absent.
 fn table<'a>(content: &'a Object, name: &str) -> Result<Vec<(&'a str, i64)>, Denied> {
     match content.get(name) {
         None => Ok(Vec::new()),
@@ -102,10 +103,12 @@ fn table<'a>(content: &'a Object, name: &str) -> Result<Vec<(&'a str, i64)>, Den
     }
 }
 
-/// May `sender` (a full user id with `power`) replace `old` by `new`? Both parse.
+/// Checks that `sender` (a full user id with `power`) may replace `old` by `new`. Both must have been accepted by
+/// [`parse`].
 ///
 /// # Errors
-/// When it would change a level above the sender's, grant one above it, or touch a peer.
+/// Fails if the change would touch a level above the sender's, grant one above it, or change the level of another user
+/// who has as much power as the sender.
 pub(crate) fn check_change(sender: &str, power: i64, old: &Object, new: &Object) -> Result<(), Denied> {
     for (name, default) in SCALARS {
         let level = |content: &Object| content.get(name).and_then(Value::as_i64);
@@ -127,7 +130,8 @@ pub(crate) fn check_change(sender: &str, power: i64, old: &Object, new: &Object)
     Ok(())
 }
 
-/// One level that is not a user's: neither its old nor its new value may exceed the changer's power.
+/// Checks the change of a level that is not that of a user: neither the old nor the new value may exceed the sender's
+/// power.
 fn check_entry(name: &str, power: i64, before: Option<i64>, after: Option<i64>) -> Result<(), Denied> {
     let beyond = |level: Option<i64>| level.is_some_and(|level| level > power);
     match before != after && (beyond(before) || beyond(after)) {
@@ -138,7 +142,7 @@ fn check_entry(name: &str, power: i64, before: Option<i64>, after: Option<i64>) 
 
 type Change<'a> = (&'a str, Option<i64>, Option<i64>);
 
-/// All entries of one object of levels, before and after, in byte order of their names.
+/// Returns all entries of one object of levels, before and after, in byte order of their names.
 fn changes<'a>(old: &'a Object, new: &'a Object, name: &str) -> Result<Vec<Change<'a>>, Denied> {
     let mut all = std::collections::BTreeMap::<&str, (Option<i64>, Option<i64>)>::new();
     for (key, level) in table(old, name)? {

@@ -1,4 +1,4 @@
-//! Membership transitions: rule 4 of room version 11's authorisation rules.
+//! Membership transitions: rule 4 of room version 11's authorization rules.
 
 use super::{Denied, forbidden};
 use crate::proto::log::Reason;
@@ -6,28 +6,28 @@ use crate::proto::log::set_membership::Change;
 use crate::proto::store::Levels;
 use crate::proto::store::membership::Kind;
 
-/// What the rules look at.
+/// Facts by which the rules judge a change of membership.
 pub(crate) struct Facts<'a> {
-    /// The sender's membership; [`Kind::Unspecified`] for none.
+    /// Membership of the sender; [`Kind::Unspecified`] for none.
     pub(crate) sender: Kind,
-    /// The target's.
+    /// Membership of the target user; [`Kind::Unspecified`] for none.
     pub(crate) target: Kind,
-    /// Both are the same user.
+    /// `true` if sender and target are the same user.
     pub(crate) oneself: bool,
     pub(crate) sender_power: i64,
     pub(crate) target_power: i64,
     pub(crate) levels: &'a Levels,
-    /// Read for joins and knocks; another change may leave it at the default.
+    /// Ways to enter the room. Read for joins and knocks only; other changes may leave it at the default.
     pub(crate) entrance: Entrance,
 }
 
-/// Whoever is refused by these rules alone is told the same where there is no such room: ids can be guessed, and which of
-/// them are rooms is for those to know who may come in.
+/// Message for a user whom these rules alone keep out. It is the same if the room does not exist: ids can be guessed,
+/// and only those who may enter should know which of them are rooms.
 pub(crate) const BY_INVITATION: &str =
     "this room is by invitation, or there is none of this id; ask a member to invite you";
 pub(crate) const NO_KNOCKS: &str = "this room does not take knocks, or there is none of this id";
 
-/// The refusal of a change in a room that is not there.
+/// Returns the refusal of a change in a room that does not exist.
 pub(crate) fn no_such_room(change: Change) -> Denied {
     match change {
         Change::Join => forbidden(BY_INVITATION),
@@ -36,21 +36,21 @@ pub(crate) fn no_such_room(change: Change) -> Denied {
     }
 }
 
-/// How one may come in, by `m.room.join_rules`.
+/// Ways in which a user may enter a room, by its `m.room.join_rules`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Entrance {
-    /// Anyone may join.
+    /// `true` if anyone may join.
     pub(crate) open: bool,
-    /// A restricted room, and the user is in one of the rooms it allows.
+    /// `true` if the room is restricted and the user is in one of the rooms that it allows.
     pub(crate) vouched: bool,
-    /// One may knock.
+    /// `true` if users may knock.
     pub(crate) knock: bool,
 }
 
-/// The membership the target has after the change.
+/// Returns the membership that the target has after the change.
 ///
 /// # Errors
-/// When the rules forbid the change.
+/// Fails if the rules forbid the change.
 pub(crate) fn check(change: Change, facts: &Facts<'_>) -> Result<Kind, Denied> {
     match change {
         Change::Join => join(facts),

@@ -1,10 +1,10 @@
-//! What a redaction leaves of an event's content.
+//! Part of an event's content that survives a redaction.
 //! Source: Matrix specification, "Room Version 11", "Redactions".
 
 use crate::json::{self, Object};
 use bytes::Bytes;
 
-/// The content that stays when an event of this type is redacted.
+/// Returns the content that remains when an event of this type is redacted.
 pub(crate) fn strip(event_type: &str, content: &[u8]) -> Bytes {
     let kept: &[&str] = match event_type {
         "m.room.create" => return Bytes::copy_from_slice(content),
@@ -25,7 +25,7 @@ pub(crate) fn strip(event_type: &str, content: &[u8]) -> Bytes {
     json::canonical(&object)
 }
 
-/// Of a third-party invite only `signed` stays.
+/// Removes everything but `signed` from a third-party invite.
 fn keep_signed(invite: &mut serde_json::Value) {
     let signed = invite.get("signed").cloned();
     *invite =

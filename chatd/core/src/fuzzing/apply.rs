@@ -1,4 +1,4 @@
-//! Commands: whatever stands in the log, apply goes on, the invariants hold, and the rows can be read.
+//! Commands: whatever the log contains, apply continues, the invariants hold, and the rows can be read.
 
 use crate::apply::{self, Applied};
 use crate::id::{self, Position};
@@ -13,7 +13,7 @@ use std::cell::OnceCell;
 
 const SERVER: &str = "a.org";
 
-/// A world with Alice and Bob, each with device "D", and a public room of hers with an event in it.
+/// Returns a world with Alice and Bob, each with device "D", and a public room of Alice's with one event in it.
 #[must_use]
 pub fn world() -> MemTable {
     let mut rows = MemTable::default();
@@ -37,7 +37,7 @@ pub fn world() -> MemTable {
     rows
 }
 
-/// The room of [`world`].
+/// Returns the id of the room in [`world`].
 #[must_use]
 pub fn room() -> String {
     id::room_id(Position { incarnation: 0, index: 2, ordinal: 0 }, SERVER)
@@ -72,7 +72,7 @@ thread_local! {
     static WORLD: OnceCell<MemTable> = const { OnceCell::new() };
 }
 
-/// Applies a batch to the world. Whether all of it was accepted.
+/// Applies a batch to the world. Returns `true` if every command was accepted.
 pub(super) fn run(bytes: &[u8]) -> bool {
     let Ok(batch) = log::Batch::decode(Bytes::copy_from_slice(bytes)) else { return false };
     let mut rows = WORLD.with(|made| made.get_or_init(world).clone());

@@ -1,4 +1,4 @@
-//! JSON: of events, of power levels, of filters.
+//! JSON of events, power levels and filters.
 
 use crate::auth::{levels, redaction};
 use crate::id::{Position, RoomNumber};
@@ -8,11 +8,11 @@ use crate::retention;
 use bytes::Bytes;
 use serde_json::Value;
 
-/// Types of which a redaction leaves something.
+/// Event types whose content a redaction keeps in part.
 const REDUCED: [&str; 5] =
     ["m.room.member", "m.room.join_rules", "m.room.power_levels", "m.room.history_visibility", "m.room.redaction"];
 
-/// An event's content: what is let in can be read, and has one canonical form.
+/// Checks the content of an event: accepted content can be parsed and has one canonical form.
 pub(super) fn run(bytes: &[u8]) -> bool {
     let parsed = json::parse_object(bytes);
     assert_eq!(json::check_object(bytes).is_ok(), parsed.is_ok(), "let in, and not to be read: {parsed:?}");
@@ -35,7 +35,7 @@ pub(super) fn run(bytes: &[u8]) -> bool {
     true
 }
 
-/// Says whether all numbers of a value are those of canonical JSON.
+/// Returns `true` if all numbers of a value are allowed in canonical JSON.
 fn is_canonical(value: &Value) -> bool {
     match value {
         Value::Number(number) => number.as_i64().is_some_and(|number| number.unsigned_abs() < 1 << 53),
@@ -45,7 +45,7 @@ fn is_canonical(value: &Value) -> bool {
     }
 }
 
-/// Power levels, and a change of them.
+/// Checks power levels, and a change of them.
 pub(super) fn levels(bytes: &[u8]) -> bool {
     let mut lines = bytes.splitn(2, |byte| *byte == b'\n');
     let object = |line: Option<&[u8]>| line.and_then(|line| json::parse_object(line).ok());
@@ -66,7 +66,7 @@ pub(super) fn levels(bytes: &[u8]) -> bool {
     true
 }
 
-/// Nobody has more power than before and more than `power`.
+/// Returns `true` if no user has more power than `power`, except those who had it before.
 fn grants_no_more_than(power: i64, old: &Object, new: &Object) -> bool {
     let users = |object: &Object| object.get("users").and_then(Value::as_object).cloned().unwrap_or_default();
     let before = users(old);
@@ -75,7 +75,7 @@ fn grants_no_more_than(power: i64, old: &Object, new: &Object) -> bool {
         .all(|(user, level)| level.as_i64().is_none_or(|level| level <= power) || before.get(user) == Some(level))
 }
 
-/// A filter, and what it says about an event made of it.
+/// Checks a filter, and its verdict about events made of its own types.
 pub(super) fn filter(bytes: &[u8]) -> bool {
     let Ok(filter) = Filter::from_json(bytes) else { return false };
     let rooms = filter.rooms.iter().flatten().chain(&filter.not_rooms);
@@ -84,7 +84,7 @@ pub(super) fn filter(bytes: &[u8]) -> bool {
         let types = part.types.iter().flatten().chain(&part.not_types);
         for event_type in types.take(4) {
             let event = event_of(event_type);
-            // A pattern matches its own text.
+            // Every pattern matches its own text.
             assert!(!part.not_types.contains(event_type) || !part.wants(&event));
         }
     }

@@ -1,10 +1,11 @@
-//! Keys: what is put in comes out, different things have different keys, and keys lie in the order of what they name.
+//! Keys: a key gives back the parts it was built from, different things have different keys, and keys are ordered like
+//! the things that they name.
 
 use crate::id::{POSITION_LEN, Position, RoomNumber};
 use crate::table::key;
 use std::cmp::Ordering;
 
-/// What keys are made of.
+/// Parts that keys are built from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Parts {
     room: RoomNumber,
@@ -14,7 +15,7 @@ struct Parts {
     two: String,
 }
 
-/// Two sets of parts, from one half of the bytes each; and the bytes as a key.
+/// Checks two sets of parts, one from each half of the bytes, and the bytes themselves as a key.
 pub(super) fn run(bytes: &[u8]) -> bool {
     let (left, right) = bytes.split_at(bytes.len() / 2);
     as_a_key(bytes);
@@ -42,7 +43,7 @@ impl Parts {
     }
 }
 
-/// Keys of fixed width are ordered as what they name.
+/// Checks that fixed-width keys are ordered like what they name.
 fn numbers(a: &Parts, b: &Parts) {
     assert_eq!(Position::from_bytes(&a.at.to_bytes()), Some(a.at));
     ordered(key::position(a.at), key::position(b.at), a.at.cmp(&b.at));
@@ -54,7 +55,7 @@ fn numbers(a: &Parts, b: &Parts) {
     assert!(a.at == Position::ZERO || a.at.before() < a.at);
 }
 
-/// Keys with text in them are those of one thing alone.
+/// Checks that keys with text in them belong to one thing alone.
 fn texts(a: &Parts, b: &Parts) {
     let version = |p: &Parts| key::state_version(p.room, &p.one, &p.two, p.at);
     assert_eq!(key::parse_state_version(&version(a)), Some((a.room, a.one.as_str(), a.two.as_str(), a.at)));
@@ -63,7 +64,7 @@ fn texts(a: &Parts, b: &Parts) {
     let relation = |p: &Parts| key::relation(p.room, p.other, &p.one, p.at);
     let by_relations = |p: &Parts| (p.room, p.other, p.one.len(), p.one.clone(), p.at);
     ordered(relation(a), relation(b), by_relations(a).cmp(&by_relations(b)));
-    // Names that end with a zero byte hold none: doors and apply refuse it.
+    // Zero-terminated names contain no zero byte: the APIs and apply refuse it.
     if [&a.one, &a.two, &b.one, &b.two].iter().any(|text| text.contains('\0')) {
         return;
     }
@@ -84,7 +85,7 @@ fn ordered(a: Vec<u8>, b: Vec<u8>, expected: Ordering) {
     assert_eq!(a.cmp(&b), expected, "{a:?} {b:?}");
 }
 
-/// A key that is read is made again of what was read.
+/// Checks that a key that can be parsed is built again from its parts.
 fn as_a_key(bytes: &[u8]) {
     if let Some((room, event_type, state_key, at)) = key::parse_state_version(bytes) {
         assert_eq!(key::state_version(room, event_type, state_key, at), bytes);
@@ -93,7 +94,7 @@ fn as_a_key(bytes: &[u8]) {
     assert_eq!(key::trailing_position(bytes).is_some(), bytes.len() >= POSITION_LEN);
 }
 
-/// A scan to the end of a prefix shows all keys that begin with it and no other.
+/// Checks that a scan to the end of a prefix shows all keys that begin with it, and no others.
 fn prefix(prefix: &[u8], other: &[u8]) {
     let end = key::after_prefix(prefix);
     let key = [prefix, other].concat();

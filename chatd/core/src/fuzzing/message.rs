@@ -1,12 +1,13 @@
-//! Protobuf.
+//! Protobuf messages in general.
 
 use bytes::Bytes;
 use prost::Message;
 
-/// What is read is written in one form, and that form is read as the same. Whether it is read at all.
+/// Decodes a message and checks that it is encoded in one form, which decodes to the same message. Returns `true` if
+/// the bytes are a message at all.
 ///
 /// # Panics
-/// When it is not.
+/// Panics if another message is read back.
 pub fn stable<M: Message + Default + PartialEq>(bytes: &[u8]) -> bool {
     let Ok(first) = M::decode(Bytes::copy_from_slice(bytes)) else { return false };
     let written = first.encode_to_vec();

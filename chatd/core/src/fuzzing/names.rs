@@ -1,11 +1,12 @@
-//! Ids, aliases, cursors: what is read is written as it was, so that no two texts name the same thing.
+//! Ids, aliases and cursors: whatever can be parsed is written exactly as it was, so that no two texts name the same
+//! thing.
 
 use crate::id;
 use crate::query::sync::SyncToken;
 
 const SERVER: &str = "a.org";
 
-/// The bytes as each kind of name.
+/// Parses the bytes as each kind of name. Returns `true` if they are any of them.
 pub(super) fn run(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let mut read = false;

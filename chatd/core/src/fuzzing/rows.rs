@@ -1,4 +1,4 @@
-//! Values of rows.
+//! Values of the state's rows.
 
 use crate::proto::store;
 use crate::rows;
@@ -6,7 +6,7 @@ use crate::table::{self, Table};
 use bytes::Bytes;
 use prost::Message;
 
-/// The first byte is the table's number, the others a value.
+/// Decodes the rest of the bytes as a value of the table whose number is the first byte.
 pub(super) fn run(bytes: &[u8]) -> bool {
     let Some((number, value)) = bytes.split_first() else { return false };
     let Some(table) = Table::ALL.get(usize::from(*number)) else { return false };
@@ -29,7 +29,7 @@ pub(super) fn run(bytes: &[u8]) -> bool {
             kind.is_ok_and(|kind| rows::member_version_value(kind) == value)
         }
         Table::RoomByPosition | Table::EventRoom => rows::room_in(*table, &value).is_ok(),
-        // Empty, or bytes that are given back as they came.
+        // The value is empty, or bytes that are returned unchanged.
         Table::StateChange | Table::PublicRoom | Table::Filter => true,
     }
 }

@@ -1,4 +1,4 @@
-//! Properties of sessions and remembered transactions.
+//! Invariants of sessions and remembered transactions.
 
 use super::{Checked, all, broken, holds};
 use crate::apply;
@@ -8,13 +8,13 @@ use crate::proto::store;
 use crate::rows;
 use crate::table::{self, Read, ReadError, Table, key};
 
-/// The scope of changes of membership, as it stands in keys.
+/// Scope of membership changes, as it appears in keys.
 const JOIN: &[u8] = b"\0set_membership\0";
 
-/// Each device has the one token that names it, of an account that exists.
+/// Checks that each device has exactly one token, which names it, and belongs to an account that exists.
 ///
 /// # Errors
-/// When it does not hold.
+/// Fails if the property does not hold or a row cannot be read.
 pub fn devices_and_tokens_agree(rows: &dyn Read) -> Checked {
     const NAME: &str = "devices_and_tokens_agree";
     let tokens = all(rows, Table::Token)?;
@@ -31,11 +31,11 @@ pub fn devices_and_tokens_agree(rows: &dyn Read) -> Checked {
     holds(devices == tokens.len(), NAME, || format!("{devices} devices, {} tokens", tokens.len()))
 }
 
-/// What a retry would be answered is there, or was removed with its room's history: the event named exists where it is
-/// said to be, and carries the transaction.
+/// Checks that the answer to a retry is still true: the event that it names exists in its place and carries the
+/// transaction, or was removed with the room's history.
 ///
 /// # Errors
-/// When it does not hold.
+/// Fails if the property does not hold or a row cannot be read.
 pub fn dedup_outcomes_point_to_their_events(rows: &dyn Read) -> Checked {
     const NAME: &str = "dedup_outcomes_point_to_their_events";
     for (key, value) in all(rows, Table::Dedup)? {
@@ -49,7 +49,7 @@ pub fn dedup_outcomes_point_to_their_events(rows: &dyn Read) -> Checked {
                     continue;
                 };
                 let event = rows::known_event(rows, room, at)?;
-                // Joining where one is already is answered with an event that another request made.
+                // A join of a room that the user is already in is answered with an event that another request made.
                 let other_request = key.windows(JOIN.len()).any(|part| part == JOIN);
                 let own = key.ends_with(event.transaction_id.as_bytes());
                 let agrees = event.transaction_id.is_empty() || own || other_request;
@@ -64,16 +64,16 @@ pub fn dedup_outcomes_point_to_their_events(rows: &dyn Read) -> Checked {
     Ok(())
 }
 
-/// Each sequence is of a device that exists.
+/// Checks that each sequence belongs to a device that exists.
 ///
 /// # Errors
-/// When it does not hold.
+/// Fails if the property does not hold or a row cannot be read.
 pub fn sequences_are_of_devices(rows: &dyn Read) -> Checked {
     const NAME: &str = "sequences_are_of_devices";
     for (key, value) in all(rows, Table::Sequence)? {
         let row: store::Sequence = table::decode(Table::Sequence, value)?;
         holds(row.next > 0, NAME, || format!("{key:?} has not begun"))?;
-        // Localpart, zero, device id, zero, eight bytes.
+        // The key is: localpart, zero, device id, zero, eight bytes.
         let Some((device, [0, ..])) = key.split_at_checked(key.len().saturating_sub(9)) else {
             return broken(NAME, format!("{key:?} is no key of a sequence"));
         };

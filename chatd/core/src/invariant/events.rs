@@ -1,4 +1,4 @@
-//! Properties of timelines, state versions, redactions and relations.
+//! Invariants of timelines, state versions, redactions and relations.
 
 use super::{Checked, Violation, all, broken, holds};
 use crate::apply;
@@ -9,14 +9,14 @@ use crate::rows;
 use crate::table::{self, Read, Table, key};
 use std::collections::BTreeSet;
 
-/// An event of the timeline, with where it stands.
+/// Event of a timeline, with its room and position.
 pub(super) struct Stored {
     pub(super) room: RoomNumber,
     pub(super) at: Position,
     pub(super) row: store::Event,
 }
 
-/// All events, by room.
+/// Returns all events, by room.
 pub(super) fn stored(rows: &dyn Read) -> Result<Vec<Stored>, Violation> {
     all(rows, Table::Timeline)?
         .into_iter()
@@ -30,11 +30,11 @@ pub(super) fn stored(rows: &dyn Read) -> Result<Vec<Stored>, Violation> {
         .collect()
 }
 
-/// Every event of a timeline is in the index by position and the other way round; positions of one command are dense;
-/// none lies beyond the newest batch.
+/// Checks that timelines and the index by position contain the same events, that the positions of one command are
+/// dense, and that none is beyond the newest batch.
 ///
 /// # Errors
-/// When it does not hold.
+/// Fails if the property does not hold or a row cannot be read.
 pub fn timeline_and_index_agree(rows: &dyn Read) -> Checked {
     const NAME: &str = "timeline_and_index_agree";
     let of_rooms: BTreeSet<_> = stored(rows)?.into_iter().map(|event| (event.at, event.room)).collect();
@@ -54,11 +54,11 @@ pub fn timeline_and_index_agree(rows: &dyn Read) -> Checked {
     Ok(())
 }
 
-/// Events carry times in the order of their positions, but for those that were stamped with a time that had not come
-/// yet before the log's time was repaired.
+/// Checks that the times of events are in the order of their positions, except for events that were stamped with a
+/// future time before the log's time was repaired.
 ///
 /// # Errors
-/// When it does not hold.
+/// Fails if the property does not hold or a row cannot be read.
 pub fn time_never_goes_back(rows: &dyn Read) -> Checked {
     let mut events = stored(rows)?;
     events.sort_by_key(|event| event.at);
@@ -72,10 +72,11 @@ pub fn time_never_goes_back(rows: &dyn Read) -> Checked {
     Ok(())
 }
 
-/// State events, their versions and the index of changes name the same positions; each version replaces the one before.
+/// Checks that state events, their versions and the index of changes name the same positions, and that each version
+/// replaces the previous one.
 ///
 /// # Errors
-/// When it does not hold.
+/// Fails if the property does not hold or a row cannot be read.
 pub fn state_versions_form_chains(rows: &dyn Read) -> Checked {
     const NAME: &str = "state_versions_form_chains";
     let mut of_timeline = BTreeSet::new();
@@ -104,10 +105,10 @@ pub fn state_versions_form_chains(rows: &dyn Read) -> Checked {
     holds(changes == expected, NAME, || "changes and versions differ".into())
 }
 
-/// A redacted event keeps no more than the rules keep, and names an event that redacts it.
+/// Checks that a redacted event keeps no more than the rules allow, and names an event that redacts it.
 ///
 /// # Errors
-/// When it does not hold.
+/// Fails if the property does not hold or a row cannot be read.
 pub fn redactions_agree(rows: &dyn Read) -> Checked {
     const NAME: &str = "redactions_agree";
     for event in stored(rows)? {
@@ -129,11 +130,11 @@ pub fn redactions_agree(rows: &dyn Read) -> Checked {
     Ok(())
 }
 
-/// A relation leads from an event that was not redacted to an earlier one of the same room, though that one may have been
-/// removed with the room's history.
+/// Checks that each relation leads from an event that is not redacted to an earlier event of the same room, which may
+/// have been removed with the room's history.
 ///
 /// # Errors
-/// When it does not hold.
+/// Fails if the property does not hold or a row cannot be read.
 pub fn relations_point_backward(rows: &dyn Read) -> Checked {
     const NAME: &str = "relations_point_backward";
     for (key, value) in all(rows, Table::Relation)? {

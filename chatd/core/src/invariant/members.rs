@@ -1,4 +1,4 @@
-//! Properties of memberships.
+//! Invariants of memberships.
 
 use super::{Checked, all, broken, holds};
 use crate::id::{self, Position, RoomNumber};
@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 
 const AGREE: &str = "memberships_agree_with_state";
 
-/// Both membership tables say the same, which is what the newest member event says, and they know when a stay began;
-/// versions of member events carry the membership that their content has.
+/// Checks that both membership tables agree with each other and with the newest member event, that they record when a
+/// stay began, and that versions of member events carry the membership in their content.
 ///
 /// # Errors
-/// When it does not hold.
+/// Fails if the property does not hold or a row cannot be read.
 pub fn memberships_agree_with_state(rows: &dyn Read) -> Checked {
     let server_name = rows::cluster(rows)?.unwrap_or_default().server_name;
     let by_room = all(rows, Table::RoomMember)?;
@@ -70,10 +70,10 @@ fn every_member_event_has_a_row(rows: &dyn Read) -> Checked {
     Ok(())
 }
 
-/// A room knows how many are in it and how many are invited.
+/// Checks that each room's counts of joined and invited members are right.
 ///
 /// # Errors
-/// When it does not hold.
+/// Fails if the property does not hold or a row cannot be read.
 pub fn member_counts_are_right(rows: &dyn Read) -> Checked {
     let mut counts = BTreeMap::<RoomNumber, (u64, u64)>::new();
     for (key, value) in all(rows, Table::RoomMember)? {

@@ -1,4 +1,4 @@
-//! Each property is shown to fail: a good state with one thing wrong in it.
+//! Proof that each invariant can fail: a good state with one thing wrong in it.
 
 use super::{ALL, Violation, check_all};
 use crate::id;
@@ -9,7 +9,7 @@ use crate::testing::world;
 use bytes::Bytes;
 use prost::Message;
 
-/// A state with everything in it that the properties speak of.
+/// Returns a state that contains everything the invariants speak of.
 fn good() -> MemTable {
     let mut world = world(&["alice", "bob", "carol"]);
     let preset = log::create_room::Preset::Public.into();
@@ -46,7 +46,7 @@ fn find(rows: &MemTable, table: Table, wanted: impl Fn(&[u8], &[u8]) -> bool) ->
     found.unwrap_or_else(|| panic!("the good state has no such row in {table:?}"))
 }
 
-/// Changes the last row of a table that is so.
+/// Changes the last row of a table for which `so` holds.
 fn edit<M: Message + Default>(rows: &mut MemTable, table: Table, so: impl Fn(&M) -> bool, change: impl Fn(&mut M)) {
     let read = |value: &[u8]| table::decode::<M>(table, value).expect("decodes");
     let (key, value) = find(rows, table, |_, value| so(&read(value)));
@@ -60,7 +60,7 @@ fn lose(rows: &mut MemTable, table: Table) {
     rows.delete(table, key);
 }
 
-/// Something wrong, and the property that must notice.
+/// Fault in the state, and the invariant that must notice it.
 type Fault = (&'static str, fn(&mut MemTable));
 
 const FAULTS: [Fault; 19] = [
@@ -115,7 +115,7 @@ const FAULTS: [Fault; 19] = [
         edit::<store::Alias>(rows, Table::Alias, |_| true, |alias| alias.room = 99);
     }),
     ("purged_history_is_gone", |rows| {
-        // All that was said is said to be gone, and is still there.
+        // The mark claims that all messages are gone, while they are still there.
         let purged_to = table::position_field(id::Position { incarnation: 0, index: u64::MAX, ordinal: 0 });
         edit::<store::Room>(rows, Table::Room, |_| true, |room| room.purged_to = purged_to.clone());
     }),
@@ -142,7 +142,7 @@ fn every_property_notices_what_it_is_there_for() {
         assert_ne!(rows, good, "fault {place} changes nothing");
         let (_, check) = ALL.iter().find(|(known, _)| known == name).expect("a property of this name");
         let noticed = check(&rows);
-        // A pointer to nothing is a row that cannot be followed.
+        // A dangling pointer is reported as a row that cannot be followed.
         let named = match &noticed {
             Err(Violation::Broken { invariant, .. }) => invariant == name,
             Err(Violation::Read(_)) => true,

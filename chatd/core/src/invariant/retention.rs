@@ -1,4 +1,4 @@
-//! Properties of rooms whose history was removed.
+//! Invariants of rooms whose history was removed.
 
 use super::events::stored;
 use super::{Checked, all, broken, holds};
@@ -10,11 +10,11 @@ use crate::rows::{self, event_type};
 use crate::table::{self, Read, Table};
 use std::collections::BTreeMap;
 
-/// Below where a room was swept there is nothing but state and what tells why state is empty; what was removed lies
-/// there, and the cluster's mark is the greatest of the rooms'.
+/// Checks that nothing is left up to the point where a room was swept, except state and the redactions that explain why
+/// state is empty; that what was removed lies there; and that the cluster's mark is the greatest of its rooms'.
 ///
 /// # Errors
-/// When it does not hold.
+/// Fails if the property does not hold or a row cannot be read.
 pub fn purged_history_is_gone(rows: &dyn Read) -> Checked {
     const NAME: &str = "purged_history_is_gone";
     let (mut swept, mut newest) = (BTreeMap::<RoomNumber, Position>::new(), None);
@@ -46,10 +46,10 @@ pub fn purged_history_is_gone(rows: &dyn Read) -> Checked {
     Ok(())
 }
 
-/// The lifetime kept with a room is that of its state.
+/// Checks that the message lifetime kept with each room is that of its state.
 ///
 /// # Errors
-/// When it does not hold.
+/// Fails if the property does not hold or a row cannot be read.
 pub fn retention_is_that_of_state(rows: &dyn Read) -> Checked {
     const NAME: &str = "retention_is_that_of_state";
     for (key, value) in all(rows, Table::Room)? {

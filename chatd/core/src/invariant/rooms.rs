@@ -1,4 +1,4 @@
-//! Properties of rooms.
+//! Invariants of rooms and aliases.
 
 use super::{Checked, all, broken, holds};
 use crate::auth::levels;
@@ -9,11 +9,11 @@ use crate::proto::store;
 use crate::rows::{self, event_type};
 use crate::table::{self, Direction, Flow, Read, Table, key};
 
-/// A room's first event is its creation, its name leads to it, its number was given out, and the directory lists it if
-/// it may be shown there.
+/// Checks that each room's first event is its create event, that its id leads to it, that its number was assigned, and
+/// that the directory lists it if and only if it may be shown there.
 ///
 /// # Errors
-/// When it does not hold.
+/// Fails if the property does not hold or a row cannot be read.
 pub fn rooms_begin_with_their_creation(rows: &dyn Read) -> Checked {
     const NAME: &str = "rooms_begin_with_their_creation";
     let next = rows::cluster(rows)?.unwrap_or_default().next_room;
@@ -42,10 +42,10 @@ pub fn rooms_begin_with_their_creation(rows: &dyn Read) -> Checked {
     holds(names == rooms.len(), NAME, || format!("{names} names for {} rooms", rooms.len()))
 }
 
-/// The power levels kept with a room are those of its state.
+/// Checks that the power levels kept with each room are those of its state.
 ///
 /// # Errors
-/// When it does not hold.
+/// Fails if the property does not hold or a row cannot be read.
 pub fn levels_are_those_of_state(rows: &dyn Read) -> Checked {
     const NAME: &str = "levels_are_those_of_state";
     let server_name = rows::cluster(rows)?.unwrap_or_default().server_name;
@@ -60,10 +60,10 @@ pub fn levels_are_those_of_state(rows: &dyn Read) -> Checked {
     Ok(())
 }
 
-/// An alias leads to a room.
+/// Checks that each alias leads to a room.
 ///
 /// # Errors
-/// When it does not hold.
+/// Fails if the property does not hold or a row cannot be read.
 pub fn aliases_lead_to_rooms(rows: &dyn Read) -> Checked {
     for (key, value) in all(rows, Table::Alias)? {
         let row: store::Alias = table::decode(Table::Alias, value)?;

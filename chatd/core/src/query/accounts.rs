@@ -1,4 +1,4 @@
-//! Sessions, accounts, and what belongs to them.
+//! Sessions, accounts, and the data that belongs to them.
 
 use super::{QueryError, View};
 use crate::id::{self, RoomNumber};
@@ -7,73 +7,74 @@ use crate::rows;
 use crate::table::{self, Direction, Flow, Table, key};
 use bytes::Bytes;
 
-/// What a token is worth.
+/// State of the session that an access token stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionState {
-    /// A living session.
+    /// The session is alive.
     Alive(Session),
-    /// The session is known, but was not used for its lifetime: log in again.
+    /// The session is known, but was not used within its lifetime: the user must log in again.
     Expired,
-    /// No such token, or its session was closed.
+    /// The token does not exist, or its session was closed.
     Unknown,
 }
 
-/// A living session.
+/// Session that is alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
-    /// The account.
+    /// Localpart of the account.
     pub localpart: String,
-    /// `@localpart:server`
+    /// Full user id, `@localpart:server`.
     pub user_id: String,
-    /// The device whose session it is.
+    /// Identifier of the device that the session belongs to.
     pub device_id: String,
-    /// Milliseconds since the Unix epoch; 0: never.
+    /// Time at which the session expires, in milliseconds since the Unix epoch; 0 means never.
     pub expires_ms: u64,
-    /// Milliseconds of disuse after which it ends; 0: never.
+    /// Time without use, in milliseconds, after which the session expires; 0 means never.
     pub lifetime_ms: u64,
 }
 
 impl Session {
-    /// Is less than half of the lifetime left, so that an `ExtendSession` is due?
+    /// Returns `true` if less than half of the lifetime is left, so that an `ExtendSession` is due.
     #[must_use]
     pub fn wants_extension(&self, clock_ms: u64) -> bool {
         self.expires_ms != 0 && self.expires_ms.saturating_sub(clock_ms) < self.lifetime_ms / 2
     }
 }
 
-/// An account.
+/// Account of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// PHC string.
+    /// Password hash as a PHC string.
     pub password_hash: String,
-    /// Goes into `OpenSession`.
+    /// Version of the password, which goes into `OpenSession`.
     pub password_version: u64,
-    /// Empty: none.
+    /// Display name; empty if there is none.
     pub display_name: String,
-    /// `mxc://…`; empty: none.
+    /// Avatar URL (`mxc://…`); empty if there is none.
     pub avatar_url: String,
-    /// Closed for good.
+    /// `true` if the account is closed for good.
     pub deactivated: bool,
 }
 
-/// A device with a session, alive or expired.
+/// Device with a session, alive or expired.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceInfo {
-    /// Its id.
+    /// Identifier of the device.
     pub device_id: String,
-    /// Its name; may be empty.
+    /// Display name of the device; may be empty.
     pub display_name: String,
-    /// Milliseconds since the Unix epoch.
+    /// Time at which the device's current session was opened, in milliseconds since the Unix epoch.
     pub created_ms: u64,
-    /// Milliseconds since the Unix epoch; 0: never.
+    /// Time at which the session expires, in milliseconds since the Unix epoch; 0 means never.
     pub expires_ms: u64,
 }
 
 impl View<'_> {
-    /// Whose session a token's SHA-256 stands for, at a time: that by which a write would be judged now.
+    /// Returns the state at `clock_ms` of the session that a token's SHA-256 stands for. A write at that time would be
+    /// judged by the same state.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// Fails if the state cannot be read.
     pub fn session(&self, token_hash: &[u8], clock_ms: u64) -> Result<SessionState, QueryError> {
         let Some(token) = table::fetch::<store::Token>(self.rows, Table::Token, token_hash)? else {
             return Ok(SessionState::Unknown);
@@ -90,10 +91,10 @@ impl View<'_> {
         }))
     }
 
-    /// An account by localpart.
+    /// Returns the account with this localpart, if it exists.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// Fails if the state cannot be read.
     pub fn account(&self, localpart: &str) -> Result<Option<Account>, QueryError> {
         let row = rows::account(self.rows, localpart)?;
         Ok(row.map(|row| Account {
@@ -105,18 +106,18 @@ impl View<'_> {
         }))
     }
 
-    /// Whether the account has a device of this id, with a session that is alive or expired.
+    /// Returns `true` if the account has a device with this id, whose session may be alive or expired.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// Fails if the state cannot be read.
     pub fn has_device(&self, localpart: &str, device_id: &str) -> Result<bool, QueryError> {
         Ok(self.rows.get(Table::Device, &key::device(localpart, device_id))?.is_some())
     }
 
-    /// An account's devices, by id.
+    /// Returns the devices of an account, by id.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// Fails if the state cannot be read.
     pub fn devices(&self, localpart: &str) -> Result<Vec<DeviceInfo>, QueryError> {
         let from = key::devices_of(localpart);
         let mut out = Vec::new();
@@ -134,10 +135,10 @@ impl View<'_> {
         Ok(out)
     }
 
-    /// Users whose last change of profile not all of their rooms show yet, by localpart, at most `limit`.
+    /// Returns the localparts of at most `limit` users whose last change of profile not all of their rooms show yet.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// Fails if the state cannot be read.
     pub fn unfinished_renewals(&self, limit: usize) -> Result<Vec<String>, QueryError> {
         let (from, end) = (key::RENEWALS, key::after_prefix(key::RENEWALS));
         let mut out = Vec::new();
@@ -151,18 +152,18 @@ impl View<'_> {
         Ok(out)
     }
 
-    /// A stored filter's JSON.
+    /// Returns the JSON of a stored filter, if it exists.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// Fails if the state cannot be read.
     pub fn filter(&self, localpart: &str, filter_id: u64) -> Result<Option<Bytes>, QueryError> {
         Ok(self.rows.get(Table::Filter, &key::filter(localpart, filter_id))?)
     }
 
-    /// One piece of account data, global or of a room: its JSON.
+    /// Returns the JSON of one piece of account data, of a room or (if `room` is `None`) global.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// Fails if the state cannot be read.
     pub fn account_data(
         &self,
         localpart: &str,

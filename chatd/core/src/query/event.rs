@@ -1,4 +1,4 @@
-//! An event as doors show it.
+//! Events in the form that the APIs show.
 
 use super::{QueryError, View};
 use crate::id::{self, Position, RoomNumber};
@@ -9,64 +9,66 @@ use crate::table::{self, ReadError, Table};
 use crate::visibility::Sight;
 use bytes::Bytes;
 
-/// An event of a room's timeline, its ids rendered.
+/// Event of a room's timeline, with its ids rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Its place in the one order.
+    /// Position of the event in the cluster's total order.
     pub position: Position,
-    /// `$…`
+    /// Identifier of the event (`$…`).
     pub event_id: String,
-    /// The room's number.
+    /// Number of the room.
     pub room: RoomNumber,
-    /// `!…:server`
+    /// Identifier of the room (`!…:server`).
     pub room_id: String,
-    /// Full user id.
+    /// Full user id of the sender.
     pub sender: String,
-    /// `m.room.message`
+    /// Type of the event, such as `m.room.message`.
     pub event_type: String,
-    /// Present on state events, also when empty.
+    /// State key; present on state events, even if it is empty.
     pub state_key: Option<String>,
-    /// A JSON object, as the client sent it.
+    /// Content of the event: a JSON object, as the client sent it.
     pub content: Bytes,
-    /// Milliseconds since the Unix epoch, by the leader's clock; never goes back.
+    /// Time of the event's log entry, in milliseconds since the Unix epoch. It follows the leader's clock and, unless
+    /// the log's time is repaired, never goes back.
     pub origin_server_ts: u64,
-    /// Device that sent it; empty when the client did not send this very event.
+    /// Device that sent the event; empty if the client did not send this very event.
     pub device_id: String,
-    /// Only for that device: [`Self::transaction_id_for`].
+    /// Transaction id, to be shown only to the device that sent the event; see [`Self::transaction_id_for`].
     pub transaction_id: String,
-    /// The version of this state before this one.
+    /// Position of the previous version of this piece of state.
     pub replaces: Option<Position>,
-    /// Of `m.room.redaction`: what it redacts.
+    /// Position of the redacted event; present only on `m.room.redaction`.
     pub redacts: Option<Position>,
-    /// The redaction that emptied this event.
+    /// Position of the redaction that emptied this event.
     pub redacted_by: Option<Position>,
-    /// That redaction itself.
+    /// Redaction that emptied this event, in answers that include it.
     pub redacted_because: Option<Box<Event>>,
-    /// In timelines: the content of the version of this state before this one, where the reader may know it.
+    /// Content of the previous version of this piece of state; present only in timelines, and only if the reader may
+    /// know it.
     pub prev_content: Option<Bytes>,
-    /// In timelines: the reader's own membership after this event.
+    /// Membership of the reader after this event; present only in timelines.
     pub membership: Option<Kind>,
 }
 
 impl Event {
-    /// The transaction id, if this user and device sent the event.
+    /// Returns the transaction id if this user and device sent the event.
     #[must_use]
     pub fn transaction_id_for(&self, user_id: &str, device_id: &str) -> Option<&str> {
         let own = !self.transaction_id.is_empty() && self.sender == user_id && self.device_id == device_id;
         own.then_some(self.transaction_id.as_str())
     }
 
-    /// A row of the timeline as an event; `None` for one that was redacted, which is shown with its redaction.
+    /// Decodes a row of the timeline; `None` for an event that was redacted, which is shown with its redaction.
     ///
     /// # Errors
-    /// When the row is damaged.
+    /// Fails if the row is damaged.
     pub fn of_row(room: RoomNumber, room_id: &str, at: Position, row: Bytes) -> Result<Option<Self>, ReadError> {
         let event = rendered(room, room_id, at, table::decode(Table::Timeline, row)?)?;
         Ok(Some(event).filter(|event| event.redacted_by.is_none()))
     }
 
-    /// The event as this reader may see it: without a redaction that was made out of its sight. (The content is gone
-    /// for all.)
+    /// Returns the event as this reader may see it: without a redaction that was made out of its sight. (The content is
+    /// gone for everybody.)
     pub(super) fn shown_to(mut self, sight: &Sight) -> Self {
         if self.redacted_by.is_some_and(|by| !sight.sees(by)) {
             self.redacted_by = None;
@@ -75,10 +77,10 @@ impl Event {
         self
     }
 
-    /// About as many bytes as it has on its way to a client: bounds of answers are in these.
+    /// Returns the approximate number of bytes of the event on its way to a client. Limits of answers count these.
     #[must_use]
     pub fn weight(&self) -> usize {
-        /// Names of fields, ids, a time.
+        /// Bytes of field names, ids and a time.
         const FIXED: usize = 256;
         let state_key = self.state_key.as_ref().map_or(0, String::len);
         let because = self.redacted_because.as_ref().map_or(0, |because| because.weight());
@@ -87,7 +89,7 @@ impl Event {
         FIXED + names + self.content.len() + because + before
     }
 
-    /// Is it state, and of this type?
+    /// Returns `true` if the event is state of this type.
     #[must_use]
     pub fn is_state(&self, event_type: &str) -> bool {
         self.state_key.is_some() && self.event_type == event_type
@@ -95,10 +97,10 @@ impl Event {
 }
 
 impl View<'_> {
-    /// The event at a position, if the user may see it.
+    /// Returns the event with this id, if the user may see it.
     ///
     /// # Errors
-    /// [`QueryError::EventNotFound`] when there is none, or none for this user.
+    /// [`QueryError::EventNotFound`] if the event does not exist or the user may not see it.
     pub fn event(&self, localpart: &str, event_id: &str) -> Result<Event, QueryError> {
         let at = id::parse_event_id(event_id).ok_or(QueryError::EventNotFound)?;
         let room = rows::room_of_event(self.rows, at)?.ok_or(QueryError::EventNotFound)?;
@@ -109,11 +111,11 @@ impl View<'_> {
         }
     }
 
-    /// The event as it stands in this reader's timeline, with what clients are told there and nowhere else.
+    /// Returns the event as it appears in this reader's timeline, with the fields that clients are given only there.
     pub(super) fn in_timeline(&self, event: Event, sight: &Sight) -> Result<Event, ReadError> {
         let mut event = event.shown_to(sight);
         event.membership = Some(sight.membership_at(event.position).unwrap_or(Kind::Leave));
-        // A member knows the state that an event changed, also where it does not see the event that made it.
+        // A member knows the state that an event changed, even if the event that set it is out of the member's sight.
         let known = |at: &Position| sight.sees(*at) || sight.reads_state_at(event.position.before());
         if let Some(replaced) = event.replaces.filter(known) {
             event.prev_content = Some(rows::known_event(self.rows, event.room, replaced)?.content);
@@ -121,13 +123,13 @@ impl View<'_> {
         Ok(event)
     }
 
-    /// The event at a position that another row points to.
+    /// Returns the event at a position that another row points to.
     pub(super) fn event_at(&self, room: RoomNumber, room_id: &str, at: Position) -> Result<Event, QueryError> {
         let row = rows::known_event(self.rows, room, at)?;
         Ok(self.render(room, room_id, at, row)?)
     }
 
-    /// A row as an event, with its redaction.
+    /// Converts a row to an event, with its redaction.
     pub(super) fn render(
         &self,
         room: RoomNumber,

@@ -1,7 +1,7 @@
-//! Events after a cursor, of one room or of all that a user is in: what streams are made of.
+//! Events after a cursor, of one room or of all rooms that a user is in. Streams are made of them.
 //!
-//! A user gets what happens from the join to the leave of each stay, both included, in the one order, each event once.
-//! The cursor that comes back has seen everything up to it, whether that was shown or not.
+//! A user gets the events from the join to the leave of each stay, both included, in the total order and each event
+//! once. The returned cursor has seen everything up to it, whether that was shown or not.
 
 use super::rooms::{RoomMembership, room_membership};
 use super::state::after as after_key;
@@ -14,47 +14,49 @@ use crate::visibility::Stay;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
-/// Events of the whole cluster that are walked through, before the user's own rooms are looked into one by one. A reader
-/// that keeps up never gets so far behind; one that does not should pay for its own rooms only.
+/// Maximum number of events of the whole cluster that are walked through, before the user's own rooms are examined one
+/// by one. A reader that keeps up never gets so far behind; one that does not should pay for its own rooms only.
 const MAX_WALKED: usize = 1024;
 
-/// Positions read from a room at a time while rooms are merged.
+/// Number of positions that are read from a room at a time while rooms are merged.
 const CHUNK: usize = 32;
 
-/// Whose events.
+/// Rooms whose events are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// One room.
+    /// Events of one room.
     Room(RoomNumber),
-    /// All that the user is in, whenever it came in.
+    /// Events of all rooms that the user is in, whenever it joined them.
     Joined,
 }
 
-/// Events after a cursor.
+/// Page of events after a cursor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Feed {
-    /// In order.
+    /// Events in order of their positions.
     pub events: Vec<Event>,
-    /// The cursor to go on from, also when there are no events.
+    /// Cursor to continue from, even if there are no events.
     pub next: Position,
-    /// There is more already: ask again at once. Otherwise wait for a hint.
+    /// `true` if there are more events already, so that the reader should ask again at once; otherwise, it should wait
+    /// for a hint.
     pub more: bool,
 }
 
-/// Positions to be shown, before their rows are read.
+/// Positions of events to be shown, before their rows are read.
 #[derive(Default)]
 struct Found {
     events: Vec<(Position, RoomNumber)>,
-    /// Everything up to here was looked at; `None`: up to now.
+    /// Position up to which everything was examined; `None` if that is everything in the view.
     stopped: Option<Position>,
 }
 
 impl View<'_> {
-    /// At most `limit` events after a cursor, and at most [`PAGE_BYTES`] of them.
+    /// Returns at most `limit` events after a cursor, and at most [`PAGE_BYTES`] of them.
     ///
     /// # Errors
-    /// [`QueryError::Ahead`] when this view has not reached the cursor; [`QueryError::NotMember`] for one room, when the
-    /// user is out of it and has got its last event; [`QueryError::Purged`] when events that it would have got are gone.
+    /// [`QueryError::Ahead`] if this view has not reached the cursor; [`QueryError::NotMember`], for one room, if the
+    /// user is no longer in it and has received its last event; [`QueryError::Purged`] if events that the user would
+    /// have received are gone.
     pub fn events_after(
         &self,
         localpart: &str,
@@ -77,7 +79,7 @@ impl View<'_> {
         Ok(Feed { events, next: found.stopped.unwrap_or(self.now()), more: found.stopped.is_some() })
     }
 
-    /// The events, as far as a page takes them: what is left over comes with the next.
+    /// Reads as many of the events as one page holds; the rest comes with the next page.
     fn shown(&self, found: &mut Found) -> Result<Vec<Event>, QueryError> {
         let mut room_ids = BTreeMap::new();
         let mut out = Vec::<Event>::with_capacity(found.events.len());
@@ -93,7 +95,7 @@ impl View<'_> {
                 std::collections::btree_map::Entry::Vacant(new) => new.insert(self.room_id(room)?),
             };
             let mut event = self.event_at(room, room_id, at)?;
-            // A redaction comes by itself, to those who are in when it is made.
+            // A redaction is an event of its own, for those who are in the room when it is made.
             event.redacted_because = None;
             bytes += event.weight();
             out.push(event);
@@ -101,7 +103,8 @@ impl View<'_> {
         Ok(out)
     }
 
-    /// The user's stays in a room that reach beyond `after`. One read for a member that has been in all the while.
+    /// Returns the user's stays in a room that extend beyond `after`. For a member who has been in the room all the
+    /// while, `row` alone tells.
     pub(super) fn stays(
         &self,
         localpart: &str,
@@ -111,7 +114,7 @@ impl View<'_> {
         match (row.kind, row.joined_since) {
             (Kind::Join, Some(from)) if from <= after => Ok(vec![Stay { from, to: None }]),
             (Kind::Unspecified, _) => Ok(Vec::new()),
-            // The last change of membership was seen, and the user was not in after it.
+            // The user has seen the last change of its membership, and was not joined after it.
             (kind, _) if kind != Kind::Join && row.position <= after => Ok(Vec::new()),
             _ => Ok(self.sight(row.room, localpart)?.stays_after(after)),
         }
@@ -121,10 +124,10 @@ impl View<'_> {
         self.stays(localpart, &self.membership_in(localpart, room)?, after)
     }
 
-    /// The user's membership in a room; unspecified when it never had one.
+    /// Returns the user's membership in a room; unspecified if it never had one.
     ///
     /// # Errors
-    /// When the row cannot be read.
+    /// Fails if the row cannot be read.
     pub fn membership_in(&self, localpart: &str, room: RoomNumber) -> Result<RoomMembership, QueryError> {
         let row = rows::membership(self.rows, room, localpart)?;
         Ok(room_membership(room, &row)?)
@@ -147,7 +150,7 @@ impl View<'_> {
         Ok(found)
     }
 
-    /// Walks the whole cluster's events; `None` when there are too many of them.
+    /// Walks through the events of the whole cluster; `None` if there are too many of them.
     fn walked(&self, localpart: &str, after: Position, limit: usize) -> Result<Option<Found>, QueryError> {
         let Some(all) = self.cluster_events(after, MAX_WALKED)? else { return Ok(None) };
         let mut stays = BTreeMap::new();
@@ -169,7 +172,7 @@ impl View<'_> {
         Ok(Some(found))
     }
 
-    /// The events of all rooms after a position; `None` when there are more than `at_most`.
+    /// Returns the events of all rooms after a position; `None` if there are more than `at_most`.
     pub(super) fn cluster_events(
         &self,
         after: Position,
@@ -185,7 +188,7 @@ impl View<'_> {
         Ok((out.len() <= at_most).then_some(out))
     }
 
-    /// Merges the user's own rooms.
+    /// Merges the events of the user's own rooms.
     fn merged(&self, localpart: &str, after: Position, limit: usize) -> Result<Found, QueryError> {
         let mut runs = Vec::new();
         let mut heads = BinaryHeap::new();
@@ -213,7 +216,7 @@ impl View<'_> {
     }
 }
 
-/// The events of one room within some stays, in order.
+/// Events of one room within some stays, in order.
 struct Run {
     room: RoomNumber,
     stays: VecDeque<Stay>,

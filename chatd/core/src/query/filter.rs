@@ -1,47 +1,47 @@
-//! What a client wants of a sync: the part of a filter that Quorate heeds.
+//! Filter of a client for its syncs: the part of the specification's filters that Quorate honours.
 //! Source: Matrix specification, "Filtering".
 
 use super::Event;
 use crate::json::{self, Object};
 use serde_json::Value;
 
-/// A filter.
+/// Filter for rooms and their events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Only these room ids.
+    /// Room ids to include; `None` includes all rooms.
     pub rooms: Option<Vec<String>>,
-    /// Not these room ids.
+    /// Room ids to exclude.
     pub not_rooms: Vec<String>,
-    /// Rooms left long ago, too, in a first sync.
+    /// `true` to include rooms that the user left long ago in a first or full sync.
     pub include_leave: bool,
-    /// Of members, only those that the timeline makes necessary.
+    /// `true` to include only those members that the timeline makes necessary.
     pub lazy_load_members: bool,
-    /// Of the timeline.
+    /// Filter for events of the timeline.
     pub timeline: EventFilter,
-    /// Of the state; its limit is not heeded.
+    /// Filter for events of the state; its limit is ignored.
     pub state: EventFilter,
 }
 
-/// Which events.
+/// Filter for events of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
-    /// So many at most.
+    /// Maximum number of events.
     pub limit: Option<usize>,
-    /// Only these types; `*` at any place stands for anything.
+    /// Event types to include; `None` includes all. `*` at any place matches any text.
     pub types: Option<Vec<String>>,
-    /// Not these types.
+    /// Event types to exclude, with the same patterns.
     pub not_types: Vec<String>,
-    /// Only from these users.
+    /// Senders to include; `None` includes all users.
     pub senders: Option<Vec<String>>,
-    /// Not from these users.
+    /// Senders to exclude, by user id.
     pub not_senders: Vec<String>,
 }
 
 impl Filter {
-    /// Reads a filter's JSON; what Quorate does not know is passed over.
+    /// Parses the JSON of a filter; fields that Quorate does not know are ignored.
     ///
     /// # Errors
-    /// One sentence, when it is no JSON object.
+    /// Returns a sentence that says what is wrong if it is not a JSON object.
     pub fn from_json(bytes: &[u8]) -> Result<Self, String> {
         let all = json::parse_object(bytes)?;
         let nothing = Object::new();
@@ -58,7 +58,7 @@ impl Filter {
         })
     }
 
-    /// Is this room wanted?
+    /// Returns `true` if the filter includes this room.
     #[must_use]
     pub fn wants_room(&self, room_id: &str) -> bool {
         let named = |rooms: &[String]| rooms.iter().any(|room| room == room_id);
@@ -78,7 +78,7 @@ impl EventFilter {
         }
     }
 
-    /// Is this event wanted?
+    /// Returns `true` if the filter includes this event.
     #[must_use]
     pub fn wants(&self, event: &Event) -> bool {
         let of_type = |types: &[String]| types.iter().any(|pattern| matches_pattern(pattern, &event.event_type));
@@ -103,7 +103,8 @@ fn texts(of: &Object, key: &str) -> Option<Vec<String>> {
     Some(items.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
-/// `*` stands for any text, also none. Greedy from the left, without going back: linear in both.
+/// Matches a pattern in which `*` stands for any text, including none. Greedy from the left and without backtracking,
+/// so linear in both.
 fn matches_pattern(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut left) = text.strip_prefix(head) else { return false };

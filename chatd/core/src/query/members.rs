@@ -1,4 +1,4 @@
-//! Who is in a room, now and at a position.
+//! Members of a room, at present and at a position.
 
 use super::{PAGE_BYTES, QueryError, View};
 use crate::auth::levels;
@@ -10,58 +10,58 @@ use crate::rows::{self, event_type};
 use crate::table::{self, Direction, Flow, Table, key};
 use crate::visibility::Sight;
 
-/// A member in short.
+/// Summary of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Full user id.
+    /// Full user id of the member.
     pub user_id: String,
-    /// Its local part.
+    /// Localpart of the user id.
     pub localpart: String,
-    /// As in the room; empty: none.
+    /// Display name in this room; empty if there is none.
     pub display_name: String,
-    /// `mxc://…`; empty: none.
+    /// Avatar URL (`mxc://…`); empty if there is none.
     pub avatar_url: String,
-    /// Joined, invited, banned or knocking.
+    /// Kind of membership: joined, invited, banned or knocking.
     pub kind: Kind,
-    /// Power in the room.
+    /// Power level in the room.
     pub power_level: i64,
 }
 
 impl Member {
-    /// About as many bytes as it has on its way to a client.
+    /// Returns the approximate number of bytes of the member on its way to a client.
     fn weight(&self) -> usize {
-        /// Names of fields, a membership, a power.
+        /// Bytes of field names, a membership and a power level.
         const FIXED: usize = 32;
         FIXED + self.user_id.len() + self.display_name.len() + self.avatar_url.len()
     }
 }
 
-/// A page of members.
+/// Page of a room's members.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberPage {
-    /// By localpart.
+    /// Members in order of their localparts.
     pub members: Vec<Member>,
-    /// The next page comes after this localpart; `None` at the end. A page may be empty and yet not the last.
+    /// Localpart after which the next page begins; `None` at the end. A page may be empty without being the last.
     pub next: Option<String>,
 }
 
-/// Members looked at for one page at most: in a room of thousands who left, pages get shorter, not slower.
+/// Maximum number of members examined for one page: in a room that thousands have left, pages get shorter, not slower.
 const MAX_LOOKED_AT: usize = 4096;
 
 impl View<'_> {
-    /// A user's membership now; `None` for one who never had any.
+    /// Returns a user's current membership; `None` if the user never had one.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// Fails if the state cannot be read.
     pub fn membership(&self, room: RoomNumber, localpart: &str) -> Result<Option<Kind>, QueryError> {
         let kind = rows::membership(self.rows, room, localpart)?.kind();
         Ok(Some(kind).filter(|kind| *kind != Kind::Unspecified))
     }
 
-    /// A user's membership after the event at this position.
+    /// Returns a user's membership after the event at this position.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// Fails if the state cannot be read.
     pub fn membership_at(&self, room: RoomNumber, localpart: &str, at: Position) -> Result<Option<Kind>, QueryError> {
         Ok(self.sight(room, localpart)?.membership_at(at))
     }
@@ -70,8 +70,8 @@ impl View<'_> {
         Ok(Sight::load(self.rows, room, localpart, self.server_name())?)
     }
 
-    /// A page of those joined, invited, knocking or banned, now or at a position, by localpart, after this one; bounded in
-    /// bytes, too.
+    /// Returns a page of the users who are joined, invited, knocking or banned, at present or at a position, in order
+    /// of their localparts and beginning after `after`. The page is bounded in bytes as well.
     pub(super) fn member_page(
         &self,
         room: RoomNumber,
@@ -117,7 +117,8 @@ impl View<'_> {
         Ok(page)
     }
 
-    /// A member's kind and event, now or at a position; `None` for one who was out.
+    /// Returns the kind and the event of a membership, at present or at a position; `None` for a user who was out of
+    /// the room.
     fn membership_as_of(
         &self,
         room: RoomNumber,
@@ -139,12 +140,12 @@ impl View<'_> {
         Ok(Some((kind, position)).filter(|(kind, _)| !matches!(kind, Kind::Leave | Kind::Unspecified)))
     }
 
-    /// The room's power levels, now or at a position.
+    /// Returns the room's power levels, at present or at a position.
     fn levels_at(&self, room: RoomNumber, at: Option<Position>) -> Result<store::Levels, QueryError> {
         let now = self.room_row(room)?.levels.unwrap_or_default();
         let Some(at) = at else { return Ok(now) };
         let event = rows::state_event(self.rows, room, event_type::POWER_LEVELS, "", at)?;
-        // What was applied could be read then.
+        // Power levels that were applied could be parsed.
         let then = event.map(|(_, event)| levels::parse(&json::stored_object(&event.content), self.server_name()));
         Ok(then.and_then(Result::ok).unwrap_or_default())
     }
@@ -169,7 +170,7 @@ impl View<'_> {
         })
     }
 
-    /// Visits the membership rows of a room by localpart, after this one.
+    /// Visits the membership rows of a room in order of localparts, beginning after `after`.
     pub(super) fn each_member(
         &self,
         room: RoomNumber,

@@ -1,7 +1,7 @@
-//! Rooms as one reader may see them: as they are for members (and for all where history is open to the world), as they
-//! were at the leave for former members, not at all for others.
+//! Rooms as one reader may see them: for members as they are (and for everybody if the history is world-readable), for
+//! former members as they were at the leave, and not at all for others.
 //!
-//! Doors ask these and not the bare rows, so that none of them can forget who asks.
+//! The APIs use these queries and not the bare rows, so that none of them can forget who asks.
 
 use super::members::MemberPage;
 use super::rooms::{RoomMembership, RoomSummary};
@@ -15,20 +15,20 @@ use crate::visibility::Sight;
 use std::collections::BTreeMap;
 
 impl View<'_> {
-    /// The position whose state the reader is shown when it asks for that of now.
+    /// Returns the position whose state the reader is shown when it asks for the current state.
     ///
     /// # Errors
-    /// [`QueryError::RoomNotFound`]; [`QueryError::Forbidden`] for one who never was in.
+    /// [`QueryError::RoomNotFound`] if there is no such room; [`QueryError::Forbidden`] if the reader was never in it.
     pub fn state_place(&self, localpart: &str, room: RoomNumber) -> Result<Position, QueryError> {
         self.room_row(room)?;
         Ok(readable_now(&self.sight(room, localpart)?)?.unwrap_or_else(|| self.now()))
     }
 
-    /// A part of the state, all of it or of one type, at a place that [`View::state_place`] and its like gave the reader;
-    /// otherwise as [`View::state_part`].
+    /// Returns a part of the state, all of it or of one type, at a position that [`View::state_place`] or a similar
+    /// method gave the reader. Otherwise like [`View::state_part`].
     ///
     /// # Errors
-    /// As [`View::state_part`].
+    /// Fails as [`View::state_part`] does.
     pub fn state_part_for(
         &self,
         localpart: &str,
@@ -42,10 +42,10 @@ impl View<'_> {
         Ok(StatePart { events: shown(part.events, &sight), next: part.next })
     }
 
-    /// One piece of that state.
+    /// Returns one piece of the state that [`View::state_place`] gives the reader.
     ///
     /// # Errors
-    /// As [`View::state_place`].
+    /// Fails as [`View::state_place`] does.
     pub fn state_event_for(
         &self,
         localpart: &str,
@@ -58,12 +58,14 @@ impl View<'_> {
         Ok(self.state_event(room, event_type, state_key, at)?.map(|event| event.shown_to(&sight)))
     }
 
-    /// The position whose members the reader is shown; `at` a position instead of now, as far as the reader may read the
-    /// state there. Asked for a time when it was out, a former member gets that of its leave before.
+    /// Returns the position whose members the reader is shown: the present one, or `at`, as far as the reader may read
+    /// the state there. A former member who asks for a time when it was out of the room gets the position of its last
+    /// leave before that time.
     ///
     /// # Errors
-    /// As [`View::state_place`]; [`QueryError::Forbidden`] also for what was before the reader came in, where the room does
-    /// not show newcomers what was before them; [`QueryError::Ahead`] when this view has not reached the position.
+    /// Fails as [`View::state_place`] does. [`QueryError::Forbidden`] also for a time before the reader joined, if the
+    /// room does not show newcomers its earlier history; [`QueryError::Ahead`] if this view has not reached the
+    /// position.
     pub fn members_place(
         &self,
         localpart: &str,
@@ -76,10 +78,11 @@ impl View<'_> {
         }
     }
 
-    /// The same for those who are in the room, and for all where it is open to the world: where the present members are.
+    /// Returns the position of the present members, for readers who are in the room, and for everybody if it is
+    /// world-readable.
     ///
     /// # Errors
-    /// [`QueryError::Forbidden`] for all others, also for former members: the endpoint that asks has no past.
+    /// [`QueryError::Forbidden`] for all others, including former members: the endpoint that asks has no past.
     pub fn present_members_place(&self, localpart: &str, room: RoomNumber) -> Result<Position, QueryError> {
         match readable_now(&self.sight(room, localpart)?)? {
             None => Ok(self.now()),
@@ -87,12 +90,12 @@ impl View<'_> {
         }
     }
 
-    /// The member events of those who sent the events of a page, as they were when each sent its newest among them: the
-    /// name that belongs to what was said, and none that the reader may not know. The page is cut before they are too many
-    /// bytes: the rest is the next one's.
+    /// Returns the member events of a page's senders, each as it was when that user sent its newest event of the page:
+    /// the name that belongs to what was said, and none that the reader may not know. The page is cut before the member
+    /// events become too many bytes, and the rest is left to the next page.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// Fails if the state cannot be read.
     pub fn senders_of(
         &self,
         localpart: &str,
@@ -118,7 +121,7 @@ impl View<'_> {
         if let Some((place, at)) = end {
             page.events.truncate(place);
             page.next = Some(if direction == Direction::Forward { at.before() } else { at });
-            // Some of those who stay may have sent their newest after the cut.
+            // Some of the remaining senders may have sent their newest event after the cut.
             for (sender, at) in newest_of_senders(&page.events) {
                 if newest.get(&sender) != Some(&at) {
                     let member = self.state_event(room, event_type::MEMBER, &sender, Some(at))?;
@@ -130,10 +133,11 @@ impl View<'_> {
         Ok(shown(members.into_values().flatten().collect(), &sight))
     }
 
-    /// A page of those joined, invited, knocking or banned, by localpart, after this one.
+    /// Returns a page of the users who are joined, invited, knocking or banned, in order of their localparts and
+    /// beginning after `after`.
     ///
     /// # Errors
-    /// As [`View::state_place`].
+    /// Fails as [`View::state_place`] does.
     pub fn member_page_for(
         &self,
         localpart: &str,
@@ -145,12 +149,12 @@ impl View<'_> {
         self.member_page(room, at, after, limit)
     }
 
-    /// A room of the reader's list in short. One it is in, or that anybody may look at, is shown as it is; one that it was
-    /// called to, as it was then; one that it left, as it left it; one that it was banned from before it ever saw it, by
-    /// its id alone.
+    /// Returns the summary of a room in the reader's list. A room that the reader is in, or that anybody may look at,
+    /// is shown as it is; a room that the reader was invited to or knocked at, as it was then; a room that it left, as
+    /// it left it; and a room that it was banned from before it ever saw it, by its id alone.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// Fails if the state cannot be read.
     pub fn summary_for(&self, localpart: &str, row: &RoomMembership) -> Result<RoomSummary, QueryError> {
         if row.kind == Kind::Join {
             return self.summary(row.room);
@@ -169,7 +173,8 @@ impl View<'_> {
         }
     }
 
-    /// Where the state that the reader gets for a position stands: there, or where it left before.
+    /// Returns the position of the state that the reader gets for a position: that position itself, or the reader's
+    /// last leave before it.
     fn readable_at(&self, room: RoomNumber, sight: &Sight, at: Position) -> Result<Position, QueryError> {
         if sight.reads_state_at(at) || self.comes_in_next(room, sight, at)? {
             return Ok(at);
@@ -177,8 +182,8 @@ impl View<'_> {
         sight.left_before(at).ok_or(QueryError::Forbidden)
     }
 
-    /// Is the next change of the room's state the reader's own join? Then the state here is the one that it found: a
-    /// timeline that begins with the join names this place.
+    /// Returns `true` if the next change of the room's state is the reader's own join. The state here is then the one
+    /// that the join found; a timeline that begins with the join names this position.
     fn comes_in_next(&self, room: RoomNumber, sight: &Sight, at: Position) -> Result<bool, QueryError> {
         let Some(join) = sight.joins_after(at) else { return Ok(false) };
         let mut next = None;
@@ -191,8 +196,8 @@ impl View<'_> {
     }
 }
 
-/// From where the reader is shown the room's state when it asks for the present one. `None`: as it is now (joined, or open
-/// to the world); `Some`: as it was when the reader left.
+/// Returns the position of the state that the reader is shown when it asks for the current one. `None` stands for the
+/// state as it is (joined, or world-readable), `Some` for the state when the reader left.
 fn readable_now(sight: &Sight) -> Result<Option<Position>, QueryError> {
     if sight.membership_at(Position::MAX) == Some(Kind::Join) || sight.is_world_readable() {
         return Ok(None);
@@ -200,7 +205,7 @@ fn readable_now(sight: &Sight) -> Result<Option<Position>, QueryError> {
     sight.left_at().map(Some).ok_or(QueryError::Forbidden)
 }
 
-/// Where each sender's newest event among these stands.
+/// Returns the position of each sender's newest event among these.
 fn newest_of_senders(events: &[Event]) -> BTreeMap<String, Position> {
     let mut newest = BTreeMap::<String, Position>::new();
     for event in events {

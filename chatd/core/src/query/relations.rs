@@ -1,4 +1,4 @@
-//! Events that relate to an event.
+//! Events that relate to a given event.
 
 use super::state::after_position;
 use super::{PAGE_BYTES, Page, QueryError, View};
@@ -8,23 +8,25 @@ use crate::rows;
 use crate::table::{self, Direction, Flow, Table, key};
 use crate::visibility::Sight;
 
-/// Relations looked at for one page at most, of each type: where few of them are wanted, pages get shorter, not slower.
+/// Maximum number of relations of each type that are examined for one page: if few of them are wanted, pages get
+/// shorter, not slower.
 const MAX_LOOKED_AT: usize = 4096;
-/// Types of relations that are merged into one list. Clients use a handful; who wants one of a thousand names it.
+/// Maximum number of relation types that are merged into one list. Clients use a handful; a client that wants one of a
+/// thousand names it.
 const MAX_TYPES: usize = 64;
 
-/// Which relations.
+/// Selection of relations to one event.
 #[derive(Clone, Copy, Debug)]
 pub struct Relations<'a> {
-    /// The event they relate to.
+    /// Position of the event that the others relate to.
     pub target: Position,
-    /// Only of this type (`m.thread`, `m.annotation`, …).
+    /// Type of relation to include (`m.thread`, `m.annotation`, …); `None` includes all.
     pub relation_type: Option<&'a str>,
-    /// Only from events of this type.
+    /// Type of the relating events to include; `None` includes all.
     pub event_type: Option<&'a str>,
 }
 
-/// Which part of them.
+/// Part of the selected relations.
 #[derive(Clone, Copy)]
 struct Part {
     from: Position,
@@ -32,19 +34,20 @@ struct Part {
     limit: usize,
 }
 
-/// Relations of a part, as far as they were looked at.
+/// Relations of a part, as far as they were examined.
 #[derive(Default)]
 struct FoundRelations {
     positions: Vec<Position>,
-    /// Up to here and no further all were looked at.
+    /// Position up to which all relations were examined; `None` if that is all of them.
     stopped: Option<Position>,
 }
 
 impl View<'_> {
-    /// A page of the events that relate to one, as far as the user may see them; `from` as in [`View::timeline`].
+    /// Returns a page of the events that relate to an event, as far as the user may see them; `from` is as in
+    /// [`View::timeline`].
     ///
     /// # Errors
-    /// [`QueryError::EventNotFound`] when the target is not in the room, or not for this user.
+    /// [`QueryError::EventNotFound`] if the target is not in the room or the user may not see it.
     pub fn relations(
         &self,
         localpart: &str,
@@ -76,7 +79,7 @@ impl View<'_> {
         Ok(page)
     }
 
-    /// Positions of the relating events in the direction asked for.
+    /// Returns the positions of the relating events in the given direction.
     fn relating(
         &self,
         room: RoomNumber,
@@ -88,7 +91,7 @@ impl View<'_> {
             let prefix = key::relations_of_type(room, which.target, relation_type);
             return self.of_one_type(&prefix, which.event_type, part, sight);
         }
-        // Keys are in the order of types first: a run of each is merged with the others.
+        // Keys are in order of types first, so the run of each type is merged with the others.
         let mut all = FoundRelations::default();
         let target = key::relations_to(room, which.target);
         let (mut from, end) = (target.clone(), key::after_prefix(&target));
@@ -108,7 +111,7 @@ impl View<'_> {
             Direction::Forward => all.positions.sort_unstable(),
             Direction::Backward => all.positions.sort_unstable_by(|one, other| other.cmp(one)),
         }
-        // Beyond where one run stopped, others would come before what it left off.
+        // Beyond the point where one run stopped, events of other runs would come before the ones that it left out.
         all.positions.retain(|at| match (all.stopped, part.direction) {
             (Some(stopped), Direction::Forward) => *at <= stopped,
             (Some(stopped), Direction::Backward) => *at >= stopped,
@@ -117,7 +120,7 @@ impl View<'_> {
         Ok(all)
     }
 
-    /// The prefix of the first relation's type from a key on.
+    /// Returns the prefix of the first type of relation at or after a key.
     fn next_type(&self, from: &[u8], end: &[u8]) -> Result<Option<Vec<u8>>, QueryError> {
         let mut found = None;
         self.rows.scan(Table::Relation, from, end, Direction::Forward, &mut |(key, _)| {
@@ -128,7 +131,7 @@ impl View<'_> {
         Ok(found)
     }
 
-    /// Relations of one type: their keys are in the order of positions.
+    /// Returns the relations of one type, whose keys are in order of positions.
     fn of_one_type(
         &self,
         prefix: &[u8],
@@ -148,7 +151,7 @@ impl View<'_> {
             if sight.sees(at) && event_type.is_none_or(|event_type| event_type == row.event_type) {
                 found.positions.push(at);
             }
-            // One more than fits tells that there are more.
+            // One more than fits shows that there are more.
             if found.positions.len() > part.limit || looked_at >= MAX_LOOKED_AT {
                 found.stopped = Some(at);
                 return Ok(Flow::Stop);

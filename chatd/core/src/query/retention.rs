@@ -1,4 +1,4 @@
-//! What was removed from rooms' histories, and what is due to be.
+//! Events that were removed from rooms' histories, and events that are due to be.
 
 use super::rooms::RoomMembership;
 use super::{QueryError, Scope, View};
@@ -9,19 +9,21 @@ use crate::rows;
 use crate::table::{self, Direction, Flow, ReadError, Table};
 
 impl View<'_> {
-    /// Has this room an event that its own rule no longer keeps, and that was not looked at yet? Two looks.
+    /// Returns `true` if the room has an event that its own retention rule no longer keeps and that has not been
+    /// examined yet. Costs two lookups.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// Fails if the state cannot be read.
     pub fn has_expired(&self, room: RoomNumber, time_ms: u64) -> Result<bool, QueryError> {
         let row = rows::room(self.rows, room)?.unwrap_or_default();
         Ok(self.is_due(room, &row, time_ms)?)
     }
 
-    /// Ids of the rooms of which that is so, at most `limit`. Reads every room's row, once.
+    /// Returns the ids of at most `limit` rooms for which [`View::has_expired`] returns `true`. Reads the row of every
+    /// room once.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// Fails if the state cannot be read.
     pub fn expired_rooms(&self, time_ms: u64, limit: usize) -> Result<Vec<String>, QueryError> {
         let mut out = Vec::new();
         self.rows.scan(Table::Room, &[], &[], Direction::Forward, &mut |(key, value)| {
@@ -52,7 +54,8 @@ impl View<'_> {
         Ok(due)
     }
 
-    /// Where the newest event stood that was removed from a room; `None` when none was after `cursor`, or from any room.
+    /// Returns the position of the newest event that was removed from a room; `None` if nothing after `cursor` was
+    /// removed from it.
     pub(super) fn purged_after(&self, room: RoomNumber, cursor: Position) -> Result<Option<Position>, ReadError> {
         if !self.any_purged_after(cursor)? {
             return Ok(None);
@@ -61,13 +64,13 @@ impl View<'_> {
         Ok(table::position(Table::Room, &row.purged_to)?.filter(|purged_to| *purged_to > cursor))
     }
 
-    /// Was anything of any room removed that a reader with this cursor has not seen?
+    /// Returns `true` if anything was removed from any room that a reader with this cursor has not seen.
     pub(super) fn any_purged_after(&self, cursor: Position) -> Result<bool, ReadError> {
         Ok(table::position(Table::Meta, &self.cluster.purged_to)?.is_some_and(|purged_to| purged_to > cursor))
     }
 
-    /// Refuses a stream that would leave out, without a word, events that were removed before this reader saw them. One
-    /// that begins at the beginning takes what there is.
+    /// Refuses a stream that would silently leave out events that were removed before this reader saw them. A stream
+    /// from the very beginning takes what there is.
     pub(super) fn nothing_purged(&self, localpart: &str, scope: Scope, cursor: Position) -> Result<(), QueryError> {
         if cursor == Position::ZERO || !self.any_purged_after(cursor)? {
             return Ok(());
@@ -84,7 +87,7 @@ impl View<'_> {
         Ok(())
     }
 
-    /// Did a stay of this user's cover an event that may have been removed?
+    /// Returns `true` if a stay of this user covered an event that may have been removed.
     fn was_in_when_purged(&self, localpart: &str, row: &RoomMembership, cursor: Position) -> Result<bool, QueryError> {
         let Some(purged_to) = self.purged_after(row.room, cursor)? else { return Ok(false) };
         Ok(self.stays(localpart, row, cursor)?.iter().any(|stay| stay.from <= purged_to))

@@ -1,4 +1,4 @@
-//! Rooms: by name, of a user, in the public directory, in short.
+//! Rooms: by id or alias, of a user, in the public directory, and in summaries.
 
 use super::{PAGE_BYTES, QueryError, View};
 use crate::directory;
@@ -10,70 +10,70 @@ use crate::rows::{self, event_type};
 use crate::table::{self, Direction, Flow, Table, key};
 use crate::visibility::HistoryVisibility;
 
-/// A room that a user has to do with.
+/// Room in which a user has or had a membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomMembership {
-    /// Which room.
+    /// Number of the room.
     pub room: RoomNumber,
-    /// Membership now.
+    /// Current membership of the user.
     pub kind: Kind,
-    /// A chat between two, as the user knows it.
+    /// `true` if the user regards the room as a direct chat.
     pub is_direct: bool,
-    /// The member event.
+    /// Position of the member event.
     pub position: Position,
-    /// Where the stay began; `None` unless joined.
+    /// Position at which the stay began; `None` unless joined.
     pub joined_since: Option<Position>,
-    /// The user asked not to be shown it any more.
+    /// `true` if the user asked not to be shown the room any more.
     pub forgotten: bool,
 }
 
-/// A page of the public directory.
+/// Page of the public directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PublicRooms {
-    /// In order of their numbers.
+    /// Rooms in order of their numbers.
     pub rooms: Vec<RoomSummary>,
-    /// The next page comes after this room; `None` at the end. A page may be empty and yet not the last.
+    /// Room after which the next page begins; `None` at the end. A page may be empty without being the last.
     pub next: Option<RoomNumber>,
 }
 
-/// A room in short.
+/// Summary of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoomSummary {
-    /// Its number.
+    /// Number of the room.
     pub room: RoomNumber,
-    /// `!…:server`
+    /// Identifier of the room (`!…:server`).
     pub room_id: String,
-    /// Empty: none.
+    /// Name of the room; empty if there is none.
     pub name: String,
-    /// Empty: none.
+    /// Topic of the room; empty if there is none.
     pub topic: String,
-    /// `mxc://…`; empty: none.
+    /// Avatar URL (`mxc://…`); empty if there is none.
     pub avatar_url: String,
-    /// `#…:server`; empty: none.
+    /// Canonical alias (`#…:server`); empty if there is none.
     pub canonical_alias: String,
-    /// "public", "invite", "knock", …
+    /// Join rule: "public", "invite", "knock", and so on.
     pub join_rule: String,
-    /// "m.space", or empty.
+    /// Type of the room: "m.space", or empty.
     pub room_type: String,
-    /// Anyone may read it without joining.
+    /// `true` if anyone may read the room without joining.
     pub world_readable: bool,
-    /// Guests may join.
+    /// `true` if guests may join.
     pub guest_can_join: bool,
-    /// How many are in it; 0 where the room is not shown as it is now.
+    /// Number of joined members; 0 if the room is not shown as it is at present.
     pub joined_members: u64,
-    /// How many are invited; 0 where the room is not shown as it is now.
+    /// Number of invited members; 0 if the room is not shown as it is at present.
     pub invited_members: u64,
-    /// Made as a direct chat.
+    /// `true` if the room was created as a direct chat.
     pub is_direct: bool,
-    /// In the public directory.
+    /// `true` if the room is in the public directory.
     pub listed: bool,
 }
 
 impl RoomSummary {
-    /// About as many bytes as it has on its way to a client.
+    /// Returns the approximate number of bytes of the summary on its way to a client.
     #[must_use]
     pub fn weight(&self) -> usize {
-        /// Names of fields, counts.
+        /// Bytes of field names and counts.
         const FIXED: usize = 128;
         let texts = [&self.room_id, &self.name, &self.topic, &self.avatar_url, &self.canonical_alias, &self.join_rule];
         FIXED + self.room_type.len() + texts.into_iter().map(String::len).sum::<usize>()
@@ -81,10 +81,10 @@ impl RoomSummary {
 }
 
 impl View<'_> {
-    /// The room of an id (`!…`) or alias (`#…`).
+    /// Returns the room with this id (`!…`) or alias (`#…`).
     ///
     /// # Errors
-    /// [`QueryError::RoomNotFound`] when it names none here.
+    /// [`QueryError::RoomNotFound`] if there is no such room here.
     pub fn resolve_room(&self, room: &str) -> Result<RoomNumber, QueryError> {
         if room.starts_with('#') {
             let local = id::alias_localpart(room, self.server_name()).ok_or(QueryError::RoomNotFound)?;
@@ -95,10 +95,10 @@ impl View<'_> {
         rows::room_number(self.rows, created_at)?.ok_or(QueryError::RoomNotFound)
     }
 
-    /// A room's id.
+    /// Returns the id of a room.
     ///
     /// # Errors
-    /// [`QueryError::RoomNotFound`] when there is no such room.
+    /// [`QueryError::RoomNotFound`] if there is no such room.
     pub fn room_id(&self, room: RoomNumber) -> Result<String, QueryError> {
         self.room_row(room).and_then(|row| self.id_of(&row))
     }
@@ -112,17 +112,17 @@ impl View<'_> {
         Ok(id::room_id(created_at, self.server_name()))
     }
 
-    /// A user's rooms, whatever the membership, but for forgotten ones; in order of their numbers.
+    /// Returns a user's rooms, whatever the membership, except forgotten ones; in order of their numbers.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// Fails if the state cannot be read.
     pub fn rooms_of(&self, localpart: &str) -> Result<Vec<RoomMembership>, QueryError> {
         let mut rooms = self.all_rooms_of(localpart)?;
         rooms.retain(|room| !room.forgotten);
         Ok(rooms)
     }
 
-    /// The same with those forgotten.
+    /// Returns a user's rooms as [`View::rooms_of`] does, including forgotten ones.
     pub(super) fn all_rooms_of(&self, localpart: &str) -> Result<Vec<RoomMembership>, QueryError> {
         let from = key::devices_of(localpart);
         let mut out = Vec::new();
@@ -137,11 +137,11 @@ impl View<'_> {
         Ok(out)
     }
 
-    /// Rooms in the public directory, after this one, in order of their numbers, each as it is now; a page is bounded in
-    /// bytes, too.
+    /// Returns a page of the rooms in the public directory, in order of their numbers and beginning after `after`, each
+    /// as it is at present. The page is bounded in bytes as well.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// Fails if the state cannot be read.
     pub fn public_rooms(&self, after: Option<RoomNumber>, limit: usize) -> Result<PublicRooms, QueryError> {
         let from = key::room(RoomNumber(after.map_or(0, |room| room.0.saturating_add(1))));
         let mut found = Vec::new();
@@ -161,7 +161,7 @@ impl View<'_> {
                 break;
             }
             self.is_wanted()?;
-            // Rows that an earlier version left behind when a room became private.
+            // Earlier versions left rows behind when a room became private.
             if self.is_published(room)? {
                 let summary = self.summary(room)?;
                 bytes += summary.weight();
@@ -172,15 +172,16 @@ impl View<'_> {
         Ok(page)
     }
 
-    /// Does the public directory show the room?
+    /// Returns `true` if the public directory shows the room.
     pub(super) fn is_published(&self, room: RoomNumber) -> Result<bool, QueryError> {
         Ok(directory::is_published(self.rows, room, &self.room_row(room)?)?)
     }
 
-    /// A room in short, as it is now. Who may ask is the caller's to decide: directory, members.
+    /// Returns the summary of a room as it is at present. The caller decides who may ask, be it for the directory or
+    /// for members.
     ///
     /// # Errors
-    /// [`QueryError::RoomNotFound`] when there is no such room.
+    /// [`QueryError::RoomNotFound`] if there is no such room.
     pub fn summary(&self, room: RoomNumber) -> Result<RoomSummary, QueryError> {
         let row = self.room_row(room)?;
         let (joined_members, invited_members) = (row.joined_members, row.invited_members);
@@ -188,7 +189,7 @@ impl View<'_> {
         Ok(RoomSummary { joined_members, invited_members, listed, ..self.summary_at(room, Position::MAX)? })
     }
 
-    /// The same as it was at a position, without the counts: those are of now.
+    /// Returns the summary of a room as it was at a position, without the counts, which are those of the present.
     pub(super) fn summary_at(&self, room: RoomNumber, at: Position) -> Result<RoomSummary, QueryError> {
         let text = |event_type: &str, key: &str| -> Result<String, QueryError> {
             let event = rows::state_event(self.rows, room, event_type, "", at)?;
@@ -212,7 +213,7 @@ impl View<'_> {
         })
     }
 
-    /// Nothing but its id.
+    /// Returns a summary that contains nothing but the room's id.
     pub(super) fn bare_summary(&self, room: RoomNumber) -> Result<RoomSummary, QueryError> {
         let room_id = self.room_id(room)?;
         Ok(RoomSummary {
@@ -234,7 +235,7 @@ impl View<'_> {
     }
 }
 
-/// A membership row as doors and sync read it.
+/// Converts a membership row to the form that the APIs and sync read.
 pub(super) fn room_membership(room: RoomNumber, row: &store::Membership) -> Result<RoomMembership, table::ReadError> {
     Ok(RoomMembership {
         room,

@@ -1,4 +1,4 @@
-//! A room's state, now and at any position of its timeline.
+//! State of a room, at present and at any position of its timeline.
 
 use super::{Event, QueryError, View};
 use crate::id::{Position, RoomNumber};
@@ -6,38 +6,39 @@ use crate::rows;
 use crate::table::{Direction, Flow, Table, key};
 use std::collections::BTreeMap;
 
-/// Versions of one (type, state key) that are walked over; the one that holds is then looked up. Most state has one, and
-/// a topic that was changed ten thousand times costs no more than this.
+/// Maximum number of versions of one (type, state key) that are walked over before the one in effect is looked up. Most
+/// state has one version, and a topic that was changed ten thousand times costs no more than this.
 const MAX_WALKED: usize = 16;
-/// Changes of state that are read one by one; past it, all state is read instead.
+/// Maximum number of changes of state that are read one by one; beyond it, all state is read instead.
 const MAX_CHANGES: usize = 4096;
-/// State events of one part, and bytes of them: a frame or two of a connection, and a millisecond of a read's time.
+/// Limits on the state events of one part, and on their bytes: a frame or two of a connection, and a millisecond of a
+/// read's time.
 const PART_EVENTS: usize = 512;
 const PART_BYTES: usize = 128 << 10;
 
-/// Where the version of each (type, state key) stands; in order of those.
+/// Position of a version of each (type, state key), in order of those.
 pub(super) type Versions = BTreeMap<StateName, Position>;
 
-/// Type and state key.
+/// Type and state key of a piece of state.
 type StateName = (String, String);
 
-/// Versions in the order of keys, and the key from which the others go on.
+/// Versions in order of their keys, and the key from which the others continue.
 type SomeVersions = (Vec<(StateName, Position)>, Option<Vec<u8>>);
 
 impl View<'_> {
-    /// All state, now or after the event at a position.
+    /// Returns all state, at present or after the event at a position.
     ///
     /// # Errors
-    /// [`QueryError::RoomNotFound`] when there is no such room.
+    /// [`QueryError::RoomNotFound`] if there is no such room.
     pub fn state(&self, room: RoomNumber, at: Option<Position>) -> Result<Vec<Event>, QueryError> {
         let versions = self.versions(room, &key::room(room), at.unwrap_or(Position::MAX))?;
         self.events(room, &self.room_id(room)?, versions.into_values())
     }
 
-    /// One piece of state, now or after the event at a position.
+    /// Returns one piece of state, at present or after the event at a position.
     ///
     /// # Errors
-    /// [`QueryError::RoomNotFound`] when there is no such room.
+    /// [`QueryError::RoomNotFound`] if there is no such room.
     pub fn state_event(
         &self,
         room: RoomNumber,
@@ -52,7 +53,7 @@ impl View<'_> {
         }
     }
 
-    /// Events by position.
+    /// Reads the events at these positions.
     pub(super) fn events(
         &self,
         room: RoomNumber,
@@ -62,14 +63,14 @@ impl View<'_> {
         positions.map(|at| self.event_at(room, room_id, at)).collect()
     }
 
-    /// The versions that hold at `at`, among the keys with this prefix.
+    /// Returns the versions that are in effect at `at`, among the keys with this prefix.
     pub(super) fn versions(&self, room: RoomNumber, prefix: &[u8], at: Position) -> Result<Versions, QueryError> {
         let all = self.some_versions(room, prefix.to_vec(), &key::after_prefix(prefix), at, usize::MAX)?.0;
         Ok(all.into_iter().collect())
     }
 
-    /// Those of at most so many (type, state key) from a key on, in the order of keys, and the key from which the others
-    /// go on.
+    /// Returns the versions of at most `at_most` pairs of type and state key, beginning at a key and in order of keys,
+    /// and the key from which the others continue.
     fn some_versions(
         &self,
         room: RoomNumber,
@@ -113,11 +114,11 @@ impl View<'_> {
         }
     }
 
-    /// A part of a room's state at a position, all of it or of one type, after what an earlier part gave. Parts of the
-    /// same position make the state of that position, however much happens between them.
+    /// Returns a part of a room's state at a position, all of it or of one type, continuing after an earlier part.
+    /// Parts of the same position make up the state at that position, however much happens between them.
     ///
     /// # Errors
-    /// [`QueryError::RoomNotFound`] when there is no such room.
+    /// [`QueryError::RoomNotFound`] if there is no such room.
     pub fn state_part(
         &self,
         room: RoomNumber,
@@ -143,8 +144,8 @@ impl View<'_> {
         Ok(StatePart { events, next: next.map(StateCursor) })
     }
 
-    /// The versions that hold at `to`, of what changed after `from`; where very much did, those of all state, which tell
-    /// the same and more.
+    /// Returns the versions in effect at `to` of everything that changed after `from`. If very much changed, returns
+    /// those of all state, which tell the same and more.
     pub(super) fn changed_versions(
         &self,
         room: RoomNumber,
@@ -169,20 +170,20 @@ impl View<'_> {
     }
 }
 
-/// Where a part of a room's state ended.
+/// Cursor at the end of a part of a room's state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateCursor(Vec<u8>);
 
-/// A part of a room's state.
+/// Part of a room's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatePart {
-    /// In the order of keys: of the lengths of types and state keys first.
+    /// Events in order of their keys, which compare the lengths of types and state keys first.
     pub events: Vec<Event>,
-    /// From where the next part goes on; `None` after the last.
+    /// Cursor from which the next part continues; `None` after the last part.
     pub next: Option<StateCursor>,
 }
 
-/// Versions of one name come in order: the last stays.
+/// Adds a version. Versions of one name come in order, so that the last one stays.
 fn note(found: &mut Vec<(StateName, Position)>, name: Option<&StateName>, version: Position) {
     let Some(name) = name else { return };
     match found.last_mut().filter(|(last, _)| last == name) {
@@ -191,12 +192,12 @@ fn note(found: &mut Vec<(StateName, Position)>, name: Option<&StateName>, versio
     }
 }
 
-/// The least key of a room's rows by position that lies after `at`.
+/// Returns the smallest key after `at` among a room's rows by position.
 pub(super) fn after(room: RoomNumber, at: Position) -> Vec<u8> {
     after_position(&key::room(room), at)
 }
 
-/// The least key after a prefix and a position.
+/// Returns the smallest key after a prefix and a position.
 pub(super) fn after_position(prefix: &[u8], at: Position) -> Vec<u8> {
     let mut key = prefix.to_vec();
     key.extend_from_slice(&at.to_bytes());
@@ -218,7 +219,7 @@ mod tests {
             let envelope = world.event("alice", &room_id, "t", Some(&format!("{n:04}")), r#"{"n":1}"#);
             world.accepted(envelope);
         }
-        // A longer type that comes first by the alphabet.
+        // A longer type, which comes first in alphabetical order.
         let envelope = world.event("alice", &room_id, "a.long.type", Some(""), "{}");
         world.accepted(envelope);
         let (at, mut whole) = (world.view().now(), world.view().state(room, None).unwrap());

@@ -1,33 +1,33 @@
-//! Devices to sweep away: which expired long ago, and which left something behind.
+//! Search for devices to sweep: those that expired long ago, and those that were removed but left something behind.
 
 use super::{QueryError, View};
 use crate::apply::quota;
 use crate::proto::store;
 use crate::table::{self, Direction, Flow, ReadError, Table, key};
 
-/// Where a search goes on; the default is its beginning.
+/// Cursor from which a search continues; the default is its beginning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SweepCursor {
-    /// All devices were looked at; what they left behind is next.
+    /// `true` once all devices have been examined and what removed devices left behind is next.
     devices_done: bool,
     from: Vec<u8>,
 }
 
-/// A part of a search.
+/// Part of a search for devices to sweep.
 #[derive(Clone, Debug, Default)]
 pub struct SweepPart {
     /// Localpart and device id of each device to sweep.
     pub found: Vec<(String, String)>,
-    /// Where the search goes on; at its beginning when it has ended.
+    /// Cursor from which the search continues; its beginning if the search has ended.
     pub next: SweepCursor,
 }
 
 impl View<'_> {
-    /// Looks at `rows` devices, at most, for those whose session expired longer ago than they are kept, and those that
+    /// Examines at most `rows` devices, for those whose session expired longer ago than they are kept, and those that
     /// are gone and left remembered transactions behind.
     ///
     /// # Errors
-    /// When the state cannot be read.
+    /// Fails if the state cannot be read.
     pub fn devices_to_sweep(
         &self,
         cursor: &SweepCursor,
@@ -52,7 +52,7 @@ impl View<'_> {
         Ok(part)
     }
 
-    /// Where to go on, if there is more.
+    /// Finds devices that expired; returns the key to continue from, if there are more.
     fn expired_devices(
         &self,
         part: &mut SweepPart,
@@ -76,7 +76,8 @@ impl View<'_> {
         Ok(stopped_at)
     }
 
-    /// The same for devices that are gone. One look for each device, however many transactions it has.
+    /// Finds devices that are gone; returns the key to continue from, if there are more. Costs one lookup per device,
+    /// however many transactions it has.
     fn orphans(&self, part: &mut SweepPart, left: &mut usize) -> Result<Option<Vec<u8>>, ReadError> {
         let mut from = part.next.from.clone();
         while *left > 0 {
@@ -100,7 +101,7 @@ impl View<'_> {
     }
 }
 
-/// Localpart and device id at the head of a key.
+/// Decodes the localpart and the device id at the start of a key.
 fn names_in(key: &[u8]) -> Option<(String, String)> {
     let mut parts = key.split(|byte| *byte == 0).map(|part| std::str::from_utf8(part).ok().map(str::to_owned));
     Some((parts.next()??, parts.next()??))

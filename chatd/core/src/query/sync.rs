@@ -1,10 +1,11 @@
-//! `/sync`: what changed for a user since a token. A pure function of (view, user, token, filter).
+//! `/sync`: changes for a user since a token, as a pure function of (view, user, token, filter).
 //!
-//! For each room that may have changed: where does the user stand in it → which span of its timeline is shown → the
-//! state before that span → summary. Promises, each a property in the tests:
+//! The steps for each room that may have changed: find the user's membership in it → choose the span of its timeline
+//! that is shown → add the state before that span → add a summary. The tests check these promises as properties:
 //! - the state given, then the timeline given, applied to what the client had, is the room's state;
-//! - timelines joined, with each `limited` gap filled from `prev_batch`, are the room's timeline: nothing lost, nothing
-//!   twice. For that a timeline never jumps over events that the user may not see: it begins after them, `limited`.
+//! - timelines joined, with each `limited` gap filled from `prev_batch`, are the room's timeline: nothing is lost, and
+//!   nothing appears twice. For that, a timeline never jumps over events that the user may not see: it begins after
+//!   them, as `limited`.
 
 mod changed;
 mod left;
@@ -19,40 +20,40 @@ use super::{Event, Filter, QueryError, View};
 use crate::id::{Position, RoomNumber};
 use bytes::Bytes;
 
-/// What a client asks.
+/// Sync that a client asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct SyncRequest<'a> {
-    /// Whose sync.
+    /// Localpart of the user.
     pub localpart: &'a str,
-    /// The token of the answer before; `None`: the first sync.
+    /// Token of the previous answer; `None` for a first sync.
     pub since: Option<Position>,
-    /// All state of all rooms, though only the new part of timelines.
+    /// `true` to return all state of all rooms, though only the new part of timelines.
     pub full_state: bool,
-    /// What is wanted.
+    /// Filter for rooms and events.
     pub filter: &'a Filter,
 }
 
-/// What changed.
+/// Changes since the token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SyncResponse {
-    /// The next request's token.
+    /// Token for the next request.
     pub next: Position,
-    /// Rooms the user is in.
+    /// Rooms that the user is in.
     pub join: Vec<JoinedRoom>,
-    /// Rooms it is invited to.
+    /// Rooms that the user is invited to.
     pub invite: Vec<InvitedRoom>,
-    /// Rooms it knocked at.
+    /// Rooms that the user knocked at.
     pub knock: Vec<InvitedRoom>,
-    /// Rooms it left, or was put out of, since.
+    /// Rooms that the user left, or was removed from, since the token.
     pub leave: Vec<LeftRoom>,
-    /// Global account data that changed.
+    /// Global account data that changed since the token.
     pub account_data: Vec<AccountDatum>,
-    /// Rooms that come with the next answer.
+    /// Rooms that come with the next answer; `None` if there are none.
     pub rest: Option<SyncRest>,
 }
 
 impl SyncResponse {
-    /// Nothing to tell: a long poll waits on.
+    /// Returns `true` if there is nothing to tell, so that a long poll continues to wait.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.join.is_empty()
@@ -63,83 +64,83 @@ impl SyncResponse {
     }
 }
 
-/// A room the user is in.
+/// Changes in a room that the user is in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinedRoom {
-    /// Its number.
+    /// Number of the room.
     pub room: RoomNumber,
-    /// `!…:server`
+    /// Identifier of the room (`!…:server`).
     pub room_id: String,
-    /// State that holds before the timeline's first event, as far as it changed since the token.
+    /// State before the timeline's first event, as far as it changed since the token.
     pub state: Vec<Event>,
-    /// New events.
+    /// New events of the room.
     pub timeline: Timeline,
-    /// When members changed.
+    /// Summary of the room; present if members changed, or if all state is given.
     pub summary: Option<Summary>,
-    /// The user's account data for this room that changed.
+    /// Account data of the user for this room that changed.
     pub account_data: Vec<AccountDatum>,
 }
 
-/// A span of a room's timeline, without holes.
+/// Span of a room's timeline, without holes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Timeline {
-    /// Oldest first.
+    /// Events of the span, oldest first.
     pub events: Vec<Event>,
-    /// There are more between the token (or the room's beginning) and the first one here.
+    /// `true` if there are more events between the token (or the room's beginning) and the first one here.
     pub limited: bool,
-    /// Pages backward from here continue before the first one here.
+    /// Position from which pages backward continue before the first event here.
     pub prev_batch: Position,
 }
 
-/// What a room list shows.
+/// Summary of a room, as a room list shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// User ids to name the room after, when it has no name.
+    /// User ids to name the room after if it has no name.
     pub heroes: Vec<String>,
-    /// How many are in it.
+    /// Number of joined members.
     pub joined_members: u64,
-    /// How many are invited.
+    /// Number of invited members.
     pub invited_members: u64,
 }
 
-/// A room the user is invited to, or knocked at.
+/// Room that the user is invited to, or knocked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvitedRoom {
-    /// Its number.
+    /// Number of the room.
     pub room: RoomNumber,
-    /// `!…:server`
+    /// Identifier of the room (`!…:server`).
     pub room_id: String,
-    /// To be shown with type, state key, content and sender alone.
+    /// State events that may be shown with type, state key, content and sender alone.
     pub stripped_state: Vec<Event>,
 }
 
-/// A room the user is out of.
+/// Room that the user is out of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftRoom {
-    /// Its number.
+    /// Number of the room.
     pub room: RoomNumber,
-    /// `!…:server`
+    /// Identifier of the room (`!…:server`).
     pub room_id: String,
-    /// As in [`JoinedRoom`].
+    /// State as in [`JoinedRoom::state`], up to the leave.
     pub state: Vec<Event>,
-    /// Up to the leave.
+    /// Events up to the leave.
     pub timeline: Timeline,
 }
 
-/// A piece of account data.
+/// Piece of account data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountDatum {
-    /// Its type.
+    /// Type of the data.
     pub event_type: String,
-    /// A JSON object.
+    /// Content of the data: a JSON object.
     pub content: Bytes,
 }
 
 impl View<'_> {
-    /// What changed for a user since a token, all of it: [`View::sync_part`] is for answers that are bounded.
+    /// Returns all changes for a user since a token; [`View::sync_part`] gives bounded answers.
     ///
     /// # Errors
-    /// [`QueryError::Ahead`] when this view has not reached the token.
+    /// [`QueryError::Ahead`] if this view has not reached the token.
     pub fn sync(&self, request: &SyncRequest<'_>) -> Result<SyncResponse, QueryError> {
         self.sync_part(request, None, usize::MAX)
     }

@@ -6,26 +6,28 @@ use crate::id::{Position, RoomNumber};
 use crate::rows;
 use crate::table::{self, Direction, Flow, Table, key};
 
-/// Events looked at for one page at most: a user who may see few of them gets shorter pages, not slower ones.
+/// Maximum number of events examined for one page: a user who may see few of them gets shorter pages, not slower ones.
 const MAX_LOOKED_AT: usize = 4096;
 
-/// A page of events.
+/// Page of a room's events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    /// In the direction asked for.
+    /// Events in the direction asked for.
     pub events: Vec<Event>,
-    /// Continue here in the same direction; `None` at the end. A page may be empty and yet not the last.
+    /// Position from which to continue in the same direction; `None` at the end. A page may be empty without being the
+    /// last.
     pub next: Option<Position>,
-    /// Continue here in the other direction: where this page began.
+    /// Position from which to continue in the other direction: where this page began.
     pub prev: Position,
 }
 
 impl View<'_> {
-    /// A page of what the user may see: backward the events at and before `from`, newest first; forward those after it.
-    /// [`Position::MAX`] and [`Position::ZERO`] stand for the ends.
+    /// Returns a page of what the user may see: backward the events at and before `from`, newest first, or forward
+    /// those after it. [`Position::MAX`] and [`Position::ZERO`] stand for the ends.
     ///
     /// # Errors
-    /// [`QueryError::RoomNotFound`]; [`QueryError::Forbidden`] for one who never was in a room that is not open to all.
+    /// [`QueryError::RoomNotFound`] if there is no such room; [`QueryError::Forbidden`] for a user who was never in the
+    /// room, unless it is world-readable.
     pub fn timeline(
         &self,
         localpart: &str,
@@ -49,7 +51,7 @@ impl View<'_> {
         self.rows.scan(Table::Timeline, &low, &high, direction, &mut |(key, value)| {
             let at = rows::position_in(Table::Timeline, key)?;
             if page.events.len() >= limit || looked_at >= MAX_LOOKED_AT || bytes >= PAGE_BYTES {
-                // There is at least one more.
+                // There is at least one more event.
                 page.next = Some(match direction {
                     Direction::Forward => at.before(),
                     Direction::Backward => at,

@@ -1,12 +1,14 @@
-//! How keys are built. Fixed-width numbers are big-endian; a string that is not last is followed by a zero byte, which
-//! none of them may contain (localparts, device ids, types and transaction ids are checked at the door and in apply),
-//! except state keys and event types, which clients choose freely: those are length-prefixed.
+//! Construction of keys.
+//!
+//! Fixed-width numbers are big-endian. A string that is not the last part of a key is followed by a zero byte, which
+//! none of them may contain (localparts, device ids, types and transaction ids are checked by the APIs and in apply).
+//! The exceptions are state keys and event types, which clients choose freely: those are length-prefixed.
 
 use crate::id::{POSITION_LEN, Position, RoomNumber};
 
-/// A string with its length (two bytes) before it: no string is a prefix of another's form.
+/// Appends a string after its length (two bytes), so that no encoded string is a prefix of another one.
 fn sized(out: &mut Vec<u8>, text: &str) {
-    // 64 KiB bounds a whole event, so a type or state key fits; a longer one is refused before it comes here.
+    // A whole event is limited to 64 KiB, so a type or state key fits; longer ones are refused earlier.
     let len = u16::try_from(text.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&len.to_be_bytes());
     out.extend_from_slice(text.as_bytes());
@@ -17,25 +19,25 @@ fn zero_ended(out: &mut Vec<u8>, text: &str) {
     out.push(0);
 }
 
-/// Key of the cluster's row in `Meta`.
+/// Key of the cluster's row in `Table::Meta`.
 pub const CLUSTER: &[u8] = b"cluster";
 
-/// Beginning of the keys of `Renewal` rows in `Meta`.
+/// Common prefix of the keys of `Renewal` rows in `Table::Meta`.
 pub const RENEWALS: &[u8] = b"renew/";
 
-/// `Renewal`
+/// Returns the key of a user's `Renewal` row in `Table::Meta`.
 #[must_use]
 pub fn renewal(localpart: &str) -> Vec<u8> {
     [RENEWALS, localpart.as_bytes()].concat()
 }
 
-/// `Account`
+/// Returns the key of a row of `Table::Account`.
 #[must_use]
 pub fn account(localpart: &str) -> Vec<u8> {
     localpart.as_bytes().to_vec()
 }
 
-/// `Device`
+/// Returns the key of a row of `Table::Device`.
 #[must_use]
 pub fn device(localpart: &str, device_id: &str) -> Vec<u8> {
     let mut out = devices_of(localpart);
@@ -43,7 +45,7 @@ pub fn device(localpart: &str, device_id: &str) -> Vec<u8> {
     out
 }
 
-/// Prefix of `Device`, `Membership`, `Filter`, `AccountData`: all of one account's.
+/// Returns the common prefix of one account's rows in `Table::Device`, `Membership`, `Filter` and `AccountData`.
 #[must_use]
 pub fn devices_of(localpart: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(localpart.len() + 1);
@@ -51,19 +53,20 @@ pub fn devices_of(localpart: &str) -> Vec<u8> {
     out
 }
 
-/// `Room`, `PublicRoom`; prefix of `Timeline`, `StateVersion`, `StateChange`, `RoomMember`, `Relation`.
+/// Returns the key of a row of `Table::Room` or `PublicRoom`; also the prefix of the room's rows in `Timeline`,
+/// `StateVersion`, `StateChange`, `RoomMember` and `Relation`.
 #[must_use]
 pub fn room(room: RoomNumber) -> Vec<u8> {
     room.0.to_be_bytes().to_vec()
 }
 
-/// `RoomByPosition`, `EventRoom`
+/// Returns the key of a row of `Table::RoomByPosition` or `EventRoom`.
 #[must_use]
 pub fn position(position: Position) -> Vec<u8> {
     position.to_bytes().to_vec()
 }
 
-/// `Timeline`, `StateChange`
+/// Returns the key of a row of `Table::Timeline` or `StateChange`.
 #[must_use]
 pub fn room_position(room: RoomNumber, position: Position) -> Vec<u8> {
     let mut out = Vec::with_capacity(8 + POSITION_LEN);
@@ -72,7 +75,7 @@ pub fn room_position(room: RoomNumber, position: Position) -> Vec<u8> {
     out
 }
 
-/// Prefix of `StateVersion`: all versions of one (type, state key).
+/// Returns the prefix of all versions of one (type, state key) in `Table::StateVersion`.
 #[must_use]
 pub fn state(room: RoomNumber, event_type: &str, state_key: &str) -> Vec<u8> {
     let mut out = state_of_type(room, event_type);
@@ -80,7 +83,7 @@ pub fn state(room: RoomNumber, event_type: &str, state_key: &str) -> Vec<u8> {
     out
 }
 
-/// Prefix of `StateVersion`: all state keys of one type.
+/// Returns the prefix of all versions of one type, whatever the state key, in `Table::StateVersion`.
 #[must_use]
 pub fn state_of_type(room: RoomNumber, event_type: &str) -> Vec<u8> {
     let mut out = room.0.to_be_bytes().to_vec();
@@ -88,7 +91,7 @@ pub fn state_of_type(room: RoomNumber, event_type: &str) -> Vec<u8> {
     out
 }
 
-/// `StateVersion`
+/// Returns the key of a row of `Table::StateVersion`.
 #[must_use]
 pub fn state_version(room: RoomNumber, event_type: &str, state_key: &str, position: Position) -> Vec<u8> {
     let mut out = state(room, event_type, state_key);
@@ -96,7 +99,7 @@ pub fn state_version(room: RoomNumber, event_type: &str, state_key: &str, positi
     out
 }
 
-/// What a `StateVersion` key names; `None` when it is no such key.
+/// Splits a `StateVersion` key into its parts; `None` if it is not such a key.
 #[must_use]
 pub fn parse_state_version(key: &[u8]) -> Option<(RoomNumber, &str, &str, Position)> {
     let (room, rest) = key.split_first_chunk::<8>()?;
@@ -111,7 +114,7 @@ fn split_sized(bytes: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(text).ok()?, rest))
 }
 
-/// `Membership`
+/// Returns the key of a row of `Table::Membership`.
 #[must_use]
 pub fn membership(localpart: &str, room: RoomNumber) -> Vec<u8> {
     let mut out = devices_of(localpart);
@@ -119,7 +122,7 @@ pub fn membership(localpart: &str, room: RoomNumber) -> Vec<u8> {
     out
 }
 
-/// `RoomMember`
+/// Returns the key of a row of `Table::RoomMember`.
 #[must_use]
 pub fn room_member(room: RoomNumber, localpart: &str) -> Vec<u8> {
     let mut out = room.0.to_be_bytes().to_vec();
@@ -127,13 +130,13 @@ pub fn room_member(room: RoomNumber, localpart: &str) -> Vec<u8> {
     out
 }
 
-/// Prefix of `Relation`: all that relates to one event.
+/// Returns the prefix of all relations to one event in `Table::Relation`.
 #[must_use]
 pub fn relations_to(room: RoomNumber, target: Position) -> Vec<u8> {
     room_position(room, target)
 }
 
-/// `Relation`
+/// Returns the key of a row of `Table::Relation`.
 #[must_use]
 pub fn relation(room: RoomNumber, target: Position, relation_type: &str, event: Position) -> Vec<u8> {
     let mut out = relations_of_type(room, target, relation_type);
@@ -141,7 +144,7 @@ pub fn relation(room: RoomNumber, target: Position, relation_type: &str, event: 
     out
 }
 
-/// Prefix of `Relation`: all that relates to one event in one way.
+/// Returns the prefix of all relations of one type to one event in `Table::Relation`.
 #[must_use]
 pub fn relations_of_type(room: RoomNumber, target: Position, relation_type: &str) -> Vec<u8> {
     let mut out = relations_to(room, target);
@@ -149,7 +152,7 @@ pub fn relations_of_type(room: RoomNumber, target: Position, relation_type: &str
     out
 }
 
-/// `Dedup`; the parts of the scope stand with slashes between them.
+/// Returns the key of a row of `Table::Dedup`. The parts of the scope are joined with slashes.
 #[must_use]
 pub fn dedup(localpart: &str, device_id: &str, scope: &[&str], transaction_id: &str) -> Vec<u8> {
     let scope_len: usize = scope.iter().map(|part| part.len() + 1).sum();
@@ -168,7 +171,7 @@ pub fn dedup(localpart: &str, device_id: &str, scope: &[&str], transaction_id: &
     out
 }
 
-/// `Sequence`
+/// Returns the key of a row of `Table::Sequence`.
 #[must_use]
 pub fn sequence(localpart: &str, device_id: &str, id: u64) -> Vec<u8> {
     let mut out = dedup_of(localpart, device_id);
@@ -176,7 +179,7 @@ pub fn sequence(localpart: &str, device_id: &str, id: u64) -> Vec<u8> {
     out
 }
 
-/// Prefix of `Dedup` and `Sequence`: all of one device's.
+/// Returns the prefix of one device's rows in `Table::Dedup` and `Sequence`.
 #[must_use]
 pub fn dedup_of(localpart: &str, device_id: &str) -> Vec<u8> {
     let mut out = devices_of(localpart);
@@ -184,13 +187,13 @@ pub fn dedup_of(localpart: &str, device_id: &str) -> Vec<u8> {
     out
 }
 
-/// `Alias`
+/// Returns the key of a row of `Table::Alias`.
 #[must_use]
 pub fn alias(localpart: &str) -> Vec<u8> {
     localpart.as_bytes().to_vec()
 }
 
-/// `Filter`
+/// Returns the key of a row of `Table::Filter`.
 #[must_use]
 pub fn filter(localpart: &str, number: u64) -> Vec<u8> {
     let mut out = devices_of(localpart);
@@ -198,7 +201,7 @@ pub fn filter(localpart: &str, number: u64) -> Vec<u8> {
     out
 }
 
-/// `AccountData`; room 0 is the global one (room numbers begin at 1).
+/// Returns the key of a row of `Table::AccountData`. Room 0 stands for global data (room numbers begin at 1).
 #[must_use]
 pub fn account_data(localpart: &str, room: RoomNumber, event_type: &str) -> Vec<u8> {
     let mut out = devices_of(localpart);
@@ -207,19 +210,19 @@ pub fn account_data(localpart: &str, room: RoomNumber, event_type: &str) -> Vec<
     out
 }
 
-/// The room number in front of a key, or alone in a value.
+/// Decodes the room number at the start of a key, or alone in a value; `None` if there are fewer than 8 bytes.
 #[must_use]
 pub fn leading_room(bytes: &[u8]) -> Option<RoomNumber> {
     bytes.first_chunk::<8>().map(|b| RoomNumber(u64::from_be_bytes(*b)))
 }
 
-/// The position at the end of a key.
+/// Decodes the position at the end of a key; `None` if the key is shorter than a position.
 #[must_use]
 pub fn trailing_position(key: &[u8]) -> Option<Position> {
     key.last_chunk::<POSITION_LEN>().and_then(|b| Position::from_bytes(b))
 }
 
-/// The least key greater than all keys with this prefix; empty (no bound) when there is none.
+/// Returns the smallest key greater than all keys with this prefix; empty (no bound) if there is none.
 #[must_use]
 pub fn after_prefix(prefix: &[u8]) -> Vec<u8> {
     let mut out = prefix.to_vec();

@@ -1,28 +1,27 @@
-//! The state in memory: for tests, the simulation and the model that the real store is compared with.
+//! The state in memory: for tests, the simulation, and the model against which the real store is compared.
 
 use super::{Direction, Flow, Read, ReadError, Row, Table, Write};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-/// All tables, each an ordered map.
+/// All tables in memory, each as an ordered map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemTable {
-    // No table is kept empty, so that equality is equality of rows.
+    // Empty tables are removed, so that equality of maps is equality of rows.
     tables: BTreeMap<Table, BTreeMap<Vec<u8>, Bytes>>,
 }
 
 impl MemTable {
-    /// All rows in order of table, then key.
+    /// Returns all rows in order of table, then key.
     pub fn rows(&self) -> impl Iterator<Item = (Table, &[u8], &Bytes)> {
         self.tables.iter().flat_map(|(table, rows)| rows.iter().map(|(key, value)| (*table, key.as_slice(), value)))
     }
 }
 
-/// Bounds of keys.
 pub(super) type KeyRange<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
-/// The bounds of a scan as a map's range wants them; `None` when they hold nothing.
+/// Returns the bounds of a scan as `BTreeMap::range` expects them; `None` if they contain no key.
 pub(super) fn range<'a>(from: &'a [u8], to: &'a [u8]) -> Option<KeyRange<'a>> {
     match to.is_empty() {
         true => Some((Bound::Included(from), Bound::Unbounded)),

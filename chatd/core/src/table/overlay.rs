@@ -1,5 +1,5 @@
-//! Changes laid over a view: what the commands of a batch do, seen by the reads of those after them, and taken back one
-//! by one when a command is refused.
+//! Changes laid over a view: the effects of a batch's commands, visible to the reads of the commands after them, and
+//! undone one by one when a command is refused.
 
 use super::memory::range;
 use super::{Direction, Flow, Read, ReadError, Row, Table, Write};
@@ -9,41 +9,42 @@ use std::collections::BTreeMap;
 
 type TableChanges = BTreeMap<Vec<u8>, Option<Bytes>>;
 
-/// Ordered changes over a view. Making one allocates nothing.
+/// Ordered changes over a view. Creating one allocates nothing.
 pub struct Overlay<'a> {
     base: &'a dyn Read,
     changes: Changes,
-    /// What the changes since [`Overlay::begin`] replaced, in their order; `None` before the first.
+    /// Previous values of the rows changed since [`Overlay::begin`], in order of the changes; `None` before the first
+    /// call.
     undo: Option<Vec<Undo>>,
 }
 
-/// What was there before a change.
+/// State of a row before a change.
 struct Undo {
     table: Table,
     key: Vec<u8>,
-    /// `None`: the row was as in the base.
+    /// Earlier change of the row; `None` if the row was as in the base.
     before: Option<Option<Bytes>>,
 }
 
-/// What is to be written, in order of table, then key.
+/// Changes to be written, in order of table, then key.
 #[derive(Debug, Default)]
 pub struct Changes {
     tables: BTreeMap<Table, TableChanges>,
 }
 
 impl Changes {
-    /// Nothing to write?
+    /// Returns `true` if there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tables.is_empty()
     }
 
-    /// Every changed row in order of table, then key; `None` is a removal.
+    /// Returns every changed row in order of table, then key; a value of `None` is a removal.
     pub fn into_rows(self) -> impl Iterator<Item = (Table, Vec<u8>, Option<Bytes>)> {
         self.tables.into_iter().flat_map(|(table, rows)| rows.into_iter().map(move |(key, value)| (table, key, value)))
     }
 
-    /// The changed rows of one table in order; `None` is a removal.
+    /// Returns the changed rows of one table in order of their keys; a value of `None` is a removal.
     pub fn of(&self, table: Table) -> impl Iterator<Item = (&[u8], Option<&Bytes>)> {
         self.tables.get(&table).into_iter().flatten().map(|(key, value)| (key.as_slice(), value.as_ref()))
     }
@@ -59,7 +60,7 @@ impl Changes {
         }
     }
 
-    /// Writes them all.
+    /// Writes all changes to `target`.
     pub fn write_to(self, target: &mut dyn Write) {
         for (table, rows) in self.tables {
             for (key, value) in rows {
@@ -73,37 +74,37 @@ impl Changes {
 }
 
 impl<'a> Overlay<'a> {
-    /// No changes yet over `base`.
+    /// Creates an overlay without changes over `base`.
     #[must_use]
     pub fn new(base: &'a dyn Read) -> Self {
         Self { base, changes: Changes::default(), undo: None }
     }
 
-    /// From here on changes can be taken back; those before stay.
+    /// Marks the point to which [`take_back`](Self::take_back) returns: later changes can be undone, earlier ones stay.
     pub fn begin(&mut self) {
         self.undo.get_or_insert_default().clear();
     }
 
-    /// Was any row of this table written since [`begin`](Self::begin)?
+    /// Returns `true` if any row of this table was written since [`begin`](Self::begin).
     #[must_use]
     pub fn touched(&self, table: Table) -> bool {
         self.undo.iter().flatten().any(|change| change.table == table)
     }
 
-    /// Takes back what was written since [`begin`](Self::begin).
+    /// Undoes everything that was written since [`begin`](Self::begin).
     pub fn take_back(&mut self) {
         for Undo { table, key, before } in self.undo.iter_mut().flat_map(|undo| undo.drain(..).rev()) {
             self.changes.restore(table, key, before);
         }
     }
 
-    /// The changes so far.
+    /// Returns the changes made so far.
     #[must_use]
     pub fn changes(&self) -> &Changes {
         &self.changes
     }
 
-    /// The changes, to be written to what `base` was read from.
+    /// Returns the changes, to be written to the view that `base` was read from.
     #[must_use]
     pub fn into_changes(self) -> Changes {
         self.changes

@@ -1,5 +1,5 @@
-//! `quorate-sim one SEED [MUTATION]` runs one seed, `quorate-sim from SEED` runs seeds until one fails or it is stopped,
-//! `quorate-sim story FILE [MUTATION]` plays a story and prints it anew.
+//! `quorate-sim one SEED [MUTATION]` runs one seed, `quorate-sim from SEED` runs seeds until one fails or the program
+//! is stopped, and `quorate-sim story FILE [MUTATION]` plays a story and prints it anew.
 
 use quorate_sim::driver;
 use quorate_sim::mutation::Mutation;
@@ -40,14 +40,14 @@ fn with_seed(text: &str, run: impl FnOnce(u64) -> ExitCode) -> ExitCode {
     }
 }
 
-/// Simulates on a thread of its own; `None` after a panic of the simulation itself.
+/// Runs a simulation on a thread of its own. Returns `None` after a panic of the simulation itself.
 fn simulate<T: Send + 'static>(run: impl FnOnce(&Path) -> T + Send + 'static) -> Result<Option<T>, String> {
     let memory = Path::new("/dev/shm");
     let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     let dir = made.map_err(|error| format!("no directory for snapshots: {error}"))?;
     simulation::note_panics();
     let path = dir.path().to_owned();
-    // A fresh thread, so that nothing has taken its random numbers before.
+    // A fresh thread has not drawn any random numbers yet.
     let thread = std::thread::Builder::new().name("simulation".to_owned()).stack_size(16 << 20);
     let thread = thread.spawn(move || run(&path)).map_err(|error| format!("no thread: {error}"))?;
     Ok(thread.join().ok())
@@ -107,7 +107,7 @@ fn one(seed: u64, mutation: Option<Mutation>) -> ExitCode {
     }
 }
 
-/// Seeds between two lines of progress.
+/// Number of seeds between two lines of progress.
 const TELL_EVERY: u64 = 100;
 
 fn until_one_fails(first: u64) -> ExitCode {

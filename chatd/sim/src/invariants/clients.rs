@@ -1,4 +1,4 @@
-//! What clients were promised, judged at the end by the rows on which all replicas agree.
+//! Invariants of what clients were promised, judged at the end by the rows on which all replicas agree.
 
 use super::order::streams_keep_their_order;
 use super::{Checked, broken};
@@ -10,31 +10,31 @@ use quorate_core::query::View;
 use quorate_core::table::Read;
 use std::collections::BTreeMap;
 
-/// The end: rows, and the bare timelines in them.
+/// State of the cluster at the end of a simulation: its rows, and the bare timelines in them.
 pub struct End<'a> {
-    /// What was promised.
+    /// Record of what was promised.
     pub record: &'a Record,
-    /// The state of any replica.
+    /// Rows on which all replicas agree.
     pub rows: &'a dyn Read,
-    /// All events in order.
+    /// All events in order of their positions.
     pub events: Vec<Bare>,
 }
 
 impl<'a> End<'a> {
-    /// Reads the timelines.
+    /// Reads all timelines from `rows`.
     #[must_use]
     pub fn new(record: &'a Record, rows: &'a dyn Read) -> Self {
         Self { record, rows, events: oracle::events(rows) }
     }
 
-    /// The positions in a room that a user may see, in order.
+    /// Returns the positions in a room that `user` may see, in order.
     fn timeline(&self, room: usize, user: &str) -> Vec<Position> {
         let view = View::open(self.rows).unwrap();
         let number = view.resolve_room(&self.record.rooms[room]).unwrap();
         oracle::visible(&self.events, number, user, SERVER)
     }
 
-    /// Where each key stands.
+    /// Returns the positions at which each key stands.
     pub(super) fn places(&self) -> BTreeMap<String, Vec<Position>> {
         let mut found = BTreeMap::<String, Vec<Position>>::new();
         for event in &self.events {
@@ -45,10 +45,10 @@ impl<'a> End<'a> {
         found
     }
 
-    /// All of them.
+    /// Checks all promises to clients.
     ///
     /// # Errors
-    /// The first that is broken.
+    /// Returns the first that is broken.
     pub fn check(&self) -> Checked {
         no_surprises(self)?;
         exactly_once(self)?;
@@ -61,10 +61,11 @@ impl<'a> End<'a> {
     }
 }
 
-/// No client gets an answer that the service has no reason to give: here nobody does anything that is forbidden.
+/// Checks that no client got an answer that the service has no reason to give: nobody does anything that is forbidden
+/// here.
 ///
 /// # Errors
-/// The answer.
+/// The violation names the answer.
 pub fn no_surprises(end: &End<'_>) -> Checked {
     match end.record.surprises.first() {
         Some(surprise) => broken("no_surprises", surprise.clone()),
@@ -72,7 +73,7 @@ pub fn no_surprises(end: &End<'_>) -> Checked {
     }
 }
 
-/// The key in an event that a client sent.
+/// Returns the key in an event, or `None` if it is of a kind that no client sends.
 fn key(event: &Bare) -> Option<String> {
     let content: serde_json::Value = serde_json::from_slice(&event.row.content).ok()?;
     let key = match event.row.r#type.as_str() {
@@ -83,11 +84,11 @@ fn key(event: &Bare) -> Option<String> {
     key?.as_str().map(str::to_owned)
 }
 
-/// What was acknowledged is there once, where every answer said; what was not is there at most once; nothing else is
-/// (dissertation §6.3: sessions that filter duplicates).
+/// Checks that every acknowledged message is there once, where every answer said, that every other one is there at most
+/// once, and that nothing else is there (dissertation §6.3: sessions that filter duplicates).
 ///
 /// # Errors
-/// The message, with where it is and where it was said to be.
+/// The violation names the message, where it is and where it was said to be.
 pub fn exactly_once(end: &End<'_>) -> Checked {
     const NAME: &str = "exactly_once";
     let mut found = end.places();
@@ -109,11 +110,11 @@ pub fn exactly_once(end: &End<'_>) -> Checked {
     }
 }
 
-/// A message that was sent after another one of its room was acknowledged stands after it (linearizability of writes:
-/// Herlihy and Wing 1990; the room is the object).
+/// Checks that a message that was sent after another one of its room was acknowledged stands after it (linearizability
+/// of writes: Herlihy and Wing 1990; the room is the object).
 ///
 /// # Errors
-/// Both messages.
+/// The violation names both messages.
 pub fn writes_keep_their_order(end: &End<'_>) -> Checked {
     for room in 0..end.record.rooms.len() {
         let of_room = end.record.sends.iter().filter(|(_, send)| send.room == room);
@@ -121,7 +122,7 @@ pub fn writes_keep_their_order(end: &End<'_>) -> Checked {
             .filter_map(|(key, send)| Some((send.answers.first()?, send.invoked, send.acknowledged?, key)))
             .collect();
         placed.sort();
-        // From the end: nobody may have been acknowledged before the invocation of one who stands earlier.
+        // Backward: no message may have been acknowledged before one that stands earlier was sent.
         let mut earliest = (u64::MAX, "");
         for (at, invoked, acknowledged, key) in placed.into_iter().rev() {
             if earliest.0 < invoked {
@@ -137,17 +138,18 @@ pub fn writes_keep_their_order(end: &End<'_>) -> Checked {
     Ok(())
 }
 
-/// A read that says it is linearizable shows everything of its room that was acknowledged, or shown to another such
-/// read, before it began; and every read shows a piece of the one timeline, of which its user may see all or a part, without holes (dissertation §6.4; Herlihy and
-/// Wing 1990). For a sequence that only grows this is all of linearizability, and takes one pass.
+/// Checks that a read that says it is linearizable shows everything of its room that was acknowledged, or shown to
+/// another such read, before it began; and that every read shows a piece, without holes, of the one timeline, of which
+/// its user may see all or a part (dissertation §6.4; Herlihy and Wing 1990). For a sequence that only grows this is
+/// all of linearizability, and takes one pass.
 ///
 /// # Errors
-/// The read and what it lacks.
+/// The violation names the read and what it lacks.
 pub fn reads_are_linearizable(end: &End<'_>) -> Checked {
     const NAME: &str = "reads_are_linearizable";
     for room in 0..end.record.rooms.len() {
         let mut timelines = BTreeMap::new();
-        // When something was known to be there: acknowledged, or read.
+        // Positions, each with the time at which it was known to be there: acknowledged, or read.
         let mut known: Vec<(u64, Position)> = Vec::new();
         let sends = end.record.sends.values().filter(|send| send.room == room);
         known.extend(sends.filter_map(|send| Some((send.acknowledged?, *send.answers.first()?))));
@@ -170,7 +172,7 @@ pub fn reads_are_linearizable(end: &End<'_>) -> Checked {
             }
             let before = newest_by.partition_point(|(time, _)| *time < read.invoked);
             let least = before.checked_sub(1).map_or(Position::ZERO, |last| newest_by[last].1);
-            // Of that, what the reader may see.
+            // The newest of them that the reader may see.
             let least = timeline.iter().rev().find(|at| **at <= least).copied().unwrap_or_default();
             if read.linearizable && *first < least {
                 let what = format!(
@@ -184,11 +186,11 @@ pub fn reads_are_linearizable(end: &End<'_>) -> Checked {
     Ok(())
 }
 
-/// A subscriber gets what happens in its rooms once, in order and without a gap, whatever streams it is pieced together
-/// from (`docs/architecture.md`, "the feed").
+/// Checks that a subscriber gets what happens in its rooms once, in order and without a gap, whatever streams it is
+/// pieced together from (`docs/architecture.md`, "the feed").
 ///
 /// # Errors
-/// The first difference.
+/// The violation names the first difference.
 pub fn streams_have_no_gaps(end: &End<'_>) -> Checked {
     for followed in end.record.followed.values() {
         let all = oracle::stream(&end.events, followed.user, SERVER);
@@ -211,11 +213,11 @@ pub fn streams_have_no_gaps(end: &End<'_>) -> Checked {
     Ok(())
 }
 
-/// The state of a room at an event is the same whenever and wherever it is asked for (Matrix: state is a function of the
-/// event).
+/// Checks that the state of a room at an event is the same whenever and wherever it is asked for (Matrix: state is a
+/// function of the event).
 ///
 /// # Errors
-/// The event and both states.
+/// The violation names the event and both states.
 pub fn state_at_an_event_is_stable(end: &End<'_>) -> Checked {
     for shown in &end.record.states {
         let view = View::open(end.rows).unwrap();
@@ -231,10 +233,10 @@ pub fn state_at_an_event_is_stable(end: &End<'_>) -> Checked {
     Ok(())
 }
 
-/// Indexes and rows say the same thing (`quorate_core::invariant`).
+/// Checks that indexes and rows say the same thing (`quorate_core::invariant`).
 ///
 /// # Errors
-/// The invariant of core that is broken.
+/// The violation names the invariant of core that is broken.
 pub fn rows_agree(end: &End<'_>) -> Checked {
     quorate_core::invariant::check_all(end.rows).or_else(|violation| broken("rows_agree", violation.to_string()))
 }

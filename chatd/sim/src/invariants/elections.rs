@@ -1,15 +1,16 @@
-//! Who may lead.
+//! Invariants of elections and leaders.
 
 use super::{Checked, Found, Seen, broken};
 use crate::history::{Ballot, Record};
 use std::collections::BTreeMap;
 
-/// Of each term and node there is one leader at most, in one life of its process (Raft paper, figure 3; dissertation
-/// §3.4). Two nodes may lead one term here: openraft orders their votes by node id, as if the terms were longer, so the
-/// pair is what the papers call a term. A process that leads again with a pair of a former life has forgotten its vote.
+/// Checks that each pair of term and node has at most one leader, in one life of its process (Raft paper, figure 3;
+/// dissertation §3.4). Two nodes may lead one term here: openraft orders their votes by node id, as if the terms were
+/// longer, so the pair is what the papers call a term. A process that leads again with a pair of a former life has
+/// forgotten its vote.
 ///
 /// # Errors
-/// The pair and its leaders.
+/// The violation names the pair and the lives in which it led.
 pub fn election_safety(record: &Record) -> Checked {
     match record.leaders.iter().find(|(_, lives)| lives.len() > 1) {
         Some(((term, node_id), lives)) => {
@@ -19,10 +20,11 @@ pub fn election_safety(record: &Record) -> Checked {
     }
 }
 
-/// A vote that was given is not forgotten (Raft paper §5.1: `votedFor` is on stable storage before the answer).
+/// Checks that a vote that was granted is not forgotten (Raft paper §5.1: `votedFor` is on stable storage before the
+/// answer).
 ///
 /// # Errors
-/// The node and its votes.
+/// The violation names the node and its votes.
 pub fn votes_never_go_back(votes: &mut BTreeMap<u64, Ballot>, seen: &Seen) -> Checked {
     let now = seen.vote.unwrap_or_default();
     let known = votes.entry(seen.node_id).or_insert(now);
@@ -33,11 +35,11 @@ pub fn votes_never_go_back(votes: &mut BTreeMap<u64, Ballot>, seen: &Seen) -> Ch
     Ok(())
 }
 
-/// What is committed under a leader is in the log of every later one (Raft paper, figure 3; dissertation §3.6). By log
-/// matching the last such entry speaks for all before it.
+/// Checks that what is committed under a leader is in the log of every later one (Raft paper, figure 3; dissertation
+/// §3.6). By log matching the last such entry speaks for all before it.
 ///
 /// # Errors
-/// The leader and the entry that it lacks.
+/// The violation names the leader and the entry that it lacks.
 pub fn leader_completeness(committed: &BTreeMap<u64, (Found, Ballot)>, seen: &Seen) -> Checked {
     let Some(ballot) = seen.leads else { return Ok(()) };
     let before = committed.values().rev().find(|(_, under)| *under < ballot);
@@ -47,7 +49,7 @@ pub fn leader_completeness(committed: &BTreeMap<u64, (Found, Ballot)>, seen: &Se
     let applied = seen.applied.is_some_and(|applied| applied.index >= index);
     match seen.entries.iter().find(|found| found.id.index == index) {
         Some(found) if found.id == entry.id => Ok(()),
-        // Looked at before: `committed_entries_stay` has compared it.
+        // The entry was looked at before, when `committed_entries_stay` compared it.
         None if is_gone || applied => Ok(()),
         here => broken(
             "leader_completeness",

@@ -1,25 +1,26 @@
-//! What logs may hold.
+//! Invariants of the replicas' logs.
 
 use super::{Checked, Found, Seen, broken};
 use crate::history::Ballot;
 use quorate_chatd::raft::types::LogId;
 use std::collections::BTreeMap;
 
-/// Every entry that was seen in a log, by its id: content, the entry before it, and in whose log.
+/// Every entry that was seen in a log, by its id: checksum, the entry before it, and the node in whose log it was
+/// found.
 #[derive(Default)]
 pub struct Logs(BTreeMap<LogId, (u32, Option<LogId>, u64)>);
 
-/// Two logs that have an entry with the same index and term are identical up to it (Raft paper, figure 3; dissertation
-/// §3.5). Each entry names the one before it, so comparing neighbours compares whole logs.
+/// Checks that two logs that have an entry with the same index and term are identical up to it (Raft paper, figure 3;
+/// dissertation §3.5). Each entry names the one before it, so comparing neighbours compares whole logs.
 ///
 /// # Errors
-/// The entry, and the two nodes that have it differently.
+/// The violation names the entry, and the two nodes that have it differently.
 pub fn log_matching(logs: &mut Logs, seen: &Seen) -> Checked {
     for Found { id, before, crc32, .. } in &seen.entries {
         let (known, known_before, whose) = logs.0.entry(*id).or_insert((*crc32, *before, seen.node_id));
         let same_before = match (&known_before, before) {
             (Some(known), Some(found)) => known == found,
-            // Purged in one of the two logs.
+            // The entry before is purged in one of the two logs.
             _ => true,
         };
         if known != crc32 || !same_before {
@@ -34,10 +35,11 @@ pub fn log_matching(logs: &mut Logs, seen: &Seen) -> Checked {
     Ok(())
 }
 
-/// An entry that was applied anywhere is never another one anywhere else (Raft paper, figure 3, "State Machine Safety").
+/// Checks that an entry that was applied anywhere is never another one anywhere else (Raft paper, figure 3, "State
+/// Machine Safety").
 ///
 /// # Errors
-/// The index and both entries.
+/// The violation names the index and both entries.
 pub fn committed_entries_stay(
     committed: &mut BTreeMap<u64, (Found, Ballot)>,
     seen: &Seen,

@@ -1,13 +1,14 @@
-//! In what order messages stand.
+//! Invariant of the order of messages.
 
 use super::clients::End;
 use super::{Checked, broken};
 
-/// What a client gives to its streams stands in the log in the order in which it was given, whatever leaders came and went,
-/// and whichever stream carried it in the end (ADR 13). A message that was never applied leaves a place free.
+/// Checks that the messages that a client gives to its streams stand in the log in the order in which they were given,
+/// whatever leaders came and went, and whichever stream carried them in the end (ADR 13). A message that was never
+/// applied leaves its place free.
 ///
 /// # Errors
-/// Both messages.
+/// The violation names both messages.
 pub fn streams_keep_their_order(end: &End<'_>) -> Checked {
     let places = end.places();
     for (user, keys) in &end.record.streamed {

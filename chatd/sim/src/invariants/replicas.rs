@@ -1,4 +1,4 @@
-//! What states may be.
+//! Invariants of the replicas' states.
 
 use super::{Checked, Seen, broken};
 use crate::history::Appended;
@@ -10,11 +10,11 @@ use quorate_core::proto::log::Batch;
 use quorate_core::table::MemTable;
 use std::collections::BTreeMap;
 
-/// Replicas that have applied equally far are equal, row by row (Raft paper §5.3: the same entries in the same order;
-/// determinism of `quorate_core::apply`).
+/// Checks that replicas that have applied equally far are equal, row by row (Raft paper §5.3: the same entries in the
+/// same order; determinism of `quorate_core::apply`).
 ///
 /// # Errors
-/// The index and both nodes.
+/// The violation names the index and both nodes.
 pub fn applied_agreement(digests: &mut BTreeMap<u64, (u32, u64)>, seen: &Seen) -> Checked {
     let (index, found) = seen.state;
     let (known, whose) = *digests.entry(index).or_insert((found, seen.node_id));
@@ -26,14 +26,14 @@ pub fn applied_agreement(digests: &mut BTreeMap<u64, (u32, u64)>, seen: &Seen) -
     broken("applied_agreement", what)
 }
 
-/// A state that came by snapshots is the one that the whole log makes, from the first entry on (dissertation §5:
-/// a snapshot stands for the entries it replaces).
+/// Checks that a state that came by snapshots is the one that the whole log makes, from the first entry on
+/// (dissertation §5: a snapshot stands for the entries it replaces).
 ///
-/// The log is the record of all that leaders sent, so that it reaches back to its beginning whoever purged what. Returns
-/// how many entries were applied again.
+/// The log is the record of all that leaders sent, so that it reaches back to its beginning whoever purged what.
+/// Returns the number of entries that were applied again.
 ///
 /// # Errors
-/// Both digests, or the entry that nobody was sent: one without a quorum.
+/// The violation names both digests, or the entry that nobody was sent: one without a quorum.
 pub fn snapshot_replay_equals_log_replay(
     appended: &BTreeMap<LogId, Appended>,
     (last, of_replica): (LogId, u32),
@@ -56,7 +56,7 @@ pub fn snapshot_replay_equals_log_replay(
 
 const REPLAY: &str = "snapshot_replay_equals_log_replay";
 
-/// The entries of a log, the last one first: each names the one before it.
+/// Returns the entries of a log up to `last`, the last one first: each names the one before it.
 fn log_until(appended: &BTreeMap<LogId, Appended>, last: LogId) -> Result<Vec<(LogId, &Appended)>, super::Violation> {
     let (mut log, mut next) = (Vec::new(), Some(last));
     while let Some(id) = next {
@@ -83,7 +83,7 @@ mod tests {
         log_id_from_pb(&log::LogId { term: 1, node_id: 7, index })
     }
 
-    /// Entries without commands, each after the one before it.
+    /// Returns entries without commands, each after the one before it.
     fn entries(indices: std::ops::Range<u64>) -> BTreeMap<LogId, Appended> {
         indices.map(|index| (id(index), Appended { before: index.checked_sub(1).map(id), batch: None })).collect()
     }

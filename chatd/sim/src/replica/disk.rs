@@ -1,4 +1,4 @@
-//! The disk of a replica's log: slow, and perhaps a liar.
+//! Disk of a replica's log, which is slow and may lie about what it has synced.
 
 use quorate_chatd::raft::log::disk::{DirLock, LogDisk, LogFile};
 use quorate_chatd::raft::log::sim_disk::SimDisk;
@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// See the [module](self).
+/// A simulated disk with a latency. See the [module](self).
 pub(crate) struct Disk {
     pub(crate) inner: SimDisk,
-    /// Of each batch, in milliseconds; changed while it runs.
+    /// Milliseconds that each batch takes; changed while the pod runs.
     pub(crate) latency_ms: Arc<AtomicU64>,
-    /// fdatasync does nothing and says that it did.
+    /// `true` if `fdatasync` does nothing and says that it did.
     pub(crate) lies: bool,
 }
 

@@ -1,7 +1,8 @@
-//! Between a replica's door and its Raft: what TCP cannot do to requests, done to them one by one.
+//! Wrapper between a replica's peer listener and its Raft, which does to single requests what TCP cannot do.
 //!
-//! A request is remembered and comes again up to a second later, out of order with everything since: from a leader that
-//! was long voted out, for a term that has passed. Raft must not mind (dissertation §3.3: RPCs are idempotent).
+//! A request is remembered and delivered again up to 1.5 seconds later, out of order with everything since: from a
+//! leader that was long voted out, for a term that has passed. Raft must not mind (dissertation §3.3: RPCs are
+//! idempotent).
 
 use crate::history::History;
 use crate::mutation::Mutation;
@@ -25,12 +26,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How much later, at most.
+/// Longest delay of a request that is delivered again, in milliseconds.
 const LATE_MS: usize = 1500;
-/// A mutation of consensus begins when the cluster has been made.
+/// Time since the start of the simulation before which no mutation of consensus takes effect: by then the cluster has
+/// been formed.
 const SOUND_AT_FIRST: Duration = Duration::from_secs(3);
 
-/// See the [module](self).
+/// A [`Consensus`] that delivers requests again and applies mutations to them. See the [module](self).
 #[derive(Clone)]
 pub(crate) struct Door {
     inner: ConsensusRef,
@@ -39,20 +41,20 @@ pub(crate) struct Door {
     since: Instant,
 }
 
-/// What a door does to what comes through it.
+/// Settings of a [`Door`]: what happens to the requests that come through it.
 #[derive(Clone)]
 pub(crate) struct Hinge {
     pub(crate) seed: u64,
-    /// Requests in a thousand that come again.
+    /// Requests per thousand that are delivered again.
     pub(crate) again: usize,
     pub(crate) mutation: Option<Mutation>,
-    /// The mutation of one replica only is this one's.
+    /// `true` if a mutation of only one replica applies to this one.
     pub(crate) odd: bool,
-    /// Every entry that comes is noted.
+    /// History in which every entry that arrives is recorded.
     pub(crate) history: History,
 }
 
-/// A mutation of entries strikes one of so many.
+/// Share of the entries that a mutation strikes: one in this many.
 const ONE_IN: u64 = 10;
 
 type Append = AppendEntriesRequest<TypeConfig>;
@@ -67,7 +69,7 @@ impl Door {
         self.hinge.mutation == Some(mutation) && self.since.elapsed() > SOUND_AT_FIRST
     }
 
-    /// When it is to come again.
+    /// Draws the delay after which a request is delivered again, or `None` if it is not.
     fn again(&self) -> Option<Duration> {
         let mut rng = self.rng.lock().unwrap();
         let late = Duration::from_millis(rng.below(LATE_MS) as u64);
@@ -84,7 +86,7 @@ impl Door {
     }
 }
 
-/// The same entry, by its id, with another time in it.
+/// Changes the time in some of the entries, which keep their ids.
 fn stamp_otherwise(request: &mut Append) {
     for entry in &mut request.entries {
         let EntryPayload::Normal(encoded) = &mut entry.payload else { continue };
@@ -96,7 +98,8 @@ fn stamp_otherwise(request: &mut Append) {
     }
 }
 
-/// Answers as if it had been appended; the leader is heard all the same.
+/// Answers as if the entries had been appended. Raft gets the request without them, so that the leader is heard all the
+/// same.
 async fn pretend(inner: ConsensusRef, mut request: Append) -> Result<StreamAppendResult<TypeConfig>, Stopped> {
     let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
     request.entries.clear();

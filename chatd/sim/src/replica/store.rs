@@ -1,4 +1,4 @@
-//! The state of a replica: production's store in memory, and the faults that a mutation puts into it.
+//! State of a replica: production's store in memory, with the faults that a mutation puts into it.
 
 use crate::mutation::Mutation;
 use bytes::Bytes;
@@ -8,20 +8,20 @@ use quorate_core::proto::{log, store};
 use quorate_core::table::{self, Changes, Direction, Flow, MemTable, Overlay, Read, Table, Write};
 use std::path::Path;
 
-/// See the [module](self).
+/// An in-memory store with at most one mutation. See the [module](self).
 #[derive(Clone)]
 pub struct SimStore {
     inner: MemStore,
     mutation: Option<Mutation>,
 }
 
-/// A mutation of the store strikes one of so many messages.
+/// Share of the messages that a mutation of the store strikes: one in this many.
 const ONE_IN: u32 = 20;
 
 type Rows = Vec<(Table, Vec<u8>, Option<Bytes>)>;
 
 impl SimStore {
-    /// Empty, as after any start.
+    /// Creates an empty store, as after any start.
     pub(crate) fn new(mutation: Option<Mutation>) -> Self {
         Self { inner: MemStore::new(), mutation }
     }
@@ -51,7 +51,7 @@ impl SimStore {
         changes.into_changes()
     }
 
-    /// The versions of a room's name before a new one are forgotten.
+    /// Removes the versions of a room's name before a new one.
     fn forget_old_state(&self, rows: &mut Rows) {
         let names: Vec<_> =
             rows.iter().filter(|(table, key, _)| *table == Table::StateVersion && is_name(key)).cloned().collect();
@@ -78,12 +78,13 @@ fn is_message((table, _, value): &(Table, Vec<u8>, Option<Bytes>)) -> bool {
     row.is_some_and(|row| row.r#type == "m.room.message")
 }
 
-/// The same messages on every replica, in every life.
+/// Returns `true` if a mutation strikes this row: the same messages on every replica, in every life.
 fn strikes((_, key, _): &(Table, Vec<u8>, Option<Bytes>)) -> bool {
     crc32fast::hash(key).is_multiple_of(ONE_IN)
 }
 
-/// JSON that says the same in other bytes: who compares what clients read notices nothing.
+/// Appends a space to a message's JSON, which then says the same in other bytes: comparing what clients read does not
+/// show it.
 fn lengthen((table, _, value): &mut (Table, Vec<u8>, Option<Bytes>)) {
     let Some(bytes) = value else { return };
     let mut event = table::decode::<store::Event>(*table, bytes.clone()).unwrap();
@@ -91,7 +92,7 @@ fn lengthen((table, _, value): &mut (Table, Vec<u8>, Option<Bytes>)) {
     *value = Some(table::encode(&event));
 }
 
-/// The same message, one place later.
+/// Returns a copy of the message that stands one place later.
 fn later((table, key, value): &(Table, Vec<u8>, Option<Bytes>)) -> (Table, Vec<u8>, Option<Bytes>) {
     let at = table::key::trailing_position(key).unwrap();
     let next = Position { ordinal: at.ordinal + 1, ..at };

@@ -1,4 +1,4 @@
-//! Looking at the replicas from outside, without disturbing them.
+//! Inspection of the replicas from outside, without disturbing them.
 
 use super::Simulation;
 use crate::act::SPARE;
@@ -27,7 +27,7 @@ impl Simulation {
             let Some(running) = self.running(host) else { continue };
             self.world.hosts[host].set_time(self.world.now());
             let from = self.pods[host].looked_at;
-            // A log that failed an instant ago cannot be read; its process is about to be gone.
+            // A log that failed an instant ago cannot be read; its process is about to end.
             let Some(seen) = see(&running, from) else { continue };
             self.pods[host].node_id = Some(seen.node_id);
             if self.mutation == Some(Mutation::DiskGoesBack) {
@@ -41,7 +41,8 @@ impl Simulation {
         Ok(())
     }
 
-    /// Clients are done, a leader is there, and every voter has applied all of its log.
+    /// Returns `true` if clients are done, a leader is there, no joint membership is in force, and every voter has
+    /// applied all of the leader's log.
     pub(super) fn has_settled(&self) -> bool {
         if self.history.lock().working > 0 {
             return false;
@@ -92,7 +93,7 @@ fn see(running: &Running, from: u64) -> Option<Seen> {
         let leads = (metrics.state == ServerState::Leader).then(|| ballot(&metrics.vote));
         (metrics.id, leads, metrics.last_applied)
     };
-    // Everything is in memory: none of these waits.
+    // Everything is in memory, so none of these futures waits.
     let mut log = running.log.clone();
     let state = log.get_log_state().now_or_never()?.ok()?;
     let purged = state.last_purged_log_id.map(|id| id.index);

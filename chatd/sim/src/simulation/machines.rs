@@ -1,4 +1,4 @@
-//! Switching pods on and off, with what becomes of their disks.
+//! Starting and stopping of pods, and what becomes of their disks.
 
 use super::Simulation;
 use crate::act::SPARE;
@@ -18,13 +18,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// After its power failed in a write, a machine is down for so long.
+/// Time for which a machine is down after its power failed in a write.
 const REBOOT: Time = 300 * MS;
 
 /// A machine's volume, and the pod that runs on it.
 pub(super) struct Pod {
     disk: SimDisk,
-    /// What it was at the last look, for a mutation.
+    /// Disk as it was at the last look, for [`Mutation::DiskGoesBack`].
     before: Option<SimDisk>,
     latency_ms: Arc<AtomicU64>,
     root: PathBuf,
@@ -32,12 +32,12 @@ pub(super) struct Pod {
     compaction: Compaction,
     pub(super) slot: Slot,
     pub(super) node_id: Option<u64>,
-    /// Of this process's log, all before this index was looked at.
+    /// Index before which the log of the current process has been looked at.
     pub(super) looked_at: u64,
     armed: bool,
 }
 
-/// Snapshots are taken seldom or all the time, and leave much of the log or little.
+/// Draws the compaction of a seed: snapshots are taken seldom or all the time, and leave much of the log or little.
 pub(super) fn compaction(rng: &mut Rng) -> Compaction {
     Compaction {
         entries: *rng.pick(&[20, 60, 100_000]),
@@ -67,7 +67,7 @@ impl Pod {
         self.latency_ms.store(ms, Ordering::Relaxed);
     }
 
-    /// For the mutation that brings it back.
+    /// Keeps a copy of the disk for [`Mutation::DiskGoesBack`], which brings it back.
     pub(super) fn remember_disk(&mut self) {
         self.before = Some(self.disk.after_kill());
     }
@@ -108,7 +108,7 @@ impl Simulation {
         self.world.net.mark(host);
     }
 
-    /// `false` when it is down already.
+    /// Stops a pod by a kill or, with `power`, by a loss of power. Returns `false` if it is down already.
     pub(super) fn crash(&mut self, host: HostId, power: bool) -> bool {
         if !self.world.hosts[host].is_on() {
             return false;
@@ -116,7 +116,7 @@ impl Simulation {
         let now = self.world.now();
         self.world.net.fell(host, power);
         let pod = &mut self.pods[host];
-        // What an armed failure left behind can only be found after a loss of power.
+        // An armed failure leaves the disk in a state that is only found after a loss of power.
         let power = power || pod.armed;
         pod.disk = match pod.before.take().filter(|_| power) {
             Some(before) => before,
@@ -126,7 +126,7 @@ impl Simulation {
         let running = pod.slot.lock().unwrap().take();
         self.world.hosts[host].crash(now);
         drop(running);
-        // Whoever waits for it there or among the clients is woken.
+        // Tasks that wait for this pod, on other pods or among the clients, are woken.
         for other in 0..self.world.hosts.len() {
             self.world.net.mark(other);
         }
@@ -142,7 +142,7 @@ impl Simulation {
         }
     }
 
-    /// Its process ended by itself: as it must when its disk fails, and never otherwise.
+    /// Handles a process that ended by itself, as it must when its disk fails, and never otherwise.
     pub(super) fn died(&mut self, host: HostId, reason: &str) -> Checked {
         if !self.world.hosts[host].is_on() {
             return Ok(());
@@ -156,7 +156,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// The operator replaces whoever runs on `out` by whoever runs on `with`.
+    /// Makes the operator replace the node that runs on `out` by the one that runs on `with`.
     pub(super) fn replace(&mut self, out: HostId, with: HostId) {
         if let Some(id) = self.pods[out].node_id {
             let task = workload::replace(self.clients.clone(), id, with);
@@ -166,12 +166,12 @@ impl Simulation {
 
     pub(super) fn wipe(&mut self, host: HostId) {
         self.lose_volume(host);
-        // Who it was, is known from before.
+        // The id of the lost node is known from before.
         self.replace(host, host);
         self.start(host);
     }
 
-    /// Its power goes, and what was on its disk does not come back.
+    /// Cuts the power of a machine and gives it an empty disk.
     pub(super) fn lose_volume(&mut self, host: HostId) {
         self.crash(host, true);
         let pod = &mut self.pods[host];

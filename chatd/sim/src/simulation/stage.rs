@@ -1,4 +1,4 @@
-//! A story, played: its steps one after the other, with what happened below each.
+//! Stage on which a story is played: its steps one after the other, with what happened below each.
 
 mod scene;
 mod watching;
@@ -21,35 +21,37 @@ use std::path::Path;
 use std::time::Duration;
 use watching::Seen;
 
-/// Of all stories: it decides the lengths of elections, and nothing else that is told.
+/// Seed of all stories: it decides the lengths of elections, and nothing else that is told.
 const SEED: u64 = 1;
 /// A network without surprises.
 const STEADY: Weather = Weather { delay: MS, jitter: 0, loss: 0 };
-/// Longer than anything that is waited for inside of a pod, so that its own answer is told.
+/// Time for which clients wait: longer than anything that is waited for inside of a pod, so that the pod's own answer
+/// is told.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// A step that takes longer waits for what does not come.
+/// Longest time of a step; one that takes longer waits for what does not come.
 const STEP: Time = 30_000 * MS;
-/// Steps begin at full tenths of a second, and not before what the last one caused has come about.
+/// Grid on which steps begin: full tenths of a second.
 const BEAT: Time = 100 * MS;
+/// Least time between two steps: none begins before what the last one caused has come about.
 const REST: Time = 50 * MS;
 
-/// What became of a story.
+/// Result of playing a story.
 #[derive(Debug)]
 pub struct Played {
-    /// The file anew, as far as it was played.
+    /// Text of the file, written anew as far as the story was played.
     pub text: String,
-    /// What was broken, if anything.
+    /// Property that was broken, if any.
     pub violation: Option<Violation>,
 }
 
-/// A story under way.
+/// A story that is being played.
 struct Stage {
     simulation: Simulation,
     cast: Cast,
     seen: Seen,
 }
 
-/// Plays a story on this thread, which is steered from here on; snapshots go into `dir`, which is empty.
+/// Plays a story on this thread, which is steered from then on. Snapshots go into `dir`, which must be empty.
 #[must_use]
 pub fn play(text: &str, mutation: Option<Mutation>, dir: &Path) -> Played {
     quorate_steer::steer(SEED);
@@ -66,7 +68,7 @@ fn play_on(text: &str, mutation: Option<Mutation>, dir: &Path, page: &mut Page) 
     });
     let steps: Result<Vec<_>, _> = steps.collect();
     let steps = steps.or_else(|error| broken("stories_are_understood", error))?;
-    // What must hold at the end is looked at there, and nowhere else.
+    // Everything that must hold at the end is checked in the step `the end`, and nowhere else.
     if steps.iter().position(|step| *step == Step::End).is_none_or(|end| end + 1 != steps.len()) {
         return broken("stories_are_understood", "a story has one end, and nothing is done after it".to_owned());
     }
@@ -92,7 +94,7 @@ impl Stage {
             world.add_host(Clock::default());
         }
         world.net.set_weather(STEADY);
-        // No snapshots but those of the story, and all that stands in one is purged.
+        // Snapshots are taken by the story alone, and everything that one covers is purged.
         let compaction = Compaction { entries: u64::MAX, keep_entries: 0, ..Compaction::default() };
         let mut simulation = Simulation::of(world, Rng::new(SEED), &compaction, mutation, dir);
         simulation.again = 0;
@@ -107,7 +109,7 @@ impl Stage {
         Self { simulation, cast: Cast::new(clients), seen: Seen::default() }
     }
 
-    /// Until this holds.
+    /// Lets time pass until `over` holds, at most for [`STEP`].
     fn until(&mut self, over: impl Fn(&Self) -> bool) -> Checked {
         let end = self.simulation.world.now() + STEP;
         while !over(self) {
@@ -119,7 +121,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Lets time pass.
+    /// Lets time pass until `end`.
     fn until_time(&mut self, end: Time) -> Checked {
         while let Some(act) = self.simulation.world.next_act(end) {
             self.act(act)?;
@@ -127,7 +129,7 @@ impl Stage {
         Ok(())
     }
 
-    /// So that what the step caused is told below it.
+    /// Lets time pass, so that what the step caused is told below it.
     fn rest(&mut self) -> Checked {
         let end = (self.simulation.world.now() + REST).next_multiple_of(BEAT);
         self.until_time(end)

@@ -1,4 +1,4 @@
-//! The end: all replicas agree, and the clients' history is judged by what they agree on.
+//! Verdict at the end: all replicas agree, and the clients' history is judged by what they agree on.
 
 use super::Simulation;
 use crate::act::SPARE;
@@ -18,7 +18,8 @@ impl Simulation {
             let Some(running) = self.running(host) else { continue };
             let rows = running.store.view();
             let Some(last) = running.store.applied().log_id.map(|id| log_id_from_pb(&id)) else { continue };
-            // The spare may belong to no cluster, and one that left knows only what was before.
+            // The replica that has applied most is judged: the spare may belong to no cluster, and one that left knows
+            // only what was before.
             if judged.as_ref().is_none_or(|(known, _): &(LogId, _)| known.index < last.index) {
                 judged = Some((last, rows));
             }

@@ -1,4 +1,4 @@
-//! What users and administrators do in a story; each says what came of it, and notes what it was promised.
+//! Actions of users and administrators in a story. Each tells what came of it, and records what was promised.
 
 use super::step::{Saying, User};
 use super::tell::{self, Told};
@@ -17,10 +17,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Whoever does not know that an answer is lost waits so long for it.
+/// Time for which a client waits for an answer that is lost, not knowing that it is.
 const LOST_AFTER: Duration = Duration::from_secs(2);
 
-/// All who take part, and what they know; clones are the same.
+/// Everyone who takes part, and what they know; clones are handles to the same cast.
 #[derive(Clone)]
 pub(crate) struct Cast {
     pub(crate) clients: Clients,
@@ -28,7 +28,7 @@ pub(crate) struct Cast {
     /// Names of rooms, in the order of `Record::rooms`.
     names: Arc<Mutex<Vec<String>>>,
     waited_for: Arc<AtomicUsize>,
-    /// How many streams each user has opened.
+    /// Number of streams that each user has opened.
     pub(super) streams: Arc<Mutex<BTreeMap<User, u32>>>,
 }
 
@@ -43,12 +43,13 @@ impl Cast {
         }
     }
 
-    /// The step has all its answers.
+    /// Returns `true` if the step has all its answers.
     pub(crate) fn is_answered(&self) -> bool {
         self.waited_for.load(Ordering::Relaxed) == 0
     }
 
-    /// Something that has to come to its end before the story does, and, unless the story `goes_on`, before the step does.
+    /// Wraps a task that has to come to its end before the story does and, unless the story `goes_on`, before the step
+    /// does.
     pub(crate) fn task(
         &self,
         goes_on: bool,
@@ -69,7 +70,7 @@ impl Cast {
         self.told.tell(self.clients.now(), what);
     }
 
-    /// Number and id of a room.
+    /// Returns the number and the id of a room, or `None` if the story has no such room yet.
     pub(super) fn room(&self, name: &str) -> Option<(usize, String)> {
         let number = self.names.lock().unwrap().iter().position(|known| known == name)?;
         Some((number, self.clients.history.lock().rooms[number].clone()))
@@ -149,7 +150,7 @@ impl Cast {
         self.clients.history.lock().surprises.push(surprise);
     }
 
-    /// Says how a request ended.
+    /// Tells how a request ended.
     pub(super) fn answered(&self, what: &str, pod: HostId, begun: Time, answer: Option<Result<String, Refusal>>) {
         let (pod, took) = (tell::pod(pod), tell::took(begun, self.clients.now()));
         self.tell(match answer {

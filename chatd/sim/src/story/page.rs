@@ -1,20 +1,20 @@
 //! The file of a story: prose, steps (`> …`) and, indented below each step, what happened.
 
-/// Before a step.
+/// Prefix of a line that is a step.
 pub const MARK: &str = "> ";
-/// Before a line that says what happened: everything so indented is written by the simulation.
+/// Prefix of a line that says what happened: everything so indented is written by the simulation.
 pub const INDENT: &str = "  ";
 
-/// What its author wrote.
+/// A line that the story's author wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
-    /// For readers; also an empty line.
+    /// Text for readers, or an empty line.
     Prose(String),
-    /// To be carried out.
+    /// Step to be carried out, without its mark.
     Step(String),
 }
 
-/// The author's lines, without what happened last time.
+/// Returns the author's lines, without what happened last time.
 #[must_use]
 pub fn read(text: &str) -> Vec<Line> {
     let written = text.lines().filter(|line| !line.starts_with(INDENT));
@@ -25,18 +25,18 @@ pub fn read(text: &str) -> Vec<Line> {
     written.map(line).collect()
 }
 
-/// Puts a file together again.
+/// Writer that puts a file together again.
 #[derive(Default)]
 pub struct Page(String);
 
 impl Page {
-    /// As the author wrote it.
+    /// Appends a line as the author wrote it.
     pub fn prose(&mut self, line: &str) {
         self.0.push_str(line);
         self.0.push('\n');
     }
 
-    /// A step with what came of it.
+    /// Appends a step and, indented, what came of it.
     pub fn step(&mut self, step: &str, happened: &[String]) {
         self.prose(&format!("{MARK}{step}"));
         for line in happened {
@@ -44,7 +44,7 @@ impl Page {
         }
     }
 
-    /// All of it.
+    /// Returns the text of the file.
     #[must_use]
     pub fn into_text(self) -> String {
         self.0

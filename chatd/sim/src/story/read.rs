@@ -14,12 +14,12 @@ use quorate_core::id::Position;
 use quorate_core::query::{Event, QueryError, View};
 use quorate_core::table::Direction;
 
-/// More events than a story's room has.
+/// Limit of a page of history: more events than a story's room has.
 const ALL: usize = 500;
 
-/// What is found.
+/// Events and state that a read found.
 struct Found {
-    /// Oldest first.
+    /// Events of the room, oldest first.
     events: Vec<Event>,
     state: Vec<(String, String, Position)>,
 }

@@ -1,4 +1,4 @@
-//! What can be done in a story, and how it is written.
+//! Steps of a story: what can be done, and how it is written.
 
 mod words;
 
@@ -6,115 +6,117 @@ use crate::world::net::HostId;
 use std::str::FromStr;
 use words::Words;
 
-/// Who may take part.
+/// Localparts of the users who may take part.
 pub const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 
-/// One of [`USERS`].
+/// Localpart of a user, one of [`USERS`].
 pub type User = &'static str;
 
-/// A message on its way.
+/// A message that a user sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saying {
-    /// Who says it.
+    /// User who sends it.
     pub user: User,
-    /// What; of a message that is sent again, the same.
+    /// Text of the message; the same if it is sent again.
     pub text: String,
-    /// Where.
+    /// Name of the room.
     pub room: String,
-    /// To which pod it is sent.
+    /// Pod that the message is sent to.
     pub pod: HostId,
-    /// With which id; the text, if the story names none.
+    /// Transaction id; the text, if the story names none.
     pub transaction: String,
-    /// The pod's answer gets lost.
+    /// `true` if the pod's answer gets lost.
     pub answer_lost: bool,
-    /// The story goes on before there is an answer.
+    /// `true` if the story goes on before there is an answer.
     pub goes_on: bool,
 }
 
-/// One step: a closed set, each with the words in which it is written.
+/// One step of a story: a closed set, each with the words in which it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// `start pod-0 pod-1`: their processes.
+    /// `start pod-0 pod-1`: starts their processes.
     Start(Vec<HostId>),
-    /// `found the cluster with pod-0 pod-1 pod-2`, at the first of them.
+    /// `found the cluster with pod-0 pod-1 pod-2`: initializes the cluster, at the first of them.
     Found(Vec<HostId>),
-    /// `register alice bob`, at pod-0.
+    /// `register alice bob`: creates accounts, at pod-0.
     Register(Vec<User>),
-    /// `alice opens general at pod-0`, if wanted with `, history visible to joined`.
+    /// `alice opens general at pod-0`: creates a room, optionally with `, history visible to joined`.
     Open {
-        /// Who makes it.
+        /// User who creates the room.
         user: User,
-        /// Its name.
+        /// Name of the room.
         room: String,
-        /// Where.
+        /// Pod that the request goes to.
         pod: HostId,
-        /// Matrix's word for who sees what was before: `m.room.history_visibility`.
+        /// History visibility in Matrix's words (`m.room.history_visibility`), or `None` for the default.
         visibility: Option<String>,
     },
-    /// `bob joins general at pod-1`.
+    /// `bob joins general at pod-1`: lets a user join a room.
     Join {
-        /// Who.
+        /// User who joins the room.
         user: User,
-        /// Which.
+        /// Name of the room.
         room: String,
-        /// Where.
+        /// Pod that the request goes to.
         pod: HostId,
     },
-    /// `alice says "hello" in general at pod-1`, if wanted with `, as t1` (the transaction id), `, answer lost` and
-    /// `, and the story goes on`; several texts in a row, or several messages with ` | ` in between, are sent in the same
-    /// moment.
+    /// `alice says "hello" in general at pod-1`: sends a message, optionally with `, as t1` (the transaction id),
+    /// `, answer lost` and `, and the story goes on`. Several texts in a row, or several messages with ` | ` in
+    /// between, are sent at the same moment.
     Say(Vec<Saying>),
-    /// `bob follows at pod-2`: from now on, or from where an earlier stream of his ended.
+    /// `bob follows at pod-2`: opens a stream over all of the user's rooms, from that moment on or from where the
+    /// user's earlier stream ended.
     Follow {
-        /// Who.
+        /// User who opens the stream.
         user: User,
-        /// Where.
+        /// Pod that serves the stream.
         pod: HostId,
     },
-    /// `dave reads general at pod-2`: all that he may see, as of now.
+    /// `dave reads general at pod-2`: reads everything in a room that the user may see, as of that moment.
     Read {
-        /// Who.
+        /// User who reads the room.
         user: User,
-        /// Which.
+        /// Name of the room.
         room: String,
-        /// Where.
+        /// Pod that the request goes to.
         pod: HostId,
-        /// The story goes on before there is an answer.
+        /// `true` if the story goes on before there is an answer.
         goes_on: bool,
     },
-    /// `kill pod-0`: its process.
+    /// `kill pod-0`: kills its process.
     Kill(HostId),
-    /// `power off pod-0`: what it had not synced is gone.
+    /// `power off pod-0`: cuts its machine's power; what it had not synced is gone.
     PowerOff(HostId),
-    /// `cut off pod-0`: no other pod reaches it or is reached by it; its clients do.
+    /// `cut off pod-0`: isolates it from all other pods, in both directions; its clients still reach it.
     CutOff(HostId),
-    /// `heal the network`.
+    /// `heal the network`: opens everything that was cut off.
     Heal,
-    /// `hand leadership to pod-1`.
+    /// `hand leadership to pod-1`: transfers leadership to it.
     HandOver(HostId),
-    /// `snapshot pod-0`: it takes one and purges the log that stands in it.
+    /// `snapshot pod-0`: makes it take a snapshot and purge the log that it covers.
     Snapshot(HostId),
-    /// `replace pod-2 by pod-3`, as the operator does; by itself: it comes back with an empty volume.
+    /// `replace pod-2 by pod-3`: replaces a node, as the operator does. A pod that is replaced by itself comes back
+    /// with an empty volume.
     Replace {
-        /// Who goes.
+        /// Pod whose node leaves.
         out: HostId,
-        /// Who comes.
+        /// Pod whose node takes the place.
         with: HostId,
     },
-    /// `wait 500 ms`.
+    /// `wait 500 ms`: lets this many milliseconds pass.
     Wait(u64),
-    /// `wait until 5000 ms`, since the beginning.
+    /// `wait until 5000 ms`: lets time pass until this many milliseconds after the beginning.
     WaitUntil(u64),
-    /// `wait for a leader after term 1`: one that hears a majority, of a later term.
+    /// `wait for a leader after term 1`: waits for a leader of a later term that hears a majority.
     WaitForLeader {
-        /// The term that is over.
+        /// Term that is over.
         after: u64,
     },
-    /// `wait for answers`: of all that is on its way.
+    /// `wait for answers`: waits until everything that is on its way is answered.
     WaitForAnswers,
-    /// `look`: what each pod is and has.
+    /// `look`: tells the role, the log and the applied index of each pod.
     Look,
-    /// `the end`: everybody has applied the same, and everything that must hold holds.
+    /// `the end`: waits until every voter has applied the same, and checks everything that must hold.
     End,
 }
 
@@ -183,7 +185,7 @@ fn wait(words: &mut Words<'_>) -> Result<Step, String> {
     Ok(step)
 }
 
-/// What users do.
+/// Parses a step that begins with a user.
 fn acts(text: &str) -> Result<Step, String> {
     let mut words = Words::new(text);
     let user = words.user()?;
@@ -250,7 +252,7 @@ fn sayings(text: &str) -> Result<Vec<Saying>, String> {
         }
     }
     words.end()?;
-    // A message without an id of its own is known by its text.
+    // The text serves as the transaction id of a message that has none of its own.
     let saying = |text: String| {
         let transaction = if saying.transaction.is_empty() { text.clone() } else { saying.transaction.clone() };
         Saying { text, transaction, ..saying.clone() }

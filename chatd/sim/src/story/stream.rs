@@ -1,4 +1,5 @@
-//! A user who follows all rooms through one pod, and later through another, from where the first stream ended.
+//! Streams of a user who follows all rooms through one pod, and later through another, from where the first stream
+//! ended.
 
 use super::cast::Cast;
 use super::step::User;
@@ -14,13 +15,13 @@ use quorate_chatd::service::Refusal;
 use quorate_core::id::Position;
 use tokio::sync::mpsc;
 
-/// Steps on their way: far more than a story has.
+/// Steps of a stream that may be on their way: far more than a story has.
 const ON_THE_WAY: usize = 1024;
 
 type Arriving = (u64, Result<Step, Refusal>);
 
 impl Cast {
-    /// Opens the stream and returns with its first answer; what comes then is told as it comes.
+    /// Opens the stream and returns with its first answer; everything after it is told as it comes.
     pub(crate) async fn follow(self, user: User, pod: HostId) {
         let stream = self.count_stream(user);
         let cursor = self.clients.history.lock().followed.get(user).map(|followed| followed.cursor);
@@ -37,7 +38,7 @@ impl Cast {
             Some((_, Err(refusal))) => return self.tell(format!("{name} is refused: {}", tell::refusal(&refusal))),
             _ => return self.tell(format!("{name} is not opened: {} does not answer", tell::pod(pod))),
         }
-        // Not waited for: it has no end.
+        // The task is not waited for: a stream has no end.
         tokio::spawn(async move { self.listen(user, stream, &name, arriving).await });
     }
 
@@ -62,7 +63,7 @@ impl Cast {
                 return;
             }
             let Ok(Step { events, after, applied: _ }) = step else { break };
-            // One before it was lost on the way: as a broken stream.
+            // A missing number means a step that was lost on the way: the stream counts as broken.
             if number != expected {
                 break;
             }
@@ -80,7 +81,7 @@ impl Cast {
         }
     }
 
-    /// What the pod does: says where it begins, then reads on as long as somebody listens.
+    /// Opens a stream at the pod, which reports where it begins and then reads on as long as the client listens.
     fn open_stream(&self, user: User, pod: HostId, cursor: Option<Position>, steps: mpsc::Sender<Arriving>) {
         let net = self.clients.net.clone();
         let follow = move |running: Running| {

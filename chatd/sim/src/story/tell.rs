@@ -1,4 +1,4 @@
-//! How what happened is worded. Nothing is told that differs from build to build or from machine to machine: no ids that
+//! Wording of what happened. Nothing is told that differs from build to build or from machine to machine: no ids that
 //! are drawn at random, no order of a hash map.
 
 use crate::faults::MS;
@@ -11,7 +11,7 @@ use quorate_core::query::Event;
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 
-/// What happened and was not written down yet; clones are the same.
+/// Lines about what happened that have not been written down yet; clones are handles to the same lines.
 #[derive(Clone, Default)]
 pub(crate) struct Told(Arc<Mutex<Vec<(Time, String)>>>);
 
@@ -20,7 +20,7 @@ impl Told {
         self.0.lock().unwrap().push((at, what));
     }
 
-    /// In order of time.
+    /// Takes all lines, in order of time.
     pub(crate) fn take(&self) -> Vec<String> {
         let mut told = std::mem::take(&mut *self.0.lock().unwrap());
         told.sort_by_key(|(at, _)| at / MS);
@@ -28,7 +28,7 @@ impl Told {
     }
 }
 
-/// Since the beginning.
+/// Formats the time since the beginning.
 fn time(at: Time) -> String {
     let ms = at / MS;
     format!("{:>2}.{:03} s", ms / 1000, ms % 1000)
@@ -42,7 +42,7 @@ pub(crate) fn pod(host: HostId) -> String {
     format!("pod-{host}")
 }
 
-/// `alice, bob and carol`
+/// Joins names into a list: `alice, bob and carol`.
 pub(crate) fn list(names: &[String]) -> String {
     match names {
         [] => "nobody".to_owned(),
@@ -51,8 +51,8 @@ pub(crate) fn list(names: &[String]) -> String {
     }
 }
 
-/// The log's entry; with the place of the command in the entry, and of the event among those of the command, where they
-/// are not the first: `14`, `14.2`, `9.0.3`.
+/// Formats a position: the log entry, then the place of the command in the entry and of the event among those of the
+/// command, where they are not the first: `14`, `14.2`, `9.0.3`.
 pub(crate) fn place(at: Position) -> String {
     let (command, event) = (at.ordinal / ORDINALS_PER_COMMAND, at.ordinal % ORDINALS_PER_COMMAND);
     match (command, event) {
@@ -62,12 +62,12 @@ pub(crate) fn place(at: Position) -> String {
     }
 }
 
-/// All up to here: a cursor stands behind the last event of an entry.
+/// Formats a cursor: as an entry if it stands behind the last event of one, otherwise as an event.
 pub(crate) fn up_to(at: Position) -> String {
     if at.ordinal == u32::MAX { format!("entry {}", at.index) } else { format!("event {}", place(at)) }
 }
 
-/// Events in order; those that one command made are told by the first of them.
+/// Describes events in order; those that one command made are told by the first of them.
 pub(crate) fn events(events: &[Event]) -> Vec<String> {
     let of_one = |one: &Event, next: &Event| {
         one.position.index == next.position.index
@@ -104,7 +104,7 @@ pub(crate) fn refusal(refusal: &Refusal) -> String {
     format!("{}: {}", refusal.code.label().replace('_', " "), refusal.message)
 }
 
-/// What a pod is and has; `name` knows the nodes.
+/// Describes the role, the log and the applied index of a pod; `name` returns the name of a node.
 pub(crate) fn status(status: &NodeStatus, name: impl Fn(u64) -> String) -> String {
     let term = status.term;
     let role = match (status.role, status.leader) {

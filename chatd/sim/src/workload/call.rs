@@ -1,4 +1,4 @@
-//! A client's way to a pod: a request that may be lost, an answer that may be lost, and patience that ends.
+//! Calls of a client to a pod: the request may be lost, the answer may be lost, and patience is limited.
 
 use crate::act::{Act, CLIENTS, PODS};
 use crate::history::History;
@@ -16,21 +16,21 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// What all clients share.
+/// Everything that all clients share.
 #[derive(Clone)]
 pub(crate) struct Clients {
     pub(crate) net: Net<Act>,
     pub(crate) history: History,
     pub(crate) mutation: Option<Mutation>,
-    /// When no new work is begun.
+    /// Time from which no new work is begun.
     pub(crate) until: Time,
     /// Hosts of pods that may be asked: a bit mask, because it changes with the membership.
     pub(crate) pods: Arc<AtomicU64>,
-    /// How long an answer is waited for.
+    /// Longest wait for an answer.
     pub(crate) patience: Duration,
 }
 
-/// The session of a user: made in `setup`, never shown as a token.
+/// Returns the session of a user, which `setup` has made and whose token is never shown.
 pub(crate) fn session(user: &str) -> Session {
     Session {
         localpart: user.to_owned(),
@@ -48,7 +48,7 @@ pub(crate) fn token_hash(user: &str) -> [u8; 32] {
 }
 
 impl Clients {
-    /// Asks a pod; `None` when no answer came: it may have been done or not.
+    /// Asks a pod. Returns `None` if no answer came: the work may have been done or not.
     pub(crate) async fn call<T: Send + 'static>(
         &self,
         pod: HostId,
@@ -61,7 +61,7 @@ impl Clients {
             Box::new(move |running| {
                 Box::pin(async move {
                     let told = work(running).await;
-                    // Whoever lost patience is not there any more.
+                    // A client that has lost patience no longer listens.
                     net.act_over(Act::ToClients(pod, Box::new(move || drop(answer.send(told)))));
                 })
             }),
@@ -70,14 +70,14 @@ impl Clients {
         timeout(self.patience, answered).await.ok()?.ok()
     }
 
-    /// A pod to try.
+    /// Picks a pod to ask.
     pub(crate) fn any_pod(&self, rng: &mut Rng) -> HostId {
         let mask = self.pods.load(Ordering::Relaxed);
         let pods: Vec<_> = (0..CLIENTS).filter(|pod| mask & (1 << pod) != 0).collect();
         *rng.pick(&pods)
     }
 
-    /// The pods of a new cluster.
+    /// Returns the pods of a new cluster, as the mask of [`Clients::pods`].
     pub(crate) fn first_pods() -> Arc<AtomicU64> {
         Arc::new(AtomicU64::new((1 << PODS) - 1))
     }

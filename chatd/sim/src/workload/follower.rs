@@ -13,11 +13,11 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-/// Steps on their way: a stream that has more is cut.
+/// Steps of a stream that may be on their way: a stream that has more is cut.
 const ON_THE_WAY: usize = 1024;
-/// A silent stream is opened anew elsewhere.
+/// Time without a step after which a stream is opened anew elsewhere.
 const SILENCE: Duration = Duration::from_millis(1500);
-/// After the end the rest is fetched for so long.
+/// Time after the end during which the rest is still fetched.
 const LAST_STEPS: Time = 3_000_000_000;
 
 pub(super) async fn run(clients: Clients, mut rng: Rng, user: &'static str, from: Position) {
@@ -29,7 +29,7 @@ pub(super) async fn run(clients: Clients, mut rng: Rng, user: &'static str, from
     }
 }
 
-/// One connection.
+/// Follows one connection until it breaks, falls silent or, now and then, is given up.
 async fn follow(clients: &Clients, rng: &mut Rng, user: &'static str) {
     let (steps, mut arriving) = mpsc::channel(ON_THE_WAY);
     let (cursor, resumed) = {
@@ -42,7 +42,7 @@ async fn follow(clients: &Clients, rng: &mut Rng, user: &'static str) {
     let mut skip = usize::from(resumed && clients.mutation == Some(Mutation::SkipOnResume));
     let mut expected = 0;
     while let Ok(Some((number, step))) = timeout(SILENCE, arriving.recv()).await {
-        // One before it was lost on the way: as a broken stream.
+        // A missing number means a step that was lost on the way: the stream counts as broken.
         if number != expected {
             return;
         }
@@ -59,7 +59,7 @@ async fn follow(clients: &Clients, rng: &mut Rng, user: &'static str) {
     }
 }
 
-/// What the pod does: reads on from the cursor as long as somebody listens.
+/// Opens a stream at any pod, which reads on from the cursor as long as the client listens.
 fn open(clients: &Clients, rng: &mut Rng, user: &'static str, cursor: Position, steps: mpsc::Sender<(u64, Step)>) {
     let (pod, net) = (clients.any_pod(rng), clients.net.clone());
     let follow = move |running: crate::replica::Running| {

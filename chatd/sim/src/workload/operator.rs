@@ -1,5 +1,5 @@
-//! What an operator asks of the cluster: replace a member, hand leadership over, take a snapshot. Each is tried again
-//! until it succeeds or the simulation is over, as the real one does.
+//! Requests of an operator to the cluster: replace a member, transfer leadership, take a snapshot. A replacement is
+//! tried again until it succeeds, as the real operator does.
 
 use super::call::Clients;
 use crate::act::CLIENTS;
@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The pod that leads, with what it knows.
+/// Returns the pod that leads, with its status, or `None` if nobody leads.
 async fn leader(clients: &Clients) -> Option<(HostId, NodeStatus)> {
     for pod in 0..CLIENTS {
         let status = clients.call(pod, |running| async move { running.node.cluster.status() }.boxed()).await;
@@ -26,9 +26,8 @@ async fn leader(clients: &Clients) -> Option<(HostId, NodeStatus)> {
     None
 }
 
-/// The node on the machine `with` takes the place of the voter `out`: learner first, then one joint change.
+/// Replaces the voter `out` by the node on the machine `with`: learner first, then one joint change.
 pub(crate) async fn replace(clients: Clients, out: u64, with: HostId) {
-    // The end of the simulation waits for it.
     loop {
         if step(&clients, out, with).await == Some(true) {
             clients.history.lock().member_changes += 1;
@@ -39,7 +38,7 @@ pub(crate) async fn replace(clients: Clients, out: u64, with: HostId) {
     }
 }
 
-/// `Some(true)` when nothing is left to do.
+/// Takes the next step of a replacement. Returns `Some(true)` if nothing is left to do, and `None` if nobody answers.
 async fn step(clients: &Clients, out: u64, with: HostId) -> Option<bool> {
     let new = clients.call(with, |running| async move { running.node.own().clone() }.boxed()).await?;
     let (pod, status) = leader(clients).await?;
@@ -64,7 +63,7 @@ async fn step(clients: &Clients, out: u64, with: HostId) -> Option<bool> {
     clients.call(pod, change).await
 }
 
-/// Leadership goes to this node, or to whoever qualifies; `true` when it has.
+/// Transfers leadership to the node `to`, or to any that qualifies. Returns `true` if that succeeded.
 pub(crate) async fn transfer(clients: Clients, to: Option<u64>) -> bool {
     let Some((pod, _)) = leader(&clients).await else { return false };
     let hand_over = move |running: crate::replica::Running| {
@@ -75,7 +74,7 @@ pub(crate) async fn transfer(clients: Clients, to: Option<u64>) -> bool {
     done
 }
 
-/// One pod takes a snapshot and lets go of its log; `true` when it did.
+/// Makes a pod take a snapshot and purge its log. Returns `true` if it did.
 pub(crate) async fn snapshot(clients: Clients, pod: HostId) -> bool {
     let take = |running: crate::replica::Running| {
         async move { running.node.administration.take_snapshot(true).await.is_ok() }.boxed()

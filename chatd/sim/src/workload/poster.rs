@@ -1,5 +1,6 @@
-//! A client that posts over one stream, many messages on their way at once, as a program does; when an answer is missing
-//! it opens another stream, at any pod, and sends again, in order, what it knows nothing of (ADR 13).
+//! A client that posts over one stream, with many messages on their way at once, as a program does. When an answer is
+//! missing it opens another stream, at any pod, and sends again, in order, every message whose fate it does not know
+//! (ADR 13).
 
 use super::call::{Clients, session};
 use super::setup::USERS;
@@ -18,13 +19,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-/// On their way at once, at most.
+/// Largest number of messages on their way at once.
 const IN_FLIGHT: usize = 8;
-/// Between two bursts, at most.
+/// Longest pause between two bursts, in milliseconds.
 const PAUSE_MS: usize = 400;
-/// Messages of a hundred that follow the one before at once.
+/// Messages per hundred that follow the previous one without a pause.
 const BURST: usize = 45;
-/// After the end, what is under way is still tried for so long.
+/// Time after the end during which messages under way are still retried.
 const LAST_TRIES: Time = 4_000_000_000;
 
 #[derive(Clone)]
@@ -35,23 +36,23 @@ struct Message {
 
 type Answer = (String, Result<Sent, Refusal>);
 
-/// One stream, as its client has it.
+/// One stream, from the client's side.
 struct Stream {
     pod: HostId,
     jobs: mpsc::Sender<(u64, Message)>,
     answers: mpsc::Receiver<Answer>,
-    /// Nothing overtakes this on the way.
+    /// Arrival time of the last message, which nothing overtakes on the way.
     last: Time,
     sent: u64,
 }
 
-/// The client.
+/// A posting client with its unanswered messages.
 struct Poster {
     clients: Clients,
     rng: Rng,
     user: &'static str,
     number: u64,
-    /// Without an answer, oldest first.
+    /// Messages without an answer, oldest first.
     open: VecDeque<Message>,
 }
 
@@ -82,7 +83,7 @@ impl Poster {
         let net = self.clients.net.clone();
         let answer = move |answer: Answer| {
             let told = told.clone();
-            // Whoever lost patience is not there any more.
+            // A client that has lost patience no longer listens.
             net.act_over(Act::ToClients(pod, Box::new(move || drop(told.try_send(answer)))));
         };
         let mut stream = Stream { pod, jobs, answers, last: 0, sent: 0 };
@@ -91,13 +92,13 @@ impl Poster {
         stream
     }
 
-    /// Until the stream is of no use any more.
+    /// Posts until the stream is no longer of any use.
     async fn post(&mut self, mut stream: Stream) {
         while !self.is_done() {
             if self.open.len() < IN_FLIGHT && !self.clients.is_over() {
                 let pause = if self.rng.percent(BURST) { 0 } else { self.rng.below(PAUSE_MS) };
                 let pause = Duration::from_millis(pause as u64);
-                // An answer that never comes is noticed when no more may be sent.
+                // A missing answer is noticed when no more messages may be sent.
                 let Ok(answer) = timeout(pause, stream.answers.recv()).await else {
                     let message = self.next();
                     stream.send(&self.clients, message);
@@ -130,7 +131,7 @@ impl Poster {
         message
     }
 
-    /// One more attempt: of this message, or of all without an answer.
+    /// Counts one more attempt of this message, or of all messages without an answer.
     fn count(&self, key: Option<&String>) {
         let mut record = self.clients.history.lock();
         let keys: Vec<_> = match key {
@@ -144,7 +145,7 @@ impl Poster {
         }
     }
 
-    /// `false` when the stream has to be given up.
+    /// Takes an answer. Returns `false` if the stream has to be given up.
     fn take(&mut self, answer: Option<Answer>) -> bool {
         let mut record = self.clients.history.lock();
         match answer {
@@ -168,12 +169,12 @@ impl Poster {
 }
 
 impl Stream {
-    /// In order, as over TCP.
+    /// Sends a message in order, as over TCP.
     fn send(&mut self, clients: &Clients, message: Message) {
         let (jobs, numbered) = (self.jobs.clone(), (self.sent, message));
         self.sent += 1;
         let arrive = Box::new(move |_| {
-            // A process that is gone takes it no more.
+            // A process that is gone no longer takes it.
             drop(jobs.try_send(numbered));
             futures::future::ready(()).boxed()
         });
@@ -181,7 +182,7 @@ impl Stream {
     }
 }
 
-/// What the pod does, as its doors do: each message is queued in order, and its answer is waited for aside.
+/// Serves a stream as the pod's APIs do: each message is queued in order, and its answer is awaited separately.
 async fn serve(
     running: Running,
     user: &'static str,
@@ -192,7 +193,7 @@ async fn serve(
     let posts = running.service.ordered(IN_FLIGHT);
     let mut expected = 0;
     while let Some((number, Message { key, room_id })) = jobs.recv().await {
-        // One before it was lost on the way: as a broken stream.
+        // A missing number means a message that was lost on the way: the stream counts as broken.
         if number != expected {
             return;
         }

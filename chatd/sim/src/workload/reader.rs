@@ -18,7 +18,7 @@ use tokio::time::sleep;
 const NEWEST: usize = 8;
 const PAUSE_MS: usize = 150;
 
-/// What is found.
+/// Events and state that a read found.
 struct Found {
     newest: Vec<Position>,
     at: Position,

@@ -1,4 +1,4 @@
-//! Making the cluster, its accounts and rooms, as an administrator and users do.
+//! Setup of the cluster, its accounts and rooms, as by an administrator and users.
 
 use super::call::{Clients, session, token_hash};
 use crate::act::PODS;
@@ -15,11 +15,11 @@ use quorate_core::proto::log::{
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Who takes part.
+/// Localparts of the users who take part.
 pub(crate) const USERS: [&str; 3] = ["alice", "bob", "carol"];
 const ROOMS: usize = 2;
 
-/// Returns the position from which on everybody is in every room.
+/// Makes the cluster, its accounts and rooms. Returns the position from which on everybody is in every room.
 pub(super) async fn run(clients: &Clients) -> Position {
     let mut voters: Vec<Member> = Vec::new();
     for pod in 0..PODS {
@@ -41,7 +41,7 @@ pub(super) async fn run(clients: &Clients) -> Position {
     start
 }
 
-/// Until it succeeds.
+/// Repeats `work` on a pod until it succeeds.
 pub(crate) async fn until<T: Send + 'static>(
     clients: &Clients,
     pod: usize,
@@ -67,7 +67,7 @@ pub(crate) fn register(running: Running, user: &'static str) -> BoxFuture<'stati
         Register { localpart: user.into(), password_hash: format!("hash of {user}"), session: Some(session) };
     let command = Some(Command { kind: Some(Kind::Register(register)) });
     async move {
-        // Also when an earlier attempt was applied: then the outcome says that the name is taken.
+        // Any outcome will do: if an earlier attempt was applied, it says that the name is taken.
         running.node.proposer.propose(Envelope { command, ..Envelope::default() }).await.ok().map(drop)
     }
     .boxed()

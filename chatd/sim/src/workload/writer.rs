@@ -1,4 +1,4 @@
-//! A client that sends, and sends again with the same transaction id until it is told where it stands.
+//! A client that sends, and sends again with the same transaction id until it is told where its message stands.
 
 use super::call::{Clients, session};
 use super::setup::USERS;
@@ -13,12 +13,12 @@ use quorate_chatd::service::{Code, Refusal, Sent};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// After the end, what is under way is still tried for so long.
+/// Time after the end during which messages under way are still retried.
 const LAST_TRIES: Time = 4_000_000_000;
-/// Between two messages of a user, at most.
+/// Longest pause between two messages of a user, in milliseconds.
 const PAUSE_MS: usize = 120;
 
-/// What is sent.
+/// Message or room name that is sent.
 #[derive(Clone)]
 struct Message {
     key: String,
@@ -35,7 +35,7 @@ pub(super) async fn run(clients: Clients, mut rng: Rng, place: usize) {
         sleep(Duration::from_millis(rng.below(PAUSE_MS) as u64)).await;
         let rooms = clients.history.lock().rooms.clone();
         let room = rng.below(rooms.len());
-        // Only who made the rooms may name them.
+        // Only the user who made the rooms may name them.
         let is_name = place == 0 && rng.percent(15);
         let message = Message { key: format!("{user}-{number}"), user, room, room_id: rooms[room].clone(), is_name };
         number += 1;
@@ -63,7 +63,7 @@ async fn until_answered(clients: &Clients, rng: &mut Rng, message: Message) {
 async fn repeat(clients: &Clients, rng: &mut Rng, message: &Message) {
     loop {
         let sent = attempt(clients, rng, message).await;
-        // As one whose acknowledgement was lost: it must get the same answer.
+        // Sometimes a message is repeated as if its acknowledgement had been lost: it must get the same answer.
         let again = rng.percent(10);
         if sent && !again || clients.now() >= clients.until + LAST_TRIES {
             return;
@@ -88,8 +88,8 @@ async fn attempt(clients: &Clients, rng: &mut Rng, message: &Message) -> bool {
             }
             true
         }
-        // A pod that lags does not know the room or the account yet only when it is asked to look, not to write: of the
-        // log's own refusals none can happen here.
+        // A pod that lags may not know the room or the account yet, but only when it is asked to read, not to write:
+        // none of the log's own refusals can happen here.
         Some(Err(refusal)) => {
             if !matches!(refusal.code, Code::Unavailable | Code::Overloaded) {
                 history.surprises.push(format!("{} was refused: {refusal}", message.key));

@@ -4,17 +4,17 @@ use super::{Time, nanos};
 use std::future::Future;
 use tokio::runtime::{Builder, Runtime};
 
-/// Where the monotonic clocks begin: far enough from zero that nothing subtracts below it.
+/// Reading of the monotonic clocks at the start: far enough from zero that nothing subtracts below it.
 const BOOT_NS: u64 = 1_000_000_000_000;
-/// 2026-01-01T00:00:00Z.
+/// Reading of the wall clocks at the start: 2026-01-01T00:00:00Z.
 const EPOCH_NS: u64 = 1_767_225_600_000_000_000;
 
-/// How wrong a machine's clocks are.
+/// Errors of a machine's clocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Clock {
-    /// The wall clock is ahead by so much.
+    /// Milliseconds by which the wall clock is ahead, or behind if negative.
     pub ahead_ms: i64,
-    /// All clocks of it run faster by so many of a million.
+    /// Parts per million by which all clocks run too fast, or too slow if negative.
     pub fast_ppm: i64,
 }
 
@@ -24,7 +24,7 @@ impl Clock {
         u64::try_from(i128::from(now) + drift).unwrap()
     }
 
-    /// The first moment at which `local` has passed on this clock.
+    /// Returns the first moment at which `local` has passed on this clock.
     fn when(self, local: u64) -> Time {
         let whole = i128::from(local) * 1_000_000;
         let rate = 1_000_000 + i128::from(self.fast_ppm);
@@ -36,13 +36,13 @@ impl Clock {
     }
 }
 
-/// See the [module](self).
+/// A machine with its clocks. See the [module](self).
 pub struct Host {
     runtime: Option<Runtime>,
     wake_at: Option<Time>,
-    /// Its clocks.
+    /// Clocks of the machine.
     pub clock: Clock,
-    /// It does nothing before this.
+    /// Time before which the machine does nothing.
     pub paused_until: Time,
 }
 
@@ -51,7 +51,7 @@ impl Host {
         Self { runtime: None, wake_at: None, clock, paused_until: 0 }
     }
 
-    /// Switches it on, and begins with this task.
+    /// Switches the machine on, with `task` as its first task.
     pub fn boot(&mut self, now: Time, task: impl Future<Output = ()> + Send + 'static) {
         self.set_time(now);
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
@@ -59,7 +59,7 @@ impl Host {
         self.runtime = Some(runtime);
     }
 
-    /// One more task on a machine that is on.
+    /// Spawns one more task, if the machine is on.
     pub fn spawn(&mut self, now: Time, task: impl Future<Output = ()> + Send + 'static) {
         self.set_time(now);
         if let Some(runtime) = &self.runtime {
@@ -67,14 +67,14 @@ impl Host {
         }
     }
 
-    /// Switches it off: every task is gone, wherever it stood.
+    /// Switches the machine off: every task is gone, wherever it stood.
     pub fn crash(&mut self, now: Time) {
         self.set_time(now);
         (self.wake_at, self.paused_until) = (None, 0);
         drop(self.runtime.take());
     }
 
-    /// It is on.
+    /// Returns `true` if the machine is on.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.runtime.is_some()
@@ -86,12 +86,12 @@ impl Host {
 
     pub(super) fn wakes_at(&self) -> Option<Time> {
         let wake = self.wake_at.map(|at| at.max(self.paused_until));
-        // Something may have come in during a pause.
+        // Packets may have come in during a pause.
         let resumes = Some(self.paused_until).filter(|at| *at > 0);
         wake.into_iter().chain(resumes).min()
     }
 
-    /// Runs until it waits.
+    /// Runs the machine until it waits.
     pub(super) fn run(&mut self, now: Time) {
         self.paused_until = 0;
         self.set_time(now);
@@ -100,7 +100,7 @@ impl Host {
         self.wake_at = waits.map(|waits| self.clock.when(self.clock.local(now) + nanos(waits)).max(now + 1));
     }
 
-    /// For work of this machine that is done outside of its runtime.
+    /// Sets the time of this thread to the machine's, for its work that is done outside of its runtime.
     pub fn set_time(&self, now: Time) {
         quorate_steer::set_time(BOOT_NS + self.clock.local(now), self.clock.wall(now));
     }

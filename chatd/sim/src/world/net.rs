@@ -1,8 +1,8 @@
 //! A network of byte streams with TCP's promises: in order or not at all, late, cut, refused, or silent for ever.
 //!
 //! Loss is a retransmission, which delays everything behind it on that connection; a partition holds bytes back until
-//! it heals; a machine that was killed answers with a reset, one without power not at all. Duplicates and changes of
-//! order happen above, per request (`replica::door`).
+//! it heals; a machine whose process was killed answers with a reset, one without power not at all. Duplicates and
+//! changes of order happen above, per request (`replica::door`).
 
 use super::Time;
 use super::stream::{Stream, StreamState};
@@ -14,56 +14,56 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 
-/// A machine's number.
+/// Index of a machine in [`World::hosts`](super::World::hosts).
 pub type HostId = usize;
 pub(super) type ConnId = u64;
 
-/// What the network is like.
+/// Delay, jitter and loss of the network.
 #[derive(Clone, Copy, Debug)]
 pub struct Weather {
-    /// Shortest way.
+    /// Shortest time that a packet takes.
     pub delay: Time,
-    /// On top of it, at most, mostly much less.
+    /// Longest time that is added to `delay`; mostly it is much less.
     pub jitter: Time,
-    /// Packets in a thousand that are sent again.
+    /// Packets per thousand that are sent again.
     pub loss: usize,
 }
 
-/// TCP's first retransmission.
+/// Time until TCP's first retransmission.
 const RETRANSMIT: Time = 200_000_000;
 const KERNEL_PORT: u16 = 7401;
 
-/// What is done when the queue comes to it.
+/// Event that is handled when the queue comes to it.
 enum Event<A> {
     Syn(ConnId),
     SynAck(ConnId),
-    /// From this side to the other.
+    /// Item that travels from this side to the other.
     Item(ConnId, usize, Item),
-    /// To this side.
+    /// Reset that travels to this side.
     Reset(ConnId, usize),
     Act(A),
 }
 
-/// What goes through a stream.
+/// Item that goes through a stream.
 pub(super) enum Item {
     Data(Bytes),
     Fin,
 }
 
-/// What [`Net::happen`] did.
+/// Result of an event that [`Net::happen`] handled.
 pub(super) enum Happening<A> {
     Act(A),
     Delivered { digest: u64 },
 }
 
 pub(super) struct Conn {
-    /// Who dialled, and who was dialled.
+    /// Host that dialled, and host that was dialled: the two sides.
     pub(super) hosts: [HostId; 2],
-    /// What each side has received.
+    /// State of each side's stream.
     pub(super) sides: [StreamState; 2],
-    /// When the last item of each side arrives: nothing overtakes it.
+    /// Arrival time of each side's last item, which nothing overtakes.
     last: [Time; 2],
-    /// Held back by a partition, by sender.
+    /// Items that a partition holds back, by sender.
     held: [VecDeque<Item>; 2],
     pub(super) established: bool,
 }
@@ -87,7 +87,7 @@ pub(super) struct State<A> {
     pub(super) dirty: BTreeSet<HostId>,
 }
 
-/// The network; clones are the same one. `A` is what others put into its queue.
+/// The network; clones are handles to the same one. `A` is what others put into its queue.
 pub struct Net<A> {
     state: Arc<Mutex<State<A>>>,
 }
@@ -98,7 +98,7 @@ impl<A> Clone for Net<A> {
     }
 }
 
-/// The address of a machine's peer door.
+/// Returns the address of a machine's peer listener.
 #[must_use]
 pub fn address(id: HostId) -> SocketAddr {
     (Ipv4Addr::new(10, 0, 0, u8::try_from(id + 1).unwrap()), KERNEL_PORT).into()
@@ -120,7 +120,7 @@ impl<A> State<A> {
     fn delay(&mut self) -> Time {
         let Weather { delay, jitter, loss } = self.weather;
         let jitter = usize::try_from(jitter).unwrap() + 1;
-        // The smaller of two: mostly short, seldom long.
+        // The smaller of two draws: mostly short, seldom long.
         let jitter = self.rng.below(jitter).min(self.rng.below(jitter)) as u64;
         let mut lost = 0;
         while lost < 4 && self.rng.below(1000) < loss {
@@ -138,7 +138,8 @@ impl<A> State<A> {
         self.push(at, Event::Item(id, side, item));
     }
 
-    /// Waits until these bytes are on the way no more.
+    /// Delivers an item to the other side, or holds it back behind a partition. Delivered bytes no longer count as on
+    /// the way, which wakes the writer. Returns the waker of the reader.
     fn arrive(&mut self, id: ConnId, side: usize, item: Item) -> Option<Waker> {
         let conn = self.conns.get_mut(&id)?;
         let (from, to) = (conn.hosts[side], conn.hosts[1 - side]);
@@ -158,7 +159,7 @@ impl<A> State<A> {
         }
         let there = &mut conn.sides[1 - side];
         if there.closed {
-            // Nobody reads it any more: as a kernel does.
+            // Nobody reads it any more: answered with a reset, as a kernel does.
             if matches!(item, Item::Data(_)) {
                 self.reset(id, side);
             }
@@ -217,7 +218,7 @@ impl<A> State<A> {
         conn.sides[side].reader.take().into_iter().chain(conn.sides[side].writer.take()).collect()
     }
 
-    /// The side is gone; `quietly`: the other is not told.
+    /// Closes one side. The other side gets a FIN, unless it got one already or this machine is without power.
     pub(super) fn close(&mut self, id: ConnId, side: usize) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         let host = conn.hosts[side];
@@ -252,7 +253,7 @@ impl<A> Net<A> {
         self.state.lock().unwrap()
     }
 
-    /// The time.
+    /// Returns the simulated time.
     #[must_use]
     pub fn now(&self) -> Time {
         self.lock().now
@@ -267,19 +268,20 @@ impl<A> Net<A> {
         self.lock().queue.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Puts something into the queue.
+    /// Puts an act into the queue.
     pub fn act_at(&self, at: Time, act: A) {
         self.lock().push(at, Event::Act(act));
     }
 
-    /// The same, after the time that a packet takes.
+    /// Puts an act into the queue, after the time that a packet takes.
     pub fn act_over(&self, act: A) {
         let mut state = self.lock();
         let at = state.now + state.delay();
         state.push(at, Event::Act(act));
     }
 
-    /// The same, but not before what was sent before.
+    /// Puts an act into the queue as [`Net::act_over`] does, but not before `last`, the arrival time of what was sent
+    /// before; sets `last` to the arrival time of this act.
     pub fn act_after(&self, last: &mut Time, act: A) {
         let mut state = self.lock();
         let at = (state.now + state.delay()).max(*last);
@@ -287,7 +289,7 @@ impl<A> Net<A> {
         state.push(at, Event::Act(act));
     }
 
-    /// This machine has something to do.
+    /// Marks a machine as having something to do.
     pub fn mark(&self, id: HostId) {
         self.lock().dirty.insert(id);
     }
@@ -299,7 +301,7 @@ impl<A> Net<A> {
         Some(next)
     }
 
-    /// The next event that is due now.
+    /// Handles the next event that is due at this moment, if there is one.
     pub(super) fn happen(&self) -> Option<Happening<A>> {
         let mut state = self.lock();
         let now = state.now;
@@ -322,23 +324,23 @@ impl<A> Net<A> {
         Some(Happening::Delivered { digest })
     }
 
-    /// The weather from now on.
+    /// Sets the weather for everything that is sent from then on.
     pub fn set_weather(&self, weather: Weather) {
         self.lock().weather = weather;
     }
 
-    /// Nothing gets from one to the other any more.
+    /// Blocks one direction: nothing gets from one machine to the other any more.
     pub fn block(&self, from: HostId, to: HostId) {
         self.lock().blocked.insert((from, to));
     }
 
-    /// Something goes that way or not.
+    /// Returns `true` if nothing gets from one machine to the other.
     #[must_use]
     pub fn is_blocked(&self, from: HostId, to: HostId) -> bool {
         self.lock().blocked.contains(&(from, to))
     }
 
-    /// All is open again; what was held back comes with TCP's next retransmission.
+    /// Opens all that was blocked; what was held back comes with TCP's next retransmission.
     pub fn heal(&self) {
         let mut state = self.lock();
         state.blocked.clear();
@@ -358,7 +360,7 @@ impl<A> Net<A> {
         }
     }
 
-    /// Resets connections between two machines: a stateful box in between forgot them.
+    /// Resets connections between two machines, as if a stateful box in between had forgotten them.
     pub fn cut_connections(&self, one: HostId, other: HostId) {
         let mut state = self.lock();
         let between = |conn: &Conn| conn.hosts == [one, other] || conn.hosts == [other, one];
@@ -369,14 +371,14 @@ impl<A> Net<A> {
         }
     }
 
-    /// The machine begins to listen.
+    /// Opens the listener of a machine.
     pub(crate) fn listen(&self, id: HostId) {
         let mut state = self.lock();
         state.silent.remove(&id);
         state.listeners.insert(id, Listener { backlog: VecDeque::new(), waker: None });
     }
 
-    /// The machine's process is gone: before its streams are dropped. `power`: so is its kernel.
+    /// Notes that the machine's process is gone, before its streams are dropped; with `power`, so is its kernel.
     pub fn fell(&self, id: HostId, power: bool) {
         let mut state = self.lock();
         state.listeners.remove(&id);
@@ -386,7 +388,8 @@ impl<A> Net<A> {
         }
     }
 
-    /// Its kernel is up again, though nobody listens yet: old connections are answered with a reset.
+    /// Notes that the machine's kernel is up again, though nobody listens yet: old connections are answered with a
+    /// reset.
     pub fn kernel_is_up(&self, id: HostId) {
         let mut state = self.lock();
         state.silent.remove(&id);
@@ -418,7 +421,7 @@ impl<A> Net<A> {
         Stream::new(self.clone(), id, 0)
     }
 
-    /// Ready when the other side has answered.
+    /// Becomes ready when the other side has answered.
     pub(crate) fn poll_established(&self, id: ConnId, waker: &Waker) -> Poll<io::Result<()>> {
         let mut state = self.lock();
         let Some(conn) = state.conns.get_mut(&id) else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };

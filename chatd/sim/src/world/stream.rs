@@ -9,27 +9,27 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
-/// Bytes that one side may have on the way: a kernel's buffers, both.
+/// Bytes that one side may have on the way: the buffers of both kernels.
 const BUFFERS: usize = 1 << 20;
 
-/// What one side knows.
+/// State of one side of a connection.
 #[derive(Default)]
 pub(super) struct StreamState {
     pub(super) inbox: VecDeque<Bytes>,
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
-    /// Of what this side wrote, so much has not arrived.
+    /// Bytes that this side wrote and that have not arrived.
     pub(super) on_the_way: usize,
-    /// The other side wrote its last.
+    /// `true` once the last that the other side wrote has arrived.
     pub(super) ended: bool,
-    /// This side wrote its last.
+    /// `true` once this side wrote its last.
     pub(super) finished: bool,
     pub(super) reset: bool,
-    /// Nobody has this end any more.
+    /// `true` once nobody has this end any more.
     pub(super) closed: bool,
 }
 
-/// See the [module](self).
+/// One end of a connection, which is closed when dropped. See the [module](self).
 pub struct Stream<A> {
     net: Net<A>,
     id: ConnId,
@@ -41,10 +41,10 @@ impl<A> Stream<A> {
         Self { net, id, side }
     }
 
-    /// Waits until the connection stands.
+    /// Waits until the connection is established.
     ///
     /// # Errors
-    /// When it is refused. A partition says nothing, for ever.
+    /// Fails if the connection is refused. In a partition it waits for ever.
     pub async fn established(self) -> io::Result<Self> {
         std::future::poll_fn(|context| self.net.poll_established(self.id, context.waker())).await?;
         Ok(self)

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// FNV-1a, folded over numbers.
+/// Digest by FNV-1a, folded over numbers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Trace {
     digest: u64,
@@ -16,7 +16,7 @@ impl Default for Trace {
 }
 
 impl Trace {
-    /// One more thing happened.
+    /// Notes that one more thing happened.
     pub fn note(&mut self, numbers: &[u64]) {
         self.steps += 1;
         for number in numbers {
@@ -25,12 +25,12 @@ impl Trace {
         }
     }
 
-    /// The same for text.
+    /// Notes one more thing that happened, as text.
     pub fn note_text(&mut self, text: &str) {
         self.note(&[u64::from(crc32fast::hash(text.as_bytes())), text.len() as u64]);
     }
 
-    /// How many.
+    /// Returns the number of things that happened.
     #[must_use]
     pub fn steps(&self) -> u64 {
         self.steps

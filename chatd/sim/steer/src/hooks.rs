@@ -1,4 +1,4 @@
-//! The replaced functions.
+//! Replacements of three functions of the C library.
 
 use crate::{HERE, looked, random, went_idle};
 use libc::{c_int, c_long, c_uint, c_void, clockid_t, epoll_event, size_t, ssize_t, timespec};
@@ -9,10 +9,10 @@ fn steered() -> bool {
     HERE.try_with(|here| here.steered.get()).unwrap_or(false)
 }
 
-/// `man 2 clock_gettime`.
+/// Replaces `clock_gettime` (`man 2 clock_gettime`): a steered thread is told the simulated time.
 ///
 /// # Safety
-/// As of the C function.
+/// The arguments must be as the C function requires them.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clock_gettime(clock: clockid_t, into: *mut timespec) -> c_int {
     let ns = match clock {
@@ -34,10 +34,10 @@ pub unsafe extern "C" fn clock_gettime(clock: clockid_t, into: *mut timespec) ->
     0
 }
 
-/// `man 2 getrandom`.
+/// Replaces `getrandom` (`man 2 getrandom`): a steered thread gets numbers from its seed.
 ///
 /// # Safety
-/// As of the C function.
+/// The arguments must be as the C function requires them.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn getrandom(into: *mut c_void, len: size_t, flags: c_uint) -> ssize_t {
     if !steered() {
@@ -56,10 +56,10 @@ pub unsafe extern "C" fn getrandom(into: *mut c_void, len: size_t, flags: c_uint
     len as ssize_t
 }
 
-/// `man 2 epoll_wait`.
+/// Replaces `epoll_wait` (`man 2 epoll_wait`): a steered thread does not wait, but notes for how long it would have.
 ///
 /// # Safety
-/// As of the C function.
+/// The arguments must be as the C function requires them.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn epoll_wait(epoll: c_int, into: *mut epoll_event, at_most: c_int, timeout: c_int) -> c_int {
     let steered = steered();

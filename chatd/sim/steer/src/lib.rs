@@ -1,10 +1,10 @@
-//! A thread whose clock, randomness and waiting are decided by a simulation, so that production code runs in it
-//! unchanged: `std::time`, `rand`, the keys of hash maps, tokio's timers and its `select!`.
+//! Steering of a thread: its clock, randomness and waiting are decided by a simulation, so that production code runs in
+//! it unchanged: `std::time`, `rand`, the keys of hash maps, tokio's timers and its `select!`.
 //!
-//! Three functions of the C library are defined here, and by that replaced for the whole program that links this:
+//! Three functions of the C library are defined here, and thereby replaced for the whole program that links this:
 //! `clock_gettime` tells the simulated time, `getrandom` gives numbers from the seed, and `epoll_wait`, in which tokio
-//! waits when it has nothing to do, returns at once and notes for how long it would have waited. On threads that are not
-//! steered all three go on to the kernel. (The idea is madsim's and mad-turmoil's; std looks `getrandom` up by its
+//! waits when it has nothing to do, returns at once and notes for how long it would have waited. On threads that are
+//! not steered all three go on to the kernel. (The idea is madsim's and mad-turmoil's; std looks `getrandom` up by its
 //! symbol to allow for it.)
 
 pub mod hooks;
@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// What the hooks of this thread look at. Without destructors: they may run while a thread ends.
+/// State of a thread that its hooks read. Without destructors, because hooks may run while a thread ends.
 pub(crate) struct Here {
     pub(crate) steered: Cell<bool>,
     pub(crate) monotonic_ns: Cell<u64>,
@@ -39,10 +39,10 @@ thread_local! {
     static ROOT: RefCell<Option<Waker>> = const { RefCell::new(None) };
 }
 
-/// Looks around in one run until idle after which a program surely spins.
+/// Number of calls of `epoll_wait` in one run until idle above which the program must be spinning.
 const WAITS_AT_MOST: u64 = 1_000_000;
 
-/// Steers this thread from now on. First thing on a fresh thread: what took its random numbers before keeps them.
+/// Steers this thread from then on. Call it first on a fresh thread: code that took random numbers before keeps them.
 pub fn steer(seed: u64) {
     HERE.with(|here| {
         here.entropy.set(seed);
@@ -50,7 +50,7 @@ pub fn steer(seed: u64) {
     });
 }
 
-/// The time on this thread, in nanoseconds: of the monotonic clocks, and since the Unix epoch.
+/// Sets the time on this thread, in nanoseconds: of the monotonic clocks, and since the Unix epoch.
 pub fn set_time(monotonic_ns: u64, wall_ns: u64) {
     HERE.with(|here| {
         here.monotonic_ns.set(monotonic_ns);
@@ -58,8 +58,8 @@ pub fn set_time(monotonic_ns: u64, wall_ns: u64) {
     });
 }
 
-/// Runs a tokio runtime, built with `enable_all` for the current thread, as far as it goes without time passing; returns
-/// after which time it has something to do, if it waits for time at all.
+/// Runs a tokio runtime, built with `enable_all` for the current thread, as far as it goes without time passing.
+/// Returns the time after which it has something to do, or `None` if it does not wait for time at all.
 pub fn until_idle(block_on: impl FnOnce(UntilIdle)) -> Option<Duration> {
     HERE.with(|here| {
         here.idle.set(None);
@@ -70,7 +70,7 @@ pub fn until_idle(block_on: impl FnOnce(UntilIdle)) -> Option<Duration> {
     waits.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis)
 }
 
-/// Ready when the runtime that polls it has nothing else to do.
+/// A future that is ready when the runtime that polls it has nothing else to do.
 #[derive(Debug)]
 pub struct UntilIdle(());
 
@@ -86,7 +86,7 @@ impl Future for UntilIdle {
     }
 }
 
-/// The runtime of this thread would wait now.
+/// Notes that the runtime of this thread would wait at this point.
 pub(crate) fn went_idle(timeout_ms: i32) {
     HERE.with(|here| here.idle.set(Some(timeout_ms)));
     let root = ROOT.with(|root| root.borrow_mut().take());
@@ -95,7 +95,7 @@ pub(crate) fn went_idle(timeout_ms: i32) {
     }
 }
 
-/// Counts looks without idling in between.
+/// Counts a call of `epoll_wait`, and panics if the program makes too many of them without getting idle.
 pub(crate) fn looked() {
     let waits = HERE.with(|here| {
         here.waits.set(here.waits.get() + 1);
@@ -104,7 +104,7 @@ pub(crate) fn looked() {
     assert!(waits < WAITS_AT_MOST, "the simulated program spins: it never waits for anything");
 }
 
-/// The next number of this thread's randomness (SplitMix64).
+/// Returns the next number of this thread's randomness (SplitMix64).
 pub(crate) fn random() -> u64 {
     HERE.with(|here| {
         let state = here.entropy.get().wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -36,7 +36,7 @@ fn a_sleep_waits_for_simulated_time_only() {
         let runtime = runtime();
         let sleep = runtime.spawn(async { tokio::time::sleep(Duration::from_secs(3600)).await });
         let wait = quorate_steer::until_idle(|idle| runtime.block_on(idle)).expect("it waits for time");
-        // Tokio looks at a timer so far away again when the slot of its wheel comes, some minutes before.
+        // Tokio looks at a timer so far away again when the slot of its wheel comes, some minutes early.
         assert!((3300..=3600).contains(&wait.as_secs()), "{wait:?}");
         assert!(!sleep.is_finished());
         quorate_steer::set_time(3_700_000_000_000, 0);

@@ -1,4 +1,4 @@
-//! Between this pod's own words and `quorate.admin.v1`.
+//! Conversions between this pod's own types and `quorate.admin.v1`.
 
 use crate::raft::{
     cluster::{Member, MembershipView, NodeStatus, PeerProgress, Readiness, Role},
@@ -8,7 +8,8 @@ use quorate_wire::admin::v1 as pb;
 use std::time::Duration;
 use tonic::Status;
 
-/// Metadata of a refusal: who leads, as a decimal string, so that a caller need not look for it.
+/// Metadata key of a refusal that carries the leader's node id, as a decimal string, so that a caller need not look for
+/// the leader.
 pub(super) const LEADER_KEY: &str = "quorate-leader-node-id";
 
 pub(super) fn status(error: AdminError) -> Status {
@@ -77,7 +78,7 @@ fn progress_to_pb(progress: &PeerProgress) -> pb::PeerProgress {
     }
 }
 
-/// All that Raft knows; the caller adds what the process knows.
+/// Converts all that Raft knows; the caller adds what the process knows.
 pub(super) fn status_to_pb(status: &NodeStatus) -> pb::StatusResponse {
     let role = match status.role {
         Role::Leader => pb::Role::Leader,

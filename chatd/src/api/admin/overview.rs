@@ -1,5 +1,5 @@
-//! The whole cluster at a glance: this pod asks every member for its status, all at once and each for a bounded time
-//! ([`gather`]), and the answers are put together ([`assemble`]).
+//! Overview of the whole cluster: this pod asks every member for its status, all at once and each for a bounded time
+//! ([`gather`]), and puts the answers together ([`assemble`]).
 
 use super::{AdminDoor, convert::member_to_pb};
 use crate::raft::{cluster::PRESENT, network::Peers};
@@ -13,12 +13,12 @@ use std::{
 use tokio::time::timeout;
 use tonic::Status;
 
-/// A member that takes longer is as good as away for somebody who looks on.
+/// Default wait for a member: one that takes longer is as good as away for somebody who looks on.
 const DEFAULT: Duration = Duration::from_secs(1);
-/// A caller may be more patient, but not for ever.
+/// Maximum wait for a member: a caller may be more patient than the default, but not for ever.
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// The wait that a caller asked for.
+/// Returns the wait that a caller asked for; 0 means the default.
 pub(super) fn limit(millis: u32) -> Duration {
     match millis {
         0 => DEFAULT,
@@ -26,11 +26,11 @@ pub(super) fn limit(millis: u32) -> Duration {
     }
 }
 
-/// What came of asking one member.
+/// Result of asking one member.
 struct Asked {
     node: pb::Node,
     answer: Result<pb::StatusResponse, String>,
-    /// `None` for this pod itself.
+    /// Time that the answer took; `None` without an answer, and for this pod itself.
     round_trip: Option<Duration>,
 }
 
@@ -52,7 +52,7 @@ async fn ask(peers: &Peers, node: pb::Node, limit: Duration) -> Asked {
     let peer = peers.peer(node.node_id, &node.peer_address);
     let (admin, connection) = peer.admin();
     let call = async {
-        // The first makes the connection where there is none: what is measured is the second.
+        // The first call makes the connection where there is none, so that the second one is measured.
         let identity = admin.clone().identity(pb::IdentityRequest {}).await?.into_inner();
         if identity.node_id != node.node_id {
             return Err(Status::failed_precondition("another node answers at its address"));
@@ -72,7 +72,7 @@ async fn ask(peers: &Peers, node: pb::Node, limit: Duration) -> Asked {
     Asked { node, answer, round_trip }
 }
 
-/// The innermost cause says more to people than "transport error".
+/// Returns the innermost cause, which says more to people than "transport error".
 fn words(status: &Status) -> String {
     let mut cause: Option<&dyn Error> = status.source();
     while let Some(inner) = cause.and_then(Error::source) {
@@ -86,18 +86,18 @@ impl Asked {
         self.answer.as_ref().ok()
     }
 
-    /// It leads, and has a quorum: else it would not name itself.
+    /// Returns `true` if the member leads, and has a quorum: otherwise it would not name itself.
     fn leads(&self) -> bool {
         self.status().is_some_and(|status| status.leader_node_id == self.node.node_id)
     }
 }
 
-/// The member that leads by its own word, in the newest term if there are two.
+/// Returns the status of the member that leads by its own word, in the newest term if there are two.
 fn leading(all: &[Asked]) -> Option<&pb::StatusResponse> {
     all.iter().filter(|asked| asked.leads()).filter_map(Asked::status).max_by_key(|status| status.term)
 }
 
-/// The leader's, or else the newest that anybody knows.
+/// Returns the leader's membership, or else the newest that any member knows.
 fn membership(all: &[Asked]) -> pb::Membership {
     let newest = || {
         let known = all.iter().filter_map(Asked::status).filter_map(|status| status.membership.as_ref());
@@ -134,8 +134,8 @@ fn key(member: &pb::MemberOverview) -> (&str, u64) {
     member.node.as_ref().map(|node| (node.name.as_str(), node.node_id)).unwrap_or_default()
 }
 
-/// Who leads, and by whose word. A leader that cannot be reached from here holds its quorum all the same while a
-/// majority, itself included, hears it.
+/// Finds the leader and the state of its quorum. A leader that cannot be reached from this pod still holds its quorum
+/// while a majority, itself included, hears it.
 fn quorum(all: &[Asked], voters: &BTreeSet<u64>, leader: Option<&pb::StatusResponse>) -> (u64, pb::Quorum) {
     let votes = |asked: &&Asked| voters.contains(&asked.node.node_id);
     let healthy = all.iter().filter(votes).filter(|asked| asked.status().is_some_and(|status| status.ready)).count();

@@ -1,21 +1,21 @@
-//! `/_quorate/status`: the overview as JSON, for people without `chatctl`. Here for holders of a certificate of the
-//! cluster (port 7401); the Matrix door has it for administrators who log in.
+//! `/_quorate/status`: the overview as JSON, for people without `chatctl`. This route is for holders of a certificate
+//! of the cluster (port 7401); the Matrix API serves the page to administrators who log in.
 
 use super::{AdminDoor, overview};
 use axum::{Json, Router, routing::get};
 use quorate_wire::overview::document;
 use serde_json::Value;
 
-/// Where it is.
+/// Path of the page.
 pub const PATH: &str = "/_quorate/status";
 
 impl AdminDoor {
-    /// The page as a route, for a port that lets in administrators only.
+    /// Returns the page as a route, for a port that lets in administrators only.
     pub fn page(self) -> Router {
         Router::new().route(PATH, get(move || async move { Json(self.overview_document().await) }))
     }
 
-    /// What the page says.
+    /// Returns the contents of the page.
     pub async fn overview_document(&self) -> Value {
         document(&overview::gather(self, overview::limit(0)).await)
     }

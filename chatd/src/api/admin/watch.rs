@@ -1,4 +1,4 @@
-//! The stream of statuses: at once, after each change, and as a sign of life.
+//! Stream of statuses: the first at once, then one after each change, and one after each interval as a sign of life.
 
 use super::AdminDoor;
 use futures::{StreamExt as _, stream, stream::BoxStream};
@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 const DEFAULT: Duration = Duration::from_secs(10);
-/// A caller that asks for more gets this: a status costs a look at the file system.
+/// Minimum interval, also for a caller that asks for a shorter one: a status costs a look at the file system.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// The longest silence that a caller asked for.
+/// Returns the longest silence that a caller asked for; 0 means the default.
 pub(super) fn interval(millis: u32) -> Duration {
     match millis {
         0 => DEFAULT,
@@ -20,7 +20,7 @@ pub(super) fn interval(millis: u32) -> Duration {
     }
 }
 
-/// States, not deltas: a slow caller misses some and loses nothing.
+/// Streams states, not deltas: a slow caller misses some and loses nothing.
 pub(super) fn statuses(
     door: AdminDoor,
     interval: Duration,

@@ -1,4 +1,4 @@
-//! Register, log in, log out, who am I.
+//! Calls about accounts: `Register`, `Login`, `Logout`, `WhoAmI`.
 
 use super::auth;
 use crate::api::convert;

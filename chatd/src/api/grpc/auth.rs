@@ -1,4 +1,4 @@
-//! The caller of a gRPC request.
+//! Caller of a gRPC request: token, session and address.
 
 use crate::api::caller::CallerAddress;
 use crate::service::{Code, Refusal, Service, Session};
@@ -6,45 +6,42 @@ use std::net::IpAddr;
 use tonic::Request;
 use tonic::metadata::MetadataMap;
 
-/// The access token of `authorization: Bearer <token>`.
+/// Returns the access token of `authorization: Bearer <token>`.
 #[must_use]
 pub fn bearer(metadata: &MetadataMap) -> Option<&str> {
     token_in(metadata.get("authorization")?.to_str().ok()?)
 }
 
-/// The token of a header's value.
+/// Returns the token of a header's value.
 pub(super) fn token_in(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
-/// The address of a request's caller, as limits count it.
+/// Returns the address of a request's caller, as limits count it.
 pub(super) fn caller<T>(request: &Request<T>) -> IpAddr {
     let named = request.extensions().get::<CallerAddress>().copied();
     let peer = || request.remote_addr().map(|address| CallerAddress::counted(address.ip()));
     named.or_else(peer).unwrap_or(CallerAddress::UNKNOWN).0
 }
 
-/// The session of a request.
+/// Returns the session of a request.
 ///
 /// # Errors
-/// [`Code::Unauthenticated`] without a token, and as [`Service::authenticate`].
+/// [`Code::Unauthenticated`] without a token, and the refusals of [`Service::authenticate`].
 pub(super) async fn session<T>(service: &Service, request: &Request<T>) -> Result<Session, Refusal> {
-    // The door has looked already, before it read the request.
+    // The gate has looked the session up already, before it read the request.
     if let Some(Known(known)) = request.extensions().get() {
         return known.clone();
     }
     authenticate(service, bearer(request.metadata())).await
 }
 
-/// What the door found out about a caller, in the extensions of the request.
+/// Session or refusal that the gate found for a caller, in the extensions of the request.
 #[derive(Clone)]
 pub(super) struct Known(pub(super) Result<Session, Refusal>);
 
-/// The session of a token.
-///
-/// # Errors
-/// As [`session`].
+/// Returns the session of a token.
 pub(super) async fn authenticate(service: &Service, token: Option<&str>) -> Result<Session, Refusal> {
     let token = token.ok_or_else(|| {
         Refusal::new(Code::Unauthenticated, "no access token: log in and send `authorization: Bearer <token>`")

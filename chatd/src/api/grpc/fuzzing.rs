@@ -1,8 +1,8 @@
-//! See [`crate::fuzzing`].
+//! Fuzzed decoders of the gRPC API; see [`crate::fuzzing`].
 
 use super::reads::Page;
 
-/// A page token, and what it says.
+/// Parses a page token, and checks that its number is that of its digits. Returns `true` if the token is valid.
 pub(crate) fn page(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let Ok(page) = Page::parse(text) else { return false };

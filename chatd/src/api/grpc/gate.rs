@@ -1,8 +1,8 @@
-//! What the door asks of a call before it reads its message: who calls, and how much may come.
+//! Gate of the gRPC API, which checks who calls, and how much may come, before a call's message is read.
 //!
 //! A message is read and decoded before the handler gets it, so a handler that asks for the session has been sent
 //! whatever a stranger liked to send. Here the session comes first. A call without one goes on with an empty message,
-//! and its handler refuses it: as before, in one place, and counted.
+//! and its handler refuses it, so that refusals are made in one place and counted.
 
 use super::auth;
 use super::auth::Known;
@@ -16,21 +16,21 @@ use http::Response;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
-/// Largest messages without a session, together: a registration with the longest names and password is 2 KiB, a question
-/// to the reflection service less.
+/// Maximum size of the messages of a call without a session, all together: a registration with the longest names and
+/// password is 2 KiB, a question to the reflection service less.
 const STRANGERS_MESSAGES: usize = 16 * 1024;
 
-/// The service whose calls need a session, but for these.
+/// Path of the service whose calls need a session, except for those in [`OPEN`].
 const CHAT: &str = "/quorate.chat.v1.Chat/";
 const OPEN: [&str; 2] = ["Register", "Login"];
-/// Calls whose messages come one by one, for as long as the client likes.
+/// Call whose messages come one by one, for as long as the client likes.
 const POST: &str = "Post";
 const REFLECTION: &str = "/grpc.reflection.";
 
-/// gRPC's five bytes before a message of no bytes.
+/// gRPC frame of a message of no bytes: only its header of five bytes.
 const EMPTY_MESSAGE: &[u8] = &[0; 5];
 
-/// The gRPC door's manner.
+/// Protocol-specific behaviour of the gRPC listener.
 #[derive(Clone)]
 pub(super) struct Gate {
     service: Service,

@@ -1,4 +1,4 @@
-//! Reads: lists of rooms and members, history.
+//! Calls that read: lists of rooms and members, history.
 
 use super::auth;
 use crate::api::convert;
@@ -13,7 +13,7 @@ use quorate_wire::chat::v1::{
 };
 use tonic::Request;
 
-/// Entries of one page: asked for, or 100; at most `most`.
+/// Returns the number of entries in a page: as many as asked for, or 100 if that is 0; at most `most`.
 fn page_size(asked: u32, most: usize) -> usize {
     match usize::try_from(asked).unwrap_or(most) {
         0 => 100,
@@ -66,8 +66,8 @@ pub(super) async fn members(s: &Service, request: Request<ListMembersRequest>) -
     Ok(ListMembersResponse { members, next_page, freshness: convert::freshness(freshness).into() })
 }
 
-/// Pages name where they go on: "m" and the number of the last of the caller's rooms, then "p" and that of the last
-/// public one.
+/// Token of a page, which names where to go on: "m" and the number of the last of the caller's rooms, then "p" and that
+/// of the last public one.
 #[derive(Clone, Copy)]
 pub(super) enum Page {
     Mine(Option<RoomNumber>),

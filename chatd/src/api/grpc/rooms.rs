@@ -1,4 +1,4 @@
-//! Writes: rooms, membership, state, messages.
+//! Calls that write: rooms, membership, state, messages.
 
 use super::auth;
 use crate::api::convert;
@@ -53,7 +53,7 @@ pub(super) async fn send(s: &Service, request: Request<SendRequest>) -> Result<S
 
 struct Wanted<'a> {
     room: &'a str,
-    /// Empty: the caller.
+    /// User whose membership changes; empty means the caller.
     target: String,
     change: Change,
     reason: String,

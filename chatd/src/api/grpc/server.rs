@@ -1,4 +1,4 @@
-//! The server of port 7400: the chat service, reflection, and the standard health service.
+//! Server of port 7400: the chat service, reflection, and the standard health service.
 
 use super::ChatDoor;
 use super::gate::Gate;
@@ -18,28 +18,31 @@ use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-/// Largest request: a post's frame (1 MiB of content) with what is around it, or a room with its first state.
+/// Maximum size of a request: a post's frame (1 MiB of content) with what is around it, or a room with its initial
+/// state.
 const MAX_REQUEST: usize = 2 * 1024 * 1024;
-/// Calls at once on one connection. A gateway multiplexes many users over one; beyond this it opens another. Each costs
-/// some KiB while it waits, and one person has a handful.
+/// Maximum number of concurrent calls on one connection. A gateway multiplexes many users over one; beyond this it
+/// opens another. Each call costs some KiB while it waits, and one person has a handful.
 const STREAMS: u32 = 1024;
-/// A client behind a dead network is noticed after this and the time-out; also keeps idle streams open in middle boxes.
+/// Interval between keepalive pings. A client behind a dead network is noticed after this and the timeout; the pings
+/// also keep idle streams open in middleboxes.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// HTTP/2's default of 64 KiB would hold a post's frame of 1 MiB up for a round trip each.
+/// Flow-control window of a stream: HTTP/2's default of 64 KiB would hold a post's frame of 1 MiB up for a round trip
+/// per 64 KiB.
 const STREAM_WINDOW: u32 = 1024 * 1024;
-/// What a connection may send ahead of what was read, all its streams together: two frames of posts.
+/// Flow-control window of a connection, for all its streams together: two frames of posts.
 const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
-/// Bytes of one stream's answers that wait for the client's window; also the default of hyper. More is read when there is
-/// room.
+/// Maximum bytes of one stream's answers that wait for the client's window; also the default of hyper. More is read
+/// when there is room.
 const SEND_BUFFER: usize = 400 * 1024;
-/// Heads hold a token and a trace's context; gRPC's usual limit is 8 KiB.
+/// Maximum size of a head, which holds a token and a trace's context; gRPC's usual limit is 8 KiB.
 const HEAD: u32 = 16 * 1024;
 
-/// The name of the chat service for `grpc.health.v1`; the empty name is the whole server.
+/// Name of the chat service for `grpc.health.v1`; the empty name is the whole server.
 const CHAT: &str = "quorate.chat.v1.Chat";
 
-/// The door's health, as clients and load balancers see it (`grpc.health.v1`).
+/// Health of the listener, as clients and load balancers see it (`grpc.health.v1`).
 #[derive(Clone)]
 pub struct DoorHealth {
     reporter: HealthReporter,
@@ -47,7 +50,7 @@ pub struct DoorHealth {
 }
 
 impl DoorHealth {
-    /// Tells whether the pod is ready as that changes, until `closed`.
+    /// Reports the readiness of the pod as it changes, until `closed`.
     pub async fn follow(self, cluster: Cluster, closed: CancellationToken) {
         let mut headlines = cluster.watch();
         loop {
@@ -59,7 +62,7 @@ impl DoorHealth {
         }
     }
 
-    /// New calls should go elsewhere from now on.
+    /// Reports that the pod is stopping, so that new calls go elsewhere from now on.
     pub async fn stopping(&self) {
         self.stopping.cancel();
         self.set(false).await;
@@ -75,7 +78,7 @@ impl DoorHealth {
 /// Serves until `closed` fires and the calls that were open then have ended.
 ///
 /// # Errors
-/// When the descriptors that were compiled in are not valid, which the tests exclude.
+/// If the descriptors that were compiled in are not valid, which the tests exclude.
 pub(crate) fn serve(
     listener: TcpListener,
     tls: Option<ClientTls>,

@@ -1,4 +1,4 @@
-//! The pods of the cluster, as this one sees them.
+//! Call `ListServers`: the pods of the cluster, as this one sees them.
 
 use super::auth;
 use crate::api::convert;

@@ -1,4 +1,4 @@
-//! What each address holds: connections, and bytes in flight.
+//! Connections and bytes in flight that each address holds.
 
 use super::places::StrangerQueue;
 use crate::api::caller::CallerAddress;
@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// The addresses that hold anything. Looked into when a connection is accepted, and for each request of a trusted proxy.
+/// Addresses that hold anything. Looked into when a connection is accepted, and for each request of a trusted proxy.
 #[derive(Default)]
 pub(super) struct AddressBook {
     shares: Mutex<HashMap<CallerAddress, Weak<AddressShare>>>,
 }
 
-/// What one address holds; it leaves the book with the last connection and request of the address.
+/// Share of one address, which leaves the book with the last connection and request of the address.
 pub(super) struct AddressShare {
     address: CallerAddress,
     book: Arc<AddressBook>,
@@ -52,7 +52,7 @@ impl AddressBook {
 impl Drop for AddressShare {
     fn drop(&mut self) {
         let mut shares = self.book.shares.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another one may have taken its place in the book since its count came to nothing.
+        // Another share may have taken this one's place in the book since its count dropped to zero.
         if shares.get(&self.address).is_some_and(|share| share.strong_count() == 0) {
             shares.remove(&self.address);
         }

@@ -8,19 +8,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// Smaller frames are not counted: an answer to a post is on the way of every message, and a connection's share of those
-/// that wait is bounded by its streams.
+/// Minimum size of frames that are counted: an answer to a post is on the way of every message, and the number of such
+/// answers that wait on a connection is bounded by its streams.
 const COUNTED_FROM: usize = 1024;
-/// Larger frames are handed over in such pieces, so that taking one shows that the caller is there. Each costs a `writev`.
+/// Size of the pieces in which larger frames are handed over, so that taking one shows that the caller is there. Each
+/// piece costs a `writev`.
 const PIECE: usize = 64 * 1024;
 
-/// An answer's body. The request is open until all of it was handed to the connection; its bytes count until the
+/// Body of an answer. The request is open until all of the body was handed to the connection; its bytes count until the
 /// connection has let go of them, which is when the socket has taken them.
 pub(super) struct AnswerBody {
     inner: Body,
-    /// Bytes that were counted and that `inner` still has: over HTTP/2 it is not asked while the caller's window is shut.
+    /// Counted bytes that `inner` still has: over HTTP/2 it is not polled while the caller's window is shut.
     ahead: usize,
-    /// Of the last frame, and whether it is counted.
+    /// Rest of the last frame; `counted` says whether its bytes are counted.
     rest: Bytes,
     counted: bool,
     busy: Busy,

@@ -1,4 +1,4 @@
-//! Bodies of requests as they come in: charged to the budget, and not waited for longer than they are worth.
+//! Request bodies as they come in: charged to the budget, and not waited for longer than they are worth.
 
 use super::budget::Charge;
 use crate::metrics::Door;
@@ -11,13 +11,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// What is wrong with a request's body.
+/// Fault of a request's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BodyFault {
-    /// Longer than the endpoint takes.
+    /// The body is longer than the endpoint accepts.
     #[error("the body is longer than {0} bytes")]
     TooLarge(usize),
-    /// It does not come, or drips.
+    /// The body does not come, or drips.
     #[error("the body came too slowly; send it at once, in one piece")]
     TooSlow,
     /// The budget of the process or of the address is full.
@@ -41,7 +41,7 @@ impl BodyFault {
     }
 }
 
-/// What of a body is held, and for how long.
+/// Rules for what is held of a body, and for how long.
 pub(super) struct Holding {
     limit: usize,
     messages: Option<Messages>,
@@ -49,18 +49,20 @@ pub(super) struct Holding {
 }
 
 impl Holding {
-    /// A body that is read whole.
+    /// Creates the rules for a body that is read whole.
     pub(super) fn plain() -> Self {
         Self { limit: usize::MAX, messages: None, stream: false }
     }
 
-    /// A body of gRPC messages. In a stream, what is held is the message that has not come whole yet.
+    /// Creates the rules for a body of gRPC messages. In a stream, only the message that has not come whole yet is
+    /// held.
     pub(super) fn messages(limit: usize, stream: bool) -> Self {
         Self { limit, messages: Some(Messages::default()), stream }
     }
 }
 
-/// Where in a sequence of gRPC messages a body stands: each is five bytes of head, the last four its length.
+/// Position of a body in a sequence of gRPC messages: each begins with a header of five bytes, the last four of which
+/// are its length.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Messages {
     head: [u8; 5],
@@ -95,17 +97,17 @@ impl Messages {
     }
 }
 
-/// A request's body.
+/// Body of a request, charged to the budget.
 pub(super) struct CallerBody<F> {
     incoming: Incoming,
     charge: Arc<Charge>,
     door: Door,
     holding: Holding,
     spell: F,
-    /// Of all of it, and of what must come in time.
+    /// Bytes received of the whole body; `awaited` are those of the part that must come in time.
     received: usize,
     awaited: usize,
-    /// Set when it was first waited for: most bodies come with their head.
+    /// Time at which the body was first waited for; `None` for most bodies, which come with their head.
     since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     failed: bool,
@@ -135,18 +137,18 @@ impl<F: Fn(BodyFault) -> BoxError + Unpin> CallerBody<F> {
         if self.charge.take(data.len()) { Ok(()) } else { Err(BodyFault::Crowded) }
     }
 
-    /// Whether the caller may take its time now: between two messages of a stream.
+    /// Returns `true` if the caller may take its time now: between two messages of a stream.
     fn rests(&self) -> bool {
         self.holding.stream && self.holding.messages.as_ref().is_some_and(Messages::is_between)
     }
 
-    /// The handler has what came before, and bounds it itself.
+    /// Gives back the charge of what came before: the handler has it, and bounds it itself.
     fn pass_on(&mut self) {
         self.charge.give_back();
         (self.awaited, self.since, self.timer) = (0, None, None);
     }
 
-    /// Ready when the body should have been there.
+    /// Becomes ready when the body should have been there.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let patience = self.charge.bounds().patience;
         let since = *self.since.get_or_insert_with(Instant::now);
@@ -154,7 +156,7 @@ impl<F: Fn(BodyFault) -> BoxError + Unpin> CallerBody<F> {
         let earned = Duration::from_secs_f64(f64::from(awaited) / f64::from(patience.body_rate.max(1)));
         let until = since + patience.body + earned;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
-        // What has come since it was set has moved the end.
+        // What has come since the timer was set has moved the deadline.
         if timer.as_mut().poll(cx).is_ready() && Instant::now() < until {
             timer.as_mut().reset(until);
         }

@@ -1,4 +1,4 @@
-//! What the clients' doors of one process share: limits, budgets in bytes, addresses, the patrol's clock.
+//! Bounds that the client listeners of one process share: limits, budgets in bytes, addresses, the patrol's clock.
 
 use super::address::AddressBook;
 use super::budget::{AnswerBudget, RequestBudget};
@@ -11,29 +11,30 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Descriptors for the log, the state, peers and the probes, beside the places of the two doors.
+/// Number of file descriptors for the log, the state, peers and the probes, besides the places of the two listeners.
 const OTHER_FILES: usize = 2_048;
 
-/// How long the doors wait for their callers.
+/// Times for which the listeners wait for their callers.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// A connection without a session may be silent, or at its request's head, for so long. A browser sends its first
-    /// request at once; 10 s are for slow networks.
+    /// Maximum time that a connection without a session may be silent, or at its request's head. A browser sends its
+    /// first request at once; 10 s are for slow networks.
     pub stranger_idle: Duration,
-    /// A connection that showed a session may be silent for so long: longer than the 90 s that client libraries keep
-    /// unused connections, so that mostly they close first and no request meets a closed door.
+    /// Maximum time that a connection that showed a session may be silent: longer than the 90 s for which client
+    /// libraries keep unused connections, so that mostly they close first and no request meets a closed connection.
     pub session_idle: Duration,
-    /// After a connection was told to finish.
+    /// Time that a connection has to end after it was told to finish.
     pub finish: Duration,
-    /// A caller who takes none of its answer for so long is given up. Answers are counted in pieces of 64 KiB: 1 KiB/s.
+    /// Time after which a caller who takes none of its answer is given up. Answers are counted in pieces of 64 KiB, so
+    /// this means 1 KiB/s.
     pub stalled: Duration,
-    /// The same while answers fill most of their budget.
+    /// Time in place of `stalled` while answers fill most of their budget.
     pub stalled_when_full: Duration,
-    /// A body is given so long, and more as it comes ([`Patience::body_rate`]).
+    /// Time that a body is given, with more as it comes ([`Patience::body_rate`]).
     pub body: Duration,
-    /// Bytes a second that a body must bring: a megabyte in four minutes.
+    /// Bytes per second that a body must bring: a megabyte in four minutes.
     pub body_rate: u32,
-    /// Between two looks at all connections. They cost some 10 ns each.
+    /// Interval between two looks at all connections. A look costs some 10 ns per connection.
     pub patrol: Duration,
 }
 
@@ -52,7 +53,7 @@ impl Default for Patience {
     }
 }
 
-/// What all doors of one process share.
+/// Bounds that all client listeners of one process share.
 pub struct Bounds {
     pub(super) limits: Limits,
     pub(super) patience: Patience,
@@ -62,12 +63,12 @@ pub struct Bounds {
     pub(super) answers: AnswerBudget,
     stopping: AtomicBool,
     began: Instant,
-    /// Milliseconds since `began`, brought up to date by the patrols: reading a clock for each request is not needed.
+    /// Milliseconds since `began`, updated by the patrols: reading a clock for each request is not needed.
     now: AtomicU32,
 }
 
 impl Bounds {
-    /// Bounds of these limits. The files that the process may open bound the connections, too.
+    /// Creates bounds with these limits. The number of files that the process may open bounds the connections, too.
     #[must_use]
     pub fn new(limits: Limits, patience: Patience, metrics: Metrics) -> Arc<Self> {
         let mut limits = limits;
@@ -94,7 +95,7 @@ impl Bounds {
         })
     }
 
-    /// From now on answers ask HTTP/1 clients to connect elsewhere.
+    /// Makes answers ask HTTP/1 clients to connect elsewhere from now on.
     pub fn stop(&self) {
         self.stopping.store(true, Relaxed);
     }
@@ -103,12 +104,12 @@ impl Bounds {
         self.stopping.load(Relaxed)
     }
 
-    /// Milliseconds since the start, as of the last patrol.
+    /// Returns the milliseconds since the start, as of the last patrol.
     pub(super) fn now(&self) -> u32 {
         self.now.load(Relaxed)
     }
 
-    /// Brings the clock up to date. It wraps after 49 days: ages are differences that wrap with it.
+    /// Updates the clock. It wraps after 49 days: ages are differences that wrap with it.
     pub(super) fn tick(&self) {
         #[expect(clippy::cast_possible_truncation, reason = "it is meant to wrap")]
         self.now.store(self.began.elapsed().as_millis() as u32, Relaxed);
@@ -122,7 +123,7 @@ impl Bounds {
         &self.limits.trusted_proxies
     }
 
-    /// Whether a proxy that speaks for many callers is at the other end.
+    /// Returns `true` if a proxy that speaks for many callers is at the other end.
     pub(super) fn is_proxy(&self, peer: IpAddr) -> bool {
         self.proxies().hold(peer)
     }
@@ -136,8 +137,8 @@ impl Bounds {
     }
 }
 
-/// Places of each door, where a process may open so many files: both doors together leave what everything else needs, so
-/// that clients never take the descriptors of the log or of the peers' door.
+/// Returns the number of places of each listener in a process that may open this many files: both listeners together
+/// leave what everything else needs, so that clients never take the descriptors of the log or of the peer listener.
 fn places_in(files: usize) -> usize {
     (files.saturating_sub(OTHER_FILES.min(files / 2)) / 2).max(1)
 }

@@ -1,7 +1,7 @@
 //! Budgets in bytes for requests and answers in flight, per process and per address.
 //!
 //! A body is charged for what has arrived, not for what its length promises: a promise costs a stranger nothing, and
-//! 600 of them would hold the whole budget without sending a byte. What has arrived is what the pod's memory holds.
+//! 600 of them would hold the whole budget without a byte being sent. What has arrived is what the pod's memory holds.
 
 use super::address::AddressShare;
 use super::bounds::Bounds;
@@ -9,13 +9,14 @@ use super::places::Held;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Requests of one address may hold a quarter of what there is; so four addresses must join to keep others out.
+/// Divisor of the request budget for one address: its requests may hold a quarter, so four addresses must join to keep
+/// others out.
 const ADDRESSES: usize = 4;
-/// Requests of strangers may hold a quarter of what there is, whoever sends them: logins go on beside a flood of posts,
-/// and posts beside a flood of logins.
+/// Divisor of the request budget for strangers: their requests may hold a quarter, whoever sends them. Logins go on
+/// beside a flood of posts, and posts beside a flood of logins.
 const STRANGERS: usize = 4;
-/// Answers to one address may hold half of what there is: people of one office sit behind one address, and a first
-/// `/sync` is megabytes.
+/// Divisor of the answer budget for one address: its answers may hold half, as people of one office sit behind one
+/// address, and a first `/sync` is megabytes.
 const ANSWERED_ADDRESSES: usize = 2;
 
 /// Bytes of request bodies that have arrived and whose requests have not ended.
@@ -50,13 +51,13 @@ impl AnswerBudget {
         self.unsent.load(Relaxed)
     }
 
-    /// Whether three quarters are taken: then callers who take nothing are given up early.
+    /// Returns `true` if three quarters are taken: then callers who take nothing are given up early.
     pub(super) fn is_nearly_full(&self) -> bool {
         self.bytes() > self.limit / 4 * 3
     }
 
-    /// Whether a request must wait for answers to be taken before it is served. Answers that were made are never thrown
-    /// away for want of budget, so what is held may exceed it by the answers of the requests being served.
+    /// Returns `true` if answers must be taken before a further request is served. Answers that were made are never
+    /// thrown away for want of budget, so what is held may exceed it by the answers of the requests being served.
     pub(super) fn is_full_for(&self, share: &AddressShare, stranger: bool) -> bool {
         let full = if stranger { self.is_nearly_full() } else { self.bytes() > self.limit };
         full || share.answer_bytes.load(Relaxed) > self.limit / ANSWERED_ADDRESSES
@@ -73,7 +74,7 @@ impl AnswerBudget {
     }
 }
 
-/// What one request's body holds of the budget; given back when the request ends.
+/// Part of the budget that one request's body holds; given back when the request ends.
 pub(super) struct Charge {
     bounds: Arc<Bounds>,
     share: Arc<AddressShare>,
@@ -91,7 +92,8 @@ impl Charge {
         &self.bounds
     }
 
-    /// Takes what has just arrived. Whether a stranger sent it is decided now: the session is looked at before the body.
+    /// Takes what has just arrived; `false` if there is no room for it. The sender is judged a stranger or not at this
+    /// moment: the session is looked at before the body.
     pub(super) fn take(&self, bytes: usize) -> bool {
         let budget = &self.bounds.requests;
         let stranger = self.held.is_stranger();

@@ -11,8 +11,8 @@ use std::task::Poll;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-/// Shakes hands, and serves the connection. A handshake that takes its time is the silence of a stranger: the patrol ends
-/// it, and a newcomer may.
+/// Performs the TLS handshake and serves the connection. A handshake that takes its time is the silence of a stranger:
+/// the patrol ends it, and a newcomer may.
 pub(super) async fn run_with_tls<M: Manner>(
     stream: TcpStream,
     tls: ClientTls,
@@ -43,11 +43,11 @@ where
     M: Manner,
 {
     let held = Arc::clone(place.held());
-    // On the heap once, instead of within each of the futures around it.
+    // Boxed once, instead of within each of the futures around it.
     let mut connection = Box::pin(protocol.serve_connection(TokioIo::new(io), service));
     let mut finishing = false;
     let ended = poll_fn(|cx| {
-        // Before the look: who tells something after it wakes this up.
+        // Registered before the check: whoever tells the connection something after it wakes this task.
         held.waker.register(cx.waker());
         match held.told() {
             Told::End => return Poll::Ready(Ok(())),

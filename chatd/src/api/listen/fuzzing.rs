@@ -1,9 +1,9 @@
-//! See [`crate::fuzzing`].
+//! Fuzzed decoders of the client listeners; see [`crate::fuzzing`].
 
 use super::body::Messages;
 
-/// The lengths of gRPC messages in a body, which comes in pieces of as many bytes as the first byte says: they end where
-/// they would if it came whole. Whether the body ends with a message.
+/// Finds the lengths of gRPC messages in a body that comes in pieces of as many bytes as the first byte says, and
+/// checks that they end where they would if the body came whole. Returns `true` if the body ends with a message.
 pub(crate) fn messages(bytes: &[u8]) -> bool {
     let Some((size, body)) = bytes.split_first() else { return false };
     let (mut whole, mut pieces) = (Messages::default(), Messages::default());

@@ -1,6 +1,7 @@
-//! The walk past all connections, once a second: who is idle, and who takes no answers?
+//! The walk past all connections, once a second, which finds those that are idle and those that take no answers.
 //!
-//! One timer for all of them: a timer of its own would cost each parked connection memory, and each request two resets.
+//! There is one timer for all of them: a timer of its own would cost each parked connection memory, and each request
+//! two resets.
 
 use super::bounds::{Bounds, Patience};
 use super::places::{Held, Places, Told};
@@ -33,7 +34,7 @@ fn look(bounds: &Bounds, held: &Held, stalled_early: bool) {
     if waits.is_some_and(|since| bounds.age(since) > stalled) {
         end(bounds, held, Told::End, "stalled");
     } else if held.told() == Told::Finish {
-        // With requests open it goes on until they end; at the process' end that has its own limit.
+        // With requests open the connection goes on until they end; at the end of the process that has its own limit.
         if !held.is_busy() && bounds.age(held.told_at().max(held.idle_since())) > finish {
             held.tell(Told::End);
         }

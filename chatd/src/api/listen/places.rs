@@ -1,9 +1,9 @@
-//! The places of a door: who holds one, and who gives way when they run out.
+//! The places of a listener: who holds one, and who gives way when they run out.
 //!
-//! A caller who has shown no session is a stranger. Strangers hold at most three quarters of the places, and each address
-//! a bounded number of them; where the next one would be too many, the stranger who has been there longest goes, those
-//! without a request first. So silent connections push each other out, however many they are, and never anybody with a
-//! session; and a newcomer always has the time that it takes to fill all places anew to show one.
+//! A caller who has shown no session is a stranger. Strangers hold at most three quarters of the places, and each
+//! address a bounded number of them; where the next one would be too many, the stranger who has been there longest
+//! goes, those without a request first. So silent connections push each other out, however many they are, and never
+//! anybody with a session; and a newcomer always has the time that it takes to fill all places anew to show a session.
 
 use super::address::AddressShare;
 use super::bounds::Bounds;
@@ -14,32 +14,33 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// The part of a door's places that only callers with a session may hold.
+/// Divisor for the part of a listener's places that only callers with a session may hold.
 const RESERVED: usize = 4;
-/// Strangers that are looked at for one without a request before the oldest goes in the middle of its own. Bounds what a
-/// newcomer costs.
+/// Number of strangers that are examined for one without a request before the oldest goes in the middle of its own.
+/// Bounds what a newcomer costs.
 const LOOKED_AT: usize = 16;
-/// Requests of strangers at one time beside the first of each connection: a stranger multiplexes no users.
+/// Maximum number of concurrent requests of strangers besides the first of each connection: a stranger multiplexes no
+/// users.
 const STRANGER_REQUESTS: usize = 4_096;
 
-/// Why somebody was not let in, as a label.
+/// Reason for which a connection was not let in, as a label.
 pub(super) type Refused = &'static str;
 const DOOR_FULL: Refused = "connections";
 const ADDRESS_FULL: Refused = "address_connections";
 
-/// What a connection was told.
+/// Instruction that a connection was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Told {
-    /// Nothing.
+    /// Go on: nothing was said.
     GoOn = 0,
-    /// To end after the requests that are open.
+    /// End after the requests that are open.
     Finish = 1,
-    /// To end now.
+    /// End now, even if requests are open.
     End = 2,
 }
 
-/// One door's places.
+/// Places of one listener.
 pub(crate) struct Places {
     door: Door,
     pub(super) bounds: Arc<Bounds>,
@@ -60,17 +61,17 @@ struct Registry {
 #[derive(Default)]
 pub(super) struct StrangerQueue(VecDeque<Weak<Held>>);
 
-/// A connection as the door sees it.
+/// A connection as the listener sees it.
 pub(crate) struct Held {
     places: Arc<Places>,
     share: Arc<AddressShare>,
     id: u64,
     stranger: AtomicBool,
     returned: AtomicBool,
-    /// Requests without an answer, or with one that is not handed over yet.
+    /// Number of requests without an answer, or with one that is not handed over yet.
     busy: AtomicU32,
     idle_since: AtomicU32,
-    /// Bytes of answers that the caller has not taken, and when it last took some.
+    /// Bytes of answers that the caller has not taken; `unsent_since` is when it last took some.
     unsent: AtomicUsize,
     unsent_since: AtomicU32,
     told: AtomicU8,
@@ -78,18 +79,19 @@ pub(crate) struct Held {
     pub(super) waker: AtomicWaker,
 }
 
-/// A connection's hold on its place; the place is free again when this is dropped.
+/// Hold of a connection on its place, which is free again when this is dropped.
 pub(super) struct Place {
     held: Arc<Held>,
     _counted: Counted,
 }
 
-/// The connection that a request came over, in the request's extensions.
+/// Connection that a request came over, in the request's extensions.
 #[derive(Clone)]
 pub(crate) struct CallerConnection(pub(super) Arc<Held>);
 
 impl CallerConnection {
-    /// A request of this connection has shown a valid session: from now on it is no stranger's.
+    /// Notes that a request of this connection has shown a valid session: from now on the connection is not a
+    /// stranger's.
     pub(crate) fn show_session(&self) {
         self.0.show_session();
     }
@@ -116,7 +118,7 @@ impl Places {
         self.strangers.load(Relaxed)
     }
 
-    /// Gives a newcomer a place, at the cost of an older stranger where there is none.
+    /// Gives a newcomer a place, at the cost of an older stranger where none is free.
     pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<Place, Refused> {
         let limits = &self.bounds.limits;
         let share = self.bounds.book.share(self.bounds.counted(peer));
@@ -168,7 +170,7 @@ impl Places {
         self.bounds.refused(self.door, reason);
     }
 
-    /// All connections that there are.
+    /// Returns all connections that there are.
     pub(super) fn all(&self) -> Vec<Arc<Held>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).held.values().filter_map(Weak::upgrade).collect()
     }
@@ -211,14 +213,14 @@ impl Held {
     }
 
     pub(super) fn show_session(&self) {
-        // Looked at first: all requests but the first of a connection only read.
+        // Read before it is written: all requests but the first of a connection only read.
         if self.is_stranger() && self.stranger.swap(false, Relaxed) && !self.returned.load(Relaxed) {
             self.places.strangers.fetch_sub(1, Relaxed);
             self.share.strangers.fetch_sub(1, Relaxed);
         }
     }
 
-    /// Gives the place back, once: when the connection has ended, or when another one was given it.
+    /// Gives the place back, once: when the connection has ended, or when its place was given to another.
     fn give_back(&self) {
         if self.returned.swap(true, Relaxed) {
             return;
@@ -239,7 +241,7 @@ impl Held {
         self.busy.load(Relaxed) > 0
     }
 
-    /// Whether a stranger has more requests open than it may.
+    /// Returns `true` if a stranger has more requests open than it may.
     pub(super) fn asks_too_much(&self) -> bool {
         self.is_stranger()
             && self.busy.load(Relaxed) > 1
@@ -282,13 +284,13 @@ impl Held {
         self.bounds().answers.gone(&self.share, bytes);
     }
 
-    /// When the caller last took some of an answer that it has not taken whole.
+    /// Returns when the caller last took some of an answer that it has not taken whole; `None` if no answer waits.
     pub(super) fn waits_since(&self) -> Option<u32> {
         (self.unsent.load(Relaxed) > 0).then(|| self.unsent_since.load(Relaxed))
     }
 }
 
-/// A request that is served, until its answer was handed over.
+/// A request that is being served, until its answer was handed over.
 pub(super) struct Busy {
     held: Arc<Held>,
     stranger: bool,
@@ -311,7 +313,7 @@ impl Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        // Before the count: who sees it idle must not see an old time.
+        // Before the count: whoever sees the connection idle must not see an old time.
         self.held.idle_since.store(self.held.bounds().now(), Relaxed);
         self.held.busy.fetch_sub(1, Relaxed);
         if self.stranger {
@@ -322,14 +324,16 @@ impl Drop for Busy {
 
 fn push(queue: &Mutex<StrangerQueue>, held: &Arc<Held>, strangers: usize) {
     let StrangerQueue(queue) = &mut *queue.lock().unwrap_or_else(PoisonError::into_inner);
-    // Those who went or showed a session are forgotten when they are half of the queue: never more than two looks each.
+    // Entries that went or showed a session are removed when they are half of the queue: never more than two looks
+    // each.
     if queue.len() > strangers.saturating_mul(2).saturating_add(LOOKED_AT) {
         queue.retain(|held| held.upgrade().is_some_and(|held| held.is_waiting_stranger()));
     }
     queue.push_back(Arc::downgrade(held));
 }
 
-/// Sends away the stranger that has been there longest, one without a request if there is one among the oldest.
+/// Evicts the stranger that has been there longest, one without a request if there is one among the oldest. Returns
+/// `false` if there is none.
 fn evict(queue: &Mutex<StrangerQueue>) -> bool {
     let StrangerQueue(queue) = &mut *queue.lock().unwrap_or_else(PoisonError::into_inner);
     let mut busy = VecDeque::new();

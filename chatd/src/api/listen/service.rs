@@ -1,4 +1,4 @@
-//! What happens to every request before and after its handler.
+//! Handling of every request before and after its handler.
 
 use super::address::AddressShare;
 use super::answer::AnswerBody;
@@ -21,43 +21,44 @@ use std::sync::Arc;
 use std::time::Duration;
 use tower::Service as _;
 
-/// When to come again after a budget was full: long enough for a request to end, too short for people to notice.
+/// Time after which to come again when a budget was full: long enough for a request to end, too short for people to
+/// notice.
 const COME_AGAIN: Duration = Duration::from_secs(1);
 
-/// How a door speaks, and what it asks of a caller before it reads a body.
+/// Protocol-specific behaviour of a listener: how it refuses, and what it asks of a caller before it reads a body.
 pub(crate) trait Manner: Clone + Send + Sync + Unpin + 'static {
-    /// Spells a refusal.
+    /// Renders a refusal as a response.
     fn refuse(&self, refusal: Refusal) -> Response<Body>;
 
     /// Turns a fault of a request's body into the error that the handler's decoder sees.
     fn fault(&self, fault: BodyFault) -> BoxError;
 
-    /// Looks at a request's head; the door may look at the session here, and say how the body is to be read.
+    /// Examines a request's head and says how the body is to be read; the listener may look at the session here.
     fn ask(&self, parts: &mut Parts, connection: &CallerConnection) -> impl Future<Output = Reading> + Send;
 }
 
-/// How a request's body is to be read.
+/// Way in which a request's body is to be read.
 pub(crate) enum Reading {
-    /// As it comes; the handler bounds it.
+    /// The body is read as it comes; the handler bounds it.
     Plain,
-    /// As gRPC messages.
+    /// The body is read as gRPC messages.
     Messages {
-        /// Bytes of all of them.
+        /// Maximum bytes of all messages together.
         limit: usize,
-        /// Whether the caller may take its time before a message, and the handler passes them on one by one.
+        /// `true` if the caller may take its time before a message, and the handler passes the messages on one by one.
         stream: bool,
     },
-    /// Not at all: these bytes stand for it.
+    /// The body is not read at all: these bytes stand for it.
     Instead(Bytes),
 }
 
-/// What is behind a door.
+/// Routes and behaviour behind a listener.
 pub(super) struct Behind<M> {
     pub(super) router: Router,
     pub(super) manner: M,
 }
 
-/// The service of one connection.
+/// HTTP service of one connection.
 pub(super) struct DoorService<M> {
     behind: Arc<Behind<M>>,
     held: Arc<Held>,
@@ -72,7 +73,7 @@ impl<M: Manner> DoorService<M> {
         Self { behind, held, peer, is_proxy }
     }
 
-    /// Who calls, and what that address holds.
+    /// Returns the caller's address, and the share of that address.
     fn caller(&self, request: &Request<Incoming>) -> (CallerAddress, Arc<AddressShare>) {
         let bounds = self.held.bounds();
         if !self.is_proxy {
@@ -100,7 +101,7 @@ impl<M: Manner> hyper::service::Service<Request<Incoming>> for DoorService<M> {
                 None => served.answer(request, caller).await,
             };
             if served.bounds.is_stopping() && version <= Version::HTTP_11 {
-                // Whoever asks again asks another pod.
+                // A client that asks again then asks another pod.
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             let Served { busy, .. } = served;
@@ -109,7 +110,7 @@ impl<M: Manner> hyper::service::Service<Request<Incoming>> for DoorService<M> {
     }
 }
 
-/// One request on its way.
+/// One request that is being served.
 struct Served<M> {
     behind: Arc<Behind<M>>,
     bounds: Arc<Bounds>,
@@ -118,7 +119,7 @@ struct Served<M> {
 }
 
 impl<M: Manner> Served<M> {
-    /// Why the request is not looked at now.
+    /// Returns the refusal of a request that is not looked at now, if there is one.
     fn refusal(&self) -> Option<Refusal> {
         let held = self.busy.held();
         let stranger = held.is_stranger();
@@ -143,7 +144,7 @@ impl<M: Manner> Served<M> {
         let (body, charge) = self.body(incoming, reading, &held);
         let mut router = self.behind.router.clone();
         let answered = router.call(Request::from_parts(parts, body)).await;
-        // Until here: what came in is held by the handler.
+        // Charged until here: the handler holds what came in.
         drop(charge);
         match answered {
             Ok(response) => response,
@@ -151,7 +152,7 @@ impl<M: Manner> Served<M> {
         }
     }
 
-    /// The body as the handler reads it, and what it holds of the budget for as long as the request is served.
+    /// Returns the body as the handler reads it, and what it holds of the budget for as long as the request is served.
     fn body(&self, incoming: Incoming, reading: Reading, held: &Arc<Held>) -> (Body, Option<Arc<Charge>>) {
         if let Reading::Instead(bytes) = reading {
             return (Body::from(bytes), None);
@@ -170,7 +171,7 @@ impl<M: Manner> Served<M> {
     }
 }
 
-/// A refusal for want of room, with a hint when to come again.
+/// Creates a refusal for want of room, with a hint when to come again.
 pub(crate) fn overloaded(message: &str) -> Refusal {
     Refusal::new(Code::Overloaded, message).after(COME_AGAIN)
 }

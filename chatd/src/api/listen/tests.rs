@@ -1,4 +1,4 @@
-//! A door with short patience and few places, and callers who misuse it.
+//! A listener with short patience and few places, and callers who misuse it.
 
 use super::bounds::{Bounds, Patience};
 use super::{BodyFault, CallerConnection, ClientDoor, Manner, Protocol, Reading};
@@ -28,10 +28,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Far longer than anything here takes on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What nothing may run into where a test is about something else.
+/// Time that nothing may run into where a test is about something else.
 const NEVER: Duration = Duration::from_secs(3600);
 
-/// Takes `x-session` for a session.
+/// Behaviour that accepts the header `x-session` as a session.
 #[derive(Clone)]
 struct Plain;
 
@@ -137,7 +137,7 @@ impl Opened {
         TcpStream::connect(self.address).await.unwrap()
     }
 
-    /// From another address of the loopback network.
+    /// Connects from another address of the loopback network.
     async fn connect_from(&self, last: u8) -> TcpStream {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0))).unwrap();
@@ -159,7 +159,7 @@ async fn say(stream: &mut TcpStream, text: &str) {
     stream.write_all(text.as_bytes()).await.unwrap();
 }
 
-/// The next answer's head and body, where the body has a length.
+/// Returns the next answer's head and body, if the body has a length.
 async fn hear(stream: &mut TcpStream) -> String {
     tokio::time::timeout(PATIENCE, async {
         let mut heard = Vec::new();
@@ -193,7 +193,7 @@ async fn ask_with_session(stream: &mut TcpStream, path: &str) -> String {
     hear(stream).await
 }
 
-/// Whether the server ends the connection; what it still had to say is dropped.
+/// Waits until the server ends the connection; what it still had to say is dropped.
 async fn ends(stream: &mut TcpStream) {
     tokio::time::timeout(PATIENCE, async {
         let mut piece = [0; 4096];
@@ -264,7 +264,7 @@ async fn a_stranger_with_a_request_goes_after_those_without() {
     for _ in 0..40 {
         silent.push(door.connect().await);
         let heard = silent.last_mut().unwrap();
-        // So that it is known to have been accepted.
+        // Asked once, so that the connection is known to have been accepted.
         assert!(ask(heard, "GET /").await.ends_with("here"));
     }
     ends(&mut silent[0]).await;
@@ -331,7 +331,7 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 #[tokio::test]
 async fn half_sent_bodies_fill_their_senders_budget_and_give_it_back() {
     let door = open(limits(), patient(), both()).await;
-    // A stranger's address has 16 MiB / 4 / 4.
+    // The address of a stranger may hold 16 MiB / 4 / 4.
     let (mut holding, half) = (Vec::new(), "x".repeat(400 << 10));
     for _ in 0..2 {
         let mut stream = door.connect().await;
@@ -341,7 +341,7 @@ async fn half_sent_bodies_fill_their_senders_budget_and_give_it_back() {
     door.until("what came is counted", "quorate_door_request_bytes 819200").await;
     let mut refused = door.connect().await;
     let more = format!("POST /read HTTP/1.1\r\nHost: t\r\nContent-Length: 1000000\r\n\r\n{half}");
-    // The door may have answered and closed before all of it was sent.
+    // The listener may have answered and closed before all of it was sent.
     let _ = refused.write_all(more.as_bytes()).await;
     let answer = hear(&mut refused).await;
     assert!(answer.contains("Crowded"), "{answer}");
@@ -415,7 +415,7 @@ async fn a_stopping_door_asks_its_callers_to_connect_elsewhere() {
     ends(&mut idle).await;
 }
 
-/// A certificate of its own authority in files, and what trusts it.
+/// Writes a certificate of its own authority to files, and returns the roots that trust it.
 fn certify(files: &ClientTlsFiles) -> RootCertStore {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(["door.test".to_owned()]).unwrap().self_signed(&key).unwrap();

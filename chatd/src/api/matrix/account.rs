@@ -1,4 +1,4 @@
-//! Accounts, filters and account data.
+//! Endpoints for accounts, filters and account data.
 
 use super::Door;
 use super::endpoint::Routes;
@@ -34,13 +34,13 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .with_session("room_account_data_get", get_in_room)
 }
 
-/// A user id that core made, as ruma's.
+/// Converts a user id that core made to ruma's type.
 pub(super) fn user_id(user: String) -> Result<OwnedUserId, MatrixError> {
     OwnedUserId::try_from(user.as_str())
         .map_err(|error| MatrixError::invalid_param(format!("{user} is not a user id: {error}.")))
 }
 
-/// Only one's own account can be asked about.
+/// Checks that the user is the caller: only one's own account can be asked about.
 pub(super) fn own(session: &Session, user: &ruma::UserId) -> Result<(), MatrixError> {
     if user.as_str() == session.user_id {
         return Ok(());
@@ -57,7 +57,7 @@ async fn sign_up(door: Door, request: register::v3::Request) -> Result<register:
         return Err(MatrixError::forbidden("Registration is closed: ask an administrator for an account."));
     }
     let username = request.username.unwrap_or_else(|| format!("user-{:016x}", rand::random::<u64>()));
-    // The spec's dummy stage: one round trip that asks for nothing. A name that is taken is told before it.
+    // The spec's dummy stage: one round trip that asks for nothing. A name that is taken is refused before it.
     if !matches!(request.auth, Some(AuthData::Dummy(_))) {
         door.service.admit_stranger(door.caller)?;
         door.service.user_available(&username).await?;
@@ -108,11 +108,11 @@ async fn read_filter(
     Ok(get_filter::v3::Response::new(filter))
 }
 
-/// The JSON of a filter that this user put earlier.
+/// Returns the JSON of a filter that this user stored earlier.
 pub(super) async fn stored_filter(door: &Door, session: &Session, filter_id: &str) -> Result<Bytes, MatrixError> {
     let missing = || MatrixError::not_found(format!("There is no filter {filter_id}: put it again."));
     let number: u64 = filter_id.parse().map_err(|_| missing())?;
-    // What a number stands for never changes: only one that is not here yet has to be waited for.
+    // The filter of a number never changes: only one that is not here yet has to be waited for.
     for consistency in [Consistency::Local, Consistency::Linearizable] {
         let localpart = session.localpart.clone();
         let filter = door.read_with(consistency, move |view| view.filter(&localpart, number)).await?;
@@ -180,7 +180,7 @@ async fn account_data(
     let content = door
         .read(move |view| {
             let room = match room.map(|room| view.resolve_room(&room)).transpose() {
-                // As in a room that is there: nothing of one's own.
+                // As in a room that exists: no account data of one's own.
                 Err(QueryError::RoomNotFound) => return Ok(None),
                 found => found?,
             };

@@ -1,4 +1,5 @@
-//! What the server is and can: versions, capabilities, push rules (the spec's defaults; they cannot be changed yet).
+//! Endpoints that describe the server: versions, capabilities, push rules (the spec's defaults; they cannot be changed
+//! yet).
 
 use super::Door;
 use super::endpoint::Routes;
@@ -11,7 +12,7 @@ use ruma::push::Ruleset;
 use ruma::{RoomVersionId, UserId};
 use std::collections::BTreeMap;
 
-/// Versions whose endpoints this door serves as far as it serves them at all.
+/// Versions of the specification whose endpoints are served, as far as they are served at all.
 const VERSIONS: [&str; 12] =
     ["r0.6.1", "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11"];
 

@@ -1,5 +1,5 @@
-//! From an HTTP request to ruma's type and back: routes come from ruma's metadata, so that every path a version of the
-//! spec knows is served; tokens, sizes and JSON are checked in one place.
+//! Conversion of HTTP requests to ruma's types and back. Routes come from ruma's metadata, so that every path a version
+//! of the spec knows is served; tokens, sizes and JSON are checked in one place.
 
 use super::Door;
 use super::error::MatrixError;
@@ -23,11 +23,11 @@ use ruma::api::{IncomingRequest, IncomingRequestExt as _, OutgoingResponse, Outg
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 
-/// Largest request body: a room with its initial state is the largest that is legal; each event in it has its own
-/// limit, so this only bounds what one request may hold in memory.
+/// Maximum size of a request body: a room with its initial state is the largest that is legal; each event in it has its
+/// own limit, so this only bounds what one request may hold in memory.
 const MAX_BODY: usize = 1 << 20;
-/// Largest body where no session is asked for: a login or registration with the longest names and password is 2 KiB, and
-/// whoever sends it is a stranger.
+/// Maximum size of a body where no session is asked for: a login or registration with the longest names and password is
+/// 2 KiB, and whoever sends it is a stranger.
 const MAX_OPEN_BODY: usize = 16 << 10;
 
 /// Endpoints collected so far.
@@ -37,30 +37,30 @@ pub(super) struct Routes {
     readers: Vec<Reader>,
 }
 
-/// How an endpoint's requests are read; apart from the router, so that all of them can be listed.
+/// Reader of an endpoint's requests; apart from the router, so that all of them can be listed.
 pub(super) struct Reader {
     pub(super) method: http::Method,
-    /// The newest spelling of its path.
+    /// Newest spelling of the endpoint's path.
     pub(super) path: &'static str,
-    /// Of the metrics.
+    /// Name of the endpoint in the metrics.
     pub(super) name: &'static str,
-    /// Places in the path.
+    /// Number of arguments in the path.
     pub(super) arguments: usize,
     check: Check,
     read: Read,
 }
 
 impl Reader {
-    /// All that happens to a request before its handler.
+    /// Reads a request: all that happens to it before its handler.
     pub(super) fn read(&self, arguments: &[&str], request: http::Request<Bytes>) -> Result<(), MatrixError> {
         (self.read)(self.check, arguments, request)
     }
 }
 
-/// Looks at a body before ruma does.
+/// Check of a body before ruma looks at it.
 type Check = fn(&[u8]) -> Result<(), MatrixError>;
 
-/// Reads a request of one endpoint, and drops it.
+/// Function that reads a request of one endpoint, and drops it.
 type Read = fn(Check, &[&str], http::Request<Bytes>) -> Result<(), MatrixError>;
 
 fn unchecked(_: &[u8]) -> Result<(), MatrixError> {
@@ -76,7 +76,7 @@ impl Routes {
         self.readers
     }
 
-    /// An endpoint for logged-in callers.
+    /// Adds an endpoint for callers with a session.
     pub(super) fn with_session<T, F, A>(self, name: &'static str, handler: F) -> Self
     where
         T: IncomingRequest + Send + 'static,
@@ -87,7 +87,7 @@ impl Routes {
         self.add::<T, _, _>(name, unchecked, move |door: Door, path, request| {
             let handler = handler.clone();
             async move {
-                // Before a byte of the body is read. On the heap, so that a parked `/sync` does not keep its room.
+                // Before a byte of the body is read. Boxed, so that a parked `/sync` does not keep its room.
                 let session = Box::pin(Claim::of(&request).session(&door)).await?;
                 let door = Door { service: door.service.for_reader(&session), ..door };
                 let handler = |typed| rendered(handler(door, session, typed));
@@ -96,7 +96,7 @@ impl Routes {
         })
     }
 
-    /// The same, for an answer that is not ruma's: one that is sent as it is read.
+    /// Adds an endpoint for callers with a session whose answer is not ruma's, but sent as it is read.
     pub(super) fn with_session_streamed<T, F, A>(self, name: &'static str, handler: F) -> Self
     where
         T: IncomingRequest + Send + 'static,
@@ -113,7 +113,7 @@ impl Routes {
         })
     }
 
-    /// An endpoint for anyone.
+    /// Adds an endpoint for anyone.
     pub(super) fn open<T, F, A>(self, name: &'static str, handler: F) -> Self
     where
         T: IncomingRequest + Send + 'static,
@@ -124,7 +124,7 @@ impl Routes {
         self.open_checked(name, unchecked, handler)
     }
 
-    /// The same, where ruma does not take every body well.
+    /// Adds an endpoint for anyone, with a check where ruma does not take every body well.
     pub(super) fn open_checked<T, F, A>(self, name: &'static str, check: Check, handler: F) -> Self
     where
         T: IncomingRequest + Send + 'static,
@@ -139,8 +139,8 @@ impl Routes {
         })
     }
 
-    /// An endpoint that reads for anyone: for callers with a session as fresh as any other; for others within their
-    /// address's share and from what this pod has applied, so that they cost no question to the leader.
+    /// Adds an endpoint that reads for anyone: for callers with a session as fresh as any other; for others within
+    /// their address's share and from what this pod has applied, so that they cost no question to the leader.
     pub(super) fn open_read<T, F, A>(self, name: &'static str, handler: F) -> Self
     where
         T: IncomingRequest + Send + 'static,
@@ -207,7 +207,7 @@ impl Routes {
     }
 }
 
-/// A path as routes. A state event with an empty key may be named without it, with or without the slash.
+/// Returns the routes of a path. A state event with an empty key may be named without it, with or without the slash.
 fn spellings(path: &'static str) -> Vec<String> {
     match path.strip_suffix("/{state_key}") {
         Some(short) => vec![path.to_owned(), short.to_owned(), format!("{short}/")],
@@ -215,7 +215,7 @@ fn spellings(path: &'static str) -> Vec<String> {
     }
 }
 
-/// Who says that they ask: the token, and the connection that it came over.
+/// Credentials of a request: the token, and the connection that it came over.
 pub(super) struct Claim {
     token: Option<String>,
     connection: Option<CallerConnection>,
@@ -226,7 +226,7 @@ impl Claim {
         Self { token: token_of(request), connection: request.extensions().get().cloned() }
     }
 
-    /// The session of the token. The connection is no stranger's from then on.
+    /// Returns the session of the token. The connection is not a stranger's from then on.
     pub(super) async fn session(self, door: &Door) -> Result<Session, MatrixError> {
         let session = door.service.authenticate(&self.token.ok_or_else(MatrixError::missing_token)?).await?;
         if let Some(connection) = self.connection {
@@ -288,7 +288,7 @@ pub(super) fn token_of(request: &Request) -> Option<String> {
     if let Some(token) = header.and_then(|value| value.strip_prefix("Bearer ")) {
         return Some(token.trim().to_owned());
     }
-    // Deprecated by the spec, still sent by old bots. Never logged: the URL is not.
+    // Deprecated by the spec, still sent by old bots. The token is not logged, because the URL is not.
     let query = request.uri().query()?;
     query.split('&').find_map(|pair| pair.strip_prefix("access_token=")).map(str::to_owned)
 }
@@ -306,7 +306,7 @@ fn whole(parts: Parts, body: Bytes) -> Result<http::Request<Bytes>, MatrixError>
 
 async fn read(mut body: Body, limit: usize) -> Result<Bytes, MatrixError> {
     let too_large = || MatrixError::broken_body(Some(BodyFault::TooLarge(limit)));
-    // One that says that it is too long is not read at all.
+    // A body that announces that it is too long is not read at all.
     if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
         return Err(too_large());
     }
@@ -328,7 +328,7 @@ async fn read(mut body: Body, limit: usize) -> Result<Bytes, MatrixError> {
     Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
-/// What ruma reads: the same head, the body borrowed.
+/// Returns a request as ruma reads it: the same head, the body borrowed.
 fn as_slice(request: &http::Request<Bytes>) -> http::Request<&[u8]> {
     let mut out = http::Request::new(request.body().as_ref());
     *out.method_mut() = request.method().clone();

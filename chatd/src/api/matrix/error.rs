@@ -1,4 +1,5 @@
-//! Refusals as the Matrix spec spells them (<https://spec.matrix.org/v1.15/client-server-api/#standard-error-response>).
+//! Refusals as the Matrix spec spells them
+//! (<https://spec.matrix.org/v1.15/client-server-api/#standard-error-response>).
 
 use crate::api::listen::{self, BodyFault};
 use crate::metrics::Coded;
@@ -9,11 +10,11 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// What a handler answers instead of its response.
+/// Error that a handler answers with instead of its response.
 #[derive(Debug)]
 pub(crate) struct MatrixError {
     status: StatusCode,
-    /// For metrics: the refusal's kind, or the spec's code where the door itself refused.
+    /// Code for metrics: the refusal's kind, or the spec's code where the API itself refused.
     code: &'static str,
     body: Value,
     retry_after: Option<Duration>,
@@ -52,8 +53,8 @@ impl MatrixError {
         Self::new(StatusCode::NOT_FOUND, "M_NOT_FOUND", message)
     }
 
-    /// There is no room for the request at present. 503, so that proxies and clients take it for the server's state and
-    /// not for the user's fault; the code that makes clients wait.
+    /// Creates the error for a request that there is no room for at present. 503, so that proxies and clients take it
+    /// for the server's state and not for the user's fault; the code is the one that makes clients wait.
     pub(crate) fn overloaded(refusal: Refusal) -> Self {
         let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_LIMIT_EXCEEDED", refusal.message);
         error.code = refusal.code.label();
@@ -64,7 +65,7 @@ impl MatrixError {
         error
     }
 
-    /// The body did not come as it should.
+    /// Creates the error for a body that did not come as it should.
     pub(crate) fn broken_body(fault: Option<BodyFault>) -> Self {
         let message = fault.map(|fault| format!("{}.", capitalised(&fault.to_string())));
         match (fault, message) {
@@ -77,7 +78,8 @@ impl MatrixError {
         }
     }
 
-    /// More steps of user-interactive authentication are needed (spec, "User-interactive Authentication API").
+    /// Creates the answer that asks for more steps of user-interactive authentication (spec, "User-interactive
+    /// Authentication API").
     pub(crate) fn authentication_needed(flows: Value) -> Self {
         Self { status: StatusCode::UNAUTHORIZED, code: "user_interactive", body: flows, retry_after: None }
     }
@@ -98,7 +100,7 @@ fn capitalised(sentence: &str) -> String {
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
-/// Status and error code of each kind of refusal. Closed: a new kind does not compile without its spelling.
+/// Returns the status and error code of a kind of refusal. Closed: a new kind does not compile without its spelling.
 fn spelling(code: Code) -> (StatusCode, &'static str) {
     match code {
         Code::Unauthenticated | Code::SessionExpired => (StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN"),
@@ -116,7 +118,7 @@ fn spelling(code: Code) -> (StatusCode, &'static str) {
         Code::LimitExceeded => (StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED"),
         Code::UserExists => (StatusCode::BAD_REQUEST, "M_USER_IN_USE"),
         Code::AliasExists => (StatusCode::BAD_REQUEST, "M_ROOM_IN_USE"),
-        // Never 500 for what a later try may do: clients give up on that.
+        // Never 500 for what may succeed on a later try: clients give up on that.
         Code::Unavailable | Code::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN"),
         // The specification's code for a server that is out of disk space; 507 because clients take a 4xx as final.
         Code::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "M_RESOURCE_LIMIT_EXCEEDED"),
@@ -136,7 +138,7 @@ impl From<Refusal> for MatrixError {
                 body.insert("soft_logout".into(), true.into());
             }
             if refusal.code == Code::StorageFull {
-                // Required with this code.
+                // Required with this error code.
                 body.insert("admin_contact".into(), refusal.contact.unwrap_or_default().into());
             }
             if let (Code::LimitExceeded, Some(wait)) = (refusal.code, refusal.retry_after) {

@@ -1,5 +1,5 @@
 //! Events as clients see them (<https://spec.matrix.org/v1.15/client-server-api/#room-event-format>). Content is passed
-//! on as the bytes that were stored: validated once, before the log.
+//! on as the bytes that were stored: it was validated once, before the log.
 
 use super::error::MatrixError;
 use crate::api::convert;
@@ -11,7 +11,7 @@ use ruma::serde::Raw;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-/// For whom an event is rendered: only the device that sent it is shown its transaction id.
+/// User and device that an event is rendered for: only the device that sent it is shown its transaction id.
 #[derive(Clone, Copy)]
 pub(super) struct Viewer<'a> {
     pub(super) user_id: &'a str,
@@ -67,7 +67,7 @@ impl Unsigned<'_> {
     }
 }
 
-/// Shown before a user joins: nothing that a stranger should not learn (spec, "Stripped state").
+/// Event as shown before a user joins: nothing that a stranger should not learn (spec, "Stripped state").
 #[derive(Serialize)]
 struct Stripped<'a> {
     #[serde(rename = "type")]
@@ -90,17 +90,17 @@ fn raw<'e>(event: &Event, content: &'e [u8]) -> Result<&'e RawValue, MatrixError
     serde_json::from_slice(content).map_err(|error| damaged(format!("{}: {error}", event.event_id)))
 }
 
-/// With the room, as `/messages` and `/event` show it.
+/// Renders an event with its room, as `/messages` and `/event` show it.
 pub(super) fn full<T>(event: &Event, viewer: Viewer<'_>) -> Result<Raw<T>, MatrixError> {
     render(event, viewer, Some(&event.room_id)).map(Raw::from_json)
 }
 
-/// Without the room, as `/sync` shows it.
+/// Renders an event without its room, as `/sync` shows it.
 pub(super) fn in_room<T>(event: &Event, viewer: Viewer<'_>) -> Result<Raw<T>, MatrixError> {
     render(event, viewer, None).map(Raw::from_json)
 }
 
-/// As the invited see it.
+/// Renders a state event as invited users see it.
 pub(super) fn stripped<T>(event: &Event) -> Result<Raw<T>, MatrixError> {
     let rendered = Stripped {
         event_type: &event.event_type,
@@ -124,7 +124,8 @@ fn render(event: &Event, viewer: Viewer<'_>, room_id: Option<&str>) -> Result<Bo
         content: content(event)?,
         state_key: event.state_key.as_deref(),
         room_id,
-        // Room version 11 moved it into the content; the top level stays for clients of older ones (spec, room v11).
+        // Room version 11 moved `redacts` into the content; the top level stays for clients of older ones (spec, room
+        // v11).
         redacts: event.redacts.map(id::event_id),
         unsigned: Unsigned {
             transaction_id: event.transaction_id_for(viewer.user_id, viewer.device_id),

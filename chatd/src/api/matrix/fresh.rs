@@ -1,4 +1,4 @@
-//! How fresh an answer is. Without a quorum reads wait, then they are served from what this pod has applied, and the
+//! Freshness of answers. Without a quorum reads wait, then they are served from what this pod has applied, and the
 //! answer says so in a header: gRPC has a field for it, the Matrix API has no place.
 
 use super::Door;
@@ -11,13 +11,13 @@ use quorate_core::query::{QueryError, View};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// On answers that may miss the newest acknowledged writes; on others it is absent.
+/// Header on answers that may miss the newest acknowledged writes; on others it is absent.
 pub(super) const HEADER: HeaderName = HeaderName::from_static("quorate-freshness");
 
-/// The header's only value.
+/// The only value of the header.
 const STALE: HeaderValue = HeaderValue::from_static("stale");
 
-/// What the reads behind one answer were like.
+/// Freshness of the reads behind one answer.
 #[derive(Clone, Default)]
 pub(crate) struct Freshest(Arc<AtomicBool>);
 
@@ -28,7 +28,7 @@ impl Freshest {
         }
     }
 
-    /// Marks the answer if it has to be.
+    /// Marks the answer if one of its reads was stale.
     pub(super) fn mark(&self, response: &mut Response) {
         if self.0.load(Ordering::Relaxed) {
             response.headers_mut().insert(HEADER, STALE);
@@ -37,7 +37,7 @@ impl Freshest {
 }
 
 impl Door {
-    /// Answers a question about the state, as fresh as this door promises, and notes how fresh it was.
+    /// Answers a question about the state, as fresh as this API promises, and notes how fresh it was.
     pub(super) async fn read<T, F>(&self, question: F) -> Result<T, MatrixError>
     where
         T: Send + 'static,
@@ -46,7 +46,7 @@ impl Door {
         self.read_at(None, question).await
     }
 
-    /// The same for a question that names a token: this pod has then applied that far.
+    /// Answers a question once this pod has applied `token`, if there is one, as fresh as this API promises.
     pub(super) async fn read_at<T, F>(&self, token: Option<Position>, question: F) -> Result<T, MatrixError>
     where
         T: Send + 'static,
@@ -57,7 +57,7 @@ impl Door {
         Ok(answer)
     }
 
-    /// The same as fresh as the caller may ask for.
+    /// Answers a question as fresh as the caller may ask for.
     pub(super) async fn read_with<T, F>(&self, consistency: Consistency, question: F) -> Result<T, MatrixError>
     where
         T: Send + 'static,

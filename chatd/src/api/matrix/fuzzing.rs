@@ -1,4 +1,4 @@
-//! See [`crate::fuzzing`].
+//! Fuzzed decoders of the Matrix API; see [`crate::fuzzing`].
 
 use super::endpoint::Reader;
 use axum::http::{Request, Uri};
@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 
 static READERS: LazyLock<Vec<Reader>> = LazyLock::new(|| super::routes().into_readers());
 
-/// The first byte is the endpoint; then a line of the path's arguments between spaces, a line with the query, the body.
+/// Reads a request: the first byte is the endpoint, then follow a line of the path's arguments between spaces, a line
+/// with the query, and the body. Returns `true` if the request is valid.
 pub(crate) fn request(bytes: &[u8]) -> bool {
     let Some((number, rest)) = bytes.split_first() else { return false };
     let Some(reader) = READERS.get(usize::from(*number)) else { return false };
@@ -16,7 +17,7 @@ pub(crate) fn request(bytes: &[u8]) -> bool {
     let (Some(path), Some(query)) = (text(), text()) else { return false };
     let body = Bytes::copy_from_slice(lines.next().unwrap_or_default());
     let mut arguments: Vec<&str> = path.split(' ').collect();
-    // The router gives as many as the path has places.
+    // The router gives as many arguments as the path has places.
     arguments.resize(reader.arguments, "");
     let Ok(uri) = format!("/x?{query}").parse::<Uri>() else { return false };
     let Ok(request) = Request::builder().method(reader.method.clone()).uri(uri).body(body) else { return false };

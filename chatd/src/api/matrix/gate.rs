@@ -1,4 +1,5 @@
-//! The Matrix door as a server: HTTP/1 and HTTP/2, with the limits of both, and refusals as the specification spells them.
+//! Listener of the Matrix API: HTTP/1 and HTTP/2, with the limits of both, and refusals as the specification spells
+//! them.
 
 use super::error::MatrixError;
 use crate::api::listen::{BodyFault, Bounds, CallerConnection, ClientDoor, Manner, Protocol, Reading};
@@ -16,17 +17,18 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// Largest head, and largest piece of a body that is read at once: what a connection holds for as long as it is open. A
-/// `/sync` with its filter in the address is the longest head that there is.
+/// Maximum size of a head, and of a piece of a body that is read at once: what a connection holds for as long as it is
+/// open. A `/sync` with its filter in the URL is the longest head that there is.
 const HEAD: usize = 32 * 1024;
-/// Lines of a head; browsers and proxies send some thirty.
+/// Maximum number of lines in a head; browsers and proxies send some thirty.
 const HEAD_LINES: usize = 100;
-/// Requests at once on one HTTP/2 connection: browsers use a handful, proxies multiplex users.
+/// Maximum number of concurrent requests on one HTTP/2 connection: browsers use a handful, proxies multiplex users.
 const STREAMS: u32 = 256;
-/// What is noticed of a client that vanished, and keeps middle boxes from forgetting a parked `/sync`.
+/// Interval between keepalive pings, by which a client that vanished is noticed, and which keep middleboxes from
+/// forgetting a parked `/sync`.
 const KEEPALIVE: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bodies that were sent ahead: most are smaller, and one of 1 MiB takes some more round trips.
+/// Flow-control window for bodies that are sent ahead: most are smaller, and one of 1 MiB takes some more round trips.
 const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = 512 * 1024;
 
@@ -41,7 +43,7 @@ pub(crate) fn serve(
     ClientDoor { listener, door: Door::Matrix, bounds, protocol: protocol(), router, tls, manner: Gate }.serve(closed)
 }
 
-/// HTTP/1 needs no timer of its own: the patrol ends whoever is too long at a head.
+/// Builds the protocol. HTTP/1 needs no timer of its own: the patrol ends whoever is too long at a head.
 fn protocol() -> Protocol {
     let mut protocol = Protocol::new(TokioExecutor::new());
     protocol.http1().max_buf_size(HEAD).max_headers(HEAD_LINES);
@@ -57,8 +59,8 @@ fn protocol() -> Protocol {
     protocol
 }
 
-/// The Matrix door's manner. The session is asked for by each endpoint, before it reads the body: only the route tells
-/// whether it needs one.
+/// Protocol-specific behaviour of the Matrix listener. Each endpoint asks for the session before it reads the body:
+/// only the route tells whether it needs one.
 #[derive(Clone)]
 struct Gate;
 

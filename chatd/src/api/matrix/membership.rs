@@ -1,4 +1,4 @@
-//! Coming, going, and who is there.
+//! Endpoints for membership: changes of it, and lists of rooms and members.
 
 use super::Door;
 use super::account::user_id;
@@ -38,7 +38,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .with_session_streamed("members", members)
 }
 
-/// The specification's words for a room that one is still in.
+/// Returns the specification's error for a room that the caller is still in.
 fn not_forgotten(refusal: Refusal) -> MatrixError {
     match refusal.code {
         Code::Invalid => MatrixError::new(StatusCode::BAD_REQUEST, "M_UNKNOWN", refusal.message),
@@ -46,7 +46,7 @@ fn not_forgotten(refusal: Refusal) -> MatrixError {
     }
 }
 
-/// A change of somebody's membership; an empty target is the caller.
+/// Changes somebody's membership; an empty target is the caller.
 async fn set(
     door: &Door,
     session: &Session,
@@ -65,7 +65,7 @@ async fn set(
     Ok(door.service.set_membership(session, change, "").await?)
 }
 
-/// The caller's own join; further fields of the body stand in its event.
+/// Joins the caller to a room; further fields of the body stand in the member event.
 async fn join(
     door: &Door,
     session: &Session,
@@ -220,7 +220,8 @@ struct MemberContent {
 }
 
 impl MemberContent {
-    /// Clients may put anything beside the membership: what does not fit is left out.
+    /// Reads the content of a member event. Clients may put anything beside the membership: what does not fit is left
+    /// out.
     fn of(event: &Event) -> Self {
         serde_json::from_slice(&event.content).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! Display names and avatars.
+//! Endpoints for profiles: display names and avatars.
 
 use super::Door;
 use super::endpoint::Routes;

@@ -1,4 +1,4 @@
-//! Making rooms and finding them.
+//! Endpoints that create rooms and find them.
 
 use super::Door;
 use super::endpoint::Routes;
@@ -20,7 +20,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
     routes.with_session("create_room", create).open_read("alias_get", resolve)
 }
 
-/// A room id that core made, as ruma's.
+/// Converts a room id that core made to ruma's type.
 pub(super) fn room_id(room: String) -> Result<OwnedRoomId, MatrixError> {
     OwnedRoomId::try_from(room.as_str())
         .map_err(|error| MatrixError::invalid_param(format!("{room} is not a room id: {error}.")))
@@ -78,7 +78,7 @@ fn bytes(json: Box<RawValue>) -> Bytes {
     Bytes::from(String::from(Box::<str>::from(json)).into_bytes())
 }
 
-/// `type` of the creation content: what makes a room a space.
+/// Returns the `type` of the creation content, which makes a room a space.
 fn room_type(creation_content: &[u8]) -> Result<String, MatrixError> {
     #[derive(Deserialize)]
     struct Content {

@@ -1,4 +1,4 @@
-//! Logging in and out.
+//! Endpoints for logging in and out.
 
 use super::Door;
 use super::endpoint::Routes;
@@ -28,7 +28,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .with_session("whoami", who_am_i)
 }
 
-/// ruma's type for a login panics where it has no `type`.
+/// Checks that a login has a `type`: ruma's type for a login panics without one.
 fn names_its_type(body: &[u8]) -> Result<(), MatrixError> {
     #[derive(Deserialize)]
     struct Login {
@@ -57,7 +57,7 @@ async fn log_in(door: Door, request: login::v3::Request) -> Result<login::v3::Re
     };
     let logged_in = door.service.login(new_login, door.caller).await?;
     let LoggedIn { user_id, device_id, access_token, expires_in: _ } = logged_in;
-    // No expires_in: the spec ties it to refresh tokens, and a session that slides needs none.
+    // No `expires_in`: the spec ties it to refresh tokens, and a session that is extended by use needs none.
     Ok(login::v3::Response::new(super::account::user_id(user_id)?, access_token, device_id.into()))
 }
 

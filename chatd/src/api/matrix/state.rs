@@ -1,4 +1,4 @@
-//! State of rooms: reading and setting.
+//! Endpoints that read and set the state of rooms.
 
 use super::Door;
 use super::endpoint::Routes;

@@ -1,4 +1,4 @@
-//! `/_quorate/status` for administrators who log in as users: the same page that the admin door has.
+//! `/_quorate/status` for administrators who log in as users: the same page as on the admin listener.
 
 use super::Door;
 use super::endpoint::Claim;
@@ -8,10 +8,10 @@ use axum::Json;
 use axum::extract::{Request, State};
 use serde_json::Value;
 
-/// Of the endpoint in the metrics.
+/// Name of the endpoint in the metrics.
 pub(super) const NAME: &str = "quorateStatus";
 
-/// The cluster at a glance, for users whom the configuration names as administrators.
+/// Answers with the overview of the cluster, for users whom the configuration names as administrators.
 pub(super) async fn answer(State(door): State<Door>, request: Request) -> Result<Json<Value>, MatrixError> {
     let claim = Claim::of(&request);
     let call = door.metrics.door(metrics::Door::Matrix, NAME);

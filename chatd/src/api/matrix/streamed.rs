@@ -1,8 +1,8 @@
 //! Answers for which the specification has no pages, sent as they are read: the state of a room may be any number of
 //! events.
 //!
-//! A part is read when the connection has taken the one before it. So a slow reader holds one part in memory and no turn at
-//! the store; all parts are of the same position, so that they make one state.
+//! A part is read when the connection has taken the one before it. So a slow reader holds one part in memory and no
+//! turn at the store; all parts are of the same position, so that they make one state.
 
 use super::Door;
 use super::error::MatrixError;
@@ -17,20 +17,21 @@ use quorate_core::query::{Event, QueryError, StateCursor, StatePart, View};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Longest time for one answer: a reader that is slower than some tens of kilobytes a second in a large room keeps a
+/// Maximum time for one answer: a reader that is slower than some tens of kilobytes a second in a large room keeps a
 /// connection and a part for nothing.
 const LONGEST: Duration = Duration::from_secs(120);
 
-/// What stands around the items of an answer.
+/// JSON around the items of an answer.
 #[derive(Clone, Copy)]
 pub(super) struct JsonFrame {
     pub(super) open: &'static str,
     pub(super) close: &'static str,
 }
 
-/// Writes an event as an item; `false`: it is left out.
+/// Writer of the items of an answer.
 pub(super) trait WriteItem: Send + 'static {
-    /// Nothing is written when it fails or is left out.
+    /// Writes an event as an item; `false` if the event is left out. What was written of an item that fails or is left
+    /// out is dropped.
     fn item(&mut self, event: &Event, out: &mut Vec<u8>) -> Result<bool, MatrixError>;
 }
 
@@ -40,18 +41,18 @@ impl<F: FnMut(&Event, &mut Vec<u8>) -> Result<bool, MatrixError> + Send + 'stati
     }
 }
 
-/// Which state is asked for.
+/// State that an answer is asked for.
 pub(super) struct StreamedState<P> {
-    /// All of it, or of one type.
+    /// Event type of the state; `None` means all of it.
     pub(super) event_type: Option<&'static str>,
-    /// A token of the request: the pod has then applied that far.
+    /// Position of the request's token, which the pod must have applied.
     pub(super) token: Option<Position>,
-    /// Gives the room, and the position whose state the reader may see.
+    /// Question that gives the room, and the position whose state the reader may see.
     pub(super) place: P,
     pub(super) frame: JsonFrame,
 }
 
-/// The state of a room that the question gives a place for, as the caller may see it.
+/// Answers with the state of the room that the question `place` gives, as the caller may see it.
 pub(super) async fn state<P>(
     door: &Door,
     session: &Session,
@@ -74,7 +75,7 @@ where
     let mut out = frame.open.as_bytes().to_vec();
     let next = answer.add(first, &mut out)?;
     let body = match next {
-        // The usual room: one part, and a length.
+        // The usual room: one part, of known length.
         None => Body::from(out),
         Some(next) => Body::from_stream(answer.stream(out, next)),
     };
@@ -91,12 +92,13 @@ struct StateAnswer<W> {
     event_type: Option<&'static str>,
     frame: JsonFrame,
     write: W,
-    /// An item was written: the next one has a comma before it.
+    /// `true` once an item was written: the next one has a comma before it.
     any: bool,
     deadline: Instant,
 }
 
-/// Writes items with commas between them; `any`: there were some before. Says whether there are some now.
+/// Writes items with commas between them; `any` is `true` if there were some before. Returns `true` if there are some
+/// now.
 fn write_items(
     events: &[Event],
     mut any: bool,
@@ -119,7 +121,7 @@ fn write_items(
     Ok(any)
 }
 
-/// What the stream gives next.
+/// Next output of the stream.
 enum Ahead {
     Ready(Vec<u8>, Option<StateCursor>),
     Part(StateCursor),
@@ -127,7 +129,7 @@ enum Ahead {
 }
 
 impl<W: WriteItem> StateAnswer<W> {
-    /// Adds a part; gives where the next one begins.
+    /// Adds a part, and returns where the next one begins.
     fn add(&mut self, part: StatePart, out: &mut Vec<u8>) -> Result<Option<StateCursor>, MatrixError> {
         self.any = write_items(&part.events, self.any, &mut self.write, out)?;
         if part.next.is_none() {
@@ -143,7 +145,7 @@ impl<W: WriteItem> StateAnswer<W> {
                 Ahead::Ready(out, next) => Some((Ok(Bytes::from(out)), (answer, after(next)))),
                 Ahead::Part(cursor) => match answer.part(cursor).await {
                     Ok((out, next)) => Some((Ok(Bytes::from(out)), (answer, after(next)))),
-                    // The connection is closed before the end of the body: nobody takes it for the whole.
+                    // The connection is closed before the end of the body, so that nobody takes it for the whole.
                     Err(refusal) => Some((Err(refusal), (answer, Ahead::End))),
                 },
                 Ahead::End => None,

@@ -1,7 +1,7 @@
 //! `/sync` v3: a pure function of the store (`quorate_core::query`), and the waiting around it.
 //!
 //! The order that loses nothing: subscribe to the feed, look ([`poll`]), and only then wait. An idle long poll costs no
-//! CPU: it is woken by its rooms and its user, never by a timer but its own.
+//! CPU: it is woken by its rooms and its user, never by a timer other than its own.
 
 mod poll;
 mod shared;
@@ -32,16 +32,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Longest that a poll is parked, whatever the client asks for: proxies cut connections that are silent for longer.
+/// Maximum time that a poll is parked, whatever the client asks for: proxies cut connections that are silent for
+/// longer.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// Between two looks at a session that should have run out, and has not on this pod.
+/// Minimum time between two looks at a session that should have run out, and has not on this pod.
 const RECHECK: Duration = Duration::from_millis(500);
-/// How long a poll waits that came to a stopping pod: not answered at once, or its client asks again at once, thousands of
-/// times until the process ends. Its answer closes the connection.
+/// Time for which a poll waits that came to a stopping pod. If it were answered at once, its client would ask again at
+/// once, thousands of times until the process ends. Its answer closes the connection.
 const STOPPING_WAIT: Duration = Duration::from_secs(1);
 
-/// Of the endpoint in the metrics.
+/// Name of the endpoint in the metrics.
 pub(super) const NAME: &str = "sync";
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -85,7 +86,7 @@ async fn sync(door: Door, session: Session, request: api::Request) -> Result<api
         }
         let _parked = door.metrics.parked();
         parked = true;
-        // One more look when the session runs out: within a second, if it says that it was used meanwhile.
+        // One more look when the session runs out: within a second, if it was used meanwhile.
         let ends = ends_in.map_or(deadline, |left| Instant::now() + left.max(RECHECK));
         tokio::select! {
             () = poll.changed() => {}
@@ -95,7 +96,7 @@ async fn sync(door: Door, session: Session, request: api::Request) -> Result<api
     }
 }
 
-/// Spans of the sampled ones among the answer's events; they end when they are dropped.
+/// Begins spans for the sampled events of the answer; they end when they are dropped.
 fn traced(door: &Door, since: Option<Position>, answer: &SyncResponse) -> Vec<Live> {
     let timelines = answer.join.iter().map(|room| &room.timeline).chain(answer.leave.iter().map(|room| &room.timeline));
     let events = timelines.flat_map(|timeline| &timeline.events).map(|event| event.position);
@@ -126,7 +127,7 @@ async fn filter_of_id(door: &Door, session: &Session, id: &str) -> Result<Arc<Fi
     Ok(filter)
 }
 
-/// The oldest event that is new to a reader who has read up to `since`.
+/// Returns the position of the oldest event that is new to a reader who has read up to `since`.
 fn oldest_after(found: &SyncResponse, since: Position) -> Option<Position> {
     let rooms = found.join.iter().map(|room| &room.timeline).chain(found.leave.iter().map(|room| &room.timeline));
     // A room that was just joined brings some of its history along.

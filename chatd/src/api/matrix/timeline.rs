@@ -1,4 +1,4 @@
-//! Messages: sending, redacting, finding, paging.
+//! Endpoints for messages: sending, redacting, finding, paging.
 
 use super::Door;
 use super::endpoint::Routes;
@@ -14,7 +14,7 @@ use ruma::api::client::message::{get_message_events, send_message_event};
 use ruma::api::client::redact::redact_event;
 use ruma::api::client::room::get_room_event;
 
-/// Events a page holds at most, whatever the client asks for: a page is held in memory.
+/// Maximum number of events in a page, whatever the client asks for: a page is held in memory.
 const MAX_PAGE: usize = 1000;
 
 pub(super) fn routes(routes: Routes) -> Routes {
@@ -25,7 +25,7 @@ pub(super) fn routes(routes: Routes) -> Routes {
         .with_session("messages", messages)
 }
 
-/// An event id that core made, as ruma's.
+/// Converts an event id that core made to ruma's type.
 pub(super) fn event_id(event: String) -> Result<OwnedEventId, MatrixError> {
     OwnedEventId::try_from(event.as_str())
         .map_err(|error| MatrixError::invalid_param(format!("{event} is not an event id: {error}.")))
@@ -84,7 +84,7 @@ async fn messages(
     let limit = usize::try_from(u64::from(request.limit)).unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
     let lazy = !request.filter.lazy_load_options.is_disabled();
     let (room, localpart) = (request.room_id.to_string(), session.localpart.clone());
-    // Whoever gave these tokens had applied that far.
+    // The pod that gave these tokens had applied that far.
     let given = [request.from.is_some().then_some(from), until].into_iter().flatten().max();
     let question = move |view: &View<'_>| {
         let room = view.resolve_room(&room)?;

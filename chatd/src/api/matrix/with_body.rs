@@ -1,10 +1,10 @@
-//! A request together with the body it was read from, for endpoints whose bodies carry fields of the clients' own.
+//! Requests together with the body they were read from, for endpoints whose bodies carry fields of the clients' own.
 
 use bytes::Bytes;
 use ruma::api::error::DeserializationError;
 use ruma::api::{IncomingRequest, Metadata};
 
-/// A request of ruma's and its body, a JSON object or nothing.
+/// A request of ruma's type and its body, a JSON object or nothing.
 pub(super) struct WithBody<T> {
     pub(super) request: T,
     pub(super) body: Bytes,

@@ -1,7 +1,7 @@
 //! Posting over a stream: frames of events in, frames of acknowledgements out, in the order of the events.
 //!
-//! All events in flight wait for the log together; their order in it is the order in which they came, over any change of
-//! leader ([`Service::ordered`]). An event that is refused does not end the stream.
+//! All events in flight wait for the log together; their order in it is the order in which they came, over any change
+//! of leader ([`Service::ordered`]). An event that is refused does not end the stream.
 
 use crate::api::{convert, error};
 use crate::metrics::StreamGuard;
@@ -12,14 +12,15 @@ use quorate_wire::chat::v1::{PostRequest, PostResponse, PostResult, SendRequest,
 use tokio::sync::mpsc::{self, Permit, Sender};
 use tonic::{Status, Streaming};
 
-/// Events of one frame (the protocol's own limit).
+/// Maximum number of events in one frame (the protocol's own limit).
 pub const MAX_EVENTS: usize = 1024;
-/// Bytes of one frame (the protocol's own limit).
+/// Maximum number of bytes in one frame (the protocol's own limit).
 pub const MAX_FRAME: usize = 1024 * 1024;
-/// Events of one stream that wait for the log or to be acknowledged. One full frame may wait while the next is read;
-/// beyond that the client is slowed down by not reading from it.
+/// Maximum number of events of one stream that wait for the log or to be acknowledged. One full frame may wait while
+/// the next is read; beyond that the client is slowed down by not reading from it.
 const IN_FLIGHT: usize = 2 * MAX_EVENTS;
-/// Acknowledgement frames handed to the connection and not yet taken: one is being written, one is ready.
+/// Maximum number of acknowledgement frames handed to the connection and not yet taken: one is being written, one is
+/// ready.
 const FRAMES: usize = 2;
 
 type Answer = BoxFuture<'static, Acknowledged>;
@@ -32,9 +33,9 @@ struct Acknowledged {
 /// Answers of a stream, as a channel to the connection.
 pub type Answers = mpsc::Receiver<Result<PostResponse, Status>>;
 
-/// Serves one stream in a task of its own: it also goes on when the client does not take answers, so that what it has
-/// in flight does not hold places in the proposer. `asked`: what the client says about traces; each event is sampled for
-/// itself.
+/// Serves one stream in a task of its own, which goes on even if the client does not take answers, so that what it has
+/// in flight does not hold places in the proposer. `asked` is what the client says about traces; each event is sampled
+/// for itself.
 pub(crate) fn serve(
     service: Service,
     session: Session,
@@ -44,7 +45,7 @@ pub(crate) fn serve(
 ) -> Answers {
     let (sender, answers) = mpsc::channel(FRAMES);
     let poster = Poster {
-        // A frame may come while all of them fly.
+        // A whole frame may come while one event less than the limit is in flight.
         posts: service.ordered(IN_FLIGHT + MAX_EVENTS),
         standing: Standing::new(&service, &session),
         service,
@@ -65,12 +66,12 @@ struct Poster {
     posts: OrderedPosts,
     session: Session,
     standing: Standing,
-    /// `None` once nothing more comes in.
+    /// Frames of the client; `None` once nothing more comes in.
     frames: Option<Streaming<PostRequest>>,
     flying: FuturesOrdered<Answer>,
     /// Acknowledgements that the connection has not taken yet; with `flying` at most [`IN_FLIGHT`] and one frame.
     done: Vec<PostResult>,
-    /// What the stream ends with, after all acknowledgements.
+    /// Status that the stream ends with, after all acknowledgements.
     failure: Option<Status>,
     guard: StreamGuard,
     asked: Asked,

@@ -1,4 +1,4 @@
-//! A subscription as frames: many events each, a cursor in every one, a hint to move when the pod stops.
+//! A subscription as frames, with many events in each, a cursor in every one, and a hint to move when the pod stops.
 
 use crate::api::{convert, error};
 use crate::feed::subscribe::Subscription;
@@ -13,11 +13,12 @@ use std::collections::VecDeque;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-/// Bytes of events in one frame: a quarter of what gRPC clients accept by default (4 MiB), and one event may be 64 KiB.
+/// Maximum bytes of events in one frame: a quarter of what gRPC clients accept by default (4 MiB), and one event may be
+/// 64 KiB.
 const FRAME: usize = 1024 * 1024;
 
-/// Frames until the subscription or the pod ends. Nothing is read ahead of the client: the next read is made when the
-/// connection takes the frame before it.
+/// Returns the frames until the subscription or the pod ends. Nothing is read ahead of the client: the next read is
+/// made when the connection takes the frame before it.
 pub fn frames(
     subscription: Subscription,
     session: Session,
@@ -33,7 +34,7 @@ struct Reader {
     subscription: Subscription,
     session: Session,
     stopping: CancellationToken,
-    /// Frames of the last read: at most one page's.
+    /// Frames of the last read: at most those of one page.
     ready: VecDeque<SubscribeResponse>,
     ended: bool,
     guard: StreamGuard,
@@ -78,7 +79,8 @@ impl Reader {
     }
 }
 
-/// Events in frames of bounded size. Each frame's cursor is that of its last event, the last frame's is `after`.
+/// Splits events into frames of bounded size. The cursor of each frame is that of its last event; that of the last
+/// frame is `after`.
 fn split(events: impl Iterator<Item = (Position, Event)>, after: Position) -> VecDeque<SubscribeResponse> {
     let mut frames = VecDeque::new();
     let (mut frame, mut bytes, mut last) = (Vec::new(), 0_usize, after);

@@ -1,36 +1,38 @@
-//! Whose clock is right: what can be told from the clocks of the voters and from the time that was agreed on before.
+//! Judges clocks by comparing those of the voters with each other and with the time that was agreed on before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Off by more than this is wrong; machines with a time service differ by milliseconds, and the network adds some.
+/// Largest offset, in milliseconds, at which a clock still counts as right. Machines with a time service differ by
+/// milliseconds, and the network adds some.
 pub const TOLERANCE_MS: i64 = 30_000;
 
-/// What a leader knows about its own clock.
+/// Judgement of a leader about its own clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// A majority of the voters, this one among them, have the same time; or it is the time of before, carried on.
+    /// Agreement: a majority of the voters, this one among them, has the same time, or this clock matches the last
+    /// agreed time, carried forward.
     Confirmed,
-    /// Fewer than a majority of the voters have told their time lately.
+    /// Fewer than a majority of the voters have reported their time lately.
     Unheard,
-    /// It is this clock that is wrong.
+    /// Contradiction: a majority, or another voter together with the last agreed time, shows that this clock is wrong.
     Contradicted {
         /// Voters whose clocks are right.
         right: Vec<u64>,
-        /// Theirs minus this one, in milliseconds.
+        /// Right time minus the time of this clock, in milliseconds.
         offset_ms: i64,
     },
-    /// The clocks disagree, and nothing tells which of them is right.
+    /// The clocks disagree, and nothing shows which of them is right.
     Disputed,
 }
 
-/// What there is to judge by.
+/// Evidence by which a clock is judged.
 pub(super) struct Evidence<'a> {
     pub(super) own: u64,
-    /// More than one while the membership changes.
+    /// Voter sets of the membership; more than one during a joint configuration.
     pub(super) voter_sets: &'a [BTreeSet<u64>],
-    /// Clocks of others that were told lately, minus this one, in milliseconds.
+    /// Recently reported clocks of other nodes, minus this clock, in milliseconds.
     pub(super) offsets: &'a BTreeMap<u64, i64>,
-    /// The time that a majority last agreed on, carried on by a monotonic clock, minus this clock.
+    /// Time that a majority last agreed on, carried forward by a monotonic clock, minus this clock, in milliseconds.
     pub(super) remembered: Option<i64>,
 }
 
@@ -38,8 +40,9 @@ fn is_close(offset: i64) -> bool {
     offset.saturating_abs() <= TOLERANCE_MS
 }
 
-/// A majority's word comes first. Without one the time of before is the third witness: with one of three voters away and
-/// the other two in disagreement, the clock that went on where the agreed time was is the right one.
+/// Judges this node's clock. A majority decides if there is one. Otherwise the last agreed time serves as the third
+/// witness: if one of three voters is away and the other two disagree, the clock that continues the agreed time is the
+/// right one.
 pub(super) fn judge(evidence: &Evidence<'_>) -> Verdict {
     let sets = evidence.voter_sets;
     if sets.iter().all(|set| evidence.count(set, is_close) >= majority(set)) && !sets.is_empty() {
@@ -70,20 +73,20 @@ fn majority(voters: &BTreeSet<u64>) -> usize {
 }
 
 impl Evidence<'_> {
-    /// Voters of a set, this node included, whose clocks are so.
+    /// Counts the voters of a set whose clocks satisfy `so`; this node, if it is one of them, always counts.
     fn count(&self, voters: &BTreeSet<u64>, so: impl Fn(i64) -> bool) -> usize {
         let others = self.offsets.iter().filter(|&(id, offset)| voters.contains(id) && so(*offset)).count();
         others + usize::from(voters.contains(&self.own))
     }
 
-    /// Other voters of the last set, whose clocks are so.
+    /// Returns the other voters of the last set whose clocks satisfy `so`.
     fn others(&self, sets: &[BTreeSet<u64>], so: impl Fn(i64) -> bool) -> Vec<u64> {
         let is_voter = |id: &u64| sets.last().is_some_and(|set| set.contains(id));
         let found = self.offsets.iter().filter(|&(id, offset)| is_voter(id) && so(*offset));
         found.map(|(id, _)| *id).collect()
     }
 
-    /// A majority that agrees with each other, and not with this clock.
+    /// Returns a [`Verdict::Contradicted`] if a majority agrees with each other and not with this clock.
     fn contradicted_by(&self, voters: &BTreeSet<u64>) -> Option<Verdict> {
         let others = self.offsets.iter().filter(|&(id, _)| voters.contains(id));
         let mut far: Vec<(u64, i64)> =
@@ -105,7 +108,7 @@ mod tests {
 
     const OFF: i64 = 600_000;
 
-    /// Of node 1, among voters 1 to `voters`.
+    /// Returns the verdict of node 1 among voters 1 to `voters`.
     fn verdict(voters: u64, offsets: &[(u64, i64)], remembered: Option<i64>) -> Verdict {
         let (sets, offsets) = ([(1..=voters).collect()], offsets.iter().copied().collect());
         judge(&Evidence { own: 1, voter_sets: &sets, offsets: &offsets, remembered })

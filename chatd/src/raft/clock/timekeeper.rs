@@ -1,7 +1,7 @@
-//! What this node knows of the time: its own clock, those of the voters, and its leader's word.
+//! A node's knowledge of the time: its own clock, the clocks of the voters, and the time that its leader uses.
 //!
-//! What was told is kept together with the monotonic moment at which it was, and goes on with it: a clock that is set,
-//! this node's or another's, is seen at the next look, before anything is stamped with it.
+//! Each reading is kept together with the monotonic instant at which it arrived, and advances with it. A clock that is
+//! set, this node's or another's, is therefore noticed at the next check, before anything is stamped with it.
 
 use super::{
     Clock,
@@ -15,39 +15,39 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A clock that was told longer ago says nothing about now: it may have been set since. Heartbeats tell it twenty times
-/// a second, and what was told goes on by the monotonic clock: a stall of some seconds takes nobody's word away.
+/// Age up to which a reported clock is used; it may have been set since. Heartbeats report it twenty times a second,
+/// and a reading advances with the monotonic clock, so that a stall of a few seconds discards no reports.
 const FRESH: Duration = Duration::from_secs(10);
-/// Where heartbeats are configured to be rarer: so many of them.
+/// Number of heartbeat intervals for which a reported clock is used, if that is longer than [`FRESH`].
 const FRESH_HEARTBEATS: u32 = 4;
 
-/// What an entry is stamped with.
+/// Time with which an entry is stamped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimeStamp {
     pub(crate) time_ms: u64,
     pub(crate) trust: TimeTrust,
 }
 
-/// What there is to say about the time on one pod.
+/// Status of the time on one pod.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TimeStatus {
-    /// This pod's clock minus the time that the cluster goes by, in milliseconds; `None` while it knows none.
+    /// Offset of this pod's clock from the cluster's time, in milliseconds; `None` while the cluster's time is unknown.
     pub offset_ms: Option<i64>,
-    /// The clocks of a majority agree, as this pod knows.
+    /// `true` if this pod knows that the clocks of a majority agree.
     pub confirmed: bool,
-    /// By how much the log's time is ahead of them, in milliseconds; 0 unless it is far ahead.
+    /// Milliseconds by which the log's time is ahead of the agreed clocks; 0 unless it is far ahead.
     pub log_ahead_ms: u64,
 }
 
 impl TimeStatus {
-    /// This pod's clock is wrong: by so many milliseconds.
+    /// Returns the offset of this pod's clock, in milliseconds, if it is wrong, and `None` otherwise.
     #[must_use]
     pub fn wrong_by(&self) -> Option<i64> {
         self.offset_ms.filter(|offset| offset.saturating_abs() > TOLERANCE_MS)
     }
 }
 
-/// A time and when it was that.
+/// A time, with the monotonic instant at which it was read.
 #[derive(Clone, Copy, Debug)]
 struct Moment {
     ms: u64,
@@ -68,7 +68,7 @@ impl Moment {
     }
 }
 
-/// See the [module](self). Clones share what they know.
+/// Shared knowledge of the time; see the [module](self). Clones share their state.
 #[derive(Clone)]
 pub struct Timekeeper {
     inner: Arc<Inner>,
@@ -82,63 +82,66 @@ struct Inner {
 
 #[derive(Default)]
 struct Memory {
-    /// Of other nodes, as they told; bounded by the members that this node dials.
+    /// Clocks that other nodes reported; bounded by the members that this node dials.
     clocks: BTreeMap<u64, Moment>,
-    /// What the leader went by last, this node or another.
+    /// Time that the leader used last, whether this node or another leads.
     leader: Option<(Moment, TimeTrust)>,
-    /// The last of these that a majority had confirmed.
+    /// Last of the leader's times that a majority had confirmed.
     confirmed: Option<Moment>,
-    /// The log's time when it began to be carried on with nothing confirmed to carry on from.
+    /// Time from which the log's time is carried forward while clocks are disputed; used if there is no confirmed time.
     held: Option<Moment>,
 }
 
-/// The running node.
+/// Parts of the running node.
 struct Attached {
     leadership: Leadership,
     log_time: LogTime,
     fresh: Duration,
 }
 
-/// `a - b` of two times.
+/// Returns `a - b`, saturating.
 fn difference(a: u64, b: u64) -> i64 {
     if a >= b { i64::try_from(a - b).unwrap_or(i64::MAX) } else { i64::try_from(b - a).map_or(i64::MIN, |ms| -ms) }
 }
 
 impl Timekeeper {
-    /// Knows nothing but its clock yet.
+    /// Creates a timekeeper that knows only its own clock.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         Self { inner: Arc::new(Inner { clock, node: OnceLock::new(), memory: Mutex::default() }) }
     }
 
-    /// Once the node runs: who votes, what time the log has, and how often clocks are told.
+    /// Connects the timekeeper to the running node, for the voters, the log's time and the heartbeat interval at which
+    /// clocks are reported.
     pub(crate) fn attach(&self, leadership: Leadership, log_time: LogTime, heartbeat: Duration) {
         let fresh = FRESH.max(heartbeat.saturating_mul(FRESH_HEARTBEATS));
-        // Set once, where the node is put together.
+        // Set once, when the node is assembled.
         let _ = self.inner.node.set(Attached { leadership, log_time, fresh });
     }
 
-    /// This node's own clock. Only to be told, or compared: what is decided goes by [`Timekeeper::now_after`].
+    /// Returns this node's own clock, in milliseconds since the Unix epoch. Only for reports and comparisons: decisions
+    /// use [`Timekeeper::now_after`].
     pub(crate) fn clock_ms(&self) -> u64 {
         (self.inner.clock)()
     }
 
-    /// Another node told what its clock says.
+    /// Records a clock reading that another node reported.
     pub(crate) fn heard_clock(&self, node_id: u64, ms: u64) {
         self.memory().clocks.insert(node_id, Moment::new(ms));
     }
 
-    /// A leader told what it goes by.
+    /// Records the time that a leader uses.
     pub(crate) fn heard_leader(&self, ms: u64, trust: TimeTrust) {
         self.memory().went_by(ms, trust);
     }
 
-    /// Forgets the clocks of those that are no members any more.
+    /// Forgets the clocks of nodes that are not in `members`.
     pub(crate) fn keep(&self, members: &[u64]) {
         self.memory().clocks.retain(|id, _| members.contains(id));
     }
 
-    /// What an entry of this leader may be stamped with now; `None`: with nothing. What it goes by, it tells the others.
+    /// Returns the time with which this leader may stamp an entry, or `None` if it may not stamp any. The returned time
+    /// is recorded as the leader's, which is the one sent to the other nodes.
     pub(crate) fn stamp(&self) -> Option<TimeStamp> {
         let own_ms = self.clock_ms();
         let stamp = match self.verdict_at(own_ms) {
@@ -150,7 +153,7 @@ impl Timekeeper {
         Some(stamp)
     }
 
-    /// What this node knows about its clock as a leader.
+    /// Judges this node's clock as a leader would.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         self.verdict_at(self.clock_ms())
@@ -171,8 +174,8 @@ impl Timekeeper {
         (offsets, memory.confirmed.map(|moment| difference(moment.now(), own_ms)))
     }
 
-    /// The log's own time, carried on: by the last confirmed time where there is one, else from where it stands. A log
-    /// that has no time yet has none to carry on.
+    /// Returns the log's own time, carried forward from the last confirmed time if there is one, otherwise from the
+    /// log's current time; `None` for a log that has no time yet.
     fn held(&self) -> Option<u64> {
         let log_ms = self.log_time_ms();
         if log_ms == 0 {
@@ -184,9 +187,9 @@ impl Timekeeper {
         Some(from.now().max(log_ms))
     }
 
-    /// The time by which everything is judged on this pod, over a state with this log time: what the leader would stamp
-    /// an entry with now, as apply would take it. So a read and a write get the same verdict, also on a pod whose own
-    /// clock is wrong.
+    /// Returns the time by which this pod judges everything, given a state with this log time: the time with which the
+    /// leader would stamp an entry, as apply would take it. Reads and writes thus get the same verdict, even on a pod
+    /// whose own clock is wrong.
     #[must_use]
     pub fn now_after(&self, log_time_ms: u64) -> u64 {
         match self.memory().leader {
@@ -195,21 +198,21 @@ impl Timekeeper {
         }
     }
 
-    /// The same over what this pod has applied.
+    /// Returns [`Timekeeper::now_after`] for the state that this pod has applied.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.now_after(self.log_time_ms())
     }
 
-    /// By how much another node's clock differs from a confirmed time, in milliseconds; `None` while one of them is not
-    /// known.
+    /// Returns the offset of another node's clock from a confirmed time, in milliseconds; `None` while either is
+    /// unknown.
     pub(crate) fn offset_of(&self, node_id: u64) -> Option<i64> {
         let own_ms = self.clock_ms();
         let clock = self.memory().clocks.get(&node_id).copied().filter(|clock| clock.is_within(self.fresh()))?;
         (self.verdict_at(own_ms) == Verdict::Confirmed).then(|| difference(clock.now(), own_ms))
     }
 
-    /// What there is to say now.
+    /// Returns the current status of the time on this pod.
     #[must_use]
     pub fn status(&self) -> TimeStatus {
         let own_ms = self.clock_ms();
@@ -240,10 +243,11 @@ impl Timekeeper {
             Some((moment, TimeTrust::Confirmed)) => {
                 Agreed { time_ms: Some(moment.now()), confirmed: moment.is_within(self.fresh()) }
             }
-            // The leader itself cannot tell who is right.
+            // The leader itself cannot tell which clock is right.
             Some(_) => Agreed::default(),
-            // Nobody was heard yet, perhaps because this clock finds no certificate valid. Time has passed since the log
-            // was written: a clock that is behind it is wrong, or the log's time is ahead.
+            // No leader has been heard yet, perhaps because by this clock no certificate is valid. Time has passed
+            // since the log was written: if this clock is behind the log's time, either the clock is wrong or the log's
+            // time is ahead.
             None => {
                 let log_ms = self.log_time_ms();
                 let is_behind = difference(log_ms, own_ms) > TOLERANCE_MS;
@@ -252,7 +256,7 @@ impl Timekeeper {
         }
     }
 
-    /// Of the newest entry that this pod has applied.
+    /// Returns the time of the newest entry that this pod has applied.
     fn log_time_ms(&self) -> u64 {
         self.inner.node.get().map_or(0, |node| node.log_time.get())
     }

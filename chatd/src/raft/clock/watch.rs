@@ -1,4 +1,4 @@
-//! Acts on what is known of the time, and tells it: one log line for each turn.
+//! Acts on the verdict about this node's clock, and logs one line whenever the verdict changes.
 
 use super::{TimeStatus, Timekeeper, Verdict};
 use crate::raft::{
@@ -8,14 +8,14 @@ use crate::raft::{
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
-/// A leader whose clock is contradicted refuses writes until another has taken over: looked for this often, and at once
-/// when leadership changes.
+/// Interval of checks; a change of leadership is acted on at once. A leader whose clock is contradicted refuses writes
+/// until another node has taken over.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// After a hand-over that failed: the others are not there yet.
+/// Pause after a failed leadership transfer: the targets are not available yet.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 const TRANSFER_LIMIT: Duration = Duration::from_secs(2);
 
-/// What was told last.
+/// Conditions that were logged last.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Told {
     wrong: bool,
@@ -23,12 +23,12 @@ struct Told {
     log_ahead: bool,
 }
 
-/// Runs as long as the node.
+/// Checks the clock for as long as the node runs.
 pub(in crate::raft) async fn keep_time(administration: Administration, time: Timekeeper, mut leadership: Leadership) {
     let mut told = Told::default();
     loop {
         let verdict = leadership.is_leader().then(|| time.verdict());
-        // A single voter tells nobody else what it goes by, and its own reads go by it, too.
+        // Records the leader's time: a single voter sends it to nobody, and its own reads use it, too.
         if verdict == Some(Verdict::Confirmed) {
             time.stamp();
         }
@@ -71,7 +71,7 @@ impl Told {
         }
         let disputed = match verdict {
             Some(Verdict::Disputed) => true,
-            // Not heard for a moment is no end of it.
+            // A moment without reports does not end a dispute.
             Some(Verdict::Unheard) => self.disputed,
             _ => false,
         };
@@ -92,7 +92,7 @@ impl Told {
     }
 }
 
-/// "400 days ahead of the cluster's time".
+/// Describes an offset in words, such as "400 days ahead of the cluster's time".
 pub(in crate::raft) fn off_by(offset_ms: i64) -> String {
     let (ms, side) = (offset_ms.unsigned_abs(), if offset_ms < 0 { "behind" } else { "ahead of" });
     let (unit_ms, unit) = match ms {

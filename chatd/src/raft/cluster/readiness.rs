@@ -1,12 +1,13 @@
-//! Whether this pod may get clients, and when it may no longer.
+//! Readiness of this pod for client traffic: when it begins, and when it is withdrawn.
 //!
-//! A pod becomes ready once it has joined, caught up and heard a leader. It withdraws when it cannot serve and others can:
-//! a wrong clock, too far behind, or cut off. Not "without a leader": the loss of the quorum must not empty the Service and
-//! take the promised stale reads with it. So a pod without a leader asks the others whether they have one. It stays ready
-//! as long as a majority of the voters, itself included, answers and none of them does: then nobody has, as a leader needs a
-//! majority, too. A pod that reaches fewer cannot know, and goes.
+//! A pod becomes ready once it has joined, caught up and heard a leader. It withdraws when it cannot serve and others
+//! can: a wrong clock, too far behind, or cut off. The lack of a leader alone is no reason: the loss of the quorum must
+//! not empty the Service, which would take away the promised stale reads as well. A pod that hears no leader therefore
+//! asks the other members whether they hear one. It stays ready as long as a majority of the voters, itself included,
+//! answers and none of them knows a leader: then no node leads, as a leader needs a majority, too. A pod that reaches
+//! fewer cannot know, and withdraws.
 //!
-//! Both ways it takes its time: rollouts and disruption budgets count ready pods, and elections are over in a second.
+//! Both transitions are delayed: rollouts and disruption budgets count ready pods, and elections are over in a second.
 
 use super::status::{MembershipView, Readiness};
 use std::{
@@ -15,35 +16,38 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What keeps a pod from serving is waited out for so long: several elections, a restart of the leader on the same machine.
+/// Time for which a pod stays ready although something keeps it from serving: several elections, or a restart of the
+/// leader on the same machine.
 const GRACE: Duration = Duration::from_secs(5);
-/// Everything must have been right for so long before a pod that withdrew comes back. Longer than [`LAG`], which a pod that
-/// is still far behind needs to be seen again.
+/// Time for which everything must have been in order before a withdrawn pod becomes ready again. Longer than [`LAG`],
+/// the time that it takes to notice again that a pod is still far behind.
 const STEADY: Duration = Duration::from_secs(3);
-/// What was committed so long ago and is not applied makes a pod too far behind: its fresh reads are served stale by then.
+/// Age of a committed entry, not applied yet, at which a pod counts as too far behind: its fresh reads are served stale
+/// by then.
 const LAG: Duration = Duration::from_secs(2);
-/// An answer of another member counts for so long: pods without a leader ask at least once a second.
+/// Time for which an answer of another member counts: pods without a leader ask at least once a second.
 const ANSWER_COUNTS: Duration = Duration::from_secs(3);
 
-/// What the other members answered to a pod that hears no leader. Clones share it.
+/// Answers of the other members to a pod that hears no leader. Clones share their state.
 #[derive(Clone, Default)]
 pub(crate) struct Neighbours {
-    /// When, and whether it knows a leader. Bounded by the membership.
+    /// Time of each member's last answer, and `true` if that member knows a leader. Bounded by the membership.
     answers: Arc<Mutex<BTreeMap<u64, (Instant, bool)>>>,
 }
 
 impl Neighbours {
-    /// One answered.
+    /// Records the answer of one member.
     pub(crate) fn answered(&self, node_id: u64, knows_leader: bool) {
         self.lock().insert(node_id, (Instant::now(), knows_leader));
     }
 
-    /// Forgets all but these.
+    /// Forgets the answers of nodes that are not in `members`.
     pub(crate) fn keep(&self, members: &[u64]) {
         self.lock().retain(|id, _| members.contains(id));
     }
 
-    /// Nobody can lead: of a majority that `own` belongs to or reaches, no voter knows of a leader.
+    /// Returns `true` if no node can be leading: a majority of the voters has answered lately (`own` counts, if it
+    /// votes), and nobody who answered knows a leader.
     fn rule_out_a_leader(&self, own: u64, membership: &MembershipView) -> bool {
         let answers = self.lock();
         let fresh = |id: &u64| answers.get(id).filter(|(at, _)| at.elapsed() <= ANSWER_COUNTS);
@@ -61,12 +65,12 @@ impl Neighbours {
     }
 }
 
-/// What a look at the node finds.
+/// Facts that one check of the node collects.
 pub(super) struct Facts<'a> {
     pub(super) own: u64,
     pub(super) joined: bool,
     pub(super) membership: &'a MembershipView,
-    /// Somebody leads and is heard.
+    /// `true` if a node leads and is heard.
     pub(super) has_leader: bool,
     pub(super) leads: bool,
     pub(super) committed: Option<u64>,
@@ -77,20 +81,21 @@ pub(super) struct Facts<'a> {
     pub(super) neighbours: &'a Neighbours,
 }
 
-/// What is remembered between looks.
+/// State kept between checks.
 #[derive(Default)]
 pub(super) struct Gate {
-    /// It has been ready.
+    /// `true` once the pod has been ready.
     opened: bool,
     withdrawn: Option<Readiness>,
     trouble_since: Option<Instant>,
     fine_since: Option<Instant>,
-    /// A commit that is to be applied, and since when it is known.
+    /// Index of a commit that is yet to be applied, and the time since it is known.
     mark: Option<(u64, Instant)>,
 }
 
 impl Gate {
-    /// `is_bootstrapped` reads a row, and is asked for before the first time only.
+    /// Updates the gate with new facts and returns the readiness. `is_bootstrapped` reads a row, and is called only
+    /// until the pod is ready for the first time.
     pub(super) fn look(&mut self, facts: &Facts<'_>, is_bootstrapped: impl Fn() -> bool) -> Readiness {
         if !self.opened {
             let first = first(facts, is_bootstrapped);
@@ -131,7 +136,8 @@ impl Gate {
         behind
     }
 
-    /// The leader is never too far behind: when nobody applies as fast as is written, somebody must stay.
+    /// Checks whether this pod lags too far behind. The leader never does: when no node applies as fast as entries are
+    /// written, one has to stay.
     fn behind(&mut self, facts: &Facts<'_>, now: Instant) -> Option<Readiness> {
         let (committed, applied) = (facts.committed.unwrap_or(0), facts.applied.unwrap_or(0));
         let is_reached = self.mark.is_none_or(|(mark, _)| applied >= mark);
@@ -153,7 +159,7 @@ fn first(facts: &Facts<'_>, is_bootstrapped: impl Fn() -> bool) -> Readiness {
     if let Some(offset_ms) = facts.clock_wrong_by {
         return Readiness::ClockWrong { offset_ms };
     }
-    // A leader must be heard once: before, nobody has said how far the cluster is.
+    // A leader must be heard once; before that, nothing says how far the cluster is.
     if !facts.has_leader || committed.is_none() || committed < at_start || applied < committed {
         return Readiness::CatchingUp;
     }
@@ -201,7 +207,7 @@ mod tests {
         }
     }
 
-    /// A gate as if its last trouble or peace had begun before all waits.
+    /// Sets the gate's clocks back, as if its last trouble or its last recovery had begun before all waiting times.
     fn long_ago(gate: &mut Gate) {
         let before = Instant::now().checked_sub(GRACE).unwrap();
         for since in [&mut gate.trouble_since, &mut gate.fine_since] {

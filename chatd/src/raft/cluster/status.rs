@@ -1,4 +1,4 @@
-//! What a node knows of itself and its cluster, in plain values: for the admin door, `ListServers`, readiness, metrics.
+//! Status of a node and its cluster in plain values: for the admin API, `ListServers`, readiness and metrics.
 
 use crate::raft::{
     clock::{TimeStatus, off_by},
@@ -6,34 +6,34 @@ use crate::raft::{
 };
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-/// What a node does in its cluster.
+/// Role of a node in its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Takes writes, while it has a quorum.
+    /// The leader takes writes, while it has a quorum.
     Leader,
-    /// Votes, and follows.
+    /// A follower votes, and replicates the leader's log.
     Follower,
-    /// Asks for votes.
+    /// A candidate asks for votes.
     Candidate,
-    /// Follows without a vote; also a node that belongs to no cluster yet.
+    /// A learner replicates the log without a vote; also a node that belongs to no cluster yet.
     Learner,
 }
 
-/// A member and where it is.
+/// A member and its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Who.
+    /// Identifier of the node.
     pub node_id: u64,
-    /// host:port of its peer door.
+    /// Peer listener, as host:port.
     pub peer_address: String,
-    /// host:port of its client gRPC door.
+    /// Client gRPC listener, as host:port.
     pub client_address: String,
-    /// Its pod's name.
+    /// Name of the pod.
     pub name: String,
 }
 
 impl Member {
-    /// As it stands in the membership.
+    /// Creates a member from its entry in the membership.
     #[must_use]
     pub fn new(node_id: u64, node: &Node) -> Self {
         let Node { peer_address, client_address, name } = node.clone();
@@ -41,16 +41,16 @@ impl Member {
     }
 }
 
-/// Who belongs to the cluster.
+/// Members of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MembershipView {
-    /// One set; two while a change is under way.
+    /// Sets of voters: one, or two during a joint configuration.
     pub voter_sets: Vec<BTreeSet<u64>>,
     /// Members without a vote.
     pub learners: BTreeSet<u64>,
-    /// All of them.
+    /// All members, voters and learners.
     pub members: Vec<Member>,
-    /// Log index of the entry that made it; 0 for none.
+    /// Log index of the membership entry; 0 for none.
     pub log_index: u64,
 }
 
@@ -65,65 +65,66 @@ impl MembershipView {
         }
     }
 
-    /// The voters; during a change those that it leads to.
+    /// Returns the voters; during a joint configuration, those of the new set.
     #[must_use]
     pub fn voters(&self) -> BTreeSet<u64> {
         self.voter_sets.last().cloned().unwrap_or_default()
     }
 
-    /// This node is one of them.
+    /// Returns `true` if this node is a member.
     #[must_use]
     pub fn contains(&self, node_id: u64) -> bool {
         self.members.iter().any(|member| member.node_id == node_id)
     }
 
-    /// The member with this id.
+    /// Returns the member with this id.
     #[must_use]
     pub fn member(&self, node_id: u64) -> Option<&Member> {
         self.members.iter().find(|member| member.node_id == node_id)
     }
 }
 
-/// How far another member has come, as its leader knows.
+/// Replication progress of another member, as the leader knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerProgress {
-    /// Who.
+    /// Identifier of the node.
     pub node_id: u64,
-    /// Its log matches the leader's up to here; `None` before the first answer.
+    /// Last log index up to which the member's log matches the leader's; `None` before the first answer.
     pub matched_index: Option<u64>,
-    /// Entries behind the leader's last.
+    /// Number of entries by which the member is behind the leader's last entry.
     pub lag: u64,
-    /// Since it answered; `None` if never under this leader.
+    /// Time since the member last answered; `None` if it never answered this leader.
     pub contact_age: Option<Duration>,
 }
 
-/// Whether this pod may get clients: joined, open, caught up, with the right time; and not cut off from who can serve.
+/// Readiness of this pod for client traffic: it has joined, is bootstrapped, has caught up, has the right time, and is
+/// not cut off from nodes that can serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readiness {
-    /// Yes.
+    /// The pod is ready.
     Ready,
-    /// Its volume belongs to no cluster, or it is no member (yet).
+    /// The volume belongs to no cluster, or the node is not a member (yet).
     NotJoined,
-    /// It has not yet applied what was committed when it started.
+    /// The node has not yet applied what was committed when it started.
     CatchingUp,
     /// The cluster's first command is not applied yet.
     NotBootstrapped,
-    /// Its clock is wrong by so much.
+    /// The pod's clock is wrong.
     ClockWrong {
-        /// Its own minus the cluster's time, in milliseconds.
+        /// The pod's clock minus the cluster's time, in milliseconds.
         offset_ms: i64,
     },
-    /// It does not apply what is committed.
+    /// The node does not keep up with applying what is committed.
     Behind {
-        /// Not applied yet.
+        /// Number of committed entries that are not applied yet.
         entries: u64,
     },
-    /// It hears no leader, and cannot rule out that others do.
+    /// The node hears no leader, and cannot rule out that others do.
     CutOff,
 }
 
 impl Readiness {
-    /// Why not, in words; empty when ready.
+    /// Returns the reason for not being ready, in words; empty when ready.
     #[must_use]
     pub fn reason(self) -> String {
         match self {
@@ -141,51 +142,51 @@ impl Readiness {
 /// A node's view at one moment.
 #[derive(Clone, Debug)]
 pub struct NodeStatus {
-    /// Of which node.
+    /// Identifier of the node.
     pub node_id: u64,
-    /// `None` until it belongs to a cluster.
+    /// Identifier of the cluster; `None` until the node belongs to one.
     pub cluster_id: Option<Arc<str>>,
-    /// What it does.
+    /// Role of the node.
     pub role: Role,
-    /// Raft's term.
+    /// Current Raft term of the node.
     pub term: u64,
-    /// Who leads, if anyone was heard within the last second: a leader without a quorum names none, neither does a
-    /// follower whose leader is silent.
+    /// Node id of the leader, if it was heard within the last second. A leader without a quorum names none, and neither
+    /// does a follower whose leader is silent.
     pub leader: Option<u64>,
-    /// Since this node first saw that leader in that term.
+    /// Time since this node first saw that leader in that term.
     pub leader_age: Option<Duration>,
-    /// Who belongs to it.
+    /// Members of the cluster.
     pub membership: MembershipView,
-    /// Last entry in its log; 0 for none, as all of the following.
+    /// Index of the last entry in the log; 0 for none, as in all of the following indexes.
     pub last_log_index: u64,
-    /// Committed, as far as it knows.
+    /// Index of the last entry known to be committed.
     pub committed_index: u64,
-    /// Applied to its state.
+    /// Index of the last entry applied to the state.
     pub applied_index: u64,
-    /// In its newest snapshot.
+    /// Index of the last entry in the newest snapshot.
     pub snapshot_index: u64,
-    /// Purged from its log.
+    /// Index of the last entry purged from the log.
     pub purged_index: u64,
-    /// Leader only: since a quorum answered.
+    /// Time since a quorum last answered; leader only.
     pub quorum_ack_age: Option<Duration>,
-    /// Follower and learner: since the leader was heard.
+    /// Time since the leader was last heard; follower, candidate and learner only.
     pub leader_contact_age: Option<Duration>,
-    /// Leader only.
+    /// Replication progress of the other members; empty unless this node leads.
     pub progress: Vec<PeerProgress>,
-    /// May it get clients?
+    /// Readiness of this pod for client traffic.
     pub readiness: Readiness,
-    /// What it knows of the time.
+    /// Status of the time on this pod.
     pub time: TimeStatus,
 }
 
 impl NodeStatus {
-    /// This node leads and has a quorum.
+    /// Returns `true` if this node leads and has a quorum.
     #[must_use]
     pub fn leads(&self) -> bool {
         self.leader == Some(self.node_id)
     }
 
-    /// How far another member has come; `None` when this node does not lead or does not know it.
+    /// Returns the progress of another member; `None` if this node does not lead or does not know the member.
     #[must_use]
     pub fn progress_of(&self, node_id: u64) -> Option<&PeerProgress> {
         self.progress.iter().find(|progress| progress.node_id == node_id)

@@ -1,9 +1,10 @@
-//! See [`crate::fuzzing`].
+//! Fuzz target for log entries; see [`crate::fuzzing`].
 
 use super::{decode_entry, encode_entry};
 use bytes::Bytes;
 
-/// What is read is written in one form, and that form is read as the same.
+/// Checks that an entry that decodes is equal after it is encoded and decoded again. Returns `false` if the bytes are
+/// not an entry.
 pub(crate) fn entry(bytes: &[u8]) -> bool {
     let Ok(first) = decode_entry(Bytes::copy_from_slice(bytes)) else { return false };
     let second = decode_entry(encode_entry(&first));

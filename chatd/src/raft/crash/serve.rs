@@ -1,4 +1,4 @@
-//! A cluster of one on a real disk: writes, flushes, snapshots, purges.
+//! Workload of a single-node cluster on a real disk: writes, flushes, snapshots, purges.
 
 use super::{End, PATIENCE, lies, say, told_to};
 use crate::feed::Feed;
@@ -21,12 +21,12 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio::time::timeout;
 
-/// Written at once, so that a batch holds more than one.
+/// Commands written at once, so that a batch holds more than one.
 const TOGETHER: u64 = 4;
 const ROUNDS: u64 = 40;
 /// Entries that a purge leaves.
 const KEPT: u64 = 7;
-/// The log begins with the membership and the leader's blank entry.
+/// Index of the first command: the log begins with the membership and the leader's blank entry.
 const FIRST: u64 = 2;
 
 struct Pod {
@@ -34,7 +34,7 @@ struct Pod {
     log: LogStore,
     store: RocksStore,
     shelf: Shelf,
-    /// What state and log ended with before Raft brought them together.
+    /// Last indexes of state and log before Raft reconciled them.
     ends: Ends,
 }
 
@@ -45,7 +45,7 @@ struct Ends {
 
 impl Pod {
     async fn start(dir: &Path) -> Self {
-        // Small, so that the log goes through many of them.
+        // Small segments, so that the log goes through many of them.
         let options = Options { segment_bytes: 4 << 10, cache_bytes: 4 << 10, ..Options::default() };
         let (mut log, _) = LogStore::open(&dir.join("log"), options).expect("the log opens");
         let logged = log.get_log_state().await.expect("the log is read");
@@ -75,13 +75,13 @@ impl Pod {
         let config = Arc::new(config.validate().expect("valid"));
         let id = log.identity().node_id;
         let raft = Raft::new(id, config, Nowhere, log.clone(), machine).await.expect("Raft starts");
-        // Refused when it has a log already.
+        // Refused if the node has a log already.
         let _ = raft.initialize(BTreeMap::from([(id, Node::default())])).await;
         raft.wait(Some(PATIENCE)).current_leader(id, "it elects itself").await.expect("a leader");
         Self { raft, log, store, shelf, ends }
     }
 
-    /// Writes the commands of these numbers, in order, and says each when it is acknowledged.
+    /// Writes the commands with these numbers, in order, and reports each one when it is acknowledged.
     async fn write(&self, numbers: std::ops::Range<u64>) {
         let writes = numbers.map(|number| async move {
             if lies() {
@@ -95,7 +95,7 @@ impl Pod {
         timeout(PATIENCE, join_all(writes)).await.expect("in time");
     }
 
-    /// A snapshot of all that is applied; the log goes, but for a few entries.
+    /// Takes a snapshot of all that is applied, and purges the log except for a few entries.
     async fn compact(&self) {
         let applied = self.store.applied().index();
         self.raft.trigger().snapshot().await.expect("Raft runs");
@@ -113,7 +113,7 @@ impl Pod {
     }
 }
 
-/// Nothing to test by itself: the work of the process that crashes.
+/// Workload of the process that crashes; tests nothing by itself.
 #[test]
 fn a_process_that_is_told_to_serves() {
     let Some(dir) = told_to() else { return };
@@ -132,7 +132,7 @@ fn a_process_that_is_told_to_serves() {
     });
 }
 
-/// Number and index of each command that was said to be acknowledged.
+/// Returns number and index of each command that was reported as acknowledged.
 pub(super) fn acknowledged(end: &End) -> impl Iterator<Item = (u64, u64)> {
     end.said.iter().filter_map(|said| said.strip_prefix("ack ")).map(|ack| {
         let (number, index) = ack.split_once(' ').expect("two numbers");
@@ -141,7 +141,7 @@ pub(super) fn acknowledged(end: &End) -> impl Iterator<Item = (u64, u64)> {
     })
 }
 
-/// Index of the last entry of a log that nobody has open.
+/// Returns the index of the last entry of a log that no process has open.
 pub(super) async fn last_entry(dir: &Path) -> Option<u64> {
     let (mut log, _) = LogStore::open(dir, Options::default()).expect("the log opens");
     let last = log.get_log_state().await.expect("the log is read").last_log_id;
@@ -149,7 +149,7 @@ pub(super) async fn last_entry(dir: &Path) -> Option<u64> {
     last.map(|id| id.index)
 }
 
-/// Starts a pod on what is left, and compares.
+/// Starts a pod on the directory that was left behind, and checks it.
 pub(super) async fn check(dir: &Path, end: &End) {
     let pod = Pod::start(dir).await;
     if let Some(node) = end.said.iter().find_map(|said| said.strip_prefix("node ")) {
@@ -165,14 +165,15 @@ pub(super) async fn check(dir: &Path, end: &End) {
     assert!(purged <= pod.shelf.newest_applied(), "purged to {purged:?}, a snapshot holds less");
     assert!(pod.shelf.newest().is_none_or(|newest| is_whole(&newest)), "a snapshot with a damaged file");
     nothing_is_left_over(dir);
-    // And it lives on.
+    // The pod must also keep working.
     pod.write(next..next + TOGETHER).await;
     pod.compact().await;
     check_all(&pod.store.view()).expect("the invariants hold");
     pod.stop().await;
 }
 
-/// The state is that of the commands in order up to some number, with all that were acknowledged; the number after it.
+/// Checks that the state results from the commands in order up to some number, with all that were acknowledged. Returns
+/// the number after it.
 async fn has_what_was_acknowledged(store: &RocksStore, end: &End) -> u64 {
     let view = store.view();
     check_all(&view).expect("the invariants hold");
@@ -195,7 +196,7 @@ async fn has_what_was_acknowledged(store: &RocksStore, end: &End) -> u64 {
     next
 }
 
-/// What a crash left half done is gone.
+/// Checks that nothing is left of operations that a crash cut short.
 fn nothing_is_left_over(dir: &Path) {
     let names = |dir: &Path| -> Vec<String> {
         let entries = std::fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").file_name());
@@ -206,6 +207,6 @@ fn nothing_is_left_over(dir: &Path) {
     assert_eq!(state.iter().filter(|name| name.starts_with("live-")).count(), 1, "{state:?}");
     let snapshots = || names(&dir.join("state/snapshots"));
     assert!(!snapshots().iter().any(|name| name.ends_with(".tmp")), "{:?}", snapshots());
-    // A thread of its own removes the older one.
+    // A separate thread removes the older one.
     until("one snapshot is left", || snapshots().len() <= 1);
 }

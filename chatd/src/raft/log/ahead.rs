@@ -1,21 +1,22 @@
-//! Zeros ahead of what is written, so that a sync of data is nothing but that.
+//! Zeros written ahead of the data, so that a sync of data has nothing else to do.
 //!
-//! A block that is reserved, and was never written, becomes readable by a change of metadata. An `fdatasync` of data in
-//! it has to commit that change, too: it takes about twice as long, and it is not to be trusted. ext4, when its journal
-//! is aborted in that moment, says "done" and the change is lost (one abort of twenty shows it on Linux 6.18). So each
-//! block is written with zeros, and synced with other data, well before its own data comes.
+//! A block that is reserved and was never written becomes readable by a change of metadata. An `fdatasync` of data in
+//! it has to commit that change, too: it takes about twice as long, and it cannot be trusted. ext4, if its journal is
+//! aborted at that moment, reports success although the change is lost (one abort in twenty shows it on Linux 6.18).
+//! Each block is therefore written with zeros, and synced with other data, well before its own data comes.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Mutex, PoisonError};
 
-/// More than one batch of the writer, so that no data reaches a block in the same sync as its zeros.
+/// Distance that the zeros keep ahead: more than one batch of the writer, so that no data reaches a block in the same
+/// sync as its zeros.
 const LOOKAHEAD: u64 = 5 << 20;
-/// Written at a time: rare enough to cost nothing, short enough not to be felt by who waits for the sync.
+/// Zeros written at a time: enough to be written rarely, few enough not to delay the callers that wait for the sync.
 static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
 
-/// How far the zeros of one file reach.
+/// Extent of the zeros in one file.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
     reach: Mutex<Reach>,
@@ -24,24 +25,24 @@ pub(super) struct Ahead {
 #[derive(Debug, Default)]
 struct Reach {
     next: u64,
-    /// Length of the file. Zero until [`Ahead::begin`]: nothing is overwritten in a file of which nobody said where it ends.
+    /// Length of the file. Zero until [`Ahead::begin`]: nothing is overwritten in a file whose end is unknown.
     limit: u64,
 }
 
 impl Ahead {
-    /// Nothing from `from` up to `limit` is needed.
+    /// Starts to write zeros. Bytes from `from` up to `limit` are not needed.
     ///
     /// # Errors
-    /// What the system says.
+    /// Those of the file system.
     pub(super) fn begin(&self, file: &File, from: u64, limit: u64) -> io::Result<()> {
         *self.reach.lock().unwrap_or_else(PoisonError::into_inner) = Reach { next: from, limit };
         self.keep(file, from)
     }
 
-    /// After a write up to `end`.
+    /// Keeps the zeros ahead after a write up to `end`.
     ///
     /// # Errors
-    /// What the system says.
+    /// Those of the file system.
     pub(super) fn keep(&self, file: &File, end: u64) -> io::Result<()> {
         let mut reach = self.reach.lock().unwrap_or_else(PoisonError::into_inner);
         reach.next = reach.next.max(end);
@@ -55,7 +56,7 @@ impl Ahead {
         Ok(())
     }
 
-    /// The file was cut or extended by other means.
+    /// Stops writing zeros, as the file was cut or extended by other means.
     pub(super) fn end(&self) {
         *self.reach.lock().unwrap_or_else(PoisonError::into_inner) = Reach::default();
     }
@@ -72,7 +73,7 @@ mod tests {
         let ahead = Ahead::default();
         let mut expected = vec![7; 1000];
         file.write_all_at(&expected, 0).expect("written");
-        // What lies behind the end of an earlier life is not needed.
+        // Bytes behind the end that an earlier process left are not needed.
         file.write_all_at(&[9; 5000], 1000).expect("written");
         ahead.begin(&file, 1000, LIMIT as u64).expect("begun");
         for size in [1, 4096, 300_000, 2 << 20, 6 << 20, 50_000, 1] {

@@ -1,13 +1,14 @@
-//! The newest entries in memory: the leader reads each entry back once per follower and once to apply it.
+//! Cache of the newest entries: the leader reads each entry once per follower, and once to apply it.
 
 use crate::raft::types::{EncodedBatch, Entry};
 use openraft::EntryPayload;
 use std::collections::VecDeque;
 
-/// What an entry takes in memory besides its payload.
+/// Memory that an entry takes besides its payload, in bytes.
 const OVERHEAD: usize = 128;
 
-/// Memory an entry takes, roughly; a batch's bytes are shared with whoever else holds the entry.
+/// Returns the approximate memory use of an entry, in bytes; the bytes of a batch are shared with all holders of the
+/// entry.
 pub(crate) fn weight(entry: &Entry) -> usize {
     let payload = match &entry.payload {
         EntryPayload::Normal(EncodedBatch { bytes, .. }) => bytes.len(),
@@ -25,7 +26,7 @@ pub(crate) struct TailCache {
 }
 
 impl TailCache {
-    /// Index of the oldest entry here.
+    /// Returns the index of the oldest cached entry.
     pub(crate) fn first(&self) -> Option<u64> {
         self.entries.front().map(|entry| entry.log_id.index)
     }
@@ -35,28 +36,30 @@ impl TailCache {
         self.entries.push_back(entry);
     }
 
-    /// Forgets entries from `from` on.
+    /// Removes entries from `from` on.
     pub(crate) fn truncate(&mut self, from: u64) {
         while self.entries.back().is_some_and(|entry| entry.log_id.index >= from) {
             self.shrink(VecDeque::pop_back);
         }
     }
 
-    /// Forgets entries before `to`.
+    /// Removes entries before `to`.
     pub(crate) fn purge(&mut self, to: u64) {
         while self.first().is_some_and(|first| first < to) {
             self.shrink(VecDeque::pop_front);
         }
     }
 
-    /// Keeps to `budget` bytes by giving up the oldest entries, but none from `unwritten` on: these are nowhere else.
+    /// Evicts the oldest entries to keep to `budget` bytes, but none from `unwritten` on: these are stored nowhere
+    /// else.
     pub(crate) fn evict(&mut self, budget: usize, unwritten: u64) {
         while self.bytes > budget && self.first().is_some_and(|first| first < unwritten) {
             self.shrink(VecDeque::pop_front);
         }
     }
 
-    /// Entries from `from` on, before `to`, until `budget` bytes are reached, at least one if `at_least_one`.
+    /// Copies entries from `from` on and before `to`, until `budget` bytes are reached, and at least one if
+    /// `at_least_one`.
     pub(crate) fn copy(&self, from: u64, to: u64, mut budget: usize, mut at_least_one: bool, into: &mut Vec<Entry>) {
         let Some(first) = self.first() else { return };
         let skip = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX);

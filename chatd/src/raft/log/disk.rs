@@ -1,4 +1,4 @@
-//! The file system, as far as the log needs it: so that the same log runs on a real disk and on one that crashes on
+//! The file system, as far as the log needs it, as traits: the same log runs on a real disk and on one that crashes on
 //! command ([`super::sim_disk::SimDisk`]).
 
 use super::ahead::Ahead;
@@ -10,90 +10,52 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Holds the directory's lock until dropped.
+/// Lock on a directory, held until dropped.
 pub trait DirLock: Send + Sync {}
 
-/// One directory. Names are plain file names in it.
+/// One directory. Names are plain file names in it. Methods fail with the errors of the file system.
 pub trait LogDisk: Send + Sync + 'static {
-    /// For messages.
+    /// Returns the name of the directory, for messages.
     fn name(&self) -> String;
-    /// All file names.
-    ///
-    /// # Errors
-    /// What the system says; so for all methods here.
+    /// Lists all file names.
     fn list(&self) -> io::Result<Vec<String>>;
     /// Creates a file, or empties it.
-    ///
-    /// # Errors
-    /// See [`LogDisk::list`].
     fn create(&self, name: &str) -> io::Result<Arc<dyn LogFile>>;
     /// Opens a file for reading and writing.
-    ///
-    /// # Errors
-    /// See [`LogDisk::list`].
     fn open(&self, name: &str) -> io::Result<Arc<dyn LogFile>>;
-    /// Renames a file; survives a crash after [`LogDisk::sync`].
-    ///
-    /// # Errors
-    /// See [`LogDisk::list`].
+    /// Renames a file; the new name survives a crash after [`LogDisk::sync`].
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
-    /// Unlinks a file; open ones stay readable.
-    ///
-    /// # Errors
-    /// See [`LogDisk::list`].
+    /// Unlinks a file; open files stay readable.
     fn remove(&self, name: &str) -> io::Result<()>;
-    /// Makes names durable.
-    ///
-    /// # Errors
-    /// See [`LogDisk::list`].
+    /// Makes file names durable.
     fn sync(&self) -> io::Result<()>;
-    /// Takes the directory for this process; `None` when another has it.
-    ///
-    /// # Errors
-    /// See [`LogDisk::list`].
+    /// Takes the lock of the directory for this process; `None` if another process has it.
     fn try_lock(&self) -> io::Result<Option<Box<dyn DirLock>>>;
-    /// Time that the next batch takes, for disks whose calls take none: [`super::Drive::Task`] waits for it.
+    /// Returns the time that the next batch takes, for disks whose calls take none: [`super::Drive::Task`] waits for
+    /// it.
     fn latency(&self) -> Duration {
         Duration::ZERO
     }
 }
 
-/// One file. Writers give offsets; there is no cursor.
+/// One file. Writers give offsets; there is no cursor. Methods fail with the errors of the file system.
 pub trait LogFile: Send + Sync + 'static {
-    /// Length in bytes.
-    ///
-    /// # Errors
-    /// What the system says; so for all methods here.
+    /// Returns the length in bytes.
     fn size(&self) -> io::Result<u64>;
     /// Fills `into` from `offset` on.
     ///
     /// # Errors
-    /// See [`LogFile::size`]; `UnexpectedEof` when there are fewer bytes.
+    /// Those of the file system; `UnexpectedEof` if there are fewer bytes.
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()>;
     /// Writes all of `bytes` at `offset`.
-    ///
-    /// # Errors
-    /// See [`LogFile::size`].
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Cuts or extends the file.
-    ///
-    /// # Errors
-    /// See [`LogFile::size`].
+    /// Truncates or extends the file.
     fn set_len(&self, len: u64) -> io::Result<()>;
-    /// Reserves space up to `len` and makes the file that long, with zeros. Nothing from `from` on is needed.
-    ///
-    /// # Errors
-    /// See [`LogFile::size`].
+    /// Reserves space up to `len` and makes the file that long, filled with zeros. Bytes from `from` on are not needed.
     fn allocate(&self, from: u64, len: u64) -> io::Result<()>;
-    /// Makes contents durable, and the length where needed to read them (fdatasync).
-    ///
-    /// # Errors
-    /// See [`LogFile::size`].
+    /// Makes contents durable, and the length as far as it is needed to read them (fdatasync).
     fn sync_data(&self) -> io::Result<()>;
     /// Makes contents and length durable (fsync).
-    ///
-    /// # Errors
-    /// See [`LogFile::size`].
     fn sync_all(&self) -> io::Result<()>;
 }
 
@@ -104,10 +66,10 @@ pub struct FsDisk {
 }
 
 impl FsDisk {
-    /// Creates the directory if it is not there.
+    /// Opens the directory, and creates it if it does not exist.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// If the directory cannot be created.
     pub fn new(directory: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(directory)?;
         if let Some(parent) = directory.parent().filter(|p| !p.as_os_str().is_empty()) {

@@ -1,22 +1,22 @@
-//! What can go wrong with the log.
+//! Errors of the log.
 
 use super::segment::is_full;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Why the log cannot be opened, read or written.
+/// Error of opening, reading or writing the log.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogError {
-    /// The file system refused. After a failed write or fsync the log writes nothing more: an fsync that is tried again
-    /// may succeed without the data being on disk.
+    /// The file system refused an operation. After a failed write or fsync the log writes nothing more: a repeated
+    /// fsync may succeed without the data being on disk.
     #[error("cannot {action} {file}: {source}")]
     Io {
-        /// What was tried, such as "sync".
+        /// Operation that was tried, such as "sync".
         action: &'static str,
-        /// On which file.
+        /// Name of the file.
         file: String,
-        /// What the operating system said.
+        /// Error of the operating system.
         #[source]
         source: Arc<io::Error>,
     },
@@ -25,66 +25,66 @@ pub enum LogError {
         "no space left on the volume to {action} {file}: grow the volume, or remove other data from it, then restart"
     )]
     NoSpace {
-        /// What was tried.
+        /// Operation that was tried.
         action: &'static str,
-        /// On which file.
+        /// Name of the file.
         file: String,
     },
-    /// Bytes that were once safely written are not there any more.
+    /// Bytes that were once safely written are lost or changed.
     #[error(
         "{file} is damaged at offset {offset}: expected {expected}, found {found}. Acknowledged entries may be lost on this \
          volume: restore it, or remove this member and let it join again with an empty volume"
     )]
     Damaged {
-        /// The segment's file name.
+        /// Name of the segment file.
         file: String,
-        /// Offset in it, in bytes.
+        /// Offset in the file, in bytes.
         offset: u64,
-        /// What should be there.
+        /// Content that was expected there.
         expected: String,
-        /// What is.
+        /// Content that was found there.
         found: String,
     },
-    /// Written by another version of the program.
+    /// The log was written by another version of the program.
     #[error("{file} has log format {found}, this program reads format {supported}: run the version that wrote it")]
     Version {
-        /// The segment's file name.
+        /// Name of the segment file.
         file: String,
-        /// Its version.
+        /// Format version of the file.
         found: u32,
-        /// Ours.
+        /// Format version that this program reads.
         supported: u32,
     },
     /// Another process has the directory open.
     #[error("{directory} is in use by another process; gave up after {} s", waited.as_secs())]
     Busy {
-        /// Which directory.
+        /// Path of the directory.
         directory: String,
-        /// How long it was waited for.
+        /// Time for which this process waited.
         waited: Duration,
     },
     /// The volume belongs to another cluster.
     #[error("this volume belongs to cluster {own}, not to {other}")]
     ForeignCluster {
-        /// Whose it is.
+        /// Cluster to which the volume belongs.
         own: String,
-        /// Who asked.
+        /// Cluster id that was requested.
         other: String,
     },
-    /// An entry that does not follow the last one, or a truncation below what was purged.
+    /// An entry does not follow the last one, or a truncation is below what was purged.
     #[error("the log goes on at index {expected}, not at {found}")]
     Hole {
         /// Index that comes next.
         expected: u64,
-        /// Index given.
+        /// Index that was given.
         found: u64,
     },
-    /// An entry beyond what a record may hold.
+    /// An entry is larger than a record may be.
     #[error("an entry of {bytes} bytes exceeds the limit of {limit} bytes")]
     TooLarge {
-        /// Its size.
+        /// Size of the entry, in bytes.
         bytes: usize,
-        /// The limit.
+        /// Largest allowed size, in bytes.
         limit: usize,
     },
     /// The log was closed.
@@ -100,7 +100,7 @@ impl LogError {
         Self::Io { action, file: file.to_owned(), source: Arc::new(source) }
     }
 
-    /// For openraft, whose storage traits speak `io::Error`; the kind is kept.
+    /// Converts the error for openraft, whose storage traits use `io::Error`; the kind is kept.
     #[must_use]
     pub fn to_io(&self) -> io::Error {
         let kind = match self {

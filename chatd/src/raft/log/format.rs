@@ -1,4 +1,4 @@
-//! Bytes of segments and records; the layout is described at the top of [`super`].
+//! Encoding of segments and records; the layout is described at the top of [`super`].
 
 use super::options::MAX_RECORD;
 use crate::raft::codec::{log_id_from_pb, log_id_to_pb};
@@ -7,15 +7,15 @@ use prost::Message;
 use quorate_core::proto::log as pb;
 use std::fmt;
 
-/// Version of the layout; a change of it needs code that still reads the older ones.
+/// Version of the layout. A change of it needs code that still reads the older ones.
 pub const VERSION: u32 = 1;
-/// First bytes of a segment. The line break shows a transfer as text.
+/// First bytes of a segment. The line break exposes a transfer in text mode.
 pub const MAGIC: [u8; 8] = *b"QRTLOG\r\n";
-/// Bytes of a segment's header.
+/// Size of a segment header, in bytes.
 pub const HEADER: u32 = 48;
-/// Bytes before a record's payload.
+/// Size of the header before a record's payload, in bytes.
 pub const RECORD_HEADER: usize = 16;
-/// Records begin at multiples of this.
+/// Alignment of records in a segment, in bytes.
 pub const ALIGN: usize = 8;
 
 const CRC_AT: usize = 44;
@@ -23,41 +23,41 @@ const CRC_AT: usize = 44;
 /// State of the log that is not an entry.
 #[derive(Clone, PartialEq, Message)]
 pub struct State {
-    /// This node's id, from the first segment on.
+    /// Identifier of this node, set from the first segment on.
     #[prost(uint64, tag = "1")]
     pub node_id: u64,
-    /// Empty while not known.
+    /// Identifier of the cluster; empty while unknown.
     #[prost(string, tag = "2")]
     pub cluster_id: String,
-    /// Last vote.
+    /// Last vote that this node saved.
     #[prost(message, optional, tag = "3")]
     pub vote: Option<SavedVote>,
-    /// Last purged entry.
+    /// Log id of the last purged entry.
     #[prost(message, optional, tag = "4")]
     pub purged: Option<pb::LogId>,
-    /// Last entry known to be committed.
+    /// Log id of the last entry known to be committed.
     #[prost(message, optional, tag = "5")]
     pub committed: Option<pb::LogId>,
 }
 
-/// A vote.
+/// A vote, as it is saved.
 #[derive(Clone, PartialEq, Message)]
 pub struct SavedVote {
-    /// Term.
+    /// Term of the vote.
     #[prost(uint64, tag = "1")]
     pub term: u64,
-    /// For whom.
+    /// Node that the vote is for.
     #[prost(uint64, tag = "2")]
     pub node_id: u64,
-    /// Whether a majority has granted it.
+    /// `true` if a majority has granted the vote.
     #[prost(bool, tag = "3")]
     pub committed: bool,
 }
 
-/// Entries after this one are gone.
+/// Removal of all entries after a given one.
 #[derive(Clone, PartialEq, Message)]
 pub struct Truncate {
-    /// Last entry that stays; none when none does.
+    /// Last entry that stays; `None` if none does.
     #[prost(message, optional, tag = "1")]
     pub after: Option<pb::LogId>,
 }
@@ -101,7 +101,7 @@ impl Meta {
     }
 }
 
-/// What a record is.
+/// Kind of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Kind {
@@ -112,7 +112,6 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// All of them.
     pub(crate) const ALL: [Self; 4] = [Self::State, Self::Entry, Self::Truncate, Self::Committed];
 
     fn of(byte: u8) -> Option<Self> {
@@ -120,7 +119,7 @@ impl Kind {
     }
 }
 
-/// Expected and found, for a message about damage.
+/// Expected and found content, for a message about damage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mismatch {
     pub(crate) expected: String,
@@ -139,14 +138,14 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// What a header is not.
+/// Reason why a header is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum HeaderError {
     Version(u32),
     Bad(Mismatch),
 }
 
-/// First bytes of a segment.
+/// Header of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) salt: u32,
@@ -195,7 +194,7 @@ impl Header {
     }
 }
 
-/// A segment's part in each checksum.
+/// Contribution of a segment to each checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seal {
     pub(crate) salt: u32,
@@ -217,11 +216,11 @@ impl Seal {
     }
 }
 
-/// Where a record is.
+/// Position of a record in its segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot {
     pub(crate) offset: u32,
-    /// With header and padding.
+    /// Length with header and padding, in bytes.
     pub(crate) len: u32,
 }
 
@@ -240,7 +239,7 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// Empties it, for a write at `start`; the memory is kept.
+    /// Clears the records, for a write at `start`; the memory is kept.
     pub(crate) fn begin(&mut self, start: u32) {
         self.bytes.clear();
         self.start = start;
@@ -260,7 +259,7 @@ impl Frames {
         self.push_at(offset, seal, kind, payload)
     }
 
-    /// A record that stands at `offset`; [`Self::push`] counts it from the write's beginning.
+    /// Adds a record at `offset`; [`Self::push`] derives the offset from the beginning of the write.
     pub(super) fn push_at(&mut self, offset: u32, seal: Seal, kind: Kind, payload: &impl Message) -> Slot {
         let at = self.bytes.len();
         let len = payload.encoded_len();
@@ -268,7 +267,7 @@ impl Frames {
         self.bytes.extend_from_slice(&narrow(len).to_le_bytes());
         self.bytes.extend_from_slice(&self.start.to_le_bytes());
         self.bytes.extend_from_slice(&[kind as u8, 0, 0, 0]);
-        // Only a full buffer refuses, and a Vec grows.
+        // Only a full buffer fails, and a Vec grows.
         let _ = payload.encode(&mut self.bytes);
         self.bytes.resize(at.saturating_add(framed(len)), 0);
         let crc = seal.checksum(offset, self.bytes.get(at.saturating_add(4)..).unwrap_or_default());
@@ -280,22 +279,22 @@ impl Frames {
     }
 }
 
-/// Bytes that a payload of this length takes with header and padding.
+/// Returns the size of a payload of this length with header and padding, in bytes.
 pub(crate) fn framed(payload: usize) -> usize {
     payload.saturating_add(RECORD_HEADER).next_multiple_of(ALIGN)
 }
 
-/// A valid record.
+/// A record whose header and checksum are valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Record {
     pub(crate) slot: Slot,
     pub(crate) kind: Kind,
-    /// Where its write began.
+    /// Offset at which the write began that contains this record.
     pub(crate) write: u32,
     pub(crate) payload: usize,
 }
 
-/// Reads the record at the beginning of `bytes`, which stand at `offset` of the segment.
+/// Checks the record at the beginning of `bytes`, which are at `offset` of the segment.
 pub(crate) fn check_record(bytes: &[u8], seal: Seal, offset: u32) -> Result<Record, Mismatch> {
     let Some(header) = bytes.get(..RECORD_HEADER) else {
         return Err(Mismatch::new("a record header of 16 bytes", format!("{} bytes", bytes.len())));
@@ -328,18 +327,19 @@ fn checksum_mismatch(what: &str, expected: u32, found: u32) -> Mismatch {
     Mismatch::new(format!("{what} checksum {expected:#010x}"), format!("{found:#010x}"))
 }
 
-/// File name of a segment.
+/// Returns the file name of a segment.
 pub(crate) fn file_name(number: u64) -> String {
     format!("{number:020}.log")
 }
 
-/// Number in a segment's file name.
+/// Returns the number in the file name of a segment; `None` if it is not such a name.
 pub(crate) fn file_number(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".log").filter(|digits| digits.len() == 20)?;
     digits.parse().ok()
 }
 
-/// Lengths in a segment fit 32 bits: a record is at most [`MAX_RECORD`], and the writer bounds a segment.
+/// Converts a length in a segment to 32 bits, which always fit: a record is at most [`MAX_RECORD`], and the writer
+/// bounds a segment.
 fn narrow(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }

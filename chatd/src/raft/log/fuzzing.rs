@@ -1,4 +1,5 @@
-//! See [`crate::fuzzing`]. A log that opens must open again as the same, and every entry of it must be one.
+//! Fuzz targets for segments and records; see [`crate::fuzzing`]. A log that opens must open again with the same
+//! result, and each of its entries must decode.
 
 use super::disk::LogDisk as _;
 use super::format::{Frames, HEADER, Header, Kind, Seal, check_record, file_name};
@@ -11,12 +12,12 @@ use prost::encoding::{DecodeContext, WireType};
 use prost::{DecodeError, Message};
 use std::sync::Arc;
 
-/// Of the segments that are made here.
+/// Salt of the segments that are created here.
 const SALT: u32 = 0x5eed;
-/// More segments show nothing new.
+/// Limit on the number of segments; more show nothing new.
 const SEGMENTS: u64 = 8;
 
-/// One segment with these bytes.
+/// Opens a log of one segment with these bytes. Returns `true` if the log opens.
 pub(crate) fn segment(bytes: &[u8]) -> bool {
     let disk = SimDisk::new();
     put(&disk, 1, bytes);
@@ -24,8 +25,9 @@ pub(crate) fn segment(bytes: &[u8]) -> bool {
     open_twice(&disk)
 }
 
-/// Records, each one byte, a length of one byte, and the payload. Of the first byte, the two lowest bits are the kind;
-/// the highest one begins a new write, the one below a new segment, whose first index stands before the payload.
+/// Opens a log of records, each given as a byte of flags, a byte of length, and the payload. The two lowest bits of the
+/// flags are the kind; the highest bit begins a new write, and the one below a new segment, whose first index precedes
+/// the payload. Returns `true` if the log opens.
 pub(crate) fn records(bytes: &[u8]) -> bool {
     let disk = SimDisk::new();
     let mut segment = Segment::begin(1, 0, 0);
@@ -47,7 +49,7 @@ pub(crate) fn records(bytes: &[u8]) -> bool {
 struct Segment {
     number: u64,
     bytes: Vec<u8>,
-    /// Where the write began.
+    /// Offset at which the write began.
     write: u32,
 }
 
@@ -76,7 +78,7 @@ impl Segment {
     }
 }
 
-/// A payload that may be no message.
+/// A payload that need not be a valid message.
 #[derive(Debug, Default)]
 struct Raw(Vec<u8>);
 

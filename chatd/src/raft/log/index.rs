@@ -1,5 +1,5 @@
-//! Where each entry stands: 8 bytes of memory per entry that is kept, so 80 MB for ten million. Exact offsets and
-//! lengths let a read be bounded in bytes before a file is touched.
+//! Position of each entry on disk: 8 bytes of memory per entry that is kept, so 80 MB for ten million. Exact offsets
+//! and lengths let a read be bounded in bytes before a file is touched.
 
 use super::disk::LogFile;
 use super::format::{Seal, Slot};
@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A segment file, shared by readers; stays readable after it is unlinked.
+/// A segment file, shared by readers; it stays readable after it is unlinked.
 #[derive(Clone)]
 pub(crate) struct SegmentFile {
     pub(crate) name: String,
@@ -28,7 +28,7 @@ impl Part {
     }
 }
 
-/// All segments, oldest first, with the places of their live entries.
+/// All segments, oldest first, with the positions of their live entries.
 #[derive(Default)]
 pub(crate) struct Index {
     parts: VecDeque<Part>,
@@ -37,30 +37,30 @@ pub(crate) struct Index {
 /// One segment of the log, as far as it is in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogExtent {
-    /// Its first entry that is not purged.
+    /// Index of the first entry in the segment that is not purged.
     pub first: u64,
-    /// Bytes from its beginning to its last entry.
+    /// Bytes from the beginning of the segment to the end of its last entry.
     pub bytes: u64,
 }
 
-/// Entries that follow each other in one segment.
+/// Consecutive entries of one segment.
 pub(crate) struct Run {
     pub(crate) segment: SegmentFile,
     pub(crate) slots: Vec<Slot>,
 }
 
 impl Index {
-    /// Number of segments.
+    /// Returns the number of segments.
     pub(crate) fn segments(&self) -> usize {
         self.parts.len()
     }
 
-    /// A new segment; the entries to come are in it.
+    /// Adds a new segment, which holds the entries added next.
     pub(crate) fn add_segment(&mut self, segment: SegmentFile) {
         self.parts.push_back(Part { segment, first: 0, slots: VecDeque::new() });
     }
 
-    /// An entry of the newest segment, which follows the newest entry.
+    /// Adds an entry to the newest segment; it follows the newest entry.
     pub(crate) fn push(&mut self, index: u64, slot: Slot) {
         if let Some(part) = self.parts.back_mut() {
             if part.slots.is_empty() {
@@ -70,7 +70,7 @@ impl Index {
         }
     }
 
-    /// Forgets entries from `from` on.
+    /// Removes entries from `from` on.
     pub(crate) fn truncate(&mut self, from: u64) {
         for part in self.parts.iter_mut().rev().filter(|part| part.end() > from) {
             let keep = from.saturating_sub(part.first);
@@ -78,8 +78,8 @@ impl Index {
         }
     }
 
-    /// Forgets entries before `to`, and gives the segments back that nothing needs any more, oldest first. The newest
-    /// stays, because it is being written.
+    /// Removes entries before `to`, and returns the segments that are no longer needed, oldest first. The newest
+    /// segment stays, because it is being written.
     pub(crate) fn purge(&mut self, to: u64) -> Vec<SegmentFile> {
         for part in self.parts.iter_mut().filter(|part| part.first < to) {
             let gone = to.min(part.end()).saturating_sub(part.first);
@@ -93,7 +93,7 @@ impl Index {
         gone
     }
 
-    /// The segments that hold live entries, oldest first.
+    /// Returns the segments that hold live entries, oldest first.
     pub(crate) fn extents(&self) -> Vec<LogExtent> {
         let live = self.parts.iter().filter_map(|part| {
             let last = part.slots.back()?;
@@ -102,14 +102,15 @@ impl Index {
         live.collect()
     }
 
-    /// First and last entry.
+    /// Returns the indexes of the first and the last entry; `None` without entries.
     pub(crate) fn bounds(&self) -> Option<(u64, u64)> {
         let first = self.parts.iter().find(|part| !part.slots.is_empty())?;
         let last = self.parts.iter().rev().find(|part| !part.slots.is_empty())?;
         Some((first.first, last.end().saturating_sub(1)))
     }
 
-    /// The places of entries in `range`, until `budget` bytes are reached, at least one; and the bytes.
+    /// Returns the positions of the entries in `range`, until `budget` bytes are reached, but at least one, and their
+    /// size in bytes.
     pub(crate) fn runs(&self, range: Range<u64>, budget: usize) -> (Vec<Run>, usize) {
         let (mut runs, mut bytes) = (Vec::new(), 0_usize);
         for part in self.parts.iter().filter(|part| part.end() > range.start && part.first < range.end) {

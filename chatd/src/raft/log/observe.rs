@@ -1,31 +1,32 @@
-//! What the log tells about itself; metrics implement it.
+//! Hooks through which the metrics observe the log.
 
 use std::time::Duration;
 
-/// One write with its fsync.
+/// Report on one write with its fsync.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchReport {
-    /// Records in it.
+    /// Number of records in the write.
     pub records: usize,
-    /// Bytes in it, with framing.
+    /// Bytes in the write, with framing.
     pub bytes: usize,
     /// Duration of the write.
     pub write: Duration,
     /// Duration of the fdatasync.
     pub sync: Duration,
-    /// Operations that waited in the queue when it was done.
+    /// Operations that were in the queue when the write was done.
     pub queued: usize,
 }
 
-/// Called on the writer's thread, between two batches: must not block.
+/// Observer that is called on the writer's thread, between two batches: it must not block.
 pub trait LogObserver: Send + Sync + 'static {
-    /// A batch is on disk.
+    /// Reports that a batch is on disk.
     fn batch(&self, _report: &BatchReport) {}
-    /// There are now so many segments. `making` is how long a new one took; `None` at opening and when one was removed.
+    /// Reports the number of segments. `making` is the time that it took to create a new one; `None` at opening, and
+    /// when a segment was removed.
     fn segments(&self, _count: usize, _making: Option<Duration>) {}
 }
 
-/// Nobody looks.
+/// Observer that ignores everything.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unobserved;
 

@@ -1,45 +1,48 @@
-//! What can be set.
+//! Settings of the log.
 
 use super::observe::{LogObserver, Unobserved};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A record's payload may have so many bytes. openraft's requests are bounded at 1 MiB and a proposer's entry at 64 KiB,
-/// so this only stops nonsense.
+/// Largest payload of a record, in bytes. openraft's requests are bounded at 1 MiB and a proposer's entry at 256 KiB (a
+/// single command at 512 KiB), so this only rejects nonsense.
 pub const MAX_RECORD: usize = 16 << 20;
 
-/// What runs the writer and reads files.
+/// Threading model of the writer and of file reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Drive {
-    /// An own thread for the writer; reads from files on tokio's blocking threads. For real disks.
+    /// A dedicated thread for the writer, and reads from files on tokio's blocking threads. For real disks.
     Threads,
-    /// A task on the current tokio runtime: for in-memory disks, so that a simulation stays deterministic.
+    /// A task on the current tokio runtime. For in-memory disks, so that a simulation stays deterministic.
     Task,
 }
 
 /// Settings of a [`super::LogStore`]; the default is what production uses.
 #[derive(Clone)]
 pub struct Options {
-    /// A segment is allocated with so many bytes; smaller ones free purged space sooner, larger ones are made more rarely.
+    /// Bytes allocated for a segment. Smaller segments free purged space sooner, larger ones are created less often.
     pub segment_bytes: u32,
-    /// Newest entries held in memory, in bytes: covers followers a few seconds behind.
+    /// Memory for the newest entries, in bytes. Covers followers that are a few seconds behind.
     pub cache_bytes: usize,
-    /// Entries appended but not yet written; beyond it `append` waits. Covers a disk that stalls for about a second.
+    /// Bytes of entries appended but not yet written; `append` waits beyond this limit. Covers a disk that stalls for
+    /// about a second.
     pub queue_bytes: u32,
-    /// One write takes at most about so many bytes: bounds how long the first caller in it waits for the others.
+    /// Approximate limit on the bytes of one write, which bounds how long the first caller in it waits for the others.
     pub batch_bytes: usize,
-    /// `limited_get_log_entries` gives at most so many bytes (tonic receives 4 MiB at most), yet at least one entry.
+    /// Limit on the bytes that `limited_get_log_entries` returns, though it returns at least one entry. tonic receives
+    /// at most 4 MiB.
     pub read_bytes: usize,
-    /// `entries_stream` loads so many bytes at a time.
+    /// Bytes that `entries_stream` loads at a time.
     pub stream_bytes: usize,
-    /// How long opening waits for another process to leave the directory: a pod that was replaced may still be stopping.
+    /// Time for which opening waits for another process to release the directory: a pod that was replaced may still be
+    /// stopping.
     pub lock_wait: Duration,
-    /// What runs the writer.
+    /// Threading model of the writer and of file reads.
     pub drive: Drive,
-    /// Who is told about batches.
+    /// Observer that is told about batches.
     pub observer: Arc<dyn LogObserver>,
-    /// Source of node id and salts.
+    /// Source of randomness for the node id and salts.
     pub entropy: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 

@@ -1,4 +1,4 @@
-//! Reading entries: from memory where they are there, else from the segments, without blocking the runtime.
+//! Reads entries from memory if they are there, otherwise from the segments, without blocking the runtime.
 
 use super::error::LogError;
 use super::format::{Kind, Mismatch, Slot, check_record};
@@ -16,10 +16,10 @@ use std::io;
 use std::ops::{Bound, Range, RangeBounds};
 use std::sync::Arc;
 
-/// A file is read in pieces of at most so many bytes, unless one record is larger.
+/// Largest read from a file, in bytes, unless one record is larger.
 const PIECE: u64 = 1 << 20;
 
-/// Reads the log; cheap to clone, and sees what is appended later.
+/// Reader of the log. Cheap to clone; it also sees entries that are appended later.
 #[derive(Clone)]
 pub struct LogReader {
     pub(crate) shared: Arc<Shared>,
@@ -27,7 +27,7 @@ pub struct LogReader {
 }
 
 impl LogReader {
-    /// Entries from the beginning of `range`: all that are there, or about `budget` bytes, at least one.
+    /// Reads entries from the beginning of `range`: all that exist, or about `budget` bytes of them, but at least one.
     pub(crate) async fn read(&self, range: Range<u64>, budget: usize) -> Result<Vec<Entry>, LogError> {
         self.shared.check()?;
         let plan = self.shared.lock().plan(range, budget);
@@ -58,7 +58,7 @@ impl RaftLogReader<TypeConfig> for LogReader {
         self.read(start..end, self.options.read_bytes).await.map_err(|error| error.to_io())
     }
 
-    /// A part at a time, because the range to apply after a start may be the whole log.
+    /// Reads the range in parts, because the range to apply after a start may be the whole log.
     async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = io::Result<Entry>> + OptionalSend
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
@@ -111,7 +111,8 @@ fn read_runs(runs: &[Run]) -> Result<Vec<Entry>, LogError> {
     Ok(entries)
 }
 
-/// Slots that one read covers. Between two live entries there may be truncated ones, hence no look at mere numbers.
+/// Splits off the slots that one read covers. The decision is by offset, not by number: truncated entries may lie
+/// between two live ones.
 fn next_piece(slots: &[Slot]) -> Option<(&[Slot], &[Slot])> {
     let first = slots.first()?;
     let limit = u64::from(first.offset).saturating_add(PIECE);

@@ -1,4 +1,5 @@
-//! Opening: reads all segments, cuts a torn tail, refuses damage. See the top of [`super`] for how they are told apart.
+//! Opens a log: reads all segments, cuts off a torn tail, and refuses damage. The top of [`super`] describes how the
+//! two are distinguished.
 
 mod replay;
 mod scan;
@@ -15,37 +16,37 @@ use replay::Replay;
 use scan::{Scan, Tail};
 use std::time::{Duration, Instant};
 
-/// What opening found.
+/// Findings of opening a log.
 #[derive(Debug, Clone, Default)]
 pub struct Recovery {
-    /// The directory was empty: the node id is new.
+    /// `true` if the directory was empty, so that the node id is new.
     pub fresh: bool,
-    /// Number of segments.
+    /// Number of segments in the directory.
     pub segments: usize,
     /// Number of entries, without purged ones.
     pub entries: u64,
-    /// Bytes read.
+    /// Number of bytes read.
     pub bytes: u64,
-    /// A torn tail that was cut.
+    /// Torn tail that was cut off.
     pub cut: Option<Cut>,
-    /// How long it took.
+    /// Time that opening took.
     pub took: Duration,
 }
 
 /// A write that a crash interrupted; nothing in it was ever acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut {
-    /// The segment's file name.
+    /// Name of the segment file.
     pub file: String,
-    /// From this offset on.
+    /// Offset at which the segment was cut.
     pub offset: u64,
-    /// So many bytes, up to the last that is not zero.
+    /// Number of bytes cut off, up to the last that is not zero.
     pub bytes: u64,
-    /// What was expected and found there.
+    /// Expected and found content at the offset.
     pub reason: String,
 }
 
-/// Everything the store begins with.
+/// State of the log with which the store begins.
 pub(crate) struct Recovered {
     pub(crate) segment: Segment,
     pub(crate) meta: Meta,
@@ -55,7 +56,7 @@ pub(crate) struct Recovered {
     pub(crate) report: Recovery,
 }
 
-/// Waits until no other process has the directory.
+/// Locks the directory, and waits up to `wait` for another process to release it.
 pub(crate) fn lock(disk: &dyn LogDisk, wait: Duration) -> Result<Box<dyn DirLock>, LogError> {
     const RETRY: Duration = Duration::from_millis(50);
     let begun = Instant::now();
@@ -89,7 +90,7 @@ pub(crate) fn recover(disk: &dyn LogDisk, options: &Options) -> Result<Recovered
     Ok(recovered)
 }
 
-/// Removes what was never finished; the rest must have no gap.
+/// Lists the segments, which must have no gap, and removes files that were never finished.
 fn segment_numbers(disk: &dyn LogDisk) -> Result<Vec<u64>, LogError> {
     let names = disk.list().map_err(|source| LogError::io("list", &disk.name(), source))?;
     for name in names.iter().filter(|name| name.ends_with(UNFINISHED)) {
@@ -119,7 +120,7 @@ fn missing(file: &str, expected: &str) -> LogError {
 fn fresh(disk: &dyn LogDisk, options: &Options) -> Result<Recovered, LogError> {
     #[expect(clippy::cast_possible_truncation, reason = "any 32 bits will do for a salt")]
     let salt = (options.entropy)() as u32;
-    // 63 bits, so that languages without unsigned integers can show it; 0 would read as "none".
+    // A node id has 63 bits, so that languages without unsigned integers can show it; 0 would read as "none".
     let node_id = ((options.entropy)() >> 1).max(1);
     let meta = Meta { node_id, ..Meta::default() };
     let header = Header { salt, number: 1, first_index: 0, previous_end: 0 };
@@ -154,7 +155,7 @@ fn existing(disk: &dyn LogDisk, options: &Options, numbers: &[u64]) -> Result<Re
     replay.finish(segment, report, numbers.first().copied().unwrap_or(0))
 }
 
-/// A segment in memory.
+/// A segment read into memory.
 struct Read {
     file: SegmentFile,
     header: Header,
@@ -184,7 +185,8 @@ fn read_segment(disk: &dyn LogDisk, number: u64) -> Result<Read, LogError> {
     Ok(Read { file: SegmentFile { name, seal, file }, header, bytes: bytes.into(), scan: Scan::default() })
 }
 
-/// A segment was made when the one before was complete, and so everything in that one was synced.
+/// Checks that a segment follows the one before. A segment is created once the one before is complete, so everything in
+/// that one was synced.
 fn follows(before: &Read, read: &Read, next: u64) -> Result<(), LogError> {
     let (end, header) = (u64::from(before.scan.end), &read.header);
     if let Tail::Bad(mismatch) = &before.scan.tail {
@@ -202,7 +204,7 @@ fn follows(before: &Read, read: &Read, next: u64) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Makes the last segment fit for writing: all of it durable, nothing but zeros behind its end.
+/// Prepares the last segment for writing: everything in it is durable, and only zeros follow its end.
 fn reopen(read: &Read, torn: bool, options: &Options) -> Result<Segment, LogError> {
     let Read { file, bytes, scan, .. } = read;
     let at = |action: &'static str| {
@@ -219,7 +221,7 @@ fn reopen(read: &Read, torn: bool, options: &Options) -> Result<Segment, LogErro
     file.file.write_at(unproven, u64::from(scan.proven)).map_err(at("write"))?;
     let size = u64::from(options.segment_bytes).max(end);
     match file.file.allocate(end, size) {
-        // The log can be read without, and what is written next extends the file.
+        // The log can be read without the space, and the next write extends the file.
         Err(error) if is_full(&error) => file.file.set_len(end).map_err(at("shorten"))?,
         result => result.map_err(at("allocate"))?,
     }

@@ -1,4 +1,4 @@
-//! Making a segment, so that a file with a segment's name always has a valid header and state.
+//! Creates segments, so that a file with the name of a segment always has a valid header and state.
 
 use super::disk::{LogDisk, LogFile};
 use super::error::LogError;
@@ -7,31 +7,31 @@ use super::index::SegmentFile;
 use crate::failpoint::{Point, pass};
 use std::io;
 
-/// Less than this is not worth a file of its own.
+/// Smallest allocation, in bytes, for which a new file is worthwhile.
 const LEAST: u32 = 256 << 10;
 
 /// The segment that is being written.
 pub(crate) struct Segment {
     pub(crate) file: SegmentFile,
-    /// Where the next write goes.
+    /// Offset of the next write.
     pub(crate) end: u32,
-    /// Whether there is anything but the first state.
+    /// `true` if the segment holds more than its first state.
     pub(crate) used: bool,
 }
 
-/// What a new segment is made of.
+/// Parameters of a new segment.
 pub(crate) struct Plan<'a> {
     pub(crate) header: Header,
     pub(crate) meta: &'a Meta,
-    /// Bytes to allocate.
+    /// Size to allocate, in bytes.
     pub(crate) size: u32,
 }
 
-/// Suffix of a segment that is being made; such a file is worth nothing.
+/// Suffix of a segment that is being created; such a file has no value after a crash.
 pub(crate) const UNFINISHED: &str = ".new";
 
 impl Segment {
-    /// Makes it, durably: under another name first, so that a crash leaves either all of it or nothing.
+    /// Creates the segment durably, under another name first, so that a crash leaves either all of it or nothing.
     pub(crate) fn create(disk: &dyn LogDisk, plan: &Plan<'_>) -> Result<Self, LogError> {
         let name = file_name(plan.header.number);
         let unfinished = format!("{name}{UNFINISHED}");
@@ -57,7 +57,7 @@ impl Segment {
     }
 }
 
-/// As much as there is space for: a nearly full volume must not fail for space that is not needed yet.
+/// Allocates as much as there is space for: a nearly full volume must not fail for space that is not needed yet.
 fn allocate(file: &dyn LogFile, size: u32) -> io::Result<()> {
     let mut size = size;
     loop {
@@ -65,7 +65,7 @@ fn allocate(file: &dyn LogFile, size: u32) -> io::Result<()> {
             Err(error) if is_full(&error) && size > LEAST => {
                 size = (size / 2).max(LEAST);
                 tracing::warn!(bytes = size, "there is no space for a whole segment of the log; allocating less");
-                // What the failed call took is given back.
+                // Frees what the failed call allocated.
                 file.set_len(0)?;
             }
             result => return result,
@@ -73,7 +73,7 @@ fn allocate(file: &dyn LogFile, size: u32) -> io::Result<()> {
     }
 }
 
-/// No space is left, or no more of it for this user.
+/// Returns `true` if the error means that no space is left on the volume, or in the quota of this user.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

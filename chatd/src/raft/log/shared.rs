@@ -1,4 +1,4 @@
-//! What the store's handles, the readers and the writer have in common.
+//! State that the handles of the store, the readers and the writer share.
 
 use super::cache::TailCache;
 use super::error::LogError;
@@ -9,24 +9,24 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// Everything in memory.
+/// Shared state of a log.
 pub(crate) struct Shared {
     state: Mutex<Memory>,
-    /// The reason why nothing is written any more.
+    /// Reason why nothing is written any more.
     pub(crate) failed: watch::Sender<Option<LogError>>,
 }
 
-/// Behind the lock; held for moments, never over I/O or an await.
+/// State behind the lock, which is held for moments, never over I/O or an await.
 pub(crate) struct Memory {
-    /// As on disk, but `committed` may be ahead of it.
+    /// State of the log as on disk, except that `committed` may be ahead of it.
     pub(crate) meta: Meta,
-    /// Last entry, or what was purged last.
+    /// Id of the last entry, or of the last purged one if there is none.
     pub(crate) last: Option<LogId>,
     pub(crate) cache: TailCache,
     pub(crate) index: Index,
 }
 
-/// Entries in memory and where the others are.
+/// Entries in memory, and the positions of the others.
 pub(crate) struct Plan {
     pub(crate) cold: Vec<Run>,
     pub(crate) warm: Vec<Entry>,
@@ -37,18 +37,21 @@ impl Shared {
         Self { state: Mutex::new(memory), failed: watch::Sender::new(None) }
     }
 
-    /// A panic while the lock is held cannot leave it half changed in a way that matters: the process is stopping then.
+    /// Locks the memory. A panic while the lock is held cannot leave it half changed in a way that matters: the process
+    /// is stopping then.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Memory> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Checks that the log has not failed.
+    ///
     /// # Errors
-    /// After a failure.
+    /// The first failure.
     pub(crate) fn check(&self) -> Result<(), LogError> {
         self.failed.borrow().clone().map_or(Ok(()), Err)
     }
 
-    /// The first failure counts, later ones follow from it.
+    /// Records a failure. The first one counts, later ones follow from it.
     pub(crate) fn fail(&self, error: &LogError) {
         self.failed.send_if_modified(|failed| {
             let first = failed.is_none();
@@ -61,12 +64,12 @@ impl Shared {
 }
 
 impl Memory {
-    /// Index of the next entry; `None` when it may be any.
+    /// Returns the index of the next entry; `None` if it may be any.
     pub(crate) fn next(&self) -> Option<u64> {
         self.last.as_ref().map(|last| last.index.saturating_add(1))
     }
 
-    /// Where to get the entries of `range` from: all that are there, or about `budget` bytes, at least one.
+    /// Plans a read of `range`: all entries that exist, or about `budget` bytes of them, but at least one.
     pub(crate) fn plan(&self, range: Range<u64>, budget: usize) -> Plan {
         let purged = self.meta.purged.as_ref().map_or(0, |id| id.index.saturating_add(1));
         let first_warm = self.cache.first().unwrap_or(u64::MAX);

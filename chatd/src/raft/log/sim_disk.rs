@@ -1,43 +1,43 @@
-//! A disk in memory that fails and loses power on command: for tests and the simulation, which must lose what was not
-//! fsynced (a killed process alone does not) and must do so the same way for the same seed.
+//! A disk in memory that fails and loses power on command. Tests and the simulation must lose what was not fsynced (a
+//! killed process alone does not), and must lose the same for the same seed.
 
 use super::disk::{DirLock, LogDisk, LogFile};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Unit in which a disk writes or does not.
+/// Unit, in bytes, that a disk writes completely or not at all.
 const SECTOR: usize = 512;
 
-/// A call that can be made to fail.
+/// Kind of call that can be made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
-    /// Creating a file.
+    /// Creation of a file.
     Create,
-    /// Writing to one.
+    /// Write to a file.
     Write,
-    /// Changing a file's length, or allocating.
+    /// Change of the length of a file, or allocation.
     Resize,
-    /// fsync and fdatasync of a file.
+    /// Sync of a file: fsync or fdatasync.
     Sync,
-    /// Renaming or removing a file.
+    /// Rename or removal of a file.
     Name,
-    /// fsync of the directory.
+    /// Sync of the directory.
     SyncNames,
 }
 
-/// Calls so far.
+/// Numbers of calls so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Writes to files.
+    /// Number of writes to files.
     pub writes: u64,
-    /// Syncs of files.
+    /// Number of syncs of files.
     pub syncs: u64,
-    /// All calls that change something or make it durable.
+    /// Number of calls of all kinds that change something or make it durable.
     pub changes: u64,
 }
 
-/// The disk; clones are the same one.
+/// The simulated disk; clones share its state.
 #[derive(Clone, Default)]
 pub struct SimDisk {
     world: Arc<Mutex<World>>,
@@ -48,7 +48,7 @@ struct World {
     files: BTreeMap<u64, Contents>,
     names: BTreeMap<String, u64>,
     durable_names: BTreeMap<String, u64>,
-    /// Since the directory was synced.
+    /// Names after each change since the directory was synced.
     pending_names: Vec<BTreeMap<String, u64>>,
     counts: Counts,
     power_off_at: Option<u64>,
@@ -76,32 +76,33 @@ enum Change {
 }
 
 impl SimDisk {
-    /// An empty disk.
+    /// Creates an empty disk.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// After so many more calls that change something, the power is off: the last one is cut short, all others fail.
+    /// Turns the power off after this many more calls that change something: the last one is cut short, and all later
+    /// ones fail.
     pub fn power_off_after(&self, calls: u64) {
         let mut world = self.world();
         world.power_off_at = Some(world.counts.changes.saturating_add(calls));
     }
 
-    /// Makes one call fail, after `skip` of its kind that do not. A failed sync forgets what it should have synced, as
-    /// Linux does: it reads as if it were on disk, and a second sync succeeds.
+    /// Makes one call fail, after `skip` calls of its kind that succeed. A failed sync drops what it should have
+    /// synced, as on Linux: the data reads as if it were on disk, and a second sync succeeds.
     pub fn fail(&self, call: Call, skip: u64, kind: io::ErrorKind) {
         self.world().faults.push(Fault { call, skip, kind });
     }
 
-    /// Calls so far.
+    /// Returns the numbers of calls so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.world().counts
     }
 
-    /// The disk as it is found after the power was lost now: of what was not synced, any sectors or none are there, and
-    /// any first part of the changes of names. The same seed loses the same.
+    /// Returns the disk as it is found after a loss of power at this moment. Of the data that was not synced, any
+    /// subset of the sectors is there, and of the changes of names, any prefix. The same seed loses the same.
     #[must_use]
     pub fn after_power_loss(&self, seed: u64) -> Self {
         let world = self.world();
@@ -117,8 +118,8 @@ impl SimDisk {
         Self { world: Arc::new(Mutex::new(found)) }
     }
 
-    /// The disk as the next process finds it after this one was killed: what was written reads as written, though it is
-    /// no more durable than before. Files held open still belong to the old disk.
+    /// Returns the disk as the next process finds it after this one was killed: what was written can be read, though it
+    /// is no more durable than before. Open files still belong to the old disk.
     #[must_use]
     pub fn after_kill(&self) -> Self {
         let world = self.world();
@@ -132,14 +133,14 @@ impl SimDisk {
         Self { world: Arc::new(Mutex::new(found)) }
     }
 
-    /// A file's bytes.
+    /// Returns the bytes of a file; `None` if it does not exist.
     #[must_use]
     pub fn bytes_of(&self, name: &str) -> Option<Vec<u8>> {
         let world = self.world();
         Some(world.files.get(world.names.get(name)?)?.now.clone())
     }
 
-    /// Changes a file's bytes behind everyone's back, durably: damage.
+    /// Damages a file: changes its bytes durably, without a call to the disk.
     pub fn damage(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut world = self.world();
         let Some(id) = world.names.get(name).copied() else { return };
@@ -156,7 +157,7 @@ impl SimDisk {
 }
 
 impl World {
-    /// Whether a call succeeds, and whether it still has its effect.
+    /// Counts a call, and returns its error if it fails, with `true` if it still has its effect.
     fn attempt(&mut self, call: Call) -> Result<(), (io::Error, bool)> {
         let off = |at| self.counts.changes >= at;
         if self.power_off_at.is_some_and(off) {
@@ -218,7 +219,7 @@ impl Contents {
 
     fn after_power_loss(&self, chance: &mut Chance) -> Self {
         let mut found = self.durable.clone();
-        // Nothing, everything, or about half of it.
+        // Keeps nothing, everything, or about half of it.
         let luck = chance.below(3);
         let lucky = |chance: &mut Chance| luck == 1 || (luck == 2 && chance.below(2) == 0);
         for change in &self.pending {
@@ -246,7 +247,7 @@ impl Contents {
     }
 }
 
-/// splitmix64: enough for choosing sectors, and the same everywhere.
+/// A splitmix64 generator: good enough to choose sectors, and the same on every machine.
 pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {

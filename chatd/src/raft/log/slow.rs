@@ -1,13 +1,13 @@
-//! Slow fsyncs as log lines: one for many, because a disk in trouble is slow thousands of times.
+//! Log lines about slow fsyncs: one for many, because a disk in trouble is slow thousands of times.
 
 use std::time::{Duration, Instant};
 
-/// An election may begin when the leader's disk is this slow.
+/// Duration from which an fsync is slow: the leader's disk may then cause an election.
 const SLOW: Duration = Duration::from_millis(250);
-/// Between two lines.
+/// Shortest time between two log lines.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// What was not told yet.
+/// Slow fsyncs that were not logged yet.
 #[derive(Debug, Default)]
 pub(super) struct SlowSyncs {
     told: Option<Instant>,
@@ -15,17 +15,17 @@ pub(super) struct SlowSyncs {
     worst: Duration,
 }
 
-/// What a line says.
+/// Content of a log line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Told {
-    /// Slow fsyncs since the line before.
+    /// Slow fsyncs since the previous line.
     count: u64,
-    /// The slowest of them.
+    /// Duration of the slowest of them.
     worst: Duration,
 }
 
 impl SlowSyncs {
-    /// An fsync took so long and ended `now`: logged if it was slow and none was lately.
+    /// Records an fsync that ended at `now`. It is logged if it was slow and no line was logged lately.
     pub(super) fn note(&mut self, took: Duration, now: Instant, segment: &str) {
         if let Some(Told { count, worst }) = self.due(took, now) {
             let worst_ms = u64::try_from(worst.as_millis()).unwrap_or(u64::MAX);

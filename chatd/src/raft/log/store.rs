@@ -1,4 +1,4 @@
-//! The log as openraft sees it.
+//! The log, as openraft uses it.
 
 use super::cache::weight;
 use super::disk::{FsDisk, LogDisk};
@@ -21,23 +21,23 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// Operations in the queue; their bytes are bounded by [`Options::queue_bytes`].
 const QUEUE: usize = 1024;
-/// Segments' offsets are 32 bits, and a write may begin at the end of a full segment.
+/// Largest segment, in bytes: offsets in a segment have 32 bits, and a write may begin at the end of a full segment.
 const LARGEST_SEGMENT: u32 = 1 << 30;
 const SMALLEST_SEGMENT: u32 = HEADER + 1024;
-/// Bytes of one `append`, for the same reason.
+/// Largest `append`, in bytes, for the same reason.
 const LARGEST_APPEND: usize = 1 << 30;
 
-/// Who this node is.
+/// Identity of this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Random, from 1 to 2^63 - 1, durable since before it was first given out. A wiped volume gets a new one, because a
-    /// node that forgot its vote must not vote again under its old name (Raft paper, §5.1 and §5.2).
+    /// Random node id, from 1 to 2^63 - 1, durable before it is first given out. A wiped volume gets a new one, because
+    /// a node that forgot its vote must not vote again under its old id (Raft paper, §5.1 and §5.2).
     pub node_id: u64,
-    /// Whose volume this is; none until the node was joined or initialised.
+    /// Cluster to which the volume belongs; `None` until the node joins a cluster or initialises one.
     pub cluster_id: Option<String>,
 }
 
-/// The log; cheap to clone. Closed when the last clone is dropped, and by [`LogStore::close`].
+/// The log store. Cheap to clone; closed by [`LogStore::close`], or when the last clone is dropped.
 #[derive(Clone)]
 pub struct LogStore {
     reader: LogReader,
@@ -46,21 +46,18 @@ pub struct LogStore {
 }
 
 impl LogStore {
-    /// Opens the log in `directory`, and makes it with a fresh node id if there is none. Blocks while it reads the log
-    /// and while another process has the directory.
+    /// Opens the log in `directory`, and creates it with a fresh node id if there is none. Blocks while it reads the
+    /// log, and while another process holds the directory.
     ///
     /// # Errors
-    /// When the directory is in use or cannot be read, and when the log is damaged.
+    /// If the directory is in use or cannot be read, or the log is damaged.
     pub fn open(directory: &Path, options: Options) -> Result<(Self, Recovery), LogError> {
         let name = directory.display().to_string();
         let disk = FsDisk::new(directory).map_err(|source| LogError::io("create", &name, source))?;
         Self::open_on(Arc::new(disk), options)
     }
 
-    /// The same on any disk. With [`Drive::Task`] within a tokio runtime only.
-    ///
-    /// # Errors
-    /// See [`LogStore::open`].
+    /// Opens the log on any disk, like [`LogStore::open`]. [`Drive::Task`] requires a tokio runtime.
     pub fn open_on(disk: Arc<dyn LogDisk>, mut options: Options) -> Result<(Self, Recovery), LogError> {
         options.segment_bytes = options.segment_bytes.clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT);
         options.queue_bytes = options.queue_bytes.max(1);
@@ -92,17 +89,17 @@ impl LogStore {
         Ok((Self { reader: LogReader { shared, options: Arc::new(options) }, queue, room }, report))
     }
 
-    /// Who this node is.
+    /// Returns the identity of this node.
     #[must_use]
     pub fn identity(&self) -> Identity {
         let memory = self.reader.shared.lock();
         Identity { node_id: memory.meta.node_id, cluster_id: memory.meta.cluster_id.clone() }
     }
 
-    /// Marks the volume as this cluster's, durably; once and for all.
+    /// Marks the volume as that of a cluster, durably and permanently.
     ///
     /// # Errors
-    /// When it is another cluster's, or the write fails.
+    /// If it belongs to another cluster, or the write fails.
     pub async fn set_cluster_id(&self, id: &str) -> Result<(), LogError> {
         if let Some(own) = self.identity().cluster_id {
             let other = id.to_owned();
@@ -111,27 +108,28 @@ impl LogStore {
         self.request(|ack| Op::Cluster(id.to_owned(), ack)).await
     }
 
-    /// Whether this node has never taken part in anything: no vote, no entry, nothing purged.
+    /// Returns `true` if this node has never taken part in a cluster: it has no vote and no entry, and nothing was
+    /// purged.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let memory = self.reader.shared.lock();
         memory.meta.vote.is_none() && memory.last.is_none()
     }
 
-    /// Index of the last purged entry.
+    /// Returns the index of the last purged entry.
     #[must_use]
     pub fn purged(&self) -> Option<u64> {
         self.reader.shared.lock().meta.purged.as_ref().map(|id| id.index)
     }
 
-    /// The segments that hold entries, oldest first; from memory. A segment is given back as a whole.
+    /// Returns the segments that hold entries, oldest first, without reading the disk. A segment is freed as a whole.
     #[must_use]
     pub fn extents(&self) -> Vec<LogExtent> {
         self.reader.shared.lock().index.extents()
     }
 
-    /// Resolves when the log cannot be written any more; the process must stop then, because its memory may be ahead of
-    /// its disk. Never resolves after an orderly [`LogStore::close`].
+    /// Waits until the log can no longer be written. The process must stop then, because its memory may be ahead of its
+    /// disk. Never returns after an orderly [`LogStore::close`].
     pub async fn failed(&self) -> LogError {
         let mut failed = self.reader.shared.failed.subscribe();
         // The sender lives as long as `self`.
@@ -142,18 +140,18 @@ impl LogStore {
         }
     }
 
-    /// Why the log cannot be written any more, if that is so; known before whoever waits for a write is told that it failed.
-    /// `None` after an orderly [`LogStore::close`].
+    /// Returns the reason why the log can no longer be written; `None` while it can, and after an orderly
+    /// [`LogStore::close`]. The reason is set before any caller that waits for a write is told that it failed.
     #[must_use]
     pub fn failure(&self) -> Option<LogError> {
         self.reader.shared.failed.borrow().clone().filter(|error| !matches!(error, LogError::Closed))
     }
 
-    /// Writes all that is queued, and a last record by which the next start can tell damage from a torn tail; then gives
-    /// the directory free. Everything else fails afterwards.
+    /// Writes all that is queued, and a last record by which the next start can tell damage from a torn tail; then
+    /// releases the directory. Every later operation fails.
     ///
     /// # Errors
-    /// When the write fails; what was acknowledged is safe even so.
+    /// If the write fails; what was acknowledged is safe nevertheless.
     pub async fn close(&self) -> Result<(), LogError> {
         match self.request(Op::Close).await {
             Err(LogError::Closed) => Ok(()),
@@ -183,7 +181,7 @@ impl LogStore {
                 return Err(error);
             }
         };
-        // Under the lock until it is queued: the queue must have the order of the memory.
+        // The lock is held until the operation is queued: the queue must have the order of the memory.
         let mut memory = self.reader.shared.lock();
         if let Err(error) = follows(memory.next(), &entries) {
             drop(memory);
@@ -201,7 +199,7 @@ impl LogStore {
     async fn reserve(&self, bytes: usize) -> Result<(mpsc::Permit<'_, Op>, OwnedSemaphorePermit), LogError> {
         let shared = &self.reader.shared;
         shared.check()?;
-        // One larger than the whole queue goes alone.
+        // An append that is larger than the whole queue goes alone.
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.reader.options.queue_bytes);
         let room = Arc::clone(&self.room).acquire_many_owned(permits).await.map_err(|_| LogError::Closed)?;
         match self.queue.reserve().await {
@@ -223,7 +221,7 @@ fn checked_size(entries: &[Entry]) -> Result<usize, LogError> {
     if sum > LARGEST_APPEND { Err(LogError::TooLarge { bytes: sum, limit: LARGEST_APPEND }) } else { Ok(sum) }
 }
 
-/// The entries go on where the log ends, without a gap.
+/// Checks that the entries continue the log without a gap.
 fn follows(next: Option<u64>, entries: &[Entry]) -> Result<(), LogError> {
     let mut next = next;
     for entry in entries {
@@ -253,8 +251,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         self.request(|ack| Op::Vote(vote, ack)).await.map_err(|error| error.to_io())
     }
 
-    /// Only remembered, and written with the next batch: openraft waits for this before each apply. What a crash forgets
-    /// of it is learnt again from the leader.
+    /// Stores the mark in memory, to be written with the next batch: openraft waits for this call before each apply. A
+    /// mark that a crash loses is learned again from the leader.
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
         self.reader.shared.check().map_err(|error| error.to_io())?;
         if committed.is_some() {
@@ -267,7 +265,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         Ok(self.reader.shared.lock().meta.committed)
     }
 
-    /// Returns when the entries can be read and are queued; waits when the disk is too far behind.
+    /// Appends entries. Returns once they can be read and are queued; waits while the disk is too far behind.
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> Result<(), io::Error>
     where
         I: IntoIterator<Item = Entry> + OptionalSend,
@@ -294,7 +292,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         self.request(|ack| Op::Truncate(last_log_id, ack)).await.map_err(|error| error.to_io())
     }
 
-    /// Returns when the mark is durable; whole segments are unlinked later.
+    /// Purges entries. Returns once the mark is durable; whole segments are unlinked later.
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
         let purged = self.reader.shared.lock().meta.purged;
         if purged.is_some_and(|purged| purged.index >= log_id.index) {

@@ -1,4 +1,4 @@
-//! The log on disks that fail, and on a real one.
+//! Tests of the log on disks that fail, and on a real one.
 
 mod crash;
 mod damage;

@@ -1,5 +1,5 @@
-//! The one writer: drains the queue, writes once, syncs once, answers all. There is no timer: the fsync under way is
-//! the time in which the next batch gathers.
+//! The single writer: drains the queue, writes once, syncs once, answers all. There is no timer: the next batch gathers
+//! while the current fsync is running.
 
 use super::disk::{DirLock, LogDisk};
 use super::error::LogError;
@@ -20,24 +20,24 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-/// Who waits for an operation.
+/// Channel to the caller that waits for an operation.
 pub(crate) type Ack = oneshot::Sender<Result<(), LogError>>;
 
-/// What the queue holds.
+/// An operation in the queue.
 pub(crate) enum Op {
     Append {
         entries: Vec<Entry>,
         callback: IOFlushed<TypeConfig>,
         bytes: usize,
         room: OwnedSemaphorePermit,
-        /// When some of the entries are sampled.
+        /// Trace of the append, if some of its entries are sampled.
         trace: Option<Box<Append>>,
     },
     Vote(Vote, Ack),
     Truncate(Option<LogId>, Ack),
     Purge(LogId, Ack),
     Cluster(String, Ack),
-    /// The last one.
+    /// Closes the log; the last operation.
     Close(Ack),
 }
 
@@ -50,7 +50,7 @@ impl Op {
     }
 }
 
-/// What a batch does to memory once it is on disk.
+/// Change that a batch makes to the memory once it is on disk.
 enum Effect {
     Entry(u64, Slot),
     Truncate(Option<LogId>),
@@ -63,21 +63,21 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
     options: Options,
     segment: Segment,
-    /// As on disk, with the batch that is being made.
+    /// State as on disk, with the batch that is being prepared.
     meta: Meta,
-    /// Index after the last entry on disk, with the batch that is being made.
+    /// Index after the last entry on disk, with the batch that is being prepared.
     next: u64,
     frames: Frames,
     effects: Vec<Effect>,
-    /// The last write.
+    /// Timing and size of the last write.
     written: Option<Written>,
-    /// Unlinked when there is nothing better to do.
+    /// Purged segments, unlinked when the writer is idle.
     doomed: VecDeque<SegmentFile>,
     lock: Option<Box<dyn DirLock>>,
     slow: SlowSyncs,
 }
 
-/// Segments that wait to be unlinked do so only this long while the queue never empties.
+/// Number of purged segments from which they are unlinked even if the queue never empties.
 const DOOMED_AT_MOST: usize = 8;
 
 impl Writer {
@@ -106,7 +106,7 @@ impl Writer {
         }
     }
 
-    /// Runs until closed, failed, or forgotten by all handles; on a thread.
+    /// Runs on a thread until the log is closed, fails, or all its handles are dropped.
     pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Op>) {
         let _stopping = Stopping(Arc::clone(&self.shared));
         while let Some(first) = queue.blocking_recv() {
@@ -117,7 +117,7 @@ impl Writer {
         self.close();
     }
 
-    /// The same as a task.
+    /// Runs like [`Writer::run`], as a task.
     pub(crate) async fn run_as_task(mut self, mut queue: mpsc::Receiver<Op>) {
         let _stopping = Stopping(Arc::clone(&self.shared));
         while let Some(first) = queue.recv().await {
@@ -132,7 +132,7 @@ impl Writer {
         self.close();
     }
 
-    /// One batch; false when it was the last.
+    /// Writes one batch; returns `false` if it was the last.
     fn turn(&mut self, first: Op, queue: &mut mpsc::Receiver<Op>) -> bool {
         let (mut ops, closing) = self.drain(first, queue);
         let traces: Vec<Box<Append>> = ops.iter_mut().filter_map(Op::take_trace).collect();
@@ -144,7 +144,7 @@ impl Writer {
         let go_on = result.is_ok() && closing.is_none();
         answer(ops, &result);
         pass(Point::LogAnswered);
-        // Nobody waits for them.
+        // Traces are recorded after the answers, as no caller waits for them.
         if let Some(written) = self.written.filter(|_| result.is_ok()) {
             append::synced(&traces, &written);
         }
@@ -188,7 +188,8 @@ impl Writer {
         for op in ops {
             self.frame(op, seal);
         }
-        // Not ahead of the entries: what follows a crash must hold every entry that is said to be committed.
+        // The commit mark must not be ahead of the entries: after a crash, every entry that is said to be committed
+        // must exist.
         if let Some(committed) = staged.filter(|id| Some(*id) > self.meta.committed && id.index < self.next) {
             self.meta.committed = Some(committed);
             self.frames.push(seal, Kind::Committed, &log_id_to_pb(&committed));
@@ -235,7 +236,7 @@ impl Writer {
         self.frames.push(seal, Kind::State, &self.meta.to_message());
     }
 
-    /// Goes to a new segment when these operations do not fit the present one.
+    /// Starts a new segment if these operations do not fit the current one.
     fn make_room(&mut self, ops: &[Op]) -> Result<(), LogError> {
         let bytes: usize = ops.iter().map(framed_size).sum();
         let end = u64::from(self.segment.end).saturating_add(bytes as u64);
@@ -254,7 +255,7 @@ impl Writer {
         let plan = Plan { header, meta: &self.meta, size: self.options.segment_bytes };
         let segment = Segment::create(&*self.disk, &plan)?;
         let old = std::mem::replace(&mut self.segment, segment);
-        // Gives back what was allocated; it need not be durable, zeros are ignored.
+        // Frees the unused allocation. This need not be durable, as zeros are ignored.
         let result = old.file.file.set_len(u64::from(old.end));
         result.map_err(|source| LogError::io("shorten", &old.file.name, source))?;
         let count = {
@@ -291,7 +292,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Memory follows the disk.
+    /// Applies the batch, which is on disk, to the memory.
     fn publish(&mut self) {
         let mut memory = self.shared.lock();
         for effect in self.effects.drain(..) {
@@ -307,7 +308,7 @@ impl Writer {
         pass(Point::LogPublished);
     }
 
-    /// Unlinks purged segments while nobody waits.
+    /// Unlinks purged segments while no operation is waiting; returns `false` if that fails.
     fn tidy(&mut self, queue: &mpsc::Receiver<Op>) -> bool {
         while queue.is_empty() || self.doomed.len() > DOOMED_AT_MOST {
             let Some(segment) = self.doomed.pop_front() else { return true };
@@ -320,7 +321,7 @@ impl Writer {
         true
     }
 
-    /// One after the other: a crash must not leave a gap.
+    /// Unlinks one segment. One is made durable before the next: a crash must not leave a gap.
     fn unlink(&self, segment: &SegmentFile) -> Result<(), LogError> {
         self.disk.remove(&segment.name).map_err(|source| LogError::io("remove", &segment.name, source))?;
         pass(Point::SegmentRemoved);
@@ -332,7 +333,7 @@ impl Writer {
         result
     }
 
-    /// One more state record proves that all before it was synced.
+    /// Writes one more state record, which proves that everything before it was synced.
     fn mark_clean(&mut self) -> Result<(), LogError> {
         let staged = self.shared.lock().meta.committed;
         if let Some(committed) = staged.filter(|id| id.index < self.next) {
@@ -370,7 +371,7 @@ impl Memory {
     }
 }
 
-/// Room for state and commit mark, with identifiers of any length we give out.
+/// Space for state and commit mark, in bytes, with identifiers of any length that the server gives out.
 const STATE_SIZE: usize = 512;
 
 fn framed_size(op: &Op) -> usize {
@@ -394,7 +395,7 @@ fn answer(ops: Vec<Op>, result: &Result<(), LogError>) {
     }
 }
 
-/// Everybody still in the queue is told, and nobody can join it.
+/// Closes the queue and refuses the operations left in it.
 fn refuse_rest(queue: &mut mpsc::Receiver<Op>, shared: &Shared) {
     queue.close();
     let result = shared.check().and(Err(LogError::Closed));
@@ -403,7 +404,7 @@ fn refuse_rest(queue: &mut mpsc::Receiver<Op>, shared: &Shared) {
     }
 }
 
-/// Tells the process when the writer ends without a word, by a panic.
+/// Guard that reports a panic of the writer, which would otherwise end silently.
 struct Stopping(Arc<Shared>);
 
 impl Drop for Stopping {

@@ -1,4 +1,4 @@
-//! What the machine tells metrics.
+//! Hooks through which the metrics observe the state machine.
 
 use crate::raft::types::Entry;
 use openraft::EntryPayload;
@@ -7,33 +7,33 @@ use std::time::Duration;
 /// One commit of the apply thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AppliedBatch {
-    /// Log entries.
+    /// Number of log entries.
     pub entries: usize,
-    /// Commands in them.
+    /// Number of commands in the entries.
     pub commands: usize,
-    /// Their encoded size.
+    /// Encoded size of the commands, in bytes.
     pub bytes: usize,
-    /// Index of the last.
+    /// Index of the last entry.
     pub last_index: u64,
-    /// From the first entry's decoding to the end of the commit.
+    /// Time from decoding the first entry to the end of the commit.
     pub elapsed: Duration,
 }
 
 /// Hooks for metrics, called on the thread that does the work: they must not block. `()` ignores everything.
 pub trait MachineObserver: Send + Sync + 'static {
-    /// A batch was committed and answered.
+    /// Reports a batch that was committed and answered.
     fn applied(&self, _batch: &AppliedBatch) {}
-    /// A snapshot was built.
+    /// Reports a snapshot that was built.
     fn snapshot_built(&self, _elapsed: Duration, _bytes: u64) {}
-    /// A snapshot could not be built; the one before it stays in use.
+    /// Reports that a snapshot could not be built; the previous one stays in use.
     fn snapshot_failed(&self) {}
-    /// A received snapshot became the state.
+    /// Reports that a received snapshot became the state.
     fn snapshot_installed(&self) {}
 }
 
 impl MachineObserver for () {}
 
-/// Encoded size of an entry's commands.
+/// Returns the encoded size of an entry's commands, in bytes.
 pub(super) fn payload_bytes(entry: &Entry) -> usize {
     match &entry.payload {
         EntryPayload::Normal(batch) => batch.bytes.len(),

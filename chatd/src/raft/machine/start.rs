@@ -1,6 +1,6 @@
-//! Whether log and state, as they were found on the volume, belong together.
+//! Start check: log and state, as found on the volume, must belong together.
 
-/// What was found.
+/// Facts found on the volume.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StartFacts<'a> {
     /// Cluster id kept by the log.
@@ -11,42 +11,42 @@ pub struct StartFacts<'a> {
     pub purged: Option<u64>,
     /// Last index applied to the state.
     pub applied: Option<u64>,
-    /// Last index in the newest snapshot, which openraft installs at start when it is ahead of the state.
+    /// Last index in the newest snapshot, which openraft installs at start if it is ahead of the state.
     pub snapshot: Option<u64>,
 }
 
-/// Why this pod does not start.
+/// Reason why this pod does not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StartRefused {
-    /// Log and state are of two clusters.
+    /// Log and state belong to two different clusters.
     #[error(
         "the log on this volume belongs to cluster {log}, the state to cluster {state}: one of the two directories \
          was put there by mistake"
     )]
     Foreign {
-        /// The log's.
+        /// Cluster id of the log.
         log: String,
-        /// The state's.
+        /// Cluster id of the state.
         state: String,
     },
-    /// Entries are missing that the state needs.
+    /// The log lacks entries that the state needs.
     #[error(
         "the log is purged up to entry {purged}, and the state is applied up to {applied} only: what is between is \
          lost on this volume. Delete the volume, log and state together, so that the pod joins anew"
     )]
     Hole {
-        /// Last purged index.
+        /// Last index purged from the log.
         purged: u64,
-        /// Last index that state or snapshot cover.
+        /// Last index that the state or the snapshot covers.
         applied: u64,
     },
 }
 
-/// Refuses what cannot be put right. A log that ends before the state does is not refused: apply waits for the cluster's
-/// commit, not for the local disk, and openraft closes the gap.
+/// Refuses what cannot be repaired. A log that ends before the state does is accepted: apply waits for the commit of
+/// the cluster, not for the local disk, and openraft closes the gap.
 ///
 /// # Errors
-/// See [`StartRefused`].
+/// [`StartRefused`].
 pub fn start_check(facts: &StartFacts<'_>) -> Result<(), StartRefused> {
     if let (Some(log), Some(state)) = (facts.log_cluster, facts.state_cluster)
         && log != state

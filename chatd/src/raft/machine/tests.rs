@@ -1,4 +1,4 @@
-//! The machine below openraft: its suite over the real log and state, and a cluster of one.
+//! Tests of the machine below openraft: openraft's suite over the real log and state, and a single-node cluster.
 
 pub(in crate::raft) mod support;
 
@@ -55,7 +55,7 @@ async fn openrafts_suite_passes_in_memory_and_without_threads() {
 
 type OneNode<S> = openraft::Raft<TypeConfig, Machine<S>>;
 
-/// A cluster of one, which has elected itself.
+/// A single-node cluster that has elected itself.
 async fn one_node<S: StateStore>(machine: Machine<S>) -> OneNode<S> {
     let (log, _) = LogStore::open_on(Arc::new(SimDisk::new()), Options::default()).unwrap();
     let config = openraft::Config { snapshot_policy: openraft::SnapshotPolicy::Never, ..Default::default() };

@@ -1,4 +1,4 @@
-//! The apply thread: entries in, one commit per batch, then the answers.
+//! The apply thread: takes entries, makes one commit per batch, then sends the answers.
 
 use super::observe::{AppliedBatch, MachineObserver, payload_bytes};
 use super::{MachineError, chain};
@@ -25,7 +25,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 
-/// Tells when a batch is committed; closed when the thread has stopped.
+/// Receiver that resolves once a batch is committed; closed if the thread has stopped.
 pub(super) type Done = oneshot::Receiver<Result<(), MachineError>>;
 
 struct Job {
@@ -33,15 +33,15 @@ struct Job {
     done: oneshot::Sender<Result<(), MachineError>>,
 }
 
-/// Who applies.
+/// Executor of batches: a thread, or the caller.
 pub(super) enum Worker {
-    /// A thread.
+    /// A thread of its own.
     Thread(Apart),
-    /// Whoever calls; `failed` after the first error.
+    /// The caller's own task; `failed` is set after the first error.
     Caller { applier: Box<dyn Apply>, failed: AtomicBool },
 }
 
-/// The thread's handle; dropping it ends the thread after what is queued.
+/// Handle of the apply thread. Dropping it ends the thread after the queued batches.
 pub(super) struct Apart {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
@@ -60,7 +60,7 @@ impl Worker {
         if drive == Drive::Task {
             return Ok(Self::Caller { applier: Box::new(applier), failed: AtomicBool::new(false) });
         }
-        // As many as the machine keeps in flight: sending never waits for long.
+        // As many as the machine keeps in flight, so that sending never waits for long.
         let (jobs, queue) = mpsc::channel(super::BATCHES_IN_FLIGHT);
         let thread = thread::Builder::new()
             .name("apply".into())
@@ -80,7 +80,7 @@ impl Worker {
             Self::Caller { applier, failed } => {
                 let result = applier.apply(entries);
                 failed.store(result.is_err(), Ordering::Relaxed);
-                // Its other half is held above.
+                // The receiver is held above.
                 let _ = done.send(result);
             }
         }
@@ -92,14 +92,14 @@ impl Drop for Apart {
     fn drop(&mut self) {
         drop(self.jobs.take());
         if let Some(thread) = self.thread.take() {
-            // At most a few batches are left to apply. After this the database can be opened again.
+            // At most a few batches are left to apply. Afterwards the database can be opened again.
             let _ = thread.join();
         }
     }
 }
 
-/// Ends with the first error: the queue closes, and responders that were in it are dropped. Their callers see a closed
-/// channel, which means "unknown": an answer would be a lie, whatever it said.
+/// Applies batches until the first error. The queue then closes, and the responders in it are dropped. Their callers
+/// see a closed channel, which means "unknown": any definite answer could be false.
 fn run(applier: &impl Apply, mut queue: mpsc::Receiver<Job>) {
     while let Some(Job { entries, done }) = queue.blocking_recv() {
         let result = applier.apply(entries);
@@ -112,7 +112,7 @@ fn run(applier: &impl Apply, mut queue: mpsc::Receiver<Job>) {
     }
 }
 
-/// Hides which store it is.
+/// Application of batches, independent of the type of the store.
 pub(super) trait Apply: Send + Sync {
     /// Applies one batch: commit, answers, hints.
     fn apply(&self, entries: Vec<EntryResponder<TypeConfig>>) -> Result<(), MachineError>;
@@ -132,13 +132,13 @@ impl<S: StateStore> Apply for Applier<S> {
     }
 }
 
-/// What a batch adds up to before it is committed.
+/// Accumulated effects of a batch before it is committed.
 #[derive(Default)]
 struct Work {
     membership: Option<Membership>,
     answers: Vec<(ApplyResponder<TypeConfig>, Outcomes)>,
     topics: Topics,
-    /// Users of whom a session ended or was extended.
+    /// Users with a session that ended or was extended.
     sessions: Vec<String>,
     commands: usize,
 }
@@ -155,7 +155,7 @@ impl<S: StateStore> Applier<S> {
 
         let view = self.store.view();
         let hot = self.hot.over(&view);
-        // Commands see what those before them in the batch did.
+        // Commands see the effects of earlier commands in the batch.
         let mut rows = Overlay::new(&hot);
         let mut work = Work::default();
         for (entry, responder) in entries {
@@ -167,13 +167,13 @@ impl<S: StateStore> Applier<S> {
             self.addition(&rows, Position { incarnation: cluster.incarnation, index: first, ordinal: 0 }, &work);
         let changes = rows.into_changes();
         pass(Point::BatchApplied);
-        // Before the commit: should that fail, nothing is applied any more.
+        // Done before the commit: if the commit fails, nothing is applied any more.
         hot.take(&changes);
-        // Not held longer than needed: a state in memory is copied when it is written under a view.
+        // Released as early as possible: a state in memory is copied if it is written under a view.
         drop(view);
         self.store.commit(changes, last, work.membership)?;
         pass(Point::BatchCommitted);
-        // Before anybody is answered: whoever asks next is judged by it.
+        // Set before any caller is answered, as the next request is judged by this time.
         self.feed.log_time().set(cluster.time_ms);
         for user in &work.sessions {
             self.feed.sessions().forget(user);
@@ -201,13 +201,13 @@ impl<S: StateStore> Applier<S> {
 }
 
 impl<S: StateStore> Applier<S> {
-    /// The new events, for readers that keep up. Without any readers nobody does.
+    /// Returns the new events, for readers that keep up; `None` if there are no readers.
     fn addition(&self, rows: &Overlay<'_>, first: Position, work: &Work) -> Option<Addition> {
         if self.feed.subscribers() == 0 {
             return None;
         }
         let room_id = |room| View::open(rows)?.room_id(room);
-        // They find the rows instead, and whatever is wrong with them.
+        // On an error, readers read the rows instead, and meet whatever is wrong with them.
         Addition::of(rows.changes(), first, &work.topics.users, room_id).ok().flatten()
     }
 }

@@ -1,4 +1,4 @@
-//! Learners and voters.
+//! Changes of learners and voters.
 
 use super::{AdminError, Administration, initialize::node};
 use crate::raft::{
@@ -12,34 +12,34 @@ use std::{
 };
 use tokio::time::timeout;
 
-/// Entries that a new voter may lag: some hundred milliseconds of a busy cluster.
+/// Default limit on the entries by which a new voter may lag: a few hundred milliseconds of a busy cluster.
 pub const DEFAULT_MAX_LAG: u64 = 1000;
-/// A member that answered within this time counts as reachable: many heartbeats.
+/// Time within which a member must have answered to count as reachable: many heartbeats.
 const REACHABLE: Duration = Duration::from_secs(2);
-/// A change is two entries, each flushed by a majority.
+/// Time limit of a change, which takes two entries, each flushed by a majority.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// A wish for other voters.
+/// Request for a change of voters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VoterChange {
-    /// Exactly these.
+    /// Complete set of voters after the change.
     pub voters: BTreeSet<u64>,
-    /// Those that the caller believes there are (compare and swap).
+    /// Set of voters that the caller expects before the change (compare and swap).
     pub expected: BTreeSet<u64>,
-    /// Those that leave stay as learners.
+    /// `true` if removed voters stay as learners.
     pub retain_removed: bool,
-    /// Entries that a new voter may lag.
+    /// Number of entries by which a new voter may lag; 0 means [`DEFAULT_MAX_LAG`].
     pub max_lag: u64,
-    /// Learners that leave as well; others among these ids are passed over.
+    /// Learners that are removed as well; ids in this set that are not learners are ignored.
     pub remove_learners: BTreeSet<u64>,
 }
 
 impl Administration {
-    /// Adds a node that receives the log without a vote; returns when that is committed, not when it has caught up.
-    /// The same node again succeeds, and takes the address given now.
+    /// Adds a node that receives the log without a vote. Returns once the change is committed, not once the node has
+    /// caught up. Adding the same node again succeeds, and updates its address.
     ///
     /// # Errors
-    /// [`AdminError`]; only the leader can.
+    /// [`AdminError`]; only the leader accepts the call.
     pub async fn add_learner(&self, cluster_id: &str, member: Member) -> Result<(), AdminError> {
         self.check_cluster(cluster_id)?;
         self.leading()?;
@@ -50,17 +50,17 @@ impl Administration {
         }
         let known = present.is_some();
         let nodes = BTreeMap::from([node(member)?]);
-        // An address may be replaced without danger, because every request names the node it is for: were another
-        // node to answer there, it would refuse.
+        // An address can be replaced safely, because every request names its target node: if another node answers at
+        // that address, it refuses.
         let change = if known { Change::SetNodes(nodes) } else { Change::AddNodes(nodes) };
         self.apply(change, true, guard).await
     }
 
-    /// One joint change to exactly these voters (Raft dissertation §4.3).
+    /// Changes the voters to exactly this set, in one joint change (Raft dissertation §4.3).
     ///
     /// # Errors
-    /// [`AdminError::Conflict`] when the voters are not those expected, [`AdminError::Refused`] when a new voter is no
-    /// learner yet or lags, or when no majority of the new voters could be reached.
+    /// [`AdminError::Conflict`] if the voters are not the expected ones, [`AdminError::Refused`] if a new voter is not
+    /// a learner yet or lags, or if no majority of the new voters can be reached.
     pub async fn change_voters(&self, wish: &VoterChange) -> Result<MembershipView, AdminError> {
         let status = self.leading()?;
         let (view, guard, committed) = self.membership();
@@ -136,7 +136,8 @@ impl VoterChange {
         }
     }
 
-    /// A change that commits and leaves nobody to commit the next one would be the last.
+    /// Checks that a majority of the new voters can be reached: otherwise the change could commit, and no later one
+    /// could.
     fn check_majority(&self, status: &NodeStatus) -> Result<(), AdminError> {
         let reachable = self.voters.iter().filter(|id| reachable(**id, status)).count();
         let majority = self.voters.len() / 2 + 1;

@@ -1,31 +1,31 @@
-//! Why a change was not made.
+//! Errors of administrative changes.
 
 use crate::raft::{consensus::Stopped, identity::AdoptError, types::TypeConfig};
 use openraft::errors::{ClientWriteError, RaftError};
 use std::time::Duration;
 
-/// Each case is a gRPC status of its own.
+/// Error of an administrative change. Each variant maps to its own gRPC status.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdminError {
-    /// Only the leader can; nothing was changed.
+    /// Only the leader can make the change, and this node does not lead; nothing was changed.
     #[error("{}", not_leader(*leader))]
     NotLeader {
-        /// Who does, if known.
+        /// Node id of the leader, if known.
         leader: Option<u64>,
     },
-    /// The request makes no sense.
+    /// The request is invalid.
     #[error("{0}")]
     Invalid(String),
-    /// It would be wrong now; the message says what has to be true first.
+    /// The change would be wrong in the current state; the message says what has to be true first.
     #[error("{0}")]
     Refused(String),
-    /// The cluster is not as the caller believed.
+    /// The cluster is not in the state that the caller expected.
     #[error("{0}")]
     Conflict(String),
-    /// Not finished in time; it may still finish.
+    /// The change did not finish in time; it may still finish.
     #[error("not finished after {after:?}, and it may still be: look at the status before trying again")]
     TimedOut {
-        /// The bound.
+        /// Time limit of the change.
         after: Duration,
     },
     /// Raft has stopped on this node, or its storage failed.

@@ -1,7 +1,7 @@
-//! Letting go of rooms' histories: at an administrator's wish, and by the rooms' own rules.
+//! Removal of room history: on an administrator's request, and by the rooms' own retention rules.
 //!
-//! Each removal is a command in the log, so that all pods do the same; what is here only proposes them, one after the
-//! other, each a bounded part of the work.
+//! Each removal is a command in the log, so that all pods remove the same. This module only proposes the commands, one
+//! after the other, each of which is a bounded part of the work.
 
 use super::{AdminError, Administration};
 use crate::raft::propose::ProposeError;
@@ -9,29 +9,30 @@ use quorate_core::proto::log::{Command, Envelope, HistoryPurged, PurgeHistory, c
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// One call removes for so long, and then says that there is more: callers wait half a minute for an answer.
+/// Time for which one call removes history before it reports that there is more: callers wait half a minute for an
+/// answer.
 const CALL: Duration = Duration::from_secs(10);
-/// Rooms found at one look, and what is kept in memory of them; the next look finds the others.
+/// Limit on the rooms found by one search, and thus kept in memory; the next search finds the others.
 const ROOMS: usize = 256;
 /// Parts removed of one room before the next room has its turn.
 const PARTS_AT_ONCE: usize = 64;
 
-/// What a call removed.
+/// Result of a call that removes history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Purged {
-    /// Events.
+    /// Number of events removed.
     pub events: u64,
-    /// There is more to remove.
+    /// `true` if there is more to remove.
     pub more: bool,
 }
 
 impl Administration {
-    /// Removes what was said in a room before a time, in milliseconds since the Unix epoch, for as long as a call may
-    /// take. From any pod.
+    /// Removes the history of a room before a time, in milliseconds since the Unix epoch, for as long as a call may
+    /// take. Works on any pod.
     ///
     /// # Errors
-    /// [`AdminError::Invalid`] without a time; [`AdminError::Refused`] when there is no such room;
-    /// [`AdminError::Conflict`] when the outcome of a part is unknown: to repeat the call is right.
+    /// [`AdminError::Invalid`] without a time; [`AdminError::Refused`] if there is no such room;
+    /// [`AdminError::Conflict`] if the outcome of a part is unknown, in which case the call should be repeated.
     pub async fn purge_history(&self, room_id: &str, before_ms: u64) -> Result<Purged, AdminError> {
         if before_ms == 0 {
             return Err(AdminError::Invalid("say before when, in milliseconds since the Unix epoch".into()));
@@ -56,16 +57,17 @@ impl Administration {
         }
     }
 
-    /// Returns whether what is too old may go now: this node leads and the time is certain. What is removed is gone, so
-    /// the time must be a majority's, and have been so at the look before, and the log must not be ahead of it.
+    /// Returns `true` if what is too old may be removed at this moment: this node leads, and the time is certain.
+    /// Removal is final, so the time must be confirmed by a majority, at this check and at the previous one, and the
+    /// log must not be ahead of it.
     pub(super) fn may_remove(&self, was_certain: &mut bool) -> bool {
         let status = self.inner.time.status();
         let is_certain = self.inner.leadership.is_leader() && status.confirmed && status.log_ahead_ms == 0;
         std::mem::replace(was_certain, is_certain) && is_certain
     }
 
-    /// Runs as long as the node; works while it leads. The time of the entry decides what goes; the time here only says
-    /// when to look.
+    /// Removes expired history for as long as the node runs, while it leads. The time of the entry decides what is
+    /// removed; the time here only decides when to search.
     pub(crate) async fn keep_history_bounded(self) {
         let mut was_certain = false;
         loop {

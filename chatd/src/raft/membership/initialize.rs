@@ -1,4 +1,4 @@
-//! The first membership of a new cluster, and its first command.
+//! Initialisation of a new cluster: its first membership and its first command.
 
 use super::{AdminError, Administration};
 use crate::raft::{cluster::Member, types::Node};
@@ -7,24 +7,26 @@ use quorate_core::proto::log::{Bootstrap, Command, Envelope, command::Kind};
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::{sleep, timeout};
 
-/// How long `Initialize` waits for the first command: three answering pods need some hundred milliseconds. Beyond it
-/// the call succeeds all the same, because the membership is durable and the command follows with the first leader.
+/// Time for which `Initialize` waits for the first command: three responsive pods need a few hundred milliseconds.
+/// Beyond it the call succeeds nevertheless, because the membership is durable and the command follows with the first
+/// leader.
 const BOOTSTRAP_LIMIT: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 impl Administration {
-    /// Makes a new cluster of these voters, this node among them. The same id again succeeds; another one does not.
+    /// Creates a new cluster of these voters, which include this node. Repeating the call with the same id succeeds;
+    /// with another id it fails.
     ///
-    /// The id is made durable before the membership: a crash between the two leaves a node that belongs to this
-    /// cluster and to no other, and the repeated call finishes.
+    /// The id is made durable before the membership: a crash between the two leaves a node that belongs to this cluster
+    /// and to no other, and the repeated call completes the initialisation.
     ///
     /// # Errors
-    /// [`AdminError::Invalid`], or [`AdminError::Refused`] when this node is part of a cluster already.
+    /// [`AdminError::Invalid`], or [`AdminError::Refused`] if this node is part of a cluster already.
     pub async fn initialize(&self, cluster_id: &str, server_name: &str, voters: Vec<Member>) -> Result<(), AdminError> {
         let voters = self.check_initial(server_name, voters)?;
         self.identity().adopt(cluster_id).await?;
         match self.inner.consensus.initialize(voters).await {
-            // It has a log: this is the repeated call, for the id has just been compared.
+            // The node has a log: this is a repeated call, as the id has just been compared.
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
             Err(RaftError::APIError(error @ InitializeError::NotInMembers(_))) => {
                 return Err(AdminError::Invalid(error.to_string()));
@@ -60,15 +62,15 @@ impl Administration {
         Ok(nodes)
     }
 
-    /// The first command, by whoever leads: not bound to the call that made the cluster, so that a crash in between
-    /// leaves no nameless cluster. Idempotent: the log refuses a second one.
+    /// Proposes the first command while this node leads. This is not bound to the call that created the cluster, so
+    /// that a crash in between leaves no cluster without a name. Idempotent: the log refuses a second one.
     pub(crate) async fn keep_bootstrapped(self) {
         let mut headlines = self.inner.cluster.watch();
         while !self.inner.facts.is_bootstrapped() {
             if self.inner.leadership.is_leader() {
                 self.bootstrap().await;
             }
-            // Also by time: applying the command is no headline.
+            // Polls as well, as applying the command changes no headline.
             if let Ok(Err(_)) = timeout(LOOK_EVERY * 5, headlines.changed()).await {
                 return;
             }
@@ -85,7 +87,7 @@ impl Administration {
     }
 }
 
-/// A member as Raft keeps it.
+/// Converts a member to the form in which Raft stores it, and checks its id and peer address.
 pub(super) fn node(member: Member) -> Result<(u64, Node), AdminError> {
     let Member { node_id, peer_address, client_address, name } = member;
     if node_id == 0 {

@@ -1,20 +1,21 @@
-//! Showing changed profiles in all rooms of their users.
+//! Propagation of changed profiles to all rooms of their users.
 //!
-//! A change renews the member events of some rooms at once; a row says what is left. The leader goes on with it, one
-//! command after the other, each a bounded part of the work, and each user in turn; so does the next leader.
+//! A change updates the member events of some rooms at once, and a row records what is left. The leader continues, one
+//! command after the other, each a bounded part of the work, taking the users in turn; the next leader continues from
+//! there.
 
 use super::{AdminError, Administration};
 use quorate_core::proto::log::{Command, Envelope, RenewMembers, command, outcome};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Between two looks when there is nothing to do: a look is one seek in a small table.
+/// Interval of checks when there is nothing to do; a check is one seek in a small table.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Users whose rooms are renewed in turn. The others come when these are done.
+/// Limit on the users that are served in turn. Others follow when these are done.
 const USERS: usize = 64;
 
 impl Administration {
-    /// Runs as long as the node; works while it leads.
+    /// Propagates profile changes for as long as the node runs, while it leads.
     pub(crate) async fn keep_profiles_shown(self) {
         loop {
             sleep(LOOK_EVERY).await;

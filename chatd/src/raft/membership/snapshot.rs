@@ -1,4 +1,4 @@
-//! Checkpoints of the state, and letting go of the log that they cover.
+//! Checkpoints of the state, and purging of the log entries that they cover.
 
 use super::{AdminError, Administration};
 use crate::raft::consensus::SnapshotSummary;
@@ -7,36 +7,39 @@ use crate::raft::volume::{VolumeLevel, VolumeSizes};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-/// A checkpoint is hard links and one flush; a minute means that the disk is in trouble.
+/// Time limit of a checkpoint, which consists of hard links and one flush; a minute means that the disk is in trouble.
 const LIMIT: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// openraft passes a second wish over while one is being built: it is repeated.
+/// Number of checks after which the request is repeated: openraft ignores a request while a snapshot is being built.
 const REPEAT_AFTER: u32 = 50;
-/// On a volume that is short a checkpoint is made this often, or tried: the one before holds on to files that the state
-/// has let go.
+/// Interval at which a checkpoint is made, or tried, on a volume that is short of space: the previous checkpoint keeps
+/// files that the state has released.
 const WHEN_SHORT: Duration = Duration::from_secs(60);
-/// What a follower still needs is kept until the log is so many times as large as it should be.
+/// Multiple of the intended log size up to which entries are kept for a follower that still needs them.
 const HELD_TIMES: u64 = 4;
 
-/// When checkpoints are made by themselves.
+/// Conditions under which checkpoints are made automatically, and intervals of other housekeeping.
 #[derive(Clone, Debug)]
 pub struct Compaction {
-    /// After so many entries since the last one.
+    /// Number of entries since the last checkpoint after which the next one is made.
     pub entries: u64,
-    /// Or when the log holds so many bytes, and then also of the entries that would be kept: half of this stays.
+    /// Size of the log, in bytes, from which a checkpoint is made. Entries that would otherwise be kept are then purged
+    /// as well, down to half of this size.
     pub bytes: u64,
-    /// Or when there is anything new after so long: a quiet pod, too, shall have little to read again at its start.
+    /// Time after which a checkpoint is made if there is anything new, so that a quiet pod, too, has little to replay
+    /// at its next start.
     pub age: Duration,
-    /// Entries kept behind a checkpoint, within `bytes`, so that a restarted pod catches up without it.
+    /// Number of entries kept behind a checkpoint, within `bytes`, so that a restarted pod catches up without the
+    /// checkpoint.
     pub keep_entries: u64,
-    /// How often both are looked at.
+    /// Interval at which these conditions are checked.
     pub every: Duration,
-    /// How often rooms are looked through for events that their own rule no longer keeps.
+    /// Interval at which rooms are searched for events that their own retention rule no longer keeps.
     pub history_every: Duration,
-    /// How often a part of the devices is looked through for those that nobody uses any more.
+    /// Interval at which a part of the devices is searched for unused ones.
     pub devices_every: Duration,
-    /// How long a device is kept after its session expired: its client comes back as the same device, with its name and
-    /// its transaction ids, for as long as people are away.
+    /// Time for which a device is kept after its session expired: its client can come back as the same device, with its
+    /// name and its transaction ids, for as long as people are away.
     pub devices_kept: Duration,
 }
 
@@ -56,11 +59,12 @@ impl Default for Compaction {
 }
 
 impl Administration {
-    /// Makes a checkpoint of this node's state, at least as new as what is applied now; with `purge`, the log goes up
-    /// to what it holds, but for [`Compaction::keep_entries`].
+    /// Makes a checkpoint of this node's state, at least as new as what is applied at the time of the call. With
+    /// `purge`, the log is purged up to the end of the checkpoint, except for [`Compaction::keep_entries`].
     ///
     /// # Errors
-    /// [`AdminError::Refused`] when nothing is applied yet, [`AdminError::TimedOut`].
+    /// [`AdminError::Refused`] if nothing is applied yet or the volume has no space for a checkpoint,
+    /// [`AdminError::TimedOut`].
     pub async fn take_snapshot(&self, purge: bool) -> Result<SnapshotSummary, AdminError> {
         self.has_space_for_snapshot()?;
         let wanted = self.inner.cluster.status().applied_index;
@@ -94,8 +98,8 @@ impl Administration {
         Ok(())
     }
 
-    /// Runs as long as the node: openraft's own policy is off, because it would purge all older log at its first
-    /// snapshot.
+    /// Makes checkpoints and purges the log for as long as the node runs. openraft's own policy is off, because it
+    /// would purge all older entries at its first snapshot.
     pub(crate) async fn keep_compact(self) {
         let compaction = self.inner.compaction.clone();
         let mut made = Instant::now();
@@ -126,19 +130,19 @@ impl Administration {
         if self.inner.volume.own().level != VolumeLevel::Enough && since > 0 && made.elapsed() >= WHEN_SHORT {
             return true;
         }
-        // What must be kept, or is all in one segment, must not make the log look too large for ever.
+        // Entries that must be kept, or are all in one segment, must not make the log count as too large forever.
         let extents = self.inner.log.extents();
         bytes_of(&extents) >= compaction.bytes && self.releasable(status.applied_index) > status.purged_index
     }
 
-    /// Up to where the log can go once a checkpoint holds everything up to `last`.
+    /// Returns the index up to which the log can be purged once a checkpoint covers everything up to `last`.
     fn releasable(&self, last: u64) -> u64 {
         let Compaction { bytes, keep_entries, .. } = self.inner.compaction;
         let extents = self.inner.log.extents();
         let size = bytes_of(&extents);
         let by_bytes = if size >= bytes { before_last_bytes(&extents, bytes / 2) } else { 0 };
         let wanted = last.saturating_sub(keep_entries).max(by_bytes).min(last);
-        // A follower that is away for good, or never gets through, must not fill this volume.
+        // A follower that is away permanently, or never completes an installation, must not fill this volume.
         let holds = size < bytes.saturating_mul(HELD_TIMES) && self.inner.volume.own().level == VolumeLevel::Enough;
         match self.inner.holds.least().filter(|_| holds) {
             Some(held) => wanted.min(held),
@@ -146,8 +150,8 @@ impl Administration {
         }
     }
 
-    /// A checkpoint is a flush and some small files; on a volume that is all but full the flush would fail, and with it
-    /// the process.
+    /// Checks that there is space for a checkpoint, which is a flush and some small files. On a volume that is almost
+    /// full, the flush would fail, and stop the process.
     fn has_space_for_snapshot(&self) -> Result<(), AdminError> {
         let space = self.inner.volume.space();
         let needed = VolumeSizes::to_start(space.total);
@@ -165,7 +169,8 @@ fn bytes_of(extents: &[LogExtent]) -> u64 {
     extents.iter().map(|extent| extent.bytes).sum()
 }
 
-/// The last index before the newest segments that together have at most so many bytes; the newest always stays.
+/// Returns the last index before the newest segments that together have at most this many bytes; the newest segment is
+/// always kept.
 fn before_last_bytes(extents: &[LogExtent], bytes: u64) -> u64 {
     let mut kept = 0_u64;
     let mut first = None;

@@ -1,7 +1,7 @@
-//! Letting go of devices that nobody uses any more, and of what devices left behind.
+//! Removal of unused devices, and of what devices left behind.
 //!
-//! As with rooms' histories, each removal is a command in the log, a bounded part of the work; what is here only looks for
-//! it, a bounded part of the rows at a time, and proposes it. Apply decides by the time of the entry.
+//! As with room history, each removal is a command in the log, and a bounded part of the work. This module only
+//! searches, a bounded part of the rows at a time, and proposes the commands. Apply decides by the time of the entry.
 
 use super::history::not_proposed;
 use super::{AdminError, Administration};
@@ -9,13 +9,13 @@ use quorate_core::proto::log::{Command, DeviceSwept, Envelope, SweepDevice, comm
 use quorate_core::query::SweepCursor;
 use tokio::time::sleep;
 
-/// Rows looked at each time: some milliseconds of a thread that may take its time.
+/// Limit on the rows searched at a time: a few milliseconds of a thread that may take its time.
 const ROWS: usize = 10_000;
 /// Parts of one device's remembered transactions that are removed before the next device has its turn.
 const PARTS_AT_ONCE: usize = 64;
 
 impl Administration {
-    /// Runs as long as the node; works while it leads.
+    /// Removes unused devices for as long as the node runs, while it leads.
     pub(crate) async fn keep_devices_bounded(self) {
         let (mut cursor, mut was_certain) = (SweepCursor::default(), false);
         let kept_ms = u64::try_from(self.inner.compaction.devices_kept.as_millis()).unwrap_or(u64::MAX);

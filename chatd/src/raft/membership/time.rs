@@ -1,13 +1,14 @@
-//! Setting the log's time back, when a wrong clock has put it ahead.
+//! Repair of the log's time after a wrong clock has set it ahead.
 
 use super::{AdminError, Administration};
 use quorate_core::proto::log::{Command, Envelope, RepairTime, TimeRepaired, command, outcome};
 
 impl Administration {
-    /// Sets the log's time back to what the clocks of a majority say. From any pod; a repeated call finds nothing to do.
+    /// Sets the log's time back to the time on which the clocks of a majority agree. Works on any pod; a repeated call
+    /// finds nothing to do.
     ///
     /// # Errors
-    /// [`AdminError::Refused`] while the clocks do not agree; as for any command when there is no leader.
+    /// [`AdminError::Refused`] while the clocks do not agree, and the errors of any command while there is no leader.
     pub async fn repair_time(&self) -> Result<TimeRepaired, AdminError> {
         let command = Some(Command { kind: Some(command::Kind::RepairTime(RepairTime {})) });
         let proposed = self.inner.proposer.propose(Envelope { command, ..Envelope::default() }).await;

@@ -1,4 +1,4 @@
-//! Handing leadership over.
+//! Transfer of leadership to another voter.
 
 use super::{AdminError, Administration};
 use crate::raft::{
@@ -8,22 +8,23 @@ use crate::raft::{
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
-/// The bound when the caller names none.
+/// Time limit of a transfer if the caller names none.
 pub const DEFAULT_TRANSFER_LIMIT: Duration = Duration::from_secs(2);
-/// A target that answered within this time is there: six heartbeats.
+/// Time within which a target must have answered to be eligible: six heartbeats.
 const REACHABLE: Duration = Duration::from_millis(300);
-/// Entries that the target may lack: they are sent before it stands for election, while nobody can write.
+/// Entries that the target may lack: they are sent before it starts an election, while nobody can write.
 const LAG: u64 = 256;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 impl Administration {
-    /// Hands leadership to this voter, or to the one that is furthest; returns the new leader and its term.
+    /// Transfers leadership to this voter, or to the most up-to-date one; returns the new leader and its term.
     ///
-    /// A transfer cannot be taken back, and stops writes until it is over. So it is started only when the target
+    /// A transfer cannot be cancelled, and blocks writes until it is over. It is therefore started only if the target
     /// answers and has (nearly) all of the log, and never with a single voter.
     ///
     /// # Errors
-    /// [`AdminError::Refused`] when no voter qualifies within the bound, [`AdminError::TimedOut`] when none took over.
+    /// [`AdminError::Refused`] if no voter is eligible within half of the limit, [`AdminError::TimedOut`] if none took
+    /// over.
     pub async fn transfer_leader(&self, to: Option<u64>, limit: Duration) -> Result<(u64, u64), AdminError> {
         let start = Instant::now();
         let target = self.qualified(to, limit).await?;
@@ -73,7 +74,8 @@ impl Administration {
 }
 
 impl Administration {
-    /// Why a voter must not lead: it would hand leadership back, and nobody could write meanwhile.
+    /// Returns the reason why a voter must not lead because of its clock: it would transfer leadership back, and nobody
+    /// could write in the meantime.
     fn clock_is_off(&self, node_id: u64) -> Option<String> {
         let offset_ms = self.inner.time.offset_of(node_id)?;
         let is_off = offset_ms.saturating_abs() > TOLERANCE_MS;

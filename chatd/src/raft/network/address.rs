@@ -1,20 +1,21 @@
-//! Where a peer is. Its configured name is the first thing to ask, but the name of a restarted pod is stale in DNS for
-//! seconds (first the old address, then none), so the address that the peer's own requests come from is tried beside it,
-//! and an address where another node answered is left out for a while.
+//! Addresses of a peer. The configured name is resolved first, but the name of a restarted pod is stale in DNS for
+//! seconds (first the old address, then none). Therefore the address from which the peer's own requests come is tried
+//! as well, and an address at which another node answered is skipped for a while.
 
 use std::{
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
-/// How long an address stays left out: longer than a stale name lives, short against a member that really moved there.
+/// Time for which an address is skipped: longer than a stale name lives, short compared with a member that really moves
+/// there.
 const REFUSED_FOR: Duration = Duration::from_secs(10);
-/// Two of them are asked per second at most, whatever the number of connection attempts.
+/// Time for which a DNS answer is used: at most two lookups per second, whatever the number of connection attempts.
 const RESOLVED_FOR: Duration = Duration::from_millis(500);
-/// A name has one or two addresses; more are not dialled, so that one attempt stays a few packets.
+/// Limit on the addresses dialled. A name has one or two; the limit keeps an attempt to a few packets.
 const DIALLED: usize = 4;
 
-/// What is known of one peer's whereabouts. Pure: time comes from the caller.
+/// Known addresses of one peer. Pure: the caller supplies the time.
 #[derive(Debug)]
 pub(super) struct AddressBook {
     configured: String,
@@ -27,7 +28,8 @@ pub(super) struct AddressBook {
 }
 
 impl AddressBook {
-    /// `configured` is `host:port`; an address without a port can only be learned wrong, so its port is 0.
+    /// Creates the address book. `configured` is `host:port`; without a port, the port is 0, and no learned address
+    /// works.
     pub(super) fn new(configured: &str) -> Self {
         let port = configured.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or_default();
         Self {
@@ -45,7 +47,8 @@ impl AddressBook {
         &self.configured
     }
 
-    /// True at most once at a time and per [`RESOLVED_FOR`]; the caller then asks DNS and calls [`Self::resolved`].
+    /// Returns `true` if the caller must resolve the name and call [`Self::resolved`]; at most once at a time, and once
+    /// per [`RESOLVED_FOR`].
     pub(super) fn should_resolve(&mut self, now: Instant) -> bool {
         let literal = self.configured.parse::<SocketAddr>().is_ok();
         let fresh = self.resolved_at.is_some_and(|at| now.duration_since(at) < RESOLVED_FOR);
@@ -56,7 +59,8 @@ impl AddressBook {
         true
     }
 
-    /// The name's addresses; none when DNS knows none (any more): the former ones are then as good a guess as any.
+    /// Records the addresses of the name. If DNS knows none (any more), the former ones are kept, as they are as good a
+    /// guess as any.
     pub(super) fn resolved(&mut self, addresses: Vec<SocketAddr>, now: Instant) {
         self.resolving = false;
         self.resolved_at = Some(now);
@@ -65,21 +69,21 @@ impl AddressBook {
         }
     }
 
-    /// A request of this peer came from there.
+    /// Records the address from which a request of this peer came.
     pub(super) fn learn(&mut self, ip: IpAddr) {
         self.learned = Some(ip);
     }
 
-    /// Another node answered there.
+    /// Records that another node answered at this address.
     pub(super) fn refuse(&mut self, address: SocketAddr, now: Instant) {
         self.refused.retain(|(_, at)| now.duration_since(*at) < REFUSED_FOR);
-        // Bounded by what can be dialled in REFUSED_FOR; a handful in practice.
+        // Bounded by what can be dialled in `REFUSED_FOR`; a handful in practice.
         if self.refused.len() < 64 {
             self.refused.push((address, now));
         }
     }
 
-    /// The addresses to dial, all at once; the best guess first.
+    /// Returns the addresses to dial, all at once; the best guess first.
     pub(super) fn candidates(&self, now: Instant) -> Vec<SocketAddr> {
         let learned = self.learned.map(|ip| SocketAddr::new(ip, self.port));
         let mut out: Vec<SocketAddr> = Vec::new();

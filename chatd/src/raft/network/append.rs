@@ -1,8 +1,8 @@
 //! Pipelined appends over one bidirectional stream: many requests in flight, answers in order.
 //!
 //! The answers end when the requests end: openraft's heartbeat worker opens one stream per heartbeat, and waits for its
-//! end within one heartbeat interval. There is no deadline on replication in openraft, so a request unanswered for
-//! [`ANSWER_LIMIT`] fails the stream here.
+//! end within one heartbeat interval. openraft sets no deadline on replication, so a request that is not answered
+//! within [`ANSWER_LIMIT`] fails the stream here.
 
 use super::{
     RETRY_EVERY, RpcError,
@@ -31,27 +31,29 @@ use std::{
 use tokio::time::{Instant, timeout};
 use tonic::{Request, Status, Streaming, metadata::MetadataMap};
 
-/// A follower that has not flushed a request after this long is as good as gone: the stream is opened anew.
+/// Time limit of an answer: a follower that has not flushed a request by then counts as lost, and the stream is
+/// reopened.
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
-/// A peer accepts a stream at once; this is for the connection that may have to be made first.
+/// Time limit of opening a stream. A peer accepts it at once; the time is for the connection that may have to be made
+/// first.
 const OPEN_LIMIT: Duration = Duration::from_secs(1);
-/// How often the oldest unanswered request is looked at while nothing arrives.
+/// Interval at which the oldest unanswered request is checked while nothing arrives.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// A request on its way.
+/// A request in flight.
 struct Sent {
     sequence: u64,
     prev: Option<LogId>,
     last: Option<LogId>,
     at: Instant,
-    /// Of its sampled entries.
+    /// Traces of the sampled entries in the request.
     traces: Vec<Replication>,
 }
 
-/// What the two directions of one stream share.
+/// State shared by the two directions of one stream.
 struct Shared<S> {
-    /// Taken away when the answers are dropped: openraft reuses what the requests are made of for the next stream, and
-    /// waits for it, while the HTTP connection may hold on to its request body a little longer.
+    /// Source of the requests, removed when the answers are dropped: openraft reuses what it is made of for the next
+    /// stream, and waits for it, while the HTTP connection may hold on to its request body a little longer.
     requests: Option<S>,
     waker: Option<Waker>,
     unanswered: VecDeque<Sent>,
@@ -64,7 +66,7 @@ fn lock<S>(link: &Link<S>) -> MutexGuard<'_, Shared<S>> {
     link.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The request body: encodes as the connection takes them.
+/// The request body, which encodes requests as the connection takes them.
 struct Outgoing<S> {
     link: Link<S>,
     target: pb::Target,
@@ -100,7 +102,7 @@ where
     }
 }
 
-/// Ends the request body when the answers are no longer wanted.
+/// Guard that ends the request body once the answers are no longer wanted.
 struct EndOnDrop<S>(Link<S>);
 
 impl<S> Drop for EndOnDrop<S> {
@@ -120,12 +122,12 @@ struct Answers<S> {
     connection: Connection,
     incoming: Streaming<pb::AppendResponse>,
     link: Link<S>,
-    /// Of entries only: a heartbeat asks for no fsync.
+    /// Observer of appends with entries; `None` for heartbeats, which need no fsync.
     observer: Option<Arc<dyn PeerObserver>>,
     _end: EndOnDrop<S>,
 }
 
-/// Opens the stream.
+/// Opens an append stream to a peer; returns its answers.
 pub(super) async fn stream_append<S>(
     peer: Arc<Peer>,
     lane: Lane,
@@ -162,8 +164,8 @@ where
         }
         Err(status) => {
             peer.failed(&connection, &status);
-            // openraft sits its back-off out while it makes the first request, and a stream that never opened did not
-            // ask for one: without this it would try again at once, thousands of times a second.
+            // openraft waits out its backoff while it produces the first request, and a stream that never opened has
+            // not asked for one: without this pause it would retry at once, thousands of times a second.
             tokio::time::sleep(RETRY_EVERY).await;
             return Err(status_error(&status));
         }
@@ -173,13 +175,13 @@ where
     Ok(stream::unfold(Some(answers), |answers| async move {
         let mut answers = answers?;
         let item = answers.next().await?;
-        // After the first refusal or error the stream is over; openraft opens another.
+        // The stream is over after the first refusal or error; openraft opens another one.
         let go_on = matches!(item, Ok(Ok(_)));
         Some((item, go_on.then_some(answers)))
     }))
 }
 
-/// The time in the answer is that of its arrival, but for the network's share, which is far below what matters.
+/// Records the time in the answer as the peer's time on arrival; the network delay is far below what matters.
 fn note_time(peer: &Peer, metadata: &MetadataMap, time: &Timekeeper) {
     if let Some(theirs) = told_time(metadata) {
         time.heard_clock(peer.node_id(), theirs);

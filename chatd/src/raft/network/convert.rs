@@ -1,4 +1,4 @@
-//! Between openraft's requests and `quorate.raft.v1`.
+//! Conversions between openraft's requests and `quorate.raft.v1`.
 
 use crate::raft::{
     codec::{CodecError, decode_entry, encode_entry},
@@ -60,7 +60,7 @@ pub(crate) fn append_from_pb(request: pb::AppendRequest) -> Result<AppendEntries
     })
 }
 
-/// What the leader says beside sampled entries goes with them on this pod, too.
+/// Attaches the trace contexts that the leader sent with sampled entries to the entries on this pod.
 fn set_traces(entries: &mut [Entry], traces: &[pb::EntryTrace]) {
     for sent in traces {
         let entry = usize::try_from(sent.entry).ok().and_then(|place| entries.get_mut(place));
@@ -69,7 +69,8 @@ fn set_traces(entries: &mut [Entry], traces: &[pb::EntryTrace]) {
     }
 }
 
-/// `success` says "all of the request", which only a request of nothing after nothing needs; else the log id is named.
+/// Encodes the result of an append. `success` means "all of the request", and is needed only for an empty request at
+/// the beginning of the log; otherwise the log id is named.
 pub(crate) fn appended_to_pb(sequence: u64, result: &StreamAppendResult<TypeConfig>) -> pb::AppendResponse {
     let (result, conflict_log_id) = match result {
         Ok(None) => (Appended::Success(true), None),
@@ -80,7 +81,7 @@ pub(crate) fn appended_to_pb(sequence: u64, result: &StreamAppendResult<TypeConf
     pb::AppendResponse { sequence, result: Some(result), conflict_log_id }
 }
 
-/// `prev` and `last` are those of the request that is answered.
+/// Decodes the result of an append. `prev` and `last` are the log ids of the request that is answered.
 pub(crate) fn appended_from_pb(
     response: pb::AppendResponse,
     prev: Option<LogId>,

@@ -1,4 +1,5 @@
-//! See [`crate::fuzzing`]. Each message is read as its receiver does, said again, and must be the same.
+//! Fuzz targets for messages between pods; see [`crate::fuzzing`]. Each message is decoded as its receiver does,
+//! encoded again, and must be unchanged.
 
 use super::convert;
 use crate::raft::types::{LeaderId, LogId};
@@ -9,7 +10,7 @@ use quorate_core::fuzzing::stable;
 use quorate_core::proto::log;
 use quorate_wire::raft::v1 as pb;
 
-/// What pods say to each other.
+/// Kind of message between pods.
 #[derive(Clone, Copy)]
 enum Kind {
     Vote,
@@ -45,7 +46,7 @@ const KINDS: [Kind; 14] = [
     Kind::AnnounceAnswer,
 ];
 
-/// The first byte is the kind, the others the message.
+/// Checks one message: the first byte is the kind, the others are the message. Returns `false` if it cannot be decoded.
 pub(crate) fn message(bytes: &[u8]) -> bool {
     let Some((number, bytes)) = bytes.split_first() else { return false };
     let Some(kind) = KINDS.get(usize::from(*number)) else { return false };
@@ -75,7 +76,7 @@ pub(crate) fn message(bytes: &[u8]) -> bool {
         Kind::ReadIndexAnswer => stable::<pb::ReadIndexResponse>(bytes),
         Kind::Forward => {
             let request = pb::ForwardRequest::decode(bytes).unwrap_or_default();
-            // Any text; that it comes to an end is all that is asked.
+            // Any text is possible; the only requirement is that reading it terminates.
             let _ = request.trace.as_ref().map(wire::read);
             stable::<pb::ForwardRequest>(bytes) && stable::<log::Envelope>(&request.envelope)
         }
@@ -92,7 +93,7 @@ pub(crate) fn message(bytes: &[u8]) -> bool {
     }
 }
 
-/// `turn` reads a message and says it again: the second time nothing may change.
+/// Checks that `turn`, which decodes a message and encodes it again, changes nothing the second time.
 fn again<M: Message + Default + PartialEq + Clone + std::fmt::Debug>(
     bytes: &[u8],
     turn: impl Fn(M) -> Option<M>,
@@ -104,7 +105,7 @@ fn again<M: Message + Default + PartialEq + Clone + std::fmt::Debug>(
     true
 }
 
-/// As an answer to a request that went from one entry to another.
+/// Decodes and encodes the answer to a request for the entries from one log id to another.
 fn appended(message: pb::AppendResponse) -> Option<pb::AppendResponse> {
     let id = |index| Some(LogId::new(LeaderId { term: 1, node_id: 1 }, index));
     let sequence = message.sequence;

@@ -1,5 +1,5 @@
-//! The connections to one peer. Four, because what is urgent must not wait behind what is large: TCP delivers in order,
-//! so a heartbeat behind a megabyte of entries, or entries behind a snapshot, would be late together with it.
+//! Connections to one peer. There are four, because urgent messages must not wait behind large ones: TCP delivers in
+//! order, so a heartbeat behind a megabyte of entries, or entries behind a snapshot, would be late as well.
 
 use super::address::AddressBook;
 use crate::raft::volume::VolumeReport;
@@ -19,63 +19,65 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-/// One connection each.
+/// Connection class; each class has a connection of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// Entries of the log.
+    /// Appends of log entries.
     Append,
-    /// Heartbeats, which are lost when they take longer than one interval.
+    /// Heartbeats, which are lost if they take longer than one interval.
     Heartbeat,
-    /// Votes, leader transfers, read indexes, forwarded writes, questions to the admin door.
+    /// Votes, leader transfers, read indexes, forwarded writes, and calls of the admin API.
     Calls,
-    /// Files.
+    /// Transfers of snapshot files.
     Snapshot,
 }
 
 const LANES: usize = 4;
 
-/// Name look-up, TCP and TLS together. A returned peer is to be found within a second.
+/// Time limit of a connection attempt, with name lookup, TCP and TLS. A returned peer is to be found within a second.
 const CONNECT_LIMIT: Duration = Duration::from_millis(700);
-/// Without any address to dial meanwhile, a look-up is waited for this long.
+/// Time for which a lookup is awaited if there is no other address to dial.
 const RESOLVE_LIMIT: Duration = Duration::from_millis(500);
-/// HTTP/2 pings, also while idle: a connection into a partition is given up after 1.5 s, instead of waiting for TCP's
-/// doubling retransmissions long after the partition has healed.
+/// Interval of HTTP/2 pings, also while idle: a connection into a partition is given up after 1.5 s, instead of waiting
+/// for TCP's doubling retransmissions long after the partition has healed.
 const PING_EVERY: Duration = Duration::from_millis(500);
 const PING_LIMIT: Duration = Duration::from_secs(1);
-/// Flow control windows: some requests of 1 MiB in flight on a stream, so that throughput is not one window per round
-/// trip; bounded, because the receiver may have to buffer that much.
+/// Flow-control windows: a few requests of 1 MiB in flight per stream, so that throughput is not limited to one window
+/// per round trip; bounded, because the receiver may have to buffer that much.
 pub(crate) const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 pub(crate) const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
-/// A volume that was told of longer ago is that of a pod which is away: it does not decide what the others write.
+/// Time for which a volume report counts. An older one belongs to a pod that is away, which must not decide what the
+/// others write.
 const VOLUME_FRESH: Duration = Duration::from_secs(2);
-/// Largest message, either way. Requests are kept to 1 MiB where they are made; one entry alone may be larger than that.
+/// Largest message in either direction, in bytes. Requests are limited to 1 MiB where they are made, but a single entry
+/// may be larger than that.
 pub(crate) const MESSAGE_LIMIT: usize = 8 * 1024 * 1024;
 
-/// One peer: where it is, and the connections to it. Made without connecting; connects when first used.
+/// One peer, with its addresses and connections. Creating it does not connect; a connection is made on first use.
 pub struct Peer {
     node_id: u64,
     dial: Arc<dyn Dial>,
     book: Mutex<AddressBook>,
     slots: [Mutex<Slot>; LANES],
-    /// How its volume is, and when it said so.
+    /// Last report of the peer's volume, and the time at which it arrived.
     volume: Mutex<Option<(VolumeReport, Instant)>>,
 }
 
 #[derive(Default)]
 struct Slot {
     channel: Option<Channel>,
-    /// Where the present connection goes to.
+    /// Remote address of the current connection.
     address: Option<SocketAddr>,
-    /// Counts connections made and dropped, so that one failure reported twice drops one connection.
+    /// Counter of connections made and dropped, so that one failure reported twice drops only one connection.
     generation: u64,
 }
 
-/// Calls of `quorate.raft.v1`.
+/// Client of the service `quorate.raft.v1`.
 pub(crate) type Client = RaftClient<Channel>;
 
-/// A client on one lane, and which connection it was.
+/// A client of one connection class, with the connection that it uses.
 pub struct Connection {
-    /// Ready to call; connects by itself.
+    /// Client that is ready to call; it connects by itself.
     pub(crate) client: Client,
     lane: Lane,
     generation: u64,
@@ -92,13 +94,13 @@ impl Peer {
         }
     }
 
-    /// Who is meant.
+    /// Returns the node id of the peer.
     #[must_use]
     pub fn node_id(&self) -> u64 {
         self.node_id
     }
 
-    /// Its membership entry names another address now: connections made from here on go there.
+    /// Updates the configured address from the membership entry; later connections go there.
     pub(super) fn configure(&self, address: &str) {
         let mut book = self.book();
         if book.configured() != address {
@@ -106,23 +108,23 @@ impl Peer {
         }
     }
 
-    /// A request that it sent came from this address.
+    /// Records the address from which a request of the peer came.
     pub fn learn(&self, ip: IpAddr) {
         self.book().learn(ip);
     }
 
-    /// Its volume is so just now.
+    /// Records a report of the peer's volume.
     pub(super) fn told_volume(&self, report: VolumeReport) {
         *self.volume.lock().unwrap_or_else(PoisonError::into_inner) = Some((report, Instant::now()));
     }
 
-    /// What it told last, if that was a moment ago.
+    /// Returns the last report of the peer's volume, if it is recent.
     pub(super) fn volume(&self) -> Option<VolumeReport> {
         let told = *self.volume.lock().unwrap_or_else(PoisonError::into_inner);
         told.filter(|(_, at)| at.elapsed() <= VOLUME_FRESH).map(|(report, _)| report)
     }
 
-    /// A client of this lane; all callers of a lane share one connection.
+    /// Returns a client of this connection class; all callers of a class share one connection.
     #[must_use]
     pub fn connect(self: &Arc<Self>, lane: Lane) -> Connection {
         let (channel, generation) = self.present(lane);
@@ -131,7 +133,7 @@ impl Peer {
         Connection { client, lane, generation }
     }
 
-    /// A client of the admin door, which is behind the same port; the connection is for [`Peer::failed`].
+    /// Returns a client of the admin API, which is served on the same port; the connection is for [`Peer::failed`].
     #[must_use]
     pub(crate) fn admin(self: &Arc<Self>) -> (AdminClient<Channel>, Connection) {
         let (channel, generation) = self.present(Lane::Calls);
@@ -150,12 +152,12 @@ impl Peer {
         (channel.unwrap_or_else(|| self.channel(lane, generation)), generation)
     }
 
-    /// To be told of each failed call. Another node at that address, or silence: the connection is dropped and made
-    /// anew, elsewhere if there is an elsewhere.
+    /// Handles a failed call; must be called for each one. If another node answered at the address, or nobody did, the
+    /// connection is dropped and made anew, at another address if there is one.
     pub fn failed(&self, connection: &Connection, status: &Status) {
         let wrong_node = status.code() == Code::FailedPrecondition;
         if !wrong_node && status.code() != Code::DeadlineExceeded {
-            // The channel reconnects by itself where the connection is gone.
+            // The channel reconnects by itself if the connection is gone.
             return;
         }
         let mut slot = self.slot(connection.lane);
@@ -172,14 +174,15 @@ impl Peer {
     }
 
     fn channel(self: &Arc<Self>, lane: Lane, generation: u64) -> Channel {
-        // Never resolved: the connector dials the address book. TLS is ours as well, hence not `https`.
+        // The name is never resolved: the connector dials the addresses in the book. TLS is ours as well, hence not
+        // `https`.
         let endpoint = Endpoint::from_static("http://quorate-peer")
             .http2_keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_LIMIT)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW);
-        // Weak: the channel lives in the peer, and must not keep it alive.
+        // A weak reference: the channel lives in the peer, and must not keep it alive.
         let peer = Arc::downgrade(self);
         endpoint.connect_with_connector_lazy(tower::service_fn(move |_| {
             let peer = peer.clone();
@@ -207,7 +210,7 @@ impl Peer {
         let mut candidates = self.book().candidates(Instant::now());
         if candidates.is_empty() {
             if let Some(lookup) = lookup {
-                // Whatever it found is in the book.
+                // The result is in the book.
                 let _ = timeout(RESOLVE_LIMIT, lookup).await;
             }
             candidates = self.book().candidates(Instant::now());
@@ -229,8 +232,8 @@ impl Peer {
         }))
     }
 
-    /// One look-up at a time, in a task of its own: a resolver that hangs for its own time-out (5 s and more) must not
-    /// hold up dialling the addresses that are known.
+    /// Starts a lookup of the name, at most one at a time, in a task of its own: a resolver that hangs for its own
+    /// timeout (5 s and more) must not hold up dialling the known addresses.
     fn resolve(self: &Arc<Self>) -> Option<tokio::task::JoinHandle<()>> {
         let mut book = self.book();
         let name = book.should_resolve(Instant::now()).then(|| book.configured().to_owned())?;

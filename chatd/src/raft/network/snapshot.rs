@@ -1,4 +1,4 @@
-//! Snapshots between pods: what the transport asks of whoever sends and receives them.
+//! Interfaces between the transport and the code that sends and receives snapshots.
 
 use crate::raft::observe::PeerObserver;
 use crate::raft::types::{TypeConfig, Vote};
@@ -7,37 +7,37 @@ use quorate_wire::raft::v1::{self as pb, raft_client::RaftClient};
 use std::future::Future;
 use tonic::{Status, Streaming, transport::Channel};
 
-/// A snapshot as openraft hands it over.
+/// Snapshot as openraft hands it over.
 pub type SnapshotOf<D> = openraft::type_config::alias::SnapshotOf<TypeConfig, D>;
 
-/// What people are told about a snapshot.
+/// Description of a snapshot, for display.
 pub trait SnapshotFacts: Send + 'static {
-    /// Its name on this pod.
+    /// Returns the name of the snapshot on this pod.
     fn id(&self) -> &str;
-    /// Bytes on disk.
+    /// Returns the size on disk, in bytes.
     fn size_bytes(&self) -> u64;
 }
 
-/// Why a snapshot did not arrive.
+/// Reason why a snapshot did not arrive.
 #[derive(Debug, thiserror::Error)]
 pub enum SendSnapshotError {
-    /// The leader changed its mind (or is none any more).
+    /// The leader cancelled the transfer, or leads no longer.
     #[error("the transfer was cancelled")]
     Cancelled,
-    /// The files of the snapshot cannot be read here.
+    /// The files of the snapshot cannot be read on this pod.
     #[error("cannot read the snapshot")]
     Read(#[source] std::io::Error),
-    /// The receiver refused, went away or made no progress.
+    /// The receiver refused, disconnected or made no progress.
     #[error("the receiver did not take the snapshot: {0}")]
     Receiver(Status),
 }
 
-/// The sending side.
+/// Sender of snapshots to other members.
 pub trait SendSnapshot: Clone + Send + Sync + 'static {
-    /// What the state machine calls a snapshot.
+    /// Snapshot type of the state machine.
     type Data: SnapshotFacts;
 
-    /// Sends all of it and waits until it is installed; returns the receiver's vote.
+    /// Sends the whole snapshot and waits until it is installed; returns the receiver's vote.
     ///
     /// `client` has a connection of its own, so that appends and heartbeats never wait behind files.
     fn send(
@@ -54,10 +54,10 @@ pub trait SendSnapshot: Clone + Send + Sync + 'static {
 /// Answers of a receiver.
 pub type SnapshotResponses = BoxStream<'static, Result<pb::SnapshotResponse, Status>>;
 
-/// The receiving side. The target of the manifest has been checked: it is this node.
+/// Receiver of snapshots from other members. The target of the manifest has been checked: it is this node.
 #[tonic::async_trait]
 pub trait ReceiveSnapshot: Send + Sync + 'static {
-    /// Receives, installs, answers with the vote.
+    /// Receives and installs a snapshot; the last answer is this node's vote.
     async fn receive(
         &self,
         manifest: pb::SnapshotManifest,

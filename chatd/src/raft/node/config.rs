@@ -1,21 +1,21 @@
-//! openraft's configuration, and why each value is not its default.
+//! openraft's configuration, and the reason for each value that is not the default.
 
 use openraft::{Config, ConfigError, SnapshotPolicy};
 use std::time::Duration;
 
-/// The clock of elections.
+/// Heartbeat and election times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// Between two heartbeats of a leader.
+    /// Interval of a leader's heartbeats.
     pub heartbeat: Duration,
     /// Shortest wait for a heartbeat before an election, on top of the lease.
     pub election_min: Duration,
-    /// Longest; also the lease, within which followers grant nobody else a vote.
+    /// Longest wait; also the lease, within which followers vote for no other candidate.
     pub election_max: Duration,
 }
 
 impl Default for Timing {
-    /// Failover in 450 to 600 ms after the last heartbeat, plus the election itself.
+    /// Returns times for a failover in 450 to 600 ms after the last heartbeat, plus the election itself.
     fn default() -> Self {
         let [heartbeat, election_min, election_max] = [50, 150, 300].map(Duration::from_millis);
         Self { heartbeat, election_min, election_max }
@@ -26,16 +26,17 @@ impl Default for Timing {
 const APPEND_ENTRIES: u64 = 1024;
 /// Entries of one write to the log, which is bounded in bytes by the log itself (4 MiB).
 const WRITE_ENTRIES: u64 = 1024;
-/// Messages waiting for openraft's core, each a request of a peer or of ours: these have bounds of their own far below.
+/// Messages waiting for openraft's core. Each is a request of a peer or of this node, and these have their own bounds,
+/// far below this one.
 const CORE_QUEUE: u64 = 4096;
-/// A follower this far behind is sent a snapshot even while the log still has its entries: reading so many back is
+/// Lag from which a follower is sent a snapshot even if the log still has its entries: reading so many of them is
 /// slower than copying files.
 const SNAPSHOT_LAG: u64 = 500_000;
 
-/// The configuration of every node.
+/// Returns the configuration, which is the same for all nodes.
 ///
 /// # Errors
-/// When the times contradict each other: a heartbeat not shorter than an election, for instance.
+/// If the times contradict each other, for instance if a heartbeat is not shorter than an election.
 pub(crate) fn config(cluster_name: &str, timing: Timing) -> Result<Config, ConfigError> {
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let (heartbeat, min, max) = (millis(timing.heartbeat), millis(timing.election_min), millis(timing.election_max));
@@ -46,14 +47,15 @@ pub(crate) fn config(cluster_name: &str, timing: Timing) -> Result<Config, Confi
         election_timeout_max: max,
         // A node that was cut off must not come back with a higher term and unseat a leader that works.
         enable_pre_vote: Some(true),
-        // A restarted leader is elected again, because its lease and its commit are those of another life.
+        // A restarted leader must be elected again, because its lease and its commit index belong to an earlier
+        // process.
         enable_leader_restore: Some(false),
-        // A disk may lose what it said was synced. Its node is then filled again, with a warning, and not left behind for as
-        // long as the leader lives: the entry has one copy less all that time.
+        // A disk may lose what it reported as synced. The node is then filled again, with a warning, instead of being
+        // left behind for as long as the leader lives, with one copy less of the lost entries all that time.
         allow_log_reversion: Some(true),
-        // A leader without a quorum pauses its heartbeats, so that the others may elect: at least lease + election.
+        // A leader without a quorum pauses its heartbeats, so that the others can elect: at least lease + election.
         quorum_loss_probe_interval: Some(max.saturating_mul(2)),
-        // openraft's policy would purge all older log at its first snapshot: ours is `membership::snapshot`.
+        // openraft's policy would purge all older entries at its first snapshot; `membership::snapshot` replaces it.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,
         purge_batch_size: 1,

@@ -1,5 +1,5 @@
-//! Whole nodes in one process: real logs, real TLS over loopback, a runtime of its own for each node, so that killing
-//! one takes its connections with it.
+//! Tests of whole nodes in one process: real logs, real TLS over loopback, and a separate runtime for each node, so
+//! that killing one takes its connections with it.
 
 mod admin;
 mod certificates;

@@ -1,4 +1,5 @@
-//! One append stream: requests into openraft as they come, answers as they are flushed, in the same order.
+//! Server side of an append stream: requests go into openraft as they arrive, and answers come back as they are
+//! flushed, in the same order.
 
 use super::{PeerDoor, STOPPING, malformed, stopped};
 use crate::raft::{
@@ -17,12 +18,13 @@ use std::{
 };
 use tonic::{Status, Streaming};
 
-/// What reading tells answering.
+/// State that reading passes to answering.
 #[derive(Default)]
 struct Shared {
-    /// Of the requests handed to openraft, oldest first; openraft takes 64 before it wants answers fetched.
+    /// Sequence numbers of the requests handed to openraft, oldest first; openraft takes 64 before it wants answers
+    /// fetched.
     sequences: VecDeque<u64>,
-    /// Why reading ended early.
+    /// Error that ended reading early.
     failure: Option<Status>,
 }
 
@@ -32,8 +34,8 @@ fn lock(link: &Link) -> MutexGuard<'_, Shared> {
     link.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The answers end when the requests have ended and all are answered: a heartbeat is a stream of one request whose end
-/// the leader waits for.
+/// Serves one stream. The answers end when the requests have ended and all are answered: a heartbeat is a stream of one
+/// request, and the leader waits for its end.
 pub(super) fn serve(
     door: PeerDoor,
     from: Option<IpAddr>,
@@ -78,7 +80,8 @@ pub(super) fn serve(
 struct Reading {
     door: PeerDoor,
     from: Option<IpAddr>,
-    /// What the leader went by when it opened the stream; known to be of this cluster with its first request.
+    /// Time that the leader used when it opened the stream; the first request confirms that the leader is of this
+    /// cluster.
     stamp: Option<(TimeStamp, Instant)>,
     incoming: Streaming<pb::AppendRequest>,
     link: Link,
@@ -98,7 +101,7 @@ impl Reading {
     async fn read(&mut self) -> Result<Option<AppendEntriesRequest<TypeConfig>>, Status> {
         let next = self.door.closed.run_until_cancelled(self.incoming.message()).await;
         let next = next.ok_or_else(|| Status::unavailable(STOPPING))?;
-        // A sender that went away is no failure of ours: there is nobody to tell.
+        // A sender that disconnected is no failure of this node: there is nobody to answer.
         let Ok(Some(request)) = next else { return Ok(None) };
         self.door.member(request.target.as_ref(), self.from).await?;
         if let Some((TimeStamp { time_ms, trust }, at)) = self.stamp.take() {

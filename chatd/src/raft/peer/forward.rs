@@ -1,4 +1,4 @@
-//! One forward stream: a follower's writes, answered as they are applied, in any order.
+//! Server side of a forward stream: a follower's writes, answered as they are applied, in any order.
 
 use super::PeerDoor;
 use crate::raft::{
@@ -16,21 +16,21 @@ use quorate_core::proto::log::Envelope;
 use quorate_wire::raft::v1 as pb;
 use tonic::{Status, Streaming};
 
-/// Commands of one follower being applied: the leader's whole queue; beyond it the stream is not read, and HTTP/2 flow
-/// control tells the follower.
+/// Commands of one follower in flight: the leader's whole queue. Beyond it the stream is not read, and HTTP/2 flow
+/// control slows the follower down.
 const IN_FLIGHT: usize = 4096;
 
 pub(super) struct Forwarding {
     door: PeerDoor,
     incoming: Streaming<pb::ForwardRequest>,
     open: bool,
-    /// In the proposer's queue, for the next command: while there is none the stream is not read.
+    /// Reserved place in the proposer's queue for the next command; without one, the stream is not read.
     place: Option<Place>,
     answers: FuturesUnordered<BoxFuture<'static, pb::ForwardResponse>>,
 }
 
 impl Forwarding {
-    /// Ends when the follower has ended its side and all is answered.
+    /// Serves one stream, which ends once the follower has ended its side and everything is answered.
     pub(super) fn serve(
         door: PeerDoor,
         incoming: Streaming<pb::ForwardRequest>,
@@ -57,7 +57,7 @@ impl Forwarding {
                 message = self.incoming.message(), if self.open && self.place.is_some() && self.answers.len() < IN_FLIGHT => {
                     match message {
                         Ok(Some(request)) => self.start(request)?,
-                        // Ended or broken: what was taken is applied all the same.
+                        // Ended or broken: the commands that were taken are still applied.
                         Ok(None) | Err(_) => self.open = false,
                     }
                 },
@@ -66,11 +66,11 @@ impl Forwarding {
         }
     }
 
-    /// Queued before this returns: a follower's commands keep their order.
+    /// Starts a command. It is queued when this function returns, so that a follower's commands keep their order.
     fn start(&mut self, request: pb::ForwardRequest) -> Result<(), Status> {
         self.door.identity().check(request.target.as_ref())?;
         let sequence = request.sequence;
-        // There is one: the stream was read because of it.
+        // Always present: the stream is read only with a place.
         let Some(place) = self.place.take() else { return Ok(()) };
         let answer = match Envelope::decode(request.envelope.clone()) {
             Ok(envelope) => {
@@ -78,7 +78,7 @@ impl Forwarding {
                 let attempt = self.door.proposer.lead(request.envelope, envelope, place, trace);
                 async move { answer_to_pb(sequence, attempt.await) }.boxed()
             }
-            // Nothing that a pod of this version sends: say so instead of breaking the stream for all.
+            // No pod of this version sends this; it is answered by itself, instead of breaking the stream for all.
             Err(error) => {
                 let attempt = Attempt::Unknown(format!("the command cannot be read: {error}"));
                 futures::future::ready(answer_to_pb(sequence, attempt)).boxed()

@@ -1,5 +1,5 @@
-//! Who may call what on the peer door: members speak Raft and forward writes, administrators administer, and neither
-//! does the other's.
+//! Authorisation of calls on the peer listener: members speak Raft and forward writes, administrators administer, and
+//! neither may make the calls of the other.
 
 use crate::tls::{Caller, PeerRole};
 use axum::{
@@ -13,15 +13,15 @@ use quorate_wire::{admin::v1::admin_server, raft::v1::raft_server};
 use std::sync::Arc;
 use tonic::{Status, service::Routes};
 
-/// What a call does.
+/// Right that a call requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CallRight {
     /// Votes, appends, snapshots, read indexes, forwarded writes.
     Replicate,
-    /// Reads how the cluster does. Members ask each other for it, and people from within a pod, which has no other
-    /// certificate than a member's.
+    /// Calls that read the state of the cluster. Members make them to each other, and so do people from within a pod,
+    /// which has no certificate other than a member's.
     ReadStatus,
-    /// Everything else, also what nobody has thought of yet.
+    /// All other calls, including those added later.
     Administer,
 }
 
@@ -42,7 +42,7 @@ impl CallRight {
     }
 }
 
-/// The services, each call to which is looked at first.
+/// Wraps the services so that each call is authorised first.
 pub(super) fn guarded(services: Routes) -> Routes {
     Routes::from(services.into_axum_router().layer(middleware::from_fn(admit)))
 }
@@ -60,7 +60,7 @@ async fn admit(mut request: Request, next: Next) -> Response {
         return refusal(&request, reason);
     }
     if let Some(caller) = caller {
-        // Where tonic looks for the caller's address.
+        // tonic looks for the caller's address here.
         request.extensions_mut().insert(caller.tcp);
     }
     next.run(request).await

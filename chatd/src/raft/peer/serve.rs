@@ -1,4 +1,4 @@
-//! The peer and admin door as a server: mutual TLS, HTTP/2, both services on one port.
+//! Server of the peer listener: mutual TLS, HTTP/2, the Raft and admin services on one port.
 
 use super::rights::guarded;
 use crate::{
@@ -14,14 +14,15 @@ use tonic::{
     transport::{Server, server::Connected},
 };
 
-/// Peers ping every 500 ms; this is for callers that vanished (an operator's watch), so that their streams end.
+/// Interval of pings. Peers ping every 500 ms; these pings end the streams of callers that vanished, such as an
+/// operator's watch.
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_LIMIT: Duration = Duration::from_secs(5);
 
 /// Serves until `stop`, then ends all streams.
 ///
 /// # Errors
-/// When the listener fails for good.
+/// If the listener fails permanently.
 pub async fn serve(
     listener: TcpListener,
     tls: PeerTls,
@@ -34,10 +35,7 @@ pub async fn serve(
     serve_on(connections, guarded(services), stop).await
 }
 
-/// The same over connections that are made already, and whose callers may do everything: for the simulation.
-///
-/// # Errors
-/// As [`serve`].
+/// Serves connections that are already established, and whose callers may do everything: for the simulation.
 pub async fn serve_on<C: PeerIo + Connected>(
     connections: impl Stream<Item = io::Result<C>> + Send + 'static,
     services: Routes,
@@ -50,7 +48,8 @@ pub async fn serve_on<C: PeerIo + Connected>(
         .http2_keepalive_timeout(Some(PING_LIMIT))
         .add_routes(services)
         .serve_with_incoming(connections);
-    // Not a graceful end: an append stream ends only with its leader, and by now this node has handed over and stopped.
+    // Not a graceful shutdown: an append stream ends only with its leader, and by this time the node has handed
+    // leadership over and stopped.
     match stop.run_until_cancelled(server).await {
         Some(result) => result,
         None => Ok(()),

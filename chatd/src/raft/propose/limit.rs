@@ -1,7 +1,7 @@
-//! How many writes one user may make: a token bucket per user, in the leader's memory.
+//! Limit on the writes of one user: a token bucket per user, in the leader's memory.
 //!
-//! A new leader starts with full buckets, which allows one extra burst. A retry of an accepted transaction id is no new
-//! write: it is let through an empty bucket, and gives its token back when the log says that it was a duplicate.
+//! A new leader starts with full buckets, which allows one extra burst. A retry of an accepted transaction id is not a
+//! new write: it passes an empty bucket, and its token is returned if the log reports a duplicate.
 
 use quorate_core::proto::log::{Envelope, command::Kind};
 use std::{
@@ -10,19 +10,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// `burst` writes per `per`, and up to `burst` at once.
+/// Limit of `burst` writes per `per`, with up to `burst` at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Size of the bucket.
+    /// Size of the bucket, in writes.
     pub burst: u32,
-    /// In which it fills from empty.
+    /// Time in which an empty bucket fills.
     pub per: Duration,
 }
 
-/// Buckets kept: users who wrote within `per`. Beyond it the oldest go, which costs them nothing but an extra burst.
+/// Limit on the buckets kept, those of users who wrote within `per`. Beyond it the oldest are removed, which grants
+/// their users an extra burst and costs them nothing.
 const BUCKETS: usize = 100_000;
 
-/// A bucket as the time at which it will be full again: one number, and a full bucket is an absent one (GCRA).
+/// Buckets, each stored as the time at which it will be full again: one number, and a full bucket is an absent one
+/// (GCRA).
 pub(crate) struct Limiter {
     limit: RateLimit,
     full_at: Mutex<HashMap<String, Instant>>,
@@ -33,7 +35,7 @@ impl Limiter {
         Self { limit, full_at: Mutex::new(HashMap::new()) }
     }
 
-    /// Time that one token takes to come back.
+    /// Returns the time in which one token is refilled.
     fn step(&self) -> Duration {
         self.limit.per / self.limit.burst.max(1)
     }
@@ -41,7 +43,7 @@ impl Limiter {
     /// Takes a token.
     ///
     /// # Errors
-    /// How long until there is one.
+    /// The time until there is one.
     pub(crate) fn take(&self, user: &str, now: Instant) -> Result<(), Duration> {
         let mut buckets = self.buckets();
         let full_at = buckets.get(user).copied().unwrap_or(now).max(now);
@@ -57,7 +59,7 @@ impl Limiter {
         Ok(())
     }
 
-    /// Puts one back: the write turned out to be none.
+    /// Returns a token to the bucket: the write turned out not to be one.
     pub(crate) fn give_back(&self, user: &str) {
         let step = self.step();
         if let Some(full_at) = self.buckets().get_mut(user) {
@@ -70,7 +72,7 @@ impl Limiter {
     }
 }
 
-/// Full buckets first; should all be in use, the half that is nearest to full.
+/// Removes full buckets first; if all are in use, the half that is nearest to full.
 fn evict(buckets: &mut HashMap<String, Instant>, now: Instant) {
     buckets.retain(|_, full_at| *full_at > now);
     if buckets.len() >= BUCKETS {
@@ -81,7 +83,7 @@ fn evict(buckets: &mut HashMap<String, Instant>, now: Instant) {
     }
 }
 
-/// Writes of a user that count. Sessions do not: logging in is limited at the door, logging out never.
+/// Returns `true` for writes of a user that count. Sessions do not: logins are limited by the API, logouts never.
 pub(crate) fn counts(envelope: &Envelope) -> bool {
     let kind = envelope.command.as_ref().and_then(|command| command.kind.as_ref());
     let limited = match kind {

@@ -1,9 +1,9 @@
 //! Proposals of one stream, applied in the order in which they are given.
 //!
-//! Many are on their way at once, each with its number in a sequence, which apply keeps to
-//! ([`Sequence`]). When one of them turns out not to have been applied, or its fate is unknown, nothing new is sent until
-//! all that are on their way have come back; then what has no outcome goes again, in order, as a new sequence
-//! (go-back-N). Transaction ids keep what was applied after all from being applied twice.
+//! Many are in flight at once, each with its number in a sequence, whose order apply enforces ([`Sequence`]). If one of
+//! them turns out not to have been applied, or its outcome is unknown, nothing new is sent until all that are in flight
+//! have come back. Those without an outcome are then sent again, in order, as a new sequence (go-back-N). Transaction
+//! ids prevent commands that were applied after all from being applied twice.
 
 use super::{
     FIRST_PAUSE, Inner, LONGEST_PAUSE,
@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 
-/// Takes the proposals of one stream. Dropped, it finishes what it has taken.
+/// Proposer for one stream. If it is dropped, it finishes what it has taken.
 pub struct Ordered {
     jobs: mpsc::Sender<Job>,
     inner: Arc<Inner>,
@@ -32,13 +32,13 @@ struct Job {
     start: Instant,
     deadline: Instant,
     doubt: super::Doubt,
-    /// `propose`, when it is sampled.
+    /// Span `propose`, if the proposal is sampled.
     span: Option<Box<Live>>,
     answer: oneshot::Sender<Result<Outcome, ProposeError>>,
 }
 
 impl Ordered {
-    /// Starts its task; at most `in_flight` proposals are on their way at once, and as many wait.
+    /// Starts the task of the stream; at most `in_flight` proposals are in flight at once, and as many wait.
     pub(super) fn start(inner: Arc<Inner>, in_flight: usize) -> Self {
         let in_flight = in_flight.max(1);
         let (jobs, receiver) = mpsc::channel(in_flight);
@@ -56,11 +56,11 @@ impl Ordered {
         Self { jobs, inner }
     }
 
-    /// Queued when this returns: in the order of the calls. The command needs a transaction id, as it may go more than
-    /// once.
+    /// Proposes a command, which is queued when this returns, in the order of the calls. The command needs a
+    /// transaction id, as it may be sent more than once.
     ///
     /// # Errors
-    /// As [`Proposer::propose`](super::Proposer::propose); `Overloaded` only when more than `in_flight` wait.
+    /// As [`Proposer::propose`](super::Proposer::propose); `Overloaded` only if more than `in_flight` commands wait.
     pub fn propose(
         &self,
         envelope: Envelope,
@@ -87,26 +87,26 @@ impl Ordered {
     }
 }
 
-/// An attempt come back; `None`: not in time.
+/// A finished attempt; `None` if it did not finish in time.
 type Landed = (Job, Option<Attempt>);
 
 struct Line {
     inner: Arc<Inner>,
     leadership: Leadership,
-    /// `None` once no more come.
+    /// Queue of new proposals; `None` once no more can come.
     jobs: Option<mpsc::Receiver<Job>>,
     in_flight: usize,
     flying: FuturesOrdered<BoxFuture<'static, Landed>>,
-    /// To go before all others: once there is room, or again.
+    /// Proposals to send before all others: once there is room, or again.
     waiting: VecDeque<Job>,
     sequence: Sequence,
     pause: std::time::Duration,
 }
 
-/// What an attempt means for those after it.
+/// Effect of an attempt on the later ones of the sequence.
 enum Fate {
     Settled,
-    /// The sequence has a gap; with the job that has to go again.
+    /// The sequence has a gap; contains the job that has to be sent again, if any.
     Broken(Option<Box<Job>>),
 }
 
@@ -126,7 +126,7 @@ impl Line {
         }
     }
 
-    /// Sends as they come, until the sequence breaks; `None` when all is done.
+    /// Sends proposals as they arrive, until the sequence breaks; `None` when all is done.
     async fn pipeline(&mut self) -> Option<Option<Job>> {
         loop {
             self.send_waiting();
@@ -142,14 +142,14 @@ impl Line {
                     Some(job) => self.waiting.push_back(job),
                     None => self.jobs = None,
                 },
-                // Others hold all places: theirs become free, too.
+                // Other streams hold all places, which become free in time.
                 () = sleep(FIRST_PAUSE), if !self.waiting.is_empty() => {}
                 else => return None,
             }
         }
     }
 
-    /// As many as there is room for.
+    /// Sends as many waiting proposals as there is room for.
     fn send_waiting(&mut self) {
         while let Some(job) = self.waiting.pop_front() {
             if let Some(job) = self.send(job) {
@@ -158,7 +158,7 @@ impl Line {
         }
     }
 
-    /// On its way when this returns; given back for want of room.
+    /// Sends a proposal, which is in flight when this returns; returns the proposal if there is no room.
     fn send(&mut self, mut job: Job) -> Option<Job> {
         if job.deadline <= Instant::now() {
             let error = ProposeError::Overloaded { retry_after: super::OVERLOADED_FOR };
@@ -204,7 +204,7 @@ impl Line {
             Some(Attempt::NotLeader(_) | Attempt::Refused(ProposeError::Overloaded { .. })) => {
                 Fate::Broken(Some(Box::new(job)))
             }
-            // Its number will never be applied.
+            // The number of this proposal will never be applied.
             Some(Attempt::Refused(error)) => {
                 self.finish(job, |doubt| Err(doubt.settle(error)));
                 Fate::Broken(None)
@@ -216,14 +216,14 @@ impl Line {
         }
     }
 
-    /// Before those that wait go again. Nothing is on its way now.
+    /// Waits for a leader before the waiting proposals are sent again. Nothing is in flight at this point.
     async fn until_a_leader(&mut self) {
         if !self.waiting.is_empty() {
             self.inner.until_changed(&mut self.leadership, Some(self.pause)).await;
             self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         }
         loop {
-            // The oldest was given first and runs out first.
+            // The oldest proposal was given first, and its deadline is the earliest.
             while let Some(job) = self.waiting.pop_front_if(|job| job.deadline <= Instant::now()) {
                 self.finish(job, |doubt| Err(doubt.settle(ProposeError::NoLeader)));
             }
@@ -238,7 +238,7 @@ impl Line {
                 return;
             }
             let changed = self.inner.until_changed(&mut self.leadership, None);
-            // Too late is seen above.
+            // A passed deadline is noticed above.
             let _ = timeout_at(deadline, changed).await;
         }
     }
@@ -249,7 +249,7 @@ impl Line {
         if let Some(span) = &mut job.span {
             span.set(attribute::RESULT, label(&result).label());
         }
-        // A caller that gave up is no longer there.
+        // A caller that gave up no longer listens.
         let _ = job.answer.send(result);
     }
 }

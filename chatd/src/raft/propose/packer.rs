@@ -1,7 +1,7 @@
-//! The leader's side: many commands into one entry, few entries in flight.
+//! The leader's side: many commands go into one entry, and few entries are in flight.
 //!
-//! While entries are being flushed and replicated, commands gather; the next entry takes what is there. No timer: the
-//! entries in flight are the batching window.
+//! While entries are being flushed and replicated, commands gather; the next entry takes those that are waiting. There
+//! is no timer: the entries in flight are the batching window.
 
 use super::{
     STORAGE_FULL_FOR,
@@ -24,41 +24,41 @@ use quorate_core::proto::log::PackedBatch;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-/// Commands in one entry at most: some 2 ms of apply, far below a heartbeat.
+/// Largest number of commands in one entry: some 2 ms of apply, far below a heartbeat.
 const COMMANDS: usize = 256;
-/// Bytes in one entry at most, unless one command alone is larger: small against the 1 MiB of an append.
+/// Largest size of an entry, in bytes, unless one command alone is larger: small against the 1 MiB of an append.
 const BYTES: usize = 256 * 1024;
 /// Entries in flight: one on its way to the disks, one on its way back. More make entries smaller, and an entry costs
 /// three pods as much as some twenty commands do (measured: 2 instead of 4 saves a tenth of the CPU time of a post).
 const IN_FLIGHT: usize = 2;
-/// Commands waiting to be packed: 16 full entries, some 100 ms of work at the measured rate. Beyond it, saying so at once
-/// is kinder than a queue that outlives the callers' patience.
+/// Commands waiting to be packed: 16 full entries, some 100 ms of work at the measured rate. Beyond it, an immediate
+/// refusal is better than a queue that outlives the callers' patience.
 const QUEUED: usize = 4096;
 
 struct Job {
-    /// Encoded `Envelope`: what goes into the entry as it is.
+    /// Encoded `Envelope`, which goes into the entry as it is.
     envelope: Bytes,
     class: WriteClass,
     answer: oneshot::Sender<Attempt>,
-    /// When it is sampled.
+    /// Trace of the wait, if the command is sampled.
     trace: Option<Queued>,
 }
 
 impl Job {
-    /// Its caller has gone, and tries again if it is still there: after a stall the log is not filled with what nobody
-    /// waits for any more, before what they wait for now.
+    /// Returns `true` if the caller has gone; it tries again if it still exists. After a stall, the log is thus not
+    /// filled with commands that nobody waits for, ahead of those that callers wait for.
     fn is_abandoned(&self) -> bool {
         self.answer.is_closed()
     }
 }
 
-/// Where commands wait to be packed.
+/// Queue of commands that wait to be packed.
 #[derive(Clone)]
 pub(crate) struct Queue {
     jobs: mpsc::Sender<Job>,
 }
 
-/// A place in the queue, to be filled at once.
+/// A reserved place in the queue, to be filled at once.
 pub(crate) struct Place(mpsc::OwnedPermit<Job>);
 
 impl Place {
@@ -69,7 +69,7 @@ impl Place {
     }
 }
 
-/// Why a command was not queued.
+/// Reason why a command was not queued.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NotQueued {
     Full,
@@ -77,7 +77,7 @@ pub(crate) enum NotQueued {
 }
 
 impl Queue {
-    /// Starts the packer; it ends when the last queue is dropped.
+    /// Starts the packer, which ends when the last queue is dropped.
     pub(crate) fn start(
         consensus: ConsensusRef,
         observer: Arc<dyn ProposeObserver>,
@@ -91,7 +91,7 @@ impl Queue {
         Self { jobs }
     }
 
-    /// Queues at once or not at all, in the order of the calls.
+    /// Queues a command at once or not at all, in the order of the calls.
     pub(crate) fn submit(
         &self,
         envelope: Bytes,
@@ -105,7 +105,7 @@ impl Queue {
         }
     }
 
-    /// Queues into a place that was waited for.
+    /// Queues a command in a reserved place.
     pub(crate) fn submit_into(
         place: Place,
         envelope: Bytes,
@@ -115,7 +115,7 @@ impl Queue {
         place.fill(envelope, class, trace)
     }
 
-    /// Waits for a place; `None` when the queue has stopped.
+    /// Waits for a place; `None` if the queue has stopped.
     pub(crate) async fn place(&self) -> Option<Place> {
         self.jobs.clone().reserve_owned().await.ok().map(Place)
     }
@@ -132,7 +132,7 @@ struct Packer {
 impl Packer {
     async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
         let mut held: Option<Job> = None;
-        // A place in flight first: what arrives while none is free goes into one entry.
+        // A place in flight is acquired first: commands that arrive while none is free go into one entry.
         while let Ok(place) = self.in_flight.clone().acquire_owned().await {
             let first = match held.take() {
                 Some(job) => Some(job),
@@ -148,8 +148,9 @@ impl Packer {
 
     async fn write(&mut self, gathered: Gathered, place: OwnedSemaphorePermit) {
         let Gathered { envelopes, answers, sampled } = gathered;
-        // Nobody agrees with this clock, or has not been heard yet: nothing is stamped with it, as what stands in the log
-        // stays. A new leader hears the others with its first append; one that is contradicted hands over.
+        // No majority agrees with this clock, or none has been heard yet: nothing is stamped with it, as what is in the
+        // log stays. A new leader hears the others with its first append; one whose clock is contradicted hands
+        // leadership over.
         let Some(TimeStamp { time_ms, trust }) = self.time.stamp() else {
             return answer_all(answers, || Attempt::NotLeader(None));
         };
@@ -160,12 +161,13 @@ impl Packer {
         self.volume.spend(encoded.bytes.len());
         match self.consensus.write(encoded).await {
             Ok(written) => drop(tokio::spawn(settle(written, answers, packed, place))),
-            // openraft's door is shut: nothing was appended.
+            // openraft takes no more entries: nothing was appended.
             Err(_) => answer_all(answers, || Attempt::NotLeader(None)),
         }
     }
 
-    /// What is waiting now, up to the bounds of one entry; `held` keeps the command that would have broken them.
+    /// Gathers the waiting commands, up to the bounds of one entry; `held` keeps the command that would have exceeded
+    /// them.
     fn gather(&self, first: Job, jobs: &mut mpsc::Receiver<Job>, held: &mut Option<Job>) -> Gathered {
         let mut bytes = first.envelope.len();
         let mut gathered = Gathered { envelopes: Vec::new(), answers: Vec::new(), sampled: Vec::new() };
@@ -183,8 +185,8 @@ impl Packer {
         gathered
     }
 
-    /// `None` for a command that nobody waits for, or that the volumes have no space for any more: a full queue is more
-    /// than the reserve of a small volume.
+    /// Returns `None` for a command that nobody waits for, or for which the volumes have no space any more: a full
+    /// queue is larger than the reserve of a small volume.
     fn still_wanted(&self, job: Job) -> Option<Job> {
         if job.is_abandoned() {
             return None;
@@ -193,7 +195,7 @@ impl Packer {
             return Some(job);
         }
         let refused = ProposeError::StorageFull { retry_after: STORAGE_FULL_FOR };
-        // A caller that gave up is no longer there.
+        // A caller that gave up no longer listens.
         let _ = job.answer.send(Attempt::Refused(refused));
         None
     }
@@ -203,7 +205,7 @@ impl Packer {
 struct Gathered {
     envelopes: Vec<Bytes>,
     answers: Vec<oneshot::Sender<Attempt>>,
-    /// Of those that are sampled.
+    /// Traces of the sampled commands.
     sampled: Vec<Queued>,
 }
 
@@ -216,7 +218,7 @@ impl Gathered {
     }
 }
 
-/// Waits until the entry is applied, and tells each caller its own outcome.
+/// Waits until the entry is applied, and sends each caller its own outcome.
 async fn settle(
     written: Written,
     answers: Vec<oneshot::Sender<Attempt>>,
@@ -233,7 +235,7 @@ async fn settle(
             let Outcomes(outcomes) = response.data;
             if outcomes.len() == answers.len() {
                 for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                    // A caller that gave up is no longer there.
+                    // A caller that gave up no longer listens.
                     let _ = answer.send(Attempt::Applied(Box::new(outcome)));
                 }
             } else {
@@ -245,9 +247,10 @@ async fn settle(
         Err(_) => return answer_all(answers, || Attempt::Unknown("this pod stopped".into())),
     };
     match failed {
-        // Refused before it was appended: no leader, or one whose lease has run out, or one that hands over.
+        // Refused before it was appended: this node does not lead, its lease has expired, or it is handing leadership
+        // over.
         ClientWriteError::ForwardToLeader(to) => answer_all(answers, || Attempt::NotLeader(to.leader_id)),
-        // The entry may live on in another leader's log.
+        // The entry may survive in another leader's log.
         other => answer_all(answers, || Attempt::Unknown(other.to_string())),
     }
 }

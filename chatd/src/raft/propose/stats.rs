@@ -1,48 +1,48 @@
-//! What proposing tells the metrics.
+//! Hooks through which the metrics observe proposals.
 
 use std::time::Duration;
 
-/// Called from the hot path: counts and returns. All default to nothing.
+/// Observer that is called on the hot path: it must only count and return. All methods do nothing by default.
 pub trait ProposeObserver: Send + Sync + 'static {
-    /// The leader packed `commands` into one entry, and left `queued` waiting.
+    /// Reports that the leader packed `commands` into one entry, and left `queued` waiting.
     fn packed(&self, commands: usize, queued: usize) {
         let _ = (commands, queued);
     }
-    /// A proposal of this pod's own doors came to an end, after `took`.
+    /// Reports that a proposal from this pod's own APIs ended, after `took`.
     fn settled(&self, result: ProposeResult, took: Duration) {
         let _ = (result, took);
     }
-    /// A command went to the leader over the wire.
+    /// Reports that a command went to the leader over the network.
     fn forwarded(&self) {}
-    /// A shared read index was fetched for `reads` reads.
+    /// Reports that a shared read index was fetched for `reads` reads.
     fn read_index(&self, reads: usize, took: Duration) {
         let _ = (reads, took);
     }
 }
 
-/// How a proposal ended, as a metric's label.
+/// Result of a proposal, as the label of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProposeResult {
-    /// There is an outcome.
+    /// The proposal has an outcome.
     Applied,
     /// The queue was full.
     Overloaded,
-    /// The user's limit.
+    /// The user's limit was reached.
     RateLimited,
-    /// The volumes had no space for it.
+    /// The volumes had no space for the command.
     StorageFull,
-    /// No leader in time.
+    /// No leader took the command in time.
     NoLeader,
-    /// Perhaps appended.
+    /// The command was perhaps appended.
     Unknown,
-    /// This pod was stopping.
+    /// The pod was stopping.
     Stopping,
-    /// Larger than a command may be.
+    /// The command was larger than allowed.
     TooLarge,
 }
 
 impl ProposeResult {
-    /// All of them, in the order of their declaration.
+    /// All results, in the order of their declaration.
     pub const ALL: [Self; 8] = [
         Self::Applied,
         Self::Overloaded,
@@ -54,7 +54,7 @@ impl ProposeResult {
         Self::TooLarge,
     ];
 
-    /// As it stands in the metric.
+    /// Returns the label that is used in the metric.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
@@ -70,7 +70,7 @@ impl ProposeResult {
     }
 }
 
-/// Counts nothing.
+/// Observer that ignores everything.
 pub struct NoObserver;
 
 impl ProposeObserver for NoObserver {}

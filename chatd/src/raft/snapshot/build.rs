@@ -1,4 +1,4 @@
-//! Building a snapshot while applying goes on.
+//! Builds a snapshot while entries are still being applied.
 
 use super::SnapshotError;
 use super::files::{self, Known};
@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Builds snapshots of one store.
+/// Builder of snapshots of one store.
 pub struct Builder<S> {
     drive: Drive,
     store: S,
@@ -33,8 +33,9 @@ impl<S: StateStore> Builder<S> {
 impl<S: StateStore> RaftSnapshotBuilder<TypeConfig> for Builder<S> {
     type SnapshotData = SnapshotData;
 
-    /// An error would stop openraft, and with it a pod that can still serve; so the snapshot before is given again where
-    /// there is one. Purging is bounded by the snapshot that really exists, so nothing is lost by it.
+    /// Builds a snapshot. An error would stop openraft, and with it a pod that can still serve; so if building fails,
+    /// the previous snapshot is returned again, if there is one. Nothing is lost by this, as purging is bounded by the
+    /// snapshot that really exists.
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let (store, shelf) = (self.store.clone(), self.shelf.clone());
         let started = Instant::now();
@@ -55,7 +56,7 @@ impl<S: StateStore> RaftSnapshotBuilder<TypeConfig> for Builder<S> {
     }
 }
 
-/// Builds one and puts it in front on the shelf; nothing to do when the newest is of the same log position.
+/// Builds a snapshot and makes it the newest on the shelf; does nothing if the newest one is of the same log position.
 pub(super) fn build<S: StateStore>(store: &S, shelf: &Shelf) -> Result<SnapshotData, SnapshotError> {
     let previous = shelf.newest();
     let applied = store.applied().log_id;
@@ -70,11 +71,11 @@ pub(super) fn build<S: StateStore>(store: &S, shelf: &Shelf) -> Result<SnapshotD
         Ok(snapshot) => {
             shelf.set_newest(snapshot.clone());
             pass(Point::SnapshotInFront);
-            // This pod has come so far without the rest of a transfer that broke.
+            // This pod has come this far without the rest of a broken transfer.
             shelf.discard_incoming(snapshot.manifest().last_applied())?;
         }
         Err(_) => {
-            // The next start removes it if this does not.
+            // The next start removes the directory if this fails.
             let _ = fs::remove_dir_all(&dir);
         }
     }
@@ -91,7 +92,7 @@ fn fill<S: StateStore>(
     let data = dir.join(DATA);
     store.checkpoint(&data)?;
     pass(Point::CheckpointMade);
-    // What it covers is read from the checkpoint itself: applying went on while it was made.
+    // The extent is read from the checkpoint itself, because entries were applied while it was made.
     let contents = store.inspect(&data)?;
     let known = previous.map(|one| Known::of(&one.data_dir(), one.manifest().files())).unwrap_or_default();
     let files = files::list(&data, &known)?;
@@ -103,7 +104,8 @@ fn fill<S: StateStore>(
     Ok(shelf.finish(dir, manifest)?)
 }
 
-/// Says for people what it covers; the random part tells two of the same position apart, whose files differ.
+/// Returns a new id, which shows people what the snapshot covers. The random part distinguishes two snapshots of the
+/// same position, whose files differ.
 fn fresh_id(applied: Option<log::LogId>) -> String {
     let log::LogId { term, index, .. } = applied.unwrap_or_default();
     format!("{index:012}-{term}-{:016x}", rand::random::<u64>())

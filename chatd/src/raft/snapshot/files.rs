@@ -1,4 +1,4 @@
-//! The files of a checkpoint: their sizes and checksums.
+//! Files of a checkpoint, with their sizes and checksums.
 
 use crate::store::StoreError;
 use quorate_core::proto::log;
@@ -8,10 +8,10 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// Large enough that the disk streams, small beside everything else in memory.
+/// Size of a read, in bytes: large enough that the disk streams, small compared with everything else in memory.
 const READ_BYTES: usize = 1 << 20;
 
-/// CRC-32 (IEEE) of a whole file.
+/// Returns the CRC-32 (IEEE) of a whole file.
 pub(super) fn crc32(path: &Path) -> Result<u32, StoreError> {
     let mut hasher = crc32fast::Hasher::new();
     let mut read = || {
@@ -29,19 +29,19 @@ pub(super) fn crc32(path: &Path) -> Result<u32, StoreError> {
     Ok(hasher.finalize())
 }
 
-/// Does the file have this size and checksum? `false` also when it cannot be read.
+/// Returns `true` if the file has this size and checksum; `false` also if it cannot be read.
 pub(super) fn matches(path: &Path, file: &log::File) -> bool {
     let same_size = fs::metadata(path).is_ok_and(|data| data.is_file() && data.len() == file.size);
     same_size && crc32(path).is_ok_and(|crc| crc == file.crc32)
 }
 
-/// Checksums that are known from another snapshot of the same state: table files are linked and never written again, so
-/// that the same inode is the same content as long as that snapshot exists.
+/// Checksums known from another snapshot of the same state: table files are linked and never written again, so the same
+/// inode is the same content as long as that snapshot exists.
 #[derive(Default)]
 pub(super) struct Known(HashMap<u64, (u64, u32)>);
 
 impl Known {
-    /// Of the files in `data`, listed in their manifest.
+    /// Collects the checksums of the table files in `data`, which are listed in their manifest.
     pub(super) fn of(data: &Path, files: &[log::File]) -> Self {
         let table = |file: &&log::File| file.name.ends_with(".sst");
         let known = |file: &log::File| {
@@ -52,7 +52,7 @@ impl Known {
     }
 }
 
-/// All files of a checkpoint, in order of name, made durable.
+/// Lists all files of a checkpoint, in order of name, and makes them durable.
 pub(super) fn list(data: &Path, known: &Known) -> Result<Vec<log::File>, StoreError> {
     let mut files = Vec::new();
     for path in paths(data)? {
@@ -71,7 +71,7 @@ pub(super) fn list(data: &Path, known: &Known) -> Result<Vec<log::File>, StoreEr
     Ok(files)
 }
 
-/// The entries of a directory, in order of name.
+/// Lists the entries of a directory, in order of name.
 pub(super) fn paths(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let list = || fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
     let mut paths = list().map_err(StoreError::io("listing", dir))?;

@@ -1,9 +1,10 @@
-//! See [`crate::fuzzing`].
+//! Fuzz target for manifests; see [`crate::fuzzing`].
 
 use super::manifest::Manifest;
 use bytes::Bytes;
 
-/// A manifest is read, and what is asked of one that comes from another pod can be answered.
+/// Parses a manifest, and checks that everything asked of one from another pod can be answered. Returns `false` if it
+/// is not valid.
 pub(crate) fn manifest(bytes: &[u8]) -> bool {
     drop(Manifest::parse(Bytes::copy_from_slice(bytes)));
     let checked = [&crc32fast::hash(bytes).to_be_bytes(), bytes].concat();

@@ -1,9 +1,9 @@
-//! The directory of a snapshot that is being received.
+//! Directory of a snapshot that is being received.
 //!
-//! A transfer that breaks leaves its whole files here. The next one, of the same snapshot or of a later one of the same
-//! pod, asks only for files that are not here or in the newest snapshot already. Which those are is read from manifests:
-//! a file gets its name when all of it is durable and has the checksum of the manifest beside it, so that tables, of which
-//! there may be gigabytes, are not read again before the sender has its first answer.
+//! A transfer that breaks leaves its complete files here. The next one, of the same snapshot or of a later one of the
+//! same pod, requests only files that are neither here nor in the newest snapshot. These are determined from manifests:
+//! a file gets its name once it is durable as a whole and has the checksum in the manifest beside it, so that tables,
+//! which may be gigabytes, are not read again before the sender has its first answer.
 
 use super::SnapshotError;
 use super::files::{matches, paths};
@@ -18,21 +18,21 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Ending of a file whose last byte is not there yet.
+/// Extension of an incomplete file.
 const PART: &str = "part";
-/// Ending of a table of the state.
+/// Extension of a table of the state.
 const TABLE: &str = ".sst";
 
-/// See the [module](self). Its methods block on the disk.
+/// A snapshot that is being received; see the [module](self). The methods block on the disk.
 pub(super) struct Incoming {
     dir: PathBuf,
     manifest: Manifest,
-    /// Files that are still to come.
+    /// Files that have not arrived yet.
     wanted: BTreeSet<String>,
-    /// The one that is coming.
+    /// File that is arriving.
     part: Option<Part>,
     received: u64,
-    /// Bytes that were read to find out what is here already.
+    /// Bytes that were read to find out which files are here already.
     reread: u64,
 }
 
@@ -47,12 +47,14 @@ struct Part {
 }
 
 impl Incoming {
-    /// Prepares the directory: keeps what is right, takes what other snapshots here have, removes everything else.
+    /// Prepares the directory: keeps valid files, takes files that other snapshots on this pod have, removes everything
+    /// else.
     pub(super) fn open(shelf: &Shelf, manifest: Manifest) -> Result<Self, SnapshotError> {
         let dir = shelf.incoming().join(manifest.id());
         let data = dir.join(DATA);
         fs::create_dir_all(&data).map_err(StoreError::io("creating directory", &data))?;
-        // The same snapshot was begun before: names here were given by this very manifest.
+        // If a transfer of the same snapshot was begun before, the names in the directory were given by this very
+        // manifest.
         let begun = Manifest::load(&dir.join(MANIFEST)).is_ok_and(|before| before == manifest);
         manifest.save(&dir.join(MANIFEST))?;
         let others: Vec<PathBuf> = paths(shelf.incoming())?.into_iter().filter(|other| *other != dir).collect();
@@ -69,35 +71,35 @@ impl Incoming {
         Ok(Self { dir, manifest, wanted, part: None, received: 0, reread })
     }
 
-    /// What to ask the sender for.
+    /// Returns the files to request from the sender.
     pub(super) fn wanted(&self) -> Vec<String> {
         self.wanted.iter().cloned().collect()
     }
 
-    /// Bytes of what is asked for.
+    /// Returns the size of the requested files, in bytes.
     pub(super) fn wanted_bytes(&self) -> u64 {
         let sizes = self.wanted.iter().filter_map(|name| self.manifest.file(name)).map(|file| file.size);
         sizes.fold(0, u64::saturating_add)
     }
 
-    /// Bytes that were read to find out what is here already.
+    /// Returns the bytes that were read to find out which files are here already.
     pub(super) fn reread(&self) -> u64 {
         self.reread
     }
 
-    /// Bytes received in this transfer.
+    /// Returns the bytes received in this transfer.
     pub(super) fn received(&self) -> u64 {
         self.received
     }
 
-    /// The next bytes of a wanted file; files come one after the other, each from its beginning.
+    /// Writes the next bytes of a requested file; files arrive one after the other, each from its beginning.
     pub(super) fn write(&mut self, file: &str, offset: u64, bytes: &Bytes) -> Result<(), SnapshotError> {
         let mut part = match self.part.take() {
             Some(part) if part.name == file => part,
             Some(part) => return Err(self.broken(format!("it sends {file} before the end of {}", part.name))),
             None => self.begin(file)?,
         };
-        // The offset is another pod's word: whatever it is, nothing is added to it.
+        // The offset comes from another pod: whatever its value, nothing is added to it.
         let end = part.written.checked_add(bytes.len() as u64).filter(|end| *end <= part.size);
         let Some(end) = end.filter(|_| offset == part.written) else {
             let what =
@@ -127,7 +129,7 @@ impl Incoming {
     fn complete(&mut self, part: Part) -> Result<(), SnapshotError> {
         let found = part.hasher.finalize();
         if found != part.crc32 {
-            // Not kept: the next transfer must not begin with it.
+            // The file is not kept: the next transfer must not start with it.
             fs::remove_file(&part.path).map_err(StoreError::io("removing", &part.path))?;
             let (snapshot, expected) = (self.manifest.id().to_owned(), part.crc32);
             return Err(SnapshotError::Damaged { snapshot, file: part.name, expected, found });
@@ -142,7 +144,7 @@ impl Incoming {
         Ok(())
     }
 
-    /// The whole snapshot, durable.
+    /// Completes the snapshot, and makes it durable.
     pub(super) fn finish(self) -> Result<SnapshotData, SnapshotError> {
         if let Some(missing) = self.wanted.first() {
             return Err(self.broken(format!("it ends without {missing}")));
@@ -162,7 +164,7 @@ impl Incoming {
     }
 }
 
-/// A directory whose files are those of a manifest, as far as they are there.
+/// A directory with files of a manifest, some of which may be missing.
 struct Source {
     data: PathBuf,
     manifest: Manifest,
@@ -173,14 +175,14 @@ impl Source {
         Self { data: snapshot.data_dir(), manifest: snapshot.manifest().clone() }
     }
 
-    /// `None` for one whose manifest cannot be read: it helps nobody.
+    /// Opens a received directory; `None` if its manifest cannot be read, as its files are then of no use.
     fn received(dir: &Path) -> Option<Self> {
         let manifest = Manifest::load(&dir.join(MANIFEST)).ok()?;
         Some(Self { data: dir.join(DATA), manifest })
     }
 }
 
-/// Finds out which files of the manifest are here.
+/// Search for the files of the manifest on this pod.
 struct Looking<'a> {
     manifest: &'a Manifest,
     data: &'a Path,
@@ -188,7 +190,7 @@ struct Looking<'a> {
 }
 
 impl Looking<'_> {
-    /// Brings the directory to hold files of the manifest only, each whole.
+    /// Removes everything from the directory except complete files of the manifest.
     fn keep_whole(&mut self, begun: bool) -> Result<(), SnapshotError> {
         for path in paths(self.data)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -199,7 +201,7 @@ impl Looking<'_> {
         Ok(())
     }
 
-    /// Takes what other snapshots here have; returns what is missing.
+    /// Takes files that other snapshots on this pod have; returns the missing ones.
     fn take_from(&mut self, sources: &[Source]) -> Result<BTreeSet<String>, SnapshotError> {
         let mut wanted = BTreeSet::new();
         for file in self.manifest.files() {
@@ -222,7 +224,8 @@ impl Looking<'_> {
         Ok(wanted)
     }
 
-    /// A table that its manifest lists is not read: its blocks have checksums of their own. All else is small.
+    /// Checks that a file is complete. A table that is listed in its manifest is not read, as its blocks have checksums
+    /// of their own. All other files are small.
     fn is_whole(&mut self, path: &Path, file: &log::File, listed: bool) -> bool {
         if listed && file.name.ends_with(TABLE) {
             return fs::metadata(path).is_ok_and(|data| data.is_file() && data.len() == file.size);
@@ -233,7 +236,8 @@ impl Looking<'_> {
     }
 }
 
-/// Under its name only once it is whole, as a received file: linking may have to copy.
+/// Takes a file from another snapshot on this pod. It gets its name only once it is complete, like a received file,
+/// because linking may have to copy.
 fn take(from: &Path, target: &Path) -> Result<(), SnapshotError> {
     let mut beside = target.as_os_str().to_owned();
     beside.push(".");

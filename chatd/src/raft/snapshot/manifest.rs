@@ -1,4 +1,4 @@
-//! The manifest: the file, and the checks on one that comes from another pod.
+//! Manifest of a snapshot: its file, and the checks of one that comes from another pod.
 
 use super::SnapshotError;
 use crate::raft::codec::{log_id_from_pb, membership_from_pb};
@@ -11,11 +11,11 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-/// Version of the manifest and of the directory it describes.
+/// Version of the manifest and of the directory that it describes.
 pub(crate) const VERSION: u32 = 1;
-/// A name is a file in one directory; RocksDB's are shorter.
+/// Largest length of a name, which is a file in one directory; RocksDB's names are shorter.
 const NAME_LIMIT: usize = 64;
-/// At 64 MiB a file this is 6 TiB; more in a manifest means that it is not one.
+/// Largest number of files: at 64 MiB a file this is 6 TiB, so a manifest with more is not valid.
 const FILE_LIMIT: usize = 100_000;
 
 /// A manifest that has been checked.
@@ -43,7 +43,7 @@ impl Manifest {
         Self { message, encoded }
     }
 
-    /// Reads and checks the content of a manifest file.
+    /// Parses and checks the content of a manifest file.
     pub(super) fn parse(encoded: Bytes) -> Result<Self, SnapshotError> {
         let cut = || SnapshotError::manifest("it is cut short");
         let (crc, body) = encoded.split_first_chunk::<4>().ok_or_else(cut)?;
@@ -71,12 +71,12 @@ impl Manifest {
         &self.message.snapshot_id
     }
 
-    /// Empty when it was made before the bootstrap command.
+    /// Returns the cluster id; empty if the snapshot was made before the bootstrap command.
     pub(super) fn cluster_id(&self) -> &str {
         &self.message.cluster_id
     }
 
-    /// Is it of this cluster, or of one that had no name yet?
+    /// Returns `true` if the snapshot is of this cluster, or of one that had no id yet.
     pub(super) fn is_of(&self, cluster_id: &str) -> bool {
         self.message.cluster_id.is_empty() || self.message.cluster_id == cluster_id
     }
@@ -93,12 +93,12 @@ impl Manifest {
         self.message.files.iter().find(|file| file.name == name)
     }
 
-    /// Bytes of all files; the sum was checked.
+    /// Returns the size of all files, in bytes; parsing checked that the sum does not overflow.
     pub(super) fn size(&self) -> u64 {
         self.message.files.iter().map(|file| file.size).sum()
     }
 
-    /// Are these the contents that it promises?
+    /// Returns `true` if these are the contents that the manifest promises.
     pub(super) fn promises(&self, contents: &Contents) -> bool {
         let membership = &contents.applied.membership;
         self.message.last_applied == contents.applied.log_id
@@ -107,7 +107,7 @@ impl Manifest {
             && self.message.cluster_id == contents.cluster_id.as_deref().unwrap_or_default()
     }
 
-    /// As openraft knows a snapshot.
+    /// Returns openraft's description of the snapshot.
     pub(super) fn meta(&self) -> Result<SnapshotMeta, SnapshotError> {
         let last_membership = match &self.message.membership_log_id {
             None => StoredMembership::default(),
@@ -121,7 +121,7 @@ impl Manifest {
     }
 }
 
-/// Names become paths here, so another pod may not choose them freely.
+/// Returns `true` for a valid name. Names become paths on this pod, so another pod may not choose them freely.
 fn is_name(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     !name.is_empty() && name.len() <= NAME_LIMIT && !name.starts_with('.') && name.bytes().all(allowed)

@@ -1,4 +1,4 @@
-//! Receiving a snapshot and handing it to openraft to install.
+//! Receives a snapshot and hands it to openraft for installation.
 
 use super::SnapshotError;
 use super::incoming::Incoming;
@@ -24,11 +24,11 @@ use tokio::time::{interval, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-/// What a receiver needs of openraft.
+/// Interface to openraft that a receiver needs.
 pub trait Installer: Send + Sync + 'static {
-    /// This node's vote now.
+    /// Returns this node's current vote.
     fn vote(&self) -> Vote;
-    /// Installs a complete snapshot in the name of the leader with this vote; ends with this node's vote.
+    /// Installs a complete snapshot in the name of the leader with this vote; returns this node's vote.
     fn install(&self, leader: Vote, snapshot: Snapshot) -> BoxFuture<'_, Result<Vote, String>>;
 }
 
@@ -46,12 +46,12 @@ impl<S: StateStore> Installer for openraft::Raft<TypeConfig, Machine<S>> {
     }
 }
 
-/// How patient.
+/// Options for receiving snapshots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceiveOptions {
-    /// Without any message for this long, the transfer is given up, so that another leader's can begin.
+    /// Time without any message after which a transfer is given up, so that another leader's can begin.
     pub stall: Duration,
-    /// What does the work on files.
+    /// Threading model of the work on files.
     pub drive: Drive,
 }
 
@@ -61,16 +61,16 @@ impl Default for ReceiveOptions {
     }
 }
 
-/// While a snapshot is installed, the sender is told this often that we are alive.
+/// Interval at which the sender is told that this pod is alive while a snapshot is installed.
 const INSTALL_PROGRESS: Duration = Duration::from_secs(1);
-/// Before a leader is told that there is no space for its snapshot.
+/// Pause before a leader is told that there is no space for its snapshot.
 const NO_SPACE_PAUSE: Duration = Duration::from_secs(5);
-/// A chunk of ours has 256 KiB; more than this is not from us.
+/// Largest chunk, in bytes. Senders of ours use 256 KiB; a larger chunk than this is not from one of them.
 const CHUNK_LIMIT: usize = 1 << 20;
-/// Answers on their way to the sender, who reads them while it sends.
+/// Answers on their way to the sender, which reads them while it sends.
 const ANSWERS_AHEAD: usize = 16;
 
-/// The server side of `InstallSnapshot`. One transfer at a time: the latest.
+/// Server side of `InstallSnapshot`. Receives one transfer at a time: the latest.
 pub struct Receiver<S> {
     store: S,
     shelf: Shelf,
@@ -82,7 +82,7 @@ pub struct Receiver<S> {
 }
 
 impl<S: StateStore> Receiver<S> {
-    /// Receives onto this shelf and installs through `raft`.
+    /// Creates a receiver that stores snapshots on this shelf and installs them through `raft`.
     pub fn new(store: S, shelf: Shelf, raft: Arc<dyn Installer>, options: ReceiveOptions) -> Self {
         Self {
             store,
@@ -95,13 +95,13 @@ impl<S: StateStore> Receiver<S> {
         }
     }
 
-    /// What tells whether there is space for a snapshot.
+    /// Sets the gauge that shows whether there is space for a snapshot.
     #[must_use]
     pub fn on_volume(self, volume: VolumeGauge) -> Self {
         Self { volume, ..self }
     }
 
-    /// Whom to tell how it goes.
+    /// Sets the observer of transfers.
     #[must_use]
     pub fn observed(self, observer: Arc<dyn RaftObserver>) -> Self {
         Self { observer, ..self }
@@ -125,7 +125,7 @@ impl<S: StateStore> ReceiveSnapshot for Receiver<S> {
         }
         let own = self.raft.vote();
         if own > leader {
-            // Told before any byte is sent; openraft checks again when it installs.
+            // The sender is told before it sends any file; openraft checks again at the installation.
             let told = Ok(response(Answer::Installed(vote_to_pb(&own))));
             return Ok(Box::pin(tokio_stream::once(told)));
         }
@@ -171,14 +171,14 @@ fn status(error: &SnapshotError) -> Status {
         }
         SnapshotError::Damaged { .. } => Status::data_loss(text),
         SnapshotError::Store(error) => {
-            // The cause, "no space left" for one, is not in the first line.
+            // The first line does not contain the cause, such as "no space left".
             let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
             Status::internal(text + &cause)
         }
     }
 }
 
-/// Runs disk work off the async runtime.
+/// Runs work on the disk outside the async runtime.
 async fn blocking<T: Send + 'static>(
     drive: Drive,
     work: impl FnOnce() -> Result<T, SnapshotError> + Send + 'static,
@@ -197,10 +197,10 @@ impl<S: StateStore> Transfer<S> {
                 Err(error)
             }
         };
-        // The turn first: a sender that does not listen must not keep it.
+        // The turn is released first: a sender that does not listen must not keep it.
         let Self { answers, turn, .. } = self;
         drop(turn);
-        // When the sender is gone there is nobody to tell.
+        // If the sender is gone, there is nobody to tell.
         let _ = answers.send(last).await;
     }
 
@@ -218,14 +218,15 @@ impl<S: StateStore> Transfer<S> {
         self.install(leader, snapshot, received).await
     }
 
-    /// Not begun on a volume that it would fill: what is written there besides would fail, and the process with it.
+    /// Checks that the snapshot fits on the volume. A transfer that would fill it is not begun: all other writes there
+    /// would fail, and stop the process.
     async fn fits(&self, wanted_bytes: u64) -> Result<(), Status> {
         let space = self.volume.space();
         let needed = wanted_bytes.saturating_add(VolumeSizes::to_start(space.total));
         if space.total == 0 || space.free >= needed {
             return Ok(());
         }
-        // Not at once: the leader asks again as soon as it has the answer, and space does not come within moments.
+        // The answer is delayed: the leader asks again as soon as it has it, and space does not appear within moments.
         let pause = tokio::time::sleep(NO_SPACE_PAUSE.min(self.options.stall / 2));
         let _ = self.turn.unless_superseded(pause).await;
         Err(Status::unavailable(format!(
@@ -239,8 +240,8 @@ impl<S: StateStore> Transfer<S> {
         sent.map_err(|_| Status::cancelled("the sender is gone"))
     }
 
-    /// Does a long piece of work, and tells the sender now and then that we are alive. A sender that has gone, or does not
-    /// listen, does not hold it up.
+    /// Does a long piece of work, and regularly tells the sender that this pod is alive. A sender that has
+    /// disconnected, or does not listen, does not hold it up.
     async fn meanwhile<T>(&self, received: u64, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         let mut progress = interval(INSTALL_PROGRESS);
@@ -285,7 +286,7 @@ impl<S: StateStore> Transfer<S> {
         let snapshot = snapshot.into_snapshot().map_err(|error| status(&error))?;
         let installed = self.meanwhile(received, self.raft.install(leader, snapshot)).await;
         let vote = installed.map_err(Status::internal)?;
-        // openraft passes over a snapshot that brings nothing new; then its files still lie here.
+        // openraft ignores a snapshot that contains nothing new; its files are then still in the incoming directory.
         let (shelf, covered) = (self.shelf.clone(), self.store.applied().log_id);
         blocking(self.options.drive, move || Ok(shelf.discard_incoming(covered)?)).await?;
         tracing::info!(snapshot = id, received, "a snapshot was received and installed");
@@ -293,7 +294,8 @@ impl<S: StateStore> Transfer<S> {
     }
 }
 
-/// The last check before openraft throws log away for it: the files are a state, and the state is what was promised.
+/// Makes the last check before openraft discards log entries for the snapshot: the files are a valid state, and it is
+/// the one that the manifest promises.
 pub(super) fn check<S: StateStore>(store: &S, snapshot: SnapshotData) -> Result<SnapshotData, SnapshotError> {
     let contents = store.inspect(&snapshot.data_dir())?;
     if snapshot.manifest().promises(&contents) {

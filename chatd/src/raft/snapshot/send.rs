@@ -1,4 +1,4 @@
-//! Sending a snapshot: the manifest, then the files that the receiver asks for, then the end.
+//! Sends a snapshot: the manifest, then the files that the receiver requests, then the end.
 
 use super::manifest::Manifest;
 use super::shelf::SnapshotData;
@@ -24,14 +24,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
-/// How fast, and how patient.
+/// Options for sending snapshots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SendOptions {
-    /// Bytes per second, at most: a snapshot shares disk and network with the writes of the cluster.
+    /// Largest rate, in bytes per second: a snapshot shares disk and network with the writes of the cluster.
     pub bytes_per_second: u64,
-    /// Without any answer for this long, the transfer is given up; openraft tries again.
+    /// Time without any answer after which a transfer is given up; openraft tries again.
     pub stall: Duration,
-    /// What reads the files.
+    /// Threading model of file reads.
     pub drive: Drive,
 }
 
@@ -41,19 +41,19 @@ impl Default for SendOptions {
     }
 }
 
-/// Bytes in one message: well below the limit of 4 MiB, large enough that its cost is in the bytes.
+/// Bytes in one message: well below the limit of 4 MiB, large enough that the cost is in the bytes.
 const CHUNK_BYTES: usize = 256 << 10;
-/// Messages on the way from the disk to the connection; flow control holds back the rest.
+/// Messages between the disk and the connection; flow control holds back the rest.
 const CHUNKS_AHEAD: usize = 4;
 
-/// Sends snapshots to other pods.
+/// Sender of snapshots to other pods.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sender {
     options: SendOptions,
 }
 
 impl Sender {
-    /// With these options.
+    /// Creates a sender with these options.
     #[must_use]
     pub fn new(options: SendOptions) -> Self {
         Self { options }
@@ -82,7 +82,7 @@ impl SendSnapshot for Sender {
         observer: &dyn PeerObserver,
         cancel: BoxFuture<'static, ()>,
     ) -> Result<Vote, SendSnapshotError> {
-        // Held to the end: its files stay.
+        // Held to the end, so that the files are kept.
         let snapshot = snapshot.snapshot;
         tokio::select! {
             () = cancel => Err(SendSnapshotError::Cancelled),
@@ -110,9 +110,9 @@ async fn transfer(
     let wanted = loop {
         match answer(&mut answers, options).await? {
             Answer::Wanted(wanted) => break wanted.files,
-            // The receiver's vote is higher, or it has all of this applied.
+            // Either the receiver's vote is higher, or it has applied everything in the snapshot.
             Answer::Installed(vote) => return Ok(vote_from_pb(&vote)),
-            // It is looking at what it has already.
+            // The receiver is checking which files it has already.
             Answer::ReceivedBytes(_) => {}
         }
     };
@@ -129,11 +129,11 @@ async fn transfer(
     let pump = pump(messages, manifest, &data, &wanted, &mut progress, options);
     let installed = installed(&mut answers, options);
     tokio::pin!(pump, installed);
-    // The answers go on after the last chunk; the other way round, an answer ends the transfer.
+    // Answers continue after the last chunk; a final answer before it ends the transfer.
     let done = tokio::select! {
         sent = &mut pump => match sent {
             Ok(()) => installed.await,
-            // The stream is closed because the receiver has answered: that says more.
+            // The receiver closed the stream because it has answered, and the answer is more precise.
             Err(SendSnapshotError::Receiver(closed)) => installed.await.map_err(|error| better(error, closed)),
             Err(error) => Err(error),
         },
@@ -171,7 +171,7 @@ async fn push(messages: &mpsc::Sender<pb::SnapshotRequest>, part: Part) -> Resul
     messages.send(message).await.map_err(|_| SendSnapshotError::Receiver(Status::aborted("the stream was closed")))
 }
 
-/// The next answer, within the stall time-out.
+/// Returns the next answer, within the stall timeout.
 async fn answer(
     answers: &mut Streaming<pb::SnapshotResponse>,
     options: SendOptions,
@@ -180,7 +180,7 @@ async fn answer(
     message.and_then(|message| message.part).ok_or_else(|| unexpected("it ended without an answer"))
 }
 
-/// Reads progress until the snapshot is installed.
+/// Reads progress reports until the snapshot is installed.
 async fn installed(
     answers: &mut Streaming<pb::SnapshotResponse>,
     options: SendOptions,
@@ -225,7 +225,7 @@ async fn open(drive: Drive, path: PathBuf) -> Result<File, SendSnapshotError> {
     blocking(drive, move || File::open(path)).await
 }
 
-/// The file goes to the thread that reads, and comes back.
+/// Reads the next chunk. The file is moved to the thread that reads, and returned.
 async fn read(drive: Drive, mut file: File, left: u64) -> Result<(File, Bytes), SendSnapshotError> {
     let len = usize::try_from(left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
     blocking(drive, move || {
@@ -244,7 +244,7 @@ async fn blocking<T: Send + 'static>(
     done.unwrap_or_else(|error| Err(io::Error::other(error))).map_err(SendSnapshotError::Read)
 }
 
-/// Tells how far a transfer is, until it is dropped.
+/// Progress of a transfer, reported until it is dropped.
 struct Progress<'a> {
     observer: &'a dyn PeerObserver,
     sent: u64,
@@ -271,7 +271,7 @@ impl Drop for Progress<'_> {
     }
 }
 
-/// Keeps an average rate since the transfer began.
+/// Limiter of the average rate since the transfer began.
 struct Pace {
     began: Instant,
     bytes_per_second: u64,
@@ -285,7 +285,7 @@ impl Pace {
 
     async fn spend(&mut self, bytes: u64) {
         self.spent += bytes;
-        // Microseconds of 2^64 bytes do not fit 64 bits.
+        // The microseconds for 2^64 bytes do not fit in 64 bits.
         let micros = u128::from(self.spent) * 1_000_000 / u128::from(self.bytes_per_second);
         sleep_until(self.began + Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))).await;
     }

@@ -19,14 +19,14 @@ const INCOMING: &str = "incoming";
 pub(super) const MANIFEST: &str = "manifest";
 pub(super) const DATA: &str = "data";
 
-/// A complete snapshot. Its files stay as long as a clone of this is held.
+/// A complete snapshot. Its files are kept as long as a clone of this handle exists.
 #[derive(Clone)]
 pub struct SnapshotData(Arc<Kept>);
 
 struct Kept {
     dir: PathBuf,
     manifest: Manifest,
-    /// A newer one has taken its place: remove the files with the last handle.
+    /// Set once a newer snapshot has replaced this one: the files are removed with the last handle.
     obsolete: AtomicBool,
 }
 
@@ -36,8 +36,8 @@ impl Drop for Kept {
             return;
         }
         let dir = self.dir.clone();
-        // Unlinking large files takes a while, and the last handle may be dropped on the async runtime. What is left
-        // when this fails goes at the next start.
+        // Unlinking large files takes a while, and the last handle may be dropped on the async runtime. If this fails,
+        // the rest is removed at the next start.
         let removal = std::thread::Builder::new().name("snapshot-removal".into()).spawn(move || {
             if let Err(error) = fs::remove_dir_all(&dir) {
                 tracing::warn!(dir = %dir.display(), %error, "cannot remove an old snapshot");
@@ -60,25 +60,25 @@ impl SnapshotData {
         Self(Arc::new(Kept { dir, manifest, obsolete: AtomicBool::new(false) }))
     }
 
-    /// Its id, unique in the cluster.
+    /// Returns the id of the snapshot, unique in the cluster.
     #[must_use]
     pub fn id(&self) -> &str {
         self.0.manifest.id()
     }
 
-    /// Bytes of its files.
+    /// Returns the size of the files, in bytes.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.0.manifest.size()
     }
 
-    /// Index of the last entry applied to it.
+    /// Returns the index of the last entry that the snapshot covers.
     #[must_use]
     pub fn applied(&self) -> Option<u64> {
         self.0.manifest.last_applied().map(|id| id.index)
     }
 
-    /// The directory of the checkpoint.
+    /// Returns the directory of the checkpoint.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
         self.0.dir.join(DATA)
@@ -93,8 +93,8 @@ impl SnapshotData {
     }
 }
 
-/// Removes a directory with all that is in it. Where a node is closed and opened within one process, the thread that
-/// removes the closed one's old snapshot may come first.
+/// Removes a directory with all its contents. If a node is closed and opened again within one process, the thread that
+/// removes the closed node's old snapshot may come first.
 fn remove_tree(dir: &Path) -> io::Result<()> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !dir.exists() => Ok(()),
@@ -102,12 +102,12 @@ fn remove_tree(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// Log ids in Raft's order: by leader, then by index.
+/// Returns a key that orders log ids as Raft does: by leader, then by index.
 fn order(id: Option<log::LogId>) -> Option<(u64, u64, u64)> {
     id.map(|log::LogId { term, node_id, index }| (term, node_id, index))
 }
 
-/// See the [module](self). Clones are handles to the same shelf.
+/// Shelf of snapshots; see the [module](self). Clones are handles to the same shelf.
 #[derive(Clone, Debug)]
 pub struct Shelf {
     inner: Arc<Inner>,
@@ -121,12 +121,12 @@ struct Inner {
 }
 
 impl Shelf {
-    /// Opens the shelf in the state's directory (snapshots share files with the state by links) and removes what a
-    /// crash left half done. A snapshot that cannot be read is removed as well: it is a copy, and openraft has a new one
-    /// built when it needs one.
+    /// Opens the shelf in the state's directory (snapshots share files with the state by links), and removes what a
+    /// crash left incomplete. A snapshot that cannot be read is removed as well: it is a copy, and openraft has a new
+    /// one built when it needs one.
     ///
     /// # Errors
-    /// When the file system fails.
+    /// If the file system fails.
     pub fn open(state_dir: &Path) -> Result<Self, SnapshotError> {
         let (snapshots, incoming) = (state_dir.join(SNAPSHOTS), state_dir.join(INCOMING));
         for dir in [&snapshots, &incoming] {
@@ -146,24 +146,25 @@ impl Shelf {
     }
 
     fn slot(&self) -> MutexGuard<'_, Option<SnapshotData>> {
-        // Written by single assignments.
+        // Only written by single assignments, so a poisoned lock is still consistent.
         self.inner.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The newest complete snapshot.
+    /// Returns the newest complete snapshot.
     #[must_use]
     pub fn newest(&self) -> Option<SnapshotData> {
         self.slot().clone()
     }
 
-    /// Index of the last entry applied to the newest snapshot: the log may be purged up to here and no further, so that
-    /// snapshot and log together always hold everything.
+    /// Returns the index of the last entry that the newest snapshot covers. The log may be purged up to this index and
+    /// no further, so that snapshot and log together always hold everything.
     #[must_use]
     pub fn newest_applied(&self) -> Option<u64> {
         self.newest()?.applied()
     }
 
-    /// Puts a complete snapshot in front, unless there is a newer one. The other of the two goes when it is not in use.
+    /// Makes a complete snapshot the newest one, unless there is a newer one. The other of the two is removed once it
+    /// is not in use.
     pub(crate) fn set_newest(&self, candidate: SnapshotData) {
         let mut newest = self.slot();
         let loser = match newest.take() {
@@ -190,10 +191,10 @@ impl Shelf {
         &self.inner.incoming
     }
 
-    /// Removes received files of snapshots that cover no more than this: nobody will ask for them again.
+    /// Removes received files of snapshots that cover no more than `covered`: they will not be requested again.
     pub(super) fn discard_incoming(&self, covered: Option<log::LogId>) -> Result<(), StoreError> {
         for dir in super::files::paths(&self.inner.incoming)? {
-            // One without a manifest is being begun, or goes when the next transfer begins.
+            // A directory without a manifest has just been created, or is removed when the next transfer begins.
             let outdated = |manifest: Manifest| order(manifest.last_applied()) <= order(covered);
             if Manifest::load(&dir.join(MANIFEST)).is_ok_and(outdated) {
                 fs::remove_dir_all(&dir).map_err(StoreError::io("removing", &dir))?;
@@ -202,14 +203,14 @@ impl Shelf {
         Ok(())
     }
 
-    /// An empty directory to build a snapshot in.
+    /// Creates an empty directory to build a snapshot in.
     pub(super) fn begin(&self, id: &str) -> Result<PathBuf, StoreError> {
         let dir = self.inner.snapshots.join(format!("{id}.tmp"));
         fs::create_dir(&dir).map_err(StoreError::io("creating directory", &dir))?;
         Ok(dir)
     }
 
-    /// Gives a finished directory its name. It is complete from here on, also after a crash.
+    /// Gives a finished directory its name, from which point it is complete, even after a crash.
     pub(super) fn finish(&self, dir: &Path, manifest: Manifest) -> Result<SnapshotData, StoreError> {
         let target = self.inner.snapshots.join(manifest.id());
         sync_dir(dir)?;
@@ -220,7 +221,7 @@ impl Shelf {
         Ok(SnapshotData::new(target, manifest))
     }
 
-    /// Takes in a snapshot that lies elsewhere: a received one by renaming, another one by linking its files.
+    /// Adds a snapshot that is stored elsewhere: a received one by renaming it, any other by linking its files.
     pub(crate) fn adopt(&self, snapshot: &SnapshotData) -> Result<SnapshotData, SnapshotError> {
         let (from, manifest) = (&snapshot.0.dir, snapshot.manifest());
         if from.parent() == Some(&self.inner.snapshots) {
@@ -245,13 +246,13 @@ impl Shelf {
     }
 }
 
-/// Links a table file, which nobody writes to again, and copies any other.
+/// Links a table file, which is never written again, and copies any other file.
 pub(super) fn share(from: &Path, to: &Path) -> Result<(), StoreError> {
     let linked = from.extension() == Some(OsStr::new("sst")) && fs::hard_link(from, to).is_ok();
     if linked { Ok(()) } else { copy_durably(from, to) }
 }
 
-/// Reads a directory that has its final name.
+/// Opens a directory that has its final name, and checks it against its manifest.
 fn complete(dir: &Path) -> Result<SnapshotData, SnapshotError> {
     let manifest = Manifest::load(&dir.join(MANIFEST))?;
     if dir.file_name() != Some(OsStr::new(manifest.id())) {

@@ -25,7 +25,7 @@ pub(super) fn snapshots(dir: &Path) -> Vec<PathBuf> {
     files::paths(&dir.join("snapshots")).unwrap()
 }
 
-/// What the same entries make in memory.
+/// Returns the digest of a state in memory to which the same entries were applied.
 pub(super) async fn replayed(to: u64) -> u32 {
     let dir = TempDir::new().unwrap();
     let store = MemStore::new();
@@ -47,7 +47,7 @@ async fn a_snapshot_built_while_entries_are_applied_is_the_state_at_its_log_id()
     let mut other = machine_over(rocks(target.path()), target.path());
     other.install_snapshot(&snapshot.meta, snapshot.snapshot).await.unwrap();
     assert_eq!(digest(&other.store().view()).unwrap(), replayed(at).await);
-    // And it goes on like the source.
+    // The copy continues like the source.
     feed(&mut other, at + 1..2000).await;
     assert_eq!(digest(&other.store().view()).unwrap(), digest(&machine.store().view()).unwrap());
     assert_eq!(other.store().applied(), machine.store().applied());
@@ -91,7 +91,7 @@ async fn opening_the_shelf_keeps_the_newest_and_removes_what_is_not_whole() {
         fs::copy(name.join(MANIFEST), copy.join(MANIFEST)).unwrap();
         copy
     };
-    // Unfinished; under a wrong name; without manifest; with a file cut short.
+    // Unfinished; under a wrong name; without manifest; with a truncated file.
     beside(".tmp");
     beside("x");
     fs::remove_file(beside("y").join(MANIFEST)).unwrap();

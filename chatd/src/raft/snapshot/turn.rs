@@ -1,5 +1,5 @@
-//! Whose transfer of a snapshot is received: the latest. A leader that froze while it sent one would otherwise keep its
-//! turn until its connection ends, and with it the pod that the next leader needs for its quorum.
+//! Turns of snapshot transfers to this pod: the latest one is received. A leader that froze during a transfer would
+//! otherwise keep the turn until its connection ends, and block the pod, which the next leader needs for its quorum.
 
 use crate::raft::types::Vote;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
@@ -9,32 +9,33 @@ use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::Status;
 
-/// A transfer that is given up ends with the piece of work on the disk that it is in; only an installation takes longer.
+/// Time for which a new transfer waits for the one before. A transfer that is given up ends with its current piece of
+/// work on the disk; only an installation takes longer.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// One turn for all transfers to this pod.
+/// The turn that all transfers to this pod share.
 #[derive(Default)]
 pub(super) struct TransferTurn {
-    /// Held by a transfer to its end.
+    /// Lock that a transfer holds to its end.
     pub(super) files: Arc<Mutex<()>>,
-    /// The transfer that has the turn, or waits for it: in whose name, and what ends it.
+    /// Transfer that has the turn or waits for it: the vote of its leader, and the token that ends it.
     present: StdMutex<Option<(Vote, CancellationToken)>>,
 }
 
-/// The turn, until it is dropped.
+/// The turn, held until it is dropped.
 pub(super) struct HeldTurn {
-    /// Another transfer has begun.
+    /// Token that is cancelled when another transfer begins.
     superseded: CancellationToken,
-    /// Says to the next that this one is over.
+    /// Guard that tells the next transfer that this one is over.
     _over: DropGuard,
     _files: OwnedMutexGuard<()>,
 }
 
 impl TransferTurn {
-    /// Takes the turn for a transfer in the name of this leader; the transfer before is ended, and waited for.
+    /// Takes the turn for a transfer of this leader; the previous transfer is ended, and awaited.
     ///
     /// # Errors
-    /// [`Status`] for the sender: a later leader's transfer is under way, or an installation.
+    /// [`Status`] for the sender, if a transfer of a later leader or an installation is in progress.
     pub(super) async fn take(&self, leader: Vote) -> Result<HeldTurn, Status> {
         self.take_within(leader, LIMIT).await
     }
@@ -50,7 +51,8 @@ impl TransferTurn {
         }
     }
 
-    /// A leader sends one snapshot at a time to a pod: a second transfer of the same one says that the first is given up.
+    /// Ends the previous transfer. A leader sends one snapshot at a time to a pod: if it starts a second transfer, it
+    /// has given up the first.
     fn supersede(&self, leader: Vote) -> Result<CancellationToken, Status> {
         let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, ended)) = &*present {
@@ -69,7 +71,7 @@ impl HeldTurn {
     /// Waits for `work`, as long as no other transfer has begun.
     ///
     /// # Errors
-    /// [`Status`] for the sender, when one has.
+    /// [`Status`] for the sender, if another transfer has begun.
     pub(super) async fn unless_superseded<T>(&self, work: impl Future<Output = T>) -> Result<T, Status> {
         self.superseded.run_until_cancelled(work).await.ok_or_else(superseded_status)
     }
@@ -89,7 +91,7 @@ mod tests {
         Vote { leader_id: LeaderId { term, node_id: 1 }, committed: true }
     }
 
-    /// A transfer that ends when it is told to.
+    /// Starts a transfer that ends when it is superseded.
     fn transfer(held: HeldTurn) -> tokio::task::JoinHandle<Code> {
         tokio::spawn(async move {
             let ended = held.unless_superseded(std::future::pending::<()>()).await;
@@ -106,7 +108,7 @@ mod tests {
         let refused = turn.take(vote(5)).await.err().expect("the frozen one woke up");
         assert_eq!(refused.code(), Code::Unavailable);
         assert!(!second.is_finished());
-        // The same leader begins anew: its connection broke.
+        // The same leader begins again, as its connection broke.
         let _third = turn.take(vote(6)).await.expect("the same leader's");
         assert_eq!(second.await.expect("no panic"), Code::Aborted);
     }

@@ -1,29 +1,30 @@
-//! What a command does to the volumes.
+//! Classes of commands by their effect on the volumes.
 
 use super::VolumeLevel;
 use prost::Message as _;
 use quorate_core::proto::log::{Envelope, SendEvent, SetMembership, command::Kind, set_membership::Change};
 
-/// A command that is let through while space is short is at most this long: what it does needs an id and a word of
-/// reason, and many of them must not use the reserve.
+/// Largest encoded size, in bytes, of a command that is accepted as [`WriteClass::Upkeep`] while space is short: such a
+/// command needs an id and a short reason, and many of them must not use up the reserve.
 const UPKEEP_BYTES: usize = 4 << 10;
-/// How a room's history is made shorter (MSC1763).
+/// Event type that shortens the history of a room (MSC1763).
 const RETENTION: &str = "m.room.retention";
 
-/// Decides whether a command is written while space is short. Closed: a new command does not compile without its class.
+/// Class of a command, which decides whether it is accepted while space is short. The mapping is exhaustive: a new
+/// command does not compile without its class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteClass {
-    /// People's: the state is larger for it, or the command itself is large.
+    /// Writes of users that make the state larger, or are large themselves.
     Growing,
-    /// Removes, leaves, moderates, opens and ends sessions: small, and what people need to make space.
+    /// Commands that remove, leave, moderate, and open or end sessions: small, and needed by users to make space.
     Upkeep,
-    /// The cluster's own and its administrators': letting go of history, its first command, the rest of a change that was
-    /// admitted.
+    /// Commands of the cluster and its administrators: removal of history, the first command, the rest of a change that
+    /// was admitted.
     System,
 }
 
 impl WriteClass {
-    /// Of a command with what stands around it.
+    /// Returns the class of a command with its envelope.
     #[must_use]
     pub fn of(envelope: &Envelope) -> Self {
         let kind = envelope.command.as_ref().and_then(|command| command.kind.as_ref());
@@ -52,7 +53,7 @@ impl WriteClass {
         if class == Self::Upkeep && envelope.encoded_len() > UPKEEP_BYTES { Self::Growing } else { class }
     }
 
-    /// Whether it is written at this level.
+    /// Returns `true` if commands of this class are accepted at this level.
     #[must_use]
     pub fn is_admitted_at(self, level: VolumeLevel) -> bool {
         match (self, level) {

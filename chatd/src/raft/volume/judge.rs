@@ -1,4 +1,4 @@
-//! The leader's judgement of all voters' volumes.
+//! Judgement of all voters' volumes by the leader.
 
 use super::{VolumeGauge, VolumeLevel, VolumeReport};
 use crate::raft::{
@@ -11,23 +11,24 @@ use std::{
 };
 use tokio::time::sleep;
 
-/// Between two judgements; what is appended meanwhile is counted.
+/// Interval of judgements; what is appended in between is counted.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Looks after which a report is surely newer than what was appended: a volume is measured five times a second, and told of
-/// with the next heartbeat.
+/// Judgements after which a report is certainly newer than what was appended: a volume is measured five times a second,
+/// and reported with the next heartbeat.
 const REPORT_AGE: usize = 8;
 
-/// What is made of the voters' reports.
+/// Result of judging the voters' reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
     pub(super) level: VolumeLevel,
-    /// The least of those that count.
+    /// Least headroom of the volumes that count, in bytes.
     pub(super) headroom: i64,
 }
 
-/// The worst volume decides, because each entry is written on all of them. One that is exhausted all the same is being
-/// filled by something else; while a majority has enough space, its pod is not worth everybody's writes: it ends when
-/// its disk is full, and the others go on, as with any other loss of a pod.
+/// Judges the volumes. The worst one decides, because each entry is written on all of them. A volume that is exhausted
+/// all the same is being filled by something else. While a majority has enough space, it does not count, as its pod is
+/// not worth everybody's writes: the pod ends when its disk is full, and the others go on, as after any other loss of a
+/// pod.
 pub(super) fn judge(reports: &[VolumeReport], voters: usize) -> Verdict {
     let enough = reports.iter().filter(|report| report.level == VolumeLevel::Enough).count();
     let majority = enough > voters / 2;
@@ -38,7 +39,7 @@ pub(super) fn judge(reports: &[VolumeReport], voters: usize) -> Verdict {
     }
 }
 
-/// Runs as long as the node.
+/// Judges the volumes for as long as the node runs.
 pub(crate) async fn keep_judging(gauge: VolumeGauge, cluster: Cluster, peers: Peers) {
     let mut told = VolumeLevel::Enough;
     let mut spent: VecDeque<u64> = VecDeque::with_capacity(REPORT_AGE);
@@ -61,7 +62,7 @@ pub(crate) async fn keep_judging(gauge: VolumeGauge, cluster: Cluster, peers: Pe
     }
 }
 
-/// Until others have told theirs: a pod that begins to lead goes by its own.
+/// Returns the verdict on this pod's volume alone, which a pod that begins to lead uses until the others have reported.
 fn alone(gauge: &VolumeGauge) -> Verdict {
     let VolumeReport { level, headroom } = gauge.own();
     Verdict { level, headroom }
@@ -73,12 +74,12 @@ fn verdict(gauge: &VolumeGauge, status: &NodeStatus, peers: &Peers) -> Verdict {
     judge(&reports, voters.len())
 }
 
-/// Those of both sets while a change is under way.
+/// Returns the voters; during a joint configuration, those of both sets.
 fn voters(status: &NodeStatus) -> BTreeSet<u64> {
     status.membership.voter_sets.iter().flatten().copied().collect()
 }
 
-/// `None` for a voter that is away, or of a version that tells nothing.
+/// Returns the report of a voter; `None` if the voter is away, or of a version that does not report.
 fn report(id: u64, gauge: &VolumeGauge, status: &NodeStatus, peers: &Peers) -> Option<VolumeReport> {
     if id == status.node_id { Some(gauge.own()) } else { peers.volume(id) }
 }

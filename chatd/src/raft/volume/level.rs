@@ -1,27 +1,28 @@
-//! One volume's level, and how much of it is kept in reserve.
+//! Level of one volume, and the share of it that is kept in reserve.
 
-/// The reserve of a large volume: a compaction of the state's largest tables (25 files of 64 MiB), what memory holds for
-/// them, and a segment of the log.
+/// Reserve of a large volume, in bytes: a compaction of the state's largest tables (25 files of 64 MiB), their buffers
+/// in memory, and a segment of the log.
 const LARGEST_RESERVE: u64 = 2 << 30;
-/// Below this a compaction of a volume of a few hundred MiB does not fit.
+/// Least reserve, in bytes: with less, a compaction does not fit on a volume of a few hundred MiB.
 const LEAST_RESERVE: u64 = 64 << 20;
-/// A volume so small that this is more than the least reserve keeps this part of itself, so that it can be used at all.
+/// Divisor for the reserve of a small volume: if a quarter of the volume is less than [`LEAST_RESERVE`], that quarter
+/// is the reserve, so that the volume can be used at all.
 const SMALL_PART: u64 = 4;
-/// Of everything between: tables, buffers and segments are cut to the volume so that a tenth is enough for them
-/// ([`VolumeSizes`](super::VolumeSizes)).
+/// Divisor for the reserve of all other volumes: tables, buffers and segments are sized by the volume so that a tenth
+/// is enough for them ([`VolumeSizes`](super::VolumeSizes)).
 const PART: u64 = 10;
 
-/// A volume at one moment.
+/// Space of a volume at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VolumeSpace {
     /// Bytes that this process may still write.
     pub free: u64,
-    /// Its size.
+    /// Size of the volume, in bytes.
     pub total: u64,
 }
 
 impl VolumeSpace {
-    /// Bytes that people's writes leave free, unless the configuration says how many.
+    /// Returns the bytes that users' writes leave free, unless they are configured.
     #[must_use]
     pub fn default_reserve(self) -> u64 {
         let least = LEAST_RESERVE.min(self.total / SMALL_PART);
@@ -29,16 +30,16 @@ impl VolumeSpace {
     }
 }
 
-/// How a volume stands to its reserve.
+/// Level of a volume in relation to its reserve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum VolumeLevel {
     /// More than the reserve is free.
     #[default]
     Enough = 0,
-    /// People's writes would use the reserve: deleting and administration go on.
+    /// The reserve is reached: users' writes are refused, while deleting and administration go on.
     Short = 1,
-    /// Most of the reserve is used: only what the cluster itself does goes on.
+    /// Most of the reserve is used: only the cluster's own commands go on.
     Exhausted = 2,
 }
 
@@ -52,8 +53,9 @@ impl VolumeLevel {
         }
     }
 
-    /// The level at the next look. A level is left with a quarter of the reserve more than it was entered with: around a
-    /// bound, where compaction takes and gives space all the time, writes would be refused and taken in turns.
+    /// Returns the level at the next measurement. A level is left only when a quarter of the reserve more is free than
+    /// at its bound: near a bound, where compaction takes and frees space all the time, writes would otherwise be
+    /// refused and accepted by turns.
     #[must_use]
     pub fn after(self, free: u64, reserve: u64) -> Self {
         let quarter = reserve / 4;

@@ -1,29 +1,29 @@
-//! How large the parts of what is stored are made: cut to the volume, so that the reserve is enough for each of them.
+//! Sizes of the stored parts, cut to the volume so that the reserve is enough for each of them.
 
-/// Files of the log, tables of the state and what memory holds for them, by the size of the volume.
+/// Sizes of log files, of the state's tables, and of their buffers in memory, by the size of the volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VolumeSizes {
-    /// A segment of the log, which is allocated as a whole.
+    /// Size of a log segment, in bytes; a segment is allocated as a whole.
     pub segment: u32,
-    /// The whole log: beyond it a checkpoint is made and the log let go.
+    /// Size of the whole log, in bytes, beyond which a checkpoint is made and the log is purged.
     pub log: u64,
-    /// The state's commits in memory, which are on their way to the disk.
+    /// Size of the state's write buffer, in bytes: commits in memory that are on their way to the disk.
     pub write_buffer: usize,
-    /// A table of the state; a compaction takes some ten of them at once, at most 25.
+    /// Size of a table of the state, in bytes; a compaction takes some ten of them at once, at most 25.
     pub table: u64,
 }
 
-/// What large volumes get. Segments: see [`Options`](crate::raft::log::Options).
+/// Sizes on large volumes, in bytes. For segments, see [`Options`](crate::raft::log::Options).
 const LARGEST_SEGMENT: u64 = 64 << 20;
 const LARGEST_LOG: u64 = 1 << 30;
 const LARGEST_WRITE_BUFFER: u64 = 64 << 20;
-/// Files of this size keep a snapshot's transfer in pieces that are cheap to send again.
+/// Largest table: files of this size keep a snapshot transfer in pieces that are cheap to send again.
 const LARGEST_TABLE: u64 = 64 << 20;
-/// Smaller ones cost more than they save.
+/// Smallest size, in bytes; smaller files cost more than they save.
 const LEAST: u64 = 1 << 20;
 
 impl VolumeSizes {
-    /// For a volume of so many bytes; 0 where that is not known.
+    /// Returns the sizes for a volume of `total` bytes; 0 if its size is not known.
     #[must_use]
     pub fn of(total: u64) -> Self {
         let total = if total == 0 { u64::MAX } else { total };
@@ -36,7 +36,8 @@ impl VolumeSizes {
         }
     }
 
-    /// Bytes without which a pod does not start: the state's files of a new life, and what is flushed meanwhile.
+    /// Returns the free bytes without which a pod does not start: new files of the state, and what is flushed
+    /// meanwhile.
     #[must_use]
     pub fn to_start(total: u64) -> u64 {
         const LARGEST: u64 = 8 << 20;

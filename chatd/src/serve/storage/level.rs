@@ -1,24 +1,24 @@
-//! How much of the volume is left, in steps, so that a log line comes when a step is taken and not each time one looks.
+//! Free space of the volume in levels, so that a change of level is logged and not every sample.
 
-/// The steps.
+/// Level of free space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Level {
     /// A fifth or more is free.
     Plenty,
-    /// Less than a fifth.
+    /// Less than a fifth is free.
     Low,
-    /// Less than a tenth.
+    /// Less than a tenth is free.
     Short,
-    /// Less than a twentieth: checkpoints and compaction need about as much at times.
+    /// Less than a twentieth is free; checkpoints and compactions need about as much at times.
     Critical,
 }
 
-/// A step back is taken only with this many hundredths more than the step needs: around a bound it would be taken again
-/// and again.
+/// Percentage of free space beyond the bound that a better level requires. Without it, the level would change again and
+/// again around a bound.
 const MARGIN: u64 = 2;
 
 impl Level {
-    /// The present step, told if it is another one.
+    /// Returns the current level, and logs it if it differs from `self`.
     pub(super) fn after(self, free: u64, total: u64) -> Self {
         let now = self.step(free, total);
         match now.cmp(&self) {

@@ -1,4 +1,5 @@
-//! Looking at the volume all the time: one cheap system call, because writes are refused by what it says.
+//! Continuous measurement of the volume, by one cheap system call, because its result decides whether writes are
+//! refused.
 
 use crate::raft::volume::{VolumeGauge, VolumeSpace};
 use std::io;
@@ -6,16 +7,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What is written meanwhile is counted (`VolumeGauge::spend`), so this only bounds how old a figure is.
+/// Interval between measurements. Bytes written in between are counted (`VolumeGauge::spend`), so this only bounds the
+/// age of a figure.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// Tells how full a volume is. Blocks.
+/// Source of the free and total space of a volume. Blocks.
 pub(in crate::serve) trait SpaceProbe: Send + Sync + 'static {
-    /// As of now.
+    /// Returns the current space.
     fn measure(&self) -> io::Result<VolumeSpace>;
 }
 
-/// A directory's file system.
+/// Probe of the file system that holds a directory.
 pub(in crate::serve) struct FsProbe(PathBuf);
 
 impl FsProbe {
@@ -27,16 +29,16 @@ impl FsProbe {
 impl SpaceProbe for FsProbe {
     fn measure(&self) -> io::Result<VolumeSpace> {
         let found = fs4::statvfs(&self.0)?;
-        // What is free for root alone is not for us.
+        // Free space that is reserved for root is not available to chatd.
         Ok(VolumeSpace { free: found.available_space(), total: found.total_space() })
     }
 }
 
-/// Looks for as long as the process lives; a look that fails leaves the last figures.
+/// Measures for as long as the process lives. A measurement that fails leaves the last figures.
 pub(in crate::serve) async fn keep_measuring(probe: Arc<dyn SpaceProbe>, gauge: VolumeGauge) {
     loop {
         let looking = Arc::clone(&probe);
-        // A file system that hangs holds up one thread, and not the runtime.
+        // A file system that hangs blocks one thread instead of the runtime.
         if let Ok(Ok(space)) = tokio::task::spawn_blocking(move || looking.measure()).await {
             gauge.measured(space);
         }

@@ -18,7 +18,7 @@ fn name(reader: &str) -> Arc<str> {
     reader.into()
 }
 
-/// A read that waits.
+/// Enqueues a read and returns its wait.
 fn wait(turns: &Arc<ReadTurns>, reader: &str, urgency: Urgency) -> PendingTurn {
     turns.enter(&name(reader), urgency).unwrap()
 }
@@ -26,7 +26,7 @@ fn wait(turns: &Arc<ReadTurns>, reader: &str, urgency: Urgency) -> PendingTurn {
 fn has_turn(pending: &mut PendingTurn) -> bool {
     match pending.granted.try_recv() {
         Ok(()) => {
-            // Goes back when it is dropped, as if the read had ended.
+            // `ReadTurn` gives the place back, as if the read had ended.
             pending.taken = true;
             true
         }
@@ -47,7 +47,7 @@ fn one_user_with_400_waiting_reads_delays_another_by_one_turn() {
     assert_eq!(running, LIMITS.per_reader, "a reader holds a part of the places only");
     let mut others: Vec<_> = (0..2).map(|_| wait(&turns, "alice", Urgency::Asked)).collect();
     assert!(others.iter_mut().all(has_turn), "the other places are free");
-    // All places are taken now: a third reader waits for the next that becomes free, and for no other.
+    // All places are taken: a third reader waits for the next one that becomes free, and for no other.
     let mut late = wait(&turns, "bob", Urgency::Asked);
     assert!(!has_turn(&mut late));
     end(hog.pop_front().unwrap());
@@ -100,7 +100,7 @@ fn a_read_whose_caller_has_gone_never_starts_and_holds_no_place() {
     let mut last = wait(&turns, "c", Urgency::Asked);
     drop(gone);
     assert_eq!(turns.waiting(), 1);
-    // Granted, and never looked at: the place is given back.
+    // Granted and never used: the place is given back.
     drop(first);
     assert!(has_turn(&mut last));
     end(last);
@@ -119,7 +119,7 @@ fn too_many_waiting_reads_of_one_reader_or_of_all_are_refused_at_once() {
     assert_eq!(refused("c"), Some(Code::Overloaded));
     let refusal = turns.enter(&name("a"), Urgency::Asked).err().unwrap();
     assert!(refusal.retry_after.is_some());
-    // Woken readers are as many as subscriptions, which the doors bound: none is turned away.
+    // Woken readers are as many as subscriptions, which the listeners bound: none is turned away.
     let _woken: Vec<_> = (0..9).map(|_| wait(&turns, "a", Urgency::Woken)).collect();
 }
 

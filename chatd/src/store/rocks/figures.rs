@@ -1,6 +1,6 @@
-//! What RocksDB tells about itself: its properties. Its statistics, which would tell how often the block cache is missed, are
-//! off: they took 5 % of the CPU time of writes and lookups, more than 1 % of that of a message. What it counts without them
-//! it tells only in words, rounded.
+//! Figures of RocksDB, taken from its properties. Its statistics, which would include block cache misses, are off: they
+//! cost 5 % of the CPU time of writes and lookups, and more than 1 % of that of a message. Some counters are therefore
+//! only available as rounded numbers in text, which is parsed here.
 
 use super::{Core, Live};
 use crate::store::Figures;
@@ -29,7 +29,8 @@ pub(super) fn figures(core: &Core) -> Figures {
     }
 }
 
-/// Errors in the background, and flushes that are under way or waited for. Cheap, unlike all figures.
+/// Returns the number of background errors, and of flushes that are running or pending. Cheap, unlike all figures
+/// together.
 #[cfg(test)]
 pub(super) fn flushes(core: &Core) -> (u64, u64) {
     let live = core.live();
@@ -37,7 +38,7 @@ pub(super) fn flushes(core: &Core) -> (u64, u64) {
     (whole(&live, properties::BACKGROUND_ERRORS), waiting + whole(&live, properties::NUM_RUNNING_FLUSHES))
 }
 
-/// Since the database was opened.
+/// Returns the figures that RocksDB counts from the opening of the database.
 fn counted(live: &Live) -> Figures {
     let mut figures = Figures::default();
     if let Ok(Some(text)) = live.db().property_value(properties::DBSTATS) {
@@ -54,7 +55,7 @@ fn counted(live: &Live) -> Figures {
     figures
 }
 
-/// `Cumulative stall: 00:01:2.500 H:M:S, 0.0 percent`.
+/// Parses the line `Cumulative stall: 00:01:2.500 H:M:S, 0.0 percent`.
 fn stalled(text: &str) -> Option<Duration> {
     let time = after(text, "Cumulative stall: ")?.split_whitespace().next()?;
     let parts: Vec<f64> = time.split(':').map(str::parse).collect::<Result<_, _>>().ok()?;
@@ -62,10 +63,11 @@ fn stalled(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// The number at this place of the comma-separated rest of a line, in bytes; none is nothing.
+/// Returns the number at position `place` of the comma-separated rest of the line that begins with `label`, converted
+/// from GiB to bytes; 0 if there is none.
 fn gibibytes(text: &str, label: &str, place: usize) -> u64 {
     let number = || after(text, label)?.split(',').nth(place)?.split_whitespace().next()?.parse::<f64>().ok();
-    // Rounded anyway, and never negative.
+    // The numbers are rounded anyway, and never negative.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let bytes = (number().unwrap_or(0.0) * f64::from(1 << 30)) as u64;
     bytes
@@ -75,14 +77,14 @@ fn after<'a>(text: &'a str, label: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(label))
 }
 
-/// A property of each column family; a family that has none of it is left out.
+/// Returns a property of each column family, leaving out families that do not have it.
 fn each(live: &Live, property: &PropName) -> impl Iterator<Item = u64> {
     Column::ALL
         .iter()
         .filter_map(move |column| live.db().property_int_value_cf(live.family(*column).ok()?, property).ok()?)
 }
 
-/// A property of the database.
+/// Returns a property of the database as a whole; 0 if it has none.
 fn whole(live: &Live, property: &PropName) -> u64 {
     live.db().property_int_value(property).ok().flatten().unwrap_or(0)
 }

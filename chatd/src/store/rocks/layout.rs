@@ -1,4 +1,5 @@
-//! Which directory under `state/` is the database, and how that changes without a moment in which a crash loses it.
+//! Directories under `state/`: which one is the database, and how that changes so that a crash at any moment loses
+//! nothing.
 
 use super::live::{Live, Mode};
 use super::settings::Engine;
@@ -12,17 +13,17 @@ use std::path::{Path, PathBuf};
 /// File that names the live directory.
 const CURRENT: &str = "CURRENT";
 const LIVE: &str = "live-";
-/// Ending of a directory that is being filled.
+/// Suffix of a directory that is being filled.
 const UNFINISHED: &str = ".tmp";
 
-/// See the [module](self).
+/// Root directory of the state. See the [module](self).
 #[derive(Debug)]
 pub(super) struct Layout {
     root: PathBuf,
 }
 
 impl Layout {
-    /// Finds the live directory, making an empty database where there has been none, and removes what a crash left.
+    /// Finds the live directory, creating an empty database if there is none, and removes the leftovers of a crash.
     pub(super) fn open(root: &Path, engine: &Engine) -> Result<(Self, PathBuf), StoreError> {
         fs::create_dir_all(root).map_err(StoreError::io("creating directory", root))?;
         let layout = Self { root: root.to_owned() };
@@ -38,7 +39,7 @@ impl Layout {
         Ok((layout, dir))
     }
 
-    /// What `CURRENT` names; `None` when it does not exist.
+    /// Returns the directory that `CURRENT` names, or `None` if `CURRENT` does not exist.
     fn current(&self) -> Result<Option<PathBuf>, StoreError> {
         let path = self.root.join(CURRENT);
         let name = match fs::read_to_string(&path) {
@@ -59,8 +60,9 @@ impl Layout {
         Ok(Some(dir))
     }
 
-    /// The first database. A crash may have come between making it and naming it: that one is empty. One with entries
-    /// means that `CURRENT` was lost, and then nothing tells which directory was in use.
+    /// Creates the first database. An empty one without a name in `CURRENT` comes from a crash between creating and
+    /// naming it, and is removed. One with entries means that `CURRENT` was lost, so that nothing tells which directory
+    /// was in use; that is an error.
     fn create(&self, engine: &Engine) -> Result<PathBuf, StoreError> {
         for dir in self.live_dirs()? {
             let unfinished = dir.extension() == Some(OsStr::new("tmp"));
@@ -81,8 +83,8 @@ impl Layout {
         Ok(dir)
     }
 
-    /// Fills the directory after the live one from a checkpoint. Table files are never written to again, so they are
-    /// linked; the small rest is copied, because RocksDB may append to it.
+    /// Fills the next directory from a checkpoint. Table files are never written to again and are hard-linked; the few
+    /// other files are small and are copied, because RocksDB may append to them.
     pub(super) fn prepare_next(&self, checkpoint: &Path) -> Result<PathBuf, StoreError> {
         let greatest = self.live_dirs()?.iter().filter_map(|dir| number(dir.file_name()?)).max();
         let dir = self.root.join(name(greatest.unwrap_or(0) + 1));
@@ -107,13 +109,13 @@ impl Layout {
         Ok(dir)
     }
 
-    /// From here on `dir` is the state, also after a crash.
+    /// Makes `dir` the state, durably: from here on it is the state after a crash, too.
     pub(super) fn make_current(&self, dir: &Path) -> Result<(), StoreError> {
         let name = dir.file_name().unwrap_or_default().to_string_lossy();
         write_durably(&self.root.join(CURRENT), format!("{name}\n").as_bytes())
     }
 
-    /// All directories of databases, finished or not.
+    /// Returns the directories of all databases, finished or not.
     fn live_dirs(&self) -> Result<Vec<PathBuf>, StoreError> {
         let is_live = |path: &PathBuf| path.file_stem().and_then(number).is_some() && path.is_dir();
         Ok(entries(&self.root)?.into_iter().filter(is_live).collect())
@@ -134,7 +136,7 @@ fn unfinished(dir: &Path) -> PathBuf {
     name.into()
 }
 
-/// A directory's entries in order of name.
+/// Returns the paths of a directory's entries, ordered by name.
 fn entries(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let list = || fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
     let mut paths = list().map_err(StoreError::io("listing", dir))?;

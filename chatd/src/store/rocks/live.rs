@@ -1,4 +1,4 @@
-//! One open database.
+//! An open RocksDB database.
 
 use super::settings::Engine;
 use crate::failpoint::{Point, pass};
@@ -13,16 +13,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// An open database; closed when the last handle or view of it goes.
+/// Open database, closed when the last handle to it or view of it is dropped.
 pub(super) struct Live {
     db: DB,
-    /// As in the last commit.
+    /// Log position as of the last commit.
     applied: Mutex<Applied>,
-    /// Dropped after `db`.
+    /// Declared after `db`, so that it is dropped after it.
     files: Files,
 }
 
-/// The directory; removed with the last handle when another database has taken its place.
+/// Directory of the database. If another database has replaced it, the directory is removed when this is dropped.
 struct Files {
     dir: PathBuf,
     retired: AtomicBool,
@@ -33,20 +33,20 @@ impl Drop for Files {
         if self.retired.load(Ordering::Acquire)
             && let Err(error) = std::fs::remove_dir_all(&self.dir)
         {
-            // The next start removes it: `CURRENT` no longer names it.
+            // The next start removes it, because `CURRENT` no longer names it.
             tracing::warn!(dir = %self.dir.display(), %error, "cannot remove a replaced state");
         }
     }
 }
 
-/// How a database is opened.
+/// Mode of opening a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// It must not exist.
+    /// The database must not exist and is created.
     New,
-    /// It must exist.
+    /// The database must exist.
     Existing,
-    /// It must exist, and no file of it changes.
+    /// The database must exist, and none of its files is changed.
     ReadOnly,
 }
 
@@ -82,7 +82,7 @@ impl Live {
     }
 
     pub(super) fn family(&self, column: Column) -> Result<&ColumnFamily, StoreError> {
-        // They are all opened above, so this is a mistake in this file if anything.
+        // All families are opened in `open`; a missing one would be a bug in this file.
         self.db
             .cf_handle(column.name())
             .ok_or_else(|| StoreError::damaged(&self.files.dir, format!("it has no column family {}", column.name())))
@@ -159,7 +159,7 @@ impl Live {
         self.db.write_opt(batch, &options).map_err(self.failed("writing to"))
     }
 
-    /// Makes everything committed durable, all families in one step.
+    /// Makes everything committed durable, in all families atomically.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
         let families = Column::ALL.iter().map(|c| self.family(*c)).collect::<Result<Vec<_>, _>>()?;
         let families: Vec<_> = families.iter().collect();
@@ -168,22 +168,22 @@ impl Live {
         Ok(())
     }
 
-    /// The engine flushes first, so that the checkpoint holds every commit made before the call.
+    /// Writes a checkpoint. The engine flushes first, so that it holds every commit made before the call.
     pub(super) fn checkpoint(&self, target: &Path) -> Result<(), StoreError> {
         let make = || rocksdb::checkpoint::Checkpoint::new(&self.db)?.create_checkpoint(target);
         make().map_err(self.failed("checkpointing"))
     }
 
-    /// Errors of flushes and compactions since it was opened.
+    /// Returns the number of errors of flushes and compactions that have occurred in this database while open.
     pub(super) fn background_errors(&self) -> Result<u64, StoreError> {
         let count = self.db.property_int_value(properties::BACKGROUND_ERRORS);
         Ok(count.map_err(self.failed("asking"))?.unwrap_or(0))
     }
 
-    /// Another database is the state now: close this one and remove its files when the last view of it goes.
+    /// Marks the database as replaced: its files are removed when the last view of it is dropped.
     pub(super) fn retire(&self) {
         self.files.retired.store(true, Ordering::Release);
-        // No compaction of what is about to be removed is worth its I/O.
+        // Compacting files that are about to be removed is not worth the I/O.
         self.db.cancel_all_background_work(false);
     }
 
@@ -192,8 +192,8 @@ impl Live {
     }
 }
 
-/// Tells damage, for which the volume is to be given up, from what passes or can be put right: a process that still has
-/// the directory open, permissions, a failing disk.
+/// Classifies an error of opening. Damage, for which the volume has to be given up, is distinguished from errors that
+/// pass or can be fixed: another process that still has the directory open, permissions, a failing disk.
 fn not_opened(dir: &Path, error: &rocksdb::Error) -> StoreError {
     match error.kind() {
         ErrorKind::Corruption | ErrorKind::InvalidArgument => StoreError::damaged(dir, error),

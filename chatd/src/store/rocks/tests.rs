@@ -13,7 +13,7 @@ mod faults;
 mod figures;
 mod space;
 
-/// Small, so that a test's data goes through flushes and compactions.
+/// Returns settings so small that the data of a test goes through flushes and compactions.
 fn settings() -> Settings {
     Settings { cache_bytes: 4 << 20, write_buffer_bytes: 256 << 10, ..Settings::default() }
 }
@@ -37,7 +37,7 @@ fn members(index: u64) -> Membership {
     Membership { log_id: Some(log_id(index)), members }
 }
 
-/// Keys are few, so that rows are overwritten and removed; rooms are few, so that scans cross them.
+/// Returns a key out of few, so that rows are overwritten and removed, with few rooms, so that scans cross them.
 fn random_key(random: &mut StdRng, table: Table) -> Vec<u8> {
     let room = random.random_range(1_u64..6).to_be_bytes();
     let tail = random.random_range(0_u32..200).to_be_bytes();
@@ -48,7 +48,7 @@ fn random_key(random: &mut StdRng, table: Table) -> Vec<u8> {
 }
 
 fn random_table(random: &mut StdRng) -> Table {
-    // Meta has a row that must decode.
+    // `Meta` holds a row that must decode, so it gets no random ones.
     let tables = &Table::ALL[1..];
     tables[random.random_range(0..tables.len())]
 }
@@ -91,7 +91,7 @@ fn all(view: &dyn Read, table: Table, from: &[u8], to: &[u8], direction: Directi
     found
 }
 
-/// The only live directory.
+/// Returns the only live directory.
 fn live_dir(root: &Path) -> PathBuf {
     root.join(fs::read_to_string(root.join("CURRENT")).unwrap().trim_end())
 }
@@ -108,8 +108,8 @@ fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-/// What a kill at this moment would leave: what names the tables is copied before them, and no table that it names
-/// vanishes during the copy. Any other file may.
+/// Returns a copy of what a kill at this moment would leave. The files that name the tables are copied before the
+/// tables, and no table that they name vanishes during the copy. Any other file may.
 fn killed(store: &RocksStore, root: &Path) -> TempDir {
     let left = TempDir::new().unwrap();
     let live = store.core.live();
@@ -204,8 +204,8 @@ fn a_closed_state_is_found_again_as_it_was() {
     assert_eq!(cluster(&store.view()).unwrap().unwrap().cluster_id, "c1");
 }
 
-/// What the directory holds at any moment is what a killed process leaves: memtables are lost, and rows and applied id
-/// must still be of one commit.
+/// The directory at any moment is what a killed process would leave: memtables are lost, and rows and applied id must
+/// still be of one commit.
 #[test]
 fn a_killed_process_leaves_the_state_of_exactly_one_commit() {
     let dir = TempDir::new().unwrap();
@@ -222,7 +222,7 @@ fn a_killed_process_leaves_the_state_of_exactly_one_commit() {
         let applied = found.applied().index();
         assert!(applied < Some(end));
         lost_some |= applied < Some(end - 1);
-        // Re-applying from there gives what was lost.
+        // Re-applying from there restores what was lost.
         let model = MemStore::new();
         fill(&model, 5, 1..applied.map_or(1, |index| index + 1));
         assert_eq!(digest(&found.view()).unwrap(), digest(&model.view()).unwrap(), "round {round}, at {applied:?}");
@@ -277,7 +277,7 @@ fn a_replaced_state_keeps_old_views_and_then_frees_their_files() {
     assert!(old_dir.exists());
     drop(view);
     assert!(!old_dir.exists(), "nothing uses it any more");
-    // It goes on from there, and a checkpoint can be used again: nothing has written into it.
+    // The state can be written to, and the checkpoint can be used again because nothing has written into it.
     fill(&store, 1, 30..60);
     store.replace(&target).unwrap();
     drop(store);
@@ -376,12 +376,12 @@ fn a_damaged_block_fails_the_read_and_names_its_file() {
     let tables = fs::read_dir(&live).unwrap().map(|entry| entry.unwrap().path());
     for table in tables.filter(|path| path.extension().is_some_and(|ending| ending == "sst")) {
         let mut content = fs::read(&table).unwrap();
-        // The first block is data.
+        // The first block holds data.
         content[10] ^= 0xff;
         fs::write(&table, content).unwrap();
     }
     let refused = match open(dir.path()) {
-        // The row of the applied id was hit.
+        // The damage hit the row of the applied id.
         Err(error) => error.to_string(),
         Ok(store) => digest(&store.view()).map_err(|error| format!("{error:?}")).unwrap_err(),
     };

@@ -1,4 +1,4 @@
-//! What nobody asks for and must happen: watching the engine's background errors, and bounding what a crash costs.
+//! Background upkeep: watches for background errors of the engine, and bounds how much a crash makes Raft re-apply.
 
 use super::{Core, Live};
 use crate::store::{Fatal, StoreError};
@@ -8,15 +8,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// The crate offers no event listener, so errors are polled for. A write fails at once anyway; this finds errors of
-/// compaction, which may take minutes to hurt.
+/// Interval of the checks. The crate offers no event listener, so background errors are polled for. A write fails at
+/// once anyway; polling finds errors of compaction, which may take minutes to have an effect.
 const POLL: Duration = Duration::from_secs(1);
 
-/// Longest wait for the words of an error; the process ends all the same.
+/// Longest wait for the message of a background error; the process ends with or without it.
 const WORDS: Duration = Duration::from_secs(2);
 const UNKNOWN: &str = "see the log above, and the disk";
 
-/// The upkeep thread; dropping it ends the thread.
+/// Handle to the upkeep thread; dropping it ends the thread.
 pub(super) struct Upkeep {
     stop: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -24,9 +24,9 @@ pub(super) struct Upkeep {
 
 impl Upkeep {
     pub(super) fn start(core: Arc<Core>, fatal: Fatal) -> Result<Self, StoreError> {
-        // Asked before anything can be committed: what is there now was read from the disk.
+        // Read before anything can be committed, so everything applied here came from the disk.
         let flushed = Flushed { index: core.live().applied().index(), at: Instant::now() };
-        // Nothing is ever sent: the sender's end is the message.
+        // Nothing is ever sent: dropping the sender is the signal.
         let (stop, stopped) = sync_channel(0);
         let thread = thread::Builder::new()
             .name("state-upkeep".into())
@@ -40,13 +40,13 @@ impl Drop for Upkeep {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic in there has been printed; it has nothing else to say.
+            // The panic message has been printed, and nothing else is left to report.
             let _ = thread.join();
         }
     }
 }
 
-/// What is known to be on disk.
+/// Log position that is known to be on disk, and the time of the flush that put it there.
 struct Flushed {
     index: Option<u64>,
     at: Instant,
@@ -77,7 +77,8 @@ fn once(core: &Core, live: &Arc<Live>, flushed: &mut Flushed) -> Result<(), Stor
     Ok(())
 }
 
-/// The engine counts its errors and keeps the first: it refuses every later flush with that one's words.
+/// Returns the cause of background errors. The engine counts its errors and keeps the first one: it refuses every later
+/// flush with that message, so one is attempted.
 fn background(live: &Arc<Live>, errors: u64) -> StoreError {
     let asked = Arc::clone(live);
     let cause = within(WORDS, move || match asked.flush() {
@@ -89,12 +90,12 @@ fn background(live: &Arc<Live>, errors: u64) -> StoreError {
     StoreError::Engine { doing: "flushing or compacting", path: live.dir().to_owned(), what }
 }
 
-/// Asks for words, and does without them when they take too long: a write that waits for space and the engine's own
-/// recovery, which waits for that write, hold each other and every flush up for ever.
+/// Runs `words` in a thread of its own and gives up after `time`. A write that waits for space and the engine's own
+/// recovery, which waits for that write, can block each other and every flush for ever.
 fn within(time: Duration, words: impl FnOnce() -> String + Send + 'static) -> Option<String> {
     let (tell, told) = sync_channel(1);
     let asking = thread::Builder::new().name("state-words".into()).spawn(move || {
-        // Nobody listens any more when it took too long.
+        // Nobody receives it any more if it took too long.
         let _ = tell.send(words());
     });
     asking.ok()?;

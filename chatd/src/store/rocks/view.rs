@@ -1,4 +1,4 @@
-//! Consistent reads of an open database.
+//! Consistent reads from an open database.
 
 use super::live::Live;
 use crate::store::StoreError;
@@ -14,7 +14,7 @@ mod held {
     use super::{Arc, Live, Snapshot};
 
     self_cell::self_cell!(
-        /// A snapshot together with the database that it borrows from.
+        /// Snapshot together with the database that it borrows from.
         pub(super) struct Held {
             owner: Arc<Live>,
             #[covariant]
@@ -23,7 +23,7 @@ mod held {
     );
 }
 
-/// The rows as of one commit.
+/// View of the rows as of one commit.
 pub struct RocksView(Held);
 
 impl RocksView {
@@ -41,8 +41,8 @@ fn family(live: &Live, table: Table) -> Result<&rocksdb::ColumnFamily, ReadError
     live.family(columns::of(table)).map_err(no_family)
 }
 
-/// Do all keys from `from` to before `to` begin with the bytes that the family's filters are made of? Only then may the
-/// filters be asked; else files would be left out that hold rows of the range.
+/// Checks whether all keys from `from` up to and excluding `to` share the prefix that the family's filters are made of.
+/// Filters may only be used in that case; otherwise files that hold rows of the range would be skipped.
 fn within_one_prefix(column: Column, from: &[u8], to: &[u8]) -> bool {
     let Some(len) = column.prefix_len() else { return false };
     match (from.get(..len), to.get(..len)) {
@@ -81,7 +81,7 @@ impl Read for RocksView {
             Direction::Backward => rows.seek_for_prev(&upper),
         }
         while let Some((key, value)) = rows.item() {
-            // The first byte is the table's number, which the bounds have checked.
+            // The first byte is the table's number, which the bounds guarantee.
             if visit((key.get(1..).unwrap_or_default(), value))? == Flow::Stop {
                 return Ok(());
             }

@@ -1,4 +1,4 @@
-//! The gRPC door's half.
+//! Access control of the gRPC API.
 
 use super::places::{Places, Room, user_id};
 use super::{ABOUT_A_ROOM, ABOUT_NOTHING, Answers, Caller};
@@ -10,7 +10,7 @@ use quorate_wire::chat::v1::*;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
-/// As much of `google.protobuf.FileDescriptorSet` as names methods.
+/// Subset of `google.protobuf.FileDescriptorSet` that names methods.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Files {
     #[prost(message, repeated, tag = "1")]
@@ -39,7 +39,7 @@ struct Method {
     name: String,
 }
 
-/// The methods of the package that programs use.
+/// Returns the methods of the package for client programs.
 fn methods() -> Vec<String> {
     let files = Files::decode(quorate_wire::DESCRIPTORS).expect("descriptors").file.into_iter();
     let services = files.filter(|file| file.package == "quorate.chat.v1").flat_map(|file| file.service);
@@ -110,7 +110,7 @@ impl Call<'_> {
         }
     }
 
-    /// A session to be ended by this call.
+    /// Creates a session for this call to end.
     async fn fresh_session(&self) -> String {
         let username = format!("grpc-leaver-{}", self.places.number());
         let request = RegisterRequest { username, password: "a password".into(), ..RegisterRequest::default() };
@@ -169,7 +169,7 @@ impl Call<'_> {
         }
     }
 
-    /// The fate of one event of a stream.
+    /// Posts one event over a stream and returns its result.
     async fn post(&self, event: SendRequest) -> Result<(), Status> {
         let frames = tokio_stream::iter([PostRequest { events: vec![event] }]);
         let mut answers = self.door.clone().post(self.asks(frames)).await?.into_inner();

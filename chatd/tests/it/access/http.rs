@@ -1,16 +1,16 @@
-//! The Matrix door's half.
+//! Access control of the Matrix API.
 
 use super::places::{Places, Room, user_id};
 use super::{ABOUT_A_ROOM, ABOUT_A_USER, ABOUT_BOTH, ABOUT_NOTHING, Answers, Caller};
 use crate::support::process::{Node, SERVER_NAME};
 use quorate_chatd::api::matrix::{Endpoint, endpoints};
 
-/// Room ids and aliases as they stand in a path.
+/// Escapes room ids and aliases for a path.
 pub(super) fn escaped(path: &str) -> String {
     path.replace('#', "%23").replace('$', "%24")
 }
 
-/// A new account's token.
+/// Registers an account and returns its token.
 pub(super) fn register(node: &Node, name: &str) -> String {
     let answer = node.ask("POST", "/_matrix/client/v3/register", "", "", &registration(name));
     answer["access_token"].as_str().unwrap_or_else(|| panic!("{name}: {answer}")).to_owned()
@@ -55,7 +55,7 @@ fn answer(places: &Places, endpoint: &Endpoint, caller: Caller) -> String {
     let path = endpoint.path.split('/').map(|part| argument(part, endpoint, places, &room, name));
     let path = escaped(&path.collect::<Vec<_>>().join("/")) + query(endpoint.name);
     let token = match (caller, endpoint.name) {
-        // These end the session.
+        // These calls end the session.
         (Caller::User(_), "logout" | "logout_all") => register(&places.node, &format!("leaver-{}", places.number())),
         _ => places.token(caller).to_owned(),
     };
@@ -70,7 +70,7 @@ fn answer(places: &Places, endpoint: &Endpoint, caller: Caller) -> String {
     format!("{status} {code}{soft}").trim().to_owned()
 }
 
-/// What stands for a part of a path.
+/// Returns the value for one segment of a path.
 fn argument(part: &str, endpoint: &Endpoint, places: &Places, room: &Room, name: &str) -> String {
     match part {
         "{room_id}" | "{room_id_or_alias}" => room.id.clone(),

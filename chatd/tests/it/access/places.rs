@@ -1,4 +1,4 @@
-//! The users, and rooms in which each has the place of its name.
+//! Users, and rooms in which each user has the membership of its name.
 
 use super::{Caller, http};
 use crate::support::process::{Node, SERVER_NAME};
@@ -7,23 +7,23 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Those with sessions. `victim` is a member whom others act on, `guest` is nowhere.
+/// Users with sessions. `victim` is a member whom others act on, `guest` is in no room.
 const USERS: [&str; 8] = ["owner", "member", "invited", "left", "banned", "stranger", "victim", "guest"];
 
 pub(super) struct Places {
     pub(super) node: Node,
     tokens: BTreeMap<&'static str, String>,
     expired: String,
-    /// For what changes nothing.
+    /// Room for calls that change nothing.
     pub(super) shared: Room,
-    /// One that a call was refused in: as good as new.
+    /// Room whose last call was refused, so that it is as good as new.
     spare: Mutex<Option<Room>>,
-    /// A filter of each user.
+    /// Identifier of a filter that every user has.
     pub(super) filter_id: String,
     numbers: AtomicUsize,
 }
 
-/// A room, and a message in it.
+/// Identifiers of a room and of a message in it.
 #[derive(Clone)]
 pub(super) struct Room {
     pub(super) id: String,
@@ -55,7 +55,7 @@ impl Places {
             places.put(name, &path, "{}");
             let path =
                 format!("/_matrix/client/v3/user/{}/rooms/{}/account_data/x.data", user_id(name), places.shared.id);
-            // Who never was in the room has no data of it.
+            // A user who never was in the room has no account data for it.
             if !matches!(name, "stranger" | "guest") {
                 places.put(name, &path, "{}");
             }
@@ -65,7 +65,7 @@ impl Places {
         places
     }
 
-    /// A room of the owner's, where every user has the place of its name.
+    /// Creates a room of `owner` in which every user has the membership of its name.
     pub(super) fn room(&self, more: &str) -> Room {
         let called = ["member", "invited", "left", "banned", "victim"].map(|name| format!("{:?}", user_id(name)));
         let body = format!(r#"{{{more}"name":"Ops","invite":[{}]}}"#, called.join(","));
@@ -81,24 +81,24 @@ impl Places {
         Room { id, event_id }
     }
 
-    /// A room for a call that may change it.
+    /// Returns a room for a call that may change it.
     pub(super) fn fresh(&self) -> Room {
         let spare = self.spare.lock().expect("no panic").take();
         spare.unwrap_or_else(|| self.room(""))
     }
 
-    /// Gives a room back that was not changed.
+    /// Takes back a room that was not changed.
     pub(super) fn unchanged(&self, room: Room) {
         *self.spare.lock().expect("no panic") = Some(room);
     }
 
-    /// One that is well formed and leads nowhere.
+    /// Returns well-formed identifiers of a room that does not exist.
     pub(super) fn nowhere(&self) -> Room {
         let at = Position { incarnation: 0, index: 1 << 40, ordinal: 0 };
         Room { id: id::room_id(at, SERVER_NAME), event_id: id::event_id(at) }
     }
 
-    /// The token that a caller shows; empty: none.
+    /// Returns the token that a caller presents; empty for none.
     pub(super) fn token(&self, caller: Caller) -> &str {
         match caller {
             Caller::NoToken => "",
@@ -109,7 +109,7 @@ impl Places {
         }
     }
 
-    /// One that no other has.
+    /// Returns a number that is unique in this test.
     pub(super) fn number(&self) -> usize {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! A certificate authority and the certificates of peers, as the operator makes them.
+//! Certificate authority and peer certificates like those of the operator.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
@@ -6,10 +6,10 @@ use rcgen::{
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The fixed name that peers check.
+/// DNS name that peers verify.
 pub const PEER_NAME: &str = "quorate-peer";
 
-/// PEM files of one holder.
+/// Paths of the PEM files of one holder.
 #[derive(Clone)]
 pub struct Files {
     pub ca: PathBuf,
@@ -17,7 +17,7 @@ pub struct Files {
     pub key: PathBuf,
 }
 
-/// Makes an authority.
+/// Creates a certificate authority.
 pub fn authority() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -25,17 +25,17 @@ pub fn authority() -> CertifiedIssuer<'static, KeyPair> {
     CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority")
 }
 
-/// Makes a member's certificate, signed by the authority, and writes the three files.
+/// Issues a member's certificate and writes the three files.
 pub fn issue(authority: &CertifiedIssuer<'static, KeyPair>, dir: &Path) -> Files {
     issue_for(authority, dir, Some("quorate://cluster/test/peer/node"))
 }
 
-/// Makes an administrator's.
+/// Issues an administrator's certificate.
 pub fn issue_administrator(authority: &CertifiedIssuer<'static, KeyPair>, dir: &Path) -> Files {
     issue_for(authority, dir, Some("quorate://cluster/test/admin/somebody"))
 }
 
-/// Makes one with this URI among its names: the role.
+/// Issues a certificate with `uri`, which holds the role, among its names.
 pub fn issue_for(authority: &CertifiedIssuer<'static, KeyPair>, dir: &Path, uri: Option<&str>) -> Files {
     fs::create_dir_all(dir).expect("a directory");
     let mut params = CertificateParams::new(vec![PEER_NAME.to_owned()]).expect("a name");

@@ -1,4 +1,4 @@
-//! A user of the gRPC door, who may call any node.
+//! User of the gRPC API, who can call any node.
 
 use super::cluster::Cluster;
 use prost::Message as _;
@@ -9,7 +9,7 @@ use tonic::{Request, Status};
 
 pub const PASSWORD: &str = "a password";
 
-/// A session, with a connection to each node.
+/// Session of a user, with a connection to each node.
 #[derive(Clone)]
 pub struct User {
     pub session: SessionResponse,
@@ -28,7 +28,7 @@ impl User {
         Self { session, doors }
     }
 
-    /// A request with this user's token.
+    /// Returns a request with this user's token.
     pub fn asks<T>(&self, message: T) -> Request<T> {
         with_token(message, &self.session.access_token)
     }
@@ -55,7 +55,7 @@ impl User {
         self.door(n).send(self.asks(message(room_id, body, txn))).await.map(tonic::Response::into_inner)
     }
 
-    /// All messages of a room in order, as (sender, body), read forward page by page.
+    /// Reads all messages of a room forward, page by page; returns their senders and bodies in order.
     pub async fn read_all(&self, n: usize, room_id: &str) -> Vec<(String, String)> {
         let (mut from, mut all) = (String::new(), Vec::new());
         loop {
@@ -91,13 +91,13 @@ pub fn message(room_id: &str, body: &str, txn: &str) -> SendRequest {
     }
 }
 
-/// Sender and body of a message.
+/// Returns sender and body of a message.
 pub fn said(event: &Event) -> (String, String) {
     let content: serde_json::Value = serde_json::from_slice(&event.content).expect("JSON");
     (event.sender.clone(), content["body"].as_str().unwrap_or_default().to_owned())
 }
 
-/// The detail that came with a refusal.
+/// Returns the detail of a refusal.
 pub fn detail(status: &Status) -> ErrorDetail {
     let bytes = status.metadata().get_bin("quorate-error-bin").expect("a detail").to_bytes().expect("binary");
     ErrorDetail::decode(bytes).expect("an ErrorDetail")

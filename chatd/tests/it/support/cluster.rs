@@ -1,4 +1,4 @@
-//! Three processes that are one cluster.
+//! Cluster of several processes.
 
 use super::certificates::{self, Files};
 use super::client::User;
@@ -14,7 +14,7 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 
 pub const CLUSTER_ID: &str = "7d5c6d3e-60d1-4d1e-b8c9-0a5f2f1c9e11";
 
-/// Nodes, and the processes that run.
+/// Nodes of a cluster, and their running processes.
 pub struct Cluster {
     pub nodes: Vec<Node>,
     pub processes: Vec<Option<Process>>,
@@ -24,7 +24,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Three voters, initialised and ready.
+    /// Starts three voters, initialised and ready.
     pub async fn start(settings: &str) -> Self {
         let cluster = Self::uninitialised(3, settings);
         cluster.initialise().await;
@@ -32,12 +32,12 @@ impl Cluster {
         cluster
     }
 
-    /// Processes that belong to no cluster yet.
+    /// Starts processes that do not belong to a cluster yet.
     pub fn uninitialised(count: usize, settings: &str) -> Self {
         Self::prepared(count, settings, |_| ())
     }
 
-    /// Processes on volumes that hold something already.
+    /// Starts processes after `prepare` has filled their volumes.
     pub fn prepared(count: usize, settings: &str, prepare: impl Fn(&Node)) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let authority = certificates::authority();
@@ -82,7 +82,7 @@ impl Cluster {
         }
     }
 
-    /// Where `chatctl --tls-dir` finds an administrator's certificate.
+    /// Returns the directory with an administrator's certificate, for `chatctl --tls-dir`.
     pub fn tls_dir(&self) -> &Path {
         self.tls.cert.parent().expect("a file in a directory")
     }
@@ -91,7 +91,7 @@ impl Cluster {
         self.try_peer(n).await.map(AdminClient::new)
     }
 
-    /// A connection to the peer door with an administrator's certificate.
+    /// Connects to the peer listener with an administrator's certificate.
     pub async fn try_peer(&self, n: usize) -> Option<Channel> {
         let read = |path| fs::read(path).expect("a PEM file");
         let tls = ClientTlsConfig::new()
@@ -110,7 +110,7 @@ impl Cluster {
         ChatClient::new(self.channel(n).await)
     }
 
-    /// A connection to the gRPC door.
+    /// Connects to the gRPC API.
     pub async fn channel(&self, n: usize) -> Channel {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.nodes[n].grpc)).expect("an address");
         eventually("the gRPC door is open", || async { endpoint.connect().await.ok() }).await
@@ -121,7 +121,7 @@ impl Cluster {
         admin.status(admin::StatusRequest {}).await.ok().map(tonic::Response::into_inner)
     }
 
-    /// Waits until a running node says that it leads, in a term of at least `term`; which, and its term.
+    /// Waits until a running node says that it leads in a term of at least `term`; returns its number and the term.
     pub async fn leader(&self, term: u64) -> (usize, u64) {
         eventually("there is a leader", || async {
             for n in (0..self.nodes.len()).filter(|n| self.processes[*n].is_some()) {
@@ -144,7 +144,7 @@ impl Cluster {
         self.processes[n] = Some(self.nodes[n].start());
     }
 
-    /// A new account, made through node `n`.
+    /// Registers an account through node `n`.
     pub async fn user(&self, n: usize, name: &str) -> User {
         User::register(self, n, name).await
     }

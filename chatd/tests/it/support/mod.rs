@@ -1,4 +1,4 @@
-//! Real processes with real certificates, on free ports of loopback.
+//! Processes of the real binary, with real certificates, on free loopback ports.
 
 pub mod certificates;
 pub mod client;
@@ -10,12 +10,12 @@ pub mod receiver;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-/// Longest wait for anything: the machine may be busy with other builds.
+/// Longest wait for anything; the machine may be busy with other builds.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two looks at a condition.
+/// Pause between two checks of a condition.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Waits until `look` finds what is described, and gives it.
+/// Waits until `look` returns a value, and returns it. `what` describes the condition for the panic message.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -1,17 +1,17 @@
-//! Ports for processes that come and go.
+//! Ports for processes that are stopped and started again.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// Below the ports that the kernel gives to whoever asks for any (32768 to 60999, `ip_local_port_range` in ip(7)): no
-/// connection and no other listener is given one while its process is not there yet, or not any more.
+/// First port. The range lies below the ephemeral ports of the kernel (32768 to 60999, `ip_local_port_range` in ip(7)),
+/// so that no connection and no other listener gets a port while its process is not running.
 const FIRST: u32 = 12_000;
-/// Some thirty times what a run of all tests takes.
+/// Number of ports: about thirty times what a run of all tests takes.
 const COUNT: u32 = 16_000;
-/// So that test programs that run side by side begin far from each other.
+/// Factor that spreads the starting points of test programs that run side by side.
 const APART: u32 = 997;
 
-/// An address of loopback that nobody listens on, and that no other test of this program is given.
+/// Returns a loopback address that nobody listens on, and that no other test of this program gets.
 pub fn free_address() -> SocketAddr {
     static GIVEN: AtomicU32 = AtomicU32::new(0);
     let begin = std::process::id().wrapping_mul(APART);

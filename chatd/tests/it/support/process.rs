@@ -1,4 +1,4 @@
-//! One `chatd` process.
+//! Single `chatd` process.
 
 use super::certificates::Files;
 use super::eventually;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub const SERVER_NAME: &str = "chat.test";
 
-/// Where a node listens and what it has; survives its process.
+/// Addresses and files of a node; outlives its process.
 #[derive(Clone)]
 pub struct Node {
     pub name: String,
@@ -25,7 +25,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node with a directory and free ports; `settings` are further lines of its configuration.
+    /// Creates a node with a directory and free ports; `settings` are further lines of its configuration.
     pub fn new(name: &str, dir: &Path, tls: Files, settings: &str) -> Self {
         fs::create_dir_all(dir).expect("a directory");
         let [http, grpc, peer, metrics] = [(); 4].map(|()| free_address());
@@ -34,7 +34,7 @@ impl Node {
         node
     }
 
-    /// Writes the configuration.
+    /// Writes the configuration file.
     pub fn configure(&self, settings: &str) {
         let Self { name, dir, http, grpc, peer, metrics, tls } = self;
         let (ca, cert, key) = (tls.ca.display(), tls.cert.display(), tls.key.display());
@@ -54,7 +54,7 @@ impl Node {
         self.dir.join("data")
     }
 
-    /// Starts a process on it.
+    /// Starts a process of the node.
     pub fn start(&self) -> Process {
         let log = File::options().create(true).append(true).open(self.dir.join("log")).expect("a log");
         let child = Command::new(env!("CARGO_BIN_EXE_chatd"))
@@ -68,17 +68,17 @@ impl Node {
         Process { child, node: self.clone() }
     }
 
-    /// What the node has logged.
+    /// Returns the log of the node so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
-    /// Status and body of a page on the metrics port; `None` when nobody answers.
+    /// Returns status and body of a page on the metrics port; `None` if nobody answers.
     pub fn page(&self, path: &str) -> Option<(u16, String)> {
         call(self.metrics, "GET", path, "", "")
     }
 
-    /// The same on the Matrix door, with an access token and a body, or without.
+    /// Makes a request to the Matrix API and returns status and body; token and body may be empty.
     pub fn matrix(&self, method: &str, path: &str, token: &str, body: &str) -> Option<(u16, String)> {
         let token = if token.is_empty() { String::new() } else { format!("Authorization: Bearer {token}\r\n") };
         call(self.http, method, path, &token, body)
@@ -98,7 +98,7 @@ fn call(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str
 }
 
 impl Node {
-    /// The head and the body of an answer of the Matrix door.
+    /// Returns head and body of an answer of the Matrix API.
     pub fn head_and_body(&self, path: &str, token: &str) -> (String, String) {
         let mut stream = TcpStream::connect(self.http).expect("the Matrix door");
         stream.set_read_timeout(Some(super::PATIENCE)).expect("a time-out");
@@ -109,7 +109,7 @@ impl Node {
         (head.to_lowercase(), body.to_owned())
     }
 
-    /// A request of the Matrix door, and the JSON of its answer; `headers` are whole lines.
+    /// Makes a request to the Matrix API and returns the JSON of the answer; `headers` are complete lines.
     pub fn ask(&self, method: &str, path: &str, token: &str, headers: &str, body: &str) -> serde_json::Value {
         let mut stream = TcpStream::connect(self.http).expect("the Matrix door");
         stream.set_read_timeout(Some(super::PATIENCE)).expect("a time-out");
@@ -127,7 +127,7 @@ impl Node {
     }
 }
 
-/// A running process; killed when dropped.
+/// Running process, killed on drop.
 pub struct Process {
     child: Child,
     pub node: Node,
@@ -138,13 +138,13 @@ impl Process {
         self.child.id()
     }
 
-    /// SIGKILL, and waits until it is gone.
+    /// Sends SIGKILL, and waits until the process is gone.
     pub fn kill(mut self) {
         self.child.kill().expect("killed");
         self.child.wait().expect("gone");
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     pub fn terminate(&self) {
         self.signal("TERM");
     }
@@ -154,7 +154,7 @@ impl Process {
         assert!(sent.success(), "kill -{name} failed");
     }
 
-    /// Waits for its end and gives its exit code.
+    /// Waits for the end of the process and returns its exit code.
     pub async fn ended(mut self) -> Option<i32> {
         let child = &mut self.child;
         let status = eventually("the process ends", || {
@@ -167,7 +167,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail only when it is gone already.
+        // Both calls fail only if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {

@@ -1,4 +1,4 @@
-//! A receiver of OTLP over gRPC, as OpenTelemetry's own definitions describe it, and the spans that it got.
+//! OTLP receiver over gRPC, built on OpenTelemetry's own definitions, and the spans that it got.
 
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
@@ -12,14 +12,14 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
-/// Serves until the test's runtime ends.
+/// Receiver that serves until the test's runtime ends.
 #[derive(Clone, Default)]
 pub struct Receiver {
     address: Option<SocketAddr>,
     got: Arc<Mutex<Vec<Span>>>,
 }
 
-/// A span as it was received.
+/// Span as it was received.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {
     pub trace: String,
@@ -27,11 +27,11 @@ pub struct Span {
     pub parent: String,
     pub state: String,
     pub name: String,
-    /// Of the pod that made it.
+    /// Name of the pod that recorded the span.
     pub node: String,
     pub begin: u64,
     pub end: u64,
-    /// Spans that it is linked to.
+    /// Identifiers of the spans that it links to.
     pub links: Vec<String>,
     pub attributes: BTreeMap<String, String>,
     pub failed: bool,
@@ -48,17 +48,17 @@ impl Receiver {
         receiver
     }
 
-    /// Lines of a node's configuration that send it traces.
+    /// Returns configuration lines that make a node export its traces here.
     pub fn settings(&self, ratio: &str) -> String {
         let address = self.address.expect("it was started");
-        // A busy machine must not make another leader in the midst of what is looked at.
+        // Long election timeouts, so that a busy machine does not change the leader in the middle of a trace.
         format!(
             "rateLimit: {{enabled: false}}\nraft: {{electionTimeoutMin: 5s, electionTimeoutMax: 10s}}\n\
              traces: {{endpoint: 'http://{address}', sampleRatio: {ratio}}}"
         )
     }
 
-    /// All that came so far.
+    /// Returns all spans received so far.
     pub fn spans(&self) -> Vec<Span> {
         self.got.lock().expect("whole").clone()
     }

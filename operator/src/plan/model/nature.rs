@@ -1,5 +1,5 @@
-//! What happens by itself: pods start and catch up, a leader is elected, the StatefulSet controller makes and restarts
-//! pods; and what people and machines do to them.
+//! Events outside the operator: pods start and catch up, a leader is elected, the StatefulSet controller creates and
+//! restarts pods; and faults, caused by people and machines.
 
 use super::{Ailment, Behaviour, Fault, GOOD, Pod, Volume, World};
 use crate::{observed::NodeId, quorum::majority};
@@ -49,13 +49,13 @@ impl World {
         }
     }
 
-    /// Its pod is of a revision that becomes leader at all.
+    /// Returns `true` if the pod has a revision that is able to lead.
     fn may_lead(&self, index: usize) -> bool {
         let pod = self.places[index].pod.as_ref();
         pod.is_some_and(|pod| !self.images.get(&pod.revision).is_some_and(|image| image.leads_not))
     }
 
-    /// Leadership goes there, if that pod can lead.
+    /// Transfers leadership to a node, if its pod is able to lead.
     pub(super) fn hand_over(&mut self, to: NodeId) {
         let can = (0..self.places.len()).any(|index| self.node(index) == to && self.may_lead(index));
         if can {
@@ -64,7 +64,7 @@ impl World {
         }
     }
 
-    /// As the StatefulSet controller under `Parallel`: each pod that is missing is made at once.
+    /// Creates every missing pod at once, like the StatefulSet controller under `Parallel`.
     fn make_pods(&mut self) {
         let replicas = self.set.as_ref().map_or(0, |set| set.replicas);
         for index in 0..replicas {
@@ -96,7 +96,7 @@ impl World {
         }
     }
 
-    /// One pod at a time from the top, as the StatefulSet controller does: it knows readiness and no quorum.
+    /// Restarts one pod at a time from the top, like the StatefulSet controller, which knows readiness but no quorum.
     fn roll(&mut self) {
         let Some(set) = self.set.clone().filter(|set| !set.on_delete) else { return };
         for index in (set.partition.min(set.replicas)..set.replicas).rev() {
@@ -131,7 +131,7 @@ impl World {
         }
     }
 
-    /// The pod ends, unless nobody is there to end it; its volume goes with it if it was to go.
+    /// Ends a pod, unless its node is lost. The volume goes with it if the claim is being deleted.
     pub(super) fn delete(&mut self, index: usize) {
         let place = &mut self.places[index];
         let Some(pod) = &mut place.pod else { return };
@@ -151,7 +151,7 @@ impl World {
         match fault {
             Fault::Restart(wanted) => self.delete(index(wanted)),
             Fault::RestartAll => (0..self.places.len()).for_each(|index| self.delete(index)),
-            // Two lost volumes at a time are lost data, which no plan can mend.
+            // Two lost volumes at a time are lost data, which no plan can repair.
             Fault::LoseVolume(wanted) if self.is_whole() && self.voters.len() > 1 => {
                 let index = index(wanted);
                 self.doom(index);
@@ -169,7 +169,8 @@ impl World {
             Fault::BadImage(kind, place) => self.break_image(kind, index(place)),
             Fault::LoseNode(wanted) => self.places[index(wanted)].node_lost = true,
             Fault::NodesBack => self.bring_nodes_back(),
-            // Of places whose volumes are all there: else what is left may be no majority, which is for a person.
+            // Only while all volumes are there: otherwise those that are left may be no majority, which needs an
+            // administrator.
             Fault::Recreate(replicas) if self.is_whole() => self.recreate(replicas),
             Fault::Recreate(_) => {}
         }
@@ -195,7 +196,7 @@ impl World {
         self.cluster.spec.image = image;
     }
 
-    /// What was to end has ended; what was not asked to end runs again, from the start.
+    /// Brings lost nodes back. Pods that were asked to end have ended; the others run again.
     pub(super) fn bring_nodes_back(&mut self) {
         for index in 0..self.places.len() {
             let place = &mut self.places[index];
@@ -210,7 +211,7 @@ impl World {
         }
     }
 
-    /// Pods and StatefulSet go, volumes and marker stay; the same name is applied again.
+    /// Deletes the pods and the StatefulSet but keeps volumes and marker, as when the same name is applied again.
     pub(super) fn recreate(&mut self, replicas: i32) {
         for place in &mut self.places {
             place.pod = None;

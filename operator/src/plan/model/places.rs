@@ -1,4 +1,4 @@
-//! A ChatCluster that is made again with other replicas than its volumes were made for.
+//! ChatClusters that are recreated with another number of replicas than their volumes were created for.
 
 use super::{Fault, World};
 use crate::plan::plan;

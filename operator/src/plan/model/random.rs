@@ -1,4 +1,4 @@
-//! Any faults in any order, and then a spec that lets every pod start: all is as the spec says in the end.
+//! Random faults in random order, followed by a spec that lets every pod start: in the end everything matches the spec.
 
 use super::{Fault, World};
 use proptest::{
@@ -22,7 +22,8 @@ fn faults() -> impl Strategy<Value = Vec<(Fault, u8)>> {
     prop::collection::vec((fault, 0..12_u8), 0..12)
 }
 
-/// Each fault after so many rounds; in the end a spec that lets every pod start and lead, and all machines back.
+/// Applies each fault after the given number of rounds, then a spec that lets every pod start and lead, with all nodes
+/// back.
 fn end_after(world: &mut World, faults: &[(Fault, u8)]) -> Result<u32, String> {
     for (fault, rounds) in faults {
         world.go_on(usize::from(*rounds));
@@ -33,8 +34,8 @@ fn end_after(world: &mut World, faults: &[(Fault, u8)]) -> Result<u32, String> {
     world.settle()
 }
 
-/// Cases that random ones have found: the one pod that could lead was to be restarted, replaced or removed before another
-/// had the new revision, and handed over for ever to pods that could not lead.
+/// Regressions found by random cases: the one pod that could lead was to be restarted, replaced or removed before
+/// another had the new revision, or handed leadership over for ever to pods that could not lead.
 #[test]
 fn the_only_pod_that_can_lead_leads_until_another_has_the_new_revision() {
     use Fault::{BadImage, DoomClaim, LoseVolume, NewImage, NodesBack, Recreate, Restart, RestartAll};
@@ -52,7 +53,7 @@ fn the_only_pod_that_can_lead_leads_until_another_has_the_new_revision() {
         &[(LoseVolume(3), 5), (Restart(0), 4), (BadImage(0, 0), 2), (LoseVolume(0), 3), (DoomClaim(1), 3)];
     let removed: &[(Fault, u8)] = &[(BadImage(0, 0), 4), (Recreate(1), 1), (Restart(0), 1)];
     let removed_in_time: &[(Fault, u8)] = &[(BadImage(0, 0), 3), (Recreate(1), 10), (Restart(0), 1)];
-    // And a pod that had lost its vote was to be restarted while the StatefulSet took it away.
+    // A pod that had lost its vote was to be restarted while the StatefulSet removed it.
     let taken_away: &[(Fault, u8)] = &[(Recreate(1), 5), (Restart(0), 4)];
     for (replicas, faults) in [(5, restarted), (3, replaced), (3, removed), (3, removed_in_time), (5, taken_away)] {
         let settled = end_after(&mut World::new(replicas), faults);
@@ -60,7 +61,8 @@ fn the_only_pod_that_can_lead_leads_until_another_has_the_new_revision() {
     }
 }
 
-/// The same cases each time, so that a change is judged and not the draw. `QUORATE_SEEDS` asks for more, as in `make nightly`.
+/// Returns the number of seeds. The seeds are the same each time, so that a change is judged and not the draw.
+/// `QUORATE_SEEDS` asks for more cases, as in `make nightly`.
 fn seeds() -> u64 {
     let asked: Option<u64> = std::env::var("QUORATE_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
     asked.map_or(3, |seeds| seeds / CASES_OF_A_SEED).max(1)

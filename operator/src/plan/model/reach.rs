@@ -1,5 +1,5 @@
-//! *If some spec lets every pod start, the plan reaches it*: from every combination of what three pods can be in, with
-//! the old revision able to elect a leader or not.
+//! Test of the invariant that *if some spec lets every pod start, the plan reaches it*: from every combination of
+//! states of three pods, with an old revision that is able to elect a leader or not.
 
 use super::{Ailment, Behaviour, World};
 
@@ -7,18 +7,18 @@ const OLD: &str = "localhost/quorate:old";
 const BAD: &str = "localhost/quorate:bad";
 const FIX: &str = "localhost/quorate:fix";
 
-/// What a pod is in when the spec is put right.
+/// State of a pod when the spec is corrected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Plight {
     Well,
     Absent,
     Pending,
     Crashing,
-    /// A rollout before has brought it to a revision that runs nowhere.
+    /// The pod was brought by an earlier rollout to a revision that runs nowhere.
     OnBadRevision,
-    /// Asked to end, on a node that never says that it has.
+    /// The pod was asked to end, on a node that never confirms it.
     TerminatingForEver,
-    /// On a node that is gone, and not asked to end yet.
+    /// The pod is on a lost node, and has not been asked to end yet.
     OnLostNode,
 }
 
@@ -27,7 +27,7 @@ use Plight::{Absent, Crashing, OnBadRevision, OnLostNode, Pending, TerminatingFo
 const ALL: [Plight; 7] = [Well, Absent, Pending, Crashing, OnBadRevision, TerminatingForEver, OnLostNode];
 
 impl Plight {
-    /// What no spec can mend: a machine has to come back.
+    /// Returns `true` if no spec can help, because a machine has to come back.
     fn needs_its_node(self) -> bool {
         matches!(self, TerminatingForEver | OnLostNode)
     }
@@ -67,7 +67,7 @@ fn world_in(settled: &World, plights: [Plight; 3], leads_not: bool) -> World {
 fn check(settled: &World, plights: [Plight; 3], leads_not: bool) {
     let mut world = world_in(settled, plights, leads_not);
     if plights.iter().any(|plight| plight.needs_its_node()) {
-        // Long enough for every patience.
+        // Long enough for every wait to run out.
         for _ in 0..40 {
             if is_helped(&world, plights) {
                 break;
@@ -87,7 +87,7 @@ fn check(settled: &World, plights: [Plight; 3], leads_not: bool) {
     }
 }
 
-/// All that a spec can mend have the revision that mends them.
+/// Returns `true` if all pods that a spec can help have the revision that helps.
 fn is_helped(world: &World, plights: [Plight; 3]) -> bool {
     plights.into_iter().enumerate().all(|(index, plight)| {
         let has_it = world.places[index].pod.as_ref().is_some_and(|pod| pod.revision == FIX);
@@ -110,7 +110,7 @@ fn a_spec_that_lets_every_pod_start_is_reached_from_anything() {
             for third in ALL {
                 let plights = [first, second, third];
                 check(&settled, plights, false);
-                // Only who runs could be elected.
+                // Only a pod that runs could have been elected.
                 if plights.iter().any(|plight| matches!(plight, Well | OnLostNode)) {
                     check(&settled, plights, true);
                 }
@@ -137,7 +137,7 @@ fn a_single_pod_is_helped_too() {
 
 fn world_in_one(settled: &World, plight: Plight, leads_not: bool) -> World {
     let mut padded = settled.clone();
-    // The other two places have no pod, and nothing happens to them.
+    // The other two slots have no pod, and nothing happens to them.
     let pod = padded.places[0].pod.clone();
     (padded.places[1].pod, padded.places[2].pod) = (pod.clone(), pod);
     let mut world = world_in(&padded, [plight, Well, Well], leads_not);
@@ -164,7 +164,7 @@ fn a_pod_with_a_low_ordinal_that_cannot_be_scheduled_is_helped_before_the_others
 #[test]
 fn pods_that_can_come_back_as_they_were_are_not_given_a_revision_in_doubt() {
     let mut world = settled_on_old();
-    // The new revision runs nowhere; its first pod shows it.
+    // The new revision runs nowhere, as its first pod shows.
     world
         .images
         .insert(BAD.into(), Behaviour { ill: (0..5).map(|i| (i, Ailment::Crashing)).collect(), leads_not: false });

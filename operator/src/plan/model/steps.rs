@@ -1,4 +1,4 @@
-//! What plans do: as `apply` and chatd would carry them out, with what they may never do.
+//! Effects of plans, carried out as `apply` and chatd would, with assertions on what they must never do.
 
 use super::{Set, World};
 use crate::{
@@ -16,7 +16,7 @@ use quorate_crd::{OperationStatus, condition};
 use std::collections::BTreeSet;
 
 impl World {
-    /// Looks, plans, and carries out.
+    /// Observes, plans and carries out the plan.
     pub(super) fn reconcile(&mut self) -> Plan {
         let made = plan(&self.cluster, &self.observe());
         self.tell(&made);
@@ -43,7 +43,7 @@ impl World {
         }
     }
 
-    /// What the status keeps from one look to the next.
+    /// Updates what the status keeps from one reconcile to the next.
     fn tell(&mut self, made: &Plan) {
         let now = Time(whole_seconds(self.now));
         let old = self.previous.operation.take();
@@ -140,7 +140,7 @@ impl World {
         }
     }
 
-    /// The pod may be deleted: nobody needs it, or a majority goes on without it.
+    /// Asserts that the pod may be deleted: nobody needs it, or a majority goes on without it.
     pub(super) fn assert_spared(&self, index: usize) {
         let Some(leader) = self.leader.filter(|_| self.runs(index) && self.voters.len() > 1) else { return };
         let gone = BTreeSet::from([self.node(index)]);

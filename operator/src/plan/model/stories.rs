@@ -1,4 +1,4 @@
-//! Short stories, each about one promise.
+//! Short scenarios, each about one guarantee.
 
 use super::{Fault, World};
 use crate::{
@@ -86,7 +86,7 @@ fn a_crash_between_name_and_members_repeats_the_order() {
         matches!(&step, Some(Step::Initialize { pod, cluster_id, .. }) if pod == "team-1" && *cluster_id == id),
         "{step:?}"
     );
-    // Another's volume is replaced at that very moment: the id stays, because team-1 would refuse another.
+    // The volume of another pod is replaced at that very moment: the id stays, because team-1 would refuse another.
     world.places[2].volume.as_mut().expect("a volume").node = 7;
     let step = plan(&world.cluster, &world.observe()).step;
     assert!(
@@ -129,7 +129,7 @@ fn a_foreign_object_stops_everything() {
 
 #[test]
 fn a_wrong_image_before_there_is_a_cluster_is_put_right() {
-    // It crashes, is not scheduled, or cannot be made at all.
+    // The container crashes, the pod is not scheduled, or it cannot be created at all.
     for kind in [3, 1, 2] {
         let mut world = World::new(3);
         world.suffer(Fault::BadImage(kind, 0));

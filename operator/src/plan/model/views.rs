@@ -1,4 +1,4 @@
-//! What the operator sees.
+//! Observation of the model by the operator.
 
 use super::{Ailment, World};
 use crate::{

@@ -1,4 +1,4 @@
-//! What there is: places with pods and volumes, a Raft membership, and one StatefulSet.
+//! State of the model: slots with pods and volumes, a Raft membership, and one StatefulSet.
 
 use crate::{
     build::{Carried, Recorded},
@@ -12,26 +12,26 @@ use k8s_openapi::jiff::Timestamp;
 use quorate_crd::ChatClusterStatus;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// An image that does well everywhere; so do all that nothing else is said of.
+/// Image that runs well everywhere, as does every image without a [`Behaviour`].
 pub(super) const GOOD: &str = "localhost/quorate:dev";
 
-/// Why a pod of some image does not run.
+/// Reason why a pod of some image does not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ailment {
-    /// The API server refuses it: a quota, a webhook.
+    /// The API server refuses the pod, because of a quota or a webhook.
     Absent,
-    /// No node takes it.
+    /// No node accepts the pod.
     Pending,
-    /// It ends again and again.
+    /// The container crashes again and again.
     Crashing,
 }
 
-/// What pods of an image do.
+/// Behaviour of the pods of an image.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Behaviour {
-    /// At these ordinals they do not run.
+    /// Ordinals at which the pods do not run, and why.
     pub(super) ill: BTreeMap<usize, Ailment>,
-    /// They never become leader, as with times of election in minutes.
+    /// `true` if the pods never become leader, as with election timeouts of minutes.
     pub(super) leads_not: bool,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Volume {
     pub(super) cluster_id: Option<String>,
     pub(super) stamped: Option<(String, NodeId)>,
     pub(super) retired: bool,
-    /// Rounds until it has caught up.
+    /// Number of rounds until the node has caught up.
     pub(super) behind: u32,
     pub(super) doomed_since: Option<Timestamp>,
 }
@@ -50,11 +50,11 @@ pub(super) struct Volume {
 pub(super) struct Pod {
     pub(super) uid: u64,
     pub(super) revision: String,
-    /// Rounds until it answers.
+    /// Number of rounds until the pod answers.
     pub(super) starting: u32,
-    /// Has caught up once.
+    /// `true` once the node has caught up.
     pub(super) ready: bool,
-    /// Asked to end, and its node does not say that it has.
+    /// `true` if the pod was asked to end and its node has not confirmed that it has.
     pub(super) terminating: bool,
 }
 
@@ -62,7 +62,7 @@ pub(super) struct Pod {
 pub(super) struct Place {
     pub(super) pod: Option<Pod>,
     pub(super) volume: Option<Volume>,
-    /// Its node is gone: the pod neither answers nor ends.
+    /// `true` if the node is lost: the pod neither answers nor ends.
     pub(super) node_lost: bool,
 }
 
@@ -76,7 +76,7 @@ pub(super) struct Set {
     pub(super) carried: Carried,
 }
 
-/// Looked at by every round: a template is made once for each image.
+/// Templates by image, each built only once because every round needs them.
 pub(super) type Templates = BTreeMap<String, Recorded>;
 
 #[derive(Clone, Debug)]
@@ -93,7 +93,7 @@ pub(super) struct World {
     pub(super) leader: Option<NodeId>,
     pub(super) term: u64,
     pub(super) set: Option<Set>,
-    /// As the status would tell: since when there is no leader, and what is waited for since when.
+    /// Status as last reported: since when there is no leader, and what has been waited for since when.
     pub(super) previous: ChatClusterStatus,
     pub(super) spares: Option<i32>,
     pub(super) templates: Templates,
@@ -104,23 +104,23 @@ pub(super) struct World {
 pub(super) enum Fault {
     /// The pod ends and comes back with its volume.
     Restart(usize),
-    /// The claim goes, then the pod.
+    /// The claim is deleted, then the pod.
     LoseVolume(usize),
-    /// Somebody deletes the claim and not the pod.
+    /// Somebody deletes the claim but not the pod.
     DoomClaim(usize),
     /// Another voter is elected.
     Elect(usize),
-    /// The spec changes, to something that runs everywhere.
+    /// The spec changes to an image that runs everywhere.
     NewImage(u8),
-    /// The spec changes, to something that does not run at one place, or elects no leader.
+    /// The spec changes to an image that does not run at some ordinals, or that elects no leader.
     BadImage(u8, usize),
-    /// All pods end.
+    /// All pods end at once.
     RestartAll,
     /// A node is lost, with its pod.
     LoseNode(usize),
     /// All nodes are back.
     NodesBack,
-    /// The ChatCluster is deleted, and made again with other replicas.
+    /// The ChatCluster is deleted and recreated with another number of replicas.
     Recreate(i32),
 }
 
@@ -175,7 +175,7 @@ impl World {
         self.images.get(image).and_then(|behaviour| behaviour.ill.get(&index)).copied()
     }
 
-    /// The process runs and answers.
+    /// Returns `true` if the process runs and answers.
     pub(super) fn runs(&self, index: usize) -> bool {
         let place = &self.places[index];
         place.pod.as_ref().is_some_and(|pod| {
@@ -183,7 +183,7 @@ impl World {
         })
     }
 
-    /// Runs, belongs to the cluster and has caught up.
+    /// Returns `true` if the pod runs, belongs to the cluster and has caught up.
     pub(super) fn keeps_up(&self, index: usize) -> bool {
         let volume = self.places[index].volume.as_ref();
         self.runs(index) && volume.is_some_and(|volume| volume.cluster_id.is_some() && volume.behind == 0)
@@ -221,7 +221,7 @@ impl World {
         })
     }
 
-    /// Lets things go on without faults until nothing is left to do.
+    /// Runs the model without faults until nothing is left to do, and returns the number of rounds.
     pub(super) fn settle(&mut self) -> Result<u32, String> {
         for round in 0..400 {
             let made = self.reconcile();

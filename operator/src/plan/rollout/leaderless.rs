@@ -1,5 +1,5 @@
-//! Without a leader nobody serves writes, so there is nothing that a restart could take away: after some patience every
-//! pod gets the new revision. Before a cluster is made, at once.
+//! Rollout without a leader. Nobody can write in that state, so a restart interrupts nothing: after some patience every
+//! pod gets the new revision. Before the cluster is initialized, every pod gets it at once.
 
 use super::{back_to_partition, hosted, is_doomed, is_outdated, mend::mend_one, operation, renew, settled};
 use crate::{
@@ -9,20 +9,20 @@ use crate::{
 };
 use quorate_crd::condition;
 
-/// A leader is elected within a second once a majority is there, and a pod that was drained is back within a minute on
-/// another node. Who waits for that long has a reason that waiting does not end.
+/// Time without a leader after which waiting is pointless. A leader is elected within a second once a majority is
+/// there, and a pod that was drained is back on another node within a minute.
 const PATIENCE_SECONDS: i64 = 60;
 
-/// Before there is a cluster nothing can be lost: let all pods have the newest revision.
+/// Gives all pods the newest revision before the cluster is initialized, when nothing can be lost.
 ///
-/// By the operator's own deletions: no pod is Ready before there is a cluster, and the StatefulSet controller goes on to
-/// the next only when the last is.
+/// The operator deletes the pods itself: no pod is Ready before there is a cluster, and the StatefulSet controller goes
+/// on to the next pod only when the last one is.
 pub(in crate::plan) fn before_initialisation(_: &Cluster, observed: &Observed) -> Move {
     let Some(set) = settled(observed) else { return Move::default() };
     renew_all(observed, set, "no cluster has been made yet").unwrap_or_default()
 }
 
-/// Without a leader: help pods that cannot start, then wait for a leader, then give up waiting.
+/// Helps pods that cannot start, then waits for a leader, then gives up waiting. Called while there is no leader.
 pub(in crate::plan) fn without_leader(_: &Cluster, observed: &Observed) -> Move {
     let Some(set) = settled(observed) else { return Move::wait(wait_for_leader(observed)) };
     let patient = leaderless_for(observed) >= PATIENCE_SECONDS;
@@ -42,19 +42,20 @@ pub(in crate::plan) fn without_leader(_: &Cluster, observed: &Observed) -> Move 
     back_to_partition(observed, set).unwrap_or_else(|| Move::wait(wait_for_leader(observed)))
 }
 
-/// It may well be serving, even leading: only the operator cannot see it.
+/// Returns `true` if the pod may well be serving, even leading, and only the operator cannot see it.
 fn is_unseen(slot: &Slot) -> bool {
     slot.door.is_none() && slot.pod.as_ref().is_some_and(|pod| pod.ready && !pod.deleting)
 }
 
-/// Since when the status has said that there is no leader.
+/// Returns the number of seconds for which the status has said that there is no leader.
 fn leaderless_for(observed: &Observed) -> i64 {
     let said = observed.previous.conditions.iter().find(|said| said.type_ == condition::AVAILABLE);
     let since = said.filter(|said| said.status != "True").map(|said| said.last_transition_time.0.as_second());
     since.map_or(0, |since| observed.now.as_second().saturating_sub(since))
 }
 
-/// One after the other: the first that starts may be what a leader needs, and the rest is restarted in order then.
+/// Renews outdated pods one after the other: the first that starts may be what a leader needs, and then the rest is
+/// restarted in order.
 fn renew_in_turn(observed: &Observed, set: &StatefulSetView) -> Option<Move> {
     let starting = |slot: &&Slot| {
         !is_outdated(slot, set)

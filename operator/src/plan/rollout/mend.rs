@@ -1,8 +1,8 @@
-//! Pods that cannot start as they are get the new revision first, whatever their ordinal: they count for no quorum, and
-//! everything else would wait for them.
+//! Repair of pods that cannot start as they are. They get the new revision first, whatever their ordinal, because they
+//! count for no quorum and everything else would wait for them.
 //!
-//! The partition cannot say "this low ordinal and no higher one". So for as long as it takes the StatefulSet is told to
-//! restart nothing and to make new pods from the new revision (`OnDelete`), and the broken pod is deleted.
+//! The partition cannot say "this low ordinal and no higher one". While a repair lasts, the StatefulSet is therefore
+//! told to restart nothing and to create new pods from the new revision (`OnDelete`), and the broken pod is deleted.
 
 use super::{hosted, is_doomed, operation, settled};
 use crate::{
@@ -12,12 +12,12 @@ use crate::{
     quorum::Leader,
 };
 
-/// A pod that is not there is usually made within a second. One that is not made for this long cannot be: a quota, or a
-/// webhook, refuses it as it is.
+/// Time after which an absent pod counts as one that cannot be created. A missing pod is usually created within a
+/// second; one that is missing for this long is refused as it is, by a quota or a webhook.
 const ABSENT_SECONDS: i64 = 30;
 
-/// While a pod of the new revision does not start either, the revision may be at fault. What can come back as it was,
-/// say after a crash or on another node, is given the time to.
+/// Time that a broken pod is given to come back as it was, say after a crash or on another node, while a pod of the new
+/// revision does not start either, because the revision may be at fault.
 const DOUBT_SECONDS: i64 = 60;
 
 /// Gives the new revision to a pod that is broken without it.
@@ -26,7 +26,8 @@ pub(in crate::plan) fn mend(_: &Cluster, observed: &Observed, leader: Leader<'_>
     settled(observed).and_then(|set| mend_one(observed, set, &stays, false)).unwrap_or_default()
 }
 
-/// Mends one of those that `may` be made anew. `patient`: enough time has passed, whatever this pod's own story is.
+/// Repairs one of the pods that `may` be recreated. `patient` means that enough time has passed, whatever this pod's
+/// own history is.
 pub(super) fn mend_one(
     observed: &Observed,
     set: &StatefulSetView,
@@ -34,7 +35,7 @@ pub(super) fn mend_one(
     patient: bool,
 ) -> Option<Move> {
     let broken = hosted(observed, set).filter(|slot| is_broken(slot) && is_outdated(slot, set) && may(slot));
-    // A pod's end would wipe a claim that is being deleted.
+    // The end of the pod would wipe a claim that is being deleted.
     let slot = broken.filter(|slot| !is_doomed(slot)).max_by_key(|slot| slot.ordinal)?;
     let in_doubt = hosted(observed, set).any(|slot| !is_outdated(slot, set) && is_broken(slot));
     let needed = match (in_doubt, &slot.pod) {
@@ -48,8 +49,8 @@ pub(super) fn mend_one(
     Some(renew(set, slot, format!("{}: giving it the new revision", slot.explain())))
 }
 
-/// Runs nothing that could count for a quorum, and may not come to do so by itself. A pod under deletion is not meant:
-/// nothing can be done about it, and its successor will be looked at.
+/// Returns `true` if the slot runs nothing that could count for a quorum, and may not recover by itself. A pod that is
+/// being deleted is not meant: nothing can be done about it, and its successor will be examined.
 fn is_broken(slot: &Slot) -> bool {
     match &slot.pod {
         None => true,
@@ -57,13 +58,14 @@ fn is_broken(slot: &Slot) -> bool {
     }
 }
 
-/// Since when it has been said that this pod is waited for: a pod that is not there has no time of its own.
+/// Returns the number of seconds for which the status has said that this pod is waited for. An absent pod has no
+/// timestamp of its own.
 fn waited_for(slot: &Slot, observed: &Observed) -> i64 {
     let said = observed.previous.operation.as_ref().filter(|said| said.member.as_ref() == Some(&slot.name));
     said.map_or(0, |said| observed.now.as_second().saturating_sub(said.started_at.0.as_second()))
 }
 
-/// Would come back, or comes at all, with another revision than the newest.
+/// Returns `true` if the slot has, or would get, a pod of another revision than the newest.
 pub(super) fn is_outdated(slot: &Slot, set: &StatefulSetView) -> bool {
     match &slot.pod {
         Some(pod) => pod.revision != set.update_revision,
@@ -71,15 +73,15 @@ pub(super) fn is_outdated(slot: &Slot, set: &StatefulSetView) -> bool {
     }
 }
 
-/// Its successor has the newest revision.
+/// Returns `true` if the slot's next pod gets the newest revision.
 pub(super) fn gets_newest(slot: &Slot, set: &StatefulSetView) -> bool {
     set.on_delete || slot.ordinal >= set.partition || set.current_revision == set.update_revision
 }
 
-/// Sees to it that the pod is made anew, and from the newest revision. What may be risked, the caller has looked at.
+/// Has the pod recreated from the newest revision. The caller has checked that this is safe.
 ///
-/// By the operator's own deletion and not by the partition: under a partition the StatefulSet controller would go on by
-/// itself when pods become Ready, and it does not ask who leads by then.
+/// The operator deletes the pod itself and does not lower the partition: with a lower partition the StatefulSet
+/// controller would go on by itself when pods become Ready, without asking who leads by then.
 pub(super) fn renew(set: &StatefulSetView, slot: &Slot, message: String) -> Move {
     let about = |step| operation(step, Some(slot), message.clone());
     match &slot.pod {
@@ -92,8 +94,8 @@ pub(super) fn renew(set: &StatefulSetView, slot: &Slot, message: String) -> Move
     }
 }
 
-/// Nothing waits to be made anew any more: lost pods come back as they were again. With a partition above all outdated
-/// pods, so that the change itself restarts none.
+/// Returns to the rolling update once no pod waits to be recreated, so that lost pods come back as they were again. The
+/// partition is above all outdated pods, so that the change itself restarts none.
 pub(super) fn back_to_partition(observed: &Observed, set: &StatefulSetView) -> Option<Move> {
     if !set.on_delete || hosted(observed, set).any(|slot| is_under_way(slot, set)) {
         return None;

@@ -73,7 +73,7 @@ fn a_rule_that_is_redacted_is_no_rule() {
     world.accepted(redact);
     world.time_ms += DAY_MS;
     assert_eq!(purge(&mut world, &id, 0).events, 0);
-    // What tells that the rule was redacted stays with it.
+    // The redaction explains why the rule is empty, so it is kept with it.
     assert_eq!(purge(&mut world, &id, u64::MAX).events, 1);
     assert!(world.view().event("alice", &id::event_id(rule)).unwrap().redacted_because.is_some());
 }
@@ -170,7 +170,7 @@ fn nobody_but_the_cluster_itself_removes_history() {
     assert_eq!(world.rejected(envelope("!nowhere:a.org", 1)), Reason::RoomNotFound);
 }
 
-/// Nobody could ever remove them otherwise: their stamps pass in 400 days.
+/// Checks messages that could not be removed otherwise: the time they are stamped with is 400 days ahead.
 #[test]
 fn messages_stamped_with_a_time_that_had_not_come_go_with_those_of_their_day() {
     let mut world = world(&["alice"]);

@@ -10,7 +10,7 @@ fn token(device: &str, n: u32) -> String {
     format!("{:.>32}", format!("{device}{n}"))
 }
 
-/// The `n`th login of a device.
+/// Returns the `n`th login of a device.
 fn open(device: &str, n: u32, lifetime_ms: u64, max_devices: u32) -> Envelope {
     let new = log::NewSession {
         token_hash: token(device, n).into(),
@@ -51,7 +51,7 @@ fn a_device_that_logs_in_again_goes_on_with_its_transaction_ids() {
     let repeated = world.accepted(again.clone());
     assert!(repeated.duplicate && repeated.position != world.accepted(open("D", 2, 0, 0)).position);
     assert!(world.accepted(envelope.clone()).duplicate, "after any number of logins");
-    // Logged out, the device is gone; what comes under its id is another one.
+    // A logout removes the device; another login with its id creates another device.
     let close = world.by("alice", Kind::CloseSession(log::CloseSession::default()));
     world.accepted(close);
     world.accepted(open("D", 3, 0, 0));

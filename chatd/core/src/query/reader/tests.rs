@@ -1,4 +1,4 @@
-//! The room as each reader gets it, told by what only members of the right time may know.
+//! Checks what each reader is shown of a room, using facts that only members at the right time may know.
 
 use crate::id::{self, Position, RoomNumber};
 use crate::proto::log;
@@ -9,7 +9,7 @@ use crate::query::{Event, PAGE_BYTES, QueryError, Relations, View};
 use crate::table::Direction;
 use crate::testing::{World, world};
 
-/// All parts of what doors send part by part.
+/// Collects all parts of what the APIs send part by part.
 impl View<'_> {
     fn all_of(
         &self,
@@ -44,7 +44,7 @@ fn set_text(world: &mut World, room: &str, what: &str, text: &str) -> Position {
     world.set("alice", room, &format!("m.room.{what}"), &format!(r#"{{"{what}":"{text}"}}"#))
 }
 
-/// Alice's room with history for those who were in; bob was in while the topic was "then".
+/// Returns Alice's room, whose history is only for those who were joined. Bob was in it while the topic was "then".
 fn left(how: Change) -> (World, RoomNumber, String) {
     let mut world = world(&["alice", "bob", "carol", "dave", "eve"]);
     let (room, id) = world.create("alice", log::CreateRoom { name: "Ops".into(), ..Default::default() });
@@ -71,7 +71,7 @@ fn left(how: Change) -> (World, RoomNumber, String) {
 fn members_of(events: Vec<Event>) -> Vec<String> {
     let joined = events.into_iter().filter(|event| event.content.starts_with(br#"{"membership":"join""#));
     let mut members: Vec<_> = joined.filter_map(|event| event.state_key).collect();
-    // State has no order of its own.
+    // State is in no particular order.
     members.sort_unstable();
     members
 }
@@ -166,7 +166,7 @@ fn members_at_a_time_are_for_those_who_may_know_that_time() {
     let join = world.moved("bob", &id, Change::Join, "");
     let at = |world: &World, at| world.view().members_for("bob", room, Some(at)).map(members_of);
     assert!(matches!(at(&world, early), Err(QueryError::Forbidden)));
-    // The state that bob's own join found: his timeline begins with it.
+    // The state that Bob's own join found: his timeline begins with it.
     assert_eq!(at(&world, just_before).unwrap(), ["@alice:a.org"]);
     assert_eq!(at(&world, join.before()).unwrap(), ["@alice:a.org"]);
     assert_eq!(at(&world, join).unwrap(), ["@alice:a.org", "@bob:a.org"]);
@@ -175,12 +175,12 @@ fn members_at_a_time_are_for_those_who_may_know_that_time() {
     let away = world.view().now();
     world.moved("alice", &id, Change::Invite, "bob");
     world.moved("bob", &id, Change::Join, "");
-    // As he left it, though he is in again: what was meanwhile is not his to see.
+    // The members as of his leave, although he is in again: what happened in between is not for him to see.
     assert_eq!(at(&world, away).unwrap(), ["@alice:a.org"]);
     assert_eq!(members_of(world.view().members_for("bob", room, None).unwrap()).len(), 3);
     let ahead = Position { index: world.index + 1, ..Position::ZERO };
     assert!(matches!(at(&world, ahead), Err(QueryError::Ahead)));
-    // Where newcomers are shown what was before them, they are shown who was there.
+    // A room that shows newcomers its earlier history also shows them who was there.
     world.set("alice", &id, "m.room.history_visibility", r#"{"history_visibility":"shared"}"#);
     let shared = world.view().now();
     world.moved("bob", &id, Change::Leave, "");
@@ -384,11 +384,11 @@ fn a_timeline_tells_what_a_state_was_before_and_what_the_reader_was_then() {
     let expected = [
         (Kind::Invite, text(r#"{"membership":"leave"}"#)),
         (Kind::Leave, text(r#"{"membership":"join"}"#)),
-        // He was in when it was changed, and had been given the state that he found.
+        // He was joined when the topic changed, and had been given the state that his join found.
         (Kind::Join, text(r#"{"topic":"unseen"}"#)),
         (Kind::Join, None),
     ];
-    // What was before is from when history was open to who came later.
+    // Earlier events are from when the history was open to newcomers.
     assert_eq!(told[..4], expected);
     assert_eq!(page.events[2].position, topic);
 }

@@ -1,4 +1,4 @@
-//! Which rooms and account data may have changed since a token.
+//! Rooms and account data that may have changed since a token.
 
 use super::{AccountDatum, SyncRequest};
 use crate::id::{Position, RoomNumber};
@@ -9,12 +9,12 @@ use crate::rows;
 use crate::table::{self, Direction, Flow, Table, key};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Events of the whole cluster that are walked through to learn which rooms changed; beyond that the user's rooms are
-/// looked at one by one.
+/// Maximum number of events of the whole cluster that are walked through to learn which rooms changed; beyond it, the
+/// user's rooms are examined one by one.
 const MAX_WALKED: usize = 1024;
 
 impl View<'_> {
-    /// The user's account data newer than the token, by room; room 0 is the global.
+    /// Returns the user's account data newer than the token, by room; room 0 stands for global data.
     pub(super) fn changed_account_data(
         &self,
         localpart: &str,
@@ -30,7 +30,7 @@ impl View<'_> {
         Ok(out)
     }
 
-    /// All that the user keeps for a room: a client that did not have the room gets it whole.
+    /// Returns all data that the user keeps for a room: a client that did not have the room gets it whole.
     pub(super) fn account_data_of(&self, localpart: &str, room: RoomNumber) -> Result<Vec<AccountDatum>, QueryError> {
         let mut out = Vec::new();
         self.each_account_datum(localpart, &key::account_data(localpart, room, ""), &mut |_, _, datum| {
@@ -58,14 +58,14 @@ impl View<'_> {
         Ok(())
     }
 
-    /// The user's rooms that may have something new, in order of their numbers.
+    /// Returns the user's rooms that may have something new, in order of their numbers.
     pub(super) fn changed_rooms(
         &self,
         request: &SyncRequest<'_>,
         account_data: &BTreeMap<RoomNumber, Vec<AccountDatum>>,
     ) -> Result<Vec<RoomMembership>, QueryError> {
         let walked = match request.since {
-            // A room of which only removed events are new has none to be walked to.
+            // A walk does not find rooms in which only removed events are new.
             Some(since) if !request.full_state && !self.any_purged_after(since)? => {
                 self.cluster_events(since, MAX_WALKED)?
             }

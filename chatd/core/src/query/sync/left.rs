@@ -1,7 +1,8 @@
-//! Rooms that the user is out of, whether it left, was put out, or was banned.
+//! Rooms that the user is out of because it left, was kicked, or was banned.
 //!
-//! It is told events and state up to its leave, the leave included. Of what came later it is told what happened to its own
-//! membership (a ban after a kick, an invitation that was taken back), and nothing else: neither state nor summary.
+//! The user is told events and state up to its leave, the leave included. Of what came later, it is told what happened
+//! to its own membership (a ban after a kick, an invitation that was withdrawn) and nothing else: neither state nor
+//! summary.
 
 use super::room::{Shown, Span, known};
 use super::{LeftRoom, SyncRequest, Timeline};
@@ -10,8 +11,8 @@ use crate::query::{QueryError, RoomMembership, View};
 use crate::rows;
 
 impl Span<'_> {
-    /// May the event at this position stand in the timeline? After one has left that is what happens to one's own
-    /// membership, and nothing else, however open the room is to others.
+    /// Returns `true` if the timeline may contain the event at this position. After a leave these are only the events
+    /// about the user's own membership, however open the room is to others.
     pub(super) fn shows(&self, at: Position) -> bool {
         match self.left_at {
             Some(left_at) if at > left_at => self.sight.is_own(at),
@@ -19,14 +20,15 @@ impl Span<'_> {
         }
     }
 
-    /// The newest state that the user is told at or before this position: none from after it left.
+    /// Returns the position of the newest state that the user may be told at or before this one: none after its leave.
     pub(super) fn state_at(&self, at: Position) -> Position {
         self.left_at.map_or(at, |left_at| at.min(left_at))
     }
 }
 
 impl View<'_> {
-    /// A room that the user is out of: events and state up to where it left, and what happened to its membership since.
+    /// Returns a room that the user is out of: events and state up to the leave, and what has happened to its
+    /// membership since.
     pub(super) fn left(
         &self,
         request: &SyncRequest<'_>,
@@ -35,13 +37,13 @@ impl View<'_> {
     ) -> Result<LeftRoom, QueryError> {
         let sight = self.sight(row.room, request.localpart)?;
         let Some(left_at) = sight.left_at() else {
-            // Never in: the user learns that the invitation is off, and nothing of the room.
+            // The user was never in: it learns that the invitation is withdrawn, and nothing about the room.
             let events = vec![self.in_timeline(self.event_at(row.room, &room_id, row.position)?, &sight)?];
             let timeline = Timeline { events, limited: false, prev_batch: row.position.before() };
             return Ok(LeftRoom { room: row.room, room_id, state: Vec::new(), timeline });
         };
         let (known, floor) = match request.since {
-            // That the user left was told before, or was not asked for.
+            // The leave was told before, or was not asked for.
             Some(since) if since >= left_at => (Some(left_at), since),
             since => {
                 let known = known(&sight, since);
@@ -54,7 +56,8 @@ impl View<'_> {
         Ok(LeftRoom { room, room_id, state, timeline })
     }
 
-    /// One who left is told what it is now (banned, invited no more), also where the timeline has no place for it.
+    /// Adds the current membership of a user who left (banned, no longer invited), even if the timeline has no place
+    /// for it.
     pub(super) fn add_own(&self, span: &Span<'_>, shown: &mut Shown) -> Result<(), QueryError> {
         let told = shown.timeline.events.last().is_some_and(|event| event.position == span.until);
         if told || span.left_at.is_none_or(|left_at| left_at == span.until) {

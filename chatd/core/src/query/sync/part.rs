@@ -1,9 +1,9 @@
 //! Answers in parts: what one answer cannot hold comes with the next.
 //!
-//! A sync gives rooms in the order of their numbers until it has given enough bytes, and then a token that says so: all
-//! rooms up to this one are known as of here, those after it as of the token before, or not at all. The next answer goes on
-//! from there, about the same moment; the last gives a plain token. For a client each part is an ordinary sync in which
-//! some rooms are new, as if they had been joined just now, or have news.
+//! A sync returns rooms in order of their numbers until it has returned enough bytes, and then a token that says so:
+//! the client knows all rooms up to the last of these as of the present, and those after it as of the previous token,
+//! or not at all. The next answer continues from there, as of the same moment; the last one returns a plain token. For
+//! a client, each part is an ordinary sync in which some rooms are new, as if they had just been joined, or have news.
 
 use super::{AccountDatum, SyncRequest, SyncResponse};
 use crate::id::{self, Position, RoomNumber};
@@ -11,33 +11,33 @@ use crate::proto::store;
 use crate::proto::store::membership::Kind;
 use crate::query::{Event, QueryError, RoomMembership, View};
 
-/// Bytes after which no further room begins: what a client on a phone takes within seconds, and a pod holds for some
-/// hundred slow ones.
+/// Number of bytes after which no further room begins: what a client on a phone receives within seconds, and a pod can
+/// hold for some hundred slow ones.
 pub const SYNC_BYTES: usize = 4 << 20;
 
-/// Between the fields of a token; no cursor holds it, and no URL has to escape it.
+/// Separator between the fields of a token; no cursor contains it, and it need not be escaped in URLs.
 const BETWEEN: char = '~';
 
-/// Where a client's next sync goes on.
+/// Token from which a client's next sync continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncToken {
-    /// Everything up to here was given, but for the rest.
+    /// Position up to which everything was given, except for the rest.
     pub at: Position,
-    /// Rooms that are still to come.
+    /// Rooms that are still to come; `None` if there are none.
     pub rest: Option<SyncRest>,
 }
 
-/// Rooms that an answer had no room for.
+/// Rooms for which an answer had no space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SyncRest {
-    /// Those with greater numbers.
+    /// Room after which the rest begins: all rooms with greater numbers.
     pub after: RoomNumber,
-    /// The client has them as of here; `None`: not at all.
+    /// Position as of which the client has these rooms; `None` if it does not have them at all.
     pub since: Option<Position>,
 }
 
 impl SyncToken {
-    /// As clients keep it.
+    /// Returns the token as clients keep it.
     #[must_use]
     pub fn to_text(&self) -> String {
         let at = id::cursor(self.at);
@@ -49,7 +49,8 @@ impl SyncToken {
         }
     }
 
-    /// Reads it as it was written, and no other way; a token of any other answer is one without a rest.
+    /// Parses a token exactly as it was written, and in no other form. A cursor from another kind of answer is a token
+    /// without a rest.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::fields(text).filter(|token| token.to_text() == text)
@@ -69,10 +70,11 @@ impl SyncToken {
 }
 
 impl<'a> View<'a> {
-    /// What changed for a user since a token, as far as one answer holds it. The answer says what is left over.
+    /// Returns the changes for a user since a token, as far as one answer holds them. The answer says what is left
+    /// over.
     ///
     /// # Errors
-    /// As [`View::sync`].
+    /// Fails as [`View::sync`] does.
     pub fn sync_part(
         &self,
         request: &SyncRequest<'_>,
@@ -83,7 +85,7 @@ impl<'a> View<'a> {
         let (Some(at), Some(rest)) = (since, rest) else {
             return self.rooms_in_order(&SyncRequest { since, ..*request }, None, most_bytes);
         };
-        // What happened since the first part is for the sync after the last one.
+        // Events since the first part are left to the sync after the last part.
         let then = self.as_of(at);
         let since = rest.since.map(|since| then.reached(since)).transpose()?;
         then.rooms_in_order(&SyncRequest { since, ..*request }, Some(rest.after), most_bytes)
@@ -97,7 +99,7 @@ impl<'a> View<'a> {
     ) -> Result<SyncResponse, QueryError> {
         let mut account_data = self.changed_account_data(request.localpart, request.since)?;
         let mut out = SyncResponse { next: self.now(), ..SyncResponse::default() };
-        // It came with the first part.
+        // Global account data came with the first part.
         out.account_data = account_data.remove(&RoomNumber(0)).filter(|_| after.is_none()).unwrap_or_default();
         let mut bytes = weight_of_data(&out.account_data);
         for row in self.changed_rooms(request, &account_data)? {
@@ -113,7 +115,7 @@ impl<'a> View<'a> {
                 let given = [last(&out.join, |room| room.room), last(&out.leave, |room| room.room)].into_iter();
                 let given = given.chain([last(&out.invite, |room| room.room), last(&out.knock, |room| room.room)]);
                 let after = given.chain(after).max().unwrap_or(RoomNumber(0));
-                // Whoever asked for all state gets that of the rest, too.
+                // A client that asked for all state gets it for the rest as well.
                 out.rest = Some(SyncRest { after, since: request.since.filter(|_| !request.full_state) });
                 return Ok(out);
             }
@@ -124,13 +126,14 @@ impl<'a> View<'a> {
         Ok(out)
     }
 
-    /// The same state, with what happened after a position left to later syncs. Memberships are those of now.
+    /// Returns a view of the same state that leaves what happened after a position to later syncs. Memberships are the
+    /// current ones.
     fn as_of(&self, at: Position) -> View<'a> {
         let cluster = store::Cluster { incarnation: at.incarnation, index: at.index, ..self.cluster.clone() };
         View { rows: self.rows, cluster, stop: self.stop }
     }
 
-    /// A membership that began after this view's moment: the sync that goes on from there tells it.
+    /// Returns `true` if the membership began after this view's moment; the sync that continues from there tells it.
     fn came_later(&self, row: &RoomMembership) -> bool {
         row.position > self.now() && (row.kind != Kind::Join || row.joined_since.is_none_or(|from| from > self.now()))
     }
@@ -189,7 +192,7 @@ mod tests {
         }
     }
 
-    /// Syncs one room at a time until there is no rest, with something going on in between.
+    /// Syncs one room at a time until there is no rest, with something happening in between.
     fn in_parts(
         world: &mut World,
         since: Option<Position>,
@@ -232,7 +235,7 @@ mod tests {
         };
         assert_eq!(timelines(&given), timelines(&whole.join));
         assert_eq!(next, whole.next);
-        // And what happened meanwhile comes with the sync after them, once.
+        // Events that happened in the meantime come with the sync after the parts, once.
         let (after, _) = in_parts(&mut world, Some(next), |_, _| ());
         let said: Vec<_> = after.iter().flat_map(|part| &part.join).map(|room| room.timeline.events.len()).collect();
         assert_eq!(said, [3, 3, 3, 3]);

@@ -1,4 +1,4 @@
-//! One room's part of a sync.
+//! Part of a sync that is about one room.
 
 mod shared;
 
@@ -15,13 +15,13 @@ use crate::visibility::Sight;
 use std::collections::BTreeSet;
 use std::collections::btree_map::Entry;
 
-/// Timeline events when the filter does not say.
+/// Number of timeline events if the filter does not say.
 const DEFAULT_LIMIT: usize = 10;
 
-/// Timeline events at most: more come by pages.
+/// Maximum number of timeline events; more are available as pages.
 const MAX_LIMIT: usize = 1000;
 
-/// What an invited user is shown of a room (Matrix specification, "Stripped state").
+/// State that an invited user is shown of a room (Matrix specification, "Stripped state").
 const STRIPPED: [&str; 8] = [
     event_type::CREATE,
     event_type::JOIN_RULES,
@@ -33,35 +33,36 @@ const STRIPPED: [&str; 8] = [
     "m.room.tombstone",
 ];
 
-/// Events looked at for one timeline at most, where a filter wants few of them.
+/// Maximum number of events examined for one timeline, if a filter wants few of them.
 const MAX_LOOKED_AT: usize = 4096;
 
-/// A span of a room's timeline to be shown, and from where the client knows its state.
+/// Span of a room's timeline to be shown, and the point from which the client knows the room's state.
 pub(super) struct Span<'s> {
     pub(super) room: RoomNumber,
     pub(super) room_id: &'s str,
     pub(super) sight: Sight,
-    /// The client has the room's state as it was here; `None`: not at all.
+    /// Position as of which the client has the room's state; `None` if it does not have it at all.
     pub(super) known: Option<Position>,
-    /// The client has the events up to here.
+    /// Position up to which the client has the events.
     pub(super) floor: Position,
-    /// Last event to be shown.
+    /// Position of the last event to be shown.
     pub(super) until: Position,
-    /// The place where the user left; `None` for one who is in.
+    /// Position at which the user left; `None` for a user who is in the room.
     pub(super) left_at: Option<Position>,
 }
 
-/// A span's timeline, and what goes before it.
+/// Timeline of a span, and what comes before it.
 #[derive(Default)]
 pub(super) struct Shown {
     pub(super) timeline: Timeline,
-    /// The state before the timeline is the state here.
+    /// Position of the state before the timeline.
     pub(super) before: Position,
-    /// State in the timeline that the filter took out: told as state instead, or it would be lost.
+    /// State events in the span that the filter left out of the timeline: told as state instead, or they would be lost.
     pub(super) taken_out: Versions,
 }
 
-/// Can the room be passed over at the price of one look? So it is for most, when all of a user's rooms are gone through.
+/// Returns `false` if the room can be skipped, at the price of one lookup. Most rooms can, when all rooms of a user are
+/// gone through.
 pub(super) fn may_have_news(
     view: &View<'_>,
     request: &SyncRequest<'_>,
@@ -170,7 +171,7 @@ impl View<'_> {
         Ok(InvitedRoom { room: row.room, room_id, stripped_state })
     }
 
-    /// State and timeline of a span, with a summary where members changed.
+    /// Returns the state and the timeline of a span, and a summary if members changed.
     pub(super) fn span(
         &self,
         request: &SyncRequest<'_>,
@@ -186,7 +187,7 @@ impl View<'_> {
         let timeline = shown.timeline;
         let members_changed = timeline.events.iter().any(|event| event.is_state(event_type::MEMBER))
             || versions.keys().any(|(event_type, _)| event_type == event_type::MEMBER);
-        // Of a room that one is out of there is none: it would be of those who are in now.
+        // A room that the user is out of has no summary, which would describe those who are in it at present.
         let summary = match span.left_at.is_none() && (members_changed || delta_from.is_none()) {
             true => Some(self.room_in_short(span.room, request.localpart)?),
             false => None,
@@ -205,7 +206,7 @@ impl View<'_> {
         Ok((state.collect(), timeline, summary))
     }
 
-    /// The newest part of the span that fits.
+    /// Returns the newest part of the span that fits.
     fn timeline_of(&self, filter: &Filter, span: &Span<'_>) -> Result<Shown, QueryError> {
         let limit = filter.timeline.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
         let floor = span.floor;
@@ -237,14 +238,14 @@ impl View<'_> {
         })?;
         if !shown.timeline.limited {
             shown.before = span.state_at(floor);
-            // What is missing was removed: the client has a gap, which pages cannot fill.
+            // The missing events were removed: the client has a gap, which pages cannot fill.
             shown.timeline.limited = span.known.is_some() && self.purged_after(span.room, floor)?.is_some();
         }
         shown.timeline.events.reverse();
         let first = shown.timeline.events.first();
         shown.timeline.prev_batch = match (first, span.left_at) {
             (Some(event), _) => event.position.before(),
-            // Where nothing is shown, pages begin with what is missing: the user's own last event.
+            // If nothing is shown, pages begin with what is missing: the user's own last event.
             (None, Some(_)) => span.until,
             (None, None) => shown.before,
         };
@@ -252,8 +253,8 @@ impl View<'_> {
         Ok(shown)
     }
 
-    /// Adds the member events, as they were at `before`, of those that the timeline or the summary names. The client may
-    /// have them: the view remembers nothing of it, and redundant ones are allowed.
+    /// Adds the member events, as of `before`, of the users whom the timeline or the summary names. The client may have
+    /// them already: the view does not remember what was sent, and redundant ones are allowed.
     fn add_members(
         &self,
         room: RoomNumber,
@@ -273,13 +274,13 @@ impl View<'_> {
     }
 }
 
-/// Of all state, only these members. What changed in a gap is not thinned out so: the client may know any of those
-/// members from earlier.
+/// Reduces the members in all state to these. Changes within a gap are not reduced in this way: the client may know any
+/// of those members from earlier.
 fn keep_members(versions: &mut Versions, needed: &BTreeSet<String>) {
     versions.retain(|(event_type, state_key), _| event_type != event_type::MEMBER || needed.contains(state_key));
 }
 
-/// The token, if the client had the room then.
+/// Returns the token if the client had the room at that time.
 pub(super) fn known(sight: &Sight, since: Option<Position>) -> Option<Position> {
     since.filter(|since| sight.membership_at(*since) == Some(Kind::Join))
 }

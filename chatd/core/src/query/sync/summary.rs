@@ -1,4 +1,4 @@
-//! What a room list shows of a room.
+//! Summary of a room, as room lists show it.
 
 use super::Summary;
 use crate::id::{self, RoomNumber};
@@ -6,19 +6,21 @@ use crate::proto::store::membership::Kind;
 use crate::query::{QueryError, View};
 use crate::table::Flow;
 
-/// Heroes of a room (Matrix specification, "Room summary").
+/// Maximum number of heroes of a room (Matrix specification, "Room summary").
 pub(super) const MAX_HEROES: usize = 5;
 
-/// Members looked at to find heroes: in a room of thousands who left, those five are not worth a walk through all.
+/// Maximum number of members examined to find heroes: in a room that thousands have left, five heroes are not worth a
+/// walk through all of them.
 const MAX_LOOKED_AT: usize = 200;
 
 impl View<'_> {
-    /// Counts, and the first other members by name: those in it or invited; where there are none, those who were.
+    /// Returns the counts, and the first other members by name: those joined or invited, or, if there are none, former
+    /// ones.
     pub(super) fn room_in_short(&self, room: RoomNumber, localpart: &str) -> Result<Summary, QueryError> {
         self.room_in_short_of(room, localpart, MAX_HEROES)
     }
 
-    /// The same with so many others at most.
+    /// Returns the summary with at most `at_most` other members.
     pub(super) fn room_in_short_of(
         &self,
         room: RoomNumber,

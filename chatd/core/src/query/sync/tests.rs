@@ -1,4 +1,5 @@
-//! Cases a client would notice. That nothing is lost or doubled is checked for any sequence of commands in `chatd/sim`.
+//! Cases that a client would notice. `chatd/sim` checks for any sequence of commands that nothing is lost or
+//! duplicated.
 
 use super::*;
 use crate::id;

@@ -1,4 +1,4 @@
-//! Each step, carried out.
+//! Execution of a story's steps.
 
 use super::{BEAT, Stage};
 use crate::act::SPARE;
@@ -82,7 +82,7 @@ impl Stage {
         self.simulation.crash(pod, power);
     }
 
-    /// As the operator does: whoever takes the place of another is a new node, with an empty volume.
+    /// Replaces a node as the operator does: the node that takes the place of another is new, with an empty volume.
     fn replace(&mut self, out: HostId, with: HostId) -> Checked {
         let Some(id) = self.simulation.pods[out].node_id else {
             return broken("stories_are_understood", format!("nobody was ever seen on pod-{out}"));
@@ -104,7 +104,7 @@ impl Stage {
         if now > ms * MS {
             return broken("stories_go_on", format!("it is {} ms already", now / MS));
         }
-        // A beat, as every other step begins at one.
+        // Rounded up to a beat, as every other step begins at one.
         self.until_time((ms * MS).next_multiple_of(BEAT))
     }
 

@@ -1,4 +1,4 @@
-//! What is seen of the pods from outside, and told when it changes.
+//! Observation of the pods from outside; changes are told in the story.
 
 use super::Stage;
 use crate::act::SPARE;
@@ -7,25 +7,25 @@ use crate::world::net::HostId;
 use quorate_chatd::raft::cluster::NodeStatus;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What was seen last.
+/// State of the pods as it was seen last.
 #[derive(Default)]
 pub(super) struct Seen {
-    /// Names of nodes: their ids are drawn at random.
+    /// Names of nodes by their ids, which are drawn at random.
     names: BTreeMap<u64, String>,
-    /// By pod: last entry of the log, last one in a snapshot.
+    /// Last entry of the log and last entry in a snapshot, by pod.
     pods: BTreeMap<HostId, (u64, u64)>,
     voters: BTreeSet<u64>,
-    /// Lines of a look.
+    /// Lines that the step `look` produced.
     pub(super) looked: Vec<String>,
 }
 
 impl Seen {
-    /// Its process is gone; the next one is not compared with it.
+    /// Forgets a pod whose process is gone; the next process is not compared with it.
     pub(super) fn forget(&mut self, pod: HostId) {
         self.pods.remove(&pod);
     }
 
-    /// It starts with nothing on its volume.
+    /// Notes that a pod starts with an empty volume.
     pub(super) fn is_new(&mut self, pod: HostId) {
         self.pods.insert(pod, (0, 0));
     }
@@ -35,7 +35,7 @@ impl Seen {
     }
 }
 
-/// A node is known by its pod, and by which of the pod's volumes it lives on.
+/// Returns the name of a node: its pod, and which of the pod's volumes it lives on.
 pub(super) fn node_name(pod: HostId, volume: u32) -> String {
     match volume {
         0 => tell::pod(pod),
@@ -55,17 +55,17 @@ impl Stage {
         (0..=SPARE).map(|host| (host, status(host))).collect()
     }
 
-    /// Somebody leads a later term, with a majority.
+    /// Returns `true` if a node leads a later term, with a majority.
     pub(super) fn leads_after(&self, term: u64) -> bool {
         self.statuses().into_iter().filter_map(|(_, status)| status).any(|status| status.leads() && status.term > term)
     }
 
-    /// The furthest.
+    /// Returns the highest applied index of all pods.
     pub(super) fn applied(&self) -> u64 {
         self.statuses().iter().filter_map(|(_, status)| Some(status.as_ref()?.applied_index)).max().unwrap_or_default()
     }
 
-    /// Tells what is new.
+    /// Tells what has changed since the last call.
     pub(super) fn watch(&mut self) {
         for (host, status) in self.statuses() {
             let Some(status) = status else { continue };
@@ -107,14 +107,14 @@ impl Stage {
         self.cast.told.tell(self.simulation.world.now(), what);
     }
 
-    /// What each pod is and has.
+    /// Adds a line with the role, the log and the applied index of each pod.
     pub(super) fn look(&mut self) {
         let mut rows = Vec::new();
         for (host, status) in self.statuses() {
             let line = match status {
                 Some(status) => tell::status(&status, |id| self.seen.name(id)),
                 None if self.simulation.pods[host].node_id.is_some() => "is off".to_owned(),
-                // The spare, before the story gets to it.
+                // The spare pod is not told before the story gets to it.
                 None => continue,
             };
             rows.push((node_name(host, self.simulation.pods[host].volume), line));

@@ -1,10 +1,10 @@
-//! A sentence taken apart word by word.
+//! Parser of a step, which takes its sentence apart word by word.
 
 use super::{USERS, User};
 use crate::act::SPARE;
 use crate::world::net::HostId;
 
-/// What is left of a step.
+/// Remainder of a step that is still to be read.
 pub(super) struct Words<'a> {
     rest: &'a str,
 }
@@ -14,7 +14,7 @@ impl<'a> Words<'a> {
         Self { rest: text.trim() }
     }
 
-    /// The next word; a comma is one of its own.
+    /// Takes the next word; a comma is a word of its own.
     pub(super) fn any(&mut self) -> Result<&'a str, String> {
         let end = match self.rest.strip_prefix(',') {
             Some(_) => 1,
@@ -25,7 +25,7 @@ impl<'a> Words<'a> {
         if word.is_empty() { Err("a word is missing".to_owned()) } else { Ok(word) }
     }
 
-    /// Takes this word, if it is the next.
+    /// Takes the next word if it is `word`. Returns `true` if it did.
     pub(super) fn is(&mut self, word: &str) -> bool {
         let before = self.rest;
         if self.any() == Ok(word) {
@@ -35,7 +35,7 @@ impl<'a> Words<'a> {
         false
     }
 
-    /// Takes these words.
+    /// Takes exactly these words, with single spaces between them.
     pub(super) fn all(&mut self, words: &str) -> Result<(), String> {
         for word in words.split(' ') {
             if !self.is(word) {
@@ -55,7 +55,7 @@ impl<'a> Words<'a> {
         number.filter(|pod| *pod <= SPARE).ok_or_else(|| format!("there is no pod {word:?}"))
     }
 
-    /// One or more.
+    /// Takes one or more pods, up to the end of the step.
     pub(super) fn pods(&mut self) -> Result<Vec<HostId>, String> {
         let mut pods = vec![self.pod()?];
         while !self.rest.is_empty() {
@@ -70,7 +70,7 @@ impl<'a> Words<'a> {
         known.ok_or_else(|| format!("{word:?} is nobody and nothing"))
     }
 
-    /// One or more.
+    /// Takes one or more users, up to the end of the step.
     pub(super) fn users(&mut self) -> Result<Vec<User>, String> {
         let mut users = vec![self.user()?];
         while !self.rest.is_empty() {
@@ -79,14 +79,14 @@ impl<'a> Words<'a> {
         Ok(users)
     }
 
-    /// `general at pod-1`
+    /// Takes a room and a pod: `general at pod-1`.
     pub(super) fn place(&mut self) -> Result<(String, HostId), String> {
         let room = self.any()?.to_owned();
         self.all("at")?;
         Ok((room, self.pod()?))
     }
 
-    /// `"hello, bob"`
+    /// Takes a text in quotes: `"hello, bob"`.
     pub(super) fn quoted(&mut self) -> Result<String, String> {
         let inner = self.rest.strip_prefix('"').and_then(|rest| rest.split_once('"'));
         let (text, rest) = inner.ok_or_else(|| format!("{:?} begins with no quoted text", self.rest))?;
@@ -94,7 +94,7 @@ impl<'a> Words<'a> {
         Ok(text.to_owned())
     }
 
-    /// `, and the story goes on`
+    /// Takes `, and the story goes on` if it comes next. Returns `true` if it did.
     pub(super) fn goes_on(&mut self) -> Result<bool, String> {
         let on = self.is(",");
         if on {
@@ -103,7 +103,7 @@ impl<'a> Words<'a> {
         Ok(on)
     }
 
-    /// `500 ms`
+    /// Takes a time in milliseconds: `500 ms`.
     pub(super) fn milliseconds(&mut self) -> Result<u64, String> {
         let number = self.any()?;
         self.with_unit(number)

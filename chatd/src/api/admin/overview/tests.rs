@@ -14,7 +14,7 @@ fn status(leader_node_id: u64, term: u64, last_log_index: u64) -> pb::StatusResp
     pb::StatusResponse { leader_node_id, term, last_log_index, membership, ready: true, ..Default::default() }
 }
 
-/// Node 1 leads and knows how far the others are.
+/// Status of node 1, which leads and knows how far the others are.
 fn leader() -> pb::StatusResponse {
     let progress = |node_id, lag| pb::PeerProgress { node_id, lag, millis_since_contact: Some(7), matched_index: 0 };
     pb::StatusResponse {

@@ -1,8 +1,8 @@
-//! One poll: where it stands, and where its news come from.
+//! One poll: how far it has been told, and where its news come from.
 //!
-//! A poll that keeps up is told from memory: the newest events of the pod (`feed::tail`), for the rooms that it knows its
-//! user to be in. What needs rows (state, members, a gap) is read once for all who want the same. Only a poll that has
-//! fallen behind, or whose user's own memberships or account data have changed, reads the user's rows.
+//! A poll that keeps up is told from memory: the newest events of the pod (`feed::tail`), for the rooms that it knows
+//! its user to be in. News that need rows (state, members, a gap) are read once for all who want the same. Only a poll
+//! that has fallen behind, or whose user's own memberships or account data have changed, reads the user's rows.
 
 use super::super::Door;
 use super::super::error::MatrixError;
@@ -17,21 +17,21 @@ use quorate_core::query::{Event, Filter, QueryError, SyncRequest, SyncResponse, 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// New events that a poll is told from memory; one that is further behind reads rows.
+/// Maximum number of new events that a poll is told from memory; one that is further behind reads rows.
 const MOST_FROM_MEMORY: usize = 256;
 
-/// See the [module](self).
+/// A `/sync` call that waits for news; see the [module](self).
 pub(super) struct Poll<'p> {
     door: &'p Door,
     session: &'p Session,
     filter: Arc<Filter>,
     full_state: bool,
     interest: Interest,
-    /// All up to here was told, or is of no interest; `None`: nothing was.
+    /// Position up to which all was told, or is of no interest; `None` if nothing was told.
     from: Option<Position>,
-    /// But for these rooms, which the answer before had no room for.
+    /// Rooms that the answer before had no room for, and that are still to come.
     rest: Option<SyncRest>,
-    /// Where the user was in the rooms that are subscribed to, and in no others.
+    /// Position at which the user was in the rooms that are subscribed to, and in no others.
     rooms_at: Option<Position>,
     was_woken: bool,
 }
@@ -42,7 +42,7 @@ struct Found {
 }
 
 impl<'p> Poll<'p> {
-    /// Subscribes; what happens from here on wakes it.
+    /// Subscribes to the feed; what happens from here on wakes the poll.
     pub(super) fn open(
         door: &'p Door,
         session: &'p Session,
@@ -61,26 +61,26 @@ impl<'p> Poll<'p> {
         Self { door, session, filter, full_state, interest, from, rest, rooms_at, was_woken: false }
     }
 
-    /// What is new since the last look.
+    /// Returns what is new since the last look.
     pub(super) async fn look(&mut self) -> Result<SyncResponse, MatrixError> {
         let response = match self.tell_from_memory().await? {
             Some(response) => response,
             None => self.tell_from_rows().await?,
         };
         if response.is_empty() {
-            // Nothing up to there: the next look goes on from there.
+            // Nothing new up to there: the next look goes on from there.
             self.from = Some(response.next);
         }
         Ok(response)
     }
 
-    /// Waits until there may be something.
+    /// Waits until there may be something new.
     pub(super) async fn changed(&mut self) {
         self.interest.changed().await;
         self.was_woken = true;
     }
 
-    /// The answer out of what memory holds; `None` when it cannot tell.
+    /// Answers from what memory holds; `None` if memory cannot tell.
     async fn tell_from_memory(&mut self) -> Result<Option<SyncResponse>, Refusal> {
         let (Some(from), Some(rooms_at), false) = (self.from, self.rooms_at, self.full_state) else {
             return Ok(None);
@@ -88,7 +88,7 @@ impl<'p> Poll<'p> {
         if self.rest.is_some() {
             return Ok(None);
         }
-        // From where the rooms were known: a change of the user's own since then sends it to the rows.
+        // Read from where the rooms were known: a change of the user's own since then sends the poll to the rows.
         let tail = self.door.service.feed().tail();
         let rooms = &self.interest.topics().rooms;
         let page = tail.after(from.min(rooms_at), &self.session.localpart, rooms, MOST_FROM_MEMORY);
@@ -122,8 +122,8 @@ impl<'p> Poll<'p> {
         Ok(Some(response))
     }
 
-    /// Those after the token's place and before the first new event are none: whoever has the same new events has the
-    /// same news, whatever its token.
+    /// Returns the key of a room's news. There are no events after the token's position and before the first new event,
+    /// so whoever has the same new events has the same news, whatever its token.
     fn news_key(&self, first: &Event, last: &Event) -> NewsKey {
         NewsKey { room: first.room, since: first.position.before(), until: last.position, filter: self.filter.clone() }
     }
@@ -135,7 +135,7 @@ impl<'p> Poll<'p> {
             let news = self.door.service.read_woken(move |view| view.news_for_members(room, since, until, &filter));
             Ok::<_, Refusal>(news.await?.map(Arc::new))
         };
-        // When the one who reads goes away, another does it.
+        // If the one who reads goes away, another does it.
         cell.get_or_try_init(read).await.cloned()
     }
 
@@ -159,8 +159,8 @@ impl<'p> Poll<'p> {
         Ok(response)
     }
 
-    /// The rooms as they are at a position; `None`: the same as before. New ones count as changed: they may have been
-    /// since the read.
+    /// Notes the rooms as they are at a position; `None` means the same as before. New rooms count as changed: they may
+    /// have changed since the read.
     fn rooms_are(&mut self, at: Position, joined: Option<BTreeSet<RoomNumber>>) {
         self.rooms_at = Some(at);
         let rooms = match joined {

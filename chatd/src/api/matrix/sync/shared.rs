@@ -1,5 +1,5 @@
-//! What polls have in common, so that it is worked out once and not by each of them: the rooms of users, filters, and the
-//! news of a room for its members. All of it can be forgotten at any time.
+//! State that polls have in common, so that it is worked out once and not by each of them: the rooms of users, filters,
+//! and the news of a room for its members. All of it can be forgotten at any time.
 
 use quorate_core::id::{Position, RoomNumber};
 use quorate_core::query::Filter;
@@ -8,22 +8,23 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::OnceCell;
 
-/// Users whose rooms are remembered between two of their polls, and rooms of all of them together: some megabytes. Past
-/// that it begins anew.
+/// Maximum number of users whose rooms are remembered between two of their polls. With [`MOST_ROOMS`], the bound on the
+/// rooms of all of them together, this takes some megabytes. Past that the memory begins anew.
 const MOST_USERS: usize = 16_384;
 const MOST_ROOMS: usize = 262_144;
-/// Filters that are remembered, with a rough bound on their size by the one on a request's body.
+/// Maximum number of filters that are remembered; the bound on a request's body is a rough one on their size.
 const MOST_FILTERS: usize = 4096;
-/// Rooms whose newest news are remembered. Those who read them were woken together, so that only the newest count.
+/// Maximum number of rooms whose newest news are remembered. Those who read them were woken together, so that only the
+/// newest count.
 const MOST_NEWS: usize = 32;
 
-/// A room's news, when somebody has worked them out.
+/// News of a room, once somebody has worked them out.
 pub(super) type SharedNews = Arc<OnceCell<Option<Arc<JoinedRoom>>>>;
 
-/// Whose filter, and its number.
+/// User of a stored filter, and its number.
 type FilterName = (Arc<str>, u64);
 
-/// See the [module](self).
+/// Memory that all polls share; see the [module](self).
 #[derive(Default)]
 pub(in crate::api::matrix) struct SharedSync {
     joined: Mutex<JoinedRooms>,
@@ -44,7 +45,7 @@ struct JoinedRooms {
     rooms: usize,
 }
 
-/// Which news: of a room, after and up to a position, by a filter.
+/// Key of some news: of a room, after and up to a position, by a filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NewsKey {
     pub(super) room: RoomNumber,
@@ -54,17 +55,17 @@ pub(super) struct NewsKey {
 }
 
 fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is remembered is whole or not there.
+    // What is remembered is either whole or not there.
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl SharedSync {
-    /// The rooms of a user as its last poll knew them. They may have changed since `at`.
+    /// Returns the rooms of a user as its last poll knew them. They may have changed since `at`.
     pub(super) fn joined(&self, localpart: &str) -> Option<JoinedAt> {
         locked(&self.joined).of.get(localpart).cloned()
     }
 
-    /// Remembers them, unless somebody knows them as they were later.
+    /// Remembers a user's rooms, unless somebody knows them as they were later.
     pub(super) fn put_joined(&self, localpart: &str, known: JoinedAt) {
         let mut joined = locked(&self.joined);
         if joined.of.get(localpart).is_some_and(|other| other.at > known.at) {
@@ -79,12 +80,12 @@ impl SharedSync {
         }
     }
 
-    /// A stored filter. What a number stands for never changes.
+    /// Returns a stored filter. The filter of a number never changes.
     pub(super) fn filter(&self, localpart: &str, number: u64) -> Option<Arc<Filter>> {
         locked(&self.filters).get(&(localpart.into(), number)).cloned()
     }
 
-    /// Remembers it.
+    /// Remembers a stored filter by its number.
     pub(super) fn put_filter(&self, localpart: &str, number: u64, filter: Arc<Filter>) {
         let mut filters = locked(&self.filters);
         if filters.len() >= MOST_FILTERS {
@@ -93,7 +94,7 @@ impl SharedSync {
         filters.insert((localpart.into(), number), filter);
     }
 
-    /// The place for some news: the same for all who ask for the same.
+    /// Returns the place for some news: the same for all who ask for the same.
     pub(super) fn news(&self, key: NewsKey) -> SharedNews {
         let mut news = locked(&self.news);
         if let Some((_, found)) = news.iter().rev().find(|(known, _)| *known == key) {

@@ -1,4 +1,4 @@
-//! From records to memory.
+//! Rebuilds the state in memory from the records.
 
 use super::scan::{damaged, is_first};
 use super::{Recovered, Recovery, missing};
@@ -14,12 +14,12 @@ use bytes::Bytes;
 use prost::Message as _;
 use quorate_core::proto::log as pb;
 
-/// What the records so far amount to.
+/// Result of the records so far.
 #[derive(Default)]
 pub(super) struct Replay {
     pub(super) meta: Option<Meta>,
     pub(super) index: Index,
-    /// Index of the entry that comes next.
+    /// Index of the next entry.
     pub(super) next: u64,
     last: Option<LogId>,
     doomed: Vec<SegmentFile>,
@@ -60,7 +60,7 @@ impl Replay {
     fn entry(&mut self, record: &Record, payload: Bytes) -> Result<(), Mismatch> {
         let entry = decode_entry(payload).map_err(|error| Mismatch::new("a log entry", error.to_string()))?;
         let index = entry.log_id.index;
-        // An empty log may begin anywhere.
+        // An empty log may begin at any index.
         let anywhere = self.last.is_none() && self.next == 0;
         if index != self.next && !anywhere {
             return Err(Mismatch::new(format!("entry {}", self.next), format!("entry {index}")));
@@ -82,7 +82,7 @@ impl Replay {
         }
     }
 
-    /// Checks that nothing is missing at either end.
+    /// Checks that nothing is missing at either end, and returns the result.
     pub(super) fn finish(
         mut self,
         segment: Segment,

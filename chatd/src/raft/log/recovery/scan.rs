@@ -1,4 +1,4 @@
-//! The records of one segment.
+//! Reads the records of one segment.
 
 use super::Cut;
 use crate::raft::log::error::LogError;
@@ -6,22 +6,22 @@ use crate::raft::log::format::{ALIGN, HEADER, Kind, Mismatch, RECORD_HEADER, Rec
 use crate::raft::log::index::SegmentFile;
 use bytes::Bytes;
 
-/// How a segment ends.
+/// End of a segment.
 #[derive(Debug, Clone, Default)]
 pub(super) enum Tail {
-    /// With zeros, or with the file.
+    /// Zeros, or the end of the file, follow the last record.
     #[default]
     Clean,
-    /// With something that is no record.
+    /// Something that is not a record follows the last record.
     Bad(Mismatch),
 }
 
-/// What a segment holds.
+/// Extent of the valid records in a segment.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Scan {
     /// End of the last valid record.
     pub(super) end: u32,
-    /// Everything before was fsynced, or it would not have been followed by another write.
+    /// Offset up to which everything was fsynced, as it was followed by another write.
     pub(super) proven: u32,
     pub(super) tail: Tail,
 }
@@ -35,7 +35,7 @@ pub(super) fn damaged(file: &str, offset: u64, mismatch: &Mismatch) -> LogError 
     }
 }
 
-/// Shows all valid records up to the first that is not.
+/// Passes all valid records to `visit`, up to the first that is not valid.
 pub(super) fn scan(
     file: &SegmentFile,
     bytes: &Bytes,
@@ -82,7 +82,7 @@ fn first_record_is_there(file: &SegmentFile, scan: &Scan) -> Result<(), LogError
     Err(damaged(&file.name, u64::from(HEADER), &mismatch))
 }
 
-/// What is to be cut off the last segment, unless it is damage.
+/// Returns the torn tail that is to be cut off the last segment, or an error if the tail is damage.
 pub(super) fn torn(file: &SegmentFile, bytes: &Bytes, scan: &Scan) -> Result<Option<Cut>, LogError> {
     let Tail::Bad(mismatch) = &scan.tail else { return Ok(None) };
     if let Some(record) = proof_behind(file, bytes, scan.end) {
@@ -107,14 +107,14 @@ pub(super) fn torn(file: &SegmentFile, bytes: &Bytes, scan: &Scan) -> Result<Opt
     Ok(Some(cut))
 }
 
-/// A valid record whose write began behind `bad`.
+/// Returns a valid record whose write began behind `bad`.
 fn proof_behind(file: &SegmentFile, bytes: &Bytes, bad: u32) -> Option<Record> {
     let first = bad.saturating_add(ALIGN as u32).next_multiple_of(ALIGN as u32);
     let last = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     (first..last).step_by(ALIGN).find_map(|offset| {
         let rest = bytes.get(offset as usize..)?;
         let write = u32::from_le_bytes(*rest.get(8..)?.first_chunk::<4>()?);
-        // Most places are refused here, before a checksum is computed.
+        // Most offsets are rejected here, before a checksum is computed.
         if write <= bad || write > offset {
             return None;
         }
@@ -123,11 +123,11 @@ fn proof_behind(file: &SegmentFile, bytes: &Bytes, bad: u32) -> Option<Record> {
 }
 
 fn is_zero(bytes: &[u8]) -> bool {
-    // By blocks: an early exit at each byte would keep the compiler from using vector instructions.
+    // Checked by blocks: an early exit at each byte would keep the compiler from using vector instructions.
     bytes.chunks(4096).all(|block| block.iter().fold(0, |all, byte| all | byte) == 0)
 }
 
-/// Whether a segment may begin with this.
+/// Returns `true` if a segment may begin with this record.
 pub(super) fn is_first(record: &Record) -> bool {
     record.kind == Kind::State
 }

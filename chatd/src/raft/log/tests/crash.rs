@@ -1,5 +1,5 @@
-//! Crashes at any call to the disk, with any part of what was not synced lost: what was acknowledged is there, and the
-//! log is as it was after some first part of the operations.
+//! Crashes at any call to the disk, with any part of what was not synced lost. Afterwards everything acknowledged is
+//! there, and the log is as it was after some prefix of the operations.
 
 use super::lying::{Lie, Lying};
 use super::model::{Atom, Model};
@@ -18,10 +18,10 @@ const LIVES: u64 = 5;
 struct Life {
     log: LogStore,
     chance: Chance,
-    /// With all operations so far.
+    /// Model of the log after all operations so far.
     now: Model,
     atoms: Vec<Atom>,
-    /// So many atoms were acknowledged.
+    /// Number of acknowledged atoms.
     acknowledged: usize,
     waiting: Vec<(usize, Flushed)>,
     committed: u64,
@@ -116,7 +116,7 @@ impl Life {
         Ok(())
     }
 
-    /// At the moment of the crash.
+    /// Counts the appends that were acknowledged at the moment of the crash.
     fn count_what_was_acknowledged(&mut self) {
         for (upto, flushed) in std::mem::take(&mut self.waiting) {
             if matches!(flushed.now_or_never(), Some(Ok(Ok(())))) {
@@ -126,7 +126,7 @@ impl Life {
     }
 }
 
-/// What is known between two lives.
+/// Knowledge carried from one life to the next.
 #[derive(Default)]
 struct Known {
     node_id: Option<u64>,
@@ -137,7 +137,7 @@ struct Known {
 }
 
 impl Known {
-    /// The log equals the state after some first part of the atoms, with all that were acknowledged.
+    /// Checks that the log equals the state after some prefix of the atoms, which includes all acknowledged ones.
     fn check(&self, found: &Model) {
         let mut model = self.model.clone();
         let mut matches = Vec::new();
@@ -217,12 +217,12 @@ fn a_crash_at_any_point_loses_nothing_acknowledged_and_leaves_a_first_part_of_th
     }
 }
 
-/// Some lives of one log, each ended by a crash.
+/// Runs several lives of one log, each ended by a crash.
 fn lives(seed: u64, lie: Lie) {
     let mut disk = SimDisk::new();
     let mut known = Known::default();
     for life in 0..LIVES {
-        // A runtime of its own: dropping it ends the writer between two steps, as a kill does.
+        // Each life has its own runtime: dropping it ends the writer between two steps, as a kill does.
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(live(&disk, lie, seed * LIVES + life, &mut known));
         let survivor = if (seed + life).is_multiple_of(4) {

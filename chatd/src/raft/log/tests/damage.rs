@@ -1,11 +1,11 @@
-//! A torn tail is cut; damage is refused, and the message says where.
+//! Tests of torn tails, which are cut off, and of damage, which is refused with a message that says where it is.
 
 use super::support::{all, entry, fill, last_segment, log_id, open, reopen, submit};
 use crate::raft::log::sim_disk::SimDisk;
 use crate::raft::log::{LogDisk as _, LogError};
 use openraft::storage::{RaftLogReader as _, RaftLogStorage as _};
 
-/// A log of several segments; where the last write of its last segment begins.
+/// Creates a log of several segments; returns it with the offset of the last write in its last segment.
 async fn damaged_soon(closed: bool) -> (SimDisk, usize) {
     let disk = SimDisk::new();
     let (log, _) = reopen(&disk);
@@ -88,7 +88,7 @@ async fn an_incomplete_last_write_is_cut_wherever_it_ends() {
             assert_eq!((cut.file, cut.offset), (name.clone(), last_write as u64));
             assert!(cut.reason.contains("expected"), "{}", cut.reason);
         }
-        // What was cut must not come back behind shorter records.
+        // The bytes that were cut off must not reappear behind shorter records.
         fill(&log, 2, 25, 26, 1).await;
         drop(log);
         let (log, recovery) = reopen(&disk.after_power_loss(1));

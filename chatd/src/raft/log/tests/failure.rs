@@ -1,4 +1,5 @@
-//! After a failed write or sync nothing is acknowledged, nothing is written, and the process is told to stop.
+//! Tests of failed writes and syncs: afterwards nothing is acknowledged, nothing is written, and the process is told to
+//! stop.
 
 use super::support::{all, append, entry, fill, log_id, reopen, submit, vote};
 use crate::raft::log::sim_disk::{Call, SimDisk};
@@ -59,7 +60,7 @@ async fn a_failed_sync_is_never_tried_again_and_acknowledges_nothing() {
     let error = has_stopped(&disk, &log).await;
     assert!(matches!(&error, LogError::Io { action: "sync", .. }), "{error}");
 
-    // The pages look clean, so what the next process reads must be written again before it counts.
+    // The pages look clean, so the next process must write again what it reads before that counts.
     let disk = disk.after_kill();
     let (log, _) = reopen(&disk);
     let seen = all(&log).await;
@@ -85,7 +86,7 @@ async fn a_full_volume_stops_the_log_and_says_so() {
     assert_eq!(failure.kind(), ErrorKind::StorageFull);
     assert!(failure.to_string().contains("no space left on the volume"), "{failure}");
     assert!(matches!(has_stopped(&disk, &log).await, LogError::NoSpace { .. }));
-    // With space again, everything acknowledged is there.
+    // Once there is space again, everything acknowledged is there.
     let (log, _) = reopen(&disk.after_kill());
     assert!(!all(&log).await.is_empty());
 }

@@ -1,4 +1,4 @@
-//! The bytes on disk, so that the format cannot change by accident.
+//! Golden bytes of the log, so that the format cannot change by accident.
 
 use super::support::{all, append, entry, log_id, options, saved_vote, vote};
 use crate::raft::log::sim_disk::SimDisk;
@@ -9,8 +9,8 @@ use openraft::storage::RaftLogStorage as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What [`write`] writes, format version 1. Never to be changed: a new version gets a file of its own, and this one must
-/// still be read.
+/// Bytes that [`write`] writes in format version 1. They must never change: a new version gets a file of its own, and
+/// this one must still be readable.
 const VERSION_1: &str = include_str!("golden/version-1.hex");
 const FILE: &str = "00000000000000000001.log";
 
@@ -32,7 +32,7 @@ fn entries() -> Vec<Entry> {
     ]
 }
 
-/// One record of each kind at least.
+/// Writes at least one record of each kind.
 async fn write(log: &mut LogStore) {
     log.save_vote(&vote(2)).await.expect("saves");
     log.set_cluster_id("blue").await.expect("marks");
@@ -68,7 +68,7 @@ async fn bytes_of_every_version_are_read() {
     assert_eq!(all(&log).await, entries()[1..3]);
 }
 
-/// 16 bytes a line.
+/// Formats bytes as hexadecimal, 16 per line.
 fn lines(bytes: &[u8]) -> String {
     let line = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ") + "\n";
     bytes.chunks(16).map(line).collect()

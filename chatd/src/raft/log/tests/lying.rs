@@ -1,4 +1,4 @@
-//! Disks that do less than they say: what [`super::crash`] must find out, or it could not fail.
+//! Disks that do less than they report. The tests in [`super::crash`] must detect them, or they could not fail.
 
 use crate::raft::log::disk::DirLock;
 use crate::raft::log::sim_disk::SimDisk;
@@ -6,21 +6,21 @@ use crate::raft::log::{LogDisk, LogFile};
 use std::io;
 use std::sync::Arc;
 
-/// What is not done.
+/// Operation that is not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lie {
-    /// Everything is.
+    /// Every operation is carried out.
     None,
-    /// fsync and fdatasync of files: what is acknowledged may be in the page cache alone.
+    /// Skips fsync and fdatasync of files: what is acknowledged may be only in the page cache.
     FileSync,
-    /// fsync of the directory: a new segment may have no name.
+    /// Skips fsync of the directory: a new segment may have no name.
     NameSync,
-    /// The newest segment is not listed, where there is an older one: a reader of the directory that forgets one.
+    /// Hides the newest segment, if there is an older one, like a reader of the directory that forgets one.
     NewestSegment,
 }
 
 impl Lie {
-    /// All that are lies.
+    /// All variants that are lies.
     pub(super) const ALL: [Self; 3] = [Self::FileSync, Self::NameSync, Self::NewestSegment];
 }
 

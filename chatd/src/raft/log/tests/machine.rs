@@ -1,4 +1,4 @@
-//! As much of a state machine as openraft's suite asks for.
+//! A minimal state machine for openraft's test suite.
 
 use crate::raft::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
 use futures::{Stream, StreamExt as _};

@@ -1,4 +1,4 @@
-//! What the log should hold: the operations so far, one atom at a time.
+//! Model of the log: the expected content after the operations so far, one atom at a time.
 
 use super::support::log_id;
 use crate::raft::log::LogStore;
@@ -15,7 +15,7 @@ pub(super) enum Atom {
     Purge(LogId),
 }
 
-/// What can be seen of a log.
+/// Observable content of a log.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Model {
     pub(super) vote: Option<Vote>,
@@ -53,7 +53,7 @@ impl Model {
         self.entries.last_key_value().map(|(_, entry)| entry.log_id).or(self.purged)
     }
 
-    /// Id of an entry that is there, or of the one purged last.
+    /// Returns the id of an existing entry, or of the last purged one.
     pub(super) fn id_at(&self, index: u64) -> LogId {
         self.entries.get(&index).map(|entry| entry.log_id).or(self.purged).unwrap_or(log_id(0, 0))
     }

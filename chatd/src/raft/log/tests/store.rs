@@ -1,4 +1,4 @@
-//! What the log promises while nothing fails.
+//! Tests of the log without failures.
 
 use super::support::{all, append, entry, fill, last_segment, log_id, open, options, reopen, saved_vote, submit, vote};
 use crate::raft::log::sim_disk::SimDisk;
@@ -81,7 +81,7 @@ async fn purging_unlinks_whole_segments_and_survives_a_reopen() {
     fill(&log, 1, 0, 60, 700).await;
     let before = disk.list().expect("lists").len();
     log.purge(log_id(1, 44)).await.expect("purges");
-    // The writer unlinks when it has nothing else to do: this request comes behind.
+    // The writer unlinks when it is idle: this request comes after that.
     log.save_vote(&vote(2)).await.expect("saves");
     log.save_vote(&vote(3)).await.expect("saves");
     assert!(disk.list().expect("lists").len() < before);
@@ -93,7 +93,7 @@ async fn purging_unlinks_whole_segments_and_survives_a_reopen() {
     assert_eq!(recovery.entries, 15);
     let state = log.get_log_state().await.expect("reads");
     assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(log_id(1, 44)), Some(log_id(1, 59))));
-    // As after the installation of a snapshot.
+    // State as after the installation of a snapshot.
     log.purge(log_id(5, 1000)).await.expect("purges beyond the end");
     append(&log, vec![entry(5, 1001, 10)]).await.expect("goes on behind it");
     log.close().await.expect("closes");
@@ -138,7 +138,7 @@ async fn reads_are_bounded_but_never_empty() {
     let (mut log, _) = LogStore::open_on(Arc::new(disk), options).expect("opens");
     fill(&log, 1, 0, 30, 1000).await;
     let mut reader = log.get_log_reader().await;
-    // 0 is in a file, 28 in memory.
+    // Entry 0 is in a file, entry 28 in memory.
     for start in [0, 28] {
         let entries = reader.limited_get_log_entries(start, 30).await.expect("reads");
         assert_eq!(entries.len(), 2);
@@ -194,7 +194,7 @@ async fn a_real_disk_keeps_what_the_simulated_one_keeps() {
     assert_eq!(all(&log).await, expected);
 }
 
-/// Remembers what it was told.
+/// Observer that records what it is told.
 #[derive(Default)]
 struct Notes {
     batches: Mutex<Vec<BatchReport>>,

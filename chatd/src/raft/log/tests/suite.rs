@@ -1,4 +1,4 @@
-//! openraft's own suite for log stores.
+//! openraft's own test suite for log stores.
 
 use super::machine::Machine;
 use crate::raft::log::sim_disk::SimDisk;
@@ -8,7 +8,7 @@ use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
 use std::sync::Arc;
 
-/// On a real disk, as in production.
+/// A log on a real disk, as in production.
 struct OnDisk;
 
 impl StoreBuilder<TypeConfig, LogStore, Machine, tempfile::TempDir> for OnDisk {
@@ -19,7 +19,7 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, tempfile::TempDir> for OnDisk {
     }
 }
 
-/// Without any cache and with the smallest segments: each read is from a file.
+/// A log without any cache and with the smallest segments, so that each read is from a file.
 struct WithoutMemory;
 
 impl StoreBuilder<TypeConfig, LogStore, Machine> for WithoutMemory {

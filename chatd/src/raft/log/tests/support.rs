@@ -1,4 +1,4 @@
-//! A log on a simulated disk, and entries to put in it.
+//! A log on a simulated disk, and entries for it.
 
 use crate::raft::log::sim_disk::SimDisk;
 use crate::raft::log::{Drive, LogError, LogStore, Options, Recovery};
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Small segments, no threads, the same numbers each time.
+/// Returns options with small segments, no threads, and the same random numbers each time.
 pub(super) fn options() -> Options {
     let seed = Arc::new(AtomicU64::new(7));
     Options {
@@ -42,20 +42,20 @@ pub(super) fn vote(term: u64) -> Vote {
     Vote { leader_id: LeaderId { term, node_id: 9 }, committed: false }
 }
 
-/// Its bytes depend on term and index, so that a wrong one shows.
+/// Creates an entry whose bytes depend on term and index, so that a wrong one is noticed.
 pub(super) fn entry(term: u64, index: u64, size: usize) -> Entry {
     let byte = u8::try_from((term * 31 + index) % 251).expect("below 251") + 1;
     let batch = EncodedBatch::from(Bytes::from(vec![byte; size]));
     Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(batch) }
 }
 
-/// Resolves with the callback.
+/// Receiver that resolves with the callback.
 pub(super) type Flushed = OneshotReceiverOf<TypeConfig, io::Result<()>>;
 
 /// Appends without waiting for the disk.
 pub(super) async fn submit(log: &LogStore, entries: Vec<Entry>) -> Flushed {
     let (done, flushed) = TypeConfig::oneshot();
-    // The error comes by the callback as well.
+    // The callback reports the error as well.
     let _ = log.clone().append(entries, IOFlushed::<TypeConfig>::signal(done)).await;
     flushed
 }
@@ -64,7 +64,7 @@ pub(super) async fn append(log: &LogStore, entries: Vec<Entry>) -> io::Result<()
     submit(log, entries).await.await.expect("the callback is called")
 }
 
-/// Entries `from..to` of one term, each in a write of its own.
+/// Appends entries `from..to` of one term, each in a write of its own.
 pub(super) async fn fill(log: &LogStore, term: u64, from: u64, to: u64, size: usize) {
     for index in from..to {
         append(log, vec![entry(term, index, size)]).await.expect("appends");
@@ -81,7 +81,7 @@ pub(super) async fn saved_vote(log: &LogStore) -> Option<Vote> {
     reader.read_vote().await.expect("reads the vote")
 }
 
-/// Name and length of the part in use of the last segment.
+/// Returns the name of the last segment and the length of its used part.
 pub(super) fn last_segment(disk: &SimDisk) -> (String, usize) {
     use crate::raft::log::LogDisk as _;
     let names = disk.list().expect("lists");

@@ -1,4 +1,4 @@
-//! Entries that do something, and a network that leads nowhere.
+//! Entries with effects, and a network without peers.
 
 use super::super::{Machine, MachineObserver};
 use crate::feed::Feed;
@@ -38,7 +38,8 @@ fn envelope(user: &str, device: &str, transaction: String, kind: Kind) -> log::E
     }
 }
 
-/// The cluster and its first user; from then on account data of that user, and a new user now and then.
+/// Returns the commands of an entry: first the cluster and its first user, then account data of that user, and a new
+/// user now and then.
 pub(in crate::raft) fn commands(number: u64) -> Vec<log::Envelope> {
     let register = |number: u64| {
         let session = log::NewSession {
@@ -76,7 +77,7 @@ pub(in crate::raft) fn blank(index: u64) -> Entry {
     Entry { log_id: log_id(index), payload: EntryPayload::Blank }
 }
 
-/// The entry of this index, always the same; from 1.
+/// Returns the entry with this index, from 1 on; always the same.
 pub(in crate::raft) fn entry(index: u64) -> Entry {
     let payload = EntryPayload::Normal(batch(&commands(index - 1)));
     Entry { log_id: log_id(index), payload }
@@ -86,7 +87,7 @@ pub(in crate::raft) async fn feed<S: StateStore>(machine: &mut Machine<S>, entri
     machine.apply(stream::iter(entries.map(|index| Ok((entry(index), None))))).await.unwrap();
 }
 
-/// Waits for what a thread of ours is about to do.
+/// Waits for something that another thread is about to do.
 pub(in crate::raft) fn until(what: &str, holds: impl Fn() -> bool) {
     let started = Instant::now();
     while !holds() {
@@ -95,7 +96,7 @@ pub(in crate::raft) fn until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// The network of a cluster of one.
+/// The network of a single-node cluster.
 pub(in crate::raft) struct Nowhere;
 
 fn nowhere() -> Unreachable<TypeConfig> {

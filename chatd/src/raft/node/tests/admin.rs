@@ -1,4 +1,4 @@
-//! The admin door, as the operator sees it: over the wire, with its statuses.
+//! The admin API, as the operator sees it: over the wire, with its statuses.
 
 use super::certificates::CallerTls;
 use super::harness::{CLUSTER, Cluster, SERVER, Setup};
@@ -13,7 +13,7 @@ use tonic::{
 
 type Client = AdminClient<Channel>;
 
-/// Calls the door of this node with an administrator's certificate.
+/// Calls the admin API of this node with an administrator's certificate.
 fn ask<T, F>(cluster: &Cluster, place: usize, call: impl FnOnce(Client) -> F) -> T
 where
     T: Send + 'static,
@@ -22,7 +22,7 @@ where
     ask_as(cluster, cluster.authority.administrator(), place, |channel| call(Client::new(channel)))
 }
 
-/// The same as whoever the certificate says.
+/// Calls a node with the certificate of `tls`.
 pub(super) fn ask_as<T, F>(cluster: &Cluster, tls: CallerTls, place: usize, call: impl FnOnce(Channel) -> F) -> T
 where
     T: Send + 'static,
@@ -33,7 +33,7 @@ where
         let tls = tls.clone();
         async move { tls.connect(address).await.map(TokioIo::new) }
     });
-    // Made inside the runtime that drives it.
+    // Entered because the channel must be created inside the runtime that drives it.
     let _entered = cluster.nodes[place].enter();
     let called = call(Endpoint::from_static("http://quorate-peer").connect_with_connector_lazy(connector));
     cluster.nodes[place].run(|_| called)

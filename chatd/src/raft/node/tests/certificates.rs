@@ -1,4 +1,4 @@
-//! A CA of the test's own, and certificates of it.
+//! A CA for the tests, and certificates issued by it.
 
 use crate::tls::{PEER_DOMAIN, PeerTls, TlsFiles};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
@@ -28,12 +28,12 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    /// Writes CA, certificate and key of a member into the directory, over those that are there.
+    /// Writes CA, certificate and key of a member into the directory, and overwrites existing ones.
     pub(super) fn write(&self, dir: &Path) -> TlsFiles {
         self.write_with(dir, &["quorate://cluster/test/peer/node"])
     }
 
-    /// The same with these URIs among the names.
+    /// Writes the files of a certificate with these URIs among its names.
     pub(super) fn write_with(&self, dir: &Path, uris: &[&str]) -> TlsFiles {
         let (certificate, key) = self.sign(uris);
         let [ca, cert, private] = ["ca.crt", "tls.crt", "tls.key"].map(|name| dir.join(name));
@@ -51,7 +51,7 @@ impl Authority {
         (certificate, key)
     }
 
-    /// Who comes with these URIs: a caller that is no member need not be one.
+    /// Returns a TLS client whose certificate has these URIs; the caller need not be a member.
     pub(super) fn caller(&self, uris: &[&str]) -> CallerTls {
         let (certificate, key) = self.sign(uris);
         let mut roots = RootCertStore::empty();
@@ -78,7 +78,7 @@ impl Authority {
     }
 }
 
-/// Connects as whoever the certificate says.
+/// TLS client with a given certificate.
 #[derive(Clone)]
 pub(super) struct CallerTls(TlsConnector);
 

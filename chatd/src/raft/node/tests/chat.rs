@@ -1,4 +1,4 @@
-//! Commands to propose, and what came of them.
+//! Commands to propose, and checks of their outcomes.
 
 use super::harness::TestNode;
 use crate::store::StateStore as _;
@@ -19,7 +19,7 @@ pub(super) fn register(user: &str) -> Envelope {
     Envelope { command: Some(Command { kind: Some(Kind::Register(command)) }), ..Envelope::default() }
 }
 
-/// The same, with a session that ends after so long.
+/// Returns the registration of a user whose session ends after `lifetime_ms`.
 pub(super) fn register_for(user: &str, lifetime_ms: u64) -> Envelope {
     let mut envelope = register(user);
     if let Some(Command { kind: Some(Kind::Register(Register { session: Some(session), .. })) }) = &mut envelope.command
@@ -50,7 +50,7 @@ pub(super) fn message(user: &str, room_id: &str, transaction_id: &str) -> Envelo
     by(user, transaction_id, Kind::SendEvent(event))
 }
 
-/// The room keeps events for so many milliseconds.
+/// Returns the command by which a room keeps events for `lifetime_ms`.
 pub(super) fn retention(user: &str, room_id: &str, lifetime_ms: u64) -> Envelope {
     let event = SendEvent {
         room_id: room_id.into(),
@@ -61,7 +61,7 @@ pub(super) fn retention(user: &str, room_id: &str, lifetime_ms: u64) -> Envelope
     by(user, "retention", Kind::SendEvent(event))
 }
 
-/// A user with a room, through this node.
+/// Creates a user with a room, through this node.
 pub(super) fn room(node: &TestNode, user: &str) -> String {
     accepted(&node.propose(register(user)).expect("applied"));
     let outcome = node.propose(create_room(user)).expect("applied");
@@ -76,7 +76,7 @@ pub(super) fn accepted(outcome: &Outcome) {
     assert!(!refused, "refused: {outcome:?}");
 }
 
-/// The transaction ids of all messages in the room, in their order, as this node has applied them.
+/// Returns the transaction ids of all messages in the room, in their order, as this node has applied them.
 pub(super) fn messages(node: &TestNode, user: &str, room_id: &str) -> Vec<String> {
     let rows = node.store().view();
     let view = View::open(&rows).expect("bootstrapped");

@@ -1,4 +1,4 @@
-//! Wrong clocks: what they may not do to the log, who leads then, and how the damage of an older time is repaired.
+//! Wrong clocks: what they must not do to the log, which node leads then, and how earlier damage is repaired.
 
 use super::{
     chat::{accepted, message, messages, register, retention, room},
@@ -16,14 +16,14 @@ const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 const FAR_MS: i64 = 400 * DAY_MS;
 
-/// The log's time as this node has applied it, minus the machine's.
+/// Returns the log's time as this node has applied it, minus the machine's time, in milliseconds.
 fn log_time(node: &TestNode) -> i64 {
     let rows = node.store().view();
     let time_ms = View::open(&rows).expect("bootstrapped").time_ms();
     i64::try_from(time_ms).expect("fits") - i64::try_from(system_clock()()).expect("fits")
 }
 
-/// A user whose session ends after so long without use.
+/// Returns the registration of a user whose session ends after this time without use.
 fn register_for(user: &str, lifetime_ms: i64) -> Envelope {
     let mut envelope = register(user);
     if let Some(Kind::Register(register)) = envelope.command.as_mut().and_then(|command| command.kind.as_mut())
@@ -62,7 +62,7 @@ fn leadership_moved_to_a_wrong_clock_comes_back_and_nothing_is_stamped_with_it()
         cluster.nodes[off].set_clock_ahead(ahead);
         let (off_id, term) = (cluster.nodes[off].id(), cluster.nodes[right].status().term);
         cluster.nodes[right].force_leader(off_id);
-        // Through the wrong pod, while it leads: it waits for another leader.
+        // The write goes through the wrong pod while it leads, and waits for another leader.
         let during = cluster.nodes[off].propose(message("alice", &room_id, "during")).expect("applied");
         accepted(&during);
         cluster.wait(right, "led by a right clock", |status| {
@@ -75,7 +75,7 @@ fn leadership_moved_to_a_wrong_clock_comes_back_and_nothing_is_stamped_with_it()
             cluster.wait(place, "caught up", |status| status.applied_index >= applied);
             assert!(log_time(node).abs() < HOUR_MS, "{} is off by {} ms", node.name, log_time(node));
         }
-        // The sessions are what they were, for writes and for reads, on every pod.
+        // Sessions are unchanged, for writes and for reads, on every pod.
         let by_bob = super::chat::create_room("bob");
         accepted(&cluster.nodes[off].propose(by_bob).expect("applied"));
         let judged = cluster.nodes[off].node().cluster.time().now_ms();
@@ -123,7 +123,7 @@ fn two_clocks_that_nothing_tells_apart_hold_the_time_until_a_third_is_there() {
     for place in 0..3 {
         cluster.kill(place);
     }
-    // Both have forgotten the time of before, and neither has it.
+    // Both nodes have forgotten the last agreed time, and neither clock has it.
     cluster.nodes[0].set_clock_ahead(FAR_MS);
     cluster.nodes[1].set_clock_ahead(DAY_MS);
     cluster.start(0);

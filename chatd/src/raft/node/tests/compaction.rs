@@ -1,4 +1,5 @@
-//! The log is let go by size and by time, never further than a checkpoint holds, and not so far that a restart needs one.
+//! Purging of the log by size and by time: never further than a checkpoint covers, and not so far that a restart needs
+//! one.
 
 use super::{
     chat::{accepted, room},
@@ -10,7 +11,7 @@ use std::time::Duration;
 const KEPT: u64 = 10;
 const NEVER: Duration = Duration::from_secs(1 << 30);
 
-/// A message of 48 KiB.
+/// Returns a message of 48 KiB.
 fn large(room_id: &str, transaction_id: &str) -> Envelope {
     let content = format!(r#"{{"body":"{}"}}"#, "x".repeat(48 << 10)).into_bytes().into();
     let event = SendEvent { room_id: room_id.into(), r#type: "m.room.message".into(), state_key: None, content };
@@ -66,7 +67,7 @@ fn a_log_of_few_large_entries_is_let_go_though_all_of_them_would_be_kept() {
     let status = node.status();
     assert!(status.purged_index > 100 && status.purged_index < status.last_log_index, "{status:?}");
     let snapshot = status.snapshot_index;
-    // And what is left is no reason for another one.
+    // The remaining log does not cause another checkpoint.
     write(node, &room_id, 320..325);
     cluster.wait(0, "applied", |status| status.applied_index > snapshot);
     assert!(log_bytes(node) < BYTES);
@@ -92,7 +93,7 @@ fn nothing_is_let_go_that_no_complete_checkpoint_holds() {
     write(node, &room_id, 0..3);
     let applied = node.status().applied_index;
     cluster.wait(0, "compacted", |status| status.purged_index >= applied);
-    // From now on no checkpoint can be made: where they lie there is a file.
+    // From here on no checkpoint can be made, because a file is in the place of the directory.
     let (snapshots, aside) = (node.dir.path().join("state/snapshots"), node.dir.path().join("state/aside"));
     std::fs::rename(&snapshots, &aside).expect("moves");
     std::fs::write(&snapshots, "").expect("writes");

@@ -1,4 +1,4 @@
-//! Who leads, and what it takes to change that.
+//! Elections and transfers of leadership.
 
 use super::{
     chat::{accepted, message, messages, room},
@@ -22,7 +22,7 @@ fn a_killed_leader_is_replaced_and_nothing_acknowledged_is_lost() {
     let term = cluster.nodes[old].status().term;
     cluster.kill(old);
     let killed = Instant::now();
-    // Sent to a follower that still believes in the old leader: waits for the next one.
+    // The command goes to a follower that still believes in the old leader, and waits for the next one.
     accepted(&cluster.nodes[other].propose(message("alice", &room_id, "after")).expect("applied"));
     let gap = killed.elapsed();
     println!("write gap after the leader was killed: {gap:?}");
@@ -90,7 +90,8 @@ fn a_follower_that_hears_nothing_does_not_unseat_a_leader_that_works() {
     let before = cluster.nodes[leader].status();
     cluster.nodes[deaf].proxy.cut();
     cluster.wait(deaf, "without a leader", |status| status.leader.is_none());
-    // It stands for election now and then: each time the others hear their leader, and refuse even to consider it.
+    // The cut-off node starts an election now and then: each time the others hear their leader, and refuse their
+    // pre-votes.
     let room_id = room(&cluster.nodes[leader], "alice");
     let end = Instant::now() + Duration::from_secs(3);
     let mut sent = Vec::new();
@@ -122,7 +123,7 @@ fn a_leader_without_its_quorum_names_none_and_serves_again_when_the_others_retur
     let noticed = cluster.wait(leader, "without a leader", |status| status.leader.is_none());
     println!("a leader without its quorum named none after {noticed:?}");
     assert!(noticed < Duration::from_secs(3), "{noticed:?}");
-    // Its lease has run out: the write waits here, it is not bounced.
+    // The leader's lease has expired: the write waits here, and is not refused.
     let waiting = cluster.nodes[leader].spawn({
         let envelope = message("alice", &room_id, "meanwhile");
         |node| async move { node.proposer.propose(envelope).await }
@@ -166,7 +167,8 @@ fn leadership_is_not_handed_to_nobody_to_strangers_or_to_the_silent() {
     assert!(taker != leader_id && taker != silent_id);
 }
 
-/// A retry that such a wait let through at once would be the next one's, and so on: a loop that never yields.
+/// Checks that the wait for another leader does not return at once: each retry would then follow the last, in a loop
+/// that never yields.
 #[test]
 fn whoever_waits_for_another_leader_of_a_stopped_raft_waits_quietly() {
     let cluster = Cluster::started(1, Setup::default());

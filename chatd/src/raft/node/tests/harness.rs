@@ -1,4 +1,4 @@
-//! Clusters to break.
+//! Test clusters whose nodes can be killed, frozen and cut off.
 
 use super::{certificates::Authority, proxy::Proxy};
 use crate::{
@@ -38,26 +38,26 @@ use tonic::service::Routes;
 
 pub(super) const SERVER: &str = "chat.example.org";
 pub(super) const CLUSTER: &str = "6f1c1c1e-0000-4000-8000-000000000001";
-/// Everything here takes far less; a loaded machine may need more than its share.
+/// Longest wait for anything: everything takes far less, but a loaded machine may need more than its share.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Of each volume, once a test says how full it is.
+/// Reserve of each volume, once a test reports its space.
 pub(super) const RESERVE: u64 = 100 << 20;
 
-/// How the nodes of a test are set up.
+/// Settings of a test's nodes.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Setup {
     pub(super) rate_limit: Option<RateLimit>,
     pub(super) write_wait: Option<Duration>,
     pub(super) keep_entries: u64,
     pub(super) history_every: Option<Duration>,
-    /// Devices are kept no longer than their sessions then.
+    /// Interval of the search for unused devices; if set, devices are not kept longer than their sessions.
     pub(super) devices_every: Option<Duration>,
-    /// Checkpoints by themselves, from so many bytes of log on, or after so long.
+    /// Automatic checkpoints, from this many bytes of log on, or after this time.
     pub(super) compact: Option<(u64, Duration)>,
-    /// Bytes per second at which snapshots are sent.
+    /// Rate, in bytes per second, at which snapshots are sent.
     pub(super) send_rate: Option<u64>,
-    /// How long a receiver of a snapshot waits for a silent sender.
+    /// Time for which a receiver of a snapshot waits for a silent sender.
     pub(super) receive_stall: Option<Duration>,
 }
 
@@ -68,14 +68,14 @@ pub(super) struct Cluster {
     proxies: Runtime,
 }
 
-/// A volume with an address; running or not.
+/// A volume with an address, whose node runs or not.
 pub(super) struct TestNode {
     pub(super) name: String,
     pub(super) dir: TempDir,
     pub(super) listen: SocketAddr,
     held: Option<std::net::TcpListener>,
     pub(super) proxy: Proxy,
-    /// By how many milliseconds its clock is ahead; may be set at any time.
+    /// Milliseconds by which the node's clock is ahead; may be set at any time.
     clock_ahead: Arc<AtomicI64>,
     running: Option<Running>,
 }
@@ -86,7 +86,7 @@ struct Running {
     store: MemStore,
 }
 
-/// Of each node's runtime.
+/// Worker threads of each node's runtime.
 const WORKERS: usize = 2;
 
 fn runtime(name: &str) -> Runtime {
@@ -95,7 +95,7 @@ fn runtime(name: &str) -> Runtime {
 }
 
 impl Cluster {
-    /// So many nodes with empty volumes, running, in no cluster.
+    /// Creates `count` running nodes with empty volumes, which belong to no cluster.
     pub(super) fn empty(count: usize, setup: Setup) -> Self {
         let authority = Authority::new();
         let mut cluster = Self { authority, nodes: Vec::new(), setup, proxies: runtime("proxies") };
@@ -105,7 +105,7 @@ impl Cluster {
         cluster
     }
 
-    /// The same, initialised, with a leader and all ready.
+    /// Creates an initialised cluster with a leader, in which all nodes are ready.
     pub(super) fn started(count: usize, setup: Setup) -> Self {
         let cluster = Self::empty(count, setup);
         let voters = cluster.members();
@@ -118,11 +118,11 @@ impl Cluster {
         cluster
     }
 
-    /// One more node with an empty volume, running; its place in `nodes`.
+    /// Adds a running node with an empty volume; returns its place in `nodes`.
     pub(super) fn add(&mut self) -> usize {
         let place = self.nodes.len();
         let dir = TempDir::new().expect("a directory");
-        // Held until the node takes it: a free port could go to another test meanwhile.
+        // Held until the node takes it: a free port could otherwise go to another test.
         let held = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
         let listen = held.local_addr().expect("bound");
         let proxy = Proxy::start(&self.proxies, listen);
@@ -139,12 +139,13 @@ impl Cluster {
         place
     }
 
-    /// What a stopped node knows in the very moment in which it has started; it is stopped again when this returns.
+    /// Returns the status of a stopped node at the very moment at which it has started; the node is stopped again
+    /// afterwards.
     pub(super) fn first_status(&self, place: usize) -> NodeStatus {
         let node = &self.nodes[place];
         let (dir, tls) = (node.dir.path().to_owned(), self.authority.tls(node.dir.path()));
         let options = options(&node.name, node.proxy.address, self.setup);
-        // One thread: what others would do meanwhile waits for it.
+        // With one thread, all other tasks wait in the meantime.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let status = runtime.block_on(async move {
             let (parts, _store) = parts(dir, tls);
@@ -160,14 +161,14 @@ impl Cluster {
         node.start(&self.authority, setup);
     }
 
-    /// As `kill -9`: nothing is told to anybody. The log's directory is free when this returns.
+    /// Kills a node as `kill -9` does: nobody is told. The log's directory is free when this returns.
     pub(super) fn kill(&mut self, place: usize) {
         let Running { runtime, node, store } = self.nodes[place].running.take().expect("runs");
         drop((node, store));
         runtime.shutdown_timeout(Duration::from_secs(5));
     }
 
-    /// The end of a task of some node; that node may be gone meanwhile.
+    /// Waits for a task of some node, which may have stopped in the meantime.
     pub(super) fn join<T>(&self, task: tokio::task::JoinHandle<T>) -> T {
         self.proxies.block_on(task).expect("no panic")
     }
@@ -176,7 +177,7 @@ impl Cluster {
         self.nodes.iter().map(TestNode::member).collect()
     }
 
-    /// Waits until the status of a node is so; returns how long it took.
+    /// Waits until the status of a node satisfies `so`; returns the time that it took.
     pub(super) fn wait(&self, place: usize, what: &str, so: impl Fn(&NodeStatus) -> bool) -> Duration {
         let start = Instant::now();
         loop {
@@ -189,7 +190,7 @@ impl Cluster {
         }
     }
 
-    /// The place of the node that leads, with a quorum, as it says itself.
+    /// Returns the place of the node that reports that it leads, with a quorum.
     pub(super) fn leader(&self) -> usize {
         let start = Instant::now();
         loop {
@@ -203,7 +204,7 @@ impl Cluster {
         }
     }
 
-    /// A running node that does not lead.
+    /// Returns the place of a running node that does not lead.
     pub(super) fn follower(&self) -> usize {
         let leader = self.leader();
         (0..self.nodes.len()).find(|p| *p != leader && self.nodes[*p].is_running()).expect("a follower")
@@ -240,7 +241,7 @@ impl TestNode {
         self.running.as_ref().expect("runs")
     }
 
-    /// For what must be made inside the node's runtime.
+    /// Enters the node's runtime, for objects that must be created inside it.
     pub(super) fn enter(&self) -> tokio::runtime::EnterGuard<'_> {
         self.running().runtime.enter()
     }
@@ -253,12 +254,12 @@ impl TestNode {
         self.running().node.clone()
     }
 
-    /// Sets its clock.
+    /// Sets the node's clock.
     pub(super) fn set_clock_ahead(&self, ms: i64) {
         self.clock_ahead.store(ms, Ordering::Relaxed);
     }
 
-    /// Hands leadership to another one, whatever is known of it.
+    /// Transfers leadership to another node, without any checks.
     pub(super) fn force_leader(&self, to: u64) {
         self.run(move |node| async move { node.door.consensus.transfer_to(to).await }).expect("runs");
     }
@@ -279,7 +280,7 @@ impl TestNode {
         self.running().node.own().clone()
     }
 
-    /// On the node's own runtime, to its end.
+    /// Runs a task to its end on the node's own runtime.
     pub(super) fn run<T, F>(&self, task: impl FnOnce(Node) -> F) -> T
     where
         T: Send + 'static,
@@ -297,7 +298,8 @@ impl TestNode {
         self.running().runtime.spawn(task(self.node()))
     }
 
-    /// As SIGSTOP: nothing of the node runs until the guard is dropped, while its connections stay open.
+    /// Freezes the node as SIGSTOP does: nothing of it runs until the guard is dropped, while its connections stay
+    /// open.
     pub(super) fn freeze(&self) -> FrozenNode {
         let gate = Arc::new(Gate::default());
         for _ in 0..WORKERS {
@@ -308,7 +310,7 @@ impl TestNode {
         FrozenNode(gate)
     }
 
-    /// How full its volume is said to be.
+    /// Reports how full the node's volume is.
     pub(super) fn has_free(&self, free: u64) {
         self.node().door.volume.measured(VolumeSpace { free, total: 10 * RESERVE });
     }
@@ -322,7 +324,7 @@ impl TestNode {
     }
 }
 
-/// Where the threads of a frozen node wait: how many there are, and whether it is open.
+/// Gate at which the threads of a frozen node wait: the number of waiting threads, and `true` once it is open.
 #[derive(Default)]
 struct Gate(Mutex<(usize, bool)>, Condvar);
 
@@ -338,7 +340,7 @@ impl Gate {
     }
 }
 
-/// A node that stands still.
+/// A frozen node, which continues when this guard is dropped.
 pub(super) struct FrozenNode(Arc<Gate>);
 
 impl Drop for FrozenNode {
@@ -392,7 +394,7 @@ fn compaction(setup: Setup) -> Compaction {
     Compaction { keep_entries, history_every, devices_every, devices_kept, bytes, age, every, ..defaults }
 }
 
-/// Waits for a condition that no status tells.
+/// Waits for a condition that no status reports.
 pub(super) fn until(what: &str, so: impl Fn() -> bool) {
     let start = Instant::now();
     while !so() {
@@ -401,7 +403,7 @@ pub(super) fn until(what: &str, so: impl Fn() -> bool) {
     }
 }
 
-/// Between two looks at a condition, on the test's own thread.
+/// Pauses between two checks of a condition, on the test's own thread.
 #[expect(clippy::disallowed_methods, reason = "no runtime runs on this thread")]
 pub(super) fn breathe() {
     std::thread::sleep(Duration::from_millis(2));

@@ -1,4 +1,4 @@
-//! History is removed on all nodes: at an administrator's wish, from any node, and by the room's own rule.
+//! Removal of history on all nodes: on an administrator's request, through any node, and by the room's own rule.
 
 use super::{
     chat::{accepted, message, messages, register, register_for, retention, room},
@@ -27,7 +27,7 @@ fn history_is_removed_on_all_nodes_and_they_stay_equal() {
     assert_eq!(purge(room_id.clone(), u64::MAX).expect("removes"), Purged { events: 30, more: false });
     let last = cluster.nodes[leader].propose(message("alice", &room_id, "after")).expect("applied");
     accepted(&last);
-    // Not the status' index: it is told a moment after the answer.
+    // The index of the answer, not of the status, which is updated a moment later.
     let applied = last.position.expect("a position").index;
     for node in 0..3 {
         cluster.wait(node, "as far", |status| status.applied_index >= applied);

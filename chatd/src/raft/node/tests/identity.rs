@@ -1,4 +1,4 @@
-//! Which cluster a node belongs to.
+//! Membership of a node in a cluster, and the checks of its identity.
 
 use super::harness::{CLUSTER, Cluster, SERVER, Setup};
 use crate::raft::{
@@ -69,10 +69,10 @@ fn a_connection_to_the_wrong_node_is_given_up_and_the_right_one_found() {
     let dir = tempfile::TempDir::new().expect("a directory");
     let tls = cluster.authority.tls(dir.path());
     let [first, other_address, right_one] = asker.run(move |node| async move {
-        // Of its own, because the node's are connected already.
+        // Separate peers, because those of the node are connected already.
         let peers = Peers::new(node.door.peers.identity().clone(), tls, system_clock());
         let request = pb::AnnounceRequest { target: Some(peers.identity().target(right_id)) };
-        // A stale name leads to another node.
+        // A stale name that leads to another node.
         let peer = peers.peer(right_id, &wrong.to_string());
         let mut connection = peer.connect(Lane::Calls);
         let first = connection.client.announce(request.clone()).await;

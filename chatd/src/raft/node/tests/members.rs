@@ -46,7 +46,7 @@ fn a_lost_voter_is_replaced_by_a_fresh_one_in_one_change() {
     assert!(!membership.contains(lost_id) && membership.voter_sets.len() == 1, "{membership:?}");
 
     accepted(&cluster.nodes[fresh].propose(message("alice", &room_id, "hello")).expect("applied"));
-    // With the fresh one counting, the old majority may go.
+    // The fresh node counts, so a node of the old majority may go.
     let other = (0..3).find(|place| *place != leader && *place != lost).expect("the third");
     cluster.kill(other);
     accepted(&cluster.nodes[fresh].propose(message("alice", &room_id, "again")).expect("applied"));

@@ -1,4 +1,4 @@
-//! The order of a stream's proposals, over whatever happens to the leader.
+//! The order of a stream's proposals, whatever happens to the leader.
 
 use super::{
     chat::{accepted, message, messages, room},
@@ -10,10 +10,10 @@ use quorate_core::proto::log::Outcome;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// As many as a client keeps on their way.
+/// Number of proposals that a client keeps in flight.
 const IN_FLIGHT: usize = 256;
 
-/// What became of a stream's proposals.
+/// Results of a stream's proposals.
 type Sent = Vec<Result<Outcome, ProposeError>>;
 
 fn ids(prefix: &str, count: usize) -> Vec<String> {
@@ -31,7 +31,7 @@ fn start(cluster: &Cluster, place: usize, room_id: &str, ids: &[String]) -> Join
     cluster.nodes[place].spawn(|node| send(node, room_id, ids))
 }
 
-/// All were applied, and stand in the room in the order in which they were given.
+/// Checks that all proposals were applied, and are in the room in the order in which they were given.
 fn check(cluster: &Cluster, place: usize, room_id: &str, streams: Vec<(Vec<String>, Sent)>) {
     assert_eq!(cluster.nodes[place].read(), Freshness::Linearizable);
     let found = messages(&cluster.nodes[place], "alice", room_id);
@@ -71,7 +71,7 @@ fn streams_through_all_nodes_keep_their_order_while_leadership_moves() {
             status.last_log_index > before + 5 || sending.iter().all(JoinHandle::is_finished)
         });
         let limit = Duration::from_secs(5);
-        // The transfer may come too late, to one that leads no more: then the next round moves it.
+        // The transfer may come too late, to a node that leads no longer: then the next round moves leadership.
         let _ = cluster.nodes[leader]
             .run(move |node| async move { node.administration.transfer_leader(None, limit).await });
     }

@@ -1,4 +1,4 @@
-//! In front of a node's peer door: passes bytes on, or holds them back as a partition would.
+//! A proxy in front of a node's peer listener: passes bytes on, or holds them back as a partition would.
 
 use std::net::SocketAddr;
 use tokio::{
@@ -8,7 +8,7 @@ use tokio::{
     sync::watch,
 };
 
-/// Lives as long as the cluster; the node behind it may come and go.
+/// Proxy that lives as long as the cluster; the node behind it may come and go.
 pub(super) struct Proxy {
     pub(super) address: SocketAddr,
     silent: watch::Sender<bool>,
@@ -36,7 +36,7 @@ impl Proxy {
         Self { address, silent }
     }
 
-    /// Accepts, and passes nothing on.
+    /// Starts the partition: connections are accepted, and nothing is passed on.
     pub(super) fn cut(&self) {
         self.silent.send_replace(true);
     }

@@ -1,4 +1,4 @@
-//! When a pod gets no clients: it cannot serve, and others may.
+//! Readiness that is withdrawn: a pod that cannot serve gets no clients while others can.
 
 use super::{
     chat::room,
@@ -30,7 +30,8 @@ fn a_pod_that_restarts_without_a_majority_is_not_ready() {
     }
     cluster.start(0);
     let term = cluster.nodes[0].status().term;
-    // Not of the term: it asks before it stands. Some elections' time, as openraft counts it.
+    // The term does not measure time, as pre-votes do not raise it. The loop lasts several elections, as openraft
+    // counts time.
     for _ in 0..1500 {
         let status = cluster.nodes[0].status();
         assert_eq!(status.readiness, Readiness::CatchingUp, "in term {} after {term}", status.term);

@@ -1,4 +1,4 @@
-//! Reads that see every write acknowledged before them.
+//! Linearizable reads: they see every write that was acknowledged before them.
 
 use super::{
     chat::{message, messages, room},

@@ -1,4 +1,4 @@
-//! Who may do what on the peer door, over the wire.
+//! Rights on the peer listener, tested over the wire.
 
 use super::{
     admin::ask_as,
@@ -16,7 +16,7 @@ use tonic::{Code, Status};
 const PEER: &str = "quorate://cluster/test/peer/node-1";
 const ADMINISTRATOR: &str = "quorate://cluster/test/admin/alice";
 
-/// Calls that change something, as an administrator makes them.
+/// Makes calls that change something, as an administrator does.
 fn administer(cluster: &Cluster, tls: CallerTls, place: usize) -> Vec<Status> {
     ask_as(cluster, tls, place, |channel| async move {
         let mut door = AdminClient::new(channel);
@@ -37,7 +37,7 @@ fn administer(cluster: &Cluster, tls: CallerTls, place: usize) -> Vec<Status> {
     })
 }
 
-/// Calls of members: a vote, an append, a forwarded write, a snapshot.
+/// Makes the calls of members: a vote, an append, a forwarded write, a snapshot.
 fn replicate(cluster: &Cluster, tls: CallerTls, place: usize) -> Vec<Status> {
     let target = raft::Target { cluster_id: CLUSTER.into(), node_id: cluster.nodes[place].id(), from_node_id: 0 };
     ask_as(cluster, tls, place, |channel| async move {
@@ -75,7 +75,7 @@ fn a_peers_certificate_does_not_administer() {
     all_denied(&administer(&cluster, cluster.authority.caller(&[PEER]), leader), 6, "for administrators");
     let after = cluster.nodes[leader].status();
     assert_eq!((after.term, after.leader), (term, Some(id)));
-    // But it may ask how a node does: members tell about the whole cluster.
+    // The peer may still ask for the status, because members report on the whole cluster.
     let seen = ask_as(&cluster, cluster.authority.caller(&[PEER]), leader, |channel| async move {
         AdminClient::new(channel).status(admin::StatusRequest {}).await
     });

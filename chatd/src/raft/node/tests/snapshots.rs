@@ -1,4 +1,4 @@
-//! Snapshots between whole nodes: a leader that freezes while it sends one, and the log behind one that is under way.
+//! Snapshots between whole nodes: a leader that freezes during a transfer, and the log behind a transfer in progress.
 
 use super::{
     chat::room,
@@ -7,20 +7,20 @@ use super::{
 };
 use std::time::Duration;
 
-/// Slow enough that a transfer is under way when a test looks.
+/// Rate, in bytes per second: slow enough that a transfer is in progress when a test checks.
 const RATE: u64 = 1 << 20;
 
 fn compact(node: &TestNode) {
     node.run(|node| async move { node.administration.take_snapshot(true).await }).expect("takes one");
 }
 
-/// A snapshot is being received.
+/// Returns `true` while the node receives a snapshot.
 fn receives(node: &TestNode) -> bool {
     let incoming = std::fs::read_dir(node.dir.path().join("state/incoming"));
     incoming.is_ok_and(|mut found| found.next().is_some())
 }
 
-/// A cluster of three in which the last of the places given needs a snapshot of 2 MiB, and is receiving it.
+/// Starts a cluster of three in which the last of the returned places needs a snapshot of 2 MiB, and is receiving it.
 fn receiving(setup: Setup) -> (Cluster, [usize; 3], String) {
     let mut cluster = Cluster::started(3, Setup { keep_entries: 0, send_rate: Some(RATE), ..setup });
     let (leader, away) = (cluster.leader(), cluster.follower());
@@ -49,7 +49,7 @@ fn a_leader_that_freezes_while_it_sends_a_snapshot_does_not_hold_up_the_next_one
     let (cluster, [leader, other, away], room_id) = receiving(patient);
     let _frozen = cluster.nodes[leader].freeze();
     let started = std::time::Instant::now();
-    // Two of three run, and one of them needs the snapshot before it can be the second of a majority.
+    // Two of three nodes run, and one of them needs the snapshot before it can complete a majority.
     write(&cluster.nodes[other], &room_id, 40..41);
     println!("a write was committed {:?} after the leader froze", started.elapsed());
     let applied = cluster.nodes[other].status().applied_index;

@@ -1,4 +1,4 @@
-//! What the wire lets through.
+//! Tests of the transport over the wire.
 
 use super::{
     certificates::Authority,
@@ -70,7 +70,7 @@ fn a_pre_vote_is_refused_while_a_leader_is_heard_and_changes_nothing() {
         let mut factory = NetworkFactory::new(this.door.peers.clone(), Sender::new(SendOptions::default()));
         let mut client = factory.new_client(target.node_id, &node).await;
         let vote = Vote { leader_id: LeaderId { term: before.term + 7, node_id: asker }, committed: false };
-        // A log that nobody can beat: only the lease speaks against it.
+        // A log that no other can beat: only the lease speaks against the vote.
         let last = LogId::new(LeaderId { term: before.term + 6, node_id: asker }, u64::MAX);
         client.pre_vote(VoteRequest::new(vote, Some(last)), RPCOption::new(Duration::from_secs(5))).await
     });
@@ -91,7 +91,7 @@ fn a_peer_that_accepts_and_says_nothing_fails_the_append_in_time() {
         let start = Instant::now();
         let mut factory = NetworkFactory::new(this.door.peers.clone(), Sender::new(SendOptions::default()));
         let mut client = factory.new_client(target.node_id, &node).await;
-        // Nothing that could be answered with success, should it arrive after all.
+        // A request that could not be answered with success, even if it arrived.
         let vote = Vote { leader_id: LeaderId { term: 0, node_id: 1 }, committed: true };
         let request =
             AppendEntriesRequest::<TypeConfig> { vote, prev_log_id: None, entries: Vec::new(), leader_commit: None };
@@ -106,7 +106,8 @@ fn a_peer_that_accepts_and_says_nothing_fails_the_append_in_time() {
     assert!(took < Duration::from_secs(4), "{took:?}");
 }
 
-/// Whether this side's certificate opens the door: TLS 1.3 tells a client only with the first bytes after.
+/// Returns `true` if the listener accepts this certificate: with TLS 1.3, a client learns that only with the first
+/// bytes after the handshake.
 async fn is_let_in(tls: &PeerTls, address: SocketAddr) -> bool {
     let Ok(mut stream) = tls.connect(address).await else { return false };
     // An HTTP/2 server speaks first (its settings).
@@ -122,7 +123,7 @@ fn only_certificates_of_the_clusters_own_authority_open_the_peer_door() {
     let stranger = Authority::new();
     let theirs_dir = TempDir::new().expect("a directory");
     let theirs = stranger.tls(theirs_dir.path());
-    // Trusts our CA, but shows a certificate of its own.
+    // Trusts our CA, but presents a certificate of its own.
     let mixed_dir = TempDir::new().expect("a directory");
     let files = stranger.write(mixed_dir.path());
     std::fs::copy(dir.path().join("ca.crt"), &files.ca).expect("copies");

@@ -1,4 +1,5 @@
-//! Volumes that fill up: people's writes are refused on all pods, everything else goes on, and they are taken again.
+//! Volumes that fill up: users' writes are refused on all pods, everything else goes on, and writes are accepted again
+//! once there is space.
 
 use super::{
     chat::{accepted, by, message, register, retention, room},
@@ -13,7 +14,7 @@ fn is_full<T>(result: &Result<T, ProposeError>) -> bool {
     matches!(result, Err(ProposeError::StorageFull { .. }))
 }
 
-/// Waits until the leader takes people's writes, or refuses them.
+/// Waits until the leader accepts users' writes, or refuses them.
 fn until_admits(cluster: &Cluster, wanted: bool) {
     let leader = cluster.leader();
     until("the leader has looked", || {
@@ -40,7 +41,7 @@ fn people_are_refused_everywhere_while_one_volume_is_short_and_taken_again_by_it
     until_admits(&cluster, false);
     for node in &cluster.nodes {
         assert!(is_full(&node.propose(message("alice", &room_id, "during"))), "through {}", node.name);
-        // What was accepted before is answered, and not written again.
+        // A command that was accepted before is answered, and not written again.
         assert!(node.propose(message("alice", &room_id, "before")).expect("known").duplicate);
         assert_eq!(node.read(), Freshness::Linearizable);
     }
@@ -91,7 +92,7 @@ fn a_volume_that_an_outsider_fills_costs_nobody_their_writes_while_two_have_spac
     for n in 0..20 {
         event_id(&cluster.nodes[leader], &room_id, &format!("m{n}"));
     }
-    // A second one, and there is no majority with space.
+    // A second short volume leaves no majority with space.
     cluster.nodes[leader].has_free(RESERVE / 8);
     until_admits(&cluster, false);
     let room = room_id.clone();

@@ -1,4 +1,4 @@
-//! Proposals, from any node.
+//! Proposals through any node.
 
 use super::{
     chat::{accepted, message, messages, register, room},
@@ -19,7 +19,7 @@ fn every_node_takes_writes_and_the_same_transaction_id_is_applied_once() {
         let first = cluster.nodes[place].propose(message("alice", &room_id, &id)).expect("applied");
         accepted(&first);
         assert!(!first.duplicate);
-        // A retry goes to another node, as after a lost answer.
+        // The retry goes to another node, as after a lost answer.
         let again = cluster.nodes[(place + 1) % 3].propose(message("alice", &room_id, &id)).expect("applied");
         assert!(again.duplicate);
         assert_eq!((again.position, again.kind), (first.position, first.kind));
@@ -37,7 +37,7 @@ fn forwarded_writes_survive_the_leaders_death_exactly_once() {
     let (leader, other) = (cluster.leader(), cluster.follower());
     let room_id = room(&cluster.nodes[other], "alice");
     let ids: Vec<String> = (0..300).map(|n| format!("m{n:03}")).collect();
-    // In flight over the forward stream when the leader goes: unknown there, tried again with the same id.
+    // In flight over the forward stream when the leader stops: the outcome is unknown, and the same id is tried again.
     let sending: Vec<_> = ids
         .iter()
         .map(|id| {
@@ -90,7 +90,7 @@ fn a_user_over_the_limit_waits_but_a_retry_of_an_accepted_write_passes() {
     let node = &cluster.nodes[0];
     let room_id = room(node, "alice");
     accepted(&node.propose(message("alice", &room_id, "one")).expect("applied"));
-    // Gives its token back.
+    // The duplicate returns its token.
     assert!(node.propose(message("alice", &room_id, "one")).expect("applied").duplicate);
     accepted(&node.propose(message("alice", &room_id, "two")).expect("applied"));
     let refused = node.propose(message("alice", &room_id, "three"));
@@ -144,7 +144,7 @@ fn what_nobody_waits_for_any_more_is_not_appended() {
     let before = cluster.nodes[leader].status().last_log_index;
     let followers: Vec<_> = (0..3).filter(|place| *place != leader).collect();
     followers.iter().for_each(|place| cluster.nodes[*place].proxy.cut());
-    // A few entries are on their way; the rest waits in the queue, for less than the lease.
+    // A few entries are in flight; the rest waits in the queue, for less than the lease.
     let given_up: Vec<_> = (0..2000)
         .map(|n| {
             let envelope = message("alice", &room_id, &format!("m{n}"));
@@ -154,7 +154,7 @@ fn what_nobody_waits_for_any_more_is_not_appended() {
         })
         .collect();
     for task in given_up {
-        // Whether one of the first was answered after all does not matter.
+        // Some of the first may have been answered after all, which does not matter.
         let _ = cluster.join(task);
     }
     followers.iter().for_each(|place| cluster.nodes[*place].proxy.heal());

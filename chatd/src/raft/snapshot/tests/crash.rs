@@ -1,19 +1,19 @@
-//! The work of a process that crashes while it takes a snapshot over, and what must be found afterwards.
+//! The work of a process that crashes while it installs a snapshot, and the checks afterwards.
 
 use super::install::{is_at, restarted};
 use super::*;
 use quorate_core::invariant::check_all;
 
-/// The pod has entries up to here.
+/// Last entry that the pod has.
 const BEHIND: u64 = 39;
-/// The snapshot covers entries up to here.
+/// Last entry that the snapshot covers.
 const AHEAD: u64 = 99;
-/// Applied after the installation up to here.
+/// Last entry that is applied after the installation.
 const LAST: u64 = 119;
-/// Bytes of a chunk: most files take several.
+/// Size of a chunk, in bytes: most files take several.
 const CHUNK: usize = 4 << 10;
 
-/// A pod that is behind, and a snapshot of one that is ahead.
+/// Prepares a pod that is behind, and a snapshot of one that is ahead.
 pub(in crate::raft) async fn prepare(pod: &Path, ahead: &Path) {
     for dir in [pod, ahead] {
         fs::create_dir_all(dir).unwrap();
@@ -24,7 +24,7 @@ pub(in crate::raft) async fn prepare(pod: &Path, ahead: &Path) {
     build(leader.store(), &Shelf::open(ahead).unwrap()).unwrap();
 }
 
-/// Receives, installs, applies what follows.
+/// Receives and installs the snapshot, and applies the entries after it.
 pub(in crate::raft) async fn take_over(pod: &Path, ahead: &Path, say: &dyn Fn(&str)) {
     let snapshot = Shelf::open(ahead).unwrap().newest().unwrap();
     let mut machine = machine_over(rocks(pod), pod);
@@ -42,7 +42,7 @@ pub(in crate::raft) async fn take_over(pod: &Path, ahead: &Path, say: &dyn Fn(&s
     machine.store().flush().unwrap();
 }
 
-/// The pod starts with the old state or the new one, whole, and comes to the end.
+/// Checks that the pod starts with the complete old or new state, and can reach the end.
 pub(in crate::raft) async fn check(pod: &Path, ahead: &Path, installed: bool) {
     let mut machine = restarted(pod).await;
     let at = machine.store().applied().index().unwrap();
@@ -63,7 +63,7 @@ pub(in crate::raft) async fn check(pod: &Path, ahead: &Path, installed: bool) {
     until("one snapshot is left", || snapshots(pod).len() == 1);
 }
 
-/// Has every file the size and checksum that the manifest gives?
+/// Returns `true` if every file has the size and checksum given in the manifest.
 pub(in crate::raft) fn is_whole(snapshot: &SnapshotData) -> bool {
     let data = snapshot.data_dir();
     snapshot.manifest().files().iter().all(|file| files::matches(&data.join(&file.name), file))

@@ -3,7 +3,7 @@
 use super::*;
 use openraft::StorageHelper;
 
-/// A pod with entries 1 to 39, and a leader's snapshot of the same history up to entry 99.
+/// Creates a pod with entries 1 to 39, and a leader's snapshot of the same history up to entry 99.
 async fn pod_and_received() -> (TempDir, TempDir, SnapshotData) {
     let (pod, source) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     feed(&mut machine_over(rocks(pod.path()), pod.path()), 1..40).await;
@@ -13,7 +13,7 @@ async fn pod_and_received() -> (TempDir, TempDir, SnapshotData) {
     (pod, source, snapshot)
 }
 
-/// Starts a pod as openraft does: a snapshot ahead of the state is installed.
+/// Starts a pod as openraft does: a snapshot that is ahead of the state is installed.
 pub(super) async fn restarted(dir: &Path) -> Machine<RocksStore> {
     let log = crate::raft::log::sim_disk::SimDisk::new();
     let options = crate::raft::log::Options::default();
@@ -43,7 +43,7 @@ async fn a_restart_at_each_step_of_an_installation_finds_the_old_or_the_new_stat
     let received = incoming.finish().unwrap();
     is_at(&mut restarted(pod.path()).await, 39, "received").await;
 
-    // On the shelf, not yet the state.
+    // On the shelf, but not the state yet.
     let kept = Shelf::open(pod.path()).unwrap().adopt(&received).unwrap();
     is_at(&mut restarted(pod.path()).await, 99, "on the shelf").await;
     let mut machine = restarted(pod.path()).await;
@@ -75,7 +75,7 @@ async fn an_installed_snapshot_can_be_sent_on_also_after_a_restart() {
 async fn a_snapshot_that_is_not_what_it_says_does_not_become_the_state() {
     let (pod, _source, snapshot) = pod_and_received().await;
     let meta = snapshot.manifest().meta().unwrap();
-    // A file that was cut off behind openraft's back.
+    // A file that was truncated without openraft's knowledge.
     let table = snapshot.manifest().files().iter().find(|file| file.name.ends_with(".sst")).unwrap();
     fs::write(snapshot.data_dir().join(&table.name), "short").unwrap();
     let mut machine = machine_over(rocks(pod.path()), pod.path());

@@ -19,7 +19,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Channel, Server};
 use tonic::{Code, Request, Response, Status, Streaming};
 
-/// A pod's peer door with nothing but snapshots behind it.
+/// A peer service that only receives snapshots.
 struct Door(Receiver<RocksStore>);
 
 type Answers<T> = futures::stream::Empty<Result<T, Status>>;
@@ -84,7 +84,7 @@ fn vote(term: u64) -> Vote {
     Vote { leader_id: LeaderId { term, node_id: 1 }, committed: true }
 }
 
-/// openraft's part: a machine behind a vote.
+/// Stand-in for openraft: a machine and a vote.
 struct Follower {
     machine: Mutex<Machine<RocksStore>>,
     vote: Vote,
@@ -111,7 +111,7 @@ struct Pod {
     client: RaftClient<Channel>,
     turn: Arc<Mutex<()>>,
     volume: VolumeGauge,
-    /// Of both sides.
+    /// Metrics of both sides.
     metrics: Metrics,
 }
 
@@ -181,7 +181,7 @@ fn slow() -> SendOptions {
     SendOptions { bytes_per_second: 200 << 10, ..SendOptions::default() }
 }
 
-/// A leader with several table files.
+/// Creates a leader with several table files.
 async fn source() -> (TempDir, Machine<RocksStore>, SnapshotData) {
     let dir = TempDir::new().unwrap();
     let mut machine = machine_over(rocks(dir.path()), dir.path());
@@ -228,7 +228,7 @@ async fn a_broken_transfer_goes_on_with_the_files_that_are_missing() {
     let before = pod.whole_files(&id);
     assert!(before >= 1 && before < snapshot.manifest().files().len(), "{before} files");
 
-    // What is here is not asked for again: it may even be gone at the sender.
+    // Files that arrived are not requested again: the sender may not even have them any more.
     let shelf = Shelf::open(pod.dir.path()).unwrap();
     let wanted = incoming::Incoming::open(&shelf, snapshot.manifest().clone()).unwrap().wanted();
     assert_eq!(wanted.len() + before, snapshot.manifest().files().len());
@@ -319,7 +319,7 @@ async fn a_snapshot_of_another_cluster_is_refused() {
     assert!(matches!(&sent, Err(SendSnapshotError::Receiver(status)) if refused(status)), "{sent:?}");
 }
 
-/// A transfer that has begun in the name of this leader, and of which nothing more comes.
+/// Begins a transfer in the name of this leader, and sends nothing more.
 async fn silent(pod: &Pod, snapshot: &SnapshotData, term: u64) -> Streaming<pb::SnapshotResponse> {
     let first = pb::SnapshotManifest {
         target: Some(target("c1")),
@@ -336,7 +336,7 @@ async fn silent(pod: &Pod, snapshot: &SnapshotData, term: u64) -> Streaming<pb::
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transfer_of_a_later_leader_does_not_wait_for_a_frozen_one() {
     let (_dir, machine, snapshot) = source().await;
-    // Nothing here waits so long.
+    // A stall timeout that is never reached in this test.
     let pod = Pod::start_patient(vote(4), Duration::from_secs(3600)).await;
     let mut frozen = silent(&pod, &snapshot, 4).await;
     assert_eq!(pod.send(&snapshot, SendOptions::default()).await.unwrap(), vote(5));
@@ -352,7 +352,7 @@ async fn a_transfer_of_an_earlier_leader_does_not_end_a_later_one() {
     let earlier = pod.send(&snapshot, SendOptions::default()).await;
     let busy = |status: &Status| status.code() == Code::Unavailable;
     assert!(matches!(&earlier, Err(SendSnapshotError::Receiver(status)) if busy(status)), "{earlier:?}");
-    // A silent sender makes room.
+    // A silent sender loses its turn.
     assert_eq!(later.message().await.unwrap_err().code(), Code::DeadlineExceeded);
     pod.send(&snapshot, SendOptions::default()).await.unwrap();
     assert_eq!(pod.digest().await, digest(&machine.store().view()).unwrap());
@@ -378,7 +378,7 @@ async fn what_has_arrived_is_not_read_again_before_the_transfer_goes_on() {
     assert_eq!((again.wanted(), again.reread()), (Vec::new(), size(false)), "only what is small is read");
     assert!(size(true) > 0);
     drop(again);
-    // Neither when a later snapshot is sent instead, which has most of the tables as well.
+    // The same holds if a later snapshot is sent instead, which has most of the tables as well.
     feed(&mut machine, 1200..1210).await;
     let later = build(machine.store(), &Shelf::open(dir.path()).unwrap()).unwrap();
     let tables_read = |incoming: &incoming::Incoming| {
@@ -409,7 +409,7 @@ async fn a_receiver_that_stops_answering_is_given_up() {
     let (_dir, _machine, snapshot) = source().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    // Accepts connections and says nothing.
+    // Accepts connections and never answers.
     let client = RaftClient::new(tonic::transport::Endpoint::from_shared(address).unwrap().connect_lazy());
     let options = SendOptions { stall: Duration::from_millis(300), ..SendOptions::default() };
     let cancel = futures::future::pending().boxed();

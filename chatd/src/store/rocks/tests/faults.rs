@@ -1,5 +1,5 @@
-//! A disk that fails under the real engine: the process is told to stop, with the cause, and nothing is called damaged
-//! that is not.
+//! A failing disk under the real engine: the process is told to stop, with the cause, and nothing is reported as
+//! damaged that is not.
 
 use super::*;
 use std::process::Command;
@@ -16,7 +16,7 @@ fn told(fatal: &Fatal) -> std::sync::Arc<str> {
     }
 }
 
-/// Rows that no other entry has, of bytes that do not compress: what is written stays.
+/// Returns rows that no other entry has, of incompressible bytes, so that they take space on disk.
 fn new_rows(view: &dyn Read, index: u64) -> Changes {
     let (mut overlay, mut random) = (Overlay::new(view), StdRng::seed_from_u64(index));
     for n in 0..50 {
@@ -27,8 +27,8 @@ fn new_rows(view: &dyn Read, index: u64) -> Changes {
     overlay.into_changes()
 }
 
-/// Waits until no flush is under way that could fail. A write that waits for one is never woken when it fails for want of
-/// space: the engine's own recovery waits for that write (the process ends then, which a test does not).
+/// Waits until no flush is running that could fail. A write that waits for a flush is never woken if the flush fails
+/// for lack of space: the engine's own recovery waits for that write. The process ends in that case; a test does not.
 fn wait_for_flushes(store: &RocksStore) {
     let started = Instant::now();
     loop {
@@ -41,7 +41,7 @@ fn wait_for_flushes(store: &RocksStore) {
     }
 }
 
-/// Commits until the engine refuses; the entries that it took.
+/// Commits until the engine refuses; returns the number of entries that it accepted, and the error.
 fn fill_until_refused(store: &RocksStore) -> (u64, StoreError) {
     for index in 1.. {
         wait_for_flushes(store);
@@ -57,7 +57,7 @@ fn an_error_of_a_flush_in_the_background_stops_the_process_with_its_cause() {
     let (dir, fatal) = (TempDir::new().unwrap(), Fatal::default());
     let store = RocksStore::open(dir.path(), settings(), fatal.clone()).unwrap();
     fill(&store, 1, 1..20);
-    // Where the next table file should be made there is no directory.
+    // The directory for the next table file is missing.
     let live = live_dir(dir.path());
     fs::rename(&live, dir.path().join("aside")).unwrap();
     let (_, error) = fill_until_refused(&store);
@@ -66,12 +66,12 @@ fn an_error_of_a_flush_in_the_background_stops_the_process_with_its_cause() {
     assert!(cause.contains("No such file") && cause.contains(&*live.to_string_lossy()), "{cause}");
     fs::rename(dir.path().join("aside"), &live).unwrap();
     drop(store);
-    // Nothing is damaged by it: what was flushed is there.
+    // Nothing is damaged: what was flushed is still there.
     let found = open(dir.path()).unwrap().applied().index();
     assert!(found < Some(20), "{found:?}");
 }
 
-/// A small file system of its own; gone with this. `None` where no file system may be mounted.
+/// A small file system of its own, unmounted on drop. `None` if mounting is not permitted.
 struct Mounted(TempDir);
 
 impl Mounted {
@@ -94,7 +94,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // Nothing better can be done about a failure here.
+        // A failure here cannot be handled any better.
         let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
     }
 }

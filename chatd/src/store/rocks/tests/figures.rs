@@ -1,10 +1,10 @@
-//! What the database tells of itself.
+//! Tests of the figures that the database reports.
 
 use super::*;
 use crate::store::StoreFigures as _;
 use std::time::{Duration, Instant};
 
-/// Commits so many mebibytes that no compression makes smaller.
+/// Commits `mebibytes` MiB of data that does not compress.
 fn write(store: &RocksStore, index: u64, mebibytes: u64) {
     let mut random = StdRng::seed_from_u64(index);
     let view = store.view();
@@ -19,7 +19,7 @@ fn write(store: &RocksStore, index: u64, mebibytes: u64) {
 #[test]
 fn figures_move_as_data_is_written_flushed_and_compacted() {
     let dir = TempDir::new().unwrap();
-    // Nothing is flushed by itself.
+    // Large enough that nothing is flushed by itself.
     let roomy = Settings { cache_bytes: 128 << 20, write_buffer_bytes: 64 << 20, ..settings() };
     let store = RocksStore::open(dir.path(), roomy, Fatal::default()).unwrap();
     let fresh = store.figures();
@@ -35,7 +35,7 @@ fn figures_move_as_data_is_written_flushed_and_compacted() {
     assert!(flushed.disk_bytes >= fresh.disk_bytes + (4 << 20) && flushed.level0_files >= 1, "{flushed:?}");
     assert!(flushed.flush_written_bytes >= fresh.flush_written_bytes + (3 << 20), "{flushed:?}");
     assert!(flushed.block_cache_bytes > 0 && flushed.table_readers_bytes < flushed.disk_bytes, "{flushed:?}");
-    // Level 0 is compacted from its fourth file on.
+    // Compaction of level 0 starts with its fourth file.
     for index in 2..8 {
         write(&store, index, 4);
         store.flush().unwrap();

@@ -1,12 +1,12 @@
-//! Removed rows give their space back.
+//! Removed rows release their disk space.
 
 use super::*;
 use std::time::{Duration, Instant};
 
-/// Events as large as those of a talkative room.
+/// Size of an event, as in a busy room.
 const EVENT: usize = 700;
 const EVENTS: u64 = 40_000;
-/// As many as one command removes.
+/// Number of events that one command removes at most.
 const PART: u64 = 1000;
 
 fn commit(store: &RocksStore, index: u64, change: impl Fn(&mut Overlay<'_>, Vec<u8>)) {
@@ -26,7 +26,7 @@ fn history_that_is_removed_gives_its_space_back_without_being_asked() {
         RocksStore::open(dir.path(), Settings { write_buffer_bytes: 4 << 20, ..settings() }, Fatal::default()).unwrap();
     let random = std::cell::RefCell::new(StdRng::seed_from_u64(7));
     for part in 0..EVENTS / PART {
-        // Random bytes: nothing but their removal makes the files small.
+        // Random bytes, so that only removal makes the files smaller.
         commit(&store, part, |rows, key| {
             let value: Vec<u8> = (0..EVENT).map(|_| random.borrow_mut().random()).collect();
             rows.put(Table::Timeline, key, value.into());
@@ -35,7 +35,7 @@ fn history_that_is_removed_gives_its_space_back_without_being_asked() {
     store.flush().unwrap();
     let full = store.figures().disk_bytes;
     assert!(full > EVENTS * EVENT as u64 * 9 / 10, "{full}");
-    // All but the youngest tenth.
+    // Removes all but the youngest tenth.
     for part in 0..EVENTS / PART * 9 / 10 {
         commit(&store, part, |rows, key| rows.delete(Table::Timeline, key));
     }

@@ -1,7 +1,7 @@
-//! What a room's news are for everybody who has been in it all the while: computed once, told to many.
+//! News of a room for everybody who has been in it all the while: computed once, told to many.
 //!
-//! Two who were in a room at a token and since, and have the same filter, are told the same of it, but for their own
-//! account data, their own transaction ids, and that nobody is told to name a room after oneself.
+//! Two users who have been in a room since before a token, and have the same filter, are told the same about it, except
+//! for their own account data and transaction ids, and that nobody is told to name a room after oneself.
 
 use super::super::summary::MAX_HEROES;
 use super::{DEFAULT_LIMIT, MAX_LIMIT, Span};
@@ -11,23 +11,24 @@ use crate::query::sync::{JoinedRoom, SyncRequest, Timeline};
 use crate::query::{Event, Filter, QueryError, View};
 use crate::visibility::Sight;
 
-/// What events that a reader has in hand tell of a room.
+/// News of a room, as far as they can be told from events that a reader has in hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RoomNews {
-    /// All there is.
+    /// All the news there is.
     Told(Box<JoinedRoom>),
     /// Nothing that the filter wants.
     Nothing,
-    /// More than these events: ask [`View::news_for_members`].
+    /// More than these events is needed: call [`View::news_for_members`].
     AskRows,
 }
 
 impl RoomNews {
-    /// For somebody who has been in the room since before the first of all its events after a token: these, in order.
+    /// Returns the news for a user who has been in the room since before these events, which are all of the room's
+    /// events after a token, in order.
     #[must_use]
     pub fn of_events(filter: &Filter, mut events: Vec<Event>) -> Self {
-        // State changes summaries, and may be asked for although its event is not; members that come with their
-        // messages are rows.
+        // State changes summaries, and may be wanted even if its event is not; members that are sent with their
+        // messages have to be read from rows.
         if filter.lazy_load_members || events.iter().any(|event| event.state_key.is_some()) {
             return Self::AskRows;
         }
@@ -51,11 +52,11 @@ impl RoomNews {
 }
 
 impl View<'_> {
-    /// A room's news from `since` up to `until` for all who have been in it all the while; `None`: there are none. To be
-    /// told to one of them by [`JoinedRoom::told_to`].
+    /// Returns a room's news from `since` up to `until` for everybody who has been in it all the while; `None` if there
+    /// are none. [`JoinedRoom::told_to`] adapts them to one user.
     ///
     /// # Errors
-    /// [`QueryError::RoomNotFound`] when there is no such room.
+    /// [`QueryError::RoomNotFound`] if there is no such room.
     pub fn news_for_members(
         &self,
         room: RoomNumber,
@@ -72,7 +73,7 @@ impl View<'_> {
             return Ok(None);
         }
         if let Some(summary) = &mut summary {
-            // One more than is told: a hero may be the reader.
+            // One more hero than is told, because one of them may be the reader.
             *summary = self.room_in_short_of(room, "", MAX_HEROES + 1)?;
         }
         Ok(Some(JoinedRoom { room, room_id, state, timeline, summary, account_data: Vec::new() }))
@@ -80,14 +81,14 @@ impl View<'_> {
 }
 
 impl JoinedRoom {
-    /// News for all members as one of them is told; `None` when they have to be asked for alone.
+    /// Returns news for all members as one of them is told; `None` if the news for that user must be read separately.
     #[must_use]
     pub fn told_to(&self, user_id: &str) -> Option<Self> {
         let mut told = self.clone();
         if let Some(summary) = &mut told.summary {
             summary.heroes.retain(|hero| hero != user_id);
             summary.heroes.truncate(MAX_HEROES);
-            // Who is alone is told of those who have left.
+            // A user who is alone is told of those who have left.
             if summary.heroes.is_empty() {
                 return None;
             }
@@ -124,7 +125,7 @@ mod tests {
         ]
     }
 
-    /// Whatever happens, what memory and shared rows tell is what the reader's own sync tells.
+    /// Checks that news from memory and from shared rows are what each reader's own sync returns, whatever happens.
     #[test]
     fn shared_news_are_those_of_each_readers_own_sync() {
         let mut world = world(&["alice", "bob", "carol"]);
@@ -161,7 +162,7 @@ mod tests {
                 if let (Some(told), Some(own)) = (&mut told, &own)
                     && filter.lazy_load_members
                 {
-                    // Members that are told once more than needed do no harm.
+                    // Members that are told more often than needed do no harm.
                     told.state.retain(|event| own.state.contains(event));
                 }
                 assert_eq!(told, own, "step {number} for {user} with {filter:?}");

@@ -1,22 +1,23 @@
-//! What a former member is shown: everything up to its leave, then its own membership, never the room as it went on.
+//! Checks what a former member is shown: everything up to its leave, then its own membership, never how the room went
+//! on.
 
 use super::*;
 use std::collections::BTreeSet;
 
-/// A room that bob was in, and what happened since.
+/// Room that Bob was in, and what has happened since.
 struct Left {
     world: World,
     room: String,
-    /// Where bob left.
+    /// Position of Bob's leave.
     left_at: Position,
-    /// Bob's own member events.
+    /// Positions of Bob's own member events.
     own: BTreeSet<Position>,
-    /// A token from after each step.
+    /// Tokens, one from after each step.
     tokens: Vec<Position>,
 }
 
 impl Left {
-    /// Bob joins a room of alice's and leaves it by the first of these moves; after each move the room goes on.
+    /// Lets Bob join a room of Alice's and leave it by the first of these moves; the room goes on after each move.
     fn by(join_rule: &str, visibility: &str, moves: &[(&str, Change)]) -> Self {
         let mut world = world(&["alice", "bob", "carol", "dave"]);
         let (_, room) = world.public_room("alice");
@@ -55,7 +56,8 @@ impl Left {
         self.world.view().sync(&SyncRequest { localpart: "bob", since, full_state, filter }).unwrap()
     }
 
-    /// Every way to ask, from every token: nothing from after the leave but bob's own membership, and that always.
+    /// Asks in every way and from every token: nothing after the leave is told but Bob's own membership, and that
+    /// always.
     fn check(&self, what: &str) {
         let tokens = self.tokens.iter().copied().map(Some).chain([None]);
         let newest = *self.own.last().unwrap();
@@ -125,7 +127,7 @@ fn a_ban_after_a_kick_is_told_without_the_room() {
 fn who_was_kicked_and_banned_between_two_syncs_gets_the_room_as_of_the_kick() {
     let left = Left::by("invite", "shared", &[("alice", Change::Kick), ("alice", Change::Ban)]);
     let room = left.ask(Some(left.tokens[0]), false, &Filter::default()).leave.remove(0);
-    // Only the ban fits: between it and the kick lies what is not bob's to see.
+    // Only the ban fits: what lies between it and the kick is not for Bob to see.
     assert_eq!((room.timeline.events.len(), room.timeline.limited), (1, true));
     assert_eq!(room.state.iter().map(|event| event.position).collect::<Vec<_>>(), [left.left_at]);
     let direction = crate::table::Direction::Backward;
