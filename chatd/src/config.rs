@@ -2,7 +2,7 @@
 //! startup, into a [`Config`].
 //!
 //! [`keys`] is the single table of keys. The grammar of the file, the names of environment variables and flags, the
-//! defaults and `docs/configuration.md` ([`reference`]) all come from it.
+//! defaults and `docs/configuration.md` ([`mod@reference`]) all come from it.
 
 pub mod duration;
 mod keys;
@@ -12,7 +12,7 @@ mod resolve;
 mod values;
 pub mod written;
 
-pub use crate::api::caller::TrustedProxies;
+pub use crate::caller::TrustedProxies;
 pub use crate::tls::ClientTlsFiles;
 pub use keys::{KEYS, Key};
 pub use ratio::Ratio;
@@ -198,7 +198,7 @@ pub struct Traces {
 }
 
 impl Config {
-    /// Returns a configuration in which nothing is set; [`resolve`] fills in every key.
+    /// Returns a configuration in which nothing is set; [`resolve()`] fills in every key.
     fn unset() -> Self {
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         Self {

@@ -10,7 +10,6 @@
 mod fan_out;
 mod hint;
 pub mod sessions;
-pub mod subscribe;
 pub mod tail;
 
 use crate::trace::delivery::Deliveries;

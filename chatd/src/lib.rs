@@ -9,7 +9,6 @@
 pub mod api {
     //! APIs of the pod: each decodes requests, passes them to [`crate::service`], and encodes the answers.
     pub mod admin;
-    pub(crate) mod caller;
     pub mod convert;
     pub mod error;
     pub mod grpc;
@@ -18,6 +17,7 @@ pub mod api {
     pub mod matrix;
     pub mod stream;
 }
+pub(crate) mod caller;
 pub mod cli;
 pub mod config;
 pub mod exit;

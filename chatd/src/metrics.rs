@@ -10,7 +10,7 @@ mod process;
 pub mod scrape;
 
 pub use catalogue::SECTIONS;
-pub use door::{Call, Coded, Counted, Door, StreamGuard};
+pub use door::{Call, Counted, Door, StreamGuard};
 
 use catalogue::Instruments;
 use observe::Outcomes;

@@ -17,6 +17,7 @@ mod refusal;
 mod session;
 mod standing;
 mod strangers;
+pub mod subscription;
 mod token;
 mod turns;
 mod write;

@@ -10,6 +10,7 @@
 
 pub(crate) mod append;
 pub(crate) mod apply;
+mod call_error;
 pub(crate) mod command;
 pub(crate) mod delivery;
 pub mod door;
@@ -22,6 +23,7 @@ mod sampler;
 mod tests;
 pub(crate) mod wire;
 
+pub use call_error::CallError;
 pub(crate) use mark::{Live, Mark, current, span};
 pub(crate) use sampler::Asked;
 

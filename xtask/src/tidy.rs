@@ -87,6 +87,24 @@ const RULES: [Rule; 8] = [
     },
 ];
 
+/// The modules of `chatd`, each of which may use those after it and none before it.
+const LAYERS: [&str; 6] = ["api", "service", "metrics", "raft", "feed", "trace"];
+
+/// Returns the modules that the code of a file of `chatd` may not use.
+fn layers_above(name: &str) -> &'static [&'static str] {
+    let module = name.strip_prefix("chatd/src/").and_then(|path| path.split(['/', '.']).next());
+    let own = LAYERS.iter().position(|layer| Some(*layer) == module);
+    own.and_then(|own| LAYERS.get(..own)).unwrap_or_default()
+}
+
+/// Returns the code of a file without its unit tests, which may use anything.
+fn without_tests<'t>(name: &str, text: &'t str) -> &'t str {
+    if name.contains("/tests") {
+        return "";
+    }
+    text.split("#[cfg(test)]\nmod ").next().unwrap_or_default()
+}
+
 /// Maximum number of lines in a file.
 const MAX_LINES: usize = 600;
 
@@ -113,6 +131,16 @@ pub fn check(name: &str, text: &str) -> Vec<String> {
     let mut findings = Vec::new();
     if text.lines().count() > MAX_LINES {
         findings.push(format!("{name}: more than {MAX_LINES} lines: one file, one subject"));
+    }
+    for (number, line) in without_tests(name, text).lines().enumerate() {
+        let uses = |layer: &&&str| line.contains(&format!("crate::{layer}::")) && !line.trim_start().starts_with("//");
+        if let Some(layer) = layers_above(name).iter().find(uses) {
+            let order = LAYERS.join(" → ");
+            findings.push(format!(
+                "{name}:{}: crate::{layer}: modules use each other in one direction, {order}",
+                number + 1
+            ));
+        }
     }
     let rules = RULES
         .iter()
@@ -170,6 +198,20 @@ mod tests {
     #[test]
     fn unfinished_business_is_found_in_comments_too() {
         assert_eq!(check("chatctl/src/lib.rs", concat!("// TO", "DO later\n")).len(), 1);
+    }
+
+    #[test]
+    fn modules_use_each_other_in_one_direction() {
+        assert_eq!(check("chatd/src/feed/tail.rs", "use crate::service::Session;\n").len(), 1);
+        assert_eq!(check("chatd/src/trace.rs", "use crate::metrics::{Call, Door};\n").len(), 1);
+        assert!(check("chatd/src/service/read.rs", "use crate::feed::Feed;\n").is_empty());
+        assert!(
+            check("chatd/src/feed.rs", "//! See [`crate::service::Service`].\nuse crate::trace::Live;\n").is_empty()
+        );
+        assert!(
+            check("chatd/src/feed.rs", "#[cfg(test)]\nmod tests {\n    use crate::service::Session;\n}\n").is_empty()
+        );
+        assert!(check("chatd/src/feed/tests.rs", "use crate::service::Session;\n").is_empty());
     }
 
     #[test]

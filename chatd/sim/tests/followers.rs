@@ -1,8 +1,8 @@
 //! Readers that keep up take new events from memory; whatever commands come between, they get what the rows would give.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed check of a test is a panic")]
 
-use quorate_chatd::feed::subscribe::Place;
 use quorate_chatd::feed::tail::{Addition, Tail};
+use quorate_chatd::service::subscription::Place;
 use quorate_core::apply;
 use quorate_core::id::{Position, RoomNumber};
 use quorate_core::proto::log::Batch;

@@ -11,8 +11,8 @@ pub mod server;
 mod servers;
 
 use crate::api::{error, stream};
-use crate::feed::subscribe::Subscription;
 use crate::metrics::{self, Door, Metrics};
+use crate::service::subscription::Subscription;
 use crate::service::{Refusal, Service, limits};
 use crate::trace::{self, Asked};
 use futures::StreamExt as _;

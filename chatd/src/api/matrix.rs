@@ -27,7 +27,7 @@ pub(crate) use gate::serve;
 
 use crate::api::admin::AdminDoor;
 use crate::api::admin::page;
-use crate::api::caller::CallerAddress;
+use crate::caller::CallerAddress;
 use crate::metrics::Metrics;
 use crate::service::Service;
 use axum::Router;

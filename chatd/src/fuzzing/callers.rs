@@ -1,6 +1,6 @@
 //! Identification of callers: `X-Forwarded-For` headers of proxies, and URIs of certificates.
 
-use crate::api::caller::{CallerAddress, TrustedProxies};
+use crate::caller::{CallerAddress, TrustedProxies};
 use crate::tls::{Holder, PeerRole};
 use http::{HeaderMap, HeaderValue};
 use std::net::{IpAddr, Ipv4Addr};

@@ -2,7 +2,7 @@
 
 use super::Metrics;
 use super::catalogue::Instruments;
-use crate::service::{Code, Refusal};
+use crate::trace::CallError;
 use quorate_meter::{IntCounter, IntGauge};
 use std::sync::Arc;
 use std::time::Instant;
@@ -25,24 +25,6 @@ impl Door {
     }
 }
 
-/// Answer of a call instead of its result, as a label: the labels are few, and from the code.
-pub trait Coded {
-    /// Returns the label: lower case, stable.
-    fn code(&self) -> &'static str;
-    /// Returns `true` if the error is not the caller's doing.
-    fn is_fault(&self) -> bool;
-}
-
-impl Coded for Refusal {
-    fn code(&self) -> &'static str {
-        self.code.label()
-    }
-
-    fn is_fault(&self) -> bool {
-        matches!(self.code, Code::Internal | Code::Unavailable | Code::Overloaded)
-    }
-}
-
 /// Measurement of one call, from its decoding to its answer.
 pub struct Call {
     all: Arc<Instruments>,
@@ -55,10 +37,10 @@ impl Call {
     ///
     /// # Errors
     /// The call's own error.
-    pub async fn run<T, E: Coded>(self, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    pub async fn run<T, E: CallError>(self, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let mut count = Count { call: self, code: "cancelled", began: Instant::now() };
         let answer = call.await;
-        count.code = answer.as_ref().map_or_else(Coded::code, |_| "ok");
+        count.code = answer.as_ref().map_or_else(CallError::label, |_| "ok");
         answer
     }
 }
@@ -176,6 +158,7 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::{Code, Refusal};
 
     #[tokio::test]
     async fn calls_are_counted_by_how_they_ended() {

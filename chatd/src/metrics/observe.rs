@@ -6,7 +6,6 @@ use crate::raft::log::{BatchReport, LogObserver};
 use crate::raft::machine::{AppliedBatch, MachineObserver};
 use crate::raft::observe::{Ballot, PeerObserver, RaftObserver};
 use crate::raft::propose::{ProposeObserver, ProposeResult};
-use crate::service::Code;
 use crate::tls::{HandshakeEnd, HandshakeObserver};
 use quorate_meter::{Histogram, IntCounter, IntCounterVec};
 use std::sync::Arc;
@@ -71,8 +70,8 @@ impl Metrics {
     }
 
     /// Counts a read that was refused because too many wait.
-    pub(crate) fn read_refused(&self, why: Code) {
-        self.all.proposals.reads_refused.with_label_values(&[why.label()]).inc();
+    pub(crate) fn read_refused(&self, why: &'static str) {
+        self.all.proposals.reads_refused.with_label_values(&[why]).inc();
     }
 }
 

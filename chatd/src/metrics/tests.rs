@@ -5,7 +5,7 @@ use super::*;
 use crate::raft::machine::MachineObserver as _;
 use crate::raft::observe::{Ballot, RaftObserver as _};
 use crate::raft::propose::{ProposeObserver as _, ProposeResult};
-use crate::service::{Code, Refusal};
+use crate::service::Refusal;
 use crate::tls::{HandshakeEnd, HandshakeObserver as _};
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ async fn used() -> Metrics {
     metrics.stream(Door::Grpc, "Subscribe").events(1);
     drop(metrics.connection(Door::Matrix));
     metrics.login_refused("queue");
-    metrics.read_refused(Code::Overloaded);
+    metrics.read_refused("overloaded");
     metrics.sync_looked(SyncSource::Memory);
     metrics.door_strangers(Door::Matrix, 1);
     metrics.handshake_ended(HandshakeEnd::Silent);

@@ -1,6 +1,7 @@
 //! Reasons why a request was refused: one closed set, which each API maps to statuses of its own.
 
 use crate::raft::{propose::ProposeError, read_index::ReadGateError};
+use crate::trace::CallError;
 use quorate_core::proto::log::{Reason, Rejected};
 use quorate_core::query::QueryError;
 use std::time::Duration;
@@ -151,6 +152,16 @@ impl Refusal {
     #[must_use]
     pub fn stopping() -> Self {
         Self::unavailable("this server is stopping; connect to another one", Duration::ZERO)
+    }
+}
+
+impl CallError for Refusal {
+    fn label(&self) -> &'static str {
+        self.code.label()
+    }
+
+    fn is_fault(&self) -> bool {
+        matches!(self.code, Code::Internal | Code::Unavailable | Code::Overloaded)
     }
 }
 

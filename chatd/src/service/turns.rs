@@ -201,7 +201,8 @@ impl ReadTurns {
     /// [`Code::LimitExceeded`] if too many reads of this reader wait, [`Code::Overloaded`] if too many of all readers
     /// do, or if no turn came in time.
     pub(super) async fn turn(self: &Arc<Self>, reader: &Arc<str>, urgency: Urgency) -> Result<ReadTurn, Refusal> {
-        let mut pending = self.enter(reader, urgency).inspect_err(|refusal| self.metrics.read_refused(refusal.code))?;
+        let mut pending =
+            self.enter(reader, urgency).inspect_err(|refusal| self.metrics.read_refused(refusal.code.label()))?;
         if pending.granted.try_recv().is_ok() {
             return Ok(pending.into_turn());
         }
@@ -211,7 +212,7 @@ impl ReadTurns {
         match granted {
             Ok(Ok(())) => Ok(pending.into_turn()),
             Ok(Err(_)) | Err(_) => {
-                self.metrics.read_refused(Code::Overloaded);
+                self.metrics.read_refused(Code::Overloaded.label());
                 let message = "this server is busy with other reads; try again later, or ask another one";
                 Err(Refusal::new(Code::Overloaded, message).after(RETRY))
             }

@@ -5,7 +5,7 @@
 //! address first: a peer or an administrator needs a few milliseconds, so a silent connection is always the older one.
 
 use super::PeerTls;
-use crate::api::caller::CallerAddress;
+use crate::caller::CallerAddress;
 use futures::Stream;
 use std::collections::VecDeque;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};

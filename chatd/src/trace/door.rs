@@ -4,8 +4,7 @@
 //! `tracing-opentelemetry` makes it the current one for [`current`](super::current) as well.
 
 use super::sampler::Sampled;
-use super::{Asked, on};
-use crate::metrics::Coded;
+use super::{Asked, CallError, on};
 use http::{HeaderMap, Method};
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt as _;
@@ -68,13 +67,13 @@ impl Call {
     }
 
     /// Records how the call ended.
-    pub fn answered<T, E: Coded>(&self, answer: &Result<T, E>) {
+    pub fn answered<T, E: CallError>(&self, answer: &Result<T, E>) {
         if self.0.is_none() {
             return;
         }
-        let code = answer.as_ref().map_or_else(Coded::code, |_| "ok");
+        let code = answer.as_ref().map_or_else(CallError::label, |_| "ok");
         self.0.record(super::attribute::CODE, code);
-        if answer.as_ref().is_err_and(Coded::is_fault) {
+        if answer.as_ref().is_err_and(CallError::is_fault) {
             self.0.record("otel.status_code", "ERROR");
         }
     }

@@ -10,8 +10,8 @@ use crate::replica::Running;
 use crate::workload::session;
 use crate::world::net::HostId;
 use futures::FutureExt as _;
-use quorate_chatd::feed::subscribe::{Step, Subscription};
 use quorate_chatd::service::Refusal;
+use quorate_chatd::service::subscription::{Step, Subscription};
 use quorate_core::id::Position;
 use tokio::sync::mpsc;
 

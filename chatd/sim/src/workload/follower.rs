@@ -7,7 +7,7 @@ use crate::mutation::Mutation;
 use crate::rng::Rng;
 use crate::world::Time;
 use futures::FutureExt as _;
-use quorate_chatd::feed::subscribe::{Step, Subscription};
+use quorate_chatd::service::subscription::{Step, Subscription};
 use quorate_core::id::Position;
 use std::time::Duration;
 use tokio::sync::mpsc;

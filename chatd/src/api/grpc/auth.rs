@@ -1,6 +1,6 @@
 //! Caller of a gRPC request: token, session and address.
 
-use crate::api::caller::CallerAddress;
+use crate::caller::CallerAddress;
 use crate::service::{Code, Refusal, Service, Session};
 use std::net::IpAddr;
 use tonic::Request;

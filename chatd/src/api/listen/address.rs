@@ -1,7 +1,7 @@
 //! Connections and bytes in flight that each address holds.
 
 use super::places::StrangerQueue;
-use crate::api::caller::CallerAddress;
+use crate::caller::CallerAddress;
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

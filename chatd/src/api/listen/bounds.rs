@@ -2,7 +2,7 @@
 
 use super::address::AddressBook;
 use super::budget::{AnswerBudget, RequestBudget};
-use crate::api::caller::{CallerAddress, TrustedProxies};
+use crate::caller::{CallerAddress, TrustedProxies};
 use crate::config::Limits;
 use crate::metrics::{Door, Metrics};
 use std::net::IpAddr;

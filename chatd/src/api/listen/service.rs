@@ -6,7 +6,7 @@ use super::body::{BodyFault, CallerBody, Holding};
 use super::bounds::Bounds;
 use super::budget::Charge;
 use super::places::{Busy, CallerConnection, Held, Place};
-use crate::api::caller::CallerAddress;
+use crate::caller::CallerAddress;
 use crate::service::{Code, Refusal};
 use axum::body::{Body, HttpBody as _};
 use axum::{BoxError, Router};

@@ -2,7 +2,7 @@
 
 use super::bounds::{Bounds, Patience};
 use super::{BodyFault, CallerConnection, ClientDoor, Manner, Protocol, Reading};
-use crate::api::caller::{CallerAddress, TrustedProxies};
+use crate::caller::{CallerAddress, TrustedProxies};
 use crate::config::Limits;
 use crate::metrics::{Door, Metrics};
 use crate::service::Refusal;

@@ -4,8 +4,8 @@
 use super::Door;
 use super::error::MatrixError;
 use super::fresh::Freshest;
-use crate::api::caller::CallerAddress;
 use crate::api::listen::{BodyFault, CallerConnection};
+use crate::caller::CallerAddress;
 use crate::metrics;
 use crate::service::{Consistency, Session};
 use crate::trace;

@@ -2,8 +2,8 @@
 //! (<https://spec.matrix.org/v1.15/client-server-api/#standard-error-response>).
 
 use crate::api::listen::{self, BodyFault};
-use crate::metrics::Coded;
 use crate::service::{Code, Refusal};
+use crate::trace::CallError;
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -85,8 +85,8 @@ impl MatrixError {
     }
 }
 
-impl Coded for MatrixError {
-    fn code(&self) -> &'static str {
+impl CallError for MatrixError {
+    fn label(&self) -> &'static str {
         self.code
     }
 

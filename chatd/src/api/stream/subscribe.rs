@@ -1,9 +1,9 @@
 //! A subscription as frames, with many events in each, a cursor in every one, and a hint to move when the pod stops.
 
 use crate::api::{convert, error};
-use crate::feed::subscribe::Subscription;
 use crate::metrics::StreamGuard;
 use crate::metrics::delivery::DeliveryTimer;
+use crate::service::subscription::Subscription;
 use crate::service::{Refusal, Session};
 use futures::{Stream, stream};
 use prost::Message as _;

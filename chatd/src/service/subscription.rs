@@ -1,9 +1,9 @@
 //! A reader of the timeline, which holds a cursor, reads rows of this pod's store, waits for a hint, and reads again. A
 //! slow reader costs a later read and loses nothing; one that keeps up finds what is new in memory (`feed::tail`).
 
+use super::{Consistency, Refusal, Service, Session, Standing};
 use crate::feed::tail::Tail;
 use crate::feed::{Interest, Topics};
-use crate::service::{Consistency, Refusal, Service, Session, Standing};
 use crate::trace::Live;
 use quorate_core::id::{Position, RoomNumber};
 use quorate_core::proto::store::membership::Kind;
