@@ -50,7 +50,8 @@ fn a_log_that_grows_large_is_let_go_up_to_a_checkpoint() {
     }
     until("the log is small again", || log_bytes(node) < BYTES);
     let status = node.status();
-    assert!(status.purged_index + KEPT <= status.snapshot_index, "{status:?}");
+    // Fewer entries than `KEPT` stay where a segment begins among them and the log was too large.
+    assert!(status.purged_index <= status.snapshot_index, "{status:?}");
     println!("15 MiB written, the log had {largest} bytes at most, {} at the end", log_bytes(node));
 }
 
