@@ -2,6 +2,7 @@
 
 use crate::support::certificates;
 use crate::support::cluster::Cluster;
+use crate::support::eventually;
 use crate::support::process::Node;
 use std::fs;
 use std::net::TcpListener;
@@ -141,9 +142,10 @@ async fn a_fresh_pod_waits_to_be_asked_and_says_so() {
     let cluster = Cluster::uninitialised(1, "");
     let identity = cluster.identity(0).await;
     assert!(identity.empty && identity.node.is_some_and(|node| node.node_id != 0));
-    let (status, reason) = cluster.nodes[0].page("/readyz").expect("a page");
+    // Its first reason is that it still starts.
+    let waits = || async { cluster.nodes[0].page("/readyz").filter(|(_, reason)| reason.contains("not a member")) };
+    let (status, _) = eventually("the pod says that it waits", waits).await;
     assert_eq!(status, 503);
-    assert!(reason.contains("not a member"), "{reason}");
     assert_eq!(cluster.nodes[0].page("/healthz").map(|(status, _)| status), Some(200));
 }
 
