@@ -166,6 +166,9 @@ impl Line {
             return None;
         }
         let Some(leader) = self.leadership.leader() else {
+            // The number is used up although nobody gets it. A later proposal may find a leader before this one comes
+            // back; with the same number it would be applied first.
+            self.sequence.number += 1;
             self.flying.push_back(async move { (job, Some(Attempt::NotLeader(None))) }.boxed());
             return None;
         };
