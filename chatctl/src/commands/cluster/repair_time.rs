@@ -12,7 +12,7 @@ use serde_json::json;
 
 /// Arguments of `chatctl cluster repair-time`.
 ///
-/// When a wrong clock has put the log's time ahead, the command sets it back to what the clocks of a majority say.
+/// The command sets a log time that a wrong clock has put ahead back to what the clocks of a majority say.
 /// Nothing is removed. Events that were stamped with the wrong time keep that stamp; sessions that had expired by it
 /// are valid again. Set the wrong clock right first: the command is refused while the clocks disagree.
 #[derive(Debug, Args)]

@@ -60,7 +60,8 @@ impl Ordered {
     /// transaction id, as it may be sent more than once.
     ///
     /// # Errors
-    /// As [`Proposer::propose`](super::Proposer::propose); `Overloaded` only if more than `in_flight` commands wait.
+    /// Fails as [`Proposer::propose`](super::Proposer::propose) does, with `Overloaded` only if more than `in_flight`
+    /// commands wait.
     pub fn propose(
         &self,
         envelope: Envelope,
