@@ -40,13 +40,13 @@ Examples:
   quorate-bench run --workload B1 --peer none        Quorate alone
   quorate-bench run --docs docs                      also replaces the table and the plot of docs/performance.md
 
-All processes listen on 127.0.0.1 (ejabberd's nodes meet on 127.0.0.1 to .3) and end with the run. Nothing else should
-run: servers and load share the cores.")]
+All processes listen on 127.0.0.1 (ejabberd's nodes use 127.0.0.1 to 127.0.0.3) and stop when the run ends. Nothing else
+should be running: servers and load generator share the cores.")]
 pub(crate) struct Run {
     /// Run only these workloads
     #[arg(long, value_delimiter = ',', value_name = "NAME", ignore_case = true)]
     workload: Vec<Workload>,
-    /// Run only these peers beside Quorate; `none` for no peer
+    /// Run only these peers alongside Quorate; `none` for no peers
     #[arg(long, value_delimiter = ',', value_name = "NAME", value_parser = peer)]
     peer: Vec<Option<System>>,
     /// Number of measurements of each system in each workload
@@ -58,16 +58,16 @@ pub(crate) struct Run {
     /// Seconds of warm-up load before that
     #[arg(long, default_value_t = 1.0, value_name = "N", value_parser = seconds)]
     warm_up: f64,
-    /// Also run what takes long: 10⁷ messages, 10⁵ rooms, ten minutes of B10
+    /// Also run the long cases: 10⁷ messages, 10⁵ rooms, ten minutes of B10
     #[arg(long)]
     long: bool,
-    /// Number of polls in the workload crowd
+    /// Number of polls in the `crowd` workload
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     crowd: usize,
     /// Directory for results.json, table.md and performance.svg [default: reports/bench in the cache directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Directory of the book, whose page *Performance* gets the tables
+    /// Documentation directory whose performance page receives the tables
     #[arg(long, value_name = "DIR")]
     pub(crate) docs: Option<PathBuf>,
     /// Directory for the data of the systems, on a disk [default: bench/run in the cache directory]
@@ -79,24 +79,24 @@ pub(crate) struct Run {
     /// Directory with the scripts of the peers
     #[arg(long, default_value = "bench/peers", value_name = "DIR")]
     scripts: PathBuf,
-    /// Program chatd [default: beside this one]
+    /// Path of the chatd binary [default: next to this one]
     #[arg(long, value_name = "FILE")]
     chatd: Option<PathBuf>,
-    /// Program chatctl [default: beside this one]
+    /// Path of the chatctl binary [default: next to this one]
     #[arg(long, value_name = "FILE")]
     chatctl: Option<PathBuf>,
 }
 
-/// Write the tables of an earlier run again
+/// Regenerate the tables of an earlier run
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   quorate-bench report results.json                  prints the tables
   quorate-bench report results.json --docs docs      replaces the table and the plot of docs/performance.md")]
 pub(crate) struct Report {
-    /// File results.json of a run
+    /// results.json of a run
     pub(crate) json: PathBuf,
-    /// Directory of the book, whose page *Performance* gets the tables
+    /// Documentation directory whose performance page receives the tables
     #[arg(long, value_name = "DIR")]
     pub(crate) docs: Option<PathBuf>,
 }
@@ -117,7 +117,7 @@ fn peer(text: &str) -> Result<Option<System>, String> {
 
 fn seconds(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| format!("`{text}` is not a number of seconds"))?;
-    if (0.1..=3600.0).contains(&value) { Ok(value) } else { Err("between 0.1 and 3600".to_owned()) }
+    if (0.1..=3600.0).contains(&value) { Ok(value) } else { Err("must be between 0.1 and 3600".to_owned()) }
 }
 
 impl Run {
@@ -144,14 +144,15 @@ impl Run {
     /// # Errors
     /// Fails if a program is missing.
     pub(crate) fn places(&self) -> anyhow::Result<Places> {
-        let own = env::current_exe().context("where this program is")?;
+        let own = env::current_exe().context("cannot determine the path of this program")?;
         let beside = |given: &Option<PathBuf>, name: &str| {
             let path = given.clone().unwrap_or_else(|| own.with_file_name(name));
-            path.canonicalize().with_context(|| format!("{} is missing: make build", path.display()))
+            path.canonicalize().with_context(|| format!("{} is missing: run make build", path.display()))
         };
         let scripts = self.scripts.canonicalize();
-        let scripts =
-            scripts.with_context(|| format!("{} is missing: run it in the repository", self.scripts.display()))?;
+        let scripts = scripts.with_context(|| {
+            format!("{} is missing: run this command from the repository root", self.scripts.display())
+        })?;
         Ok(Places {
             chatd: beside(&self.chatd, "chatd")?,
             chatctl: beside(&self.chatctl, "chatctl")?,

@@ -49,7 +49,7 @@ async fn command(cli: Cli) -> anyhow::Result<()> {
         Command::Run(args) => tokio::select! {
             done = run(&args) => done,
             // The servers end when what holds them is dropped.
-            told = told_to_end()? => anyhow::bail!("ended by {told}"),
+            told = told_to_end()? => anyhow::bail!("stopped by {told}"),
         },
         Command::Report(args) => report(&args),
         Command::Bare(args) => system::bare::serve::serve(args.listen, &args.file, args.follower).await,
@@ -62,8 +62,8 @@ async fn command(cli: Cli) -> anyhow::Result<()> {
 
 /// Returns a future that waits for a signal to end the run, and yields the signal's name.
 fn told_to_end() -> anyhow::Result<impl Future<Output = &'static str>> {
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot install signal handlers")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot install signal handlers")?;
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => "SIGINT",
@@ -93,13 +93,13 @@ async fn run(args: &cli::Run) -> anyhow::Result<()> {
         report::page::update(&results, docs)?;
     }
     print!("{}", report::markdown::tables(&results));
-    eprintln!("written: {}", args.out().display());
+    eprintln!("results written to {}", args.out().display());
     Ok(())
 }
 
 fn report(args: &cli::Report) -> anyhow::Result<()> {
     let text = fs::read_to_string(&args.json).with_context(|| format!("cannot read {}", args.json.display()))?;
-    let results: Results = serde_json::from_str(&text).context("not the results of a run")?;
+    let results: Results = serde_json::from_str(&text).context("not a results file of a run")?;
     if let Some(docs) = &args.docs {
         report::page::update(&results, docs)?;
     }

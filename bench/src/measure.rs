@@ -30,8 +30,8 @@ const STEP: Timing = Timing { warm: Duration::from_millis(500), steady: Duration
 /// Fails if the room has failed, or if a message did not reach everyone once and in order.
 pub(crate) async fn delivery(room: &Room, timing: Timing) -> anyhow::Result<Figures> {
     let delivered = room.round(MESSAGES, timing).await?;
-    ensure!(delivered.missing == 0, "{} deliveries are missing", delivered.missing);
-    ensure!(delivered.out_of_order == 0, "{} deliveries came twice or out of order", delivered.out_of_order);
+    ensure!(delivered.missing == 0, "{} deliveries missing", delivered.missing);
+    ensure!(delivered.out_of_order == 0, "{} deliveries duplicated or out of order", delivered.out_of_order);
     Ok(vec![(Metric::P50, delivered.p50_ms), (Metric::P99, delivered.p99_ms)])
 }
 

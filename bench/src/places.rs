@@ -24,9 +24,9 @@ impl Places {
     /// # Errors
     /// Fails if the directory cannot be created.
     pub(crate) fn fresh(&self, name: &str) -> anyhow::Result<tempfile::TempDir> {
-        fs::create_dir_all(&self.work).with_context(|| format!("cannot make {}", self.work.display()))?;
+        fs::create_dir_all(&self.work).with_context(|| format!("cannot create {}", self.work.display()))?;
         let dir = tempfile::Builder::new().prefix(name).tempdir_in(&self.work);
-        dir.with_context(|| format!("cannot make a directory in {}", self.work.display()))
+        dir.with_context(|| format!("cannot create a directory in {}", self.work.display()))
     }
 
     /// Refuses file systems on which a sync means nothing. Returns the type of the one in use.
@@ -34,11 +34,11 @@ impl Places {
     /// # Errors
     /// Fails if the data would be kept in memory.
     pub(crate) fn check_disk(&self) -> anyhow::Result<String> {
-        fs::create_dir_all(&self.work).with_context(|| format!("cannot make {}", self.work.display()))?;
+        fs::create_dir_all(&self.work).with_context(|| format!("cannot create {}", self.work.display()))?;
         let kind = file_system(&self.work)?;
         ensure!(
             !matches!(kind.as_str(), "tmpfs" | "ramfs"),
-            "{} is {kind}, in memory, where nothing is durable: choose another with --work",
+            "{} is on {kind}, which keeps data in memory and is not durable: choose another directory with --work",
             self.work.display()
         );
         Ok(kind)

@@ -152,7 +152,7 @@ impl<'a> Run<'a> {
 
     async fn posted(&self, system: System, posting: Posting, with_cpu: bool) -> anyhow::Result<Figures> {
         let Some(running) = self.running.get(&system) else { return Ok(Vec::new()) };
-        let what = format!("posts to {}", system.title());
+        let what = format!("posting to {}", system.title());
         let posted = stage(&what, self.limit(), post::measure(running, posting, self.timing())).await?;
         let mut figures = vec![(Metric::Rate, posted.rate), (Metric::P50, posted.p50_ms), (Metric::P99, posted.p99_ms)];
         figures.extend(with_cpu.then_some((Metric::Cpu, posted.cpu_micros)));
@@ -165,7 +165,8 @@ impl<'a> Run<'a> {
         for system in self.bring_up(workload).await {
             let Some(running) = self.running.get(&system) else { continue };
             let opened = async { running.room(Board::new(MEMBERS)?).await };
-            let room = stage(&format!("{MEMBERS} members enter a room of {}", system.title()), PREPARE, opened).await;
+            let room =
+                stage(&format!("joining {MEMBERS} members to a room on {}", system.title()), PREPARE, opened).await;
             match room {
                 Ok(room) => drop(rooms.insert(system, room)),
                 Err(error) => self.note(workload, system, &error),
@@ -179,7 +180,7 @@ impl<'a> Run<'a> {
         let mut found = BTreeMap::new();
         for repeat in self.repeats() {
             for (system, room) in &rooms {
-                let what = format!("{}: messages in the room of {}", workload.name(), system.title());
+                let what = format!("{}: sending messages to the room on {}", workload.name(), system.title());
                 let figures = match workload {
                     Workload::B5 => stage(&what, LONG, measure::highest_rate(room, &mut found, *system)).await,
                     _ => stage(&what, self.limit(), measure::delivery(room, self.timing())).await,
@@ -194,7 +195,7 @@ impl<'a> Run<'a> {
         for repeat in self.repeats() {
             for system in &systems {
                 let Some(running) = self.running.get_mut(system) else { continue };
-                let what = format!("the leader of {} is killed", system.title());
+                let what = format!("killing the leader of {}", system.title());
                 let figures = stage(&what, PREPARE, running.outage()).await.map(measure::outage);
                 self.keep(Workload::B9, "", *system, repeat, figures);
             }
@@ -218,7 +219,7 @@ impl<'a> Run<'a> {
                 }
             }
             for (system, room) in &rooms {
-                let what = format!("messages in the room of {} while others work", system.title());
+                let what = format!("sending messages to the room on {} while all cores are busy", system.title());
                 let figures = stage(&what, self.limit(), measure::delivery(room, self.timing())).await;
                 self.keep(Workload::B10, crate::goal::BUSY_ROOM, *system, repeat, figures);
             }

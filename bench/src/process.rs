@@ -65,7 +65,7 @@ impl Spec {
             .args(&self.args)
             .envs(self.envs.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
-            .stdout(log.try_clone().context("cannot share a log")?)
+            .stdout(log.try_clone().context("cannot duplicate the log handle")?)
             .stderr(log)
             .spawn()
             .with_context(|| format!("cannot start {}", self.program.display()))
@@ -108,8 +108,8 @@ impl Server {
     /// # Errors
     /// Fails if it has ended; the error quotes the end of its log.
     pub(crate) fn check(&mut self) -> anyhow::Result<()> {
-        let Some(status) = self.child.try_wait().context("cannot look at a child")? else { return Ok(()) };
-        bail!("{} ended ({status}); its log ends with:\n{}", self.spec.name, self.end_of_log(10))
+        let Some(status) = self.child.try_wait().context("cannot query a child process")? else { return Ok(()) };
+        bail!("{} exited ({status}); end of its log:\n{}", self.spec.name, self.end_of_log(10))
     }
 
     fn end_of_log(&self, lines: usize) -> String {
@@ -147,7 +147,9 @@ pub(crate) async fn until<T, F: Future<Output = anyhow::Result<T>>>(
         if Instant::now() > deadline {
             let logs: String =
                 servers.iter().map(|server| format!("\n{}: {}", server.spec.name, server.end_of_log(3))).collect();
-            return Err(error.context(format!("not within {PATIENCE:?}: {what}; the logs end with:{logs}\n")));
+            return Err(
+                error.context(format!("timed out after {PATIENCE:?} waiting until {what}; end of the logs:{logs}\n"))
+            );
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -165,11 +167,11 @@ pub(crate) async fn output(what: &str, command: &mut Command) -> anyhow::Result<
     let mut child = Ending(child);
     let deadline = Instant::now() + PATIENCE;
     let status = loop {
-        if let Some(status) = child.0.try_wait().context("cannot look at a child")? {
+        if let Some(status) = child.0.try_wait().context("cannot query a child process")? {
             break status;
         }
         if Instant::now() > deadline {
-            bail!("{} has not ended within {PATIENCE:?}: {what}", program.display());
+            bail!("{} did not finish within {PATIENCE:?}: {what}", program.display());
         }
         tokio::time::sleep(LOOK_EVERY).await;
     };
@@ -204,8 +206,8 @@ pub(crate) fn free_ports<const N: usize>() -> anyhow::Result<[SocketAddr; N]> {
     let mut held = Vec::with_capacity(N);
     let mut ports = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); N];
     for port in &mut ports {
-        let listener = TcpListener::bind(*port).context("no free port")?;
-        *port = listener.local_addr().context("no address")?;
+        let listener = TcpListener::bind(*port).context("no free port available")?;
+        *port = listener.local_addr().context("cannot determine the local address")?;
         held.push(listener);
     }
     Ok(ports)
@@ -220,7 +222,7 @@ pub(crate) fn cpu_micros(servers: &[u32]) -> anyhow::Result<f64> {
 }
 
 fn cpu_of(pid: u32) -> anyhow::Result<f64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} has ended"))?;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} has exited"))?;
     let ticks = ticks(&stat).with_context(|| format!("cannot read {stat:?}"))?;
     Ok(ticks / TICKS_PER_SECOND * 1e6)
 }
@@ -244,10 +246,10 @@ pub(crate) fn resident_kib(servers: &[u32]) -> anyhow::Result<f64> {
 
 fn resident_of(pid: u32) -> anyhow::Result<f64> {
     let status =
-        fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid} has ended"))?;
+        fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid} has exited"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
-    kib.with_context(|| format!("no VmRSS of process {pid}"))
+    kib.with_context(|| format!("no VmRSS for process {pid}"))
 }
 
 #[cfg(test)]

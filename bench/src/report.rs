@@ -14,12 +14,12 @@ use std::path::Path;
 /// # Errors
 /// Fails if the directory cannot be written.
 pub(crate) fn write(results: &Results, dir: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let put = |name: &str, text: String| {
         let path = dir.join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     };
-    put("results.json", serde_json::to_string_pretty(results).context("results as JSON")? + "\n")?;
+    put("results.json", serde_json::to_string_pretty(results).context("cannot serialize the results")? + "\n")?;
     put("table.md", markdown::tables(results))?;
     put("performance.svg", plot::plot(results))
 }

@@ -23,7 +23,7 @@ pub(crate) async fn stage<T>(
     say(what);
     match tokio::time::timeout(limit, work).await {
         Ok(done) => done,
-        Err(_) => bail!("not within {limit:?}: {what}"),
+        Err(_) => bail!("timed out after {limit:?}: {what}"),
     }
 }
 
@@ -42,7 +42,7 @@ mod tests {
     async fn a_stage_that_hangs_ends_with_its_name() {
         let limit = Duration::from_millis(5);
         let error = stage("the moon rises", limit, std::future::pending::<anyhow::Result<()>>()).await.unwrap_err();
-        assert_eq!(error.to_string(), "not within 5ms: the moon rises");
+        assert_eq!(error.to_string(), "timed out after 5ms: the moon rises");
         assert_eq!(stage("two is made", PREPARE, async { Ok(2) }).await.unwrap(), 2);
     }
 }

@@ -69,7 +69,7 @@ impl Running {
     /// # Errors
     /// Fails if a program is missing or does not come up; the message names its log.
     pub(crate) async fn start(system: System, places: &Places) -> anyhow::Result<Self> {
-        stage(&format!("{} starts", system.title()), START, Self::started(system, places)).await
+        stage(&format!("starting {}", system.title()), START, Self::started(system, places)).await
     }
 
     async fn started(system: System, places: &Places) -> anyhow::Result<Self> {
@@ -105,7 +105,7 @@ impl Running {
             Self::Nats(it) => it.post(posting, clock).await,
             Self::Etcd(it) => it.post(posting, clock).await,
             Self::Bare(it) => it.post(posting, clock).await,
-            Self::Ejabberd(_) | Self::SocketIo(_) => bail!("it acknowledges nothing that is durable"),
+            Self::Ejabberd(_) | Self::SocketIo(_) => bail!("the system has no durable acknowledgements"),
         }
     }
 
@@ -120,7 +120,7 @@ impl Running {
             Self::Ejabberd(it) => it.room(board).await,
             Self::SocketIo(it) => it.room(board).await,
             Self::Bare(it) => it.room(board).await,
-            Self::Etcd(_) => bail!("it has no rooms"),
+            Self::Etcd(_) => bail!("the system has no rooms"),
         }
     }
 
@@ -135,7 +135,7 @@ impl Running {
             Self::Ejabberd(it) => it.idle(count).await,
             Self::SocketIo(it) => it.idle(count).await,
             Self::Bare(it) => it.idle(count).await,
-            Self::Etcd(_) => bail!("it has no subscribers that are measured"),
+            Self::Etcd(_) => bail!("the system has no subscribers to measure"),
         }
     }
 
@@ -148,7 +148,7 @@ impl Running {
             Self::Quorate(it) => it.outage().await,
             Self::Nats(it) => it.outage().await,
             Self::Etcd(it) => it.outage().await,
-            Self::Ejabberd(_) | Self::SocketIo(_) | Self::Bare(_) => bail!("it has no leader"),
+            Self::Ejabberd(_) | Self::SocketIo(_) | Self::Bare(_) => bail!("the system has no leader"),
         }
     }
 }

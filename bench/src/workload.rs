@@ -13,7 +13,7 @@ pub(crate) enum Workload {
     /// Durable posts, one call each, 64 callers
     #[value(name = "B2", alias = "b2")]
     B2,
-    /// Durable posts, one after the other
+    /// Durable posts, one at a time
     #[value(name = "B3", alias = "b3")]
     B3,
     /// 100 members of one room, 50 messages a second
@@ -31,13 +31,13 @@ pub(crate) enum Workload {
     /// The leader is killed under 4 writers
     #[value(name = "B9", alias = "b9")]
     B9,
-    /// Posts and delivery while other work fills both cores
+    /// Posts and delivery while other work keeps all cores busy
     #[value(name = "B10", alias = "b10")]
     B10,
-    /// One message to a room with 10,000 parked `/sync`
+    /// One message to a room with 10,000 parked `/sync` requests
     #[value(name = "crowd")]
     Crowd,
-    /// Posts against stored messages and rooms
+    /// Posts as stored messages and rooms grow
     #[value(name = "growth")]
     Growth,
 }
@@ -65,15 +65,15 @@ impl Workload {
         match self {
             Self::B1 => "durable posts over a stream, 256 in flight",
             Self::B2 => "durable posts, one call each, 64 callers",
-            Self::B3 => "durable posts, one after the other",
+            Self::B3 => "durable posts, one at a time",
             Self::B4 => "100 members of one room on 3 nodes, 50 messages/s, delivered",
             Self::B5 => "the same room, highest rate with p99 below 250 ms",
-            Self::B7 => "server CPU per post of B1, all nodes",
-            Self::B8 => "5,000 idle subscribers, memory of the servers for each",
+            Self::B7 => "server CPU time per post of B1, all nodes",
+            Self::B8 => "5,000 idle subscribers, server memory per subscriber",
             Self::B9 => "kill -9 of the leader under 4 writers",
-            Self::B10 => "B3 and B4 while nice 10 work fills all cores",
-            Self::Crowd => "one message to a room with 10,000 parked /sync on 3 nodes",
-            Self::Growth => "posts against what is stored",
+            Self::B10 => "B3 and B4 while work at nice 10 keeps all cores busy",
+            Self::Crowd => "one message to a room with 10,000 parked /sync requests on 3 nodes",
+            Self::Growth => "posts as stored data grows",
         }
     }
 

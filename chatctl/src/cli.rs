@@ -23,10 +23,10 @@ Examples:
   chatctl --server a:7400,b:7400,c:7400 verify --duration 60s
 
 Exit codes:
-  0 done   2 wrong usage   3 refused   4 no session   5 unavailable   6 outcome unknown   7 local file
-  10 verify found a broken promise   11 verify proved nothing   1 anything else";
+  0 success   1 internal error   2 usage error   3 refused   4 no session   5 unavailable   6 outcome unknown
+  7 local file error   10 verify found a violation   11 verify was inconclusive";
 
-/// Chat on a Quorate cluster, watch it, check its promises, and administer it.
+/// Chat on a Quorate cluster, monitor it, verify its guarantees, and administer it.
 #[derive(Debug, Parser)]
 #[command(name = "chatctl", version, after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Cli {

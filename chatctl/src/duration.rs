@@ -9,7 +9,7 @@ use std::time::Duration;
 pub fn parse(text: &str) -> Result<Duration, String> {
     let digits = text.chars().take_while(char::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
-    let problem = || format!("`{text}` is not a duration: write a whole number and ms, s, m or h, as in 30s");
+    let problem = || format!("`{text}` is not a duration: use a whole number followed by ms, s, m or h, as in 30s");
     let number: u64 = number.parse().map_err(|_| problem())?;
     let milliseconds = match unit {
         "ms" => Some(number),

@@ -39,13 +39,13 @@ pub enum Error {
     #[error(transparent)]
     Call(#[from] Failure),
     /// The profile has no session.
-    #[error("no session in profile `{profile}`: run `chatctl login` first")]
+    #[error("profile `{profile}` has no session: run `chatctl login` first")]
     NoSession {
         /// Name of the profile.
         profile: String,
     },
     /// No server is named by command line, environment or profile.
-    #[error("no server is known: give --server host:port, set QUORATE_SERVERS, or log in once with --server")]
+    #[error("no servers configured: pass --server host:port, set QUORATE_SERVERS, or log in once with --server")]
     NoServers,
     /// A local file cannot be read or written.
     #[error("{path}: {source}", path = path.display())]
@@ -73,10 +73,10 @@ pub enum Error {
     #[error("{0}")]
     Cluster(String),
     /// `verify` found a broken promise; the report is already printed.
-    #[error("the cluster broke a promise: {0}")]
+    #[error("the cluster violated a guarantee: {0}")]
     Violation(String),
     /// `verify` could not compare anything; the report is already printed.
-    #[error("nothing was proved: {0}")]
+    #[error("verification was inconclusive: {0}")]
     Inconclusive(String),
     /// The reader of standard output is gone, which is an ordinary end.
     #[error("standard output is closed")]

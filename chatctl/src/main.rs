@@ -22,7 +22,7 @@ fn main() -> anyhow::Result<ExitCode> {
     };
     let format = cli.global.output;
     let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the async runtime")?;
     let ended = runtime.block_on(commands::run(cli.command, Context::new(cli.global)));
     // A thread blocked on a line of standard input must not delay the exit.
     runtime.shutdown_background();

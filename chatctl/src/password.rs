@@ -25,7 +25,7 @@ impl Source {
     pub fn read(&self, confirm: bool) -> Result<String, Error> {
         let password = if self.password_stdin { from_stdin()? } else { from_environment_or_prompt(confirm)? };
         if password.is_empty() {
-            return Err(Error::Password("it is empty".to_owned()));
+            return Err(Error::Password("empty input".to_owned()));
         }
         Ok(password)
     }
@@ -42,13 +42,14 @@ fn from_environment_or_prompt(confirm: bool) -> Result<String, Error> {
         return Ok(password);
     }
     let password = prompt("Password: ")?;
-    if confirm && prompt("Again: ")? != password {
-        return Err(Error::Password("the two do not match".to_owned()));
+    if confirm && prompt("Confirm password: ")? != password {
+        return Err(Error::Password("the passwords do not match".to_owned()));
     }
     Ok(password)
 }
 
 fn prompt(text: &str) -> Result<String, Error> {
-    rpassword::prompt_password(text)
-        .map_err(|e| Error::Password(format!("it cannot be asked for here ({e}): use --password-stdin or {VARIABLE}")))
+    rpassword::prompt_password(text).map_err(|e| {
+        Error::Password(format!("cannot prompt for it here ({e}): use --password-stdin or set {VARIABLE}"))
+    })
 }

@@ -64,7 +64,7 @@ impl Store {
         let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let base = set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
         let base = base.ok_or_else(|| {
-            Error::Usage("neither HOME nor XDG_CONFIG_HOME is set: give --profile-file PATH".to_owned())
+            Error::Usage("neither HOME nor XDG_CONFIG_HOME is set: pass --profile-file PATH".to_owned())
         })?;
         Ok(base.join("quorate").join("profiles.json"))
     }
@@ -129,11 +129,11 @@ impl Store {
         if mode & 0o077 != 0 {
             let path = self.path.display();
             return Err(bad(format!(
-                "holds access tokens, but its mode {mode:04o} lets others at it: chmod 600 {path}"
+                "contains access tokens, but mode {mode:04o} gives other users access: run chmod 600 {path}"
             )));
         }
         serde_json::from_reader(std::io::BufReader::new(file))
-            .map_err(|e| bad(format!("is not a profile file ({e}): correct it, or remove it and log in again")))
+            .map_err(|e| bad(format!("is not a valid profile file ({e}): fix it, or remove it and log in again")))
     }
 }
 

@@ -29,13 +29,13 @@ pub enum Task {
 #[must_use]
 pub fn command() -> Command {
     let config = Command::new("config")
-        .about("Print the configuration that holds in the end")
+        .about("Print the effective configuration")
         .arg(
             Arg::new("output")
                 .long("output")
                 .value_parser(["yaml", "json"])
                 .default_value("yaml")
-                .help("How to print it"),
+                .help("Output format"),
         )
         .arg(
             Arg::new("reference")
@@ -49,7 +49,7 @@ pub fn command() -> Command {
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
         .global(true)
-        .help("YAML file with the configuration");
+        .help("Configuration file in YAML");
     let keys = KEYS.iter().zip(FLAGS.iter()).map(|(key, flag)| {
         Arg::new(key.path).long(flag.as_str()).value_name("VALUE").global(true).help(format!(
             "{} [{}]",
@@ -60,7 +60,7 @@ pub fn command() -> Command {
     Command::new("chatd")
         .about("One pod of a Quorate chat cluster")
         .version(env!("CARGO_PKG_VERSION"))
-        .subcommand(Command::new("serve").about("Run (the default)"))
+        .subcommand(Command::new("serve").about("Run the pod (default)"))
         .subcommand(config)
         .subcommand(Command::new("metrics-reference").about("Print the list of all metrics as Markdown"))
         .subcommand(Command::new("version").about("Print the version"))

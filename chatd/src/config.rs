@@ -259,7 +259,7 @@ pub enum ConfigError {
         source: serde_yaml_ng::Error,
     },
     /// The key does not exist.
-    #[error("{from}: there is no key `{key}`{}; `chatd config --reference` lists all", did_you_mean(.nearest))]
+    #[error("{from}: unknown key `{key}`{}; `chatd config --reference` lists all keys", did_you_mean(.nearest))]
     UnknownKey {
         /// Place where the key is written.
         from: String,
@@ -291,7 +291,7 @@ pub enum ConfigError {
         reason: String,
     },
     /// A key without a default is not set.
-    #[error("`{key}` is not set: write it into the file, or set {env}, or give {flag}")]
+    #[error("`{key}` is not set: set it in the configuration file, in {env} or with {flag}")]
     Missing {
         /// Path of the key.
         key: &'static str,
@@ -301,7 +301,7 @@ pub enum ConfigError {
         flag: String,
     },
     /// Two values contradict each other.
-    #[error("`{key}` does not go with the other values: {reason}")]
+    #[error("`{key}` conflicts with other values: {reason}")]
     Together {
         /// Path of the key to change.
         key: &'static str,

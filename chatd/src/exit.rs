@@ -1,5 +1,7 @@
 //! Exit codes of the process: one for each kind of cause, with the numbers of `sysexits.h` where one fits.
 
+use quorate_wire::cause::message_with_causes;
+
 /// Reason why the process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -48,24 +50,26 @@ impl Exit {
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::Done => "stopped as told",
-            Self::Usage => "the command line is wrong",
+            Self::Done => "stopped on request",
+            Self::Usage => "the command line is not valid",
             Self::Damaged => {
                 "the data under `dataDir` is damaged; the message names the file. Replace the member, or restore its volume"
             }
-            Self::Address => "an address of `listen` is taken or not this host's",
+            Self::Address => "an address of `listen` is in use or does not belong to this host",
             Self::Fatal => {
-                "writing the log or the state failed, or a fault was found; the process stops at once rather than go on with a \
-                 state that may be wrong, and may be started again"
+                "writing the log or the state failed, or an internal fault was detected; the process stops at once rather than \
+                 continue with a state that may be wrong. It can be started again"
             }
-            Self::Output => "what was asked for (help, configuration, reference) cannot be written to standard output",
+            Self::Output => {
+                "the requested output (help, configuration, reference) cannot be written to standard output"
+            }
             Self::DataDir => {
-                "`dataDir` cannot be read, written or locked, or its volume has no space left to start; the message says how \
-                 much is needed"
+                "`dataDir` cannot be read, written or locked, or its volume has too little space to start; the message says \
+                 how much is needed"
             }
             Self::WrongCluster => "`dataDir` belongs to another cluster or to another `serverName`",
             Self::Config => {
-                "the configuration, or a certificate that it names, is missing or wrong; the message names the key"
+                "the configuration, or a certificate that it names, is missing or not valid; the message names the key"
             }
         }
     }
@@ -91,17 +95,6 @@ impl Failure {
     /// Creates a failure whose sentence consists of the message of `error` and those of its causes.
     #[must_use]
     pub fn caused(exit: Exit, error: &dyn std::error::Error) -> Self {
-        let mut sentence = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            let words = error.to_string();
-            // Some errors repeat the message of their cause.
-            if !sentence.contains(&words) {
-                sentence.push_str(": ");
-                sentence.push_str(&words);
-            }
-            cause = error.source();
-        }
-        Self { exit, sentence }
+        Self { exit, sentence: message_with_causes(error) }
     }
 }

@@ -145,7 +145,7 @@ pub(crate) mod armed {
     pub(super) fn pass(point: Point) {
         let Some((name, nth)) = &*TARGET else { return };
         if *name == format!("{point:?}") && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *nth {
-            eprintln!("crash at {point:?}, passed for the {nth}. time");
+            eprintln!("crash at {point:?}, hit {nth}");
             std::process::abort();
         }
     }

@@ -22,14 +22,14 @@ fn rows(table: Table) -> (&'static str, &'static str) {
         Table::Room => ("room", "`Room`"),
         Table::RoomByPosition => ("position of the create event", "room, bare"),
         Table::Timeline => ("room, position", "`Event`"),
-        Table::StateVersion => ("room, type, state key, position", "empty; of members `Membership.Kind`, one byte"),
+        Table::StateVersion => ("room, type, state key, position", "empty; for members `Membership.Kind`, one byte"),
         Table::StateChange => ("room, position", "empty"),
         Table::Membership => ("localpart, 0, room", "`Membership`"),
         Table::RoomMember => ("room, localpart", "`Membership`"),
         Table::Relation => ("room, target, relation type, position", "`Relation`"),
         Table::Dedup => ("localpart, 0, device id, 0, scope, 0, transaction id", "`Dedup`"),
         Table::Alias => ("localpart of the alias", "`Alias`"),
-        Table::Filter => ("localpart, 0, number", "JSON as it came, bare"),
+        Table::Filter => ("localpart, 0, number", "JSON as received, bare"),
         Table::AccountData => ("localpart, 0, room or 0, type", "`AccountData`"),
         Table::EventRoom => ("position", "room, bare"),
         Table::PublicRoom => ("room", "empty"),
@@ -42,7 +42,7 @@ fn record(kind: Record) -> &'static str {
     match kind {
         Record::State => "node id, cluster id, vote, purge mark, commit mark",
         Record::Entry => "`quorate.log.v1.Entry`",
-        Record::Truncate => "the last entry that stays",
+        Record::Truncate => "the last entry that is kept",
         Record::Committed => "the commit mark",
     }
 }
@@ -94,10 +94,10 @@ fn commands() -> [Command; 16] {
 const HEAD: &str = "\
 # Formats
 
-What a data directory holds, kind by kind, with the versions of this build. Written from `chatd/src/formats.rs`, whose lists do
-not compile without a new kind; a test compares. None of these is ever used again for something else, and what one version wrote
-every later one reads: `chatd/tests/golden` keeps a data directory of each version, which a test opens, reads row by row and
-serves. What is newer than a build is refused with a sentence that says so, and never guessed at.
+Contents of a data directory, by kind, with the versions of this build. This page is generated from `chatd/src/formats.rs`,
+whose lists do not compile until they include each new kind; a test compares the two. No number is ever reused for something
+else, and every version reads what any earlier one wrote: `chatd/tests/golden` keeps a data directory of each version, which a
+test opens, reads row by row and serves. A build refuses data of a newer version with a message that says so; it never guesses.
 
 | where | what | version |
 |---|---|---|
@@ -106,10 +106,10 @@ serves. What is newer than a build is refused with a sentence that says so, and 
 /// Renders the page `docs/formats.md`. Cannot fail, because it writes to memory.
 pub(crate) fn page() -> Result<String, std::fmt::Error> {
     let mut out = HEAD.to_owned();
-    writeln!(out, "| `log/N.log` | a segment of the log: header, records | {}, in the header |", segment::VERSION)?;
-    writeln!(out, "| `log/N.log.new` | a segment whose making was cut short; removed | |")?;
-    writeln!(out, "| `log/LOCK`, `state/live-N/LOCK` | held by the process that has the directory | |")?;
-    writeln!(out, "| `state/CURRENT` | the name of the live directory and a line feed | by its form |")?;
+    writeln!(out, "| `log/N.log` | log segment: header and records | {}, in the header |", segment::VERSION)?;
+    writeln!(out, "| `log/N.log.new` | segment whose creation was interrupted; removed | |")?;
+    writeln!(out, "| `log/LOCK`, `state/live-N/LOCK` | held by the process that uses the directory | |")?;
+    writeln!(out, "| `state/CURRENT` | name of the live directory and a line feed | implied by its form |")?;
     writeln!(
         out,
         "| `state/live-N/` | the state, a RocksDB database | {}, in its row `format` |",
@@ -120,8 +120,8 @@ pub(crate) fn page() -> Result<String, std::fmt::Error> {
         out,
         "| `state/snapshots/ID/` | `manifest` and the files of a checkpoint in `data/` | {manifest}, in the manifest |"
     )?;
-    writeln!(out, "| `state/incoming/ID/` | the same while it is received | the same |")?;
-    writeln!(out, "| `*.tmp`, `*.part` | a file or directory that was not finished; removed | |")?;
+    writeln!(out, "| `state/incoming/ID/` | the same, while it is being received | the same |")?;
+    writeln!(out, "| `*.tmp`, `*.part` | unfinished file or directory; removed | |")?;
 
     writeln!(
         out,
@@ -132,11 +132,11 @@ pub(crate) fn page() -> Result<String, std::fmt::Error> {
     }
     writeln!(
         out,
-        "\nAn entry's payload is nothing (1), a batch of commands (2) or a membership (3). Commands of a batch, by their field number in"
+        "\nThe payload of an entry is empty (1), a batch of commands (2) or a membership (3). The table lists the commands by their number in"
     )?;
     writeln!(
         out,
-        "`quorate.log.v1.Command`; a number that a build does not know it refuses, so that a new command\nmay be proposed only when all pods know it:\n"
+        "`quorate.log.v1.Command`. A build refuses a number that it does not know, so a new command may be proposed only\nwhen all pods know it:\n"
     )?;
     writeln!(out, "| number | command |\n|---|---|")?;
     for kind in &commands() {
@@ -146,32 +146,35 @@ pub(crate) fn page() -> Result<String, std::fmt::Error> {
 
     writeln!(
         out,
-        "\n## Rows of the state\nA key on disk is the table's number, one byte, then the key below. Numbers are big-endian: a room has 8 bytes, a position 16"
+        "\n## Rows of the state\nA key on disk is the number of the table (one byte) followed by the key below. Numbers are big-endian: a room has 8 bytes, a position"
     )?;
     writeln!(
         out,
-        "(incarnation 4, index 8, ordinal 4). Types and state keys carry their length, two bytes. A value begins with its version byte,"
+        "16 (incarnation 4, index 8, ordinal 4). Types and state keys are prefixed with their length (two bytes). A value begins with its"
     )?;
-    writeln!(out, "{VALUE_VERSION}, then a message of `quorate.store.v1`, unless it says *bare* or *empty*.\n")?;
+    writeln!(
+        out,
+        "version byte, {VALUE_VERSION}, followed by a message of `quorate.store.v1`, unless it is marked *bare* or *empty*.\n"
+    )?;
     writeln!(out, "| table | column family | key | value |\n|---|---|---|---|")?;
     for table in Table::ALL {
         let (key, value) = rows(table);
         writeln!(out, "| {} {table:?} | {} | {key} | {value} |", table as u8, columns::of(table).name())?;
     }
-    writeln!(out, "\nThe family `{}` holds the rows that are not replicated by key:\n", Column::Own.name())?;
+    writeln!(out, "\nThe column family `{}` holds the rows that are not replicated by key:\n", Column::Own.name())?;
     writeln!(out, "| key | value |\n|---|---|")?;
     writeln!(out, "| `format` | version of the database, 4 bytes |")?;
     writeln!(out, "| `applied` | version byte, `quorate.log.v1.LogId` of the last applied entry |")?;
-    writeln!(out, "| `membership` | version byte, the `quorate.log.v1.Entry` that made the membership |")?;
+    writeln!(out, "| `membership` | version byte, the `quorate.log.v1.Entry` that set the membership |")?;
 
     writeln!(
         out,
-        "\n## Manifest of a snapshot\nCRC-32 (IEEE, big-endian) of the rest, then `quorate.log.v1.Manifest`: version, id, cluster, last applied entry, membership, and"
+        "\n## Manifest of a snapshot\nCRC-32 (IEEE, big-endian) of the rest, then `quorate.log.v1.Manifest`: version, id, cluster, last applied entry, membership, and the"
     )?;
-    writeln!(out, "of each file name, size and CRC-32.\n")?;
+    writeln!(out, "name, size and CRC-32 of each file.\n")?;
     writeln!(
         out,
-        "## Names\nbase64url of kind and version, log, and position; clients keep them and bring them back.\n"
+        "## Names\nA name is the base64url encoding of kind and version, log, and position. Clients store names and send them back.\n"
     )?;
     writeln!(
         out,

@@ -39,7 +39,7 @@ fn run(runtime: &Runtime, config: Config) -> Result<(), Failure> {
 fn printed(attempt: io::Result<()>) -> Result<(), Failure> {
     match attempt.and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(Exit::Output, format!("standard output cannot be written: {error}")))
+            Err(Failure::new(Exit::Output, format!("cannot write to standard output: {error}")))
         }
         _ => Ok(()),
     }

@@ -57,7 +57,7 @@ fn sizes(dir: &Path) -> Result<VolumeSizes, Failure> {
     if free < needed {
         let sentence = format!(
             "no space left on the volume of {} (dataDir): {free} of {total} bytes are free, {needed} are needed to start. \
-             Enlarge the volume, or remove from it what is not chatd's; then it starts by itself",
+             Enlarge the volume, or delete files on it that are not chatd's; the pod then starts by itself",
             dir.display()
         );
         return Err(Failure::new(Exit::DataDir, sentence));
@@ -67,7 +67,7 @@ fn sizes(dir: &Path) -> Result<VolumeSizes, Failure> {
 
 fn make(dir: &Path) -> Result<(), Failure> {
     fs::create_dir_all(dir).map_err(|error| {
-        Failure::new(Exit::DataDir, format!("cannot make the directory {} (dataDir): {error}", dir.display()))
+        Failure::new(Exit::DataDir, format!("cannot create the directory {} (dataDir): {error}", dir.display()))
     })
 }
 
@@ -96,8 +96,8 @@ fn check(config: &Config, log: &LogStore, store: &RocksStore, shelf: &Shelf) -> 
     let cluster = store::cluster(&store.view()).map_err(|error| Failure::caused(Exit::Damaged, &error))?;
     if let Some(cluster) = cluster.as_ref().filter(|cluster| cluster.server_name != config.server_name) {
         let sentence = format!(
-            "the data under {} (dataDir) belongs to server {}, the configuration says {} (serverName): a server cannot \
-             be renamed",
+            "the data under {} (dataDir) belongs to server {}, but the configuration says {} (serverName): a server \
+             cannot be renamed",
             config.data_dir.display(),
             cluster.server_name,
             config.server_name

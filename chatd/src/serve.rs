@@ -57,10 +57,10 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let (node, server_name, data_dir) = (&config.node_name, &config.server_name, config.data_dir.display());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), node, server_name, %data_dir, "starting");
     doors::health(&config, health.clone()).await?;
-    health.opening("opening log and state");
+    health.opening("opening the log and the state");
     let pod = tokio::select! {
         pod = Pod::open(&config, &metrics, &health, &fatal) => pod?,
-        told = &mut told => return told.map(|signal| tracing::info!(signal, "stopped before the volume was open")),
+        told = &mut told => return told.map(|signal| tracing::info!(signal, "stopped before the volume was opened")),
         failure = shutdown::failed(&fatal) => return Err(failure),
     };
     let signal = tokio::select! {
@@ -70,10 +70,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     tracing::info!(signal, "stopping");
     let grace = config.shutdown_grace;
     if tokio::time::timeout(grace, pod.close(&health, grace)).await.is_err() {
-        tracing::warn!(
-            ?grace,
-            "not everything was closed within the grace period; nothing acknowledged is lost by that"
-        );
+        tracing::warn!(?grace, "shutdown did not finish within the grace period; nothing acknowledged is lost");
     }
     Ok(())
 }
@@ -130,12 +127,12 @@ impl Pod {
         doors.close_clients(LAST_CALLS.min(grace / 4)).await;
         closing.cancel();
         if let Err(error) = node.stop(CLOSING.min(grace / 3)).await {
-            tracing::warn!(%error, "Raft and its log were not closed in order; the next start reads the log's tail again");
+            tracing::warn!(%error, "Raft and its log were not closed cleanly; the next start rereads the tail of the log");
         }
         doors.close_peers();
         let flushed = tokio::task::spawn_blocking(move || store.flush()).await;
         if let Ok(Err(error)) = flushed {
-            tracing::warn!(%error, "the state was not flushed; the next start applies the log's end again");
+            tracing::warn!(%error, "the state was not flushed; the next start reapplies the end of the log");
         }
         tracing::info!("stopped");
     }
@@ -169,9 +166,7 @@ fn tls(config: &Config) -> Result<PeerTls, Failure> {
         let Failure { exit, sentence } = Failure::caused(Exit::Config, &error);
         Failure::new(
             exit,
-            format!(
-                "the peer door has no certificate that it can use (tls.caFile, tls.certFile, tls.keyFile): {sentence}"
-            ),
+            format!("the peer listener has no usable certificate (tls.caFile, tls.certFile, tls.keyFile): {sentence}"),
         )
     })?;
     tokio::spawn(tls.clone().keep_fresh(RELOAD_EVERY, CancellationToken::new()));

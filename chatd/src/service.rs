@@ -191,7 +191,7 @@ impl Service {
         let server = self.server_name();
         id::localpart(user, server).map(str::to_owned).ok_or_else(|| {
             Refusal::invalid(format!(
-                "this is no user of {server}: write a localpart of a-z, 0-9 and ._=-/+, or @localpart:{server}"
+                "this is not a user of {server}: write a localpart of a-z, 0-9 and ._=-/+, or @localpart:{server}"
             ))
         })
     }

@@ -25,5 +25,5 @@ pub async fn told() -> Result<&'static str, Failure> {
 /// Waits for a failure after which the memory of this process may differ from its disk.
 pub async fn failed(fatal: &Fatal) -> Failure {
     let cause = fatal.raised().await;
-    Failure::new(Exit::Fatal, format!("the process stops at once, so that its state stays right: {cause}"))
+    Failure::new(Exit::Fatal, format!("stopping at once so that the state stays consistent: {cause}"))
 }

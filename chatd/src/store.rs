@@ -128,8 +128,8 @@ pub fn cluster(view: &dyn Read) -> Result<Option<rows::Cluster>, ReadError> {
 pub enum StoreError {
     /// Bytes on disk are not what chatd wrote.
     #[error(
-        "the state in {path} is damaged: {what}. Delete this pod's volume, log and state together, so that it joins \
-         the cluster anew and receives a snapshot", path = path.display()
+        "the state in {path} is damaged: {what}. Delete this pod's volume, log and state together, so that the pod \
+         rejoins the cluster and receives a snapshot", path = path.display()
     )]
     Damaged {
         /// File or directory that is damaged.

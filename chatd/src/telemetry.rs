@@ -47,6 +47,6 @@ where
 fn report_panics() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(%place, "panicked: {}", info.payload_as_str().unwrap_or("without words"));
+        tracing::error!(%place, "panicked: {}", info.payload_as_str().unwrap_or("no panic message"));
     }));
 }

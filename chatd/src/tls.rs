@@ -115,7 +115,7 @@ impl PeerTls {
             return Ok(stream);
         }
         Err(io::Error::other(format!(
-            "the other side is {holder:?}, not a member of cluster {:?}",
+            "the certificate of the other side is for {holder:?}, not for a member of cluster {:?}",
             current.own.cluster
         )))
     }

@@ -1,4 +1,4 @@
-# Shared by up and down: where three processes live, and how each is configured.
+# Shared by up and down: directories, addresses and configuration of the three processes.
 # shellcheck source=deploy/deps/env.sh
 . deploy/deps/env.sh
 DIR=${QUORATE_LOCAL:-$QUORATE_CACHE/local}
@@ -8,14 +8,14 @@ SERVERS=127.0.0.1:17411,127.0.0.1:17412,127.0.0.1:17413
 
 chatctl() { "$CARGO_TARGET_DIR/release/chatctl" "$@"; }
 
-# alive N: only a process that `up` started and that still is chatd; the program may have been built anew meanwhile.
+# alive N: checks that the process `up` started still runs and is chatd; the binary may have been rebuilt since.
 alive() {
     local pid exe
     pid=$(cat "$DIR/node-$1/pid" 2>/dev/null) && exe=$(readlink "/proc/$pid/exe" 2>/dev/null) || return 1
     [ "${exe% (deleted)}" = "$(readlink -f "$CARGO_TARGET_DIR/release/chatd")" ]
 }
 
-# config N: the configuration file of node N.
+# config N: prints the configuration file of node N.
 config() {
     local i=$1
     cat <<YAML

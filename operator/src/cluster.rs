@@ -54,7 +54,7 @@ pub enum Invalid {
     Duration(&'static str, #[source] DurationError),
     #[error("spec.storage.size: {0}")]
     Size(#[from] QuantityError),
-    #[error("spec.replicas is {0}: write an odd number from 1 to 9")]
+    #[error("spec.replicas is {0}: it must be an odd number from 1 to 9")]
     Replicas(i32),
     #[error("the object has no {0}: it did not come from an API server")]
     Metadata(&'static str),
@@ -107,7 +107,9 @@ impl Cluster {
         let metadata = &self.spec.pod_template.metadata;
         let overruled = metadata.labels.keys().filter(|key| owned.contains_key(*key) || *key == label::ROLE);
         let tell = |key: &String| {
-            format!("spec.podTemplate.metadata.labels sets {key}, which is the operator's and is overruled: remove it")
+            format!(
+                "spec.podTemplate.metadata.labels sets {key}, which is reserved for the operator and has no effect: remove it"
+            )
         };
         overruled.map(tell).collect()
     }

@@ -63,7 +63,7 @@ pub enum ReconcileError {
     Observe(#[from] ObserveError),
     #[error(transparent)]
     Status(#[from] PatchError),
-    #[error("the look was not over after {} s, and was given up", LOOK.as_secs())]
+    #[error("reconcile timed out after {} s", LOOK.as_secs())]
     Late,
 }
 
@@ -130,7 +130,7 @@ pub async fn run(
                 forget(&context, &reference.name, reference.namespace.as_deref().unwrap_or_default());
             }
             if let Err(error) = outcome {
-                tracing::debug!(%error, known = store.len(), "controller");
+                tracing::debug!(%error, known = store.len(), "controller error");
             }
             futures::future::ready(())
         })
@@ -214,7 +214,7 @@ async fn tell_unreadable(context: &Context, object: &InvalidObject) {
         return;
     }
     let (name, namespace) = (metadata.name.clone().unwrap_or_default(), metadata.namespace.clone().unwrap_or_default());
-    tracing::warn!(cluster = name, namespace, error = object.error, "a ChatCluster cannot be read");
+    tracing::warn!(cluster = name, namespace, error = object.error, "cannot read a ChatCluster");
     context.metrics.failed("invalid_spec");
     let reference = ObjectReference {
         api_version: Some(ChatCluster::api_version(&()).into_owned()),
@@ -226,7 +226,12 @@ async fn tell_unreadable(context: &Context, object: &InvalidObject) {
     };
     context.events.tell_unreadable(&reference, &object.error).await;
     if let Err(error) = status::patch_unreadable(&context.client, metadata, &object.error).await {
-        tracing::warn!(cluster = name, namespace, error = words::with_causes(&error), "cannot tell so in its status");
+        tracing::warn!(
+            cluster = name,
+            namespace,
+            error = words::with_causes(&error),
+            "cannot report an unreadable ChatCluster in its status"
+        );
     }
 }
 
@@ -343,7 +348,7 @@ fn on_error(object: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>)
         namespace = object.namespace(),
         error = words::with_causes(error),
         retry_in_ms = wait.as_millis(),
-        "a look at the cluster failed"
+        "reconcile failed"
     );
     Action::requeue(wait)
 }

@@ -42,7 +42,7 @@ impl Events {
 
     /// Reports that an object cannot be read, with the reader's error message.
     pub async fn tell_unreadable(&self, reference: &ObjectReference, words: &str) {
-        let note = format!("this object cannot be read, and is left as it is: {words}");
+        let note = format!("the operator cannot read this object and leaves it unchanged: {words}");
         self.publish(&event(EventType::Warning, "Unreadable", note), reference).await;
     }
 
@@ -50,9 +50,9 @@ impl Events {
         match timeout(PUBLISH, self.0.publish(event, reference)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::debug!(error = words::with_causes(&error), reason = event.reason, "cannot write an event");
+                tracing::debug!(error = words::with_causes(&error), reason = event.reason, "cannot publish an event");
             }
-            Err(_) => tracing::debug!(reason = event.reason, "no answer to an event"),
+            Err(_) => tracing::debug!(reason = event.reason, "timed out publishing an event"),
         }
     }
 }
@@ -72,7 +72,7 @@ fn worth_telling(old: &ChatClusterStatus, new: &ChatClusterStatus, applied: &App
         events.push(event(
             EventType::Normal,
             "LeaderElected",
-            format!("{} leads in term {}", leader.name, leader.term),
+            format!("{} was elected leader in term {}", leader.name, leader.term),
         ));
     }
     if let (Some(leader), None) = (&old.leader, &new.leader) {
@@ -83,33 +83,39 @@ fn worth_telling(old: &ChatClusterStatus, new: &ChatClusterStatus, applied: &App
     let was_stalled = old.conditions.iter().any(|old| {
         old.type_ == quorate_crd::condition::STALLED
             && old.status == "True"
-            && outcome.blocked.as_ref().is_some_and(|blocked| blocked.reason == old.reason)
+            && outcome.blocked.as_ref().is_some_and(|blocked| blocked.reason.as_str() == old.reason)
     });
     if let Some(blocked) = outcome.blocked.as_ref().filter(|_| !was_stalled) {
-        events.push(event(EventType::Warning, blocked.reason, blocked.message.clone()));
+        events.push(event(EventType::Warning, blocked.reason.as_str(), blocked.message.clone()));
     }
     events
 }
 
 fn describe(step: &Step) -> (&'static str, String) {
     match step {
-        Step::CreateMarker(marker) => ("ClusterIdChosen", format!("cluster id {}", marker.cluster_id)),
+        Step::CreateMarker(marker) => ("ClusterIdChosen", format!("chose cluster id {}", marker.cluster_id)),
         Step::UpdateMarker(marker) if marker.initialized => {
-            ("ClusterMade", format!("cluster {} is made, and is never made again", marker.cluster_id))
+            ("ClusterMade", format!("cluster {} is initialized and will never be initialized again", marker.cluster_id))
         }
-        Step::UpdateMarker(marker) => ("ClusterIdChosen", format!("cluster id {}", marker.cluster_id)),
+        Step::UpdateMarker(marker) => ("ClusterIdChosen", format!("chose cluster id {}", marker.cluster_id)),
         Step::Initialize { pod, cluster_id, .. } => {
-            ("Initializing", format!("asking {pod} to make cluster {cluster_id}"))
+            ("Initializing", format!("asking {pod} to initialize cluster {cluster_id}"))
         }
         Step::AddLearner { node, .. } => {
-            ("AddingLearner", format!("{} (node {}) receives the log", node.name, node.id))
+            ("AddingLearner", format!("adding {} (node {}) as a learner, which receives the log", node.name, node.id))
         }
-        Step::ChangeMembership { voters, .. } => ("ChangingVoters", format!("voters become {voters:?}")),
-        Step::TransferLeader { leader, to } => ("TransferringLeader", format!("from {leader} to node {to}")),
-        Step::SetPartition(partition) => {
-            ("RollingOut", format!("pods from ordinal {partition} on have the new revision"))
+        Step::ChangeMembership { voters, .. } => ("ChangingVoters", format!("changing the voters to {voters:?}")),
+        Step::TransferLeader { leader, to } => {
+            ("TransferringLeader", format!("transferring leadership from {leader} to node {to}"))
         }
-        Step::RenewOnDelete => ("RollingOut", "pods that are made anew have the new revision for now".to_owned()),
+        Step::SetPartition(partition) => (
+            "RollingOut",
+            format!("setting the partition to {partition}: pods from that ordinal up get the new revision"),
+        ),
+        Step::RenewOnDelete => (
+            "RollingOut",
+            "setting the update strategy to OnDelete: recreated pods get the new revision for now".to_owned(),
+        ),
         Step::ReplacePod { pod, .. } => ("RollingOut", format!("deleting {pod} to give it the new revision")),
         Step::DeletePod { pod, .. } => ("ReplacingPod", format!("deleting {pod} to replace its volume")),
     }

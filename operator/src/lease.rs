@@ -52,9 +52,9 @@ impl Candidate {
                 Ok(Ok(true)) => return,
                 Ok(Ok(false)) => {}
                 Ok(Err(error)) => {
-                    tracing::warn!(error = words::with_causes(&error), "cannot read or take the lease")
+                    tracing::warn!(error = words::with_causes(&error), "cannot acquire the lease")
                 }
-                Err(_) => tracing::warn!("the API server does not answer about the lease"),
+                Err(_) => tracing::warn!("timed out acquiring the lease: the API server does not answer"),
             }
             sleep(PERIOD).await;
         }
@@ -93,14 +93,14 @@ impl Candidate {
                 // Counted from before the request, because the server may have written at any moment since.
                 Ok(Ok(true)) => renewed = begun,
                 Ok(Ok(false)) => {
-                    tracing::warn!("another operator holds the lease");
+                    tracing::warn!("lost the lease: another operator holds it");
                     return;
                 }
                 Ok(Err(error)) => tracing::warn!(error = words::with_causes(&error), "cannot renew the lease"),
                 Err(_) => {}
             }
             if renewed.elapsed() >= RENEW {
-                tracing::warn!("the lease could not be renewed in time");
+                tracing::warn!("lost the lease: it was not renewed in time");
                 return;
             }
         }
@@ -125,7 +125,7 @@ impl Candidate {
         }
         let taken = self.swap(held_by(lease, &self.identity, true)).await?;
         if taken {
-            tracing::info!(former = holder, "holding the lease");
+            tracing::info!(former = holder, "acquired the lease");
         }
         Ok(taken)
     }

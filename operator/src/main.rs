@@ -91,11 +91,13 @@ async fn main() -> anyhow::Result<()> {
     // One TLS provider for the API server and for the pods' admin APIs.
     rustls::crypto::ring::default_provider()
         .install_default()
-        .map_err(|_| anyhow::anyhow!("a TLS provider is installed already"))?;
-    let client = Client::try_default().await.context("no way to the Kubernetes API: run in a pod or set KUBECONFIG")?;
+        .map_err(|_| anyhow::anyhow!("a TLS provider is already installed"))?;
+    let client = Client::try_default()
+        .await
+        .context("cannot configure a Kubernetes client: run inside a pod or set KUBECONFIG")?;
     let namespace = arguments.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
     let identity = arguments.identity.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    let metrics = Metrics::new().context("metrics")?;
+    let metrics = Metrics::new().context("cannot register the metrics")?;
 
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(wait_for_signal(stop));
@@ -109,7 +111,7 @@ async fn main() -> anyhow::Result<()> {
     tokio::select! {
         () = work => {}
         () = until(stopped) => tracing::info!("stopping"),
-        outcome = server => return outcome.context("the metrics server panicked")?.context("metrics server"),
+        outcome = server => return outcome.context("the metrics server panicked")?.context("the metrics server failed"),
     }
     candidate.release().await;
     Ok(())
@@ -119,7 +121,9 @@ async fn main() -> anyhow::Result<()> {
 /// failure.
 fn printed(attempt: io::Result<()>) -> anyhow::Result<()> {
     match attempt.and_then(|()| io::stdout().flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write standard output"),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
         _ => Ok(()),
     }
 }
@@ -184,7 +188,7 @@ fn watched_namespaces(arguments: &Arguments) -> Watched {
 
 fn start_logging(arguments: &Arguments) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&arguments.log).with_context(|| {
-        format!("--log {:?} is not a filter: write, for instance, info,quorate_operator=debug", arguments.log)
+        format!("--log {:?} is not a valid filter: use, for example, info,quorate_operator=debug", arguments.log)
     })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match arguments.log_format {
@@ -197,7 +201,7 @@ fn start_logging(arguments: &Arguments) -> anyhow::Result<()> {
 async fn wait_for_signal(stop: watch::Sender<bool>) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
-        tracing::error!("signals cannot be heard: stop with SIGKILL");
+        tracing::error!("cannot install signal handlers: stop this process with SIGKILL");
         return futures::future::pending().await;
     };
     tokio::select! {

@@ -14,18 +14,18 @@ declare! {
     /// Metrics of the reconciler.
     pub struct Work, "Reconciling" {
         reconciles: IntCounterVec = "quorate_operator_reconciles_total" ["result"]
-            "Looks at a ChatCluster, by result: `ok` or `error`.";
+            "Reconciles of ChatClusters, by result: `ok` or `error`.";
         seconds: HistogramVec = "quorate_operator_reconcile_seconds" ["result"] in SLOW
-            "Time of one look at a ChatCluster.";
+            "Duration of one reconcile of a ChatCluster.";
         errors: IntCounterVec = "quorate_operator_errors_total" ["reason"]
-            "What failed: `observe`, `status` or `late` (over its time) ends a look; `apply` is an object that was \
-             refused and `step` a step that was, both told in the status and tried again; `invalid_spec` waits for a \
-             person.";
+            "Errors, by reason: `observe`, `status` and `late` (timed out) end a reconcile; `apply` is a refused \
+             object and `step` a failed step, both of which the status reports and the operator retries; \
+             `invalid_spec` waits for an administrator.";
         steps: IntCounterVec = "quorate_operator_steps_total" ["step", "result"] "Steps taken, by kind and result.";
         step_seconds: HistogramVec = "quorate_operator_step_seconds" ["step"] in SLOW
-            "Time of one step, whether it failed or not.";
+            "Duration of one step, whether it succeeded or failed.";
         status_writes: IntCounterVec = "quorate_operator_status_writes_total" ["namespace", "cluster"]
-            "Writes of a status.";
+            "Status writes.";
     }
 }
 
@@ -33,18 +33,20 @@ declare! {
     /// State of the clusters, as the operator sees it.
     pub struct Clusters, "Clusters" {
         available: IntGaugeVec = "quorate_operator_cluster_available" ["namespace", "cluster"]
-            "1 while the cluster serves writes, as far as can be seen.";
-        replicas: IntGaugeVec = "quorate_operator_cluster_replicas" ["namespace", "cluster"] "Pods that are wanted.";
-        ready: IntGaugeVec = "quorate_operator_cluster_ready" ["namespace", "cluster"] "Pods that are ready.";
-        doors: IntGaugeVec = "quorate_operator_cluster_doors" ["namespace", "cluster"] "Pods whose admin door answers.";
+            "1 while the cluster serves writes, as far as the operator can tell.";
+        replicas: IntGaugeVec = "quorate_operator_cluster_replicas" ["namespace", "cluster"]
+            "Number of pods that the spec asks for.";
+        ready: IntGaugeVec = "quorate_operator_cluster_ready" ["namespace", "cluster"] "Number of ready pods.";
+        doors: IntGaugeVec = "quorate_operator_cluster_doors" ["namespace", "cluster"]
+            "Number of pods whose admin API answers.";
         stalled: IntGaugeVec = "quorate_operator_cluster_stalled" ["namespace", "cluster"]
-            "1 while the operator cannot go on by itself; the condition Stalled says what a person must do.";
+            "1 while the operator cannot proceed by itself; the Stalled condition says what an administrator must do.";
         refused: IntGaugeVec = "quorate_operator_cluster_refused_writes" ["namespace", "cluster"]
-            "Writes that the API server does not take; the status has its words.";
+            "Number of writes that the API server refuses; the status has its error messages.";
         leader_changes: IntCounterVec = "quorate_operator_leader_changes_total" ["namespace", "cluster"]
-            "Changes of leader seen.";
+            "Leader changes observed.";
         replacement_seconds: GaugeVec = "quorate_operator_replacement_seconds" ["namespace", "cluster"]
-            "How long the replacement of a member or its volume has been under way; 0 when there is none.";
+            "Time since the replacement of a member or its volume began; 0 if none is in progress.";
     }
 }
 
@@ -53,18 +55,19 @@ declare! {
     pub struct Lease, "Lease" {
         leading: IntGauge = "quorate_operator_leading" [] "1 while this process holds the lease.";
         renewals: IntCounterVec = "quorate_operator_lease_renewals_total" ["result"]
-            "Renewals of the lease that this process held: `ok` or `failed`.";
+            "Attempts to renew the lease while this process holds it, by result: `ok` or `failed`.";
     }
 }
 
 declare! {
     /// Metrics of the process.
     pub struct Process, "Process" {
-        build_info: IntGaugeVec = "quorate_operator_build_info" ["version"] "Always 1; the version is in the label.";
+        build_info: IntGaugeVec = "quorate_operator_build_info" ["version"]
+            "Always 1; the label has the version of the operator.";
         resident: IntGauge = "quorate_operator_process_resident_memory_bytes" []
-            "Memory of the process that is resident.";
+            "Resident memory of the process.";
         cpu_seconds: Counter = "quorate_operator_process_cpu_seconds_total" []
-            "CPU time of the process, user and system.";
+            "User and system CPU time of the process.";
     }
 }
 

@@ -311,15 +311,15 @@ impl Slot {
     #[must_use]
     pub fn explain(&self) -> String {
         let why = match (&self.pod, &self.door) {
-            (None, _) => self.with_notice("is not there yet"),
+            (None, _) => self.with_notice("does not exist yet"),
             (Some(PodView { deleting: true, trouble: Some(trouble), .. }), _) => trouble.clone(),
             (Some(pod), _) if pod.deleting => "is being deleted".to_owned(),
             (Some(PodView { trouble: Some(trouble), .. }), None) => self.with_claim(trouble),
-            (Some(PodView { address: None, .. }), None) => self.with_notice("has no address yet"),
+            (Some(PodView { address: None, .. }), None) => self.with_notice("has no IP address yet"),
             (Some(pod), None) => self.with_notice(&format!("does not answer on its admin port yet{}", pod.place())),
             (Some(_), Some(door)) if !door.ready => format!("is not ready: {}", door.not_ready_reason),
-            (Some(pod), Some(_)) if !pod.ready => "is not seen as ready by Kubernetes yet".to_owned(),
-            (Some(_), Some(_)) => "does not keep up with the leader".to_owned(),
+            (Some(pod), Some(_)) if !pod.ready => "is not marked Ready by Kubernetes yet".to_owned(),
+            (Some(_), Some(_)) => "lags behind the leader".to_owned(),
         };
         format!("{} {why}", self.name)
     }
@@ -351,7 +351,7 @@ impl Slot {
 
 impl PodView {
     fn place(&self) -> String {
-        self.node.as_ref().map(|node| format!(" (it is on node {node})")).unwrap_or_default()
+        self.node.as_ref().map(|node| format!(" (on node {node})")).unwrap_or_default()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Error messages that include their causes, in one line, for the status, events and the log.
 
+use quorate_wire::cause::causes_of;
 use std::error::Error;
 
 /// Maximum length of an error message in characters. More helps nobody, and events take 1024 bytes; admission webhooks
@@ -11,18 +12,21 @@ const MOST: usize = 700;
 #[must_use]
 pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let (words, cause) = match error.downcast_ref::<kube::Error>() {
-            Some(kube::Error::Api(status)) => (api_words(status), None),
-            _ => (error.to_string(), error.source()),
+    for error in std::iter::once(error).chain(causes_of(error)) {
+        let answer = match error.downcast_ref::<kube::Error>() {
+            Some(kube::Error::Api(status)) => Some(api_words(status)),
+            _ => None,
         };
+        let is_answer = answer.is_some();
+        let words = answer.unwrap_or_else(|| error.to_string());
         if text.is_empty() {
             text = words;
         } else if !text.contains(&words) {
             text = format!("{text}: {words}");
         }
-        next = cause;
+        if is_answer {
+            break;
+        }
     }
     in_short(&text, MOST)
 }

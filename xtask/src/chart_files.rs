@@ -21,7 +21,7 @@ type Contents = BTreeMap<PathBuf, String>;
 pub fn write(root: &Path) -> anyhow::Result<()> {
     let (wanted, there) = (originals(root)?, copies(root)?);
     let folder = root.join(COPIES);
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     for name in there.keys().filter(|name| !wanted.contains_key(*name)) {
         fs::remove_file(folder.join(name)).with_context(|| format!("cannot remove {}", shown(name)))?;
         println!("removed {}", shown(name));
@@ -46,7 +46,7 @@ pub fn check(root: &Path) -> anyhow::Result<()> {
         .map(|name| shown(name))
         .collect();
     if !drifted.is_empty() {
-        bail!("not what `make generate` copies: {}; run it and commit the result", drifted.join(", "));
+        bail!("out of date: {}; run `make generate` and commit the result", drifted.join(", "));
     }
     Ok(())
 }

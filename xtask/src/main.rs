@@ -11,7 +11,7 @@ use xtask::{chart_files, generate, tidy, words};
 #[derive(Parser)]
 #[command(about)]
 struct Arguments {
-    /// Root of the workspace [default: the one that `cargo xtask` was called in]
+    /// Root of the workspace [default: the workspace in which `cargo xtask` was invoked]
     #[arg(long)]
     root: Option<PathBuf>,
     #[command(subcommand)]
@@ -22,10 +22,10 @@ struct Arguments {
 enum Task {
     /// Write the generated files
     Generate {
-        /// Write nothing, and fail where a file differs
+        /// Write nothing, and fail if a file differs
         #[arg(long)]
         check: bool,
-        /// Path of a built `chatd`; with it and the operator, their reference pages are generated, too
+        /// Path of a built `chatd`; with --operator, also generate the reference pages
         #[arg(long, env = "CHATD", requires = "operator")]
         chatd: Option<PathBuf>,
         /// Path of a built `quorate-operator`
@@ -34,9 +34,9 @@ enum Task {
     },
     /// Check the house rules that grep can check
     Tidy,
-    /// Print how names and documentation read, as counts
+    /// Print counts of the style of names and documentation
     Words,
-    /// Print the CustomResourceDefinition as JSON, for tools that read no YAML
+    /// Print the CustomResourceDefinition as JSON, for tools that do not read YAML
     Schema,
 }
 
@@ -49,7 +49,7 @@ fn called_in() -> PathBuf {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let root = arguments.root.unwrap_or_else(called_in);
-    let root = root.canonicalize().with_context(|| format!("no folder {}", root.display()))?;
+    let root = root.canonicalize().with_context(|| format!("cannot find the directory {}", root.display()))?;
     match arguments.task {
         Task::Generate { check, chatd, operator } => {
             let programs = chatd.as_deref().zip(operator.as_deref());

@@ -32,7 +32,7 @@ const RULES: [Rule; 8] = [
             "HashMap",
             "HashSet",
         ],
-        reason: "core is pure: no clock, randomness, async, I/O or map order, or replicas differ",
+        reason: "core must be pure: clocks, randomness, async, I/O and map order make replicas diverge",
     },
     Rule {
         within: "operator/src/",
@@ -47,43 +47,43 @@ const RULES: [Rule; 8] = [
             "operator/src/events.rs",
         ],
         forbidden: &["kube::Client", "Api<", "Api::"],
-        reason: "only observe, apply and status::patch take a Kubernetes client",
+        reason: "only observe, apply and status::patch may use a Kubernetes client",
     },
     Rule {
         within: "",
         except: &["chatd/src/api/convert", "xtask/src/tidy.rs"],
         forbidden: &["unbounded_channel", "mpsc::unbounded", "UnboundedSender"],
-        reason: "no queue without a bound: it grows until the process is killed",
+        reason: "no unbounded queues: they grow until the process is killed",
     },
     Rule {
         within: "",
         except: &["xtask/src/tidy.rs"],
         forbidden: &["TODO", "FIXME", "XXX:", "#[ignore"],
-        reason: "finish it, or write an issue",
+        reason: "finish it, or open an issue",
     },
     Rule {
         within: "chatd/src/",
         except: &["chatd/src/store/columns.rs"],
         forbidden: &["ColumnFamilyDescriptor::new(\""],
-        reason: "only store::columns names column families",
+        reason: "only store::columns may name column families",
     },
     Rule {
         within: "",
         except: &["xtask/src/tidy.rs"],
         forbidden: &["fn test_"],
-        reason: "a test's name is a sentence",
+        reason: "the name of a test must be a sentence",
     },
     Rule {
         within: "chatctl/src/",
         except: &[],
         forbidden: &["rocksdb::", "openraft::", "quorate_chatd"],
-        reason: "chatctl may not see storage or replication",
+        reason: "chatctl must not depend on storage or replication",
     },
     Rule {
         within: "chatd/src/",
         except: &["chatd/src/raft/"],
         forbidden: &["use openraft", "openraft::"],
-        reason: "openraft's API may change: its types stay inside chatd/src/raft",
+        reason: "openraft's API may change: its types must stay inside chatd/src/raft",
     },
 ];
 
@@ -130,14 +130,14 @@ pub fn run(root: &Path) -> anyhow::Result<()> {
 pub fn check(name: &str, text: &str) -> Vec<String> {
     let mut findings = Vec::new();
     if text.lines().count() > MAX_LINES {
-        findings.push(format!("{name}: more than {MAX_LINES} lines: one file, one subject"));
+        findings.push(format!("{name}: more than {MAX_LINES} lines: split it by subject"));
     }
     for (number, line) in without_tests(name, text).lines().enumerate() {
         let uses = |layer: &&&str| line.contains(&format!("crate::{layer}::")) && !line.trim_start().starts_with("//");
         if let Some(layer) = layers_above(name).iter().find(uses) {
             let order = LAYERS.join(" → ");
             findings.push(format!(
-                "{name}:{}: crate::{layer}: modules use each other in one direction, {order}",
+                "{name}:{}: crate::{layer}: modules may depend on each other only in the order {order}",
                 number + 1
             ));
         }

@@ -104,9 +104,9 @@ impl fmt::Display for WordCounts {
         writeln!(out, "lines of code                                  {}", self.lines)?;
         writeln!(out, "public types of a single word                  {}", self.public_types)?;
         writeln!(out, "free functions of a single word                {}", self.free_functions)?;
-        writeln!(out, "  of these, seen outside their module          {}", self.public_functions)?;
+        writeln!(out, "  of these, visible outside their module       {}", self.public_functions)?;
         writeln!(out, "type names defined in three or more files      {}", self.repeated_types)?;
-        writeln!(out, "doc blocks opening with a pronoun or the like  {}", self.subjectless_docs)?;
+        writeln!(out, "doc blocks that open without a subject         {}", self.subjectless_docs)?;
         writeln!(out, "doc blocks of three words or fewer             {}", self.short_docs)?;
         writeln!(out, "`let (a, b) = …`                               {}", self.pair_bindings)?;
         write!(out, "comments in code, per 100 lines                {}.{}", per_100 / 10, per_100 % 10)

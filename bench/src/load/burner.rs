@@ -18,8 +18,8 @@ impl Burner {
     /// # Errors
     /// Fails if a process cannot be started.
     pub(crate) fn start(dir: &Path) -> anyhow::Result<Self> {
-        let cores = thread::available_parallelism().context("how many cores there are")?.get();
-        let program = std::env::current_exe().context("where this program is")?;
+        let cores = thread::available_parallelism().context("cannot determine the number of cores")?.get();
+        let program = std::env::current_exe().context("cannot determine the path of this program")?;
         let start =
             |n| Spec::new(&format!("burn-{n}"), "nice", dir).args(["-n", "10"]).arg(&program).arg("burn").start();
         Ok(Self { _processes: (0..cores).map(start).collect::<Result<_, _>>()? })

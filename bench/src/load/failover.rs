@@ -80,7 +80,7 @@ pub(crate) async fn run<W: Writer>(
     tokio::time::sleep(BEFORE).await;
     let killed = {
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-        ensure!(!log.acknowledged.is_empty(), "nothing was acknowledged within {BEFORE:?}");
+        ensure!(!log.acknowledged.is_empty(), "no write was acknowledged within {BEFORE:?}");
         log.gap = Duration::ZERO;
         Instant::now()
     };
@@ -89,7 +89,7 @@ pub(crate) async fn run<W: Writer>(
     // The outage is over when acknowledgements have come steadily for a while.
     let mut resumed: Option<Instant> = None;
     while resumed.is_none_or(|at| at.elapsed() < AFTER) {
-        ensure!(Instant::now() < deadline, "writing did not go on within {PATIENCE:?}");
+        ensure!(Instant::now() < deadline, "writes did not resume within {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
         let last = log.lock().unwrap_or_else(PoisonError::into_inner).last;
         let silent = last.elapsed() > Duration::from_millis(200) || last <= killed;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// # Errors
 /// Never fails with these bounds.
 pub(crate) fn histogram() -> anyhow::Result<Histogram<u64>> {
-    Histogram::new_with_bounds(1_000, 60_000_000_000, 3).context("the bounds of a histogram")
+    Histogram::new_with_bounds(1_000, 60_000_000_000, 3).context("invalid histogram bounds")
 }
 
 /// Returns a quantile of a histogram of nanoseconds, in milliseconds.
@@ -47,7 +47,7 @@ impl Recorder {
     /// # Errors
     /// Never fails: the bounds are the same.
     pub(crate) fn add(&mut self, other: &Self) -> anyhow::Result<()> {
-        self.histogram.add(&other.histogram).context("histograms of other bounds")
+        self.histogram.add(&other.histogram).context("histograms have different bounds")
     }
 
     pub(crate) fn count(&self) -> u64 {

@@ -91,7 +91,7 @@ impl Board {
         let (mut all, mut out_of_order) = (latency::histogram()?, 0);
         for member in &self.members {
             let member = member.lock().unwrap_or_else(PoisonError::into_inner);
-            all.add(&member.latencies).context("histograms of other bounds")?;
+            all.add(&member.latencies).context("histograms have different bounds")?;
             out_of_order += member.out_of_order;
         }
         Ok((all, out_of_order))

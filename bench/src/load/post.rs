@@ -78,7 +78,7 @@ pub(crate) async fn measure(running: &Running, posting: Posting, timing: Timing)
     });
     let recorder = running.post(posting, clock).await?;
     let used = used.await??;
-    anyhow::ensure!(recorder.count() > 0, "nothing was acknowledged");
+    anyhow::ensure!(recorder.count() > 0, "no post was acknowledged");
     Ok(Posted {
         rate: recorder.rate(),
         p50_ms: recorder.millis(0.5),

@@ -56,7 +56,7 @@ impl Room {
         drop(pacer);
         self.board.check()?;
         let (latencies, out_of_order) = self.board.result()?;
-        ensure!(!latencies.is_empty(), "nothing was delivered");
+        ensure!(!latencies.is_empty(), "no message was delivered");
         Ok(Delivered {
             p50_ms: latency::millis(&latencies, 0.5),
             p99_ms: latency::millis(&latencies, 0.99),
@@ -91,7 +91,7 @@ impl Room {
                 break;
             }
         }
-        ensure!(search.passed > 0.0, "no rate passes, not even {:.0} a second", search.rate);
+        ensure!(search.passed > 0.0, "no rate passes, not even {:.0} per second", search.rate);
         Ok(search.passed)
     }
 }

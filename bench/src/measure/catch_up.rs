@@ -48,7 +48,7 @@ fn middle(rates: &[f64]) -> f64 {
 
 /// Posts while a follower is away and while it comes back.
 pub(super) async fn run(running: &mut Running, places: &Places) -> anyhow::Result<CaughtUp> {
-    let Running::Quorate(quorate) = running else { bail!("only Quorate's snapshots are measured") };
+    let Running::Quorate(quorate) = running else { bail!("snapshots are measured for Quorate only") };
     let follower = quorate.lose_follower().await?;
     let mut away = Vec::new();
     for _ in 0..AWAY {
@@ -58,10 +58,10 @@ pub(super) async fn run(running: &mut Running, places: &Places) -> anyhow::Resul
     quorate.bring_back(follower)?;
     let (begun, mut back) = (Instant::now(), Vec::new());
     while !quorate.is_ready(follower) {
-        ensure!(begun.elapsed() < PATIENCE, "the follower is not ready after {PATIENCE:?}");
+        ensure!(begun.elapsed() < PATIENCE, "the follower was not ready within {PATIENCE:?}");
         back.push(quorate.post(STREAM, WINDOW.start()).await?.rate());
     }
-    ensure!(quorate.installed(follower) > 0, "the follower came back without a snapshot");
-    ensure!(!back.is_empty(), "the follower was ready at once");
+    ensure!(quorate.installed(follower) > 0, "the follower caught up without a snapshot");
+    ensure!(!back.is_empty(), "the follower was ready immediately: nothing was measured");
     Ok(CaughtUp { away, back, took: begun.elapsed() })
 }

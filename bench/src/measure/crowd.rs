@@ -24,7 +24,7 @@ impl Run<'_> {
             Err(error) => return self.note(Workload::Crowd, System::Quorate, &error),
         };
         for repeat in self.repeats() {
-            let what = format!("{ROUNDS} messages to {} polls", self.plan.crowd);
+            let what = format!("sending {ROUNDS} messages to {} polls", self.plan.crowd);
             let (told, elsewhere) = match stage(&what, LONG, told(&crowd)).await {
                 Ok((told, elsewhere)) => (Ok(told), Ok(elsewhere)),
                 Err(error) => return self.note(Workload::Crowd, System::Quorate, &error),
@@ -38,9 +38,9 @@ impl Run<'_> {
 
     async fn gather(&self) -> anyhow::Result<Crowd> {
         let Some(Running::Quorate(quorate)) = self.running.get(&System::Quorate) else {
-            anyhow::bail!("it does not run");
+            anyhow::bail!("Quorate is not running");
         };
-        stage(&format!("{} polls are parked", self.plan.crowd), LONG, quorate.crowd(self.plan.crowd)).await
+        stage(&format!("parking {} polls", self.plan.crowd), LONG, quorate.crowd(self.plan.crowd)).await
     }
 }
 

@@ -34,22 +34,23 @@ impl Run<'_> {
         let mut running = Running::start(System::Quorate, self.places).await?;
         let mut stored = 0;
         for target in self.steps(&[1_000, 100_000], 10_000_000) {
-            let what = format!("{} messages are stored", digits(target as f64));
+            let what = format!("storing {} messages", digits(target as f64));
             // Any disk that this is meant for takes more than a thousand messages a second.
             let limit = PREPARE + Duration::from_millis(target as u64);
             stage(&what, limit, fill(&running, target, &mut stored)).await?;
             self.point(&format!("{} messages", digits(target as f64)), &running, &mut stored).await?;
         }
         quorate(&mut running)?.keep_little_log()?;
-        let figures = stage("all nodes start again", LONG, restart(&mut running)).await;
+        let figures = stage("restarting all nodes", LONG, restart(&mut running)).await;
         self.keep(Workload::Growth, "restart", System::Quorate, 0, figures);
-        let caught_up = stage("a follower takes a snapshot", LONG, catch_up::run(&mut running, self.places)).await?;
+        let caught_up =
+            stage("sending a snapshot to a follower", LONG, catch_up::run(&mut running, self.places)).await?;
         self.keep(Workload::Growth, "follower away", System::Quorate, 0, Ok(caught_up.away()));
         self.keep(Workload::Growth, "it takes a snapshot", System::Quorate, 0, Ok(caught_up.back()));
         self.keep(Workload::Growth, "its worst second", System::Quorate, 0, Ok(caught_up.worst()));
         let mut rooms = 0;
         for target in self.steps(&[1_000], 100_000) {
-            let what = format!("{} rooms are made", digits(target as f64));
+            let what = format!("creating {} rooms", digits(target as f64));
             // A hundred rooms a second are enough.
             let limit = PREPARE + Duration::from_millis(10 * target as u64);
             stage(&what, limit, quorate(&mut running)?.grow_rooms(target - rooms)).await?;
@@ -69,7 +70,7 @@ impl Run<'_> {
                 let fast = post::measure(running, STREAM, SHORT).await?;
                 anyhow::Ok((fast, post::measure(running, Posting::Unary { callers: 1 }, SHORT).await?))
             };
-            let (fast, slow) = stage(&format!("posts with {case}"), PREPARE, measured).await?;
+            let (fast, slow) = stage(&format!("posting with {case}"), PREPARE, measured).await?;
             *stored += (fast.rate * (SHORT.warm + SHORT.steady).as_secs_f64()) as usize;
             let pids: Vec<u32> = running.servers().iter().map(Server::pid).collect();
             let figures = vec![
@@ -104,6 +105,6 @@ async fn restart(running: &mut Running) -> anyhow::Result<Figures> {
 fn quorate(running: &mut Running) -> anyhow::Result<&mut Quorate> {
     match running {
         Running::Quorate(quorate) => Ok(quorate),
-        _ => bail!("growth is measured of Quorate only"),
+        _ => bail!("growth is measured for Quorate only"),
     }
 }

@@ -52,7 +52,7 @@ async fn hold(running: &Running, count: usize, parked: bool) -> anyhow::Result<I
             _ => running.idle(count).await,
         }
     };
-    stage(&format!("{count} subscribers connect"), LONG, connected).await
+    stage(&format!("connecting {count} subscribers"), LONG, connected).await
 }
 
 /// Returns the resident memory of all servers in KiB, once it no longer changes.

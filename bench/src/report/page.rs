@@ -18,8 +18,8 @@ const PLOT: &str = "performance.svg";
 pub(crate) fn update(results: &Results, docs: &Path) -> anyhow::Result<()> {
     let page = docs.join(PAGE);
     let text = fs::read_to_string(&page).with_context(|| format!("cannot read {}", page.display()))?;
-    let text =
-        replaced(&text, &markdown::tables(results)).with_context(|| format!("{} has no marks", page.display()))?;
+    let text = replaced(&text, &markdown::tables(results))
+        .with_context(|| format!("{} has no bench:begin and bench:end markers", page.display()))?;
     fs::write(&page, text).with_context(|| format!("cannot write {}", page.display()))?;
     fs::write(docs.join(PLOT), plot::plot(results)).context("cannot write the plot")
 }

@@ -44,7 +44,7 @@ pub(crate) fn plot(results: &Results) -> String {
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {y:.0}\" width=\"{WIDTH}\" \
          font-family=\"system-ui, sans-serif\" font-size=\"12\">\n\
-         <title>Quorate and its peers, medians with least and greatest</title>\n\
+         <title>Quorate and its peers: median, minimum and maximum</title>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n{body}</svg>\n"
     )
 }

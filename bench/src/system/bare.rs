@@ -47,7 +47,7 @@ impl Bare {
     pub(crate) async fn start(places: &Places) -> anyhow::Result<Self> {
         let dir = places.fresh("bare")?;
         let nodes = process::free_ports::<NODES>()?.to_vec();
-        let program = std::env::current_exe().context("where this program is")?;
+        let program = std::env::current_exe().context("cannot determine the path of this program")?;
         let mut servers = Vec::new();
         for (n, node) in nodes.iter().enumerate() {
             let name = format!("bare-{n}");
@@ -149,7 +149,7 @@ async fn follow(mut stream: Streaming<Payload>, n: usize, board: Arc<Board>) {
     loop {
         match stream.message().await {
             Ok(Some(payload)) => board.received(n, &payload.data),
-            Ok(None) => return board.fail("a member", &"its stream has ended"),
+            Ok(None) => return board.fail("a member", &"the stream ended"),
             Err(status) => return board.fail("a member", &status),
         }
     }
@@ -176,11 +176,11 @@ impl Flight {
     async fn send(&mut self, count: usize) -> anyhow::Result<()> {
         let entries = (0..count).map(|_| crate::payload::text(crate::payload::next()).into()).collect();
         self.sent.extend(std::iter::repeat_n(Instant::now(), count));
-        self.batches.send(Batch { entries }).await.context("the stream has ended")
+        self.batches.send(Batch { entries }).await.context("the stream ended")
     }
 
     async fn take(&mut self, answers: &mut Streaming<Appended>, recorder: &mut Recorder) -> anyhow::Result<usize> {
-        let count = answers.message().await?.context("the stream has ended")?.count as usize;
+        let count = answers.message().await?.context("the stream ended")?.count as usize;
         for _ in 0..count {
             recorder.acknowledged(self.sent.pop_front().context("more answers than posts")?);
         }
@@ -194,7 +194,7 @@ impl Caller for Echo {
     async fn post(&mut self, number: u64) -> anyhow::Result<()> {
         let data = bytes::Bytes::from(crate::payload::text(number));
         let answer = self.0.echo(Payload { data: data.clone() }).await?.into_inner();
-        ensure!(answer.data == data, "the echo is another");
+        ensure!(answer.data == data, "the echo differs from the request");
         Ok(())
     }
 }

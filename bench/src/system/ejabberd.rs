@@ -155,7 +155,7 @@ async fn join(dir: &Path, port: u16) -> anyhow::Result<()> {
                  io:format(\"nodes ~p~n~p~n\", [length(Nodes()), Said]), halt().";
     let mut command = Command::new("erl");
     command.args(erlang(&format!("control@127.0.0.{CONTROL}"), CONTROL, port)).args(["-eval", order]).current_dir(dir);
-    let output = process::output("ejabberd's nodes join one another", &mut command).await?;
+    let output = process::output("joining the ejabberd nodes", &mut command).await?;
     let said = String::from_utf8_lossy(&output.stdout);
     ensure!(said.contains(&format!("nodes {NODES}")), "the cluster has {}", said.trim());
     Ok(())
@@ -180,5 +180,5 @@ fn beams() -> anyhow::Result<PathBuf> {
         .flat_map(|dir| entries(&dir).collect::<Vec<_>>())
         .map(|dir| dir.join("ebin"))
         .find(|dir| dir.join("ejabberd.beam").exists());
-    found.context("ejabberd is missing: deploy/deps/install bench")
+    found.context("ejabberd is not installed: run deploy/deps/install bench")
 }

@@ -88,7 +88,7 @@ async fn leader_of(nodes: &[Node]) -> anyhow::Result<usize> {
             Err(error) => reason = Some(error),
         }
     }
-    Err(reason.unwrap_or_else(|| anyhow::anyhow!("no member leads")))
+    Err(reason.unwrap_or_else(|| anyhow::anyhow!("no member is the leader")))
 }
 
 impl Node {
@@ -114,7 +114,7 @@ impl Caller for Keys {
     async fn post(&mut self, number: u64) -> anyhow::Result<()> {
         let request = PutRequest { key: key(number).into(), value: crate::payload::text(number).into() };
         let answer = self.0.put(request).await?.into_inner();
-        ensure!(answer.header.is_some(), "a put without a header");
+        ensure!(answer.header.is_some(), "put response without a header");
         Ok(())
     }
 }

@@ -41,7 +41,7 @@ impl Nats {
     /// Fails if NATS is not installed or does not come up.
     pub(crate) async fn start(places: &Places) -> anyhow::Result<Self> {
         let program = places.peers.join("nats/bin/nats-server");
-        ensure!(program.exists(), "{} is missing: deploy/deps/install bench", program.display());
+        ensure!(program.exists(), "{} is missing: run deploy/deps/install bench", program.display());
         let dir = places.fresh("nats")?;
         let nodes = (1..=NODES).map(Node::new).collect::<anyhow::Result<Vec<_>>>()?;
         let start = |node: &Node| {
@@ -51,7 +51,7 @@ impl Nats {
         };
         let mut servers = nodes.iter().map(start).collect::<anyhow::Result<Vec<_>>>()?;
         let found = nodes.clone();
-        let client = process::until("NATS makes its stream", &mut servers, || async {
+        let client = process::until("NATS has created its stream", &mut servers, || async {
             let client = found.first().context("no node")?.connect().await?;
             make_stream(&client).await?;
             anyhow::Ok(client)
@@ -63,7 +63,7 @@ impl Nats {
     /// Returns the index of the server that leads the stream.
     async fn leader(&self) -> anyhow::Result<usize> {
         let name = leader_of(&self.client).await?;
-        self.nodes.iter().position(|node| node.name == name).with_context(|| format!("{name} is none of ours"))
+        self.nodes.iter().position(|node| node.name == name).with_context(|| format!("{name} is not one of the nodes"))
     }
 }
 

@@ -69,7 +69,7 @@ impl Quorate {
     async fn leader(&self) -> anyhow::Result<usize> {
         let server = self.user.leader().await?;
         let found = self.nodes.iter().position(|node| node.name == server);
-        found.with_context(|| format!("the leader {server:?} is none of ours"))
+        found.with_context(|| format!("the leader {server:?} is not one of the nodes"))
     }
 
     /// Returns the Raft term, which rises with every election.
@@ -139,7 +139,7 @@ async fn chatctl(places: &Places, nodes: &[Node], dir: &Path, more: &[&str]) -> 
     let list: Vec<_> = nodes.iter().map(|node| format!("{}={}", node.name, node.peer)).collect();
     let mut command = Command::new(&places.chatctl);
     command.args(["cluster", "init", "--nodes", &list.join(","), "--dir"]).arg(dir.join("tls")).args(more);
-    let output = process::output("chatctl makes the cluster", &mut command).await?;
+    let output = process::output("creating the cluster", &mut command).await?;
     ensure!(output.status.success(), "chatctl cluster init: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
 }
@@ -148,7 +148,7 @@ fn all_answer(nodes: &[Node], path: &str) -> anyhow::Result<()> {
     nodes.iter().try_for_each(|node| {
         let answer = page(node.metrics, path).with_context(|| format!("{} at {}", node.name, node.metrics))?;
         let line = answer.lines().next().unwrap_or_default();
-        ensure!(line.contains(" 200 "), "{} says {line:?} to {path}", node.name);
+        ensure!(line.contains(" 200 "), "{} answered {line:?} to GET {path}", node.name);
         Ok(())
     })
 }

@@ -36,7 +36,7 @@ impl SocketIo {
     /// Fails if Node.js, the modules or Redis are missing, or do not come up.
     pub(crate) async fn start(places: &Places) -> anyhow::Result<Self> {
         let modules = places.peers.join("socketio/node_modules");
-        ensure!(modules.is_dir(), "{} is missing: deploy/deps/install bench", modules.display());
+        ensure!(modules.is_dir(), "{} is missing: run deploy/deps/install bench", modules.display());
         let dir = places.fresh("socketio")?;
         let [redis, a, b, c] = process::free_ports()?;
         let nodes = vec![a, b, c];
@@ -115,7 +115,7 @@ async fn expect(socket: &mut Socket, begin: &str) -> anyhow::Result<()> {
             _ => {}
         }
     }
-    bail!("closed before a packet {begin:?} came")
+    bail!("the connection closed before a packet {begin:?} was received")
 }
 
 /// Answers the ping that the server sends from time to time.
@@ -137,7 +137,7 @@ async fn follow(mut socket: Socket, n: usize, board: Arc<Board>) {
         anyhow::Ok(())
     };
     match followed.await {
-        Ok(()) => board.fail("a member", &"its connection has ended"),
+        Ok(()) => board.fail("a member", &"the connection ended"),
         Err(error) => board.fail("a member", &error),
     }
 }
@@ -152,7 +152,7 @@ async fn send(mut socket: Socket, room: String, mut said: mpsc::Receiver<u64>, b
                     socket.send(Message::text(format!(r#"42["post","{room}","{text}"]"#))).await?;
                 }
                 message = socket.next() => {
-                    if let Message::Text(text) = message.context("its connection has ended")?? {
+                    if let Message::Text(text) = message.context("the connection ended")?? {
                         pong(&mut socket, &text).await?;
                     }
                 }

@@ -15,7 +15,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 
-{{- /* What running ChatClusters takes, and nothing else. Secrets are read and written by name: never listed or watched. */ -}}
+{{- /* The permissions that managing ChatClusters requires. Secrets are read and written by name, never listed or watched. */ -}}
 {{- define "quorate-operator.rules" -}}
 - apiGroups: [chat.quorate.dev]
   resources: [chatclusters]
@@ -23,14 +23,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [chat.quorate.dev]
   resources: [chatclusters/status]
   verbs: [get, patch]
-# Setting ownerReferences with blockOwnerDeletion asks for this where the OwnerReferencesPermissionEnforcement plugin is on.
+# Required to set ownerReferences with blockOwnerDeletion where the OwnerReferencesPermissionEnforcement plugin is enabled.
 - apiGroups: [chat.quorate.dev]
   resources: [chatclusters/finalizers]
   verbs: [update]
 - apiGroups: [apps]
   resources: [statefulsets]
   verbs: [get, list, watch, create, patch]
-# What old revisions of the pods name is not removed.
+# ConfigMaps that old revisions of the pods refer to are not removed.
 - apiGroups: [apps]
   resources: [controllerrevisions]
   verbs: [list]
@@ -49,7 +49,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, patch, delete]
-# Healthy pods are moved by eviction, so that their PodDisruptionBudget is asked.
+# Healthy pods are evicted, so that their PodDisruptionBudget is respected.
 - apiGroups: [""]
   resources: [pods/eviction]
   verbs: [create]
@@ -62,7 +62,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
-# Why a pod or a volume does not come stands in warnings and nowhere else.
+# Only warning events say why a pod or a volume is not created.
 - apiGroups: [""]
   resources: [events]
   verbs: [list]

@@ -49,7 +49,7 @@ impl Door {
         let channel = match connected {
             Ok(Ok(channel)) => channel,
             Ok(Err(error)) => return Err(Failure::unreachable(address, &crate::client::innermost(&error)).into()),
-            Err(_) => return Err(Failure::unreachable(address, "no answer in time").into()),
+            Err(_) => return Err(Failure::unreachable(address, "timed out").into()),
         };
         Ok(Self { address: address.to_owned(), client: AdminClient::new(channel) })
     }

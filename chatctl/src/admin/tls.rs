@@ -57,7 +57,7 @@ fn pair(directory: &Path) -> Result<PathBuf, Error> {
     beneath.into_iter().next().ok_or_else(|| Error::BadFile {
         path: directory.to_owned(),
         problem:
-            "holds no tls.crt: give the directory of `chatctl cluster init`, or one with ca.crt, tls.crt and tls.key"
+            "contains no tls.crt: pass the directory of `chatctl cluster init`, or one with ca.crt, tls.crt and tls.key"
                 .to_owned(),
     })
 }

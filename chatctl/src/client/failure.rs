@@ -2,7 +2,9 @@
 
 use crate::error::exit;
 use prost::Message as _;
+use quorate_wire::cause::causes_of;
 use quorate_wire::chat::v1::{ErrorCode, ErrorDetail};
+use quorate_wire::whole_millis;
 use std::{error::Error as _, time::Duration};
 use thiserror::Error;
 use tonic::{Code, Status};
@@ -182,7 +184,7 @@ impl Failure {
     pub fn retry_after_ms(&self) -> u64 {
         match self.retry {
             Retry::No => 0,
-            Retry::Elsewhere(wait) | Retry::After(wait) => u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            Retry::Elsewhere(wait) | Retry::After(wait) => whole_millis(wait),
         }
     }
 
@@ -191,7 +193,7 @@ impl Failure {
     pub fn of_write(mut self, transaction_id: &str) -> Self {
         self.transaction_id = Some(transaction_id.to_owned());
         if self.unknown {
-            self.message.push_str("; whether it was written is unknown, repeat it with the same transaction id");
+            self.message.push_str("; the write may or may not have been applied: retry with the same transaction id");
         }
         self
     }
@@ -203,14 +205,7 @@ impl Failure {
 
 /// Returns `true` if the transport failed to connect again, so the request never left this machine.
 fn never_sent(status: &Status) -> bool {
-    let mut cause = status.source();
-    while let Some(error) = cause {
-        if error.is::<tonic::ConnectError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    causes_of(status).any(|cause| cause.is::<tonic::ConnectError>())
 }
 
 fn detail(status: &Status) -> Option<ErrorDetail> {

@@ -42,7 +42,7 @@ impl Pace {
 
     pub(crate) fn next_server(&mut self, client: &Client) -> Result<Arc<Slot>, Failure> {
         let slot = client.servers.pick(self.avoid.as_deref());
-        slot.ok_or_else(|| Failure::unreachable("-", "no server is known"))
+        slot.ok_or_else(|| Failure::unreachable("-", "no servers are known"))
     }
 
     /// Prefers another server for the next attempt, if there is one.

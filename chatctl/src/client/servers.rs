@@ -17,8 +17,8 @@ pub(crate) const TLS_SCHEME: &str = "https://";
 /// Error for an address that is neither `host:port` nor `https://host:port`.
 #[derive(Debug, Error)]
 #[error(
-    "`{address}` is not a server address: write host:port, as in chat.example.org:7400, or https://host:port where the \
-     server speaks TLS"
+    "`{address}` is not a server address: use host:port, as in chat.example.org:7400, or https://host:port if the \
+     server uses TLS"
 )]
 pub struct InvalidAddress {
     /// Address as it was given.

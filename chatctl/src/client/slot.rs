@@ -2,6 +2,7 @@
 
 use super::{Failure, Options};
 use crate::backoff::Backoff;
+use quorate_wire::cause::causes_of;
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -150,9 +151,5 @@ impl Slot {
 
 /// Returns the innermost cause ("Connection refused"), because the outer errors only say "transport error".
 pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
+    causes_of(error).last().unwrap_or(error).to_string()
 }

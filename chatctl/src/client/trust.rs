@@ -28,8 +28,8 @@ impl ServerTrust {
         let anchors = certificates.iter().filter_map(|one| anchor_from_trusted_cert(one).ok());
         let anchors: Arc<[_]> = anchors.map(|anchor| anchor.to_owned()).collect();
         if anchors.is_empty() {
-            let path = file.map_or_else(|| PathBuf::from("the system's certificates"), Path::to_owned);
-            let problem = "holds no certificate of an authority: give a PEM file with --ca-file".to_owned();
+            let path = file.map_or_else(|| PathBuf::from("system certificate store"), Path::to_owned);
+            let problem = "contains no CA certificate: pass a PEM file with --ca-file".to_owned();
             return Err(Error::BadFile { path, problem });
         }
         Ok(Self { anchors, name })
@@ -52,9 +52,10 @@ impl fmt::Debug for ServerTrust {
 
 fn of_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let text = std::fs::read(path).map_err(Error::file(path))?;
-    CertificateDer::pem_slice_iter(&text)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| Error::BadFile { path: path.to_owned(), problem: format!("is not PEM ({error})") })
+    CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>().map_err(|error| Error::BadFile {
+        path: path.to_owned(),
+        problem: format!("is not a valid PEM file ({error})"),
+    })
 }
 
 /// Loads the system's certificates, except for those that cannot be read: a system may have some.

@@ -18,7 +18,7 @@ pub struct Command {
     /// Let anybody join the room
     #[arg(long, conflicts_with = "direct")]
     public: bool,
-    /// Make it a direct conversation of two users with equal rights
+    /// Create a direct chat between two users with equal rights
     #[arg(long)]
     direct: bool,
     /// Topic of the room

@@ -29,7 +29,7 @@ pub struct Command {
     /// Cursor from an earlier page
     #[arg(long, default_value = "", hide_default_value = true, value_name = "CURSOR")]
     from: String,
-    /// Read what the answering server has, without asking the others; works without a leader
+    /// Read from the answering server without confirming with the others; works without a leader
     #[arg(long)]
     local: bool,
 }
@@ -79,7 +79,7 @@ fn print(command: &Command, context: &Context, whole: &HistoryResponse) -> Resul
         "freshness": freshness(whole.freshness()),
     });
     if whole.freshness() == Freshness::Stale && !context.out.is_json() {
-        eprintln!("chatctl: no majority answered in time, the newest messages may be missing");
+        eprintln!("chatctl: no majority answered in time; the newest messages may be missing");
     }
     context.out.emit(&document, || {
         let mut lines: Vec<String> = whole.events.iter().map(event::line).collect();

@@ -25,7 +25,7 @@ pub struct SignIn {
     /// Name of this device, shown to its owner
     #[arg(long, default_value = "chatctl", value_name = "TEXT")]
     device_name: String,
-    /// Device id to return to [default: a new one]
+    /// Existing device id to reuse [default: a new one]
     #[arg(long, value_name = "ID")]
     device_id: Option<String>,
     #[command(flatten)]

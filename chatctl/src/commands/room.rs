@@ -38,8 +38,8 @@ pub async fn resolve(session: &Session, room: &str) -> Result<String, Error> {
     }
     match found.as_slice() {
         [only] => Ok(only.room_id.clone()),
-        [] => Err(Error::Usage(format!("none of your rooms is called `{room}`: see `chatctl rooms`"))),
-        _ => Err(Error::Usage(format!("several rooms are called `{room}`: give the room id from `chatctl rooms`"))),
+        [] => Err(Error::Usage(format!("none of your rooms is named `{room}`: see `chatctl rooms`"))),
+        _ => Err(Error::Usage(format!("several rooms are named `{room}`: use the room id from `chatctl rooms`"))),
     }
 }
 

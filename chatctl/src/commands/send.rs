@@ -21,8 +21,8 @@ Examples:
   tail -f build.txt | chatctl send '#ops'
   chatctl send '#ops' --type org.example.alert --content '{\"level\":3}'
 
-Each message is sent again with the same transaction id until the cluster has accepted or refused it, so that it is
-there exactly once. When the time is up before that, the exit code is 6 and the error names the transaction id.")]
+Each message is retried with the same transaction id until the cluster has accepted or refused it, so it is stored
+exactly once. If the time limit is reached first, the exit code is 6 and the error names the transaction id.")]
 pub struct Command {
     /// Room id, alias, or name of one of your rooms
     room: String,
@@ -49,7 +49,9 @@ pub struct Command {
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let content = one_content(&command)?;
     if content.is_none() && command.transaction_id.is_some() {
-        return Err(Error::Usage("--transaction-id is for one message: give the message as an argument".to_owned()));
+        return Err(Error::Usage(
+            "--transaction-id applies to a single message: pass the message as an argument".to_owned(),
+        ));
     }
     let session = context.session().await?;
     let room_id = room::resolve(&session, &command.room).await?;
@@ -92,7 +94,7 @@ fn one_content(command: &Command) -> Result<Option<Value>, Error> {
         (Some(json), _) => match serde_json::from_str(json) {
             Ok(Value::Object(object)) => Ok(Some(Value::Object(object))),
             Ok(_) => Err(Error::Usage("--content must be a JSON object".to_owned())),
-            Err(error) => Err(Error::Usage(format!("--content is not JSON: {error}"))),
+            Err(error) => Err(Error::Usage(format!("--content is not valid JSON: {error}"))),
         },
         (None, Some(message)) => Ok(Some(text(&command.msgtype, message))),
         (None, None) => Ok(None),

@@ -19,8 +19,8 @@ Examples:
   chatctl --output json tail '#ops' --count 10
   chatctl tail '#ops' --cursor \"$LAST\"   after the cursor that --output json printed
 
-A lost connection is made again to another server and continues after the last event. Notes about it go to standard
-error.")]
+If the connection is lost, the stream resumes on another server after the last event. Reconnections are reported on
+standard error.")]
 pub struct Command {
     /// Room id, alias, or name of one of your rooms; all your rooms when absent
     room: Option<String>,
@@ -77,6 +77,6 @@ fn note_reconnect(context: &Context, tail: &Tail, seen: &mut u64) {
     }
     *seen = tail.reconnects();
     if !context.out.is_json() {
-        eprintln!("chatctl: continued on {}", printable(tail.server().unwrap_or("another server")));
+        eprintln!("chatctl: resumed on {}", printable(tail.server().unwrap_or("another server")));
     }
 }

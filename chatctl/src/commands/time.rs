@@ -1,12 +1,13 @@
 //! Milliseconds since the Unix epoch as people read them.
 
+use quorate_wire::whole_millis;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Returns the current time in milliseconds since the Unix epoch.
 #[must_use]
 pub fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    whole_millis(since)
 }
 
 /// Formats a time in milliseconds since the Unix epoch as `2026-11-21 09:49:48`, in UTC.

@@ -134,13 +134,13 @@ impl<'a> World<'a> {
         let Place { position, event } = place;
         let known = *self.places.entry(id).or_insert(place);
         if known.position != position {
-            verdict.mismatched.add(|| format!("{by}: message {id} at {position}, elsewhere at {}", known.position));
+            verdict.mismatched.add(|| format!("{by}: message {id} at {position}, but elsewhere at {}", known.position));
         } else if known.event != event {
-            verdict.mismatched.add(|| format!("{by}: message {id} at {position} has another event id than elsewhere"));
+            verdict.mismatched.add(|| format!("{by}: message {id} at {position} has a different event id elsewhere"));
         }
         let owner = *self.owners.entry(position).or_insert(id);
         if owner != id {
-            verdict.mismatched.add(|| format!("{by}: message {id} at {position}, where message {owner} stands"));
+            verdict.mismatched.add(|| format!("{by}: message {id} at {position}, the position of message {owner}"));
         }
     }
 
@@ -155,15 +155,17 @@ impl<'a> World<'a> {
                 continue;
             };
             if message.room != room {
-                verdict.mismatched.add(|| format!("{name}: message {id} for room {} is in room {room}", message.room));
+                verdict
+                    .mismatched
+                    .add(|| format!("{name}: message {id}, sent to room {}, is in room {room}", message.room));
             }
             if !met.ids.insert(id) {
-                verdict.duplicated.add(|| format!("{name}: message {id} again, at {position}"));
+                verdict.duplicated.add(|| format!("{name}: duplicate of message {id}, at {position}"));
                 continue;
             }
             let reached = met.reached.entry(room).or_insert(position);
             if position < *reached {
-                verdict.reordered.add(|| format!("{name}: message {id} at {position} came after {reached}"));
+                verdict.reordered.add(|| format!("{name}: message {id} at {position} came after position {reached}"));
             }
             *reached = position.max(*reached);
             self.place(id, Place { position, event }, name, verdict);
@@ -199,7 +201,9 @@ impl<'a> World<'a> {
                 let kind = if acknowledged { "acknowledged" } else { "seen elsewhere" };
                 let id = message.id;
                 verdict.lost.add(|| {
-                    format!("{first}: message {id}, {kind} at {position}, is missing (and at {others} others)")
+                    format!(
+                        "{first}: message {id}, {kind} at {position}, is missing (also missing from {others} others)"
+                    )
                 });
             }
         }
@@ -247,7 +251,9 @@ impl World<'_> {
             let [(before, at), (id, position)] = pair else { continue };
             if before.writer == id.writer && at > position {
                 verdict.reordered.add(|| {
-                    format!("message {id} at {position} was put on the stream after {before}, which is at {at}")
+                    format!(
+                        "message {id} at {position} was posted to the stream after message {before}, which is at {at}"
+                    )
                 });
             }
         }

@@ -89,7 +89,7 @@ impl<'a> Room<'a> {
             if message.position <= highest {
                 let Placed { id, position, .. } = message;
                 found.add(|| {
-                    format!("{} came up to {highest}, and message {id} at {position} was issued later", about(read))
+                    format!("{} reached {highest}, but message {id} at {position} was issued later", about(read))
                 });
             }
         });
@@ -102,7 +102,9 @@ impl<'a> Room<'a> {
         let begun = self.reads.iter().map(|read| (read.invoked_us, *read));
         sweep(ended.collect(), begun.collect(), |highest, earlier, read| {
             if Some(highest) > end(read) {
-                found.add(|| format!("{} ends before {highest}, which {} had seen", about(read), about(earlier)));
+                found.add(|| {
+                    format!("{} ends before {highest}, which an earlier {} had seen", about(read), about(earlier))
+                });
             }
         });
     }
@@ -111,7 +113,7 @@ impl<'a> Room<'a> {
     fn page(&self, read: &Read, found: &mut Finding) {
         let (Some(first), Some(last)) = (read.page.first(), end(read)) else { return };
         if !read.page.is_sorted_by(|a, b| a.position < b.position) {
-            found.add(|| format!("{} is not in order", about(read)));
+            found.add(|| format!("{} is out of order", about(read)));
             return;
         }
         let from = if read.whole { 0 } else { self.messages.partition_point(|m| m.position < first.position) };
@@ -121,7 +123,7 @@ impl<'a> Room<'a> {
             while page.next_if(|seen| seen.position < message.position).is_some() {}
             if page.next_if(|seen| seen.position == message.position).is_none() {
                 let Placed { id, position, .. } = message;
-                found.add(|| format!("{} has a gap where message {id} stands, at {position}", about(read)));
+                found.add(|| format!("{} has a gap at {position}, the position of message {id}", about(read)));
                 return;
             }
         }

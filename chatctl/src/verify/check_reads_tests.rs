@@ -88,7 +88,7 @@ fn a_page_with_a_gap_or_out_of_order_is_found() {
     assert!(wrong(&with(&[read(400, 410, &[1, 3])]))[0].contains("gap"));
     let mut swapped = with(&[read(400, 410, &[1, 2, 3])]);
     swapped.reads[0].page.swap(0, 1);
-    assert!(wrong(&swapped)[0].contains("not in order"));
+    assert!(wrong(&swapped)[0].contains("out of order"));
 }
 
 #[test]

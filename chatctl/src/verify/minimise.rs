@@ -102,10 +102,10 @@ impl Smallest {
     pub fn lines(&self) -> Vec<String> {
         let History { messages, observations, reads, in_order: _ } = &self.history;
         let mut lines: Vec<String> = messages.iter().map(message_line).collect();
-        lines.extend(observations.iter().map(|o| format!("{} met {}", o.name, list(&o.seen))));
+        lines.extend(observations.iter().map(|o| format!("{} saw {}", o.name, list(&o.seen))));
         lines.extend(reads.iter().map(|read| {
             let Read { server, room, invoked_us, ended_us, page, .. } = read;
-            format!("a read of room {room} at {server}, from {invoked_us} to {ended_us} µs, held {}", list(page))
+            format!("read of room {room} at {server}, from {invoked_us} to {ended_us} µs, returned {}", list(page))
         }));
         lines
     }
@@ -114,7 +114,7 @@ impl Smallest {
 fn message_line(message: &Message) -> String {
     let Message { id, room, invoked_us, fate } = message;
     let fate = match fate {
-        Fate::Acknowledged { at_us, position, .. } => format!("acknowledged at {at_us} µs as {position}"),
+        Fate::Acknowledged { at_us, position, .. } => format!("acknowledged at {at_us} µs at position {position}"),
         Fate::Refused => "refused".to_owned(),
         Fate::Unknown => "never answered".to_owned(),
     };
@@ -183,8 +183,8 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "message 0:321 to room 0 was issued at 3210 µs, acknowledged at 3215 µs as 0/321/0",
-                "reader 1 met nothing"
+                "message 0:321 to room 0 was issued at 3210 µs, acknowledged at 3215 µs at position 0/321/0",
+                "reader 1 saw nothing"
             ]
         );
     }
@@ -196,7 +196,7 @@ mod tests {
         let (kind, lines) = shown(&history);
         assert_eq!((kind, lines.len()), ("unlinearizable", 3), "{lines:?}");
         assert!(lines[0].starts_with("message 0:198 ") && lines[2].contains("from 2006 to 2009"), "{lines:?}");
-        assert!(lines[2].ends_with("held 0:198 at 0/198/0"), "{lines:?}");
+        assert!(lines[2].ends_with("returned 0:198 at 0/198/0"), "{lines:?}");
     }
 
     #[test]

@@ -14,12 +14,14 @@ Examples:
   chatctl verify --servers a:7400,b:7400,c:7400 --reads 20
   chatctl verify --servers a:7400,b:7400 --post --rate 1000 --in-flight 1000
 
-It makes users and rooms of its own. Checked is that every acknowledged message reaches every reader and every server's
-history exactly once, in one order, at the position that the acknowledgement named; with --reads also that reads are
-linearizable: a read has all that was acknowledged before it began, wherever it was asked for. SIGINT and SIGTERM end the load
-early; the check still happens. A rate limit below --rate only slows the load down, and then the gaps say nothing.
+The command creates its own users and rooms. It checks that every acknowledged message reaches every reader and every
+server's history exactly once, in one order, at the position given in the acknowledgement. With --reads, it also checks
+that reads are linearizable: a read returns everything that was acknowledged before it began, whichever server is asked.
+SIGINT and SIGTERM end the load early; the check still runs. A server rate limit below --rate only slows the load down,
+but makes the reported gaps meaningless.
 
-Exit codes: 0 all promises kept; 10 a promise broken; 11 nothing was acknowledged or could be compared.")]
+Exit codes: 0 all guarantees held; 10 a guarantee was violated; 11 nothing was acknowledged, or nothing could be
+compared.")]
 pub struct Command {
     /// Number of accounts that write
     #[arg(long, default_value_t = 4, value_name = "N")]
@@ -45,7 +47,7 @@ pub struct Command {
     /// Write over one stream per writer (Post) instead of one call per message (Send)
     #[arg(long)]
     pub post: bool,
-    /// Maximum number of unacknowledged messages per writer; then it issues no more
+    /// Maximum number of unacknowledged messages per writer; at the limit it pauses
     #[arg(long, default_value_t = 256, value_name = "N")]
     pub in_flight: u16,
     /// Longest wait for one answer before the same message goes to another server
@@ -77,11 +79,14 @@ impl Command {
             (self.readers == 0, "--readers must be at least 1"),
             (self.rooms == 0, "--rooms must be at least 1"),
             (self.in_flight == 0, "--in-flight must be at least 1"),
-            (self.reads > 1000, "--reads must be at most 1000: answers are kept until the end"),
+            (self.reads > 1000, "--reads must be at most 1000: answers are kept in memory until the end"),
             (self.rate == 0 || self.rate > 100_000, "--rate must be between 1 and 100000"),
-            (self.payload > MOST_PAYLOAD, "--payload must be at most 61440: an event holds 64 KiB"),
-            (self.duration.is_zero(), "--duration must be above 0"),
-            (self.attempt_timeout.is_zero(), "--attempt-timeout must be above 0"),
+            (
+                self.payload > MOST_PAYLOAD,
+                "--payload must be at most 61440: the content of an event is limited to 64 KiB",
+            ),
+            (self.duration.is_zero(), "--duration must be greater than 0"),
+            (self.attempt_timeout.is_zero(), "--attempt-timeout must be greater than 0"),
         ];
         match wrong.into_iter().find(|(is_wrong, _)| *is_wrong) {
             Some((_, text)) => Err(Error::Usage(text.to_owned())),

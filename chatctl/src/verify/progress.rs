@@ -38,7 +38,7 @@ pub(super) fn start(command: &Command, context: &Context, run: &Arc<Run>, reader
             } else {
                 eprintln!(
                     "{seconds:>4}/{total} s  acknowledged {acknowledged} (+{rate})  pending {pending}  \
-                     last {silent} ms ago  readers {read:?}"
+                     last ack {silent} ms ago  readers {read:?}"
                 );
             }
             before = acknowledged;

@@ -83,7 +83,7 @@ impl Reader {
     /// Waits for the reader to end, after the stop signal, and returns what it met.
     pub(super) async fn finish(self) -> (Observation, Summary) {
         let (seen, summary) = self.task.await.unwrap_or_else(|panic| {
-            (Vec::new(), Summary { error: Some(format!("the reader itself failed: {panic}")), ..Summary::default() })
+            (Vec::new(), Summary { error: Some(format!("the reader task failed: {panic}")), ..Summary::default() })
         });
         let summary = Summary { name: self.name.clone(), ..summary };
         (Observation { name: self.name, seen }, summary)

@@ -65,11 +65,11 @@ impl Report<'_> {
             return Err(Error::Inconclusive(reason.to_owned()));
         }
         if self.asked_for_reads && self.tally.linearizable == 0 {
-            return Err(Error::Inconclusive("no read was answered as linearizable".to_owned()));
+            return Err(Error::Inconclusive("no read was answered with linearizable consistency".to_owned()));
         }
         match self.scans.iter().find_map(|scan| scan.error.as_deref()) {
             Some(error) if self.scans.iter().all(|scan| scan.observation.is_none()) => {
-                Err(Error::Inconclusive(format!("no server's history could be read: {error}")))
+                Err(Error::Inconclusive(format!("cannot read the history of any server: {error}")))
             }
             _ => Ok(()),
         }
@@ -158,18 +158,18 @@ impl Report<'_> {
             self.counts()
         );
         if self.asked_for_reads {
-            let _ = writeln!(text, "linearizable reads judged: {}", self.tally.linearizable);
+            let _ = writeln!(text, "linearizable reads checked: {}", self.tally.linearizable);
         }
         let _ = writeln!(
             text,
-            "longest gap without an acknowledgement {:.0} ms (from {} UTC), {} gaps over {:.0} ms",
+            "longest gap between acknowledgements {:.0} ms (from {} UTC), {} gaps over {:.0} ms",
             milliseconds(times.longest.length_us),
             time::utc(begun),
             times.listed.len(),
             milliseconds(timing::LISTED_ABOVE_US)
         );
         let timing::Latency { p50, p99, max } = times.latency;
-        let _ = writeln!(text, "acknowledgement after p50 {p50:.1} ms, p99 {p99:.1} ms, at most {max:.1} ms");
+        let _ = writeln!(text, "acknowledgement latency p50 {p50:.1} ms, p99 {p99:.1} ms, max {max:.1} ms");
         if let Some(refusal) = self.run.refusal() {
             let _ = writeln!(text, "first refusal: {refusal}");
         }
@@ -178,7 +178,7 @@ impl Report<'_> {
         }
         for scan in self.scans.iter().filter(|scan| scan.observation.is_none()) {
             let error = scan.error.as_deref().unwrap_or_default();
-            let _ = writeln!(text, "history of {} could not be read: {error}", scan.server);
+            let _ = writeln!(text, "cannot read the history of {}: {error}", scan.server);
         }
         for (name, finding) in verdict.findings() {
             for example in &finding.examples {
@@ -186,7 +186,7 @@ impl Report<'_> {
             }
         }
         if !smallest.is_empty() {
-            let _ = writeln!(text, "the smallest history that shows it:\n  {}", smallest.join("\n  "));
+            let _ = writeln!(text, "smallest history that shows the violation:\n  {}", smallest.join("\n  "));
         }
         text
     }

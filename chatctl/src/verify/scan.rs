@@ -102,7 +102,7 @@ async fn page(
     loop {
         let failure = match session.client().attempt(slot, command.attempt_timeout, &ask).await {
             Ok(page) if page.freshness() != Freshness::Stale => return Ok(page),
-            Ok(_) => Failure::unreachable(slot.address(), "it has no majority, so that its history may lag"),
+            Ok(_) => Failure::unreachable(slot.address(), "the server has no quorum, so its history may be stale"),
             Err(failure) => failure,
         };
         if failure.retry == Retry::No || Instant::now() >= deadline {

@@ -108,7 +108,7 @@ async fn users(
         }
         match registering.join_next().await {
             Some(Ok((index, session))) => sessions.push((index, session?)),
-            Some(Err(panic)) => return Err(Error::Inconclusive(format!("a registration failed: {panic}"))),
+            Some(Err(panic)) => return Err(Error::Inconclusive(format!("a registration task failed: {panic}"))),
             None => break,
         }
     }
@@ -121,7 +121,7 @@ async fn register(client: Client, username: String) -> Result<Session, Failure> 
     let device_name = "chatctl verify".to_owned();
     let credentials = Credentials { username, password, device_name, device_id: None };
     let opened = session::register(&client, &credentials).await?;
-    let unusable = || Failure::unreachable("-", "the access token cannot be put into a header");
+    let unusable = || Failure::unreachable("-", "the access token is not a valid header value");
     Session::new(client, &opened.access_token).ok_or_else(unusable)
 }
 
@@ -152,7 +152,7 @@ pub(super) async fn wait_until_ready(command: &Command, stage: &Stage, readers: 
             break;
         }
         if readers.iter().any(Reader::has_ended) || Instant::now() >= deadline {
-            return Err(Error::Inconclusive("not every reader could subscribe before the load".to_owned()));
+            return Err(Error::Inconclusive("not every reader could subscribe before the load started".to_owned()));
         }
         for (index, room) in stage.run.rooms.iter().enumerate() {
             let message = SendRequest {

@@ -101,7 +101,7 @@ impl Touched {
 pub fn batch(tx: &mut Overlay<'_>, index: u64, batch: &log::Batch) -> Result<Vec<Applied>, ReadError> {
     let mut cluster = rows::cluster(tx)?.unwrap_or_default();
     if is_bootstrapped(&cluster) && index <= cluster.index {
-        let what = format!("entry {index} was applied already, as far as entry {}", cluster.index);
+        let what = format!("entry {index} was already applied: the state is at entry {}", cluster.index);
         return Err(ReadError::Damaged { table: Table::Meta, what });
     }
     let stamp = Stamp::of(batch);

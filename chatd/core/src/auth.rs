@@ -5,6 +5,7 @@
 pub(crate) mod levels;
 pub(crate) mod membership;
 pub(crate) mod redaction;
+pub(crate) mod send;
 
 use crate::proto::log::Reason;
 

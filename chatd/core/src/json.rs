@@ -124,7 +124,7 @@ impl<'de> Visitor<'de> for Numbers {
         keys.sort_unstable();
         match keys.windows(2).find(|pair| pair.first() == pair.last()) {
             Some(pair) => Err(serde::de::Error::custom(format!(
-                "the key {:?} stands twice in one object",
+                "the key {:?} appears twice in one object",
                 pair.first().map(AsRef::as_ref).unwrap_or("")
             ))),
             None => Ok(()),
@@ -292,7 +292,7 @@ mod tests {
             format!(r#"{{{many}"body":1,"a":2,"body":3}}"#),
         ] {
             for check in [check_object, check_event_content] {
-                assert!(check(bad.as_bytes()).unwrap_err().contains(r#""body" stands twice"#), "{bad}");
+                assert!(check(bad.as_bytes()).unwrap_err().contains(r#""body" appears twice"#), "{bad}");
             }
         }
         assert!(check_event_content(br#"{"a":{"a":1},"b":[{"a":1},{"a":2}]}"#).is_ok());

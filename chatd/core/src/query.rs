@@ -65,12 +65,12 @@ pub enum QueryError {
     Ahead,
     /// Events that follow the cursor have been removed from a room's history.
     #[error(
-        "events after the cursor were removed from the room's history: begin again without a cursor, and read what is \
-         left as pages of history"
+        "events after the cursor were removed from the room's history: start again without a cursor, and read what \
+         is left as pages of history"
     )]
     Purged,
     /// The caller has gone away, or the read took too long.
-    #[error("the read was given up")]
+    #[error("the read was cancelled")]
     Stopped,
 }
 

@@ -53,12 +53,12 @@ pub(crate) fn room_of_event(rows: &dyn Read, at: Position) -> Result<Option<Room
 
 /// Decodes a value that consists of nothing but a room number.
 pub(crate) fn room_in(table: Table, value: &[u8]) -> Result<RoomNumber, ReadError> {
-    key::leading_room(value).ok_or_else(|| ReadError::Damaged { table, what: "a room number is cut short".into() })
+    key::leading_room(value).ok_or_else(|| ReadError::Damaged { table, what: "a room number is truncated".into() })
 }
 
 /// Decodes the position at the end of a key.
 pub(crate) fn position_in(table: Table, key: &[u8]) -> Result<Position, ReadError> {
-    key::trailing_position(key).ok_or_else(|| ReadError::Damaged { table, what: "a key ends in no position".into() })
+    key::trailing_position(key).ok_or_else(|| ReadError::Damaged { table, what: "a key lacks its position".into() })
 }
 
 pub(crate) fn room(rows: &dyn Read, room: RoomNumber) -> Result<Option<store::Room>, ReadError> {
@@ -171,7 +171,10 @@ pub(crate) fn member_version_kind(value: &[u8]) -> Result<Kind, ReadError> {
         [table::VALUE_VERSION, kind] => Kind::try_from(i32::from(*kind)).ok(),
         _ => None,
     };
-    kind.ok_or_else(|| ReadError::Damaged { table: Table::StateVersion, what: format!("{value:?} is no membership") })
+    kind.ok_or_else(|| ReadError::Damaged {
+        table: Table::StateVersion,
+        what: format!("{value:?} is not a membership"),
+    })
 }
 
 /// Returns the membership as events spell it.

@@ -202,7 +202,7 @@ pub fn decode<M: Message + Default>(table: Table, mut value: impl Buf) -> Result
         VALUE_VERSION => M::decode(value).map_err(|e| ReadError::Damaged { table, what: e.to_string() }),
         version => Err(ReadError::Damaged {
             table,
-            what: format!("its version is {version}, this build reads {VALUE_VERSION}; run a newer chatd"),
+            what: format!("its version is {version}, but this build reads {VALUE_VERSION}; run a newer chatd"),
         }),
     }
 }

@@ -63,11 +63,11 @@ impl Client {
         for datum in &answer.account_data {
             self.account_data.insert((None, datum.event_type.clone()), datum.content.to_vec());
         }
-        assert!(self.since <= Some(answer.next), "the token went back");
+        assert!(self.since <= Some(answer.next), "the sync token went back");
         self.since = Some(answer.next);
         self.compare(&view, &events, filter);
         let again = SyncRequest { since: self.since, full_state: false, ..request };
-        assert!(view.sync(&again).unwrap().is_empty(), "nothing happened, yet there is news");
+        assert!(view.sync(&again).unwrap().is_empty(), "nothing happened, but the sync is not empty");
     }
 
     /// Folds one room of an answer into `believed`: the state first, then the timeline. The gap before a limited
@@ -118,22 +118,22 @@ impl Client {
         let own =
             |event: &Event| event.is_state("m.room.member") && event.state_key.as_deref() == Some(user_id.as_str());
         let Some(left_at) = oracle::left_at(events, room.room, &user_id) else {
-            assert_eq!((room.timeline.events.len(), room.state.len()), (1, 0), "shown a room it never was in");
+            assert_eq!((room.timeline.events.len(), room.state.len()), (1, 0), "a room that the user was never in");
             return;
         };
         for event in room.state.iter().chain(&room.timeline.events) {
-            assert!(event.position <= left_at || own(event), "shown {event:?} after it left at {left_at:?}");
+            assert!(event.position <= left_at || own(event), "{event:?} is after the user left at {left_at:?}");
         }
         if self.since >= Some(left_at) {
             // The client was told that it left; what came since is its own membership alone.
-            assert!(room.timeline.events.iter().all(own), "events of a room that was left before");
+            assert!(room.timeline.events.iter().all(own), "events of a room that was left earlier");
             return;
         }
         self.believe(view, &mut believed, room.room, &room.state, &room.timeline, full_state);
         forget_purged(&mut believed.timeline, events);
         let mut visible = oracle::visible(events, room.room, self.localpart, SERVER);
         visible.retain(|at| *at <= until);
-        assert_eq!(believed.timeline, visible, "what is left behind, known before: {was_known}");
+        assert_eq!(believed.timeline, visible, "timeline of a room that was left, known before: {was_known}");
         let mut real = oracle::state(events, room.room, left_at);
         let member = ("m.room.member".to_owned(), user_id);
         real.extend(oracle::state(events, room.room, Position::MAX).remove_entry(&member));
@@ -179,6 +179,6 @@ fn forget_purged(timeline: &mut Vec<Position>, events: &[oracle::Bare]) {
 fn described(believed: &Believed, timeline: &Timeline) {
     for event in &timeline.events {
         let member = ("m.room.member".to_owned(), event.sender.clone());
-        assert!(believed.state.contains_key(&member), "{} speaks undescribed", event.sender);
+        assert!(believed.state.contains_key(&member), "no membership event for sender {}", event.sender);
     }
 }

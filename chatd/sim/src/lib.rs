@@ -43,6 +43,6 @@ pub fn for_seeds(default: u64, property: impl Fn(u64) + std::panic::RefUnwindSaf
     };
     for seed in seeds {
         let outcome = std::panic::catch_unwind(|| property(seed));
-        assert!(outcome.is_ok(), "failed with seed {seed}: QUORATE_SEED={seed} runs it again");
+        assert!(outcome.is_ok(), "failed with seed {seed}; rerun with QUORATE_SEED={seed}");
     }
 }

@@ -26,7 +26,7 @@ macro_rules! mutations {
             fn from_str(text: &str) -> Result<Self, String> {
                 match text {
                     $($text => Ok(Self::$name),)+
-                    other => Err(format!("there is no mutation {other:?}")),
+                    other => Err(format!("unknown mutation {other:?}")),
                 }
             }
         }

@@ -7,6 +7,7 @@ use quorate_core::proto::log;
 use quorate_core::proto::store::membership::Kind;
 use quorate_core::query;
 use quorate_wire::chat::v1 as wire;
+use quorate_wire::whole_millis;
 use std::time::Duration;
 
 /// Converts a position to its message.
@@ -23,7 +24,7 @@ pub fn consistency(wanted: i32) -> Result<Consistency, Refusal> {
     match wire::Consistency::try_from(wanted) {
         Ok(wire::Consistency::Local) => Ok(Consistency::Local),
         Ok(wire::Consistency::Unspecified | wire::Consistency::Linearizable) => Ok(Consistency::Linearizable),
-        Err(_) => Err(Refusal::invalid("this consistency is not known here; use LINEARIZABLE or LOCAL")),
+        Err(_) => Err(Refusal::invalid("unknown consistency; use LINEARIZABLE or LOCAL")),
     }
 }
 
@@ -58,12 +59,11 @@ pub fn event(event: query::Event, reader: &Session) -> wire::Event {
 /// Converts an open session to its response.
 #[must_use]
 pub fn session(login: LoggedIn, server_name: &str) -> wire::SessionResponse {
-    let millis = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
     wire::SessionResponse {
         user_id: login.user_id,
         device_id: login.device_id,
         access_token: login.access_token,
-        expires_in_ms: login.expires_in.map_or(0, millis),
+        expires_in_ms: login.expires_in.map_or(0, whole_millis),
         server_name: server_name.to_owned(),
     }
 }
@@ -93,7 +93,7 @@ pub fn new_room(request: wire::CreateRoomRequest) -> Result<log::CreateRoom, Ref
         Ok(Preset::Public) => log::create_room::Preset::Public,
         Ok(Preset::TrustedPrivate) => log::create_room::Preset::TrustedPrivate,
         Err(_) => {
-            return Err(Refusal::invalid("this preset is not known here; use PRIVATE, PUBLIC or TRUSTED_PRIVATE"));
+            return Err(Refusal::invalid("unknown preset; use PRIVATE, PUBLIC or TRUSTED_PRIVATE"));
         }
     };
     let state =

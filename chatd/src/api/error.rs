@@ -3,6 +3,7 @@
 use crate::service::{Code, Refusal};
 use prost::Message as _;
 use quorate_wire::chat::v1::{ErrorCode, ErrorDetail};
+use quorate_wire::whole_millis;
 use std::time::Duration;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code as Grpc, Status};
@@ -34,7 +35,7 @@ pub fn status(refusal: Refusal) -> Status {
 
 /// Returns the wait in milliseconds, at least one: 0 would mean "waiting does not help".
 fn at_least_one_ms(wait: Duration) -> u64 {
-    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1)
+    whole_millis(wait).max(1)
 }
 
 fn wire_code(code: Code) -> ErrorCode {

@@ -117,7 +117,7 @@ fn welcome(places: &Arc<Places>, stream: &TcpStream, from: IpAddr) -> Option<Pla
         Ok(place) => place,
         Err(refused) => {
             places.refused(refused);
-            tracing::debug!(%from, reason = refused, "a client connection was refused");
+            tracing::debug!(%from, reason = refused, "refused a client connection");
             return None;
         }
     };

@@ -1,5 +1,6 @@
 //! Durations in human-readable notation: `50ms`, `10s`, `1h30m`, `30d`.
 
+use quorate_wire::whole_millis;
 use std::time::Duration;
 
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
@@ -30,7 +31,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
 /// Formats a duration in the shortest notation that [`parse`] reads back.
 #[must_use]
 pub fn show(duration: Duration) -> String {
-    let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let mut rest = whole_millis(duration);
     if rest == 0 {
         return "0".into();
     }

@@ -71,8 +71,8 @@ fn check_client_tls(config: &mut Config) -> Result<(), ConfigError> {
             config.tls.client = None;
             return Ok(());
         }
-        (true, false) => ("tls.client.certFile", "tls.client.keyFile is set: name the certificate of that key, too"),
-        (false, true) => ("tls.client.keyFile", "tls.client.certFile is set: name its private key, too"),
+        (true, false) => ("tls.client.certFile", "tls.client.keyFile is set, so its certificate must be set, too"),
+        (false, true) => ("tls.client.keyFile", "tls.client.certFile is set, so its private key must be set, too"),
     };
     Err(ConfigError::Together { key, reason: reason.into() })
 }

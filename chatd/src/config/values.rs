@@ -35,7 +35,7 @@ pub(super) fn time(bounds: &RangeInclusive<Duration>, value: &str) -> Result<Dur
         return Ok(parsed);
     }
     let (least, most) = (duration::show(*bounds.start()), duration::show(*bounds.end()));
-    Err(format!("it must be from {least} to {most} (ms are milliseconds, m are minutes)"))
+    Err(format!("it must be from {least} to {most} (ms means milliseconds, m means minutes)"))
 }
 
 /// Parses the time for which an unused login stays valid; `0` means for ever.
@@ -61,7 +61,7 @@ pub(super) fn localparts(value: &str) -> Result<Vec<String>, String> {
         name.len() <= 255 && name.bytes().any(plain) && name.bytes().all(|b| plain(b) || b"._=-/+".contains(&b))
     };
     let wrong = || {
-        "write names of users without @ and server, such as alice,bob: lower-case letters, digits and ._=-/+, with at least one letter or digit".to_owned()
+        "write user names without @ and server, such as alice,bob: lower-case letters, digits and ._=-/+, with at least one letter or digit".to_owned()
     };
     names.map(|name| is_name(name).then(|| name.to_owned()).ok_or_else(wrong)).collect()
 }

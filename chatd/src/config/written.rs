@@ -70,7 +70,7 @@ impl Written {
                 Err(ConfigError::UnknownKey { from: from.to_owned(), key: path.to_owned(), nearest: nearest(path) })
             }
             (None, Value::Mapping(fields)) => fields.iter().try_for_each(|(name, value)| {
-                let name = name.as_str().ok_or_else(|| shape("a section whose keys are words"))?;
+                let name = name.as_str().ok_or_else(|| shape("a section whose keys are strings"))?;
                 let inner = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
                 self.add_node(&inner, value, from)
             }),
@@ -79,11 +79,11 @@ impl Written {
             (None, _) if path.is_empty() => Err(ConfigError::Shape {
                 from: from.to_owned(),
                 key: "(the whole file)".into(),
-                expected: "keys and values",
+                expected: "a mapping of keys to values",
             }),
-            (None, _) => Err(shape("a section with keys of its own")),
+            (None, _) => Err(shape("a section of keys")),
             (Some(key), node) => {
-                let value = scalar(node).ok_or_else(|| shape("one value"))?;
+                let value = scalar(node).ok_or_else(|| shape("a single value"))?;
                 self.settings.insert(key.path, Setting { value, from: from.to_owned() });
                 Ok(())
             }

@@ -16,6 +16,7 @@ pub use timekeeper::{TimeStatus, Timekeeper};
 pub(super) use watch::{keep_time, off_by};
 
 use quorate_core::proto::log::TimeTrust;
+use quorate_wire::whole_millis;
 use std::{
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -30,7 +31,7 @@ pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 pub fn system_clock() -> Clock {
     Arc::new(|| {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+        whole_millis(since_epoch)
     })
 }
 

@@ -81,7 +81,7 @@ fn run_as(area: Area, dir: &Path, point: Point, nth: u64, lies: bool) -> End {
         .expect("starts");
     let crashed = output.status.signal() == Some(SIGABRT);
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(crashed || output.status.success(), "{point:?}, {nth}. time: {}\n{errors}", output.status);
+    assert!(crashed || output.status.success(), "{point:?}, hit {nth}: {}\n{errors}", output.status);
     assert_eq!(crashed, errors.contains(&format!("crash at {point:?}")), "an abort of another kind\n{errors}");
     let out = String::from_utf8_lossy(&output.stdout);
     // The test harness writes the test's name before the first word, in the same line.
@@ -110,7 +110,7 @@ fn try_out(area: Area, point: Point, nth: u64, template: &Path) -> bool {
             end
         }
     };
-    println!("{point:?}, {nth}. time: {}", if end.crashed { "crashed and recovered" } else { "not reached" });
+    println!("{point:?}, hit {nth}: {}", if end.crashed { "crashed and recovered" } else { "not reached" });
     assert!(end.crashed || end.said("done"), "{point:?}: neither crashed nor done");
     end.crashed
 }

@@ -16,6 +16,7 @@ use futures::Stream;
 use prost::{Message as _, bytes::Bytes};
 use quorate_core::proto::log::{Envelope, Outcome};
 use quorate_wire::raft::v1::{self as pb, forward_response::Result as Answer};
+use quorate_wire::whole_millis;
 use std::{
     collections::HashMap,
     pin::Pin,
@@ -234,12 +235,12 @@ fn attempt(answer: Option<Answer>) -> Attempt {
     match answer {
         Some(Answer::Outcome(outcome)) => match Outcome::decode(outcome) {
             Ok(outcome) => Attempt::Applied(Box::new(outcome)),
-            Err(error) => Attempt::Unknown(format!("the leader's answer cannot be read: {error}")),
+            Err(error) => Attempt::Unknown(format!("cannot decode the leader's response: {error}")),
         },
         Some(Answer::NotLeader(to)) => Attempt::NotLeader((to.leader_node_id != 0).then_some(to.leader_node_id)),
         Some(Answer::Unknown(reason)) => Attempt::Unknown(reason),
         Some(Answer::Refused(why)) => refusal(&why),
-        None => Attempt::Unknown("the leader's answer is of a kind unknown here".into()),
+        None => Attempt::Unknown("the leader's response is of an unknown kind".into()),
     }
 }
 
@@ -267,7 +268,7 @@ pub(crate) fn answer_to_pb(sequence: u64, attempt: Attempt) -> pb::ForwardRespon
                 ProposeError::StorageFull { retry_after } => (refused::STORAGE_FULL, *retry_after),
                 _ => (refused::STOPPING, Duration::ZERO),
             };
-            let retry_after_ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+            let retry_after_ms = whole_millis(retry_after);
             Answer::Refused(pb::Refused { reason: error.to_string(), retry_after_ms, kind })
         }
     };

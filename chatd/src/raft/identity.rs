@@ -107,7 +107,7 @@ impl Identity {
         // If two clusters call at once, the store accepts the first id and refuses the second.
         self.store.set_cluster_id(cluster_id).await.map_err(AdoptError::Store)?;
         *self.cluster_id.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::from(cluster_id));
-        tracing::info!(cluster_id, node_id = self.node_id, "this node belongs to a cluster now");
+        tracing::info!(cluster_id, node_id = self.node_id, "this node has joined a cluster");
         Ok(())
     }
 
@@ -149,7 +149,7 @@ impl Identity {
     fn wrong(&self, target: &pb::Target) -> Status {
         let own = self.cluster_id();
         Status::failed_precondition(format!(
-            "the request is for node {} of cluster {:?}, this is node {} of cluster {:?}",
+            "the request is for node {} of cluster {:?}, but this is node {} of cluster {:?}",
             target.node_id,
             target.cluster_id,
             self.node_id,

@@ -26,6 +26,7 @@ use futures::{Stream, StreamExt as _};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use quorate_core::id::Position;
 use quorate_core::table::ReadError;
+use quorate_wire::cause::message_with_causes;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -174,7 +175,7 @@ impl<S: StateStore> Machine<S> {
         self.hot.forget();
         let (found, _) = applied_state(&self.store.applied())?;
         if found != meta.last_log_id {
-            let what = format!("an installed snapshot is at {found:?}, and was announced at {:?}", meta.last_log_id);
+            let what = format!("the installed snapshot is at {found:?}, but was announced at {:?}", meta.last_log_id);
             return Err(MachineError::Snapshot(SnapshotError::Manifest { what }));
         }
         pass(Point::SnapshotInstalled);
@@ -190,7 +191,7 @@ impl<S: StateStore> Machine<S> {
         result.map_err(|error| {
             // A stopped worker has raised a more precise error already.
             if !matches!(error, MachineError::Stopped) {
-                self.fatal.raise(chain(&error));
+                self.fatal.raise(message_with_causes(&error));
             }
             io::Error::from(error)
         })
@@ -206,18 +207,6 @@ pub(super) async fn off_the_runtime<T: Send + 'static>(
         Drive::Threads => tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Worker),
         Drive::Task => Ok(work()),
     }
-}
-
-/// Formats an error with its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    line
 }
 
 /// Returns the position of the end of the last applied entry.

@@ -222,7 +222,7 @@ impl<T: SendSnapshot> RaftNetworkV2<TypeConfig> for Network<T> {
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RpcError> {
         let mut answers = self.stream_append(stream::iter([request]), option).await?;
-        let answer = answers.next().await.unwrap_or_else(|| Err(network_error("no answer to an append")))?;
+        let answer = answers.next().await.unwrap_or_else(|| Err(network_error("no response to an append")))?;
         Ok(match answer {
             Ok(flushed) => AppendEntriesResponse::PartialSuccess(flushed),
             Err(StreamAppendError::Conflict(_)) => AppendEntriesResponse::Conflict,
@@ -307,7 +307,7 @@ impl<T: SendSnapshot> RaftNetworkV2<TypeConfig> for Network<T> {
             // Not reported as a storage error of openraft's: that would stop this node, although only this transfer
             // failed.
             Err(error @ SendSnapshotError::Read(_)) => {
-                tracing::error!(error = %error, source = ?std::error::Error::source(&error), "a snapshot was not sent");
+                tracing::error!(error = %error, source = ?std::error::Error::source(&error), "failed to send a snapshot");
                 Err(StreamingError::Unreachable(Unreachable::from_string(error)))
             }
         }

@@ -48,10 +48,10 @@ use tokio_util::task::TaskTracker;
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// The times in the configuration contradict each other.
-    #[error("the raft times of the configuration cannot be used")]
+    #[error("the configured Raft timeouts cannot be used")]
     Config(#[source] ConfigError),
     /// Log or state cannot be read, or openraft refuses what it found there.
-    #[error("Raft does not start: {0}")]
+    #[error("Raft cannot start: {0}")]
     Raft(String),
 }
 
@@ -254,7 +254,7 @@ impl Node {
         match self.administration.transfer_leader(None, limit).await {
             Ok((leader, term)) => tracing::info!(leader, term, took = ?start.elapsed(), "handed leadership over"),
             Err(AdminError::NotLeader { .. }) => {}
-            Err(error) => tracing::warn!(%error, "stopping without a hand-over; the others elect by themselves"),
+            Err(error) => tracing::warn!(%error, "stopping without handing leadership over; the others elect a leader"),
         }
     }
 
@@ -274,7 +274,7 @@ impl Node {
         };
         match tokio::time::timeout(limit, stopping).await {
             Ok(result) => result,
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("not stopped within {limit:?}"))),
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("did not stop within {limit:?}"))),
         }
     }
 }

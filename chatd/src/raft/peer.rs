@@ -168,7 +168,7 @@ impl Raft for PeerDoor {
         let mut incoming = request.into_inner();
         let first = incoming.message().await?.and_then(|message| message.part);
         let Some(Part::Manifest(manifest)) = first else {
-            return Err(Status::invalid_argument("a snapshot begins with its manifest"));
+            return Err(Status::invalid_argument("a snapshot must begin with its manifest"));
         };
         self.member(manifest.target.as_ref(), from).await?;
         Ok(Response::new(self.snapshots.receive(manifest, incoming).await?))

@@ -413,7 +413,7 @@ impl Doubt {
     fn settle(&mut self, otherwise: ProposeError) -> ProposeError {
         match self.reason.take() {
             Some(reason) => ProposeError::Unknown { reason },
-            None if self.pending => ProposeError::Unknown { reason: "no answer in time".into() },
+            None if self.pending => ProposeError::Unknown { reason: "no response in time".into() },
             None => otherwise,
         }
     }

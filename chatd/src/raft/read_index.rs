@@ -47,10 +47,10 @@ pub enum ReadGateError {
     #[error("too many reads are waiting on this pod; try again")]
     Overloaded,
     /// The pod has not applied the requested position, and did not in time.
-    #[error("this pod has not caught up to the position asked for; try again, or ask another pod")]
+    #[error("this pod has not caught up to the position asked for; try again, or use another pod")]
     Behind,
     /// The pod is stopping.
-    #[error("this pod is stopping; ask another one")]
+    #[error("this pod is stopping; use another one")]
     Stopping,
 }
 
@@ -122,7 +122,7 @@ impl Reads {
     /// it does.
     pub(crate) async fn confirm(&self) -> Result<LogId, Status> {
         if !self.leadership.is_leader() {
-            return Err(Status::aborted("this node does not lead"));
+            return Err(Status::aborted("this node is not the leader"));
         }
         let index = self.index().map_err(|error| Status::resource_exhausted(error.to_string()))?;
         match timeout(TRY_LIMIT, index).await {

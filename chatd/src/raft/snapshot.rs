@@ -41,7 +41,7 @@ pub enum SnapshotError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The manifest is damaged, of a newer version, or does not match its files.
-    #[error("a snapshot's manifest is not valid: {what}")]
+    #[error("the manifest of a snapshot is not valid: {what}")]
     Manifest {
         /// Description of the problem.
         what: String,

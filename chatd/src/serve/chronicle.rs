@@ -1,6 +1,7 @@
 //! Log lines about leadership and membership: one for each change that somebody who investigates later wants to know.
 
 use crate::raft::cluster::{Cluster, MembershipView, NodeStatus, Readiness, Role};
+use quorate_wire::whole_millis;
 use std::time::{Duration, Instant};
 
 /// Status of the node at one observation, to compare with the next one.
@@ -137,24 +138,28 @@ impl Turn {
     /// Writes the log line. `led` is the time since this pod last won an election.
     fn log(self, led: Option<Duration>) {
         match self {
-            Self::Stands { term } => tracing::info!(term, "this pod stands for election"),
-            Self::Won { term } => tracing::info!(term, "this pod won the election and leads"),
-            Self::Lost { term } => tracing::info!(term, "this pod lost the election"),
+            Self::Stands { term } => tracing::info!(term, "started an election"),
+            Self::Won { term } => tracing::info!(term, "won the election; this pod is the leader"),
+            Self::Lost { term } => tracing::info!(term, "lost the election"),
             Self::SteppedDown { term } => {
-                let led_ms = led.map(|led| u64::try_from(led.as_millis()).unwrap_or(u64::MAX));
-                tracing::info!(term, led_ms, "this pod no longer leads");
+                let led_ms = led.map(whole_millis);
+                tracing::info!(term, led_ms, "stepped down; this pod is no longer the leader");
             }
-            Self::Leader { id, name, term } => tracing::info!(leader = name, node_id = id, term, "there is a leader"),
+            Self::Leader { id, name, term } => tracing::info!(leader = name, node_id = id, term, "leader elected"),
             Self::NoLeader { former, name } => {
                 // Not a warning, because every orderly handover begins this way, too.
-                tracing::info!(former = name, node_id = former, "no leader is heard; writes wait for an election");
+                tracing::info!(
+                    former = name,
+                    node_id = former,
+                    "lost contact with the leader; writes wait for an election"
+                );
             }
             Self::Members { voters, joint, learners, log_index } => {
                 let (voters, learners) = (voters.join(","), learners.join(","));
-                tracing::info!(voters, joint, learners, log_index, "the membership changed");
+                tracing::info!(voters, joint, learners, log_index, "membership changed");
             }
             Self::Ready => tracing::info!("caught up; ready for clients"),
-            Self::NotReady { reason } => tracing::warn!(reason, "not ready for clients any more"),
+            Self::NotReady { reason } => tracing::warn!(reason, "no longer ready for clients"),
         }
     }
 }

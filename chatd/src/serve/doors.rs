@@ -91,7 +91,7 @@ impl Doors {
     pub(super) async fn close_clients(&self, limit: Duration) {
         self.clients_closed.cancel();
         if tokio::time::timeout(limit, self.clients.wait()).await.is_err() {
-            tracing::warn!(?limit, "some clients' calls did not end in time; they are cut off");
+            tracing::warn!(?limit, "some client calls did not finish in time and are cut off");
         }
     }
 
@@ -115,9 +115,9 @@ pub(super) async fn health(config: &Config, health: Health) -> Result<(), Failur
 async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
         let hint = match error.kind() {
-            std::io::ErrorKind::AddrInUse => "another process has it; stop that one or choose another port",
+            std::io::ErrorKind::AddrInUse => "another process uses it; stop that process or choose another port",
             std::io::ErrorKind::AddrNotAvailable => "it is not an address of this host",
-            _ => "choose another one",
+            _ => "choose another address",
         };
         Failure::new(Exit::Address, format!("cannot listen on {address} ({key}): {error}; {hint}"))
     })
@@ -130,7 +130,7 @@ fn client_tls(config: &Config) -> Result<Option<ClientTls>, Failure> {
     let tls = ClientTls::load(files).map_err(|error| {
         let Failure { exit, sentence } = Failure::caused(Exit::Config, &error);
         let keys = "tls.client.certFile, tls.client.keyFile";
-        Failure::new(exit, format!("the clients' doors have no certificate ({keys}): {sentence}"))
+        Failure::new(exit, format!("the client listeners have no usable certificate ({keys}): {sentence}"))
     })?;
     tokio::spawn(tls.clone().keep_fresh(RELOAD_EVERY, CancellationToken::new()));
     Ok(Some(tls))
@@ -140,7 +140,7 @@ fn client_tls(config: &Config) -> Result<Option<ClientTls>, Failure> {
 /// better.
 async fn until_failed<E: Display>(door: &'static str, fatal: Fatal, serving: impl Future<Output = Result<(), E>>) {
     if let Err(error) = serving.await {
-        fatal.raise(format_args!("the {door} door failed: {error}"));
+        fatal.raise(format_args!("the {door} listener failed: {error}"));
     }
 }
 

@@ -105,12 +105,16 @@ impl Service {
     /// [`Code::RegistrationClosed`], [`Code::InvalidUsername`], [`Code::UserExists`].
     pub async fn user_available(&self, username: &str) -> Result<(), Refusal> {
         if !self.registration_open() {
-            return Err(Refusal::new(Code::RegistrationClosed, "this server makes no new accounts; ask its operator"));
+            return Err(Refusal::new(
+                Code::RegistrationClosed,
+                "registration is closed; ask an administrator for an account",
+            ));
         }
         let localpart = self.parse_new_user(username)?;
         if self.is_administrators_name(&localpart) {
             // Otherwise whoever registers the name first would be the administrator.
-            let message = "this name is an administrator's: its account must be made before the configuration names it";
+            let message =
+                "this name is reserved for an administrator, whose account must exist before it is configured";
             return Err(Refusal::new(Code::UserExists, message));
         }
         let (account, _) = self.read(Consistency::Local, move |view| view.account(&localpart)).await?;
@@ -164,7 +168,7 @@ impl Service {
         if freshness == Freshness::Stale {
             // The account may be newer than this pod's state, so no password could be called wrong; and without a
             // quorum no session can be opened. Refusing here costs no hash and counts no guess.
-            let message = "without a quorum nobody can be logged in; try again, or ask another server";
+            let message = "logins need a quorum, which this server cannot reach; try again, or use another server";
             return Err(Refusal::unavailable(message, ELECTION_WAIT));
         }
         Ok((account.filter(|account| !account.deactivated), device_is_known))
@@ -274,5 +278,5 @@ fn check(login: &NewLogin) -> Result<(), Refusal> {
 }
 
 fn wrong_credentials() -> Refusal {
-    Refusal::new(Code::WrongCredentials, "no account of this server has this name and password")
+    Refusal::new(Code::WrongCredentials, "no account on this server has this name and password")
 }

@@ -31,7 +31,7 @@ pub fn room_ref(room: &str) -> Result<RoomRef, Refusal> {
     let by = match room.as_bytes().first() {
         Some(b'!') => By::RoomId(room.to_owned()),
         Some(b'#') => By::Alias(room.to_owned()),
-        _ => return Err(Refusal::invalid("a room is named by its id (!…) or an alias (#name:server)")),
+        _ => return Err(Refusal::invalid("name the room by its id (!…) or an alias (#name:server)")),
     };
     Ok(RoomRef { by: Some(by) })
 }
@@ -44,7 +44,7 @@ pub(super) fn create_room(caller: &Session, room: CreateRoom, txn: &str) -> Resu
     limits::optional_name("room_type", &room.room_type)?;
     if room.invite.len() > MAX_INITIAL || room.initial_state.len() > MAX_INITIAL {
         let message = format!(
-            "a new room takes at most {MAX_INITIAL} invites and {MAX_INITIAL} state events; add the rest after"
+            "a new room can have at most {MAX_INITIAL} invites and {MAX_INITIAL} state events; add the rest later"
         );
         return Err(Refusal::new(super::Code::TooLarge, message));
     }
@@ -69,7 +69,7 @@ pub(super) fn create_room(caller: &Session, room: CreateRoom, txn: &str) -> Resu
 /// Builds the command that changes a user's membership.
 pub(super) fn set_membership(caller: &Session, change: SetMembership, txn: &str) -> Result<Envelope, Refusal> {
     if change.room.as_ref().and_then(|room| room.by.as_ref()).is_none() {
-        return Err(Refusal::invalid("no room is named; give its id or alias"));
+        return Err(Refusal::invalid("the room is missing; give its id or alias"));
     }
     limits::optional_name("user_id", &change.target)?;
     limits::text("reason", &change.reason)?;

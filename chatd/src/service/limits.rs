@@ -80,10 +80,10 @@ pub fn object(field: &str, value: &Bytes) -> Result<(), Refusal> {
 
 fn checked(field: &str, value: &Bytes, check: fn(&[u8]) -> Result<(), String>) -> Result<(), Refusal> {
     if value.len() > MAX_EVENT {
-        let message = format!("{field} has {} bytes; an event may have {MAX_EVENT}: send a shorter one", value.len());
+        let message = format!("{field} has {} bytes; at most {MAX_EVENT} are allowed: send a shorter one", value.len());
         return Err(Refusal::new(Code::TooLarge, message));
     }
-    check(value).map_err(|why| Refusal::new(Code::BadJson, format!("{field} cannot be taken: {why}")))
+    check(value).map_err(|why| Refusal::new(Code::BadJson, format!("{field} is not valid: {why}")))
 }
 
 /// Parses a cursor of an earlier answer and returns its position.
@@ -100,7 +100,7 @@ pub fn cursor(text: &str) -> Result<Position, Refusal> {
 /// [`Code::BadCursor`] if the text is not a token of this server.
 pub fn sync_token(text: &str) -> Result<SyncToken, Refusal> {
     SyncToken::parse(text).ok_or_else(|| {
-        Refusal::new(Code::BadCursor, "this is not a cursor of this server; use one from an earlier answer, or none")
+        Refusal::new(Code::BadCursor, "this is not a cursor of this server; use one from an earlier response, or none")
     })
 }
 

@@ -159,9 +159,9 @@ impl From<TooManyGuesses> for Refusal {
     fn from(TooManyGuesses { count, wait }: TooManyGuesses) -> Self {
         let seconds = wait.as_secs().saturating_add(1);
         let what = match count {
-            "address" => "from your address; name your device",
-            "account" => "for this account from new places; log in where you did before, name your device",
-            _ => "for this account from your address; name your device",
+            "address" => "from your address; log in with your device id",
+            "account" => "for this account from new addresses; log in from where you did before or with your device id",
+            _ => "for this account from your address; log in with your device id",
         };
         Refusal::new(Code::LimitExceeded, format!("too many wrong passwords {what}, or wait {seconds} s")).after(wait)
     }

@@ -65,7 +65,7 @@ impl Passwords {
             result
         });
         worked.await.map_err(|error| {
-            tracing::error!(%error, "a password could not be hashed");
+            tracing::error!(%error, "failed to hash a password");
             Refusal::internal()
         })
     }

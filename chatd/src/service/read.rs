@@ -175,7 +175,7 @@ impl Service {
             Ok(question(&view)?)
         });
         let Ok(ended) = timeout(LONGEST_READ, answer).await else {
-            let message = "the read took too long and was given up; ask for less at once, or try again later";
+            let message = "the read took too long and was cancelled; request less at once, or try again later";
             return Err(Refusal::new(Code::Overloaded, message).after(RETRY));
         };
         ended.map_err(|error| {

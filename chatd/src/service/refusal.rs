@@ -125,7 +125,7 @@ impl Refusal {
     /// Creates a refusal for a failure of the server. The caller gets no detail; log the cause where this is called.
     #[must_use]
     pub fn internal() -> Self {
-        Self::new(Code::Internal, "the server failed; its log holds the cause")
+        Self::new(Code::Internal, "internal error; the server's log has the cause")
     }
 
     /// Creates a refusal to be retried after `wait`, perhaps on another pod.
@@ -145,7 +145,7 @@ impl Refusal {
     /// which.
     #[must_use]
     pub fn outsider() -> Self {
-        Self::new(Code::NotMember, "you are not in this room, or there is none of this id; join it first")
+        Self::new(Code::NotMember, "you are not in this room, or it does not exist; join it first")
     }
 
     /// Creates the refusal of a pod that is stopping.
@@ -211,7 +211,7 @@ impl From<ProposeError> for Refusal {
             ProposeError::Unknown { reason } => Self {
                 unknown: true,
                 ..Self::unavailable(
-                    format!("whether it was written is not known ({reason}); try again with the same transaction id"),
+                    format!("the outcome of the write is unknown ({reason}); try again with the same transaction id"),
                     ELECTION_WAIT,
                 )
             },
@@ -231,7 +231,7 @@ impl From<QueryError> for Refusal {
     fn from(error: QueryError) -> Self {
         match error {
             QueryError::NotBootstrapped => Self::unavailable(
-                "this server belongs to no cluster yet; initialise it, or try another one",
+                "this server does not belong to a cluster yet; initialise it, or use another one",
                 Duration::from_secs(1),
             ),
             QueryError::RoomNotFound | QueryError::Forbidden | QueryError::NotMember => Self::outsider(),

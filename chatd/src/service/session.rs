@@ -6,6 +6,7 @@ use super::{Code, Freshness, Refusal, Service, write::Proposal};
 use bytes::Bytes;
 use quorate_core::proto::log::{Envelope, ExtendSession, command::Kind};
 use quorate_core::query::{SessionState, View};
+use quorate_wire::whole_millis;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -68,7 +69,7 @@ impl Service {
         match self.look_up_apart(hash).await? {
             // A client forgets a session that is called unknown, so a pod that may merely be behind must not say so.
             Found::Expired | Found::Unknown if freshness == Freshness::Stale => Err(Refusal::unavailable(
-                "without a quorum this server cannot tell whether the session stands; try again, or ask another one",
+                "without a quorum this server cannot check the session; try again, or use another server",
                 ELECTION_WAIT,
             )),
             found => found.alive(),
@@ -132,7 +133,7 @@ impl Service {
             service.look_up(hash)
         });
         found.await.map_err(|error| {
-            tracing::error!(%error, "a session was not looked up");
+            tracing::error!(%error, "failed to look up a session");
             Refusal::internal()
         })?
     }
@@ -172,7 +173,7 @@ impl Service {
         };
         tokio::spawn(async move {
             if let Err(refusal) = service.propose(envelope).await {
-                tracing::debug!(%refusal, "a session was not extended");
+                tracing::debug!(%refusal, "failed to extend a session");
             }
             service.inner.extensions.end(&hash);
         });
@@ -190,7 +191,7 @@ impl Found {
         match self {
             Self::Alive(session) => Ok(session),
             Self::Expired => {
-                Err(Refusal::new(Code::SessionExpired, "the session was not used for too long; log in again"))
+                Err(Refusal::new(Code::SessionExpired, "the session expired after too long without use; log in again"))
             }
             Self::Unknown => Err(unknown_token()),
         }
@@ -203,11 +204,11 @@ fn session(hash: TokenHash, found: quorate_core::query::Session) -> Session {
 }
 
 fn unknown_token() -> Refusal {
-    Refusal::new(Code::Unauthenticated, "the access token is not known; log in")
+    Refusal::new(Code::Unauthenticated, "the access token is unknown; log in")
 }
 
 pub(super) fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    whole_millis(duration)
 }
 
 #[cfg(test)]

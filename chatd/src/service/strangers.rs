@@ -62,7 +62,7 @@ impl Service {
     pub fn admit_stranger(&self, address: IpAddr) -> Result<(), Refusal> {
         self.inner.strangers.read(address, Instant::now()).map_err(|wait| {
             self.inner.parts.metrics.login_refused("read");
-            let message = "your address asks too much without a session; wait a moment";
+            let message = "too many requests without a session from your address; wait a moment";
             Refusal::new(Code::LimitExceeded, message).after(wait)
         })
     }
@@ -71,7 +71,7 @@ impl Service {
         self.inner.strangers.register(address, Instant::now()).map_err(|wait| {
             self.inner.parts.metrics.login_refused("registration");
             let seconds = wait.as_secs().saturating_add(1);
-            let message = format!("too many accounts were made from your address; wait {seconds} s");
+            let message = format!("too many accounts were created from your address; wait {seconds} s");
             Refusal::new(Code::LimitExceeded, message).after(wait)
         })
     }

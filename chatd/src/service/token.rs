@@ -25,7 +25,7 @@ pub(super) struct NewToken {
 
 /// The operating system gives no random bytes.
 #[derive(Debug, thiserror::Error)]
-#[error("the operating system gives no random bytes")]
+#[error("the operating system provides no random bytes")]
 pub(super) struct NoRandomness(#[source] rand::rand_core::OsError);
 
 /// Returns random bytes of the operating system.

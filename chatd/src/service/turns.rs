@@ -213,7 +213,7 @@ impl ReadTurns {
             Ok(Ok(())) => Ok(pending.into_turn()),
             Ok(Err(_)) | Err(_) => {
                 self.metrics.read_refused(Code::Overloaded.label());
-                let message = "this server is busy with other reads; try again later, or ask another one";
+                let message = "this server is busy with other reads; try again later, or use another one";
                 Err(Refusal::new(Code::Overloaded, message).after(RETRY))
             }
         }
@@ -265,11 +265,11 @@ impl TurnQueue {
     fn check(&self, reader: &Arc<str>) -> Result<(), Refusal> {
         let of_reader = self.readers.get(reader).and_then(|share| share.waiting.first()).map_or(0, VecDeque::len);
         if of_reader >= self.limits.waiting_of(reader) {
-            let message = "too many of your requests wait to be read; wait for their answers before you ask for more";
+            let message = "too many of your reads are waiting; wait for their responses before you send more";
             return Err(Refusal::new(Code::LimitExceeded, message).after(RETRY));
         }
         if self.waiting >= self.limits.waiting {
-            let message = "too many reads wait on this server; try again later, or ask another one";
+            let message = "too many reads are waiting on this server; try again later, or use another one";
             return Err(Refusal::new(Code::Overloaded, message).after(RETRY));
         }
         Ok(())

@@ -254,7 +254,7 @@ fn with_transaction_id(mut envelope: Envelope, now_ms: u64) -> Result<Envelope, 
 }
 
 pub(super) fn no_randomness(error: token::NoRandomness) -> Refusal {
-    tracing::error!(error = &error as &dyn std::error::Error, "cannot make an identifier");
+    tracing::error!(error = &error as &dyn std::error::Error, "cannot generate an identifier");
     Refusal::internal()
 }
 
@@ -286,6 +286,6 @@ pub(super) fn done(outcome: Outcome) -> Result<(), Refusal> {
 
 /// Refuses an outcome of another kind than the command's: a newer version in the cluster, or a bug in this one.
 pub(super) fn unexpected(kind: Option<&Kind>) -> Refusal {
-    tracing::error!(?kind, "the log answered with an outcome of another kind");
+    tracing::error!(?kind, "the log returned an outcome of another kind");
     Refusal::internal()
 }

@@ -37,13 +37,13 @@ impl CallerStream {
         let standing = match holder {
             Ok(holder) if holder.cluster == own.cluster => Ok(holder.role),
             Ok(holder) => Err(format!(
-                "the certificate is for cluster {:?}, this is {:?}: take one of this cluster",
+                "the certificate is for cluster {:?}, but this is {:?}: use one of this cluster",
                 holder.cluster, own.cluster
             )),
             Err(error) => Err(error.to_string()),
         };
         if let Err(reason) = &standing {
-            tracing::warn!(from = ?tcp.remote_addr(), reason, "a caller on the peer door has no right to anything");
+            tracing::warn!(from = ?tcp.remote_addr(), reason, "a caller on the peer listener has no rights");
         }
         Self { caller: Caller { tcp, standing: standing.map_err(Arc::from) }, stream }
     }

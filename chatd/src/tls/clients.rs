@@ -64,7 +64,7 @@ impl ClientTls {
 
 impl FromFiles for ClientFiles {
     type Files = ClientTlsFiles;
-    const WHOSE: &'static str = "the clients' doors";
+    const WHOSE: &'static str = "the client listeners";
 
     fn read(files: &ClientTlsFiles) -> Result<Self, TlsError> {
         let [cert, key] = [read(&files.cert)?, read(&files.key)?];

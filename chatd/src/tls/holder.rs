@@ -38,11 +38,11 @@ pub enum HolderError {
     /// The CA is ours, but the certificate has no role: something else made it, or it is old.
     #[error(
         "the certificate has no role: it needs a URI quorate://cluster/ID/peer/NAME or quorate://cluster/ID/admin/NAME \
-         among its names; make it anew with `chatctl cluster init --certificates-only --renew`, or with the operator"
+         among its names; recreate it with `chatctl cluster init --certificates-only --renew`, or with the operator"
     )]
     NoRole,
     /// The certificate has several roles. That gives it none, because roles exist to be told apart.
-    #[error("the certificate has more than one role; make one for each")]
+    #[error("the certificate has more than one role; create one certificate for each")]
     SeveralRoles,
     /// The URI begins like a role but continues in another way.
     #[error("the certificate's URI {0:?} is not quorate://cluster/ID/peer/NAME or quorate://cluster/ID/admin/NAME")]

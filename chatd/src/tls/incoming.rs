@@ -106,7 +106,7 @@ async fn accept(
                 handshakes.running.push_back((address, tokio::spawn(one).abort_handle()));
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection on the peer door");
+                tracing::warn!(%error, "cannot accept a connection on the peer listener");
                 sleep(AFTER_FAILURE).await;
             }
         }
@@ -151,18 +151,18 @@ async fn shake_hands(
     let _ = tcp.set_nodelay(true);
     // Wait for the first byte before allocating any TLS state for the connection.
     if !matches!(timeout(SILENCE_LIMIT, tcp.readable()).await, Ok(Ok(()))) {
-        tracing::debug!(%from, "a connection on the peer door said nothing");
+        tracing::debug!(%from, "a connection on the peer listener sent nothing");
         return observer.handshake_ended(HandshakeEnd::Silent);
     }
     match timeout(HANDSHAKE_LIMIT, tls.acceptor().accept(tcp)).await {
         // The receiver is only gone when the server has stopped.
         Ok(Ok(stream)) => drop(accepted.send(Ok(stream)).await),
         Ok(Err(error)) => {
-            tracing::debug!(%from, %error, "refused a connection on the peer door");
+            tracing::debug!(%from, %error, "refused a connection on the peer listener");
             observer.handshake_ended(HandshakeEnd::Failed);
         }
         Err(_) => {
-            tracing::debug!(%from, "a connection on the peer door did not finish its handshake");
+            tracing::debug!(%from, "a connection on the peer listener did not finish its handshake");
             observer.handshake_ended(HandshakeEnd::Slow);
         }
     }

@@ -43,17 +43,17 @@ pub enum TlsError {
     #[error("certificate and key cannot be used together")]
     Pair(#[source] rustls::Error),
     /// The certificate does not identify its holder as a member of a cluster.
-    #[error("{} cannot be this node's certificate", path.display())]
+    #[error("{} cannot be used as this node's certificate", path.display())]
     Holder {
         path: PathBuf,
         #[source]
         source: HolderError,
     },
     /// The certificate is an administrator's, so no member would accept this node.
-    #[error("{} is an administrator's certificate, a node needs a peer's: one with quorate://cluster/ID/peer/NAME among its names", path.display())]
+    #[error("{} is an administrator's certificate, but a node needs a peer's: one with quorate://cluster/ID/peer/NAME among its names", path.display())]
     NotAPeer { path: PathBuf },
     /// No certificate verifier can be built from the CA.
-    #[error("the CA of the peer door cannot be used")]
+    #[error("the CA of the peer listener cannot be used")]
     Verifier(#[source] VerifierBuilderError),
 }
 

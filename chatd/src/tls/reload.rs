@@ -60,7 +60,7 @@ impl<T: FromFiles> Reloading<T> {
                 Ok(false) => reported = false,
                 Err(error) if !reported => {
                     reported = true;
-                    tracing::warn!(%error, "the changed certificate of {} cannot be used, the former one stays", T::WHOSE);
+                    tracing::warn!(%error, "cannot use the changed certificate of {}; keeping the previous one", T::WHOSE);
                 }
                 Err(_) => {}
             }

@@ -32,10 +32,10 @@ impl Complaints {
 fn complaint(error: &io::Error) -> Option<&'static str> {
     match error.get_ref()?.downcast_ref::<Error>()? {
         Error::InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
-            Some("a peer's certificate is not valid yet by this pod's clock: is the clock behind? Set it right")
+            Some("a peer's certificate is not valid yet by this pod's clock: is the clock behind? Correct it")
         }
         Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => Some(
-            "a peer's certificate has run out by this pod's clock: is the clock ahead? Set it right, or renew the certificate",
+            "a peer's certificate has expired by this pod's clock: is the clock ahead? Correct it, or renew the certificate",
         ),
         _ => None,
     }

@@ -94,7 +94,7 @@ impl Exporting {
     /// Sends the spans that are left, for a bounded time. Blocks.
     pub fn finish(self) {
         if let Err(error) = self.provider.shutdown_with_timeout(LAST_WORDS) {
-            tracing::warn!(%error, "the last traces were not sent");
+            tracing::warn!(%error, "the last traces could not be sent");
         }
     }
 }
@@ -124,7 +124,7 @@ impl<E: SpanExporter> SpanExporter for Watched<E> {
             if failures.said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
                 failures.said = Some(Instant::now());
                 let spans = std::mem::take(&mut failures.spans);
-                tracing::warn!(endpoint = self.endpoint, spans, %error, "traces cannot be sent; these are lost");
+                tracing::warn!(endpoint = self.endpoint, spans, %error, "traces cannot be sent; these spans are lost");
             }
         }
         result

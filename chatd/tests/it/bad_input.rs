@@ -174,10 +174,10 @@ fn content_that_no_event_may_carry(cluster: &Cluster, alice: &User, room: &str) 
     for (path, body, errcode, words) in [
         ("send/t/n1", r#"{"a":1.5}"#, "M_BAD_JSON", "numbers must"),
         ("send/t/n2", r#"{"a":9007199254740992}"#, "M_BAD_JSON", "numbers must"),
-        ("send/t/n3", r#"{"body":"one","body":"two"}"#, "M_BAD_JSON", "stands twice"),
+        ("send/t/n3", r#"{"body":"one","body":"two"}"#, "M_BAD_JSON", "appears twice"),
         ("state/t", r#"{"a":[1e3]}"#, "M_BAD_JSON", "numbers must"),
-        ("send/m.room.member/n4", r#"{"membership":"join"}"#, "M_INVALID_PARAM", "is state"),
-        ("send/m.room.create/n5", "{}", "M_INVALID_PARAM", "is state"),
+        ("send/m.room.member/n4", r#"{"membership":"join"}"#, "M_INVALID_PARAM", "is a state event"),
+        ("send/m.room.create/n5", "{}", "M_INVALID_PARAM", "is a state event"),
     ] {
         let answer = matrix(&cluster.nodes[1], "PUT", &format!("rooms/{room}/{path}"), token, body);
         assert!(answer.contains(" 400 ") && answer.contains(errcode) && answer.contains(words), "{path}: {answer}");

@@ -112,15 +112,15 @@ async fn no_line_at_any_level_holds_a_message_a_password_or_a_token_and_decision
     cluster.all_ready().await;
 
     // Decisions appear in the logs of the nodes that they concern.
-    let won = until_said(&cluster.nodes[next], "this pod won the election and leads").await;
+    let won = until_said(&cluster.nodes[next], "won the election; this pod is the leader").await;
     assert!(won["term"].as_u64() > Some(term), "{won}");
     let follower = (0..3).find(|n| *n != leader && *n != next).expect("the third");
     eventually("the follower tells who leads", || async {
-        let told = said(&cluster.nodes[follower], "there is a leader");
+        let told = said(&cluster.nodes[follower], "leader elected");
         told.iter().any(|line| line["leader"] == cluster.nodes[next].name && line["node_id"].is_u64()).then_some(())
     })
     .await;
-    let members = until_said(&cluster.nodes[follower], "the membership changed").await;
+    let members = until_said(&cluster.nodes[follower], "membership changed").await;
     assert_eq!((&members["voters"], &members["joint"]), (&"node-0,node-1,node-2".into(), &false.into()));
     let starting = said(&cluster.nodes[leader], "starting");
     assert_eq!(starting.len(), 2, "killed and started again");

@@ -31,7 +31,7 @@ fn a_reference_that_cannot_be_written_is_an_error() {
         let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_chatd")).args(arguments).stdout(full).output().unwrap();
         assert_eq!(output.status.code(), Some(73), "{arguments:?}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains("standard output cannot be written"), "{arguments:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write to standard output"), "{arguments:?}");
     }
 }
 

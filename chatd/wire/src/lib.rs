@@ -3,7 +3,11 @@
 
 #![warn(missing_docs)]
 
+pub mod cause;
+mod millis;
 pub mod overview;
+
+pub use millis::whole_millis;
 
 /// Package `quorate.chat.v1`: the API of programs that chat (port 7400).
 pub mod chat {

@@ -1,17 +1,17 @@
-# build: Kubernetes and its helpers from Go modules.  What was built from the same sources stays; any change
-# of a source gets a folder of its own, so that a running cluster keeps its binaries.  Which Go built it does not count:
+# build: builds Kubernetes and its helpers from Go modules.  A build of the same sources is reused; any change of a source
+# gets a directory of its own, so that a running cluster keeps its binaries.  The Go version is not part of the key, because
 # sudo hides Go from 'up'.
 
-KEPT_DAYS=1                          # how long a build that no cluster uses stays, for changes back and forth
+KEPT_DAYS=1                          # days for which a build that no cluster uses is kept, for switching back and forth
 
 need_go() {
   command -v go >/dev/null || fail "Go is not installed; Debian 12's golang (1.19) is too old." \
-    "Get Go 1.26 or newer for $(uname -m) from https://go.dev/dl, unpack it in /usr/local and add /usr/local/go/bin to PATH."
+    "Download Go 1.26 or newer for $(uname -m) from https://go.dev/dl, unpack it in /usr/local and add /usr/local/go/bin to PATH."
   local minor; minor=$(go env GOVERSION | sed -E 's/^go1\.([0-9]+).*/\1/')
-  [ "$minor" -ge 26 ] || fail "Go is $(go env GOVERSION); 1.26 or newer is needed." "Get it from https://go.dev/dl."
+  [ "$minor" -ge 26 ] || fail "The installed Go is $(go env GOVERSION); 1.26 or newer is required." "Download it from https://go.dev/dl."
 }
 
-# part_dir PART: where PART is, or will be, by the hash of all that it depends on.
+# part_dir PART: prints the directory of the build of PART, named by the hash of all its sources.
 part_dir() {
   local sources=("$HERE/src/$1" "$HERE/lib/parts.sh")
   [ "$1" != pods ] || sources+=("$HERE/../image/archive.py" "$HERE/../image/pack" "$HERE/../image/libraries.py")
@@ -25,7 +25,7 @@ build() {
   rm -rf "$BUILT"/*.new
   local part dir
   for part in ${*:-$PARTS}; do
-    [[ " $PARTS " == *" $part "* ]] || misused "there is no part $part to build; there is: $PARTS."
+    [[ " $PARTS " == *" $part "* ]] || misused "unknown part $part; available parts: $PARTS."
     dir=$(part_dir "$part")
     if [ -d "$dir" ]; then touch "$dir"; continue; fi
     need_go
@@ -37,12 +37,12 @@ build() {
   done
   [ $# -gt 0 ] || link_built "$HOME_DIR/bin"
   remove_old
-  say "all built, in $BUILT"
+  say "all parts are built, in $BUILT"
 }
 
 remove_old() {
   local dir used
-  # No cluster, no match: `find` says so by its exit code, which is no failure here.
+  # Without a cluster nothing matches: `find` then returns an exit code that is not a failure here.
   used=$({ find "$HOME_DIR"/bin "$HOME_DIR"/clusters/*/bin -type l -printf '%l\n' 2>/dev/null || true; } | xargs -r dirname | sort -u)
   for dir in $(find "$BUILT" -mindepth 1 -maxdepth 1 -mmin +$((KEPT_DAYS * 1440))); do
     grep -qxF "$dir" <<<"$used" || rm -rf "$dir"
@@ -53,10 +53,10 @@ need_built() {
   local part missing=()
   for part in $PARTS; do [ -d "$(part_dir "$part")" ] || missing+=("$part"); done
   if [ ${#missing[@]} != 0 ] && [ -n "${BUILD:-}" ]; then (build); missing=(); fi
-  [ ${#missing[@]} = 0 ] || fail "not built yet, or changed since: ${missing[*]}." "Run 'local-kubernetes build' (about 10 minutes on 2 cores the first time), or 'up --build'."
+  [ ${#missing[@]} = 0 ] || fail "not built yet, or changed since the last build: ${missing[*]}." "Run 'local-kubernetes build' (about 10 minutes on 2 cores the first time), or 'up --build'."
 }
 
-# link_built FOLDER: file by file, each replaced at once.
+# link_built FOLDER: links the built files into FOLDER, replacing each atomically.
 link_built() {
   local part dir file
   mkdir -p "$1"

@@ -1,20 +1,20 @@
-# Control groups.  Every process of a cluster is in one subtree, node by node: so the kubelet counts
-# each node apart, a node can be frozen, and nothing escapes 'down', whatever was interrupted.
+# Control groups.  All processes of a cluster are in one subtree, with a group for each node: the kubelet accounts for each
+# node separately, a node can be frozen, and no process escapes 'down', whatever was interrupted.
 
-# cgroup_roots: the hierarchies that are mounted: one for each controller (version 1) or one (version 2).
+# cgroup_roots: prints the mounted hierarchies: one for each controller (version 1) or a single one (version 2).
 cgroup_roots() {
   if [ -e /sys/fs/cgroup/cgroup.controllers ]; then echo /sys/fs/cgroup; return; fi
   local c
   for c in /sys/fs/cgroup/*/; do [ ! -e "$c/cgroup.procs" ] || echo "${c%/}"; done
 }
 
-# cgroup_make PATH: PATH below the cluster's group, ready for processes.
+# cgroup_make PATH: creates PATH below the cluster's group, ready for processes.
 cgroup_make() {
   local root dir part
   for root in $(cgroup_roots); do
     dir=$root
     for part in "$CGROUP" ${1//\// }; do
-      # Version 2 hands controllers down a level at a time; version 1 wants a cpuset filled in.
+      # Version 2 delegates controllers one level at a time; version 1 requires the cpuset to be filled in.
       if [ -e "$dir/cgroup.subtree_control" ] && [ -s "$dir/cgroup.controllers" ]; then
         sed 's/[^ ]*/+&/g' "$dir/cgroup.controllers" >"$dir/cgroup.subtree_control" 2>/dev/null || true
       fi
@@ -28,13 +28,13 @@ cgroup_make() {
   done
 }
 
-# cgroup_join PATH: the calling shell, and so all that it starts.
+# cgroup_join PATH: moves the calling shell, and so everything that it starts, into PATH.
 cgroup_join() {
   local root
   for root in $(cgroup_roots); do echo 0 >"$root/$CGROUP/$1/cgroup.procs"; done
 }
 
-# cgroup_pids [PATH]: processes in and below it.
+# cgroup_pids [PATH]: prints the pids of the processes in PATH and below.
 cgroup_pids() {
   local root
   for root in $(cgroup_roots); do
@@ -42,7 +42,7 @@ cgroup_pids() {
   done | sort -un
 }
 
-# cgroup_kill [PATH]: until none is left.  A frozen process does not die, so it is thawed first.
+# cgroup_kill [PATH]: kills processes until none is left.  A frozen process does not die, so it is thawed first.
 cgroup_kill() {
   local pids tries
   for tries in $(seq 200); do
@@ -53,10 +53,10 @@ cgroup_kill() {
     kill -KILL $pids 2>/dev/null || true
     sleep 0.05
   done
-  fail "processes of cluster $NAME do not end: ${pids//$'\n'/ }." "Look at them with ps; a process in state D waits for the kernel."
+  fail "processes of cluster $NAME do not exit: ${pids//$'\n'/ }." "Inspect them with ps; a process in state D is waiting for the kernel."
 }
 
-# cgroup_remove [PATH]: groups empty out only once the kernel has reaped their last process.
+# cgroup_remove [PATH]: removes groups, which are empty only once the kernel has reaped their last process.
 cgroup_remove() {
   local root left tries
   for tries in $(seq 100); do
@@ -71,7 +71,7 @@ cgroup_remove() {
   fail "control groups of cluster $NAME cannot be removed." "See: find /sys/fs/cgroup -path '*$CGROUP*' -name cgroup.procs -exec cat {} +"
 }
 
-# freezer_of NODE: the file that freezes a node, and the words it takes.
+# freezer_of NODE: prints the file that freezes a node, and the values that freeze and thaw it.
 freezer_of() {
   if [ -e /sys/fs/cgroup/cgroup.controllers ]; then echo "/sys/fs/cgroup/$CGROUP/$1/cgroup.freeze 1 0"
   else echo "/sys/fs/cgroup/freezer/$CGROUP/$1/freezer.state FROZEN THAWED"; fi

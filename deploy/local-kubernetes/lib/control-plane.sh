@@ -1,7 +1,7 @@
-# The control plane: etcd, the API server, controllers, scheduler, DNS and storage, as processes of the machine
+# The control plane: etcd, the API server, controllers, scheduler, DNS and storage, as processes of the machine that run
 # in the cluster's network.
 
-# control NAME CMD...: one of them.
+# control NAME CMD...: starts one of them.
 control() { local name=$1; shift; spawn "$name" control nsenter --net="/proc/$(pid_of network)/ns/net" "$@"; }
 kubectl() { "$BIN/kubectl" --kubeconfig "$DIR/kubeconfig" "$@"; }
 

@@ -1,10 +1,10 @@
-# down: end every process of the cluster, whatever state it is in, then remove its data.
+# down: ends every process of the cluster, whatever state it is in, then removes its data.
 
 down() {
   need_root
-  [ -d "$DIR" ] || { say "there is no cluster $NAME"; return 0; }
+  [ -d "$DIR" ] || { say "cluster $NAME does not exist"; return 0; }
   lock "$NAME"
-  if [ -n "${KEEP_DATA:-}" ]; then      # etcd ends in order, once its one client is gone
+  if [ -n "${KEEP_DATA:-}" ]; then      # etcd shuts down cleanly, once its only client is gone
     stop kube-apiserver KILL
     stop etcd
   fi
@@ -15,11 +15,11 @@ down() {
   restore_sysctls
   if [ -n "${KEEP_DATA:-}" ]; then say "cluster $NAME stopped; its data is in $DIR"; return; fi
   rm -rf "$DIR"
-  rmdir /var/lib/kubelet /var/lib/cni 2>/dev/null || true   # mount points; not empty where others use them
+  rmdir /var/lib/kubelet /var/lib/cni 2>/dev/null || true   # mount points; not empty if something else uses them
   say "cluster $NAME removed"
 }
 
-# free_loops: a volume's loop device goes with its mount; this is for one that was cut off between the two.
+# free_loops: a loop device is normally released with its mount; this releases those that an interruption left behind.
 free_loops() {
   local dev
   for dev in $(losetup -nO NAME,BACK-FILE 2>/dev/null | awk -v d="$DIR/" 'index($2, d) == 1 {print $1}'); do losetup -d "$dev"; done
@@ -31,7 +31,7 @@ restore_sysctls() {
   rm -f /run/local-kubernetes.sysctl
 }
 
-# clean: all clusters of this home, and the binaries.
+# clean: removes all clusters of this home directory, and the binaries.
 clean() {
   need_root
   local name

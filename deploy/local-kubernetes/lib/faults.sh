@@ -1,20 +1,20 @@
-# node VERB N: what happens to machines, on purpose.
+# node VERB N: injects the faults of machines.
 
-NODE_HELP='node start N           switch it on (after crash: a reboot with its disk)
-node crash N           switch it off without warning
-node partition N       cut its network link: no API server, no other node, no pod
-node heal N            join the link again
-node freeze N          stop all its processes where they are; thaw N lets them go on
-node enter N CMD...    run CMD in the node (its files, network and processes)
-node ctr N ARGS...     ctr, on its images and containers
-node pids POD [CONTAINER]          host pids of a pod: NAMESPACE/NAME or its UID
-node kill [-SIGNAL] POD [CONTAINER]    signal (KILL) to those processes'
+NODE_HELP='node start N           power the node on (after a crash: reboot it with its disk)
+node crash N           power the node off without warning
+node partition N       cut the node off from the network: API server, other nodes and pods
+node heal N            restore the network link
+node freeze N          suspend all processes of the node; thaw N resumes them
+node enter N CMD...    run CMD in the node (with its files, network and processes)
+node ctr N ARGS...     run ctr on the images and containers of the node
+node pids POD [CONTAINER]          print the host pids of a pod: NAMESPACE/NAME or its UID
+node kill [-SIGNAL] POD [CONTAINER]    send a signal to those processes (default: KILL)'
 
 node() {
   local verb=${1:-}
   [ -n "$verb" ] || { echo "$NODE_HELP"; return; }
   shift
-  alive network || fail "cluster $NAME does not run." "Start it with 'up'."
+  alive network || fail "cluster $NAME is not running." "Start it with 'up'."
   case $verb in
     pids) need_root; node_pids "$@"; return ;;
     kill) need_root; node_kill "$@"; return ;;
@@ -33,23 +33,23 @@ node() {
     thaw) cgroup_thaw "node$i" ;;
     enter) node_enter "$i" "${@:-bash}" ;;
     ctr) node_ctr "$i" "$@" ;;
-    *) misused "there is no 'node $verb'; there is: start crash partition heal freeze thaw enter ctr pids kill." ;;
+    *) misused "unknown command 'node $verb'; use one of: start crash partition heal freeze thaw enter ctr pids kill." ;;
   esac
 }
 
 need_on() { alive "node$1" || fail "node$1 is off." "Start it with 'node start $1'."; }
 
-# node_pids POD [CONTAINER]: pids as the machine sees them, from the control groups, without the pause process that
-# holds the pod's namespaces.
+# node_pids POD [CONTAINER]: prints the pids as the machine sees them, from the control groups, without the pause process
+# that holds the pod's namespaces.
 node_pids() {
   local pod=${1:?} container=${2:-} uid id='' pid
   if [[ $pod == */* ]]; then
     read -r uid id < <(kubectl -n "${pod%%/*}" get pod "${pod#*/}" \
       -o jsonpath="{.metadata.uid} {.status.containerStatuses[?(@.name==\"$container\")].containerID}{\"\n\"}") || true
-    [ -n "$uid" ] || fail "there is no pod $pod."
+    [ -n "$uid" ] || fail "pod $pod does not exist."
     [ -z "$container" ] || [ -n "$id" ] || fail "pod $pod has no running container $container."
   else
-    [ -z "$container" ] || misused "a container can be named with NAMESPACE/NAME, not with a UID."
+    [ -z "$container" ] || misused "a container can be given only with NAMESPACE/NAME, not with a UID."
     uid=$pod
   fi
   for pid in $(pod_cgroup_pids "$uid" "${id#containerd://}"); do
@@ -69,7 +69,7 @@ node_kill() {
   case ${1:-} in -*) signal=${1#-}; shift ;; esac
   [ $# -ge 1 ] || misused "node kill takes a pod: NAMESPACE/NAME or its UID."
   pids=$(node_pids "$@")
-  [ -n "$pids" ] || fail "pod $1 has no process on this machine." "Is it running? See kubectl get pod."
+  [ -n "$pids" ] || fail "pod $1 has no processes on this machine." "Is it running? See kubectl get pod."
   # shellcheck disable=SC2086
   kill -"$signal" $pids
 }

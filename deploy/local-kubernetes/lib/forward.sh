@@ -1,12 +1,12 @@
-# forward: a Service of the cluster at 127.0.0.1 of the machine, for browsers; ends with the cluster.
+# forward: makes a Service of the cluster available at 127.0.0.1 of the machine, for browsers, until the cluster ends.
 
-# forward PORT HOST:PORT...: two processes as for the API server, one inside the cluster's network and one outside, with a
-# socket between them. The name is looked up for each connection, so that a Service may be made anew.
+# forward PORT HOST:PORT: uses two processes as for the API server, one inside the cluster's network and one outside, with
+# a socket between them. The name is resolved for each connection, so that a Service may be recreated.
 forward() {
   local port=${1:-} to=${2:-}
-  [[ $port =~ ^[0-9]+$ && $port -ge 1 && $port -le 65535 ]] || misused "forward takes a port of this machine first, from 1 to 65535."
-  [[ $to =~ ^[a-z0-9.-]+:[0-9]+$ ]] || misused "forward takes HOST:PORT of the cluster second, such as web.default:80."
-  alive network || fail "cluster $NAME does not run." "Start it with 'up'."
+  [[ $port =~ ^[0-9]+$ && $port -ge 1 && $port -le 65535 ]] || misused "the first argument of forward must be a port of this machine, from 1 to 65535."
+  [[ $to =~ ^[a-z0-9.-]+:[0-9]+$ ]] || misused "the second argument of forward must be HOST:PORT in the cluster, such as web.default:80."
+  alive network || fail "cluster $NAME is not running." "Start it with 'up'."
   local name=forward-$port kept=$DIR/forward-$port
   if alive "$name-outside" && [ "$(cat "$kept" 2>/dev/null)" = "$to" ]; then return; fi
   stop "$name-outside"

@@ -1,16 +1,16 @@
-# The cluster's network: one namespace with a bridge; each node hangs on it by a pair of links.
-# It goes, with everything in it, when its last process ends.
+# The cluster's network is one namespace with a bridge, to which each node is connected by a veth pair.
+# It disappears, with everything in it, when its last process ends.
 
-# inside CMD...: with the cluster's network, else in the machine.
+# inside CMD...: runs CMD with the cluster's network, and otherwise on the machine.
 inside() { nsenter --net="/proc/$(pid_of network)/ns/net" "$@"; }
 
-# has_own_network PID: unshare has done its work there.
+# has_own_network PID: checks that unshare has given the process its own network namespace.
 has_own_network() {
   local theirs; theirs=$(readlink "/proc/$1/ns/net") && [ "$theirs" != "$(readlink /proc/self/ns/net)" ]
 }
 
-# become_inside CMD...: this process turns into CMD, so that whoever started it can end it, with the cluster's network,
-# DNS, kubectl and kubeconfig.
+# become_inside CMD...: replaces this process by CMD, so that its parent can end it, with the cluster's network, DNS,
+# kubectl and kubeconfig.
 become_inside() {
   export KUBECONFIG=$DIR/kubeconfig PATH=$BIN:$PATH
   printf '%s\n' "nameserver $HOST_IP" 'search default.svc.cluster.local svc.cluster.local cluster.local' 'options ndots:5' >"$RUN/resolv.conf.$$"
@@ -25,15 +25,15 @@ network_up() {
   local pid; pid=$(pid_of network)
   await 10 "the cluster's network namespace" "$DIR/logs/network.log" has_own_network "$pid"
   inside ip link set lo up
-  # A bridge without an address of its own takes a port's, and changes it when that port goes: after the crash of
-  # one node the others would send to an address that is no more, for up to a minute.
+  # A bridge without a MAC address of its own uses that of a port, and changes it when that port is removed: after the
+  # crash of one node the others would send to an address that no longer exists, for up to a minute.
   if ! inside ip link show lk0 >/dev/null 2>&1; then inside ip link add lk0 address 02:00:0a:37:00:01 type bridge; fi
   inside ip addr replace "$HOST_IP/24" dev lk0
   inside ip link set lk0 up
 }
 
-# The API server is at 127.0.0.1:PORT of the machine (take_port), and at the same address inside (doors_up), so that
-# one kubeconfig serves both.
+# The API server is available at 127.0.0.1:PORT of the machine (take_port), and at the same address inside (doors_up), so
+# that one kubeconfig works for both.
 doors_up() {
   spawn api-inside control nsenter --net="/proc/$(pid_of network)/ns/net" \
     socat "UNIX-LISTEN:$RUN/api.sock,fork,unlink-early,mode=600" "TCP:$HOST_IP:6443"
@@ -48,18 +48,18 @@ take_port() {
 
 port_free() { ! ss -Hltn "sport = :$1" 2>/dev/null | grep -q .; }
 
-# choose_port: the one asked for or used before; else 6443 or the next that is free.
+# choose_port: selects the port that was requested or used before, otherwise the first free one from 6443.
 choose_port() {
   if alive api-outside; then return; fi
   if [ -n "$PORT" ]; then
-    port_free "$PORT" || fail "port $PORT is in use by another program." "Choose another one with --port, or leave --port out."
+    port_free "$PORT" || fail "port $PORT is in use by another program." "Choose another one with --port, or omit --port."
     return
   fi
   for PORT in $(seq 6443 6499); do if port_free "$PORT"; then return; fi; done
   fail "no port from 6443 to 6499 is free." "Choose one with --port."
 }
 
-# connect_node N: the link between the bridge and a node whose first process is there.
+# connect_node N: creates the link between the bridge and a node whose first process is running.
 connect_node() {
   local i=$1
   if ! inside ip link show "lk-n$i" >/dev/null 2>&1; then
@@ -71,8 +71,8 @@ connect_node() {
 disconnect_node() { inside ip link del "lk-n$1" 2>/dev/null || true; }
 connected() { inside ip link show "lk-n$1" 2>/dev/null | grep -q '[<,]UP[,>]'; }
 
-# route_services: programs inside the network, the API server too, reach Services by the kube-proxy of the first
-# node that is there.
+# route_services: lets programs inside the network, including the API server, reach Services through the kube-proxy of the
+# first node that is available.
 route_services() {
   local i
   for i in $(seq "$NODES"); do

@@ -1,9 +1,9 @@
 # A node is a process in network, mount and PID namespaces of its own, with its own containerd, kubelet and
-# kube-proxy: when it is killed, the kernel ends all that ran on the node, like a power cut.
+# kube-proxy: when it is killed, the kernel ends everything that ran on the node, as a power failure would.
 
 node_dir() { echo "$DIR/nodes/node$1"; }
 
-# node_pid N: the node's first process (PID 1 in there), a child of the unshare that was spawned.
+# node_pid N: prints the pid of the node's first process (PID 1 inside), a child of the unshare that was spawned.
 node_pid() {
   local pid child
   pid=$(pid_of "node$1") && child=$(cat "/proc/$pid/task/$pid/children" 2>/dev/null) && [ -n "$child" ] && echo "${child%% *}"
@@ -27,16 +27,16 @@ node_start() {
   connect_node "$i"
 }
 
-# node_crash N: no warning to anything that runs there.
+# node_crash N: ends the node without warning to anything that runs there.
 node_crash() {
   cgroup_thaw "node$1"
   stop "node$1" KILL
   cgroup_kill "node$1"
-  cgroup_remove "node$1"               # a kubelet asks for seconds after each container whose group it still finds
+  cgroup_remove "node$1"               # otherwise a restarted kubelet spends seconds on each container whose group still exists
   disconnect_node "$1"
 }
 
-# node_containerd N CMD...: ctr, through the node's own /run.
+# node_ctr N ARGS...: runs ctr through the node's own /run.
 node_ctr() {
   local pid; pid=$(node_pid "$1") || fail "node$1 is not running." "Start it with 'node start $1'."
   shift
@@ -49,7 +49,7 @@ node_enter() {
   exec nsenter --target "$pid" --mount --net --pid "$@"
 }
 
-# node_state N: in one word.
+# node_state N: prints the state of the node in one word.
 node_state() {
   if ! alive "node$1"; then echo off
   elif cgroup_frozen "node$1"; then echo frozen
@@ -57,7 +57,7 @@ node_state() {
   else echo on; fi
 }
 
-# node_ready N: only if the node said so since it was started; an old status outlives a restart.
+# node_ready N: checks that the node has reported Ready since it was started, because an old status outlives a restart.
 node_ready() {
   local status beat
   read -r status beat < <(kubectl get node "node$1" \

@@ -1,8 +1,8 @@
 # Long-lived processes: each has a name, a log, a place in the cluster's control group and a file
-# with its pid, start time and boot, so that a pid used anew is never taken for it.
+# with its pid, start time and boot id, so that a reused pid is never mistaken for it.
 BOOT=$(cat /proc/sys/kernel/random/boot_id)
 
-# started PID: the kernel's start time of a process; nothing for a zombie, which has ended
+# started PID: prints the kernel's start time of a process; nothing for a zombie, which has ended
 # although a slow PID 1 may keep it for seconds.
 started() { awk '{sub(/.*\) /,""); if ($1 != "Z" && $1 != "X") print $20}' "/proc/$1/stat" 2>/dev/null || true; }
 
@@ -13,8 +13,8 @@ alive() {
 }
 pid_of() { local pid; read -r pid _ <"$DIR/pids/$1" && echo "$pid"; }
 
-# spawn NAME GROUP CMD...: unless it runs.  The child itself joins the group and writes its file before it
-# becomes CMD, so that a parent killed here leaves nothing unknown behind.
+# spawn NAME GROUP CMD...: starts CMD unless it is running.  The child itself joins the group and writes its file before it
+# becomes CMD, so that a parent that is killed here leaves no untracked process behind.
 spawn() {
   local name=$1 group=$2; shift 2
   ! alive "$name" || return 0
@@ -28,12 +28,12 @@ spawn() {
   ) &
   local child=$!
   until alive "$name"; do
-    kill -0 "$child" 2>/dev/null || fail "$name ended at once." "Its log: $DIR/logs/$name.log"
+    kill -0 "$child" 2>/dev/null || fail "$name exited immediately." "See its log: $DIR/logs/$name.log"
     sleep 0.01
   done
 }
 
-# stop NAME [SIGNAL]: and wait; after 5 s by force.
+# stop NAME [SIGNAL]: stops a process and waits for it; after 5 s it is killed.
 stop() {
   local tries
   if alive "$1"; then

@@ -8,21 +8,21 @@ two_are_lost() { is node2 Unknown && is node3 Unknown; }
 
 frozen=$(pod_ip "$(pod_on node1)")
 lk $A node freeze 1
-holds "a frozen node answers nothing" unreachable "$frozen"
-holds "status says that it is frozen" prints frozen lk $A status
+holds "a frozen node does not answer" unreachable "$frozen"
+holds "status shows the frozen node" prints frozen lk $A status
 lk $A node thaw 1
-holds "a thawed node goes on" within 10 reachable "$frozen"
+holds "a thawed node resumes" within 10 reachable "$frozen"
 
 crashed=$(pod_on node2) cut=$(pod_on node3) cut_ip=$(pod_ip "$(pod_on node3)")
 lk $A node crash 2
 lk $A node partition 3
-holds "a node that is cut off is not reached" unreachable "$cut_ip"
-holds "status says which node is off and which is cut off" prints partitioned lk $A status
-holds "Services are reached while nodes are lost" prints probe lk $A exec curl -sS --retry 9 --retry-all-errors --max-time 2 "http://$(k $A get service web -o jsonpath='{.spec.clusterIP}')/"
+holds "a partitioned node is unreachable" unreachable "$cut_ip"
+holds "status shows which node is off and which is partitioned" prints partitioned lk $A status
+holds "Services are reachable while nodes are down" prints probe lk $A exec curl -sS --retry 9 --retry-all-errors --max-time 2 "http://$(k $A get service web -o jsonpath='{.spec.clusterIP}')/"
 holds "both are NotReady within 30 s" within 30 two_are_lost
 lk $A node start 2
 lk $A node heal 3
 holds "the crashed node is Ready again within 30 s of its start" within 30 is node2 True
-holds "the cut-off node is Ready again within 30 s of its return" within 30 is node3 True
+holds "the partitioned node is Ready again within 30 s of its return" within 30 is node3 True
 holds "the pod of the crashed node runs again with its data" within 40 word_is_kept "$crashed"
-holds "the pod of the cut-off node has its data" within 40 word_is_kept "$cut"
+holds "the pod of the partitioned node has its data" within 40 word_is_kept "$cut"

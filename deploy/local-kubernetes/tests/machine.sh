@@ -1,4 +1,4 @@
-# How the machine is before, so that removal.sh can compare.
+# Records the state of the machine beforehand, for comparison in removal.sh.
 machine() {
   ip -o link | awk '{print $2}' | grep -v '^lk' | sort
   mount | sort

@@ -27,7 +27,7 @@ port_forward() {
 }
 forwards() {
   lk $A forward 6481 web.default:80 && prints "probe web" curl -sS --max-time 5 http://127.0.0.1:6481/ || return 1
-  # The same again changes nothing; another target takes its place.
+  # Repeating it changes nothing; another target replaces the first.
   lk $A forward 6481 web.default:80 && lk $A forward 6481 db-1.db.default:8080 && prints "db-1" curl -sS --max-time 5 http://127.0.0.1:6481/
 }
 web_pod() { k $A get pod -l app=web -o name | head -1; }
@@ -37,15 +37,15 @@ denied() { ! from_web; }
 holds "a pod resolves a Service" in_db lookup web
 holds "a pod resolves another pod of its StatefulSet" in_db lookup db-2.db.default.svc.cluster.local
 holds "a pod resolves the API server" in_db lookup kubernetes.default
-holds "a Service spreads over pods of all three nodes" service_reaches_all_nodes
-holds "a program of the machine reaches pods and Services with 'exec'" machine_reaches
-holds "and by name" machine_resolves
+holds "a Service balances over pods on all three nodes" service_reaches_all_nodes
+holds "a program of the machine reaches pods and Services through 'exec'" machine_reaches
+holds "a program of the machine reaches them by name" machine_resolves
 holds "the process of 'exec' becomes the program" exec_is_the_program
 holds "logs of a pod can be read" prints "serving on :8080 as db-0" k $A logs db-0
 holds "port-forward reaches a Service" port_forward
-holds "'forward' brings a Service to a port of the machine" forwards
-holds "a pod is reached by another before there is a NetworkPolicy" from_web
+holds "'forward' makes a Service available on a port of the machine" forwards
+holds "a pod reaches another one while there is no NetworkPolicy" from_web
 k $A apply -f "$HERE/policy.yaml" >/dev/null
-holds "a NetworkPolicy keeps it out" within 10 denied
-holds "and lets in whom it names" in_db get http://db-1.db:8080/
+holds "a NetworkPolicy blocks it" within 10 denied
+holds "the NetworkPolicy admits the pods that it selects" in_db get http://db-1.db:8080/
 k $A delete -f "$HERE/policy.yaml" >/dev/null

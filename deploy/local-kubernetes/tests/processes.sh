@@ -16,10 +16,10 @@ load_image() {
   for i in 1 2 3; do prints localhost/selftest:1 lk $A node ctr $i images ls -q || return 1; done
 }
 
-holds "'node pids' names the process of a container" pids_are_the_program
-holds "and takes a pod's UID as well" same_by_uid
-holds "a container that is killed with 'node kill' is started again" killed_and_back
-holds "'load' brings an image to every node" load_image
-holds "'load' refuses a file that is no image" fails lk $A load "$HERE/run"
+holds "'node pids' prints the process of a container" pids_are_the_program
+holds "'node pids' also accepts a pod's UID" same_by_uid
+holds "a container that is killed with 'node kill' is restarted" killed_and_back
+holds "'load' imports an image into every node" load_image
+holds "'load' refuses a file that is not an image" fails lk $A load "$HERE/run"
 holds "'node enter' runs a program in the node" prints "10.55.0.12" lk $A node enter 2 ip -o -4 address show eth0
 holds "a node that does not exist is refused" prints "no node7" lk $A node crash 7

@@ -16,4 +16,4 @@ machine_is_as_before() { machine | diff "$work/before" -; }
 [ -n "$keep" ] && return
 holds "a cluster is removed while its pods run" lk $A down
 holds "no process, control group, mount, loop device, socket or file is left" nothing_left
-others_run || holds "links, mounts and kernel settings of the machine are as before" machine_is_as_before
+others_run || holds "links, mounts and kernel settings of the machine are unchanged" machine_is_as_before

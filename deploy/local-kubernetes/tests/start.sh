@@ -5,7 +5,7 @@ workload() {
 
 must_hold "a cluster of three nodes comes up" lk $A up --nodes 3
 holds "its three nodes are Ready at once" three_ready
-holds "status says that all runs" lk $A status
+holds "status reports that everything is running" lk $A status
 must_hold "a Deployment and a StatefulSet with volumes become ready" workload
-holds "'up' again changes nothing and is quick" lk $A up
-holds "a cluster does not lose nodes by 'up --nodes 2'" fails lk $A up --nodes 2
+holds "repeating 'up' changes nothing and is quick" lk $A up
+holds "'up --nodes 2' does not remove nodes" fails lk $A up --nodes 2

@@ -1,5 +1,6 @@
-// discover answers Prometheus' http_sd with the pods that the API server knows, labelled as kubernetes_sd labels them: for
-// Debian's Prometheus, which is built without Kubernetes discovery. Only what deploy/observability/prometheus.yml reads.
+// discover serves Prometheus' http_sd with the pods that the API server lists, labelled as kubernetes_sd labels them, for
+// Debian's Prometheus, which is built without Kubernetes discovery. It provides only the labels that
+// deploy/observability/prometheus.yml reads.
 package main
 
 import (
@@ -22,7 +23,7 @@ import (
 
 const account = "/var/run/secrets/kubernetes.io/serviceaccount/"
 
-// Of a list of pods: what labels are made of.
+// podList is the part of a list of pods that labels are derived from.
 type podList struct {
 	Items []pod `json:"items"`
 }
@@ -47,7 +48,7 @@ type pod struct {
 	} `json:"status"`
 }
 
-// A group of http_sd: https://prometheus.io/docs/prometheus/latest/http_sd/
+// group is a target group of http_sd: https://prometheus.io/docs/prometheus/latest/http_sd/
 type group struct {
 	Targets []string          `json:"targets"`
 	Labels  map[string]string `json:"labels"`
@@ -55,7 +56,7 @@ type group struct {
 
 var notInLabels = regexp.MustCompile(`[^a-zA-Z0-9_]`)
 
-// groups has one target for each port of each pod that has an address.
+// groups returns one target for each port of each pod that has an address.
 func groups(pods podList) []group {
 	found := []group{}
 	for _, p := range pods.Items {
@@ -93,7 +94,7 @@ func inCluster(selector string) (*apiServer, error) {
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(authority) {
-		return nil, fmt.Errorf("%sca.crt holds no certificate", account)
+		return nil, fmt.Errorf("%sca.crt contains no certificate", account)
 	}
 	host := net.JoinHostPort(os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT"))
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
@@ -105,7 +106,7 @@ func inCluster(selector string) (*apiServer, error) {
 
 func (s *apiServer) pods(ctx context.Context) (podList, error) {
 	var pods podList
-	// Each time: the kubelet renews it.
+	// The token is read for each request, because the kubelet renews it.
 	token, err := os.ReadFile(account + "token")
 	if err != nil {
 		return pods, err
@@ -122,14 +123,14 @@ func (s *apiServer) pods(ctx context.Context) (podList, error) {
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
 		said, _ := io.ReadAll(io.LimitReader(answer.Body, 500))
-		return pods, fmt.Errorf("the API server answers %s: %s", answer.Status, said)
+		return pods, fmt.Errorf("the API server answered %s: %s", answer.Status, said)
 	}
 	return pods, json.NewDecoder(answer.Body).Decode(&pods)
 }
 
 func main() {
-	listen := flag.String("listen", "127.0.0.1:9401", "where Prometheus asks")
-	selector := flag.String("selector", "app.kubernetes.io/name+in+(quorate,quorate-operator)", "labels of the pods, as in a URL")
+	listen := flag.String("listen", "127.0.0.1:9401", "address to listen on")
+	selector := flag.String("selector", "app.kubernetes.io/name+in+(quorate,quorate-operator)", "label selector of the pods, URL-encoded")
 	flag.Parse()
 	server, err := inCluster(*selector)
 	if err != nil {
@@ -138,7 +139,7 @@ func main() {
 	http.HandleFunc("/", func(answer http.ResponseWriter, request *http.Request) {
 		pods, err := server.pods(request.Context())
 		if err != nil {
-			// Prometheus keeps the targets that it had.
+			// After an error Prometheus keeps its current targets.
 			log.Print(err)
 			http.Error(answer, err.Error(), http.StatusBadGateway)
 			return

@@ -10,19 +10,19 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new(
         "!self.sessionLifetime.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || \
          (duration(self.sessionLifetime) >= duration('1s') && duration(self.sessionLifetime) <= duration('87600h'))"
-    ).message("sessionLifetime must be from 1s to 87600h (ten years); milliseconds are written ms, m is minutes"),
+    ).message("sessionLifetime must be from 1s to 87600h (ten years); ms is milliseconds, m is minutes"),
 )]
 pub struct ChatSpec {
     /// Registration policy: `Open` lets anyone create an account, `Closed` lets nobody.
     #[serde(default)]
-    pub registration: Registration,
+    pub registration: RegistrationPolicy,
     /// Localparts (user names without `@` and server name) of the users who may read the status of the whole cluster
     /// (`/_quorate/status`). Register each account before adding its name: a name on this list can no longer be
     /// registered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 255)))]
     #[x_kube(validation = Rule::new("self.all(name, name.matches('^[a-z0-9._=/+-]*[a-z0-9][a-z0-9._=/+-]*$'))")
-        .message("administrators are names of users without @ and server, such as alice: lower-case letters, digits and ._=/+-, with at least one letter or digit"))]
+        .message("administrators are names of users without @ and server name, such as alice: lower-case letters, digits and ._=/+-, with at least one letter or digit"))]
     pub administrators: Vec<String>,
     /// Rate limit on the messages of each user.
     #[serde(default)]
@@ -34,7 +34,7 @@ pub struct ChatSpec {
 
 /// Policy for creating accounts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Registration {
+pub enum RegistrationPolicy {
     /// Anyone who can reach the server may create an account.
     #[default]
     Open,
@@ -46,7 +46,7 @@ pub enum Registration {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!self.per.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || duration(self.per) <= duration('24h')")
-    .message("per must be at most 24h: who has used the budget up waits for that long"))]
+    .message("per must be at most 24h: a user who has used up the budget waits that long"))]
 pub struct RateLimitSpec {
     /// Enables the rate limit.
     #[serde(default = "rate_limit_enabled")]
@@ -116,7 +116,7 @@ fn rate_limit_per() -> DurationString {
 impl Default for ChatSpec {
     fn default() -> Self {
         Self {
-            registration: Registration::default(),
+            registration: RegistrationPolicy::default(),
             administrators: Vec::new(),
             rate_limit: RateLimitSpec::default(),
             session_lifetime: session_lifetime(),

@@ -12,7 +12,7 @@ pub struct DurationString(String);
 
 /// The string is not a duration of the form that the schema asks for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a duration: write one to four parts such as 50ms, 30s, 15m or 720h")]
+#[error("{0:?} is not a valid duration: use one to four parts, such as 50ms, 30s, 15m or 720h")]
 pub struct DurationError(String);
 
 /// Pattern of a [`DurationString`], in RE2 syntax.
@@ -84,7 +84,7 @@ impl JsonSchema for DurationString {
             "maxLength": 24,
             "x-kubernetes-validations": [{
                 "rule": RULE,
-                "message": "must be a duration of at least 10ms, in one to four parts such as 50ms, 30s, 15m or 720h",
+                "message": "must be a duration of at least 10ms, in one to four parts, such as 50ms, 30s, 15m or 720h",
             }],
         })
     }

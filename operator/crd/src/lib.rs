@@ -22,13 +22,13 @@ mod status;
 mod storage;
 mod traces;
 
-pub use chat::{ChatSpec, LogFormat, LogLevel, LogSpec, RateLimitSpec, Registration};
+pub use chat::{ChatSpec, LogFormat, LogLevel, LogSpec, RateLimitSpec, RegistrationPolicy};
 pub use duration::{DurationError, DurationString};
 pub use labels::{annotation, label};
 pub use pod::{PodMetadata, PodTemplate, PodUser};
 pub use quantity::{QuantityError, parse_quantity};
 pub use raft::{ElectionTimeout, RaftSpec};
-pub use schema::crd;
+pub use schema::chat_cluster_crd;
 pub use service::{DisruptionBudgetSpec, ServiceSpec, ServiceType};
 pub use spec::{ChatCluster, ChatClusterSpec, MOST_REPLICAS, PullPolicy};
 pub use status::{

@@ -38,11 +38,11 @@ pub struct PodTemplate {
         validation = Rule::new("!has(self.requests) || !has(self.limits) || !('memory' in self.requests) || !('memory' in self.limits) || \
              (isQuantity(string(self.requests['memory'])) && isQuantity(string(self.limits['memory'])) && \
               quantity(string(self.requests['memory'])).compareTo(quantity(string(self.limits['memory']))) <= 0)")
-            .message("requests.memory must be a quantity, such as 1Gi, and at most limits.memory: else no pod can be made"),
+            .message("requests.memory must be a quantity, such as 1Gi, and at most limits.memory, or no pod can be created"),
         validation = Rule::new("!has(self.requests) || !has(self.limits) || !('cpu' in self.requests) || !('cpu' in self.limits) || \
              (isQuantity(string(self.requests['cpu'])) && isQuantity(string(self.limits['cpu'])) && \
               quantity(string(self.requests['cpu'])).compareTo(quantity(string(self.limits['cpu']))) <= 0)")
-            .message("requests.cpu must be a quantity, such as 500m, and at most limits.cpu: else no pod can be made")
+            .message("requests.cpu must be a quantity, such as 500m, and at most limits.cpu, or no pod can be created")
     )]
     pub resources: Option<ResourceRequirements>,
     /// User that the pods run as: `Fixed` is the image's own user, `Assigned` leaves the choice to the platform.
@@ -85,12 +85,12 @@ pub struct PodMetadata {
     #[x_kube(validation = Rule::new("self.all(key, !key.startsWith('chat.quorate.dev/') && \
          !(key in ['app.kubernetes.io/name', 'app.kubernetes.io/instance', 'app.kubernetes.io/component', 'app.kubernetes.io/managed-by', \
                    'controller-revision-hash', 'statefulset.kubernetes.io/pod-name', 'apps.kubernetes.io/pod-index']))")
-        .message("the labels app.kubernetes.io/name, instance, component and managed-by, those under chat.quorate.dev/ and those of StatefulSets belong to the operator and to Kubernetes: take other keys"))]
+        .message("the labels app.kubernetes.io/name, instance, component and managed-by, those under chat.quorate.dev/ and those of StatefulSets belong to the operator and to Kubernetes: use other keys"))]
     pub labels: BTreeMap<String, String>,
     /// Annotations to add to the pods. Keys under `chat.quorate.dev/` are reserved for the operator.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
     #[x_kube(validation = Rule::new("self.all(key, !key.startsWith('chat.quorate.dev/'))")
-        .message("annotations under chat.quorate.dev/ belong to the operator: take other keys"))]
+        .message("annotations under chat.quorate.dev/ belong to the operator: use other keys"))]
     pub annotations: BTreeMap<String, String>,
 }

@@ -2,7 +2,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 /// The string is not a quantity of bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a quantity: write a number with a unit such as 10Gi")]
+#[error("{0:?} is not a valid quantity: use a number with a unit, such as 10Gi")]
 pub struct QuantityError(String);
 
 /// Converts a quantity to bytes, rounded up, as Kubernetes compares quantities.
@@ -18,12 +18,12 @@ pub fn parse_quantity(quantity: &Quantity) -> Result<u64, QuantityError> {
     let (number, unit) = text.split_at(end);
     // Quantities have at most 15 significant digits, which a float preserves.
     let number: f64 = number.parse().map_err(|_| error())?;
-    let bytes = (number * factor(unit).ok_or_else(error)?).ceil();
+    let bytes = (number * unit_factor(unit).ok_or_else(error)?).ceil();
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     if bytes < 9.2e18 { Ok(bytes as u64) } else { Err(error()) }
 }
 
-fn factor(unit: &str) -> Option<f64> {
+fn unit_factor(unit: &str) -> Option<f64> {
     let binary = |power: i32| Some(1024_f64.powi(power));
     let decimal = |power: i32| Some(10_f64.powi(power));
     match unit {

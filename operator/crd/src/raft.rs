@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 #[x_kube(
     validation = Rule::new(
         "!self.heartbeatInterval.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || duration(self.heartbeatInterval) <= duration('10s')"
-    ).message("heartbeatInterval must be at most 10s: a cluster is without a leader for several of them after each loss (milliseconds are written ms; m is minutes)"),
+    ).message("heartbeatInterval must be at most 10s: a cluster has no leader for several intervals after each loss (ms is milliseconds, m is minutes)"),
     validation = Rule::new(
         "!self.electionTimeout.min.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || duration(self.electionTimeout.min) <= duration('30s')"
-    ).message("electionTimeout.min must be at most 30s: nobody can write for that long after the loss of a leader (milliseconds are written ms; m is minutes)"),
+    ).message("electionTimeout.min must be at most 30s: writes stop for that long after the loss of a leader (ms is milliseconds, m is minutes)"),
     validation = Rule::new(
         "!self.electionTimeout.max.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || duration(self.electionTimeout.max) <= duration('60s')"
-    ).message("electionTimeout.max must be at most 60s: nobody can write for that long after the loss of a leader (milliseconds are written ms; m is minutes)"),
+    ).message("electionTimeout.max must be at most 60s: writes stop for that long after the loss of a leader (ms is milliseconds, m is minutes)"),
     validation = Rule::new(
         "![self.heartbeatInterval, self.electionTimeout.min].all(d, d.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')) || \
          duration(self.heartbeatInterval) + duration(self.heartbeatInterval) + duration(self.heartbeatInterval) <= duration(self.electionTimeout.min)"

@@ -22,7 +22,7 @@ const EMBEDDED: [&str; 7] = [
 /// # Panics
 /// Never for the types of this crate, as the tests show.
 #[must_use]
-pub fn crd() -> CustomResourceDefinition {
+pub fn chat_cluster_crd() -> CustomResourceDefinition {
     #[allow(clippy::expect_used)] // Both directions are of one type of ours; a test covers them.
     let mut value = serde_json::to_value(ChatCluster::crd()).expect("a definition is JSON");
     if let Some(properties) = value.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties") {

@@ -34,11 +34,11 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')")
-        .message("the name must have at most 40 characters, begin with a letter, end with a letter or digit and hold only a-z, 0-9 and '-': names of Services are made from it"),
+        .message("the name must have at most 40 characters, begin with a letter, end with a letter or digit and contain only a-z, 0-9 and '-': names of Services are derived from it"),
     validation = Rule::new("self.metadata.name != 'default'")
-        .message("the name default is taken: each namespace has a ServiceAccount of that name, which the pods of all others use; choose another"),
+        .message("the name default is taken: every namespace has a ServiceAccount of that name, which other pods use; choose another name"),
     validation = Rule::new("!has(self.status) || !has(self.status.storage) || quantity(string(self.spec.storage.size)).compareTo(quantity(self.status.storage.size)) >= 0")
-        .message("spec.storage.size cannot go below the size that the volumes already have (status.storage.size), because volumes cannot shrink: write that size or a larger one")
+        .message("spec.storage.size cannot go below the size that the volumes already have (status.storage.size), because volumes cannot shrink: use that size or a larger one")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ChatClusterSpec {
@@ -47,7 +47,7 @@ pub struct ChatClusterSpec {
     #[schemars(length(min = 1, max = 200))]
     #[x_kube(
         validation = Rule::new("self == oldSelf")
-            .message("serverName is immutable, because every user, room and event id holds it: make a new ChatCluster for another name"),
+            .message("serverName is immutable, because every user, room and event id contains it: create a new ChatCluster for another name"),
         validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?([.][a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?$')")
             .message("serverName must be a host name in lower case, such as chat.example.org, with an optional port from 1 to 65535")
     )]
@@ -70,9 +70,9 @@ pub struct ChatClusterSpec {
     #[schemars(range(min = 1, max = MOST_REPLICAS))]
     #[x_kube(
         validation = Rule::new("self % 2 == 1")
-            .message("replicas must be odd (1, 3, 5, 7 or 9): an even number bears no more losses than one less"),
+            .message("replicas must be odd (1, 3, 5, 7 or 9): an even number tolerates no more failures than one replica less"),
         validation = Rule::new("self == oldSelf")
-            .message("replicas cannot be changed yet: set it back to its former value, or make a new ChatCluster with the number wanted")
+            .message("replicas cannot be changed yet: set it back to its former value, or create a new ChatCluster with the desired number")
     )]
     pub replicas: i32,
     /// If true, the operator watches and reports but changes nothing.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("isQuantity(string(self.size)) && quantity(string(self.size)).compareTo(quantity('1Gi')) >= 0")
         .message("size must be a quantity of at least 1Gi, such as 10Gi: the log and the state of a cluster need that much to start"),
     validation = Rule::new("has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)")
-        .message("storageClassName cannot be changed, because volumes cannot move between classes: make a new ChatCluster of the other class")
+        .message("storageClassName cannot be changed, because volumes cannot move between classes: create a new ChatCluster with the other class")
 )]
 pub struct StorageSpec {
     /// Size of each volume, at least 1Gi. It can grow if the storage class allows it, but never shrink.
@@ -25,7 +25,7 @@ pub struct StorageSpec {
     /// use `ReadWriteOnce` only with drivers that do not support `ReadWriteOncePod`. Immutable.
     #[serde(default)]
     #[x_kube(validation = Rule::new("self == oldSelf")
-        .message("accessMode cannot be changed, because the claims that exist have theirs: make a new ChatCluster"))]
+        .message("accessMode cannot be changed, because existing claims keep theirs: create a new ChatCluster"))]
     pub access_mode: AccessMode,
     /// Retention policy for the volume claims.
     #[serde(default)]

@@ -91,16 +91,16 @@ async fn carry_out(client: &Client, cluster: &Cluster, seen: &Seen, chore: &Chor
                 annotation::RETIRED: null,
             });
             let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
-            within_time("mark", &object, claims(client, namespace).patch(claim, &params, &patch)).await.map(drop)
+            within_time("annotate", &object, claims(client, namespace).patch(claim, &params, &patch)).await.map(drop)
         }
         Chore::RetireClaim { claim, node_id } => {
             let annotations = json!({ annotation::RETIRED: node_id.to_string() });
             let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
-            within_time("mark", &object, claims(client, namespace).patch(claim, &params, &patch)).await.map(drop)
+            within_time("annotate", &object, claims(client, namespace).patch(claim, &params, &patch)).await.map(drop)
         }
         Chore::GrowClaim { claim, size } => {
             let patch = Patch::Merge(json!({"spec": {"resources": {"requests": {"storage": size}}}}));
-            within_time("grow", &object, claims(client, namespace).patch(claim, &params, &patch)).await.map(drop)
+            within_time("expand", &object, claims(client, namespace).patch(claim, &params, &patch)).await.map(drop)
         }
         Chore::LabelRole { pod, role } => {
             // Only the pod that was observed: its successor may have another role.
@@ -121,7 +121,7 @@ async fn carry_out(client: &Client, cluster: &Cluster, seen: &Seen, chore: &Chor
         }
         Chore::PruneConfig { name } => {
             let configs = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-            within_time("remove", &object, configs.delete(name, &DeleteParams::default())).await.map(drop)
+            within_time("delete", &object, configs.delete(name, &DeleteParams::default())).await.map(drop)
         }
     };
     match outcome {

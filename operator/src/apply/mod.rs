@@ -46,13 +46,13 @@ pub enum ApplyError {
         #[source]
         source: kube::Error,
     },
-    #[error("cannot {action} {what}: the API server gave no answer within {} s", WRITE.as_secs())]
+    #[error("cannot {action} {what}: no answer from the API server within {} s", WRITE.as_secs())]
     Silent { action: &'static str, what: String },
-    #[error("cannot make the peer certificates")]
+    #[error("cannot issue the peer certificates")]
     Certificates(#[from] rcgen::Error),
-    #[error("the StatefulSet was not taken, and with it the partition")]
+    #[error("the API server refused the StatefulSet, so the rollout did not advance")]
     Partition,
-    #[error("pod {0} is not there any more")]
+    #[error("pod {0} no longer exists")]
     NoPod(String),
     #[error("pod {pod} refused {call}: {}", status.message())]
     Door {

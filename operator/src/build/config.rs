@@ -4,7 +4,7 @@ use crate::{
     names::{PORT_GRPC, PORT_HTTP, PORT_METRICS, PORT_PEER},
 };
 use k8s_openapi::api::core::v1::ConfigMap;
-use quorate_crd::{ChatSpec, LogFormat, LogLevel, LogSpec, RateLimitSpec, Registration, TracesSpec, label};
+use quorate_crd::{ChatSpec, LogFormat, LogLevel, LogSpec, RateLimitSpec, RegistrationPolicy, TracesSpec, label};
 use serde::Serialize;
 use std::time::Duration;
 
@@ -130,8 +130,8 @@ pub fn config_text(cluster: &Cluster) -> String {
         },
         sessions: Sessions { lifetime: time(times.session_lifetime) },
         registration: match registration {
-            Registration::Open => "open",
-            Registration::Closed => "closed",
+            RegistrationPolicy::Open => "open",
+            RegistrationPolicy::Closed => "closed",
         },
         administrators: administrators.join(","),
         rate_limit: RateLimit { enabled: *enabled, messages: *messages, per: time(times.rate_limit_per) },

@@ -74,7 +74,7 @@ fn values() -> Vec<(&'static str, Value, &'static str)> {
 
 /// Returns the paths of all fields of the spec, from the schema as it is shipped.
 fn fields() -> BTreeSet<String> {
-    let crd = serde_json::to_value(quorate_crd::crd()).expect("JSON");
+    let crd = serde_json::to_value(quorate_crd::chat_cluster_crd()).expect("JSON");
     let spec = crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec").expect("a schema");
     let mut found = BTreeSet::new();
     walk(spec, String::new(), &mut found);

@@ -32,7 +32,7 @@ impl std::fmt::Debug for PeerIdentity {
 pub enum DialError {
     #[error("the pod's address {0:?} is not an IP address")]
     Address(String),
-    #[error("the peer Secret does not make a TLS configuration")]
+    #[error("the peer Secret does not hold a valid TLS configuration")]
     Tls(#[source] tonic::transport::Error),
 }
 

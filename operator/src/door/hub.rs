@@ -224,7 +224,7 @@ impl Follower {
         let mut stream = match opening {
             Ok(Ok(response)) => response.into_inner(),
             Ok(Err(status)) => {
-                tracing::debug!(pod = self.uid, %status, "the admin door does not answer");
+                tracing::debug!(pod = self.uid, %status, "the admin API does not answer");
                 return false;
             }
             Err(_) => return false,

@@ -343,7 +343,12 @@ async fn watch_doors(
     });
     if let Err(error) = hub.watch(reference, &targets.collect::<Vec<_>>(), identity) {
         let error = words::with_causes(&error);
-        tracing::warn!(cluster = cluster.name, namespace = cluster.namespace, error, "cannot watch a pod");
+        tracing::warn!(
+            cluster = cluster.name,
+            namespace = cluster.namespace,
+            error,
+            "cannot watch the admin API of a pod"
+        );
     }
     hub.listen(reference).await;
 }

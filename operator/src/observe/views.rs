@@ -95,10 +95,10 @@ fn stuck(pod: &Pod, node: Option<&str>, now: Timestamp) -> Option<String> {
     if now.duration_since(due) < CONFIRMED_WITHIN {
         return None;
     }
-    let node = node.unwrap_or("its node");
+    let node = node.unwrap_or("NODE");
     Some(format!(
-        "should have ended at {due}, but node {node} does not confirm it: look at the node (kubectl describe node {node}); \
-         if it is switched off for certain, `kubectl taint nodes {node} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute` \
+        "should have terminated at {due}, but node {node} has not confirmed it: check the node (kubectl describe node {node}); \
+         if it is certainly powered off, `kubectl taint nodes {node} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute` \
          frees the pod and its volume at once (remove the taint when the node is back)"
     ))
 }
@@ -115,17 +115,17 @@ fn trouble(container: &ContainerStatus) -> Option<String> {
         let message = words::end_of(&waiting.message.unwrap_or_default(), SENTENCE);
         let last = container.last_state.as_ref().and_then(|state| state.terminated.as_ref()).map(last_words);
         return Some(match last {
-            Some(last) => format!("does not start ({reason}; it last ended with {last})"),
+            Some(last) => format!("does not start ({reason}; last exited with {last})"),
             None if is_about_image(&reason) => {
                 format!(
-                    "does not start ({reason} of image {}: {message}): correct spec.image or the registry's access",
+                    "does not start ({reason} for image {}: {message}): fix spec.image or the access to the registry",
                     container.image
                 )
             }
             None => format!("does not start ({reason}: {message})"),
         });
     }
-    terminated.map(|terminated| format!("has ended with {}", last_words(&terminated)))
+    terminated.map(|terminated| format!("exited with {}", last_words(&terminated)))
 }
 
 fn is_about_image(reason: &str) -> bool {
@@ -183,10 +183,10 @@ pub(super) fn claim(claim: &PersistentVolumeClaim) -> ClaimView {
 /// Explains why a claim gets no volume, and what helps. The class of a claim cannot be changed, and nothing is stored
 /// yet.
 pub(super) fn unbound(claim: &str, class: Option<&str>, why: &str) -> String {
-    let class = class.map_or("the default class".to_owned(), |class| format!("class {class}"));
+    let class = class.map_or("the default storage class".to_owned(), |class| format!("storage class {class}"));
     format!(
-        "{claim} gets no volume of {class} ({why}): make that StorageClass work (kubectl get storageclass), or, if it is the \
-         wrong one, delete the ChatCluster and its claims, in which nothing is stored yet, and apply it with another \
+        "{claim} cannot get a volume from {class} ({why}): fix that StorageClass (kubectl get storageclass) or, if it is the \
+         wrong one, delete the ChatCluster and its claims, which hold no data yet, and apply it again with another \
          storageClassName"
     )
 }
@@ -246,7 +246,7 @@ mod tests {
             "containerStatuses": [{"name": "chatd", "image": "", "imageID": "", "ready": false, "restartCount": 3,
                 "state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}],
         }));
-        assert_eq!(view.trouble.as_deref(), Some("has ended with code 137: OOMKilled"));
+        assert_eq!(view.trouble.as_deref(), Some("exited with code 137: OOMKilled"));
     }
 
     #[test]

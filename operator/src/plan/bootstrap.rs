@@ -5,7 +5,7 @@
 //! any pod has been seen to belong to the cluster, the marker says so and no cluster is ever initialized again under
 //! this name, whatever becomes of the status, the volumes or the ChatCluster.
 
-use super::{Blocked, Move, Operation, Step};
+use super::{Blocked, BlockedReason, Move, Operation, OperationKind, OperationStep, Step};
 use crate::{
     cluster::Cluster,
     names,
@@ -14,7 +14,7 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-const KIND: &str = "Initialize";
+const KIND: OperationKind = OperationKind::Initialize;
 
 /// Initializes the cluster, or adopts the one that is there, while the marker does not say that it is initialized.
 pub(super) fn plan(cluster: &Cluster, observed: &Observed) -> Result<Move, Blocked> {
@@ -28,7 +28,7 @@ pub(super) fn plan(cluster: &Cluster, observed: &Observed) -> Result<Move, Block
     refuse_stamped_claims(observed, named.as_ref())?;
     match (&observed.marker, named) {
         (Some(marker), Some(found)) if marker.cluster_id != found => {
-            Err(foreign(&found, &marker.cluster_id, "one of its volumes"))
+            Err(foreign(&found, &marker.cluster_id, "one of the volumes"))
         }
         (Some(marker), named) => Ok(initialize(cluster, observed, marker, named)),
         (None, named) => Ok(create_marker(cluster, observed, named)),
@@ -42,7 +42,7 @@ fn named_cluster(observed: &Observed) -> Result<Option<String>, Blocked> {
     match (ids.len(), ids.first()) {
         (0 | 1, first) => Ok(first.map(|id| (*id).clone())),
         _ => Err(Blocked {
-            reason: "MixedClusters",
+            reason: BlockedReason::MixedClusters,
             message: format!(
                 "the volumes hold data of different clusters ({}): keep the claims of one and move the others away",
                 ids.into_iter().cloned().collect::<Vec<_>>().join(", ")
@@ -53,7 +53,7 @@ fn named_cluster(observed: &Observed) -> Result<Option<String>, Blocked> {
 
 /// Adopts the cluster that the pods report, because they know better than a marker that is lost or late.
 fn adopt(cluster: &Cluster, observed: &Observed, found: String) -> Result<Move, Blocked> {
-    let about = operation("RecordCluster", None, format!("recording that cluster {found} exists"));
+    let about = operation(OperationStep::RecordCluster, None, format!("recording that cluster {found} exists"));
     match &observed.marker {
         None => {
             let marker = Marker {
@@ -68,7 +68,7 @@ fn adopt(cluster: &Cluster, observed: &Observed, found: String) -> Result<Move, 
         Some(marker) if marker.cluster_id == found => {
             Ok(Move::take(Step::UpdateMarker(Marker { initialized: true, ..marker.clone() }), about))
         }
-        Some(marker) => Err(foreign(&found, &marker.cluster_id, "its volumes")),
+        Some(marker) => Err(foreign(&found, &marker.cluster_id, "one of the volumes")),
     }
 }
 
@@ -77,8 +77,8 @@ fn waits_for_pods(observed: &Observed) -> Option<Move> {
     if silent.is_empty() {
         return None;
     }
-    let message = format!("waiting for all pods to answer before a cluster is made: {}", silent.join("; "));
-    Some(Move::wait(operation("WaitForPods", None, message)))
+    let message = format!("waiting for all pods to answer before the cluster is initialized: {}", silent.join("; "));
+    Some(Move::wait(operation(OperationStep::WaitForPods, None, message)))
 }
 
 fn refuse_stamped_claims(observed: &Observed, named: Option<&String>) -> Result<(), Blocked> {
@@ -89,9 +89,9 @@ fn refuse_stamped_claims(observed: &Observed, named: Option<&String>) -> Result<
     match stamped {
         None => Ok(()),
         Some((claim, id)) => Err(Blocked {
-            reason: "DataLost",
+            reason: BlockedReason::DataLost,
             message: format!(
-                "claim {} is marked as holding cluster {id}, but all volumes are empty: restore the volumes, or, if the data may be forgotten, remove the annotation {} from the claims and a new cluster is made",
+                "claim {} is annotated as holding data of cluster {id}, but all volumes are empty: restore the volumes or, if the data is expendable, remove the annotation {} from the claims to initialize a new cluster",
                 claim.name,
                 quorate_crd::annotation::CLUSTER_ID
             ),
@@ -102,7 +102,7 @@ fn refuse_stamped_claims(observed: &Observed, named: Option<&String>) -> Result<
 fn create_marker(cluster: &Cluster, observed: &Observed, named: Option<String>) -> Move {
     let marker = new_marker(cluster, observed, named, None);
     let message = format!("all volumes are empty: choosing cluster id {}", marker.cluster_id);
-    Move::take(Step::CreateMarker(marker), operation("WriteMarker", None, message))
+    Move::take(Step::CreateMarker(marker), operation(OperationStep::WriteMarker, None, message))
 }
 
 /// Returns a marker with a fresh id, so that a request that is still in flight for a former marker reaches nobody. If a
@@ -132,13 +132,17 @@ fn initialize(cluster: &Cluster, observed: &Observed, marker: &Marker, named: Op
     let ids: BTreeSet<_> = voters.iter().map(|node| node.id).collect();
     if ids != marker.voters || marker.server_name != cluster.spec.server_name {
         let marker = new_marker(cluster, observed, named, marker.resource_version.clone());
-        let message = "the volumes changed before the cluster was made: choosing anew".to_owned();
-        return Move::take(Step::UpdateMarker(marker), operation("WriteMarker", None, message));
+        let message = "the volumes changed before the cluster was initialized: rewriting the marker".to_owned();
+        return Move::take(Step::UpdateMarker(marker), operation(OperationStep::WriteMarker, None, message));
     }
     // The pod that was asked before, or else always the same one, so that two operators ask the same pod.
     let asked = observed.doors().find(|(_, door)| door.cluster_id.is_some()).map(|(slot, _)| slot);
     let Some(slot) = asked.or(observed.slots.first()) else { return Move::default() };
-    let about = operation("Initialize", Some(slot.name.clone()), format!("making cluster {}", marker.cluster_id));
+    let about = operation(
+        OperationStep::Initialize,
+        Some(slot.name.clone()),
+        format!("initializing cluster {}", marker.cluster_id),
+    );
     Move::take(Step::Initialize { pod: slot.name.clone(), cluster_id: marker.cluster_id.clone(), voters }, about)
 }
 
@@ -153,9 +157,9 @@ pub(super) fn refuse_strangers(observed: &Observed, marker: &Marker) -> Result<(
 
 fn foreign(found: &str, expected: &str, whose: &str) -> Blocked {
     Blocked {
-        reason: "ForeignVolume",
+        reason: BlockedReason::ForeignVolume,
         message: format!(
-            "{whose} holds data of cluster {found}, not of {expected}: move that claim away; an empty volume is joined again by itself"
+            "{whose} holds data of cluster {found}, not of {expected}: move that claim away; a pod with an empty volume then joins by itself"
         ),
     }
 }
@@ -168,9 +172,9 @@ pub(super) fn refuse_data_loss(cluster: &Cluster, observed: &Observed, marker: &
         return Ok(());
     }
     Err(Blocked {
-        reason: "DataLost",
+        reason: BlockedReason::DataLost,
         message: format!(
-            "all volumes of cluster {} are empty: restore them from a backup, or, if the data may be forgotten, delete ConfigMap {} and a new cluster is made",
+            "all volumes of cluster {} are empty: restore them from a backup or, if the data is expendable, delete ConfigMap {} to initialize a new cluster",
             marker.cluster_id,
             names::marker(&cluster.name)
         ),
@@ -193,9 +197,9 @@ pub(super) fn refuse_lost_majority(observed: &Observed, marker: &Marker) -> Resu
         _ => format!("node {id}"),
     });
     Err(Blocked {
-        reason: "QuorumLost",
+        reason: BlockedReason::QuorumLost,
         message: format!(
-            "{} of the {voters} voters of cluster {} have no volume any more, and {} have to agree: {}. Restore their volumes as claims {}; without them no leader is elected and nothing more is done",
+            "{} of the {voters} voters of cluster {} have lost their volumes, and a majority is {}: {}. Restore their volumes as claims {}; until then no leader can be elected and the operator does nothing more",
             all_lost.len(),
             marker.cluster_id,
             majority(voters),
@@ -228,6 +232,6 @@ fn claims_of(observed: &Observed, membership: &Membership, nodes: &[NodeId]) -> 
     }
 }
 
-fn operation(step: &'static str, member: Option<String>, message: String) -> Operation {
+fn operation(step: OperationStep, member: Option<String>, message: String) -> Operation {
     Operation { kind: KIND, step, member, message }
 }

@@ -4,7 +4,7 @@
 //! id. The fresh node therefore first receives the log as a learner, and when it has caught up, one joint change swaps
 //! it for the old id (Raft dissertation, section 4.3). There are never four voters of which one is dead.
 
-use super::{Move, Operation, Step, places};
+use super::{Move, Operation, OperationKind, OperationStep, Step, places};
 use crate::{
     cluster::Cluster,
     observed::{Door, Membership, NodeId, Observed, Slot},
@@ -12,7 +12,7 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-const KIND: &str = "ReplaceMember";
+const KIND: OperationKind = OperationKind::ReplaceMember;
 
 pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move {
     let membership = &leader.door.membership;
@@ -43,13 +43,14 @@ fn is_fresh(slot: &Slot, door: &Door, leader: Leader<'_>) -> bool {
 fn finish_joint_change(leader: Leader<'_>) -> Move {
     let membership = &leader.door.membership;
     let voters = membership.voter_sets.last().cloned().unwrap_or_default();
-    let about = operation("FinishChange", None, "finishing a change of voters that was begun".into());
+    let about =
+        operation(OperationStep::FinishChange, None, "finishing a membership change that is in progress".into());
     Move::take(change(leader, voters, BTreeSet::new()), about)
 }
 
 fn join(leader: Leader<'_>, slot: &Slot, door: &Door) -> Move {
     let about = operation(
-        "AddLearner",
+        OperationStep::AddLearner,
         Some(slot),
         format!("{} has a fresh volume (node {}): sending it the log", slot.name, door.node.id),
     );
@@ -65,13 +66,13 @@ fn promote(observed: &Observed, leader: Leader<'_>, slot: &Slot, door: &Door) ->
     let id = door.node.id;
     let membership = &leader.door.membership;
     let Some(progress) = leader.door.progress.get(&id).filter(|progress| progress.matched > 0) else {
-        let message = format!("waiting for the leader to hear of {} (node {id})", slot.name);
-        return Move::wait(operation("CatchUp", Some(slot), message));
+        let message = format!("waiting for the leader to hear from {} (node {id})", slot.name);
+        return Move::wait(operation(OperationStep::CatchUp, Some(slot), message));
     };
     if progress.lag > MAX_LAG {
         // Without the lag: it changes all the time, and the status is no place for that.
         let message = format!("{} (node {id}) is more than {MAX_LAG} entries behind", slot.name);
-        return Move::wait(operation("CatchUp", Some(slot), message));
+        return Move::wait(operation(OperationStep::CatchUp, Some(slot), message));
     }
     let gone = superseded(observed, membership, slot);
     let mut voters: BTreeSet<NodeId> = membership.voters().difference(&gone).copied().collect();
@@ -83,12 +84,12 @@ fn promote(observed: &Observed, leader: Leader<'_>, slot: &Slot, door: &Door) ->
     let after = Membership { voter_sets: vec![voters.clone()], ..Membership::default() };
     if !before || !quorum::survives(&after, &healthy, &BTreeSet::new()) {
         let message = format!("{} has caught up; waiting until a majority is healthy", slot.name);
-        return Move::wait(operation("WaitForQuorum", Some(slot), message));
+        return Move::wait(operation(OperationStep::WaitForQuorum, Some(slot), message));
     }
     let old: Vec<String> = gone.iter().map(NodeId::to_string).collect();
     let in_place = if old.is_empty() { String::new() } else { format!(" in place of {}", old.join(", ")) };
-    let message = format!("{} has caught up: node {id} votes{in_place}", slot.name);
-    let about = operation("SwapVoter", Some(slot), message);
+    let message = format!("{} has caught up: giving node {id} a vote{in_place}", slot.name);
+    let about = operation(OperationStep::SwapVoter, Some(slot), message);
     let mut stale = stale_learners(observed, membership);
     stale.remove(&id);
     Move::take(change(leader, voters, stale), about)
@@ -126,8 +127,11 @@ fn remove_stale_learners(observed: &Observed, leader: Leader<'_>) -> Option<Move
         return None;
     }
     let ids: Vec<String> = stale.iter().map(NodeId::to_string).collect();
-    let about =
-        operation("RemoveLearner", None, format!("forgetting nodes whose volumes are gone: {}", ids.join(", ")));
+    let about = operation(
+        OperationStep::RemoveLearner,
+        None,
+        format!("removing learners whose volumes are gone: {}", ids.join(", ")),
+    );
     Some(Move::take(change(leader, membership.voters(), stale), about))
 }
 
@@ -142,8 +146,8 @@ pub(super) fn waiting(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> M
     if words.is_empty() {
         return Move::default();
     }
-    let mut about = operation("WaitForPod", silent.first().copied(), words.join("; "));
-    about.kind = "Recover";
+    let mut about = operation(OperationStep::WaitForPod, silent.first().copied(), words.join("; "));
+    about.kind = OperationKind::Recover;
     Move::wait(about)
 }
 
@@ -157,6 +161,6 @@ pub(super) fn change(leader: Leader<'_>, voters: BTreeSet<NodeId>, remove_learne
     }
 }
 
-fn operation(step: &'static str, slot: Option<&Slot>, message: String) -> Operation {
+fn operation(step: OperationStep, slot: Option<&Slot>, message: String) -> Operation {
     Operation { kind: KIND, step, member: slot.map(|slot| slot.name.clone()), message }
 }

@@ -12,12 +12,15 @@ mod bootstrap;
 mod member;
 #[cfg(test)]
 mod model;
+mod operation;
 mod owners;
 mod places;
 mod preconditions;
 mod rollout;
 mod storage;
 mod succession;
+
+pub use operation::{Blocked, BlockedReason, Operation, OperationKind, OperationStep};
 
 use crate::{
     build::{Carried, Resources, resources},
@@ -180,29 +183,6 @@ impl Step {
     }
 }
 
-/// Operation in progress, described in words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Operation {
-    /// Type of the operation: `Initialize`, `Recover`, `ReplaceMember`, `RemoveMember`, `ReplaceVolume`, `Rollout` or
-    /// `GrowVolumes`.
-    pub kind: &'static str,
-    /// Step that is being taken or waited for.
-    pub step: &'static str,
-    /// Name of the pod that the operation concerns, if any.
-    pub member: Option<String>,
-    /// Description of what the operation does or waits for.
-    pub message: String,
-}
-
-/// Problem that only an administrator can resolve.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Blocked {
-    /// Machine-readable reason for the problem.
-    pub reason: &'static str,
-    /// Description of the problem, and what to do about it.
-    pub message: String,
-}
-
 /// Result of one part of the plan: a step with its operation, an operation that waits, or nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Move {
@@ -226,9 +206,9 @@ pub fn plan(cluster: &Cluster, observed: &Observed) -> Plan {
     let mut plan = Plan { resources: None, chores: Vec::new(), step: None, operation: None, blocked: None };
     if let Some(first) = observed.conflicts.first() {
         plan.blocked = Some(Blocked {
-            reason: "NameConflict",
+            reason: BlockedReason::NameConflict,
             message: format!(
-                "{first} exists and does not belong to this ChatCluster: delete or rename it, or give the ChatCluster another name (what is left of a deleted ChatCluster of this name goes by itself)"
+                "{first} already exists and does not belong to this ChatCluster: delete or rename it, or give the ChatCluster another name (leftovers of a deleted ChatCluster of the same name are garbage-collected)"
             ),
         });
         return plan;

@@ -6,7 +6,7 @@
 //! tolerance and gives nothing, and live ones when all slots hold healthy voters. The pods follow the voters: the
 //! StatefulSet never has fewer than the voters need.
 
-use super::{Chore, Move, Operation, member, succession};
+use super::{Chore, Move, Operation, OperationKind, OperationStep, member, succession};
 use crate::{
     cluster::Cluster,
     observed::{Membership, NodeId, Observed, Slot},
@@ -14,7 +14,7 @@ use crate::{
 };
 use std::{cmp::Reverse, collections::BTreeSet};
 
-const KIND: &str = "RemoveMember";
+const KIND: OperationKind = OperationKind::RemoveMember;
 
 /// Returns the number of pods to run. Without a leader it is never lower than the current number, because nobody knows
 /// yet which nodes vote.
@@ -101,11 +101,11 @@ pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move
     let who = describe(observed, membership, id);
     if leads(&id) {
         let Some(successor) = successor else { return Move::default() };
-        let message = format!("moving leadership off {who} before its vote is taken");
-        return Move::take(successor.hand_over(leader), operation("TransferLeader", &who, message));
+        let message = format!("transferring leadership away from {who} before removing its vote");
+        return Move::take(successor.hand_over(leader), operation(OperationStep::TransferLeader, &who, message));
     }
-    let message = format!("{who} has no place among {} replicas: taking its vote", observed.slots.len());
-    Move::take(member::change(leader, voters, BTreeSet::new()), operation("RemoveVoter", &who, message))
+    let message = format!("{who} is beyond the {} replicas of the spec: removing its vote", observed.slots.len());
+    Move::take(member::change(leader, voters, BTreeSet::new()), operation(OperationStep::RemoveVoter, &who, message))
 }
 
 /// Reports what the removal waits for. Asked after everything else, because nothing must wait for it.
@@ -116,11 +116,11 @@ pub(super) fn waiting(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> M
     let who = describe(observed, membership, id);
     let why = lacking_place(observed, &healthy).map_or_else(|| "a majority is not healthy".into(), Slot::explain);
     let message = format!(
-        "{} nodes vote and there are {} places; {who} keeps its vote for now: {why}",
+        "{} nodes vote, but the spec has {} replicas; {who} keeps its vote for now: {why}",
         membership.voters().len(),
         observed.slots.len()
     );
-    Move::wait(operation("WaitForOthers", &who, message))
+    Move::wait(operation(OperationStep::WaitForOthers, &who, message))
 }
 
 /// Returns `true` if the slot is beyond the spec and has no vote. Its pod ends when the StatefulSet may have fewer
@@ -187,6 +187,6 @@ pub(super) fn is_fragile(observed: &Observed, width: i32) -> bool {
     voters.len() > 1 && quorum::fault_tolerance(membership, &counted) < 1
 }
 
-fn operation(step: &'static str, member: &str, message: String) -> Operation {
+fn operation(step: OperationStep, member: &str, message: String) -> Operation {
     Operation { kind: KIND, step, member: Some(member.to_owned()), message }
 }

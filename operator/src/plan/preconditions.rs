@@ -1,6 +1,6 @@
 //! Conditions that must hold before anything is created or changed.
 
-use super::Blocked;
+use super::{Blocked, BlockedReason};
 use crate::{cluster::Cluster, names, observed::Observed};
 
 /// Blocks if the volumes belong to a server of another name, because chatd would refuse to start on them again and
@@ -15,9 +15,9 @@ pub(super) fn other_server_name(cluster: &Cluster, observed: &Observed) -> Optio
         return None;
     }
     Some(Blocked {
-        reason: "ServerNameDiffers",
+        reason: BlockedReason::ServerNameDiffers,
         message: format!(
-            "the volumes hold the chat of {}, and spec.serverName is {wanted}: every user, room and event id holds the name, so it cannot change. Delete this ChatCluster and apply it with serverName {}; or, if that chat may be forgotten, delete the claims {} and ConfigMap {}",
+            "the volumes hold the data of server {}, but spec.serverName is {wanted}: every user, room and event id contains the name, so it cannot change. Delete this ChatCluster and apply it again with serverName {} or, if that data is expendable, delete the claims {} and ConfigMap {}",
             marker.server_name,
             marker.server_name,
             cluster.ordinals().map(|ordinal| names::claim(&cluster.name, ordinal)).collect::<Vec<_>>().join(", "),
@@ -51,7 +51,7 @@ mod tests {
     fn volumes_of_another_name_stop_everything_before_a_pod_is_made() {
         let made = plan(&fixture::cluster(), &made_as("old.example.org"));
         let blocked = made.blocked.expect("blocked");
-        assert_eq!(blocked.reason, "ServerNameDiffers");
+        assert_eq!(blocked.reason, BlockedReason::ServerNameDiffers);
         assert!(blocked.message.contains("old.example.org") && blocked.message.contains("data-team-2"), "{blocked:?}");
         assert!(made.resources.is_none() && made.step.is_none() && made.chores.is_empty());
     }

@@ -12,7 +12,7 @@ mod mend;
 pub(super) use leaderless::{before_initialisation, without_leader};
 pub(super) use mend::mend;
 
-use super::{Move, Operation, Step, places, succession};
+use super::{Move, Operation, OperationKind, OperationStep, Step, places, succession};
 use crate::{
     cluster::Cluster,
     observed::{NodeId, Observed, Slot, StatefulSetView},
@@ -21,13 +21,13 @@ use crate::{
 use mend::{back_to_partition, gets_newest, is_outdated, renew};
 use std::collections::BTreeSet;
 
-const KIND: &str = "Rollout";
+const KIND: OperationKind = OperationKind::Rollout;
 
 /// Restarts the next outdated pod when all others can spare it. Called while there is a leader.
 pub(super) fn plan(cluster: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move {
     let Some(set) = settled(observed) else {
-        let message = "waiting for the StatefulSet controller to see the change".to_owned();
-        return Move::wait(operation("WaitForStatefulSet", None, message));
+        let message = "waiting for the StatefulSet controller to observe the change".to_owned();
+        return Move::wait(operation(OperationStep::WaitForStatefulSet, None, message));
     };
     let found = next_restart(cluster, observed, leader, set);
     match found.step {
@@ -53,20 +53,20 @@ fn next_restart(cluster: &Cluster, observed: &Observed, leader: Leader<'_>, set:
     let target = outdated().filter(|slot| !ends(slot)).max_by_key(order);
     let Some(target) = target else {
         let Some(slot) = outdated().next() else { return rest(observed, set, &is_healthy) };
-        return Move::wait(operation("WaitForPod", Some(slot), slot.explain()));
+        return Move::wait(operation(OperationStep::WaitForPod, Some(slot), slot.explain()));
     };
     if is_doomed(target) {
         let message = format!("{} must not be restarted while its claim is being deleted", target.name);
-        return Move::wait(operation("WaitForVolume", Some(target), message));
+        return Move::wait(operation(OperationStep::WaitForVolume, Some(target), message));
     }
     if !set.on_delete && target.ordinal >= set.partition {
         let message = format!("waiting for {} to restart", target.name);
-        return Move::wait(operation("WaitForPod", Some(target), message));
+        return Move::wait(operation(OperationStep::WaitForPod, Some(target), message));
     }
     let is_unwell = |slot: &Slot| !is_healthy(slot) && stays(slot);
     if let Some(slot) = must_be_healthy_first(observed, set, target, !is_healthy(target), &is_unwell) {
-        let message = format!("before {} is restarted: {}", target.name, slot.explain());
-        return Move::wait(operation("WaitForOthers", Some(slot), message));
+        let message = format!("waiting to restart {}: {}", target.name, slot.explain());
+        return Move::wait(operation(OperationStep::WaitForOthers, Some(slot), message));
     }
     restart(cluster, observed, leader, set, target)
 }
@@ -108,7 +108,7 @@ fn restart(cluster: &Cluster, observed: &Observed, leader: Leader<'_>, set: &Sta
     let single = cluster.spec.replicas == 1 && leader.door.membership.voters().len() == 1;
     if !single && !quorum::survives(&leader.door.membership, &following, &gone) {
         let message = format!("restarting {} now would lose the quorum", target.name);
-        return Move::wait(operation("WaitForQuorum", Some(target), message));
+        return Move::wait(operation(OperationStep::WaitForQuorum, Some(target), message));
     }
     if !single && leader.slot.ordinal == target.ordinal {
         return move_leadership(observed, leader, target);
@@ -118,15 +118,18 @@ fn restart(cluster: &Cluster, observed: &Observed, leader: Leader<'_>, set: &Sta
     // the pod.
     let is_highest = hosted(observed, set).all(|other| other.ordinal <= target.ordinal || !is_outdated(other, set));
     if is_highest && !gets_newest(target, set) {
-        return Move::take(Step::SetPartition(target.ordinal), operation("RestartPod", Some(target), message));
+        return Move::take(
+            Step::SetPartition(target.ordinal),
+            operation(OperationStep::RestartPod, Some(target), message),
+        );
     }
     renew(set, target, message)
 }
 
 fn move_leadership(observed: &Observed, leader: Leader<'_>, from: &Slot) -> Move {
     let Some(successor) = succession::best(observed, leader, |_| true) else { return Move::default() };
-    let message = format!("moving leadership from {} to {} before the restart", from.name, successor.slot.name);
-    Move::take(successor.hand_over(leader), operation("TransferLeader", Some(from), message))
+    let message = format!("transferring leadership from {} to {} before the restart", from.name, successor.slot.name);
+    Move::take(successor.hand_over(leader), operation(OperationStep::TransferLeader, Some(from), message))
 }
 
 /// Returns to the rest state once all pods have the revision, so that a lost pod comes back as it was.
@@ -139,20 +142,23 @@ fn rest(observed: &Observed, set: &StatefulSetView, is_healthy: &dyn Fn(&Slot) -
         // pods back with it.
         let unwell = hosted(observed, set).find(|slot| !is_healthy(slot));
         let message = unwell.map_or_else(
-            || "waiting for the StatefulSet controller to take the revision for current".into(),
+            || "waiting for the StatefulSet controller to make the new revision current".into(),
             |slot| format!("all pods have the new revision; {}", slot.explain()),
         );
-        return Move::wait(operation("Complete", unwell, message));
+        return Move::wait(operation(OperationStep::Complete, unwell, message));
     }
-    Move::take(Step::SetPartition(set.replicas), operation("Complete", None, "all pods have the new revision".into()))
+    Move::take(
+        Step::SetPartition(set.replicas),
+        operation(OperationStep::Complete, None, "all pods have the new revision".into()),
+    )
 }
 
 /// Returns the operation for a new template that is about to be applied, from when on the cluster does not match the
 /// spec.
 pub(super) fn begins() -> Operation {
-    operation("ApplyTemplate", None, "the spec has changed what pods are made from".to_owned())
+    operation(OperationStep::ApplyTemplate, None, "the pod template has changed and is about to be applied".to_owned())
 }
 
-fn operation(step: &'static str, slot: Option<&Slot>, message: String) -> Operation {
+fn operation(step: OperationStep, slot: Option<&Slot>, message: String) -> Operation {
     Operation { kind: KIND, step, member: slot.map(|slot| slot.name.clone()), message }
 }

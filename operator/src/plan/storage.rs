@@ -1,6 +1,6 @@
 //! Volumes: growing them, and replacing one whose claim is being deleted.
 
-use super::{Chore, Move, Operation, Step, size_text, succession};
+use super::{Chore, Move, Operation, OperationKind, OperationStep, Step, size_text, succession};
 use crate::{
     cluster::Cluster,
     observed::{ClaimView, NodeId, Observed, Slot},
@@ -20,7 +20,12 @@ pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move
     let doomed = doomed.min_by_key(|slot| (slot.ordinal == leader.slot.ordinal, slot.ordinal));
     let Some(slot) = doomed else { return Move::default() };
     let Some((pod, door)) = slot.pod.as_ref().zip(slot.door.as_ref()) else { return Move::default() };
-    let about = |step, message| Operation { kind: "ReplaceVolume", step, member: Some(slot.name.clone()), message };
+    let about = |step, message| Operation {
+        kind: OperationKind::ReplaceVolume,
+        step,
+        member: Some(slot.name.clone()),
+        message,
+    };
 
     let patient = slot
         .claim
@@ -28,26 +33,27 @@ pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move
         .and_then(|claim| claim.deleting_since)
         .is_some_and(|since| observed.now.as_second().saturating_sub(since.as_second()) < PATIENCE_SECONDS);
     if pod.deleting || patient {
-        let message = format!("the claim of {} is being deleted: its volume goes when the pod ends", slot.name);
-        return Move::wait(about("WaitForPod", message));
+        let message =
+            format!("the claim of {} is being deleted: its volume is wiped when the pod terminates", slot.name);
+        return Move::wait(about(OperationStep::WaitForPod, message));
     }
     let others = others_that_must_be_healthy(leader, door.node.id);
     let healthy = quorum::healthy_voters(observed, leader);
     let gone = BTreeSet::from([door.node.id]);
     if others.is_empty() || !others.is_subset(&healthy) || !quorum::survives(&leader.door.membership, &healthy, &gone) {
         let message = format!(
-            "the claim of {} is being deleted: do not restart this pod, its volume is wiped then; it is replaced when all other voters are healthy",
+            "the claim of {} is being deleted: do not restart this pod, because that wipes its volume; the operator replaces it once all other voters are healthy",
             slot.name
         );
-        return Move::wait(about("WaitForOthers", message));
+        return Move::wait(about(OperationStep::WaitForOthers, message));
     }
     if leader.door.node.id == door.node.id {
         let Some(successor) = succession::trusted(observed, leader, |_| true) else { return Move::default() };
-        let message = format!("moving leadership off {} before it is replaced", slot.name);
-        return Move::take(successor.hand_over(leader), about("TransferLeader", message));
+        let message = format!("transferring leadership away from {} before it is replaced", slot.name);
+        return Move::take(successor.hand_over(leader), about(OperationStep::TransferLeader, message));
     }
     let step = Step::DeletePod { pod: slot.name.clone(), uid: pod.uid.clone() };
-    Move::take(step, about("DeletePod", format!("replacing {} and its volume", slot.name)))
+    Move::take(step, about(OperationStep::DeletePod, format!("replacing {} and its volume", slot.name)))
 }
 
 fn is_doomed_voter(slot: &Slot, leader: Leader<'_>) -> bool {
@@ -72,7 +78,12 @@ pub(super) fn grow(cluster: &Cluster, observed: &Observed, _: Leader<'_>) -> Mov
     let why = if pending { "; its file system grows when the pod restarts" } else { "" };
     let message =
         format!("waiting for the volume of {} to reach {}{why}", slot.name, size_text(&cluster.spec.storage.size));
-    Move::wait(Operation { kind: "GrowVolumes", step: "WaitForVolume", member: Some(slot.name.clone()), message })
+    Move::wait(Operation {
+        kind: OperationKind::GrowVolumes,
+        step: OperationStep::WaitForVolume,
+        member: Some(slot.name.clone()),
+        message,
+    })
 }
 
 /// Returns the chores for claims that request less than the spec. Claims created later come from the first claim

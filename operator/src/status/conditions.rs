@@ -88,15 +88,19 @@ fn stands_apart(outcome: &Outcome) -> bool {
 fn available(observed: &Observed, leader: Option<Leader<'_>>, sight: &Sight) -> Finding {
     if let Some(leader) = leader {
         // No term in the message, because it would change at each election.
-        return finding(true, "QuorumServes", format!("{} leads and a quorum serves writes", leader.slot.name));
+        return finding(
+            true,
+            "QuorumServes",
+            format!("{} is the leader and serves writes with a quorum", leader.slot.name),
+        );
     }
     match (sight, &observed.marker) {
         (Sight::Lost(why), _) => finding(Truth::Unknown, "NotObserved", why.clone()),
-        (Sight::Brief, _) => finding(Truth::Unknown, "NotObserved", "the pods do not answer the operator yet"),
+        (Sight::Brief, _) => finding(Truth::Unknown, "NotObserved", "the pods have not answered the operator yet"),
         (Sight::Clear, Some(marker)) if marker.initialized => {
-            finding(false, "NoLeader", "no leader with a quorum: writes wait")
+            finding(false, "NoLeader", "there is no leader with a quorum, so writes wait")
         }
-        (Sight::Clear, _) => finding(false, "NotInitialized", "the cluster has not been made yet"),
+        (Sight::Clear, _) => finding(false, "NotInitialized", "the cluster has not been initialized yet"),
     }
 }
 
@@ -109,24 +113,28 @@ fn ready(
     storage: &Finding,
 ) -> Finding {
     if let Some(blocked) = &outcome.blocked {
-        return finding(false, blocked.reason, blocked.message.clone());
+        return finding(false, blocked.reason.as_str(), blocked.message.clone());
     }
     if cluster.spec.paused {
-        return finding(false, "Paused", "spec.paused is true: whether all is as specified is not looked at");
+        return finding(
+            false,
+            "Paused",
+            "spec.paused is true: the operator does not check whether the cluster matches the spec",
+        );
     }
     if let Some(message) = refused(outcome.application.refusals()) {
         return finding(false, "ObjectRefused", message);
     }
     match sight {
         Sight::Lost(why) => return finding(Truth::Unknown, "NotObserved", why.clone()),
-        Sight::Brief => return finding(Truth::Unknown, "NotObserved", "the pods do not answer the operator yet"),
+        Sight::Brief => return finding(Truth::Unknown, "NotObserved", "the pods have not answered the operator yet"),
         Sight::Clear => {}
     }
     if let Some(operation) = &outcome.operation {
-        return finding(false, operation.kind, operation.message.clone());
+        return finding(false, operation.kind.as_str(), operation.message.clone());
     }
     if outcome.application == Application::Pending {
-        return finding(false, "Applying", "not every object is as the spec says yet");
+        return finding(false, "Applying", "not every object matches the spec yet");
     }
     let Some(leader) = leader else { return finding(false, "NoLeader", "there is no leader") };
     let lacking = members_lacking(observed, leader).or_else(|| votes_lacking(cluster, observed, leader));
@@ -158,14 +166,14 @@ fn votes_lacking(cluster: &Cluster, observed: &Observed, leader: Leader<'_>) -> 
     let wanted = usize::try_from(cluster.spec.replicas).unwrap_or_default();
     let voters = membership.voters().len();
     if membership.is_joint() {
-        return Some(finding(false, "VotersChanging", "a change of voters is under way"));
+        return Some(finding(false, "VotersChanging", "a membership change is in progress"));
     }
     if voters != wanted {
-        return Some(finding(false, "VotersDiffer", format!("{voters} nodes vote where {wanted} are wanted")));
+        return Some(finding(false, "VotersDiffer", format!("{voters} nodes vote, but the spec asks for {wanted}")));
     }
     let tolerance = quorum::fault_tolerance(membership, &quorum::healthy_voters(observed, leader));
     let should = (cluster.spec.replicas - 1) / 2;
-    let message = || format!("the loss of {tolerance} more voters can be borne where it should be {should}");
+    let message = || format!("the cluster tolerates {tolerance} more failures, but should tolerate {should}");
     (tolerance < should).then(|| finding(false, "FaultToleranceLow", message()))
 }
 
@@ -180,7 +188,7 @@ fn refused(refusals: &[Refusal]) -> Option<String> {
     }
     let words: Vec<&str> = refusals.iter().map(|refusal| refusal.words.as_str()).collect();
     Some(format!(
-        "{}. It is tried again at least every 30 s, and everything else goes on; correct the spec or what refuses it",
+        "{}. The operator retries at least every 30 s and does everything else meanwhile; fix the spec or whatever refuses it",
         words.join("; ")
     ))
 }
@@ -195,17 +203,17 @@ fn reconciling(
     stalled: &Finding,
 ) -> Finding {
     if cluster.spec.paused && outcome.blocked.is_none() {
-        return finding(false, "Paused", "spec.paused is true: nothing is changed");
+        return finding(false, "Paused", "spec.paused is true: the operator changes nothing");
     }
     if stalled.holds() {
-        return finding(false, "Stalled", "nothing goes on until a person has helped");
+        return finding(false, "Stalled", "waiting for an administrator: the Stalled condition says what to do");
     }
     if ready.truth == Truth::Unknown {
         return ready.clone();
     }
     match (&outcome.operation, operation) {
-        (Some(planned), Some(told)) => finding(true, planned.kind, told.message.clone()),
-        _ if ready.holds() => finding(false, "Done", "everything is as the spec says"),
+        (Some(planned), Some(told)) => finding(true, planned.kind.as_str(), told.message.clone()),
+        _ if ready.holds() => finding(false, "Done", "everything matches the spec"),
         _ => Finding { truth: Truth::True, ..ready.clone() },
     }
 }
@@ -218,7 +226,7 @@ fn stalled(
     ready: &Finding,
 ) -> Finding {
     if let Some(blocked) = &outcome.blocked {
-        return finding(true, blocked.reason, blocked.message.clone());
+        return finding(true, blocked.reason.as_str(), blocked.message.clone());
     }
     let lasting: Vec<Refusal> = outcome.application.refusals().iter().filter(|one| one.lasts).cloned().collect();
     if let Some(message) = refused(&lasting) {
@@ -229,12 +237,12 @@ fn stalled(
         && let Some(since) = overdue(cluster, observed, operation)
     {
         let message = format!(
-            "for longer than spec.progressDeadline ({}), since {since}, without coming nearer to its end: {}",
+            "no progress for longer than spec.progressDeadline ({}), since {since}: {}",
             cluster.spec.progress_deadline, ready.message
         );
         return finding(true, "ProgressDeadlineExceeded", message);
     }
-    finding(false, "Working", "nothing needs a person")
+    finding(false, "Working", "no manual action is needed")
 }
 
 /// Returns the time of the last progress, if that is too long ago: of the operation in progress, or else the time since
@@ -262,14 +270,14 @@ fn storage_healthy(observed: &Observed, leader: Option<Leader<'_>>) -> Finding {
         .collect();
     if !doomed.is_empty() {
         let message = format!(
-            "the claims of {} are being deleted: their volumes are wiped when those pods end; do not restart them",
+            "the claims of {} are being deleted: their volumes will be wiped when those pods terminate, so do not restart them",
             doomed.join(", ")
         );
         return finding(false, "ClaimBeingDeleted", message);
     }
     let pending = observed.slots.iter().find(|slot| slot.claim.as_ref().is_some_and(|claim| claim.resize_pending));
     if let Some(slot) = pending {
-        let message = format!("the volume of {} grows when its pod mounts it", slot.name);
+        let message = format!("the file system on the volume of {} grows when its pod next mounts it", slot.name);
         return finding(false, "FileSystemResizePending", message);
     }
     let unbound = observed.slots.iter().find(|slot| slot.claim.as_ref().is_none_or(|claim| claim.volume.is_none()));
@@ -282,8 +290,8 @@ fn storage_healthy(observed: &Observed, leader: Option<Leader<'_>>) -> Finding {
     let short: Vec<&str> = observed.slots.iter().filter(short).map(|slot| slot.name.as_str()).collect();
     if !short.is_empty() {
         let message = format!(
-            "the volumes of {} are nearly full, and people's writes are refused before they are: raise spec.storage.size, \
-             or let go of history",
+            "the volumes of {} are nearly full, and user writes are refused before they fill up: raise spec.storage.size or \
+             purge history",
             short.join(", ")
         );
         return finding(false, "VolumesNearlyFull", message);
@@ -292,8 +300,8 @@ fn storage_healthy(observed: &Observed, leader: Option<Leader<'_>>) -> Finding {
         true,
         "VolumesBound",
         match shared_node(observed, leader) {
-            Some((node, pods)) => format!("every volume is there; {} share node {node}", pods.join(" and ")),
-            None => "every volume is there".to_owned(),
+            Some((node, pods)) => format!("every volume is bound; {} share node {node}", pods.join(" and ")),
+            None => "every volume is bound".to_owned(),
         },
     )
 }

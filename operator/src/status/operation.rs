@@ -4,7 +4,7 @@ use super::{Outcome, count, whole_seconds};
 use crate::{
     cluster::Cluster,
     observed::{Observed, Slot},
-    plan::Operation,
+    plan::{Operation, OperationKind, OperationStep},
     quorum::{self, Leader},
 };
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
@@ -23,8 +23,8 @@ pub(super) fn status(
     let old =
         observed.previous.operation.as_ref().filter(|_| observed.previous.observed_generation == cluster.generation);
     let kind = kind(operation, old);
-    let same = old.filter(|old| old.r#type == kind && (is_about_all(kind) || old.member == operation.member));
-    let tried = same.filter(|old| old.step == operation.step && old.member == operation.member);
+    let same = old.filter(|old| old.r#type == kind.as_str() && (kind.is_about_all() || old.member == operation.member));
+    let tried = same.filter(|old| old.step == operation.step.as_str() && old.member == operation.member);
     let attempts = tried.map_or(0, |old| old.attempts);
     // The result of the last attempt stands until the next one has ended, because the status is written before each
     // attempt, too.
@@ -40,15 +40,15 @@ pub(super) fn status(
         .filter(|since| !(is_half_over(cluster, observed, since.0) && is_catching_up(operation, observed, leader)))
         .unwrap_or_else(now);
     Some(OperationStatus {
-        r#type: kind.to_owned(),
-        step: operation.step.to_owned(),
+        r#type: kind.as_str().to_owned(),
+        step: operation.step.as_str().to_owned(),
         member: operation.member.clone(),
         started_at,
         progressed_at: Some(progressed_at),
         done_pods: Some(before.map_or(done, |before| before.max(done))),
         attempts: attempts.saturating_add(i32::from(outcome.failed.is_some())),
         message: match (&outcome.failed, last_words) {
-            (Some(error), _) => format!("{}; tried, and {error}", operation.message),
+            (Some(error), _) => format!("{}; the last attempt failed: {error}", operation.message),
             (None, Some(old)) => old.message.clone(),
             (None, None) => operation.message.clone(),
         },
@@ -57,16 +57,12 @@ pub(super) fn status(
 
 /// Returns the type to report. A pod that restarts during a rollout is absent for a moment, which is part of the
 /// rollout and not a recovery from it.
-fn kind(operation: &Operation, old: Option<&OperationStatus>) -> &'static str {
-    match (operation.kind, old.map(|old| old.r#type.as_str())) {
-        ("Recover", Some("Rollout")) => "Rollout",
-        (kind, _) => kind,
+fn kind(operation: &Operation, old: Option<&OperationStatus>) -> OperationKind {
+    let rolls_out = old.is_some_and(|old| old.r#type == OperationKind::Rollout.as_str());
+    match operation.kind {
+        OperationKind::Recover if rolls_out => OperationKind::Rollout,
+        kind => kind,
     }
-}
-
-/// Returns `true` if the operation goes from pod to pod; the others concern a single pod.
-fn is_about_all(kind: &str) -> bool {
-    matches!(kind, "Rollout" | "Recover" | "Initialize" | "GrowVolumes")
 }
 
 /// Returns the number of pods that match the spec and do their part.
@@ -91,7 +87,7 @@ fn is_catching_up(operation: &Operation, observed: &Observed, leader: Option<Lea
     let slot = observed.slots.iter().find(|slot| Some(&slot.name) == operation.member.as_ref());
     let id = slot.and_then(|slot| slot.door.as_ref()).map(|door| door.node.id);
     let progress = leader.zip(id).and_then(|(leader, id)| leader.door.progress.get(&id));
-    operation.step == "CatchUp"
+    operation.step == OperationStep::CatchUp
         && progress.is_some_and(|progress| progress.matched > 0 && progress.contact.is_some_and(|age| age < HEARD))
 }
 
@@ -118,6 +114,8 @@ fn lasted(observed: &Observed, since: Timestamp) -> Duration {
 #[must_use]
 pub fn replacing(status: &ChatClusterStatus, now: Timestamp) -> Option<Duration> {
     let operation = status.operation.as_ref()?;
-    let replaces = matches!(operation.r#type.as_str(), "ReplaceMember" | "ReplaceVolume");
+    let replaces = [OperationKind::ReplaceMember, OperationKind::ReplaceVolume]
+        .map(OperationKind::as_str)
+        .contains(&operation.r#type.as_str());
     replaces.then(|| Duration::try_from(now.duration_since(operation.started_at.0)).unwrap_or_default())
 }

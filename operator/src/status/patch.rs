@@ -54,7 +54,7 @@ pub async fn patch_unreadable(client: &Client, metadata: &ObjectMeta, words: &st
     let name = metadata.name.clone().unwrap_or_default();
     let namespace = metadata.namespace.clone().unwrap_or_default();
     let generation = metadata.generation.unwrap_or_default();
-    let message = format!("the operator cannot read this object and leaves it as it is: {words}");
+    let message = format!("the operator cannot read this object and leaves it unchanged: {words}");
     let now = Time(whole_seconds(Timestamp::now()));
     let condition = |(kind, value): (&str, &str)| Condition {
         type_: kind.to_owned(),
@@ -101,7 +101,7 @@ pub fn stalled(object: &ChatCluster, reason: &str, message: &str) -> ChatCluster
 #[must_use]
 pub fn unobserved(object: &ChatCluster, words: &str) -> ChatClusterStatus {
     let told = [condition::AVAILABLE, condition::READY, condition::RECONCILING, condition::STORAGE_HEALTHY];
-    let message = format!("the operator cannot look at the cluster, which may well be serving: {words}");
+    let message = format!("the operator cannot observe the cluster, which may well be serving: {words}");
     with_conditions(object, &told.map(|kind| (kind, "Unknown")), "NotObserved", &message)
 }
 

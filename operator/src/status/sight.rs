@@ -38,13 +38,14 @@ pub(super) fn of(observed: &Observed) -> Sight {
 /// Explains which pod may be leading unheard: the one that others follow or, if nobody answers at all, one of those
 /// that Kubernetes considers ready. Returns `None` if there is no such pod.
 fn unheard(observed: &Observed) -> Option<String> {
-    const CHECK: &str = "check that no NetworkPolicy keeps the operator from port 7401, and the operator's log for why it is not answered";
+    const CHECK: &str =
+        "check that no NetworkPolicy blocks the operator from port 7401, and look for the cause in the operator's log";
     let ready: Vec<&str> = observed.slots.iter().filter(|slot| is_ready(slot)).map(|slot| slot.name.as_str()).collect();
     if observed.doors().next().is_none() {
         let enough = ready.len() >= quorum::majority(observed.slots.len());
         return (enough && !ready.is_empty()).then(|| {
             format!(
-                "no pod answers the operator on its admin port, but Kubernetes sees {} as ready, so the cluster may well be serving: {CHECK}",
+                "no pod answers the operator on its admin port, but Kubernetes considers {} ready, so the cluster may well be serving: {CHECK}",
                 ready.join(", ")
             )
         });
@@ -56,7 +57,7 @@ fn unheard(observed: &Observed) -> Option<String> {
     });
     followed.map(|(follower, leader)| {
         format!(
-            "{} follows {}, which does not answer the operator though Kubernetes sees it as ready, so the cluster may well be serving: {CHECK}",
+            "{} follows {}, which does not answer the operator although Kubernetes considers it ready, so the cluster may well be serving: {CHECK}",
             follower.name, leader.name
         )
     })

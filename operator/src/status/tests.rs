@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     fixture,
     observed::{ClaimView, Door, Marker, Membership, Node, PeerTls, PodView, Progress, Role},
+    plan::{Blocked, BlockedReason, Operation, OperationKind, OperationStep},
 };
 use k8s_openapi::jiff::Timestamp;
 use quorate_crd::condition;
@@ -181,7 +182,12 @@ fn a_claim_under_deletion_is_told_with_what_not_to_do() {
 
 #[test]
 fn a_failed_step_counts_and_its_words_stand_until_the_next_try_has_ended() {
-    let operation = Operation { kind: "ReplaceMember", step: "SwapVoter", member: None, message: "swapping".into() };
+    let operation = Operation {
+        kind: OperationKind::ReplaceMember,
+        step: OperationStep::SwapVoter,
+        member: None,
+        message: "swapping".into(),
+    };
     let mut outcome =
         Outcome { operation: Some(operation), failed: Some("it was refused".into()), ..Outcome::default() };
     let mut observed = healthy();
@@ -277,7 +283,7 @@ fn more_voters_than_wanted_are_not_ready() {
     let status = told(&observed, &Outcome::default());
     assert_eq!(holds(&status, condition::READY), (false, "VotersDiffer".into()));
     assert!(holds(&status, condition::RECONCILING).0);
-    assert!(condition_of(&status, condition::READY).2.contains("5 nodes vote where 3 are wanted"));
+    assert!(condition_of(&status, condition::READY).2.contains("5 nodes vote, but the spec asks for 3"));
 }
 
 #[test]
@@ -320,9 +326,14 @@ fn pods_that_are_not_there_are_no_reason_for_doubt() {
 
 #[test]
 fn reconciling_is_never_done_beside_a_cluster_that_is_not_ready() {
-    let operation = Operation { kind: "Rollout", step: "RestartPod", member: None, message: "restarting".into() };
+    let operation = Operation {
+        kind: OperationKind::Rollout,
+        step: OperationStep::RestartPod,
+        member: None,
+        message: "restarting".into(),
+    };
     let operations = [None, Some(operation)];
-    let blocked = [None, Some(Blocked { reason: "DataLost", message: "restore".into() })];
+    let blocked = [None, Some(Blocked { reason: BlockedReason::DataLost, message: "restore".into() })];
     let applications = [
         Application::done(),
         Application::Pending,
@@ -368,17 +379,22 @@ fn reconciling_is_never_done_beside_a_cluster_that_is_not_ready() {
     }
 }
 
-fn rolling(kind: &'static str, member: &str) -> Outcome {
-    let operation = Operation { kind, step: "WaitForPod", member: Some(member.into()), message: "waiting".into() };
+fn rolling(kind: OperationKind, member: &str) -> Outcome {
+    let operation =
+        Operation { kind, step: OperationStep::WaitForPod, member: Some(member.into()), message: "waiting".into() };
     Outcome { operation: Some(operation), ..Outcome::default() }
 }
 
 #[test]
 fn a_pod_that_restarts_in_a_rollout_does_not_begin_another_operation() {
     let mut observed = healthy();
-    observed.previous = told(&observed, &rolling("Rollout", "team-2"));
+    observed.previous = told(&observed, &rolling(OperationKind::Rollout, "team-2"));
     let began = observed.previous.operation.clone().expect("under way").started_at;
-    for (seconds, kind, member) in [(5, "Recover", "team-2"), (9, "Rollout", "team-2"), (20, "Rollout", "team-1")] {
+    for (seconds, kind, member) in [
+        (5, OperationKind::Recover, "team-2"),
+        (9, OperationKind::Rollout, "team-2"),
+        (20, OperationKind::Rollout, "team-1"),
+    ] {
         observed.previous = told(&later(&observed, seconds), &rolling(kind, member));
         let operation = observed.previous.operation.clone().expect("under way");
         assert_eq!((operation.r#type.as_str(), &operation.started_at), ("Rollout", &began));
@@ -389,29 +405,29 @@ fn a_pod_that_restarts_in_a_rollout_does_not_begin_another_operation() {
 fn what_comes_no_nearer_to_its_end_is_stalled_with_the_reason() {
     let mut observed = healthy();
     let pod = observed.slots[2].pod.as_mut().expect("a pod");
-    pod.trouble = Some("does not start (ImagePullBackOff of image x)".into());
+    pod.trouble = Some("does not start (ImagePullBackOff for image x)".into());
     observed.slots[2].door = None;
-    observed.previous = told(&observed, &rolling("Rollout", "team-2"));
+    observed.previous = told(&observed, &rolling(OperationKind::Rollout, "team-2"));
     assert!(!holds(&observed.previous, condition::STALLED).0);
-    observed.previous = told(&later(&observed, 599), &rolling("Recover", "team-2"));
+    observed.previous = told(&later(&observed, 599), &rolling(OperationKind::Recover, "team-2"));
     assert!(!holds(&observed.previous, condition::STALLED).0);
-    let status = told(&later(&observed, 700), &rolling("Rollout", "team-2"));
+    let status = told(&later(&observed, 700), &rolling(OperationKind::Rollout, "team-2"));
     let (truth, reason, message) = condition_of(&status, condition::STALLED);
     assert_eq!((truth.as_str(), reason.as_str()), ("True", "ProgressDeadlineExceeded"));
     assert!(message.contains("ImagePullBackOff") && message.contains("10m"), "{message}");
     // One more pod is as it should be, which is progress.
     let mut mended = later(&observed, 700);
     mended.slots[2].door = healthy().slots[2].door.clone();
-    assert!(!holds(&told(&mended, &rolling("Rollout", "team-1")), condition::STALLED).0);
+    assert!(!holds(&told(&mended, &rolling(OperationKind::Rollout, "team-1")), condition::STALLED).0);
 }
 
 #[test]
 fn another_spec_begins_anew() {
     let mut observed = healthy();
-    observed.previous = told(&observed, &rolling("Rollout", "team-2"));
+    observed.previous = told(&observed, &rolling(OperationKind::Rollout, "team-2"));
     let mut cluster = fixture::cluster();
     cluster.generation = 2;
-    let status = status(&cluster, &later(&observed, 3600), &rolling("Rollout", "team-2"));
+    let status = status(&cluster, &later(&observed, 3600), &rolling(OperationKind::Rollout, "team-2"));
     assert!(!holds(&status, condition::STALLED).0);
 }
 
@@ -421,7 +437,7 @@ fn the_reason_why_a_pod_does_not_come_is_told_with_what_waits_for_it() {
     observed.slots[2].door = None;
     observed.slots[2].pod = None;
     observed.slots[2].notice = Some("FailedCreate: exceeded quota: pods=3".into());
-    let status = told(&observed, &rolling("Rollout", "team-2"));
+    let status = told(&observed, &rolling(OperationKind::Rollout, "team-2"));
     let operation = status.operation.clone().expect("under way");
     assert!(operation.message.contains("exceeded quota: pods=3"), "{}", operation.message);
     for kind in [condition::READY, condition::RECONCILING] {

@@ -19,13 +19,13 @@ pub(super) fn board() -> Board {
         path: "dashboards/fleet.json",
         uid: "quorate-fleet",
         title: "Quorate / Fleet",
-        description: "All chat clusters, one row each: which of them needs someone.",
+        description: "All chat clusters, one row each: which of them needs attention.",
         scope: Scope::Namespaces,
         annotations: vec![Annotation::alerts()],
         rows: vec![
-            Row::new("What needs someone", needs()),
+            Row::new("What needs attention", needs()),
             Row::new("Clusters", vec![clusters()]),
-            Row::new("Compared", compared()),
+            Row::new("Comparison", compared()),
         ],
     }
 }
@@ -55,29 +55,29 @@ fn needs() -> Vec<Panel> {
     );
     vec![
         Panel::figure("Clusters", Unit::Count, Page::Dashboards)
-            .says("Clusters that the operator keeps or whose pods are scraped.")
+            .says("Clusters that the operator manages or whose pods are scraped.")
             .query(Query::range("clusters", format!("count({})", known()))),
         Panel::figure("Without a leader", Unit::Count, Page::NoLeader)
-            .says("Clusters in which no pod leads: their writes wait. An election takes about a second; longer is an outage.")
+            .says("Clusters in which no pod leads, so writes wait. An election takes about a second; anything longer is an outage.")
             .limits(Limits::below(1.0))
             .query(Query::range("clusters", leaderless)),
-        Panel::figure("One loss from silence", Unit::Count, Page::QuorumAtRisk)
-            .says("Clusters that stop writing when they lose one more pod.")
+        Panel::figure("No failure tolerated", Unit::Count, Page::QuorumAtRisk)
+            .says("Clusters in which writes stop if one more pod fails.")
             .limits(Limits::worth_a_look(1.0))
             .query(Query::range("clusters", at_risk)),
         Panel::figure("Pods missing", Unit::Count, Page::QuorumAtRisk)
-            .says("Pods that are wanted and not ready, in all clusters. Some are while a rollout runs.")
+            .says("Desired pods that are not ready, in all clusters. A rollout makes some pods unready for a while.")
             .limits(Limits::worth_a_look(1.0))
             .query(Query::range("pods", missing)),
-        Panel::figure("Alerts that fire", Unit::Count, Page::Runbooks)
-            .says("Alerts of Quorate that fire now; the marks in the panels below say which and since when.")
+        Panel::figure("Firing alerts", Unit::Count, Page::Runbooks)
+            .says("Quorate alerts that are firing; the marks in the panels below show which ones and since when.")
             .limits(Limits::below(1.0))
             .query(Query::range(
                 "alerts",
                 r#"count(ALERTS{alertstate="firing", alertname=~"Quorate.*"}) or on () vector(0)"#,
             )),
-        Panel::figure("Operators at work", Unit::Count, Page::OperatorAway)
-            .says("Operators that hold the lease: 1. None: clusters serve on, and nothing is repaired.")
+        Panel::figure("Active operators", Unit::Count, Page::OperatorAway)
+            .says("Operators that hold the lease; there should be 1. With 0, clusters keep serving, but nothing is repaired.")
             .limits(Limits::reached(1.0))
             .query(Query::range("operators", "sum(quorate_operator_leading) or on () vector(0)")),
     ]
@@ -95,10 +95,10 @@ fn clusters() -> Panel {
             "topk by (namespace, cluster) (1, max by (namespace, cluster, pod) (quorate_raft_is_leader{*} == 1))",
         ),
         Column::value("Ready", Unit::Count, "sum by (namespace, cluster) (quorate_ready{*})"),
-        Column::value("Wanted", Unit::Count, known()),
-        Column::value("Can lose", Unit::Count, "sum by (namespace, cluster) (quorate_ready{*} * quorate_raft_is_voter{*}) - floor(max by (namespace, cluster) (quorate_raft_voters{*}) / 2) - 1")
+        Column::value("Desired", Unit::Count, known()),
+        Column::value("Tolerates", Unit::Count, "sum by (namespace, cluster) (quorate_ready{*} * quorate_raft_is_voter{*}) - floor(max by (namespace, cluster) (quorate_raft_voters{*}) / 2) - 1")
             .limits(Limits::at_least(0.0, 1.0)),
-        Column::value("Posts/s", Unit::PerSecond, rate_by(BY, APPLIED)),
+        Column::value("Writes/s", Unit::PerSecond, rate_by(BY, APPLIED)),
         // The comparison drops NaN: a cluster without writes has no percentile.
         Column::value("Write p99", Unit::Seconds, format!("{} >= 0", quantile("0.99", BY, "quorate_proposal_seconds{*}")))
             .limits(Limits::at_most(0.1, 0.5)),
@@ -114,24 +114,24 @@ fn clusters() -> Panel {
             .limits(Limits::at_most(2.0, 3.0)),
     ];
     Panel::table("Clusters", Page::Dashboards, columns)
-        .says("One row for each cluster, as of the end of the time range; its name leads to its own board. Without a leader the column is empty: writes wait. \"Can lose\" is how many pods may go before they do.")
+        .says("One row per cluster, as of the end of the time range; the name links to the board of the cluster. If Leader is empty, there is no leader and writes wait. \"Tolerates\" is the number of pods that can fail before writes stop.")
         .when_empty("–")
         .high(9)
 }
 
 fn compared() -> Vec<Panel> {
     vec![
-        Panel::lines("Posts acknowledged", Unit::PerSecond, Page::Performance)
-            .says("Commands that a majority has synced to its disks, each second: messages, joins, state.")
+        Panel::lines("Writes acknowledged", Unit::PerSecond, Page::Performance)
+            .says("Commands per second that a majority has synced to disk: messages, joins, state.")
             .wide(12)
             .query(Query::range(LEGEND, rate_by(BY, APPLIED))),
-        Panel::lines("Time of a write, p99", Unit::Seconds, Page::SlowWrites)
-            .says("From a command's proposal to its outcome, replication and fsync on a majority included: one in a hundred takes longer.")
+        Panel::lines("Write latency, p99", Unit::Seconds, Page::SlowWrites)
+            .says("From a command's proposal to its outcome, including replication and fsync on a majority. One write in a hundred takes longer.")
             .wide(12)
             .limits(Limits::at_most(0.1, 0.5))
             .query(Query::range(LEGEND, quantile("0.99", BY, "quorate_proposal_seconds{*}"))),
         Panel::lines("Failed requests", Unit::Share, Page::ErrorBudgetBurn)
-            .says("Share of requests that failed through the server's fault: no leader, overload, internal faults, or their callers gave up. What callers did wrong is not in it.")
+            .says("Share of requests that failed because of the server: no leader, overload, internal errors, or callers that gave up waiting. Mistakes of the callers do not count.")
             .wide(12)
             .limits(Limits::at_most(0.001, 0.01))
             .query(Query::range(LEGEND, failed_requests(BY))),

@@ -1,4 +1,4 @@
-//! Board of the operator: whether it works, what it does, which cluster keeps it busy.
+//! Board of the operator: whether it works, what it does, and which cluster keeps it busy.
 
 use super::board::{Board, Row};
 use super::look::{Colour, Limits, State, Unit};
@@ -7,7 +7,7 @@ use super::panel::Panel;
 use super::query::{Query, Scope, mean, or_none, quantile, rate, rate_by, share, told_by_operator};
 use super::table::Column;
 
-const LEASE: &[State] = &[State(0, "stands by", Colour::Plain), State(1, "works", Colour::Good)];
+const LEASE: &[State] = &[State(0, "standby", Colour::Plain), State(1, "active", Colour::Good)];
 const YES: &[State] = &[State(0, "no", Colour::Bad), State(1, "yes", Colour::Good)];
 
 pub(super) fn board() -> Board {
@@ -15,13 +15,13 @@ pub(super) fn board() -> Board {
         path: "dashboards/operator.json",
         uid: "quorate-operator",
         title: "Quorate / Operator",
-        description: "Does the operator work, what does it do, which cluster keeps it busy.",
+        description: "Does the operator work, what does it do, and which cluster keeps it busy?",
         scope: Scope::Everything,
         annotations: Vec::new(),
         rows: vec![
             Row::new("Does it work?", works()),
-            Row::new("Clusters that it keeps", vec![clusters()]),
-            Row::new("Looks and steps", steps()),
+            Row::new("Managed clusters", vec![clusters()]),
+            Row::new("Reconciles and steps", steps()),
             Row::new("Lease and process", process()),
         ],
     }
@@ -31,32 +31,32 @@ fn works() -> Vec<Panel> {
     let failed =
         share("job", r#"quorate_operator_reconciles_total{*, result="error"}"#, "quorate_operator_reconciles_total{*}");
     vec![
-        Panel::name("Holds the lease", Page::OperatorAway)
-            .says("The pod that works; the others stand by. Nobody: clusters serve on, and nothing is repaired, rolled or shown.")
+        Panel::name("Lease holder", Page::OperatorAway)
+            .says("Active pod; the others are on standby. With \"nobody\", clusters keep serving, but nothing is repaired, rolled out or reported.")
             .limits(Limits::reached(1.0))
             // A lease without a holder must be seen as such, not as a panel without data.
             .query(Query::now(
                 "{{pod}}",
                 r#"(max by (pod) (quorate_operator_leading{*} == 1)) or on () label_replace(vector(0), "pod", "nobody", "", "")"#,
             )),
-        Panel::figure("Clusters that serve", Unit::Share, Page::ClusterUnavailable)
-            .says("Share of the clusters that the operator sees serving writes.")
+        Panel::figure("Serving clusters", Unit::Share, Page::ClusterUnavailable)
+            .says("Share of clusters that serve writes, as the operator sees them.")
             .limits(Limits::at_least(0.5, 1.0))
             .query(Query::range("clusters", format!("avg({})", told_by_operator("quorate_operator_cluster_available")))),
-        Panel::figure("Looks", Unit::PerSecond, Page::OperatorStuck)
-            .says("Looks at ChatClusters, each second. 0 with clusters there: it stands still.")
-            .query(Query::range("looks", format!("sum({})", rate("quorate_operator_reconciles_total{*}")))),
-        Panel::figure("Looks that fail", Unit::Share, Page::OperatorFailing)
-            .says("Share of looks that end in an error; the log of the operator says which.")
+        Panel::figure("Reconciles", Unit::PerSecond, Page::OperatorStuck)
+            .says("Reconciles of ChatClusters per second. 0 although there are clusters means that the operator is stuck.")
+            .query(Query::range("reconciles", format!("sum({})", rate("quorate_operator_reconciles_total{*}")))),
+        Panel::figure("Failed reconciles", Unit::Share, Page::OperatorFailing)
+            .says("Share of reconciles that end in an error; the log of the operator has the errors.")
             .limits(Limits::at_most(0.1, 0.5))
             .when_empty("idle")
             .query(Query::range("failed", format!("max({failed})"))),
         Panel::figure("Longest replacement", Unit::Age, Page::ReplacementStalled)
-            .says("How long the longest replacement of a member has lasted. 0: none is under way.")
+            .says("Time since the longest-running replacement of a member began; 0 if none is in progress.")
             .limits(Limits::at_most(600.0, 900.0))
             .query(Query::range("replacement", format!("max({})", told_by_operator("quorate_operator_replacement_seconds")))),
         Panel::name("Version", Page::VersionSkew)
-            .says("Of the operator's pods; two while it is rolled.")
+            .says("Version of the operator's pods; there are two during a rollout.")
             .limits(Limits::reached(1.0))
             .query(Query::now("{{version}}", "count by (version) (quorate_operator_build_info{*})")),
     ]
@@ -70,24 +70,24 @@ fn clusters() -> Panel {
         ),
         Column::value("Serves", Unit::State, told_by_operator("quorate_operator_cluster_available")).states(YES),
         Column::value("Ready", Unit::Count, told_by_operator("quorate_operator_cluster_ready")),
-        Column::value("Wanted", Unit::Count, told_by_operator("quorate_operator_cluster_replicas")),
-        Column::value("Admin doors", Unit::Count, told_by_operator("quorate_operator_cluster_doors")),
+        Column::value("Desired", Unit::Count, told_by_operator("quorate_operator_cluster_replicas")),
+        Column::value("Admin APIs", Unit::Count, told_by_operator("quorate_operator_cluster_doors")),
         Column::value("Replacement", Unit::Age, told_by_operator("quorate_operator_replacement_seconds"))
             .limits(Limits::at_most(600.0, 900.0)),
     ];
     Panel::table("Clusters", Page::QuorumAtRisk, columns)
-        .says("What the operator sees of each cluster: pods ready of those wanted, admin doors that answer, how long a replacement of a member has lasted.")
+        .says("What the operator sees of each cluster: ready and desired pods, admin APIs that answer, and how long the replacement of a member has been in progress.")
         .when_empty("–")
 }
 
 fn steps() -> Vec<Panel> {
     vec![
-        Panel::stack("Looks", Unit::PerSecond, Page::OperatorStuck)
-            .says("By what they came to.")
+        Panel::stack("Reconciles", Unit::PerSecond, Page::OperatorStuck)
+            .says("Reconciles of ChatClusters, by result.")
             .query(Query::range("{{result}}", rate_by("result", "quorate_operator_reconciles_total{*}"))),
-        Panel::lines("Time of a look", Unit::Seconds, Page::OperatorStuck)
+        Panel::lines("Reconcile duration", Unit::Seconds, Page::OperatorStuck)
             .says(
-                "With all its reads of the API server. Slow: the API server is, or a pod's admin door does not answer.",
+                "Duration of a reconcile, including its reads from the API server. If it is slow, the API server is slow or a pod's admin API does not answer.",
             )
             .limits(Limits::at_most(5.0, 10.0))
             .query(
@@ -98,14 +98,14 @@ fn steps() -> Vec<Panel> {
                 Query::range("p99", quantile("0.99", "", "quorate_operator_reconcile_seconds{*}")).colour(Colour::Tail),
             ),
         Panel::bars("Errors", Unit::Count, Page::OperatorFailing)
-            .says("By reason.")
+            .says("Errors of reconciles, objects and steps, by reason.")
             // No error at all is the best answer there is.
             .query(Query::range(
                 "{{reason}}",
                 or_none("reason", "sum by (reason) (increase(quorate_operator_errors_total{*}[$__rate_interval]))"),
             )),
         Panel::bars("Steps", Unit::Count, Page::OperatorFailing)
-            .says("What it did, by kind and result. The same step again and again does not get on.")
+            .says("Steps taken, by kind and result. The same step repeated over and over makes no progress.")
             // A healthy cluster needs no steps.
             .query(Query::range(
                 "{{step}} {{result}}",
@@ -114,12 +114,12 @@ fn steps() -> Vec<Panel> {
                     "sum by (step, result) (increase(quorate_operator_steps_total{*}[$__rate_interval]))",
                 ),
             )),
-        Panel::lines("Time of a step, mean", Unit::Seconds, Page::OperatorStuck)
-            .says("By kind.")
+        Panel::lines("Step duration, mean", Unit::Seconds, Page::OperatorStuck)
+            .says("Mean duration of a step, by kind.")
             // A healthy cluster needs no steps.
             .query(Query::range("{{step}}", or_none("step", &mean("step", "quorate_operator_step_seconds{*}")))),
-        Panel::bars("Status writes and leaders seen", Unit::Count, Page::ElectionsFlapping)
-            .says("Writes of a status, and changes of leader that were seen, by cluster.")
+        Panel::bars("Status writes and leader changes", Unit::Count, Page::ElectionsFlapping)
+            .says("Status writes, and leader changes that the operator observed, by cluster.")
             .query(Query::range(
                 "{{cluster}} status",
                 "sum by (cluster) (increase(quorate_operator_status_writes_total{*}[$__rate_interval]))",
@@ -138,17 +138,17 @@ fn steps() -> Vec<Panel> {
 fn process() -> Vec<Panel> {
     vec![
         Panel::bands("Lease", LEASE, Page::OperatorAway)
-            .says("Who works. A gap is a pod that does not answer.")
+            .says("State of each pod. A gap is a pod that does not answer.")
             .high(5)
             .query(Query::range("{{pod}}", "max by (pod) (quorate_operator_leading{*})")),
         Panel::stack("Lease renewals", Unit::PerSecond, Page::OperatorStuck)
-            .says("Failed ones: the API server does not answer; after a while another pod takes over.")
+            .says("Lease renewals, by result. If they fail, the API server does not answer; after a while another pod takes over.")
             .query(Query::range("{{result}}", rate_by("result", "quorate_operator_lease_renewals_total{*}"))),
         Panel::lines("Memory", Unit::Bytes, Page::OperatorAway)
             .says("Resident memory of each pod of the operator.")
             .query(Query::range("{{pod}}", "max by (pod) (quorate_operator_process_resident_memory_bytes{*})")),
         Panel::lines("CPU", Unit::Many, Page::OperatorAway)
-            .says("Cores that each pod of the operator uses.")
+            .says("CPU cores used by each pod of the operator.")
             .query(Query::range("{{pod}}", rate_by("pod", "quorate_operator_process_cpu_seconds_total{*}"))),
     ]
 }

@@ -39,19 +39,19 @@ fn waits() -> Vec<Panel> {
     };
     vec![
         station("Whole write, p99", "quorate_proposal_seconds{*}", "From proposal to outcome: what a client waits for."),
-        station("fsync, p99", "quorate_log_fsync_seconds{*}", "One fdatasync of the log, on any pod: the disk's part."),
+        station("fsync, p99", "quorate_log_fsync_seconds{*}", "One fdatasync of the log, on any pod: the disk's share."),
         station(
             "Append to a peer, p99",
             "quorate_raft_append_seconds{*}",
-            "From an append being sent to its answer: the network's part and the peer's fsync.",
+            "From sending an append to receiving its answer: the network's share and the peer's fsync.",
         ),
-        station("Apply, p99", "quorate_apply_seconds{*}", "One batch applied and committed to the store."),
-        Panel::figure("Commands that wait", Unit::Many, Page::SlowWrites)
-            .says("On the leader: commands not yet packed into an entry. More than a moment's worth: it proposes slower than clients write.")
+        station("Apply, p99", "quorate_apply_seconds{*}", "Time to apply one batch and commit it to the store."),
+        Panel::figure("Queued commands", Unit::Many, Page::SlowWrites)
+            .says("Commands on the leader that are not packed into an entry yet. A growing queue means that the leader proposes more slowly than clients write.")
             .limits(Limits::at_most(1000.0, 10_000.0))
             .query(Query::range("commands", "max(quorate_proposal_queue{*})")),
         Panel::figure("Slowest member", Unit::Many, Page::MemberLagging)
-            .says("Entries that the slowest member is behind the leader.")
+            .says("Number of entries that the slowest member is behind the leader.")
             .limits(Limits::at_most(1000.0, 10_000.0))
             .query(Query::range("entries", "max(quorate_raft_peer_lag_entries{*})")),
     ]
@@ -59,24 +59,24 @@ fn waits() -> Vec<Panel> {
 
 fn replication() -> Vec<Panel> {
     vec![
-        Panel::lines("Entries that members are behind", Unit::Many, Page::MemberLagging)
-            .says("As the leader sees it. A member that was away comes back down; one that rises on does not keep up.")
+        Panel::lines("Entries behind the leader", Unit::Many, Page::MemberLagging)
+            .says("Lag of each member, as the leader sees it. It falls when a member returns; a member whose lag keeps rising cannot keep up.")
             .query(Query::range("{{peer}}", "max by (peer) (quorate_raft_peer_lag_entries{*})")),
         Panel::lines("Append to a peer, p99", Unit::Seconds, Page::SlowWrites)
-            .says("From an append being sent to its answer, by peer: one slow peer is a slow disk or network, all of them are the leader's.")
+            .says("From sending an append to receiving its answer, by peer. One slow peer has a slow disk or network; if all are slow, the leader does.")
             .query(Query::range("{{peer}}", quantile("0.99", "peer", "quorate_raft_append_seconds{*}"))),
-        Panel::lines("Time since a peer answered", Unit::Seconds, Page::MemberLagging)
-            .says("As the leader sees it. Rising: the peer is away or cut off.")
+        Panel::lines("Time since the last answer", Unit::Seconds, Page::MemberLagging)
+            .says("Time since each peer last answered the leader. If it rises, the peer is down or partitioned.")
             .limits(Limits::at_most(0.5, 1.0))
             .query(Query::range("{{peer}}", "max by (peer) (quorate_raft_peer_contact_age_seconds{*} >= 0)")),
         Panel::lines("Proposals in flight", Unit::Count, Page::SlowWrites)
-            .says("Commands without an outcome yet, by the pod that they came to.")
+            .says("Commands without an outcome yet, by the pod that received them.")
             .query(Query::range("{{pod}}", "sum by (pod) (quorate_proposals_in_flight{*})")),
-        Panel::lines("Commands in an entry", Unit::Count, Page::Architecture)
-            .says("On average. It grows with the load: that is what keeps writes fast when many write at once.")
+        Panel::lines("Commands per entry", Unit::Count, Page::Architecture)
+            .says("Mean number of commands in an entry. It grows with the load, which keeps writes fast when many users write at once.")
             .query(Query::range("{{pod}}", mean("pod", "quorate_proposal_commands_per_entry{*}"))),
-        Panel::stack("Proposals that were not applied", Unit::PerSecond, Page::NoLeader)
-            .says("By what became of them. `unknown` may still happen: clients send it again with the same transaction id.")
+        Panel::stack("Proposals not applied", Unit::PerSecond, Page::NoLeader)
+            .says("Proposals by outcome, except the applied ones. An `unknown` one may still be applied: clients retry it with the same transaction id.")
             // No such proposal at all is the best answer there is.
             .query(Query::range("{{outcome}}", or_none("outcome", &rate_by("outcome", r#"quorate_proposals_total{*, outcome!="applied"}"#)))),
     ]
@@ -85,16 +85,16 @@ fn replication() -> Vec<Panel> {
 fn elections() -> Vec<Panel> {
     vec![
         Panel::lines("Term", Unit::Count, Page::ElectionsFlapping)
-            .says("Each election raises it. A pod that stays below the others does not hear them.")
+            .says("Raft term of each pod; every election raises it. A pod that stays below the others has no contact with them.")
             .query(Query::range("{{pod}}", "max by (pod) (quorate_raft_term{*})")),
         Panel::bars("Elections started", Unit::Count, Page::ElectionsFlapping)
-            .says("By the pod that wanted to lead. The same pod again and again cannot hear the leader.")
+            .says("Elections, by the pod that started them. A pod that keeps starting elections has no contact with the leader.")
             .query(Query::range(
                 "{{pod}}",
                 "max by (pod) (increase(quorate_raft_elections_started_total{*}[$__rate_interval]))",
             )),
         Panel::bars("Votes", Unit::Count, Page::ElectionsFlapping)
-            .says("Requests for a vote that pods answered. Refused: there is a leader, or the candidate lacks entries; a refused pre-vote is an election that did not have to be.")
+            .says("Vote requests that pods answered. A vote is refused if there is a leader or the candidate lacks entries; a refused pre-vote avoids a needless election.")
             // A pod that started lately may not have been asked for a vote.
             .query(Query::range(
                 "{{kind}} {{answer}}",
@@ -106,56 +106,56 @@ fn elections() -> Vec<Panel> {
 fn log() -> Vec<Panel> {
     vec![
         Panel::lines("fsync, p99", Unit::Seconds, Page::SlowWrites)
-            .says("One fdatasync. Every acknowledged write waits for one on a majority.")
+            .says("Duration of one fdatasync. Every acknowledged write waits for one on a majority.")
             .limits(Limits::at_most(0.1, 0.5))
             .query(Query::range("{{pod}}", quantile("0.99", "pod", "quorate_log_fsync_seconds{*}"))),
         Panel::lines("Write before the fsync, p99", Unit::Seconds, Page::SlowWrites)
-            .says("Copying a batch into the file. Slow: memory pressure, or a disk whose queue is full.")
+            .says("Time to copy a batch into the file. If it is slow, memory is short or the disk queue is full.")
             .query(Query::range("{{pod}}", quantile("0.99", "pod", "quorate_log_write_seconds{*}"))),
-        Panel::lines("Records in one fsync", Unit::Count, Page::Architecture)
-            .says("On average. More under load is right: writers share the disk's wait.")
+        Panel::lines("Records per fsync", Unit::Count, Page::Architecture)
+            .says("Mean number of records in one fsync. More under load is normal: writers share the wait for the disk.")
             .query(Query::range("{{pod}}", mean("pod", "quorate_log_batch_records{*}"))),
         Panel::lines("Bytes written", Unit::BytesPerSecond, Page::Performance)
-            .says("To the log, each second.")
+            .says("Bytes written to the log per second.")
             .query(Query::range("{{pod}}", rate_by("pod", "quorate_log_batch_bytes_sum{*}"))),
-        Panel::lines("Operations that wait", Unit::Count, Page::SlowWrites)
-            .says("For the log's writer, at its last batch.")
+        Panel::lines("Queued operations", Unit::Count, Page::SlowWrites)
+            .says("Operations that waited for the log writer at its last batch.")
             .query(Query::range("{{pod}}", "max by (pod) (quorate_log_queue{*})")),
-        Panel::lines("Files", Unit::Count, Page::DiskFilling)
-            .says("Segments of the log. Snapshots let old ones go; if it only rises, snapshots fail.")
+        Panel::lines("Log segments", Unit::Count, Page::DiskFilling)
+            .says("Segment files of the log. Snapshots allow old ones to be purged; if the number only rises, snapshots fail.")
             .query(Query::range("{{pod}}", "max by (pod) (quorate_log_segments{*})")),
     ]
 }
 
 fn apply() -> Vec<Panel> {
     vec![
-        Panel::lines("Apply of a batch, p99", Unit::Seconds, Page::SlowWrites)
-            .says("Entries applied and committed to the store.")
+        Panel::lines("Batch apply time, p99", Unit::Seconds, Page::SlowWrites)
+            .says("Time to apply one batch of entries and commit it to the store.")
             .limits(Limits::at_most(0.1, 0.5))
             .query(Query::range("{{pod}}", quantile("0.99", "pod", "quorate_apply_seconds{*}"))),
-        Panel::lines("Committed, not applied", Unit::Many, Page::SlowWrites)
-            .says("Entries that this pod knows to be committed and has not applied: readers of this pod wait for them.")
+        Panel::lines("Committed but not applied", Unit::Many, Page::SlowWrites)
+            .says("Entries that a pod knows to be committed but has not applied yet: its readers wait for them.")
             .query(Query::range(
                 "{{pod}}",
                 "clamp_min(max by (pod) (quorate_raft_committed_index{*}) - max by (pod) (quorate_raft_applied_index{*}), 0)",
             )),
         Panel::lines("Entries applied", Unit::PerSecond, Page::Performance)
-            .says("By pod. All pods apply the same entries; one that lags applies in bursts.")
+            .says("Entries applied per second, by pod. All pods apply the same entries; one that lags applies them in bursts.")
             .query(Query::range("{{pod}}", rate_by("pod", "quorate_apply_entries_total{*}"))),
         Panel::bars("Snapshots", Unit::Count, Page::DiskFilling)
-            .says("Built, failed and installed. Without them the log grows.")
+            .says("Snapshots built, failed and installed. Without snapshots the log grows.")
             // Snapshots are made only after many entries, so a young cluster has none.
             .query(Query::range(
                 "{{action}}",
                 or_none("action", "sum by (action) (increase(quorate_snapshots_total{*}[$__rate_interval]))"),
             )),
-        Panel::lines("Snapshot on its way", Unit::Share, Page::MemberLagging)
-            .says("How much of a snapshot a peer has received. It goes to a member that is new or was away for long.")
+        Panel::lines("Snapshot progress", Unit::Share, Page::MemberLagging)
+            .says("Share of a snapshot that a peer has received. Snapshots are sent to members that are new or were down for a long time.")
             .up_to(1.0)
             // On most days no snapshot is sent.
             .query(Query::range("{{peer}}", or_none("peer", "max by (peer) (quorate_raft_snapshot_sending{*})"))),
         Panel::lines("Snapshot transfer", Unit::BytesPerSecond, Page::MemberLagging)
-            .says("Bytes of snapshots, by the pod that sends or receives.")
+            .says("Snapshot bytes per second, by the pod that sends or receives them.")
             .query(Query::range("{{pod}} sends", rate_by("pod", "quorate_raft_snapshot_sent_bytes_total{*}")))
             .query(Query::range("{{pod}} receives", rate_by("pod", "quorate_raft_snapshot_received_bytes_total{*}"))),
     ]
@@ -172,55 +172,55 @@ fn each_pod(metric: &str) -> Query {
 fn rocksdb_writes() -> Vec<Panel> {
     let bytes = |metric: &str| format!("sum({})", rate(&format!("quorate_rocksdb_{metric}_bytes_total{{*}}")));
     vec![
-        Panel::lines("Writes held up", Unit::Share, Page::CompactionStalls)
-            .says("Share of the time in which RocksDB slowed or stopped writes, because compaction is behind.")
+        Panel::lines("Write stalls", Unit::Share, Page::CompactionStalls)
+            .says("Share of time in which RocksDB throttled or stopped writes because compaction is behind.")
             .limits(Limits::at_most(0.05, 0.5))
             .query(Query::range("{{pod}}", rate_by("pod", "quorate_rocksdb_stall_seconds_total{*}"))),
         Panel::lines("Writes stopped", Unit::Count, Page::CompactionStalls)
-            .says("1 while RocksDB takes no writes at all: apply stands still.")
+            .says("1 while RocksDB accepts no writes at all, so nothing is applied.")
             .limits(Limits::below(1.0))
             .query(each_pod("quorate_rocksdb_write_stopped")),
         Panel::lines("Background errors", Unit::Count, Page::CompactionStalls)
-            .says("Flushes and compactions that failed since the pod started: a full or broken disk.")
+            .says("Flushes and compactions that have failed since the pod started: the disk is full or broken.")
             .limits(Limits::below(1.0))
             .query(each_pod("quorate_rocksdb_background_errors")),
-        Panel::lines("Compaction that waits", Unit::Bytes, Page::CompactionStalls)
-            .says("Bytes that compaction has yet to rewrite. Rising for long: the disk is too slow for the load.")
+        Panel::lines("Pending compaction", Unit::Bytes, Page::CompactionStalls)
+            .says("Bytes that compaction has yet to rewrite. If they rise for long, the disk is too slow for the load.")
             .query(each_pod("quorate_rocksdb_pending_compaction_bytes")),
-        Panel::lines("Files of level 0", Unit::Count, Page::CompactionStalls)
-            .says("The column family with the most. Writes are slowed from 20 on and stop at 36.")
+        Panel::lines("Level 0 files", Unit::Count, Page::CompactionStalls)
+            .says("Level 0 files of the column family that has the most. Writes are throttled from 20 files on and stop at 36.")
             .limits(Limits::at_most(20.0, 36.0))
             .query(each_pod("quorate_rocksdb_level0_files")),
-        Panel::lines("Memtables that wait for a flush", Unit::Count, Page::CompactionStalls)
-            .says("More than one or two: the disk does not keep up.")
+        Panel::lines("Memtables waiting for a flush", Unit::Count, Page::CompactionStalls)
+            .says("Immutable memtables. More than one or two mean that the disk cannot keep up.")
             .query(each_pod("quorate_rocksdb_immutable_memtables")),
-        Panel::lines("Flushes and compactions that run", Unit::Count, Page::CompactionStalls)
-            .says("In all pods, at the moment of the scrape.")
+        Panel::lines("Running flushes and compactions", Unit::Count, Page::CompactionStalls)
+            .says("Total over all pods at the time of the scrape.")
             .query(Query::range("compactions", "sum(quorate_rocksdb_running_compactions{*})"))
             .query(Query::range("flushes", "sum(quorate_rocksdb_running_flushes{*})")),
-        Panel::lines("Bytes of flushes and compactions", Unit::BytesPerSecond, Page::Performance)
-            .says("In all pods: what RocksDB itself asks of the disks. Compaction that writes many times what is flushed: write amplification.")
+        Panel::lines("Flush and compaction I/O", Unit::BytesPerSecond, Page::Performance)
+            .says("Total over all pods: RocksDB's own disk traffic. If compaction writes many times more than flushes do, that is write amplification.")
             .query(Query::range("flush writes", bytes("flush_written")))
             .query(Query::range("compaction writes", bytes("compaction_written")))
             .query(Query::range("compaction reads", bytes("compaction_read"))),
-        Panel::lines("State on the disk", Unit::Bytes, Page::DiskFilling)
-            .says("Table files of the state, by pod. All pods hold the same state; they differ by what is not compacted yet.")
+        Panel::lines("State on disk", Unit::Bytes, Page::DiskFilling)
+            .says("Size of the table files of the state, by pod. All pods hold the same state; they differ in what is not compacted yet.")
             .query(each_pod("quorate_rocksdb_disk_bytes")),
     ]
 }
 
 fn rocksdb_reads() -> Vec<Panel> {
     vec![
-        Panel::lines("Block cache, full", Unit::Share, Page::Performance)
-            .says("Share of its capacity that is used.")
+        Panel::lines("Block cache usage", Unit::Share, Page::Performance)
+            .says("Share of the block cache capacity that is in use.")
             .up_to(1.0)
             .query(Query::range(
                 "{{pod}}",
                 "max by (pod) (quorate_rocksdb_block_cache_bytes{*} / quorate_rocksdb_block_cache_capacity_bytes{*})",
             )),
-        Panel::stack("Memory of RocksDB", Unit::Bytes, Page::MemoryNearLimit)
+        Panel::stack("RocksDB memory", Unit::Bytes, Page::MemoryNearLimit)
             .wide(16)
-            .says("In the pod that uses most of each: the cache, what is written and not flushed, indexes and filters outside the cache.")
+            .says("Highest value of any pod: the block cache, memtables that are not flushed yet, and indexes and filters outside the cache.")
             .query(Query::range("block cache", "max(quorate_rocksdb_block_cache_bytes{*})"))
             .query(Query::range("memtables", "max(quorate_rocksdb_memtable_bytes{*})"))
             .query(Query::range("table readers", "max(quorate_rocksdb_table_readers_bytes{*})")),
@@ -233,10 +233,10 @@ fn volume() -> Vec<Panel> {
             .says("Bytes under the data directory: log, state, snapshots.")
             .query(Query::range("{{pod}}", "max by (pod) (quorate_storage_used_bytes{*})")),
         Panel::lines("Free", Unit::Bytes, Page::DiskFilling)
-            .says("Bytes free on its file system.")
+            .says("Free bytes on the file system of the data directory.")
             .query(Query::range("{{pod}}", "max by (pod) (quorate_storage_free_bytes{*})")),
-        Panel::lines("Free in a day, at this pace", Unit::Bytes, Page::DiskFilling)
-            .says("The last hour's pace, drawn on for a day. 0: it is full by then.")
+        Panel::lines("Free in a day at this rate", Unit::Bytes, Page::DiskFilling)
+            .says("Free space after a day at the rate of the last hour. 0 means that the volume will be full by then.")
             .limits(Limits::at_least(1e6, 1e9))
             .query(
                 Query::range("least", "clamp_min(min(predict_linear(quorate_storage_free_bytes{*}[1h], 86400)), 0)")

@@ -80,7 +80,7 @@ impl Column {
             properties.push(json!({"id": "custom.cellOptions", "value": {"type": "color-text"}}));
         }
         if let Some(url) = self.link {
-            properties.push(json!({"id": "links", "value": [{"title": "Look closer", "url": url}]}));
+            properties.push(json!({"id": "links", "value": [{"title": "Open the cluster", "url": url}]}));
         }
         let matcher = json!({"id": "byName", "options": self.title});
         (!properties.is_empty()).then(|| json!({"matcher": matcher, "properties": properties}))

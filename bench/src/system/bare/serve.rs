@@ -31,7 +31,7 @@ type Subscribers = Vec<mpsc::Sender<Result<Payload, Status>>>;
 /// # Errors
 /// Fails if the address is taken, or if the file cannot be created.
 pub(crate) async fn serve(listen: SocketAddr, file: &Path, followers: Vec<SocketAddr>) -> anyhow::Result<()> {
-    let file = File::create(file).with_context(|| format!("cannot make {}", file.display()))?;
+    let file = File::create(file).with_context(|| format!("cannot create {}", file.display()))?;
     let door = Door { file: Arc::new(Mutex::new(file)), followers, subscribers: Arc::default() };
     Server::builder().tcp_nodelay(true).add_service(BareServer::new(door)).serve(listen).await?;
     Ok(())
@@ -110,7 +110,7 @@ impl Log {
         let count = entries.len();
         self.appended += count as u64;
         for follower in &self.followers {
-            follower.batches.send(Batch { entries: entries.clone() }).await.context("a follower has gone")?;
+            follower.batches.send(Batch { entries: entries.clone() }).await.context("lost a follower")?;
         }
         let file = self.file.clone();
         tokio::task::spawn_blocking(move || write(&file, &entries)).await??;
@@ -128,7 +128,7 @@ impl Log {
         for follower in &mut self.followers {
             waiting.push(follower.synced(target));
         }
-        waiting.next().await.context("no follower")?
+        waiting.next().await.context("there is no follower")?
     }
 }
 
@@ -161,6 +161,6 @@ impl Follower {
 
     /// Waits until the follower has synced `target` entries.
     async fn synced(&mut self, target: u64) -> anyhow::Result<()> {
-        self.synced.wait_for(|synced| *synced >= target).await.map(drop).context("a follower has gone")
+        self.synced.wait_for(|synced| *synced >= target).await.map(drop).context("lost a follower")
     }
 }

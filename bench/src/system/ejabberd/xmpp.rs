@@ -67,7 +67,7 @@ impl Session {
             }
         };
         let entered = tokio::time::timeout(PATIENCE, entered).await;
-        entered.unwrap_or_else(|_| Err(self.reading.silent("the subject of a room")))
+        entered.unwrap_or_else(|_| Err(self.reading.silent("room subject")))
     }
 
     async fn ask(&mut self, stanza: &str, until: &str) -> anyhow::Result<()> {
@@ -94,8 +94,8 @@ impl Reading {
                 self.pending.drain(..at + wanted.len());
                 return Ok(());
             }
-            ensure!(!self.is_refused(), "ejabberd refuses: {}", String::from_utf8_lossy(&self.pending));
-            ensure!(self.pending.len() < MOST, "no {:?} came", String::from_utf8_lossy(wanted));
+            ensure!(!self.is_refused(), "ejabberd refused: {}", String::from_utf8_lossy(&self.pending));
+            ensure!(self.pending.len() < MOST, "no {:?} received", String::from_utf8_lossy(wanted));
             self.more().await?;
         }
     }
@@ -107,12 +107,12 @@ impl Reading {
 
     fn silent(&self, wanted: &str) -> anyhow::Error {
         let said = String::from_utf8_lossy(&self.pending);
-        anyhow::anyhow!("no {wanted:?} came within {PATIENCE:?}, but {said:?}")
+        anyhow::anyhow!("no {wanted:?} received within {PATIENCE:?}, but {said:?}")
     }
 
     async fn more(&mut self) -> anyhow::Result<()> {
         let count = self.socket.read_buf(&mut self.pending).await?;
-        ensure!(count > 0, "the server has closed: {}", String::from_utf8_lossy(&self.pending));
+        ensure!(count > 0, "the server closed the connection: {}", String::from_utf8_lossy(&self.pending));
         Ok(())
     }
 

@@ -29,7 +29,7 @@ impl Etcd {
         let (gap, acknowledged) = failover::run(writers, || server.kill()).await?;
         self.servers.get_mut(leader).context("no such node")?.restart()?;
         let nodes = self.nodes.clone();
-        process::until("all members take part again", &mut self.servers, || async {
+        process::until("all members have rejoined", &mut self.servers, || async {
             for node in &nodes {
                 follows(node).await?;
             }
@@ -60,7 +60,7 @@ impl Etcd {
 async fn follows(node: &Node) -> anyhow::Result<()> {
     let mut client = MaintenanceClient::new(node.connect().await?);
     let status = tokio::time::timeout(Duration::from_secs(1), client.status(StatusRequest {})).await??;
-    ensure!(status.into_inner().leader != 0, "{} knows no leader", node.name);
+    ensure!(status.into_inner().leader != 0, "{} has no known leader", node.name);
     Ok(())
 }
 

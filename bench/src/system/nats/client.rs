@@ -70,14 +70,14 @@ impl Client {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(number, sender);
         let reply = format!("{}.{number}", self.inbox);
         let frame = super::wire::publication(subject, &reply, headers, payload);
-        self.out.send(frame).await.ok().context("the connection has failed")?;
+        self.out.send(frame).await.ok().context("the connection failed")?;
         Ok(answer)
     }
 
     async fn ask(&self, subject: &str, payload: &[u8]) -> anyhow::Result<Reply> {
         let answer = self.send(subject, "", payload).await?;
         let reply = tokio::time::timeout(PATIENCE, answer).await.with_context(|| format!("no answer to {subject}"))?;
-        let reply = reply.context("the connection has failed")?;
+        let reply = reply.context("the connection failed")?;
         ensure!(reply.status.is_none_or(|status| status < 400), "{subject}: status {:?}", reply.status);
         Ok(reply)
     }
@@ -86,7 +86,7 @@ impl Client {
     pub(super) async fn api(&self, what: &str, request: &Value) -> anyhow::Result<Value> {
         let text = if request.is_null() { String::new() } else { request.to_string() };
         let reply = self.ask(&format!("$JS.API.{what}"), text.as_bytes()).await?;
-        let answer: Value = serde_json::from_slice(&reply.payload).context("an answer that is no JSON")?;
+        let answer: Value = serde_json::from_slice(&reply.payload).context("the answer is not JSON")?;
         match answer.get("error") {
             Some(error) => bail!("{what}: {error}"),
             None => Ok(answer),
@@ -105,7 +105,7 @@ impl Client {
 /// Checks that a reply is an acknowledgement of the stream.
 pub(super) fn acknowledged(reply: Reply) -> anyhow::Result<()> {
     ensure!(reply.status.is_none(), "status {:?} instead of an acknowledgement", reply.status);
-    let answer: Value = serde_json::from_slice(&reply.payload).context("an acknowledgement that is no JSON")?;
+    let answer: Value = serde_json::from_slice(&reply.payload).context("the acknowledgement is not JSON")?;
     ensure!(answer.get("seq").is_some_and(Value::is_u64), "not stored: {answer}");
     Ok(())
 }
@@ -120,7 +120,7 @@ pub(super) async fn open(server: SocketAddr) -> anyhow::Result<(Reader, OwnedWri
     loop {
         match reader.next().await? {
             Frame::Pong => return Ok((reader, writing)),
-            Frame::Error(text) => bail!("NATS refuses: {text}"),
+            Frame::Error(text) => bail!("NATS refused: {text}"),
             Frame::Ping | Frame::Other | Frame::Message { .. } => {}
         }
     }

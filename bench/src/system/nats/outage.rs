@@ -21,8 +21,7 @@ impl Nats {
         let (gap, acknowledged) = failover::run(writers, || server.kill()).await?;
         self.servers.get_mut(leader).context("no such node")?.restart()?;
         let nodes = self.nodes.clone();
-        process::until("all servers take part again", &mut self.servers, || async { all_current(&nodes).await })
-            .await?;
+        process::until("all servers have rejoined", &mut self.servers, || async { all_current(&nodes).await }).await?;
         // The connection may have been to the server that was killed.
         self.client = self.nodes.first().context("no node")?.connect().await?;
         let stored = self.stored(before).await?;
@@ -43,7 +42,7 @@ impl Nats {
 
 /// Returns the last sequence number of the stream.
 async fn newest(client: &Client) -> anyhow::Result<u64> {
-    info(client).await?.pointer("/state/last_seq").and_then(Value::as_u64).context("a stream without last_seq")
+    info(client).await?.pointer("/state/last_seq").and_then(Value::as_u64).context("the stream has no last_seq")
 }
 
 async fn all_current(nodes: &[Node]) -> anyhow::Result<()> {
@@ -54,7 +53,7 @@ async fn all_current(nodes: &[Node]) -> anyhow::Result<()> {
             let is = |key: &str| replica.get(key).and_then(Value::as_bool).unwrap_or_default();
             is("current") && !is("offline")
         };
-        ensure!(replicas.len() + 1 == NODES && replicas.iter().all(current), "a replica is behind");
+        ensure!(replicas.len() + 1 == NODES && replicas.iter().all(current), "a replica is not up to date");
     }
     Ok(())
 }
@@ -81,7 +80,7 @@ impl Writer for Attempts {
         // The id makes a repetition harmless.
         let id = format!("Nats-Msg-Id: {number}\r\n");
         let answer = client.send(SUBJECT, &id, crate::payload::text(number).as_bytes()).await?;
-        let reply = answer.await.context("the connection has failed")?;
+        let reply = answer.await.context("the connection failed")?;
         *slot = Some(client);
         acknowledged(reply)
     }

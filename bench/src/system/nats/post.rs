@@ -38,7 +38,7 @@ async fn pipelined(client: Client, in_flight: usize, clock: Clock) -> anyhow::Re
             flying.push(async move { answer.await.map(|reply| (sent, reply)) });
         }
         let Some(answer) = flying.next().await else { return Ok(recorder) };
-        let (sent, reply) = answer.context("the connection has failed")?;
+        let (sent, reply) = answer.context("the connection failed")?;
         acknowledged(reply)?;
         recorder.acknowledged(sent);
     }
@@ -52,6 +52,6 @@ struct UnaryCaller(Client);
 
 impl Caller for UnaryCaller {
     async fn post(&mut self, number: u64) -> anyhow::Result<()> {
-        acknowledged(publish(&self.0, SUBJECT, number).await?.await.context("the connection has failed")?)
+        acknowledged(publish(&self.0, SUBJECT, number).await?.await.context("the connection failed")?)
     }
 }

@@ -98,7 +98,7 @@ async fn send(client: Client, subject: String, mut said: mpsc::Receiver<u64>, bo
                     let Some(number) = number else { return anyhow::Ok(()) };
                     flying.push(super::post::publish(&client, &subject, number).await?);
                 }
-                Some(reply) = flying.next() => acknowledged(reply.context("the connection has failed")?)?,
+                Some(reply) = flying.next() => acknowledged(reply.context("the connection failed")?)?,
             }
         }
     };

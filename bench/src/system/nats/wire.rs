@@ -56,7 +56,7 @@ impl Reader {
                 return Ok(frame);
             }
             let count = self.socket.read_buf(&mut self.pending).await?;
-            ensure!(count > 0, "the server has closed the connection");
+            ensure!(count > 0, "the server closed the connection");
         }
     }
 }
@@ -64,7 +64,7 @@ impl Reader {
 /// Takes the first frame if it has arrived in full.
 fn parse(pending: &mut BytesMut) -> anyhow::Result<Option<Frame>> {
     let Some(end) = pending.windows(2).position(|pair| pair == b"\r\n") else {
-        ensure!(pending.len() < LINE, "a line without end");
+        ensure!(pending.len() < LINE, "line too long");
         return Ok(None);
     };
     let line = String::from_utf8_lossy(pending.get(..end).unwrap_or_default()).into_owned();
@@ -78,7 +78,7 @@ fn parse(pending: &mut BytesMut) -> anyhow::Result<Option<Frame>> {
         }
     };
     let (headers, total) = sizes;
-    ensure!(headers <= total && total <= MESSAGE, "a message of {total} bytes");
+    ensure!(headers <= total && total <= MESSAGE, "invalid message size of {total} bytes");
     if pending.len() < end + 2 + total + 2 {
         return Ok(None);
     }
@@ -90,7 +90,7 @@ fn parse(pending: &mut BytesMut) -> anyhow::Result<Option<Frame>> {
 }
 
 fn number(word: &str) -> anyhow::Result<usize> {
-    word.parse().with_context(|| format!("{word:?} is no size"))
+    word.parse().with_context(|| format!("{word:?} is not a size"))
 }
 
 fn other(line: &str) -> Frame {

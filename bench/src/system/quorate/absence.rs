@@ -28,7 +28,7 @@ impl Quorate {
     /// Fails if nobody leads, or if the process does not end.
     pub(crate) async fn lose_follower(&mut self) -> anyhow::Result<usize> {
         let leader = self.leader().await?;
-        let follower = (1..NODES).find(|node| *node != leader).context("no follower")?;
+        let follower = (1..NODES).find(|node| *node != leader).context("there is no follower")?;
         self.servers.get_mut(follower).context("no such node")?.kill()?;
         Ok(follower)
     }
@@ -43,7 +43,7 @@ impl Quorate {
         let mut command = Command::new(&places.chatctl);
         command.args(["cluster", "snapshot", "--purge-log", "--admin", &doors.join(","), "--tls-dir"]);
         command.arg(self.dir.path().join("tls"));
-        let output = process::output("chatctl takes snapshots", &mut command).await?;
+        let output = process::output("taking snapshots", &mut command).await?;
         ensure!(
             output.status.success(),
             "chatctl cluster snapshot: {}",

@@ -41,7 +41,7 @@ impl User {
         let mut door = doors.get(at).cloned().context("no such node")?;
         let session = door.register(request).await.with_context(|| format!("cannot register {name}"))?.into_inner();
         let bearer = format!("Bearer {}", session.access_token);
-        Ok(Self { token: bearer.parse().context("a token that is no header")?, bearer, doors })
+        Ok(Self { token: bearer.parse().context("the token is not a valid header value")?, bearer, doors })
     }
 
     pub(super) fn door(&self, node: usize) -> anyhow::Result<ChatClient<Channel>> {
@@ -56,13 +56,13 @@ impl User {
 
     pub(super) async fn create_room(&self, node: usize, preset: Preset, name: &str) -> anyhow::Result<String> {
         let request = CreateRoomRequest { preset: preset.into(), name: name.into(), ..CreateRoomRequest::default() };
-        let room = self.door(node)?.create_room(self.asks(request)).await.context("cannot make a room")?;
+        let room = self.door(node)?.create_room(self.asks(request)).await.context("cannot create a room")?;
         Ok(room.into_inner().room_id)
     }
 
     pub(super) async fn join(&self, node: usize, room: &str) -> anyhow::Result<()> {
         let request = JoinRoomRequest { room: room.into(), ..JoinRoomRequest::default() };
-        self.door(node)?.join_room(self.asks(request)).await.context("cannot join")?;
+        self.door(node)?.join_room(self.asks(request)).await.context("cannot join the room")?;
         Ok(())
     }
 
@@ -74,7 +74,7 @@ impl User {
                 Err(status) => failure = Some(status),
             }
         }
-        Err(anyhow::anyhow!("no node says who leads: {failure:?}"))
+        Err(anyhow::anyhow!("no node reports the leader: {failure:?}"))
     }
 
     /// Returns the name of the node that leads.

@@ -53,7 +53,7 @@ impl Quorate {
         let opened: Vec<_> = futures::stream::iter(0..polls)
             .map(|n| {
                 let user = users.get(n % users.len().max(1));
-                async move { self.poll(n, user.context("no user")?).await }
+                async move { self.poll(n, user.context("there is no user")?).await }
             })
             .buffer_unordered(AT_ONCE)
             .try_collect()
@@ -74,7 +74,7 @@ impl Quorate {
 
     async fn poll(&self, n: usize, user: &User) -> anyhow::Result<Poll> {
         let node = self.nodes.get(n / USERS % NODES).context("no such node")?;
-        let stream = TcpStream::connect(node.http).await.context("cannot connect to the Matrix door")?;
+        let stream = TcpStream::connect(node.http).await.context("cannot connect to the Matrix API")?;
         let mut poll = Poll {
             stream: BufStream::with_capacity(4096, 512, stream),
             address: node.http,
@@ -94,21 +94,21 @@ impl Crowd {
     /// # Errors
     /// Fails if not everybody has received it in time.
     pub(crate) async fn round(&self) -> anyhow::Result<()> {
-        self.until(CrowdBoard::all_ask).await.context("not all polls ask again")?;
+        self.until(CrowdBoard::all_ask).await.context("not all polls were renewed")?;
         tokio::time::sleep(PAUSE).await;
         let number = crate::payload::next();
         self.board.begin(number, Instant::now());
         let mut door = self.user.door(self.leader)?;
-        door.send(self.user.asks(message(&self.room, number))).await.context("the message to the crowd")?;
+        door.send(self.user.asks(message(&self.room, number))).await.context("cannot send the message to the crowd")?;
         let reached = self.until(CrowdBoard::all_received).await;
-        reached.with_context(|| format!("only {} polls have the message", self.board.received()))
+        reached.with_context(|| format!("only {} polls received the message", self.board.received()))
     }
 
     async fn until(&self, holds: impl Fn(&CrowdBoard) -> bool) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         while !holds(&self.board) {
             self.board.check()?;
-            ensure!(Instant::now() < deadline, "not within {PATIENCE:?}");
+            ensure!(Instant::now() < deadline, "timed out after {PATIENCE:?}");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Ok(())
@@ -126,7 +126,7 @@ struct Writer {
 impl Writer {
     fn start(self) -> anyhow::Result<oneshot::Sender<()>> {
         let (ends, ended) = oneshot::channel();
-        let runtime = Builder::new_current_thread().enable_all().build().context("no runtime")?;
+        let runtime = Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
         let writes = move || {
             let failure = runtime.block_on(async {
                 tokio::select! {
@@ -135,10 +135,10 @@ impl Writer {
                 }
             });
             if let Some(error) = failure {
-                self.board.fail("the writer elsewhere", &error);
+                self.board.fail("the writer in the other room", &error);
             }
         };
-        std::thread::Builder::new().name("elsewhere".into()).spawn(writes).context("no thread")?;
+        std::thread::Builder::new().name("elsewhere".into()).spawn(writes).context("cannot start a thread")?;
         Ok(ends)
     }
 
@@ -202,7 +202,7 @@ impl Poll {
             if let Some((name, value)) = head.split_once(':')
                 && name.eq_ignore_ascii_case("content-length")
             {
-                length = value.trim().parse().context("a length")?;
+                length = value.trim().parse().context("invalid Content-Length")?;
             }
         }
         self.body.resize(length, 0);
@@ -211,7 +211,7 @@ impl Poll {
             bail!("{status}: {}", String::from_utf8_lossy(&self.body));
         }
         let text = String::from_utf8_lossy(&self.body);
-        let (_, behind) = text.split_once(r#""next_batch":""#).context("a /sync without next_batch")?;
+        let (_, behind) = text.split_once(r#""next_batch":""#).context("/sync response without next_batch")?;
         self.since = behind.split('"').next().unwrap_or_default().to_owned();
         Ok(())
     }

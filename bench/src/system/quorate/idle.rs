@@ -46,7 +46,7 @@ impl Quorate {
             .try_collect::<Vec<_>>()
             .await?;
         let answered = held.iter().filter(|stream| stream.try_read(&mut [0]).is_ok()).count();
-        ensure!(answered == 0, "{answered} of {count} requests were answered at once");
+        ensure!(answered == 0, "{answered} of {count} requests were answered immediately instead of parked");
         Ok(Idle::new(held.into_iter().map(|stream| Box::new(stream) as Box<dyn Any + Send>).collect()))
     }
 
@@ -56,14 +56,18 @@ impl Quorate {
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
         let text = String::from_utf8_lossy(&answer);
-        ensure!(text.starts_with("HTTP/1.1 200"), "the first /sync: {}", text.lines().next().unwrap_or_default());
-        let (_, behind) = text.split_once(r#""next_batch":""#).context("a /sync without next_batch")?;
+        ensure!(
+            text.starts_with("HTTP/1.1 200"),
+            "the first /sync failed: {}",
+            text.lines().next().unwrap_or_default()
+        );
+        let (_, behind) = text.split_once(r#""next_batch":""#).context("/sync response without next_batch")?;
         Ok(behind.split('"').next().unwrap_or_default().to_owned())
     }
 
     async fn request(&self, n: usize, query: String, connection: &str) -> anyhow::Result<TcpStream> {
         let node = self.nodes.get(n % NODES).context("no such node")?;
-        let mut stream = TcpStream::connect(node.http).await.context("cannot connect to the Matrix door")?;
+        let mut stream = TcpStream::connect(node.http).await.context("cannot connect to the Matrix API")?;
         let User { bearer, .. } = &self.user;
         let request = format!(
             "GET /_matrix/client/v3/sync?{query} HTTP/1.1\r\nHost: bench\r\nAuthorization: {bearer}\r\n\

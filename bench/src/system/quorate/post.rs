@@ -75,12 +75,12 @@ impl Flight {
         let events = (0..count).map(|_| message(&self.room, crate::payload::next())).collect();
         let now = Instant::now();
         self.sent.extend(std::iter::repeat_n(now, count));
-        self.frames.send(PostRequest { events }).await.context("the stream has ended")
+        self.frames.send(PostRequest { events }).await.context("the stream ended")
     }
 
     /// Takes a frame of answers, and returns the number of posts that were acknowledged.
     async fn take(&mut self, answers: &mut Streaming<PostResponse>, recorder: &mut Recorder) -> anyhow::Result<usize> {
-        let frame = answers.message().await?.context("the stream has ended")?;
+        let frame = answers.message().await?.context("the stream ended")?;
         for answer in &frame.results {
             match &answer.result {
                 Some(post_result::Result::Accepted(_)) => {}

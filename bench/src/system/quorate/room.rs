@@ -64,7 +64,7 @@ impl Quorate {
             while said.recv_many(&mut numbers, FRAME).await > 0 {
                 let events = numbers.drain(..).map(|number| message(&room, number)).collect();
                 if frames.send(PostRequest { events }).await.is_err() {
-                    return failed.fail("the sender", &"its stream has ended");
+                    return failed.fail("the sender", &"the stream ended");
                 }
             }
         });
@@ -93,7 +93,7 @@ async fn follow(mut stream: Streaming<SubscribeResponse>, n: usize, board: Arc<B
     loop {
         match stream.message().await {
             Ok(Some(frame)) => frame.events.iter().for_each(|event| board.received(n, &event.content)),
-            Ok(None) => return board.fail("a member", &"its stream has ended"),
+            Ok(None) => return board.fail("a member", &"the stream ended"),
             Err(status) => return board.fail("a member", &status),
         }
     }

@@ -39,11 +39,11 @@ pub(super) fn lines(overview: &OverviewResponse, time: &str) -> Vec<Line> {
 fn leader(overview: &OverviewResponse) -> Line {
     let OverviewResponse { leader_node_id: id, term, .. } = overview;
     let Some(name) = name_of(overview, *id) else {
-        return Line::new(Tone::Bad, format!("no leader is known (term {term}): writes wait"));
+        return Line::new(Tone::Bad, format!("no known leader (term {term}): writes are waiting"));
     };
     let status = status_of(overview, *id);
     let age = status.and_then(|status| status.leader_age_ms).map(|age| format!(" for {}", duration(age)));
-    Line::new(Tone::Plain, format!("{name} leads{}, term {term}", age.unwrap_or_default()))
+    Line::new(Tone::Plain, format!("leader: {name}{}, term {term}", age.unwrap_or_default()))
 }
 
 fn status_of(overview: &OverviewResponse, id: u64) -> Option<&StatusResponse> {
@@ -52,15 +52,15 @@ fn status_of(overview: &OverviewResponse, id: u64) -> Option<&StatusResponse> {
 }
 
 fn quorum(Quorum { voters, healthy, needed, held, millis_since_ack }: Quorum) -> Line {
-    let counts = format!("{healthy} of {voters} voters are healthy, {needed} are needed");
+    let counts = format!("{healthy} of {voters} voters healthy, {needed} needed");
     if !held {
         return Line::new(Tone::Bad, format!("NO QUORUM: {counts}"));
     }
-    let acknowledged = millis_since_ack.map(|age| format!("; acknowledged {} ago", duration(age)));
+    let acknowledged = millis_since_ack.map(|age| format!("; last acknowledged {} ago", duration(age)));
     let text = format!("quorum held: {counts}{}", acknowledged.unwrap_or_default());
     // A cluster of one voter never tolerates a loss, so a warning would say nothing.
     if healthy <= needed && voters > 1 {
-        return Line::new(Tone::Bad, format!("{text}: one more loss stops writing"));
+        return Line::new(Tone::Bad, format!("{text}: losing one more voter stops writes"));
     }
     Line::new(Tone::Good, text)
 }
@@ -169,8 +169,8 @@ mod tests {
         let quorum = Quorum { voters: 3, healthy: 2, needed: 2, held: true, millis_since_ack: Some(12) };
         let shown = text(&lines(&overview(members, quorum, 1), "now"));
         for line in [
-            "Plain node-1 leads for 65 s, term 4",
-            "Bad quorum held: 2 of 3 voters are healthy, 2 are needed; acknowledged 12 ms ago: one more loss stops writing",
+            "Plain leader: node-1 for 65 s, term 4",
+            "Bad quorum held: 2 of 3 voters healthy, 2 needed; last acknowledged 12 ms ago: losing one more voter stops writes",
             "Bad node-3  unreachable  -      3    -",
             "Bad node-3: connection refused",
         ] {
@@ -182,8 +182,8 @@ mod tests {
     fn a_lost_leader_and_quorum_are_said_first() {
         let quorum = Quorum { voters: 3, healthy: 1, needed: 2, held: false, millis_since_ack: None };
         let shown = lines(&overview(vec![member(1, Some(ready(Role::Follower)))], quorum, 0), "now");
-        assert_eq!(shown[1], Line::new(Tone::Bad, "no leader is known (term 4): writes wait"));
-        assert_eq!(shown[2], Line::new(Tone::Bad, "NO QUORUM: 1 of 3 voters are healthy, 2 are needed"));
+        assert_eq!(shown[1], Line::new(Tone::Bad, "no known leader (term 4): writes are waiting"));
+        assert_eq!(shown[2], Line::new(Tone::Bad, "NO QUORUM: 1 of 3 voters healthy, 2 needed"));
     }
 
     #[test]

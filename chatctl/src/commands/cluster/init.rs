@@ -28,9 +28,9 @@ Examples:
   chatctl cluster init --dir ./cluster --nodes a=127.0.0.1:7401,b=127.0.0.1:7411,c=127.0.0.1:7421 --certificates-only
   chatctl cluster init --dir ./cluster --nodes a=127.0.0.1:7401,b=127.0.0.1:7411,c=127.0.0.1:7421
 
-Start the servers between the two: each needs its certificate from ./cluster/NODE. Every step may be repeated; the
-cluster is made once, because its id is written to ./cluster/cluster-id before any server hears of it. In Kubernetes the
-operator does this.")]
+Start the servers between the two commands: each needs its certificate from ./cluster/NODE. Every step can be repeated:
+the cluster is created only once, because its id is written to ./cluster/cluster-id before any server receives it. In
+Kubernetes the operator does this.")]
 pub struct Command {
     /// Directory for the authority, the certificates of nodes and administrator, and the cluster id
     #[arg(long, value_name = "DIR")]
@@ -38,10 +38,10 @@ pub struct Command {
     /// Name and admin API address of each server, as NAME=HOST:PORT, separated by commas
     #[arg(long, value_delimiter = ',', required = true, value_parser = node, value_name = "NAME=HOST:PORT")]
     nodes: Vec<Named>,
-    /// Only make the certificates
+    /// Create the certificates only
     #[arg(long)]
     certificates_only: bool,
-    /// Make new certificates for the nodes and the administrator under the same authority
+    /// Issue new certificates for the nodes and the administrator from the same authority
     #[arg(long)]
     renew: bool,
     /// Longest wait for servers that are still starting
@@ -57,7 +57,7 @@ struct Named {
 }
 
 fn node(text: &str) -> Result<Named, String> {
-    let problem = || format!("`{text}` is not NAME=HOST:PORT, as in a=127.0.0.1:7401");
+    let problem = || format!("`{text}` does not have the form NAME=HOST:PORT, as in a=127.0.0.1:7401");
     let (name, admin) = text.split_once('=').ok_or_else(problem)?;
     // The name becomes that of a directory.
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -75,11 +75,11 @@ fn node(text: &str) -> Result<Named, String> {
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let names: Vec<String> = command.nodes.iter().map(|node| node.name.clone()).collect();
     if names.iter().collect::<BTreeSet<_>>().len() != names.len() {
-        return Err(Error::Usage("--nodes names a node twice".to_owned()));
+        return Err(Error::Usage("--nodes lists a node name twice".to_owned()));
     }
     if names.iter().any(|name| name == certificates::ADMINISTRATOR) {
         return Err(Error::Usage(format!(
-            "no node can be called {}: that is the administrator",
+            "a node cannot be named `{}`: the name is reserved for the administrator",
             certificates::ADMINISTRATOR
         )));
     }
@@ -129,9 +129,10 @@ async fn identify(named: &Named, files: &Files, deadline: Instant) -> Result<(Do
 fn checked(named: &Named, door: Door, identity: IdentityResponse) -> Result<(Door, IdentityResponse), Error> {
     match &identity.node {
         Some(Node { node_id, .. }) if *node_id != 0 => Ok((door, identity)),
-        _ => {
-            Err(Error::Cluster(format!("server {} does not say how its peers reach it: check its version", named.name)))
-        }
+        _ => Err(Error::Cluster(format!(
+            "server {} does not report the address at which its peers reach it: check its version",
+            named.name
+        ))),
     }
 }
 
@@ -142,7 +143,10 @@ fn cluster_id(directory: &Path) -> Result<String, Error> {
     match fs::read_to_string(&path) {
         Ok(text) => match Uuid::parse_str(text.trim()) {
             Ok(id) => Ok(id.to_string()),
-            Err(_) => Err(Error::BadFile { path, problem: "is not a UUID: restore it, never replace it".to_owned() }),
+            Err(_) => Err(Error::BadFile {
+                path,
+                problem: "is not a UUID: restore the original file, do not replace it".to_owned(),
+            }),
         },
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let id = Uuid::new_v4().to_string();
@@ -160,21 +164,24 @@ fn agreed(nodes: &[Named], found: &[(Door, IdentityResponse)], id: &str) -> Resu
     for (named, (_, identity)) in nodes.iter().zip(found) {
         let name = &named.name;
         if identity.cluster_id.is_empty() && !identity.empty {
-            let advice = "its volume is not empty, yet of no cluster: give it an empty one, or restore its own";
+            let advice =
+                "its volume is not empty but belongs to no cluster: give it an empty volume, or restore its own";
             return Err(Error::Cluster(format!("server {name}: {advice}")));
         }
         if !identity.cluster_id.is_empty() && identity.cluster_id != id {
             let other = &identity.cluster_id;
-            return Err(Error::Cluster(format!("server {name} belongs to cluster {other}, this directory to {id}")));
+            return Err(Error::Cluster(format!(
+                "server {name} belongs to cluster {other}, but this directory belongs to cluster {id}"
+            )));
         }
         if !node_ids.insert(identity.node_id) {
-            return Err(Error::Cluster(format!("server {name} is named twice in --nodes, under two addresses")));
+            return Err(Error::Cluster(format!("server {name} is listed twice in --nodes, under different addresses")));
         }
         server_names.insert(identity.server_name.clone());
     }
     match server_names.len() {
         1 => Ok(server_names.pop_first().unwrap_or_default()),
-        _ => Err(Error::Cluster(format!("the servers differ in their server name: {server_names:?}"))),
+        _ => Err(Error::Cluster(format!("the servers have different server names: {server_names:?}"))),
     }
 }
 
@@ -201,10 +208,10 @@ fn print(context: &Context, command: &Command, made: &[String], cluster: Option<
     let directory = command.dir.display().to_string();
     let document = json!({ "dir": directory, "certificates_made": made, "cluster": cluster });
     context.out.emit(&document, || match &cluster {
-        None => format!("certificates of {} nodes are in {directory}, {} of them new", command.nodes.len(), made.len()),
+        None => format!("certificates for {} nodes are in {directory}; {} are new", command.nodes.len(), made.len()),
         Some(cluster) => {
             let id = cluster.get("cluster_id").and_then(Value::as_str).unwrap_or_default();
-            format!("cluster {id} of {} servers is made; its files are in {directory}", command.nodes.len())
+            format!("created cluster {id} with {} servers; its files are in {directory}", command.nodes.len())
         }
     })
 }

@@ -34,7 +34,7 @@ pub struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make certificates, and form a cluster of fresh servers (outside Kubernetes)
+    /// Create certificates and form a cluster of new servers (outside Kubernetes)
     Init(init::Command),
     /// Show leader, term and log of the cluster, once or continuously
     Status(status::Command),
@@ -118,8 +118,7 @@ impl Target {
         }
         let nodes = status.membership.iter().flat_map(|membership| &membership.nodes);
         let leader = nodes.into_iter().find(|node| node.node_id == status.leader_node_id);
-        let none =
-            || Error::Cluster("no leader is known: wait for an election, or see `chatctl cluster status`".into());
+        let none = || Error::Cluster("no known leader: wait for an election, or run `chatctl cluster status`".into());
         look(&leader.ok_or_else(none)?.peer_address, &files).await
     }
 }

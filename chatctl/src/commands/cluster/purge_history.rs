@@ -4,6 +4,7 @@ use super::Target;
 use crate::{cli::Context, commands::time::now_ms, duration, error::Error};
 use clap::Args;
 use quorate_wire::admin::v1::PurgeHistoryRequest;
+use quorate_wire::whole_millis;
 use serde_json::json;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ pub struct Command {
 /// # Errors
 /// Returns an error if there is no such room, or no leader.
 pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
-    let age = u64::try_from(command.older_than.as_millis()).unwrap_or(u64::MAX);
+    let age = whole_millis(command.older_than);
     let before_ms = now_ms().saturating_sub(age).max(1);
     let (door, _) = command.target.any().await?;
     let mut events = 0_u64;
@@ -43,5 +44,5 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
         }
     }
     let document = json!({ "room_id": command.room, "before_ms": before_ms, "events": events });
-    context.out.emit(&document, || format!("{}: {events} events removed", command.room))
+    context.out.emit(&document, || format!("{}: removed {events} events", command.room))
 }

@@ -12,9 +12,9 @@ use serde_json::json;
 
 /// Arguments of `chatctl cluster repair-time`.
 ///
-/// The command sets a log time that a wrong clock has put ahead back to what the clocks of a majority say.
-/// Nothing is removed. Events that were stamped with the wrong time keep that stamp; sessions that had expired by it
-/// are valid again. Set the wrong clock right first: the command is refused while the clocks disagree.
+/// If a wrong clock has moved the log's time ahead, the command sets it back to the time that a majority of the clocks
+/// agree on. Nothing is removed. Events that were stamped with the wrong time keep that timestamp; sessions that had
+/// expired by it become valid again. Correct the wrong clock first: the command is refused while the clocks disagree.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -33,7 +33,7 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let done = door.call(|mut admin| async move { admin.repair_time(RepairTimeRequest {}).await }).await?;
     let document = json!({ "before_ms": done.before_ms, "after_ms": done.after_ms });
     context.out.emit(&document, || match done.before_ms == done.after_ms {
-        true => format!("nothing to repair: the log's time is {}, here it is {}", utc(done.after_ms), utc(now_ms())),
-        false => format!("the log's time was {} and is {} now", utc(done.before_ms), utc(done.after_ms)),
+        true => format!("nothing to repair: log time is {}, local time is {}", utc(done.after_ms), utc(now_ms())),
+        false => format!("log time set back from {} to {}", utc(done.before_ms), utc(done.after_ms)),
     })
 }

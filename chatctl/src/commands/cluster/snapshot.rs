@@ -37,7 +37,10 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
             "size_bytes": taken.size_bytes,
         });
         context.out.emit(&document, || {
-            format!("{address}: {} up to {}, {} bytes", taken.snapshot_id, taken.applied_index, taken.size_bytes)
+            format!(
+                "{address}: snapshot {} up to index {}, {} bytes",
+                taken.snapshot_id, taken.applied_index, taken.size_bytes
+            )
         })?;
     }
     Ok(())

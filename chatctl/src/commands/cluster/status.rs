@@ -14,7 +14,8 @@ use std::time::Duration;
 
 /// Arguments of `chatctl cluster status`.
 ///
-/// The command shows leader, term and log of the cluster; with `--watch` all members on one screen, refreshed in place.
+/// The command shows the leader, term and log of the cluster; with `--watch`, all members on one screen, refreshed in
+/// place.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -24,8 +25,9 @@ Examples:
   chatctl cluster status --watch --interval 500ms --admin a:7401,b:7401 --tls-dir ./cluster
   chatctl --output json cluster status --watch --admin a:7401 --tls-dir ./cluster | jq -c '[.leader.name, .quorum.healthy]'
 
-With --watch one server is enough: it asks all members, and when it is lost another one is asked. Not on a terminal it
-prints one block per interval, with --output json one document per line. It ends with ctrl-c.")]
+With --watch, one server is enough: it collects the status of all members, and if it becomes unreachable, another server
+is asked. If standard output is not a terminal, one block is printed per interval; with --output json, one document per
+line. Press Ctrl-C to stop.")]
 pub struct Command {
     #[command(flatten)]
     target: Target,

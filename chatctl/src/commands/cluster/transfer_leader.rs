@@ -38,12 +38,12 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     let name = view::name_of(status.membership.as_ref(), done.leader_node_id);
     let document =
         json!({ "leader_node_id": view::node_id(done.leader_node_id), "leader_name": name, "term": done.term });
-    context.out.emit(&document, || format!("{name} leads in term {}", done.term))
+    context.out.emit(&document, || format!("{name} is the leader in term {}", done.term))
 }
 
 fn wanted(status: &StatusResponse, to: &str) -> Result<u64, Error> {
     let mut nodes = status.membership.iter().flat_map(|membership| &membership.nodes);
     let found = nodes.find(|node| node.name == to || node.node_id.to_string() == to);
-    let none = || Error::Usage(format!("no member is called `{to}`: see `chatctl cluster members`"));
+    let none = || Error::Usage(format!("no member is named `{to}`: see `chatctl cluster members`"));
     found.map(|node| node.node_id).ok_or_else(none)
 }

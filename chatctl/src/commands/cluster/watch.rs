@@ -136,7 +136,7 @@ impl Show {
         let lines = || match seen {
             Ok(overview) => glance::lines(overview, &time::utc(now_ms)),
             Err(error) => {
-                let text = format!("{} UTC: no server answers: {error}", time::utc(now_ms));
+                let text = format!("{} UTC: no server is reachable: {error}", time::utc(now_ms));
                 vec![Line::new(Tone::Bad, text)]
             }
         };

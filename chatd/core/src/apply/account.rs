@@ -12,7 +12,10 @@ use crate::table::{self, Table, key};
 pub(super) fn apply(context: &mut Context<'_>, command: &log::Register) -> Applies<Answer> {
     let localpart = id::localpart(&command.localpart, context.server_name).filter(|local| *local == command.localpart);
     let Some(localpart) = localpart else {
-        return refuse(Reason::Invalid, "a user name holds a-z, 0-9 and . _ = - / +, and is not too long");
+        return refuse(
+            Reason::Invalid,
+            "a user name may contain only a-z, 0-9 and . _ = - / +, and must not be too long",
+        );
     };
     if command.password_hash.is_empty() {
         return refuse(Reason::Invalid, "an account needs a password hash");

@@ -80,12 +80,12 @@ fn count(context: &mut Context<'_>, room: RoomNumber, command: &log::PutAccountD
     };
     if after.entries > limits.entries && old.entries == 0 {
         let message =
-            format!("an account keeps at most {} pieces of account data: change one you have", limits.entries);
+            format!("an account can have at most {} account data entries: change an existing one", limits.entries);
         return refuse(Reason::TooLarge, message);
     }
     if after.bytes > limits.bytes && new.bytes > old.bytes {
         let message =
-            format!("an account keeps at most {} bytes of account data: make a piece of it smaller", limits.bytes);
+            format!("an account can have at most {} bytes of account data: make an entry smaller", limits.bytes);
         return refuse(Reason::TooLarge, message);
     }
     if counted {

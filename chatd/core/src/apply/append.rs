@@ -150,6 +150,6 @@ fn check_size(sender: &str, room: &Room, new: &NewEvent<'_>) -> Applies<()> {
     let size = FRAME.len() + EVENT_ID_BYTES + names + state_key + new.content.len();
     match size <= MAX_EVENT_BYTES {
         true => Ok(()),
-        false => refuse(Reason::TooLarge, format!("the event has {size} bytes; at most {MAX_EVENT_BYTES} are taken")),
+        false => refuse(Reason::TooLarge, format!("the event has {size} bytes; at most {MAX_EVENT_BYTES} are allowed")),
     }
 }

@@ -17,7 +17,7 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::Bootstrap) -> Appl
         return Ok(Answer::again(outcome::Kind::Done(log::Done {}), at));
     }
     if !known.cluster_id.is_empty() {
-        let message = format!("this cluster is {} of {} already", known.cluster_id, known.server_name);
+        let message = format!("this cluster is already {} of {}", known.cluster_id, known.server_name);
         return refuse(Reason::AlreadyBootstrapped, message);
     }
     if command.cluster_id.is_empty() || !is_server_name(&command.server_name) {

@@ -223,7 +223,7 @@ impl<'a> Context<'a> {
         let row = table::fetch(&self.rows, Table::Device, &key::device(self.user, self.device_id))?;
         match row.filter(|_| !self.user.is_empty() && !self.device_id.is_empty()) {
             Some(device) if is_alive(&device, self.time_ms) => Ok(device),
-            Some(_) => refuse(Reason::SessionExpired, "the session was not used for too long: log in again"),
+            Some(_) => refuse(Reason::SessionExpired, "the session expired after too long without use: log in again"),
             None => refuse(Reason::SessionEnded, "the session was closed: log in again"),
         }
     }
@@ -260,7 +260,7 @@ impl<'a> Context<'a> {
         let local = id::alias_localpart(alias, self.server_name).unwrap_or_default();
         let row = table::fetch::<store::Alias>(&self.rows, Table::Alias, &key::alias(local))?;
         let Some(row) = row.filter(|_| !local.is_empty()) else {
-            return refuse(Reason::AliasNotFound, format!("no room here has the alias {alias}"));
+            return refuse(Reason::AliasNotFound, format!("no room on this server has the alias {alias}"));
         };
         self.room_by_number(RoomNumber(row.room))
     }

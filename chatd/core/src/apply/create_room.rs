@@ -28,7 +28,7 @@ const MAX_INITIAL_STATE: usize = 500;
 pub(super) fn apply(context: &mut Context<'_>, command: &log::CreateRoom) -> Applies<Answer> {
     if command.invite.len() > MAX_INVITES || command.initial_state.len() > MAX_INITIAL_STATE {
         let message = format!(
-            "a room is created with at most {MAX_INVITES} invitations and {MAX_INITIAL_STATE} state events: send the rest after"
+            "a new room can have at most {MAX_INVITES} invitations and {MAX_INITIAL_STATE} state events: send the rest later"
         );
         return refuse(Reason::TooLarge, message);
     }
@@ -144,7 +144,10 @@ fn power_levels(
 
 fn alias(context: &mut Context<'_>, room: &mut Room, alias: &str) -> Applies<()> {
     let Some(local) = id::alias_localpart(alias, context.server_name) else {
-        return refuse(Reason::Invalid, "an alias must not be empty, too long, or hold colons, hashes or white space");
+        return refuse(
+            Reason::Invalid,
+            "an alias must not be empty, too long, or contain colons, hashes or white space",
+        );
     };
     if context.rows.get(Table::Alias, &key::alias(local))?.is_some() {
         return refuse(Reason::AliasExists, format!("the alias {local} is taken"));

@@ -30,7 +30,7 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::PutFilter) -> Appl
     let filter_id = account.next_filter;
     let max_filters = usize::try_from(command.max_filters).unwrap_or(usize::MAX);
     if max_filters == 0 && filter_id >= MAX_FILTERS {
-        return refuse(Reason::TooLarge, format!("an account keeps at most {MAX_FILTERS} filters: use one you have"));
+        return refuse(Reason::TooLarge, format!("an account can have at most {MAX_FILTERS} filters: reuse one"));
     }
     if max_filters > 0 {
         // If none were removed, a program that makes up a filter at each start would in time leave its user without

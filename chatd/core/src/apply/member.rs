@@ -91,7 +91,7 @@ pub(super) fn local_user<'i>(context: &Context<'_>, user_id: &'i str) -> Applies
         Some(localpart) => Ok(localpart),
         None => refuse(
             Reason::UserNotFound,
-            format!("{user_id:?} is no user of {}; users of other servers cannot take part", context.server_name),
+            format!("{user_id:?} is not a user of {}; users of other servers cannot take part", context.server_name),
         ),
     }
 }

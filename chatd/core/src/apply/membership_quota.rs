@@ -26,8 +26,8 @@ pub(super) fn check(context: &Context<'_>, target: &str, old: Kind, new: Kind) -
         return Ok(());
     }
     let message = match new {
-        Kind::Join => format!("you are in {most} rooms, which is as many as an account may be in: leave one first"),
-        _ => format!("{target} has {most} invitations to answer, and takes another when some are answered"),
+        Kind::Join => format!("you are in {most} rooms, the most that an account may be in: leave one first"),
+        _ => format!("{target} has {most} unanswered invitations and cannot be invited until some are answered"),
     };
     refuse(Reason::QuotaReached, message)
 }

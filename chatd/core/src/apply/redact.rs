@@ -2,9 +2,9 @@
 
 use super::append::{NewEvent, append, put_event};
 use super::context::{Answer, Applies, Context, Room, refuse};
-use super::send::{may_send, sent};
+use super::send::sent;
 use super::{append, relation};
-use crate::auth::{forbidden, redaction};
+use crate::auth::{redaction, send};
 use crate::id::{self, Position};
 use crate::json::{self, Object};
 use crate::proto::log::{self, Reason};
@@ -37,17 +37,13 @@ pub(super) fn by_event(context: &mut Context<'_>, room: &mut Room, content: &Byt
 fn redact(context: &mut Context<'_>, room: &mut Room, event_id: &str, content: Bytes) -> Applies<Position> {
     append::check_content(&content)?;
     let membership = context.joined(room)?;
-    may_send(context, room, event_type::REDACTION)?;
+    send::check_message(room.levels(), context.user, event_type::REDACTION)?;
     let target = match id::parse_event_id(event_id) {
         Some(target) if relation::is_visible(context, room, &membership, target)? => target,
         _ => return refuse(Reason::EventNotFound, format!("the event {event_id:?} is not in this room")),
     };
     let mut row = rows::known_event(&context.rows, room.number, target)?;
-    let (needed, power) = (room.levels().redact, room.levels().of(context.user));
-    if row.sender != context.user_id() && power < needed {
-        let message = format!("you need power {needed} to redact what others sent and have {power}");
-        return Err(forbidden(message).into());
-    }
+    redaction::check_power(room.levels(), context.user, row.sender == context.user_id())?;
     let new = NewEvent {
         event_type: event_type::REDACTION,
         state_key: None,

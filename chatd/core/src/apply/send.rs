@@ -3,7 +3,8 @@
 use super::append::{self, NewEvent, append};
 use super::context::{Answer, Applies, Context, Refusal, Room, refuse};
 use super::{member, redact, relation};
-use crate::auth::{forbidden, levels};
+use crate::auth::levels;
+use crate::auth::send::{self, EventSender};
 use crate::id::{self, Position};
 use crate::json::{self, Object};
 use crate::proto::log::{self, Reason, outcome};
@@ -52,13 +53,9 @@ pub(super) fn sent(room: &Room, at: Position, origin_server_ts: u64) -> Answer {
 }
 
 fn message(context: &mut Context<'_>, room: &mut Room, event_type: &str, content: &Bytes) -> Applies<Position> {
-    // A message of such a type would look like a change of the room to clients, but change nothing (room version 11,
-    // "Authorization rules": a membership without a state key is rejected).
-    if event_type::ONLY_STATE.contains(&event_type) {
-        return refuse(Reason::Invalid, format!("{event_type} is state: send it as such, with its state key"));
-    }
+    send::check_message_type(event_type)?;
     let membership = context.joined(room)?;
-    may_send(context, room, event_type)?;
+    send::check_message(room.levels(), context.user, event_type)?;
     let link = relation::of_new(context, room, &membership, content)?;
     let at = append(
         context,
@@ -78,39 +75,22 @@ fn message(context: &mut Context<'_>, room: &mut Room, event_type: &str, content
     Ok(at)
 }
 
-/// Checks that the caller has the power to send messages of this type.
-pub(super) fn may_send(context: &Context<'_>, room: &Room, event_type: &str) -> Applies<()> {
-    let (needed, power) = (room.levels().to_send(event_type), room.levels().of(context.user));
-    match power >= needed {
-        true => Ok(()),
-        false => Err(forbidden(format!("you need power {needed} to send {event_type} here and have {power}")).into()),
-    }
-}
-
 /// Sets state other than memberships, by the rules of its type. The caller has checked that the user is joined, and
 /// that names and content are valid.
 pub(super) fn set_state(context: &mut Context<'_>, room: &mut Room, new: NewEvent<'_>) -> Applies<Position> {
     let state_key = new.state_key.unwrap_or_default();
-    let levels = room.levels();
-    let (needed, power) = (levels.to_set(new.event_type), levels.of(context.user));
-    if power < needed {
-        let message = format!("you need power {needed} to set {} here and have {power}", new.event_type);
-        return Err(forbidden(message).into());
-    }
-    if state_key.starts_with('@') && state_key != context.user_id() {
-        return Err(forbidden("a state key that is a user id is that user's own").into());
-    }
+    let sender = EventSender { user_id: &context.user_id(), localpart: context.user };
+    send::check_state(room.levels(), sender, new.event_type, state_key)?;
     match new.event_type {
-        event_type::CREATE => return Err(forbidden("a room is created once").into()),
-        event_type::MEMBER => return refuse(Reason::Invalid, "memberships are changed by their own commands"),
-        event_type::POWER_LEVELS if state_key.is_empty() => check_levels(context, room, power, &new.content)?,
+        event_type::POWER_LEVELS if state_key.is_empty() => check_levels(context, room, &new.content)?,
         event_type::CANONICAL_ALIAS => check_aliases(context, room, &new.content)?,
         _ => {}
     }
     append(context, room, new)
 }
 
-fn check_levels(context: &Context<'_>, room: &Room, power: i64, content: &[u8]) -> Applies<()> {
+fn check_levels(context: &Context<'_>, room: &Room, content: &[u8]) -> Applies<()> {
+    let power = room.levels().of(context.user);
     let new = json::stored_object(content);
     levels::parse(&new, context.server_name)?;
     let old = rows::state_event(&context.rows, room.number, event_type::POWER_LEVELS, "", Position::MAX)?;
@@ -126,7 +106,7 @@ fn check_levels(context: &Context<'_>, room: &Room, power: i64, content: &[u8]) 
 fn check_aliases(context: &Context<'_>, room: &Room, content: &[u8]) -> Applies<()> {
     for alias in named_aliases(&json::stored_object(content)) {
         if !member::has_alias(context, room.number, &alias)? {
-            return refuse(Reason::Invalid, format!("{alias:?} is no alias of this room"));
+            return refuse(Reason::Invalid, format!("{alias:?} is not an alias of this room"));
         }
     }
     Ok(())

@@ -33,7 +33,7 @@ pub(super) fn turn(context: &Context<'_>, sequence: &log::Sequence) -> Applies<T
         Some(row) if row.next == sequence.number => {
             Ok(Turn { row: (key, store::Sequence { next: sequence.number.saturating_add(1), ..row }), replaces: None })
         }
-        _ => refuse(Reason::OutOfSequence, "a command before this one is missing: send all unanswered ones again"),
+        _ => refuse(Reason::OutOfSequence, "a command before this one is missing: resend all unanswered ones"),
     }
 }
 

@@ -69,7 +69,7 @@ pub(super) fn repair(context: &mut Context<'_>) -> Applies<Answer> {
     }
     let Stamp { time_ms: now_ms, trust } = context.stamp;
     if trust != TimeTrust::Confirmed {
-        let message = "the clocks of a majority do not agree on a time: set them right, then try again";
+        let message = "the clocks of a majority do not agree on a time: correct them, then try again";
         return refuse(Reason::Invalid, message);
     }
     let before_ms = context.cluster().time_ms;

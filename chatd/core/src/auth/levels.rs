@@ -58,7 +58,7 @@ pub(crate) fn parse(content: &Object, server_name: &str) -> Result<Levels, Denie
     table(content, "notifications")?;
     let users = table(content, "users")?;
     if let Some((bad, _)) = users.iter().find(|(user, _)| !is_user_id(user)) {
-        return Err(invalid(format!("users of m.room.power_levels names {bad:?}, which is no user id")));
+        return Err(invalid(format!("users of m.room.power_levels names {bad:?}, which is not a user id")));
     }
     // Users of other servers cannot have power here, because they cannot join.
     let local = users.into_iter().filter_map(|(user, level)| Some((id::localpart(user, server_name)?, level)));
@@ -121,7 +121,7 @@ pub(crate) fn check_change(sender: &str, power: i64, old: &Object, new: &Object)
     }
     for (user, before, after) in changes(old, new, "users")? {
         if user != sender && before.is_some_and(|level| level >= power) && before != after {
-            return Err(forbidden(format!("you cannot change the power of {user}, who has as much as you")));
+            return Err(forbidden(format!("you cannot change the power of {user}, who has as much as you or more")));
         }
         if before != after && after.is_some_and(|level| level > power) {
             return Err(forbidden(format!("you cannot give {user} more power than your own {power}")));

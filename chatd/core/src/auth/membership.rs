@@ -23,9 +23,8 @@ pub(crate) struct Facts<'a> {
 
 /// Message for a user whom these rules alone keep out. It is the same if the room does not exist: ids can be guessed,
 /// and only those who may enter should know which of them are rooms.
-pub(crate) const BY_INVITATION: &str =
-    "this room is by invitation, or there is none of this id; ask a member to invite you";
-pub(crate) const NO_KNOCKS: &str = "this room does not take knocks, or there is none of this id";
+pub(crate) const BY_INVITATION: &str = "this room is invite-only, or it does not exist; ask a member to invite you";
+pub(crate) const NO_KNOCKS: &str = "this room does not accept knocks, or it does not exist";
 
 /// Returns the refusal of a change in a room that does not exist.
 pub(crate) fn no_such_room(change: Change) -> Denied {
@@ -60,7 +59,7 @@ pub(crate) fn check(change: Change, facts: &Facts<'_>) -> Result<Kind, Denied> {
         Change::Leave | Change::Kick => kick(facts),
         Change::Ban => ban(facts),
         Change::Unban => unban(facts),
-        Change::Unspecified | Change::Forget => Err(super::invalid("name the change of membership")),
+        Change::Unspecified | Change::Forget => Err(super::invalid("the membership change is missing")),
     }
 }
 
@@ -81,8 +80,8 @@ fn knock(facts: &Facts<'_>) -> Result<Kind, Denied> {
         _ if !facts.oneself => Err(forbidden("you can only knock for yourself")),
         _ if !facts.entrance.knock => Err(forbidden(NO_KNOCKS)),
         Kind::Ban => Err(forbidden("you are banned from this room")),
-        Kind::Join => Err(forbidden("you are in this room already")),
-        Kind::Invite => Err(forbidden("you are invited already; join instead")),
+        Kind::Join => Err(forbidden("you are already in this room")),
+        Kind::Invite => Err(forbidden("you are already invited; join instead")),
         _ => Ok(Kind::Knock),
     }
 }
@@ -90,7 +89,7 @@ fn knock(facts: &Facts<'_>) -> Result<Kind, Denied> {
 fn invite(facts: &Facts<'_>) -> Result<Kind, Denied> {
     sender_is_in(facts)?;
     match facts.target {
-        Kind::Join => Err(forbidden("this user is in the room already")),
+        Kind::Join => Err(forbidden("this user is already in the room")),
         Kind::Ban => Err(forbidden("this user is banned; lift the ban first")),
         _ => has_power(facts, facts.levels.invite, "invite").map(|()| Kind::Invite),
     }
@@ -141,14 +140,14 @@ fn sender_is_in(facts: &Facts<'_>) -> Result<(), Denied> {
 fn has_power(facts: &Facts<'_>, needed: i64, what: &str) -> Result<(), Denied> {
     match facts.sender_power >= needed {
         true => Ok(()),
-        false => Err(forbidden(format!("you need power {needed} to {what} here and have {}", facts.sender_power))),
+        false => Err(forbidden(format!("you need power {needed} to {what} here, but have {}", facts.sender_power))),
     }
 }
 
 fn outranks(facts: &Facts<'_>) -> Result<(), Denied> {
     match facts.target_power < facts.sender_power {
         true => Ok(()),
-        false => Err(forbidden("this user has as much power here as you")),
+        false => Err(forbidden("this user has as much power here as you or more")),
     }
 }
 

@@ -1,8 +1,22 @@
-//! Part of an event's content that survives a redaction.
+//! Rules for redactions: who may redact, and the part of an event's content that survives.
 //! Source: Matrix specification, "Room Version 11", "Redactions".
 
+use super::{Denied, forbidden};
 use crate::json::{self, Object};
+use crate::proto::store::Levels;
 use bytes::Bytes;
+
+/// Checks that a member of the room may redact an event that is the member's own or somebody else's.
+///
+/// # Errors
+/// Fails if the event is somebody else's and the member's power level is below the one needed.
+pub(crate) fn check_power(levels: &Levels, localpart: &str, is_own: bool) -> Result<(), Denied> {
+    let (needed, power) = (levels.redact, levels.of(localpart));
+    match is_own || power >= needed {
+        true => Ok(()),
+        false => Err(forbidden(format!("you need power {needed} to redact events of others, but have {power}"))),
+    }
+}
 
 /// Returns the content that remains when an event of this type is redacted.
 pub(crate) fn strip(event_type: &str, content: &[u8]) -> Bytes {

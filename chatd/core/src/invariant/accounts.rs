@@ -75,7 +75,7 @@ pub fn sequences_are_of_devices(rows: &dyn Read) -> Checked {
         holds(row.next > 0, NAME, || format!("{key:?} has not begun"))?;
         // The key is: localpart, zero, device id, zero, eight bytes.
         let Some((device, [0, ..])) = key.split_at_checked(key.len().saturating_sub(9)) else {
-            return broken(NAME, format!("{key:?} is no key of a sequence"));
+            return broken(NAME, format!("{key:?} is not a key of a sequence"));
         };
         holds(rows.get(Table::Device, device)?.is_some(), NAME, || format!("there is no device {device:?}"))?;
     }

@@ -93,7 +93,7 @@ pub fn state_versions_form_chains(rows: &dyn Read) -> Checked {
             Some((room, event_type, state_key, at)) => {
                 versions.insert((room, event_type.to_owned(), state_key.to_owned(), at));
             }
-            None => return broken(NAME, format!("{key:?} is no key of a version")),
+            None => return broken(NAME, format!("{key:?} is not a key of a version")),
         }
     }
     holds(of_timeline == versions, NAME, || format!("{:?}", of_timeline.symmetric_difference(&versions).next()))?;
@@ -142,7 +142,7 @@ pub fn relations_point_backward(rows: &dyn Read) -> Checked {
         let room = rows::room_in(Table::Relation, &key)?;
         let at = rows::position_in(Table::Relation, &key)?;
         let Some(target) = key.get(8..24).and_then(Position::from_bytes) else {
-            return broken(NAME, format!("{key:?} is no key of a relation"));
+            return broken(NAME, format!("{key:?} is not a key of a relation"));
         };
         let from = rows::known_event(rows, room, at)?;
         let is_there = rows::event(rows, room, target)?.is_some() || rows::is_purged(rows, room, target)?;

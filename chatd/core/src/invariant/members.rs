@@ -22,7 +22,7 @@ pub fn memberships_agree_with_state(rows: &dyn Read) -> Checked {
     for (key, value) in &by_room {
         let room = rows::room_in(Table::RoomMember, key)?;
         let Some(localpart) = key.get(8..).and_then(|local| std::str::from_utf8(local).ok()) else {
-            return broken(AGREE, format!("{key:?} is no key of a member"));
+            return broken(AGREE, format!("{key:?} is not a key of a member"));
         };
         let mirrored = rows.get(Table::Membership, &key::membership(localpart, room))?;
         holds(mirrored.as_ref() == Some(value), AGREE, || format!("{localpart} in {room} differs by side"))?;

@@ -24,19 +24,19 @@ fn main() -> ExitCode {
         },
         ["from", seed] => with_seed(seed, until_one_fails),
         [] => until_one_fails(0),
-        _ => usage("not understood"),
+        _ => usage("unknown arguments"),
     }
 }
 
 fn usage(error: &str) -> ExitCode {
-    eprintln!("quorate-sim: {error}; say `one SEED [MUTATION]`, `from SEED` or `story FILE`");
+    eprintln!("quorate-sim: {error}; usage: `one SEED [MUTATION]`, `from SEED` or `story FILE`");
     ExitCode::from(2)
 }
 
 fn with_seed(text: &str, run: impl FnOnce(u64) -> ExitCode) -> ExitCode {
     match text.parse() {
         Ok(seed) => run(seed),
-        Err(_) => usage(&format!("{text:?} is no seed")),
+        Err(_) => usage(&format!("{text:?} is not a seed")),
     }
 }
 
@@ -44,19 +44,19 @@ fn with_seed(text: &str, run: impl FnOnce(u64) -> ExitCode) -> ExitCode {
 fn simulate<T: Send + 'static>(run: impl FnOnce(&Path) -> T + Send + 'static) -> Result<Option<T>, String> {
     let memory = Path::new("/dev/shm");
     let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    let dir = made.map_err(|error| format!("no directory for snapshots: {error}"))?;
+    let dir = made.map_err(|error| format!("cannot create a directory for snapshots: {error}"))?;
     simulation::note_panics();
     let path = dir.path().to_owned();
     // A fresh thread has not drawn any random numbers yet.
     let thread = std::thread::Builder::new().name("simulation".to_owned()).stack_size(16 << 20);
-    let thread = thread.spawn(move || run(&path)).map_err(|error| format!("no thread: {error}"))?;
+    let thread = thread.spawn(move || run(&path)).map_err(|error| format!("cannot start a thread: {error}"))?;
     Ok(thread.join().ok())
 }
 
 fn story(path: &str, mutation: Option<Mutation>) -> ExitCode {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) => return usage(&format!("{path} cannot be read: {error}")),
+        Err(error) => return usage(&format!("cannot read {path}: {error}")),
     };
     match simulate(move |dir| simulation::play(&text, mutation, dir)) {
         Ok(Some(Played { text, violation })) => {
@@ -113,16 +113,16 @@ const TELL_EVERY: u64 = 100;
 fn until_one_fails(first: u64) -> ExitCode {
     let program = match std::env::current_exe() {
         Ok(program) => program,
-        Err(error) => return usage(&format!("cannot find itself: {error}")),
+        Err(error) => return usage(&format!("cannot determine the path of this program: {error}")),
     };
     let (start, mut done, mut failed) = (Instant::now(), 0_u64, false);
     driver::many(&program, first..u64::MAX / 4, None, |ended| {
         done += 1;
         if !ended.sound {
             failed = true;
-            println!("{}\nagain: QUORATE_SEED={} make sim", ended.line, ended.seed);
+            println!("{}\nrerun with: QUORATE_SEED={} make sim", ended.line, ended.seed);
         } else if done.is_multiple_of(TELL_EVERY) {
-            println!("{done} seeds in {} s, all sound; last: {}", start.elapsed().as_secs(), ended.line);
+            println!("{done} seeds in {} s, all passed; last: {}", start.elapsed().as_secs(), ended.line);
         }
         ended.sound
     });

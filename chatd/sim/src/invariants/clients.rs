@@ -95,17 +95,17 @@ pub fn exactly_once(end: &End<'_>) -> Checked {
     for (key, Send { answers, acknowledged, .. }) in &end.record.sends {
         let places = found.remove(key).unwrap_or_default();
         if places.len() > 1 {
-            return broken(NAME, format!("{key} is there {} times: {places:?}", places.len()));
+            return broken(NAME, format!("{key} was applied {} times: {places:?}", places.len()));
         }
         if acknowledged.is_some() && places.is_empty() {
-            return broken(NAME, format!("{key} was acknowledged at {answers:?} and is not there"));
+            return broken(NAME, format!("{key} was acknowledged at {answers:?} but is missing"));
         }
         if answers.iter().any(|answer| Some(answer) != places.first()) {
-            return broken(NAME, format!("{key} is at {places:?}, its answers said {answers:?}"));
+            return broken(NAME, format!("{key} is at {places:?}, but its answers said {answers:?}"));
         }
     }
     match found.into_iter().next() {
-        Some((key, places)) => broken(NAME, format!("{key} at {places:?} was sent by nobody")),
+        Some((key, places)) => broken(NAME, format!("{key} at {places:?} was never sent")),
         None => Ok(()),
     }
 }
@@ -127,7 +127,7 @@ pub fn writes_keep_their_order(end: &End<'_>) -> Checked {
         for (at, invoked, acknowledged, key) in placed.into_iter().rev() {
             if earliest.0 < invoked {
                 let what = format!(
-                    "{key} at {at:?} was sent after {} had been acknowledged, and stands before it",
+                    "{key} at {at:?} was sent after {} had been acknowledged, but is ordered before it",
                     earliest.1
                 );
                 return broken("writes_keep_their_order", what);
@@ -168,7 +168,10 @@ pub fn reads_are_linearizable(end: &End<'_>) -> Checked {
             let place = timeline.partition_point(|at| at <= first);
             let piece = timeline[..place].iter().rev().take(read.newest.len());
             if !piece.eq(read.newest.iter()) {
-                return broken(NAME, format!("a read showed {:?}, which is no piece of the timeline", read.newest));
+                return broken(
+                    NAME,
+                    format!("a read returned {:?}, which is not a contiguous part of the timeline", read.newest),
+                );
             }
             let before = newest_by.partition_point(|(time, _)| *time < read.invoked);
             let least = before.checked_sub(1).map_or(Position::ZERO, |last| newest_by[last].1);
@@ -176,7 +179,7 @@ pub fn reads_are_linearizable(end: &End<'_>) -> Checked {
             let least = timeline.iter().rev().find(|at| **at <= least).copied().unwrap_or_default();
             if read.linearizable && *first < least {
                 let what = format!(
-                    "a read of room {room} began at {} and showed nothing after {first:?}, though {least:?} was known by then",
+                    "a read of room {room} began at {} and returned nothing after {first:?}, although {least:?} was known by then",
                     read.invoked
                 );
                 return broken(NAME, what);
@@ -200,7 +203,7 @@ pub fn streams_have_no_gaps(end: &End<'_>) -> Checked {
         }
         let place = due.iter().zip(&followed.seen).take_while(|(due, seen)| due == seen).count();
         let what = format!(
-            "{} was to get {:?} as number {place}, and got {:?} ({} due, {} given, {} connections)",
+            "{} should have received {:?} as number {place}, but received {:?} ({} expected, {} received, {} connections)",
             followed.user,
             due.get(place),
             followed.seen.get(place),
@@ -226,7 +229,10 @@ pub fn state_at_an_event_is_stable(end: &End<'_>) -> Checked {
         let shown_state: BTreeMap<_, _> =
             shown.state.iter().map(|(event_type, key, at)| ((event_type.clone(), key.clone()), *at)).collect();
         if state != shown_state {
-            let what = format!("at {:?} of room {}: {shown_state:?} was shown, it is {state:?}", shown.at, shown.room);
+            let what = format!(
+                "the state at {:?} of room {} was reported as {shown_state:?}, but is {state:?}",
+                shown.at, shown.room
+            );
             return broken("state_at_an_event_is_stable", what);
         }
     }

@@ -13,9 +13,10 @@ use std::collections::BTreeMap;
 /// The violation names the pair and the lives in which it led.
 pub fn election_safety(record: &Record) -> Checked {
     match record.leaders.iter().find(|(_, lives)| lives.len() > 1) {
-        Some(((term, node_id), lives)) => {
-            broken("election_safety", format!("node {node_id} led term {term} in its lives {lives:?}"))
-        }
+        Some(((term, node_id), lives)) => broken(
+            "election_safety",
+            format!("node {node_id} led term {term} in several lives of its process: {lives:?}"),
+        ),
         None => Ok(()),
     }
 }
@@ -29,7 +30,10 @@ pub fn votes_never_go_back(votes: &mut BTreeMap<u64, Ballot>, seen: &Seen) -> Ch
     let now = seen.vote.unwrap_or_default();
     let known = votes.entry(seen.node_id).or_insert(now);
     if now < *known {
-        return broken("votes_never_go_back", format!("node {} had voted {known:?}, now {now:?}", seen.node_id));
+        return broken(
+            "votes_never_go_back",
+            format!("the vote of node {} went back from {known:?} to {now:?}", seen.node_id),
+        );
     }
     *known = now;
     Ok(())
@@ -54,8 +58,8 @@ pub fn leader_completeness(committed: &BTreeMap<u64, (Found, Ballot)>, seen: &Se
         here => broken(
             "leader_completeness",
             format!(
-                "node {} leads {ballot:?} with {here:?} where {} was committed under {under:?} or before; its log ends \
-                 at {:?}",
+                "node {} leads {ballot:?} and has {here:?}, but {} was committed under {under:?} or earlier; its log \
+                 ends at {:?}",
                 seen.node_id, entry.id, seen.last
             ),
         ),

@@ -25,7 +25,7 @@ pub fn log_matching(logs: &mut Logs, seen: &Seen) -> Checked {
         };
         if known != crc32 || !same_before {
             let what = format!(
-                "entry {id} is {known:08x} after {known_before:?} on node {whose}, {crc32:08x} after {before:?} on {}",
+                "entry {id} is {known:08x} after {known_before:?} on node {whose}, but {crc32:08x} after {before:?} on node {}",
                 seen.node_id
             );
             return broken("log_matching", what);
@@ -50,7 +50,7 @@ pub fn committed_entries_stay(
         let (known, _) = committed.entry(entry.id.index).or_insert_with(|| (entry.clone(), greatest));
         if known.id != entry.id || known.crc32 != entry.crc32 {
             let what = format!(
-                "index {}: {} was applied, node {} applied {}",
+                "index {}: {} was applied, but node {} applied {}",
                 entry.id.index, known.id, seen.node_id, entry.id
             );
             return broken("committed_entries_stay", what);

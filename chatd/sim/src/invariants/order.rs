@@ -15,7 +15,7 @@ pub fn streams_keep_their_order(end: &End<'_>) -> Checked {
         let placed: Vec<_> = keys.iter().filter_map(|key| Some((places.get(key)?.first()?, key))).collect();
         let swapped = placed.windows(2).find(|pair| pair[0].0 >= pair[1].0);
         if let Some([(first, earlier), (second, later)]) = swapped {
-            let what = format!("{user} gave {earlier} before {later}; they stand at {first:?} and {second:?}");
+            let what = format!("{user} posted {earlier} before {later}, but they are at {first:?} and {second:?}");
             return broken("streams_keep_their_order", what);
         }
     }

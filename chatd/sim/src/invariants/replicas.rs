@@ -22,7 +22,7 @@ pub fn applied_agreement(digests: &mut BTreeMap<u64, (u32, u64)>, seen: &Seen) -
         return Ok(());
     }
     let what =
-        format!("at entry {index} the state is {known:08x} on node {whose}, {found:08x} on node {}", seen.node_id);
+        format!("at entry {index} the state is {known:08x} on node {whose}, but {found:08x} on node {}", seen.node_id);
     broken("applied_agreement", what)
 }
 
@@ -51,7 +51,10 @@ pub fn snapshot_replay_equals_log_replay(
     if of_log == of_replica {
         return Ok(log.len());
     }
-    broken(REPLAY, format!("at entry {last} the log makes {of_log:08x}, the replica has {of_replica:08x}"))
+    broken(
+        REPLAY,
+        format!("at entry {last} replaying the log yields {of_log:08x}, but the replica has {of_replica:08x}"),
+    )
 }
 
 const REPLAY: &str = "snapshot_replay_equals_log_replay";
@@ -61,7 +64,7 @@ fn log_until(appended: &BTreeMap<LogId, Appended>, last: LogId) -> Result<Vec<(L
     let (mut log, mut next) = (Vec::new(), Some(last));
     while let Some(id) = next {
         let Some(entry) = appended.get(&id) else {
-            return broken(REPLAY, format!("entry {id} was applied, and sent to nobody"));
+            return broken(REPLAY, format!("entry {id} was applied, but never sent to any node"));
         };
         log.push((id, entry));
         next = entry.before;
@@ -69,7 +72,7 @@ fn log_until(appended: &BTreeMap<LogId, Appended>, last: LogId) -> Result<Vec<(L
     match log.last() {
         // openraft's first entry, the membership, has index 0.
         Some((first, _)) if first.index == 0 => Ok(log),
-        first => broken(REPLAY, format!("the log until {last} begins with {first:?}")),
+        first => broken(REPLAY, format!("the log up to {last} must begin at index 0, but begins with {first:?}")),
     }
 }
 
@@ -103,7 +106,7 @@ mod tests {
             let mut log = entries(0..3);
             log.remove(&id(lacks));
             let error = snapshot_replay_equals_log_replay(&log, (id(2), empty)).unwrap_err();
-            assert!(error.what.contains("sent to nobody"), "{error}");
+            assert!(error.what.contains("never sent to any node"), "{error}");
         }
     }
 }

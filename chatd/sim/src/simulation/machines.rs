@@ -148,7 +148,7 @@ impl Simulation {
             return Ok(());
         }
         if !self.pods[host].armed {
-            return broken("pods_stop_for_a_reason", format!("pod {host} ended with a sound disk: {reason}"));
+            return broken("pods_stop_for_a_reason", format!("pod {host} exited without a disk failure: {reason}"));
         }
         self.crash(host, true);
         let at = self.world.now() + REBOOT;

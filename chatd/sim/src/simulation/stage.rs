@@ -70,7 +70,10 @@ fn play_on(text: &str, mutation: Option<Mutation>, dir: &Path, page: &mut Page) 
     let steps = steps.or_else(|error| broken("stories_are_understood", error))?;
     // Everything that must hold at the end is checked in the step `the end`, and nowhere else.
     if steps.iter().position(|step| *step == Step::End).is_none_or(|end| end + 1 != steps.len()) {
-        return broken("stories_are_understood", "a story has one end, and nothing is done after it".to_owned());
+        return broken(
+            "stories_are_understood",
+            "a story must contain `the end` exactly once, as its last step".to_owned(),
+        );
     }
     let (mut stage, mut steps) = (Stage::new(mutation, dir), steps.into_iter());
     for line in &lines {
@@ -115,7 +118,9 @@ impl Stage {
         while !over(self) {
             match self.simulation.world.next_act(end) {
                 Some(act) => self.act(act)?,
-                None => return broken("stories_go_on", format!("nothing came of it: {}", self.simulation.describe())),
+                None => {
+                    return broken("stories_go_on", format!("the step did not finish: {}", self.simulation.describe()));
+                }
             }
         }
         Ok(())

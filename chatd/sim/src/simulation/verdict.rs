@@ -24,7 +24,7 @@ impl Simulation {
                 judged = Some((last, rows));
             }
         }
-        let Some((last, rows)) = judged else { return broken("heals", "nobody has applied anything".to_owned()) };
+        let Some((last, rows)) = judged else { return broken("heals", "no replica has applied anything".to_owned()) };
         let record = self.history.lock();
         End::new(&record, &rows).check()?;
         let of_replica = (last, digest(&rows).unwrap());

@@ -83,7 +83,7 @@ impl Cast {
         }
         setup::until(&self.clients, pods[0], move |running| setup::initialize(running, voters.clone())).await;
         let pods: Vec<_> = pods.into_iter().map(tell::pod).collect();
-        self.tell(format!("{} are a cluster", tell::list(&pods)));
+        self.tell(format!("{} form a cluster", tell::list(&pods)));
     }
 
     pub(crate) async fn register(self, users: Vec<User>) {
@@ -111,7 +111,7 @@ impl Cast {
         let Some((_, room_id)) = self.room(&room) else { return self.unknown(&room) };
         let joined = self.clients.call(pod, move |running| setup::set_joined(running, user, room_id)).await;
         let joined = joined.map(|joined| joined.map(|sent| format!("is event {}", tell::place(sent.position))));
-        self.answered(&format!("{user}'s joining of {room}"), pod, begun, joined);
+        self.answered(&format!("{user}'s join of {room}"), pod, begun, joined);
     }
 
     pub(crate) async fn say(self, saying: Saying) {
@@ -138,7 +138,7 @@ impl Cast {
         }
         let sent = sent.map(|sent| {
             sent.map(|sent| {
-                let again = if sent.duplicate { " since it came before" } else { "" };
+                let again = if sent.duplicate { " already" } else { "" };
                 format!("is event {}{again}", tell::place(sent.position))
             })
         });
@@ -146,7 +146,7 @@ impl Cast {
     }
 
     fn unknown(&self, room: &str) {
-        let surprise = format!("the story knows no room {room:?} yet");
+        let surprise = format!("the story has no room {room:?} yet");
         self.clients.history.lock().surprises.push(surprise);
     }
 
@@ -156,10 +156,10 @@ impl Cast {
         self.tell(match answer {
             Some(Ok(is)) => format!("{what} {is}, says {pod} after {took}"),
             Some(Err(refusal)) if refusal.unknown => {
-                format!("{what}: {pod} says after {took} that it may or may not be done ({})", tell::refusal(&refusal))
+                format!("{what}: {pod} says after {took} that the outcome is unknown ({})", tell::refusal(&refusal))
             }
             Some(Err(refusal)) => format!("{what} is refused by {pod} after {took}: {}", tell::refusal(&refusal)),
-            None => format!("{what}: no answer of {pod}, given up after {took}; it may or may not be done"),
+            None => format!("{what}: no answer from {pod}, gave up after {took}; the outcome is unknown"),
         });
     }
 
@@ -170,18 +170,18 @@ impl Cast {
         };
         let done = workload::transfer(self.clients.clone(), Some(node_id)).await;
         let result = if done { "follow it" } else { "do not follow it" };
-        self.tell(format!("{} was handed the leadership; the others {result}", tell::pod(to)));
+        self.tell(format!("leadership was transferred to {}; the others {result}", tell::pod(to)));
     }
 
     pub(crate) async fn snapshot(self, pod: HostId) {
         if !workload::snapshot(self.clients.clone(), pod).await {
-            self.tell(format!("{} takes no snapshot", tell::pod(pod)));
+            self.tell(format!("{} took no snapshot", tell::pod(pod)));
         }
     }
 
     pub(crate) async fn replace(self, out: u64, with: HostId, names: (String, String)) {
         workload::replace(self.clients.clone(), out, with).await;
-        self.tell(format!("{} has the place of {}", names.1, names.0));
+        self.tell(format!("{} has replaced {}", names.1, names.0));
     }
 }
 

@@ -29,7 +29,7 @@ impl Cast {
         let Some((room, room_id)) = self.room(&name) else { return };
         let invoked = self.clients.now();
         let answer = self.clients.call(pod, move |running| read(running, user, room_id)).await;
-        let what = format!("{user}'s reading of {name}");
+        let what = format!("{user}'s read of {name}");
         let told = match answer {
             Some(Ok((found, freshness))) => {
                 let linearizable = freshness == Freshness::Linearizable;

@@ -222,7 +222,7 @@ fn acts(text: &str) -> Result<Step, String> {
             words.end()?;
             Ok(Step::Read { user, room, pod, goes_on })
         }
-        other => Err(format!("nobody can {other:?}")),
+        other => Err(format!("unknown action {other:?}")),
     }
 }
 
@@ -248,7 +248,7 @@ fn sayings(text: &str) -> Result<Vec<Saying>, String> {
                 words.all("the story goes on")?;
                 saying.goes_on = true;
             }
-            other => return Err(format!("nothing is said {other:?}")),
+            other => return Err(format!("unexpected {other:?} after a message")),
         }
     }
     words.end()?;

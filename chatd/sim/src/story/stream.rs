@@ -31,12 +31,12 @@ impl Cast {
         match arriving.recv().await {
             Some((0, Ok(first))) => {
                 let from = tell::up_to(first.after);
-                let begins = if cursor.is_some() { "goes on" } else { "begins" };
+                let begins = if cursor.is_some() { "resumes" } else { "begins" };
                 self.tell(format!("{name} {begins} after {from}"));
                 self.begin(user, first.after);
             }
             Some((_, Err(refusal))) => return self.tell(format!("{name} is refused: {}", tell::refusal(&refusal))),
-            _ => return self.tell(format!("{name} is not opened: {} does not answer", tell::pod(pod))),
+            _ => return self.tell(format!("{name} was not opened: {} does not answer", tell::pod(pod))),
         }
         // The task is not waited for: a stream has no end.
         tokio::spawn(async move { self.listen(user, stream, &name, arriving).await });
@@ -69,7 +69,7 @@ impl Cast {
             }
             expected += 1;
             for line in tell::events(&events) {
-                self.tell(format!("{name} brings {line}"));
+                self.tell(format!("{name} delivers {line}"));
             }
             let mut record = self.clients.history.lock();
             let Some(followed) = record.followed.get_mut(user) else { return };

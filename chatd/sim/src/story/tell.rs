@@ -87,10 +87,10 @@ fn event(event: &Event) -> String {
     let sender = localpart(&event.sender);
     match event.event_type.as_str() {
         "m.room.message" => format!("{sender} says \"{}\"", text("body")),
-        "m.room.create" => format!("{sender} makes the room"),
+        "m.room.create" => format!("{sender} creates the room"),
         "m.room.member" => {
             let whose = localpart(event.state_key.as_deref().unwrap_or_default());
-            format!("{whose} has the membership \"{}\"", text("membership"))
+            format!("{whose} has membership \"{}\"", text("membership"))
         }
         other => format!("{sender} sets {other}"),
     }
@@ -109,19 +109,19 @@ pub(crate) fn status(status: &NodeStatus, name: impl Fn(u64) -> String) -> Strin
     let term = status.term;
     let role = match (status.role, status.leader) {
         (Role::Leader, Some(leader)) if leader == status.node_id => format!("leads term {term}"),
-        (Role::Leader, _) => format!("leads term {term}, but hears no majority"),
-        (Role::Candidate, _) => format!("asks for votes in term {term}"),
+        (Role::Leader, _) => format!("leads term {term}, but has no quorum"),
+        (Role::Candidate, _) => format!("is a candidate in term {term}"),
         (Role::Learner, _) if status.readiness == Readiness::NotJoined => "belongs to no cluster".to_owned(),
-        (Role::Learner, _) => format!("learns in term {term}"),
+        (Role::Learner, _) => format!("is a learner in term {term}"),
         (Role::Follower, Some(leader)) => format!("follows {} in term {term}", name(leader)),
-        (Role::Follower, None) => format!("follows nobody in term {term}"),
+        (Role::Follower, None) => format!("has no leader in term {term}"),
     };
     let first = match status.purged_index {
         0 => 0,
         purged => purged + 1,
     };
     let (last, applied) = (status.last_log_index, status.applied_index);
-    let log = if first > last { format!("nothing in its log after {last}") } else { format!("log {first} to {last}") };
+    let log = if first > last { format!("log empty after {last}") } else { format!("log {first} to {last}") };
     format!("{role:<36} {log}, applied to {applied}")
 }
 

@@ -5,6 +5,7 @@ use crate::raft::{
     membership::{AdminError, Administration},
 };
 use quorate_wire::admin::v1 as pb;
+use quorate_wire::whole_millis;
 use std::time::Duration;
 use tonic::Status;
 
@@ -66,7 +67,7 @@ pub(super) fn membership_to_pb(membership: &MembershipView) -> pb::Membership {
 }
 
 fn millis(age: Duration) -> u64 {
-    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
+    whole_millis(age)
 }
 
 fn progress_to_pb(progress: &PeerProgress) -> pb::PeerProgress {

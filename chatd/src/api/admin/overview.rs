@@ -5,9 +5,9 @@ use super::{AdminDoor, convert::member_to_pb};
 use crate::raft::{cluster::PRESENT, network::Peers};
 use futures::future::join_all;
 use quorate_wire::admin::v1 as pb;
+use quorate_wire::cause::causes_of;
 use std::{
     collections::BTreeSet,
-    error::Error,
     time::{Duration, Instant},
 };
 use tokio::time::timeout;
@@ -55,7 +55,7 @@ async fn ask(peers: &Peers, node: pb::Node, limit: Duration) -> Asked {
         // The first call makes the connection where there is none, so that the second one is measured.
         let identity = admin.clone().identity(pb::IdentityRequest {}).await?.into_inner();
         if identity.node_id != node.node_id {
-            return Err(Status::failed_precondition("another node answers at its address"));
+            return Err(Status::failed_precondition("another node answers at this address"));
         }
         let began = Instant::now();
         let status = admin.clone().status(pb::StatusRequest {}).await?.into_inner();
@@ -67,18 +67,14 @@ async fn ask(peers: &Peers, node: pb::Node, limit: Duration) -> Asked {
             peer.failed(&connection, &status);
             (Err(words(&status)), None)
         }
-        Err(_) => (Err(format!("no answer within {} ms", limit.as_millis())), None),
+        Err(_) => (Err(format!("no response within {} ms", limit.as_millis())), None),
     };
     Asked { node, answer, round_trip }
 }
 
 /// Returns the innermost cause, which says more to people than "transport error".
 fn words(status: &Status) -> String {
-    let mut cause: Option<&dyn Error> = status.source();
-    while let Some(inner) = cause.and_then(Error::source) {
-        cause = Some(inner);
-    }
-    cause.map_or_else(|| status.message().to_owned(), ToString::to_string)
+    causes_of(status).last().map_or_else(|| status.message().to_owned(), ToString::to_string)
 }
 
 impl Asked {

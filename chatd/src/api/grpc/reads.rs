@@ -30,7 +30,7 @@ pub(super) async fn history(s: &Service, request: Request<HistoryRequest>) -> Re
     let direction = match Wanted::try_from(direction) {
         Ok(Wanted::Unspecified | Wanted::Backward) => Direction::Backward,
         Ok(Wanted::Forward) => Direction::Forward,
-        Err(_) => return Err(Refusal::invalid("this direction is not known here; use BACKWARD or FORWARD")),
+        Err(_) => return Err(Refusal::invalid("unknown direction; use BACKWARD or FORWARD")),
     };
     let cursor = if from.is_empty() { None } else { Some(limits::cursor(&from)?) };
     let end = if direction == Direction::Forward { Position::ZERO } else { Position::MAX };
@@ -90,7 +90,7 @@ impl Page {
 }
 
 fn bad_page() -> Refusal {
-    Refusal::new(Code::BadCursor, "this is no page of an earlier answer; begin with an empty one")
+    Refusal::new(Code::BadCursor, "this is not a page of an earlier response; begin with an empty one")
 }
 
 pub(super) async fn rooms(s: &Service, request: Request<ListRoomsRequest>) -> Result<ListRoomsResponse, Refusal> {

@@ -5,6 +5,7 @@ use crate::metrics::Door;
 use axum::BoxError;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use quorate_wire::cause::causes_of;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,18 +19,17 @@ pub(crate) enum BodyFault {
     #[error("the body is longer than {0} bytes")]
     TooLarge(usize),
     /// The body does not come, or drips.
-    #[error("the body came too slowly; send it at once, in one piece")]
+    #[error("the body arrived too slowly; send it at once, in one piece")]
     TooSlow,
     /// The budget of the process or of the address is full.
-    #[error("too many requests are being read; send it again in a moment")]
+    #[error("too many request bodies are in progress; try again in a moment")]
     Crowded,
 }
 
 impl BodyFault {
     /// Finds the fault behind the error that a reader of the body got.
     pub(crate) fn behind(error: &(dyn std::error::Error + 'static)) -> Option<Self> {
-        std::iter::successors(Some(error), |error| error.source())
-            .find_map(|error| error.downcast_ref::<Self>().copied())
+        std::iter::once(error).chain(causes_of(error)).find_map(|error| error.downcast_ref::<Self>().copied())
     }
 
     fn label(self) -> &'static str {

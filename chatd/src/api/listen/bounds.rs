@@ -78,7 +78,7 @@ impl Bounds {
             tracing::warn!(
                 connections = fit,
                 configured = limits.connections,
-                "the process may open too few files (ulimit -n) for limits.connections; each door takes fewer"
+                "the process may open too few files (ulimit -n) for limits.connections; each listener accepts fewer"
             );
             limits.connections = fit;
         }

@@ -31,8 +31,8 @@ pub(super) async fn run_with_tls<M: Manner>(
     });
     match shaken.await {
         Some(Ok(stream)) => run(stream, protocol, service, place).await,
-        Some(Err(error)) => tracing::debug!(%error, "a client's handshake failed"),
-        None => tracing::debug!("a client's handshake was given up"),
+        Some(Err(error)) => tracing::debug!(%error, "a client handshake failed"),
+        None => tracing::debug!("a client handshake was abandoned"),
     }
 }
 

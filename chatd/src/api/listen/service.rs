@@ -125,7 +125,7 @@ impl<M: Manner> Served<M> {
         let stranger = held.is_stranger();
         self.bounds.answers.is_full_for(&self.share, stranger).then(|| {
             self.bounds.refused(held.door(), "answer_bytes");
-            overloaded("too many answers wait to be taken; read those that were asked for, then ask again")
+            overloaded("too many responses are waiting to be read; read those first, then try again")
         })
     }
 
@@ -136,7 +136,7 @@ impl<M: Manner> Served<M> {
         let reading = self.behind.manner.ask(&mut parts, &connection).await;
         if held.asks_too_much() {
             self.bounds.refused(held.door(), "stranger_requests");
-            let message = "too many requests at one time over a connection without a session; log in, or wait";
+            let message = "too many concurrent requests over connections without a session; log in, or wait";
             return self.behind.manner.refuse(overloaded(message));
         }
         parts.extensions.insert(caller);

@@ -45,12 +45,12 @@ pub(super) fn own(session: &Session, user: &ruma::UserId) -> Result<(), MatrixEr
     if user.as_str() == session.user_id {
         return Ok(());
     }
-    Err(MatrixError::forbidden("This is another user's; only one's own can be read or changed."))
+    Err(MatrixError::forbidden("This belongs to another user; you can read and change only your own."))
 }
 
 async fn sign_up(door: Door, request: register::v3::Request) -> Result<register::v3::Response, MatrixError> {
     if request.kind == RegistrationKind::Guest {
-        let message = "This server has no guests: register an account.";
+        let message = "This server does not support guests: register an account.";
         return Err(MatrixError::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", message));
     }
     if !door.service.registration_open() {
@@ -91,7 +91,7 @@ async fn put_filter(
 ) -> Result<create_filter::v3::Response, MatrixError> {
     own(&session, &request.user_id)?;
     let filter = serde_json::to_vec(&request.filter)
-        .map_err(|error| MatrixError::bad_json(format!("The filter cannot be kept: {error}.")))?;
+        .map_err(|error| MatrixError::bad_json(format!("The filter cannot be stored: {error}.")))?;
     let number = door.service.put_filter(&session, filter.into()).await?;
     Ok(create_filter::v3::Response::new(number.to_string()))
 }
@@ -110,7 +110,7 @@ async fn read_filter(
 
 /// Returns the JSON of a filter that this user stored earlier.
 pub(super) async fn stored_filter(door: &Door, session: &Session, filter_id: &str) -> Result<Bytes, MatrixError> {
-    let missing = || MatrixError::not_found(format!("There is no filter {filter_id}: put it again."));
+    let missing = || MatrixError::not_found(format!("There is no filter {filter_id}: upload it again."));
     let number: u64 = filter_id.parse().map_err(|_| missing())?;
     // The filter of a number never changes: only one that is not here yet has to be waited for.
     for consistency in [Consistency::Local, Consistency::Linearizable] {

@@ -46,6 +46,6 @@ async fn get_push_rules(
     _request: push_rules::Request,
 ) -> Result<push_rules::Response, MatrixError> {
     let user = <&UserId>::try_from(session.user_id.as_str())
-        .map_err(|error| MatrixError::invalid_param(format!("The session's user id is not one: {error}.")))?;
+        .map_err(|error| MatrixError::invalid_param(format!("The user id of the session is not valid: {error}.")))?;
     Ok(push_rules::Response::new(Ruleset::server_default(user)))
 }

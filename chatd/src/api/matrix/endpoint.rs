@@ -340,13 +340,13 @@ fn as_slice(request: &http::Request<Bytes>) -> http::Request<&[u8]> {
 fn explain(error: FromHttpRequestError) -> MatrixError {
     match error {
         FromHttpRequestError::Deserialization(DeserializationError::Json(error)) => {
-            MatrixError::bad_json(format!("The body does not fit the endpoint: {error}."))
+            MatrixError::bad_json(format!("The body is not valid for this endpoint: {error}."))
         }
         FromHttpRequestError::Deserialization(error) => {
-            MatrixError::invalid_param(format!("The path or query does not fit the endpoint: {error}."))
+            MatrixError::invalid_param(format!("The path or query is not valid for this endpoint: {error}."))
         }
         FromHttpRequestError::MethodMismatch { .. } => MatrixError::wrong_method(),
-        other => MatrixError::invalid_param(format!("The request does not fit the endpoint: {other}.")),
+        other => MatrixError::invalid_param(format!("The request is not valid for this endpoint: {other}.")),
     }
 }
 
@@ -355,7 +355,7 @@ fn render(response: impl OutgoingResponse) -> Result<Response, MatrixError> {
         Ok(response) => Ok(response.map(Body::from).into_response()),
         Err(error) => {
             tracing::error!(%error, "a response could not be rendered");
-            let message = "The server could not render its answer; its log says why.";
+            let message = "The server could not render its response; its log has the cause.";
             Err(MatrixError::new(StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN", message))
         }
     }

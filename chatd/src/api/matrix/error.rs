@@ -7,6 +7,7 @@ use crate::trace::CallError;
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use quorate_wire::whole_millis;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ impl MatrixError {
     }
 
     pub(crate) fn wrong_method() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "M_UNRECOGNIZED", "The endpoint does not take this method.")
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "M_UNRECOGNIZED", "The endpoint does not support this method.")
     }
 
     pub(crate) fn missing_token() -> Self {
@@ -60,7 +61,7 @@ impl MatrixError {
         error.code = refusal.code.label();
         error.retry_after = refusal.retry_after;
         if let (Some(body), Some(wait)) = (error.body.as_object_mut(), refusal.retry_after) {
-            body.insert("retry_after_ms".into(), u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).into());
+            body.insert("retry_after_ms".into(), whole_millis(wait).into());
         }
         error
     }
@@ -74,7 +75,7 @@ impl MatrixError {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", message)
             }
             (Some(BodyFault::TooSlow), Some(message)) => Self::new(StatusCode::REQUEST_TIMEOUT, "M_UNKNOWN", message),
-            _ => Self::new(StatusCode::BAD_REQUEST, "M_UNKNOWN", "The connection broke while the body came."),
+            _ => Self::new(StatusCode::BAD_REQUEST, "M_UNKNOWN", "The connection broke before the body was complete."),
         }
     }
 
@@ -142,7 +143,7 @@ impl From<Refusal> for MatrixError {
                 body.insert("admin_contact".into(), refusal.contact.unwrap_or_default().into());
             }
             if let (Code::LimitExceeded, Some(wait)) = (refusal.code, refusal.retry_after) {
-                body.insert("retry_after_ms".into(), u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).into());
+                body.insert("retry_after_ms".into(), whole_millis(wait).into());
             }
         }
         error

@@ -79,7 +79,7 @@ struct Stripped<'a> {
 
 fn damaged(what: impl std::fmt::Display) -> MatrixError {
     tracing::error!(error = %what, "a stored event could not be rendered");
-    MatrixError::new(StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN", "A stored event is damaged; the log says which.")
+    MatrixError::new(StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN", "A stored event is damaged; see the server's log.")
 }
 
 fn content(event: &Event) -> Result<&RawValue, MatrixError> {

@@ -126,7 +126,7 @@ async fn invite(
     request: invite_user::v3::Request,
 ) -> Result<invite_user::v3::Response, MatrixError> {
     let invite_user::v3::InvitationRecipient::UserId(recipient) = request.recipient else {
-        return Err(MatrixError::invalid_param("This server has no identity server: invite by user id."));
+        return Err(MatrixError::invalid_param("This server has no identity server: invite users by their user id."));
     };
     let target = recipient.user_id.as_str();
     set(&door, &session, request.room_id.as_str(), Change::Invite, target, recipient.reason).await?;

@@ -61,7 +61,7 @@ async fn set_field(
         other => {
             let name: ProfileFieldName = other.field_name();
             return Err(MatrixError::invalid_param(format!(
-                "This server keeps displayname and avatar_url, not {name}."
+                "This server supports only displayname and avatar_url, not {name}."
             )));
         }
     };

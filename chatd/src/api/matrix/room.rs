@@ -33,7 +33,7 @@ async fn create(
 ) -> Result<create_room::Response, MatrixError> {
     check_version(request.room_version.as_ref())?;
     if !request.invite_3pid.is_empty() {
-        return Err(MatrixError::invalid_param("This server has no identity server: invite by user id."));
+        return Err(MatrixError::invalid_param("This server has no identity server: invite users by their user id."));
     }
     let listed = request.visibility == Visibility::Public;
     let preset = match request.preset {
@@ -68,7 +68,7 @@ fn check_version(version: Option<&RoomVersionId>) -> Result<(), MatrixError> {
     match version {
         None | Some(RoomVersionId::V11) => Ok(()),
         Some(other) => {
-            let message = format!("Rooms here have version 11; {other} cannot be made.");
+            let message = format!("This server supports only room version 11, not {other}.");
             Err(MatrixError::new(StatusCode::BAD_REQUEST, "M_UNSUPPORTED_ROOM_VERSION", message))
         }
     }
@@ -89,7 +89,7 @@ fn room_type(creation_content: &[u8]) -> Result<String, MatrixError> {
         return Ok(String::new());
     }
     let content: Content = serde_json::from_slice(creation_content)
-        .map_err(|error| MatrixError::bad_json(format!("creation_content does not fit: {error}.")))?;
+        .map_err(|error| MatrixError::bad_json(format!("creation_content is not valid: {error}.")))?;
     Ok(content.room_type.unwrap_or_default())
 }
 
@@ -103,7 +103,7 @@ fn state_input<T>(event: Raw<T>) -> Result<StateInput, MatrixError> {
         content: Box<RawValue>,
     }
     let initial: Initial = serde_json::from_str(event.json().get())
-        .map_err(|error| MatrixError::bad_json(format!("An event of initial_state does not fit: {error}.")))?;
+        .map_err(|error| MatrixError::bad_json(format!("An event of initial_state is not valid: {error}.")))?;
     Ok(StateInput { r#type: initial.event_type, state_key: initial.state_key, content: bytes(initial.content) })
 }
 
@@ -120,10 +120,11 @@ async fn resolve(
             Err(other) => Err(other),
         })
         .await?;
-    let room =
-        room.ok_or_else(|| MatrixError::not_found(format!("No room here has the alias {}.", request.room_alias)))?;
+    let room = room.ok_or_else(|| {
+        MatrixError::not_found(format!("No room on this server has the alias {}.", request.room_alias))
+    })?;
     let here = OwnedServerName::try_from(door.service.server_name())
-        .map_err(|error| MatrixError::invalid_param(format!("The server's name is not one: {error}.")))?;
+        .map_err(|error| MatrixError::invalid_param(format!("The server's name is not valid: {error}.")))?;
     Ok(get_alias::Response::new(room_id(room)?, vec![here]))
 }
 

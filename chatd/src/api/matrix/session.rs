@@ -36,18 +36,18 @@ fn names_its_type(body: &[u8]) -> Result<(), MatrixError> {
         _login_type: IgnoredAny,
     }
     let named = serde_json::from_slice::<Login>(body).map(drop);
-    named.map_err(|error| MatrixError::bad_json(format!("The body does not fit the endpoint: {error}.")))
+    named.map_err(|error| MatrixError::bad_json(format!("The body is not valid for this endpoint: {error}.")))
 }
 
 async fn log_in(door: Door, request: login::v3::Request) -> Result<login::v3::Response, MatrixError> {
     let login::v3::LoginInfo::Password(password) = request.login_info else {
-        return Err(MatrixError::forbidden("This server knows logins of type m.login.password only."));
+        return Err(MatrixError::forbidden("This server supports only logins of type m.login.password."));
     };
     #[allow(deprecated)] // Old clients send `user` beside or instead of `identifier`.
     let username = match (password.identifier, password.user) {
         (Some(UserIdentifier::Matrix(matrix)), _) => matrix.user,
         (None, Some(user)) => user,
-        _ => return Err(MatrixError::bad_json("Name the account by an identifier of type m.id.user.")),
+        _ => return Err(MatrixError::bad_json("Identify the account with an identifier of type m.id.user.")),
     };
     let new_login = NewLogin {
         username,

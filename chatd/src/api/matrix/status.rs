@@ -18,7 +18,7 @@ pub(super) async fn answer(State(door): State<Door>, request: Request) -> Result
     call.run(async {
         let session = claim.session(&door).await?;
         if !door.service.is_administrator(&session) {
-            let message = "This is for administrators: `administrators` of the configuration names them.";
+            let message = "Only administrators may read this; `administrators` in the configuration lists them.";
             return Err(MatrixError::forbidden(message));
         }
         Ok(Json(door.admin.overview_document().await))

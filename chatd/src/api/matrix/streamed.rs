@@ -155,7 +155,7 @@ impl<W: WriteItem> StateAnswer<W> {
 
     async fn part(&mut self, from: StateCursor) -> Result<(Vec<u8>, Option<StateCursor>), Refusal> {
         if Instant::now() >= self.deadline {
-            return Err(Refusal::unavailable("the answer was not read in time", Duration::ZERO));
+            return Err(Refusal::unavailable("the response was not read in time", Duration::ZERO));
         }
         let (room, at, event_type) = (self.room, self.at, self.event_type);
         let localpart = self.localpart.clone();

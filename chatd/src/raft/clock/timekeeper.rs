@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{feed::LogTime, raft::leadership::Leadership};
 use quorate_core::{apply, proto::log::TimeTrust};
+use quorate_wire::whole_millis;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -60,7 +61,7 @@ impl Moment {
     }
 
     fn now(self) -> u64 {
-        self.ms.saturating_add(u64::try_from(self.at.elapsed().as_millis()).unwrap_or(u64::MAX))
+        self.ms.saturating_add(whole_millis(self.at.elapsed()))
     }
 
     fn is_within(self, age: Duration) -> bool {

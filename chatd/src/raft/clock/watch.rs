@@ -46,11 +46,13 @@ pub(in crate::raft) async fn keep_time(administration: Administration, time: Tim
 }
 
 async fn hand_over(administration: &Administration, to: &[u64]) -> bool {
-    tracing::error!(?to, "this pod's clock is contradicted; it hands leadership over and stamps nothing");
+    tracing::error!(?to, "other voters contradict this pod's clock; it hands leadership over and stamps no time");
     for id in to {
         match administration.transfer_leader(Some(*id), TRANSFER_LIMIT).await {
             Ok(_) | Err(AdminError::NotLeader { .. }) => return true,
-            Err(error) => tracing::warn!(to = id, %error, "leadership stays with a pod whose clock is off"),
+            Err(error) => {
+                tracing::warn!(to = id, %error, "failed to hand leadership over; this leader's clock is wrong")
+            }
         }
     }
     false
@@ -63,10 +65,10 @@ impl Told {
             Some(offset_ms) if !self.wrong => tracing::error!(
                 clock_ms,
                 offset_ms,
-                "this pod's clock is wrong: it is {}; set it right",
+                "this pod's clock is wrong: it is {}; correct it",
                 off_by(offset_ms)
             ),
-            None if self.wrong => tracing::info!("this pod's clock is right"),
+            None if self.wrong => tracing::info!("this pod's clock is right again"),
             _ => {}
         }
         let disputed = match verdict {
@@ -77,15 +79,15 @@ impl Told {
         };
         if disputed && !self.disputed {
             tracing::error!(
-                "the voters' clocks disagree, and nothing tells which is right: the log's time goes on by itself, and no \
-                 history is removed; set the clocks right"
+                "the voters' clocks disagree, and it is unknown which is right: the log's time continues by itself, and no \
+                 history is purged; correct the clocks"
             );
         }
         let log_ahead = status.log_ahead_ms > 0;
         if log_ahead && !self.log_ahead {
             tracing::error!(
                 ahead_ms = status.log_ahead_ms,
-                "the log's time is ahead of the clocks, a wrong clock stamped it once: see `chatctl cluster repair-time`"
+                "the log's time is ahead of the clocks, because a wrong clock stamped it: see `chatctl cluster repair-time`"
             );
         }
         *self = Self { wrong: wrong_by.is_some(), disputed, log_ahead };

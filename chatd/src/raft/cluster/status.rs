@@ -129,12 +129,12 @@ impl Readiness {
     pub fn reason(self) -> String {
         match self {
             Self::Ready => String::new(),
-            Self::NotJoined => "not a member of a cluster yet: it waits to be initialised or added".into(),
-            Self::CatchingUp => "catching up with what the cluster has committed".into(),
+            Self::NotJoined => "not a member of a cluster yet: waiting to be initialised or added".into(),
+            Self::CatchingUp => "catching up with the committed entries".into(),
             Self::NotBootstrapped => "the cluster's first command is not applied yet".into(),
-            Self::ClockWrong { offset_ms } => format!("this pod's clock is {}: set it right", off_by(offset_ms)),
-            Self::Behind { entries } => format!("{entries} entries behind what the cluster has committed"),
-            Self::CutOff => "cut off: it hears no leader, and reaches no majority that hears none either".into(),
+            Self::ClockWrong { offset_ms } => format!("this pod's clock is {}: correct it", off_by(offset_ms)),
+            Self::Behind { entries } => format!("{entries} committed entries are not applied yet"),
+            Self::CutOff => "cut off: no contact with a leader, nor with a majority that has none either".into(),
         }
     }
 }

@@ -22,7 +22,7 @@ pub enum LogError {
     },
     /// The volume is full.
     #[error(
-        "no space left on the volume to {action} {file}: grow the volume, or remove other data from it, then restart"
+        "no space left on the volume to {action} {file}: enlarge the volume, or remove other data from it, then restart"
     )]
     NoSpace {
         /// Operation that was tried.
@@ -46,7 +46,7 @@ pub enum LogError {
         found: String,
     },
     /// The log was written by another version of the program.
-    #[error("{file} has log format {found}, this program reads format {supported}: run the version that wrote it")]
+    #[error("{file} has log format {found}, but this program reads format {supported}: run the version that wrote it")]
     Version {
         /// Name of the segment file.
         file: String,
@@ -72,7 +72,7 @@ pub enum LogError {
         other: String,
     },
     /// An entry does not follow the last one, or a truncation is below what was purged.
-    #[error("the log goes on at index {expected}, not at {found}")]
+    #[error("the log continues at index {expected}, not at {found}")]
     Hole {
         /// Index that comes next.
         expected: u64,

@@ -125,7 +125,7 @@ fn fresh(disk: &dyn LogDisk, options: &Options) -> Result<Recovered, LogError> {
     let meta = Meta { node_id, ..Meta::default() };
     let header = Header { salt, number: 1, first_index: 0, previous_end: 0 };
     let segment = Segment::create(disk, &Plan { header, meta: &meta, size: options.segment_bytes })?;
-    tracing::info!(node_id, directory = %disk.name(), "made a new log, and with it a new node id");
+    tracing::info!(node_id, directory = %disk.name(), "created a new log and a new node id");
     let mut replay = Replay::default();
     replay.index.add_segment(segment.file.clone());
     replay.meta = Some(meta);

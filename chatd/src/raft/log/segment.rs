@@ -64,7 +64,7 @@ fn allocate(file: &dyn LogFile, size: u32) -> io::Result<()> {
         match file.allocate(0, u64::from(size)) {
             Err(error) if is_full(&error) && size > LEAST => {
                 size = (size / 2).max(LEAST);
-                tracing::warn!(bytes = size, "there is no space for a whole segment of the log; allocating less");
+                tracing::warn!(bytes = size, "not enough space for a full log segment; allocating less");
                 // Frees what the failed call allocated.
                 file.set_len(0)?;
             }

@@ -1,5 +1,6 @@
 //! Log lines about slow fsyncs: one for many, because a disk in trouble is slow thousands of times.
 
+use quorate_wire::whole_millis;
 use std::time::{Duration, Instant};
 
 /// Duration from which an fsync is slow: the leader's disk may then cause an election.
@@ -28,8 +29,8 @@ impl SlowSyncs {
     /// Records an fsync that ended at `now`. It is logged if it was slow and no line was logged lately.
     pub(super) fn note(&mut self, took: Duration, now: Instant, segment: &str) {
         if let Some(Told { count, worst }) = self.due(took, now) {
-            let worst_ms = u64::try_from(worst.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(segment, count, worst_ms, "the log's disk is slow: an fsync holds up writes and elections");
+            let worst_ms = whole_millis(worst);
+            tracing::warn!(segment, count, worst_ms, "the log's disk is slow: an fsync delays writes and elections");
         }
     }
 

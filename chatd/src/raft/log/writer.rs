@@ -138,7 +138,7 @@ impl Writer {
         let traces: Vec<Box<Append>> = ops.iter_mut().filter_map(Op::take_trace).collect();
         let result = self.commit(&ops, queue.len());
         if let Err(error) = &result {
-            tracing::error!(%error, "the log cannot be written; nothing more is written to it");
+            tracing::error!(%error, "cannot write the log; nothing more is written to it");
             self.shared.fail(error);
         }
         let go_on = result.is_ok() && closing.is_none();
@@ -313,7 +313,7 @@ impl Writer {
         while queue.is_empty() || self.doomed.len() > DOOMED_AT_MOST {
             let Some(segment) = self.doomed.pop_front() else { return true };
             if let Err(error) = self.unlink(&segment) {
-                tracing::error!(%error, "the log cannot be written; nothing more is written to it");
+                tracing::error!(%error, "cannot write the log; nothing more is written to it");
                 self.shared.fail(&error);
                 return false;
             }
@@ -327,7 +327,7 @@ impl Writer {
         pass(Point::SegmentRemoved);
         let result = self.disk.sync().map_err(|source| LogError::io("sync the directory of", &segment.name, source));
         pass(Point::SegmentRemovalDurable);
-        tracing::info!(segment = %segment.name, "removed a purged segment of the log");
+        tracing::info!(segment = %segment.name, "removed a purged log segment");
         let count = self.shared.lock().index.segments();
         self.options.observer.segments(count.saturating_add(self.doomed.len()), None);
         result

@@ -20,8 +20,8 @@ pub struct StartFacts<'a> {
 pub enum StartRefused {
     /// Log and state belong to two different clusters.
     #[error(
-        "the log on this volume belongs to cluster {log}, the state to cluster {state}: one of the two directories \
-         was put there by mistake"
+        "the log on this volume belongs to cluster {log}, but the state to cluster {state}: one of the two \
+         directories was put there by mistake"
     )]
     Foreign {
         /// Cluster id of the log.
@@ -31,8 +31,8 @@ pub enum StartRefused {
     },
     /// The log lacks entries that the state needs.
     #[error(
-        "the log is purged up to entry {purged}, and the state is applied up to {applied} only: what is between is \
-         lost on this volume. Delete the volume, log and state together, so that the pod joins anew"
+        "the log is purged up to entry {purged}, but the state is applied only up to {applied}: the entries between \
+         are lost on this volume. Delete the volume, log and state together, so that the pod rejoins the cluster"
     )]
     Hole {
         /// Last index purged from the log.

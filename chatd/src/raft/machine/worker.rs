@@ -1,7 +1,7 @@
 //! The apply thread: takes entries, makes one commit per batch, then sends the answers.
 
+use super::MachineError;
 use super::observe::{AppliedBatch, MachineObserver, payload_bytes};
-use super::{MachineError, chain};
 use crate::failpoint::{Point, pass};
 use crate::feed::tail::Addition;
 use crate::feed::{Feed, Topics};
@@ -18,6 +18,7 @@ use quorate_core::id::Position;
 use quorate_core::proto::log;
 use quorate_core::query::View;
 use quorate_core::table::{Overlay, Read, ReadError};
+use quorate_wire::cause::message_with_causes;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -128,7 +129,7 @@ struct Applier<S> {
 
 impl<S: StateStore> Apply for Applier<S> {
     fn apply(&self, entries: Vec<EntryResponder<TypeConfig>>) -> Result<(), MachineError> {
-        self.try_apply(entries).inspect_err(|error| self.fatal.raise(chain(error)))
+        self.try_apply(entries).inspect_err(|error| self.fatal.raise(message_with_causes(error)))
     }
 }
 
@@ -227,7 +228,7 @@ impl Work {
 
     fn batch(&mut self, rows: &mut Overlay<'_>, index: u64, batch: EncodedBatch) -> Result<Outcomes, MachineError> {
         let batch = log::Batch::decode(batch.bytes)
-            .map_err(|error| MachineError::Entry { index, what: format!("it is no batch of commands: {error}") })?;
+            .map_err(|error| MachineError::Entry { index, what: format!("it is not a batch of commands: {error}") })?;
         let applied = apply::batch(rows, index, &batch).map_err(|source| MachineError::Apply { index, source })?;
         self.commands += applied.len();
         let outcome = |one: apply::Applied| {

@@ -94,7 +94,7 @@ impl Administration {
             Some(own) if *own == *cluster_id => Ok(()),
             own => {
                 let own = own.unwrap_or_default();
-                Err(AdminError::Refused(format!("this node is of cluster {own:?}, not of {cluster_id:?}")))
+                Err(AdminError::Refused(format!("this node belongs to cluster {own:?}, not to {cluster_id:?}")))
             }
         }
     }
@@ -108,7 +108,7 @@ impl VoterChange {
         let present = view.voters();
         if self.expected != present {
             return Err(AdminError::Conflict(format!(
-                "the voters are {present:?}, not {:?} as expected; look at the status and try again",
+                "the voters are {present:?}, not {:?} as expected; check the status and try again",
                 self.expected
             )));
         }
@@ -120,7 +120,7 @@ impl VoterChange {
 
     fn check_new(&self, id: u64, view: &MembershipView, status: &NodeStatus) -> Result<(), AdminError> {
         if !view.contains(id) {
-            return Err(AdminError::Refused(format!("node {id} is no learner yet; add it as a learner first")));
+            return Err(AdminError::Refused(format!("node {id} is not a learner yet; add it as a learner first")));
         }
         if id == status.node_id {
             return Ok(());
@@ -129,10 +129,10 @@ impl VoterChange {
         match status.progress_of(id) {
             Some(progress) if progress.matched_index.is_some() && progress.lag <= max_lag => Ok(()),
             Some(progress) => Err(AdminError::Refused(format!(
-                "node {id} lags {} entries, at most {max_lag} are allowed; wait until it has caught up",
+                "node {id} is {} entries behind, and at most {max_lag} are allowed; wait until it has caught up",
                 progress.lag
             ))),
-            None => Err(AdminError::Refused(format!("node {id} was not heard yet; wait until it has caught up"))),
+            None => Err(AdminError::Refused(format!("node {id} has not responded yet; wait until it has caught up"))),
         }
     }
 
@@ -145,7 +145,7 @@ impl VoterChange {
             return Ok(());
         }
         Err(AdminError::Refused(format!(
-            "only {reachable} of the {} voters wished for can be reached, {majority} are a majority; repair them first",
+            "only {reachable} of the {} requested voters can be reached, and a majority is {majority}; repair the others first",
             self.voters.len()
         )))
     }

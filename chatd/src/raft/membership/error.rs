@@ -23,7 +23,7 @@ pub enum AdminError {
     #[error("{0}")]
     Conflict(String),
     /// The change did not finish in time; it may still finish.
-    #[error("not finished after {after:?}, and it may still be: look at the status before trying again")]
+    #[error("not finished after {after:?}, but it may still finish: check the status before trying again")]
     TimedOut {
         /// Time limit of the change.
         after: Duration,
@@ -35,8 +35,8 @@ pub enum AdminError {
 
 fn not_leader(leader: Option<u64>) -> String {
     match leader {
-        Some(id) => format!("this node does not lead; ask node {id}"),
-        None => "this node does not lead (or has lost its quorum), and knows nobody who does".into(),
+        Some(id) => format!("this node is not the leader; ask node {id}"),
+        None => "this node is not the leader (or has lost its quorum), and knows no leader".into(),
     }
 }
 
@@ -61,11 +61,11 @@ impl From<RaftError<TypeConfig, ClientWriteError<TypeConfig>>> for AdminError {
         match error {
             RaftError::APIError(ClientWriteError::ForwardToLeader(to)) => Self::NotLeader { leader: to.leader_id },
             RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)) => {
-                Self::Conflict("the leader changed meanwhile; look at the status before trying again".into())
+                Self::Conflict("the leader changed meanwhile; check the status before trying again".into())
             }
             RaftError::APIError(ClientWriteError::ChangeMembershipError(error)) => Self::Refused(error.to_string()),
             RaftError::APIError(ClientWriteError::PreconditionFailed(_)) => {
-                Self::Conflict("the membership changed meanwhile; look at the status before trying again".into())
+                Self::Conflict("the membership changed meanwhile; check the status before trying again".into())
             }
             RaftError::Fatal(fatal) => fatal.into(),
         }

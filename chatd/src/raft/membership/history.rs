@@ -35,14 +35,16 @@ impl Administration {
     /// [`AdminError::Conflict`] if the outcome of a part is unknown, in which case the call should be repeated.
     pub async fn purge_history(&self, room_id: &str, before_ms: u64) -> Result<Purged, AdminError> {
         if before_ms == 0 {
-            return Err(AdminError::Invalid("say before when, in milliseconds since the Unix epoch".into()));
+            return Err(AdminError::Invalid(
+                "give the time before which events are removed, in milliseconds since the Unix epoch".into(),
+            ));
         }
         let (start, mut purged) = (Instant::now(), Purged { events: 0, more: true });
         while purged.more && start.elapsed() < CALL {
             let part = self.purge_part(room_id, before_ms).await?;
             purged = Purged { events: purged.events.saturating_add(part.events), more: part.more };
         }
-        tracing::info!(room_id, before_ms, events = purged.events, more = purged.more, "removed history");
+        tracing::info!(room_id, before_ms, events = purged.events, more = purged.more, "purged history");
         Ok(purged)
     }
 
@@ -53,7 +55,7 @@ impl Administration {
         match proposed.map_err(not_proposed)?.kind {
             Some(outcome::Kind::HistoryPurged(purged)) => Ok(purged),
             Some(outcome::Kind::Rejected(rejected)) => Err(AdminError::Refused(rejected.message)),
-            other => Err(AdminError::Stopped(format!("an answer to another command: {other:?}"))),
+            other => Err(AdminError::Stopped(format!("a response to another command: {other:?}"))),
         }
     }
 
@@ -79,7 +81,7 @@ impl Administration {
             let found = tokio::task::spawn_blocking(move || facts.expired_rooms(now_ms, ROOMS)).await;
             for room_id in found.unwrap_or_default() {
                 if let Err(error) = self.purge_by_rule(&room_id).await {
-                    tracing::warn!(room_id, %error, "history that is too old was not removed; it is tried again");
+                    tracing::warn!(room_id, %error, "failed to purge expired history; will retry");
                     break;
                 }
             }
@@ -95,7 +97,7 @@ impl Administration {
                 break;
             }
         }
-        tracing::info!(room_id, events, "removed history that the room no longer keeps");
+        tracing::info!(room_id, events, "purged expired history");
         Ok(())
     }
 }
@@ -104,7 +106,7 @@ pub(super) fn not_proposed(error: ProposeError) -> AdminError {
     match error {
         ProposeError::NoLeader => AdminError::NotLeader { leader: None },
         ProposeError::Unknown { reason } => AdminError::Conflict(format!(
-            "whether it was done, or a part of it, is not known ({reason}): call again, which does what is left"
+            "it is unknown whether all or part of it was done ({reason}): call again to do what is left"
         )),
         ProposeError::Stopping => AdminError::Stopped(error.to_string()),
         ProposeError::Overloaded { .. }

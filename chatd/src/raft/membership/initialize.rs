@@ -48,7 +48,7 @@ impl Administration {
         let invalid = |reason: String| Err(AdminError::Invalid(reason));
         let own_name = self.server_name();
         if server_name != own_name {
-            return invalid(format!("the server name is {server_name:?}, this node is configured with {own_name:?}"));
+            return invalid(format!("the server name is {server_name:?}, but this node's is {own_name:?}"));
         }
         let own = self.identity().node_id();
         let count = voters.len();
@@ -82,7 +82,7 @@ impl Administration {
         let command = Bootstrap { cluster_id: cluster_id.to_string(), server_name: self.inner.server_name.clone() };
         let command = Some(Command { kind: Some(Kind::Bootstrap(command)) });
         if let Err(error) = self.inner.proposer.propose(Envelope { command, ..Envelope::default() }).await {
-            tracing::warn!(%error, "the cluster's first command is not applied yet");
+            tracing::warn!(%error, "failed to apply the cluster's first command; will retry");
         }
     }
 }
@@ -97,7 +97,7 @@ pub(super) fn node(member: Member) -> Result<(u64, Node), AdminError> {
         .rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0));
     if !has_port {
-        let reason = format!("the peer address of node {node_id} is {peer_address:?}, it must be host:port");
+        let reason = format!("the peer address of node {node_id} is {peer_address:?}, but it must be host:port");
         return Err(AdminError::Invalid(reason));
     }
     Ok((node_id, Node { peer_address, client_address, name }))

@@ -25,7 +25,7 @@ impl Administration {
                     break;
                 }
                 if let Err(error) = self.renew_some_of_each(&users).await {
-                    tracing::warn!(%error, "a changed profile is not shown in all rooms yet; it is tried again");
+                    tracing::warn!(%error, "failed to update a changed profile in all rooms; will retry");
                     break;
                 }
             }
@@ -50,7 +50,7 @@ impl Administration {
                     tracing::debug!(localpart, rooms = renewed.rooms, more = renewed.more, "renewed member events");
                 }
                 Some(outcome::Kind::Rejected(rejected)) => return Err(AdminError::Refused(rejected.message)),
-                other => return Err(AdminError::Stopped(format!("an answer to another command: {other:?}"))),
+                other => return Err(AdminError::Stopped(format!("a response to another command: {other:?}"))),
             }
         }
         Ok(())

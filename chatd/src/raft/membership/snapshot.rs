@@ -77,7 +77,7 @@ impl Administration {
         }
         let found = self.inner.consensus.snapshot().await;
         let summary = found.map_err(|error| AdminError::Stopped(error.to_string()))?;
-        let summary = summary.ok_or_else(|| AdminError::Stopped("the snapshot is not there".into()))?;
+        let summary = summary.ok_or_else(|| AdminError::Stopped("the snapshot does not exist".into()))?;
         let applied = summary.last_applied.map(|last| last.index);
         tracing::info!(id = summary.id, applied, bytes = summary.size_bytes, purge, "took a snapshot");
         if purge && let Some(last) = summary.last_applied {
@@ -112,7 +112,7 @@ impl Administration {
                 Ok(_) => made = Instant::now(),
                 Err(AdminError::Stopped(_)) => return,
                 Err(error) => {
-                    tracing::warn!(%error, "no snapshot was taken");
+                    tracing::warn!(%error, "failed to take a snapshot");
                     if matches!(error, AdminError::Refused(_)) {
                         sleep(WHEN_SHORT).await;
                     }
@@ -159,7 +159,7 @@ impl Administration {
             return Ok(());
         }
         Err(AdminError::Refused(format!(
-            "the volume has {} bytes left, a checkpoint needs {needed}: enlarge the volume, or free space on it",
+            "the volume has {} bytes left, but a snapshot needs {needed}: enlarge the volume, or free space on it",
             space.free
         )))
     }

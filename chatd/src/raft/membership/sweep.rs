@@ -7,6 +7,7 @@ use super::history::not_proposed;
 use super::{AdminError, Administration};
 use quorate_core::proto::log::{Command, DeviceSwept, Envelope, SweepDevice, command, outcome};
 use quorate_core::query::SweepCursor;
+use quorate_wire::whole_millis;
 use tokio::time::sleep;
 
 /// Limit on the rows searched at a time: a few milliseconds of a thread that may take its time.
@@ -18,7 +19,7 @@ impl Administration {
     /// Removes unused devices for as long as the node runs, while it leads.
     pub(crate) async fn keep_devices_bounded(self) {
         let (mut cursor, mut was_certain) = (SweepCursor::default(), false);
-        let kept_ms = u64::try_from(self.inner.compaction.devices_kept.as_millis()).unwrap_or(u64::MAX);
+        let kept_ms = whole_millis(self.inner.compaction.devices_kept);
         loop {
             sleep(self.inner.compaction.devices_every).await;
             if !self.may_remove(&mut was_certain) {
@@ -30,13 +31,13 @@ impl Administration {
             let mut swept = 0_usize;
             for (localpart, device_id) in part.found {
                 if let Err(error) = self.sweep_device(&localpart, &device_id, kept_ms).await {
-                    tracing::warn!(%error, "a device that is not used any more was not removed; it is tried again");
+                    tracing::warn!(%error, "failed to remove an expired device; will retry");
                     break;
                 }
                 swept += 1;
             }
             if swept > 0 {
-                tracing::info!(devices = swept, "removed devices that are not used any more");
+                tracing::info!(devices = swept, "removed expired devices");
             }
             cursor = part.next;
         }
@@ -51,7 +52,7 @@ impl Administration {
                 Some(outcome::Kind::DeviceSwept(DeviceSwept { more: true })) => {}
                 Some(outcome::Kind::DeviceSwept(DeviceSwept { more: false })) => break,
                 Some(outcome::Kind::Rejected(rejected)) => return Err(AdminError::Refused(rejected.message)),
-                other => return Err(AdminError::Stopped(format!("an answer to another command: {other:?}"))),
+                other => return Err(AdminError::Stopped(format!("a response to another command: {other:?}"))),
             }
         }
         Ok(())

@@ -15,11 +15,11 @@ impl Administration {
         match proposed.map_err(super::history::not_proposed)?.kind {
             Some(outcome::Kind::TimeRepaired(repaired)) => {
                 let TimeRepaired { before_ms, after_ms } = repaired;
-                tracing::warn!(before_ms, after_ms, "the log's time was set back on an administrator's wish");
+                tracing::warn!(before_ms, after_ms, "the log's time was set back at an administrator's request");
                 Ok(repaired)
             }
             Some(outcome::Kind::Rejected(rejected)) => Err(AdminError::Refused(rejected.message)),
-            other => Err(AdminError::Stopped(format!("an answer to another command: {other:?}"))),
+            other => Err(AdminError::Stopped(format!("a response to another command: {other:?}"))),
         }
     }
 }

@@ -64,8 +64,8 @@ impl Administration {
             }
             if Instant::now() >= deadline {
                 return Err(AdminError::Refused(match to {
-                    Some(id) => format!("voter {id} does not answer or lags; leadership stays here"),
-                    None => "no other voter answers and has caught up; leadership stays here".into(),
+                    Some(id) => format!("voter {id} does not respond or lags behind; this node stays the leader"),
+                    None => "no other voter responds and has caught up; this node stays the leader".into(),
                 }));
             }
             sleep(LOOK_EVERY).await;
@@ -79,7 +79,7 @@ impl Administration {
     fn clock_is_off(&self, node_id: u64) -> Option<String> {
         let offset_ms = self.inner.time.offset_of(node_id)?;
         let is_off = offset_ms.saturating_abs() > TOLERANCE_MS;
-        is_off.then(|| format!("the clock of voter {node_id} is {}: set it right first", off_by(offset_ms)))
+        is_off.then(|| format!("the clock of voter {node_id} is {}: correct it first", off_by(offset_ms)))
     }
 }
 
@@ -89,8 +89,8 @@ fn check_voters(status: &NodeStatus, to: Option<u64>) -> Result<(), AdminError> 
         return Err(AdminError::Refused("there is no other voter to hand leadership to".into()));
     }
     match to {
-        Some(id) if id == status.node_id => Err(AdminError::Refused(format!("node {id} leads already"))),
-        Some(id) if !voters.contains(&id) => Err(AdminError::Refused(format!("node {id} is no voter"))),
+        Some(id) if id == status.node_id => Err(AdminError::Refused(format!("node {id} is already the leader"))),
+        Some(id) if !voters.contains(&id) => Err(AdminError::Refused(format!("node {id} is not a voter"))),
         _ => Ok(()),
     }
 }

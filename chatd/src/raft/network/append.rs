@@ -203,7 +203,7 @@ impl<S> Answers<S> {
                 Ok(Ok(None)) => return None,
                 Ok(Err(status)) => return Some(Err(self.fail(&status))),
                 Err(_) if self.overdue() => {
-                    let status = Status::deadline_exceeded("an append was not answered in time");
+                    let status = Status::deadline_exceeded("no response to an append in time");
                     return Some(Err(self.fail(&status)));
                 }
                 Err(_) => {}
@@ -214,7 +214,7 @@ impl<S> Answers<S> {
     fn answer(&mut self, response: pb::AppendResponse) -> Result<StreamAppendResult<TypeConfig>, RpcError> {
         let sent = lock(&self.link).unanswered.pop_front();
         let Some(sent) = sent.filter(|sent| sent.sequence == response.sequence) else {
-            return Err(network_error("an answer to another append than the oldest"));
+            return Err(network_error("a response to an append other than the oldest"));
         };
         if let Some(observer) = &self.observer {
             observer.appended(sent.at.elapsed());

@@ -165,7 +165,7 @@ pub(crate) fn transferred_from_pb(
     response: &pb::TransferLeaderResponse,
 ) -> Result<TransferLeaderResponse<TypeConfig>, CodecError> {
     use pb::transfer_leader_response::Result as Kind;
-    let kind = response.result.as_ref().ok_or(CodecError::Missing { what: "the answer to a transfer" })?;
+    let kind = response.result.as_ref().ok_or(CodecError::Missing { what: "the response to a transfer" })?;
     Ok(match kind {
         Kind::Accepted(_) => Ok(()),
         Kind::VoteChanged(pb::VoteChanged { expected, actual }) => Err(TransferLeaderError::VoteChanged {

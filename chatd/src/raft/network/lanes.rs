@@ -187,7 +187,7 @@ impl Peer {
         endpoint.connect_with_connector_lazy(tower::service_fn(move |_| {
             let peer = peer.clone();
             async move {
-                let peer = peer.upgrade().ok_or_else(|| io::Error::other("the peer is no member any more"))?;
+                let peer = peer.upgrade().ok_or_else(|| io::Error::other("the peer is no longer a member"))?;
                 peer.dial(lane, generation).await.map(TokioIo::new)
             }
         }))
@@ -196,7 +196,7 @@ impl Peer {
     async fn dial(self: &Arc<Self>, lane: Lane, generation: u64) -> io::Result<Box<dyn PeerIo>> {
         let (address, stream) = timeout(CONNECT_LIMIT, self.race())
             .await
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer to the connection attempt"))??;
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no response to the connection attempt"))??;
         let mut slot = self.slot(lane);
         if slot.generation == generation {
             slot.address = Some(address);
@@ -243,7 +243,7 @@ impl Peer {
             let found = match lookup_host(&name).await {
                 Ok(found) => found.collect(),
                 Err(error) => {
-                    tracing::debug!(name, %error, "a peer's name has no address now");
+                    tracing::debug!(name, %error, "cannot resolve the name of a peer");
                     Vec::new()
                 }
             };

@@ -28,7 +28,7 @@ pub enum SendSnapshotError {
     #[error("cannot read the snapshot")]
     Read(#[source] std::io::Error),
     /// The receiver refused, disconnected or made no progress.
-    #[error("the receiver did not take the snapshot: {0}")]
+    #[error("the receiver did not accept the snapshot: {0}")]
     Receiver(Status),
 }
 

@@ -1,6 +1,7 @@
 //! openraft's configuration, and the reason for each value that is not the default.
 
 use openraft::{Config, ConfigError, SnapshotPolicy};
+use quorate_wire::whole_millis;
 use std::time::Duration;
 
 /// Heartbeat and election times.
@@ -38,8 +39,8 @@ const SNAPSHOT_LAG: u64 = 500_000;
 /// # Errors
 /// If the times contradict each other, for instance if a heartbeat is not shorter than an election.
 pub(crate) fn config(cluster_name: &str, timing: Timing) -> Result<Config, ConfigError> {
-    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let (heartbeat, min, max) = (millis(timing.heartbeat), millis(timing.election_min), millis(timing.election_max));
+    let (heartbeat, min, max) =
+        (whole_millis(timing.heartbeat), whole_millis(timing.election_min), whole_millis(timing.election_max));
     Config {
         cluster_name: cluster_name.to_owned(),
         heartbeat_interval: heartbeat,

@@ -10,6 +10,7 @@ use crate::raft::{
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use openraft::raft::{AppendEntriesRequest, StreamAppendError};
 use quorate_wire::raft::v1 as pb;
+use quorate_wire::whole_millis;
 use std::{
     collections::VecDeque,
     net::IpAddr,
@@ -70,7 +71,7 @@ pub(super) fn serve(
             door.contact.stamp();
         }
         let Some(sequence) = lock(&link).sequences.pop_front() else {
-            return Some((Err(Status::internal("an answer to no request")), None));
+            return Some((Err(Status::internal("a response without a request")), None));
         };
         Some((Ok(appended_to_pb(sequence, &result)), Some((results, link, door))))
     });
@@ -105,7 +106,7 @@ impl Reading {
         let Ok(Some(request)) = next else { return Ok(None) };
         self.door.member(request.target.as_ref(), self.from).await?;
         if let Some((TimeStamp { time_ms, trust }, at)) = self.stamp.take() {
-            let since = u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let since = whole_millis(at.elapsed());
             self.door.peers.time().heard_leader(time_ms.saturating_add(since), trust);
         }
         let sequence = request.sequence;

@@ -80,7 +80,7 @@ impl Forwarding {
             }
             // No pod of this version sends this; it is answered by itself, instead of breaking the stream for all.
             Err(error) => {
-                let attempt = Attempt::Unknown(format!("the command cannot be read: {error}"));
+                let attempt = Attempt::Unknown(format!("cannot decode the command: {error}"));
                 futures::future::ready(answer_to_pb(sequence, attempt)).boxed()
             }
         };

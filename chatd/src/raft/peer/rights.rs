@@ -55,7 +55,7 @@ async fn admit(mut request: Request, next: Next) -> Response {
             from = ?caller.and_then(|caller| caller.tcp.remote_addr()),
             path = request.uri().path(),
             reason,
-            "refused a call on the peer door"
+            "refused a call on the peer listener"
         );
         return refusal(&request, reason);
     }
@@ -66,7 +66,7 @@ async fn admit(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-const NO_CERTIFICATE: &str = "no certificate was shown";
+const NO_CERTIFICATE: &str = "no certificate was presented";
 
 fn permit(standing: Result<PeerRole, Arc<str>>, path: &str) -> Result<(), String> {
     let role = standing.map_err(|reason| reason.to_string())?;
@@ -75,12 +75,12 @@ fn permit(standing: Result<PeerRole, Arc<str>>, path: &str) -> Result<(), String
     }
     Err(match role {
         PeerRole::Peer => format!(
-            "{path} is for administrators, and this is a peer's certificate: take one with \
-             quorate://cluster/ID/admin/NAME among its names (`chatctl cluster init` makes it in the directory admin, \
-             the operator in the Secret NAME-admin-tls)"
+            "{path} is for administrators, but this is a peer's certificate: use one with \
+             quorate://cluster/ID/admin/NAME among its names (`chatctl cluster init` puts it into the directory admin, \
+             the operator into the Secret NAME-admin-tls)"
         ),
         PeerRole::Administrator => {
-            format!("{path} is for members of the cluster, and this is an administrator's certificate")
+            format!("{path} is for members of the cluster, but this is an administrator's certificate")
         }
     })
 }

@@ -13,14 +13,14 @@ pub enum ProposeError {
         retry_after: Duration,
     },
     /// The user has reached the limit of writes; the command was not appended.
-    #[error("the user has reached the limit of writes; try again in {retry_after:?}")]
+    #[error("the user has reached the write limit; try again in {retry_after:?}")]
     RateLimited {
         /// Delay after which the next write is allowed.
         retry_after: Duration,
     },
     /// The volumes of the cluster are nearly full; the command was not appended.
     #[error(
-        "the server's storage is nearly full, and new content is refused until there is space; reading and deleting go on"
+        "the server's storage is nearly full, and new content is refused until there is space; reading and deleting still work"
     )]
     StorageFull {
         /// Delay after which a retry may succeed.
@@ -30,7 +30,7 @@ pub enum ProposeError {
     #[error("the cluster has no leader now, or this pod is cut off from it; try again")]
     NoLeader,
     /// The command may or may not have been appended: try again with the same transaction id.
-    #[error("the write's fate is unknown ({reason}); try again with the same transaction id")]
+    #[error("the outcome of the write is unknown ({reason}); try again with the same transaction id")]
     Unknown {
         /// Description of what happened.
         reason: String,
@@ -39,7 +39,7 @@ pub enum ProposeError {
     #[error("this pod is stopping; try again on another one")]
     Stopping,
     /// The command is too large, and is never appended, here or elsewhere.
-    #[error("the command has {bytes} bytes, at most {limit} are allowed")]
+    #[error("the command has {bytes} bytes; at most {limit} are allowed")]
     TooLarge {
         /// Encoded size of the command, in bytes.
         bytes: usize,

@@ -239,7 +239,7 @@ async fn settle(
                     let _ = answer.send(Attempt::Applied(Box::new(outcome)));
                 }
             } else {
-                answer_all(answers, || Attempt::Unknown("apply answered another number of commands".into()));
+                answer_all(answers, || Attempt::Unknown("apply returned a different number of outcomes".into()));
             }
             return;
         }

@@ -48,7 +48,7 @@ impl<S: StateStore> RaftSnapshotBuilder<TypeConfig> for Builder<S> {
             }
             (Err(error), previous) => {
                 self.observer.snapshot_failed();
-                tracing::error!(%error, "building a snapshot failed");
+                tracing::error!(%error, "failed to build a snapshot");
                 previous.ok_or_else(|| io::Error::other(error))?
             }
         };

@@ -130,10 +130,13 @@ fn is_name(name: &str) -> bool {
 fn check(manifest: &log::Manifest) -> Result<(), SnapshotError> {
     let wrong = |what: String| Err(SnapshotError::Manifest { what });
     if manifest.version != VERSION {
-        return wrong(format!("its version is {}, this build reads {VERSION}; run a newer chatd", manifest.version));
+        return wrong(format!(
+            "its version is {}, but this build reads {VERSION}; run a newer chatd",
+            manifest.version
+        ));
     }
     if !is_name(&manifest.snapshot_id) {
-        return wrong(format!("{:?} is no snapshot id", manifest.snapshot_id));
+        return wrong(format!("{:?} is not a snapshot id", manifest.snapshot_id));
     }
     if manifest.files.len() > FILE_LIMIT {
         return wrong(format!("it lists {} files, at most {FILE_LIMIT} are possible", manifest.files.len()));
@@ -143,7 +146,7 @@ fn check(manifest: &log::Manifest) -> Result<(), SnapshotError> {
     }
     let mut names = HashSet::new();
     match manifest.files.iter().find(|file| !is_name(&file.name) || !names.insert(&file.name)) {
-        Some(file) => wrong(format!("{:?} is no file name or is listed twice", file.name)),
+        Some(file) => wrong(format!("{:?} is not a file name or is listed twice", file.name)),
         None => Ok(()),
     }
 }

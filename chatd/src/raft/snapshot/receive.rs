@@ -120,7 +120,7 @@ impl<S: StateStore> ReceiveSnapshot for Receiver<S> {
         let cluster = manifest.target.map(|target| target.cluster_id).unwrap_or_default();
         let manifest = Manifest::parse(manifest.manifest).map_err(|error| status(&error))?;
         if !manifest.is_of(&cluster) {
-            let text = format!("the snapshot is of cluster {}, this is {cluster}", manifest.cluster_id());
+            let text = format!("the snapshot belongs to cluster {}, but this node to {cluster}", manifest.cluster_id());
             return Err(Status::failed_precondition(text));
         }
         let own = self.raft.vote();
@@ -193,7 +193,7 @@ impl<S: StateStore> Transfer<S> {
         let last = match self.transfer(leader, manifest).await {
             Ok(vote) => Ok(response(Answer::Installed(vote_to_pb(&vote)))),
             Err(error) => {
-                tracing::warn!(snapshot = id, %error, "a snapshot did not arrive");
+                tracing::warn!(snapshot = id, %error, "failed to receive a snapshot");
                 Err(error)
             }
         };
@@ -230,7 +230,7 @@ impl<S: StateStore> Transfer<S> {
         let pause = tokio::time::sleep(NO_SPACE_PAUSE.min(self.options.stall / 2));
         let _ = self.turn.unless_superseded(pause).await;
         Err(Status::unavailable(format!(
-            "the snapshot needs {needed} bytes of this pod's volume, which has {} left; enlarge it",
+            "the snapshot needs {needed} bytes on this pod's volume, which has {} left; enlarge the volume",
             space.free
         )))
     }
@@ -255,7 +255,7 @@ impl<S: StateStore> Transfer<S> {
 
     async fn files(&mut self, mut incoming: Incoming) -> Result<(Incoming, u64), Status> {
         loop {
-            let stalled = || Status::deadline_exceeded(format!("nothing came for {:?}", self.options.stall));
+            let stalled = || Status::deadline_exceeded(format!("nothing was received for {:?}", self.options.stall));
             let next = self.turn.unless_superseded(timeout(self.options.stall, self.rest.message())).await?;
             let message = next.map_err(|_| stalled())??;
             let part = message.and_then(|message| message.part);
@@ -268,7 +268,7 @@ impl<S: StateStore> Transfer<S> {
                 Part::Manifest(_) => return Err(Status::invalid_argument("a second manifest")),
             };
             if chunk.data.len() > CHUNK_LIMIT || crc32fast::hash(&chunk.data) != chunk.crc32 {
-                return Err(Status::data_loss(format!("a chunk of {} was damaged on the way", chunk.file)));
+                return Err(Status::data_loss(format!("a chunk of {} was damaged in transit", chunk.file)));
             }
             let bytes = chunk.data.len() as u64;
             incoming = blocking(self.options.drive, move || {
@@ -289,7 +289,7 @@ impl<S: StateStore> Transfer<S> {
         // openraft ignores a snapshot that contains nothing new; its files are then still in the incoming directory.
         let (shelf, covered) = (self.shelf.clone(), self.store.applied().log_id);
         blocking(self.options.drive, move || Ok(shelf.discard_incoming(covered)?)).await?;
-        tracing::info!(snapshot = id, received, "a snapshot was received and installed");
+        tracing::info!(snapshot = id, received, "received and installed a snapshot");
         Ok(vote)
     }
 }
@@ -301,6 +301,6 @@ pub(super) fn check<S: StateStore>(store: &S, snapshot: SnapshotData) -> Result<
     if snapshot.manifest().promises(&contents) {
         Ok(snapshot)
     } else {
-        Err(SnapshotError::manifest(format!("{snapshot:?} does not hold what its manifest says")))
+        Err(SnapshotError::manifest(format!("the contents of {snapshot:?} do not match its manifest")))
     }
 }

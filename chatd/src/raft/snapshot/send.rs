@@ -140,7 +140,7 @@ async fn transfer(
         answered = &mut installed => answered,
     };
     if done.is_ok() {
-        tracing::info!(snapshot = snapshot.id(), to, took = ?began.elapsed(), "a snapshot was sent and installed");
+        tracing::info!(snapshot = snapshot.id(), to, took = ?began.elapsed(), "sent a snapshot, and it was installed");
     }
     done
 }
@@ -177,7 +177,7 @@ async fn answer(
     options: SendOptions,
 ) -> Result<Answer, SendSnapshotError> {
     let message = in_time(options, answers.message()).await?;
-    message.and_then(|message| message.part).ok_or_else(|| unexpected("it ended without an answer"))
+    message.and_then(|message| message.part).ok_or_else(|| unexpected("it ended without a response"))
 }
 
 /// Reads progress reports until the snapshot is installed.

@@ -78,7 +78,7 @@ impl HeldTurn {
 }
 
 fn superseded_status() -> Status {
-    Status::aborted("another transfer of a snapshot took the place of this one")
+    Status::aborted("another snapshot transfer replaced this one")
 }
 
 #[cfg(test)]

@@ -91,15 +91,15 @@ fn tell(level: VolumeLevel, gauge: &VolumeGauge, status: &NodeStatus, peers: &Pe
     let name = |id| status.membership.member(id).map_or_else(|| id.to_string(), |member| member.name.clone());
     let pods = short.map(name).collect::<Vec<_>>().join(", ");
     match level {
-        VolumeLevel::Enough => tracing::info!("the volumes have space again: all writes are taken"),
+        VolumeLevel::Enough => tracing::info!("the volumes have space again: all writes are accepted"),
         VolumeLevel::Short => tracing::warn!(
             pods,
-            "volumes are nearly full: people's writes are refused; reading, deleting and administration go on. Enlarge the \
-             volumes, or let go of history"
+            "volumes are nearly full: user writes are refused; reading, deleting and administration continue; enlarge the \
+             volumes, or purge history"
         ),
         VolumeLevel::Exhausted => tracing::error!(
             pods,
-            "most of the reserve of volumes is used: only purge-history is still written. Enlarge the volumes"
+            "most of the reserve of the volumes is used: only purge-history is still accepted; enlarge the volumes"
         ),
     }
 }

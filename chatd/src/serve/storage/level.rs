@@ -30,7 +30,7 @@ impl Level {
                     free_bytes = free,
                     total_bytes = total,
                     left = now.word(),
-                    "the volume has more room again"
+                    "the volume has more space again"
                 );
             }
             std::cmp::Ordering::Equal => {}

@@ -51,7 +51,7 @@ impl Layout {
         };
         let name = name.strip_suffix('\n').unwrap_or_default();
         if number(OsStr::new(name)).is_none() {
-            return Err(StoreError::damaged(&path, format!("it names {name:?}, which is no state directory")));
+            return Err(StoreError::damaged(&path, format!("it names {name:?}, which is not a state directory")));
         }
         let dir = self.root.join(name);
         if !dir.is_dir() {

@@ -86,7 +86,7 @@ fn background(live: &Arc<Live>, errors: u64) -> StoreError {
         Err(error) => error.to_string(),
         Ok(()) => UNKNOWN.to_owned(),
     });
-    let what = format!("{errors} errors in the background: {}", cause.unwrap_or_else(|| UNKNOWN.to_owned()));
+    let what = format!("{errors} background errors: {}", cause.unwrap_or_else(|| UNKNOWN.to_owned()));
     StoreError::Engine { doing: "flushing or compacting", path: live.dir().to_owned(), what }
 }
 

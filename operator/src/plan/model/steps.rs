@@ -48,11 +48,11 @@ impl World {
         let now = Time(whole_seconds(self.now));
         let old = self.previous.operation.take();
         self.previous.operation = made.operation.as_ref().map(|operation| OperationStatus {
-            r#type: operation.kind.into(),
-            step: operation.step.into(),
+            r#type: operation.kind.as_str().into(),
+            step: operation.step.as_str().into(),
             member: operation.member.clone(),
             started_at: old
-                .filter(|old| old.r#type == operation.kind && old.member == operation.member)
+                .filter(|old| old.r#type == operation.kind.as_str() && old.member == operation.member)
                 .map_or_else(|| now.clone(), |old| old.started_at),
             progressed_at: None,
             done_pods: None,

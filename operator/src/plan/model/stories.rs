@@ -3,7 +3,7 @@
 use super::{Fault, World};
 use crate::{
     observed::Observed,
-    plan::{Step, plan},
+    plan::{BlockedReason, Step, plan},
 };
 
 #[test]
@@ -101,7 +101,7 @@ fn a_volume_of_another_cluster_is_named() {
     world.places[2].volume.as_mut().expect("a volume").cluster_id = Some("of-others".into());
     let made = plan(&world.cluster, &world.observe());
     let blocked = made.blocked.expect("blocked");
-    assert_eq!(blocked.reason, "ForeignVolume");
+    assert_eq!(blocked.reason, BlockedReason::ForeignVolume);
     assert!(blocked.message.contains("team-2") && blocked.message.contains("of-others"), "{}", blocked.message);
     assert_eq!(made.step, None);
 }
@@ -123,7 +123,7 @@ fn a_foreign_object_stops_everything() {
     let world = World::new(3);
     let observed = Observed { conflicts: vec!["Service/team".into()], ..world.observe() };
     let made = plan(&world.cluster, &observed);
-    assert_eq!(made.blocked.map(|blocked| blocked.reason), Some("NameConflict"));
+    assert_eq!(made.blocked.map(|blocked| blocked.reason), Some(BlockedReason::NameConflict));
     assert!(made.resources.is_none() && made.step.is_none() && made.chores.is_empty());
 }
 

@@ -5,7 +5,7 @@ use super::{back_to_partition, hosted, is_doomed, is_outdated, mend::mend_one, o
 use crate::{
     cluster::Cluster,
     observed::{Observed, Slot, StatefulSetView},
-    plan::{Move, Operation},
+    plan::{Move, Operation, OperationKind, OperationStep},
 };
 use quorate_crd::condition;
 
@@ -19,7 +19,7 @@ const PATIENCE_SECONDS: i64 = 60;
 /// on to the next pod only when the last one is.
 pub(in crate::plan) fn before_initialisation(_: &Cluster, observed: &Observed) -> Move {
     let Some(set) = settled(observed) else { return Move::default() };
-    renew_all(observed, set, "no cluster has been made yet").unwrap_or_default()
+    renew_all(observed, set, "the cluster is not initialized yet").unwrap_or_default()
 }
 
 /// Helps pods that cannot start, then waits for a leader, then gives up waiting. Called while there is no leader.
@@ -31,10 +31,10 @@ pub(in crate::plan) fn without_leader(_: &Cluster, observed: &Observed) -> Move 
     }
     if let Some(unseen) = hosted(observed, set).find(|slot| is_unseen(slot)) {
         let message = format!(
-            "{} is ready and does not answer the operator on its peer port: does a NetworkPolicy keep the operator out?",
+            "{} is ready but does not answer the operator on its peer port: does a NetworkPolicy block the operator?",
             unseen.name
         );
-        return Move::wait(recover("WaitForPod", Some(unseen), message));
+        return Move::wait(recover(OperationStep::WaitForPod, Some(unseen), message));
     }
     if patient && let Some(renewed) = renew_in_turn(observed, set) {
         return renewed;
@@ -63,7 +63,9 @@ fn renew_in_turn(observed: &Observed, set: &StatefulSetView) -> Option<Move> {
             && slot.pod.as_ref().is_some_and(|pod| !pod.deleting && pod.trouble.is_none())
     };
     match hosted(observed, set).find(starting) {
-        Some(slot) => Some(Move::wait(recover("WaitForPod", Some(slot), format!("no leader: {}", slot.explain())))),
+        Some(slot) => {
+            Some(Move::wait(recover(OperationStep::WaitForPod, Some(slot), format!("no leader: {}", slot.explain()))))
+        }
         None => renew_all(observed, set, "there is no leader, so nothing is interrupted"),
     }
 }
@@ -79,12 +81,12 @@ fn renew_all(observed: &Observed, set: &StatefulSetView, why: &str) -> Option<Mo
 fn wait_for_leader(observed: &Observed) -> Operation {
     let silent: Vec<String> = observed.all_slots().filter(|slot| slot.door.is_none()).map(Slot::explain).collect();
     let message = match silent.is_empty() {
-        true => "all pods answer, no leader is elected yet".to_owned(),
+        true => "all pods answer, but no leader is elected yet".to_owned(),
         false => format!("no leader: {}", silent.join("; ")),
     };
-    recover("WaitForLeader", None, message)
+    recover(OperationStep::WaitForLeader, None, message)
 }
 
-fn recover(step: &'static str, slot: Option<&Slot>, message: String) -> Operation {
-    Operation { kind: "Recover", ..operation(step, slot, message) }
+fn recover(step: OperationStep, slot: Option<&Slot>, message: String) -> Operation {
+    Operation { kind: OperationKind::Recover, ..operation(step, slot, message) }
 }

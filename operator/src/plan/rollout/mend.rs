@@ -8,7 +8,7 @@ use super::{hosted, is_doomed, operation, settled};
 use crate::{
     cluster::Cluster,
     observed::{Observed, Slot, StatefulSetView},
-    plan::{Move, Step, places},
+    plan::{Move, OperationStep, Step, places},
     quorum::Leader,
 };
 
@@ -44,7 +44,7 @@ pub(super) fn mend_one(
         (false, Some(_)) => 0,
     };
     if !patient && waited_for(slot, observed) < needed {
-        return Some(Move::wait(operation("WaitForPod", Some(slot), slot.explain())));
+        return Some(Move::wait(operation(OperationStep::WaitForPod, Some(slot), slot.explain())));
     }
     Some(renew(set, slot, format!("{}: giving it the new revision", slot.explain())))
 }
@@ -85,12 +85,12 @@ pub(super) fn gets_newest(slot: &Slot, set: &StatefulSetView) -> bool {
 pub(super) fn renew(set: &StatefulSetView, slot: &Slot, message: String) -> Move {
     let about = |step| operation(step, Some(slot), message.clone());
     match &slot.pod {
-        _ if !gets_newest(slot, set) => Move::take(Step::RenewOnDelete, about("PrepareRestart")),
+        _ if !gets_newest(slot, set) => Move::take(Step::RenewOnDelete, about(OperationStep::PrepareRestart)),
         Some(pod) => {
             let step = Step::ReplacePod { pod: slot.name.clone(), uid: pod.uid.clone() };
-            Move::take(step, about("RestartPod"))
+            Move::take(step, about(OperationStep::RestartPod))
         }
-        None => Move::wait(about("WaitForPod")),
+        None => Move::wait(about(OperationStep::WaitForPod)),
     }
 }
 
@@ -103,7 +103,7 @@ pub(super) fn back_to_partition(observed: &Observed, set: &StatefulSetView) -> O
     let outdated = hosted(observed, set).filter(|slot| is_outdated(slot, set));
     let above = outdated.map(|slot| slot.ordinal.saturating_add(1)).max().unwrap_or_default();
     let message = "the pods that could not start have the new revision".to_owned();
-    Some(Move::take(Step::SetPartition(above), operation("EndRestarts", None, message)))
+    Some(Move::take(Step::SetPartition(above), operation(OperationStep::EndRestarts, None, message)))
 }
 
 fn is_under_way(slot: &Slot, set: &StatefulSetView) -> bool {

@@ -85,7 +85,7 @@ impl Stage {
     /// Replaces a node as the operator does: the node that takes the place of another is new, with an empty volume.
     fn replace(&mut self, out: HostId, with: HostId) -> Checked {
         let Some(id) = self.simulation.pods[out].node_id else {
-            return broken("stories_are_understood", format!("nobody was ever seen on pod-{out}"));
+            return broken("stories_are_understood", format!("no node has run on pod-{out} yet"));
         };
         let before = self.seen.name(id);
         if out == with {
@@ -102,7 +102,7 @@ impl Stage {
     fn wait_until(&mut self, ms: u64) -> Checked {
         let now = self.simulation.world.now();
         if now > ms * MS {
-            return broken("stories_go_on", format!("it is {} ms already", now / MS));
+            return broken("stories_go_on", format!("the time is already {} ms", now / MS));
         }
         // Rounded up to a beat, as every other step begins at one.
         self.until_time((ms * MS).next_multiple_of(BEAT))
@@ -115,8 +115,8 @@ impl Stage {
         let record = self.simulation.history.lock();
         let acknowledged = record.sends.values().filter(|send| send.acknowledged.is_some()).count();
         let text = format!(
-            "every voter has applied the same, up to entry {entry}; {acknowledged} of {} messages were acknowledged, \
-             and what was promised holds",
+            "every voter has applied the same log up to entry {entry}; {acknowledged} of {} messages were acknowledged, \
+             and all guarantees hold",
             record.sends.len()
         );
         self.cast.told.tell(self.simulation.world.now(), text);
@@ -128,7 +128,7 @@ impl Stage {
             let pod = tell::pod(turn.host);
             let what = match turn.term {
                 Some(term) => format!("{pod} leads term {term}"),
-                None => format!("{pod} leads no more"),
+                None => format!("{pod} no longer leads"),
             };
             self.cast.told.tell(turn.at, what);
         }

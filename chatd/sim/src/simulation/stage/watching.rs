@@ -31,7 +31,7 @@ impl Seen {
     }
 
     pub(super) fn name(&self, node_id: u64) -> String {
-        self.names.get(&node_id).cloned().unwrap_or_else(|| "a node that was never seen".to_owned())
+        self.names.get(&node_id).cloned().unwrap_or_else(|| "an unknown node".to_owned())
     }
 }
 
@@ -39,8 +39,8 @@ impl Seen {
 pub(super) fn node_name(pod: HostId, volume: u32) -> String {
     match volume {
         0 => tell::pod(pod),
-        1 => format!("{} (anew)", tell::pod(pod)),
-        _ => format!("{} (anew, {volume})", tell::pod(pod)),
+        1 => format!("{} (new)", tell::pod(pod)),
+        _ => format!("{} (new, {volume})", tell::pod(pod)),
     }
 }
 
@@ -87,11 +87,11 @@ impl Stage {
     fn tell_snapshot(&self, host: HostId, snapshot: u64, last_before: u64) {
         let pod = tell::pod(host);
         let what = match last_before {
-            0 => format!("{pod}, which had nothing, has installed a snapshot of all up to entry {snapshot}"),
+            0 => format!("{pod}, which was empty, has installed a snapshot up to entry {snapshot}"),
             last if last < snapshot => {
-                format!("{pod}, whose log ended at {last}, has installed a snapshot of all up to entry {snapshot}")
+                format!("{pod}, whose log ended at {last}, has installed a snapshot up to entry {snapshot}")
             }
-            _ => format!("{pod} has taken a snapshot of all up to entry {snapshot}"),
+            _ => format!("{pod} has taken a snapshot up to entry {snapshot}"),
         };
         self.cast.told.tell(self.simulation.world.now(), what);
     }

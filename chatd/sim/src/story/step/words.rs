@@ -39,20 +39,20 @@ impl<'a> Words<'a> {
     pub(super) fn all(&mut self, words: &str) -> Result<(), String> {
         for word in words.split(' ') {
             if !self.is(word) {
-                return Err(format!("{word:?} is missing before {:?}", self.rest));
+                return Err(format!("expected {word:?} before {:?}", self.rest));
             }
         }
         Ok(())
     }
 
     pub(super) fn end(&self) -> Result<(), String> {
-        if self.rest.is_empty() { Ok(()) } else { Err(format!("{:?} is too much", self.rest)) }
+        if self.rest.is_empty() { Ok(()) } else { Err(format!("unexpected {:?} at the end", self.rest)) }
     }
 
     pub(super) fn pod(&mut self) -> Result<HostId, String> {
         let word = self.any()?;
         let number = word.strip_prefix("pod-").and_then(|number| number.parse().ok());
-        number.filter(|pod| *pod <= SPARE).ok_or_else(|| format!("there is no pod {word:?}"))
+        number.filter(|pod| *pod <= SPARE).ok_or_else(|| format!("unknown pod {word:?}"))
     }
 
     /// Takes one or more pods, up to the end of the step.
@@ -67,7 +67,7 @@ impl<'a> Words<'a> {
     pub(super) fn user(&mut self) -> Result<User, String> {
         let word = self.any()?;
         let known = USERS.into_iter().find(|user| *user == word);
-        known.ok_or_else(|| format!("{word:?} is nobody and nothing"))
+        known.ok_or_else(|| format!("{word:?} is neither a user nor an action"))
     }
 
     /// Takes one or more users, up to the end of the step.
@@ -89,7 +89,7 @@ impl<'a> Words<'a> {
     /// Takes a text in quotes: `"hello, bob"`.
     pub(super) fn quoted(&mut self) -> Result<String, String> {
         let inner = self.rest.strip_prefix('"').and_then(|rest| rest.split_once('"'));
-        let (text, rest) = inner.ok_or_else(|| format!("{:?} begins with no quoted text", self.rest))?;
+        let (text, rest) = inner.ok_or_else(|| format!("expected quoted text at {:?}", self.rest))?;
         self.rest = rest.trim_start();
         Ok(text.to_owned())
     }
@@ -121,5 +121,5 @@ impl<'a> Words<'a> {
 }
 
 fn parse(number: &str) -> Result<u64, String> {
-    number.parse().map_err(|_| format!("{number:?} is no number"))
+    number.parse().map_err(|_| format!("{number:?} is not a number"))
 }

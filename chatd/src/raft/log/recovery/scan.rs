@@ -46,7 +46,7 @@ pub(super) fn scan(
         let rest = bytes.get(scan.end as usize..).unwrap_or_default();
         if is_zero(rest.get(..RECORD_HEADER).unwrap_or(rest)) {
             if !is_zero(rest) {
-                scan.tail = Tail::Bad(Mismatch::new("a record", "zeros, and other bytes behind them"));
+                scan.tail = Tail::Bad(Mismatch::new("a record", "zeros followed by other bytes"));
             }
             break;
         }
@@ -102,7 +102,7 @@ pub(super) fn torn(file: &SegmentFile, bytes: &Bytes, scan: &Scan) -> Result<Opt
     };
     tracing::warn!(
         file = %cut.file, offset = cut.offset, bytes = cut.bytes, reason = %cut.reason,
-        "cut an unfinished write off the log; nothing in it was acknowledged"
+        "removed an unfinished write from the end of the log; nothing in it was acknowledged"
     );
     Ok(Some(cut))
 }

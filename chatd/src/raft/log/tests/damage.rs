@@ -161,7 +161,7 @@ async fn another_format_version_is_named_as_such() {
     let name = names(&disk)[0].clone();
     disk.damage(&name, |bytes| bytes[8] = 2);
     let error = refused(&disk).to_string();
-    assert!(error.contains("has log format 2, this program reads format 1"), "{error}");
+    assert!(error.contains("has log format 2, but this program reads format 1"), "{error}");
 }
 
 #[tokio::test]

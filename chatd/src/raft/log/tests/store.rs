@@ -124,7 +124,7 @@ async fn entries_must_follow_each_other_and_committed_ones_stay() {
     let (mut log, _) = reopen(&disk);
     fill(&log, 1, 0, 10, 10).await;
     let error = append(&log, vec![entry(1, 11, 10)]).await.expect_err("a hole");
-    assert!(error.to_string().contains("goes on at index 10"), "{error}");
+    assert!(error.to_string().contains("continues at index 10"), "{error}");
     log.save_committed(Some(log_id(1, 5))).await.expect("stages");
     log.truncate_after(Some(log_id(1, 4))).await.expect_err("entry 5 is committed");
     log.truncate_after(Some(log_id(1, 5))).await.expect("entry 6 is not");
