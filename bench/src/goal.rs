@@ -1,28 +1,28 @@
 //! Goals: what Quorate must reach, and against whom.
 
-use crate::system::System;
-use crate::workload::{Metric, Workload};
+use crate::system::BenchSystem;
+use crate::workload::{BenchMetric, Workload};
 
 /// A figure that Quorate must reach in one workload.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Goal {
     pub(crate) workload: Workload,
     pub(crate) case: &'static str,
-    pub(crate) metric: Metric,
-    pub(crate) bound: Bound,
+    pub(crate) metric: BenchMetric,
+    pub(crate) bound: GoalBound,
     /// Ratio to the rival, or an absolute value if there is no rival.
     pub(crate) factor: f64,
-    pub(crate) rival: Rival,
+    pub(crate) rival: GoalRival,
 }
 
 /// Comparison that a figure must satisfy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bound {
+pub(crate) enum GoalBound {
     AtLeast,
     AtMost,
 }
 
-impl Bound {
+impl GoalBound {
     pub(crate) fn holds(self, value: f64, line: f64) -> bool {
         match self {
             Self::AtLeast => value >= line,
@@ -48,19 +48,19 @@ impl Bound {
 
 /// Rival that a figure is compared with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Rival {
+pub(crate) enum GoalRival {
     /// The best of these systems.
-    BestOf(&'static [System]),
+    BestOf(&'static [BenchSystem]),
     /// Nobody: the goal is an absolute value.
     Nobody,
 }
 
-const NATS: Rival = Rival::BestOf(&[System::Nats]);
-const ETCD: Rival = Rival::BestOf(&[System::Etcd]);
-const BARE: Rival = Rival::BestOf(&[System::Bare]);
-const EJABBERD: Rival = Rival::BestOf(&[System::Ejabberd]);
-const SOCKET_IO: Rival = Rival::BestOf(&[System::SocketIo]);
-const CHATS: Rival = Rival::BestOf(&[System::Ejabberd, System::SocketIo]);
+const NATS: GoalRival = GoalRival::BestOf(&[BenchSystem::Nats]);
+const ETCD: GoalRival = GoalRival::BestOf(&[BenchSystem::Etcd]);
+const BARE: GoalRival = GoalRival::BestOf(&[BenchSystem::Bare]);
+const EJABBERD: GoalRival = GoalRival::BestOf(&[BenchSystem::Ejabberd]);
+const SOCKET_IO: GoalRival = GoalRival::BestOf(&[BenchSystem::SocketIo]);
+const CHATS: GoalRival = GoalRival::BestOf(&[BenchSystem::Ejabberd, BenchSystem::SocketIo]);
 
 /// Name of the case of B8 with parked `/sync` requests.
 pub(crate) const PARKED: &str = "parked /sync";
@@ -71,36 +71,36 @@ pub(crate) const BUSY_ROOM: &str = "delivery";
 /// Name of the case of the crowd that measures posts in another room.
 pub(crate) const ELSEWHERE: &str = "a writer elsewhere";
 
-const fn goal(workload: Workload, metric: Metric, bound: Bound, factor: f64, rival: Rival) -> Goal {
+const fn goal_for(workload: Workload, metric: BenchMetric, bound: GoalBound, factor: f64, rival: GoalRival) -> Goal {
     Goal { workload, case: "", metric, bound, factor, rival }
 }
 
 /// All goals, in the order in which they are reported.
 pub(crate) const GOALS: [Goal; 21] = {
-    use Bound::{AtLeast, AtMost};
-    use Metric::{Cpu, Elections, Gap, Lost, MemoryEach, P50, P99, Rate};
+    use BenchMetric::{Cpu, Elections, Gap, Lost, MemoryEach, P50, P99, Rate};
+    use GoalBound::{AtLeast, AtMost};
     use Workload::{B1, B2, B3, B4, B5, B7, B8, B9, B10, Crowd};
     [
-        goal(B1, Rate, AtLeast, 1.25, NATS),
-        goal(B1, Rate, AtLeast, 4.0, ETCD),
-        goal(B1, Rate, AtLeast, 0.25, BARE),
-        goal(B2, Rate, AtLeast, 3.0, ETCD),
-        goal(B2, Rate, AtLeast, 1.0, NATS),
-        goal(B3, P50, AtMost, 0.65, NATS),
-        goal(B3, P99, AtMost, 1.0, NATS),
-        goal(B4, P50, AtMost, 0.8, CHATS),
-        goal(B5, Rate, AtLeast, 1.5, SOCKET_IO),
-        goal(B5, Rate, AtLeast, 2.5, EJABBERD),
-        goal(B7, Cpu, AtMost, 0.35, ETCD),
-        goal(B7, Cpu, AtMost, 1.25, NATS),
-        goal(B8, MemoryEach, AtMost, 1.2, BARE),
-        Goal { case: PARKED, ..goal(B8, MemoryEach, AtMost, 20.0, Rival::Nobody) },
-        goal(B9, Gap, AtMost, 0.5, ETCD),
-        goal(B9, Lost, AtMost, 0.0, Rival::Nobody),
-        Goal { case: BUSY_POSTS, ..goal(B10, P99, AtMost, 1.5, NATS) },
-        Goal { case: BUSY_ROOM, ..goal(B10, P99, AtMost, 1.5, NATS) },
-        goal(B10, Elections, AtMost, 0.0, Rival::Nobody),
-        goal(Crowd, P99, AtMost, 2000.0, Rival::Nobody),
-        Goal { case: ELSEWHERE, ..goal(Crowd, P99, AtMost, 20.0, Rival::Nobody) },
+        goal_for(B1, Rate, AtLeast, 1.25, NATS),
+        goal_for(B1, Rate, AtLeast, 4.0, ETCD),
+        goal_for(B1, Rate, AtLeast, 0.25, BARE),
+        goal_for(B2, Rate, AtLeast, 3.0, ETCD),
+        goal_for(B2, Rate, AtLeast, 1.0, NATS),
+        goal_for(B3, P50, AtMost, 0.65, NATS),
+        goal_for(B3, P99, AtMost, 1.0, NATS),
+        goal_for(B4, P50, AtMost, 0.8, CHATS),
+        goal_for(B5, Rate, AtLeast, 1.5, SOCKET_IO),
+        goal_for(B5, Rate, AtLeast, 2.5, EJABBERD),
+        goal_for(B7, Cpu, AtMost, 0.35, ETCD),
+        goal_for(B7, Cpu, AtMost, 1.25, NATS),
+        goal_for(B8, MemoryEach, AtMost, 1.2, BARE),
+        Goal { case: PARKED, ..goal_for(B8, MemoryEach, AtMost, 20.0, GoalRival::Nobody) },
+        goal_for(B9, Gap, AtMost, 0.5, ETCD),
+        goal_for(B9, Lost, AtMost, 0.0, GoalRival::Nobody),
+        Goal { case: BUSY_POSTS, ..goal_for(B10, P99, AtMost, 1.5, NATS) },
+        Goal { case: BUSY_ROOM, ..goal_for(B10, P99, AtMost, 1.5, NATS) },
+        goal_for(B10, Elections, AtMost, 0.0, GoalRival::Nobody),
+        goal_for(Crowd, P99, AtMost, 2000.0, GoalRival::Nobody),
+        Goal { case: ELSEWHERE, ..goal_for(Crowd, P99, AtMost, 20.0, GoalRival::Nobody) },
     ]
 };

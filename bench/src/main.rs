@@ -26,8 +26,8 @@ mod workload;
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use cli::{Cli, Command};
-use results::Results;
+use cli::{BenchCli, BenchCommand};
+use results::RunResults;
 use std::fs;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -35,7 +35,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match command(Cli::parse()).await {
+    match run_command(BenchCli::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("quorate-bench: {error:#}");
@@ -44,17 +44,17 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn command(cli: Cli) -> anyhow::Result<()> {
+async fn run_command(cli: BenchCli) -> anyhow::Result<()> {
     match cli.command {
-        Command::Run(args) => tokio::select! {
-            done = run(&args) => done,
+        BenchCommand::Run(args) => tokio::select! {
+            done = run_benchmark(&args) => done,
             // The servers end when what holds them is dropped.
             told = told_to_end()? => anyhow::bail!("stopped by {told}"),
         },
-        Command::Report(args) => report(&args),
-        Command::Bare(args) => system::bare::serve::serve(args.listen, &args.file, args.follower).await,
-        Command::Burn => {
-            load::burner::burn();
+        BenchCommand::Report(args) => print_report(&args),
+        BenchCommand::Bare(args) => system::bare::serve::serve_bare(args.listen, &args.file, args.follower).await,
+        BenchCommand::Burn => {
+            load::burner::burn_core();
             Ok(())
         }
     }
@@ -72,37 +72,37 @@ fn told_to_end() -> anyhow::Result<impl Future<Output = &'static str>> {
     })
 }
 
-async fn run(args: &cli::Run) -> anyhow::Result<()> {
+async fn run_benchmark(args: &cli::RunArgs) -> anyhow::Result<()> {
     let (plan, places) = (args.plan(), args.places()?);
     let (begun, started) = (Instant::now(), jiff::Timestamp::now().to_string());
-    let machine = machine::Machine::look(&places)?;
-    let versions = machine::versions(&places, plan.systems.iter().copied());
-    let findings = Box::pin(plan::Run::new(&plan, &places).all()).await;
-    let results = Results {
+    let machine = machine::MachineProfile::look(&places)?;
+    let versions = machine::system_versions(&places, plan.systems.iter().copied());
+    let findings = Box::pin(plan::BenchRun::new(&plan, &places).all()).await;
+    let results = RunResults {
         started,
         took_seconds: begun.elapsed().as_secs(),
-        commit: machine::commit(),
+        commit: machine::current_commit(),
         machine,
         versions,
         settings: plan.settings,
         samples: findings.samples,
         notes: findings.notes,
     };
-    report::write(&results, &args.out())?;
+    report::write_reports(&results, &args.out())?;
     if let Some(docs) = &args.docs {
-        report::page::update(&results, docs)?;
+        report::page::update_page(&results, docs)?;
     }
-    print!("{}", report::markdown::tables(&results));
+    print!("{}", report::markdown::render_tables(&results));
     eprintln!("results written to {}", args.out().display());
     Ok(())
 }
 
-fn report(args: &cli::Report) -> anyhow::Result<()> {
+fn print_report(args: &cli::ReportArgs) -> anyhow::Result<()> {
     let text = fs::read_to_string(&args.json).with_context(|| format!("cannot read {}", args.json.display()))?;
-    let results: Results = serde_json::from_str(&text).context("not a results file of a run")?;
+    let results: RunResults = serde_json::from_str(&text).context("not a results file of a run")?;
     if let Some(docs) = &args.docs {
-        report::page::update(&results, docs)?;
+        report::page::update_page(&results, docs)?;
     }
-    print!("{}", report::markdown::tables(&results));
+    print!("{}", report::markdown::render_tables(&results));
     Ok(())
 }

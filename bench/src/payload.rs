@@ -12,36 +12,36 @@ const DIGITS: usize = 16;
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// Reserves `count` numbers that nobody else gets, and returns the first.
-pub(crate) fn reserve(count: u64) -> u64 {
+pub(crate) fn reserve_numbers(count: u64) -> u64 {
     NEXT.fetch_add(count, Relaxed)
 }
 
 /// Returns a number that nobody else gets.
-pub(crate) fn next() -> u64 {
-    reserve(1)
+pub(crate) fn next_number() -> u64 {
+    reserve_numbers(1)
 }
 
 /// Returns a message as text.
-pub(crate) fn text(number: u64) -> String {
-    filled(number, BYTES)
+pub(crate) fn message_text(number: u64) -> String {
+    padded_text(number, BYTES)
 }
 
 /// Returns a message as the content of an `m.room.message`.
-pub(crate) fn json(number: u64) -> Bytes {
+pub(crate) fn message_json(number: u64) -> Bytes {
     const BEFORE: &str = r#"{"body":""#;
     const BEHIND: &str = r#"","msgtype":"m.text"}"#;
-    let body = filled(number, BYTES - BEFORE.len() - BEHIND.len());
+    let body = padded_text(number, BYTES - BEFORE.len() - BEHIND.len());
     Bytes::from([BEFORE, &body, BEHIND].concat())
 }
 
-fn filled(number: u64, length: usize) -> String {
+fn padded_text(number: u64, length: usize) -> String {
     let mut text = format!("%%{number:0DIGITS$}");
     text.extend(std::iter::repeat_n('x', length.saturating_sub(text.len())));
     text
 }
 
 /// Returns the number of a message, wherever in the bytes it stands, or `None` if there is none.
-pub(crate) fn number(bytes: &[u8]) -> Option<u64> {
+pub(crate) fn find_number(bytes: &[u8]) -> Option<u64> {
     let at = bytes.windows(MARK.len()).position(|window| window == MARK)?;
     let digits = bytes.get(at + MARK.len()..at + MARK.len() + DIGITS)?;
     std::str::from_utf8(digits).ok()?.parse().ok()
@@ -53,23 +53,23 @@ mod tests {
 
     #[test]
     fn both_forms_have_the_same_size_and_carry_their_number() {
-        for bytes in [Bytes::from(text(42)), json(42)] {
+        for bytes in [Bytes::from(message_text(42)), message_json(42)] {
             assert_eq!(bytes.len(), BYTES);
-            assert_eq!(number(&bytes), Some(42));
+            assert_eq!(find_number(&bytes), Some(42));
         }
-        let content: serde_json::Value = serde_json::from_slice(&json(7)).unwrap();
+        let content: serde_json::Value = serde_json::from_slice(&message_json(7)).unwrap();
         assert_eq!(content["msgtype"], "m.text");
     }
 
     #[test]
     fn a_number_is_found_inside_a_stanza_and_not_where_there_is_none() {
-        assert_eq!(number(format!("<message><body>{}</body></message>", text(9)).as_bytes()), Some(9));
-        assert_eq!(number(b"100%% of it"), None);
+        assert_eq!(find_number(format!("<message><body>{}</body></message>", message_text(9)).as_bytes()), Some(9));
+        assert_eq!(find_number(b"100%% of it"), None);
     }
 
     #[test]
     fn numbers_are_given_once() {
-        let first = reserve(10);
-        assert!(next() >= first + 10);
+        let first = reserve_numbers(10);
+        assert!(next_number() >= first + 10);
     }
 }

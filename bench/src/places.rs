@@ -7,7 +7,7 @@ use std::process::Command;
 
 /// Programs and directories that a run uses.
 #[derive(Clone, Debug)]
-pub(crate) struct Places {
+pub(crate) struct BenchPaths {
     pub(crate) chatd: PathBuf,
     pub(crate) chatctl: PathBuf,
     /// Directory that `deploy/deps/install bench` filled.
@@ -18,7 +18,7 @@ pub(crate) struct Places {
     pub(crate) work: PathBuf,
 }
 
-impl Places {
+impl BenchPaths {
     /// Creates a fresh directory for a system's data.
     ///
     /// # Errors

@@ -1,17 +1,17 @@
 //! Order of a run: the systems of each workload are measured side by side, ours and theirs in turn, so that both have
 //! the same neighbours.
 
-use crate::load::burner::Burner;
-use crate::load::clock::Timing;
-use crate::load::members::Board;
-use crate::load::post::{self, Posting};
-use crate::load::room::Room;
+use crate::load::burner::CpuBurner;
+use crate::load::clock::LoadTiming;
+use crate::load::members::DeliveryBoard;
+use crate::load::post::{self, PostMode};
+use crate::load::room::RoomUnderLoad;
 use crate::measure;
-use crate::places::Places;
-use crate::results::{Sample, Settings};
-use crate::stage::{LONG, PREPARE, stage};
-use crate::system::{Running, System};
-use crate::workload::{Metric, Workload};
+use crate::places::BenchPaths;
+use crate::results::{MetricSample, RunSettings};
+use crate::stage::{LONG, PREPARE, run_stage};
+use crate::system::{BenchSystem, RunningSystem};
+use crate::workload::{BenchMetric, Workload};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -20,10 +20,10 @@ const MEMBERS: usize = 100;
 
 /// Plan of a run: what to measure, and how.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct BenchPlan {
     pub(crate) workloads: BTreeSet<Workload>,
-    pub(crate) systems: BTreeSet<System>,
-    pub(crate) settings: Settings,
+    pub(crate) systems: BTreeSet<BenchSystem>,
+    pub(crate) settings: RunSettings,
     /// `true` to also run what takes long: 10⁷ messages, 10⁵ rooms, ten minutes under load.
     pub(crate) long: bool,
     /// Number of polls of the crowd.
@@ -32,35 +32,35 @@ pub(crate) struct Plan {
 
 /// Samples of a run, and notes on what could not be measured.
 #[derive(Debug, Default)]
-pub(crate) struct Findings {
-    pub(crate) samples: Vec<Sample>,
+pub(crate) struct RunFindings {
+    pub(crate) samples: Vec<MetricSample>,
     pub(crate) notes: Vec<String>,
 }
 
 /// Figures of one measurement.
-pub(crate) type Figures = Vec<(Metric, f64)>;
+pub(crate) type MetricValues = Vec<(BenchMetric, f64)>;
 
 /// A run under way.
-pub(crate) struct Run<'a> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) places: &'a Places,
-    pub(crate) running: BTreeMap<System, Running>,
-    pub(crate) findings: Findings,
+pub(crate) struct BenchRun<'a> {
+    pub(crate) plan: &'a BenchPlan,
+    pub(crate) places: &'a BenchPaths,
+    pub(crate) running: BTreeMap<BenchSystem, RunningSystem>,
+    pub(crate) findings: RunFindings,
 }
 
-impl<'a> Run<'a> {
-    pub(crate) fn new(plan: &'a Plan, places: &'a Places) -> Self {
-        Self { plan, places, running: BTreeMap::new(), findings: Findings::default() }
+impl<'a> BenchRun<'a> {
+    pub(crate) fn new(plan: &'a BenchPlan, places: &'a BenchPaths) -> Self {
+        Self { plan, places, running: BTreeMap::new(), findings: RunFindings::default() }
     }
 
     /// Runs all workloads of the plan. A failure is noted, and the rest goes on.
-    pub(crate) async fn all(mut self) -> Findings {
+    pub(crate) async fn all(mut self) -> RunFindings {
         for workload in self.plan.workloads.clone() {
             eprintln!("{}: {}", workload.name(), workload.title());
             match workload {
-                Workload::B1 => self.posts(workload, Posting::Stream { in_flight: 256 }).await,
-                Workload::B2 => self.posts(workload, Posting::Unary { callers: 64 }).await,
-                Workload::B3 => self.posts(workload, Posting::Unary { callers: 1 }).await,
+                Workload::B1 => self.posts(workload, PostMode::Stream { in_flight: 256 }).await,
+                Workload::B2 => self.posts(workload, PostMode::Unary { callers: 64 }).await,
+                Workload::B3 => self.posts(workload, PostMode::Unary { callers: 1 }).await,
                 // Measured with B1.
                 Workload::B7 => {}
                 Workload::B4 | Workload::B5 => self.rooms(workload).await,
@@ -74,9 +74,9 @@ impl<'a> Run<'a> {
         self.findings
     }
 
-    pub(crate) fn timing(&self) -> Timing {
-        let Settings { warm_seconds, steady_seconds, .. } = self.plan.settings;
-        Timing { warm: Duration::from_secs_f64(warm_seconds), steady: Duration::from_secs_f64(steady_seconds) }
+    pub(crate) fn timing(&self) -> LoadTiming {
+        let RunSettings { warm_seconds, steady_seconds, .. } = self.plan.settings;
+        LoadTiming { warm: Duration::from_secs_f64(warm_seconds), steady: Duration::from_secs_f64(steady_seconds) }
     }
 
     pub(crate) fn repeats(&self) -> std::ops::Range<u32> {
@@ -85,24 +85,24 @@ impl<'a> Run<'a> {
 
     /// Returns the longest time for one measurement of the usual length.
     fn limit(&self) -> Duration {
-        let Timing { warm, steady } = self.timing();
+        let LoadTiming { warm, steady } = self.timing();
         warm + steady + PREPARE
     }
 
     /// Returns the systems of a workload that are part of the plan.
-    pub(crate) fn systems(&self, workload: Workload) -> Vec<System> {
+    pub(crate) fn systems(&self, workload: Workload) -> Vec<BenchSystem> {
         workload.systems().iter().copied().filter(|system| self.plan.systems.contains(system)).collect()
     }
 
     /// Starts what a workload needs and stops the rest. Returns the systems that run.
-    pub(crate) async fn bring_up(&mut self, workload: Workload) -> Vec<System> {
+    pub(crate) async fn bring_up(&mut self, workload: Workload) -> Vec<BenchSystem> {
         let wanted = self.systems(workload);
         self.running.retain(|system, _| wanted.contains(system));
         for system in wanted {
             if self.running.contains_key(&system) {
                 continue;
             }
-            match Running::start(system, self.places).await {
+            match RunningSystem::start(system, self.places).await {
                 Ok(running) => drop(self.running.insert(system, running)),
                 Err(error) => self.note(workload, system, &error),
             }
@@ -110,7 +110,7 @@ impl<'a> Run<'a> {
         self.running.keys().copied().collect()
     }
 
-    pub(crate) fn note(&mut self, workload: Workload, system: System, error: &anyhow::Error) {
+    pub(crate) fn note(&mut self, workload: Workload, system: BenchSystem, error: &anyhow::Error) {
         let note = format!("{}, {}: {error:#}", workload.name(), system.title());
         eprintln!("  not measured: {note}");
         self.findings.notes.push(note);
@@ -120,9 +120,9 @@ impl<'a> Run<'a> {
         &mut self,
         workload: Workload,
         case: &str,
-        system: System,
+        system: BenchSystem,
         repeat: u32,
-        figures: anyhow::Result<Figures>,
+        figures: anyhow::Result<MetricValues>,
     ) {
         let figures = match figures {
             Ok(figures) => figures,
@@ -130,17 +130,17 @@ impl<'a> Run<'a> {
         };
         let text: Vec<_> = figures
             .iter()
-            .map(|(metric, value)| format!("{} {}", crate::stats::digits(*value), metric.title()))
+            .map(|(metric, value)| format!("{} {}", crate::stats::format_figure(*value), metric.title()))
             .collect();
         eprintln!("  {:<18} {case} {}", system.title(), text.join(" · "));
         for (metric, value) in figures {
             // CPU time per post belongs to a workload of its own.
-            let workload = if metric == Metric::Cpu { Workload::B7 } else { workload };
-            self.findings.samples.push(Sample { workload, case: case.to_owned(), system, repeat, metric, value });
+            let workload = if metric == BenchMetric::Cpu { Workload::B7 } else { workload };
+            self.findings.samples.push(MetricSample { workload, case: case.to_owned(), system, repeat, metric, value });
         }
     }
 
-    async fn posts(&mut self, workload: Workload, posting: Posting) {
+    async fn posts(&mut self, workload: Workload, posting: PostMode) {
         let systems = self.bring_up(workload).await;
         for repeat in self.repeats() {
             for system in &systems {
@@ -150,23 +150,27 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn posted(&self, system: System, posting: Posting, with_cpu: bool) -> anyhow::Result<Figures> {
+    async fn posted(&self, system: BenchSystem, posting: PostMode, with_cpu: bool) -> anyhow::Result<MetricValues> {
         let Some(running) = self.running.get(&system) else { return Ok(Vec::new()) };
         let what = format!("posting to {}", system.title());
-        let posted = stage(&what, self.limit(), post::measure(running, posting, self.timing())).await?;
-        let mut figures = vec![(Metric::Rate, posted.rate), (Metric::P50, posted.p50_ms), (Metric::P99, posted.p99_ms)];
-        figures.extend(with_cpu.then_some((Metric::Cpu, posted.cpu_micros)));
+        let posted = run_stage(&what, self.limit(), post::measure_posts(running, posting, self.timing())).await?;
+        let mut figures = vec![
+            (BenchMetric::Rate, posted.rate),
+            (BenchMetric::P50, posted.p50_ms),
+            (BenchMetric::P99, posted.p99_ms),
+        ];
+        figures.extend(with_cpu.then_some((BenchMetric::Cpu, posted.cpu_micros)));
         Ok(figures)
     }
 
     /// Opens a room in each system that has rooms, with all members connected.
-    pub(crate) async fn open_rooms(&mut self, workload: Workload) -> BTreeMap<System, Room> {
+    pub(crate) async fn open_rooms(&mut self, workload: Workload) -> BTreeMap<BenchSystem, RoomUnderLoad> {
         let mut rooms = BTreeMap::new();
         for system in self.bring_up(workload).await {
             let Some(running) = self.running.get(&system) else { continue };
-            let opened = async { running.room(Board::new(MEMBERS)?).await };
+            let opened = async { running.room(DeliveryBoard::new(MEMBERS)?).await };
             let room =
-                stage(&format!("joining {MEMBERS} members to a room on {}", system.title()), PREPARE, opened).await;
+                run_stage(&format!("joining {MEMBERS} members to a room on {}", system.title()), PREPARE, opened).await;
             match room {
                 Ok(room) => drop(rooms.insert(system, room)),
                 Err(error) => self.note(workload, system, &error),
@@ -182,8 +186,8 @@ impl<'a> Run<'a> {
             for (system, room) in &rooms {
                 let what = format!("{}: sending messages to the room on {}", workload.name(), system.title());
                 let figures = match workload {
-                    Workload::B5 => stage(&what, LONG, measure::highest_rate(room, &mut found, *system)).await,
-                    _ => stage(&what, self.limit(), measure::delivery(room, self.timing())).await,
+                    Workload::B5 => run_stage(&what, LONG, measure::highest_rate(room, &mut found, *system)).await,
+                    _ => run_stage(&what, self.limit(), measure::measure_delivery(room, self.timing())).await,
                 };
                 self.keep(workload, "", *system, repeat, figures);
             }
@@ -196,7 +200,7 @@ impl<'a> Run<'a> {
             for system in &systems {
                 let Some(running) = self.running.get_mut(system) else { continue };
                 let what = format!("killing the leader of {}", system.title());
-                let figures = stage(&what, PREPARE, running.outage()).await.map(measure::outage);
+                let figures = run_stage(&what, PREPARE, running.outage()).await.map(measure::outage_figures);
                 self.keep(Workload::B9, "", *system, repeat, figures);
             }
         }
@@ -205,7 +209,7 @@ impl<'a> Run<'a> {
     async fn busy(&mut self) {
         let rooms = self.open_rooms(Workload::B10).await;
         let before = self.term().await;
-        let burner = Burner::start(&self.places.work);
+        let burner = CpuBurner::start(&self.places.work);
         if let Err(error) = &burner {
             let note = format!("B10: {error:#}");
             return self.findings.notes.push(note);
@@ -213,14 +217,14 @@ impl<'a> Run<'a> {
         let repeats = if self.plan.long { self.repeats().start..LONG_REPEATS } else { self.repeats() };
         for repeat in repeats {
             for system in rooms.keys() {
-                if *system != System::Ejabberd {
-                    let figures = self.posted(*system, Posting::Unary { callers: 1 }, false).await;
+                if *system != BenchSystem::Ejabberd {
+                    let figures = self.posted(*system, PostMode::Unary { callers: 1 }, false).await;
                     self.keep(Workload::B10, crate::goal::BUSY_POSTS, *system, repeat, figures);
                 }
             }
             for (system, room) in &rooms {
                 let what = format!("sending messages to the room on {} while all cores are busy", system.title());
-                let figures = stage(&what, self.limit(), measure::delivery(room, self.timing())).await;
+                let figures = run_stage(&what, self.limit(), measure::measure_delivery(room, self.timing())).await;
                 self.keep(Workload::B10, crate::goal::BUSY_ROOM, *system, repeat, figures);
             }
         }
@@ -228,13 +232,13 @@ impl<'a> Run<'a> {
         drop(burner);
         if let (Some(before), Some(after)) = (before, after) {
             let elections = after.saturating_sub(before) as f64;
-            self.keep(Workload::B10, "", System::Quorate, 0, Ok(vec![(Metric::Elections, elections)]));
+            self.keep(Workload::B10, "", BenchSystem::Quorate, 0, Ok(vec![(BenchMetric::Elections, elections)]));
         }
     }
 
     async fn term(&self) -> Option<u64> {
-        match self.running.get(&System::Quorate) {
-            Some(Running::Quorate(quorate)) => quorate.term().await.ok(),
+        match self.running.get(&BenchSystem::Quorate) {
+            Some(RunningSystem::Quorate(quorate)) => quorate.term().await.ok(),
             _ => None,
         }
     }

@@ -20,7 +20,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Specification of a process, kept so that it can be restarted.
 #[derive(Clone, Debug)]
-pub(crate) struct Spec {
+pub(crate) struct ProcessSpec {
     name: String,
     program: OsString,
     args: Vec<OsString>,
@@ -28,7 +28,7 @@ pub(crate) struct Spec {
     log: PathBuf,
 }
 
-impl Spec {
+impl ProcessSpec {
     /// Creates the specification of a program whose output goes to `NAME.log` in `dir`.
     pub(crate) fn new(name: &str, program: impl AsRef<OsStr>, dir: &Path) -> Self {
         let program = program.as_ref().to_owned();
@@ -54,8 +54,8 @@ impl Spec {
     ///
     /// # Errors
     /// Fails if the program is missing, or if its log cannot be written.
-    pub(crate) fn start(self) -> anyhow::Result<Server> {
-        Ok(Server { child: self.spawn()?, spec: self })
+    pub(crate) fn start(self) -> anyhow::Result<ServerProcess> {
+        Ok(ServerProcess { child: self.spawn()?, spec: self })
     }
 
     fn spawn(&self) -> anyhow::Result<Child> {
@@ -74,12 +74,12 @@ impl Spec {
 
 /// A running process, which is killed when dropped.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub(crate) struct ServerProcess {
     child: Child,
-    spec: Spec,
+    spec: ProcessSpec,
 }
 
-impl Server {
+impl ServerProcess {
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -94,7 +94,7 @@ impl Server {
         Ok(())
     }
 
-    /// Starts the process again after [`Server::kill`].
+    /// Starts the process again after [`ServerProcess::kill`].
     ///
     /// # Errors
     /// Fails if the program is gone.
@@ -119,7 +119,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         // Both fail only if the process is gone already.
         let _ = self.child.kill();
@@ -131,9 +131,9 @@ impl Drop for Server {
 ///
 /// # Errors
 /// Fails if a server ends, or if nothing is found in time; the cause is the last error of `look`.
-pub(crate) async fn until<T, F: Future<Output = anyhow::Result<T>>>(
+pub(crate) async fn poll_until<T, F: Future<Output = anyhow::Result<T>>>(
     what: &str,
-    servers: &mut [Server],
+    servers: &mut [ServerProcess],
     mut look: impl FnMut() -> F,
 ) -> anyhow::Result<T> {
     let deadline = Instant::now() + PATIENCE;
@@ -143,7 +143,7 @@ pub(crate) async fn until<T, F: Future<Output = anyhow::Result<T>>>(
             Ok(Err(error)) => error,
             Err(_) => anyhow::anyhow!("no answer within {ONE_LOOK:?}"),
         };
-        servers.iter_mut().try_for_each(Server::check)?;
+        servers.iter_mut().try_for_each(ServerProcess::check)?;
         if Instant::now() > deadline {
             let logs: String =
                 servers.iter().map(|server| format!("\n{}: {}", server.spec.name, server.end_of_log(3))).collect();
@@ -159,12 +159,12 @@ pub(crate) async fn until<T, F: Future<Output = anyhow::Result<T>>>(
 ///
 /// # Errors
 /// Fails if the program is missing, or if it has not ended in time and was killed.
-pub(crate) async fn output(what: &str, command: &mut Command) -> anyhow::Result<Output> {
+pub(crate) async fn capture_output(what: &str, command: &mut Command) -> anyhow::Result<Output> {
     let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
     command.stdin(Stdio::null()).stdout(stdout.try_clone()?).stderr(stderr.try_clone()?);
     let program = command.get_program().to_owned();
     let child = command.spawn().with_context(|| format!("cannot run {}", program.display()))?;
-    let mut child = Ending(child);
+    let mut child = KillOnDrop(child);
     let deadline = Instant::now() + PATIENCE;
     let status = loop {
         if let Some(status) = child.0.try_wait().context("cannot query a child process")? {
@@ -188,9 +188,9 @@ fn read_all(file: &mut File) -> std::io::Result<Vec<u8>> {
 }
 
 /// Child process that is killed when this is dropped, so that it does not outlive its caller.
-struct Ending(Child);
+struct KillOnDrop(Child);
 
-impl Drop for Ending {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         // Both fail only if the process is gone already.
         let _ = self.0.kill();
@@ -223,13 +223,13 @@ pub(crate) fn cpu_micros(servers: &[u32]) -> anyhow::Result<f64> {
 
 fn cpu_of(pid: u32) -> anyhow::Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid} has exited"))?;
-    let ticks = ticks(&stat).with_context(|| format!("cannot read {stat:?}"))?;
+    let ticks = cpu_ticks(&stat).with_context(|| format!("cannot read {stat:?}"))?;
     Ok(ticks / TICKS_PER_SECOND * 1e6)
 }
 
 /// Returns `utime + stime`: fields 14 and 15, counted from behind the name, which may contain anything
 /// (proc_pid_stat(5)).
-fn ticks(stat: &str) -> Option<f64> {
+fn cpu_ticks(stat: &str) -> Option<f64> {
     let (_, behind) = stat.rsplit_once(')')?;
     let mut fields = behind.split_whitespace().skip(11);
     let (user, system): (f64, f64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
@@ -259,12 +259,13 @@ mod tests {
     #[test]
     fn cpu_time_is_read_behind_a_name_with_spaces_and_brackets() {
         let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 1 0 100 0 0";
-        assert_eq!(ticks(stat), Some(300.0));
+        assert_eq!(cpu_ticks(stat), Some(300.0));
     }
 
     #[tokio::test]
     async fn a_program_is_run_to_its_end_whatever_it_says() {
-        let output = output("sh counts", Command::new("sh").args(["-c", "seq 1 100000; echo no >&2; exit 3"])).await;
+        let output =
+            capture_output("sh counts", Command::new("sh").args(["-c", "seq 1 100000; echo no >&2; exit 3"])).await;
         let Output { status, stdout, stderr } = output.unwrap();
         assert_eq!((status.code(), stderr.as_slice()), (Some(3), &b"no\n"[..]));
         assert_eq!(stdout.iter().filter(|byte| **byte == b'\n').count(), 100_000);

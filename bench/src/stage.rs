@@ -15,12 +15,12 @@ pub(crate) const LONG: Duration = Duration::from_secs(600);
 ///
 /// # Errors
 /// Returns the error of the stage, or one that names the stage if it takes longer than the limit.
-pub(crate) async fn stage<T>(
+pub(crate) async fn run_stage<T>(
     what: &str,
     limit: Duration,
     work: impl Future<Output = anyhow::Result<T>>,
 ) -> anyhow::Result<T> {
-    say(what);
+    announce_stage(what);
     match tokio::time::timeout(limit, work).await {
         Ok(done) => done,
         Err(_) => bail!("timed out after {limit:?}: {what}"),
@@ -28,7 +28,7 @@ pub(crate) async fn stage<T>(
 }
 
 /// Prints one line with the time since the run began.
-fn say(what: &str) {
+fn announce_stage(what: &str) {
     static BEGUN: OnceLock<Instant> = OnceLock::new();
     let seconds = BEGUN.get_or_init(Instant::now).elapsed().as_secs();
     eprintln!("  [{:>2}:{:02}] {what}", seconds / 60, seconds % 60);
@@ -41,8 +41,8 @@ mod tests {
     #[tokio::test]
     async fn a_stage_that_hangs_ends_with_its_name() {
         let limit = Duration::from_millis(5);
-        let error = stage("the moon rises", limit, std::future::pending::<anyhow::Result<()>>()).await.unwrap_err();
+        let error = run_stage("the moon rises", limit, std::future::pending::<anyhow::Result<()>>()).await.unwrap_err();
         assert_eq!(error.to_string(), "timed out after 5ms: the moon rises");
-        assert_eq!(stage("two is made", PREPARE, async { Ok(2) }).await.unwrap(), 2);
+        assert_eq!(run_stage("two is made", PREPARE, async { Ok(2) }).await.unwrap(), 2);
     }
 }

@@ -2,13 +2,13 @@
 
 /// A median, with the least and the greatest value.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Spread {
+pub(crate) struct ValueSpread {
     pub(crate) least: f64,
     pub(crate) median: f64,
     pub(crate) greatest: f64,
 }
 
-impl Spread {
+impl ValueSpread {
     /// Returns the spread of `values`, or `None` if there are none.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = values.into_iter().collect();
@@ -26,18 +26,18 @@ impl Spread {
 
 /// Formats a value with three significant digits, or as a whole number if that has more, without an exponent: `29,512`,
 /// `4.72`, `0.0461`.
-pub(crate) fn digits(value: f64) -> String {
+pub(crate) fn format_figure(value: f64) -> String {
     if !value.is_finite() {
         return "–".to_owned();
     }
     if value.abs() >= 100.0 {
-        return thousands(value.round());
+        return group_thousands(value.round());
     }
     let decimals = if value == 0.0 { 0 } else { (2 - value.abs().log10().floor() as i32).clamp(0, 6) };
     format!("{value:.*}", usize::try_from(decimals).unwrap_or_default())
 }
 
-fn thousands(value: f64) -> String {
+fn group_thousands(value: f64) -> String {
     let plain = format!("{:.0}", value.abs());
     let mut text = String::new();
     for (n, digit) in plain.chars().enumerate() {
@@ -55,9 +55,9 @@ mod tests {
 
     #[test]
     fn the_median_is_the_middle_and_of_two_their_mean() {
-        assert_eq!(Spread::of([]), None);
-        assert_eq!(Spread::of([3.0, 1.0, 2.0]), Some(Spread { least: 1.0, median: 2.0, greatest: 3.0 }));
-        assert_eq!(Spread::of([4.0, 1.0, 2.0, 9.0]).unwrap().median, 3.0);
+        assert_eq!(ValueSpread::of([]), None);
+        assert_eq!(ValueSpread::of([3.0, 1.0, 2.0]), Some(ValueSpread { least: 1.0, median: 2.0, greatest: 3.0 }));
+        assert_eq!(ValueSpread::of([4.0, 1.0, 2.0, 9.0]).unwrap().median, 3.0);
     }
 
     #[test]
@@ -70,8 +70,8 @@ mod tests {
             (0.04613, "0.0461"),
             (0.0, "0"),
         ] {
-            assert_eq!(digits(value), text);
+            assert_eq!(format_figure(value), text);
         }
-        assert_eq!(digits(f64::INFINITY), "–");
+        assert_eq!(format_figure(f64::INFINITY), "–");
     }
 }

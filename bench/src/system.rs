@@ -9,11 +9,12 @@ pub(crate) mod quorate;
 pub(crate) mod socketio;
 
 use crate::load::{
-    clock::Clock, failover::Outage, idle::Idle, latency::Recorder, members::Board, post::Posting, room::Room,
+    clock::LoadClock, failover::LeaderOutage, idle::IdleConnections, latency::LatencyRecorder, members::DeliveryBoard,
+    post::PostMode, room::RoomUnderLoad,
 };
-use crate::places::Places;
-use crate::process::Server;
-use crate::stage::{START, stage};
+use crate::places::BenchPaths;
+use crate::process::ServerProcess;
+use crate::stage::{START, run_stage};
 use anyhow::bail;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -22,7 +23,7 @@ use std::sync::Arc;
 /// A system under measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum System {
+pub(crate) enum BenchSystem {
     /// Cluster of three `chatd` processes.
     Quorate,
     /// Three NATS servers with a JetStream stream of three replicas, synced at every write.
@@ -39,7 +40,7 @@ pub(crate) enum System {
     Bare,
 }
 
-impl System {
+impl BenchSystem {
     /// Returns the name as people write it.
     pub(crate) const fn title(self) -> &'static str {
         match self {
@@ -54,37 +55,37 @@ impl System {
 }
 
 /// A running system, with connections to it. When dropped, its processes end and its data is removed.
-pub(crate) enum Running {
-    Quorate(quorate::Quorate),
-    Nats(nats::Nats),
-    Etcd(etcd::Etcd),
-    Ejabberd(ejabberd::Ejabberd),
+pub(crate) enum RunningSystem {
+    Quorate(quorate::QuorateCluster),
+    Nats(nats::NatsCluster),
+    Etcd(etcd::EtcdCluster),
+    Ejabberd(ejabberd::EjabberdCluster),
     SocketIo(socketio::SocketIo),
-    Bare(bare::Bare),
+    Bare(bare::BareMachine),
 }
 
-impl Running {
+impl RunningSystem {
     /// Starts the processes of a system, and returns when they serve.
     ///
     /// # Errors
     /// Fails if a program is missing or does not come up; the message names its log.
-    pub(crate) async fn start(system: System, places: &Places) -> anyhow::Result<Self> {
-        stage(&format!("starting {}", system.title()), START, Self::started(system, places)).await
+    pub(crate) async fn start(system: BenchSystem, places: &BenchPaths) -> anyhow::Result<Self> {
+        run_stage(&format!("starting {}", system.title()), START, Self::started(system, places)).await
     }
 
-    async fn started(system: System, places: &Places) -> anyhow::Result<Self> {
+    async fn started(system: BenchSystem, places: &BenchPaths) -> anyhow::Result<Self> {
         Ok(match system {
-            System::Quorate => Self::Quorate(quorate::Quorate::start(places).await?),
-            System::Nats => Self::Nats(nats::Nats::start(places).await?),
-            System::Etcd => Self::Etcd(etcd::Etcd::start(places).await?),
-            System::Ejabberd => Self::Ejabberd(ejabberd::Ejabberd::start(places).await?),
-            System::SocketIo => Self::SocketIo(socketio::SocketIo::start(places).await?),
-            System::Bare => Self::Bare(bare::Bare::start(places).await?),
+            BenchSystem::Quorate => Self::Quorate(quorate::QuorateCluster::start(places).await?),
+            BenchSystem::Nats => Self::Nats(nats::NatsCluster::start(places).await?),
+            BenchSystem::Etcd => Self::Etcd(etcd::EtcdCluster::start(places).await?),
+            BenchSystem::Ejabberd => Self::Ejabberd(ejabberd::EjabberdCluster::start(places).await?),
+            BenchSystem::SocketIo => Self::SocketIo(socketio::SocketIo::start(places).await?),
+            BenchSystem::Bare => Self::Bare(bare::BareMachine::start(places).await?),
         })
     }
 
     /// Returns all server processes.
-    pub(crate) fn servers(&self) -> &[Server] {
+    pub(crate) fn servers(&self) -> &[ServerProcess] {
         match self {
             Self::Quorate(it) => &it.servers,
             Self::Nats(it) => &it.servers,
@@ -99,7 +100,7 @@ impl Running {
     ///
     /// # Errors
     /// Fails if a post fails, or if the system does not keep posts.
-    pub(crate) async fn post(&self, posting: Posting, clock: Clock) -> anyhow::Result<Recorder> {
+    pub(crate) async fn post(&self, posting: PostMode, clock: LoadClock) -> anyhow::Result<LatencyRecorder> {
         match self {
             Self::Quorate(it) => it.post(posting, clock).await,
             Self::Nats(it) => it.post(posting, clock).await,
@@ -113,7 +114,7 @@ impl Running {
     ///
     /// # Errors
     /// Fails if a member cannot connect or enter, or if the system has no rooms.
-    pub(crate) async fn room(&self, board: Arc<Board>) -> anyhow::Result<Room> {
+    pub(crate) async fn room(&self, board: Arc<DeliveryBoard>) -> anyhow::Result<RoomUnderLoad> {
         match self {
             Self::Quorate(it) => it.room(board).await,
             Self::Nats(it) => it.room(board).await,
@@ -128,7 +129,7 @@ impl Running {
     ///
     /// # Errors
     /// Fails if a subscriber cannot connect, or if the system has none that are measured.
-    pub(crate) async fn idle(&self, count: usize) -> anyhow::Result<Idle> {
+    pub(crate) async fn idle(&self, count: usize) -> anyhow::Result<IdleConnections> {
         match self {
             Self::Quorate(it) => it.idle(count).await,
             Self::Nats(it) => it.idle(count).await,
@@ -143,7 +144,7 @@ impl Running {
     ///
     /// # Errors
     /// Fails if writing does not go on, or if the system has no leader.
-    pub(crate) async fn outage(&mut self) -> anyhow::Result<Outage> {
+    pub(crate) async fn outage(&mut self) -> anyhow::Result<LeaderOutage> {
         match self {
             Self::Quorate(it) => it.outage().await,
             Self::Nats(it) => it.outage().await,

@@ -1,6 +1,6 @@
 //! Workloads by name, and the metrics that they measure.
 
-use crate::system::System;
+use crate::system::BenchSystem;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -78,8 +78,8 @@ impl Workload {
     }
 
     /// Returns the systems that the workload compares.
-    pub(crate) const fn systems(self) -> &'static [System] {
-        use System::{Bare, Ejabberd, Etcd, Nats, Quorate, SocketIo};
+    pub(crate) const fn systems(self) -> &'static [BenchSystem] {
+        use BenchSystem::{Bare, Ejabberd, Etcd, Nats, Quorate, SocketIo};
         match self {
             Self::B1 | Self::B2 | Self::B3 | Self::B7 => &[Quorate, Nats, Etcd, Bare],
             Self::B4 | Self::B5 => &[Quorate, Ejabberd, SocketIo, Nats, Bare],
@@ -94,7 +94,7 @@ impl Workload {
 /// Quantity that a workload measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Metric {
+pub(crate) enum BenchMetric {
     /// Posts or messages per second.
     Rate,
     /// Median of the latency, in milliseconds.
@@ -117,7 +117,7 @@ pub(crate) enum Metric {
     Start,
 }
 
-impl Metric {
+impl BenchMetric {
     /// Returns the head of a column, with its unit.
     pub(crate) const fn title(self) -> &'static str {
         match self {

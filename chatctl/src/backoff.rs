@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Many clients lose their pod at the same moment; drawing from the whole interval spreads their return, where a fixed
 /// wait would bring them all back at once.
 #[derive(Debug, Clone)]
-pub struct Backoff {
+pub struct JitteredBackoff {
     base: Duration,
     cap: Duration,
     attempt: u32,
@@ -19,7 +19,7 @@ pub const BASE: Duration = Duration::from_secs(1);
 /// Longest interval, as promised in the documentation.
 pub const CAP: Duration = Duration::from_secs(30);
 
-impl Backoff {
+impl JitteredBackoff {
     /// Creates a backoff whose n-th wait is at most `base × 2ⁿ` and at most `cap`, with n counted from 0.
     #[must_use]
     pub fn new(base: Duration, cap: Duration) -> Self {
@@ -47,7 +47,7 @@ impl Backoff {
     }
 }
 
-impl Default for Backoff {
+impl Default for JitteredBackoff {
     fn default() -> Self {
         Self::new(BASE, CAP)
     }
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn the_interval_doubles_from_one_second_and_stops_at_thirty() {
-        let mut backoff = Backoff::default();
+        let mut backoff = JitteredBackoff::default();
         let mut ceilings = Vec::new();
         for _ in 0..8 {
             ceilings.push(backoff.ceiling().as_secs());
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_wait_is_never_longer_than_its_interval_even_after_very_many_attempts() {
-        let mut backoff = Backoff::default();
+        let mut backoff = JitteredBackoff::default();
         for _ in 0..200 {
             let ceiling = backoff.ceiling();
             assert!(backoff.next_wait() <= ceiling);
@@ -80,14 +80,14 @@ mod tests {
 
     #[test]
     fn waits_are_spread_over_the_whole_interval() {
-        let waits: Vec<f64> = (0..400).map(|_| Backoff::default().next_wait().as_secs_f64()).collect();
+        let waits: Vec<f64> = (0..400).map(|_| JitteredBackoff::default().next_wait().as_secs_f64()).collect();
         assert!(waits.iter().any(|w| *w < 0.2), "none in the first fifth");
         assert!(waits.iter().any(|w| *w > 0.8), "none in the last fifth");
     }
 
     #[test]
     fn a_reset_starts_from_the_first_interval() {
-        let mut backoff = Backoff::default();
+        let mut backoff = JitteredBackoff::default();
         for _ in 0..5 {
             backoff.next_wait();
         }

@@ -1,13 +1,13 @@
 //! The command line: global options, and one variant per command.
 
 use crate::{
-    client::{Client, Options, ServerTrust, TLS_SCHEME},
+    client::{ClientOptions, ClusterClient, ServerTrust, TLS_SCHEME},
     commands::{self, cluster},
     duration,
     error::Error,
-    output::{Format, Out},
-    profile::{Profile, Store},
-    session::Session,
+    output::{CommandOutput, OutputFormat},
+    profile::{Profile, ProfileStore},
+    session::ClientSession,
     verify,
 };
 use clap::{Args, Parser, Subcommand};
@@ -29,19 +29,19 @@ Exit codes:
 /// Chat on a Quorate cluster, monitor it, verify its guarantees, and administer it.
 #[derive(Debug, Parser)]
 #[command(name = "chatctl", version, after_help = EXAMPLES, arg_required_else_help = true)]
-pub struct Cli {
+pub struct CommandLine {
     /// Options that every command takes.
     #[command(flatten)]
-    pub global: Global,
+    pub global: GlobalOptions,
     /// Command to run, with its arguments.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: CliCommand,
 }
 
 /// Options that every command takes.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
-pub struct Global {
+pub struct GlobalOptions {
     /// Server to connect to, as host:port, or https://host:port for TLS; repeat, or separate with commas
     #[arg(
         long = "server",
@@ -63,7 +63,7 @@ pub struct Global {
     pub discover: bool,
     /// Format of the output
     #[arg(long, value_enum, default_value_t, global = true)]
-    pub output: Format,
+    pub output: OutputFormat,
     /// Name of the profile that stores servers and session
     #[arg(long, env = "QUORATE_PROFILE", default_value = "default", value_name = "NAME", global = true)]
     pub profile: String,
@@ -71,64 +71,64 @@ pub struct Global {
     #[arg(long, env = "QUORATE_PROFILE_FILE", value_name = "PATH", global = true)]
     pub profile_file: Option<PathBuf>,
     /// Time limit for one call with all its attempts; 0s for no limit
-    #[arg(long, value_parser = duration::parse, default_value = "60s", value_name = "DURATION", global = true)]
+    #[arg(long, value_parser = duration::parse_duration, default_value = "60s", value_name = "DURATION", global = true)]
     pub timeout: Duration,
 }
 
 /// Commands of the program, one variant each.
 #[derive(Debug, Subcommand)]
 #[non_exhaustive]
-pub enum Command {
+pub enum CliCommand {
     /// Create an account and sign in
-    Register(commands::register::Command),
+    Register(commands::register::RegisterArgs),
     /// Sign in to an account
-    Login(commands::login::Command),
+    Login(commands::login::LoginArgs),
     /// End the session of the profile
-    Logout(commands::logout::Command),
+    Logout(commands::logout::LogoutArgs),
     /// Show who is signed in
-    Whoami(commands::whoami::Command),
+    Whoami(commands::whoami::WhoamiArgs),
     /// List your rooms, optionally with public ones
-    Rooms(commands::rooms::Command),
+    Rooms(commands::rooms::RoomsArgs),
     /// Create a room and print its id
-    Create(commands::create::Command),
+    Create(commands::create::CreateArgs),
     /// Join a room, or accept an invitation
-    Join(commands::join::Command),
+    Join(commands::join::JoinArgs),
     /// Invite a user to a room
-    Invite(commands::invite::Command),
+    Invite(commands::invite::InviteArgs),
     /// Leave a room, or reject an invitation
-    Leave(commands::leave::Command),
+    Leave(commands::leave::LeaveArgs),
     /// Send a message, or each line of standard input
-    Send(commands::send::Command),
+    Send(commands::send::SendArgs),
     /// Print messages as they arrive, across the loss of any server
-    Tail(commands::tail::Command),
+    Tail(commands::tail::TailArgs),
     /// Print the history of a room
-    History(commands::history::Command),
+    History(commands::history::HistoryArgs),
     /// List the members of a room
-    Members(commands::members::Command),
+    Members(commands::members::MembersArgs),
     /// List the servers of the cluster
-    Servers(commands::servers::Command),
+    Servers(commands::servers::ServersArgs),
     /// Write and read under load, and check that nothing is lost, duplicated or out of order
-    Verify(verify::options::Command),
+    Verify(verify::options::VerifyArgs),
     /// Print a completion script for a shell
-    Completions(commands::completions::Command),
+    Completions(commands::completions::CompletionsArgs),
     /// Set up and run a cluster (admin API on the peer port, mutual TLS)
-    Cluster(cluster::Command),
+    Cluster(cluster::ClusterArgs),
 }
 
 /// Environment of a command: its output and the global options.
 #[derive(Debug, Clone)]
-pub struct Context {
+pub struct CommandContext {
     /// Standard output in the chosen output format.
-    pub out: Out,
+    pub out: CommandOutput,
     /// Global options as they were parsed.
-    pub global: Global,
+    pub global: GlobalOptions,
 }
 
-impl Context {
+impl CommandContext {
     /// Creates the context of a command from the global options.
     #[must_use]
-    pub fn new(global: Global) -> Self {
-        Self { out: Out::new(global.output), global }
+    pub fn new(global: GlobalOptions) -> Self {
+        Self { out: CommandOutput::new(global.output), global }
     }
 
     /// Returns the profile file. Its path is resolved only when needed: `verify` and `cluster` also run where there is
@@ -136,9 +136,9 @@ impl Context {
     ///
     /// # Errors
     /// Returns an error if no path is given and none can be derived from the environment.
-    pub fn store(&self) -> Result<Store, Error> {
-        let path = self.global.profile_file.clone().map_or_else(Store::default_path, Ok)?;
-        Ok(Store::new(path))
+    pub fn store(&self) -> Result<ProfileStore, Error> {
+        let path = self.global.profile_file.clone().map_or_else(ProfileStore::default_path, Ok)?;
+        Ok(ProfileStore::new(path))
     }
 
     /// Loads the chosen profile.
@@ -147,9 +147,9 @@ impl Context {
     }
 
     /// Returns the options of a client of these servers: its time limit and the authorities that it trusts.
-    fn options(&self, servers: &[String], profile: Option<&Profile>) -> Result<Options, Error> {
+    fn options(&self, servers: &[String], profile: Option<&Profile>) -> Result<ClientOptions, Error> {
         let limit = Some(self.global.timeout).filter(|limit| !limit.is_zero());
-        Ok(Options { limit, trust: self.trust(servers, profile)?, ..Options::default() })
+        Ok(ClientOptions { limit, trust: self.trust(servers, profile)?, ..ClientOptions::default() })
     }
 
     /// Returns the authorities to trust if TLS is used, which a CA file or an `https://` address among the servers
@@ -173,7 +173,11 @@ impl Context {
     /// # Errors
     /// [`Error::NoServers`] if none of them names a server.
     pub fn servers(&self) -> Result<Vec<String>, Error> {
-        if self.global.servers.is_empty() { chosen(&self.profile()?.servers) } else { chosen(&self.global.servers) }
+        if self.global.servers.is_empty() {
+            require_servers(&self.profile()?.servers)
+        } else {
+            require_servers(&self.global.servers)
+        }
     }
 
     /// Returns the authorities as [`Self::trust`] does, with the profile's authority if the servers are the profile's.
@@ -190,25 +194,25 @@ impl Context {
     ///
     /// # Errors
     /// [`Error::NoServers`], or a usage error that names an invalid address.
-    pub fn client(&self) -> Result<Client, Error> {
+    pub fn client(&self) -> Result<ClusterClient, Error> {
         self.client_of(self.profile_with_servers()?.as_ref())
     }
 
-    fn client_of(&self, profile: Option<&Profile>) -> Result<Client, Error> {
+    fn client_of(&self, profile: Option<&Profile>) -> Result<ClusterClient, Error> {
         let servers = self.servers()?;
         let options = self.options(&servers, profile)?;
-        Client::new(&servers, options).map_err(|e| Error::Usage(e.to_string()))
+        ClusterClient::new(&servers, options).map_err(|e| Error::Usage(e.to_string()))
     }
 
     /// Restores the session that is stored in the profile.
     ///
     /// # Errors
     /// [`Error::NoSession`] if nobody is signed in.
-    pub async fn session(&self) -> Result<Session, Error> {
+    pub async fn session(&self) -> Result<ClientSession, Error> {
         let profile = self.profile()?;
         let none = || Error::NoSession { profile: self.global.profile.clone() };
         let token = profile.token.as_deref().ok_or_else(none)?;
-        let session = Session::new(self.client_of(Some(&profile))?, token).ok_or_else(none)?;
+        let session = ClientSession::new(self.client_of(Some(&profile))?, token).ok_or_else(none)?;
         if self.global.discover {
             session.learn_servers().await?;
         }
@@ -216,7 +220,7 @@ impl Context {
     }
 }
 
-fn chosen(named: &[String]) -> Result<Vec<String>, Error> {
+fn require_servers(named: &[String]) -> Result<Vec<String>, Error> {
     let servers: Vec<String> = named.iter().map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect();
     if servers.is_empty() { Err(Error::NoServers) } else { Ok(servers) }
 }
@@ -229,27 +233,28 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        CommandLine::command().debug_assert();
     }
 
     #[test]
     fn servers_are_repeated_or_separated_by_commas_before_or_after_the_command() {
-        let cli = Cli::try_parse_from(["chatctl", "whoami", "--server", "a:1,b:2", "--servers", "c:3"]).unwrap();
+        let cli =
+            CommandLine::try_parse_from(["chatctl", "whoami", "--server", "a:1,b:2", "--servers", "c:3"]).unwrap();
         assert_eq!(cli.global.servers, ["a:1", "b:2", "c:3"]);
-        let cli = Cli::try_parse_from(["chatctl", "--server", "a:1", "--output", "json", "rooms"]).unwrap();
-        assert_eq!((cli.global.servers, cli.global.output), (vec!["a:1".to_owned()], Format::Json));
+        let cli = CommandLine::try_parse_from(["chatctl", "--server", "a:1", "--output", "json", "rooms"]).unwrap();
+        assert_eq!((cli.global.servers, cli.global.output), (vec!["a:1".to_owned()], OutputFormat::Json));
     }
 
     #[test]
     fn tls_is_spoken_with_all_servers_or_with_none() {
         let directory = tempfile::tempdir().unwrap();
-        certificates::make(directory.path(), "c", &["a".into()], false).unwrap();
+        certificates::make_missing(directory.path(), "c", &["a".into()], false).unwrap();
         let ca = directory.path().join("ca.crt");
         let context = |arguments: &[&str]| {
-            let cli = Cli::try_parse_from([&["chatctl"], arguments, &["whoami"]].concat()).unwrap();
-            Context::new(cli.global)
+            let cli = CommandLine::try_parse_from([&["chatctl"], arguments, &["whoami"]].concat()).unwrap();
+            CommandContext::new(cli.global)
         };
-        let addresses = |context: &Context, profile: Option<&Profile>| -> Vec<String> {
+        let addresses = |context: &CommandContext, profile: Option<&Profile>| -> Vec<String> {
             let client = context.client_of(profile).unwrap();
             client.servers().all().iter().map(|slot| slot.address().to_owned()).collect()
         };
@@ -275,6 +280,6 @@ mod tests {
                 check(sub);
             }
         }
-        check(&Cli::command());
+        check(&CommandLine::command());
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// Returns a message for clap, which names the text and says what is accepted.
-pub fn parse(text: &str) -> Result<Duration, String> {
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.chars().take_while(char::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let problem = || format!("`{text}` is not a duration: use a whole number followed by ms, s, m or h, as in 30s");
@@ -27,16 +27,16 @@ mod tests {
 
     #[test]
     fn each_unit_is_understood() {
-        assert_eq!(parse("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(parse("60s"), Ok(Duration::from_secs(60)));
-        assert_eq!(parse("5m"), Ok(Duration::from_secs(300)));
-        assert_eq!(parse("2h"), Ok(Duration::from_secs(7200)));
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_duration("60s"), Ok(Duration::from_secs(60)));
+        assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
     }
 
     #[test]
     fn a_number_without_unit_or_out_of_range_is_refused_with_an_example() {
         for text in ["60", "", "s", "-1s", "1.5s", "99999999999999999999s", "18446744073709551615h"] {
-            assert!(parse(text).is_err_and(|e| e.contains("30s")), "{text}");
+            assert!(parse_duration(text).is_err_and(|e| e.contains("30s")), "{text}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Errors that can end a command, and the exit code of each kind.
 
-use crate::client::Failure;
+use crate::client::CallFailure;
 use serde_json::{Value, json};
 use std::{io, path::PathBuf};
 use thiserror::Error;
@@ -37,7 +37,7 @@ pub enum Error {
     Usage(String),
     /// The call was refused permanently, or did not succeed within the time limit.
     #[error(transparent)]
-    Call(#[from] Failure),
+    Call(#[from] CallFailure),
     /// The profile has no session.
     #[error("profile `{profile}` has no session: run `chatctl login` first")]
     NoSession {

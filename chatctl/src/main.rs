@@ -3,10 +3,10 @@
 use anyhow::Context as _;
 use clap::Parser as _;
 use quorate_chatctl::{
-    cli::{Cli, Context},
+    cli::{CommandContext, CommandLine},
     commands,
     error::{Error, exit},
-    output::{Format, inert_json, printable_lines},
+    output::{OutputFormat, inert_json, printable_lines},
 };
 use serde_json::json;
 use std::{
@@ -16,24 +16,24 @@ use std::{
 };
 
 fn main() -> anyhow::Result<ExitCode> {
-    let cli = match Cli::try_parse() {
+    let cli = match CommandLine::try_parse() {
         Ok(cli) => cli,
         Err(error) => return Ok(usage(&error)),
     };
     let format = cli.global.output;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the async runtime")?;
-    let ended = runtime.block_on(commands::run(cli.command, Context::new(cli.global)));
+    let ended = runtime.block_on(commands::run_command(cli.command, CommandContext::new(cli.global)));
     // A thread blocked on a line of standard input must not delay the exit.
     runtime.shutdown_background();
-    Ok(ExitCode::from(ended.map_or_else(|error| report(&error, format), |()| exit::OK)))
+    Ok(ExitCode::from(ended.map_or_else(|error| report_error(&error, format), |()| exit::OK)))
 }
 
-fn report(error: &Error, format: Format) -> u8 {
+fn report_error(error: &Error, format: OutputFormat) -> u8 {
     match (error, format) {
         (Error::OutputClosed, _) => {}
-        (_, Format::Json) => eprintln!("{}", inert_json(&error.to_json().to_string())),
-        (_, Format::Text) => eprintln!("chatctl: {}", printable_lines(&error.to_string())),
+        (_, OutputFormat::Json) => eprintln!("{}", inert_json(&error.to_json().to_string())),
+        (_, OutputFormat::Text) => eprintln!("chatctl: {}", printable_lines(&error.to_string())),
     }
     error.exit_code()
 }
@@ -60,6 +60,6 @@ fn usage(error: &clap::Error) -> ExitCode {
     };
     match written.map_err(Error::from_output) {
         Ok(()) => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(exit::USAGE)),
-        Err(error) => ExitCode::from(report(&error, Format::Text)),
+        Err(error) => ExitCode::from(report_error(&error, OutputFormat::Text)),
     }
 }

@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 
 /// Output format of everything that a command prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub enum Format {
+pub enum OutputFormat {
     /// Text for people, which may change between versions
     #[default]
     Text,
@@ -17,21 +17,21 @@ pub enum Format {
 
 /// Standard output in one of the two output formats.
 #[derive(Debug, Clone, Copy)]
-pub struct Out {
-    format: Format,
+pub struct CommandOutput {
+    format: OutputFormat,
 }
 
-impl Out {
+impl CommandOutput {
     /// Creates an output in this format.
     #[must_use]
-    pub fn new(format: Format) -> Self {
+    pub fn new(format: OutputFormat) -> Self {
         Self { format }
     }
 
     /// Returns `true` if the output is JSON, to be read by programs.
     #[must_use]
     pub fn is_json(self) -> bool {
-        self.format == Format::Json
+        self.format == OutputFormat::Json
     }
 
     /// Prints `value` as one line of JSON, or `text()` for people.
@@ -40,9 +40,9 @@ impl Out {
     /// [`Error::OutputClosed`] if the reader is gone (`chatctl tail | head`), [`Error::Output`] otherwise.
     pub fn emit<T: Serialize>(self, value: &T, text: impl FnOnce() -> String) -> Result<(), Error> {
         let line = match self.format {
-            Format::Json => inert_json(&serde_json::to_string(value).map_err(|e| Error::Output(e.into()))?),
+            OutputFormat::Json => inert_json(&serde_json::to_string(value).map_err(|e| Error::Output(e.into()))?),
             // Most texts are made printable where they are built; this catches the others.
-            Format::Text => printable_lines(&text()),
+            OutputFormat::Text => printable_lines(&text()),
         };
         self.line(&line)
     }
@@ -68,17 +68,17 @@ fn is_steering(c: char) -> bool {
 
 /// Replaces control characters, so that a message cannot steer the reader's terminal. The result is one line.
 #[must_use]
-pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c == '\n' { '⏎' } else { inert(c) }).collect()
+pub fn printable_line(text: &str) -> String {
+    text.chars().map(|c| if c == '\n' { '⏎' } else { inert_char(c) }).collect()
 }
 
-/// Replaces control characters as [`printable`] does, but keeps line breaks and tabs.
+/// Replaces control characters as [`printable_line`] does, but keeps line breaks and tabs.
 #[must_use]
 pub fn printable_lines(text: &str) -> String {
-    text.chars().map(|c| if matches!(c, '\n' | '\t') { c } else { inert(c) }).collect()
+    text.chars().map(|c| if matches!(c, '\n' | '\t') { c } else { inert_char(c) }).collect()
 }
 
-fn inert(c: char) -> char {
+fn inert_char(c: char) -> char {
     if is_steering(c) { '\u{fffd}' } else { c }
 }
 
@@ -101,7 +101,7 @@ pub fn inert_json(json: &str) -> String {
 
 /// Lays out rows under headings, each column as wide as its widest cell.
 #[must_use]
-pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+pub fn format_table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain(headings.get(column).map(|h| h.len())).max().unwrap_or(0)
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn escape_sequences_lose_their_power() {
-        assert_eq!(printable("a\u{1b}[2Jb\nc\u{202e}d"), "a\u{fffd}[2Jb⏎c\u{fffd}d");
+        assert_eq!(printable_line("a\u{1b}[2Jb\nc\u{202e}d"), "a\u{fffd}[2Jb⏎c\u{fffd}d");
     }
 
     #[test]
@@ -138,6 +138,6 @@ mod tests {
     #[test]
     fn columns_are_aligned_and_lines_have_no_trailing_blanks() {
         let rows = vec![vec!["longer".into(), "x".into()], vec!["s".into(), String::new()]];
-        assert_eq!(table(&["A", "B"], &rows), "A       B\nlonger  x\ns\n");
+        assert_eq!(format_table(&["A", "B"], &rows), "A       B\nlonger  x\ns\n");
     }
 }

@@ -9,7 +9,7 @@ pub const VARIABLE: &str = "QUORATE_PASSWORD";
 
 /// Options that say how the password is given.
 #[derive(Debug, Clone, Args)]
-pub struct Source {
+pub struct PasswordSource {
     /// Read the password from the first line of standard input instead of prompting for it
     ///
     /// Otherwise the password is taken from the environment variable QUORATE_PASSWORD, or prompted for without echo.
@@ -17,7 +17,7 @@ pub struct Source {
     pub password_stdin: bool,
 }
 
-impl Source {
+impl PasswordSource {
     /// Reads the password; prompts twice if `confirm` is set and a person types it.
     ///
     /// # Errors

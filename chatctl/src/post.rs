@@ -1,15 +1,15 @@
 //! Pipelined messages over one stream, for programs that send more than they want to wait for.
 //!
-//! A [`Poster`] keeps unsettled messages in the order in which they came. When the stream is lost, or silent for too
+//! A [`MessagePoster`] keeps unsettled messages in the order in which they came. When the stream is lost, or silent for too
 //! long, it opens a new one to another server and sends all of them again with the same transaction ids. For a message
 //! that it has already applied, the cluster repeats its first answer.
 
 use crate::{
-    backoff::Backoff,
-    client::{Chat, Failure, Options, Retry, Slot, pace::Pace},
-    position::Position,
-    send::Accepted,
-    session::Session,
+    backoff::JitteredBackoff,
+    client::{CallFailure, ChatStub, ClientOptions, PooledServer, RetryRule, pace::RetryPacer},
+    position::EventPosition,
+    send::AcceptedMessage,
+    session::ClientSession,
 };
 use quorate_wire::chat::v1::{PostRequest, PostResponse, PostResult, SendRequest, SendResponse, post_result};
 use std::{
@@ -43,27 +43,27 @@ const UNSETTLED: usize = 1024;
 
 /// Handle that sends messages over one stream at a time; clones share the stream.
 #[derive(Debug, Clone)]
-pub struct Poster {
-    jobs: mpsc::Sender<Job>,
-    options: Options,
+pub struct MessagePoster {
+    jobs: mpsc::Sender<PostJob>,
+    options: ClientOptions,
     sent_again: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
-struct Job {
+struct PostJob {
     message: SendRequest,
-    answer: oneshot::Sender<Result<Accepted, Failure>>,
+    answer: oneshot::Sender<Result<AcceptedMessage, CallFailure>>,
     /// `true` if a stream was lost while the message was in flight, so it may have been applied.
     unknown: bool,
 }
 
-impl Poster {
+impl MessagePoster {
     /// Starts a poster for this session. It connects when first used and ends with its last clone.
     #[must_use]
-    pub fn start(session: Session) -> Self {
+    pub fn start(session: ClientSession) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE);
         let options = session.client().options().clone();
-        tokio::spawn(Worker::new(session, queue).run());
+        tokio::spawn(PostWorker::new(session, queue).run());
         Self { jobs, options, sent_again: Arc::default() }
     }
 
@@ -73,16 +73,16 @@ impl Poster {
     ///
     /// # Errors
     /// Returns the refusal.
-    pub async fn post(&self, message: SendRequest) -> Result<Accepted, Failure> {
+    pub async fn post(&self, message: SendRequest) -> Result<AcceptedMessage, CallFailure> {
         self.enqueue(message).await.settled().await
     }
 
     /// Queues one message behind the earlier ones. Messages are applied in this order, across lost streams and changes
     /// of leader. A message that the server refuses temporarily (rate limit) is sent again later, and takes the place
     /// at which it is then accepted.
-    pub async fn enqueue(&self, message: SendRequest) -> Posted {
+    pub async fn enqueue(&self, message: SendRequest) -> PendingPost {
         let answer = self.hand_over(message.clone()).await;
-        Posted { poster: self.clone(), message, answer }
+        PendingPost { poster: self.clone(), message, answer }
     }
 
     /// Returns `true` if every message so far has kept its place: none had to be sent again after a refusal.
@@ -91,42 +91,42 @@ impl Poster {
         !self.sent_again.load(Ordering::Relaxed)
     }
 
-    async fn hand_over(&self, message: SendRequest) -> oneshot::Receiver<Result<Accepted, Failure>> {
+    async fn hand_over(&self, message: SendRequest) -> oneshot::Receiver<Result<AcceptedMessage, CallFailure>> {
         let (answer, settled) = oneshot::channel();
         // A worker that has ended takes no jobs; the closed channel of the answer then tells the caller.
-        let _ = self.jobs.send(Job { message, answer, unknown: false }).await;
+        let _ = self.jobs.send(PostJob { message, answer, unknown: false }).await;
         settled
     }
 }
 
 /// Queued message whose outcome can be awaited.
 #[derive(Debug)]
-pub struct Posted {
-    poster: Poster,
+pub struct PendingPost {
+    poster: MessagePoster,
     message: SendRequest,
-    answer: oneshot::Receiver<Result<Accepted, Failure>>,
+    answer: oneshot::Receiver<Result<AcceptedMessage, CallFailure>>,
 }
 
-impl Posted {
+impl PendingPost {
     /// Waits until the message is accepted or permanently refused.
-    pub async fn settled(self) -> Result<Accepted, Failure> {
+    pub async fn settled(self) -> Result<AcceptedMessage, CallFailure> {
         let Self { poster, message, mut answer } = self;
-        let mut backoff = Backoff::new(poster.options.backoff_base, poster.options.backoff_cap);
+        let mut backoff = JitteredBackoff::new(poster.options.backoff_base, poster.options.backoff_cap);
         let mut unknown = false;
         let mut first = true;
         loop {
             // The worker ends only with its last poster, unless it panicked.
-            let gone = |_| Err(Failure { retry: Retry::No, ..Failure::stream_ended("-") });
+            let gone = |_| Err(CallFailure { retry: RetryRule::No, ..CallFailure::stream_ended("-") });
             let failure = match answer.await.unwrap_or_else(gone) {
                 Ok(accepted) => return Ok(accepted),
                 Err(failure) => failure,
             };
             unknown |= failure.unknown;
             let wait = match failure.retry {
-                Retry::No => return Err(Failure { unknown, ..failure }.of_write(&message.transaction_id)),
-                Retry::Elsewhere(least) if first => least,
-                Retry::Elsewhere(least) => least.max(backoff.next_wait()),
-                Retry::After(wait) => wait.max(wait.mul_f64(1.0 + 0.1 * rand::random::<f64>())),
+                RetryRule::No => return Err(CallFailure { unknown, ..failure }.of_write(&message.transaction_id)),
+                RetryRule::Elsewhere(least) if first => least,
+                RetryRule::Elsewhere(least) => least.max(backoff.next_wait()),
+                RetryRule::After(wait) => wait.max(wait.mul_f64(1.0 + 0.1 * rand::random::<f64>())),
             };
             first = false;
             tokio::time::sleep(wait).await;
@@ -136,45 +136,45 @@ impl Posted {
     }
 }
 
-impl Job {
+impl PostJob {
     fn accepted(self, SendResponse { event_id, position, origin_server_ts }: SendResponse) {
-        let position = position.map(Position::from).unwrap_or_default();
+        let position = position.map(EventPosition::from).unwrap_or_default();
         let transaction_id = self.message.transaction_id;
         // The receiver is gone if the caller has stopped waiting.
-        let _ = self.answer.send(Ok(Accepted { event_id, position, origin_server_ts, transaction_id }));
+        let _ = self.answer.send(Ok(AcceptedMessage { event_id, position, origin_server_ts, transaction_id }));
     }
 
-    fn refused(self, failure: Failure) {
+    fn refused(self, failure: CallFailure) {
         let unknown = self.unknown || failure.unknown;
-        let _ = self.answer.send(Err(Failure { unknown, ..failure }));
+        let _ = self.answer.send(Err(CallFailure { unknown, ..failure }));
     }
 }
 
-struct Worker {
-    session: Session,
-    queue: mpsc::Receiver<Job>,
+struct PostWorker {
+    session: ClientSession,
+    queue: mpsc::Receiver<PostJob>,
     /// Messages without an outcome, in the order of sending; the last ones may not have been sent yet.
-    unsettled: VecDeque<Job>,
-    pace: Pace,
+    unsettled: VecDeque<PostJob>,
+    pace: RetryPacer,
 }
 
 /// Reason for giving up a stream.
-enum End {
+enum StreamEnd {
     /// All posters are gone, and every message is settled.
     Done,
-    Lost(Failure),
+    Lost(CallFailure),
 }
 
 /// Open stream with its two directions.
-struct Open {
+struct OpenStream {
     frames: mpsc::Sender<PostRequest>,
     answers: Streaming<PostResponse>,
     generation: u64,
 }
 
-impl Worker {
-    fn new(session: Session, queue: mpsc::Receiver<Job>) -> Self {
-        let mut pace = Pace::new(session.client());
+impl PostWorker {
+    fn new(session: ClientSession, queue: mpsc::Receiver<PostJob>) -> Self {
+        let mut pace = RetryPacer::new(session.client());
         pace.forget_deadline();
         Self { session, queue, unsettled: VecDeque::new(), pace }
     }
@@ -191,8 +191,8 @@ impl Worker {
             let Ok(slot) = self.pace.next_server(&client) else { return };
             let failure = match self.open(&slot).await {
                 Ok(open) => match self.exchange(&slot, open).await {
-                    End::Done => return,
-                    End::Lost(failure) => failure,
+                    StreamEnd::Done => return,
+                    StreamEnd::Lost(failure) => failure,
                 },
                 Err(failure) => failure,
             };
@@ -202,16 +202,16 @@ impl Worker {
         }
     }
 
-    async fn open(&self, slot: &Slot) -> Result<Open, Failure> {
+    async fn open(&self, slot: &PooledServer) -> Result<OpenStream, CallFailure> {
         let (channel, generation) = slot.connect().await.inspect_err(|_| slot.hold_off())?;
         let (frames, stream) = mpsc::channel(FRAMES);
         let request = self.session.request(ReceiverStream::new(stream));
         let patience = self.patience();
-        let mut chat = Chat::new(channel);
+        let mut chat = ChatStub::new(channel);
         let failure = match timeout(patience, chat.post(request)).await {
-            Ok(Ok(answer)) => return Ok(Open { frames, answers: answer.into_inner(), generation }),
-            Ok(Err(status)) => Failure::from_status(slot.address(), &status),
-            Err(_) => Failure::timed_out(slot.address(), patience),
+            Ok(Ok(answer)) => return Ok(OpenStream { frames, answers: answer.into_inner(), generation }),
+            Ok(Err(status)) => CallFailure::from_status(slot.address(), &status),
+            Err(_) => CallFailure::timed_out(slot.address(), patience),
         };
         self.session.client().blame(slot, generation, &failure).await;
         Err(failure)
@@ -222,15 +222,15 @@ impl Worker {
     }
 
     /// Uses one stream until it fails or there is nothing left to send.
-    async fn exchange(&mut self, slot: &Slot, mut open: Open) -> End {
-        let Open { frames, answers, generation } = &mut open;
+    async fn exchange(&mut self, slot: &PooledServer, mut open: OpenStream) -> StreamEnd {
+        let OpenStream { frames, answers, generation } = &mut open;
         // Messages whose outcome is in doubt go first, in their order.
         let mut to_send = self.unsettled.len();
         let mut heard = Instant::now();
         let mut closed = false;
         let failure = loop {
             if closed && self.unsettled.is_empty() {
-                return End::Done;
+                return StreamEnd::Done;
             }
             let start = self.unsettled.len() - to_send;
             let room = self.unsettled.len() < UNSETTLED;
@@ -247,10 +247,10 @@ impl Worker {
                             break failure;
                         }
                     }
-                    Ok(None) => break Failure::stream_ended(slot.address()),
-                    Err(status) => break Failure::from_status(slot.address(), &status),
+                    Ok(None) => break CallFailure::stream_ended(slot.address()),
+                    Err(status) => break CallFailure::from_status(slot.address(), &status),
                 },
-                () = at(silent) => break Failure::timed_out(slot.address(), self.patience()),
+                () = wait_until(silent) => break CallFailure::timed_out(slot.address(), self.patience()),
                 permit = frames.reserve(), if to_send > 0 => match permit {
                     Ok(permit) => {
                         if start == 0 {
@@ -274,13 +274,13 @@ impl Worker {
         };
         self.session.client().blame(slot, *generation, &failure).await;
         self.unsettled.iter_mut().for_each(|job| job.unknown = true);
-        End::Lost(failure)
+        StreamEnd::Lost(failure)
     }
 
     /// Settles the messages that `results` answer; the last `unsent` messages have not been sent on this stream. A
     /// message that the server cannot take at the moment keeps its place: the returned failure says that all messages
     /// must be sent again over another stream.
-    fn settle(&mut self, slot: &Slot, results: Vec<PostResult>, unsent: usize) -> Option<Failure> {
+    fn settle(&mut self, slot: &PooledServer, results: Vec<PostResult>, unsent: usize) -> Option<CallFailure> {
         let mut broken = None;
         for PostResult { transaction_id, result } in results {
             let sent = self.unsettled.len().saturating_sub(unsent);
@@ -295,11 +295,11 @@ impl Worker {
                     continue;
                 }
                 Some(post_result::Result::Refused(detail)) => {
-                    Failure { server: Some(slot.address().to_owned()), ..Failure::from_detail(&detail) }
+                    CallFailure { server: Some(slot.address().to_owned()), ..CallFailure::from_detail(&detail) }
                 }
-                None => Failure { unknown: true, ..Failure::stream_ended(slot.address()) },
+                None => CallFailure { unknown: true, ..CallFailure::stream_ended(slot.address()) },
             };
-            if matches!(failure.retry, Retry::Elsewhere(_)) {
+            if matches!(failure.retry, RetryRule::Elsewhere(_)) {
                 broken.get_or_insert(failure);
             } else if let Some(job) = self.unsettled.remove(place) {
                 job.refused(failure);
@@ -308,7 +308,7 @@ impl Worker {
         broken
     }
 
-    fn fail_all(&mut self, failure: &Failure) {
+    fn fail_all(&mut self, failure: &CallFailure) {
         for job in self.unsettled.drain(..) {
             job.refused(failure.clone());
         }
@@ -327,7 +327,7 @@ fn next_frame<'a>(messages: impl Iterator<Item = &'a SendRequest>) -> Vec<SendRe
     messages.take(FRAME_EVENTS).take_while(fits).cloned().collect()
 }
 
-async fn at(time: Option<Instant>) {
+async fn wait_until(time: Option<Instant>) {
     match time {
         Some(time) => sleep_until(time).await,
         None => pending().await,

@@ -37,18 +37,18 @@ pub struct Profile {
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Content {
+struct FileContent {
     #[serde(default)]
     profiles: BTreeMap<String, Profile>,
 }
 
 /// File that holds all profiles.
 #[derive(Debug, Clone)]
-pub struct Store {
+pub struct ProfileStore {
     path: PathBuf,
 }
 
-impl Store {
+impl ProfileStore {
     /// Creates a store for the file at `path`, which need not exist.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
@@ -98,7 +98,7 @@ impl Store {
             content.profiles.remove(name);
         }
         let text = serde_json::to_vec_pretty(&content).map_err(|e| Error::file(&self.path)(e.into()))?;
-        replace(&directory, &self.path, &text).map_err(Error::file(&self.path))
+        replace_file(&directory, &self.path, &text).map_err(Error::file(&self.path))
     }
 
     fn directory(&self) -> Result<PathBuf, Error> {
@@ -117,10 +117,10 @@ impl Store {
         locked.map_err(Error::file(path))
     }
 
-    fn read(&self) -> Result<Content, Error> {
+    fn read(&self) -> Result<FileContent, Error> {
         let file = match File::open(&self.path) {
             Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Content::default()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(FileContent::default()),
             Err(error) => return Err(Error::file(&self.path)(error)),
         };
         let bad = |problem: String| Error::BadFile { path: self.path.clone(), problem };
@@ -139,7 +139,7 @@ impl Store {
 
 /// Writes a temporary file beside the target, syncs it, and renames it over the target. Temporary files of `tempfile`
 /// have mode 0600 from the start.
-fn replace(directory: &Path, path: &Path, text: &[u8]) -> std::io::Result<()> {
+fn replace_file(directory: &Path, path: &Path, text: &[u8]) -> std::io::Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(directory)?;
     file.write_all(text)?;
     file.write_all(b"\n")?;
@@ -152,9 +152,9 @@ fn replace(directory: &Path, path: &Path, text: &[u8]) -> std::io::Result<()> {
 mod tests {
     use super::*;
 
-    fn store() -> (tempfile::TempDir, Store) {
+    fn store() -> (tempfile::TempDir, ProfileStore) {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::new(directory.path().join("deep/profiles.json"));
+        let store = ProfileStore::new(directory.path().join("deep/profiles.json"));
         (directory, store)
     }
 

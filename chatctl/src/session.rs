@@ -1,6 +1,6 @@
 //! Sessions: a client with the access token of the account that calls.
 
-use crate::client::{Chat, Client, Failure, Kind};
+use crate::client::{CallFailure, ChatStub, ClusterClient, FailureKind};
 use quorate_wire::chat::v1::{
     ErrorCode, ListServersRequest, ListServersResponse, LoginRequest, RegisterRequest, SessionResponse,
 };
@@ -22,17 +22,17 @@ pub struct Credentials {
 
 /// Client that is signed in to an account; clones share connections.
 #[derive(Debug, Clone)]
-pub struct Session {
-    client: Client,
+pub struct ClientSession {
+    client: ClusterClient,
     authorization: AsciiMetadataValue,
 }
 
-impl Session {
+impl ClientSession {
     /// Creates a session with this access token.
     ///
     /// Returns `None` if the token has characters that no token has and that a header cannot carry.
     #[must_use]
-    pub fn new(client: Client, access_token: &str) -> Option<Self> {
+    pub fn new(client: ClusterClient, access_token: &str) -> Option<Self> {
         let mut authorization: AsciiMetadataValue = format!("Bearer {access_token}").parse().ok()?;
         // Keeps it out of debug output and out of the header compression table.
         authorization.set_sensitive(true);
@@ -41,13 +41,13 @@ impl Session {
 
     /// Returns the client that the session uses.
     #[must_use]
-    pub fn client(&self) -> &Client {
+    pub fn client(&self) -> &ClusterClient {
         &self.client
     }
 
     /// Returns the same session over another client, with servers and connections of its own.
     #[must_use]
-    pub fn over(&self, client: Client) -> Self {
+    pub fn over(&self, client: ClusterClient) -> Self {
         Self { client, authorization: self.authorization.clone() }
     }
 
@@ -58,30 +58,30 @@ impl Session {
         request
     }
 
-    /// Calls `method` with the access token until the call is settled; see [`Client::call`].
-    pub async fn call<Q, R, F, Fut>(&self, message: Q, method: F) -> Result<R, Failure>
+    /// Calls `method` with the access token until the call is settled; see [`ClusterClient::call`].
+    pub async fn call<Q, R, F, Fut>(&self, message: Q, method: F) -> Result<R, CallFailure>
     where
         Q: Clone,
-        F: Fn(Chat, Request<Q>) -> Fut,
+        F: Fn(ChatStub, Request<Q>) -> Fut,
         Fut: Future<Output = Result<Response<R>, Status>>,
     {
         self.client.call(|chat| method(chat, self.request(message.clone()))).await
     }
 
     /// Asks the cluster for its servers.
-    pub async fn list_servers(&self) -> Result<ListServersResponse, Failure> {
+    pub async fn list_servers(&self) -> Result<ListServersResponse, CallFailure> {
         self.call(ListServersRequest {}, |mut chat, request| async move { chat.list_servers(request).await }).await
     }
 
     /// Adds the servers that the cluster lists to those of this client, and returns the number of new ones.
-    pub async fn learn_servers(&self) -> Result<usize, Failure> {
+    pub async fn learn_servers(&self) -> Result<usize, CallFailure> {
         let answer = self.list_servers().await?;
         Ok(answer.servers.iter().filter(|server| self.client.servers().learn(&server.address)).count())
     }
 }
 
 /// Opens a session for an existing account.
-pub async fn login(client: &Client, credentials: &Credentials) -> Result<SessionResponse, Failure> {
+pub async fn sign_in(client: &ClusterClient, credentials: &Credentials) -> Result<SessionResponse, CallFailure> {
     let request = LoginRequest {
         username: credentials.username.clone(),
         password: credentials.password.clone(),
@@ -101,7 +101,7 @@ pub async fn login(client: &Client, credentials: &Credentials) -> Result<Session
 ///
 /// Registration carries no transaction id. If an attempt may have gone through and the next one finds the name taken,
 /// the account is probably the one just created: a login with the same password tells.
-pub async fn register(client: &Client, credentials: &Credentials) -> Result<SessionResponse, Failure> {
+pub async fn register_user(client: &ClusterClient, credentials: &Credentials) -> Result<SessionResponse, CallFailure> {
     let request = RegisterRequest {
         username: credentials.username.clone(),
         password: credentials.password.clone(),
@@ -116,9 +116,9 @@ pub async fn register(client: &Client, credentials: &Credentials) -> Result<Sess
         .await;
     match outcome {
         Err(failure) if failure.error_code == ErrorCode::AlreadyExists && failure.unknown => {
-            let ours = login(client, credentials).await;
+            let ours = sign_in(client, credentials).await;
             // A wrong password means that the name belongs to somebody else, so the first answer was the true one.
-            ours.map_err(|login| if login.kind == Kind::Unauthenticated { failure } else { login })
+            ours.map_err(|login| if login.kind == FailureKind::Unauthenticated { failure } else { login })
         }
         outcome => outcome,
     }

@@ -1,9 +1,9 @@
 //! Subscriptions that follow rooms across any number of lost connections.
 
 use crate::{
-    client::{Chat, Failure, Slot, pace::Pace},
-    position::Position,
-    session::Session,
+    client::{CallFailure, ChatStub, PooledServer, pace::RetryPacer},
+    position::EventPosition,
+    session::ClientSession,
 };
 use quorate_wire::chat::v1::{Event, SubscribeRequest, SubscribeResponse};
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -14,28 +14,28 @@ use tonic::Streaming;
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Subscription that outlives its connections: it resumes from the last cursor on another server.
-pub struct Tail {
-    session: Session,
+pub struct ResumingSubscription {
+    session: ClientSession,
     room_id: String,
     cursor: String,
-    current: Option<Current>,
-    pace: Pace,
+    current: Option<CurrentStream>,
+    pace: RetryPacer,
     opened: u64,
 }
 
-struct Current {
-    slot: Arc<Slot>,
+struct CurrentStream {
+    slot: Arc<PooledServer>,
     generation: u64,
     frames: Streaming<SubscribeResponse>,
 }
 
-impl Tail {
+impl ResumingSubscription {
     /// Follows `room_id` (empty: all rooms of the caller) after `cursor` (empty: from now on).
     ///
     /// The client's time limit applies until the first connection is made; after that there is none.
     #[must_use]
-    pub fn new(session: Session, room_id: &str, cursor: &str) -> Self {
-        let pace = Pace::new(session.client());
+    pub fn new(session: ClientSession, room_id: &str, cursor: &str) -> Self {
+        let pace = RetryPacer::new(session.client());
         Self { session, room_id: room_id.into(), cursor: cursor.into(), current: None, pace, opened: 0 }
     }
 
@@ -63,7 +63,7 @@ impl Tail {
     /// # Errors
     /// Returns only failures that no other server could mend: a session that ended, a room that is closed to the
     /// caller, an invalid cursor; or, before the first connection, that the client's time is up.
-    pub async fn next(&mut self) -> Result<SubscribeResponse, Failure> {
+    pub async fn next(&mut self) -> Result<SubscribeResponse, CallFailure> {
         loop {
             let Some(current) = &mut self.current else {
                 self.open().await?;
@@ -73,7 +73,7 @@ impl Tail {
                 Ok(Some(frame)) => return Ok(self.took(frame)),
                 Ok(None) => self.lost(None).await?,
                 Err(status) => {
-                    let failure = Failure::from_status(current.slot.address(), &status);
+                    let failure = CallFailure::from_status(current.slot.address(), &status);
                     self.lost(Some(failure)).await?;
                 }
             }
@@ -95,19 +95,19 @@ impl Tail {
         frame
     }
 
-    async fn lost(&mut self, failure: Option<Failure>) -> Result<(), Failure> {
+    async fn lost(&mut self, failure: Option<CallFailure>) -> Result<(), CallFailure> {
         let Some(current) = self.current.take() else { return Ok(()) };
-        let failure = failure.unwrap_or_else(|| Failure::stream_ended(current.slot.address()));
+        let failure = failure.unwrap_or_else(|| CallFailure::stream_ended(current.slot.address()));
         self.session.client().blame(&current.slot, current.generation, &failure).await;
         self.pace.after(self.session.client(), &current.slot, failure).await
     }
 
-    async fn open(&mut self) -> Result<(), Failure> {
+    async fn open(&mut self) -> Result<(), CallFailure> {
         let client = self.session.client().clone();
         let slot = self.pace.next_server(&client)?;
         match self.subscribe(&slot).await {
             Ok((generation, frames)) => {
-                self.current = Some(Current { slot, generation, frames });
+                self.current = Some(CurrentStream { slot, generation, frames });
                 self.opened += 1;
                 self.pace.forget_deadline();
                 Ok(())
@@ -116,18 +116,18 @@ impl Tail {
         }
     }
 
-    async fn subscribe(&self, slot: &Slot) -> Result<(u64, Streaming<SubscribeResponse>), Failure> {
+    async fn subscribe(&self, slot: &PooledServer) -> Result<(u64, Streaming<SubscribeResponse>), CallFailure> {
         let (channel, generation) = slot.connect().await.inspect_err(|_| slot.hold_off())?;
         let message = SubscribeRequest { room_id: self.room_id.clone(), cursor: self.cursor.clone() };
         let request = self.session.request(message);
-        let mut chat = Chat::new(channel);
+        let mut chat = ChatStub::new(channel);
         let failure = match tokio::time::timeout(OPEN_TIMEOUT, chat.subscribe(request)).await {
             Ok(Ok(answer)) => {
                 self.session.client().servers().succeeded(slot);
                 return Ok((generation, answer.into_inner()));
             }
-            Ok(Err(status)) => Failure::from_status(slot.address(), &status),
-            Err(_) => Failure::timed_out(slot.address(), OPEN_TIMEOUT),
+            Ok(Err(status)) => CallFailure::from_status(slot.address(), &status),
+            Err(_) => CallFailure::timed_out(slot.address(), OPEN_TIMEOUT),
         };
         self.session.client().blame(slot, generation, &failure).await;
         Err(failure)
@@ -138,15 +138,15 @@ impl Tail {
 ///
 /// Memory use is one position per room of the account.
 #[derive(Debug, Default)]
-pub struct Once {
-    last: HashMap<String, Position>,
+pub struct DuplicateFilter {
+    last: HashMap<String, EventPosition>,
 }
 
-impl Once {
+impl DuplicateFilter {
     /// Returns `true` if the event is new, that is, later than all earlier events of its room. An event without a
     /// position is always new.
     pub fn is_new(&mut self, event: &Event) -> bool {
-        let Some(position) = event.position.map(Position::from) else { return true };
+        let Some(position) = event.position.map(EventPosition::from) else { return true };
         match self.last.get_mut(&event.room_id) {
             Some(last) if position <= *last => false,
             Some(last) => {
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_repeated_event_is_passed_once_and_rooms_do_not_hide_each_other() {
-        let mut once = Once::default();
+        let mut once = DuplicateFilter::default();
         let passed: Vec<bool> = [("a", 1), ("a", 2), ("a", 1), ("a", 2), ("b", 1), ("a", 3)]
             .into_iter()
             .map(|(room, index)| once.is_new(&event(room, index)))

@@ -1,8 +1,8 @@
 //! Command line: `chatd [serve]`, `chatd config`, `chatd metrics-reference`, `chatd version`. Every key of the
 //! configuration is also a flag.
 
-use crate::config::written::Written;
-use crate::config::{self, Config, ConfigError, KEYS, Key, Surroundings, reference};
+use crate::config::written::WrittenConfig;
+use crate::config::{self, Config, ConfigError, ConfigKey, HostEnvironment, KEYS, reference};
 use crate::metrics;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::path::PathBuf;
@@ -15,10 +15,10 @@ const FILE: &str = "config";
 const POD_IP: &str = "QUORATE_POD_IP";
 
 /// Flags of all keys. Static, because the grammar borrows them for as long as the process lives.
-static FLAGS: LazyLock<Vec<String>> = LazyLock::new(|| KEYS.iter().map(Key::flag).collect());
+static FLAGS: LazyLock<Vec<String>> = LazyLock::new(|| KEYS.iter().map(ConfigKey::flag).collect());
 
 /// Task that the command line asks for.
-pub enum Task {
+pub enum CliTask {
     /// Run a pod with this configuration.
     Serve(Box<Config>),
     /// Print this text and exit.
@@ -27,7 +27,7 @@ pub enum Task {
 
 /// Returns the grammar of the command line.
 #[must_use]
-pub fn command() -> Command {
+pub fn command_line() -> Command {
     let config = Command::new("config")
         .about("Print the effective configuration")
         .arg(
@@ -72,23 +72,23 @@ pub fn command() -> Command {
 ///
 /// # Errors
 /// Returns an error if there is no valid configuration.
-pub fn task(matches: &ArgMatches) -> Result<Task, ConfigError> {
+pub fn parse_task(matches: &ArgMatches) -> Result<CliTask, ConfigError> {
     match matches.subcommand() {
-        Some(("version", _)) => Ok(Task::Print(format!("chatd {}\n", env!("CARGO_PKG_VERSION")))),
-        Some(("metrics-reference", _)) => Ok(Task::Print(metrics::reference())),
-        Some(("config", config)) if config.get_flag("reference") => Ok(Task::Print(reference::markdown())),
+        Some(("version", _)) => Ok(CliTask::Print(format!("chatd {}\n", env!("CARGO_PKG_VERSION")))),
+        Some(("metrics-reference", _)) => Ok(CliTask::Print(metrics::metrics_reference())),
+        Some(("config", config)) if config.get_flag("reference") => Ok(CliTask::Print(reference::config_reference())),
         Some(("config", config)) => {
-            let resolved = resolved(config)?;
+            let resolved = load_config(config)?;
             let as_json = config.get_one::<String>("output").is_some_and(|output| output == "json");
-            Ok(Task::Print(printed(&resolved, as_json)))
+            Ok(CliTask::Print(format_config(&resolved, as_json)))
         }
-        Some((_, serve)) => resolved(serve).map(|config| Task::Serve(Box::new(config))),
-        None => resolved(matches).map(|config| Task::Serve(Box::new(config))),
+        Some((_, serve)) => load_config(serve).map(|config| CliTask::Serve(Box::new(config))),
+        None => load_config(matches).map(|config| CliTask::Serve(Box::new(config))),
     }
 }
 
-fn resolved(matches: &ArgMatches) -> Result<Config, ConfigError> {
-    let mut written = Written::default();
+fn load_config(matches: &ArgMatches) -> Result<Config, ConfigError> {
+    let mut written = WrittenConfig::default();
     if let Some(path) = matches.get_one::<PathBuf>(FILE) {
         written.add_file(path)?;
     }
@@ -98,20 +98,20 @@ fn resolved(matches: &ArgMatches) -> Result<Config, ConfigError> {
             written.add_flag(key, value.clone());
         }
     }
-    config::resolve(&written, &surroundings())
+    config::resolve_config(&written, &host_environment())
 }
 
-fn surroundings() -> Surroundings {
+fn host_environment() -> HostEnvironment {
     let from_kernel = || fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned());
     let named = |name: &String| !name.is_empty();
     let host_name = from_kernel().filter(named).or_else(|| env::var("HOSTNAME").ok().filter(named));
-    Surroundings {
+    HostEnvironment {
         host_name: host_name.unwrap_or_else(|| "localhost".into()),
         pod_ip: env::var(POD_IP).ok().filter(named),
     }
 }
 
-fn printed(config: &Config, as_json: bool) -> String {
+fn format_config(config: &Config, as_json: bool) -> String {
     let value = config.to_json();
     // The value consists of maps, strings and numbers only, so neither output format can fail.
     if as_json { format!("{value:#}\n") } else { serde_yaml_ng::to_string(&value).unwrap_or_default() }
@@ -122,16 +122,16 @@ mod tests {
     use super::*;
 
     fn config(args: &[&str]) -> Result<Config, String> {
-        let matches = command().try_get_matches_from(args).map_err(|e| e.to_string())?;
-        match task(&matches).map_err(|e| e.to_string())? {
-            Task::Serve(config) => Ok(*config),
-            Task::Print(text) => Err(text),
+        let matches = command_line().try_get_matches_from(args).map_err(|e| e.to_string())?;
+        match parse_task(&matches).map_err(|e| e.to_string())? {
+            CliTask::Serve(config) => Ok(*config),
+            CliTask::Print(text) => Err(text),
         }
     }
 
     #[test]
     fn the_grammar_holds_together() {
-        command().debug_assert();
+        command_line().debug_assert();
     }
 
     #[test]

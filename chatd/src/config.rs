@@ -14,9 +14,9 @@ pub mod written;
 
 pub use crate::caller::TrustedProxies;
 pub use crate::tls::ClientTlsFiles;
-pub use keys::{KEYS, Key};
+pub use keys::{ConfigKey, KEYS};
 pub use ratio::Ratio;
-pub use resolve::{Surroundings, resolve};
+pub use resolve::{HostEnvironment, resolve_config};
 
 use serde_json::{Map, Value};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -33,13 +33,13 @@ pub struct Config {
     /// Directory that holds everything durable.
     pub data_dir: PathBuf,
     /// Addresses of the listeners.
-    pub listen: Listen,
+    pub listen: ListenAddresses,
     /// Addresses under which others reach this pod.
-    pub advertise: Advertise,
+    pub advertise: AdvertisedAddresses,
     /// Certificates of the listeners.
-    pub tls: Tls,
+    pub tls: TlsConfig,
     /// Timing of elections, and sizes of snapshots and log.
-    pub raft: Raft,
+    pub raft: RaftConfig,
     /// Memory of the state's database, in MiB.
     pub state_cache_mebibytes: u64,
     /// Space of the data volume that users' writes must leave free, in MiB. `None` reserves a share of the volume.
@@ -47,26 +47,26 @@ pub struct Config {
     /// Time without use after which a session ends. Zero means never.
     pub session_lifetime: Duration,
     /// Policy for the registration of new accounts.
-    pub registration: Registration,
+    pub registration: RegistrationMode,
     /// Localparts of the users who may read the status of the cluster.
     pub administrators: Vec<String>,
     /// Limit on how many messages each user may send.
     pub rate_limit: RateLimit,
     /// Upper bounds on the data of one account.
-    pub quotas: Quotas,
+    pub quotas: AccountQuotas,
     /// Upper bounds on the resources that callers may occupy.
-    pub limits: Limits,
+    pub limits: CallerLimits,
     /// Format and level of log lines.
-    pub log: Log,
+    pub log: LogConfig,
     /// Export of traces to an OTLP receiver.
-    pub traces: Traces,
+    pub traces: TraceConfig,
     /// Longest time from SIGTERM to the end of the process.
     pub shutdown_grace: Duration,
 }
 
 /// Addresses on which the pod listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listen {
+pub struct ListenAddresses {
     /// Matrix Client-Server API and web client.
     pub http: SocketAddr,
     /// gRPC API for clients.
@@ -79,7 +79,7 @@ pub struct Listen {
 
 /// Addresses under which others reach this pod, as `host:port`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Advertise {
+pub struct AdvertisedAddresses {
     /// Address for the other pods.
     pub peer: String,
     /// Address for clients that ask for the list of servers.
@@ -88,7 +88,7 @@ pub struct Advertise {
 
 /// Certificates as PEM files, which are read again when they change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tls {
+pub struct TlsConfig {
     /// Certificate authority that signed the certificates of all peers.
     pub ca_file: PathBuf,
     /// Certificate of this pod.
@@ -101,7 +101,7 @@ pub struct Tls {
 
 /// Settings of Raft (for the times see the Raft paper, §5.2).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Raft {
+pub struct RaftConfig {
     /// Time between two heartbeats of the leader.
     pub heartbeat_interval: Duration,
     /// Shortest time without a heartbeat after which a follower starts an election.
@@ -116,7 +116,7 @@ pub struct Raft {
 
 /// Policy for the registration of new accounts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Registration {
+pub enum RegistrationMode {
     /// Anyone who reaches a client listener may register.
     #[default]
     Open,
@@ -137,7 +137,7 @@ pub struct RateLimit {
 
 /// Upper bounds on the data of one account. The pod that takes a request writes them into its commands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Quotas {
+pub struct AccountQuotas {
     /// Number of devices, each with its session.
     pub devices: u32,
     /// Number of `/sync` filters.
@@ -154,7 +154,7 @@ pub struct Quotas {
 
 /// Upper bounds on what callers of the client listeners may occupy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
+pub struct CallerLimits {
     /// Number of connections to each listener.
     pub connections: usize,
     /// Number of connections from one address, to both listeners together.
@@ -171,7 +171,7 @@ pub struct Limits {
 
 /// Format and level of log lines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Log {
+pub struct LogConfig {
     /// Output format of log lines.
     pub format: LogFormat,
     /// Least severe log level that is written, or filter directives such as `info,quorate_chatd::raft=debug`.
@@ -190,7 +190,7 @@ pub enum LogFormat {
 
 /// Export of the traces of sampled calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Traces {
+pub struct TraceConfig {
     /// URL of an OTLP receiver that takes traces over gRPC. `None` disables tracing.
     pub endpoint: Option<String>,
     /// Share of calls that are traced, among those whose callers do not say whether to trace them.
@@ -198,27 +198,27 @@ pub struct Traces {
 }
 
 impl Config {
-    /// Returns a configuration in which nothing is set; [`resolve()`] fills in every key.
+    /// Returns a configuration in which nothing is set; [`resolve_config()`] fills in every key.
     fn unset() -> Self {
         let nowhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         Self {
             server_name: String::new(),
             node_name: String::new(),
             data_dir: PathBuf::new(),
-            listen: Listen { http: nowhere, grpc: nowhere, peer: nowhere, metrics: nowhere },
-            advertise: Advertise::default(),
-            tls: Tls::default(),
-            raft: Raft::default(),
+            listen: ListenAddresses { http: nowhere, grpc: nowhere, peer: nowhere, metrics: nowhere },
+            advertise: AdvertisedAddresses::default(),
+            tls: TlsConfig::default(),
+            raft: RaftConfig::default(),
             state_cache_mebibytes: 0,
             storage_reserve_mebibytes: None,
             session_lifetime: Duration::ZERO,
-            registration: Registration::default(),
+            registration: RegistrationMode::default(),
             administrators: Vec::new(),
             rate_limit: RateLimit::default(),
-            quotas: Quotas::default(),
-            limits: Limits::default(),
-            log: Log::default(),
-            traces: Traces::default(),
+            quotas: AccountQuotas::default(),
+            limits: CallerLimits::default(),
+            log: LogConfig::default(),
+            traces: TraceConfig::default(),
             shutdown_grace: Duration::ZERO,
         }
     }
@@ -228,19 +228,19 @@ impl Config {
     pub fn to_json(&self) -> Value {
         let mut root = Map::new();
         for key in KEYS {
-            insert(&mut root, key.path, (key.show)(self));
+            insert_path(&mut root, key.path, (key.show)(self));
         }
         root.into()
     }
 }
 
-fn insert(level: &mut Map<String, Value>, path: &str, value: Value) {
+fn insert_path(level: &mut Map<String, Value>, path: &str, value: Value) {
     let Some((section, rest)) = path.split_once('.') else {
         level.insert(path.to_owned(), value);
         return;
     };
     if let Value::Object(inner) = level.entry(section).or_insert_with(|| Map::new().into()) {
-        insert(inner, rest, value);
+        insert_path(inner, rest, value);
     }
 }
 

@@ -5,7 +5,7 @@ use quorate_wire::cause::message_with_causes;
 /// Reason why the process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Exit {
+pub enum ExitReason {
     /// The process stopped as it was told to.
     Done = 0,
     /// The command line is wrong.
@@ -26,7 +26,7 @@ pub enum Exit {
     Config = 78,
 }
 
-impl Exit {
+impl ExitReason {
     /// All exit codes, in ascending order.
     pub const ALL: [Self; 9] = [
         Self::Done,
@@ -78,23 +78,23 @@ impl Exit {
 /// Reason why the process cannot start or continue: one sentence for people, and its exit code.
 #[derive(Debug, thiserror::Error)]
 #[error("{sentence}")]
-pub struct Failure {
+pub struct ProcessFailure {
     /// Exit code of the process.
-    pub exit: Exit,
+    pub exit: ExitReason,
     /// Sentence that names what to change.
     pub sentence: String,
 }
 
-impl Failure {
+impl ProcessFailure {
     /// Creates a failure with the given sentence.
     #[must_use]
-    pub fn new(exit: Exit, sentence: String) -> Self {
+    pub fn new(exit: ExitReason, sentence: String) -> Self {
         Self { exit, sentence }
     }
 
     /// Creates a failure whose sentence consists of the message of `error` and those of its causes.
     #[must_use]
-    pub fn caused(exit: Exit, error: &dyn std::error::Error) -> Self {
+    pub fn caused(exit: ExitReason, error: &dyn std::error::Error) -> Self {
         Self { exit, sentence: message_with_causes(error) }
     }
 }

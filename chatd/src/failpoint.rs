@@ -1,24 +1,24 @@
 //! Failpoints: the moments between two effects on the disk, by name. A test ends the process at each of them, starts it
 //! again, and inspects what is left.
 //!
-//! In a test build, [`pass`] aborts the process if the environment names the point; in any other build it is empty and
+//! In a test build, [`pass_point`] aborts the process if the environment names the point; in any other build it is empty and
 //! leaves nothing in the program. A new point is tested as soon as it is in the list: a point that no workload reaches
 //! fails the test, and one that the code does not pass is an unused variant, which the compiler reports.
 
-/// Defines [`Point`] from the list of points.
+/// Defines [`FailPoint`] from the list of points.
 macro_rules! points {
     ($($(#[$doc:meta])* $area:ident $name:ident,)*) => {
         /// Moment after one effect on the disk and before the next.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[cfg_attr(not(feature = "rocksdb"), allow(dead_code, reason = "some are RocksDB's"))]
-        pub(crate) enum Point {
+        pub(crate) enum FailPoint {
             $($(#[$doc])* $name,)*
         }
 
         #[cfg(test)]
-        impl Point {
+        impl FailPoint {
             /// All points, each with the workload that passes it.
-            pub(crate) const ALL: &[(Self, Area)] = &[$((Self::$name, Area::$area),)*];
+            pub(crate) const ALL: &[(Self, PointWorkload)] = &[$((Self::$name, PointWorkload::$area),)*];
         }
     };
 }
@@ -26,7 +26,7 @@ macro_rules! points {
 /// Workload that passes a point.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Area {
+pub(crate) enum PointWorkload {
     /// Normal operation: log, apply, flush, checkpoint, purge.
     Serve,
     /// Installation of another pod's snapshot.
@@ -118,17 +118,17 @@ points! {
 /// Does nothing outside of tests.
 #[cfg(not(test))]
 #[inline(always)]
-pub(crate) fn pass(_: Point) {}
+pub(crate) fn pass_point(_: FailPoint) {}
 
 /// Aborts the process without notice if the environment names this point.
 #[cfg(test)]
-pub(crate) fn pass(point: Point) {
+pub(crate) fn pass_point(point: FailPoint) {
     armed::pass(point);
 }
 
 #[cfg(test)]
 pub(crate) mod armed {
-    use super::Point;
+    use super::FailPoint;
     use std::sync::LazyLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -142,7 +142,7 @@ pub(crate) mod armed {
     });
     static PASSED: AtomicU64 = AtomicU64::new(0);
 
-    pub(super) fn pass(point: Point) {
+    pub(super) fn pass(point: FailPoint) {
         let Some((name, nth)) = &*TARGET else { return };
         if *name == format!("{point:?}") && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *nth {
             eprintln!("crash at {point:?}, hit {nth}");

@@ -12,30 +12,30 @@ mod hint;
 pub mod sessions;
 pub mod tail;
 
-use crate::trace::delivery::Deliveries;
+use crate::trace::delivery::DeliveryTraces;
 use fan_out::FanOut;
-use hint::{Hints, Slot};
+use hint::{SubscriberIndex, SubscriberSlot};
 use quorate_core::id::{Position, RoomNumber};
 use sessions::KnownSessions;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
-use tail::{Addition, Tail};
+use tail::{EventTail, TailAddition};
 use tokio::sync::watch;
 
 /// Hub that wakes readers after each commit; see the [module](self). Clones are handles to the same feed.
 #[derive(Clone)]
-pub struct Feed {
+pub struct ChangeFeed {
     applied: watch::Sender<Position>,
     log_time: LogTime,
     sessions: Arc<KnownSessions>,
-    hints: Arc<Hints>,
+    hints: Arc<SubscriberIndex>,
     fan_out: Arc<FanOut>,
     /// Subscriptions of those who watch over a session, apart from those of readers: a watcher is not a reader.
-    accounts: Arc<Hints>,
-    tail: Arc<Tail>,
-    deliveries: Arc<Deliveries>,
+    accounts: Arc<SubscriberIndex>,
+    tail: Arc<EventTail>,
+    deliveries: Arc<DeliveryTraces>,
 }
 
 /// Time of the newest entry that is applied on this pod, in milliseconds since the Unix epoch; 0 before the first
@@ -58,20 +58,20 @@ impl LogTime {
 
 /// Topics that wake a reader.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Topics {
+pub struct FeedTopics {
     /// Rooms in which any change wakes the reader.
     pub rooms: BTreeSet<RoomNumber>,
     /// Users (localparts) of whom any change wakes the reader: invitations, account data, devices.
     pub users: BTreeSet<String>,
 }
 
-impl Default for Feed {
+impl Default for ChangeFeed {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Feed {
+impl ChangeFeed {
     /// Creates a feed without subscribers, at the first position.
     #[must_use]
     pub fn new() -> Self {
@@ -91,7 +91,7 @@ impl Feed {
     /// Returns the task that wakes readers, for as long as it is polled, in place of whoever publishes. The task ends
     /// with the last handle to the feed.
     pub fn fan_out(&self) -> impl Future<Output = ()> + Send + 'static {
-        fan_out::task(self.fan_out.clone(), self.hints.clone(), self.applied.subscribe())
+        fan_out::fan_out_task(self.fan_out.clone(), self.hints.clone(), self.applied.subscribe())
     }
 
     /// Watches the end of the last entry that is applied on this pod: rows up to there can be read.
@@ -114,13 +114,19 @@ impl Feed {
 
     /// Wakes the readers that the topics concern. Call it after the rows are committed. Costs in proportion to the
     /// topics and to the streams of these users, not to the subscribers of these rooms.
-    pub fn publish(&self, applied: Position, topics: &Topics) {
+    pub fn publish(&self, applied: Position, topics: &FeedTopics) {
         self.publish_with(applied, applied, topics, None);
     }
 
     /// Publishes a commit with its events, for readers that keep up: everything up to `rows` is in `addition` or was
     /// there before.
-    pub(crate) fn publish_with(&self, applied: Position, rows: Position, topics: &Topics, addition: Option<Addition>) {
+    pub(crate) fn publish_with(
+        &self,
+        applied: Position,
+        rows: Position,
+        topics: &FeedTopics,
+        addition: Option<TailAddition>,
+    ) {
         // First: a reader that finds events in the tail also finds the mark of a logout that came before them.
         if !topics.users.is_empty() {
             self.accounts.touch_users(topics);
@@ -144,7 +150,7 @@ impl Feed {
     }
 
     /// Returns the newest events, which are kept in memory.
-    pub(crate) fn tail(&self) -> &Tail {
+    pub(crate) fn tail(&self) -> &EventTail {
         &self.tail
     }
 
@@ -168,7 +174,7 @@ impl Feed {
     }
 
     /// Returns the sampled entries that readers are about to be given.
-    pub(crate) fn deliveries(&self) -> &Deliveries {
+    pub(crate) fn deliveries(&self) -> &DeliveryTraces {
         &self.deliveries
     }
 
@@ -180,19 +186,19 @@ impl Feed {
     /// Subscribes until the handle is dropped. Nothing that is published from now on is missed; what was published
     /// before has to be read first.
     #[must_use]
-    pub fn subscribe(&self, topics: Topics) -> Interest {
-        let slot = Arc::new(Slot::default());
+    pub fn subscribe(&self, topics: FeedTopics) -> FeedSubscription {
+        let slot = Arc::new(SubscriberSlot::default());
         self.hints.add(&topics, &slot);
-        Interest { hints: self.hints.clone(), slot, topics }
+        FeedSubscription { hints: self.hints.clone(), slot, topics }
     }
 
     /// Watches what is applied to an account, including the end of its sessions, until the handle is dropped.
     #[must_use]
-    pub fn watch_account(&self, localpart: &str) -> Interest {
-        let topics = Topics { rooms: BTreeSet::new(), users: BTreeSet::from([localpart.to_owned()]) };
-        let slot = Arc::new(Slot::default());
+    pub fn watch_account(&self, localpart: &str) -> FeedSubscription {
+        let topics = FeedTopics { rooms: BTreeSet::new(), users: BTreeSet::from([localpart.to_owned()]) };
+        let slot = Arc::new(SubscriberSlot::default());
         self.accounts.add(&topics, &slot);
-        Interest { hints: self.accounts.clone(), slot, topics }
+        FeedSubscription { hints: self.accounts.clone(), slot, topics }
     }
 
     /// Returns the number of live subscriptions of readers.
@@ -203,13 +209,13 @@ impl Feed {
 }
 
 /// A subscription to topics, until it is dropped.
-pub struct Interest {
-    hints: Arc<Hints>,
-    slot: Arc<Slot>,
-    topics: Topics,
+pub struct FeedSubscription {
+    hints: Arc<SubscriberIndex>,
+    slot: Arc<SubscriberSlot>,
+    topics: FeedTopics,
 }
 
-impl Interest {
+impl FeedSubscription {
     /// Waits until something of interest has changed since this last returned; any number of changes count as one. Read
     /// the store after it, not before. Dropping the future loses nothing.
     pub async fn changed(&mut self) {
@@ -224,15 +230,15 @@ impl Interest {
 
     /// Returns the topics of this subscription.
     #[must_use]
-    pub fn topics(&self) -> &Topics {
+    pub fn topics(&self) -> &FeedTopics {
         &self.topics
     }
 
     /// Replaces the rooms. New rooms count as changed, because they may have changed between the reader's last read and
     /// this call.
     pub fn set_rooms(&mut self, rooms: BTreeSet<RoomNumber>) {
-        let added = Topics { rooms: &rooms - &self.topics.rooms, users: BTreeSet::new() };
-        let removed = Topics { rooms: &self.topics.rooms - &rooms, users: BTreeSet::new() };
+        let added = FeedTopics { rooms: &rooms - &self.topics.rooms, users: BTreeSet::new() };
+        let removed = FeedTopics { rooms: &self.topics.rooms - &rooms, users: BTreeSet::new() };
         self.hints.extend(&added, &self.slot);
         self.hints.narrow(&removed, &self.slot);
         self.topics.rooms = rooms;
@@ -243,7 +249,7 @@ impl Interest {
     }
 }
 
-impl Drop for Interest {
+impl Drop for FeedSubscription {
     fn drop(&mut self) {
         self.hints.remove(&self.topics, &self.slot);
     }

@@ -4,16 +4,16 @@
 //! earlier one wrote. Each list here is complete because it is a match that does not compile without a new kind; a test
 //! compares the page with it. A data directory of each version is kept in `chatd/tests/golden` and must open for ever.
 
-use crate::raft::log::format::{self as segment, Kind as Record};
+use crate::raft::log::format::{self as segment, RecordKind as Record};
 use crate::raft::snapshot;
-use crate::store::columns::{self, Column};
+use crate::store::columns::{self, DbColumn};
 use crate::store::row;
 use quorate_core::proto::log::command::Kind as Command;
 use quorate_core::table::{Table, VALUE_VERSION};
 use std::fmt::Write as _;
 
 /// Returns descriptions of the key and the value of a table's rows.
-fn rows(table: Table) -> (&'static str, &'static str) {
+fn describe_rows(table: Table) -> (&'static str, &'static str) {
     match table {
         Table::Meta => ("`cluster`; `renew/`, localpart", "`Cluster`; `Renewal`"),
         Table::Account => ("localpart", "`Account`"),
@@ -38,7 +38,7 @@ fn rows(table: Table) -> (&'static str, &'static str) {
 }
 
 /// Returns a description of a log record's payload.
-fn record(kind: Record) -> &'static str {
+fn describe_record(kind: Record) -> &'static str {
     match kind {
         Record::State => "node id, cluster id, vote, purge mark, commit mark",
         Record::Entry => "`quorate.log.v1.Entry`",
@@ -48,7 +48,7 @@ fn record(kind: Record) -> &'static str {
 }
 
 /// Returns the field number of a command in `quorate.log.v1.Command`, and its name.
-fn command(kind: &Command) -> (u32, &'static str) {
+fn number_and_name(kind: &Command) -> (u32, &'static str) {
     match kind {
         Command::Bootstrap(_) => (1, "Bootstrap"),
         Command::Register(_) => (2, "Register"),
@@ -70,7 +70,7 @@ fn command(kind: &Command) -> (u32, &'static str) {
 }
 
 /// Returns one command of each kind.
-fn commands() -> [Command; 16] {
+fn all_commands() -> [Command; 16] {
     [
         Command::Bootstrap(Default::default()),
         Command::Register(Default::default()),
@@ -104,7 +104,7 @@ test opens, reads row by row and serves. A build refuses data of a newer version
 ";
 
 /// Renders the page `docs/formats.md`. Cannot fail, because it writes to memory.
-pub(crate) fn page() -> Result<String, std::fmt::Error> {
+pub(crate) fn formats_page() -> Result<String, std::fmt::Error> {
     let mut out = HEAD.to_owned();
     writeln!(out, "| `log/N.log` | log segment: header and records | {}, in the header |", segment::VERSION)?;
     writeln!(out, "| `log/N.log.new` | segment whose creation was interrupted; removed | |")?;
@@ -128,7 +128,7 @@ pub(crate) fn page() -> Result<String, std::fmt::Error> {
         "\n## Records of the log\nLayout: `chatd/src/raft/log.rs`. Payloads are protobuf.\n\n| kind | payload |\n|---|---|"
     )?;
     for kind in Record::ALL {
-        writeln!(out, "| {} {kind:?} | {} |", kind as u8, record(kind))?;
+        writeln!(out, "| {} {kind:?} | {} |", kind as u8, describe_record(kind))?;
     }
     writeln!(
         out,
@@ -139,8 +139,8 @@ pub(crate) fn page() -> Result<String, std::fmt::Error> {
         "`quorate.log.v1.Command`. A build refuses a number that it does not know, so a new command may be proposed only\nwhen all pods know it:\n"
     )?;
     writeln!(out, "| number | command |\n|---|---|")?;
-    for kind in &commands() {
-        let (number, name) = command(kind);
+    for kind in &all_commands() {
+        let (number, name) = number_and_name(kind);
         writeln!(out, "| {number} | {name} |")?;
     }
 
@@ -158,10 +158,10 @@ pub(crate) fn page() -> Result<String, std::fmt::Error> {
     )?;
     writeln!(out, "| table | column family | key | value |\n|---|---|---|---|")?;
     for table in Table::ALL {
-        let (key, value) = rows(table);
-        writeln!(out, "| {} {table:?} | {} | {key} | {value} |", table as u8, columns::of(table).name())?;
+        let (key, value) = describe_rows(table);
+        writeln!(out, "| {} {table:?} | {} | {key} | {value} |", table as u8, columns::column_of(table).name())?;
     }
-    writeln!(out, "\nThe column family `{}` holds the rows that are not replicated by key:\n", Column::Own.name())?;
+    writeln!(out, "\nThe column family `{}` holds the rows that are not replicated by key:\n", DbColumn::Own.name())?;
     writeln!(out, "| key | value |\n|---|---|")?;
     writeln!(out, "| `format` | version of the database, 4 bytes |")?;
     writeln!(out, "| `applied` | version byte, `quorate.log.v1.LogId` of the last applied entry |")?;
@@ -195,7 +195,7 @@ mod tests {
     fn the_page_of_formats_is_that_of_the_code() {
         // Tests run in the directory of their package.
         let path = Path::new("../docs/formats.md");
-        let page = page().unwrap();
+        let page = formats_page().unwrap();
         if std::env::var_os("QUORATE_WRITE").is_some() {
             std::fs::write(path, &page).unwrap();
         }
@@ -205,8 +205,8 @@ mod tests {
 
     #[test]
     fn a_command_has_the_number_that_is_said() {
-        for kind in commands() {
-            let (number, name) = command(&kind);
+        for kind in all_commands() {
+            let (number, name) = number_and_name(&kind);
             let bytes = quorate_core::proto::log::Command { kind: Some(kind) }.encode_to_vec();
             let (told, _) = prost::encoding::decode_key(&mut bytes.as_slice()).expect("a field");
             assert_eq!(told, number, "{name}");
@@ -219,6 +219,6 @@ mod tests {
         let first = |text: &str| base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(text).unwrap()[0];
         assert_eq!(first(&id::event_id(Position::ZERO)[1..]), 0x11);
         assert_eq!(first(id::room_id(Position::ZERO, "a")[1..].strip_suffix(":a").unwrap()), 0x21);
-        assert_eq!(first(&id::cursor(Position::ZERO)[1..]), 0x31);
+        assert_eq!(first(&id::encode_cursor(Position::ZERO)[1..]), 0x31);
     }
 }

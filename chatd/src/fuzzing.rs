@@ -17,9 +17,9 @@ use quorate_core::fuzzing as core;
 
 /// Decoder that can be fuzzed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decoder {
+pub enum FuzzDecoder {
     /// A decoder of `quorate_core`.
-    Core(core::Decoder),
+    Core(core::CoreDecoder),
     /// A segment of the log, as on disk.
     Segment,
     /// Records of log segments, with their checksums corrected.
@@ -51,27 +51,27 @@ pub enum Decoder {
 }
 
 /// Decoders of this crate.
-const HERE: [Decoder; 14] = [
-    Decoder::Segment,
-    Decoder::Records,
-    Decoder::Entry,
-    Decoder::Peer,
-    Decoder::Manifest,
-    Decoder::Applied,
-    Decoder::Config,
-    Decoder::Duration,
-    Decoder::Content,
-    Decoder::Page,
-    Decoder::Matrix,
-    Decoder::Forwarded,
-    Decoder::Role,
-    Decoder::Messages,
+const HERE: [FuzzDecoder; 14] = [
+    FuzzDecoder::Segment,
+    FuzzDecoder::Records,
+    FuzzDecoder::Entry,
+    FuzzDecoder::Peer,
+    FuzzDecoder::Manifest,
+    FuzzDecoder::Applied,
+    FuzzDecoder::Config,
+    FuzzDecoder::Duration,
+    FuzzDecoder::Content,
+    FuzzDecoder::Page,
+    FuzzDecoder::Matrix,
+    FuzzDecoder::Forwarded,
+    FuzzDecoder::Role,
+    FuzzDecoder::Messages,
 ];
 
-impl Decoder {
+impl FuzzDecoder {
     /// Returns all decoders, those of `quorate_core` first.
     pub fn all() -> impl Iterator<Item = Self> {
-        core::Decoder::ALL.into_iter().map(Self::Core).chain(HERE)
+        core::CoreDecoder::ALL.into_iter().map(Self::Core).chain(HERE)
     }
 
     /// Returns the name of the decoder, which is also that of its corpus directory.
@@ -103,20 +103,20 @@ impl Decoder {
     pub fn run(self, bytes: &[u8]) -> bool {
         match self {
             Self::Core(decoder) => decoder.run(bytes),
-            Self::Segment => log::fuzzing::segment(bytes),
-            Self::Records => log::fuzzing::records(bytes),
-            Self::Entry => codec::fuzzing::entry(bytes),
-            Self::Peer => network::fuzzing::message(bytes),
-            Self::Manifest => snapshot::fuzzing::manifest(bytes),
-            Self::Applied => store::fuzzing::applied(bytes),
-            Self::Config => config::file(bytes),
-            Self::Duration => config::duration(bytes),
-            Self::Content => content::at_the_door(bytes),
-            Self::Page => grpc::fuzzing::page(bytes),
-            Self::Matrix => matrix::fuzzing::request(bytes),
-            Self::Forwarded => callers::forwarded(bytes),
-            Self::Role => callers::role(bytes),
-            Self::Messages => listen::fuzzing::messages(bytes),
+            Self::Segment => log::fuzzing::fuzz_segment(bytes),
+            Self::Records => log::fuzzing::fuzz_records(bytes),
+            Self::Entry => codec::fuzzing::fuzz_entry(bytes),
+            Self::Peer => network::fuzzing::fuzz_message(bytes),
+            Self::Manifest => snapshot::fuzzing::fuzz_manifest(bytes),
+            Self::Applied => store::fuzzing::fuzz_applied(bytes),
+            Self::Config => config::check_config_file(bytes),
+            Self::Duration => config::check_duration(bytes),
+            Self::Content => content::check_content_agreement(bytes),
+            Self::Page => grpc::fuzzing::check_page_token(bytes),
+            Self::Matrix => matrix::fuzzing::check_matrix_request(bytes),
+            Self::Forwarded => callers::check_forwarded(bytes),
+            Self::Role => callers::check_certificate_role(bytes),
+            Self::Messages => listen::fuzzing::check_grpc_framing(bytes),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! `chatd`: one pod of a Quorate chat cluster.
 
-use quorate_chatd::cli::{self, Task};
+use quorate_chatd::cli::{self, CliTask};
 use quorate_chatd::config::Config;
-use quorate_chatd::exit::{Exit, Failure};
+use quorate_chatd::exit::{ExitReason, ProcessFailure};
 use quorate_chatd::trace::export;
 use quorate_chatd::{serve, telemetry};
 use std::io::{self, Write as _};
@@ -21,13 +21,14 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 const CLOSING: Duration = Duration::from_secs(10);
 
 /// Runs a pod with traces and logging. Traces start before logging, which feeds them, and end after the pod.
-fn run(runtime: &Runtime, config: Config) -> Result<(), Failure> {
+fn run_on_runtime(runtime: &Runtime, config: Config) -> Result<(), ProcessFailure> {
     let traces = {
         let _within = runtime.enter();
-        export::start(&config.traces, &config.node_name).map_err(|error| Failure::caused(Exit::Config, &error))?
+        export::start_tracing(&config.traces, &config.node_name)
+            .map_err(|error| ProcessFailure::caused(ExitReason::Config, &error))?
     };
-    telemetry::start(&config.log, traces.as_ref());
-    let done = runtime.block_on(serve::run(config));
+    telemetry::start_logging(&config.log, traces.as_ref());
+    let done = runtime.block_on(serve::run_pod(config));
     if let Some(traces) = traces {
         traces.finish();
     }
@@ -36,19 +37,19 @@ fn run(runtime: &Runtime, config: Config) -> Result<(), Failure> {
 
 /// Converts the result of writing to standard output: a closed pipe means that the reader has seen enough, and any
 /// other error is a failure.
-fn printed(attempt: io::Result<()>) -> Result<(), Failure> {
+fn finish_output(attempt: io::Result<()>) -> Result<(), ProcessFailure> {
     match attempt.and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(Exit::Output, format!("cannot write to standard output: {error}")))
+            Err(ProcessFailure::new(ExitReason::Output, format!("cannot write to standard output: {error}")))
         }
         _ => Ok(()),
     }
 }
 
-fn run_until_stopped(config: Config) -> Result<(), Failure> {
+fn run_until_stopped(config: Config) -> Result<(), ProcessFailure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("chatd").build();
-    let runtime = runtime.map_err(|error| Failure::caused(Exit::Fatal, &error))?;
-    let done = run(&runtime, config);
+    let runtime = runtime.map_err(|error| ProcessFailure::caused(ExitReason::Fatal, &error))?;
+    let done = run_on_runtime(&runtime, config);
     // Drops everything that still holds the database open, and so closes it. RocksDB's threads must be gone before C++
     // destroys its globals, or the process ends with an abort instead of its exit code.
     runtime.shutdown_timeout(CLOSING);
@@ -56,24 +57,24 @@ fn run_until_stopped(config: Config) -> Result<(), Failure> {
 }
 
 /// Performs the task of the command line.
-fn work() -> Result<Exit, Failure> {
-    let matches = match cli::command().try_get_matches() {
+fn perform_task() -> Result<ExitReason, ProcessFailure> {
+    let matches = match cli::command_line().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => {
             // Help and version arrive here, too, and are not errors.
-            printed(error.print())?;
-            return Ok(if error.use_stderr() { Exit::Usage } else { Exit::Done });
+            finish_output(error.print())?;
+            return Ok(if error.use_stderr() { ExitReason::Usage } else { ExitReason::Done });
         }
     };
-    match cli::task(&matches).map_err(|error| Failure::new(Exit::Config, error.to_string()))? {
-        Task::Print(text) => printed(io::stdout().write_all(text.as_bytes()))?,
-        Task::Serve(config) => run_until_stopped(*config)?,
+    match cli::parse_task(&matches).map_err(|error| ProcessFailure::new(ExitReason::Config, error.to_string()))? {
+        CliTask::Print(text) => finish_output(io::stdout().write_all(text.as_bytes()))?,
+        CliTask::Serve(config) => run_until_stopped(*config)?,
     }
-    Ok(Exit::Done)
+    Ok(ExitReason::Done)
 }
 
 fn main() -> ExitCode {
-    let exit = work().unwrap_or_else(|Failure { exit, sentence }| {
+    let exit = perform_task().unwrap_or_else(|ProcessFailure { exit, sentence }| {
         eprintln!("chatd: {sentence}");
         exit
     });

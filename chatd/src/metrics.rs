@@ -10,30 +10,30 @@ mod process;
 pub mod scrape;
 
 pub use catalogue::SECTIONS;
-pub use door::{Call, Counted, Door, StreamGuard};
+pub use door::{CallMeter, ClientApi, GaugeGuard, StreamGuard};
 
 use catalogue::Instruments;
-use observe::Outcomes;
+use observe::OutcomeCounters;
 use quorate_meter::{Error, Histogram, Registry, TextEncoder};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Metrics of this process. Clones share them.
 #[derive(Clone)]
-pub struct Metrics {
+pub struct ChatMetrics {
     registry: Registry,
     pub(crate) all: Arc<Instruments>,
-    hot: Arc<Hot>,
+    hot: Arc<HotInstruments>,
     /// Lock that admits one scrape at a time: two would both add what counters are behind.
     scraping: Arc<Mutex<()>>,
 }
 
 /// Children of labelled instruments that are on the way of every command: looked up once instead of each time.
-struct Hot {
-    outcomes: Outcomes,
+struct HotInstruments {
+    outcomes: OutcomeCounters,
     delivery: [Histogram; 2],
 }
 
-impl Metrics {
+impl ChatMetrics {
     /// Creates and registers all metrics.
     ///
     /// # Errors
@@ -42,8 +42,9 @@ impl Metrics {
         let registry = Registry::new();
         let all = Arc::new(Instruments::register(&registry)?);
         all.process.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let delivery = [Door::Grpc, Door::Matrix].map(|door| all.delivery.seconds.with_label_values(&[door.label()]));
-        let hot = Arc::new(Hot { outcomes: Outcomes::of(&all.proposals.ended), delivery });
+        let delivery =
+            [ClientApi::Grpc, ClientApi::Matrix].map(|door| all.delivery.seconds.with_label_values(&[door.label()]));
+        let hot = Arc::new(HotInstruments { outcomes: OutcomeCounters::of(&all.proposals.ended), delivery });
         Ok(Self { registry, all, hot, scraping: Arc::default() })
     }
 
@@ -71,8 +72,8 @@ impl Metrics {
 
 /// Returns the reference page of the metrics for the book.
 #[must_use]
-pub fn reference() -> String {
-    quorate_meter::page(SECTIONS)
+pub fn metrics_reference() -> String {
+    quorate_meter::metrics_markdown(SECTIONS)
 }
 
 #[cfg(test)]

@@ -1,55 +1,62 @@
 //! Opening of the volume: log and state, and the check that they belong together and to this server.
 
 use crate::config::Config;
-use crate::exit::{Exit, Failure};
-use crate::feed::Feed;
-use crate::metrics::Metrics;
-use crate::raft::log::{LogError, LogStore, Options};
-use crate::raft::machine::{Machine, StartFacts, start_check};
-use crate::raft::snapshot::Shelf;
+use crate::exit::{ExitReason, ProcessFailure};
+use crate::feed::ChangeFeed;
+use crate::metrics::ChatMetrics;
+use crate::raft::log::{LogError, LogOptions, LogStore};
+use crate::raft::machine::{StartFacts, StateMachine, start_check};
+use crate::raft::snapshot::SnapshotShelf;
 use crate::raft::volume::VolumeSizes;
-use crate::store::{self, Fatal, RocksStore, Settings, StateStore, StoreError};
+use crate::store::{self, FatalSignal, RocksSettings, RocksStore, StateStore, StoreError};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 /// Opened data directory of a pod.
-pub struct Volume {
+pub struct OpenedVolume {
     /// Raft log, which also holds the node's identity.
     pub log: LogStore,
     /// State that the log is applied to.
     pub store: RocksStore,
     /// Snapshots on the volume.
-    pub shelf: Shelf,
+    pub shelf: SnapshotShelf,
     /// State machine, which applies the log to the state.
-    pub machine: Machine<RocksStore>,
+    pub machine: StateMachine<RocksStore>,
 }
 
 /// Opens log and state. Blocks, for seconds if the log is large.
 ///
 /// # Errors
-/// Returns a [`Failure`] for people: damage, a volume of another cluster, a directory that cannot be used.
-pub fn volume(config: &Config, feed: &Feed, fatal: &Fatal, metrics: &Metrics) -> Result<Volume, Failure> {
+/// Returns a [`ProcessFailure`] for people: damage, a volume of another cluster, a directory that cannot be used.
+pub fn open_volume(
+    config: &Config,
+    feed: &ChangeFeed,
+    fatal: &FatalSignal,
+    metrics: &ChatMetrics,
+) -> Result<OpenedVolume, ProcessFailure> {
     let (log_dir, state_dir) = (config.data_dir.join("log"), config.data_dir.join("state"));
     for dir in [&log_dir, &state_dir] {
-        make(dir)?;
+        make_directory(dir)?;
     }
-    let sizes = sizes(&config.data_dir)?;
-    let options = Options { observer: Arc::new(metrics.clone()), segment_bytes: sizes.segment, ..Options::default() };
+    let sizes = volume_sizes(&config.data_dir)?;
+    let options =
+        LogOptions { observer: Arc::new(metrics.clone()), segment_bytes: sizes.segment, ..LogOptions::default() };
     // The log comes first: its lock keeps a second process away from the state, too.
     let (log, _) = LogStore::open(&log_dir, options).map_err(|error| log_failure(&error, &log_dir))?;
-    let settings = Settings::with_cache(config.state_cache_mebibytes).on_volume(sizes);
+    let settings = RocksSettings::with_cache(config.state_cache_mebibytes).on_volume(sizes);
     let store = RocksStore::open(&state_dir, settings, fatal.clone()).map_err(|e| store_failure(&e))?;
-    let shelf = Shelf::open(&state_dir).map_err(|e| Failure::caused(Exit::DataDir, &e))?;
-    check(config, &log, &store, &shelf)?;
-    let machine = Machine::start(store.clone(), shelf.clone(), feed.clone(), fatal.clone(), Arc::new(metrics.clone()))
-        .map_err(|error| Failure::caused(Exit::Damaged, &error))?;
-    Ok(Volume { log, store, shelf, machine })
+    let shelf = SnapshotShelf::open(&state_dir).map_err(|e| ProcessFailure::caused(ExitReason::DataDir, &e))?;
+    check_ownership(config, &log, &store, &shelf)?;
+    let machine =
+        StateMachine::start(store.clone(), shelf.clone(), feed.clone(), fatal.clone(), Arc::new(metrics.clone()))
+            .map_err(|error| ProcessFailure::caused(ExitReason::Damaged, &error))?;
+    Ok(OpenedVolume { log, store, shelf, machine })
 }
 
 /// Returns the sizes that suit the volume. Fails on a volume that is all but full, because opening writes and would
 /// fail half way.
-fn sizes(dir: &Path) -> Result<VolumeSizes, Failure> {
+fn volume_sizes(dir: &Path) -> Result<VolumeSizes, ProcessFailure> {
     // A file system that does not report its size imposes no limits.
     let Ok(space) = fs4::statvfs(dir) else { return Ok(VolumeSizes::of(0)) };
     let (free, total) = (space.available_space(), space.total_space());
@@ -60,40 +67,49 @@ fn sizes(dir: &Path) -> Result<VolumeSizes, Failure> {
              Enlarge the volume, or delete files on it that are not chatd's; the pod then starts by itself",
             dir.display()
         );
-        return Err(Failure::new(Exit::DataDir, sentence));
+        return Err(ProcessFailure::new(ExitReason::DataDir, sentence));
     }
     Ok(VolumeSizes::of(total))
 }
 
-fn make(dir: &Path) -> Result<(), Failure> {
+fn make_directory(dir: &Path) -> Result<(), ProcessFailure> {
     fs::create_dir_all(dir).map_err(|error| {
-        Failure::new(Exit::DataDir, format!("cannot create the directory {} (dataDir): {error}", dir.display()))
+        ProcessFailure::new(
+            ExitReason::DataDir,
+            format!("cannot create the directory {} (dataDir): {error}", dir.display()),
+        )
     })
 }
 
-fn log_failure(error: &LogError, dir: &Path) -> Failure {
+fn log_failure(error: &LogError, dir: &Path) -> ProcessFailure {
     let exit = match error {
-        LogError::Damaged { .. } | LogError::Version { .. } | LogError::Hole { .. } => Exit::Damaged,
-        LogError::ForeignCluster { .. } => Exit::WrongCluster,
+        LogError::Damaged { .. } | LogError::Version { .. } | LogError::Hole { .. } => ExitReason::Damaged,
+        LogError::ForeignCluster { .. } => ExitReason::WrongCluster,
         LogError::Io { .. }
         | LogError::NoSpace { .. }
         | LogError::Busy { .. }
         | LogError::TooLarge { .. }
-        | LogError::Closed => Exit::DataDir,
+        | LogError::Closed => ExitReason::DataDir,
     };
-    Failure::new(exit, format!("cannot open the log in {}: {error}", dir.display()))
+    ProcessFailure::new(exit, format!("cannot open the log in {}: {error}", dir.display()))
 }
 
-fn store_failure(error: &StoreError) -> Failure {
+fn store_failure(error: &StoreError) -> ProcessFailure {
     let exit = match error {
-        StoreError::Damaged { .. } | StoreError::Newer { .. } | StoreError::Read(_) => Exit::Damaged,
-        StoreError::Engine { .. } | StoreError::Io { .. } | StoreError::Worker => Exit::DataDir,
+        StoreError::Damaged { .. } | StoreError::Newer { .. } | StoreError::Read(_) => ExitReason::Damaged,
+        StoreError::Engine { .. } | StoreError::Io { .. } | StoreError::Worker => ExitReason::DataDir,
     };
-    Failure::caused(exit, error)
+    ProcessFailure::caused(exit, error)
 }
 
-fn check(config: &Config, log: &LogStore, store: &RocksStore, shelf: &Shelf) -> Result<(), Failure> {
-    let cluster = store::cluster(&store.view()).map_err(|error| Failure::caused(Exit::Damaged, &error))?;
+fn check_ownership(
+    config: &Config,
+    log: &LogStore,
+    store: &RocksStore,
+    shelf: &SnapshotShelf,
+) -> Result<(), ProcessFailure> {
+    let cluster =
+        store::cluster_row(&store.view()).map_err(|error| ProcessFailure::caused(ExitReason::Damaged, &error))?;
     if let Some(cluster) = cluster.as_ref().filter(|cluster| cluster.server_name != config.server_name) {
         let sentence = format!(
             "the data under {} (dataDir) belongs to server {}, but the configuration says {} (serverName): a server \
@@ -102,7 +118,7 @@ fn check(config: &Config, log: &LogStore, store: &RocksStore, shelf: &Shelf) -> 
             cluster.server_name,
             config.server_name
         );
-        return Err(Failure::new(Exit::WrongCluster, sentence));
+        return Err(ProcessFailure::new(ExitReason::WrongCluster, sentence));
     }
     let identity = log.identity();
     let facts = StartFacts {
@@ -114,9 +130,9 @@ fn check(config: &Config, log: &LogStore, store: &RocksStore, shelf: &Shelf) -> 
     };
     start_check(&facts).map_err(|refused| {
         let exit = match refused {
-            crate::raft::machine::StartRefused::Foreign { .. } => Exit::WrongCluster,
-            crate::raft::machine::StartRefused::Hole { .. } => Exit::Damaged,
+            crate::raft::machine::StartRefused::Foreign { .. } => ExitReason::WrongCluster,
+            crate::raft::machine::StartRefused::Hole { .. } => ExitReason::Damaged,
         };
-        Failure::new(exit, format!("{}: {refused}", config.data_dir.display()))
+        ProcessFailure::new(exit, format!("{}: {refused}", config.data_dir.display()))
     })
 }

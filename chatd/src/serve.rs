@@ -6,25 +6,25 @@ mod load;
 mod refusals;
 mod storage;
 
-use crate::api::health::Health;
-use crate::config::{Config, Listen, Registration};
-use crate::exit::{Exit, Failure};
-use crate::feed::Feed;
-use crate::metrics::Metrics;
-use crate::metrics::scrape::{Sources, readiness};
-use crate::open::{self, Volume};
+use crate::api::health::PodHealth;
+use crate::config::{Config, ListenAddresses, RegistrationMode};
+use crate::exit::{ExitReason, ProcessFailure};
+use crate::feed::ChangeFeed;
+use crate::metrics::ChatMetrics;
+use crate::metrics::scrape::{MetricSources, check_readiness};
+use crate::open::{self, OpenedVolume};
 use crate::raft::cluster::NodeStatus;
 use crate::raft::leadership::Leadership;
-use crate::raft::membership::Compaction;
-use crate::raft::node::{Node, NodeError, NodeOptions, NodeParts, Timing};
+use crate::raft::membership::CompactionOptions;
+use crate::raft::node::{NodeError, NodeHandle, NodeOptions, NodeParts, RaftTiming};
 use crate::raft::propose::RateLimit;
 use crate::raft::volume::{VolumeGauge, VolumeSizes};
 use crate::raft::{log::LogStore, types};
-use crate::service::{Parts, Service, Settings};
+use crate::service::{ChatService, ServiceParts, ServiceSettings};
 use crate::shutdown::{self, LINGER};
-use crate::store::{Fatal, RocksStore, StateStore as _};
+use crate::store::{FatalSignal, RocksStore, StateStore as _};
 use crate::tls::{PeerTls, RELOAD_EVERY, TlsFiles};
-use doors::Doors;
+use doors::PodListeners;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{FsProbe, StorageWatch, keep_measuring};
@@ -47,25 +47,25 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// Runs a pod until it is told to stop.
 ///
 /// # Errors
-/// Returns a [`Failure`] that says why the pod could not start, or why it had to stop.
-pub async fn run(config: Config) -> Result<(), Failure> {
-    let metrics = Metrics::new().map_err(|error| Failure::caused(Exit::Fatal, &error))?;
-    let health = Health::new(metrics.clone());
-    let fatal = Fatal::default();
-    let told = shutdown::told();
+/// Returns a [`ProcessFailure`] that says why the pod could not start, or why it had to stop.
+pub async fn run_pod(config: Config) -> Result<(), ProcessFailure> {
+    let metrics = ChatMetrics::new().map_err(|error| ProcessFailure::caused(ExitReason::Fatal, &error))?;
+    let health = PodHealth::new(metrics.clone());
+    let fatal = FatalSignal::default();
+    let told = shutdown::wait_for_signal();
     tokio::pin!(told);
     let (node, server_name, data_dir) = (&config.node_name, &config.server_name, config.data_dir.display());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), node, server_name, %data_dir, "starting");
-    doors::health(&config, health.clone()).await?;
+    doors::serve_health(&config, health.clone()).await?;
     health.opening("opening the log and the state");
     let pod = tokio::select! {
-        pod = Pod::open(&config, &metrics, &health, &fatal) => pod?,
+        pod = RunningPod::open(&config, &metrics, &health, &fatal) => pod?,
         told = &mut told => return told.map(|signal| tracing::info!(signal, "stopped before the volume was opened")),
-        failure = shutdown::failed(&fatal) => return Err(failure),
+        failure = shutdown::wait_for_failure(&fatal) => return Err(failure),
     };
     let signal = tokio::select! {
         told = told => told?,
-        failure = shutdown::failed(&fatal) => return Err(failure),
+        failure = shutdown::wait_for_failure(&fatal) => return Err(failure),
     };
     tracing::info!(signal, "stopping");
     let grace = config.shutdown_grace;
@@ -76,48 +76,54 @@ pub async fn run(config: Config) -> Result<(), Failure> {
 }
 
 /// All open parts of a pod.
-struct Pod {
-    node: Node,
+struct RunningPod {
+    node: NodeHandle,
     store: RocksStore,
-    doors: Doors,
+    doors: PodListeners,
     /// Cancelled to end clients' streams and long polls.
     hint: CancellationToken,
     /// Cancelled before Raft is stopped, so that its end is not taken for a failure.
     closing: CancellationToken,
 }
 
-impl Pod {
-    async fn open(config: &Config, metrics: &Metrics, health: &Health, fatal: &Fatal) -> Result<Self, Failure> {
-        let tls = tls(config)?;
-        let feed = Feed::new();
+impl RunningPod {
+    async fn open(
+        config: &Config,
+        metrics: &ChatMetrics,
+        health: &PodHealth,
+        fatal: &FatalSignal,
+    ) -> Result<Self, ProcessFailure> {
+        let tls = load_peer_tls(config)?;
+        let feed = ChangeFeed::new();
         tokio::spawn(feed.fan_out());
-        let Volume { log, store, shelf, machine } = volume(config, &feed, fatal, metrics).await?;
+        let OpenedVolume { log, store, shelf, machine } = open_off_runtime(config, &feed, fatal, metrics).await?;
         watch_log(log.clone(), fatal.clone());
         health.opening("starting Raft");
         let parts =
             NodeParts { log: log.clone(), machine, store: store.clone(), shelf, feed: feed.clone(), tls: tls.clone() };
-        let node = Node::start(parts, options(config, metrics)).await.map_err(|error| node_failure(&error))?;
+        let node =
+            NodeHandle::start(parts, node_options(config, metrics)).await.map_err(|error| node_failure(&error))?;
         let closing = CancellationToken::new();
         watch_raft(&node, log, fatal.clone(), closing.clone());
         let hint = CancellationToken::new();
-        let service = service(config, &node, &store, &feed, metrics, hint.clone());
+        let service = build_service(config, &node, &store, &feed, metrics, hint.clone());
         let probe = Arc::new(FsProbe::new(config.data_dir.clone()));
         tokio::spawn(keep_measuring(probe, node.door.volume.clone()));
         let storage = StorageWatch::start(config.data_dir.clone(), metrics.clone());
-        let doors = Doors::open(config, &node, service, tls, metrics, storage, fatal).await?;
+        let doors = PodListeners::open(config, &node, service, tls, metrics, storage, fatal).await?;
         let volume = node.door.volume.clone();
-        let sources = Sources { cluster: node.cluster.clone(), store: Arc::new(store.clone()), feed, volume };
+        let sources = MetricSources { cluster: node.cluster.clone(), store: Arc::new(store.clone()), feed, volume };
         let (cluster, observed) = (node.cluster.clone(), metrics.clone());
-        health.open(Arc::new(move || readiness(&cluster)), Arc::new(move || observed.refresh(&sources)));
+        health.open(Arc::new(move || check_readiness(&cluster)), Arc::new(move || observed.refresh(&sources)));
         tokio::spawn(metrics.clone().count_leaders(node.cluster.clone()));
         say_open(config, &node);
-        tokio::spawn(chronicle::tell(node.cluster.clone()));
-        tokio::spawn(refusals::tell(metrics.clone()));
+        tokio::spawn(chronicle::log_changes(node.cluster.clone()));
+        tokio::spawn(refusals::log_bursts(metrics.clone()));
         Ok(Self { node, store, doors, hint, closing })
     }
 
     /// Hands over leadership first, so that writes continue elsewhere; then closes client calls; log and state last.
-    async fn close(self, health: &Health, grace: Duration) {
+    async fn close(self, health: &PodHealth, grace: Duration) {
         let Self { node, store, doors, hint, closing } = self;
         health.stopping();
         doors.not_serving().await;
@@ -139,9 +145,9 @@ impl Pod {
 }
 
 /// Logs the identity and the addresses of this pod, so that they can be looked up.
-fn say_open(config: &Config, node: &Node) {
+fn say_open(config: &Config, node: &NodeHandle) {
     let NodeStatus { cluster_id, term, last_log_index, applied_index, .. } = node.cluster.status();
-    let Listen { http, grpc, peer, metrics } = config.listen;
+    let ListenAddresses { http, grpc, peer, metrics } = config.listen;
     tracing::info!(
         node_id = node.own().node_id,
         cluster_id = cluster_id.as_deref(),
@@ -156,15 +162,15 @@ fn say_open(config: &Config, node: &Node) {
     );
 }
 
-fn tls(config: &Config) -> Result<PeerTls, Failure> {
+fn load_peer_tls(config: &Config) -> Result<PeerTls, ProcessFailure> {
     let files = TlsFiles {
         ca: config.tls.ca_file.clone(),
         cert: config.tls.cert_file.clone(),
         key: config.tls.key_file.clone(),
     };
     let tls = PeerTls::load(files).map_err(|error| {
-        let Failure { exit, sentence } = Failure::caused(Exit::Config, &error);
-        Failure::new(
+        let ProcessFailure { exit, sentence } = ProcessFailure::caused(ExitReason::Config, &error);
+        ProcessFailure::new(
             exit,
             format!("the peer listener has no usable certificate (tls.caFile, tls.certFile, tls.keyFile): {sentence}"),
         )
@@ -173,19 +179,24 @@ fn tls(config: &Config) -> Result<PeerTls, Failure> {
     Ok(tls)
 }
 
-async fn volume(config: &Config, feed: &Feed, fatal: &Fatal, metrics: &Metrics) -> Result<Volume, Failure> {
+async fn open_off_runtime(
+    config: &Config,
+    feed: &ChangeFeed,
+    fatal: &FatalSignal,
+    metrics: &ChatMetrics,
+) -> Result<OpenedVolume, ProcessFailure> {
     let (config, feed, fatal, metrics) = (config.clone(), feed.clone(), fatal.clone(), metrics.clone());
-    let opened = tokio::task::spawn_blocking(move || open::volume(&config, &feed, &fatal, &metrics)).await;
-    opened.map_err(|error| Failure::caused(Exit::Fatal, &error))?
+    let opened = tokio::task::spawn_blocking(move || open::open_volume(&config, &feed, &fatal, &metrics)).await;
+    opened.map_err(|error| ProcessFailure::caused(ExitReason::Fatal, &error))?
 }
 
 /// Ends the process if the log can no longer be written: its memory may then be ahead of its disk.
-fn watch_log(log: LogStore, fatal: Fatal) {
+fn watch_log(log: LogStore, fatal: FatalSignal) {
     tokio::spawn(async move { fatal.raise(log.failed().await) });
 }
 
 /// Ends the process if Raft stops: such a pod looks alive but serves nobody, so a new process is better.
-fn watch_raft(node: &Node, log: LogStore, fatal: Fatal, closing: CancellationToken) {
+fn watch_raft(node: &NodeHandle, log: LogStore, fatal: FatalSignal, closing: CancellationToken) {
     let mut leadership = Leadership::of(node.own().node_id, &node.door.consensus);
     tokio::spawn(async move {
         while let Some(runs) = closing.run_until_cancelled(leadership.changed()).await {
@@ -200,16 +211,16 @@ fn watch_raft(node: &Node, log: LogStore, fatal: Fatal, closing: CancellationTok
     });
 }
 
-fn options(config: &Config, metrics: &Metrics) -> NodeOptions {
+fn node_options(config: &Config, metrics: &ChatMetrics) -> NodeOptions {
     let raft = &config.raft;
     NodeOptions {
-        own: types::Node {
+        own: types::NodeAddresses {
             peer_address: config.advertise.peer.clone(),
             client_address: config.advertise.grpc.clone(),
             name: config.node_name.clone(),
         },
         server_name: config.server_name.clone(),
-        timing: Timing {
+        timing: RaftTiming {
             heartbeat: raft.heartbeat_interval,
             election_min: raft.election_timeout_min,
             election_max: raft.election_timeout_max,
@@ -220,11 +231,11 @@ fn options(config: &Config, metrics: &Metrics) -> NodeOptions {
             .rate_limit
             .enabled
             .then_some(RateLimit { burst: config.rate_limit.messages, per: config.rate_limit.per }),
-        compaction: Compaction {
+        compaction: CompactionOptions {
             entries: raft.snapshot_entries,
             keep_entries: raft.keep_log_entries,
             bytes: VolumeSizes::of(fs4::total_space(&config.data_dir).unwrap_or(0)).log,
-            ..Compaction::default()
+            ..CompactionOptions::default()
         },
         send: Default::default(),
         receive: Default::default(),
@@ -233,27 +244,27 @@ fn options(config: &Config, metrics: &Metrics) -> NodeOptions {
     }
 }
 
-fn node_failure(error: &NodeError) -> Failure {
+fn node_failure(error: &NodeError) -> ProcessFailure {
     let exit = match error {
-        NodeError::Config(_) => Exit::Config,
-        NodeError::Raft(_) => Exit::Damaged,
+        NodeError::Config(_) => ExitReason::Config,
+        NodeError::Raft(_) => ExitReason::Damaged,
     };
-    Failure::caused(exit, error)
+    ProcessFailure::caused(exit, error)
 }
 
-fn service(
+fn build_service(
     config: &Config,
-    node: &Node,
+    node: &NodeHandle,
     store: &RocksStore,
-    feed: &Feed,
-    metrics: &Metrics,
+    feed: &ChangeFeed,
+    metrics: &ChatMetrics,
     stopping: CancellationToken,
-) -> Service {
-    Service::new(Parts {
-        settings: Settings {
+) -> ChatService {
+    ChatService::new(ServiceParts {
+        settings: ServiceSettings {
             server_name: config.server_name.clone(),
             session_lifetime: config.session_lifetime,
-            registration_open: config.registration == Registration::Open,
+            registration_open: config.registration == RegistrationMode::Open,
             administrators: config.administrators.clone(),
             rate_limited: config.rate_limit.enabled,
             quotas: config.quotas,

@@ -23,20 +23,20 @@ mod turns;
 mod write;
 
 pub use accounts::{LoggedIn, NewLogin};
-pub use read::{Consistency, Freshness, Rows};
-pub use refusal::{Code, Refusal};
-pub use session::Session;
-pub use standing::Standing;
-pub use write::{OrderedPosts, Proposal, RoomMade, Sent};
+pub use read::{ReadConsistency, RowSource, ServedFreshness};
+pub use refusal::{RefusalCode, RequestRefusal};
+pub use session::CallerSession;
+pub use standing::SessionWatch;
+pub use write::{OrderedPosts, RoomMade, SentEvent, WriteProposal};
 
-use crate::config::Quotas;
-use crate::feed::Feed;
-use crate::metrics::Metrics;
-use crate::raft::{cluster::Cluster, propose::Proposer, read_index::Reads};
+use crate::config::AccountQuotas;
+use crate::feed::ChangeFeed;
+use crate::metrics::ChatMetrics;
+use crate::raft::{cluster::ClusterMonitor, propose::Proposer, read_index::ReadGate};
 use login_limit::LoginLimit;
-use password::Passwords;
+use password::PasswordQueue;
 use quorate_core::id;
-use session::Extensions;
+use session::SessionExtensions;
 use std::{sync::Arc, time::Duration};
 use strangers::StrangerLimit;
 use tokio::sync::Semaphore;
@@ -48,7 +48,7 @@ use quorate_core::proto::log::Envelope;
 
 /// Account settings from the configuration.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ServiceSettings {
     /// Matrix server name: the part of a user id after the colon.
     pub server_name: String,
     /// Time without use after which a session ends; zero means never.
@@ -60,59 +60,59 @@ pub struct Settings {
     /// `true` if registrations and reads without a session are rate-limited by address.
     pub rate_limited: bool,
     /// Quotas of each account.
-    pub quotas: Quotas,
+    pub quotas: AccountQuotas,
 }
 
-/// Components that a [`Service`] is built from.
-pub struct Parts {
-    pub settings: Settings,
+/// Components that a [`ChatService`] is built from.
+pub struct ServiceParts {
+    pub settings: ServiceSettings,
     /// Replicated state of this pod.
-    pub rows: Arc<dyn Rows>,
+    pub rows: Arc<dyn RowSource>,
     /// Entry point to the replicated log.
     pub proposer: Proposer,
     /// Gate that makes reads linearizable (`ReadIndex`).
-    pub reads: Reads,
+    pub reads: ReadGate,
     /// State of the cluster as this pod knows it.
-    pub cluster: Cluster,
+    pub cluster: ClusterMonitor,
     /// Feed that wakes readers after each commit.
-    pub feed: Feed,
+    pub feed: ChangeFeed,
     /// Metrics of the process: commands in flight, waiting reads and refused logins are counted here.
-    pub metrics: Metrics,
+    pub metrics: ChatMetrics,
     /// Token that is cancelled when streams and long polls must end.
     pub stopping: CancellationToken,
 }
 
 /// All operations of the client APIs. Clones share all state.
 #[derive(Clone)]
-pub struct Service {
-    inner: Arc<Inner>,
+pub struct ChatService {
+    inner: Arc<ServiceState>,
     /// Reader that the reads of this handle count against: a localpart, or empty for callers without a session, who
     /// together form one reader.
     reader: Arc<str>,
 }
 
-struct Inner {
-    parts: Parts,
-    passwords: Passwords,
+struct ServiceState {
+    parts: ServiceParts,
+    passwords: PasswordQueue,
     logins: Arc<LoginLimit>,
     strangers: StrangerLimit,
-    extensions: Extensions,
+    extensions: SessionExtensions,
     turns: Arc<ReadTurns>,
     session_looks: Arc<Semaphore>,
 }
 
-impl Service {
+impl ChatService {
     /// Builds the service from its parts.
     #[must_use]
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(parts: ServiceParts) -> Self {
         let turns = ReadTurns::new(parts.metrics.clone());
         Self {
-            inner: Arc::new(Inner {
-                passwords: Passwords::new(parts.metrics.clone()),
+            inner: Arc::new(ServiceState {
+                passwords: PasswordQueue::new(parts.metrics.clone()),
                 logins: Arc::default(),
                 strangers: StrangerLimit::new(parts.settings.rate_limited),
                 parts,
-                extensions: Extensions::default(),
+                extensions: SessionExtensions::default(),
                 turns,
                 session_looks: Arc::new(Semaphore::new(session::LOOKS_AT_ONCE)),
             }),
@@ -122,7 +122,7 @@ impl Service {
 
     /// Returns a handle for one caller, whose reads take turns with those of other callers.
     #[must_use]
-    pub fn for_reader(&self, session: &Session) -> Self {
+    pub fn for_reader(&self, session: &CallerSession) -> Self {
         Self { inner: self.inner.clone(), reader: session.localpart.as_str().into() }
     }
 
@@ -140,7 +140,7 @@ impl Service {
 
     /// Returns `true` if the caller may see the cluster's status.
     #[must_use]
-    pub fn is_administrator(&self, session: &Session) -> bool {
+    pub fn is_administrator(&self, session: &CallerSession) -> bool {
         self.is_administrators_name(&session.localpart)
     }
 
@@ -154,19 +154,19 @@ impl Service {
         self.inner.parts.settings.session_lifetime
     }
 
-    fn quotas(&self) -> &Quotas {
+    fn quotas(&self) -> &AccountQuotas {
         &self.inner.parts.settings.quotas
     }
 
     /// Returns the state of the cluster as this pod knows it.
     #[must_use]
-    pub fn cluster(&self) -> &Cluster {
+    pub fn cluster(&self) -> &ClusterMonitor {
         &self.inner.parts.cluster
     }
 
     /// Returns the feed that wakes readers after each commit.
     #[must_use]
-    pub fn feed(&self) -> &Feed {
+    pub fn feed(&self) -> &ChangeFeed {
         &self.inner.parts.feed
     }
 
@@ -186,11 +186,11 @@ impl Service {
     /// Returns the localpart of a user of this server, given as a localpart or as a full user id.
     ///
     /// # Errors
-    /// [`Code::Invalid`] for users of other servers and for names outside the grammar.
-    pub fn parse_user(&self, user: &str) -> Result<String, Refusal> {
+    /// [`RefusalCode::Invalid`] for users of other servers and for names outside the grammar.
+    pub fn parse_user(&self, user: &str) -> Result<String, RequestRefusal> {
         let server = self.server_name();
-        id::localpart(user, server).map(str::to_owned).ok_or_else(|| {
-            Refusal::invalid(format!(
+        id::user_localpart(user, server).map(str::to_owned).ok_or_else(|| {
+            RequestRefusal::invalid(format!(
                 "this is not a user of {server}: write a localpart of a-z, 0-9 and ._=-/+, or @localpart:{server}"
             ))
         })

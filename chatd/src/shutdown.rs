@@ -1,7 +1,7 @@
 //! End of a pod: requested by a signal, or forced by a failure that it must not outlive.
 
-use crate::exit::{Exit, Failure};
-use crate::store::Fatal;
+use crate::exit::{ExitReason, ProcessFailure};
+use crate::store::FatalSignal;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -13,8 +13,8 @@ pub const LINGER: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// Returns a failure if no signal handler can be installed.
-pub async fn told() -> Result<&'static str, Failure> {
-    let listen = |kind| signal(kind).map_err(|error| Failure::caused(Exit::Fatal, &error));
+pub async fn wait_for_signal() -> Result<&'static str, ProcessFailure> {
+    let listen = |kind| signal(kind).map_err(|error| ProcessFailure::caused(ExitReason::Fatal, &error));
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     Ok(tokio::select! {
         _ = terminate.recv() => "SIGTERM",
@@ -23,7 +23,7 @@ pub async fn told() -> Result<&'static str, Failure> {
 }
 
 /// Waits for a failure after which the memory of this process may differ from its disk.
-pub async fn failed(fatal: &Fatal) -> Failure {
+pub async fn wait_for_failure(fatal: &FatalSignal) -> ProcessFailure {
     let cause = fatal.raised().await;
-    Failure::new(Exit::Fatal, format!("stopping at once so that the state stays consistent: {cause}"))
+    ProcessFailure::new(ExitReason::Fatal, format!("stopping at once so that the state stays consistent: {cause}"))
 }

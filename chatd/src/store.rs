@@ -18,22 +18,22 @@ pub(crate) mod columns;
 mod rocks;
 
 pub use disk::{copy_durably, sync_dir, write_durably};
-pub use fatal::Fatal;
-pub use figures::{Figures, StoreFigures};
+pub use fatal::FatalSignal;
+pub use figures::{EngineFigures, StoreFigures};
 pub use hot::HotRows;
 pub use memory::MemStore;
 #[cfg(feature = "rocksdb")]
-pub use rocks::{RocksStore, RocksView, Settings};
+pub use rocks::{RocksSettings, RocksStore, RocksView};
 
 use quorate_core::proto::{log, store as rows};
-use quorate_core::table::{self, Changes, Read, ReadError, Table, key};
+use quorate_core::table::{self, ChangeSet, ReadError, Table, TableRead, key};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Membership in force at a log position, with the entry that established it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Membership {
+pub struct AppliedMembership {
     /// Log id of the entry; `None` before the first one.
     pub log_id: Option<log::LogId>,
     /// Voters and learners of the cluster.
@@ -42,14 +42,14 @@ pub struct Membership {
 
 /// Log position up to which the log is applied to a state.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Applied {
+pub struct AppliedState {
     /// Log id of the last applied entry; `None` in an empty state.
     pub log_id: Option<log::LogId>,
     /// Membership in force there. Shared, because it changes rarely and is read often.
-    pub membership: Arc<Membership>,
+    pub membership: Arc<AppliedMembership>,
 }
 
-impl Applied {
+impl AppliedState {
     /// Returns the index of the last applied entry, or `None` if the state is empty.
     #[must_use]
     pub fn index(&self) -> Option<u64> {
@@ -59,9 +59,9 @@ impl Applied {
 
 /// Content of a checkpoint's directory.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Contents {
+pub struct CheckpointContents {
     /// Log position up to which the log is applied.
-    pub applied: Applied,
+    pub applied: AppliedState,
     /// Identifier of the cluster; `None` before the bootstrap command.
     pub cluster_id: Option<String>,
 }
@@ -71,7 +71,7 @@ pub struct Contents {
 /// Methods block on the disk unless they say otherwise, and must then be called off the async runtime.
 pub trait StateStore: Clone + Send + Sync + 'static {
     /// Consistent view of the state. Holding one delays the release of disk space, nothing else.
-    type View: Read + Send + Sync + 'static;
+    type View: TableRead + Send + Sync + 'static;
 
     /// Returns `true` if reading from a view may wait for a disk, and so must not happen on the async runtime.
     fn may_block(&self) -> bool {
@@ -82,14 +82,19 @@ pub trait StateStore: Clone + Send + Sync + 'static {
     fn view(&self) -> Self::View;
 
     /// Returns the log position up to which the log is applied. Does not block.
-    fn applied(&self) -> Applied;
+    fn applied(&self) -> AppliedState;
 
     /// Writes one batch atomically: rows, the log id of the last entry, and the membership if an entry of the batch
     /// established one. Not durable by itself: after a crash the state is that of some earlier commit, as a whole.
     ///
     /// # Errors
     /// Returns an error if the engine fails. The state must not be used after that, and the process must stop.
-    fn commit(&self, changes: Changes, last: log::LogId, membership: Option<Membership>) -> Result<(), StoreError>;
+    fn commit(
+        &self,
+        changes: ChangeSet,
+        last: log::LogId,
+        membership: Option<AppliedMembership>,
+    ) -> Result<(), StoreError>;
 
     /// Makes everything committed so far durable. An error means the same as one of [`commit`](Self::commit).
     fn flush(&self) -> Result<(), StoreError>;
@@ -105,7 +110,7 @@ pub trait StateStore: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// Returns [`StoreError::Damaged`] if `checkpoint` is not a readable checkpoint.
-    fn inspect(&self, checkpoint: &Path) -> Result<Contents, StoreError>;
+    fn inspect(&self, checkpoint: &Path) -> Result<CheckpointContents, StoreError>;
 
     /// Makes the content of a checkpoint the state, durably; the checkpoint itself is not changed. A crash during the
     /// call leaves either the old state or the new one. Views taken before stay valid.
@@ -119,8 +124,8 @@ pub trait StateStore: Clone + Send + Sync + 'static {
 ///
 /// # Errors
 /// Returns an error if the engine fails or the row is damaged.
-pub fn cluster(view: &dyn Read) -> Result<Option<rows::Cluster>, ReadError> {
-    table::fetch(view, Table::Meta, key::CLUSTER)
+pub fn cluster_row(view: &dyn TableRead) -> Result<Option<rows::Cluster>, ReadError> {
+    table::fetch_row(view, Table::Meta, key::CLUSTER)
 }
 
 /// Errors of the state store.

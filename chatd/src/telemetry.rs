@@ -1,9 +1,9 @@
 //! Logging to standard error, as JSON for machines or text for people.
 
-use crate::config::{Log, LogFormat};
+use crate::config::{LogConfig, LogFormat};
 use crate::raft::types;
 use crate::trace::door;
-use crate::trace::export::Exporting;
+use crate::trace::export::TraceExport;
 use std::io::{self, IsTerminal as _};
 use tracing::Subscriber;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -17,21 +17,21 @@ const QUIET: &str = "h2=warn,hyper=warn,opentelemetry-otlp=off";
 
 /// Starts logging, and collects the APIs' spans if `traces` is given. Called once, by `main`; a second call has no
 /// effect.
-pub fn start(log: &Log, traces: Option<&Exporting>) {
+pub fn start_logging(log: &LogConfig, traces: Option<&TraceExport>) {
     // The level was checked when the configuration was resolved.
     let filter = EnvFilter::try_new(format!("{QUIET},{}=off,{},{}", door::TARGET, types::LOGGED, log.level))
         .unwrap_or_else(|_| EnvFilter::new("info"));
     let started = match traces {
         // Each layer has its own filter, because a span may be traced without being logged.
-        Some(traces) => registry().with(traces.layer()).with(lines(log.format).with_filter(filter)).try_init(),
-        None => registry().with(lines(log.format)).with(filter).try_init(),
+        Some(traces) => registry().with(traces.layer()).with(line_layer(log.format).with_filter(filter)).try_init(),
+        None => registry().with(line_layer(log.format)).with(filter).try_init(),
     };
     if started.is_ok() {
         report_panics();
     }
 }
 
-fn lines<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+fn line_layer<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {

@@ -2,7 +2,7 @@
 //!
 //! Both sides present a certificate of the cluster's own CA; nothing else is accepted. Peers are dialled by name or by
 //! IP, whichever answers, so the certificate is checked against one fixed name, [`PEER_DOMAIN`], and not against the
-//! address: the node id in every request settles *which* node answers. The role in a caller's certificate ([`Holder`])
+//! address: the node id in every request settles *which* node answers. The role in a caller's certificate ([`CertificateIdentity`])
 //! settles what it may do. Only TLS 1.3 is offered, with ring as crypto provider and without session resumption.
 //!
 //! The files may change at any time (the operator renews them). They are read again every few seconds; new connections
@@ -17,20 +17,20 @@ mod load;
 mod reload;
 mod validity;
 
-pub use caller::{Caller, CallerStream};
+pub use caller::{CallerStream, PeerCaller};
 pub use clients::{ClientTls, ClientTlsFiles};
-pub use dial::{Dial, PeerIo};
-pub use holder::{Holder, HolderError, PeerRole};
-pub use incoming::{HandshakeEnd, HandshakeObserver, PeerStream, incoming};
+pub use dial::{PeerDialer, PeerIo};
+pub use holder::{CertificateIdentity, HolderError, PeerRole};
+pub use incoming::{HandshakeEnd, HandshakeObserver, PeerStream, incoming_connections};
 pub use load::TlsError;
 
-use load::Loaded;
-use reload::Reloading;
+use load::LoadedTls;
+use reload::ReloadableConfig;
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, rustls::pki_types::ServerName};
 use tokio_util::sync::CancellationToken;
-use validity::Complaints;
+use validity::ValidityReports;
 
 /// DNS name in every peer certificate, and the name that dialling peers ask for.
 pub const PEER_DOMAIN: &str = "quorate-peer";
@@ -52,8 +52,8 @@ pub struct TlsFiles {
 /// Current certificate and trust anchors for both directions. Cheap to clone; all clones see a reload.
 #[derive(Clone)]
 pub struct PeerTls {
-    files: Arc<Reloading<Loaded>>,
-    complaints: Arc<Complaints>,
+    files: Arc<ReloadableConfig<LoadedTls>>,
+    complaints: Arc<ValidityReports>,
 }
 
 impl PeerTls {
@@ -63,7 +63,7 @@ impl PeerTls {
     /// Returns an error that names the file if one is absent or not PEM, or if the key does not belong to the
     /// certificate.
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
-        let files = Arc::new(Reloading::load(files)?);
+        let files = Arc::new(ReloadableConfig::load(files)?);
         Ok(Self { files, complaints: Arc::default() })
     }
 
@@ -80,7 +80,7 @@ impl PeerTls {
         self.files.keep_fresh(every, stop).await;
     }
 
-    fn current(&self) -> Arc<Loaded> {
+    fn current(&self) -> Arc<LoadedTls> {
         self.files.current()
     }
 
@@ -110,7 +110,7 @@ impl PeerTls {
         let connected = TlsConnector::from(current.client.clone()).connect(name, tcp).await;
         let stream = connected.inspect_err(|error| self.complaints.note(error))?;
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let holder = shown.map_or(Err(HolderError::NoRole), Holder::of).map_err(io::Error::other)?;
+        let holder = shown.map_or(Err(HolderError::NoRole), CertificateIdentity::of).map_err(io::Error::other)?;
         if holder.role == PeerRole::Peer && holder.cluster == current.own.cluster {
             return Ok(stream);
         }

@@ -5,7 +5,7 @@
 //! `reply`, [`delivery`]. [`export`] sends the spans that have ended.
 //!
 //! A call that is not sampled carries a `None`: nothing is made, locked or looked up for it. A span is named by its
-//! [`Mark`], which goes beside what it belongs to, never in it: the bytes of the log are the same with traces and
+//! [`SpanMark`], which goes beside what it belongs to, never in it: the bytes of the log are the same with traces and
 //! without.
 
 pub(crate) mod append;
@@ -24,23 +24,23 @@ mod tests;
 pub(crate) mod wire;
 
 pub use call_error::CallError;
-pub(crate) use mark::{Live, Mark, current, span};
-pub(crate) use sampler::Asked;
+pub(crate) use mark::{LiveSpan, SpanMark, current_span, span_builder};
+pub(crate) use sampler::TraceRequest;
 
 use opentelemetry_sdk::trace::SdkTracer;
-use sampler::Sampler;
+use sampler::CallSampler;
 use std::sync::OnceLock;
 
 /// Tracing of the process, global as its subscriber of `tracing` is: set once, by [`export::start`], or never.
-static TRACING: OnceLock<Tracing> = OnceLock::new();
+static TRACING: OnceLock<TracingState> = OnceLock::new();
 
-struct Tracing {
+struct TracingState {
     tracer: SdkTracer,
-    sampler: Sampler,
+    sampler: CallSampler,
 }
 
 /// Returns the process's tracing; `None` while traces are off.
-fn on() -> Option<&'static Tracing> {
+fn active_tracing() -> Option<&'static TracingState> {
     TRACING.get()
 }
 

@@ -17,9 +17,9 @@ pub fn wait_after(failures: u32) -> Duration {
 
 /// Number of failures in a row of each object.
 #[derive(Debug, Default)]
-pub struct Backoff(Mutex<HashMap<String, u32>>);
+pub struct ObjectBackoff(Mutex<HashMap<String, u32>>);
 
-impl Backoff {
+impl ObjectBackoff {
     /// Records a failure of the object and returns the wait before the next attempt.
     pub fn failed(&self, object: &str) -> Duration {
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_a_limit_and_begin_anew() {
-        let backoff = Backoff::default();
+        let backoff = ObjectBackoff::default();
         let waits: Vec<u64> = (0..10).map(|_| backoff.failed("a").as_millis() as u64).collect();
         assert_eq!(waits, [250, 500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000, 30_000]);
         assert_eq!((backoff.failures("a"), backoff.failures("b")), (10, 0));

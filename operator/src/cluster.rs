@@ -1,4 +1,4 @@
-//! `validate`: turns a ChatCluster as written into a [`Cluster`] that is known to be valid.
+//! `validate`: turns a ChatCluster as written into a [`ValidCluster`] that is known to be valid.
 
 use k8s_openapi::apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::OwnerReference};
 use kube::{Resource as _, ResourceExt as _};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// ChatCluster that has been validated.
 #[derive(Clone, Debug)]
-pub struct Cluster {
+pub struct ValidCluster {
     pub name: String,
     pub namespace: String,
     /// Uid of the ChatCluster, which the owner references of its objects contain.
@@ -17,7 +17,7 @@ pub struct Cluster {
     /// Spec as the user wrote it.
     pub spec: ChatClusterSpec,
     /// Durations of the spec, parsed.
-    pub times: Times,
+    pub times: SpecDurations,
     /// Size of each volume in bytes.
     pub storage_bytes: u64,
     /// `true` if pods have IPv6 addresses, alone or beside IPv4 ones.
@@ -30,7 +30,7 @@ pub struct Cluster {
 
 /// Durations of the spec, parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Times {
+pub struct SpecDurations {
     /// Parsed value of `raft.heartbeatInterval`.
     pub heartbeat: Duration,
     /// Parsed value of `raft.electionTimeout.min`.
@@ -49,7 +49,7 @@ pub struct Times {
 /// still exist.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs)]
-pub enum Invalid {
+pub enum ValidationError {
     #[error("spec.{0}: {1}")]
     Duration(&'static str, #[source] DurationError),
     #[error("spec.storage.size: {0}")]
@@ -60,27 +60,27 @@ pub enum Invalid {
     Metadata(&'static str),
 }
 
-impl Cluster {
+impl ValidCluster {
     /// Checks and parses a ChatCluster.
     ///
     /// # Errors
     /// Fails if the spec cannot be carried out; the error names the field and what to write.
-    pub fn validate(object: &ChatCluster) -> Result<Self, Invalid> {
+    pub fn validate(object: &ChatCluster) -> Result<Self, ValidationError> {
         let spec = object.spec.clone();
         if spec.replicas % 2 != 1 || !(1..=9).contains(&spec.replicas) {
-            return Err(Invalid::Replicas(spec.replicas));
+            return Err(ValidationError::Replicas(spec.replicas));
         }
         let Quantity(_) = &spec.storage.size;
         Ok(Self {
             name: object.name_any(),
-            namespace: object.namespace().ok_or(Invalid::Metadata("namespace"))?,
-            uid: object.uid().ok_or(Invalid::Metadata("uid"))?,
+            namespace: object.namespace().ok_or(ValidationError::Metadata("namespace"))?,
+            uid: object.uid().ok_or(ValidationError::Metadata("uid"))?,
             generation: object.metadata.generation.unwrap_or_default(),
-            times: Times::parse(&spec)?,
+            times: SpecDurations::parse(&spec)?,
             storage_bytes: parse_quantity(&spec.storage.size)?,
             ipv6: false,
             accepted_template: object.annotations().get(annotation::ACCEPT_TEMPLATE).cloned(),
-            owner: object.controller_owner_ref(&()).ok_or(Invalid::Metadata("uid"))?,
+            owner: object.controller_owner_ref(&()).ok_or(ValidationError::Metadata("uid"))?,
             spec,
         })
     }
@@ -103,7 +103,7 @@ impl Cluster {
     /// overruling a label.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let owned = crate::names::labels(&self.name);
+        let owned = crate::names::object_labels(&self.name);
         let metadata = &self.spec.pod_template.metadata;
         let overruled = metadata.labels.keys().filter(|key| owned.contains_key(*key) || *key == label::ROLE);
         let tell = |key: &String| {
@@ -126,9 +126,9 @@ pub fn cluster_key(namespace: &str, name: &str) -> String {
     format!("{namespace}/{name}")
 }
 
-impl Times {
-    fn parse(spec: &ChatClusterSpec) -> Result<Self, Invalid> {
-        let field = |name: &'static str| move |error| Invalid::Duration(name, error);
+impl SpecDurations {
+    fn parse(spec: &ChatClusterSpec) -> Result<Self, ValidationError> {
+        let field = |name: &'static str| move |error| ValidationError::Duration(name, error);
         let raft = &spec.raft;
         Ok(Self {
             heartbeat: raft.heartbeat_interval.parse().map_err(field("raft.heartbeatInterval"))?,
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_sample_is_valid() {
-        let cluster = Cluster::validate(&fixture::chat_cluster()).expect("valid");
+        let cluster = ValidCluster::validate(&fixture::chat_cluster()).expect("valid");
         assert_eq!(cluster.times.heartbeat, Duration::from_millis(50));
         assert_eq!(cluster.storage_bytes, 1 << 30);
         assert_eq!(cluster.ordinals().collect::<Vec<_>>(), [0, 1, 2]);
@@ -169,10 +169,10 @@ mod tests {
     fn what_an_older_schema_let_pass_is_named() {
         let mut object = fixture::chat_cluster();
         object.spec.replicas = 2;
-        assert_eq!(Cluster::validate(&object).err(), Some(Invalid::Replicas(2)));
+        assert_eq!(ValidCluster::validate(&object).err(), Some(ValidationError::Replicas(2)));
         let mut object = fixture::chat_cluster();
         object.spec.chat.rate_limit.per = "soon".into();
-        let error = Cluster::validate(&object).expect_err("not a duration").to_string();
+        let error = ValidCluster::validate(&object).expect_err("not a duration").to_string();
         assert!(error.starts_with("spec.chat.rateLimit.per:"), "{error}");
     }
 }

@@ -1,16 +1,16 @@
 //! The reconciler: runs `validate → observe → plan → apply → status` each time something changes.
 
 use crate::{
-    apply::{self, Ledger},
-    backoff::Backoff,
-    cluster::{Cluster, cluster_key},
-    door::Hub,
-    events::Events,
-    metrics::Metrics,
+    apply::{self, WriteLedger},
+    backoff::ObjectBackoff,
+    cluster::{ValidCluster, cluster_key},
+    door::WatchHub,
+    events::EventPublisher,
+    metrics::OperatorMetrics,
     names::MANAGER,
-    observe::{self, Notices, ObserveError},
+    observe::{self, ObserveError, WarningCache},
     plan,
-    status::{self, Application, Outcome, PatchError},
+    status::{self, ApplyState, PatchError, PlanOutcome},
     words,
 };
 use futures::{Stream, StreamExt as _};
@@ -80,30 +80,30 @@ impl ReconcileError {
 }
 
 /// State that all reconciles share.
-pub struct Context {
+pub struct ReconcileContext {
     /// Client of the Kubernetes API.
     pub client: Client,
     /// `true` if pods have IPv6 addresses.
     pub ipv6: bool,
     /// Watches on the pods' admin APIs.
-    pub hub: Hub,
+    pub hub: WatchHub,
     /// Outcome of each write, applied or refused.
-    pub ledger: Ledger,
+    pub ledger: WriteLedger,
     /// Warning events of Kubernetes about pods and claims.
-    pub notices: Notices,
+    pub notices: WarningCache,
     /// Number of failures in a row of each cluster, and of the steps of each cluster.
-    pub backoff: Backoff,
+    pub backoff: ObjectBackoff,
     /// Version and error of each unreadable object as last reported, by `namespace/name`.
     pub unreadable: Mutex<HashMap<String, String>>,
     /// Recorder of events for people.
-    pub events: Events,
+    pub events: EventPublisher,
     /// Metrics for Prometheus to scrape.
-    pub metrics: Metrics,
+    pub metrics: OperatorMetrics,
 }
 
 /// Reconciles the ChatClusters of one namespace, or of all namespaces, until the future is dropped.
-pub async fn run(
-    context: Arc<Context>,
+pub async fn run_controller(
+    context: Arc<ReconcileContext>,
     namespace: Option<&str>,
     changes: impl Stream<Item = ObjectRef<ChatCluster>> + Send + 'static,
 ) {
@@ -111,23 +111,23 @@ pub async fn run(
     // The StatefulSet controller gives claims only the labels of the selector.
     let pods = watcher::Config::default().labels(&format!("{}=quorate,{}=chatd", label::NAME, label::COMPONENT));
     // Guarded, because one unreadable object, perhaps of an older schema, must not stop the watch of all others.
-    let clusters = api::<Guarded>(&context, namespace);
-    let changes = changes.map(|change| change.into_kind_unchecked::<Guarded>(()));
+    let clusters = scoped_api::<GuardedCluster>(&context, namespace);
+    let changes = changes.map(|change| change.into_kind_unchecked::<GuardedCluster>(()));
     let controller = Controller::new(clusters, watcher::Config::default())
         .with_config(controller::Config::default().concurrency(LOOKS))
-        .owns(api::<StatefulSet>(&context, namespace), ours.clone())
-        .owns(api::<Service>(&context, namespace), ours.clone())
-        .owns(api::<PodDisruptionBudget>(&context, namespace), ours.clone())
-        .watches(api::<ConfigMap>(&context, namespace), ours, of_instance)
-        .watches(api::<Pod>(&context, namespace), pods.clone(), of_instance)
-        .watches(api::<PersistentVolumeClaim>(&context, namespace), pods, of_instance)
+        .owns(scoped_api::<StatefulSet>(&context, namespace), ours.clone())
+        .owns(scoped_api::<Service>(&context, namespace), ours.clone())
+        .owns(scoped_api::<PodDisruptionBudget>(&context, namespace), ours.clone())
+        .watches(scoped_api::<ConfigMap>(&context, namespace), ours, of_instance)
+        .watches(scoped_api::<Pod>(&context, namespace), pods.clone(), of_instance)
+        .watches(scoped_api::<PersistentVolumeClaim>(&context, namespace), pods, of_instance)
         .reconcile_on(changes);
     let store = controller.store();
     controller
         .run(reconcile, on_error, Arc::clone(&context))
         .for_each(|outcome| {
             if let Err(controller::Error::ObjectNotFound(reference)) = &outcome {
-                forget(&context, &reference.name, reference.namespace.as_deref().unwrap_or_default());
+                forget_cluster(&context, &reference.name, reference.namespace.as_deref().unwrap_or_default());
             }
             if let Err(error) = outcome {
                 tracing::debug!(%error, known = store.len(), "controller error");
@@ -138,9 +138,9 @@ pub async fn run(
 }
 
 /// ChatCluster, or what is known of one that cannot be read.
-type Guarded = DeserializeGuard<ChatCluster>;
+type GuardedCluster = DeserializeGuard<ChatCluster>;
 
-fn api<K>(context: &Context, namespace: Option<&str>) -> Api<K>
+fn scoped_api<K>(context: &ReconcileContext, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
 {
@@ -152,12 +152,12 @@ where
 
 /// Returns the ChatCluster that an object belongs to. Pods, claims and the marker are not owned by it, so their
 /// instance label names it.
-fn of_instance<K: Resource>(object: K) -> Option<ObjectRef<Guarded>> {
+fn of_instance<K: Resource>(object: K) -> Option<ObjectRef<GuardedCluster>> {
     let name = object.labels().get(label::INSTANCE)?;
     Some(ObjectRef::new(name).within(&object.namespace()?))
 }
 
-fn forget(context: &Context, name: &str, namespace: &str) {
+fn forget_cluster(context: &ReconcileContext, name: &str, namespace: &str) {
     context.hub.forget(&ObjectRef::new(name).within(namespace));
     let key = cluster_key(namespace, name);
     context.ledger.forget(&key);
@@ -168,11 +168,12 @@ fn forget(context: &Context, name: &str, namespace: &str) {
     context.metrics.forget(namespace, name);
 }
 
-async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+async fn reconcile(object: Arc<GuardedCluster>, context: Arc<ReconcileContext>) -> Result<Action, ReconcileError> {
     let begun = Instant::now();
     let outcome = match &object.0 {
         Ok(object) => {
-            let outcome = timeout(LOOK, Box::pin(look(object, &context))).await.unwrap_or(Err(ReconcileError::Late));
+            let outcome =
+                timeout(LOOK, Box::pin(reconcile_cluster(object, &context))).await.unwrap_or(Err(ReconcileError::Late));
             if let Err(error) = &outcome {
                 tell_unobserved(&context, object, error).await;
             }
@@ -192,19 +193,19 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
 
 /// Reports a cluster that cannot be observed. A status that nobody renews must not go on saying that all is well: a
 /// missing permission for one kind would stop every reconcile at the same point, for ever.
-async fn tell_unobserved(context: &Context, object: &ChatCluster, error: &ReconcileError) {
+async fn tell_unobserved(context: &ReconcileContext, object: &ChatCluster, error: &ReconcileError) {
     // A status that cannot be written cannot report that.
     if matches!(error, ReconcileError::Status(_)) || context.backoff.failures(&key_of(object)) < UNOBSERVED_FROM {
         return;
     }
-    let told = status::unobserved(object, &words::with_causes(error));
+    let told = status::unobserved_status(object, &words::with_causes(error));
     // If this fails, the next failed reconcile tries again.
-    let _ = timeout(POLL, status::patch(&context.client, object, told)).await;
+    let _ = timeout(POLL, status::patch_status(&context.client, object, told)).await;
 }
 
 /// Reports an object that cannot be read; its pods go on as they are. Each version of the object is reported only once,
 /// because reporting changes the object and so triggers a reconcile.
-async fn tell_unreadable(context: &Context, object: &InvalidObject) {
+async fn tell_unreadable(context: &ReconcileContext, object: &InvalidObject) {
     let metadata = &object.metadata;
     let version = format!("{:?} {:?} {}", metadata.uid, metadata.generation, object.error);
     let key =
@@ -235,42 +236,43 @@ async fn tell_unreadable(context: &Context, object: &InvalidObject) {
     }
 }
 
-async fn look(object: &ChatCluster, context: &Context) -> Result<Action, ReconcileError> {
+async fn reconcile_cluster(object: &ChatCluster, context: &ReconcileContext) -> Result<Action, ReconcileError> {
     if object.metadata.deletion_timestamp.is_some() {
         // Kubernetes collects owned objects; volumes and marker stay on purpose.
         context.ledger.forget(&key_of(object));
         return Ok(Action::await_change());
     }
-    let cluster = match Cluster::validate(object) {
+    let cluster = match ValidCluster::validate(object) {
         Ok(cluster) => cluster.in_network(context.ipv6),
         Err(invalid) => {
             context.metrics.failed("invalid_spec");
-            let stalled = status::stalled(object, "InvalidSpec", &invalid.to_string());
-            status::patch(&context.client, object, stalled).await?;
+            let stalled = status::stalled_status(object, "InvalidSpec", &invalid.to_string());
+            status::patch_status(&context.client, object, stalled).await?;
             return Ok(Action::await_change());
         }
     };
     let previous = object.status.clone().unwrap_or_default();
     let seen =
-        Box::pin(observe::observe(&context.client, &context.hub, &context.notices, &cluster, previous.clone())).await?;
-    let plan = plan::plan(&cluster, &seen.observed);
+        Box::pin(observe::observe_cluster(&context.client, &context.hub, &context.notices, &cluster, previous.clone()))
+            .await?;
+    let plan = plan::make_plan(&cluster, &seen.observed);
     let is_applied = apply::is_applied(&context.ledger, &cluster, &seen.live, plan.resources.as_deref());
-    let mut outcome = Outcome {
+    let mut outcome = PlanOutcome {
         operation: plan.operation.clone(),
         blocked: plan.blocked.clone(),
         failed: None,
-        application: if is_applied { Application::done() } else { Application::Pending },
+        application: if is_applied { ApplyState::done() } else { ApplyState::Pending },
     };
     // The observed state is reported before anything is done: a change of leader must not wait for ten writes.
-    let early = status::status(&cluster, &seen.observed, &outcome);
+    let early = status::compute_status(&cluster, &seen.observed, &outcome);
     write_status(object, context, &cluster, early.clone()).await?;
 
-    let applying = apply::apply(&context.client, &context.hub, &context.ledger, &cluster, &seen, plan);
+    let applying = apply::apply_plan(&context.client, &context.hub, &context.ledger, &cluster, &seen, plan);
     let applied = Box::pin(applying).await;
-    count(context, &cluster, &applied);
+    record_metrics(context, &cluster, &applied);
     outcome.failed = applied.failed_step.as_ref().map(|error| words::with_causes(error));
-    outcome.application = Application::of(&applied.refusals);
-    let told = status::status(&cluster, &seen.observed, &outcome);
+    outcome.application = ApplyState::of(&applied.refusals);
+    let told = status::compute_status(&cluster, &seen.observed, &outcome);
     if told != early {
         let mut current = object.clone();
         current.status = Some(early);
@@ -281,11 +283,11 @@ async fn look(object: &ChatCluster, context: &Context) -> Result<Action, Reconci
 }
 
 fn next_look(
-    context: &Context,
-    cluster: &Cluster,
-    applied: &apply::Applied,
+    context: &ReconcileContext,
+    cluster: &ValidCluster,
+    applied: &apply::ApplyOutcome,
     told: &ChatClusterStatus,
-    outcome: &Outcome,
+    outcome: &PlanOutcome,
 ) -> Action {
     let key = step_key(&cluster.key());
     if applied.failed_step.is_some() {
@@ -293,11 +295,11 @@ fn next_look(
     }
     context.backoff.reset(&key);
     let wait = match outcome {
-        Outcome { blocked: Some(_), .. } => BLOCKED,
-        Outcome { operation: Some(_), .. } => POLL,
+        PlanOutcome { blocked: Some(_), .. } => BLOCKED,
+        PlanOutcome { operation: Some(_), .. } => POLL,
         // Ready may depend on objects that are not watched, or on figures that trigger no reconcile.
-        Outcome { .. } if !status::is_ready(told) => BLOCKED,
-        Outcome { .. } => RESYNC,
+        PlanOutcome { .. } if !status::is_ready(told) => BLOCKED,
+        PlanOutcome { .. } => RESYNC,
     };
     Action::requeue(context.ledger.next_try(&cluster.key()).map_or(wait, |next| wait.min(next)))
 }
@@ -312,8 +314,8 @@ fn step_key(cluster: &str) -> String {
 
 async fn write_status(
     object: &ChatCluster,
-    context: &Context,
-    cluster: &Cluster,
+    context: &ReconcileContext,
+    cluster: &ValidCluster,
     status: ChatClusterStatus,
 ) -> Result<(), PatchError> {
     let labels = [cluster.namespace.as_str(), cluster.name.as_str()];
@@ -321,8 +323,13 @@ async fn write_status(
     let leader =
         |status: &ChatClusterStatus| status.leader.as_ref().map(|leader| (leader.node_id.clone(), leader.term));
     let changed = available && leader(&status) != object.status.as_ref().and_then(leader);
-    context.metrics.seen(labels, cluster.spec.replicas, &status, status::replacing(&status, Timestamp::now()));
-    if status::patch(&context.client, object, status).await? {
+    context.metrics.seen(
+        labels,
+        cluster.spec.replicas,
+        &status,
+        status::replacement_duration(&status, Timestamp::now()),
+    );
+    if status::patch_status(&context.client, object, status).await? {
         context.metrics.work.status_writes.with_label_values(&labels).inc();
         if changed {
             context.metrics.clusters.leader_changes.with_label_values(&labels).inc();
@@ -331,7 +338,7 @@ async fn write_status(
     Ok(())
 }
 
-fn count(context: &Context, cluster: &Cluster, applied: &apply::Applied) {
+fn record_metrics(context: &ReconcileContext, cluster: &ValidCluster, applied: &apply::ApplyOutcome) {
     if let Some(step) = &applied.step {
         context.metrics.stepped(step.kind(), applied.failed_step.is_some(), applied.step_took);
     }
@@ -341,7 +348,7 @@ fn count(context: &Context, cluster: &Cluster, applied: &apply::Applied) {
     context.metrics.refused([&cluster.namespace, &cluster.name], told);
 }
 
-fn on_error(object: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>) -> Action {
+fn on_error(object: Arc<GuardedCluster>, error: &ReconcileError, context: Arc<ReconcileContext>) -> Action {
     let wait = context.backoff.failed(&key_of(object.as_ref()));
     tracing::warn!(
         cluster = object.name_any(),
@@ -363,17 +370,17 @@ mod tests {
     use serde_json::json;
     use tokio::sync::mpsc;
 
-    fn context(api: &FakeApi) -> Arc<Context> {
-        Arc::new(Context {
+    fn context(api: &FakeApi) -> Arc<ReconcileContext> {
+        Arc::new(ReconcileContext {
             client: api.client(),
             ipv6: false,
-            hub: Hub::new(mpsc::channel(1).0),
-            ledger: Ledger::default(),
-            notices: Notices::default(),
+            hub: WatchHub::new(mpsc::channel(1).0),
+            ledger: WriteLedger::default(),
+            notices: WarningCache::default(),
             unreadable: Mutex::default(),
-            backoff: Backoff::default(),
-            events: Events::new(api.client(), "test".into()),
-            metrics: Metrics::new().expect("metrics"),
+            backoff: ObjectBackoff::default(),
+            events: EventPublisher::new(api.client(), "test".into()),
+            metrics: OperatorMetrics::new().expect("metrics"),
         })
     }
 
@@ -395,7 +402,7 @@ mod tests {
     #[tokio::test]
     async fn an_object_that_cannot_be_read_is_told_once_and_stops_nobody() {
         let api = FakeApi::default();
-        let object: Guarded = serde_json::from_value(json!({
+        let object: GuardedCluster = serde_json::from_value(json!({
             "apiVersion": "chat.quorate.dev/v1alpha1", "kind": "ChatCluster",
             "metadata": {"name": "old", "namespace": "chat", "uid": "u", "generation": 4},
             "spec": {"serverName": 7},

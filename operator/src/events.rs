@@ -1,6 +1,6 @@
 //! Kubernetes events about a ChatCluster, for `kubectl describe`.
 
-use crate::{apply::Applied, plan::Step, status::Outcome, words};
+use crate::{apply::ApplyOutcome, plan::PlanStep, status::PlanOutcome, words};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client, Resource as _,
@@ -15,9 +15,9 @@ const PUBLISH: Duration = Duration::from_secs(5);
 
 /// Recorder of Kubernetes events.
 #[derive(Clone)]
-pub struct Events(Recorder);
+pub struct EventPublisher(Recorder);
 
-impl Events {
+impl EventPublisher {
     /// Creates a recorder with the name of this process as the reporting instance.
     #[must_use]
     pub fn new(client: Client, instance: String) -> Self {
@@ -32,8 +32,8 @@ impl Events {
         object: &ChatCluster,
         old: &ChatClusterStatus,
         new: &ChatClusterStatus,
-        applied: &Applied,
-        outcome: &Outcome,
+        applied: &ApplyOutcome,
+        outcome: &PlanOutcome,
     ) {
         for event in worth_telling(old, new, applied, outcome) {
             self.publish(&event, &object.object_ref(&())).await;
@@ -43,7 +43,7 @@ impl Events {
     /// Reports that an object cannot be read, with the reader's error message.
     pub async fn tell_unreadable(&self, reference: &ObjectReference, words: &str) {
         let note = format!("the operator cannot read this object and leaves it unchanged: {words}");
-        self.publish(&event(EventType::Warning, "Unreadable", note), reference).await;
+        self.publish(&new_event(EventType::Warning, "Unreadable", note), reference).await;
     }
 
     async fn publish(&self, event: &Event, reference: &ObjectReference) {
@@ -57,71 +57,80 @@ impl Events {
     }
 }
 
-fn worth_telling(old: &ChatClusterStatus, new: &ChatClusterStatus, applied: &Applied, outcome: &Outcome) -> Vec<Event> {
+fn worth_telling(
+    old: &ChatClusterStatus,
+    new: &ChatClusterStatus,
+    applied: &ApplyOutcome,
+    outcome: &PlanOutcome,
+) -> Vec<Event> {
     let mut events = Vec::new();
     if let Some(step) = &applied.step {
-        let (reason, note) = describe(step);
+        let (reason, note) = describe_step(step);
         events.push(match &applied.failed_step {
-            None => event(EventType::Normal, reason, note),
-            Some(error) => event(EventType::Warning, reason, format!("{note}: {}", words::with_causes(error))),
+            None => new_event(EventType::Normal, reason, note),
+            Some(error) => new_event(EventType::Warning, reason, format!("{note}: {}", words::with_causes(error))),
         });
     }
     if let Some(leader) = &new.leader
         && old.leader.as_ref().map(|old| (&old.node_id, old.term)) != Some((&leader.node_id, leader.term))
     {
-        events.push(event(
+        events.push(new_event(
             EventType::Normal,
             "LeaderElected",
             format!("{} was elected leader in term {}", leader.name, leader.term),
         ));
     }
     if let (Some(leader), None) = (&old.leader, &new.leader) {
-        events.push(event(EventType::Warning, "LeaderLost", format!("{} no longer leads with a quorum", leader.name)));
+        events.push(new_event(
+            EventType::Warning,
+            "LeaderLost",
+            format!("{} no longer leads with a quorum", leader.name),
+        ));
     }
     let news = applied.refusals.iter().filter(|refusal| refusal.is_news());
-    events.extend(news.map(|refusal| event(EventType::Warning, "ObjectRefused", refusal.words.clone())));
+    events.extend(news.map(|refusal| new_event(EventType::Warning, "ObjectRefused", refusal.words.clone())));
     let was_stalled = old.conditions.iter().any(|old| {
         old.type_ == quorate_crd::condition::STALLED
             && old.status == "True"
             && outcome.blocked.as_ref().is_some_and(|blocked| blocked.reason.as_str() == old.reason)
     });
     if let Some(blocked) = outcome.blocked.as_ref().filter(|_| !was_stalled) {
-        events.push(event(EventType::Warning, blocked.reason.as_str(), blocked.message.clone()));
+        events.push(new_event(EventType::Warning, blocked.reason.as_str(), blocked.message.clone()));
     }
     events
 }
 
-fn describe(step: &Step) -> (&'static str, String) {
+fn describe_step(step: &PlanStep) -> (&'static str, String) {
     match step {
-        Step::CreateMarker(marker) => ("ClusterIdChosen", format!("chose cluster id {}", marker.cluster_id)),
-        Step::UpdateMarker(marker) if marker.initialized => {
+        PlanStep::CreateMarker(marker) => ("ClusterIdChosen", format!("chose cluster id {}", marker.cluster_id)),
+        PlanStep::UpdateMarker(marker) if marker.initialized => {
             ("ClusterMade", format!("cluster {} is initialized and will never be initialized again", marker.cluster_id))
         }
-        Step::UpdateMarker(marker) => ("ClusterIdChosen", format!("chose cluster id {}", marker.cluster_id)),
-        Step::Initialize { pod, cluster_id, .. } => {
+        PlanStep::UpdateMarker(marker) => ("ClusterIdChosen", format!("chose cluster id {}", marker.cluster_id)),
+        PlanStep::Initialize { pod, cluster_id, .. } => {
             ("Initializing", format!("asking {pod} to initialize cluster {cluster_id}"))
         }
-        Step::AddLearner { node, .. } => {
+        PlanStep::AddLearner { node, .. } => {
             ("AddingLearner", format!("adding {} (node {}) as a learner, which receives the log", node.name, node.id))
         }
-        Step::ChangeMembership { voters, .. } => ("ChangingVoters", format!("changing the voters to {voters:?}")),
-        Step::TransferLeader { leader, to } => {
+        PlanStep::ChangeMembership { voters, .. } => ("ChangingVoters", format!("changing the voters to {voters:?}")),
+        PlanStep::TransferLeader { leader, to } => {
             ("TransferringLeader", format!("transferring leadership from {leader} to node {to}"))
         }
-        Step::SetPartition(partition) => (
+        PlanStep::SetPartition(partition) => (
             "RollingOut",
             format!("setting the partition to {partition}: pods from that ordinal up get the new revision"),
         ),
-        Step::RenewOnDelete => (
+        PlanStep::RenewOnDelete => (
             "RollingOut",
             "setting the update strategy to OnDelete: recreated pods get the new revision for now".to_owned(),
         ),
-        Step::ReplacePod { pod, .. } => ("RollingOut", format!("deleting {pod} to give it the new revision")),
-        Step::DeletePod { pod, .. } => ("ReplacingPod", format!("deleting {pod} to replace its volume")),
+        PlanStep::ReplacePod { pod, .. } => ("RollingOut", format!("deleting {pod} to give it the new revision")),
+        PlanStep::DeletePod { pod, .. } => ("ReplacingPod", format!("deleting {pod} to replace its volume")),
     }
 }
 
-fn event(type_: EventType, reason: &str, mut note: String) -> Event {
+fn new_event(type_: EventType, reason: &str, mut note: String) -> Event {
     // The API server accepts 1024 bytes:
     // https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
     while note.len() > 1024 {
@@ -133,7 +142,7 @@ fn event(type_: EventType, reason: &str, mut note: String) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::Refusal;
+    use crate::apply::WriteRefusal;
     use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
     use quorate_crd::LeaderStatus;
 
@@ -143,13 +152,13 @@ mod tests {
     }
 
     fn reasons(old: &ChatClusterStatus, new: &ChatClusterStatus) -> Vec<String> {
-        let events = worth_telling(old, new, &Applied::default(), &Outcome::default());
+        let events = worth_telling(old, new, &ApplyOutcome::default(), &PlanOutcome::default());
         events.into_iter().map(|event| event.reason).collect()
     }
 
     #[test]
     fn a_refused_object_is_told_once_with_the_words_of_the_api_server() {
-        let refusal = |fresh, lasts, times| Refusal {
+        let refusal = |fresh, lasts, times| WriteRefusal {
             object: "Service/team".into(),
             words: "cannot apply Service/team: exceeded quota".into(),
             lasts,
@@ -157,9 +166,12 @@ mod tests {
             times,
         };
         let told = |refusal| {
-            let applied = Applied { refusals: vec![refusal], ..Applied::default() };
+            let applied = ApplyOutcome { refusals: vec![refusal], ..ApplyOutcome::default() };
             let (old, new) = (ChatClusterStatus::default(), ChatClusterStatus::default());
-            worth_telling(&old, &new, &applied, &Outcome::default()).into_iter().filter_map(|event| event.note).count()
+            worth_telling(&old, &new, &applied, &PlanOutcome::default())
+                .into_iter()
+                .filter_map(|event| event.note)
+                .count()
         };
         assert_eq!(told(refusal(true, true, 1)), 1);
         assert_eq!(told(refusal(false, true, 1)), 0, "remembered");

@@ -1,8 +1,8 @@
 //! Fixtures: objects that tests start from.
 
 use crate::{
-    cluster::Cluster,
-    observed::{Observed, PeerTls, Sight},
+    cluster::ValidCluster,
+    observed::{LeaderContact, ObservedState, PeerTls},
 };
 use quorate_crd::{ChatCluster, ChatClusterStatus};
 use serde_json::json;
@@ -21,12 +21,12 @@ pub(crate) fn chat_cluster() -> ChatCluster {
     .expect("a valid object")
 }
 
-pub(crate) fn cluster() -> Cluster {
-    Cluster::validate(&chat_cluster()).expect("a valid object")
+pub(crate) fn cluster() -> ValidCluster {
+    ValidCluster::validate(&chat_cluster()).expect("a valid object")
 }
 
-pub(crate) fn nothing_seen() -> Observed {
-    Observed {
+pub(crate) fn nothing_seen() -> ObservedState {
+    ObservedState {
         now: "2026-01-01T00:00:00.5Z".parse().expect("a time"),
         fresh_cluster_id: String::new(),
         marker: None,
@@ -36,7 +36,7 @@ pub(crate) fn nothing_seen() -> Observed {
         conflicts: Vec::new(),
         configs: Vec::new(),
         peer_tls: PeerTls::Present,
-        sight: Sight::default(),
+        sight: LeaderContact::default(),
         ownership: Vec::new(),
         previous: ChatClusterStatus::default(),
     }

@@ -5,7 +5,7 @@
 //! because the clocks of nodes differ. The holder stops before others may begin: it gives up after `RENEW` without a
 //! renewal, and the others wait for `DURATION`.
 
-use crate::{metrics::Metrics, words};
+use crate::{metrics::OperatorMetrics, words};
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
@@ -23,25 +23,25 @@ const RENEW: Duration = Duration::from_secs(10);
 const PERIOD: Duration = Duration::from_secs(2);
 
 /// Candidacy of this process for a Lease.
-pub struct Candidate {
+pub struct LeaseCandidate {
     api: Api<Lease>,
     name: String,
     identity: String,
-    metrics: Metrics,
-    seen: Option<Sighting>,
+    metrics: OperatorMetrics,
+    seen: Option<LeaseSighting>,
 }
 
 /// Version of the Lease, and the time at which this process first saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Sighting {
+struct LeaseSighting {
     version: String,
     since: Instant,
 }
 
-impl Candidate {
+impl LeaseCandidate {
     /// Creates a candidate. `identity` must differ between processes.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, name: &str, identity: String, metrics: Metrics) -> Self {
+    pub fn new(client: Client, namespace: &str, name: &str, identity: String, metrics: OperatorMetrics) -> Self {
         Self { api: Api::namespaced(client, namespace), name: name.to_owned(), identity, metrics, seen: None }
     }
 
@@ -118,7 +118,7 @@ impl Candidate {
         let Some(lease) = self.api.get_opt(&self.name).await? else { return self.create().await };
         let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
-        self.seen = Some(sight(self.seen.take(), version, Instant::now()));
+        self.seen = Some(sighting_of(self.seen.take(), version, Instant::now()));
         let expired = self.seen.as_ref().is_some_and(|seen| seen.since.elapsed() >= DURATION);
         if !(holder.is_empty() || holder == self.identity || expired) {
             return Ok(false);
@@ -133,17 +133,17 @@ impl Candidate {
     async fn create(&self) -> kube::Result<bool> {
         let lease =
             Lease { metadata: ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() }, spec: None };
-        swapped(self.api.create(&PostParams::default(), &held_by(lease, &self.identity, true)).await)
+        swap_outcome(self.api.create(&PostParams::default(), &held_by(lease, &self.identity, true)).await)
     }
 
     /// Replaces the Lease by compare-and-swap: the API server rejects a version that is not the newest. Returns `false`
     /// if it did.
     async fn swap(&self, lease: Lease) -> kube::Result<bool> {
-        swapped(self.api.replace(&self.name, &PostParams::default(), &lease).await)
+        swap_outcome(self.api.replace(&self.name, &PostParams::default(), &lease).await)
     }
 }
 
-fn swapped(outcome: kube::Result<Lease>) -> kube::Result<bool> {
+fn swap_outcome(outcome: kube::Result<Lease>) -> kube::Result<bool> {
     match outcome {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(false),
@@ -153,8 +153,8 @@ fn swapped(outcome: kube::Result<Lease>) -> kube::Result<bool> {
 
 /// Returns the sighting of a version. The clock starts when a version is first seen, whatever the Lease says about
 /// time.
-fn sight(old: Option<Sighting>, version: String, now: Instant) -> Sighting {
-    old.filter(|old| old.version == version).unwrap_or(Sighting { version, since: now })
+fn sighting_of(old: Option<LeaseSighting>, version: String, now: Instant) -> LeaseSighting {
+    old.filter(|old| old.version == version).unwrap_or(LeaseSighting { version, since: now })
 }
 
 fn held_by(mut lease: Lease, identity: &str, anew: bool) -> Lease {
@@ -177,10 +177,10 @@ mod tests {
     #[test]
     fn expiry_counts_from_the_first_sight_of_a_version() {
         let begin = Instant::now();
-        let first = sight(None, "1".into(), begin);
-        let later = sight(Some(first.clone()), "1".into(), begin + PERIOD);
+        let first = sighting_of(None, "1".into(), begin);
+        let later = sighting_of(Some(first.clone()), "1".into(), begin + PERIOD);
         assert_eq!(later.since, begin, "unchanged: the clock runs on");
-        let renewed = sight(Some(first), "2".into(), begin + PERIOD);
+        let renewed = sighting_of(Some(first), "2".into(), begin + PERIOD);
         assert_eq!(renewed.since, begin + PERIOD, "renewed: the clock starts again");
     }
 

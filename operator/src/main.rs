@@ -6,14 +6,14 @@ use futures::{StreamExt as _, future::join_all};
 use kube::{Client, runtime::reflector::ObjectRef};
 use quorate_crd::ChatCluster;
 use quorate_operator::{
-    apply::Ledger,
-    backoff::Backoff,
-    controller::{self, Context},
-    door::Hub,
-    events::Events,
-    lease::Candidate,
-    metrics::{self, Metrics},
-    observe::Notices,
+    apply::WriteLedger,
+    backoff::ObjectBackoff,
+    controller::{self, ReconcileContext},
+    door::WatchHub,
+    events::EventPublisher,
+    lease::LeaseCandidate,
+    metrics::{self, OperatorMetrics},
+    observe::WarningCache,
     server,
 };
 use std::{
@@ -57,12 +57,12 @@ struct Arguments {
     #[arg(long, env = "QUORATE_OPERATOR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
     log_format: LogFormat,
     #[command(subcommand)]
-    task: Option<Task>,
+    task: Option<OneOffTask>,
 }
 
 /// Task to perform instead of running the operator.
 #[derive(clap::Subcommand, Clone, Copy, Debug)]
-enum Task {
+enum OneOffTask {
     /// Print the list of all metrics as Markdown.
     MetricsReference,
 }
@@ -81,11 +81,13 @@ async fn main() -> anyhow::Result<()> {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         // clap's own exit would report success even if the help could not be written.
-        Err(error) if !error.use_stderr() => return printed(error.print()),
+        Err(error) if !error.use_stderr() => return ignore_broken_pipe(error.print()),
         Err(error) => error.exit(),
     };
-    if let Some(Task::MetricsReference) = arguments.task {
-        return printed(io::stdout().write_all(quorate_meter::page(metrics::SECTIONS).as_bytes()));
+    if let Some(OneOffTask::MetricsReference) = arguments.task {
+        return ignore_broken_pipe(
+            io::stdout().write_all(quorate_meter::metrics_markdown(metrics::SECTIONS).as_bytes()),
+        );
     }
     start_logging(&arguments)?;
     // One TLS provider for the API server and for the pods' admin APIs.
@@ -97,20 +99,21 @@ async fn main() -> anyhow::Result<()> {
         .context("cannot configure a Kubernetes client: run inside a pod or set KUBECONFIG")?;
     let namespace = arguments.namespace.clone().unwrap_or_else(|| client.default_namespace().to_owned());
     let identity = arguments.identity.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-    let metrics = Metrics::new().context("cannot register the metrics")?;
+    let metrics = OperatorMetrics::new().context("cannot register the metrics")?;
 
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(wait_for_signal(stop));
-    let server = tokio::spawn(server::serve(arguments.listen, metrics.clone(), until(stopped.clone())));
+    let server = tokio::spawn(server::serve_metrics(arguments.listen, metrics.clone(), until_stopped(stopped.clone())));
     let watched = watched_namespaces(&arguments);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), identity, ?watched, "starting");
 
-    let mut candidate = Candidate::new(client.clone(), &namespace, &arguments.lease, identity.clone(), metrics.clone());
+    let mut candidate =
+        LeaseCandidate::new(client.clone(), &namespace, &arguments.lease, identity.clone(), metrics.clone());
     let ipv6 = arguments.pod_ip.iter().any(|address| address.trim().parse::<Ipv6Addr>().is_ok());
     let work = work_while_leading(&mut candidate, client, identity, metrics, watched, ipv6);
     tokio::select! {
         () = work => {}
-        () = until(stopped) => tracing::info!("stopping"),
+        () = until_stopped(stopped) => tracing::info!("stopping"),
         outcome = server => return outcome.context("the metrics server panicked")?.context("the metrics server failed"),
     }
     candidate.release().await;
@@ -119,7 +122,7 @@ async fn main() -> anyhow::Result<()> {
 
 /// Judges an attempt to write to standard output: a reader that closes the pipe has read enough, any other error is a
 /// failure.
-fn printed(attempt: io::Result<()>) -> anyhow::Result<()> {
+fn ignore_broken_pipe(attempt: io::Result<()>) -> anyhow::Result<()> {
     match attempt.and_then(|()| io::stdout().flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(error).context("cannot write to standard output")
@@ -130,33 +133,39 @@ fn printed(attempt: io::Result<()>) -> anyhow::Result<()> {
 
 /// Acquires the lease, works until the lease is lost, and starts over, for ever.
 async fn work_while_leading(
-    candidate: &mut Candidate,
+    candidate: &mut LeaseCandidate,
     client: Client,
     identity: String,
-    metrics: Metrics,
-    watched: Watched,
+    metrics: OperatorMetrics,
+    watched: WatchedNamespaces,
     ipv6: bool,
 ) {
     loop {
         candidate.acquire().await;
         metrics.lease.leading.set(1);
-        let work = reconcile(client.clone(), identity.clone(), metrics.clone(), &watched, ipv6);
+        let work = run_controllers(client.clone(), identity.clone(), metrics.clone(), &watched, ipv6);
         // Losing the lease drops the controllers, and with them whatever they were doing.
         let _ = candidate.hold(work).await;
         metrics.lease.leading.set(0);
     }
 }
 
-async fn reconcile(client: Client, identity: String, metrics: Metrics, watched: &Watched, ipv6: bool) {
+async fn run_controllers(
+    client: Client,
+    identity: String,
+    metrics: OperatorMetrics,
+    watched: &WatchedNamespaces,
+    ipv6: bool,
+) {
     let (changes, received) = mpsc::channel(CHANGES);
-    let context = Arc::new(Context {
+    let context = Arc::new(ReconcileContext {
         ipv6,
-        hub: Hub::new(changes),
-        ledger: Ledger::default(),
-        notices: Notices::default(),
+        hub: WatchHub::new(changes),
+        ledger: WriteLedger::default(),
+        notices: WarningCache::default(),
         unreadable: Mutex::default(),
-        backoff: Backoff::default(),
-        events: Events::new(client.clone(), identity),
+        backoff: ObjectBackoff::default(),
+        events: EventPublisher::new(client.clone(), identity),
         metrics,
         client,
     });
@@ -168,7 +177,7 @@ async fn reconcile(client: Client, identity: String, metrics: Metrics, watched: 
             let mine = change.ok().filter(|change: &ObjectRef<ChatCluster>| own.is_none() || change.namespace == own);
             futures::future::ready(mine)
         });
-        controller::run(Arc::clone(&context), namespace.as_deref(), stream)
+        controller::run_controller(Arc::clone(&context), namespace.as_deref(), stream)
     });
     let spreading = ReceiverStream::new(received).for_each(|change| {
         let _ = spread.send(change);
@@ -178,11 +187,11 @@ async fn reconcile(client: Client, identity: String, metrics: Metrics, watched: 
 }
 
 /// Namespaces to watch; `None` stands for all namespaces.
-type Watched = BTreeSet<Option<String>>;
+type WatchedNamespaces = BTreeSet<Option<String>>;
 
-fn watched_namespaces(arguments: &Arguments) -> Watched {
+fn watched_namespaces(arguments: &Arguments) -> WatchedNamespaces {
     let given = arguments.watch_namespace.iter().map(|name| name.trim().to_owned());
-    let named: Watched = given.filter(|name| !name.is_empty()).map(Some).collect();
+    let named: WatchedNamespaces = given.filter(|name| !name.is_empty()).map(Some).collect();
     if named.is_empty() { [None].into() } else { named }
 }
 
@@ -211,7 +220,7 @@ async fn wait_for_signal(stop: watch::Sender<bool>) {
     let _ = stop.send(true);
 }
 
-async fn until(mut stopped: watch::Receiver<bool>) {
+async fn until_stopped(mut stopped: watch::Receiver<bool>) {
     // An error means that nobody can stop the process any more; then it runs until it is killed.
     if stopped.wait_for(|stopped| *stopped).await.is_err() {
         futures::future::pending().await

@@ -3,7 +3,7 @@
 
 use crate::controller::ReconcileError;
 use quorate_crd::{ChatClusterStatus, condition};
-use quorate_meter::{CatchUp as _, Error, Registry, Section, TextEncoder, declare, process};
+use quorate_meter::{CatchUp as _, Error, MetricSection, Registry, TextEncoder, declare, process};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const SLOW: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 3
 
 declare! {
     /// Metrics of the reconciler.
-    pub struct Work, "Reconciling" {
+    pub struct ReconcileMetrics, "Reconciling" {
         reconciles: IntCounterVec = "quorate_operator_reconciles_total" ["result"]
             "Reconciles of ChatClusters, by result: `ok` or `error`.";
         seconds: HistogramVec = "quorate_operator_reconcile_seconds" ["result"] in SLOW
@@ -31,7 +31,7 @@ declare! {
 
 declare! {
     /// State of the clusters, as the operator sees it.
-    pub struct Clusters, "Clusters" {
+    pub struct ClusterMetrics, "Clusters" {
         available: IntGaugeVec = "quorate_operator_cluster_available" ["namespace", "cluster"]
             "1 while the cluster serves writes, as far as the operator can tell.";
         replicas: IntGaugeVec = "quorate_operator_cluster_replicas" ["namespace", "cluster"]
@@ -52,7 +52,7 @@ declare! {
 
 declare! {
     /// Metrics of the lease.
-    pub struct Lease, "Lease" {
+    pub struct LeaseMetrics, "Lease" {
         leading: IntGauge = "quorate_operator_leading" [] "1 while this process holds the lease.";
         renewals: IntCounterVec = "quorate_operator_lease_renewals_total" ["result"]
             "Attempts to renew the lease while this process holds it, by result: `ok` or `failed`.";
@@ -61,7 +61,7 @@ declare! {
 
 declare! {
     /// Metrics of the process.
-    pub struct Process, "Process" {
+    pub struct ProcessMetrics, "Process" {
         build_info: IntGaugeVec = "quorate_operator_build_info" ["version"]
             "Always 1; the label has the version of the operator.";
         resident: IntGauge = "quorate_operator_process_resident_memory_bytes" []
@@ -72,36 +72,37 @@ declare! {
 }
 
 /// All declarations, in the order of the generated page.
-pub const SECTIONS: &[Section] = &[Work::SECTION, Clusters::SECTION, Lease::SECTION, Process::SECTION];
+pub const SECTIONS: &[MetricSection] =
+    &[ReconcileMetrics::SECTION, ClusterMetrics::SECTION, LeaseMetrics::SECTION, ProcessMetrics::SECTION];
 
 /// Metrics of the operator. Clones share them.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub struct OperatorMetrics {
     registry: Registry,
     /// Metrics of the reconciler.
-    pub work: Work,
+    pub work: ReconcileMetrics,
     /// State of the clusters.
-    pub clusters: Clusters,
+    pub clusters: ClusterMetrics,
     /// Metrics of the lease.
-    pub lease: Lease,
-    process: Process,
+    pub lease: LeaseMetrics,
+    process: ProcessMetrics,
     /// Lock for one scrape at a time, because two concurrent ones would both add what the counters lack.
     scraping: Arc<Mutex<()>>,
 }
 
-impl Metrics {
+impl OperatorMetrics {
     /// Registers all metrics.
     ///
     /// # Errors
     /// Fails if a name is declared twice, which the tests would show.
     pub fn new() -> Result<Self, Error> {
         let registry = Registry::new();
-        let process = Process::register(&registry)?;
+        let process = ProcessMetrics::register(&registry)?;
         process.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         Ok(Self {
-            work: Work::register(&registry)?,
-            clusters: Clusters::register(&registry)?,
-            lease: Lease::register(&registry)?,
+            work: ReconcileMetrics::register(&registry)?,
+            clusters: ClusterMetrics::register(&registry)?,
+            lease: LeaseMetrics::register(&registry)?,
             process,
             scraping: Arc::default(),
             registry,
@@ -114,7 +115,7 @@ impl Metrics {
     /// Fails if a metric cannot be written as text.
     pub fn text(&self) -> Result<String, Error> {
         let _one = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(run) = process::run() {
+        if let Some(run) = process::process_usage() {
             self.process.cpu_seconds.catch_up(run.cpu_seconds);
         }
         if let Some(bytes) = process::resident_bytes() {
@@ -178,7 +179,7 @@ impl Metrics {
     /// Forgets a cluster that has been deleted.
     pub fn forget(&self, namespace: &str, cluster: &str) {
         let labels = [namespace, cluster];
-        let Clusters { available, replicas, ready, doors, stalled, refused, leader_changes, replacement_seconds } =
+        let ClusterMetrics { available, replicas, ready, doors, stalled, refused, leader_changes, replacement_seconds } =
             &self.clusters;
         for gauges in [available, replicas, ready, doors, stalled, refused] {
             // An error only means that there was nothing to remove.
@@ -196,8 +197,8 @@ mod tests {
 
     const LABELS: [&str; 6] = ["cluster", "namespace", "reason", "result", "step", "version"];
 
-    fn used() -> Metrics {
-        let metrics = Metrics::new().unwrap();
+    fn used() -> OperatorMetrics {
+        let metrics = OperatorMetrics::new().unwrap();
         metrics.looked(&Ok(()), Duration::from_millis(3));
         metrics.stepped("set_partition", true, Duration::from_millis(3));
         metrics.seen(["chat", "team"], 3, &ChatClusterStatus::default(), Some(Duration::from_secs(7)));
@@ -210,7 +211,7 @@ mod tests {
 
     #[test]
     fn names_labels_and_units_follow_the_conventions() {
-        let broken = quorate_meter::broken(SECTIONS, "quorate_operator_", &LABELS);
+        let broken = quorate_meter::convention_violations(SECTIONS, "quorate_operator_", &LABELS);
         assert!(broken.is_empty(), "{}", broken.join("\n"));
     }
 

@@ -23,20 +23,20 @@ pub const PORT_METRICS: i32 = 9400;
 
 /// Returns the name of the headless Service that gives pods their DNS names, ready or not.
 #[must_use]
-pub fn peers(cluster: &str) -> String {
+pub fn peer_service_name(cluster: &str) -> String {
     format!("{cluster}-peers")
 }
 
 /// Returns the name of the Service for people who want to reach the leader.
 #[must_use]
-pub fn leader(cluster: &str) -> String {
+pub fn leader_service_name(cluster: &str) -> String {
     format!("{cluster}-leader")
 }
 
 /// Returns the name of the marker, the ConfigMap that proves that the cluster has been initialized and that outlives
 /// the ChatCluster.
 #[must_use]
-pub fn marker(cluster: &str) -> String {
+pub fn marker_name(cluster: &str) -> String {
     format!("{cluster}-cluster")
 }
 
@@ -61,31 +61,31 @@ pub fn admin_tls(cluster: &str) -> String {
 /// Returns the name of the cluster in its certificates. A cluster recreated under the same name keeps it, because its
 /// Secrets may outlive the ChatCluster.
 #[must_use]
-pub fn certified(namespace: &str, cluster: &str) -> String {
+pub fn certificate_name(namespace: &str, cluster: &str) -> String {
     format!("{namespace}.{cluster}")
 }
 
 /// Returns the name of the pod with this ordinal.
 #[must_use]
-pub fn pod(cluster: &str, ordinal: i32) -> String {
+pub fn pod_name(cluster: &str, ordinal: i32) -> String {
     format!("{cluster}-{ordinal}")
 }
 
 /// Returns the name of the claim of the pod with this ordinal.
 #[must_use]
-pub fn claim(cluster: &str, ordinal: i32) -> String {
+pub fn claim_name(cluster: &str, ordinal: i32) -> String {
     format!("{DATA}-{cluster}-{ordinal}")
 }
 
 /// Returns the ordinal in a pod's name, or `None` if the pod does not belong to the cluster.
 #[must_use]
-pub fn ordinal(cluster: &str, pod: &str) -> Option<i32> {
+pub fn pod_ordinal(cluster: &str, pod: &str) -> Option<i32> {
     pod.strip_prefix(cluster)?.strip_prefix('-')?.parse().ok()
 }
 
 /// Returns the labels used in selectors, which never change.
 #[must_use]
-pub fn selector(cluster: &str) -> BTreeMap<String, String> {
+pub fn selector_labels(cluster: &str) -> BTreeMap<String, String> {
     [(label::NAME, "quorate"), (label::INSTANCE, cluster), (label::COMPONENT, "chatd"), (label::POOL, "voters")]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into()
@@ -93,8 +93,8 @@ pub fn selector(cluster: &str) -> BTreeMap<String, String> {
 
 /// Returns the labels that every object of a cluster has.
 #[must_use]
-pub fn labels(cluster: &str) -> BTreeMap<String, String> {
-    let mut labels = selector(cluster);
+pub fn object_labels(cluster: &str) -> BTreeMap<String, String> {
+    let mut labels = selector_labels(cluster);
     labels.insert(label::MANAGED_BY.to_owned(), MANAGER.to_owned());
     labels
 }
@@ -102,7 +102,8 @@ pub fn labels(cluster: &str) -> BTreeMap<String, String> {
 /// Returns the selector as the API and the scale subresource write it.
 #[must_use]
 pub fn selector_text(cluster: &str) -> String {
-    let parts: Vec<String> = selector(cluster).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let parts: Vec<String> =
+        selector_labels(cluster).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
     parts.join(",")
 }
 
@@ -112,13 +113,13 @@ mod tests {
 
     #[test]
     fn ordinals_are_read_back() {
-        assert_eq!(ordinal("team", "team-2"), Some(2));
-        assert_eq!(ordinal("team", "team-x-2"), None);
-        assert_eq!(ordinal("team", "teams-2"), None);
+        assert_eq!(pod_ordinal("team", "team-2"), Some(2));
+        assert_eq!(pod_ordinal("team", "team-x-2"), None);
+        assert_eq!(pod_ordinal("team", "teams-2"), None);
     }
 
     #[test]
     fn claims_are_named_as_the_stateful_set_controller_names_them() {
-        assert_eq!(claim("team", 0), "data-team-0");
+        assert_eq!(claim_name("team", 0), "data-team-0");
     }
 }

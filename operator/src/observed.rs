@@ -1,7 +1,7 @@
 //! Observed state as plain values, the input of `plan` and `status`. Nothing here depends on Kubernetes types or
 //! protobuf.
 
-use crate::build::Carried;
+use crate::build::CarriedState;
 use k8s_openapi::jiff::Timestamp;
 use quorate_crd::ChatClusterStatus;
 use std::{
@@ -14,20 +14,20 @@ pub type NodeId = u64;
 
 /// Everything observed of one cluster.
 #[derive(Clone, Debug)]
-pub struct Observed {
+pub struct ObservedState {
     /// Time of the observation.
     pub now: Timestamp,
     /// Cluster id that nobody has used, in case one is needed, because `plan` has no randomness.
     pub fresh_cluster_id: String,
     /// Proof that the cluster has been initialized, or is being initialized.
-    pub marker: Option<Marker>,
+    pub marker: Option<ClusterMarker>,
     /// StatefulSet, if there is one.
     pub stateful_set: Option<StatefulSetView>,
     /// Slots that the spec asks for, one for each ordinal from 0.
-    pub slots: Vec<Slot>,
+    pub slots: Vec<MemberSlot>,
     /// Slots of higher ordinals that have a pod or a claim, lowest first: what is left of a cluster that had more
     /// replicas.
-    pub beyond: Vec<Slot>,
+    pub beyond: Vec<MemberSlot>,
     /// Objects with our names that belong to somebody else.
     pub conflicts: Vec<String>,
     /// Configurations of the cluster, and whether anything refers to them.
@@ -35,7 +35,7 @@ pub struct Observed {
     /// State of the peer listener's Secrets.
     pub peer_tls: PeerTls,
     /// Visibility of the cluster to the operator.
-    pub sight: Sight,
+    pub sight: LeaderContact,
     /// Ownership of the objects that get their owner separately.
     pub ownership: Vec<OwnerView>,
     /// Status as it was last reported.
@@ -45,7 +45,7 @@ pub struct Observed {
 /// Visibility of the cluster to the operator. Pods that the operator does not see may well be running: a NetworkPolicy
 /// against it, or peer Secrets that the pods have not loaded yet, stop nobody but the operator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sight {
+pub struct LeaderContact {
     /// Time since a leader was last heard, or since this operator started if none ever was.
     pub leader_unheard: Duration,
 }
@@ -72,7 +72,7 @@ pub enum OwnedObject {
 
 /// Marker: a ConfigMap that is created before the cluster is initialized and that nothing prunes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Marker {
+pub struct ClusterMarker {
     /// Cluster id that was chosen.
     pub cluster_id: String,
     /// Server name that the cluster was created with.
@@ -113,7 +113,7 @@ pub struct StatefulSetView {
     /// Revision of the pods from the partition on.
     pub update_revision: String,
     /// State that is carried over to the next StatefulSet.
-    pub carried: Carried,
+    pub carried: CarriedState,
 }
 
 /// Configuration of the cluster, held by a ConfigMap.
@@ -131,7 +131,7 @@ pub struct ConfigView {
 
 /// One ordinal: its pod, its claim, and the status that the pod's admin API sent.
 #[derive(Clone, Debug, Default)]
-pub struct Slot {
+pub struct MemberSlot {
     /// Ordinal of the pod.
     pub ordinal: i32,
     /// Name of the pod, whether it exists or not.
@@ -141,7 +141,7 @@ pub struct Slot {
     /// Claim, if it exists.
     pub claim: Option<ClaimView>,
     /// Status that the pod's admin API sent; `None` while it does not answer.
-    pub door: Option<Door>,
+    pub door: Option<AdminStatus>,
     /// Text of a Kubernetes warning about the pod or its claim.
     pub notice: Option<String>,
 }
@@ -195,7 +195,7 @@ pub struct ClaimView {
 
 /// Identity and addresses of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Node {
+pub struct RaftNode {
     /// Node id of the volume.
     pub id: NodeId,
     /// Address of the peer listener as `host:port`.
@@ -209,7 +209,7 @@ pub struct Node {
 /// Raft role of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
-pub enum Role {
+pub enum RaftRole {
     #[default]
     Unknown,
     Leader,
@@ -220,9 +220,9 @@ pub enum Role {
 
 /// Status that a pod's admin API sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Door {
+pub struct AdminStatus {
     /// Node that sent the status.
-    pub node: Node,
+    pub node: RaftNode,
     /// Cluster that the node belongs to; `None` if it belongs to none yet.
     pub cluster_id: Option<String>,
     /// Server name that the node runs with.
@@ -232,18 +232,18 @@ pub struct Door {
     /// `true` if the volume holds nothing.
     pub empty: bool,
     /// Raft role, as the node sees it.
-    pub role: Role,
+    pub role: RaftRole,
     /// Raft term of the node.
     pub term: u64,
     /// Leader that the node follows; 0 for none.
     pub leader: NodeId,
     /// Membership that the node knows.
-    pub membership: Membership,
+    pub membership: RaftMembership,
     /// Time since a quorum last acknowledged the node as leader, age of the message included; `None` if the node does
     /// not lead.
     pub quorum_ack: Option<Duration>,
     /// Replication progress of the other members, if the node leads.
-    pub progress: BTreeMap<NodeId, Progress>,
+    pub progress: BTreeMap<NodeId, ReplicationProgress>,
     /// Result of the node's readiness probe.
     pub ready: bool,
     /// Reason why the node is not ready.
@@ -254,7 +254,7 @@ pub struct Door {
 
 /// Replication progress of a member, as the leader knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct ReplicationProgress {
     /// Index of the last log entry that the member is known to have; 0 before the leader first heard of it.
     pub matched: u64,
     /// Number of log entries that the member is behind the leader's last one.
@@ -265,16 +265,16 @@ pub struct Progress {
 
 /// Raft membership, joint while a change is in progress.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Membership {
+pub struct RaftMembership {
     /// Voter sets. There is more than one while a change is in progress, when a decision needs a majority of each.
     pub voter_sets: Vec<BTreeSet<NodeId>>,
     /// Members without a vote.
     pub learners: BTreeSet<NodeId>,
     /// Identity and addresses of the members.
-    pub nodes: BTreeMap<NodeId, Node>,
+    pub nodes: BTreeMap<NodeId, RaftNode>,
 }
 
-impl Membership {
+impl RaftMembership {
     /// Returns all nodes that have a vote in any set.
     #[must_use]
     pub fn voters(&self) -> BTreeSet<NodeId> {
@@ -306,7 +306,7 @@ impl Membership {
     }
 }
 
-impl Slot {
+impl MemberSlot {
     /// Explains in words what is the matter with the slot, and what helps where that is known.
     #[must_use]
     pub fn explain(&self) -> String {
@@ -355,27 +355,27 @@ impl PodView {
     }
 }
 
-impl Observed {
+impl ObservedState {
     /// Returns the slots of the spec, followed by those beyond.
-    pub fn all_slots(&self) -> impl Iterator<Item = &Slot> {
+    pub fn all_slots(&self) -> impl Iterator<Item = &MemberSlot> {
         self.slots.iter().chain(&self.beyond)
     }
 
     /// Returns the slot whose pod answers for a node.
     #[must_use]
-    pub fn slot_of(&self, id: NodeId) -> Option<&Slot> {
+    pub fn slot_of(&self, id: NodeId) -> Option<&MemberSlot> {
         self.all_slots().find(|slot| slot.door.as_ref().is_some_and(|door| door.node.id == id))
     }
 
     /// Returns the statuses of the pods that answer, also beyond the slots of the spec.
-    pub fn doors(&self) -> impl Iterator<Item = (&Slot, &Door)> {
+    pub fn doors(&self) -> impl Iterator<Item = (&MemberSlot, &AdminStatus)> {
         self.all_slots().filter_map(|slot| slot.door.as_ref().map(|door| (slot, door)))
     }
 
     /// Returns the membership known to the pod with the highest term, which is better than nothing while there is no
     /// leader.
     #[must_use]
-    pub fn newest_membership(&self) -> Option<&Membership> {
+    pub fn newest_membership(&self) -> Option<&RaftMembership> {
         let known = self.doors().filter(|(_, door)| door.membership.is_made());
         known.max_by_key(|(_, door)| door.term).map(|(_, door)| &door.membership)
     }

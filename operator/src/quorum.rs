@@ -1,6 +1,6 @@
 //! Leadership and health of the members, and which of them may be taken down without losing a majority.
 
-use crate::observed::{Door, Membership, NodeId, Observed, Role, Slot};
+use crate::observed::{AdminStatus, MemberSlot, NodeId, ObservedState, RaftMembership, RaftRole};
 use std::{collections::BTreeSet, time::Duration};
 
 /// Maximum lag in log entries at which a member counts as caught up. chatd uses the same figure for a change of voters.
@@ -17,18 +17,18 @@ const FRESH_CONTACT: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug)]
 pub struct Leader<'a> {
     /// Slot of the leader's pod.
-    pub slot: &'a Slot,
+    pub slot: &'a MemberSlot,
     /// Status that the leader sent.
-    pub door: &'a Door,
+    pub door: &'a AdminStatus,
 }
 
 /// Returns the leader: of the nodes that say they lead and that a quorum has acknowledged just now, the one with the
 /// highest (term, node id). A cut-off leader does not know that it no longer leads, so its word alone is not enough.
 #[must_use]
-pub fn leader(observed: &Observed) -> Option<Leader<'_>> {
+pub fn find_leader(observed: &ObservedState) -> Option<Leader<'_>> {
     observed
         .doors()
-        .filter(|(_, door)| door.role == Role::Leader && door.leader == door.node.id)
+        .filter(|(_, door)| door.role == RaftRole::Leader && door.leader == door.node.id)
         .filter(|(_, door)| door.quorum_ack.is_some_and(|age| age <= FRESH_ACK))
         .max_by_key(|(_, door)| (door.term, door.node.id))
         .map(|(slot, door)| Leader { slot, door })
@@ -42,24 +42,24 @@ pub fn majority(n: usize) -> usize {
 
 /// Returns the voters that answer, are ready, have caught up, and are in contact with the leader.
 #[must_use]
-pub fn healthy_voters(observed: &Observed, leader: Leader<'_>) -> BTreeSet<NodeId> {
+pub fn healthy_voters(observed: &ObservedState, leader: Leader<'_>) -> BTreeSet<NodeId> {
     let healthy = |id: &NodeId| observed.slot_of(*id).is_some_and(|slot| is_healthy(slot, *id, leader));
     leader.door.membership.voters().into_iter().filter(healthy).collect()
 }
 
 /// Returns the voters that answer and keep up, whether they are ready for users or not: those that form a quorum.
 #[must_use]
-pub fn following_voters(observed: &Observed, leader: Leader<'_>) -> BTreeSet<NodeId> {
-    let follows = |id: &NodeId| observed.slot_of(*id).is_some_and(|slot| follows(slot, *id, leader));
+pub fn following_voters(observed: &ObservedState, leader: Leader<'_>) -> BTreeSet<NodeId> {
+    let follows = |id: &NodeId| observed.slot_of(*id).is_some_and(|slot| is_following(slot, *id, leader));
     leader.door.membership.voters().into_iter().filter(follows).collect()
 }
 
-fn is_healthy(slot: &Slot, id: NodeId, leader: Leader<'_>) -> bool {
+fn is_healthy(slot: &MemberSlot, id: NodeId, leader: Leader<'_>) -> bool {
     let ready = slot.pod.as_ref().is_some_and(|pod| pod.ready);
-    ready && slot.door.as_ref().is_some_and(|door| door.ready) && follows(slot, id, leader)
+    ready && slot.door.as_ref().is_some_and(|door| door.ready) && is_following(slot, id, leader)
 }
 
-fn follows(slot: &Slot, id: NodeId, leader: Leader<'_>) -> bool {
+fn is_following(slot: &MemberSlot, id: NodeId, leader: Leader<'_>) -> bool {
     let pod_stays = slot.pod.as_ref().is_some_and(|pod| !pod.deleting);
     let same_cluster = slot.door.as_ref().is_some_and(|door| door.cluster_id == leader.door.cluster_id);
     let keeps_up = id == leader.door.node.id
@@ -71,7 +71,7 @@ fn follows(slot: &Slot, id: NodeId, leader: Leader<'_>) -> bool {
 
 /// Returns `true` if each voter set keeps a majority of healthy voters when `gone` are lost.
 #[must_use]
-pub fn survives(membership: &Membership, healthy: &BTreeSet<NodeId>, gone: &BTreeSet<NodeId>) -> bool {
+pub fn keeps_majority(membership: &RaftMembership, healthy: &BTreeSet<NodeId>, gone: &BTreeSet<NodeId>) -> bool {
     !membership.voter_sets.is_empty()
         && membership.voter_sets.iter().all(|set| {
             let left = set.iter().filter(|id| healthy.contains(id) && !gone.contains(id)).count();
@@ -81,7 +81,7 @@ pub fn survives(membership: &Membership, healthy: &BTreeSet<NodeId>, gone: &BTre
 
 /// Returns the number of healthy voters that may fail before a majority is lost too; negative if it is lost already.
 #[must_use]
-pub fn fault_tolerance(membership: &Membership, healthy: &BTreeSet<NodeId>) -> i32 {
+pub fn fault_tolerance(membership: &RaftMembership, healthy: &BTreeSet<NodeId>) -> i32 {
     let left = membership.voter_sets.iter().map(|set| {
         let alive = set.intersection(healthy).count();
         i32::try_from(alive).unwrap_or(i32::MAX) - i32::try_from(majority(set.len())).unwrap_or(i32::MAX)
@@ -93,17 +93,17 @@ pub fn fault_tolerance(membership: &Membership, healthy: &BTreeSet<NodeId>) -> i
 mod tests {
     use super::*;
 
-    fn sets(sets: &[&[u64]]) -> Membership {
-        Membership {
+    fn sets(sets: &[&[u64]]) -> RaftMembership {
+        RaftMembership {
             voter_sets: sets.iter().map(|set| set.iter().copied().collect()).collect(),
-            ..Membership::default()
+            ..RaftMembership::default()
         }
     }
 
-    fn check(membership: &Membership, healthy: &[u64], gone: &[u64], expected: bool) {
+    fn check(membership: &RaftMembership, healthy: &[u64], gone: &[u64], expected: bool) {
         let healthy = healthy.iter().copied().collect();
         let gone = gone.iter().copied().collect();
-        assert_eq!(survives(membership, &healthy, &gone), expected);
+        assert_eq!(keeps_majority(membership, &healthy, &gone), expected);
     }
 
     #[test]
@@ -128,6 +128,6 @@ mod tests {
         for (healthy, expected) in [(vec![1, 2, 3], 1), (vec![1, 2], 0), (vec![1], -1)] {
             assert_eq!(fault_tolerance(&three, &healthy.into_iter().collect()), expected);
         }
-        assert_eq!(fault_tolerance(&Membership::default(), &BTreeSet::new()), -1);
+        assert_eq!(fault_tolerance(&RaftMembership::default(), &BTreeSet::new()), -1);
     }
 }

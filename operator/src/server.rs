@@ -1,6 +1,6 @@
 //! HTTP server for `/metrics`, `/healthz` and `/readyz` on one port, for Prometheus and the kubelet.
 
-use crate::metrics::Metrics;
+use crate::metrics::OperatorMetrics;
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use std::{
     future::Future,
@@ -22,15 +22,15 @@ pub struct ServeError {
 ///
 /// # Errors
 /// Fails if the port cannot be opened or served.
-pub async fn serve(
+pub async fn serve_metrics(
     address: SocketAddr,
-    metrics: Metrics,
+    metrics: OperatorMetrics,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let error = |source| ServeError { address, source };
-    let listener = bind(address).await.map_err(error)?;
+    let listener = bind_listener(address).await.map_err(error)?;
     let router = Router::new()
-        .route("/metrics", get(text))
+        .route("/metrics", get(render_metrics))
         // A replica without the lease is as healthy as the one that holds it.
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(async || "ok\n"))
@@ -39,7 +39,7 @@ pub async fn serve(
 }
 
 /// Binds the address. On Linux `[::]` covers both IP families; if the kernel does not support IPv6, IPv4 alone is used.
-async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+async fn bind_listener(address: SocketAddr) -> std::io::Result<TcpListener> {
     match TcpListener::bind(address).await {
         // EAFNOSUPPORT and EADDRNOTAVAIL, which have no common kind.
         Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && error.kind() != ErrorKind::AddrInUse => {
@@ -49,6 +49,6 @@ async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     }
 }
 
-async fn text(State(metrics): State<Metrics>) -> Result<String, (StatusCode, String)> {
+async fn render_metrics(State(metrics): State<OperatorMetrics>) -> Result<String, (StatusCode, String)> {
     metrics.text().map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }

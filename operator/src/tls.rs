@@ -17,7 +17,7 @@ const RENEW_BEFORE_DAYS: i64 = 365;
 
 /// Certificate authority (CA): certificate and key, PEM-encoded.
 #[derive(Clone)]
-pub struct Authority {
+pub struct CertificateAuthority {
     /// Certificate of the CA.
     pub certificate: String,
     /// Private key of the CA.
@@ -56,22 +56,22 @@ pub struct PeerCertificate {
 ///
 /// # Errors
 /// Fails if the system provides no randomness.
-pub fn authority(cluster: &str, now: Timestamp) -> Result<Authority, rcgen::Error> {
+pub fn create_authority(cluster: &str, now: Timestamp) -> Result<CertificateAuthority, rcgen::Error> {
     let mut params = CertificateParams::default();
-    validity(&mut params, now, AUTHORITY_YEARS);
+    set_validity(&mut params, now, AUTHORITY_YEARS);
     params.distinguished_name.push(DnType::CommonName, format!("Quorate peers of {cluster}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let key = KeyPair::generate()?;
-    Ok(Authority { certificate: params.self_signed(&key)?.pem(), key: key.serialize_pem() })
+    Ok(CertificateAuthority { certificate: params.self_signed(&key)?.pem(), key: key.serialize_pem() })
 }
 
 /// Issues a certificate. `cluster` is the name of the cluster in its certificates.
 ///
 /// # Errors
 /// Fails if the PEM of the CA is damaged, or if the system provides no randomness.
-pub fn certificate(
-    authority: &Authority,
+pub fn issue_certificate(
+    authority: &CertificateAuthority,
     cluster: &str,
     holder: CertificateHolder,
     now: Timestamp,
@@ -83,7 +83,7 @@ pub fn certificate(
         params.subject_alt_names.push(SanType::DnsName(PEER_DOMAIN.try_into()?));
         params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
     }
-    validity(&mut params, now, CERTIFICATE_YEARS);
+    set_validity(&mut params, now, CERTIFICATE_YEARS);
     params.distinguished_name.push(DnType::CommonName, PEER_DOMAIN);
     params.use_authority_key_identifier_extension = true;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -98,7 +98,7 @@ pub fn certificate(
 }
 
 /// Sets the validity, which begins yesterday because the clocks of nodes differ.
-fn validity(params: &mut CertificateParams, now: Timestamp, years: i16) {
+fn set_validity(params: &mut CertificateParams, now: Timestamp, years: i16) {
     let begin = now.to_zoned(TimeZone::UTC).date().saturating_sub(1.days());
     let end = begin.saturating_add(i64::from(years).years());
     let date = |date: k8s_openapi::jiff::civil::Date| {
@@ -125,9 +125,9 @@ mod tests {
 
     #[test]
     fn a_certificate_makes_a_client_that_trusts_its_authority() {
-        let authority = authority("team", now()).expect("an authority");
+        let authority = create_authority("team", now()).expect("an authority");
         let leaf =
-            certificate(&authority, "chat.team", CertificateHolder::Administrator, now()).expect("a certificate");
+            issue_certificate(&authority, "chat.team", CertificateHolder::Administrator, now()).expect("a certificate");
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(authority.certificate.as_bytes()).expect("PEM")).expect("a root");
         let chain = vec![CertificateDer::from_pem_slice(leaf.certificate.as_bytes()).expect("PEM")];
@@ -143,8 +143,8 @@ mod tests {
 
     #[test]
     fn renewal_comes_well_before_the_end() {
-        let authority = authority("team", now()).expect("an authority");
-        let leaf = certificate(&authority, "chat.team", CertificateHolder::Pods, now()).expect("a certificate");
+        let authority = create_authority("team", now()).expect("an authority");
+        let leaf = issue_certificate(&authority, "chat.team", CertificateHolder::Pods, now()).expect("a certificate");
         let begin: Timestamp = "2028-01-01T00:00:00Z".parse().expect("a time");
         let end: Timestamp = "2028-04-01T00:00:00Z".parse().expect("a time");
         assert!(leaf.renew_at > begin && leaf.renew_at < end, "{}", leaf.renew_at);
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_damaged_authority_is_refused() {
-        let broken = Authority { certificate: "no".into(), key: "no".into() };
-        assert!(certificate(&broken, "chat.team", CertificateHolder::Pods, now()).is_err());
+        let broken = CertificateAuthority { certificate: "no".into(), key: "no".into() };
+        assert!(issue_certificate(&broken, "chat.team", CertificateHolder::Pods, now()).is_err());
     }
 }

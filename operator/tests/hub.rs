@@ -6,8 +6,8 @@
 use kube::runtime::reflector::ObjectRef;
 use quorate_crd::ChatCluster;
 use quorate_operator::{
-    door::{Hub, PeerIdentity, Target},
-    observed::Role,
+    door::{PeerIdentity, WatchHub, WatchTarget},
+    observed::RaftRole,
     tls,
 };
 use quorate_wire::admin::v1::{
@@ -93,18 +93,18 @@ impl Admin for Door {
     }
 }
 
-fn identity(authority: &tls::Authority) -> PeerIdentity {
+fn identity(authority: &tls::CertificateAuthority) -> PeerIdentity {
     // A certificate of pods is valid for servers, too, so one is enough for both sides.
     let holder = tls::CertificateHolder::Pods;
     let now = k8s_openapi::jiff::Timestamp::now();
-    let leaf = tls::certificate(authority, "chat.team", holder, now).expect("a certificate");
+    let leaf = tls::issue_certificate(authority, "chat.team", holder, now).expect("a certificate");
     PeerIdentity { ca: authority.certificate.clone(), certificate: leaf.certificate, key: leaf.key }
 }
 
-fn authority() -> tls::Authority {
+fn authority() -> tls::CertificateAuthority {
     // The provider is already installed when the second test asks for it.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    tls::authority("team", k8s_openapi::jiff::Timestamp::now()).expect("an authority")
+    tls::create_authority("team", k8s_openapi::jiff::Timestamp::now()).expect("an authority")
 }
 
 async fn open_door(identity: &PeerIdentity, said: watch::Receiver<StatusResponse>) -> (SocketAddr, JoinHandle<()>) {
@@ -146,20 +146,20 @@ async fn a_change_of_leader_is_reported_and_a_lost_door_too() {
     let (say, said) = watch::channel(led_by(1, 2, 1));
     let (address, serving) = open_door(&identity, said).await;
     let (report, mut changes) = mpsc::channel(8);
-    let hub = Hub::new(report);
-    let target = Target { uid: "u".into(), address: address.to_string() };
+    let hub = WatchHub::new(report);
+    let target = WatchTarget { uid: "u".into(), address: address.to_string() };
     hub.watch(&cluster(), &[target], &identity).expect("an address");
 
     assert!(change(&mut changes).await);
     let door = hub.door("u").expect("an answer");
-    assert_eq!((door.node.id, door.leader, door.role), (1, 2, Role::Follower));
+    assert_eq!((door.node.id, door.leader, door.role), (1, 2, RaftRole::Follower));
 
     // The same status is not worth a reconcile; the change after it is the next report.
     say.send(led_by(1, 2, 1)).expect("somebody watches");
     say.send(led_by(1, 1, 2)).expect("somebody watches");
     assert!(change(&mut changes).await);
     let door = hub.door("u").expect("an answer");
-    assert_eq!((door.term, door.role), (2, Role::Leader));
+    assert_eq!((door.term, door.role), (2, RaftRole::Leader));
     assert!(changes.try_recv().is_err(), "no report without a change");
 
     serving.abort();
@@ -174,10 +174,10 @@ async fn after_listening_a_door_that_answers_has_answered() {
     let (address, _serving) = open_door(&identity, said).await;
     let closed = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address");
     let (report, _changes) = mpsc::channel(8);
-    let hub = Hub::new(report);
+    let hub = WatchHub::new(report);
     let targets = [
-        Target { uid: "open".into(), address: address.to_string() },
-        Target { uid: "closed".into(), address: closed.to_string() },
+        WatchTarget { uid: "open".into(), address: address.to_string() },
+        WatchTarget { uid: "closed".into(), address: closed.to_string() },
     ];
     hub.watch(&cluster(), &targets, &identity).expect("addresses");
     hub.listen(&cluster()).await;
@@ -192,8 +192,9 @@ async fn a_silent_door_is_taken_for_lost() {
     let (_say, said) = watch::channel(led_by(1, 1, 1));
     let (address, _serving) = open_door(&identity, said).await;
     let (report, mut changes) = mpsc::channel(8);
-    let hub = Hub::new(report);
-    hub.watch(&cluster(), &[Target { uid: "u".into(), address: address.to_string() }], &identity).expect("an address");
+    let hub = WatchHub::new(report);
+    hub.watch(&cluster(), &[WatchTarget { uid: "u".into(), address: address.to_string() }], &identity)
+        .expect("an address");
     assert!(change(&mut changes).await);
     assert!(change(&mut changes).await, "the silence is reported");
 }
@@ -205,10 +206,10 @@ async fn a_door_of_another_authority_is_not_believed() {
     let ours = authority();
     let (own_address, _own) = open_door(&identity(&ours), said).await;
     let (report, mut changes) = mpsc::channel(8);
-    let hub = Hub::new(report);
+    let hub = WatchHub::new(report);
     let targets = [
-        Target { uid: "foreign".into(), address: address.to_string() },
-        Target { uid: "own".into(), address: own_address.to_string() },
+        WatchTarget { uid: "foreign".into(), address: address.to_string() },
+        WatchTarget { uid: "own".into(), address: own_address.to_string() },
     ];
     hub.watch(&cluster(), &targets, &identity(&ours)).expect("addresses");
     // Both were dialled at the same time; when ours has reported twice (its answer, then its silence), the other has
@@ -225,8 +226,9 @@ async fn a_forgotten_cluster_is_watched_no_more() {
     let (_say, said) = watch::channel(led_by(1, 1, 1));
     let (address, _serving) = open_door(&identity, said).await;
     let (report, mut changes) = mpsc::channel(8);
-    let hub = Hub::new(report);
-    hub.watch(&cluster(), &[Target { uid: "u".into(), address: address.to_string() }], &identity).expect("an address");
+    let hub = WatchHub::new(report);
+    hub.watch(&cluster(), &[WatchTarget { uid: "u".into(), address: address.to_string() }], &identity)
+        .expect("an address");
     assert!(change(&mut changes).await);
     assert!(hub.channel("u").is_some());
     hub.forget(&cluster());

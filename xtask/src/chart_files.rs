@@ -12,23 +12,23 @@ const SOURCE: &str = "dashboards";
 const RULES: &str = "alerts.yaml";
 const COPIES: &str = "charts/quorate-operator/files/monitoring";
 
-type Contents = BTreeMap<PathBuf, String>;
+type FolderContents = BTreeMap<PathBuf, String>;
 
 /// Writes each copy that differs and removes those whose original is gone.
 ///
 /// # Errors
 /// Returns an error if a file cannot be read, written or removed.
-pub fn write(root: &Path) -> anyhow::Result<()> {
-    let (wanted, there) = (originals(root)?, copies(root)?);
+pub fn write_copies(root: &Path) -> anyhow::Result<()> {
+    let (wanted, there) = (read_originals(root)?, read_copies(root)?);
     let folder = root.join(COPIES);
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     for name in there.keys().filter(|name| !wanted.contains_key(*name)) {
-        fs::remove_file(folder.join(name)).with_context(|| format!("cannot remove {}", shown(name)))?;
-        println!("removed {}", shown(name));
+        fs::remove_file(folder.join(name)).with_context(|| format!("cannot remove {}", copy_path(name)))?;
+        println!("removed {}", copy_path(name));
     }
     for (name, content) in wanted.iter().filter(|(name, content)| there.get(*name) != Some(content)) {
-        fs::write(folder.join(name), content).with_context(|| format!("cannot write {}", shown(name)))?;
-        println!("wrote {}", shown(name));
+        fs::write(folder.join(name), content).with_context(|| format!("cannot write {}", copy_path(name)))?;
+        println!("wrote {}", copy_path(name));
     }
     Ok(())
 }
@@ -37,13 +37,13 @@ pub fn write(root: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// Names the copies that fail the check.
-pub fn check(root: &Path) -> anyhow::Result<()> {
-    let (wanted, there) = (originals(root)?, copies(root)?);
+pub fn check_copies(root: &Path) -> anyhow::Result<()> {
+    let (wanted, there) = (read_originals(root)?, read_copies(root)?);
     let drifted: Vec<String> = wanted
         .keys()
         .chain(there.keys().filter(|name| !wanted.contains_key(*name)))
         .filter(|name| wanted.get(*name) != there.get(*name))
-        .map(|name| shown(name))
+        .map(|name| copy_path(name))
         .collect();
     if !drifted.is_empty() {
         bail!("out of date: {}; run `make generate` and commit the result", drifted.join(", "));
@@ -51,24 +51,24 @@ pub fn check(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn shown(name: &Path) -> String {
+fn copy_path(name: &Path) -> String {
     format!("{COPIES}/{}", name.display())
 }
 
 /// Reads the rules and every dashboard, by name.
-fn originals(root: &Path) -> anyhow::Result<Contents> {
+fn read_originals(root: &Path) -> anyhow::Result<FolderContents> {
     let folder = root.join(SOURCE);
     let is_wanted = |name: &Path| name == Path::new(RULES) || name.extension().is_some_and(|end| end == "json");
-    read(&folder, is_wanted)
+    read_folder(&folder, is_wanted)
 }
 
-fn copies(root: &Path) -> anyhow::Result<Contents> {
+fn read_copies(root: &Path) -> anyhow::Result<FolderContents> {
     let folder = root.join(COPIES);
-    if folder.exists() { read(&folder, |_| true) } else { Ok(Contents::new()) }
+    if folder.exists() { read_folder(&folder, |_| true) } else { Ok(FolderContents::new()) }
 }
 
-fn read(folder: &Path, is_wanted: impl Fn(&Path) -> bool) -> anyhow::Result<Contents> {
-    let mut contents = Contents::new();
+fn read_folder(folder: &Path, is_wanted: impl Fn(&Path) -> bool) -> anyhow::Result<FolderContents> {
+    let mut contents = FolderContents::new();
     for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let path = entry.with_context(|| format!("cannot read {}", folder.display()))?.path();
         let Some(name) = path.file_name().map(PathBuf::from).filter(|name| path.is_file() && is_wanted(name)) else {
@@ -96,22 +96,22 @@ mod tests {
     #[test]
     fn rules_and_dashboards_are_copied_and_nothing_else() {
         let root = tree();
-        assert!(check(root.path()).is_err(), "nothing is there yet");
-        write(root.path()).expect("written");
-        check(root.path()).expect("all is there");
-        let names: Vec<PathBuf> = copies(root.path()).expect("copies").into_keys().collect();
+        assert!(check_copies(root.path()).is_err(), "nothing is there yet");
+        write_copies(root.path()).expect("written");
+        check_copies(root.path()).expect("all is there");
+        let names: Vec<PathBuf> = read_copies(root.path()).expect("copies").into_keys().collect();
         assert_eq!(names, [PathBuf::from(RULES), PathBuf::from("one.json")]);
     }
 
     #[test]
     fn a_copy_that_was_changed_or_whose_original_is_gone_is_found_and_mended() {
         let root = tree();
-        write(root.path()).expect("written");
+        write_copies(root.path()).expect("written");
         fs::write(root.path().join(COPIES).join(RULES), "changed").expect("written");
         fs::remove_file(root.path().join(SOURCE).join("one.json")).expect("removed");
-        let error = check(root.path()).expect_err("both differ").to_string();
+        let error = check_copies(root.path()).expect_err("both differ").to_string();
         assert!(error.contains(RULES) && error.contains("one.json"), "{error}");
-        write(root.path()).expect("written");
-        check(root.path()).expect("all is well again");
+        write_copies(root.path()).expect("written");
+        check_copies(root.path()).expect("all is well again");
     }
 }

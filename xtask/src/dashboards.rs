@@ -16,22 +16,30 @@ mod query;
 mod raft_and_storage;
 mod table;
 
-use crate::generate::Generated;
-use board::Board;
+use crate::generate::GeneratedFile;
+use board::Dashboard;
 
 /// Returns all boards, in the order in which people look at them.
-fn boards() -> [Board; 5] {
-    [fleet::board(), cluster::board(), raft_and_storage::board(), clients_and_delivery::board(), operator::board()]
+fn all_dashboards() -> [Dashboard; 5] {
+    [
+        fleet::fleet_dashboard(),
+        cluster::cluster_dashboard(),
+        raft_and_storage::storage_dashboard(),
+        clients_and_delivery::clients_dashboard(),
+        operator::operator_dashboard(),
+    ]
 }
 
 /// Returns the files of all boards.
 ///
 /// # Errors
 /// Returns an error if a board cannot be written as JSON.
-pub(crate) fn files() -> anyhow::Result<Vec<Generated>> {
-    boards()
+pub(crate) fn dashboard_files() -> anyhow::Result<Vec<GeneratedFile>> {
+    all_dashboards()
         .into_iter()
-        .map(|board| Ok(Generated { path: board.path, content: serde_json::to_string_pretty(&board.json())? + "\n" }))
+        .map(|board| {
+            Ok(GeneratedFile { path: board.path, content: serde_json::to_string_pretty(&board.json())? + "\n" })
+        })
         .collect()
 }
 

@@ -5,21 +5,21 @@
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
-use xtask::generate::Programs;
+use xtask::generate::BuiltPrograms;
 use xtask::{chart_files, generate, tidy, words};
 
 #[derive(Parser)]
 #[command(about)]
-struct Arguments {
+struct XtaskArgs {
     /// Root of the workspace [default: the workspace in which `cargo xtask` was invoked]
     #[arg(long)]
     root: Option<PathBuf>,
     #[command(subcommand)]
-    task: Task,
+    task: XtaskCommand,
 }
 
 #[derive(Subcommand)]
-enum Task {
+enum XtaskCommand {
     /// Write the generated files
     Generate {
         /// Write nothing, and fail if a file differs
@@ -47,27 +47,27 @@ fn called_in() -> PathBuf {
 }
 
 fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+    let arguments = XtaskArgs::parse();
     let root = arguments.root.unwrap_or_else(called_in);
     let root = root.canonicalize().with_context(|| format!("cannot find the directory {}", root.display()))?;
     match arguments.task {
-        Task::Generate { check, chatd, operator } => {
+        XtaskCommand::Generate { check, chatd, operator } => {
             let programs = chatd.as_deref().zip(operator.as_deref());
-            let files = generate::files(programs.map(|(chatd, operator)| Programs { chatd, operator }))?;
+            let files = generate::generated_files(programs.map(|(chatd, operator)| BuiltPrograms { chatd, operator }))?;
             // The chart's copies come last, because some of their originals are generated.
             if check {
-                generate::check(&root, &files)?;
-                chart_files::check(&root)
+                generate::check_generated(&root, &files)?;
+                chart_files::check_copies(&root)
             } else {
-                generate::write(&root, &files)?;
-                chart_files::write(&root)
+                generate::write_generated(&root, &files)?;
+                chart_files::write_copies(&root)
             }
         }
-        Task::Tidy => tidy::run(&root),
-        Task::Words => {
+        XtaskCommand::Tidy => tidy::check_workspace(&root),
+        XtaskCommand::Words => {
             println!("{}", words::count_words(&root)?);
             Ok(())
         }
-        Task::Schema => generate::print_definition(),
+        XtaskCommand::Schema => generate::print_definition(),
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Rule: texts that must not stand in some files, and the reason.
-struct Rule {
+struct HouseRule {
     /// Prefix of the paths of files to which the rule applies; `""` for every file.
     within: &'static str,
     /// Prefixes of the paths of files that are left out.
@@ -17,8 +17,8 @@ struct Rule {
     reason: &'static str,
 }
 
-const RULES: [Rule; 8] = [
-    Rule {
+const RULES: [HouseRule; 8] = [
+    HouseRule {
         within: "chatd/core/src/",
         except: &[],
         forbidden: &[
@@ -34,7 +34,7 @@ const RULES: [Rule; 8] = [
         ],
         reason: "core must be pure: clocks, randomness, async, I/O and map order make replicas diverge",
     },
-    Rule {
+    HouseRule {
         within: "operator/src/",
         except: &[
             "operator/src/observe/",
@@ -49,37 +49,37 @@ const RULES: [Rule; 8] = [
         forbidden: &["kube::Client", "Api<", "Api::"],
         reason: "only observe, apply and status::patch may use a Kubernetes client",
     },
-    Rule {
+    HouseRule {
         within: "",
         except: &["chatd/src/api/convert", "xtask/src/tidy.rs"],
         forbidden: &["unbounded_channel", "mpsc::unbounded", "UnboundedSender"],
         reason: "no unbounded queues: they grow until the process is killed",
     },
-    Rule {
+    HouseRule {
         within: "",
         except: &["xtask/src/tidy.rs"],
         forbidden: &["TODO", "FIXME", "XXX:", "#[ignore"],
         reason: "finish it, or open an issue",
     },
-    Rule {
+    HouseRule {
         within: "chatd/src/",
         except: &["chatd/src/store/columns.rs"],
         forbidden: &["ColumnFamilyDescriptor::new(\""],
         reason: "only store::columns may name column families",
     },
-    Rule {
+    HouseRule {
         within: "",
         except: &["xtask/src/tidy.rs"],
         forbidden: &["fn test_"],
         reason: "the name of a test must be a sentence",
     },
-    Rule {
+    HouseRule {
         within: "chatctl/src/",
         except: &[],
         forbidden: &["rocksdb::", "openraft::", "quorate_chatd"],
         reason: "chatctl must not depend on storage or replication",
     },
-    Rule {
+    HouseRule {
         within: "chatd/src/",
         except: &["chatd/src/raft/"],
         forbidden: &["use openraft", "openraft::"],
@@ -112,12 +112,12 @@ const MAX_LINES: usize = 600;
 ///
 /// # Errors
 /// Names each place and its rule.
-pub fn run(root: &Path) -> anyhow::Result<()> {
+pub fn check_workspace(root: &Path) -> anyhow::Result<()> {
     let mut findings = Vec::new();
     for path in rust_files(root)? {
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-        findings.extend(check(&name, &text));
+        findings.extend(check_file(&name, &text));
     }
     if !findings.is_empty() {
         bail!("{}\n{} findings", findings.join("\n"), findings.len());
@@ -127,7 +127,7 @@ pub fn run(root: &Path) -> anyhow::Result<()> {
 
 /// Returns the findings in one file.
 #[must_use]
-pub fn check(name: &str, text: &str) -> Vec<String> {
+pub fn check_file(name: &str, text: &str) -> Vec<String> {
     let mut findings = Vec::new();
     if text.lines().count() > MAX_LINES {
         findings.push(format!("{name}: more than {MAX_LINES} lines: split it by subject"));
@@ -184,39 +184,41 @@ mod tests {
 
     #[test]
     fn a_clock_in_core_is_found_with_its_line() {
-        let findings = check("chatd/core/src/apply.rs", "fn f() {}\nlet now = SystemTime::now();\n");
+        let findings = check_file("chatd/core/src/apply.rs", "fn f() {}\nlet now = SystemTime::now();\n");
         assert_eq!(findings.len(), 1);
         assert!(findings[0].starts_with("chatd/core/src/apply.rs:2:"), "{findings:?}");
     }
 
     #[test]
     fn a_comment_may_speak_of_it_and_another_folder_may_do_it() {
-        assert!(check("chatd/core/src/apply.rs", "// no SystemTime here\n").is_empty());
-        assert!(check("chatd/src/main.rs", "SystemTime::now()\n").is_empty());
+        assert!(check_file("chatd/core/src/apply.rs", "// no SystemTime here\n").is_empty());
+        assert!(check_file("chatd/src/main.rs", "SystemTime::now()\n").is_empty());
     }
 
     #[test]
     fn unfinished_business_is_found_in_comments_too() {
-        assert_eq!(check("chatctl/src/lib.rs", concat!("// TO", "DO later\n")).len(), 1);
+        assert_eq!(check_file("chatctl/src/lib.rs", concat!("// TO", "DO later\n")).len(), 1);
     }
 
     #[test]
     fn modules_use_each_other_in_one_direction() {
-        assert_eq!(check("chatd/src/feed/tail.rs", "use crate::service::Session;\n").len(), 1);
-        assert_eq!(check("chatd/src/trace.rs", "use crate::metrics::{Call, Door};\n").len(), 1);
-        assert!(check("chatd/src/service/read.rs", "use crate::feed::Feed;\n").is_empty());
+        assert_eq!(check_file("chatd/src/feed/tail.rs", "use crate::service::Session;\n").len(), 1);
+        assert_eq!(check_file("chatd/src/trace.rs", "use crate::metrics::{Call, Door};\n").len(), 1);
+        assert!(check_file("chatd/src/service/read.rs", "use crate::feed::Feed;\n").is_empty());
         assert!(
-            check("chatd/src/feed.rs", "//! See [`crate::service::Service`].\nuse crate::trace::Live;\n").is_empty()
+            check_file("chatd/src/feed.rs", "//! See [`crate::service::Service`].\nuse crate::trace::Live;\n")
+                .is_empty()
         );
         assert!(
-            check("chatd/src/feed.rs", "#[cfg(test)]\nmod tests {\n    use crate::service::Session;\n}\n").is_empty()
+            check_file("chatd/src/feed.rs", "#[cfg(test)]\nmod tests {\n    use crate::service::Session;\n}\n")
+                .is_empty()
         );
-        assert!(check("chatd/src/feed/tests.rs", "use crate::service::Session;\n").is_empty());
+        assert!(check_file("chatd/src/feed/tests.rs", "use crate::service::Session;\n").is_empty());
     }
 
     #[test]
     fn clients_stay_where_they_belong() {
-        assert_eq!(check("operator/src/plan/mod.rs", "fn f(c: kube::Client) {}\n").len(), 1);
-        assert!(check("operator/src/apply/mod.rs", "fn f(c: kube::Client) {}\n").is_empty());
+        assert_eq!(check_file("operator/src/plan/mod.rs", "fn f(c: kube::Client) {}\n").len(), 1);
+        assert!(check_file("operator/src/apply/mod.rs", "fn f(c: kube::Client) {}\n").is_empty());
     }
 }

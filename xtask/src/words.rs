@@ -16,31 +16,31 @@ use std::path::Path;
 #[derive(Debug, Default)]
 pub struct WordCounts {
     lines: usize,
-    public_types: Share,
-    free_functions: Share,
-    public_functions: Share,
-    repeated_types: Share,
-    subjectless_docs: Share,
-    short_docs: Share,
+    public_types: ItemShare,
+    free_functions: ItemShare,
+    public_functions: ItemShare,
+    repeated_types: ItemShare,
+    subjectless_docs: ItemShare,
+    short_docs: ItemShare,
     pair_bindings: usize,
     reasons: usize,
 }
 
 /// Number of items that count, out of all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Share {
+struct ItemShare {
     counted: usize,
     all: usize,
 }
 
-impl Share {
+impl ItemShare {
     fn add(&mut self, counts: bool) {
         self.counted += usize::from(counts);
         self.all += 1;
     }
 }
 
-impl fmt::Display for Share {
+impl fmt::Display for ItemShare {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tenths = (self.counted * 1000).checked_div(self.all).unwrap_or_default();
         write!(out, "{:>3}.{} %  ({} of {})", tenths / 10, tenths % 10, self.counted, self.all)
@@ -136,15 +136,15 @@ mod tests {
             "struct RoomSummary;\nfn main() {}\nfn answer() {}\nfn send_one() {}\n",
         );
         let counts = count_words(root.path()).expect("counted");
-        assert_eq!(counts.repeated_types, Share { counted: 2, all: 2 });
-        assert_eq!(counts.public_types, Share { counted: 3, all: 6 });
-        assert_eq!(counts.free_functions, Share { counted: 1, all: 2 });
-        assert_eq!(counts.public_functions, Share::default());
+        assert_eq!(counts.repeated_types, ItemShare { counted: 2, all: 2 });
+        assert_eq!(counts.public_types, ItemShare { counted: 3, all: 6 });
+        assert_eq!(counts.free_functions, ItemShare { counted: 1, all: 2 });
+        assert_eq!(counts.public_functions, ItemShare::default());
     }
 
     #[test]
     fn shares_are_printed_with_one_digit() {
-        assert_eq!(Share { counted: 1, all: 3 }.to_string(), " 33.3 %  (1 of 3)");
-        assert_eq!(Share::default().to_string(), "  0.0 %  (0 of 0)");
+        assert_eq!(ItemShare { counted: 1, all: 3 }.to_string(), " 33.3 %  (1 of 3)");
+        assert_eq!(ItemShare::default().to_string(), "  0.0 %  (0 of 0)");
     }
 }

@@ -4,31 +4,31 @@ use std::time::{Duration, Instant};
 
 /// Lengths of a measurement.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Timing {
+pub(crate) struct LoadTiming {
     /// Length of the warm-up load, which is not measured: connections, caches and code get warm.
     pub(crate) warm: Duration,
     /// Length of the load that counts.
     pub(crate) steady: Duration,
 }
 
-impl Timing {
+impl LoadTiming {
     /// Starts the clock of a measurement.
-    pub(crate) fn start(self) -> Clock {
+    pub(crate) fn start(self) -> LoadClock {
         let steady = Instant::now() + self.warm;
-        Clock { steady, end: steady + self.steady }
+        LoadClock { steady, end: steady + self.steady }
     }
 }
 
 /// Clock of a measurement under way.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock {
+pub(crate) struct LoadClock {
     /// Time from which everything counts.
     pub(crate) steady: Instant,
     /// Time from which nothing is sent.
     pub(crate) end: Instant,
 }
 
-impl Clock {
+impl LoadClock {
     pub(crate) fn ended(&self) -> bool {
         Instant::now() >= self.end
     }

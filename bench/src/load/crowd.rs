@@ -31,8 +31,8 @@ impl CrowdBoard {
             asking: 0,
             message: None,
             received: 0,
-            deliveries: latency::histogram()?,
-            elsewhere: latency::histogram()?,
+            deliveries: latency::new_histogram()?,
+            elsewhere: latency::new_histogram()?,
             failure: None,
         };
         Ok(Self { polls: polls as u64, state: Mutex::new(state) })
@@ -50,14 +50,14 @@ impl CrowdBoard {
     /// Records that a poll was answered with these bytes.
     pub(crate) fn answered(&self, body: &[u8]) {
         let now = Instant::now();
-        let number = crate::payload::number(body);
+        let number = crate::payload::find_number(body);
         let mut state = self.state();
         state.asking -= 1;
         if let Some((wanted, due)) = state.message
             && number == Some(wanted)
         {
             state.received += 1;
-            latency::record(&mut state.deliveries, now.saturating_duration_since(due));
+            latency::record_latency(&mut state.deliveries, now.saturating_duration_since(due));
         }
     }
 
@@ -88,7 +88,7 @@ impl CrowdBoard {
         let mut state = self.state();
         let under_way = state.received < self.polls && state.message.is_some_and(|(_, began)| began <= now);
         if under_way {
-            latency::record(&mut state.elsewhere, now.saturating_duration_since(due));
+            latency::record_latency(&mut state.elsewhere, now.saturating_duration_since(due));
         }
     }
 
@@ -129,14 +129,14 @@ mod tests {
         (0..2).for_each(|_| board.asked());
         assert!(board.all_ask());
         board.acknowledged(Instant::now());
-        let number = payload::next();
+        let number = payload::next_number();
         board.begin(number, Instant::now());
         board.acknowledged(Instant::now());
-        board.answered(payload::text(number).as_bytes());
+        board.answered(payload::message_text(number).as_bytes());
         board.asked();
-        board.answered(payload::text(payload::next()).as_bytes());
+        board.answered(payload::message_text(payload::next_number()).as_bytes());
         assert_eq!((board.received(), board.all_received()), (1, false));
-        board.answered(payload::text(number).as_bytes());
+        board.answered(payload::message_text(number).as_bytes());
         assert!(board.all_received());
         board.acknowledged(Instant::now());
         let (deliveries, elsewhere) = board.take();

@@ -21,7 +21,7 @@ const AFTER: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A writer that is connected to all servers.
-pub(crate) trait Writer: Send + 'static {
+pub(crate) trait FailoverWriter: Send + 'static {
     /// Makes one attempt at a server; repeated with the same number until one is acknowledged.
     ///
     /// # Errors
@@ -31,14 +31,14 @@ pub(crate) trait Writer: Send + 'static {
 
 /// Figures of one outage of the leader.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Outage {
+pub(crate) struct LeaderOutage {
     /// Longest time without an acknowledgement to any writer.
     pub(crate) gap: Duration,
     /// Number of messages that were acknowledged and are not there afterwards.
     pub(crate) lost: u64,
 }
 
-impl Outage {
+impl LeaderOutage {
     /// Counts the acknowledged numbers that are not stored.
     pub(crate) fn judge(gap: Duration, acknowledged: &BTreeSet<u64>, stored: &BTreeSet<u64>) -> Self {
         let lost = acknowledged.difference(stored).count() as u64;
@@ -47,14 +47,14 @@ impl Outage {
 }
 
 #[derive(Debug)]
-struct Log {
+struct AckLog {
     last: Instant,
     gap: Duration,
     acknowledged: BTreeSet<u64>,
     stop: bool,
 }
 
-impl Log {
+impl AckLog {
     fn acknowledged(&mut self, number: u64) {
         let now = Instant::now();
         self.gap = self.gap.max(now - self.last);
@@ -67,15 +67,15 @@ impl Log {
 ///
 /// # Errors
 /// Fails if nothing is acknowledged before the kill, or if writing does not resume.
-pub(crate) async fn run<W: Writer>(
+pub(crate) async fn run_failover<W: FailoverWriter>(
     writers: Vec<W>,
     kill: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<(Duration, BTreeSet<u64>)> {
-    let log = Log { last: Instant::now(), gap: Duration::ZERO, acknowledged: BTreeSet::new(), stop: false };
+    let log = AckLog { last: Instant::now(), gap: Duration::ZERO, acknowledged: BTreeSet::new(), stop: false };
     let log = Arc::new(Mutex::new(log));
     let mut writing = JoinSet::new();
     for (n, writer) in writers.into_iter().enumerate() {
-        writing.spawn(write(writer, n, log.clone()));
+        writing.spawn(keep_writing(writer, n, log.clone()));
     }
     tokio::time::sleep(BEFORE).await;
     let killed = {
@@ -103,10 +103,10 @@ pub(crate) async fn run<W: Writer>(
     Ok((log.gap, log.acknowledged.clone()))
 }
 
-async fn write<W: Writer>(mut writer: W, first: usize, log: Arc<Mutex<Log>>) {
+async fn keep_writing<W: FailoverWriter>(mut writer: W, first: usize, log: Arc<Mutex<AckLog>>) {
     let mut server = first;
     loop {
-        let number = crate::payload::next();
+        let number = crate::payload::next_number();
         loop {
             if log.lock().unwrap_or_else(PoisonError::into_inner).stop {
                 return;
@@ -130,7 +130,7 @@ mod tests {
         dead_until: Arc<Mutex<Option<Instant>>>,
     }
 
-    impl Writer for Fake {
+    impl FailoverWriter for Fake {
         async fn write(&mut self, _: usize, _: u64) -> anyhow::Result<()> {
             let dead = self.dead_until.lock().unwrap().is_some_and(|until| Instant::now() < until);
             ensure!(!dead, "dead");
@@ -148,14 +148,14 @@ mod tests {
             *dead_until.lock().unwrap() = Some(Instant::now() + outage);
             Ok(())
         };
-        let (gap, acknowledged) = run(writers, kill).await.unwrap();
+        let (gap, acknowledged) = run_failover(writers, kill).await.unwrap();
         assert!(gap >= outage - Duration::from_millis(50) && gap < outage * 3, "{gap:?}");
         assert!(acknowledged.len() > 10);
     }
 
     #[test]
     fn what_was_acknowledged_and_is_not_stored_is_lost() {
-        let outage = Outage::judge(Duration::ZERO, &BTreeSet::from([1, 2, 3]), &BTreeSet::from([2, 3, 4]));
+        let outage = LeaderOutage::judge(Duration::ZERO, &BTreeSet::from([1, 2, 3]), &BTreeSet::from([2, 3, 4]));
         assert_eq!(outage.lost, 1);
     }
 }

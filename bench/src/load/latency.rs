@@ -1,6 +1,6 @@
 //! Latencies and rates, recorded without keeping every single one.
 
-use super::clock::Clock;
+use super::clock::LoadClock;
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use std::time::{Duration, Instant};
@@ -9,36 +9,36 @@ use std::time::{Duration, Instant};
 ///
 /// # Errors
 /// Never fails with these bounds.
-pub(crate) fn histogram() -> anyhow::Result<Histogram<u64>> {
+pub(crate) fn new_histogram() -> anyhow::Result<Histogram<u64>> {
     Histogram::new_with_bounds(1_000, 60_000_000_000, 3).context("invalid histogram bounds")
 }
 
 /// Returns a quantile of a histogram of nanoseconds, in milliseconds.
-pub(crate) fn millis(histogram: &Histogram<u64>, quantile: f64) -> f64 {
+pub(crate) fn quantile_millis(histogram: &Histogram<u64>, quantile: f64) -> f64 {
     Duration::from_nanos(histogram.value_at_quantile(quantile)).as_secs_f64() * 1e3
 }
 
-pub(crate) fn record(histogram: &mut Histogram<u64>, took: Duration) {
+pub(crate) fn record_latency(histogram: &mut Histogram<u64>, took: Duration) {
     histogram.saturating_record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
 }
 
 /// Recorder of the acknowledgements of one measurement.
 #[derive(Clone, Debug)]
-pub(crate) struct Recorder {
-    clock: Clock,
+pub(crate) struct LatencyRecorder {
+    clock: LoadClock,
     histogram: Histogram<u64>,
 }
 
-impl Recorder {
-    pub(crate) fn new(clock: Clock) -> anyhow::Result<Self> {
-        Ok(Self { clock, histogram: histogram()? })
+impl LatencyRecorder {
+    pub(crate) fn new(clock: LoadClock) -> anyhow::Result<Self> {
+        Ok(Self { clock, histogram: new_histogram()? })
     }
 
     /// Records the acknowledgement of something that was sent at `sent`; it counts only in the steady part.
     pub(crate) fn acknowledged(&mut self, sent: Instant) {
         let now = Instant::now();
         if self.clock.counts(now) {
-            record(&mut self.histogram, now - sent);
+            record_latency(&mut self.histogram, now - sent);
         }
     }
 
@@ -60,24 +60,24 @@ impl Recorder {
     }
 
     pub(crate) fn millis(&self, quantile: f64) -> f64 {
-        millis(&self.histogram, quantile)
+        quantile_millis(&self.histogram, quantile)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::clock::Timing;
+    use crate::load::clock::LoadTiming;
 
     #[test]
     fn what_is_acknowledged_during_warm_up_does_not_count() {
-        let warm = Timing { warm: Duration::from_secs(60), steady: Duration::from_secs(1) };
-        let mut early = Recorder::new(warm.start()).unwrap();
+        let warm = LoadTiming { warm: Duration::from_secs(60), steady: Duration::from_secs(1) };
+        let mut early = LatencyRecorder::new(warm.start()).unwrap();
         early.acknowledged(Instant::now());
         assert_eq!(early.count(), 0);
 
-        let steady = Timing { warm: Duration::ZERO, steady: Duration::from_secs(60) };
-        let mut counted = Recorder::new(steady.start()).unwrap();
+        let steady = LoadTiming { warm: Duration::ZERO, steady: Duration::from_secs(60) };
+        let mut counted = LatencyRecorder::new(steady.start()).unwrap();
         counted.acknowledged(Instant::now());
         assert_eq!(counted.count(), 1);
         counted.add(&early).unwrap();
@@ -86,9 +86,9 @@ mod tests {
 
     #[test]
     fn quantiles_come_in_milliseconds() {
-        let mut all = histogram().unwrap();
-        (1..=100).for_each(|n| record(&mut all, Duration::from_millis(n)));
-        assert!((millis(&all, 0.5) - 50.0).abs() < 0.1);
-        assert!((millis(&all, 0.99) - 99.0).abs() < 0.1);
+        let mut all = new_histogram().unwrap();
+        (1..=100).for_each(|n| record_latency(&mut all, Duration::from_millis(n)));
+        assert!((quantile_millis(&all, 0.5) - 50.0).abs() < 0.1);
+        assert!((quantile_millis(&all, 0.99) - 99.0).abs() < 0.1);
     }
 }

@@ -1,7 +1,7 @@
 //! Record of what each member of a room receives.
 
 use super::latency;
-use super::pacer::Schedule;
+use super::pacer::MessageSchedule;
 use anyhow::{Context as _, bail};
 use hdrhistogram::Histogram;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -9,14 +9,14 @@ use std::time::Instant;
 
 /// Board on which members record deliveries, for one round at a time; what belongs to an earlier round is not counted.
 #[derive(Debug)]
-pub(crate) struct Board {
-    members: Vec<Mutex<Member>>,
-    round: RwLock<Option<Schedule>>,
+pub(crate) struct DeliveryBoard {
+    members: Vec<Mutex<MemberTally>>,
+    round: RwLock<Option<MessageSchedule>>,
     failure: Mutex<Option<String>>,
 }
 
 #[derive(Debug)]
-struct Member {
+struct MemberTally {
     latencies: Histogram<u64>,
     seen: u64,
     /// Place after that of the newest message that came.
@@ -24,10 +24,16 @@ struct Member {
     out_of_order: u64,
 }
 
-impl Board {
+impl DeliveryBoard {
     pub(crate) fn new(members: usize) -> anyhow::Result<Arc<Self>> {
-        let member =
-            || anyhow::Ok(Mutex::new(Member { latencies: latency::histogram()?, seen: 0, next: 0, out_of_order: 0 }));
+        let member = || {
+            anyhow::Ok(Mutex::new(MemberTally {
+                latencies: latency::new_histogram()?,
+                seen: 0,
+                next: 0,
+                out_of_order: 0,
+            }))
+        };
         let members = (0..members).map(|_| member()).collect::<Result<_, _>>()?;
         Ok(Arc::new(Self { members, round: RwLock::new(None), failure: Mutex::new(None) }))
     }
@@ -37,7 +43,7 @@ impl Board {
     }
 
     /// Begins a round: from then on only messages of this schedule count.
-    pub(crate) fn begin(&self, schedule: Schedule) {
+    pub(crate) fn begin(&self, schedule: MessageSchedule) {
         *self.round.write().unwrap_or_else(PoisonError::into_inner) = Some(schedule);
         for member in &self.members {
             let mut member = member.lock().unwrap_or_else(PoisonError::into_inner);
@@ -48,7 +54,7 @@ impl Board {
 
     /// Records that a member has received these bytes.
     pub(crate) fn received(&self, member: usize, bytes: &[u8]) {
-        let Some(number) = crate::payload::number(bytes) else { return };
+        let Some(number) = crate::payload::find_number(bytes) else { return };
         let now = Instant::now();
         let round = *self.round.read().unwrap_or_else(PoisonError::into_inner);
         let Some(schedule) = round else { return };
@@ -60,7 +66,7 @@ impl Board {
         }
         member.next = place + 1;
         if place >= schedule.warm {
-            latency::record(&mut member.latencies, now.saturating_duration_since(due));
+            latency::record_latency(&mut member.latencies, now.saturating_duration_since(due));
         }
     }
 
@@ -88,7 +94,7 @@ impl Board {
 
     /// Returns all latencies of the round, and the number of deliveries that came twice or behind a later one.
     pub(crate) fn result(&self) -> anyhow::Result<(Histogram<u64>, u64)> {
-        let (mut all, mut out_of_order) = (latency::histogram()?, 0);
+        let (mut all, mut out_of_order) = (latency::new_histogram()?, 0);
         for member in &self.members {
             let member = member.lock().unwrap_or_else(PoisonError::into_inner);
             all.add(&member.latencies).context("histograms have different bounds")?;
@@ -101,23 +107,23 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::clock::Timing;
+    use crate::load::clock::LoadTiming;
     use crate::payload;
     use std::time::Duration;
 
     #[test]
     fn warm_up_and_other_rounds_do_not_count_and_disorder_is_seen() {
-        let board = Board::new(2).unwrap();
-        let stale = payload::text(payload::next());
-        let timing = Timing { warm: Duration::from_secs(1), steady: Duration::from_secs(2) };
-        let schedule = Schedule::at(1.0, timing);
+        let board = DeliveryBoard::new(2).unwrap();
+        let stale = payload::message_text(payload::next_number());
+        let timing = LoadTiming { warm: Duration::from_secs(1), steady: Duration::from_secs(2) };
+        let schedule = MessageSchedule::at(1.0, timing);
         board.begin(schedule);
         board.received(0, stale.as_bytes());
         assert_eq!(board.seen(), 0);
         for place in [0, 2, 1] {
-            board.received(0, payload::text(schedule.base + place).as_bytes());
+            board.received(0, payload::message_text(schedule.base + place).as_bytes());
         }
-        board.received(1, payload::text(schedule.base + 1).as_bytes());
+        board.received(1, payload::message_text(schedule.base + 1).as_bytes());
         assert_eq!(board.seen(), 4);
         let (latencies, out_of_order) = board.result().unwrap();
         assert_eq!((latencies.len(), out_of_order), (3, 1));

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 /// Schedule that says when each message is due.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Schedule {
+pub(crate) struct MessageSchedule {
     /// Number of the first message.
     pub(crate) base: u64,
     /// Number of messages, warm-up included.
@@ -22,15 +22,15 @@ pub(crate) struct Schedule {
     pub(crate) every: Duration,
 }
 
-impl Schedule {
+impl MessageSchedule {
     /// Creates a schedule of `rate` messages per second, whose numbers belong to no other schedule.
-    pub(crate) fn at(rate: f64, timing: super::clock::Timing) -> Self {
+    pub(crate) fn at(rate: f64, timing: super::clock::LoadTiming) -> Self {
         let warm = (timing.warm.as_secs_f64() * rate) as u64;
         let count = warm + ((timing.steady.as_secs_f64() * rate) as u64).max(1);
         // Leaves the pacer's thread time to start, so that the first message is not late.
         let start = Instant::now() + Duration::from_millis(20);
         let every = Duration::from_secs_f64(1.0 / rate);
-        Self { base: crate::payload::reserve(count), count, warm, start, every }
+        Self { base: crate::payload::reserve_numbers(count), count, warm, start, every }
     }
 
     /// Returns the place and the due time of a message, or `None` if it is not of this schedule.
@@ -50,17 +50,17 @@ impl Schedule {
 
 /// Thread that sends each number when it is due; stops when dropped.
 #[derive(Debug)]
-pub(crate) struct Pacer {
+pub(crate) struct MessagePacer {
     stop: Arc<AtomicBool>,
 }
 
-impl Pacer {
+impl MessagePacer {
     /// Starts a pacer on a thread of its own: tokio's timer has a resolution of milliseconds, which is what is
     /// measured.
     ///
     /// # Errors
     /// Fails if no thread can be created.
-    pub(crate) fn start(schedule: Schedule, to: mpsc::Sender<u64>) -> std::io::Result<Self> {
+    pub(crate) fn start(schedule: MessageSchedule, to: mpsc::Sender<u64>) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         thread::Builder::new().name("pacer".to_owned()).spawn(move || {
@@ -76,7 +76,7 @@ impl Pacer {
     }
 }
 
-impl Drop for Pacer {
+impl Drop for MessagePacer {
     fn drop(&mut self) {
         self.stop.store(true, Relaxed);
     }
@@ -96,15 +96,15 @@ fn wait_until(due: Instant) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::clock::Timing;
+    use crate::load::clock::LoadTiming;
 
-    fn timing(warm: u64, steady: u64) -> Timing {
-        Timing { warm: Duration::from_millis(warm), steady: Duration::from_millis(steady) }
+    fn timing(warm: u64, steady: u64) -> LoadTiming {
+        LoadTiming { warm: Duration::from_millis(warm), steady: Duration::from_millis(steady) }
     }
 
     #[test]
     fn every_message_has_its_time_and_others_have_none() {
-        let schedule = Schedule::at(100.0, timing(100, 900));
+        let schedule = MessageSchedule::at(100.0, timing(100, 900));
         assert_eq!((schedule.count, schedule.warm), (100, 10));
         assert_eq!(schedule.find(schedule.base), Some((0, schedule.start)));
         let (place, due) = schedule.find(schedule.base + 50).unwrap();
@@ -116,15 +116,15 @@ mod tests {
 
     #[test]
     fn an_odd_rate_does_not_drift() {
-        let schedule = Schedule::at(3_000.0, timing(0, 60_000));
+        let schedule = MessageSchedule::at(3_000.0, timing(0, 60_000));
         assert!((schedule.end() - schedule.start).abs_diff(Duration::from_secs(60)) < Duration::from_millis(1));
     }
 
     #[test]
     fn nothing_is_given_before_it_is_due_and_all_is_given_in_order() {
-        let schedule = Schedule::at(500.0, timing(0, 100));
+        let schedule = MessageSchedule::at(500.0, timing(0, 100));
         let (to, mut from) = mpsc::channel(1);
-        let _pacer = Pacer::start(schedule, to).unwrap();
+        let _pacer = MessagePacer::start(schedule, to).unwrap();
         let mut seen = 0;
         while let Some(number) = from.blocking_recv() {
             let (place, due) = schedule.find(number).unwrap();

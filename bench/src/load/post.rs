@@ -1,9 +1,9 @@
 //! Posting as fast as acknowledgements come: a fixed number of posts is always in flight.
 
-use super::clock::{Clock, Timing};
-use super::latency::Recorder;
+use super::clock::{LoadClock, LoadTiming};
+use super::latency::LatencyRecorder;
 use crate::process;
-use crate::system::Running;
+use crate::system::RunningSystem;
 use std::time::Instant;
 use tokio::task::JoinSet;
 
@@ -12,7 +12,7 @@ pub(crate) const CONNECTIONS: usize = 4;
 
 /// Way in which posts are sent.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Posting {
+pub(crate) enum PostMode {
     /// The fastest way that a system offers one client, with `in_flight` posts unacknowledged at any time.
     Stream { in_flight: usize },
     /// Unary calls by `callers` callers, each of which waits for every answer.
@@ -20,7 +20,7 @@ pub(crate) enum Posting {
 }
 
 /// A caller that makes one post at a time, acknowledged when the call returns.
-pub(crate) trait Caller: Send + 'static {
+pub(crate) trait PostCaller: Send + 'static {
     /// Posts one message.
     ///
     /// # Errors
@@ -32,15 +32,15 @@ pub(crate) trait Caller: Send + 'static {
 ///
 /// # Errors
 /// Returns the error of the first failed post.
-pub(crate) async fn unary<C: Caller>(callers: Vec<C>, clock: Clock) -> anyhow::Result<Recorder> {
-    let mut all = Recorder::new(clock)?;
+pub(crate) async fn run_callers<C: PostCaller>(callers: Vec<C>, clock: LoadClock) -> anyhow::Result<LatencyRecorder> {
+    let mut all = LatencyRecorder::new(clock)?;
     let mut calling = JoinSet::new();
     for mut caller in callers {
         let mut own = all.clone();
         calling.spawn(async move {
             while !clock.ended() {
                 let sent = Instant::now();
-                caller.post(crate::payload::next()).await?;
+                caller.post(crate::payload::next_number()).await?;
                 own.acknowledged(sent);
             }
             anyhow::Ok(own)
@@ -54,7 +54,7 @@ pub(crate) async fn unary<C: Caller>(callers: Vec<C>, clock: Clock) -> anyhow::R
 
 /// Figures of one measurement of posts.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Posted {
+pub(crate) struct PostFigures {
     /// Acknowledged posts per second.
     pub(crate) rate: f64,
     pub(crate) p50_ms: f64,
@@ -67,8 +67,12 @@ pub(crate) struct Posted {
 ///
 /// # Errors
 /// Fails if a post fails, a server ends, or nothing is acknowledged.
-pub(crate) async fn measure(running: &Running, posting: Posting, timing: Timing) -> anyhow::Result<Posted> {
-    let pids: Vec<u32> = running.servers().iter().map(process::Server::pid).collect();
+pub(crate) async fn measure_posts(
+    running: &RunningSystem,
+    posting: PostMode,
+    timing: LoadTiming,
+) -> anyhow::Result<PostFigures> {
+    let pids: Vec<u32> = running.servers().iter().map(process::ServerProcess::pid).collect();
     let clock = timing.start();
     let used = tokio::spawn(async move {
         tokio::time::sleep_until(clock.steady.into()).await;
@@ -79,7 +83,7 @@ pub(crate) async fn measure(running: &Running, posting: Posting, timing: Timing)
     let recorder = running.post(posting, clock).await?;
     let used = used.await??;
     anyhow::ensure!(recorder.count() > 0, "no post was acknowledged");
-    Ok(Posted {
+    Ok(PostFigures {
         rate: recorder.rate(),
         p50_ms: recorder.millis(0.5),
         p99_ms: recorder.millis(0.99),

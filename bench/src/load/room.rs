@@ -1,10 +1,10 @@
 //! A room under load: messages at a rate, delivered to all members.
 
-use super::clock::Timing;
+use super::clock::LoadTiming;
 use super::latency;
-use super::members::Board;
-use super::pacer::{Pacer, Schedule};
-use super::tasks::Tasks;
+use super::members::DeliveryBoard;
+use super::pacer::{MessagePacer, MessageSchedule};
+use super::tasks::TaskGroup;
 use anyhow::ensure;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,16 +19,16 @@ const QUIET: Duration = Duration::from_millis(300);
 
 /// Connected members, and a sender that posts the numbers that it is given.
 #[derive(Debug)]
-pub(crate) struct Room {
-    pub(crate) board: Arc<Board>,
+pub(crate) struct RoomUnderLoad {
+    pub(crate) board: Arc<DeliveryBoard>,
     pub(crate) say: mpsc::Sender<u64>,
     /// Tasks of the members' readers and of the sender.
-    pub(crate) _tasks: Tasks,
+    pub(crate) _tasks: TaskGroup,
 }
 
 /// Figures of one round.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Delivered {
+pub(crate) struct DeliveryFigures {
     pub(crate) p50_ms: f64,
     pub(crate) p99_ms: f64,
     /// Number of deliveries that did not arrive within the grace period.
@@ -37,16 +37,16 @@ pub(crate) struct Delivered {
     pub(crate) out_of_order: u64,
 }
 
-impl Room {
+impl RoomUnderLoad {
     /// Posts messages at a rate and waits for the deliveries.
     ///
     /// # Errors
     /// Fails if the sender or a member has failed, or if nothing was delivered.
-    pub(crate) async fn round(&self, rate: f64, timing: Timing) -> anyhow::Result<Delivered> {
+    pub(crate) async fn round(&self, rate: f64, timing: LoadTiming) -> anyhow::Result<DeliveryFigures> {
         self.settle().await?;
-        let schedule = Schedule::at(rate, timing);
+        let schedule = MessageSchedule::at(rate, timing);
         self.board.begin(schedule);
-        let pacer = Pacer::start(schedule, self.say.clone())?;
+        let pacer = MessagePacer::start(schedule, self.say.clone())?;
         let expected = schedule.count * self.board.members() as u64;
         let deadline = schedule.end() + GRACE;
         while self.board.seen() < expected && Instant::now() < deadline {
@@ -57,9 +57,9 @@ impl Room {
         self.board.check()?;
         let (latencies, out_of_order) = self.board.result()?;
         ensure!(!latencies.is_empty(), "no message was delivered");
-        Ok(Delivered {
-            p50_ms: latency::millis(&latencies, 0.5),
-            p99_ms: latency::millis(&latencies, 0.99),
+        Ok(DeliveryFigures {
+            p50_ms: latency::quantile_millis(&latencies, 0.5),
+            p99_ms: latency::quantile_millis(&latencies, 0.99),
             missing: expected.saturating_sub(self.board.seen()),
             out_of_order,
         })
@@ -83,8 +83,13 @@ impl Room {
     /// Searches for the highest rate at which 99 of 100 deliveries come within the limit and none is missing.
     ///
     /// # Errors
-    /// Fails as [`Room::round`] does, or if no rate that is tried passes.
-    pub(crate) async fn highest_rate(&self, mut search: Search, limit_ms: f64, timing: Timing) -> anyhow::Result<f64> {
+    /// Fails as [`RoomUnderLoad::round`] does, or if no rate that is tried passes.
+    pub(crate) async fn highest_rate(
+        &self,
+        mut search: RateSearch,
+        limit_ms: f64,
+        timing: LoadTiming,
+    ) -> anyhow::Result<f64> {
         for _ in 0..MOST_STEPS {
             let round = self.round(search.rate, timing).await?;
             if search.is_done(round.missing == 0 && round.p99_ms < limit_ms) {
@@ -104,7 +109,7 @@ const FINE: f64 = 1.12;
 /// Search for the highest rate that passes: by steps from a first rate, then halving between the highest that passed
 /// and the lowest that did not.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Search {
+pub(crate) struct RateSearch {
     /// Rate to try next.
     rate: f64,
     passed: f64,
@@ -112,7 +117,7 @@ pub(crate) struct Search {
     step: f64,
 }
 
-impl Search {
+impl RateSearch {
     /// Creates a search about which nothing is known but that its result may be near this rate.
     pub(crate) fn far(rate: f64) -> Self {
         Self { rate, passed: 0.0, failed: f64::INFINITY, step: 2.0 }
@@ -144,7 +149,7 @@ mod tests {
     use super::*;
 
     /// Runs the search against a system that carries exactly `capacity`.
-    fn found(capacity: f64, mut search: Search) -> f64 {
+    fn found(capacity: f64, mut search: RateSearch) -> f64 {
         for _ in 0..MOST_STEPS {
             if search.is_done(search.rate <= capacity) {
                 break;
@@ -156,7 +161,7 @@ mod tests {
     #[test]
     fn the_search_finds_the_highest_rate_from_below_and_from_above() {
         for capacity in [130.0, 600.0, 2_870.0, 9_999.0] {
-            for search in [Search::far(200.0), Search::far(5_000.0), Search::near(capacity * 1.4)] {
+            for search in [RateSearch::far(200.0), RateSearch::far(5_000.0), RateSearch::near(capacity * 1.4)] {
                 let found = found(capacity, search);
                 assert!(found <= capacity && found * FINE >= capacity, "{found} for {capacity} by {search:?}");
             }

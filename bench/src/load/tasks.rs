@@ -4,15 +4,15 @@ use tokio::task::JoinHandle;
 
 /// Group of tasks that are aborted when it is dropped.
 #[derive(Debug, Default)]
-pub(crate) struct Tasks(Vec<JoinHandle<()>>);
+pub(crate) struct TaskGroup(Vec<JoinHandle<()>>);
 
-impl Tasks {
+impl TaskGroup {
     pub(crate) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         self.0.push(tokio::spawn(task));
     }
 }
 
-impl Drop for Tasks {
+impl Drop for TaskGroup {
     fn drop(&mut self) {
         self.0.iter().for_each(JoinHandle::abort);
     }

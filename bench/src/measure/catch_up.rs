@@ -1,16 +1,16 @@
 //! Catching up of a follower: what posts lose while one that was away for long takes a snapshot.
 
-use crate::load::clock::Timing;
-use crate::load::post::Posting;
-use crate::places::Places;
-use crate::plan::Figures;
-use crate::system::Running;
-use crate::workload::Metric;
+use crate::load::clock::LoadTiming;
+use crate::load::post::PostMode;
+use crate::places::BenchPaths;
+use crate::plan::MetricValues;
+use crate::system::RunningSystem;
+use crate::workload::BenchMetric;
 use anyhow::{bail, ensure};
 use std::time::{Duration, Instant};
 
-const STREAM: Posting = Posting::Stream { in_flight: 256 };
-const WINDOW: Timing = Timing { warm: Duration::ZERO, steady: Duration::from_secs(1) };
+const STREAM: PostMode = PostMode::Stream { in_flight: 256 };
+const WINDOW: LoadTiming = LoadTiming { warm: Duration::ZERO, steady: Duration::from_secs(1) };
 /// Number of windows with the follower away.
 const AWAY: usize = 3;
 /// Longest time that catching up may take.
@@ -25,30 +25,30 @@ pub(super) struct CaughtUp {
 
 impl CaughtUp {
     /// Returns the rate with a follower away, which is the cluster's usual rate on two nodes.
-    pub(super) fn away(&self) -> Figures {
-        vec![(Metric::Rate, middle(&self.away))]
+    pub(super) fn away(&self) -> MetricValues {
+        vec![(BenchMetric::Rate, median_rate(&self.away))]
     }
 
     /// Returns the rate from the follower's start until it is ready, and how long that took.
-    pub(super) fn back(&self) -> Figures {
-        vec![(Metric::Rate, middle(&self.back)), (Metric::Start, self.took.as_secs_f64())]
+    pub(super) fn back(&self) -> MetricValues {
+        vec![(BenchMetric::Rate, median_rate(&self.back)), (BenchMetric::Start, self.took.as_secs_f64())]
     }
 
     /// Returns the rate in the worst second of catching up.
-    pub(super) fn worst(&self) -> Figures {
-        vec![(Metric::Rate, self.back.iter().copied().fold(f64::INFINITY, f64::min))]
+    pub(super) fn worst(&self) -> MetricValues {
+        vec![(BenchMetric::Rate, self.back.iter().copied().fold(f64::INFINITY, f64::min))]
     }
 }
 
-fn middle(rates: &[f64]) -> f64 {
+fn median_rate(rates: &[f64]) -> f64 {
     let mut sorted = rates.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
 /// Posts while a follower is away and while it comes back.
-pub(super) async fn run(running: &mut Running, places: &Places) -> anyhow::Result<CaughtUp> {
-    let Running::Quorate(quorate) = running else { bail!("snapshots are measured for Quorate only") };
+pub(super) async fn measure_catch_up(running: &mut RunningSystem, places: &BenchPaths) -> anyhow::Result<CaughtUp> {
+    let RunningSystem::Quorate(quorate) = running else { bail!("snapshots are measured for Quorate only") };
     let follower = quorate.lose_follower().await?;
     let mut away = Vec::new();
     for _ in 0..AWAY {

@@ -2,17 +2,17 @@
 //! room.
 
 use crate::goal::ELSEWHERE;
-use crate::load::latency::millis;
-use crate::plan::{Figures, Run};
-use crate::stage::{LONG, stage};
-use crate::system::quorate::crowd::Crowd;
-use crate::system::{Running, System};
-use crate::workload::{Metric, Workload};
+use crate::load::latency::quantile_millis;
+use crate::plan::{BenchRun, MetricValues};
+use crate::stage::{LONG, run_stage};
+use crate::system::quorate::crowd::PollCrowd;
+use crate::system::{BenchSystem, RunningSystem};
+use crate::workload::{BenchMetric, Workload};
 
 /// Number of messages of one repeat, each of which is ten thousand deliveries.
 const ROUNDS: usize = 5;
 
-impl Run<'_> {
+impl BenchRun<'_> {
     pub(crate) async fn crowd(&mut self) {
         // Started anew, so that memory and caches are as after a start.
         self.running.clear();
@@ -21,31 +21,31 @@ impl Run<'_> {
         }
         let crowd = match self.gather().await {
             Ok(crowd) => crowd,
-            Err(error) => return self.note(Workload::Crowd, System::Quorate, &error),
+            Err(error) => return self.note(Workload::Crowd, BenchSystem::Quorate, &error),
         };
         for repeat in self.repeats() {
             let what = format!("sending {ROUNDS} messages to {} polls", self.plan.crowd);
-            let (told, elsewhere) = match stage(&what, LONG, told(&crowd)).await {
+            let (told, elsewhere) = match run_stage(&what, LONG, measure_crowd(&crowd)).await {
                 Ok((told, elsewhere)) => (Ok(told), Ok(elsewhere)),
-                Err(error) => return self.note(Workload::Crowd, System::Quorate, &error),
+                Err(error) => return self.note(Workload::Crowd, BenchSystem::Quorate, &error),
             };
-            self.keep(Workload::Crowd, "", System::Quorate, repeat, told);
-            self.keep(Workload::Crowd, ELSEWHERE, System::Quorate, repeat, elsewhere);
+            self.keep(Workload::Crowd, "", BenchSystem::Quorate, repeat, told);
+            self.keep(Workload::Crowd, ELSEWHERE, BenchSystem::Quorate, repeat, elsewhere);
         }
         drop(crowd);
         self.running.clear();
     }
 
-    async fn gather(&self) -> anyhow::Result<Crowd> {
-        let Some(Running::Quorate(quorate)) = self.running.get(&System::Quorate) else {
+    async fn gather(&self) -> anyhow::Result<PollCrowd> {
+        let Some(RunningSystem::Quorate(quorate)) = self.running.get(&BenchSystem::Quorate) else {
             anyhow::bail!("Quorate is not running");
         };
-        stage(&format!("parking {} polls", self.plan.crowd), LONG, quorate.crowd(self.plan.crowd)).await
+        run_stage(&format!("parking {} polls", self.plan.crowd), LONG, quorate.crowd(self.plan.crowd)).await
     }
 }
 
 /// Measures the latency of deliveries, and of the acknowledgements elsewhere meanwhile.
-async fn told(crowd: &Crowd) -> anyhow::Result<(Figures, Figures)> {
+async fn measure_crowd(crowd: &PollCrowd) -> anyhow::Result<(MetricValues, MetricValues)> {
     // The first round fills caches.
     crowd.round().await?;
     crowd.board.take();
@@ -53,6 +53,7 @@ async fn told(crowd: &Crowd) -> anyhow::Result<(Figures, Figures)> {
         crowd.round().await?;
     }
     let (deliveries, elsewhere) = crowd.board.take();
-    let figures = |of| vec![(Metric::P50, millis(of, 0.5)), (Metric::P99, millis(of, 0.99))];
+    let figures =
+        |of| vec![(BenchMetric::P50, quantile_millis(of, 0.5)), (BenchMetric::P99, quantile_millis(of, 0.99))];
     Ok((figures(&deliveries), figures(&elsewhere)))
 }

@@ -1,12 +1,12 @@
 //! Workload B8: memory cost of a subscriber that receives nothing.
 
 use crate::goal::PARKED;
-use crate::load::idle::Idle;
-use crate::plan::{Figures, Run};
-use crate::process::{self, Server};
-use crate::stage::{LONG, stage};
-use crate::system::{Running, System};
-use crate::workload::{Metric, Workload};
+use crate::load::idle::IdleConnections;
+use crate::plan::{BenchRun, MetricValues};
+use crate::process::{self, ServerProcess};
+use crate::stage::{LONG, run_stage};
+use crate::system::{BenchSystem, RunningSystem};
+use crate::workload::{BenchMetric, Workload};
 use std::time::{Duration, Instant};
 
 /// Number of subscribers over all nodes.
@@ -17,7 +17,7 @@ const FIRST: usize = 150;
 const SETTLED: Duration = Duration::from_millis(600);
 const PATIENCE: Duration = Duration::from_secs(10);
 
-impl Run<'_> {
+impl BenchRun<'_> {
     pub(crate) async fn idle(&mut self) {
         for repeat in self.repeats() {
             for system in self.systems(Workload::B8) {
@@ -25,7 +25,7 @@ impl Run<'_> {
                 self.running.clear();
                 let figures = self.subscribers(system, false).await;
                 self.keep(Workload::B8, "", system, repeat, figures);
-                if system == System::Quorate {
+                if system == BenchSystem::Quorate {
                     self.running.clear();
                     let figures = self.subscribers(system, true).await;
                     self.keep(Workload::B8, PARKED, system, repeat, figures);
@@ -35,29 +35,29 @@ impl Run<'_> {
         self.running.clear();
     }
 
-    async fn subscribers(&mut self, system: System, parked: bool) -> anyhow::Result<Figures> {
-        let running = Running::start(system, self.places).await?;
-        let _first = hold(&running, FIRST, parked).await?;
-        let before = settled(running.servers()).await?;
-        let _all = hold(&running, SUBSCRIBERS, parked).await?;
-        let after = settled(running.servers()).await?;
-        Ok(vec![(Metric::MemoryEach, (after - before) / SUBSCRIBERS as f64)])
+    async fn subscribers(&mut self, system: BenchSystem, parked: bool) -> anyhow::Result<MetricValues> {
+        let running = RunningSystem::start(system, self.places).await?;
+        let _first = connect_subscribers(&running, FIRST, parked).await?;
+        let before = settled_memory(running.servers()).await?;
+        let _all = connect_subscribers(&running, SUBSCRIBERS, parked).await?;
+        let after = settled_memory(running.servers()).await?;
+        Ok(vec![(BenchMetric::MemoryEach, (after - before) / SUBSCRIBERS as f64)])
     }
 }
 
-async fn hold(running: &Running, count: usize, parked: bool) -> anyhow::Result<Idle> {
+async fn connect_subscribers(running: &RunningSystem, count: usize, parked: bool) -> anyhow::Result<IdleConnections> {
     let connected = async {
         match running {
-            Running::Quorate(quorate) if parked => quorate.parked(count).await,
+            RunningSystem::Quorate(quorate) if parked => quorate.parked(count).await,
             _ => running.idle(count).await,
         }
     };
-    stage(&format!("connecting {count} subscribers"), LONG, connected).await
+    run_stage(&format!("connecting {count} subscribers"), LONG, connected).await
 }
 
 /// Returns the resident memory of all servers in KiB, once it no longer changes.
-async fn settled(servers: &[Server]) -> anyhow::Result<f64> {
-    let pids: Vec<u32> = servers.iter().map(Server::pid).collect();
+async fn settled_memory(servers: &[ServerProcess]) -> anyhow::Result<f64> {
+    let pids: Vec<u32> = servers.iter().map(ServerProcess::pid).collect();
     let deadline = Instant::now() + PATIENCE;
     let (mut last, mut since) = (process::resident_kib(&pids)?, Instant::now());
     while since.elapsed() < SETTLED && Instant::now() < deadline {

@@ -1,48 +1,48 @@
 //! Tables of the results in Markdown.
 
-use crate::goal::{Goal, Rival};
-use crate::results::{Results, Row};
-use crate::stats::{Spread, digits};
-use crate::system::System;
-use crate::verdict::{Verdict, verdicts};
+use crate::goal::{Goal, GoalRival};
+use crate::results::{ResultRow, RunResults};
+use crate::stats::{ValueSpread, format_figure};
+use crate::system::BenchSystem;
+use crate::verdict::{GoalVerdict, judge_goals};
 use crate::workload::Workload;
 use std::fmt::Write as _;
 
 /// Returns the goals, then all figures, then the facts about the machine and the run.
-pub(crate) fn tables(results: &Results) -> String {
+pub(crate) fn render_tables(results: &RunResults) -> String {
     let mut text = String::new();
-    text.push_str(&goals(results));
+    text.push_str(&goal_table(results));
     text.push('\n');
-    text.push_str(&figures(results));
+    text.push_str(&figure_table(results));
     text.push('\n');
-    text.push_str(&facts(results));
+    text.push_str(&run_facts(results));
     text
 }
 
-fn goals(results: &Results) -> String {
+fn goal_table(results: &RunResults) -> String {
     let mut text = "| workload | goal | reached | |\n|---|---|---|---|\n".to_owned();
-    for verdict in verdicts(results) {
-        let Verdict { goal, reached } = verdict;
+    for verdict in judge_goals(results) {
+        let GoalVerdict { goal, reached } = verdict;
         let verdict = match verdict.met() {
             Some(true) => "met",
             Some(false) => "**missed**",
             None => "not measured",
         };
-        let name = named(goal.workload, goal.case);
-        let unit = if matches!(goal.rival, Rival::Nobody) { "" } else { " ×" };
-        let reached = reached.map_or_else(|| "–".to_owned(), |reached| shown(reached, unit));
-        let _ = writeln!(text, "| {name} | {} | {reached} | {verdict} |", line(&goal));
+        let name = workload_label(goal.workload, goal.case);
+        let unit = if matches!(goal.rival, GoalRival::Nobody) { "" } else { " ×" };
+        let reached = reached.map_or_else(|| "–".to_owned(), |reached| format_spread(reached, unit));
+        let _ = writeln!(text, "| {name} | {} | {reached} | {verdict} |", format_goal(&goal));
     }
     text
 }
 
 /// Formats a goal: `rate ≥ 1.25 × NATS JetStream`.
-fn line(goal: &Goal) -> String {
+fn format_goal(goal: &Goal) -> String {
     let metric = goal.metric.title();
-    let (sign, factor) = (goal.bound.sign(), plain(goal.factor));
+    let (sign, factor) = (goal.bound.sign(), format_factor(goal.factor));
     match goal.rival {
-        Rival::Nobody => format!("{metric} {sign} {factor}"),
-        Rival::BestOf(systems) => {
+        GoalRival::Nobody => format!("{metric} {sign} {factor}"),
+        GoalRival::BestOf(systems) => {
             let names: Vec<_> = systems.iter().map(|system| system.title()).collect();
             format!("{metric} {sign} {factor} × {}", names.join(" or "))
         }
@@ -50,40 +50,42 @@ fn line(goal: &Goal) -> String {
 }
 
 /// Formats a goal's factor as it was written.
-fn plain(factor: f64) -> String {
+fn format_factor(factor: f64) -> String {
     format!("{factor}")
 }
 
-fn named(workload: Workload, case: &str) -> String {
+fn workload_label(workload: Workload, case: &str) -> String {
     let name = workload.name();
     if case.is_empty() { name.to_owned() } else { format!("{name}, {case}") }
 }
 
-fn shown(spread: Spread, unit: &str) -> String {
-    let Spread { least, median, greatest } = spread.map(|value| value);
+fn format_spread(spread: ValueSpread, unit: &str) -> String {
+    let ValueSpread { least, median, greatest } = spread.map(|value| value);
     if least == greatest {
-        return format!("{}{unit}", digits(median));
+        return format!("{}{unit}", format_figure(median));
     }
-    format!("{}{unit} ({}–{})", digits(median), digits(least), digits(greatest))
+    format!("{}{unit} ({}–{})", format_figure(median), format_figure(least), format_figure(greatest))
 }
 
-fn figures(results: &Results) -> String {
+fn figure_table(results: &RunResults) -> String {
     let systems = results.systems();
     let titles: Vec<_> = systems.iter().map(|system| system.title()).collect();
     let mut text = format!("| workload | median (least–greatest) | {} |\n|---|---|", titles.join(" | "));
     text.push_str(&"--:|".repeat(titles.len()));
     text.push('\n');
     for row in results.rows() {
-        let cell = |system: &System| results.spread(&row, *system).map_or_else(|| "–".to_owned(), |s| shown(s, ""));
+        let cell = |system: &BenchSystem| {
+            results.spread(&row, *system).map_or_else(|| "–".to_owned(), |s| format_spread(s, ""))
+        };
         let cells: Vec<_> = systems.iter().map(cell).collect();
-        let Row { workload, case, metric } = &row;
-        let _ = writeln!(text, "| {} | {} | {} |", named(*workload, case), metric.title(), cells.join(" | "));
+        let ResultRow { workload, case, metric } = &row;
+        let _ = writeln!(text, "| {} | {} | {} |", workload_label(*workload, case), metric.title(), cells.join(" | "));
     }
     text
 }
 
-fn facts(results: &Results) -> String {
-    let Results { machine, settings, .. } = results;
+fn run_facts(results: &RunResults) -> String {
+    let RunResults { machine, settings, .. } = results;
     let mut text = String::new();
     let _ = writeln!(
         text,
@@ -97,7 +99,7 @@ fn facts(results: &Results) -> String {
         machine.memory_gib,
         machine.kernel,
         machine.file_system,
-        digits(machine.syncs_per_second),
+        format_figure(machine.syncs_per_second),
         machine.load_average,
         settings.repeats,
         settings.steady_seconds,
@@ -119,16 +121,16 @@ fn facts(results: &Results) -> String {
 mod tests {
     use super::*;
     use crate::verdict::tests::results;
-    use crate::workload::Metric;
+    use crate::workload::BenchMetric;
 
     #[test]
     fn goals_figures_and_facts_are_all_there() {
         let results = results(&[
-            (Workload::B1, System::Quorate, Metric::Rate, &[30_000.0, 40_000.0, 50_000.0]),
-            (Workload::B1, System::Nats, Metric::Rate, &[30_000.0, 30_000.0, 30_000.0]),
-            (Workload::B1, System::Bare, Metric::Rate, &[400_000.0, 400_000.0, 400_000.0]),
+            (Workload::B1, BenchSystem::Quorate, BenchMetric::Rate, &[30_000.0, 40_000.0, 50_000.0]),
+            (Workload::B1, BenchSystem::Nats, BenchMetric::Rate, &[30_000.0, 30_000.0, 30_000.0]),
+            (Workload::B1, BenchSystem::Bare, BenchMetric::Rate, &[400_000.0, 400_000.0, 400_000.0]),
         ]);
-        let text = tables(&results);
+        let text = render_tables(&results);
         assert!(text.contains("| B1 | per second ≥ 1.25 × NATS JetStream | 1.33 × (1.00–1.67) | met |"), "{text}");
         assert!(text.contains("| B1 | per second ≥ 0.25 × bare | 0.100 × (0.0750–0.125) | **missed** |"), "{text}");
         assert!(text.contains("| B1 | per second ≥ 4 × etcd | – | not measured |"), "{text}");

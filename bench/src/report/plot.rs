@@ -1,9 +1,9 @@
 //! Plot of the figures as bars, in SVG: one group for each row, each scaled to its longest bar.
 
-use crate::results::{Results, Row};
-use crate::stats::digits;
-use crate::system::System;
-use crate::workload::{Metric, Workload};
+use crate::results::{ResultRow, RunResults};
+use crate::stats::format_figure;
+use crate::system::BenchSystem;
+use crate::workload::{BenchMetric, Workload};
 use std::fmt::Write as _;
 
 const WIDTH: f64 = 760.0;
@@ -15,31 +15,31 @@ const HEAD: f64 = 24.0;
 const GAP: f64 = 14.0;
 
 /// Returns `true` if a row is drawn: each workload is drawn by the figure that its goal is about.
-fn is_drawn(row: &Row) -> bool {
+fn is_drawn(row: &ResultRow) -> bool {
     let metric = match row.workload {
-        Workload::B1 | Workload::B2 | Workload::B5 | Workload::Growth => Metric::Rate,
-        Workload::B3 | Workload::B4 => Metric::P50,
-        Workload::B7 => Metric::Cpu,
-        Workload::B8 => Metric::MemoryEach,
-        Workload::B9 => Metric::Gap,
-        Workload::B10 | Workload::Crowd => Metric::P99,
+        Workload::B1 | Workload::B2 | Workload::B5 | Workload::Growth => BenchMetric::Rate,
+        Workload::B3 | Workload::B4 => BenchMetric::P50,
+        Workload::B7 => BenchMetric::Cpu,
+        Workload::B8 => BenchMetric::MemoryEach,
+        Workload::B9 => BenchMetric::Gap,
+        Workload::B10 | Workload::Crowd => BenchMetric::P99,
     };
     row.metric == metric
 }
 
-const fn colour(system: System) -> &'static str {
+const fn bar_colour(system: BenchSystem) -> &'static str {
     match system {
-        System::Quorate => "#0b6e4f",
-        System::Bare => "#c4c4c4",
+        BenchSystem::Quorate => "#0b6e4f",
+        BenchSystem::Bare => "#c4c4c4",
         _ => "#7a8fa6",
     }
 }
 
 /// Returns the whole picture as SVG.
-pub(crate) fn plot(results: &Results) -> String {
+pub(crate) fn render_plot(results: &RunResults) -> String {
     let (mut body, mut y) = (String::new(), GAP);
     for row in results.rows().iter().filter(|row| is_drawn(row)) {
-        y = group(results, row, y, &mut body);
+        y = draw_group(results, row, y, &mut body);
     }
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {y:.0}\" width=\"{WIDTH}\" \
@@ -49,15 +49,15 @@ pub(crate) fn plot(results: &Results) -> String {
     )
 }
 
-fn group(results: &Results, row: &Row, mut y: f64, body: &mut String) -> f64 {
+fn draw_group(results: &RunResults, row: &ResultRow, mut y: f64, body: &mut String) -> f64 {
     let bars: Vec<_> =
         results.systems().into_iter().filter_map(|system| Some((system, results.spread(row, system)?))).collect();
     let longest = bars.iter().map(|(_, spread)| spread.greatest).fold(0.0, f64::max);
     let case = if row.case.is_empty() { String::new() } else { format!(", {}", row.case) };
-    let better = if row.metric == Metric::Rate { "more" } else { "less" };
+    let better = if row.metric == BenchMetric::Rate { "more" } else { "less" };
     let head =
         format!("{}: {}{case} ({}; {better} is better)", row.workload.name(), row.workload.title(), row.metric.title());
-    let _ = writeln!(body, "<text x=\"12\" y=\"{:.0}\" font-weight=\"600\">{}</text>", y + 12.0, escaped(&head));
+    let _ = writeln!(body, "<text x=\"12\" y=\"{:.0}\" font-weight=\"600\">{}</text>", y + 12.0, escape_xml(&head));
     y += HEAD;
     for (system, spread) in bars {
         let at = |value: f64| if longest > 0.0 { value / longest * BAR } else { 0.0 };
@@ -71,20 +71,20 @@ fn group(results: &Results, row: &Row, mut y: f64, body: &mut String) -> f64 {
              <text x=\"{:.1}\" y=\"{:.0}\">{}</text>",
             LEFT - 8.0,
             y + 12.0,
-            escaped(system.title()),
+            escape_xml(system.title()),
             y + 1.0,
             HEIGHT - 3.0,
-            colour(system),
+            bar_colour(system),
             greatest + 8.0,
             y + 12.0,
-            digits(spread.median),
+            format_figure(spread.median),
         );
         y += HEIGHT;
     }
     y + GAP
 }
 
-fn escaped(text: &str) -> String {
+fn escape_xml(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;")
 }
 
@@ -95,10 +95,10 @@ mod tests {
 
     #[test]
     fn each_system_has_a_bar_in_proportion() {
-        let svg = plot(&results(&[
-            (Workload::B1, System::Quorate, Metric::Rate, &[50.0]),
-            (Workload::B1, System::Nats, Metric::Rate, &[25.0]),
-            (Workload::B1, System::Quorate, Metric::P99, &[1.0]),
+        let svg = render_plot(&results(&[
+            (Workload::B1, BenchSystem::Quorate, BenchMetric::Rate, &[50.0]),
+            (Workload::B1, BenchSystem::Nats, BenchMetric::Rate, &[25.0]),
+            (Workload::B1, BenchSystem::Quorate, BenchMetric::P99, &[1.0]),
         ]));
         assert_eq!(svg.matches("<rect").count(), 3, "the background and two bars; latencies of B1 are not drawn");
         assert!(svg.contains("width=\"430.0\"") && svg.contains("width=\"215.0\""), "{svg}");

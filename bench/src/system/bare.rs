@@ -5,15 +5,15 @@
 
 pub(crate) mod serve;
 
-use crate::load::clock::Clock;
-use crate::load::idle::Idle;
-use crate::load::latency::Recorder;
-use crate::load::members::Board;
-use crate::load::post::{CONNECTIONS, Caller, Posting, unary};
-use crate::load::room::{Room, WAITING};
-use crate::load::tasks::Tasks;
-use crate::places::Places;
-use crate::process::{self, Server, Spec};
+use crate::load::clock::LoadClock;
+use crate::load::idle::IdleConnections;
+use crate::load::latency::LatencyRecorder;
+use crate::load::members::DeliveryBoard;
+use crate::load::post::{CONNECTIONS, PostCaller, PostMode, run_callers};
+use crate::load::room::{RoomUnderLoad, WAITING};
+use crate::load::tasks::TaskGroup;
+use crate::places::BenchPaths;
+use crate::process::{self, ProcessSpec, ServerProcess};
 use crate::wire::bare::bare_client::BareClient;
 use crate::wire::bare::{Appended, Batch, Nothing, Payload};
 use anyhow::{Context as _, ensure};
@@ -33,34 +33,35 @@ const NODES: usize = 3;
 /// Number of connections that are opened at once.
 const AT_ONCE: usize = 32;
 
-pub(crate) struct Bare {
-    pub(crate) servers: Vec<Server>,
+pub(crate) struct BareMachine {
+    pub(crate) servers: Vec<ServerProcess>,
     nodes: Vec<SocketAddr>,
     _dir: TempDir,
 }
 
-impl Bare {
+impl BareMachine {
     /// Starts the processes, and returns when they answer.
     ///
     /// # Errors
     /// Fails if this program cannot be started again.
-    pub(crate) async fn start(places: &Places) -> anyhow::Result<Self> {
+    pub(crate) async fn start(places: &BenchPaths) -> anyhow::Result<Self> {
         let dir = places.fresh("bare")?;
         let nodes = process::free_ports::<NODES>()?.to_vec();
         let program = std::env::current_exe().context("cannot determine the path of this program")?;
         let mut servers = Vec::new();
         for (n, node) in nodes.iter().enumerate() {
             let name = format!("bare-{n}");
-            let spec = Spec::new(&name, &program, dir.path()).args(["bare", "--listen", &node.to_string(), "--file"]);
+            let spec =
+                ProcessSpec::new(&name, &program, dir.path()).args(["bare", "--listen", &node.to_string(), "--file"]);
             let spec = spec.arg(dir.path().join(format!("{name}.data")));
             let followers = if n == 0 { nodes.get(1..).unwrap_or_default() } else { &[] };
             let followers = followers.iter().flat_map(|node| ["--follower".to_owned(), node.to_string()]);
             servers.push(spec.args(followers).start()?);
         }
         let found = nodes.clone();
-        process::until("the bare processes answer", &mut servers, || async {
+        process::poll_until("the bare processes answer", &mut servers, || async {
             for node in &found {
-                connect(*node).await?.echo(Payload::default()).await?;
+                connect_node(*node).await?.echo(Payload::default()).await?;
             }
             anyhow::Ok(())
         })
@@ -69,37 +70,41 @@ impl Bare {
     }
 
     async fn node(&self, n: usize) -> anyhow::Result<BareClient<Channel>> {
-        connect(*self.nodes.get(n % NODES).context("no such node")?).await
+        connect_node(*self.nodes.get(n % NODES).context("no such node")?).await
     }
 
-    pub(crate) async fn post(&self, posting: Posting, clock: Clock) -> anyhow::Result<Recorder> {
+    pub(crate) async fn post(&self, posting: PostMode, clock: LoadClock) -> anyhow::Result<LatencyRecorder> {
         match posting {
-            Posting::Stream { in_flight } => self.append(in_flight, clock).await,
+            PostMode::Stream { in_flight } => self.append(in_flight, clock).await,
             // The limit of one durable post is the log, not the echo.
-            Posting::Unary { callers: 1 } => self.append(1, clock).await,
-            Posting::Unary { callers } => {
+            PostMode::Unary { callers: 1 } => self.append(1, clock).await,
+            PostMode::Unary { callers } => {
                 let mut clients = Vec::new();
                 for _ in 0..callers.min(CONNECTIONS) {
                     clients.push(self.node(0).await?);
                 }
-                unary(clients.iter().cycle().take(callers).map(|client| Echo(client.clone())).collect(), clock).await
+                run_callers(
+                    clients.iter().cycle().take(callers).map(|client| EchoCaller(client.clone())).collect(),
+                    clock,
+                )
+                .await
             }
         }
     }
 
-    async fn append(&self, in_flight: usize, clock: Clock) -> anyhow::Result<Recorder> {
+    async fn append(&self, in_flight: usize, clock: LoadClock) -> anyhow::Result<LatencyRecorder> {
         let (batches, outgoing) = mpsc::channel(2);
-        let mut flight = Flight { batches, sent: VecDeque::new() };
+        let mut flight = AppendFlight { batches, sent: VecDeque::new() };
         flight.send(in_flight).await?;
         let answers = self.node(0).await?.append(ReceiverStream::new(outgoing)).await?.into_inner();
         tokio::spawn(flight.run(answers, clock)).await?
     }
 
-    pub(crate) async fn room(&self, board: Arc<Board>) -> anyhow::Result<Room> {
-        let mut tasks = Tasks::default();
+    pub(crate) async fn room(&self, board: Arc<DeliveryBoard>) -> anyhow::Result<RoomUnderLoad> {
+        let mut tasks = TaskGroup::default();
         for n in 0..board.members() {
             let stream = self.node(n).await?.subscribe(Nothing {}).await?.into_inner();
-            tasks.spawn(follow(stream, n, board.clone()));
+            tasks.spawn(record_deliveries(stream, n, board.clone()));
         }
         let (say, mut said) = mpsc::channel::<u64>(WAITING);
         let mut publishers = Vec::new();
@@ -116,17 +121,17 @@ impl Bare {
         }
         tasks.spawn(async move {
             while let Some(number) = said.recv().await {
-                let payload = Payload { data: crate::payload::text(number).into() };
+                let payload = Payload { data: crate::payload::message_text(number).into() };
                 for publisher in &publishers {
                     // An end of the stream is reported by its own task.
                     let _ = publisher.send(payload.clone()).await;
                 }
             }
         });
-        Ok(Room { board, say, _tasks: tasks })
+        Ok(RoomUnderLoad { board, say, _tasks: tasks })
     }
 
-    pub(crate) async fn idle(&self, count: usize) -> anyhow::Result<Idle> {
+    pub(crate) async fn idle(&self, count: usize) -> anyhow::Result<IdleConnections> {
         let held = futures::stream::iter(0..count)
             .map(|n| async move {
                 let mut client = self.node(n).await?;
@@ -136,16 +141,16 @@ impl Bare {
             .buffer_unordered(AT_ONCE)
             .try_collect::<Vec<_>>()
             .await?;
-        Ok(Idle::new(held))
+        Ok(IdleConnections::new(held))
     }
 }
 
-async fn connect(node: SocketAddr) -> anyhow::Result<BareClient<Channel>> {
+async fn connect_node(node: SocketAddr) -> anyhow::Result<BareClient<Channel>> {
     let endpoint = Endpoint::from_shared(format!("http://{node}"))?;
     Ok(BareClient::new(endpoint.connect().await.with_context(|| format!("cannot connect to {node}"))?))
 }
 
-async fn follow(mut stream: Streaming<Payload>, n: usize, board: Arc<Board>) {
+async fn record_deliveries(mut stream: Streaming<Payload>, n: usize, board: Arc<DeliveryBoard>) {
     loop {
         match stream.message().await {
             Ok(Some(payload)) => board.received(n, &payload.data),
@@ -155,14 +160,14 @@ async fn follow(mut stream: Streaming<Payload>, n: usize, board: Arc<Board>) {
     }
 }
 
-struct Flight {
+struct AppendFlight {
     batches: mpsc::Sender<Batch>,
     sent: VecDeque<Instant>,
 }
 
-impl Flight {
-    async fn run(mut self, mut answers: Streaming<Appended>, clock: Clock) -> anyhow::Result<Recorder> {
-        let mut recorder = Recorder::new(clock)?;
+impl AppendFlight {
+    async fn run(mut self, mut answers: Streaming<Appended>, clock: LoadClock) -> anyhow::Result<LatencyRecorder> {
+        let mut recorder = LatencyRecorder::new(clock)?;
         while !clock.ended() {
             let count = self.take(&mut answers, &mut recorder).await?;
             self.send(count).await?;
@@ -174,12 +179,16 @@ impl Flight {
     }
 
     async fn send(&mut self, count: usize) -> anyhow::Result<()> {
-        let entries = (0..count).map(|_| crate::payload::text(crate::payload::next()).into()).collect();
+        let entries = (0..count).map(|_| crate::payload::message_text(crate::payload::next_number()).into()).collect();
         self.sent.extend(std::iter::repeat_n(Instant::now(), count));
         self.batches.send(Batch { entries }).await.context("the stream ended")
     }
 
-    async fn take(&mut self, answers: &mut Streaming<Appended>, recorder: &mut Recorder) -> anyhow::Result<usize> {
+    async fn take(
+        &mut self,
+        answers: &mut Streaming<Appended>,
+        recorder: &mut LatencyRecorder,
+    ) -> anyhow::Result<usize> {
         let count = answers.message().await?.context("the stream ended")?.count as usize;
         for _ in 0..count {
             recorder.acknowledged(self.sent.pop_front().context("more answers than posts")?);
@@ -188,11 +197,11 @@ impl Flight {
     }
 }
 
-struct Echo(BareClient<Channel>);
+struct EchoCaller(BareClient<Channel>);
 
-impl Caller for Echo {
+impl PostCaller for EchoCaller {
     async fn post(&mut self, number: u64) -> anyhow::Result<()> {
-        let data = bytes::Bytes::from(crate::payload::text(number));
+        let data = bytes::Bytes::from(crate::payload::message_text(number));
         let answer = self.0.echo(Payload { data: data.clone() }).await?.into_inner();
         ensure!(answer.data == data, "the echo differs from the request");
         Ok(())

@@ -3,12 +3,12 @@
 
 mod xmpp;
 
-use crate::load::idle::Idle;
-use crate::load::members::Board;
-use crate::load::room::{Room, WAITING};
-use crate::load::tasks::Tasks;
-use crate::places::Places;
-use crate::process::{self, Server, Spec};
+use crate::load::idle::IdleConnections;
+use crate::load::members::DeliveryBoard;
+use crate::load::room::{RoomUnderLoad, WAITING};
+use crate::load::tasks::TaskGroup;
+use crate::places::BenchPaths;
+use crate::process::{self, ProcessSpec, ServerProcess};
 use anyhow::{Context as _, ensure};
 use futures::{StreamExt as _, TryStreamExt as _};
 use std::any::Any;
@@ -19,7 +19,7 @@ use std::process::Command;
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-use xmpp::Session;
+use xmpp::XmppSession;
 
 const NODES: usize = 3;
 /// Number of connections that are opened at once.
@@ -29,19 +29,19 @@ const LIBRARIES: &str = "/usr/lib";
 /// Number of the node that controls the others, which are `ejabberd@127.0.0.1` to `.3`.
 const CONTROL: u8 = 9;
 
-pub(crate) struct Ejabberd {
-    pub(crate) servers: Vec<Server>,
+pub(crate) struct EjabberdCluster {
+    pub(crate) servers: Vec<ServerProcess>,
     nodes: Vec<SocketAddr>,
     _dir: TempDir,
 }
 
-impl Ejabberd {
+impl EjabberdCluster {
     /// Starts the nodes and joins them into one cluster.
     ///
     /// # Errors
     /// Fails if ejabberd is not installed, or if its nodes do not form one cluster.
-    pub(crate) async fn start(places: &Places) -> anyhow::Result<Self> {
-        let beams = beams()?;
+    pub(crate) async fn start(places: &BenchPaths) -> anyhow::Result<Self> {
+        let beams = beam_dir()?;
         let dir = places.fresh("ejabberd")?;
         // Each node has an address of its own, so that all can use one port for their cluster and need no epmd.
         let [cluster, a, b, c] = process::free_ports()?;
@@ -51,9 +51,9 @@ impl Ejabberd {
             let home = dir.path().join(format!("ejabberd-{n}"));
             fs::create_dir_all(&home)?;
             let config = home.join("ejabberd.yml");
-            fs::write(&config, configuration(*node))?;
-            let spec = Spec::new(&format!("ejabberd-{n}"), "erl", dir.path())
-                .args(erlang(&format!("ejabberd@127.0.0.{n}"), n, cluster.port()))
+            fs::write(&config, node_config(*node))?;
+            let spec = ProcessSpec::new(&format!("ejabberd-{n}"), "erl", dir.path())
+                .args(erlang_args(&format!("ejabberd@127.0.0.{n}"), n, cluster.port()))
                 .args(["-mnesia", "dir", &format!("\"{}\"", home.display()), "+K", "true", "+P", "250000", "-pa"])
                 .arg(&beams)
                 .args(["-s", "ejabberd"])
@@ -63,18 +63,18 @@ impl Ejabberd {
             servers.push(spec.start()?);
         }
         let found = nodes.clone();
-        process::until("ejabberd answers", &mut servers, || async {
+        process::poll_until("ejabberd answers", &mut servers, || async {
             for node in &found {
-                Session::open(*node).await?;
+                XmppSession::open(*node).await?;
             }
             anyhow::Ok(())
         })
         .await?;
-        join(dir.path(), cluster.port()).await?;
+        join_nodes(dir.path(), cluster.port()).await?;
         let found = nodes.clone();
-        process::until("ejabberd answers again", &mut servers, || async {
+        process::poll_until("ejabberd answers again", &mut servers, || async {
             for node in &found {
-                Session::open(*node).await?;
+                XmppSession::open(*node).await?;
             }
             anyhow::Ok(())
         })
@@ -82,48 +82,48 @@ impl Ejabberd {
         Ok(Self { servers, nodes, _dir: dir })
     }
 
-    async fn session(&self, n: usize) -> anyhow::Result<Session> {
-        Session::open(*self.nodes.get(n % NODES).context("no such node")?).await
+    async fn session(&self, n: usize) -> anyhow::Result<XmppSession> {
+        XmppSession::open(*self.nodes.get(n % NODES).context("no such node")?).await
     }
 
-    pub(crate) async fn room(&self, board: Arc<Board>) -> anyhow::Result<Room> {
-        let room = format!("room-{}", crate::payload::next());
-        let mut tasks = Tasks::default();
+    pub(crate) async fn room(&self, board: Arc<DeliveryBoard>) -> anyhow::Result<RoomUnderLoad> {
+        let room = format!("room-{}", crate::payload::next_number());
+        let mut tasks = TaskGroup::default();
         // The first to enter creates the room: it is the sender.
         let mut sender = self.session(0).await?;
         sender.enter(&room, "sender").await?;
         for n in 0..board.members() {
             let mut member = self.session(n).await?;
             member.enter(&room, &format!("member-{n}")).await?;
-            tasks.spawn(follow(member, n, board.clone()));
+            tasks.spawn(record_deliveries(member, n, board.clone()));
         }
         let (say, said) = mpsc::channel(WAITING);
-        tasks.spawn(send(sender, room, said, board.clone()));
-        Ok(Room { board, say, _tasks: tasks })
+        tasks.spawn(send_messages(sender, room, said, board.clone()));
+        Ok(RoomUnderLoad { board, say, _tasks: tasks })
     }
 
-    pub(crate) async fn idle(&self, count: usize) -> anyhow::Result<Idle> {
+    pub(crate) async fn idle(&self, count: usize) -> anyhow::Result<IdleConnections> {
         let held = futures::stream::iter(0..count)
             .map(|n| async move { anyhow::Ok(Box::new(self.session(n).await?) as Box<dyn Any + Send>) })
             .buffer_unordered(AT_ONCE)
             .try_collect::<Vec<_>>()
             .await?;
-        Ok(Idle::new(held))
+        Ok(IdleConnections::new(held))
     }
 }
 
-async fn follow(mut member: Session, n: usize, board: Arc<Board>) {
+async fn record_deliveries(mut member: XmppSession, n: usize, board: Arc<DeliveryBoard>) {
     if let Err(error) = member.read(|bytes| board.received(n, bytes)).await {
         board.fail("a member", &error);
     }
 }
 
-async fn send(sender: Session, room: String, mut said: mpsc::Receiver<u64>, board: Arc<Board>) {
+async fn send_messages(sender: XmppSession, room: String, mut said: mpsc::Receiver<u64>, board: Arc<DeliveryBoard>) {
     let (mut reading, mut writing) = sender.split();
     let drained = async { reading.read(|_| ()).await };
     let sent = async {
         while let Some(number) = said.recv().await {
-            writing.say(&room, &crate::payload::text(number)).await?;
+            writing.say(&room, &crate::payload::message_text(number)).await?;
         }
         anyhow::Ok(())
     };
@@ -134,7 +134,7 @@ async fn send(sender: Session, room: String, mut said: mpsc::Receiver<u64>, boar
 }
 
 /// Returns the arguments of every Erlang process of this cluster.
-fn erlang(name: &str, host: u8, port: u16) -> Vec<String> {
+fn erlang_args(name: &str, host: u8, port: u16) -> Vec<String> {
     let interface = format!("{{127,0,0,{host}}}");
     let port = port.to_string();
     ["-noinput", "-name", name, "-setcookie", "bench", "-start_epmd", "false", "-erl_epmd_port", &port]
@@ -145,7 +145,7 @@ fn erlang(name: &str, host: u8, port: u16) -> Vec<String> {
 }
 
 /// Makes the second and third node join the first.
-async fn join(dir: &Path, port: u16) -> anyhow::Result<()> {
+async fn join_nodes(dir: &Path, port: u16) -> anyhow::Result<()> {
     // Each node joins only once: one that joins again forgets its tables first.
     let order = "Node = fun(N) -> list_to_atom(\"ejabberd@127.0.0.\" ++ integer_to_list(N)) end, \
                  Said = [rpc:call(Node(N), ejabberd_cluster, join, [Node(1)], 40000) || N <- [2, 3]], \
@@ -154,14 +154,17 @@ async fn join(dir: &Path, port: u16) -> anyhow::Result<()> {
                  lists:any(Look, lists:seq(1, 100)), \
                  io:format(\"nodes ~p~n~p~n\", [length(Nodes()), Said]), halt().";
     let mut command = Command::new("erl");
-    command.args(erlang(&format!("control@127.0.0.{CONTROL}"), CONTROL, port)).args(["-eval", order]).current_dir(dir);
-    let output = process::output("joining the ejabberd nodes", &mut command).await?;
+    command
+        .args(erlang_args(&format!("control@127.0.0.{CONTROL}"), CONTROL, port))
+        .args(["-eval", order])
+        .current_dir(dir);
+    let output = process::capture_output("joining the ejabberd nodes", &mut command).await?;
     let said = String::from_utf8_lossy(&output.stdout);
     ensure!(said.contains(&format!("nodes {NODES}")), "the cluster has {}", said.trim());
     Ok(())
 }
 
-fn configuration(client: SocketAddr) -> String {
+fn node_config(client: SocketAddr) -> String {
     format!(
         "hosts: [localhost]\nloglevel: error\nauth_method: [anonymous]\nanonymous_protocol: sasl_anon\n\
          allow_multiple_connections: true\nlisten:\n  - {{port: {port}, ip: \"{ip}\", module: ejabberd_c2s, \
@@ -173,7 +176,7 @@ fn configuration(client: SocketAddr) -> String {
 }
 
 /// Returns the directory of ejabberd's compiled modules: `/usr/lib/ARCHITECTURE/ejabberd-VERSION/ebin`.
-fn beams() -> anyhow::Result<PathBuf> {
+fn beam_dir() -> anyhow::Result<PathBuf> {
     let entries = |dir: &Path| fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     let found = entries(Path::new(LIBRARIES))
         .filter(|dir| dir.is_dir())

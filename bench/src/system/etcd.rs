@@ -2,11 +2,11 @@
 
 mod outage;
 
-use crate::load::clock::Clock;
-use crate::load::latency::Recorder;
-use crate::load::post::{CONNECTIONS, Caller, Posting, unary};
-use crate::places::Places;
-use crate::process::{self, Server, Spec};
+use crate::load::clock::LoadClock;
+use crate::load::latency::LatencyRecorder;
+use crate::load::post::{CONNECTIONS, PostCaller, PostMode, run_callers};
+use crate::places::BenchPaths;
+use crate::process::{self, ProcessSpec, ServerProcess};
 use crate::wire::etcd::kv_client::KvClient;
 use crate::wire::etcd::maintenance_client::MaintenanceClient;
 use crate::wire::etcd::{PutRequest, StatusRequest};
@@ -17,31 +17,31 @@ use tonic::transport::{Channel, Endpoint};
 
 const NODES: usize = 3;
 
-pub(crate) struct Etcd {
-    pub(crate) servers: Vec<Server>,
-    nodes: Vec<Node>,
+pub(crate) struct EtcdCluster {
+    pub(crate) servers: Vec<ServerProcess>,
+    nodes: Vec<EtcdNode>,
     _dir: TempDir,
 }
 
 #[derive(Clone, Debug)]
-struct Node {
+struct EtcdNode {
     name: String,
     client: SocketAddr,
     peer: SocketAddr,
 }
 
-impl Etcd {
+impl EtcdCluster {
     /// Starts the members, and returns when they have a leader.
     ///
     /// # Errors
     /// Fails if etcd is not installed or does not come up.
-    pub(crate) async fn start(places: &Places) -> anyhow::Result<Self> {
+    pub(crate) async fn start(places: &BenchPaths) -> anyhow::Result<Self> {
         let dir = places.fresh("etcd")?;
-        let nodes = (1..=NODES).map(Node::new).collect::<anyhow::Result<Vec<_>>>()?;
+        let nodes = (1..=NODES).map(EtcdNode::new).collect::<anyhow::Result<Vec<_>>>()?;
         let all: Vec<_> = nodes.iter().map(|node| format!("{}=http://{}", node.name, node.peer)).collect();
-        let start = |node: &Node| {
+        let start = |node: &EtcdNode| {
             let (client, peer) = (format!("http://{}", node.client), format!("http://{}", node.peer));
-            Spec::new(&node.name, "etcd", dir.path())
+            ProcessSpec::new(&node.name, "etcd", dir.path())
                 .args(["--name", &node.name, "--data-dir"])
                 .arg(dir.path().join(&node.name))
                 .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
@@ -54,24 +54,24 @@ impl Etcd {
         };
         let mut servers = nodes.iter().map(start).collect::<anyhow::Result<Vec<_>>>()?;
         let found = nodes.clone();
-        process::until("etcd has a leader", &mut servers, || async { leader_of(&found).await.map(drop) }).await?;
+        process::poll_until("etcd has a leader", &mut servers, || async { leader_of(&found).await.map(drop) }).await?;
         Ok(Self { servers, nodes, _dir: dir })
     }
 
-    pub(crate) async fn post(&self, posting: Posting, clock: Clock) -> anyhow::Result<Recorder> {
+    pub(crate) async fn post(&self, posting: PostMode, clock: LoadClock) -> anyhow::Result<LatencyRecorder> {
         // No stream of puts exists in etcd: as many callers keep as many puts in flight.
-        let (Posting::Stream { in_flight: callers } | Posting::Unary { callers }) = posting;
+        let (PostMode::Stream { in_flight: callers } | PostMode::Unary { callers }) = posting;
         let leader = self.nodes.get(leader_of(&self.nodes).await?).context("no such node")?;
         let mut clients = Vec::new();
         for _ in 0..callers.min(CONNECTIONS) {
             clients.push(leader.keys().await?);
         }
-        unary(clients.iter().cycle().take(callers).map(|client| Keys(client.clone())).collect(), clock).await
+        run_callers(clients.iter().cycle().take(callers).map(|client| PutCaller(client.clone())).collect(), clock).await
     }
 }
 
 /// Returns the index of the member that leads.
-async fn leader_of(nodes: &[Node]) -> anyhow::Result<usize> {
+async fn leader_of(nodes: &[EtcdNode]) -> anyhow::Result<usize> {
     let mut reason = None;
     for (n, node) in nodes.iter().enumerate() {
         let asked = async {
@@ -91,7 +91,7 @@ async fn leader_of(nodes: &[Node]) -> anyhow::Result<usize> {
     Err(reason.unwrap_or_else(|| anyhow::anyhow!("no member is the leader")))
 }
 
-impl Node {
+impl EtcdNode {
     fn new(number: usize) -> anyhow::Result<Self> {
         let [client, peer] = process::free_ports()?;
         Ok(Self { name: format!("etcd-{number}"), client, peer })
@@ -108,17 +108,18 @@ impl Node {
 }
 
 #[derive(Clone)]
-struct Keys(KvClient<Channel>);
+struct PutCaller(KvClient<Channel>);
 
-impl Caller for Keys {
+impl PostCaller for PutCaller {
     async fn post(&mut self, number: u64) -> anyhow::Result<()> {
-        let request = PutRequest { key: key(number).into(), value: crate::payload::text(number).into() };
+        let request =
+            PutRequest { key: message_key(number).into(), value: crate::payload::message_text(number).into() };
         let answer = self.0.put(request).await?.into_inner();
         ensure!(answer.header.is_some(), "put response without a header");
         Ok(())
     }
 }
 
-fn key(number: u64) -> String {
+fn message_key(number: u64) -> String {
     format!("m/{number:016}")
 }

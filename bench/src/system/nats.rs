@@ -6,10 +6,10 @@ mod post;
 mod room;
 mod wire;
 
-use crate::places::Places;
-use crate::process::{self, Server, Spec};
+use crate::places::BenchPaths;
+use crate::process::{self, ProcessSpec, ServerProcess};
 use anyhow::{Context as _, ensure};
-use client::Client;
+use client::NatsClient;
 use serde_json::{Value, json};
 use std::fs;
 use std::net::SocketAddr;
@@ -20,38 +20,38 @@ const NODES: usize = 3;
 pub(super) const STREAM: &str = "bench";
 const SUBJECT: &str = "bench.posts";
 
-pub(crate) struct Nats {
-    pub(crate) servers: Vec<Server>,
-    nodes: Vec<Node>,
-    client: Client,
+pub(crate) struct NatsCluster {
+    pub(crate) servers: Vec<ServerProcess>,
+    nodes: Vec<NatsNode>,
+    client: NatsClient,
     _dir: TempDir,
 }
 
 #[derive(Clone, Debug)]
-struct Node {
+struct NatsNode {
     name: String,
     client: SocketAddr,
     route: SocketAddr,
 }
 
-impl Nats {
+impl NatsCluster {
     /// Starts the servers, and returns when the stream has a leader.
     ///
     /// # Errors
     /// Fails if NATS is not installed or does not come up.
-    pub(crate) async fn start(places: &Places) -> anyhow::Result<Self> {
+    pub(crate) async fn start(places: &BenchPaths) -> anyhow::Result<Self> {
         let program = places.peers.join("nats/bin/nats-server");
         ensure!(program.exists(), "{} is missing: run deploy/deps/install bench", program.display());
         let dir = places.fresh("nats")?;
-        let nodes = (1..=NODES).map(Node::new).collect::<anyhow::Result<Vec<_>>>()?;
-        let start = |node: &Node| {
+        let nodes = (1..=NODES).map(NatsNode::new).collect::<anyhow::Result<Vec<_>>>()?;
+        let start = |node: &NatsNode| {
             let config = dir.path().join(format!("{}.conf", node.name));
             fs::write(&config, node.config(&nodes, dir.path()))?;
-            Spec::new(&node.name, &program, dir.path()).arg("-c").arg(config).start()
+            ProcessSpec::new(&node.name, &program, dir.path()).arg("-c").arg(config).start()
         };
         let mut servers = nodes.iter().map(start).collect::<anyhow::Result<Vec<_>>>()?;
         let found = nodes.clone();
-        let client = process::until("NATS has created its stream", &mut servers, || async {
+        let client = process::poll_until("NATS has created its stream", &mut servers, || async {
             let client = found.first().context("no node")?.connect().await?;
             make_stream(&client).await?;
             anyhow::Ok(client)
@@ -67,7 +67,7 @@ impl Nats {
     }
 }
 
-async fn make_stream(client: &Client) -> anyhow::Result<()> {
+async fn make_stream(client: &NatsClient) -> anyhow::Result<()> {
     let config = json!({
         "name": STREAM, "subjects": [format!("{STREAM}.>")], "storage": "file", "num_replicas": NODES,
         "retention": "limits", "discard": "old", "max_consumers": -1, "max_msgs": -1, "max_bytes": -1, "max_age": 0,
@@ -78,25 +78,25 @@ async fn make_stream(client: &Client) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn info(client: &Client) -> anyhow::Result<Value> {
+async fn stream_info(client: &NatsClient) -> anyhow::Result<Value> {
     client.api(&format!("STREAM.INFO.{STREAM}"), &Value::Null).await
 }
 
 /// Returns the name of the server that leads the stream.
-async fn leader_of(client: &Client) -> anyhow::Result<String> {
-    let info = info(client).await?;
+async fn leader_of(client: &NatsClient) -> anyhow::Result<String> {
+    let info = stream_info(client).await?;
     let leader = info.pointer("/cluster/leader").and_then(Value::as_str).filter(|name| !name.is_empty());
     leader.map(str::to_owned).context("the stream has no leader yet")
 }
 
-impl Node {
+impl NatsNode {
     fn new(number: usize) -> anyhow::Result<Self> {
         let [client, route] = process::free_ports()?;
         Ok(Self { name: format!("nats-{number}"), client, route })
     }
 
-    async fn connect(&self) -> anyhow::Result<Client> {
-        Client::connect(self.client).await
+    async fn connect(&self) -> anyhow::Result<NatsClient> {
+        NatsClient::connect(self.client).await
     }
 
     fn config(&self, all: &[Self], dir: &Path) -> String {

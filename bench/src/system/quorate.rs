@@ -8,10 +8,10 @@ mod outage;
 mod post;
 mod room;
 
-use crate::places::Places;
-use crate::process::{self, Server, Spec};
+use crate::places::BenchPaths;
+use crate::process::{self, ProcessSpec, ServerProcess};
 use anyhow::{Context as _, ensure};
-use client::User;
+use client::BenchUser;
 use quorate_wire::chat::v1::create_room_request::Preset;
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -24,17 +24,17 @@ use tempfile::TempDir;
 const NODES: usize = 3;
 
 /// The cluster, a user and the room that is posted to.
-pub(crate) struct Quorate {
-    pub(crate) servers: Vec<Server>,
-    nodes: Vec<Node>,
-    user: User,
+pub(crate) struct QuorateCluster {
+    pub(crate) servers: Vec<ServerProcess>,
+    nodes: Vec<QuorateNode>,
+    user: BenchUser,
     room: String,
     dir: TempDir,
 }
 
 /// Addresses on which a node listens.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub(super) struct QuorateNode {
     name: String,
     pub(super) http: SocketAddr,
     pub(super) grpc: SocketAddr,
@@ -42,25 +42,26 @@ pub(super) struct Node {
     metrics: SocketAddr,
 }
 
-impl Quorate {
+impl QuorateCluster {
     /// Starts the nodes, forms the cluster, and creates a user and a room.
     ///
     /// # Errors
     /// Fails if a program is missing, or if the cluster does not become ready.
-    pub(crate) async fn start(places: &Places) -> anyhow::Result<Self> {
+    pub(crate) async fn start(places: &BenchPaths) -> anyhow::Result<Self> {
         let dir = places.fresh("quorate")?;
-        let nodes = (1..=NODES).map(Node::new).collect::<anyhow::Result<Vec<_>>>()?;
-        chatctl(places, &nodes, dir.path(), &["--certificates-only"]).await?;
-        let start = |node: &Node| {
+        let nodes = (1..=NODES).map(QuorateNode::new).collect::<anyhow::Result<Vec<_>>>()?;
+        init_cluster(places, &nodes, dir.path(), &["--certificates-only"]).await?;
+        let start = |node: &QuorateNode| {
             let config = node.config_file(dir.path());
             fs::write(&config, node.config(dir.path()))?;
-            Spec::new(&node.name, &places.chatd, dir.path()).arg("--config").arg(config).start()
+            ProcessSpec::new(&node.name, &places.chatd, dir.path()).arg("--config").arg(config).start()
         };
         let mut servers = nodes.iter().map(start).collect::<anyhow::Result<Vec<_>>>()?;
-        process::until("the metrics ports answer", &mut servers, || async { all_answer(&nodes, "/healthz") }).await?;
-        chatctl(places, &nodes, dir.path(), &[]).await?;
-        process::until("all nodes are ready", &mut servers, || async { all_answer(&nodes, "/readyz") }).await?;
-        let user = User::register(&nodes, 0, "owner").await?;
+        process::poll_until("the metrics ports answer", &mut servers, || async { all_answer(&nodes, "/healthz") })
+            .await?;
+        init_cluster(places, &nodes, dir.path(), &[]).await?;
+        process::poll_until("all nodes are ready", &mut servers, || async { all_answer(&nodes, "/readyz") }).await?;
+        let user = BenchUser::register(&nodes, 0, "owner").await?;
         let room = user.create_room(0, Preset::Public, "load").await?;
         Ok(Self { servers, nodes, user, room, dir })
     }
@@ -102,17 +103,17 @@ impl Quorate {
     /// # Errors
     /// Fails if they do not come back.
     pub(crate) async fn restart_all(&mut self) -> anyhow::Result<Duration> {
-        self.servers.iter_mut().try_for_each(Server::kill)?;
+        self.servers.iter_mut().try_for_each(ServerProcess::kill)?;
         let begun = std::time::Instant::now();
-        self.servers.iter_mut().try_for_each(Server::restart)?;
+        self.servers.iter_mut().try_for_each(ServerProcess::restart)?;
         let nodes = self.nodes.clone();
-        process::until("all nodes are ready again", &mut self.servers, || async { all_answer(&nodes, "/readyz") })
+        process::poll_until("all nodes are ready again", &mut self.servers, || async { all_answer(&nodes, "/readyz") })
             .await?;
         Ok(begun.elapsed())
     }
 }
 
-impl Node {
+impl QuorateNode {
     fn new(number: usize) -> anyhow::Result<Self> {
         let [http, grpc, peer, metrics] = process::free_ports()?;
         Ok(Self { name: format!("node-{number}"), http, grpc, peer, metrics })
@@ -135,25 +136,25 @@ impl Node {
     }
 }
 
-async fn chatctl(places: &Places, nodes: &[Node], dir: &Path, more: &[&str]) -> anyhow::Result<()> {
+async fn init_cluster(places: &BenchPaths, nodes: &[QuorateNode], dir: &Path, more: &[&str]) -> anyhow::Result<()> {
     let list: Vec<_> = nodes.iter().map(|node| format!("{}={}", node.name, node.peer)).collect();
     let mut command = Command::new(&places.chatctl);
     command.args(["cluster", "init", "--nodes", &list.join(","), "--dir"]).arg(dir.join("tls")).args(more);
-    let output = process::output("creating the cluster", &mut command).await?;
+    let output = process::capture_output("creating the cluster", &mut command).await?;
     ensure!(output.status.success(), "chatctl cluster init: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
 }
 
-fn all_answer(nodes: &[Node], path: &str) -> anyhow::Result<()> {
+fn all_answer(nodes: &[QuorateNode], path: &str) -> anyhow::Result<()> {
     nodes.iter().try_for_each(|node| {
-        let answer = page(node.metrics, path).with_context(|| format!("{} at {}", node.name, node.metrics))?;
+        let answer = http_get(node.metrics, path).with_context(|| format!("{} at {}", node.name, node.metrics))?;
         let line = answer.lines().next().unwrap_or_default();
         ensure!(line.contains(" 200 "), "{} answered {line:?} to GET {path}", node.name);
         Ok(())
     })
 }
 
-fn page(address: SocketAddr, path: &str) -> std::io::Result<String> {
+fn http_get(address: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     write!(stream, "GET {path} HTTP/1.0\r\nHost: bench\r\n\r\n")?;

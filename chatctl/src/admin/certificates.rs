@@ -30,12 +30,12 @@ pub const ADMINISTRATOR: &str = "admin";
 
 /// Holder of a certificate.
 #[derive(Clone, Copy)]
-enum Holder<'a> {
+enum CertificateSubject<'a> {
     Node(&'a str),
     Administrator,
 }
 
-impl Holder<'_> {
+impl CertificateSubject<'_> {
     fn name(&self) -> &str {
         match self {
             Self::Node(name) => name,
@@ -58,16 +58,16 @@ impl Holder<'_> {
 ///
 /// # Errors
 /// Returns an error if a file cannot be read or written, or if the authority's files do not belong together.
-pub fn make(directory: &Path, cluster_id: &str, nodes: &[String], renew: bool) -> Result<Vec<String>, Error> {
+pub fn make_missing(directory: &Path, cluster_id: &str, nodes: &[String], renew: bool) -> Result<Vec<String>, Error> {
     private_directory(directory)?;
-    let authority = authority(directory)?;
+    let authority = load_or_create_authority(directory)?;
     let mut made = Vec::new();
     for node in nodes {
-        if make_one(directory, &authority, Holder::Node(node), cluster_id, renew)? {
+        if make_one(directory, &authority, CertificateSubject::Node(node), cluster_id, renew)? {
             made.push(node.clone());
         }
     }
-    make_one(directory, &authority, Holder::Administrator, cluster_id, renew)?;
+    make_one(directory, &authority, CertificateSubject::Administrator, cluster_id, renew)?;
     Ok(made)
 }
 
@@ -75,36 +75,36 @@ pub fn make(directory: &Path, cluster_id: &str, nodes: &[String], renew: bool) -
 fn make_one(
     directory: &Path,
     authority: &Issuer<'_, KeyPair>,
-    holder: Holder<'_>,
+    holder: CertificateSubject<'_>,
     cluster_id: &str,
     renew: bool,
 ) -> Result<bool, Error> {
     let own = directory.join(holder.name());
     private_directory(&own)?;
     if !own.join("ca.crt").exists() {
-        write(&own.join("ca.crt"), &read(&directory.join("ca.crt"))?)?;
+        write_private(&own.join("ca.crt"), &read_text(&directory.join("ca.crt"))?)?;
     }
     let is_complete = own.join("tls.crt").exists() && own.join("tls.key").exists();
     if is_complete && !renew {
         return Ok(false);
     }
-    let (certificate, key) = certificate(holder, cluster_id, authority)?;
+    let (certificate, key) = sign_certificate(holder, cluster_id, authority)?;
     // The key is written first, so that no new certificate exists without its key.
-    write(&own.join("tls.key"), &key)?;
-    write(&own.join("tls.crt"), &certificate)?;
+    write_private(&own.join("tls.key"), &key)?;
+    write_private(&own.join("tls.crt"), &certificate)?;
     Ok(true)
 }
 
-fn authority(directory: &Path) -> Result<Issuer<'static, KeyPair>, Error> {
+fn load_or_create_authority(directory: &Path) -> Result<Issuer<'static, KeyPair>, Error> {
     let (certificate, key) = (directory.join("ca.crt"), directory.join("ca.key"));
     if !certificate.exists() {
         let pair = KeyPair::generate()?;
         let made = authority_params()?.self_signed(&pair)?;
-        write(&key, &pair.serialize_pem())?;
-        write(&certificate, &made.pem())?;
+        write_private(&key, &pair.serialize_pem())?;
+        write_private(&certificate, &made.pem())?;
     }
-    let pair = KeyPair::from_pem(&read(&key)?)?;
-    Ok(Issuer::from_ca_cert_pem(&read(&certificate)?, pair)?)
+    let pair = KeyPair::from_pem(&read_text(&key)?)?;
+    Ok(Issuer::from_ca_cert_pem(&read_text(&certificate)?, pair)?)
 }
 
 fn authority_params() -> Result<CertificateParams, Error> {
@@ -116,22 +116,22 @@ fn authority_params() -> Result<CertificateParams, Error> {
     Ok(params)
 }
 
-fn certificate(
-    holder: Holder<'_>,
+fn sign_certificate(
+    holder: CertificateSubject<'_>,
     cluster_id: &str,
     authority: &Issuer<'_, KeyPair>,
 ) -> Result<(String, String), Error> {
     let names = match holder {
-        Holder::Node(_) => vec![DOMAIN.to_owned()],
+        CertificateSubject::Node(_) => vec![DOMAIN.to_owned()],
         // An administrator is only ever a client, so its certificate needs no DNS name.
-        Holder::Administrator => Vec::new(),
+        CertificateSubject::Administrator => Vec::new(),
     };
     let mut params = valid_for(CertificateParams::new(names)?, NODE_VALIDITY);
     params.subject_alt_names.push(SanType::URI(holder.uri(cluster_id).try_into()?));
     params.distinguished_name.push(DnType::CommonName, holder.name());
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    if let Holder::Node(_) = holder {
+    if let CertificateSubject::Node(_) = holder {
         // Each node is a client and a server of the others.
         params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
     }
@@ -156,7 +156,7 @@ pub fn private_directory(path: &Path) -> Result<(), Error> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::file(path))
 }
 
-fn read(path: &Path) -> Result<String, Error> {
+fn read_text(path: &Path) -> Result<String, Error> {
     fs::read_to_string(path).map_err(Error::file(path))
 }
 
@@ -164,7 +164,7 @@ fn read(path: &Path) -> Result<String, Error> {
 ///
 /// # Errors
 /// Returns an error that names the path.
-pub fn write(path: &Path, text: &str) -> Result<(), Error> {
+pub fn write_private(path: &Path, text: &str) -> Result<(), Error> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let replace = || {
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn every_file_is_private() {
         let directory = tempfile::tempdir().unwrap();
-        make(directory.path(), "c", &names(), false).unwrap();
+        make_missing(directory.path(), "c", &names(), false).unwrap();
         for file in [
             "ca.crt",
             "ca.key",
@@ -208,22 +208,24 @@ mod tests {
     #[test]
     fn a_second_run_changes_nothing_and_adds_a_new_node_under_the_same_authority() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(make(directory.path(), "c", &names(), false).unwrap(), ["a", "b"]);
-        let before = read(&directory.path().join("a/tls.crt")).unwrap();
-        let authority = read(&directory.path().join("ca.crt")).unwrap();
-        assert_eq!(make(directory.path(), "c", &["a".into(), "c".into()], false).unwrap(), ["c"]);
-        assert_eq!(read(&directory.path().join("a/tls.crt")).unwrap(), before);
-        assert_eq!(read(&directory.path().join("c/ca.crt")).unwrap(), authority);
+        assert_eq!(make_missing(directory.path(), "c", &names(), false).unwrap(), ["a", "b"]);
+        let before = read_text(&directory.path().join("a/tls.crt")).unwrap();
+        let authority = read_text(&directory.path().join("ca.crt")).unwrap();
+        assert_eq!(make_missing(directory.path(), "c", &["a".into(), "c".into()], false).unwrap(), ["c"]);
+        assert_eq!(read_text(&directory.path().join("a/tls.crt")).unwrap(), before);
+        assert_eq!(read_text(&directory.path().join("c/ca.crt")).unwrap(), authority);
     }
 
     #[test]
     fn renewal_replaces_the_nodes_certificates_only() {
         let directory = tempfile::tempdir().unwrap();
-        make(directory.path(), "c", &names(), false).unwrap();
-        let before =
-            (read(&directory.path().join("a/tls.crt")).unwrap(), read(&directory.path().join("ca.crt")).unwrap());
-        make(directory.path(), "c", &names(), true).unwrap();
-        assert_ne!(read(&directory.path().join("a/tls.crt")).unwrap(), before.0);
-        assert_eq!(read(&directory.path().join("ca.crt")).unwrap(), before.1);
+        make_missing(directory.path(), "c", &names(), false).unwrap();
+        let before = (
+            read_text(&directory.path().join("a/tls.crt")).unwrap(),
+            read_text(&directory.path().join("ca.crt")).unwrap(),
+        );
+        make_missing(directory.path(), "c", &names(), true).unwrap();
+        assert_ne!(read_text(&directory.path().join("a/tls.crt")).unwrap(), before.0);
+        assert_eq!(read_text(&directory.path().join("ca.crt")).unwrap(), before.1);
     }
 }

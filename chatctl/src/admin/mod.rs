@@ -3,10 +3,10 @@
 pub mod certificates;
 mod tls;
 
-pub use tls::Files;
+pub use tls::AdminTlsFiles;
 
 use crate::{
-    client::{Failure, Retry},
+    client::{CallFailure, RetryRule},
     error::Error,
 };
 use quorate_wire::admin::v1::admin_client::AdminClient;
@@ -27,19 +27,20 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Client of the administrative API of one server.
 #[derive(Debug, Clone)]
-pub struct Door {
+pub struct AdminConnection {
     address: String,
     client: AdminClient<Channel>,
 }
 
-impl Door {
+impl AdminConnection {
     /// Connects to `host:port`.
     ///
     /// # Errors
-    /// Returns a [`Failure`] if the server cannot be reached or one side refuses the other's certificate, and a usage
+    /// Returns a [`CallFailure`] if the server cannot be reached or one side refuses the other's certificate, and a usage
     /// error for an invalid address.
-    pub async fn connect(address: &str, files: &Files) -> Result<Self, Error> {
-        let bad = |e: tonic::transport::Error| Error::Usage(format!("`{address}`: {}", crate::client::innermost(&e)));
+    pub async fn connect(address: &str, files: &AdminTlsFiles) -> Result<Self, Error> {
+        let bad =
+            |e: tonic::transport::Error| Error::Usage(format!("`{address}`: {}", crate::client::innermost_cause(&e)));
         let endpoint = Endpoint::from_shared(format!("https://{address}"))
             .and_then(|endpoint| endpoint.tls_config(files.client_config()))
             .map_err(bad)?
@@ -48,8 +49,10 @@ impl Door {
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, endpoint.connect()).await;
         let channel = match connected {
             Ok(Ok(channel)) => channel,
-            Ok(Err(error)) => return Err(Failure::unreachable(address, &crate::client::innermost(&error)).into()),
-            Err(_) => return Err(Failure::unreachable(address, "timed out").into()),
+            Ok(Err(error)) => {
+                return Err(CallFailure::unreachable(address, &crate::client::innermost_cause(&error)).into());
+            }
+            Err(_) => return Err(CallFailure::unreachable(address, "timed out").into()),
         };
         Ok(Self { address: address.to_owned(), client: AdminClient::new(channel) })
     }
@@ -63,19 +66,19 @@ impl Door {
     /// Makes one call. It is never retried here, because whether a retry is wise depends on the call.
     ///
     /// # Errors
-    /// Returns the [`Failure`] of the call.
-    pub async fn call<R, F, Fut>(&self, method: F) -> Result<R, Failure>
+    /// Returns the [`CallFailure`] of the call.
+    pub async fn call<R, F, Fut>(&self, method: F) -> Result<R, CallFailure>
     where
         F: FnOnce(AdminClient<Channel>) -> Fut,
         Fut: Future<Output = Result<Response<R>, Status>>,
     {
         let answer = method(self.client.clone()).await;
-        answer.map(Response::into_inner).map_err(|status| Failure::from_status(&self.address, &status))
+        answer.map(Response::into_inner).map_err(|status| CallFailure::from_status(&self.address, &status))
     }
 }
 
 /// Returns `true` if the same call may succeed a moment later.
 #[must_use]
 pub fn may_pass(error: &Error) -> bool {
-    matches!(error, Error::Call(failure) if failure.retry != Retry::No)
+    matches!(error, Error::Call(failure) if failure.retry != RetryRule::No)
 }

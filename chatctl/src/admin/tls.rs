@@ -10,13 +10,13 @@ use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 /// Certificate authority, and a certificate that it signed, with its key.
 #[derive(Clone)]
-pub struct Files {
+pub struct AdminTlsFiles {
     ca: Vec<u8>,
     certificate: Vec<u8>,
     key: Vec<u8>,
 }
 
-impl Files {
+impl AdminTlsFiles {
     /// Reads `ca.crt`, `tls.crt` and `tls.key`. All of them are in `directory` (as Kubernetes mounts a Secret); or
     /// `ca.crt` is there and the administrator's pair in `admin` below it (as `chatctl cluster init` writes them); or
     /// `ca.crt` is one directory above the pair.
@@ -24,7 +24,7 @@ impl Files {
     /// # Errors
     /// Returns an error that names the missing file.
     pub fn load(directory: &Path) -> Result<Self, Error> {
-        let pair = pair(directory)?;
+        let pair = pair_directory(directory)?;
         let beside = pair.join("ca.crt");
         let ca = if beside.exists() { beside } else { pair.join("..").join("ca.crt") };
         let read = |path: PathBuf| fs::read(&path).map_err(Error::file(path));
@@ -39,7 +39,7 @@ impl Files {
     }
 }
 
-fn pair(directory: &Path) -> Result<PathBuf, Error> {
+fn pair_directory(directory: &Path) -> Result<PathBuf, Error> {
     if directory.join("tls.crt").exists() {
         return Ok(directory.to_owned());
     }
@@ -70,16 +70,16 @@ mod tests {
     #[test]
     fn files_are_found_in_the_directory_of_init_and_in_that_of_a_node() {
         let directory = tempfile::tempdir().unwrap();
-        certificates::make(directory.path(), "c", &["a".into(), "b".into()], false).unwrap();
-        let administrator = Files::load(directory.path()).unwrap();
+        certificates::make_missing(directory.path(), "c", &["a".into(), "b".into()], false).unwrap();
+        let administrator = AdminTlsFiles::load(directory.path()).unwrap();
         assert_eq!(administrator.certificate, fs::read(directory.path().join("admin/tls.crt")).unwrap());
-        assert!(Files::load(&directory.path().join("b")).is_ok());
+        assert!(AdminTlsFiles::load(&directory.path().join("b")).is_ok());
     }
 
     #[test]
     fn a_directory_without_certificates_is_named() {
         let directory = tempfile::tempdir().unwrap();
-        let error = Files::load(directory.path()).err().unwrap();
+        let error = AdminTlsFiles::load(directory.path()).err().unwrap();
         assert!(error.to_string().contains("no tls.crt"), "{error}");
     }
 }

@@ -14,7 +14,7 @@ const DETAIL: &str = "quorate-error-bin";
 
 /// Broad kind of a failure, which decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FailureKind {
     /// The request was permanently refused.
     Refused,
     /// There is no session, or it has ended.
@@ -25,7 +25,7 @@ pub enum Kind {
 
 /// Rule for sending the same request again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retry {
+pub enum RetryRule {
     /// The request is not sent again.
     No,
     /// The request may go to another server, after at least this long.
@@ -37,9 +37,9 @@ pub enum Retry {
 /// Reason why a call, or one attempt of it, failed.
 #[derive(Debug, Clone, Error)]
 #[error("{message}{}", self.whom())]
-pub struct Failure {
+pub struct CallFailure {
     /// Broad kind of the failure.
-    pub kind: Kind,
+    pub kind: FailureKind,
     /// Error code of the refusal; `ERROR_CODE_UNSPECIFIED` if no server of Quorate answered.
     pub error_code: ErrorCode,
     /// Description in one sentence.
@@ -47,7 +47,7 @@ pub struct Failure {
     /// `true` if a write may have happened or may still happen.
     pub unknown: bool,
     /// Rule for the next attempt.
-    pub retry: Retry,
+    pub retry: RetryRule,
     /// `true` if the connection is of no further use.
     pub broken: bool,
     /// Address of the server that answered, or that did not.
@@ -56,7 +56,7 @@ pub struct Failure {
     pub transaction_id: Option<String>,
 }
 
-impl Failure {
+impl CallFailure {
     /// Creates the failure of an attempt without a connection: the request has not left this machine.
     #[must_use]
     pub fn unreachable(server: &str, reason: &str) -> Self {
@@ -78,11 +78,11 @@ impl Failure {
 
     fn no_answer(server: &str, message: String) -> Self {
         Self {
-            kind: Kind::Unavailable,
+            kind: FailureKind::Unavailable,
             error_code: ErrorCode::Unspecified,
             message,
             unknown: true,
-            retry: Retry::Elsewhere(Duration::ZERO),
+            retry: RetryRule::Elsewhere(Duration::ZERO),
             broken: true,
             server: Some(server.to_owned()),
             transaction_id: None,
@@ -92,7 +92,7 @@ impl Failure {
     /// Interprets the status that a server returned.
     #[must_use]
     pub fn from_status(server: &str, status: &Status) -> Self {
-        match detail(status) {
+        match error_detail(status) {
             Some(detail) => Self { server: Some(server.to_owned()), ..Self::from_detail(&detail) },
             None => Self::from_bare_status(server, status),
         }
@@ -104,20 +104,20 @@ impl Failure {
         let code = detail.code();
         let wait = Duration::from_millis(detail.retry_after_ms);
         let retry = match code {
-            _ if detail.unknown => Retry::Elsewhere(wait),
-            ErrorCode::Unavailable | ErrorCode::Overloaded => Retry::Elsewhere(wait),
-            ErrorCode::LimitExceeded if !wait.is_zero() => Retry::After(wait),
-            _ => Retry::No,
+            _ if detail.unknown => RetryRule::Elsewhere(wait),
+            ErrorCode::Unavailable | ErrorCode::Overloaded => RetryRule::Elsewhere(wait),
+            ErrorCode::LimitExceeded if !wait.is_zero() => RetryRule::After(wait),
+            _ => RetryRule::No,
         };
         let kind = match code {
             ErrorCode::Unauthenticated | ErrorCode::SessionExpired | ErrorCode::WrongCredentials => {
-                Kind::Unauthenticated
+                FailureKind::Unauthenticated
             }
-            _ if matches!(retry, Retry::Elsewhere(_)) => Kind::Unavailable,
-            _ => Kind::Refused,
+            _ if matches!(retry, RetryRule::Elsewhere(_)) => FailureKind::Unavailable,
+            _ => FailureKind::Refused,
         };
         let message = match detail.message.as_str() {
-            "" => format!("refused: {}", name(code)),
+            "" => format!("refused: {}", code_name(code)),
             text => text.to_owned(),
         };
         Self {
@@ -143,15 +143,15 @@ impl Failure {
             | Code::DeadlineExceeded
             | Code::Internal
             | Code::Aborted
-            | Code::ResourceExhausted => (Kind::Unavailable, Retry::Elsewhere(Duration::ZERO)),
-            Code::Unauthenticated => (Kind::Unauthenticated, Retry::No),
-            _ => (Kind::Refused, Retry::No),
+            | Code::ResourceExhausted => (FailureKind::Unavailable, RetryRule::Elsewhere(Duration::ZERO)),
+            Code::Unauthenticated => (FailureKind::Unauthenticated, RetryRule::No),
+            _ => (FailureKind::Refused, RetryRule::No),
         };
         let message = match status.message() {
             "" => format!("{:?}", status.code()),
             text => format!("{text} ({:?})", status.code()),
         };
-        let unknown = kind == Kind::Unavailable && !never_sent(status);
+        let unknown = kind == FailureKind::Unavailable && !never_sent(status);
         Self { kind, message, retry, unknown, broken: transport, ..Self::no_answer(server, String::new()) }
     }
 
@@ -160,9 +160,9 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self.kind {
             _ if self.unknown && self.transaction_id.is_some() => exit::UNKNOWN,
-            Kind::Refused => exit::REFUSED,
-            Kind::Unauthenticated => exit::UNAUTHENTICATED,
-            Kind::Unavailable => exit::UNAVAILABLE,
+            FailureKind::Refused => exit::REFUSED,
+            FailureKind::Unauthenticated => exit::UNAUTHENTICATED,
+            FailureKind::Unavailable => exit::UNAVAILABLE,
         }
     }
 
@@ -171,11 +171,11 @@ impl Failure {
     pub fn code(&self) -> &'static str {
         match self.error_code {
             ErrorCode::Unspecified => match self.kind {
-                Kind::Refused => "REFUSED",
-                Kind::Unauthenticated => "UNAUTHENTICATED",
-                Kind::Unavailable => "UNAVAILABLE",
+                FailureKind::Refused => "REFUSED",
+                FailureKind::Unauthenticated => "UNAUTHENTICATED",
+                FailureKind::Unavailable => "UNAVAILABLE",
             },
-            code => name(code),
+            code => code_name(code),
         }
     }
 
@@ -183,8 +183,8 @@ impl Failure {
     #[must_use]
     pub fn retry_after_ms(&self) -> u64 {
         match self.retry {
-            Retry::No => 0,
-            Retry::Elsewhere(wait) | Retry::After(wait) => whole_millis(wait),
+            RetryRule::No => 0,
+            RetryRule::Elsewhere(wait) | RetryRule::After(wait) => whole_millis(wait),
         }
     }
 
@@ -208,12 +208,12 @@ fn never_sent(status: &Status) -> bool {
     causes_of(status).any(|cause| cause.is::<tonic::ConnectError>())
 }
 
-fn detail(status: &Status) -> Option<ErrorDetail> {
+fn error_detail(status: &Status) -> Option<ErrorDetail> {
     let bytes = status.metadata().get_bin(DETAIL)?.to_bytes().ok()?;
     ErrorDetail::decode(bytes).ok()
 }
 
-fn name(code: ErrorCode) -> &'static str {
+fn code_name(code: ErrorCode) -> &'static str {
     let full = code.as_str_name();
     full.strip_prefix("ERROR_CODE_").unwrap_or(full)
 }
@@ -229,16 +229,16 @@ mod tests {
         Status::with_metadata(Code::FailedPrecondition, "outer", metadata)
     }
 
-    fn detailed(code: ErrorCode, retry_after_ms: u64, unknown: bool) -> Failure {
+    fn detailed(code: ErrorCode, retry_after_ms: u64, unknown: bool) -> CallFailure {
         let detail =
             ErrorDetail { code: code.into(), message: "why".into(), retry_after_ms, unknown, ..Default::default() };
-        Failure::from_status("s:1", &status(&detail))
+        CallFailure::from_status("s:1", &status(&detail))
     }
 
     #[test]
     fn the_detail_decides_and_not_the_grpc_code() {
         let failure = detailed(ErrorCode::Forbidden, 0, false);
-        assert_eq!((failure.kind, failure.retry), (Kind::Refused, Retry::No));
+        assert_eq!((failure.kind, failure.retry), (FailureKind::Refused, RetryRule::No));
         assert_eq!(failure.code(), "FORBIDDEN");
         assert_eq!(failure.to_string(), "why [s:1]");
         assert_eq!(failure.exit_code(), exit::REFUSED);
@@ -247,43 +247,43 @@ mod tests {
     #[test]
     fn an_unknown_outcome_is_retried_whatever_its_code() {
         let failure = detailed(ErrorCode::Internal, 0, true);
-        assert_eq!(failure.retry, Retry::Elsewhere(Duration::ZERO));
+        assert_eq!(failure.retry, RetryRule::Elsewhere(Duration::ZERO));
         assert_eq!(failure.of_write("t1").exit_code(), exit::UNKNOWN);
     }
 
     #[test]
     fn a_rate_limit_is_waited_for_only_when_waiting_helps() {
-        assert_eq!(detailed(ErrorCode::LimitExceeded, 700, false).retry, Retry::After(Duration::from_millis(700)));
-        assert_eq!(detailed(ErrorCode::LimitExceeded, 0, false).retry, Retry::No);
+        assert_eq!(detailed(ErrorCode::LimitExceeded, 700, false).retry, RetryRule::After(Duration::from_millis(700)));
+        assert_eq!(detailed(ErrorCode::LimitExceeded, 0, false).retry, RetryRule::No);
     }
 
     #[test]
     fn a_session_that_ended_is_not_tried_again() {
         for code in [ErrorCode::Unauthenticated, ErrorCode::SessionExpired, ErrorCode::WrongCredentials] {
             let failure = detailed(code, 0, false);
-            assert_eq!((failure.exit_code(), failure.retry), (exit::UNAUTHENTICATED, Retry::No));
+            assert_eq!((failure.exit_code(), failure.retry), (exit::UNAUTHENTICATED, RetryRule::No));
         }
     }
 
     #[test]
     fn a_bare_unavailable_may_have_been_written_and_a_bare_not_found_not() {
-        let lost = Failure::from_status("s:1", &Status::unavailable("gone"));
+        let lost = CallFailure::from_status("s:1", &Status::unavailable("gone"));
         assert!(lost.unknown && lost.exit_code() == exit::UNAVAILABLE);
-        let refused = Failure::from_status("s:1", &Status::not_found("no room"));
-        assert!(!refused.unknown && refused.retry == Retry::No);
+        let refused = CallFailure::from_status("s:1", &Status::not_found("no room"));
+        assert!(!refused.unknown && refused.retry == RetryRule::No);
     }
 
     #[test]
     fn a_connection_that_could_not_be_made_again_carried_nothing() {
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         let status = Status::from_error(Box::new(tonic::ConnectError(Box::new(refused))));
-        let failure = Failure::from_status("s:1", &status);
-        assert!(!failure.unknown && failure.retry != Retry::No, "{failure:?}");
+        let failure = CallFailure::from_status("s:1", &status);
+        assert!(!failure.unknown && failure.retry != RetryRule::No, "{failure:?}");
     }
 
     #[test]
     fn a_request_that_never_left_is_not_unknown() {
-        assert!(!Failure::unreachable("s:1", "refused").unknown);
-        assert!(Failure::timed_out("s:1", Duration::from_secs(1)).unknown);
+        assert!(!CallFailure::unreachable("s:1", "refused").unknown);
+        assert!(CallFailure::timed_out("s:1", Duration::from_secs(1)).unknown);
     }
 }

@@ -1,6 +1,6 @@
 //! Client of a cluster, which chooses the server and the time of each attempt.
 //!
-//! One [`Client`] stands for the whole cluster: a call goes to the preferred server and, if that one is gone, to
+//! One [`ClusterClient`] stands for the whole cluster: a call goes to the preferred server and, if that one is gone, to
 //! another at once. Only when all have failed in a row does the call wait, with full jitter.
 
 mod call;
@@ -10,11 +10,11 @@ mod servers;
 mod slot;
 mod trust;
 
-pub use failure::{Failure, Kind, Retry};
+pub use failure::{CallFailure, FailureKind, RetryRule};
 pub(crate) use servers::TLS_SCHEME;
-pub use servers::{InvalidAddress, Servers};
-pub use slot::Slot;
-pub(crate) use slot::innermost;
+pub use servers::{InvalidAddress, ServerPool};
+pub use slot::PooledServer;
+pub(crate) use slot::innermost_cause;
 pub use trust::ServerTrust;
 
 use quorate_wire::chat::v1::chat_client::ChatClient;
@@ -28,11 +28,11 @@ use std::{
 use tonic::transport::Channel;
 
 /// Generated client over one connection.
-pub type Chat = ChatClient<Channel>;
+pub type ChatStub = ChatClient<Channel>;
 
 /// Time limits, backoff and TLS of a client.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct ClientOptions {
     /// Longest wait for a connection to one server.
     pub connect_timeout: Duration,
     /// Longest wait for one answer, after which the same request goes to another server. A server itself waits a
@@ -48,7 +48,7 @@ pub struct Options {
     pub trust: Option<ServerTrust>,
 }
 
-impl Default for Options {
+impl Default for ClientOptions {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(1),
@@ -63,12 +63,12 @@ impl Default for Options {
 
 /// Counters of what happened to a client's calls, for reports.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct CallCounters {
     retries: AtomicU64,
     rate_limited: AtomicU64,
 }
 
-impl Counters {
+impl CallCounters {
     /// Returns the number of attempts beyond the first of each call.
     pub fn retries(&self) -> u64 {
         self.retries.load(Ordering::Relaxed)
@@ -82,38 +82,38 @@ impl Counters {
 
 /// Client of one cluster; clones share servers and connections.
 #[derive(Debug, Clone)]
-pub struct Client {
-    servers: Arc<Servers>,
-    options: Options,
-    counters: Arc<Counters>,
+pub struct ClusterClient {
+    servers: Arc<ServerPool>,
+    options: ClientOptions,
+    counters: Arc<CallCounters>,
 }
 
-impl Client {
+impl ClusterClient {
     /// Creates a client of these servers (`host:port` or `https://host:port`), which prefers the first one. It connects
     /// when first used.
     ///
     /// # Errors
     /// [`InvalidAddress`] names the first address that is neither.
-    pub fn new(addresses: &[String], options: Options) -> Result<Self, InvalidAddress> {
-        let servers = Servers::new(addresses, &options)?;
+    pub fn new(addresses: &[String], options: ClientOptions) -> Result<Self, InvalidAddress> {
+        let servers = ServerPool::new(addresses, &options)?;
         Ok(Self { servers: Arc::new(servers), options, counters: Arc::default() })
     }
 
     /// Returns the servers that the client knows.
     #[must_use]
-    pub fn servers(&self) -> &Servers {
+    pub fn servers(&self) -> &ServerPool {
         &self.servers
     }
 
     /// Returns the options of the client.
     #[must_use]
-    pub fn options(&self) -> &Options {
+    pub fn options(&self) -> &ClientOptions {
         &self.options
     }
 
     /// Returns the counters of the client.
     #[must_use]
-    pub fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &CallCounters {
         &self.counters
     }
 }

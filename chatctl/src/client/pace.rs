@@ -1,29 +1,29 @@
 //! Time and place of the next attempt of a call.
 
-use super::{Client, Failure, Retry, Slot};
-use crate::backoff::Backoff;
+use super::{CallFailure, ClusterClient, PooledServer, RetryRule};
+use crate::backoff::JitteredBackoff;
 use std::{
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 /// State that decides when and where the next attempt is made.
-pub(crate) struct Pace {
+pub(crate) struct RetryPacer {
     deadline: Option<Instant>,
     attempt_timeout: Duration,
-    backoff: Backoff,
+    backoff: JitteredBackoff,
     attempts: usize,
     avoid: Option<String>,
     unknown: bool,
 }
 
-impl Pace {
-    pub(crate) fn new(client: &Client) -> Self {
+impl RetryPacer {
+    pub(crate) fn new(client: &ClusterClient) -> Self {
         let options = &client.options;
         Self {
             deadline: options.limit.map(|limit| Instant::now() + limit),
             attempt_timeout: options.attempt_timeout,
-            backoff: Backoff::new(options.backoff_base, options.backoff_cap),
+            backoff: JitteredBackoff::new(options.backoff_base, options.backoff_cap),
             attempts: 0,
             avoid: None,
             unknown: false,
@@ -36,17 +36,17 @@ impl Pace {
     }
 
     /// Starts over without a deadline after something has arrived, so that the next loss counts as a first one.
-    pub(crate) fn restart(&mut self, client: &Client) {
+    pub(crate) fn restart(&mut self, client: &ClusterClient) {
         *self = Self { deadline: None, ..Self::new(client) };
     }
 
-    pub(crate) fn next_server(&mut self, client: &Client) -> Result<Arc<Slot>, Failure> {
+    pub(crate) fn next_server(&mut self, client: &ClusterClient) -> Result<Arc<PooledServer>, CallFailure> {
         let slot = client.servers.pick(self.avoid.as_deref());
-        slot.ok_or_else(|| Failure::unreachable("-", "no servers are known"))
+        slot.ok_or_else(|| CallFailure::unreachable("-", "no servers are known"))
     }
 
     /// Prefers another server for the next attempt, if there is one.
-    pub(crate) fn avoid(&mut self, slot: &Slot) {
+    pub(crate) fn avoid(&mut self, slot: &PooledServer) {
         self.avoid = Some(slot.address().to_owned());
     }
 
@@ -57,19 +57,24 @@ impl Pace {
     }
 
     /// Waits until the next attempt is due, or gives up and returns the failure.
-    pub(crate) async fn after(&mut self, client: &Client, slot: &Slot, failure: Failure) -> Result<(), Failure> {
+    pub(crate) async fn after(
+        &mut self,
+        client: &ClusterClient,
+        slot: &PooledServer,
+        failure: CallFailure,
+    ) -> Result<(), CallFailure> {
         self.unknown |= failure.unknown;
         self.attempts += 1;
         let wait = match failure.retry {
-            Retry::No => return Err(self.last(failure)),
-            Retry::After(wait) => {
+            RetryRule::No => return Err(self.last(failure)),
+            RetryRule::After(wait) => {
                 client.counters.rate_limited.fetch_add(1, Ordering::Relaxed);
                 // Jitter keeps callers that were told to wait equally long from coming back together.
                 wait + wait.mul_f64(0.1 * rand::random::<f64>())
             }
             // Every other server gets one try at once: the loss of a pod is a hiccup, not a pause.
-            Retry::Elsewhere(least) if self.attempts < client.servers.len().max(2) => least,
-            Retry::Elsewhere(least) => least.max(self.backoff.next_wait()),
+            RetryRule::Elsewhere(least) if self.attempts < client.servers.len().max(2) => least,
+            RetryRule::Elsewhere(least) => least.max(self.backoff.next_wait()),
         };
         self.avoid(slot);
         if self.deadline.is_some_and(|deadline| Instant::now() + wait >= deadline) {
@@ -80,7 +85,7 @@ impl Pace {
         Ok(())
     }
 
-    fn last(&self, failure: Failure) -> Failure {
-        Failure { unknown: self.unknown, ..failure }
+    fn last(&self, failure: CallFailure) -> CallFailure {
+        CallFailure { unknown: self.unknown, ..failure }
     }
 }

@@ -1,6 +1,6 @@
 //! Servers that a client knows, and the choice of the next one.
 
-use super::{Options, Slot};
+use super::{ClientOptions, PooledServer};
 use std::sync::{
     Arc, PoisonError, RwLock,
     atomic::{AtomicUsize, Ordering},
@@ -27,23 +27,23 @@ pub struct InvalidAddress {
 
 /// Servers of one cluster, in the order in which they were named.
 #[derive(Debug)]
-pub struct Servers {
-    slots: RwLock<Vec<Arc<Slot>>>,
+pub struct ServerPool {
+    slots: RwLock<Vec<Arc<PooledServer>>>,
     /// Index of the server that answered last; calls stay with it, because its connection is warm.
     preferred: AtomicUsize,
-    options: Options,
+    options: ClientOptions,
 }
 
-impl Servers {
-    pub(super) fn new(addresses: &[String], options: &Options) -> Result<Self, InvalidAddress> {
-        let slots = addresses.iter().map(|address| slot(address, options)).collect::<Result<Vec<_>, _>>()?;
+impl ServerPool {
+    pub(super) fn new(addresses: &[String], options: &ClientOptions) -> Result<Self, InvalidAddress> {
+        let slots = addresses.iter().map(|address| parse_server(address, options)).collect::<Result<Vec<_>, _>>()?;
         let options = options.clone();
         Ok(Self { slots: RwLock::new(slots), preferred: AtomicUsize::new(0), options })
     }
 
     /// Returns all servers, the named ones first.
     #[must_use]
-    pub fn all(&self) -> Vec<Arc<Slot>> {
+    pub fn all(&self) -> Vec<Arc<PooledServer>> {
         self.slots.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -61,7 +61,7 @@ impl Servers {
 
     /// Adds a server that the cluster listed, and returns `true` if it was new. An invalid address is not added.
     pub fn learn(&self, address: &str) -> bool {
-        let Ok(learned) = slot(address, &self.options) else { return false };
+        let Ok(learned) = parse_server(address, &self.options) else { return false };
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         let is_new = slots.len() < MOST && slots.iter().all(|slot| slot.address() != learned.address());
         if is_new {
@@ -74,7 +74,7 @@ impl Servers {
     /// `avoid`; if all are held off, the one whose hold-off ends soonest; `avoid` only if there is no other. Returns
     /// `None` if no server is known.
     #[must_use]
-    pub fn pick(&self, avoid: Option<&str>) -> Option<Arc<Slot>> {
+    pub fn pick(&self, avoid: Option<&str>) -> Option<Arc<PooledServer>> {
         let mut slots = self.all();
         let count = slots.len();
         slots.rotate_left(self.preferred.load(Ordering::Relaxed).checked_rem(count)?);
@@ -89,7 +89,7 @@ impl Servers {
         self.preferred.store(index, Ordering::Relaxed);
     }
 
-    pub(crate) fn succeeded(&self, slot: &Slot) {
+    pub(crate) fn succeeded(&self, slot: &PooledServer) {
         slot.succeeded();
         let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(index) = slots.iter().position(|other| other.address() == slot.address()) {
@@ -98,7 +98,7 @@ impl Servers {
     }
 }
 
-fn slot(address: &str, options: &Options) -> Result<Arc<Slot>, InvalidAddress> {
+fn parse_server(address: &str, options: &ClientOptions) -> Result<Arc<PooledServer>, InvalidAddress> {
     let invalid = || InvalidAddress { address: address.to_owned() };
     let bare = match &options.trust {
         // All servers are addressed in one way: either every listener of a cluster has a certificate, or none has.
@@ -111,19 +111,19 @@ fn slot(address: &str, options: &Options) -> Result<Arc<Slot>, InvalidAddress> {
         return Err(invalid());
     }
     let named = if options.trust.is_some() { format!("{TLS_SCHEME}{bare}") } else { bare.to_owned() };
-    Slot::new(&named, options).map(Arc::new).map_err(|_| invalid())
+    PooledServer::new(&named, options).map(Arc::new).map_err(|_| invalid())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn servers(addresses: &[&str]) -> Servers {
+    fn servers(addresses: &[&str]) -> ServerPool {
         let addresses: Vec<String> = addresses.iter().map(|a| (*a).to_owned()).collect();
-        Servers::new(&addresses, &Options::default()).unwrap()
+        ServerPool::new(&addresses, &ClientOptions::default()).unwrap()
     }
 
-    fn picked(servers: &Servers, avoid: Option<&str>) -> String {
+    fn picked(servers: &ServerPool, avoid: Option<&str>) -> String {
         servers.pick(avoid).unwrap().address().to_owned()
     }
 
@@ -151,7 +151,7 @@ mod tests {
     fn a_lone_server_is_tried_again_although_it_failed() {
         let servers = servers(&["a:1"]);
         assert_eq!(picked(&servers, Some("a:1")), "a:1");
-        assert!(Servers::new(&[], &Options::default()).unwrap().pick(None).is_none());
+        assert!(ServerPool::new(&[], &ClientOptions::default()).unwrap().pick(None).is_none());
     }
 
     #[test]
@@ -166,9 +166,9 @@ mod tests {
     #[test]
     fn an_address_without_port_or_with_a_scheme_is_refused_by_name() {
         for address in ["host", "http://a:1", "a:99999", ":7400", "a:"] {
-            let error = Servers::new(&[address.to_owned()], &Options::default()).unwrap_err();
+            let error = ServerPool::new(&[address.to_owned()], &ClientOptions::default()).unwrap_err();
             assert!(error.to_string().contains(address), "{address}");
         }
-        assert!(Servers::new(&["[::1]:7400".to_owned()], &Options::default()).is_ok());
+        assert!(ServerPool::new(&["[::1]:7400".to_owned()], &ClientOptions::default()).is_ok());
     }
 }

@@ -1,7 +1,7 @@
 //! One server: its connection and its recent health.
 
-use super::{Failure, Options};
-use crate::backoff::Backoff;
+use super::{CallFailure, ClientOptions};
+use crate::backoff::JitteredBackoff;
 use quorate_wire::cause::causes_of;
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -19,30 +19,30 @@ const LEAST_HOLD_OFF: Duration = Duration::from_millis(200);
 
 /// One server of the cluster.
 #[derive(Debug)]
-pub struct Slot {
+pub struct PooledServer {
     address: String,
     endpoint: Endpoint,
     connect_timeout: Duration,
-    health: Mutex<Health>,
-    connection: tokio::sync::Mutex<Connection>,
+    health: Mutex<ServerHealth>,
+    connection: tokio::sync::Mutex<ConnectionState>,
 }
 
 #[derive(Debug)]
-struct Health {
+struct ServerHealth {
     held_until: Option<Instant>,
-    backoff: Backoff,
+    backoff: JitteredBackoff,
 }
 
 #[derive(Debug, Default)]
-struct Connection {
+struct ConnectionState {
     channel: Option<Channel>,
     /// Number of the connection. It rises with each, so that a late report about an old one does not end the new one.
     generation: u64,
     failed: Option<(Instant, String)>,
 }
 
-impl Slot {
-    pub(super) fn new(address: &str, options: &Options) -> Result<Self, tonic::transport::Error> {
+impl PooledServer {
+    pub(super) fn new(address: &str, options: &ClientOptions) -> Result<Self, tonic::transport::Error> {
         let uri = if options.trust.is_some() { address.to_owned() } else { format!("http://{address}") };
         let mut endpoint = Endpoint::from_shared(uri)?;
         if let Some(trust) = &options.trust {
@@ -55,12 +55,12 @@ impl Slot {
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true);
-        let backoff = Backoff::new(options.backoff_base, options.backoff_cap);
+        let backoff = JitteredBackoff::new(options.backoff_base, options.backoff_cap);
         Ok(Self {
             address: address.to_owned(),
             endpoint,
             connect_timeout: options.connect_timeout,
-            health: Mutex::new(Health { held_until: None, backoff }),
+            health: Mutex::new(ServerHealth { held_until: None, backoff }),
             connection: tokio::sync::Mutex::default(),
         })
     }
@@ -75,8 +75,8 @@ impl Slot {
     /// one attempt.
     ///
     /// # Errors
-    /// Returns a [`Failure`] that says that nothing was sent.
-    pub async fn connect(&self) -> Result<(Channel, u64), Failure> {
+    /// Returns a [`CallFailure`] that says that nothing was sent.
+    pub async fn connect(&self) -> Result<(Channel, u64), CallFailure> {
         let asked = Instant::now();
         let mut connection = self.connection.lock().await;
         if let Some(channel) = &connection.channel {
@@ -85,7 +85,7 @@ impl Slot {
         if let Some((at, reason)) = &connection.failed
             && *at >= asked
         {
-            return Err(Failure::unreachable(&self.address, reason));
+            return Err(CallFailure::unreachable(&self.address, reason));
         }
         match self.dial().await {
             Ok(channel) => {
@@ -95,7 +95,7 @@ impl Slot {
                 Ok((channel, connection.generation))
             }
             Err(reason) => {
-                let failure = Failure::unreachable(&self.address, &reason);
+                let failure = CallFailure::unreachable(&self.address, &reason);
                 connection.failed = Some((Instant::now(), reason));
                 Err(failure)
             }
@@ -107,7 +107,7 @@ impl Slot {
         // handshake.
         match tokio::time::timeout(self.connect_timeout, self.endpoint.connect()).await {
             Ok(Ok(channel)) => Ok(channel),
-            Ok(Err(error)) => Err(innermost(&error)),
+            Ok(Err(error)) => Err(innermost_cause(&error)),
             Err(_) => Err(format!("no connection within {} ms", self.connect_timeout.as_millis())),
         }
     }
@@ -143,13 +143,13 @@ impl Slot {
         self.health().held_until.filter(|until| *until > Instant::now())
     }
 
-    fn health(&self) -> MutexGuard<'_, Health> {
+    fn health(&self) -> MutexGuard<'_, ServerHealth> {
         // Poisoning is ignored: the values are plain, and as good after a panic elsewhere as before.
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Returns the innermost cause ("Connection refused"), because the outer errors only say "transport error".
-pub(crate) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn innermost_cause(error: &(dyn std::error::Error + 'static)) -> String {
     causes_of(error).last().unwrap_or(error).to_string()
 }

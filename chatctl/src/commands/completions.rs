@@ -1,7 +1,7 @@
 //! The `chatctl completions` command, which prints a completion script for a shell.
 
 use crate::{
-    cli::{Cli, Context},
+    cli::{CommandContext, CommandLine},
     error::Error,
 };
 use clap::{Args, CommandFactory as _};
@@ -14,7 +14,7 @@ Examples:
   chatctl completions bash > /etc/bash_completion.d/chatctl
   chatctl completions zsh > ~/.zfunc/_chatctl
   source <(chatctl completions bash)")]
-pub struct Command {
+pub struct CompletionsArgs {
     /// Shell that the script is for
     shell: Shell,
 }
@@ -23,8 +23,8 @@ pub struct Command {
 ///
 /// # Errors
 /// Returns an error if standard output cannot be written.
-pub fn run(command: &Command, context: &Context) -> Result<(), Error> {
+pub fn run_completions(command: &CompletionsArgs, context: &CommandContext) -> Result<(), Error> {
     let mut script = Vec::new();
-    generate(command.shell, &mut Cli::command(), "chatctl", &mut script);
+    generate(command.shell, &mut CommandLine::command(), "chatctl", &mut script);
     context.out.line(&String::from_utf8_lossy(&script))
 }

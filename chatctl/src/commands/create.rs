@@ -1,6 +1,6 @@
 //! The `chatctl create` command, which creates a room.
 
-use crate::{cli::Context, error::Error, position::Position, send};
+use crate::{cli::CommandContext, error::Error, position::EventPosition, send};
 use clap::Args;
 use quorate_wire::chat::v1::{CreateRoomRequest, create_room_request::Preset};
 use serde_json::json;
@@ -12,7 +12,7 @@ Examples:
   chatctl create Operations --public --alias ops
   chatctl create --direct --invite @bob:example.org
   chatctl create Plans --invite @bob:example.org --invite @eve:example.org --topic 'next week'")]
-pub struct Command {
+pub struct CreateArgs {
     /// Name of the room
     name: Option<String>,
     /// Let anybody join the room
@@ -33,7 +33,7 @@ pub struct Command {
 }
 
 /// Creates the room. The transaction id keeps a repeated attempt from creating a second one.
-pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+pub async fn run_create(command: CreateArgs, context: &CommandContext) -> Result<(), Error> {
     let session = context.session().await?;
     let transaction_id = send::transaction_id();
     let preset = match (command.public, command.direct) {
@@ -53,6 +53,6 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     };
     let made = session.call(request, |mut chat, request| async move { chat.create_room(request).await }).await;
     let made = made.map_err(|failure| failure.of_write(&transaction_id))?;
-    let position = made.position.map(Position::from);
+    let position = made.position.map(EventPosition::from);
     context.out.emit(&json!({ "room_id": made.room_id, "position": position }), || made.room_id.clone())
 }

@@ -1,7 +1,7 @@
 //! The `chatctl history` command, which prints the history of a room.
 
 use super::{event, room};
-use crate::{cli::Context, error::Error};
+use crate::{cli::CommandContext, error::Error};
 use clap::Args;
 use quorate_wire::chat::v1::{Consistency, Freshness, HistoryRequest, HistoryResponse, history_request::Direction};
 use serde_json::json;
@@ -17,7 +17,7 @@ Examples:
   chatctl history '#ops' --limit 1000
   chatctl history '#ops' --forward --limit 20   the first 20
   chatctl --output json history '#ops' --from \"$CURSOR\"")]
-pub struct Command {
+pub struct HistoryArgs {
     /// Room id, alias, or name of one of your rooms
     room: String,
     /// Maximum number of events to print
@@ -35,9 +35,9 @@ pub struct Command {
 }
 
 /// Reads page after page up to the limit. Text is printed oldest first; JSON keeps the order of the pages.
-pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+pub async fn run_history(command: HistoryArgs, context: &CommandContext) -> Result<(), Error> {
     let session = context.session().await?;
-    let room_id = room::resolve(&session, &command.room).await?;
+    let room_id = room::resolve_room_id(&session, &command.room).await?;
     let mut whole = HistoryResponse { next: command.from.clone(), ..Default::default() };
     let mut first = true;
     loop {
@@ -45,7 +45,7 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
         if left == 0 || (!first && whole.next.is_empty()) {
             break;
         }
-        let request = request(&command, &room_id, &whole.next, left);
+        let request = page_request(&command, &room_id, &whole.next, left);
         let page = session.call(request, |mut chat, request| async move { chat.history(request).await }).await?;
         if first {
             whole.prev = page.prev;
@@ -56,10 +56,10 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
         // The whole is as fresh as its least fresh page.
         whole.freshness = whole.freshness.max(page.freshness);
     }
-    print(&command, context, &whole)
+    print_events(&command, context, &whole)
 }
 
-fn request(command: &Command, room_id: &str, from: &str, left: u32) -> HistoryRequest {
+fn page_request(command: &HistoryArgs, room_id: &str, from: &str, left: u32) -> HistoryRequest {
     let direction = if command.forward { Direction::Forward } else { Direction::Backward };
     let consistency = if command.local { Consistency::Local } else { Consistency::Linearizable };
     HistoryRequest {
@@ -71,18 +71,18 @@ fn request(command: &Command, room_id: &str, from: &str, left: u32) -> HistoryRe
     }
 }
 
-fn print(command: &Command, context: &Context, whole: &HistoryResponse) -> Result<(), Error> {
+fn print_events(command: &HistoryArgs, context: &CommandContext, whole: &HistoryResponse) -> Result<(), Error> {
     let document = json!({
-        "events": whole.events.iter().map(event::document).collect::<Vec<_>>(),
+        "events": whole.events.iter().map(event::event_document).collect::<Vec<_>>(),
         "next": whole.next,
         "prev": whole.prev,
-        "freshness": freshness(whole.freshness()),
+        "freshness": freshness_name(whole.freshness()),
     });
     if whole.freshness() == Freshness::Stale && !context.out.is_json() {
         eprintln!("chatctl: no majority answered in time; the newest messages may be missing");
     }
     context.out.emit(&document, || {
-        let mut lines: Vec<String> = whole.events.iter().map(event::line).collect();
+        let mut lines: Vec<String> = whole.events.iter().map(event::event_line).collect();
         if !command.forward {
             lines.reverse();
         }
@@ -92,7 +92,7 @@ fn print(command: &Command, context: &Context, whole: &HistoryResponse) -> Resul
 
 /// Returns the word for how fresh a read was.
 #[must_use]
-pub fn freshness(freshness: Freshness) -> &'static str {
+pub fn freshness_name(freshness: Freshness) -> &'static str {
     match freshness {
         Freshness::Unspecified => "unspecified",
         Freshness::Linearizable => "linearizable",

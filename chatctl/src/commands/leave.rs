@@ -1,7 +1,7 @@
 //! The `chatctl leave` command, which leaves a room.
 
 use super::{join, room};
-use crate::{cli::Context, error::Error, send};
+use crate::{cli::CommandContext, error::Error, send};
 use clap::Args;
 use quorate_wire::chat::v1::LeaveRoomRequest;
 
@@ -11,7 +11,7 @@ use quorate_wire::chat::v1::LeaveRoomRequest;
 Examples:
   chatctl leave '#ops'
   chatctl leave '!AbCdEf:example.org' --reason 'moved on'")]
-pub struct Command {
+pub struct LeaveArgs {
     /// Room id, alias, or name of one of your rooms
     room: String,
     /// Reason, shown to the members
@@ -20,15 +20,15 @@ pub struct Command {
 }
 
 /// Leaves the room, or rejects an invitation to it.
-pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+pub async fn run_leave(command: LeaveArgs, context: &CommandContext) -> Result<(), Error> {
     let session = context.session().await?;
     let transaction_id = send::transaction_id();
     let request = LeaveRoomRequest {
-        room_id: room::resolve(&session, &command.room).await?,
+        room_id: room::resolve_room_id(&session, &command.room).await?,
         reason: command.reason,
         transaction_id: transaction_id.clone(),
     };
     let left = session.call(request, |mut chat, request| async move { chat.leave_room(request).await }).await;
     let left = left.map_err(|failure| failure.of_write(&transaction_id))?;
-    join::report(context, &left, "left")
+    join::report_membership(context, &left, "left")
 }

@@ -1,6 +1,6 @@
 //! The `chatctl login` command, which signs in to an account.
 
-use crate::{cli::Context, error::Error, password, session, session::Credentials};
+use crate::{cli::CommandContext, error::Error, password, session, session::Credentials};
 use clap::Args;
 use quorate_wire::chat::v1::SessionResponse;
 use serde_json::json;
@@ -12,7 +12,7 @@ use std::fs;
 Examples:
   chatctl --server a.example.org:7400,b.example.org:7400 login alice
   QUORATE_PASSWORD=$(cat secret) chatctl --profile bot login bot --device-id BOT1")]
-pub struct Command {
+pub struct LoginArgs {
     #[command(flatten)]
     sign_in: SignIn,
 }
@@ -29,7 +29,7 @@ pub struct SignIn {
     #[arg(long, value_name = "ID")]
     device_id: Option<String>,
     #[command(flatten)]
-    password: password::Source,
+    password: password::PasswordSource,
 }
 
 impl SignIn {
@@ -48,18 +48,18 @@ impl SignIn {
 ///
 /// # Errors
 /// Returns the server's refusal, or an error if the profile cannot be written.
-pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+pub async fn run_login(command: LoginArgs, context: &CommandContext) -> Result<(), Error> {
     let client = context.client()?;
     let credentials = command.sign_in.credentials(false)?;
-    let opened = session::login(&client, &credentials).await?;
-    keep(context, &opened)
+    let opened = session::sign_in(&client, &credentials).await?;
+    store_session(context, &opened)
 }
 
 /// Writes a new session to the profile and reports it, without the token.
 ///
 /// # Errors
 /// Returns an error if the profile cannot be written.
-pub fn keep(context: &Context, opened: &SessionResponse) -> Result<(), Error> {
+pub fn store_session(context: &CommandContext, opened: &SessionResponse) -> Result<(), Error> {
     let servers = context.servers()?;
     let named = &context.global;
     // The path is made absolute, because a later command may run in another directory.

@@ -1,6 +1,6 @@
 //! The `chatctl logout` command, which ends the session.
 
-use crate::{cli::Context, client::Kind, error::Error};
+use crate::{cli::CommandContext, client::FailureKind, error::Error};
 use clap::Args;
 use quorate_wire::chat::v1::LogoutRequest;
 use serde_json::json;
@@ -11,7 +11,7 @@ use serde_json::json;
 Examples:
   chatctl logout
   chatctl logout --all-devices")]
-pub struct Command {
+pub struct LogoutArgs {
     /// End all sessions of the account, not only this one
     #[arg(long)]
     all_devices: bool,
@@ -22,13 +22,13 @@ pub struct Command {
 /// # Errors
 /// Returns an error if the cluster cannot be reached. The session then stays in the profile, so that it can still be
 /// ended.
-pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+pub async fn run_logout(command: LogoutArgs, context: &CommandContext) -> Result<(), Error> {
     let session = context.session().await?;
     let request = LogoutRequest { all_devices: command.all_devices };
     match session.call(request, |mut chat, request| async move { chat.logout(request).await }).await {
         Ok(_) => {}
         // The session has ended already, which is what was asked for.
-        Err(failure) if failure.kind == Kind::Unauthenticated => {}
+        Err(failure) if failure.kind == FailureKind::Unauthenticated => {}
         Err(failure) => return Err(failure.into()),
     }
     context.store()?.update(&context.global.profile, |profile| {

@@ -1,10 +1,10 @@
 //! The `chatctl members` command, which lists the members of a room.
 
-use super::{history::freshness, room};
+use super::{history::freshness_name, room};
 use crate::{
-    cli::Context,
+    cli::CommandContext,
     error::Error,
-    output::{printable, table},
+    output::{format_table, printable_line},
 };
 use clap::Args;
 use quorate_wire::chat::v1::{Consistency, ListMembersRequest, ListMembersResponse, Member};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 Examples:
   chatctl members '#ops'
   chatctl --output json members '#ops' | jq -r '.members[].user_id'")]
-pub struct Command {
+pub struct MembersArgs {
     /// Room id, alias, or name of one of your rooms
     room: String,
     /// Maximum number of members to list
@@ -25,9 +25,9 @@ pub struct Command {
 }
 
 /// Lists the members, page by page.
-pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+pub async fn run_members(command: MembersArgs, context: &CommandContext) -> Result<(), Error> {
     let session = context.session().await?;
-    let room_id = room::resolve(&session, &command.room).await?;
+    let room_id = room::resolve_room_id(&session, &command.room).await?;
     let mut whole = ListMembersResponse::default();
     loop {
         let left = command.limit.saturating_sub(u32::try_from(whole.members.len()).unwrap_or(u32::MAX));
@@ -48,12 +48,12 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
             break;
         }
     }
-    let members: Vec<Value> = whole.members.iter().map(document).collect();
-    let document = json!({ "members": members, "freshness": freshness(whole.freshness()) });
-    context.out.emit(&document, || text(&whole.members))
+    let members: Vec<Value> = whole.members.iter().map(member_document).collect();
+    let document = json!({ "members": members, "freshness": freshness_name(whole.freshness()) });
+    context.out.emit(&document, || member_table(&whole.members))
 }
 
-fn document(member: &Member) -> Value {
+fn member_document(member: &Member) -> Value {
     json!({
         "user_id": member.user_id,
         "membership": member.membership,
@@ -62,10 +62,10 @@ fn document(member: &Member) -> Value {
     })
 }
 
-fn text(members: &[Member]) -> String {
+fn member_table(members: &[Member]) -> String {
     let row = |member: &Member| {
         let power = member.power_level.to_string();
-        vec![member.user_id.clone(), member.membership.clone(), power, printable(&member.display_name)]
+        vec![member.user_id.clone(), member.membership.clone(), power, printable_line(&member.display_name)]
     };
-    table(&["USER", "MEMBERSHIP", "POWER", "NAME"], &members.iter().map(row).collect::<Vec<_>>())
+    format_table(&["USER", "MEMBERSHIP", "POWER", "NAME"], &members.iter().map(row).collect::<Vec<_>>())
 }

@@ -21,7 +21,7 @@ pub mod time;
 pub mod whoami;
 
 use crate::{
-    cli::{Command, Context},
+    cli::{CliCommand, CommandContext},
     error::Error,
     verify,
 };
@@ -30,25 +30,25 @@ use crate::{
 ///
 /// # Errors
 /// Returns the reason why it did not do what was asked; [`Error::exit_code`] is the exit code of the process.
-pub async fn run(command: Command, context: Context) -> Result<(), Error> {
+pub async fn run_command(command: CliCommand, context: CommandContext) -> Result<(), Error> {
     // Boxed, because otherwise every command's future would be as large as the largest.
     match command {
-        Command::Register(command) => Box::pin(register::run(command, &context)).await,
-        Command::Login(command) => Box::pin(login::run(command, &context)).await,
-        Command::Logout(command) => Box::pin(logout::run(command, &context)).await,
-        Command::Whoami(command) => Box::pin(whoami::run(command, &context)).await,
-        Command::Rooms(command) => Box::pin(rooms::run(command, &context)).await,
-        Command::Create(command) => Box::pin(create::run(command, &context)).await,
-        Command::Join(command) => Box::pin(join::run(command, &context)).await,
-        Command::Invite(command) => Box::pin(invite::run(command, &context)).await,
-        Command::Leave(command) => Box::pin(leave::run(command, &context)).await,
-        Command::Send(command) => Box::pin(send::run(command, &context)).await,
-        Command::Tail(command) => Box::pin(tail::run(command, &context)).await,
-        Command::History(command) => Box::pin(history::run(command, &context)).await,
-        Command::Members(command) => Box::pin(members::run(command, &context)).await,
-        Command::Servers(command) => Box::pin(servers::run(command, &context)).await,
-        Command::Verify(command) => Box::pin(verify::run(command, &context)).await,
-        Command::Completions(command) => completions::run(&command, &context),
-        Command::Cluster(command) => Box::pin(cluster::run(command, &context)).await,
+        CliCommand::Register(command) => Box::pin(register::run_register(command, &context)).await,
+        CliCommand::Login(command) => Box::pin(login::run_login(command, &context)).await,
+        CliCommand::Logout(command) => Box::pin(logout::run_logout(command, &context)).await,
+        CliCommand::Whoami(command) => Box::pin(whoami::run_whoami(command, &context)).await,
+        CliCommand::Rooms(command) => Box::pin(rooms::run_rooms(command, &context)).await,
+        CliCommand::Create(command) => Box::pin(create::run_create(command, &context)).await,
+        CliCommand::Join(command) => Box::pin(join::run_join(command, &context)).await,
+        CliCommand::Invite(command) => Box::pin(invite::run_invite(command, &context)).await,
+        CliCommand::Leave(command) => Box::pin(leave::run_leave(command, &context)).await,
+        CliCommand::Send(command) => Box::pin(send::run_send(command, &context)).await,
+        CliCommand::Tail(command) => Box::pin(tail::run_tail(command, &context)).await,
+        CliCommand::History(command) => Box::pin(history::run_history(command, &context)).await,
+        CliCommand::Members(command) => Box::pin(members::run_members(command, &context)).await,
+        CliCommand::Servers(command) => Box::pin(servers::run_servers(command, &context)).await,
+        CliCommand::Verify(command) => Box::pin(verify::run_verify(command, &context)).await,
+        CliCommand::Completions(command) => completions::run_completions(&command, &context),
+        CliCommand::Cluster(command) => Box::pin(cluster::run_cluster(command, &context)).await,
     }
 }

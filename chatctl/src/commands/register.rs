@@ -1,7 +1,7 @@
 //! The `chatctl register` command, which creates an account.
 
 use super::login::{self, SignIn};
-use crate::{cli::Context, error::Error, session};
+use crate::{cli::CommandContext, error::Error, session};
 use clap::Args;
 
 /// Arguments of `chatctl register`.
@@ -10,7 +10,7 @@ use clap::Args;
 Examples:
   chatctl --server chat.example.org:7400 register alice
   printf '%s\\n' \"$SECRET\" | chatctl register alice --password-stdin")]
-pub struct Command {
+pub struct RegisterArgs {
     #[command(flatten)]
     sign_in: SignIn,
 }
@@ -19,9 +19,9 @@ pub struct Command {
 ///
 /// # Errors
 /// Returns the server's refusal (name taken, registration disabled), or an error if the profile cannot be written.
-pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+pub async fn run_register(command: RegisterArgs, context: &CommandContext) -> Result<(), Error> {
     let client = context.client()?;
     let credentials = command.sign_in.credentials(true)?;
-    let opened = session::register(&client, &credentials).await?;
-    login::keep(context, &opened)
+    let opened = session::register_user(&client, &credentials).await?;
+    login::store_session(context, &opened)
 }

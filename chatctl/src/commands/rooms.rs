@@ -2,9 +2,9 @@
 
 use super::room;
 use crate::{
-    cli::Context,
+    cli::CommandContext,
     error::Error,
-    output::{printable, table},
+    output::{format_table, printable_line},
 };
 use clap::Args;
 use quorate_wire::chat::v1::Room;
@@ -17,7 +17,7 @@ Examples:
   chatctl rooms
   chatctl rooms --public
   chatctl --output json rooms | jq -r '.rooms[].room_id'")]
-pub struct Command {
+pub struct RoomsArgs {
     /// Also list public rooms that you have not joined
     #[arg(long)]
     public: bool,
@@ -27,14 +27,14 @@ pub struct Command {
 }
 
 /// Lists the caller's rooms, page by page.
-pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+pub async fn run_rooms(command: RoomsArgs, context: &CommandContext) -> Result<(), Error> {
     let session = context.session().await?;
     let limit = command.limit as usize;
     let mut rooms: Vec<Room> = Vec::new();
     let mut next = String::new();
     while rooms.len() < limit {
         let wanted = u32::try_from(limit - rooms.len()).unwrap_or(u32::MAX);
-        let answer = room::page(&session, command.public, &next, wanted).await?;
+        let answer = room::fetch_rooms_page(&session, command.public, &next, wanted).await?;
         rooms.extend(answer.rooms);
         next = answer.next_page;
         if next.is_empty() {
@@ -42,11 +42,11 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
         }
     }
     rooms.truncate(limit);
-    let document = json!({ "rooms": rooms.iter().map(document).collect::<Vec<_>>() });
-    context.out.emit(&document, || text(&rooms))
+    let document = json!({ "rooms": rooms.iter().map(room_document).collect::<Vec<_>>() });
+    context.out.emit(&document, || room_table(&rooms))
 }
 
-fn document(room: &Room) -> Value {
+fn room_document(room: &Room) -> Value {
     json!({
         "room_id": room.room_id,
         "name": room.name,
@@ -59,16 +59,16 @@ fn document(room: &Room) -> Value {
     })
 }
 
-fn text(rooms: &[Room]) -> String {
+fn room_table(rooms: &[Room]) -> String {
     let row = |room: &Room| {
         let name = if room.name.is_empty() { "-" } else { &room.name };
         vec![
             room.room_id.clone(),
-            printable(name),
+            printable_line(name),
             room.canonical_alias.clone(),
             room.membership.clone(),
             room.joined_members.to_string(),
         ]
     };
-    table(&["ROOM", "NAME", "ALIAS", "YOU", "MEMBERS"], &rooms.iter().map(row).collect::<Vec<_>>())
+    format_table(&["ROOM", "NAME", "ALIAS", "YOU", "MEMBERS"], &rooms.iter().map(row).collect::<Vec<_>>())
 }

@@ -2,10 +2,10 @@
 
 use super::room;
 use crate::{
-    cli::Context,
+    cli::CommandContext,
     error::Error,
     send::{self, MESSAGE, transaction_id},
-    session::Session,
+    session::ClientSession,
 };
 use clap::Args;
 use quorate_wire::chat::v1::SendRequest;
@@ -23,7 +23,7 @@ Examples:
 
 Each message is retried with the same transaction id until the cluster has accepted or refused it, so it is stored
 exactly once. If the time limit is reached first, the exit code is 6 and the error names the transaction id.")]
-pub struct Command {
+pub struct SendArgs {
     /// Room id, alias, or name of one of your rooms
     room: String,
     /// Message to send; each line of standard input when absent
@@ -46,7 +46,7 @@ pub struct Command {
 ///
 /// # Errors
 /// Returns the first refusal; lines before it are accepted and printed.
-pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+pub async fn run_send(command: SendArgs, context: &CommandContext) -> Result<(), Error> {
     let content = one_content(&command)?;
     if content.is_none() && command.transaction_id.is_some() {
         return Err(Error::Usage(
@@ -54,7 +54,7 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
         ));
     }
     let session = context.session().await?;
-    let room_id = room::resolve(&session, &command.room).await?;
+    let room_id = room::resolve_room_id(&session, &command.room).await?;
     let message = |content: Value, transaction_id: String| SendRequest {
         room_id: room_id.clone(),
         r#type: command.kind.clone(),
@@ -63,20 +63,20 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     };
     if let Some(content) = content {
         let id = command.transaction_id.clone().unwrap_or_else(transaction_id);
-        return one(context, &session, message(content, id)).await;
+        return send_one(context, &session, message(content, id)).await;
     }
-    let mut lines = lines();
+    let mut lines = stdin_lines();
     while let Some(line) = lines.recv().await {
         let line = line.map_err(Error::file("standard input"))?;
         if !line.is_empty() {
-            one(context, &session, message(text(&command.msgtype, &line), transaction_id())).await?;
+            send_one(context, &session, message(text_content(&command.msgtype, &line), transaction_id())).await?;
         }
     }
     Ok(())
 }
 
 /// Returns the lines of standard input, read by a thread of its own: reading blocks, and cannot be cancelled.
-fn lines() -> mpsc::Receiver<io::Result<String>> {
+fn stdin_lines() -> mpsc::Receiver<io::Result<String>> {
     // Only one line is read ahead: lines that have not been sent stay with their writer.
     let (sender, receiver) = mpsc::channel(1);
     thread::spawn(move || {
@@ -89,23 +89,23 @@ fn lines() -> mpsc::Receiver<io::Result<String>> {
     receiver
 }
 
-fn one_content(command: &Command) -> Result<Option<Value>, Error> {
+fn one_content(command: &SendArgs) -> Result<Option<Value>, Error> {
     match (&command.content, &command.message) {
         (Some(json), _) => match serde_json::from_str(json) {
             Ok(Value::Object(object)) => Ok(Some(Value::Object(object))),
             Ok(_) => Err(Error::Usage("--content must be a JSON object".to_owned())),
             Err(error) => Err(Error::Usage(format!("--content is not valid JSON: {error}"))),
         },
-        (None, Some(message)) => Ok(Some(text(&command.msgtype, message))),
+        (None, Some(message)) => Ok(Some(text_content(&command.msgtype, message))),
         (None, None) => Ok(None),
     }
 }
 
-fn text(msgtype: &str, body: &str) -> Value {
+fn text_content(msgtype: &str, body: &str) -> Value {
     json!({ "msgtype": msgtype, "body": body })
 }
 
-async fn one(context: &Context, session: &Session, message: SendRequest) -> Result<(), Error> {
-    let accepted = send::send(session, message).await?;
+async fn send_one(context: &CommandContext, session: &ClientSession, message: SendRequest) -> Result<(), Error> {
+    let accepted = send::send_until_settled(session, message).await?;
     context.out.emit(&accepted, || format!("{} at {}", accepted.event_id, accepted.position))
 }

@@ -1,6 +1,6 @@
 //! The `chatctl servers` command, which lists the servers of the cluster.
 
-use crate::{cli::Context, error::Error, output::table};
+use crate::{cli::CommandContext, error::Error, output::format_table};
 use clap::Args;
 use quorate_wire::chat::v1::Server;
 use serde_json::{Value, json};
@@ -11,18 +11,18 @@ use serde_json::{Value, json};
 Examples:
   chatctl servers
   chatctl --output json servers | jq -r '.servers[] | select(.role == \"leader\").name'")]
-pub struct Command {}
+pub struct ServersArgs {}
 
 /// Asks one server for what it knows of all servers.
-pub async fn run(_: Command, context: &Context) -> Result<(), Error> {
+pub async fn run_servers(_: ServersArgs, context: &CommandContext) -> Result<(), Error> {
     let session = context.session().await?;
     let answer = session.list_servers().await?;
-    let servers: Vec<Value> = answer.servers.iter().map(document).collect();
+    let servers: Vec<Value> = answer.servers.iter().map(server_document).collect();
     let document = json!({ "cluster_id": answer.cluster_id, "term": answer.term, "servers": servers });
-    context.out.emit(&document, || text(&answer.servers))
+    context.out.emit(&document, || server_table(&answer.servers))
 }
 
-fn document(server: &Server) -> Value {
+fn server_document(server: &Server) -> Value {
     json!({
         "node_id": server.node_id,
         "name": server.name,
@@ -35,7 +35,7 @@ fn document(server: &Server) -> Value {
     })
 }
 
-fn text(servers: &[Server]) -> String {
+fn server_table(servers: &[Server]) -> String {
     let known = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |v| v.to_string());
     let row = |server: &Server| {
         let name = if server.is_self { format!("{} *", server.name) } else { server.name.clone() };
@@ -44,5 +44,5 @@ fn text(servers: &[Server]) -> String {
         vec![name, server.role.clone(), server.address.clone(), reachable.into(), known(server.lag), connections]
     };
     let headings = ["NAME", "ROLE", "ADDRESS", "REACHABLE", "LAG", "CONNECTIONS"];
-    table(&headings, &servers.iter().map(row).collect::<Vec<_>>())
+    format_table(&headings, &servers.iter().map(row).collect::<Vec<_>>())
 }

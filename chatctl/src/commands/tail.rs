@@ -2,10 +2,10 @@
 
 use super::{event, room};
 use crate::{
-    cli::Context,
+    cli::CommandContext,
     error::Error,
-    output::printable,
-    tail::{Once, Tail},
+    output::printable_line,
+    tail::{DuplicateFilter, ResumingSubscription},
 };
 use clap::Args;
 use serde_json::json;
@@ -21,7 +21,7 @@ Examples:
 
 If the connection is lost, the stream resumes on another server after the last event. Reconnections are reported on
 standard error.")]
-pub struct Command {
+pub struct TailArgs {
     /// Room id, alias, or name of one of your rooms; all your rooms when absent
     room: Option<String>,
     /// Continue after this cursor instead of starting now
@@ -39,14 +39,14 @@ pub struct Command {
 ///
 /// # Errors
 /// Returns an error if the session has ended, the room is closed to the caller, or the cursor is invalid.
-pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+pub async fn run_tail(command: TailArgs, context: &CommandContext) -> Result<(), Error> {
     let session = context.session().await?;
     let room_id = match &command.room {
-        Some(room) => room::resolve(&session, room).await?,
+        Some(room) => room::resolve_room_id(&session, room).await?,
         None => String::new(),
     };
-    let mut tail = Tail::new(session.clone(), &room_id, &command.cursor);
-    let mut once = Once::default();
+    let mut tail = ResumingSubscription::new(session.clone(), &room_id, &command.cursor);
+    let mut once = DuplicateFilter::default();
     let mut left = command.count.unwrap_or(u64::MAX);
     let mut reconnects = 0;
     while left > 0 {
@@ -64,19 +64,21 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
             }
             // A frame's cursor stands after all its events, so it is printed only with the last one.
             let cursor = (index + 1 == wanted.len()).then_some(frame.cursor.as_str());
-            context.out.emit(&json!({ "event": event::document(said), "cursor": cursor }), || event::line(said))?;
+            context
+                .out
+                .emit(&json!({ "event": event::event_document(said), "cursor": cursor }), || event::event_line(said))?;
             left -= 1;
         }
     }
     Ok(())
 }
 
-fn note_reconnect(context: &Context, tail: &Tail, seen: &mut u64) {
+fn note_reconnect(context: &CommandContext, tail: &ResumingSubscription, seen: &mut u64) {
     if tail.reconnects() == *seen {
         return;
     }
     *seen = tail.reconnects();
     if !context.out.is_json() {
-        eprintln!("chatctl: resumed on {}", printable(tail.server().unwrap_or("another server")));
+        eprintln!("chatctl: resumed on {}", printable_line(tail.server().unwrap_or("another server")));
     }
 }

@@ -12,16 +12,16 @@ pub fn now_ms() -> u64 {
 
 /// Formats a time in milliseconds since the Unix epoch as `2026-11-21 09:49:48`, in UTC.
 #[must_use]
-pub fn utc(milliseconds: u64) -> String {
+pub fn format_utc(milliseconds: u64) -> String {
     let seconds = milliseconds / 1000;
-    let (year, month, day) = civil(seconds / 86_400);
+    let (year, month, day) = civil_from_days(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
 }
 
 /// Converts days since 1970-01-01 to a date of the Gregorian calendar, by the algorithm `civil_from_days` of
 /// <https://howardhinnant.github.io/date_algorithms.html>: years begin in March, so that the leap day comes last.
-fn civil(days: u64) -> (u64, u64, u64) {
+fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
@@ -38,10 +38,10 @@ mod tests {
 
     #[test]
     fn dates_are_right_at_the_epoch_on_leap_days_and_at_year_ends() {
-        assert_eq!(utc(0), "1970-01-01 00:00:00");
-        assert_eq!(utc(951_782_400_000), "2000-02-29 00:00:00");
-        assert_eq!(utc(1_709_251_199_999), "2024-02-29 23:59:59");
-        assert_eq!(utc(1_767_225_599_000), "2025-12-31 23:59:59");
-        assert_eq!(utc(1_767_225_600_000), "2026-01-01 00:00:00");
+        assert_eq!(format_utc(0), "1970-01-01 00:00:00");
+        assert_eq!(format_utc(951_782_400_000), "2000-02-29 00:00:00");
+        assert_eq!(format_utc(1_709_251_199_999), "2024-02-29 23:59:59");
+        assert_eq!(format_utc(1_767_225_599_000), "2025-12-31 23:59:59");
+        assert_eq!(format_utc(1_767_225_600_000), "2026-01-01 00:00:00");
     }
 }

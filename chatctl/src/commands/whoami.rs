@@ -1,6 +1,6 @@
 //! The `chatctl whoami` command, which shows who is signed in.
 
-use crate::{cli::Context, error::Error};
+use crate::{cli::CommandContext, error::Error};
 use clap::Args;
 use quorate_wire::chat::v1::WhoAmIRequest;
 use serde_json::json;
@@ -11,13 +11,13 @@ use serde_json::json;
 Examples:
   chatctl whoami
   chatctl --output json whoami | jq -r .user_id")]
-pub struct Command {}
+pub struct WhoamiArgs {}
 
 /// Asks the cluster who is signed in, so that an ended session is noticed.
 ///
 /// # Errors
 /// Returns an error if the session has ended or the cluster cannot be reached.
-pub async fn run(_: Command, context: &Context) -> Result<(), Error> {
+pub async fn run_whoami(_: WhoamiArgs, context: &CommandContext) -> Result<(), Error> {
     let session = context.session().await?;
     let me = session.call(WhoAmIRequest {}, |mut chat, request| async move { chat.who_am_i(request).await }).await?;
     let document = json!({ "user_id": me.user_id, "device_id": me.device_id, "server_name": me.server_name });

@@ -6,8 +6,10 @@
 //! [`super::check_reads`].
 
 use super::check_reads;
-use super::history::{Fate, History, Message, MessageId, Observation, Read, Seen, event_key};
-use crate::position::Position;
+use super::history::{
+    IssuedMessage, MessageId, MessageOutcome, Observation, RecordedRead, RunHistory, SeenMessage, event_key,
+};
+use crate::position::EventPosition;
 use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 
@@ -16,14 +18,14 @@ const EXAMPLES: usize = 10;
 
 /// Number of violations of one kind, and the first instances.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Finding {
+pub struct ViolationSummary {
     /// Number of violations found.
     pub count: u64,
     /// Descriptions of the first ten.
     pub examples: Vec<String>,
 }
 
-impl Finding {
+impl ViolationSummary {
     pub(super) fn add(&mut self, example: impl FnOnce() -> String) {
         self.count += 1;
         if self.examples.len() < EXAMPLES {
@@ -34,7 +36,7 @@ impl Finding {
 
 /// Verdict of the checker on a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Verdict {
+pub struct CheckVerdict {
     /// Number of messages that the cluster promised to keep.
     pub acknowledged: u64,
     /// Number of messages without a promise either way.
@@ -42,20 +44,20 @@ pub struct Verdict {
     /// Number of messages that the cluster promised not to keep.
     pub refused: u64,
     /// Messages that are missing somewhere although they must be there.
-    pub lost: Finding,
+    pub lost: ViolationSummary,
     /// Messages that one observer met more than once.
-    pub duplicated: Finding,
+    pub duplicated: ViolationSummary,
     /// Messages that stand before one that they must follow.
-    pub reordered: Finding,
+    pub reordered: ViolationSummary,
     /// Messages at another position, with another event id or in another room than promised or seen elsewhere.
-    pub mismatched: Finding,
+    pub mismatched: ViolationSummary,
     /// Messages that were refused or never sent, and yet were seen.
-    pub phantom: Finding,
+    pub phantom: ViolationSummary,
     /// Linearizable reads that match the room at no moment between their beginning and their end.
-    pub unlinearizable: Finding,
+    pub unlinearizable: ViolationSummary,
 }
 
-impl Verdict {
+impl CheckVerdict {
     /// Returns `true` if no promise was broken.
     #[must_use]
     pub fn is_clean(&self) -> bool {
@@ -64,7 +66,7 @@ impl Verdict {
 
     /// Returns all kinds of violations, by name.
     #[must_use]
-    pub fn findings(&self) -> [(&'static str, &Finding); 6] {
+    pub fn findings(&self) -> [(&'static str, &ViolationSummary); 6] {
         [
             ("lost", &self.lost),
             ("duplicated", &self.duplicated),
@@ -78,50 +80,50 @@ impl Verdict {
 
 /// Judges the record of a run.
 #[must_use]
-pub fn check(history: &History) -> Verdict {
-    let mut verdict = Verdict::default();
-    let mut world = World::promised(history, &mut verdict);
-    let met: Vec<Met> = history.observations.iter().map(|o| world.observe(o, &mut verdict)).collect();
+pub fn check_history(history: &RunHistory) -> CheckVerdict {
+    let mut verdict = CheckVerdict::default();
+    let mut world = MessageIndex::promised(history, &mut verdict);
+    let met: Vec<ObservedMessages> = history.observations.iter().map(|o| world.observe(o, &mut verdict)).collect();
     history.reads.iter().for_each(|read| world.read(read, &mut verdict));
     world.completeness(history, &met, &mut verdict);
     world.real_time_order(history, &mut verdict);
     world.stream_order(history, &mut verdict);
-    check_reads::check(history, &world.positions(), &mut verdict.unlinearizable);
+    check_reads::check_reads(history, &world.positions(), &mut verdict.unlinearizable);
     verdict
 }
 
 /// Position of a message, and the key of its event id.
 #[derive(Clone, Copy)]
-struct Place {
-    position: Position,
+struct MessagePlace {
+    position: EventPosition,
     event: u64,
 }
 
 /// Messages that one observer met.
-struct Met {
+struct ObservedMessages {
     ids: HashSet<MessageId>,
     /// Highest position met in each room.
-    reached: HashMap<u16, Position>,
+    reached: HashMap<u16, EventPosition>,
 }
 
-struct World<'a> {
-    messages: HashMap<MessageId, &'a Message>,
-    places: HashMap<MessageId, Place>,
-    owners: HashMap<Position, MessageId>,
+struct MessageIndex<'a> {
+    messages: HashMap<MessageId, &'a IssuedMessage>,
+    places: HashMap<MessageId, MessagePlace>,
+    owners: HashMap<EventPosition, MessageId>,
 }
 
-impl<'a> World<'a> {
+impl<'a> MessageIndex<'a> {
     /// Builds the world from the acknowledgements alone, and counts the outcomes.
-    fn promised(history: &'a History, verdict: &mut Verdict) -> Self {
+    fn promised(history: &'a RunHistory, verdict: &mut CheckVerdict) -> Self {
         let messages = history.messages.iter().map(|message| (message.id, message)).collect();
         let mut world = Self { messages, places: HashMap::new(), owners: HashMap::new() };
         for message in &history.messages {
             match &message.fate {
-                Fate::Refused => verdict.refused += 1,
-                Fate::Unknown => verdict.unknown += 1,
-                Fate::Acknowledged { position, event_id, .. } => {
+                MessageOutcome::Refused => verdict.refused += 1,
+                MessageOutcome::Unknown => verdict.unknown += 1,
+                MessageOutcome::Acknowledged { position, event_id, .. } => {
                     verdict.acknowledged += 1;
-                    let place = Place { position: *position, event: event_key(event_id) };
+                    let place = MessagePlace { position: *position, event: event_key(event_id) };
                     world.place(message.id, place, "acknowledgement", verdict);
                 }
             }
@@ -130,8 +132,8 @@ impl<'a> World<'a> {
     }
 
     /// Puts a message at its place, or compares the place with the one that is known already.
-    fn place(&mut self, id: MessageId, place: Place, by: &str, verdict: &mut Verdict) {
-        let Place { position, event } = place;
+    fn place(&mut self, id: MessageId, place: MessagePlace, by: &str, verdict: &mut CheckVerdict) {
+        let MessagePlace { position, event } = place;
         let known = *self.places.entry(id).or_insert(place);
         if known.position != position {
             verdict.mismatched.add(|| format!("{by}: message {id} at {position}, but elsewhere at {}", known.position));
@@ -145,11 +147,11 @@ impl<'a> World<'a> {
     }
 
     /// Checks that an observer met each message once, each room in ascending order, and nothing that must not be there.
-    fn observe(&mut self, observation: &Observation, verdict: &mut Verdict) -> Met {
+    fn observe(&mut self, observation: &Observation, verdict: &mut CheckVerdict) -> ObservedMessages {
         let name = &observation.name;
-        let mut met = Met { ids: HashSet::with_capacity(observation.seen.len()), reached: HashMap::new() };
-        for Seen { id, room, position, event } in observation.seen.iter().copied() {
-            let expected = self.messages.get(&id).filter(|message| message.fate != Fate::Refused);
+        let mut met = ObservedMessages { ids: HashSet::with_capacity(observation.seen.len()), reached: HashMap::new() };
+        for SeenMessage { id, room, position, event } in observation.seen.iter().copied() {
+            let expected = self.messages.get(&id).filter(|message| message.fate != MessageOutcome::Refused);
             let Some(message) = expected else {
                 verdict.phantom.add(|| format!("{name}: message {id} at {position} was refused or never sent"));
                 continue;
@@ -168,29 +170,29 @@ impl<'a> World<'a> {
                 verdict.reordered.add(|| format!("{name}: message {id} at {position} came after position {reached}"));
             }
             *reached = position.max(*reached);
-            self.place(id, Place { position, event }, name, verdict);
+            self.place(id, MessagePlace { position, event }, name, verdict);
         }
         met
     }
 
     /// Checks where a read shows messages, as for an observation. Messages missing from it are judged elsewhere.
-    fn read(&mut self, read: &Read, verdict: &mut Verdict) {
+    fn read(&mut self, read: &RecordedRead, verdict: &mut CheckVerdict) {
         let name = format!("read of {}", read.server);
         let seen = read.page.clone();
         self.observe(&Observation { name, seen }, verdict);
     }
 
     /// Returns the position of each message, as far as any acknowledgement or observer named it.
-    fn positions(&self) -> HashMap<MessageId, Position> {
+    fn positions(&self) -> HashMap<MessageId, EventPosition> {
         self.places.iter().map(|(id, place)| (*id, place.position)).collect()
     }
 
     /// Checks that nothing is missing that must be there. A message counts once, however many observers miss it.
-    fn completeness(&self, history: &History, met: &[Met], verdict: &mut Verdict) {
+    fn completeness(&self, history: &RunHistory, met: &[ObservedMessages], verdict: &mut CheckVerdict) {
         for message in &history.messages {
-            let Some(Place { position, .. }) = self.places.get(&message.id) else { continue };
-            let acknowledged = matches!(message.fate, Fate::Acknowledged { .. });
-            let misses = |met: &Met| {
+            let Some(MessagePlace { position, .. }) = self.places.get(&message.id) else { continue };
+            let acknowledged = matches!(message.fate, MessageOutcome::Acknowledged { .. });
+            let misses = |met: &ObservedMessages| {
                 // Without a promise, only observers that came past its position must have met it.
                 let passed = met.reached.get(&message.room).is_some_and(|reached| reached >= position);
                 !met.ids.contains(&message.id) && (acknowledged || passed)
@@ -211,11 +213,11 @@ impl<'a> World<'a> {
 
     /// Checks that a message that was issued after another was acknowledged stands after it, whoever wrote the two.
     /// This covers the order of what one writer sends one after another.
-    fn real_time_order(&self, history: &History, verdict: &mut Verdict) {
-        let mut acknowledged: Vec<(u64, Position, MessageId)> = Vec::new();
-        let mut placed: Vec<(u64, Position, MessageId)> = Vec::new();
+    fn real_time_order(&self, history: &RunHistory, verdict: &mut CheckVerdict) {
+        let mut acknowledged: Vec<(u64, EventPosition, MessageId)> = Vec::new();
+        let mut placed: Vec<(u64, EventPosition, MessageId)> = Vec::new();
         for message in &history.messages {
-            if let Fate::Acknowledged { at_us, position, .. } = &message.fate {
+            if let MessageOutcome::Acknowledged { at_us, position, .. } = &message.fate {
                 acknowledged.push((*at_us, *position, message.id));
             }
             if let Some(place) = self.places.get(&message.id) {
@@ -225,7 +227,7 @@ impl<'a> World<'a> {
         acknowledged.sort_unstable();
         placed.sort_unstable();
         let mut earlier = acknowledged.into_iter().peekable();
-        let mut highest: Option<(Position, MessageId)> = None;
+        let mut highest: Option<(EventPosition, MessageId)> = None;
         for (invoked, position, id) in placed {
             while let Some((_, before, by)) = earlier.next_if(|(at, ..)| *at < invoked) {
                 highest = highest.max(Some((before, by)));
@@ -239,11 +241,11 @@ impl<'a> World<'a> {
     }
 }
 
-impl World<'_> {
+impl MessageIndex<'_> {
     /// Checks that the messages that one writer put on its stream stand in the order in which it did so, however many
     /// were in flight at once.
-    fn stream_order(&self, history: &History, verdict: &mut Verdict) {
-        let mut placed: Vec<(MessageId, Position)> =
+    fn stream_order(&self, history: &RunHistory, verdict: &mut CheckVerdict) {
+        let mut placed: Vec<(MessageId, EventPosition)> =
             self.places.iter().map(|(id, place)| (*id, place.position)).collect();
         placed.retain(|(id, _)| history.in_order.contains(&id.writer));
         placed.sort_unstable();

@@ -1,12 +1,14 @@
 //! Reads made by hand, and a comparison with a search over all orders.
 
-use crate::position::Position;
-use crate::verify::check::check;
-use crate::verify::history::{Fate, History, Message, MessageId, Read, Seen, event_key};
+use crate::position::EventPosition;
+use crate::verify::check::check_history;
+use crate::verify::history::{
+    IssuedMessage, MessageId, MessageOutcome, RecordedRead, RunHistory, SeenMessage, event_key,
+};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 
-fn position(index: u64) -> Position {
-    Position { index, ..Position::default() }
+fn position(index: u64) -> EventPosition {
+    EventPosition { index, ..EventPosition::default() }
 }
 
 fn id(seq: u64) -> MessageId {
@@ -14,34 +16,41 @@ fn id(seq: u64) -> MessageId {
 }
 
 /// Returns the message that stands at `index`.
-fn message(index: u64, invoked_us: u64, acknowledged_us: Option<u64>) -> Message {
+fn message(index: u64, invoked_us: u64, acknowledged_us: Option<u64>) -> IssuedMessage {
     let event_id = format!("$event{index}").into();
-    let fate = acknowledged_us.map_or(Fate::Unknown, |at_us| Fate::Acknowledged {
+    let fate = acknowledged_us.map_or(MessageOutcome::Unknown, |at_us| MessageOutcome::Acknowledged {
         at_us,
         position: position(index),
         event_id,
     });
-    Message { id: id(index), room: 0, invoked_us, fate }
+    IssuedMessage { id: id(index), room: 0, invoked_us, fate }
 }
 
-fn read(invoked_us: u64, ended_us: u64, page: &[u64]) -> Read {
-    let seen = |index: &u64| Seen {
+fn read(invoked_us: u64, ended_us: u64, page: &[u64]) -> RecordedRead {
+    let seen = |index: &u64| SeenMessage {
         id: id(*index),
         room: 0,
         position: position(*index),
         event: event_key(&format!("$event{index}")),
     };
-    Read { server: "a:7400".into(), room: 0, invoked_us, ended_us, page: page.iter().map(seen).collect(), whole: true }
+    RecordedRead {
+        server: "a:7400".into(),
+        room: 0,
+        invoked_us,
+        ended_us,
+        page: page.iter().map(seen).collect(),
+        whole: true,
+    }
 }
 
 /// Returns a history of messages 1, 2 and 3, issued at 100, 200 and 300 µs and acknowledged 50 µs later.
-fn with(reads: &[Read]) -> History {
+fn with(reads: &[RecordedRead]) -> RunHistory {
     let messages = (1..=3).map(|n| message(n, 100 * n, Some(100 * n + 50))).collect();
-    History { messages, reads: reads.to_vec(), ..History::default() }
+    RunHistory { messages, reads: reads.to_vec(), ..RunHistory::default() }
 }
 
-fn wrong(history: &History) -> Vec<String> {
-    let verdict = check(history);
+fn wrong(history: &RunHistory) -> Vec<String> {
+    let verdict = check_history(history);
     assert_eq!(verdict.mismatched.count + verdict.phantom.count, 0, "{verdict:?}");
     verdict.unlinearizable.examples
 }
@@ -77,7 +86,7 @@ fn a_later_read_sees_no_less_than_an_earlier_one_of_another_server() {
 #[test]
 fn a_message_without_an_acknowledgement_that_was_read_once_is_there_for_good() {
     let mut history = with(&[read(205, 220, &[1, 2]), read(400, 410, &[1, 3])]);
-    history.messages[1].fate = Fate::Unknown;
+    history.messages[1].fate = MessageOutcome::Unknown;
     assert!(!wrong(&history).is_empty());
     history.reads[0].page.pop();
     assert_eq!(wrong(&history), [""; 0], "it never happened");
@@ -101,16 +110,16 @@ fn a_page_that_does_not_reach_back_may_begin_anywhere() {
 /// One operation as the search sees it: its interval, and a page or the message that it appends.
 #[derive(Clone, Copy)]
 enum Op<'a> {
-    Append(&'a Message, u64),
-    Read(&'a Read),
+    Append(&'a IssuedMessage, u64),
+    Read(&'a RecordedRead),
 }
 
 impl Op<'_> {
     fn interval(self) -> (u64, u64) {
         match self {
             Op::Append(message, _) => match message.fate {
-                Fate::Acknowledged { at_us, .. } => (message.invoked_us, at_us),
-                Fate::Unknown | Fate::Refused => (message.invoked_us, u64::MAX),
+                MessageOutcome::Acknowledged { at_us, .. } => (message.invoked_us, at_us),
+                MessageOutcome::Unknown | MessageOutcome::Refused => (message.invoked_us, u64::MAX),
             },
             Op::Read(read) => (read.invoked_us, read.ended_us),
         }
@@ -144,9 +153,9 @@ fn some_order_exists(ops: &[Op<'_>], room: &mut Vec<u64>) -> bool {
 }
 
 /// Returns a small random run, often legal and often not.
-fn random_history(random: &mut StdRng) -> History {
+fn random_history(random: &mut StdRng) -> RunHistory {
     let count = random.random_range(1..5);
-    let mut messages: Vec<Message> = (1..=count)
+    let mut messages: Vec<IssuedMessage> = (1..=count)
         .map(|index| {
             let invoked = random.random_range(0..20) + 4 * index;
             let acknowledged = random.random_bool(0.8).then(|| invoked + random.random_range(0..15));
@@ -163,7 +172,7 @@ fn random_history(random: &mut StdRng) -> History {
     });
     let reads = reads.collect();
     messages.shuffle(random);
-    History { messages, reads, ..History::default() }
+    RunHistory { messages, reads, ..RunHistory::default() }
 }
 
 #[test]
@@ -174,13 +183,14 @@ fn the_verdict_is_that_of_a_search_over_all_orders() {
     let mut both = [0, 0];
     for round in 0..20_000 {
         let history = random_history(&mut random);
-        let seen = |message: &Message| {
-            message.fate != Fate::Unknown || history.reads.iter().any(|r| r.page.iter().any(|s| s.id == message.id))
+        let seen = |message: &IssuedMessage| {
+            message.fate != MessageOutcome::Unknown
+                || history.reads.iter().any(|r| r.page.iter().any(|s| s.id == message.id))
         };
         let appends = history.messages.iter().filter(|m| seen(m)).map(|m| Op::Append(m, u64::from(m.id.seq)));
         let ops: Vec<Op<'_>> = appends.chain(history.reads.iter().map(Op::Read)).collect();
         let expected = some_order_exists(&ops, &mut Vec::new());
-        let verdict = check(&history);
+        let verdict = check_history(&history);
         assert_eq!(verdict.is_clean(), expected, "seed {seed}, round {round}: {history:#?} {verdict:#?}");
         both[usize::from(expected)] += 1;
     }

@@ -1,10 +1,10 @@
 //! Export of a run's record to a file, one JSON document per line, for examination with other tools.
 
 use super::{
-    history::{Fate, History},
-    run::Run,
+    history::{MessageOutcome, RunHistory},
+    run::VerifyRun,
 };
-use crate::{error::Error, position::Position};
+use crate::{error::Error, position::EventPosition};
 use serde_json::{Value, json};
 use std::{
     fs::File,
@@ -13,21 +13,21 @@ use std::{
 };
 
 /// Writes everything that was recorded to the file at `path`.
-pub(super) fn write(path: &Path, run: &Run, history: &History) -> Result<(), Error> {
-    let written = File::create(path).and_then(|file| lines(&mut BufWriter::new(file), run, history));
+pub(super) fn export_history(path: &Path, run: &VerifyRun, history: &RunHistory) -> Result<(), Error> {
+    let written = File::create(path).and_then(|file| write_lines(&mut BufWriter::new(file), run, history));
     written.map_err(Error::file(path))
 }
 
-fn lines(out: &mut BufWriter<File>, run: &Run, history: &History) -> io::Result<()> {
+fn write_lines(out: &mut BufWriter<File>, run: &VerifyRun, history: &RunHistory) -> io::Result<()> {
     let rooms = &run.rooms;
     writeln!(out, "{}", json!({ "kind": "run", "run": run.id, "rooms": rooms, "start_ms": run.to_epoch_ms(0) }))?;
     for message in &history.messages {
         let (fate, at_us, position, event_id) = match &message.fate {
-            Fate::Acknowledged { at_us, position, event_id } => {
+            MessageOutcome::Acknowledged { at_us, position, event_id } => {
                 ("acknowledged", Some(*at_us), Some(*position), Some(event_id))
             }
-            Fate::Refused => ("refused", None, None, None),
-            Fate::Unknown => ("unknown", None, None, None),
+            MessageOutcome::Refused => ("refused", None, None, None),
+            MessageOutcome::Unknown => ("unknown", None, None, None),
         };
         let line = json!({
             "kind": "message",
@@ -38,7 +38,7 @@ fn lines(out: &mut BufWriter<File>, run: &Run, history: &History) -> io::Result<
             "fate": fate,
             "invoked_us": message.invoked_us,
             "acknowledged_us": at_us,
-            "position": position.map(triple),
+            "position": position.map(position_triple),
             "event_id": event_id,
         });
         writeln!(out, "{line}")?;
@@ -52,13 +52,13 @@ fn lines(out: &mut BufWriter<File>, run: &Run, history: &History) -> io::Result<
                 "writer": seen.id.writer,
                 "seq": seen.id.seq,
                 "room": seen.room,
-                "position": triple(seen.position),
+                "position": position_triple(seen.position),
             });
             writeln!(out, "{line}")?;
         }
     }
     for read in &history.reads {
-        let page = read.page.iter().map(|seen| json!([seen.id.writer, seen.id.seq, triple(seen.position)]));
+        let page = read.page.iter().map(|seen| json!([seen.id.writer, seen.id.seq, position_triple(seen.position)]));
         let line = json!({
             "kind": "read",
             "server": &*read.server,
@@ -73,6 +73,6 @@ fn lines(out: &mut BufWriter<File>, run: &Run, history: &History) -> io::Result<
     out.flush()
 }
 
-fn triple(position: Position) -> Value {
+fn position_triple(position: EventPosition) -> Value {
     json!([position.incarnation, position.index, position.ordinal])
 }

@@ -1,6 +1,6 @@
 //! Record of a run: what was asked, promised and seen. The checker looks at nothing else.
 
-use crate::position::Position;
+use crate::position::EventPosition;
 use serde::Serialize;
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -21,13 +21,13 @@ impl fmt::Display for MessageId {
 
 /// Outcome of a message, as far as its writer was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
+pub enum MessageOutcome {
     /// The cluster promised that the message is there.
     Acknowledged {
         /// Time at which the writer learned it, in microseconds since the start of the run, by the monotonic clock.
         at_us: u64,
         /// Position of the message, as acknowledged.
-        position: Position,
+        position: EventPosition,
         /// Event id of the message, as acknowledged.
         event_id: Box<str>,
     },
@@ -39,7 +39,7 @@ pub enum Fate {
 
 /// One message that a writer issued.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
+pub struct IssuedMessage {
     /// Identifier of the message.
     pub id: MessageId,
     /// Index of the room in the run.
@@ -47,18 +47,18 @@ pub struct Message {
     /// Time at which its first attempt began, in microseconds since the start of the run, by the monotonic clock.
     pub invoked_us: u64,
     /// Outcome of the message.
-    pub fate: Fate,
+    pub fate: MessageOutcome,
 }
 
 /// One message as a reader or a scan met it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
+pub struct SeenMessage {
     /// Identifier of the message, from its content.
     pub id: MessageId,
     /// Index of the room that the message was in.
     pub room: u16,
     /// Position at which the message stood.
-    pub position: Position,
+    pub position: EventPosition,
     /// Key of the event id; see [`event_key`].
     pub event: u64,
 }
@@ -69,12 +69,12 @@ pub struct Observation {
     /// Name of the observer: "reader 0", "history of a:7400".
     pub name: String,
     /// Messages in the order in which they were met.
-    pub seen: Vec<Seen>,
+    pub seen: Vec<SeenMessage>,
 }
 
 /// One linearizable read of a room's newest messages, as it was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Read {
+pub struct RecordedRead {
     /// Address of the server that answered.
     pub server: Arc<str>,
     /// Index of the room in the run.
@@ -84,23 +84,23 @@ pub struct Read {
     /// Time at which its answer was there, by the same clock.
     pub ended_us: u64,
     /// Messages in the answer, as the server ordered them, oldest first.
-    pub page: Vec<Seen>,
+    pub page: Vec<SeenMessage>,
     /// `true` if the answer reached back to the room's first event.
     pub whole: bool,
 }
 
 /// Record of a whole run.
 #[derive(Debug, Clone, Default)]
-pub struct History {
+pub struct RunHistory {
     /// Every message that was issued.
-    pub messages: Vec<Message>,
+    pub messages: Vec<IssuedMessage>,
     /// Observations of every reader and scan.
     pub observations: Vec<Observation>,
     /// Writers whose messages went over one stream in the order of their numbers and were never put back by a refusal:
     /// for them, that order is promised.
     pub in_order: BTreeSet<u32>,
     /// Every linearizable read that was answered.
-    pub reads: Vec<Read>,
+    pub reads: Vec<RecordedRead>,
 }
 
 /// Returns a number that stands for an event id, so that an observation needs no text (FNV-1a, 64 bits). Two ids of one

@@ -27,13 +27,13 @@ mod setup;
 pub mod timing;
 mod writer;
 
-use crate::{cli::Context, error::Error, position::Position};
-use history::{Fate, History, Message};
-use options::Command;
-use probe::Probes;
-use reader::Reader;
-use report::Report;
-use run::Run;
+use crate::{cli::CommandContext, error::Error, position::EventPosition};
+use history::{IssuedMessage, MessageOutcome, RunHistory};
+use options::VerifyArgs;
+use probe::ReadProbes;
+use reader::ReaderTask;
+use report::VerifyReport;
+use run::VerifyRun;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -50,20 +50,20 @@ const LINGER: Duration = Duration::from_millis(500);
 /// # Errors
 /// [`Error::Violation`] or [`Error::Inconclusive`] after the report is printed; others if the run cannot be carried
 /// out.
-pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+pub async fn run_verify(command: VerifyArgs, context: &CommandContext) -> Result<(), Error> {
     command.validate()?;
     let addresses = context.servers()?;
-    let stage = setup::prepare(&command, &addresses, context).await?;
+    let stage = setup::prepare_run(&command, &addresses, context).await?;
     let run = Arc::clone(&stage.run);
     let (stop_readers, _) = watch::channel(false);
-    let mut readers = Reader::start_all(&stage, &stop_readers);
+    let mut readers = ReaderTask::start_all(&stage, &stop_readers);
     setup::wait_until_ready(&command, &stage, &mut readers).await?;
 
     let (stop_probes, _) = watch::channel(false);
-    let probes = Probes::start_all(&command, &stage, &stop_probes)?;
+    let probes = ReadProbes::start_all(&command, &stage, &stop_probes)?;
     run.begin();
-    let progress = progress::start(&command, context, &run, &readers);
-    let Load { messages, in_order, interrupted } = load(&command, &stage).await;
+    let progress = progress::start_progress(&command, context, &run, &readers);
+    let LoadRecord { messages, in_order, interrupted } = run_load(&command, &stage).await;
     progress.abort();
     let _ = stop_probes.send(true);
     let (reads, tally) = probes.finish().await;
@@ -77,16 +77,16 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
         observations.push(observation);
         read.push(summary);
     }
-    let scans = scan::all(&command, &stage).await;
+    let scans = scan::scan_servers(&command, &stage).await;
     observations.extend(scans.iter().filter_map(|scan| scan.observation.clone()));
     setup::sign_out(&stage).await;
 
-    let history = History { messages, observations, in_order, reads };
+    let history = RunHistory { messages, observations, in_order, reads };
     if let Some(path) = &command.history {
-        export::write(path, &run, &history)?;
+        export::export_history(path, &run, &history)?;
     }
-    let verdict = check::check(&history);
-    Report {
+    let verdict = check::check_history(&history);
+    VerifyReport {
         run: &run,
         history: &history,
         verdict: &verdict,
@@ -102,25 +102,25 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
 }
 
 /// Record of the load phase.
-struct Load {
-    messages: Vec<Message>,
+struct LoadRecord {
+    messages: Vec<IssuedMessage>,
     in_order: BTreeSet<u32>,
     interrupted: bool,
 }
 
 /// Lets the writers write until the time is up or a signal comes; then waits, for a bounded time, for messages in
 /// flight.
-async fn load(command: &Command, stage: &setup::Stage) -> Load {
+async fn run_load(command: &VerifyArgs, stage: &setup::RunSetup) -> LoadRecord {
     let (stop, _) = watch::channel(false);
     let mut writers = JoinSet::new();
     for (index, session) in stage.writers.iter().enumerate() {
         let index = u32::try_from(index).unwrap_or(u32::MAX);
-        let written = writer::write(index, session.clone(), Arc::clone(&stage.run), stop.subscribe());
+        let written = writer::write_until_stopped(index, session.clone(), Arc::clone(&stage.run), stop.subscribe());
         writers.spawn(async move { (index, written.await) });
     }
     let interrupted = tokio::select! {
         () = sleep_until(Instant::now() + command.duration) => false,
-        () = interruption() => true,
+        () = wait_for_interruption() => true,
     };
     stage.run.end();
     let _ = stop.send(true);
@@ -131,10 +131,10 @@ async fn load(command: &Command, stage: &setup::Stage) -> Load {
         messages.extend(written.messages);
         in_order.extend(written.in_order.then_some(index));
     }
-    Load { messages, in_order, interrupted }
+    LoadRecord { messages, in_order, interrupted }
 }
 
-async fn interruption() {
+async fn wait_for_interruption() {
     let (term, int) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     match (term, int) {
         (Ok(mut term), Ok(mut int)) => tokio::select! {
@@ -148,10 +148,15 @@ async fn interruption() {
 
 /// Waits until every reader has seen the last acknowledged position of every room, at most as long as `--settle`
 /// allows. Returns `true` if all of them have.
-async fn catch_up(command: &Command, run: &Run, messages: &[Message], readers: &mut [Reader]) -> bool {
-    let mut target = vec![Position::default(); run.rooms.len()];
+async fn catch_up(
+    command: &VerifyArgs,
+    run: &VerifyRun,
+    messages: &[IssuedMessage],
+    readers: &mut [ReaderTask],
+) -> bool {
+    let mut target = vec![EventPosition::default(); run.rooms.len()];
     for message in messages {
-        if let (Fate::Acknowledged { position, .. }, Some(room)) =
+        if let (MessageOutcome::Acknowledged { position, .. }, Some(room)) =
             (&message.fate, target.get_mut(usize::from(message.room)))
         {
             *room = (*room).max(*position);

@@ -22,7 +22,7 @@ but makes the reported gaps meaningless.
 
 Exit codes: 0 all guarantees held; 10 a guarantee was violated; 11 nothing was acknowledged, or nothing could be
 compared.")]
-pub struct Command {
+pub struct VerifyArgs {
     /// Number of accounts that write
     #[arg(long, default_value_t = 4, value_name = "N")]
     pub writers: u16,
@@ -30,7 +30,7 @@ pub struct Command {
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub readers: u16,
     /// Duration of the load
-    #[arg(long, value_parser = duration::parse, default_value = "30s", value_name = "DURATION")]
+    #[arg(long, value_parser = duration::parse_duration, default_value = "30s", value_name = "DURATION")]
     pub duration: Duration,
     /// Messages per second of each writer
     #[arg(long, default_value_t = 20, value_name = "N")]
@@ -51,13 +51,13 @@ pub struct Command {
     #[arg(long, default_value_t = 256, value_name = "N")]
     pub in_flight: u16,
     /// Longest wait for one answer before the same message goes to another server
-    #[arg(long, value_parser = duration::parse, default_value = "3s", value_name = "DURATION")]
+    #[arg(long, value_parser = duration::parse_duration, default_value = "3s", value_name = "DURATION")]
     pub attempt_timeout: Duration,
     /// Longest wait for users, rooms and readers to be ready
-    #[arg(long, value_parser = duration::parse, default_value = "120s", value_name = "DURATION")]
+    #[arg(long, value_parser = duration::parse_duration, default_value = "120s", value_name = "DURATION")]
     pub setup_timeout: Duration,
     /// Longest wait at the end: for acknowledgements in flight, then for readers, then for each server's history
-    #[arg(long, value_parser = duration::parse, default_value = "30s", value_name = "DURATION")]
+    #[arg(long, value_parser = duration::parse_duration, default_value = "30s", value_name = "DURATION")]
     pub settle: Duration,
     /// File to write the whole record to, one JSON document per line
     #[arg(long, value_name = "FILE")]
@@ -68,7 +68,7 @@ pub struct Command {
 /// number.
 const MOST_PAYLOAD: u32 = 60 * 1024;
 
-impl Command {
+impl VerifyArgs {
     /// Checks that every option is in its range.
     ///
     /// # Errors

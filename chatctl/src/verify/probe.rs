@@ -2,16 +2,16 @@
 //! that was stopped or cut off still has what had reached it before, and must not pass off old rows as new.
 
 use super::{
-    history::{MessageId, Read, Seen, event_key},
-    options::Command,
-    run::{Mark, Run},
-    setup::{self, Stage},
+    history::{MessageId, RecordedRead, SeenMessage, event_key},
+    options::VerifyArgs,
+    run::{MessageMark, VerifyRun},
+    setup::{self, RunSetup},
 };
 use crate::{
-    client::{Client, Failure, Slot},
+    client::{CallFailure, ClusterClient, PooledServer},
     error::Error,
-    position::Position,
-    session::Session,
+    position::EventPosition,
+    session::ClientSession,
 };
 use quorate_wire::chat::v1::{Consistency, Freshness, HistoryRequest, HistoryResponse, history_request::Direction};
 use serde::Serialize;
@@ -30,7 +30,7 @@ const IN_FLIGHT: usize = 256;
 
 /// Counts of how reads ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Tally {
+pub(super) struct ReadTally {
     /// Reads that were answered as linearizable, and are judged.
     pub(super) linearizable: u64,
     /// Reads that were answered as possibly stale, and promise nothing.
@@ -40,25 +40,28 @@ pub(super) struct Tally {
 }
 
 /// The running probes, one for each server.
-pub(super) struct Probes {
-    tasks: JoinSet<(Vec<Read>, Tally)>,
+pub(super) struct ReadProbes {
+    tasks: JoinSet<(Vec<RecordedRead>, ReadTally)>,
 }
 
-impl Probes {
+impl ReadProbes {
     /// Starts one probe for each server, or none if no reads are wanted.
     ///
     /// # Errors
     /// [`Error::Usage`] for an invalid address.
-    pub(super) fn start_all(command: &Command, stage: &Stage, stop: &watch::Sender<bool>) -> Result<Self, Error> {
+    pub(super) fn start_all(command: &VerifyArgs, stage: &RunSetup, stop: &watch::Sender<bool>) -> Result<Self, Error> {
         let mut tasks = JoinSet::new();
         let asker = stage.readers.first().filter(|_| command.reads > 0);
         let known = asker.map(|asker| asker.client().servers().all()).unwrap_or_default();
         for (asker, slot) in asker.into_iter().cycle().zip(known) {
             let address = slot.address().to_owned();
             // Each probe has its own client: what it learns about a server must not steer the readers.
-            let client =
-                setup::client(std::slice::from_ref(&address), &setup::options(command, stage.trust.as_ref()), 0)?;
-            let probe = Probe {
+            let client = setup::create_client(
+                std::slice::from_ref(&address),
+                &setup::client_options(command, stage.trust.as_ref()),
+                0,
+            )?;
+            let probe = ReadProbe {
                 session: asker.over(client),
                 server: address.into(),
                 run: Arc::clone(&stage.run),
@@ -71,8 +74,8 @@ impl Probes {
     }
 
     /// Waits for the end of all probes, after the stop signal, and returns their reads and counts.
-    pub(super) async fn finish(self) -> (Vec<Read>, Tally) {
-        let (mut reads, mut tally) = (Vec::new(), Tally::default());
+    pub(super) async fn finish(self) -> (Vec<RecordedRead>, ReadTally) {
+        let (mut reads, mut tally) = (Vec::new(), ReadTally::default());
         for (some, counts) in self.tasks.join_all().await {
             reads.extend(some);
             tally.linearizable += counts.linearizable;
@@ -84,16 +87,16 @@ impl Probes {
 }
 
 #[derive(Clone)]
-struct Probe {
-    session: Session,
+struct ReadProbe {
+    session: ClientSession,
     server: Arc<str>,
-    run: Arc<Run>,
+    run: Arc<VerifyRun>,
     patience: Duration,
 }
 
-impl Probe {
-    async fn run(self, every: Duration, mut stop: watch::Receiver<bool>) -> (Vec<Read>, Tally) {
-        let (mut reads, mut tally) = (Vec::new(), Tally::default());
+impl ReadProbe {
+    async fn run(self, every: Duration, mut stop: watch::Receiver<bool>) -> (Vec<RecordedRead>, ReadTally) {
+        let (mut reads, mut tally) = (Vec::new(), ReadTally::default());
         let mut in_flight = JoinSet::new();
         let mut ticks = interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -102,7 +105,7 @@ impl Probe {
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
-                Some(Ok(answer)) = in_flight.join_next() => record(answer, &mut reads, &mut tally),
+                Some(Ok(answer)) = in_flight.join_next() => record_read(answer, &mut reads, &mut tally),
                 _ = ticks.tick(), if in_flight.len() < IN_FLIGHT => {
                     let Some(room) = rooms.next() else { break };
                     in_flight.spawn(self.clone().read(room));
@@ -112,14 +115,14 @@ impl Probe {
         // Each read gives up by itself; this timeout only guards against one that does not.
         let rest = async {
             while let Some(Ok(answer)) = in_flight.join_next().await {
-                record(answer, &mut reads, &mut tally);
+                record_read(answer, &mut reads, &mut tally);
             }
         };
         let _ = timeout(self.patience * 2, rest).await;
         (reads, tally)
     }
 
-    async fn read(self, room: u16) -> Result<(Freshness, Read), Failure> {
+    async fn read(self, room: u16) -> Result<(Freshness, RecordedRead), CallFailure> {
         let message = HistoryRequest {
             room_id: self.run.room(room).to_owned(),
             direction: Direction::Backward.into(),
@@ -127,42 +130,46 @@ impl Probe {
             consistency: Consistency::Linearizable.into(),
             ..HistoryRequest::default()
         };
-        let ask = |mut chat: crate::client::Chat| {
+        let ask = |mut chat: crate::client::ChatStub| {
             let request = self.session.request(message.clone());
             async move { chat.history(request).await }
         };
-        let client: &Client = self.session.client();
-        let slot: Arc<Slot> = client
+        let client: &ClusterClient = self.session.client();
+        let slot: Arc<PooledServer> = client
             .servers()
             .all()
             .into_iter()
             .next()
-            .ok_or_else(|| Failure::unreachable(&self.server, "the client has no server"))?;
+            .ok_or_else(|| CallFailure::unreachable(&self.server, "the client has no server"))?;
         let invoked_us = self.run.now_us();
         let page = client.attempt(&slot, self.patience, &ask).await?;
         let ended_us = self.run.now_us();
         let (freshness, whole) = (page.freshness(), page.next.is_empty());
         let page = self.seen(room, &page);
-        Ok((freshness, Read { server: self.server, room, invoked_us, ended_us, page, whole }))
+        Ok((freshness, RecordedRead { server: self.server, room, invoked_us, ended_us, page, whole }))
     }
 
     /// Returns the run's messages of a page, oldest first; the page has the newest first.
-    fn seen(&self, room: u16, page: &HistoryResponse) -> Vec<Seen> {
+    fn seen(&self, room: u16, page: &HistoryResponse) -> Vec<SeenMessage> {
         let events = page.events.iter().rev();
         let of_run = events.filter_map(|event| match self.run.read_mark(&event.content)? {
-            Mark::Message { writer, seq, .. } => Some(Seen {
+            MessageMark::Message { writer, seq, .. } => Some(SeenMessage {
                 id: MessageId { writer, seq },
                 room,
-                position: event.position.map(Position::from).unwrap_or_default(),
+                position: event.position.map(EventPosition::from).unwrap_or_default(),
                 event: event_key(&event.event_id),
             }),
-            Mark::Ready { .. } => None,
+            MessageMark::Ready { .. } => None,
         });
         of_run.collect()
     }
 }
 
-fn record(answer: Result<(Freshness, Read), Failure>, reads: &mut Vec<Read>, tally: &mut Tally) {
+fn record_read(
+    answer: Result<(Freshness, RecordedRead), CallFailure>,
+    reads: &mut Vec<RecordedRead>,
+    tally: &mut ReadTally,
+) {
     match answer {
         Ok((Freshness::Linearizable, read)) => {
             tally.linearizable += 1;

@@ -1,7 +1,7 @@
 //! Progress report of a run: one line each second on standard error.
 
-use super::{options::Command, reader::Reader, run::Run};
-use crate::cli::Context;
+use super::{options::VerifyArgs, reader::ReaderTask, run::VerifyRun};
+use crate::cli::CommandContext;
 use serde_json::json;
 use std::{
     sync::{
@@ -16,8 +16,13 @@ use tokio::{
 };
 
 /// Prints progress until the returned task is aborted.
-pub(super) fn start(command: &Command, context: &Context, run: &Arc<Run>, readers: &[Reader]) -> JoinHandle<()> {
-    let counts: Vec<Arc<AtomicU64>> = readers.iter().map(Reader::count).collect();
+pub(super) fn start_progress(
+    command: &VerifyArgs,
+    context: &CommandContext,
+    run: &Arc<VerifyRun>,
+    readers: &[ReaderTask],
+) -> JoinHandle<()> {
+    let counts: Vec<Arc<AtomicU64>> = readers.iter().map(ReaderTask::count).collect();
     let (run, is_json, total) = (Arc::clone(run), context.out.is_json(), command.duration.as_secs());
     tokio::spawn(async move {
         let mut ticks = interval(Duration::from_secs(1));

@@ -2,11 +2,11 @@
 //! twice.
 
 use super::{
-    history::{MessageId, Observation, Seen, event_key},
-    run::{Mark, Run},
-    setup::Stage,
+    history::{MessageId, Observation, SeenMessage, event_key},
+    run::{MessageMark, VerifyRun},
+    setup::RunSetup,
 };
-use crate::{client::Failure, position::Position, session::Session, tail::Tail};
+use crate::{client::CallFailure, position::EventPosition, session::ClientSession, tail::ResumingSubscription};
 use quorate_wire::chat::v1::Event;
 use serde::Serialize;
 use std::sync::{
@@ -17,24 +17,24 @@ use tokio::{sync::watch, task::JoinHandle};
 
 /// Progress of a reader.
 #[derive(Debug, Clone, Default)]
-struct State {
+struct ReaderProgress {
     /// `true` for each room in which the reader has met an event of the run.
     ready: Vec<bool>,
     /// Highest position met in each room.
-    reached: Vec<Position>,
+    reached: Vec<EventPosition>,
 }
 
 /// Reader that runs as a task.
-pub(super) struct Reader {
+pub(super) struct ReaderTask {
     name: String,
-    state: watch::Receiver<State>,
+    state: watch::Receiver<ReaderProgress>,
     count: Arc<AtomicU64>,
-    task: JoinHandle<(Vec<Seen>, Summary)>,
+    task: JoinHandle<(Vec<SeenMessage>, ReaderSummary)>,
 }
 
 /// Summary of what a reader went through, for the report.
 #[derive(Debug, Clone, Default, Serialize)]
-pub(super) struct Summary {
+pub(super) struct ReaderSummary {
     name: String,
     events: u64,
     reconnects: u64,
@@ -42,18 +42,20 @@ pub(super) struct Summary {
     error: Option<String>,
 }
 
-impl Reader {
-    pub(super) fn start_all(stage: &Stage, stop: &watch::Sender<bool>) -> Vec<Self> {
+impl ReaderTask {
+    pub(super) fn start_all(stage: &RunSetup, stop: &watch::Sender<bool>) -> Vec<Self> {
         let sessions = stage.readers.iter().enumerate();
         sessions.map(|(index, session)| Self::start(index, session.clone(), &stage.run, stop.subscribe())).collect()
     }
 
-    fn start(index: usize, session: Session, run: &Arc<Run>, stop: watch::Receiver<bool>) -> Self {
+    fn start(index: usize, session: ClientSession, run: &Arc<VerifyRun>, stop: watch::Receiver<bool>) -> Self {
         let rooms = run.rooms.len();
-        let (publish, state) =
-            watch::channel(State { ready: vec![false; rooms], reached: vec![Position::default(); rooms] });
+        let (publish, state) = watch::channel(ReaderProgress {
+            ready: vec![false; rooms],
+            reached: vec![EventPosition::default(); rooms],
+        });
         let count = Arc::new(AtomicU64::new(0));
-        let listener = Listener { run: Arc::clone(run), publish, count: Arc::clone(&count), seen: Vec::new() };
+        let listener = EventRecorder { run: Arc::clone(run), publish, count: Arc::clone(&count), seen: Vec::new() };
         let task = tokio::spawn(listener.listen(index, session, stop));
         Self { name: format!("reader {index}"), state, count, task }
     }
@@ -74,36 +76,45 @@ impl Reader {
     }
 
     /// Waits until the reader has met the event at `target`, or one after it, in each room.
-    pub(super) async fn reach(&mut self, target: &[Position]) {
-        let there = |state: &State| state.reached.iter().zip(target).all(|(reached, target)| reached >= target);
+    pub(super) async fn reach(&mut self, target: &[EventPosition]) {
+        let there =
+            |state: &ReaderProgress| state.reached.iter().zip(target).all(|(reached, target)| reached >= target);
         // An error means that the reader has ended: waiting longer would not bring it further.
         let _ = self.state.wait_for(there).await;
     }
 
     /// Waits for the reader to end, after the stop signal, and returns what it met.
-    pub(super) async fn finish(self) -> (Observation, Summary) {
+    pub(super) async fn finish(self) -> (Observation, ReaderSummary) {
         let (seen, summary) = self.task.await.unwrap_or_else(|panic| {
-            (Vec::new(), Summary { error: Some(format!("the reader task failed: {panic}")), ..Summary::default() })
+            (
+                Vec::new(),
+                ReaderSummary { error: Some(format!("the reader task failed: {panic}")), ..ReaderSummary::default() },
+            )
         });
-        let summary = Summary { name: self.name.clone(), ..summary };
+        let summary = ReaderSummary { name: self.name.clone(), ..summary };
         (Observation { name: self.name, seen }, summary)
     }
 }
 
-struct Listener {
-    run: Arc<Run>,
-    publish: watch::Sender<State>,
+struct EventRecorder {
+    run: Arc<VerifyRun>,
+    publish: watch::Sender<ReaderProgress>,
     count: Arc<AtomicU64>,
-    seen: Vec<Seen>,
+    seen: Vec<SeenMessage>,
 }
 
-impl Listener {
-    async fn listen(mut self, home: usize, session: Session, mut stop: watch::Receiver<bool>) -> (Vec<Seen>, Summary) {
+impl EventRecorder {
+    async fn listen(
+        mut self,
+        home: usize,
+        session: ClientSession,
+        mut stop: watch::Receiver<bool>,
+    ) -> (Vec<SeenMessage>, ReaderSummary) {
         // One room is followed by its id; several through the subscription to all rooms, which then holds these and no
         // others.
         let room = if let [only] = self.run.rooms.as_slice() { only.clone() } else { String::new() };
-        let mut tail = Tail::new(session.clone(), &room, "");
-        let error: Option<Failure> = loop {
+        let mut tail = ResumingSubscription::new(session.clone(), &room, "");
+        let error: Option<CallFailure> = loop {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break None,
                 frame = tail.next() => match frame {
@@ -117,7 +128,7 @@ impl Listener {
                 },
             }
         };
-        let summary = Summary {
+        let summary = ReaderSummary {
             name: String::new(),
             events: self.count.load(Ordering::Relaxed),
             reconnects: tail.reconnects(),
@@ -130,7 +141,7 @@ impl Listener {
     fn take(&mut self, events: &[Event]) {
         let mut state = self.publish.borrow().clone();
         for event in events {
-            let position = event.position.map(Position::from).unwrap_or_default();
+            let position = event.position.map(EventPosition::from).unwrap_or_default();
             let (Some(room), Some(mark)) = (self.run.room_index(&event.room_id), self.run.read_mark(&event.content))
             else {
                 continue;
@@ -141,8 +152,8 @@ impl Listener {
             if let Some(reached) = state.reached.get_mut(usize::from(room)) {
                 *reached = position.max(*reached);
             }
-            if let Mark::Message { writer, seq, .. } = mark {
-                self.seen.push(Seen {
+            if let MessageMark::Message { writer, seq, .. } = mark {
+                self.seen.push(SeenMessage {
                     id: MessageId { writer, seq },
                     room,
                     position,

@@ -1,50 +1,50 @@
 //! Report that `verify` prints at the end, and the result that it ends with.
 
 use super::{
-    check::Verdict,
-    history::History,
+    check::CheckVerdict,
+    history::RunHistory,
     minimise,
-    probe::Tally,
-    reader::Summary,
-    run::Run,
-    scan::Scan,
-    setup::Stage,
-    timing::{self, Gap, milliseconds},
+    probe::ReadTally,
+    reader::ReaderSummary,
+    run::VerifyRun,
+    scan::ServerScan,
+    setup::RunSetup,
+    timing::{self, AckGap, to_milliseconds},
 };
-use crate::{cli::Context, commands::time, error::Error, session::Session};
+use crate::{cli::CommandContext, commands::time, error::Error, session::ClientSession};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
 /// Data of which the report is made.
-pub(super) struct Report<'a> {
-    pub(super) run: &'a Run,
-    pub(super) history: &'a History,
-    pub(super) verdict: &'a Verdict,
-    pub(super) stage: &'a Stage,
-    pub(super) read: Vec<Summary>,
+pub(super) struct VerifyReport<'a> {
+    pub(super) run: &'a VerifyRun,
+    pub(super) history: &'a RunHistory,
+    pub(super) verdict: &'a CheckVerdict,
+    pub(super) stage: &'a RunSetup,
+    pub(super) read: Vec<ReaderSummary>,
     pub(super) asked_for_reads: bool,
-    pub(super) tally: Tally,
-    pub(super) scans: &'a [Scan],
+    pub(super) tally: ReadTally,
+    pub(super) scans: &'a [ServerScan],
     pub(super) caught_up: bool,
     pub(super) interrupted: bool,
 }
 
 /// Timing figures of the run.
-struct Times {
-    longest: Gap,
-    listed: Vec<Gap>,
+struct RunTimings {
+    longest: AckGap,
+    listed: Vec<AckGap>,
     per_second: Vec<u64>,
-    latency: timing::Latency,
+    latency: timing::AckLatency,
 }
 
-impl Report<'_> {
+impl VerifyReport<'_> {
     /// Prints the report, and returns the result of the command.
     ///
     /// # Errors
     /// [`Error::Violation`], [`Error::Inconclusive`], or an error if the report cannot be printed.
-    pub(super) fn finish(self, context: &Context) -> Result<(), Error> {
+    pub(super) fn finish(self, context: &CommandContext) -> Result<(), Error> {
         let times = self.times();
-        let smallest = minimise::smallest(self.history, self.verdict);
+        let smallest = minimise::minimal_history(self.history, self.verdict);
         let shown = smallest.map_or_else(Vec::new, |smallest| smallest.lines());
         context.out.emit(&self.document(&times, &shown), || self.text(&times, &shown))?;
         if self.verdict.is_clean() {
@@ -75,22 +75,22 @@ impl Report<'_> {
         }
     }
 
-    fn times(&self) -> Times {
+    fn times(&self) -> RunTimings {
         let (begun, ended) = (self.run.begun_us(), self.run.ended_us());
-        let times = timing::acknowledgements(&self.history.messages);
-        let gaps = timing::gaps(&times, begun, ended, self.run.now_us());
-        Times {
-            longest: timing::longest(&gaps).unwrap_or(Gap { start_us: begun, length_us: 0 }),
-            listed: timing::listed(&gaps),
+        let times = timing::acknowledgement_times(&self.history.messages);
+        let gaps = timing::find_gaps(&times, begun, ended, self.run.now_us());
+        RunTimings {
+            longest: timing::longest_gap(&gaps).unwrap_or(AckGap { start_us: begun, length_us: 0 }),
+            listed: timing::listed_gaps(&gaps),
             per_second: timing::per_second(&times, begun, ended),
-            latency: timing::latency(&self.history.messages),
+            latency: timing::ack_latency(&self.history.messages),
         }
     }
 
-    fn document(&self, times: &Times, smallest: &[String]) -> Value {
+    fn document(&self, times: &RunTimings, smallest: &[String]) -> Value {
         let verdict = self.verdict;
         let epoch = |us| self.run.to_epoch_ms(us);
-        let gap = |gap: &Gap| json!([epoch(gap.start_us), gap.length_us / 1000]);
+        let gap = |gap: &AckGap| json!([epoch(gap.start_us), gap.length_us / 1000]);
         let scans = self.scans.iter().map(|scan| {
             let events = scan.observation.as_ref().map(|observation| observation.seen.len());
             json!({ "server": scan.server, "events": events, "error": scan.error })
@@ -136,7 +136,7 @@ impl Report<'_> {
         Value::Object(examples.into_iter().collect())
     }
 
-    fn counted(&self, count: impl Fn(&Session) -> u64) -> u64 {
+    fn counted(&self, count: impl Fn(&ClientSession) -> u64) -> u64 {
         self.stage.writers.iter().map(count).sum()
     }
 
@@ -144,7 +144,7 @@ impl Report<'_> {
         self.scans.iter().filter(|scan| scan.observation.is_none()).count()
     }
 
-    fn text(&self, times: &Times, smallest: &[String]) -> String {
+    fn text(&self, times: &RunTimings, smallest: &[String]) -> String {
         let verdict = self.verdict;
         let mut text = String::new();
         let begun = self.run.to_epoch_ms(times.longest.start_us);
@@ -163,12 +163,12 @@ impl Report<'_> {
         let _ = writeln!(
             text,
             "longest gap between acknowledgements {:.0} ms (from {} UTC), {} gaps over {:.0} ms",
-            milliseconds(times.longest.length_us),
-            time::utc(begun),
+            to_milliseconds(times.longest.length_us),
+            time::format_utc(begun),
             times.listed.len(),
-            milliseconds(timing::LISTED_ABOVE_US)
+            to_milliseconds(timing::LISTED_ABOVE_US)
         );
-        let timing::Latency { p50, p99, max } = times.latency;
+        let timing::AckLatency { p50, p99, max } = times.latency;
         let _ = writeln!(text, "acknowledgement latency p50 {p50:.1} ms, p99 {p99:.1} ms, max {max:.1} ms");
         if let Some(refusal) = self.run.refusal() {
             let _ = writeln!(text, "first refusal: {refusal}");

@@ -1,7 +1,7 @@
 //! State that writers, readers and the progress line share during a run.
 
 use super::history::MessageId;
-use crate::{client::Failure, commands::time};
+use crate::{client::CallFailure, commands::time};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::{
@@ -17,7 +17,7 @@ const MARK: &str = "dev.quorate.verify";
 
 /// State and clock of one run.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(super) struct VerifyRun {
     /// Random identifier, so that runs do not take each other's messages for their own.
     pub(super) id: String,
     /// Ids of the rooms; a message names its room by index.
@@ -41,13 +41,13 @@ pub(super) struct Run {
 /// Mark in the content of a run's messages.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Mark {
+pub(super) enum MessageMark {
     Message { run: String, writer: u32, seq: u32 },
     Ready { run: String, ready: u32 },
 }
 
-impl Run {
-    pub(super) fn new(id: String, rooms: Vec<String>, command: &super::options::Command) -> Self {
+impl VerifyRun {
+    pub(super) fn new(id: String, rooms: Vec<String>, command: &super::options::VerifyArgs) -> Self {
         Self {
             id,
             rooms,
@@ -108,7 +108,7 @@ impl Run {
     }
 
     /// Keeps the first refusal for the report, because the refusals of a run are all of a kind.
-    pub(super) fn refused(&self, failure: &Failure) {
+    pub(super) fn refused(&self, failure: &CallFailure) {
         self.refusal.get_or_init(|| failure.to_string());
     }
 
@@ -156,24 +156,24 @@ impl Run {
     pub(super) fn content(&self, id: MessageId) -> Vec<u8> {
         let mut body = format!("{id} ");
         body.extend(std::iter::repeat_n('x', self.payload.saturating_sub(body.len())));
-        let mark = Mark::Message { run: self.id.clone(), writer: id.writer, seq: id.seq };
+        let mark = MessageMark::Message { run: self.id.clone(), writer: id.writer, seq: id.seq };
         json!({ "msgtype": "m.text", "body": body, MARK: mark }).to_string().into_bytes()
     }
 
     pub(super) fn ready_content(&self, ready: u32) -> Vec<u8> {
-        let mark = Mark::Ready { run: self.id.clone(), ready };
+        let mark = MessageMark::Ready { run: self.id.clone(), ready };
         json!({ "msgtype": "m.notice", "body": "ready?", MARK: mark }).to_string().into_bytes()
     }
 
     /// Returns the mark in an event's content, if it belongs to this run.
-    pub(super) fn read_mark(&self, content: &[u8]) -> Option<Mark> {
+    pub(super) fn read_mark(&self, content: &[u8]) -> Option<MessageMark> {
         #[derive(Deserialize)]
         struct Marked {
             #[serde(rename = "dev.quorate.verify")]
-            mark: Mark,
+            mark: MessageMark,
         }
         let Marked { mark } = serde_json::from_slice(content).ok()?;
-        let (Mark::Message { run, .. } | Mark::Ready { run, .. }) = &mark;
+        let (MessageMark::Message { run, .. } | MessageMark::Ready { run, .. }) = &mark;
         (*run == self.id).then_some(mark)
     }
 }

@@ -1,15 +1,15 @@
 //! Final scan of every server's whole history of every room.
 
 use super::{
-    history::{MessageId, Observation, Seen, event_key},
-    options::Command,
-    run::{Mark, Run},
-    setup::Stage,
+    history::{MessageId, Observation, SeenMessage, event_key},
+    options::VerifyArgs,
+    run::{MessageMark, VerifyRun},
+    setup::RunSetup,
 };
 use crate::{
-    client::{Failure, Retry, Slot},
-    position::Position,
-    session::Session,
+    client::{CallFailure, PooledServer, RetryRule},
+    position::EventPosition,
+    session::ClientSession,
 };
 use quorate_wire::chat::v1::{Consistency, Freshness, HistoryRequest, HistoryResponse, history_request::Direction};
 use std::{sync::Arc, time::Duration};
@@ -21,14 +21,14 @@ const PAGE: u32 = 1000;
 const POLL: Duration = Duration::from_millis(300);
 
 /// History that one server returned, or the reason why it could not be read.
-pub(super) struct Scan {
+pub(super) struct ServerScan {
     pub(super) server: String,
     pub(super) observation: Option<Observation>,
     pub(super) error: Option<String>,
 }
 
 /// Scans each server that was named, or that the cluster listed, all at the same time.
-pub(super) async fn all(command: &Command, stage: &Stage) -> Vec<Scan> {
+pub(super) async fn scan_servers(command: &VerifyArgs, stage: &RunSetup) -> Vec<ServerScan> {
     let mut scanning = JoinSet::new();
     let Some(session) = stage.readers.first() else { return Vec::new() };
     for slot in session.client().servers().all() {
@@ -37,11 +37,11 @@ pub(super) async fn all(command: &Command, stage: &Stage) -> Vec<Scan> {
             let server = slot.address().to_owned();
             let name = format!("history of {server}");
             let deadline = Instant::now() + command.settle;
-            let (observation, error) = match one(&session, &slot, &run, &command, deadline).await {
+            let (observation, error) = match scan_server(&session, &slot, &run, &command, deadline).await {
                 Ok(seen) => (Some(Observation { name, seen }), None),
                 Err(failure) => (None, Some(failure.to_string())),
             };
-            Scan { server, observation, error }
+            ServerScan { server, observation, error }
         });
     }
     let mut scans = scanning.join_all().await;
@@ -49,24 +49,24 @@ pub(super) async fn all(command: &Command, stage: &Stage) -> Vec<Scan> {
     scans
 }
 
-async fn one(
-    session: &Session,
-    slot: &Slot,
-    run: &Run,
-    command: &Command,
+async fn scan_server(
+    session: &ClientSession,
+    slot: &PooledServer,
+    run: &VerifyRun,
+    command: &VerifyArgs,
     deadline: Instant,
-) -> Result<Vec<Seen>, Failure> {
+) -> Result<Vec<SeenMessage>, CallFailure> {
     let mut seen = Vec::new();
     for (index, room) in run.rooms.iter().enumerate() {
         let index = u16::try_from(index).unwrap_or(u16::MAX);
         let mut from = String::new();
         loop {
-            let page = page(session, slot, room, &from, command, deadline).await?;
+            let page = fetch_page(session, slot, room, &from, command, deadline).await?;
             for event in &page.events {
-                if let Some(Mark::Message { writer, seq, .. }) = run.read_mark(&event.content) {
-                    let position = event.position.map(Position::from).unwrap_or_default();
+                if let Some(MessageMark::Message { writer, seq, .. }) = run.read_mark(&event.content) {
+                    let position = event.position.map(EventPosition::from).unwrap_or_default();
                     let event = event_key(&event.event_id);
-                    seen.push(Seen { id: MessageId { writer, seq }, room: index, position, event });
+                    seen.push(SeenMessage { id: MessageId { writer, seq }, room: index, position, event });
                 }
             }
             // A page that repeats its own cursor would make the loop endless.
@@ -80,14 +80,14 @@ async fn one(
 }
 
 /// Fetches one page from this very server, and asks again until the page is not stale or the time is up.
-async fn page(
-    session: &Session,
-    slot: &Slot,
+async fn fetch_page(
+    session: &ClientSession,
+    slot: &PooledServer,
     room: &str,
     from: &str,
-    command: &Command,
+    command: &VerifyArgs,
     deadline: Instant,
-) -> Result<HistoryResponse, Failure> {
+) -> Result<HistoryResponse, CallFailure> {
     let message = HistoryRequest {
         room_id: room.to_owned(),
         from: from.to_owned(),
@@ -95,17 +95,17 @@ async fn page(
         limit: PAGE,
         consistency: Consistency::Linearizable.into(),
     };
-    let ask = |mut chat: crate::client::Chat| {
+    let ask = |mut chat: crate::client::ChatStub| {
         let request = session.request(message.clone());
         async move { chat.history(request).await }
     };
     loop {
         let failure = match session.client().attempt(slot, command.attempt_timeout, &ask).await {
             Ok(page) if page.freshness() != Freshness::Stale => return Ok(page),
-            Ok(_) => Failure::unreachable(slot.address(), "the server has no quorum, so its history may be stale"),
+            Ok(_) => CallFailure::unreachable(slot.address(), "the server has no quorum, so its history may be stale"),
             Err(failure) => failure,
         };
-        if failure.retry == Retry::No || Instant::now() >= deadline {
+        if failure.retry == RetryRule::No || Instant::now() >= deadline {
             return Err(failure);
         }
         tokio::time::sleep(POLL).await;

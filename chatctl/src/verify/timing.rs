@@ -1,6 +1,6 @@
 //! Gaps, rates and latencies from the times of acknowledgements: pure functions.
 
-use super::history::{Fate, Message};
+use super::history::{IssuedMessage, MessageOutcome};
 use serde::Serialize;
 
 /// Length in microseconds up to which a gap is ordinary; longer ones are listed.
@@ -11,7 +11,7 @@ const MOST_LISTED: usize = 1000;
 
 /// Period without any acknowledgement, over all writers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Gap {
+pub struct AckGap {
     /// Start of the gap in microseconds since the start of the run.
     pub start_us: u64,
     /// Length of the gap in microseconds.
@@ -20,7 +20,7 @@ pub struct Gap {
 
 /// Latency of acknowledgements, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct Latency {
+pub struct AckLatency {
     /// Median: half of them took at most this long.
     pub p50: f64,
     /// 99th percentile: 99 of 100 took at most this long.
@@ -31,16 +31,16 @@ pub struct Latency {
 
 /// Returns the times of all acknowledgements in ascending order.
 #[must_use]
-pub fn acknowledgements(messages: &[Message]) -> Vec<u64> {
+pub fn acknowledgement_times(messages: &[IssuedMessage]) -> Vec<u64> {
     let mut times: Vec<u64> = messages.iter().filter_map(acknowledged_at).collect();
     times.sort_unstable();
     times
 }
 
-fn acknowledged_at(message: &Message) -> Option<u64> {
+fn acknowledged_at(message: &IssuedMessage) -> Option<u64> {
     match message.fate {
-        Fate::Acknowledged { at_us, .. } => Some(at_us),
-        Fate::Refused | Fate::Unknown => None,
+        MessageOutcome::Acknowledged { at_us, .. } => Some(at_us),
+        MessageOutcome::Refused | MessageOutcome::Unknown => None,
     }
 }
 
@@ -48,13 +48,13 @@ fn acknowledged_at(message: &Message) -> Option<u64> {
 /// counts. Past the end there is no load, so silence there says nothing, unless it had begun well before: then it lasts
 /// until the next acknowledgement, or until `drained`, when the wait for one was given up.
 #[must_use]
-pub fn gaps(times: &[u64], start: u64, end: u64, drained: u64) -> Vec<Gap> {
+pub fn find_gaps(times: &[u64], start: u64, end: u64, drained: u64) -> Vec<AckGap> {
     let mut gaps = Vec::new();
     let mut last = start;
     let mut push = |from: u64, to: u64| {
         let length_us = to.saturating_sub(from);
         if length_us > 0 {
-            gaps.push(Gap { start_us: from, length_us });
+            gaps.push(AckGap { start_us: from, length_us });
         }
     };
     for time in times.iter().copied().filter(|time| *time <= end) {
@@ -69,14 +69,14 @@ pub fn gaps(times: &[u64], start: u64, end: u64, drained: u64) -> Vec<Gap> {
 
 /// Returns the longest gap; `None` if there is no gap.
 #[must_use]
-pub fn longest(gaps: &[Gap]) -> Option<Gap> {
+pub fn longest_gap(gaps: &[AckGap]) -> Option<AckGap> {
     gaps.iter().copied().max_by_key(|gap| gap.length_us)
 }
 
 /// Returns the gaps worth listing, in the order of time.
 #[must_use]
-pub fn listed(gaps: &[Gap]) -> Vec<Gap> {
-    let mut listed: Vec<Gap> = gaps.iter().copied().filter(|gap| gap.length_us > LISTED_ABOVE_US).collect();
+pub fn listed_gaps(gaps: &[AckGap]) -> Vec<AckGap> {
+    let mut listed: Vec<AckGap> = gaps.iter().copied().filter(|gap| gap.length_us > LISTED_ABOVE_US).collect();
     listed.sort_unstable_by_key(|gap| std::cmp::Reverse(gap.length_us));
     listed.truncate(MOST_LISTED);
     listed.sort_unstable_by_key(|gap| gap.start_us);
@@ -100,50 +100,53 @@ pub fn per_second(times: &[u64], start: u64, end: u64) -> Vec<u64> {
 
 /// Computes the latency from issue to acknowledgement.
 #[must_use]
-pub fn latency(messages: &[Message]) -> Latency {
-    let taken = |message: &Message| acknowledged_at(message).map(|at| at.saturating_sub(message.invoked_us));
+pub fn ack_latency(messages: &[IssuedMessage]) -> AckLatency {
+    let taken = |message: &IssuedMessage| acknowledged_at(message).map(|at| at.saturating_sub(message.invoked_us));
     let mut all: Vec<u64> = messages.iter().filter_map(taken).collect();
     all.sort_unstable();
     let at = |share: usize| {
         let rank = (all.len() * share).div_ceil(100).saturating_sub(1);
         // Rounded to a microsecond, as they were measured: binary fractions would show more digits than there are.
-        all.get(rank).map_or(0.0, |us| (milliseconds(*us) * 1000.0).round() / 1000.0)
+        all.get(rank).map_or(0.0, |us| (to_milliseconds(*us) * 1000.0).round() / 1000.0)
     };
-    Latency { p50: at(50), p99: at(99), max: at(100) }
+    AckLatency { p50: at(50), p99: at(99), max: at(100) }
 }
 
 /// Converts microseconds to milliseconds.
 #[must_use]
-pub fn milliseconds(us: u64) -> f64 {
+pub fn to_milliseconds(us: u64) -> f64 {
     std::time::Duration::from_micros(us).as_secs_f64() * 1000.0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{position::Position, verify::history::MessageId};
+    use crate::{position::EventPosition, verify::history::MessageId};
 
-    fn gap(start_us: u64, length_us: u64) -> Gap {
-        Gap { start_us, length_us }
+    fn gap(start_us: u64, length_us: u64) -> AckGap {
+        AckGap { start_us, length_us }
     }
 
     #[test]
     fn gaps_lie_between_acknowledgements_and_at_both_ends() {
-        let found = gaps(&[200_000, 250_000, 900_000], 100_000, 950_000, 2_000_000);
+        let found = find_gaps(&[200_000, 250_000, 900_000], 100_000, 950_000, 2_000_000);
         assert_eq!(found, [gap(100_000, 100_000), gap(200_000, 50_000), gap(250_000, 650_000), gap(900_000, 50_000)]);
-        assert_eq!(longest(&found), Some(gap(250_000, 650_000)));
-        assert_eq!(listed(&found), [gap(250_000, 650_000)]);
+        assert_eq!(longest_gap(&found), Some(gap(250_000, 650_000)));
+        assert_eq!(listed_gaps(&found), [gap(250_000, 650_000)]);
     }
 
     #[test]
     fn a_stall_that_outlasts_the_load_is_counted_to_its_end() {
-        assert_eq!(longest(&gaps(&[0, 1_500_000], 0, 1_000_000, 9_000_000)), Some(gap(0, 1_500_000)));
-        assert_eq!(longest(&gaps(&[], 0, 1_000_000, 9_000_000)), Some(gap(0, 9_000_000)));
+        assert_eq!(longest_gap(&find_gaps(&[0, 1_500_000], 0, 1_000_000, 9_000_000)), Some(gap(0, 1_500_000)));
+        assert_eq!(longest_gap(&find_gaps(&[], 0, 1_000_000, 9_000_000)), Some(gap(0, 9_000_000)));
     }
 
     #[test]
     fn an_ordinary_straggler_after_the_load_is_not_a_gap() {
-        assert_eq!(longest(&gaps(&[960_000, 1_500_000], 900_000, 1_000_000, 2_000_000)), Some(gap(900_000, 60_000)));
+        assert_eq!(
+            longest_gap(&find_gaps(&[960_000, 1_500_000], 900_000, 1_000_000, 2_000_000)),
+            Some(gap(900_000, 60_000))
+        );
     }
 
     #[test]
@@ -153,20 +156,20 @@ mod tests {
 
     #[test]
     fn percentiles_are_taken_from_acknowledged_messages_only() {
-        let mut messages: Vec<Message> = (1..=100)
-            .map(|n| Message {
+        let mut messages: Vec<IssuedMessage> = (1..=100)
+            .map(|n| IssuedMessage {
                 id: MessageId { writer: 0, seq: n },
                 room: 0,
                 invoked_us: 0,
-                fate: Fate::Acknowledged {
+                fate: MessageOutcome::Acknowledged {
                     at_us: u64::from(n) * 1000,
-                    position: Position::default(),
+                    position: EventPosition::default(),
                     event_id: "".into(),
                 },
             })
             .collect();
-        messages.push(Message { fate: Fate::Unknown, ..messages[0].clone() });
-        assert_eq!(latency(&messages), Latency { p50: 50.0, p99: 99.0, max: 100.0 });
-        assert_eq!(latency(&[]), Latency::default());
+        messages.push(IssuedMessage { fate: MessageOutcome::Unknown, ..messages[0].clone() });
+        assert_eq!(ack_latency(&messages), AckLatency { p50: 50.0, p99: 99.0, max: 100.0 });
+        assert_eq!(ack_latency(&[]), AckLatency::default());
     }
 }

@@ -1,14 +1,14 @@
 //! One writer: issues messages at its rate, however long answers take, and records the outcome of each.
 
 use super::{
-    history::{Fate, Message, MessageId},
-    run::Run,
+    history::{IssuedMessage, MessageId, MessageOutcome},
+    run::VerifyRun,
 };
 use crate::{
-    client::Failure,
-    post::{Posted, Poster},
-    send::{self, Accepted, MESSAGE},
-    session::Session,
+    client::CallFailure,
+    post::{MessagePoster, PendingPost},
+    send::{self, AcceptedMessage, MESSAGE},
+    session::ClientSession,
 };
 use quorate_wire::chat::v1::SendRequest;
 use std::{sync::Arc, time::Duration};
@@ -19,11 +19,11 @@ use tokio::{
 };
 
 /// Transport of a writer's messages.
-enum Sender {
+enum MessageSender {
     /// Each message is a call of its own.
-    Calls(Session),
+    Calls(ClientSession),
     /// All messages go over one stream.
-    Stream(Poster),
+    Stream(MessagePoster),
 }
 
 /// Interval at which a writer returns to preferring the server that it started with. Calls stay where they were
@@ -32,33 +32,33 @@ const HOMING: Duration = Duration::from_secs(5);
 
 /// Messages of one writer, with their outcomes.
 #[derive(Default)]
-pub(super) struct Written {
+pub(super) struct WriterRecord {
     /// Messages in the order of their numbers.
-    pub(super) messages: Vec<Message>,
+    pub(super) messages: Vec<IssuedMessage>,
     /// `true` if the messages went over one stream in this order.
     pub(super) in_order: bool,
 }
 
 /// Message that waits for its outcome.
-enum Way {
-    Call(Session, SendRequest),
-    Stream(Posted),
+enum PendingMessage {
+    Call(ClientSession, SendRequest),
+    Stream(PendingPost),
 }
 
-impl Sender {
+impl MessageSender {
     /// Starts sending a message; on a stream, it is queued behind the earlier ones.
-    async fn start(&self, message: SendRequest) -> Way {
+    async fn start(&self, message: SendRequest) -> PendingMessage {
         match self {
-            Self::Calls(session) => Way::Call(session.clone(), message),
-            Self::Stream(poster) => Way::Stream(poster.enqueue(message).await),
+            Self::Calls(session) => PendingMessage::Call(session.clone(), message),
+            Self::Stream(poster) => PendingMessage::Stream(poster.enqueue(message).await),
         }
     }
 }
 
-impl Way {
-    async fn outcome(self) -> Result<Accepted, Failure> {
+impl PendingMessage {
+    async fn outcome(self) -> Result<AcceptedMessage, CallFailure> {
         match self {
-            Self::Call(session, message) => send::send(&session, message).await,
+            Self::Call(session, message) => send::send_until_settled(&session, message).await,
             Self::Stream(posted) => posted.settled().await,
         }
     }
@@ -66,11 +66,20 @@ impl Way {
 
 /// Writes until told to stop, then waits for messages in flight, at most as long as the run allows. Messages that are
 /// not settled by then stay unknown.
-pub(super) async fn write(writer: u32, session: Session, run: Arc<Run>, mut stop: watch::Receiver<bool>) -> Written {
-    let mut messages: Vec<Message> = Vec::new();
-    let mut in_flight: JoinSet<(u32, Fate)> = JoinSet::new();
-    let sender = if run.post { Sender::Stream(Poster::start(session.clone())) } else { Sender::Calls(session.clone()) };
-    stagger(writer, run.interval).await;
+pub(super) async fn write_until_stopped(
+    writer: u32,
+    session: ClientSession,
+    run: Arc<VerifyRun>,
+    mut stop: watch::Receiver<bool>,
+) -> WriterRecord {
+    let mut messages: Vec<IssuedMessage> = Vec::new();
+    let mut in_flight: JoinSet<(u32, MessageOutcome)> = JoinSet::new();
+    let sender = if run.post {
+        MessageSender::Stream(MessagePoster::start(session.clone()))
+    } else {
+        MessageSender::Calls(session.clone())
+    };
+    stagger_start(writer, run.interval).await;
     let mut ticks = interval(run.interval);
     // Ticks missed in a pause are made up for after it, so that the number of messages depends on the time alone.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
@@ -78,48 +87,48 @@ pub(super) async fn write(writer: u32, session: Session, run: Arc<Run>, mut stop
     loop {
         tokio::select! {
             biased;
-            () = told(&mut stop) => break,
+            () = wait_for_stop(&mut stop) => break,
             _ = homing.tick() => session.client().servers().prefer(writer as usize),
-            Some(Ok(settled)) = in_flight.join_next() => record(&mut messages, settled),
+            Some(Ok(settled)) = in_flight.join_next() => record_outcome(&mut messages, settled),
             _ = ticks.tick(), if in_flight.len() < run.in_flight => {
                 let Ok(seq) = u32::try_from(messages.len()) else { break };
                 let id = MessageId { writer, seq };
                 let room = run.room_of(seq);
                 run.issued();
-                messages.push(Message { id, room, invoked_us: run.now_us(), fate: Fate::Unknown });
-                let way = sender.start(message(&run, id, room)).await;
-                in_flight.spawn(settle(id, way, Arc::clone(&run)));
+                messages.push(IssuedMessage { id, room, invoked_us: run.now_us(), fate: MessageOutcome::Unknown });
+                let way = sender.start(build_request(&run, id, room)).await;
+                in_flight.spawn(settle_message(id, way, Arc::clone(&run)));
             }
         }
     }
     let deadline = Instant::now() + run.settle;
     while let Ok(Some(joined)) = timeout_at(deadline, in_flight.join_next()).await {
         if let Ok(settled) = joined {
-            record(&mut messages, settled);
+            record_outcome(&mut messages, settled);
         }
     }
-    let in_order = matches!(&sender, Sender::Stream(poster) if poster.kept_order());
-    Written { messages, in_order }
+    let in_order = matches!(&sender, MessageSender::Stream(poster) if poster.kept_order());
+    WriterRecord { messages, in_order }
 }
 
-async fn told(stop: &mut watch::Receiver<bool>) {
+async fn wait_for_stop(stop: &mut watch::Receiver<bool>) {
     // An error means that the other end is gone, which is a reason to stop, too.
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Delays a writer by a part of its interval: writers that tick together would make gaps of a whole interval out of
 /// nothing.
-async fn stagger(writer: u32, interval: Duration) {
+async fn stagger_start(writer: u32, interval: Duration) {
     tokio::time::sleep(interval.mul_f64(f64::from(writer % 16) / 16.0)).await;
 }
 
-fn record(messages: &mut [Message], (seq, fate): (u32, Fate)) {
+fn record_outcome(messages: &mut [IssuedMessage], (seq, fate): (u32, MessageOutcome)) {
     if let Some(message) = usize::try_from(seq).ok().and_then(|seq| messages.get_mut(seq)) {
         message.fate = fate;
     }
 }
 
-fn message(run: &Run, id: MessageId, room: u16) -> SendRequest {
+fn build_request(run: &VerifyRun, id: MessageId, room: u16) -> SendRequest {
     SendRequest {
         room_id: run.rooms.get(usize::from(room)).cloned().unwrap_or_default(),
         r#type: MESSAGE.to_owned(),
@@ -128,18 +137,20 @@ fn message(run: &Run, id: MessageId, room: u16) -> SendRequest {
     }
 }
 
-async fn settle(id: MessageId, way: Way, run: Arc<Run>) -> (u32, Fate) {
+async fn settle_message(id: MessageId, way: PendingMessage, run: Arc<VerifyRun>) -> (u32, MessageOutcome) {
     let outcome = way.outcome().await;
     let at_us = run.now_us();
     let fate = match outcome {
-        Ok(Accepted { event_id, position, .. }) => Fate::Acknowledged { at_us, position, event_id: event_id.into() },
+        Ok(AcceptedMessage { event_id, position, .. }) => {
+            MessageOutcome::Acknowledged { at_us, position, event_id: event_id.into() }
+        }
         // A refusal after an attempt in doubt promises nothing about that attempt.
-        Err(failure) if failure.unknown => Fate::Unknown,
+        Err(failure) if failure.unknown => MessageOutcome::Unknown,
         Err(failure) => {
             run.refused(&failure);
-            Fate::Refused
+            MessageOutcome::Refused
         }
     };
-    run.settled(matches!(fate, Fate::Acknowledged { .. }).then_some(at_us));
+    run.settled(matches!(fate, MessageOutcome::Acknowledged { .. }).then_some(at_us));
     (id.seq, fate)
 }

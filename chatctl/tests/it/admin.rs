@@ -176,7 +176,7 @@ fn watched(directory: &Path, arguments: &[&str], lines: usize) -> (Vec<String>, 
 #[test]
 fn a_watch_prints_one_document_or_block_after_the_other_and_goes_on_without_an_answer() {
     let directory = tempfile::tempdir().unwrap();
-    certificates::make(directory.path(), "c", &["a".into(), "b".into()], false).unwrap();
+    certificates::make_missing(directory.path(), "c", &["a".into(), "b".into()], false).unwrap();
     let (_runtime, nodes, _) = start(directory.path());
     // Nothing listens at the first of the two addresses.
     let admin = nodes.split_once(',').unwrap().0.replace("a=", "127.0.0.1:1,");
@@ -248,7 +248,7 @@ fn a_cluster_is_made_once_and_can_be_looked_at_and_led() {
 fn a_certificate_of_another_authority_opens_no_door() {
     let (directory, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     for place in [&directory, &other] {
-        certificates::make(place.path(), "c", &["a".into(), "b".into()], false).unwrap();
+        certificates::make_missing(place.path(), "c", &["a".into(), "b".into()], false).unwrap();
     }
     let (_runtime, nodes, _) = start(directory.path());
     let admin = nodes.split_once(',').unwrap().0.replace("a=", "");

@@ -2,24 +2,24 @@
 
 use crate::fake::{Fake, World, WriteFault};
 use quorate_chatctl::{
-    client::{Client, Options},
-    post::Poster,
+    client::{ClientOptions, ClusterClient},
+    post::MessagePoster,
     send::MESSAGE,
-    session::Session,
+    session::ClientSession,
 };
 use quorate_wire::chat::v1::{ErrorCode, SendRequest};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-fn poster(servers: &[String], token: &str) -> Poster {
-    let options = Options {
+fn poster(servers: &[String], token: &str) -> MessagePoster {
+    let options = ClientOptions {
         attempt_timeout: Duration::from_millis(500),
         limit: None,
         backoff_base: Duration::from_millis(20),
         backoff_cap: Duration::from_millis(100),
-        ..Options::default()
+        ..ClientOptions::default()
     };
-    Poster::start(Session::new(Client::new(servers, options).unwrap(), token).unwrap())
+    MessagePoster::start(ClientSession::new(ClusterClient::new(servers, options).unwrap(), token).unwrap())
 }
 
 fn message(room: &str, number: usize) -> SendRequest {

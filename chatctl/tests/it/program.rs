@@ -138,7 +138,7 @@ fn lines_of_standard_input_are_sent_in_order() {
     let (_fakes, addresses) = Fake::cluster(&world, 1);
     let directory = tempfile::tempdir().unwrap();
     let profile = directory.path().join("p");
-    let store = quorate_chatctl::profile::Store::new(profile.clone());
+    let store = quorate_chatctl::profile::ProfileStore::new(profile.clone());
     store.update("default", |p| (p.servers, p.token) = (addresses, Some(token))).unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_chatctl"))
         .env("QUORATE_PROFILE_FILE", &profile)

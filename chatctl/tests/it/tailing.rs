@@ -2,24 +2,28 @@
 
 use crate::fake::{Fake, StreamFault, World};
 use quorate_chatctl::{
-    client::{Client, Options},
-    session::Session,
-    tail::{Once, Tail},
+    client::{ClientOptions, ClusterClient},
+    session::ClientSession,
+    tail::{DuplicateFilter, ResumingSubscription},
 };
 use quorate_wire::chat::v1::{ErrorCode, Event};
 use std::{sync::Arc, time::Duration};
 
-fn tail(servers: &[String], token: &str, room: &str, cursor: &str) -> Tail {
-    let options = Options {
+fn tail(servers: &[String], token: &str, room: &str, cursor: &str) -> ResumingSubscription {
+    let options = ClientOptions {
         backoff_base: Duration::from_millis(10),
         backoff_cap: Duration::from_millis(50),
         limit: Some(Duration::from_secs(20)),
-        ..Options::default()
+        ..ClientOptions::default()
     };
-    Tail::new(Session::new(Client::new(servers, options).unwrap(), token).unwrap(), room, cursor)
+    ResumingSubscription::new(
+        ClientSession::new(ClusterClient::new(servers, options).unwrap(), token).unwrap(),
+        room,
+        cursor,
+    )
 }
 
-async fn events(tail: &mut Tail, count: usize) -> Vec<Event> {
+async fn events(tail: &mut ResumingSubscription, count: usize) -> Vec<Event> {
     let mut events = Vec::new();
     while events.len() < count {
         events.extend(tail.next().await.unwrap().events);
@@ -89,7 +93,7 @@ async fn what_a_server_repeats_after_a_resume_is_passed_once() {
     fakes[1].on_streams([StreamFault { repeat: 3, ..StreamFault::default() }]);
     let mut tail = tail(&addresses, &token, &room, "c0");
     let raw = events(&mut tail, 13).await;
-    let mut once = Once::default();
+    let mut once = DuplicateFilter::default();
     let passed: Vec<Event> = raw.into_iter().filter(|event| once.is_new(event)).collect();
     assert_eq!(indices(&passed), (1..=10).collect::<Vec<_>>());
 }
@@ -108,8 +112,8 @@ async fn without_any_server_it_gives_up_only_if_it_never_had_one() {
     let (world, token, room) = world_with(0);
     let (mut fakes, addresses) = Fake::cluster(&world, 1);
     fakes[0].kill();
-    let options = Options { limit: Some(Duration::from_millis(200)), ..Options::default() };
-    let session = Session::new(Client::new(&addresses, options).unwrap(), &token).unwrap();
-    let failure = Tail::new(session, &room, "").next().await.unwrap_err();
+    let options = ClientOptions { limit: Some(Duration::from_millis(200)), ..ClientOptions::default() };
+    let session = ClientSession::new(ClusterClient::new(&addresses, options).unwrap(), &token).unwrap();
+    let failure = ResumingSubscription::new(session, &room, "").next().await.unwrap_err();
     assert_eq!(failure.code(), "UNAVAILABLE");
 }

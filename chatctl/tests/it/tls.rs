@@ -3,8 +3,8 @@
 use crate::fake::{Fake, World};
 use quorate_chatctl::{
     admin::{DOMAIN, certificates},
-    client::{Client, Failure, Options, ServerTrust},
-    session::Session,
+    client::{CallFailure, ClientOptions, ClusterClient, ServerTrust},
+    session::ClientSession,
 };
 use quorate_wire::chat::v1::WhoAmIRequest;
 use std::{fs, path::Path, sync::Arc, time::Duration};
@@ -14,7 +14,7 @@ use tonic::transport::Identity;
 /// Creates a directory as `chatctl cluster init` does: its nodes' certificates are made for [`DOMAIN`].
 fn authority() -> TempDir {
     let directory = tempfile::tempdir().unwrap();
-    certificates::make(directory.path(), "c", &["a".into()], false).unwrap();
+    certificates::make_missing(directory.path(), "c", &["a".into()], false).unwrap();
     directory
 }
 
@@ -23,9 +23,9 @@ fn server(world: &Arc<World>, directory: &Path) -> Fake {
     Fake::start_with_tls(world, Identity::from_pem(read("tls.crt"), read("tls.key")))
 }
 
-async fn who_am_i(servers: &[String], token: &str, trust: Option<ServerTrust>) -> Result<String, Failure> {
-    let options = Options { limit: Some(Duration::from_secs(2)), trust, ..Options::default() };
-    let session = Session::new(Client::new(servers, options).unwrap(), token).unwrap();
+async fn who_am_i(servers: &[String], token: &str, trust: Option<ServerTrust>) -> Result<String, CallFailure> {
+    let options = ClientOptions { limit: Some(Duration::from_secs(2)), trust, ..ClientOptions::default() };
+    let session = ClientSession::new(ClusterClient::new(servers, options).unwrap(), token).unwrap();
     let answer = session.call(WhoAmIRequest {}, |mut chat, request| async move { chat.who_am_i(request).await }).await;
     answer.map(|answer| answer.user_id)
 }

@@ -42,27 +42,27 @@ use crate::proto::log::command::Kind;
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
 use crate::rows;
-use crate::table::{self, Overlay, ReadError, Table, Write, key};
-use context::{Answer, Applies, Context, Refusal, RoomCache, refuse};
-use time::Stamp;
+use crate::table::{self, Overlay, ReadError, Table, TableWrite, key};
+use context::{ApplyContext, ApplyResult, CommandAnswer, CommandError, RoomCache, refuse};
+use time::EntryStamp;
 
 pub use dedup::{MADE_BY_DOOR, is_accepted};
-pub(crate) use dedup::{outcome as remembered, room_in_key};
-pub(crate) use time::effective;
-pub use time::{HELD_STEP_MS, advanced};
+pub(crate) use dedup::{remembered_outcome as remembered, room_in_key};
+pub(crate) use time::effective_time;
+pub use time::{HELD_STEP_MS, advanced_time};
 
 /// Result of applying one command.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Applied {
+pub struct AppliedCommand {
     /// Answer to the caller.
     pub outcome: log::Outcome,
     /// Rooms and users whose readers are to be woken.
-    pub touched: Touched,
+    pub touched: ChangeHints,
 }
 
 /// Rooms and users whose view a command changed: hints for the feed, without the changes themselves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Touched {
+pub struct ChangeHints {
     /// Rooms that have new events.
     pub rooms: Vec<RoomNumber>,
     /// Localparts of users whose memberships, account data or sessions changed.
@@ -72,7 +72,7 @@ pub struct Touched {
     pub sessions: Vec<String>,
 }
 
-impl Touched {
+impl ChangeHints {
     fn room(&mut self, room: RoomNumber) {
         if !self.rooms.contains(&room) {
             self.rooms.push(room);
@@ -92,40 +92,44 @@ impl Touched {
     }
 }
 
-/// Applies the commands of one entry in order, and returns one [`Applied`] for each. The log's time advances to the
-/// entry's stamp, as far as the stamp is trusted ([`advanced`]).
+/// Applies the commands of one entry in order, and returns one [`AppliedCommand`] for each. The log's time advances to the
+/// entry's stamp, as far as the stamp is trusted ([`advanced_time`]).
 ///
 /// # Errors
 /// Fails if a row cannot be read or if the entry was applied before. `tx` then contains a part of the entry and must be
 /// dropped.
-pub fn batch(tx: &mut Overlay<'_>, index: u64, batch: &log::Batch) -> Result<Vec<Applied>, ReadError> {
-    let mut cluster = rows::cluster(tx)?.unwrap_or_default();
+pub fn apply_batch(tx: &mut Overlay<'_>, index: u64, batch: &log::Batch) -> Result<Vec<AppliedCommand>, ReadError> {
+    let mut cluster = rows::cluster_row(tx)?.unwrap_or_default();
     if is_bootstrapped(&cluster) && index <= cluster.index {
         let what = format!("entry {index} was already applied: the state is at entry {}", cluster.index);
         return Err(ReadError::Damaged { table: Table::Meta, what });
     }
-    let stamp = Stamp::of(batch);
+    let stamp = EntryStamp::of(batch);
     cluster.time_ms = stamp.after(cluster.time_ms);
     cluster.index = index;
     let rooms = RoomCache::default();
     let mut all = Vec::with_capacity(batch.envelopes.len());
     for (place, envelope) in batch.envelopes.iter().enumerate() {
-        all.push(command(tx, &rooms, &mut cluster, stamp, place, envelope)?);
+        all.push(apply_command(tx, &rooms, &mut cluster, stamp, place, envelope)?);
     }
     if is_bootstrapped(&cluster) {
-        tx.put(Table::Meta, key::CLUSTER.to_vec(), table::encode(&cluster));
+        tx.put(Table::Meta, key::CLUSTER.to_vec(), table::encode_value(&cluster));
     }
     Ok(all)
 }
 
-/// Applies an entry like [`batch`] and writes its changes at once: for tests and models, which have no commit of
+/// Applies an entry like [`apply_batch`] and writes its changes at once: for tests and models, which have no commit of
 /// several entries.
 ///
 /// # Errors
-/// Fails as [`batch`] does; `rows` are then unchanged.
-pub fn batch_in_place(rows: &mut impl Write, index: u64, batch: &log::Batch) -> Result<Vec<Applied>, ReadError> {
+/// Fails as [`apply_batch`] does; `rows` are then unchanged.
+pub fn batch_in_place(
+    rows: &mut impl TableWrite,
+    index: u64,
+    batch: &log::Batch,
+) -> Result<Vec<AppliedCommand>, ReadError> {
     let mut tx = Overlay::new(rows);
-    let applied = self::batch(&mut tx, index, batch)?;
+    let applied = self::apply_batch(&mut tx, index, batch)?;
     tx.into_changes().write_to(rows);
     Ok(applied)
 }
@@ -136,13 +140,13 @@ pub fn batch_in_place(rows: &mut impl Write, index: u64, batch: &log::Batch) -> 
 ///
 /// # Errors
 /// Fails if the cluster's row cannot be read.
-pub fn begin_incarnation(tx: &mut dyn Write) -> Result<(), ReadError> {
-    let Some(mut cluster) = rows::cluster(tx)? else { return Ok(()) };
+pub fn begin_incarnation(tx: &mut dyn TableWrite) -> Result<(), ReadError> {
+    let Some(mut cluster) = rows::cluster_row(tx)? else { return Ok(()) };
     let end = Position::end_of_entry(cluster.incarnation, cluster.index);
     cluster.incarnation_ends.push(table::position_field(end));
     cluster.incarnation += 1;
     cluster.index = 0;
-    tx.put(Table::Meta, key::CLUSTER.to_vec(), table::encode(&cluster));
+    tx.put(Table::Meta, key::CLUSTER.to_vec(), table::encode_value(&cluster));
     Ok(())
 }
 
@@ -150,65 +154,65 @@ fn is_bootstrapped(cluster: &store::Cluster) -> bool {
     !cluster.cluster_id.is_empty()
 }
 
-fn command(
+fn apply_command(
     tx: &mut Overlay<'_>,
     rooms: &RoomCache,
     cluster: &mut store::Cluster,
-    stamp: Stamp,
+    stamp: EntryStamp,
     place: usize,
     envelope: &log::Envelope,
-) -> Result<Applied, ReadError> {
+) -> Result<AppliedCommand, ReadError> {
     let ordinal = u32::try_from(place).ok().and_then(|place| place.checked_mul(ORDINALS_PER_COMMAND));
     let first =
         Position { incarnation: cluster.incarnation, index: cluster.index, ordinal: ordinal.unwrap_or_default() };
     tx.begin();
-    let mut context = Context::new(tx, rooms, cluster, stamp, first, envelope);
+    let mut context = ApplyContext::new(tx, rooms, cluster, stamp, first, envelope);
     let answer = match ordinal {
-        Some(_) => turn(&mut context, envelope),
+        Some(_) => check_and_apply(&mut context, envelope),
         None => refuse(Reason::TooLarge, "too many commands in one entry: send it again"),
     };
     let turn = context.turn.take();
     match answer {
         Ok(answer) => {
             let (touched, new_cluster) = context.finish();
-            sequence::pass(tx, turn);
+            sequence::pass_turn(tx, turn);
             if let Some(new) = new_cluster {
                 *cluster = new;
             }
             let outcome = answer.into_outcome(first);
-            Ok(Applied { outcome, touched })
+            Ok(AppliedCommand { outcome, touched })
         }
-        Err(Refusal::Rejected(rejected)) => {
+        Err(CommandError::Rejected(rejected)) => {
             if tx.touched(Table::Room) {
                 rooms.clear();
             }
             tx.take_back();
-            sequence::pass(tx, turn);
+            sequence::pass_turn(tx, turn);
             let kind = Some(outcome::Kind::Rejected(rejected));
-            let outcome = log::Outcome { position: Some(context::wire(first)), duplicate: false, kind };
-            Ok(Applied { outcome, touched: Touched::default() })
+            let outcome = log::Outcome { position: Some(context::position_to_proto(first)), duplicate: false, kind };
+            Ok(AppliedCommand { outcome, touched: ChangeHints::default() })
         }
-        Err(Refusal::Read(error)) => Err(error),
+        Err(CommandError::Read(error)) => Err(error),
     }
 }
 
-fn turn<'a>(context: &mut Context<'a>, envelope: &'a log::Envelope) -> Applies<Answer> {
+fn check_and_apply<'a>(context: &mut ApplyContext<'a>, envelope: &'a log::Envelope) -> ApplyResult<CommandAnswer> {
     let Some(kind) = envelope.command.as_ref().and_then(|command| command.kind.as_ref()) else {
         return refuse(Reason::Invalid, "the command is missing or newer than this version: upgrade all pods first");
     };
     if let Kind::Bootstrap(command) = kind {
-        return bootstrap::apply(context, command);
+        return bootstrap::apply_bootstrap(context, command);
     }
     if context.server_name.is_empty() {
         return refuse(Reason::NotBootstrapped, "the cluster is not initialised yet");
     }
     match kind {
-        Kind::Register(command) => return account::apply(context, command),
-        Kind::OpenSession(command) => return session::open(context, command),
-        Kind::PurgeHistory(command) => return history::apply(context, command),
-        Kind::RepairTime(_) => return time::repair(context),
-        Kind::SweepDevice(command) => return quota::sweep(context, command),
-        Kind::RenewMembers(command) => return profile::renew(context, command),
+        Kind::Register(command) => return account::apply_register(context, command),
+        Kind::OpenSession(command) => return session::apply_open_session(context, command),
+        Kind::PurgeHistory(command) => return history::apply_purge_history(context, command),
+        Kind::RepairTime(_) => return time::apply_repair_time(context),
+        Kind::SweepDevice(command) => return quota::apply_sweep_device(context, command),
+        Kind::RenewMembers(command) => return profile::apply_renew_members(context, command),
         _ => {}
     }
     let device = context.session()?;
@@ -217,11 +221,11 @@ fn turn<'a>(context: &mut Context<'a>, envelope: &'a log::Envelope) -> Applies<A
         return refuse(Reason::Invalid, message);
     }
     if let Some(sequence) = &envelope.sequence {
-        context.turn = Some(sequence::turn(context, sequence)?);
+        context.turn = Some(sequence::check_turn(context, sequence)?);
     }
-    let memory = dedup::Memory::of(envelope, kind, &device);
+    let memory = dedup::DedupEntry::of(envelope, kind, &device);
     if let Some(outcome) = memory.recall(&context.rows, kind)? {
-        return Ok(Answer::Again(outcome));
+        return Ok(CommandAnswer::Again(outcome));
     }
     let answer = for_session(context, kind)?;
     memory.keep(context, kind, &answer)?;
@@ -232,7 +236,7 @@ fn turn<'a>(context: &mut Context<'a>, envelope: &'a log::Envelope) -> Applies<A
     Ok(answer)
 }
 
-fn for_session(context: &mut Context<'_>, kind: &Kind) -> Applies<Answer> {
+fn for_session(context: &mut ApplyContext<'_>, kind: &Kind) -> ApplyResult<CommandAnswer> {
     match kind {
         Kind::Bootstrap(_)
         | Kind::Register(_)
@@ -241,22 +245,22 @@ fn for_session(context: &mut Context<'_>, kind: &Kind) -> Applies<Answer> {
         | Kind::RepairTime(_)
         | Kind::SweepDevice(_)
         | Kind::RenewMembers(_) => refuse(Reason::Invalid, "this command has no caller"),
-        Kind::CloseSession(command) => session::close(context, command),
-        Kind::ExtendSession(command) => session::extend(context, command),
-        Kind::CreateRoom(command) => create_room::apply(context, command),
-        Kind::SetMembership(command) => member::apply(context, command),
-        Kind::SendEvent(command) => send::apply(context, command),
-        Kind::SetProfile(command) => profile::apply(context, command),
-        Kind::PutFilter(command) => filter::apply(context, command),
-        Kind::PutAccountData(command) => account_data::apply(context, command),
-        Kind::Redact(command) => redact::apply(context, command),
+        Kind::CloseSession(command) => session::apply_close_session(context, command),
+        Kind::ExtendSession(command) => session::apply_extend_session(context, command),
+        Kind::CreateRoom(command) => create_room::apply_create_room(context, command),
+        Kind::SetMembership(command) => member::apply_set_membership(context, command),
+        Kind::SendEvent(command) => send::apply_send_event(context, command),
+        Kind::SetProfile(command) => profile::apply_set_profile(context, command),
+        Kind::PutFilter(command) => filter::apply_put_filter(context, command),
+        Kind::PutAccountData(command) => account_data::apply_put_account_data(context, command),
+        Kind::Redact(command) => redact::apply_redact(context, command),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::query::View;
+    use crate::query::StateView;
     use crate::testing::{SERVER, World, position, session, world};
 
     #[test]
@@ -280,7 +284,7 @@ mod tests {
         let both = world.apply(vec![envelope.clone(), envelope]);
         assert_eq!(both[0].outcome.position, both[1].outcome.position);
         assert!(!both[0].outcome.duplicate && both[1].outcome.duplicate);
-        assert_eq!(both[1].touched, Touched::default());
+        assert_eq!(both[1].touched, ChangeHints::default());
     }
 
     #[test]
@@ -385,7 +389,7 @@ mod tests {
         assert!(before < after && after.index == 1 && end < after && lost < after);
         let view = world.view();
         assert_eq!((view.clamp(lost), view.clamp(before), view.clamp(after)), (end, before, after));
-        let scope = crate::query::Scope::Room(room);
+        let scope = crate::query::FeedScope::Room(room);
         let seen = view.events_after("alice", scope, lost, 9).unwrap().events;
         assert_eq!(seen.iter().map(|event| event.position).collect::<Vec<_>>(), [after]);
     }
@@ -417,7 +421,7 @@ mod tests {
             matches!(&early[0].outcome.kind, Some(outcome::Kind::Rejected(r)) if r.reason() == Reason::NotBootstrapped)
         );
         assert_eq!(rows, crate::table::MemTable::default());
-        assert!(View::open(&rows).is_err());
+        assert!(StateView::open(&rows).is_err());
     }
 
     #[test]

@@ -11,18 +11,18 @@ use crate::proto::log::Reason;
 
 /// Denial of a change by the rules.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Denied {
+pub(crate) struct AuthDenial {
     pub(crate) reason: Reason,
     /// Sentence that tells the caller what to do.
     pub(crate) message: String,
 }
 
 /// Returns a denial with [`Reason::Forbidden`], the most common one.
-pub(crate) fn forbidden(message: impl Into<String>) -> Denied {
-    Denied { reason: Reason::Forbidden, message: message.into() }
+pub(crate) fn forbidden_change(message: impl Into<String>) -> AuthDenial {
+    AuthDenial { reason: Reason::Forbidden, message: message.into() }
 }
 
 /// Returns a denial for content that violates a rule about its form.
-pub(crate) fn invalid(message: impl Into<String>) -> Denied {
-    Denied { reason: Reason::Invalid, message: message.into() }
+pub(crate) fn invalid_change(message: impl Into<String>) -> AuthDenial {
+    AuthDenial { reason: Reason::Invalid, message: message.into() }
 }

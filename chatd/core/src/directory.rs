@@ -8,7 +8,7 @@ use crate::id::{Position, RoomNumber};
 use crate::json;
 use crate::proto::store;
 use crate::rows::{self, event_type};
-use crate::table::{Read, ReadError};
+use crate::table::{ReadError, TableRead};
 use crate::visibility::HistoryVisibility;
 
 /// Returns `true` if [`is_published`] depends on the current state event of this type and state key.
@@ -18,13 +18,13 @@ pub(crate) fn depends_on(event_type: &str, state_key: &str) -> bool {
 
 /// Returns `true` if the directory shows the room: its creator asked for it, somebody is joined, and anyone may join
 /// it, knock or read it.
-pub(crate) fn is_published(rows: &dyn Read, room: RoomNumber, row: &store::Room) -> Result<bool, ReadError> {
+pub(crate) fn is_published(rows: &dyn TableRead, room: RoomNumber, row: &store::Room) -> Result<bool, ReadError> {
     if !row.listed || row.joined_members == 0 {
         return Ok(false);
     }
     let join_rules = rows::state_event(rows, room, event_type::JOIN_RULES, "", Position::MAX)?;
     let content = join_rules.map(|(_, event)| json::stored_object(&event.content)).unwrap_or_default();
-    if matches!(json::text(&content, "join_rule"), Some("public" | "knock" | "knock_restricted")) {
+    if matches!(json::string_field(&content, "join_rule"), Some("public" | "knock" | "knock_restricted")) {
         return Ok(true);
     }
     let visibility = rows::state_event(rows, room, event_type::HISTORY_VISIBILITY, "", Position::MAX)?;

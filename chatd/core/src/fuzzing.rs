@@ -2,7 +2,7 @@
 //! `chatd/fuzz`, which feeds them. A violated property panics.
 //!
 //! No decoder may panic by itself, and none may allocate memory that is not proportionate to its input; the caller of
-//! [`Decoder::run`] watches both.
+//! [`CoreDecoder::run`] watches both.
 
 mod apply;
 mod content;
@@ -13,7 +13,7 @@ mod rows;
 
 /// Decoder of bytes from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decoder {
+pub enum CoreDecoder {
     /// Contents of a log entry, `quorate.log.v1.Batch`.
     Batch,
     /// Outcome of a command, `quorate.log.v1.Outcome`, which crosses between pods and is remembered in rows.
@@ -34,7 +34,7 @@ pub enum Decoder {
     Apply,
 }
 
-impl Decoder {
+impl CoreDecoder {
     /// All decoders, in order of their declaration.
     pub const ALL: [Self; 9] = [
         Self::Batch,
@@ -70,21 +70,21 @@ impl Decoder {
     /// Panics if a property is violated.
     pub fn run(self, bytes: &[u8]) -> bool {
         match self {
-            Self::Batch => message::stable::<crate::proto::log::Batch>(bytes),
-            Self::Outcome => message::stable::<crate::proto::log::Outcome>(bytes),
-            Self::Row => rows::run(bytes),
-            Self::Key => keys::run(bytes),
-            Self::Content => content::run(bytes),
-            Self::Levels => content::levels(bytes),
-            Self::Filter => content::filter(bytes),
-            Self::Names => names::run(bytes),
-            Self::Apply => apply::run(bytes),
+            Self::Batch => message::fuzz_protobuf::<crate::proto::log::Batch>(bytes),
+            Self::Outcome => message::fuzz_protobuf::<crate::proto::log::Outcome>(bytes),
+            Self::Row => rows::fuzz_row(bytes),
+            Self::Key => keys::fuzz_keys(bytes),
+            Self::Content => content::fuzz_content(bytes),
+            Self::Levels => content::fuzz_levels(bytes),
+            Self::Filter => content::fuzz_filter(bytes),
+            Self::Names => names::fuzz_names(bytes),
+            Self::Apply => apply::fuzz_apply(bytes),
         }
     }
 }
 
-pub use apply::{room, world};
-pub use message::stable;
+pub use apply::{sample_room_id, sample_world};
+pub use message::fuzz_protobuf;
 
 /// Returns `true` if apply would accept the bytes as the content of an event.
 #[must_use]

@@ -83,13 +83,13 @@ pub const LOG: u8 = 0;
 /// Kind of an opaque identifier: its first byte, which also carries the version of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-enum Kind {
+enum IdKind {
     Event = 0x11,
     Room = 0x21,
     Cursor = 0x31,
 }
 
-fn encode(kind: Kind, position: Position) -> String {
+fn encode_id(kind: IdKind, position: Position) -> String {
     let mut raw = [0; 2 + POSITION_LEN];
     let (head, tail) = raw.split_at_mut(2);
     head.copy_from_slice(&[kind as u8, LOG]);
@@ -97,7 +97,7 @@ fn encode(kind: Kind, position: Position) -> String {
     URL_SAFE_NO_PAD.encode(raw)
 }
 
-fn decode(kind: Kind, text: &str) -> Option<Position> {
+fn decode_id(kind: IdKind, text: &str) -> Option<Position> {
     let raw = URL_SAFE_NO_PAD.decode(text).ok()?;
     let rest = raw.strip_prefix(&[kind as u8, LOG])?;
     Position::from_bytes(rest)
@@ -106,19 +106,19 @@ fn decode(kind: Kind, text: &str) -> Option<Position> {
 /// Returns the id (`$…`) of the event at this position.
 #[must_use]
 pub fn event_id(position: Position) -> String {
-    format!("${}", encode(Kind::Event, position))
+    format!("${}", encode_id(IdKind::Event, position))
 }
 
 /// Returns the position that an event id names; `None` if the id was not made by Quorate.
 #[must_use]
 pub fn parse_event_id(id: &str) -> Option<Position> {
-    decode(Kind::Event, id.strip_prefix('$')?)
+    decode_id(IdKind::Event, id.strip_prefix('$')?)
 }
 
 /// Returns the id (`!…:server`) of the room whose create event is at this position.
 #[must_use]
 pub fn room_id(created_at: Position, server_name: &str) -> String {
-    format!("!{}:{server_name}", encode(Kind::Room, created_at))
+    format!("!{}:{server_name}", encode_id(IdKind::Room, created_at))
 }
 
 /// Returns the position of the create event of the room with this id; `None` if the id was not made by Quorate or its
@@ -126,19 +126,19 @@ pub fn room_id(created_at: Position, server_name: &str) -> String {
 #[must_use]
 pub fn parse_room_id(id: &str, server_name: &str) -> Option<Position> {
     let (opaque, server) = id.strip_prefix('!')?.split_once(':')?;
-    (server == server_name).then(|| decode(Kind::Room, opaque)).flatten()
+    (server == server_name).then(|| decode_id(IdKind::Room, opaque)).flatten()
 }
 
 /// Returns an opaque cursor that means "everything up to and including this position has been seen".
 #[must_use]
-pub fn cursor(position: Position) -> String {
-    format!("q{}", encode(Kind::Cursor, position))
+pub fn encode_cursor(position: Position) -> String {
+    format!("q{}", encode_id(IdKind::Cursor, position))
 }
 
 /// Returns the position that a cursor stands for; `None` if the text is not a cursor.
 #[must_use]
 pub fn parse_cursor(text: &str) -> Option<Position> {
-    decode(Kind::Cursor, text.strip_prefix('q')?)
+    decode_id(IdKind::Cursor, text.strip_prefix('q')?)
 }
 
 /// Returns the full user id, `@localpart:server`.
@@ -151,7 +151,7 @@ pub fn user_id(localpart: &str, server_name: &str) -> String {
 /// names outside the grammar (Matrix specification, "User Identifiers": `a-z 0-9 . _ = - / +`, at most 255 bytes in
 /// all).
 #[must_use]
-pub fn localpart<'a>(user: &'a str, server_name: &str) -> Option<&'a str> {
+pub fn user_localpart<'a>(user: &'a str, server_name: &str) -> Option<&'a str> {
     let local = match user.strip_prefix('@') {
         Some(full) => full.strip_suffix(server_name)?.strip_suffix(':')?,
         None => user,
@@ -163,7 +163,7 @@ pub fn localpart<'a>(user: &'a str, server_name: &str) -> Option<&'a str> {
 
 /// Returns the full room alias, `#localpart:server`.
 #[must_use]
-pub fn alias(localpart: &str, server_name: &str) -> String {
+pub fn room_alias(localpart: &str, server_name: &str) -> String {
     format!("#{localpart}:{server_name}")
 }
 
@@ -201,12 +201,12 @@ mod tests {
     fn names_lead_back_to_their_position() {
         assert_eq!(parse_event_id(&event_id(SOME)), Some(SOME));
         assert_eq!(parse_room_id(&room_id(SOME, "a.org"), "a.org"), Some(SOME));
-        assert_eq!(parse_cursor(&cursor(SOME)), Some(SOME));
+        assert_eq!(parse_cursor(&encode_cursor(SOME)), Some(SOME));
     }
 
     #[test]
     fn a_name_of_one_kind_is_not_read_as_another() {
-        assert_eq!(parse_event_id(&format!("${}", &cursor(SOME)[1..])), None);
+        assert_eq!(parse_event_id(&format!("${}", &encode_cursor(SOME)[1..])), None);
         assert_eq!(parse_room_id(&room_id(SOME, "a.org"), "b.org"), None);
     }
 
@@ -220,10 +220,10 @@ mod tests {
 
     #[test]
     fn a_localpart_is_taken_from_either_form_and_checked() {
-        assert_eq!(localpart("@al.ice:a.org", "a.org"), Some("al.ice"));
-        assert_eq!(localpart("alice", "a.org"), Some("alice"));
+        assert_eq!(user_localpart("@al.ice:a.org", "a.org"), Some("al.ice"));
+        assert_eq!(user_localpart("alice", "a.org"), Some("alice"));
         for bad in ["", "@alice:b.org", "Alice", "al ice", "@:a.org", "al\0ice"] {
-            assert_eq!(localpart(bad, "a.org"), None, "{bad:?}");
+            assert_eq!(user_localpart(bad, "a.org"), None, "{bad:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Invariants that hold whatever commands were applied: one function per property, over nothing but the rows.
 //!
 //! Tests and the simulation call [`check_all`] between batches; an operator's `verify` may call it on a checkpoint.
-//! [`digest`] is used to compare replicas.
+//! [`state_digest`] is used to compare replicas.
 
 mod accounts;
 mod events;
@@ -20,11 +20,11 @@ pub use members::{member_counts_are_right, memberships_agree_with_state};
 pub use retention::{purged_history_is_gone, retention_is_that_of_state};
 pub use rooms::{aliases_lead_to_rooms, levels_are_those_of_state, rooms_begin_with_their_creation};
 
-use crate::table::{Direction, Flow, Read, ReadError, Table};
+use crate::table::{ReadError, ScanControl, ScanDirection, Table, TableRead};
 
 /// Violation of an invariant, or a failure to check one.
 #[derive(Debug, thiserror::Error)]
-pub enum Violation {
+pub enum InvariantViolation {
     /// The rows cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -39,12 +39,12 @@ pub enum Violation {
 }
 
 /// Result of a check.
-pub type Checked = Result<(), Violation>;
+pub type InvariantResult = Result<(), InvariantViolation>;
 
-type Check = fn(&dyn Read) -> Checked;
+type InvariantCheck = fn(&dyn TableRead) -> InvariantResult;
 
 /// All invariants, by name.
-pub const ALL: [(&str, Check); 15] = [
+pub const ALL: [(&str, InvariantCheck); 15] = [
     ("timeline_and_index_agree", timeline_and_index_agree),
     ("time_never_goes_back", time_never_goes_back),
     ("state_versions_form_chains", state_versions_form_chains),
@@ -66,7 +66,7 @@ pub const ALL: [(&str, Check); 15] = [
 ///
 /// # Errors
 /// Returns the first violation.
-pub fn check_all(rows: &dyn Read) -> Checked {
+pub fn check_all(rows: &dyn TableRead) -> InvariantResult {
     ALL.iter().try_for_each(|(_, check)| check(rows))
 }
 
@@ -75,40 +75,40 @@ pub fn check_all(rows: &dyn Read) -> Checked {
 ///
 /// # Errors
 /// Fails if a row cannot be read.
-pub fn digest(rows: &dyn Read) -> Result<u32, ReadError> {
+pub fn state_digest(rows: &dyn TableRead) -> Result<u32, ReadError> {
     let mut crc = crc32fast::Hasher::new();
     for table in Table::ALL {
         crc.update(&[table as u8]);
-        rows.scan(table, &[], &[], Direction::Forward, &mut |(key, value)| {
+        rows.scan(table, &[], &[], ScanDirection::Forward, &mut |(key, value)| {
             for part in [key, value] {
                 crc.update(&(part.len() as u64).to_be_bytes());
                 crc.update(part);
             }
-            Ok(Flow::More)
+            Ok(ScanControl::More)
         })?;
     }
     Ok(crc.finalize())
 }
 
 /// Returns a violation of an invariant.
-fn broken<T>(invariant: &'static str, what: String) -> Result<T, Violation> {
-    Err(Violation::Broken { invariant, what })
+fn broken_invariant<T>(invariant: &'static str, what: String) -> Result<T, InvariantViolation> {
+    Err(InvariantViolation::Broken { invariant, what })
 }
 
 /// Returns a violation unless the condition holds.
-fn holds(condition: bool, invariant: &'static str, what: impl FnOnce() -> String) -> Checked {
+fn ensure_holds(condition: bool, invariant: &'static str, what: impl FnOnce() -> String) -> InvariantResult {
     match condition {
         true => Ok(()),
-        false => broken(invariant, what()),
+        false => broken_invariant(invariant, what()),
     }
 }
 
 /// Returns all rows of a table, owned, because checks read other tables while they go through one.
-fn all(rows: &dyn Read, table: Table) -> Result<Vec<(Vec<u8>, bytes::Bytes)>, ReadError> {
+fn all_rows(rows: &dyn TableRead, table: Table) -> Result<Vec<(Vec<u8>, bytes::Bytes)>, ReadError> {
     let mut out = Vec::new();
-    rows.scan(table, &[], &[], Direction::Forward, &mut |(key, value)| {
+    rows.scan(table, &[], &[], ScanDirection::Forward, &mut |(key, value)| {
         out.push((key.to_vec(), bytes::Bytes::copy_from_slice(value)));
-        Ok(Flow::More)
+        Ok(ScanControl::More)
     })?;
     Ok(out)
 }

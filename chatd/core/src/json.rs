@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// JSON object as `serde_json` parses it.
-pub(crate) type Object = Map<String, Value>;
+pub(crate) type JsonObject = Map<String, Value>;
 
 /// Maximum nesting depth of content. Parsers (`serde_json` among them) give up at 128, and each API wraps content in a
 /// few levels of its own.
@@ -20,7 +20,7 @@ pub const MAX_DEPTH: usize = 100;
 /// # Errors
 /// Returns a sentence that says what is wrong.
 pub(crate) fn check_object(bytes: &[u8]) -> Result<(), String> {
-    check(bytes, Numbers::Any)
+    check_json(bytes, NumberRule::Any)
 }
 
 /// Checks the content of an event: an object that [`check_object`] accepts and whose numbers are those of canonical
@@ -30,15 +30,15 @@ pub(crate) fn check_object(bytes: &[u8]) -> Result<(), String> {
 /// # Errors
 /// Returns a sentence that says what is wrong.
 pub(crate) fn check_event_content(bytes: &[u8]) -> Result<(), String> {
-    check(bytes, Numbers::Canonical)
+    check_json(bytes, NumberRule::Canonical)
 }
 
-fn check(bytes: &[u8], numbers: Numbers) -> Result<(), String> {
+fn check_json(bytes: &[u8], numbers: NumberRule) -> Result<(), String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
     if !text.trim_start_matches([' ', '\t', '\n', '\r']).starts_with('{') {
         return Err("it is not a JSON object".into());
     }
-    if depth(bytes) > MAX_DEPTH {
+    if nesting_depth(bytes) > MAX_DEPTH {
         return Err(format!("it is nested deeper than {MAX_DEPTH} levels"));
     }
     let mut json = serde_json::Deserializer::from_str(text);
@@ -55,14 +55,14 @@ const FEW_KEYS: usize = 8;
 /// them. serde's `IgnoredAny` would accept what no parser can read: half of a surrogate pair, or a number that is out
 /// of range.
 #[derive(Clone, Copy)]
-enum Numbers {
+enum NumberRule {
     /// All numbers of JSON, for account data (the order of tags is a fraction) and filters.
     Any,
     /// Only the numbers of canonical JSON.
     Canonical,
 }
 
-impl Numbers {
+impl NumberRule {
     fn integer<E: serde::de::Error>(self, magnitude: u64) -> Result<(), E> {
         match self {
             Self::Canonical if magnitude > MAX_INTEGER => Err(E::custom(format!(
@@ -73,7 +73,7 @@ impl Numbers {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Numbers {
+impl<'de> DeserializeSeed<'de> for NumberRule {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
@@ -81,7 +81,7 @@ impl<'de> DeserializeSeed<'de> for Numbers {
     }
 }
 
-impl<'de> Visitor<'de> for Numbers {
+impl<'de> Visitor<'de> for NumberRule {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -161,20 +161,20 @@ impl<'de> Visitor<'de> for KeyText {
 ///
 /// # Errors
 /// Returns a sentence that says what is wrong.
-pub(crate) fn parse_object(bytes: &[u8]) -> Result<Object, String> {
+pub(crate) fn parse_object(bytes: &[u8]) -> Result<JsonObject, String> {
     check_object(bytes)?;
     serde_json::from_slice(bytes).map_err(|e| format!("it is not JSON: {e}"))
 }
 
 /// Parses an object from a row that apply wrote, whose content was checked when it came in. Returns an empty object if
 /// the bytes are not one after all.
-pub(crate) fn stored_object(bytes: &[u8]) -> Object {
+pub(crate) fn stored_object(bytes: &[u8]) -> JsonObject {
     serde_json::from_slice(bytes).unwrap_or_default()
 }
 
 /// Returns the greatest nesting depth of braces and brackets outside strings, or an upper bound on it if that bound is
 /// within the limit.
-fn depth(bytes: &[u8]) -> usize {
+fn nesting_depth(bytes: &[u8]) -> usize {
     // Most content has too few brackets to be deep, and counting them processes many bytes at a time.
     let brackets = bytes.iter().filter(|byte| matches!(byte, b'{' | b'[')).count();
     if brackets <= MAX_DEPTH {
@@ -199,13 +199,13 @@ fn depth(bytes: &[u8]) -> usize {
 
 /// Serializes the object with its keys in byte order and without whitespace. `serde_json`'s own order depends on a
 /// feature that any crate in the build may enable, and replicas must write equal bytes.
-pub(crate) fn canonical(object: &Object) -> Bytes {
+pub(crate) fn canonical_json(object: &JsonObject) -> Bytes {
     let mut out = Vec::new();
     write_object(&mut out, object);
     out.into()
 }
 
-fn write_object(out: &mut Vec<u8>, object: &Object) {
+fn write_object(out: &mut Vec<u8>, object: &JsonObject) {
     let mut entries: Vec<_> = object.iter().collect();
     entries.sort_unstable_by_key(|(key, _)| key.as_bytes());
     out.push(b'{');
@@ -248,13 +248,13 @@ pub(crate) fn string_len(text: &str) -> usize {
 }
 
 /// Returns the string under `key`, if there is one.
-pub(crate) fn text<'a>(object: &'a Object, key: &str) -> Option<&'a str> {
+pub(crate) fn string_field<'a>(object: &'a JsonObject, key: &str) -> Option<&'a str> {
     object.get(key).and_then(Value::as_str)
 }
 
 /// Returns `true` if `content` contains this text at all. Cheaper than parsing, and the answer is almost always
 /// `false`.
-pub(crate) fn mentions(content: &[u8], text: &str) -> bool {
+pub(crate) fn contains_text(content: &[u8], text: &str) -> bool {
     std::str::from_utf8(content).is_ok_and(|content| content.contains(text))
 }
 
@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn canonical_form_sorts_keys_at_every_level() {
         let object = parse_object(br#"{ "b": [ {"z":1,"y":null} ], "a": "\u00e9\"" }"#).unwrap();
-        assert_eq!(canonical(&object), "{\"a\":\"é\\\"\",\"b\":[{\"y\":null,\"z\":1}]}".as_bytes());
+        assert_eq!(canonical_json(&object), "{\"a\":\"é\\\"\",\"b\":[{\"y\":null,\"z\":1}]}".as_bytes());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Queries over the state. Each answer comes from one consistent view; none changes anything.
 //!
-//! [`View::open`] reads the cluster's row once; its methods are grouped in one file per subject. Permission to see an
+//! [`StateView::open`] reads the cluster's row once; its methods are grouped in one file per subject. Permission to see an
 //! event is checked here, by the room's history visibility, so that no API can forget it.
 
 mod accounts;
@@ -17,25 +17,25 @@ mod sweep;
 pub mod sync;
 mod timeline;
 
-pub use accounts::{Account, DeviceInfo, Session, SessionState};
-pub use event::Event;
-pub use feed::{Feed, Scope};
-pub use filter::{EventFilter, Filter};
-pub use members::{Member, MemberPage};
-pub use relations::Relations;
+pub use accounts::{DeviceInfo, LiveSession, SessionState, UserAccount};
+pub use event::RoomEvent;
+pub use feed::{FeedPage, FeedScope};
+pub use filter::{EventFilter, SyncFilter};
+pub use members::{MemberPage, MemberSummary};
+pub use relations::RelationQuery;
 pub use rooms::{PublicRooms, RoomMembership, RoomSummary};
 pub use state::{StateCursor, StatePart};
 pub use sweep::{SweepCursor, SweepPart};
 pub use sync::{SyncRequest, SyncResponse};
-pub use timeline::Page;
+pub use timeline::EventPage;
 
 use crate::id::Position;
 use crate::proto::store;
 use crate::rows;
-use crate::table::{Read, ReadError};
+use crate::table::{ReadError, TableRead};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Limit on the bytes of one page ([`Event::weight`]), which the last event may exceed. gRPC clients accept messages of
+/// Limit on the bytes of one page ([`RoomEvent::weight`]), which the last event may exceed. gRPC clients accept messages of
 /// up to 4 MiB unless told otherwise, and an event may have 64 KiB.
 pub const PAGE_BYTES: usize = 1 << 20;
 
@@ -75,20 +75,20 @@ pub enum QueryError {
 }
 
 /// Consistent view of the state.
-pub struct View<'a> {
-    rows: &'a dyn Read,
+pub struct StateView<'a> {
+    rows: &'a dyn TableRead,
     cluster: store::Cluster,
     /// Flag that is set when nobody waits for the answer any more.
     stop: Option<&'a AtomicBool>,
 }
 
-impl<'a> View<'a> {
+impl<'a> StateView<'a> {
     /// Opens a view over rows that do not change while it is in use.
     ///
     /// # Errors
     /// [`QueryError::NotBootstrapped`] before the cluster's first command.
-    pub fn open(rows: &'a dyn Read) -> Result<Self, QueryError> {
-        match rows::cluster(rows)? {
+    pub fn open(rows: &'a dyn TableRead) -> Result<Self, QueryError> {
+        match rows::cluster_row(rows)? {
             Some(cluster) => Ok(Self { rows, cluster, stop: None }),
             None => Err(QueryError::NotBootstrapped),
         }

@@ -1,13 +1,13 @@
 //! `m.room.retention`: how long a room keeps its messages (MSC1763, the room's own policy).
 
-use crate::json::Object;
+use crate::json::JsonObject;
 use serde_json::Value;
 
 /// Returns `max_lifetime` in milliseconds; 0 if it is absent or null and everything is kept.
 ///
 /// # Errors
 /// Returns a sentence for people if the value is not a valid lifetime.
-pub(crate) fn max_lifetime(content: &Object) -> Result<u64, String> {
+pub(crate) fn max_lifetime(content: &JsonObject) -> Result<u64, String> {
     match content.get("max_lifetime") {
         None | Some(Value::Null) => Ok(0),
         Some(value) => value.as_u64().filter(|lifetime| *lifetime > 0).ok_or_else(|| {

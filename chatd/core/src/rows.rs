@@ -3,7 +3,7 @@
 use crate::id::{Position, RoomNumber};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
-use crate::table::{self, Direction, Flow, Read, ReadError, Table, key};
+use crate::table::{self, ReadError, ScanControl, ScanDirection, Table, TableRead, key};
 
 /// Event types that the server itself interprets.
 pub(crate) mod event_type {
@@ -35,19 +35,19 @@ pub(crate) mod event_type {
 }
 
 /// Returns the row of the cluster itself; `None` before the cluster's first command.
-pub(crate) fn cluster(rows: &dyn Read) -> Result<Option<store::Cluster>, ReadError> {
-    table::fetch(rows, Table::Meta, key::CLUSTER)
+pub(crate) fn cluster_row(rows: &dyn TableRead) -> Result<Option<store::Cluster>, ReadError> {
+    table::fetch_row(rows, Table::Meta, key::CLUSTER)
 }
 
 /// Returns the number of the room whose create event is at this position.
-pub(crate) fn room_number(rows: &dyn Read, created_at: Position) -> Result<Option<RoomNumber>, ReadError> {
-    let value = rows.get(Table::RoomByPosition, &key::position(created_at))?;
+pub(crate) fn room_number(rows: &dyn TableRead, created_at: Position) -> Result<Option<RoomNumber>, ReadError> {
+    let value = rows.get(Table::RoomByPosition, &key::position_key(created_at))?;
     value.map(|value| room_in(Table::RoomByPosition, &value)).transpose()
 }
 
 /// Returns the room that contains the event at this position.
-pub(crate) fn room_of_event(rows: &dyn Read, at: Position) -> Result<Option<RoomNumber>, ReadError> {
-    let value = rows.get(Table::EventRoom, &key::position(at))?;
+pub(crate) fn room_of_event(rows: &dyn TableRead, at: Position) -> Result<Option<RoomNumber>, ReadError> {
+    let value = rows.get(Table::EventRoom, &key::position_key(at))?;
     value.map(|value| room_in(Table::EventRoom, &value)).transpose()
 }
 
@@ -61,46 +61,54 @@ pub(crate) fn position_in(table: Table, key: &[u8]) -> Result<Position, ReadErro
     key::trailing_position(key).ok_or_else(|| ReadError::Damaged { table, what: "a key lacks its position".into() })
 }
 
-pub(crate) fn room(rows: &dyn Read, room: RoomNumber) -> Result<Option<store::Room>, ReadError> {
-    table::fetch(rows, Table::Room, &key::room(room))
+pub(crate) fn room_row(rows: &dyn TableRead, room: RoomNumber) -> Result<Option<store::Room>, ReadError> {
+    table::fetch_row(rows, Table::Room, &key::room_key(room))
 }
 
-pub(crate) fn event(rows: &dyn Read, room: RoomNumber, at: Position) -> Result<Option<store::Event>, ReadError> {
-    table::fetch(rows, Table::Timeline, &key::room_position(room, at))
+pub(crate) fn event_row(
+    rows: &dyn TableRead,
+    room: RoomNumber,
+    at: Position,
+) -> Result<Option<store::Event>, ReadError> {
+    table::fetch_row(rows, Table::Timeline, &key::room_position(room, at))
 }
 
 /// Returns `true` if the event that is missing at this position was removed with the room's history.
-pub(crate) fn is_purged(rows: &dyn Read, number: RoomNumber, at: Position) -> Result<bool, ReadError> {
-    let row = room(rows, number)?.unwrap_or_default();
-    Ok(table::position(Table::Room, &row.purged_to)?.is_some_and(|purged_to| at <= purged_to))
+pub(crate) fn is_purged(rows: &dyn TableRead, number: RoomNumber, at: Position) -> Result<bool, ReadError> {
+    let row = room_row(rows, number)?.unwrap_or_default();
+    Ok(table::decode_position(Table::Room, &row.purged_to)?.is_some_and(|purged_to| at <= purged_to))
 }
 
 /// Returns an event that another row points to, so that it must exist.
-pub(crate) fn known_event(rows: &dyn Read, room: RoomNumber, at: Position) -> Result<store::Event, ReadError> {
-    event(rows, room, at)?.ok_or_else(|| ReadError::Damaged {
+pub(crate) fn known_event(rows: &dyn TableRead, room: RoomNumber, at: Position) -> Result<store::Event, ReadError> {
+    event_row(rows, room, at)?.ok_or_else(|| ReadError::Damaged {
         table: Table::Timeline,
         what: format!("room {room} has no event at {at:?}, though another row points there"),
     })
 }
 
-pub(crate) fn account(rows: &dyn Read, localpart: &str) -> Result<Option<store::Account>, ReadError> {
-    table::fetch(rows, Table::Account, &key::account(localpart))
+pub(crate) fn account_row(rows: &dyn TableRead, localpart: &str) -> Result<Option<store::Account>, ReadError> {
+    table::fetch_row(rows, Table::Account, &key::account_key(localpart))
 }
 
 /// Returns the current membership; the default (kind unspecified) for users who never had one.
-pub(crate) fn membership(rows: &dyn Read, room: RoomNumber, localpart: &str) -> Result<store::Membership, ReadError> {
-    table::fetch(rows, Table::RoomMember, &key::room_member(room, localpart)).map(Option::unwrap_or_default)
+pub(crate) fn membership_row(
+    rows: &dyn TableRead,
+    room: RoomNumber,
+    localpart: &str,
+) -> Result<store::Membership, ReadError> {
+    table::fetch_row(rows, Table::RoomMember, &key::room_member(room, localpart)).map(Option::unwrap_or_default)
 }
 
 /// Returns the position of the version of one (type, state key) that is in effect at `at`.
 pub(crate) fn state_version(
-    rows: &dyn Read,
+    rows: &dyn TableRead,
     room: RoomNumber,
     event_type: &str,
     state_key: &str,
     at: Position,
 ) -> Result<Option<Position>, ReadError> {
-    let prefix = key::state(room, event_type, state_key);
+    let prefix = key::state_prefix(room, event_type, state_key);
     let mut from = prefix.clone();
     from.extend_from_slice(&Position::ZERO.to_bytes());
     let mut to = prefix;
@@ -108,16 +116,16 @@ pub(crate) fn state_version(
     // The upper bound of a scan is exclusive, so it lies just after `at`: no key is longer than its position.
     to.push(0);
     let mut found = None;
-    rows.scan(Table::StateVersion, &from, &to, Direction::Backward, &mut |(key, _)| {
+    rows.scan(Table::StateVersion, &from, &to, ScanDirection::Backward, &mut |(key, _)| {
         found = Some(position_in(Table::StateVersion, key)?);
-        Ok(Flow::Stop)
+        Ok(ScanControl::Stop)
     })?;
     Ok(found)
 }
 
 /// Returns a user's membership after the event at `at`, with the position of the member event.
 pub(crate) fn member_kind_at(
-    rows: &dyn Read,
+    rows: &dyn TableRead,
     room: RoomNumber,
     user_id: &str,
     at: Position,
@@ -130,7 +138,7 @@ pub(crate) fn member_kind_at(
 
 /// Returns the state event that is in effect at `at`, with its position.
 pub(crate) fn state_event(
-    rows: &dyn Read,
+    rows: &dyn TableRead,
     room: RoomNumber,
     event_type: &str,
     state_key: &str,
@@ -144,17 +152,17 @@ pub(crate) fn state_event(
 
 /// Returns all versions of one (type, state key), oldest first, with the values of their rows.
 pub(crate) fn state_versions(
-    rows: &dyn Read,
+    rows: &dyn TableRead,
     room: RoomNumber,
     event_type: &str,
     state_key: &str,
 ) -> Result<Vec<(Position, Vec<u8>)>, ReadError> {
-    let from = key::state(room, event_type, state_key);
+    let from = key::state_prefix(room, event_type, state_key);
     let to = key::after_prefix(&from);
     let mut out = Vec::new();
-    rows.scan(Table::StateVersion, &from, &to, Direction::Forward, &mut |(key, value)| {
+    rows.scan(Table::StateVersion, &from, &to, ScanDirection::Forward, &mut |(key, value)| {
         out.push((position_in(Table::StateVersion, key)?, value.to_vec()));
-        Ok(Flow::More)
+        Ok(ScanControl::More)
     })?;
     Ok(out)
 }

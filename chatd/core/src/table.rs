@@ -8,7 +8,7 @@ mod memory;
 mod overlay;
 
 pub use memory::MemTable;
-pub use overlay::{Changes, Overlay};
+pub use overlay::{ChangeSet, Overlay};
 
 use crate::id::Position;
 use bytes::{Buf, Bytes};
@@ -114,7 +114,7 @@ pub enum ReadError {
 
 /// Direction in which a scan walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
+pub enum ScanDirection {
     /// Scan in ascending order of keys.
     Forward,
     /// Scan in descending order of keys.
@@ -123,7 +123,7 @@ pub enum Direction {
 
 /// Answer of a scan's visitor after each row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
+pub enum ScanControl {
     /// Continue with the next row.
     More,
     /// End the scan here.
@@ -131,10 +131,10 @@ pub enum Flow {
 }
 
 /// Row as a scan shows it: the key and the raw value, borrowed from the engine.
-pub type Row<'a> = (&'a [u8], &'a [u8]);
+pub type RowRef<'a> = (&'a [u8], &'a [u8]);
 
 /// Read access to a consistent view of the state.
-pub trait Read {
+pub trait TableRead {
     /// Returns the value of a key, if the row exists.
     ///
     /// # Errors
@@ -151,12 +151,12 @@ pub trait Read {
         table: Table,
         from: &[u8],
         to: &[u8],
-        direction: Direction,
-        visit: &mut dyn FnMut(Row<'_>) -> Result<Flow, ReadError>,
+        direction: ScanDirection,
+        visit: &mut dyn FnMut(RowRef<'_>) -> Result<ScanControl, ReadError>,
     ) -> Result<(), ReadError>;
 }
 
-impl<R: Read + ?Sized> Read for &mut R {
+impl<R: TableRead + ?Sized> TableRead for &mut R {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
         (**self).get(table, key)
     }
@@ -166,15 +166,15 @@ impl<R: Read + ?Sized> Read for &mut R {
         table: Table,
         from: &[u8],
         to: &[u8],
-        direction: Direction,
-        visit: &mut dyn FnMut(Row<'_>) -> Result<Flow, ReadError>,
+        direction: ScanDirection,
+        visit: &mut dyn FnMut(RowRef<'_>) -> Result<ScanControl, ReadError>,
     ) -> Result<(), ReadError> {
         (**self).scan(table, from, to, direction, visit)
     }
 }
 
 /// Write access to a view; reads through the view see its changes.
-pub trait Write: Read {
+pub trait TableWrite: TableRead {
     /// Sets the value of a row.
     fn put(&mut self, table: Table, key: Vec<u8>, value: Bytes);
     /// Removes a row, if it exists.
@@ -183,7 +183,7 @@ pub trait Write: Read {
 
 /// Encodes a message as the value of a row.
 #[must_use]
-pub fn encode(value: &impl Message) -> Bytes {
+pub fn encode_value(value: &impl Message) -> Bytes {
     let mut out = Vec::with_capacity(1 + value.encoded_len());
     out.push(VALUE_VERSION);
     value.encode_raw(&mut out);
@@ -194,7 +194,7 @@ pub fn encode(value: &impl Message) -> Bytes {
 ///
 /// # Errors
 /// [`ReadError::Damaged`] if the version is unknown or the bytes do not encode such a message.
-pub fn decode<M: Message + Default>(table: Table, mut value: impl Buf) -> Result<M, ReadError> {
+pub fn decode_value<M: Message + Default>(table: Table, mut value: impl Buf) -> Result<M, ReadError> {
     if !value.has_remaining() {
         return Err(ReadError::Damaged { table, what: "it is empty".into() });
     }
@@ -210,20 +210,20 @@ pub fn decode<M: Message + Default>(table: Table, mut value: impl Buf) -> Result
 /// Reads and decodes one row.
 ///
 /// # Errors
-/// Fails as [`Read::get`] and [`decode`] do.
-pub fn fetch<M: Message + Default>(
-    view: &(impl Read + ?Sized),
+/// Fails as [`TableRead::get`] and [`decode_value`] do.
+pub fn fetch_row<M: Message + Default>(
+    view: &(impl TableRead + ?Sized),
     table: Table,
     key: &[u8],
 ) -> Result<Option<M>, ReadError> {
-    view.get(table, key)?.map(|value| decode(table, value)).transpose()
+    view.get(table, key)?.map(|value| decode_value(table, value)).transpose()
 }
 
 /// Decodes a position field of a row; `None` if it is empty.
 ///
 /// # Errors
 /// [`ReadError::Damaged`] if the length is not that of a position.
-pub fn position(table: Table, field: &[u8]) -> Result<Option<Position>, ReadError> {
+pub fn decode_position(table: Table, field: &[u8]) -> Result<Option<Position>, ReadError> {
     if field.is_empty() {
         return Ok(None);
     }

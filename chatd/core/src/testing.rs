@@ -1,12 +1,12 @@
 //! A small world for tests: a state in memory, its clock, and shorthands for commands.
 
-use crate::apply::{self, Applied};
+use crate::apply::{self, AppliedCommand};
 use crate::id::{self, Position, RoomNumber};
 use crate::invariant;
 use crate::proto::log::command::Kind;
 use crate::proto::log::set_membership::Change;
 use crate::proto::log::{self, Batch, Command, Envelope, Outcome, Reason, outcome, room_ref};
-use crate::query::View;
+use crate::query::StateView;
 use crate::table::MemTable;
 use bytes::Bytes;
 
@@ -69,11 +69,11 @@ pub(crate) fn text(body: &str) -> Bytes {
 }
 
 impl World {
-    pub(crate) fn view(&self) -> View<'_> {
-        View::open(&self.rows).unwrap()
+    pub(crate) fn view(&self) -> StateView<'_> {
+        StateView::open(&self.rows).unwrap()
     }
 
-    pub(crate) fn apply(&mut self, envelopes: Vec<Envelope>) -> Vec<Applied> {
+    pub(crate) fn apply(&mut self, envelopes: Vec<Envelope>) -> Vec<AppliedCommand> {
         self.index += 1;
         self.time_ms += 10;
         let batch = Batch { time_ms: self.time_ms, envelopes, ..Batch::default() };

@@ -5,7 +5,7 @@ use crate::id::{self, Position, RoomNumber};
 use crate::json;
 use crate::proto::store::membership::Kind;
 use crate::rows::{self, event_type};
-use crate::table::{Read, ReadError};
+use crate::table::{ReadError, TableRead};
 
 /// Value of `m.room.history_visibility`, ordered from the most open to the least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +22,7 @@ impl HistoryVisibility {
 
     /// Reads the visibility from the content of the event.
     pub(crate) fn of(content: &[u8]) -> Self {
-        match json::text(&json::stored_object(content), "history_visibility") {
+        match json::string_field(&json::stored_object(content), "history_visibility") {
             Some("world_readable") => Self::WorldReadable,
             Some("invited") => Self::Invited,
             Some("joined") => Self::Joined,
@@ -32,15 +32,15 @@ impl HistoryVisibility {
 }
 
 /// Everything that determines what one user may see of one room, at any position: two short histories, read once.
-pub(crate) struct Sight {
+pub(crate) struct UserVisibility {
     memberships: Vec<(Position, Kind)>,
     visibilities: Vec<(Position, HistoryVisibility)>,
 }
 
-impl Sight {
+impl UserVisibility {
     /// Reads the user's memberships and the room's history visibilities.
     pub(crate) fn load(
-        rows: &dyn Read,
+        rows: &dyn TableRead,
         room: RoomNumber,
         localpart: &str,
         server_name: &str,
@@ -152,20 +152,20 @@ impl Sight {
 
     /// Returns the stays that extend beyond `after`, oldest first. Each reaches from the event that began it to the one
     /// that ended it, both included; the last may be open.
-    pub(crate) fn stays_after(&self, after: Position) -> Vec<Stay> {
-        let mut stays: Vec<Stay> = Vec::new();
+    pub(crate) fn stays_after(&self, after: Position) -> Vec<RoomStay> {
+        let mut stays: Vec<RoomStay> = Vec::new();
         let mut open: Option<Position> = None;
         for (at, kind) in &self.memberships {
             match (open, *kind == Kind::Join) {
                 (None, true) => open = Some(*at),
                 (Some(from), false) => {
-                    stays.push(Stay { from, to: Some(*at) });
+                    stays.push(RoomStay { from, to: Some(*at) });
                     open = None;
                 }
                 _ => {}
             }
         }
-        stays.extend(open.map(|from| Stay { from, to: None }));
+        stays.extend(open.map(|from| RoomStay { from, to: None }));
         stays.retain(|stay| stay.to.is_none_or(|to| to > after));
         stays
     }
@@ -173,7 +173,7 @@ impl Sight {
 
 /// Uninterrupted stay of a user in a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stay {
+pub(crate) struct RoomStay {
     /// Position of the join.
     pub(crate) from: Position,
     /// Position of the leave, kick or ban; `None` while the stay lasts.
@@ -194,15 +194,15 @@ mod tests {
     }
 
     /// Returns the sight of a user who was invited at 10, joined at 20, left at 30 and, if `again`, joined again at 50.
-    fn sight(visibility: HistoryVisibility, again: bool) -> Sight {
+    fn sight(visibility: HistoryVisibility, again: bool) -> UserVisibility {
         let mut memberships = vec![(at(10), Kind::Invite), (at(20), Kind::Join), (at(30), Kind::Leave)];
         if again {
             memberships.push((at(50), Kind::Join));
         }
-        Sight { memberships, visibilities: vec![(at(1), visibility)] }
+        UserVisibility { memberships, visibilities: vec![(at(1), visibility)] }
     }
 
-    fn seen(sight: &Sight) -> Vec<u64> {
+    fn seen(sight: &UserVisibility) -> Vec<u64> {
         [5, 10, 15, 20, 25, 30, 35, 55].into_iter().filter(|index| sight.sees(at(*index))).collect()
     }
 
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn a_stay_reaches_from_join_to_leave() {
         let stays = |after| sight(HistoryVisibility::Shared, true).stays_after(at(after));
-        assert_eq!(stays(29), [Stay { from: at(20), to: Some(at(30)) }, Stay { from: at(50), to: None }]);
-        assert_eq!(stays(30), [Stay { from: at(50), to: None }]);
+        assert_eq!(stays(29), [RoomStay { from: at(20), to: Some(at(30)) }, RoomStay { from: at(50), to: None }]);
+        assert_eq!(stays(30), [RoomStay { from: at(50), to: None }]);
     }
 }

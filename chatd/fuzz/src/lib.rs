@@ -4,7 +4,7 @@
 mod memory;
 
 pub use memory::peak_of;
-pub use quorate_chatd::fuzzing::Decoder;
+pub use quorate_chatd::fuzzing::FuzzDecoder;
 
 #[global_allocator]
 static MEMORY: memory::Counted = memory::Counted;
@@ -19,7 +19,7 @@ const FOR_EACH_BYTE: usize = 4096;
 ///
 /// # Panics
 /// When the decoder panics, breaks a promise, or takes more memory than the input is worth.
-pub fn check(decoder: Decoder, bytes: &[u8]) -> bool {
+pub fn check(decoder: FuzzDecoder, bytes: &[u8]) -> bool {
     let (read, peak) = peak_of(|| decoder.run(bytes));
     let most = FREE + FOR_EACH_BYTE * bytes.len();
     assert!(peak <= most, "{}: {} bytes made it hold {peak}, at most {most} are right", decoder.name(), bytes.len());

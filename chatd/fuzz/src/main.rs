@@ -3,12 +3,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use quorate_fuzz::{Decoder, check};
+use quorate_fuzz::{FuzzDecoder, check};
 use std::sync::LazyLock;
 
-static DECODER: LazyLock<Decoder> = LazyLock::new(|| {
+static DECODER: LazyLock<FuzzDecoder> = LazyLock::new(|| {
     let name = std::env::var("QUORATE_DECODER").unwrap_or_default();
-    Decoder::all().find(|decoder| decoder.name() == name).unwrap_or_else(|| {
+    FuzzDecoder::all().find(|decoder| decoder.name() == name).unwrap_or_else(|| {
         eprintln!("QUORATE_DECODER={name:?} is no decoder");
         std::process::abort()
     })

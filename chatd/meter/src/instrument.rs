@@ -1,6 +1,6 @@
 //! Creation of instruments from declarations.
 
-use crate::{Kind, Spec};
+use crate::{MetricKind, MetricSpec};
 use prometheus::core::Collector;
 use prometheus::{
     Counter, Error, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -16,32 +16,32 @@ const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512
 const BYTES: &[f64] = &[256.0, 1024.0, 4096.0, 16384.0, 65536.0, 262_144.0, 1_048_576.0, 4_194_304.0];
 
 /// Instrument that can be created from a declaration.
-pub trait Instrument: Collector + Clone + Sized + 'static {
+pub trait MetricInstrument: Collector + Clone + Sized + 'static {
     /// Type of the metric.
-    const KIND: Kind;
+    const KIND: MetricKind;
 
     /// Creates the instrument without registering it.
     ///
     /// # Errors
     /// Returns an error if Prometheus does not accept the name or a label.
-    fn make(spec: &Spec) -> Result<Self, Error>;
+    fn make(spec: &MetricSpec) -> Result<Self, Error>;
 }
 
 /// Creates an instrument and registers it.
 ///
 /// # Errors
 /// Returns an error if the name is already registered, or if Prometheus does not accept it.
-pub fn register<I: Instrument>(registry: &Registry, spec: &Spec) -> Result<I, Error> {
+pub fn register_instrument<I: MetricInstrument>(registry: &Registry, spec: &MetricSpec) -> Result<I, Error> {
     let instrument = I::make(spec)?;
     registry.register(Box::new(instrument.clone()))?;
     Ok(instrument)
 }
 
-fn opts(spec: &Spec) -> Opts {
+fn metric_opts(spec: &MetricSpec) -> Opts {
     Opts::new(spec.name, spec.help)
 }
 
-fn histogram(spec: &Spec) -> HistogramOpts {
+fn histogram_opts(spec: &MetricSpec) -> HistogramOpts {
     let buckets = spec.buckets.unwrap_or(match spec.unit() {
         Some("bytes") => BYTES,
         Some(_) => SECONDS,
@@ -52,10 +52,10 @@ fn histogram(spec: &Spec) -> HistogramOpts {
 
 macro_rules! instruments {
     ($($type:ident, $kind:ident: $spec:ident => $make:expr;)*) => {
-        $(impl Instrument for $type {
-            const KIND: Kind = Kind::$kind;
+        $(impl MetricInstrument for $type {
+            const KIND: MetricKind = MetricKind::$kind;
 
-            fn make($spec: &Spec) -> Result<Self, Error> {
+            fn make($spec: &MetricSpec) -> Result<Self, Error> {
                 $make
             }
         })*
@@ -63,13 +63,13 @@ macro_rules! instruments {
 }
 
 instruments! {
-    Counter, Counter: s => Self::with_opts(opts(s));
-    IntCounter, Counter: s => Self::with_opts(opts(s));
-    IntCounterVec, Counter: s => Self::new(opts(s), s.labels);
-    Gauge, Gauge: s => Self::with_opts(opts(s));
-    GaugeVec, Gauge: s => Self::new(opts(s), s.labels);
-    IntGauge, Gauge: s => Self::with_opts(opts(s));
-    IntGaugeVec, Gauge: s => Self::new(opts(s), s.labels);
-    Histogram, Histogram: s => Self::with_opts(histogram(s));
-    HistogramVec, Histogram: s => Self::new(histogram(s), s.labels);
+    Counter, Counter: s => Self::with_opts(metric_opts(s));
+    IntCounter, Counter: s => Self::with_opts(metric_opts(s));
+    IntCounterVec, Counter: s => Self::new(metric_opts(s), s.labels);
+    Gauge, Gauge: s => Self::with_opts(metric_opts(s));
+    GaugeVec, Gauge: s => Self::new(metric_opts(s), s.labels);
+    IntGauge, Gauge: s => Self::with_opts(metric_opts(s));
+    IntGaugeVec, Gauge: s => Self::new(metric_opts(s), s.labels);
+    Histogram, Histogram: s => Self::with_opts(histogram_opts(s));
+    HistogramVec, Histogram: s => Self::new(histogram_opts(s), s.labels);
 }

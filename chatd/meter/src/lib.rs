@@ -8,9 +8,9 @@ mod page;
 pub mod process;
 
 pub use catch_up::CatchUp;
-pub use conventions::broken;
-pub use instrument::{Instrument, register};
-pub use page::page;
+pub use conventions::convention_violations;
+pub use instrument::{MetricInstrument, register_instrument};
+pub use page::metrics_markdown;
 pub use prometheus::{
     Counter, Error, Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Registry, TextEncoder, core::Collector, proto::MetricFamily,
@@ -18,11 +18,11 @@ pub use prometheus::{
 
 /// Declaration of a metric.
 #[derive(Clone, Copy, Debug)]
-pub struct Spec {
+pub struct MetricSpec {
     /// Name, including prefix and unit.
     pub name: &'static str,
     /// Type of the metric.
-    pub kind: Kind,
+    pub kind: MetricKind,
     /// Names of the labels.
     pub labels: &'static [&'static str],
     /// Description in one sentence.
@@ -33,7 +33,7 @@ pub struct Spec {
 
 /// Type of a metric, which says how to read its values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// A value that only grows while the process lives.
     Counter,
     /// A value that goes up and down.
@@ -42,7 +42,7 @@ pub enum Kind {
     Histogram,
 }
 
-impl Kind {
+impl MetricKind {
     /// Returns the name of the type in Prometheus.
     #[must_use]
     pub fn label(self) -> &'static str {
@@ -54,7 +54,7 @@ impl Kind {
     }
 }
 
-impl Spec {
+impl MetricSpec {
     /// Returns the unit that the name ends in, or `None` for counts and metrics without a unit.
     #[must_use]
     pub fn unit(&self) -> Option<&'static str> {
@@ -65,11 +65,11 @@ impl Spec {
 
 /// Metrics of one subject.
 #[derive(Clone, Copy, Debug)]
-pub struct Section {
+pub struct MetricSection {
     /// Subject, used as heading.
     pub title: &'static str,
     /// Declarations in the order in which people should read them.
-    pub specs: &'static [Spec],
+    pub specs: &'static [MetricSpec],
 }
 
 /// Declares the metrics of one subject: a struct with one instrument per metric, a function `register` that creates it,
@@ -92,9 +92,9 @@ macro_rules! declare {
     (@buckets) => { None };
     (@buckets $buckets:ident) => { Some($buckets) };
     (@spec $type:ident, $name:literal [$($label:literal),*] [$($buckets:ident)?] $help:literal) => {
-        $crate::Spec {
+        $crate::MetricSpec {
             name: $name,
-            kind: <$crate::$type as $crate::Instrument>::KIND,
+            kind: <$crate::$type as $crate::MetricInstrument>::KIND,
             labels: &[$($label),*],
             help: $help,
             buckets: $crate::declare!(@buckets $($buckets)?),
@@ -111,7 +111,7 @@ macro_rules! declare {
 
         impl $section {
             /// Declarations of the metrics.
-            $visibility const SECTION: $crate::Section = $crate::Section {
+            $visibility const SECTION: $crate::MetricSection = $crate::MetricSection {
                 title: $title,
                 specs: &[$($crate::declare!(@spec $type, $name [$($label),*] [$($buckets)?] $help)),*],
             };
@@ -122,7 +122,7 @@ macro_rules! declare {
             /// Returns an error if a name is already registered.
             $visibility fn register(registry: &$crate::Registry) -> Result<Self, $crate::Error> {
                 Ok(Self {
-                    $($field: $crate::register(
+                    $($field: $crate::register_instrument(
                         registry,
                         &$crate::declare!(@spec $type, $name [$($label),*] [$($buckets)?] $help),
                     )?,)*

@@ -1,11 +1,11 @@
 //! Rendering of declarations as Markdown.
 
-use crate::Section;
+use crate::MetricSection;
 use std::fmt::Write as _;
 
 /// Renders one table for each section, under third-level headings.
 #[must_use]
-pub fn page(sections: &[Section]) -> String {
+pub fn metrics_markdown(sections: &[MetricSection]) -> String {
     let mut out = String::new();
     for section in sections {
         // Writing to a string does not fail.
@@ -26,20 +26,20 @@ pub fn page(sections: &[Section]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Kind, Spec};
+    use crate::{MetricKind, MetricSpec};
 
     #[test]
     fn a_metric_is_a_row_with_its_unit() {
-        const WAIT: Spec = Spec {
+        const WAIT: MetricSpec = MetricSpec {
             name: "quorate_wait_seconds",
-            kind: Kind::Histogram,
+            kind: MetricKind::Histogram,
             labels: &["door"],
             help: "A wait.",
             buckets: None,
         };
-        const USED: Spec = Spec { name: "quorate_used_bytes_total", kind: Kind::Counter, ..WAIT };
-        const QUEUE: Spec = Spec { name: "quorate_queue", kind: Kind::Gauge, labels: &[], ..WAIT };
-        let text = page(&[Section { title: "Doors", specs: &[WAIT, USED, QUEUE] }]);
+        const USED: MetricSpec = MetricSpec { name: "quorate_used_bytes_total", kind: MetricKind::Counter, ..WAIT };
+        const QUEUE: MetricSpec = MetricSpec { name: "quorate_queue", kind: MetricKind::Gauge, labels: &[], ..WAIT };
+        let text = metrics_markdown(&[MetricSection { title: "Doors", specs: &[WAIT, USED, QUEUE] }]);
         assert!(text.contains("### Doors\n"), "{text}");
         assert!(text.contains("| `quorate_wait_seconds` | histogram | `door` | seconds | A wait. |\n"), "{text}");
         assert!(text.contains("| `quorate_used_bytes_total` | counter | `door` | bytes | A wait. |\n"), "{text}");

@@ -15,7 +15,7 @@ const GROUPS: &str = "/sys/fs/cgroup";
 
 /// CPU time, threads and start of a process, from `/proc/self/stat`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Run {
+pub struct ProcessUsage {
     /// CPU time in user and kernel mode, in seconds.
     pub cpu_seconds: f64,
     /// Number of threads of the process.
@@ -26,20 +26,20 @@ pub struct Run {
 
 /// Returns CPU time, threads and start of this process, or `None` if `/proc` is not available.
 #[must_use]
-pub fn run() -> Option<Run> {
-    let run = parse(&fs::read_to_string("/proc/self/stat").ok()?)?;
-    Some(Run { started_at: boot_time().unwrap_or_default() + run.started_at, ..run })
+pub fn process_usage() -> Option<ProcessUsage> {
+    let run = parse_stat(&fs::read_to_string("/proc/self/stat").ok()?)?;
+    Some(ProcessUsage { started_at: boot_time().unwrap_or_default() + run.started_at, ..run })
 }
 
 /// Parses `/proc/self/stat`. The start in the result is in seconds since boot.
-fn parse(stat: &str) -> Option<Run> {
+fn parse_stat(stat: &str) -> Option<ProcessUsage> {
     // The command name is in parentheses and may contain spaces.
     let fields: Vec<f64> = stat.rsplit_once(')')?.1.split_whitespace().map(|f| f.parse().unwrap_or(0.0)).collect();
     let ticks = |n: usize| fields.get(n).map(|ticks| ticks / TICKS_PER_SECOND);
     // The number of threads is small, so the cast is exact.
     #[allow(clippy::cast_possible_truncation)]
     let threads = *fields.get(THREADS)? as i64;
-    Some(Run { cpu_seconds: ticks(UTIME)? + ticks(STIME)?, threads, started_at: ticks(START)? })
+    Some(ProcessUsage { cpu_seconds: ticks(UTIME)? + ticks(STIME)?, threads, started_at: ticks(START)? })
 }
 
 /// Returns the resident memory of this process, in bytes.
@@ -96,12 +96,12 @@ mod tests {
     #[test]
     fn a_name_with_spaces_and_parentheses_does_not_shift_the_fields() {
         let text = "7 (a (b) c) S 1 1 1 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 9 0 1000 1 1";
-        assert_eq!(parse(text).unwrap(), Run { cpu_seconds: 3.0, threads: 9, started_at: 10.0 });
+        assert_eq!(parse_stat(text).unwrap(), ProcessUsage { cpu_seconds: 3.0, threads: 9, started_at: 10.0 });
     }
 
     #[test]
     fn this_process_has_memory_threads_and_descriptors() {
-        assert!(run().unwrap().threads >= 1);
+        assert!(process_usage().unwrap().threads >= 1);
         assert!(resident_bytes().unwrap() > 1 << 16);
         assert!(open_fds().unwrap() >= 1);
     }

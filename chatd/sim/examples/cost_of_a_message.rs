@@ -6,7 +6,7 @@ use quorate_core::apply;
 use quorate_core::id::{self, ORDINALS_PER_COMMAND, Position};
 use quorate_core::proto::log::command::Kind;
 use quorate_core::proto::log::{self, Batch, Command, Envelope};
-use quorate_core::query::{Scope, View};
+use quorate_core::query::{FeedScope, StateView};
 use quorate_core::table::{MemTable, Overlay};
 use std::time::Instant;
 
@@ -62,7 +62,7 @@ fn main() {
     let started = Instant::now();
     for (index, batch) in (2..).zip(&entries) {
         let mut overlay = Overlay::new(&rows);
-        apply::batch(&mut overlay, index, batch).unwrap();
+        apply::apply_batch(&mut overlay, index, batch).unwrap();
         let changes = overlay.into_changes();
         changes.write_to(&mut rows);
     }
@@ -70,9 +70,9 @@ fn main() {
     let each = started.elapsed().as_nanos() / u128::from(messages);
     println!("apply: {each} ns a message, {messages} messages of {} bytes, {PER_ENTRY} per entry", content.len());
 
-    let view = View::open(&rows).unwrap();
+    let view = StateView::open(&rows).unwrap();
     let from = Position::end_of_entry(0, ENTRIES / 2);
-    for scope in [Scope::Joined, Scope::Room(view.resolve_room(&room_id).unwrap())] {
+    for scope in [FeedScope::Joined, FeedScope::Room(view.resolve_room(&room_id).unwrap())] {
         let started = Instant::now();
         let (mut cursor, mut seen) = (from, 0);
         loop {

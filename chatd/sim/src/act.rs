@@ -1,7 +1,7 @@
 //! Acts: everything in the queue of the simulated world that happens outside of the machines' own tasks.
 
-use crate::faults::Fault;
-use crate::replica::Running;
+use crate::faults::PlannedFault;
+use crate::replica::PodHandle;
 use crate::world::net::HostId;
 use futures::future::BoxFuture;
 
@@ -13,10 +13,10 @@ pub const SPARE: HostId = 3;
 pub const CLIENTS: HostId = 4;
 
 /// Request of a client, carried out on the pod that it reaches.
-pub type Work = Box<dyn FnOnce(Running) -> BoxFuture<'static, ()> + Send>;
+pub type PodCall = Box<dyn FnOnce(PodHandle) -> BoxFuture<'static, ()> + Send>;
 
 /// An act that the simulation carries out when it is due. See the [module](self).
-pub enum Act {
+pub enum SimAction {
     /// A pod's process ended by itself.
     Died {
         /// Machine that runs the pod.
@@ -25,11 +25,11 @@ pub enum Act {
         reason: String,
     },
     /// A request arrives at a pod.
-    ToPod(HostId, Work),
+    ToPod(HostId, PodCall),
     /// An answer of a pod arrives at the clients.
     ToClients(HostId, Box<dyn FnOnce() + Send>),
     /// A planned fault takes effect.
-    Fault(Fault),
+    Fault(PlannedFault),
     /// All replicas are looked at, and the invariants checked.
     Look,
 }

@@ -5,29 +5,29 @@ use crate::oracle;
 use crate::plan::SERVER;
 use quorate_core::id::{self, Position, RoomNumber};
 use quorate_core::proto::store::membership::Kind;
-use quorate_core::query::sync::{LeftRoom, Timeline};
-use quorate_core::query::{Event, Filter, SyncRequest, View};
-use quorate_core::table::{Direction, Read};
+use quorate_core::query::sync::{LeftRoom, SyncTimeline};
+use quorate_core::query::{RoomEvent, StateView, SyncFilter, SyncRequest};
+use quorate_core::table::{ScanDirection, TableRead};
 use std::collections::BTreeMap;
 
-type State = BTreeMap<(String, String), Position>;
+type StateMap = BTreeMap<(String, String), Position>;
 
 /// A client of one user.
-pub struct Client {
+pub struct ModelClient {
     localpart: &'static str,
     since: Option<Position>,
-    rooms: BTreeMap<RoomNumber, Believed>,
+    rooms: BTreeMap<RoomNumber, BelievedRoom>,
     account_data: BTreeMap<(Option<RoomNumber>, String), Vec<u8>>,
 }
 
 /// State of a room as the client believes it to be.
 #[derive(Clone, Debug, Default)]
-struct Believed {
+struct BelievedRoom {
     timeline: Vec<Position>,
-    state: State,
+    state: StateMap,
 }
 
-impl Client {
+impl ModelClient {
     /// Creates a client that has never synced.
     #[must_use]
     pub fn new(localpart: &'static str) -> Self {
@@ -35,15 +35,15 @@ impl Client {
     }
 
     /// Syncs, folds the answer into what the client believes, and asserts that this is what the [`oracle`] says.
-    pub fn sync(&mut self, rows: &dyn Read, filter: &Filter, full_state: bool) {
-        let view = View::open(rows).unwrap();
+    pub fn sync(&mut self, rows: &dyn TableRead, filter: &SyncFilter, full_state: bool) {
+        let view = StateView::open(rows).unwrap();
         let request = SyncRequest { localpart: self.localpart, since: self.since, full_state, filter };
         let answer = view.sync(&request).unwrap();
-        let events = oracle::events(rows);
+        let events = oracle::read_events(rows);
         for room in &answer.join {
             let mut believed = self.rooms.remove(&room.room).unwrap_or_default();
             self.believe(&view, &mut believed, room.room, &room.state, &room.timeline, full_state);
-            described(&believed, &room.timeline);
+            assert_senders_known(&believed, &room.timeline);
             self.rooms.insert(room.room, believed);
             for datum in &room.account_data {
                 self.account_data.insert((Some(room.room), datum.event_type.clone()), datum.content.to_vec());
@@ -74,11 +74,11 @@ impl Client {
     /// timeline is filled by paging backward.
     fn believe(
         &self,
-        view: &View<'_>,
-        believed: &mut Believed,
+        view: &StateView<'_>,
+        believed: &mut BelievedRoom,
         room: RoomNumber,
-        state: &[Event],
-        timeline: &Timeline,
+        state: &[RoomEvent],
+        timeline: &SyncTimeline,
         full_state: bool,
     ) {
         if full_state {
@@ -97,10 +97,10 @@ impl Client {
     }
 
     /// Returns the events after `known` up to `from`, oldest first.
-    fn gap(&self, view: &View<'_>, room: RoomNumber, from: Position, known: Option<Position>) -> Vec<Position> {
+    fn gap(&self, view: &StateView<'_>, room: RoomNumber, from: Position, known: Option<Position>) -> Vec<Position> {
         let (mut from, mut out) = (Some(from), Vec::new());
         while let Some(at) = from {
-            let page = view.timeline(self.localpart, room, at, Direction::Backward, 3).unwrap();
+            let page = view.timeline(self.localpart, room, at, ScanDirection::Backward, 3).unwrap();
             let new = page.events.iter().map(|event| event.position).take_while(|at| Some(*at) > known);
             let before = out.len();
             out.extend(new);
@@ -110,13 +110,20 @@ impl Client {
         out
     }
 
-    fn leave(&mut self, view: &View<'_>, events: &[oracle::Bare], room: &LeftRoom, filter: &Filter, full_state: bool) {
+    fn leave(
+        &mut self,
+        view: &StateView<'_>,
+        events: &[oracle::BareEvent],
+        room: &LeftRoom,
+        filter: &SyncFilter,
+        full_state: bool,
+    ) {
         let was_known = self.rooms.contains_key(&room.room);
         let mut believed = self.rooms.remove(&room.room).unwrap_or_default();
         let until = room.timeline.events.last().map_or(room.timeline.prev_batch, |event| event.position);
         let user_id = id::user_id(self.localpart, SERVER);
         let own =
-            |event: &Event| event.is_state("m.room.member") && event.state_key.as_deref() == Some(user_id.as_str());
+            |event: &RoomEvent| event.is_state("m.room.member") && event.state_key.as_deref() == Some(user_id.as_str());
         let Some(left_at) = oracle::left_at(events, room.room, &user_id) else {
             assert_eq!((room.timeline.events.len(), room.state.len()), (1, 0), "a room that the user was never in");
             return;
@@ -131,24 +138,24 @@ impl Client {
         }
         self.believe(view, &mut believed, room.room, &room.state, &room.timeline, full_state);
         forget_purged(&mut believed.timeline, events);
-        let mut visible = oracle::visible(events, room.room, self.localpart, SERVER);
+        let mut visible = oracle::visible_events(events, room.room, self.localpart, SERVER);
         visible.retain(|at| *at <= until);
         assert_eq!(believed.timeline, visible, "timeline of a room that was left, known before: {was_known}");
-        let mut real = oracle::state(events, room.room, left_at);
+        let mut real = oracle::room_state_at(events, room.room, left_at);
         let member = ("m.room.member".to_owned(), user_id);
-        real.extend(oracle::state(events, room.room, Position::MAX).remove_entry(&member));
+        real.extend(oracle::room_state_at(events, room.room, Position::MAX).remove_entry(&member));
         compare_state(self.localpart, &believed.state, &real, filter);
     }
 
-    fn compare(&mut self, view: &View<'_>, events: &[oracle::Bare], filter: &Filter) {
+    fn compare(&mut self, view: &StateView<'_>, events: &[oracle::BareEvent], filter: &SyncFilter) {
         let joined = view.rooms_of(self.localpart).unwrap().into_iter().filter(|room| room.kind == Kind::Join);
         let joined: Vec<_> = joined.map(|room| room.room).collect();
         assert_eq!(self.rooms.keys().copied().collect::<Vec<_>>(), joined, "rooms of {}", self.localpart);
         for (room, believed) in &mut self.rooms {
             forget_purged(&mut believed.timeline, events);
-            let visible = oracle::visible(events, *room, self.localpart, SERVER);
+            let visible = oracle::visible_events(events, *room, self.localpart, SERVER);
             assert_eq!(believed.timeline, visible, "timeline of room {room} for {}", self.localpart);
-            let real = oracle::state(events, *room, Position::MAX);
+            let real = oracle::room_state_at(events, *room, Position::MAX);
             compare_state(self.localpart, &believed.state, &real, filter);
         }
         for ((room, event_type), content) in &self.account_data {
@@ -161,7 +168,7 @@ impl Client {
 
 /// Asserts that the believed state is the real one. A client that loads members lazily may lack members, but believes
 /// nothing false.
-fn compare_state(localpart: &str, believed: &State, real: &State, filter: &Filter) {
+fn compare_state(localpart: &str, believed: &StateMap, real: &StateMap, filter: &SyncFilter) {
     let mut real = real.clone();
     if filter.lazy_load_members {
         real.retain(|member, _| member.0 != "m.room.member" || believed.contains_key(member));
@@ -171,12 +178,12 @@ fn compare_state(localpart: &str, believed: &State, real: &State, filter: &Filte
 
 /// Drops the events that have been removed from the room. The client may keep what it saw before the removal; only the
 /// rest is compared.
-fn forget_purged(timeline: &mut Vec<Position>, events: &[oracle::Bare]) {
+fn forget_purged(timeline: &mut Vec<Position>, events: &[oracle::BareEvent]) {
     timeline.retain(|at| events.binary_search_by_key(at, |event| event.at).is_ok());
 }
 
 /// Asserts that the believed state has a membership event for every sender in `timeline`.
-fn described(believed: &Believed, timeline: &Timeline) {
+fn assert_senders_known(believed: &BelievedRoom, timeline: &SyncTimeline) {
     for event in &timeline.events {
         let member = ("m.room.member".to_owned(), event.sender.clone());
         assert!(believed.state.contains_key(&member), "no membership event for sender {}", event.sender);

@@ -15,7 +15,7 @@ const BREATH: Duration = Duration::from_millis(2);
 
 /// Result of running one seed.
 #[derive(Clone, Debug)]
-pub struct Ended {
+pub struct SeedResult {
     pub seed: u64,
     /// `true` if the process exited successfully, that is, if nothing was broken.
     pub sound: bool,
@@ -23,7 +23,7 @@ pub struct Ended {
     pub line: String,
 }
 
-impl Ended {
+impl SeedResult {
     /// Returns the digest of everything that happened; empty if the line has none.
     #[must_use]
     pub fn trace(&self) -> &str {
@@ -53,29 +53,31 @@ impl Ended {
 /// # Panics
 /// Panics if the program cannot be started.
 #[must_use]
-pub fn one(program: &Path, seed: u64, mutation: Option<Mutation>) -> Ended {
+pub fn run_seed(program: &Path, seed: u64, mutation: Option<Mutation>) -> SeedResult {
     let mut command = Command::new(program);
     command.args(["one", &seed.to_string()]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     if let Some(mutation) = mutation {
         command.arg(mutation.to_string());
     }
     let mut child = command.spawn().unwrap();
-    let status = wait(&mut child);
+    let status = wait_for_exit(&mut child);
     let mut line = String::new();
     // The line is short and fits the pipe, so that reading it after the end of the process cannot block.
     let _ = child.stdout.take().unwrap().read_to_string(&mut line);
     let line = line.trim().to_owned();
     match status {
-        Some(true) => Ended { seed, sound: true, line },
-        Some(false) if !line.is_empty() => Ended { seed, sound: false, line },
-        Some(false) => Ended { seed, sound: false, line: format!("seed {seed} broke=the_process_ends_well") },
-        None => Ended { seed, sound: false, line: format!("seed {seed} broke=ends_within_{}_s", PATIENCE.as_secs()) },
+        Some(true) => SeedResult { seed, sound: true, line },
+        Some(false) if !line.is_empty() => SeedResult { seed, sound: false, line },
+        Some(false) => SeedResult { seed, sound: false, line: format!("seed {seed} broke=the_process_ends_well") },
+        None => {
+            SeedResult { seed, sound: false, line: format!("seed {seed} broke=ends_within_{}_s", PATIENCE.as_secs()) }
+        }
     }
 }
 
 /// Waits for a child process. Returns `true` if it exited successfully, and `None` if it was killed after [`PATIENCE`].
 #[expect(clippy::disallowed_methods, reason = "no runtime runs on this thread")]
-fn wait(child: &mut Child) -> Option<bool> {
+fn wait_for_exit(child: &mut Child) -> Option<bool> {
     let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -95,11 +97,11 @@ fn wait(child: &mut Child) -> Option<bool> {
 ///
 /// # Panics
 /// Panics if the program cannot be started.
-pub fn many(
+pub fn run_seeds(
     program: &Path,
     seeds: std::ops::Range<u64>,
     mutation: Option<Mutation>,
-    each: impl FnMut(&Ended) -> bool + Send,
+    each: impl FnMut(&SeedResult) -> bool + Send,
 ) {
     let (next, each) = (AtomicU64::new(seeds.start), Mutex::new(each));
     let work = || loop {
@@ -107,7 +109,7 @@ pub fn many(
         if seed >= seeds.end {
             return;
         }
-        let ended = one(program, seed, mutation);
+        let ended = run_seed(program, seed, mutation);
         if !(each.lock().unwrap())(&ended) {
             next.store(u64::MAX / 2, Ordering::Relaxed);
             return;

@@ -1,6 +1,6 @@
 //! Record of what was done and promised, as clients and leaders saw it: the evidence by which the invariants judge.
 
-use crate::world::Time;
+use crate::world::SimTime;
 use crate::world::net::HostId;
 use openraft::EntryPayload;
 use openraft::raft::AppendEntriesRequest;
@@ -10,17 +10,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Term and node id of a leader, or of a vote: openraft orders two candidates of one term by their ids.
-pub type Ballot = (u64, u64);
+pub type TermAndNode = (u64, u64);
 
 /// A message or a piece of state that a client wanted to send, known by a key that its content carries.
 #[derive(Clone, Debug)]
-pub struct Send {
-    /// Index of the room in [`Record::rooms`].
+pub struct ClientSend {
+    /// Index of the room in [`HistoryRecord::rooms`].
     pub room: usize,
     /// Time at which the first attempt began.
-    pub invoked: Time,
+    pub invoked: SimTime,
     /// Time of the first answer. If `None`, the outcome is unknown: the event may be there or not.
-    pub acknowledged: Option<Time>,
+    pub acknowledged: Option<SimTime>,
     /// Positions that the answers gave; more than one if it was sent again.
     pub answers: Vec<Position>,
     /// Number of times that it was sent.
@@ -32,12 +32,12 @@ pub struct Send {
 pub struct ReadOf {
     /// User who reads; the answer shows what this user may see.
     pub user: &'static str,
-    /// Index of the room in [`Record::rooms`].
+    /// Index of the room in [`HistoryRecord::rooms`].
     pub room: usize,
     /// Time at which the read began.
-    pub invoked: Time,
+    pub invoked: SimTime,
     /// Time at which the answer came.
-    pub answered: Time,
+    pub answered: SimTime,
     /// `true` if the answer promised to show all that was acknowledged before the read began.
     pub linearizable: bool,
     /// Positions of the newest events, newest first.
@@ -47,7 +47,7 @@ pub struct ReadOf {
 /// State of a room at one of its events, as a client was shown it once.
 #[derive(Clone, Debug)]
 pub struct StateAt {
-    /// Index of the room in [`Record::rooms`].
+    /// Index of the room in [`HistoryRecord::rooms`].
     pub room: usize,
     /// Position of the event after which the state holds.
     pub at: Position,
@@ -57,7 +57,7 @@ pub struct StateAt {
 
 /// Events that one subscriber was given over all its connections.
 #[derive(Clone, Debug)]
-pub struct Followed {
+pub struct SubscriberHistory {
     /// User who subscribes to the events.
     pub user: &'static str,
     /// Position after which the subscription began.
@@ -72,9 +72,9 @@ pub struct Followed {
 
 /// A change of leadership: a pod began to lead, or leads no more.
 #[derive(Clone, Debug)]
-pub struct Turn {
+pub struct LeadershipChange {
     /// Time at which the pod learned of it.
-    pub at: Time,
+    pub at: SimTime,
     /// Machine that runs the pod.
     pub host: HostId,
     /// Term that the pod leads, or `None` if it leads no more.
@@ -83,7 +83,7 @@ pub struct Turn {
 
 /// A log entry as it came to a follower.
 #[derive(Clone, Debug)]
-pub struct Appended {
+pub struct AppendedEntry {
     /// Id of the entry before it, or `None` if it is the first.
     pub before: Option<LogId>,
     /// Commands of the entry, or `None` if it has none.
@@ -92,15 +92,15 @@ pub struct Appended {
 
 /// Everything that is recorded during a simulation.
 #[derive(Debug, Default)]
-pub struct Record {
+pub struct HistoryRecord {
     /// Process lives in which a node claimed to lead, by term and node id.
-    pub leaders: BTreeMap<Ballot, BTreeSet<u64>>,
+    pub leaders: BTreeMap<TermAndNode, BTreeSet<u64>>,
     /// Every entry that a leader sent to anybody, and so every one that can be committed.
-    pub appended: BTreeMap<LogId, Appended>,
+    pub appended: BTreeMap<LogId, AppendedEntry>,
     /// Changes of leadership, in order of time.
-    pub turns: Vec<Turn>,
+    pub turns: Vec<LeadershipChange>,
     /// Messages and state that clients wanted to send, by key.
-    pub sends: BTreeMap<String, Send>,
+    pub sends: BTreeMap<String, ClientSend>,
     /// Keys of the messages that went over streams, by user, in the order in which the user gave them.
     pub streamed: BTreeMap<&'static str, Vec<String>>,
     /// Reads, in order of their answers.
@@ -108,7 +108,7 @@ pub struct Record {
     /// States that clients were shown, in order of the answers.
     pub states: Vec<StateAt>,
     /// Events given to subscribers, by user.
-    pub followed: BTreeMap<&'static str, Followed>,
+    pub followed: BTreeMap<&'static str, SubscriberHistory>,
     /// Ids of the rooms, in the order in which they were created.
     pub rooms: Vec<String>,
     /// Answers that no client should get.
@@ -125,19 +125,19 @@ pub struct Record {
 
 /// A handle to the record; clones refer to the same one.
 #[derive(Clone, Debug, Default)]
-pub struct History(Arc<Mutex<Record>>);
+pub struct SharedHistory(Arc<Mutex<HistoryRecord>>);
 
-impl History {
+impl SharedHistory {
     /// Locks the record.
     ///
     /// # Panics
     /// Panics if a holder of the lock has panicked.
-    pub fn lock(&self) -> MutexGuard<'_, Record> {
+    pub fn lock(&self) -> MutexGuard<'_, HistoryRecord> {
         self.0.lock().unwrap()
     }
 
     /// Records that a node claims to lead, in this life of its process.
-    pub(crate) fn led(&self, ballot: Ballot, life: u64) {
+    pub(crate) fn led(&self, ballot: TermAndNode, life: u64) {
         self.lock().leaders.entry(ballot).or_default().insert(life);
     }
 
@@ -149,13 +149,13 @@ impl History {
                 EntryPayload::Normal(batch) => Some(batch.clone()),
                 _ => None,
             };
-            record.appended.entry(entry.log_id).or_insert(Appended { before, batch });
+            record.appended.entry(entry.log_id).or_insert(AppendedEntry { before, batch });
             before = Some(entry.log_id);
         }
     }
 
     /// Records that a pod began to lead, or leads no more.
-    pub(crate) fn turned(&self, turn: Turn) {
+    pub(crate) fn turned(&self, turn: LeadershipChange) {
         self.lock().turns.push(turn);
     }
 }

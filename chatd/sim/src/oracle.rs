@@ -3,13 +3,13 @@
 
 use quorate_core::id::{self, Position, RoomNumber};
 use quorate_core::proto::store;
-use quorate_core::table::{self, Direction, Flow, Read, Table, key};
+use quorate_core::table::{self, ScanControl, ScanDirection, Table, TableRead, key};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// An event of the bare timeline.
 #[derive(Clone, Debug)]
-pub struct Bare {
+pub struct BareEvent {
     /// Position of the event.
     pub at: Position,
     /// Room that the event belongs to.
@@ -20,12 +20,16 @@ pub struct Bare {
 
 /// Returns all events of all rooms, in the one order.
 #[must_use]
-pub fn events(rows: &dyn Read) -> Vec<Bare> {
+pub fn read_events(rows: &dyn TableRead) -> Vec<BareEvent> {
     let mut out = Vec::new();
-    rows.scan(Table::Timeline, &[], &[], Direction::Forward, &mut |(key, value)| {
+    rows.scan(Table::Timeline, &[], &[], ScanDirection::Forward, &mut |(key, value)| {
         let room = key::leading_room(key).unwrap();
-        out.push(Bare { at: key::trailing_position(key).unwrap(), room, row: table::decode(Table::Timeline, value)? });
-        Ok(Flow::More)
+        out.push(BareEvent {
+            at: key::trailing_position(key).unwrap(),
+            room,
+            row: table::decode_value(Table::Timeline, value)?,
+        });
+        Ok(ScanControl::More)
     })
     .unwrap();
     out.sort_by_key(|event| event.at);
@@ -33,36 +37,36 @@ pub fn events(rows: &dyn Read) -> Vec<Bare> {
 }
 
 /// Returns the user's membership before and after each event of its room, in the order of `events`.
-fn memberships(events: &[Bare], user_id: &str) -> Vec<(String, String)> {
+fn membership_steps(events: &[BareEvent], user_id: &str) -> Vec<(String, String)> {
     let mut now = BTreeMap::<RoomNumber, String>::new();
-    let step = |event: &Bare| {
+    let step = |event: &BareEvent| {
         let before = now.get(&event.room).cloned().unwrap_or_default();
         if event.row.r#type == "m.room.member" && event.row.state_key.as_deref() == Some(user_id) {
-            now.insert(event.room, field(event, "membership"));
+            now.insert(event.room, content_field(event, "membership"));
         }
         (before, now.get(&event.room).cloned().unwrap_or_default())
     };
     events.iter().map(step).collect()
 }
 
-fn field(event: &Bare, name: &str) -> String {
+fn content_field(event: &BareEvent, name: &str) -> String {
     let content: Value = serde_json::from_slice(&event.row.content).unwrap_or_default();
     content.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 /// Returns the events that a stream over all of the user's rooms must show: each stay from the join to its end.
 #[must_use]
-pub fn stream(events: &[Bare], localpart: &str, server_name: &str) -> Vec<Position> {
-    let memberships = memberships(events, &id::user_id(localpart, server_name));
+pub fn expected_stream(events: &[BareEvent], localpart: &str, server_name: &str) -> Vec<Position> {
+    let memberships = membership_steps(events, &id::user_id(localpart, server_name));
     let joined = |(before, after): &(String, String)| before == "join" || after == "join";
     events.iter().zip(&memberships).filter(|(_, membership)| joined(membership)).map(|(event, _)| event.at).collect()
 }
 
 /// Returns the event that ended the user's last stay in a room, or `None` if the user is in it or never was.
 #[must_use]
-pub fn left_at(events: &[Bare], room: RoomNumber, user_id: &str) -> Option<Position> {
+pub fn left_at(events: &[BareEvent], room: RoomNumber, user_id: &str) -> Option<Position> {
     let events: Vec<_> = events.iter().filter(|event| event.room == room).cloned().collect();
-    let memberships = memberships(&events, user_id);
+    let memberships = membership_steps(&events, user_id);
     let in_now = memberships.last().is_some_and(|(_, now)| now == "join");
     let mut both = events.iter().zip(&memberships).rev();
     let end = both.find(|(_, (before, after))| before == "join" && after != "join");
@@ -71,10 +75,10 @@ pub fn left_at(events: &[Bare], room: RoomNumber, user_id: &str) -> Option<Posit
 
 /// Returns the events of one room that a user may see (Matrix specification, "Room History Visibility", rule by rule).
 #[must_use]
-pub fn visible(events: &[Bare], room: RoomNumber, localpart: &str, server_name: &str) -> Vec<Position> {
+pub fn visible_events(events: &[BareEvent], room: RoomNumber, localpart: &str, server_name: &str) -> Vec<Position> {
     let user_id = id::user_id(localpart, server_name);
     let events: Vec<_> = events.iter().filter(|event| event.room == room).cloned().collect();
-    let memberships = memberships(&events, &user_id);
+    let memberships = membership_steps(&events, &user_id);
     let last_join = (0..events.len()).rev().find(|place| {
         memberships[*place].1 == "join" && events[*place].row.state_key.as_deref() == Some(user_id.as_str())
     });
@@ -83,7 +87,7 @@ pub fn visible(events: &[Bare], room: RoomNumber, localpart: &str, server_name: 
     for (place, event) in events.iter().enumerate() {
         let before = visibility.clone();
         if event.row.r#type == "m.room.history_visibility" && event.row.state_key.as_deref() == Some("") {
-            visibility = field(event, "history_visibility");
+            visibility = content_field(event, "history_visibility");
         }
         let own = event.row.r#type == "m.room.member" && event.row.state_key.as_deref() == Some(user_id.as_str());
         let allows = |visibility: &str| match visibility {
@@ -101,7 +105,7 @@ pub fn visible(events: &[Bare], room: RoomNumber, localpart: &str, server_name: 
 
 /// Returns the room's state as of `until`: the newest event of each pair of type and state key.
 #[must_use]
-pub fn state(events: &[Bare], room: RoomNumber, until: Position) -> BTreeMap<(String, String), Position> {
+pub fn room_state_at(events: &[BareEvent], room: RoomNumber, until: Position) -> BTreeMap<(String, String), Position> {
     let of_room = events.iter().filter(|event| event.room == room && event.at <= until);
     let state = of_room.filter_map(|event| Some(((event.row.r#type.clone(), event.row.state_key.clone()?), event.at)));
     state.collect()

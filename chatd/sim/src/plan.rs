@@ -2,30 +2,30 @@
 //! and a script can name what its own earlier commands make.
 
 use crate::rng::Rng;
-use crate::script::{Act, DEVICES, Number, Step, USERS};
+use crate::script::{CommandNumber, DEVICES, ScriptAction, ScriptStep, USERS};
 use bytes::Bytes;
-use quorate_core::apply::{self, Applied};
+use quorate_core::apply::{self, AppliedCommand};
 use quorate_core::id::{self, ORDINALS_PER_COMMAND, Position};
 use quorate_core::proto::log::command::Kind;
 use quorate_core::proto::log::{self, Batch, Command, Envelope, room_ref};
-use quorate_core::table::{ReadError, Write};
+use quorate_core::table::{ReadError, TableWrite};
 
 /// Server name of the cluster.
 pub const SERVER: &str = "a.org";
 
 /// A script together with the places of its commands.
-pub struct Plan {
-    steps: Vec<Step>,
+pub struct PackedScript {
+    steps: Vec<ScriptStep>,
     positions: Vec<Position>,
     sizes: Vec<usize>,
     /// Milliseconds between the times of two entries.
     pub tick_ms: u64,
 }
 
-impl Plan {
+impl PackedScript {
     /// Packs a script into entries of one to `largest` commands, at random.
     #[must_use]
-    pub fn new(steps: Vec<Step>, rng: &mut Rng, largest: usize) -> Self {
+    pub fn new(steps: Vec<ScriptStep>, rng: &mut Rng, largest: usize) -> Self {
         let (mut sizes, mut positions) = (Vec::new(), Vec::new());
         while positions.len() < steps.len() {
             let size = (1 + rng.below(largest)).min(steps.len() - positions.len());
@@ -42,7 +42,7 @@ impl Plan {
 
     /// Returns the position of a command's first event, if it makes any.
     #[must_use]
-    pub fn position(&self, number: Number) -> Position {
+    pub fn position(&self, number: CommandNumber) -> Position {
         self.positions[number]
     }
 
@@ -66,10 +66,10 @@ impl Plan {
     ///
     /// # Errors
     /// Fails if apply cannot read its rows.
-    pub fn run<W: Write>(
+    pub fn run<W: TableWrite>(
         &self,
         rows: &mut W,
-        mut between: impl FnMut(&W, u64, &Batch, &[Applied]),
+        mut between: impl FnMut(&W, u64, &Batch, &[AppliedCommand]),
     ) -> Result<(), ReadError> {
         for (index, batch) in self.batches() {
             let applied = apply::batch_in_place(rows, index, &batch)?;
@@ -80,12 +80,18 @@ impl Plan {
 
     /// Returns a command as it stands in the log.
     #[must_use]
-    pub fn envelope(&self, number: Number) -> Envelope {
-        let Step { user, device, act } = &self.steps[number];
-        if let Act::Again { of } = act {
+    pub fn envelope(&self, number: CommandNumber) -> Envelope {
+        let ScriptStep { user, device, act } = &self.steps[number];
+        if let ScriptAction::Again { of } = act {
             return self.envelope(*of);
         }
-        let has_caller = !matches!(act, Act::Bootstrap | Act::Register | Act::OpenSession { .. } | Act::Purge { .. });
+        let has_caller = !matches!(
+            act,
+            ScriptAction::Bootstrap
+                | ScriptAction::Register
+                | ScriptAction::OpenSession { .. }
+                | ScriptAction::Purge { .. }
+        );
         let text = |text: &str| if has_caller { text.to_owned() } else { String::new() };
         Envelope {
             user: text(USERS[*user]),
@@ -97,81 +103,85 @@ impl Plan {
         }
     }
 
-    fn kind(&self, user: &str, device: &str, act: &Act) -> Kind {
+    fn kind(&self, user: &str, device: &str, act: &ScriptAction) -> Kind {
         match act.clone() {
-            Act::Bootstrap => Kind::Bootstrap(log::Bootstrap { cluster_id: "c".into(), server_name: SERVER.into() }),
-            Act::Register => Kind::Register(log::Register {
+            ScriptAction::Bootstrap => {
+                Kind::Bootstrap(log::Bootstrap { cluster_id: "c".into(), server_name: SERVER.into() })
+            }
+            ScriptAction::Register => Kind::Register(log::Register {
                 localpart: user.into(),
                 password_hash: format!("hash of {user}"),
-                session: Some(session(user, "D", 0, 0)),
+                session: Some(new_session(user, "D", 0, 0)),
             }),
-            Act::OpenSession { token, lifetime_ms } => Kind::OpenSession(log::OpenSession {
+            ScriptAction::OpenSession { token, lifetime_ms } => Kind::OpenSession(log::OpenSession {
                 localpart: user.into(),
-                session: Some(session(user, device, token + 1, lifetime_ms)),
+                session: Some(new_session(user, device, token + 1, lifetime_ms)),
                 password_version: 1,
             }),
-            Act::CloseSession { all, other } => Kind::CloseSession(log::CloseSession {
+            ScriptAction::CloseSession { all, other } => Kind::CloseSession(log::CloseSession {
                 device_id: if other { "E".into() } else { String::new() },
                 all_devices: all,
                 at_most: 0,
             }),
-            Act::ExtendSession => Kind::ExtendSession(log::ExtendSession {
-                token_hash: session(user, device, 0, 0).token_hash,
+            ScriptAction::ExtendSession => Kind::ExtendSession(log::ExtendSession {
+                token_hash: new_session(user, device, 0, 0).token_hash,
                 lifetime_ms: 700,
             }),
-            Act::CreateRoom { preset, invite, alias, state, levels } => {
-                Kind::CreateRoom(create(preset, &invite, alias, state, levels))
+            ScriptAction::CreateRoom { preset, invite, alias, state, levels } => {
+                Kind::CreateRoom(create_room(preset, &invite, alias, state, levels))
             }
-            Act::Member { room, change, target } => Kind::SetMembership(log::SetMembership {
+            ScriptAction::Member { room, change, target } => Kind::SetMembership(log::SetMembership {
                 room: Some(log::RoomRef { by: Some(room_ref::By::RoomId(self.room_id(room))) }),
                 target: target.map(|target| id::user_id(USERS[target], SERVER)).unwrap_or_default(),
                 change: change.into(),
                 ..Default::default()
             }),
-            Act::Say { room, content } => self.event(room, "m.room.message", None, content),
-            Act::React { room, event } => {
+            ScriptAction::Say { room, content } => self.event(room, "m.room.message", None, content),
+            ScriptAction::React { room, event } => {
                 let target = id::event_id(self.positions[event]);
                 let content =
                     format!("{{\"m.relates_to\":{{\"rel_type\":\"m.annotation\",\"event_id\":\"{target}\"}}}}");
                 self.event(room, "m.reaction", None, content)
             }
-            Act::Set { room, event_type, state_key, content } => {
+            ScriptAction::Set { room, event_type, state_key, content } => {
                 self.event(room, &event_type, Some(state_key), content)
             }
-            Act::Redact { room, event, as_event: true } => {
+            ScriptAction::Redact { room, event, as_event: true } => {
                 let target = id::event_id(self.positions[event]);
                 self.event(room, "m.room.redaction", None, format!("{{\"redacts\":\"{target}\"}}"))
             }
-            Act::Redact { room, event, as_event: false } => Kind::Redact(log::Redact {
+            ScriptAction::Redact { room, event, as_event: false } => Kind::Redact(log::Redact {
                 room_id: self.room_id(room),
                 event_id: id::event_id(self.positions[event]),
                 reason: String::new(),
             }),
-            Act::Profile { name } => {
+            ScriptAction::Profile { name } => {
                 Kind::SetProfile(log::SetProfile { display_name: Some(name), avatar_url: None, in_parts: true })
             }
-            Act::Filter { content } => Kind::PutFilter(log::PutFilter { filter: content.into(), max_filters: 4 }),
-            Act::AccountData { room, event_type, content } => Kind::PutAccountData(log::PutAccountData {
+            ScriptAction::Filter { content } => {
+                Kind::PutFilter(log::PutFilter { filter: content.into(), max_filters: 4 })
+            }
+            ScriptAction::AccountData { room, event_type, content } => Kind::PutAccountData(log::PutAccountData {
                 room_id: room.map(|room| self.room_id(room)).unwrap_or_default(),
                 r#type: event_type,
                 content: content.into(),
                 max_entries: 8,
                 max_bytes: 4096,
             }),
-            Act::Purge { room, before_ms } => {
+            ScriptAction::Purge { room, before_ms } => {
                 Kind::PurgeHistory(log::PurgeHistory { room_id: self.room_id(room), before_ms })
             }
-            Act::Again { .. } => unreachable!("the command repeated was taken instead"),
+            ScriptAction::Again { .. } => unreachable!("the command repeated was taken instead"),
         }
     }
 
     /// Returns the id of the room that a command makes.
     #[must_use]
-    pub fn room_id(&self, number: Number) -> String {
+    pub fn room_id(&self, number: CommandNumber) -> String {
         id::room_id(self.positions[number], SERVER)
     }
 
-    fn event(&self, room: Number, event_type: &str, state_key: Option<String>, content: String) -> Kind {
+    fn event(&self, room: CommandNumber, event_type: &str, state_key: Option<String>, content: String) -> Kind {
         Kind::SendEvent(log::SendEvent {
             room_id: self.room_id(room),
             r#type: event_type.into(),
@@ -181,12 +191,12 @@ impl Plan {
     }
 }
 
-fn session(user: &str, device: &str, token: usize, lifetime_ms: u64) -> log::NewSession {
+fn new_session(user: &str, device: &str, token: usize, lifetime_ms: u64) -> log::NewSession {
     let token_hash: Bytes = format!("{:.>32}", format!("{user}/{device}/{token}")).into();
     log::NewSession { device_id: device.into(), token_hash, lifetime_ms, ..log::NewSession::default() }
 }
 
-fn create(
+fn create_room(
     preset: i32,
     invite: &[usize],
     alias: Option<usize>,

@@ -5,32 +5,32 @@ pub(crate) mod disk;
 pub(crate) mod door;
 pub mod store;
 
-use crate::act::{Act, PODS};
-use crate::faults::{BEGIN, Fault, HEAL, MS};
-use crate::history::{History, Turn};
+use crate::act::{PODS, SimAction};
+use crate::faults::{BEGIN, HEAL, MS, PlannedFault};
+use crate::history::{LeadershipChange, SharedHistory};
 use crate::mutation::Mutation;
-use crate::world::net::{HostId, Net, address};
-use crate::world::stream::Stream;
-use disk::Disk;
-use door::{Door, Hinge};
+use crate::world::net::{HostId, SimNet, listener_address};
+use crate::world::stream::SimStream;
+use disk::FaultyDisk;
+use door::{ConsensusFaults, FaultyConsensus};
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, stream};
-use quorate_chatd::config::Quotas;
-use quorate_chatd::feed::Feed;
-use quorate_chatd::metrics::Metrics;
+use quorate_chatd::config::AccountQuotas;
+use quorate_chatd::feed::ChangeFeed;
+use quorate_chatd::metrics::ChatMetrics;
 use quorate_chatd::raft::leadership::Leadership;
-use quorate_chatd::raft::log::{Drive, LogStore, Options};
-use quorate_chatd::raft::machine::{Machine, StartFacts, start_check};
-use quorate_chatd::raft::membership::Compaction;
-use quorate_chatd::raft::node::{Node, NodeOptions, NodeParts, Timing};
+use quorate_chatd::raft::log::{LogOptions, LogStore, ThreadingModel};
+use quorate_chatd::raft::machine::{StartFacts, StateMachine, start_check};
+use quorate_chatd::raft::membership::CompactionOptions;
+use quorate_chatd::raft::node::{NodeHandle, NodeOptions, NodeParts, RaftTiming};
 use quorate_chatd::raft::peer::serve::serve_on;
 use quorate_chatd::raft::propose::NoObserver;
-use quorate_chatd::raft::snapshot::{ReceiveOptions, SendOptions, Shelf};
+use quorate_chatd::raft::snapshot::{ReceiveOptions, SendOptions, SnapshotShelf};
 use quorate_chatd::raft::types;
 use quorate_chatd::raft::volume::VolumeGauge;
-use quorate_chatd::service::{Parts, Service, Settings};
-use quorate_chatd::store::{Fatal, StateStore as _};
-use quorate_chatd::tls::{Dial, PeerIo};
+use quorate_chatd::service::{ChatService, ServiceParts, ServiceSettings};
+use quorate_chatd::store::{FatalSignal, StateStore as _};
+use quorate_chatd::tls::{PeerDialer, PeerIo};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -47,11 +47,11 @@ pub const CLUSTER: &str = "5eed0000-0000-4000-8000-000000000001";
 
 /// A pod that runs; clones are handles to the same one.
 #[derive(Clone)]
-pub struct Running {
+pub struct PodHandle {
     /// Raft and everything around it.
-    pub node: Node,
+    pub node: NodeHandle,
     /// Service that both client APIs call.
-    pub service: Service,
+    pub service: ChatService,
     /// Store of the replica's state.
     pub store: SimStore,
     /// Log of the replica.
@@ -59,13 +59,13 @@ pub struct Running {
 }
 
 /// Place where a pod that has started is found; empty while it is down.
-pub(crate) type Slot = Arc<Mutex<Option<Running>>>;
+pub(crate) type PodSlot = Arc<Mutex<Option<PodHandle>>>;
 
 /// Everything that a pod is started with.
-pub(crate) struct Start {
+pub(crate) struct PodSetup {
     pub(crate) host: HostId,
-    pub(crate) net: Net<Act>,
-    pub(crate) disk: Disk,
+    pub(crate) net: SimNet<SimAction>,
+    pub(crate) disk: FaultyDisk,
     pub(crate) dir: PathBuf,
     pub(crate) seed: u64,
     pub(crate) mutation: Option<Mutation>,
@@ -73,48 +73,48 @@ pub(crate) struct Start {
     pub(crate) life: u64,
     /// `true` if a mutation of only one replica applies to this one.
     pub(crate) odd: bool,
-    pub(crate) compaction: Compaction,
+    pub(crate) compaction: CompactionOptions,
     /// Requests per thousand that are delivered a second time, late.
     pub(crate) again: usize,
-    pub(crate) history: History,
-    pub(crate) slot: Slot,
+    pub(crate) history: SharedHistory,
+    pub(crate) slot: PodSlot,
 }
 
 #[derive(Clone)]
-struct Dialer {
-    net: Net<Act>,
+struct SimDialer {
+    net: SimNet<SimAction>,
     host: HostId,
 }
 
-impl Dial for Dialer {
+impl PeerDialer for SimDialer {
     fn dial(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn PeerIo>>> {
         let stream = self.net.dial(self.host, to);
         async move { Ok(Box::new(stream.established().await?) as Box<dyn PeerIo>) }.boxed()
     }
 }
 
-/// Runs a pod; a failure to start is reported as [`Act::Died`].
-pub(crate) async fn run(start: Start) {
+/// Runs a pod; a failure to start is reported as [`SimAction::Died`].
+pub(crate) async fn boot_pod(start: PodSetup) {
     let (net, host) = (start.net.clone(), start.host);
-    if let Err(reason) = open(start).await {
-        net.act_at(net.now(), Act::Died { host, reason });
+    if let Err(reason) = start_pod(start).await {
+        net.act_at(net.now(), SimAction::Died { host, reason });
     }
 }
 
-async fn open(start: Start) -> Result<(), String> {
-    let Start { host, net, disk, dir, seed, mutation, life, odd, compaction, again, history, slot } = start;
+async fn start_pod(start: PodSetup) -> Result<(), String> {
+    let PodSetup { host, net, disk, dir, seed, mutation, life, odd, compaction, again, history, slot } = start;
     let of_store = mutation.filter(|mutation| *mutation != Mutation::ReplicaDiffers || odd);
-    let options = Options {
-        drive: Drive::Task,
+    let options = LogOptions {
+        drive: ThreadingModel::Task,
         segment_bytes: 32 << 10,
         cache_bytes: 16 << 10,
         lock_wait: Duration::ZERO,
-        ..Options::default()
+        ..LogOptions::default()
     };
     let (log, _) = LogStore::open_on(Arc::new(disk), options).map_err(|error| error.to_string())?;
-    let (store, feed, fatal) = (SimStore::new(of_store), Feed::new(), Fatal::default());
+    let (store, feed, fatal) = (SimStore::new(of_store), ChangeFeed::new(), FatalSignal::default());
     tokio::spawn(feed.fan_out());
-    let shelf = Shelf::open(&dir).map_err(|error| error.to_string())?;
+    let shelf = SnapshotShelf::open(&dir).map_err(|error| error.to_string())?;
     let identity = log.identity();
     let facts = StartFacts {
         log_cluster: identity.cluster_id.as_deref(),
@@ -124,12 +124,18 @@ async fn open(start: Start) -> Result<(), String> {
         ..StartFacts::default()
     };
     start_check(&facts).map_err(|error| error.to_string())?;
-    let machine =
-        Machine::start_on(Drive::Task, store.clone(), shelf.clone(), feed.clone(), fatal.clone(), Arc::new(()))
-            .map_err(|error| error.to_string())?;
-    let dialer = Dialer { net: net.clone(), host };
+    let machine = StateMachine::start_on(
+        ThreadingModel::Task,
+        store.clone(),
+        shelf.clone(),
+        feed.clone(),
+        fatal.clone(),
+        Arc::new(()),
+    )
+    .map_err(|error| error.to_string())?;
+    let dialer = SimDialer { net: net.clone(), host };
     let parts = NodeParts { log: log.clone(), machine, store: store.clone(), shelf, feed: feed.clone(), tls: dialer };
-    let node = Node::start(parts, options_of(host, compaction)).await.map_err(|error| error.to_string())?;
+    let node = NodeHandle::start(parts, options_of(host, compaction)).await.map_err(|error| error.to_string())?;
     watch_leadership(&node, &history, &net, host, life);
     if mutation == Some(Mutation::DiskGoesBack) {
         lose_power_with_leadership(&node, &net);
@@ -137,51 +143,51 @@ async fn open(start: Start) -> Result<(), String> {
     watch_failures(&log, &fatal, &net, host);
 
     let mut door = node.door.clone();
-    let hinge = Hinge { seed, again, mutation, odd, history: history.clone() };
-    door.consensus = Arc::new(Door::new(door.consensus.clone(), hinge, Duration::from_nanos(net.now())));
+    let hinge = ConsensusFaults { seed, again, mutation, odd, history: history.clone() };
+    door.consensus = Arc::new(FaultyConsensus::new(door.consensus.clone(), hinge, Duration::from_nanos(net.now())));
     net.listen(host);
     let accepted = {
         let net = net.clone();
         stream::poll_fn(move |context| net.poll_accept(host, context.waker()).map(|stream| stream.map(io::Result::Ok)))
     };
     let routes = Routes::new(door.into_service());
-    tokio::spawn(serve_on::<Stream<Act>>(accepted, routes, CancellationToken::new()));
-    let service = Service::new(Parts {
-        settings: Settings {
+    tokio::spawn(serve_on::<SimStream<SimAction>>(accepted, routes, CancellationToken::new()));
+    let service = ChatService::new(ServiceParts {
+        settings: ServiceSettings {
             server_name: SERVER.to_owned(),
             session_lifetime: Duration::ZERO,
             registration_open: true,
             administrators: Vec::new(),
             rate_limited: false,
-            quotas: Quotas::default(),
+            quotas: AccountQuotas::default(),
         },
         rows: Arc::new(store.clone()),
         proposer: node.proposer.clone(),
         reads: node.reads.clone(),
         cluster: node.cluster.clone(),
         feed,
-        metrics: Metrics::new().map_err(|error| error.to_string())?,
+        metrics: ChatMetrics::new().map_err(|error| error.to_string())?,
         stopping: CancellationToken::new(),
     });
-    *slot.lock().unwrap() = Some(Running { node, service, store, log });
+    *slot.lock().unwrap() = Some(PodHandle { node, service, store, log });
     Ok(())
 }
 
-fn options_of(host: HostId, compaction: Compaction) -> NodeOptions {
+fn options_of(host: HostId, compaction: CompactionOptions) -> NodeOptions {
     NodeOptions {
-        own: types::Node {
-            peer_address: address(host).to_string(),
+        own: types::NodeAddresses {
+            peer_address: listener_address(host).to_string(),
             client_address: format!("pod-{host}:7400"),
             name: format!("pod-{host}"),
         },
         server_name: SERVER.to_owned(),
-        timing: Timing::default(),
+        timing: RaftTiming::default(),
         write_wait: Duration::from_secs(10),
         read_wait: Duration::from_secs(2),
         rate_limit: None,
         compaction,
-        send: SendOptions { drive: Drive::Task, ..SendOptions::default() },
-        receive: ReceiveOptions { drive: Drive::Task, ..ReceiveOptions::default() },
+        send: SendOptions { drive: ThreadingModel::Task, ..SendOptions::default() },
+        receive: ReceiveOptions { drive: ThreadingModel::Task, ..ReceiveOptions::default() },
         observer: Arc::new(NoObserver),
         volume: VolumeGauge::default(),
     }
@@ -189,7 +195,7 @@ fn options_of(host: HostId, compaction: Compaction) -> NodeOptions {
 
 /// Records every leadership as it begins, so that a short one is not missed between two looks. A Raft that has stopped
 /// ends the process, as in production.
-fn watch_leadership(node: &Node, history: &History, net: &Net<Act>, host: HostId, life: u64) {
+fn watch_leadership(node: &NodeHandle, history: &SharedHistory, net: &SimNet<SimAction>, host: HostId, life: u64) {
     let mut leadership = Leadership::of(node.own().node_id, &node.door.consensus);
     let (id, history, net) = (node.own().node_id, history.clone(), net.clone());
     tokio::spawn(async move {
@@ -200,18 +206,18 @@ fn watch_leadership(node: &Node, history: &History, net: &Net<Act>, host: HostId
                 history.led((term, id), life);
             }
             if leads != led {
-                history.turned(Turn { at: net.now(), host, term: leads });
+                history.turned(LeadershipChange { at: net.now(), host, term: leads });
                 led = leads;
             }
             if !leadership.changed().await {
-                return net.act_at(net.now(), Act::Died { host, reason: "Raft has stopped".to_owned() });
+                return net.act_at(net.now(), SimAction::Died { host, reason: "Raft has stopped".to_owned() });
             }
         }
     });
 }
 
 /// Cuts the power of all machines of the cluster when this one begins to lead.
-fn lose_power_with_leadership(node: &Node, net: &Net<Act>) {
+fn lose_power_with_leadership(node: &NodeHandle, net: &SimNet<SimAction>) {
     let mut leadership = Leadership::of(node.own().node_id, &node.door.consensus);
     let net = net.clone();
     tokio::spawn(async move {
@@ -220,13 +226,13 @@ fn lose_power_with_leadership(node: &Node, net: &Net<Act>) {
         }
         if (BEGIN..HEAL).contains(&net.now()) {
             for pod in 0..PODS {
-                net.act_at(net.now(), Act::Fault(Fault::Crash { pod, power: true, down: 50 * MS }));
+                net.act_at(net.now(), SimAction::Fault(PlannedFault::Crash { pod, power: true, down: 50 * MS }));
             }
         }
     });
 }
 
-fn watch_failures(log: &LogStore, fatal: &Fatal, net: &Net<Act>, host: HostId) {
+fn watch_failures(log: &LogStore, fatal: &FatalSignal, net: &SimNet<SimAction>, host: HostId) {
     let (log, fatal, net) = (log.clone(), fatal.clone(), net.clone());
     tokio::spawn(async move {
         let reason = tokio::select! {
@@ -234,6 +240,6 @@ fn watch_failures(log: &LogStore, fatal: &Fatal, net: &Net<Act>, host: HostId) {
             error = log.failed() => error.to_string(),
             cause = fatal.raised() => cause.to_string(),
         };
-        net.act_at(net.now(), Act::Died { host, reason });
+        net.act_at(net.now(), SimAction::Died { host, reason });
     });
 }

@@ -11,22 +11,22 @@ pub const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 pub const DEVICES: [&str; 2] = ["D", "E"];
 
 /// Number of a command in its script, from 0.
-pub type Number = usize;
+pub type CommandNumber = usize;
 
 /// One command of a script.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub struct ScriptStep {
     /// User who gives it, as an index into [`USERS`].
     pub user: usize,
     /// Device that it comes from, as an index into [`DEVICES`].
     pub device: usize,
-    pub act: Act,
+    pub act: ScriptAction,
 }
 
 /// Action of a command. Rooms and events are named by the number of the command that should have made them.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the fields are those of the commands")]
-pub enum Act {
+pub enum ScriptAction {
     Bootstrap,
     Register,
     OpenSession {
@@ -46,27 +46,27 @@ pub enum Act {
         levels: Option<String>,
     },
     Member {
-        room: Number,
+        room: CommandNumber,
         change: Change,
         target: Option<usize>,
     },
     Say {
-        room: Number,
+        room: CommandNumber,
         content: String,
     },
     React {
-        room: Number,
-        event: Number,
+        room: CommandNumber,
+        event: CommandNumber,
     },
     Set {
-        room: Number,
+        room: CommandNumber,
         event_type: String,
         state_key: String,
         content: String,
     },
     Redact {
-        room: Number,
-        event: Number,
+        room: CommandNumber,
+        event: CommandNumber,
         as_event: bool,
     },
     Profile {
@@ -76,19 +76,19 @@ pub enum Act {
         content: String,
     },
     AccountData {
-        room: Option<Number>,
+        room: Option<CommandNumber>,
         event_type: String,
         content: String,
     },
     /// The cluster removes what was said before `before_ms`; 0 removes what the room's own retention rule does not
     /// keep.
     Purge {
-        room: Number,
+        room: CommandNumber,
         before_ms: u64,
     },
     /// The very same command is given once more.
     Again {
-        of: Number,
+        of: CommandNumber,
     },
 }
 
@@ -97,73 +97,82 @@ pub const BEGINNING: usize = 1 + USERS.len() + 2;
 
 /// Generates a script of [`BEGINNING`] commands and `length` random ones.
 #[must_use]
-pub fn script(rng: &mut Rng, length: usize) -> Vec<Step> {
-    let mut steps = vec![Step { user: 0, device: 0, act: Act::Bootstrap }];
-    steps.extend((0..USERS.len()).map(|user| Step { user, device: 0, act: Act::Register }));
+pub fn generate_script(rng: &mut Rng, length: usize) -> Vec<ScriptStep> {
+    let mut steps = vec![ScriptStep { user: 0, device: 0, act: ScriptAction::Bootstrap }];
+    steps.extend((0..USERS.len()).map(|user| ScriptStep { user, device: 0, act: ScriptAction::Register }));
     let mut rooms = Vec::new();
     for (user, preset) in [(0, 1), (1, 1)] {
         rooms.push(steps.len());
-        let act = Act::CreateRoom { preset, invite: vec![], alias: None, state: vec![], levels: None };
-        steps.push(Step { user, device: 0, act });
+        let act = ScriptAction::CreateRoom { preset, invite: vec![], alias: None, state: vec![], levels: None };
+        steps.push(ScriptStep { user, device: 0, act });
     }
-    let mut events: Vec<Number> = Vec::new();
+    let mut events: Vec<CommandNumber> = Vec::new();
     for number in BEGINNING..BEGINNING + length {
-        let act = act(rng, number, &rooms, &events);
+        let act = random_action(rng, number, &rooms, &events);
         match &act {
-            Act::CreateRoom { .. } => rooms.push(number),
-            Act::Say { .. } | Act::React { .. } | Act::Set { .. } => events.push(number),
+            ScriptAction::CreateRoom { .. } => rooms.push(number),
+            ScriptAction::Say { .. } | ScriptAction::React { .. } | ScriptAction::Set { .. } => events.push(number),
             _ => {}
         }
         let (user, device) = (rng.below(USERS.len()), usize::from(rng.percent(5)));
-        steps.push(Step { user, device, act });
+        steps.push(ScriptStep { user, device, act });
     }
     steps
 }
 
 /// Generates a script in which no history is removed: for readers from the beginning, which a purge would stop.
 #[must_use]
-pub fn script_that_keeps_history(rng: &mut Rng, length: usize) -> Vec<Step> {
-    let mut steps = script(rng, length);
+pub fn script_that_keeps_history(rng: &mut Rng, length: usize) -> Vec<ScriptStep> {
+    let mut steps = generate_script(rng, length);
     for step in &mut steps {
-        if matches!(step.act, Act::Purge { .. }) {
-            step.act = Act::ExtendSession;
+        if matches!(step.act, ScriptAction::Purge { .. }) {
+            step.act = ScriptAction::ExtendSession;
         }
     }
     steps
 }
 
-fn act(rng: &mut Rng, number: Number, rooms: &[Number], events: &[Number]) -> Act {
+fn random_action(
+    rng: &mut Rng,
+    number: CommandNumber,
+    rooms: &[CommandNumber],
+    events: &[CommandNumber],
+) -> ScriptAction {
     // The two rooms of the beginning always exist.
-    let room = if rng.percent(50) { rooms[rng.below(2)] } else { recent(rng, rooms) };
+    let room = if rng.percent(50) { rooms[rng.below(2)] } else { pick_recent(rng, rooms) };
     match rng.below(100) {
-        0..35 => Act::Say { room, content: content(rng) },
-        35..60 => Act::Member { room, change: change(rng), target: rng.percent(40).then(|| rng.below(USERS.len())) },
-        60..72 => state(rng, room),
-        72..76 => Act::React { room, event: recent(rng, events) },
-        76..80 => Act::Redact { room, event: recent(rng, events), as_event: rng.percent(30) },
-        80..82 => create(rng),
-        82..90 => Act::Again { of: number - 1 - rng.below(number.min(30) - 1) },
-        90..92 => Act::Profile { name: format!("name {}", rng.below(3)) },
-        92..93 => Act::Filter { content: format!("{{\"f\":{}}}", rng.below(3)) },
+        0..35 => ScriptAction::Say { room, content: random_content(rng) },
+        35..60 => ScriptAction::Member {
+            room,
+            change: random_change(rng),
+            target: rng.percent(40).then(|| rng.below(USERS.len())),
+        },
+        60..72 => random_state(rng, room),
+        72..76 => ScriptAction::React { room, event: pick_recent(rng, events) },
+        76..80 => ScriptAction::Redact { room, event: pick_recent(rng, events), as_event: rng.percent(30) },
+        80..82 => random_room(rng),
+        82..90 => ScriptAction::Again { of: number - 1 - rng.below(number.min(30) - 1) },
+        90..92 => ScriptAction::Profile { name: format!("name {}", rng.below(3)) },
+        92..93 => ScriptAction::Filter { content: format!("{{\"f\":{}}}", rng.below(3)) },
         93..95 => account_data(rng, room),
         // Entries are stamped from 1000 on, 10 milliseconds apart.
-        95 => Act::Purge { room, before_ms: *rng.pick(&[0, 0, 1050, 1100, 1200, 1300, 1500]) },
+        95 => ScriptAction::Purge { room, before_ms: *rng.pick(&[0, 0, 1050, 1100, 1200, 1300, 1500]) },
         // Sessions are opened more often than they end, or soon nobody could say anything any more.
-        96..98 => Act::OpenSession { token: rng.below(4), lifetime_ms: *rng.pick(&[0, 0, 0, 0, 500]) },
-        98 => Act::ExtendSession,
-        _ => Act::CloseSession { all: rng.percent(10), other: rng.percent(70) },
+        96..98 => ScriptAction::OpenSession { token: rng.below(4), lifetime_ms: *rng.pick(&[0, 0, 0, 0, 500]) },
+        98 => ScriptAction::ExtendSession,
+        _ => ScriptAction::CloseSession { all: rng.percent(10), other: rng.percent(70) },
     }
 }
 
 /// Returns one of the last four, or 0, a command that made neither a room nor an event, if there are none.
-fn recent(rng: &mut Rng, of: &[Number]) -> Number {
+fn pick_recent(rng: &mut Rng, of: &[CommandNumber]) -> CommandNumber {
     match of.len() {
         0 => 0,
         len => of[len - 1 - rng.below(len.min(4))],
     }
 }
 
-fn content(rng: &mut Rng) -> String {
+fn random_content(rng: &mut Rng) -> String {
     match rng.below(20) {
         0 => "[1]".into(),
         1 => "{\"broken\":".into(),
@@ -173,7 +182,7 @@ fn content(rng: &mut Rng) -> String {
     }
 }
 
-fn change(rng: &mut Rng) -> Change {
+fn random_change(rng: &mut Rng) -> Change {
     *rng.pick(&[
         Change::Join,
         Change::Join,
@@ -195,20 +204,20 @@ fn change(rng: &mut Rng) -> Change {
     ])
 }
 
-fn visibility(rng: &mut Rng) -> String {
+fn random_visibility(rng: &mut Rng) -> String {
     let visibility = rng.pick(&["world_readable", "shared", "shared", "invited", "joined", "joined"]);
     format!("{{\"history_visibility\":\"{visibility}\"}}")
 }
 
-fn state(rng: &mut Rng, room: Number) -> Act {
+fn random_state(rng: &mut Rng, room: CommandNumber) -> ScriptAction {
     let (event_type, state_key, content) = match rng.below(10) {
         0..3 => ("m.room.name", String::new(), format!("{{\"name\":\"{}\"}}", rng.below(100))),
-        3..5 => ("m.room.history_visibility", String::new(), visibility(rng)),
+        3..5 => ("m.room.history_visibility", String::new(), random_visibility(rng)),
         5 => {
             let rule = rng.pick(&["public", "public", "invite", "knock", "restricted"]);
             ("m.room.join_rules", String::new(), format!("{{\"join_rule\":\"{rule}\"}}"))
         }
-        6..8 => ("m.room.power_levels", String::new(), levels(rng)),
+        6..8 => ("m.room.power_levels", String::new(), random_levels(rng)),
         8 => {
             let membership = rng.pick(&["join", "leave", "invite", "ban", "knock", "dance"]);
             let target = format!("@{}:a.org", rng.pick(&USERS));
@@ -220,10 +229,10 @@ fn state(rng: &mut Rng, room: Number) -> Act {
             ("m.room.retention", String::new(), format!("{{\"max_lifetime\":{lifetime}}}"))
         }
     };
-    Act::Set { room, event_type: event_type.into(), state_key, content }
+    ScriptAction::Set { room, event_type: event_type.into(), state_key, content }
 }
 
-fn levels(rng: &mut Rng) -> String {
+fn random_levels(rng: &mut Rng) -> String {
     let level = |rng: &mut Rng| *rng.pick(&[0, 50, 100, 100]);
     // The first user keeps all power, or rooms would end up with nobody in power.
     let mut users = vec![format!("\"@{}:a.org\":100", USERS[0])];
@@ -232,21 +241,21 @@ fn levels(rng: &mut Rng) -> String {
     format!("{{\"users\":{{{}}},\"state_default\":{state},\"events_default\":{send}}}", users.join(","))
 }
 
-fn create(rng: &mut Rng) -> Act {
-    Act::CreateRoom {
+fn random_room(rng: &mut Rng) -> ScriptAction {
+    ScriptAction::CreateRoom {
         preset: *rng.pick(&[0, 1, 1, 2]),
         invite: (0..rng.below(2)).map(|_| rng.below(USERS.len())).collect(),
         alias: rng.percent(30).then(|| rng.below(2)),
         state: match rng.percent(50) {
-            true => vec![("m.room.history_visibility".into(), visibility(rng))],
+            true => vec![("m.room.history_visibility".into(), random_visibility(rng))],
             false => vec![],
         },
         levels: rng.percent(20).then(|| "{\"users_default\":50}".into()),
     }
 }
 
-fn account_data(rng: &mut Rng, room: Number) -> Act {
-    Act::AccountData {
+fn account_data(rng: &mut Rng, room: CommandNumber) -> ScriptAction {
+    ScriptAction::AccountData {
         room: rng.percent(50).then_some(room),
         event_type: format!("t{}", rng.below(3)),
         content: format!("{{\"v\":{}}}", rng.below(100)),

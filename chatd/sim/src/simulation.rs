@@ -1,6 +1,6 @@
 //! Simulation of one seed, from an empty cluster to the verdict.
 //!
-//! The plan of [`crate::faults`] and the clients of [`crate::workload`] are put into the queue of a [`World`] → every
+//! The plan of [`crate::faults`] and the clients of [`crate::workload`] are put into the queue of a [`SimWorld`] → every
 //! act is carried out here → every 100 simulated milliseconds all replicas are looked at ([`crate::invariants`]) → when
 //! everything has healed and all replicas agree, the clients' history is judged.
 
@@ -9,26 +9,26 @@ mod machines;
 mod stage;
 mod verdict;
 
-pub use stage::{Played, play};
+pub use stage::{PlayedStory, play_story};
 
-use crate::act::{Act, CLIENTS, SPARE};
-use crate::faults::{self, Fault, LAST_WORK, MS};
-use crate::history::History;
-use crate::invariants::{Checked, Violation, Watch, broken};
+use crate::act::{CLIENTS, SPARE, SimAction};
+use crate::faults::{self, LAST_WORK, MS, PlannedFault};
+use crate::history::SharedHistory;
+use crate::invariants::{CheckResult, InvariantChecker, PropertyViolation, fail_check};
 use crate::mutation::Mutation;
 use crate::rng::Rng;
-use crate::workload::{self, Clients};
-use crate::world::host::Clock;
-use crate::world::{Time, World};
+use crate::workload::{self, ClientContext};
+use crate::world::host::HostClock;
+use crate::world::{SimTime, SimWorld};
 use futures::FutureExt as _;
-use machines::Pod;
-use quorate_chatd::raft::membership::Compaction;
+use machines::SimPod;
+use quorate_chatd::raft::membership::CompactionOptions;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Interval between two looks at all replicas.
-const LOOK_EVERY: Time = 100 * MS;
+const LOOK_EVERY: SimTime = 100 * MS;
 /// Time for which clients of seeds wait for an answer: longer than an election, shorter than what the proposer itself
 /// waits, so that answers are lost, too.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -36,23 +36,23 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const AGAIN: usize = 20;
 /// Time by which everything must have settled: elections, retries and snapshots after the last fault take a second or
 /// two.
-const SETTLED: Time = 25_000 * MS;
+const SETTLED: SimTime = 25_000 * MS;
 
 /// Result of simulating a seed.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct SimulationOutcome {
     /// Property that was broken, if any.
-    pub violation: Option<Violation>,
+    pub violation: Option<PropertyViolation>,
     /// Digest of everything that happened.
     pub trace: String,
     /// Figures about what the simulation did.
-    pub figures: Figures,
+    pub figures: SimulationStats,
 }
 
 /// Counts of what happened in a simulation.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(missing_docs, reason = "they are what they are called")]
-pub struct Figures {
+pub struct SimulationStats {
     pub simulated_ms: u64,
     pub steps: u64,
     pub crashes: u64,
@@ -74,16 +74,16 @@ pub struct Figures {
 
 /// A simulation under way.
 pub struct Simulation {
-    world: World<Act>,
+    world: SimWorld<SimAction>,
     rng: Rng,
-    pods: Vec<Pod>,
-    clients: Clients,
-    history: History,
-    watch: Watch,
+    pods: Vec<SimPod>,
+    clients: ClientContext,
+    history: SharedHistory,
+    watch: InvariantChecker,
     lives: u64,
     again: usize,
     mutation: Option<Mutation>,
-    figures: Figures,
+    figures: SimulationStats,
 }
 
 static PANIC: OnceLock<String> = OnceLock::new();
@@ -98,57 +98,66 @@ pub fn note_panics() {
 
 /// Runs a seed on this thread, which is steered from then on. Snapshots go into `dir`, which must be empty.
 #[must_use]
-pub fn run(seed: u64, mutation: Option<Mutation>, dir: &Path) -> Outcome {
-    quorate_steer::steer(seed);
+pub fn simulate_seed(seed: u64, mutation: Option<Mutation>, dir: &Path) -> SimulationOutcome {
+    quorate_steer::steer_thread(seed);
     let mut simulation = Simulation::new(seed, mutation, dir);
     let violation = simulation.run().err();
     let trace = simulation.world.trace.to_string();
     simulation.count();
-    Outcome { violation, trace, figures: simulation.figures }
+    SimulationOutcome { violation, trace, figures: simulation.figures }
 }
 
 impl Simulation {
     fn new(seed: u64, mutation: Option<Mutation>, dir: &Path) -> Self {
         let mut rng = Rng::new(seed);
-        let mut world = World::new(rng.number());
+        let mut world = SimWorld::new(rng.number());
         let clocks: Vec<_> = (0..=SPARE)
-            .map(|_| Clock { ahead_ms: rng.below(20_000) as i64 - 10_000, fast_ppm: rng.below(4_000) as i64 - 2_000 })
+            .map(|_| HostClock {
+                ahead_ms: rng.below(20_000) as i64 - 10_000,
+                fast_ppm: rng.below(4_000) as i64 - 2_000,
+            })
             .collect();
         for clock in clocks {
             world.add_host(clock);
         }
-        world.add_host(Clock::default());
-        let compaction = machines::compaction(&mut rng);
+        world.add_host(HostClock::default());
+        let compaction = machines::random_compaction(&mut rng);
         Self::of(world, rng, &compaction, mutation, dir)
     }
 
-    fn of(world: World<Act>, rng: Rng, compaction: &Compaction, mutation: Option<Mutation>, dir: &Path) -> Self {
-        let history = History::default();
-        let clients = Clients {
+    fn of(
+        world: SimWorld<SimAction>,
+        rng: Rng,
+        compaction: &CompactionOptions,
+        mutation: Option<Mutation>,
+        dir: &Path,
+    ) -> Self {
+        let history = SharedHistory::default();
+        let clients = ClientContext {
             net: world.net.clone(),
             history: history.clone(),
             mutation,
             until: LAST_WORK,
-            pods: Clients::first_pods(),
+            pods: ClientContext::first_pods(),
             patience: PATIENCE,
         };
         Self {
             world,
             rng,
-            pods: (0..=SPARE).map(|host| Pod::new(dir, host, compaction.clone())).collect(),
+            pods: (0..=SPARE).map(|host| SimPod::new(dir, host, compaction.clone())).collect(),
             clients,
             history,
-            watch: Watch::default(),
+            watch: InvariantChecker::default(),
             lives: 0,
             again: AGAIN,
             mutation,
-            figures: Figures::default(),
+            figures: SimulationStats::default(),
         }
     }
 
-    fn run(&mut self) -> Checked {
-        for (at, fault) in faults::plan(&mut self.rng) {
-            self.world.net.act_at(at, Act::Fault(fault));
+    fn run(&mut self) -> CheckResult {
+        for (at, fault) in faults::plan_faults(&mut self.rng) {
+            self.world.net.act_at(at, SimAction::Fault(fault));
         }
         for pod in 0..=SPARE {
             self.start(pod);
@@ -157,32 +166,32 @@ impl Simulation {
         self.history.lock().working += 1;
         let history = self.history.clone();
         self.world.hosts[CLIENTS].boot(0, async move {
-            workload::run(clients, seed).await;
+            workload::run_workload(clients, seed).await;
             history.lock().working -= 1;
         });
         self.world.net.mark(CLIENTS);
-        self.world.net.act_at(LOOK_EVERY, Act::Look);
+        self.world.net.act_at(LOOK_EVERY, SimAction::Look);
         while let Some(act) = self.world.next_act(SETTLED) {
             if self.act(act)? {
                 return self.verdict();
             }
             if let Some(panic) = PANIC.get() {
-                return broken("nobody_panics", panic.clone());
+                return fail_check("nobody_panics", panic.clone());
             }
         }
-        broken("heals", format!("not settled after {} ms: {}", SETTLED / MS, self.describe()))
+        fail_check("heals", format!("not settled after {} ms: {}", SETTLED / MS, self.describe()))
     }
 
     /// Carries out an act. Returns `true` if everything has settled.
-    fn act(&mut self, act: Act) -> Result<bool, Violation> {
+    fn act(&mut self, act: SimAction) -> Result<bool, PropertyViolation> {
         let now = self.world.now();
         match act {
-            Act::Look => {
+            SimAction::Look => {
                 self.look_at_all()?;
-                self.world.net.act_at(now + LOOK_EVERY, Act::Look);
+                self.world.net.act_at(now + LOOK_EVERY, SimAction::Look);
                 return Ok(now > LAST_WORK && self.has_settled());
             }
-            Act::ToPod(host, work) => {
+            SimAction::ToPod(host, work) => {
                 let running = self.pods[host].slot.lock().unwrap().clone();
                 if let Some(running) = running.filter(|_| !self.world.net.is_blocked(CLIENTS, host)) {
                     self.world.hosts[host].spawn(now, work(running));
@@ -192,15 +201,15 @@ impl Simulation {
                     self.world.net.mark(CLIENTS);
                 }
             }
-            Act::ToClients(host, arrive) => {
+            SimAction::ToClients(host, arrive) => {
                 self.world.hosts[CLIENTS].set_time(now);
                 if !self.world.net.is_blocked(host, CLIENTS) {
                     arrive();
                 }
                 self.world.net.mark(CLIENTS);
             }
-            Act::Died { host, reason } => self.died(host, &reason)?,
-            Act::Fault(fault) => {
+            SimAction::Died { host, reason } => self.died(host, &reason)?,
+            SimAction::Fault(fault) => {
                 if std::env::var_os("QUORATE_SIM_SHOW").is_some() {
                     eprintln!("{:>6} ms {fault:?}; {}", now / MS, self.describe());
                 }
@@ -211,28 +220,32 @@ impl Simulation {
         Ok(false)
     }
 
-    fn fault(&mut self, fault: Fault) {
+    fn fault(&mut self, fault: PlannedFault) {
         let (now, net) = (self.world.now(), self.world.net.clone());
         match fault {
-            Fault::Crash { pod, power, down } => {
+            PlannedFault::Crash { pod, power, down } => {
                 if self.crash(pod, power) {
-                    net.act_at(now + down, Act::Fault(Fault::Start(pod)));
+                    net.act_at(now + down, SimAction::Fault(PlannedFault::Start(pod)));
                 }
             }
-            Fault::PowerOffIn { pod, calls } => self.arm(pod, calls),
-            Fault::Start(pod) => self.start(pod),
-            Fault::Wipe(pod) => self.wipe(pod),
-            Fault::Block(pairs) => pairs.into_iter().for_each(|(from, to)| net.block(from, to)),
-            Fault::Unblock => net.heal(),
-            Fault::Pause { pod, time } => self.world.pause(pod, now + time),
-            Fault::Cut(one, other) => net.cut_connections(one, other),
-            Fault::StepClock { pod, ms } => self.world.hosts[pod].clock.ahead_ms += ms,
-            Fault::Weather(weather) => net.set_weather(weather),
-            Fault::SlowDisk { pod, ms } => self.pods[pod].slow(ms),
-            Fault::Transfer => self.client_task(workload::transfer(self.clients.clone(), None).map(drop)),
-            Fault::Swap(out) => self.replace(out, SPARE),
-            Fault::Snapshot(pod) => self.client_task(workload::snapshot(self.clients.clone(), pod).map(drop)),
-            Fault::Heal => self.heal(),
+            PlannedFault::PowerOffIn { pod, calls } => self.arm(pod, calls),
+            PlannedFault::Start(pod) => self.start(pod),
+            PlannedFault::Wipe(pod) => self.wipe(pod),
+            PlannedFault::Block(pairs) => pairs.into_iter().for_each(|(from, to)| net.block(from, to)),
+            PlannedFault::Unblock => net.heal(),
+            PlannedFault::Pause { pod, time } => self.world.pause(pod, now + time),
+            PlannedFault::Cut(one, other) => net.cut_connections(one, other),
+            PlannedFault::StepClock { pod, ms } => self.world.hosts[pod].clock.ahead_ms += ms,
+            PlannedFault::Weather(weather) => net.set_weather(weather),
+            PlannedFault::SlowDisk { pod, ms } => self.pods[pod].slow(ms),
+            PlannedFault::Transfer => {
+                self.client_task(workload::transfer_leadership(self.clients.clone(), None).map(drop))
+            }
+            PlannedFault::Swap(out) => self.replace(out, SPARE),
+            PlannedFault::Snapshot(pod) => {
+                self.client_task(workload::request_snapshot(self.clients.clone(), pod).map(drop))
+            }
+            PlannedFault::Heal => self.heal(),
         }
     }
 

@@ -1,8 +1,8 @@
 //! Simulated time, machines and network: one thread, one queue of what happens next, one seed.
 //!
-//! [`World`] takes the next event from the queue of [`net::Net`] → wakes the hosts it concerns → lets each
-//! [`host::Host`] run until it has nothing to do → asks it when it next has → and so on. No time passes while a host
-//! runs. Everything that happens is folded into [`trace::Trace`], whose digest must be the same in two runs of one
+//! [`SimWorld`] takes the next event from the queue of [`net::SimNet`] → wakes the hosts it concerns → lets each
+//! [`host::SimHost`] run until it has nothing to do → asks it when it next has → and so on. No time passes while a host
+//! runs. Everything that happens is folded into [`trace::TraceDigest`], whose digest must be the same in two runs of one
 //! seed.
 
 pub mod host;
@@ -10,54 +10,54 @@ pub mod net;
 pub mod stream;
 pub mod trace;
 
-use host::{Clock, Host};
-use net::{Happening, HostId, Net};
+use host::{HostClock, SimHost};
+use net::{HandledEvent, HostId, SimNet};
 use std::time::Duration;
-use trace::Trace;
+use trace::TraceDigest;
 
 /// Nanoseconds since the simulation began.
-pub type Time = u64;
+pub type SimTime = u64;
 
-/// Converts a duration to the unit of [`Time`].
+/// Converts a duration to the unit of [`SimTime`].
 #[must_use]
-pub fn nanos(duration: Duration) -> Time {
+pub fn to_sim_time(duration: Duration) -> SimTime {
     u64::try_from(duration.as_nanos()).unwrap()
 }
 
 /// A simulated world, with its network and machines.
-pub struct World<A> {
+pub struct SimWorld<A> {
     /// The network, which also keeps the time.
-    pub net: Net<A>,
+    pub net: SimNet<A>,
     /// The machines, by [`HostId`].
-    pub hosts: Vec<Host>,
+    pub hosts: Vec<SimHost>,
     /// Digest of everything that happened.
-    pub trace: Trace,
+    pub trace: TraceDigest,
 }
 
-impl<A: Send + 'static> World<A> {
+impl<A: Send + 'static> SimWorld<A> {
     /// Creates a world without machines.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { net: Net::new(seed), hosts: Vec::new(), trace: Trace::default() }
+        Self { net: SimNet::new(seed), hosts: Vec::new(), trace: TraceDigest::default() }
     }
 
     /// Adds a machine, switched off, and returns its id.
-    pub fn add_host(&mut self, clock: Clock) -> HostId {
-        self.hosts.push(Host::new(clock));
+    pub fn add_host(&mut self, clock: HostClock) -> HostId {
+        self.hosts.push(SimHost::new(clock));
         self.hosts.len() - 1
     }
 
     /// Returns the simulated time.
     #[must_use]
-    pub fn now(&self) -> Time {
+    pub fn now(&self) -> SimTime {
         self.net.now()
     }
 
     /// Lets time pass until something is to be done outside of the machines, or until `end`; returns `None` then.
-    pub fn next_act(&mut self, end: Time) -> Option<A> {
+    pub fn next_act(&mut self, end: SimTime) -> Option<A> {
         loop {
             self.run_dirty();
-            let wake = self.hosts.iter().filter_map(Host::wakes_at).min();
+            let wake = self.hosts.iter().filter_map(SimHost::wakes_at).min();
             let next = self.net.next_time().into_iter().chain(wake).min().filter(|next| *next <= end);
             let Some(next) = next else {
                 self.net.advance(end);
@@ -70,8 +70,8 @@ impl<A: Send + 'static> World<A> {
                 }
             }
             match self.net.happen() {
-                Some(Happening::Act(act)) => return Some(act),
-                Some(Happening::Delivered { digest }) => self.trace.note(&[next, digest]),
+                Some(HandledEvent::Act(act)) => return Some(act),
+                Some(HandledEvent::Delivered { digest }) => self.trace.note(&[next, digest]),
                 None => {}
             }
         }
@@ -87,7 +87,7 @@ impl<A: Send + 'static> World<A> {
     }
 
     /// Stops a machine for a while, as under SIGSTOP or a long garbage collection; its clocks go on.
-    pub fn pause(&mut self, id: HostId, until: Time) {
+    pub fn pause(&mut self, id: HostId, until: SimTime) {
         self.hosts[id].paused_until = until;
         self.net.mark(id);
     }

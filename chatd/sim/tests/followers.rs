@@ -1,15 +1,15 @@
 //! Readers that keep up take new events from memory; whatever commands come between, they get what the rows would give.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failed check of a test is a panic")]
 
-use quorate_chatd::feed::tail::{Addition, Tail};
-use quorate_chatd::service::subscription::Place;
+use quorate_chatd::feed::tail::{EventTail, TailAddition};
+use quorate_chatd::service::subscription::ReaderState;
 use quorate_core::apply;
 use quorate_core::id::{Position, RoomNumber};
 use quorate_core::proto::log::Batch;
 use quorate_core::proto::store::membership::Kind;
-use quorate_core::query::{Event, QueryError, Scope, View};
+use quorate_core::query::{FeedScope, QueryError, RoomEvent, StateView};
 use quorate_core::table::{MemTable, Overlay};
-use quorate_sim::plan::{Plan, SERVER};
+use quorate_sim::plan::{PackedScript, SERVER};
 use quorate_sim::rng::Rng;
 use quorate_sim::script::USERS;
 use quorate_sim::{for_seeds, script};
@@ -21,9 +21,9 @@ struct Follower {
     user: &'static str,
     room: Option<RoomNumber>,
     from: Position,
-    place: Place,
+    place: ReaderState,
     rooms: BTreeSet<RoomNumber>,
-    seen: Vec<Event>,
+    seen: Vec<RoomEvent>,
 }
 
 /// Error with which a follower ended, or `None` if it goes on.
@@ -31,19 +31,19 @@ type Ended = Option<QueryError>;
 
 impl Follower {
     fn new(user: &'static str, room: Option<RoomNumber>, from: Position) -> Self {
-        let place = Place::new(user.to_owned(), format!("@{user}:{SERVER}"), room, from);
+        let place = ReaderState::new(user.to_owned(), format!("@{user}:{SERVER}"), room, from);
         Self { user, room, from, place, rooms: room.into_iter().collect(), seen: Vec::new() }
     }
 
     /// Reads all there is, as a subscription does, and counts what came from memory.
-    fn read(&mut self, rows: &MemTable, tail: &Tail, from_memory: &AtomicUsize) -> Ended {
+    fn read(&mut self, rows: &MemTable, tail: &EventTail, from_memory: &AtomicUsize) -> Ended {
         loop {
             let step = match self.place.from_tail(tail, &self.rooms) {
                 Some(step) => {
                     from_memory.fetch_add(step.events.len(), Relaxed);
                     step
                 }
-                None => match self.place.page(&View::open(rows).unwrap()) {
+                None => match self.place.page(&StateView::open(rows).unwrap()) {
                     Ok(page) => {
                         let (step, new_rooms) = self.place.take(page);
                         self.rooms = new_rooms.unwrap_or(std::mem::take(&mut self.rooms));
@@ -60,9 +60,9 @@ impl Follower {
     }
 
     /// Reads the same events from the rows, from the follower's beginning, in one read.
-    fn by_rows(&self, rows: &MemTable) -> Result<Vec<Event>, QueryError> {
-        let scope = self.room.map_or(Scope::Joined, Scope::Room);
-        View::open(rows).unwrap().events_after(self.user, scope, self.from, usize::MAX).map(|feed| feed.events)
+    fn by_rows(&self, rows: &MemTable) -> Result<Vec<RoomEvent>, QueryError> {
+        let scope = self.room.map_or(FeedScope::Joined, FeedScope::Room);
+        StateView::open(rows).unwrap().events_after(self.user, scope, self.from, usize::MAX).map(|feed| feed.events)
     }
 }
 
@@ -75,20 +75,20 @@ enum Tell {
 }
 
 /// Applies an entry as the apply thread does.
-fn commit(rows: &mut MemTable, tail: &Tail, index: u64, batch: &Batch, tell: Tell) {
+fn commit(rows: &mut MemTable, tail: &EventTail, index: u64, batch: &Batch, tell: Tell) {
     let mut tx = Overlay::new(rows);
-    let applied = apply::batch(&mut tx, index, batch).unwrap();
+    let applied = apply::apply_batch(&mut tx, index, batch).unwrap();
     let users = match tell {
         Tell::Everything => applied.into_iter().flat_map(|one| one.touched.users).collect(),
         Tell::EventsOnly => BTreeSet::new(),
     };
     let first = Position { incarnation: 0, index, ordinal: 0 };
-    let addition = Addition::of(tx.changes(), first, &users, |room| View::open(&tx)?.room_id(room)).unwrap();
+    let addition = TailAddition::of(tx.changes(), first, &users, |room| StateView::open(&tx)?.room_id(room)).unwrap();
     tx.into_changes().write_to(rows);
     tail.push(Position::end_of_entry(0, index), addition);
 }
 
-fn positions(events: &[Event]) -> Vec<Position> {
+fn positions(events: &[RoomEvent]) -> Vec<Position> {
     events.iter().map(|event| event.position).collect()
 }
 
@@ -98,12 +98,12 @@ fn play(seed: u64, tell: Tell, from_memory: &AtomicUsize, compared: &AtomicUsize
     let plan = {
         let mut rng = Rng::new(seed);
         let steps = script::script_that_keeps_history(&mut rng, 300);
-        Plan::new(steps, &mut rng, 6)
+        PackedScript::new(steps, &mut rng, 6)
     };
-    let (mut rows, tail, mut followers) = (MemTable::default(), Tail::default(), Vec::<Follower>::new());
+    let (mut rows, tail, mut followers) = (MemTable::default(), EventTail::default(), Vec::<Follower>::new());
     for (index, batch) in plan.batches() {
         commit(&mut rows, &tail, index, &batch, tell);
-        let Ok(view) = View::open(&rows) else { continue };
+        let Ok(view) = StateView::open(&rows) else { continue };
         if rng.percent(20) {
             let user = *rng.pick(&USERS);
             let joined = view.rooms_of(user).unwrap_or_default();

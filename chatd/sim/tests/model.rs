@@ -4,17 +4,17 @@
 
 use quorate_core::id::{self, Position};
 use quorate_core::proto::log::{Reason, outcome};
-use quorate_core::table::{MemTable, Overlay, Read, Table, Write};
+use quorate_core::table::{MemTable, Overlay, Table, TableRead, TableWrite};
 use quorate_core::{apply, invariant};
-use quorate_sim::plan::{Plan, SERVER};
+use quorate_sim::plan::{PackedScript, SERVER};
 use quorate_sim::rng::Rng;
 use quorate_sim::{for_seeds, oracle, script};
 use std::collections::BTreeMap;
 
-fn plan(seed: u64, length: usize, largest: usize) -> Plan {
+fn plan(seed: u64, length: usize, largest: usize) -> PackedScript {
     let mut rng = Rng::new(seed);
-    let steps = script::script(&mut rng, length);
-    Plan::new(steps, &mut rng, largest)
+    let steps = script::generate_script(&mut rng, length);
+    PackedScript::new(steps, &mut rng, largest)
 }
 
 fn reason(outcome: &quorate_core::proto::log::Outcome) -> Option<Reason> {
@@ -70,10 +70,14 @@ fn replicas_are_equal_to_the_byte_also_one_that_applies_through_an_overlay() {
         for (index, batch) in plan.batches() {
             apply::batch_in_place(&mut one, index, &batch).unwrap();
             let mut overlay = Overlay::new(&two);
-            apply::batch(&mut overlay, index, &batch).unwrap();
+            apply::apply_batch(&mut overlay, index, &batch).unwrap();
             let changes = overlay.into_changes();
             changes.write_to(&mut two);
-            assert_eq!(invariant::digest(&one).unwrap(), invariant::digest(&two).unwrap(), "after entry {index}");
+            assert_eq!(
+                invariant::state_digest(&one).unwrap(),
+                invariant::state_digest(&two).unwrap(),
+                "after entry {index}"
+            );
         }
         assert_eq!(one, two);
     });
@@ -110,7 +114,7 @@ fn a_refused_command_changes_nothing_but_the_time() {
                     let cluster = before.get(Table::Meta, b"cluster").unwrap().unwrap();
                     now.put(Table::Meta, b"cluster".to_vec(), cluster);
                     assert_eq!(now, before, "{batch:?}");
-                    assert_eq!(applied[0].touched, apply::Touched::default());
+                    assert_eq!(applied[0].touched, apply::ChangeHints::default());
                 }
                 before = rows.clone();
             })
@@ -122,7 +126,7 @@ fn a_refused_command_changes_nothing_but_the_time() {
 fn a_repetition_of_what_was_accepted_gets_its_answer() {
     for_seeds(60, |seed| {
         let mut answers = BTreeMap::new();
-        let note = |_: &MemTable, _, batch: &quorate_core::proto::log::Batch, applied: &[apply::Applied]| {
+        let note = |_: &MemTable, _, batch: &quorate_core::proto::log::Batch, applied: &[apply::AppliedCommand]| {
             for (envelope, applied) in batch.envelopes.iter().zip(applied) {
                 let key = (envelope.user.clone(), envelope.device_id.clone(), envelope.transaction_id.clone());
                 if envelope.transaction_id.is_empty() || reason(&applied.outcome).is_some() {
@@ -141,7 +145,7 @@ fn a_repetition_of_what_was_accepted_gets_its_answer() {
 }
 
 /// Returns events and answers with positions taken out: ids are replaced by the number of the command that made them.
-fn without_positions(plan: &Plan) -> (Vec<String>, Vec<String>) {
+fn without_positions(plan: &PackedScript) -> (Vec<String>, Vec<String>) {
     let mut rows = MemTable::default();
     let mut answers = Vec::new();
     plan.run(&mut rows, |_, _, _, applied| {
@@ -158,7 +162,7 @@ fn without_positions(plan: &Plan) -> (Vec<String>, Vec<String>) {
             [(id::event_id(at), format!("event {number}")), (id::room_id(at, SERVER), format!("room {number}"))]
         })
         .collect();
-    let render = |event: oracle::Bare| {
+    let render = |event: oracle::BareEvent| {
         let row = event.row;
         let mut content = String::from_utf8(row.content.to_vec()).unwrap();
         if content.contains(['$', '!']) {
@@ -169,16 +173,16 @@ fn without_positions(plan: &Plan) -> (Vec<String>, Vec<String>) {
         let what = (row.sender, row.r#type, row.state_key, content, row.transaction_id);
         format!("{} {what:?} {} {}", event.room, row.redacted_by.is_empty(), row.replaces.is_empty())
     };
-    (oracle::events(&rows).into_iter().map(render).collect(), answers)
+    (oracle::read_events(&rows).into_iter().map(render).collect(), answers)
 }
 
 #[test]
 fn how_commands_are_packed_into_entries_does_not_matter() {
     for_seeds(60, |seed| {
         let mut rng = Rng::new(seed);
-        let steps = script::script(&mut rng, 200);
+        let steps = script::generate_script(&mut rng, 200);
         let packed = |rng: &mut Rng, largest| {
-            let mut plan = Plan::new(steps.clone(), rng, largest);
+            let mut plan = PackedScript::new(steps.clone(), rng, largest);
             // All entries have the same time, or sessions would expire at other commands.
             plan.tick_ms = 0;
             without_positions(&plan)

@@ -1,7 +1,7 @@
 //! Proof that each check can fail: what is broken on purpose is caught by the invariants that are there for it.
 #![allow(clippy::panic, reason = "a failed check of a test is a panic")]
 
-use quorate_sim::driver::{self, Ended};
+use quorate_sim::driver::{self, SeedResult};
 use quorate_sim::mutation::Mutation;
 use std::path::Path;
 
@@ -10,8 +10,8 @@ const SEEDS: u64 = 60;
 
 /// Runs seeds until one is broken, and asserts that it was by one of these invariants.
 fn caught(mutation: Mutation, by: &[&str]) {
-    let mut first: Option<Ended> = None;
-    driver::many(Path::new(env!("CARGO_BIN_EXE_quorate-sim")), 0..SEEDS, Some(mutation), |ended| {
+    let mut first: Option<SeedResult> = None;
+    driver::run_seeds(Path::new(env!("CARGO_BIN_EXE_quorate-sim")), 0..SEEDS, Some(mutation), |ended| {
         if !ended.sound && first.is_none() {
             first = Some(ended.clone());
         }
@@ -24,8 +24,8 @@ fn caught(mutation: Mutation, by: &[&str]) {
 
 /// Runs seeds until this very invariant finds the mutation: others may come first in other seeds.
 fn found(mutation: Mutation, by: &str) {
-    let (mut found, mut others) = (None::<Ended>, Vec::new());
-    driver::many(Path::new(env!("CARGO_BIN_EXE_quorate-sim")), 0..SEEDS, Some(mutation), |ended| {
+    let (mut found, mut others) = (None::<SeedResult>, Vec::new());
+    driver::run_seeds(Path::new(env!("CARGO_BIN_EXE_quorate-sim")), 0..SEEDS, Some(mutation), |ended| {
         if ended.invariant() == by {
             found.get_or_insert_with(|| ended.clone());
         } else if !ended.sound {

@@ -2,31 +2,31 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a failed check of a test is a panic")]
 
 use quorate_core::id::Position;
-use quorate_core::query::{Filter, QueryError, Scope, View};
-use quorate_core::table::{Direction, MemTable, Read};
-use quorate_sim::client::Client;
-use quorate_sim::plan::{Plan, SERVER};
+use quorate_core::query::{FeedScope, QueryError, StateView, SyncFilter};
+use quorate_core::table::{MemTable, ScanDirection, TableRead};
+use quorate_sim::client::ModelClient;
+use quorate_sim::plan::{PackedScript, SERVER};
 use quorate_sim::rng::Rng;
 use quorate_sim::script::USERS;
 use quorate_sim::{for_seeds, oracle, script};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-fn plan(seed: u64) -> Plan {
+fn plan(seed: u64) -> PackedScript {
     let mut rng = Rng::new(seed);
-    let steps = script::script(&mut rng, 200);
-    Plan::new(steps, &mut rng, 6)
+    let steps = script::generate_script(&mut rng, 200);
+    PackedScript::new(steps, &mut rng, 6)
 }
 
 /// Returns the same plan without removals of history.
-fn calm_plan(seed: u64) -> Plan {
+fn calm_plan(seed: u64) -> PackedScript {
     let mut rng = Rng::new(seed);
     let steps = script::script_that_keeps_history(&mut rng, 200);
-    Plan::new(steps, &mut rng, 6)
+    PackedScript::new(steps, &mut rng, 6)
 }
 
 /// Returns `true` once the cluster is made, which takes the first entries; readers come after it.
-fn is_there(rows: &dyn Read) -> bool {
-    View::open(rows).is_ok()
+fn is_there(rows: &dyn TableRead) -> bool {
+    StateView::open(rows).is_ok()
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn folded_syncs_equal_a_full_read() {
         let filters = filters(&mut rng);
         // Each client has its own filter, as a client keeps one; some sync often, some seldom.
         let mut clients: Vec<_> =
-            (0..USERS.len() * 2).map(|n| (Client::new(USERS[n / 2]), n % filters.len(), [3, 30][n % 2])).collect();
+            (0..USERS.len() * 2).map(|n| (ModelClient::new(USERS[n / 2]), n % filters.len(), [3, 30][n % 2])).collect();
         plan(seed)
             .run(&mut MemTable::default(), |rows, _, _, _| {
                 for (client, filter, seldom) in &mut clients {
@@ -49,9 +49,9 @@ fn folded_syncs_equal_a_full_read() {
     });
 }
 
-fn filters(rng: &mut Rng) -> Vec<Filter> {
+fn filters(rng: &mut Rng) -> Vec<SyncFilter> {
     let of = |limit: Option<usize>, lazy_load_members| {
-        let mut filter = Filter { lazy_load_members, ..Filter::default() };
+        let mut filter = SyncFilter { lazy_load_members, ..SyncFilter::default() };
         filter.timeline.limit = limit;
         filter
     };
@@ -73,7 +73,8 @@ fn a_stream_shows_each_stay_whole_and_nothing_else() {
             for (user, cursor, seen) in &mut streams {
                 while is_there(rows) && (all || rng.percent(30)) {
                     let limit = 1 + rng.below(12);
-                    let feed = View::open(rows).unwrap().events_after(user, Scope::Joined, *cursor, limit).unwrap();
+                    let feed =
+                        StateView::open(rows).unwrap().events_after(user, FeedScope::Joined, *cursor, limit).unwrap();
                     assert!(feed.events.len() <= limit && feed.next >= *cursor);
                     seen.extend(feed.events.iter().map(|event| event.position));
                     *cursor = feed.next;
@@ -82,7 +83,11 @@ fn a_stream_shows_each_stay_whole_and_nothing_else() {
                     }
                 }
                 if all {
-                    assert_eq!(*seen, oracle::stream(&oracle::events(rows), user, SERVER), "stream of {user}");
+                    assert_eq!(
+                        *seen,
+                        oracle::expected_stream(&oracle::read_events(rows), user, SERVER),
+                        "stream of {user}"
+                    );
                 }
             }
         };
@@ -103,13 +108,13 @@ struct Follower {
 
 impl Follower {
     fn read(&mut self, rows: &MemTable, limit: usize) -> bool {
-        let view = View::open(rows).unwrap();
+        let view = StateView::open(rows).unwrap();
         if self.cursor == Position::ZERO {
             // A reader from the beginning would be given what there is, whatever was there before.
             self.skipped.push((self.cursor, view.now()));
             self.cursor = view.now();
         }
-        match view.events_after(self.user, Scope::Joined, self.cursor, limit) {
+        match view.events_after(self.user, FeedScope::Joined, self.cursor, limit) {
             Ok(feed) => {
                 self.seen.extend(feed.events.iter().map(|event| event.position));
                 self.cursor = feed.next;
@@ -136,7 +141,7 @@ fn a_stream_leaves_nothing_out_that_was_removed_without_saying_so() {
         // All events that were ever there, also those that were removed.
         let mut written = std::collections::BTreeMap::new();
         let keep = |rows: &MemTable, _: u64, _: &_, _: &[_]| {
-            written.extend(oracle::events(rows).into_iter().map(|event| (event.at, event)));
+            written.extend(oracle::read_events(rows).into_iter().map(|event| (event.at, event)));
             for follower in &mut followers {
                 if is_there(rows) && rng.percent(15) {
                     while follower.read(rows, 1 + rng.below(12)) {}
@@ -145,10 +150,10 @@ fn a_stream_leaves_nothing_out_that_was_removed_without_saying_so() {
         };
         plan(seed).run(&mut rows, keep).unwrap();
         let written: Vec<_> = written.into_values().collect();
-        removed.fetch_add(written.len() - oracle::events(&rows).len(), Relaxed);
+        removed.fetch_add(written.len() - oracle::read_events(&rows).len(), Relaxed);
         for mut follower in followers {
             while follower.read(&rows, 9) {}
-            let mut expected = oracle::stream(&written, follower.user, SERVER);
+            let mut expected = oracle::expected_stream(&written, follower.user, SERVER);
             let skipped = |at: &Position| follower.skipped.iter().any(|(from, to)| from < at && at <= to);
             expected.retain(|at| !skipped(at));
             assert_eq!(follower.seen, expected, "stream of {}", follower.user);
@@ -167,20 +172,20 @@ fn a_stream_from_long_ago_merges_rooms_in_the_one_order() {
         let mut rng = Rng::new(seed);
         let steps = script::script_that_keeps_history(&mut rng, 10_000);
         let mut rows = MemTable::default();
-        Plan::new(steps, &mut rng, 64).run(&mut rows, |_, _, _, _| {}).unwrap();
-        let events = oracle::events(&rows);
+        PackedScript::new(steps, &mut rng, 64).run(&mut rows, |_, _, _, _| {}).unwrap();
+        let events = oracle::read_events(&rows);
         assert!(events.len() > 1200, "{} events are too few to be merged", events.len());
         for user in USERS {
             let (mut cursor, mut seen) = (Position::ZERO, Vec::new());
             loop {
-                let feed = View::open(&rows).unwrap().events_after(user, Scope::Joined, cursor, 100).unwrap();
+                let feed = StateView::open(&rows).unwrap().events_after(user, FeedScope::Joined, cursor, 100).unwrap();
                 seen.extend(feed.events.iter().map(|event| event.position));
                 cursor = feed.next;
                 if !feed.more {
                     break;
                 }
             }
-            assert_eq!(seen, oracle::stream(&events, user, SERVER), "stream of {user}, seed {seed}");
+            assert_eq!(seen, oracle::expected_stream(&events, user, SERVER), "stream of {user}, seed {seed}");
         }
     }
 }
@@ -190,15 +195,15 @@ fn a_stream_of_one_room_ends_with_the_readers_last_event() {
     for_seeds(60, |seed| {
         let mut rows = MemTable::default();
         calm_plan(seed).run(&mut rows, |_, _, _, _| {}).unwrap();
-        let (view, events) = (View::open(&rows).unwrap(), oracle::events(&rows));
+        let (view, events) = (StateView::open(&rows).unwrap(), oracle::read_events(&rows));
         for user in USERS {
-            let all = oracle::stream(&events, user, SERVER);
+            let all = oracle::expected_stream(&events, user, SERVER);
             for room in view.rooms_of(user).unwrap() {
                 let in_room = events.iter().filter(|event| event.room == room.room).map(|event| event.at);
                 let expected: Vec<_> = in_room.filter(|at| all.contains(at)).collect();
                 let (mut cursor, mut seen) = (Position::ZERO, Vec::new());
                 let ended = loop {
-                    match view.events_after(user, Scope::Room(room.room), cursor, 3) {
+                    match view.events_after(user, FeedScope::Room(room.room), cursor, 3) {
                         Ok(feed) => {
                             seen.extend(feed.events.iter().map(|event| event.position));
                             cursor = feed.next;
@@ -223,10 +228,10 @@ fn pages_either_way_show_what_may_be_seen_and_single_events_agree() {
         let mut rng = Rng::new(seed ^ 3);
         let mut rows = MemTable::default();
         plan(seed).run(&mut rows, |_, _, _, _| {}).unwrap();
-        let (view, events) = (View::open(&rows).unwrap(), oracle::events(&rows));
+        let (view, events) = (StateView::open(&rows).unwrap(), oracle::read_events(&rows));
         let rooms: std::collections::BTreeSet<_> = events.iter().map(|event| event.room).collect();
         for (user, room) in USERS.iter().flat_map(|user| rooms.iter().map(move |room| (user, *room))) {
-            let visible = oracle::visible(&events, room, user, SERVER);
+            let visible = oracle::visible_events(&events, room, user, SERVER);
             for event in events.iter().filter(|event| event.room == room) {
                 let shown = view.event(user, &quorate_core::id::event_id(event.at)).is_ok();
                 assert_eq!(shown, visible.contains(&event.at), "{user} {:?}", event.at);
@@ -246,9 +251,9 @@ fn pages_either_way_show_what_may_be_seen_and_single_events_agree() {
                     }
                 }
             };
-            if let Some(forward) = all(Direction::Forward, Position::ZERO) {
+            if let Some(forward) = all(ScanDirection::Forward, Position::ZERO) {
                 assert_eq!(forward, visible, "{user} in {room}");
-                let mut backward = all(Direction::Backward, Position::MAX).unwrap();
+                let mut backward = all(ScanDirection::Backward, Position::MAX).unwrap();
                 backward.reverse();
                 assert_eq!(backward, visible, "{user} in {room}, backward");
             }

@@ -2,7 +2,7 @@
 //! `make sim` runs until it is stopped.
 #![allow(clippy::panic, clippy::indexing_slicing, reason = "a failed check of a test is a panic")]
 
-use quorate_sim::driver::{self, Ended};
+use quorate_sim::driver::{self, SeedResult};
 use std::path::Path;
 
 /// Number of seeds that `make unit` runs; `docs/testing.md` says how long that takes.
@@ -26,9 +26,9 @@ fn whatever_goes_wrong_clients_get_what_they_were_promised() {
         Some(seed) => seed..seed + 1,
         None => 0..number("QUORATE_SEEDS").unwrap_or(SEEDS),
     };
-    let (wanted, mut sound, mut failed) = (seeds.end - seeds.start, 0, Vec::<Ended>::new());
+    let (wanted, mut sound, mut failed) = (seeds.end - seeds.start, 0, Vec::<SeedResult>::new());
     let mut not_replayed = Vec::new();
-    driver::many(program(), seeds, None, |ended| {
+    driver::run_seeds(program(), seeds, None, |ended| {
         if ended.sound {
             sound += 1;
             if !was_replayed(ended) {
@@ -47,7 +47,7 @@ fn whatever_goes_wrong_clients_get_what_they_were_promised() {
 }
 
 /// Returns `true` if everything that was committed was applied again, not only what was left in some log at the end.
-fn was_replayed(ended: &Ended) -> bool {
+fn was_replayed(ended: &SeedResult) -> bool {
     let figure = |name| ended.figure(name).unwrap_or_default();
     figure("replayed") > 0 && figure("replayed") >= figure("entries")
 }
@@ -55,7 +55,7 @@ fn was_replayed(ended: &Ended) -> bool {
 #[test]
 fn seeds_that_once_failed_are_sound() {
     for seed in ONCE_FAILED {
-        let ended = driver::one(program(), seed, None);
+        let ended = driver::run_seed(program(), seed, None);
         assert!(ended.sound, "{}", ended.line);
     }
 }
@@ -63,9 +63,9 @@ fn seeds_that_once_failed_are_sound() {
 #[test]
 fn the_same_seed_is_the_same_to_the_last_step() {
     for seed in 0..TWICE {
-        let [first, second] = [(); 2].map(|()| driver::one(program(), seed, None));
+        let [first, second] = [(); 2].map(|()| driver::run_seed(program(), seed, None));
         assert!(!first.trace().is_empty(), "{}", first.line);
         assert_eq!(first.trace(), second.trace(), "\n{}\n{}", first.line, second.line);
     }
-    assert_ne!(driver::one(program(), 0, None).trace(), driver::one(program(), 1, None).trace());
+    assert_ne!(driver::run_seed(program(), 0, None).trace(), driver::run_seed(program(), 1, None).trace());
 }

@@ -6,13 +6,13 @@ pub mod page;
 mod watch;
 
 use crate::raft::{
-    cluster::Member,
-    membership::{AdminError, Administration, DEFAULT_TRANSFER_LIMIT, VoterChange},
-    network::Peers,
-    node::Node,
+    cluster::ClusterMember,
+    membership::{AdminError, ClusterAdmin, DEFAULT_TRANSFER_LIMIT, VoterChange},
+    network::PeerSet,
+    node::NodeHandle,
     volume::{VolumeGauge, VolumeLevel, WriteClass},
 };
-use convert::{identity_to_pb, member_from_pb, membership_to_pb, status, status_to_pb};
+use convert::{admin_error_to_status, identity_to_pb, member_from_pb, membership_to_pb, status_to_pb};
 use futures::stream::BoxStream;
 use quorate_core::proto::log::TimeRepaired;
 use quorate_wire::admin::v1::{
@@ -33,14 +33,14 @@ pub trait ProcessFacts: Send + Sync + 'static {
     /// Returns the bytes used by the data directory, and the bytes free on its file system.
     fn storage(&self) -> (u64, u64);
     /// Returns the load of clients on this pod.
-    fn load(&self) -> Load;
+    fn load(&self) -> WriteLoad;
     /// Returns the resident memory in bytes.
     fn memory_bytes(&self) -> u64;
 }
 
 /// Load of clients on a pod within the last seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Load {
+pub struct WriteLoad {
     /// Number of writes per second that came to an outcome in the log.
     pub writes_per_second: f64,
     /// Mean time of all writes, refused ones included, to their outcome; `None` if there were none.
@@ -49,27 +49,27 @@ pub struct Load {
 
 /// Implementation of the admin API.
 #[derive(Clone)]
-pub struct AdminDoor {
-    inner: Arc<Inner>,
+pub struct AdminApi {
+    inner: Arc<AdminContext>,
 }
 
-struct Inner {
-    administration: Administration,
-    peers: Peers,
-    own: Member,
+struct AdminContext {
+    administration: ClusterAdmin,
+    peers: PeerSet,
+    own: ClusterMember,
     version: String,
     process: Arc<dyn ProcessFacts>,
     volume: VolumeGauge,
     stop: CancellationToken,
 }
 
-impl AdminDoor {
+impl AdminApi {
     /// Creates the admin API of a node. `version` is as in `chatd --version`; `stop` ends the watches.
     #[must_use]
-    pub fn new(node: &Node, version: &str, process: Arc<dyn ProcessFacts>, stop: CancellationToken) -> Self {
+    pub fn new(node: &NodeHandle, version: &str, process: Arc<dyn ProcessFacts>, stop: CancellationToken) -> Self {
         let (administration, peers, own) = (node.administration.clone(), node.door.peers.clone(), node.own().clone());
         let (version, volume) = (version.to_owned(), node.door.volume.clone());
-        Self { inner: Arc::new(Inner { administration, peers, own, version, process, volume, stop }) }
+        Self { inner: Arc::new(AdminContext { administration, peers, own, version, process, volume, stop }) }
     }
 
     /// Returns the gRPC service to serve.
@@ -78,20 +78,20 @@ impl AdminDoor {
         AdminServer::new(self)
     }
 
-    fn administration(&self) -> &Administration {
+    fn administration(&self) -> &ClusterAdmin {
         &self.inner.administration
     }
 
     fn identity_now(&self) -> pb::IdentityResponse {
-        let Inner { administration, own, version, .. } = &*self.inner;
+        let AdminContext { administration, own, version, .. } = &*self.inner;
         identity_to_pb(administration, own, version)
     }
 
     fn status_now(&self) -> pb::StatusResponse {
         let status = self.administration().cluster().status();
-        let Inner { process, volume, .. } = &*self.inner;
+        let AdminContext { process, volume, .. } = &*self.inner;
         let (storage_used_bytes, storage_free_bytes) = process.storage();
-        let Load { writes_per_second, write_time } = process.load();
+        let WriteLoad { writes_per_second, write_time } = process.load();
         pb::StatusResponse {
             identity: Some(self.identity_now()),
             client_connections: process.client_connections(),
@@ -110,7 +110,7 @@ impl AdminDoor {
 }
 
 #[tonic::async_trait]
-impl Admin for AdminDoor {
+impl Admin for AdminApi {
     type WatchStream = BoxStream<'static, Result<pb::StatusResponse, Status>>;
 
     async fn identity(&self, _: Request<pb::IdentityRequest>) -> Result<Response<pb::IdentityResponse>, Status> {
@@ -124,10 +124,10 @@ impl Admin for AdminDoor {
         let pb::InitializeRequest { cluster_id, server_name, voters } = request.into_inner();
         if cluster_id.is_empty() || voters.is_empty() {
             let reason = "Initialize needs a cluster id and at least one voter".to_owned();
-            return Err(status(AdminError::Invalid(reason)));
+            return Err(admin_error_to_status(AdminError::Invalid(reason)));
         }
         let voters = voters.into_iter().map(member_from_pb).collect();
-        self.administration().initialize(&cluster_id, &server_name, voters).await.map_err(status)?;
+        self.administration().initialize(&cluster_id, &server_name, voters).await.map_err(admin_error_to_status)?;
         Ok(Response::new(pb::InitializeResponse {}))
     }
 
@@ -137,7 +137,7 @@ impl Admin for AdminDoor {
     ) -> Result<Response<pb::AddLearnerResponse>, Status> {
         let pb::AddLearnerRequest { node, cluster_id } = request.into_inner();
         let node = node.ok_or_else(|| Status::invalid_argument("AddLearner needs a node"))?;
-        self.administration().add_learner(&cluster_id, member_from_pb(node)).await.map_err(status)?;
+        self.administration().add_learner(&cluster_id, member_from_pb(node)).await.map_err(admin_error_to_status)?;
         Ok(Response::new(pb::AddLearnerResponse {}))
     }
 
@@ -153,7 +153,7 @@ impl Admin for AdminDoor {
             max_lag: request.max_lag,
             remove_learners: request.remove_learners.into_iter().collect(),
         };
-        let membership = self.administration().change_voters(&wish).await.map_err(status)?;
+        let membership = self.administration().change_voters(&wish).await.map_err(admin_error_to_status)?;
         Ok(Response::new(pb::ChangeMembershipResponse { membership: Some(membership_to_pb(&membership)) }))
     }
 
@@ -167,7 +167,8 @@ impl Admin for AdminDoor {
             millis => Duration::from_millis(millis.into()).min(LONGEST_TRANSFER),
         };
         let to = (to_node_id != 0).then_some(to_node_id);
-        let (leader_node_id, term) = self.administration().transfer_leader(to, limit).await.map_err(status)?;
+        let (leader_node_id, term) =
+            self.administration().transfer_leader(to, limit).await.map_err(admin_error_to_status)?;
         Ok(Response::new(pb::TransferLeaderResponse { leader_node_id, term }))
     }
 
@@ -176,7 +177,7 @@ impl Admin for AdminDoor {
         request: Request<pb::TakeSnapshotRequest>,
     ) -> Result<Response<pb::TakeSnapshotResponse>, Status> {
         let purge = request.into_inner().purge_log;
-        let summary = self.administration().take_snapshot(purge).await.map_err(status)?;
+        let summary = self.administration().take_snapshot(purge).await.map_err(admin_error_to_status)?;
         Ok(Response::new(pb::TakeSnapshotResponse {
             snapshot_id: summary.id,
             applied_index: summary.last_applied.map_or(0, |id| id.index),
@@ -189,12 +190,13 @@ impl Admin for AdminDoor {
         request: Request<pb::PurgeHistoryRequest>,
     ) -> Result<Response<pb::PurgeHistoryResponse>, Status> {
         let pb::PurgeHistoryRequest { room_id, before_ms } = request.into_inner();
-        let purged = self.administration().purge_history(&room_id, before_ms).await.map_err(status)?;
+        let purged = self.administration().purge_history(&room_id, before_ms).await.map_err(admin_error_to_status)?;
         Ok(Response::new(pb::PurgeHistoryResponse { events: purged.events, more: purged.more }))
     }
 
     async fn repair_time(&self, _: Request<pb::RepairTimeRequest>) -> Result<Response<pb::RepairTimeResponse>, Status> {
-        let TimeRepaired { before_ms, after_ms } = self.administration().repair_time().await.map_err(status)?;
+        let TimeRepaired { before_ms, after_ms } =
+            self.administration().repair_time().await.map_err(admin_error_to_status)?;
         Ok(Response::new(pb::RepairTimeResponse { before_ms, after_ms }))
     }
 
@@ -203,13 +205,13 @@ impl Admin for AdminDoor {
     }
 
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let interval = watch::interval(request.into_inner().interval_ms);
-        Ok(Response::new(watch::statuses(self.clone(), interval, self.inner.stop.clone())))
+        let interval = watch::watch_interval(request.into_inner().interval_ms);
+        Ok(Response::new(watch::status_stream(self.clone(), interval, self.inner.stop.clone())))
     }
 
     async fn overview(&self, request: Request<pb::OverviewRequest>) -> Result<Response<pb::OverviewResponse>, Status> {
-        let limit = overview::limit(request.into_inner().timeout_ms);
-        Ok(Response::new(overview::gather(self, limit).await))
+        let limit = overview::member_timeout(request.into_inner().timeout_ms);
+        Ok(Response::new(overview::gather_overview(self, limit).await))
     }
 }
 
@@ -225,8 +227,8 @@ impl ProcessFacts for NoProcess {
         (0, 0)
     }
 
-    fn load(&self) -> Load {
-        Load::default()
+    fn load(&self) -> WriteLoad {
+        WriteLoad::default()
     }
 
     fn memory_bytes(&self) -> u64 {

@@ -1,7 +1,9 @@
 //! Conversions between the wire's messages and core's types. Nothing else in the tree knows both.
 
-use crate::raft::cluster::{Member, NodeStatus, Role};
-use crate::service::{Consistency, Freshness, LoggedIn, NewLogin, Refusal, RoomMade, Sent, Session};
+use crate::raft::cluster::{ClusterMember, NodeRole, NodeStatus};
+use crate::service::{
+    CallerSession, LoggedIn, NewLogin, ReadConsistency, RequestRefusal, RoomMade, SentEvent, ServedFreshness,
+};
 use quorate_core::id;
 use quorate_core::proto::log;
 use quorate_core::proto::store::membership::Kind;
@@ -12,7 +14,7 @@ use std::time::Duration;
 
 /// Converts a position to its message.
 #[must_use]
-pub fn position(at: id::Position) -> wire::Position {
+pub fn position_to_wire(at: id::Position) -> wire::Position {
     wire::Position { incarnation: at.incarnation, index: at.index, ordinal: at.ordinal }
 }
 
@@ -20,27 +22,27 @@ pub fn position(at: id::Position) -> wire::Position {
 ///
 /// # Errors
 /// If this version does not know the number.
-pub fn consistency(wanted: i32) -> Result<Consistency, Refusal> {
+pub fn consistency_from_wire(wanted: i32) -> Result<ReadConsistency, RequestRefusal> {
     match wire::Consistency::try_from(wanted) {
-        Ok(wire::Consistency::Local) => Ok(Consistency::Local),
-        Ok(wire::Consistency::Unspecified | wire::Consistency::Linearizable) => Ok(Consistency::Linearizable),
-        Err(_) => Err(Refusal::invalid("unknown consistency; use LINEARIZABLE or LOCAL")),
+        Ok(wire::Consistency::Local) => Ok(ReadConsistency::Local),
+        Ok(wire::Consistency::Unspecified | wire::Consistency::Linearizable) => Ok(ReadConsistency::Linearizable),
+        Err(_) => Err(RequestRefusal::invalid("unknown consistency; use LINEARIZABLE or LOCAL")),
     }
 }
 
 /// Converts the freshness with which a read was served.
 #[must_use]
-pub fn freshness(served: Freshness) -> wire::Freshness {
+pub fn freshness_to_wire(served: ServedFreshness) -> wire::Freshness {
     match served {
-        Freshness::Linearizable => wire::Freshness::Linearizable,
-        Freshness::Local => wire::Freshness::Local,
-        Freshness::Stale => wire::Freshness::Stale,
+        ServedFreshness::Linearizable => wire::Freshness::Linearizable,
+        ServedFreshness::Local => wire::Freshness::Local,
+        ServedFreshness::Stale => wire::Freshness::Stale,
     }
 }
 
 /// Converts an event for its reader: only the device that sent it is shown the transaction id.
 #[must_use]
-pub fn event(event: query::Event, reader: &Session) -> wire::Event {
+pub fn event_to_wire(event: query::RoomEvent, reader: &CallerSession) -> wire::Event {
     let transaction_id =
         event.transaction_id_for(&reader.user_id, &reader.device_id).map(str::to_owned).unwrap_or_default();
     wire::Event {
@@ -52,13 +54,13 @@ pub fn event(event: query::Event, reader: &Session) -> wire::Event {
         content: event.content,
         origin_server_ts: event.origin_server_ts,
         transaction_id,
-        position: Some(position(event.position)),
+        position: Some(position_to_wire(event.position)),
     }
 }
 
 /// Converts an open session to its response.
 #[must_use]
-pub fn session(login: LoggedIn, server_name: &str) -> wire::SessionResponse {
+pub fn session_to_wire(login: LoggedIn, server_name: &str) -> wire::SessionResponse {
     wire::SessionResponse {
         user_id: login.user_id,
         device_id: login.device_id,
@@ -86,14 +88,14 @@ impl From<wire::LoginRequest> for NewLogin {
 ///
 /// # Errors
 /// If this version does not know the preset.
-pub fn new_room(request: wire::CreateRoomRequest) -> Result<log::CreateRoom, Refusal> {
+pub fn new_room(request: wire::CreateRoomRequest) -> Result<log::CreateRoom, RequestRefusal> {
     use wire::create_room_request::Preset;
     let preset = match Preset::try_from(request.preset) {
         Ok(Preset::Unspecified | Preset::Private) => log::create_room::Preset::Private,
         Ok(Preset::Public) => log::create_room::Preset::Public,
         Ok(Preset::TrustedPrivate) => log::create_room::Preset::TrustedPrivate,
         Err(_) => {
-            return Err(Refusal::invalid("unknown preset; use PRIVATE, PUBLIC or TRUSTED_PRIVATE"));
+            return Err(RequestRefusal::invalid("unknown preset; use PRIVATE, PUBLIC or TRUSTED_PRIVATE"));
         }
     };
     let state =
@@ -115,28 +117,32 @@ pub fn new_room(request: wire::CreateRoomRequest) -> Result<log::CreateRoom, Ref
 /// Converts a created room to its response.
 #[must_use]
 pub fn room_made(made: RoomMade) -> wire::CreateRoomResponse {
-    wire::CreateRoomResponse { room_id: made.room_id, position: Some(position(made.position)) }
+    wire::CreateRoomResponse { room_id: made.room_id, position: Some(position_to_wire(made.position)) }
 }
 
 /// Converts a changed membership to its response.
 #[must_use]
-pub fn membership(sent: Sent) -> wire::MembershipResponse {
-    wire::MembershipResponse { room_id: sent.room_id, event_id: sent.event_id, position: Some(position(sent.position)) }
+pub fn membership_to_wire(sent: SentEvent) -> wire::MembershipResponse {
+    wire::MembershipResponse {
+        room_id: sent.room_id,
+        event_id: sent.event_id,
+        position: Some(position_to_wire(sent.position)),
+    }
 }
 
 /// Converts a sent event to its response.
 #[must_use]
-pub fn sent(sent: Sent) -> wire::SendResponse {
+pub fn sent_to_wire(sent: SentEvent) -> wire::SendResponse {
     wire::SendResponse {
         event_id: sent.event_id,
-        position: Some(position(sent.position)),
+        position: Some(position_to_wire(sent.position)),
         origin_server_ts: sent.origin_server_ts,
     }
 }
 
 /// Converts a room for a list; `membership` is the caller's, if there is one.
 #[must_use]
-pub fn room(summary: query::RoomSummary, membership: Option<Kind>) -> wire::Room {
+pub fn room_to_wire(summary: query::RoomSummary, membership: Option<Kind>) -> wire::Room {
     wire::Room {
         room_id: summary.room_id,
         name: summary.name,
@@ -151,7 +157,7 @@ pub fn room(summary: query::RoomSummary, membership: Option<Kind>) -> wire::Room
 
 /// Converts a member for a list.
 #[must_use]
-pub fn member(member: query::Member) -> wire::Member {
+pub fn member_to_wire(member: query::MemberSummary) -> wire::Member {
     wire::Member {
         user_id: member.user_id,
         membership: membership_name(member.kind).to_owned(),
@@ -165,8 +171,8 @@ const REACHABLE: Duration = Duration::from_secs(1);
 
 /// Lists the pods as the answering one sees them; `connections` are its own.
 #[must_use]
-pub fn servers(status: &NodeStatus, connections: u32) -> wire::ListServersResponse {
-    let servers = status.membership.members.iter().map(|member| server(status, member, connections));
+pub fn servers_to_wire(status: &NodeStatus, connections: u32) -> wire::ListServersResponse {
+    let servers = status.membership.members.iter().map(|member| server_to_wire(status, member, connections));
     wire::ListServersResponse {
         servers: servers.collect(),
         cluster_id: status.cluster_id.as_deref().unwrap_or_default().to_owned(),
@@ -174,13 +180,13 @@ pub fn servers(status: &NodeStatus, connections: u32) -> wire::ListServersRespon
     }
 }
 
-fn server(status: &NodeStatus, member: &Member, connections: u32) -> wire::Server {
+fn server_to_wire(status: &NodeStatus, member: &ClusterMember, connections: u32) -> wire::Server {
     let is_self = member.node_id == status.node_id;
     let is_leader = status.leader == Some(member.node_id);
     let progress = status.progress_of(member.node_id).filter(|_| status.leads());
     let role = match status.role {
         _ if is_leader => "leader",
-        Role::Candidate if is_self => "candidate",
+        NodeRole::Candidate if is_self => "candidate",
         _ if status.membership.learners.contains(&member.node_id) => "learner",
         _ => "follower",
     };

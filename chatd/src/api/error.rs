@@ -1,6 +1,6 @@
 //! Refusals as gRPC statuses. The status code suits generic clients; the detail in the metadata says all.
 
-use crate::service::{Code, Refusal};
+use crate::service::{RefusalCode, RequestRefusal};
 use prost::Message as _;
 use quorate_wire::chat::v1::{ErrorCode, ErrorDetail};
 use quorate_wire::whole_millis;
@@ -13,8 +13,8 @@ pub const DETAIL: &str = "quorate-error-bin";
 
 /// Converts a refusal to its detail, which also stands in the results of a post.
 #[must_use]
-pub fn detail(refusal: Refusal) -> ErrorDetail {
-    let Refusal { code, message, retry_after, leader, unknown, contact: _ } = refusal;
+pub fn refusal_to_detail(refusal: RequestRefusal) -> ErrorDetail {
+    let RequestRefusal { code, message, retry_after, leader, unknown, contact: _ } = refusal;
     ErrorDetail {
         code: wire_code(code).into(),
         message,
@@ -26,10 +26,10 @@ pub fn detail(refusal: Refusal) -> ErrorDetail {
 
 /// Converts a refusal to the status of a failed call.
 #[must_use]
-pub fn status(refusal: Refusal) -> Status {
+pub fn refusal_to_status(refusal: RequestRefusal) -> Status {
     let (code, message) = (grpc_code(&refusal), refusal.message.clone());
     let mut metadata = MetadataMap::new();
-    metadata.insert_bin(DETAIL, MetadataValue::from_bytes(&detail(refusal).encode_to_vec()));
+    metadata.insert_bin(DETAIL, MetadataValue::from_bytes(&refusal_to_detail(refusal).encode_to_vec()));
     Status::with_metadata(code, message, metadata)
 }
 
@@ -38,41 +38,49 @@ fn at_least_one_ms(wait: Duration) -> u64 {
     whole_millis(wait).max(1)
 }
 
-fn wire_code(code: Code) -> ErrorCode {
+fn wire_code(code: RefusalCode) -> ErrorCode {
     match code {
-        Code::Unauthenticated => ErrorCode::Unauthenticated,
-        Code::SessionExpired => ErrorCode::SessionExpired,
-        Code::WrongCredentials => ErrorCode::WrongCredentials,
-        Code::RegistrationClosed => ErrorCode::RegistrationDisabled,
-        Code::Forbidden => ErrorCode::Forbidden,
-        Code::NotMember => ErrorCode::NotMember,
-        Code::RoomNotFound | Code::UserNotFound | Code::EventNotFound | Code::NotFound => ErrorCode::NotFound,
-        Code::Invalid | Code::InvalidUsername | Code::BadJson => ErrorCode::Invalid,
-        Code::TooLarge => ErrorCode::TooLarge,
-        Code::LimitExceeded => ErrorCode::LimitExceeded,
-        Code::UserExists | Code::AliasExists => ErrorCode::AlreadyExists,
-        Code::BadCursor => ErrorCode::BadCursor,
-        Code::HistoryRemoved => ErrorCode::HistoryRemoved,
-        Code::Unavailable => ErrorCode::Unavailable,
-        Code::Overloaded => ErrorCode::Overloaded,
-        Code::StorageFull => ErrorCode::StorageFull,
-        Code::Internal => ErrorCode::Internal,
+        RefusalCode::Unauthenticated => ErrorCode::Unauthenticated,
+        RefusalCode::SessionExpired => ErrorCode::SessionExpired,
+        RefusalCode::WrongCredentials => ErrorCode::WrongCredentials,
+        RefusalCode::RegistrationClosed => ErrorCode::RegistrationDisabled,
+        RefusalCode::Forbidden => ErrorCode::Forbidden,
+        RefusalCode::NotMember => ErrorCode::NotMember,
+        RefusalCode::RoomNotFound | RefusalCode::UserNotFound | RefusalCode::EventNotFound | RefusalCode::NotFound => {
+            ErrorCode::NotFound
+        }
+        RefusalCode::Invalid | RefusalCode::InvalidUsername | RefusalCode::BadJson => ErrorCode::Invalid,
+        RefusalCode::TooLarge => ErrorCode::TooLarge,
+        RefusalCode::LimitExceeded => ErrorCode::LimitExceeded,
+        RefusalCode::UserExists | RefusalCode::AliasExists => ErrorCode::AlreadyExists,
+        RefusalCode::BadCursor => ErrorCode::BadCursor,
+        RefusalCode::HistoryRemoved => ErrorCode::HistoryRemoved,
+        RefusalCode::Unavailable => ErrorCode::Unavailable,
+        RefusalCode::Overloaded => ErrorCode::Overloaded,
+        RefusalCode::StorageFull => ErrorCode::StorageFull,
+        RefusalCode::Internal => ErrorCode::Internal,
     }
 }
 
-fn grpc_code(refusal: &Refusal) -> Grpc {
+fn grpc_code(refusal: &RequestRefusal) -> Grpc {
     match refusal.code {
-        Code::Unauthenticated | Code::SessionExpired | Code::WrongCredentials => Grpc::Unauthenticated,
-        Code::RegistrationClosed | Code::Forbidden | Code::NotMember => Grpc::PermissionDenied,
-        Code::RoomNotFound | Code::UserNotFound | Code::EventNotFound | Code::NotFound => Grpc::NotFound,
-        Code::Invalid | Code::InvalidUsername | Code::BadJson | Code::TooLarge | Code::BadCursor => {
-            Grpc::InvalidArgument
+        RefusalCode::Unauthenticated | RefusalCode::SessionExpired | RefusalCode::WrongCredentials => {
+            Grpc::Unauthenticated
         }
-        Code::HistoryRemoved => Grpc::OutOfRange,
-        Code::LimitExceeded | Code::Overloaded | Code::StorageFull => Grpc::ResourceExhausted,
-        Code::UserExists | Code::AliasExists => Grpc::AlreadyExists,
-        Code::Unavailable => Grpc::Unavailable,
-        Code::Internal => Grpc::Internal,
+        RefusalCode::RegistrationClosed | RefusalCode::Forbidden | RefusalCode::NotMember => Grpc::PermissionDenied,
+        RefusalCode::RoomNotFound | RefusalCode::UserNotFound | RefusalCode::EventNotFound | RefusalCode::NotFound => {
+            Grpc::NotFound
+        }
+        RefusalCode::Invalid
+        | RefusalCode::InvalidUsername
+        | RefusalCode::BadJson
+        | RefusalCode::TooLarge
+        | RefusalCode::BadCursor => Grpc::InvalidArgument,
+        RefusalCode::HistoryRemoved => Grpc::OutOfRange,
+        RefusalCode::LimitExceeded | RefusalCode::Overloaded | RefusalCode::StorageFull => Grpc::ResourceExhausted,
+        RefusalCode::UserExists | RefusalCode::AliasExists => Grpc::AlreadyExists,
+        RefusalCode::Unavailable => Grpc::Unavailable,
+        RefusalCode::Internal => Grpc::Internal,
     }
 }
 
@@ -82,8 +90,8 @@ mod tests {
 
     #[test]
     fn the_detail_travels_with_the_status() {
-        let refusal = Refusal::new(Code::LimitExceeded, "wait").after(Duration::from_micros(300));
-        let status = status(refusal);
+        let refusal = RequestRefusal::new(RefusalCode::LimitExceeded, "wait").after(Duration::from_micros(300));
+        let status = refusal_to_status(refusal);
         assert_eq!((status.code(), status.message()), (Grpc::ResourceExhausted, "wait"));
         let bytes = status.metadata().get_bin(DETAIL).unwrap().to_bytes().unwrap();
         let detail = ErrorDetail::decode(bytes).unwrap();

@@ -5,7 +5,7 @@
 //! (`raft::cluster::readiness`). A pod without a leader may be ready: otherwise the loss of the leader would empty the
 //! Service and take the promised stale reads with it.
 
-use crate::metrics::Metrics;
+use crate::metrics::ChatMetrics;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,48 +13,48 @@ use axum::{Router, routing::get};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Function that tells why a pod is not ready, in words; `Ok` if it is.
-pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+pub type ReadinessCheck = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 /// Function that updates the gauges that are read only for a scrape.
-pub type Refresh = Arc<dyn Fn() + Send + Sync>;
+pub type GaugeRefresh = Arc<dyn Fn() + Send + Sync>;
 
 /// State that the probes report. Clones share it.
 #[derive(Clone)]
-pub struct Health {
-    phase: Arc<RwLock<Phase>>,
-    metrics: Metrics,
+pub struct PodHealth {
+    phase: Arc<RwLock<LifecyclePhase>>,
+    metrics: ChatMetrics,
 }
 
 #[derive(Clone)]
-enum Phase {
+enum LifecyclePhase {
     /// Startup, while the named component is opened.
     Opening(&'static str),
     Open {
-        readiness: Readiness,
-        refresh: Refresh,
+        readiness: ReadinessCheck,
+        refresh: GaugeRefresh,
     },
     Stopping,
 }
 
-impl Health {
+impl PodHealth {
     /// Creates the state of a pod that starts, which is not ready yet.
     #[must_use]
-    pub fn new(metrics: Metrics) -> Self {
-        Self { phase: Arc::new(RwLock::new(Phase::Opening("starting"))), metrics }
+    pub fn new(metrics: ChatMetrics) -> Self {
+        Self { phase: Arc::new(RwLock::new(LifecyclePhase::Opening("starting"))), metrics }
     }
 
     /// Sets what the startup is waiting for.
     pub fn opening(&self, what: &'static str) {
-        self.set(Phase::Opening(what));
+        self.set(LifecyclePhase::Opening(what));
     }
 
     /// Reports that everything is open; from now on `readiness` decides.
-    pub fn open(&self, readiness: Readiness, refresh: Refresh) {
-        self.set(Phase::Open { readiness, refresh });
+    pub fn open(&self, readiness: ReadinessCheck, refresh: GaugeRefresh) {
+        self.set(LifecyclePhase::Open { readiness, refresh });
     }
 
     /// Reports that the pod is about to end.
     pub fn stopping(&self) {
-        self.set(Phase::Stopping);
+        self.set(LifecyclePhase::Stopping);
     }
 
     /// Checks that the pod is ready.
@@ -63,9 +63,9 @@ impl Health {
     /// The reason for which it is not.
     pub fn ready(&self) -> Result<(), String> {
         match self.phase() {
-            Phase::Opening(what) => Err(what.to_owned()),
-            Phase::Open { readiness, .. } => readiness(),
-            Phase::Stopping => Err("stopping".to_owned()),
+            LifecyclePhase::Opening(what) => Err(what.to_owned()),
+            LifecyclePhase::Open { readiness, .. } => readiness(),
+            LifecyclePhase::Stopping => Err("stopping".to_owned()),
         }
     }
 
@@ -74,31 +74,31 @@ impl Health {
         Router::new()
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(readyz))
-            .route("/metrics", get(metrics))
+            .route("/metrics", get(scrape_metrics))
             .with_state(self)
     }
 
-    fn set(&self, phase: Phase) {
+    fn set(&self, phase: LifecyclePhase) {
         *self.phase.write().unwrap_or_else(PoisonError::into_inner) = phase;
     }
 
-    fn phase(&self) -> Phase {
+    fn phase(&self) -> LifecyclePhase {
         self.phase.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-async fn readyz(State(health): State<Health>) -> Response {
+async fn readyz(State(health): State<PodHealth>) -> Response {
     match health.ready() {
         Ok(()) => "ready\n".into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
 }
 
-async fn metrics(State(health): State<Health>) -> Response {
+async fn scrape_metrics(State(health): State<PodHealth>) -> Response {
     // A scrape reads /proc and asks the store, so it runs off the runtime's threads.
     let rendered = tokio::task::spawn_blocking(move || {
         health.metrics.scrape(|| {
-            if let Phase::Open { refresh, .. } = health.phase() {
+            if let LifecyclePhase::Open { refresh, .. } = health.phase() {
                 refresh();
             }
             health.metrics.all.process.ready.set(i64::from(health.ready().is_ok()));
@@ -118,14 +118,14 @@ mod tests {
     use axum::http::Request;
     use tower::ServiceExt as _;
 
-    async fn get(health: &Health, path: &str) -> StatusCode {
+    async fn get(health: &PodHealth, path: &str) -> StatusCode {
         let request = Request::get(path).body(Body::empty()).unwrap();
         health.clone().router().oneshot(request).await.unwrap().status()
     }
 
     #[tokio::test]
     async fn a_pod_lives_before_it_is_ready_and_while_it_stops() {
-        let health = Health::new(Metrics::new().unwrap());
+        let health = PodHealth::new(ChatMetrics::new().unwrap());
         assert_eq!(get(&health, "/healthz").await, StatusCode::OK);
         assert_eq!(get(&health, "/readyz").await, StatusCode::SERVICE_UNAVAILABLE);
         health.open(Arc::new(|| Ok(())), Arc::new(|| ()));

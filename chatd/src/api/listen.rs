@@ -1,6 +1,6 @@
 //! The client listeners: who is let in, for how long, and how much of the process each caller may hold.
 //!
-//! A connection goes through [`ClientDoor::serve`] (accept) → [`places`] (a place, or somebody idle gives way) →
+//! A connection goes through [`ClientListener::serve`] (accept) → [`places`] (a place, or somebody idle gives way) →
 //! [`connection`] (hyper, until told to end) → [`service`] for each request: the caller's address, the budget for its
 //! body ([`body`], [`budget`]) and for its answer ([`answer`]). Once a second [`patrol`] looks for connections that are
 //! idle or take no answers.
@@ -22,17 +22,17 @@ pub(crate) mod service;
 mod tests;
 
 pub(crate) use body::BodyFault;
-pub use bounds::{Bounds, Patience};
+pub use bounds::{ListenerBounds, ListenerTimeouts};
 pub(crate) use places::CallerConnection;
-pub(crate) use service::{Manner, Reading};
+pub(crate) use service::{BodyMode, RequestGate};
 
-use crate::metrics::Door;
+use crate::metrics::ClientApi;
 use crate::tls::ClientTls;
 use axum::Router;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto;
-use places::{Place, Places};
-use service::DoorService;
+use places::{ConnectionSlots, SlotGuard};
+use service::ConnectionService;
 use socket2::{SockRef, TcpKeepalive};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -54,18 +54,18 @@ const KEEPALIVE: TcpKeepalive =
 const UNACKNOWLEDGED: Duration = Duration::from_secs(120);
 
 /// Builder of hyper's connections, with the limits of a listener.
-pub(crate) type Protocol = auto::Builder<TokioExecutor>;
+pub(crate) type ConnectionBuilder = auto::Builder<TokioExecutor>;
 
 /// A client listener that is about to open.
-pub(crate) struct ClientDoor<M> {
+pub(crate) struct ClientListener<M> {
     /// Socket that is listened on.
     pub(crate) listener: TcpListener,
     /// API that is served, for the metrics.
-    pub(crate) door: Door,
+    pub(crate) door: ClientApi,
     /// Bounds that all client listeners of the process share.
-    pub(crate) bounds: Arc<Bounds>,
+    pub(crate) bounds: Arc<ListenerBounds>,
     /// HTTP/1, HTTP/2 or both, with their limits.
-    pub(crate) protocol: Protocol,
+    pub(crate) protocol: ConnectionBuilder,
     /// Routes behind the listener.
     pub(crate) router: Router,
     /// TLS certificate; without one the listener speaks plain HTTP.
@@ -74,24 +74,24 @@ pub(crate) struct ClientDoor<M> {
     pub(crate) manner: M,
 }
 
-impl<M: Manner> ClientDoor<M> {
+impl<M: RequestGate> ClientListener<M> {
     /// Serves until `closed` fires and the calls that were open then have ended.
     pub(crate) async fn serve(self, closed: CancellationToken) {
         let Self { listener, door, bounds, protocol, router, tls, manner } = self;
-        let places = Places::new(door, bounds);
-        let patrol = tokio::spawn(patrol::walk(Arc::clone(&places)));
+        let places = ConnectionSlots::new(door, bounds);
+        let patrol = tokio::spawn(patrol::patrol_connections(Arc::clone(&places)));
         let protocol = Arc::new(protocol);
         // Prepared once and shared: a `Router` would be copied, with all its routes, for each connection.
-        let service = Arc::new(service::Behind { router: router.with_state(()), manner });
+        let service = Arc::new(service::ListenerBackend { router: router.with_state(()), manner });
         let tasks = TaskTracker::new();
         while let Some(accepted) = closed.run_until_cancelled(listener.accept()).await {
             match accepted {
                 Ok((stream, from)) => {
-                    let Some(place) = welcome(&places, &stream, from.ip()) else { continue };
-                    let service = DoorService::new(Arc::clone(&service), &place, from.ip());
+                    let Some(place) = admit_connection(&places, &stream, from.ip()) else { continue };
+                    let service = ConnectionService::new(Arc::clone(&service), &place, from.ip());
                     let protocol = Arc::clone(&protocol);
                     match tls.clone() {
-                        None => tasks.spawn(connection::run(stream, protocol, service, place)),
+                        None => tasks.spawn(connection::run_connection(stream, protocol, service, place)),
                         Some(tls) => tasks.spawn(connection::run_with_tls(stream, tls, protocol, service, place)),
                     };
                 }
@@ -112,7 +112,7 @@ impl<M: Manner> ClientDoor<M> {
 
 /// Gives a connection its place, and sets the options by which its socket notices that the other side is gone. A socket
 /// that refuses the options works all the same.
-fn welcome(places: &Arc<Places>, stream: &TcpStream, from: IpAddr) -> Option<Place> {
+fn admit_connection(places: &Arc<ConnectionSlots>, stream: &TcpStream, from: IpAddr) -> Option<SlotGuard> {
     let place = match places.admit(from) {
         Ok(place) => place,
         Err(refused) => {

@@ -1,7 +1,7 @@
 //! The Matrix Client-Server API on port 8008, without federation (<https://spec.matrix.org/v1.15/client-server-api/>).
 //!
 //! A request goes through [`endpoint`] (route, limits, token, ruma's types) → a handler, one file per subject, which
-//! calls the [`Service`] → ruma's response or [`error::MatrixError`]. Nothing is decided here; events are rendered in
+//! calls the [`ChatService`] → ruma's response or [`error::MatrixError`]. Nothing is decided here; events are rendered in
 //! [`event`].
 
 mod account;
@@ -23,13 +23,13 @@ mod sync;
 mod timeline;
 mod with_body;
 
-pub(crate) use gate::serve;
+pub(crate) use gate::serve_matrix;
 
-use crate::api::admin::AdminDoor;
+use crate::api::admin::AdminApi;
 use crate::api::admin::page;
 use crate::caller::CallerAddress;
-use crate::metrics::Metrics;
-use crate::service::Service;
+use crate::metrics::ChatMetrics;
+use crate::service::ChatService;
 use axum::Router;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{self, Next};
@@ -40,15 +40,15 @@ use std::sync::Arc;
 
 /// Context that every handler gets.
 #[derive(Clone)]
-pub struct Door {
+pub struct MatrixContext {
     /// Service that the handlers call.
-    pub(crate) service: Service,
+    pub(crate) service: ChatService,
     /// Metrics, by which requests are counted and timed per endpoint.
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: ChatMetrics,
     /// Admin API, for what administrators may see of the cluster.
-    pub(crate) admin: AdminDoor,
+    pub(crate) admin: AdminApi,
     /// Freshness of this request's reads.
-    pub(crate) freshest: fresh::Freshest,
+    pub(crate) freshest: fresh::AnswerFreshness,
     /// Address of the request's caller, as limits count it.
     pub(crate) caller: IpAddr,
     /// State that long polls have in common.
@@ -56,21 +56,21 @@ pub struct Door {
 }
 
 /// Returns the router with all endpoints of the Matrix API.
-pub fn router(service: Service, metrics: Metrics, admin: AdminDoor) -> Router {
-    let (caller, freshest) = (CallerAddress::UNKNOWN.0, fresh::Freshest::default());
-    let door = Door { service, metrics, admin, freshest, caller, shared: Arc::default() };
-    routes()
+pub fn matrix_router(service: ChatService, metrics: ChatMetrics, admin: AdminApi) -> Router {
+    let (caller, freshest) = (CallerAddress::UNKNOWN.0, fresh::AnswerFreshness::default());
+    let door = MatrixContext { service, metrics, admin, freshest, caller, shared: Arc::default() };
+    all_routes()
         .into_router()
-        .route(page::PATH, get(status::answer))
+        .route(page::PATH, get(status::get_cluster_status))
         .fallback(|| async { error::MatrixError::unrecognized().into_response() })
         .method_not_allowed_fallback(|| async { error::MatrixError::wrong_method().into_response() })
-        .layer(middleware::from_fn(cors))
+        .layer(middleware::from_fn(add_cors_headers))
         .with_state(door)
 }
 
 /// An endpoint of the Matrix API, for tables of all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct MatrixEndpoint {
     /// Name of the endpoint in the metrics.
     pub name: &'static str,
     pub method: Method,
@@ -80,22 +80,29 @@ pub struct Endpoint {
 
 /// Returns all endpoints: those of the specification, as the router has them, and the server's own.
 #[must_use]
-pub fn endpoints() -> Vec<Endpoint> {
-    let own = Endpoint { name: status::NAME, method: Method::GET, path: page::PATH };
-    let specified = routes().into_readers().into_iter();
-    let specified = specified.map(|reader| Endpoint { name: reader.name, method: reader.method, path: reader.path });
+pub fn matrix_endpoints() -> Vec<MatrixEndpoint> {
+    let own = MatrixEndpoint { name: status::NAME, method: Method::GET, path: page::PATH };
+    let specified = all_routes().into_readers().into_iter();
+    let specified =
+        specified.map(|reader| MatrixEndpoint { name: reader.name, method: reader.method, path: reader.path });
     specified.chain([own]).collect()
 }
 
-fn routes() -> endpoint::Routes {
-    [discovery::routes, session::routes, account::routes, profile::routes]
+fn all_routes() -> endpoint::EndpointRoutes {
+    [discovery::discovery_routes, session::session_routes, account::account_routes, profile::profile_routes]
         .into_iter()
-        .chain([room::routes, membership::routes, state::routes, timeline::routes, sync::routes])
-        .fold(endpoint::Routes::default(), |routes, add| add(routes))
+        .chain([
+            room::room_routes,
+            membership::membership_routes,
+            state::state_routes,
+            timeline::timeline_routes,
+            sync::sync_routes,
+        ])
+        .fold(endpoint::EndpointRoutes::default(), |routes, add| add(routes))
 }
 
 /// Adds CORS headers, as web clients come from other origins (spec, "Web Browser Clients").
-async fn cors(request: axum::extract::Request, next: Next) -> Response {
+async fn add_cors_headers(request: axum::extract::Request, next: Next) -> Response {
     let preflight = request.method() == Method::OPTIONS;
     let mut response = if preflight { ().into_response() } else { next.run(request).await };
     let headers = response.headers_mut();

@@ -9,7 +9,7 @@ const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_0
 ///
 /// # Errors
 /// Returns a description of the accepted notation.
-pub fn parse(text: &str) -> Result<Duration, String> {
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || "write a duration such as 50ms, 10s, 1h30m or 30d".to_owned();
     if text == "0" {
         return Ok(Duration::ZERO);
@@ -28,9 +28,9 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     if text.is_empty() { Err(wrong()) } else { Ok(Duration::from_millis(total)) }
 }
 
-/// Formats a duration in the shortest notation that [`parse`] reads back.
+/// Formats a duration in the shortest notation that [`parse_duration`] reads back.
 #[must_use]
-pub fn show(duration: Duration) -> String {
+pub fn format_duration(duration: Duration) -> String {
     let mut rest = whole_millis(duration);
     if rest == 0 {
         return "0".into();
@@ -53,15 +53,15 @@ mod tests {
     #[test]
     fn what_is_shown_is_read_back() {
         for text in ["50ms", "10s", "1h30m", "30d", "1s500ms", "0"] {
-            assert_eq!(show(parse(text).unwrap()), text);
+            assert_eq!(format_duration(parse_duration(text).unwrap()), text);
         }
-        assert_eq!(parse("720h").unwrap(), parse("30d").unwrap());
+        assert_eq!(parse_duration("720h").unwrap(), parse_duration("30d").unwrap());
     }
 
     #[test]
     fn other_forms_are_refused() {
         for text in ["", "10", "s", "1.5s", "-1s", "1 s", "10w", "99999999999999999999s", "9999999999999999d"] {
-            assert!(parse(text).is_err(), "{text}");
+            assert!(parse_duration(text).is_err(), "{text}");
         }
     }
 }

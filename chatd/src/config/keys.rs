@@ -1,21 +1,21 @@
 //! Table of all configuration keys.
 
 use super::values::{
-    ELECTION_MAX, ELECTION_MIN, GRACE, HEARTBEAT, NOWHERE, PERIOD, localparts, receiver, server_name, session_lifetime,
-    time,
+    ELECTION_MAX, ELECTION_MIN, GRACE, HEARTBEAT, NOWHERE, PERIOD, bounded_duration, localpart_list, receiver_url,
+    server_name, session_lifetime,
 };
-use super::{ClientTlsFiles, Config, LogFormat, Ratio, Registration, TrustedProxies, duration};
+use super::{ClientTlsFiles, Config, LogFormat, Ratio, RegistrationMode, TrustedProxies, duration};
 use serde_json::{Value, json};
 use std::{net::SocketAddr, path::PathBuf};
 
 /// Configuration key: its name, the values that it accepts and its field in [`Config`].
-pub struct Key {
+pub struct ConfigKey {
     /// Path in the file, with sections separated by dots.
     pub path: &'static str,
     /// Description of the accepted values, for the reference.
     pub kind: &'static str,
     /// Value if nothing sets the key.
-    pub default: Default,
+    pub default: KeyDefault,
     /// Explanation for the reference: the effect of the key, and when to change it.
     pub meaning: &'static str,
     pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
@@ -24,7 +24,7 @@ pub struct Key {
 
 /// Value of a key that nothing sets.
 #[derive(Clone, Copy, Debug)]
-pub enum Default {
+pub enum KeyDefault {
     /// The key has no default and must be set.
     Required,
     /// A fixed default value.
@@ -33,7 +33,7 @@ pub enum Default {
     Computed(&'static str),
 }
 
-impl Key {
+impl ConfigKey {
     /// Returns the name of the environment variable, such as `QUORATE_LISTEN_HTTP` for `listen.http`.
     #[must_use]
     pub fn env(&self) -> String {
@@ -60,336 +60,337 @@ impl Key {
 }
 
 /// All keys, in the order of the reference.
-pub const KEYS: &[Key] = &[
-    Key {
+pub const KEYS: &[ConfigKey] = &[
+    ConfigKey {
         path: "serverName",
         kind: "host name with an optional port, at most 200 bytes",
-        default: Default::Required,
+        default: KeyDefault::Required,
         meaning: "Matrix server name: the part of user and room ids after the colon. It cannot change once the cluster is initialised.",
         set: |c, v| server_name(v).map(|v| c.server_name = v),
         show: |c| json!(c.server_name),
     },
-    Key {
+    ConfigKey {
         path: "nodeName",
         kind: "name",
-        default: Default::Computed("host name"),
+        default: KeyDefault::Computed("host name"),
         meaning: "Name of this pod or process, stable across restarts; shown in status output and lists of servers.",
-        set: |c, v| filled(v).map(|v| c.node_name = v),
+        set: |c, v| non_empty(v).map(|v| c.node_name = v),
         show: |c| json!(c.node_name),
     },
-    Key {
+    ConfigKey {
         path: "dataDir",
         kind: "path",
-        default: Default::Value("/var/lib/quorate"),
+        default: KeyDefault::Value("/var/lib/quorate"),
         meaning: "Directory of all durable data: `log`, `state`, `media`, `index`. Only one process at a time can use it.",
-        set: |c, v| filled(v).map(|v| c.data_dir = v.into()),
+        set: |c, v| non_empty(v).map(|v| c.data_dir = v.into()),
         show: |c| json!(c.data_dir),
     },
-    Key {
+    ConfigKey {
         path: "listen.http",
         kind: "address:port",
-        default: Default::Value("0.0.0.0:8008"),
+        default: KeyDefault::Value("0.0.0.0:8008"),
         meaning: "Listen address of the Matrix Client-Server API.",
-        set: |c, v| address(v).map(|v| c.listen.http = v),
+        set: |c, v| socket_address(v).map(|v| c.listen.http = v),
         show: |c| json!(c.listen.http.to_string()),
     },
-    Key {
+    ConfigKey {
         path: "listen.grpc",
         kind: "address:port",
-        default: Default::Value("0.0.0.0:7400"),
+        default: KeyDefault::Value("0.0.0.0:7400"),
         meaning: "Listen address of the gRPC API for clients (`quorate.chat.v1`, reflection, health).",
-        set: |c, v| address(v).map(|v| c.listen.grpc = v),
+        set: |c, v| socket_address(v).map(|v| c.listen.grpc = v),
         show: |c| json!(c.listen.grpc.to_string()),
     },
-    Key {
+    ConfigKey {
         path: "listen.peer",
         kind: "address:port",
-        default: Default::Value("0.0.0.0:7401"),
+        default: KeyDefault::Value("0.0.0.0:7401"),
         meaning: "Listen address for peers and administration (`quorate.raft.v1`, `quorate.admin.v1`), mutual TLS only.",
-        set: |c, v| address(v).map(|v| c.listen.peer = v),
+        set: |c, v| socket_address(v).map(|v| c.listen.peer = v),
         show: |c| json!(c.listen.peer.to_string()),
     },
-    Key {
+    ConfigKey {
         path: "listen.metrics",
         kind: "address:port",
-        default: Default::Value("0.0.0.0:9400"),
+        default: KeyDefault::Value("0.0.0.0:9400"),
         meaning: "Listen address of `/metrics`, `/healthz` and `/readyz`; open before the database is.",
-        set: |c, v| address(v).map(|v| c.listen.metrics = v),
+        set: |c, v| socket_address(v).map(|v| c.listen.metrics = v),
         show: |c| json!(c.listen.metrics.to_string()),
     },
-    Key {
+    ConfigKey {
         path: "advertise.peer",
         kind: "host:port",
-        default: Default::Computed("`QUORATE_POD_IP`, otherwise the host name, with the port of `listen.peer`"),
+        default: KeyDefault::Computed("`QUORATE_POD_IP`, otherwise the host name, with the port of `listen.peer`"),
         meaning: "Address at which the other pods reach the peer listener of this one.",
         set: |c, v| host_port(v).map(|v| c.advertise.peer = v),
         show: |c| json!(c.advertise.peer),
     },
-    Key {
+    ConfigKey {
         path: "advertise.grpc",
         kind: "host:port",
-        default: Default::Computed("`QUORATE_POD_IP`, otherwise the host name, with the port of `listen.grpc`"),
+        default: KeyDefault::Computed("`QUORATE_POD_IP`, otherwise the host name, with the port of `listen.grpc`"),
         meaning: "Address at which clients reach the gRPC API of this pod; returned to clients that ask for the list of servers.",
         set: |c, v| host_port(v).map(|v| c.advertise.grpc = v),
         show: |c| json!(c.advertise.grpc),
     },
-    Key {
+    ConfigKey {
         path: "tls.caFile",
         kind: "path of a PEM file",
-        default: Default::Value("/etc/quorate/tls/ca.crt"),
+        default: KeyDefault::Value("/etc/quorate/tls/ca.crt"),
         meaning: "Certificate authority that signed the certificates of all peers. Reloaded when it changes, as are the other two files.",
-        set: |c, v| filled(v).map(|v| c.tls.ca_file = v.into()),
+        set: |c, v| non_empty(v).map(|v| c.tls.ca_file = v.into()),
         show: |c| json!(c.tls.ca_file),
     },
-    Key {
+    ConfigKey {
         path: "tls.certFile",
         kind: "path of a PEM file",
-        default: Default::Value("/etc/quorate/tls/tls.crt"),
+        default: KeyDefault::Value("/etc/quorate/tls/tls.crt"),
         meaning: "Certificate of this pod for the peer listener, as server and as client.",
-        set: |c, v| filled(v).map(|v| c.tls.cert_file = v.into()),
+        set: |c, v| non_empty(v).map(|v| c.tls.cert_file = v.into()),
         show: |c| json!(c.tls.cert_file),
     },
-    Key {
+    ConfigKey {
         path: "tls.keyFile",
         kind: "path of a PEM file",
-        default: Default::Value("/etc/quorate/tls/tls.key"),
+        default: KeyDefault::Value("/etc/quorate/tls/tls.key"),
         meaning: "Private key of that certificate.",
-        set: |c, v| filled(v).map(|v| c.tls.key_file = v.into()),
+        set: |c, v| non_empty(v).map(|v| c.tls.key_file = v.into()),
         show: |c| json!(c.tls.key_file),
     },
-    Key {
+    ConfigKey {
         path: "tls.client.certFile",
         kind: "path of a PEM file",
-        default: Default::Computed("none: the client listeners use no TLS"),
+        default: KeyDefault::Computed("none: the client listeners use no TLS"),
         meaning: "Certificate, with its intermediates, of the client listeners (`listen.http`, `listen.grpc`), which then accept only TLS 1.2 or newer. Reloaded when it changes, as is its key.",
         set: |c, v| {
-            client(c).cert = v.into();
+            client_tls_files(c).cert = v.into();
             Ok(())
         },
         show: |c| json!(c.tls.client.as_ref().map(|files| &files.cert).unwrap_or(&PathBuf::new())),
     },
-    Key {
+    ConfigKey {
         path: "tls.client.keyFile",
         kind: "path of a PEM file",
-        default: Default::Computed("none"),
+        default: KeyDefault::Computed("none"),
         meaning: "Private key of that certificate.",
         set: |c, v| {
-            client(c).key = v.into();
+            client_tls_files(c).key = v.into();
             Ok(())
         },
         show: |c| json!(c.tls.client.as_ref().map(|files| &files.key).unwrap_or(&PathBuf::new())),
     },
-    Key {
+    ConfigKey {
         path: "raft.heartbeatInterval",
         kind: "duration, 10ms to 10s",
-        default: Default::Value("50ms"),
+        default: KeyDefault::Value("50ms"),
         meaning: "Interval at which the leader sends heartbeats to its followers. At most a third of `raft.electionTimeoutMin`.",
-        set: |c, v| time(&HEARTBEAT, v).map(|v| c.raft.heartbeat_interval = v),
-        show: |c| json!(duration::show(c.raft.heartbeat_interval)),
+        set: |c, v| bounded_duration(&HEARTBEAT, v).map(|v| c.raft.heartbeat_interval = v),
+        show: |c| json!(duration::format_duration(c.raft.heartbeat_interval)),
     },
-    Key {
+    ConfigKey {
         path: "raft.electionTimeoutMin",
         kind: "duration, at most 30s",
-        default: Default::Value("150ms"),
+        default: KeyDefault::Value("150ms"),
         meaning: "Shortest time without contact with the leader after which a follower starts an election. Increase it for slow networks.",
-        set: |c, v| time(&ELECTION_MIN, v).map(|v| c.raft.election_timeout_min = v),
-        show: |c| json!(duration::show(c.raft.election_timeout_min)),
+        set: |c, v| bounded_duration(&ELECTION_MIN, v).map(|v| c.raft.election_timeout_min = v),
+        show: |c| json!(duration::format_duration(c.raft.election_timeout_min)),
     },
-    Key {
+    ConfigKey {
         path: "raft.electionTimeoutMax",
         kind: "duration, at most 1m",
-        default: Default::Value("300ms"),
+        default: KeyDefault::Value("300ms"),
         meaning: "Longest such time; each timeout is drawn at random between the two, so that followers do not all start elections at once.",
-        set: |c, v| time(&ELECTION_MAX, v).map(|v| c.raft.election_timeout_max = v),
-        show: |c| json!(duration::show(c.raft.election_timeout_max)),
+        set: |c, v| bounded_duration(&ELECTION_MAX, v).map(|v| c.raft.election_timeout_max = v),
+        show: |c| json!(duration::format_duration(c.raft.election_timeout_max)),
     },
-    Key {
+    ConfigKey {
         path: "raft.snapshotEntries",
         kind: "number, at least 100",
-        default: Default::Value("100000"),
+        default: KeyDefault::Value("100000"),
         meaning: "Number of log entries after which the next snapshot (a checkpoint of the state) is taken.",
         set: |c, v| at_least(100, v).map(|v| c.raft.snapshot_entries = v),
         show: |c| json!(c.raft.snapshot_entries),
     },
-    Key {
+    ConfigKey {
         path: "raft.keepLogEntries",
         kind: "number",
-        default: Default::Value("50000"),
+        default: KeyDefault::Value("50000"),
         meaning: "Number of log entries kept behind a snapshot, so that a restarted pod catches up without a full snapshot.",
         set: |c, v| at_least(0, v).map(|v| c.raft.keep_log_entries = v),
         show: |c| json!(c.raft.keep_log_entries),
     },
-    Key {
+    ConfigKey {
         path: "state.cacheMebibytes",
         kind: "number, at least 16",
-        default: Default::Value("256"),
+        default: KeyDefault::Value("256"),
         meaning: "Memory of the state database, in MiB: cached blocks, indexes, filters, and a quarter for data that is not flushed yet.",
         set: |c, v| at_least(16, v).map(|v| c.state_cache_mebibytes = v),
         show: |c| json!(c.state_cache_mebibytes),
     },
-    Key {
+    ConfigKey {
         path: "storage.reserveMebibytes",
         kind: "number, `0` for none, or `auto`",
-        default: Default::Value(AUTOMATIC),
+        default: KeyDefault::Value(AUTOMATIC),
         meaning: "Space to keep free on the volume of `dataDir`, in MiB: with less on any voter's volume, user writes are refused, while reading, deleting and administration continue. Writes are accepted again when a quarter more is free. `auto`: a tenth of the volume, at least 64 MiB (a quarter of a volume smaller than 256 MiB), at most 2 GiB.",
-        set: |c, v| reserve(v).map(|v| c.storage_reserve_mebibytes = v),
+        set: |c, v| storage_reserve(v).map(|v| c.storage_reserve_mebibytes = v),
         show: |c| c.storage_reserve_mebibytes.map_or_else(|| json!(AUTOMATIC), |mebibytes| json!(mebibytes)),
     },
-    Key {
+    ConfigKey {
         path: "sessions.lifetime",
         kind: "duration, 1s to 3650d, or 0 for no limit",
-        default: Default::Value("30d"),
+        default: KeyDefault::Value("30d"),
         meaning: "Time without use after which a session expires.",
         set: |c, v| session_lifetime(v).map(|v| c.session_lifetime = v),
-        show: |c| json!(duration::show(c.session_lifetime)),
+        show: |c| json!(duration::format_duration(c.session_lifetime)),
     },
-    Key {
+    ConfigKey {
         path: "registration",
         kind: "`open` or `closed`",
-        default: Default::Value("open"),
+        default: KeyDefault::Value("open"),
         meaning: "Whether anyone who can reach a client listener may create an account.",
         set: |c, v| {
-            one_of(v, &[("open", Registration::Open), ("closed", Registration::Closed)]).map(|v| c.registration = v)
+            one_of(v, &[("open", RegistrationMode::Open), ("closed", RegistrationMode::Closed)])
+                .map(|v| c.registration = v)
         },
         show: |c| {
             json!(match c.registration {
-                Registration::Open => "open",
-                Registration::Closed => "closed",
+                RegistrationMode::Open => "open",
+                RegistrationMode::Closed => "closed",
             })
         },
     },
-    Key {
+    ConfigKey {
         path: "administrators",
         kind: "localparts, separated by commas",
-        default: Default::Computed("none"),
+        default: KeyDefault::Computed("none"),
         meaning: "Users of this server who may read `/_quorate/status` on the Matrix listener. Create each account before you list it here: a listed name can no longer be registered.",
-        set: |c, v| localparts(v).map(|v| c.administrators = v),
+        set: |c, v| localpart_list(v).map(|v| c.administrators = v),
         show: |c| json!(c.administrators.join(",")),
     },
-    Key {
+    ConfigKey {
         path: "rateLimit.enabled",
         kind: "`true` or `false`",
-        default: Default::Value("true"),
+        default: KeyDefault::Value("true"),
         meaning: "Whether the leader limits how often one user may write, and each pod limits how many accounts one address may create and how much it may read without a session. Wrong passwords are always limited.",
         set: |c, v| one_of(v, &[("true", true), ("false", false)]).map(|v| c.rate_limit.enabled = v),
         show: |c| json!(c.rate_limit.enabled),
     },
-    Key {
+    ConfigKey {
         path: "rateLimit.messages",
         kind: "number, 1 to 1000000",
-        default: Default::Value("10"),
+        default: KeyDefault::Value("10"),
         meaning: "Number of messages that one user may send per period (`rateLimit.per`).",
-        set: |c, v| messages(v).map(|v| c.rate_limit.messages = v),
+        set: |c, v| positive_count(v).map(|v| c.rate_limit.messages = v),
         show: |c| json!(c.rate_limit.messages),
     },
-    Key {
+    ConfigKey {
         path: "rateLimit.per",
         kind: "duration, 10ms to 1d",
-        default: Default::Value("10s"),
+        default: KeyDefault::Value("10s"),
         meaning: "Length of that period.",
-        set: |c, v| time(&PERIOD, v).map(|v| c.rate_limit.per = v),
-        show: |c| json!(duration::show(c.rate_limit.per)),
+        set: |c, v| bounded_duration(&PERIOD, v).map(|v| c.rate_limit.per = v),
+        show: |c| json!(duration::format_duration(c.rate_limit.per)),
     },
-    Key {
+    ConfigKey {
         path: "quotas.devices",
         kind: "number, 1 to 1000000",
-        default: Default::Value("100"),
+        default: KeyDefault::Value("100"),
         meaning: "Maximum number of devices of one account. When another one logs in, those unused for longest are logged out.",
-        set: |c, v| messages(v).map(|v| c.quotas.devices = v),
+        set: |c, v| positive_count(v).map(|v| c.quotas.devices = v),
         show: |c| json!(c.quotas.devices),
     },
-    Key {
+    ConfigKey {
         path: "quotas.filters",
         kind: "number, 1 to 1000000",
-        default: Default::Value("200"),
+        default: KeyDefault::Value("200"),
         meaning: "Maximum number of different `/sync` filters of one account. When another one is added, the oldest is removed.",
-        set: |c, v| messages(v).map(|v| c.quotas.filters = v),
+        set: |c, v| positive_count(v).map(|v| c.quotas.filters = v),
         show: |c| json!(c.quotas.filters),
     },
-    Key {
+    ConfigKey {
         path: "quotas.accountDataEntries",
         kind: "number, 1 to 1000000",
-        default: Default::Value("4096"),
+        default: KeyDefault::Value("4096"),
         meaning: "Maximum number of account data entries of one account, including those of its rooms. More are refused.",
-        set: |c, v| messages(v).map(|v| c.quotas.account_data_entries = v),
+        set: |c, v| positive_count(v).map(|v| c.quotas.account_data_entries = v),
         show: |c| json!(c.quotas.account_data_entries),
     },
-    Key {
+    ConfigKey {
         path: "quotas.accountDataMebibytes",
         kind: "number, 1 to 1000000",
-        default: Default::Value("4"),
+        default: KeyDefault::Value("4"),
         meaning: "Maximum size of the account data of one account, in MiB. Anything beyond it is refused.",
-        set: |c, v| messages(v).map(|v| c.quotas.account_data_mebibytes = v),
+        set: |c, v| positive_count(v).map(|v| c.quotas.account_data_mebibytes = v),
         show: |c| json!(c.quotas.account_data_mebibytes),
     },
-    Key {
+    ConfigKey {
         path: "quotas.joinedRooms",
         kind: "number, 1 to 1000000",
-        default: Default::Value("5000"),
+        default: KeyDefault::Value("5000"),
         meaning: "Maximum number of rooms that one account may be in. At the limit, it must leave one before it joins or creates another.",
-        set: |c, v| messages(v).map(|v| c.quotas.joined_rooms = v),
+        set: |c, v| positive_count(v).map(|v| c.quotas.joined_rooms = v),
         show: |c| json!(c.quotas.joined_rooms),
     },
-    Key {
+    ConfigKey {
         path: "quotas.pendingInvites",
         kind: "number, 1 to 1000000",
-        default: Default::Value("500"),
+        default: KeyDefault::Value("500"),
         meaning: "Maximum number of unanswered invitations of one account. Further invitations to it are refused.",
-        set: |c, v| messages(v).map(|v| c.quotas.pending_invites = v),
+        set: |c, v| positive_count(v).map(|v| c.quotas.pending_invites = v),
         show: |c| json!(c.quotas.pending_invites),
     },
-    Key {
+    ConfigKey {
         path: "limits.connections",
         kind: "number, 16 to 1000000",
-        default: Default::Value("16384"),
+        default: KeyDefault::Value("16384"),
         meaning: "Maximum number of open connections of each client listener; a quarter of them is reserved for clients with a session. Reduced where the process may open too few files (`ulimit -n`).",
-        set: |c, v| between(16, 1_000_000, v).map(|v| c.limits.connections = v),
+        set: |c, v| number_between(16, 1_000_000, v).map(|v| c.limits.connections = v),
         show: |c| json!(c.limits.connections),
     },
-    Key {
+    ConfigKey {
         path: "limits.connectionsPerAddress",
         kind: "number, 1 to 1000000",
-        default: Default::Value("8192"),
+        default: KeyDefault::Value("8192"),
         meaning: "Maximum number of these connections from one address (IPv6: from one /64), over both listeners. A load balancer that hides the addresses of its clients counts as one address; see `limits.trustedProxies`.",
-        set: |c, v| between(1, 1_000_000, v).map(|v| c.limits.connections_per_address = v),
+        set: |c, v| number_between(1, 1_000_000, v).map(|v| c.limits.connections_per_address = v),
         show: |c| json!(c.limits.connections_per_address),
     },
-    Key {
+    ConfigKey {
         path: "limits.strangersPerAddress",
         kind: "number, 1 to 1000000",
-        default: Default::Value("1024"),
+        default: KeyDefault::Value("1024"),
         meaning: "Maximum number of these connections that have not shown a session yet. Another one closes the oldest of them.",
-        set: |c, v| between(1, 1_000_000, v).map(|v| c.limits.strangers_per_address = v),
+        set: |c, v| number_between(1, 1_000_000, v).map(|v| c.limits.strangers_per_address = v),
         show: |c| json!(c.limits.strangers_per_address),
     },
-    Key {
+    ConfigKey {
         path: "limits.requestMebibytes",
         kind: "number, 16 to 65536",
-        default: Default::Value("64"),
+        default: KeyDefault::Value("64"),
         meaning: "Memory for the bodies of requests that are being read or served, in MiB: a quarter of it for callers without a session, a quarter for each address. Beyond it, requests are temporarily refused.",
-        set: |c, v| mebibytes(v).map(|v| c.limits.request_bytes = v),
+        set: |c, v| parse_mebibytes(v).map(|v| c.limits.request_bytes = v),
         show: |c| json!(c.limits.request_bytes >> 20),
     },
-    Key {
+    ConfigKey {
         path: "limits.answerMebibytes",
         kind: "number, 16 to 65536",
-        default: Default::Value("64"),
+        default: KeyDefault::Value("64"),
         meaning: "Memory for responses that clients have not read yet, in MiB: half of it for each address. Beyond it, requests are temporarily refused, and clients that read nothing are disconnected sooner.",
-        set: |c, v| mebibytes(v).map(|v| c.limits.answer_bytes = v),
+        set: |c, v| parse_mebibytes(v).map(|v| c.limits.answer_bytes = v),
         show: |c| json!(c.limits.answer_bytes >> 20),
     },
-    Key {
+    ConfigKey {
         path: "limits.trustedProxies",
         kind: "addresses and networks, separated by commas",
-        default: Default::Computed("none"),
+        default: KeyDefault::Computed("none"),
         meaning: "Proxies whose `X-Forwarded-For` is trusted, such as `10.0.0.0/8`: their requests count for the right-most address in it that is not one of them. List only proxies that write that header themselves: anyone listed here can claim any address.",
         set: |c, v| TrustedProxies::parse(v).map(|v| c.limits.trusted_proxies = v),
         show: |c| json!(c.limits.trusted_proxies.show()),
     },
-    Key {
+    ConfigKey {
         path: "log.format",
         kind: "`json` or `text`",
-        default: Default::Value("json"),
+        default: KeyDefault::Value("json"),
         meaning: "Format of log lines, which go to standard error.",
         set: |c, v| one_of(v, &[("json", LogFormat::Json), ("text", LogFormat::Text)]).map(|v| c.log.format = v),
         show: |c| {
@@ -399,49 +400,49 @@ pub const KEYS: &[Key] = &[
             })
         },
     },
-    Key {
+    ConfigKey {
         path: "log.level",
         kind: "`error`, `warn`, `info`, `debug`, `trace`, or directives",
-        default: Default::Value("info"),
+        default: KeyDefault::Value("info"),
         meaning: "Minimum log level; by module as in `info,quorate_chatd::raft=debug`.",
-        set: |c, v| level(v).map(|v| c.log.level = v),
+        set: |c, v| log_level(v).map(|v| c.log.level = v),
         show: |c| json!(c.log.level),
     },
-    Key {
+    ConfigKey {
         path: "traces.endpoint",
         kind: "`none`, or a URL such as `http://collector:4317`",
-        default: Default::Value("none"),
+        default: KeyDefault::Value("none"),
         meaning: "OpenTelemetry receiver to which traces are sent (OTLP over gRPC); see [Traces](traces.md).",
-        set: |c, v| receiver(v).map(|v| c.traces.endpoint = v),
+        set: |c, v| receiver_url(v).map(|v| c.traces.endpoint = v),
         show: |c| json!(c.traces.endpoint.as_deref().unwrap_or(NOWHERE)),
     },
-    Key {
+    ConfigKey {
         path: "traces.sampleRatio",
         kind: "number, 0 to 1",
-        default: Default::Value("0.01"),
+        default: KeyDefault::Value("0.01"),
         meaning: "Fraction of calls that are traced, among those whose callers do not decide it with a `traceparent`.",
         set: |c, v| Ratio::parse(v).map(|v| c.traces.sample_ratio = v),
         show: |c| c.traces.sample_ratio.show(),
     },
-    Key {
+    ConfigKey {
         path: "shutdownGrace",
         kind: "duration, 10ms to 1h",
-        default: Default::Value("30s"),
+        default: KeyDefault::Value("30s"),
         meaning: "Maximum time from SIGTERM to the end of the process. Must be shorter than the pod's `terminationGracePeriodSeconds`.",
-        set: |c, v| time(&GRACE, v).map(|v| c.shutdown_grace = v),
-        show: |c| json!(duration::show(c.shutdown_grace)),
+        set: |c, v| bounded_duration(&GRACE, v).map(|v| c.shutdown_grace = v),
+        show: |c| json!(duration::format_duration(c.shutdown_grace)),
     },
 ];
 
-fn client(config: &mut Config) -> &mut ClientTlsFiles {
+fn client_tls_files(config: &mut Config) -> &mut ClientTlsFiles {
     config.tls.client.get_or_insert_default()
 }
 
-fn filled(value: &str) -> Result<String, String> {
+fn non_empty(value: &str) -> Result<String, String> {
     if value.trim().is_empty() { Err("it is empty".into()) } else { Ok(value.to_owned()) }
 }
 
-fn address(value: &str) -> Result<SocketAddr, String> {
+fn socket_address(value: &str) -> Result<SocketAddr, String> {
     value.parse().map_err(|_| "write an IP address and a port, such as 0.0.0.0:7400 or [::]:7400".to_owned())
 }
 
@@ -461,7 +462,7 @@ fn at_least(least: u64, value: &str) -> Result<u64, String> {
 /// Value that reserves a share of the volume.
 const AUTOMATIC: &str = "auto";
 
-fn reserve(value: &str) -> Result<Option<u64>, String> {
+fn storage_reserve(value: &str) -> Result<Option<u64>, String> {
     match value.parse() {
         _ if value == AUTOMATIC => Ok(None),
         Ok(mebibytes) => Ok(Some(mebibytes)),
@@ -469,19 +470,19 @@ fn reserve(value: &str) -> Result<Option<u64>, String> {
     }
 }
 
-fn messages(value: &str) -> Result<u32, String> {
+fn positive_count(value: &str) -> Result<u32, String> {
     value.parse().ok().filter(|n| (1..=1_000_000).contains(n)).ok_or_else(|| "write a number from 1 to 1000000".into())
 }
 
-fn between(least: usize, most: usize, value: &str) -> Result<usize, String> {
+fn number_between(least: usize, most: usize, value: &str) -> Result<usize, String> {
     let range = || format!("write a number from {least} to {most}");
     value.parse().ok().filter(|n| (least..=most).contains(n)).ok_or_else(range)
 }
 
 /// Parses a size in MiB into bytes. The largest request (2 MiB) must fit into the smallest part of the budget, an
 /// eighth; hence the lower bound of 16.
-fn mebibytes(value: &str) -> Result<usize, String> {
-    between(16, 65_536, value).map(|mebibytes| mebibytes << 20)
+fn parse_mebibytes(value: &str) -> Result<usize, String> {
+    number_between(16, 65_536, value).map(|mebibytes| mebibytes << 20)
 }
 
 fn one_of<T: Copy>(value: &str, choices: &[(&str, T)]) -> Result<T, String> {
@@ -492,7 +493,7 @@ fn one_of<T: Copy>(value: &str, choices: &[(&str, T)]) -> Result<T, String> {
     })
 }
 
-fn level(value: &str) -> Result<String, String> {
+fn log_level(value: &str) -> Result<String, String> {
     let wrong = |e: &dyn std::fmt::Display| format!("write error, warn, info, debug, trace or directives ({e})");
     if value.trim().is_empty() {
         return Err("it is empty".into());
@@ -523,7 +524,7 @@ mod tests {
     #[test]
     fn each_default_is_a_value_that_its_key_takes_and_shows() {
         for key in KEYS {
-            if let Default::Value(default) = key.default {
+            if let KeyDefault::Value(default) = key.default {
                 let mut config = Config::unset();
                 (key.set)(&mut config, default).unwrap_or_else(|e| panic!("{}: {e}", key.path));
                 let shown = match (key.show)(&config) {

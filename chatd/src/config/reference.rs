@@ -1,7 +1,7 @@
 //! Reference of all keys as Markdown, which is the content of `docs/configuration.md`.
 
-use super::{KEYS, keys::Default};
-use crate::exit::Exit;
+use super::{KEYS, keys::KeyDefault};
+use crate::exit::ExitReason;
 use std::fmt::Write as _;
 
 const HEAD: &str = "\
@@ -31,20 +31,20 @@ One more variable is read: `QUORATE_POD_IP`, the address at which other pods rea
 
 /// Returns the whole reference.
 #[must_use]
-pub fn markdown() -> String {
+pub fn config_reference() -> String {
     let mut out = HEAD.to_owned();
     for key in KEYS {
         let default = match key.default {
-            Default::Required => "required".to_owned(),
-            Default::Value(value) => format!("`{value}`"),
-            Default::Computed(words) => words.to_owned(),
+            KeyDefault::Required => "required".to_owned(),
+            KeyDefault::Value(value) => format!("`{value}`"),
+            KeyDefault::Computed(words) => words.to_owned(),
         };
         let (path, kind, meaning, env, flag) = (key.path, key.kind, key.meaning, key.env(), key.flag());
         // Writing to a string does not fail.
         let _ = writeln!(out, "| `{path}` | {kind} | {default} | `{env}` | `--{flag}` | {meaning} |");
     }
     out.push_str(TAIL);
-    for exit in Exit::ALL {
+    for exit in ExitReason::ALL {
         let _ = writeln!(out, "| {} | {} |", exit.code(), exit.meaning());
     }
     out
@@ -56,8 +56,8 @@ mod tests {
 
     #[test]
     fn every_key_and_exit_code_is_in_the_reference() {
-        let text = markdown();
+        let text = config_reference();
         assert!(KEYS.iter().all(|key| text.contains(&format!("| `{}` |", key.path))));
-        assert!(Exit::ALL.iter().all(|exit| text.contains(&format!("| {} |", exit.code()))));
+        assert!(ExitReason::ALL.iter().all(|exit| text.contains(&format!("| {} |", exit.code()))));
     }
 }

@@ -1,12 +1,12 @@
 //! Resolution of the configuration as written: fills in defaults, then checks each value and the values together.
 
-use super::keys::Default;
-use super::written::Written;
+use super::keys::KeyDefault;
+use super::written::WrittenConfig;
 use super::{Config, ConfigError, KEYS};
 
 /// Facts about the environment that computed defaults are derived from, looked up once by the caller.
 #[derive(Clone, Debug)]
-pub struct Surroundings {
+pub struct HostEnvironment {
     /// Host name of the machine or pod.
     pub host_name: String,
     /// Value of `QUORATE_POD_IP`: the address under which other pods reach this one, from the downward API of
@@ -18,14 +18,14 @@ pub struct Surroundings {
 ///
 /// # Errors
 /// Returns the first value that is missing, not accepted by its key, or in conflict with another value.
-pub fn resolve(written: &Written, around: &Surroundings) -> Result<Config, ConfigError> {
+pub fn resolve_config(written: &WrittenConfig, around: &HostEnvironment) -> Result<Config, ConfigError> {
     let mut config = Config::unset();
     for key in KEYS {
         let (value, from) = match (written.get(key), key.default) {
             (Some(setting), _) => (setting.value.as_str(), setting.from.as_str()),
-            (None, Default::Value(value)) => (value, "default"),
-            (None, Default::Computed(_)) => continue,
-            (None, Default::Required) => {
+            (None, KeyDefault::Value(value)) => (value, "default"),
+            (None, KeyDefault::Computed(_)) => continue,
+            (None, KeyDefault::Required) => {
                 return Err(ConfigError::Missing { key: key.path, env: key.env(), flag: format!("--{}", key.flag()) });
             }
         };
@@ -36,13 +36,13 @@ pub fn resolve(written: &Written, around: &Surroundings) -> Result<Config, Confi
             reason,
         })?;
     }
-    compute(&mut config, around);
+    compute_defaults(&mut config, around);
     check_times(&config)?;
     check_client_tls(&mut config)?;
     Ok(config)
 }
 
-fn compute(config: &mut Config, around: &Surroundings) {
+fn compute_defaults(config: &mut Config, around: &HostEnvironment) {
     if config.node_name.is_empty() {
         config.node_name.clone_from(&around.host_name);
     }
@@ -102,10 +102,10 @@ mod tests {
     use std::path::Path;
 
     fn resolved(yaml: &str, pod_ip: Option<&str>) -> Result<Config, String> {
-        let mut written = Written::default();
+        let mut written = WrittenConfig::default();
         written.add_yaml(yaml, Path::new("c.yaml")).map_err(|e| e.to_string())?;
-        let around = Surroundings { host_name: "host".into(), pod_ip: pod_ip.map(str::to_owned) };
-        resolve(&written, &around).map_err(|e| e.to_string())
+        let around = HostEnvironment { host_name: "host".into(), pod_ip: pod_ip.map(str::to_owned) };
+        resolve_config(&written, &around).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -161,11 +161,12 @@ mod tests {
             let path = row["chatd"].as_str().unwrap();
             let values = |verdict: &str| row[verdict].as_array().unwrap().clone();
             let resolved = |value: &serde_json::Value| {
-                let mut written = Written::default();
+                let mut written = WrittenConfig::default();
                 written.add_yaml("serverName: a.org", Path::new("c.yaml")).unwrap();
                 let key = KEYS.iter().find(|key| key.path == path).unwrap();
                 written.add_flag(key, value.as_str().unwrap().to_owned());
-                resolve(&written, &Surroundings { host_name: "host".into(), pod_ip: None }).map_err(|e| e.to_string())
+                resolve_config(&written, &HostEnvironment { host_name: "host".into(), pod_ip: None })
+                    .map_err(|e| e.to_string())
             };
             for value in values("taken") {
                 assert!(resolved(&value).is_ok(), "{path} {value}: {:?}", resolved(&value));

@@ -29,18 +29,18 @@ pub(super) const PERIOD: RangeInclusive<Duration> = LEAST..=HOUR.saturating_mul(
 pub(super) const GRACE: RangeInclusive<Duration> = LEAST..=HOUR;
 
 /// Parses a duration within `bounds`.
-pub(super) fn time(bounds: &RangeInclusive<Duration>, value: &str) -> Result<Duration, String> {
-    let parsed = duration::parse(value)?;
+pub(super) fn bounded_duration(bounds: &RangeInclusive<Duration>, value: &str) -> Result<Duration, String> {
+    let parsed = duration::parse_duration(value)?;
     if bounds.contains(&parsed) {
         return Ok(parsed);
     }
-    let (least, most) = (duration::show(*bounds.start()), duration::show(*bounds.end()));
+    let (least, most) = (duration::format_duration(*bounds.start()), duration::format_duration(*bounds.end()));
     Err(format!("it must be from {least} to {most} (ms means milliseconds, m means minutes)"))
 }
 
 /// Parses the time for which an unused login stays valid; `0` means for ever.
 pub(super) fn session_lifetime(value: &str) -> Result<Duration, String> {
-    if duration::parse(value)?.is_zero() { Ok(Duration::ZERO) } else { time(&SESSION, value) }
+    if duration::parse_duration(value)?.is_zero() { Ok(Duration::ZERO) } else { bounded_duration(&SESSION, value) }
 }
 
 /// Parses a server name (Matrix specification, "Server Name"): a host or address with an optional port. The limit of
@@ -54,7 +54,7 @@ pub(super) fn server_name(value: &str) -> Result<String, String> {
 }
 
 /// Parses a comma-separated list of localparts: names of users without `@` and server.
-pub(super) fn localparts(value: &str) -> Result<Vec<String>, String> {
+pub(super) fn localpart_list(value: &str) -> Result<Vec<String>, String> {
     let names = value.split(',').map(str::trim).filter(|name| !name.is_empty());
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let is_name = |name: &str| {
@@ -71,7 +71,7 @@ pub(super) const NOWHERE: &str = "none";
 
 /// Parses the URL of the OTLP receiver; [`NOWHERE`] yields `None`. TLS is not supported: the receiver is a collector on
 /// the same node or in the same cluster, which uses TLS towards anything outside.
-pub(super) fn receiver(value: &str) -> Result<Option<String>, String> {
+pub(super) fn receiver_url(value: &str) -> Result<Option<String>, String> {
     if value == NOWHERE {
         return Ok(None);
     }
@@ -116,10 +116,10 @@ mod tests {
 
     #[test]
     fn administrators_are_named_without_their_server() {
-        assert_eq!(localparts(" alice, bob,").unwrap(), ["alice", "bob"]);
-        assert_eq!(localparts("").unwrap(), Vec::<String>::new());
+        assert_eq!(localpart_list(" alice, bob,").unwrap(), ["alice", "bob"]);
+        assert_eq!(localpart_list("").unwrap(), Vec::<String>::new());
         for wrong in ["@alice:chat.example.org", "=", "alice,..", "Alice"] {
-            assert!(localparts(wrong).is_err(), "{wrong}");
+            assert!(localpart_list(wrong).is_err(), "{wrong}");
         }
     }
 
@@ -139,9 +139,9 @@ mod tests {
     #[test]
     fn an_endpoint_that_nobody_can_dial_is_refused_at_once() {
         for wrong in ["http://[::", "http://", "http://a:99999", "http://a b", "https://a", "http://a/path", "a:1"] {
-            assert!(receiver(wrong).unwrap_err().contains("http://collector"), "{wrong}");
+            assert!(receiver_url(wrong).unwrap_err().contains("http://collector"), "{wrong}");
         }
-        assert_eq!(receiver("http://[::1]:4317/"), Ok(Some("http://[::1]:4317/".into())));
-        assert_eq!(receiver(NOWHERE), Ok(None));
+        assert_eq!(receiver_url("http://[::1]:4317/"), Ok(Some("http://[::1]:4317/".into())));
+        assert_eq!(receiver_url(NOWHERE), Ok(None));
     }
 }

@@ -1,14 +1,14 @@
 //! Configuration as written: for each key the last of default, file, environment and flag that sets it, as text
 //! together with its place, so that an error can say where the value is written.
 
-use super::{ConfigError, KEYS, Key};
+use super::{ConfigError, ConfigKey, KEYS};
 use serde_yaml_ng::Value;
 use std::collections::BTreeMap;
 use std::{fs, path::Path};
 
 /// Value of a key and the place where it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Setting {
+pub struct WrittenSetting {
     /// Text of the value as written.
     pub value: String,
     /// Place in words: "file x.yaml", "environment variable X" or "flag --x".
@@ -17,14 +17,14 @@ pub struct Setting {
 
 /// Settings by path of their keys; later layers replace earlier ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Written {
-    settings: BTreeMap<&'static str, Setting>,
+pub struct WrittenConfig {
+    settings: BTreeMap<&'static str, WrittenSetting>,
 }
 
-impl Written {
+impl WrittenConfig {
     /// Returns the setting of a key, or `None` if nothing sets it.
     #[must_use]
-    pub fn get(&self, key: &Key) -> Option<&Setting> {
+    pub fn get(&self, key: &ConfigKey) -> Option<&WrittenSetting> {
         self.settings.get(key.path)
     }
 
@@ -50,14 +50,14 @@ impl Written {
         for key in KEYS {
             let name = key.env();
             if let Some(value) = lookup(&name) {
-                self.settings.insert(key.path, Setting { value, from: format!("environment variable {name}") });
+                self.settings.insert(key.path, WrittenSetting { value, from: format!("environment variable {name}") });
             }
         }
     }
 
     /// Adds the value of a flag.
-    pub fn add_flag(&mut self, key: &'static Key, value: String) {
-        self.settings.insert(key.path, Setting { value, from: format!("flag --{}", key.flag()) });
+    pub fn add_flag(&mut self, key: &'static ConfigKey, value: String) {
+        self.settings.insert(key.path, WrittenSetting { value, from: format!("flag --{}", key.flag()) });
     }
 
     fn add_node(&mut self, path: &str, node: &Value, from: &str) -> Result<(), ConfigError> {
@@ -67,7 +67,7 @@ impl Written {
         let shape = |expected| ConfigError::Shape { from: from.to_owned(), key: path.to_owned(), expected };
         match (key, node) {
             (None, _) if !is_section => {
-                Err(ConfigError::UnknownKey { from: from.to_owned(), key: path.to_owned(), nearest: nearest(path) })
+                Err(ConfigError::UnknownKey { from: from.to_owned(), key: path.to_owned(), nearest: nearest_key(path) })
             }
             (None, Value::Mapping(fields)) => fields.iter().try_for_each(|(name, value)| {
                 let name = name.as_str().ok_or_else(|| shape("a section whose keys are strings"))?;
@@ -83,15 +83,15 @@ impl Written {
             }),
             (None, _) => Err(shape("a section of keys")),
             (Some(key), node) => {
-                let value = scalar(node).ok_or_else(|| shape("a single value"))?;
-                self.settings.insert(key.path, Setting { value, from: from.to_owned() });
+                let value = scalar_text(node).ok_or_else(|| shape("a single value"))?;
+                self.settings.insert(key.path, WrittenSetting { value, from: from.to_owned() });
                 Ok(())
             }
         }
     }
 }
 
-fn scalar(node: &Value) -> Option<String> {
+fn scalar_text(node: &Value) -> Option<String> {
     match node {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -102,7 +102,7 @@ fn scalar(node: &Value) -> Option<String> {
 
 /// Returns the key that a mistyped path probably means: the same path apart from case, hyphens and underscores, or one
 /// with the same last word.
-fn nearest(path: &str) -> Option<&'static str> {
+fn nearest_key(path: &str) -> Option<&'static str> {
     let plain = |text: &str| text.replace(['-', '_'], "").to_ascii_lowercase();
     let last = |text: &str| plain(text.rsplit('.').next().unwrap_or(text));
     let same = |compare: &dyn Fn(&str) -> bool| KEYS.iter().map(|key| key.path).find(|known| compare(known));
@@ -113,12 +113,12 @@ fn nearest(path: &str) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn yaml(text: &str) -> Result<Written, String> {
-        let mut written = Written::default();
+    fn yaml(text: &str) -> Result<WrittenConfig, String> {
+        let mut written = WrittenConfig::default();
         written.add_yaml(text, Path::new("c.yaml")).map(|()| written).map_err(|e| e.to_string())
     }
 
-    fn value(written: &Written, path: &str) -> Option<String> {
+    fn value(written: &WrittenConfig, path: &str) -> Option<String> {
         KEYS.iter().find(|key| key.path == path).and_then(|key| written.get(key)).map(|s| s.value.clone())
     }
 

@@ -7,8 +7,8 @@
 //! little longer, and neither the writes of others nor heartbeats wait for all of it. Whatever else changes meanwhile
 //! is told first.
 
-use super::Topics;
-use super::hint::{Call, Hints, Slot};
+use super::FeedTopics;
+use super::hint::{SubscriberIndex, SubscriberSlot, WakeTarget};
 use quorate_core::id::RoomNumber;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,20 +40,20 @@ const MOST_NOTED: usize = 65_536;
 /// Changes that were noted and are not told yet.
 #[derive(Debug, Default)]
 pub(super) struct FanOut {
-    noted: Mutex<Noted>,
+    noted: Mutex<NotedChanges>,
     /// `true` once a task does the waking; until then whoever publishes does it.
     has_task: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-struct Noted {
+struct NotedChanges {
     rooms: BTreeSet<RoomNumber>,
     users: BTreeSet<String>,
     everybody: bool,
 }
 
-impl Noted {
-    fn note(&mut self, topics: &Topics) {
+impl NotedChanges {
+    fn note(&mut self, topics: &FeedTopics) {
         self.rooms.extend(topics.rooms.iter().copied());
         self.users.extend(topics.users.iter().cloned());
         if self.rooms.len() + self.users.len() > MOST_NOTED {
@@ -61,22 +61,22 @@ impl Noted {
         }
     }
 
-    fn calls(self) -> Vec<Call> {
+    fn calls(self) -> Vec<WakeTarget> {
         if self.everybody {
-            return vec![Call::Everybody];
+            return vec![WakeTarget::Everybody];
         }
-        self.users.into_iter().map(Call::User).chain(self.rooms.into_iter().map(Call::Room)).collect()
+        self.users.into_iter().map(WakeTarget::User).chain(self.rooms.into_iter().map(WakeTarget::Room)).collect()
     }
 }
 
 impl FanOut {
-    fn noted(&self) -> MutexGuard<'_, Noted> {
+    fn noted(&self) -> MutexGuard<'_, NotedChanges> {
         // A panic in the few lines below loses nothing that was noted.
         self.noted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes topics that have changed.
-    pub(super) fn note(&self, topics: &Topics) {
+    pub(super) fn note(&self, topics: &FeedTopics) {
         self.noted().note(topics);
     }
 
@@ -86,25 +86,25 @@ impl FanOut {
     }
 
     /// Wakes all noted subscribers at once, if there is no task for it.
-    pub(super) fn wake_without_task(&self, hints: &Hints) {
+    pub(super) fn wake_without_task(&self, hints: &SubscriberIndex) {
         if self.has_task.load(Ordering::Acquire) {
             return;
         }
-        for mut telling in self.take().into_iter().map(Telling::new) {
+        for mut telling in self.take().into_iter().map(WakeProgress::new) {
             while !telling.is_told {
                 hints.wake(&telling.next(hints));
             }
         }
     }
 
-    fn take(&self) -> Vec<Call> {
+    fn take(&self) -> Vec<WakeTarget> {
         std::mem::take(&mut *self.noted()).calls()
     }
 }
 
 /// A call under way: some of its subscribers are still to be woken.
-struct Telling {
-    call: Call,
+struct WakeProgress {
+    call: WakeTarget,
     /// Number of the last subscriber that was woken.
     after: Option<u64>,
     /// First number of subscribers that need not be woken: they subscribed later, so they have read later.
@@ -115,40 +115,40 @@ struct Telling {
     again: bool,
 }
 
-impl Telling {
-    fn new(call: Call) -> Self {
-        Self { call, after: None, end: Slot::next_number(), woken: 0, is_told: false, again: false }
+impl WakeProgress {
+    fn new(call: WakeTarget) -> Self {
+        Self { call, after: None, end: SubscriberSlot::next_number(), woken: 0, is_told: false, again: false }
     }
 
     fn is_crowd(&self) -> bool {
         self.woken >= WITHOUT_PAUSES
     }
 
-    fn next(&mut self, hints: &Hints) -> Vec<Arc<Slot>> {
+    fn next(&mut self, hints: &SubscriberIndex) -> Vec<Arc<SubscriberSlot>> {
         let at_most = if self.is_crowd() { OF_A_CROWD } else { AT_A_TIME };
         let slots = hints.some_of(&self.call, self.after, self.end, at_most);
         self.after = slots.last().map(|slot| slot.number());
         self.woken += slots.len();
         if slots.len() < at_most {
             self.is_told = !std::mem::take(&mut self.again);
-            (self.after, self.end) = (None, Slot::next_number());
+            (self.after, self.end) = (None, SubscriberSlot::next_number());
         }
         slots
     }
 }
 
 /// The task's calls under way: as many as there are calls with more than a few subscribers.
-struct Pacer {
-    hints: Arc<Hints>,
-    begun: VecDeque<Telling>,
+struct WakePacer {
+    hints: Arc<SubscriberIndex>,
+    begun: VecDeque<WakeProgress>,
     /// End of the current pause.
     resume: Instant,
 }
 
-impl Pacer {
+impl WakePacer {
     /// Wakes the first subscribers at once, whatever else is under way.
-    fn begin(&mut self, call: Call) {
-        let mut telling = Telling::new(call);
+    fn begin(&mut self, call: WakeTarget) {
+        let mut telling = WakeProgress::new(call);
         self.hints.wake(&telling.next(&self.hints));
         if telling.is_told {
             return;
@@ -177,14 +177,14 @@ impl Pacer {
 }
 
 /// Returns the task, which ends with the last handle to the feed: that is the sender of `applied`.
-pub(super) fn task<T>(
+pub(super) fn fan_out_task<T>(
     fan_out: Arc<FanOut>,
-    hints: Arc<Hints>,
+    hints: Arc<SubscriberIndex>,
     mut applied: watch::Receiver<T>,
 ) -> impl Future<Output = ()> {
     fan_out.has_task.store(true, Ordering::Release);
     async move {
-        let mut pacer = Pacer { hints, begun: VecDeque::new(), resume: Instant::now() };
+        let mut pacer = WakePacer { hints, begun: VecDeque::new(), resume: Instant::now() };
         loop {
             for call in fan_out.take() {
                 pacer.begin(call);

@@ -1,6 +1,6 @@
 //! Index from rooms and users to the subscribers that they wake.
 
-use super::Topics;
+use super::FeedTopics;
 use quorate_core::id::RoomNumber;
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 /// Mark of a subscriber: set or not, however often it is touched.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct SubscriberSlot {
     number: u64,
     marked: AtomicBool,
     wake: Notify,
@@ -23,7 +23,7 @@ pub(super) struct Slot {
 /// Number of the next subscriber.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-impl Default for Slot {
+impl Default for SubscriberSlot {
     fn default() -> Self {
         Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -34,7 +34,7 @@ impl Default for Slot {
     }
 }
 
-impl Slot {
+impl SubscriberSlot {
     /// Sets the mark. Returns `true` if this touch woke the subscriber.
     pub(super) fn mark(&self) -> bool {
         // Only the first touch wakes: the reader takes the mark before it reads, so it sees what the later ones
@@ -69,7 +69,7 @@ impl Slot {
 
 /// Subscribers to be woken together.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Call {
+pub(super) enum WakeTarget {
     /// Subscribers that follow a room.
     Room(RoomNumber),
     /// Subscribers that follow a user.
@@ -80,34 +80,41 @@ pub(super) enum Call {
 
 /// Subscribers in the order in which they came: if they were ordered by address, the order of waking would differ from
 /// run to run.
-type Slots = BTreeMap<u64, Arc<Slot>>;
+type SlotMap = BTreeMap<u64, Arc<SubscriberSlot>>;
 
 /// Index of subscribers by topic. Its size is that of the subscriptions, which the listeners bound.
 #[derive(Debug, Default)]
-pub(super) struct Hints {
-    index: Mutex<Index>,
+pub(super) struct SubscriberIndex {
+    index: Mutex<TopicIndex>,
     wakeups: AtomicU64,
     awake: AtomicUsize,
-    /// Number of awake subscribers down to which [`Hints::until_awake_are`] waits.
+    /// Number of awake subscribers down to which [`SubscriberIndex::until_awake_are`] waits.
     enough: AtomicUsize,
     came_back: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Index {
-    rooms: HashMap<RoomNumber, Slots>,
-    users: HashMap<String, Slots>,
-    all: Slots,
+struct TopicIndex {
+    rooms: HashMap<RoomNumber, SlotMap>,
+    users: HashMap<String, SlotMap>,
+    all: SlotMap,
 }
 
-fn insert<K: Hash + Eq + Clone>(map: &mut HashMap<K, Slots>, keys: impl IntoIterator<Item = K>, slot: &Arc<Slot>) {
+fn insert_slot<K: Hash + Eq + Clone>(
+    map: &mut HashMap<K, SlotMap>,
+    keys: impl IntoIterator<Item = K>,
+    slot: &Arc<SubscriberSlot>,
+) {
     for key in keys {
         map.entry(key).or_default().insert(slot.number, slot.clone());
     }
 }
 
-fn remove<'a, K, Q>(map: &mut HashMap<K, Slots>, keys: impl IntoIterator<Item = &'a Q>, slot: &Arc<Slot>)
-where
+fn remove_slot<'a, K, Q>(
+    map: &mut HashMap<K, SlotMap>,
+    keys: impl IntoIterator<Item = &'a Q>,
+    slot: &Arc<SubscriberSlot>,
+) where
     K: Hash + Eq + Borrow<Q>,
     Q: Hash + Eq + ?Sized + 'a,
 {
@@ -121,20 +128,26 @@ where
     }
 }
 
-impl Hints {
-    fn index(&self) -> MutexGuard<'_, Index> {
+impl SubscriberIndex {
+    fn index(&self) -> MutexGuard<'_, TopicIndex> {
         // A panic while the lock is held leaves at worst a subscriber too many or too few in one set.
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns at most `at_most` subscribers of a call, those after the number `after` and before `end`: whoever
     /// subscribes later also reads later. The index is not locked while they are woken.
-    pub(super) fn some_of(&self, call: &Call, after: Option<u64>, end: u64, at_most: usize) -> Vec<Arc<Slot>> {
+    pub(super) fn some_of(
+        &self,
+        call: &WakeTarget,
+        after: Option<u64>,
+        end: u64,
+        at_most: usize,
+    ) -> Vec<Arc<SubscriberSlot>> {
         let index = self.index();
         let slots = match call {
-            Call::Room(room) => index.rooms.get(room),
-            Call::User(user) => index.users.get(user),
-            Call::Everybody => Some(&index.all),
+            WakeTarget::Room(room) => index.rooms.get(room),
+            WakeTarget::User(user) => index.users.get(user),
+            WakeTarget::Everybody => Some(&index.all),
         };
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let some = slots.into_iter().flat_map(|slots| slots.range((from, Bound::Excluded(end))));
@@ -142,9 +155,9 @@ impl Hints {
     }
 
     /// Marks the subscribers of these users at once: for the few that must be marked before anything else is seen.
-    pub(super) fn touch_users(&self, topics: &Topics) {
+    pub(super) fn touch_users(&self, topics: &FeedTopics) {
         let index = self.index();
-        topics.users.iter().filter_map(|user| index.users.get(user)).flat_map(Slots::values).for_each(|slot| {
+        topics.users.iter().filter_map(|user| index.users.get(user)).flat_map(SlotMap::values).for_each(|slot| {
             slot.mark();
         });
     }
@@ -157,7 +170,7 @@ impl Hints {
     }
 
     /// Marks these subscribers, and adds them to the counters once for all of them.
-    pub(super) fn wake(&self, slots: &[Arc<Slot>]) {
+    pub(super) fn wake(&self, slots: &[Arc<SubscriberSlot>]) {
         // Before the mark: once it is set the reader may be back at once.
         let awake = slots.iter().filter(|slot| !slot.is_awake.swap(true, Ordering::AcqRel)).count();
         self.awake.fetch_add(awake, Ordering::AcqRel);
@@ -180,7 +193,7 @@ impl Hints {
     }
 
     /// Notes that a subscriber has come back to wait, or goes.
-    pub(super) fn come_back(&self, slot: &Slot) {
+    pub(super) fn come_back(&self, slot: &SubscriberSlot) {
         if slot.is_awake.swap(false, Ordering::AcqRel) {
             let before = self.awake.fetch_sub(1, Ordering::AcqRel);
             if before <= self.enough.load(Ordering::Acquire).saturating_add(1) {
@@ -195,27 +208,27 @@ impl Hints {
     }
 
     /// Adds a subscriber with its topics.
-    pub(super) fn add(&self, topics: &Topics, slot: &Arc<Slot>) {
+    pub(super) fn add(&self, topics: &FeedTopics, slot: &Arc<SubscriberSlot>) {
         self.index().all.insert(slot.number, slot.clone());
         self.extend(topics, slot);
     }
 
     /// Adds topics to a subscriber.
-    pub(super) fn extend(&self, topics: &Topics, slot: &Arc<Slot>) {
+    pub(super) fn extend(&self, topics: &FeedTopics, slot: &Arc<SubscriberSlot>) {
         let mut index = self.index();
-        insert(&mut index.rooms, topics.rooms.iter().copied(), slot);
-        insert(&mut index.users, topics.users.iter().cloned(), slot);
+        insert_slot(&mut index.rooms, topics.rooms.iter().copied(), slot);
+        insert_slot(&mut index.users, topics.users.iter().cloned(), slot);
     }
 
     /// Removes topics from a subscriber.
-    pub(super) fn narrow(&self, topics: &Topics, slot: &Arc<Slot>) {
+    pub(super) fn narrow(&self, topics: &FeedTopics, slot: &Arc<SubscriberSlot>) {
         let mut index = self.index();
-        remove(&mut index.rooms, &topics.rooms, slot);
-        remove(&mut index.users, topics.users.iter().map(String::as_str), slot);
+        remove_slot(&mut index.rooms, &topics.rooms, slot);
+        remove_slot(&mut index.users, topics.users.iter().map(String::as_str), slot);
     }
 
     /// Removes a subscriber and its topics.
-    pub(super) fn remove(&self, topics: &Topics, slot: &Arc<Slot>) {
+    pub(super) fn remove(&self, topics: &FeedTopics, slot: &Arc<SubscriberSlot>) {
         self.narrow(topics, slot);
         self.index().all.remove(&slot.number);
         self.come_back(slot);

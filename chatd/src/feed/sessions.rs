@@ -4,7 +4,7 @@
 //! changed, after the commit and before anybody is answered. A session that was read before that and is put here later
 //! is recognised by its ticket, and counts for nothing.
 
-use quorate_core::query::Session;
+use quorate_core::query::LiveSession;
 use std::{
     collections::HashMap,
     sync::{
@@ -29,24 +29,24 @@ pub struct KnownSessions {
     tick: AtomicU64,
     /// Ticks at which the sessions of each mark's users were last forgotten.
     forgotten: Vec<AtomicU64>,
-    known: Mutex<Generations>,
+    known: Mutex<SessionGenerations>,
 }
 
 #[derive(Default)]
-struct Generations {
-    young: HashMap<TokenHash, Known>,
-    old: HashMap<TokenHash, Known>,
+struct SessionGenerations {
+    young: HashMap<TokenHash, CachedSession>,
+    old: HashMap<TokenHash, CachedSession>,
 }
 
 #[derive(Clone)]
-struct Known {
-    session: Session,
-    ticket: Ticket,
+struct CachedSession {
+    session: LiveSession,
+    ticket: ReadTicket,
 }
 
 /// Tick at which a read began, taken before the view is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(u64);
+pub struct ReadTicket(u64);
 
 impl Default for KnownSessions {
     fn default() -> Self {
@@ -58,7 +58,7 @@ impl Default for KnownSessions {
 impl KnownSessions {
     /// Returns the session of a token, if it is known here and stood as of the last commit.
     #[must_use]
-    pub fn get(&self, hash: &TokenHash) -> Option<Session> {
+    pub fn get(&self, hash: &TokenHash) -> Option<LiveSession> {
         let mut known = self.known();
         let found = match known.young.get(hash) {
             Some(found) => found.clone(),
@@ -74,13 +74,13 @@ impl KnownSessions {
 
     /// Returns a ticket, to be taken before a session is read from the rows.
     #[must_use]
-    pub fn ticket(&self) -> Ticket {
-        Ticket(self.tick.load(Ordering::Acquire))
+    pub fn ticket(&self) -> ReadTicket {
+        ReadTicket(self.tick.load(Ordering::Acquire))
     }
 
     /// Keeps a session that was read from the rows.
-    pub fn put(&self, hash: TokenHash, session: Session, ticket: Ticket) {
-        self.known().put(hash, Known { session, ticket });
+    pub fn put(&self, hash: TokenHash, session: LiveSession, ticket: ReadTicket) {
+        self.known().put(hash, CachedSession { session, ticket });
     }
 
     /// Forgets a user's sessions, because they have changed in the last commit.
@@ -97,7 +97,7 @@ impl KnownSessions {
         for mark in &self.forgotten {
             mark.fetch_max(now, Ordering::AcqRel);
         }
-        *self.known() = Generations::default();
+        *self.known() = SessionGenerations::default();
     }
 
     fn forgotten_at(&self, localpart: &str) -> u64 {
@@ -112,14 +112,14 @@ impl KnownSessions {
         self.forgotten.get(place)
     }
 
-    fn known(&self) -> MutexGuard<'_, Generations> {
+    fn known(&self) -> MutexGuard<'_, SessionGenerations> {
         // Each change is one insertion: a panic leaves nothing half done.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Generations {
-    fn put(&mut self, hash: TokenHash, known: Known) {
+impl SessionGenerations {
+    fn put(&mut self, hash: TokenHash, known: CachedSession) {
         if self.young.len() >= GENERATION && !self.young.contains_key(&hash) {
             self.old = std::mem::take(&mut self.young);
         }
@@ -131,8 +131,8 @@ impl Generations {
 mod tests {
     use super::*;
 
-    fn session(localpart: &str) -> Session {
-        Session {
+    fn session(localpart: &str) -> LiveSession {
+        LiveSession {
             localpart: localpart.into(),
             user_id: format!("@{localpart}:a"),
             device_id: "D".into(),

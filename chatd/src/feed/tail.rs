@@ -7,8 +7,8 @@
 
 use bytes::Bytes;
 use quorate_core::id::{Position, RoomNumber};
-use quorate_core::query::{Event, PAGE_BYTES, QueryError};
-use quorate_core::table::{Changes, Table, key};
+use quorate_core::query::{PAGE_BYTES, QueryError, RoomEvent};
+use quorate_core::table::{ChangeSet, Table, key};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -22,30 +22,30 @@ const BYTES: usize = 4 << 20;
 
 /// Bounded list of the newest events; see the [module](self).
 #[derive(Debug, Default)]
-pub struct Tail {
-    ring: Mutex<Ring>,
+pub struct EventTail {
+    ring: Mutex<TailRing>,
     lagged: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct Ring {
+struct TailRing {
     /// Position after which all that happened, up to `end`, is in `items`.
     start: Position,
     end: Position,
-    items: VecDeque<Item>,
+    items: VecDeque<TailItem>,
     bytes: usize,
     /// Publication times of the newest commits.
-    times: Times,
+    times: CommitTimes,
 }
 
 /// Publication times of the newest commits, by their ends: the commits that hold what lies after `start`.
 #[derive(Debug, Default)]
-struct Times {
+struct CommitTimes {
     start: Position,
     ends: VecDeque<(Position, Instant)>,
 }
 
-impl Times {
+impl CommitTimes {
     fn push(&mut self, end: Position) {
         self.ends.push_back((end, Instant::now()));
         // A commit has an event or more, as a rule: as many commits are kept as events.
@@ -65,8 +65,8 @@ impl Times {
 }
 
 #[derive(Clone, Debug)]
-enum Item {
-    Event(Arc<Fresh>),
+enum TailItem {
+    Event(Arc<FreshEvent>),
     /// Users whose memberships, devices or account data a commit changes, placed at the commit's beginning. The rows
     /// have to say what these users may see.
     Users(Position, Arc<BTreeSet<String>>),
@@ -74,23 +74,23 @@ enum Item {
 
 /// A new event, as its row.
 #[derive(Debug)]
-struct Fresh {
+struct FreshEvent {
     at: Position,
     room: RoomNumber,
     room_id: Arc<str>,
     row: Bytes,
     /// Event decoded by its first reader; `None` if the rows have to be asked.
-    event: OnceLock<Option<Event>>,
+    event: OnceLock<Option<RoomEvent>>,
 }
 
-impl Fresh {
-    fn event(&self) -> Option<&Event> {
-        let decode = || Event::of_row(self.room, &self.room_id, self.at, self.row.clone()).ok().flatten();
+impl FreshEvent {
+    fn event(&self) -> Option<&RoomEvent> {
+        let decode = || RoomEvent::of_row(self.room, &self.room_id, self.at, self.row.clone()).ok().flatten();
         self.event.get_or_init(decode).as_ref()
     }
 }
 
-impl Item {
+impl TailItem {
     fn at(&self) -> Position {
         match self {
             Self::Event(event) => event.at,
@@ -108,16 +108,16 @@ impl Item {
 
 /// Events and users that one commit adds.
 #[derive(Debug, Default)]
-pub struct Addition(Vec<Item>);
+pub struct TailAddition(Vec<TailItem>);
 
-impl Addition {
+impl TailAddition {
     /// Collects the new events among the changes of a commit whose first event is at `first` or later, and the users
     /// that it concerns; `None` if the commit changes older events, too.
     ///
     /// # Errors
     /// If a room cannot be read.
     pub fn of(
-        changes: &Changes,
+        changes: &ChangeSet,
         first: Position,
         users: &BTreeSet<String>,
         room_id: impl Fn(RoomNumber) -> Result<String, QueryError>,
@@ -136,22 +136,22 @@ impl Addition {
                 None => room_ids.entry(room).or_insert(room_id(room)?.into()).clone(),
             };
             let event = OnceLock::new();
-            events.push(Item::Event(Arc::new(Fresh { at, room, room_id, row: row.clone(), event })));
+            events.push(TailItem::Event(Arc::new(FreshEvent { at, room, room_id, row: row.clone(), event })));
         }
         if !users.is_empty() {
-            events.push(Item::Users(first, Arc::new(users.clone())));
+            events.push(TailItem::Users(first, Arc::new(users.clone())));
         }
         // Rows come by room; at the same position the users go first.
-        events.sort_by_key(|item| (item.at(), matches!(item, Item::Event(_))));
+        events.sort_by_key(|item| (item.at(), matches!(item, TailItem::Event(_))));
         Ok(Some(Self(events)))
     }
 }
 
 /// Events that a reader gets from memory.
 #[derive(Debug)]
-pub struct Page {
+pub struct TailPage {
     /// Events in timeline order.
-    pub events: Vec<Event>,
+    pub events: Vec<RoomEvent>,
     /// Cursor from which the reader goes on.
     pub next: Position,
     /// `true` if there is more already.
@@ -160,21 +160,21 @@ pub struct Page {
     pub applied: Option<Instant>,
 }
 
-impl Tail {
-    fn ring(&self) -> MutexGuard<'_, Ring> {
+impl EventTail {
+    fn ring(&self) -> MutexGuard<'_, TailRing> {
         // A panic in the few lines below leaves at worst items without an `end`, which are read as not being there.
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that everything up to `end` is committed. If `addition` is `None`, the added events are unknown and the
     /// tail begins anew.
-    pub fn push(&self, end: Position, addition: Option<Addition>) {
+    pub fn push(&self, end: Position, addition: Option<TailAddition>) {
         let mut ring = self.ring();
         match addition {
-            Some(Addition(items)) => items.into_iter().for_each(|item| ring.push(item)),
+            Some(TailAddition(items)) => items.into_iter().for_each(|item| ring.push(item)),
             None => {
                 let times = std::mem::take(&mut ring.times);
-                *ring = Ring { start: end, times, ..Ring::default() };
+                *ring = TailRing { start: end, times, ..TailRing::default() };
             }
         }
         ring.end = end;
@@ -183,8 +183,8 @@ impl Tail {
 
     /// Begins anew at `end`, without knowing when what is up to there was committed: at the start, or after a snapshot.
     pub fn restart(&self, end: Position) {
-        let times = Times { start: end, ..Times::default() };
-        *self.ring() = Ring { start: end, end, times, ..Ring::default() };
+        let times = CommitTimes { start: end, ..CommitTimes::default() };
+        *self.ring() = TailRing { start: end, end, times, ..TailRing::default() };
     }
 
     /// Returns the time at which the commit that holds this position was published; `None` if that is not remembered.
@@ -199,7 +199,13 @@ impl Tail {
 
     /// Returns at most `limit` events of these rooms after a cursor, and some [`PAGE_BYTES`] of them, for a user who is
     /// in all of the rooms; `None` if the tail cannot tell.
-    pub fn after(&self, after: Position, localpart: &str, rooms: &BTreeSet<RoomNumber>, limit: usize) -> Option<Page> {
+    pub fn after(
+        &self,
+        after: Position,
+        localpart: &str,
+        rooms: &BTreeSet<RoomNumber>,
+        limit: usize,
+    ) -> Option<TailPage> {
         let ring = self.ring();
         if after < ring.start {
             self.lagged.fetch_add(1, Ordering::Relaxed);
@@ -211,8 +217,8 @@ impl Tail {
         let (mut found, mut next, mut more, mut bytes) = (Vec::new(), ring.end, false, 0);
         for item in ring.items.range(ring.items.partition_point(|item| item.at() <= after)..) {
             match item {
-                Item::Users(_, users) if users.contains(localpart) => return None,
-                Item::Event(event) if rooms.contains(&event.room) => {
+                TailItem::Users(_, users) if users.contains(localpart) => return None,
+                TailItem::Event(event) if rooms.contains(&event.room) => {
                     if found.len() == limit || bytes >= PAGE_BYTES {
                         (next, more) = (event.at.before(), true);
                         break;
@@ -220,18 +226,18 @@ impl Tail {
                     bytes += event.row.len();
                     found.push(event.clone());
                 }
-                Item::Users(..) | Item::Event(_) => {}
+                TailItem::Users(..) | TailItem::Event(_) => {}
             }
         }
         let applied = found.first().and_then(|oldest| ring.times.of(oldest.at));
         drop(ring);
         let events = found.iter().map(|event| event.event().cloned()).collect::<Option<_>>()?;
-        Some(Page { events, next, more, applied })
+        Some(TailPage { events, next, more, applied })
     }
 }
 
-impl Ring {
-    fn push(&mut self, item: Item) {
+impl TailRing {
+    fn push(&mut self, item: TailItem) {
         self.bytes += item.bytes();
         self.items.push_back(item);
         while self.items.len() > EVENTS || self.bytes > BYTES {

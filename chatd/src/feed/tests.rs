@@ -5,12 +5,12 @@ fn rooms(numbers: &[u64]) -> BTreeSet<RoomNumber> {
     numbers.iter().copied().map(RoomNumber).collect()
 }
 
-fn in_rooms(numbers: &[u64]) -> Topics {
-    Topics { rooms: rooms(numbers), ..Topics::default() }
+fn in_rooms(numbers: &[u64]) -> FeedTopics {
+    FeedTopics { rooms: rooms(numbers), ..FeedTopics::default() }
 }
 
-fn of_user(name: &str) -> Topics {
-    Topics { users: BTreeSet::from([name.to_owned()]), ..Topics::default() }
+fn of_user(name: &str) -> FeedTopics {
+    FeedTopics { users: BTreeSet::from([name.to_owned()]), ..FeedTopics::default() }
 }
 
 fn at(index: u64) -> Position {
@@ -19,7 +19,7 @@ fn at(index: u64) -> Position {
 
 #[tokio::test]
 async fn a_reader_is_woken_by_its_rooms_and_users_and_by_nothing_else() {
-    let feed = Feed::new();
+    let feed = ChangeFeed::new();
     let mut room = feed.subscribe(in_rooms(&[1, 2]));
     let mut user = feed.subscribe(of_user("alice"));
     feed.publish(at(1), &in_rooms(&[3]));
@@ -33,7 +33,7 @@ async fn a_reader_is_woken_by_its_rooms_and_users_and_by_nothing_else() {
 
 #[tokio::test]
 async fn many_changes_are_one_wake_and_none_after_it_is_lost() {
-    let feed = Feed::new();
+    let feed = ChangeFeed::new();
     let mut reader = feed.subscribe(in_rooms(&[1]));
     for index in 1..100 {
         feed.publish(at(index), &in_rooms(&[1]));
@@ -46,7 +46,7 @@ async fn many_changes_are_one_wake_and_none_after_it_is_lost() {
 
 #[tokio::test]
 async fn a_waiting_reader_that_gives_up_still_finds_the_change() {
-    let feed = Feed::new();
+    let feed = ChangeFeed::new();
     let mut reader = feed.subscribe(in_rooms(&[1]));
     assert!(reader.changed().now_or_never().is_none());
     feed.publish(at(1), &in_rooms(&[1]));
@@ -56,7 +56,7 @@ async fn a_waiting_reader_that_gives_up_still_finds_the_change() {
 
 #[tokio::test]
 async fn new_rooms_count_as_changed_and_left_ones_wake_no_more() {
-    let feed = Feed::new();
+    let feed = ChangeFeed::new();
     let mut reader = feed.subscribe(in_rooms(&[1, 2]));
     reader.set_rooms(rooms(&[2, 3]));
     assert!(reader.changed().now_or_never().is_some());
@@ -70,8 +70,8 @@ async fn new_rooms_count_as_changed_and_left_ones_wake_no_more() {
 
 #[tokio::test]
 async fn an_installed_snapshot_wakes_everybody() {
-    let feed = Feed::new();
-    let mut reader = feed.subscribe(Topics::default());
+    let feed = ChangeFeed::new();
+    let mut reader = feed.subscribe(FeedTopics::default());
     feed.publish_all(at(9));
     reader.changed().await;
     assert_eq!(*feed.applied().borrow(), at(9));
@@ -79,9 +79,9 @@ async fn an_installed_snapshot_wakes_everybody() {
 
 #[test]
 fn a_dropped_subscription_leaves_nothing_behind() {
-    let feed = Feed::new();
+    let feed = ChangeFeed::new();
     let kept = feed.subscribe(in_rooms(&[1]));
-    let mut dropped = feed.subscribe(Topics { rooms: rooms(&[1, 2]), users: of_user("alice").users });
+    let mut dropped = feed.subscribe(FeedTopics { rooms: rooms(&[1, 2]), users: of_user("alice").users });
     dropped.set_rooms(rooms(&[2, 3]));
     drop(dropped);
     assert_eq!((feed.subscribers(), feed.hints.keys()), (1, 1));
@@ -94,7 +94,7 @@ fn a_dropped_subscription_leaves_nothing_behind() {
 async fn a_slow_reader_ends_up_having_read_the_last_entry() {
     use std::sync::atomic::{AtomicU64, Ordering};
     const LAST: u64 = 20_000;
-    let feed = Feed::new();
+    let feed = ChangeFeed::new();
     let stored = Arc::new(AtomicU64::new(0));
     let mut reader = feed.subscribe(in_rooms(&[1]));
     let reading = tokio::spawn({
@@ -124,7 +124,7 @@ async fn a_slow_reader_ends_up_having_read_the_last_entry() {
 
 #[test]
 fn a_reader_is_counted_as_woken_once_however_much_has_changed() {
-    let feed = Feed::new();
+    let feed = ChangeFeed::new();
     let (mut one, _other) = (feed.subscribe(in_rooms(&[1])), feed.subscribe(in_rooms(&[2])));
     for index in 1..10 {
         feed.publish(at(index), &in_rooms(&[1]));
@@ -137,12 +137,12 @@ fn a_reader_is_counted_as_woken_once_however_much_has_changed() {
 
 #[test]
 fn what_was_there_before_has_no_time_and_what_is_published_has_that_of_its_commit() {
-    let feed = Feed::new();
+    let feed = ChangeFeed::new();
     feed.publish_all(at(7));
     let before = Instant::now();
-    feed.publish(at(9), &Topics::default());
+    feed.publish(at(9), &FeedTopics::default());
     let between = Instant::now();
-    feed.publish(at(10), &Topics::default());
+    feed.publish(at(10), &FeedTopics::default());
     assert_eq!((feed.applied_at(at(7)), feed.applied_at(at(11))), (None, None));
     let times = [8, 9, 10].map(|index| feed.applied_at(at(index)).unwrap());
     assert!(times[0] == times[1] && before <= times[0] && times[1] <= between && between <= times[2]);
@@ -152,7 +152,7 @@ fn what_was_there_before_has_no_time_and_what_is_published_has_that_of_its_commi
 
 #[tokio::test]
 async fn a_watch_over_an_account_is_marked_before_readers_find_anything_and_counts_as_no_reader() {
-    let feed = Feed::new();
+    let feed = ChangeFeed::new();
     let mut watch = feed.watch_account("alice");
     assert_eq!(feed.subscribers(), 0);
     feed.publish(at(1), &in_rooms(&[1]));
@@ -168,7 +168,7 @@ async fn a_watch_over_an_account_is_marked_before_readers_find_anything_and_coun
 
 #[tokio::test]
 async fn a_task_wakes_all_of_a_large_room_and_lets_others_run_in_between() {
-    let feed = Feed::new();
+    let feed = ChangeFeed::new();
     let task = tokio::spawn(feed.fan_out());
     let mut readers: Vec<_> = (0..1000).map(|_| feed.subscribe(in_rooms(&[1]))).collect();
     let mut other = feed.subscribe(in_rooms(&[2]));
@@ -181,7 +181,7 @@ async fn a_task_wakes_all_of_a_large_room_and_lets_others_run_in_between() {
         turns += 1;
     }
     assert!(turns > 20, "{turns}");
-    assert!(readers.iter_mut().all(Interest::take) && !other.take());
+    assert!(readers.iter_mut().all(FeedSubscription::take) && !other.take());
     feed.publish(at(2), &in_rooms(&[2]));
     other.changed().await;
     drop((feed, readers, other));
@@ -190,7 +190,7 @@ async fn a_task_wakes_all_of_a_large_room_and_lets_others_run_in_between() {
 
 #[tokio::test]
 async fn who_subscribes_while_a_room_is_told_is_not_told_again() {
-    let feed = Feed::new();
+    let feed = ChangeFeed::new();
     let _task = tokio::spawn(feed.fan_out());
     let readers: Vec<_> = (0..200).map(|_| feed.subscribe(in_rooms(&[1]))).collect();
     feed.publish(at(1), &in_rooms(&[1]));
@@ -206,14 +206,14 @@ async fn who_subscribes_while_a_room_is_told_is_not_told_again() {
     drop(readers);
 }
 
-async fn until_woken(feed: &Feed, readers: u64) {
+async fn until_woken(feed: &ChangeFeed, readers: u64) {
     while feed.wakeups() < readers {
         tokio::task::yield_now().await;
     }
 }
 
 /// Spawns a reader that waits for hints again and again, and does nothing else.
-fn spawn_reader(feed: &Feed, rooms: &[u64]) -> tokio::task::JoinHandle<()> {
+fn spawn_reader(feed: &ChangeFeed, rooms: &[u64]) -> tokio::task::JoinHandle<()> {
     let mut reader = feed.subscribe(in_rooms(rooms));
     tokio::spawn(async move {
         loop {
@@ -224,7 +224,7 @@ fn spawn_reader(feed: &Feed, rooms: &[u64]) -> tokio::task::JoinHandle<()> {
 
 #[tokio::test]
 async fn a_crowd_is_given_a_part_of_the_time() {
-    let feed = Feed::new();
+    let feed = ChangeFeed::new();
     let _task = tokio::spawn(feed.fan_out());
     // These never come back, as if their clients took nothing.
     let mut stuck: Vec<_> = (0..320).map(|_| feed.subscribe(in_rooms(&[1]))).collect();
@@ -234,12 +234,12 @@ async fn a_crowd_is_given_a_part_of_the_time() {
     let took = began.elapsed().as_millis();
     // The first 256 at once, and then eight times eight, with a wait of 5 ms and a pause of 20 ms between two of them.
     assert!(took >= 7 * 25, "{took} ms");
-    assert!(stuck.iter_mut().all(Interest::take), "a reader that is stuck keeps nobody from being woken");
+    assert!(stuck.iter_mut().all(FeedSubscription::take), "a reader that is stuck keeps nobody from being woken");
 }
 
 #[tokio::test]
 async fn others_are_told_while_a_crowd_is() {
-    let feed = Feed::new();
+    let feed = ChangeFeed::new();
     let _task = tokio::spawn(feed.fan_out());
     let crowd: Vec<_> = (0..3200).map(|_| feed.subscribe(in_rooms(&[1]))).collect();
     let mut other = feed.subscribe(in_rooms(&[2]));
@@ -254,7 +254,7 @@ async fn others_are_told_while_a_crowd_is() {
 
 #[tokio::test]
 async fn a_crowd_that_is_called_again_is_woken_again_as_a_whole() {
-    let feed = Feed::new();
+    let feed = ChangeFeed::new();
     let _task = tokio::spawn(feed.fan_out());
     let readers: Vec<_> = (0..1000).map(|_| spawn_reader(&feed, &[1])).collect();
     feed.publish(at(1), &in_rooms(&[1]));
@@ -271,7 +271,7 @@ async fn a_crowd_that_is_called_again_is_woken_again_as_a_whole() {
 
 #[tokio::test]
 async fn a_reader_that_goes_while_it_is_awake_is_not_counted_as_awake() {
-    let feed = Feed::new();
+    let feed = ChangeFeed::new();
     let mut back = feed.subscribe(in_rooms(&[1]));
     let gone = feed.subscribe(in_rooms(&[1]));
     feed.publish(at(1), &in_rooms(&[1]));

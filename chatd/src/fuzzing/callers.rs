@@ -1,7 +1,7 @@
 //! Identification of callers: `X-Forwarded-For` headers of proxies, and URIs of certificates.
 
 use crate::caller::{CallerAddress, TrustedProxies};
-use crate::tls::{Holder, PeerRole};
+use crate::tls::{CertificateIdentity, PeerRole};
 use http::{HeaderMap, HeaderValue};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -10,7 +10,7 @@ const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
 
 /// Parses trusted proxies and the headers that they send. The first line of the input is a list of trusted proxies,
 /// each further one a line of the header. Returns `true` if the header named a caller.
-pub(super) fn forwarded(bytes: &[u8]) -> bool {
+pub(super) fn check_forwarded(bytes: &[u8]) -> bool {
     let mut lines = bytes.split(|byte| *byte == b'\n');
     let Some(Ok(trusted)) = lines.next().and_then(|line| std::str::from_utf8(line).ok()).map(TrustedProxies::parse)
     else {
@@ -30,9 +30,11 @@ pub(super) fn forwarded(bytes: &[u8]) -> bool {
 }
 
 /// Parses the URIs of one certificate, one per line. Returns `true` if they give it a role.
-pub(super) fn role(bytes: &[u8]) -> bool {
+pub(super) fn check_certificate_role(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
-    let Ok(Holder { role, cluster, name }) = Holder::from_uris(text.lines()) else { return false };
+    let Ok(CertificateIdentity { role, cluster, name }) = CertificateIdentity::from_uris(text.lines()) else {
+        return false;
+    };
     let role = match role {
         PeerRole::Peer => "peer",
         PeerRole::Administrator => "admin",

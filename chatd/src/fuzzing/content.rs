@@ -5,8 +5,8 @@ use bytes::Bytes;
 use quorate_core::fuzzing;
 
 /// Checks that apply accepts whatever the APIs accept.
-pub(super) fn at_the_door(bytes: &[u8]) -> bool {
-    let let_in = limits::content("content", &Bytes::copy_from_slice(bytes)).is_ok();
+pub(super) fn check_content_agreement(bytes: &[u8]) -> bool {
+    let let_in = limits::check_content("content", &Bytes::copy_from_slice(bytes)).is_ok();
     assert!(!let_in || fuzzing::is_content(bytes), "let in by the door, refused in apply");
     let_in
 }

@@ -2,11 +2,11 @@
 //! labels take values from the code and the names of members only, never from users. `docs/metrics.md` is generated
 //! from this file.
 
-use quorate_meter::{Error, Registry, Section, declare};
+use quorate_meter::{Error, MetricSection, Registry, declare};
 
 declare! {
     /// RED metrics (rate, errors, duration) of what clients ask for through both APIs.
-    pub(crate) struct Doors, "Doors" {
+    pub(crate) struct ListenerMetrics, "Doors" {
         requests: IntCounterVec = "quorate_door_requests_total" ["door", "endpoint", "code"]
             "Requests answered; code is `ok` or the reason for the refusal. Streams count once, when they are opened.";
         seconds: HistogramVec = "quorate_door_request_seconds" ["door", "endpoint"]
@@ -35,7 +35,7 @@ declare! {
 
 declare! {
     /// Metrics of callers who have no session.
-    pub(crate) struct Logins, "Logins" {
+    pub(crate) struct LoginMetrics, "Logins" {
         waiting: IntGauge = "quorate_logins_waiting" []
             "Logins and registrations waiting for their password to be hashed.";
         refused: IntCounterVec = "quorate_login_refusals_total" ["reason"]
@@ -47,7 +47,7 @@ declare! {
 
 declare! {
     /// Metrics of what clients are told of, and how late.
-    pub(crate) struct Delivery, "Delivery and sync" {
+    pub(crate) struct DeliveryMetrics, "Delivery and sync" {
         seconds: HistogramVec = "quorate_delivery_seconds" ["door"]
             "Time from applying an entry on this pod until its events are handed to a subscriber's stream or a `/sync` \
              response: the oldest event of each delivery, counted from the arrival of the reader where that was later.";
@@ -71,7 +71,7 @@ declare! {
 
 declare! {
     /// Metrics of commands on their way to an outcome, and of reads.
-    pub(crate) struct Proposals, "Proposals and reads" {
+    pub(crate) struct ProposalMetrics, "Proposals and reads" {
         ended: IntCounterVec = "quorate_proposals_total" ["outcome"]
             "Commands proposed on this pod, by outcome; `applied` includes those rejected when they were applied.";
         seconds: Histogram = "quorate_proposal_seconds" []
@@ -95,7 +95,7 @@ declare! {
 
 declare! {
     /// Metrics of the log on disk.
-    pub(crate) struct Log, "Log" {
+    pub(crate) struct LogMetrics, "Log" {
         sync_seconds: Histogram = "quorate_log_fsync_seconds" [] "Time of one fdatasync of the log.";
         write_seconds: Histogram = "quorate_log_write_seconds" [] "Time of one write to the log, before its fsync.";
         batch_records: Histogram = "quorate_log_batch_records" [] "Log records per fsync.";
@@ -107,7 +107,7 @@ declare! {
 
 declare! {
     /// Metrics of the state machine.
-    pub(crate) struct Apply, "Apply and snapshots" {
+    pub(crate) struct ApplyMetrics, "Apply and snapshots" {
         seconds: Histogram = "quorate_apply_seconds" []
             "Time to apply one batch of entries and commit it to the store.";
         entries: IntCounter = "quorate_apply_entries_total" [] "Log entries applied.";
@@ -121,7 +121,7 @@ declare! {
 
 declare! {
     /// Metrics of Raft: who leads, who votes, who follows how far behind.
-    pub(crate) struct Raft, "Raft" {
+    pub(crate) struct ConsensusMetrics, "Raft" {
         term: IntGauge = "quorate_raft_term" [] "Current term of this pod.";
         is_leader: IntGauge = "quorate_raft_is_leader" [] "1 on a leader that a quorum acknowledged recently.";
         has_leader: IntGauge = "quorate_raft_has_leader" [] "1 while this pod knows a leader.";
@@ -169,7 +169,7 @@ declare! {
 
 declare! {
     /// Metrics of the volume.
-    pub(crate) struct Storage, "Storage" {
+    pub(crate) struct StorageMetrics, "Storage" {
         used: IntGauge = "quorate_storage_used_bytes" [] "Bytes under the data directory.";
         free: IntGauge = "quorate_storage_free_bytes" [] "Bytes free on the file system of the data directory.";
         total: IntGauge = "quorate_storage_total_bytes" [] "Size of the file system of the data directory.";
@@ -183,7 +183,7 @@ declare! {
 
 declare! {
     /// USE metrics (utilization, saturation, errors) of the database that holds the state.
-    pub(crate) struct Rocks, "RocksDB" {
+    pub(crate) struct RocksMetrics, "RocksDB" {
         disk: IntGauge = "quorate_rocksdb_disk_bytes" [] "Bytes in table files.";
         memtables: IntGauge = "quorate_rocksdb_memtable_bytes" [] "Bytes in memtables.";
         immutable: IntGauge = "quorate_rocksdb_immutable_memtables" [] "Full memtables waiting to be flushed.";
@@ -215,7 +215,7 @@ declare! {
 
 declare! {
     /// Metrics of the async runtime.
-    pub(crate) struct Runtime, "Runtime" {
+    pub(crate) struct RuntimeMetrics, "Runtime" {
         workers: IntGauge = "quorate_runtime_workers" [] "Worker threads of the async runtime.";
         tasks: IntGauge = "quorate_runtime_tasks" [] "Live tasks.";
         queue: IntGauge = "quorate_runtime_queue_tasks" [] "Tasks waiting in the queue shared by all workers.";
@@ -225,7 +225,7 @@ declare! {
 
 declare! {
     /// Metrics of the process.
-    pub(crate) struct Process, "Process" {
+    pub(crate) struct ProcessMetrics, "Process" {
         build_info: IntGaugeVec = "quorate_build_info" ["version"] "Always 1; the label holds the version.";
         ready: IntGauge = "quorate_ready" []
             "1 while this pod is ready for clients: joined, caught up, with a correct clock, and not cut off from \
@@ -251,7 +251,7 @@ macro_rules! instruments {
         }
 
         /// All declarations, in the order of the reference page.
-        pub const SECTIONS: &[Section] = &[$($section::SECTION),*];
+        pub const SECTIONS: &[MetricSection] = &[$($section::SECTION),*];
 
         impl Instruments {
             pub(super) fn register(registry: &Registry) -> Result<Self, Error> {
@@ -262,15 +262,15 @@ macro_rules! instruments {
 }
 
 instruments! {
-    doors: Doors;
-    logins: Logins;
-    delivery: Delivery;
-    proposals: Proposals;
-    log: Log;
-    apply: Apply;
-    raft: Raft;
-    storage: Storage;
-    rocks: Rocks;
-    runtime: Runtime;
-    process: Process;
+    doors: ListenerMetrics;
+    logins: LoginMetrics;
+    delivery: DeliveryMetrics;
+    proposals: ProposalMetrics;
+    log: LogMetrics;
+    apply: ApplyMetrics;
+    raft: ConsensusMetrics;
+    storage: StorageMetrics;
+    rocks: RocksMetrics;
+    runtime: RuntimeMetrics;
+    process: ProcessMetrics;
 }

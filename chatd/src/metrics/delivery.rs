@@ -1,6 +1,6 @@
 //! Metrics of how late readers are told, and of what `/sync` answers.
 
-use super::{Counted, Door, Metrics};
+use super::{ChatMetrics, ClientApi, GaugeGuard};
 use quorate_meter::Histogram;
 use std::time::Instant;
 
@@ -69,7 +69,7 @@ impl SyncSource {
     }
 }
 
-impl Metrics {
+impl ChatMetrics {
     /// Counts a look of a `/sync` for news.
     pub fn sync_looked(&self, source: SyncSource) {
         self.all.delivery.sync_looks.with_label_values(&[source.label()]).inc();
@@ -77,19 +77,19 @@ impl Metrics {
 
     /// Starts the timer of a reader that came just now.
     #[must_use]
-    pub fn delivery(&self, door: Door) -> DeliveryTimer {
+    pub fn delivery(&self, door: ClientApi) -> DeliveryTimer {
         let [grpc, matrix] = &self.hot.delivery;
         let seconds = match door {
-            Door::Grpc => grpc,
-            Door::Matrix => matrix,
+            ClientApi::Grpc => grpc,
+            ClientApi::Matrix => matrix,
         };
         DeliveryTimer { seconds: seconds.clone(), came: Instant::now() }
     }
 
     /// Counts a `/sync` that waits, until the guard is dropped.
     #[must_use]
-    pub fn parked(&self) -> Counted {
-        Counted::one(&self.all.delivery.sync_parked)
+    pub fn parked(&self) -> GaugeGuard {
+        GaugeGuard::one(&self.all.delivery.sync_parked)
     }
 
     /// Counts a `/sync` that was answered.
@@ -112,8 +112,8 @@ mod tests {
 
     #[test]
     fn a_delivery_is_timed_from_the_later_of_application_and_the_readers_coming() {
-        let metrics = Metrics::new().unwrap();
-        let mut timer = metrics.delivery(Door::Grpc);
+        let metrics = ChatMetrics::new().unwrap();
+        let mut timer = metrics.delivery(ClientApi::Grpc);
         timer.handed(None);
         assert_eq!(timer.seconds.get_sample_count(), 0);
         // Applied an hour before the reader came: not an hour late.
@@ -123,12 +123,12 @@ mod tests {
         timer.came = long_ago;
         timer.handed(Some(long_ago));
         assert!(timer.seconds.get_sample_sum() >= 3600.0);
-        assert_eq!(metrics.delivery(Door::Matrix).seconds.get_sample_count(), 0);
+        assert_eq!(metrics.delivery(ClientApi::Matrix).seconds.get_sample_count(), 0);
     }
 
     #[test]
     fn a_parked_sync_is_counted_until_it_goes_on() {
-        let metrics = Metrics::new().unwrap();
+        let metrics = ChatMetrics::new().unwrap();
         let parked = metrics.parked();
         assert_eq!(metrics.all.delivery.sync_parked.get(), 1);
         drop(parked);

@@ -1,6 +1,6 @@
 //! Metrics of the client APIs: counts and times.
 
-use super::Metrics;
+use super::ChatMetrics;
 use super::catalogue::Instruments;
 use crate::trace::CallError;
 use quorate_meter::{IntCounter, IntGauge};
@@ -9,14 +9,14 @@ use std::time::Instant;
 
 /// A client API of the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum ClientApi {
     /// The gRPC API, `quorate.chat.v1`.
     Grpc,
     /// The Matrix Client-Server API.
     Matrix,
 }
 
-impl Door {
+impl ClientApi {
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Grpc => "grpc",
@@ -26,34 +26,34 @@ impl Door {
 }
 
 /// Measurement of one call, from its decoding to its answer.
-pub struct Call {
+pub struct CallMeter {
     all: Arc<Instruments>,
-    door: Door,
+    door: ClientApi,
     endpoint: &'static str,
 }
 
-impl Call {
+impl CallMeter {
     /// Runs the call. A call that its client gave up is counted, too, as `cancelled`.
     ///
     /// # Errors
     /// The call's own error.
     pub async fn run<T, E: CallError>(self, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        let mut count = Count { call: self, code: "cancelled", began: Instant::now() };
+        let mut count = CallGuard { call: self, code: "cancelled", began: Instant::now() };
         let answer = call.await;
         count.code = answer.as_ref().map_or_else(CallError::label, |_| "ok");
         answer
     }
 }
 
-struct Count {
-    call: Call,
+struct CallGuard {
+    call: CallMeter,
     code: &'static str,
     began: Instant,
 }
 
-impl Drop for Count {
+impl Drop for CallGuard {
     fn drop(&mut self) {
-        let Call { all, door, endpoint } = &self.call;
+        let CallMeter { all, door, endpoint } = &self.call;
         all.doors.requests.with_label_values(&[door.label(), *endpoint, self.code]).inc();
         all.doors.seconds.with_label_values(&[door.label(), *endpoint]).observe(self.began.elapsed().as_secs_f64());
     }
@@ -79,35 +79,35 @@ impl Drop for StreamGuard {
 }
 
 /// Something open or in flight, counted until this is dropped.
-pub struct Counted(IntGauge);
+pub struct GaugeGuard(IntGauge);
 
-impl Counted {
+impl GaugeGuard {
     pub(super) fn one(open: &IntGauge) -> Self {
         open.inc();
         Self(open.clone())
     }
 }
 
-impl Drop for Counted {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
 }
 
-fn signed(count: usize) -> i64 {
+fn gauge_count(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-impl Metrics {
+impl ChatMetrics {
     /// Measures a call to this endpoint. The name comes from the code, never from the request, so that labels stay few.
     #[must_use]
-    pub fn door(&self, door: Door, endpoint: &'static str) -> Call {
-        Call { all: Arc::clone(&self.all), door, endpoint }
+    pub fn door(&self, door: ClientApi, endpoint: &'static str) -> CallMeter {
+        CallMeter { all: Arc::clone(&self.all), door, endpoint }
     }
 
     /// Counts a stream or long poll of this endpoint, until the guard is dropped.
     #[must_use]
-    pub fn stream(&self, door: Door, endpoint: &'static str) -> StreamGuard {
+    pub fn stream(&self, door: ClientApi, endpoint: &'static str) -> StreamGuard {
         let labels = [door.label(), endpoint];
         let open = self.all.doors.streams.with_label_values(&labels);
         open.inc();
@@ -116,72 +116,72 @@ impl Metrics {
 
     /// Counts a connection to this API, until the guard is dropped.
     #[must_use]
-    pub fn connection(&self, door: Door) -> Counted {
-        Counted::one(&self.all.doors.connections.with_label_values(&[door.label()]))
+    pub fn connection(&self, door: ClientApi) -> GaugeGuard {
+        GaugeGuard::one(&self.all.doors.connections.with_label_values(&[door.label()]))
     }
 
     /// Counts a connection or request that was turned away; the reason is one from the code.
-    pub(crate) fn door_refused(&self, door: Door, reason: &'static str) {
+    pub(crate) fn door_refused(&self, door: ClientApi, reason: &'static str) {
         self.all.doors.refused.with_label_values(&[door.label(), reason]).inc();
     }
 
     /// Counts a connection that the listener ended.
-    pub(crate) fn door_closed(&self, door: Door, reason: &'static str) {
+    pub(crate) fn door_closed(&self, door: ClientApi, reason: &'static str) {
         self.all.doors.closed.with_label_values(&[door.label(), reason]).inc();
     }
 
     /// Sets the number of connections to a listener that have shown no session.
-    pub(crate) fn door_strangers(&self, door: Door, strangers: usize) {
-        self.all.doors.strangers.with_label_values(&[door.label()]).set(signed(strangers));
+    pub(crate) fn door_strangers(&self, door: ClientApi, strangers: usize) {
+        self.all.doors.strangers.with_label_values(&[door.label()]).set(gauge_count(strangers));
     }
 
     /// Sets the number of bytes that the requests and answers of both listeners hold.
     pub(crate) fn doors_hold(&self, requests: usize, answers: usize) {
-        self.all.doors.request_bytes.set(signed(requests));
-        self.all.doors.answer_bytes.set(signed(answers));
+        self.all.doors.request_bytes.set(gauge_count(requests));
+        self.all.doors.answer_bytes.set(gauge_count(answers));
     }
 
     /// Counts a command on its way to the log and back, until the guard is dropped.
     #[must_use]
-    pub fn proposal(&self) -> Counted {
-        Counted::one(&self.all.proposals.in_flight)
+    pub fn proposal(&self) -> GaugeGuard {
+        GaugeGuard::one(&self.all.proposals.in_flight)
     }
 
     /// Returns the number of client connections to both listeners.
     #[must_use]
     pub fn connections(&self) -> u32 {
-        let open = |door: Door| self.all.doors.connections.with_label_values(&[door.label()]).get();
-        u32::try_from(open(Door::Grpc).saturating_add(open(Door::Matrix))).unwrap_or_default()
+        let open = |door: ClientApi| self.all.doors.connections.with_label_values(&[door.label()]).get();
+        u32::try_from(open(ClientApi::Grpc).saturating_add(open(ClientApi::Matrix))).unwrap_or_default()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::{Code, Refusal};
+    use crate::service::{RefusalCode, RequestRefusal};
 
     #[tokio::test]
     async fn calls_are_counted_by_how_they_ended() {
-        let metrics = Metrics::new().unwrap();
-        metrics.door(Door::Grpc, "Send").run::<(), Refusal>(async { Ok(()) }).await.unwrap();
+        let metrics = ChatMetrics::new().unwrap();
+        metrics.door(ClientApi::Grpc, "Send").run::<(), RequestRefusal>(async { Ok(()) }).await.unwrap();
         let refused = metrics
-            .door(Door::Grpc, "Send")
-            .run::<(), Refusal>(async { Err(Refusal::new(Code::Forbidden, "no")) })
+            .door(ClientApi::Grpc, "Send")
+            .run::<(), RequestRefusal>(async { Err(RequestRefusal::new(RefusalCode::Forbidden, "no")) })
             .await;
         assert!(refused.is_err());
-        drop(metrics.door(Door::Grpc, "Send").run(std::future::pending::<Result<(), Refusal>>()));
+        drop(metrics.door(ClientApi::Grpc, "Send").run(std::future::pending::<Result<(), RequestRefusal>>()));
         let count = |code| metrics.all.doors.requests.with_label_values(&["grpc", "Send", code]).get();
         assert_eq!((count("ok"), count("forbidden")), (1, 1));
     }
 
     #[test]
     fn open_streams_and_connections_are_counted_until_they_close() {
-        let metrics = Metrics::new().unwrap();
-        let (one, two) = (metrics.connection(Door::Grpc), metrics.connection(Door::Matrix));
+        let metrics = ChatMetrics::new().unwrap();
+        let (one, two) = (metrics.connection(ClientApi::Grpc), metrics.connection(ClientApi::Matrix));
         assert_eq!(metrics.connections(), 2);
         drop((one, two));
         assert_eq!(metrics.connections(), 0);
-        let stream = metrics.stream(Door::Grpc, "Post");
+        let stream = metrics.stream(ClientApi::Grpc, "Post");
         stream.events(3);
         assert_eq!(metrics.all.doors.streams.with_label_values(&["grpc", "Post"]).get(), 1);
         drop(stream);

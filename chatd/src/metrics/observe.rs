@@ -1,10 +1,10 @@
 //! Metrics that log, apply, proposals and Raft report as they go.
 
 use super::catalogue::Instruments;
-use super::{Counted, Metrics};
+use super::{ChatMetrics, GaugeGuard};
 use crate::raft::log::{BatchReport, LogObserver};
 use crate::raft::machine::{AppliedBatch, MachineObserver};
-use crate::raft::observe::{Ballot, PeerObserver, RaftObserver};
+use crate::raft::observe::{PeerObserver, RaftObserver, VoteKind};
 use crate::raft::propose::{ProposeObserver, ProposeResult};
 use crate::tls::{HandshakeEnd, HandshakeObserver};
 use quorate_meter::{Histogram, IntCounter, IntCounterVec};
@@ -13,34 +13,34 @@ use std::time::Duration;
 
 /// Converts a count to a float. All figures are far below the precision that `f64` keeps.
 #[allow(clippy::cast_precision_loss)]
-fn float(count: usize) -> f64 {
+fn count_as_f64(count: usize) -> f64 {
     count as f64
 }
 
-fn signed(count: usize) -> i64 {
+fn gauge_count(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-impl LogObserver for Metrics {
+impl LogObserver for ChatMetrics {
     fn batch(&self, report: &BatchReport) {
         let BatchReport { records, bytes, write, sync, queued } = *report;
-        self.all.log.batch_records.observe(float(records));
-        self.all.log.batch_bytes.observe(float(bytes));
+        self.all.log.batch_records.observe(count_as_f64(records));
+        self.all.log.batch_bytes.observe(count_as_f64(bytes));
         self.all.log.write_seconds.observe(write.as_secs_f64());
         self.all.log.sync_seconds.observe(sync.as_secs_f64());
-        self.all.log.queue.set(signed(queued));
+        self.all.log.queue.set(gauge_count(queued));
     }
 
     fn segments(&self, count: usize, _making: Option<Duration>) {
-        self.all.log.segments.set(signed(count));
+        self.all.log.segments.set(gauge_count(count));
     }
 }
 
-impl ProposeObserver for Metrics {
+impl ProposeObserver for ChatMetrics {
     fn packed(&self, commands: usize, queued: usize) {
         self.all.proposals.entries.inc();
-        self.all.proposals.commands.observe(float(commands));
-        self.all.proposals.queue.set(signed(queued));
+        self.all.proposals.commands.observe(count_as_f64(commands));
+        self.all.proposals.queue.set(gauge_count(queued));
     }
 
     fn settled(&self, result: ProposeResult, took: Duration) {
@@ -53,15 +53,15 @@ impl ProposeObserver for Metrics {
     }
 
     fn read_index(&self, reads: usize, took: Duration) {
-        self.all.proposals.index_reads.observe(float(reads));
+        self.all.proposals.index_reads.observe(count_as_f64(reads));
         self.all.proposals.index_seconds.observe(took.as_secs_f64());
     }
 }
 
-impl Metrics {
+impl ChatMetrics {
     /// Counts a read that waits for its turn at the store, until the guard is dropped.
-    pub(crate) fn read_waiting(&self) -> Counted {
-        Counted::one(&self.all.proposals.reads_waiting)
+    pub(crate) fn read_waiting(&self) -> GaugeGuard {
+        GaugeGuard::one(&self.all.proposals.reads_waiting)
     }
 
     /// Records how long a read waited for its turn.
@@ -75,7 +75,7 @@ impl Metrics {
     }
 }
 
-impl MachineObserver for Metrics {
+impl MachineObserver for ChatMetrics {
     fn applied(&self, batch: &AppliedBatch) {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         self.all.apply.seconds.observe(batch.elapsed.as_secs_f64());
@@ -99,9 +99,9 @@ impl MachineObserver for Metrics {
 }
 
 /// Counters of ended proposals, one for each outcome.
-pub(super) struct Outcomes([IntCounter; ProposeResult::ALL.len()]);
+pub(super) struct OutcomeCounters([IntCounter; ProposeResult::ALL.len()]);
 
-impl Outcomes {
+impl OutcomeCounters {
     pub(super) fn of(counters: &IntCounterVec) -> Self {
         Self(ProposeResult::ALL.map(|result| counters.with_label_values(&[result.label()])))
     }
@@ -113,21 +113,21 @@ impl Outcomes {
     }
 }
 
-impl HandshakeObserver for Metrics {
+impl HandshakeObserver for ChatMetrics {
     fn handshake_ended(&self, end: HandshakeEnd) {
         self.all.doors.handshakes_ended.with_label_values(&[end.label()]).inc();
     }
 }
 
-impl RaftObserver for Metrics {
+impl RaftObserver for ChatMetrics {
     fn candidate(&self) {
         self.all.raft.candidacies.inc();
     }
 
-    fn voted(&self, ballot: Ballot, granted: bool) {
+    fn voted(&self, ballot: VoteKind, granted: bool) {
         let kind = match ballot {
-            Ballot::Vote => "vote",
-            Ballot::PreVote => "pre_vote",
+            VoteKind::Vote => "vote",
+            VoteKind::PreVote => "pre_vote",
         };
         self.all.raft.votes.with_label_values(&[kind, if granted { "granted" } else { "refused" }]).inc();
     }
@@ -157,7 +157,7 @@ impl PeerObserver for PeerFigures {
     fn snapshot_sending(&self, bytes: u64, sent: u64, of: u64) {
         self.all.raft.snapshot_sent.inc_by(bytes);
         // A snapshot of no bytes is complete from the beginning.
-        let part = if of == 0 { 1.0 } else { long(sent) / long(of) };
+        let part = if of == 0 { 1.0 } else { bytes_as_f64(sent) / bytes_as_f64(of) };
         self.all.raft.snapshot_sending.with_label_values(&[&self.name]).set(part);
     }
 
@@ -167,9 +167,9 @@ impl PeerObserver for PeerFigures {
     }
 }
 
-/// Converts a number of bytes to a float, with the same precision as [`float`].
+/// Converts a number of bytes to a float, with the same precision as [`count_as_f64`].
 #[allow(clippy::cast_precision_loss)]
-fn long(bytes: u64) -> f64 {
+fn bytes_as_f64(bytes: u64) -> f64 {
     bytes as f64
 }
 
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn every_outcome_has_its_own_counter() {
-        let metrics = Metrics::new().unwrap();
+        let metrics = ChatMetrics::new().unwrap();
         for result in ProposeResult::ALL {
             metrics.settled(result, Duration::from_millis(1));
             assert_eq!(metrics.all.proposals.ended.with_label_values(&[result.label()]).get(), 1, "{result:?}");
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_transfer_is_shown_while_it_runs_and_its_bytes_stay() {
-        let metrics = Metrics::new().unwrap();
+        let metrics = ChatMetrics::new().unwrap();
         let peer = metrics.peer("team-1");
         peer.appended(Duration::from_millis(2));
         peer.snapshot_sending(0, 0, 400);

@@ -1,12 +1,12 @@
 //! Metrics of the process and of its async runtime, read when somebody scrapes.
 
-use super::catalogue::{Process, Runtime};
+use super::catalogue::{ProcessMetrics, RuntimeMetrics};
 use quorate_meter::{CatchUp as _, process};
 use tokio::runtime::Handle;
 
-impl Process {
+impl ProcessMetrics {
     pub(super) fn read(&self) {
-        if let Some(run) = process::run() {
+        if let Some(run) = process::process_usage() {
             self.cpu_seconds.catch_up(run.cpu_seconds);
             self.threads.set(run.threads);
             self.start_time.set(run.started_at);
@@ -22,7 +22,7 @@ impl Process {
     }
 }
 
-impl Runtime {
+impl RuntimeMetrics {
     /// Reads the metrics of the runtime that this is called in; outside of any, nothing is known.
     pub(super) fn read(&self) {
         let Ok(runtime) = Handle::try_current() else { return };
@@ -38,12 +38,12 @@ impl Runtime {
 
 #[cfg(test)]
 mod tests {
-    use crate::metrics::Metrics;
+    use crate::metrics::ChatMetrics;
     use std::time::Duration;
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_runtime_of_the_scrape_is_told() {
-        let metrics = Metrics::new().unwrap();
+        let metrics = ChatMetrics::new().unwrap();
         tokio::spawn(async { std::hint::black_box((0..1_000_000_u64).sum::<u64>()) }).await.unwrap();
         let runtime = &metrics.all.runtime;
         // A worker books its time when it parks, which may be after the task has ended.
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_process_has_memory_descriptors_and_a_start() {
-        let metrics = Metrics::new().unwrap();
+        let metrics = ChatMetrics::new().unwrap();
         metrics.render().unwrap();
         let process = &metrics.all.process;
         assert!(process.resident.get() > 1 << 20 && process.open_fds.get() >= 3 && process.threads.get() >= 1);

@@ -3,9 +3,9 @@
 use super::delivery::{SyncAnswer, SyncSource};
 use super::*;
 use crate::raft::machine::MachineObserver as _;
-use crate::raft::observe::{Ballot, RaftObserver as _};
+use crate::raft::observe::{RaftObserver as _, VoteKind};
 use crate::raft::propose::{ProposeObserver as _, ProposeResult};
-use crate::service::Refusal;
+use crate::service::RequestRefusal;
 use crate::tls::{HandshakeEnd, HandshakeObserver as _};
 use std::time::{Duration, Instant};
 
@@ -15,32 +15,32 @@ const LABELS: [&str; 11] =
 
 #[test]
 fn names_labels_and_units_follow_the_conventions() {
-    let broken = quorate_meter::broken(SECTIONS, "quorate_", &LABELS);
+    let broken = quorate_meter::convention_violations(SECTIONS, "quorate_", &LABELS);
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
 /// Uses every metric with labels, as the code does.
-async fn used() -> Metrics {
-    let metrics = Metrics::new().unwrap();
-    metrics.door(Door::Grpc, "Send").run::<(), Refusal>(async { Ok(()) }).await.unwrap();
-    metrics.stream(Door::Grpc, "Subscribe").events(1);
-    drop(metrics.connection(Door::Matrix));
+async fn used() -> ChatMetrics {
+    let metrics = ChatMetrics::new().unwrap();
+    metrics.door(ClientApi::Grpc, "Send").run::<(), RequestRefusal>(async { Ok(()) }).await.unwrap();
+    metrics.stream(ClientApi::Grpc, "Subscribe").events(1);
+    drop(metrics.connection(ClientApi::Matrix));
     metrics.login_refused("queue");
     metrics.read_refused("overloaded");
     metrics.sync_looked(SyncSource::Memory);
-    metrics.door_strangers(Door::Matrix, 1);
+    metrics.door_strangers(ClientApi::Matrix, 1);
     metrics.handshake_ended(HandshakeEnd::Silent);
-    metrics.door_closed(Door::Matrix, "idle");
-    metrics.door_refused(Door::Matrix, "request_bytes");
+    metrics.door_closed(ClientApi::Matrix, "idle");
+    metrics.door_refused(ClientApi::Matrix, "request_bytes");
     metrics.settled(ProposeResult::Applied, Duration::from_millis(1));
     metrics.snapshot_built(Duration::from_millis(1), 1);
-    metrics.voted(Ballot::PreVote, false);
+    metrics.voted(VoteKind::PreVote, false);
     let peer = metrics.peer("team-1");
     peer.appended(Duration::from_millis(1));
     peer.snapshot_sending(1, 1, 2);
     metrics.all.raft.peer_lag.with_label_values(&["team-1"]).set(1);
     metrics.all.raft.peer_age.with_label_values(&["team-1"]).set(1.0);
-    metrics.delivery(Door::Grpc).handed(Some(Instant::now()));
+    metrics.delivery(ClientApi::Grpc).handed(Some(Instant::now()));
     SyncAnswer::ALL.into_iter().for_each(|answer| metrics.synced(answer));
     metrics
 }
@@ -70,14 +70,14 @@ async fn only_what_is_declared_is_rendered_and_only_with_declared_labels() {
 
 #[test]
 fn the_page_lists_all_of_them() {
-    let page = reference();
+    let page = metrics_reference();
     let all = SECTIONS.iter().flat_map(|section| section.specs);
     assert!(all.clone().count() > 80 && all.clone().all(|spec| page.contains(&format!("| `{}` |", spec.name))));
 }
 
 #[test]
 fn two_scrapes_at_a_time_add_nothing_twice() {
-    let metrics = Metrics::new().unwrap();
+    let metrics = ChatMetrics::new().unwrap();
     let scrape = || {
         metrics.scrape(|| {
             use quorate_meter::CatchUp as _;

@@ -4,9 +4,9 @@
 //! which decides whether this pod stays ready without one.
 
 use super::{
-    cluster::{Cluster, Neighbours},
+    cluster::{ClusterMonitor, NeighbourAnswers},
     leadership::Leadership,
-    network::{Peers, lanes::Lane},
+    network::{PeerSet, lanes::ConnectionClass},
 };
 use futures::future::join_all;
 use quorate_wire::raft::v1 as pb;
@@ -19,7 +19,7 @@ const EVERY: Duration = Duration::from_millis(300);
 const LIMIT: Duration = Duration::from_millis(800);
 
 /// Announces this node for as long as it runs.
-pub(crate) async fn announce(cluster: Cluster, peers: Peers, leadership: Leadership) {
+pub(crate) async fn keep_announcing(cluster: ClusterMonitor, peers: PeerSet, leadership: Leadership) {
     loop {
         sleep(EVERY).await;
         let others = leadership.others();
@@ -29,15 +29,16 @@ pub(crate) async fn announce(cluster: Cluster, peers: Peers, leadership: Leaders
         // A leader without its quorum announces itself, too: the others may have elected another one.
         let unheard = cluster.status().leader.is_none();
         if unheard && peers.identity().cluster_id().is_some() {
-            let calls = others.into_iter().map(|(id, node)| call(&peers, cluster.neighbours(), id, node.peer_address));
+            let calls =
+                others.into_iter().map(|(id, node)| announce_to(&peers, cluster.neighbours(), id, node.peer_address));
             join_all(calls).await;
         }
     }
 }
 
-async fn call(peers: &Peers, neighbours: &Neighbours, node_id: u64, address: String) {
+async fn announce_to(peers: &PeerSet, neighbours: &NeighbourAnswers, node_id: u64, address: String) {
     let peer = peers.peer(node_id, &address);
-    let mut connection = peer.connect(Lane::Calls);
+    let mut connection = peer.connect(ConnectionClass::Calls);
     let request = pb::AnnounceRequest { target: Some(peers.identity().target(node_id)) };
     // A member that does not answer is called again in the next round.
     match timeout(LIMIT, connection.client.announce(request)).await {

@@ -10,7 +10,7 @@ mod agreement;
 mod timekeeper;
 mod watch;
 
-pub use agreement::{TOLERANCE_MS, Verdict};
+pub use agreement::{ClockVerdict, TOLERANCE_MS};
 pub(crate) use timekeeper::TimeStamp;
 pub use timekeeper::{TimeStatus, Timekeeper};
 pub(super) use watch::{keep_time, off_by};
@@ -24,11 +24,11 @@ use std::{
 use tonic::metadata::MetadataMap;
 
 /// Source of the current time, in milliseconds since the Unix epoch.
-pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+pub type ClockSource = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// Returns the clock of the machine.
 #[must_use]
-pub fn system_clock() -> Clock {
+pub fn system_clock() -> ClockSource {
     Arc::new(|| {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         whole_millis(since_epoch)

@@ -1,25 +1,25 @@
 //! A node's view of its cluster, as of one moment and as it changes.
 //!
 //! openraft's metrics say which node was elected. Whether that leader is still present follows from the answers of its
-//! quorum (on the leader) and from the last append (on other nodes). [`Cluster::status`] combines both.
+//! quorum (on the leader) and from the last append (on other nodes). [`ClusterMonitor::status`] combines both.
 
 mod readiness;
 mod status;
 
-pub(crate) use readiness::Neighbours;
-pub use status::{Member, MembershipView, NodeStatus, PeerProgress, Readiness, Role};
+pub(crate) use readiness::NeighbourAnswers;
+pub use status::{ClusterMember, MembershipView, NodeReadiness, NodeRole, NodeStatus, PeerProgress};
 
 use super::{
     clock::Timekeeper,
     consensus::{ConsensusRef, MetricsWatch},
-    contact::Contact,
-    identity::Identity,
+    contact::LastContact,
+    identity::NodeIdentity,
     leadership::Leadership,
     types::{LogId, TypeConfig},
 };
 use openraft::{Instant as _, RaftMetrics, ServerState, async_runtime::watch::WatchReceiver as _};
 use quorate_core::query::{SweepCursor, SweepPart};
-use readiness::{Facts, Gate};
+use readiness::{ReadinessFacts, ReadinessGate};
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -53,9 +53,9 @@ pub trait StateFacts: Send + Sync + 'static {
 
 /// The part of the status that watchers wait for: leader, term, role, membership, readiness.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Headline {
+pub struct StatusSummary {
     /// Role of this node.
-    pub role: Role,
+    pub role: NodeRole,
     /// Current Raft term of this node.
     pub term: u64,
     /// Node id of the leader; `None` if none was heard within the last second.
@@ -68,46 +68,46 @@ pub struct Headline {
 
 /// A node's view of its cluster. Cheap to clone.
 #[derive(Clone)]
-pub struct Cluster {
+pub struct ClusterMonitor {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    identity: Identity,
+    identity: NodeIdentity,
     metrics: MetricsWatch,
-    contact: Contact,
+    contact: LastContact,
     facts: Arc<dyn StateFacts>,
     time: Timekeeper,
-    neighbours: Neighbours,
-    memory: Mutex<Memory>,
-    headline: watch::Sender<Headline>,
+    neighbours: NeighbourAnswers,
+    memory: Mutex<MonitorState>,
+    headline: watch::Sender<StatusSummary>,
 }
 
 /// State kept between two checks.
 #[derive(Default)]
-struct Memory {
-    gate: Gate,
+struct MonitorState {
+    gate: ReadinessGate,
     /// Last entry in the log when this process started; a node that has applied it has caught up.
     last_at_start: Option<u64>,
     leader: Option<(u64, u64, Instant)>,
 }
 
-impl Cluster {
+impl ClusterMonitor {
     /// Starts to watch the cluster; the background task ends when openraft stops.
     #[must_use]
     pub fn start(
         consensus: &ConsensusRef,
-        identity: Identity,
-        contact: Contact,
+        identity: NodeIdentity,
+        contact: LastContact,
         facts: Arc<dyn StateFacts>,
         time: Timekeeper,
     ) -> Self {
         let metrics = consensus.metrics();
         let last_at_start = metrics.borrow_watched().last_log_index;
-        let first = Headline { role: Role::Learner, term: 0, leader: None, membership_index: 0, ready: false };
-        let memory = Mutex::new(Memory { last_at_start, ..Memory::default() });
+        let first = StatusSummary { role: NodeRole::Learner, term: 0, leader: None, membership_index: 0, ready: false };
+        let memory = Mutex::new(MonitorState { last_at_start, ..MonitorState::default() });
         let leadership = Leadership::of(identity.node_id(), consensus);
-        let (neighbours, headline) = (Neighbours::default(), watch::Sender::new(first));
+        let (neighbours, headline) = (NeighbourAnswers::default(), watch::Sender::new(first));
         let inner = Inner { identity, metrics, contact, facts, time, neighbours, memory, headline };
         let cluster = Self { inner: Arc::new(inner) };
         tokio::spawn(cluster.clone().keep_watch(leadership));
@@ -127,25 +127,25 @@ impl Cluster {
     }
 
     /// Returns the record of what other members answer while this node hears no leader.
-    pub(crate) fn neighbours(&self) -> &Neighbours {
+    pub(crate) fn neighbours(&self) -> &NeighbourAnswers {
         &self.inner.neighbours
     }
 
     /// Returns a receiver of headlines. A headline is a state, so a missed one costs nothing.
     #[must_use]
-    pub fn watch(&self) -> watch::Receiver<Headline> {
+    pub fn watch(&self) -> watch::Receiver<StatusSummary> {
         self.inner.headline.subscribe()
     }
 
     async fn keep_watch(self, mut leadership: Leadership) {
         loop {
             let status = self.status();
-            let headline = Headline {
+            let headline = StatusSummary {
                 role: status.role,
                 term: status.term,
                 leader: status.leader,
                 membership_index: status.membership.log_index,
-                ready: status.readiness == Readiness::Ready,
+                ready: status.readiness == NodeReadiness::Ready,
             };
             self.inner.headline.send_if_modified(|present| {
                 let changed = *present != headline;
@@ -164,7 +164,7 @@ impl Inner {
         // A clone, because the lock that `borrow` holds keeps openraft from publishing.
         let metrics = self.metrics.borrow_watched().clone();
         let membership = MembershipView::new(&metrics.membership_config);
-        let role = role(metrics.state);
+        let role = node_role(metrics.state);
         let quorum_ack_age = self.quorum_ack_age(&metrics, &membership);
         let leader = self.present_leader(&metrics, quorum_ack_age);
         // Taken before the memory is locked, as it takes locks of its own.
@@ -178,12 +178,12 @@ impl Inner {
             leader,
             leader_age: memory.leader_age(leader, metrics.current_term),
             last_log_index: metrics.last_log_index.unwrap_or(0),
-            committed_index: index(metrics.cluster_committed.as_ref().max(metrics.local_committed.as_ref())),
-            applied_index: index(metrics.last_applied.as_ref()),
-            snapshot_index: index(metrics.snapshot.as_ref()),
-            purged_index: index(metrics.purged.as_ref()),
+            committed_index: index_or_zero(metrics.cluster_committed.as_ref().max(metrics.local_committed.as_ref())),
+            applied_index: index_or_zero(metrics.last_applied.as_ref()),
+            snapshot_index: index_or_zero(metrics.snapshot.as_ref()),
+            purged_index: index_or_zero(metrics.purged.as_ref()),
             quorum_ack_age,
-            leader_contact_age: if role == Role::Leader { None } else { self.contact.age() },
+            leader_contact_age: if role == NodeRole::Leader { None } else { self.contact.age() },
             progress: self.progress(&metrics),
             readiness: self.readiness(&metrics, &membership, leader, time.wrong_by(), &mut memory),
             time,
@@ -236,10 +236,10 @@ impl Inner {
         membership: &MembershipView,
         leader: Option<u64>,
         clock_wrong_by: Option<i64>,
-        memory: &mut Memory,
-    ) -> Readiness {
+        memory: &mut MonitorState,
+    ) -> NodeReadiness {
         let own = self.identity.node_id();
-        let facts = Facts {
+        let facts = ReadinessFacts {
             own,
             joined: self.identity.cluster_id().is_some() && membership.contains(own),
             membership,
@@ -255,12 +255,12 @@ impl Inner {
         memory.gate.look(&facts, || self.facts.is_bootstrapped())
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    fn memory(&self) -> MutexGuard<'_, MonitorState> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Memory {
+impl MonitorState {
     fn leader_age(&mut self, leader: Option<u64>, term: u64) -> Option<Duration> {
         let Some(leader) = leader else {
             self.leader = None;
@@ -276,15 +276,15 @@ impl Memory {
     }
 }
 
-fn role(state: ServerState) -> Role {
+fn node_role(state: ServerState) -> NodeRole {
     match state {
-        ServerState::Leader => Role::Leader,
-        ServerState::Follower => Role::Follower,
-        ServerState::Candidate => Role::Candidate,
-        ServerState::Learner | ServerState::Shutdown => Role::Learner,
+        ServerState::Leader => NodeRole::Leader,
+        ServerState::Follower => NodeRole::Follower,
+        ServerState::Candidate => NodeRole::Candidate,
+        ServerState::Learner | ServerState::Shutdown => NodeRole::Learner,
     }
 }
 
-fn index(id: Option<&LogId>) -> u64 {
+fn index_or_zero(id: Option<&LogId>) -> u64 {
     id.map_or(0, |id| id.index)
 }

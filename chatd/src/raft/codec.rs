@@ -3,7 +3,7 @@
 
 pub(crate) mod fuzzing;
 
-use super::types::{EncodedBatch, Entry, LeaderId, LogId, Membership, Node};
+use super::types::{EncodedBatch, LeaderId, LogEntry, LogId, MembershipConfig, NodeAddresses};
 use bytes::Bytes;
 use openraft::EntryPayload;
 use prost::Message as _;
@@ -50,7 +50,7 @@ pub fn log_id_from_pb(id: &pb::LogId) -> LogId {
 
 /// Converts a membership into its protobuf message.
 #[must_use]
-pub fn membership_to_pb(membership: &Membership) -> pb::Membership {
+pub fn membership_to_pb(membership: &MembershipConfig) -> pb::Membership {
     pb::Membership {
         voter_sets: membership
             .get_joint_config()
@@ -73,30 +73,30 @@ pub fn membership_to_pb(membership: &Membership) -> pb::Membership {
 ///
 /// # Errors
 /// If a voter has no node.
-pub fn membership_from_pb(membership: pb::Membership) -> Result<Membership, CodecError> {
+pub fn membership_from_pb(membership: pb::Membership) -> Result<MembershipConfig, CodecError> {
     let sets: Vec<BTreeSet<u64>> =
         membership.voter_sets.into_iter().map(|set| set.node_ids.into_iter().collect()).collect();
-    let nodes: BTreeMap<u64, Node> = membership
+    let nodes: BTreeMap<u64, NodeAddresses> = membership
         .nodes
         .into_iter()
         .map(|n| {
-            let node = Node { peer_address: n.peer_address, client_address: n.client_address, name: n.name };
+            let node = NodeAddresses { peer_address: n.peer_address, client_address: n.client_address, name: n.name };
             (n.node_id, node)
         })
         .collect();
-    Membership::new(sets, nodes).map_err(|e| CodecError::Membership { reason: e.to_string() })
+    MembershipConfig::new(sets, nodes).map_err(|e| CodecError::Membership { reason: e.to_string() })
 }
 
 /// Encodes an entry into the bytes that are used on disk and in `AppendRequest.entries`.
 #[must_use]
-pub fn encode_entry(entry: &Entry) -> Bytes {
+pub fn encode_entry(entry: &LogEntry) -> Bytes {
     entry_to_pb(entry).encode_to_vec().into()
 }
 
 /// Converts an entry into its protobuf message, which shares the bytes of the batch and can be encoded straight into a
 /// larger buffer.
 #[must_use]
-pub fn entry_to_pb(entry: &Entry) -> pb::Entry {
+pub fn entry_to_pb(entry: &LogEntry) -> pb::Entry {
     use pb::entry::Payload;
     let payload = match &entry.payload {
         EntryPayload::Blank => Payload::Blank(pb::Blank {}),
@@ -110,7 +110,7 @@ pub fn entry_to_pb(entry: &Entry) -> pb::Entry {
 ///
 /// # Errors
 /// If the bytes are not an entry.
-pub fn decode_entry(bytes: Bytes) -> Result<Entry, CodecError> {
+pub fn decode_entry(bytes: Bytes) -> Result<LogEntry, CodecError> {
     use pb::entry::Payload;
     let message = pb::Entry::decode(bytes).map_err(|source| CodecError::Decode { what: "a log entry", source })?;
     let log_id = message.log_id.ok_or(CodecError::Missing { what: "a log entry's id" })?;
@@ -119,7 +119,7 @@ pub fn decode_entry(bytes: Bytes) -> Result<Entry, CodecError> {
         Payload::Batch(batch) => EntryPayload::Normal(batch.into()),
         Payload::Membership(m) => EntryPayload::Membership(membership_from_pb(m)?),
     };
-    Ok(Entry { log_id: log_id_from_pb(&log_id), payload })
+    Ok(LogEntry { log_id: log_id_from_pb(&log_id), payload })
 }
 
 #[cfg(test)]
@@ -132,16 +132,16 @@ mod tests {
 
     #[test]
     fn every_kind_of_entry_survives_its_bytes() {
-        let node = Node { peer_address: "a:1".into(), client_address: "a:2".into(), name: "a".into() };
+        let node = NodeAddresses { peer_address: "a:1".into(), client_address: "a:2".into(), name: "a".into() };
         let membership =
-            Membership::new(vec![BTreeSet::from([77]), BTreeSet::from([77])], BTreeMap::from([(77, node)]))
+            MembershipConfig::new(vec![BTreeSet::from([77]), BTreeSet::from([77])], BTreeMap::from([(77, node)]))
                 .expect("its voter has a node");
         for payload in [
             EntryPayload::Blank,
             EntryPayload::Normal(Bytes::from_static(b"\x08\x01").into()),
             EntryPayload::Membership(membership),
         ] {
-            let entry = Entry { log_id: log_id(5), payload };
+            let entry = LogEntry { log_id: log_id(5), payload };
             assert_eq!(decode_entry(encode_entry(&entry)).expect("decodes"), entry);
         }
     }

@@ -3,7 +3,7 @@
 
 use super::{
     network::snapshot::SnapshotFacts,
-    types::{EncodedBatch, LogId, Node, TypeConfig, Vote},
+    types::{EncodedBatch, LogId, NodeAddresses, TypeConfig, Vote},
 };
 use futures::{future::BoxFuture, stream::BoxStream};
 use openraft::{
@@ -21,17 +21,18 @@ use openraft::{
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Error of a node that has stopped: openraft was shut down, or a write to storage failed.
-pub type Stopped = Fatal<TypeConfig>;
+pub type RaftStopped = Fatal<TypeConfig>;
 /// Metrics of a node, as a watch.
 pub type MetricsWatch = WatchReceiverOf<TypeConfig, RaftMetrics<TypeConfig>>;
 /// Vote, role, leader and membership only, as a watch: they seldom change, so a waiting task is seldom woken.
 pub type LeadershipWatch = WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>;
 /// One change of the membership.
-pub type Change = ChangeMembers<u64, Node>;
+pub type MembershipChange = ChangeMembers<u64, NodeAddresses>;
 /// Applied membership entry, or the reason why there is none.
-pub type Changed = Result<ClientWriteResponse<TypeConfig>, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>;
+pub type MembershipChangeResult =
+    Result<ClientWriteResponse<TypeConfig>, RaftError<TypeConfig, ClientWriteError<TypeConfig>>>;
 /// Receiver that resolves once the entry is applied; its sender is dropped if openraft stops.
-pub type Written = OneshotReceiverOf<TypeConfig, ClientWriteResult<TypeConfig>>;
+pub type WriteReceiver = OneshotReceiverOf<TypeConfig, ClientWriteResult<TypeConfig>>;
 
 /// Summary of a snapshot, for display.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub trait Consensus: Send + Sync + 'static {
     fn append(
         &self,
         requests: BoxStream<'static, AppendEntriesRequest<TypeConfig>>,
-    ) -> BoxStream<'static, Result<StreamAppendResult<TypeConfig>, Stopped>>;
+    ) -> BoxStream<'static, Result<StreamAppendResult<TypeConfig>, RaftStopped>>;
     /// Answers a candidate that asks for this node's vote.
     fn vote(
         &self,
@@ -66,27 +67,32 @@ pub trait Consensus: Send + Sync + 'static {
     fn take_over(
         &self,
         request: TransferLeaderRequest<TypeConfig>,
-    ) -> BoxFuture<'_, Result<TransferLeaderResponse<TypeConfig>, Stopped>>;
+    ) -> BoxFuture<'_, Result<TransferLeaderResponse<TypeConfig>, RaftStopped>>;
     /// Appends one entry, if this node leads. Returns once openraft has taken it, in the order of the calls.
-    fn write(&self, batch: EncodedBatch) -> BoxFuture<'_, Result<Written, Stopped>>;
+    fn write(&self, batch: EncodedBatch) -> BoxFuture<'_, Result<WriteReceiver, RaftStopped>>;
     /// Confirms leadership with a quorum and returns the index that a read has to wait for (Raft dissertation §6.4).
     fn read_index(&self) -> BoxFuture<'_, Result<LogId, RaftError<TypeConfig, LinearizableReadError<TypeConfig>>>>;
     /// Writes the first membership of a new cluster into an empty log.
     fn initialize(
         &self,
-        voters: BTreeMap<u64, Node>,
+        voters: BTreeMap<u64, NodeAddresses>,
     ) -> BoxFuture<'_, Result<(), RaftError<TypeConfig, InitializeError<TypeConfig>>>>;
     /// Makes one change of membership, through a joint configuration if voters change. The change is refused unless
     /// `still`, the membership entry that the caller based it on, is the latest one.
-    fn change_membership(&self, change: Change, retain: bool, still: Option<LogId>) -> BoxFuture<'_, Changed>;
+    fn change_membership(
+        &self,
+        change: MembershipChange,
+        retain: bool,
+        still: Option<LogId>,
+    ) -> BoxFuture<'_, MembershipChangeResult>;
     /// Starts a leadership transfer, which cannot be cancelled.
-    fn transfer_to(&self, node_id: u64) -> BoxFuture<'_, Result<(), Stopped>>;
+    fn transfer_to(&self, node_id: u64) -> BoxFuture<'_, Result<(), RaftStopped>>;
     /// Starts a checkpoint of the state; `RaftMetrics::snapshot` shows when it is finished.
-    fn build_snapshot(&self) -> BoxFuture<'_, Result<(), Stopped>>;
+    fn build_snapshot(&self) -> BoxFuture<'_, Result<(), RaftStopped>>;
     /// Returns the newest snapshot on this node.
     fn snapshot(&self) -> BoxFuture<'_, Result<Option<SnapshotSummary>, RaftError<TypeConfig>>>;
     /// Purges log entries up to this index, as far as a snapshot covers them.
-    fn purge(&self, up_to: u64) -> BoxFuture<'_, Result<(), Stopped>>;
+    fn purge(&self, up_to: u64) -> BoxFuture<'_, Result<(), RaftStopped>>;
     /// Returns a watch on all metrics.
     fn metrics(&self) -> MetricsWatch;
     /// Returns a watch on vote, role, leader and membership.
@@ -106,7 +112,7 @@ where
     fn append(
         &self,
         requests: BoxStream<'static, AppendEntriesRequest<TypeConfig>>,
-    ) -> BoxStream<'static, Result<StreamAppendResult<TypeConfig>, Stopped>> {
+    ) -> BoxStream<'static, Result<StreamAppendResult<TypeConfig>, RaftStopped>> {
         Box::pin(self.stream_append(requests))
     }
 
@@ -127,11 +133,11 @@ where
     fn take_over(
         &self,
         request: TransferLeaderRequest<TypeConfig>,
-    ) -> BoxFuture<'_, Result<TransferLeaderResponse<TypeConfig>, Stopped>> {
+    ) -> BoxFuture<'_, Result<TransferLeaderResponse<TypeConfig>, RaftStopped>> {
         Box::pin(self.handle_transfer_leader(request))
     }
 
-    fn write(&self, batch: EncodedBatch) -> BoxFuture<'_, Result<Written, Stopped>> {
+    fn write(&self, batch: EncodedBatch) -> BoxFuture<'_, Result<WriteReceiver, RaftStopped>> {
         Box::pin(async move {
             let (responder, written) = ProgressResponder::complete_only();
             self.client_write_ff(batch, Some(responder)).await?;
@@ -149,22 +155,27 @@ where
 
     fn initialize(
         &self,
-        voters: BTreeMap<u64, Node>,
+        voters: BTreeMap<u64, NodeAddresses>,
     ) -> BoxFuture<'_, Result<(), RaftError<TypeConfig, InitializeError<TypeConfig>>>> {
         Box::pin(Raft::initialize(self, voters))
     }
 
-    fn change_membership(&self, change: Change, retain: bool, still: Option<LogId>) -> BoxFuture<'_, Changed> {
+    fn change_membership(
+        &self,
+        change: MembershipChange,
+        retain: bool,
+        still: Option<LogId>,
+    ) -> BoxFuture<'_, MembershipChangeResult> {
         let guard = Precondition::LastMembershipLogId { last_membership_log_id: still };
         let request = ChangeMembershipRequest::new(change, retain).with_preconditions([guard]);
         Box::pin(async move { Ok(self.change_membership_with_payload(request).await?.uniform) })
     }
 
-    fn transfer_to(&self, node_id: u64) -> BoxFuture<'_, Result<(), Stopped>> {
+    fn transfer_to(&self, node_id: u64) -> BoxFuture<'_, Result<(), RaftStopped>> {
         Box::pin(async move { self.trigger().transfer_leader(node_id).await })
     }
 
-    fn build_snapshot(&self) -> BoxFuture<'_, Result<(), Stopped>> {
+    fn build_snapshot(&self) -> BoxFuture<'_, Result<(), RaftStopped>> {
         Box::pin(async move { self.trigger().snapshot().await })
     }
 
@@ -179,7 +190,7 @@ where
         })
     }
 
-    fn purge(&self, up_to: u64) -> BoxFuture<'_, Result<(), Stopped>> {
+    fn purge(&self, up_to: u64) -> BoxFuture<'_, Result<(), RaftStopped>> {
         Box::pin(async move { self.trigger().purge_log(up_to).await })
     }
 

@@ -11,19 +11,19 @@ use std::{
 
 /// Timestamp of the last contact, set by the peer listener and read by status and readiness. Clones share it.
 #[derive(Clone)]
-pub struct Contact {
+pub struct LastContact {
     start: Instant,
     // Milliseconds since `start`, plus one; 0 means never. An atomic, because each append sets it.
     last: Arc<AtomicU64>,
 }
 
-impl Default for Contact {
+impl Default for LastContact {
     fn default() -> Self {
         Self { start: Instant::now(), last: Arc::default() }
     }
 }
 
-impl Contact {
+impl LastContact {
     /// Records that the leader was heard at this moment.
     pub fn stamp(&self) {
         let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX - 1);

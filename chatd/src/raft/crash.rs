@@ -9,7 +9,7 @@ mod install;
 mod serve;
 
 use crate::failpoint::armed::CRASH_AT;
-use crate::failpoint::{Area, Point};
+use crate::failpoint::{FailPoint, PointWorkload};
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -58,15 +58,15 @@ impl End {
 }
 
 /// Runs a workload to its end, or to the given pass of the point.
-fn run(area: Area, dir: &Path, point: Point, nth: u64) -> End {
+fn run(area: PointWorkload, dir: &Path, point: FailPoint, nth: u64) -> End {
     run_as(area, dir, point, nth, false)
 }
 
 /// Runs a workload like [`run`]; a process that lies must be detected.
-fn run_as(area: Area, dir: &Path, point: Point, nth: u64, lies: bool) -> End {
+fn run_as(area: PointWorkload, dir: &Path, point: FailPoint, nth: u64, lies: bool) -> End {
     let test = match area {
-        Area::Serve => "raft::crash::serve::a_process_that_is_told_to_serves",
-        Area::Install => "raft::crash::install::a_process_that_is_told_to_takes_a_snapshot_over",
+        PointWorkload::Serve => "raft::crash::serve::a_process_that_is_told_to_serves",
+        PointWorkload::Install => "raft::crash::install::a_process_that_is_told_to_takes_a_snapshot_over",
     };
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
     if lies {
@@ -95,15 +95,15 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// Tries one pass of one point: the process ends there, and the directory that it leaves behind is checked. Returns
 /// `true` if the point was reached.
-fn try_out(area: Area, point: Point, nth: u64, template: &Path) -> bool {
+fn try_out(area: PointWorkload, point: FailPoint, nth: u64, template: &Path) -> bool {
     let dir = tempfile::tempdir().expect("a directory");
     let end = match area {
-        Area::Serve => {
+        PointWorkload::Serve => {
             let end = run(area, dir.path(), point, nth);
             runtime().block_on(serve::check(dir.path(), &end));
             end
         }
-        Area::Install => {
+        PointWorkload::Install => {
             install::lay_out(template, dir.path());
             let end = run(area, dir.path(), point, nth);
             runtime().block_on(install::check(dir.path(), &end));
@@ -124,7 +124,7 @@ fn a_process_that_ends_at_any_point_has_everything_that_it_acknowledged() {
         // Each thread spends most of its time waiting for its own process and disk.
         for _ in 0..3 {
             threads.spawn(|| {
-                while let Some((point, area)) = Point::ALL.get(next.fetch_add(1, Ordering::SeqCst)) {
+                while let Some((point, area)) = FailPoint::ALL.get(next.fetch_add(1, Ordering::SeqCst)) {
                     let crashes = NTH.iter().take_while(|nth| try_out(*area, *point, **nth, template.path())).count();
                     assert!(crashes > 0, "no workload reaches {point:?}");
                     reached.fetch_add(crashes, Ordering::SeqCst);
@@ -132,7 +132,7 @@ fn a_process_that_ends_at_any_point_has_everything_that_it_acknowledged() {
             });
         }
     });
-    println!("{} points, {} crashes", Point::ALL.len(), reached.into_inner());
+    println!("{} points, {} crashes", FailPoint::ALL.len(), reached.into_inner());
 }
 
 /// Returns the fault that the check finds in a directory, given what its process reported.
@@ -148,7 +148,7 @@ fn a_process_that_acknowledges_before_it_writes_is_found_out() {
     let told = NTH.iter().find_map(|nth| {
         let dir = tempfile::tempdir().expect("a directory");
         // Hit while a segment is created for a batch, which is not written yet.
-        let end = run_as(Area::Serve, dir.path(), Point::SegmentMade, *nth, true);
+        let end = run_as(PointWorkload::Serve, dir.path(), FailPoint::SegmentMade, *nth, true);
         assert!(end.crashed, "not reached");
         fault(dir.path(), &end).filter(|fault| fault.contains("was acknowledged, and the state ends before"))
     });
@@ -158,7 +158,7 @@ fn a_process_that_acknowledges_before_it_writes_is_found_out() {
 #[test]
 fn a_log_that_lost_what_it_synced_is_found_out() {
     let dir = tempfile::tempdir().expect("a directory");
-    let end = run(Area::Serve, dir.path(), Point::LogAnswered, 30);
+    let end = run(PointWorkload::Serve, dir.path(), FailPoint::LogAnswered, 30);
     assert!(end.crashed, "not reached");
     let acknowledged = serve::acknowledged(&end).map(|(_, index)| index).max().expect("something was acknowledged");
     let log = dir.path().join("log");

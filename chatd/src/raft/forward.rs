@@ -1,17 +1,17 @@
 //! Forwards a follower's writes to the leader over one pipelined stream; answers arrive in any order.
 //!
-//! A [`Link`] is a task that owns the stream to one leader. It ends with the stream, or when this node hears of another
+//! A [`LeaderLink`] is a task that owns the stream to one leader. It ends with the stream, or when this node hears of another
 //! leader. The outcome of commands sent by then is *unknown*; commands not sent yet are tried again elsewhere.
 
 use super::{
     leadership::Leadership,
     network::{
-        Peers,
-        lanes::{Lane, Peer},
+        PeerSet,
+        lanes::{ConnectionClass, RaftPeer},
     },
-    propose::{ProposeError, ProposeObserver, error::Attempt},
+    propose::{ProposeError, ProposeObserver, error::ProposeAttempt},
 };
-use crate::trace::{Mark, attribute, wire};
+use crate::trace::{SpanMark, attribute, wire};
 use futures::Stream;
 use prost::{Message as _, bytes::Bytes};
 use quorate_core::proto::log::{Envelope, Outcome};
@@ -40,30 +40,30 @@ pub(crate) mod refused {
     pub(crate) const STORAGE_FULL: u32 = 45;
 }
 
-struct Job {
+struct ForwardJob {
     envelope: Bytes,
-    answer: oneshot::Sender<Attempt>,
+    answer: oneshot::Sender<ProposeAttempt>,
     /// Trace context, if the command is sampled.
     trace: Option<Box<pb::TraceContext>>,
 }
 
 /// Sends commands to the current leader. One per process.
-pub(crate) struct Forwarder {
-    peers: Peers,
+pub(crate) struct WriteForwarder {
+    peers: PeerSet,
     leadership: Leadership,
     observer: Arc<dyn ProposeObserver>,
     in_flight: Arc<Semaphore>,
-    link: Mutex<Option<Link>>,
+    link: Mutex<Option<LeaderLink>>,
 }
 
 /// Task that forwards to one leader.
-struct Link {
+struct LeaderLink {
     leader: u64,
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::Sender<ForwardJob>,
 }
 
-impl Forwarder {
-    pub(crate) fn new(peers: Peers, leadership: Leadership, observer: Arc<dyn ProposeObserver>) -> Self {
+impl WriteForwarder {
+    pub(crate) fn new(peers: PeerSet, leadership: Leadership, observer: Arc<dyn ProposeObserver>) -> Self {
         let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
         Self { peers, leadership, observer, in_flight, link: Mutex::new(None) }
     }
@@ -76,8 +76,8 @@ impl Forwarder {
         &self,
         leader: u64,
         envelope: &Envelope,
-        trace: Option<&Mark>,
-    ) -> Result<impl Future<Output = Attempt> + Send + 'static + use<>, ProposeError> {
+        trace: Option<&SpanMark>,
+    ) -> Result<impl Future<Output = ProposeAttempt> + Send + 'static + use<>, ProposeError> {
         let Ok(place) = self.in_flight.clone().try_acquire_owned() else {
             return Err(ProposeError::Overloaded { retry_after: OVERLOADED_FOR });
         };
@@ -87,9 +87,9 @@ impl Forwarder {
             let _place = place;
             let attempt = match answer {
                 Some(answer) => {
-                    answer.await.unwrap_or_else(|_| Attempt::Unknown("the stream to the leader broke".into()))
+                    answer.await.unwrap_or_else(|_| ProposeAttempt::Unknown("the stream to the leader broke".into()))
                 }
-                None => Attempt::NotLeader(None),
+                None => ProposeAttempt::NotLeader(None),
             };
             if let Some(span) = &mut span {
                 span.count(attribute::PEER, leader);
@@ -99,10 +99,15 @@ impl Forwarder {
         })
     }
 
-    fn send(&self, leader: u64, envelope: &Envelope, trace: Option<&Mark>) -> Option<oneshot::Receiver<Attempt>> {
+    fn send(
+        &self,
+        leader: u64,
+        envelope: &Envelope,
+        trace: Option<&SpanMark>,
+    ) -> Option<oneshot::Receiver<ProposeAttempt>> {
         let (answer, receiver) = oneshot::channel();
         let trace = trace.map(|mark| Box::new(wire::to_pb(mark)));
-        let job = Job { envelope: envelope.encode_to_vec().into(), answer, trace };
+        let job = ForwardJob { envelope: envelope.encode_to_vec().into(), answer, trace };
         // Never full: it has as many places as commands may be in flight.
         self.jobs(leader)?.try_send(job).ok()?;
         self.observer.forwarded();
@@ -110,7 +115,7 @@ impl Forwarder {
     }
 
     /// Returns the current link to this leader, or opens a new one.
-    fn jobs(&self, leader: u64) -> Option<mpsc::Sender<Job>> {
+    fn jobs(&self, leader: u64) -> Option<mpsc::Sender<ForwardJob>> {
         let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(present) = link.as_ref().filter(|l| l.leader == leader && !l.jobs.is_closed()) {
             return Some(present.jobs.clone());
@@ -119,43 +124,43 @@ impl Forwarder {
         let (jobs, receiver) = mpsc::channel(IN_FLIGHT);
         let peer = self.peers.peer(leader, &node.peer_address);
         let target = self.peers.identity().target(leader);
-        tokio::spawn(run(peer, target, receiver, self.leadership.clone()));
-        *link = Some(Link { leader, jobs: jobs.clone() });
+        tokio::spawn(run_link(peer, target, receiver, self.leadership.clone()));
+        *link = Some(LeaderLink { leader, jobs: jobs.clone() });
         Some(jobs)
     }
 }
 
 /// State shared by the two directions of a stream. It is taken apart when the stream ends, because the HTTP connection
 /// may keep its request body a little longer.
-struct Shared {
-    jobs: Option<mpsc::Receiver<Job>>,
+struct LinkState {
+    jobs: Option<mpsc::Receiver<ForwardJob>>,
     waker: Option<Waker>,
-    sent: HashMap<u64, oneshot::Sender<Attempt>>,
+    sent: HashMap<u64, oneshot::Sender<ProposeAttempt>>,
     next_sequence: u64,
 }
 
-fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+fn lock_state(shared: &Mutex<LinkState>) -> MutexGuard<'_, LinkState> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Outgoing {
-    shared: Arc<Mutex<Shared>>,
+struct OutgoingCommands {
+    shared: Arc<Mutex<LinkState>>,
     target: pb::Target,
 }
 
-impl Stream for Outgoing {
+impl Stream for OutgoingCommands {
     type Item = pb::ForwardRequest;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<pb::ForwardRequest>> {
-        let mut shared = lock(&self.shared);
+        let mut shared = lock_state(&self.shared);
         let Some(jobs) = &mut shared.jobs else { return Poll::Ready(None) };
-        let Job { envelope, answer, trace } = loop {
+        let ForwardJob { envelope, answer, trace } = loop {
             let Poll::Ready(next) = jobs.poll_recv(context) else {
                 shared.waker = Some(context.waker().clone());
                 return Poll::Pending;
             };
             match next {
-                // The caller has gone: see `packer::Job::is_abandoned`.
+                // The caller has gone: see `packer::ForwardJob::is_abandoned`.
                 Some(job) if job.answer.is_closed() => {}
                 Some(job) => break job,
                 None => return Poll::Ready(None),
@@ -170,14 +175,20 @@ impl Stream for Outgoing {
     }
 }
 
-async fn run(peer: Arc<Peer>, target: pb::Target, jobs: mpsc::Receiver<Job>, mut leadership: Leadership) {
+async fn run_link(
+    peer: Arc<RaftPeer>,
+    target: pb::Target,
+    jobs: mpsc::Receiver<ForwardJob>,
+    mut leadership: Leadership,
+) {
     let leader = peer.node_id();
-    let shared = Arc::new(Mutex::new(Shared { jobs: Some(jobs), waker: None, sent: HashMap::new(), next_sequence: 0 }));
-    let mut connection = peer.connect(Lane::Calls);
-    let outgoing = Outgoing { shared: shared.clone(), target };
+    let shared =
+        Arc::new(Mutex::new(LinkState { jobs: Some(jobs), waker: None, sent: HashMap::new(), next_sequence: 0 }));
+    let mut connection = peer.connect(ConnectionClass::Calls);
+    let outgoing = OutgoingCommands { shared: shared.clone(), target };
     let talk = async {
         match connection.client.forward(outgoing).await {
-            Ok(response) => receive(response.into_inner(), &shared).await,
+            Ok(response) => receive_answers(response.into_inner(), &shared).await,
             Err(status) => status,
         }
     };
@@ -189,17 +200,17 @@ async fn run(peer: Arc<Peer>, target: pb::Target, jobs: mpsc::Receiver<Job>, mut
         tracing::debug!(leader, %status, "the stream to the leader ended");
         peer.failed(&connection, &status);
     }
-    end(&shared);
+    end_link(&shared);
 }
 
-async fn receive(mut incoming: Streaming<pb::ForwardResponse>, shared: &Mutex<Shared>) -> Status {
+async fn receive_answers(mut incoming: Streaming<pb::ForwardResponse>, shared: &Mutex<LinkState>) -> Status {
     loop {
         match incoming.message().await {
             Ok(Some(response)) => {
-                let answer = lock(shared).sent.remove(&response.sequence);
+                let answer = lock_state(shared).sent.remove(&response.sequence);
                 if let Some(answer) = answer {
                     // A caller that gave up no longer listens.
-                    let _ = answer.send(attempt(response.result));
+                    let _ = answer.send(attempt_from_pb(response.result));
                 }
             }
             Ok(None) => return Status::ok("ended by the leader"),
@@ -213,17 +224,17 @@ async fn until_other_leader(leadership: &mut Leadership, leader: u64) {
 }
 
 /// Answers what is left: commands that were sent have an unknown outcome, all others were not appended.
-fn end(shared: &Mutex<Shared>) {
-    let mut shared = lock(shared);
+fn end_link(shared: &Mutex<LinkState>) {
+    let mut shared = lock_state(shared);
     let (jobs, waker, sent) = (shared.jobs.take(), shared.waker.take(), std::mem::take(&mut shared.sent));
     drop(shared);
     for answer in sent.into_values() {
-        let _ = answer.send(Attempt::Unknown("the stream to the leader broke".into()));
+        let _ = answer.send(ProposeAttempt::Unknown("the stream to the leader broke".into()));
     }
     if let Some(mut jobs) = jobs {
         jobs.close();
         while let Ok(job) = jobs.try_recv() {
-            let _ = job.answer.send(Attempt::NotLeader(None));
+            let _ = job.answer.send(ProposeAttempt::NotLeader(None));
         }
     }
     if let Some(waker) = waker {
@@ -231,37 +242,37 @@ fn end(shared: &Mutex<Shared>) {
     }
 }
 
-fn attempt(answer: Option<Answer>) -> Attempt {
+fn attempt_from_pb(answer: Option<Answer>) -> ProposeAttempt {
     match answer {
         Some(Answer::Outcome(outcome)) => match Outcome::decode(outcome) {
-            Ok(outcome) => Attempt::Applied(Box::new(outcome)),
-            Err(error) => Attempt::Unknown(format!("cannot decode the leader's response: {error}")),
+            Ok(outcome) => ProposeAttempt::Applied(Box::new(outcome)),
+            Err(error) => ProposeAttempt::Unknown(format!("cannot decode the leader's response: {error}")),
         },
-        Some(Answer::NotLeader(to)) => Attempt::NotLeader((to.leader_node_id != 0).then_some(to.leader_node_id)),
-        Some(Answer::Unknown(reason)) => Attempt::Unknown(reason),
-        Some(Answer::Refused(why)) => refusal(&why),
-        None => Attempt::Unknown("the leader's response is of an unknown kind".into()),
+        Some(Answer::NotLeader(to)) => ProposeAttempt::NotLeader((to.leader_node_id != 0).then_some(to.leader_node_id)),
+        Some(Answer::Unknown(reason)) => ProposeAttempt::Unknown(reason),
+        Some(Answer::Refused(why)) => refusal_from_pb(&why),
+        None => ProposeAttempt::Unknown("the leader's response is of an unknown kind".into()),
     }
 }
 
-fn refusal(why: &pb::Refused) -> Attempt {
+fn refusal_from_pb(why: &pb::Refused) -> ProposeAttempt {
     let retry_after = Duration::from_millis(why.retry_after_ms);
     match why.kind {
-        refused::RATE_LIMITED => Attempt::Refused(ProposeError::RateLimited { retry_after }),
-        refused::OVERLOADED => Attempt::Refused(ProposeError::Overloaded { retry_after }),
-        refused::STORAGE_FULL => Attempt::Refused(ProposeError::StorageFull { retry_after }),
+        refused::RATE_LIMITED => ProposeAttempt::Refused(ProposeError::RateLimited { retry_after }),
+        refused::OVERLOADED => ProposeAttempt::Refused(ProposeError::Overloaded { retry_after }),
+        refused::STORAGE_FULL => ProposeAttempt::Refused(ProposeError::StorageFull { retry_after }),
         // A stopping leader hands leadership over first, so a new one will be there soon.
-        _ => Attempt::NotLeader(None),
+        _ => ProposeAttempt::NotLeader(None),
     }
 }
 
 /// Encodes an answer on the leader, for the other direction of the stream.
-pub(crate) fn answer_to_pb(sequence: u64, attempt: Attempt) -> pb::ForwardResponse {
+pub(crate) fn answer_to_pb(sequence: u64, attempt: ProposeAttempt) -> pb::ForwardResponse {
     let result = match attempt {
-        Attempt::Applied(outcome) => Answer::Outcome(outcome.encode_to_vec().into()),
-        Attempt::NotLeader(to) => Answer::NotLeader(pb::NotLeader { leader_node_id: to.unwrap_or(0) }),
-        Attempt::Unknown(reason) => Answer::Unknown(reason),
-        Attempt::Refused(error) => {
+        ProposeAttempt::Applied(outcome) => Answer::Outcome(outcome.encode_to_vec().into()),
+        ProposeAttempt::NotLeader(to) => Answer::NotLeader(pb::NotLeader { leader_node_id: to.unwrap_or(0) }),
+        ProposeAttempt::Unknown(reason) => Answer::Unknown(reason),
+        ProposeAttempt::Refused(error) => {
             let (kind, retry_after) = match &error {
                 ProposeError::RateLimited { retry_after } => (refused::RATE_LIMITED, *retry_after),
                 ProposeError::Overloaded { retry_after } => (refused::OVERLOADED, *retry_after),

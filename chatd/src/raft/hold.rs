@@ -20,11 +20,11 @@ const LONGEST: Duration = Duration::from_secs(60 * 60);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LogHolds {
     // One entry per member, which bounds the map.
-    held: Arc<Mutex<HashMap<u64, Held>>>,
+    held: Arc<Mutex<HashMap<u64, LogHold>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Held {
+struct LogHold {
     index: u64,
     since: Instant,
     /// End of the last transfer; `None` while one is running.
@@ -46,7 +46,7 @@ impl LogHolds {
     fn hold_at(&self, node_id: u64, index: u64, now: Instant) {
         let mut held = self.lock();
         let again = held.get(&node_id).filter(|held| held.index == index).map(|held| held.since);
-        held.insert(node_id, Held { index, since: again.unwrap_or(now), released: None });
+        held.insert(node_id, LogHold { index, since: again.unwrap_or(now), released: None });
     }
 
     fn release_at(&self, node_id: u64, now: Instant) {
@@ -64,7 +64,7 @@ impl LogHolds {
         held.values().map(|held| held.index).min()
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Held>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, LogHold>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

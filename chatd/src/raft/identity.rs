@@ -55,13 +55,13 @@ pub enum AdoptError {
 
 /// Identity of this node, with the cluster id cached, as it is compared on every request.
 #[derive(Clone)]
-pub struct Identity {
+pub struct NodeIdentity {
     store: Arc<dyn IdentityStore>,
     node_id: u64,
     cluster_id: Arc<RwLock<Option<Arc<str>>>>,
 }
 
-impl Identity {
+impl NodeIdentity {
     /// Creates the identity from its store, which is read once.
     #[must_use]
     pub fn new(store: Arc<dyn IdentityStore>) -> Self {
@@ -130,7 +130,7 @@ impl Identity {
         }
     }
 
-    /// Checks a Raft request like [`Identity::check`]. From such a request, a node with an empty volume learns its
+    /// Checks a Raft request like [`NodeIdentity::check`]. From such a request, a node with an empty volume learns its
     /// cluster.
     pub async fn check_or_adopt(&self, target: Option<&pb::Target>) -> Result<u64, Status> {
         let target = self.check_node(target)?;
@@ -186,9 +186,9 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn identity(node_id: u64, cluster_id: Option<&str>, empty: bool) -> Identity {
+    pub(crate) fn identity(node_id: u64, cluster_id: Option<&str>, empty: bool) -> NodeIdentity {
         let cluster_id = Mutex::new(cluster_id.map(str::to_owned));
-        Identity::new(Arc::new(MemoryIdentity { node_id, cluster_id, empty }))
+        NodeIdentity::new(Arc::new(MemoryIdentity { node_id, cluster_id, empty }))
     }
 
     fn target(cluster_id: &str, node_id: u64) -> pb::Target {

@@ -2,7 +2,7 @@
 
 use super::{
     consensus::{ConsensusRef, LeadershipWatch, term_of},
-    types::Node,
+    types::NodeAddresses,
 };
 use openraft::{ServerState, async_runtime::watch::WatchReceiver as _};
 use std::collections::BTreeSet;
@@ -64,13 +64,13 @@ impl Leadership {
 
     /// Returns the membership entry of a node.
     #[must_use]
-    pub fn member(&self, node_id: u64) -> Option<Node> {
+    pub fn member(&self, node_id: u64) -> Option<NodeAddresses> {
         self.watch.borrow_watched().membership_config.membership().get_node(&node_id).cloned()
     }
 
     /// Returns all members except this node.
     #[must_use]
-    pub fn others(&self) -> Vec<(u64, Node)> {
+    pub fn others(&self) -> Vec<(u64, NodeAddresses)> {
         let view = self.watch.borrow_watched();
         let nodes = view.membership_config.membership().nodes();
         nodes.filter(|(id, _)| **id != self.node_id).map(|(id, node)| (*id, node.clone())).collect()

@@ -14,14 +14,14 @@ pub(super) mod tests;
 pub use observe::{AppliedBatch, MachineObserver};
 pub use start::{StartFacts, StartRefused, start_check};
 
-pub use crate::raft::log::Drive;
+pub use crate::raft::log::ThreadingModel;
 
 use super::codec::{CodecError, log_id_from_pb, membership_from_pb};
-use super::snapshot::{Builder, Shelf, SnapshotData, SnapshotError};
+use super::snapshot::{SnapshotBuilder, SnapshotData, SnapshotError, SnapshotShelf};
 use super::types::{LogId, SnapshotMeta, StoredMembership, TypeConfig};
-use crate::failpoint::{Point, pass};
-use crate::feed::Feed;
-use crate::store::{self, Applied, Fatal, HotRows, StateStore, StoreError};
+use crate::failpoint::{FailPoint, pass_point};
+use crate::feed::ChangeFeed;
+use crate::store::{self, AppliedState, FatalSignal, HotRows, StateStore, StoreError};
 use futures::{Stream, StreamExt as _};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use quorate_core::id::Position;
@@ -30,10 +30,10 @@ use quorate_wire::cause::message_with_causes;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use worker::{Done, Worker};
+use worker::{ApplyWorker, CommitReceiver};
 
 /// Snapshot as openraft passes it around.
-pub type Snapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>;
+pub type RaftSnapshot = openraft::type_config::alias::SnapshotOf<TypeConfig, SnapshotData>;
 
 /// Error that stops the machine. Each one ends this process: the state may no longer be used, and openraft stops as
 /// well.
@@ -88,46 +88,47 @@ const BATCH_ENTRIES: usize = 512;
 const BATCHES_IN_FLIGHT: usize = 2;
 
 /// The state machine; see the [module](self).
-pub struct Machine<S: StateStore> {
+pub struct StateMachine<S: StateStore> {
     store: S,
     hot: Arc<HotRows>,
-    shelf: Shelf,
-    feed: Feed,
-    fatal: Fatal,
+    shelf: SnapshotShelf,
+    feed: ChangeFeed,
+    fatal: FatalSignal,
     observer: Arc<dyn MachineObserver>,
-    worker: Worker,
-    drive: Drive,
+    worker: ApplyWorker,
+    drive: ThreadingModel,
 }
 
-impl<S: StateStore> Machine<S> {
+impl<S: StateStore> StateMachine<S> {
     /// Starts the apply thread over an open store, and tells the feed what is applied.
     ///
     /// # Errors
     /// If the state cannot be read, or the thread cannot be started.
     pub fn start(
         store: S,
-        shelf: Shelf,
-        feed: Feed,
-        fatal: Fatal,
+        shelf: SnapshotShelf,
+        feed: ChangeFeed,
+        fatal: FatalSignal,
         observer: Arc<dyn MachineObserver>,
     ) -> Result<Self, MachineError> {
-        Self::start_on(Drive::Threads, store, shelf, feed, fatal, observer)
+        Self::start_on(ThreadingModel::Threads, store, shelf, feed, fatal, observer)
     }
 
-    /// Starts the machine like [`start`](Self::start). With [`Drive::Task`], for a simulation, everything happens
+    /// Starts the machine like [`start`](Self::start). With [`ThreadingModel::Task`], for a simulation, everything happens
     /// within openraft's own task, in an order that does not depend on the machine's threads.
     pub fn start_on(
-        drive: Drive,
+        drive: ThreadingModel,
         store: S,
-        shelf: Shelf,
-        feed: Feed,
-        fatal: Fatal,
+        shelf: SnapshotShelf,
+        feed: ChangeFeed,
+        fatal: FatalSignal,
         observer: Arc<dyn MachineObserver>,
     ) -> Result<Self, MachineError> {
         feed.log_time().set(log_time(&store)?);
-        feed.publish_all(position(&store)?);
+        feed.publish_all(applied_position(&store)?);
         let hot = Arc::new(HotRows::default());
-        let worker = Worker::start(drive, store.clone(), hot.clone(), feed.clone(), fatal.clone(), observer.clone())?;
+        let worker =
+            ApplyWorker::start(drive, store.clone(), hot.clone(), feed.clone(), fatal.clone(), observer.clone())?;
         Ok(Self { store, hot, shelf, feed, fatal, observer, worker, drive })
     }
 
@@ -141,7 +142,7 @@ impl<S: StateStore> Machine<S> {
     where
         Strm: Stream<Item = Result<EntryResponder<TypeConfig>, io::Error>> + Unpin + Send,
     {
-        let mut under_way: VecDeque<Done> = VecDeque::with_capacity(BATCHES_IN_FLIGHT);
+        let mut under_way: VecDeque<CommitReceiver> = VecDeque::with_capacity(BATCHES_IN_FLIGHT);
         loop {
             let batch = next_batch(&mut entries).await.map_err(MachineError::Log)?;
             let ended = batch.is_empty();
@@ -165,10 +166,10 @@ impl<S: StateStore> Machine<S> {
             // The snapshot goes on the shelf first, so that after a crash it is installed at the next start. openraft
             // has already truncated a log that conflicts with the snapshot.
             let kept = shelf.adopt(&snapshot)?;
-            pass(Point::SnapshotAdopted);
+            pass_point(FailPoint::SnapshotAdopted);
             store.replace(&kept.data_dir())?;
             shelf.set_newest(kept);
-            Ok((position(&store)?, log_time(&store)?))
+            Ok((applied_position(&store)?, log_time(&store)?))
         };
         let (end, time_ms) = off_the_runtime(self.drive, work).await??;
         // openraft applies nothing during the installation, so no row of the old state can come back.
@@ -178,7 +179,7 @@ impl<S: StateStore> Machine<S> {
             let what = format!("the installed snapshot is at {found:?}, but was announced at {:?}", meta.last_log_id);
             return Err(MachineError::Snapshot(SnapshotError::Manifest { what }));
         }
-        pass(Point::SnapshotInstalled);
+        pass_point(FailPoint::SnapshotInstalled);
         self.feed.log_time().set(time_ms);
         self.feed.publish_all(end);
         self.observer.snapshot_installed();
@@ -200,28 +201,28 @@ impl<S: StateStore> Machine<S> {
 
 /// Runs work that blocks on the disk where it does not hold up anything else.
 pub(super) async fn off_the_runtime<T: Send + 'static>(
-    drive: Drive,
+    drive: ThreadingModel,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, StoreError> {
     match drive {
-        Drive::Threads => tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Worker),
-        Drive::Task => Ok(work()),
+        ThreadingModel::Threads => tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Worker),
+        ThreadingModel::Task => Ok(work()),
     }
 }
 
 /// Returns the position of the end of the last applied entry.
-fn position(store: &impl StateStore) -> Result<Position, StoreError> {
+fn applied_position(store: &impl StateStore) -> Result<Position, StoreError> {
     let index = store.applied().index().unwrap_or(0);
-    let incarnation = store::cluster(&store.view())?.map_or(0, |row| row.incarnation);
+    let incarnation = store::cluster_row(&store.view())?.map_or(0, |row| row.incarnation);
     Ok(Position::end_of_entry(incarnation, index))
 }
 
 /// Returns the time of the last applied entry; 0 before the cluster's first command.
 fn log_time(store: &impl StateStore) -> Result<u64, StoreError> {
-    Ok(store::cluster(&store.view())?.map_or(0, |row| row.time_ms))
+    Ok(store::cluster_row(&store.view())?.map_or(0, |row| row.time_ms))
 }
 
-fn applied_state(applied: &Applied) -> Result<(Option<LogId>, StoredMembership), CodecError> {
+fn applied_state(applied: &AppliedState) -> Result<(Option<LogId>, StoredMembership), CodecError> {
     let membership = &*applied.membership;
     let stored = match &membership.log_id {
         None => StoredMembership::default(),
@@ -248,9 +249,9 @@ where
     Ok(batch)
 }
 
-impl<S: StateStore> RaftStateMachine<TypeConfig> for Machine<S> {
+impl<S: StateStore> RaftStateMachine<TypeConfig> for StateMachine<S> {
     type SnapshotData = SnapshotData;
-    type SnapshotBuilder = Builder<S>;
+    type SnapshotBuilder = SnapshotBuilder<S>;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), io::Error> {
         applied_state(&self.store.applied()).map_err(|error| MachineError::from(error).into())
@@ -264,8 +265,8 @@ impl<S: StateStore> RaftStateMachine<TypeConfig> for Machine<S> {
         self.end(result)
     }
 
-    async fn get_snapshot_builder(&mut self) -> Builder<S> {
-        Builder::new(self.drive, self.store.clone(), self.shelf.clone(), self.observer.clone())
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder<S> {
+        SnapshotBuilder::new(self.drive, self.store.clone(), self.shelf.clone(), self.observer.clone())
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> Result<(), io::Error> {
@@ -273,7 +274,7 @@ impl<S: StateStore> RaftStateMachine<TypeConfig> for Machine<S> {
         self.end(result)
     }
 
-    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
+    async fn get_current_snapshot(&mut self) -> Result<Option<RaftSnapshot>, io::Error> {
         let snapshot = self.shelf.newest().map(SnapshotData::into_snapshot).transpose();
         self.end(snapshot.map_err(MachineError::from))
     }

@@ -15,16 +15,16 @@ mod transfer;
 
 pub use change::{DEFAULT_MAX_LAG, VoterChange};
 pub use error::AdminError;
-pub use history::Purged;
-pub use snapshot::Compaction;
+pub use history::PurgeResult;
+pub use snapshot::CompactionOptions;
 pub use transfer::DEFAULT_TRANSFER_LIMIT;
 
 use super::{
     clock::Timekeeper,
-    cluster::{Cluster, MembershipView, NodeStatus, StateFacts},
+    cluster::{ClusterMonitor, MembershipView, NodeStatus, StateFacts},
     consensus::ConsensusRef,
     hold::LogHolds,
-    identity::Identity,
+    identity::NodeIdentity,
     leadership::Leadership,
     log::LogStore,
     propose::Proposer,
@@ -36,34 +36,34 @@ use std::sync::Arc;
 
 /// Administrative interface of a node. Cheap to clone.
 #[derive(Clone)]
-pub struct Administration {
-    inner: Arc<Parts>,
+pub struct ClusterAdmin {
+    inner: Arc<AdminParts>,
 }
 
 /// Parts of the node that administration uses.
-pub(crate) struct Parts {
+pub(crate) struct AdminParts {
     pub(crate) consensus: ConsensusRef,
-    pub(crate) identity: Identity,
+    pub(crate) identity: NodeIdentity,
     pub(crate) leadership: Leadership,
-    pub(crate) cluster: Cluster,
+    pub(crate) cluster: ClusterMonitor,
     pub(crate) proposer: Proposer,
     pub(crate) facts: Arc<dyn StateFacts>,
     pub(crate) server_name: String,
-    pub(crate) compaction: Compaction,
+    pub(crate) compaction: CompactionOptions,
     pub(crate) time: Timekeeper,
     pub(crate) log: LogStore,
     pub(crate) holds: LogHolds,
     pub(crate) volume: VolumeGauge,
 }
 
-impl Administration {
-    pub(crate) fn new(parts: Parts) -> Self {
+impl ClusterAdmin {
+    pub(crate) fn new(parts: AdminParts) -> Self {
         Self { inner: Arc::new(parts) }
     }
 
     /// Returns the identity of this node.
     #[must_use]
-    pub fn identity(&self) -> &Identity {
+    pub fn identity(&self) -> &NodeIdentity {
         &self.inner.identity
     }
 
@@ -75,7 +75,7 @@ impl Administration {
 
     /// Returns this node's view of the cluster.
     #[must_use]
-    pub fn cluster(&self) -> &Cluster {
+    pub fn cluster(&self) -> &ClusterMonitor {
         &self.inner.cluster
     }
 

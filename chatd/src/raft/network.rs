@@ -1,6 +1,6 @@
 //! openraft's network over gRPC and mutual TLS: appends, votes, transfers and snapshots to the other members.
 //!
-//! [`Peers`] knows the members and their addresses, a [`lanes::Peer`] holds four connections, [`append`] pipelines
+//! [`PeerSet`] knows the members and their addresses, a [`lanes::RaftPeer`] holds four connections, [`append`] pipelines
 //! requests, and [`convert`] translates to `quorate.raft.v1`. The other end is `raft::peer`.
 
 mod address;
@@ -11,19 +11,19 @@ pub(crate) mod lanes;
 pub mod snapshot;
 
 use self::{
-    lanes::{Lane, Peer},
+    lanes::{ConnectionClass, RaftPeer},
     snapshot::{SendSnapshot, SendSnapshotError, SnapshotOf},
 };
 use super::{
-    clock::{Clock, Timekeeper},
+    clock::{ClockSource, Timekeeper},
     hold::LogHolds,
-    identity::Identity,
+    identity::NodeIdentity,
     observe::{PeerObserver, RaftObserver},
     propose::NoObserver,
-    types::{Node, TypeConfig, Vote},
+    types::{NodeAddresses, TypeConfig, Vote},
     volume::VolumeReport,
 };
-use crate::tls::Dial;
+use crate::tls::PeerDialer;
 use futures::{FutureExt as _, Stream, StreamExt as _, future::BoxFuture, stream, stream::BoxStream};
 use openraft::{
     RPCTypes, RaftNetworkFactory, RaftNetworkV2,
@@ -53,26 +53,26 @@ const RETRY_EVERY: Duration = Duration::from_millis(100);
 
 /// The other members, by node id. Cheap to clone.
 #[derive(Clone)]
-pub struct Peers {
-    identity: Identity,
-    dial: Arc<dyn Dial>,
+pub struct PeerSet {
+    identity: NodeIdentity,
+    dial: Arc<dyn PeerDialer>,
     // The members; those that left are removed.
-    known: Arc<Mutex<HashMap<u64, Arc<Peer>>>>,
+    known: Arc<Mutex<HashMap<u64, Arc<RaftPeer>>>>,
     time: Timekeeper,
 }
 
-impl Peers {
+impl PeerSet {
     /// Creates an empty set of peers.
     #[must_use]
-    pub fn new(identity: Identity, dial: impl Dial, clock: Clock) -> Self {
+    pub fn new(identity: NodeIdentity, dial: impl PeerDialer, clock: ClockSource) -> Self {
         Self { identity, dial: Arc::new(dial), known: Arc::default(), time: Timekeeper::new(clock) }
     }
 
     /// Returns the peer with this id at this configured address (`host:port`).
     #[must_use]
-    pub fn peer(&self, node_id: u64, address: &str) -> Arc<Peer> {
+    pub fn peer(&self, node_id: u64, address: &str) -> Arc<RaftPeer> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let peer = known.entry(node_id).or_insert_with(|| Arc::new(Peer::new(node_id, address, self.dial.clone())));
+        let peer = known.entry(node_id).or_insert_with(|| Arc::new(RaftPeer::new(node_id, address, self.dial.clone())));
         peer.configure(address);
         peer.clone()
     }
@@ -111,14 +111,14 @@ impl Peers {
 
     /// Returns the identity of this node.
     #[must_use]
-    pub fn identity(&self) -> &Identity {
+    pub fn identity(&self) -> &NodeIdentity {
         &self.identity
     }
 }
 
 /// Factory of openraft's clients. Connections are shared between them, because openraft creates a client for each vote.
 pub struct NetworkFactory<T> {
-    peers: Peers,
+    peers: PeerSet,
     sender: T,
     observer: Arc<dyn RaftObserver>,
     holds: LogHolds,
@@ -126,7 +126,7 @@ pub struct NetworkFactory<T> {
 
 impl<T: SendSnapshot> NetworkFactory<T> {
     /// Creates a factory; `sender` knows what a snapshot is.
-    pub fn new(peers: Peers, sender: T) -> Self {
+    pub fn new(peers: PeerSet, sender: T) -> Self {
         Self { peers, sender, observer: Arc::new(NoObserver), holds: LogHolds::default() }
     }
 
@@ -142,8 +142,8 @@ impl<T: SendSnapshot> NetworkFactory<T> {
         Self { observer, ..self }
     }
 
-    fn client(&self, target: u64, node: &Node, lane: Lane) -> Network<T> {
-        Network {
+    fn client(&self, target: u64, node: &NodeAddresses, lane: ConnectionClass) -> NetworkClient<T> {
+        NetworkClient {
             peer: self.peers.peer(target, &node.peer_address),
             lane,
             identity: self.peers.identity.clone(),
@@ -156,45 +156,45 @@ impl<T: SendSnapshot> NetworkFactory<T> {
 }
 
 impl<T: SendSnapshot> RaftNetworkFactory<TypeConfig> for NetworkFactory<T> {
-    type Network = Network<T>;
+    type Network = NetworkClient<T>;
 
-    async fn new_client(&mut self, target: u64, node: &Node) -> Network<T> {
-        self.client(target, node, Lane::Append)
+    async fn new_client(&mut self, target: u64, node: &NodeAddresses) -> NetworkClient<T> {
+        self.client(target, node, ConnectionClass::Append)
     }
 
-    async fn new_heartbeat_client(&mut self, target: u64, node: &Node) -> Network<T> {
-        self.client(target, node, Lane::Heartbeat)
+    async fn new_heartbeat_client(&mut self, target: u64, node: &NodeAddresses) -> NetworkClient<T> {
+        self.client(target, node, ConnectionClass::Heartbeat)
     }
 
-    async fn new_snapshot_client(&mut self, target: u64, node: &Node) -> Network<T> {
-        self.client(target, node, Lane::Snapshot)
+    async fn new_snapshot_client(&mut self, target: u64, node: &NodeAddresses) -> NetworkClient<T> {
+        self.client(target, node, ConnectionClass::Snapshot)
     }
 }
 
 /// One of openraft's clients of a peer.
-pub struct Network<T> {
-    peer: Arc<Peer>,
+pub struct NetworkClient<T> {
+    peer: Arc<RaftPeer>,
     /// Connection class of appends; votes and transfers have their own.
-    lane: Lane,
-    identity: Identity,
+    lane: ConnectionClass,
+    identity: NodeIdentity,
     time: Timekeeper,
     sender: T,
     observer: Arc<dyn PeerObserver>,
     holds: LogHolds,
 }
 
-impl<T: SendSnapshot> Network<T> {
+impl<T: SendSnapshot> NetworkClient<T> {
     /// Makes one request within the time that openraft allows.
     async fn call<R, F>(
         &self,
         action: RPCTypes,
         limit: Duration,
-        call: impl FnOnce(lanes::Client) -> F + Send,
+        call: impl FnOnce(lanes::PeerClient) -> F + Send,
     ) -> Result<R, RpcError>
     where
         F: Future<Output = Result<Response<R>, Status>> + Send,
     {
-        let connection = self.peer.connect(Lane::Calls);
+        let connection = self.peer.connect(ConnectionClass::Calls);
         let status = match timeout(limit, call(connection.client.clone())).await {
             Ok(Ok(response)) => return Ok(response.into_inner()),
             Ok(Err(status)) => status,
@@ -213,7 +213,7 @@ impl<T: SendSnapshot> Network<T> {
     }
 }
 
-impl<T: SendSnapshot> RaftNetworkV2<TypeConfig> for Network<T> {
+impl<T: SendSnapshot> RaftNetworkV2<TypeConfig> for NetworkClient<T> {
     type SnapshotData = T::Data;
 
     async fn append_entries(
@@ -292,7 +292,7 @@ impl<T: SendSnapshot> RaftNetworkV2<TypeConfig> for Network<T> {
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
         let _held = snapshot.meta.last_log_id.map(|last| self.holds.hold(self.peer.node_id(), last.index));
-        let connection = self.peer.connect(Lane::Snapshot);
+        let connection = self.peer.connect(ConnectionClass::Snapshot);
         let (client, cancel) = (connection.client.clone(), cancel.map(drop).boxed());
         let sent = self.sender.send(client, self.target(), vote, snapshot, &*self.observer, cancel).await;
         match sent {

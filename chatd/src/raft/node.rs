@@ -2,39 +2,39 @@
 
 mod config;
 
-pub use config::Timing;
+pub use config::RaftTiming;
 
 use super::{
-    announce::announce,
-    clock::{Clock, keep_time, system_clock},
-    cluster::{Cluster, Member, StateFacts},
+    announce::keep_announcing,
+    clock::{ClockSource, keep_time, system_clock},
+    cluster::{ClusterMember, ClusterMonitor, StateFacts},
     consensus::ConsensusRef,
-    contact::Contact,
+    contact::LastContact,
     hold::LogHolds,
-    identity::{Identity, IdentityStore},
+    identity::{IdentityStore, NodeIdentity},
     leadership::Leadership,
     log::LogStore,
-    machine::Machine,
-    membership::{AdminError, Administration, Compaction, Parts},
-    network::{NetworkFactory, Peers, snapshot::ReceiveSnapshot},
-    observe::{RaftObserver, candidacies},
+    machine::StateMachine,
+    membership::{AdminError, AdminParts, ClusterAdmin, CompactionOptions},
+    network::{NetworkFactory, PeerSet, snapshot::ReceiveSnapshot},
+    observe::{RaftObserver, report_elections},
     peer::PeerDoor,
-    propose::{Accepted, ProposeOptions, Proposer, RateLimit},
-    read_index::Reads,
-    snapshot::{ReceiveOptions, Receiver, SendOptions, Sender, Shelf},
+    propose::{AcceptedLookup, ProposeOptions, Proposer, RateLimit},
+    read_index::ReadGate,
+    snapshot::{ReceiveOptions, SendOptions, SnapshotReceiver, SnapshotSender, SnapshotShelf},
     types::TypeConfig,
     volume::{VolumeGauge, keep_judging},
 };
 use crate::{
-    feed::Feed,
+    feed::ChangeFeed,
     store::{self, StateStore},
-    tls::{Dial, PeerTls},
+    tls::{PeerDialer, PeerTls},
 };
 use futures::future::BoxFuture;
 use openraft::{ConfigError, Raft};
 use quorate_core::{
     proto::log::Envelope,
-    query::{SweepCursor, SweepPart, View},
+    query::{StateView, SweepCursor, SweepPart},
 };
 use std::{
     io,
@@ -59,11 +59,11 @@ pub enum NodeError {
 #[derive(Clone)]
 pub struct NodeOptions {
     /// Addresses and name of this node, for the other members. The node id is that of the log.
-    pub own: super::types::Node,
+    pub own: super::types::NodeAddresses,
     /// Matrix server name of the cluster.
     pub server_name: String,
     /// Heartbeat and election times.
-    pub timing: Timing,
+    pub timing: RaftTiming,
     /// Time for which a write waits for a leader and an outcome.
     pub write_wait: Duration,
     /// Time for which a linearizable read waits before it is served stale.
@@ -71,7 +71,7 @@ pub struct NodeOptions {
     /// Limit on writes per user; `None` for no limit.
     pub rate_limit: Option<RateLimit>,
     /// Conditions under which checkpoints are made.
-    pub compaction: Compaction,
+    pub compaction: CompactionOptions,
     /// Options for sending snapshots.
     pub send: SendOptions,
     /// Options for receiving snapshots.
@@ -87,51 +87,51 @@ pub struct NodeParts<S: StateStore, D = PeerTls> {
     /// Raft log, which also holds the identity of the node.
     pub log: LogStore,
     /// State machine, which is started already.
-    pub machine: Machine<S>,
+    pub machine: StateMachine<S>,
     /// State to which the machine applies entries.
     pub store: S,
     /// Snapshots on the volume.
-    pub shelf: Shelf,
+    pub shelf: SnapshotShelf,
     /// Feed to which the machine publishes.
-    pub feed: Feed,
+    pub feed: ChangeFeed,
     /// Certificate and trust, with which other members are dialled.
     pub tls: D,
 }
 
 /// Parts of a node that depend on its volume.
-struct Stored {
+struct VolumeParts {
     log: LogStore,
     holds: LogHolds,
     snapshots: Arc<dyn ReceiveSnapshot>,
-    feed: Feed,
+    feed: ChangeFeed,
 }
 
 /// A running node. Cheap to clone.
 #[derive(Clone)]
-pub struct Node {
+pub struct NodeHandle {
     /// Entry point of writes.
     pub proposer: Proposer,
     /// Entry point of linearizable reads.
-    pub reads: Reads,
+    pub reads: ReadGate,
     /// Status of the node and its cluster.
-    pub cluster: Cluster,
+    pub cluster: ClusterMonitor,
     /// Changes of the membership.
-    pub administration: Administration,
+    pub administration: ClusterAdmin,
     /// Service that the other members call.
     pub door: PeerDoor,
-    own: Member,
+    own: ClusterMember,
     consensus: ConsensusRef,
     log: LogStore,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
-impl Node {
+impl NodeHandle {
     /// Starts openraft on the data of the volume. A node with an empty volume waits to be initialised or added.
     ///
     /// # Errors
     /// [`NodeError`].
-    pub async fn start<S: StateStore, D: Dial>(
+    pub async fn start<S: StateStore, D: PeerDialer>(
         parts: NodeParts<S, D>,
         options: NodeOptions,
     ) -> Result<Self, NodeError> {
@@ -139,45 +139,45 @@ impl Node {
     }
 
     /// Starts a node like [`Node::start`], with another clock, for tests and simulation.
-    pub async fn start_with_clock<S: StateStore, D: Dial>(
+    pub async fn start_with_clock<S: StateStore, D: PeerDialer>(
         parts: NodeParts<S, D>,
         options: NodeOptions,
-        clock: Clock,
+        clock: ClockSource,
     ) -> Result<Self, NodeError> {
         let NodeParts { log, machine, store, shelf, feed, tls } = parts;
-        let identity = Identity::new(Arc::new(log.clone()));
-        let peers = Peers::new(identity.clone(), tls, clock);
-        let config = config::config(&options.server_name, options.timing).map_err(NodeError::Config)?;
+        let identity = NodeIdentity::new(Arc::new(log.clone()));
+        let peers = PeerSet::new(identity.clone(), tls, clock);
+        let config = config::raft_config(&options.server_name, options.timing).map_err(NodeError::Config)?;
         let holds = LogHolds::default();
-        let network = NetworkFactory::new(peers.clone(), Sender::new(options.send))
+        let network = NetworkFactory::new(peers.clone(), SnapshotSender::new(options.send))
             .observed(options.observer.clone())
             .holding(holds.clone());
-        let raft: Raft<TypeConfig, Machine<S>> =
+        let raft: Raft<TypeConfig, StateMachine<S>> =
             Raft::new(identity.node_id(), Arc::new(config), network, log.clone(), machine)
                 .await
                 .map_err(|error| NodeError::Raft(error.to_string()))?;
         // Any answer of openraft's loop will do: openraft publishes what it found on the volume before it answers
         // anybody. Until then, a node that has a log would report that it is empty.
         raft.is_initialized().await.map_err(|error| NodeError::Raft(error.to_string()))?;
-        let receiver = Receiver::new(store.clone(), shelf, Arc::new(raft.clone()), options.receive)
+        let receiver = SnapshotReceiver::new(store.clone(), shelf, Arc::new(raft.clone()), options.receive)
             .on_volume(options.volume.clone());
         let snapshots: Arc<dyn ReceiveSnapshot> = Arc::new(receiver.observed(options.observer.clone()));
         let facts = Arc::new(StoreFacts(store));
-        let stored = Stored { log, holds, snapshots, feed };
+        let stored = VolumeParts { log, holds, snapshots, feed };
         Ok(Self::assemble(Arc::new(raft), stored, peers, facts, options))
     }
 
-    fn assemble<F: StateFacts + Accepted>(
+    fn assemble<F: StateFacts + AcceptedLookup>(
         consensus: ConsensusRef,
-        stored: Stored,
-        peers: Peers,
+        stored: VolumeParts,
+        peers: PeerSet,
         facts: Arc<F>,
         options: NodeOptions,
     ) -> Self {
-        let Stored { log, holds, snapshots, feed } = stored;
+        let VolumeParts { log, holds, snapshots, feed } = stored;
         let identity = peers.identity().clone();
-        let own = Member::new(identity.node_id(), &options.own);
-        let contact = Contact::default();
+        let own = ClusterMember::new(identity.node_id(), &options.own);
+        let contact = LastContact::default();
         let leadership = Leadership::of(identity.node_id(), &consensus);
         let time = peers.time().clone();
         time.attach(leadership.clone(), feed.log_time().clone(), options.timing.heartbeat);
@@ -189,9 +189,9 @@ impl Node {
             observer: options.observer.clone(),
         };
         let proposer = Proposer::start(&consensus, &peers, propose);
-        let reads = Reads::start(&consensus, &peers, feed.applied(), options.read_wait, options.observer.clone());
-        let cluster = Cluster::start(&consensus, identity.clone(), contact.clone(), facts.clone(), time.clone());
-        let administration = Administration::new(Parts {
+        let reads = ReadGate::start(&consensus, &peers, feed.applied(), options.read_wait, options.observer.clone());
+        let cluster = ClusterMonitor::start(&consensus, identity.clone(), contact.clone(), facts.clone(), time.clone());
+        let administration = ClusterAdmin::new(AdminParts {
             consensus: consensus.clone(),
             identity,
             leadership: leadership.clone(),
@@ -225,9 +225,9 @@ impl Node {
         node.spawn(node.administration.clone().keep_devices_bounded());
         node.spawn(node.administration.clone().keep_profiles_shown());
         node.spawn(keep_time(node.administration.clone(), time, leadership.clone()));
-        node.spawn(candidacies(leadership.clone(), options.observer));
+        node.spawn(report_elections(leadership.clone(), options.observer));
         node.spawn(keep_judging(options.volume, node.cluster.clone(), peers.clone()));
-        node.spawn(announce(node.cluster.clone(), peers, leadership));
+        node.spawn(keep_announcing(node.cluster.clone(), peers, leadership));
         node
     }
 
@@ -240,7 +240,7 @@ impl Node {
 
     /// Returns this node as its peers should know it.
     #[must_use]
-    pub fn own(&self) -> &Member {
+    pub fn own(&self) -> &ClusterMember {
         &self.own
     }
 
@@ -302,24 +302,24 @@ struct StoreFacts<S>(S);
 
 impl<S: StateStore> StateFacts for StoreFacts<S> {
     fn is_bootstrapped(&self) -> bool {
-        store::cluster(&self.0.view()).is_ok_and(|row| row.is_some())
+        store::cluster_row(&self.0.view()).is_ok_and(|row| row.is_some())
     }
 
     fn expired_rooms(&self, now_ms: u64, limit: usize) -> Vec<String> {
         let view = self.0.view();
-        let found = View::open(&view).and_then(|view| view.expired_rooms(now_ms, limit));
+        let found = StateView::open(&view).and_then(|view| view.expired_rooms(now_ms, limit));
         // Either the cluster is not initialised yet, or rows are damaged, which is reported when they are served.
         found.unwrap_or_default()
     }
 
     fn devices_to_sweep(&self, cursor: &SweepCursor, now_ms: u64, kept_ms: u64, rows: usize) -> SweepPart {
         let view = self.0.view();
-        View::open(&view).and_then(|view| view.devices_to_sweep(cursor, now_ms, kept_ms, rows)).unwrap_or_default()
+        StateView::open(&view).and_then(|view| view.devices_to_sweep(cursor, now_ms, kept_ms, rows)).unwrap_or_default()
     }
 
     fn unfinished_renewals(&self, limit: usize) -> Vec<String> {
         let view = self.0.view();
-        View::open(&view).and_then(|view| view.unfinished_renewals(limit)).unwrap_or_default()
+        StateView::open(&view).and_then(|view| view.unfinished_renewals(limit)).unwrap_or_default()
     }
 
     fn may_block(&self) -> bool {
@@ -327,7 +327,7 @@ impl<S: StateStore> StateFacts for StoreFacts<S> {
     }
 }
 
-impl<S: StateStore> Accepted for StoreFacts<S> {
+impl<S: StateStore> AcceptedLookup for StoreFacts<S> {
     fn is_accepted(&self, envelope: &Envelope) -> bool {
         quorate_core::apply::is_accepted(&self.0.view(), envelope).unwrap_or(false)
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Kind of a vote request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ballot {
+pub enum VoteKind {
     /// A request for a vote.
     Vote,
     /// A question whether the node would vote, which changes nothing (pre-vote).
@@ -19,7 +19,7 @@ pub trait RaftObserver: ProposeObserver {
     /// Reports that this node started an election.
     fn candidate(&self) {}
     /// Reports that this node answered a vote request.
-    fn voted(&self, ballot: Ballot, granted: bool) {
+    fn voted(&self, ballot: VoteKind, granted: bool) {
         let _ = (ballot, granted);
     }
     /// Returns the observer of the traffic to the member with this name.
@@ -51,7 +51,7 @@ impl RaftObserver for NoObserver {}
 impl PeerObserver for NoObserver {}
 
 /// Reports each term in which this node starts an election, for as long as the node runs.
-pub(super) async fn candidacies(mut leadership: Leadership, observer: Arc<dyn RaftObserver>) {
+pub(super) async fn report_elections(mut leadership: Leadership, observer: Arc<dyn RaftObserver>) {
     // A vote for itself that was already on disk was reported by an earlier process.
     let mut last = leadership.stood_in();
     while leadership.changed().await {

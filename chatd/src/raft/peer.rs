@@ -8,22 +8,22 @@ mod forward;
 mod rights;
 pub mod serve;
 
-use self::forward::Forwarding;
+use self::forward::ForwardSession;
 use super::{
     clock::{put_time, told_stamp},
-    cluster::Cluster,
+    cluster::ClusterMonitor,
     codec::CodecError,
     consensus::ConsensusRef,
-    contact::Contact,
-    identity::Identity,
+    contact::LastContact,
+    identity::NodeIdentity,
     network::{
-        Peers, convert,
+        PeerSet, convert,
         lanes::MESSAGE_LIMIT,
         snapshot::{ReceiveSnapshot, SnapshotResponses},
     },
-    observe::{Ballot, RaftObserver},
+    observe::{RaftObserver, VoteKind},
     propose::Proposer,
-    read_index::Reads,
+    read_index::ReadGate,
     volume::{VOLUME_KEY, VolumeGauge},
 };
 use futures::stream::BoxStream;
@@ -42,15 +42,15 @@ pub struct PeerDoor {
     /// Handle to the Raft node.
     pub consensus: ConsensusRef,
     /// The other members; their addresses are learned from their calls.
-    pub peers: Peers,
+    pub peers: PeerSet,
     /// Time of the last contact with the leader, updated by each append.
-    pub contact: Contact,
+    pub contact: LastContact,
     /// Status of the cluster, which says whether this node hears a leader.
-    pub cluster: Cluster,
+    pub cluster: ClusterMonitor,
     /// Proposer of forwarded writes.
     pub proposer: Proposer,
     /// Source of read indexes.
-    pub reads: Reads,
+    pub reads: ReadGate,
     /// Receiver of incoming snapshots.
     pub snapshots: Arc<dyn ReceiveSnapshot>,
     /// Token that fires before Raft stops: leaders are then told to try again later, instead of calling a stopped Raft.
@@ -68,7 +68,7 @@ impl PeerDoor {
         RaftServer::new(self).max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT)
     }
 
-    fn identity(&self) -> &Identity {
+    fn identity(&self) -> &NodeIdentity {
         self.peers.identity()
     }
 
@@ -95,16 +95,16 @@ impl PeerDoor {
 
 const STOPPING: &str = "this node is stopping";
 
-fn ip<T>(request: &Request<T>) -> Option<IpAddr> {
+fn remote_ip<T>(request: &Request<T>) -> Option<IpAddr> {
     request.remote_addr().map(|address| address.ip())
 }
 
-fn malformed(error: &CodecError) -> Status {
+fn malformed_status(error: &CodecError) -> Status {
     Status::invalid_argument(error.to_string())
 }
 
 /// Returns the status for a stopped openraft: the process is about to end, and the peer should try again.
-fn stopped(error: &impl std::fmt::Display) -> Status {
+fn stopped_status(error: &impl std::fmt::Display) -> Status {
     Status::unavailable(format!("this node's Raft has stopped: {error}"))
 }
 
@@ -115,20 +115,20 @@ impl Raft for PeerDoor {
     type ForwardStream = BoxStream<'static, Result<pb::ForwardResponse, Status>>;
 
     async fn vote(&self, request: Request<pb::VoteRequest>) -> Result<Response<pb::VoteResponse>, Status> {
-        let (from, request) = (ip(&request), request.into_inner());
+        let (from, request) = (remote_ip(&request), request.into_inner());
         self.member(request.target.as_ref(), from).await?;
-        let request = convert::vote_request_from_pb(&request).map_err(|error| malformed(&error))?;
-        let answer = self.consensus.vote(request).await.map_err(|error| stopped(&error))?;
-        self.observer.voted(Ballot::Vote, answer.vote_granted);
+        let request = convert::vote_request_from_pb(&request).map_err(|error| malformed_status(&error))?;
+        let answer = self.consensus.vote(request).await.map_err(|error| stopped_status(&error))?;
+        self.observer.voted(VoteKind::Vote, answer.vote_granted);
         Ok(Response::new(convert::vote_response_to_pb(&answer)))
     }
 
     async fn pre_vote(&self, request: Request<pb::VoteRequest>) -> Result<Response<pb::VoteResponse>, Status> {
-        let (from, request) = (ip(&request), request.into_inner());
+        let (from, request) = (remote_ip(&request), request.into_inner());
         self.member(request.target.as_ref(), from).await?;
-        let request = convert::vote_request_from_pb(&request).map_err(|error| malformed(&error))?;
-        let answer = self.consensus.pre_vote(request).await.map_err(|error| stopped(&error))?;
-        self.observer.voted(Ballot::PreVote, answer.vote_granted);
+        let request = convert::vote_request_from_pb(&request).map_err(|error| malformed_status(&error))?;
+        let answer = self.consensus.pre_vote(request).await.map_err(|error| stopped_status(&error))?;
+        self.observer.voted(VoteKind::PreVote, answer.vote_granted);
         Ok(Response::new(convert::vote_response_to_pb(&answer)))
     }
 
@@ -139,8 +139,8 @@ impl Raft for PeerDoor {
         if self.closed.is_cancelled() {
             return Err(Status::unavailable(STOPPING));
         }
-        let (from, stamp) = (ip(&request), told_stamp(request.metadata()));
-        let mut response = Response::new(append::serve(self.clone(), from, stamp, request.into_inner()));
+        let (from, stamp) = (remote_ip(&request), told_stamp(request.metadata()));
+        let mut response = Response::new(append::serve_appends(self.clone(), from, stamp, request.into_inner()));
         put_time(response.metadata_mut(), self.peers.time().clock_ms());
         // The report consists of digits and signs, so it is always a valid metadata value.
         if let Ok(report) = self.volume.own().encode().parse() {
@@ -153,10 +153,10 @@ impl Raft for PeerDoor {
         &self,
         request: Request<pb::TransferLeaderRequest>,
     ) -> Result<Response<pb::TransferLeaderResponse>, Status> {
-        let (from, request) = (ip(&request), request.into_inner());
+        let (from, request) = (remote_ip(&request), request.into_inner());
         self.known(request.target.as_ref(), from)?;
-        let request = convert::transfer_from_pb(&request).map_err(|error| malformed(&error))?;
-        let answer = self.consensus.take_over(request).await.map_err(|error| stopped(&error))?;
+        let request = convert::transfer_from_pb(&request).map_err(|error| malformed_status(&error))?;
+        let answer = self.consensus.take_over(request).await.map_err(|error| stopped_status(&error))?;
         Ok(Response::new(convert::transferred_to_pb(&answer)))
     }
 
@@ -164,7 +164,7 @@ impl Raft for PeerDoor {
         &self,
         request: Request<Streaming<pb::SnapshotRequest>>,
     ) -> Result<Response<Self::InstallSnapshotStream>, Status> {
-        let from = ip(&request);
+        let from = remote_ip(&request);
         let mut incoming = request.into_inner();
         let first = incoming.message().await?.and_then(|message| message.part);
         let Some(Part::Manifest(manifest)) = first else {
@@ -178,7 +178,7 @@ impl Raft for PeerDoor {
         &self,
         request: Request<pb::ReadIndexRequest>,
     ) -> Result<Response<pb::ReadIndexResponse>, Status> {
-        let (from, request) = (ip(&request), request.into_inner());
+        let (from, request) = (remote_ip(&request), request.into_inner());
         self.known(request.target.as_ref(), from)?;
         let index = self.reads.confirm().await?;
         Ok(Response::new(pb::ReadIndexResponse { read_index: Some(convert::log_id_to_pb(&index)) }))
@@ -188,11 +188,11 @@ impl Raft for PeerDoor {
         &self,
         request: Request<Streaming<pb::ForwardRequest>>,
     ) -> Result<Response<Self::ForwardStream>, Status> {
-        Ok(Response::new(Forwarding::serve(self.clone(), request.into_inner())))
+        Ok(Response::new(ForwardSession::serve(self.clone(), request.into_inner())))
     }
 
     async fn announce(&self, request: Request<pb::AnnounceRequest>) -> Result<Response<pb::AnnounceResponse>, Status> {
-        let (from, request) = (ip(&request), request.into_inner());
+        let (from, request) = (remote_ip(&request), request.into_inner());
         self.known(request.target.as_ref(), from)?;
         // The leader that is present, not merely the one voted for: the readiness of the caller depends on it.
         Ok(Response::new(pb::AnnounceResponse { leader_node_id: self.cluster.status().leader.unwrap_or(0) }))

@@ -4,7 +4,7 @@
 //! one pipelined stream (`raft::forward`); the command is applied, and its outcome returned. Elections, expired leases
 //! and broken streams are waited out here, within bounds: the APIs never learn that there was another leader a moment
 //! ago. A command that was perhaps appended is tried again only if applying it twice is known to be harmless. Proposals
-//! are independent of each other; those of one stream that must keep their order go through [`Ordered`].
+//! are independent of each other; those of one stream that must keep their order go through [`OrderedProposer`].
 
 pub mod error;
 pub mod limit;
@@ -15,25 +15,25 @@ pub mod stats;
 pub use self::{
     error::ProposeError,
     limit::RateLimit,
-    ordered::Ordered,
+    ordered::OrderedProposer,
     stats::{NoObserver, ProposeObserver, ProposeResult},
 };
 
 use self::{
-    error::Attempt,
-    limit::Limiter,
-    packer::{NotQueued, Place, Queue},
+    error::ProposeAttempt,
+    limit::RateLimiter,
+    packer::{CommandQueue, NotQueued, QueuePermit},
 };
 use super::{
     consensus::ConsensusRef,
-    forward::Forwarder,
+    forward::WriteForwarder,
     leadership::Leadership,
-    network::Peers,
+    network::PeerSet,
     volume::{VolumeGauge, WriteClass},
 };
 use crate::trace::{
-    self, Live, Mark, attribute,
-    command::{self, Waiting},
+    self, LiveSpan, SpanMark, attribute,
+    command::{self, CommandSpan},
 };
 use futures::future::Either;
 use prost::{Message as _, bytes::Bytes};
@@ -70,7 +70,7 @@ const LOOKS_AT_ONCE: usize = 8;
 
 /// Lookup of commands that the log accepted before, for users whose buckets are empty and for full volumes. Reads rows,
 /// which may wait for the disk.
-pub trait Accepted: Send + Sync + 'static {
+pub trait AcceptedLookup: Send + Sync + 'static {
     /// Returns `true` if the log has accepted this command before; `false` in doubt, so that the command is refused.
     fn is_accepted(&self, envelope: &Envelope) -> bool;
 }
@@ -83,7 +83,7 @@ pub struct ProposeOptions {
     /// Limit on writes per user; `None` for no limit.
     pub rate_limit: Option<RateLimit>,
     /// Lookup of commands that were accepted before, which pass an empty bucket or a full volume.
-    pub accepted: Arc<dyn Accepted>,
+    pub accepted: Arc<dyn AcceptedLookup>,
     /// Observer for the metrics.
     pub observer: Arc<dyn ProposeObserver>,
     /// Gauge of the volumes; writes for which they have no space are refused.
@@ -93,15 +93,15 @@ pub struct ProposeOptions {
 /// Proposer of writes. Cheap to clone.
 #[derive(Clone)]
 pub struct Proposer {
-    inner: Arc<Inner>,
+    inner: Arc<ProposerCore>,
 }
 
-struct Inner {
+struct ProposerCore {
     leadership: Leadership,
     node_id: u64,
-    queue: Queue,
-    forwarder: Forwarder,
-    limiter: Option<Limiter>,
+    queue: CommandQueue,
+    forwarder: WriteForwarder,
+    limiter: Option<RateLimiter>,
     looks: Arc<Semaphore>,
     options: ProposeOptions,
     closed: CancellationToken,
@@ -110,18 +110,18 @@ struct Inner {
 impl Proposer {
     /// Starts the packer of this node.
     #[must_use]
-    pub fn start(consensus: &ConsensusRef, peers: &Peers, options: ProposeOptions) -> Self {
+    pub fn start(consensus: &ConsensusRef, peers: &PeerSet, options: ProposeOptions) -> Self {
         let node_id = peers.identity().node_id();
         let leadership = Leadership::of(node_id, consensus);
-        let inner = Inner {
-            queue: Queue::start(
+        let inner = ProposerCore {
+            queue: CommandQueue::start(
                 consensus.clone(),
                 options.observer.clone(),
                 peers.time().clone(),
                 options.volume.clone(),
             ),
-            forwarder: Forwarder::new(peers.clone(), leadership.clone(), options.observer.clone()),
-            limiter: options.rate_limit.map(Limiter::new),
+            forwarder: WriteForwarder::new(peers.clone(), leadership.clone(), options.observer.clone()),
+            limiter: options.rate_limit.map(RateLimiter::new),
             looks: Arc::new(Semaphore::new(LOOKS_AT_ONCE)),
             node_id,
             leadership,
@@ -137,22 +137,22 @@ impl Proposer {
     /// [`ProposeError`]; a refusal by the log is not an error but an outcome.
     pub async fn propose(&self, envelope: Envelope) -> Result<Outcome, ProposeError> {
         let start = Instant::now();
-        let mut span = trace::current().and_then(|call| call.child("propose"));
-        let result = self.settle(envelope, span.as_ref().map(Live::mark)).await;
-        self.inner.options.observer.settled(label(&result), start.elapsed());
+        let mut span = trace::current_span().and_then(|call| call.child("propose"));
+        let result = self.settle(envelope, span.as_ref().map(LiveSpan::mark)).await;
+        self.inner.options.observer.settled(propose_result(&result), start.elapsed());
         if let Some(span) = &mut span {
-            span.set(attribute::RESULT, label(&result).label());
+            span.set(attribute::RESULT, propose_result(&result).label());
         }
         result
     }
 
-    async fn settle(&self, envelope: Envelope, trace: Option<&Mark>) -> Result<Outcome, ProposeError> {
+    async fn settle(&self, envelope: Envelope, trace: Option<&SpanMark>) -> Result<Outcome, ProposeError> {
         let bytes = envelope.encoded_len();
         if bytes > COMMAND_LIMIT {
             return Err(ProposeError::TooLarge { bytes, limit: COMMAND_LIMIT });
         }
         let deadline = tokio::time::Instant::now() + self.inner.options.wait;
-        let mut doubt = Doubt::default();
+        let mut doubt = OutcomeDoubt::default();
         let tries = self.try_until_settled(envelope, trace, &mut doubt);
         match timeout_at(deadline, tries).await {
             Ok(result) => result,
@@ -163,8 +163,8 @@ impl Proposer {
     async fn try_until_settled(
         &self,
         envelope: Envelope,
-        trace: Option<&Mark>,
-        doubt: &mut Doubt,
+        trace: Option<&SpanMark>,
+        doubt: &mut OutcomeDoubt,
     ) -> Result<Outcome, ProposeError> {
         let repeatable = is_repeatable(&envelope);
         let mut leadership = self.inner.leadership.clone();
@@ -180,19 +180,19 @@ impl Proposer {
             doubt.pending = true;
             let attempt = match self.inner.submit_to(leader, &envelope, trace) {
                 Ok(attempt) => attempt.await,
-                Err(error) => Attempt::Refused(error),
+                Err(error) => ProposeAttempt::Refused(error),
             };
             doubt.pending = false;
             match attempt {
-                Attempt::Applied(outcome) => return Ok(*outcome),
-                Attempt::Refused(error) => return Err(doubt.settle(error)),
-                Attempt::Unknown(reason) => {
+                ProposeAttempt::Applied(outcome) => return Ok(*outcome),
+                ProposeAttempt::Refused(error) => return Err(doubt.settle(error)),
+                ProposeAttempt::Unknown(reason) => {
                     doubt.reason = Some(reason);
                     if !repeatable {
                         return Err(doubt.settle(ProposeError::NoLeader));
                     }
                 }
-                Attempt::NotLeader(_) => {}
+                ProposeAttempt::NotLeader(_) => {}
             }
             self.inner.until_changed(&mut leadership, Some(pause)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -201,7 +201,7 @@ impl Proposer {
 
     /// Waits until this node's queue has room for one more command; `None` if it has stopped. Commands that followers
     /// forward are thus slowed down on their streams instead of being refused.
-    pub(crate) async fn place(&self) -> Option<Place> {
+    pub(crate) async fn place(&self) -> Option<QueuePermit> {
         self.inner.queue.place().await
     }
 
@@ -212,13 +212,13 @@ impl Proposer {
         &self,
         encoded: Bytes,
         envelope: Envelope,
-        place: Place,
-        trace: Option<Mark>,
-    ) -> impl Future<Output = Attempt> + Send + 'static + use<> {
+        place: QueuePermit,
+        trace: Option<SpanMark>,
+    ) -> impl Future<Output = ProposeAttempt> + Send + 'static + use<> {
         let inner = self.inner.clone();
-        let first = inner.admit(&envelope).map(|Admitted { class, took_token }| {
-            let (waiting, queued) = command::begin(trace.as_ref());
-            InQueue { answer: Queue::submit_into(place, encoded, class, queued), took_token, waiting }
+        let first = inner.admit(&envelope).map(|AdmittedCommand { class, took_token }| {
+            let (waiting, queued) = command::begin_command(trace.as_ref());
+            InQueue { answer: CommandQueue::submit_into(place, encoded, class, queued), took_token, waiting }
         });
         async move {
             let deadline = Instant::now() + LEASE_PATIENCE;
@@ -228,7 +228,7 @@ impl Proposer {
                 }
                 first => inner.finish(&envelope.user, first).await,
             };
-            while let Attempt::NotLeader(to) = attempt
+            while let ProposeAttempt::NotLeader(to) = attempt
                 && envelope.sequence.is_none()
                 && to.is_none_or(|id| id == inner.node_id)
                 && inner.leadership.is_leader()
@@ -246,8 +246,8 @@ impl Proposer {
     /// Returns a proposer for a stream of commands that are applied in the order in which they are given, with at most
     /// `in_flight` on their way.
     #[must_use]
-    pub fn ordered(&self, in_flight: usize) -> Ordered {
-        Ordered::start(self.inner.clone(), in_flight)
+    pub fn ordered(&self, in_flight: usize) -> OrderedProposer {
+        OrderedProposer::start(self.inner.clone(), in_flight)
     }
 
     /// Closes the proposer: waiting and later proposals are refused.
@@ -258,29 +258,29 @@ impl Proposer {
 
 /// A command on its way through this node's queue.
 struct InQueue {
-    answer: oneshot::Receiver<Attempt>,
+    answer: oneshot::Receiver<ProposeAttempt>,
     /// `true` if the command took a token from its user's bucket.
     took_token: bool,
     /// Trace of the wait, if the command is sampled.
-    waiting: Option<Waiting>,
+    waiting: Option<CommandSpan>,
 }
 
-type Submitted = Result<InQueue, ProposeError>;
+type SubmitResult = Result<InQueue, ProposeError>;
 
 /// A command that may be queued.
-struct Admitted {
+struct AdmittedCommand {
     class: WriteClass,
     took_token: bool,
 }
 
-impl Inner {
+impl ProposerCore {
     /// Makes one try at this leader; the command is on its way when this returns.
     fn submit_to(
         self: &Arc<Self>,
         leader: u64,
         envelope: &Envelope,
-        trace: Option<&Mark>,
-    ) -> Result<impl Future<Output = Attempt> + Send + 'static + use<>, ProposeError> {
+        trace: Option<&SpanMark>,
+    ) -> Result<impl Future<Output = ProposeAttempt> + Send + 'static + use<>, ProposeError> {
         if leader != self.node_id {
             return Ok(Either::Left(self.forwarder.forward(leader, envelope, trace)?));
         }
@@ -310,18 +310,23 @@ impl Inner {
         self.closed.run_until_cancelled(wait).await;
     }
 
-    fn submit(&self, envelope: &Envelope, trace: Option<&Mark>) -> Submitted {
+    fn submit(&self, envelope: &Envelope, trace: Option<&SpanMark>) -> SubmitResult {
         let admitted = self.admit(envelope)?;
         self.enqueue(envelope, trace, admitted)
     }
 
     /// Submits a command that was refused for an empty bucket or a full volume, if the log has accepted it before: it
     /// is then answered from the log, and is not a new write.
-    async fn unless_known(self: Arc<Self>, envelope: Envelope, trace: Option<Mark>, refused: ProposeError) -> Attempt {
+    async fn unless_known(
+        self: Arc<Self>,
+        envelope: Envelope,
+        trace: Option<SpanMark>,
+        refused: ProposeError,
+    ) -> ProposeAttempt {
         if !self.is_accepted(&envelope).await {
-            return Attempt::Refused(refused);
+            return ProposeAttempt::Refused(refused);
         }
-        let again = Admitted { class: WriteClass::System, took_token: false };
+        let again = AdmittedCommand { class: WriteClass::System, took_token: false };
         let submitted = self.enqueue(&envelope, trace.as_ref(), again);
         self.finish(&envelope.user, submitted).await
     }
@@ -337,9 +342,9 @@ impl Inner {
         looked.await.unwrap_or(false)
     }
 
-    fn enqueue(&self, envelope: &Envelope, trace: Option<&Mark>, admitted: Admitted) -> Submitted {
-        let Admitted { class, took_token } = admitted;
-        let (waiting, queued) = command::begin(trace);
+    fn enqueue(&self, envelope: &Envelope, trace: Option<&SpanMark>, admitted: AdmittedCommand) -> SubmitResult {
+        let AdmittedCommand { class, took_token } = admitted;
+        let (waiting, queued) = command::begin_command(trace);
         match self.queue.submit(envelope.encode_to_vec().into(), class, queued) {
             Ok(answer) => Ok(InQueue { answer, took_token, waiting }),
             Err(error) => {
@@ -352,19 +357,19 @@ impl Inner {
         }
     }
 
-    async fn finish(&self, user: &str, submitted: Submitted) -> Attempt {
+    async fn finish(&self, user: &str, submitted: SubmitResult) -> ProposeAttempt {
         let InQueue { answer, took_token, waiting } = match submitted {
             Ok(queued) => queued,
-            Err(error) => return Attempt::Refused(error),
+            Err(error) => return ProposeAttempt::Refused(error),
         };
-        let attempt = answer.await.unwrap_or_else(|_| Attempt::Unknown("this pod stopped".into()));
+        let attempt = answer.await.unwrap_or_else(|_| ProposeAttempt::Unknown("this pod stopped".into()));
         if let Some(waiting) = waiting {
             waiting.answered(attempt.label());
         }
         let counts = match &attempt {
-            Attempt::Applied(outcome) => !outcome.duplicate,
-            Attempt::Unknown(_) => true,
-            Attempt::NotLeader(_) | Attempt::Refused(_) => false,
+            ProposeAttempt::Applied(outcome) => !outcome.duplicate,
+            ProposeAttempt::Unknown(_) => true,
+            ProposeAttempt::NotLeader(_) | ProposeAttempt::Refused(_) => false,
         };
         if !counts {
             self.give_token_back(user, took_token);
@@ -373,9 +378,9 @@ impl Inner {
     }
 
     /// Checks that the volumes have space for the command, and its user a token.
-    fn admit(&self, envelope: &Envelope) -> Result<Admitted, ProposeError> {
+    fn admit(&self, envelope: &Envelope) -> Result<AdmittedCommand, ProposeError> {
         let class = self.class_with_space(envelope)?;
-        Ok(Admitted { class, took_token: self.take_token(envelope)? })
+        Ok(AdmittedCommand { class, took_token: self.take_token(envelope)? })
     }
 
     fn class_with_space(&self, envelope: &Envelope) -> Result<WriteClass, ProposeError> {
@@ -388,7 +393,7 @@ impl Inner {
 
     /// Takes a token from the user's bucket; returns `true` if the command needed one.
     fn take_token(&self, envelope: &Envelope) -> Result<bool, ProposeError> {
-        let Some(limiter) = self.limiter.as_ref().filter(|_| limit::counts(envelope)) else { return Ok(false) };
+        let Some(limiter) = self.limiter.as_ref().filter(|_| limit::is_limited(envelope)) else { return Ok(false) };
         match limiter.take(&envelope.user, Instant::now()) {
             Ok(()) => Ok(true),
             Err(retry_after) => Err(ProposeError::RateLimited { retry_after }),
@@ -404,12 +409,12 @@ impl Inner {
 
 /// Doubt about earlier tries: if one may have been appended, no later error may claim that nothing was.
 #[derive(Default)]
-struct Doubt {
+struct OutcomeDoubt {
     pending: bool,
     reason: Option<String>,
 }
 
-impl Doubt {
+impl OutcomeDoubt {
     fn settle(&mut self, otherwise: ProposeError) -> ProposeError {
         match self.reason.take() {
             Some(reason) => ProposeError::Unknown { reason },
@@ -427,7 +432,7 @@ fn is_repeatable(envelope: &Envelope) -> bool {
         || matches!(kind, Some(Kind::Bootstrap(_) | Kind::Register(_) | Kind::OpenSession(_)))
 }
 
-fn label(result: &Result<Outcome, ProposeError>) -> ProposeResult {
+fn propose_result(result: &Result<Outcome, ProposeError>) -> ProposeResult {
     match result {
         Ok(_) => ProposeResult::Applied,
         Err(ProposeError::Overloaded { .. }) => ProposeResult::Overloaded,

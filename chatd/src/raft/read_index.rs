@@ -7,7 +7,7 @@
 use super::{
     consensus::ConsensusRef,
     leadership::Leadership,
-    network::{Peers, convert::log_id_from_pb, lanes::Lane},
+    network::{PeerSet, convert::log_id_from_pb, lanes::ConnectionClass},
     propose::ProposeObserver,
     types::LogId,
 };
@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Freshness of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Freshness {
+pub enum ReadFreshness {
     /// The read sees everything acknowledged before it began.
     Linearizable,
     /// The read sees this pod's own state, which may be behind: no leader could be asked in time.
@@ -54,31 +54,31 @@ pub enum ReadGateError {
     Stopping,
 }
 
-type Waiting = oneshot::Sender<LogId>;
+type IndexSender = oneshot::Sender<LogId>;
 
 /// Gate that reads pass before they are served. Cheap to clone.
 #[derive(Clone)]
-pub struct Reads {
-    requests: mpsc::Sender<Waiting>,
+pub struct ReadGate {
+    requests: mpsc::Sender<IndexSender>,
     applied: watch::Receiver<Position>,
     leadership: Leadership,
     wait: Duration,
 }
 
-impl Reads {
+impl ReadGate {
     /// Starts the task that asks for read indexes; it ends when the last clone is dropped. `applied` is the end of the
     /// last applied entry; `wait` bounds a linearizable read before it is served stale.
     #[must_use]
     pub fn start(
         consensus: &ConsensusRef,
-        peers: &Peers,
+        peers: &PeerSet,
         applied: watch::Receiver<Position>,
         wait: Duration,
         observer: Arc<dyn ProposeObserver>,
     ) -> Self {
         let leadership = Leadership::of(peers.identity().node_id(), consensus);
         let (requests, receiver) = mpsc::channel(WAITING);
-        let asker = Asker {
+        let asker = IndexFetcher {
             consensus: consensus.clone(),
             peers: peers.clone(),
             leadership: leadership.clone(),
@@ -89,20 +89,20 @@ impl Reads {
         Self { requests, applied, leadership, wait }
     }
 
-    /// Waits until this pod may serve a linearizable read; returns [`Freshness::Stale`] after the time limit.
+    /// Waits until this pod may serve a linearizable read; returns [`ReadFreshness::Stale`] after the time limit.
     ///
     /// # Errors
     /// [`ReadGateError::Overloaded`], [`ReadGateError::Stopping`].
-    pub async fn linearizable(&self) -> Result<Freshness, ReadGateError> {
+    pub async fn linearizable(&self) -> Result<ReadFreshness, ReadGateError> {
         let deadline = tokio::time::Instant::now() + self.wait;
         let gate = async {
             let LogId { index, .. } = self.index()?.await.map_err(|_| ReadGateError::Stopping)?;
             self.until(|applied| applied.index >= index).await
         };
         match timeout_at(deadline, gate).await {
-            Ok(Ok(())) => Ok(Freshness::Linearizable),
+            Ok(Ok(())) => Ok(ReadFreshness::Linearizable),
             Ok(Err(error)) => Err(error),
-            Err(_) => Ok(Freshness::Stale),
+            Err(_) => Ok(ReadFreshness::Stale),
         }
     }
 
@@ -147,16 +147,16 @@ impl Reads {
     }
 }
 
-struct Asker {
+struct IndexFetcher {
     consensus: ConsensusRef,
-    peers: Peers,
+    peers: PeerSet,
     leadership: Leadership,
-    waiting: Vec<Waiting>,
+    waiting: Vec<IndexSender>,
     observer: Arc<dyn ProposeObserver>,
 }
 
-impl Asker {
-    async fn run(mut self, mut requests: mpsc::Receiver<Waiting>) {
+impl IndexFetcher {
+    async fn run(mut self, mut requests: mpsc::Receiver<IndexSender>) {
         loop {
             if self.waiting.is_empty() {
                 match requests.recv().await {
@@ -206,7 +206,7 @@ impl Asker {
         }
         let node = self.leadership.member(leader)?;
         let peer = self.peers.peer(leader, &node.peer_address);
-        let mut connection = peer.connect(Lane::Calls);
+        let mut connection = peer.connect(ConnectionClass::Calls);
         let request = pb::ReadIndexRequest { target: Some(identity.target(leader)) };
         match connection.client.read_index(request).await {
             Ok(response) => response.into_inner().read_index.as_ref().map(log_id_from_pb),

@@ -23,10 +23,10 @@ mod turn;
 #[cfg(test)]
 pub(super) mod tests;
 
-pub use build::Builder;
-pub use receive::{Installer, ReceiveOptions, Receiver};
-pub use send::{SendOptions, Sender};
-pub use shelf::{Shelf, SnapshotData};
+pub use build::SnapshotBuilder;
+pub use receive::{ReceiveOptions, SnapshotInstaller, SnapshotReceiver};
+pub use send::{SendOptions, SnapshotSender};
+pub use shelf::{SnapshotData, SnapshotShelf};
 
 #[cfg(test)]
 pub(crate) use manifest::VERSION as FORMAT_VERSION;

@@ -18,9 +18,9 @@ openraft::declare_raft_types!(
     /// entries carry encoded batches.
     pub TypeConfig:
         D = EncodedBatch,
-        R = Outcomes,
+        R = EntryOutcomes,
         NodeId = u64,
-        Node = Node,
+        Node = NodeAddresses,
 );
 
 /// An encoded `quorate.log.v1.Batch`: encoded once by the proposer, then passed on, framed and replicated as it is.
@@ -61,9 +61,9 @@ impl fmt::Display for EncodedBatch {
 
 /// Outcomes of one entry's commands, in their order; empty for blank and membership entries.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outcomes(pub Vec<Outcome>);
+pub struct EntryOutcomes(pub Vec<Outcome>);
 
-impl fmt::Display for Outcomes {
+impl fmt::Display for EntryOutcomes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} outcomes", self.0.len())
     }
@@ -71,7 +71,7 @@ impl fmt::Display for Outcomes {
 
 /// Addresses and name of a member, kept in the membership entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Node {
+pub struct NodeAddresses {
     /// Peer listener, as host:port.
     pub peer_address: String,
     /// Client gRPC listener, as host:port.
@@ -89,7 +89,7 @@ pub type LogId = openraft::type_config::alias::LogIdOf<TypeConfig>;
 /// Vote of a node, with `committed` set once a majority granted it.
 pub type Vote = openraft::type_config::alias::VoteOf<TypeConfig>;
 /// Returns the trace of an entry, if it is sampled.
-pub(crate) fn trace_of(entry: &Entry) -> Option<&Arc<EntryTrace>> {
+pub(crate) fn trace_of(entry: &LogEntry) -> Option<&Arc<EntryTrace>> {
     match &entry.payload {
         EntryPayload::Normal(batch) => batch.trace.as_ref(),
         EntryPayload::Blank | EntryPayload::Membership(_) => None,
@@ -97,17 +97,17 @@ pub(crate) fn trace_of(entry: &Entry) -> Option<&Arc<EntryTrace>> {
 }
 
 /// Returns the traces of the sampled entries, with the entries' indexes.
-pub(crate) fn sampled<'a>(
-    entries: impl Iterator<Item = &'a Entry>,
+pub(crate) fn sampled_traces<'a>(
+    entries: impl Iterator<Item = &'a LogEntry>,
 ) -> impl Iterator<Item = (u64, &'a Arc<EntryTrace>)> {
     entries.filter_map(|entry| Some((entry.log_id.index, trace_of(entry)?)))
 }
 
 /// A log entry with its id and payload.
-pub type Entry = openraft::type_config::alias::EntryOf<TypeConfig>;
+pub type LogEntry = openraft::type_config::alias::EntryOf<TypeConfig>;
 /// Voters and learners, with the id of their membership entry.
 pub type StoredMembership = openraft::type_config::alias::StoredMembershipOf<TypeConfig>;
 /// Voters and learners, with their addresses.
-pub type Membership = openraft::Membership<u64, Node>;
+pub type MembershipConfig = openraft::Membership<u64, NodeAddresses>;
 /// Description of what a snapshot covers.
 pub type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<TypeConfig>;

@@ -16,7 +16,7 @@ pub(crate) use judge::keep_judging;
 pub use level::{VolumeLevel, VolumeSpace};
 pub use sizes::VolumeSizes;
 
-use judge::Verdict;
+use judge::VolumeVerdict;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
 
@@ -101,7 +101,8 @@ impl VolumeGauge {
         inner.total.store(space.total, Relaxed);
         let reserve = self.reserve();
         let level = self.own().level.after(space.free, reserve);
-        let headroom = if reserve == 0 { i64::MAX } else { signed(space.free).saturating_sub(signed(reserve)) };
+        let headroom =
+            if reserve == 0 { i64::MAX } else { saturating_i64(space.free).saturating_sub(saturating_i64(reserve)) };
         inner.own_level.store(level as u8, Relaxed);
         inner.own_headroom.store(headroom, Relaxed);
     }
@@ -150,14 +151,14 @@ impl VolumeGauge {
     }
 
     /// Records a verdict; `recent` bytes were appended since the reports on which it is based.
-    fn judged(&self, verdict: Verdict, recent: u64) {
+    fn judged(&self, verdict: VolumeVerdict, recent: u64) {
         let budget = verdict.headroom.max(0) / WRITTEN_TIMES;
         self.inner.level.store(verdict.level as u8, Relaxed);
-        self.inner.budget.store(budget.saturating_sub(signed(recent)), Relaxed);
+        self.inner.budget.store(budget.saturating_sub(saturating_i64(recent)), Relaxed);
     }
 }
 
-fn signed(bytes: u64) -> i64 {
+fn saturating_i64(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
@@ -192,7 +193,7 @@ mod tests {
     fn what_is_appended_between_two_looks_is_counted_twice() {
         let gauge = VolumeGauge::with_reserve(Some(10 * MIB));
         gauge.measured(VolumeSpace { free: 14 * MIB, total: 100 * MIB });
-        let own = Verdict { level: VolumeLevel::Enough, headroom: gauge.own().headroom };
+        let own = VolumeVerdict { level: VolumeLevel::Enough, headroom: gauge.own().headroom };
         gauge.judged(own, 0);
         gauge.spend(MIB as usize);
         assert!(gauge.admits(WriteClass::Growing), "2 of 4 MiB are used");

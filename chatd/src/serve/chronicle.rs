@@ -1,23 +1,23 @@
 //! Log lines about leadership and membership: one for each change that somebody who investigates later wants to know.
 
-use crate::raft::cluster::{Cluster, MembershipView, NodeStatus, Readiness, Role};
+use crate::raft::cluster::{ClusterMonitor, MembershipView, NodeReadiness, NodeRole, NodeStatus};
 use quorate_wire::whole_millis;
 use std::time::{Duration, Instant};
 
 /// Status of the node at one observation, to compare with the next one.
 #[derive(Clone, Debug)]
-struct Seen {
-    role: Option<Role>,
+struct ObservedStatus {
+    role: Option<NodeRole>,
     term: u64,
     leader: Option<u64>,
     membership: MembershipView,
-    ready: Readiness,
+    ready: NodeReadiness,
     own: u64,
 }
 
 /// Change that is logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Turn {
+enum StatusChange {
     /// The pod started an election.
     Stands { term: u64 },
     /// The pod won the election.
@@ -39,13 +39,13 @@ enum Turn {
 }
 
 /// Logs the changes until Raft stops.
-pub(super) async fn tell(cluster: Cluster) {
-    let (mut headlines, mut before, mut led) = (cluster.watch(), Seen::nothing(), None);
+pub(super) async fn log_changes(cluster: ClusterMonitor) {
+    let (mut headlines, mut before, mut led) = (cluster.watch(), ObservedStatus::nothing(), None);
     loop {
         headlines.mark_unchanged();
-        let now = Seen::of(&cluster.status());
-        for turn in turns(&before, &now) {
-            if let Turn::Won { .. } = turn {
+        let now = ObservedStatus::of(&cluster.status());
+        for turn in changes_between(&before, &now) {
+            if let StatusChange::Won { .. } = turn {
                 led = Some(Instant::now());
             }
             turn.log(led.map(|since: Instant| since.elapsed()));
@@ -57,9 +57,9 @@ pub(super) async fn tell(cluster: Cluster) {
     }
 }
 
-impl Seen {
+impl ObservedStatus {
     fn nothing() -> Self {
-        let (role, term, leader, ready, own) = (None, 0, None, Readiness::NotJoined, 0);
+        let (role, term, leader, ready, own) = (None, 0, None, NodeReadiness::NotJoined, 0);
         Self { role, term, leader, membership: MembershipView::default(), ready, own }
     }
 
@@ -77,48 +77,48 @@ impl Seen {
 
 /// Returns the changes between two observations. A candidacy that began and ended between them is not seen; the metrics
 /// count it.
-fn turns(before: &Seen, now: &Seen) -> Vec<Turn> {
+fn changes_between(before: &ObservedStatus, now: &ObservedStatus) -> Vec<StatusChange> {
     let mut turns = Vec::new();
     // Not compared by log index, because the first membership is at index 0.
     if now.membership != before.membership && !now.membership.members.is_empty() {
-        turns.push(members(&now.membership));
+        turns.push(members_change(&now.membership));
     }
-    turns.extend(candidacy(before, now));
+    turns.extend(candidacy_change(before, now));
     let named = |id: u64| now.membership.member(id).map(|member| member.name.clone()).unwrap_or_default();
     match (before.leader, now.leader) {
-        (Some(former), None) => turns.push(Turn::NoLeader { former, name: named(former) }),
+        (Some(former), None) => turns.push(StatusChange::NoLeader { former, name: named(former) }),
         (was, Some(id)) if was != Some(id) || before.term != now.term => {
-            turns.push(Turn::Leader { id, name: named(id), term: now.term });
+            turns.push(StatusChange::Leader { id, name: named(id), term: now.term });
         }
         _ => {}
     }
     match (before.ready, now.ready) {
-        (Readiness::Ready, Readiness::Ready) => {}
-        (_, Readiness::Ready) => turns.push(Turn::Ready),
-        (Readiness::Ready, other) => turns.push(Turn::NotReady { reason: other.reason() }),
+        (NodeReadiness::Ready, NodeReadiness::Ready) => {}
+        (_, NodeReadiness::Ready) => turns.push(StatusChange::Ready),
+        (NodeReadiness::Ready, other) => turns.push(StatusChange::NotReady { reason: other.reason() }),
         _ => {}
     }
     turns
 }
 
-fn candidacy(before: &Seen, now: &Seen) -> Option<Turn> {
-    let leads = |seen: &Seen| seen.role == Some(Role::Leader);
-    let stands = |seen: &Seen| seen.role == Some(Role::Candidate);
+fn candidacy_change(before: &ObservedStatus, now: &ObservedStatus) -> Option<StatusChange> {
+    let leads = |seen: &ObservedStatus| seen.role == Some(NodeRole::Leader);
+    let stands = |seen: &ObservedStatus| seen.role == Some(NodeRole::Candidate);
     if leads(now) && (!leads(before) || before.term != now.term) {
-        return Some(Turn::Won { term: now.term });
+        return Some(StatusChange::Won { term: now.term });
     }
     if leads(before) && !leads(now) {
-        return Some(Turn::SteppedDown { term: before.term });
+        return Some(StatusChange::SteppedDown { term: before.term });
     }
     if stands(now) && (!stands(before) || before.term != now.term) {
-        return Some(Turn::Stands { term: now.term });
+        return Some(StatusChange::Stands { term: now.term });
     }
     // Only the leadership of another pod is a defeat: a pod that merely waits for the next round has not lost yet.
     (stands(before) && !stands(now) && now.leader.is_some_and(|id| id != now.own))
-        .then_some(Turn::Lost { term: before.term })
+        .then_some(StatusChange::Lost { term: before.term })
 }
 
-fn members(membership: &MembershipView) -> Turn {
+fn members_change(membership: &MembershipView) -> StatusChange {
     let names = |ids: &mut dyn Iterator<Item = u64>| {
         let named = ids.map(|id| membership.member(id).map_or_else(|| id.to_string(), |member| member.name.clone()));
         let mut names: Vec<String> = named.collect();
@@ -126,7 +126,7 @@ fn members(membership: &MembershipView) -> Turn {
         names.sort();
         names
     };
-    Turn::Members {
+    StatusChange::Members {
         voters: names(&mut membership.voters().into_iter()),
         joint: membership.voter_sets.len() > 1,
         learners: names(&mut membership.learners.iter().copied()),
@@ -134,7 +134,7 @@ fn members(membership: &MembershipView) -> Turn {
     }
 }
 
-impl Turn {
+impl StatusChange {
     /// Writes the log line. `led` is the time since this pod last won an election.
     fn log(self, led: Option<Duration>) {
         match self {
@@ -167,10 +167,10 @@ impl Turn {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::raft::cluster::Member;
+    use crate::raft::cluster::ClusterMember;
 
-    fn seen(role: Role, term: u64, leader: Option<u64>) -> Seen {
-        let member = |node_id: u64| Member {
+    fn seen(role: NodeRole, term: u64, leader: Option<u64>) -> ObservedStatus {
+        let member = |node_id: u64| ClusterMember {
             node_id,
             peer_address: String::new(),
             client_address: String::new(),
@@ -182,42 +182,48 @@ mod tests {
             log_index: 1,
             ..MembershipView::default()
         };
-        Seen { role: Some(role), term, leader, membership, ready: Readiness::Ready, own: 1 }
+        ObservedStatus { role: Some(role), term, leader, membership, ready: NodeReadiness::Ready, own: 1 }
     }
 
     #[test]
     fn an_election_that_this_pod_wins_is_told_with_its_candidacy() {
-        let follows = seen(Role::Follower, 1, Some(2));
-        let stands = seen(Role::Candidate, 2, None);
-        let leads = seen(Role::Leader, 2, Some(1));
-        let gone = Turn::NoLeader { former: 2, name: "node-2".into() };
-        assert_eq!(turns(&follows, &stands), [Turn::Stands { term: 2 }, gone]);
-        let leader = Turn::Leader { id: 1, name: "node-1".into(), term: 2 };
-        assert_eq!(turns(&stands, &leads), [Turn::Won { term: 2 }, leader]);
-        assert_eq!(turns(&leads, &leads), []);
-        assert_eq!(turns(&leads, &seen(Role::Follower, 3, None))[0], Turn::SteppedDown { term: 2 });
+        let follows = seen(NodeRole::Follower, 1, Some(2));
+        let stands = seen(NodeRole::Candidate, 2, None);
+        let leads = seen(NodeRole::Leader, 2, Some(1));
+        let gone = StatusChange::NoLeader { former: 2, name: "node-2".into() };
+        assert_eq!(changes_between(&follows, &stands), [StatusChange::Stands { term: 2 }, gone]);
+        let leader = StatusChange::Leader { id: 1, name: "node-1".into(), term: 2 };
+        assert_eq!(changes_between(&stands, &leads), [StatusChange::Won { term: 2 }, leader]);
+        assert_eq!(changes_between(&leads, &leads), []);
+        assert_eq!(
+            changes_between(&leads, &seen(NodeRole::Follower, 3, None))[0],
+            StatusChange::SteppedDown { term: 2 }
+        );
     }
 
     #[test]
     fn an_election_is_lost_to_somebody_and_not_to_nobody() {
-        let stands = seen(Role::Candidate, 2, None);
-        assert_eq!(turns(&stands, &seen(Role::Follower, 2, None)), []);
-        assert_eq!(turns(&stands, &seen(Role::Follower, 3, Some(3)))[0], Turn::Lost { term: 2 });
+        let stands = seen(NodeRole::Candidate, 2, None);
+        assert_eq!(changes_between(&stands, &seen(NodeRole::Follower, 2, None)), []);
+        assert_eq!(changes_between(&stands, &seen(NodeRole::Follower, 3, Some(3)))[0], StatusChange::Lost { term: 2 });
     }
 
     #[test]
     fn the_same_leader_of_a_new_term_is_told_again() {
-        let again = turns(&seen(Role::Follower, 2, Some(3)), &seen(Role::Follower, 4, Some(3)));
-        assert_eq!(again, [Turn::Leader { id: 3, name: "node-3".into(), term: 4 }]);
+        let again = changes_between(&seen(NodeRole::Follower, 2, Some(3)), &seen(NodeRole::Follower, 4, Some(3)));
+        assert_eq!(again, [StatusChange::Leader { id: 3, name: "node-3".into(), term: 4 }]);
     }
 
     #[test]
     fn a_change_of_the_membership_is_told_by_names() {
-        let (before, mut now) = (seen(Role::Follower, 1, Some(2)), seen(Role::Follower, 1, Some(2)));
+        let (before, mut now) = (seen(NodeRole::Follower, 1, Some(2)), seen(NodeRole::Follower, 1, Some(2)));
         now.membership.voter_sets = vec![[1, 2, 3].into(), [1, 2].into()];
         now.membership.learners = [3].into();
         now.membership.log_index = 9;
         let (voters, learners) = (vec!["node-1".into(), "node-2".into()], vec!["node-3".into()]);
-        assert_eq!(turns(&before, &now), [Turn::Members { voters, joint: true, learners, log_index: 9 }]);
+        assert_eq!(
+            changes_between(&before, &now),
+            [StatusChange::Members { voters, joint: true, learners, log_index: 9 }]
+        );
     }
 }

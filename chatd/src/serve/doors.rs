@@ -2,18 +2,18 @@
 
 use super::load::LoadWatch;
 use super::storage::StorageWatch;
-use crate::api::admin::{AdminDoor, Load, ProcessFacts};
-use crate::api::grpc::server::{self, DoorHealth};
-use crate::api::health::Health;
-use crate::api::listen::{Bounds, Patience};
+use crate::api::admin::{AdminApi, ProcessFacts, WriteLoad};
+use crate::api::grpc::server::{self, GrpcHealth};
+use crate::api::health::PodHealth;
+use crate::api::listen::{ListenerBounds, ListenerTimeouts};
 use crate::api::matrix;
 use crate::config::Config;
-use crate::exit::{Exit, Failure};
-use crate::metrics::Metrics;
-use crate::raft::node::Node;
+use crate::exit::{ExitReason, ProcessFailure};
+use crate::metrics::ChatMetrics;
+use crate::raft::node::NodeHandle;
 use crate::raft::peer;
-use crate::service::Service;
-use crate::store::Fatal;
+use crate::service::ChatService;
+use crate::store::FatalSignal;
 use crate::tls::{ClientTls, PeerTls, RELOAD_EVERY};
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -25,45 +25,46 @@ use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
 /// Open listeners for clients and peers.
-pub(super) struct Doors {
-    health: DoorHealth,
-    bounds: Arc<Bounds>,
+pub(super) struct PodListeners {
+    health: GrpcHealth,
+    bounds: Arc<ListenerBounds>,
     clients: TaskTracker,
     clients_closed: CancellationToken,
     peers_closed: CancellationToken,
 }
 
-impl Doors {
+impl PodListeners {
     /// Opens the listeners for peers, gRPC and HTTP; the peer listener first, so that Raft proceeds while the others
     /// open.
     pub(super) async fn open(
         config: &Config,
-        node: &Node,
-        service: Service,
+        node: &NodeHandle,
+        service: ChatService,
         tls: PeerTls,
-        metrics: &Metrics,
+        metrics: &ChatMetrics,
         storage: StorageWatch,
-        fatal: &Fatal,
-    ) -> Result<Self, Failure> {
+        fatal: &FatalSignal,
+    ) -> Result<Self, ProcessFailure> {
         let (clients_closed, peers_closed) = (CancellationToken::new(), CancellationToken::new());
         let listen = &config.listen;
-        let peer = bind(listen.peer, "listen.peer").await?;
-        let (grpc, http) = (bind(listen.grpc, "listen.grpc").await?, bind(listen.http, "listen.http").await?);
+        let peer = bind_listener(listen.peer, "listen.peer").await?;
+        let (grpc, http) =
+            (bind_listener(listen.grpc, "listen.grpc").await?, bind_listener(listen.http, "listen.http").await?);
         let client_tls = client_tls(config)?;
-        let bounds = Bounds::new(config.limits.clone(), Patience::default(), metrics.clone());
+        let bounds = ListenerBounds::new(config.limits.clone(), ListenerTimeouts::default(), metrics.clone());
 
-        let facts = Arc::new(Facts { metrics: metrics.clone(), storage, load: LoadWatch::start(metrics.clone()) });
-        let admin = AdminDoor::new(node, env!("CARGO_PKG_VERSION"), facts, peers_closed.clone());
+        let facts = Arc::new(PodFacts { metrics: metrics.clone(), storage, load: LoadWatch::start(metrics.clone()) });
+        let admin = AdminApi::new(node, env!("CARGO_PKG_VERSION"), facts, peers_closed.clone());
         let services = Routes::new(node.door.clone().into_service()).add_service(admin.clone().into_service());
         let services = Routes::from(services.into_axum_router().merge(admin.clone().page()));
         tokio::spawn(until_failed(
             "peer",
             fatal.clone(),
-            peer::serve::serve(peer, tls, services, peers_closed.clone(), Arc::new(metrics.clone())),
+            peer::serve::serve_peers(peer, tls, services, peers_closed.clone(), Arc::new(metrics.clone())),
         ));
 
         let clients = TaskTracker::new();
-        let serving = server::serve(
+        let serving = server::serve_grpc(
             grpc,
             client_tls.clone(),
             Arc::clone(&bounds),
@@ -71,10 +72,10 @@ impl Doors {
             metrics.clone(),
             clients_closed.clone(),
         );
-        let (health, serving) = serving.map_err(|error| Failure::caused(Exit::Fatal, &error))?;
+        let (health, serving) = serving.map_err(|error| ProcessFailure::caused(ExitReason::Fatal, &error))?;
         clients.spawn(serving);
-        let router = matrix::router(service, metrics.clone(), admin);
-        clients.spawn(matrix::serve(http, client_tls, Arc::clone(&bounds), router, clients_closed.clone()));
+        let router = matrix::matrix_router(service, metrics.clone(), admin);
+        clients.spawn(matrix::serve_matrix(http, client_tls, Arc::clone(&bounds), router, clients_closed.clone()));
         clients.close();
         let doors = Self { health, bounds, clients, clients_closed, peers_closed };
         tokio::spawn(doors.health.clone().follow(node.cluster.clone(), doors.clients_closed.clone()));
@@ -105,32 +106,32 @@ impl Doors {
 ///
 /// # Errors
 /// Returns a failure if the address cannot be bound.
-pub(super) async fn health(config: &Config, health: Health) -> Result<(), Failure> {
-    let listener = bind(config.listen.metrics, "listen.metrics").await?;
+pub(super) async fn serve_health(config: &Config, health: PodHealth) -> Result<(), ProcessFailure> {
+    let listener = bind_listener(config.listen.metrics, "listen.metrics").await?;
     // Serves until the process ends. An error means that the listener is gone; the probes then fail, as they should.
     tokio::spawn(async move { axum::serve(listener, health.router()).await });
     Ok(())
 }
 
-async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener, Failure> {
+async fn bind_listener(address: SocketAddr, key: &str) -> Result<TcpListener, ProcessFailure> {
     TcpListener::bind(address).await.map_err(|error| {
         let hint = match error.kind() {
             std::io::ErrorKind::AddrInUse => "another process uses it; stop that process or choose another port",
             std::io::ErrorKind::AddrNotAvailable => "it is not an address of this host",
             _ => "choose another address",
         };
-        Failure::new(Exit::Address, format!("cannot listen on {address} ({key}): {error}; {hint}"))
+        ProcessFailure::new(ExitReason::Address, format!("cannot listen on {address} ({key}): {error}; {hint}"))
     })
 }
 
 /// Returns the certificate of the client listeners, or `None` if they have none; it is read again when its files
 /// change.
-fn client_tls(config: &Config) -> Result<Option<ClientTls>, Failure> {
+fn client_tls(config: &Config) -> Result<Option<ClientTls>, ProcessFailure> {
     let Some(files) = config.tls.client.clone() else { return Ok(None) };
     let tls = ClientTls::load(files).map_err(|error| {
-        let Failure { exit, sentence } = Failure::caused(Exit::Config, &error);
+        let ProcessFailure { exit, sentence } = ProcessFailure::caused(ExitReason::Config, &error);
         let keys = "tls.client.certFile, tls.client.keyFile";
-        Failure::new(exit, format!("the client listeners have no usable certificate ({keys}): {sentence}"))
+        ProcessFailure::new(exit, format!("the client listeners have no usable certificate ({keys}): {sentence}"))
     })?;
     tokio::spawn(tls.clone().keep_fresh(RELOAD_EVERY, CancellationToken::new()));
     Ok(Some(tls))
@@ -138,19 +139,23 @@ fn client_tls(config: &Config) -> Result<Option<ClientTls>, Failure> {
 
 /// Runs a listener, and ends the process if it fails: such a pod looks alive but serves nobody, so a new process is
 /// better.
-async fn until_failed<E: Display>(door: &'static str, fatal: Fatal, serving: impl Future<Output = Result<(), E>>) {
+async fn until_failed<E: Display>(
+    door: &'static str,
+    fatal: FatalSignal,
+    serving: impl Future<Output = Result<(), E>>,
+) {
     if let Err(error) = serving.await {
         fatal.raise(format_args!("the {door} listener failed: {error}"));
     }
 }
 
-struct Facts {
-    metrics: Metrics,
+struct PodFacts {
+    metrics: ChatMetrics,
     storage: StorageWatch,
     load: LoadWatch,
 }
 
-impl ProcessFacts for Facts {
+impl ProcessFacts for PodFacts {
     fn client_connections(&self) -> u32 {
         self.metrics.connections()
     }
@@ -159,7 +164,7 @@ impl ProcessFacts for Facts {
         self.storage.bytes()
     }
 
-    fn load(&self) -> Load {
+    fn load(&self) -> WriteLoad {
         self.load.now()
     }
 

@@ -3,9 +3,9 @@
 mod level;
 mod measure;
 
-use crate::metrics::Metrics;
-use crate::metrics::scrape::used;
-use level::Level;
+use crate::metrics::ChatMetrics;
+use crate::metrics::scrape::disk_usage;
+use level::SpaceLevel;
 pub(super) use measure::{FsProbe, keep_measuring};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,22 +18,22 @@ const EVERY: Duration = Duration::from_secs(15);
 /// Latest sample. Clones share it.
 #[derive(Clone)]
 pub(super) struct StorageWatch {
-    last: Arc<Last>,
+    last: Arc<LastSample>,
 }
 
 #[derive(Default)]
-struct Last {
+struct LastSample {
     used: AtomicU64,
     free: AtomicU64,
 }
 
 impl StorageWatch {
     /// Starts sampling, for as long as the process lives.
-    pub(super) fn start(data_dir: PathBuf, metrics: Metrics) -> Self {
+    pub(super) fn start(data_dir: PathBuf, metrics: ChatMetrics) -> Self {
         let watch = Self { last: Arc::default() };
         let looking = watch.clone();
         tokio::spawn(async move {
-            let mut level = Level::Plenty;
+            let mut level = SpaceLevel::Plenty;
             loop {
                 let (look, dir, metrics) = (looking.clone(), data_dir.clone(), metrics.clone());
                 // A sample that fails leaves the last figures.
@@ -53,8 +53,8 @@ impl StorageWatch {
     }
 
     /// Takes a sample. Returns the size of the file system, or `None` if it is unknown.
-    fn look(&self, dir: &Path, metrics: &Metrics) -> Option<u64> {
-        self.last.used.store(used(dir), Relaxed);
+    fn look(&self, dir: &Path, metrics: &ChatMetrics) -> Option<u64> {
+        self.last.used.store(disk_usage(dir), Relaxed);
         let free = fs4::available_space(dir).ok();
         if let Some(free) = free {
             self.last.free.store(free, Relaxed);

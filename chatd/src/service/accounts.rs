@@ -3,14 +3,16 @@
 use super::fair_queue::QueueLane;
 use super::login_limit::{LoginAttempt, TooManyGuesses};
 use super::refusal::ELECTION_WAIT;
-use super::session::millis;
-use super::write::{Proposal, no_randomness, unexpected};
-use super::{Code, Consistency, Freshness, Refusal, Service, Session, limits, password, token};
+use super::session::saturating_millis;
+use super::write::{WriteProposal, no_randomness, unexpected_outcome};
+use super::{
+    CallerSession, ChatService, ReadConsistency, RefusalCode, RequestRefusal, ServedFreshness, limits, password, token,
+};
 use quorate_core::id;
 use quorate_core::proto::log::{
     CloseSession, Envelope, NewSession, OpenSession, Outcome, Register, command::Kind, outcome,
 };
-use quorate_core::query::{Account, QueryError, View};
+use quorate_core::query::{QueryError, StateView, UserAccount};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,22 +46,22 @@ pub struct LoggedIn {
     pub expires_in: Option<Duration>,
 }
 
-impl Service {
+impl ChatService {
     /// Registers an account and opens its first session. `address` is the caller's address as rate limits count it.
     ///
     /// # Errors
-    /// [`Code::RegistrationClosed`], [`Code::UserExists`], [`Code::InvalidUsername`], [`Code::LimitExceeded`],
-    /// [`Code::Overloaded`] and the refusals of the proposer.
-    pub async fn register(&self, login: NewLogin, address: IpAddr) -> Result<LoggedIn, Refusal> {
+    /// [`RefusalCode::RegistrationClosed`], [`RefusalCode::UserExists`], [`RefusalCode::InvalidUsername`], [`RefusalCode::LimitExceeded`],
+    /// [`RefusalCode::Overloaded`] and the refusals of the proposer.
+    pub async fn register(&self, login: NewLogin, address: IpAddr) -> Result<LoggedIn, RequestRefusal> {
         let opening = self.opening(&login)?;
         let outcome = self.make_account(login, Some(opening.session.clone()), address).await?;
         self.opened(outcome, opening)
     }
 
     /// Registers an account without a session and returns its user id.
-    pub async fn register_only(&self, login: NewLogin, address: IpAddr) -> Result<String, Refusal> {
+    pub async fn register_only(&self, login: NewLogin, address: IpAddr) -> Result<String, RequestRefusal> {
         let localpart = self.parse_new_user(&login.username)?;
-        super::write::done(self.make_account(login, None, address).await?)?;
+        super::write::expect_done(self.make_account(login, None, address).await?)?;
         Ok(id::user_id(&localpart, self.server_name()))
     }
 
@@ -68,17 +70,22 @@ impl Service {
         login: NewLogin,
         session: Option<NewSession>,
         address: IpAddr,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<Outcome, RequestRefusal> {
         self.admit_stranger(address)?;
         // Checked before the expensive hash; apply decides whether the name is still free.
         self.user_available(&login.username).await?;
         let localpart = self.parse_new_user(&login.username)?;
-        check(&login)?;
+        check_login(&login)?;
         self.admit_registration(address)?;
         let made = self.hash_and_propose(&localpart, login.password, session, address).await;
         match &made {
             Ok(_) => self.inner.logins.was_made(&localpart, address, Instant::now()),
-            Err(refusal) if matches!(refusal.code, Code::Unavailable | Code::Overloaded | Code::Internal) => {
+            Err(refusal)
+                if matches!(
+                    refusal.code,
+                    RefusalCode::Unavailable | RefusalCode::Overloaded | RefusalCode::Internal
+                ) =>
+            {
                 self.inner.strangers.not_registered(address);
             }
             Err(_) => {}
@@ -92,21 +99,21 @@ impl Service {
         password: String,
         session: Option<NewSession>,
         address: IpAddr,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<Outcome, RequestRefusal> {
         let lane = QueueLane { address, account: localpart.to_owned() };
         let password_hash = self.inner.passwords.hash(lane, password).await?;
         let register = Register { localpart: localpart.to_owned(), password_hash, session };
-        self.propose(Proposal::envelope(Kind::Register(register))).await
+        self.propose(WriteProposal::envelope(Kind::Register(register))).await
     }
 
     /// Checks that an account of this name could be registered.
     ///
     /// # Errors
-    /// [`Code::RegistrationClosed`], [`Code::InvalidUsername`], [`Code::UserExists`].
-    pub async fn user_available(&self, username: &str) -> Result<(), Refusal> {
+    /// [`RefusalCode::RegistrationClosed`], [`RefusalCode::InvalidUsername`], [`RefusalCode::UserExists`].
+    pub async fn user_available(&self, username: &str) -> Result<(), RequestRefusal> {
         if !self.registration_open() {
-            return Err(Refusal::new(
-                Code::RegistrationClosed,
+            return Err(RequestRefusal::new(
+                RefusalCode::RegistrationClosed,
                 "registration is closed; ask an administrator for an account",
             ));
         }
@@ -115,27 +122,27 @@ impl Service {
             // Otherwise whoever registers the name first would be the administrator.
             let message =
                 "this name is reserved for an administrator, whose account must exist before it is configured";
-            return Err(Refusal::new(Code::UserExists, message));
+            return Err(RequestRefusal::new(RefusalCode::UserExists, message));
         }
-        let (account, _) = self.read(Consistency::Local, move |view| view.account(&localpart)).await?;
+        let (account, _) = self.read(ReadConsistency::Local, move |view| view.account(&localpart)).await?;
         match account {
             None => Ok(()),
-            Some(_) => Err(Refusal::new(Code::UserExists, "this name is taken; choose another")),
+            Some(_) => Err(RequestRefusal::new(RefusalCode::UserExists, "this name is taken; choose another")),
         }
     }
 
-    fn parse_new_user(&self, username: &str) -> Result<String, Refusal> {
-        self.parse_user(username).map_err(|refusal| Refusal { code: Code::InvalidUsername, ..refusal })
+    fn parse_new_user(&self, username: &str) -> Result<String, RequestRefusal> {
+        self.parse_user(username).map_err(|refusal| RequestRefusal { code: RefusalCode::InvalidUsername, ..refusal })
     }
 
     /// Opens a session for the user who knows the account's password. `address` is the caller's address as rate limits
     /// count it.
     ///
     /// # Errors
-    /// [`Code::WrongCredentials`], [`Code::LimitExceeded`], [`Code::Overloaded`] and the refusals of the proposer.
-    pub async fn login(&self, login: NewLogin, address: IpAddr) -> Result<LoggedIn, Refusal> {
+    /// [`RefusalCode::WrongCredentials`], [`RefusalCode::LimitExceeded`], [`RefusalCode::Overloaded`] and the refusals of the proposer.
+    pub async fn login(&self, login: NewLogin, address: IpAddr) -> Result<LoggedIn, RequestRefusal> {
         let localpart = self.parse_user(&login.username).map_err(|_| wrong_credentials())?;
-        check(&login)?;
+        check_login(&login)?;
         let mut attempt = LoginAttempt { address, localpart: localpart.clone(), known_device: login.device_id.clone() };
         // A caller who has guessed enough costs no more than this check. Only after it is the device looked up.
         self.inner.logins.check(&attempt, Instant::now()).map_err(|full| self.guessed_enough(full))?;
@@ -154,34 +161,43 @@ impl Service {
             session: Some(opening.session.clone()),
             password_version: account.password_version,
         };
-        let outcome = self.propose(Proposal::envelope(Kind::OpenSession(open))).await?;
+        let outcome = self.propose(WriteProposal::envelope(Kind::OpenSession(open))).await?;
         self.opened(outcome, opening)
     }
 
     /// Returns the account if it can be logged in to, and `true` if it has this device.
-    async fn account_for_login(&self, localpart: &str, device_id: &str) -> Result<(Option<Account>, bool), Refusal> {
+    async fn account_for_login(
+        &self,
+        localpart: &str,
+        device_id: &str,
+    ) -> Result<(Option<UserAccount>, bool), RequestRefusal> {
         let (name, device_id) = (localpart.to_owned(), device_id.to_owned());
-        let question = move |view: &View<'_>| -> Result<_, QueryError> {
+        let question = move |view: &StateView<'_>| -> Result<_, QueryError> {
             Ok((view.account(&name)?, view.has_device(&name, &device_id)?))
         };
-        let ((account, device_is_known), freshness) = self.read(Consistency::Linearizable, question).await?;
-        if freshness == Freshness::Stale {
+        let ((account, device_is_known), freshness) = self.read(ReadConsistency::Linearizable, question).await?;
+        if freshness == ServedFreshness::Stale {
             // The account may be newer than this pod's state, so no password could be called wrong; and without a
             // quorum no session can be opened. Refusing here costs no hash and counts no guess.
             let message = "logins need a quorum, which this server cannot reach; try again, or use another server";
-            return Err(Refusal::unavailable(message, ELECTION_WAIT));
+            return Err(RequestRefusal::unavailable(message, ELECTION_WAIT));
         }
         Ok((account.filter(|account| !account.deactivated), device_is_known))
     }
 
     /// Verifies a password when its turn comes. The attempt is charged, and the charge given back, together with the
     /// verification, even if the caller has hung up by then.
-    async fn verify(&self, attempt: LoginAttempt, password: String, stored: Option<String>) -> Result<bool, Refusal> {
+    async fn verify(
+        &self,
+        attempt: LoginAttempt,
+        password: String,
+        stored: Option<String>,
+    ) -> Result<bool, RequestRefusal> {
         let lane = QueueLane { address: attempt.address, account: attempt.localpart.clone() };
         let logins = Arc::clone(&self.inner.logins);
         let verified = self.inner.passwords.in_turn(lane, move || -> Result<bool, TooManyGuesses> {
             let counted = logins.count(&attempt, Instant::now())?;
-            let right = password::verify(&password, stored.as_deref());
+            let right = password::verify_password(&password, stored.as_deref());
             if right {
                 logins.was_right(&attempt, counted, Instant::now());
             }
@@ -190,9 +206,9 @@ impl Service {
         verified.await?.map_err(|full| self.guessed_enough(full))
     }
 
-    fn guessed_enough(&self, full: TooManyGuesses) -> Refusal {
+    fn guessed_enough(&self, full: TooManyGuesses) -> RequestRefusal {
         self.inner.parts.metrics.login_refused(full.count);
-        Refusal::from(full)
+        RequestRefusal::from(full)
     }
 
     /// Ends the caller's session, or all sessions of the account. A session that has ended already is no error. Returns
@@ -200,7 +216,7 @@ impl Service {
     ///
     /// # Errors
     /// The refusals of the proposer.
-    pub async fn logout(&self, session: &Session, all_devices: bool) -> Result<(), Refusal> {
+    pub async fn logout(&self, session: &CallerSession, all_devices: bool) -> Result<(), RequestRefusal> {
         while self.close_sessions(session, all_devices).await? {}
         // The leader has applied the command, this pod perhaps not yet: a caller who is told that the session ended
         // must not find it alive here. A pod that cannot catch up reports that by other means; the session has ended
@@ -211,28 +227,28 @@ impl Service {
 
     /// Ends the caller's session, or a batch of all sessions with the caller's own last. Returns `true` if there are
     /// more.
-    async fn close_sessions(&self, session: &Session, all_devices: bool) -> Result<bool, Refusal> {
+    async fn close_sessions(&self, session: &CallerSession, all_devices: bool) -> Result<bool, RequestRefusal> {
         let at_most = if all_devices { CLOSED_AT_ONCE } else { 0 };
         let close = CloseSession { device_id: String::new(), all_devices, at_most };
         let envelope = Envelope {
             user: session.localpart.clone(),
             device_id: session.device_id.clone(),
-            ..Proposal::envelope(Kind::CloseSession(close))
+            ..WriteProposal::envelope(Kind::CloseSession(close))
         };
         match self.propose(envelope).await {
             Ok(outcome) => Ok(matches!(outcome.kind, Some(outcome::Kind::SessionsClosed(closed)) if closed.more)),
-            Err(refusal) if refusal.code == Code::Unauthenticated => Ok(false),
+            Err(refusal) if refusal.code == RefusalCode::Unauthenticated => Ok(false),
             Err(refusal) => Err(refusal),
         }
     }
 
-    fn opening(&self, login: &NewLogin) -> Result<Opening, Refusal> {
-        let made = token::make().map_err(no_randomness)?;
+    fn opening(&self, login: &NewLogin) -> Result<PreparedSession, RequestRefusal> {
+        let made = token::new_token().map_err(no_randomness)?;
         let device_id = match login.device_id.as_str() {
             "" => token::device_id().map_err(no_randomness)?,
             named => named.to_owned(),
         };
-        let lifetime_ms = millis(self.session_lifetime());
+        let lifetime_ms = saturating_millis(self.session_lifetime());
         let display_name = login.device_display_name.clone();
         let session = NewSession {
             device_id,
@@ -242,10 +258,10 @@ impl Service {
             continues_device: true,
             max_devices: self.quotas().devices,
         };
-        Ok(Opening { session, token: made.token })
+        Ok(PreparedSession { session, token: made.token })
     }
 
-    fn opened(&self, outcome: Outcome, opening: Opening) -> Result<LoggedIn, Refusal> {
+    fn opened(&self, outcome: Outcome, opening: PreparedSession) -> Result<LoggedIn, RequestRefusal> {
         let lifetime = self.session_lifetime();
         match outcome.kind {
             Some(outcome::Kind::SessionOpened(opened)) => Ok(LoggedIn {
@@ -254,29 +270,29 @@ impl Service {
                 access_token: opening.token,
                 expires_in: (!lifetime.is_zero()).then_some(lifetime),
             }),
-            other => Err(unexpected(other.as_ref())),
+            other => Err(unexpected_outcome(other.as_ref())),
         }
     }
 }
 
 /// A session as the log records it, and the token that only the client learns.
-struct Opening {
+struct PreparedSession {
     session: NewSession,
     token: String,
 }
 
-fn check(login: &NewLogin) -> Result<(), Refusal> {
+fn check_login(login: &NewLogin) -> Result<(), RequestRefusal> {
     if login.password.is_empty() {
-        return Err(Refusal::invalid("the password is empty; give one"));
+        return Err(RequestRefusal::invalid("the password is empty; give one"));
     }
     if login.password.len() > limits::MAX_PASSWORD {
         let message = format!("the password is longer than {} bytes", limits::MAX_PASSWORD);
-        return Err(Refusal::new(Code::TooLarge, message));
+        return Err(RequestRefusal::new(RefusalCode::TooLarge, message));
     }
     limits::optional_name("device_id", &login.device_id)?;
-    limits::text("device_display_name", &login.device_display_name)
+    limits::check_text("device_display_name", &login.device_display_name)
 }
 
-fn wrong_credentials() -> Refusal {
-    Refusal::new(Code::WrongCredentials, "no account on this server has this name and password")
+fn wrong_credentials() -> RequestRefusal {
+    RequestRefusal::new(RefusalCode::WrongCredentials, "no account on this server has this name and password")
 }

@@ -5,20 +5,20 @@
 //! power levels) is decided in apply.
 
 use super::limits::{self, MAX_INITIAL};
-use super::{Refusal, Session};
+use super::{CallerSession, RequestRefusal};
 use quorate_core::proto::log::{
     CreateRoom, Envelope, PutAccountData, PutFilter, Redact, RoomRef, SendEvent, SetMembership, SetProfile,
     command::Kind, room_ref::By,
 };
 
 /// Builds an envelope of the caller's session; `transaction_id` is empty if the client gave none.
-fn envelope(caller: &Session, transaction_id: &str, kind: Kind) -> Result<Envelope, Refusal> {
+fn session_envelope(caller: &CallerSession, transaction_id: &str, kind: Kind) -> Result<Envelope, RequestRefusal> {
     limits::optional_name("transaction_id", transaction_id)?;
     Ok(Envelope {
         user: caller.localpart.clone(),
         device_id: caller.device_id.clone(),
         transaction_id: transaction_id.to_owned(),
-        ..super::Proposal::envelope(kind)
+        ..super::WriteProposal::envelope(kind)
     })
 }
 
@@ -26,105 +26,109 @@ fn envelope(caller: &Session, transaction_id: &str, kind: Kind) -> Result<Envelo
 ///
 /// # Errors
 /// If the name has another form, or breaks the limits on names.
-pub fn room_ref(room: &str) -> Result<RoomRef, Refusal> {
-    limits::name("room", room)?;
+pub fn room_ref(room: &str) -> Result<RoomRef, RequestRefusal> {
+    limits::check_name("room", room)?;
     let by = match room.as_bytes().first() {
         Some(b'!') => By::RoomId(room.to_owned()),
         Some(b'#') => By::Alias(room.to_owned()),
-        _ => return Err(Refusal::invalid("name the room by its id (!…) or an alias (#name:server)")),
+        _ => return Err(RequestRefusal::invalid("name the room by its id (!…) or an alias (#name:server)")),
     };
     Ok(RoomRef { by: Some(by) })
 }
 
 /// Builds the command that creates a room.
-pub(super) fn create_room(caller: &Session, room: CreateRoom, txn: &str) -> Result<Envelope, Refusal> {
-    limits::text("name", &room.name)?;
-    limits::text("topic", &room.topic)?;
+pub(super) fn create_room(caller: &CallerSession, room: CreateRoom, txn: &str) -> Result<Envelope, RequestRefusal> {
+    limits::check_text("name", &room.name)?;
+    limits::check_text("topic", &room.topic)?;
     limits::optional_name("alias", &room.alias)?;
     limits::optional_name("room_type", &room.room_type)?;
     if room.invite.len() > MAX_INITIAL || room.initial_state.len() > MAX_INITIAL {
         let message = format!(
             "a new room can have at most {MAX_INITIAL} invites and {MAX_INITIAL} state events; add the rest later"
         );
-        return Err(Refusal::new(super::Code::TooLarge, message));
+        return Err(RequestRefusal::new(super::RefusalCode::TooLarge, message));
     }
     for user in &room.invite {
-        limits::name("invite", user)?;
+        limits::check_name("invite", user)?;
     }
     for state in &room.initial_state {
-        limits::name("initial_state.type", &state.r#type)?;
+        limits::check_name("initial_state.type", &state.r#type)?;
         limits::optional_name("initial_state.state_key", &state.state_key)?;
-        limits::content("initial_state.content", &state.content)?;
+        limits::check_content("initial_state.content", &state.content)?;
     }
     for (field, json) in
         [("power_level_override", &room.power_level_override), ("creation_content", &room.creation_content)]
     {
         if !json.is_empty() {
-            limits::content(field, json)?;
+            limits::check_content(field, json)?;
         }
     }
-    envelope(caller, txn, Kind::CreateRoom(room))
+    session_envelope(caller, txn, Kind::CreateRoom(room))
 }
 
 /// Builds the command that changes a user's membership.
-pub(super) fn set_membership(caller: &Session, change: SetMembership, txn: &str) -> Result<Envelope, Refusal> {
+pub(super) fn set_membership(
+    caller: &CallerSession,
+    change: SetMembership,
+    txn: &str,
+) -> Result<Envelope, RequestRefusal> {
     if change.room.as_ref().and_then(|room| room.by.as_ref()).is_none() {
-        return Err(Refusal::invalid("the room is missing; give its id or alias"));
+        return Err(RequestRefusal::invalid("the room is missing; give its id or alias"));
     }
     limits::optional_name("user_id", &change.target)?;
-    limits::text("reason", &change.reason)?;
+    limits::check_text("reason", &change.reason)?;
     if !change.content.is_empty() {
-        limits::content("the body", &change.content)?;
+        limits::check_content("the body", &change.content)?;
     }
-    envelope(caller, txn, Kind::SetMembership(change))
+    session_envelope(caller, txn, Kind::SetMembership(change))
 }
 
 /// Builds the command that sends an event, with or without a state key.
-pub(super) fn send_event(caller: &Session, event: SendEvent, txn: &str) -> Result<Envelope, Refusal> {
-    limits::name("room_id", &event.room_id)?;
-    limits::name("type", &event.r#type)?;
+pub(super) fn send_event(caller: &CallerSession, event: SendEvent, txn: &str) -> Result<Envelope, RequestRefusal> {
+    limits::check_name("room_id", &event.room_id)?;
+    limits::check_name("type", &event.r#type)?;
     limits::optional_name("state_key", event.state_key.as_deref().unwrap_or_default())?;
-    limits::content("content", &event.content)?;
-    envelope(caller, txn, Kind::SendEvent(event))
+    limits::check_content("content", &event.content)?;
+    session_envelope(caller, txn, Kind::SendEvent(event))
 }
 
 /// Builds the command that redacts an event.
-pub(super) fn redact(caller: &Session, redaction: Redact, txn: &str) -> Result<Envelope, Refusal> {
-    limits::name("room_id", &redaction.room_id)?;
-    limits::name("event_id", &redaction.event_id)?;
-    limits::text("reason", &redaction.reason)?;
-    envelope(caller, txn, Kind::Redact(redaction))
+pub(super) fn redact_event(caller: &CallerSession, redaction: Redact, txn: &str) -> Result<Envelope, RequestRefusal> {
+    limits::check_name("room_id", &redaction.room_id)?;
+    limits::check_name("event_id", &redaction.event_id)?;
+    limits::check_text("reason", &redaction.reason)?;
+    session_envelope(caller, txn, Kind::Redact(redaction))
 }
 
 /// Builds the command that changes the caller's display name or avatar.
-pub(super) fn set_profile(caller: &Session, change: SetProfile) -> Result<Envelope, Refusal> {
-    limits::text("display_name", change.display_name.as_deref().unwrap_or_default())?;
-    limits::text("avatar_url", change.avatar_url.as_deref().unwrap_or_default())?;
-    envelope(caller, "", Kind::SetProfile(change))
+pub(super) fn set_profile(caller: &CallerSession, change: SetProfile) -> Result<Envelope, RequestRefusal> {
+    limits::check_text("display_name", change.display_name.as_deref().unwrap_or_default())?;
+    limits::check_text("avatar_url", change.avatar_url.as_deref().unwrap_or_default())?;
+    session_envelope(caller, "", Kind::SetProfile(change))
 }
 
 /// Builds the command that stores a filter.
-pub(super) fn put_filter(caller: &Session, filter: PutFilter) -> Result<Envelope, Refusal> {
-    limits::object("filter", &filter.filter)?;
-    envelope(caller, "", Kind::PutFilter(filter))
+pub(super) fn put_filter(caller: &CallerSession, filter: PutFilter) -> Result<Envelope, RequestRefusal> {
+    limits::check_json_object("filter", &filter.filter)?;
+    session_envelope(caller, "", Kind::PutFilter(filter))
 }
 
 /// Builds the command that sets account data, of a room or global.
-pub(super) fn put_account_data(caller: &Session, data: PutAccountData) -> Result<Envelope, Refusal> {
+pub(super) fn put_account_data(caller: &CallerSession, data: PutAccountData) -> Result<Envelope, RequestRefusal> {
     limits::optional_name("room_id", &data.room_id)?;
-    limits::name("type", &data.r#type)?;
-    limits::object("content", &data.content)?;
-    envelope(caller, "", Kind::PutAccountData(data))
+    limits::check_name("type", &data.r#type)?;
+    limits::check_json_object("content", &data.content)?;
+    session_envelope(caller, "", Kind::PutAccountData(data))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Code;
+    use super::super::RefusalCode;
     use super::*;
     use bytes::Bytes;
 
-    fn alice() -> Session {
-        Session {
+    fn alice() -> CallerSession {
+        CallerSession {
             localpart: "alice".into(),
             user_id: "@alice:a.org".into(),
             device_id: "D".into(),
@@ -152,8 +156,8 @@ mod tests {
         let refusal = send_event(&alice(), SendEvent { r#type: String::new(), ..message("{}") }, "t").unwrap_err();
         assert!(refusal.message.starts_with("type"), "{refusal}");
         let refusal = send_event(&alice(), message("{}"), &"t".repeat(256)).unwrap_err();
-        assert_eq!(refusal.code, Code::TooLarge);
-        assert_eq!(room_ref("ops").unwrap_err().code, Code::Invalid);
+        assert_eq!(refusal.code, RefusalCode::TooLarge);
+        assert_eq!(room_ref("ops").unwrap_err().code, RefusalCode::Invalid);
     }
 
     #[test]

@@ -22,17 +22,17 @@ pub(super) struct QueueFull;
 /// A queue that grants a few turns at a time. Clones share it.
 #[derive(Clone)]
 pub(super) struct FairQueue {
-    shared: Arc<Shared>,
+    shared: Arc<SharedQueue>,
 }
 
-struct Shared {
+struct SharedQueue {
     at_once: usize,
     most_waiting: usize,
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
 }
 
 #[derive(Default)]
-struct State {
+struct QueueState {
     running: usize,
     waiting: usize,
     next_ticket: u64,
@@ -48,20 +48,20 @@ struct AddressLane {
 
 struct AccountLane {
     account: String,
-    tickets: VecDeque<Ticket>,
+    tickets: VecDeque<QueueTicket>,
 }
 
-struct Ticket {
+struct QueueTicket {
     number: u64,
-    wake: oneshot::Sender<Turn>,
+    wake: oneshot::Sender<QueueTurn>,
 }
 
 /// A granted turn; dropping it grants the next one.
-pub(super) struct Turn {
-    shared: Arc<Shared>,
+pub(super) struct QueueTurn {
+    shared: Arc<SharedQueue>,
 }
 
-impl Drop for Turn {
+impl Drop for QueueTurn {
     fn drop(&mut self) {
         let next = {
             let mut state = self.shared.state();
@@ -73,18 +73,18 @@ impl Drop for Turn {
         };
         if let Some(ticket) = next {
             // If the receiver has gone, the turn is dropped here and passes on to the next.
-            drop(ticket.wake.send(Turn { shared: Arc::clone(&self.shared) }));
+            drop(ticket.wake.send(QueueTurn { shared: Arc::clone(&self.shared) }));
         }
     }
 }
 
 /// A place in the queue, given up when dropped.
-struct Place<'q> {
-    shared: &'q Shared,
+struct QueuePlace<'q> {
+    shared: &'q SharedQueue,
     number: u64,
 }
 
-impl Drop for Place<'_> {
+impl Drop for QueuePlace<'_> {
     fn drop(&mut self) {
         self.shared.state().remove(self.number);
     }
@@ -93,26 +93,26 @@ impl Drop for Place<'_> {
 impl FairQueue {
     /// Creates a queue that grants `at_once` turns at a time and lets `most_waiting` requests wait for one.
     pub(super) fn new(at_once: usize, most_waiting: usize) -> Self {
-        Self { shared: Arc::new(Shared { at_once, most_waiting, state: Mutex::default() }) }
+        Self { shared: Arc::new(SharedQueue { at_once, most_waiting, state: Mutex::default() }) }
     }
 
     /// Waits for a turn. Dropping the future leaves the queue.
     ///
     /// # Errors
     /// [`QueueFull`], at once, or later when a newcomer has a better claim to the place.
-    pub(super) async fn turn(&self, lane: QueueLane) -> Result<Turn, QueueFull> {
+    pub(super) async fn turn(&self, lane: QueueLane) -> Result<QueueTurn, QueueFull> {
         let (wake, woken) = oneshot::channel();
         let place = {
             let mut state = self.shared.state();
             if state.running < self.shared.at_once {
                 state.running += 1;
-                return Ok(Turn { shared: Arc::clone(&self.shared) });
+                return Ok(QueueTurn { shared: Arc::clone(&self.shared) });
             }
             if state.waiting >= self.shared.most_waiting {
                 state.make_room(&lane)?;
             }
             let number = state.enter(lane, wake);
-            Place { shared: &self.shared, number }
+            QueuePlace { shared: &self.shared, number }
         };
         let turn = woken.await.map_err(|_| QueueFull);
         drop(place);
@@ -125,8 +125,8 @@ impl FairQueue {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl SharedQueue {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -141,12 +141,12 @@ impl AddressLane {
     }
 }
 
-impl State {
-    fn enter(&mut self, lane: QueueLane, wake: oneshot::Sender<Turn>) -> u64 {
+impl QueueState {
+    fn enter(&mut self, lane: QueueLane, wake: oneshot::Sender<QueueTurn>) -> u64 {
         let number = self.next_ticket;
         self.next_ticket += 1;
         self.waiting += 1;
-        let ticket = Ticket { number, wake };
+        let ticket = QueueTicket { number, wake };
         let QueueLane { address, account } = lane;
         let Some(at_address) = self.addresses.iter_mut().find(|lane| lane.address == address) else {
             let accounts = [AccountLane { account, tickets: [ticket].into() }].into();
@@ -161,7 +161,7 @@ impl State {
     }
 
     /// Takes the ticket whose turn it is, and moves its address and account to the back.
-    fn next(&mut self) -> Option<Ticket> {
+    fn next(&mut self) -> Option<QueueTicket> {
         let mut at_address = self.addresses.pop_front()?;
         let mut of_account = at_address.accounts.pop_front()?;
         let ticket = of_account.tickets.pop_front();
@@ -219,7 +219,7 @@ mod tests {
     use futures::future::{BoxFuture, FutureExt as _};
     use std::net::Ipv4Addr;
 
-    type Waiting = BoxFuture<'static, Result<Turn, QueueFull>>;
+    type Waiting = BoxFuture<'static, Result<QueueTurn, QueueFull>>;
 
     fn lane(address: u32, account: &str) -> QueueLane {
         QueueLane { address: Ipv4Addr::from_bits(address).into(), account: account.into() }
@@ -234,7 +234,7 @@ mod tests {
     }
 
     /// Returns the names of the waiting requests in the order of their turns, until nobody waits.
-    fn order(first: Turn, mut waiting: Vec<(&'static str, Waiting)>) -> Vec<&'static str> {
+    fn order(first: QueueTurn, mut waiting: Vec<(&'static str, Waiting)>) -> Vec<&'static str> {
         let (mut running, mut order) = (first, Vec::new());
         while !waiting.is_empty() {
             drop(running);
@@ -249,7 +249,7 @@ mod tests {
         order
     }
 
-    async fn busy(most_waiting: usize) -> (FairQueue, Turn) {
+    async fn busy(most_waiting: usize) -> (FairQueue, QueueTurn) {
         let queue = FairQueue::new(1, most_waiting);
         let turn = queue.turn(lane(0, "")).await.unwrap();
         (queue, turn)

@@ -12,7 +12,7 @@ const PLACES: usize = 8;
 
 /// An address from which an account was logged in to.
 #[derive(Clone, Copy, Default)]
-struct Place {
+struct KnownPlace {
     /// Hash of account and address; 0 marks an unused place.
     name: u64,
     /// Time of the last login, in milliseconds after `began`.
@@ -27,7 +27,7 @@ pub(super) struct KnownPlaces {
     shelf_seed: RandomState,
     name_seed: RandomState,
     began: Instant,
-    places: Vec<Place>,
+    places: Vec<KnownPlace>,
 }
 
 impl Default for KnownPlaces {
@@ -36,7 +36,7 @@ impl Default for KnownPlaces {
             shelf_seed: RandomState::new(),
             name_seed: RandomState::new(),
             began: Instant::now(),
-            places: vec![Place::default(); SHELVES * PLACES],
+            places: vec![KnownPlace::default(); SHELVES * PLACES],
         }
     }
 }
@@ -48,7 +48,7 @@ impl KnownPlaces {
         let Some(shelf) = self.places.get_mut(first..first + PLACES) else { return };
         let oldest = shelf.iter_mut().min_by_key(|place| if place.name == name { 0 } else { place.used_at.max(1) });
         if let Some(place) = oldest {
-            *place = Place { name, used_at };
+            *place = KnownPlace { name, used_at };
         }
     }
 
@@ -56,7 +56,7 @@ impl KnownPlaces {
         let (name, now) = (self.name(localpart, address), self.millis(now));
         let first = self.shelf(localpart);
         let shelf = self.places.get(first..first + PLACES).unwrap_or_default();
-        let recent = now.saturating_sub(super::session::millis(REMEMBERED));
+        let recent = now.saturating_sub(super::session::saturating_millis(REMEMBERED));
         shelf.iter().any(|place| place.name == name && place.used_at >= recent)
     }
 
@@ -69,7 +69,7 @@ impl KnownPlaces {
     }
 
     fn millis(&self, now: Instant) -> u64 {
-        super::session::millis(now.saturating_duration_since(self.began))
+        super::session::saturating_millis(now.saturating_duration_since(self.began))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Limits on the contents of requests, checked before a request reaches the log. Apply checks again what it must not
 //! trust.
 
-use super::refusal::{Code, Refusal};
+use super::refusal::{RefusalCode, RequestRefusal};
 use bytes::Bytes;
 use quorate_core::content;
 use quorate_core::id::Position;
@@ -27,9 +27,9 @@ pub const MAX_INITIAL: usize = 200;
 ///
 /// # Errors
 /// A refusal that names the field.
-pub fn name(field: &str, value: &str) -> Result<(), Refusal> {
+pub fn check_name(field: &str, value: &str) -> Result<(), RequestRefusal> {
     if value.is_empty() {
-        return Err(Refusal::invalid(format!("{field} is empty; give one")));
+        return Err(RequestRefusal::invalid(format!("{field} is empty; give one")));
     }
     optional_name(field, value)
 }
@@ -38,13 +38,13 @@ pub fn name(field: &str, value: &str) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// A refusal that names the field.
-pub fn optional_name(field: &str, value: &str) -> Result<(), Refusal> {
+pub fn optional_name(field: &str, value: &str) -> Result<(), RequestRefusal> {
     if value.len() > MAX_NAME {
         let message = format!("{field} has {} bytes; at most {MAX_NAME} are allowed", value.len());
-        return Err(Refusal::new(Code::TooLarge, message));
+        return Err(RequestRefusal::new(RefusalCode::TooLarge, message));
     }
     if value.contains('\0') {
-        return Err(Refusal::invalid(format!("{field} contains a zero byte; leave it out")));
+        return Err(RequestRefusal::invalid(format!("{field} contains a zero byte; leave it out")));
     }
     Ok(())
 }
@@ -53,10 +53,10 @@ pub fn optional_name(field: &str, value: &str) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// A refusal that names the field.
-pub fn text(field: &str, value: &str) -> Result<(), Refusal> {
+pub fn check_text(field: &str, value: &str) -> Result<(), RequestRefusal> {
     if value.len() > MAX_TEXT {
         let message = format!("{field} has {} bytes; at most {MAX_TEXT} are allowed", value.len());
-        return Err(Refusal::new(Code::TooLarge, message));
+        return Err(RequestRefusal::new(RefusalCode::TooLarge, message));
     }
     Ok(())
 }
@@ -65,8 +65,8 @@ pub fn text(field: &str, value: &str) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// A refusal that says what is wrong and where.
-pub fn content(field: &str, value: &Bytes) -> Result<(), Refusal> {
-    checked(field, value, content::check_event)
+pub fn check_content(field: &str, value: &Bytes) -> Result<(), RequestRefusal> {
+    check_json(field, value, content::check_event)
 }
 
 /// Checks JSON that clients store and no event carries: an object within the same size and depth as an event's content,
@@ -74,33 +74,36 @@ pub fn content(field: &str, value: &Bytes) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// A refusal that says what is wrong and where.
-pub fn object(field: &str, value: &Bytes) -> Result<(), Refusal> {
-    checked(field, value, content::check_object)
+pub fn check_json_object(field: &str, value: &Bytes) -> Result<(), RequestRefusal> {
+    check_json(field, value, content::check_object)
 }
 
-fn checked(field: &str, value: &Bytes, check: fn(&[u8]) -> Result<(), String>) -> Result<(), Refusal> {
+fn check_json(field: &str, value: &Bytes, check: fn(&[u8]) -> Result<(), String>) -> Result<(), RequestRefusal> {
     if value.len() > MAX_EVENT {
         let message = format!("{field} has {} bytes; at most {MAX_EVENT} are allowed: send a shorter one", value.len());
-        return Err(Refusal::new(Code::TooLarge, message));
+        return Err(RequestRefusal::new(RefusalCode::TooLarge, message));
     }
-    check(value).map_err(|why| Refusal::new(Code::BadJson, format!("{field} is not valid: {why}")))
+    check(value).map_err(|why| RequestRefusal::new(RefusalCode::BadJson, format!("{field} is not valid: {why}")))
 }
 
 /// Parses a cursor of an earlier answer and returns its position.
 ///
 /// # Errors
-/// [`Code::BadCursor`] if the text is not a cursor of this server.
-pub fn cursor(text: &str) -> Result<Position, Refusal> {
+/// [`RefusalCode::BadCursor`] if the text is not a cursor of this server.
+pub fn cursor_position(text: &str) -> Result<Position, RequestRefusal> {
     sync_token(text).map(|token| token.at)
 }
 
 /// Parses the token of an earlier `/sync` answer, which may have left rooms to the next one.
 ///
 /// # Errors
-/// [`Code::BadCursor`] if the text is not a token of this server.
-pub fn sync_token(text: &str) -> Result<SyncToken, Refusal> {
+/// [`RefusalCode::BadCursor`] if the text is not a token of this server.
+pub fn sync_token(text: &str) -> Result<SyncToken, RequestRefusal> {
     SyncToken::parse(text).ok_or_else(|| {
-        Refusal::new(Code::BadCursor, "this is not a cursor of this server; use one from an earlier response, or none")
+        RequestRefusal::new(
+            RefusalCode::BadCursor,
+            "this is not a cursor of this server; use one from an earlier response, or none",
+        )
     })
 }
 
@@ -108,44 +111,47 @@ pub fn sync_token(text: &str) -> Result<SyncToken, Refusal> {
 mod tests {
     use super::*;
 
-    fn code_of(json: String) -> Option<Code> {
-        content("content", &Bytes::from(json)).err().map(|refusal| refusal.code)
+    fn code_of(json: String) -> Option<RefusalCode> {
+        check_content("content", &Bytes::from(json)).err().map(|refusal| refusal.code)
     }
 
     #[test]
     fn only_json_objects_are_content() {
         assert_eq!(code_of(r#"{"body":"hi","n":[1,25,null,true,-1]}"#.into()), None);
         for bad in ["", "[]", "\"x\"", "{", "{}{}", "{\"a\":}", "nul", "{\"a\":2.5}", "{\"a\":1,\"a\":1}"] {
-            assert_eq!(code_of(bad.into()), Some(Code::BadJson), "{bad}");
+            assert_eq!(code_of(bad.into()), Some(RefusalCode::BadJson), "{bad}");
         }
-        assert_eq!(content("content", &Bytes::from_static(b"{\"a\":\"\xff\"}")).unwrap_err().code, Code::BadJson);
-        assert_eq!(object("content", &Bytes::from_static(b"{\"order\":0.5}")), Ok(()));
+        assert_eq!(
+            check_content("content", &Bytes::from_static(b"{\"a\":\"\xff\"}")).unwrap_err().code,
+            RefusalCode::BadJson
+        );
+        assert_eq!(check_json_object("content", &Bytes::from_static(b"{\"order\":0.5}")), Ok(()));
     }
 
     #[test]
     fn depth_and_size_are_bounded() {
         let nested = |n: usize| format!("{{\"a\":{}{}}}", "[".repeat(n), "]".repeat(n));
         assert_eq!(code_of(nested(MAX_DEPTH - 1)), None);
-        assert_eq!(code_of(nested(MAX_DEPTH)), Some(Code::BadJson));
-        assert_eq!(code_of(nested(30_000)), Some(Code::BadJson));
+        assert_eq!(code_of(nested(MAX_DEPTH)), Some(RefusalCode::BadJson));
+        assert_eq!(code_of(nested(30_000)), Some(RefusalCode::BadJson));
         let long = |n: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(n - 8));
         assert_eq!(code_of(long(MAX_EVENT)), None);
-        assert_eq!(code_of(long(MAX_EVENT + 1)), Some(Code::TooLarge));
+        assert_eq!(code_of(long(MAX_EVENT + 1)), Some(RefusalCode::TooLarge));
     }
 
     #[test]
     fn names_are_bounded_and_hold_no_zero_byte() {
-        assert!(name("type", "m.room.message").is_ok());
-        assert_eq!(name("type", "").unwrap_err().code, Code::Invalid);
+        assert!(check_name("type", "m.room.message").is_ok());
+        assert_eq!(check_name("type", "").unwrap_err().code, RefusalCode::Invalid);
         assert!(optional_name("state_key", "").is_ok());
-        assert_eq!(name("type", "a\0b").unwrap_err().code, Code::Invalid);
-        assert_eq!(name("type", &"x".repeat(MAX_NAME + 1)).unwrap_err().code, Code::TooLarge);
+        assert_eq!(check_name("type", "a\0b").unwrap_err().code, RefusalCode::Invalid);
+        assert_eq!(check_name("type", &"x".repeat(MAX_NAME + 1)).unwrap_err().code, RefusalCode::TooLarge);
     }
 
     #[test]
     fn a_foreign_cursor_is_refused_by_name() {
-        assert_eq!(cursor("s123").unwrap_err().code, Code::BadCursor);
+        assert_eq!(cursor_position("s123").unwrap_err().code, RefusalCode::BadCursor);
         let at = Position { incarnation: 0, index: 5, ordinal: 1 };
-        assert_eq!(cursor(&quorate_core::id::cursor(at)), Ok(at));
+        assert_eq!(cursor_position(&quorate_core::id::encode_cursor(at)), Ok(at));
     }
 }

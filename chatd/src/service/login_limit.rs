@@ -15,8 +15,8 @@
 //! An owner's success gives back its own charge and nothing else.
 
 use super::known_places::KnownPlaces;
-use super::rate_sketch::{Rate, RateSketch};
-use super::{Code, Refusal};
+use super::rate_sketch::{BurstRate, RateSketch};
+use super::{RefusalCode, RequestRefusal};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -24,12 +24,12 @@ use std::time::{Duration, Instant};
 /// Rate of wrong passwords for one account from one address, or with one device's id. People mistype, and programs with
 /// a stale password retry a few times; after that a guesser has 8,640 guesses a day and pod, nothing against a decent
 /// password.
-const PER_PAIR: Rate = Rate { burst: 10, every: Duration::from_secs(10) };
+const PER_PAIR: BurstRate = BurstRate { burst: 10, every: Duration::from_secs(10) };
 /// Rate of wrong passwords from one address: an office behind one address may mistype thirty times a minute.
-const PER_ADDRESS: Rate = Rate { burst: 100, every: Duration::from_secs(2) };
+const PER_ADDRESS: BurstRate = BurstRate { burst: 100, every: Duration::from_secs(2) };
 /// Rate of wrong passwords for one account from addresses where it was not recently logged in to: five addresses that
 /// guess together, each as fast as it may. The owner at a new address, without a device, waits with them.
-const PER_ACCOUNT: Rate = Rate { burst: 100, every: Duration::from_secs(2) };
+const PER_ACCOUNT: BurstRate = BurstRate { burst: 100, every: Duration::from_secs(2) };
 
 /// A login attempt as the limits see it.
 #[derive(Clone, Debug)]
@@ -59,10 +59,10 @@ pub(super) struct TooManyGuesses {
 /// Counts of wrong passwords: by device, by address, by account and by pairs of them.
 #[derive(Default)]
 pub(super) struct LoginLimit {
-    counts: Mutex<Counts>,
+    counts: Mutex<GuessCounts>,
 }
 
-struct Counts {
+struct GuessCounts {
     devices: RateSketch,
     pairs: RateSketch,
     addresses: RateSketch,
@@ -70,7 +70,7 @@ struct Counts {
     places: KnownPlaces,
 }
 
-impl Default for Counts {
+impl Default for GuessCounts {
     fn default() -> Self {
         Self {
             devices: RateSketch::new(PER_PAIR),
@@ -126,12 +126,12 @@ impl LoginLimit {
         self.counts().places.remember(localpart, address, now);
     }
 
-    fn counts(&self) -> MutexGuard<'_, Counts> {
+    fn counts(&self) -> MutexGuard<'_, GuessCounts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Counts {
+impl GuessCounts {
     /// Finds the first place that has room for the attempt. Otherwise returns the full count with the longest wait.
     fn place_of(&self, attempt: &LoginAttempt, now: Instant) -> Result<CountedAs, TooManyGuesses> {
         let LoginAttempt { address, localpart, known_device } = attempt;
@@ -155,7 +155,7 @@ impl Counts {
     }
 }
 
-impl From<TooManyGuesses> for Refusal {
+impl From<TooManyGuesses> for RequestRefusal {
     fn from(TooManyGuesses { count, wait }: TooManyGuesses) -> Self {
         let seconds = wait.as_secs().saturating_add(1);
         let what = match count {
@@ -163,7 +163,8 @@ impl From<TooManyGuesses> for Refusal {
             "account" => "for this account from new addresses; log in from where you did before or with your device id",
             _ => "for this account from your address; log in with your device id",
         };
-        Refusal::new(Code::LimitExceeded, format!("too many wrong passwords {what}, or wait {seconds} s")).after(wait)
+        RequestRefusal::new(RefusalCode::LimitExceeded, format!("too many wrong passwords {what}, or wait {seconds} s"))
+            .after(wait)
     }
 }
 
@@ -195,7 +196,7 @@ mod tests {
         assert_eq!(guesses(&limit, &guesser, now), 13 - 1, "ten, and one after each 10 s before the 30th");
         let refused = limit.check(&guesser, now + Duration::from_secs(29)).unwrap_err();
         assert_eq!(refused.count, "pair");
-        assert!(Refusal::from(refused).retry_after.is_some());
+        assert!(RequestRefusal::from(refused).retry_after.is_some());
         assert_eq!(log_in(&limit, &owner, now + Duration::from_secs(29)), Ok(CountedAs::Stranger));
         assert!(limit.check(&attempt(1, "bob", ""), now).is_ok(), "another account");
     }

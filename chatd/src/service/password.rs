@@ -1,8 +1,8 @@
 //! Password hashing with argon2id: off the async runtime, a few passwords at a time.
 
 use super::fair_queue::{FairQueue, QueueLane};
-use super::refusal::{Code, Refusal};
-use crate::metrics::Metrics;
+use super::refusal::{RefusalCode, RequestRefusal};
+use crate::metrics::ChatMetrics;
 use argon2::{
     Argon2,
     password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
@@ -21,25 +21,25 @@ const FULL_FOR: Duration = Duration::from_secs(2);
 
 /// A bounded and fair queue for password hashing. Clones share it.
 #[derive(Clone)]
-pub(super) struct Passwords {
+pub(super) struct PasswordQueue {
     queue: FairQueue,
-    metrics: Metrics,
+    metrics: ChatMetrics,
 }
 
-impl Passwords {
-    pub(super) fn new(metrics: Metrics) -> Self {
+impl PasswordQueue {
+    pub(super) fn new(metrics: ChatMetrics) -> Self {
         Self { queue: FairQueue::new(AT_ONCE, WAITING), metrics }
     }
 
     /// Returns the PHC string of a password, with a fresh salt.
     ///
     /// # Errors
-    /// [`Code::Overloaded`] if too many requests wait.
-    pub(super) async fn hash(&self, lane: QueueLane, password: String) -> Result<String, Refusal> {
+    /// [`RefusalCode::Overloaded`] if too many requests wait.
+    pub(super) async fn hash(&self, lane: QueueLane, password: String) -> Result<String, RequestRefusal> {
         let hash = move || Argon2::default().hash_password(password.as_bytes()).map(|h| h.to_string());
         self.in_turn(lane, hash).await?.map_err(|error| {
             tracing::error!(%error, "cannot hash a password");
-            Refusal::internal()
+            RequestRefusal::internal()
         })
     }
 
@@ -47,16 +47,16 @@ impl Passwords {
     /// finished even if its caller has gone.
     ///
     /// # Errors
-    /// [`Code::Overloaded`] if too many requests wait.
+    /// [`RefusalCode::Overloaded`] if too many requests wait.
     pub(super) async fn in_turn<T: Send + 'static>(
         &self,
         lane: QueueLane,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Refusal> {
+    ) -> Result<T, RequestRefusal> {
         let waiting = self.metrics.waiting_login();
         let turn = self.queue.turn(lane).await.map_err(|_| {
             self.metrics.login_refused("queue");
-            Refusal::new(Code::Overloaded, "too many logins at once; try again later").after(FULL_FOR)
+            RequestRefusal::new(RefusalCode::Overloaded, "too many logins at once; try again later").after(FULL_FOR)
         })?;
         drop(waiting);
         let worked = tokio::task::spawn_blocking(move || {
@@ -66,24 +66,24 @@ impl Passwords {
         });
         worked.await.map_err(|error| {
             tracing::error!(%error, "failed to hash a password");
-            Refusal::internal()
+            RequestRefusal::internal()
         })
     }
 }
 
 /// Returns `true` if the password is the one of the PHC string. Without an account (`None`) verification takes as long
 /// and fails, so that its duration does not reveal which accounts exist. Takes tens of milliseconds: see
-/// [`Passwords::in_turn`].
-pub(super) fn verify(password: &str, stored: Option<&str>) -> bool {
-    let Ok(parsed) = PasswordHash::new(stored.unwrap_or_else(|| decoy())) else { return false };
+/// [`PasswordQueue::in_turn`].
+pub(super) fn verify_password(password: &str, stored: Option<&str>) -> bool {
+    let Ok(parsed) = PasswordHash::new(stored.unwrap_or_else(|| decoy_hash())) else { return false };
     Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok() && stored.is_some()
 }
 
 /// Returns a hash of no known password, with the same parameters as real ones.
-fn decoy() -> &'static str {
+fn decoy_hash() -> &'static str {
     static DECOY: OnceLock<String> = OnceLock::new();
     DECOY.get_or_init(|| {
-        let password: [u8; 32] = super::token::random().unwrap_or_default();
+        let password: [u8; 32] = super::token::random_bytes().unwrap_or_default();
         Argon2::default().hash_password(&password).map(|hash| hash.to_string()).unwrap_or_default()
     })
 }
@@ -97,17 +97,17 @@ mod tests {
         QueueLane { address: IpAddr::from(Ipv4Addr::from_bits(address)), account: "alice".into() }
     }
 
-    fn passwords() -> Passwords {
-        Passwords::new(Metrics::new().unwrap())
+    fn passwords() -> PasswordQueue {
+        PasswordQueue::new(ChatMetrics::new().unwrap())
     }
 
     #[tokio::test]
     async fn a_password_is_recognised_and_another_is_not() {
         let hash = passwords().hash(lane(1), "correct horse".into()).await.unwrap();
         assert!(hash.starts_with("$argon2id$"), "{hash}");
-        assert!(verify("correct horse", Some(&hash)));
-        assert!(!verify("wrong", Some(&hash)));
-        assert!(!verify("any", None));
+        assert!(verify_password("correct horse", Some(&hash)));
+        assert!(!verify_password("wrong", Some(&hash)));
+        assert!(!verify_password("any", None));
     }
 
     #[tokio::test]
@@ -136,7 +136,7 @@ mod tests {
         let answers = futures::future::join_all(crowd).await;
         let refused: Vec<_> = answers.into_iter().filter_map(|answer| answer.unwrap().err()).collect();
         assert_eq!(refused.len(), 9, "eight, and one in whose place the other came");
-        assert!(refused.iter().all(|r| r.code == Code::Overloaded && r.retry_after.is_some()));
+        assert!(refused.iter().all(|r| r.code == RefusalCode::Overloaded && r.retry_after.is_some()));
         assert_eq!(other.await.unwrap(), Ok(()));
     }
 }

@@ -18,14 +18,14 @@ const CELLS: usize = 16_384;
 
 /// A rate limit: `burst` times at once, and once more after each `every`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rate {
+pub(super) struct BurstRate {
     pub(super) burst: u32,
     pub(super) every: Duration,
 }
 
 /// Counts of events by key, all of which have the same rate limit.
 pub(super) struct RateSketch {
-    rate: Rate,
+    rate: BurstRate,
     seed: RandomState,
     began: Instant,
     /// Times at which the cells are free again, in milliseconds after `began`, row after row.
@@ -33,7 +33,7 @@ pub(super) struct RateSketch {
 }
 
 impl RateSketch {
-    pub(super) fn new(rate: Rate) -> Self {
+    pub(super) fn new(rate: BurstRate) -> Self {
         Self { rate, seed: RandomState::new(), began: Instant::now(), free_at: vec![0; ROWS * CELLS] }
     }
 
@@ -88,11 +88,11 @@ impl RateSketch {
     }
 
     fn every(&self) -> u64 {
-        super::session::millis(self.rate.every)
+        super::session::saturating_millis(self.rate.every)
     }
 
     fn millis(&self, now: Instant) -> u64 {
-        super::session::millis(now.saturating_duration_since(self.began))
+        super::session::saturating_millis(now.saturating_duration_since(self.began))
     }
 }
 
@@ -100,7 +100,7 @@ impl RateSketch {
 mod tests {
     use super::*;
 
-    const SLOW: Rate = Rate { burst: 3, every: Duration::from_secs(10) };
+    const SLOW: BurstRate = BurstRate { burst: 3, every: Duration::from_secs(10) };
 
     #[test]
     fn a_burst_passes_then_one_at_a_time_and_the_wait_is_told() {

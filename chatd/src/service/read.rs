@@ -1,13 +1,13 @@
 //! Reads: a read waits until the state is as fresh as requested, then runs a closure over one consistent view, on a
 //! thread that may block.
 
-use super::turns::Urgency;
-use super::{Code, Refusal, Service};
+use super::turns::ReadUrgency;
+use super::{ChatService, RefusalCode, RequestRefusal};
 use crate::raft::read_index;
 use crate::store::StateStore;
 use quorate_core::id::Position;
-use quorate_core::query::{QueryError, View};
-use quorate_core::table::Read;
+use quorate_core::query::{QueryError, StateView};
+use quorate_core::table::TableRead;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 /// Consistency that a caller asks of a read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Consistency {
+pub enum ReadConsistency {
     /// Sees every write acknowledged before the read began, on any pod (`ReadIndex`, Raft dissertation §6.4).
     #[default]
     Linearizable,
@@ -25,7 +25,7 @@ pub enum Consistency {
 
 /// Consistency with which a read was served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Freshness {
+pub enum ServedFreshness {
     /// Linearizable, as the caller requested.
     Linearizable,
     /// Local, as the caller requested.
@@ -46,15 +46,15 @@ const LONGEST_READ: Duration = Duration::from_secs(20);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Source of views of the state: a [`StateStore`] of either kind.
-pub trait Rows: Send + Sync + 'static {
+pub trait RowSource: Send + Sync + 'static {
     /// Returns a consistent view of the applied state; never waits for a writer.
-    fn rows(&self) -> Box<dyn Read + Send + Sync>;
+    fn rows(&self) -> Box<dyn TableRead + Send + Sync>;
     /// Returns `true` if reads may wait for the disk; see [`StateStore::may_block`].
     fn may_block(&self) -> bool;
 }
 
-impl<S: StateStore> Rows for S {
-    fn rows(&self) -> Box<dyn Read + Send + Sync> {
+impl<S: StateStore> RowSource for S {
+    fn rows(&self) -> Box<dyn TableRead + Send + Sync> {
         Box::new(self.view())
     }
 
@@ -63,19 +63,23 @@ impl<S: StateStore> Rows for S {
     }
 }
 
-impl Service {
+impl ChatService {
     /// Answers a question about the state with the requested consistency.
     ///
     /// # Errors
-    /// The refusals of the question; [`super::Code::Unavailable`] before the pod has joined a cluster.
-    pub async fn read<T, F>(&self, consistency: Consistency, question: F) -> Result<(T, Freshness), Refusal>
+    /// The refusals of the question; [`super::RefusalCode::Unavailable`] before the pod has joined a cluster.
+    pub async fn read<T, F>(
+        &self,
+        consistency: ReadConsistency,
+        question: F,
+    ) -> Result<(T, ServedFreshness), RequestRefusal>
     where
         T: Send + 'static,
-        F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
+        F: FnOnce(&StateView<'_>) -> Result<T, QueryError> + Send + 'static,
     {
         let freshness = match consistency {
-            Consistency::Local => Freshness::Local,
-            Consistency::Linearizable => self.catch_up_with_leader().await?,
+            ReadConsistency::Local => ServedFreshness::Local,
+            ReadConsistency::Linearizable => self.catch_up_with_leader().await?,
         };
         Ok((self.look(question).await?, freshness))
     }
@@ -84,13 +88,13 @@ impl Service {
     /// answer is never older than the cursor, whichever way it is served.
     pub async fn read_at_cursor<T, F>(
         &self,
-        consistency: Consistency,
+        consistency: ReadConsistency,
         cursor: Option<Position>,
         question: F,
-    ) -> Result<(T, Freshness), Refusal>
+    ) -> Result<(T, ServedFreshness), RequestRefusal>
     where
         T: Send + 'static,
-        F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
+        F: FnOnce(&StateView<'_>) -> Result<T, QueryError> + Send + 'static,
     {
         if let Some(at) = cursor {
             self.reach(at).await?;
@@ -102,12 +106,12 @@ impl Service {
     /// state.
     ///
     /// # Errors
-    /// Those of [`Service::read`]; [`super::Code::Unavailable`] if the pod does not reach `at` in time,
-    /// [`super::Code::BadCursor`] if `at` lies beyond what a quorum has committed.
-    pub async fn read_from<T, F>(&self, at: Position, question: F) -> Result<T, Refusal>
+    /// Those of [`ChatService::read`]; [`super::RefusalCode::Unavailable`] if the pod does not reach `at` in time,
+    /// [`super::RefusalCode::BadCursor`] if `at` lies beyond what a quorum has committed.
+    pub async fn read_from<T, F>(&self, at: Position, question: F) -> Result<T, RequestRefusal>
     where
         T: Send + 'static,
-        F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
+        F: FnOnce(&StateView<'_>) -> Result<T, QueryError> + Send + 'static,
     {
         self.reach(at).await?;
         self.look(question).await
@@ -115,22 +119,22 @@ impl Service {
 
     /// Waits until this pod has applied `at`. The pod that gave out a cursor had applied it, so a cursor beyond what a
     /// quorum has committed was given out by nobody and is refused.
-    async fn reach(&self, at: Position) -> Result<(), Refusal> {
+    async fn reach(&self, at: Position) -> Result<(), RequestRefusal> {
         let applied = self.inner.parts.feed.applied();
         let reached = || *applied.borrow() >= at;
         if reached() {
             return Ok(());
         }
-        if self.catch_up_with_leader().await? == Freshness::Linearizable && !reached() {
-            return Err(Refusal::from(QueryError::Ahead));
+        if self.catch_up_with_leader().await? == ServedFreshness::Linearizable && !reached() {
+            return Err(RequestRefusal::from(QueryError::Ahead));
         }
         Ok(self.inner.parts.reads.applied_at_least(at, CATCH_UP).await?)
     }
 
-    pub(super) async fn catch_up_with_leader(&self) -> Result<Freshness, Refusal> {
+    pub(super) async fn catch_up_with_leader(&self) -> Result<ServedFreshness, RequestRefusal> {
         Ok(match self.inner.parts.reads.linearizable().await? {
-            read_index::Freshness::Stale => Freshness::Stale,
-            read_index::Freshness::Linearizable => Freshness::Linearizable,
+            read_index::ReadFreshness::Stale => ServedFreshness::Stale,
+            read_index::ReadFreshness::Linearizable => ServedFreshness::Linearizable,
         })
     }
 
@@ -138,28 +142,28 @@ impl Service {
     /// after those of people who ask.
     ///
     /// # Errors
-    /// The refusals of the question; [`Code::Overloaded`] if no turn came in time.
-    pub async fn read_woken<T, F>(&self, question: F) -> Result<T, Refusal>
+    /// The refusals of the question; [`RefusalCode::Overloaded`] if no turn came in time.
+    pub async fn read_woken<T, F>(&self, question: F) -> Result<T, RequestRefusal>
     where
         T: Send + 'static,
-        F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
+        F: FnOnce(&StateView<'_>) -> Result<T, QueryError> + Send + 'static,
     {
-        self.look_at(Urgency::Woken, question).await
+        self.look_at(ReadUrgency::Woken, question).await
     }
 
     /// Runs the question over a view of the state that is applied at this moment.
-    async fn look<T, F>(&self, question: F) -> Result<T, Refusal>
+    async fn look<T, F>(&self, question: F) -> Result<T, RequestRefusal>
     where
         T: Send + 'static,
-        F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
+        F: FnOnce(&StateView<'_>) -> Result<T, QueryError> + Send + 'static,
     {
-        self.look_at(Urgency::Asked, question).await
+        self.look_at(ReadUrgency::Asked, question).await
     }
 
-    async fn look_at<T, F>(&self, urgency: Urgency, question: F) -> Result<T, Refusal>
+    async fn look_at<T, F>(&self, urgency: ReadUrgency, question: F) -> Result<T, RequestRefusal>
     where
         T: Send + 'static,
-        F: FnOnce(&View<'_>) -> Result<T, QueryError> + Send + 'static,
+        F: FnOnce(&StateView<'_>) -> Result<T, QueryError> + Send + 'static,
     {
         let turn = self.inner.turns.turn(&self.reader, urgency).await?;
         if !self.inner.parts.rows.may_block() {
@@ -171,23 +175,26 @@ impl Service {
         let answer = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             let rows = rows.rows();
-            let view = View::open(&*rows)?.stopping(&stop);
+            let view = StateView::open(&*rows)?.stopping(&stop);
             Ok(question(&view)?)
         });
         let Ok(ended) = timeout(LONGEST_READ, answer).await else {
             let message = "the read took too long and was cancelled; request less at once, or try again later";
-            return Err(Refusal::new(Code::Overloaded, message).after(RETRY));
+            return Err(RequestRefusal::new(RefusalCode::Overloaded, message).after(RETRY));
         };
         ended.map_err(|error| {
             tracing::error!(%error, "a read did not finish");
-            Refusal::internal()
+            RequestRefusal::internal()
         })?
     }
 
     /// Runs the question on the caller's thread: only for a few rows looked up by key, where a change of thread costs
     /// more.
-    pub(super) fn glance<T>(&self, question: impl FnOnce(&View<'_>) -> Result<T, QueryError>) -> Result<T, Refusal> {
-        ask(&*self.inner.parts.rows, question)
+    pub(super) fn glance<T>(
+        &self,
+        question: impl FnOnce(&StateView<'_>) -> Result<T, QueryError>,
+    ) -> Result<T, RequestRefusal> {
+        query_rows(&*self.inner.parts.rows, question)
     }
 }
 
@@ -201,8 +208,11 @@ impl Drop for StopsWhenDropped {
     }
 }
 
-fn ask<T>(rows: &dyn Rows, question: impl FnOnce(&View<'_>) -> Result<T, QueryError>) -> Result<T, Refusal> {
+fn query_rows<T>(
+    rows: &dyn RowSource,
+    question: impl FnOnce(&StateView<'_>) -> Result<T, QueryError>,
+) -> Result<T, RequestRefusal> {
     let rows = rows.rows();
-    let view = View::open(&*rows)?;
+    let view = StateView::open(&*rows)?;
     Ok(question(&view)?)
 }

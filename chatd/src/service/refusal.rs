@@ -8,7 +8,7 @@ use std::time::Duration;
 
 /// Kind of a refusal. The set is closed: an API that forgets a variant does not compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
+pub enum RefusalCode {
     /// The request carries no token, or one that names no session.
     Unauthenticated,
     /// The session expired; a new login keeps the device.
@@ -21,7 +21,7 @@ pub enum Code {
     Forbidden,
     /// The caller is not in the room.
     NotMember,
-    /// No such alias exists. (A room id that names no room is refused as [`Code::NotMember`].)
+    /// No such alias exists. (A room id that names no room is refused as [`RefusalCode::NotMember`].)
     RoomNotFound,
     /// No such account exists.
     UserNotFound,
@@ -57,7 +57,7 @@ pub enum Code {
     Internal,
 }
 
-impl Code {
+impl RefusalCode {
     /// Returns the label for metrics: lower case, stable.
     #[must_use]
     pub fn label(self) -> &'static str {
@@ -92,8 +92,8 @@ impl Code {
 /// A refusal of a request, in words for the caller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct Refusal {
-    pub code: Code,
+pub struct RequestRefusal {
+    pub code: RefusalCode,
     /// Message for the caller: one sentence that says what to do.
     pub message: String,
     /// Time after which trying again makes sense; `None` if waiting does not help.
@@ -102,36 +102,36 @@ pub struct Refusal {
     pub leader: Option<String>,
     /// `true` if the write may still happen: try again with the same transaction id, never with a new one.
     pub unknown: bool,
-    /// Contact for help, as a URI; set with [`Code::StorageFull`].
+    /// Contact for help, as a URI; set with [`RefusalCode::StorageFull`].
     pub contact: Option<String>,
 }
 
 /// Time after which a new leader has normally been elected (election timeouts are below it by default).
 pub(super) const ELECTION_WAIT: Duration = Duration::from_millis(500);
 
-impl Refusal {
+impl RequestRefusal {
     /// Creates a refusal for which waiting does not help.
     #[must_use]
-    pub fn new(code: Code, message: impl Into<String>) -> Self {
+    pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), retry_after: None, leader: None, unknown: false, contact: None }
     }
 
     /// Creates a refusal of a request that is itself wrong.
     #[must_use]
     pub fn invalid(message: impl Into<String>) -> Self {
-        Self::new(Code::Invalid, message)
+        Self::new(RefusalCode::Invalid, message)
     }
 
     /// Creates a refusal for a failure of the server. The caller gets no detail; log the cause where this is called.
     #[must_use]
     pub fn internal() -> Self {
-        Self::new(Code::Internal, "internal error; the server's log has the cause")
+        Self::new(RefusalCode::Internal, "internal error; the server's log has the cause")
     }
 
     /// Creates a refusal to be retried after `wait`, perhaps on another pod.
     #[must_use]
     pub fn unavailable(message: impl Into<String>, wait: Duration) -> Self {
-        Self::new(Code::Unavailable, message).after(wait)
+        Self::new(RefusalCode::Unavailable, message).after(wait)
     }
 
     /// Sets the time after which another attempt makes sense.
@@ -145,7 +145,7 @@ impl Refusal {
     /// which.
     #[must_use]
     pub fn outsider() -> Self {
-        Self::new(Code::NotMember, "you are not in this room, or it does not exist; join it first")
+        Self::new(RefusalCode::NotMember, "you are not in this room, or it does not exist; join it first")
     }
 
     /// Creates the refusal of a pod that is stopping.
@@ -155,54 +155,54 @@ impl Refusal {
     }
 }
 
-impl CallError for Refusal {
+impl CallError for RequestRefusal {
     fn label(&self) -> &'static str {
         self.code.label()
     }
 
     fn is_fault(&self) -> bool {
-        matches!(self.code, Code::Internal | Code::Unavailable | Code::Overloaded)
+        matches!(self.code, RefusalCode::Internal | RefusalCode::Unavailable | RefusalCode::Overloaded)
     }
 }
 
-impl From<Rejected> for Refusal {
+impl From<Rejected> for RequestRefusal {
     fn from(rejected: Rejected) -> Self {
         let code = match rejected.reason() {
-            Reason::SessionEnded => Code::Unauthenticated,
-            Reason::SessionExpired => Code::SessionExpired,
-            Reason::Forbidden | Reason::QuotaReached => Code::Forbidden,
+            Reason::SessionEnded => RefusalCode::Unauthenticated,
+            Reason::SessionExpired => RefusalCode::SessionExpired,
+            Reason::Forbidden | Reason::QuotaReached => RefusalCode::Forbidden,
             // Room ids can be guessed: nobody who is not a member is told which of them are rooms.
             Reason::NotMember | Reason::RoomNotFound => return Self::outsider(),
-            Reason::AliasNotFound => Code::RoomNotFound,
-            Reason::UserNotFound => Code::UserNotFound,
-            Reason::EventNotFound => Code::EventNotFound,
-            Reason::UserExists => Code::UserExists,
-            Reason::AliasExists => Code::AliasExists,
-            Reason::WrongPassword => Code::WrongCredentials,
-            Reason::Invalid => Code::Invalid,
-            Reason::BadJson => Code::BadJson,
-            Reason::TooLarge => Code::TooLarge,
+            Reason::AliasNotFound => RefusalCode::RoomNotFound,
+            Reason::UserNotFound => RefusalCode::UserNotFound,
+            Reason::EventNotFound => RefusalCode::EventNotFound,
+            Reason::UserExists => RefusalCode::UserExists,
+            Reason::AliasExists => RefusalCode::AliasExists,
+            Reason::WrongPassword => RefusalCode::WrongCredentials,
+            Reason::Invalid => RefusalCode::Invalid,
+            Reason::BadJson => RefusalCode::BadJson,
+            Reason::TooLarge => RefusalCode::TooLarge,
             // `OutOfSequence` is for the proposer to handle; an API that sees it was too slow.
-            Reason::NotBootstrapped | Reason::OutOfSequence => Code::Unavailable,
+            Reason::NotBootstrapped | Reason::OutOfSequence => RefusalCode::Unavailable,
             // A reason of a newer version, or one that no command of an API gets.
-            Reason::AlreadyBootstrapped | Reason::Unspecified => Code::Internal,
+            Reason::AlreadyBootstrapped | Reason::Unspecified => RefusalCode::Internal,
         };
         Self::new(code, rejected.message)
     }
 }
 
-impl From<ProposeError> for Refusal {
+impl From<ProposeError> for RequestRefusal {
     fn from(error: ProposeError) -> Self {
         match error {
             ProposeError::Overloaded { retry_after } => {
-                Self::new(Code::Overloaded, "too many writes are waiting; try again later").after(retry_after)
+                Self::new(RefusalCode::Overloaded, "too many writes are waiting; try again later").after(retry_after)
             }
             ProposeError::RateLimited { retry_after } => {
                 let message = format!("too many messages; wait {} ms before the next", retry_after.as_millis());
-                Self::new(Code::LimitExceeded, message).after(retry_after)
+                Self::new(RefusalCode::LimitExceeded, message).after(retry_after)
             }
             error @ ProposeError::StorageFull { retry_after } => {
-                Self::new(Code::StorageFull, error.to_string()).after(retry_after)
+                Self::new(RefusalCode::StorageFull, error.to_string()).after(retry_after)
             }
             ProposeError::NoLeader => Self::unavailable(
                 "no leader was elected in time; try again with the same transaction id",
@@ -216,18 +216,18 @@ impl From<ProposeError> for Refusal {
                 )
             },
             ProposeError::Stopping => Self::stopping(),
-            error @ ProposeError::TooLarge { .. } => Self::new(Code::TooLarge, error.to_string()),
+            error @ ProposeError::TooLarge { .. } => Self::new(RefusalCode::TooLarge, error.to_string()),
         }
     }
 }
 
-impl From<ReadGateError> for Refusal {
+impl From<ReadGateError> for RequestRefusal {
     fn from(error: ReadGateError) -> Self {
         Self::unavailable(error.to_string(), ELECTION_WAIT)
     }
 }
 
-impl From<QueryError> for Refusal {
+impl From<QueryError> for RequestRefusal {
     fn from(error: QueryError) -> Self {
         match error {
             QueryError::NotBootstrapped => Self::unavailable(
@@ -236,11 +236,13 @@ impl From<QueryError> for Refusal {
             ),
             QueryError::RoomNotFound | QueryError::Forbidden | QueryError::NotMember => Self::outsider(),
             QueryError::EventNotFound => {
-                Self::new(Code::EventNotFound, "there is no such event, or you may not see it")
+                Self::new(RefusalCode::EventNotFound, "there is no such event, or you may not see it")
             }
-            error @ QueryError::Ahead => Self::new(Code::BadCursor, error.to_string()),
-            error @ QueryError::Stopped => Self::new(Code::Overloaded, error.to_string()).after(Duration::from_secs(1)),
-            error @ QueryError::Purged => Self::new(Code::HistoryRemoved, error.to_string()),
+            error @ QueryError::Ahead => Self::new(RefusalCode::BadCursor, error.to_string()),
+            error @ QueryError::Stopped => {
+                Self::new(RefusalCode::Overloaded, error.to_string()).after(Duration::from_secs(1))
+            }
+            error @ QueryError::Purged => Self::new(RefusalCode::HistoryRemoved, error.to_string()),
             QueryError::Read(source) => {
                 tracing::error!(error = &source as &dyn std::error::Error, "cannot read the state");
                 Self::internal()
@@ -255,31 +257,32 @@ mod tests {
 
     #[test]
     fn an_unknown_outcome_says_so_and_asks_for_the_same_transaction_id() {
-        let refusal = Refusal::from(ProposeError::Unknown { reason: "the leader was lost".into() });
-        assert!(refusal.unknown && refusal.code == Code::Unavailable);
+        let refusal = RequestRefusal::from(ProposeError::Unknown { reason: "the leader was lost".into() });
+        assert!(refusal.unknown && refusal.code == RefusalCode::Unavailable);
         assert!(refusal.message.contains("same transaction id"), "{refusal}");
     }
 
     #[test]
     fn a_session_that_expired_by_the_time_of_a_write_keeps_its_device_as_one_that_expired_for_a_read() {
         let rejected = |reason: Reason| Rejected { reason: reason.into(), message: "log in again".into() };
-        assert_eq!(Refusal::from(rejected(Reason::SessionExpired)).code, Code::SessionExpired);
-        assert_eq!(Refusal::from(rejected(Reason::SessionEnded)).code, Code::Unauthenticated);
+        assert_eq!(RequestRefusal::from(rejected(Reason::SessionExpired)).code, RefusalCode::SessionExpired);
+        assert_eq!(RequestRefusal::from(rejected(Reason::SessionEnded)).code, RefusalCode::Unauthenticated);
     }
 
     #[test]
     fn what_the_log_refused_keeps_its_sentence() {
         let rejected = Rejected { reason: Reason::Forbidden.into(), message: "you need power 50".into() };
-        let refusal = Refusal::from(rejected);
-        assert_eq!((refusal.code, refusal.message.as_str()), (Code::Forbidden, "you need power 50"));
+        let refusal = RequestRefusal::from(rejected);
+        assert_eq!((refusal.code, refusal.message.as_str()), (RefusalCode::Forbidden, "you need power 50"));
     }
 
     #[test]
     fn a_room_that_is_not_there_and_one_that_is_closed_are_refused_alike() {
-        let of = |reason: Reason| Refusal::from(Rejected { reason: reason.into(), message: format!("{reason:?}") });
+        let of =
+            |reason: Reason| RequestRefusal::from(Rejected { reason: reason.into(), message: format!("{reason:?}") });
         assert_eq!(of(Reason::RoomNotFound), of(Reason::NotMember));
-        let all = [QueryError::RoomNotFound, QueryError::NotMember, QueryError::Forbidden].map(Refusal::from);
+        let all = [QueryError::RoomNotFound, QueryError::NotMember, QueryError::Forbidden].map(RequestRefusal::from);
         assert!(all.iter().all(|refusal| *refusal == of(Reason::NotMember)));
-        assert_eq!(of(Reason::AliasNotFound).code, Code::RoomNotFound, "aliases are public");
+        assert_eq!(of(Reason::AliasNotFound).code, RefusalCode::RoomNotFound, "aliases are public");
     }
 }

@@ -2,10 +2,10 @@
 
 use super::refusal::ELECTION_WAIT;
 use super::token::{self, TokenHash};
-use super::{Code, Freshness, Refusal, Service, write::Proposal};
+use super::{ChatService, RefusalCode, RequestRefusal, ServedFreshness, write::WriteProposal};
 use bytes::Bytes;
 use quorate_core::proto::log::{Envelope, ExtendSession, command::Kind};
-use quorate_core::query::{SessionState, View};
+use quorate_core::query::{SessionState, StateView};
 use quorate_wire::whole_millis;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// A caller whose token was recognised.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Session {
+pub struct CallerSession {
     /// Localpart of the account.
     pub localpart: String,
     /// Full Matrix user id, `@localpart:server`.
@@ -28,7 +28,7 @@ pub struct Session {
 
 /// Sessions that are being extended: one proposal for each is enough.
 #[derive(Default)]
-pub(super) struct Extensions {
+pub(super) struct SessionExtensions {
     under_way: Mutex<HashSet<TokenHash>>,
 }
 
@@ -40,7 +40,7 @@ const EXTENSIONS_AT_ONCE: usize = 256;
 /// read, and then more at a time would not make the disk faster.
 pub(super) const LOOKS_AT_ONCE: usize = 16;
 
-impl Extensions {
+impl SessionExtensions {
     fn begin(&self, hash: TokenHash) -> bool {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         under_way.len() < EXTENSIONS_AT_ONCE && under_way.insert(hash)
@@ -51,27 +51,29 @@ impl Extensions {
     }
 }
 
-impl Service {
+impl ChatService {
     /// Returns the session of an access token.
     ///
     /// # Errors
-    /// [`Code::Unauthenticated`], [`Code::SessionExpired`], [`Code::Unavailable`].
-    pub async fn authenticate(&self, access_token: &str) -> Result<Session, Refusal> {
-        let hash = token::hash(access_token).ok_or_else(unknown_token)?;
+    /// [`RefusalCode::Unauthenticated`], [`RefusalCode::SessionExpired`], [`RefusalCode::Unavailable`].
+    pub async fn authenticate(&self, access_token: &str) -> Result<CallerSession, RequestRefusal> {
+        let hash = token::hash_token(access_token).ok_or_else(unknown_token)?;
         if let Some(session) = self.recall(hash) {
             return Ok(session);
         }
-        if let Found::Alive(session) = self.look_up_apart(hash).await? {
+        if let SessionLookup::Alive(session) = self.look_up_apart(hash).await? {
             return Ok(session);
         }
         // The login or extension may have been acknowledged by another pod and not be applied here yet.
         let freshness = self.catch_up_with_leader().await?;
         match self.look_up_apart(hash).await? {
             // A client forgets a session that is called unknown, so a pod that may merely be behind must not say so.
-            Found::Expired | Found::Unknown if freshness == Freshness::Stale => Err(Refusal::unavailable(
-                "without a quorum this server cannot check the session; try again, or use another server",
-                ELECTION_WAIT,
-            )),
+            SessionLookup::Expired | SessionLookup::Unknown if freshness == ServedFreshness::Stale => {
+                Err(RequestRefusal::unavailable(
+                    "without a quorum this server cannot check the session; try again, or use another server",
+                    ELECTION_WAIT,
+                ))
+            }
             found => found.alive(),
         }
     }
@@ -79,8 +81,8 @@ impl Service {
     /// Returns the session as it stands on this pod, for streams that outlive the request that opened them.
     ///
     /// # Errors
-    /// [`Code::Unauthenticated`] or [`Code::SessionExpired`] once the session has ended.
-    pub fn still_valid(&self, session: &Session) -> Result<Session, Refusal> {
+    /// [`RefusalCode::Unauthenticated`] or [`RefusalCode::SessionExpired`] once the session has ended.
+    pub fn still_valid(&self, session: &CallerSession) -> Result<CallerSession, RequestRefusal> {
         if let Some(session) = self.recall(session.token_hash) {
             return Ok(session);
         }
@@ -89,9 +91,9 @@ impl Service {
         self.look_up(session.token_hash)?.alive()
     }
 
-    /// Returns the same as [`Service::still_valid`], for callers that may wait: a row is read off the runtime's
+    /// Returns the same as [`ChatService::still_valid`], for callers that may wait: a row is read off the runtime's
     /// threads.
-    pub async fn revalidate(&self, session: &Session) -> Result<Session, Refusal> {
+    pub async fn revalidate(&self, session: &CallerSession) -> Result<CallerSession, RequestRefusal> {
         match self.recall(session.token_hash) {
             Some(session) => Ok(session),
             None => self.look_up_apart(session.token_hash).await?.alive(),
@@ -103,30 +105,31 @@ impl Service {
         self.inner.parts.cluster.time().now_ms()
     }
 
-    /// Returns `true` if this pod knows the token as that of a living session. Unlike [`Service::authenticate`] it asks
+    /// Returns `true` if this pod knows the token as that of a living session. Unlike [`ChatService::authenticate`] it asks
     /// no other pod, so that a made-up token costs one lookup.
     pub async fn recognises(&self, access_token: &str) -> bool {
-        let Some(hash) = token::hash(access_token) else { return false };
-        self.recall(hash).is_some() || matches!(self.look_up_apart(hash).await, Ok(Found::Alive(_)))
+        let Some(hash) = token::hash_token(access_token) else { return false };
+        self.recall(hash).is_some() || matches!(self.look_up_apart(hash).await, Ok(SessionLookup::Alive(_)))
     }
 
     /// Looks the session up in memory, without waiting. `None` for a session that has ended or is due for an extension,
     /// so that it is looked up in the rows.
-    fn recall(&self, hash: TokenHash) -> Option<Session> {
+    fn recall(&self, hash: TokenHash) -> Option<CallerSession> {
         let parts = &self.inner.parts;
         let found = parts.feed.sessions().get(&hash)?;
         let now_ms = self.now_ms();
         let stands = found.expires_ms == 0 || (found.expires_ms > now_ms && !found.wants_extension(now_ms));
-        stands.then(|| session(hash, found))
+        stands.then(|| to_caller_session(hash, found))
     }
 
     /// Looks the session up in the rows, where the disk may have to be waited for: off the runtime's threads and few at
     /// a time, so that somebody who tries tokens occupies only these few.
-    async fn look_up_apart(&self, hash: TokenHash) -> Result<Found, Refusal> {
+    async fn look_up_apart(&self, hash: TokenHash) -> Result<SessionLookup, RequestRefusal> {
         if !self.inner.parts.rows.may_block() {
             return self.look_up(hash);
         }
-        let turn = Arc::clone(&self.inner.session_looks).acquire_owned().await.map_err(|_| Refusal::stopping())?;
+        let turn =
+            Arc::clone(&self.inner.session_looks).acquire_owned().await.map_err(|_| RequestRefusal::stopping())?;
         let service = self.clone();
         let found = tokio::task::spawn_blocking(move || {
             let _turn = turn;
@@ -134,26 +137,26 @@ impl Service {
         });
         found.await.map_err(|error| {
             tracing::error!(%error, "failed to look up a session");
-            Refusal::internal()
+            RequestRefusal::internal()
         })?
     }
 
-    fn look_up(&self, hash: TokenHash) -> Result<Found, Refusal> {
+    fn look_up(&self, hash: TokenHash) -> Result<SessionLookup, RequestRefusal> {
         let parts = &self.inner.parts;
         let (known, time) = (parts.feed.sessions(), parts.cluster.time());
         let ticket = known.ticket();
         let rows = parts.rows.rows();
-        let view = View::open(&*rows)?;
+        let view = StateView::open(&*rows)?;
         let now_ms = time.now_after(view.time_ms());
         Ok(match view.session(&hash, now_ms)? {
-            SessionState::Unknown => Found::Unknown,
-            SessionState::Expired => Found::Expired,
+            SessionState::Unknown => SessionLookup::Unknown,
+            SessionState::Expired => SessionLookup::Expired,
             SessionState::Alive(found) => {
                 if found.wants_extension(now_ms) {
                     self.extend(hash, &found.localpart, &found.device_id);
                 }
                 known.put(hash, found.clone(), ticket);
-                Found::Alive(session(hash, found))
+                SessionLookup::Alive(to_caller_session(hash, found))
             }
         })
     }
@@ -164,12 +167,14 @@ impl Service {
             return;
         }
         let service = self.clone();
-        let extension =
-            ExtendSession { token_hash: Bytes::copy_from_slice(&hash), lifetime_ms: millis(self.session_lifetime()) };
+        let extension = ExtendSession {
+            token_hash: Bytes::copy_from_slice(&hash),
+            lifetime_ms: saturating_millis(self.session_lifetime()),
+        };
         let envelope = Envelope {
             user: localpart.to_owned(),
             device_id: device_id.to_owned(),
-            ..Proposal::envelope(Kind::ExtendSession(extension))
+            ..WriteProposal::envelope(Kind::ExtendSession(extension))
         };
         tokio::spawn(async move {
             if let Err(refusal) = service.propose(envelope).await {
@@ -180,34 +185,35 @@ impl Service {
     }
 }
 
-enum Found {
-    Alive(Session),
+enum SessionLookup {
+    Alive(CallerSession),
     Expired,
     Unknown,
 }
 
-impl Found {
-    fn alive(self) -> Result<Session, Refusal> {
+impl SessionLookup {
+    fn alive(self) -> Result<CallerSession, RequestRefusal> {
         match self {
             Self::Alive(session) => Ok(session),
-            Self::Expired => {
-                Err(Refusal::new(Code::SessionExpired, "the session expired after too long without use; log in again"))
-            }
+            Self::Expired => Err(RequestRefusal::new(
+                RefusalCode::SessionExpired,
+                "the session expired after too long without use; log in again",
+            )),
             Self::Unknown => Err(unknown_token()),
         }
     }
 }
 
-fn session(hash: TokenHash, found: quorate_core::query::Session) -> Session {
-    let quorate_core::query::Session { localpart, user_id, device_id, expires_ms, .. } = found;
-    Session { localpart, user_id, device_id, expires_ms, token_hash: hash }
+fn to_caller_session(hash: TokenHash, found: quorate_core::query::LiveSession) -> CallerSession {
+    let quorate_core::query::LiveSession { localpart, user_id, device_id, expires_ms, .. } = found;
+    CallerSession { localpart, user_id, device_id, expires_ms, token_hash: hash }
 }
 
-fn unknown_token() -> Refusal {
-    Refusal::new(Code::Unauthenticated, "the access token is unknown; log in")
+fn unknown_token() -> RequestRefusal {
+    RequestRefusal::new(RefusalCode::Unauthenticated, "the access token is unknown; log in")
 }
 
-pub(super) fn millis(duration: Duration) -> u64 {
+pub(super) fn saturating_millis(duration: Duration) -> u64 {
     whole_millis(duration)
 }
 
@@ -217,7 +223,7 @@ mod tests {
 
     #[test]
     fn one_extension_of_a_session_is_under_way_at_a_time() {
-        let extensions = Extensions::default();
+        let extensions = SessionExtensions::default();
         assert!(extensions.begin([1; 32]));
         assert!(!extensions.begin([1; 32]));
         extensions.end(&[1; 32]);

@@ -5,9 +5,9 @@
 //! applied to its account on this pod, which sets a mark in memory, and looks the session up when the mark is set,
 //! before the session expires, and from time to time.
 
-use super::session::Session;
-use super::{Refusal, Service};
-use crate::feed::Interest;
+use super::session::CallerSession;
+use super::{ChatService, RequestRefusal};
+use crate::feed::FeedSubscription;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -18,19 +18,19 @@ const EVERY: Duration = Duration::from_secs(10);
 const AT_LEAST: Duration = Duration::from_millis(500);
 
 /// The session of an open stream; see the [module](self).
-pub struct Standing {
-    service: Service,
-    session: Session,
+pub struct SessionWatch {
+    service: ChatService,
+    session: CallerSession,
     /// Mark set by whatever is applied to the account: by memberships and account data too, which are rare enough.
-    touched: Interest,
+    touched: FeedSubscription,
     /// Time of the next lookup, even if no mark is set.
     due: Instant,
 }
 
-impl Standing {
+impl SessionWatch {
     /// Starts to watch a session that was recognised just before.
     #[must_use]
-    pub fn new(service: &Service, session: &Session) -> Self {
+    pub fn new(service: &ChatService, session: &CallerSession) -> Self {
         let touched = service.feed().watch_account(&session.localpart);
         // Due at once: the session may have been closed since it was recognised.
         Self { service: service.clone(), session: session.clone(), touched, due: Instant::now() }
@@ -39,7 +39,7 @@ impl Standing {
     /// Refuses once the session has ended. Call it after events were taken from memory and before they are sent: then
     /// nothing that was applied after the session's end is shown. Costs no read unless something happened to the
     /// account.
-    pub fn check(&mut self) -> Result<(), Refusal> {
+    pub fn check(&mut self) -> Result<(), RequestRefusal> {
         let marked = self.touched.take();
         match marked || Instant::now() >= self.due {
             true => self.look_up(),
@@ -48,7 +48,7 @@ impl Standing {
     }
 
     /// Waits until the session ends and returns the refusal that says why. The future may be dropped while it waits.
-    pub async fn ended(&mut self) -> Refusal {
+    pub async fn ended(&mut self) -> RequestRefusal {
         loop {
             tokio::select! {
                 () = self.touched.changed() => {}
@@ -62,14 +62,14 @@ impl Standing {
 
     /// Refuses once the session has ended, always by a read. Call it after events were read from rows: rows are visible
     /// a moment before the mark is set.
-    pub fn look_up(&mut self) -> Result<(), Refusal> {
+    pub fn look_up(&mut self) -> Result<(), RequestRefusal> {
         let session = self.service.still_valid(&self.session)?;
         self.due = Instant::now() + wait_of(session.ends_in(self.service.now_ms()));
         Ok(())
     }
 }
 
-impl Session {
+impl CallerSession {
     /// Returns how long the session lasts from `now_ms` on if it is not used; `None` means for ever.
     #[must_use]
     pub fn ends_in(&self, now_ms: u64) -> Option<Duration> {

@@ -1,18 +1,18 @@
 //! Limits on what one address may do without a session, besides logging in: register accounts, and read what is open to
 //! all.
 
-use super::rate_sketch::{Rate, RateSketch};
-use super::{Code, Refusal, Service};
+use super::rate_sketch::{BurstRate, RateSketch};
+use super::{ChatService, RefusalCode, RequestRefusal};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Rate of registrations from one address: a school class on its first day, then as many as the largest public Matrix
 /// servers allow (8,640 a day and pod). Accounts stay for ever, and each costs a hash.
-const REGISTRATIONS: Rate = Rate { burst: 50, every: Duration::from_secs(10) };
+const REGISTRATIONS: BurstRate = BurstRate { burst: 50, every: Duration::from_secs(10) };
 /// Rate of reads from one address: a login page looks up a name with each key that is pressed, for each person behind
 /// the address.
-const READS: Rate = Rate { burst: 200, every: Duration::from_millis(50) };
+const READS: BurstRate = BurstRate { burst: 200, every: Duration::from_millis(50) };
 
 /// Counts of what callers without a session do, by address.
 pub(super) struct StrangerLimit {
@@ -54,25 +54,25 @@ impl StrangerLimit {
     }
 }
 
-impl Service {
+impl ChatService {
     /// Admits a caller without a session to read something that is open to all, within its address's share.
     ///
     /// # Errors
-    /// [`Code::LimitExceeded`] if the address has used up its share.
-    pub fn admit_stranger(&self, address: IpAddr) -> Result<(), Refusal> {
+    /// [`RefusalCode::LimitExceeded`] if the address has used up its share.
+    pub fn admit_stranger(&self, address: IpAddr) -> Result<(), RequestRefusal> {
         self.inner.strangers.read(address, Instant::now()).map_err(|wait| {
             self.inner.parts.metrics.login_refused("read");
             let message = "too many requests without a session from your address; wait a moment";
-            Refusal::new(Code::LimitExceeded, message).after(wait)
+            RequestRefusal::new(RefusalCode::LimitExceeded, message).after(wait)
         })
     }
 
-    pub(super) fn admit_registration(&self, address: IpAddr) -> Result<(), Refusal> {
+    pub(super) fn admit_registration(&self, address: IpAddr) -> Result<(), RequestRefusal> {
         self.inner.strangers.register(address, Instant::now()).map_err(|wait| {
             self.inner.parts.metrics.login_refused("registration");
             let seconds = wait.as_secs().saturating_add(1);
             let message = format!("too many accounts were created from your address; wait {seconds} s");
-            Refusal::new(Code::LimitExceeded, message).after(wait)
+            RequestRefusal::new(RefusalCode::LimitExceeded, message).after(wait)
         })
     }
 }

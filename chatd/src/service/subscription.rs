@@ -1,13 +1,13 @@
 //! A reader of the timeline, which holds a cursor, reads rows of this pod's store, waits for a hint, and reads again. A
 //! slow reader costs a later read and loses nothing; one that keeps up finds what is new in memory (`feed::tail`).
 
-use super::{Consistency, Refusal, Service, Session, Standing};
-use crate::feed::tail::Tail;
-use crate::feed::{Interest, Topics};
-use crate::trace::Live;
+use super::{CallerSession, ChatService, ReadConsistency, RequestRefusal, SessionWatch};
+use crate::feed::tail::EventTail;
+use crate::feed::{FeedSubscription, FeedTopics};
+use crate::trace::LiveSpan;
 use quorate_core::id::{Position, RoomNumber};
 use quorate_core::proto::store::membership::Kind;
-use quorate_core::query::{Event, QueryError, Scope, View};
+use quorate_core::query::{FeedScope, QueryError, RoomEvent, StateView};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -17,16 +17,16 @@ const PAGE: usize = 512;
 const IDLE: Duration = Duration::from_secs(10);
 
 /// A reader that waits for events and reads them.
-pub struct Subscription {
-    service: Service,
-    standing: Standing,
-    place: Place,
-    interest: Interest,
+pub struct EventSubscription {
+    service: ChatService,
+    standing: SessionWatch,
+    place: ReaderState,
+    interest: FeedSubscription,
 }
 
-/// State of one reader, and how it goes on: a [`Subscription`] without its waiting.
+/// State of one reader, and how it goes on: a [`EventSubscription`] without its waiting.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct ReaderState {
     localpart: String,
     user_id: String,
     /// Room that is followed; `None` means all rooms that the reader is joined to, now and later.
@@ -43,42 +43,42 @@ pub struct Place {
 
 /// Result of one step of a reader.
 #[derive(Debug)]
-pub struct Step {
+pub struct ReaderStep {
     /// Events in timeline order; empty if nothing happened for a while.
-    pub events: Vec<Event>,
+    pub events: Vec<RoomEvent>,
     /// Position up to which everything has been given.
     pub after: Position,
     /// Time at which the oldest of the events was applied on this pod; `None` without events, and for history.
     pub applied: Option<Instant>,
 }
 
-impl Subscription {
+impl EventSubscription {
     /// Opens a subscription to the events after `cursor`, or to those from now on.
     ///
     /// # Errors
     /// [`Code::NotMember`](crate::service::Code::NotMember) and the like for a room that the reader is not joined to,
     /// [`Code::Unavailable`](crate::service::Code::Unavailable) when this pod does not reach the cursor in time.
     pub async fn open(
-        service: &Service,
-        session: &Session,
+        service: &ChatService,
+        session: &CallerSession,
         room_id: &str,
         cursor: Option<Position>,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, RequestRefusal> {
         let service = service.for_reader(session);
         // Subscribed before the first read, so that nothing falls between the two.
-        let topics = Topics { rooms: BTreeSet::new(), users: BTreeSet::from([session.localpart.clone()]) };
+        let topics = FeedTopics { rooms: BTreeSet::new(), users: BTreeSet::from([session.localpart.clone()]) };
         let mut interest = service.feed().subscribe(topics);
         let (room_id, localpart) = (room_id.to_owned(), session.localpart.clone());
-        let look = move |view: &View<'_>| begin(view, &room_id, &localpart, cursor);
+        let look = move |view: &StateView<'_>| starting_point(view, &room_id, &localpart, cursor);
         let (room, after) = match cursor {
             Some(at) => service.read_from(at, look).await?,
-            None => service.read(Consistency::Linearizable, look).await?.0,
+            None => service.read(ReadConsistency::Linearizable, look).await?.0,
         };
         if let Some(room) = room {
             interest.set_rooms(BTreeSet::from([room]));
         }
-        let place = Place::new(session.localpart.clone(), session.user_id.clone(), room, after);
-        let standing = Standing::new(&service, session);
+        let place = ReaderState::new(session.localpart.clone(), session.user_id.clone(), room, after);
+        let standing = SessionWatch::new(&service, session);
         Ok(Self { service, standing, place, interest })
     }
 
@@ -89,7 +89,7 @@ impl Subscription {
     }
 
     /// Begins spans for the sampled events among those after a position; the spans end when they are dropped.
-    pub(crate) fn traced(&self, after: Position, events: &[Event]) -> Vec<Live> {
+    pub(crate) fn traced(&self, after: Position, events: &[RoomEvent]) -> Vec<LiveSpan> {
         self.service.feed().deliveries().of(after, events.iter().map(|event| event.position), "grpc")
     }
 
@@ -97,7 +97,7 @@ impl Subscription {
     ///
     /// # Errors
     /// If the session has ended, or the reader is no longer in the room.
-    pub async fn next(&mut self) -> Result<Step, Refusal> {
+    pub async fn next(&mut self) -> Result<ReaderStep, RequestRefusal> {
         loop {
             let quiet = !self.place.more && !self.woken().await?;
             self.place.rooms_changed |= quiet;
@@ -110,12 +110,12 @@ impl Subscription {
     }
 
     /// Refuses once the session has ended. Call it again for events that were read before.
-    pub fn check(&mut self) -> Result<(), Refusal> {
+    pub fn check(&mut self) -> Result<(), RequestRefusal> {
         self.standing.check()
     }
 
     /// Waits until there may be something new; `false` if nothing happened for [`IDLE`].
-    async fn woken(&mut self) -> Result<bool, Refusal> {
+    async fn woken(&mut self) -> Result<bool, RequestRefusal> {
         tokio::select! {
             refusal = self.standing.ended() => Err(refusal),
             () = self.interest.changed() => Ok(true),
@@ -123,12 +123,12 @@ impl Subscription {
         }
     }
 
-    async fn read(&mut self) -> Result<Step, Refusal> {
+    async fn read(&mut self) -> Result<ReaderStep, RequestRefusal> {
         if let Some(step) = self.place.from_tail(self.service.feed().tail(), &self.interest.topics().rooms) {
             return Ok(step);
         }
         let place = self.place.clone();
-        let page = self.service.read_woken(move |view: &View<'_>| place.page(view)).await?;
+        let page = self.service.read_woken(move |view: &StateView<'_>| place.page(view)).await?;
         // Rows are visible a moment before the mark is set.
         self.standing.look_up()?;
         let (mut step, rooms) = self.place.take(page);
@@ -142,7 +142,7 @@ impl Subscription {
     }
 }
 
-impl Place {
+impl ReaderState {
     /// Creates the state of a reader after a cursor, who follows one room, or all that it is joined to if `room` is
     /// `None`.
     #[must_use]
@@ -157,19 +157,19 @@ impl Place {
     }
 
     /// Reads what is new in these rooms from memory; `None` if memory cannot tell, and the rows have to be read.
-    pub fn from_tail(&mut self, tail: &Tail, rooms: &BTreeSet<RoomNumber>) -> Option<Step> {
+    pub fn from_tail(&mut self, tail: &EventTail, rooms: &BTreeSet<RoomNumber>) -> Option<ReaderStep> {
         if !self.is_in || self.rooms_changed {
             return None;
         }
         let page = tail.after(self.after, &self.localpart, rooms, PAGE)?;
         self.after = page.next;
         self.more = page.more;
-        Some(Step { events: page.events, after: page.next, applied: page.applied })
+        Some(ReaderStep { events: page.events, after: page.next, applied: page.applied })
     }
 
     /// Reads what is new from the rows.
-    pub fn page(&self, view: &View<'_>) -> Result<Page, QueryError> {
-        let scope = self.room.map_or(Scope::Joined, Scope::Room);
+    pub fn page(&self, view: &StateView<'_>) -> Result<ReaderPage, QueryError> {
+        let scope = self.room.map_or(FeedScope::Joined, FeedScope::Room);
         let feed = view.events_after(&self.localpart, scope, self.after, PAGE)?;
         let rooms = match self.room {
             None if self.rooms_changed => Some(joined_rooms(view, &self.localpart)?),
@@ -179,28 +179,28 @@ impl Place {
             Some(room) => view.membership_in(&self.localpart, room)?.kind == Kind::Join,
             None => true,
         };
-        Ok(Page { events: feed.events, next: feed.next, more: feed.more, rooms, is_in })
+        Ok(ReaderPage { events: feed.events, next: feed.next, more: feed.more, rooms, is_in })
     }
 
     /// Moves on by a page. Also returns the rooms to be woken by, if they were read.
-    pub fn take(&mut self, page: Page) -> (Step, Option<BTreeSet<RoomNumber>>) {
+    pub fn take(&mut self, page: ReaderPage) -> (ReaderStep, Option<BTreeSet<RoomNumber>>) {
         self.after = page.next;
         self.rooms_changed = page.events.iter().any(|event| self.concerns(event));
         // Read once more after a change of the reader's own membership: only then does a room that was left say so.
         self.more = page.more || self.rooms_changed;
         // Up to the cursor and no further: after a page that ends early there may be a change of membership.
         self.is_in = page.is_in && !page.more;
-        (Step { events: page.events, after: page.next, applied: None }, page.rooms)
+        (ReaderStep { events: page.events, after: page.next, applied: None }, page.rooms)
     }
 
     /// Returns `true` if the event changes the reader's own membership.
-    fn concerns(&self, event: &Event) -> bool {
+    fn concerns(&self, event: &RoomEvent) -> bool {
         event.event_type == "m.room.member" && event.state_key.as_deref() == Some(self.user_id.as_str())
     }
 }
 
-fn begin(
-    view: &View<'_>,
+fn starting_point(
+    view: &StateView<'_>,
     room_id: &str,
     localpart: &str,
     cursor: Option<Position>,
@@ -211,14 +211,14 @@ fn begin(
     }
     let room = view.resolve_room(room_id)?;
     // Refuses a reader who is not in the room, unless there is something left to read from before the leave.
-    view.events_after(localpart, Scope::Room(room), after, 1)?;
+    view.events_after(localpart, FeedScope::Room(room), after, 1)?;
     Ok((Some(room), after))
 }
 
 /// Result of a read of rows.
 #[derive(Debug)]
-pub struct Page {
-    events: Vec<Event>,
+pub struct ReaderPage {
+    events: Vec<RoomEvent>,
     next: Position,
     more: bool,
     /// Rooms to be woken by, if all rooms are followed and they may have changed.
@@ -227,7 +227,7 @@ pub struct Page {
     is_in: bool,
 }
 
-fn joined_rooms(view: &View<'_>, localpart: &str) -> Result<BTreeSet<RoomNumber>, QueryError> {
+fn joined_rooms(view: &StateView<'_>, localpart: &str) -> Result<BTreeSet<RoomNumber>, QueryError> {
     let all = view.rooms_of(localpart)?;
     Ok(all.into_iter().filter(|room| room.kind == Kind::Join).map(|room| room.room).collect())
 }

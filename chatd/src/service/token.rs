@@ -32,7 +32,7 @@ pub(super) struct NoRandomness(#[source] rand::rand_core::OsError);
 ///
 /// # Errors
 /// If the operating system gives none.
-pub(super) fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
+pub(super) fn random_bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
     OsRng.try_fill_bytes(&mut bytes).map_err(NoRandomness)?;
     Ok(bytes)
@@ -42,15 +42,15 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
 ///
 /// # Errors
 /// If there is no randomness.
-pub(super) fn make() -> Result<NewToken, NoRandomness> {
-    let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random::<32>()?));
+pub(super) fn new_token() -> Result<NewToken, NoRandomness> {
+    let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random_bytes::<32>()?));
     let hash = Sha256::digest(token.as_bytes()).to_vec().into();
     Ok(NewToken { token, hash })
 }
 
 /// Returns the hash of a token that a client presented; `None` if the string cannot be a token.
 #[must_use]
-pub(super) fn hash(token: &str) -> Option<TokenHash> {
+pub(super) fn hash_token(token: &str) -> Option<TokenHash> {
     let plausible = token.starts_with(PREFIX) && token.len() <= MAX_LEN;
     plausible.then(|| Sha256::digest(token.as_bytes()).into())
 }
@@ -60,7 +60,7 @@ pub(super) fn hash(token: &str) -> Option<TokenHash> {
 /// # Errors
 /// If there is no randomness.
 pub(super) fn device_id() -> Result<String, NoRandomness> {
-    Ok(random::<10>()?.iter().map(|byte| char::from(b'A' + byte % 26)).collect())
+    Ok(random_bytes::<10>()?.iter().map(|byte| char::from(b'A' + byte % 26)).collect())
 }
 
 /// Makes a transaction id for a write whose client gave none, so that the server's own retries are applied once. The id
@@ -69,7 +69,7 @@ pub(super) fn device_id() -> Result<String, NoRandomness> {
 /// # Errors
 /// If there is no randomness.
 pub(super) fn transaction_id(now_ms: u64) -> Result<String, NoRandomness> {
-    Ok(format!("{MADE_BY_DOOR}{now_ms:011x}{}", URL_SAFE_NO_PAD.encode(random::<16>()?)))
+    Ok(format!("{MADE_BY_DOOR}{now_ms:011x}{}", URL_SAFE_NO_PAD.encode(random_bytes::<16>()?)))
 }
 
 #[cfg(test)]
@@ -78,14 +78,14 @@ mod tests {
 
     #[test]
     fn a_token_leads_to_the_hash_it_was_made_with() {
-        let made = make().unwrap();
-        assert_eq!(hash(&made.token).unwrap().as_slice(), &made.hash[..]);
-        assert_ne!(make().unwrap().token, made.token);
+        let made = new_token().unwrap();
+        assert_eq!(hash_token(&made.token).unwrap().as_slice(), &made.hash[..]);
+        assert_ne!(new_token().unwrap().token, made.token);
     }
 
     #[test]
     fn strings_that_cannot_be_tokens_are_not_hashed() {
-        assert_eq!(hash("syt_abc"), None);
-        assert_eq!(hash(&format!("qat_{}", "x".repeat(1 << 20))), None);
+        assert_eq!(hash_token("syt_abc"), None);
+        assert_eq!(hash_token(&format!("qat_{}", "x".repeat(1 << 20))), None);
     }
 }

@@ -4,8 +4,8 @@
 //! holds only a part of the places at any time. Readers that were woken by the feed come after people who ask, but are
 //! never left out: a message to a large room wakes thousands at once, and each of them can wait a little.
 
-use super::{Code, Refusal};
-use crate::metrics::Metrics;
+use super::{RefusalCode, RequestRefusal};
+use crate::metrics::ChatMetrics;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
@@ -39,7 +39,7 @@ const ASKED_BETWEEN_WOKEN: usize = 3;
 
 /// Reason for a read, which decides its priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Urgency {
+pub(super) enum ReadUrgency {
     /// Somebody asked and waits for the answer.
     Asked,
     /// The feed woke a long poll or a stream.
@@ -48,7 +48,7 @@ pub(super) enum Urgency {
 
 const CLASSES: usize = 2;
 
-impl Urgency {
+impl ReadUrgency {
     fn place(self) -> usize {
         match self {
             Self::Asked => 0,
@@ -99,7 +99,7 @@ impl TurnLimits {
 pub(super) struct ReadTurns {
     queue: Mutex<TurnQueue>,
     longest_wait: Duration,
-    metrics: Metrics,
+    metrics: ChatMetrics,
 }
 
 struct TurnQueue {
@@ -138,7 +138,7 @@ struct WaitingRead {
 pub(super) struct ReadTurn {
     turns: Arc<ReadTurns>,
     reader: Arc<str>,
-    urgency: Urgency,
+    urgency: ReadUrgency,
 }
 
 impl Drop for ReadTurn {
@@ -151,7 +151,7 @@ impl Drop for ReadTurn {
 struct PendingTurn {
     turns: Arc<ReadTurns>,
     reader: Arc<str>,
-    urgency: Urgency,
+    urgency: ReadUrgency,
     ticket: u64,
     granted: oneshot::Receiver<()>,
     taken: bool,
@@ -181,11 +181,11 @@ impl Drop for PendingTurn {
 
 impl ReadTurns {
     /// Creates a scheduler for the cores of this machine.
-    pub(super) fn new(metrics: Metrics) -> Arc<Self> {
+    pub(super) fn new(metrics: ChatMetrics) -> Arc<Self> {
         Self::with(TurnLimits::of_cores(available_parallelism().map_or(1, usize::from)), metrics)
     }
 
-    fn with(limits: TurnLimits, metrics: Metrics) -> Arc<Self> {
+    fn with(limits: TurnLimits, metrics: ChatMetrics) -> Arc<Self> {
         let longest_wait = limits.longest_wait;
         Arc::new(Self { queue: Mutex::new(TurnQueue::new(limits)), longest_wait, metrics })
     }
@@ -198,9 +198,13 @@ impl ReadTurns {
     /// Waits for a turn at the store.
     ///
     /// # Errors
-    /// [`Code::LimitExceeded`] if too many reads of this reader wait, [`Code::Overloaded`] if too many of all readers
+    /// [`RefusalCode::LimitExceeded`] if too many reads of this reader wait, [`RefusalCode::Overloaded`] if too many of all readers
     /// do, or if no turn came in time.
-    pub(super) async fn turn(self: &Arc<Self>, reader: &Arc<str>, urgency: Urgency) -> Result<ReadTurn, Refusal> {
+    pub(super) async fn turn(
+        self: &Arc<Self>,
+        reader: &Arc<str>,
+        urgency: ReadUrgency,
+    ) -> Result<ReadTurn, RequestRefusal> {
         let mut pending =
             self.enter(reader, urgency).inspect_err(|refusal| self.metrics.read_refused(refusal.code.label()))?;
         if pending.granted.try_recv().is_ok() {
@@ -212,14 +216,14 @@ impl ReadTurns {
         match granted {
             Ok(Ok(())) => Ok(pending.into_turn()),
             Ok(Err(_)) | Err(_) => {
-                self.metrics.read_refused(Code::Overloaded.label());
+                self.metrics.read_refused(RefusalCode::Overloaded.label());
                 let message = "this server is busy with other reads; try again later, or use another one";
-                Err(Refusal::new(Code::Overloaded, message).after(RETRY))
+                Err(RequestRefusal::new(RefusalCode::Overloaded, message).after(RETRY))
             }
         }
     }
 
-    fn enter(self: &Arc<Self>, reader: &Arc<str>, urgency: Urgency) -> Result<PendingTurn, Refusal> {
+    fn enter(self: &Arc<Self>, reader: &Arc<str>, urgency: ReadUrgency) -> Result<PendingTurn, RequestRefusal> {
         let (grant, granted) = oneshot::channel();
         let ticket = self.queue().enter(reader, urgency, grant)?;
         let (turns, reader) = (self.clone(), reader.clone());
@@ -246,8 +250,13 @@ impl TurnQueue {
         }
     }
 
-    fn enter(&mut self, reader: &Arc<str>, urgency: Urgency, grant: oneshot::Sender<()>) -> Result<u64, Refusal> {
-        if urgency == Urgency::Asked {
+    fn enter(
+        &mut self,
+        reader: &Arc<str>,
+        urgency: ReadUrgency,
+        grant: oneshot::Sender<()>,
+    ) -> Result<u64, RequestRefusal> {
+        if urgency == ReadUrgency::Asked {
             self.check(reader)?;
             self.waiting += 1;
         }
@@ -262,15 +271,15 @@ impl TurnQueue {
         Ok(ticket)
     }
 
-    fn check(&self, reader: &Arc<str>) -> Result<(), Refusal> {
+    fn check(&self, reader: &Arc<str>) -> Result<(), RequestRefusal> {
         let of_reader = self.readers.get(reader).and_then(|share| share.waiting.first()).map_or(0, VecDeque::len);
         if of_reader >= self.limits.waiting_of(reader) {
             let message = "too many of your reads are waiting; wait for their responses before you send more";
-            return Err(Refusal::new(Code::LimitExceeded, message).after(RETRY));
+            return Err(RequestRefusal::new(RefusalCode::LimitExceeded, message).after(RETRY));
         }
         if self.waiting >= self.limits.waiting {
             let message = "too many reads are waiting on this server; try again later, or use another one";
-            return Err(Refusal::new(Code::Overloaded, message).after(RETRY));
+            return Err(RequestRefusal::new(RefusalCode::Overloaded, message).after(RETRY));
         }
         Ok(())
     }
@@ -291,7 +300,7 @@ impl TurnQueue {
     }
 
     /// Returns the class that has the next turn, or `None` if no place is free or nobody waits for one.
-    fn next_class(&self) -> Option<Urgency> {
+    fn next_class(&self) -> Option<ReadUrgency> {
         let [asked, woken] = &self.rounds;
         let [running_asked, running_woken] = self.running;
         if running_asked + running_woken >= self.limits.slots {
@@ -299,9 +308,9 @@ impl TurnQueue {
         }
         let woken = !woken.is_empty() && running_woken < self.limits.woken;
         match (asked.is_empty(), woken) {
-            (false, true) if self.asked_in_row >= ASKED_BETWEEN_WOKEN => Some(Urgency::Woken),
-            (false, _) => Some(Urgency::Asked),
-            (true, true) => Some(Urgency::Woken),
+            (false, true) if self.asked_in_row >= ASKED_BETWEEN_WOKEN => Some(ReadUrgency::Woken),
+            (false, _) => Some(ReadUrgency::Asked),
+            (true, true) => Some(ReadUrgency::Woken),
             (true, false) => None,
         }
     }
@@ -321,8 +330,8 @@ impl TurnQueue {
                 self.forget_idle(&reader);
                 continue;
             };
-            self.asked_in_row = if urgency == Urgency::Asked { self.asked_in_row + 1 } else { 0 };
-            self.waiting -= usize::from(urgency == Urgency::Asked);
+            self.asked_in_row = if urgency == ReadUrgency::Asked { self.asked_in_row + 1 } else { 0 };
+            self.waiting -= usize::from(urgency == ReadUrgency::Asked);
             if next.grant.send(()).is_ok() {
                 share.running += 1;
                 self.running.get_mut(place).into_iter().for_each(|running| *running += 1);
@@ -331,7 +340,7 @@ impl TurnQueue {
         }
     }
 
-    fn release(&mut self, reader: &Arc<str>, urgency: Urgency) {
+    fn release(&mut self, reader: &Arc<str>, urgency: ReadUrgency) {
         self.running.get_mut(urgency.place()).into_iter().for_each(|running| *running = running.saturating_sub(1));
         if let Some(share) = self.readers.get_mut(reader) {
             share.running = share.running.saturating_sub(1);
@@ -341,12 +350,12 @@ impl TurnQueue {
         self.grant();
     }
 
-    fn withdraw(&mut self, reader: &Arc<str>, urgency: Urgency, ticket: u64) {
+    fn withdraw(&mut self, reader: &Arc<str>, urgency: ReadUrgency, ticket: u64) {
         let waiting = self.readers.get_mut(reader).and_then(|share| share.waiting.get_mut(urgency.place()));
         let Some(waiting) = waiting else { return };
         let before = waiting.len();
         waiting.retain(|read| read.ticket != ticket);
-        if waiting.len() < before && urgency == Urgency::Asked {
+        if waiting.len() < before && urgency == ReadUrgency::Asked {
             self.waiting -= 1;
         }
         self.forget_idle(reader);

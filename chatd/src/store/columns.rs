@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 /// Column family of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Column {
+pub(crate) enum DbColumn {
     /// Rows of chatd itself: applied log id, membership, format.
     Own,
     /// Events: most of the bytes, read in pages of one room.
@@ -24,7 +24,7 @@ pub(crate) enum Column {
     Dedup,
 }
 
-impl Column {
+impl DbColumn {
     pub(crate) const ALL: [Self; 6] =
         [Self::Own, Self::Timeline, Self::Room, Self::Position, Self::Account, Self::Dedup];
 
@@ -52,17 +52,17 @@ impl Column {
 }
 
 /// Returns the column family that holds a table's rows.
-pub(crate) fn of(table: Table) -> Column {
+pub(crate) fn column_of(table: Table) -> DbColumn {
     match table {
-        Table::Timeline => Column::Timeline,
+        Table::Timeline => DbColumn::Timeline,
         Table::Room
         | Table::StateVersion
         | Table::StateChange
         | Table::RoomMember
         | Table::Relation
-        | Table::PublicRoom => Column::Room,
-        Table::RoomByPosition | Table::EventRoom => Column::Position,
-        Table::Dedup => Column::Dedup,
+        | Table::PublicRoom => DbColumn::Room,
+        Table::RoomByPosition | Table::EventRoom => DbColumn::Position,
+        Table::Dedup => DbColumn::Dedup,
         Table::Meta
         | Table::Account
         | Table::Device
@@ -71,25 +71,25 @@ pub(crate) fn of(table: Table) -> Column {
         | Table::Alias
         | Table::Filter
         | Table::AccountData
-        | Table::Sequence => Column::Account,
+        | Table::Sequence => DbColumn::Account,
     }
 }
 
 /// Key on disk. Inline up to 120 bytes, because most keys are shorter and one is made for each row read or written.
-pub(crate) type Key = SmallVec<[u8; 120]>;
+pub(crate) type RowKey = SmallVec<[u8; 120]>;
 
 /// Returns the key on disk of a row.
-pub(crate) fn key(table: Table, key: &[u8]) -> Key {
-    let mut out = Key::with_capacity(1 + key.len());
+pub(crate) fn row_key(table: Table, key: &[u8]) -> RowKey {
+    let mut out = RowKey::with_capacity(1 + key.len());
     out.push(table as u8);
     out.extend_from_slice(key);
     out
 }
 
 /// Returns the exclusive upper bound of a scan; an empty `to` stands for the end of the table.
-pub(crate) fn upper_bound(table: Table, to: &[u8]) -> Key {
+pub(crate) fn upper_bound(table: Table, to: &[u8]) -> RowKey {
     // Table numbers are below 255. The next number need not belong to a table: only the order matters.
-    if to.is_empty() { Key::from_slice(&[(table as u8).saturating_add(1)]) } else { key(table, to) }
+    if to.is_empty() { RowKey::from_slice(&[(table as u8).saturating_add(1)]) } else { row_key(table, to) }
 }
 
 #[cfg(test)]
@@ -100,8 +100,8 @@ mod tests {
     fn a_table_ends_before_the_next_one_begins() {
         for pair in Table::ALL.windows(2) {
             let [this, next] = pair else { continue };
-            assert!(key(*this, &[0xff; 64]) < upper_bound(*this, &[]));
-            assert!(upper_bound(*this, &[]) <= key(*next, &[]));
+            assert!(row_key(*this, &[0xff; 64]) < upper_bound(*this, &[]));
+            assert!(upper_bound(*this, &[]) <= row_key(*next, &[]));
         }
     }
 
@@ -109,8 +109,8 @@ mod tests {
     fn tables_that_share_a_family_of_rooms_begin_with_the_room() {
         let number = 7_u64.to_be_bytes();
         for table in [Table::Timeline, Table::Room, Table::RoomMember, Table::PublicRoom] {
-            let len = of(table).prefix_len().expect("it is found by room");
-            assert_eq!(key(table, &number).len(), len);
+            let len = column_of(table).prefix_len().expect("it is found by room");
+            assert_eq!(row_key(table, &number).len(), len);
         }
     }
 }

@@ -2,7 +2,7 @@
 //! its directory entry durable (`man 2 fsync`).
 
 use super::StoreError;
-use crate::failpoint::{Point, pass};
+use crate::failpoint::{FailPoint, pass_point};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
@@ -27,9 +27,9 @@ pub fn write_durably(path: &Path, content: &[u8]) -> Result<(), StoreError> {
         file.sync_all()
     };
     write().map_err(StoreError::io("writing", &beside))?;
-    pass(Point::ContentSynced);
+    pass_point(FailPoint::ContentSynced);
     fs::rename(&beside, path).map_err(StoreError::io("renaming into place", path))?;
-    pass(Point::ContentRenamed);
+    pass_point(FailPoint::ContentRenamed);
     path.parent().map_or(Ok(()), sync_dir)
 }
 

@@ -8,23 +8,23 @@ use tokio::sync::watch;
 /// for it and exits non-zero, so that Kubernetes restarts the pod and the log re-applies what was lost. Nothing tries
 /// to continue: after a failed write or sync, the content of the disk is unknown.
 #[derive(Clone)]
-pub struct Fatal {
+pub struct FatalSignal {
     cause: watch::Sender<Option<Arc<str>>>,
 }
 
-impl Default for Fatal {
+impl Default for FatalSignal {
     fn default() -> Self {
         Self { cause: watch::Sender::new(None) }
     }
 }
 
-impl fmt::Debug for Fatal {
+impl fmt::Debug for FatalSignal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Fatal").field(&*self.cause.borrow()).finish()
     }
 }
 
-impl Fatal {
+impl FatalSignal {
     /// Raises the signal. The first cause is kept, because later ones are usually its consequences.
     pub fn raise(&self, cause: impl fmt::Display) {
         let cause: Arc<str> = cause.to_string().into();
@@ -63,7 +63,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_cause_is_kept_and_seen_by_all() {
-        let fatal = Fatal::default();
+        let fatal = FatalSignal::default();
         let waiting = tokio::spawn({
             let fatal = fatal.clone();
             async move { fatal.raised().await }

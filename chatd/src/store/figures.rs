@@ -5,13 +5,13 @@ use std::time::Duration;
 /// Storage engine that reports figures.
 pub trait StoreFigures: Send + Sync + 'static {
     /// Returns the current figures. Must not block.
-    fn figures(&self) -> Figures;
+    fn figures(&self) -> EngineFigures;
 }
 
 /// Utilisation, saturation and errors of the engine. Counters start when the database is opened: at process start, or
 /// with the installation of a snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
+pub struct EngineFigures {
     /// Size of all table files, in bytes.
     pub disk_bytes: u64,
     /// Size of all memtables, in bytes.

@@ -4,7 +4,7 @@
 //! each of them up in the engine's memtables and files cost more than everything else that applying does.
 
 use bytes::Bytes;
-use quorate_core::table::{Changes, Direction, Flow, Read, ReadError, Row, Table};
+use quorate_core::table::{ChangeSet, ReadError, RowRef, ScanControl, ScanDirection, Table, TableRead};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,26 +19,26 @@ const ROW_BYTES: usize = 128;
 const TABLES: [Table; 6] =
     [Table::Meta, Table::Device, Table::Room, Table::RoomByPosition, Table::RoomMember, Table::Sequence];
 
-fn slot(table: Table) -> Option<usize> {
+fn table_slot(table: Table) -> Option<usize> {
     TABLES.iter().position(|hot| *hot == table)
 }
 
-type Generation = [HashMap<Vec<u8>, Option<Bytes>>; TABLES.len()];
+type RowGeneration = [HashMap<Vec<u8>, Option<Bytes>>; TABLES.len()];
 
 /// Cache of rows as of the last commit, including rows that are absent. See the [module](self).
 #[derive(Debug, Default)]
-pub struct HotRows(Mutex<Rows>);
+pub struct HotRows(Mutex<CachedRows>);
 
 /// Rows in two generations: used recently, and used before that. When the young generation is full, it becomes the old
 /// one, and the old rows, which nobody has read in the meantime, are dropped.
 #[derive(Debug, Default)]
-struct Rows {
-    young: Generation,
-    old: Generation,
+struct CachedRows {
+    young: RowGeneration,
+    old: RowGeneration,
     young_bytes: usize,
 }
 
-impl Rows {
+impl CachedRows {
     fn get(&mut self, slot: usize, key: &[u8]) -> Option<Option<Bytes>> {
         let (young, old) = (self.young.get(slot)?, self.old.get_mut(slot)?);
         if let Some(row) = young.get(key) {
@@ -66,31 +66,31 @@ impl Rows {
 }
 
 impl HotRows {
-    fn rows(&self) -> MutexGuard<'_, Rows> {
+    fn rows(&self) -> MutexGuard<'_, CachedRows> {
         // Each change is a single insertion, so a panic cannot leave one half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns a view of `base`, which must be the state as of the last commit, that reads through this cache.
-    pub fn over<'a, R: Read>(&'a self, base: &'a R) -> Over<'a, R> {
-        Over { base, rows: RefCell::new(self.rows()) }
+    pub fn over<'a, R: TableRead>(&'a self, base: &'a R) -> CachedView<'a, R> {
+        CachedView { base, rows: RefCell::new(self.rows()) }
     }
 
     /// Forgets all rows, because another state replaces the one they belong to.
     pub fn forget(&self) {
-        *self.rows() = Rows::default();
+        *self.rows() = CachedRows::default();
     }
 }
 
 /// View that asks the cache first.
-pub struct Over<'a, R> {
+pub struct CachedView<'a, R> {
     base: &'a R,
-    rows: RefCell<MutexGuard<'a, Rows>>,
+    rows: RefCell<MutexGuard<'a, CachedRows>>,
 }
 
-impl<R: Read> Over<'_, R> {
+impl<R: TableRead> CachedView<'_, R> {
     /// Takes over the rows of `changes`, which are about to be committed.
-    pub fn take(self, changes: &Changes) {
+    pub fn take(self, changes: &ChangeSet) {
         let mut rows = self.rows.into_inner();
         for (slot, table) in TABLES.into_iter().enumerate() {
             for (key, row) in changes.of(table) {
@@ -100,9 +100,9 @@ impl<R: Read> Over<'_, R> {
     }
 }
 
-impl<R: Read> Read for Over<'_, R> {
+impl<R: TableRead> TableRead for CachedView<'_, R> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
-        let Some(slot) = slot(table) else { return self.base.get(table, key) };
+        let Some(slot) = table_slot(table) else { return self.base.get(table, key) };
         let mut rows = self.rows.borrow_mut();
         if let Some(row) = rows.get(slot, key) {
             return Ok(row);
@@ -117,8 +117,8 @@ impl<R: Read> Read for Over<'_, R> {
         table: Table,
         from: &[u8],
         to: &[u8],
-        direction: Direction,
-        visit: &mut dyn FnMut(Row<'_>) -> Result<Flow, ReadError>,
+        direction: ScanDirection,
+        visit: &mut dyn FnMut(RowRef<'_>) -> Result<ScanControl, ReadError>,
     ) -> Result<(), ReadError> {
         self.base.scan(table, from, to, direction, visit)
     }
@@ -128,7 +128,7 @@ impl<R: Read> Read for Over<'_, R> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use quorate_core::table::{MemTable, Overlay, Write as _};
+    use quorate_core::table::{MemTable, Overlay, TableWrite as _};
 
     #[test]
     fn a_row_is_read_from_the_engine_once() {
@@ -151,9 +151,9 @@ mod tests {
             hot.over(&state).get(Table::Room, &[7]).unwrap();
         }
         let rows = hot.rows();
-        let count = |generation: &Generation| generation.iter().map(HashMap::len).sum::<usize>();
+        let count = |generation: &RowGeneration| generation.iter().map(HashMap::len).sum::<usize>();
         assert!((count(&rows.young) + count(&rows.old)) * ROW_BYTES <= 2 * GENERATION_BYTES);
-        let slot = slot(Table::Room).unwrap();
+        let slot = table_slot(Table::Room).unwrap();
         assert!(rows.young[slot].contains_key([7].as_slice()) || rows.old[slot].contains_key([7].as_slice()));
     }
 

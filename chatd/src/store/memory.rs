@@ -1,10 +1,15 @@
 //! State in memory: for the simulation, and as the model that the real store is compared with. A restart loses it, as a
 //! crash loses RocksDB's memtables; the newest snapshot and the log restore it.
 
-use super::{Applied, Contents, Membership, StateStore, StoreError, cluster, row, sync_dir, write_durably};
+use super::{
+    AppliedMembership, AppliedState, CheckpointContents, StateStore, StoreError, cluster_row, row, sync_dir,
+    write_durably,
+};
 use bytes::Bytes;
 use quorate_core::proto::log;
-use quorate_core::table::{Changes, Direction, Flow, MemTable, Read, ReadError, Row, Table, Write};
+use quorate_core::table::{
+    ChangeSet, MemTable, ReadError, RowRef, ScanControl, ScanDirection, Table, TableRead, TableWrite,
+};
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,21 +17,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// State store in memory. See the [module](self).
 #[derive(Clone, Debug, Default)]
 pub struct MemStore {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<MemState>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct MemState {
     /// Rows of the state; copied on write while a view holds them.
     rows: Arc<MemTable>,
-    applied: Applied,
+    applied: AppliedState,
 }
 
 /// View of a [`MemStore`].
 #[derive(Clone, Debug)]
 pub struct MemView(Arc<MemTable>);
 
-impl Read for MemView {
+impl TableRead for MemView {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
         self.0.get(table, key)
     }
@@ -36,8 +41,8 @@ impl Read for MemView {
         table: Table,
         from: &[u8],
         to: &[u8],
-        direction: Direction,
-        visit: &mut dyn FnMut(Row<'_>) -> Result<Flow, ReadError>,
+        direction: ScanDirection,
+        visit: &mut dyn FnMut(RowRef<'_>) -> Result<ScanControl, ReadError>,
     ) -> Result<(), ReadError> {
         self.0.scan(table, from, to, direction, visit)
     }
@@ -50,7 +55,7 @@ impl MemStore {
         Self::default()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, MemState> {
         // Every change is made by one assignment or by core's total functions, so a panic cannot leave one half done.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -70,15 +75,15 @@ fn dump_row(out: &mut Vec<u8>, table: u8, key: &[u8], value: &[u8]) {
     }
 }
 
-fn dump(state: &State) -> Vec<u8> {
+fn dump_state(state: &MemState) -> Vec<u8> {
     let mut out = Vec::new();
     for (table, key, value) in state.rows.rows() {
         dump_row(&mut out, table as u8, key, value);
     }
     if let Some(last) = state.applied.log_id {
-        dump_row(&mut out, OWN, row::APPLIED, &row::applied(last));
+        dump_row(&mut out, OWN, row::APPLIED, &row::encode_applied(last));
     }
-    dump_row(&mut out, OWN, row::MEMBERSHIP, &row::membership(&state.applied.membership));
+    dump_row(&mut out, OWN, row::MEMBERSHIP, &row::encode_membership(&state.applied.membership));
     out
 }
 
@@ -101,7 +106,7 @@ fn split_row(bytes: &[u8]) -> Option<(DumpedRow<'_>, &[u8])> {
     Some((DumpedRow { table, key, value }, rest))
 }
 
-fn load(checkpoint: &Path) -> Result<State, StoreError> {
+fn load_state(checkpoint: &Path) -> Result<MemState, StoreError> {
     let path = checkpoint.join(DUMP);
     let bytes = fs::read(&path).map_err(StoreError::io("reading", &path))?;
     let (mut rows, mut applied, mut membership) = (MemTable::default(), None, None);
@@ -120,7 +125,7 @@ fn load(checkpoint: &Path) -> Result<State, StoreError> {
             }
         }
     }
-    Ok(State { rows: Arc::new(rows), applied: row::parse(&path, applied, membership)? })
+    Ok(MemState { rows: Arc::new(rows), applied: row::decode_applied(&path, applied, membership)? })
 }
 
 impl StateStore for MemStore {
@@ -134,11 +139,16 @@ impl StateStore for MemStore {
         MemView(self.state().rows.clone())
     }
 
-    fn applied(&self) -> Applied {
+    fn applied(&self) -> AppliedState {
         self.state().applied.clone()
     }
 
-    fn commit(&self, changes: Changes, last: log::LogId, membership: Option<Membership>) -> Result<(), StoreError> {
+    fn commit(
+        &self,
+        changes: ChangeSet,
+        last: log::LogId,
+        membership: Option<AppliedMembership>,
+    ) -> Result<(), StoreError> {
         let mut state = self.state();
         let rows = Arc::make_mut(&mut state.rows);
         changes.write_to(rows);
@@ -154,20 +164,20 @@ impl StateStore for MemStore {
     }
 
     fn checkpoint(&self, target: &Path) -> Result<(), StoreError> {
-        let content = dump(&self.state());
+        let content = dump_state(&self.state());
         fs::create_dir(target).map_err(StoreError::io("creating directory", target))?;
         write_durably(&target.join(DUMP), &content)?;
         target.parent().map_or(Ok(()), sync_dir)
     }
 
-    fn inspect(&self, checkpoint: &Path) -> Result<Contents, StoreError> {
-        let state = load(checkpoint)?;
-        let cluster_id = cluster(&*state.rows)?.map(|row| row.cluster_id);
-        Ok(Contents { applied: state.applied, cluster_id })
+    fn inspect(&self, checkpoint: &Path) -> Result<CheckpointContents, StoreError> {
+        let state = load_state(checkpoint)?;
+        let cluster_id = cluster_row(&*state.rows)?.map(|row| row.cluster_id);
+        Ok(CheckpointContents { applied: state.applied, cluster_id })
     }
 
     fn replace(&self, checkpoint: &Path) -> Result<(), StoreError> {
-        let loaded = load(checkpoint)?;
+        let loaded = load_state(checkpoint)?;
         *self.state() = loaded;
         Ok(())
     }

@@ -18,38 +18,41 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-pub use settings::Settings;
+pub use settings::RocksSettings;
 pub use view::RocksView;
 
-use super::{Applied, Contents, Fatal, Figures, Membership, StateStore, StoreError, StoreFigures, cluster};
-use crate::failpoint::{Point, pass};
-use layout::Layout;
-use live::Live;
+use super::{
+    AppliedMembership, AppliedState, CheckpointContents, EngineFigures, FatalSignal, StateStore, StoreError,
+    StoreFigures, cluster_row,
+};
+use crate::failpoint::{FailPoint, pass_point};
+use layout::StateLayout;
+use live::LiveDatabase;
 use quorate_core::proto::log;
-use quorate_core::table::Changes;
-use settings::Engine;
+use quorate_core::table::ChangeSet;
+use settings::RocksEngine;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
-use upkeep::Upkeep;
+use upkeep::UpkeepThread;
 
 /// State store on RocksDB. See the [module](self).
 #[derive(Clone)]
 pub struct RocksStore {
     /// Dropped first, so that its thread ends before the database is closed.
-    _upkeep: Arc<Upkeep>,
-    core: Arc<Core>,
+    _upkeep: Arc<UpkeepThread>,
+    core: Arc<RocksCore>,
 }
 
 /// Data shared by the handles of the store and the upkeep thread.
-struct Core {
-    layout: Layout,
-    engine: Engine,
+struct RocksCore {
+    layout: StateLayout,
+    engine: RocksEngine,
     /// Database in use; replaced as a whole when a snapshot is installed.
-    live: RwLock<Arc<Live>>,
+    live: RwLock<Arc<LiveDatabase>>,
 }
 
-impl Core {
-    fn live(&self) -> Arc<Live> {
+impl RocksCore {
+    fn live(&self) -> Arc<LiveDatabase> {
         self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -60,19 +63,19 @@ impl RocksStore {
     /// # Errors
     /// Returns [`StoreError::Damaged`] with the path if the existing state cannot be read, and [`StoreError::Newer`] if
     /// a later version wrote it.
-    pub fn open(root: &Path, settings: Settings, fatal: Fatal) -> Result<Self, StoreError> {
-        let engine = Engine::new(settings);
-        let (layout, dir) = Layout::open(root, &engine)?;
-        let live = Arc::new(Live::open(&dir, &engine, live::Mode::Existing)?);
-        let core = Arc::new(Core { layout, engine, live: RwLock::new(live) });
-        let upkeep = Arc::new(Upkeep::start(core.clone(), fatal)?);
+    pub fn open(root: &Path, settings: RocksSettings, fatal: FatalSignal) -> Result<Self, StoreError> {
+        let engine = RocksEngine::new(settings);
+        let (layout, dir) = StateLayout::open(root, &engine)?;
+        let live = Arc::new(LiveDatabase::open(&dir, &engine, live::OpenMode::Existing)?);
+        let core = Arc::new(RocksCore { layout, engine, live: RwLock::new(live) });
+        let upkeep = Arc::new(UpkeepThread::start(core.clone(), fatal)?);
         Ok(Self { _upkeep: upkeep, core })
     }
 }
 
 impl StoreFigures for RocksStore {
-    fn figures(&self) -> Figures {
-        figures::figures(&self.core)
+    fn figures(&self) -> EngineFigures {
+        figures::read_figures(&self.core)
     }
 }
 
@@ -83,11 +86,16 @@ impl StateStore for RocksStore {
         RocksView::of(self.core.live())
     }
 
-    fn applied(&self) -> Applied {
+    fn applied(&self) -> AppliedState {
         self.core.live().applied()
     }
 
-    fn commit(&self, changes: Changes, last: log::LogId, membership: Option<Membership>) -> Result<(), StoreError> {
+    fn commit(
+        &self,
+        changes: ChangeSet,
+        last: log::LogId,
+        membership: Option<AppliedMembership>,
+    ) -> Result<(), StoreError> {
         self.core.live().commit(changes, last, membership)
     }
 
@@ -99,19 +107,19 @@ impl StateStore for RocksStore {
         self.core.live().checkpoint(target)
     }
 
-    fn inspect(&self, checkpoint: &Path) -> Result<Contents, StoreError> {
-        let live = Arc::new(Live::open(checkpoint, &self.core.engine, live::Mode::ReadOnly)?);
+    fn inspect(&self, checkpoint: &Path) -> Result<CheckpointContents, StoreError> {
+        let live = Arc::new(LiveDatabase::open(checkpoint, &self.core.engine, live::OpenMode::ReadOnly)?);
         let applied = live.applied();
-        let cluster_id = cluster(&RocksView::of(live))?.map(|row| row.cluster_id);
-        Ok(Contents { applied, cluster_id })
+        let cluster_id = cluster_row(&RocksView::of(live))?.map(|row| row.cluster_id);
+        Ok(CheckpointContents { applied, cluster_id })
     }
 
     fn replace(&self, checkpoint: &Path) -> Result<(), StoreError> {
         let dir = self.core.layout.prepare_next(checkpoint)?;
-        let next = Arc::new(Live::open(&dir, &self.core.engine, live::Mode::Existing)?);
-        pass(Point::NextStateOpened);
+        let next = Arc::new(LiveDatabase::open(&dir, &self.core.engine, live::OpenMode::Existing)?);
+        pass_point(FailPoint::NextStateOpened);
         self.core.layout.make_current(&dir)?;
-        pass(Point::NextStateCurrent);
+        pass_point(FailPoint::NextStateCurrent);
         let mut live = self.core.live.write().unwrap_or_else(PoisonError::into_inner);
         let previous = std::mem::replace(&mut *live, next);
         drop(live);

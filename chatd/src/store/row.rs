@@ -1,7 +1,7 @@
 //! Rows of chatd itself, stored beside those of `quorate_core` and never visible in a view: the last applied entry and
 //! the membership.
 
-use super::{Applied, Membership, StoreError};
+use super::{AppliedMembership, AppliedState, StoreError};
 use bytes::Bytes;
 use prost::Message;
 use quorate_core::proto::log;
@@ -21,28 +21,32 @@ pub(super) const MEMBERSHIP: &[u8] = b"membership";
 #[cfg(feature = "rocksdb")]
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
-pub(super) fn applied(last: log::LogId) -> Bytes {
-    table::encode(&last)
+pub(super) fn encode_applied(last: log::LogId) -> Bytes {
+    table::encode_value(&last)
 }
 
-pub(super) fn membership(membership: &Membership) -> Bytes {
+pub(super) fn encode_membership(membership: &AppliedMembership) -> Bytes {
     let payload = log::entry::Payload::Membership(membership.members.clone());
-    table::encode(&log::Entry { log_id: membership.log_id, payload: Some(payload) })
+    table::encode_value(&log::Entry { log_id: membership.log_id, payload: Some(payload) })
 }
 
 /// Decodes both rows; `path` is only used in error messages.
-pub(super) fn parse(path: &Path, applied: Option<&[u8]>, membership: Option<&[u8]>) -> Result<Applied, StoreError> {
-    let log_id = applied.map(|row| decode::<log::LogId>(path, row)).transpose()?;
-    let membership = match membership.map(|row| decode::<log::Entry>(path, row)).transpose()? {
-        None => Membership::default(),
+pub(super) fn decode_applied(
+    path: &Path,
+    applied: Option<&[u8]>,
+    membership: Option<&[u8]>,
+) -> Result<AppliedState, StoreError> {
+    let log_id = applied.map(|row| decode_row::<log::LogId>(path, row)).transpose()?;
+    let membership = match membership.map(|row| decode_row::<log::Entry>(path, row)).transpose()? {
+        None => AppliedMembership::default(),
         Some(log::Entry { log_id, payload: Some(log::entry::Payload::Membership(members)) }) => {
-            Membership { log_id, members }
+            AppliedMembership { log_id, members }
         }
         Some(_) => return Err(StoreError::damaged(path, "its membership row holds another kind of entry")),
     };
-    Ok(Applied { log_id, membership: Arc::new(membership) })
+    Ok(AppliedState { log_id, membership: Arc::new(membership) })
 }
 
-fn decode<M: Message + Default>(path: &Path, row: &[u8]) -> Result<M, StoreError> {
-    table::decode(Table::Meta, row).map_err(|error| StoreError::damaged(path, error))
+fn decode_row<M: Message + Default>(path: &Path, row: &[u8]) -> Result<M, StoreError> {
+    table::decode_value(Table::Meta, row).map_err(|error| StoreError::damaged(path, error))
 }

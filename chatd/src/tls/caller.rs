@@ -1,6 +1,6 @@
 //! Connections together with the identity of their callers, for the services behind the peer listener.
 
-use super::{Holder, HolderError, PeerRole, PeerStream};
+use super::{CertificateIdentity, HolderError, PeerRole, PeerStream};
 use std::{
     io,
     pin::Pin,
@@ -12,7 +12,7 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 
 /// Caller of a connection; present in the extensions of each request on it.
 #[derive(Clone, Debug)]
-pub struct Caller {
+pub struct PeerCaller {
     /// Addresses of the TCP connection.
     pub tcp: TcpConnectInfo,
     /// Role of the caller, or the reason why it has none.
@@ -22,17 +22,17 @@ pub struct Caller {
 /// Accepted connection whose caller is identified.
 pub struct CallerStream {
     stream: PeerStream,
-    caller: Caller,
+    caller: PeerCaller,
 }
 
 impl CallerStream {
     /// Reads the identity from the certificate that the caller presented. A caller without a role is accepted and
     /// refused at each call, because only then can it be told why.
     #[must_use]
-    pub fn new(stream: PeerStream, own: &Holder) -> Self {
+    pub fn new(stream: PeerStream, own: &CertificateIdentity) -> Self {
         let (tcp, session) = stream.get_ref();
         let shown = session.peer_certificates().and_then(|chain| chain.first());
-        let holder = shown.map_or(Err(HolderError::NoRole), Holder::of);
+        let holder = shown.map_or(Err(HolderError::NoRole), CertificateIdentity::of);
         let tcp = tcp.connect_info();
         let standing = match holder {
             Ok(holder) if holder.cluster == own.cluster => Ok(holder.role),
@@ -45,14 +45,14 @@ impl CallerStream {
         if let Err(reason) = &standing {
             tracing::warn!(from = ?tcp.remote_addr(), reason, "a caller on the peer listener has no rights");
         }
-        Self { caller: Caller { tcp, standing: standing.map_err(Arc::from) }, stream }
+        Self { caller: PeerCaller { tcp, standing: standing.map_err(Arc::from) }, stream }
     }
 }
 
 impl Connected for CallerStream {
-    type ConnectInfo = Caller;
+    type ConnectInfo = PeerCaller;
 
-    fn connect_info(&self) -> Caller {
+    fn connect_info(&self) -> PeerCaller {
         self.caller.clone()
     }
 }

@@ -3,8 +3,8 @@
 //! Unlike the peer listener they request no client certificate, and also speak TLS 1.2, for phones and old clients.
 
 use super::TlsError;
-use super::load::{certificates, private_key, read};
-use super::reload::{FromFiles, Reloading};
+use super::load::{parse_certificates, private_key, read_file};
+use super::reload::{FromFiles, ReloadableConfig};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ struct ClientFiles {
 
 /// Current certificate of the client listeners. Clones see a reload.
 #[derive(Clone)]
-pub struct ClientTls(Arc<Reloading<ClientFiles>>);
+pub struct ClientTls(Arc<ReloadableConfig<ClientFiles>>);
 
 impl ClientTls {
     /// Loads the files.
@@ -39,7 +39,7 @@ impl ClientTls {
     /// Returns an error that names the file if one is absent or not PEM, or if the key does not belong to the
     /// certificate.
     pub fn load(files: ClientTlsFiles) -> Result<Self, TlsError> {
-        Reloading::load(files).map(Arc::new).map(Self)
+        ReloadableConfig::load(files).map(Arc::new).map(Self)
     }
 
     /// Reads the files again. Returns `true` if they have changed and are in use.
@@ -67,8 +67,8 @@ impl FromFiles for ClientFiles {
     const WHOSE: &'static str = "the client listeners";
 
     fn read(files: &ClientTlsFiles) -> Result<Self, TlsError> {
-        let [cert, key] = [read(&files.cert)?, read(&files.key)?];
-        let (chain, private) = (certificates(&files.cert, &cert)?, private_key(&files.key, &key)?);
+        let [cert, key] = [read_file(&files.cert)?, read_file(&files.key)?];
+        let (chain, private) = (parse_certificates(&files.cert, &cert)?, private_key(&files.key, &key)?);
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(TlsError::Pair)?

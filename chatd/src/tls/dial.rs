@@ -11,7 +11,7 @@ pub trait PeerIo: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> PeerIo for T {}
 
 /// Dialler of connections to peers.
-pub trait Dial: Send + Sync + 'static {
+pub trait PeerDialer: Send + Sync + 'static {
     /// Connects, and authenticates the other side as a member of the cluster. The caller bounds the time.
     ///
     /// # Errors
@@ -19,7 +19,7 @@ pub trait Dial: Send + Sync + 'static {
     fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn PeerIo>>>;
 }
 
-impl Dial for PeerTls {
+impl PeerDialer for PeerTls {
     fn dial(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn PeerIo>>> {
         async move { Ok(Box::new(self.connect(address).await?) as Box<dyn PeerIo>) }.boxed()
     }

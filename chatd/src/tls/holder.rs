@@ -20,7 +20,7 @@ pub enum PeerRole {
 
 /// Holder of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct CertificateIdentity {
     /// Role in the cluster.
     pub role: PeerRole,
     /// Identifier of the cluster, as in the certificates of all its members.
@@ -49,7 +49,7 @@ pub enum HolderError {
     Malformed(String),
 }
 
-impl Holder {
+impl CertificateIdentity {
     /// Reads the holder from a certificate. The handshake has to verify the certificate itself.
     ///
     /// # Errors
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     fn check(uris: &[&str]) -> Result<(PeerRole, String, String), HolderError> {
-        Holder::from_uris(uris.iter().copied()).map(|holder| (holder.role, holder.cluster, holder.name))
+        CertificateIdentity::from_uris(uris.iter().copied()).map(|holder| (holder.role, holder.cluster, holder.name))
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl HandshakeObserver for () {
 }
 
 /// Returns the connections of a listener that completed the handshake, until stopped. All others are closed and logged.
-pub fn incoming(
+pub fn incoming_connections(
     listener: TcpListener,
     tls: PeerTls,
     stop: CancellationToken,
@@ -85,18 +85,18 @@ pub fn incoming(
 ) -> impl Stream<Item = io::Result<PeerStream>> + Send + 'static {
     let (accepted, stream) = mpsc::channel(ACCEPTED);
     tokio::spawn(async move {
-        let _ = stop.run_until_cancelled(accept(listener, tls, accepted, observer)).await;
+        let _ = stop.run_until_cancelled(accept_loop(listener, tls, accepted, observer)).await;
     });
     ReceiverStream::new(stream)
 }
 
-async fn accept(
+async fn accept_loop(
     listener: TcpListener,
     tls: PeerTls,
     accepted: mpsc::Sender<io::Result<PeerStream>>,
     observer: Arc<dyn HandshakeObserver>,
 ) {
-    let mut handshakes = Handshakes { running: VecDeque::new(), observer: Arc::clone(&observer) };
+    let mut handshakes = RunningHandshakes { running: VecDeque::new(), observer: Arc::clone(&observer) };
     while !accepted.is_closed() {
         match listener.accept().await {
             Ok((tcp, from)) => {
@@ -114,12 +114,12 @@ async fn accept(
 }
 
 /// Running handshakes, oldest first.
-struct Handshakes {
+struct RunningHandshakes {
     running: VecDeque<(CallerAddress, AbortHandle)>,
     observer: Arc<dyn HandshakeObserver>,
 }
 
-impl Handshakes {
+impl RunningHandshakes {
     fn make_room(&mut self, newcomer: CallerAddress) {
         self.running.retain(|(_, handshake)| !handshake.is_finished());
         let is_its_own = |(address, _): &(CallerAddress, AbortHandle)| *address == newcomer;
@@ -188,7 +188,7 @@ mod tests {
         CallerAddress::counted(IpAddr::from([10, 0, a, b]))
     }
 
-    fn running(handshakes: &mut Handshakes, from: CallerAddress) -> AbortHandle {
+    fn running(handshakes: &mut RunningHandshakes, from: CallerAddress) -> AbortHandle {
         handshakes.make_room(from);
         let handle = tokio::spawn(std::future::pending::<()>()).abort_handle();
         handshakes.running.push_back((from, handle.clone()));
@@ -198,7 +198,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_pushes_out_its_own_and_all_together_the_oldest() {
         let told = Arc::new(Told::default());
-        let mut handshakes = Handshakes { running: VecDeque::new(), observer: told.clone() };
+        let mut handshakes = RunningHandshakes { running: VecDeque::new(), observer: told.clone() };
         let first = running(&mut handshakes, address(0));
         for _ in 0..2 * HANDSHAKES_PER_ADDRESS {
             running(&mut handshakes, address(1));

@@ -1,7 +1,7 @@
 //! Conversion of PEM files to rustls configurations.
 
 use super::reload::FromFiles;
-use super::{Holder, HolderError, PeerRole, TlsFiles};
+use super::{CertificateIdentity, HolderError, PeerRole, TlsFiles};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -58,27 +58,27 @@ pub enum TlsError {
 }
 
 /// Configurations made from the files, with the contents of the files to detect changes.
-pub(super) struct Loaded {
+pub(super) struct LoadedTls {
     pub(super) server: Arc<ServerConfig>,
     pub(super) client: Arc<ClientConfig>,
     /// Holder of this node's own certificate.
-    pub(super) own: Holder,
+    pub(super) own: CertificateIdentity,
     files: [Vec<u8>; 3],
 }
 
-impl FromFiles for Loaded {
+impl FromFiles for LoadedTls {
     type Files = TlsFiles;
     const WHOSE: &'static str = "this node";
 
     fn read(files: &TlsFiles) -> Result<Self, TlsError> {
-        let [ca, cert, key] = [read(&files.ca)?, read(&files.cert)?, read(&files.key)?];
+        let [ca, cert, key] = [read_file(&files.ca)?, read_file(&files.cert)?, read_file(&files.key)?];
         let provider = Arc::new(ring::default_provider());
-        let roots = Arc::new(roots(&files.ca, &ca)?);
-        let chain = certificates(&files.cert, &cert)?;
-        let own = own(&files.cert, &chain)?;
+        let roots = Arc::new(root_store(&files.ca, &ca)?);
+        let chain = parse_certificates(&files.cert, &cert)?;
+        let own = own_identity(&files.cert, &chain)?;
         let private = private_key(&files.key, &key)?;
-        let client = client(&provider, &roots, chain.clone(), private.clone_key())?;
-        let server = server(&provider, roots, chain, private)?;
+        let client = client_config(&provider, &roots, chain.clone(), private.clone_key())?;
+        let server = server_config(&provider, roots, chain, private)?;
         Ok(Self { server: Arc::new(server), client: Arc::new(client), own, files: [ca, cert, key] })
     }
 
@@ -87,7 +87,7 @@ impl FromFiles for Loaded {
     }
 }
 
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
 }
 
@@ -95,29 +95,29 @@ pub(super) fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'stat
     PrivateKeyDer::from_pem_slice(pem).map_err(|_| TlsError::Pem { path: path.to_owned(), what: "private key" })
 }
 
-pub(super) fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn parse_certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let absent = || TlsError::Pem { path: path.to_owned(), what: "certificate" };
     let found: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| absent())?;
     if found.is_empty() { Err(absent()) } else { Ok(found) }
 }
 
-fn own(path: &Path, chain: &[CertificateDer<'static>]) -> Result<Holder, TlsError> {
-    let holder = chain.first().map_or(Err(HolderError::NoRole), Holder::of);
+fn own_identity(path: &Path, chain: &[CertificateDer<'static>]) -> Result<CertificateIdentity, TlsError> {
+    let holder = chain.first().map_or(Err(HolderError::NoRole), CertificateIdentity::of);
     match holder.map_err(|source| TlsError::Holder { path: path.to_owned(), source })? {
         holder if holder.role == PeerRole::Peer => Ok(holder),
         _ => Err(TlsError::NotAPeer { path: path.to_owned() }),
     }
 }
 
-fn roots(path: &Path, pem: &[u8]) -> Result<RootCertStore, TlsError> {
+fn root_store(path: &Path, pem: &[u8]) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
-    for certificate in certificates(path, pem)? {
+    for certificate in parse_certificates(path, pem)? {
         store.add(certificate).map_err(|source| TlsError::Ca { path: path.to_owned(), source })?;
     }
     Ok(store)
 }
 
-fn server(
+fn server_config(
     provider: &Arc<CryptoProvider>,
     roots: Arc<RootCertStore>,
     chain: Vec<CertificateDer<'static>>,
@@ -138,7 +138,7 @@ fn server(
     Ok(config)
 }
 
-fn client(
+fn client_config(
     provider: &Arc<CryptoProvider>,
     roots: &Arc<RootCertStore>,
     chain: Vec<CertificateDer<'static>>,

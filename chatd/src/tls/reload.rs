@@ -22,12 +22,12 @@ pub(super) trait FromFiles: Send + Sync + Sized + 'static {
 }
 
 /// Current configuration, with the paths that it is loaded from.
-pub(super) struct Reloading<T: FromFiles> {
+pub(super) struct ReloadableConfig<T: FromFiles> {
     files: T::Files,
     current: RwLock<Arc<T>>,
 }
 
-impl<T: FromFiles> Reloading<T> {
+impl<T: FromFiles> ReloadableConfig<T> {
     pub(super) fn load(files: T::Files) -> Result<Self, TlsError> {
         let loaded = T::read(&files)?;
         Ok(Self { files, current: RwLock::new(Arc::new(loaded)) })

@@ -13,12 +13,12 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Time of the last report.
 #[derive(Default)]
-pub(super) struct Complaints(Mutex<Option<Instant>>);
+pub(super) struct ValidityReports(Mutex<Option<Instant>>);
 
-impl Complaints {
+impl ValidityReports {
     /// Reports a handshake that failed because a certificate is expired or not valid yet. Ignores all other errors.
     pub(super) fn note(&self, error: &io::Error) {
-        let Some(complaint) = complaint(error) else { return };
+        let Some(complaint) = validity_problem(error) else { return };
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if last.is_some_and(|last| last.elapsed() < TELL_EVERY) {
             return;
@@ -29,7 +29,7 @@ impl Complaints {
     }
 }
 
-fn complaint(error: &io::Error) -> Option<&'static str> {
+fn validity_problem(error: &io::Error) -> Option<&'static str> {
     match error.get_ref()?.downcast_ref::<Error>()? {
         Error::InvalidCertificate(CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }) => {
             Some("a peer's certificate is not valid yet by this pod's clock: is the clock behind? Correct it")
@@ -48,9 +48,9 @@ mod tests {
     #[test]
     fn a_clock_that_finds_no_certificate_valid_is_suspected() {
         let failed = |why| io::Error::new(io::ErrorKind::InvalidData, Error::InvalidCertificate(why));
-        assert!(complaint(&failed(CertificateError::NotValidYet)).unwrap().contains("clock behind"));
-        assert!(complaint(&failed(CertificateError::Expired)).unwrap().contains("clock ahead"));
-        assert_eq!(complaint(&failed(CertificateError::UnknownIssuer)), None);
-        assert_eq!(complaint(&io::Error::other("reset")), None);
+        assert!(validity_problem(&failed(CertificateError::NotValidYet)).unwrap().contains("clock behind"));
+        assert!(validity_problem(&failed(CertificateError::Expired)).unwrap().contains("clock ahead"));
+        assert_eq!(validity_problem(&failed(CertificateError::UnknownIssuer)), None);
+        assert_eq!(validity_problem(&io::Error::other("reset")), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Spans of delivery: from being applied on this pod to being handed to a reader's stream or answer.
 
-use super::{Live, Mark, attribute, span};
+use super::{LiveSpan, SpanMark, attribute, span_builder};
 use opentelemetry::KeyValue;
 use quorate_core::id::Position;
 use std::collections::VecDeque;
@@ -17,28 +17,28 @@ const READERS: u32 = 8;
 
 /// Sampled entries that were applied on this pod.
 #[derive(Debug, Default)]
-pub(crate) struct Deliveries {
+pub(crate) struct DeliveryTraces {
     /// Index of the newest entry: all that a reader looks at when there is nothing for it.
     newest: AtomicU64,
-    recent: Mutex<VecDeque<Recent>>,
+    recent: Mutex<VecDeque<RecentEntry>>,
 }
 
 #[derive(Debug)]
-struct Recent {
+struct RecentEntry {
     index: u64,
-    apply: Mark,
+    apply: SpanMark,
     applied: SystemTime,
     left: u32,
 }
 
-impl Deliveries {
+impl DeliveryTraces {
     /// Expects readers of this entry's events, who from now on get spans beneath its `apply` span.
-    pub(super) fn expect(&self, index: u64, apply: Mark, applied: SystemTime) {
+    pub(super) fn expect(&self, index: u64, apply: SpanMark, applied: SystemTime) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() == ENTRIES {
             recent.pop_front();
         }
-        recent.push_back(Recent { index, apply, applied, left: READERS });
+        recent.push_back(RecentEntry { index, apply, applied, left: READERS });
         drop(recent);
         // Stored before readers are woken, with a lock's release in between: they see it, or miss a span.
         self.newest.store(index, Relaxed);
@@ -46,7 +46,12 @@ impl Deliveries {
 
     /// Begins spans for the sampled events among these, which a reader who has all up to `after` is about to be given;
     /// the spans end when they are dropped.
-    pub(crate) fn of(&self, after: Position, events: impl Iterator<Item = Position>, door: &'static str) -> Vec<Live> {
+    pub(crate) fn of(
+        &self,
+        after: Position,
+        events: impl Iterator<Item = Position>,
+        door: &'static str,
+    ) -> Vec<LiveSpan> {
         // Events of the entry that the reader is in the midst of count, too.
         if self.newest.load(Relaxed) < after.index {
             return Vec::new();
@@ -55,7 +60,7 @@ impl Deliveries {
     }
 
     #[cold]
-    fn look(&self, after: Position, events: impl Iterator<Item = Position>, door: &'static str) -> Vec<Live> {
+    fn look(&self, after: Position, events: impl Iterator<Item = Position>, door: &'static str) -> Vec<LiveSpan> {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.is_empty() {
             return Vec::new();
@@ -73,9 +78,9 @@ impl Deliveries {
             }
         }
         drop(recent);
-        let start = |(index, apply, applied): (u64, Mark, SystemTime)| {
+        let start = |(index, apply, applied): (u64, SpanMark, SystemTime)| {
             let attributes = [KeyValue::new(attribute::DOOR, door)];
-            let mut live = apply.start(span("deliver").with_start_time(applied).with_attributes(attributes))?;
+            let mut live = apply.start(span_builder("deliver").with_start_time(applied).with_attributes(attributes))?;
             live.count(attribute::INDEX, index);
             Some(live)
         };

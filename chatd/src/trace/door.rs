@@ -3,8 +3,8 @@
 //! It is a span of `tracing`, so that what is logged within the call becomes its events; the layer of
 //! `tracing-opentelemetry` makes it the current one for [`current`](super::current) as well.
 
-use super::sampler::Sampled;
-use super::{Asked, CallError, on};
+use super::sampler::SampleDecision;
+use super::{CallError, TraceRequest, active_tracing};
 use http::{HeaderMap, Method};
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt as _;
@@ -19,19 +19,19 @@ pub const TARGET: &str = "quorate_trace";
 const SERVICE: &str = "quorate.chat.v1.Chat";
 
 /// Trace of a call, which is sampled or, like most calls, not.
-pub struct Call(Span);
+pub struct CallTrace(Span);
 
-impl Call {
+impl CallTrace {
     /// Begins the trace of a gRPC call.
     #[must_use]
     pub fn grpc(method: &'static str, headers: &HeaderMap) -> Self {
-        Self::of(&Asked::of(headers), || grpc_span(method))
+        Self::of(&TraceRequest::of(headers), || grpc_span(method))
     }
 
     /// Begins the trace of a Matrix call.
     #[must_use]
     pub fn matrix(endpoint: &'static str, method: &Method, headers: &HeaderMap) -> Self {
-        Self::of(&Asked::of(headers), || {
+        Self::of(&TraceRequest::of(headers), || {
             let name = format!("{method} {endpoint}");
             tracing::info_span!(
                 target: TARGET, parent: None, "call", otel.name = name, otel.kind = "server", otel.status_code = Empty,
@@ -42,14 +42,14 @@ impl Call {
 
     /// Begins the trace of one event of a stream of posts: the stream lives too long to be one trace. `asked` is what
     /// the stream's caller asked for.
-    pub(crate) fn post(asked: &Asked) -> Self {
+    pub(crate) fn post(asked: &TraceRequest) -> Self {
         Self::of(asked, || grpc_span("Post"))
     }
 
-    fn of(asked: &Asked, span: impl FnOnce() -> Span) -> Self {
-        let Some(sampled) = on().and_then(|on| on.sampler.decide(asked)) else { return Self(Span::none()) };
+    fn of(asked: &TraceRequest, span: impl FnOnce() -> Span) -> Self {
+        let Some(sampled) = active_tracing().and_then(|on| on.sampler.decide(asked)) else { return Self(Span::none()) };
         let span = span();
-        if let Sampled::Within(parent) = sampled {
+        if let SampleDecision::Within(parent) = sampled {
             // Fails only if the span is not the layer's: then it is a root.
             let _ = span.set_parent(Context::new().with_remote_span_context(parent));
         }

@@ -1,7 +1,7 @@
 //! Span of a log entry that has sampled commands in it, which they share.
 
-use super::command::Queued;
-use super::{Live, Mark, attribute, span};
+use super::command::CommandMark;
+use super::{LiveSpan, SpanMark, attribute, span_builder};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -9,16 +9,16 @@ use std::time::SystemTime;
 /// pods. An entry that was read from the disk has none.
 #[derive(Debug)]
 pub(crate) struct EntryTrace {
-    mark: Mark,
+    mark: SpanMark,
     applied: OnceLock<SystemTime>,
 }
 
 impl EntryTrace {
-    pub(crate) fn new(mark: Mark) -> Self {
+    pub(crate) fn new(mark: SpanMark) -> Self {
         Self { mark, applied: OnceLock::new() }
     }
 
-    pub(crate) fn mark(&self) -> &Mark {
+    pub(crate) fn mark(&self) -> &SpanMark {
         &self.mark
     }
 
@@ -34,26 +34,26 @@ impl EntryTrace {
 }
 
 /// Span of an entry on the leader: from its packing until it is applied.
-pub(crate) struct Packed {
-    live: Live,
+pub(crate) struct EntrySpan {
+    live: LiveSpan,
     trace: Arc<EntryTrace>,
 }
 
 /// Begins the span in the trace of the first of the sampled commands, with links to all of them: an entry is one, and
 /// has no more spans for more commands. `None` if no command is sampled.
-pub(crate) fn pack(sampled: &[Queued], commands: usize) -> Option<Packed> {
+pub(crate) fn begin_entry(sampled: &[CommandMark], commands: usize) -> Option<EntrySpan> {
     let first = sampled.first()?;
     let links = sampled.iter().map(|command| command.mark().link()).collect();
-    let mut live = first.mark().start(span("entry").with_links(links))?;
+    let mut live = first.mark().start(span_builder("entry").with_links(links))?;
     live.count(attribute::COMMANDS, commands);
     let trace = Arc::new(EntryTrace::new(live.mark().clone()));
     for command in sampled {
         command.packed(&trace);
     }
-    Some(Packed { live, trace })
+    Some(EntrySpan { live, trace })
 }
 
-impl Packed {
+impl EntrySpan {
     pub(crate) fn trace(&self) -> &Arc<EntryTrace> {
         &self.trace
     }

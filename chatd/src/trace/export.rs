@@ -2,9 +2,9 @@
 //! spans that do not fit into the queue are dropped, which is logged, and while the receiver is away its spans are
 //! lost.
 
-use super::sampler::Sampler;
-use super::{TRACING, Tracing, door};
-use crate::config::{Ratio, Traces};
+use super::sampler::CallSampler;
+use super::{TRACING, TracingState, door};
+use crate::config::{Ratio, TraceConfig};
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter as OtlpExporter, WithExportConfig as _};
@@ -30,7 +30,7 @@ const SAY_EVERY: Duration = Duration::from_secs(60);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Running export, until it is finished.
-pub struct Exporting {
+pub struct TraceExport {
     provider: SdkTracerProvider,
     tracer: SdkTracer,
 }
@@ -43,15 +43,15 @@ pub struct Exporting {
 ///
 /// # Errors
 /// If no connection to such an endpoint can be made; not if nobody is there.
-pub fn start(traces: &Traces, node_name: &str) -> Result<Option<Exporting>, ExporterBuildError> {
+pub fn start_tracing(traces: &TraceConfig, node_name: &str) -> Result<Option<TraceExport>, ExporterBuildError> {
     let Some(endpoint) = &traces.endpoint else { return Ok(None) };
     let exporter = OtlpExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
-    let exporter = Watched { exporter, endpoint: endpoint.clone(), failures: Mutex::default() };
+    let exporter = LoggingExporter { exporter, endpoint: endpoint.clone(), failures: Mutex::default() };
     let processor = BatchSpanProcessor::builder(exporter).build();
     Ok(Some(start_with(processor, traces.sample_ratio, node_name)))
 }
 
-pub(super) fn start_with(processor: impl SpanProcessor + 'static, ratio: Ratio, node_name: &str) -> Exporting {
+pub(super) fn start_with(processor: impl SpanProcessor + 'static, ratio: Ratio, node_name: &str) -> TraceExport {
     let resource = Resource::builder()
         .with_service_name("quorate-chatd")
         .with_attributes([
@@ -67,11 +67,11 @@ pub(super) fn start_with(processor: impl SpanProcessor + 'static, ratio: Ratio, 
         .build();
     let tracer = provider.tracer(SCOPE);
     // A second tracing, which nobody starts, would change nothing.
-    let _ = TRACING.set(Tracing { tracer: tracer.clone(), sampler: Sampler::new(ratio) });
-    Exporting { provider, tracer }
+    let _ = TRACING.set(TracingState { tracer: tracer.clone(), sampler: CallSampler::new(ratio) });
+    TraceExport { provider, tracer }
 }
 
-impl Exporting {
+impl TraceExport {
     /// Returns the layer for the subscriber: it takes the spans of client calls, and what is logged within them as
     /// their events.
     pub fn layer<S>(&self) -> impl Layer<S> + Send + Sync + use<S>
@@ -101,20 +101,20 @@ impl Exporting {
 
 /// An exporter that logs what it lost, but not each time.
 #[derive(Debug)]
-struct Watched<E> {
+struct LoggingExporter<E> {
     exporter: E,
     endpoint: String,
-    failures: Mutex<Failures>,
+    failures: Mutex<ExportFailures>,
 }
 
 #[derive(Debug, Default)]
-struct Failures {
+struct ExportFailures {
     /// Number of spans lost and not logged yet.
     spans: usize,
     said: Option<Instant>,
 }
 
-impl<E: SpanExporter> SpanExporter for Watched<E> {
+impl<E: SpanExporter> SpanExporter for LoggingExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
         let result = self.exporter.export(batch).await;

@@ -1,6 +1,6 @@
 //! Spans, and the marks by which others name them.
 
-use super::on;
+use super::active_tracing;
 use opentelemetry::trace::{
     Link, Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _, Tracer as _,
 };
@@ -11,9 +11,9 @@ use std::time::SystemTime;
 
 /// Name of a sampled span for its children and links; the span is of this pod or another. As wide as a pointer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mark(Arc<SpanContext>);
+pub(crate) struct SpanMark(Arc<SpanContext>);
 
-impl Mark {
+impl SpanMark {
     pub(super) fn new(context: SpanContext) -> Self {
         Self(Arc::new(context))
     }
@@ -27,46 +27,46 @@ impl Mark {
     }
 
     /// Begins a span beneath this one.
-    pub(crate) fn child(&self, name: &'static str) -> Option<Live> {
-        self.start(span(name))
+    pub(crate) fn child(&self, name: &'static str) -> Option<LiveSpan> {
+        self.start(span_builder(name))
     }
 
     /// Begins a span beneath this one for work that another pod is asked for.
-    pub(crate) fn call(&self, name: &'static str) -> Option<Live> {
-        self.start(span(name).with_kind(SpanKind::Client))
+    pub(crate) fn call(&self, name: &'static str) -> Option<LiveSpan> {
+        self.start(span_builder(name).with_kind(SpanKind::Client))
     }
 
     /// Begins a span beneath this one as built; `None` only if traces are off.
-    pub(crate) fn start(&self, builder: SpanBuilder) -> Option<Live> {
+    pub(crate) fn start(&self, builder: SpanBuilder) -> Option<LiveSpan> {
         let parent = Context::new().with_remote_span_context((*self.0).clone());
-        let span = on()?.tracer.build_with_context(builder, &parent);
+        let span = active_tracing()?.tracer.build_with_context(builder, &parent);
         let mark = Self::new(span.span_context().clone());
-        Some(Live { span, mark })
+        Some(LiveSpan { span, mark })
     }
 }
 
 /// Returns the span that the task of the caller is in, if it is sampled: set by [`super::door`].
-pub(crate) fn current() -> Option<Mark> {
-    on()?;
+pub(crate) fn current_span() -> Option<SpanMark> {
+    active_tracing()?;
     Context::map_current(|context| {
         let span = context.has_active_span().then(|| context.span().span_context().clone());
-        span.filter(|span| span.is_valid() && span.is_sampled()).map(Mark::new)
+        span.filter(|span| span.is_valid() && span.is_sampled()).map(SpanMark::new)
     })
 }
 
-/// Returns a builder for [`Mark::start`].
-pub(crate) fn span(name: &'static str) -> SpanBuilder {
+/// Returns a builder for [`SpanMark::start`].
+pub(crate) fn span_builder(name: &'static str) -> SpanBuilder {
     SpanBuilder::from_name(name)
 }
 
 /// A span under way, which ends when it is dropped.
-pub(crate) struct Live {
+pub(crate) struct LiveSpan {
     span: Span,
-    mark: Mark,
+    mark: SpanMark,
 }
 
-impl Live {
-    pub(crate) fn mark(&self) -> &Mark {
+impl LiveSpan {
+    pub(crate) fn mark(&self) -> &SpanMark {
         &self.mark
     }
 
@@ -83,7 +83,7 @@ impl Live {
         self.span.add_event_with_timestamp(what, at, Vec::new());
     }
 
-    pub(crate) fn link(&mut self, to: &Mark) {
+    pub(crate) fn link(&mut self, to: &SpanMark) {
         self.span.add_link(to.context().clone(), Vec::new());
     }
 

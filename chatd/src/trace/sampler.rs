@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 
 /// Limit on calls that are traced because their callers say so. The client APIs face anyone: a caller who asks for
 /// every call to be traced must not be able to make this pod, and its receiver, pay for it.
-const ASKED: Bound = Bound { calls: 100, each: Duration::from_secs(1) };
+const ASKED: CallLimit = CallLimit { calls: 100, each: Duration::from_secs(1) };
 /// Limit on calls that are traced by chance, spread over the second. With tens of thousands of posts a second nearly
 /// every log entry would hold one in a hundred of them, and every entry would have spans; more than these tell nothing
 /// more.
-const CHANCE: Bound = Bound { calls: 10, each: Duration::from_millis(100) };
+const CHANCE: CallLimit = CallLimit { calls: 10, each: Duration::from_millis(100) };
 
 /// Trace context that a caller sends with its call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum TraceRequest {
     /// No context was sent.
     #[default]
     Nothing,
@@ -27,10 +27,10 @@ pub(crate) enum Asked {
     Yes(SpanContext),
 }
 
-impl Asked {
+impl TraceRequest {
     /// Reads what the caller asks for from the headers.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        if super::on().is_none() || !headers.contains_key(wire::PARENT) {
+        if super::active_tracing().is_none() || !headers.contains_key(wire::PARENT) {
             return Self::Nothing;
         }
         match wire::from_headers(headers) {
@@ -43,7 +43,7 @@ impl Asked {
 
 /// Decision that a call is to be traced.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Sampled {
+pub(super) enum SampleDecision {
     /// The call begins a trace of its own.
     Anew,
     /// The call is part of its caller's trace.
@@ -51,23 +51,25 @@ pub(super) enum Sampled {
 }
 
 /// Sampler of calls, by the caller's wish and by chance.
-pub(super) struct Sampler {
+pub(super) struct CallSampler {
     ratio: Ratio,
-    asked: Budget,
-    chance: Budget,
+    asked: CallBudget,
+    chance: CallBudget,
 }
 
-impl Sampler {
+impl CallSampler {
     pub(super) fn new(ratio: Ratio) -> Self {
-        Self { ratio, asked: Budget::of(ASKED), chance: Budget::of(CHANCE) }
+        Self { ratio, asked: CallBudget::of(ASKED), chance: CallBudget::of(CHANCE) }
     }
 
-    pub(super) fn decide(&self, asked: &Asked) -> Option<Sampled> {
+    pub(super) fn decide(&self, asked: &TraceRequest) -> Option<SampleDecision> {
         match asked {
-            Asked::Not => None,
-            Asked::Nothing => self.by_chance().then_some(Sampled::Anew),
-            Asked::Yes(context) if self.asked.spend() || self.by_chance() => Some(Sampled::Within(context.clone())),
-            Asked::Yes(_) => None,
+            TraceRequest::Not => None,
+            TraceRequest::Nothing => self.by_chance().then_some(SampleDecision::Anew),
+            TraceRequest::Yes(context) if self.asked.spend() || self.by_chance() => {
+                Some(SampleDecision::Within(context.clone()))
+            }
+            TraceRequest::Yes(_) => None,
         }
     }
 
@@ -78,21 +80,21 @@ impl Sampler {
 
 /// Maximum number of calls in each interval.
 #[derive(Clone, Copy)]
-struct Bound {
+struct CallLimit {
     calls: u32,
     each: Duration,
 }
 
 /// Rest of a bound in the current interval.
-struct Budget {
-    bound: Bound,
+struct CallBudget {
+    bound: CallLimit,
     began: Instant,
     /// Interval and number of calls in it, 32 bits each.
     spent: AtomicU64,
 }
 
-impl Budget {
-    fn of(bound: Bound) -> Self {
+impl CallBudget {
+    fn of(bound: CallLimit) -> Self {
         Self { bound, began: Instant::now(), spent: AtomicU64::new(0) }
     }
 
@@ -118,32 +120,32 @@ mod tests {
     use super::*;
     use opentelemetry::trace::{SpanId, TraceFlags, TraceId, TraceState};
 
-    fn asked() -> Asked {
+    fn asked() -> TraceRequest {
         let (trace, span) = (TraceId::from(7), SpanId::from(8));
-        Asked::Yes(SpanContext::new(trace, span, TraceFlags::SAMPLED, true, TraceState::NONE))
+        TraceRequest::Yes(SpanContext::new(trace, span, TraceFlags::SAMPLED, true, TraceState::NONE))
     }
 
     #[test]
     fn a_caller_decides_over_the_ratio() {
-        let (none, all) = (Sampler::new(Ratio::default()), Sampler::new(Ratio::ALL));
-        assert!(matches!(none.decide(&asked()), Some(Sampled::Within(_))));
-        assert_eq!(none.decide(&Asked::Nothing), None);
-        assert_eq!(all.decide(&Asked::Nothing), Some(Sampled::Anew));
-        assert_eq!(all.decide(&Asked::Not), None);
+        let (none, all) = (CallSampler::new(Ratio::default()), CallSampler::new(Ratio::ALL));
+        assert!(matches!(none.decide(&asked()), Some(SampleDecision::Within(_))));
+        assert_eq!(none.decide(&TraceRequest::Nothing), None);
+        assert_eq!(all.decide(&TraceRequest::Nothing), Some(SampleDecision::Anew));
+        assert_eq!(all.decide(&TraceRequest::Not), None);
     }
 
     #[test]
     fn callers_can_ask_for_so_many_in_a_second() {
-        let sampler = Sampler::new(Ratio::default());
+        let sampler = CallSampler::new(Ratio::default());
         let granted = |second| (0..1000).filter(|_| sampler.asked.spend_in(second)).count();
         assert_eq!((granted(0), granted(0), granted(3)), (100, 0, 100));
     }
 
     #[test]
     fn chance_has_a_bound_too() {
-        let sampler = Sampler::new(Ratio::ALL);
+        let sampler = CallSampler::new(Ratio::ALL);
         let began = Instant::now();
-        let traced = (0..10_000).filter(|_| sampler.decide(&Asked::Nothing).is_some()).count();
+        let traced = (0..10_000).filter(|_| sampler.decide(&TraceRequest::Nothing).is_some()).count();
         let intervals = began.elapsed().as_millis() / CHANCE.each.as_millis() + 2;
         assert!((10..=10 * usize::try_from(intervals).unwrap()).contains(&traced), "{traced}");
     }

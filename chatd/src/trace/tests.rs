@@ -1,11 +1,11 @@
 //! Tests of single spans, kept in memory. Traces over pods, at a real receiver: `chatd/tests/it/traces.rs`.
 
-use super::command::{self, Queued, Waiting};
-use super::delivery::Deliveries;
+use super::command::{self, CommandMark, CommandSpan};
+use super::delivery::DeliveryTraces;
 use super::entry::EntryTrace;
-use super::{Mark, append, apply, current, door, entry, export};
+use super::{SpanMark, append, apply, current_span, door, entry, export};
 use crate::config::Ratio;
-use crate::service::{Code, Refusal};
+use crate::service::{RefusalCode, RequestRefusal};
 use http::{HeaderMap, HeaderValue};
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -27,7 +27,7 @@ impl SpanExporter for Kept {
 }
 
 /// Tracing, started once for all tests of the process; nothing is sampled but what asks for it.
-static KEPT: LazyLock<(Kept, export::Exporting)> = LazyLock::new(|| {
+static KEPT: LazyLock<(Kept, export::TraceExport)> = LazyLock::new(|| {
     let kept = Kept::default();
     let exporting = export::start_with(SimpleSpanProcessor::new(kept.clone()), Ratio::default(), "test");
     (kept, exporting)
@@ -55,8 +55,8 @@ fn one(number: u128, name: &str) -> SpanData {
     named.into_iter().next().unwrap()
 }
 
-fn begin(number: u128) -> (Waiting, Queued) {
-    let (waiting, queued) = command::begin(Some(&Mark::new(caller(number))));
+fn begin(number: u128) -> (CommandSpan, CommandMark) {
+    let (waiting, queued) = command::begin_command(Some(&SpanMark::new(caller(number))));
     (waiting.unwrap(), queued.unwrap())
 }
 
@@ -71,7 +71,7 @@ fn name(span: &SpanData) -> (TraceId, SpanId) {
 #[test]
 fn commands_of_one_entry_share_its_span_and_are_linked_with_it() {
     let (first, second) = (begin(1), begin(2));
-    let packed = entry::pack(&[first.1, second.1], 5).unwrap();
+    let packed = entry::begin_entry(&[first.1, second.1], 5).unwrap();
     let trace = packed.trace().clone();
     packed.applied(Some(7));
     first.0.answered("applied");
@@ -88,20 +88,20 @@ fn commands_of_one_entry_share_its_span_and_are_linked_with_it() {
 #[test]
 fn what_is_not_sampled_has_nothing() {
     LazyLock::force(&KEPT);
-    let (waiting, queued) = command::begin(None);
-    assert!(waiting.is_none() && queued.is_none() && current().is_none());
-    assert!(entry::pack(&[], 5).is_none());
-    assert!(append::queued(std::iter::empty()).is_none());
+    let (waiting, queued) = command::begin_command(None);
+    assert!(waiting.is_none() && queued.is_none() && current_span().is_none());
+    assert!(entry::begin_entry(&[], 5).is_none());
+    assert!(append::trace_append(std::iter::empty()).is_none());
 }
 
 #[test]
 fn a_write_is_within_its_append_and_entries_of_one_write_are_linked() {
-    let traces = [3, 4].map(|number| Arc::new(EntryTrace::new(Mark::new(caller(number)))));
+    let traces = [3, 4].map(|number| Arc::new(EntryTrace::new(SpanMark::new(caller(number)))));
     let appends: Vec<_> =
-        (1..).zip(&traces).filter_map(|(index, trace)| append::queued(std::iter::once((index, trace)))).collect();
+        (1..).zip(&traces).filter_map(|(index, trace)| append::trace_append(std::iter::once((index, trace)))).collect();
     let begun = Instant::now();
     let (written, synced) = (begun + Duration::from_millis(1), begun + Duration::from_millis(5));
-    append::synced(&appends, &append::Written { begun, written, synced, bytes: 99 });
+    append::record_appends(&appends, &append::SyncedWrite { begun, written, synced, bytes: 99 });
     let (append, write, fsync) = (one(3, "append"), one(3, "write"), one(3, "fsync"));
     assert_eq!((write.parent_span_id, fsync.parent_span_id), (name(&append).1, name(&append).1));
     assert!(append.start_time <= write.start_time && write.end_time == fsync.start_time);
@@ -111,9 +111,9 @@ fn a_write_is_within_its_append_and_entries_of_one_write_are_linked() {
 #[test]
 fn a_reply_begins_when_the_entry_is_applied_and_only_some_readers_have_spans() {
     let (waiting, queued) = begin(5);
-    let packed = entry::pack(&[queued], 1).unwrap();
-    let (deliveries, began) = (Deliveries::default(), Instant::now());
-    let applying = apply::Applying::of(std::iter::once((9, packed.trace())));
+    let packed = entry::begin_entry(&[queued], 1).unwrap();
+    let (deliveries, began) = (DeliveryTraces::default(), Instant::now());
+    let applying = apply::ApplyTrace::of(std::iter::once((9, packed.trace())));
     let committed = Instant::now();
     applying.committed(committed);
     applying.finish(began, 1, 1, &deliveries);
@@ -143,18 +143,18 @@ fn headers(number: u128, flags: &str) -> HeaderMap {
 async fn a_call_is_within_its_callers_trace_and_has_what_is_logged_in_it() {
     let subscriber = tracing_subscriber::registry().with(KEPT.1.layer());
     let _here = tracing::subscriber::set_default(subscriber);
-    let call = door::Call::grpc("Send", &headers(6, "01"));
+    let call = door::CallTrace::grpc("Send", &headers(6, "01"));
     let answer = call
         .wrap(async {
             tokio::task::yield_now().await;
             tracing::warn!("something is odd");
-            drop(current().unwrap().child("propose"));
-            Err::<(), _>(Refusal::new(Code::Internal, "a fault"))
+            drop(current_span().unwrap().child("propose"));
+            Err::<(), _>(RequestRefusal::new(RefusalCode::Internal, "a fault"))
         })
         .await;
     call.answered(&answer);
     drop(call);
-    assert!(current().is_none());
+    assert!(current_span().is_none());
     let (call, propose) = (one(6, "quorate.chat.v1.Chat/Send"), one(6, "propose"));
     assert_eq!((call.parent_span_id, call.span_kind.clone()), (SpanId::from(1), SpanKind::Server));
     assert_eq!(propose.parent_span_id, name(&call).1);
@@ -168,7 +168,7 @@ async fn a_call_that_is_not_sampled_is_in_no_trace() {
     let subscriber = tracing_subscriber::registry().with(KEPT.1.layer());
     let _here = tracing::subscriber::set_default(subscriber);
     for headers in [headers(7, "00"), HeaderMap::new()] {
-        door::Call::grpc("Send", &headers).wrap(async { assert!(current().is_none()) }).await;
+        door::CallTrace::grpc("Send", &headers).wrap(async { assert!(current_span().is_none()) }).await;
     }
     assert!(spans(7).is_empty());
 }

@@ -1,7 +1,7 @@
 //! Trace context in and out, as W3C spells it: <https://www.w3.org/TR/trace-context/>. The context is in headers of
 //! requests, and in messages between pods.
 
-use super::{Mark, on};
+use super::{SpanMark, active_tracing};
 use http::HeaderMap;
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator as _};
@@ -15,9 +15,9 @@ const STATE: &str = "tracestate";
 /// carries it.
 const LONGEST_STATE: usize = 512;
 
-struct Headers<'a>(&'a HeaderMap);
+struct HeaderExtractor<'a>(&'a HeaderMap);
 
-impl Extractor for Headers<'_> {
+impl Extractor for HeaderExtractor<'_> {
     fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key)?.to_str().ok().filter(|value| key != STATE || value.len() <= LONGEST_STATE)
     }
@@ -27,9 +27,9 @@ impl Extractor for Headers<'_> {
     }
 }
 
-struct Message<'a>(&'a TraceContext);
+struct MessageExtractor<'a>(&'a TraceContext);
 
-impl Extractor for Message<'_> {
+impl Extractor for MessageExtractor<'_> {
     fn get(&self, key: &str) -> Option<&str> {
         match key {
             PARENT => Some(&self.0.traceparent),
@@ -43,9 +43,9 @@ impl Extractor for Message<'_> {
     }
 }
 
-struct Out(TraceContext);
+struct MessageInjector(TraceContext);
 
-impl Injector for Out {
+impl Injector for MessageInjector {
     fn set(&mut self, key: &str, value: String) {
         match key {
             PARENT => self.0.traceparent = value,
@@ -55,7 +55,7 @@ impl Injector for Out {
     }
 }
 
-fn extract(from: &dyn Extractor) -> Option<SpanContext> {
+fn extract_context(from: &dyn Extractor) -> Option<SpanContext> {
     let context = TraceContextPropagator::new().extract_with_context(&Context::new(), from);
     let found = context.span().span_context().clone();
     found.is_valid().then_some(found)
@@ -63,24 +63,24 @@ fn extract(from: &dyn Extractor) -> Option<SpanContext> {
 
 /// Returns the context in a request's headers; `None` if it is absent or not well formed.
 pub(super) fn from_headers(headers: &HeaderMap) -> Option<SpanContext> {
-    extract(&Headers(headers))
+    extract_context(&HeaderExtractor(headers))
 }
 
 /// Returns the context that another pod sent beside a command or an entry; `None` also while traces are off here.
-pub(crate) fn from_pb(sent: Option<&TraceContext>) -> Option<Mark> {
-    on()?;
-    read(sent?)
+pub(crate) fn from_pb(sent: Option<&TraceContext>) -> Option<SpanMark> {
+    active_tracing()?;
+    read_mark(sent?)
 }
 
 /// Reads a sampled context, even if traces are off here.
-pub(crate) fn read(sent: &TraceContext) -> Option<Mark> {
-    extract(&Message(sent)).filter(SpanContext::is_sampled).map(Mark::new)
+pub(crate) fn read_mark(sent: &TraceContext) -> Option<SpanMark> {
+    extract_context(&MessageExtractor(sent)).filter(SpanContext::is_sampled).map(SpanMark::new)
 }
 
 /// Encodes a mark for another pod.
-pub(crate) fn to_pb(mark: &Mark) -> TraceContext {
+pub(crate) fn to_pb(mark: &SpanMark) -> TraceContext {
     let context = Context::new().with_remote_span_context(mark.context().clone());
-    let mut out = Out(TraceContext::default());
+    let mut out = MessageInjector(TraceContext::default());
     TraceContextPropagator::new().inject_context(&context, &mut out);
     out.0
 }
@@ -103,9 +103,9 @@ mod tests {
     fn what_came_in_goes_out_to_the_other_pods() {
         let found = from_headers(&headers(CONTEXT, "vendor=1,other=2".into())).unwrap();
         assert!(found.is_sampled() && found.is_remote());
-        let sent = to_pb(&Mark::new(found.clone()));
+        let sent = to_pb(&SpanMark::new(found.clone()));
         assert_eq!((sent.traceparent.as_str(), sent.tracestate.as_str()), (CONTEXT, "vendor=1,other=2"));
-        assert_eq!(extract(&Message(&sent)), Some(found));
+        assert_eq!(extract_context(&MessageExtractor(&sent)), Some(found));
     }
 
     #[test]

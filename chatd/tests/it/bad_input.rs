@@ -48,7 +48,7 @@ async fn bad_requests_are_refused_one_by_one_and_the_pod_lives_on() {
 /// Checks tokens that no pod can have issued. A page or list from a valid token waits until the pod has applied that
 /// far; one from these is refused.
 fn tokens_of_nobody(cluster: &Cluster, alice: &User, room: &str) {
-    let ahead = id::cursor(id::Position { incarnation: 0, index: 1 << 40, ordinal: 0 });
+    let ahead = id::encode_cursor(id::Position { incarnation: 0, index: 1 << 40, ordinal: 0 });
     for path in
         [format!("messages?dir=b&from={ahead}"), format!("messages?dir=f&to={ahead}"), format!("members?at={ahead}")]
     {
@@ -94,7 +94,7 @@ async fn names_and_cursors(alice: &User, mallory: &User, room: &str) {
     is(&send(alice, message("nonsense", "", "t")).await, ErrorCode::NotMember, "room");
     let history = |from: &str| HistoryRequest { room_id: room.into(), from: from.into(), ..HistoryRequest::default() };
     // The last one is well formed, but lies beyond everything, so nobody can have issued it.
-    let future = id::cursor(id::Position { incarnation: 0, index: u64::MAX, ordinal: 0 });
+    let future = id::encode_cursor(id::Position { incarnation: 0, index: u64::MAX, ordinal: 0 });
     for cursor in ["x", "qAAAA", "s72594_4483_1934", future.as_str()] {
         let refused = alice.door(0).history(alice.asks(history(cursor))).await.expect_err("no cursor");
         is(&refused, ErrorCode::BadCursor, "cursor");

@@ -6,10 +6,10 @@
 use crate::support::client::{PASSWORD, User, message, with_token};
 use crate::support::cluster::Cluster;
 use crate::support::eventually;
-use quorate_chatd::raft::snapshot::Shelf;
-use quorate_chatd::store::{Fatal, RocksStore, Settings, StateStore as _};
-use quorate_core::invariant::{check_all, digest};
-use quorate_core::table::{Direction, Flow, Read as _, Table};
+use quorate_chatd::raft::snapshot::SnapshotShelf;
+use quorate_chatd::store::{FatalSignal, RocksSettings, RocksStore, StateStore as _};
+use quorate_core::invariant::{check_all, state_digest};
+use quorate_core::table::{ScanControl, ScanDirection, Table, TableRead as _};
 use quorate_wire::admin::v1 as admin;
 use quorate_wire::chat::v1::create_room_request::Preset;
 use quorate_wire::chat::v1::*;
@@ -53,8 +53,8 @@ fn unpack(version: u32, into: &Path) {
 
 /// Reads every row, and returns the number of rows of each table and a checksum of all.
 fn rows_of(data: &Path) -> String {
-    let store = RocksStore::open(&data.join("state"), Settings::default(), Fatal::default()).expect("opens");
-    let snapshot = Shelf::open(&data.join("state")).expect("opens").newest().expect("a snapshot");
+    let store = RocksStore::open(&data.join("state"), RocksSettings::default(), FatalSignal::default()).expect("opens");
+    let snapshot = SnapshotShelf::open(&data.join("state")).expect("opens").newest().expect("a snapshot");
     let contents = store.inspect(&snapshot.data_dir()).expect("the snapshot opens");
     assert!(contents.applied.index() < store.applied().index(), "the log goes on after it");
     let view = store.view();
@@ -62,15 +62,15 @@ fn rows_of(data: &Path) -> String {
     let mut out = String::new();
     for table in Table::ALL {
         let mut rows = 0;
-        view.scan(table, &[], &[], Direction::Forward, &mut |_| {
+        view.scan(table, &[], &[], ScanDirection::Forward, &mut |_| {
             rows += 1;
-            Ok(Flow::More)
+            Ok(ScanControl::More)
         })
         .expect("reads");
         assert!(rows > 0, "{table:?} has no row that a later version must read");
         writeln!(out, "rows {table:?} {rows}").expect("text");
     }
-    writeln!(out, "digest {:08x}", digest(&view).expect("reads")).expect("text");
+    writeln!(out, "digest {:08x}", state_digest(&view).expect("reads")).expect("text");
     out
 }
 

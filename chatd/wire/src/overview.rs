@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 /// answer has an `error` and what the asked node knows about it, but none of the figures that only the member itself
 /// can tell.
 #[must_use]
-pub fn document(overview: &pb::OverviewResponse) -> Value {
+pub fn overview_json(overview: &pb::OverviewResponse) -> Value {
     let pb::OverviewResponse { asked_node_id, cluster_id, server_name, leader_node_id, term, quorum, members } =
         overview;
     let named = |id: u64| (id != 0).then(|| json!({ "node_id": id.to_string(), "name": name_of(overview, id) }));
@@ -27,7 +27,7 @@ pub fn document(overview: &pb::OverviewResponse) -> Value {
             "millis_since_ack": millis_since_ack,
         },
         "writes_per_second": writes_per_second(overview),
-        "members": members.iter().map(|one| member(one, *leader_node_id)).collect::<Vec<_>>(),
+        "members": members.iter().map(|one| member_json(one, *leader_node_id)).collect::<Vec<_>>(),
     })
 }
 
@@ -47,7 +47,7 @@ pub fn writes_per_second(overview: &pb::OverviewResponse) -> f64 {
 
 /// Returns the word for a role.
 #[must_use]
-pub fn role(role: pb::Role) -> &'static str {
+pub fn role_name(role: pb::Role) -> &'static str {
     match role {
         pb::Role::Unspecified => "unknown",
         pb::Role::Leader => "leader",
@@ -57,7 +57,7 @@ pub fn role(role: pb::Role) -> &'static str {
     }
 }
 
-fn member(member: &pb::MemberOverview, leader: u64) -> Value {
+fn member_json(member: &pb::MemberOverview, leader: u64) -> Value {
     let node = member.node.clone().unwrap_or_default();
     let mut document = json!({
         "node_id": node.node_id.to_string(),
@@ -73,15 +73,15 @@ fn member(member: &pb::MemberOverview, leader: u64) -> Value {
         "round_trip_ms": member.round_trip_ms,
     });
     if let (Some(fields), Some(told)) = (document.as_object_mut(), &member.status) {
-        fields.extend(status(told));
+        fields.extend(status_fields(told));
     }
     document
 }
 
 /// Returns the figures that only the member itself can tell.
-fn status(status: &pb::StatusResponse) -> Map<String, Value> {
+fn status_fields(status: &pb::StatusResponse) -> Map<String, Value> {
     let document = json!({
-        "role": role(status.role()),
+        "role": role_name(status.role()),
         "ready": status.ready,
         "not_ready_reason": status.not_ready_reason,
         "term": status.term,
@@ -117,7 +117,7 @@ mod tests {
     fn a_silent_member_has_no_figures_of_its_own_and_no_leader_is_null() {
         let node = pb::Node { node_id: 1 << 62, name: "a".into(), ..pb::Node::default() };
         let away = pb::MemberOverview { node: Some(node), error: "no answer".into(), ..pb::MemberOverview::default() };
-        let document = document(&pb::OverviewResponse { members: vec![away], ..pb::OverviewResponse::default() });
+        let document = overview_json(&pb::OverviewResponse { members: vec![away], ..pb::OverviewResponse::default() });
         let member = &document["members"][0];
         assert_eq!((&document["leader"], &member["node_id"]), (&Value::Null, &json!("4611686018427387904")));
         assert_eq!((&member["reachable"], &member["error"]), (&json!(false), &json!("no answer")));

@@ -26,13 +26,13 @@ pub fn chat_cluster_crd() -> CustomResourceDefinition {
     #[allow(clippy::expect_used)] // Both directions are of one type of ours; a test covers them.
     let mut value = serde_json::to_value(ChatCluster::crd()).expect("a definition is JSON");
     if let Some(properties) = value.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties") {
-        complete(properties);
+        complete_schema(properties);
     }
     #[allow(clippy::expect_used)]
     serde_json::from_value(value).expect("a completed definition is a definition")
 }
 
-fn complete(properties: &mut Value) {
+fn complete_schema(properties: &mut Value) {
     for path in EMBEDDED {
         if let Some(schema) = properties.pointer_mut(path) {
             strip_descriptions(schema);
@@ -40,7 +40,7 @@ fn complete(properties: &mut Value) {
     }
     // Without this default `helm install --wait` returns before any operator has seen the object, because kstatus
     // considers an object without a status ready.
-    set(properties, "/status", "default", json!({"observedGeneration": -1}));
+    set_keyword(properties, "/status", "default", json!({"observedGeneration": -1}));
     keyed_list(properties, "/status/properties/conditions", "type", 16);
     // Nine voters, and nine learners that are joining to replace them.
     keyed_list(properties, "/status/properties/members", "nodeId", 18);
@@ -48,21 +48,21 @@ fn complete(properties: &mut Value) {
     // Without unique names the API server would reject a duplicate only when the pods are created, where nobody would
     // see it.
     keyed_list(properties, &format!("{template}/env"), "name", 64);
-    set(properties, &format!("{template}/env/items/properties/name"), "maxLength", json!(128));
+    set_keyword(properties, &format!("{template}/env/items/properties/name"), "maxLength", json!(128));
     // The limits that Kubernetes sets on label values.
     let value = json!({"type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"});
     for labels in ["metadata/properties/labels", "nodeSelector"] {
-        set(properties, &format!("{template}/{labels}"), "additionalProperties", value.clone());
+        set_keyword(properties, &format!("{template}/{labels}"), "additionalProperties", value.clone());
     }
 }
 
 fn keyed_list(properties: &mut Value, path: &str, key: &str, max: u32) {
-    set(properties, path, "x-kubernetes-list-type", json!("map"));
-    set(properties, path, "x-kubernetes-list-map-keys", json!([key]));
-    set(properties, path, "maxItems", json!(max));
+    set_keyword(properties, path, "x-kubernetes-list-type", json!("map"));
+    set_keyword(properties, path, "x-kubernetes-list-map-keys", json!([key]));
+    set_keyword(properties, path, "maxItems", json!(max));
 }
 
-fn set(value: &mut Value, path: &str, key: &str, to: Value) {
+fn set_keyword(value: &mut Value, path: &str, key: &str, to: Value) {
     if let Some(Value::Object(object)) = value.pointer_mut(path) {
         object.insert(key.to_owned(), to);
     }

@@ -43,16 +43,16 @@ impl ServiceType {
 #[serde(rename_all = "camelCase")]
 pub struct DisruptionBudgetSpec {
     /// Enables the PodDisruptionBudget. A cluster with one replica never has one, because it would only block drains.
-    #[serde(default = "enabled")]
+    #[serde(default = "budget_enabled")]
     pub enabled: bool,
 }
 
-fn enabled() -> bool {
+fn budget_enabled() -> bool {
     true
 }
 
 impl Default for DisruptionBudgetSpec {
     fn default() -> Self {
-        Self { enabled: enabled() }
+        Self { enabled: budget_enabled() }
     }
 }

@@ -66,7 +66,7 @@ pub struct ChatClusterSpec {
     pub image_pull_secrets: Vec<LocalObjectReference>,
     /// Number of pods, all of which vote. A majority of them must be running: 3 replicas tolerate one failure, 5
     /// tolerate two. The number must be odd and cannot be changed.
-    #[serde(default = "replicas")]
+    #[serde(default = "default_replicas")]
     #[schemars(range(min = 1, max = MOST_REPLICAS))]
     #[x_kube(
         validation = Rule::new("self % 2 == 1")
@@ -139,6 +139,6 @@ fn progress_deadline() -> DurationString {
 /// tolerate four failures.
 pub const MOST_REPLICAS: i32 = 9;
 
-fn replicas() -> i32 {
+fn default_replicas() -> i32 {
     3
 }

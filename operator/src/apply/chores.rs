@@ -1,9 +1,11 @@
 use super::{
-    ApplyError, Refusal,
-    ledger::{Due, Ledger},
+    ApplyError, WriteRefusal,
+    ledger::{WriteDue, WriteLedger},
     peer_tls, within_time,
 };
-use crate::{cluster::Cluster, names::MANAGER, observe::Seen, observed::OwnedObject, plan::Chore};
+use crate::{
+    cluster::ValidCluster, names::MANAGER, observe::ClusterObservation, observed::OwnedObject, plan::PlanChore,
+};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret},
@@ -22,7 +24,7 @@ use std::fmt::Debug;
 const PREFIX: &str = "chore ";
 
 /// Returns the key under which the ledger remembers the refusals of a chore.
-pub(super) fn key(chore: &Chore) -> String {
+pub(super) fn chore_key(chore: &PlanChore) -> String {
     format!("{PREFIX}{chore:?}")
 }
 
@@ -35,22 +37,22 @@ pub(super) fn is_chore(key: &str) -> bool {
 /// what is left undone.
 pub(super) async fn carry_out_all(
     client: &Client,
-    ledger: &Ledger,
-    cluster: &Cluster,
-    seen: &Seen,
-    chores: &[Chore],
-) -> Vec<Refusal> {
+    ledger: &WriteLedger,
+    cluster: &ValidCluster,
+    seen: &ClusterObservation,
+    chores: &[PlanChore],
+) -> Vec<WriteRefusal> {
     let mut refusals = Vec::new();
     for chore in chores {
-        let (key, wanted) = (key(chore), [0; 32]);
-        if let Due::Later(refusal) = ledger.due(&cluster.key(), &key, &wanted, None) {
+        let (key, wanted) = (chore_key(chore), [0; 32]);
+        if let WriteDue::Later(refusal) = ledger.due(&cluster.key(), &key, &wanted, None) {
             refusals.push(refusal);
             continue;
         }
         match carry_out(client, cluster, seen, chore).await {
             Ok(()) => ledger.done(&cluster.key(), &key),
             Err(error) => {
-                let refusal = Refusal::new(&object(cluster, chore), &error);
+                let refusal = WriteRefusal::new(&target_object(cluster, chore), &error);
                 refusals.push(ledger.refused(&cluster.key(), &key, wanted, refusal));
                 if matches!(error, ApplyError::Silent { .. }) {
                     break;
@@ -62,28 +64,35 @@ pub(super) async fn carry_out_all(
 }
 
 /// Returns the object that a chore writes, as `Kind/name`.
-fn object(cluster: &Cluster, chore: &Chore) -> String {
+fn target_object(cluster: &ValidCluster, chore: &PlanChore) -> String {
     match chore {
-        Chore::IssuePeerTls => format!("Secret/{}", crate::names::peer_tls(&cluster.name)),
-        Chore::StampClaim { claim, .. } | Chore::RetireClaim { claim, .. } | Chore::GrowClaim { claim, .. } => {
+        PlanChore::IssuePeerTls => format!("Secret/{}", crate::names::peer_tls(&cluster.name)),
+        PlanChore::StampClaim { claim, .. }
+        | PlanChore::RetireClaim { claim, .. }
+        | PlanChore::GrowClaim { claim, .. } => {
             format!("PersistentVolumeClaim/{claim}")
         }
-        Chore::LabelRole { pod, .. } => format!("Pod/{pod}"),
-        Chore::PruneConfig { name } | Chore::SetOwner { object: OwnedObject::Marker(name), .. } => {
+        PlanChore::LabelRole { pod, .. } => format!("Pod/{pod}"),
+        PlanChore::PruneConfig { name } | PlanChore::SetOwner { object: OwnedObject::Marker(name), .. } => {
             format!("ConfigMap/{name}")
         }
-        Chore::SetOwner { object: OwnedObject::Secret(name), .. } => format!("Secret/{name}"),
-        Chore::SetOwner { object: OwnedObject::Claim(name), .. } => format!("PersistentVolumeClaim/{name}"),
+        PlanChore::SetOwner { object: OwnedObject::Secret(name), .. } => format!("Secret/{name}"),
+        PlanChore::SetOwner { object: OwnedObject::Claim(name), .. } => format!("PersistentVolumeClaim/{name}"),
     }
 }
 
-async fn carry_out(client: &Client, cluster: &Cluster, seen: &Seen, chore: &Chore) -> Result<(), ApplyError> {
+async fn carry_out(
+    client: &Client,
+    cluster: &ValidCluster,
+    seen: &ClusterObservation,
+    chore: &PlanChore,
+) -> Result<(), ApplyError> {
     let namespace = &cluster.namespace;
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    let object = object(cluster, chore);
+    let object = target_object(cluster, chore);
     let outcome = match chore {
-        Chore::IssuePeerTls => return peer_tls::issue(client, cluster, seen).await,
-        Chore::StampClaim { claim, cluster_id, node_id } => {
+        PlanChore::IssuePeerTls => return peer_tls::issue_certificates(client, cluster, seen).await,
+        PlanChore::StampClaim { claim, cluster_id, node_id } => {
             // A `null` removes the annotation.
             let annotations = json!({
                 annotation::CLUSTER_ID: cluster_id,
@@ -91,35 +100,35 @@ async fn carry_out(client: &Client, cluster: &Cluster, seen: &Seen, chore: &Chor
                 annotation::RETIRED: null,
             });
             let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
-            within_time("annotate", &object, claims(client, namespace).patch(claim, &params, &patch)).await.map(drop)
+            within_time("annotate", &object, claim_api(client, namespace).patch(claim, &params, &patch)).await.map(drop)
         }
-        Chore::RetireClaim { claim, node_id } => {
+        PlanChore::RetireClaim { claim, node_id } => {
             let annotations = json!({ annotation::RETIRED: node_id.to_string() });
             let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
-            within_time("annotate", &object, claims(client, namespace).patch(claim, &params, &patch)).await.map(drop)
+            within_time("annotate", &object, claim_api(client, namespace).patch(claim, &params, &patch)).await.map(drop)
         }
-        Chore::GrowClaim { claim, size } => {
+        PlanChore::GrowClaim { claim, size } => {
             let patch = Patch::Merge(json!({"spec": {"resources": {"requests": {"storage": size}}}}));
-            within_time("expand", &object, claims(client, namespace).patch(claim, &params, &patch)).await.map(drop)
+            within_time("expand", &object, claim_api(client, namespace).patch(claim, &params, &patch)).await.map(drop)
         }
-        Chore::LabelRole { pod, role } => {
+        PlanChore::LabelRole { pod, role } => {
             // Only the pod that was observed: its successor may have another role.
             let Some(uid) = seen.pod_uids.get(pod) else { return Ok(()) };
             let patch = Patch::Merge(json!({"metadata": {"uid": uid, "labels": { label::ROLE: role }}}));
             let pods = Api::<Pod>::namespaced(client.clone(), namespace);
             within_time("label", &object, pods.patch(pod, &params, &patch)).await.map(drop)
         }
-        Chore::SetOwner { object: owned_object, owned } => {
+        PlanChore::SetOwner { object: owned_object, owned } => {
             let patch = owner_patch(cluster, owned_object, *owned);
             match owned_object {
-                OwnedObject::Secret(name) => own::<Secret>(client, namespace, name, &object, &patch).await,
+                OwnedObject::Secret(name) => set_owner::<Secret>(client, namespace, name, &object, &patch).await,
                 OwnedObject::Claim(name) => {
-                    own::<PersistentVolumeClaim>(client, namespace, name, &object, &patch).await
+                    set_owner::<PersistentVolumeClaim>(client, namespace, name, &object, &patch).await
                 }
-                OwnedObject::Marker(name) => own::<ConfigMap>(client, namespace, name, &object, &patch).await,
+                OwnedObject::Marker(name) => set_owner::<ConfigMap>(client, namespace, name, &object, &patch).await,
             }
         }
-        Chore::PruneConfig { name } => {
+        PlanChore::PruneConfig { name } => {
             let configs = Api::<ConfigMap>::namespaced(client.clone(), namespace);
             within_time("delete", &object, configs.delete(name, &DeleteParams::default())).await.map(drop)
         }
@@ -137,7 +146,7 @@ async fn carry_out(client: &Client, cluster: &Cluster, seen: &Seen, chore: &Chor
 
 /// Returns a patch that adds or removes the ChatCluster as owner. Owners are merged by uid, so no other owner is
 /// touched.
-fn owner_patch(cluster: &Cluster, object: &OwnedObject, owned: bool) -> Value {
+fn owner_patch(cluster: &ValidCluster, object: &OwnedObject, owned: bool) -> Value {
     let owner = match object {
         _ if !owned => json!({"$patch": "delete", "uid": cluster.uid}),
         OwnedObject::Secret(_) => json!(cluster.owner),
@@ -148,11 +157,17 @@ fn owner_patch(cluster: &Cluster, object: &OwnedObject, owned: bool) -> Value {
 
 /// Returns the owner reference for objects that hold data. The ChatCluster does not control them: they are only to be
 /// deleted when it is.
-pub(super) fn data_owner(cluster: &Cluster) -> OwnerReference {
+pub(super) fn data_owner(cluster: &ValidCluster) -> OwnerReference {
     OwnerReference { controller: None, block_owner_deletion: None, ..cluster.owner.clone() }
 }
 
-async fn own<K>(client: &Client, namespace: &str, name: &str, object: &str, patch: &Value) -> Result<(), ApplyError>
+async fn set_owner<K>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    object: &str,
+    patch: &Value,
+) -> Result<(), ApplyError>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
@@ -161,6 +176,6 @@ where
     within_time("set the owner of", object, api.patch(name, &params, &Patch::Strategic(patch))).await.map(drop)
 }
 
-fn claims(client: &Client, namespace: &str) -> Api<PersistentVolumeClaim> {
+fn claim_api(client: &Client, namespace: &str) -> Api<PersistentVolumeClaim> {
     Api::namespaced(client.clone(), namespace)
 }

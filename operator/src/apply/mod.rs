@@ -14,11 +14,11 @@ mod steps;
 mod tests;
 
 use crate::{
-    build::Resources,
-    cluster::Cluster,
-    door::Hub,
-    observe::{Live, Seen, key},
-    plan::{Chore, Plan, Step},
+    build::DesiredResources,
+    cluster::ValidCluster,
+    door::WatchHub,
+    observe::{ClusterObservation, LiveVersions, object_key},
+    plan::{PlanChore, PlanStep, ReconcilePlan},
 };
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::Client;
@@ -28,8 +28,8 @@ use std::{
 };
 use tokio::time::timeout;
 
-pub use ledger::Ledger;
-pub use refusal::Refusal;
+pub use ledger::WriteLedger;
+pub use refusal::WriteRefusal;
 
 /// Longest wait for the API server to answer one write. The API server itself waits up to 10 s for each admission
 /// webhook, and its own error says more than a timeout here would.
@@ -86,60 +86,72 @@ async fn within_time<T>(
 
 /// Result of carrying out a plan, which `status` reports.
 #[derive(Debug, Default)]
-pub struct Applied {
+pub struct ApplyOutcome {
     /// Step that was attempted, if the plan has one.
-    pub step: Option<Step>,
+    pub step: Option<PlanStep>,
     /// Duration of the step, whether it succeeded or failed.
     pub step_took: Duration,
     /// Error of the step. A failed step is retried after a while and does not fail the whole reconcile.
     pub failed_step: Option<ApplyError>,
     /// Writes that were refused, each of which is retried by itself after a while.
-    pub refusals: Vec<Refusal>,
+    pub refusals: Vec<WriteRefusal>,
 }
 
 /// Returns `true` if every object of the plan is as this process applied it. Without `resources`, while nothing may be
 /// changed, there is nothing to apply.
 #[must_use]
-pub fn is_applied(ledger: &Ledger, cluster: &Cluster, live: &Live, resources: Option<&Resources>) -> bool {
+pub fn is_applied(
+    ledger: &WriteLedger,
+    cluster: &ValidCluster,
+    live: &LiveVersions,
+    resources: Option<&DesiredResources>,
+) -> bool {
     resources.is_none_or(|resources| objects::is_applied(ledger, cluster, live, resources))
 }
 
 /// Carries out the plan as far as the API server and the pods allow.
-pub async fn apply(client: &Client, hub: &Hub, ledger: &Ledger, cluster: &Cluster, seen: &Seen, plan: Plan) -> Applied {
-    let Plan { resources, chores, step, operation: _, blocked: _ } = plan;
-    let objects = resources.as_ref().map(|resources| objects::keys(resources));
+pub async fn apply_plan(
+    client: &Client,
+    hub: &WatchHub,
+    ledger: &WriteLedger,
+    cluster: &ValidCluster,
+    seen: &ClusterObservation,
+    plan: ReconcilePlan,
+) -> ApplyOutcome {
+    let ReconcilePlan { resources, chores, step, operation: _, blocked: _ } = plan;
+    let objects = resources.as_ref().map(|resources| objects::ledger_keys(resources));
     ledger.retain(&cluster.key(), |key| match chores::is_chore(key) {
-        true => chores.iter().any(|chore| chores::key(chore) == key),
+        true => chores.iter().any(|chore| chores::chore_key(chore) == key),
         // While nothing may be changed, earlier outcomes are kept.
         false => objects.as_ref().is_none_or(|objects| objects.contains(key)),
     });
     // Secrets before the pods: a pod whose Secret is absent waits for the kubelet's next attempt.
-    let (secrets, chores): (Vec<Chore>, Vec<Chore>) =
-        chores.into_iter().partition(|chore| matches!(chore, Chore::IssuePeerTls));
+    let (secrets, chores): (Vec<PlanChore>, Vec<PlanChore>) =
+        chores.into_iter().partition(|chore| matches!(chore, PlanChore::IssuePeerTls));
     let mut refusals = chores::carry_out_all(client, ledger, cluster, seen, &secrets).await;
     // Role labels before objects: users wait for the labels.
     refusals.extend(chores::carry_out_all(client, ledger, cluster, seen, &chores).await);
     if let Some(resources) = resources {
-        refusals.extend(Box::pin(objects::apply(client, ledger, cluster, &seen.live, *resources)).await);
+        refusals.extend(Box::pin(objects::apply_objects(client, ledger, cluster, &seen.live, *resources)).await);
     }
-    report(cluster, &refusals);
-    let Some(step) = step else { return Applied { refusals, ..Applied::default() } };
+    log_refusals(cluster, &refusals);
+    let Some(step) = step else { return ApplyOutcome { refusals, ..ApplyOutcome::default() } };
     tracing::info!(cluster = cluster.name, namespace = cluster.namespace, ?step, "taking a step");
     let begun = Instant::now();
     let outcome = match &step {
         // Carried out by applying the StatefulSet.
-        Step::SetPartition(_) | Step::RenewOnDelete
-            if refusals.iter().any(|one| one.object == key::<StatefulSet>(&cluster.name)) =>
+        PlanStep::SetPartition(_) | PlanStep::RenewOnDelete
+            if refusals.iter().any(|one| one.object == object_key::<StatefulSet>(&cluster.name)) =>
         {
             Err(ApplyError::Partition)
         }
-        step => steps::take(client, hub, cluster, seen, step).await,
+        step => steps::take_step(client, hub, cluster, seen, step).await,
     };
-    Applied { failed_step: outcome.err(), step_took: begun.elapsed(), step: Some(step), refusals }
+    ApplyOutcome { failed_step: outcome.err(), step_took: begun.elapsed(), step: Some(step), refusals }
 }
 
-fn report(cluster: &Cluster, refusals: &[Refusal]) {
-    for Refusal { object, words, lasts, .. } in refusals.iter().filter(|refusal| refusal.fresh) {
+fn log_refusals(cluster: &ValidCluster, refusals: &[WriteRefusal]) {
+    for WriteRefusal { object, words, lasts, .. } in refusals.iter().filter(|refusal| refusal.fresh) {
         tracing::warn!(cluster = cluster.name, namespace = cluster.namespace, object, lasts, "{words}");
     }
 }

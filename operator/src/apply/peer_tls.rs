@@ -3,10 +3,10 @@
 
 use super::{ApplyError, within_time};
 use crate::{
-    cluster::Cluster,
+    cluster::ValidCluster,
     names,
-    observe::{RENEW_AT, Seen, renew_at, text},
-    tls::{self, Authority, CertificateHolder},
+    observe::{ClusterObservation, RENEW_AT, renew_at, secret_text},
+    tls::{self, CertificateAuthority, CertificateHolder},
 };
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use kube::{
@@ -17,9 +17,13 @@ use std::collections::BTreeMap;
 
 /// Creates the CA if there is none, then issues the certificates that are absent, damaged, about to expire, or signed
 /// by another CA.
-pub(super) async fn issue(client: &Client, cluster: &Cluster, seen: &Seen) -> Result<(), ApplyError> {
+pub(super) async fn issue_certificates(
+    client: &Client,
+    cluster: &ValidCluster,
+    seen: &ClusterObservation,
+) -> Result<(), ApplyError> {
     let secrets = Api::<Secret>::namespaced(client.clone(), &cluster.namespace);
-    let authority = authority(&secrets, cluster, seen).await?;
+    let authority = ensure_authority(&secrets, cluster, seen).await?;
     for (name, holder) in [
         (names::peer_tls(&cluster.name), CertificateHolder::Pods),
         (names::admin_tls(&cluster.name), CertificateHolder::Administrator),
@@ -31,9 +35,9 @@ pub(super) async fn issue(client: &Client, cluster: &Cluster, seen: &Seen) -> Re
 
 async fn issue_one(
     secrets: &Api<Secret>,
-    cluster: &Cluster,
+    cluster: &ValidCluster,
     now: Timestamp,
-    authority: &Authority,
+    authority: &CertificateAuthority,
     name: &str,
     holder: CertificateHolder,
 ) -> Result<(), ApplyError> {
@@ -41,49 +45,54 @@ async fn issue_one(
     if found.as_ref().is_some_and(|secret| is_good(secret, authority, now)) {
         return Ok(());
     }
-    let called = names::certified(&cluster.namespace, &cluster.name);
-    let leaf = tls::certificate(authority, &called, holder, now)?;
-    let mut secret = secret(
+    let called = names::certificate_name(&cluster.namespace, &cluster.name);
+    let leaf = tls::issue_certificate(authority, &called, holder, now)?;
+    let mut secret = build_secret(
         cluster,
         name.to_owned(),
         [("ca.crt", authority.certificate.clone()), ("tls.crt", leaf.certificate), ("tls.key", leaf.key)],
     );
     secret.metadata.annotations = Some([(RENEW_AT.to_owned(), leaf.renew_at.to_string())].into());
     // The Secret exists but is not usable any longer: creating it would fail with AlreadyExists every time.
-    if found.is_some() { overwrite(secrets, &secret).await } else { create(secrets, &secret).await }
+    if found.is_some() { overwrite_secret(secrets, &secret).await } else { create_secret(secrets, &secret).await }
 }
 
-fn is_good(secret: &Secret, authority: &Authority, now: Timestamp) -> bool {
-    let has = |key| text(secret, key).is_some_and(|text| !text.is_empty());
+fn is_good(secret: &Secret, authority: &CertificateAuthority, now: Timestamp) -> bool {
+    let has = |key| secret_text(secret, key).is_some_and(|text| !text.is_empty());
     has("tls.crt")
         && has("tls.key")
-        && text(secret, "ca.crt").as_ref() == Some(&authority.certificate)
+        && secret_text(secret, "ca.crt").as_ref() == Some(&authority.certificate)
         && renew_at(secret).is_some_and(|at| now < at)
 }
 
-async fn authority(secrets: &Api<Secret>, cluster: &Cluster, seen: &Seen) -> Result<Authority, ApplyError> {
+async fn ensure_authority(
+    secrets: &Api<Secret>,
+    cluster: &ValidCluster,
+    seen: &ClusterObservation,
+) -> Result<CertificateAuthority, ApplyError> {
     let name = names::peer_ca(&cluster.name);
     let what = format!("Secret/{name}");
-    let fresh = tls::authority(&cluster.name, seen.observed.now)?;
-    let wanted = secret(cluster, name.clone(), [("ca.crt", fresh.certificate.clone()), ("ca.key", fresh.key.clone())]);
-    match within_time("read", &what, secrets.get_opt(&name)).await?.as_ref().map(complete) {
+    let fresh = tls::create_authority(&cluster.name, seen.observed.now)?;
+    let wanted =
+        build_secret(cluster, name.clone(), [("ca.crt", fresh.certificate.clone()), ("ca.key", fresh.key.clone())]);
+    match within_time("read", &what, secrets.get_opt(&name)).await?.as_ref().map(read_authority) {
         Some(Some(authority)) => return Ok(authority),
         // Without its key the CA can sign nothing more, and nobody else has the key.
-        Some(None) => overwrite(secrets, &wanted).await?,
-        None => create(secrets, &wanted).await?,
+        Some(None) => overwrite_secret(secrets, &wanted).await?,
+        None => create_secret(secrets, &wanted).await?,
     }
     // The Secret of whichever operator was first.
     let secret = within_time("read", &what, secrets.get(&name)).await?;
-    Ok(complete(&secret).unwrap_or(fresh))
+    Ok(read_authority(&secret).unwrap_or(fresh))
 }
 
-fn complete(secret: &Secret) -> Option<Authority> {
-    let field = |key| text(secret, key).filter(|text| !text.is_empty());
-    Some(Authority { certificate: field("ca.crt")?, key: field("ca.key")? })
+fn read_authority(secret: &Secret) -> Option<CertificateAuthority> {
+    let field = |key| secret_text(secret, key).filter(|text| !text.is_empty());
+    Some(CertificateAuthority { certificate: field("ca.crt")?, key: field("ca.key")? })
 }
 
 /// Creates a Secret, or keeps the one that another operator has created first.
-async fn create(secrets: &Api<Secret>, secret: &Secret) -> Result<(), ApplyError> {
+async fn create_secret(secrets: &Api<Secret>, secret: &Secret) -> Result<(), ApplyError> {
     let what = format!("Secret/{}", secret.metadata.name.as_deref().unwrap_or_default());
     match within_time("create", &what, secrets.create(&PostParams::default(), secret)).await {
         Err(ApplyError::Api { source: kube::Error::Api(status), .. }) if status.is_already_exists() => Ok(()),
@@ -91,7 +100,7 @@ async fn create(secrets: &Api<Secret>, secret: &Secret) -> Result<(), ApplyError
     }
 }
 
-async fn overwrite(secrets: &Api<Secret>, secret: &Secret) -> Result<(), ApplyError> {
+async fn overwrite_secret(secrets: &Api<Secret>, secret: &Secret) -> Result<(), ApplyError> {
     let name = secret.metadata.name.as_deref().unwrap_or_default();
     let what = format!("Secret/{name}");
     let body = serde_json::json!({"data": secret.data, "metadata": {"annotations": secret.metadata.annotations}});
@@ -99,13 +108,13 @@ async fn overwrite(secrets: &Api<Secret>, secret: &Secret) -> Result<(), ApplyEr
     within_time("renew", &what, secrets.patch(name, &PatchParams::default(), &patch)).await.map(drop)
 }
 
-fn secret<const N: usize>(cluster: &Cluster, name: String, data: [(&str, String); N]) -> Secret {
+fn build_secret<const N: usize>(cluster: &ValidCluster, name: String, data: [(&str, String); N]) -> Secret {
     let data: BTreeMap<String, ByteString> =
         data.into_iter().map(|(key, text)| (key.to_owned(), ByteString(text.into_bytes()))).collect();
     Secret {
         metadata: ObjectMeta {
             name: Some(name),
-            labels: Some(names::labels(&cluster.name)),
+            labels: Some(names::object_labels(&cluster.name)),
             owner_references: Some(vec![cluster.owner.clone()]),
             ..ObjectMeta::default()
         },
@@ -122,11 +131,11 @@ mod tests {
     #[test]
     fn a_secret_that_is_damaged_due_or_of_another_authority_is_made_again() {
         let (cluster, now) = (fixture::cluster(), Timestamp::UNIX_EPOCH);
-        let ours = tls::authority("team", now).expect("an authority");
-        let theirs = tls::authority("team", now).expect("an authority");
-        let leaf = tls::certificate(&ours, "chat.team", CertificateHolder::Pods, now).expect("a certificate");
+        let ours = tls::create_authority("team", now).expect("an authority");
+        let theirs = tls::create_authority("team", now).expect("an authority");
+        let leaf = tls::issue_certificate(&ours, "chat.team", CertificateHolder::Pods, now).expect("a certificate");
         let data = [("ca.crt", ours.certificate.clone()), ("tls.crt", leaf.certificate), ("tls.key", leaf.key)];
-        let mut good = secret(&cluster, names::peer_tls(&cluster.name), data);
+        let mut good = build_secret(&cluster, names::peer_tls(&cluster.name), data);
         good.metadata.annotations = Some([(RENEW_AT.to_owned(), leaf.renew_at.to_string())].into());
         assert!(is_good(&good, &ours, now));
         assert!(!is_good(&good, &theirs, now));

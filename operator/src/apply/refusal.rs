@@ -3,7 +3,7 @@ use crate::words;
 
 /// Write that the API server refused. `status` and an event report it; the other writes are carried out all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct WriteRefusal {
     /// Object that was to be written, as `Kind/name`.
     pub object: String,
     /// Description of what failed and why, in the API server's own words.
@@ -20,9 +20,15 @@ pub struct Refusal {
 /// same object is over at the next reconcile, and nobody needs to hear of it.
 const TOLD_FROM: u32 = 3;
 
-impl Refusal {
+impl WriteRefusal {
     pub(super) fn new(object: &str, error: &ApplyError) -> Self {
-        Self { object: object.to_owned(), words: words::with_causes(error), lasts: lasts(error), fresh: true, times: 1 }
+        Self {
+            object: object.to_owned(),
+            words: words::with_causes(error),
+            lasts: is_lasting(error),
+            fresh: true,
+            times: 1,
+        }
     }
 
     /// Returns `true` if the refusal is reported.
@@ -40,7 +46,7 @@ impl Refusal {
 
 /// Returns `true` if the request itself is at fault or the operator lacks a permission. A conflict, a full queue, a
 /// server error or a missing answer is transient.
-fn lasts(error: &ApplyError) -> bool {
+fn is_lasting(error: &ApplyError) -> bool {
     match error {
         ApplyError::Api { source: kube::Error::Api(status), .. } => {
             matches!(status.code, 400 | 403 | 405 | 413 | 415 | 422)

@@ -1,11 +1,11 @@
 use super::{ApplyError, chores::data_owner, within_time};
 use crate::{
-    cluster::Cluster,
-    door::{Hub, to_proto},
+    cluster::ValidCluster,
+    door::{WatchHub, to_proto},
     names,
-    observe::Seen,
-    observed::Marker,
-    plan::Step,
+    observe::ClusterObservation,
+    observed::ClusterMarker,
+    plan::PlanStep,
 };
 use k8s_openapi::{
     api::core::v1::{ConfigMap, Pod},
@@ -27,29 +27,31 @@ use tonic::{Response, Status, transport::Channel};
 /// chatd; if the answer is late, the next reconcile shows the outcome.
 const CALL: Duration = Duration::from_secs(10);
 
-pub(super) async fn take(
+pub(super) async fn take_step(
     client: &Client,
-    hub: &Hub,
-    cluster: &Cluster,
-    seen: &Seen,
-    step: &Step,
+    hub: &WatchHub,
+    cluster: &ValidCluster,
+    seen: &ClusterObservation,
+    step: &PlanStep,
 ) -> Result<(), ApplyError> {
     match step {
-        Step::CreateMarker(marker) => create_marker(client, cluster, marker).await,
-        Step::UpdateMarker(marker) => update_marker(client, cluster, marker).await,
-        Step::Initialize { pod, cluster_id, voters } => {
+        PlanStep::CreateMarker(marker) => create_marker(client, cluster, marker).await,
+        PlanStep::UpdateMarker(marker) => update_marker(client, cluster, marker).await,
+        PlanStep::Initialize { pod, cluster_id, voters } => {
             let request = InitializeRequest {
                 cluster_id: cluster_id.clone(),
                 server_name: cluster.spec.server_name.clone(),
                 voters: voters.iter().map(to_proto).collect(),
             };
-            Caller::new(hub, seen, pod)?.call("Initialize", async |mut door| door.initialize(request).await).await
+            AdminCaller::new(hub, seen, pod)?.call("Initialize", async |mut door| door.initialize(request).await).await
         }
-        Step::AddLearner { leader, node, cluster_id } => {
+        PlanStep::AddLearner { leader, node, cluster_id } => {
             let request = AddLearnerRequest { node: Some(to_proto(node)), cluster_id: cluster_id.clone() };
-            Caller::new(hub, seen, leader)?.call("AddLearner", async |mut door| door.add_learner(request).await).await
+            AdminCaller::new(hub, seen, leader)?
+                .call("AddLearner", async |mut door| door.add_learner(request).await)
+                .await
         }
-        Step::ChangeMembership { leader, voters, expected, remove_learners } => {
+        PlanStep::ChangeMembership { leader, voters, expected, remove_learners } => {
             let request = ChangeMembershipRequest {
                 voters: voters.iter().copied().collect(),
                 expected_voters: expected.iter().copied().collect(),
@@ -57,33 +59,33 @@ pub(super) async fn take(
                 max_lag: crate::quorum::MAX_LAG,
                 remove_learners: remove_learners.iter().copied().collect(),
             };
-            Caller::new(hub, seen, leader)?
+            AdminCaller::new(hub, seen, leader)?
                 .call("ChangeMembership", async |mut door| door.change_membership(request).await)
                 .await
         }
-        Step::TransferLeader { leader, to } => {
+        PlanStep::TransferLeader { leader, to } => {
             let request = TransferLeaderRequest { to_node_id: *to, timeout_ms: 0 };
-            Caller::new(hub, seen, leader)?
+            AdminCaller::new(hub, seen, leader)?
                 .call("TransferLeader", async |mut door| door.transfer_leader(request).await)
                 .await
         }
         // Carried out by applying the StatefulSet.
-        Step::SetPartition(_) | Step::RenewOnDelete => Ok(()),
+        PlanStep::SetPartition(_) | PlanStep::RenewOnDelete => Ok(()),
         // Deleted, not evicted: the pod counts for no quorum, and the budget may be protecting the others from this
         // very state.
-        Step::ReplacePod { pod, uid } => delete_pod(client, cluster, pod, uid).await,
-        Step::DeletePod { pod, uid } => remove_pod(client, cluster, seen, pod, uid).await,
+        PlanStep::ReplacePod { pod, uid } => delete_pod(client, cluster, pod, uid).await,
+        PlanStep::DeletePod { pod, uid } => remove_pod(client, cluster, seen, pod, uid).await,
     }
 }
 
 /// Client of one pod's admin API.
-struct Caller<'a> {
+struct AdminCaller<'a> {
     pod: &'a str,
     door: AdminClient<Channel>,
 }
 
-impl<'a> Caller<'a> {
-    fn new(hub: &Hub, seen: &Seen, pod: &'a str) -> Result<Self, ApplyError> {
+impl<'a> AdminCaller<'a> {
+    fn new(hub: &WatchHub, seen: &ClusterObservation, pod: &'a str) -> Result<Self, ApplyError> {
         let channel = seen.pod_uids.get(pod).and_then(|uid| hub.channel(uid));
         let channel = channel.ok_or_else(|| ApplyError::NoPod(pod.to_owned()))?;
         Ok(Self { pod, door: AdminClient::new(channel) })
@@ -105,28 +107,30 @@ impl<'a> Caller<'a> {
     }
 }
 
-async fn create_marker(client: &Client, cluster: &Cluster, marker: &Marker) -> Result<(), ApplyError> {
+async fn create_marker(client: &Client, cluster: &ValidCluster, marker: &ClusterMarker) -> Result<(), ApplyError> {
     let map = marker_map(cluster, marker);
-    let name = format!("ConfigMap/{}", names::marker(&cluster.name));
-    within_time("create", &name, markers(client, cluster).create(&PostParams::default(), &map)).await.map(drop)
+    let name = format!("ConfigMap/{}", names::marker_name(&cluster.name));
+    within_time("create", &name, marker_api(client, cluster).create(&PostParams::default(), &map)).await.map(drop)
 }
 
 /// Replaces the marker by compare-and-swap: the API server rejects the write unless the marker has the version that was
 /// read.
-async fn update_marker(client: &Client, cluster: &Cluster, marker: &Marker) -> Result<(), ApplyError> {
+async fn update_marker(client: &Client, cluster: &ValidCluster, marker: &ClusterMarker) -> Result<(), ApplyError> {
     let map = marker_map(cluster, marker);
-    let name = names::marker(&cluster.name);
+    let name = names::marker_name(&cluster.name);
     let what = format!("ConfigMap/{name}");
-    within_time("update", &what, markers(client, cluster).replace(&name, &PostParams::default(), &map)).await.map(drop)
+    within_time("update", &what, marker_api(client, cluster).replace(&name, &PostParams::default(), &map))
+        .await
+        .map(drop)
 }
 
-fn markers(client: &Client, cluster: &Cluster) -> Api<ConfigMap> {
+fn marker_api(client: &Client, cluster: &ValidCluster) -> Api<ConfigMap> {
     Api::namespaced(client.clone(), &cluster.namespace)
 }
 
 /// Builds the marker ConfigMap. The marker has an owner only if the volumes have one: it must outlive the ChatCluster
 /// as they do, and be deleted when they are.
-fn marker_map(cluster: &Cluster, marker: &Marker) -> ConfigMap {
+fn marker_map(cluster: &ValidCluster, marker: &ClusterMarker) -> ConfigMap {
     let policy = cluster.spec.storage.persistent_volume_claim_retention_policy.when_deleted;
     let voters: Vec<String> = marker.voters.iter().map(u64::to_string).collect();
     let data = [
@@ -137,8 +141,8 @@ fn marker_map(cluster: &Cluster, marker: &Marker) -> ConfigMap {
     ];
     ConfigMap {
         metadata: ObjectMeta {
-            name: Some(names::marker(&cluster.name)),
-            labels: Some(names::labels(&cluster.name)),
+            name: Some(names::marker_name(&cluster.name)),
+            labels: Some(names::object_labels(&cluster.name)),
             annotations: Some([(annotation::CLUSTER_ID.to_owned(), marker.cluster_id.clone())].into()),
             resource_version: marker.resource_version.clone(),
             owner_references: (policy == RetentionPolicy::Delete).then(|| vec![data_owner(cluster)]),
@@ -151,7 +155,13 @@ fn marker_map(cluster: &Cluster, marker: &Marker) -> ConfigMap {
 
 /// Removes a pod. A ready pod is evicted, so that the PodDisruptionBudget accounts for whatever else the cluster's
 /// owner or a drain is doing at this moment. A broken pod is deleted at once, because that reduces no service.
-async fn remove_pod(client: &Client, cluster: &Cluster, seen: &Seen, pod: &str, uid: &str) -> Result<(), ApplyError> {
+async fn remove_pod(
+    client: &Client,
+    cluster: &ValidCluster,
+    seen: &ClusterObservation,
+    pod: &str,
+    uid: &str,
+) -> Result<(), ApplyError> {
     let mut views = seen.observed.slots.iter().chain(&seen.observed.beyond).filter_map(|slot| slot.pod.as_ref());
     if views.any(|view| view.uid == uid && view.ready && !view.deleting) {
         evict_pod(client, cluster, pod, uid).await
@@ -160,7 +170,7 @@ async fn remove_pod(client: &Client, cluster: &Cluster, seen: &Seen, pod: &str, 
     }
 }
 
-async fn evict_pod(client: &Client, cluster: &Cluster, pod: &str, uid: &str) -> Result<(), ApplyError> {
+async fn evict_pod(client: &Client, cluster: &ValidCluster, pod: &str, uid: &str) -> Result<(), ApplyError> {
     let pods = Api::<Pod>::namespaced(client.clone(), &cluster.namespace);
     // Built by hand: `Api::evict` of kube 5.0 writes `delete_options`, which the API server does not know, and so loses
     // the precondition.
@@ -175,7 +185,7 @@ async fn evict_pod(client: &Client, cluster: &Cluster, pod: &str, uid: &str) -> 
     unless_gone(within_time("evict", &format!("Pod/{pod}"), evicting).await.map(drop))
 }
 
-async fn delete_pod(client: &Client, cluster: &Cluster, pod: &str, uid: &str) -> Result<(), ApplyError> {
+async fn delete_pod(client: &Client, cluster: &ValidCluster, pod: &str, uid: &str) -> Result<(), ApplyError> {
     let pods = Api::<Pod>::namespaced(client.clone(), &cluster.namespace);
     let params = DeleteParams::default().preconditions(only_this(uid));
     unless_gone(within_time("delete", &format!("Pod/{pod}"), pods.delete(pod, &params)).await.map(drop))
@@ -204,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_marker_is_read_as_it_was_written() {
-        let marker = Marker {
+        let marker = ClusterMarker {
             cluster_id: "c".into(),
             server_name: "chat.example.org".into(),
             initialized: true,

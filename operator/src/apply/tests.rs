@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::{
-    build::{Carried, resources},
+    build::{CarriedState, build_resources},
     fake_api::{Answer, FakeApi, Refuse},
     fixture,
-    observed::{OwnedObject, PeerTls, PodView, Slot},
+    observed::{MemberSlot, OwnedObject, PeerTls, PodView},
 };
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -24,27 +24,32 @@ fn all() -> [Answer; 5] {
     ]
 }
 
-fn seen() -> Seen {
+fn seen() -> ClusterObservation {
     let pod = PodView { uid: "uid-1".into(), ready: false, ..PodView::default() };
-    let slot = Slot { ordinal: 1, name: "team-1".into(), pod: Some(pod), ..Slot::default() };
-    let observed = crate::observed::Observed { slots: vec![slot], ..fixture::nothing_seen() };
-    Seen { observed, live: Live::default(), identity: None, pod_uids: [("team-1".into(), "uid-1".into())].into() }
+    let slot = MemberSlot { ordinal: 1, name: "team-1".into(), pod: Some(pod), ..MemberSlot::default() };
+    let observed = crate::observed::ObservedState { slots: vec![slot], ..fixture::nothing_seen() };
+    ClusterObservation {
+        observed,
+        live: LiveVersions::default(),
+        identity: None,
+        pod_uids: [("team-1".into(), "uid-1".into())].into(),
+    }
 }
 
 /// Returns a plan with all objects and a step that replaces a member.
-fn replacing(cluster: &Cluster) -> Plan {
-    Plan {
-        resources: Some(Box::new(resources(cluster, &Carried::default()))),
-        chores: vec![Chore::SetOwner { object: OwnedObject::Claim("data-team-0".into()), owned: true }],
-        step: Some(Step::DeletePod { pod: "team-1".into(), uid: "uid-1".into() }),
+fn replacing(cluster: &ValidCluster) -> ReconcilePlan {
+    ReconcilePlan {
+        resources: Some(Box::new(build_resources(cluster, &CarriedState::default()))),
+        chores: vec![PlanChore::SetOwner { object: OwnedObject::Claim("data-team-0".into()), owned: true }],
+        step: Some(PlanStep::DeletePod { pod: "team-1".into(), uid: "uid-1".into() }),
         operation: None,
         blocked: None,
     }
 }
 
-async fn carry_out(api: &FakeApi, ledger: &Ledger, cluster: &Cluster, plan: Plan) -> Applied {
-    let hub = Hub::new(mpsc::channel(1).0);
-    apply(&api.client(), &hub, ledger, cluster, &seen(), plan).await
+async fn carry_out(api: &FakeApi, ledger: &WriteLedger, cluster: &ValidCluster, plan: ReconcilePlan) -> ApplyOutcome {
+    let hub = WatchHub::new(mpsc::channel(1).0);
+    apply_plan(&api.client(), &hub, ledger, cluster, &seen(), plan).await
 }
 
 #[tokio::test]
@@ -57,7 +62,7 @@ async fn one_refused_kind_stops_no_other_and_no_step() {
 async fn refuse_one(kind: &'static str, answer: Answer) {
     let cluster = fixture::cluster();
     let api = FakeApi::refusing(Refuse { path: kind, answer });
-    let applied = carry_out(&api, &Ledger::default(), &cluster, replacing(&cluster)).await;
+    let applied = carry_out(&api, &WriteLedger::default(), &cluster, replacing(&cluster)).await;
     let refused: BTreeSet<&str> = applied.refusals.iter().filter_map(|one| one.object.split('/').next()).collect();
     assert_eq!(refused.len(), 1, "{kind}, {answer:?}: {:?}", applied.refusals);
     for other in KINDS.iter().filter(|other| **other != kind) {
@@ -80,15 +85,15 @@ async fn refuse_one(kind: &'static str, answer: Answer) {
 async fn a_partition_is_not_taken_for_lowered_when_the_stateful_set_was_refused() {
     let cluster = fixture::cluster();
     let api = FakeApi::refusing(Refuse { path: "statefulsets", answer: Answer::Code(422, "no") });
-    let plan = Plan { step: Some(Step::SetPartition(2)), ..replacing(&cluster) };
-    let applied = carry_out(&api, &Ledger::default(), &cluster, plan).await;
+    let plan = ReconcilePlan { step: Some(PlanStep::SetPartition(2)), ..replacing(&cluster) };
+    let applied = carry_out(&api, &WriteLedger::default(), &cluster, plan).await;
     assert!(matches!(applied.failed_step, Some(ApplyError::Partition)), "{:?}", applied.failed_step);
 }
 
 #[tokio::test]
 async fn what_was_refused_is_told_again_until_it_is_taken() {
     let cluster = fixture::cluster();
-    let ledger = Ledger::default();
+    let ledger = WriteLedger::default();
     let refusing = FakeApi::refusing(Refuse { path: "services", answer: Answer::Code(403, "quota") });
     // The refusals are the same whether the write was sent again or remembered.
     for _ in 0..3 {
@@ -110,18 +115,21 @@ async fn what_was_refused_is_told_again_until_it_is_taken() {
 async fn nothing_is_written_again_while_nothing_differs() {
     let cluster = fixture::cluster();
     let api = FakeApi::default();
-    let ledger = Ledger::default();
-    let made = resources(&cluster, &Carried::default());
-    let first = carry_out(&api, &ledger, &cluster, Plan { step: None, chores: vec![], ..replacing(&cluster) }).await;
+    let ledger = WriteLedger::default();
+    let made = build_resources(&cluster, &CarriedState::default());
+    let first =
+        carry_out(&api, &ledger, &cluster, ReconcilePlan { step: None, chores: vec![], ..replacing(&cluster) }).await;
     assert_eq!(first.refusals, []);
-    let keys = objects::keys(&made);
-    let live =
-        Live { versions: keys.into_iter().map(|key| (key, "generation 1".to_owned())).collect(), ..Live::default() };
+    let keys = objects::ledger_keys(&made);
+    let live = LiveVersions {
+        versions: keys.into_iter().map(|key| (key, "generation 1".to_owned())).collect(),
+        ..LiveVersions::default()
+    };
     assert!(is_applied(&ledger, &cluster, &live, Some(&made)));
     let mut changed = cluster.clone();
     changed.spec.service.r#type = quorate_crd::ServiceType::LoadBalancer;
-    assert!(!is_applied(&ledger, &changed, &live, Some(&resources(&changed, &Carried::default()))));
-    assert!(!is_applied(&Ledger::default(), &cluster, &live, Some(&made)), "another process has to look first");
+    assert!(!is_applied(&ledger, &changed, &live, Some(&build_resources(&changed, &CarriedState::default()))));
+    assert!(!is_applied(&WriteLedger::default(), &cluster, &live, Some(&made)), "another process has to look first");
 }
 
 #[tokio::test]
@@ -136,9 +144,10 @@ async fn a_secret_that_is_there_and_lacks_its_key_is_written_over() {
         }
         let mut seen = seen();
         seen.observed.peer_tls = PeerTls::Absent;
-        let plan = Plan { resources: None, chores: vec![Chore::IssuePeerTls], step: None, ..replacing(&cluster) };
-        let hub = Hub::new(mpsc::channel(1).0);
-        let applied = apply(&api.client(), &hub, &Ledger::default(), &cluster, &seen, plan).await;
+        let plan =
+            ReconcilePlan { resources: None, chores: vec![PlanChore::IssuePeerTls], step: None, ..replacing(&cluster) };
+        let hub = WatchHub::new(mpsc::channel(1).0);
+        let applied = apply_plan(&api.client(), &hub, &WriteLedger::default(), &cluster, &seen, plan).await;
         assert_eq!(applied.refusals, []);
         let written = api.last("team-peer-tls").expect("a write");
         assert!(written.starts_with(method) && written.contains("tls.key"), "{written}");
@@ -152,9 +161,9 @@ async fn a_healthy_pod_is_evicted_and_a_broken_one_deleted() {
         let api = FakeApi::default();
         let mut seen = seen();
         seen.observed.slots[0].pod.as_mut().expect("a pod").ready = ready;
-        let plan = Plan { resources: None, chores: vec![], ..replacing(&cluster) };
-        let hub = Hub::new(mpsc::channel(1).0);
-        let applied = apply(&api.client(), &hub, &Ledger::default(), &cluster, &seen, plan).await;
+        let plan = ReconcilePlan { resources: None, chores: vec![], ..replacing(&cluster) };
+        let hub = WatchHub::new(mpsc::channel(1).0);
+        let applied = apply_plan(&api.client(), &hub, &WriteLedger::default(), &cluster, &seen, plan).await;
         assert!(applied.failed_step.is_none(), "{:?}", applied.failed_step);
         let last = api.last("pods/team-1").expect("a write");
         assert!(last.starts_with(expected), "{last}");
@@ -168,9 +177,9 @@ async fn a_budget_that_allows_no_eviction_is_told_with_its_words() {
     let api = FakeApi::refusing(Refuse { path: "pods/team-1", answer: Answer::Code(429, "would violate the budget") });
     let mut seen = seen();
     seen.observed.slots[0].pod.as_mut().expect("a pod").ready = true;
-    let plan = Plan { resources: None, chores: vec![], ..replacing(&cluster) };
-    let hub = Hub::new(mpsc::channel(1).0);
-    let applied = apply(&api.client(), &hub, &Ledger::default(), &cluster, &seen, plan).await;
+    let plan = ReconcilePlan { resources: None, chores: vec![], ..replacing(&cluster) };
+    let hub = WatchHub::new(mpsc::channel(1).0);
+    let applied = apply_plan(&api.client(), &hub, &WriteLedger::default(), &cluster, &seen, plan).await;
     let error = applied.failed_step.expect("refused");
     assert!(crate::words::with_causes(&error).contains("would violate the budget"));
 }

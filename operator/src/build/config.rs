@@ -1,6 +1,6 @@
-use super::{metadata, template::short_hash};
+use super::{object_meta, template::short_hash};
 use crate::{
-    cluster::Cluster,
+    cluster::ValidCluster,
     names::{PORT_GRPC, PORT_HTTP, PORT_METRICS, PORT_PEER},
 };
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -14,25 +14,25 @@ pub(crate) const FILE: &str = "chatd.yaml";
 /// Keys of chatd's configuration that the operator sets. The environment of each pod provides the rest.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Config<'a> {
+struct ChatdConfig<'a> {
     server_name: &'a str,
     data_dir: &'static str,
-    listen: Listen,
-    tls: Tls,
-    raft: Raft,
-    sessions: Sessions,
+    listen: ListenConfig,
+    tls: TlsConfig,
+    raft: RaftConfig,
+    sessions: SessionConfig,
     registration: &'static str,
     // Absent rather than empty, like `traces`: a different text means a new ConfigMap and a rollout.
     #[serde(skip_serializing_if = "String::is_empty")]
     administrators: String,
     rate_limit: RateLimit,
-    log: Log,
+    log: LogConfig,
     #[serde(skip_serializing_if = "Option::is_none")]
-    traces: Option<Traces<'a>>,
+    traces: Option<TraceConfig<'a>>,
 }
 
 #[derive(Serialize)]
-struct Listen {
+struct ListenConfig {
     http: String,
     grpc: String,
     peer: String,
@@ -41,7 +41,7 @@ struct Listen {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Tls {
+struct TlsConfig {
     ca_file: String,
     cert_file: String,
     key_file: String,
@@ -49,14 +49,14 @@ struct Tls {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Raft {
+struct RaftConfig {
     heartbeat_interval: String,
     election_timeout_min: String,
     election_timeout_max: String,
 }
 
 #[derive(Serialize)]
-struct Sessions {
+struct SessionConfig {
     lifetime: String,
 }
 
@@ -68,14 +68,14 @@ struct RateLimit {
 }
 
 #[derive(Serialize)]
-struct Log {
+struct LogConfig {
     format: &'static str,
     level: &'static str,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Traces<'a> {
+struct TraceConfig<'a> {
     endpoint: &'a str,
     sample_ratio: &'a str,
 }
@@ -84,26 +84,26 @@ struct Traces<'a> {
 /// content, so that a pod of an older revision that is lost during a rollout comes back with the configuration that its
 /// image knows.
 #[must_use]
-pub fn config_map(cluster: &Cluster) -> ConfigMap {
+pub fn config_map(cluster: &ValidCluster) -> ConfigMap {
     named_config_map(cluster, config_name(cluster), config_text(cluster))
 }
 
 /// Builds a ConfigMap with the given name and content.
-pub(super) fn named_config_map(cluster: &Cluster, name: String, text: String) -> ConfigMap {
-    let mut metadata = metadata(cluster, name);
+pub(super) fn named_config_map(cluster: &ValidCluster, name: String, text: String) -> ConfigMap {
+    let mut metadata = object_meta(cluster, name);
     metadata.labels.get_or_insert_default().insert(label::CONFIG.to_owned(), "true".to_owned());
     ConfigMap { metadata, immutable: Some(true), data: Some([(FILE.to_owned(), text)].into()), binary_data: None }
 }
 
 /// Returns the name of the ConfigMap with chatd's configuration.
 #[must_use]
-pub fn config_name(cluster: &Cluster) -> String {
+pub fn config_name(cluster: &ValidCluster) -> String {
     format!("{}-config-{}", cluster.name, short_hash(config_text(cluster).as_bytes()))
 }
 
 /// Returns chatd's configuration file. JSON would be valid YAML too, but YAML is easier for people to read.
 #[must_use]
-pub fn config_text(cluster: &Cluster) -> String {
+pub fn config_text(cluster: &ValidCluster) -> String {
     let times = cluster.times;
     // Without `..`, as in `template::inputs`, so that a newly added setting is written or left out on purpose.
     let ChatSpec { registration, administrators, rate_limit, session_lifetime: _ } = &cluster.spec.chat;
@@ -113,46 +113,46 @@ pub fn config_text(cluster: &Cluster) -> String {
     let host = if cluster.ipv6 { "[::]" } else { "0.0.0.0" };
     let listen = |port: i32| format!("{host}:{port}");
     let tls = |file: &str| format!("{}/{file}", super::pod::TLS_FOLDER);
-    let config = Config {
+    let config = ChatdConfig {
         server_name: &cluster.spec.server_name,
         data_dir: super::pod::DATA_FOLDER,
-        listen: Listen {
+        listen: ListenConfig {
             http: listen(PORT_HTTP),
             grpc: listen(PORT_GRPC),
             peer: listen(PORT_PEER),
             metrics: listen(PORT_METRICS),
         },
-        tls: Tls { ca_file: tls("ca.crt"), cert_file: tls("tls.crt"), key_file: tls("tls.key") },
-        raft: Raft {
-            heartbeat_interval: time(times.heartbeat),
-            election_timeout_min: time(times.election_min),
-            election_timeout_max: time(times.election_max),
+        tls: TlsConfig { ca_file: tls("ca.crt"), cert_file: tls("tls.crt"), key_file: tls("tls.key") },
+        raft: RaftConfig {
+            heartbeat_interval: duration_text(times.heartbeat),
+            election_timeout_min: duration_text(times.election_min),
+            election_timeout_max: duration_text(times.election_max),
         },
-        sessions: Sessions { lifetime: time(times.session_lifetime) },
+        sessions: SessionConfig { lifetime: duration_text(times.session_lifetime) },
         registration: match registration {
             RegistrationPolicy::Open => "open",
             RegistrationPolicy::Closed => "closed",
         },
         administrators: administrators.join(","),
-        rate_limit: RateLimit { enabled: *enabled, messages: *messages, per: time(times.rate_limit_per) },
-        log: Log {
+        rate_limit: RateLimit { enabled: *enabled, messages: *messages, per: duration_text(times.rate_limit_per) },
+        log: LogConfig {
             format: match format {
                 LogFormat::Json => "json",
                 LogFormat::Text => "text",
             },
-            level: level(least),
+            level: level_name(least),
         },
         traces: cluster
             .spec
             .traces
             .as_ref()
-            .map(|TracesSpec { endpoint, sample_ratio }| Traces { endpoint, sample_ratio }),
+            .map(|TracesSpec { endpoint, sample_ratio }| TraceConfig { endpoint, sample_ratio }),
     };
     // Strings, numbers and structs always serialize, as the golden test shows.
     serde_yaml_ng::to_string(&config).unwrap_or_default()
 }
 
-fn level(level: LogLevel) -> &'static str {
+fn level_name(level: LogLevel) -> &'static str {
     match level {
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",
@@ -163,7 +163,7 @@ fn level(level: LogLevel) -> &'static str {
 }
 
 /// Formats a duration in a single unit, which every parser of durations accepts.
-fn time(duration: Duration) -> String {
+fn duration_text(duration: Duration) -> String {
     match duration.subsec_millis() {
         0 => format!("{}s", duration.as_secs()),
         _ => format!("{}ms", duration.as_millis()),
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn times_have_one_unit() {
-        assert_eq!(time(Duration::from_millis(1500)), "1500ms");
-        assert_eq!(time(Duration::from_secs(720 * 3600)), "2592000s");
+        assert_eq!(duration_text(Duration::from_millis(1500)), "1500ms");
+        assert_eq!(duration_text(Duration::from_secs(720 * 3600)), "2592000s");
     }
 }

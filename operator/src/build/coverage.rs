@@ -2,8 +2,8 @@
 //! is applied, even where a template was applied before. The fields are read from the schema, so a newly added one
 //! fails here until it has an effect or is listed as one that the operator itself acts on.
 
-use super::{Carried, Resources, resources, template};
-use crate::{cluster::Cluster, fixture};
+use super::{CarriedState, DesiredResources, build_resources, choose_template};
+use crate::{cluster::ValidCluster, fixture};
 use quorate_crd::ChatCluster;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -93,7 +93,7 @@ fn walk(schema: &Value, path: String, found: &mut BTreeSet<String>) {
     }
 }
 
-fn with(path: &str, value: Value) -> Cluster {
+fn with(path: &str, value: Value) -> ValidCluster {
     let mut object = serde_json::to_value(fixture::chat_cluster()).expect("JSON");
     if path == "traces.sampleRatio" {
         object["spec"]["traces"] = json!({"endpoint": "http://elsewhere:4317"});
@@ -107,14 +107,15 @@ fn with(path: &str, value: Value) -> Cluster {
         object["spec"]["traces"]["sampleRatio"] = json!("0.01");
     }
     let object: ChatCluster = serde_json::from_value(object).expect("an object");
-    Cluster::validate(&object).expect("a valid object")
+    ValidCluster::validate(&object).expect("a valid object")
 }
 
 /// Renders everything that is applied, with the configuration as it appears in its file.
-fn text(resources: Resources) -> String {
+fn text(resources: DesiredResources) -> String {
     let configs = resources.configs.iter().filter_map(|map| map.data.as_ref()?.values().next().cloned());
     let configs: Vec<String> = configs.collect();
-    let Resources { service_account, configs: _, service, peers, leader, disruption_budget, stateful_set } = resources;
+    let DesiredResources { service_account, configs: _, service, peers, leader, disruption_budget, stateful_set } =
+        resources;
     let objects = json!({
         "account": service_account, "service": service, "peers": peers, "leader": leader,
         "disruptionBudget": disruption_budget, "stateful": stateful_set.spec,
@@ -137,14 +138,14 @@ fn every_field_of_the_schema_is_tried_here() {
 #[test]
 fn every_value_reaches_an_object_also_when_a_template_was_applied_before() {
     let before = fixture::cluster();
-    let first = resources(&before, &Carried::default());
-    let recorded = template(&before, None).record();
+    let first = build_resources(&before, &CarriedState::default());
+    let recorded = choose_template(&before, None).record();
     for (path, value, words) in values() {
         assert!(!text(first.clone()).contains(words), "{path}: {words:?} is there without it");
         let after = with(path, value);
         // A new size reaches existing claims by patching them, and the claim template only when that is first created.
-        let carried = Carried { recorded: Some(recorded.clone()), ..Carried::default() };
-        let found = text(resources(&after, &carried));
+        let carried = CarriedState { recorded: Some(recorded.clone()), ..CarriedState::default() };
+        let found = text(build_resources(&after, &carried));
         assert!(found.contains(words), "{path}: {words:?} is in no object:\n{found}");
     }
 }

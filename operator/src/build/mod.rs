@@ -1,4 +1,4 @@
-//! Builders: pure functions from a [`Cluster`] to the objects that it needs, one file per kind, without a client, a
+//! Builders: pure functions from a [`ValidCluster`] to the objects that it needs, one file per kind, without a client, a
 //! clock or randomness. The expected results are in `golden/`; run the tests with `UPDATE_GOLDEN=1` after an intended
 //! change.
 
@@ -15,9 +15,9 @@ mod template;
 pub(crate) use config::FILE as CONFIG_FILE;
 pub use config::{config_map, config_name, config_text};
 pub use stateful_set::stateful_set;
-pub use template::{Recorded, Template, template};
+pub use template::{RecordedTemplate, TemplateChoice, choose_template};
 
-use crate::{cluster::Cluster, names, observed::ConfigView};
+use crate::{cluster::ValidCluster, names, observed::ConfigView};
 use k8s_openapi::{
     api::{
         apps::v1::StatefulSet,
@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 
 /// Objects of a cluster that are applied. Secrets and the marker are not among them, because they are created once.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Resources {
+pub struct DesiredResources {
     /// Identity of the pods, without any permissions.
     pub service_account: ServiceAccount,
     /// Configuration of the pods, and every other configuration that is missing but still referenced.
@@ -50,9 +50,9 @@ pub struct Resources {
 
 /// State of the live StatefulSet that is carried over to the next one.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Carried {
+pub struct CarriedState {
     /// Template that the live StatefulSet was applied with.
-    pub recorded: Option<Recorded>,
+    pub recorded: Option<RecordedTemplate>,
     /// Claim templates of the live StatefulSet, which are immutable.
     pub claim_templates: Option<Vec<PersistentVolumeClaim>>,
     /// Partition of the rolling update: pods with a lower ordinal keep their revision. `None` stands for the rest
@@ -69,23 +69,23 @@ pub struct Carried {
 
 /// Builds all objects of the cluster.
 #[must_use]
-pub fn resources(cluster: &Cluster, carried: &Carried) -> Resources {
-    let template = template(cluster, carried.recorded.as_ref());
-    Resources {
+pub fn build_resources(cluster: &ValidCluster, carried: &CarriedState) -> DesiredResources {
+    let template = choose_template(cluster, carried.recorded.as_ref());
+    DesiredResources {
         service_account: service_account::service_account(cluster),
         configs: template.is_current().then(|| config_map(cluster)).into_iter().collect(),
-        service: service::clients(cluster),
-        peers: service::peers(cluster),
-        leader: service::leader(cluster),
+        service: service::client_service(cluster),
+        peers: service::peer_service(cluster),
+        leader: service::leader_service(cluster),
         disruption_budget: disruption_budget::disruption_budget(cluster, carried),
         stateful_set: stateful_set(cluster, &template, carried),
     }
 }
 
-impl Resources {
+impl DesiredResources {
     /// Adds every missing configuration that is still referenced, and records the contents of all configurations in
     /// use. A pod whose ConfigMap is missing hangs in `FailedMount` for ever.
-    pub fn keep_configs(&mut self, cluster: &Cluster, known: &[ConfigView]) {
+    pub fn keep_configs(&mut self, cluster: &ValidCluster, known: &[ConfigView]) {
         let current = self.configs.iter().filter_map(|map| {
             let text = map.data.as_ref()?.get(config::FILE)?.clone();
             Some((map.metadata.name.clone()?, text))
@@ -102,11 +102,11 @@ impl Resources {
     }
 }
 
-fn metadata(cluster: &Cluster, name: String) -> ObjectMeta {
+fn object_meta(cluster: &ValidCluster, name: String) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
         namespace: Some(cluster.namespace.clone()),
-        labels: Some(names::labels(&cluster.name)),
+        labels: Some(names::object_labels(&cluster.name)),
         owner_references: Some(vec![cluster.owner.clone()]),
         ..ObjectMeta::default()
     }
@@ -135,8 +135,8 @@ mod tests {
 
     #[test]
     fn objects_of_the_sample_are_the_golden_ones() {
-        let Resources { service_account, configs, service, peers, leader, disruption_budget, stateful_set } =
-            resources(&fixture::cluster(), &Carried::default());
+        let DesiredResources { service_account, configs, service, peers, leader, disruption_budget, stateful_set } =
+            build_resources(&fixture::cluster(), &CarriedState::default());
         golden("service-account", &service_account);
         golden("config", &configs.first());
         golden("service", &service);
@@ -150,15 +150,15 @@ mod tests {
     fn one_replica_has_no_disruption_budget() {
         let mut cluster = fixture::cluster();
         cluster.spec.replicas = 1;
-        assert!(resources(&cluster, &Carried::default()).disruption_budget.is_none());
+        assert!(build_resources(&cluster, &CarriedState::default()).disruption_budget.is_none());
     }
 
     #[test]
     fn the_budget_and_the_pods_follow_the_voters() {
         let mut cluster = fixture::cluster();
         cluster.spec.replicas = 1;
-        let carried = Carried { replicas: Some(5), fragile: true, on_delete: true, ..Carried::default() };
-        let Resources { disruption_budget, stateful_set, .. } = resources(&cluster, &carried);
+        let carried = CarriedState { replicas: Some(5), fragile: true, on_delete: true, ..CarriedState::default() };
+        let DesiredResources { disruption_budget, stateful_set, .. } = build_resources(&cluster, &carried);
         let budget = disruption_budget.and_then(|budget| budget.spec).expect("five pods are worth one");
         assert_eq!(serde_json::to_value(budget.max_unavailable).expect("JSON"), 0);
         let spec = stateful_set.spec.expect("a spec");
@@ -170,8 +170,8 @@ mod tests {
 
     #[test]
     fn pods_are_scraped_unless_the_spec_says_otherwise() {
-        let scraped = |cluster: &Cluster| {
-            let set = resources(cluster, &Carried::default()).stateful_set;
+        let scraped = |cluster: &ValidCluster| {
+            let set = build_resources(cluster, &CarriedState::default()).stateful_set;
             let metadata = set.spec.and_then(|spec| spec.template.metadata).expect("metadata");
             metadata.annotations.and_then(|all| all.get("prometheus.io/scrape").cloned())
         };
@@ -184,12 +184,12 @@ mod tests {
     #[test]
     fn claim_templates_stay_as_they_were_made() {
         let cluster = fixture::cluster();
-        let made = resources(&cluster, &Carried::default()).stateful_set;
+        let made = build_resources(&cluster, &CarriedState::default()).stateful_set;
         let claims = made.spec.and_then(|spec| spec.volume_claim_templates);
         let mut grown = cluster;
         grown.spec.storage.size = k8s_openapi::apimachinery::pkg::api::resource::Quantity("5Gi".into());
-        let carried = Carried { claim_templates: claims.clone(), ..Carried::default() };
-        let again = resources(&grown, &carried).stateful_set;
+        let carried = CarriedState { claim_templates: claims.clone(), ..CarriedState::default() };
+        let again = build_resources(&grown, &carried).stateful_set;
         assert_eq!(again.spec.and_then(|spec| spec.volume_claim_templates), claims);
     }
 
@@ -202,7 +202,7 @@ mod tests {
             exists,
             text: Some(format!("text of {name}")),
         };
-        let mut made = resources(&cluster, &Carried::default());
+        let mut made = build_resources(&cluster, &CarriedState::default());
         made.keep_configs(&cluster, &[view("gone", false, true), view("there", true, true), view("old", true, false)]);
         let names: Vec<_> = made.configs.iter().filter_map(|map| map.metadata.name.clone()).collect();
         assert_eq!(names, [config_name(&cluster), "gone".into()]);
@@ -216,19 +216,19 @@ mod tests {
     #[test]
     fn a_recorded_template_stays_until_the_spec_changes_or_the_new_one_is_accepted() {
         let cluster = fixture::cluster();
-        let mut recorded = template(&cluster, None).record();
+        let mut recorded = choose_template(&cluster, None).record();
         // A template that an older operator would have built.
         recorded.pod = serde_json::json!({"spec": {"containers": [], "terminationGracePeriodSeconds": 30}});
-        assert!(!template(&cluster, Some(&recorded)).is_current());
-        let carried = Carried { recorded: Some(recorded.clone()), ..Carried::default() };
-        assert!(resources(&cluster, &carried).configs.is_empty());
+        assert!(!choose_template(&cluster, Some(&recorded)).is_current());
+        let carried = CarriedState { recorded: Some(recorded.clone()), ..CarriedState::default() };
+        assert!(build_resources(&cluster, &carried).configs.is_empty());
 
         let mut changed = cluster.clone();
         changed.spec.image = "localhost/quorate:next".into();
-        assert!(template(&changed, Some(&recorded)).is_current());
+        assert!(choose_template(&changed, Some(&recorded)).is_current());
 
         let mut accepted = cluster;
         accepted.accepted_template = Some("1".into());
-        assert!(template(&accepted, Some(&recorded)).is_current());
+        assert!(choose_template(&accepted, Some(&recorded)).is_current());
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     build::config::{FILE, config_name},
-    cluster::Cluster,
+    cluster::ValidCluster,
     names::{self, CONTAINER, DATA, PORT_GRPC, PORT_HTTP, PORT_METRICS, PORT_PEER},
 };
 use k8s_openapi::{
@@ -29,27 +29,27 @@ const USER: i64 = 65532;
 /// the rest is room for a flush on a slow disk.
 const GRACE_SECONDS: i64 = 60;
 
-pub(super) fn template(cluster: &Cluster) -> PodTemplateSpec {
+pub(super) fn pod_template(cluster: &ValidCluster) -> PodTemplateSpec {
     let wanted = &cluster.spec.pod_template;
     let mut labels = wanted.metadata.labels.clone();
-    labels.extend(names::labels(&cluster.name));
-    let mut annotations = scrape();
+    labels.extend(names::object_labels(&cluster.name));
+    let mut annotations = scrape_annotations();
     annotations.extend(wanted.metadata.annotations.clone());
     PodTemplateSpec {
         metadata: Some(ObjectMeta { labels: Some(labels), annotations: Some(annotations), ..ObjectMeta::default() }),
-        spec: Some(spec(cluster)),
+        spec: Some(pod_spec(cluster)),
     }
 }
 
 /// Returns the annotations that a Prometheus without its operator looks for. The ChatCluster's own annotations are
 /// added later and may override them.
-fn scrape() -> BTreeMap<String, String> {
+fn scrape_annotations() -> BTreeMap<String, String> {
     [("prometheus.io/scrape", "true".to_owned()), ("prometheus.io/port", PORT_METRICS.to_string())]
         .map(|(key, value)| (key.to_owned(), value))
         .into()
 }
 
-fn spec(cluster: &Cluster) -> PodSpec {
+fn pod_spec(cluster: &ValidCluster) -> PodSpec {
     let wanted = &cluster.spec.pod_template;
     let user = match wanted.user {
         PodUser::Fixed => Some(USER),
@@ -71,25 +71,25 @@ fn spec(cluster: &Cluster) -> PodSpec {
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
             ..PodSecurityContext::default()
         }),
-        containers: vec![container(cluster)],
-        volumes: Some(volumes(cluster)),
-        image_pull_secrets: some(cluster.spec.image_pull_secrets.clone()),
+        containers: vec![chatd_container(cluster)],
+        volumes: Some(pod_volumes(cluster)),
+        image_pull_secrets: non_empty(cluster.spec.image_pull_secrets.clone()),
         affinity: wanted.affinity.clone(),
-        topology_spread_constraints: Some(spread(cluster)),
+        topology_spread_constraints: Some(spread_constraints(cluster)),
         node_selector: (!wanted.node_selector.is_empty()).then(|| wanted.node_selector.clone()),
-        tolerations: some(wanted.tolerations.clone()),
+        tolerations: non_empty(wanted.tolerations.clone()),
         priority_class_name: wanted.priority_class_name.clone(),
         ..PodSpec::default()
     }
 }
 
-fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+fn non_empty<T>(list: Vec<T>) -> Option<Vec<T>> {
     (!list.is_empty()).then_some(list)
 }
 
 /// Returns the topology spread constraints. The default ones are soft, because a small cluster must start on the nodes
 /// that there are.
-fn spread(cluster: &Cluster) -> Vec<TopologySpreadConstraint> {
+fn spread_constraints(cluster: &ValidCluster) -> Vec<TopologySpreadConstraint> {
     let wanted = &cluster.spec.pod_template.topology_spread_constraints;
     if !wanted.is_empty() {
         return wanted.clone();
@@ -100,7 +100,7 @@ fn spread(cluster: &Cluster) -> Vec<TopologySpreadConstraint> {
             topology_key: key.to_owned(),
             when_unsatisfiable: "ScheduleAnyway".to_owned(),
             label_selector: Some(LabelSelector {
-                match_labels: Some(names::selector(&cluster.name)),
+                match_labels: Some(names::selector_labels(&cluster.name)),
                 ..LabelSelector::default()
             }),
             ..TopologySpreadConstraint::default()
@@ -108,13 +108,13 @@ fn spread(cluster: &Cluster) -> Vec<TopologySpreadConstraint> {
         .into()
 }
 
-fn container(cluster: &Cluster) -> Container {
+fn chatd_container(cluster: &ValidCluster) -> Container {
     Container {
         name: CONTAINER.to_owned(),
         image: Some(cluster.spec.image.clone()),
         image_pull_policy: Some(cluster.spec.image_pull_policy.as_str().to_owned()),
         args: Some(vec!["--config".to_owned(), format!("{CONFIG_FOLDER}/{FILE}")]),
-        env: Some(environment(cluster)),
+        env: Some(env_vars(cluster)),
         ports: Some(
             [("http", PORT_HTTP), ("grpc", PORT_GRPC), ("peer", PORT_PEER), ("metrics", PORT_METRICS)]
                 .map(|(name, port)| ContainerPort {
@@ -126,10 +126,10 @@ fn container(cluster: &Cluster) -> Container {
                 .into(),
         ),
         // Both probes are answered before the database is open, so that a long recovery is not killed for being long.
-        startup_probe: Some(probe("/healthz", 1, 120)),
-        liveness_probe: Some(probe("/healthz", 10, 6)),
-        readiness_probe: Some(probe("/readyz", 1, 2)),
-        resources: Some(cluster.spec.pod_template.resources.clone().unwrap_or_else(resources)),
+        startup_probe: Some(http_probe("/healthz", 1, 120)),
+        liveness_probe: Some(http_probe("/healthz", 10, 6)),
+        readiness_probe: Some(http_probe("/readyz", 1, 2)),
+        resources: Some(cluster.spec.pod_template.resources.clone().unwrap_or_else(default_resources)),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             read_only_root_filesystem: Some(true),
@@ -140,11 +140,11 @@ fn container(cluster: &Cluster) -> Container {
         // chatd writes no termination message; the end of its log says why it ended, and the status reports it.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: Some(vec![
-            mount(DATA, DATA_FOLDER, false),
+            volume_mount(DATA, DATA_FOLDER, false),
             // Whole directories without subPath, because files mounted by subPath never change.
-            mount("config", CONFIG_FOLDER, true),
-            mount("peer-tls", TLS_FOLDER, true),
-            mount("tmp", "/tmp", false),
+            volume_mount("config", CONFIG_FOLDER, true),
+            volume_mount("peer-tls", TLS_FOLDER, true),
+            volume_mount("tmp", "/tmp", false),
         ]),
         ..Container::default()
     }
@@ -152,7 +152,7 @@ fn container(cluster: &Cluster) -> Container {
 
 /// Returns the default resources. There is no CPU limit, because throttling costs elections at an election timeout of
 /// 150 ms. Memory request and limit are equal, so that no pod is evicted for memory that it was promised.
-fn resources() -> ResourceRequirements {
+fn default_resources() -> ResourceRequirements {
     let quantity = |name: &str, amount: &str| (name.to_owned(), Quantity(amount.to_owned()));
     ResourceRequirements {
         requests: Some([quantity("cpu", "100m"), quantity("memory", "1Gi")].into()),
@@ -161,23 +161,23 @@ fn resources() -> ResourceRequirements {
     }
 }
 
-fn environment(cluster: &Cluster) -> Vec<EnvVar> {
-    let host = format!("$(QUORATE_NODE_NAME).{}.{}.svc", names::peers(&cluster.name), cluster.namespace);
+fn env_vars(cluster: &ValidCluster) -> Vec<EnvVar> {
+    let host = format!("$(QUORATE_NODE_NAME).{}.{}.svc", names::peer_service_name(&cluster.name), cluster.namespace);
     let mut environment = vec![
-        field("QUORATE_NODE_NAME", "metadata.name"),
-        field("QUORATE_POD_IP", "status.podIP"),
-        value("QUORATE_ADVERTISE_PEER", format!("{host}:{PORT_PEER}")),
-        value("QUORATE_ADVERTISE_GRPC", format!("{host}:{PORT_GRPC}")),
+        env_field("QUORATE_NODE_NAME", "metadata.name"),
+        env_field("QUORATE_POD_IP", "status.podIP"),
+        env_value("QUORATE_ADVERTISE_PEER", format!("{host}:{PORT_PEER}")),
+        env_value("QUORATE_ADVERTISE_GRPC", format!("{host}:{PORT_GRPC}")),
     ];
     environment.extend(cluster.spec.pod_template.env.iter().cloned());
     environment
 }
 
-fn value(name: &str, value: String) -> EnvVar {
+fn env_value(name: &str, value: String) -> EnvVar {
     EnvVar { name: name.to_owned(), value: Some(value), value_from: None }
 }
 
-fn field(name: &str, path: &str) -> EnvVar {
+fn env_field(name: &str, path: &str) -> EnvVar {
     let field_ref = ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path: path.to_owned() };
     EnvVar {
         name: name.to_owned(),
@@ -186,7 +186,7 @@ fn field(name: &str, path: &str) -> EnvVar {
     }
 }
 
-fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
+fn http_probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
     Probe {
         http_get: Some(HTTPGetAction {
             path: Some(path.to_owned()),
@@ -200,7 +200,7 @@ fn probe(path: &str, period_seconds: i32, failures: i32) -> Probe {
     }
 }
 
-fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
+fn volume_mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
     VolumeMount {
         name: name.to_owned(),
         mount_path: path.to_owned(),
@@ -209,7 +209,7 @@ fn mount(name: &str, path: &str, read_only: bool) -> VolumeMount {
     }
 }
 
-fn volumes(cluster: &Cluster) -> Vec<Volume> {
+fn pod_volumes(cluster: &ValidCluster) -> Vec<Volume> {
     vec![
         Volume {
             name: "config".to_owned(),

@@ -1,6 +1,6 @@
-use super::metadata;
+use super::object_meta;
 use crate::{
-    cluster::Cluster,
+    cluster::ValidCluster,
     names::{self, PORT_GRPC, PORT_HTTP, PORT_PEER},
 };
 use k8s_openapi::{
@@ -10,17 +10,17 @@ use k8s_openapi::{
 use quorate_crd::label;
 
 /// Builds the Service `X` for clients. Any ready pod serves any user.
-pub(super) fn clients(cluster: &Cluster) -> Service {
-    let mut metadata = metadata(cluster, cluster.name.clone());
+pub(super) fn client_service(cluster: &ValidCluster) -> Service {
+    let mut metadata = object_meta(cluster, cluster.name.clone());
     let annotations = &cluster.spec.service.annotations;
     metadata.annotations = (!annotations.is_empty()).then(|| annotations.clone());
     Service {
         metadata,
         spec: Some(ServiceSpec {
             type_: Some(cluster.spec.service.r#type.as_str().to_owned()),
-            selector: Some(names::selector(&cluster.name)),
-            ports: Some(vec![http(), grpc()]),
-            ip_family_policy: families(),
+            selector: Some(names::selector_labels(&cluster.name)),
+            ports: Some(vec![http_port(), grpc_port()]),
+            ip_family_policy: family_policy(),
             ..ServiceSpec::default()
         }),
         status: None,
@@ -29,15 +29,15 @@ pub(super) fn clients(cluster: &Cluster) -> Service {
 
 /// Builds the headless Service `X-peers`, which gives pods their DNS names. Pods that are not ready are included,
 /// because a pod must be found before it can become ready.
-pub(super) fn peers(cluster: &Cluster) -> Service {
+pub(super) fn peer_service(cluster: &ValidCluster) -> Service {
     Service {
-        metadata: metadata(cluster, names::peers(&cluster.name)),
+        metadata: object_meta(cluster, names::peer_service_name(&cluster.name)),
         spec: Some(ServiceSpec {
             cluster_ip: Some("None".to_owned()),
             publish_not_ready_addresses: Some(true),
-            selector: Some(names::selector(&cluster.name)),
-            ports: Some(vec![grpc(), port("peer", PORT_PEER, None)]),
-            ip_family_policy: families(),
+            selector: Some(names::selector_labels(&cluster.name)),
+            ports: Some(vec![grpc_port(), service_port("peer", PORT_PEER, None)]),
+            ip_family_policy: family_policy(),
             ..ServiceSpec::default()
         }),
         status: None,
@@ -46,16 +46,16 @@ pub(super) fn peers(cluster: &Cluster) -> Service {
 
 /// Builds the Service `X-leader` for people, on a best-effort basis. The Service follows the role label, so for a
 /// moment after an election it routes to the former leader, which serves just as well.
-pub(super) fn leader(cluster: &Cluster) -> Service {
-    let mut selector = names::selector(&cluster.name);
+pub(super) fn leader_service(cluster: &ValidCluster) -> Service {
+    let mut selector = names::selector_labels(&cluster.name);
     selector.insert(label::ROLE.to_owned(), "leader".to_owned());
     Service {
-        metadata: metadata(cluster, names::leader(&cluster.name)),
+        metadata: object_meta(cluster, names::leader_service_name(&cluster.name)),
         spec: Some(ServiceSpec {
             type_: Some("ClusterIP".to_owned()),
             selector: Some(selector),
-            ports: Some(vec![http(), grpc()]),
-            ip_family_policy: families(),
+            ports: Some(vec![http_port(), grpc_port()]),
+            ip_family_policy: family_policy(),
             ..ServiceSpec::default()
         }),
         status: None,
@@ -63,20 +63,20 @@ pub(super) fn leader(cluster: &Cluster) -> Service {
 }
 
 /// Returns the IP family policy: both families where the cluster has both, or else the one that it has.
-fn families() -> Option<String> {
+fn family_policy() -> Option<String> {
     Some("PreferDualStack".to_owned())
 }
 
-fn http() -> ServicePort {
-    port("http", PORT_HTTP, Some("http"))
+fn http_port() -> ServicePort {
+    service_port("http", PORT_HTTP, Some("http"))
 }
 
-fn grpc() -> ServicePort {
+fn grpc_port() -> ServicePort {
     // Plain HTTP/2: https://kubernetes.io/docs/concepts/services-networking/service/#application-protocol
-    port("grpc", PORT_GRPC, Some("kubernetes.io/h2c"))
+    service_port("grpc", PORT_GRPC, Some("kubernetes.io/h2c"))
 }
 
-fn port(name: &str, port: i32, protocol: Option<&str>) -> ServicePort {
+fn service_port(name: &str, port: i32, protocol: Option<&str>) -> ServicePort {
     ServicePort {
         name: Some(name.to_owned()),
         port,

@@ -1,6 +1,6 @@
-use super::{Carried, Template, metadata};
+use super::{CarriedState, TemplateChoice, object_meta};
 use crate::{
-    cluster::Cluster,
+    cluster::ValidCluster,
     names::{self, DATA},
 };
 use k8s_openapi::{
@@ -23,10 +23,10 @@ use quorate_crd::{AccessMode, annotation};
 /// broken revision plus one drain would lose the quorum. `OnDelete` is therefore used only while pods that cannot start
 /// as they are get the new revision out of turn.
 #[must_use]
-pub fn stateful_set(cluster: &Cluster, template: &Template, carried: &Carried) -> StatefulSet {
+pub fn stateful_set(cluster: &ValidCluster, template: &TemplateChoice, carried: &CarriedState) -> StatefulSet {
     let replicas = carried.replicas.unwrap_or(cluster.spec.replicas);
     let recorded = template.record();
-    let mut metadata = metadata(cluster, cluster.name.clone());
+    let mut metadata = object_meta(cluster, cluster.name.clone());
     metadata.annotations = Some(
         [
             (annotation::POD_INPUTS.to_owned(), recorded.inputs),
@@ -38,7 +38,7 @@ pub fn stateful_set(cluster: &Cluster, template: &Template, carried: &Carried) -
         metadata,
         spec: Some(StatefulSetSpec {
             replicas: Some(replicas),
-            service_name: Some(names::peers(&cluster.name)),
+            service_name: Some(names::peer_service_name(&cluster.name)),
             pod_management_policy: Some("Parallel".to_owned()),
             update_strategy: Some(update_strategy(carried, replicas)),
             persistent_volume_claim_retention_policy: Some(StatefulSetPersistentVolumeClaimRetentionPolicy {
@@ -47,7 +47,10 @@ pub fn stateful_set(cluster: &Cluster, template: &Template, carried: &Carried) -
                 when_deleted: Some("Retain".to_owned()),
                 when_scaled: Some("Retain".to_owned()),
             }),
-            selector: LabelSelector { match_labels: Some(names::selector(&cluster.name)), ..LabelSelector::default() },
+            selector: LabelSelector {
+                match_labels: Some(names::selector_labels(&cluster.name)),
+                ..LabelSelector::default()
+            },
             template: template.pod().clone(),
             volume_claim_templates: Some(
                 carried.claim_templates.clone().unwrap_or_else(|| vec![claim_template(cluster)]),
@@ -58,7 +61,7 @@ pub fn stateful_set(cluster: &Cluster, template: &Template, carried: &Carried) -
     }
 }
 
-fn update_strategy(carried: &Carried, replicas: i32) -> StatefulSetUpdateStrategy {
+fn update_strategy(carried: &CarriedState, replicas: i32) -> StatefulSetUpdateStrategy {
     if carried.on_delete {
         return StatefulSetUpdateStrategy { type_: Some("OnDelete".to_owned()), rolling_update: None };
     }
@@ -69,7 +72,7 @@ fn update_strategy(carried: &Carried, replicas: i32) -> StatefulSetUpdateStrateg
     }
 }
 
-fn claim_template(cluster: &Cluster) -> PersistentVolumeClaim {
+fn claim_template(cluster: &ValidCluster) -> PersistentVolumeClaim {
     let storage = &cluster.spec.storage;
     let mode = match storage.access_mode {
         AccessMode::ReadWriteOncePod => "ReadWriteOncePod",
@@ -78,7 +81,7 @@ fn claim_template(cluster: &Cluster) -> PersistentVolumeClaim {
     PersistentVolumeClaim {
         metadata: ObjectMeta {
             name: Some(DATA.to_owned()),
-            labels: Some(names::labels(&cluster.name)),
+            labels: Some(names::object_labels(&cluster.name)),
             ..ObjectMeta::default()
         },
         spec: Some(PersistentVolumeClaimSpec {

@@ -5,7 +5,7 @@
 //! applied again.
 
 use super::pod;
-use crate::cluster::Cluster;
+use crate::cluster::ValidCluster;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use quorate_crd::ChatClusterSpec;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 
 /// Template as recorded on the live StatefulSet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recorded {
+pub struct RecordedTemplate {
     /// Hash of the inputs that the template was built from.
     pub inputs: String,
     /// Pod template as JSON, as it was applied.
@@ -23,7 +23,7 @@ pub struct Recorded {
 
 /// Pod template to apply.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Template {
+pub enum TemplateChoice {
     /// Template that this operator built from the spec.
     Current {
         /// Hash of the inputs that the template was built from.
@@ -31,24 +31,24 @@ pub enum Template {
         pod: Box<PodTemplateSpec>,
     },
     /// Template that an earlier operator built from the same spec.
-    Kept(Recorded, Box<PodTemplateSpec>),
+    Kept(RecordedTemplate, Box<PodTemplateSpec>),
 }
 
 /// Chooses the template to apply.
 #[must_use]
-pub fn template(cluster: &Cluster, recorded: Option<&Recorded>) -> Template {
-    let inputs = inputs(cluster);
+pub fn choose_template(cluster: &ValidCluster, recorded: Option<&RecordedTemplate>) -> TemplateChoice {
+    let inputs = hash_inputs(cluster);
     if let Some(recorded) = recorded.filter(|recorded| recorded.inputs == inputs)
         // An unreadable record counts as none.
         && let Ok(pod) = serde_json::from_value::<PodTemplateSpec>(recorded.pod.clone())
-        && pod != pod::template(cluster)
+        && pod != pod::pod_template(cluster)
     {
-        return Template::Kept(recorded.clone(), Box::new(pod));
+        return TemplateChoice::Kept(recorded.clone(), Box::new(pod));
     }
-    Template::Current { inputs, pod: Box::new(pod::template(cluster)) }
+    TemplateChoice::Current { inputs, pod: Box::new(pod::pod_template(cluster)) }
 }
 
-impl Template {
+impl TemplateChoice {
     /// Returns `true` if this operator built the template.
     #[must_use]
     pub fn is_current(&self) -> bool {
@@ -65,10 +65,10 @@ impl Template {
 
     /// Returns the record to store beside the template.
     #[must_use]
-    pub fn record(&self) -> Recorded {
+    pub fn record(&self) -> RecordedTemplate {
         match self {
             Self::Current { inputs, pod } => {
-                Recorded { inputs: inputs.clone(), pod: serde_json::to_value(pod).unwrap_or_default() }
+                RecordedTemplate { inputs: inputs.clone(), pod: serde_json::to_value(pod).unwrap_or_default() }
             }
             Self::Kept(recorded, _) => recorded.clone(),
         }
@@ -77,7 +77,7 @@ impl Template {
 
 /// Returns a hash of the part of the spec that pods are built from, and of the annotation that accepts a newer
 /// template.
-fn inputs(cluster: &Cluster) -> String {
+fn hash_inputs(cluster: &ValidCluster) -> String {
     // Without `..`, so that whoever adds a field decides here whether pods are built from it. A forgotten field would
     // be reported as carried out and reach no pod.
     let ChatClusterSpec {

@@ -1,21 +1,21 @@
-use crate::observed::{Door, Membership, Node, Progress, Role};
+use crate::observed::{AdminStatus, RaftMembership, RaftNode, RaftRole, ReplicationProgress};
 use quorate_wire::admin::v1 as proto;
 use std::time::Duration;
 
 /// Converts a status that the admin API sent `age` ago.
-pub(crate) fn from_proto(status: &proto::StatusResponse, age: Duration) -> Door {
+pub(crate) fn from_proto(status: &proto::StatusResponse, age: Duration) -> AdminStatus {
     let identity = status.identity.clone().unwrap_or_default();
     let millis = |millis: u64| Duration::from_millis(millis).saturating_add(age);
-    Door {
-        node: node(identity.node.as_ref(), identity.node_id),
+    AdminStatus {
+        node: node_from_proto(identity.node.as_ref(), identity.node_id),
         cluster_id: Some(identity.cluster_id).filter(|id| !id.is_empty()),
         server_name: identity.server_name,
         version: identity.version,
         empty: identity.empty,
-        role: role(status.role()),
+        role: role_from_proto(status.role()),
         term: status.term,
         leader: status.leader_node_id,
-        membership: status.membership.as_ref().map(membership).unwrap_or_default(),
+        membership: status.membership.as_ref().map(membership_from_proto).unwrap_or_default(),
         quorum_ack: status.millis_since_quorum_ack.map(millis),
         progress: status
             .progress
@@ -23,7 +23,7 @@ pub(crate) fn from_proto(status: &proto::StatusResponse, age: Duration) -> Door 
             .map(|peer| {
                 (
                     peer.node_id,
-                    Progress {
+                    ReplicationProgress {
                         matched: peer.matched_index,
                         lag: peer.lag,
                         contact: peer.millis_since_contact.map(millis),
@@ -37,18 +37,18 @@ pub(crate) fn from_proto(status: &proto::StatusResponse, age: Duration) -> Door 
     }
 }
 
-fn role(role: proto::Role) -> Role {
+fn role_from_proto(role: proto::Role) -> RaftRole {
     match role {
-        proto::Role::Leader => Role::Leader,
-        proto::Role::Follower => Role::Follower,
-        proto::Role::Candidate => Role::Candidate,
-        proto::Role::Learner => Role::Learner,
-        proto::Role::Unspecified => Role::Unknown,
+        proto::Role::Leader => RaftRole::Leader,
+        proto::Role::Follower => RaftRole::Follower,
+        proto::Role::Candidate => RaftRole::Candidate,
+        proto::Role::Learner => RaftRole::Learner,
+        proto::Role::Unspecified => RaftRole::Unknown,
     }
 }
 
-fn membership(membership: &proto::Membership) -> Membership {
-    Membership {
+fn membership_from_proto(membership: &proto::Membership) -> RaftMembership {
+    RaftMembership {
         // A node that belongs to no cluster has one voter set, which is empty.
         voter_sets: membership
             .voter_sets
@@ -57,18 +57,22 @@ fn membership(membership: &proto::Membership) -> Membership {
             .map(|set| set.node_ids.iter().copied().collect())
             .collect(),
         learners: membership.learners.iter().copied().collect(),
-        nodes: membership.nodes.iter().map(|node| (node.node_id, self::node(Some(node), node.node_id))).collect(),
+        nodes: membership
+            .nodes
+            .iter()
+            .map(|node| (node.node_id, self::node_from_proto(Some(node), node.node_id)))
+            .collect(),
     }
 }
 
-fn node(node: Option<&proto::Node>, id: u64) -> Node {
+fn node_from_proto(node: Option<&proto::Node>, id: u64) -> RaftNode {
     let node = node.cloned().unwrap_or_default();
-    Node { id, peer_address: node.peer_address, client_address: node.client_address, name: node.name }
+    RaftNode { id, peer_address: node.peer_address, client_address: node.client_address, name: node.name }
 }
 
 /// Converts a node to its form in the admin API.
 #[must_use]
-pub fn to_proto(node: &Node) -> proto::Node {
+pub fn to_proto(node: &RaftNode) -> proto::Node {
     proto::Node {
         node_id: node.id,
         peer_address: node.peer_address.clone(),
@@ -79,8 +83,8 @@ pub fn to_proto(node: &Node) -> proto::Node {
 
 /// Returns `true` if the difference is worth a reconcile. Lags and ages change all the time; they are read when
 /// something else triggers a reconcile.
-pub(crate) fn differs(one: &Door, two: &Door) -> bool {
-    let essence = |door: &Door| {
+pub(crate) fn warrants_reconcile(one: &AdminStatus, two: &AdminStatus) -> bool {
+    let essence = |door: &AdminStatus| {
         (
             door.node.id,
             door.cluster_id.clone(),
@@ -115,9 +119,12 @@ mod tests {
 
     #[test]
     fn lag_alone_calls_nobody_but_a_new_term_does() {
-        let one = Door { term: 1, ..Door::default() };
-        let lagging = Door { progress: [(1, Progress { lag: 5, ..Progress::default() })].into(), ..one.clone() };
-        assert!(!differs(&one, &lagging));
-        assert!(differs(&one, &Door { term: 2, ..one.clone() }));
+        let one = AdminStatus { term: 1, ..AdminStatus::default() };
+        let lagging = AdminStatus {
+            progress: [(1, ReplicationProgress { lag: 5, ..ReplicationProgress::default() })].into(),
+            ..one.clone()
+        };
+        assert!(!warrants_reconcile(&one, &lagging));
+        assert!(warrants_reconcile(&one, &AdminStatus { term: 2, ..one.clone() }));
     }
 }

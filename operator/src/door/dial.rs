@@ -44,8 +44,8 @@ pub enum DialError {
 ///
 /// # Errors
 /// Fails if the address or the certificates are malformed; an unreachable pod is found at the first call.
-pub fn dial(address: &str, identity: &PeerIdentity) -> Result<Channel, DialError> {
-    let uri = format!("https://{}", socket(address).ok_or_else(|| DialError::Address(address.to_owned()))?);
+pub fn dial_pod(address: &str, identity: &PeerIdentity) -> Result<Channel, DialError> {
+    let uri = format!("https://{}", socket_address(address).ok_or_else(|| DialError::Address(address.to_owned()))?);
     let tls = ClientTlsConfig::new()
         .domain_name(PEER_DOMAIN)
         .ca_certificate(Certificate::from_pem(&identity.ca))
@@ -62,7 +62,7 @@ pub fn dial(address: &str, identity: &PeerIdentity) -> Result<Channel, DialError
 }
 
 /// Parses an address and adds the peer port, unless the address already has a port.
-fn socket(address: &str) -> Option<SocketAddr> {
+fn socket_address(address: &str) -> Option<SocketAddr> {
     let port = u16::try_from(PORT_PEER).ok()?;
     address.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, port)).or_else(|_| address.parse()).ok()
 }
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn addresses_of_both_families_get_the_peer_port() {
         let check = |text: &str, expected: Option<&str>| {
-            assert_eq!(socket(text).map(|socket| socket.to_string()).as_deref(), expected, "{text}");
+            assert_eq!(socket_address(text).map(|socket| socket.to_string()).as_deref(), expected, "{text}");
         };
         check("10.0.0.1", Some("10.0.0.1:7401"));
         check("fd00::1", Some("[fd00::1]:7401"));

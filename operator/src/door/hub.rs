@@ -5,11 +5,11 @@
 
 use super::{
     DialError, PeerIdentity,
-    convert::{differs, from_proto},
-    dial,
-    silence::Silence,
+    convert::{from_proto, warrants_reconcile},
+    dial_pod,
+    silence::LeaderSilence,
 };
-use crate::observed::Door;
+use crate::observed::AdminStatus;
 use futures::future::join_all;
 use kube::runtime::reflector::ObjectRef;
 use quorate_crd::ChatCluster;
@@ -42,7 +42,7 @@ const FIRST_WORD: Duration = Duration::from_millis(1200);
 
 /// Pod to be watched.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct WatchTarget {
     /// Uid of the pod.
     pub uid: String,
     /// Address of the pod.
@@ -51,15 +51,15 @@ pub struct Target {
 
 /// Newest answer of a pod.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct PodAnswer {
     status: Arc<StatusResponse>,
     at: Instant,
 }
 
-impl Answer {
+impl PodAnswer {
     /// Returns the status that the pod sent, with its age added, or `None` if it is too old.
     #[must_use]
-    pub fn door(&self) -> Option<Door> {
+    pub fn door(&self) -> Option<AdminStatus> {
         let age = self.at.elapsed();
         (age <= SILENCE).then(|| from_proto(&self.status, age))
     }
@@ -67,15 +67,15 @@ impl Answer {
 
 /// Watches on all pods of all clusters.
 #[derive(Debug)]
-pub struct Hub {
+pub struct WatchHub {
     changes: mpsc::Sender<ObjectRef<ChatCluster>>,
-    watches: Mutex<HashMap<String, Watch>>,
-    answers: Arc<Mutex<HashMap<String, Answer>>>,
-    silence: Silence,
+    watches: Mutex<HashMap<String, PodWatch>>,
+    answers: Arc<Mutex<HashMap<String, PodAnswer>>>,
+    silence: LeaderSilence,
 }
 
 #[derive(Debug)]
-struct Watch {
+struct PodWatch {
     cluster: ObjectRef<ChatCluster>,
     address: String,
     identity: PeerIdentity,
@@ -85,17 +85,17 @@ struct Watch {
     task: JoinHandle<()>,
 }
 
-impl Drop for Watch {
+impl Drop for PodWatch {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl Hub {
+impl WatchHub {
     /// Creates a hub that reports changed clusters to `changes`.
     #[must_use]
     pub fn new(changes: mpsc::Sender<ObjectRef<ChatCluster>>) -> Self {
-        Self { changes, watches: Mutex::default(), answers: Arc::default(), silence: Silence::default() }
+        Self { changes, watches: Mutex::default(), answers: Arc::default(), silence: LeaderSilence::default() }
     }
 
     /// Watches exactly these pods of a cluster. Existing watches that match are kept.
@@ -105,13 +105,14 @@ impl Hub {
     pub fn watch(
         &self,
         cluster: &ObjectRef<ChatCluster>,
-        targets: &[Target],
+        targets: &[WatchTarget],
         identity: &PeerIdentity,
     ) -> Result<(), DialError> {
-        let mut watches = lock(&self.watches);
+        let mut watches = lock_ignoring_poison(&self.watches);
         watches.retain(|uid, watch| {
-            let fits =
-                |target: &Target| target.uid == *uid && target.address == watch.address && watch.identity == *identity;
+            let fits = |target: &WatchTarget| {
+                target.uid == *uid && target.address == watch.address && watch.identity == *identity
+            };
             watch.cluster != *cluster || targets.iter().any(fits)
         });
         let mut outcome = Ok(());
@@ -119,7 +120,7 @@ impl Hub {
             if watches.contains_key(&target.uid) {
                 continue;
             }
-            match dial(&target.address, identity) {
+            match dial_pod(&target.address, identity) {
                 Ok(channel) => {
                     let watch = self.start(cluster, target, identity, channel);
                     watches.insert(target.uid.clone(), watch);
@@ -127,14 +128,14 @@ impl Hub {
                 Err(error) => outcome = Err(error),
             }
         }
-        lock(&self.answers).retain(|uid, _| watches.contains_key(uid));
+        lock_ignoring_poison(&self.answers).retain(|uid, _| watches.contains_key(uid));
         outcome
     }
 
     /// Waits, for a bounded time, until each pod of the cluster has been tried once. An operator that has just started
     /// must not count pods as lost that it has not listened to yet.
     pub async fn listen(&self, cluster: &ObjectRef<ChatCluster>) {
-        let tried: Vec<watch::Receiver<bool>> = lock(&self.watches)
+        let tried: Vec<watch::Receiver<bool>> = lock_ignoring_poison(&self.watches)
             .values()
             .filter(|watch| watch.cluster == *cluster)
             .map(|watch| watch.tried.clone())
@@ -146,7 +147,7 @@ impl Hub {
 
     /// Stops watching the pods of a cluster.
     pub fn forget(&self, cluster: &ObjectRef<ChatCluster>) {
-        lock(&self.watches).retain(|_, watch| watch.cluster != *cluster);
+        lock_ignoring_poison(&self.watches).retain(|_, watch| watch.cluster != *cluster);
         self.silence.forget(&cluster.to_string());
     }
 
@@ -157,32 +158,32 @@ impl Hub {
 
     /// Returns the last status of a pod, unless it is too old.
     #[must_use]
-    pub fn door(&self, pod_uid: &str) -> Option<Door> {
-        lock(&self.answers).get(pod_uid).and_then(Answer::door)
+    pub fn door(&self, pod_uid: &str) -> Option<AdminStatus> {
+        lock_ignoring_poison(&self.answers).get(pod_uid).and_then(PodAnswer::door)
     }
 
     /// Returns a channel to the admin API of a watched pod, for calls.
     #[must_use]
     pub fn channel(&self, pod_uid: &str) -> Option<Channel> {
-        lock(&self.watches).get(pod_uid).map(|watch| watch.channel.clone())
+        lock_ignoring_poison(&self.watches).get(pod_uid).map(|watch| watch.channel.clone())
     }
 
     fn start(
         &self,
         cluster: &ObjectRef<ChatCluster>,
-        target: &Target,
+        target: &WatchTarget,
         identity: &PeerIdentity,
         channel: Channel,
-    ) -> Watch {
+    ) -> PodWatch {
         let (try_once, tried) = watch::channel(false);
-        let follower = Follower {
+        let follower = WatchTask {
             tried: try_once,
             uid: target.uid.clone(),
             cluster: cluster.clone(),
             answers: Arc::clone(&self.answers),
             changes: self.changes.clone(),
         };
-        Watch {
+        PodWatch {
             cluster: cluster.clone(),
             address: target.address.clone(),
             identity: identity.clone(),
@@ -194,15 +195,15 @@ impl Hub {
 }
 
 /// Background task of one watch.
-struct Follower {
+struct WatchTask {
     tried: watch::Sender<bool>,
     uid: String,
     cluster: ObjectRef<ChatCluster>,
-    answers: Arc<Mutex<HashMap<String, Answer>>>,
+    answers: Arc<Mutex<HashMap<String, PodAnswer>>>,
     changes: mpsc::Sender<ObjectRef<ChatCluster>>,
 }
 
-impl Follower {
+impl WatchTask {
     async fn run(self, channel: Channel) {
         let mut pause = RETRY.0;
         loop {
@@ -243,15 +244,15 @@ impl Follower {
     /// Stores the answer. Returns `true` if it differs from the last one in a way that matters.
     fn keep(&self, status: StatusResponse) -> bool {
         let new = from_proto(&status, Duration::ZERO);
-        let answer = Answer { status: Arc::new(status), at: Instant::now() };
-        let old = lock(&self.answers).insert(self.uid.clone(), answer);
+        let answer = PodAnswer { status: Arc::new(status), at: Instant::now() };
+        let old = lock_ignoring_poison(&self.answers).insert(self.uid.clone(), answer);
         self.tried.send_replace(true);
-        old.is_none_or(|old| differs(&from_proto(&old.status, Duration::ZERO), &new))
+        old.is_none_or(|old| warrants_reconcile(&from_proto(&old.status, Duration::ZERO), &new))
     }
 
     /// Drops the answer. Returns `true` if there was one.
     fn forget(&self) -> bool {
-        lock(&self.answers).remove(&self.uid).is_some()
+        lock_ignoring_poison(&self.answers).remove(&self.uid).is_some()
     }
 
     /// Requests a reconcile of the cluster. The queue fills up only when the controller is stopping, and then waiting
@@ -262,6 +263,6 @@ impl Follower {
 }
 
 /// Locks a mutex. A poisoned lock remains usable, because it guards a map of complete values.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock_ignoring_poison<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,5 +6,5 @@ mod hub;
 mod silence;
 
 pub use convert::to_proto;
-pub use dial::{DialError, PeerIdentity, dial};
-pub use hub::{Answer, Hub, Target};
+pub use dial::{DialError, PeerIdentity, dial_pod};
+pub use hub::{PodAnswer, WatchHub, WatchTarget};

@@ -7,9 +7,9 @@ use std::{
 /// Time at which a leader of each cluster was last heard, which distinguishes an election from an operator that hears
 /// nobody.
 #[derive(Debug, Default)]
-pub(super) struct Silence(Mutex<HashMap<String, Instant>>);
+pub(super) struct LeaderSilence(Mutex<HashMap<String, Instant>>);
 
-impl Silence {
+impl LeaderSilence {
     /// Records whether a leader is heard, and returns the time for which none has been. The time counts from the first
     /// reconcile at the earliest.
     pub(super) fn note(&self, cluster: &str, heard: bool) -> Duration {

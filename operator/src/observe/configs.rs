@@ -14,21 +14,21 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Returns the contents recorded on the StatefulSet, by the name of the ConfigMap.
-pub(super) fn recorded(set: Option<&StatefulSet>) -> BTreeMap<String, String> {
+pub(super) fn recorded_configs(set: Option<&StatefulSet>) -> BTreeMap<String, String> {
     let text = set.and_then(|set| set.metadata.annotations.as_ref()?.get(annotation::CONFIGS));
     // An unreadable record counts as none: as a rule, the ConfigMaps themselves exist.
     text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
 /// Returns every configuration that exists or is known to have existed. Without `revisions`, all count as referenced.
-pub(super) fn views(
+pub(super) fn config_views(
     configs: &[ConfigMap],
     set: Option<&StatefulSet>,
     pods: &[Pod],
     revisions: Option<&[ControllerRevision]>,
 ) -> Vec<ConfigView> {
     let mut known: BTreeMap<String, ConfigView> = BTreeMap::new();
-    for (name, text) in recorded(set) {
+    for (name, text) in recorded_configs(set) {
         known.insert(name.clone(), ConfigView { name, text: Some(text), ..ConfigView::default() });
     }
     for map in configs {
@@ -36,14 +36,15 @@ pub(super) fn views(
         let text = map.data.as_ref().and_then(|data| data.get(CONFIG_FILE).cloned());
         known.insert(name.clone(), ConfigView { name, exists: true, text, ..ConfigView::default() });
     }
-    let mut named: BTreeSet<String> = pods.iter().filter_map(|pod| pod.spec.as_ref()).flat_map(mounted).collect();
-    named.extend(set.and_then(|set| set.spec.as_ref()?.template.spec.as_ref()).into_iter().flat_map(mounted));
+    let mut named: BTreeSet<String> =
+        pods.iter().filter_map(|pod| pod.spec.as_ref()).flat_map(mounted_configs).collect();
+    named.extend(set.and_then(|set| set.spec.as_ref()?.template.spec.as_ref()).into_iter().flat_map(mounted_configs));
     named.extend(revisions.into_iter().flatten().flat_map(mounted_by_revision));
     let is_named = |name: &str| revisions.is_none() || named.contains(name);
     known.into_values().map(|view| ConfigView { used: is_named(&view.name), ..view }).collect()
 }
 
-pub(super) fn mounted(pod: &PodSpec) -> impl Iterator<Item = String> {
+pub(super) fn mounted_configs(pod: &PodSpec) -> impl Iterator<Item = String> {
     let volumes = pod.volumes.iter().flatten();
     volumes.filter_map(|volume| Some(volume.config_map.as_ref()?.name.clone()))
 }
@@ -94,25 +95,26 @@ mod tests {
 
     #[test]
     fn what_the_template_names_is_used_though_no_pod_is_left() {
-        let found = views(&[config("a"), config("b")], Some(&set("a", &[])), &[], Some(&[]));
+        let found = config_views(&[config("a"), config("b")], Some(&set("a", &[])), &[], Some(&[]));
         assert_eq!(used(&found), ["a"]);
     }
 
     #[test]
     fn what_a_revision_names_is_used_though_the_template_does_not() {
-        let found = views(&[config("a"), config("b"), config("c")], Some(&set("b", &[])), &[], Some(&[revision("a")]));
+        let found =
+            config_views(&[config("a"), config("b"), config("c")], Some(&set("b", &[])), &[], Some(&[revision("a")]));
         assert_eq!(used(&found), ["a", "b"]);
     }
 
     #[test]
     fn nothing_is_unused_while_the_revisions_are_not_known() {
-        let found = views(&[config("a"), config("b")], Some(&set("a", &[])), &[], None);
+        let found = config_views(&[config("a"), config("b")], Some(&set("a", &[])), &[], None);
         assert_eq!(used(&found), ["a", "b"]);
     }
 
     #[test]
     fn what_was_recorded_and_is_gone_is_known_with_its_text() {
-        let found = views(&[config("b")], Some(&set("a", &["a", "b"])), &[], Some(&[]));
+        let found = config_views(&[config("b")], Some(&set("a", &["a", "b"])), &[], Some(&[]));
         let gone = found.iter().find(|view| view.name == "a").expect("it is known");
         assert!(gone.used && !gone.exists);
         assert_eq!(gone.text.as_deref(), Some("of a"));

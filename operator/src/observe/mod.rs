@@ -8,10 +8,10 @@ mod secrets;
 mod views;
 
 use crate::{
-    cluster::Cluster,
-    door::{Hub, PeerIdentity, Target},
+    cluster::ValidCluster,
+    door::{PeerIdentity, WatchHub, WatchTarget},
     names,
-    observed::{Observed, Sight, Slot, StatefulSetView},
+    observed::{LeaderContact, MemberSlot, ObservedState, StatefulSetView},
     quorum, words,
 };
 use k8s_openapi::{
@@ -31,8 +31,8 @@ use kube::{
 use quorate_crd::{ChatCluster, ChatClusterStatus, MOST_REPLICAS, label};
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use notices::Notices;
-pub use ownership::Live;
+pub use notices::WarningCache;
+pub use ownership::LiveVersions;
 
 /// The API server did not answer, or not as expected.
 #[derive(Debug, thiserror::Error)]
@@ -45,11 +45,11 @@ pub struct ObserveError {
 
 /// Result of observing a cluster, with what later stages need.
 #[derive(Debug)]
-pub struct Seen {
+pub struct ClusterObservation {
     /// Observed state, the input of `plan`.
-    pub observed: Observed,
+    pub observed: ObservedState,
     /// Live objects by kind and name.
-    pub live: Live,
+    pub live: LiveVersions,
     /// Identity to present to the pods' admin APIs; `None` if the Secret lacks it.
     pub identity: Option<PeerIdentity>,
     /// Uids of the pods by name, for calls to their admin APIs.
@@ -57,7 +57,7 @@ pub struct Seen {
 }
 
 /// Raw objects as read from the API server.
-struct Objects {
+struct RawObjects {
     stateful_set: Option<StatefulSet>,
     marker: Option<ConfigMap>,
     peer_ca: Option<Secret>,
@@ -79,18 +79,18 @@ struct Objects {
 ///
 /// # Errors
 /// Fails if the API server does not answer. Silent pods are an observation, not an error.
-pub async fn observe(
+pub async fn observe_cluster(
     client: &Client,
-    hub: &Hub,
-    notices: &Notices,
-    cluster: &Cluster,
+    hub: &WatchHub,
+    notices: &WarningCache,
+    cluster: &ValidCluster,
     previous: ChatClusterStatus,
-) -> Result<Seen, ObserveError> {
-    let objects = Box::pin(read(client, cluster)).await?;
+) -> Result<ClusterObservation, ObserveError> {
+    let objects = Box::pin(read_objects(client, cluster)).await?;
     let now = Timestamp::now();
     let (peer_tls, identity) =
-        secrets::view(objects.peer_ca.as_ref(), objects.peer_tls.as_ref(), objects.admin_tls.as_ref(), now);
-    let mut slots = slots(cluster, &objects, now);
+        secrets::inspect_secrets(objects.peer_ca.as_ref(), objects.peer_tls.as_ref(), objects.admin_tls.as_ref(), now);
+    let mut slots = member_slots(cluster, &objects, now);
     let reference = ObjectRef::<ChatCluster>::new(&cluster.name).within(&cluster.namespace);
     watch_doors(hub, cluster, &reference, &slots, identity.as_ref()).await;
     for slot in &mut slots {
@@ -98,44 +98,45 @@ pub async fn observe(
         // The address may belong to another pod by now, and that pod's status is not about this slot.
         slot.door = door.filter(|door| door.node.name.is_empty() || door.node.name == slot.name);
     }
-    explain(client, notices, cluster, &objects, &mut slots, now).await;
+    explain_trouble(client, notices, cluster, &objects, &mut slots, now).await;
     let uids = slots.iter().filter_map(|slot| Some((slot.name.clone(), slot.pod.as_ref()?.uid.clone()))).collect();
     let (slots, beyond) = slots.into_iter().partition(|slot| slot.ordinal < cluster.spec.replicas);
-    let live = Live::of(&objects);
-    let mut observed = Observed {
+    let live = LiveVersions::of(&objects);
+    let mut observed = ObservedState {
         now,
         fresh_cluster_id: uuid::Uuid::new_v4().to_string(),
-        marker: objects.marker.as_ref().and_then(views::marker),
+        marker: objects.marker.as_ref().and_then(views::parse_marker),
         stateful_set: objects.stateful_set.as_ref().map(|set| stateful_set(set, &objects)),
         conflicts: live.conflicts(cluster, &objects),
-        configs: configs::views(
+        configs: configs::config_views(
             &objects.configs.items,
             objects.stateful_set.as_ref(),
             &objects.pods.items,
             objects.revisions.as_ref().map(|list| list.items.as_slice()),
         ),
         peer_tls,
-        sight: Sight::default(),
-        ownership: ownership::owners(cluster, &objects),
+        sight: LeaderContact::default(),
+        ownership: ownership::owner_views(cluster, &objects),
         slots,
         beyond,
         previous,
     };
-    observed.sight.leader_unheard = hub.leader_unheard(&reference, quorum::leader(&observed).is_some());
-    Ok(Seen { live, identity, pod_uids: uids, observed })
+    observed.sight.leader_unheard = hub.leader_unheard(&reference, quorum::find_leader(&observed).is_some());
+    Ok(ClusterObservation { live, identity, pod_uids: uids, observed })
 }
 
 /// Finds out why pods or volumes do not come up where their own status does not say. Warnings are read only in that
 /// case.
-async fn explain(
+async fn explain_trouble(
     client: &Client,
-    notices: &Notices,
-    cluster: &Cluster,
-    objects: &Objects,
-    slots: &mut [Slot],
+    notices: &WarningCache,
+    cluster: &ValidCluster,
+    objects: &RawObjects,
+    slots: &mut [MemberSlot],
     now: Timestamp,
 ) {
-    let waits = |slot: &Slot| slot.door.is_none() || slot.claim.as_ref().is_none_or(|claim| claim.volume.is_none());
+    let waits =
+        |slot: &MemberSlot| slot.door.is_none() || slot.claim.as_ref().is_none_or(|claim| claim.volume.is_none());
     // Without a StatefulSet nothing has been requested yet.
     if objects.stateful_set.is_none() || !slots.iter().any(waits) {
         return;
@@ -149,18 +150,19 @@ async fn explain(
         let Some(claim) = slot.claim.as_mut().filter(|claim| claim.volume.is_none()) else { continue };
         let class = objects.claims.iter().find(|found| found.metadata.name.as_ref() == Some(&claim.name));
         let class = class.and_then(|found| found.spec.as_ref()?.storage_class_name.as_deref());
-        claim.trouble = notices::of_claim(&warnings, &claim.name).map(|why| views::unbound(&claim.name, class, &why));
+        claim.trouble =
+            notices::of_claim(&warnings, &claim.name).map(|why| views::claim_trouble(&claim.name, class, &why));
     }
 }
 
 /// Returns the view of the StatefulSet. A recorded template is dropped if its configuration is gone and cannot be
 /// recreated, so that this operator's own template is applied.
-fn stateful_set(set: &StatefulSet, objects: &Objects) -> StatefulSetView {
+fn stateful_set(set: &StatefulSet, objects: &RawObjects) -> StatefulSetView {
     let mut view = views::stateful_set(set);
-    let configs = configs::views(&objects.configs.items, Some(set), &objects.pods.items, None);
+    let configs = configs::config_views(&objects.configs.items, Some(set), &objects.pods.items, None);
     let names = set.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
     let missing = names.is_some_and(|pod| {
-        configs::mounted(pod).any(|name| !configs.iter().any(|view| view.name == name && view.text.is_some()))
+        configs::mounted_configs(pod).any(|name| !configs.iter().any(|view| view.name == name && view.text.is_some()))
     });
     if missing {
         view.carried.recorded = None;
@@ -168,24 +170,24 @@ fn stateful_set(set: &StatefulSet, objects: &Objects) -> StatefulSetView {
     view
 }
 
-async fn read(client: &Client, cluster: &Cluster) -> Result<Objects, ObserveError> {
+async fn read_objects(client: &Client, cluster: &ValidCluster) -> Result<RawObjects, ObserveError> {
     let name = &cluster.name;
     let namespace = &cluster.namespace;
     let (stateful_set, marker, peer_ca, peer_tls, admin_tls, pods, claims, configs, services, budget, account) = tokio::try_join!(
-        get::<StatefulSet>(client, namespace, name.clone()),
-        get::<ConfigMap>(client, namespace, names::marker(name)),
-        get::<Secret>(client, namespace, names::peer_ca(name)),
-        get::<Secret>(client, namespace, names::peer_tls(name)),
-        get::<Secret>(client, namespace, names::admin_tls(name)),
-        list::<Pod>(client, namespace, names::selector_text(name)),
-        list::<PersistentVolumeClaim>(client, namespace, names::selector_text(name)),
-        list::<ConfigMap>(client, namespace, format!("{},{}=true", names::selector_text(name), label::CONFIG)),
-        services(client, cluster),
-        metadata::<PodDisruptionBudget>(client, namespace, name.clone()),
-        metadata::<ServiceAccount>(client, namespace, name.clone()),
+        get_object::<StatefulSet>(client, namespace, name.clone()),
+        get_object::<ConfigMap>(client, namespace, names::marker_name(name)),
+        get_object::<Secret>(client, namespace, names::peer_ca(name)),
+        get_object::<Secret>(client, namespace, names::peer_tls(name)),
+        get_object::<Secret>(client, namespace, names::admin_tls(name)),
+        list_objects::<Pod>(client, namespace, names::selector_text(name)),
+        list_objects::<PersistentVolumeClaim>(client, namespace, names::selector_text(name)),
+        list_objects::<ConfigMap>(client, namespace, format!("{},{}=true", names::selector_text(name), label::CONFIG)),
+        read_services(client, cluster),
+        get_metadata::<PodDisruptionBudget>(client, namespace, name.clone()),
+        get_metadata::<ServiceAccount>(client, namespace, name.clone()),
     )?;
-    let revisions = revisions(client, cluster, stateful_set.as_ref(), &configs).await?;
-    let mut objects = Objects {
+    let revisions = list_revisions(client, cluster, stateful_set.as_ref(), &configs).await?;
+    let mut objects = RawObjects {
         stateful_set,
         marker,
         peer_ca,
@@ -205,15 +207,20 @@ async fn read(client: &Client, cluster: &Cluster) -> Result<Objects, ObserveErro
 }
 
 /// Reads by name the claims that the list by labels does not show.
-async fn unlabelled_claims(client: &Client, cluster: &Cluster, objects: &mut Objects) -> Result<(), ObserveError> {
+async fn unlabelled_claims(
+    client: &Client,
+    cluster: &ValidCluster,
+    objects: &mut RawObjects,
+) -> Result<(), ObserveError> {
     let known: BTreeSet<String> = objects.claims.iter().filter_map(|claim| claim.metadata.name.clone()).collect();
-    let names = cluster.ordinals().map(|ordinal| names::claim(&cluster.name, ordinal));
+    let names = cluster.ordinals().map(|ordinal| names::claim_name(&cluster.name, ordinal));
     let missing = names.filter(|name| !known.contains(name));
-    let reads = missing.map(|name| get::<PersistentVolumeClaim>(client, &cluster.namespace, name));
+    let reads = missing.map(|name| get_object::<PersistentVolumeClaim>(client, &cluster.namespace, name));
     for claim in futures::future::try_join_all(reads).await?.into_iter().flatten() {
         // The claim was created between the two reads.
         let labels = claim.metadata.labels.clone().unwrap_or_default();
-        let is_labelled = names::selector(&cluster.name).iter().all(|(key, value)| labels.get(key) == Some(value));
+        let is_labelled =
+            names::selector_labels(&cluster.name).iter().all(|(key, value)| labels.get(key) == Some(value));
         if is_labelled || ownership::is_our_claim(&claim, objects.marker.as_ref()) {
             objects.claims.items.push(claim);
         } else {
@@ -225,14 +232,14 @@ async fn unlabelled_claims(client: &Client, cluster: &Cluster, objects: &mut Obj
 
 /// Lists the revisions, but only while there is a choice of configurations: at rest there is one, and it is the
 /// template's.
-async fn revisions(
+async fn list_revisions(
     client: &Client,
-    cluster: &Cluster,
+    cluster: &ValidCluster,
     set: Option<&StatefulSet>,
     configs: &ObjectList<ConfigMap>,
 ) -> Result<Option<ObjectList<ControllerRevision>>, ObserveError> {
     let there = configs.iter().filter_map(|map| map.metadata.name.clone());
-    let known: BTreeSet<String> = configs::recorded(set).into_keys().chain(there).collect();
+    let known: BTreeSet<String> = configs::recorded_configs(set).into_keys().chain(there).collect();
     if known.len() < 2 {
         return Ok(None);
     }
@@ -245,19 +252,20 @@ async fn revisions(
     }
 }
 
-async fn services(
+async fn read_services(
     client: &Client,
-    cluster: &Cluster,
+    cluster: &ValidCluster,
 ) -> Result<Vec<(String, Option<PartialObjectMeta<Service>>)>, ObserveError> {
-    let named = [cluster.name.clone(), names::peers(&cluster.name), names::leader(&cluster.name)];
+    let named =
+        [cluster.name.clone(), names::peer_service_name(&cluster.name), names::leader_service_name(&cluster.name)];
     let reads = named.map(async |name| {
-        let found = metadata::<Service>(client, &cluster.namespace, name.clone()).await?;
+        let found = get_metadata::<Service>(client, &cluster.namespace, name.clone()).await?;
         Ok((name, found))
     });
     futures::future::try_join_all(reads).await
 }
 
-async fn get<K>(client: &Client, namespace: &str, name: String) -> Result<Option<K>, ObserveError>
+async fn get_object<K>(client: &Client, namespace: &str, name: String) -> Result<Option<K>, ObserveError>
 where
     K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
         + Clone
@@ -270,7 +278,7 @@ where
         .map_err(|source| ObserveError { what: format!("{} {name}", K::kind(&())), source })
 }
 
-async fn metadata<K>(
+async fn get_metadata<K>(
     client: &Client,
     namespace: &str,
     name: String,
@@ -287,7 +295,7 @@ where
         .map_err(|source| ObserveError { what: format!("{} {name}", K::kind(&())), source })
 }
 
-async fn list<K>(client: &Client, namespace: &str, selector: String) -> Result<ObjectList<K>, ObserveError>
+async fn list_objects<K>(client: &Client, namespace: &str, selector: String) -> Result<ObjectList<K>, ObserveError>
 where
     K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
         + Clone
@@ -302,25 +310,25 @@ where
 
 /// Returns one slot for each ordinal of the spec, whether there is a pod or not, and one for each higher ordinal that
 /// has a pod or a claim.
-fn slots(cluster: &Cluster, objects: &Objects, now: Timestamp) -> Vec<Slot> {
+fn member_slots(cluster: &ValidCluster, objects: &RawObjects, now: Timestamp) -> Vec<MemberSlot> {
     let pods = objects.pods.iter().map(|pod| (pod.metadata.name.clone().unwrap_or_default(), pod));
     let pods: BTreeMap<String, &Pod> = pods.collect();
     let claims = objects.claims.iter().map(|claim| (claim.metadata.name.clone().unwrap_or_default(), claim));
     let claims: BTreeMap<String, &PersistentVolumeClaim> = claims.collect();
     // Higher ordinals belong to no member, because no cluster ever had so many replicas.
     let possible = (0..MOST_REPLICAS).filter(|ordinal| {
-        pods.contains_key(&names::pod(&cluster.name, *ordinal))
-            || claims.contains_key(&names::claim(&cluster.name, *ordinal))
+        pods.contains_key(&names::pod_name(&cluster.name, *ordinal))
+            || claims.contains_key(&names::claim_name(&cluster.name, *ordinal))
     });
     let ordinals: BTreeSet<i32> = cluster.ordinals().chain(possible).collect();
     ordinals
         .into_iter()
         .map(|ordinal| {
-            let name = names::pod(&cluster.name, ordinal);
-            Slot {
+            let name = names::pod_name(&cluster.name, ordinal);
+            MemberSlot {
                 ordinal,
-                pod: pods.get(&name).map(|pod| views::pod(pod, now)),
-                claim: claims.get(&names::claim(&cluster.name, ordinal)).map(|claim| views::claim(claim)),
+                pod: pods.get(&name).map(|pod| views::pod_view(pod, now)),
+                claim: claims.get(&names::claim_name(&cluster.name, ordinal)).map(|claim| views::claim_view(claim)),
                 door: None,
                 notice: None,
                 name,
@@ -330,16 +338,16 @@ fn slots(cluster: &Cluster, objects: &Objects, now: Timestamp) -> Vec<Slot> {
 }
 
 async fn watch_doors(
-    hub: &Hub,
-    cluster: &Cluster,
+    hub: &WatchHub,
+    cluster: &ValidCluster,
     reference: &ObjectRef<ChatCluster>,
-    slots: &[Slot],
+    slots: &[MemberSlot],
     identity: Option<&PeerIdentity>,
 ) {
     let Some(identity) = identity else { return };
     let targets = slots.iter().filter_map(|slot| {
         let pod = slot.pod.as_ref()?;
-        Some(Target { uid: pod.uid.clone(), address: pod.address.clone()? })
+        Some(WatchTarget { uid: pod.uid.clone(), address: pod.address.clone()? })
     });
     if let Err(error) = hub.watch(reference, &targets.collect::<Vec<_>>(), identity) {
         let error = words::with_causes(&error);
@@ -355,9 +363,9 @@ async fn watch_doors(
 
 /// Returns the marker in a ConfigMap, for the test of `apply`, which writes what this function reads.
 #[cfg(test)]
-pub(crate) fn marker_of(map: &ConfigMap) -> Option<crate::observed::Marker> {
-    views::marker(map)
+pub(crate) fn marker_of(map: &ConfigMap) -> Option<crate::observed::ClusterMarker> {
+    views::parse_marker(map)
 }
 
-pub(crate) use ownership::{key, version};
-pub(crate) use secrets::{RENEW_AT, renew_at, text};
+pub(crate) use ownership::{object_key, object_version};
+pub(crate) use secrets::{RENEW_AT, renew_at, secret_text};

@@ -1,7 +1,7 @@
 //! Warning events about objects that do not come up: a pod that may not be created, a volume that cannot be provisioned
 //! or mounted. Nothing else gives the reason; the objects' own status is silent about it.
 
-use crate::{cluster::Cluster, names, words};
+use crate::{cluster::ValidCluster, names, words};
 use k8s_openapi::{
     api::core::v1::Event,
     jiff::{SignedDuration, Timestamp},
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Warning event about one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Warning {
+pub(super) struct WarningEvent {
     kind: String,
     name: String,
     uid: String,
@@ -39,11 +39,11 @@ pub(super) struct Warning {
 
 /// Warnings of each cluster's namespace, read from time to time.
 #[derive(Debug, Default)]
-pub struct Notices(Mutex<HashMap<String, (Instant, Vec<Warning>)>>);
+pub struct WarningCache(Mutex<HashMap<String, (Instant, Vec<WarningEvent>)>>);
 
-impl Notices {
+impl WarningCache {
     /// Returns the warnings that may concern this cluster, or none if they cannot be read, because they only explain.
-    pub(super) async fn read(&self, client: &Client, cluster: &Cluster, now: Timestamp) -> Vec<Warning> {
+    pub(super) async fn read(&self, client: &Client, cluster: &ValidCluster, now: Timestamp) -> Vec<WarningEvent> {
         let key = cluster.key();
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some((at, warnings)) = known
@@ -54,7 +54,7 @@ impl Notices {
         let params = ListParams::default().fields("type=Warning").limit(MOST);
         let events = Api::<Event>::namespaced(client.clone(), &cluster.namespace);
         let warnings = match timeout(PATIENCE, events.list(&params)).await {
-            Ok(Ok(list)) => relevant(cluster, list.items, now),
+            Ok(Ok(list)) => relevant_warnings(cluster, list.items, now),
             Ok(Err(error)) => {
                 tracing::debug!(cluster = key, error = words::with_causes(&error), "cannot read events");
                 Vec::new()
@@ -72,25 +72,26 @@ impl Notices {
     }
 }
 
-fn relevant(cluster: &Cluster, events: Vec<Event>, now: Timestamp) -> Vec<Warning> {
-    let recent = |warning: &Warning| now.duration_since(warning.at) < OLDEST;
-    let ours = |warning: &Warning| match warning.kind.as_str() {
+fn relevant_warnings(cluster: &ValidCluster, events: Vec<Event>, now: Timestamp) -> Vec<WarningEvent> {
+    let recent = |warning: &WarningEvent| now.duration_since(warning.at) < OLDEST;
+    let ours = |warning: &WarningEvent| match warning.kind.as_str() {
         "StatefulSet" => warning.name == cluster.name,
-        "Pod" => names::ordinal(&cluster.name, &warning.name).is_some(),
-        "PersistentVolumeClaim" => cluster.ordinals().any(|n| names::claim(&cluster.name, n) == warning.name),
+        "Pod" => names::pod_ordinal(&cluster.name, &warning.name).is_some(),
+        "PersistentVolumeClaim" => cluster.ordinals().any(|n| names::claim_name(&cluster.name, n) == warning.name),
         _ => false,
     };
-    let mut found: Vec<Warning> = events.into_iter().filter_map(warning).filter(recent).filter(ours).collect();
+    let mut found: Vec<WarningEvent> =
+        events.into_iter().filter_map(warning_from).filter(recent).filter(ours).collect();
     found.sort_by_key(|warning| std::cmp::Reverse(warning.at));
     found
 }
 
-fn warning(event: Event) -> Option<Warning> {
+fn warning_from(event: Event) -> Option<WarningEvent> {
     let series = event.series.and_then(|series| series.last_observed_time).map(|time| time.0);
     let last = event.last_timestamp.map(|time| time.0);
     let at = [series, last, event.event_time.map(|time| time.0)].into_iter().flatten().max()?;
     let about = event.involved_object;
-    Some(Warning {
+    Some(WarningEvent {
         kind: about.kind?,
         name: about.name?,
         uid: about.uid.unwrap_or_default(),
@@ -102,23 +103,23 @@ fn warning(event: Event) -> Option<Warning> {
 
 /// Returns the reason why the StatefulSet controller cannot create this pod. Of many similar warnings Kubernetes keeps
 /// one, which may name another pod but has the same cause.
-pub(super) fn of_missing_pod(warnings: &[Warning], pod: &str) -> Option<String> {
+pub(super) fn of_missing_pod(warnings: &[WarningEvent], pod: &str) -> Option<String> {
     let about = || warnings.iter().filter(|one| one.kind == "StatefulSet" && one.reason.starts_with("FailedCreate"));
     let found = about().find(|one| one.message.contains(pod)).or_else(|| about().next());
     found.map(|one| format!("{}: {}", one.reason, one.message))
 }
 
 /// Returns the reason why this pod does not come to run, for as long as its own status does not say.
-pub(super) fn of_pod(warnings: &[Warning], uid: &str) -> Option<String> {
+pub(super) fn of_pod(warnings: &[WarningEvent], uid: &str) -> Option<String> {
     // The pod itself reports failing probes and back-offs better.
-    let tells = |one: &&Warning| {
+    let tells = |one: &&WarningEvent| {
         one.kind == "Pod" && one.uid == uid && (one.reason.starts_with("Failed") || one.reason == "NodeNotReady")
     };
     warnings.iter().find(tells).map(|one| format!("{}: {}", one.reason, one.message))
 }
 
 /// Returns the reason why this claim gets no volume.
-pub(super) fn of_claim(warnings: &[Warning], claim: &str) -> Option<String> {
+pub(super) fn of_claim(warnings: &[WarningEvent], claim: &str) -> Option<String> {
     let mut about = warnings.iter().filter(|one| one.kind == "PersistentVolumeClaim" && one.name == claim);
     about.next().map(|one| format!("{}: {}", one.reason, one.message))
 }
@@ -149,7 +150,7 @@ mod tests {
             event("StatefulSet", "team", "FailedCreate", "create Pod team-2 failed: quota", "2026-01-01T00:59:00Z"),
             event("StatefulSet", "other", "FailedCreate", "create Pod team-2 failed: no", "2026-01-01T00:59:30Z"),
         ];
-        let warnings = relevant(&fixture::cluster(), events, now());
+        let warnings = relevant_warnings(&fixture::cluster(), events, now());
         assert_eq!(
             of_missing_pod(&warnings, "team-2").as_deref(),
             Some("FailedCreate: create Pod team-2 failed: quota")
@@ -161,7 +162,7 @@ mod tests {
     #[test]
     fn what_is_long_past_explains_nothing() {
         let old = event("StatefulSet", "team", "FailedCreate", "create Pod team-2 failed", "2026-01-01T00:10:00Z");
-        assert!(relevant(&fixture::cluster(), vec![old], now()).is_empty());
+        assert!(relevant_warnings(&fixture::cluster(), vec![old], now()).is_empty());
     }
 
     #[test]
@@ -171,7 +172,7 @@ mod tests {
             event("Pod", "team-0", "FailedMount", "configmap not found", "2026-01-01T00:59:00Z"),
             event("Pod", "team-1", "Unhealthy", "probe failed", "2026-01-01T00:59:00Z"),
         ];
-        let warnings = relevant(&fixture::cluster(), events, now());
+        let warnings = relevant_warnings(&fixture::cluster(), events, now());
         assert_eq!(of_claim(&warnings, "data-team-0").as_deref(), Some("ProvisioningFailed: no class"));
         assert_eq!(of_pod(&warnings, "uid of team-0").as_deref(), Some("FailedMount: configmap not found"));
         assert_eq!(of_pod(&warnings, "uid of team-1"), None);

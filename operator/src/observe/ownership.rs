@@ -1,6 +1,6 @@
-use super::Objects;
+use super::RawObjects;
 use crate::{
-    cluster::Cluster,
+    cluster::ValidCluster,
     names::{self, MANAGER},
     observed::{OwnedObject, OwnerView},
 };
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 /// Versions of the objects that exist, which `apply` compares to detect changes by others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Live {
+pub struct LiveVersions {
     /// Version of each object by `Kind/name`.
     pub versions: BTreeMap<String, String>,
     /// Exact version of the objects whose writes depend on what was observed of them: the StatefulSet, whose partition
@@ -25,12 +25,12 @@ pub struct Live {
 }
 
 /// Returns `Kind/name`, by which messages and versions refer to an object.
-pub(crate) fn key<K: Resource<DynamicType = ()>>(name: &str) -> String {
+pub(crate) fn object_key<K: Resource<DynamicType = ()>>(name: &str) -> String {
     format!("{}/{name}", K::kind(&()))
 }
 
 /// Returns a version that changes when somebody writes the object, and not when a controller reports its status.
-pub(crate) fn version(metadata: &ObjectMeta) -> String {
+pub(crate) fn object_version(metadata: &ObjectMeta) -> String {
     match metadata.generation {
         // Changes of labels and annotations do not increase the generation; they are compared at each resync.
         Some(generation) if generation > 0 => format!("generation {generation}"),
@@ -38,24 +38,24 @@ pub(crate) fn version(metadata: &ObjectMeta) -> String {
     }
 }
 
-impl Live {
-    pub(super) fn of(objects: &Objects) -> Self {
+impl LiveVersions {
+    pub(super) fn of(objects: &RawObjects) -> Self {
         let mut live = Self::default();
         objects.each(|key, metadata| {
-            live.versions.insert(key.clone(), version(metadata));
+            live.versions.insert(key.clone(), object_version(metadata));
             live.uids.insert(key, metadata.uid.clone().unwrap_or_default());
         });
         if let Some(set) = &objects.stateful_set {
             let name = set.metadata.name.as_deref().unwrap_or_default();
             let version = set.metadata.resource_version.clone().unwrap_or_default();
-            live.guards.insert(key::<k8s_openapi::api::apps::v1::StatefulSet>(name), version);
+            live.guards.insert(object_key::<k8s_openapi::api::apps::v1::StatefulSet>(name), version);
         }
         live
     }
 
     /// Returns the objects with our names that belong to somebody else. A forced server-side apply would take them over
     /// silently.
-    pub(super) fn conflicts(&self, cluster: &Cluster, objects: &Objects) -> Vec<String> {
+    pub(super) fn conflicts(&self, cluster: &ValidCluster, objects: &RawObjects) -> Vec<String> {
         let mut conflicts = Vec::new();
         objects.each(|key, metadata| {
             if !is_ours(cluster, metadata) {
@@ -69,19 +69,19 @@ impl Live {
                 != Some(MANAGER)
                 || is_of_another(cluster, &marker.metadata))
         {
-            conflicts.push(format!("ConfigMap/{}", names::marker(&cluster.name)));
+            conflicts.push(format!("ConfigMap/{}", names::marker_name(&cluster.name)));
         }
         let left = objects.claims.iter().filter(|claim| is_of_another(cluster, &claim.metadata));
         let left = left.filter_map(|claim| claim.metadata.name.clone());
         let claims = left.chain(objects.foreign_claims.iter().cloned());
-        conflicts.extend(claims.map(|name| key::<PersistentVolumeClaim>(&name)));
+        conflicts.extend(claims.map(|name| object_key::<PersistentVolumeClaim>(&name)));
         conflicts
     }
 }
 
 /// Returns `true` if a former ChatCluster of the same name owns the object, so that it is about to be deleted with that
 /// one.
-fn is_of_another(cluster: &Cluster, metadata: &ObjectMeta) -> bool {
+fn is_of_another(cluster: &ValidCluster, metadata: &ObjectMeta) -> bool {
     let owners = metadata.owner_references.as_deref().unwrap_or_default();
     owners.iter().any(|owner| owner.kind == cluster.owner.kind && owner.uid != cluster.uid)
 }
@@ -95,7 +95,7 @@ pub(super) fn is_our_claim(claim: &PersistentVolumeClaim, marker: Option<&Config
 }
 
 /// Returns the ownership of the objects that are not applied.
-pub(super) fn owners(cluster: &Cluster, objects: &Objects) -> Vec<OwnerView> {
+pub(super) fn owner_views(cluster: &ValidCluster, objects: &RawObjects) -> Vec<OwnerView> {
     let owned =
         |metadata: &ObjectMeta| metadata.owner_references.iter().flatten().any(|owner| owner.uid == cluster.uid);
     let view = |object: fn(String) -> OwnedObject, metadata: &ObjectMeta| OwnerView {
@@ -113,18 +113,18 @@ pub(super) fn owners(cluster: &Cluster, objects: &Objects) -> Vec<OwnerView> {
 
 /// Returns `true` if this very ChatCluster controls the object, or if nobody does and it is ours by its labels, as
 /// after a deletion that left orphans.
-fn is_ours(cluster: &Cluster, metadata: &ObjectMeta) -> bool {
+fn is_ours(cluster: &ValidCluster, metadata: &ObjectMeta) -> bool {
     let owners = metadata.owner_references.as_deref().unwrap_or_default();
     match owners.iter().find(|owner| owner.controller == Some(true)) {
         Some(owner) => owner.uid == cluster.uid,
         None => {
             let labels = metadata.labels.clone().unwrap_or_default();
-            names::labels(&cluster.name).iter().all(|(key, value)| labels.get(key) == Some(value))
+            names::object_labels(&cluster.name).iter().all(|(key, value)| labels.get(key) == Some(value))
         }
     }
 }
 
-impl Objects {
+impl RawObjects {
     /// Visits every object that the ChatCluster owns.
     fn each(&self, mut look: impl FnMut(String, &ObjectMeta)) {
         use k8s_openapi::api::{
@@ -135,18 +135,18 @@ impl Objects {
         let mut see = |key: fn(&str) -> String, metadata: &ObjectMeta| {
             look(key(metadata.name.as_deref().unwrap_or_default()), metadata);
         };
-        self.stateful_set.iter().for_each(|object| see(key::<StatefulSet>, &object.metadata));
+        self.stateful_set.iter().for_each(|object| see(object_key::<StatefulSet>, &object.metadata));
         [&self.peer_ca, &self.peer_tls, &self.admin_tls]
             .into_iter()
             .flatten()
-            .for_each(|object| see(key::<Secret>, &object.metadata));
-        self.configs.iter().for_each(|object| see(key::<ConfigMap>, &object.metadata));
+            .for_each(|object| see(object_key::<Secret>, &object.metadata));
+        self.configs.iter().for_each(|object| see(object_key::<ConfigMap>, &object.metadata));
         self.services
             .iter()
             .filter_map(|(_, object)| object.as_ref())
-            .for_each(|object| see(key::<Service>, &object.metadata));
-        self.budget.iter().for_each(|object| see(key::<PodDisruptionBudget>, &object.metadata));
-        self.account.iter().for_each(|object| see(key::<ServiceAccount>, &object.metadata));
+            .for_each(|object| see(object_key::<Service>, &object.metadata));
+        self.budget.iter().for_each(|object| see(object_key::<PodDisruptionBudget>, &object.metadata));
+        self.account.iter().for_each(|object| see(object_key::<ServiceAccount>, &object.metadata));
     }
 }
 
@@ -189,7 +189,7 @@ mod tests {
         other.uid = "another".into();
         assert!(!is_ours(&cluster, &ObjectMeta { owner_references: Some(vec![other]), ..ObjectMeta::default() }));
         assert!(!is_ours(&cluster, &ObjectMeta::default()));
-        let orphan = ObjectMeta { labels: Some(names::labels("team")), ..ObjectMeta::default() };
+        let orphan = ObjectMeta { labels: Some(names::object_labels("team")), ..ObjectMeta::default() };
         assert!(is_ours(&cluster, &orphan));
     }
 }

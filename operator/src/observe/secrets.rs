@@ -6,14 +6,14 @@ pub(crate) const RENEW_AT: &str = "chat.quorate.dev/renew-at";
 
 /// Returns the state of the peer listener's Secrets, and the identity that the operator presents to pods. Pods present
 /// one Secret to each other, and the operator presents another to the pods.
-pub(super) fn view(
+pub(super) fn inspect_secrets(
     authority: Option<&Secret>,
     peer: Option<&Secret>,
     admin: Option<&Secret>,
     now: Timestamp,
 ) -> (PeerTls, Option<PeerIdentity>) {
-    let administrator = admin.and_then(identity);
-    if peer.and_then(identity).is_none() || administrator.is_none() {
+    let administrator = admin.and_then(peer_identity);
+    if peer.and_then(peer_identity).is_none() || administrator.is_none() {
         return (PeerTls::Absent, administrator);
     }
     let is_due = |secret: &Secret| renew_at(secret).is_some_and(|at| now >= at);
@@ -30,15 +30,15 @@ pub(crate) fn renew_at(secret: &Secret) -> Option<Timestamp> {
     secret.metadata.annotations.as_ref()?.get(RENEW_AT)?.parse().ok()
 }
 
-fn identity(secret: &Secret) -> Option<PeerIdentity> {
+fn peer_identity(secret: &Secret) -> Option<PeerIdentity> {
     Some(PeerIdentity {
-        ca: text(secret, "ca.crt")?,
-        certificate: text(secret, "tls.crt")?,
-        key: text(secret, "tls.key")?,
+        ca: secret_text(secret, "ca.crt")?,
+        certificate: secret_text(secret, "tls.crt")?,
+        key: secret_text(secret, "tls.key")?,
     })
 }
 
 /// Returns the value of a key in a Secret, if it is text.
-pub(crate) fn text(secret: &Secret, key: &str) -> Option<String> {
+pub(crate) fn secret_text(secret: &Secret, key: &str) -> Option<String> {
     String::from_utf8(secret.data.as_ref()?.get(key)?.0.clone()).ok()
 }

@@ -1,8 +1,8 @@
 //! Conversion of Kubernetes objects to views of what matters in them.
 
 use crate::{
-    build::{Carried, Recorded},
-    observed::{ClaimView, Marker, NodeId, PodView, StatefulSetView},
+    build::{CarriedState, RecordedTemplate},
+    observed::{ClaimView, ClusterMarker, NodeId, PodView, StatefulSetView},
     words,
 };
 use k8s_openapi::{
@@ -30,9 +30,9 @@ fn label_of(metadata: &ObjectMeta, key: &str) -> Option<String> {
     metadata.labels.as_ref()?.get(key).cloned()
 }
 
-pub(super) fn marker(map: &ConfigMap) -> Option<Marker> {
+pub(super) fn parse_marker(map: &ConfigMap) -> Option<ClusterMarker> {
     let data = map.data.as_ref()?;
-    Some(Marker {
+    Some(ClusterMarker {
         cluster_id: data.get("clusterId")?.clone(),
         server_name: data.get("serverName").cloned().unwrap_or_default(),
         initialized: data.get("initialized").is_some_and(|text| text == "true"),
@@ -52,7 +52,7 @@ pub(super) fn stateful_set(set: &StatefulSet) -> StatefulSetView {
     let rolling = strategy.rolling_update;
     let recorded = annotation_of(&set.metadata, annotation::POD_INPUTS)
         .zip(annotation_of(&set.metadata, annotation::TEMPLATE))
-        .and_then(|(inputs, text)| Some(Recorded { inputs, pod: serde_json::from_str(&text).ok()? }));
+        .and_then(|(inputs, text)| Some(RecordedTemplate { inputs, pod: serde_json::from_str(&text).ok()? }));
     let update_revision = status.update_revision.unwrap_or_default();
     StatefulSetView {
         settled: status.observed_generation == set.metadata.generation && !update_revision.is_empty(),
@@ -61,11 +61,11 @@ pub(super) fn stateful_set(set: &StatefulSet) -> StatefulSetView {
         update_revision,
         replicas: spec.replicas.unwrap_or_default(),
         on_delete,
-        carried: Carried { recorded, claim_templates: spec.volume_claim_templates, ..Carried::default() },
+        carried: CarriedState { recorded, claim_templates: spec.volume_claim_templates, ..CarriedState::default() },
     }
 }
 
-pub(super) fn pod(pod: &Pod, now: Timestamp) -> PodView {
+pub(super) fn pod_view(pod: &Pod, now: Timestamp) -> PodView {
     let status = pod.status.clone().unwrap_or_default();
     let condition = |name: &str| status.conditions.iter().flatten().find(|condition| condition.type_ == name);
     let containers = status.container_statuses.as_deref().unwrap_or_default();
@@ -74,7 +74,7 @@ pub(super) fn pod(pod: &Pod, now: Timestamp) -> PodView {
         .map(|condition| condition.message.as_deref().unwrap_or("no node fits"))
         .map(|message| format!("is not scheduled: {}", words::in_short(message, SENTENCE)));
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
-    let stuck = stuck(pod, node.as_deref(), now);
+    let stuck = termination_trouble(pod, node.as_deref(), now);
     PodView {
         uid: pod.metadata.uid.clone().unwrap_or_default(),
         address: status.pod_ip.clone().filter(|address| !address.is_empty()),
@@ -83,13 +83,13 @@ pub(super) fn pod(pod: &Pod, now: Timestamp) -> PodView {
         revision: label_of(&pod.metadata, REVISION).unwrap_or_default(),
         role: label_of(&pod.metadata, label::ROLE),
         node,
-        trouble: stuck.or_else(|| containers.iter().find_map(trouble)).or(unscheduled),
+        trouble: stuck.or_else(|| containers.iter().find_map(container_trouble)).or(unscheduled),
     }
 }
 
 /// Explains a pod that should be gone and is not, because its node does not confirm it, as after a crash of the node.
 /// Until then Kubernetes creates no other pod of the same name, and it frees the volume only after some six minutes.
-fn stuck(pod: &Pod, node: Option<&str>, now: Timestamp) -> Option<String> {
+fn termination_trouble(pod: &Pod, node: Option<&str>, now: Timestamp) -> Option<String> {
     // The deletion timestamp is the end of the grace period.
     let due = pod.metadata.deletion_timestamp.as_ref()?.0;
     if now.duration_since(due) < CONFIRMED_WITHIN {
@@ -104,7 +104,7 @@ fn stuck(pod: &Pod, node: Option<&str>, now: Timestamp) -> Option<String> {
 }
 
 /// Explains a container that waits for something that will not happen by itself, or that has just ended.
-fn trouble(container: &ContainerStatus) -> Option<String> {
+fn container_trouble(container: &ContainerStatus) -> Option<String> {
     let ContainerState { waiting, terminated, .. } = container.state.clone()?;
     if let Some(waiting) = waiting {
         let reason = waiting.reason.unwrap_or_default();
@@ -145,11 +145,11 @@ fn last_words(ended: &ContainerStateTerminated) -> String {
         _ => line,
     };
     let code = format!("code {}", ended.exit_code);
-    if why.is_empty() { code } else { format!("{code}: {}", words::in_short(&plain(why), SENTENCE)) }
+    if why.is_empty() { code } else { format!("{code}: {}", words::in_short(&plain_message(why), SENTENCE)) }
 }
 
 /// Returns the message of a line as chatd logs it in JSON, or the line itself if it is no such line.
-fn plain(line: &str) -> String {
+fn plain_message(line: &str) -> String {
     let Ok(Value::Object(object)) = serde_json::from_str::<Value>(line) else { return line.to_owned() };
     let fields = object.get("fields").and_then(Value::as_object).unwrap_or(&object);
     let words = ["message", "error"].into_iter().filter_map(|key| fields.get(key)?.as_str());
@@ -157,7 +157,7 @@ fn plain(line: &str) -> String {
     if words.is_empty() { line.to_owned() } else { words.join(": ") }
 }
 
-pub(super) fn claim(claim: &PersistentVolumeClaim) -> ClaimView {
+pub(super) fn claim_view(claim: &PersistentVolumeClaim) -> ClaimView {
     let spec = claim.spec.clone().unwrap_or_default();
     let status = claim.status.clone().unwrap_or_default();
     let requested = spec.resources.and_then(|resources| resources.requests?.get("storage").cloned());
@@ -182,7 +182,7 @@ pub(super) fn claim(claim: &PersistentVolumeClaim) -> ClaimView {
 
 /// Explains why a claim gets no volume, and what helps. The class of a claim cannot be changed, and nothing is stored
 /// yet.
-pub(super) fn unbound(claim: &str, class: Option<&str>, why: &str) -> String {
+pub(super) fn claim_trouble(claim: &str, class: Option<&str>, why: &str) -> String {
     let class = class.map_or("the default storage class".to_owned(), |class| format!("storage class {class}"));
     format!(
         "{claim} cannot get a volume from {class} ({why}): fix that StorageClass (kubectl get storageclass) or, if it is the \
@@ -201,7 +201,7 @@ mod tests {
             "metadata": {"name": "team-0", "uid": "u", "labels": {REVISION: "team-abc", "chat.quorate.dev/role": "leader"}},
             "status": status,
         });
-        pod(&serde_json::from_value(object).expect("a pod"), Timestamp::UNIX_EPOCH)
+        pod_view(&serde_json::from_value(object).expect("a pod"), Timestamp::UNIX_EPOCH)
     }
 
     #[test]
@@ -268,7 +268,7 @@ mod tests {
             "spec": {"nodeName": "node3", "containers": []},
         });
         let object: Pod = serde_json::from_value(object).expect("a pod");
-        let at = |text: &str| pod(&object, text.parse().expect("a time")).trouble;
+        let at = |text: &str| pod_view(&object, text.parse().expect("a time")).trouble;
         assert_eq!(at("2026-01-01T00:00:05Z"), None);
         let trouble = at("2026-01-01T00:00:20Z").expect("trouble");
         assert!(trouble.contains("node node3") && trouble.contains("out-of-service"), "{trouble}");
@@ -292,7 +292,7 @@ mod tests {
             "spec": {"volumeName": "pv-1", "resources": {"requests": {"storage": "1Gi"}}},
             "status": {"capacity": {"storage": "2Gi"}},
         });
-        let view = claim(&serde_json::from_value(object).expect("a claim"));
+        let view = claim_view(&serde_json::from_value(object).expect("a claim"));
         assert!(view.deleting_since.is_some());
         // More than 53 bits: a JSON number would have lost the last one.
         assert_eq!(view.node_id, Some(9_007_199_254_740_993));

@@ -5,11 +5,11 @@
 //! any pod has been seen to belong to the cluster, the marker says so and no cluster is ever initialized again under
 //! this name, whatever becomes of the status, the volumes or the ChatCluster.
 
-use super::{Blocked, BlockedReason, Move, Operation, OperationKind, OperationStep, Step};
+use super::{Blocked, BlockedReason, NextMove, Operation, OperationKind, OperationStep, PlanStep};
 use crate::{
-    cluster::Cluster,
+    cluster::ValidCluster,
     names,
-    observed::{ClaimView, Door, Marker, Membership, Node, NodeId, Observed, Slot},
+    observed::{AdminStatus, ClaimView, ClusterMarker, MemberSlot, NodeId, ObservedState, RaftMembership, RaftNode},
     quorum::majority,
 };
 use std::collections::BTreeSet;
@@ -17,10 +17,10 @@ use std::collections::BTreeSet;
 const KIND: OperationKind = OperationKind::Initialize;
 
 /// Initializes the cluster, or adopts the one that is there, while the marker does not say that it is initialized.
-pub(super) fn plan(cluster: &Cluster, observed: &Observed) -> Result<Move, Blocked> {
+pub(super) fn bootstrap_cluster(cluster: &ValidCluster, observed: &ObservedState) -> Result<NextMove, Blocked> {
     let named = named_cluster(observed)?;
     if let Some(found) = named.as_ref().filter(|_| observed.doors().any(|(_, door)| door.membership.is_made())) {
-        return adopt(cluster, observed, found.clone());
+        return adopt_cluster(cluster, observed, found.clone());
     }
     if let Some(waiting) = waits_for_pods(observed) {
         return Ok(waiting);
@@ -28,16 +28,16 @@ pub(super) fn plan(cluster: &Cluster, observed: &Observed) -> Result<Move, Block
     refuse_stamped_claims(observed, named.as_ref())?;
     match (&observed.marker, named) {
         (Some(marker), Some(found)) if marker.cluster_id != found => {
-            Err(foreign(&found, &marker.cluster_id, "one of the volumes"))
+            Err(foreign_volume(&found, &marker.cluster_id, "one of the volumes"))
         }
-        (Some(marker), named) => Ok(initialize(cluster, observed, marker, named)),
+        (Some(marker), named) => Ok(initialize_cluster(cluster, observed, marker, named)),
         (None, named) => Ok(create_marker(cluster, observed, named)),
     }
 }
 
 /// Returns the one cluster id that pods report. A pod takes the id before it has members, so a crash between the two
 /// leaves an id without a cluster; the request to initialize it is then repeated.
-fn named_cluster(observed: &Observed) -> Result<Option<String>, Blocked> {
+fn named_cluster(observed: &ObservedState) -> Result<Option<String>, Blocked> {
     let ids: BTreeSet<&String> = observed.doors().filter_map(|(_, door)| door.cluster_id.as_ref()).collect();
     match (ids.len(), ids.first()) {
         (0 | 1, first) => Ok(first.map(|id| (*id).clone())),
@@ -52,36 +52,38 @@ fn named_cluster(observed: &Observed) -> Result<Option<String>, Blocked> {
 }
 
 /// Adopts the cluster that the pods report, because they know better than a marker that is lost or late.
-fn adopt(cluster: &Cluster, observed: &Observed, found: String) -> Result<Move, Blocked> {
-    let about = operation(OperationStep::RecordCluster, None, format!("recording that cluster {found} exists"));
+fn adopt_cluster(cluster: &ValidCluster, observed: &ObservedState, found: String) -> Result<NextMove, Blocked> {
+    let about =
+        bootstrap_operation(OperationStep::RecordCluster, None, format!("recording that cluster {found} exists"));
     match &observed.marker {
         None => {
-            let marker = Marker {
+            let marker = ClusterMarker {
                 cluster_id: found,
                 server_name: cluster.spec.server_name.clone(),
                 initialized: true,
                 voters: BTreeSet::new(),
                 resource_version: None,
             };
-            Ok(Move::take(Step::CreateMarker(marker), about))
+            Ok(NextMove::take(PlanStep::CreateMarker(marker), about))
         }
         Some(marker) if marker.cluster_id == found => {
-            Ok(Move::take(Step::UpdateMarker(Marker { initialized: true, ..marker.clone() }), about))
+            Ok(NextMove::take(PlanStep::UpdateMarker(ClusterMarker { initialized: true, ..marker.clone() }), about))
         }
-        Some(marker) => Err(foreign(&found, &marker.cluster_id, "one of the volumes")),
+        Some(marker) => Err(foreign_volume(&found, &marker.cluster_id, "one of the volumes")),
     }
 }
 
-fn waits_for_pods(observed: &Observed) -> Option<Move> {
-    let silent: Vec<String> = observed.slots.iter().filter(|slot| slot.door.is_none()).map(Slot::explain).collect();
+fn waits_for_pods(observed: &ObservedState) -> Option<NextMove> {
+    let silent: Vec<String> =
+        observed.slots.iter().filter(|slot| slot.door.is_none()).map(MemberSlot::explain).collect();
     if silent.is_empty() {
         return None;
     }
     let message = format!("waiting for all pods to answer before the cluster is initialized: {}", silent.join("; "));
-    Some(Move::wait(operation(OperationStep::WaitForPods, None, message)))
+    Some(NextMove::wait(bootstrap_operation(OperationStep::WaitForPods, None, message)))
 }
 
-fn refuse_stamped_claims(observed: &Observed, named: Option<&String>) -> Result<(), Blocked> {
+fn refuse_stamped_claims(observed: &ObservedState, named: Option<&String>) -> Result<(), Blocked> {
     let stamped = observed.all_slots().find_map(|slot| {
         let claim = slot.claim.as_ref()?;
         claim.cluster_id.as_ref().filter(|id| Some(*id) != named).map(|id| (claim, id))
@@ -99,21 +101,21 @@ fn refuse_stamped_claims(observed: &Observed, named: Option<&String>) -> Result<
     }
 }
 
-fn create_marker(cluster: &Cluster, observed: &Observed, named: Option<String>) -> Move {
+fn create_marker(cluster: &ValidCluster, observed: &ObservedState, named: Option<String>) -> NextMove {
     let marker = new_marker(cluster, observed, named, None);
     let message = format!("all volumes are empty: choosing cluster id {}", marker.cluster_id);
-    Move::take(Step::CreateMarker(marker), operation(OperationStep::WriteMarker, None, message))
+    NextMove::take(PlanStep::CreateMarker(marker), bootstrap_operation(OperationStep::WriteMarker, None, message))
 }
 
 /// Returns a marker with a fresh id, so that a request that is still in flight for a former marker reaches nobody. If a
 /// pod has already taken an id, that id is kept, because the pod would refuse another.
 fn new_marker(
-    cluster: &Cluster,
-    observed: &Observed,
+    cluster: &ValidCluster,
+    observed: &ObservedState,
     named: Option<String>,
     resource_version: Option<String>,
-) -> Marker {
-    Marker {
+) -> ClusterMarker {
+    ClusterMarker {
         cluster_id: named.unwrap_or_else(|| observed.fresh_cluster_id.clone()),
         server_name: cluster.spec.server_name.clone(),
         initialized: false,
@@ -123,39 +125,50 @@ fn new_marker(
 }
 
 /// Returns the nodes that answer from the slots of the spec.
-fn first_voters(observed: &Observed) -> impl Iterator<Item = &Node> {
+fn first_voters(observed: &ObservedState) -> impl Iterator<Item = &RaftNode> {
     observed.slots.iter().filter_map(|slot| slot.door.as_ref()).map(|door| &door.node)
 }
 
-fn initialize(cluster: &Cluster, observed: &Observed, marker: &Marker, named: Option<String>) -> Move {
-    let voters: Vec<Node> = first_voters(observed).cloned().collect();
+fn initialize_cluster(
+    cluster: &ValidCluster,
+    observed: &ObservedState,
+    marker: &ClusterMarker,
+    named: Option<String>,
+) -> NextMove {
+    let voters: Vec<RaftNode> = first_voters(observed).cloned().collect();
     let ids: BTreeSet<_> = voters.iter().map(|node| node.id).collect();
     if ids != marker.voters || marker.server_name != cluster.spec.server_name {
         let marker = new_marker(cluster, observed, named, marker.resource_version.clone());
         let message = "the volumes changed before the cluster was initialized: rewriting the marker".to_owned();
-        return Move::take(Step::UpdateMarker(marker), operation(OperationStep::WriteMarker, None, message));
+        return NextMove::take(
+            PlanStep::UpdateMarker(marker),
+            bootstrap_operation(OperationStep::WriteMarker, None, message),
+        );
     }
     // The pod that was asked before, or else always the same one, so that two operators ask the same pod.
     let asked = observed.doors().find(|(_, door)| door.cluster_id.is_some()).map(|(slot, _)| slot);
-    let Some(slot) = asked.or(observed.slots.first()) else { return Move::default() };
-    let about = operation(
+    let Some(slot) = asked.or(observed.slots.first()) else { return NextMove::default() };
+    let about = bootstrap_operation(
         OperationStep::Initialize,
         Some(slot.name.clone()),
         format!("initializing cluster {}", marker.cluster_id),
     );
-    Move::take(Step::Initialize { pod: slot.name.clone(), cluster_id: marker.cluster_id.clone(), voters }, about)
+    NextMove::take(
+        PlanStep::Initialize { pod: slot.name.clone(), cluster_id: marker.cluster_id.clone(), voters },
+        about,
+    )
 }
 
 /// Blocks while a pod of the initialized cluster holds data of another one: nothing is done until it is gone.
-pub(super) fn refuse_strangers(observed: &Observed, marker: &Marker) -> Result<(), Blocked> {
-    let stranger = |door: &Door| door.cluster_id.clone().filter(|id| *id != marker.cluster_id);
+pub(super) fn refuse_strangers(observed: &ObservedState, marker: &ClusterMarker) -> Result<(), Blocked> {
+    let stranger = |door: &AdminStatus| door.cluster_id.clone().filter(|id| *id != marker.cluster_id);
     match observed.doors().find_map(|(slot, door)| stranger(door).map(|id| (slot, id))) {
         None => Ok(()),
-        Some((slot, id)) => Err(foreign(&id, &marker.cluster_id, &format!("the volume of pod {}", slot.name))),
+        Some((slot, id)) => Err(foreign_volume(&id, &marker.cluster_id, &format!("the volume of pod {}", slot.name))),
     }
 }
 
-fn foreign(found: &str, expected: &str, whose: &str) -> Blocked {
+fn foreign_volume(found: &str, expected: &str, whose: &str) -> Blocked {
     Blocked {
         reason: BlockedReason::ForeignVolume,
         message: format!(
@@ -165,7 +178,11 @@ fn foreign(found: &str, expected: &str, whose: &str) -> Blocked {
 }
 
 /// Blocks if all pods answer and none remembers the cluster, because initializing one would hide the loss.
-pub(super) fn refuse_data_loss(cluster: &Cluster, observed: &Observed, marker: &Marker) -> Result<(), Blocked> {
+pub(super) fn refuse_data_loss(
+    cluster: &ValidCluster,
+    observed: &ObservedState,
+    marker: &ClusterMarker,
+) -> Result<(), Blocked> {
     let all_answer = observed.slots.iter().all(|slot| slot.door.is_some());
     let none_remembers = observed.doors().all(|(_, door)| door.cluster_id.is_none());
     if !(all_answer && none_remembers) {
@@ -176,14 +193,14 @@ pub(super) fn refuse_data_loss(cluster: &Cluster, observed: &Observed, marker: &
         message: format!(
             "all volumes of cluster {} are empty: restore them from a backup or, if the data is expendable, delete ConfigMap {} to initialize a new cluster",
             marker.cluster_id,
-            names::marker(&cluster.name)
+            names::marker_name(&cluster.name)
         ),
     })
 }
 
 /// Blocks if a majority of the voters has no volume left: no leader will ever be elected, and no plan brings the
 /// volumes back.
-pub(super) fn refuse_lost_majority(observed: &Observed, marker: &Marker) -> Result<(), Blocked> {
+pub(super) fn refuse_lost_majority(observed: &ObservedState, marker: &ClusterMarker) -> Result<(), Blocked> {
     let Some(membership) = observed.newest_membership() else { return Ok(()) };
     let lost = |id: &NodeId| observed.slot_of(*id).is_none() && !may_come_back(observed, marker, membership, *id);
     let all_lost: Vec<NodeId> = membership.voters().into_iter().filter(lost).collect();
@@ -211,7 +228,7 @@ pub(super) fn refuse_lost_majority(observed: &Observed, marker: &Marker) -> Resu
 
 /// Returns `true` if the volume of the node may still exist: a claim is annotated with the node, or the claim of its
 /// pod is not known to hold another node's data.
-fn may_come_back(observed: &Observed, marker: &Marker, membership: &Membership, id: NodeId) -> bool {
+fn may_come_back(observed: &ObservedState, marker: &ClusterMarker, membership: &RaftMembership, id: NodeId) -> bool {
     let keeps = |claim: &ClaimView| claim.cluster_id.as_ref().is_none_or(|cluster| *cluster == marker.cluster_id);
     observed.all_slots().filter_map(|slot| Some((slot, slot.claim.as_ref()?))).filter(|(_, claim)| keeps(claim)).any(
         |(slot, claim)| match (claim.node_id, &slot.door) {
@@ -222,7 +239,7 @@ fn may_come_back(observed: &Observed, marker: &Marker, membership: &Membership, 
     )
 }
 
-fn claims_of(observed: &Observed, membership: &Membership, nodes: &[NodeId]) -> String {
+fn claims_of(observed: &ObservedState, membership: &RaftMembership, nodes: &[NodeId]) -> String {
     let prefix = format!("{}-", names::DATA);
     let named = nodes.iter().filter_map(|id| membership.name(*id)).filter(|name| !name.is_empty());
     let claims: Vec<String> = named.map(|name| format!("{prefix}{name}")).collect();
@@ -232,6 +249,6 @@ fn claims_of(observed: &Observed, membership: &Membership, nodes: &[NodeId]) -> 
     }
 }
 
-fn operation(step: OperationStep, member: Option<String>, message: String) -> Operation {
+fn bootstrap_operation(step: OperationStep, member: Option<String>, message: String) -> Operation {
     Operation { kind: KIND, step, member, message }
 }

@@ -4,35 +4,38 @@
 //! id. The fresh node therefore first receives the log as a learner, and when it has caught up, one joint change swaps
 //! it for the old id (Raft dissertation, section 4.3). There are never four voters of which one is dead.
 
-use super::{Move, Operation, OperationKind, OperationStep, Step, places};
+use super::{NextMove, Operation, OperationKind, OperationStep, PlanStep, places};
 use crate::{
-    cluster::Cluster,
-    observed::{Door, Membership, NodeId, Observed, Slot},
+    cluster::ValidCluster,
+    observed::{AdminStatus, MemberSlot, NodeId, ObservedState, RaftMembership},
     quorum::{self, Leader, MAX_LAG},
 };
 use std::collections::BTreeSet;
 
 const KIND: OperationKind = OperationKind::ReplaceMember;
 
-pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move {
+pub(super) fn replace_member(_: &ValidCluster, observed: &ObservedState, leader: Leader<'_>) -> NextMove {
     let membership = &leader.door.membership;
     if membership.is_joint() {
         return finish_joint_change(leader);
     }
     // Only slots of the spec: a node that answers from beyond them is on its way out.
     let doors = observed.slots.iter().filter_map(|slot| slot.door.as_ref().map(|door| (slot, door)));
-    let mut fresh: Vec<(&Slot, &Door)> = doors.filter(|(slot, door)| is_fresh(slot, door, leader)).collect();
+    let mut fresh: Vec<(&MemberSlot, &AdminStatus)> =
+        doors.filter(|(slot, door)| is_fresh(slot, door, leader)).collect();
     // Nodes that are learners already come first, so that one is replaced at a time.
     fresh.sort_by_key(|(_, door)| !membership.learners.contains(&door.node.id));
     match fresh.first() {
-        Some((slot, door)) if membership.learners.contains(&door.node.id) => promote(observed, leader, slot, door),
-        Some((slot, door)) => join(leader, slot, door),
+        Some((slot, door)) if membership.learners.contains(&door.node.id) => {
+            promote_learner(observed, leader, slot, door)
+        }
+        Some((slot, door)) => add_learner(leader, slot, door),
         None => remove_stale_learners(observed, leader).unwrap_or_default(),
     }
 }
 
 /// Returns `true` if the node answers, has no vote, and belongs to this cluster or to none.
-fn is_fresh(slot: &Slot, door: &Door, leader: Leader<'_>) -> bool {
+fn is_fresh(slot: &MemberSlot, door: &AdminStatus, leader: Leader<'_>) -> bool {
     let stays = slot.pod.as_ref().is_some_and(|pod| !pod.deleting);
     let ours = door.cluster_id.is_none() || door.cluster_id == leader.door.cluster_id;
     stays && ours && !leader.door.membership.voters().contains(&door.node.id)
@@ -40,65 +43,68 @@ fn is_fresh(slot: &Slot, door: &Door, leader: Leader<'_>) -> bool {
 
 /// Finishes a joint change. A leader that is lost between the two halves of a change leaves it to its successor to
 /// finish.
-fn finish_joint_change(leader: Leader<'_>) -> Move {
+fn finish_joint_change(leader: Leader<'_>) -> NextMove {
     let membership = &leader.door.membership;
     let voters = membership.voter_sets.last().cloned().unwrap_or_default();
-    let about =
-        operation(OperationStep::FinishChange, None, "finishing a membership change that is in progress".into());
-    Move::take(change(leader, voters, BTreeSet::new()), about)
+    let about = replacement_operation(
+        OperationStep::FinishChange,
+        None,
+        "finishing a membership change that is in progress".into(),
+    );
+    NextMove::take(change_membership(leader, voters, BTreeSet::new()), about)
 }
 
-fn join(leader: Leader<'_>, slot: &Slot, door: &Door) -> Move {
-    let about = operation(
+fn add_learner(leader: Leader<'_>, slot: &MemberSlot, door: &AdminStatus) -> NextMove {
+    let about = replacement_operation(
         OperationStep::AddLearner,
         Some(slot),
         format!("{} has a fresh volume (node {}): sending it the log", slot.name, door.node.id),
     );
-    let step = Step::AddLearner {
+    let step = PlanStep::AddLearner {
         leader: leader.slot.name.clone(),
         node: door.node.clone(),
         cluster_id: leader.door.cluster_id.clone().unwrap_or_default(),
     };
-    Move::take(step, about)
+    NextMove::take(step, about)
 }
 
-fn promote(observed: &Observed, leader: Leader<'_>, slot: &Slot, door: &Door) -> Move {
+fn promote_learner(observed: &ObservedState, leader: Leader<'_>, slot: &MemberSlot, door: &AdminStatus) -> NextMove {
     let id = door.node.id;
     let membership = &leader.door.membership;
     let Some(progress) = leader.door.progress.get(&id).filter(|progress| progress.matched > 0) else {
         let message = format!("waiting for the leader to hear from {} (node {id})", slot.name);
-        return Move::wait(operation(OperationStep::CatchUp, Some(slot), message));
+        return NextMove::wait(replacement_operation(OperationStep::CatchUp, Some(slot), message));
     };
     if progress.lag > MAX_LAG {
         // Without the lag: it changes all the time, and the status is no place for that.
         let message = format!("{} (node {id}) is more than {MAX_LAG} entries behind", slot.name);
-        return Move::wait(operation(OperationStep::CatchUp, Some(slot), message));
+        return NextMove::wait(replacement_operation(OperationStep::CatchUp, Some(slot), message));
     }
-    let gone = superseded(observed, membership, slot);
+    let gone = superseded_voters(observed, membership, slot);
     let mut voters: BTreeSet<NodeId> = membership.voters().difference(&gone).copied().collect();
     voters.insert(id);
     // The swap needs a majority of the voters before and after; without one it would hang, but do no harm.
     let mut healthy = quorum::healthy_voters(observed, leader);
-    let before = quorum::survives(membership, &healthy, &BTreeSet::new());
+    let before = quorum::keeps_majority(membership, &healthy, &BTreeSet::new());
     healthy.insert(id);
-    let after = Membership { voter_sets: vec![voters.clone()], ..Membership::default() };
-    if !before || !quorum::survives(&after, &healthy, &BTreeSet::new()) {
+    let after = RaftMembership { voter_sets: vec![voters.clone()], ..RaftMembership::default() };
+    if !before || !quorum::keeps_majority(&after, &healthy, &BTreeSet::new()) {
         let message = format!("{} has caught up; waiting until a majority is healthy", slot.name);
-        return Move::wait(operation(OperationStep::WaitForQuorum, Some(slot), message));
+        return NextMove::wait(replacement_operation(OperationStep::WaitForQuorum, Some(slot), message));
     }
     let old: Vec<String> = gone.iter().map(NodeId::to_string).collect();
     let in_place = if old.is_empty() { String::new() } else { format!(" in place of {}", old.join(", ")) };
     let message = format!("{} has caught up: giving node {id} a vote{in_place}", slot.name);
-    let about = operation(OperationStep::SwapVoter, Some(slot), message);
+    let about = replacement_operation(OperationStep::SwapVoter, Some(slot), message);
     let mut stale = stale_learners(observed, membership);
     stale.remove(&id);
-    Move::take(change(leader, voters, stale), about)
+    NextMove::take(change_membership(leader, voters, stale), about)
 }
 
 /// Returns the voters that the node in this slot replaces: those that the slot's pod was before, or else one that is
 /// lost and has no slot, so that there are never four voters of which one is dead. A voter that answers is never
 /// returned.
-fn superseded(observed: &Observed, membership: &Membership, slot: &Slot) -> BTreeSet<NodeId> {
+fn superseded_voters(observed: &ObservedState, membership: &RaftMembership, slot: &MemberSlot) -> BTreeSet<NodeId> {
     let lost = |id: &NodeId| observed.slot_of(*id).is_none();
     let was_here = |id: &NodeId| membership.name(*id) == Some(slot.name.as_str());
     let before: BTreeSet<NodeId> = membership.voters().into_iter().filter(|id| was_here(id) && lost(id)).collect();
@@ -109,7 +115,7 @@ fn superseded(observed: &Observed, membership: &Membership, slot: &Slot) -> BTre
 }
 
 /// Returns the learners that have no slot, or whose pod answers under another id because their volume is lost.
-fn stale_learners(observed: &Observed, membership: &Membership) -> BTreeSet<NodeId> {
+fn stale_learners(observed: &ObservedState, membership: &RaftMembership) -> BTreeSet<NodeId> {
     let stale = |id: &NodeId| {
         let name = membership.name(*id).unwrap_or_default();
         match observed.slots.iter().find(|slot| slot.name == name) {
@@ -120,40 +126,44 @@ fn stale_learners(observed: &Observed, membership: &Membership) -> BTreeSet<Node
     membership.learners.iter().copied().filter(stale).collect()
 }
 
-fn remove_stale_learners(observed: &Observed, leader: Leader<'_>) -> Option<Move> {
+fn remove_stale_learners(observed: &ObservedState, leader: Leader<'_>) -> Option<NextMove> {
     let membership = &leader.door.membership;
     let stale = stale_learners(observed, membership);
     if stale.is_empty() {
         return None;
     }
     let ids: Vec<String> = stale.iter().map(NodeId::to_string).collect();
-    let about = operation(
+    let about = replacement_operation(
         OperationStep::RemoveLearner,
         None,
         format!("removing learners whose volumes are gone: {}", ids.join(", ")),
     );
-    Some(Move::take(change(leader, membership.voters(), stale), about))
+    Some(NextMove::take(change_membership(leader, membership.voters(), stale), about))
 }
 
 /// Reports that not every voter answers when nothing can be done about it.
-pub(super) fn waiting(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move {
+pub(super) fn wait_for_voters(_: &ValidCluster, observed: &ObservedState, leader: Leader<'_>) -> NextMove {
     let answering: BTreeSet<NodeId> = observed.doors().map(|(_, door)| door.node.id).collect();
     if leader.door.membership.voters().is_subset(&answering) {
-        return Move::default();
+        return NextMove::default();
     }
-    let silent: Vec<&Slot> = observed.slots.iter().filter(|slot| slot.door.is_none()).collect();
+    let silent: Vec<&MemberSlot> = observed.slots.iter().filter(|slot| slot.door.is_none()).collect();
     let words: Vec<String> = silent.iter().map(|slot| slot.explain()).collect();
     if words.is_empty() {
-        return Move::default();
+        return NextMove::default();
     }
-    let mut about = operation(OperationStep::WaitForPod, silent.first().copied(), words.join("; "));
+    let mut about = replacement_operation(OperationStep::WaitForPod, silent.first().copied(), words.join("; "));
     about.kind = OperationKind::Recover;
-    Move::wait(about)
+    NextMove::wait(about)
 }
 
 /// Returns the step that changes the voters to exactly this set, in one joint change.
-pub(super) fn change(leader: Leader<'_>, voters: BTreeSet<NodeId>, remove_learners: BTreeSet<NodeId>) -> Step {
-    Step::ChangeMembership {
+pub(super) fn change_membership(
+    leader: Leader<'_>,
+    voters: BTreeSet<NodeId>,
+    remove_learners: BTreeSet<NodeId>,
+) -> PlanStep {
+    PlanStep::ChangeMembership {
         leader: leader.slot.name.clone(),
         voters,
         expected: leader.door.membership.voters(),
@@ -161,6 +171,6 @@ pub(super) fn change(leader: Leader<'_>, voters: BTreeSet<NodeId>, remove_learne
     }
 }
 
-fn operation(step: OperationStep, slot: Option<&Slot>, message: String) -> Operation {
+fn replacement_operation(step: OperationStep, slot: Option<&MemberSlot>, message: String) -> Operation {
     Operation { kind: KIND, step, member: slot.map(|slot| slot.name.clone()), message }
 }

@@ -1,6 +1,6 @@
 //! `plan`: decides what to do, based on what was observed. A total, pure function, and the heart of the operator.
 //!
-//! A plan holds the desired objects, non-disruptive chores, and at most one disruptive [`Step`]. Steps are taken one at
+//! A plan holds the desired objects, non-disruptive chores, and at most one disruptive [`PlanStep`]. Steps are taken one at
 //! a time and everything is observed again between them, so a killed operator loses nothing and two operators that
 //! overlap for a moment do no harm: each step is idempotent or a compare-and-swap.
 //!
@@ -23,9 +23,9 @@ mod succession;
 pub use operation::{Blocked, BlockedReason, Operation, OperationKind, OperationStep};
 
 use crate::{
-    build::{Carried, Resources, resources},
-    cluster::Cluster,
-    observed::{Marker, Node, NodeId, Observed, OwnedObject, PeerTls, Role},
+    build::{CarriedState, DesiredResources, build_resources},
+    cluster::ValidCluster,
+    observed::{ClusterMarker, NodeId, ObservedState, OwnedObject, PeerTls, RaftNode, RaftRole},
     quorum::{self, Leader},
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -33,13 +33,13 @@ use std::collections::BTreeSet;
 
 /// Actions that the operator is to take.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct ReconcilePlan {
     /// Desired objects; `None` while nothing may be changed.
-    pub resources: Option<Box<Resources>>,
+    pub resources: Option<Box<DesiredResources>>,
     /// Small writes that disrupt nothing.
-    pub chores: Vec<Chore>,
+    pub chores: Vec<PlanChore>,
     /// Disruptive step, at most one per plan.
-    pub step: Option<Step>,
+    pub step: Option<PlanStep>,
     /// Operation in progress, in words for the status.
     pub operation: Option<Operation>,
     /// Problem that only an administrator can resolve.
@@ -48,7 +48,7 @@ pub struct Plan {
 
 /// Non-disruptive write, such as a label or an annotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Chore {
+pub enum PlanChore {
     /// Issue or renew the Secrets of the peer listener.
     IssuePeerTls,
     /// Annotate a claim with the cluster and the node whose data its volume holds.
@@ -97,11 +97,11 @@ pub enum Chore {
 
 /// Disruptive action, of which a plan has at most one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum PlanStep {
     /// Create the marker; fails if there is one.
-    CreateMarker(Marker),
+    CreateMarker(ClusterMarker),
     /// Replace the marker; fails if it has changed since it was read.
-    UpdateMarker(Marker),
+    UpdateMarker(ClusterMarker),
     /// Initialize the cluster on one of its pods.
     Initialize {
         /// Name of the pod to ask.
@@ -109,14 +109,14 @@ pub enum Step {
         /// Cluster id in the marker.
         cluster_id: String,
         /// Nodes that the marker names as voters.
-        voters: Vec<Node>,
+        voters: Vec<RaftNode>,
     },
     /// Add a fresh node as a learner, so that it receives the log.
     AddLearner {
         /// Name of the leader's pod.
         leader: String,
         /// Node to add as a learner.
-        node: Node,
+        node: RaftNode,
         /// Id of the cluster.
         cluster_id: String,
     },
@@ -159,7 +159,7 @@ pub enum Step {
     },
 }
 
-impl Step {
+impl PlanStep {
     /// Returns `true` if the step was decided by which pod has which revision.
     fn follows_revisions(&self) -> bool {
         matches!(self, Self::SetPartition(_) | Self::RenewOnDelete | Self::ReplacePod { .. })
@@ -185,25 +185,25 @@ impl Step {
 
 /// Result of one part of the plan: a step with its operation, an operation that waits, or nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Move {
-    step: Option<Step>,
+pub(crate) struct NextMove {
+    step: Option<PlanStep>,
     operation: Option<Operation>,
 }
 
-impl Move {
+impl NextMove {
     fn wait(operation: Operation) -> Self {
         Self { step: None, operation: Some(operation) }
     }
 
-    fn take(step: Step, operation: Operation) -> Self {
+    fn take(step: PlanStep, operation: Operation) -> Self {
         Self { step: Some(step), operation: Some(operation) }
     }
 }
 
 /// Decides what the operator does next.
 #[must_use]
-pub fn plan(cluster: &Cluster, observed: &Observed) -> Plan {
-    let mut plan = Plan { resources: None, chores: Vec::new(), step: None, operation: None, blocked: None };
+pub fn make_plan(cluster: &ValidCluster, observed: &ObservedState) -> ReconcilePlan {
+    let mut plan = ReconcilePlan { resources: None, chores: Vec::new(), step: None, operation: None, blocked: None };
     if let Some(first) = observed.conflicts.first() {
         plan.blocked = Some(Blocked {
             reason: BlockedReason::NameConflict,
@@ -221,33 +221,33 @@ pub fn plan(cluster: &Cluster, observed: &Observed) -> Plan {
         return plan;
     }
     let template_is_new = template_is_new(cluster, observed);
-    match decide(cluster, observed) {
+    match next_move(cluster, observed) {
         // The observed revisions are out of date.
-        Ok(Move { step: Some(step), operation }) if step.follows_revisions() && template_is_new => {
+        Ok(NextMove { step: Some(step), operation }) if step.follows_revisions() && template_is_new => {
             plan.operation = operation;
         }
-        Ok(Move { step, operation }) => (plan.step, plan.operation) = (step, operation),
+        Ok(NextMove { step, operation }) => (plan.step, plan.operation) = (step, operation),
         Err(blocked) => plan.blocked = Some(blocked),
     }
     if plan.operation.is_none() && plan.blocked.is_none() && template_is_new {
-        plan.operation = Some(rollout::begins());
+        plan.operation = Some(rollout::template_operation());
     }
-    plan.chores = chores(cluster, observed, template_is_new);
-    plan.resources = Some(Box::new(objects(cluster, observed, plan.step.as_ref(), template_is_new)));
+    plan.chores = plan_chores(cluster, observed, template_is_new);
+    plan.resources = Some(Box::new(desired_resources(cluster, observed, plan.step.as_ref(), template_is_new)));
     plan
 }
 
 /// Asks the parts of the plan in order: the cluster must exist before it can be repaired, and it must be whole before
 /// pods are restarted.
-fn decide(cluster: &Cluster, observed: &Observed) -> Result<Move, Blocked> {
+fn next_move(cluster: &ValidCluster, observed: &ObservedState) -> Result<NextMove, Blocked> {
     let Some(marker) = observed.marker.as_ref().filter(|marker| marker.initialized) else {
-        let found = bootstrap::plan(cluster, observed)?;
+        let found = bootstrap::bootstrap_cluster(cluster, observed)?;
         // Nothing can be lost yet, so a wrong image is corrected at once.
         let broken = rollout::before_initialisation(cluster, observed);
         return Ok(if found.step.is_none() && broken.step.is_some() { broken } else { found });
     };
     bootstrap::refuse_strangers(observed, marker)?;
-    let Some(leader) = quorum::leader(observed) else {
+    let Some(leader) = quorum::find_leader(observed) else {
         bootstrap::refuse_data_loss(cluster, observed, marker)?;
         bootstrap::refuse_lost_majority(observed, marker)?;
         return Ok(rollout::without_leader(cluster, observed));
@@ -255,23 +255,28 @@ fn decide(cluster: &Cluster, observed: &Observed) -> Result<Move, Blocked> {
     // Pods that cannot start come first, because anything else may wait for them; parts that only wait come last,
     // because nothing may wait for them.
     let parts = [
-        rollout::mend,
-        member::plan,
-        places::plan,
-        storage::plan,
-        rollout::plan,
-        places::waiting,
-        member::waiting,
-        storage::grow,
+        rollout::mend_broken,
+        member::replace_member,
+        places::remove_voter,
+        storage::replace_volume,
+        rollout::roll_out,
+        places::wait_for_removal,
+        member::wait_for_voters,
+        storage::wait_for_growth,
     ];
     let found = parts.iter().map(|part| part(cluster, observed, leader)).find(|found| found.operation.is_some());
     Ok(found.unwrap_or_default())
 }
 
-fn objects(cluster: &Cluster, observed: &Observed, step: Option<&Step>, template_is_new: bool) -> Resources {
+fn desired_resources(
+    cluster: &ValidCluster,
+    observed: &ObservedState,
+    step: Option<&PlanStep>,
+    template_is_new: bool,
+) -> DesiredResources {
     let view = observed.stateful_set.as_ref();
     let mut carried = view.map(|view| view.carried.clone()).unwrap_or_default();
-    let width = places::width(cluster, observed);
+    let width = places::pod_count(cluster, observed);
     carried.replicas = Some(width);
     carried.fragile = places::is_fragile(observed, width);
     if let Some(view) = view {
@@ -279,60 +284,60 @@ fn objects(cluster: &Cluster, observed: &Observed, step: Option<&Step>, template
             // A new template starts from the rest state: otherwise the StatefulSet controller would at once restart all
             // pods above an old partition, leader or not.
             _ if template_is_new => (Some(width), false),
-            Some(Step::SetPartition(partition)) => (Some(*partition), false),
-            Some(Step::RenewOnDelete) => (None, true),
+            Some(PlanStep::SetPartition(partition)) => (Some(*partition), false),
+            Some(PlanStep::RenewOnDelete) => (None, true),
             _ => (Some(view.partition), view.on_delete),
         };
     }
-    let mut resources = resources(cluster, &carried);
+    let mut resources = build_resources(cluster, &carried);
     resources.keep_configs(cluster, &observed.configs);
     resources
 }
 
-fn template_is_new(cluster: &Cluster, observed: &Observed) -> bool {
+fn template_is_new(cluster: &ValidCluster, observed: &ObservedState) -> bool {
     observed.stateful_set.as_ref().is_some_and(|set| template_changes(cluster, &set.carried))
 }
 
-fn template_changes(cluster: &Cluster, carried: &Carried) -> bool {
+fn template_changes(cluster: &ValidCluster, carried: &CarriedState) -> bool {
     let recorded = carried.recorded.as_ref();
-    recorded != Some(&crate::build::template(cluster, recorded).record())
+    recorded != Some(&crate::build::choose_template(cluster, recorded).record())
 }
 
-fn chores(cluster: &Cluster, observed: &Observed, template_is_new: bool) -> Vec<Chore> {
+fn plan_chores(cluster: &ValidCluster, observed: &ObservedState, template_is_new: bool) -> Vec<PlanChore> {
     let mut chores = Vec::new();
     if observed.peer_tls != PeerTls::Present {
-        chores.push(Chore::IssuePeerTls);
+        chores.push(PlanChore::IssuePeerTls);
     }
-    chores.extend(roles(observed));
-    chores.extend(stamps(observed));
-    chores.extend(owners::chores(cluster, observed));
-    chores.extend(places::retirements(observed));
-    chores.extend(storage::growth(cluster, observed));
+    chores.extend(role_chores(observed));
+    chores.extend(stamp_chores(observed));
+    chores.extend(owners::owner_chores(cluster, observed));
+    chores.extend(places::retirement_chores(observed));
+    chores.extend(storage::growth_chores(cluster, observed));
     let rolled_out = !template_is_new
         && observed.stateful_set.as_ref().is_some_and(|set| set.settled && set.current_revision == set.update_revision);
     if rolled_out {
         let current = crate::build::config_name(cluster);
         let unused = observed.configs.iter().filter(|config| config.exists && !config.used && config.name != current);
-        chores.extend(unused.map(|config| Chore::PruneConfig { name: config.name.clone() }));
+        chores.extend(unused.map(|config| PlanChore::PruneConfig { name: config.name.clone() }));
     }
     chores
 }
 
 /// Returns the role labels to change. Without a leader there are none, because the old labels are as good as any.
-fn roles(observed: &Observed) -> Vec<Chore> {
-    let Some(leader) = quorum::leader(observed) else { return Vec::new() };
+fn role_chores(observed: &ObservedState) -> Vec<PlanChore> {
+    let Some(leader) = quorum::find_leader(observed) else { return Vec::new() };
     let wanted = observed.all_slots().filter_map(|slot| {
         let pod = slot.pod.as_ref()?;
-        let role = role(slot.door.as_ref().map(|door| (door.node.id, door.role)), leader, pod.role.as_deref())?;
-        (pod.role.as_deref() != Some(role)).then(|| Chore::LabelRole { pod: slot.name.clone(), role })
+        let role = role_label(slot.door.as_ref().map(|door| (door.node.id, door.role)), leader, pod.role.as_deref())?;
+        (pod.role.as_deref() != Some(role)).then(|| PlanChore::LabelRole { pod: slot.name.clone(), role })
     });
-    let mut chores: Vec<Chore> = wanted.collect();
+    let mut chores: Vec<PlanChore> = wanted.collect();
     // The former leader first: two pods behind the leader's Service are worse than none.
-    chores.sort_by_key(|chore| matches!(chore, Chore::LabelRole { role: "leader", .. }));
+    chores.sort_by_key(|chore| matches!(chore, PlanChore::LabelRole { role: "leader", .. }));
     chores
 }
 
-fn role(door: Option<(NodeId, Role)>, leader: Leader<'_>, label: Option<&str>) -> Option<&'static str> {
+fn role_label(door: Option<(NodeId, RaftRole)>, leader: Leader<'_>, label: Option<&str>) -> Option<&'static str> {
     match door {
         Some((id, _)) if id == leader.door.node.id => Some("leader"),
         Some((id, _)) if leader.door.membership.voters().contains(&id) => Some("follower"),
@@ -342,7 +347,7 @@ fn role(door: Option<(NodeId, Role)>, leader: Leader<'_>, label: Option<&str>) -
     }
 }
 
-fn stamps(observed: &Observed) -> Vec<Chore> {
+fn stamp_chores(observed: &ObservedState) -> Vec<PlanChore> {
     let Some(marker) = &observed.marker else { return Vec::new() };
     observed
         .doors()
@@ -354,7 +359,7 @@ fn stamps(observed: &Observed) -> Vec<Chore> {
                 && claim.node_id == Some(door.node.id)
                 // A retired volume that has a slot of the spec again is needed again.
                 && !(claim.retired && has_place);
-            (!stamped).then(|| Chore::StampClaim {
+            (!stamped).then(|| PlanChore::StampClaim {
                 claim: claim.name.clone(),
                 cluster_id: marker.cluster_id.clone(),
                 node_id: door.node.id,

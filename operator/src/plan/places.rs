@@ -6,10 +6,10 @@
 //! tolerance and gives nothing, and live ones when all slots hold healthy voters. The pods follow the voters: the
 //! StatefulSet never has fewer than the voters need.
 
-use super::{Chore, Move, Operation, OperationKind, OperationStep, member, succession};
+use super::{NextMove, Operation, OperationKind, OperationStep, PlanChore, member, succession};
 use crate::{
-    cluster::Cluster,
-    observed::{Membership, NodeId, Observed, Slot},
+    cluster::ValidCluster,
+    observed::{MemberSlot, NodeId, ObservedState, RaftMembership},
     quorum::{self, Leader},
 };
 use std::{cmp::Reverse, collections::BTreeSet};
@@ -18,12 +18,12 @@ const KIND: OperationKind = OperationKind::RemoveMember;
 
 /// Returns the number of pods to run. Without a leader it is never lower than the current number, because nobody knows
 /// yet which nodes vote.
-pub(super) fn width(cluster: &Cluster, observed: &Observed) -> i32 {
+pub(super) fn pod_count(cluster: &ValidCluster, observed: &ObservedState) -> i32 {
     let places = cluster.spec.replicas;
-    let highest = |holds: &dyn Fn(&Slot) -> bool| {
+    let highest = |holds: &dyn Fn(&MemberSlot) -> bool| {
         observed.beyond.iter().filter(|slot| holds(slot)).map(|slot| slot.ordinal.saturating_add(1)).max()
     };
-    match quorum::leader(observed) {
+    match quorum::find_leader(observed) {
         Some(leader) => {
             let voters = leader.door.membership.voters();
             highest(&|slot| is_of(slot, &voters, &leader.door.membership)).unwrap_or(places)
@@ -37,7 +37,7 @@ pub(super) fn width(cluster: &Cluster, observed: &Observed) -> i32 {
 }
 
 /// Returns `true` if the slot's pod answers for one of these nodes, or if its volume belongs to one.
-fn is_of(slot: &Slot, nodes: &BTreeSet<NodeId>, membership: &Membership) -> bool {
+fn is_of(slot: &MemberSlot, nodes: &BTreeSet<NodeId>, membership: &RaftMembership) -> bool {
     if let Some(door) = &slot.door {
         return nodes.contains(&door.node.id);
     }
@@ -46,11 +46,11 @@ fn is_of(slot: &Slot, nodes: &BTreeSet<NodeId>, membership: &Membership) -> bool
     stamped.map_or(named, |id| nodes.contains(&id)) && volume_stays(slot)
 }
 
-fn volume_stays(slot: &Slot) -> bool {
+fn volume_stays(slot: &MemberSlot) -> bool {
     slot.claim.as_ref().is_some_and(|claim| claim.deleting_since.is_none() || slot.pod.is_some())
 }
 
-fn may_hold_a_voter(slot: &Slot, observed: &Observed) -> bool {
+fn may_hold_a_voter(slot: &MemberSlot, observed: &ObservedState) -> bool {
     let Some(claim) = slot.claim.as_ref().filter(|_| volume_stays(slot)) else { return false };
     let ours = match (&claim.cluster_id, &observed.marker) {
         (Some(id), Some(marker)) => *id == marker.cluster_id,
@@ -63,7 +63,7 @@ fn may_hold_a_voter(slot: &Slot, observed: &Observed) -> bool {
 
 /// Returns the voters that have no slot: their ordinal is beyond the spec, or nobody knows where they were, or their
 /// slot belongs to another voter by now. A voter that answers from a slot of the spec is never returned.
-pub(super) fn homeless_voters(observed: &Observed, membership: &Membership) -> BTreeSet<NodeId> {
+pub(super) fn homeless_voters(observed: &ObservedState, membership: &RaftMembership) -> BTreeSet<NodeId> {
     let voters = membership.voters();
     let has_place = |id: &NodeId| match observed.slot_of(*id) {
         Some(answers) => observed.slots.iter().any(|slot| slot.name == answers.name),
@@ -76,7 +76,7 @@ pub(super) fn homeless_voters(observed: &Observed, membership: &Membership) -> B
 }
 
 /// Removes the next voter that has no slot, if that is safe.
-pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move {
+pub(super) fn remove_voter(_: &ValidCluster, observed: &ObservedState, leader: Leader<'_>) -> NextMove {
     let membership = &leader.door.membership;
     let healthy = quorum::healthy_voters(observed, leader);
     let ordinal = |id: &NodeId| observed.slot_of(*id).map(|slot| slot.ordinal);
@@ -84,48 +84,55 @@ pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move
     // Lost voters first, then the highest ordinal; the leader last, so that leadership moves at most once.
     let homeless = homeless_voters(observed, membership);
     let next = homeless.iter().copied().min_by_key(|id| (healthy.contains(id), leads(id), Reverse(ordinal(id))));
-    let Some(id) = next else { return Move::default() };
-    let successor = succession::trusted(observed, leader, |id| healthy.contains(&id) && !homeless.contains(&id));
+    let Some(id) = next else { return NextMove::default() };
+    let successor =
+        succession::trusted_successor(observed, leader, |id| healthy.contains(&id) && !homeless.contains(&id));
     // Each removed voter leaves less to spare for the restarts that produce a successor.
     let leads_on = homeless.iter().any(leads) && successor.is_none();
     if leads_on || (healthy.contains(&id) && lacking_place(observed, &healthy).is_some()) {
-        return Move::default();
+        return NextMove::default();
     }
     let mut voters = membership.voters();
     voters.remove(&id);
-    let after = Membership { voter_sets: vec![voters.clone()], ..Membership::default() };
-    let agrees = |membership: &Membership| quorum::survives(membership, &healthy, &BTreeSet::new());
+    let after = RaftMembership { voter_sets: vec![voters.clone()], ..RaftMembership::default() };
+    let agrees = |membership: &RaftMembership| quorum::keeps_majority(membership, &healthy, &BTreeSet::new());
     if !agrees(membership) || !agrees(&after) {
-        return Move::default();
+        return NextMove::default();
     }
-    let who = describe(observed, membership, id);
+    let who = describe_node(observed, membership, id);
     if leads(&id) {
-        let Some(successor) = successor else { return Move::default() };
+        let Some(successor) = successor else { return NextMove::default() };
         let message = format!("transferring leadership away from {who} before removing its vote");
-        return Move::take(successor.hand_over(leader), operation(OperationStep::TransferLeader, &who, message));
+        return NextMove::take(
+            successor.hand_over(leader),
+            removal_operation(OperationStep::TransferLeader, &who, message),
+        );
     }
     let message = format!("{who} is beyond the {} replicas of the spec: removing its vote", observed.slots.len());
-    Move::take(member::change(leader, voters, BTreeSet::new()), operation(OperationStep::RemoveVoter, &who, message))
+    NextMove::take(
+        member::change_membership(leader, voters, BTreeSet::new()),
+        removal_operation(OperationStep::RemoveVoter, &who, message),
+    )
 }
 
 /// Reports what the removal waits for. Asked after everything else, because nothing must wait for it.
-pub(super) fn waiting(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move {
+pub(super) fn wait_for_removal(_: &ValidCluster, observed: &ObservedState, leader: Leader<'_>) -> NextMove {
     let membership = &leader.door.membership;
     let healthy = quorum::healthy_voters(observed, leader);
-    let Some(id) = homeless_voters(observed, membership).into_iter().next_back() else { return Move::default() };
-    let who = describe(observed, membership, id);
-    let why = lacking_place(observed, &healthy).map_or_else(|| "a majority is not healthy".into(), Slot::explain);
+    let Some(id) = homeless_voters(observed, membership).into_iter().next_back() else { return NextMove::default() };
+    let who = describe_node(observed, membership, id);
+    let why = lacking_place(observed, &healthy).map_or_else(|| "a majority is not healthy".into(), MemberSlot::explain);
     let message = format!(
         "{} nodes vote, but the spec has {} replicas; {who} keeps its vote for now: {why}",
         membership.voters().len(),
         observed.slots.len()
     );
-    Move::wait(operation(OperationStep::WaitForOthers, &who, message))
+    NextMove::wait(removal_operation(OperationStep::WaitForOthers, &who, message))
 }
 
 /// Returns `true` if the slot is beyond the spec and has no vote. Its pod ends when the StatefulSet may have fewer
 /// pods, and nothing waits for it.
-pub(super) fn is_leaving(observed: &Observed, leader: Leader<'_>, slot: &Slot) -> bool {
+pub(super) fn is_leaving(observed: &ObservedState, leader: Leader<'_>, slot: &MemberSlot) -> bool {
     let has_place = observed.slots.iter().any(|place| place.ordinal == slot.ordinal);
     let votes = match &slot.door {
         Some(door) => leader.door.membership.voters().contains(&door.node.id),
@@ -135,12 +142,12 @@ pub(super) fn is_leaving(observed: &Observed, leader: Leader<'_>, slot: &Slot) -
 }
 
 /// Returns a slot of the spec that holds no healthy voter.
-fn lacking_place<'a>(observed: &'a Observed, healthy: &BTreeSet<NodeId>) -> Option<&'a Slot> {
-    let holds = |slot: &&Slot| slot.door.as_ref().is_some_and(|door| healthy.contains(&door.node.id));
+fn lacking_place<'a>(observed: &'a ObservedState, healthy: &BTreeSet<NodeId>) -> Option<&'a MemberSlot> {
+    let holds = |slot: &&MemberSlot| slot.door.as_ref().is_some_and(|door| healthy.contains(&door.node.id));
     observed.slots.iter().find(|slot| !holds(slot))
 }
 
-fn describe(observed: &Observed, membership: &Membership, id: NodeId) -> String {
+fn describe_node(observed: &ObservedState, membership: &RaftMembership, id: NodeId) -> String {
     let slot = observed.slot_of(id).map(|slot| slot.name.as_str());
     match slot.or_else(|| membership.name(id)).filter(|name| !name.is_empty()) {
         Some(name) => name.to_owned(),
@@ -149,14 +156,14 @@ fn describe(observed: &Observed, membership: &Membership, id: NodeId) -> String 
 }
 
 /// Returns the chores that mark the volumes of removed nodes, so that nobody starts a pod for them again.
-pub(super) fn retirements(observed: &Observed) -> Vec<Chore> {
-    let (Some(leader), Some(marker)) = (quorum::leader(observed), &observed.marker) else { return Vec::new() };
+pub(super) fn retirement_chores(observed: &ObservedState) -> Vec<PlanChore> {
+    let (Some(leader), Some(marker)) = (quorum::find_leader(observed), &observed.marker) else { return Vec::new() };
     let membership = &leader.door.membership;
-    let left = |slot: &Slot| {
+    let left = |slot: &MemberSlot| {
         let claim = slot.claim.as_ref().filter(|claim| !claim.retired && claim.deleting_since.is_none())?;
         let node_id = claim.node_id.filter(|id| !membership.contains(*id))?;
         let ours = claim.cluster_id.as_ref() == Some(&marker.cluster_id);
-        ours.then(|| Chore::RetireClaim { claim: claim.name.clone(), node_id })
+        ours.then(|| PlanChore::RetireClaim { claim: claim.name.clone(), node_id })
     };
     observed.beyond.iter().filter_map(left).collect()
 }
@@ -165,8 +172,8 @@ pub(super) fn retirements(observed: &Observed) -> Vec<Chore> {
 ///
 /// A PodDisruptionBudget of one counts the pods that are not ready by itself. It knows nothing of voters that have no
 /// pod, nor of those whose pod is ready but does not keep up.
-pub(super) fn is_fragile(observed: &Observed, width: i32) -> bool {
-    let leader = quorum::leader(observed);
+pub(super) fn is_fragile(observed: &ObservedState, width: i32) -> bool {
+    let leader = quorum::find_leader(observed);
     let Some(membership) = leader.map(|leader| &leader.door.membership).or_else(|| observed.newest_membership()) else {
         // Nobody answers: use what was known last.
         return observed.previous.raft.as_ref().is_some_and(|raft| raft.voters > width);
@@ -176,8 +183,8 @@ pub(super) fn is_fragile(observed: &Observed, width: i32) -> bool {
         Some(leader) => quorum::healthy_voters(observed, leader),
         None => voters.iter().copied().filter(|id| observed.slot_of(*id).is_some()).collect(),
     };
-    let unready = |slot: &Slot| slot.pod.as_ref().is_none_or(|pod| !pod.ready || pod.deleting);
-    let seen = |slot: &Slot| slot.ordinal < width && unready(slot);
+    let unready = |slot: &MemberSlot| slot.pod.as_ref().is_none_or(|pod| !pod.ready || pod.deleting);
+    let seen = |slot: &MemberSlot| slot.ordinal < width && unready(slot);
     let of = |id: NodeId| {
         observed
             .slot_of(id)
@@ -187,6 +194,6 @@ pub(super) fn is_fragile(observed: &Observed, width: i32) -> bool {
     voters.len() > 1 && quorum::fault_tolerance(membership, &counted) < 1
 }
 
-fn operation(step: OperationStep, member: &str, message: String) -> Operation {
+fn removal_operation(step: OperationStep, member: &str, message: String) -> Operation {
     Operation { kind: KIND, step, member: Some(member.to_owned()), message }
 }

@@ -1,9 +1,9 @@
 //! Volumes: growing them, and replacing one whose claim is being deleted.
 
-use super::{Chore, Move, Operation, OperationKind, OperationStep, Step, size_text, succession};
+use super::{NextMove, Operation, OperationKind, OperationStep, PlanChore, PlanStep, size_text, succession};
 use crate::{
-    cluster::Cluster,
-    observed::{ClaimView, NodeId, Observed, Slot},
+    cluster::ValidCluster,
+    observed::{ClaimView, MemberSlot, NodeId, ObservedState},
     quorum::{self, Leader},
 };
 use std::collections::BTreeSet;
@@ -14,12 +14,12 @@ const PATIENCE_SECONDS: i64 = 30;
 /// Replaces a pod whose claim is being deleted. Such a claim keeps its data until its pod ends, and the next ordinary
 /// restart wipes the volume. The pod is therefore never restarted for anything else; when all others are healthy, it is
 /// replaced on purpose.
-pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move {
+pub(super) fn replace_volume(_: &ValidCluster, observed: &ObservedState, leader: Leader<'_>) -> NextMove {
     let doomed = observed.slots.iter().filter(|slot| is_doomed_voter(slot, leader));
     // The leader last, so that leadership moves at most once.
     let doomed = doomed.min_by_key(|slot| (slot.ordinal == leader.slot.ordinal, slot.ordinal));
-    let Some(slot) = doomed else { return Move::default() };
-    let Some((pod, door)) = slot.pod.as_ref().zip(slot.door.as_ref()) else { return Move::default() };
+    let Some(slot) = doomed else { return NextMove::default() };
+    let Some((pod, door)) = slot.pod.as_ref().zip(slot.door.as_ref()) else { return NextMove::default() };
     let about = |step, message| Operation {
         kind: OperationKind::ReplaceVolume,
         step,
@@ -35,28 +35,33 @@ pub(super) fn plan(_: &Cluster, observed: &Observed, leader: Leader<'_>) -> Move
     if pod.deleting || patient {
         let message =
             format!("the claim of {} is being deleted: its volume is wiped when the pod terminates", slot.name);
-        return Move::wait(about(OperationStep::WaitForPod, message));
+        return NextMove::wait(about(OperationStep::WaitForPod, message));
     }
     let others = others_that_must_be_healthy(leader, door.node.id);
     let healthy = quorum::healthy_voters(observed, leader);
     let gone = BTreeSet::from([door.node.id]);
-    if others.is_empty() || !others.is_subset(&healthy) || !quorum::survives(&leader.door.membership, &healthy, &gone) {
+    if others.is_empty()
+        || !others.is_subset(&healthy)
+        || !quorum::keeps_majority(&leader.door.membership, &healthy, &gone)
+    {
         let message = format!(
             "the claim of {} is being deleted: do not restart this pod, because that wipes its volume; the operator replaces it once all other voters are healthy",
             slot.name
         );
-        return Move::wait(about(OperationStep::WaitForOthers, message));
+        return NextMove::wait(about(OperationStep::WaitForOthers, message));
     }
     if leader.door.node.id == door.node.id {
-        let Some(successor) = succession::trusted(observed, leader, |_| true) else { return Move::default() };
+        let Some(successor) = succession::trusted_successor(observed, leader, |_| true) else {
+            return NextMove::default();
+        };
         let message = format!("transferring leadership away from {} before it is replaced", slot.name);
-        return Move::take(successor.hand_over(leader), about(OperationStep::TransferLeader, message));
+        return NextMove::take(successor.hand_over(leader), about(OperationStep::TransferLeader, message));
     }
-    let step = Step::DeletePod { pod: slot.name.clone(), uid: pod.uid.clone() };
-    Move::take(step, about(OperationStep::DeletePod, format!("replacing {} and its volume", slot.name)))
+    let step = PlanStep::DeletePod { pod: slot.name.clone(), uid: pod.uid.clone() };
+    NextMove::take(step, about(OperationStep::DeletePod, format!("replacing {} and its volume", slot.name)))
 }
 
-fn is_doomed_voter(slot: &Slot, leader: Leader<'_>) -> bool {
+fn is_doomed_voter(slot: &MemberSlot, leader: Leader<'_>) -> bool {
     slot.claim.as_ref().is_some_and(|claim| claim.deleting_since.is_some())
         && slot.door.as_ref().is_some_and(|door| leader.door.membership.voters().contains(&door.node.id))
 }
@@ -69,16 +74,16 @@ fn others_that_must_be_healthy(leader: Leader<'_>, but: NodeId) -> BTreeSet<Node
 
 /// Reports that volumes are still smaller than the spec asks for. Nothing waits for this, because a file system may
 /// grow only when its pod restarts.
-pub(super) fn grow(cluster: &Cluster, observed: &Observed, _: Leader<'_>) -> Move {
-    let small = |slot: &&Slot| {
+pub(super) fn wait_for_growth(cluster: &ValidCluster, observed: &ObservedState, _: Leader<'_>) -> NextMove {
+    let small = |slot: &&MemberSlot| {
         slot.claim.as_ref().and_then(|claim| claim.capacity).is_some_and(|capacity| capacity < cluster.storage_bytes)
     };
-    let Some(slot) = observed.slots.iter().find(small) else { return Move::default() };
+    let Some(slot) = observed.slots.iter().find(small) else { return NextMove::default() };
     let pending = slot.claim.as_ref().is_some_and(|claim| claim.resize_pending);
     let why = if pending { "; its file system grows when the pod restarts" } else { "" };
     let message =
         format!("waiting for the volume of {} to reach {}{why}", slot.name, size_text(&cluster.spec.storage.size));
-    Move::wait(Operation {
+    NextMove::wait(Operation {
         kind: OperationKind::GrowVolumes,
         step: OperationStep::WaitForVolume,
         member: Some(slot.name.clone()),
@@ -88,10 +93,10 @@ pub(super) fn grow(cluster: &Cluster, observed: &Observed, _: Leader<'_>) -> Mov
 
 /// Returns the chores for claims that request less than the spec. Claims created later come from the first claim
 /// template, so this is checked for ever, not once.
-pub(super) fn growth(cluster: &Cluster, observed: &Observed) -> Vec<Chore> {
+pub(super) fn growth_chores(cluster: &ValidCluster, observed: &ObservedState) -> Vec<PlanChore> {
     let small = |claim: &&ClaimView| claim.deleting_since.is_none() && claim.requested < cluster.storage_bytes;
     let claims = observed.slots.iter().filter_map(|slot| slot.claim.as_ref()).filter(small);
     claims
-        .map(|claim| Chore::GrowClaim { claim: claim.name.clone(), size: size_text(&cluster.spec.storage.size) })
+        .map(|claim| PlanChore::GrowClaim { claim: claim.name.clone(), size: size_text(&cluster.spec.storage.size) })
         .collect()
 }

@@ -4,16 +4,16 @@
 //! that handed over to such a voter would be elected again, and the plan would never make progress. Voters with the
 //! desired revision are therefore preferred, and after them those with the leader's own revision.
 
-use super::Step;
+use super::PlanStep;
 use crate::{
-    observed::{NodeId, Observed, Slot},
+    observed::{MemberSlot, NodeId, ObservedState},
     quorum::{self, Leader},
 };
 
 /// Voter that keeps up and does not lead.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Successor<'a> {
-    pub(super) slot: &'a Slot,
+    pub(super) slot: &'a MemberSlot,
     node: NodeId,
     /// `true` if the pod has the newest revision.
     pub(super) is_restarted: bool,
@@ -22,33 +22,33 @@ pub(super) struct Successor<'a> {
 }
 
 impl Successor<'_> {
-    pub(super) fn hand_over(&self, leader: Leader<'_>) -> Step {
-        Step::TransferLeader { leader: leader.slot.name.clone(), to: self.node }
+    pub(super) fn hand_over(&self, leader: Leader<'_>) -> PlanStep {
+        PlanStep::TransferLeader { leader: leader.slot.name.clone(), to: self.node }
     }
 }
 
 /// Returns the best successor among those that `may` lead next, if leadership will stay with it as far as can be known.
 /// While there is none, the rollout produces one, unless there are two voters: neither can be restarted, so any
 /// successor is tried.
-pub(super) fn trusted<'a>(
-    observed: &'a Observed,
+pub(super) fn trusted_successor<'a>(
+    observed: &'a ObservedState,
     leader: Leader<'_>,
     may: impl Fn(NodeId) -> bool,
 ) -> Option<Successor<'a>> {
     let none_restarts = leader.door.membership.voters().len() <= 2;
-    best(observed, leader, may).filter(|found| found.is_restarted || found.is_as_the_leader || none_restarts)
+    best_successor(observed, leader, may).filter(|found| found.is_restarted || found.is_as_the_leader || none_restarts)
 }
 
 /// Returns the best successor among those that `may` lead next.
-pub(super) fn best<'a>(
-    observed: &'a Observed,
+pub(super) fn best_successor<'a>(
+    observed: &'a ObservedState,
     leader: Leader<'_>,
     may: impl Fn(NodeId) -> bool,
 ) -> Option<Successor<'a>> {
     let following = quorum::following_voters(observed, leader);
     let healthy = quorum::healthy_voters(observed, leader);
     let newest = observed.stateful_set.as_ref().map(|set| set.update_revision.as_str());
-    let of_leader = revision(leader.slot);
+    let of_leader = pod_revision(leader.slot);
     observed
         .doors()
         .filter(|(slot, door)| slot.ordinal != leader.slot.ordinal && following.contains(&door.node.id))
@@ -56,14 +56,14 @@ pub(super) fn best<'a>(
         .map(|(slot, door)| Successor {
             slot,
             node: door.node.id,
-            is_restarted: revision(slot) == newest,
-            is_as_the_leader: revision(slot) == of_leader,
+            is_restarted: pod_revision(slot) == newest,
+            is_as_the_leader: pod_revision(slot) == of_leader,
         })
         .min_by_key(|found| {
             (!healthy.contains(&found.node), !found.is_restarted, !found.is_as_the_leader, found.slot.ordinal)
         })
 }
 
-fn revision(slot: &Slot) -> Option<&str> {
+fn pod_revision(slot: &MemberSlot) -> Option<&str> {
     slot.pod.as_ref().map(|pod| pod.revision.as_str())
 }

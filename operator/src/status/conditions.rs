@@ -1,8 +1,8 @@
-use super::{Application, Outcome, operation, sight::Sight, whole_seconds};
+use super::{ApplyState, PlanOutcome, operation, sight::ClusterVisibility, whole_seconds};
 use crate::{
-    apply::Refusal,
-    cluster::Cluster,
-    observed::{Observed, Slot},
+    apply::WriteRefusal,
+    cluster::ValidCluster,
+    observed::{MemberSlot, ObservedState},
     quorum::{self, Leader},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -11,14 +11,14 @@ use std::collections::BTreeMap;
 
 /// Truth value of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Truth {
+enum ConditionStatus {
     True,
     False,
     /// The state could not be observed.
     Unknown,
 }
 
-impl From<bool> for Truth {
+impl From<bool> for ConditionStatus {
     fn from(holds: bool) -> Self {
         if holds { Self::True } else { Self::False }
     }
@@ -26,36 +26,40 @@ impl From<bool> for Truth {
 
 /// Condition that has no timestamps yet.
 #[derive(Clone, Debug)]
-struct Finding {
-    truth: Truth,
+struct ConditionDraft {
+    truth: ConditionStatus,
     reason: &'static str,
     message: String,
 }
 
-impl Finding {
+impl ConditionDraft {
     fn holds(&self) -> bool {
-        self.truth == Truth::True
+        self.truth == ConditionStatus::True
     }
 }
 
-fn finding(truth: impl Into<Truth>, reason: &'static str, message: impl Into<String>) -> Finding {
-    Finding { truth: truth.into(), reason, message: message.into() }
+fn draft_condition(
+    truth: impl Into<ConditionStatus>,
+    reason: &'static str,
+    message: impl Into<String>,
+) -> ConditionDraft {
+    ConditionDraft { truth: truth.into(), reason, message: message.into() }
 }
 
-pub(super) fn conditions(
-    cluster: &Cluster,
-    observed: &Observed,
+pub(super) fn cluster_conditions(
+    cluster: &ValidCluster,
+    observed: &ObservedState,
     leader: Option<Leader<'_>>,
-    sight: &Sight,
-    outcome: &Outcome,
+    sight: &ClusterVisibility,
+    outcome: &PlanOutcome,
     operation: Option<&OperationStatus>,
 ) -> Vec<Condition> {
     let storage = storage_healthy(observed, leader);
-    let ready = ready(cluster, observed, leader, sight, outcome, &storage);
-    let stalled = stalled(cluster, observed, outcome, operation, &ready);
-    let reconciling = reconciling(cluster, outcome, operation, &ready, &stalled);
+    let ready = ready_condition(cluster, observed, leader, sight, outcome, &storage);
+    let stalled = stalled_condition(cluster, observed, outcome, operation, &ready);
+    let reconciling = reconciling_condition(cluster, outcome, operation, &ready, &stalled);
     let findings = [
-        (condition::AVAILABLE, available(observed, leader, sight)),
+        (condition::AVAILABLE, available_condition(observed, leader, sight)),
         (condition::READY, ready),
         (condition::RECONCILING, reconciling),
         (condition::STALLED, stalled),
@@ -65,124 +69,142 @@ pub(super) fn conditions(
         // Nothing is reported about what has not been tried yet: the previous condition stands, with the generation
         // that it was about.
         condition::READY | condition::RECONCILING | condition::STALLED => {
-            outcome.application == Application::Pending || *sight == Sight::Brief && !stands_apart(outcome)
+            outcome.application == ApplyState::Pending || *sight == ClusterVisibility::Brief && !stands_apart(outcome)
         }
-        condition::AVAILABLE => *sight == Sight::Brief,
+        condition::AVAILABLE => *sight == ClusterVisibility::Brief,
         _ => false,
     };
     let told = findings.into_iter().map(|(kind, finding)| {
         let old = observed.previous.conditions.iter().find(|old| old.type_ == kind);
         match old.filter(|_| keeps(kind)) {
             Some(old) => old.clone(),
-            None => stamp(cluster.generation, observed, kind, finding),
+            None => stamp_condition(cluster.generation, observed, kind, finding),
         }
     });
     told.collect()
 }
 
 /// Returns `true` if the outcome does not depend on anything that pods say.
-fn stands_apart(outcome: &Outcome) -> bool {
+fn stands_apart(outcome: &PlanOutcome) -> bool {
     outcome.blocked.is_some() || !outcome.application.refusals().is_empty()
 }
 
-fn available(observed: &Observed, leader: Option<Leader<'_>>, sight: &Sight) -> Finding {
+fn available_condition(
+    observed: &ObservedState,
+    leader: Option<Leader<'_>>,
+    sight: &ClusterVisibility,
+) -> ConditionDraft {
     if let Some(leader) = leader {
         // No term in the message, because it would change at each election.
-        return finding(
+        return draft_condition(
             true,
             "QuorumServes",
             format!("{} is the leader and serves writes with a quorum", leader.slot.name),
         );
     }
     match (sight, &observed.marker) {
-        (Sight::Lost(why), _) => finding(Truth::Unknown, "NotObserved", why.clone()),
-        (Sight::Brief, _) => finding(Truth::Unknown, "NotObserved", "the pods have not answered the operator yet"),
-        (Sight::Clear, Some(marker)) if marker.initialized => {
-            finding(false, "NoLeader", "there is no leader with a quorum, so writes wait")
+        (ClusterVisibility::Lost(why), _) => draft_condition(ConditionStatus::Unknown, "NotObserved", why.clone()),
+        (ClusterVisibility::Brief, _) => {
+            draft_condition(ConditionStatus::Unknown, "NotObserved", "the pods have not answered the operator yet")
         }
-        (Sight::Clear, _) => finding(false, "NotInitialized", "the cluster has not been initialized yet"),
+        (ClusterVisibility::Clear, Some(marker)) if marker.initialized => {
+            draft_condition(false, "NoLeader", "there is no leader with a quorum, so writes wait")
+        }
+        (ClusterVisibility::Clear, _) => {
+            draft_condition(false, "NotInitialized", "the cluster has not been initialized yet")
+        }
     }
 }
 
-fn ready(
-    cluster: &Cluster,
-    observed: &Observed,
+fn ready_condition(
+    cluster: &ValidCluster,
+    observed: &ObservedState,
     leader: Option<Leader<'_>>,
-    sight: &Sight,
-    outcome: &Outcome,
-    storage: &Finding,
-) -> Finding {
+    sight: &ClusterVisibility,
+    outcome: &PlanOutcome,
+    storage: &ConditionDraft,
+) -> ConditionDraft {
     if let Some(blocked) = &outcome.blocked {
-        return finding(false, blocked.reason.as_str(), blocked.message.clone());
+        return draft_condition(false, blocked.reason.as_str(), blocked.message.clone());
     }
     if cluster.spec.paused {
-        return finding(
+        return draft_condition(
             false,
             "Paused",
             "spec.paused is true: the operator does not check whether the cluster matches the spec",
         );
     }
-    if let Some(message) = refused(outcome.application.refusals()) {
-        return finding(false, "ObjectRefused", message);
+    if let Some(message) = refusal_message(outcome.application.refusals()) {
+        return draft_condition(false, "ObjectRefused", message);
     }
     match sight {
-        Sight::Lost(why) => return finding(Truth::Unknown, "NotObserved", why.clone()),
-        Sight::Brief => return finding(Truth::Unknown, "NotObserved", "the pods have not answered the operator yet"),
-        Sight::Clear => {}
+        ClusterVisibility::Lost(why) => return draft_condition(ConditionStatus::Unknown, "NotObserved", why.clone()),
+        ClusterVisibility::Brief => {
+            return draft_condition(
+                ConditionStatus::Unknown,
+                "NotObserved",
+                "the pods have not answered the operator yet",
+            );
+        }
+        ClusterVisibility::Clear => {}
     }
     if let Some(operation) = &outcome.operation {
-        return finding(false, operation.kind.as_str(), operation.message.clone());
+        return draft_condition(false, operation.kind.as_str(), operation.message.clone());
     }
-    if outcome.application == Application::Pending {
-        return finding(false, "Applying", "not every object matches the spec yet");
+    if outcome.application == ApplyState::Pending {
+        return draft_condition(false, "Applying", "not every object matches the spec yet");
     }
-    let Some(leader) = leader else { return finding(false, "NoLeader", "there is no leader") };
+    let Some(leader) = leader else { return draft_condition(false, "NoLeader", "there is no leader") };
     let lacking = members_lacking(observed, leader).or_else(|| votes_lacking(cluster, observed, leader));
     if let Some(lacking) = lacking {
         return lacking;
     }
     if !storage.holds() {
-        return finding(false, storage.reason, storage.message.clone());
+        return draft_condition(false, storage.reason, storage.message.clone());
     }
     let replicas = cluster.spec.replicas;
-    finding(
+    draft_condition(
         true,
         "AllMembersReady",
         with_warnings(cluster, format!("{replicas} of {replicas} members vote and are ready")),
     )
 }
 
-fn members_lacking(observed: &Observed, leader: Leader<'_>) -> Option<Finding> {
+fn members_lacking(observed: &ObservedState, leader: Leader<'_>) -> Option<ConditionDraft> {
     let healthy = quorum::healthy_voters(observed, leader);
-    let is_whole = |slot: &&Slot| slot.door.as_ref().is_some_and(|door| healthy.contains(&door.node.id));
-    let lacking: Vec<String> = observed.slots.iter().filter(|slot| !is_whole(slot)).map(Slot::explain).collect();
-    (!lacking.is_empty()).then(|| finding(false, "MembersNotReady", lacking.join("; ")))
+    let is_whole = |slot: &&MemberSlot| slot.door.as_ref().is_some_and(|door| healthy.contains(&door.node.id));
+    let lacking: Vec<String> = observed.slots.iter().filter(|slot| !is_whole(slot)).map(MemberSlot::explain).collect();
+    (!lacking.is_empty()).then(|| draft_condition(false, "MembersNotReady", lacking.join("; ")))
 }
 
 /// Returns a finding if the voters are not those that the spec asks for. All pods may be healthy and the cluster still
 /// tolerate fewer failures, because voters that have no pod count in every majority.
-fn votes_lacking(cluster: &Cluster, observed: &Observed, leader: Leader<'_>) -> Option<Finding> {
+fn votes_lacking(cluster: &ValidCluster, observed: &ObservedState, leader: Leader<'_>) -> Option<ConditionDraft> {
     let membership = &leader.door.membership;
     let wanted = usize::try_from(cluster.spec.replicas).unwrap_or_default();
     let voters = membership.voters().len();
     if membership.is_joint() {
-        return Some(finding(false, "VotersChanging", "a membership change is in progress"));
+        return Some(draft_condition(false, "VotersChanging", "a membership change is in progress"));
     }
     if voters != wanted {
-        return Some(finding(false, "VotersDiffer", format!("{voters} nodes vote, but the spec asks for {wanted}")));
+        return Some(draft_condition(
+            false,
+            "VotersDiffer",
+            format!("{voters} nodes vote, but the spec asks for {wanted}"),
+        ));
     }
     let tolerance = quorum::fault_tolerance(membership, &quorum::healthy_voters(observed, leader));
     let should = (cluster.spec.replicas - 1) / 2;
     let message = || format!("the cluster tolerates {tolerance} more failures, but should tolerate {should}");
-    (tolerance < should).then(|| finding(false, "FaultToleranceLow", message()))
+    (tolerance < should).then(|| draft_condition(false, "FaultToleranceLow", message()))
 }
 
 /// Appends warnings about the parts of the spec that are overruled, so that nothing written is silently ignored.
-fn with_warnings(cluster: &Cluster, message: String) -> String {
+fn with_warnings(cluster: &ValidCluster, message: String) -> String {
     cluster.warnings().into_iter().fold(message, |message, warning| format!("{message}; {warning}"))
 }
 
-fn refused(refusals: &[Refusal]) -> Option<String> {
+fn refusal_message(refusals: &[WriteRefusal]) -> Option<String> {
     if refusals.is_empty() {
         return None;
     }
@@ -195,65 +217,69 @@ fn refused(refusals: &[Refusal]) -> Option<String> {
 
 /// Returns the `Reconciling` condition. It never says "done" beside a cluster that is not ready: either something is in
 /// progress, or an administrator is needed, or the state is unknown.
-fn reconciling(
-    cluster: &Cluster,
-    outcome: &Outcome,
+fn reconciling_condition(
+    cluster: &ValidCluster,
+    outcome: &PlanOutcome,
     operation: Option<&OperationStatus>,
-    ready: &Finding,
-    stalled: &Finding,
-) -> Finding {
+    ready: &ConditionDraft,
+    stalled: &ConditionDraft,
+) -> ConditionDraft {
     if cluster.spec.paused && outcome.blocked.is_none() {
-        return finding(false, "Paused", "spec.paused is true: the operator changes nothing");
+        return draft_condition(false, "Paused", "spec.paused is true: the operator changes nothing");
     }
     if stalled.holds() {
-        return finding(false, "Stalled", "waiting for an administrator: the Stalled condition says what to do");
+        return draft_condition(
+            false,
+            "Stalled",
+            "waiting for an administrator: the Stalled condition says what to do",
+        );
     }
-    if ready.truth == Truth::Unknown {
+    if ready.truth == ConditionStatus::Unknown {
         return ready.clone();
     }
     match (&outcome.operation, operation) {
-        (Some(planned), Some(told)) => finding(true, planned.kind.as_str(), told.message.clone()),
-        _ if ready.holds() => finding(false, "Done", "everything matches the spec"),
-        _ => Finding { truth: Truth::True, ..ready.clone() },
+        (Some(planned), Some(told)) => draft_condition(true, planned.kind.as_str(), told.message.clone()),
+        _ if ready.holds() => draft_condition(false, "Done", "everything matches the spec"),
+        _ => ConditionDraft { truth: ConditionStatus::True, ..ready.clone() },
     }
 }
 
-fn stalled(
-    cluster: &Cluster,
-    observed: &Observed,
-    outcome: &Outcome,
+fn stalled_condition(
+    cluster: &ValidCluster,
+    observed: &ObservedState,
+    outcome: &PlanOutcome,
     operation: Option<&OperationStatus>,
-    ready: &Finding,
-) -> Finding {
+    ready: &ConditionDraft,
+) -> ConditionDraft {
     if let Some(blocked) = &outcome.blocked {
-        return finding(true, blocked.reason.as_str(), blocked.message.clone());
+        return draft_condition(true, blocked.reason.as_str(), blocked.message.clone());
     }
-    let lasting: Vec<Refusal> = outcome.application.refusals().iter().filter(|one| one.lasts).cloned().collect();
-    if let Some(message) = refused(&lasting) {
-        return finding(true, "ObjectRefused", message);
+    let lasting: Vec<WriteRefusal> = outcome.application.refusals().iter().filter(|one| one.lasts).cloned().collect();
+    if let Some(message) = refusal_message(&lasting) {
+        return draft_condition(true, "ObjectRefused", message);
     }
-    if ready.truth == Truth::False
+    if ready.truth == ConditionStatus::False
         && !cluster.spec.paused
-        && let Some(since) = overdue(cluster, observed, operation)
+        && let Some(since) = stalled_since(cluster, observed, operation)
     {
         let message = format!(
             "no progress for longer than spec.progressDeadline ({}), since {since}: {}",
             cluster.spec.progress_deadline, ready.message
         );
-        return finding(true, "ProgressDeadlineExceeded", message);
+        return draft_condition(true, "ProgressDeadlineExceeded", message);
     }
-    finding(false, "Working", "no manual action is needed")
+    draft_condition(false, "Working", "no manual action is needed")
 }
 
 /// Returns the time of the last progress, if that is too long ago: of the operation in progress, or else the time since
 /// which the cluster is not ready.
-fn overdue(
-    cluster: &Cluster,
-    observed: &Observed,
+fn stalled_since(
+    cluster: &ValidCluster,
+    observed: &ObservedState,
     operation: Option<&OperationStatus>,
 ) -> Option<k8s_openapi::jiff::Timestamp> {
     if let Some(operation) = operation {
-        return operation::overdue(cluster, observed, operation);
+        return operation::overdue_since(cluster, observed, operation);
     }
     let ready = observed.previous.conditions.iter().find(|old| old.type_ == condition::READY)?;
     let same = ready.status == "False" && ready.observed_generation == Some(cluster.generation);
@@ -261,7 +287,7 @@ fn overdue(
     (same && operation::is_overdue(cluster, observed, since)).then_some(since)
 }
 
-fn storage_healthy(observed: &Observed, leader: Option<Leader<'_>>) -> Finding {
+fn storage_healthy(observed: &ObservedState, leader: Option<Leader<'_>>) -> ConditionDraft {
     let doomed: Vec<&str> = observed
         .slots
         .iter()
@@ -273,20 +299,20 @@ fn storage_healthy(observed: &Observed, leader: Option<Leader<'_>>) -> Finding {
             "the claims of {} are being deleted: their volumes will be wiped when those pods terminate, so do not restart them",
             doomed.join(", ")
         );
-        return finding(false, "ClaimBeingDeleted", message);
+        return draft_condition(false, "ClaimBeingDeleted", message);
     }
     let pending = observed.slots.iter().find(|slot| slot.claim.as_ref().is_some_and(|claim| claim.resize_pending));
     if let Some(slot) = pending {
         let message = format!("the file system on the volume of {} grows when its pod next mounts it", slot.name);
-        return finding(false, "FileSystemResizePending", message);
+        return draft_condition(false, "FileSystemResizePending", message);
     }
     let unbound = observed.slots.iter().find(|slot| slot.claim.as_ref().is_none_or(|claim| claim.volume.is_none()));
     if let Some(slot) = unbound {
         let why = slot.claim.as_ref().and_then(|claim| claim.trouble.as_ref());
         let why = why.map(|trouble| format!(": its claim {trouble}")).unwrap_or_default();
-        return finding(false, "VolumeMissing", format!("{} has no volume yet{why}", slot.name));
+        return draft_condition(false, "VolumeMissing", format!("{} has no volume yet{why}", slot.name));
     }
-    let short = |slot: &&Slot| slot.door.as_ref().is_some_and(|door| door.storage_short);
+    let short = |slot: &&MemberSlot| slot.door.as_ref().is_some_and(|door| door.storage_short);
     let short: Vec<&str> = observed.slots.iter().filter(short).map(|slot| slot.name.as_str()).collect();
     if !short.is_empty() {
         let message = format!(
@@ -294,9 +320,9 @@ fn storage_healthy(observed: &Observed, leader: Option<Leader<'_>>) -> Finding {
              purge history",
             short.join(", ")
         );
-        return finding(false, "VolumesNearlyFull", message);
+        return draft_condition(false, "VolumesNearlyFull", message);
     }
-    finding(
+    draft_condition(
         true,
         "VolumesBound",
         match shared_node(observed, leader) {
@@ -307,7 +333,7 @@ fn storage_healthy(observed: &Observed, leader: Option<Leader<'_>>) -> Finding {
 }
 
 /// Returns a node that takes more than one voter with it when it fails, and the pods on it.
-fn shared_node<'a>(observed: &'a Observed, leader: Option<Leader<'_>>) -> Option<(&'a str, Vec<&'a str>)> {
+fn shared_node<'a>(observed: &'a ObservedState, leader: Option<Leader<'_>>) -> Option<(&'a str, Vec<&'a str>)> {
     let voters = leader.map(|leader| leader.door.membership.voters()).unwrap_or_default();
     let mut nodes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for slot in &observed.slots {
@@ -319,11 +345,11 @@ fn shared_node<'a>(observed: &'a Observed, leader: Option<Leader<'_>>) -> Option
     nodes.into_iter().find(|(_, pods)| pods.len() > 1)
 }
 
-fn stamp(generation: i64, observed: &Observed, kind: &str, finding: Finding) -> Condition {
+fn stamp_condition(generation: i64, observed: &ObservedState, kind: &str, finding: ConditionDraft) -> Condition {
     let status = match finding.truth {
-        Truth::True => "True",
-        Truth::False => "False",
-        Truth::Unknown => "Unknown",
+        ConditionStatus::True => "True",
+        ConditionStatus::False => "False",
+        ConditionStatus::Unknown => "Unknown",
     };
     let old = observed.previous.conditions.iter().find(|old| old.type_ == kind && old.status == status);
     Condition {

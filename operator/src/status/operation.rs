@@ -1,9 +1,9 @@
 //! Operation in progress, with the time at which it began and the time of its last progress.
 
-use super::{Outcome, count, whole_seconds};
+use super::{PlanOutcome, count_to_i32, whole_seconds};
 use crate::{
-    cluster::Cluster,
-    observed::{Observed, Slot},
+    cluster::ValidCluster,
+    observed::{MemberSlot, ObservedState},
     plan::{Operation, OperationKind, OperationStep},
     quorum::{self, Leader},
 };
@@ -11,18 +11,18 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use quorate_crd::{ChatClusterStatus, OperationStatus};
 use std::time::Duration;
 
-pub(super) fn status(
-    cluster: &Cluster,
-    observed: &Observed,
+pub(super) fn operation_status(
+    cluster: &ValidCluster,
+    observed: &ObservedState,
     leader: Option<Leader<'_>>,
-    outcome: &Outcome,
+    outcome: &PlanOutcome,
 ) -> Option<OperationStatus> {
     let operation = outcome.operation.as_ref()?;
     let now = || Time(whole_seconds(observed.now));
     // Another generation of the spec starts another operation.
     let old =
         observed.previous.operation.as_ref().filter(|_| observed.previous.observed_generation == cluster.generation);
-    let kind = kind(operation, old);
+    let kind = reported_kind(operation, old);
     let same = old.filter(|old| old.r#type == kind.as_str() && (kind.is_about_all() || old.member == operation.member));
     let tried = same.filter(|old| old.step == operation.step.as_str() && old.member == operation.member);
     let attempts = tried.map_or(0, |old| old.attempts);
@@ -57,7 +57,7 @@ pub(super) fn status(
 
 /// Returns the type to report. A pod that restarts during a rollout is absent for a moment, which is part of the
 /// rollout and not a recovery from it.
-fn kind(operation: &Operation, old: Option<&OperationStatus>) -> OperationKind {
+fn reported_kind(operation: &Operation, old: Option<&OperationStatus>) -> OperationKind {
     let rolls_out = old.is_some_and(|old| old.r#type == OperationKind::Rollout.as_str());
     match operation.kind {
         OperationKind::Recover if rolls_out => OperationKind::Rollout,
@@ -66,10 +66,10 @@ fn kind(operation: &Operation, old: Option<&OperationStatus>) -> OperationKind {
 }
 
 /// Returns the number of pods that match the spec and do their part.
-fn done_pods(observed: &Observed, leader: Option<Leader<'_>>) -> i32 {
+fn done_pods(observed: &ObservedState, leader: Option<Leader<'_>>) -> i32 {
     let revision = observed.stateful_set.as_ref().map(|set| set.update_revision.as_str());
     let healthy = leader.map(|leader| quorum::healthy_voters(observed, leader));
-    let is_done = |slot: &&Slot| {
+    let is_done = |slot: &&MemberSlot| {
         let current = slot.pod.as_ref().is_some_and(|pod| revision.is_none_or(|newest| pod.revision == newest));
         let does = slot
             .door
@@ -77,12 +77,12 @@ fn done_pods(observed: &Observed, leader: Option<Leader<'_>>) -> i32 {
             .is_some_and(|door| healthy.as_ref().is_none_or(|healthy| healthy.contains(&door.node.id)));
         current && does
     };
-    count(observed.slots.iter().filter(is_done).count())
+    count_to_i32(observed.slots.iter().filter(is_done).count())
 }
 
 /// Returns `true` if a learner is receiving a long log, which takes its time: while the leader hears of the learner,
 /// there is progress.
-fn is_catching_up(operation: &Operation, observed: &Observed, leader: Option<Leader<'_>>) -> bool {
+fn is_catching_up(operation: &Operation, observed: &ObservedState, leader: Option<Leader<'_>>) -> bool {
     const HEARD: Duration = Duration::from_secs(5);
     let slot = observed.slots.iter().find(|slot| Some(&slot.name) == operation.member.as_ref());
     let id = slot.and_then(|slot| slot.door.as_ref()).map(|door| door.node.id);
@@ -92,27 +92,31 @@ fn is_catching_up(operation: &Operation, observed: &Observed, leader: Option<Lea
 }
 
 /// Returns the time of the operation's last progress, if that is longer ago than the spec allows.
-pub(super) fn overdue(cluster: &Cluster, observed: &Observed, operation: &OperationStatus) -> Option<Timestamp> {
+pub(super) fn overdue_since(
+    cluster: &ValidCluster,
+    observed: &ObservedState,
+    operation: &OperationStatus,
+) -> Option<Timestamp> {
     let since = operation.progressed_at.as_ref().unwrap_or(&operation.started_at).0;
     is_overdue(cluster, observed, since).then_some(since)
 }
 
-pub(super) fn is_overdue(cluster: &Cluster, observed: &Observed, since: Timestamp) -> bool {
-    lasted(observed, since) > cluster.times.progress_deadline
+pub(super) fn is_overdue(cluster: &ValidCluster, observed: &ObservedState, since: Timestamp) -> bool {
+    elapsed_since(observed, since) > cluster.times.progress_deadline
 }
 
-fn is_half_over(cluster: &Cluster, observed: &Observed, since: Timestamp) -> bool {
-    lasted(observed, since) > cluster.times.progress_deadline / 2
+fn is_half_over(cluster: &ValidCluster, observed: &ObservedState, since: Timestamp) -> bool {
+    elapsed_since(observed, since) > cluster.times.progress_deadline / 2
 }
 
 /// Returns the time since `since`, or zero if the clock was set back.
-fn lasted(observed: &Observed, since: Timestamp) -> Duration {
+fn elapsed_since(observed: &ObservedState, since: Timestamp) -> Duration {
     Duration::try_from(observed.now.duration_since(since)).unwrap_or_default()
 }
 
 /// Returns how long the replacement of a member or its volume has been in progress, or `None` if there is none.
 #[must_use]
-pub fn replacing(status: &ChatClusterStatus, now: Timestamp) -> Option<Duration> {
+pub fn replacement_duration(status: &ChatClusterStatus, now: Timestamp) -> Option<Duration> {
     let operation = status.operation.as_ref()?;
     let replaces = [OperationKind::ReplaceMember, OperationKind::ReplaceVolume]
         .map(OperationKind::as_str)

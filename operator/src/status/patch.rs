@@ -24,7 +24,11 @@ pub struct PatchError {
 ///
 /// # Errors
 /// Fails if the API server refuses the write.
-pub async fn patch(client: &Client, object: &ChatCluster, status: ChatClusterStatus) -> Result<bool, PatchError> {
+pub async fn patch_status(
+    client: &Client,
+    object: &ChatCluster,
+    status: ChatClusterStatus,
+) -> Result<bool, PatchError> {
     if object.status.as_ref() == Some(&status) {
         return Ok(false);
     }
@@ -84,7 +88,7 @@ pub async fn patch_unreadable(client: &Client, metadata: &ObjectMeta, words: &st
 
 /// Returns the status of an object whose spec cannot be carried out: as it was, but stalled.
 #[must_use]
-pub fn stalled(object: &ChatCluster, reason: &str, message: &str) -> ChatClusterStatus {
+pub fn stalled_status(object: &ChatCluster, reason: &str, message: &str) -> ChatClusterStatus {
     let told = [
         (condition::STALLED, "True"),
         (condition::RECONCILING, "False"),
@@ -99,7 +103,7 @@ pub fn stalled(object: &ChatCluster, reason: &str, message: &str) -> ChatCluster
 
 /// Returns the status of an object that could not be observed for long: as it was, but with nothing certain any more.
 #[must_use]
-pub fn unobserved(object: &ChatCluster, words: &str) -> ChatClusterStatus {
+pub fn unobserved_status(object: &ChatCluster, words: &str) -> ChatClusterStatus {
     let told = [condition::AVAILABLE, condition::READY, condition::RECONCILING, condition::STORAGE_HEALTHY];
     let message = format!("the operator cannot observe the cluster, which may well be serving: {words}");
     with_conditions(object, &told.map(|kind| (kind, "Unknown")), "NotObserved", &message)

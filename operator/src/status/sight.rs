@@ -1,7 +1,7 @@
 //! Visibility of the cluster, which distinguishes pods that are down from pods that only the operator cannot hear.
 
 use crate::{
-    observed::{Observed, Slot},
+    observed::{MemberSlot, ObservedState},
     quorum,
 };
 use std::time::Duration;
@@ -12,7 +12,7 @@ const MEMORY: Duration = Duration::from_secs(10);
 
 /// Visibility of the cluster to the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Sight {
+pub(super) enum ClusterVisibility {
     /// The cluster is visible enough to judge.
     Clear,
     /// The cluster is not visible at this moment; what was reported before stands.
@@ -23,21 +23,21 @@ pub(super) enum Sight {
 
 /// Determines the visibility of the cluster. Without a leader that is heard, it depends on whether there may be one all
 /// the same.
-pub(super) fn of(observed: &Observed) -> Sight {
+pub(super) fn cluster_visibility(observed: &ObservedState) -> ClusterVisibility {
     let made = observed.marker.as_ref().is_some_and(|marker| marker.initialized);
-    if !made || quorum::leader(observed).is_some() {
-        return Sight::Clear;
+    if !made || quorum::find_leader(observed).is_some() {
+        return ClusterVisibility::Clear;
     }
-    match unheard(observed) {
-        None => Sight::Clear,
-        Some(_) if observed.sight.leader_unheard < MEMORY => Sight::Brief,
-        Some(why) => Sight::Lost(why),
+    match unheard_leader(observed) {
+        None => ClusterVisibility::Clear,
+        Some(_) if observed.sight.leader_unheard < MEMORY => ClusterVisibility::Brief,
+        Some(why) => ClusterVisibility::Lost(why),
     }
 }
 
 /// Explains which pod may be leading unheard: the one that others follow or, if nobody answers at all, one of those
 /// that Kubernetes considers ready. Returns `None` if there is no such pod.
-fn unheard(observed: &Observed) -> Option<String> {
+fn unheard_leader(observed: &ObservedState) -> Option<String> {
     const CHECK: &str =
         "check that no NetworkPolicy blocks the operator from port 7401, and look for the cause in the operator's log";
     let ready: Vec<&str> = observed.slots.iter().filter(|slot| is_ready(slot)).map(|slot| slot.name.as_str()).collect();
@@ -63,6 +63,6 @@ fn unheard(observed: &Observed) -> Option<String> {
     })
 }
 
-fn is_ready(slot: &Slot) -> bool {
+fn is_ready(slot: &MemberSlot) -> bool {
     slot.pod.as_ref().is_some_and(|pod| pod.ready && !pod.deleting)
 }

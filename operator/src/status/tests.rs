@@ -3,7 +3,10 @@
 use super::*;
 use crate::{
     fixture,
-    observed::{ClaimView, Door, Marker, Membership, Node, PeerTls, PodView, Progress, Role},
+    observed::{
+        AdminStatus, ClaimView, ClusterMarker, PeerTls, PodView, RaftMembership, RaftNode, RaftRole,
+        ReplicationProgress,
+    },
     plan::{Blocked, BlockedReason, Operation, OperationKind, OperationStep},
 };
 use k8s_openapi::jiff::Timestamp;
@@ -11,18 +14,21 @@ use quorate_crd::condition;
 use std::time::Duration;
 
 /// Returns three healthy members, nodes 11, 12 and 13, of which 11 leads in term 4.
-fn healthy() -> Observed {
+fn healthy() -> ObservedState {
     let names = ["team-0", "team-1", "team-2"];
-    let membership = Membership {
+    let membership = RaftMembership {
         voter_sets: vec![[11, 12, 13].into()],
-        nodes: (11..).zip(names).map(|(id, name)| (id, Node { id, name: name.into(), ..Node::default() })).collect(),
-        ..Membership::default()
+        nodes: (11..)
+            .zip(names)
+            .map(|(id, name)| (id, RaftNode { id, name: name.into(), ..RaftNode::default() }))
+            .collect(),
+        ..RaftMembership::default()
     };
     let slots = (0..).zip(names).map(|(ordinal, name)| {
         let id = 11 + u64::from(ordinal as u32);
         let leads = id == 11;
-        let progress = Progress { matched: 5, lag: 0, contact: Some(Duration::ZERO) };
-        Slot {
+        let progress = ReplicationProgress { matched: 5, lag: 0, contact: Some(Duration::ZERO) };
+        MemberSlot {
             ordinal,
             name: name.into(),
             pod: Some(PodView { uid: format!("uid-{ordinal}"), ready: true, ..PodView::default() }),
@@ -33,26 +39,26 @@ fn healthy() -> Observed {
                 capacity: Some(1 << 30),
                 ..ClaimView::default()
             }),
-            door: Some(Door {
-                node: Node { id, name: name.into(), ..Node::default() },
+            door: Some(AdminStatus {
+                node: RaftNode { id, name: name.into(), ..RaftNode::default() },
                 cluster_id: Some("c".into()),
                 version: "0.1.0".into(),
-                role: if leads { Role::Leader } else { Role::Follower },
+                role: if leads { RaftRole::Leader } else { RaftRole::Follower },
                 term: 4,
                 leader: 11,
                 membership: membership.clone(),
                 quorum_ack: leads.then_some(Duration::ZERO),
                 progress: [(12, progress), (13, progress)].into(),
                 ready: true,
-                ..Door::default()
+                ..AdminStatus::default()
             }),
             notice: None,
         }
     });
-    Observed {
+    ObservedState {
         now: "2026-01-01T00:00:00.5Z".parse().expect("a time"),
         fresh_cluster_id: String::new(),
-        marker: Some(Marker {
+        marker: Some(ClusterMarker {
             cluster_id: "c".into(),
             server_name: "chat.example.org".into(),
             initialized: true,
@@ -71,8 +77,8 @@ fn healthy() -> Observed {
     }
 }
 
-fn told(observed: &Observed, outcome: &Outcome) -> ChatClusterStatus {
-    status(&fixture::cluster(), observed, outcome)
+fn told(observed: &ObservedState, outcome: &PlanOutcome) -> ChatClusterStatus {
+    compute_status(&fixture::cluster(), observed, outcome)
 }
 
 fn holds(status: &ChatClusterStatus, kind: &str) -> (bool, String) {
@@ -82,7 +88,7 @@ fn holds(status: &ChatClusterStatus, kind: &str) -> (bool, String) {
 
 #[test]
 fn a_healthy_cluster_is_available_and_ready() {
-    let status = told(&healthy(), &Outcome::default());
+    let status = told(&healthy(), &PlanOutcome::default());
     let leader = status.leader.clone().expect("a leader");
     assert_eq!((leader.name.as_str(), leader.node_id.as_str(), leader.term), ("team-0", "11", 4));
     assert_eq!(status.ready.as_deref(), Some("3/3"));
@@ -99,8 +105,8 @@ fn a_healthy_cluster_is_available_and_ready() {
 
 #[test]
 fn pods_of_a_former_chat_cluster_do_not_make_the_new_one_available() {
-    let observed = Observed { marker: None, ..healthy() };
-    let status = told(&observed, &Outcome::default());
+    let observed = ObservedState { marker: None, ..healthy() };
+    let status = told(&observed, &PlanOutcome::default());
     assert_eq!(holds(&status, condition::AVAILABLE), (false, "NotInitialized".to_owned()));
     assert!(!holds(&status, condition::READY).0);
     assert_eq!(status.leader, None);
@@ -109,14 +115,14 @@ fn pods_of_a_former_chat_cluster_do_not_make_the_new_one_available() {
 #[test]
 fn the_same_seen_again_gives_the_same_status() {
     let mut observed = healthy();
-    observed.previous = told(&observed, &Outcome::default());
+    observed.previous = told(&observed, &PlanOutcome::default());
     observed.now = observed.now.checked_add(Duration::from_secs(60)).expect("a time");
-    assert_eq!(told(&observed, &Outcome::default()), observed.previous);
+    assert_eq!(told(&observed, &PlanOutcome::default()), observed.previous);
 }
 
 #[test]
 fn times_have_no_fraction_because_the_api_server_keeps_none() {
-    let status = told(&healthy(), &Outcome::default());
+    let status = told(&healthy(), &PlanOutcome::default());
     let whole: Timestamp = "2026-01-01T00:00:00Z".parse().expect("a time");
     assert_eq!(status.leader.expect("a leader").since.0, whole);
     assert!(status.conditions.iter().all(|condition| condition.last_transition_time.0 == whole));
@@ -128,7 +134,7 @@ fn a_cut_off_leader_is_not_believed() {
     let mut cut_off = observed.slots[0].door.clone().expect("a door");
     cut_off.quorum_ack = Some(Duration::from_secs(60));
     observed.slots[0].door = Some(cut_off);
-    let status = told(&observed, &Outcome::default());
+    let status = told(&observed, &PlanOutcome::default());
     assert_eq!(status.leader, None);
     assert_eq!(holds(&status, condition::AVAILABLE), (false, "NoLeader".into()));
 }
@@ -137,12 +143,12 @@ fn a_cut_off_leader_is_not_believed() {
 fn of_two_leaders_the_one_with_the_higher_term_counts() {
     let mut observed = healthy();
     let mut newer = observed.slots[1].door.clone().expect("a door");
-    newer.role = Role::Leader;
+    newer.role = RaftRole::Leader;
     newer.leader = 12;
     newer.term = 5;
     newer.quorum_ack = Some(Duration::ZERO);
     observed.slots[1].door = Some(newer);
-    assert_eq!(told(&observed, &Outcome::default()).leader.expect("a leader").name, "team-1");
+    assert_eq!(told(&observed, &PlanOutcome::default()).leader.expect("a leader").name, "team-1");
 }
 
 #[test]
@@ -151,7 +157,7 @@ fn a_volume_that_is_nearly_full_is_told_and_the_cluster_is_available_but_not_rea
     let mut short = observed.slots[1].door.clone().expect("a door");
     short.storage_short = true;
     observed.slots[1].door = Some(short);
-    let status = told(&observed, &Outcome::default());
+    let status = told(&observed, &PlanOutcome::default());
     assert_eq!(holds(&status, condition::STORAGE_HEALTHY), (false, "VolumesNearlyFull".into()));
     assert_eq!(holds(&status, condition::READY), (false, "VolumesNearlyFull".into()));
     assert!(holds(&status, condition::AVAILABLE).0, "reading, deleting and administration go on");
@@ -162,7 +168,7 @@ fn a_lost_pod_is_unreachable_and_the_others_serve() {
     let mut observed = healthy();
     observed.slots[2].door = None;
     observed.slots[2].pod = None;
-    let status = told(&observed, &Outcome::default());
+    let status = told(&observed, &PlanOutcome::default());
     assert!(holds(&status, condition::AVAILABLE).0);
     assert_eq!(holds(&status, condition::READY), (false, "MembersNotReady".into()));
     let lost = status.members.iter().find(|member| member.pod == "team-2").expect("it is still a member");
@@ -174,7 +180,7 @@ fn a_lost_pod_is_unreachable_and_the_others_serve() {
 fn a_claim_under_deletion_is_told_with_what_not_to_do() {
     let mut observed = healthy();
     observed.slots[1].claim.as_mut().expect("a claim").deleting_since = Some(observed.now);
-    let status = told(&observed, &Outcome::default());
+    let status = told(&observed, &PlanOutcome::default());
     let found = status.conditions.iter().find(|found| found.type_ == condition::STORAGE_HEALTHY).expect("told");
     assert_eq!(found.status, "False");
     assert!(found.message.contains("team-1") && found.message.contains("do not restart"), "{}", found.message);
@@ -189,7 +195,7 @@ fn a_failed_step_counts_and_its_words_stand_until_the_next_try_has_ended() {
         message: "swapping".into(),
     };
     let mut outcome =
-        Outcome { operation: Some(operation), failed: Some("it was refused".into()), ..Outcome::default() };
+        PlanOutcome { operation: Some(operation), failed: Some("it was refused".into()), ..PlanOutcome::default() };
     let mut observed = healthy();
     observed.previous = told(&observed, &outcome);
     outcome.failed = None;
@@ -205,8 +211,8 @@ fn condition_of(status: &ChatClusterStatus, kind: &str) -> (String, String, Stri
     (found.status.clone(), found.reason.clone(), found.message.clone())
 }
 
-fn refusal(lasts: bool) -> Refusal {
-    Refusal {
+fn refusal(lasts: bool) -> WriteRefusal {
+    WriteRefusal {
         object: "Service/team".into(),
         words: "cannot apply Service/team: exceeded quota: services.loadbalancers".into(),
         lasts,
@@ -215,15 +221,15 @@ fn refusal(lasts: bool) -> Refusal {
     }
 }
 
-fn later(observed: &Observed, seconds: u64) -> Observed {
+fn later(observed: &ObservedState, seconds: u64) -> ObservedState {
     let now = observed.now.checked_add(Duration::from_secs(seconds)).expect("a time");
-    Observed { now, ..observed.clone() }
+    ObservedState { now, ..observed.clone() }
 }
 
 /// Returns an observation in which nobody answers although Kubernetes considers all pods ready.
-fn deaf(unheard: Duration) -> Observed {
+fn deaf(unheard: Duration) -> ObservedState {
     let mut observed = healthy();
-    observed.previous = told(&observed, &Outcome::default());
+    observed.previous = told(&observed, &PlanOutcome::default());
     observed.slots.iter_mut().for_each(|slot| slot.door = None);
     observed.sight.leader_unheard = unheard;
     observed
@@ -231,7 +237,7 @@ fn deaf(unheard: Duration) -> Observed {
 
 #[test]
 fn a_refused_object_is_told_in_the_api_servers_words_and_ready_is_false() {
-    let outcome = Outcome { application: Application::of(&[refusal(true)]), ..Outcome::default() };
+    let outcome = PlanOutcome { application: ApplyState::of(&[refusal(true)]), ..PlanOutcome::default() };
     let status = told(&healthy(), &outcome);
     for kind in [condition::STALLED, condition::READY] {
         let (_, reason, message) = condition_of(&status, kind);
@@ -244,7 +250,7 @@ fn a_refused_object_is_told_in_the_api_servers_words_and_ready_is_false() {
 
 #[test]
 fn what_passes_by_itself_is_reconciling_and_not_stalled() {
-    let outcome = Outcome { application: Application::of(&[refusal(false)]), ..Outcome::default() };
+    let outcome = PlanOutcome { application: ApplyState::of(&[refusal(false)]), ..PlanOutcome::default() };
     let status = told(&healthy(), &outcome);
     assert!(!holds(&status, condition::STALLED).0);
     assert_eq!(holds(&status, condition::RECONCILING), (true, "ObjectRefused".into()));
@@ -253,21 +259,21 @@ fn what_passes_by_itself_is_reconciling_and_not_stalled() {
 #[test]
 fn a_new_generation_is_not_told_of_before_its_objects_are_applied() {
     let mut observed = healthy();
-    observed.previous = told(&observed, &Outcome::default());
+    observed.previous = told(&observed, &PlanOutcome::default());
     let mut cluster = fixture::cluster();
     cluster.generation = 2;
-    let pending = Outcome { application: Application::Pending, ..Outcome::default() };
-    let early = status(&cluster, &observed, &pending);
+    let pending = PlanOutcome { application: ApplyState::Pending, ..PlanOutcome::default() };
+    let early = compute_status(&cluster, &observed, &pending);
     assert_eq!(early.observed_generation, 1);
     let ready = early.conditions.iter().find(|found| found.type_ == condition::READY).expect("told");
     assert_eq!((ready.status.as_str(), ready.observed_generation), ("True", Some(1)), "of the former generation");
-    let late = status(&cluster, &observed, &Outcome::default());
+    let late = compute_status(&cluster, &observed, &PlanOutcome::default());
     assert_eq!(late.observed_generation, 2);
 }
 
 #[test]
 fn nothing_is_ready_before_anything_was_applied() {
-    let pending = Outcome { application: Application::Pending, ..Outcome::default() };
+    let pending = PlanOutcome { application: ApplyState::Pending, ..PlanOutcome::default() };
     let status = told(&healthy(), &pending);
     assert_eq!(holds(&status, condition::READY), (false, "Applying".into()));
     assert!(holds(&status, condition::RECONCILING).0);
@@ -280,7 +286,7 @@ fn more_voters_than_wanted_are_not_ready() {
         let door = slot.door.as_mut().expect("a door");
         door.membership.voter_sets = vec![[11, 12, 13, 14, 15].into()];
     }
-    let status = told(&observed, &Outcome::default());
+    let status = told(&observed, &PlanOutcome::default());
     assert_eq!(holds(&status, condition::READY), (false, "VotersDiffer".into()));
     assert!(holds(&status, condition::RECONCILING).0);
     assert!(condition_of(&status, condition::READY).2.contains("5 nodes vote, but the spec asks for 3"));
@@ -288,10 +294,10 @@ fn more_voters_than_wanted_are_not_ready() {
 
 #[test]
 fn an_operator_that_hears_nobody_says_so_and_not_that_writes_wait() {
-    let brief = told(&deaf(Duration::from_secs(3)), &Outcome::default());
+    let brief = told(&deaf(Duration::from_secs(3)), &PlanOutcome::default());
     assert!(holds(&brief, condition::AVAILABLE).0, "for a moment, what was known stands");
     assert_eq!(brief.leader.map(|leader| leader.name).as_deref(), Some("team-0"));
-    let lost = told(&deaf(Duration::from_secs(11)), &Outcome::default());
+    let lost = told(&deaf(Duration::from_secs(11)), &PlanOutcome::default());
     for kind in [condition::AVAILABLE, condition::READY, condition::RECONCILING] {
         let (status, reason, message) = condition_of(&lost, kind);
         assert_eq!((status.as_str(), reason.as_str()), ("Unknown", "NotObserved"), "{kind}");
@@ -306,13 +312,13 @@ fn a_leader_that_only_the_operator_does_not_hear_is_not_taken_for_lost() {
     let mut observed = deaf(Duration::from_secs(11));
     let heard = healthy();
     observed.slots[1].door = heard.slots[1].door.clone();
-    let status = told(&observed, &Outcome::default());
+    let status = told(&observed, &PlanOutcome::default());
     let (truth, _, message) = condition_of(&status, condition::AVAILABLE);
     assert_eq!(truth, "Unknown");
     assert!(message.contains("team-1 follows team-0"), "{message}");
     // Kubernetes does not consider it ready either: then it is lost.
     observed.slots[0].pod.as_mut().expect("a pod").ready = false;
-    let status = told(&observed, &Outcome::default());
+    let status = told(&observed, &PlanOutcome::default());
     assert_eq!(holds(&status, condition::AVAILABLE), (false, "NoLeader".into()));
 }
 
@@ -320,7 +326,7 @@ fn a_leader_that_only_the_operator_does_not_hear_is_not_taken_for_lost() {
 fn pods_that_are_not_there_are_no_reason_for_doubt() {
     let mut observed = deaf(Duration::from_secs(60));
     observed.slots.iter_mut().for_each(|slot| slot.pod.as_mut().expect("a pod").ready = false);
-    let status = told(&observed, &Outcome::default());
+    let status = told(&observed, &PlanOutcome::default());
     assert_eq!(holds(&status, condition::AVAILABLE), (false, "NoLeader".into()));
 }
 
@@ -334,12 +340,8 @@ fn reconciling_is_never_done_beside_a_cluster_that_is_not_ready() {
     };
     let operations = [None, Some(operation)];
     let blocked = [None, Some(Blocked { reason: BlockedReason::DataLost, message: "restore".into() })];
-    let applications = [
-        Application::done(),
-        Application::Pending,
-        Application::of(&[refusal(true)]),
-        Application::of(&[refusal(false)]),
-    ];
+    let applications =
+        [ApplyState::done(), ApplyState::Pending, ApplyState::of(&[refusal(true)]), ApplyState::of(&[refusal(false)])];
     let mut scenes = vec![healthy(), deaf(Duration::ZERO), deaf(Duration::from_secs(30)), fixture::nothing_seen()];
     let mut lost = healthy();
     lost.slots[2].door = None;
@@ -355,13 +357,13 @@ fn reconciling_is_never_done_beside_a_cluster_that_is_not_ready() {
                     for paused in [false, true] {
                         let mut cluster = fixture::cluster();
                         cluster.spec.paused = paused;
-                        let outcome = Outcome {
+                        let outcome = PlanOutcome {
                             operation: operation.clone(),
                             blocked: blocked.clone(),
                             failed: None,
                             application: application.clone(),
                         };
-                        let told = status(&cluster, observed, &outcome);
+                        let told = compute_status(&cluster, observed, &outcome);
                         let (ready, ..) = condition_of(&told, condition::READY);
                         let (reconciling, reason, _) = condition_of(&told, condition::RECONCILING);
                         let stalled = condition_of(&told, condition::STALLED).0 == "True";
@@ -379,10 +381,10 @@ fn reconciling_is_never_done_beside_a_cluster_that_is_not_ready() {
     }
 }
 
-fn rolling(kind: OperationKind, member: &str) -> Outcome {
+fn rolling(kind: OperationKind, member: &str) -> PlanOutcome {
     let operation =
         Operation { kind, step: OperationStep::WaitForPod, member: Some(member.into()), message: "waiting".into() };
-    Outcome { operation: Some(operation), ..Outcome::default() }
+    PlanOutcome { operation: Some(operation), ..PlanOutcome::default() }
 }
 
 #[test]
@@ -427,7 +429,7 @@ fn another_spec_begins_anew() {
     observed.previous = told(&observed, &rolling(OperationKind::Rollout, "team-2"));
     let mut cluster = fixture::cluster();
     cluster.generation = 2;
-    let status = status(&cluster, &later(&observed, 3600), &rolling(OperationKind::Rollout, "team-2"));
+    let status = compute_status(&cluster, &later(&observed, 3600), &rolling(OperationKind::Rollout, "team-2"));
     assert!(!holds(&status, condition::STALLED).0);
 }
 
@@ -449,6 +451,6 @@ fn the_reason_why_a_pod_does_not_come_is_told_with_what_waits_for_it() {
 fn a_label_that_is_overruled_is_told() {
     let mut cluster = fixture::cluster();
     cluster.spec.pod_template.metadata.labels.insert("app.kubernetes.io/name".into(), "mine".into());
-    let told = status(&cluster, &healthy(), &Outcome::default());
+    let told = compute_status(&cluster, &healthy(), &PlanOutcome::default());
     assert!(condition_of(&told, condition::READY).2.contains("app.kubernetes.io/name"));
 }

@@ -1,12 +1,12 @@
 //! Annotations: marks of events across all panels of a board.
 
 use super::look::Colour;
-use super::query::{Scope, datasource};
+use super::query::{DashboardScope, data_source};
 use serde_json::{Value, json};
 
 /// Rule for the time of a mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum When {
+enum MarkTime {
     /// The mark lasts while the value is above 0.
     Positive,
     /// The mark is set at the time that is the value, in milliseconds since the Unix epoch.
@@ -20,7 +20,7 @@ pub(super) struct Annotation {
     colour: Colour,
     title: &'static str,
     pub(super) expression: &'static str,
-    when: When,
+    when: MarkTime,
 }
 
 impl Annotation {
@@ -38,7 +38,7 @@ impl Annotation {
             title: "{{pod}} leads",
             expression: "(max by (pod) (quorate_raft_is_leader{*} == 1) \
                          unless on (pod) (quorate_raft_is_leader{*} offset $__rate_interval == 1)) or on () vector(0)",
-            when: When::Positive,
+            when: MarkTime::Positive,
         }
     }
 
@@ -49,7 +49,7 @@ impl Annotation {
             colour: Colour::Plain,
             title: "{{pod}} started",
             expression: "max by (pod) (quorate_process_start_time_seconds{*}) * 1000",
-            when: When::Value,
+            when: MarkTime::Value,
         }
     }
 
@@ -63,7 +63,7 @@ impl Annotation {
             expression: "(max by (version) (quorate_build_info{*}) \
                          unless on (version) (quorate_build_info{*} offset $__rate_interval) \
                          and on () (quorate_build_info{*} offset $__rate_interval)) or on () vector(0)",
-            when: When::Positive,
+            when: MarkTime::Positive,
         }
     }
 
@@ -74,23 +74,23 @@ impl Annotation {
             colour: Colour::Bad,
             title: "{{alertname}}",
             expression: r#"(max by (alertname) (ALERTS{*, alertstate="firing"})) or on () vector(0)"#,
-            when: When::Positive,
+            when: MarkTime::Positive,
         }
     }
 
-    pub(super) fn json(&self, scope: Scope) -> Value {
+    pub(super) fn json(&self, scope: DashboardScope) -> Value {
         json!({
             "name": self.name,
             "enable": true,
             "hide": false,
             "iconColor": self.colour.name(),
-            "datasource": datasource(),
+            "datasource": data_source(),
             "expr": scope.fill(self.expression),
             "step": "15s",
             "titleFormat": self.title,
             "textFormat": "",
             "tagKeys": "",
-            "useValueForTime": self.when == When::Value,
+            "useValueForTime": self.when == MarkTime::Value,
         })
     }
 }

@@ -2,19 +2,19 @@
 
 use super::annotation::Annotation;
 use super::panel::Panel;
-use super::query::{Scope, datasource};
+use super::query::{DashboardScope, data_source};
 use serde_json::{Value, json};
 
 const COLUMNS: u8 = 24;
 
 /// Row of panels under a heading.
-pub(super) struct Row {
+pub(super) struct PanelRow {
     pub(super) title: &'static str,
     pub(super) panels: Vec<Panel>,
     folded: bool,
 }
 
-impl Row {
+impl PanelRow {
     pub(super) fn new(title: &'static str, panels: Vec<Panel>) -> Self {
         Self { title, panels, folded: false }
     }
@@ -26,18 +26,18 @@ impl Row {
 }
 
 /// Definition of one dashboard.
-pub(super) struct Board {
+pub(super) struct Dashboard {
     /// Path of the generated file under the root of the workspace.
     pub(super) path: &'static str,
     pub(super) uid: &'static str,
     pub(super) title: &'static str,
     pub(super) description: &'static str,
-    pub(super) scope: Scope,
+    pub(super) scope: DashboardScope,
     pub(super) annotations: Vec<Annotation>,
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Vec<PanelRow>,
 }
 
-impl Board {
+impl Dashboard {
     pub(super) fn json(&self) -> Value {
         let annotations: Vec<Value> = self.annotations.iter().map(|annotation| annotation.json(self.scope)).collect();
         json!({
@@ -72,7 +72,7 @@ impl Board {
     }
 
     fn panels(&self) -> Vec<Value> {
-        let mut grid = Grid { scope: self.scope, id: 0, top: 0 };
+        let mut grid = GridCursor { scope: self.scope, id: 0, top: 0 };
         self.rows.iter().flat_map(|row| grid.row(row)).collect()
     }
 
@@ -80,9 +80,9 @@ impl Board {
         let source = json!({"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus"});
         let namespaces = "label_values(quorate_ready, namespace)";
         match self.scope {
-            Scope::Everything => vec![source],
-            Scope::Namespaces => {
-                let mut namespace = variable("namespace", "Namespace", namespaces);
+            DashboardScope::Everything => vec![source],
+            DashboardScope::Namespaces => {
+                let mut namespace = query_variable("namespace", "Namespace", namespaces);
                 if let Some(namespace) = namespace.as_object_mut() {
                     namespace.insert("multi".to_owned(), json!(true));
                     namespace.insert("includeAll".to_owned(), json!(true));
@@ -91,20 +91,24 @@ impl Board {
                 }
                 vec![source, namespace]
             }
-            Scope::Cluster => {
+            DashboardScope::Cluster => {
                 let clusters = r#"label_values(quorate_ready{namespace="$namespace"}, cluster)"#;
-                vec![source, variable("namespace", "Namespace", namespaces), variable("cluster", "Cluster", clusters)]
+                vec![
+                    source,
+                    query_variable("namespace", "Namespace", namespaces),
+                    query_variable("cluster", "Cluster", clusters),
+                ]
             }
         }
     }
 }
 
-fn variable(name: &str, label: &str, query: &str) -> Value {
+fn query_variable(name: &str, label: &str, query: &str) -> Value {
     json!({
         "name": name,
         "label": label,
         "type": "query",
-        "datasource": datasource(),
+        "datasource": data_source(),
         "definition": query,
         "query": {"query": query, "refId": "V"},
         // 2 refreshes the variable with the time range, so that a cluster created in the meantime is found.
@@ -114,20 +118,20 @@ fn variable(name: &str, label: &str, query: &str) -> Value {
 }
 
 /// Place of the next panel on the grid.
-struct Grid {
-    scope: Scope,
+struct GridCursor {
+    scope: DashboardScope,
     id: u32,
     top: u32,
 }
 
-impl Grid {
+impl GridCursor {
     fn next_id(&mut self) -> u32 {
         self.id += 1;
         self.id
     }
 
     /// Returns the heading and its panels, which follow it or, in a folded row, are inside it.
-    fn row(&mut self, row: &Row) -> Vec<Value> {
+    fn row(&mut self, row: &PanelRow) -> Vec<Value> {
         let mut heading = json!({
             "id": self.next_id(),
             "type": "row",

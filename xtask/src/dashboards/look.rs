@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 /// Unit of a number. Grafana's name of the unit scales and labels the axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(super) enum DisplayUnit {
     /// A plain number, never shortened.
     Count,
     /// A number that is shortened, as in "12 K".
@@ -22,7 +22,7 @@ pub(super) enum Unit {
     Share,
 }
 
-impl Unit {
+impl DisplayUnit {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Count | Self::State => "none",
@@ -76,12 +76,12 @@ impl Colour {
 
 /// Thresholds: the values from which on each colour applies.
 #[derive(Clone, Debug)]
-pub(super) struct Limits {
+pub(super) struct PanelThresholds {
     lowest: Colour,
     steps: Vec<(f64, Colour)>,
 }
 
-impl Limits {
+impl PanelThresholds {
     /// Creates limits with one colour, whatever the value.
     pub(super) fn none(colour: Colour) -> Self {
         Self { lowest: colour, steps: Vec::new() }
@@ -126,14 +126,14 @@ impl Limits {
 
 /// Number that stands for a state, with the state's name and colour.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct State(pub(super) i64, pub(super) &'static str, pub(super) Colour);
+pub(super) struct StateMapping(pub(super) i64, pub(super) &'static str, pub(super) Colour);
 
 /// Returns Grafana's value mappings of some states.
-pub(super) fn mappings(states: &[State]) -> Value {
+pub(super) fn value_mappings(states: &[StateMapping]) -> Value {
     let options: serde_json::Map<String, Value> = states
         .iter()
         .enumerate()
-        .map(|(index, State(value, text, colour))| {
+        .map(|(index, StateMapping(value, text, colour))| {
             (value.to_string(), json!({"text": text, "color": colour.name(), "index": index}))
         })
         .collect();

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 /// Page of the documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Page {
+pub(super) enum DocsPage {
     Architecture,
     ClusterUnavailable,
     CompactionStalls,
@@ -27,7 +27,7 @@ pub(super) enum Page {
     VersionSkew,
 }
 
-impl Page {
+impl DocsPage {
     /// Every page, for the test that they exist.
     #[cfg(test)]
     pub(super) const ALL: [Self; 20] = [

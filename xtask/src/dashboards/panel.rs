@@ -1,14 +1,14 @@
 //! Panels: a title that says what is seen, a sentence that says how to read it, queries, limits, a page to go on with.
 
-use super::look::{Colour, Limits, State, Unit, mappings};
-use super::page::Page;
-use super::query::{Query, Scope, datasource};
-use super::table::Column;
+use super::look::{Colour, DisplayUnit, PanelThresholds, StateMapping, value_mappings};
+use super::page::DocsPage;
+use super::query::{DashboardScope, PanelQuery, data_source};
+use super::table::TableColumn;
 use serde_json::{Map, Value, json};
 
 /// Way in which a panel shows its queries.
 #[derive(Clone, Debug)]
-enum Kind {
+enum PanelKind {
     /// One figure, with the line behind it when it is read over time.
     Figure,
     /// A name: the legend of the only series.
@@ -19,8 +19,8 @@ enum Kind {
     /// Events: a bar for each interval.
     Bars,
     /// A band for each series, coloured by its state.
-    Bands(&'static [State]),
-    Table(Vec<Column>),
+    Bands(&'static [StateMapping]),
+    Table(Vec<TableColumn>),
 }
 
 /// Definition of one panel.
@@ -30,23 +30,23 @@ pub(super) struct Panel {
     pub(super) description: &'static str,
     pub(super) width: u8,
     pub(super) height: u8,
-    kind: Kind,
-    unit: Unit,
-    page: Page,
-    queries: Vec<Query>,
-    limits: Limits,
+    kind: PanelKind,
+    unit: DisplayUnit,
+    page: DocsPage,
+    queries: Vec<PanelQuery>,
+    limits: PanelThresholds,
     highest: Option<f64>,
     empty: Option<&'static str>,
 }
 
 impl Panel {
-    fn new(kind: Kind, title: &'static str, unit: Unit, page: Page) -> Self {
+    fn new(kind: PanelKind, title: &'static str, unit: DisplayUnit, page: DocsPage) -> Self {
         let (width, height) = match kind {
-            Kind::Figure | Kind::Name => (4, 4),
-            Kind::Lines | Kind::Stack | Kind::Bars => (8, 8),
-            Kind::Bands(_) | Kind::Table(_) => (24, 7),
+            PanelKind::Figure | PanelKind::Name => (4, 4),
+            PanelKind::Lines | PanelKind::Stack | PanelKind::Bars => (8, 8),
+            PanelKind::Bands(_) | PanelKind::Table(_) => (24, 7),
         };
-        let limits = Limits::none(Colour::Plain);
+        let limits = PanelThresholds::none(Colour::Plain);
         Self {
             title,
             description: "",
@@ -62,33 +62,33 @@ impl Panel {
         }
     }
 
-    pub(super) fn figure(title: &'static str, unit: Unit, page: Page) -> Self {
-        Self::new(Kind::Figure, title, unit, page)
+    pub(super) fn figure(title: &'static str, unit: DisplayUnit, page: DocsPage) -> Self {
+        Self::new(PanelKind::Figure, title, unit, page)
     }
 
-    pub(super) fn name(title: &'static str, page: Page) -> Self {
-        Self::new(Kind::Name, title, Unit::State, page)
+    pub(super) fn name(title: &'static str, page: DocsPage) -> Self {
+        Self::new(PanelKind::Name, title, DisplayUnit::State, page)
     }
 
-    pub(super) fn lines(title: &'static str, unit: Unit, page: Page) -> Self {
-        Self::new(Kind::Lines, title, unit, page)
+    pub(super) fn lines(title: &'static str, unit: DisplayUnit, page: DocsPage) -> Self {
+        Self::new(PanelKind::Lines, title, unit, page)
     }
 
-    pub(super) fn stack(title: &'static str, unit: Unit, page: Page) -> Self {
-        Self::new(Kind::Stack, title, unit, page)
+    pub(super) fn stack(title: &'static str, unit: DisplayUnit, page: DocsPage) -> Self {
+        Self::new(PanelKind::Stack, title, unit, page)
     }
 
-    pub(super) fn bars(title: &'static str, unit: Unit, page: Page) -> Self {
-        Self::new(Kind::Bars, title, unit, page)
+    pub(super) fn bars(title: &'static str, unit: DisplayUnit, page: DocsPage) -> Self {
+        Self::new(PanelKind::Bars, title, unit, page)
     }
 
-    pub(super) fn bands(title: &'static str, states: &'static [State], page: Page) -> Self {
-        Self::new(Kind::Bands(states), title, Unit::State, page)
+    pub(super) fn bands(title: &'static str, states: &'static [StateMapping], page: DocsPage) -> Self {
+        Self::new(PanelKind::Bands(states), title, DisplayUnit::State, page)
     }
 
-    pub(super) fn table(title: &'static str, page: Page, columns: Vec<Column>) -> Self {
-        let queries = columns.iter().filter_map(Column::query).collect();
-        Self { queries, ..Self::new(Kind::Table(columns), title, Unit::State, page) }
+    pub(super) fn table(title: &'static str, page: DocsPage, columns: Vec<TableColumn>) -> Self {
+        let queries = columns.iter().filter_map(TableColumn::query).collect();
+        Self { queries, ..Self::new(PanelKind::Table(columns), title, DisplayUnit::State, page) }
     }
 
     /// Sets the description, which says how to read the panel.
@@ -96,12 +96,12 @@ impl Panel {
         Self { description, ..self }
     }
 
-    pub(super) fn query(mut self, query: Query) -> Self {
+    pub(super) fn query(mut self, query: PanelQuery) -> Self {
         self.queries.push(query);
         self
     }
 
-    pub(super) fn limits(self, limits: Limits) -> Self {
+    pub(super) fn limits(self, limits: PanelThresholds) -> Self {
         Self { limits, ..self }
     }
 
@@ -125,7 +125,7 @@ impl Panel {
     }
 
     /// Returns the panel at a place of the grid, as JSON.
-    pub(super) fn json(&self, scope: Scope, id: u32, (x, y): (u8, u32)) -> Value {
+    pub(super) fn json(&self, scope: DashboardScope, id: u32, (x, y): (u8, u32)) -> Value {
         let targets: Vec<Value> =
             self.queries.iter().zip('A'..='Z').map(|(query, reference)| query.json(scope, reference)).collect();
         let mut panel = json!({
@@ -133,7 +133,7 @@ impl Panel {
             "type": self.plugin(),
             "title": self.title,
             "description": self.description,
-            "datasource": datasource(),
+            "datasource": data_source(),
             "gridPos": {"x": x, "y": y, "w": self.width, "h": self.height},
             "fieldConfig": {"defaults": self.defaults(), "overrides": self.overrides()},
             "options": self.options(),
@@ -141,9 +141,9 @@ impl Panel {
             "links": [self.page.link()],
         });
         let extra = match &self.kind {
-            Kind::Table(columns) => Some(("transformations", super::table::transformations(columns))),
+            PanelKind::Table(columns) => Some(("transformations", super::table::table_transformations(columns))),
             // With this interval, the windows of neighbouring bars overlap by no more than a scrape interval.
-            Kind::Bars => Some(("interval", json!("1m"))),
+            PanelKind::Bars => Some(("interval", json!("1m"))),
             _ => None,
         };
         if let (Some((key, value)), Some(panel)) = (extra, panel.as_object_mut()) {
@@ -154,10 +154,10 @@ impl Panel {
 
     fn plugin(&self) -> &'static str {
         match self.kind {
-            Kind::Figure | Kind::Name => "stat",
-            Kind::Lines | Kind::Stack | Kind::Bars => "timeseries",
-            Kind::Bands(_) => "state-timeline",
-            Kind::Table(_) => "table",
+            PanelKind::Figure | PanelKind::Name => "stat",
+            PanelKind::Lines | PanelKind::Stack | PanelKind::Bars => "timeseries",
+            PanelKind::Bands(_) => "state-timeline",
+            PanelKind::Table(_) => "table",
         }
     }
 
@@ -173,11 +173,11 @@ impl Panel {
         if let Some(highest) = self.highest {
             defaults.insert("max".to_owned(), json!(highest));
         }
-        if matches!(self.kind, Kind::Lines | Kind::Stack | Kind::Bars) {
+        if matches!(self.kind, PanelKind::Lines | PanelKind::Stack | PanelKind::Bars) {
             defaults.insert("min".to_owned(), json!(0));
         }
-        if let Kind::Bands(states) = self.kind {
-            defaults.insert("mappings".to_owned(), mappings(states));
+        if let PanelKind::Bands(states) = self.kind {
+            defaults.insert("mappings".to_owned(), value_mappings(states));
         }
         Value::Object(defaults)
     }
@@ -185,20 +185,24 @@ impl Panel {
     /// Returns the colour mode. A series has the colour of its name, so that a pod has the same one in every panel.
     fn colour_mode(&self) -> Value {
         match self.kind {
-            Kind::Lines | Kind::Stack | Kind::Bars => json!({"mode": "palette-classic-by-name"}),
-            Kind::Figure | Kind::Name | Kind::Bands(_) | Kind::Table(_) => json!({"mode": "thresholds"}),
+            PanelKind::Lines | PanelKind::Stack | PanelKind::Bars => json!({"mode": "palette-classic-by-name"}),
+            PanelKind::Figure | PanelKind::Name | PanelKind::Bands(_) | PanelKind::Table(_) => {
+                json!({"mode": "thresholds"})
+            }
         }
     }
 
     fn custom(&self) -> Value {
         let limit = if self.limits.are_set() { "dashed" } else { "off" };
         let (style, width, fill, stacking) = match self.kind {
-            Kind::Lines => ("line", 2, 8, "none"),
-            Kind::Stack => ("line", 1, 45, "normal"),
-            Kind::Bars => ("bars", 1, 70, "normal"),
-            Kind::Bands(_) => return json!({"fillOpacity": 80, "lineWidth": 0}),
-            Kind::Table(_) => return json!({"align": "auto", "filterable": false, "cellOptions": {"type": "auto"}}),
-            Kind::Figure | Kind::Name => return json!({}),
+            PanelKind::Lines => ("line", 2, 8, "none"),
+            PanelKind::Stack => ("line", 1, 45, "normal"),
+            PanelKind::Bars => ("bars", 1, 70, "normal"),
+            PanelKind::Bands(_) => return json!({"fillOpacity": 80, "lineWidth": 0}),
+            PanelKind::Table(_) => {
+                return json!({"align": "auto", "filterable": false, "cellOptions": {"type": "auto"}});
+            }
+            PanelKind::Figure | PanelKind::Name => return json!({}),
         };
         json!({
             "drawStyle": style,
@@ -217,8 +221,8 @@ impl Panel {
     }
 
     fn overrides(&self) -> Value {
-        if let Kind::Table(columns) = &self.kind {
-            return Value::Array(columns.iter().filter_map(Column::overrides).collect());
+        if let PanelKind::Table(columns) = &self.kind {
+            return Value::Array(columns.iter().filter_map(TableColumn::overrides).collect());
         }
         let coloured = self.queries.iter().zip('A'..='Z').filter_map(|(query, reference)| {
             let colour = query.colour?;
@@ -232,17 +236,17 @@ impl Panel {
 
     fn options(&self) -> Value {
         match &self.kind {
-            Kind::Figure => {
+            PanelKind::Figure => {
                 let colours = if self.limits.are_set() { "background" } else { "value" };
-                figure("value", colours, "area")
+                stat_options("value", colours, "area")
             }
-            Kind::Name => figure("name", "background", "none"),
-            Kind::Lines | Kind::Stack | Kind::Bars => json!({
-                "legend": legend(&self.queries),
+            PanelKind::Name => stat_options("name", "background", "none"),
+            PanelKind::Lines | PanelKind::Stack | PanelKind::Bars => json!({
+                "legend": legend_options(&self.queries),
                 // All series at one moment, the highest first, show which is the odd one out.
                 "tooltip": {"mode": "multi", "sort": "desc"},
             }),
-            Kind::Bands(_) => json!({
+            PanelKind::Bands(_) => json!({
                 "alignValue": "left",
                 "mergeValues": true,
                 "rowHeight": 0.85,
@@ -250,12 +254,12 @@ impl Panel {
                 "legend": {"showLegend": true, "displayMode": "list", "placement": "bottom"},
                 "tooltip": {"mode": "single", "sort": "none"},
             }),
-            Kind::Table(_) => json!({"cellHeight": "sm", "showHeader": true, "footer": {"show": false}}),
+            PanelKind::Table(_) => json!({"cellHeight": "sm", "showHeader": true, "footer": {"show": false}}),
         }
     }
 }
 
-fn figure(text: &str, colours: &str, graph: &str) -> Value {
+fn stat_options(text: &str, colours: &str, graph: &str) -> Value {
     json!({
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": false},
         "colorMode": colours,
@@ -268,7 +272,7 @@ fn figure(text: &str, colours: &str, graph: &str) -> Value {
 }
 
 /// Returns the legend, which stands below the lines. With a single line there is nothing to tell apart.
-fn legend(queries: &[Query]) -> Value {
-    let several = queries.len() > 1 || queries.iter().any(Query::names_labels);
+fn legend_options(queries: &[PanelQuery]) -> Value {
+    let several = queries.len() > 1 || queries.iter().any(PanelQuery::names_labels);
     json!({"showLegend": several, "displayMode": "list", "placement": "bottom", "calcs": []})
 }

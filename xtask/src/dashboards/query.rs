@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// Scope of a board: the series that it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(super) enum DashboardScope {
     /// All clusters of the chosen namespaces.
     Namespaces,
     /// One cluster of one namespace.
@@ -17,7 +17,7 @@ pub(super) enum Scope {
     Everything,
 }
 
-impl Scope {
+impl DashboardScope {
     fn matchers(self) -> &'static str {
         match self {
             Self::Namespaces => r#"namespace=~"$namespace""#,
@@ -37,24 +37,24 @@ impl Scope {
 }
 
 /// Returns the rate of a counter, per second.
-pub(super) fn rate(counter: &str) -> String {
+pub(super) fn rate_of(counter: &str) -> String {
     format!("rate({counter}[$__rate_interval])")
 }
 
 /// Returns the sum of a counter's rates, by labels.
 pub(super) fn rate_by(labels: &str, counter: &str) -> String {
-    format!("sum by ({labels}) ({})", rate(counter))
+    format!("sum by ({labels}) ({})", rate_of(counter))
 }
 
 /// Returns a quantile of a histogram, by labels (none: over all series).
-pub(super) fn quantile(quantile: &str, labels: &str, histogram: &str) -> String {
+pub(super) fn quantile_by(quantile: &str, labels: &str, histogram: &str) -> String {
     let by = if labels.is_empty() { "le".to_owned() } else { format!("{labels}, le") };
     let buckets = histogram.replacen('{', "_bucket{", 1);
     format!("histogram_quantile({quantile}, {})", rate_by(&by, &buckets))
 }
 
 /// Returns the mean of a histogram's observations, by labels.
-pub(super) fn mean(labels: &str, histogram: &str) -> String {
+pub(super) fn mean_by(labels: &str, histogram: &str) -> String {
     let of = |part: &str| rate_by(labels, &histogram.replacen('{', &format!("{part}{{"), 1));
     format!("{} / ({} > 0)", of("_sum"), of("_count"))
 }
@@ -70,7 +70,7 @@ pub(super) fn or_none(label: &str, expression: &str) -> String {
 }
 
 /// Returns the share of a part in the whole, by labels: 0 while the part has no series, nothing while the whole is 0.
-pub(super) fn share(labels: &str, part: &str, whole: &str) -> String {
+pub(super) fn share_by(labels: &str, part: &str, whole: &str) -> String {
     let (part, whole) = (rate_by(labels, part), rate_by(labels, whole));
     format!("({part} or 0 * {whole}) / ({whole} > 0)")
 }
@@ -81,7 +81,7 @@ pub(super) fn share(labels: &str, part: &str, whole: &str) -> String {
 /// Errors of callers are no failures. A caller that gave up does count, because most often it waited for a leader; only
 /// `/sync` is also cancelled by clients that merely look away.
 pub(super) fn failed_requests(labels: &str) -> String {
-    let requests = |matchers: &str| rate(&format!("quorate_door_requests_total{{*, {matchers}}}"));
+    let requests = |matchers: &str| rate_of(&format!("quorate_door_requests_total{{*, {matchers}}}"));
     let given_up = requests(r#"code="cancelled", endpoint!="sync""#);
     let faulty = requests(r#"code=~"unavailable|overloaded|internal""#);
     let ended = requests(r#"code!="cancelled""#);
@@ -102,7 +102,7 @@ pub(super) fn told_by_operator(metric: &str) -> String {
 
 /// Mode in which a query is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
+enum QueryMode {
     /// The values over the time range.
     Range,
     /// The value at the end of the time range.
@@ -113,27 +113,27 @@ enum Reading {
 
 /// One query of a panel.
 #[derive(Clone, Debug)]
-pub(super) struct Query {
+pub(super) struct PanelQuery {
     pub(super) expression: String,
     legend: String,
-    reading: Reading,
+    reading: QueryMode,
     pub(super) colour: Option<Colour>,
 }
 
-impl Query {
+impl PanelQuery {
     /// Creates a query over the time range, whose legend may name labels: `{{pod}}`.
     pub(super) fn range(legend: &str, expression: impl Into<String>) -> Self {
-        Self { expression: expression.into(), legend: legend.to_owned(), reading: Reading::Range, colour: None }
+        Self { expression: expression.into(), legend: legend.to_owned(), reading: QueryMode::Range, colour: None }
     }
 
     /// Creates a query for the value at the end of the time range.
     pub(super) fn now(legend: &str, expression: impl Into<String>) -> Self {
-        Self { reading: Reading::Now, ..Self::range(legend, expression) }
+        Self { reading: QueryMode::Now, ..Self::range(legend, expression) }
     }
 
     /// Creates a query for the rows of a table, one for each series.
     pub(super) fn rows(expression: impl Into<String>) -> Self {
-        Self { reading: Reading::Rows, ..Self::range("", expression) }
+        Self { reading: QueryMode::Rows, ..Self::range("", expression) }
     }
 
     pub(super) fn colour(self, colour: Colour) -> Self {
@@ -145,12 +145,12 @@ impl Query {
         self.legend.contains("{{")
     }
 
-    pub(super) fn json(&self, scope: Scope, reference: char) -> Value {
-        let now = self.reading != Reading::Range;
-        let format = if self.reading == Reading::Rows { "table" } else { "time_series" };
+    pub(super) fn json(&self, scope: DashboardScope, reference: char) -> Value {
+        let now = self.reading != QueryMode::Range;
+        let format = if self.reading == QueryMode::Rows { "table" } else { "time_series" };
         json!({
             "refId": reference.to_string(),
-            "datasource": datasource(),
+            "datasource": data_source(),
             "expr": scope.fill(&self.expression),
             "legendFormat": self.legend,
             "format": format,
@@ -161,6 +161,6 @@ impl Query {
 }
 
 /// Returns the data source that the board's variable chooses.
-pub(super) fn datasource() -> Value {
+pub(super) fn data_source() -> Value {
     json!({"type": "prometheus", "uid": "${datasource}"})
 }

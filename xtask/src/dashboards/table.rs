@@ -1,22 +1,22 @@
 //! Columns of a table. Each is a label of the rows, or the value of a query of its own; rows with the same labels join.
 
-use super::look::{Limits, State, Unit, mappings};
-use super::query::Query;
+use super::look::{DisplayUnit, PanelThresholds, StateMapping, value_mappings};
+use super::query::PanelQuery;
 use serde_json::{Map, Value, json};
 
 /// Column of a table.
 #[derive(Clone, Debug)]
-pub(super) struct Column {
+pub(super) struct TableColumn {
     title: &'static str,
-    content: Content,
-    unit: Unit,
-    limits: Option<Limits>,
-    states: &'static [State],
+    content: ColumnContent,
+    unit: DisplayUnit,
+    limits: Option<PanelThresholds>,
+    states: &'static [StateMapping],
     link: Option<&'static str>,
 }
 
 #[derive(Clone, Debug)]
-enum Content {
+enum ColumnContent {
     /// A label that the other queries have.
     Label(&'static str),
     /// A label that only this query has.
@@ -24,32 +24,32 @@ enum Content {
     Value(String),
 }
 
-impl Column {
+impl TableColumn {
     /// Creates a column of a label that all queries of the table have.
     pub(super) fn label(title: &'static str, label: &'static str) -> Self {
-        Self::new(title, Content::Label(label), Unit::State)
+        Self::new(title, ColumnContent::Label(label), DisplayUnit::State)
     }
 
     /// Creates a column of a label that this query adds to the row.
     pub(super) fn label_of(title: &'static str, label: &'static str, expression: impl Into<String>) -> Self {
-        Self::new(title, Content::LabelOf(label, expression.into()), Unit::State)
+        Self::new(title, ColumnContent::LabelOf(label, expression.into()), DisplayUnit::State)
     }
 
-    pub(super) fn value(title: &'static str, unit: Unit, expression: impl Into<String>) -> Self {
-        Self::new(title, Content::Value(expression.into()), unit)
+    pub(super) fn value(title: &'static str, unit: DisplayUnit, expression: impl Into<String>) -> Self {
+        Self::new(title, ColumnContent::Value(expression.into()), unit)
     }
 
-    fn new(title: &'static str, content: Content, unit: Unit) -> Self {
+    fn new(title: &'static str, content: ColumnContent, unit: DisplayUnit) -> Self {
         Self { title, content, unit, limits: None, states: &[], link: None }
     }
 
     /// Sets the limits, which colour the cell.
-    pub(super) fn limits(self, limits: Limits) -> Self {
+    pub(super) fn limits(self, limits: PanelThresholds) -> Self {
         Self { limits: Some(limits), ..self }
     }
 
     /// Sets the states that the values stand for.
-    pub(super) fn states(self, states: &'static [State]) -> Self {
+    pub(super) fn states(self, states: &'static [StateMapping]) -> Self {
         Self { states, ..self }
     }
 
@@ -58,20 +58,22 @@ impl Column {
         Self { link: Some(url), ..self }
     }
 
-    pub(super) fn query(&self) -> Option<Query> {
+    pub(super) fn query(&self) -> Option<PanelQuery> {
         match &self.content {
-            Content::Label(_) => None,
-            Content::LabelOf(_, expression) | Content::Value(expression) => Some(Query::rows(expression.clone())),
+            ColumnContent::Label(_) => None,
+            ColumnContent::LabelOf(_, expression) | ColumnContent::Value(expression) => {
+                Some(PanelQuery::rows(expression.clone()))
+            }
         }
     }
 
     pub(super) fn overrides(&self) -> Option<Value> {
         let mut properties = Vec::new();
-        if matches!(self.content, Content::Value(_)) {
+        if matches!(self.content, ColumnContent::Value(_)) {
             properties.push(json!({"id": "unit", "value": self.unit.name()}));
         }
         if !self.states.is_empty() {
-            properties.push(json!({"id": "mappings", "value": mappings(self.states)}));
+            properties.push(json!({"id": "mappings", "value": value_mappings(self.states)}));
         }
         if let Some(limits) = &self.limits {
             properties.push(json!({"id": "thresholds", "value": limits.json()}));
@@ -89,19 +91,19 @@ impl Column {
 
 /// Returns transformations that join the answers by their common labels, drop what is no column, and order and name the
 /// rest.
-pub(super) fn transformations(columns: &[Column]) -> Value {
+pub(super) fn table_transformations(columns: &[TableColumn]) -> Value {
     let (mut order, mut names, mut hidden) = (Map::new(), Map::new(), Map::new());
     hidden.insert("Time".to_owned(), json!(true));
     let mut references = 'A'..='Z';
     for (index, column) in columns.iter().enumerate() {
         let value = column.query().and_then(|_| references.next()).map(|reference| format!("Value #{reference}"));
         let field = match &column.content {
-            Content::Label(label) => (*label).to_owned(),
-            Content::LabelOf(label, _) => {
+            ColumnContent::Label(label) => (*label).to_owned(),
+            ColumnContent::LabelOf(label, _) => {
                 hidden.extend(value.map(|value| (value, json!(true))));
                 (*label).to_owned()
             }
-            Content::Value(_) => value.unwrap_or_default(),
+            ColumnContent::Value(_) => value.unwrap_or_default(),
         };
         names.insert(field.clone(), json!(column.title));
         order.insert(field, json!(index));

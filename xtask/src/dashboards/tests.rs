@@ -1,7 +1,7 @@
 //! Rules that hold for every board, whoever adds a panel.
 
-use super::page::Page;
-use super::query::Scope;
+use super::page::DocsPage;
+use super::query::DashboardScope;
 use super::*;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -24,14 +24,14 @@ fn panels(board: &Value) -> Vec<Value> {
 fn every_page_that_a_panel_leads_to_exists() {
     // Tests run in the folder of their package.
     let root = Path::new("..");
-    for page in Page::ALL {
+    for page in DocsPage::ALL {
         assert!(root.join(page.path()).exists(), "{} does not exist", page.path());
     }
 }
 
 #[test]
 fn every_panel_says_how_to_read_it() {
-    for board in boards() {
+    for board in all_dashboards() {
         for panel in board.rows.iter().flat_map(|row| &row.panels) {
             assert!(panel.description.ends_with('.'), "{}: {} has no sentence", board.title, panel.title);
         }
@@ -47,7 +47,7 @@ fn sheets(board: &Value) -> Vec<Vec<Value>> {
 
 #[test]
 fn panels_fill_the_grid_without_holes_and_none_lies_on_another() {
-    for board in boards() {
+    for board in all_dashboards() {
         for sheet in sheets(&board.json()) {
             let mut lines: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
             for panel in &sheet {
@@ -68,7 +68,7 @@ fn panels_fill_the_grid_without_holes_and_none_lies_on_another() {
 
 #[test]
 fn ids_and_titles_are_unique_in_a_board() {
-    for board in boards() {
+    for board in all_dashboards() {
         let (mut ids, mut titles) = (HashSet::new(), HashSet::new());
         for panel in panels(&board.json()) {
             assert!(ids.insert(panel["id"].as_u64().unwrap()), "{}: {} has another's id", board.title, panel["title"]);
@@ -76,13 +76,13 @@ fn ids_and_titles_are_unique_in_a_board() {
             assert!(titled, "{}: two panels are called {}", board.title, panel["title"]);
         }
     }
-    let uids: HashSet<_> = boards().iter().map(|board| board.uid).collect();
-    assert_eq!(uids.len(), boards().len());
+    let uids: HashSet<_> = all_dashboards().iter().map(|board| board.uid).collect();
+    assert_eq!(uids.len(), all_dashboards().len());
 }
 
 #[test]
 fn every_series_is_within_the_scope_of_its_board() {
-    for board in boards().into_iter().filter(|board| board.scope != Scope::Everything) {
+    for board in all_dashboards().into_iter().filter(|board| board.scope != DashboardScope::Everything) {
         let text = board.json();
         let queries = panels(&text).into_iter().flat_map(|panel| panel["targets"].as_array().unwrap().clone());
         let marks = text["annotations"]["list"].as_array().unwrap().clone();
@@ -101,7 +101,7 @@ fn every_series_is_within_the_scope_of_its_board() {
 
 #[test]
 fn a_table_has_a_column_for_each_answer() {
-    for board in boards() {
+    for board in all_dashboards() {
         for panel in panels(&board.json()).iter().filter(|panel| panel["type"] == "table") {
             let organize = &panel["transformations"][1]["options"];
             let (names, hidden) = (&organize["renameByName"], &organize["excludeByName"]);

@@ -26,20 +26,20 @@ const NO_SUBJECTS: [&str; 44] = [
 
 pub(super) fn scan_source(source: &str) -> FileWords {
     let mut found = FileWords::default();
-    let mut previous = Line::Code;
+    let mut previous = SourceLine::Code;
     for text in outside_tests(source) {
-        let line = Line::of(text);
+        let line = SourceLine::of(text);
         match line {
-            Line::Doc(doc) => match (previous, found.docs.last_mut()) {
-                (Line::Doc(_), Some(block)) => {
+            SourceLine::Doc(doc) => match (previous, found.docs.last_mut()) {
+                (SourceLine::Doc(_), Some(block)) => {
                     block.push(' ');
                     block.push_str(doc.trim());
                 }
                 _ => found.docs.push(doc.trim().to_owned()),
             },
-            Line::Comment if previous != Line::Comment => found.reasons += 1,
-            Line::Comment | Line::Empty => {}
-            Line::Code => {
+            SourceLine::Comment if previous != SourceLine::Comment => found.reasons += 1,
+            SourceLine::Comment | SourceLine::Empty => {}
+            SourceLine::Code => {
                 found.code_lines += 1;
                 found.pair_bindings += usize::from(text.trim_start().starts_with("let ("));
                 found.note_item(text);
@@ -61,14 +61,14 @@ fn outside_tests(source: &str) -> impl Iterator<Item = &str> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Line<'l> {
+enum SourceLine<'l> {
     Empty,
     Doc(&'l str),
     Comment,
     Code,
 }
 
-impl<'l> Line<'l> {
+impl<'l> SourceLine<'l> {
     fn of(text: &'l str) -> Self {
         let text = text.trim();
         let doc = text.strip_prefix("//!").or_else(|| text.strip_prefix("///"));
@@ -83,7 +83,7 @@ impl<'l> Line<'l> {
 
 impl FileWords {
     fn note_item(&mut self, line: &str) {
-        let (visible, rest) = visibility(line.trim_start());
+        let (visible, rest) = split_visibility(line.trim_start());
         let mut words = rest.split_whitespace().skip_while(|word| ["const", "async", "unsafe"].contains(word));
         let (keyword, name) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let name: String = name.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
@@ -102,7 +102,7 @@ fn begins_type(name: &str, line: &str) -> bool {
     name.starts_with(char::is_uppercase) && !line.starts_with(' ')
 }
 
-fn visibility(line: &str) -> (bool, &str) {
+fn split_visibility(line: &str) -> (bool, &str) {
     let Some(rest) = line.strip_prefix("pub") else { return (false, line) };
     match rest.strip_prefix('(') {
         Some(within) => (true, within.split_once(')').map_or("", |(_, rest)| rest)),

@@ -23,30 +23,30 @@ const SUBSCRIBER: usize = 1024;
 /// Maximum number of frames that are written with one sync.
 const TOGETHER: usize = 64;
 
-type Answers<T> = ReceiverStream<Result<T, Status>>;
-type Subscribers = Vec<mpsc::Sender<Result<Payload, Status>>>;
+type AnswerStream<T> = ReceiverStream<Result<T, Status>>;
+type SubscriberSenders = Vec<mpsc::Sender<Result<Payload, Status>>>;
 
 /// Serves until the process is killed.
 ///
 /// # Errors
 /// Fails if the address is taken, or if the file cannot be created.
-pub(crate) async fn serve(listen: SocketAddr, file: &Path, followers: Vec<SocketAddr>) -> anyhow::Result<()> {
+pub(crate) async fn serve_bare(listen: SocketAddr, file: &Path, followers: Vec<SocketAddr>) -> anyhow::Result<()> {
     let file = File::create(file).with_context(|| format!("cannot create {}", file.display()))?;
-    let door = Door { file: Arc::new(Mutex::new(file)), followers, subscribers: Arc::default() };
+    let door = BareService { file: Arc::new(Mutex::new(file)), followers, subscribers: Arc::default() };
     Server::builder().tcp_nodelay(true).add_service(BareServer::new(door)).serve(listen).await?;
     Ok(())
 }
 
-struct Door {
+struct BareService {
     file: Arc<Mutex<File>>,
     followers: Vec<SocketAddr>,
-    subscribers: Arc<Mutex<Subscribers>>,
+    subscribers: Arc<Mutex<SubscriberSenders>>,
 }
 
 #[tonic::async_trait]
-impl Bare for Door {
-    type AppendStream = Answers<Appended>;
-    type SubscribeStream = Answers<Payload>;
+impl Bare for BareService {
+    type AppendStream = AnswerStream<Appended>;
+    type SubscribeStream = AnswerStream<Payload>;
 
     async fn echo(&self, request: Request<Payload>) -> Result<Response<Payload>, Status> {
         Ok(Response::new(request.into_inner()))
@@ -55,10 +55,11 @@ impl Bare for Door {
     async fn append(&self, request: Request<Streaming<Batch>>) -> Result<Response<Self::AppendStream>, Status> {
         let mut followers = Vec::new();
         for address in &self.followers {
-            followers
-                .push(Follower::connect(*address).await.map_err(|error| Status::unavailable(format!("{error:#}")))?);
+            followers.push(
+                FollowerLink::connect(*address).await.map_err(|error| Status::unavailable(format!("{error:#}")))?,
+            );
         }
-        let log = Log { file: self.file.clone(), followers, appended: 0 };
+        let log = ReplicatedLog { file: self.file.clone(), followers, appended: 0 };
         let (answer, answers) = mpsc::channel(UNDER_WAY);
         tokio::spawn(log.run(request.into_inner(), answer));
         Ok(Response::new(ReceiverStream::new(answers)))
@@ -87,13 +88,13 @@ impl Bare for Door {
 }
 
 /// One stream of appends: batches that have arrived together are written, synced and sent to the followers together.
-struct Log {
+struct ReplicatedLog {
     file: Arc<Mutex<File>>,
-    followers: Vec<Follower>,
+    followers: Vec<FollowerLink>,
     appended: u64,
 }
 
-impl Log {
+impl ReplicatedLog {
     async fn run(mut self, batches: Streaming<Batch>, answer: mpsc::Sender<Result<Appended, Status>>) {
         let mut batches = batches.ready_chunks(TOGETHER);
         while let Some(frames) = batches.next().await {
@@ -113,7 +114,7 @@ impl Log {
             follower.batches.send(Batch { entries: entries.clone() }).await.context("lost a follower")?;
         }
         let file = self.file.clone();
-        tokio::task::spawn_blocking(move || write(&file, &entries)).await??;
+        tokio::task::spawn_blocking(move || write_and_sync(&file, &entries)).await??;
         self.majority().await?;
         Ok(Appended { count: u32::try_from(count)? })
     }
@@ -132,19 +133,19 @@ impl Log {
     }
 }
 
-fn write(file: &Mutex<File>, entries: &[bytes::Bytes]) -> std::io::Result<()> {
+fn write_and_sync(file: &Mutex<File>, entries: &[bytes::Bytes]) -> std::io::Result<()> {
     let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
     file.write_all(&entries.concat())?;
     file.sync_data()
 }
 
-struct Follower {
+struct FollowerLink {
     batches: mpsc::Sender<Batch>,
     /// Number of entries of this stream that the follower has synced.
     synced: watch::Receiver<u64>,
 }
 
-impl Follower {
+impl FollowerLink {
     async fn connect(address: SocketAddr) -> anyhow::Result<Self> {
         let channel = Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
         let (batches, outgoing) = mpsc::channel(UNDER_WAY);

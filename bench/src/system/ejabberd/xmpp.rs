@@ -23,26 +23,26 @@ const MOST: usize = 1024 * 1024;
 const CUT: usize = 18;
 
 /// A connection that is logged in.
-pub(super) struct Session {
-    reading: Reading,
-    writing: Writing,
+pub(super) struct XmppSession {
+    reading: XmppReader,
+    writing: XmppWriter,
 }
 
-pub(super) struct Reading {
+pub(super) struct XmppReader {
     socket: OwnedReadHalf,
     pending: Vec<u8>,
 }
 
-pub(super) struct Writing(OwnedWriteHalf);
+pub(super) struct XmppWriter(OwnedWriteHalf);
 
-impl Session {
+impl XmppSession {
     /// Connects and logs in anonymously.
     pub(super) async fn open(server: SocketAddr) -> anyhow::Result<Self> {
         let socket = TcpStream::connect(server).await.context("cannot connect")?;
         socket.set_nodelay(true)?;
         let (reading, writing) = socket.into_split();
-        let reading = Reading { socket: reading, pending: Vec::new() };
-        let mut session = Self { reading, writing: Writing(writing) };
+        let reading = XmppReader { socket: reading, pending: Vec::new() };
+        let mut session = Self { reading, writing: XmppWriter(writing) };
         session.ask(HEADER, "</stream:features>").await?;
         session.ask("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='ANONYMOUS'/>", "<success").await?;
         session.ask(HEADER, "</stream:features>").await?;
@@ -76,7 +76,7 @@ impl Session {
         answered.unwrap_or_else(|_| Err(self.reading.silent(until)))
     }
 
-    pub(super) fn split(self) -> (Reading, Writing) {
+    pub(super) fn split(self) -> (XmppReader, XmppWriter) {
         (self.reading, self.writing)
     }
 
@@ -85,7 +85,7 @@ impl Session {
     }
 }
 
-impl Reading {
+impl XmppReader {
     /// Reads until `wanted` arrives, and drops it with everything before it.
     async fn until(&mut self, wanted: &str) -> anyhow::Result<()> {
         let wanted = wanted.as_bytes();
@@ -119,7 +119,7 @@ impl Reading {
     /// Reads once, and passes the mark and number of each message to `message`.
     async fn read_on(&mut self, message: &mut impl FnMut(&[u8])) -> anyhow::Result<()> {
         self.more().await?;
-        let done = marks(&self.pending, message);
+        let done = scan_marks(&self.pending, message);
         self.pending.drain(..done);
         Ok(())
     }
@@ -131,7 +131,7 @@ impl Reading {
     }
 }
 
-impl Writing {
+impl XmppWriter {
     pub(super) async fn say(&mut self, room: &str, body: &str) -> anyhow::Result<()> {
         let stanza = format!("<message to='{room}@{ROOMS}' type='groupchat'><body>{body}</body></message>");
         Ok(self.0.write_all(stanza.as_bytes()).await?)
@@ -139,7 +139,7 @@ impl Writing {
 }
 
 /// Passes each mark with its number to `message`, and returns the number of bytes that are no longer needed.
-fn marks(bytes: &[u8], message: &mut impl FnMut(&[u8])) -> usize {
+fn scan_marks(bytes: &[u8], message: &mut impl FnMut(&[u8])) -> usize {
     let mut done = 0;
     while let Some(rest) = bytes.get(done..).filter(|rest| rest.len() >= CUT) {
         match rest.windows(CUT).position(|window| window.starts_with(b"%%")) {
@@ -160,12 +160,12 @@ mod tests {
     #[test]
     fn messages_are_found_however_reads_cut_them() {
         let stream: String =
-            (1..=5).map(|n| format!("<message><body>{}</body></message>", crate::payload::text(n))).collect();
+            (1..=5).map(|n| format!("<message><body>{}</body></message>", crate::payload::message_text(n))).collect();
         for size in 1..40 {
             let (mut pending, mut found) = (Vec::new(), Vec::new());
             for piece in stream.as_bytes().chunks(size) {
                 pending.extend_from_slice(piece);
-                let done = marks(&pending, &mut |bytes: &[u8]| found.extend(crate::payload::number(bytes)));
+                let done = scan_marks(&pending, &mut |bytes: &[u8]| found.extend(crate::payload::find_number(bytes)));
                 pending.drain(..done);
             }
             assert_eq!(found, [1, 2, 3, 4, 5], "in pieces of {size}");

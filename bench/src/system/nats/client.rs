@@ -1,8 +1,8 @@
 //! Minimal client of the NATS protocol: publications with acknowledgements, requests and subscriptions. Frames that are
 //! written at the same time go out in one write, as in the clients of NATS themselves.
 
-use super::wire::{Frame, Reader};
-use crate::load::tasks::Tasks;
+use super::wire::{NatsFrameReader, ServerFrame};
+use crate::load::tasks::TaskGroup;
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use serde_json::Value;
@@ -28,33 +28,33 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// An answer: the code of its status line, if it has one, and its payload.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct NatsReply {
     status: Option<u16>,
     pub(super) payload: Bytes,
 }
 
-type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<Reply>>>>;
+type PendingReplies = Arc<Mutex<HashMap<u64, oneshot::Sender<NatsReply>>>>;
 
 /// A connection that many callers share.
 #[derive(Clone)]
-pub(super) struct Client {
+pub(super) struct NatsClient {
     out: mpsc::Sender<Vec<u8>>,
-    waiting: Waiting,
+    waiting: PendingReplies,
     inbox: Arc<str>,
     next: Arc<AtomicU64>,
-    _tasks: Arc<Tasks>,
+    _tasks: Arc<TaskGroup>,
 }
 
-impl Client {
+impl NatsClient {
     pub(super) async fn connect(server: SocketAddr) -> anyhow::Result<Self> {
-        let (reader, mut writer) = open(server).await?;
-        let inbox: Arc<str> = format!("_INBOX.{}", crate::payload::next()).into();
+        let (reader, mut writer) = open_connection(server).await?;
+        let inbox: Arc<str> = format!("_INBOX.{}", crate::payload::next_number()).into();
         writer.write_all(format!("SUB {inbox}.* 1\r\n").as_bytes()).await?;
         let (out, frames) = mpsc::channel(OUTGOING);
-        let waiting = Waiting::default();
-        let mut tasks = Tasks::default();
-        tasks.spawn(write(writer, frames));
-        tasks.spawn(dispatch(reader, out.clone(), waiting.clone()));
+        let waiting = PendingReplies::default();
+        let mut tasks = TaskGroup::default();
+        tasks.spawn(write_frames(writer, frames));
+        tasks.spawn(dispatch_frames(reader, out.clone(), waiting.clone()));
         Ok(Self { out, waiting, inbox, next: Arc::default(), _tasks: Arc::new(tasks) })
     }
 
@@ -64,17 +64,17 @@ impl Client {
         subject: &str,
         headers: &str,
         payload: &[u8],
-    ) -> anyhow::Result<oneshot::Receiver<Reply>> {
+    ) -> anyhow::Result<oneshot::Receiver<NatsReply>> {
         let number = self.next.fetch_add(1, Relaxed);
         let (sender, answer) = oneshot::channel();
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(number, sender);
         let reply = format!("{}.{number}", self.inbox);
-        let frame = super::wire::publication(subject, &reply, headers, payload);
+        let frame = super::wire::encode_publication(subject, &reply, headers, payload);
         self.out.send(frame).await.ok().context("the connection failed")?;
         Ok(answer)
     }
 
-    async fn ask(&self, subject: &str, payload: &[u8]) -> anyhow::Result<Reply> {
+    async fn ask(&self, subject: &str, payload: &[u8]) -> anyhow::Result<NatsReply> {
         let answer = self.send(subject, "", payload).await?;
         let reply = tokio::time::timeout(PATIENCE, answer).await.with_context(|| format!("no answer to {subject}"))?;
         let reply = reply.context("the connection failed")?;
@@ -103,7 +103,7 @@ impl Client {
 }
 
 /// Checks that a reply is an acknowledgement of the stream.
-pub(super) fn acknowledged(reply: Reply) -> anyhow::Result<()> {
+pub(super) fn check_ack(reply: NatsReply) -> anyhow::Result<()> {
     ensure!(reply.status.is_none(), "status {:?} instead of an acknowledgement", reply.status);
     let answer: Value = serde_json::from_slice(&reply.payload).context("the acknowledgement is not JSON")?;
     ensure!(answer.get("seq").is_some_and(Value::is_u64), "not stored: {answer}");
@@ -111,22 +111,22 @@ pub(super) fn acknowledged(reply: Reply) -> anyhow::Result<()> {
 }
 
 /// Opens a connection and exchanges the greetings.
-pub(super) async fn open(server: SocketAddr) -> anyhow::Result<(Reader, OwnedWriteHalf)> {
+pub(super) async fn open_connection(server: SocketAddr) -> anyhow::Result<(NatsFrameReader, OwnedWriteHalf)> {
     let socket = TcpStream::connect(server).await.with_context(|| format!("cannot connect to {server}"))?;
     socket.set_nodelay(true)?;
     let (reading, mut writing) = socket.into_split();
-    let mut reader = Reader::new(reading);
+    let mut reader = NatsFrameReader::new(reading);
     writing.write_all(format!("{GREETING}PING\r\n").as_bytes()).await?;
     loop {
         match reader.next().await? {
-            Frame::Pong => return Ok((reader, writing)),
-            Frame::Error(text) => bail!("NATS refused: {text}"),
-            Frame::Ping | Frame::Other | Frame::Message { .. } => {}
+            ServerFrame::Pong => return Ok((reader, writing)),
+            ServerFrame::Error(text) => bail!("NATS refused: {text}"),
+            ServerFrame::Ping | ServerFrame::Other | ServerFrame::Message { .. } => {}
         }
     }
 }
 
-async fn write(mut writer: OwnedWriteHalf, mut frames: mpsc::Receiver<Vec<u8>>) {
+async fn write_frames(mut writer: OwnedWriteHalf, mut frames: mpsc::Receiver<Vec<u8>>) {
     let mut ready = Vec::with_capacity(TOGETHER);
     while frames.recv_many(&mut ready, TOGETHER).await > 0 {
         // Callers learn of a failed connection when their answers end.
@@ -137,19 +137,19 @@ async fn write(mut writer: OwnedWriteHalf, mut frames: mpsc::Receiver<Vec<u8>>) 
     }
 }
 
-async fn dispatch(mut reader: Reader, out: mpsc::Sender<Vec<u8>>, waiting: Waiting) {
+async fn dispatch_frames(mut reader: NatsFrameReader, out: mpsc::Sender<Vec<u8>>, waiting: PendingReplies) {
     while let Ok(frame) = reader.next().await {
         match frame {
-            Frame::Message { subject, status, payload } => {
+            ServerFrame::Message { subject, status, payload } => {
                 let number = subject.rsplit('.').next().and_then(|number| number.parse::<u64>().ok());
                 let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(caller) = number.and_then(|number| waiting.remove(&number)) {
                     // A caller that has given up no longer waits for it.
-                    let _ = caller.send(Reply { status, payload });
+                    let _ = caller.send(NatsReply { status, payload });
                 }
             }
-            Frame::Ping => drop(out.send(b"PONG\r\n".to_vec()).await),
-            Frame::Error(_) | Frame::Pong | Frame::Other => {}
+            ServerFrame::Ping => drop(out.send(b"PONG\r\n".to_vec()).await),
+            ServerFrame::Error(_) | ServerFrame::Pong | ServerFrame::Other => {}
         }
     }
     // Wakes everyone who still waits: the connection has failed.

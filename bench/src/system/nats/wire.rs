@@ -12,7 +12,7 @@ const MESSAGE: usize = 8 * 1024 * 1024;
 
 /// Frame that a server sends.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Frame {
+pub(super) enum ServerFrame {
     /// A message, with the code of its status line if it has one.
     Message {
         subject: String,
@@ -27,7 +27,7 @@ pub(super) enum Frame {
 }
 
 /// Encodes a message to the server, with an inbox for the answer; `headers` are whole lines.
-pub(super) fn publication(subject: &str, reply: &str, headers: &str, payload: &[u8]) -> Vec<u8> {
+pub(super) fn encode_publication(subject: &str, reply: &str, headers: &str, payload: &[u8]) -> Vec<u8> {
     let mut frame = if headers.is_empty() {
         format!("PUB {subject} {reply} {}\r\n", payload.len()).into_bytes()
     } else {
@@ -40,19 +40,19 @@ pub(super) fn publication(subject: &str, reply: &str, headers: &str, payload: &[
 }
 
 /// Reader of the frames that a server sends.
-pub(super) struct Reader {
+pub(super) struct NatsFrameReader {
     socket: OwnedReadHalf,
     pending: BytesMut,
 }
 
-impl Reader {
+impl NatsFrameReader {
     pub(super) fn new(socket: OwnedReadHalf) -> Self {
         Self { socket, pending: BytesMut::new() }
     }
 
-    pub(super) async fn next(&mut self) -> anyhow::Result<Frame> {
+    pub(super) async fn next(&mut self) -> anyhow::Result<ServerFrame> {
         loop {
-            if let Some(frame) = parse(&mut self.pending)? {
+            if let Some(frame) = parse_frame(&mut self.pending)? {
                 return Ok(frame);
             }
             let count = self.socket.read_buf(&mut self.pending).await?;
@@ -62,7 +62,7 @@ impl Reader {
 }
 
 /// Takes the first frame if it has arrived in full.
-fn parse(pending: &mut BytesMut) -> anyhow::Result<Option<Frame>> {
+fn parse_frame(pending: &mut BytesMut) -> anyhow::Result<Option<ServerFrame>> {
     let Some(end) = pending.windows(2).position(|pair| pair == b"\r\n") else {
         ensure!(pending.len() < LINE, "line too long");
         return Ok(None);
@@ -70,11 +70,11 @@ fn parse(pending: &mut BytesMut) -> anyhow::Result<Option<Frame>> {
     let line = String::from_utf8_lossy(pending.get(..end).unwrap_or_default()).into_owned();
     let words: Vec<&str> = line.split(' ').collect();
     let (sizes, subject) = match words.as_slice() {
-        ["MSG", subject, _, .., size] => ((0, number(size)?), *subject),
-        ["HMSG", subject, _, .., headers, size] => ((number(headers)?, number(size)?), *subject),
+        ["MSG", subject, _, .., size] => ((0, parse_size(size)?), *subject),
+        ["HMSG", subject, _, .., headers, size] => ((parse_size(headers)?, parse_size(size)?), *subject),
         _ => {
             pending.advance(end + 2);
-            return Ok(Some(other(&line)));
+            return Ok(Some(parse_control(&line)));
         }
     };
     let (headers, total) = sizes;
@@ -86,23 +86,23 @@ fn parse(pending: &mut BytesMut) -> anyhow::Result<Option<Frame>> {
     let mut payload = pending.split_to(total).freeze();
     pending.advance(2);
     let headers = payload.split_to(headers);
-    Ok(Some(Frame::Message { subject: subject.to_owned(), status: status(&headers), payload }))
+    Ok(Some(ServerFrame::Message { subject: subject.to_owned(), status: status_code(&headers), payload }))
 }
 
-fn number(word: &str) -> anyhow::Result<usize> {
+fn parse_size(word: &str) -> anyhow::Result<usize> {
     word.parse().with_context(|| format!("{word:?} is not a size"))
 }
 
-fn other(line: &str) -> Frame {
+fn parse_control(line: &str) -> ServerFrame {
     match line {
-        "PING" => Frame::Ping,
-        "PONG" => Frame::Pong,
-        _ => line.strip_prefix("-ERR").map_or(Frame::Other, |text| Frame::Error(text.trim().to_owned())),
+        "PING" => ServerFrame::Ping,
+        "PONG" => ServerFrame::Pong,
+        _ => line.strip_prefix("-ERR").map_or(ServerFrame::Other, |text| ServerFrame::Error(text.trim().to_owned())),
     }
 }
 
 /// Returns the code of a status line: `NATS/1.0 503` says that nobody answers; a message's own headers have no code.
-fn status(headers: &[u8]) -> Option<u16> {
+fn status_code(headers: &[u8]) -> Option<u16> {
     let text = std::str::from_utf8(headers).ok()?;
     text.lines().next()?.strip_prefix("NATS/1.0 ")?.split(' ').next()?.parse().ok()
 }
@@ -115,18 +115,18 @@ mod tests {
     fn frames_are_read_whole_however_they_are_cut() {
         let stream = b"INFO {}\r\nPING\r\nMSG a.b 1 5\r\nhel\r\n\r\nHMSG a.c 1 x 16 16\r\nNATS/1.0 503\r\n\r\n\r\nPONG\r\n-ERR 'no'\r\n";
         let expected = [
-            Frame::Other,
-            Frame::Ping,
-            Frame::Message { subject: "a.b".into(), status: None, payload: Bytes::from_static(b"hel\r\n") },
-            Frame::Message { subject: "a.c".into(), status: Some(503), payload: Bytes::new() },
-            Frame::Pong,
-            Frame::Error("'no'".into()),
+            ServerFrame::Other,
+            ServerFrame::Ping,
+            ServerFrame::Message { subject: "a.b".into(), status: None, payload: Bytes::from_static(b"hel\r\n") },
+            ServerFrame::Message { subject: "a.c".into(), status: Some(503), payload: Bytes::new() },
+            ServerFrame::Pong,
+            ServerFrame::Error("'no'".into()),
         ];
         for size in 1..stream.len() {
             let (mut pending, mut found) = (BytesMut::new(), Vec::new());
             for piece in stream.chunks(size) {
                 pending.extend_from_slice(piece);
-                while let Some(frame) = parse(&mut pending).unwrap() {
+                while let Some(frame) = parse_frame(&mut pending).unwrap() {
                     found.push(frame);
                 }
             }
@@ -136,8 +136,8 @@ mod tests {
 
     #[test]
     fn a_publication_says_its_sizes() {
-        assert_eq!(publication("s", "r", "", b"abc"), b"PUB s r 3\r\nabc\r\n");
-        let with = publication("s", "r", "Nats-Msg-Id: 7\r\n", b"abc");
+        assert_eq!(encode_publication("s", "r", "", b"abc"), b"PUB s r 3\r\nabc\r\n");
+        let with = encode_publication("s", "r", "Nats-Msg-Id: 7\r\n", b"abc");
         assert_eq!(with, b"HPUB s r 28 31\r\nNATS/1.0\r\nNats-Msg-Id: 7\r\n\r\nabc\r\n");
     }
 }

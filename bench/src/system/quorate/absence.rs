@@ -1,7 +1,7 @@
 //! Absence of a follower for so long that the others have purged the entries that it lacks.
 
-use super::{NODES, Quorate, page, process};
-use crate::places::Places;
+use super::{NODES, QuorateCluster, http_get, process};
+use crate::places::BenchPaths;
 use anyhow::{Context as _, ensure};
 use std::fs;
 use std::process::Command;
@@ -9,7 +9,7 @@ use std::process::Command;
 /// Number of entries that a purge leaves in the log: any follower that was away lacks more.
 const KEPT: u32 = 100;
 
-impl Quorate {
+impl QuorateCluster {
     /// Makes all nodes purge nearly everything that a snapshot covers, from their next start on.
     ///
     /// # Errors
@@ -37,13 +37,13 @@ impl Quorate {
     ///
     /// # Errors
     /// Fails if one of them cannot do so.
-    pub(crate) async fn purge_without(&self, away: usize, places: &Places) -> anyhow::Result<()> {
+    pub(crate) async fn purge_without(&self, away: usize, places: &BenchPaths) -> anyhow::Result<()> {
         let there = self.nodes.iter().enumerate().filter(|(node, _)| *node != away);
         let doors: Vec<_> = there.map(|(_, node)| node.peer.to_string()).collect();
         let mut command = Command::new(&places.chatctl);
         command.args(["cluster", "snapshot", "--purge-log", "--admin", &doors.join(","), "--tls-dir"]);
         command.arg(self.dir.path().join("tls"));
-        let output = process::output("taking snapshots", &mut command).await?;
+        let output = process::capture_output("taking snapshots", &mut command).await?;
         ensure!(
             output.status.success(),
             "chatctl cluster snapshot: {}",
@@ -62,13 +62,13 @@ impl Quorate {
 
     /// Returns `true` if the node is caught up.
     pub(crate) fn is_ready(&self, node: usize) -> bool {
-        let answer = self.nodes.get(node).and_then(|node| page(node.metrics, "/readyz").ok());
+        let answer = self.nodes.get(node).and_then(|node| http_get(node.metrics, "/readyz").ok());
         answer.is_some_and(|answer| answer.lines().next().is_some_and(|line| line.contains(" 200 ")))
     }
 
     /// Returns the number of snapshots that the node has installed since it started.
     pub(crate) fn installed(&self, node: usize) -> u32 {
-        let answer = self.nodes.get(node).and_then(|node| page(node.metrics, "/metrics").ok()).unwrap_or_default();
+        let answer = self.nodes.get(node).and_then(|node| http_get(node.metrics, "/metrics").ok()).unwrap_or_default();
         let line = answer.lines().find_map(|line| line.strip_prefix("quorate_snapshots_total{action=\"installed\"} "));
         line.and_then(|count| count.trim().parse().ok()).unwrap_or_default()
     }

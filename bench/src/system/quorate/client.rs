@@ -1,6 +1,6 @@
 //! A user of the gRPC API, with a connection to each node.
 
-use super::Node;
+use super::QuorateNode;
 use anyhow::Context as _;
 use quorate_wire::chat::v1::chat_client::ChatClient;
 use quorate_wire::chat::v1::create_room_request::Preset;
@@ -15,17 +15,17 @@ use tonic::transport::{Channel, Endpoint};
 pub(super) const MESSAGE: &str = "m.room.message";
 
 #[derive(Clone, Debug)]
-pub(super) struct User {
+pub(super) struct BenchUser {
     pub(super) token: MetadataValue<Ascii>,
     pub(super) bearer: String,
     doors: Vec<ChatClient<Channel>>,
 }
 
-impl User {
-    pub(super) async fn register(nodes: &[Node], at: usize, name: &str) -> anyhow::Result<Self> {
+impl BenchUser {
+    pub(super) async fn register(nodes: &[QuorateNode], at: usize, name: &str) -> anyhow::Result<Self> {
         let mut doors = Vec::with_capacity(nodes.len());
         for node in nodes {
-            doors.push(connect(node.grpc).await?);
+            doors.push(connect_grpc(node.grpc).await?);
         }
         Self::with_doors(doors, at, name).await
     }
@@ -90,17 +90,17 @@ impl User {
 }
 
 /// Opens a connection to a node that is not shared.
-pub(super) async fn connect(address: SocketAddr) -> anyhow::Result<ChatClient<Channel>> {
+pub(super) async fn connect_grpc(address: SocketAddr) -> anyhow::Result<ChatClient<Channel>> {
     let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
     Ok(ChatClient::new(endpoint.connect().await.with_context(|| format!("cannot connect to {address}"))?))
 }
 
 /// Returns a message of the benchmark's size.
-pub(super) fn message(room: &str, number: u64) -> SendRequest {
+pub(super) fn message_request(room: &str, number: u64) -> SendRequest {
     SendRequest {
         room_id: room.to_owned(),
         r#type: MESSAGE.to_owned(),
-        content: crate::payload::json(number),
+        content: crate::payload::message_json(number),
         transaction_id: number.to_string(),
     }
 }

@@ -1,10 +1,10 @@
 //! A crowd: long polls of `/sync`, each over a connection of its own, of users who are all in one room; and a writer in
 //! another room.
 
-use super::client::{User, message};
-use super::{NODES, Node, Quorate};
+use super::client::{BenchUser, message_request};
+use super::{NODES, QuorateCluster, QuorateNode};
 use crate::load::crowd::CrowdBoard;
-use crate::load::tasks::Tasks;
+use crate::load::tasks::TaskGroup;
 use anyhow::{Context as _, bail, ensure};
 use futures::{StreamExt as _, TryStreamExt as _};
 use quorate_wire::chat::v1::create_room_request::Preset;
@@ -30,26 +30,26 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// A crowd of parked polls.
-pub(crate) struct Crowd {
+pub(crate) struct PollCrowd {
     pub(crate) board: Arc<CrowdBoard>,
     room: String,
-    user: User,
+    user: BenchUser,
     leader: usize,
-    _tasks: Tasks,
+    _tasks: TaskGroup,
     /// Sender that ends the writer when it is dropped.
     _elsewhere: oneshot::Sender<()>,
 }
 
-impl Quorate {
+impl QuorateCluster {
     /// Opens `polls` long polls, spread over all nodes.
     ///
     /// # Errors
     /// Fails if a request is refused.
-    pub(crate) async fn crowd(&self, polls: usize) -> anyhow::Result<Crowd> {
+    pub(crate) async fn crowd(&self, polls: usize) -> anyhow::Result<PollCrowd> {
         let room = self.user.create_room(0, Preset::Public, "crowd").await?;
         let users = self.members(USERS.min(polls), &room).await?;
         let board = Arc::new(CrowdBoard::new(polls)?);
-        let mut tasks = Tasks::default();
+        let mut tasks = TaskGroup::default();
         let opened: Vec<_> = futures::stream::iter(0..polls)
             .map(|n| {
                 let user = users.get(n % users.len().max(1));
@@ -67,15 +67,15 @@ impl Quorate {
             });
         }
         let leader = self.leader().await?;
-        let writer = Writer { nodes: self.nodes.clone(), leader, board: board.clone() };
+        let writer = OtherRoomWriter { nodes: self.nodes.clone(), leader, board: board.clone() };
         let elsewhere = writer.start()?;
-        Ok(Crowd { board, room, user: self.user.clone(), leader, _tasks: tasks, _elsewhere: elsewhere })
+        Ok(PollCrowd { board, room, user: self.user.clone(), leader, _tasks: tasks, _elsewhere: elsewhere })
     }
 
-    async fn poll(&self, n: usize, user: &User) -> anyhow::Result<Poll> {
+    async fn poll(&self, n: usize, user: &BenchUser) -> anyhow::Result<LongPoll> {
         let node = self.nodes.get(n / USERS % NODES).context("no such node")?;
         let stream = TcpStream::connect(node.http).await.context("cannot connect to the Matrix API")?;
-        let mut poll = Poll {
+        let mut poll = LongPoll {
             stream: BufStream::with_capacity(4096, 512, stream),
             address: node.http,
             bearer: user.bearer.clone(),
@@ -88,7 +88,7 @@ impl Quorate {
     }
 }
 
-impl Crowd {
+impl PollCrowd {
     /// Sends one message to the crowd, and returns when everybody has it.
     ///
     /// # Errors
@@ -96,10 +96,12 @@ impl Crowd {
     pub(crate) async fn round(&self) -> anyhow::Result<()> {
         self.until(CrowdBoard::all_ask).await.context("not all polls were renewed")?;
         tokio::time::sleep(PAUSE).await;
-        let number = crate::payload::next();
+        let number = crate::payload::next_number();
         self.board.begin(number, Instant::now());
         let mut door = self.user.door(self.leader)?;
-        door.send(self.user.asks(message(&self.room, number))).await.context("cannot send the message to the crowd")?;
+        door.send(self.user.asks(message_request(&self.room, number)))
+            .await
+            .context("cannot send the message to the crowd")?;
         let reached = self.until(CrowdBoard::all_received).await;
         reached.with_context(|| format!("only {} polls received the message", self.board.received()))
     }
@@ -117,13 +119,13 @@ impl Crowd {
 
 /// Writer in another room, on a thread and over connections of its own: what the polls cost the load generator must not
 /// be mistaken for what the server makes the writer wait.
-struct Writer {
-    nodes: Vec<Node>,
+struct OtherRoomWriter {
+    nodes: Vec<QuorateNode>,
     leader: usize,
     board: Arc<CrowdBoard>,
 }
 
-impl Writer {
+impl OtherRoomWriter {
     fn start(self) -> anyhow::Result<oneshot::Sender<()>> {
         let (ends, ended) = oneshot::channel();
         let runtime = Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
@@ -143,21 +145,21 @@ impl Writer {
     }
 
     async fn write(&self) -> anyhow::Result<()> {
-        let user = User::register(&self.nodes, self.leader, "elsewhere").await?;
+        let user = BenchUser::register(&self.nodes, self.leader, "elsewhere").await?;
         let room = user.create_room(self.leader, Preset::Private, "elsewhere").await?;
         let mut door = user.door(self.leader)?;
         let every = Duration::from_secs_f64(1.0 / ELSEWHERE);
         let mut due = Instant::now();
         loop {
             tokio::time::sleep_until(due.into()).await;
-            door.send(user.asks(message(&room, crate::payload::next()))).await?;
+            door.send(user.asks(message_request(&room, crate::payload::next_number()))).await?;
             self.board.acknowledged(due);
             due += every;
         }
     }
 }
 
-struct Poll {
+struct LongPoll {
     stream: BufStream<TcpStream>,
     address: SocketAddr,
     bearer: String,
@@ -165,7 +167,7 @@ struct Poll {
     body: Vec<u8>,
 }
 
-impl Poll {
+impl LongPoll {
     async fn follow(&mut self, board: &CrowdBoard) -> anyhow::Result<()> {
         loop {
             self.ask(WAIT_MS).await?;

@@ -1,8 +1,8 @@
 //! Idle subscribers: streams of the gRPC API, and parked `/sync` requests.
 
-use super::client::{User, connect};
-use super::{NODES, Quorate};
-use crate::load::idle::Idle;
+use super::client::{BenchUser, connect_grpc};
+use super::{NODES, QuorateCluster};
+use crate::load::idle::IdleConnections;
 use anyhow::{Context as _, ensure};
 use futures::{StreamExt as _, TryStreamExt as _};
 use quorate_wire::chat::v1::SubscribeRequest;
@@ -15,29 +15,29 @@ const AT_ONCE: usize = 32;
 /// Time that a `/sync` waits, in milliseconds: longer than the measurement.
 const PARKED_MS: u32 = 120_000;
 
-impl Quorate {
-    pub(crate) async fn idle(&self, count: usize) -> anyhow::Result<Idle> {
+impl QuorateCluster {
+    pub(crate) async fn idle(&self, count: usize) -> anyhow::Result<IdleConnections> {
         let held = futures::stream::iter(0..count)
             .map(|n| self.subscriber(n))
             .buffer_unordered(AT_ONCE)
             .try_collect::<Vec<_>>()
             .await?;
-        Ok(Idle::new(held))
+        Ok(IdleConnections::new(held))
     }
 
     async fn subscriber(&self, n: usize) -> anyhow::Result<Box<dyn Any + Send>> {
         let node = self.nodes.get(n % NODES).context("no such node")?;
-        let mut door = connect(node.grpc).await?;
+        let mut door = connect_grpc(node.grpc).await?;
         let request = SubscribeRequest { room_id: self.room.clone(), cursor: String::new() };
         let stream = door.subscribe(self.user.asks(request)).await.context("cannot subscribe")?.into_inner();
         Ok(Box::new((door, stream)))
     }
 
-    /// Connects idle subscribers as [`Quorate::idle`] does, by parked `/sync` requests of the Matrix API.
+    /// Connects idle subscribers as [`QuorateCluster::idle`] does, by parked `/sync` requests of the Matrix API.
     ///
     /// # Errors
     /// Fails if a request is answered instead of parked, or refused.
-    pub(crate) async fn parked(&self, count: usize) -> anyhow::Result<Idle> {
+    pub(crate) async fn parked(&self, count: usize) -> anyhow::Result<IdleConnections> {
         let since = self.since().await?;
         let since = since.as_str();
         let held = futures::stream::iter(0..count)
@@ -47,7 +47,7 @@ impl Quorate {
             .await?;
         let answered = held.iter().filter(|stream| stream.try_read(&mut [0]).is_ok()).count();
         ensure!(answered == 0, "{answered} of {count} requests were answered immediately instead of parked");
-        Ok(Idle::new(held.into_iter().map(|stream| Box::new(stream) as Box<dyn Any + Send>).collect()))
+        Ok(IdleConnections::new(held.into_iter().map(|stream| Box::new(stream) as Box<dyn Any + Send>).collect()))
     }
 
     /// Returns the token at which a first `/sync` ends.
@@ -68,7 +68,7 @@ impl Quorate {
     async fn request(&self, n: usize, query: String, connection: &str) -> anyhow::Result<TcpStream> {
         let node = self.nodes.get(n % NODES).context("no such node")?;
         let mut stream = TcpStream::connect(node.http).await.context("cannot connect to the Matrix API")?;
-        let User { bearer, .. } = &self.user;
+        let BenchUser { bearer, .. } = &self.user;
         let request = format!(
             "GET /_matrix/client/v3/sync?{query} HTTP/1.1\r\nHost: bench\r\nAuthorization: {bearer}\r\n\
              Connection: {connection}\r\n\r\n"

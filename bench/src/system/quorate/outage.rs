@@ -1,8 +1,8 @@
 //! Outage of Quorate: the leader is killed under writers.
 
-use super::client::{User, message};
-use super::{NODES, Quorate, all_answer};
-use crate::load::failover::{self, Outage, WRITERS, Writer};
+use super::client::{BenchUser, message_request};
+use super::{NODES, QuorateCluster, all_answer};
+use crate::load::failover::{self, FailoverWriter, LeaderOutage, WRITERS};
 use crate::process;
 use anyhow::Context as _;
 use quorate_wire::chat::v1::{HistoryRequest, history_request::Direction};
@@ -11,18 +11,19 @@ use std::collections::BTreeSet;
 /// Number of events in the largest page of the history.
 const PAGE: u32 = 1000;
 
-impl Quorate {
-    pub(crate) async fn outage(&mut self) -> anyhow::Result<Outage> {
-        let writers = (0..WRITERS).map(|_| Attempts { user: self.user.clone(), room: self.room.clone() }).collect();
+impl QuorateCluster {
+    pub(crate) async fn outage(&mut self) -> anyhow::Result<LeaderOutage> {
+        let writers =
+            (0..WRITERS).map(|_| QuorateWriter { user: self.user.clone(), room: self.room.clone() }).collect();
         let leader = self.leader().await?;
         let server = self.servers.get_mut(leader).context("no such node")?;
-        let (gap, acknowledged) = failover::run(writers, || server.kill()).await?;
+        let (gap, acknowledged) = failover::run_failover(writers, || server.kill()).await?;
         self.servers.get_mut(leader).context("no such node")?.restart()?;
         let nodes = self.nodes.clone();
-        process::until("all nodes are ready again", &mut self.servers, || async { all_answer(&nodes, "/readyz") })
+        process::poll_until("all nodes are ready again", &mut self.servers, || async { all_answer(&nodes, "/readyz") })
             .await?;
         let stored = self.stored((leader + 1) % NODES, &acknowledged).await?;
-        Ok(Outage::judge(gap, &acknowledged, &stored))
+        Ok(LeaderOutage::judge(gap, &acknowledged, &stored))
     }
 
     /// Returns the numbers of the newest messages, back to before the oldest that is looked for.
@@ -39,7 +40,7 @@ impl Quorate {
             };
             let page = self.user.door(node)?.history(self.user.asks(request)).await?.into_inner();
             let numbers: Vec<u64> =
-                page.events.iter().filter_map(|event| crate::payload::number(&event.content)).collect();
+                page.events.iter().filter_map(|event| crate::payload::find_number(&event.content)).collect();
             // Writers' numbers rise, and each writer's posts stand in order: a page of only smaller ones is the end.
             let past = numbers.iter().all(|number| *number < oldest);
             found.extend(numbers);
@@ -51,14 +52,14 @@ impl Quorate {
     }
 }
 
-struct Attempts {
-    user: User,
+struct QuorateWriter {
+    user: BenchUser,
     room: String,
 }
 
-impl Writer for Attempts {
+impl FailoverWriter for QuorateWriter {
     async fn write(&mut self, server: usize, number: u64) -> anyhow::Result<()> {
-        self.user.door(server)?.send(self.user.asks(message(&self.room, number))).await?;
+        self.user.door(server)?.send(self.user.asks(message_request(&self.room, number))).await?;
         Ok(())
     }
 }

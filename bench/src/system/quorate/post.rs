@@ -1,10 +1,10 @@
 //! Posts over one stream, or by unary calls.
 
-use super::Quorate;
-use super::client::{User, connect, message};
-use crate::load::clock::Clock;
-use crate::load::latency::Recorder;
-use crate::load::post::{CONNECTIONS, Caller, Posting, unary};
+use super::QuorateCluster;
+use super::client::{BenchUser, connect_grpc, message_request};
+use crate::load::clock::LoadClock;
+use crate::load::latency::LatencyRecorder;
+use crate::load::post::{CONNECTIONS, PostCaller, PostMode, run_callers};
 use anyhow::{Context as _, bail};
 use quorate_wire::chat::v1::chat_client::ChatClient;
 use quorate_wire::chat::v1::{PostRequest, PostResponse, post_result};
@@ -15,11 +15,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
-impl Quorate {
-    pub(crate) async fn post(&self, posting: Posting, clock: Clock) -> anyhow::Result<Recorder> {
+impl QuorateCluster {
+    pub(crate) async fn post(&self, posting: PostMode, clock: LoadClock) -> anyhow::Result<LatencyRecorder> {
         match posting {
-            Posting::Stream { in_flight } => self.stream(in_flight, clock).await,
-            Posting::Unary { callers } => unary(self.callers(callers).await?, clock).await,
+            PostMode::Stream { in_flight } => self.stream(in_flight, clock).await,
+            PostMode::Unary { callers } => run_callers(self.callers(callers).await?, clock).await,
         }
     }
 
@@ -27,7 +27,7 @@ impl Quorate {
         let node = self.nodes.get(self.leader().await?).context("no such node")?;
         let mut doors = Vec::new();
         for _ in 0..count.min(CONNECTIONS) {
-            doors.push(connect(node.grpc).await?);
+            doors.push(connect_grpc(node.grpc).await?);
         }
         let caller = |door: &ChatClient<Channel>| UnaryCaller {
             user: self.user.clone(),
@@ -38,11 +38,11 @@ impl Quorate {
     }
 
     /// Posts over one stream, in frames as a program would fill them: with everything that may be sent at that moment.
-    async fn stream(&self, in_flight: usize, clock: Clock) -> anyhow::Result<Recorder> {
+    async fn stream(&self, in_flight: usize, clock: LoadClock) -> anyhow::Result<LatencyRecorder> {
         let node = self.nodes.get(self.leader().await?).context("no such node")?;
         let (frames, outgoing) = mpsc::channel(2);
-        let mut door = connect(node.grpc).await?;
-        let mut flight = Flight { room: self.room.clone(), frames, sent: VecDeque::new() };
+        let mut door = connect_grpc(node.grpc).await?;
+        let mut flight = PostFlight { room: self.room.clone(), frames, sent: VecDeque::new() };
         flight.send(in_flight).await?;
         let answers = door.post(self.user.asks(ReceiverStream::new(outgoing))).await?.into_inner();
         // Runs in a task: the main thread would be woken for each answer by another.
@@ -50,16 +50,16 @@ impl Quorate {
     }
 }
 
-struct Flight {
+struct PostFlight {
     room: String,
     frames: mpsc::Sender<PostRequest>,
     /// Times at which the unacknowledged posts were sent, oldest first.
     sent: VecDeque<Instant>,
 }
 
-impl Flight {
-    async fn run(mut self, mut answers: Streaming<PostResponse>, clock: Clock) -> anyhow::Result<Recorder> {
-        let mut recorder = Recorder::new(clock)?;
+impl PostFlight {
+    async fn run(mut self, mut answers: Streaming<PostResponse>, clock: LoadClock) -> anyhow::Result<LatencyRecorder> {
+        let mut recorder = LatencyRecorder::new(clock)?;
         while !clock.ended() {
             let count = self.take(&mut answers, &mut recorder).await?;
             self.send(count).await?;
@@ -72,14 +72,18 @@ impl Flight {
     }
 
     async fn send(&mut self, count: usize) -> anyhow::Result<()> {
-        let events = (0..count).map(|_| message(&self.room, crate::payload::next())).collect();
+        let events = (0..count).map(|_| message_request(&self.room, crate::payload::next_number())).collect();
         let now = Instant::now();
         self.sent.extend(std::iter::repeat_n(now, count));
         self.frames.send(PostRequest { events }).await.context("the stream ended")
     }
 
     /// Takes a frame of answers, and returns the number of posts that were acknowledged.
-    async fn take(&mut self, answers: &mut Streaming<PostResponse>, recorder: &mut Recorder) -> anyhow::Result<usize> {
+    async fn take(
+        &mut self,
+        answers: &mut Streaming<PostResponse>,
+        recorder: &mut LatencyRecorder,
+    ) -> anyhow::Result<usize> {
         let frame = answers.message().await?.context("the stream ended")?;
         for answer in &frame.results {
             match &answer.result {
@@ -93,14 +97,14 @@ impl Flight {
 }
 
 struct UnaryCaller {
-    user: User,
+    user: BenchUser,
     room: String,
     door: ChatClient<Channel>,
 }
 
-impl Caller for UnaryCaller {
+impl PostCaller for UnaryCaller {
     async fn post(&mut self, number: u64) -> anyhow::Result<()> {
-        self.door.send(self.user.asks(message(&self.room, number))).await?;
+        self.door.send(self.user.asks(message_request(&self.room, number))).await?;
         Ok(())
     }
 }

@@ -1,10 +1,10 @@
 //! A room whose members subscribe, each over a connection of its own, spread over the nodes.
 
-use super::client::{User, connect, message};
-use super::{NODES, Quorate};
-use crate::load::members::Board;
-use crate::load::room::{Room, WAITING};
-use crate::load::tasks::Tasks;
+use super::client::{BenchUser, connect_grpc, message_request};
+use super::{NODES, QuorateCluster};
+use crate::load::members::DeliveryBoard;
+use crate::load::room::{RoomUnderLoad, WAITING};
+use crate::load::tasks::TaskGroup;
 use anyhow::Context as _;
 use futures::{StreamExt as _, TryStreamExt as _};
 use quorate_wire::chat::v1::create_room_request::Preset;
@@ -19,23 +19,23 @@ const REGISTRATIONS: usize = 4;
 /// Maximum number of messages in one frame of the sender, when it is behind.
 const FRAME: usize = 256;
 
-impl Quorate {
-    pub(crate) async fn room(&self, board: Arc<Board>) -> anyhow::Result<Room> {
+impl QuorateCluster {
+    pub(crate) async fn room(&self, board: Arc<DeliveryBoard>) -> anyhow::Result<RoomUnderLoad> {
         let room = self.user.create_room(0, Preset::Public, "members").await?;
         let room = room.as_str();
         let users = self.members(board.members(), room).await?;
-        let mut tasks = Tasks::default();
+        let mut tasks = TaskGroup::default();
         for (n, user) in users.iter().enumerate() {
             let stream = self.subscribe(user, n, room).await?;
-            tasks.spawn(follow(stream, n, board.clone()));
+            tasks.spawn(record_deliveries(stream, n, board.clone()));
         }
         let say = self.sender(room, board.clone(), &mut tasks).await?;
-        Ok(Room { board, say, _tasks: tasks })
+        Ok(RoomUnderLoad { board, say, _tasks: tasks })
     }
 
     /// Registers accounts, and makes them join a room.
-    pub(super) async fn members(&self, count: usize, room: &str) -> anyhow::Result<Vec<User>> {
-        let first = crate::payload::reserve(count as u64);
+    pub(super) async fn members(&self, count: usize, room: &str) -> anyhow::Result<Vec<BenchUser>> {
+        let first = crate::payload::reserve_numbers(count as u64);
         futures::stream::iter(0..count)
             .map(|n| async move {
                 let user = self.user.another(n % NODES, &format!("member-{}", first + n as u64)).await?;
@@ -47,22 +47,27 @@ impl Quorate {
             .await
     }
 
-    async fn subscribe(&self, user: &User, n: usize, room: &str) -> anyhow::Result<Streaming<SubscribeResponse>> {
+    async fn subscribe(&self, user: &BenchUser, n: usize, room: &str) -> anyhow::Result<Streaming<SubscribeResponse>> {
         let node = self.nodes.get(n % NODES).context("no such node")?;
         let request = SubscribeRequest { room_id: room.to_owned(), cursor: String::new() };
-        Ok(connect(node.grpc).await?.subscribe(user.asks(request)).await.context("cannot subscribe")?.into_inner())
+        Ok(connect_grpc(node.grpc).await?.subscribe(user.asks(request)).await.context("cannot subscribe")?.into_inner())
     }
 
-    async fn sender(&self, room: &str, board: Arc<Board>, tasks: &mut Tasks) -> anyhow::Result<mpsc::Sender<u64>> {
+    async fn sender(
+        &self,
+        room: &str,
+        board: Arc<DeliveryBoard>,
+        tasks: &mut TaskGroup,
+    ) -> anyhow::Result<mpsc::Sender<u64>> {
         let (say, mut said) = mpsc::channel::<u64>(WAITING);
         let (frames, outgoing) = mpsc::channel(1);
         let node = self.nodes.first().context("no node")?;
-        let mut door = connect(node.grpc).await?;
+        let mut door = connect_grpc(node.grpc).await?;
         let (room, user, failed) = (room.to_owned(), self.user.clone(), board.clone());
         tasks.spawn(async move {
             let mut numbers = Vec::with_capacity(FRAME);
             while said.recv_many(&mut numbers, FRAME).await > 0 {
-                let events = numbers.drain(..).map(|number| message(&room, number)).collect();
+                let events = numbers.drain(..).map(|number| message_request(&room, number)).collect();
                 if frames.send(PostRequest { events }).await.is_err() {
                     return failed.fail("the sender", &"the stream ended");
                 }
@@ -89,7 +94,7 @@ impl Quorate {
     }
 }
 
-async fn follow(mut stream: Streaming<SubscribeResponse>, n: usize, board: Arc<Board>) {
+async fn record_deliveries(mut stream: Streaming<SubscribeResponse>, n: usize, board: Arc<DeliveryBoard>) {
     loop {
         match stream.message().await {
             Ok(Some(frame)) => frame.events.iter().for_each(|event| board.received(n, &event.content)),

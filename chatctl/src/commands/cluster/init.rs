@@ -1,8 +1,8 @@
 //! The `chatctl cluster init` command, which forms a cluster of fresh servers outside Kubernetes.
 
 use crate::{
-    admin::{self, Door, Files, certificates},
-    cli::Context,
+    admin::{self, AdminConnection, AdminTlsFiles, certificates},
+    cli::CommandContext,
     duration,
     error::Error,
 };
@@ -31,13 +31,13 @@ Examples:
 Start the servers between the two commands: each needs its certificate from ./cluster/NODE. Every step can be repeated:
 the cluster is created only once, because its id is written to ./cluster/cluster-id before any server receives it. In
 Kubernetes the operator does this.")]
-pub struct Command {
+pub struct InitArgs {
     /// Directory for the authority, the certificates of nodes and administrator, and the cluster id
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
     /// Name and admin API address of each server, as NAME=HOST:PORT, separated by commas
-    #[arg(long, value_delimiter = ',', required = true, value_parser = node, value_name = "NAME=HOST:PORT")]
-    nodes: Vec<Named>,
+    #[arg(long, value_delimiter = ',', required = true, value_parser = parse_node, value_name = "NAME=HOST:PORT")]
+    nodes: Vec<NamedNode>,
     /// Create the certificates only
     #[arg(long)]
     certificates_only: bool,
@@ -45,18 +45,18 @@ pub struct Command {
     #[arg(long)]
     renew: bool,
     /// Longest wait for servers that are still starting
-    #[arg(long, value_parser = duration::parse, default_value = "60s", value_name = "DURATION")]
+    #[arg(long, value_parser = duration::parse_duration, default_value = "60s", value_name = "DURATION")]
     wait: Duration,
 }
 
 /// Node as it was named on the command line.
 #[derive(Debug, Clone)]
-struct Named {
+struct NamedNode {
     name: String,
     admin: String,
 }
 
-fn node(text: &str) -> Result<Named, String> {
+fn parse_node(text: &str) -> Result<NamedNode, String> {
     let problem = || format!("`{text}` does not have the form NAME=HOST:PORT, as in a=127.0.0.1:7401");
     let (name, admin) = text.split_once('=').ok_or_else(problem)?;
     // The name becomes that of a directory.
@@ -65,14 +65,14 @@ fn node(text: &str) -> Result<Named, String> {
     if name.is_empty() || !name.chars().all(plain) || port.is_none_or(|port| port.parse::<u16>().is_err()) {
         return Err(problem());
     }
-    Ok(Named { name: name.to_owned(), admin: admin.to_owned() })
+    Ok(NamedNode { name: name.to_owned(), admin: admin.to_owned() })
 }
 
 /// Forms the cluster: cluster id on disk → certificates → identities of all servers → one `Initialize`.
 ///
 /// # Errors
 /// [`Error::Cluster`] if a server belongs to another cluster, or belongs to none and its volume is not empty.
-pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+pub async fn run_init(command: InitArgs, context: &CommandContext) -> Result<(), Error> {
     let names: Vec<String> = command.nodes.iter().map(|node| node.name.clone()).collect();
     if names.iter().collect::<BTreeSet<_>>().len() != names.len() {
         return Err(Error::Usage("--nodes lists a node name twice".to_owned()));
@@ -85,48 +85,56 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     }
     certificates::private_directory(&command.dir)?;
     let id = cluster_id(&command.dir)?;
-    let made = certificates::make(&command.dir, &id, &names, command.renew)?;
+    let made = certificates::make_missing(&command.dir, &id, &names, command.renew)?;
     if command.certificates_only {
-        return print(context, &command, &made, None);
+        return print_outcome(context, &command, &made, None);
     }
-    let files = Files::load(&command.dir)?;
+    let files = AdminTlsFiles::load(&command.dir)?;
     let deadline = Instant::now() + command.wait;
     let mut found = Vec::new();
     for named in &command.nodes {
-        found.push(identify(named, &files, deadline).await?);
+        found.push(identify_server(named, &files, deadline).await?);
     }
-    let server_name = agreed(&command.nodes, &found, &id)?;
+    let server_name = agreed_server_name(&command.nodes, &found, &id)?;
     let request = InitializeRequest {
         cluster_id: id.clone(),
         server_name: server_name.clone(),
         voters: found.iter().map(|(_, identity)| identity.node.clone().unwrap_or_default()).collect(),
     };
-    initialize(&found, request, deadline).await?;
-    let voters: Vec<Value> = command.nodes.iter().zip(&found).map(voter).collect();
+    initialize_cluster(&found, request, deadline).await?;
+    let voters: Vec<Value> = command.nodes.iter().zip(&found).map(voter_document).collect();
     let cluster = json!({ "cluster_id": id, "server_name": server_name, "voters": voters });
-    print(context, &command, &made, Some(cluster))
+    print_outcome(context, &command, &made, Some(cluster))
 }
 
-fn voter((named, (_, identity)): (&Named, &(Door, IdentityResponse))) -> Value {
+fn voter_document((named, (_, identity)): (&NamedNode, &(AdminConnection, IdentityResponse))) -> Value {
     json!({ "name": named.name, "admin": named.admin, "node_id": identity.node_id.to_string() })
 }
 
-async fn identify(named: &Named, files: &Files, deadline: Instant) -> Result<(Door, IdentityResponse), Error> {
+async fn identify_server(
+    named: &NamedNode,
+    files: &AdminTlsFiles,
+    deadline: Instant,
+) -> Result<(AdminConnection, IdentityResponse), Error> {
     loop {
         let asked = async {
-            let door = Door::connect(&named.admin, files).await?;
+            let door = AdminConnection::connect(&named.admin, files).await?;
             let identity = door.call(|mut admin| async move { admin.identity(IdentityRequest {}).await }).await?;
             Ok((door, identity))
         };
         match asked.await {
-            Ok((door, identity)) => return checked(named, door, identity),
+            Ok((door, identity)) => return check_identity(named, door, identity),
             Err(error) if !admin::may_pass(&error) || Instant::now() >= deadline => return Err(error),
             Err(_) => tokio::time::sleep(POLL).await,
         }
     }
 }
 
-fn checked(named: &Named, door: Door, identity: IdentityResponse) -> Result<(Door, IdentityResponse), Error> {
+fn check_identity(
+    named: &NamedNode,
+    door: AdminConnection,
+    identity: IdentityResponse,
+) -> Result<(AdminConnection, IdentityResponse), Error> {
     match &identity.node {
         Some(Node { node_id, .. }) if *node_id != 0 => Ok((door, identity)),
         _ => Err(Error::Cluster(format!(
@@ -150,7 +158,7 @@ fn cluster_id(directory: &Path) -> Result<String, Error> {
         },
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let id = Uuid::new_v4().to_string();
-            certificates::write(&path, &format!("{id}\n"))?;
+            certificates::write_private(&path, &format!("{id}\n"))?;
             Ok(id)
         }
         Err(error) => Err(Error::file(path)(error)),
@@ -158,7 +166,11 @@ fn cluster_id(directory: &Path) -> Result<String, Error> {
 }
 
 /// Checks that all servers are fresh or of this cluster, and returns the one server name that they must share.
-fn agreed(nodes: &[Named], found: &[(Door, IdentityResponse)], id: &str) -> Result<String, Error> {
+fn agreed_server_name(
+    nodes: &[NamedNode],
+    found: &[(AdminConnection, IdentityResponse)],
+    id: &str,
+) -> Result<String, Error> {
     let mut server_names = BTreeSet::new();
     let mut node_ids = BTreeSet::new();
     for (named, (_, identity)) in nodes.iter().zip(found) {
@@ -185,8 +197,8 @@ fn agreed(nodes: &[Named], found: &[(Door, IdentityResponse)], id: &str) -> Resu
     }
 }
 
-async fn initialize(
-    found: &[(Door, IdentityResponse)],
+async fn initialize_cluster(
+    found: &[(AdminConnection, IdentityResponse)],
     request: InitializeRequest,
     deadline: Instant,
 ) -> Result<(), Error> {
@@ -204,7 +216,12 @@ async fn initialize(
     }
 }
 
-fn print(context: &Context, command: &Command, made: &[String], cluster: Option<Value>) -> Result<(), Error> {
+fn print_outcome(
+    context: &CommandContext,
+    command: &InitArgs,
+    made: &[String],
+    cluster: Option<Value>,
+) -> Result<(), Error> {
     let directory = command.dir.display().to_string();
     let document = json!({ "dir": directory, "certificates_made": made, "cluster": cluster });
     context.out.emit(&document, || match &cluster {
@@ -222,10 +239,10 @@ mod tests {
 
     #[test]
     fn a_node_is_a_plain_name_and_an_address() {
-        let parsed = node("a=127.0.0.1:7401").unwrap();
+        let parsed = parse_node("a=127.0.0.1:7401").unwrap();
         assert_eq!((parsed.name.as_str(), parsed.admin.as_str()), ("a", "127.0.0.1:7401"));
         for bad in ["a", "=h:1", "../x=h:1", "a=h", "a=h:port"] {
-            assert!(node(bad).is_err_and(|e| e.contains("NAME=HOST:PORT")), "{bad}");
+            assert!(parse_node(bad).is_err_and(|e| e.contains("NAME=HOST:PORT")), "{bad}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The `chatctl cluster members` command, which lists the members of the cluster.
 
-use super::{Target, view};
-use crate::{cli::Context, error::Error, output::table};
+use super::{AdminTarget, view};
+use crate::{cli::CommandContext, error::Error, output::format_table};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -11,22 +11,23 @@ use serde_json::{Value, json};
 Examples:
   chatctl cluster members --admin 127.0.0.1:7401 --tls-dir ./cluster
   chatctl --output json cluster members --admin a:7401 --tls-dir ./cluster | jq -r '.members[].name'")]
-pub struct Command {
+pub struct ClusterMembersArgs {
     #[command(flatten)]
-    target: Target,
+    target: AdminTarget,
 }
 
 /// Lists the members as the leader knows them or, without a leader, as the first server that answers does.
 ///
 /// # Errors
 /// Returns an error if no server answers.
-pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+pub async fn run_cluster_members(command: ClusterMembersArgs, context: &CommandContext) -> Result<(), Error> {
     let (_, status) = match command.target.leader().await {
         Ok(found) => found,
         Err(_) => command.target.any().await?,
     };
     let membership = status.membership.clone().unwrap_or_default();
-    let members: Vec<Value> = membership.nodes.iter().map(|node| view::member(&status, &membership, node)).collect();
+    let members: Vec<Value> =
+        membership.nodes.iter().map(|node| view::node_document(&status, &membership, node)).collect();
     let document = json!({ "members": members, "log_index": membership.log_index, "term": status.term });
     context.out.emit(&document, || {
         let cell = |value: &Value| match value {
@@ -41,6 +42,6 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
             .iter()
             .map(|member| columns.iter().map(|column| member.get(column).map(cell).unwrap_or_default()).collect())
             .collect();
-        table(&["NAME", "NODE ID", "VOTE", "LEADER", "LAG", "PEER", "CLIENT"], &rows)
+        format_table(&["NAME", "NODE ID", "VOTE", "LEADER", "LAG", "PEER", "CLIENT"], &rows)
     })
 }

@@ -12,8 +12,8 @@ mod view;
 mod watch;
 
 use crate::{
-    admin::{Door, Files},
-    cli::Context,
+    admin::{AdminConnection, AdminTlsFiles},
+    cli::CommandContext,
     error::Error,
 };
 use clap::{Args, Subcommand};
@@ -27,45 +27,45 @@ Examples:
   chatctl cluster init --dir ./cluster --nodes a=127.0.0.1:7401,b=127.0.0.1:7411,c=127.0.0.1:7421
   chatctl cluster status --admin 127.0.0.1:7401 --tls-dir ./cluster
   chatctl cluster status --watch --admin 127.0.0.1:7401 --tls-dir ./cluster")]
-pub struct Command {
+pub struct ClusterArgs {
     #[command(subcommand)]
-    action: Action,
+    action: ClusterAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum ClusterAction {
     /// Create certificates and form a cluster of new servers (outside Kubernetes)
-    Init(init::Command),
+    Init(init::InitArgs),
     /// Show leader, term and log of the cluster, once or continuously
-    Status(status::Command),
+    Status(status::StatusArgs),
     /// List the members of the cluster
-    Members(members::Command),
+    Members(members::ClusterMembersArgs),
     /// Move leadership to another member
-    TransferLeader(transfer_leader::Command),
+    TransferLeader(transfer_leader::TransferLeaderArgs),
     /// Write a checkpoint of the state
-    Snapshot(snapshot::Command),
+    Snapshot(snapshot::SnapshotArgs),
     /// Remove the message events of a room that are older than a given age
-    PurgeHistory(purge_history::Command),
+    PurgeHistory(purge_history::PurgeHistoryArgs),
     /// Set the log's time back after a wrong clock has put it ahead
-    RepairTime(repair_time::Command),
+    RepairTime(repair_time::RepairTimeArgs),
 }
 
 /// Runs the chosen action.
-pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+pub async fn run_cluster(command: ClusterArgs, context: &CommandContext) -> Result<(), Error> {
     match command.action {
-        Action::Init(command) => init::run(command, context).await,
-        Action::Status(command) => status::run(command, context).await,
-        Action::Members(command) => members::run(command, context).await,
-        Action::TransferLeader(command) => transfer_leader::run(command, context).await,
-        Action::Snapshot(command) => snapshot::run(command, context).await,
-        Action::PurgeHistory(command) => purge_history::run(command, context).await,
-        Action::RepairTime(command) => repair_time::run(command, context).await,
+        ClusterAction::Init(command) => init::run_init(command, context).await,
+        ClusterAction::Status(command) => status::run_status(command, context).await,
+        ClusterAction::Members(command) => members::run_cluster_members(command, context).await,
+        ClusterAction::TransferLeader(command) => transfer_leader::run_transfer_leader(command, context).await,
+        ClusterAction::Snapshot(command) => snapshot::run_snapshot(command, context).await,
+        ClusterAction::PurgeHistory(command) => purge_history::run_purge_history(command, context).await,
+        ClusterAction::RepairTime(command) => repair_time::run_repair_time(command, context).await,
     }
 }
 
 /// Addresses of the administrative API to try, and the files to authenticate with.
 #[derive(Debug, Args)]
-pub struct Target {
+pub struct AdminTarget {
     /// Admin API address of a server, as host:port (port 7401); repeat, or separate with commas
     #[arg(long, env = "QUORATE_ADMIN", value_delimiter = ',', required = true, value_name = "HOST:PORT")]
     admin: Vec<String>,
@@ -74,24 +74,24 @@ pub struct Target {
     tls_dir: PathBuf,
 }
 
-impl Target {
+impl AdminTarget {
     /// Loads the certificate files.
     ///
     /// # Errors
     /// Returns an error that names the missing file.
-    pub fn files(&self) -> Result<Files, Error> {
-        Files::load(&self.tls_dir)
+    pub fn files(&self) -> Result<AdminTlsFiles, Error> {
+        AdminTlsFiles::load(&self.tls_dir)
     }
 
     /// Connects to the first server that answers, and returns its view of the cluster.
     ///
     /// # Errors
     /// Returns the last failure if none answers.
-    pub async fn any(&self) -> Result<(Door, StatusResponse), Error> {
+    pub async fn any(&self) -> Result<(AdminConnection, StatusResponse), Error> {
         let files = self.files()?;
         let mut last = Error::NoServers;
         for address in &self.admin {
-            match look(address, &files).await {
+            match query_status(address, &files).await {
                 Ok(found) => return Ok(found),
                 Err(error) => last = error,
             }
@@ -103,14 +103,14 @@ impl Target {
     ///
     /// # Errors
     /// [`Error::Cluster`] if no leader is known.
-    pub async fn leader(&self) -> Result<(Door, StatusResponse), Error> {
+    pub async fn leader(&self) -> Result<(AdminConnection, StatusResponse), Error> {
         let files = self.files()?;
         let (door, status) = self.any().await?;
         if is_leader(&status) {
             return Ok((door, status));
         }
         for address in self.admin.iter().filter(|address| *address != door.address()) {
-            if let Ok((door, status)) = look(address, &files).await
+            if let Ok((door, status)) = query_status(address, &files).await
                 && is_leader(&status)
             {
                 return Ok((door, status));
@@ -119,7 +119,7 @@ impl Target {
         let nodes = status.membership.iter().flat_map(|membership| &membership.nodes);
         let leader = nodes.into_iter().find(|node| node.node_id == status.leader_node_id);
         let none = || Error::Cluster("no known leader: wait for an election, or run `chatctl cluster status`".into());
-        look(&leader.ok_or_else(none)?.peer_address, &files).await
+        query_status(&leader.ok_or_else(none)?.peer_address, &files).await
     }
 }
 
@@ -128,8 +128,8 @@ fn is_leader(status: &StatusResponse) -> bool {
     status.leader_node_id != 0 && own == Some(status.leader_node_id)
 }
 
-async fn look(address: &str, files: &Files) -> Result<(Door, StatusResponse), Error> {
-    let door = Door::connect(address, files).await?;
+async fn query_status(address: &str, files: &AdminTlsFiles) -> Result<(AdminConnection, StatusResponse), Error> {
+    let door = AdminConnection::connect(address, files).await?;
     let status = door.call(|mut admin| async move { admin.status(StatusRequest {}).await }).await?;
     Ok((door, status))
 }

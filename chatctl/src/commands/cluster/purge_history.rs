@@ -1,7 +1,7 @@
 //! The `chatctl cluster purge-history` command, which removes old messages of a room.
 
-use super::Target;
-use crate::{cli::Context, commands::time::now_ms, duration, error::Error};
+use super::AdminTarget;
+use crate::{cli::CommandContext, commands::time::now_ms, duration, error::Error};
 use clap::Args;
 use quorate_wire::admin::v1::PurgeHistoryRequest;
 use quorate_wire::whole_millis;
@@ -16,13 +16,13 @@ use std::time::Duration;
 #[command(after_help = "\
 Examples:
   chatctl cluster purge-history '!abc:example.org' --older-than 720h --admin 127.0.0.1:7401 --tls-dir ./cluster")]
-pub struct Command {
+pub struct PurgeHistoryArgs {
     #[command(flatten)]
-    target: Target,
+    target: AdminTarget,
     /// Room id, as `chatctl rooms` prints it
     room: String,
     /// Minimum age of the events to remove
-    #[arg(long, value_parser = duration::parse, value_name = "DURATION")]
+    #[arg(long, value_parser = duration::parse_duration, value_name = "DURATION")]
     older_than: Duration,
 }
 
@@ -30,7 +30,7 @@ pub struct Command {
 ///
 /// # Errors
 /// Returns an error if there is no such room, or no leader.
-pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+pub async fn run_purge_history(command: PurgeHistoryArgs, context: &CommandContext) -> Result<(), Error> {
     let age = whole_millis(command.older_than);
     let before_ms = now_ms().saturating_sub(age).max(1);
     let (door, _) = command.target.any().await?;

@@ -1,9 +1,9 @@
 //! The `chatctl cluster repair-time` command, which sets the log's time back.
 
-use super::Target;
+use super::AdminTarget;
 use crate::{
-    cli::Context,
-    commands::time::{now_ms, utc},
+    cli::CommandContext,
+    commands::time::{format_utc, now_ms},
     error::Error,
 };
 use clap::Args;
@@ -19,21 +19,25 @@ use serde_json::json;
 #[command(after_help = "\
 Examples:
   chatctl cluster repair-time --admin 127.0.0.1:7401 --tls-dir ./cluster")]
-pub struct Command {
+pub struct RepairTimeArgs {
     #[command(flatten)]
-    target: Target,
+    target: AdminTarget,
 }
 
 /// Requests the repair once.
 ///
 /// # Errors
 /// Returns an error if the clocks disagree, or if there is no leader.
-pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+pub async fn run_repair_time(command: RepairTimeArgs, context: &CommandContext) -> Result<(), Error> {
     let (door, _) = command.target.any().await?;
     let done = door.call(|mut admin| async move { admin.repair_time(RepairTimeRequest {}).await }).await?;
     let document = json!({ "before_ms": done.before_ms, "after_ms": done.after_ms });
     context.out.emit(&document, || match done.before_ms == done.after_ms {
-        true => format!("nothing to repair: log time is {}, local time is {}", utc(done.after_ms), utc(now_ms())),
-        false => format!("log time set back from {} to {}", utc(done.before_ms), utc(done.after_ms)),
+        true => format!(
+            "nothing to repair: log time is {}, local time is {}",
+            format_utc(done.after_ms),
+            format_utc(now_ms())
+        ),
+        false => format!("log time set back from {} to {}", format_utc(done.before_ms), format_utc(done.after_ms)),
     })
 }

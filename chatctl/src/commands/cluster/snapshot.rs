@@ -1,7 +1,7 @@
 //! The `chatctl cluster snapshot` command, which writes a checkpoint of the state.
 
-use super::Target;
-use crate::{admin::Door, cli::Context, error::Error};
+use super::AdminTarget;
+use crate::{admin::AdminConnection, cli::CommandContext, error::Error};
 use clap::Args;
 use quorate_wire::admin::v1::TakeSnapshotRequest;
 use serde_json::json;
@@ -12,9 +12,9 @@ use serde_json::json;
 Examples:
   chatctl cluster snapshot --admin 127.0.0.1:7401 --tls-dir ./cluster
   chatctl cluster snapshot --purge-log --admin a:7401,b:7401,c:7401 --tls-dir ./cluster")]
-pub struct Command {
+pub struct SnapshotArgs {
     #[command(flatten)]
-    target: Target,
+    target: AdminTarget,
     /// Also purge the log entries that the checkpoint covers
     #[arg(long)]
     purge_log: bool,
@@ -24,10 +24,10 @@ pub struct Command {
 ///
 /// # Errors
 /// Returns the error of the first server that cannot.
-pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+pub async fn run_snapshot(command: SnapshotArgs, context: &CommandContext) -> Result<(), Error> {
     let files = command.target.files()?;
     for address in &command.target.admin {
-        let door = Door::connect(address, &files).await?;
+        let door = AdminConnection::connect(address, &files).await?;
         let request = TakeSnapshotRequest { purge_log: command.purge_log };
         let taken = door.call(|mut admin| async move { admin.take_snapshot(request).await }).await?;
         let document = json!({

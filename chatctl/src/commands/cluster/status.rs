@@ -1,14 +1,14 @@
 //! The `chatctl cluster status` command, which shows the state of the cluster.
 
-use super::{Target, look, view, watch};
+use super::{AdminTarget, query_status, view, watch};
 use crate::{
-    cli::Context,
+    cli::CommandContext,
     duration,
     error::{Error, exit},
-    output::table,
+    output::format_table,
 };
 use clap::Args;
-use quorate_wire::{admin::v1::StatusResponse, overview::role};
+use quorate_wire::{admin::v1::StatusResponse, overview::role_name};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -28,14 +28,14 @@ Examples:
 With --watch, one server is enough: it collects the status of all members, and if it becomes unreachable, another server
 is asked. If standard output is not a terminal, one block is printed per interval; with --output json, one document per
 line. Press Ctrl-C to stop.")]
-pub struct Command {
+pub struct StatusArgs {
     #[command(flatten)]
-    target: Target,
+    target: AdminTarget,
     /// Show all members, and keep refreshing them
     #[arg(long)]
     watch: bool,
     /// Time between two refreshes, at least 200ms
-    #[arg(long, value_parser = duration::parse, default_value = "2s", value_name = "DURATION", requires = "watch")]
+    #[arg(long, value_parser = duration::parse_duration, default_value = "2s", value_name = "DURATION", requires = "watch")]
     interval: Duration,
 }
 
@@ -44,35 +44,35 @@ pub struct Command {
 ///
 /// # Errors
 /// Returns an error if no server answers.
-pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+pub async fn run_status(command: StatusArgs, context: &CommandContext) -> Result<(), Error> {
     if command.watch {
-        return watch::run(&command.target, command.interval, context).await;
+        return watch::watch_cluster(&command.target, command.interval, context).await;
     }
     let files = command.target.files()?;
     let mut views = Vec::new();
     for address in &command.target.admin {
-        let seen = look(address, &files).await.map(|(_, status)| status);
+        let seen = query_status(address, &files).await.map(|(_, status)| status);
         views.push((address.clone(), seen));
     }
     if views.iter().all(|(_, seen)| seen.is_err()) {
         let last = views.pop().and_then(|(_, seen)| seen.err());
         return Err(last.unwrap_or(Error::NoServers));
     }
-    let servers: Vec<Value> = views.iter().map(|(address, seen)| document(address, seen.as_ref())).collect();
+    let servers: Vec<Value> = views.iter().map(|(address, seen)| answer_document(address, seen.as_ref())).collect();
     context.out.emit(&json!({ "servers": servers }), || {
-        let rows: Vec<_> = views.iter().map(|(address, seen)| row(address, seen.as_ref())).collect();
-        table(&["ADMIN", "NAME", "ROLE", "TERM", "LEADER", "APPLIED", "LAST LOG", "READY"], &rows)
+        let rows: Vec<_> = views.iter().map(|(address, seen)| answer_row(address, seen.as_ref())).collect();
+        format_table(&["ADMIN", "NAME", "ROLE", "TERM", "LEADER", "APPLIED", "LAST LOG", "READY"], &rows)
     })
 }
 
-fn document(address: &str, seen: Result<&StatusResponse, &Error>) -> Value {
+fn answer_document(address: &str, seen: Result<&StatusResponse, &Error>) -> Value {
     match seen {
-        Ok(status) => json!({ "admin": address, "status": view::status(status) }),
+        Ok(status) => json!({ "admin": address, "status": view::status_document(status) }),
         Err(error) => json!({ "admin": address, "error": error.document() }),
     }
 }
 
-fn row(address: &str, seen: Result<&StatusResponse, &Error>) -> Vec<String> {
+fn answer_row(address: &str, seen: Result<&StatusResponse, &Error>) -> Vec<String> {
     let status = match seen {
         Ok(status) => status,
         Err(error) if error.exit_code() == exit::UNAVAILABLE => return vec![address.into(), "unreachable".into()],
@@ -87,7 +87,7 @@ fn row(address: &str, seen: Result<&StatusResponse, &Error>) -> Vec<String> {
     vec![
         address.to_owned(),
         name.unwrap_or_default(),
-        role(status.role()).to_owned(),
+        role_name(status.role()).to_owned(),
         status.term.to_string(),
         leader,
         status.applied_index.to_string(),

@@ -1,7 +1,7 @@
 //! The `chatctl cluster transfer-leader` command, which moves leadership to another member.
 
-use super::{Target, view};
-use crate::{cli::Context, duration, error::Error};
+use super::{AdminTarget, view};
+use crate::{cli::CommandContext, duration, error::Error};
 use clap::Args;
 use quorate_wire::admin::v1::{StatusResponse, TransferLeaderRequest};
 use serde_json::json;
@@ -13,14 +13,14 @@ use std::time::Duration;
 Examples:
   chatctl cluster transfer-leader --admin 127.0.0.1:7401 --tls-dir ./cluster
   chatctl cluster transfer-leader --to b --admin a:7401,b:7401 --tls-dir ./cluster")]
-pub struct Command {
+pub struct TransferLeaderArgs {
     #[command(flatten)]
-    target: Target,
+    target: AdminTarget,
     /// Name or node id of the next leader [default: the voter that lags least]
     #[arg(long, value_name = "NODE")]
     to: Option<String>,
     /// Longest wait for the change of leader
-    #[arg(long, value_parser = duration::parse, default_value = "2s", value_name = "DURATION")]
+    #[arg(long, value_parser = duration::parse_duration, default_value = "2s", value_name = "DURATION")]
     wait: Duration,
 }
 
@@ -28,10 +28,10 @@ pub struct Command {
 ///
 /// # Errors
 /// Returns an error if there is no leader or no such node, or if the time is up.
-pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
+pub async fn run_transfer_leader(command: TransferLeaderArgs, context: &CommandContext) -> Result<(), Error> {
     let (door, status) = command.target.leader().await?;
     let request = TransferLeaderRequest {
-        to_node_id: command.to.as_deref().map_or(Ok(0), |to| wanted(&status, to))?,
+        to_node_id: command.to.as_deref().map_or(Ok(0), |to| resolve_node_id(&status, to))?,
         timeout_ms: u32::try_from(command.wait.as_millis()).unwrap_or(u32::MAX),
     };
     let done = door.call(|mut admin| async move { admin.transfer_leader(request).await }).await?;
@@ -41,7 +41,7 @@ pub async fn run(command: Command, context: &Context) -> Result<(), Error> {
     context.out.emit(&document, || format!("{name} is the leader in term {}", done.term))
 }
 
-fn wanted(status: &StatusResponse, to: &str) -> Result<u64, Error> {
+fn resolve_node_id(status: &StatusResponse, to: &str) -> Result<u64, Error> {
     let mut nodes = status.membership.iter().flat_map(|membership| &membership.nodes);
     let found = nodes.find(|node| node.name == to || node.node_id.to_string() == to);
     let none = || Error::Usage(format!("no member is named `{to}`: see `chatctl cluster members`"));

@@ -2,7 +2,7 @@
 
 use quorate_wire::{
     admin::v1::{Membership, Node, StatusResponse},
-    overview::role,
+    overview::role_name,
 };
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ pub(super) fn name_of(membership: Option<&Membership>, id: u64) -> String {
 }
 
 /// Returns the role of a member in votes: "voter", "learner", or, in a joint configuration, "joining" or "leaving".
-pub(super) fn vote(membership: &Membership, id: u64) -> &'static str {
+pub(super) fn voting_role(membership: &Membership, id: u64) -> &'static str {
     let within: Vec<bool> = membership.voter_sets.iter().map(|set| set.node_ids.contains(&id)).collect();
     match within.as_slice() {
         sets if sets.iter().all(|within| *within) && !sets.is_empty() => "voter",
@@ -29,14 +29,14 @@ pub(super) fn vote(membership: &Membership, id: u64) -> &'static str {
 }
 
 /// Returns one member as a document.
-pub(super) fn member(status: &StatusResponse, membership: &Membership, node: &Node) -> Value {
+pub(super) fn node_document(status: &StatusResponse, membership: &Membership, node: &Node) -> Value {
     let progress = status.progress.iter().find(|progress| progress.node_id == node.node_id);
     json!({
         "node_id": node.node_id.to_string(),
         "name": node.name,
         "peer_address": node.peer_address,
         "client_address": node.client_address,
-        "vote": vote(membership, node.node_id),
+        "vote": voting_role(membership, node.node_id),
         "leader": node.node_id == status.leader_node_id && status.leader_node_id != 0,
         "lag": progress.map(|progress| progress.lag),
         "millis_since_contact": progress.and_then(|progress| progress.millis_since_contact),
@@ -44,7 +44,7 @@ pub(super) fn member(status: &StatusResponse, membership: &Membership, node: &No
 }
 
 /// Returns a document of what one server says about itself and the cluster.
-pub(super) fn status(status: &StatusResponse) -> Value {
+pub(super) fn status_document(status: &StatusResponse) -> Value {
     let identity = status.identity.clone().unwrap_or_default();
     let membership = status.membership.clone().unwrap_or_default();
     let sets = membership.voter_sets.iter();
@@ -55,12 +55,12 @@ pub(super) fn status(status: &StatusResponse) -> Value {
         "cluster_id": identity.cluster_id,
         "server_name": identity.server_name,
         "version": identity.version,
-        "role": role(status.role()),
+        "role": role_name(status.role()),
         "term": status.term,
         "leader_node_id": node_id(status.leader_node_id),
         "voters": voters,
         "learners": membership.learners.iter().map(u64::to_string).collect::<Vec<_>>(),
-        "members": membership.nodes.iter().map(|node| member(status, &membership, node)).collect::<Vec<_>>(),
+        "members": membership.nodes.iter().map(|node| node_document(status, &membership, node)).collect::<Vec<_>>(),
         "last_log_index": status.last_log_index,
         "committed_index": status.committed_index,
         "applied_index": status.applied_index,
@@ -93,12 +93,12 @@ mod tests {
     fn a_joint_configuration_shows_who_comes_and_who_goes() {
         let set = |ids: &[u64]| VoterSet { node_ids: ids.to_vec() };
         let membership = Membership { voter_sets: vec![set(&[1, 2]), set(&[2, 3])], ..Membership::default() };
-        assert_eq!([1, 2, 3, 4].map(|id| vote(&membership, id)), ["leaving", "voter", "joining", "learner"]);
+        assert_eq!([1, 2, 3, 4].map(|id| voting_role(&membership, id)), ["leaving", "voter", "joining", "learner"]);
     }
 
     #[test]
     fn node_ids_are_strings_and_no_leader_is_null() {
-        let document = status(&StatusResponse::default());
+        let document = status_document(&StatusResponse::default());
         assert_eq!((&document["node_id"], &document["leader_node_id"]), (&json!("0"), &Value::Null));
     }
 }

@@ -1,14 +1,14 @@
 //! The `chatctl cluster status --watch` command, which keeps refreshing the overview, from whichever server answers.
 
-use super::{Target, glance};
+use super::{AdminTarget, glance};
 use crate::{
-    admin::{Door, Files},
-    cli::Context,
-    client::Failure,
+    admin::{AdminConnection, AdminTlsFiles},
+    cli::CommandContext,
+    client::CallFailure,
     commands::time,
     error::Error,
-    output::Out,
-    screen::{Line, Screen, Tone},
+    output::CommandOutput,
+    screen::{LineTone, ScreenLine, TerminalScreen},
 };
 use quorate_wire::{
     admin::v1::{OverviewRequest, OverviewResponse},
@@ -34,9 +34,14 @@ const ANSWER: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// Returns an error if the certificates cannot be read or standard output is gone.
-pub(super) async fn run(target: &Target, every: Duration, context: &Context) -> Result<(), Error> {
-    let mut doors = Doors { files: target.files()?, named: target.admin.clone(), learned: Vec::new(), open: None };
-    let mut show = Show::new(context.out)?;
+pub(super) async fn watch_cluster(
+    target: &AdminTarget,
+    every: Duration,
+    context: &CommandContext,
+) -> Result<(), Error> {
+    let mut doors =
+        AdminServers { files: target.files()?, named: target.admin.clone(), learned: Vec::new(), open: None };
+    let mut show = OverviewSink::new(context.out)?;
     let mut ticks = interval(every.max(SHORTEST));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let watching = async {
@@ -48,12 +53,12 @@ pub(super) async fn run(target: &Target, every: Duration, context: &Context) -> 
     };
     tokio::select! {
         result = watching => result,
-        result = stopped() => result,
+        result = wait_for_signal() => result,
     }
 }
 
 /// Waits for one of the signals with which people and service managers usually end a program.
-async fn stopped() -> Result<(), Error> {
+async fn wait_for_signal() -> Result<(), Error> {
     let listen = |kind| signal(kind).map_err(Error::Output);
     let (mut int, mut term) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     let mut hangup = listen(SignalKind::hangup())?;
@@ -66,20 +71,20 @@ async fn stopped() -> Result<(), Error> {
 }
 
 /// Known addresses of the administrative API; one of them is asked until it fails.
-struct Doors {
-    files: Files,
+struct AdminServers {
+    files: AdminTlsFiles,
     named: Vec<String>,
     /// Addresses of the members, as the last answer listed them.
     learned: Vec<String>,
-    open: Option<Door>,
+    open: Option<AdminConnection>,
 }
 
-impl Doors {
+impl AdminServers {
     /// Asks the current server for the overview or, if it fails, the others until one answers.
     async fn overview(&mut self) -> Result<OverviewResponse, Error> {
         let (mut last, mut failed) = (Error::NoServers, None);
         if let Some(door) = self.open.take() {
-            match ask(&door).await {
+            match fetch_overview(&door).await {
                 Ok(overview) => return Ok(self.keep(door, overview)),
                 Err(error) => (last, failed) = (error, Some(door.address().to_owned())),
             }
@@ -89,8 +94,8 @@ impl Doors {
         all.sort_by_key(|address| Some(address) == failed.as_ref());
         for address in all {
             let answer = async {
-                let door = Door::connect(&address, &self.files).await?;
-                let overview = ask(&door).await?;
+                let door = AdminConnection::connect(&address, &self.files).await?;
+                let overview = fetch_overview(&door).await?;
                 Ok((door, overview))
             };
             match answer.await {
@@ -101,7 +106,7 @@ impl Doors {
         Err(last)
     }
 
-    fn keep(&mut self, door: Door, overview: OverviewResponse) -> OverviewResponse {
+    fn keep(&mut self, door: AdminConnection, overview: OverviewResponse) -> OverviewResponse {
         self.open = Some(door);
         let nodes = overview.members.iter().filter_map(|member| member.node.as_ref());
         let addresses = nodes.map(|node| node.peer_address.clone());
@@ -110,39 +115,39 @@ impl Doors {
     }
 }
 
-async fn ask(door: &Door) -> Result<OverviewResponse, Error> {
+async fn fetch_overview(door: &AdminConnection) -> Result<OverviewResponse, Error> {
     let call = door.call(|mut admin| async move { admin.overview(OverviewRequest::default()).await });
     let answer = timeout(ANSWER, call).await;
-    Ok(answer.unwrap_or_else(|_| Err(Failure::timed_out(door.address(), ANSWER)))?)
+    Ok(answer.unwrap_or_else(|_| Err(CallFailure::timed_out(door.address(), ANSWER)))?)
 }
 
 /// Destination of the overview.
-enum Show {
+enum OverviewSink {
     /// Terminal, refreshed in place.
-    Terminal(Screen),
+    Terminal(TerminalScreen),
     /// Stream of text blocks, or of JSON documents, one per line.
-    Stream(Out),
+    Stream(CommandOutput),
 }
 
-impl Show {
-    fn new(out: Out) -> Result<Self, Error> {
+impl OverviewSink {
+    fn new(out: CommandOutput) -> Result<Self, Error> {
         if out.is_json() || !io::stdout().is_terminal() {
             return Ok(Self::Stream(out));
         }
-        Screen::open().map(Self::Terminal).map_err(Error::Output)
+        TerminalScreen::open().map(Self::Terminal).map_err(Error::Output)
     }
 
     fn look(&mut self, seen: Result<&OverviewResponse, &Error>, now_ms: u64) -> Result<(), Error> {
         let lines = || match seen {
-            Ok(overview) => glance::lines(overview, &time::utc(now_ms)),
+            Ok(overview) => glance::overview_lines(overview, &time::format_utc(now_ms)),
             Err(error) => {
-                let text = format!("{} UTC: no server is reachable: {error}", time::utc(now_ms));
-                vec![Line::new(Tone::Bad, text)]
+                let text = format!("{} UTC: no server is reachable: {error}", time::format_utc(now_ms));
+                vec![ScreenLine::new(LineTone::Bad, text)]
             }
         };
         match self {
             Self::Terminal(screen) => screen.show(&lines()).map_err(Error::Output),
-            Self::Stream(out) => out.emit(&document(seen, now_ms), || {
+            Self::Stream(out) => out.emit(&stamped_document(seen, now_ms), || {
                 let text: String = lines().iter().map(|line| format!("{}\n", line.text)).collect();
                 text + "\n"
             }),
@@ -150,8 +155,8 @@ impl Show {
     }
 }
 
-fn document(seen: Result<&OverviewResponse, &Error>, now_ms: u64) -> Value {
-    let mut document = seen.map_or_else(Error::to_json, overview::document);
+fn stamped_document(seen: Result<&OverviewResponse, &Error>, now_ms: u64) -> Value {
+    let mut document = seen.map_or_else(Error::to_json, overview::overview_json);
     if let Some(fields) = document.as_object_mut() {
         fields.insert("at_ms".into(), now_ms.into());
     }

@@ -1,6 +1,6 @@
 //! Creation of accounts and their first session.
 
-use super::context::{Answer, Applies, Context, refuse, wire};
+use super::context::{ApplyContext, ApplyResult, CommandAnswer, position_to_proto, refuse};
 use super::session;
 use crate::id;
 use crate::proto::log::{self, Reason, outcome};
@@ -9,8 +9,9 @@ use crate::rows;
 use crate::table::{self, Table, key};
 
 /// Creates an account. A repeated password hash means a repeated request, because its salt is random.
-pub(super) fn apply(context: &mut Context<'_>, command: &log::Register) -> Applies<Answer> {
-    let localpart = id::localpart(&command.localpart, context.server_name).filter(|local| *local == command.localpart);
+pub(super) fn apply_register(context: &mut ApplyContext<'_>, command: &log::Register) -> ApplyResult<CommandAnswer> {
+    let localpart =
+        id::user_localpart(&command.localpart, context.server_name).filter(|local| *local == command.localpart);
     let Some(localpart) = localpart else {
         return refuse(
             Reason::Invalid,
@@ -20,8 +21,8 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::Register) -> Appli
     if command.password_hash.is_empty() {
         return refuse(Reason::Invalid, "an account needs a password hash");
     }
-    if let Some(known) = rows::account(&context.rows, localpart)? {
-        return repeated(context, command, localpart, &known);
+    if let Some(known) = rows::account_row(&context.rows, localpart)? {
+        return answer_known_account(context, command, localpart, &known);
     }
     let row = store::Account {
         password_hash: command.password_hash.clone(),
@@ -30,28 +31,28 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::Register) -> Appli
         created_at: table::position_field(context.first),
         ..store::Account::default()
     };
-    context.rows.put(Table::Account, key::account(localpart), table::encode(&row));
+    context.rows.put(Table::Account, key::account_key(localpart), table::encode_value(&row));
     context.touched.user(localpart);
     match &command.session {
-        Some(new) => session::put(context, localpart, new).map(|opened| Answer::New(opened, None)),
-        None => Ok(Answer::done()),
+        Some(new) => session::put_session(context, localpart, new).map(|opened| CommandAnswer::New(opened, None)),
+        None => Ok(CommandAnswer::done()),
     }
 }
 
-fn repeated(
-    context: &Context<'_>,
+fn answer_known_account(
+    context: &ApplyContext<'_>,
     command: &log::Register,
     localpart: &str,
     known: &store::Account,
-) -> Applies<Answer> {
+) -> ApplyResult<CommandAnswer> {
     if known.password_hash == command.password_hash {
-        let at = table::position(Table::Account, &known.created_at)?.unwrap_or_default();
+        let at = table::decode_position(Table::Account, &known.created_at)?.unwrap_or_default();
         match &command.session {
-            None => return Ok(Answer::again(outcome::Kind::Done(log::Done {}), at)),
+            None => return Ok(CommandAnswer::again(outcome::Kind::Done(log::Done {}), at)),
             Some(new) => {
                 if let Some((opened, _)) = session::opened_before(context, localpart, new)? {
-                    return Ok(Answer::Again(log::Outcome {
-                        position: Some(wire(at)),
+                    return Ok(CommandAnswer::Again(log::Outcome {
+                        position: Some(position_to_proto(at)),
                         duplicate: true,
                         kind: Some(opened),
                     }));

@@ -1,18 +1,21 @@
 //! Account data: data that a user's clients keep for each other, globally or for a room.
 
 use super::append;
-use super::context::{Answer, Applies, Context, refuse};
+use super::context::{ApplyContext, ApplyResult, CommandAnswer, refuse};
 use crate::id::RoomNumber;
 use crate::proto::log::{self, Reason};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
 use crate::rows;
-use crate::table::{self, Direction, Flow, Read, Table, key};
+use crate::table::{self, ScanControl, ScanDirection, Table, TableRead, key};
 
 /// Maximum size of the content in bytes, the same as for an event.
 const MAX_BYTES: usize = 65_536;
 
-pub(super) fn apply(context: &mut Context<'_>, command: &log::PutAccountData) -> Applies<Answer> {
+pub(super) fn apply_put_account_data(
+    context: &mut ApplyContext<'_>,
+    command: &log::PutAccountData,
+) -> ApplyResult<CommandAnswer> {
     append::check_names(&command.r#type, None)?;
     if command.content.len() > MAX_BYTES {
         return refuse(Reason::TooLarge, format!("account data must have at most {MAX_BYTES} bytes"));
@@ -22,18 +25,22 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::PutAccountData) ->
         true => RoomNumber(0),
         false => room_of(context, command)?,
     };
-    count(context, room, command)?;
+    enforce_limits(context, room, command)?;
     let row = store::AccountData { content: command.content.clone(), position: table::position_field(context.first) };
-    context.rows.put(Table::AccountData, key::account_data(context.user, room, &command.r#type), table::encode(&row));
+    context.rows.put(
+        Table::AccountData,
+        key::account_data(context.user, room, &command.r#type),
+        table::encode_value(&row),
+    );
     context.touched.user(context.user);
-    Ok(Answer::done())
+    Ok(CommandAnswer::done())
 }
 
 /// Returns the room that the data is about. With a limit, only users with a membership may keep data about a room,
 /// because accepting it would otherwise reveal to everybody which rooms exist.
-fn room_of(context: &Context<'_>, command: &log::PutAccountData) -> Applies<RoomNumber> {
+fn room_of(context: &ApplyContext<'_>, command: &log::PutAccountData) -> ApplyResult<RoomNumber> {
     let room = context.room_by_id(&command.room_id)?;
-    let known = rows::membership(&context.rows, room.number, context.user)?.kind() != Kind::Unspecified;
+    let known = rows::membership_row(&context.rows, room.number, context.user)?.kind() != Kind::Unspecified;
     match known || !is_limited(command) {
         true => Ok(room.number),
         false => refuse(Reason::NotMember, "you are not in this room; join it first"),
@@ -46,12 +53,12 @@ fn is_limited(command: &log::PutAccountData) -> bool {
 
 /// Amount of account data that an account has.
 #[derive(Clone, Copy, Default)]
-struct Amount {
+struct DataUsage {
     entries: u64,
     bytes: u64,
 }
 
-impl Amount {
+impl DataUsage {
     fn of(event_type: &[u8], content: &[u8]) -> Self {
         Self { entries: 1, bytes: u64::try_from(event_type.len() + content.len()).unwrap_or(u64::MAX) }
     }
@@ -59,22 +66,22 @@ impl Amount {
 
 /// Counts what the account will have, and refuses a command that would exceed its limits. Replacing a piece by one that
 /// is no larger is always allowed.
-fn count(context: &mut Context<'_>, room: RoomNumber, command: &log::PutAccountData) -> Applies<()> {
-    let mut account = rows::account(&context.rows, context.user)?.unwrap_or_default();
+fn enforce_limits(context: &mut ApplyContext<'_>, room: RoomNumber, command: &log::PutAccountData) -> ApplyResult<()> {
+    let mut account = rows::account_row(&context.rows, context.user)?.unwrap_or_default();
     if !account.account_data_counted && !is_limited(command) {
         return Ok(());
     }
     let limit = |limit: u64| if limit == 0 { u64::MAX } else { limit };
-    let limits = Amount { entries: limit(command.max_entries.into()), bytes: limit(command.max_bytes) };
+    let limits = DataUsage { entries: limit(command.max_entries.into()), bytes: limit(command.max_bytes) };
     let (counted, now) = match account.account_data_counted {
-        true => (true, Amount { entries: account.account_data_entries, bytes: account.account_data_bytes }),
+        true => (true, DataUsage { entries: account.account_data_entries, bytes: account.account_data_bytes }),
         false => count_all(context, limits)?,
     };
     let key = key::account_data(context.user, room, &command.r#type);
-    let old = table::fetch::<store::AccountData>(&context.rows, Table::AccountData, &key)?;
-    let old = old.map(|old| Amount::of(command.r#type.as_bytes(), &old.content)).unwrap_or_default();
-    let new = Amount::of(command.r#type.as_bytes(), &command.content);
-    let after = Amount {
+    let old = table::fetch_row::<store::AccountData>(&context.rows, Table::AccountData, &key)?;
+    let old = old.map(|old| DataUsage::of(command.r#type.as_bytes(), &old.content)).unwrap_or_default();
+    let new = DataUsage::of(command.r#type.as_bytes(), &command.content);
+    let after = DataUsage {
         entries: now.entries.saturating_sub(old.entries).saturating_add(new.entries),
         bytes: now.bytes.saturating_sub(old.bytes).saturating_add(new.bytes),
     };
@@ -92,7 +99,7 @@ fn count(context: &mut Context<'_>, room: RoomNumber, command: &log::PutAccountD
         account.account_data_counted = true;
         account.account_data_entries = after.entries;
         account.account_data_bytes = after.bytes;
-        context.rows.put(Table::Account, key::account(context.user), table::encode(&account));
+        context.rows.put(Table::Account, key::account_key(context.user), table::encode_value(&account));
     }
     Ok(())
 }
@@ -100,23 +107,23 @@ fn count(context: &mut Context<'_>, room: RoomNumber, command: &log::PutAccountD
 /// Counts the data of an account that has not been counted yet. Returns `true` with the amount if the count is
 /// complete. Counting stops beyond the limits, so that its work is bounded; such an account is counted again until it
 /// is within them.
-fn count_all(context: &Context<'_>, limits: Amount) -> Applies<(bool, Amount)> {
+fn count_all(context: &ApplyContext<'_>, limits: DataUsage) -> ApplyResult<(bool, DataUsage)> {
     let from = key::devices_of(context.user);
-    let (mut all, mut amount) = (true, Amount::default());
-    context.rows.scan(Table::AccountData, &from, &key::after_prefix(&from), Direction::Forward, &mut |(
+    let (mut all, mut amount) = (true, DataUsage::default());
+    context.rows.scan(Table::AccountData, &from, &key::after_prefix(&from), ScanDirection::Forward, &mut |(
         key,
         value,
     )| {
         if amount.entries > limits.entries || amount.bytes > limits.bytes {
             all = false;
-            return Ok(Flow::Stop);
+            return Ok(ScanControl::Stop);
         }
-        let row: store::AccountData = table::decode(Table::AccountData, value)?;
+        let row: store::AccountData = table::decode_value(Table::AccountData, value)?;
         // The type follows the localpart and the room number.
         let event_type = key.get(from.len() + 8..).unwrap_or_default();
         amount.entries += 1;
-        amount.bytes += Amount::of(event_type, &row.content).bytes;
-        Ok(Flow::More)
+        amount.bytes += DataUsage::of(event_type, &row.content).bytes;
+        Ok(ScanControl::More)
     })?;
     Ok((all, amount))
 }
@@ -146,7 +153,7 @@ mod tests {
 
     /// Returns the count kept with the account, which must have been counted.
     fn counted(world: &World) -> (u64, u64) {
-        let account = rows::account(&world.rows, "alice").unwrap().unwrap();
+        let account = rows::account_row(&world.rows, "alice").unwrap().unwrap();
         assert!(account.account_data_counted);
         (account.account_data_entries, account.account_data_bytes)
     }

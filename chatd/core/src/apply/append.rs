@@ -1,11 +1,11 @@
 //! Appending of one event to a room's timeline, with the rows that go with it.
 //!
 //! Besides its checks, a message costs three new rows: `Timeline`, `EventRoom`, `Dedup`. It reads five, each by key:
-//! `Device`, `Dedup` (absent, so a filter answers), `RoomByPosition`, `Room` (with the power levels; once per entry and
+//! `Device`, `Dedup` (absent, so a filter answers), `RoomByPosition`, `RoomHandle` (with the power levels; once per entry and
 //! room), `RoomMember`. Its content is validated in one pass without being built, and parsed only if it mentions
 //! `m.relates_to`.
 
-use super::context::{Applies, Context, Room, refuse};
+use super::context::{ApplyContext, ApplyResult, RoomHandle, refuse};
 use super::directory;
 use crate::auth::levels;
 use crate::directory::depends_on;
@@ -51,7 +51,11 @@ impl<'e> NewEvent<'e> {
 }
 
 /// Appends an event that the rules have already allowed.
-pub(super) fn append(context: &mut Context<'_>, room: &mut Room, new: NewEvent<'_>) -> Applies<Position> {
+pub(super) fn append_event(
+    context: &mut ApplyContext<'_>,
+    room: &mut RoomHandle,
+    new: NewEvent<'_>,
+) -> ApplyResult<Position> {
     let position = context.next_position()?;
     let sender = context.user_id();
     check_size(&sender, room, &new)?;
@@ -77,30 +81,30 @@ pub(super) fn append(context: &mut Context<'_>, room: &mut Room, new: NewEvent<'
     };
     put_event(context, room.number, position, &row);
     let in_room = Bytes::copy_from_slice(&room.number.0.to_be_bytes());
-    context.rows.put(Table::EventRoom, key::position(position), in_room);
+    context.rows.put(Table::EventRoom, key::position_key(position), in_room);
     context.touched.room(room.number);
     if new.state_key.is_some_and(|state_key| depends_on(new.event_type, state_key)) {
-        directory::update(context, room)?;
+        directory::update_directory(context, room)?;
     }
     Ok(position)
 }
 
 /// Writes the row of an event, new or changed.
-pub(super) fn put_event(context: &mut Context<'_>, room: RoomNumber, at: Position, row: &store::Event) {
-    context.rows.put(Table::Timeline, key::room_position(room, at), table::encode(row));
+pub(super) fn put_event(context: &mut ApplyContext<'_>, room: RoomNumber, at: Position, row: &store::Event) {
+    context.rows.put(Table::Timeline, key::room_position(room, at), table::encode_value(row));
 }
 
 /// Writes the version rows of a state event, and returns the previous version.
 fn state_rows(
-    context: &mut Context<'_>,
-    room: &mut Room,
+    context: &mut ApplyContext<'_>,
+    room: &mut RoomHandle,
     new: &NewEvent<'_>,
     state_key: &str,
     position: Position,
-) -> Applies<Option<Position>> {
+) -> ApplyResult<Option<Position>> {
     let replaces = rows::state_version(&context.rows, room.number, new.event_type, state_key, position)?;
     if new.event_type == event_type::POWER_LEVELS && state_key.is_empty() {
-        let levels = levels::parse(&json::stored_object(&new.content), context.server_name)?;
+        let levels = levels::parse_levels(&json::stored_object(&new.content), context.server_name)?;
         room.row_mut().levels = Some(levels);
     }
     if new.event_type == event_type::RETENTION && state_key.is_empty() {
@@ -116,7 +120,7 @@ fn state_rows(
 }
 
 /// Refuses types and state keys that keys cannot hold.
-pub(super) fn check_names(event_type: &str, state_key: Option<&str>) -> Applies<()> {
+pub(super) fn check_names(event_type: &str, state_key: Option<&str>) -> ApplyResult<()> {
     if event_type.is_empty() || event_type.len() > MAX_NAME_BYTES || event_type.contains('\0') {
         let message = format!("an event's type must have 1 to {MAX_NAME_BYTES} bytes, none of them zero");
         return refuse(Reason::Invalid, message);
@@ -128,20 +132,20 @@ pub(super) fn check_names(event_type: &str, state_key: Option<&str>) -> Applies<
 }
 
 /// Refuses bytes that cannot be the content of an event.
-pub(super) fn check_content(content: &[u8]) -> Applies<()> {
+pub(super) fn check_content(content: &[u8]) -> ApplyResult<()> {
     json::check_event_content(content)
         .or_else(|why| refuse(Reason::BadJson, format!("the content must be an object of canonical JSON: {why}")))
 }
 
 /// Refuses bytes that are not a JSON object; for data that clients store and no event carries, such as account data and
 /// filters.
-pub(super) fn check_object(content: &[u8]) -> Applies<()> {
+pub(super) fn check_object(content: &[u8]) -> ApplyResult<()> {
     json::check_object(content)
         .or_else(|why| refuse(Reason::BadJson, format!("the content must be a JSON object: {why}")))
 }
 
 /// Checks the size of the event as clients receive it, with its content as it was sent.
-fn check_size(sender: &str, room: &Room, new: &NewEvent<'_>) -> Applies<()> {
+fn check_size(sender: &str, room: &RoomHandle, new: &NewEvent<'_>) -> ApplyResult<()> {
     const EVENT_ID_BYTES: usize = 25;
     const FRAME: &str = r#"{"content":,"event_id":"","origin_server_ts":1234567890123,"room_id":,"sender":,"type":}"#;
     const STATE_KEY: &str = r#","state_key":"#;

@@ -1,20 +1,20 @@
 //! First command in the life of a cluster. Applied twice with the same names, it gives the same answer.
 
-use super::context::{Answer, Applies, Context, refuse};
+use super::context::{ApplyContext, ApplyResult, CommandAnswer, refuse};
 use crate::id::Position;
 use crate::proto::log::{self, Reason, outcome};
 
 /// Maximum length of a server name in bytes: a user id has to fit in 255 bytes and leave room for its localpart.
 const MAX_SERVER_NAME_BYTES: usize = 200;
 
-pub(super) fn apply(context: &mut Context<'_>, command: &log::Bootstrap) -> Applies<Answer> {
+pub(super) fn apply_bootstrap(context: &mut ApplyContext<'_>, command: &log::Bootstrap) -> ApplyResult<CommandAnswer> {
     let known = context.cluster();
     if known.cluster_id == command.cluster_id
         && known.server_name == command.server_name
         && !command.cluster_id.is_empty()
     {
         let at = Position { incarnation: known.incarnation, ..Position::ZERO };
-        return Ok(Answer::again(outcome::Kind::Done(log::Done {}), at));
+        return Ok(CommandAnswer::again(outcome::Kind::Done(log::Done {}), at));
     }
     if !known.cluster_id.is_empty() {
         let message = format!("this cluster is already {} of {}", known.cluster_id, known.server_name);
@@ -27,7 +27,7 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::Bootstrap) -> Appl
     cluster.cluster_id.clone_from(&command.cluster_id);
     cluster.server_name.clone_from(&command.server_name);
     cluster.next_room = 1;
-    Ok(Answer::done())
+    Ok(CommandAnswer::done())
 }
 
 /// Checks the form of a server name: host or address, with an optional port (Matrix specification, "Server Name").

@@ -1,22 +1,22 @@
 //! Context of one command: the rows, its position in the log, and its caller.
 
-use super::Touched;
-use super::sequence::Turn;
-use super::time::Stamp;
-use crate::auth::Denied;
+use super::ChangeHints;
+use super::sequence::SequenceTurn;
+use super::time::EntryStamp;
+use crate::auth::AuthDenial;
 use crate::id::{self, ORDINALS_PER_COMMAND, Position, RoomNumber};
 use crate::proto::log::{self, Reason, Rejected, outcome};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
 use crate::rows;
-use crate::table::{self, Read, ReadError, Table, Write, key};
+use crate::table::{self, ReadError, Table, TableRead, TableWrite, key};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Reason why a command goes no further.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum CommandError {
     /// The command is refused, which is an answer like any other.
     Rejected(Rejected),
     /// The state cannot be read, so that apply itself stops.
@@ -24,56 +24,58 @@ pub(super) enum Refusal {
 }
 
 /// Result of one step of a command.
-pub(super) type Applies<T> = Result<T, Refusal>;
+pub(super) type ApplyResult<T> = Result<T, CommandError>;
 
-impl From<ReadError> for Refusal {
+impl From<ReadError> for CommandError {
     fn from(error: ReadError) -> Self {
         Self::Read(error)
     }
 }
 
-impl From<Denied> for Refusal {
-    fn from(denied: Denied) -> Self {
+impl From<AuthDenial> for CommandError {
+    fn from(denied: AuthDenial) -> Self {
         Self::Rejected(Rejected { reason: denied.reason.into(), message: denied.message })
     }
 }
 
 /// Refuses the command with this reason and message.
-pub(super) fn refuse<T>(reason: Reason, message: impl Into<String>) -> Applies<T> {
-    Err(Refusal::Rejected(Rejected { reason: reason.into(), message: message.into() }))
+pub(super) fn refuse<T>(reason: Reason, message: impl Into<String>) -> ApplyResult<T> {
+    Err(CommandError::Rejected(Rejected { reason: reason.into(), message: message.into() }))
 }
 
 /// Answer to an accepted command.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(super) enum CommandAnswer {
     /// Answer of the command itself, and the event it is about if that is not the command's first.
     New(outcome::Kind, Option<Position>),
     /// Answer given when the command was applied before.
     Again(log::Outcome),
 }
 
-impl Answer {
+impl CommandAnswer {
     pub(super) fn done() -> Self {
         Self::New(outcome::Kind::Done(log::Done {}), None)
     }
 
     /// Returns an answer that was given before, as the rows themselves tell; `at` is its position.
     pub(super) fn again(kind: outcome::Kind, at: Position) -> Self {
-        Self::Again(log::Outcome { position: Some(wire(at)), duplicate: true, kind: Some(kind) })
+        Self::Again(log::Outcome { position: Some(position_to_proto(at)), duplicate: true, kind: Some(kind) })
     }
 
     pub(super) fn into_outcome(self, first: Position) -> log::Outcome {
         match self {
-            Self::New(kind, at) => {
-                log::Outcome { position: Some(wire(at.unwrap_or(first))), duplicate: false, kind: Some(kind) }
-            }
+            Self::New(kind, at) => log::Outcome {
+                position: Some(position_to_proto(at.unwrap_or(first))),
+                duplicate: false,
+                kind: Some(kind),
+            },
             Self::Again(outcome) => log::Outcome { duplicate: true, ..outcome },
         }
     }
 }
 
 /// Converts a position to the message that carries it.
-pub(super) fn wire(position: Position) -> log::Position {
+pub(super) fn position_to_proto(position: Position) -> log::Position {
     log::Position { incarnation: position.incarnation, index: position.index, ordinal: position.ordinal }
 }
 
@@ -88,11 +90,11 @@ impl RoomCache {
         self.0.borrow_mut().clear();
     }
 
-    fn row(&self, rows: &dyn Read, number: RoomNumber) -> Result<Option<Rc<store::Room>>, ReadError> {
+    fn row(&self, rows: &dyn TableRead, number: RoomNumber) -> Result<Option<Rc<store::Room>>, ReadError> {
         if let Some(known) = self.0.borrow().get(&number) {
             return Ok(Some(Rc::clone(known)));
         }
-        let row = rows::room(rows, number)?.map(Rc::new);
+        let row = rows::room_row(rows, number)?.map(Rc::new);
         if let Some(row) = &row {
             self.0.borrow_mut().insert(number, Rc::clone(row));
         }
@@ -100,8 +102,8 @@ impl RoomCache {
     }
 }
 
-/// Room that a command works on; [`Context::save_room`] writes its row back.
-pub(super) struct Room {
+/// Room that a command works on; [`ApplyContext::save_room`] writes its row back.
+pub(super) struct RoomHandle {
     pub(super) number: RoomNumber,
     pub(super) id: String,
     pub(super) row: Rc<store::Room>,
@@ -121,13 +123,13 @@ static NO_LEVELS: store::Levels = store::Levels {
     events: Vec::new(),
 };
 
-impl Room {
+impl RoomHandle {
     /// Creates a room that has no row yet.
     pub(super) fn new(number: RoomNumber, id: String, row: store::Room) -> Self {
         Self { number, id, row: Rc::new(row), changed: true }
     }
 
-    /// Returns the row for modification; it is written by [`Context::save_room`].
+    /// Returns the row for modification; it is written by [`ApplyContext::save_room`].
     pub(super) fn row_mut(&mut self) -> &mut store::Room {
         self.changed = true;
         Rc::make_mut(&mut self.row)
@@ -139,36 +141,36 @@ impl Room {
 }
 
 /// State of one command while it is applied.
-pub(super) struct Context<'a> {
-    pub(super) rows: &'a mut dyn Write,
+pub(super) struct ApplyContext<'a> {
+    pub(super) rows: &'a mut dyn TableWrite,
     pub(super) server_name: &'a str,
     pub(super) time_ms: u64,
     /// Stamp of the command's entry; `time_ms` is the log's time that resulted from it.
-    pub(super) stamp: Stamp,
+    pub(super) stamp: EntryStamp,
     /// Localpart of the caller; empty for commands without one.
     pub(super) user: &'a str,
     pub(super) device_id: &'a str,
     pub(super) transaction_id: &'a str,
     pub(super) first: Position,
-    pub(super) touched: Touched,
+    pub(super) touched: ChangeHints,
     /// `true` if the command closed the session that it came by.
     pub(super) ended_own_session: bool,
     /// Limits on what accounts may have, from the pod that received the command.
     pub(super) quotas: log::Quotas,
     /// Turn of the command in its sequence, passed on even if the command is refused.
-    pub(super) turn: Option<Turn>,
+    pub(super) turn: Option<SequenceTurn>,
     rooms: &'a RoomCache,
     cluster: &'a store::Cluster,
     new_cluster: Option<store::Cluster>,
     events: u32,
 }
 
-impl<'a> Context<'a> {
+impl<'a> ApplyContext<'a> {
     pub(super) fn new(
-        rows: &'a mut dyn Write,
+        rows: &'a mut dyn TableWrite,
         rooms: &'a RoomCache,
         cluster: &'a store::Cluster,
-        stamp: Stamp,
+        stamp: EntryStamp,
         first: Position,
         envelope: &'a log::Envelope,
     ) -> Self {
@@ -181,7 +183,7 @@ impl<'a> Context<'a> {
             device_id: &envelope.device_id,
             transaction_id: &envelope.transaction_id,
             first,
-            touched: Touched::default(),
+            touched: ChangeHints::default(),
             ended_own_session: false,
             quotas: envelope.quotas.unwrap_or_default(),
             turn: None,
@@ -194,7 +196,7 @@ impl<'a> Context<'a> {
 
     /// Returns what an accepted command leaves behind in addition to its rows: hints, and the cluster's row if it
     /// changed.
-    pub(super) fn finish(self) -> (Touched, Option<store::Cluster>) {
+    pub(super) fn finish(self) -> (ChangeHints, Option<store::Cluster>) {
         (self.touched, self.new_cluster)
     }
 
@@ -209,7 +211,7 @@ impl<'a> Context<'a> {
     }
 
     /// Returns the position of the command's next event.
-    pub(super) fn next_position(&mut self) -> Applies<Position> {
+    pub(super) fn next_position(&mut self) -> ApplyResult<Position> {
         if self.events >= ORDINALS_PER_COMMAND {
             return refuse(Reason::TooLarge, "the command makes too many events: split it");
         }
@@ -219,8 +221,8 @@ impl<'a> Context<'a> {
     }
 
     /// Returns the caller's device if its session is alive at the entry's time.
-    pub(super) fn session(&self) -> Applies<store::Device> {
-        let row = table::fetch(&self.rows, Table::Device, &key::device(self.user, self.device_id))?;
+    pub(super) fn session(&self) -> ApplyResult<store::Device> {
+        let row = table::fetch_row(&self.rows, Table::Device, &key::device_key(self.user, self.device_id))?;
         match row.filter(|_| !self.user.is_empty() && !self.device_id.is_empty()) {
             Some(device) if is_alive(&device, self.time_ms) => Ok(device),
             Some(_) => refuse(Reason::SessionExpired, "the session expired after too long without use: log in again"),
@@ -229,8 +231,8 @@ impl<'a> Context<'a> {
     }
 
     /// Returns the caller's membership in a room that it has joined.
-    pub(super) fn joined(&self, room: &Room) -> Applies<store::Membership> {
-        let row = rows::membership(&self.rows, room.number, self.user)?;
+    pub(super) fn joined(&self, room: &RoomHandle) -> ApplyResult<store::Membership> {
+        let row = rows::membership_row(&self.rows, room.number, self.user)?;
         match row.kind() {
             Kind::Join => Ok(row),
             _ => refuse(Reason::NotMember, "you are not in this room; join it first"),
@@ -242,13 +244,13 @@ impl<'a> Context<'a> {
         id::user_id(self.user, self.server_name)
     }
 
-    pub(super) fn room_by_id(&self, room_id: &str) -> Applies<Room> {
+    pub(super) fn room_by_id(&self, room_id: &str) -> ApplyResult<RoomHandle> {
         let Some(created_at) = id::parse_room_id(room_id, self.server_name) else { return no_such_room() };
         let Some(number) = rows::room_number(&self.rows, created_at)? else { return no_such_room() };
         self.room(number, room_id.to_owned())
     }
 
-    pub(super) fn room_by_ref(&self, reference: Option<&log::RoomRef>) -> Applies<Room> {
+    pub(super) fn room_by_ref(&self, reference: Option<&log::RoomRef>) -> ApplyResult<RoomHandle> {
         match reference.and_then(|reference| reference.by.as_ref()) {
             Some(log::room_ref::By::RoomId(room_id)) => self.room_by_id(room_id),
             Some(log::room_ref::By::Alias(alias)) => self.room_by_alias(alias),
@@ -256,39 +258,39 @@ impl<'a> Context<'a> {
         }
     }
 
-    fn room_by_alias(&self, alias: &str) -> Applies<Room> {
+    fn room_by_alias(&self, alias: &str) -> ApplyResult<RoomHandle> {
         let local = id::alias_localpart(alias, self.server_name).unwrap_or_default();
-        let row = table::fetch::<store::Alias>(&self.rows, Table::Alias, &key::alias(local))?;
+        let row = table::fetch_row::<store::Alias>(&self.rows, Table::Alias, &key::alias_key(local))?;
         let Some(row) = row.filter(|_| !local.is_empty()) else {
             return refuse(Reason::AliasNotFound, format!("no room on this server has the alias {alias}"));
         };
         self.room_by_number(RoomNumber(row.room))
     }
 
-    pub(super) fn room_by_number(&self, number: RoomNumber) -> Applies<Room> {
+    pub(super) fn room_by_number(&self, number: RoomNumber) -> ApplyResult<RoomHandle> {
         let mut room = self.room(number, String::new())?;
-        let created_at = table::position(Table::Room, &room.row.created_at)?.unwrap_or_default();
+        let created_at = table::decode_position(Table::Room, &room.row.created_at)?.unwrap_or_default();
         room.id = id::room_id(created_at, self.server_name);
         Ok(room)
     }
 
-    fn room(&self, number: RoomNumber, id: String) -> Applies<Room> {
+    fn room(&self, number: RoomNumber, id: String) -> ApplyResult<RoomHandle> {
         match self.rooms.row(&self.rows, number)? {
-            Some(row) => Ok(Room { number, id, row, changed: false }),
+            Some(row) => Ok(RoomHandle { number, id, row, changed: false }),
             None => Err(ReadError::Damaged { table: Table::Room, what: format!("room {number} has no row") }.into()),
         }
     }
 
     /// Writes the room's row if anything in it changed.
-    pub(super) fn save_room(&mut self, room: &Room) {
+    pub(super) fn save_room(&mut self, room: &RoomHandle) {
         if room.changed {
-            self.rows.put(Table::Room, key::room(room.number), table::encode(&*room.row));
+            self.rows.put(Table::Room, key::room_key(room.number), table::encode_value(&*room.row));
             self.rooms.clear();
         }
     }
 }
 
-fn no_such_room<T>() -> Applies<T> {
+fn no_such_room<T>() -> ApplyResult<T> {
     refuse(Reason::RoomNotFound, "there is no such room")
 }
 

@@ -1,17 +1,17 @@
 //! Creation of a room with all its first events, in the order that the Matrix specification gives for `createRoom`.
 
-use super::append::{self, NewEvent, append};
-use super::context::{Answer, Applies, Context, Room, refuse};
-use super::member::{self, MemberNotes, Move};
+use super::append::{self, NewEvent, append_event};
+use super::context::{ApplyContext, ApplyResult, CommandAnswer, RoomHandle, refuse};
+use super::member::{self, MemberChange, MemberNotes};
 use super::send;
 use crate::id::{self, RoomNumber};
-use crate::json::{self, Object};
+use crate::json::{self, JsonObject};
 use crate::proto::log::create_room::Preset;
 use crate::proto::log::set_membership::Change;
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
 use crate::rows::event_type;
-use crate::table::{self, Read, Table, key};
+use crate::table::{self, Table, TableRead, key};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -25,22 +25,25 @@ const MAX_INVITES: usize = 500;
 /// Maximum number of initial state events with one creation.
 const MAX_INITIAL_STATE: usize = 500;
 
-pub(super) fn apply(context: &mut Context<'_>, command: &log::CreateRoom) -> Applies<Answer> {
+pub(super) fn apply_create_room(
+    context: &mut ApplyContext<'_>,
+    command: &log::CreateRoom,
+) -> ApplyResult<CommandAnswer> {
     if command.invite.len() > MAX_INVITES || command.initial_state.len() > MAX_INITIAL_STATE {
         let message = format!(
             "a new room can have at most {MAX_INVITES} invitations and {MAX_INITIAL_STATE} state events: send the rest later"
         );
         return refuse(Reason::TooLarge, message);
     }
-    let invited = invited(context, &command.invite)?;
-    let mut room = found(context, command)?;
-    create(context, &mut room, command)?;
-    member::creator(context, &mut room, command.is_direct)?;
+    let invited = invited_localparts(context, &command.invite)?;
+    let mut room = allocate_room(context, command)?;
+    append_create_event(context, &mut room, command)?;
+    member::join_creator(context, &mut room, command.is_direct)?;
     power_levels(context, &mut room, command, &invited)?;
     if !command.alias.is_empty() {
-        alias(context, &mut room, &command.alias)?;
+        assign_alias(context, &mut room, &command.alias)?;
     }
-    preset(context, &mut room, command)?;
+    apply_preset(context, &mut room, command)?;
     for state in &command.initial_state {
         initial_state(context, &mut room, state)?;
     }
@@ -48,20 +51,20 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::CreateRoom) -> App
     set_text(context, &mut room, event_type::TOPIC, "topic", &command.topic)?;
     for target in invited {
         let is_direct = command.is_direct;
-        let change = Move {
+        let change = MemberChange {
             target,
             change: Change::Invite,
             content: None,
             notes: MemberNotes { is_direct, ..MemberNotes::default() },
         };
-        member::make(context, &mut room, &change)?;
+        member::apply_member_change(context, &mut room, &change)?;
     }
     context.save_room(&room);
-    Ok(Answer::New(outcome::Kind::RoomCreated(log::RoomCreated { room_id: room.id }), None))
+    Ok(CommandAnswer::New(outcome::Kind::RoomCreated(log::RoomCreated { room_id: room.id }), None))
 }
 
 /// Returns the localparts of the invited users, without duplicates.
-fn invited<'c>(context: &Context<'_>, user_ids: &'c [String]) -> Applies<Vec<&'c str>> {
+fn invited_localparts<'c>(context: &ApplyContext<'_>, user_ids: &'c [String]) -> ApplyResult<Vec<&'c str>> {
     let mut out = Vec::with_capacity(user_ids.len());
     for user_id in user_ids {
         let localpart = member::local_user(context, user_id)?;
@@ -73,7 +76,7 @@ fn invited<'c>(context: &Context<'_>, user_ids: &'c [String]) -> Applies<Vec<&'c
 }
 
 /// Assigns a number to the room; its id is derived from the position of the create event.
-fn found(context: &mut Context<'_>, command: &log::CreateRoom) -> Applies<Room> {
+fn allocate_room(context: &mut ApplyContext<'_>, command: &log::CreateRoom) -> ApplyResult<RoomHandle> {
     let created_at = context.first;
     let cluster = context.cluster_mut();
     let number = RoomNumber(cluster.next_room);
@@ -87,25 +90,29 @@ fn found(context: &mut Context<'_>, command: &log::CreateRoom) -> Applies<Room> 
         ..store::Room::default()
     };
     let value = Bytes::copy_from_slice(&number.0.to_be_bytes());
-    context.rows.put(Table::RoomByPosition, key::position(created_at), value);
-    Ok(Room::new(number, id::room_id(created_at, context.server_name), row))
+    context.rows.put(Table::RoomByPosition, key::position_key(created_at), value);
+    Ok(RoomHandle::new(number, id::room_id(created_at, context.server_name), row))
 }
 
-fn create(context: &mut Context<'_>, room: &mut Room, command: &log::CreateRoom) -> Applies<()> {
+fn append_create_event(
+    context: &mut ApplyContext<'_>,
+    room: &mut RoomHandle,
+    command: &log::CreateRoom,
+) -> ApplyResult<()> {
     let mut content = optional_object(&command.creation_content, "the creation content")?;
     content.insert("room_version".into(), ROOM_VERSION.into());
     if !command.room_type.is_empty() {
         content.insert("type".into(), command.room_type.as_str().into());
     }
-    if let Some(room_type) = json::text(&content, "type") {
+    if let Some(room_type) = json::string_field(&content, "type") {
         room.row_mut().room_type = room_type.to_owned();
     }
-    append(context, room, NewEvent::state(event_type::CREATE, "", json::canonical(&content))).map(drop)
+    append_event(context, room, NewEvent::state(event_type::CREATE, "", json::canonical_json(&content))).map(drop)
 }
 
-fn optional_object(bytes: &[u8], what: &str) -> Applies<Object> {
+fn optional_object(bytes: &[u8], what: &str) -> ApplyResult<JsonObject> {
     if bytes.is_empty() {
-        return Ok(Object::new());
+        return Ok(JsonObject::new());
     }
     match json::check_event_content(bytes) {
         Ok(()) => Ok(json::stored_object(bytes)),
@@ -116,12 +123,12 @@ fn optional_object(bytes: &[u8], what: &str) -> Applies<Object> {
 /// Appends the first power levels. They are the creator's to choose: only the rules about their form apply, not those
 /// about changes.
 fn power_levels(
-    context: &mut Context<'_>,
-    room: &mut Room,
+    context: &mut ApplyContext<'_>,
+    room: &mut RoomHandle,
     command: &log::CreateRoom,
     invited: &[&str],
-) -> Applies<()> {
-    let mut users = Object::from_iter([(context.user_id(), Value::from(100))]);
+) -> ApplyResult<()> {
+    let mut users = JsonObject::from_iter([(context.user_id(), Value::from(100))]);
     if command.preset() == Preset::TrustedPrivate {
         users.extend(invited.iter().map(|local| (id::user_id(local, context.server_name), Value::from(100))));
     }
@@ -135,31 +142,31 @@ fn power_levels(
     });
     let mut content = match defaults {
         Value::Object(content) => content,
-        _ => Object::new(),
+        _ => JsonObject::new(),
     };
     content.extend(optional_object(&command.power_level_override, "the power level override")?);
-    crate::auth::levels::parse(&content, context.server_name)?;
-    append(context, room, NewEvent::state(event_type::POWER_LEVELS, "", json::canonical(&content))).map(drop)
+    crate::auth::levels::parse_levels(&content, context.server_name)?;
+    append_event(context, room, NewEvent::state(event_type::POWER_LEVELS, "", json::canonical_json(&content))).map(drop)
 }
 
-fn alias(context: &mut Context<'_>, room: &mut Room, alias: &str) -> Applies<()> {
+fn assign_alias(context: &mut ApplyContext<'_>, room: &mut RoomHandle, alias: &str) -> ApplyResult<()> {
     let Some(local) = id::alias_localpart(alias, context.server_name) else {
         return refuse(
             Reason::Invalid,
             "an alias must not be empty, too long, or contain colons, hashes or white space",
         );
     };
-    if context.rows.get(Table::Alias, &key::alias(local))?.is_some() {
+    if context.rows.get(Table::Alias, &key::alias_key(local))?.is_some() {
         return refuse(Reason::AliasExists, format!("the alias {local} is taken"));
     }
     let row = store::Alias { room: room.number.0, creator: context.user.to_owned() };
-    context.rows.put(Table::Alias, key::alias(local), table::encode(&row));
-    let full = id::alias(local, context.server_name);
+    context.rows.put(Table::Alias, key::alias_key(local), table::encode_value(&row));
+    let full = id::room_alias(local, context.server_name);
     set_text(context, room, event_type::CANONICAL_ALIAS, "alias", &full)
 }
 
 /// Sets join rule, history visibility and guest access by the preset, unless the initial state has its own.
-fn preset(context: &mut Context<'_>, room: &mut Room, command: &log::CreateRoom) -> Applies<()> {
+fn apply_preset(context: &mut ApplyContext<'_>, room: &mut RoomHandle, command: &log::CreateRoom) -> ApplyResult<()> {
     let public = command.preset() == Preset::Public;
     let chosen = [
         (event_type::JOIN_RULES, "join_rule", if public { "public" } else { "invite" }),
@@ -175,7 +182,7 @@ fn preset(context: &mut Context<'_>, room: &mut Room, command: &log::CreateRoom)
     Ok(())
 }
 
-fn initial_state(context: &mut Context<'_>, room: &mut Room, state: &log::StateInput) -> Applies<()> {
+fn initial_state(context: &mut ApplyContext<'_>, room: &mut RoomHandle, state: &log::StateInput) -> ApplyResult<()> {
     append::check_names(&state.r#type, Some(&state.state_key))?;
     append::check_content(&state.content)?;
     let new = NewEvent::state(&state.r#type, &state.state_key, state.content.clone());
@@ -183,11 +190,17 @@ fn initial_state(context: &mut Context<'_>, room: &mut Room, state: &log::StateI
 }
 
 /// Sets a state event that consists of one text, unless the text is empty.
-fn set_text(context: &mut Context<'_>, room: &mut Room, event_type: &str, key: &str, text: &str) -> Applies<()> {
+fn set_text(
+    context: &mut ApplyContext<'_>,
+    room: &mut RoomHandle,
+    event_type: &str,
+    key: &str,
+    text: &str,
+) -> ApplyResult<()> {
     if text.is_empty() {
         return Ok(());
     }
-    let content = json::canonical(&Object::from_iter([(key.to_owned(), text.into())]));
+    let content = json::canonical_json(&JsonObject::from_iter([(key.to_owned(), text.into())]));
     send::set_state(context, room, NewEvent::state(event_type, "", content)).map(drop)
 }
 
@@ -200,7 +213,7 @@ mod tests {
 
     fn types(world: &World, room: RoomNumber) -> Vec<String> {
         let view = world.view();
-        let page = view.timeline("alice", room, crate::id::Position::ZERO, crate::table::Direction::Forward, 100);
+        let page = view.timeline("alice", room, crate::id::Position::ZERO, crate::table::ScanDirection::Forward, 100);
         page.unwrap().events.into_iter().map(|event| event.event_type).collect()
     }
 

@@ -1,11 +1,11 @@
 //! Exactly-once application: an accepted command with a transaction id is answered from memory when it is repeated.
 
-use super::context::{Answer, Applies, Context, wire};
+use super::context::{ApplyContext, ApplyResult, CommandAnswer, position_to_proto};
 use crate::id::{self, Position};
 use crate::proto::log::command::Kind;
 use crate::proto::log::{Envelope, EventSent, Outcome, outcome};
 use crate::proto::store;
-use crate::table::{self, Direction, Flow, Read, ReadError, Table, key};
+use crate::table::{self, ReadError, ScanControl, ScanDirection, Table, TableRead, key};
 use bytes::Bytes;
 use prost::Message;
 
@@ -21,7 +21,7 @@ pub const MADE_BY_DOOR: &str = "~~";
 const FORGOTTEN_AT_ONCE: usize = 2;
 
 /// Memory of a command's outcome, if it is to be kept at all.
-pub(super) struct Memory {
+pub(super) struct DedupEntry {
     /// Key of the row; `None` if the command carries no transaction id.
     key: Option<Vec<u8>>,
     /// Prefix of the keys of outcomes of which old ones are removed for this one; `None` to remove none.
@@ -29,56 +29,66 @@ pub(super) struct Memory {
     opened_at: Bytes,
 }
 
-impl Memory {
+impl DedupEntry {
     pub(super) fn of(envelope: &Envelope, kind: &Kind, device: &store::Device) -> Self {
-        let key = (!envelope.transaction_id.is_empty())
-            .then(|| key::dedup(&envelope.user, &envelope.device_id, scope(kind).parts(), &envelope.transaction_id));
-        let scope = scope(kind);
-        let short_lived = matches!(scope, Scope::Command(_)) && envelope.transaction_id.starts_with(MADE_BY_DOOR);
+        let key = (!envelope.transaction_id.is_empty()).then(|| {
+            key::dedup_key(
+                &envelope.user,
+                &envelope.device_id,
+                transaction_scope(kind).parts(),
+                &envelope.transaction_id,
+            )
+        });
+        let scope = transaction_scope(kind);
         let short_lived =
-            short_lived.then(|| key::dedup(&envelope.user, &envelope.device_id, scope.parts(), MADE_BY_DOOR));
+            matches!(scope, TransactionScope::Command(_)) && envelope.transaction_id.starts_with(MADE_BY_DOOR);
+        let short_lived =
+            short_lived.then(|| key::dedup_key(&envelope.user, &envelope.device_id, scope.parts(), MADE_BY_DOOR));
         Self { key, short_lived, opened_at: device.opened_at.clone() }
     }
 
     /// Returns the earlier outcome if the same device sent this command before.
-    pub(super) fn recall(&self, rows: &dyn Read, kind: &Kind) -> Result<Option<Outcome>, ReadError> {
+    pub(super) fn recall(&self, rows: &dyn TableRead, kind: &Kind) -> Result<Option<Outcome>, ReadError> {
         let Some(key) = &self.key else { return Ok(None) };
-        let row = table::fetch::<store::Dedup>(rows, Table::Dedup, key)?;
+        let row = table::fetch_row::<store::Dedup>(rows, Table::Dedup, key)?;
         let row = row.filter(|row| row.opened_at == self.opened_at);
-        row.map(|row| self::outcome(row, room_of(kind).unwrap_or_default())).transpose()
+        row.map(|row| self::remembered_outcome(row, room_of(kind).unwrap_or_default())).transpose()
     }
 
     /// Keeps the outcome, unless the command ended its own session: nobody could ask again.
-    pub(super) fn keep(self, context: &mut Context<'_>, kind: &Kind, answer: &Answer) -> Applies<()> {
-        let (Some(key), Answer::New(answer, at)) = (self.key, answer) else { return Ok(()) };
+    pub(super) fn keep(self, context: &mut ApplyContext<'_>, kind: &Kind, answer: &CommandAnswer) -> ApplyResult<()> {
+        let (Some(key), CommandAnswer::New(answer, at)) = (self.key, answer) else { return Ok(()) };
         if context.ended_own_session {
             return Ok(());
         }
-        let event = at.filter(|at| made(context, *at) && is_sent_to(answer, room_of(kind)));
+        let event = at.filter(|at| is_own_event(context, *at) && is_sent_to(answer, room_of(kind)));
         let outcome = match event {
             Some(_) => Bytes::new(),
-            None => Answer::New(answer.clone(), *at).into_outcome(context.first).encode_to_vec().into(),
+            None => CommandAnswer::New(answer.clone(), *at).into_outcome(context.first).encode_to_vec().into(),
         };
         let event = event.map(table::position_field).unwrap_or_default();
         let row = store::Dedup { outcome, time_ms: context.time_ms, opened_at: self.opened_at, event };
         if let Some(prefix) = self.short_lived {
             forget_oldest(context, &prefix)?;
         }
-        context.rows.put(Table::Dedup, key, table::encode(&row));
+        context.rows.put(Table::Dedup, key, table::encode_value(&row));
         Ok(())
     }
 }
 
 /// Forgets the oldest outcomes with these keys, if they are a day old.
-fn forget_oldest(context: &mut Context<'_>, prefix: &[u8]) -> Applies<()> {
+fn forget_oldest(context: &mut ApplyContext<'_>, prefix: &[u8]) -> ApplyResult<()> {
     let (mut old, now) = (Vec::new(), context.time_ms);
-    context.rows.scan(Table::Dedup, prefix, &key::after_prefix(prefix), Direction::Forward, &mut |(key, value)| {
-        let row: store::Dedup = table::decode(Table::Dedup, value)?;
+    context.rows.scan(Table::Dedup, prefix, &key::after_prefix(prefix), ScanDirection::Forward, &mut |(
+        key,
+        value,
+    )| {
+        let row: store::Dedup = table::decode_value(Table::Dedup, value)?;
         if old.len() == FORGOTTEN_AT_ONCE || row.time_ms.saturating_add(REMEMBERED_MS) > now {
-            return Ok(Flow::Stop);
+            return Ok(ScanControl::Stop);
         }
         old.push(key.to_vec());
-        Ok(Flow::More)
+        Ok(ScanControl::More)
     })?;
     for key in old {
         context.rows.delete(Table::Dedup, key);
@@ -87,7 +97,7 @@ fn forget_oldest(context: &mut Context<'_>, prefix: &[u8]) -> Applies<()> {
 }
 
 /// Returns `true` if this very command created the event.
-fn made(context: &Context<'_>, at: Position) -> bool {
+fn is_own_event(context: &ApplyContext<'_>, at: Position) -> bool {
     let Position { incarnation, index, .. } = context.first;
     at.incarnation == incarnation && at.index == index && at >= context.first
 }
@@ -100,13 +110,13 @@ fn is_sent_to(answer: &outcome::Kind, room_id: Option<&str>) -> bool {
 ///
 /// # Errors
 /// Fails if the outcome cannot be decoded.
-pub(crate) fn outcome(row: store::Dedup, room_id: &str) -> Result<Outcome, ReadError> {
-    let Some(at) = table::position(Table::Dedup, &row.event)? else {
+pub(crate) fn remembered_outcome(row: store::Dedup, room_id: &str) -> Result<Outcome, ReadError> {
+    let Some(at) = table::decode_position(Table::Dedup, &row.event)? else {
         return Outcome::decode(row.outcome)
             .map_err(|e| ReadError::Damaged { table: Table::Dedup, what: e.to_string() });
     };
     let sent = EventSent { event_id: id::event_id(at), room_id: room_id.to_owned(), origin_server_ts: row.time_ms };
-    Ok(Outcome { position: Some(wire(at)), duplicate: false, kind: Some(outcome::Kind::EventSent(sent)) })
+    Ok(Outcome { position: Some(position_to_proto(at)), duplicate: false, kind: Some(outcome::Kind::EventSent(sent)) })
 }
 
 /// Returns the room in the scope of a `Dedup` key; empty if the scope names none.
@@ -124,26 +134,26 @@ const REDACT: &str = "redact";
 /// not be a new write. Costs two lookups; a command without a transaction id is never recognised.
 ///
 /// # Errors
-/// Fails as [`Read::get`](crate::table::Read::get) does.
-pub fn is_accepted(rows: &dyn Read, envelope: &Envelope) -> Result<bool, ReadError> {
+/// Fails as [`TableRead::get`](crate::table::TableRead::get) does.
+pub fn is_accepted(rows: &dyn TableRead, envelope: &Envelope) -> Result<bool, ReadError> {
     let Some(kind) = envelope.command.as_ref().and_then(|command| command.kind.as_ref()) else { return Ok(false) };
-    let device = key::device(&envelope.user, &envelope.device_id);
-    match table::fetch(rows, Table::Device, &device)? {
-        Some(device) => Ok(Memory::of(envelope, kind, &device).recall(rows, kind)?.is_some()),
+    let device = key::device_key(&envelope.user, &envelope.device_id);
+    match table::fetch_row(rows, Table::Device, &device)? {
+        Some(device) => Ok(DedupEntry::of(envelope, kind, &device).recall(rows, kind)?.is_some()),
         None => Ok(false),
     }
 }
 
 /// Scope in which a transaction id is unique, in addition to the device: the path of the request, as a Matrix client
 /// sees it.
-enum Scope<'a> {
+enum TransactionScope<'a> {
     /// Scope of an event: the action, the room, and the event type or the redacted event.
     Event([&'a str; 3]),
     /// Scope of any other command: its name.
     Command([&'static str; 1]),
 }
 
-impl Scope<'_> {
+impl TransactionScope<'_> {
     fn parts(&self) -> &[&str] {
         match self {
             Self::Event(parts) => parts,
@@ -152,10 +162,10 @@ impl Scope<'_> {
     }
 }
 
-fn scope(kind: &Kind) -> Scope<'_> {
-    Scope::Command([match kind {
-        Kind::SendEvent(command) => return Scope::Event([SEND, &command.room_id, &command.r#type]),
-        Kind::Redact(command) => return Scope::Event([REDACT, &command.room_id, &command.event_id]),
+fn transaction_scope(kind: &Kind) -> TransactionScope<'_> {
+    TransactionScope::Command([match kind {
+        Kind::SendEvent(command) => return TransactionScope::Event([SEND, &command.room_id, &command.r#type]),
+        Kind::Redact(command) => return TransactionScope::Event([REDACT, &command.room_id, &command.event_id]),
         Kind::Bootstrap(_) => "bootstrap",
         Kind::Register(_) => "register",
         Kind::OpenSession(_) => "open_session",
@@ -187,19 +197,24 @@ fn room_of(kind: &Kind) -> Option<&str> {
 const REMEMBERED_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Forgets the answer to the request that created an event of a client, unless the client may still repeat the request.
-pub(super) fn forget(context: &mut Context<'_>, room_id: &str, at: Position, event: &store::Event) -> Applies<()> {
-    let Some(user) = id::localpart(&event.sender, context.server_name) else { return Ok(()) };
+pub(super) fn forget_answer(
+    context: &mut ApplyContext<'_>,
+    room_id: &str,
+    at: Position,
+    event: &store::Event,
+) -> ApplyResult<()> {
+    let Some(user) = id::user_localpart(&event.sender, context.server_name) else { return Ok(()) };
     if event.transaction_id.is_empty() {
         return Ok(());
     }
-    let redacted = table::position(Table::Timeline, &event.redacts)?.map(id::event_id);
-    let sent = Scope::Event([SEND, room_id, &event.r#type]);
-    let redaction = redacted.as_deref().map(|target| Scope::Event([REDACT, room_id, target]));
+    let redacted = table::decode_position(Table::Timeline, &event.redacts)?.map(id::event_id);
+    let sent = TransactionScope::Event([SEND, room_id, &event.r#type]);
+    let redaction = redacted.as_deref().map(|target| TransactionScope::Event([REDACT, room_id, target]));
     for scope in [Some(sent), redaction].into_iter().flatten() {
-        let key = key::dedup(user, &event.device_id, scope.parts(), &event.transaction_id);
-        let Some(row) = table::fetch::<store::Dedup>(&context.rows, Table::Dedup, &key)? else { continue };
+        let key = key::dedup_key(user, &event.device_id, scope.parts(), &event.transaction_id);
+        let Some(row) = table::fetch_row::<store::Dedup>(&context.rows, Table::Dedup, &key)? else { continue };
         // The same device may have used the id again in a later session.
-        if names(&row, at)? && row.time_ms.saturating_add(REMEMBERED_MS) <= context.time_ms {
+        if names_event(&row, at)? && row.time_ms.saturating_add(REMEMBERED_MS) <= context.time_ms {
             context.rows.delete(Table::Dedup, key);
         }
     }
@@ -207,8 +222,8 @@ pub(super) fn forget(context: &mut Context<'_>, room_id: &str, at: Position, eve
 }
 
 /// Returns `true` if the row is the answer to the request that created this event.
-fn names(row: &store::Dedup, at: Position) -> Result<bool, ReadError> {
-    let outcome = outcome(row.clone(), "")?;
+fn names_event(row: &store::Dedup, at: Position) -> Result<bool, ReadError> {
+    let outcome = remembered_outcome(row.clone(), "")?;
     Ok(matches!(outcome.kind, Some(outcome::Kind::EventSent(sent)) if sent.event_id == id::event_id(at)))
 }
 

@@ -1,17 +1,17 @@
 //! Maintenance of the rows of the public directory.
 
-use super::context::{Applies, Context, Room};
+use super::context::{ApplyContext, ApplyResult, RoomHandle};
 use crate::directory;
-use crate::table::{Read as _, Table, key};
+use crate::table::{Table, TableRead as _, key};
 use bytes::Bytes;
 
 /// Adds the room to the public directory or removes it, after a change of something on which that depends.
-pub(super) fn update(context: &mut Context<'_>, room: &Room) -> Applies<()> {
+pub(super) fn update_directory(context: &mut ApplyContext<'_>, room: &RoomHandle) -> ApplyResult<()> {
     if !room.row.listed {
         return Ok(());
     }
     let published = directory::is_published(&context.rows, room.number, &room.row)?;
-    let key = key::room(room.number);
+    let key = key::room_key(room.number);
     match (published, context.rows.get(Table::PublicRoom, &key)?.is_some()) {
         (true, false) => context.rows.put(Table::PublicRoom, key, Bytes::new()),
         (false, true) => context.rows.delete(Table::PublicRoom, key),

@@ -1,10 +1,10 @@
 //! Filters that clients store.
 
 use super::append;
-use super::context::{Answer, Applies, Context, refuse};
+use super::context::{ApplyContext, ApplyResult, CommandAnswer, refuse};
 use crate::proto::log::{self, Reason, outcome};
 use crate::rows;
-use crate::table::{self, Direction, Flow, Read, Table, key};
+use crate::table::{self, ScanControl, ScanDirection, Table, TableRead, key};
 
 /// Maximum number of filters of an account for commands of earlier versions, which carry no limit. Clients upload the
 /// same few filters at every start, and those are found again.
@@ -17,16 +17,16 @@ const MAX_REMOVED: usize = 4;
 /// Maximum size of a filter in bytes.
 const MAX_FILTER_BYTES: usize = 16 * 1024;
 
-pub(super) fn apply(context: &mut Context<'_>, command: &log::PutFilter) -> Applies<Answer> {
+pub(super) fn apply_put_filter(context: &mut ApplyContext<'_>, command: &log::PutFilter) -> ApplyResult<CommandAnswer> {
     if command.filter.len() > MAX_FILTER_BYTES {
         return refuse(Reason::TooLarge, format!("a filter must have at most {MAX_FILTER_BYTES} bytes"));
     }
     append::check_object(&command.filter)?;
-    let kept = match find(context, &command.filter)? {
-        Known::Number(known) => return Ok(put(known)),
-        Known::Others(kept) => kept,
+    let kept = match find_filter(context, &command.filter)? {
+        KnownFilters::Number(known) => return Ok(filter_answer(known)),
+        KnownFilters::Others(kept) => kept,
     };
-    let mut account = rows::account(&context.rows, context.user)?.unwrap_or_default();
+    let mut account = rows::account_row(&context.rows, context.user)?.unwrap_or_default();
     let filter_id = account.next_filter;
     let max_filters = usize::try_from(command.max_filters).unwrap_or(usize::MAX);
     if max_filters == 0 && filter_id >= MAX_FILTERS {
@@ -41,34 +41,37 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::PutFilter) -> Appl
         }
     }
     account.next_filter += 1;
-    context.rows.put(Table::Account, key::account(context.user), table::encode(&account));
-    context.rows.put(Table::Filter, key::filter(context.user, filter_id), command.filter.clone());
-    Ok(put(filter_id))
+    context.rows.put(Table::Account, key::account_key(context.user), table::encode_value(&account));
+    context.rows.put(Table::Filter, key::filter_key(context.user, filter_id), command.filter.clone());
+    Ok(filter_answer(filter_id))
 }
 
-fn put(filter_id: u64) -> Answer {
-    Answer::New(outcome::Kind::FilterPut(log::FilterPut { filter_id }), None)
+fn filter_answer(filter_id: u64) -> CommandAnswer {
+    CommandAnswer::New(outcome::Kind::FilterPut(log::FilterPut { filter_id }), None)
 }
 
 /// Filters that the account has, compared with a new one.
-enum Known {
+enum KnownFilters {
     /// Number of the filter that equals the new one, to the byte.
     Number(u64),
     /// Keys of the other filters, oldest first; none equals the new one.
     Others(Vec<Vec<u8>>),
 }
 
-fn find(context: &Context<'_>, filter: &[u8]) -> Applies<Known> {
+fn find_filter(context: &ApplyContext<'_>, filter: &[u8]) -> ApplyResult<KnownFilters> {
     let from = key::devices_of(context.user);
     let (mut found, mut others) = (None, Vec::new());
-    context.rows.scan(Table::Filter, &from, &key::after_prefix(&from), Direction::Forward, &mut |(key, value)| {
+    context.rows.scan(Table::Filter, &from, &key::after_prefix(&from), ScanDirection::Forward, &mut |(
+        key,
+        value,
+    )| {
         match value == filter {
             true => found = key.last_chunk::<8>().map(|number| u64::from_be_bytes(*number)),
             false => others.push(key.to_vec()),
         }
-        Ok(if found.is_some() { Flow::Stop } else { Flow::More })
+        Ok(if found.is_some() { ScanControl::Stop } else { ScanControl::More })
     })?;
-    Ok(found.map_or(Known::Others(others), Known::Number))
+    Ok(found.map_or(KnownFilters::Others(others), KnownFilters::Number))
 }
 
 #[cfg(test)]

@@ -2,21 +2,24 @@
 //! remaining event, and who was in the room when, can still be told.
 //!
 //! Done in bounded parts, oldest first, because an entry must not hold up those behind it. Events that are kept for
-//! good, up to `Room.swept_to`, are not examined again.
+//! good, up to `RoomHandle.swept_to`, are not examined again.
 
-use super::context::{Answer, Applies, Context, Room, refuse};
+use super::context::{ApplyContext, ApplyResult, CommandAnswer, RoomHandle, refuse};
 use super::{dedup, relation};
 use crate::id::{Position, RoomNumber};
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
 use crate::rows;
-use crate::table::{self, Direction, Flow, Read, ReadError, Table, key};
+use crate::table::{self, ReadError, ScanControl, ScanDirection, Table, TableRead, key};
 
 /// Limits on the events that one command examines, and on their bytes: some milliseconds of apply.
 const MAX_EVENTS: usize = 1000;
 const MAX_BYTES: usize = 2 << 20;
 
-pub(super) fn apply(context: &mut Context<'_>, command: &log::PurgeHistory) -> Applies<Answer> {
+pub(super) fn apply_purge_history(
+    context: &mut ApplyContext<'_>,
+    command: &log::PurgeHistory,
+) -> ApplyResult<CommandAnswer> {
     if !context.user.is_empty() {
         return refuse(Reason::Invalid, "this command has no caller");
     }
@@ -26,13 +29,13 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::PurgeHistory) -> A
         (0, lifetime) => context.time_ms.saturating_sub(lifetime),
         (before, _) => before,
     };
-    let part = Part::read(&context.rows, context.cluster(), &room, before)?;
+    let part = OldEvents::read(&context.rows, context.cluster(), &room, before)?;
     let mut events = 0;
     for (at, event) in &part.events {
-        if stays(context, room.number, *at, event)? {
+        if is_kept(context, room.number, *at, event)? {
             continue;
         }
-        remove(context, &room, *at, event)?;
+        remove_event(context, &room, *at, event)?;
         room.row_mut().purged_to = table::position_field(*at);
         events += 1;
     }
@@ -41,63 +44,73 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::PurgeHistory) -> A
     }
     note_newest(context, &room)?;
     context.save_room(&room);
-    Ok(Answer::New(outcome::Kind::HistoryPurged(log::HistoryPurged { events, more: part.more }), None))
+    Ok(CommandAnswer::New(outcome::Kind::HistoryPurged(log::HistoryPurged { events, more: part.more }), None))
 }
 
 /// Old events that have not been examined yet.
-struct Part {
+struct OldEvents {
     events: Vec<(Position, store::Event)>,
     more: bool,
 }
 
-impl Part {
-    fn read(rows: &dyn Read, cluster: &store::Cluster, room: &Room, before: u64) -> Result<Self, ReadError> {
+impl OldEvents {
+    fn read(rows: &dyn TableRead, cluster: &store::Cluster, room: &RoomHandle, before: u64) -> Result<Self, ReadError> {
         let (mut part, mut bytes) = (Self { events: Vec::new(), more: false }, 0);
-        let swept_to = table::position(Table::Room, &room.row.swept_to)?.unwrap_or_default();
+        let swept_to = table::decode_position(Table::Room, &room.row.swept_to)?.unwrap_or_default();
         let mut from = key::room_position(room.number, swept_to);
         from.push(0);
-        let end = key::after_prefix(&key::room(room.number));
-        rows.scan(Table::Timeline, &from, &end, Direction::Forward, &mut |(key, value)| {
-            let event: store::Event = table::decode(Table::Timeline, value)?;
+        let end = key::after_prefix(&key::room_key(room.number));
+        rows.scan(Table::Timeline, &from, &end, ScanDirection::Forward, &mut |(key, value)| {
+            let event: store::Event = table::decode_value(Table::Timeline, value)?;
             let at = rows::position_in(Table::Timeline, key)?;
             // Times are in the order of positions, so no later event is older.
-            if super::effective(cluster, at, event.origin_server_ts)? >= before {
-                return Ok(Flow::Stop);
+            if super::effective_time(cluster, at, event.origin_server_ts)? >= before {
+                return Ok(ScanControl::Stop);
             }
             if part.events.len() >= MAX_EVENTS || bytes >= MAX_BYTES {
                 part.more = true;
-                return Ok(Flow::Stop);
+                return Ok(ScanControl::Stop);
             }
             bytes += value.len();
             part.events.push((at, event));
-            Ok(Flow::More)
+            Ok(ScanControl::More)
         })?;
         Ok(part)
     }
 }
 
 /// Returns `true` for events that are kept: state, and redactions that explain why a piece of state is empty.
-fn stays(context: &Context<'_>, room: RoomNumber, at: Position, event: &store::Event) -> Result<bool, ReadError> {
+fn is_kept(
+    context: &ApplyContext<'_>,
+    room: RoomNumber,
+    at: Position,
+    event: &store::Event,
+) -> Result<bool, ReadError> {
     if event.state_key.is_some() {
         return Ok(true);
     }
-    let Some(target) = table::position(Table::Timeline, &event.redacts)? else { return Ok(false) };
-    let target = rows::event(&context.rows, room, target)?;
+    let Some(target) = table::decode_position(Table::Timeline, &event.redacts)? else { return Ok(false) };
+    let target = rows::event_row(&context.rows, room, target)?;
     Ok(target.is_some_and(|target| target.state_key.is_some() && target.redacted_by == at.to_bytes().as_slice()))
 }
 
-fn remove(context: &mut Context<'_>, room: &Room, at: Position, event: &store::Event) -> Applies<()> {
+fn remove_event(
+    context: &mut ApplyContext<'_>,
+    room: &RoomHandle,
+    at: Position,
+    event: &store::Event,
+) -> ApplyResult<()> {
     context.rows.delete(Table::Timeline, key::room_position(room.number, at));
-    context.rows.delete(Table::EventRoom, key::position(at));
+    context.rows.delete(Table::EventRoom, key::position_key(at));
     // Relations of others to this event are removed with the others, because there may be any number of them.
-    relation::remove(context, room.number, at, &event.content);
-    dedup::forget(context, &room.id, at, event)
+    relation::remove_relation(context, room.number, at, &event.content);
+    dedup::forget_answer(context, &room.id, at, event)
 }
 
 /// Records the newest removed event of all rooms: readers whose cursor is beyond it need not ask room by room.
-fn note_newest(context: &mut Context<'_>, room: &Room) -> Result<(), ReadError> {
-    let purged_to = table::position(Table::Room, &room.row.purged_to)?;
-    if purged_to > table::position(Table::Meta, &context.cluster().purged_to)? {
+fn note_newest(context: &mut ApplyContext<'_>, room: &RoomHandle) -> Result<(), ReadError> {
+    let purged_to = table::decode_position(Table::Room, &room.row.purged_to)?;
+    if purged_to > table::decode_position(Table::Meta, &context.cluster().purged_to)? {
         context.cluster_mut().purged_to = room.row.purged_to.clone();
     }
     Ok(())

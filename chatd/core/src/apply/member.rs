@@ -1,19 +1,19 @@
 //! Changes of membership, by a command or by an `m.room.member` event.
 
-use super::append::{self, NewEvent, append};
-use super::context::{Answer, Applies, Context, Refusal, Room, refuse};
+use super::append::{self, NewEvent, append_event};
+use super::context::{ApplyContext, ApplyResult, CommandAnswer, CommandError, RoomHandle, refuse};
 use super::directory;
 use super::membership_quota;
-use super::send::sent;
-use crate::auth::membership::{self as rules, Entrance, Facts};
+use super::send::sent_answer;
+use crate::auth::membership::{self as rules, EntryRights, MembershipFacts};
 use crate::id::{self, Position, RoomNumber};
-use crate::json::{self, Object};
+use crate::json::{self, JsonObject};
 use crate::proto::log::set_membership::Change;
 use crate::proto::log::{self, Reason};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
 use crate::rows::{self, event_type};
-use crate::table::{self, Read, Table, key};
+use crate::table::{self, Table, TableRead, key};
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -21,7 +21,7 @@ use serde_json::Value;
 const MAX_VOUCHING_ROOMS: usize = 100;
 
 /// Change of membership to be checked and made.
-pub(super) struct Move<'m> {
+pub(super) struct MemberChange<'m> {
     /// Localpart of the user whose membership changes.
     pub(super) target: &'m str,
     pub(super) change: Change,
@@ -39,7 +39,10 @@ pub(super) struct MemberNotes<'m> {
     pub(super) is_direct: bool,
 }
 
-pub(super) fn apply(context: &mut Context<'_>, command: &log::SetMembership) -> Applies<Answer> {
+pub(super) fn apply_set_membership(
+    context: &mut ApplyContext<'_>,
+    command: &log::SetMembership,
+) -> ApplyResult<CommandAnswer> {
     let change = command.change();
     // Checked before the room is looked up: a fault in the request itself must not reveal whether the room exists.
     let target = match command.target.is_empty() {
@@ -47,10 +50,10 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::SetMembership) -> 
         false => local_user(context, &command.target)?,
     };
     check_for_oneself(context, change, target)?;
-    let mut room = context.room_by_ref(command.room.as_ref()).map_err(|refusal| missing(refusal, change))?;
-    let row = rows::membership(&context.rows, room.number, target)?;
+    let mut room = context.room_by_ref(command.room.as_ref()).map_err(|refusal| hide_missing_room(refusal, change))?;
+    let row = rows::membership_row(&context.rows, room.number, target)?;
     if change == Change::Forget {
-        return forget(context, &room, target, row);
+        return forget_room(context, &room, target, row);
     }
     if change == Change::Join && row.kind() == Kind::Join && target == context.user {
         return already_in(context, &room, &row);
@@ -59,14 +62,14 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::SetMembership) -> 
         append::check_content(&command.content)?;
     }
     let notes = MemberNotes { extra: &command.content, reason: &command.reason, is_direct: command.is_direct };
-    let change = Move { target, change, content: None, notes };
-    let at = make(context, &mut room, &change)?;
+    let change = MemberChange { target, change, content: None, notes };
+    let at = apply_member_change(context, &mut room, &change)?;
     context.save_room(&room);
-    Ok(sent(&room, at, context.time_ms))
+    Ok(sent_answer(&room, at, context.time_ms))
 }
 
 /// Refuses changes that users can only make for themselves if the target is somebody else.
-fn check_for_oneself(context: &Context<'_>, change: Change, target: &str) -> Applies<()> {
+fn check_for_oneself(context: &ApplyContext<'_>, change: Change, target: &str) -> ApplyResult<()> {
     match change {
         _ if target == context.user => Ok(()),
         Change::Join => refuse(Reason::Forbidden, "you can only join for yourself; invite the other user instead"),
@@ -78,16 +81,18 @@ fn check_for_oneself(context: &Context<'_>, change: Change, target: &str) -> App
 
 /// Returns the refusal for a change in a room that does not exist: the same as in a room that does not let the caller
 /// in.
-pub(super) fn missing(refusal: Refusal, change: Change) -> Refusal {
+pub(super) fn hide_missing_room(refusal: CommandError, change: Change) -> CommandError {
     match refusal {
-        Refusal::Rejected(rejected) if rejected.reason() == Reason::RoomNotFound => rules::no_such_room(change).into(),
+        CommandError::Rejected(rejected) if rejected.reason() == Reason::RoomNotFound => {
+            rules::no_such_room(change).into()
+        }
         other => other,
     }
 }
 
 /// Returns the localpart of a user id that the caller named.
-pub(super) fn local_user<'i>(context: &Context<'_>, user_id: &'i str) -> Applies<&'i str> {
-    match id::localpart(user_id, context.server_name) {
+pub(super) fn local_user<'i>(context: &ApplyContext<'_>, user_id: &'i str) -> ApplyResult<&'i str> {
+    match id::user_localpart(user_id, context.server_name) {
         Some(localpart) => Ok(localpart),
         None => refuse(
             Reason::UserNotFound,
@@ -96,14 +101,19 @@ pub(super) fn local_user<'i>(context: &Context<'_>, user_id: &'i str) -> Applies
     }
 }
 
-fn already_in(context: &Context<'_>, room: &Room, row: &store::Membership) -> Applies<Answer> {
-    let at = table::position(Table::RoomMember, &row.position)?.unwrap_or_default();
+fn already_in(context: &ApplyContext<'_>, room: &RoomHandle, row: &store::Membership) -> ApplyResult<CommandAnswer> {
+    let at = table::decode_position(Table::RoomMember, &row.position)?.unwrap_or_default();
     let event = rows::known_event(&context.rows, room.number, at)?;
-    Ok(sent(room, at, event.origin_server_ts))
+    Ok(sent_answer(room, at, event.origin_server_ts))
 }
 
 /// Removes the room from the user's lists. Not an event: nobody else learns of it.
-fn forget(context: &mut Context<'_>, room: &Room, target: &str, row: store::Membership) -> Applies<Answer> {
+fn forget_room(
+    context: &mut ApplyContext<'_>,
+    room: &RoomHandle,
+    target: &str,
+    row: store::Membership,
+) -> ApplyResult<CommandAnswer> {
     match row.kind() {
         _ if target != context.user => return refuse(Reason::Forbidden, "you can only forget a room for yourself"),
         Kind::Leave | Kind::Ban => {}
@@ -111,50 +121,60 @@ fn forget(context: &mut Context<'_>, room: &Room, target: &str, row: store::Memb
         _ => return refuse(Reason::Invalid, "leave the room before you forget it"),
     }
     put_row(context, room.number, context.user, &store::Membership { forgotten: true, ..row });
-    Ok(Answer::done())
+    Ok(CommandAnswer::done())
 }
 
 /// Checks the change by the room's rules and makes it. The caller saves the room.
-pub(super) fn make(context: &mut Context<'_>, room: &mut Room, change: &Move<'_>) -> Applies<Position> {
-    let target = rows::membership(&context.rows, room.number, change.target)?;
+pub(super) fn apply_member_change(
+    context: &mut ApplyContext<'_>,
+    room: &mut RoomHandle,
+    change: &MemberChange<'_>,
+) -> ApplyResult<Position> {
+    let target = rows::membership_row(&context.rows, room.number, change.target)?;
     let oneself = change.target == context.user;
     let sender = match oneself {
         true => target.kind(),
-        false => rows::membership(&context.rows, room.number, context.user)?.kind(),
+        false => rows::membership_row(&context.rows, room.number, context.user)?.kind(),
     };
     let levels = room.levels();
-    let kind = rules::check(
+    let kind = rules::check_transition(
         change.change,
-        &Facts {
+        &MembershipFacts {
             sender,
             target: target.kind(),
             oneself,
             sender_power: levels.of(context.user),
             target_power: levels.of(change.target),
             levels,
-            entrance: entrance(context, room, change.change)?,
+            entrance: entry_rights(context, room, change.change)?,
         },
     )?;
-    if kind == Kind::Invite && rows::account(&context.rows, change.target)?.is_none() {
+    if kind == Kind::Invite && rows::account_row(&context.rows, change.target)?.is_none() {
         return refuse(Reason::UserNotFound, format!("there is no user {}", change.target));
     }
     let by_client = change.content.is_some();
     let content = match &change.content {
         Some(content) => content.clone(),
-        None => content(context, change.target, kind, change.notes)?,
+        None => member_content(context, change.target, kind, change.notes)?,
     };
-    put(context, room, change.target, &target, Entry { kind, content, is_direct: change.notes.is_direct, by_client })
+    put_membership(
+        context,
+        room,
+        change.target,
+        &target,
+        AllowedMembership { kind, content, is_direct: change.notes.is_direct, by_client },
+    )
 }
 
 /// Returns the ways in which the caller may enter, which are read only if a rule depends on them.
-fn entrance(context: &Context<'_>, room: &Room, change: Change) -> Applies<Entrance> {
+fn entry_rights(context: &ApplyContext<'_>, room: &RoomHandle, change: Change) -> ApplyResult<EntryRights> {
     if !matches!(change, Change::Join | Change::Knock) {
-        return Ok(Entrance::default());
+        return Ok(EntryRights::default());
     }
     let event = rows::state_event(&context.rows, room.number, event_type::JOIN_RULES, "", Position::MAX)?;
     let content = event.map(|(_, event)| json::stored_object(&event.content)).unwrap_or_default();
-    let rule = json::text(&content, "join_rule").unwrap_or("invite");
-    Ok(Entrance {
+    let rule = json::string_field(&content, "join_rule").unwrap_or("invite");
+    Ok(EntryRights {
         open: rule == "public",
         knock: matches!(rule, "knock" | "knock_restricted"),
         vouched: matches!(rule, "restricted" | "knock_restricted") && is_vouched(context, &content)?,
@@ -162,14 +182,15 @@ fn entrance(context: &Context<'_>, room: &Room, change: Change) -> Applies<Entra
 }
 
 /// Returns `true` if the caller is joined to one of the rooms that a restricted room's rule names.
-fn is_vouched(context: &Context<'_>, join_rules: &Object) -> Applies<bool> {
+fn is_vouched(context: &ApplyContext<'_>, join_rules: &JsonObject) -> ApplyResult<bool> {
     let allow = join_rules.get("allow").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     for entry in allow.iter().take(MAX_VOUCHING_ROOMS).filter_map(Value::as_object) {
-        let named = json::text(entry, "room_id").filter(|_| json::text(entry, "type") == Some("m.room_membership"));
+        let named = json::string_field(entry, "room_id")
+            .filter(|_| json::string_field(entry, "type") == Some("m.room_membership"));
         let created_at = named.and_then(|room_id| id::parse_room_id(room_id, context.server_name));
         let Some(created_at) = created_at else { continue };
         let Some(number) = rows::room_number(&context.rows, created_at)? else { continue };
-        if rows::membership(&context.rows, number, context.user)?.kind() == Kind::Join {
+        if rows::membership_row(&context.rows, number, context.user)?.kind() == Kind::Join {
             return Ok(true);
         }
     }
@@ -177,11 +198,11 @@ fn is_vouched(context: &Context<'_>, join_rules: &Object) -> Applies<bool> {
 }
 
 /// Builds the content of a member event, with the profile of the user it is about.
-fn content(context: &Context<'_>, target: &str, kind: Kind, notes: MemberNotes<'_>) -> Applies<Bytes> {
+fn member_content(context: &ApplyContext<'_>, target: &str, kind: Kind, notes: MemberNotes<'_>) -> ApplyResult<Bytes> {
     let mut object = match kind {
         // Member events about somebody else contain only the fields that the specification names.
         Kind::Join | Kind::Knock => json::stored_object(notes.extra),
-        _ => Object::new(),
+        _ => JsonObject::new(),
     };
     for own in [
         "displayname",
@@ -195,7 +216,7 @@ fn content(context: &Context<'_>, target: &str, kind: Kind, notes: MemberNotes<'
     }
     object.insert("membership".into(), rows::membership_name(kind).into());
     if matches!(kind, Kind::Join | Kind::Invite | Kind::Knock) {
-        let account = rows::account(&context.rows, target)?.unwrap_or_default();
+        let account = rows::account_row(&context.rows, target)?.unwrap_or_default();
         put_text(&mut object, "displayname", &account.display_name);
         put_text(&mut object, "avatar_url", &account.avatar_url);
     }
@@ -203,54 +224,54 @@ fn content(context: &Context<'_>, target: &str, kind: Kind, notes: MemberNotes<'
     if kind == Kind::Invite && notes.is_direct {
         object.insert("is_direct".into(), true.into());
     }
-    Ok(json::canonical(&object))
+    Ok(json::canonical_json(&object))
 }
 
-fn put_text(object: &mut Object, key: &str, text: &str) {
+fn put_text(object: &mut JsonObject, key: &str, text: &str) {
     if !text.is_empty() {
         object.insert(key.into(), text.into());
     }
 }
 
 /// Joins the creator of a room, which no rule has to allow.
-pub(super) fn creator(context: &mut Context<'_>, room: &mut Room, is_direct: bool) -> Applies<()> {
-    let content = content(context, context.user, Kind::Join, MemberNotes::default())?;
-    let entry = Entry { kind: Kind::Join, content, is_direct, by_client: false };
-    put(context, room, context.user, &store::Membership::default(), entry).map(drop)
+pub(super) fn join_creator(context: &mut ApplyContext<'_>, room: &mut RoomHandle, is_direct: bool) -> ApplyResult<()> {
+    let content = member_content(context, context.user, Kind::Join, MemberNotes::default())?;
+    let entry = AllowedMembership { kind: Kind::Join, content, is_direct, by_client: false };
+    put_membership(context, room, context.user, &store::Membership::default(), entry).map(drop)
 }
 
 /// Repeats a joined caller's member event with the current profile.
-pub(super) fn renew(context: &mut Context<'_>, number: RoomNumber) -> Applies<()> {
+pub(super) fn renew_member_event(context: &mut ApplyContext<'_>, number: RoomNumber) -> ApplyResult<()> {
     let mut room = context.room_by_number(number)?;
-    let old = rows::membership(&context.rows, number, context.user)?;
-    let content = content(context, context.user, Kind::Join, MemberNotes::default())?;
-    let entry = Entry { kind: Kind::Join, content, is_direct: old.is_direct, by_client: false };
-    put(context, &mut room, context.user, &old, entry)?;
+    let old = rows::membership_row(&context.rows, number, context.user)?;
+    let content = member_content(context, context.user, Kind::Join, MemberNotes::default())?;
+    let entry = AllowedMembership { kind: Kind::Join, content, is_direct: old.is_direct, by_client: false };
+    put_membership(context, &mut room, context.user, &old, entry)?;
     context.save_room(&room);
     Ok(())
 }
 
 /// Membership that the rules have allowed.
-struct Entry {
+struct AllowedMembership {
     kind: Kind,
     content: Bytes,
     is_direct: bool,
     by_client: bool,
 }
 
-fn put(
-    context: &mut Context<'_>,
-    room: &mut Room,
+fn put_membership(
+    context: &mut ApplyContext<'_>,
+    room: &mut RoomHandle,
     target: &str,
     old: &store::Membership,
-    entry: Entry,
-) -> Applies<Position> {
-    let Entry { kind, content, is_direct, by_client } = entry;
-    membership_quota::check(context, target, old.kind(), kind)?;
+    entry: AllowedMembership,
+) -> ApplyResult<Position> {
+    let AllowedMembership { kind, content, is_direct, by_client } = entry;
+    membership_quota::check_membership_quota(context, target, old.kind(), kind)?;
     let user_id = id::user_id(target, context.server_name);
     let version_value = rows::member_version_value(kind);
     let event = NewEvent { version_value, by_client, ..NewEvent::state(event_type::MEMBER, &user_id, content) };
-    let at = append(context, room, event)?;
+    let at = append_event(context, room, event)?;
     let joined_since = match (old.kind(), kind) {
         (Kind::Join, Kind::Join) => old.joined_since.clone(),
         (_, Kind::Join) => table::position_field(at),
@@ -268,22 +289,22 @@ fn put(
     put_row(context, room.number, target, &row);
     if old.kind() != kind {
         let before = room.row.joined_members;
-        count(room.row_mut(), old.kind(), kind);
+        update_member_counts(room.row_mut(), old.kind(), kind);
         if (before == 0) != (room.row.joined_members == 0) {
-            directory::update(context, room)?;
+            directory::update_directory(context, room)?;
         }
     }
     Ok(at)
 }
 
-fn put_row(context: &mut Context<'_>, room: RoomNumber, localpart: &str, row: &store::Membership) {
-    let value = table::encode(row);
-    context.rows.put(Table::Membership, key::membership(localpart, room), value.clone());
+fn put_row(context: &mut ApplyContext<'_>, room: RoomNumber, localpart: &str, row: &store::Membership) {
+    let value = table::encode_value(row);
+    context.rows.put(Table::Membership, key::membership_key(localpart, room), value.clone());
     context.rows.put(Table::RoomMember, key::room_member(room, localpart), value);
     context.touched.user(localpart);
 }
 
-fn count(room: &mut store::Room, old: Kind, new: Kind) {
+fn update_member_counts(room: &mut store::Room, old: Kind, new: Kind) {
     let mut add = |kind: Kind, one: i64| match kind {
         Kind::Join => room.joined_members = room.joined_members.saturating_add_signed(one),
         Kind::Invite => room.invited_members = room.invited_members.saturating_add_signed(one),
@@ -296,13 +317,13 @@ fn count(room: &mut store::Room, old: Kind, new: Kind) {
 /// Makes the change of an `m.room.member` event that a client sent as state; checked like the command that it stands
 /// for.
 pub(super) fn by_event(
-    context: &mut Context<'_>,
-    room: &mut Room,
+    context: &mut ApplyContext<'_>,
+    room: &mut RoomHandle,
     state_key: &str,
     content: &Bytes,
-) -> Applies<Position> {
-    if rows::membership(&context.rows, room.number, context.user)?.kind() == Kind::Unspecified
-        && entering(context, state_key, content).is_none()
+) -> ApplyResult<Position> {
+    if rows::membership_row(&context.rows, room.number, context.user)?.kind() == Kind::Unspecified
+        && entering_change(context, state_key, content).is_none()
     {
         // Refused before anything else is found wrong, which would reveal that the room exists.
         return refuse(Reason::NotMember, "you are not in this room; join it first");
@@ -312,8 +333,8 @@ pub(super) fn by_event(
         return refuse(Reason::Invalid, "the state key of m.room.member must be the id of a user of this server");
     };
     let object = json::parse_object(content).unwrap_or_default();
-    let banned = rows::membership(&context.rows, room.number, target)?.kind() == Kind::Ban;
-    let change = match json::text(&object, "membership") {
+    let banned = rows::membership_row(&context.rows, room.number, target)?.kind() == Kind::Ban;
+    let change = match json::string_field(&object, "membership") {
         Some("join") => Change::Join,
         Some("invite") => Change::Invite,
         Some("ban") => Change::Ban,
@@ -324,10 +345,10 @@ pub(super) fn by_event(
         _ => return refuse(Reason::Invalid, "membership must be join, invite, leave, ban or knock"),
     };
     let is_direct = change == Change::Invite && object.get("is_direct").and_then(Value::as_bool) == Some(true);
-    make(
+    apply_member_change(
         context,
         room,
-        &Move {
+        &MemberChange {
             target,
             change,
             content: Some(content.clone()),
@@ -337,11 +358,11 @@ pub(super) fn by_event(
 }
 
 /// Returns the change that a member event stands for, if it is one that a user outside the room may make.
-pub(super) fn entering(context: &Context<'_>, state_key: &str, content: &Bytes) -> Option<Change> {
+pub(super) fn entering_change(context: &ApplyContext<'_>, state_key: &str, content: &Bytes) -> Option<Change> {
     if state_key != context.user_id() {
         return None;
     }
-    match json::text(&json::parse_object(content).unwrap_or_default(), "membership") {
+    match json::string_field(&json::parse_object(content).unwrap_or_default(), "membership") {
         Some("join") => Some(Change::Join),
         Some("knock") => Some(Change::Knock),
         _ => None,
@@ -349,12 +370,12 @@ pub(super) fn entering(context: &Context<'_>, state_key: &str, content: &Bytes) 
 }
 
 /// Returns `true` if this alias belongs to the room.
-pub(super) fn has_alias(context: &Context<'_>, room: RoomNumber, alias: &str) -> Applies<bool> {
+pub(super) fn has_alias(context: &ApplyContext<'_>, room: RoomNumber, alias: &str) -> ApplyResult<bool> {
     let Some(local) = id::alias_localpart(alias, context.server_name).filter(|_| alias.starts_with('#')) else {
         return Ok(false);
     };
-    let Some(value) = context.rows.get(Table::Alias, &key::alias(local))? else { return Ok(false) };
-    Ok(table::decode::<store::Alias>(Table::Alias, value)?.room == room.0)
+    let Some(value) = context.rows.get(Table::Alias, &key::alias_key(local))? else { return Ok(false) };
+    Ok(table::decode_value::<store::Alias>(Table::Alias, value)?.room == room.0)
 }
 
 #[cfg(test)]

@@ -3,18 +3,23 @@
 //! The limits come with the command ([`log::Quotas`](crate::proto::log::Quotas)); rows are counted against them.
 //! Changes of membership are rare compared with messages, and pay for the count.
 
-use super::context::{Applies, Context, refuse};
+use super::context::{ApplyContext, ApplyResult, refuse};
 use crate::proto::log::Reason;
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
-use crate::table::{self, Direction, Flow, Read as _, Table, key};
+use crate::table::{self, ScanControl, ScanDirection, Table, TableRead as _, key};
 
 /// Maximum number of memberships examined, including those of rooms left long ago: some ten milliseconds of apply. An
 /// account beyond it has been in as many rooms as the largest bots, and may not enter any others.
 const MAX_LOOKED_AT: usize = 65_536;
 
 /// Refuses a membership that would exceed the account's limit.
-pub(super) fn check(context: &Context<'_>, target: &str, old: Kind, new: Kind) -> Applies<()> {
+pub(super) fn check_membership_quota(
+    context: &ApplyContext<'_>,
+    target: &str,
+    old: Kind,
+    new: Kind,
+) -> ApplyResult<()> {
     let most = match new {
         _ if old == new => 0,
         Kind::Join => context.quotas.joined_rooms,
@@ -22,7 +27,7 @@ pub(super) fn check(context: &Context<'_>, target: &str, old: Kind, new: Kind) -
         _ => 0,
     };
     let Some(most) = usize::try_from(most).ok().filter(|most| *most > 0) else { return Ok(()) };
-    if !has(context, target, new, most)? {
+    if !has_reached_limit(context, target, new, most)? {
         return Ok(());
     }
     let message = match new {
@@ -33,14 +38,17 @@ pub(super) fn check(context: &Context<'_>, target: &str, old: Kind, new: Kind) -
 }
 
 /// Returns `true` if the account has at least `most` memberships of a kind, or more memberships than are examined.
-fn has(context: &Context<'_>, localpart: &str, kind: Kind, most: usize) -> Applies<bool> {
+fn has_reached_limit(context: &ApplyContext<'_>, localpart: &str, kind: Kind, most: usize) -> ApplyResult<bool> {
     let from = key::devices_of(localpart);
     let (mut found, mut looked_at) = (0, 0);
-    context.rows.scan(Table::Membership, &from, &key::after_prefix(&from), Direction::Forward, &mut |(_, value)| {
+    context.rows.scan(Table::Membership, &from, &key::after_prefix(&from), ScanDirection::Forward, &mut |(
+        _,
+        value,
+    )| {
         looked_at += 1;
-        let row: store::Membership = table::decode(Table::Membership, value)?;
+        let row: store::Membership = table::decode_value(Table::Membership, value)?;
         found += usize::from(row.kind() == kind);
-        Ok(if found < most && looked_at < MAX_LOOKED_AT { Flow::More } else { Flow::Stop })
+        Ok(if found < most && looked_at < MAX_LOOKED_AT { ScanControl::More } else { ScanControl::Stop })
     })?;
     Ok(found >= most || looked_at >= MAX_LOOKED_AT)
 }

@@ -1,13 +1,13 @@
 //! Display name and avatar, which the member events of joined rooms repeat.
 
-use super::context::{Answer, Applies, Context, refuse};
+use super::context::{ApplyContext, ApplyResult, CommandAnswer, refuse};
 use super::member;
 use crate::id::RoomNumber;
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
 use crate::rows;
-use crate::table::{self, Direction, Flow, Read, Table, key};
+use crate::table::{self, ScanControl, ScanDirection, Table, TableRead, key};
 
 /// Maximum length in bytes of a display name or avatar URL.
 const MAX_BYTES: usize = 1024;
@@ -19,40 +19,47 @@ const MAX_ROOMS: usize = 1000;
 const PART_ROOMS: usize = 32;
 const PART_LOOKED_AT: usize = 1024;
 
-pub(super) fn apply(context: &mut Context<'_>, command: &log::SetProfile) -> Applies<Answer> {
+pub(super) fn apply_set_profile(
+    context: &mut ApplyContext<'_>,
+    command: &log::SetProfile,
+) -> ApplyResult<CommandAnswer> {
     let fits = |text: &Option<String>| text.as_ref().is_none_or(|text| text.len() <= MAX_BYTES);
     if !fits(&command.display_name) || !fits(&command.avatar_url) {
         return refuse(Reason::TooLarge, format!("display name and avatar URL must have at most {MAX_BYTES} bytes"));
     }
-    let old = rows::account(&context.rows, context.user)?.unwrap_or_default();
+    let old = rows::account_row(&context.rows, context.user)?.unwrap_or_default();
     let new = store::Account {
         display_name: command.display_name.clone().unwrap_or_else(|| old.display_name.clone()),
         avatar_url: command.avatar_url.clone().unwrap_or_else(|| old.avatar_url.clone()),
         ..old.clone()
     };
     if new != old {
-        context.rows.put(Table::Account, key::account(context.user), table::encode(&new));
+        context.rows.put(Table::Account, key::account_key(context.user), table::encode_value(&new));
         context.touched.user(context.user);
         if command.in_parts {
             // Begin at the first room even if an earlier change is unfinished: its remaining rooms get this profile.
             renew_part(context, RoomNumber(0))?;
         } else {
-            let looked_at = Bounds { rooms: MAX_ROOMS, looked_at: usize::MAX };
+            let looked_at = RenewalBounds { rooms: MAX_ROOMS, looked_at: usize::MAX };
             for number in joined_rooms(context, RoomNumber(0), &looked_at)?.0 {
-                member::renew(context, number)?;
+                member::renew_member_event(context, number)?;
             }
         }
     }
-    Ok(Answer::done())
+    Ok(CommandAnswer::done())
 }
 
-/// Continues with what [`apply`] left over. The profile is the current one: rooms joined in the meantime have it
+/// Continues with what [`apply_set_profile`] left over. The profile is the current one: rooms joined in the meantime have it
 /// already.
-pub(super) fn renew<'a>(context: &mut Context<'a>, command: &'a log::RenewMembers) -> Applies<Answer> {
+pub(super) fn apply_renew_members<'a>(
+    context: &mut ApplyContext<'a>,
+    command: &'a log::RenewMembers,
+) -> ApplyResult<CommandAnswer> {
     if !context.user.is_empty() {
         return refuse(Reason::Invalid, "this command has no caller");
     }
-    let left_over = table::fetch::<store::Renewal>(&context.rows, Table::Meta, &key::renewal(&command.localpart))?;
+    let left_over =
+        table::fetch_row::<store::Renewal>(&context.rows, Table::Meta, &key::renewal_key(&command.localpart))?;
     let (rooms, more) = match left_over {
         None => (0, false),
         Some(row) => {
@@ -60,54 +67,54 @@ pub(super) fn renew<'a>(context: &mut Context<'a>, command: &'a log::RenewMember
             renew_part(context, RoomNumber(row.next_room))?
         }
     };
-    Ok(Answer::New(outcome::Kind::MembersRenewed(log::MembersRenewed { rooms, more }), None))
+    Ok(CommandAnswer::New(outcome::Kind::MembersRenewed(log::MembersRenewed { rooms, more }), None))
 }
 
 /// Renews the caller's member events of some rooms, and records where to continue. Returns the number of rooms, and
 /// `true` if there are more.
-fn renew_part(context: &mut Context<'_>, from: RoomNumber) -> Applies<(u64, bool)> {
-    let bounds = Bounds { rooms: PART_ROOMS, looked_at: PART_LOOKED_AT };
+fn renew_part(context: &mut ApplyContext<'_>, from: RoomNumber) -> ApplyResult<(u64, bool)> {
+    let bounds = RenewalBounds { rooms: PART_ROOMS, looked_at: PART_LOOKED_AT };
     let (rooms, next) = joined_rooms(context, from, &bounds)?;
     for number in &rooms {
-        member::renew(context, *number)?;
+        member::renew_member_event(context, *number)?;
     }
-    let key = key::renewal(context.user);
+    let key = key::renewal_key(context.user);
     match next {
-        Some(next) => context.rows.put(Table::Meta, key, table::encode(&store::Renewal { next_room: next.0 })),
+        Some(next) => context.rows.put(Table::Meta, key, table::encode_value(&store::Renewal { next_room: next.0 })),
         None => context.rows.delete(Table::Meta, key),
     }
     Ok((u64::try_from(rooms.len()).unwrap_or(u64::MAX), next.is_some()))
 }
 
-struct Bounds {
+struct RenewalBounds {
     rooms: usize,
     looked_at: usize,
 }
 
 /// Returns the rooms that the caller has joined, beginning at a number, and the number to continue at.
 fn joined_rooms(
-    context: &Context<'_>,
+    context: &ApplyContext<'_>,
     from: RoomNumber,
-    bounds: &Bounds,
-) -> Applies<(Vec<RoomNumber>, Option<RoomNumber>)> {
+    bounds: &RenewalBounds,
+) -> ApplyResult<(Vec<RoomNumber>, Option<RoomNumber>)> {
     let prefix = key::devices_of(context.user);
-    let from = key::membership(context.user, from);
+    let from = key::membership_key(context.user, from);
     let (mut out, mut looked_at, mut next) = (Vec::new(), 0, None);
-    context.rows.scan(Table::Membership, &from, &key::after_prefix(&prefix), Direction::Forward, &mut |(
+    context.rows.scan(Table::Membership, &from, &key::after_prefix(&prefix), ScanDirection::Forward, &mut |(
         key,
         value,
     )| {
         let room = rows::room_in(Table::Membership, key.get(prefix.len()..).unwrap_or_default())?;
         if out.len() >= bounds.rooms || looked_at >= bounds.looked_at {
             next = Some(room);
-            return Ok(Flow::Stop);
+            return Ok(ScanControl::Stop);
         }
         looked_at += 1;
-        let row: store::Membership = table::decode(Table::Membership, value)?;
+        let row: store::Membership = table::decode_value(Table::Membership, value)?;
         if row.kind() == Kind::Join {
             out.push(room);
         }
-        Ok(Flow::More)
+        Ok(ScanControl::More)
     })?;
     Ok((out, next))
 }

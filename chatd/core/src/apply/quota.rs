@@ -8,11 +8,11 @@
 //! owner, who could not tell which of the devices are still wanted. The device that was not used for longest is missed
 //! least.
 
-use super::context::{Answer, Applies, Context, refuse};
+use super::context::{ApplyContext, ApplyResult, CommandAnswer, refuse};
 use super::session::{self, MAX_FORGOTTEN};
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
-use crate::table::{self, Direction, Flow, Read, Table, key};
+use crate::table::{self, ScanControl, ScanDirection, Table, TableRead, key};
 
 /// Limits on the devices that one login examines and removes. An account with more devices, from before there was a
 /// limit, gets closer to it with each login.
@@ -21,16 +21,16 @@ const MAX_REMOVED: usize = 16;
 
 /// Ends the sessions of the least recently used devices, so that one more device is within the limit.
 pub(super) fn make_room(
-    context: &mut Context<'_>,
+    context: &mut ApplyContext<'_>,
     localpart: &str,
     max_devices: u32,
     forgettable: &mut usize,
-) -> Applies<()> {
+) -> ApplyResult<()> {
     let max_devices = usize::try_from(max_devices).unwrap_or(usize::MAX);
     if max_devices == 0 {
         return Ok(());
     }
-    let devices = devices(context, localpart, MAX_LOOKED_AT)?;
+    let devices = list_devices(context, localpart, MAX_LOOKED_AT)?;
     let excess = (devices.len() + 1).saturating_sub(max_devices).min(MAX_REMOVED);
     if excess == 0 {
         return Ok(());
@@ -41,56 +41,60 @@ pub(super) fn make_room(
     }
     by_use.sort_unstable();
     for (_, device_id) in by_use.into_iter().take(excess) {
-        session::end(context, localpart, &device_id, forgettable)?;
+        session::remove_device(context, localpart, &device_id, forgettable)?;
     }
     Ok(())
 }
 
 /// Returns the time at which a device was last used, as far as the rows tell: use extends a session that expires, once
 /// in each half of its lifetime.
-fn last_use(context: &Context<'_>, device: &store::Device) -> Applies<u64> {
+fn last_use(context: &ApplyContext<'_>, device: &store::Device) -> ApplyResult<u64> {
     if device.expires_ms == 0 {
         return Ok(device.created_ms);
     }
-    let token = table::fetch::<store::Token>(&context.rows, Table::Token, &device.token_hash)?;
+    let token = table::fetch_row::<store::Token>(&context.rows, Table::Token, &device.token_hash)?;
     Ok(device.expires_ms.saturating_sub(token.unwrap_or_default().lifetime_ms))
 }
 
 /// Ends at most `at_most` of the caller's sessions; its own only if no other is left.
-pub(super) fn close_some(context: &mut Context<'_>, at_most: u32) -> Applies<Answer> {
+pub(super) fn close_some(context: &mut ApplyContext<'_>, at_most: u32) -> ApplyResult<CommandAnswer> {
     let at_most = usize::try_from(at_most).unwrap_or(usize::MAX);
-    let others = devices(context, context.user, at_most.saturating_add(1))?.into_iter();
+    let others = list_devices(context, context.user, at_most.saturating_add(1))?.into_iter();
     let others: Vec<_> = others.map(|(device_id, _)| device_id).filter(|id| id != context.device_id).collect();
     let more = others.len() >= at_most;
     let mut forgettable = MAX_FORGOTTEN;
     for device_id in others.iter().take(at_most) {
-        session::end(context, context.user, device_id, &mut forgettable)?;
+        session::remove_device(context, context.user, device_id, &mut forgettable)?;
     }
     if !more {
-        session::end(context, context.user, context.device_id, &mut forgettable)?;
+        session::remove_device(context, context.user, context.device_id, &mut forgettable)?;
         context.ended_own_session = true;
     }
     context.touched.user(context.user);
-    Ok(Answer::New(outcome::Kind::SessionsClosed(log::SessionsClosed { more }), None))
+    Ok(CommandAnswer::New(outcome::Kind::SessionsClosed(log::SessionsClosed { more }), None))
 }
 
 /// Removes a device that expired long ago, or what a removed device left behind.
-pub(super) fn sweep(context: &mut Context<'_>, command: &log::SweepDevice) -> Applies<Answer> {
+pub(super) fn apply_sweep_device(
+    context: &mut ApplyContext<'_>,
+    command: &log::SweepDevice,
+) -> ApplyResult<CommandAnswer> {
     if !context.user.is_empty() {
         return refuse(Reason::Invalid, "this command has no caller");
     }
     let log::SweepDevice { localpart, device_id, kept_ms } = command;
-    let device = table::fetch::<store::Device>(&context.rows, Table::Device, &key::device(localpart, device_id))?;
+    let device =
+        table::fetch_row::<store::Device>(&context.rows, Table::Device, &key::device_key(localpart, device_id))?;
     let mut forgettable = MAX_FORGOTTEN;
     match device {
-        Some(device) if !is_swept(&device, *kept_ms, context.time_ms) => return Ok(swept(false)),
+        Some(device) if !is_swept(&device, *kept_ms, context.time_ms) => return Ok(swept_answer(false)),
         Some(_) => {
-            session::end(context, localpart, device_id, &mut forgettable)?;
+            session::remove_device(context, localpart, device_id, &mut forgettable)?;
             context.touched.user(localpart);
         }
         None => session::forget_transactions(context, localpart, device_id, &mut forgettable)?,
     }
-    Ok(swept(forgettable == 0))
+    Ok(swept_answer(forgettable == 0))
 }
 
 /// Returns `true` if the device's session expired so long ago that the device is to be removed.
@@ -98,21 +102,28 @@ pub(crate) fn is_swept(device: &store::Device, kept_ms: u64, time_ms: u64) -> bo
     device.expires_ms != 0 && device.expires_ms.saturating_add(kept_ms) <= time_ms
 }
 
-fn swept(more: bool) -> Answer {
-    Answer::New(outcome::Kind::DeviceSwept(log::DeviceSwept { more }), None)
+fn swept_answer(more: bool) -> CommandAnswer {
+    CommandAnswer::New(outcome::Kind::DeviceSwept(log::DeviceSwept { more }), None)
 }
 
 /// Returns at most `at_most` devices of an account, by id.
-pub(super) fn devices(context: &Context<'_>, localpart: &str, at_most: usize) -> Applies<Vec<(String, store::Device)>> {
+pub(super) fn list_devices(
+    context: &ApplyContext<'_>,
+    localpart: &str,
+    at_most: usize,
+) -> ApplyResult<Vec<(String, store::Device)>> {
     let from = key::devices_of(localpart);
     let mut out = Vec::new();
-    context.rows.scan(Table::Device, &from, &key::after_prefix(&from), Direction::Forward, &mut |(key, value)| {
+    context.rows.scan(Table::Device, &from, &key::after_prefix(&from), ScanDirection::Forward, &mut |(
+        key,
+        value,
+    )| {
         if out.len() >= at_most {
-            return Ok(Flow::Stop);
+            return Ok(ScanControl::Stop);
         }
         let device_id = String::from_utf8_lossy(key.strip_prefix(from.as_slice()).unwrap_or_default()).into_owned();
-        out.push((device_id, table::decode(Table::Device, value)?));
-        Ok(Flow::More)
+        out.push((device_id, table::decode_value(Table::Device, value)?));
+        Ok(ScanControl::More)
     })?;
     Ok(out)
 }

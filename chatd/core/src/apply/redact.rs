@@ -1,40 +1,49 @@
 //! Redactions, by a command or by an `m.room.redaction` event.
 
-use super::append::{NewEvent, append, put_event};
-use super::context::{Answer, Applies, Context, Room, refuse};
-use super::send::sent;
+use super::append::{NewEvent, append_event, put_event};
+use super::context::{ApplyContext, ApplyResult, CommandAnswer, RoomHandle, refuse};
+use super::send::sent_answer;
 use super::{append, relation};
 use crate::auth::{redaction, send};
 use crate::id::{self, Position};
-use crate::json::{self, Object};
+use crate::json::{self, JsonObject};
 use crate::proto::log::{self, Reason};
 use crate::rows::{self, event_type};
 use crate::table;
 use bytes::Bytes;
 
-pub(super) fn apply(context: &mut Context<'_>, command: &log::Redact) -> Applies<Answer> {
+pub(super) fn apply_redact(context: &mut ApplyContext<'_>, command: &log::Redact) -> ApplyResult<CommandAnswer> {
     let mut room = context.room_by_id(&command.room_id)?;
-    let mut content = Object::from_iter([("redacts".to_owned(), command.event_id.as_str().into())]);
+    let mut content = JsonObject::from_iter([("redacts".to_owned(), command.event_id.as_str().into())]);
     if !command.reason.is_empty() {
         content.insert("reason".into(), command.reason.as_str().into());
     }
-    let at = redact(context, &mut room, &command.event_id, json::canonical(&content))?;
+    let at = redact_event(context, &mut room, &command.event_id, json::canonical_json(&content))?;
     context.save_room(&room);
-    Ok(sent(&room, at, context.time_ms))
+    Ok(sent_answer(&room, at, context.time_ms))
 }
 
 /// Redacts by an event: since room version 11, the content names the redacted event.
-pub(super) fn by_event(context: &mut Context<'_>, room: &mut Room, content: &Bytes) -> Applies<Position> {
+pub(super) fn by_event(
+    context: &mut ApplyContext<'_>,
+    room: &mut RoomHandle,
+    content: &Bytes,
+) -> ApplyResult<Position> {
     // Checked first: a user who is not in the room must not learn from another refusal that it exists.
     context.joined(room)?;
     let object = json::stored_object(content);
-    match json::text(&object, "redacts") {
-        Some(event_id) => redact(context, room, event_id, content.clone()),
+    match json::string_field(&object, "redacts") {
+        Some(event_id) => redact_event(context, room, event_id, content.clone()),
         None => refuse(Reason::Invalid, "the content of m.room.redaction must name an event id in `redacts`"),
     }
 }
 
-fn redact(context: &mut Context<'_>, room: &mut Room, event_id: &str, content: Bytes) -> Applies<Position> {
+fn redact_event(
+    context: &mut ApplyContext<'_>,
+    room: &mut RoomHandle,
+    event_id: &str,
+    content: Bytes,
+) -> ApplyResult<Position> {
     append::check_content(&content)?;
     let membership = context.joined(room)?;
     send::check_message(room.levels(), context.user, event_type::REDACTION)?;
@@ -52,11 +61,11 @@ fn redact(context: &mut Context<'_>, room: &mut Room, event_id: &str, content: B
         by_client: true,
         version_value: Vec::new(),
     };
-    let at = append(context, room, new)?;
+    let at = append_event(context, room, new)?;
     // The first redaction is the one shown with the event.
     if row.redacted_by.is_empty() {
-        relation::remove(context, room.number, target, &row.content);
-        row.content = redaction::strip(&row.r#type, &row.content);
+        relation::remove_relation(context, room.number, target, &row.content);
+        row.content = redaction::redacted_content(&row.r#type, &row.content);
         row.redacted_by = table::position_field(at);
         put_event(context, room.number, target, &row);
         let state_key = row.state_key.as_deref();

@@ -1,13 +1,13 @@
 //! Index of relations: which events relate to which others, and how (`m.relates_to`).
 
-use super::context::{Applies, Context, Room, refuse};
+use super::context::{ApplyContext, ApplyResult, RoomHandle, refuse};
 use crate::id::{self, Position, RoomNumber};
 use crate::json;
 use crate::proto::log::Reason;
 use crate::proto::store;
 use crate::rows;
 use crate::table::{self, Table, key};
-use crate::visibility::Sight;
+use crate::visibility::UserVisibility;
 use serde_json::Value;
 
 const KEY: &str = "m.relates_to";
@@ -16,7 +16,7 @@ const KEY: &str = "m.relates_to";
 const MAX_TYPE_BYTES: usize = 255;
 
 /// Relation to be added to the index.
-pub(super) struct Link {
+pub(super) struct NewRelation {
     target: Position,
     relation_type: String,
 }
@@ -25,18 +25,18 @@ pub(super) struct Link {
 /// visible to the sender. Ids can be guessed, so a user who may not see an event must not learn of it in this way
 /// either.
 pub(super) fn of_new(
-    context: &Context<'_>,
-    room: &Room,
+    context: &ApplyContext<'_>,
+    room: &RoomHandle,
     membership: &store::Membership,
     content: &[u8],
-) -> Applies<Option<Link>> {
-    let Some((event_id, relation_type)) = named(content) else { return Ok(None) };
+) -> ApplyResult<Option<NewRelation>> {
+    let Some((event_id, relation_type)) = named_relation(content) else { return Ok(None) };
     if relation_type.len() > MAX_TYPE_BYTES {
         return refuse(Reason::Invalid, format!("a relation's type must have at most {MAX_TYPE_BYTES} bytes"));
     }
     let target = id::parse_event_id(&event_id);
     match target.map(|target| is_visible(context, room, membership, target)).transpose()? {
-        Some(true) => Ok(target.map(|target| Link { target, relation_type })),
+        Some(true) => Ok(target.map(|target| NewRelation { target, relation_type })),
         _ => refuse(
             Reason::EventNotFound,
             format!("the event {event_id:?} that this one relates to is not in this room"),
@@ -45,43 +45,49 @@ pub(super) fn of_new(
 }
 
 /// Returns the event id and the type of the relation in some content.
-fn named(content: &[u8]) -> Option<(String, String)> {
-    if !json::mentions(content, KEY) {
+fn named_relation(content: &[u8]) -> Option<(String, String)> {
+    if !json::contains_text(content, KEY) {
         return None;
     }
     let object = json::stored_object(content);
     let relation = object.get(KEY).and_then(Value::as_object)?;
-    Some((json::text(relation, "event_id")?.to_owned(), json::text(relation, "rel_type")?.to_owned()))
+    Some((json::string_field(relation, "event_id")?.to_owned(), json::string_field(relation, "rel_type")?.to_owned()))
 }
 
 /// Returns `true` if the room contains the event and this member may see it.
 pub(super) fn is_visible(
-    context: &Context<'_>,
-    room: &Room,
+    context: &ApplyContext<'_>,
+    room: &RoomHandle,
     membership: &store::Membership,
     target: Position,
-) -> Applies<bool> {
+) -> ApplyResult<bool> {
     if rows::room_of_event(&context.rows, target)? != Some(room.number) {
         return Ok(false);
     }
-    let since = table::position(Table::RoomMember, &membership.joined_since)?;
+    let since = table::decode_position(Table::RoomMember, &membership.joined_since)?;
     if since.is_some_and(|since| since <= target) {
         return Ok(true);
     }
-    Ok(Sight::load(&context.rows, room.number, context.user, context.server_name)?.sees(target))
+    Ok(UserVisibility::load(&context.rows, room.number, context.user, context.server_name)?.sees(target))
 }
 
-pub(super) fn put(context: &mut Context<'_>, room: &Room, at: Position, event_type: &str, link: &Link) {
+pub(super) fn put_relation(
+    context: &mut ApplyContext<'_>,
+    room: &RoomHandle,
+    at: Position,
+    event_type: &str,
+    link: &NewRelation,
+) {
     let row = store::Relation { event_type: event_type.to_owned(), sender: context.user_id() };
-    let key = key::relation(room.number, link.target, &link.relation_type, at);
-    context.rows.put(Table::Relation, key, table::encode(&row));
+    let key = key::relation_key(room.number, link.target, &link.relation_type, at);
+    context.rows.put(Table::Relation, key, table::encode_value(&row));
 }
 
 /// Removes the relation of an event that is redacted or removed; `content` is what it had before.
-pub(super) fn remove(context: &mut Context<'_>, room: RoomNumber, at: Position, content: &[u8]) {
-    let Some((event_id, relation_type)) = named(content) else { return };
+pub(super) fn remove_relation(context: &mut ApplyContext<'_>, room: RoomNumber, at: Position, content: &[u8]) {
+    let Some((event_id, relation_type)) = named_relation(content) else { return };
     if let Some(target) = id::parse_event_id(&event_id) {
-        context.rows.delete(Table::Relation, key::relation(room, target, &relation_type, at));
+        context.rows.delete(Table::Relation, key::relation_key(room, target, &relation_type, at));
     }
 }
 
@@ -90,8 +96,8 @@ mod tests {
     use super::*;
     use crate::proto::log::Envelope;
     use crate::proto::log::set_membership::Change;
-    use crate::query::Relations;
-    use crate::table::Direction;
+    use crate::query::RelationQuery;
+    use crate::table::ScanDirection;
     use crate::testing::{World, position, world};
 
     fn reaction(world: &mut World, user: &str, room: &str, target: &str) -> Envelope {
@@ -107,8 +113,9 @@ mod tests {
         let envelope = reaction(&mut world, "alice", &room_id, &id::event_id(target));
         let at = position(&world.accepted(envelope));
         let related = |world: &World, relation_type| {
-            let which = Relations { target, relation_type, event_type: Some("m.reaction") };
-            let page = world.view().relations("alice", room, which, Position::MAX, Direction::Backward, 10).unwrap();
+            let which = RelationQuery { target, relation_type, event_type: Some("m.reaction") };
+            let page =
+                world.view().relations("alice", room, which, Position::MAX, ScanDirection::Backward, 10).unwrap();
             page.events.into_iter().map(|event| event.position).collect::<Vec<_>>()
         };
         assert_eq!(related(&world, None), [at]);

@@ -1,19 +1,19 @@
 //! Sending of events: messages, and state by the rules of its type.
 
-use super::append::{self, NewEvent, append};
-use super::context::{Answer, Applies, Context, Refusal, Room, refuse};
+use super::append::{self, NewEvent, append_event};
+use super::context::{ApplyContext, ApplyResult, CommandAnswer, CommandError, RoomHandle, refuse};
 use super::{member, redact, relation};
 use crate::auth::levels;
 use crate::auth::send::{self, EventSender};
 use crate::id::{self, Position};
-use crate::json::{self, Object};
+use crate::json::{self, JsonObject};
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
 use crate::rows::{self, event_type};
 use bytes::Bytes;
 use serde_json::Value;
 
-pub(super) fn apply(context: &mut Context<'_>, command: &log::SendEvent) -> Applies<Answer> {
+pub(super) fn apply_send_event(context: &mut ApplyContext<'_>, command: &log::SendEvent) -> ApplyResult<CommandAnswer> {
     let event_type = command.r#type.as_str();
     append::check_names(event_type, command.state_key.as_deref())?;
     append::check_content(&command.content)?;
@@ -29,35 +29,40 @@ pub(super) fn apply(context: &mut Context<'_>, command: &log::SendEvent) -> Appl
             set_state(context, &mut room, new)?
         }
         (None, event_type::REDACTION) => redact::by_event(context, &mut room, &command.content)?,
-        (None, _) => message(context, &mut room, event_type, &command.content)?,
+        (None, _) => append_message(context, &mut room, event_type, &command.content)?,
     };
     context.save_room(&room);
-    Ok(sent(&room, at, context.time_ms))
+    Ok(sent_answer(&room, at, context.time_ms))
 }
 
 /// Returns the refusal for an event in a room that does not exist. A user who tries to enter gets the answer of a
 /// closed room.
-fn no_room_for(context: &Context<'_>, command: &log::SendEvent, refusal: Refusal) -> Refusal {
+fn no_room_for(context: &ApplyContext<'_>, command: &log::SendEvent, refusal: CommandError) -> CommandError {
     let state_key = command.state_key.as_deref().filter(|_| command.r#type == event_type::MEMBER);
-    match state_key.and_then(|state_key| member::entering(context, state_key, &command.content)) {
-        Some(change) => member::missing(refusal, change),
+    match state_key.and_then(|state_key| member::entering_change(context, state_key, &command.content)) {
+        Some(change) => member::hide_missing_room(refusal, change),
         None => refusal,
     }
 }
 
 /// Returns the answer to an accepted event.
-pub(super) fn sent(room: &Room, at: Position, origin_server_ts: u64) -> Answer {
+pub(super) fn sent_answer(room: &RoomHandle, at: Position, origin_server_ts: u64) -> CommandAnswer {
     let event_id = id::event_id(at);
     let sent = log::EventSent { event_id, room_id: room.id.clone(), origin_server_ts };
-    Answer::New(outcome::Kind::EventSent(sent), Some(at))
+    CommandAnswer::New(outcome::Kind::EventSent(sent), Some(at))
 }
 
-fn message(context: &mut Context<'_>, room: &mut Room, event_type: &str, content: &Bytes) -> Applies<Position> {
+fn append_message(
+    context: &mut ApplyContext<'_>,
+    room: &mut RoomHandle,
+    event_type: &str,
+    content: &Bytes,
+) -> ApplyResult<Position> {
     send::check_message_type(event_type)?;
     let membership = context.joined(room)?;
     send::check_message(room.levels(), context.user, event_type)?;
     let link = relation::of_new(context, room, &membership, content)?;
-    let at = append(
+    let at = append_event(
         context,
         room,
         NewEvent {
@@ -70,14 +75,18 @@ fn message(context: &mut Context<'_>, room: &mut Room, event_type: &str, content
         },
     )?;
     if let Some(link) = link {
-        relation::put(context, room, at, event_type, &link);
+        relation::put_relation(context, room, at, event_type, &link);
     }
     Ok(at)
 }
 
 /// Sets state other than memberships, by the rules of its type. The caller has checked that the user is joined, and
 /// that names and content are valid.
-pub(super) fn set_state(context: &mut Context<'_>, room: &mut Room, new: NewEvent<'_>) -> Applies<Position> {
+pub(super) fn set_state(
+    context: &mut ApplyContext<'_>,
+    room: &mut RoomHandle,
+    new: NewEvent<'_>,
+) -> ApplyResult<Position> {
     let state_key = new.state_key.unwrap_or_default();
     let sender = EventSender { user_id: &context.user_id(), localpart: context.user };
     send::check_state(room.levels(), sender, new.event_type, state_key)?;
@@ -86,13 +95,13 @@ pub(super) fn set_state(context: &mut Context<'_>, room: &mut Room, new: NewEven
         event_type::CANONICAL_ALIAS => check_aliases(context, room, &new.content)?,
         _ => {}
     }
-    append(context, room, new)
+    append_event(context, room, new)
 }
 
-fn check_levels(context: &Context<'_>, room: &Room, content: &[u8]) -> Applies<()> {
+fn check_levels(context: &ApplyContext<'_>, room: &RoomHandle, content: &[u8]) -> ApplyResult<()> {
     let power = room.levels().of(context.user);
     let new = json::stored_object(content);
-    levels::parse(&new, context.server_name)?;
+    levels::parse_levels(&new, context.server_name)?;
     let old = rows::state_event(&context.rows, room.number, event_type::POWER_LEVELS, "", Position::MAX)?;
     match old {
         Some((_, store::Event { content, .. })) => {
@@ -103,7 +112,7 @@ fn check_levels(context: &Context<'_>, room: &Room, content: &[u8]) -> Applies<(
 }
 
 /// Checks that each alias in the content belongs to the room.
-fn check_aliases(context: &Context<'_>, room: &Room, content: &[u8]) -> Applies<()> {
+fn check_aliases(context: &ApplyContext<'_>, room: &RoomHandle, content: &[u8]) -> ApplyResult<()> {
     for alias in named_aliases(&json::stored_object(content)) {
         if !member::has_alias(context, room.number, &alias)? {
             return refuse(Reason::Invalid, format!("{alias:?} is not an alias of this room"));
@@ -112,7 +121,7 @@ fn check_aliases(context: &Context<'_>, room: &Room, content: &[u8]) -> Applies<
     Ok(())
 }
 
-fn named_aliases(content: &Object) -> Vec<String> {
+fn named_aliases(content: &JsonObject) -> Vec<String> {
     let others = content.get("alt_aliases").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let all = content.get("alias").into_iter().chain(others);
     all.filter_map(Value::as_str).filter(|alias| !alias.is_empty()).map(str::to_owned).collect()

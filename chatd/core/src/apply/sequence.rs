@@ -6,59 +6,60 @@
 //! unanswered commands again under a new id. The transaction ids keep commands that were already applied from being
 //! applied twice.
 
-use super::context::{Applies, Context, refuse};
+use super::context::{ApplyContext, ApplyResult, refuse};
 use crate::proto::log::{self, Reason};
 use crate::proto::store;
-use crate::table::{self, Direction, Flow, Read, ReadError, Table, Write, key};
+use crate::table::{self, ReadError, ScanControl, ScanDirection, Table, TableRead, TableWrite, key};
 
 /// Maximum number of sequences of one device: its open streams, with room for those that broke. The oldest is removed
 /// for a new one, and begins again if it was still in use.
 pub(super) const MAX_PER_DEVICE: usize = 64;
 
 /// Turn of a command: the changes that pass the turn on to the next command, whatever becomes of this one.
-pub(super) struct Turn {
+pub(super) struct SequenceTurn {
     row: (Vec<u8>, store::Sequence),
     replaces: Option<Vec<u8>>,
 }
 
 /// Checks that it is this command's turn.
-pub(super) fn turn(context: &Context<'_>, sequence: &log::Sequence) -> Applies<Turn> {
-    let key = key::sequence(context.user, context.device_id, sequence.id);
+pub(super) fn check_turn(context: &ApplyContext<'_>, sequence: &log::Sequence) -> ApplyResult<SequenceTurn> {
+    let key = key::sequence_key(context.user, context.device_id, sequence.id);
     if sequence.number == 0 {
         let row = store::Sequence { next: 1, begun_at: table::position_field(context.first) };
         let replaces = oldest_of_too_many(context, &key)?;
-        return Ok(Turn { row: (key, row), replaces });
+        return Ok(SequenceTurn { row: (key, row), replaces });
     }
-    match table::fetch::<store::Sequence>(&context.rows, Table::Sequence, &key)? {
-        Some(row) if row.next == sequence.number => {
-            Ok(Turn { row: (key, store::Sequence { next: sequence.number.saturating_add(1), ..row }), replaces: None })
-        }
+    match table::fetch_row::<store::Sequence>(&context.rows, Table::Sequence, &key)? {
+        Some(row) if row.next == sequence.number => Ok(SequenceTurn {
+            row: (key, store::Sequence { next: sequence.number.saturating_add(1), ..row }),
+            replaces: None,
+        }),
         _ => refuse(Reason::OutOfSequence, "a command before this one is missing: resend all unanswered ones"),
     }
 }
 
-/// Writes the changes that [`turn`] found.
-pub(super) fn pass(tx: &mut dyn Write, turn: Option<Turn>) {
-    let Some(Turn { row: (key, row), replaces }) = turn else { return };
+/// Writes the changes that [`check_turn`] found.
+pub(super) fn pass_turn(tx: &mut dyn TableWrite, turn: Option<SequenceTurn>) {
+    let Some(SequenceTurn { row: (key, row), replaces }) = turn else { return };
     if let Some(old) = replaces {
         tx.delete(Table::Sequence, old);
     }
-    tx.put(Table::Sequence, key, table::encode(&row));
+    tx.put(Table::Sequence, key, table::encode_value(&row));
 }
 
 /// Removes all sequences of a device.
-pub(super) fn forget(context: &mut Context<'_>, localpart: &str, device_id: &str) -> Applies<()> {
+pub(super) fn forget_sequences(context: &mut ApplyContext<'_>, localpart: &str, device_id: &str) -> ApplyResult<()> {
     let mut keys = Vec::new();
-    each(&context.rows, localpart, device_id, |key, _| keys.push(key.to_vec()))?;
+    each_sequence(&context.rows, localpart, device_id, |key, _| keys.push(key.to_vec()))?;
     for key in keys {
         context.rows.delete(Table::Sequence, key);
     }
     Ok(())
 }
 
-fn oldest_of_too_many(context: &Context<'_>, new: &[u8]) -> Applies<Option<Vec<u8>>> {
+fn oldest_of_too_many(context: &ApplyContext<'_>, new: &[u8]) -> ApplyResult<Option<Vec<u8>>> {
     let (mut count, mut oldest) = (0, None::<(bytes::Bytes, Vec<u8>)>);
-    each(&context.rows, context.user, context.device_id, |key, row| {
+    each_sequence(&context.rows, context.user, context.device_id, |key, row| {
         if key != new {
             count += 1;
             if oldest.as_ref().is_none_or(|(begun_at, _)| row.begun_at < *begun_at) {
@@ -69,16 +70,16 @@ fn oldest_of_too_many(context: &Context<'_>, new: &[u8]) -> Applies<Option<Vec<u
     Ok(oldest.filter(|_| count >= MAX_PER_DEVICE).map(|(_, key)| key))
 }
 
-fn each(
-    rows: &dyn Read,
+fn each_sequence(
+    rows: &dyn TableRead,
     localpart: &str,
     device_id: &str,
     mut visit: impl FnMut(&[u8], store::Sequence),
 ) -> Result<(), ReadError> {
     let from = key::dedup_of(localpart, device_id);
-    rows.scan(Table::Sequence, &from, &key::after_prefix(&from), Direction::Forward, &mut |(key, value)| {
-        visit(key, table::decode(Table::Sequence, value)?);
-        Ok(Flow::More)
+    rows.scan(Table::Sequence, &from, &key::after_prefix(&from), ScanDirection::Forward, &mut |(key, value)| {
+        visit(key, table::decode_value(Table::Sequence, value)?);
+        Ok(ScanControl::More)
     })
 }
 

@@ -1,13 +1,13 @@
 //! Opening, extending and closing of sessions. A session is a device with a token, of which only the hash is known
 //! here.
 
-use super::context::{Answer, Applies, Context, refuse};
+use super::context::{ApplyContext, ApplyResult, CommandAnswer, refuse};
 use super::{quota, sequence};
 use crate::id::{self, Position};
 use crate::proto::log::{self, Reason, outcome};
 use crate::proto::store;
 use crate::rows;
-use crate::table::{self, Direction, Flow, Read, Table, key};
+use crate::table::{self, ScanControl, ScanDirection, Table, TableRead, key};
 use bytes::Bytes;
 
 /// Length of a SHA-256 hash in bytes.
@@ -25,23 +25,31 @@ const MAX_DISPLAY_NAME_BYTES: usize = 1024;
 pub(super) const MAX_FORGOTTEN: usize = 1024;
 
 /// Opens a session after the API has verified the password. A repeated token hash means a repeated request.
-pub(super) fn open(context: &mut Context<'_>, command: &log::OpenSession) -> Applies<Answer> {
+pub(super) fn apply_open_session(
+    context: &mut ApplyContext<'_>,
+    command: &log::OpenSession,
+) -> ApplyResult<CommandAnswer> {
     let Some(new) = &command.session else { return refuse(Reason::Invalid, "the new session is missing") };
-    let Some(account) = rows::account(&context.rows, &command.localpart)?.filter(|account| !account.deactivated) else {
+    let Some(account) = rows::account_row(&context.rows, &command.localpart)?.filter(|account| !account.deactivated)
+    else {
         return refuse(Reason::UserNotFound, "there is no such user");
     };
     if let Some((opened, at)) = opened_before(context, &command.localpart, new)? {
-        return Ok(Answer::again(opened, at));
+        return Ok(CommandAnswer::again(opened, at));
     }
     if account.password_version != command.password_version {
         return refuse(Reason::WrongPassword, "the password was changed meanwhile: log in again");
     }
-    put(context, &command.localpart, new).map(|opened| Answer::New(opened, None))
+    put_session(context, &command.localpart, new).map(|opened| CommandAnswer::New(opened, None))
 }
 
 /// Writes the rows of a new session. An older session of the same device ends. If the command says so, the device
 /// itself continues: it keeps its name, and its transaction ids are still known.
-pub(super) fn put(context: &mut Context<'_>, localpart: &str, new: &log::NewSession) -> Applies<outcome::Kind> {
+pub(super) fn put_session(
+    context: &mut ApplyContext<'_>,
+    localpart: &str,
+    new: &log::NewSession,
+) -> ApplyResult<outcome::Kind> {
     let id_fits = !new.device_id.is_empty() && new.device_id.len() <= MAX_DEVICE_ID_BYTES;
     if !id_fits || new.device_id.contains('\0') {
         return refuse(
@@ -56,7 +64,7 @@ pub(super) fn put(context: &mut Context<'_>, localpart: &str, new: &log::NewSess
         return refuse(Reason::Invalid, "the token's hash must be a fresh SHA-256");
     }
     let mut forgettable = MAX_FORGOTTEN;
-    let expires_ms = expiry(context.time_ms, new.lifetime_ms);
+    let expires_ms = expiry_time(context.time_ms, new.lifetime_ms);
     let made = store::Device {
         display_name: new.display_name.clone(),
         token_hash: new.token_hash.clone(),
@@ -73,7 +81,7 @@ pub(super) fn put(context: &mut Context<'_>, localpart: &str, new: &log::NewSess
             ..made
         },
         None => {
-            end(context, localpart, &new.device_id, &mut forgettable)?;
+            remove_device(context, localpart, &new.device_id, &mut forgettable)?;
             quota::make_room(context, localpart, new.max_devices, &mut forgettable)?;
             made
         }
@@ -84,49 +92,53 @@ pub(super) fn put(context: &mut Context<'_>, localpart: &str, new: &log::NewSess
         expires_ms,
         lifetime_ms: new.lifetime_ms,
     };
-    context.rows.put(Table::Device, key::device(localpart, &new.device_id), table::encode(&device));
-    context.rows.put(Table::Token, new.token_hash.to_vec(), table::encode(&token));
+    context.rows.put(Table::Device, key::device_key(localpart, &new.device_id), table::encode_value(&device));
+    context.rows.put(Table::Token, new.token_hash.to_vec(), table::encode_value(&token));
     context.touched.user(localpart);
-    Ok(opened(context, localpart, &new.device_id, expires_ms))
+    Ok(opened_outcome(context, localpart, &new.device_id, expires_ms))
 }
 
 /// Returns the device that continues under a new session, if there is one, and ends its old session.
-fn going_on(context: &mut Context<'_>, localpart: &str, new: &log::NewSession) -> Applies<Option<store::Device>> {
+fn going_on(
+    context: &mut ApplyContext<'_>,
+    localpart: &str,
+    new: &log::NewSession,
+) -> ApplyResult<Option<store::Device>> {
     if !new.continues_device {
         return Ok(None);
     }
-    let key = key::device(localpart, &new.device_id);
-    let Some(old) = table::fetch::<store::Device>(&context.rows, Table::Device, &key)? else { return Ok(None) };
+    let key = key::device_key(localpart, &new.device_id);
+    let Some(old) = table::fetch_row::<store::Device>(&context.rows, Table::Device, &key)? else { return Ok(None) };
     context.rows.delete(Table::Token, old.token_hash.to_vec());
     context.touched.session(localpart);
     // The sequences belong to streams of the old session; what those still have to send is sent again as a new
     // sequence.
-    sequence::forget(context, localpart, &new.device_id)?;
+    sequence::forget_sequences(context, localpart, &new.device_id)?;
     Ok(Some(old))
 }
 
 /// Returns the session that this very request opened before, and the position of that request.
 pub(super) fn opened_before(
-    context: &Context<'_>,
+    context: &ApplyContext<'_>,
     localpart: &str,
     new: &log::NewSession,
-) -> Applies<Option<(outcome::Kind, Position)>> {
-    let token = table::fetch::<store::Token>(&context.rows, Table::Token, &new.token_hash)?;
+) -> ApplyResult<Option<(outcome::Kind, Position)>> {
+    let token = table::fetch_row::<store::Token>(&context.rows, Table::Token, &new.token_hash)?;
     let Some(token) = token.filter(|token| token.localpart == localpart && token.device_id == new.device_id) else {
         return Ok(None);
     };
     let device =
-        table::fetch::<store::Device>(&context.rows, Table::Device, &key::device(localpart, &token.device_id))?;
+        table::fetch_row::<store::Device>(&context.rows, Table::Device, &key::device_key(localpart, &token.device_id))?;
     let device = device.unwrap_or_default();
     let at = match device.session_opened_at.is_empty() {
         true => device.opened_at,
         false => device.session_opened_at,
     };
-    let at = table::position(Table::Device, &at)?.unwrap_or_default();
-    Ok(Some((opened(context, localpart, &token.device_id, token.expires_ms), at)))
+    let at = table::decode_position(Table::Device, &at)?.unwrap_or_default();
+    Ok(Some((opened_outcome(context, localpart, &token.device_id, token.expires_ms), at)))
 }
 
-fn opened(context: &Context<'_>, localpart: &str, device_id: &str, expires_at_ms: u64) -> outcome::Kind {
+fn opened_outcome(context: &ApplyContext<'_>, localpart: &str, device_id: &str, expires_at_ms: u64) -> outcome::Kind {
     outcome::Kind::SessionOpened(log::SessionOpened {
         user_id: id::user_id(localpart, context.server_name),
         device_id: device_id.to_owned(),
@@ -135,85 +147,91 @@ fn opened(context: &Context<'_>, localpart: &str, device_id: &str, expires_at_ms
 }
 
 /// Returns the time at which a session that is used at `now` expires; 0, which means never, for a lifetime of 0.
-fn expiry(now: u64, lifetime_ms: u64) -> u64 {
+fn expiry_time(now: u64, lifetime_ms: u64) -> u64 {
     match lifetime_ms {
         0 => 0,
         lifetime => now.saturating_add(lifetime),
     }
 }
 
-pub(super) fn extend(context: &mut Context<'_>, command: &log::ExtendSession) -> Applies<Answer> {
-    let token = table::fetch::<store::Token>(&context.rows, Table::Token, &command.token_hash)?;
+pub(super) fn apply_extend_session(
+    context: &mut ApplyContext<'_>,
+    command: &log::ExtendSession,
+) -> ApplyResult<CommandAnswer> {
+    let token = table::fetch_row::<store::Token>(&context.rows, Table::Token, &command.token_hash)?;
     let Some(token) = token.filter(|t| t.localpart == context.user && t.device_id == context.device_id) else {
         return refuse(Reason::SessionEnded, "the session was closed: log in again");
     };
-    let device = store::Device { expires_ms: expiry(context.time_ms, command.lifetime_ms), ..context.session()? };
+    let device = store::Device { expires_ms: expiry_time(context.time_ms, command.lifetime_ms), ..context.session()? };
     let token = store::Token { expires_ms: device.expires_ms, lifetime_ms: command.lifetime_ms, ..token };
-    context.rows.put(Table::Device, key::device(context.user, context.device_id), table::encode(&device));
-    context.rows.put(Table::Token, command.token_hash.to_vec(), table::encode(&token));
+    context.rows.put(Table::Device, key::device_key(context.user, context.device_id), table::encode_value(&device));
+    context.rows.put(Table::Token, command.token_hash.to_vec(), table::encode_value(&token));
     context.touched.session(context.user);
-    Ok(Answer::done())
+    Ok(CommandAnswer::done())
 }
 
-pub(super) fn close(context: &mut Context<'_>, command: &log::CloseSession) -> Applies<Answer> {
+pub(super) fn apply_close_session(
+    context: &mut ApplyContext<'_>,
+    command: &log::CloseSession,
+) -> ApplyResult<CommandAnswer> {
     if command.all_devices && command.at_most > 0 {
         return quota::close_some(context, command.at_most);
     }
     let device_ids = match (command.all_devices, command.device_id.is_empty()) {
-        (true, _) => devices(context)?,
+        (true, _) => all_device_ids(context)?,
         (false, true) => vec![context.device_id.to_owned()],
         (false, false) => vec![command.device_id.clone()],
     };
     let mut forgettable = MAX_FORGOTTEN;
     for device_id in &device_ids {
-        if !end(context, context.user, device_id, &mut forgettable)? {
+        if !remove_device(context, context.user, device_id, &mut forgettable)? {
             return refuse(Reason::Invalid, "you have no such device");
         }
         context.ended_own_session |= device_id == context.device_id;
     }
     context.touched.user(context.user);
-    Ok(Answer::done())
+    Ok(CommandAnswer::done())
 }
 
-fn devices(context: &Context<'_>) -> Applies<Vec<String>> {
-    Ok(quota::devices(context, context.user, usize::MAX)?.into_iter().map(|(device_id, _)| device_id).collect())
+fn all_device_ids(context: &ApplyContext<'_>) -> ApplyResult<Vec<String>> {
+    Ok(quota::list_devices(context, context.user, usize::MAX)?.into_iter().map(|(device_id, _)| device_id).collect())
 }
 
 /// Removes a device with its token and as many of its transactions as `forgettable` allows. Returns `true` if there was
 /// such a device.
-pub(super) fn end(
-    context: &mut Context<'_>,
+pub(super) fn remove_device(
+    context: &mut ApplyContext<'_>,
     localpart: &str,
     device_id: &str,
     forgettable: &mut usize,
-) -> Applies<bool> {
-    let device_key = key::device(localpart, device_id);
-    let Some(device) = table::fetch::<store::Device>(&context.rows, Table::Device, &device_key)? else {
+) -> ApplyResult<bool> {
+    let device_key = key::device_key(localpart, device_id);
+    let Some(device) = table::fetch_row::<store::Device>(&context.rows, Table::Device, &device_key)? else {
         return Ok(false);
     };
     context.touched.session(localpart);
     context.rows.delete(Table::Device, device_key);
     context.rows.delete(Table::Token, device.token_hash.to_vec());
     forget_transactions(context, localpart, device_id, forgettable)?;
-    sequence::forget(context, localpart, device_id)?;
+    sequence::forget_sequences(context, localpart, device_id)?;
     Ok(true)
 }
 
 /// Removes as many of a device's transactions as `forgettable` allows, and subtracts them from it.
 pub(super) fn forget_transactions(
-    context: &mut Context<'_>,
+    context: &mut ApplyContext<'_>,
     localpart: &str,
     device_id: &str,
     forgettable: &mut usize,
-) -> Applies<()> {
+) -> ApplyResult<()> {
     let from = key::dedup_of(localpart, device_id);
     let mut forgotten = Vec::new();
-    context.rows.scan(Table::Dedup, &from, &key::after_prefix(&from), Direction::Forward, &mut |(key, _)| {
+    context.rows.scan(Table::Dedup, &from, &key::after_prefix(&from), ScanDirection::Forward, &mut |(key, _)| {
         if forgotten.len() == *forgettable {
-            return Ok(Flow::Stop);
+            return Ok(ScanControl::Stop);
         }
         forgotten.push(key.to_vec());
-        Ok(Flow::More)
+        Ok(ScanControl::More)
     })?;
     *forgettable -= forgotten.len();
     for key in forgotten {

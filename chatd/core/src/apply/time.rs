@@ -1,6 +1,6 @@
 //! Time of the log: how it advances, and the one way in which it goes back.
 
-use super::context::{Answer, Applies, Context, refuse};
+use super::context::{ApplyContext, ApplyResult, CommandAnswer, refuse};
 use crate::id::Position;
 use crate::proto::log::{self, Reason, TimeTrust, outcome};
 use crate::proto::store;
@@ -22,25 +22,25 @@ const MAX_REPAIRS: usize = 64;
 
 /// Time with which the leader stamped an entry, and its trust in that time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub(super) struct EntryStamp {
     time_ms: u64,
     trust: TimeTrust,
 }
 
-impl Stamp {
+impl EntryStamp {
     pub(super) fn of(batch: &log::Batch) -> Self {
         Self { time_ms: batch.time_ms, trust: batch.time_trust() }
     }
 
     pub(super) fn after(self, before_ms: u64) -> u64 {
-        advanced(before_ms, self.time_ms, self.trust)
+        advanced_time(before_ms, self.time_ms, self.trust)
     }
 }
 
 /// Returns the log's time after an entry with this stamp; never less than before. Code that judges by the time heard
 /// from a leader uses this function, so that it judges as apply does.
 #[must_use]
-pub fn advanced(before_ms: u64, stamp_ms: u64, trust: TimeTrust) -> u64 {
+pub fn advanced_time(before_ms: u64, stamp_ms: u64, trust: TimeTrust) -> u64 {
     let stamp_ms = match trust {
         TimeTrust::Unspecified | TimeTrust::Confirmed => stamp_ms,
         TimeTrust::Held => stamp_ms.min(before_ms.saturating_add(HELD_STEP_MS)),
@@ -53,28 +53,28 @@ pub fn advanced(before_ms: u64, stamp_ms: u64, trust: TimeTrust) -> u64 {
 ///
 /// # Errors
 /// Fails if the cluster's row is damaged.
-pub(crate) fn effective(cluster: &store::Cluster, at: Position, stamped_ms: u64) -> Result<u64, ReadError> {
+pub(crate) fn effective_time(cluster: &store::Cluster, at: Position, stamped_ms: u64) -> Result<u64, ReadError> {
     let mut time_ms = stamped_ms;
     for repair in &cluster.time_repairs {
-        if table::position(Table::Meta, &repair.at)?.is_some_and(|repaired_at| at < repaired_at) {
+        if table::decode_position(Table::Meta, &repair.at)?.is_some_and(|repaired_at| at < repaired_at) {
             time_ms = time_ms.min(repair.time_ms);
         }
     }
     Ok(time_ms)
 }
 
-pub(super) fn repair(context: &mut Context<'_>) -> Applies<Answer> {
+pub(super) fn apply_repair_time(context: &mut ApplyContext<'_>) -> ApplyResult<CommandAnswer> {
     if !context.user.is_empty() {
         return refuse(Reason::Invalid, "this command has no caller");
     }
-    let Stamp { time_ms: now_ms, trust } = context.stamp;
+    let EntryStamp { time_ms: now_ms, trust } = context.stamp;
     if trust != TimeTrust::Confirmed {
         let message = "the clocks of a majority do not agree on a time: correct them, then try again";
         return refuse(Reason::Invalid, message);
     }
     let before_ms = context.cluster().time_ms;
     if before_ms < now_ms.saturating_add(REPAIR_FROM_MS) {
-        return Ok(repaired(before_ms, before_ms));
+        return Ok(repaired_answer(before_ms, before_ms));
     }
     let at = table::position_field(context.first);
     let cluster = context.cluster_mut();
@@ -83,11 +83,11 @@ pub(super) fn repair(context: &mut Context<'_>) -> Applies<Answer> {
         cluster.time_repairs.remove(0);
     }
     cluster.time_repairs.push(store::TimeRepair { at, time_ms: now_ms });
-    Ok(repaired(before_ms, now_ms))
+    Ok(repaired_answer(before_ms, now_ms))
 }
 
-fn repaired(before_ms: u64, after_ms: u64) -> Answer {
-    Answer::New(outcome::Kind::TimeRepaired(log::TimeRepaired { before_ms, after_ms }), None)
+fn repaired_answer(before_ms: u64, after_ms: u64) -> CommandAnswer {
+    CommandAnswer::New(outcome::Kind::TimeRepaired(log::TimeRepaired { before_ms, after_ms }), None)
 }
 
 #[cfg(test)]
@@ -154,9 +154,9 @@ mod tests {
         let after = world.say("alice", &room, "and now");
         let stamp = |at| world.view().event("alice", &crate::id::event_id(at)).unwrap().origin_server_ts;
         assert!(stamp(ahead) > wrong - 100 && stamp(after) < now + 100);
-        let cluster = crate::rows::cluster(&world.rows).unwrap().unwrap();
-        assert_eq!(effective(&cluster, ahead, stamp(ahead)).unwrap(), now + 9);
-        assert_eq!(effective(&cluster, after, stamp(after)).unwrap(), stamp(after));
+        let cluster = crate::rows::cluster_row(&world.rows).unwrap().unwrap();
+        assert_eq!(effective_time(&cluster, ahead, stamp(ahead)).unwrap(), now + 9);
+        assert_eq!(effective_time(&cluster, after, stamp(after)).unwrap(), stamp(after));
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Power levels: parsing of `m.room.power_levels`, and the rules by which it may be changed.
 //! Source: Matrix specification, "m.room.power_levels", and rule 9 of room version 11's authorization rules.
 
-use super::{Denied, forbidden, invalid};
+use super::{AuthDenial, forbidden_change, invalid_change};
 use crate::id;
-use crate::json::Object;
+use crate::json::JsonObject;
 use crate::proto::store::{Levels, NamedLevel};
 use serde_json::Value;
 
@@ -24,21 +24,21 @@ const SCALARS: [(&str, i64); 7] = [
 impl Levels {
     /// Returns the power level of a user of this server.
     pub(crate) fn of(&self, localpart: &str) -> i64 {
-        find(&self.users, localpart).unwrap_or(self.users_default)
+        find_level(&self.users, localpart).unwrap_or(self.users_default)
     }
 
     /// Returns the power level needed to send a message of this type.
     pub(crate) fn to_send(&self, event_type: &str) -> i64 {
-        find(&self.events, event_type).unwrap_or(self.events_default)
+        find_level(&self.events, event_type).unwrap_or(self.events_default)
     }
 
     /// Returns the power level needed to set state of this type.
     pub(crate) fn to_set(&self, event_type: &str) -> i64 {
-        find(&self.events, event_type).unwrap_or(self.state_default)
+        find_level(&self.events, event_type).unwrap_or(self.state_default)
     }
 }
 
-fn find(sorted: &[NamedLevel], name: &str) -> Option<i64> {
+fn find_level(sorted: &[NamedLevel], name: &str) -> Option<i64> {
     let place = sorted.binary_search_by(|entry| entry.name.as_str().cmp(name)).ok()?;
     sorted.get(place).map(|entry| entry.level)
 }
@@ -48,20 +48,20 @@ fn find(sorted: &[NamedLevel], name: &str) -> Option<i64> {
 /// # Errors
 /// Fails if a level is not an integer, if `events` or `notifications` is not an object of integers, or if `users` is
 /// not an object of integers by user id.
-pub(crate) fn parse(content: &Object, server_name: &str) -> Result<Levels, Denied> {
-    let scalar = |name: &str| -> Result<i64, Denied> {
+pub(crate) fn parse_levels(content: &JsonObject, server_name: &str) -> Result<Levels, AuthDenial> {
+    let scalar = |name: &str| -> Result<i64, AuthDenial> {
         match content.get(name) {
-            Some(value) => integer(name, value),
+            Some(value) => level_value(name, value),
             None => Ok(SCALARS.iter().find(|(known, _)| *known == name).map_or(0, |(_, level)| *level)),
         }
     };
-    table(content, "notifications")?;
-    let users = table(content, "users")?;
+    level_entries(content, "notifications")?;
+    let users = level_entries(content, "users")?;
     if let Some((bad, _)) = users.iter().find(|(user, _)| !is_user_id(user)) {
-        return Err(invalid(format!("users of m.room.power_levels names {bad:?}, which is not a user id")));
+        return Err(invalid_change(format!("users of m.room.power_levels names {bad:?}, which is not a user id")));
     }
     // Users of other servers cannot have power here, because they cannot join.
-    let local = users.into_iter().filter_map(|(user, level)| Some((id::localpart(user, server_name)?, level)));
+    let local = users.into_iter().filter_map(|(user, level)| Some((id::user_localpart(user, server_name)?, level)));
     Ok(Levels {
         ban: scalar("ban")?,
         kick: scalar("kick")?,
@@ -70,12 +70,12 @@ pub(crate) fn parse(content: &Object, server_name: &str) -> Result<Levels, Denie
         events_default: scalar("events_default")?,
         state_default: scalar("state_default")?,
         users_default: scalar("users_default")?,
-        users: named(local),
-        events: named(table(content, "events")?.into_iter()),
+        users: sorted_levels(local),
+        events: sorted_levels(level_entries(content, "events")?.into_iter()),
     })
 }
 
-fn named<'a>(entries: impl Iterator<Item = (&'a str, i64)>) -> Vec<NamedLevel> {
+fn sorted_levels<'a>(entries: impl Iterator<Item = (&'a str, i64)>) -> Vec<NamedLevel> {
     let mut out: Vec<_> = entries.map(|(name, level)| NamedLevel { name: name.to_owned(), level }).collect();
     out.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     out
@@ -85,46 +85,48 @@ fn is_user_id(text: &str) -> bool {
     text.len() <= 255 && text.strip_prefix('@').is_some_and(|rest| rest.contains(':'))
 }
 
-fn integer(name: &str, value: &Value) -> Result<i64, Denied> {
+fn level_value(name: &str, value: &Value) -> Result<i64, AuthDenial> {
     match value.as_i64() {
         Some(level) if (-MAX_LEVEL..=MAX_LEVEL).contains(&level) => Ok(level),
-        _ => Err(invalid(format!("{name} of m.room.power_levels must be an integer"))),
+        _ => Err(invalid_change(format!("{name} of m.room.power_levels must be an integer"))),
     }
 }
 
 /// Returns the entries of an object of levels; empty if the object is absent.
-fn table<'a>(content: &'a Object, name: &str) -> Result<Vec<(&'a str, i64)>, Denied> {
+fn level_entries<'a>(content: &'a JsonObject, name: &str) -> Result<Vec<(&'a str, i64)>, AuthDenial> {
     match content.get(name) {
         None => Ok(Vec::new()),
         Some(Value::Object(entries)) => {
-            entries.iter().map(|(key, value)| Ok((key.as_str(), integer(key, value)?))).collect()
+            entries.iter().map(|(key, value)| Ok((key.as_str(), level_value(key, value)?))).collect()
         }
-        Some(_) => Err(invalid(format!("{name} of m.room.power_levels must be an object"))),
+        Some(_) => Err(invalid_change(format!("{name} of m.room.power_levels must be an object"))),
     }
 }
 
 /// Checks that `sender` (a full user id with `power`) may replace `old` by `new`. Both must have been accepted by
-/// [`parse`].
+/// [`parse_levels`].
 ///
 /// # Errors
 /// Fails if the change would touch a level above the sender's, grant one above it, or change the level of another user
 /// who has as much power as the sender.
-pub(crate) fn check_change(sender: &str, power: i64, old: &Object, new: &Object) -> Result<(), Denied> {
+pub(crate) fn check_change(sender: &str, power: i64, old: &JsonObject, new: &JsonObject) -> Result<(), AuthDenial> {
     for (name, default) in SCALARS {
-        let level = |content: &Object| content.get(name).and_then(Value::as_i64);
+        let level = |content: &JsonObject| content.get(name).and_then(Value::as_i64);
         check_entry(name, power, level(old).or(Some(default)), level(new).or(Some(default)))?;
     }
     for name in ["events", "notifications"] {
-        for (key, before, after) in changes(old, new, name)? {
+        for (key, before, after) in level_changes(old, new, name)? {
             check_entry(key, power, before, after)?;
         }
     }
-    for (user, before, after) in changes(old, new, "users")? {
+    for (user, before, after) in level_changes(old, new, "users")? {
         if user != sender && before.is_some_and(|level| level >= power) && before != after {
-            return Err(forbidden(format!("you cannot change the power of {user}, who has as much as you or more")));
+            return Err(forbidden_change(format!(
+                "you cannot change the power of {user}, who has as much as you or more"
+            )));
         }
         if before != after && after.is_some_and(|level| level > power) {
-            return Err(forbidden(format!("you cannot give {user} more power than your own {power}")));
+            return Err(forbidden_change(format!("you cannot give {user} more power than your own {power}")));
         }
     }
     Ok(())
@@ -132,23 +134,25 @@ pub(crate) fn check_change(sender: &str, power: i64, old: &Object, new: &Object)
 
 /// Checks the change of a level that is not that of a user: neither the old nor the new value may exceed the sender's
 /// power.
-fn check_entry(name: &str, power: i64, before: Option<i64>, after: Option<i64>) -> Result<(), Denied> {
+fn check_entry(name: &str, power: i64, before: Option<i64>, after: Option<i64>) -> Result<(), AuthDenial> {
     let beyond = |level: Option<i64>| level.is_some_and(|level| level > power);
     match before != after && (beyond(before) || beyond(after)) {
-        true => Err(forbidden(format!("you cannot change the level of {name} beyond your own power of {power}"))),
+        true => {
+            Err(forbidden_change(format!("you cannot change the level of {name} beyond your own power of {power}")))
+        }
         false => Ok(()),
     }
 }
 
-type Change<'a> = (&'a str, Option<i64>, Option<i64>);
+type LevelChange<'a> = (&'a str, Option<i64>, Option<i64>);
 
 /// Returns all entries of one object of levels, before and after, in byte order of their names.
-fn changes<'a>(old: &'a Object, new: &'a Object, name: &str) -> Result<Vec<Change<'a>>, Denied> {
+fn level_changes<'a>(old: &'a JsonObject, new: &'a JsonObject, name: &str) -> Result<Vec<LevelChange<'a>>, AuthDenial> {
     let mut all = std::collections::BTreeMap::<&str, (Option<i64>, Option<i64>)>::new();
-    for (key, level) in table(old, name)? {
+    for (key, level) in level_entries(old, name)? {
         all.entry(key).or_default().0 = Some(level);
     }
-    for (key, level) in table(new, name)? {
+    for (key, level) in level_entries(new, name)? {
         all.entry(key).or_default().1 = Some(level);
     }
     Ok(all.into_iter().map(|(key, (before, after))| (key, before, after)).collect())
@@ -159,7 +163,7 @@ mod tests {
     use super::*;
     use crate::json::parse_object;
 
-    fn object(text: &str) -> Object {
+    fn object(text: &str) -> JsonObject {
         parse_object(text.as_bytes()).unwrap()
     }
 
@@ -167,9 +171,9 @@ mod tests {
 
     #[test]
     fn absent_levels_are_the_specifications() {
-        let levels = parse(&object("{}"), "x").unwrap();
+        let levels = parse_levels(&object("{}"), "x").unwrap();
         assert_eq!((levels.ban, levels.invite, levels.state_default, levels.of("a")), (50, 0, 50, 0));
-        let levels = parse(&object(OLD), "x").unwrap();
+        let levels = parse_levels(&object(OLD), "x").unwrap();
         assert_eq!((levels.of("a"), levels.to_set("t"), levels.to_set("u"), levels.to_send("u")), (100, 100, 50, 0));
     }
 
@@ -178,7 +182,7 @@ mod tests {
         for bad in
             [r#"{"ban":"50"}"#, r#"{"ban":1.5}"#, r#"{"users":[]}"#, r#"{"users":{"a":1}}"#, r#"{"events":{"t":null}}"#]
         {
-            assert!(parse(&object(bad), "x").is_err(), "{bad}");
+            assert!(parse_levels(&object(bad), "x").is_err(), "{bad}");
         }
     }
 

@@ -1,13 +1,13 @@
 //! Membership transitions: rule 4 of room version 11's authorization rules.
 
-use super::{Denied, forbidden};
+use super::{AuthDenial, forbidden_change};
 use crate::proto::log::Reason;
 use crate::proto::log::set_membership::Change;
 use crate::proto::store::Levels;
 use crate::proto::store::membership::Kind;
 
 /// Facts by which the rules judge a change of membership.
-pub(crate) struct Facts<'a> {
+pub(crate) struct MembershipFacts<'a> {
     /// Membership of the sender; [`Kind::Unspecified`] for none.
     pub(crate) sender: Kind,
     /// Membership of the target user; [`Kind::Unspecified`] for none.
@@ -18,7 +18,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) target_power: i64,
     pub(crate) levels: &'a Levels,
     /// Ways to enter the room. Read for joins and knocks only; other changes may leave it at the default.
-    pub(crate) entrance: Entrance,
+    pub(crate) entrance: EntryRights,
 }
 
 /// Message for a user whom these rules alone keep out. It is the same if the room does not exist: ids can be guessed,
@@ -27,17 +27,17 @@ pub(crate) const BY_INVITATION: &str = "this room is invite-only, or it does not
 pub(crate) const NO_KNOCKS: &str = "this room does not accept knocks, or it does not exist";
 
 /// Returns the refusal of a change in a room that does not exist.
-pub(crate) fn no_such_room(change: Change) -> Denied {
+pub(crate) fn no_such_room(change: Change) -> AuthDenial {
     match change {
-        Change::Join => forbidden(BY_INVITATION),
-        Change::Knock => forbidden(NO_KNOCKS),
-        _ => Denied { reason: Reason::RoomNotFound, message: "there is no such room".into() },
+        Change::Join => forbidden_change(BY_INVITATION),
+        Change::Knock => forbidden_change(NO_KNOCKS),
+        _ => AuthDenial { reason: Reason::RoomNotFound, message: "there is no such room".into() },
     }
 }
 
 /// Ways in which a user may enter a room, by its `m.room.join_rules`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Entrance {
+pub(crate) struct EntryRights {
     /// `true` if anyone may join.
     pub(crate) open: bool,
     /// `true` if the room is restricted and the user is in one of the rooms that it allows.
@@ -50,104 +50,106 @@ pub(crate) struct Entrance {
 ///
 /// # Errors
 /// Fails if the rules forbid the change.
-pub(crate) fn check(change: Change, facts: &Facts<'_>) -> Result<Kind, Denied> {
+pub(crate) fn check_transition(change: Change, facts: &MembershipFacts<'_>) -> Result<Kind, AuthDenial> {
     match change {
-        Change::Join => join(facts),
-        Change::Knock => knock(facts),
-        Change::Invite => invite(facts),
-        Change::Leave if facts.oneself => leave(facts),
-        Change::Leave | Change::Kick => kick(facts),
-        Change::Ban => ban(facts),
-        Change::Unban => unban(facts),
-        Change::Unspecified | Change::Forget => Err(super::invalid("the membership change is missing")),
+        Change::Join => check_join(facts),
+        Change::Knock => check_knock(facts),
+        Change::Invite => check_invite(facts),
+        Change::Leave if facts.oneself => check_leave(facts),
+        Change::Leave | Change::Kick => check_kick(facts),
+        Change::Ban => check_ban(facts),
+        Change::Unban => check_unban(facts),
+        Change::Unspecified | Change::Forget => Err(super::invalid_change("the membership change is missing")),
     }
 }
 
-fn join(facts: &Facts<'_>) -> Result<Kind, Denied> {
+fn check_join(facts: &MembershipFacts<'_>) -> Result<Kind, AuthDenial> {
     if !facts.oneself {
-        return Err(forbidden("you can only join for yourself; invite the other user instead"));
+        return Err(forbidden_change("you can only join for yourself; invite the other user instead"));
     }
     match facts.target {
-        Kind::Ban => Err(forbidden("you are banned from this room")),
+        Kind::Ban => Err(forbidden_change("you are banned from this room")),
         Kind::Join | Kind::Invite => Ok(Kind::Join),
         _ if facts.entrance.open || facts.entrance.vouched => Ok(Kind::Join),
-        _ => Err(forbidden(BY_INVITATION)),
+        _ => Err(forbidden_change(BY_INVITATION)),
     }
 }
 
-fn knock(facts: &Facts<'_>) -> Result<Kind, Denied> {
+fn check_knock(facts: &MembershipFacts<'_>) -> Result<Kind, AuthDenial> {
     match facts.target {
-        _ if !facts.oneself => Err(forbidden("you can only knock for yourself")),
-        _ if !facts.entrance.knock => Err(forbidden(NO_KNOCKS)),
-        Kind::Ban => Err(forbidden("you are banned from this room")),
-        Kind::Join => Err(forbidden("you are already in this room")),
-        Kind::Invite => Err(forbidden("you are already invited; join instead")),
+        _ if !facts.oneself => Err(forbidden_change("you can only knock for yourself")),
+        _ if !facts.entrance.knock => Err(forbidden_change(NO_KNOCKS)),
+        Kind::Ban => Err(forbidden_change("you are banned from this room")),
+        Kind::Join => Err(forbidden_change("you are already in this room")),
+        Kind::Invite => Err(forbidden_change("you are already invited; join instead")),
         _ => Ok(Kind::Knock),
     }
 }
 
-fn invite(facts: &Facts<'_>) -> Result<Kind, Denied> {
+fn check_invite(facts: &MembershipFacts<'_>) -> Result<Kind, AuthDenial> {
     sender_is_in(facts)?;
     match facts.target {
-        Kind::Join => Err(forbidden("this user is already in the room")),
-        Kind::Ban => Err(forbidden("this user is banned; lift the ban first")),
+        Kind::Join => Err(forbidden_change("this user is already in the room")),
+        Kind::Ban => Err(forbidden_change("this user is banned; lift the ban first")),
         _ => has_power(facts, facts.levels.invite, "invite").map(|()| Kind::Invite),
     }
 }
 
-fn leave(facts: &Facts<'_>) -> Result<Kind, Denied> {
+fn check_leave(facts: &MembershipFacts<'_>) -> Result<Kind, AuthDenial> {
     match facts.target {
         Kind::Join | Kind::Invite | Kind::Knock => Ok(Kind::Leave),
-        _ => Err(Denied { reason: Reason::NotMember, message: "you are not in this room".into() }),
+        _ => Err(AuthDenial { reason: Reason::NotMember, message: "you are not in this room".into() }),
     }
 }
 
-fn kick(facts: &Facts<'_>) -> Result<Kind, Denied> {
+fn check_kick(facts: &MembershipFacts<'_>) -> Result<Kind, AuthDenial> {
     sender_is_in(facts)?;
     match facts.target {
         Kind::Join | Kind::Invite | Kind::Knock => {
             has_power(facts, facts.levels.kick, "kick")?;
-            outranks(facts).map(|()| Kind::Leave)
+            outranks_target(facts).map(|()| Kind::Leave)
         }
-        Kind::Ban => Err(forbidden("this user is banned; lift the ban instead")),
-        _ => Err(forbidden("this user is not in the room")),
+        Kind::Ban => Err(forbidden_change("this user is banned; lift the ban instead")),
+        _ => Err(forbidden_change("this user is not in the room")),
     }
 }
 
-fn ban(facts: &Facts<'_>) -> Result<Kind, Denied> {
+fn check_ban(facts: &MembershipFacts<'_>) -> Result<Kind, AuthDenial> {
     sender_is_in(facts)?;
     has_power(facts, facts.levels.ban, "ban")?;
-    outranks(facts).map(|()| Kind::Ban)
+    outranks_target(facts).map(|()| Kind::Ban)
 }
 
-fn unban(facts: &Facts<'_>) -> Result<Kind, Denied> {
+fn check_unban(facts: &MembershipFacts<'_>) -> Result<Kind, AuthDenial> {
     sender_is_in(facts)?;
     if facts.target != Kind::Ban {
-        return Err(forbidden("this user is not banned"));
+        return Err(forbidden_change("this user is not banned"));
     }
     has_power(facts, facts.levels.ban, "lift bans")?;
     has_power(facts, facts.levels.kick, "lift bans")?;
-    outranks(facts).map(|()| Kind::Leave)
+    outranks_target(facts).map(|()| Kind::Leave)
 }
 
-fn sender_is_in(facts: &Facts<'_>) -> Result<(), Denied> {
+fn sender_is_in(facts: &MembershipFacts<'_>) -> Result<(), AuthDenial> {
     match facts.sender {
         Kind::Join => Ok(()),
-        _ => Err(Denied { reason: Reason::NotMember, message: "you are not in this room; join it first".into() }),
+        _ => Err(AuthDenial { reason: Reason::NotMember, message: "you are not in this room; join it first".into() }),
     }
 }
 
-fn has_power(facts: &Facts<'_>, needed: i64, what: &str) -> Result<(), Denied> {
+fn has_power(facts: &MembershipFacts<'_>, needed: i64, what: &str) -> Result<(), AuthDenial> {
     match facts.sender_power >= needed {
         true => Ok(()),
-        false => Err(forbidden(format!("you need power {needed} to {what} here, but have {}", facts.sender_power))),
+        false => {
+            Err(forbidden_change(format!("you need power {needed} to {what} here, but have {}", facts.sender_power)))
+        }
     }
 }
 
-fn outranks(facts: &Facts<'_>) -> Result<(), Denied> {
+fn outranks_target(facts: &MembershipFacts<'_>) -> Result<(), AuthDenial> {
     match facts.target_power < facts.sender_power {
         true => Ok(()),
-        false => Err(forbidden("this user has as much power here as you or more")),
+        false => Err(forbidden_change("this user has as much power here as you or more")),
     }
 }
 
@@ -163,21 +165,21 @@ mod tests {
 
     fn allowed(change: Change, sender: Kind, powers: (i64, i64), open: bool) -> Vec<Kind> {
         let levels = levels();
-        let facts = |target| Facts {
+        let facts = |target| MembershipFacts {
             sender,
             target,
             oneself: false,
             sender_power: powers.0,
             target_power: powers.1,
             levels: &levels,
-            entrance: Entrance { open, ..Entrance::default() },
+            entrance: EntryRights { open, ..EntryRights::default() },
         };
-        ALL.into_iter().filter(|target| check(change, &facts(*target)).is_ok()).collect()
+        ALL.into_iter().filter(|target| check_transition(change, &facts(*target)).is_ok()).collect()
     }
 
-    fn allowed_alone(change: Change, entrance: Entrance) -> Vec<Kind> {
+    fn allowed_alone(change: Change, entrance: EntryRights) -> Vec<Kind> {
         let levels = levels();
-        let facts = |kind| Facts {
+        let facts = |kind| MembershipFacts {
             sender: kind,
             target: kind,
             oneself: true,
@@ -186,13 +188,13 @@ mod tests {
             levels: &levels,
             entrance,
         };
-        ALL.into_iter().filter(|kind| check(change, &facts(*kind)).is_ok()).collect()
+        ALL.into_iter().filter(|kind| check_transition(change, &facts(*kind)).is_ok()).collect()
     }
 
     #[test]
     fn a_closed_room_is_entered_by_invitation_only_and_by_the_banned_never() {
-        let closed = Entrance::default();
-        let open = Entrance { open: true, ..closed };
+        let closed = EntryRights::default();
+        let open = EntryRights { open: true, ..closed };
         assert_eq!(allowed_alone(Change::Join, closed), [Kind::Join, Kind::Invite]);
         assert_eq!(
             allowed_alone(Change::Join, open),
@@ -202,14 +204,14 @@ mod tests {
 
     #[test]
     fn one_knocks_from_outside_where_knocking_is_open() {
-        assert!(allowed_alone(Change::Knock, Entrance::default()).is_empty());
-        let knock = Entrance { knock: true, ..Entrance::default() };
+        assert!(allowed_alone(Change::Knock, EntryRights::default()).is_empty());
+        let knock = EntryRights { knock: true, ..EntryRights::default() };
         assert_eq!(allowed_alone(Change::Knock, knock), [Kind::Unspecified, Kind::Leave, Kind::Knock]);
     }
 
     #[test]
     fn one_leaves_what_one_is_in_or_called_to() {
-        assert_eq!(allowed_alone(Change::Leave, Entrance::default()), [Kind::Join, Kind::Invite, Kind::Knock]);
+        assert_eq!(allowed_alone(Change::Leave, EntryRights::default()), [Kind::Join, Kind::Invite, Kind::Knock]);
     }
 
     #[test]

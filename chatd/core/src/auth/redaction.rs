@@ -1,8 +1,8 @@
 //! Rules for redactions: who may redact, and the part of an event's content that survives.
 //! Source: Matrix specification, "Room Version 11", "Redactions".
 
-use super::{Denied, forbidden};
-use crate::json::{self, Object};
+use super::{AuthDenial, forbidden_change};
+use crate::json::{self, JsonObject};
 use crate::proto::store::Levels;
 use bytes::Bytes;
 
@@ -10,16 +10,16 @@ use bytes::Bytes;
 ///
 /// # Errors
 /// Fails if the event is somebody else's and the member's power level is below the one needed.
-pub(crate) fn check_power(levels: &Levels, localpart: &str, is_own: bool) -> Result<(), Denied> {
+pub(crate) fn check_power(levels: &Levels, localpart: &str, is_own: bool) -> Result<(), AuthDenial> {
     let (needed, power) = (levels.redact, levels.of(localpart));
     match is_own || power >= needed {
         true => Ok(()),
-        false => Err(forbidden(format!("you need power {needed} to redact events of others, but have {power}"))),
+        false => Err(forbidden_change(format!("you need power {needed} to redact events of others, but have {power}"))),
     }
 }
 
 /// Returns the content that remains when an event of this type is redacted.
-pub(crate) fn strip(event_type: &str, content: &[u8]) -> Bytes {
+pub(crate) fn redacted_content(event_type: &str, content: &[u8]) -> Bytes {
     let kept: &[&str] = match event_type {
         "m.room.create" => return Bytes::copy_from_slice(content),
         "m.room.member" => &["membership", "join_authorised_via_users_server", "third_party_invite"],
@@ -36,14 +36,14 @@ pub(crate) fn strip(event_type: &str, content: &[u8]) -> Bytes {
     if let Some(invite) = object.get_mut("third_party_invite") {
         keep_signed(invite);
     }
-    json::canonical(&object)
+    json::canonical_json(&object)
 }
 
 /// Removes everything but `signed` from a third-party invite.
 fn keep_signed(invite: &mut serde_json::Value) {
     let signed = invite.get("signed").cloned();
-    *invite =
-        signed.map_or_else(|| Object::new().into(), |signed| Object::from_iter([("signed".into(), signed)]).into());
+    *invite = signed
+        .map_or_else(|| JsonObject::new().into(), |signed| JsonObject::from_iter([("signed".into(), signed)]).into());
 }
 
 #[cfg(test)]
@@ -52,15 +52,18 @@ mod tests {
 
     #[test]
     fn a_message_loses_everything_and_state_keeps_what_rules_need() {
-        assert_eq!(strip("m.room.message", br#"{"body":"x"}"#), "{}");
-        assert_eq!(strip("m.room.member", br#"{"membership":"join","displayname":"x"}"#), r#"{"membership":"join"}"#);
-        assert_eq!(strip("m.room.create", br#"{"a": 1}"#), r#"{"a": 1}"#);
+        assert_eq!(redacted_content("m.room.message", br#"{"body":"x"}"#), "{}");
         assert_eq!(
-            strip("m.room.power_levels", br#"{"notifications":{"room":1},"invite":3,"users":{"@a:x":1}}"#),
+            redacted_content("m.room.member", br#"{"membership":"join","displayname":"x"}"#),
+            r#"{"membership":"join"}"#
+        );
+        assert_eq!(redacted_content("m.room.create", br#"{"a": 1}"#), r#"{"a": 1}"#);
+        assert_eq!(
+            redacted_content("m.room.power_levels", br#"{"notifications":{"room":1},"invite":3,"users":{"@a:x":1}}"#),
             r#"{"invite":3,"users":{"@a:x":1}}"#
         );
         assert_eq!(
-            strip(
+            redacted_content(
                 "m.room.member",
                 br#"{"membership":"invite","third_party_invite":{"display_name":"x","signed":{"a":1}}}"#
             ),

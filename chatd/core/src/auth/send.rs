@@ -1,7 +1,7 @@
 //! Rules for sending messages and setting state: the power needed, and which state keys belong to a user.
 //! Source: Matrix specification, "Room Version 11", "Authorization rules".
 
-use super::{Denied, forbidden, invalid};
+use super::{AuthDenial, forbidden_change, invalid_change};
 use crate::proto::store::Levels;
 use crate::rows::event_type;
 
@@ -16,9 +16,9 @@ pub(crate) struct EventSender<'s> {
 ///
 /// # Errors
 /// Fails for types that are state: to clients, such a message would look like a change of the room, but change nothing.
-pub(crate) fn check_message_type(event_type: &str) -> Result<(), Denied> {
+pub(crate) fn check_message_type(event_type: &str) -> Result<(), AuthDenial> {
     match event_type::ONLY_STATE.contains(&event_type) {
-        true => Err(invalid(format!("{event_type} is state: send it as such, with its state key"))),
+        true => Err(invalid_change(format!("{event_type} is state: send it as such, with its state key"))),
         false => Ok(()),
     }
 }
@@ -27,11 +27,11 @@ pub(crate) fn check_message_type(event_type: &str) -> Result<(), Denied> {
 ///
 /// # Errors
 /// Fails if the member's power level is below the one needed.
-pub(crate) fn check_message(levels: &Levels, localpart: &str, event_type: &str) -> Result<(), Denied> {
+pub(crate) fn check_message(levels: &Levels, localpart: &str, event_type: &str) -> Result<(), AuthDenial> {
     let (needed, power) = (levels.to_send(event_type), levels.of(localpart));
     match power >= needed {
         true => Ok(()),
-        false => Err(forbidden(format!("you need power {needed} to send {event_type} here, but have {power}"))),
+        false => Err(forbidden_change(format!("you need power {needed} to send {event_type} here, but have {power}"))),
     }
 }
 
@@ -46,17 +46,19 @@ pub(crate) fn check_state(
     sender: EventSender<'_>,
     event_type: &str,
     state_key: &str,
-) -> Result<(), Denied> {
+) -> Result<(), AuthDenial> {
     let (needed, power) = (levels.to_set(event_type), levels.of(sender.localpart));
     if power < needed {
-        return Err(forbidden(format!("you need power {needed} to set {event_type} here, but have {power}")));
+        return Err(forbidden_change(format!("you need power {needed} to set {event_type} here, but have {power}")));
     }
     if state_key.starts_with('@') && state_key != sender.user_id {
-        return Err(forbidden("only the user named by the state key may set this state"));
+        return Err(forbidden_change("only the user named by the state key may set this state"));
     }
     match event_type {
-        event_type::CREATE => Err(forbidden("a room can be created only once")),
-        event_type::MEMBER => Err(invalid("memberships cannot be set as plain state: change the membership instead")),
+        event_type::CREATE => Err(forbidden_change("a room can be created only once")),
+        event_type::MEMBER => {
+            Err(invalid_change("memberships cannot be set as plain state: change the membership instead"))
+        }
         _ => Ok(()),
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::auth::{levels, redaction};
 use crate::id::{Position, RoomNumber};
-use crate::json::{self, Object};
-use crate::query::{Event, Filter};
+use crate::json::{self, JsonObject};
+use crate::query::{RoomEvent, SyncFilter};
 use crate::retention;
 use bytes::Bytes;
 use serde_json::Value;
@@ -13,23 +13,23 @@ const REDUCED: [&str; 5] =
     ["m.room.member", "m.room.join_rules", "m.room.power_levels", "m.room.history_visibility", "m.room.redaction"];
 
 /// Checks the content of an event: accepted content can be parsed and has one canonical form.
-pub(super) fn run(bytes: &[u8]) -> bool {
+pub(super) fn fuzz_content(bytes: &[u8]) -> bool {
     let parsed = json::parse_object(bytes);
     assert_eq!(json::check_object(bytes).is_ok(), parsed.is_ok(), "let in, and not to be read: {parsed:?}");
     let Ok(object) = parsed else { return false };
     if json::check_event_content(bytes).is_ok() {
         assert!(object.values().all(is_canonical), "not canonical: {object:?}");
     }
-    let canonical = json::canonical(&object);
+    let canonical = json::canonical_json(&object);
     let again = json::parse_object(&canonical);
-    assert!(again.is_ok_and(|again| again == object && json::canonical(&again) == canonical), "{object:?}");
+    assert!(again.is_ok_and(|again| again == object && json::canonical_json(&again) == canonical), "{object:?}");
     assert_eq!(json::stored_object(bytes), object);
     for key in object.keys() {
         assert_eq!(json::string_len(key), Value::from(key.as_str()).to_string().len());
     }
     for event_type in REDUCED {
-        let stripped = redaction::strip(event_type, bytes);
-        assert_eq!(redaction::strip(event_type, &stripped), stripped, "{event_type}");
+        let stripped = redaction::redacted_content(event_type, bytes);
+        assert_eq!(redaction::redacted_content(event_type, &stripped), stripped, "{event_type}");
     }
     drop(retention::max_lifetime(&object));
     true
@@ -46,18 +46,18 @@ fn is_canonical(value: &Value) -> bool {
 }
 
 /// Checks power levels, and a change of them.
-pub(super) fn levels(bytes: &[u8]) -> bool {
+pub(super) fn fuzz_levels(bytes: &[u8]) -> bool {
     let mut lines = bytes.splitn(2, |byte| *byte == b'\n');
     let object = |line: Option<&[u8]>| line.and_then(|line| json::parse_object(line).ok());
     let Some(old) = object(lines.next()) else { return false };
-    let Ok(read) = levels::parse(&old, "a.org") else { return false };
+    let Ok(read) = levels::parse_levels(&old, "a.org") else { return false };
     for named in [&read.users, &read.events] {
         assert!(named.is_sorted_by(|a, b| a.name < b.name), "a name twice, or out of order: {named:?}");
         assert!(named.iter().all(|entry| entry.level.unsigned_abs() < 1 << 53));
     }
     assert!(read.users.iter().all(|entry| read.of(&entry.name) == entry.level));
     let Some(new) = object(lines.next()) else { return false };
-    if levels::parse(&new, "a.org").is_err() {
+    if levels::parse_levels(&new, "a.org").is_err() {
         return false;
     }
     let power = read.of("alice");
@@ -67,8 +67,8 @@ pub(super) fn levels(bytes: &[u8]) -> bool {
 }
 
 /// Returns `true` if no user has more power than `power`, except those who had it before.
-fn grants_no_more_than(power: i64, old: &Object, new: &Object) -> bool {
-    let users = |object: &Object| object.get("users").and_then(Value::as_object).cloned().unwrap_or_default();
+fn grants_no_more_than(power: i64, old: &JsonObject, new: &JsonObject) -> bool {
+    let users = |object: &JsonObject| object.get("users").and_then(Value::as_object).cloned().unwrap_or_default();
     let before = users(old);
     users(new)
         .iter()
@@ -76,8 +76,8 @@ fn grants_no_more_than(power: i64, old: &Object, new: &Object) -> bool {
 }
 
 /// Checks a filter, and its verdict about events made of its own types.
-pub(super) fn filter(bytes: &[u8]) -> bool {
-    let Ok(filter) = Filter::from_json(bytes) else { return false };
+pub(super) fn fuzz_filter(bytes: &[u8]) -> bool {
+    let Ok(filter) = SyncFilter::from_json(bytes) else { return false };
     let rooms = filter.rooms.iter().flatten().chain(&filter.not_rooms);
     rooms.for_each(|room| assert!(!filter.not_rooms.contains(room) || !filter.wants_room(room)));
     for part in [&filter.timeline, &filter.state] {
@@ -91,8 +91,8 @@ pub(super) fn filter(bytes: &[u8]) -> bool {
     true
 }
 
-fn event_of(event_type: &str) -> Event {
-    Event {
+fn event_of(event_type: &str) -> RoomEvent {
+    RoomEvent {
         position: Position::ZERO,
         event_id: String::new(),
         room: RoomNumber(1),

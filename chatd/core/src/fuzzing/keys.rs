@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 
 /// Parts that keys are built from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Parts {
+struct KeyParts {
     room: RoomNumber,
     at: Position,
     other: Position,
@@ -16,17 +16,17 @@ struct Parts {
 }
 
 /// Checks two sets of parts, one from each half of the bytes, and the bytes themselves as a key.
-pub(super) fn run(bytes: &[u8]) -> bool {
+pub(super) fn fuzz_keys(bytes: &[u8]) -> bool {
     let (left, right) = bytes.split_at(bytes.len() / 2);
     as_a_key(bytes);
-    prefix(left, right);
-    let (Some(a), Some(b)) = (Parts::of(left), Parts::of(right)) else { return false };
-    numbers(&a, &b);
-    texts(&a, &b);
+    check_prefix(left, right);
+    let (Some(a), Some(b)) = (KeyParts::of(left), KeyParts::of(right)) else { return false };
+    check_numbers(&a, &b);
+    check_texts(&a, &b);
     true
 }
 
-impl Parts {
+impl KeyParts {
     fn of(bytes: &[u8]) -> Option<Self> {
         let (room, rest) = bytes.split_first_chunk::<8>()?;
         let (at, rest) = rest.split_first_chunk::<POSITION_LEN>()?;
@@ -44,44 +44,44 @@ impl Parts {
 }
 
 /// Checks that fixed-width keys are ordered like what they name.
-fn numbers(a: &Parts, b: &Parts) {
+fn check_numbers(a: &KeyParts, b: &KeyParts) {
     assert_eq!(Position::from_bytes(&a.at.to_bytes()), Some(a.at));
-    ordered(key::position(a.at), key::position(b.at), a.at.cmp(&b.at));
-    ordered(key::room(a.room), key::room(b.room), a.room.cmp(&b.room));
+    assert_order(key::position_key(a.at), key::position_key(b.at), a.at.cmp(&b.at));
+    assert_order(key::room_key(a.room), key::room_key(b.room), a.room.cmp(&b.room));
     let (left, right) = (key::room_position(a.room, a.at), key::room_position(b.room, b.at));
     assert_eq!(key::leading_room(&left), Some(a.room));
     assert_eq!(key::trailing_position(&left), Some(a.at));
-    ordered(left, right, (a.room, a.at).cmp(&(b.room, b.at)));
+    assert_order(left, right, (a.room, a.at).cmp(&(b.room, b.at)));
     assert!(a.at == Position::ZERO || a.at.before() < a.at);
 }
 
 /// Checks that keys with text in them belong to one thing alone.
-fn texts(a: &Parts, b: &Parts) {
-    let version = |p: &Parts| key::state_version(p.room, &p.one, &p.two, p.at);
+fn check_texts(a: &KeyParts, b: &KeyParts) {
+    let version = |p: &KeyParts| key::state_version(p.room, &p.one, &p.two, p.at);
     assert_eq!(key::parse_state_version(&version(a)), Some((a.room, a.one.as_str(), a.two.as_str(), a.at)));
-    let by_versions = |p: &Parts| (p.room, p.one.len(), p.one.clone(), p.two.len(), p.two.clone(), p.at);
-    ordered(version(a), version(b), by_versions(a).cmp(&by_versions(b)));
-    let relation = |p: &Parts| key::relation(p.room, p.other, &p.one, p.at);
-    let by_relations = |p: &Parts| (p.room, p.other, p.one.len(), p.one.clone(), p.at);
-    ordered(relation(a), relation(b), by_relations(a).cmp(&by_relations(b)));
+    let by_versions = |p: &KeyParts| (p.room, p.one.len(), p.one.clone(), p.two.len(), p.two.clone(), p.at);
+    assert_order(version(a), version(b), by_versions(a).cmp(&by_versions(b)));
+    let relation = |p: &KeyParts| key::relation_key(p.room, p.other, &p.one, p.at);
+    let by_relations = |p: &KeyParts| (p.room, p.other, p.one.len(), p.one.clone(), p.at);
+    assert_order(relation(a), relation(b), by_relations(a).cmp(&by_relations(b)));
     // Zero-terminated names contain no zero byte: the APIs and apply refuse it.
     if [&a.one, &a.two, &b.one, &b.two].iter().any(|text| text.contains('\0')) {
         return;
     }
-    let names = |p: &Parts| (p.one.clone(), p.two.clone());
+    let names = |p: &KeyParts| (p.one.clone(), p.two.clone());
     let distinct = |x: Vec<u8>, y: Vec<u8>, same: bool| assert_eq!(x == y, same, "{a:?} {b:?}");
-    distinct(key::device(&a.one, &a.two), key::device(&b.one, &b.two), names(a) == names(b));
-    let dedup = |p: &Parts| key::dedup(&p.one, &p.two, &[&p.one], &p.two);
+    distinct(key::device_key(&a.one, &a.two), key::device_key(&b.one, &b.two), names(a) == names(b));
+    let dedup = |p: &KeyParts| key::dedup_key(&p.one, &p.two, &[&p.one], &p.two);
     distinct(dedup(a), dedup(b), names(a) == names(b));
-    let data = |p: &Parts| key::account_data(&p.one, p.room, &p.two);
+    let data = |p: &KeyParts| key::account_data(&p.one, p.room, &p.two);
     distinct(data(a), data(b), names(a) == names(b) && a.room == b.room);
-    let membership = |p: &Parts| key::membership(&p.one, p.room);
+    let membership = |p: &KeyParts| key::membership_key(&p.one, p.room);
     distinct(membership(a), membership(b), a.one == b.one && a.room == b.room);
-    let sequence = |p: &Parts| key::sequence(&p.one, &p.two, p.room.0);
+    let sequence = |p: &KeyParts| key::sequence_key(&p.one, &p.two, p.room.0);
     distinct(sequence(a), sequence(b), names(a) == names(b) && a.room == b.room);
 }
 
-fn ordered(a: Vec<u8>, b: Vec<u8>, expected: Ordering) {
+fn assert_order(a: Vec<u8>, b: Vec<u8>, expected: Ordering) {
     assert_eq!(a.cmp(&b), expected, "{a:?} {b:?}");
 }
 
@@ -95,7 +95,7 @@ fn as_a_key(bytes: &[u8]) {
 }
 
 /// Checks that a scan to the end of a prefix shows all keys that begin with it, and no others.
-fn prefix(prefix: &[u8], other: &[u8]) {
+fn check_prefix(prefix: &[u8], other: &[u8]) {
     let end = key::after_prefix(prefix);
     let key = [prefix, other].concat();
     let within = |key: &[u8]| key >= prefix && (end.is_empty() || key < end.as_slice());

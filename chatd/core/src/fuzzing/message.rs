@@ -8,7 +8,7 @@ use prost::Message;
 ///
 /// # Panics
 /// Panics if another message is read back.
-pub fn stable<M: Message + Default + PartialEq>(bytes: &[u8]) -> bool {
+pub fn fuzz_protobuf<M: Message + Default + PartialEq>(bytes: &[u8]) -> bool {
     let Ok(first) = M::decode(Bytes::copy_from_slice(bytes)) else { return false };
     let written = first.encode_to_vec();
     assert_eq!(written.len(), first.encoded_len());

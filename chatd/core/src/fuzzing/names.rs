@@ -7,7 +7,7 @@ use crate::query::sync::SyncToken;
 const SERVER: &str = "a.org";
 
 /// Parses the bytes as each kind of name. Returns `true` if they are any of them.
-pub(super) fn run(bytes: &[u8]) -> bool {
+pub(super) fn fuzz_names(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let mut read = false;
     if let Some(at) = id::parse_event_id(text) {
@@ -20,22 +20,22 @@ pub(super) fn run(bytes: &[u8]) -> bool {
     }
     if let Some(at) = id::parse_cursor(text) {
         read = true;
-        assert_eq!(id::cursor(at), text);
+        assert_eq!(id::encode_cursor(at), text);
     }
     if let Some(token) = SyncToken::parse(text) {
         read = true;
         assert_eq!(token.to_text(), text);
     }
-    if let Some(local) = id::localpart(text, SERVER) {
+    if let Some(local) = id::user_localpart(text, SERVER) {
         read = true;
         let full = id::user_id(local, SERVER);
         assert!(text == local || text == full);
-        assert_eq!(id::localpart(&full, SERVER), Some(local));
+        assert_eq!(id::user_localpart(&full, SERVER), Some(local));
         assert!(full.len() <= 255 && !full.contains('\0'));
     }
     if let Some(local) = id::alias_localpart(text, SERVER) {
         read = true;
-        let full = id::alias(local, SERVER);
+        let full = id::room_alias(local, SERVER);
         assert!(text == local || text == full);
         assert_eq!(id::alias_localpart(&full, SERVER), Some(local));
         assert!(full.len() <= 255 && !full.contains('\0'));

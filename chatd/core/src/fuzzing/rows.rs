@@ -7,23 +7,23 @@ use bytes::Bytes;
 use prost::Message;
 
 /// Decodes the rest of the bytes as a value of the table whose number is the first byte.
-pub(super) fn run(bytes: &[u8]) -> bool {
+pub(super) fn fuzz_row(bytes: &[u8]) -> bool {
     let Some((number, value)) = bytes.split_first() else { return false };
     let Some(table) = Table::ALL.get(usize::from(*number)) else { return false };
     let value = Bytes::copy_from_slice(value);
     match *table {
-        Table::Meta => stable::<store::Cluster>(*table, &value),
-        Table::Account => stable::<store::Account>(*table, &value),
-        Table::Device => stable::<store::Device>(*table, &value),
-        Table::Token => stable::<store::Token>(*table, &value),
-        Table::Room => stable::<store::Room>(*table, &value),
-        Table::Timeline => stable::<store::Event>(*table, &value),
-        Table::Membership | Table::RoomMember => stable::<store::Membership>(*table, &value),
-        Table::Relation => stable::<store::Relation>(*table, &value),
-        Table::Dedup => stable::<store::Dedup>(*table, &value),
-        Table::Alias => stable::<store::Alias>(*table, &value),
-        Table::AccountData => stable::<store::AccountData>(*table, &value),
-        Table::Sequence => stable::<store::Sequence>(*table, &value),
+        Table::Meta => fuzz_value::<store::Cluster>(*table, &value),
+        Table::Account => fuzz_value::<store::Account>(*table, &value),
+        Table::Device => fuzz_value::<store::Device>(*table, &value),
+        Table::Token => fuzz_value::<store::Token>(*table, &value),
+        Table::Room => fuzz_value::<store::Room>(*table, &value),
+        Table::Timeline => fuzz_value::<store::Event>(*table, &value),
+        Table::Membership | Table::RoomMember => fuzz_value::<store::Membership>(*table, &value),
+        Table::Relation => fuzz_value::<store::Relation>(*table, &value),
+        Table::Dedup => fuzz_value::<store::Dedup>(*table, &value),
+        Table::Alias => fuzz_value::<store::Alias>(*table, &value),
+        Table::AccountData => fuzz_value::<store::AccountData>(*table, &value),
+        Table::Sequence => fuzz_value::<store::Sequence>(*table, &value),
         Table::StateVersion => {
             let kind = rows::member_version_kind(&value);
             kind.is_ok_and(|kind| rows::member_version_value(kind) == value)
@@ -34,9 +34,9 @@ pub(super) fn run(bytes: &[u8]) -> bool {
     }
 }
 
-fn stable<M: Message + Default + PartialEq>(table: Table, value: &Bytes) -> bool {
-    let Ok(first) = table::decode::<M>(table, value.clone()) else { return false };
-    let second = table::decode::<M>(table, table::encode(&first));
+fn fuzz_value<M: Message + Default + PartialEq>(table: Table, value: &Bytes) -> bool {
+    let Ok(first) = table::decode_value::<M>(table, value.clone()) else { return false };
+    let second = table::decode_value::<M>(table, table::encode_value(&first));
     assert!(second.is_ok_and(|second| second == first), "another row is read back");
     true
 }

@@ -1,12 +1,12 @@
 //! Invariants of memberships.
 
-use super::{Checked, all, broken, holds};
+use super::{InvariantResult, all_rows, broken_invariant, ensure_holds};
 use crate::id::{self, Position, RoomNumber};
 use crate::json;
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
 use crate::rows::{self, event_type};
-use crate::table::{self, Read, Table, key};
+use crate::table::{self, Table, TableRead, key};
 use std::collections::BTreeMap;
 
 const AGREE: &str = "memberships_agree_with_state";
@@ -16,56 +16,56 @@ const AGREE: &str = "memberships_agree_with_state";
 ///
 /// # Errors
 /// Fails if the property does not hold or a row cannot be read.
-pub fn memberships_agree_with_state(rows: &dyn Read) -> Checked {
-    let server_name = rows::cluster(rows)?.unwrap_or_default().server_name;
-    let by_room = all(rows, Table::RoomMember)?;
+pub fn memberships_agree_with_state(rows: &dyn TableRead) -> InvariantResult {
+    let server_name = rows::cluster_row(rows)?.unwrap_or_default().server_name;
+    let by_room = all_rows(rows, Table::RoomMember)?;
     for (key, value) in &by_room {
         let room = rows::room_in(Table::RoomMember, key)?;
         let Some(localpart) = key.get(8..).and_then(|local| std::str::from_utf8(local).ok()) else {
-            return broken(AGREE, format!("{key:?} is not a key of a member"));
+            return broken_invariant(AGREE, format!("{key:?} is not a key of a member"));
         };
-        let mirrored = rows.get(Table::Membership, &key::membership(localpart, room))?;
-        holds(mirrored.as_ref() == Some(value), AGREE, || format!("{localpart} in {room} differs by side"))?;
+        let mirrored = rows.get(Table::Membership, &key::membership_key(localpart, room))?;
+        ensure_holds(mirrored.as_ref() == Some(value), AGREE, || format!("{localpart} in {room} differs by side"))?;
         member_agrees(
             rows,
             room,
             &id::user_id(localpart, &server_name),
-            &table::decode(Table::RoomMember, value.clone())?,
+            &table::decode_value(Table::RoomMember, value.clone())?,
         )?;
     }
-    let by_user = all(rows, Table::Membership)?.len();
-    holds(by_user == by_room.len(), AGREE, || format!("{by_user} rows by user, {} by room", by_room.len()))?;
+    let by_user = all_rows(rows, Table::Membership)?.len();
+    ensure_holds(by_user == by_room.len(), AGREE, || format!("{by_user} rows by user, {} by room", by_room.len()))?;
     every_member_event_has_a_row(rows)
 }
 
-fn member_agrees(rows: &dyn Read, room: RoomNumber, user_id: &str, row: &store::Membership) -> Checked {
+fn member_agrees(rows: &dyn TableRead, room: RoomNumber, user_id: &str, row: &store::Membership) -> InvariantResult {
     let mut since = None;
     let mut newest = None;
     for (at, value) in rows::state_versions(rows, room, event_type::MEMBER, user_id)? {
         let kind = rows::member_version_kind(&value)?;
         let content = json::stored_object(&rows::known_event(rows, room, at)?.content);
-        let named = json::text(&content, "membership");
-        holds(named == Some(rows::membership_name(kind)), AGREE, || {
+        let named = json::string_field(&content, "membership");
+        ensure_holds(named == Some(rows::membership_name(kind)), AGREE, || {
             format!("{named:?} is kept as {kind:?} at {at:?}")
         })?;
         since = (kind == Kind::Join).then(|| since.unwrap_or(at));
         newest = Some((at, kind));
     }
-    let stated = table::position(Table::RoomMember, &row.position)?.map(|at| (at, row.kind()));
-    holds(newest == stated, AGREE, || format!("{user_id} in {room}: state {newest:?}, row {stated:?}"))?;
-    let stay = table::position(Table::RoomMember, &row.joined_since)?;
-    holds(stay == since, AGREE, || format!("{user_id} in {room}: stays since {since:?}, row {stay:?}"))
+    let stated = table::decode_position(Table::RoomMember, &row.position)?.map(|at| (at, row.kind()));
+    ensure_holds(newest == stated, AGREE, || format!("{user_id} in {room}: state {newest:?}, row {stated:?}"))?;
+    let stay = table::decode_position(Table::RoomMember, &row.joined_since)?;
+    ensure_holds(stay == since, AGREE, || format!("{user_id} in {room}: stays since {since:?}, row {stay:?}"))
 }
 
-fn every_member_event_has_a_row(rows: &dyn Read) -> Checked {
-    let server_name = rows::cluster(rows)?.unwrap_or_default().server_name;
-    for (key, _) in all(rows, Table::StateVersion)? {
+fn every_member_event_has_a_row(rows: &dyn TableRead) -> InvariantResult {
+    let server_name = rows::cluster_row(rows)?.unwrap_or_default().server_name;
+    for (key, _) in all_rows(rows, Table::StateVersion)? {
         let Some((room, event_type::MEMBER, user_id, at)) = key::parse_state_version(&key) else { continue };
-        let Some(localpart) = id::localpart(user_id, &server_name) else {
-            return broken(AGREE, format!("{at:?} is about {user_id:?}"));
+        let Some(localpart) = id::user_localpart(user_id, &server_name) else {
+            return broken_invariant(AGREE, format!("{at:?} is about {user_id:?}"));
         };
-        let row = rows::membership(rows, room, localpart)?;
-        holds(row.kind() != Kind::Unspecified, AGREE, || format!("{user_id} in {room} has no row"))?;
+        let row = rows::membership_row(rows, room, localpart)?;
+        ensure_holds(row.kind() != Kind::Unspecified, AGREE, || format!("{user_id} in {room} has no row"))?;
     }
     Ok(())
 }
@@ -74,23 +74,23 @@ fn every_member_event_has_a_row(rows: &dyn Read) -> Checked {
 ///
 /// # Errors
 /// Fails if the property does not hold or a row cannot be read.
-pub fn member_counts_are_right(rows: &dyn Read) -> Checked {
+pub fn member_counts_are_right(rows: &dyn TableRead) -> InvariantResult {
     let mut counts = BTreeMap::<RoomNumber, (u64, u64)>::new();
-    for (key, value) in all(rows, Table::RoomMember)? {
+    for (key, value) in all_rows(rows, Table::RoomMember)? {
         let count = counts.entry(rows::room_in(Table::RoomMember, &key)?).or_default();
-        match table::decode::<store::Membership>(Table::RoomMember, value)?.kind() {
+        match table::decode_value::<store::Membership>(Table::RoomMember, value)?.kind() {
             Kind::Join => count.0 += 1,
             Kind::Invite => count.1 += 1,
             _ => {}
         }
     }
-    for (key, value) in all(rows, Table::Room)? {
+    for (key, value) in all_rows(rows, Table::Room)? {
         let room = rows::room_in(Table::Room, &key)?;
-        let row: store::Room = table::decode(Table::Room, value)?;
+        let row: store::Room = table::decode_value(Table::Room, value)?;
         let (kept, counted) = ((row.joined_members, row.invited_members), counts.remove(&room).unwrap_or_default());
-        holds(kept == counted, "member_counts_are_right", || format!("{room}: {kept:?}, not {counted:?}"))?;
-        let created = table::position(Table::Room, &row.created_at)?.unwrap_or(Position::ZERO);
-        holds(created > Position::ZERO, "member_counts_are_right", || format!("{room} was never created"))?;
+        ensure_holds(kept == counted, "member_counts_are_right", || format!("{room}: {kept:?}, not {counted:?}"))?;
+        let created = table::decode_position(Table::Room, &row.created_at)?.unwrap_or(Position::ZERO);
+        ensure_holds(created > Position::ZERO, "member_counts_are_right", || format!("{room} was never created"))?;
     }
-    holds(counts.is_empty(), "member_counts_are_right", || format!("members of no room: {counts:?}"))
+    ensure_holds(counts.is_empty(), "member_counts_are_right", || format!("members of no room: {counts:?}"))
 }

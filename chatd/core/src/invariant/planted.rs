@@ -1,10 +1,10 @@
 //! Proof that each invariant can fail: a good state with one thing wrong in it.
 
-use super::{ALL, Violation, check_all};
+use super::{ALL, InvariantViolation, check_all};
 use crate::id;
 use crate::proto::log::{self, command::Kind, set_membership::Change};
 use crate::proto::store;
-use crate::table::{self, Direction, Flow, MemTable, Read as _, Table, Write as _};
+use crate::table::{self, MemTable, ScanControl, ScanDirection, Table, TableRead as _, TableWrite as _};
 use crate::testing::world;
 use bytes::Bytes;
 use prost::Message;
@@ -35,12 +35,12 @@ fn good() -> MemTable {
 
 fn find(rows: &MemTable, table: Table, wanted: impl Fn(&[u8], &[u8]) -> bool) -> (Vec<u8>, Bytes) {
     let mut found = None;
-    rows.scan(table, &[], &[], Direction::Backward, &mut |(key, value)| {
+    rows.scan(table, &[], &[], ScanDirection::Backward, &mut |(key, value)| {
         if wanted(key, value) {
             found = Some((key.to_vec(), Bytes::copy_from_slice(value)));
-            return Ok(Flow::Stop);
+            return Ok(ScanControl::Stop);
         }
-        Ok(Flow::More)
+        Ok(ScanControl::More)
     })
     .expect("readable");
     found.unwrap_or_else(|| panic!("the good state has no such row in {table:?}"))
@@ -48,11 +48,11 @@ fn find(rows: &MemTable, table: Table, wanted: impl Fn(&[u8], &[u8]) -> bool) ->
 
 /// Changes the last row of a table for which `so` holds.
 fn edit<M: Message + Default>(rows: &mut MemTable, table: Table, so: impl Fn(&M) -> bool, change: impl Fn(&mut M)) {
-    let read = |value: &[u8]| table::decode::<M>(table, value).expect("decodes");
+    let read = |value: &[u8]| table::decode_value::<M>(table, value).expect("decodes");
     let (key, value) = find(rows, table, |_, value| so(&read(value)));
     let mut row = read(&value);
     change(&mut row);
-    rows.put(table, key, table::encode(&row));
+    rows.put(table, key, table::encode_value(&row));
 }
 
 fn lose(rows: &mut MemTable, table: Table) {
@@ -144,8 +144,8 @@ fn every_property_notices_what_it_is_there_for() {
         let noticed = check(&rows);
         // A dangling pointer is reported as a row that cannot be followed.
         let named = match &noticed {
-            Err(Violation::Broken { invariant, .. }) => invariant == name,
-            Err(Violation::Read(_)) => true,
+            Err(InvariantViolation::Broken { invariant, .. }) => invariant == name,
+            Err(InvariantViolation::Read(_)) => true,
             Ok(()) => false,
         };
         assert!(named, "fault {place}: {name} says {noticed:?}");

@@ -1,13 +1,13 @@
 //! Invariants of rooms whose history was removed.
 
-use super::events::stored;
-use super::{Checked, all, broken, holds};
+use super::events::stored_events;
+use super::{InvariantResult, all_rows, broken_invariant, ensure_holds};
 use crate::id::{Position, RoomNumber};
 use crate::json;
 use crate::proto::store;
 use crate::retention;
 use crate::rows::{self, event_type};
-use crate::table::{self, Read, Table};
+use crate::table::{self, Table, TableRead};
 use std::collections::BTreeMap;
 
 /// Checks that nothing is left up to the point where a room was swept, except state and the redactions that explain why
@@ -15,33 +15,34 @@ use std::collections::BTreeMap;
 ///
 /// # Errors
 /// Fails if the property does not hold or a row cannot be read.
-pub fn purged_history_is_gone(rows: &dyn Read) -> Checked {
+pub fn purged_history_is_gone(rows: &dyn TableRead) -> InvariantResult {
     const NAME: &str = "purged_history_is_gone";
     let (mut swept, mut newest) = (BTreeMap::<RoomNumber, Position>::new(), None);
-    for (key, value) in all(rows, Table::Room)? {
+    for (key, value) in all_rows(rows, Table::Room)? {
         let room = rows::room_in(Table::Room, &key)?;
-        let row: store::Room = table::decode(Table::Room, value)?;
-        let [purged_to, swept_to] = [&row.purged_to, &row.swept_to].map(|field| table::position(Table::Room, field));
+        let row: store::Room = table::decode_value(Table::Room, value)?;
+        let [purged_to, swept_to] =
+            [&row.purged_to, &row.swept_to].map(|field| table::decode_position(Table::Room, field));
         let (purged_to, swept_to) = (purged_to?, swept_to?);
-        holds(purged_to <= swept_to, NAME, || format!("{room}: {purged_to:?} is beyond {swept_to:?}"))?;
+        ensure_holds(purged_to <= swept_to, NAME, || format!("{room}: {purged_to:?} is beyond {swept_to:?}"))?;
         if let Some(at) = purged_to {
-            let event = rows::event(rows, room, at)?;
-            holds(event.is_none(), NAME, || format!("{room}: {at:?} was removed and is there"))?;
+            let event = rows::event_row(rows, room, at)?;
+            ensure_holds(event.is_none(), NAME, || format!("{room}: {at:?} was removed and is there"))?;
         }
         swept.extend(swept_to.map(|at| (room, at)));
         newest = newest.max(purged_to);
     }
-    let marked = table::position(Table::Meta, &rows::cluster(rows)?.unwrap_or_default().purged_to)?;
-    holds(marked == newest, NAME, || format!("marked {marked:?}, found {newest:?}"))?;
-    for event in stored(rows)? {
+    let marked = table::decode_position(Table::Meta, &rows::cluster_row(rows)?.unwrap_or_default().purged_to)?;
+    ensure_holds(marked == newest, NAME, || format!("marked {marked:?}, found {newest:?}"))?;
+    for event in stored_events(rows)? {
         let below = swept.get(&event.room).is_some_and(|swept_to| event.at <= *swept_to);
         if !below || event.row.state_key.is_some() {
             continue;
         }
-        let target = table::position(Table::Timeline, &event.row.redacts)?;
-        let target = target.map(|target| rows::event(rows, event.room, target)).transpose()?.flatten();
+        let target = table::decode_position(Table::Timeline, &event.row.redacts)?;
+        let target = target.map(|target| rows::event_row(rows, event.room, target)).transpose()?.flatten();
         let tells = target.is_some_and(|target| target.state_key.is_some() && !target.redacted_by.is_empty());
-        holds(tells, NAME, || format!("{:?} is still there", event.at))?;
+        ensure_holds(tells, NAME, || format!("{:?} is still there", event.at))?;
     }
     Ok(())
 }
@@ -50,18 +51,18 @@ pub fn purged_history_is_gone(rows: &dyn Read) -> Checked {
 ///
 /// # Errors
 /// Fails if the property does not hold or a row cannot be read.
-pub fn retention_is_that_of_state(rows: &dyn Read) -> Checked {
+pub fn retention_is_that_of_state(rows: &dyn TableRead) -> InvariantResult {
     const NAME: &str = "retention_is_that_of_state";
-    for (key, value) in all(rows, Table::Room)? {
+    for (key, value) in all_rows(rows, Table::Room)? {
         let room = rows::room_in(Table::Room, &key)?;
-        let row: store::Room = table::decode(Table::Room, value)?;
+        let row: store::Room = table::decode_value(Table::Room, value)?;
         let event = rows::state_event(rows, room, event_type::RETENTION, "", Position::MAX)?;
         let content = event.map(|(_, event)| event.content).unwrap_or_default();
         match retention::max_lifetime(&json::stored_object(&content)) {
-            Ok(lifetime) => holds(lifetime == row.max_lifetime_ms, NAME, || {
+            Ok(lifetime) => ensure_holds(lifetime == row.max_lifetime_ms, NAME, || {
                 format!("{room} keeps events for {}, its state says {lifetime}", row.max_lifetime_ms)
             })?,
-            Err(why) => return broken(NAME, format!("{room}: {why}")),
+            Err(why) => return broken_invariant(NAME, format!("{room}: {why}")),
         }
     }
     Ok(())

@@ -1,61 +1,61 @@
 //! Invariants of rooms and aliases.
 
-use super::{Checked, all, broken, holds};
+use super::{InvariantResult, all_rows, broken_invariant, ensure_holds};
 use crate::auth::levels;
 use crate::directory;
 use crate::id::Position;
 use crate::json;
 use crate::proto::store;
 use crate::rows::{self, event_type};
-use crate::table::{self, Direction, Flow, Read, Table, key};
+use crate::table::{self, ScanControl, ScanDirection, Table, TableRead, key};
 
 /// Checks that each room's first event is its create event, that its id leads to it, that its number was assigned, and
 /// that the directory lists it if and only if it may be shown there.
 ///
 /// # Errors
 /// Fails if the property does not hold or a row cannot be read.
-pub fn rooms_begin_with_their_creation(rows: &dyn Read) -> Checked {
+pub fn rooms_begin_with_their_creation(rows: &dyn TableRead) -> InvariantResult {
     const NAME: &str = "rooms_begin_with_their_creation";
-    let next = rows::cluster(rows)?.unwrap_or_default().next_room;
-    let rooms = all(rows, Table::Room)?;
+    let next = rows::cluster_row(rows)?.unwrap_or_default().next_room;
+    let rooms = all_rows(rows, Table::Room)?;
     for (key, value) in &rooms {
         let room = rows::room_in(Table::Room, key)?;
-        let row: store::Room = table::decode(Table::Room, value.clone())?;
-        let created_at = table::position(Table::Room, &row.created_at)?.unwrap_or_default();
+        let row: store::Room = table::decode_value(Table::Room, value.clone())?;
+        let created_at = table::decode_position(Table::Room, &row.created_at)?.unwrap_or_default();
         let mut first = None;
-        let prefix = key::room(room);
-        rows.scan(Table::Timeline, &prefix, &key::after_prefix(&prefix), Direction::Forward, &mut |(key, _)| {
+        let prefix = key::room_key(room);
+        rows.scan(Table::Timeline, &prefix, &key::after_prefix(&prefix), ScanDirection::Forward, &mut |(key, _)| {
             first = Some(rows::position_in(Table::Timeline, key)?);
-            Ok(Flow::Stop)
+            Ok(ScanControl::Stop)
         })?;
-        holds(first == Some(created_at), NAME, || format!("{room} begins at {first:?}, not {created_at:?}"))?;
+        ensure_holds(first == Some(created_at), NAME, || format!("{room} begins at {first:?}, not {created_at:?}"))?;
         let event = rows::known_event(rows, room, created_at)?;
-        holds(event.r#type == event_type::CREATE, NAME, || format!("{room} begins with {}", event.r#type))?;
+        ensure_holds(event.r#type == event_type::CREATE, NAME, || format!("{room} begins with {}", event.r#type))?;
         let named = rows::room_number(rows, created_at)?;
-        holds(named == Some(room), NAME, || format!("the name of {room} leads to {named:?}"))?;
-        holds((1..next).contains(&room.0), NAME, || format!("{room} was never given out"))?;
+        ensure_holds(named == Some(room), NAME, || format!("the name of {room} leads to {named:?}"))?;
+        ensure_holds((1..next).contains(&room.0), NAME, || format!("{room} was never given out"))?;
         let listed = rows.get(Table::PublicRoom, key)?.is_some();
         let published = directory::is_published(rows, room, &row)?;
-        holds(listed == published, NAME, || format!("{room} listed: {listed}, {published}"))?;
+        ensure_holds(listed == published, NAME, || format!("{room} listed: {listed}, {published}"))?;
     }
-    let names = all(rows, Table::RoomByPosition)?.len();
-    holds(names == rooms.len(), NAME, || format!("{names} names for {} rooms", rooms.len()))
+    let names = all_rows(rows, Table::RoomByPosition)?.len();
+    ensure_holds(names == rooms.len(), NAME, || format!("{names} names for {} rooms", rooms.len()))
 }
 
 /// Checks that the power levels kept with each room are those of its state.
 ///
 /// # Errors
 /// Fails if the property does not hold or a row cannot be read.
-pub fn levels_are_those_of_state(rows: &dyn Read) -> Checked {
+pub fn levels_are_those_of_state(rows: &dyn TableRead) -> InvariantResult {
     const NAME: &str = "levels_are_those_of_state";
-    let server_name = rows::cluster(rows)?.unwrap_or_default().server_name;
-    for (key, value) in all(rows, Table::Room)? {
+    let server_name = rows::cluster_row(rows)?.unwrap_or_default().server_name;
+    for (key, value) in all_rows(rows, Table::Room)? {
         let room = rows::room_in(Table::Room, &key)?;
-        let row: store::Room = table::decode(Table::Room, value)?;
+        let row: store::Room = table::decode_value(Table::Room, value)?;
         let event = rows::state_event(rows, room, event_type::POWER_LEVELS, "", Position::MAX)?;
-        let Some((at, event)) = event else { return broken(NAME, format!("{room} has no power levels")) };
-        let parsed = levels::parse(&json::stored_object(&event.content), &server_name).ok();
-        holds(parsed == row.levels, NAME, || format!("{room}: not as the event at {at:?} says"))?;
+        let Some((at, event)) = event else { return broken_invariant(NAME, format!("{room} has no power levels")) };
+        let parsed = levels::parse_levels(&json::stored_object(&event.content), &server_name).ok();
+        ensure_holds(parsed == row.levels, NAME, || format!("{room}: not as the event at {at:?} says"))?;
     }
     Ok(())
 }
@@ -64,11 +64,11 @@ pub fn levels_are_those_of_state(rows: &dyn Read) -> Checked {
 ///
 /// # Errors
 /// Fails if the property does not hold or a row cannot be read.
-pub fn aliases_lead_to_rooms(rows: &dyn Read) -> Checked {
-    for (key, value) in all(rows, Table::Alias)? {
-        let row: store::Alias = table::decode(Table::Alias, value)?;
+pub fn aliases_lead_to_rooms(rows: &dyn TableRead) -> InvariantResult {
+    for (key, value) in all_rows(rows, Table::Alias)? {
+        let row: store::Alias = table::decode_value(Table::Alias, value)?;
         let room = rows.get(Table::Room, &row.room.to_be_bytes())?;
-        holds(room.is_some(), "aliases_lead_to_rooms", || format!("{key:?} leads to {}", row.room))?;
+        ensure_holds(room.is_some(), "aliases_lead_to_rooms", || format!("{key:?} leads to {}", row.room))?;
     }
     Ok(())
 }

@@ -1,17 +1,17 @@
 //! Sessions, accounts, and the data that belongs to them.
 
-use super::{QueryError, View};
+use super::{QueryError, StateView};
 use crate::id::{self, RoomNumber};
 use crate::proto::store;
 use crate::rows;
-use crate::table::{self, Direction, Flow, Table, key};
+use crate::table::{self, ScanControl, ScanDirection, Table, key};
 use bytes::Bytes;
 
 /// State of the session that an access token stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionState {
     /// The session is alive.
-    Alive(Session),
+    Alive(LiveSession),
     /// The session is known, but was not used within its lifetime: the user must log in again.
     Expired,
     /// The token does not exist, or its session was closed.
@@ -20,7 +20,7 @@ pub enum SessionState {
 
 /// Session that is alive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Session {
+pub struct LiveSession {
     /// Localpart of the account.
     pub localpart: String,
     /// Full user id, `@localpart:server`.
@@ -33,7 +33,7 @@ pub struct Session {
     pub lifetime_ms: u64,
 }
 
-impl Session {
+impl LiveSession {
     /// Returns `true` if less than half of the lifetime is left, so that an `ExtendSession` is due.
     #[must_use]
     pub fn wants_extension(&self, clock_ms: u64) -> bool {
@@ -43,7 +43,7 @@ impl Session {
 
 /// Account of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
+pub struct UserAccount {
     /// Password hash as a PHC string.
     pub password_hash: String,
     /// Version of the password, which goes into `OpenSession`.
@@ -69,20 +69,20 @@ pub struct DeviceInfo {
     pub expires_ms: u64,
 }
 
-impl View<'_> {
+impl StateView<'_> {
     /// Returns the state at `clock_ms` of the session that a token's SHA-256 stands for. A write at that time would be
     /// judged by the same state.
     ///
     /// # Errors
     /// Fails if the state cannot be read.
     pub fn session(&self, token_hash: &[u8], clock_ms: u64) -> Result<SessionState, QueryError> {
-        let Some(token) = table::fetch::<store::Token>(self.rows, Table::Token, token_hash)? else {
+        let Some(token) = table::fetch_row::<store::Token>(self.rows, Table::Token, token_hash)? else {
             return Ok(SessionState::Unknown);
         };
         if token.expires_ms != 0 && token.expires_ms <= clock_ms {
             return Ok(SessionState::Expired);
         }
-        Ok(SessionState::Alive(Session {
+        Ok(SessionState::Alive(LiveSession {
             user_id: id::user_id(&token.localpart, self.server_name()),
             localpart: token.localpart,
             device_id: token.device_id,
@@ -95,9 +95,9 @@ impl View<'_> {
     ///
     /// # Errors
     /// Fails if the state cannot be read.
-    pub fn account(&self, localpart: &str) -> Result<Option<Account>, QueryError> {
-        let row = rows::account(self.rows, localpart)?;
-        Ok(row.map(|row| Account {
+    pub fn account(&self, localpart: &str) -> Result<Option<UserAccount>, QueryError> {
+        let row = rows::account_row(self.rows, localpart)?;
+        Ok(row.map(|row| UserAccount {
             password_hash: row.password_hash,
             password_version: row.password_version,
             display_name: row.display_name,
@@ -111,7 +111,7 @@ impl View<'_> {
     /// # Errors
     /// Fails if the state cannot be read.
     pub fn has_device(&self, localpart: &str, device_id: &str) -> Result<bool, QueryError> {
-        Ok(self.rows.get(Table::Device, &key::device(localpart, device_id))?.is_some())
+        Ok(self.rows.get(Table::Device, &key::device_key(localpart, device_id))?.is_some())
     }
 
     /// Returns the devices of an account, by id.
@@ -121,8 +121,11 @@ impl View<'_> {
     pub fn devices(&self, localpart: &str) -> Result<Vec<DeviceInfo>, QueryError> {
         let from = key::devices_of(localpart);
         let mut out = Vec::new();
-        self.rows.scan(Table::Device, &from, &key::after_prefix(&from), Direction::Forward, &mut |(key, value)| {
-            let row: store::Device = table::decode(Table::Device, value)?;
+        self.rows.scan(Table::Device, &from, &key::after_prefix(&from), ScanDirection::Forward, &mut |(
+            key,
+            value,
+        )| {
+            let row: store::Device = table::decode_value(Table::Device, value)?;
             let device_id = String::from_utf8_lossy(key.get(from.len()..).unwrap_or_default()).into_owned();
             out.push(DeviceInfo {
                 device_id,
@@ -130,7 +133,7 @@ impl View<'_> {
                 created_ms: row.created_ms,
                 expires_ms: row.expires_ms,
             });
-            Ok(Flow::More)
+            Ok(ScanControl::More)
         })?;
         Ok(out)
     }
@@ -142,12 +145,12 @@ impl View<'_> {
     pub fn unfinished_renewals(&self, limit: usize) -> Result<Vec<String>, QueryError> {
         let (from, end) = (key::RENEWALS, key::after_prefix(key::RENEWALS));
         let mut out = Vec::new();
-        self.rows.scan(Table::Meta, from, &end, Direction::Forward, &mut |(key, _)| {
+        self.rows.scan(Table::Meta, from, &end, ScanDirection::Forward, &mut |(key, _)| {
             if out.len() >= limit {
-                return Ok(Flow::Stop);
+                return Ok(ScanControl::Stop);
             }
             out.push(String::from_utf8_lossy(key.get(from.len()..).unwrap_or_default()).into_owned());
-            Ok(Flow::More)
+            Ok(ScanControl::More)
         })?;
         Ok(out)
     }
@@ -157,7 +160,7 @@ impl View<'_> {
     /// # Errors
     /// Fails if the state cannot be read.
     pub fn filter(&self, localpart: &str, filter_id: u64) -> Result<Option<Bytes>, QueryError> {
-        Ok(self.rows.get(Table::Filter, &key::filter(localpart, filter_id))?)
+        Ok(self.rows.get(Table::Filter, &key::filter_key(localpart, filter_id))?)
     }
 
     /// Returns the JSON of one piece of account data, of a room or (if `room` is `None`) global.
@@ -171,7 +174,7 @@ impl View<'_> {
         event_type: &str,
     ) -> Result<Option<Bytes>, QueryError> {
         let key = key::account_data(localpart, room.unwrap_or(RoomNumber(0)), event_type);
-        let row = table::fetch::<store::AccountData>(self.rows, Table::AccountData, &key)?;
+        let row = table::fetch_row::<store::AccountData>(self.rows, Table::AccountData, &key)?;
         Ok(row.map(|row| row.content))
     }
 }

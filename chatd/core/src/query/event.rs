@@ -1,17 +1,17 @@
 //! Events in the form that the APIs show.
 
-use super::{QueryError, View};
+use super::{QueryError, StateView};
 use crate::id::{self, Position, RoomNumber};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
 use crate::rows;
 use crate::table::{self, ReadError, Table};
-use crate::visibility::Sight;
+use crate::visibility::UserVisibility;
 use bytes::Bytes;
 
 /// Event of a room's timeline, with its ids rendered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub struct RoomEvent {
     /// Position of the event in the cluster's total order.
     pub position: Position,
     /// Identifier of the event (`$…`).
@@ -42,7 +42,7 @@ pub struct Event {
     /// Position of the redaction that emptied this event.
     pub redacted_by: Option<Position>,
     /// Redaction that emptied this event, in answers that include it.
-    pub redacted_because: Option<Box<Event>>,
+    pub redacted_because: Option<Box<RoomEvent>>,
     /// Content of the previous version of this piece of state; present only in timelines, and only if the reader may
     /// know it.
     pub prev_content: Option<Bytes>,
@@ -50,7 +50,7 @@ pub struct Event {
     pub membership: Option<Kind>,
 }
 
-impl Event {
+impl RoomEvent {
     /// Returns the transaction id if this user and device sent the event.
     #[must_use]
     pub fn transaction_id_for(&self, user_id: &str, device_id: &str) -> Option<&str> {
@@ -63,13 +63,13 @@ impl Event {
     /// # Errors
     /// Fails if the row is damaged.
     pub fn of_row(room: RoomNumber, room_id: &str, at: Position, row: Bytes) -> Result<Option<Self>, ReadError> {
-        let event = rendered(room, room_id, at, table::decode(Table::Timeline, row)?)?;
+        let event = event_from_row(room, room_id, at, table::decode_value(Table::Timeline, row)?)?;
         Ok(Some(event).filter(|event| event.redacted_by.is_none()))
     }
 
     /// Returns the event as this reader may see it: without a redaction that was made out of its sight. (The content is
     /// gone for everybody.)
-    pub(super) fn shown_to(mut self, sight: &Sight) -> Self {
+    pub(super) fn shown_to(mut self, sight: &UserVisibility) -> Self {
         if self.redacted_by.is_some_and(|by| !sight.sees(by)) {
             self.redacted_by = None;
             self.redacted_because = None;
@@ -96,12 +96,12 @@ impl Event {
     }
 }
 
-impl View<'_> {
+impl StateView<'_> {
     /// Returns the event with this id, if the user may see it.
     ///
     /// # Errors
     /// [`QueryError::EventNotFound`] if the event does not exist or the user may not see it.
-    pub fn event(&self, localpart: &str, event_id: &str) -> Result<Event, QueryError> {
+    pub fn event(&self, localpart: &str, event_id: &str) -> Result<RoomEvent, QueryError> {
         let at = id::parse_event_id(event_id).ok_or(QueryError::EventNotFound)?;
         let room = rows::room_of_event(self.rows, at)?.ok_or(QueryError::EventNotFound)?;
         let sight = self.sight(room, localpart)?;
@@ -112,7 +112,7 @@ impl View<'_> {
     }
 
     /// Returns the event as it appears in this reader's timeline, with the fields that clients are given only there.
-    pub(super) fn in_timeline(&self, event: Event, sight: &Sight) -> Result<Event, ReadError> {
+    pub(super) fn in_timeline(&self, event: RoomEvent, sight: &UserVisibility) -> Result<RoomEvent, ReadError> {
         let mut event = event.shown_to(sight);
         event.membership = Some(sight.membership_at(event.position).unwrap_or(Kind::Leave));
         // A member knows the state that an event changed, even if the event that set it is out of the member's sight.
@@ -124,7 +124,7 @@ impl View<'_> {
     }
 
     /// Returns the event at a position that another row points to.
-    pub(super) fn event_at(&self, room: RoomNumber, room_id: &str, at: Position) -> Result<Event, QueryError> {
+    pub(super) fn event_at(&self, room: RoomNumber, room_id: &str, at: Position) -> Result<RoomEvent, QueryError> {
         let row = rows::known_event(self.rows, room, at)?;
         Ok(self.render(room, room_id, at, row)?)
     }
@@ -136,18 +136,18 @@ impl View<'_> {
         room_id: &str,
         at: Position,
         row: store::Event,
-    ) -> Result<Event, ReadError> {
-        let mut event = rendered(room, room_id, at, row)?;
+    ) -> Result<RoomEvent, ReadError> {
+        let mut event = event_from_row(room, room_id, at, row)?;
         if let Some(by) = event.redacted_by {
-            let redaction = rendered(room, room_id, by, rows::known_event(self.rows, room, by)?)?;
+            let redaction = event_from_row(room, room_id, by, rows::known_event(self.rows, room, by)?)?;
             event.redacted_because = Some(Box::new(redaction));
         }
         Ok(event)
     }
 }
 
-fn rendered(room: RoomNumber, room_id: &str, at: Position, row: store::Event) -> Result<Event, ReadError> {
-    Ok(Event {
+fn event_from_row(room: RoomNumber, room_id: &str, at: Position, row: store::Event) -> Result<RoomEvent, ReadError> {
+    Ok(RoomEvent {
         position: at,
         event_id: id::event_id(at),
         room,
@@ -159,9 +159,9 @@ fn rendered(room: RoomNumber, room_id: &str, at: Position, row: store::Event) ->
         origin_server_ts: row.origin_server_ts,
         device_id: row.device_id,
         transaction_id: row.transaction_id,
-        replaces: table::position(Table::Timeline, &row.replaces)?,
-        redacts: table::position(Table::Timeline, &row.redacts)?,
-        redacted_by: table::position(Table::Timeline, &row.redacted_by)?,
+        replaces: table::decode_position(Table::Timeline, &row.replaces)?,
+        redacts: table::decode_position(Table::Timeline, &row.redacts)?,
+        redacted_by: table::decode_position(Table::Timeline, &row.redacted_by)?,
         redacted_because: None,
         prev_content: None,
         membership: None,

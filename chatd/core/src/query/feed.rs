@@ -4,13 +4,13 @@
 //! once. The returned cursor has seen everything up to it, whether that was shown or not.
 
 use super::rooms::{RoomMembership, room_membership};
-use super::state::after as after_key;
-use super::{Event, PAGE_BYTES, QueryError, View};
+use super::state::key_after as after_key;
+use super::{PAGE_BYTES, QueryError, RoomEvent, StateView};
 use crate::id::{Position, RoomNumber};
 use crate::proto::store::membership::Kind;
 use crate::rows;
-use crate::table::{self, Direction, Flow, Table, key};
-use crate::visibility::Stay;
+use crate::table::{self, ScanControl, ScanDirection, Table, key};
+use crate::visibility::RoomStay;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
@@ -23,7 +23,7 @@ const CHUNK: usize = 32;
 
 /// Rooms whose events are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
+pub enum FeedScope {
     /// Events of one room.
     Room(RoomNumber),
     /// Events of all rooms that the user is in, whenever it joined them.
@@ -32,9 +32,9 @@ pub enum Scope {
 
 /// Page of events after a cursor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Feed {
+pub struct FeedPage {
     /// Events in order of their positions.
-    pub events: Vec<Event>,
+    pub events: Vec<RoomEvent>,
     /// Cursor to continue from, even if there are no events.
     pub next: Position,
     /// `true` if there are more events already, so that the reader should ask again at once; otherwise, it should wait
@@ -44,13 +44,13 @@ pub struct Feed {
 
 /// Positions of events to be shown, before their rows are read.
 #[derive(Default)]
-struct Found {
+struct FoundEvents {
     events: Vec<(Position, RoomNumber)>,
     /// Position up to which everything was examined; `None` if that is everything in the view.
     stopped: Option<Position>,
 }
 
-impl View<'_> {
+impl StateView<'_> {
     /// Returns at most `limit` events after a cursor, and at most [`PAGE_BYTES`] of them.
     ///
     /// # Errors
@@ -60,29 +60,29 @@ impl View<'_> {
     pub fn events_after(
         &self,
         localpart: &str,
-        scope: Scope,
+        scope: FeedScope,
         after: Position,
         limit: usize,
-    ) -> Result<Feed, QueryError> {
+    ) -> Result<FeedPage, QueryError> {
         let after = self.reached(after)?;
         self.nothing_purged(localpart, scope, after)?;
         let limit = limit.max(1);
         let found = match scope {
-            Scope::Room(room) => self.in_room(localpart, room, after, limit)?,
-            Scope::Joined => match self.walked(localpart, after, limit)? {
+            FeedScope::Room(room) => self.in_room(localpart, room, after, limit)?,
+            FeedScope::Joined => match self.walked(localpart, after, limit)? {
                 Some(found) => found,
                 None => self.merged(localpart, after, limit)?,
             },
         };
         let mut found = found;
         let events = self.shown(&mut found)?;
-        Ok(Feed { events, next: found.stopped.unwrap_or(self.now()), more: found.stopped.is_some() })
+        Ok(FeedPage { events, next: found.stopped.unwrap_or(self.now()), more: found.stopped.is_some() })
     }
 
     /// Reads as many of the events as one page holds; the rest comes with the next page.
-    fn shown(&self, found: &mut Found) -> Result<Vec<Event>, QueryError> {
+    fn shown(&self, found: &mut FoundEvents) -> Result<Vec<RoomEvent>, QueryError> {
         let mut room_ids = BTreeMap::new();
-        let mut out = Vec::<Event>::with_capacity(found.events.len());
+        let mut out = Vec::<RoomEvent>::with_capacity(found.events.len());
         let mut bytes = 0;
         for (at, room) in std::mem::take(&mut found.events) {
             if bytes >= PAGE_BYTES {
@@ -110,9 +110,9 @@ impl View<'_> {
         localpart: &str,
         row: &RoomMembership,
         after: Position,
-    ) -> Result<Vec<Stay>, QueryError> {
+    ) -> Result<Vec<RoomStay>, QueryError> {
         match (row.kind, row.joined_since) {
-            (Kind::Join, Some(from)) if from <= after => Ok(vec![Stay { from, to: None }]),
+            (Kind::Join, Some(from)) if from <= after => Ok(vec![RoomStay { from, to: None }]),
             (Kind::Unspecified, _) => Ok(Vec::new()),
             // The user has seen the last change of its membership, and was not joined after it.
             (kind, _) if kind != Kind::Join && row.position <= after => Ok(Vec::new()),
@@ -120,7 +120,7 @@ impl View<'_> {
         }
     }
 
-    fn stays_in(&self, localpart: &str, room: RoomNumber, after: Position) -> Result<Vec<Stay>, QueryError> {
+    fn stays_in(&self, localpart: &str, room: RoomNumber, after: Position) -> Result<Vec<RoomStay>, QueryError> {
         self.stays(localpart, &self.membership_in(localpart, room)?, after)
     }
 
@@ -129,17 +129,23 @@ impl View<'_> {
     /// # Errors
     /// Fails if the row cannot be read.
     pub fn membership_in(&self, localpart: &str, room: RoomNumber) -> Result<RoomMembership, QueryError> {
-        let row = rows::membership(self.rows, room, localpart)?;
+        let row = rows::membership_row(self.rows, room, localpart)?;
         Ok(room_membership(room, &row)?)
     }
 
-    fn in_room(&self, localpart: &str, room: RoomNumber, after: Position, limit: usize) -> Result<Found, QueryError> {
+    fn in_room(
+        &self,
+        localpart: &str,
+        room: RoomNumber,
+        after: Position,
+        limit: usize,
+    ) -> Result<FoundEvents, QueryError> {
         let stays = self.stays_in(localpart, room, after)?;
         if stays.is_empty() {
             return Err(QueryError::NotMember);
         }
-        let mut run = Run { room, stays: stays.into(), reached: after, ahead: VecDeque::new() };
-        let mut found = Found::default();
+        let mut run = RoomRun { room, stays: stays.into(), reached: after, ahead: VecDeque::new() };
+        let mut found = FoundEvents::default();
         while let Some(at) = run.next(self)? {
             if found.events.len() == limit {
                 found.stopped = Some(at.before());
@@ -151,12 +157,12 @@ impl View<'_> {
     }
 
     /// Walks through the events of the whole cluster; `None` if there are too many of them.
-    fn walked(&self, localpart: &str, after: Position, limit: usize) -> Result<Option<Found>, QueryError> {
+    fn walked(&self, localpart: &str, after: Position, limit: usize) -> Result<Option<FoundEvents>, QueryError> {
         let Some(all) = self.cluster_events(after, MAX_WALKED)? else { return Ok(None) };
         let mut stays = BTreeMap::new();
-        let mut found = Found::default();
+        let mut found = FoundEvents::default();
         for (at, room) in all {
-            let stays: &Vec<Stay> = match stays.entry(room) {
+            let stays: &Vec<RoomStay> = match stays.entry(room) {
                 std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
                 std::collections::btree_map::Entry::Vacant(new) => new.insert(self.stays_in(localpart, room, after)?),
             };
@@ -178,29 +184,29 @@ impl View<'_> {
         after: Position,
         at_most: usize,
     ) -> Result<Option<Vec<(Position, RoomNumber)>>, QueryError> {
-        let mut from = key::position(after);
+        let mut from = key::position_key(after);
         from.push(0);
         let mut out = Vec::new();
-        self.rows.scan(Table::EventRoom, &from, &[], Direction::Forward, &mut |(key, value)| {
+        self.rows.scan(Table::EventRoom, &from, &[], ScanDirection::Forward, &mut |(key, value)| {
             out.push((rows::position_in(Table::EventRoom, key)?, rows::room_in(Table::EventRoom, value)?));
-            Ok(if out.len() > at_most { Flow::Stop } else { Flow::More })
+            Ok(if out.len() > at_most { ScanControl::Stop } else { ScanControl::More })
         })?;
         Ok((out.len() <= at_most).then_some(out))
     }
 
     /// Merges the events of the user's own rooms.
-    fn merged(&self, localpart: &str, after: Position, limit: usize) -> Result<Found, QueryError> {
+    fn merged(&self, localpart: &str, after: Position, limit: usize) -> Result<FoundEvents, QueryError> {
         let mut runs = Vec::new();
         let mut heads = BinaryHeap::new();
         for row in self.all_rooms_of(localpart)? {
             let stays = self.stays(localpart, &row, after)?.into();
-            let mut run = Run { room: row.room, stays, reached: after, ahead: VecDeque::new() };
+            let mut run = RoomRun { room: row.room, stays, reached: after, ahead: VecDeque::new() };
             if let Some(at) = run.next(self)? {
                 heads.push(Reverse((at, runs.len())));
                 runs.push(run);
             }
         }
-        let mut found = Found::default();
+        let mut found = FoundEvents::default();
         while let Some(Reverse((at, place))) = heads.pop() {
             let Some(run) = runs.get_mut(place) else { break };
             if found.events.len() == limit {
@@ -217,15 +223,15 @@ impl View<'_> {
 }
 
 /// Events of one room within some stays, in order.
-struct Run {
+struct RoomRun {
     room: RoomNumber,
-    stays: VecDeque<Stay>,
+    stays: VecDeque<RoomStay>,
     reached: Position,
     ahead: VecDeque<Position>,
 }
 
-impl Run {
-    fn next(&mut self, view: &View<'_>) -> Result<Option<Position>, QueryError> {
+impl RoomRun {
+    fn next(&mut self, view: &StateView<'_>) -> Result<Option<Position>, QueryError> {
         while self.ahead.is_empty() {
             let Some(stay) = self.stays.front().copied() else { return Ok(None) };
             self.reached = self.reached.max(stay.from.before());
@@ -238,12 +244,12 @@ impl Run {
         Ok(self.ahead.pop_front())
     }
 
-    fn fill(&mut self, view: &View<'_>, to: Position) -> Result<(), table::ReadError> {
+    fn fill(&mut self, view: &StateView<'_>, to: Position) -> Result<(), table::ReadError> {
         let (low, high) = (after_key(self.room, self.reached), after_key(self.room, to));
         let ahead = &mut self.ahead;
-        view.rows.scan(Table::Timeline, &low, &high, Direction::Forward, &mut |(key, _)| {
+        view.rows.scan(Table::Timeline, &low, &high, ScanDirection::Forward, &mut |(key, _)| {
             ahead.push_back(rows::position_in(Table::Timeline, key)?);
-            Ok(if ahead.len() < CHUNK { Flow::More } else { Flow::Stop })
+            Ok(if ahead.len() < CHUNK { ScanControl::More } else { ScanControl::Stop })
         })?;
         self.reached = ahead.back().copied().unwrap_or(self.reached);
         Ok(())

@@ -1,13 +1,13 @@
 //! Filter of a client for its syncs: the part of the specification's filters that Quorate honours.
 //! Source: Matrix specification, "Filtering".
 
-use super::Event;
-use crate::json::{self, Object};
+use super::RoomEvent;
+use crate::json::{self, JsonObject};
 use serde_json::Value;
 
 /// Filter for rooms and their events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
+pub struct SyncFilter {
     /// Room ids to include; `None` includes all rooms.
     pub rooms: Option<Vec<String>>,
     /// Room ids to exclude.
@@ -37,22 +37,22 @@ pub struct EventFilter {
     pub not_senders: Vec<String>,
 }
 
-impl Filter {
+impl SyncFilter {
     /// Parses the JSON of a filter; fields that Quorate does not know are ignored.
     ///
     /// # Errors
     /// Returns a sentence that says what is wrong if it is not a JSON object.
     pub fn from_json(bytes: &[u8]) -> Result<Self, String> {
         let all = json::parse_object(bytes)?;
-        let nothing = Object::new();
-        let room = object(&all, "room").unwrap_or(&nothing);
-        let timeline = object(room, "timeline").unwrap_or(&nothing);
-        let state = object(room, "state").unwrap_or(&nothing);
+        let nothing = JsonObject::new();
+        let room = object_field(&all, "room").unwrap_or(&nothing);
+        let timeline = object_field(room, "timeline").unwrap_or(&nothing);
+        let state = object_field(room, "state").unwrap_or(&nothing);
         Ok(Self {
-            rooms: texts(room, "rooms"),
-            not_rooms: texts(room, "not_rooms").unwrap_or_default(),
-            include_leave: flag(room, "include_leave"),
-            lazy_load_members: flag(state, "lazy_load_members") || flag(timeline, "lazy_load_members"),
+            rooms: string_list(room, "rooms"),
+            not_rooms: string_list(room, "not_rooms").unwrap_or_default(),
+            include_leave: bool_field(room, "include_leave"),
+            lazy_load_members: bool_field(state, "lazy_load_members") || bool_field(timeline, "lazy_load_members"),
             timeline: EventFilter::from_object(timeline),
             state: EventFilter::from_object(state),
         })
@@ -67,20 +67,20 @@ impl Filter {
 }
 
 impl EventFilter {
-    fn from_object(filter: &Object) -> Self {
+    fn from_object(filter: &JsonObject) -> Self {
         let limit = filter.get("limit").and_then(Value::as_u64);
         Self {
             limit: limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
-            types: texts(filter, "types"),
-            not_types: texts(filter, "not_types").unwrap_or_default(),
-            senders: texts(filter, "senders"),
-            not_senders: texts(filter, "not_senders").unwrap_or_default(),
+            types: string_list(filter, "types"),
+            not_types: string_list(filter, "not_types").unwrap_or_default(),
+            senders: string_list(filter, "senders"),
+            not_senders: string_list(filter, "not_senders").unwrap_or_default(),
         }
     }
 
     /// Returns `true` if the filter includes this event.
     #[must_use]
-    pub fn wants(&self, event: &Event) -> bool {
+    pub fn wants(&self, event: &RoomEvent) -> bool {
         let of_type = |types: &[String]| types.iter().any(|pattern| matches_pattern(pattern, &event.event_type));
         let from = |senders: &[String]| senders.contains(&event.sender);
         self.types.as_ref().is_none_or(|types| of_type(types))
@@ -90,15 +90,15 @@ impl EventFilter {
     }
 }
 
-fn object<'a>(of: &'a Object, key: &str) -> Option<&'a Object> {
+fn object_field<'a>(of: &'a JsonObject, key: &str) -> Option<&'a JsonObject> {
     of.get(key).and_then(Value::as_object)
 }
 
-fn flag(of: &Object, key: &str) -> bool {
+fn bool_field(of: &JsonObject, key: &str) -> bool {
     of.get(key).and_then(Value::as_bool) == Some(true)
 }
 
-fn texts(of: &Object, key: &str) -> Option<Vec<String>> {
+fn string_list(of: &JsonObject, key: &str) -> Option<Vec<String>> {
     let items = of.get(key)?.as_array()?;
     Some(items.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }
@@ -139,12 +139,12 @@ mod tests {
 
     #[test]
     fn a_filter_is_read_as_clients_write_it() {
-        let filter = Filter::from_json(
+        let filter = SyncFilter::from_json(
             br#"{"room":{"not_rooms":["!a:x"],"state":{"lazy_load_members":true},"timeline":{"limit":20,"types":["m.*"]}}}"#,
         )
         .unwrap();
         assert!(filter.lazy_load_members && !filter.wants_room("!a:x") && filter.wants_room("!b:x"));
         assert_eq!((filter.timeline.limit, filter.timeline.types), (Some(20), Some(vec!["m.*".to_owned()])));
-        assert!(Filter::from_json(b"[]").is_err());
+        assert!(SyncFilter::from_json(b"[]").is_err());
     }
 }

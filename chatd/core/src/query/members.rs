@@ -1,18 +1,18 @@
 //! Members of a room, at present and at a position.
 
-use super::{PAGE_BYTES, QueryError, View};
+use super::{PAGE_BYTES, QueryError, StateView};
 use crate::auth::levels;
 use crate::id::{self, Position, RoomNumber};
 use crate::json;
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
 use crate::rows::{self, event_type};
-use crate::table::{self, Direction, Flow, Table, key};
-use crate::visibility::Sight;
+use crate::table::{self, ScanControl, ScanDirection, Table, key};
+use crate::visibility::UserVisibility;
 
 /// Summary of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
+pub struct MemberSummary {
     /// Full user id of the member.
     pub user_id: String,
     /// Localpart of the user id.
@@ -27,7 +27,7 @@ pub struct Member {
     pub power_level: i64,
 }
 
-impl Member {
+impl MemberSummary {
     /// Returns the approximate number of bytes of the member on its way to a client.
     fn weight(&self) -> usize {
         /// Bytes of field names, a membership and a power level.
@@ -40,7 +40,7 @@ impl Member {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberPage {
     /// Members in order of their localparts.
-    pub members: Vec<Member>,
+    pub members: Vec<MemberSummary>,
     /// Localpart after which the next page begins; `None` at the end. A page may be empty without being the last.
     pub next: Option<String>,
 }
@@ -48,13 +48,13 @@ pub struct MemberPage {
 /// Maximum number of members examined for one page: in a room that thousands have left, pages get shorter, not slower.
 const MAX_LOOKED_AT: usize = 4096;
 
-impl View<'_> {
+impl StateView<'_> {
     /// Returns a user's current membership; `None` if the user never had one.
     ///
     /// # Errors
     /// Fails if the state cannot be read.
     pub fn membership(&self, room: RoomNumber, localpart: &str) -> Result<Option<Kind>, QueryError> {
-        let kind = rows::membership(self.rows, room, localpart)?.kind();
+        let kind = rows::membership_row(self.rows, room, localpart)?.kind();
         Ok(Some(kind).filter(|kind| *kind != Kind::Unspecified))
     }
 
@@ -66,8 +66,8 @@ impl View<'_> {
         Ok(self.sight(room, localpart)?.membership_at(at))
     }
 
-    pub(super) fn sight(&self, room: RoomNumber, localpart: &str) -> Result<Sight, QueryError> {
-        Ok(Sight::load(self.rows, room, localpart, self.server_name())?)
+    pub(super) fn sight(&self, room: RoomNumber, localpart: &str) -> Result<UserVisibility, QueryError> {
+        Ok(UserVisibility::load(self.rows, room, localpart, self.server_name())?)
     }
 
     /// Returns a page of the users who are joined, invited, knocking or banned, at present or at a position, in order
@@ -86,7 +86,7 @@ impl View<'_> {
         self.each_member(room, after, &mut |localpart, row| {
             if found.len() >= limit || looked_at >= MAX_LOOKED_AT {
                 next = Some(std::mem::take(&mut last));
-                return Flow::Stop;
+                return ScanControl::Stop;
             }
             looked_at += 1;
             last = localpart.to_owned();
@@ -95,10 +95,10 @@ impl View<'_> {
                 Ok(None) => {}
                 Err(error) => {
                     failed = Some(error);
-                    return Flow::Stop;
+                    return ScanControl::Stop;
                 }
             }
-            Flow::More
+            ScanControl::More
         })?;
         if let Some(error) = failed {
             return Err(error);
@@ -106,7 +106,7 @@ impl View<'_> {
         let (mut page, mut bytes) = (MemberPage { members: Vec::new(), next }, 0);
         for (localpart, kind, at) in found {
             if bytes >= PAGE_BYTES {
-                page.next = page.members.last().map(|last: &Member| last.localpart.clone());
+                page.next = page.members.last().map(|last: &MemberSummary| last.localpart.clone());
                 break;
             }
             self.is_wanted()?;
@@ -126,7 +126,7 @@ impl View<'_> {
         row: store::Membership,
         at: Option<Position>,
     ) -> Result<Option<(Kind, Position)>, QueryError> {
-        let newest = table::position(Table::RoomMember, &row.position)?.unwrap_or_default();
+        let newest = table::decode_position(Table::RoomMember, &row.position)?.unwrap_or_default();
         let (kind, position) = match at.filter(|at| newest > *at) {
             None => (row.kind(), newest),
             Some(at) => {
@@ -146,7 +146,8 @@ impl View<'_> {
         let Some(at) = at else { return Ok(now) };
         let event = rows::state_event(self.rows, room, event_type::POWER_LEVELS, "", at)?;
         // Power levels that were applied could be parsed.
-        let then = event.map(|(_, event)| levels::parse(&json::stored_object(&event.content), self.server_name()));
+        let then =
+            event.map(|(_, event)| levels::parse_levels(&json::stored_object(&event.content), self.server_name()));
         Ok(then.and_then(Result::ok).unwrap_or_default())
     }
 
@@ -157,10 +158,10 @@ impl View<'_> {
         kind: Kind,
         at: Position,
         levels: &store::Levels,
-    ) -> Result<Member, QueryError> {
+    ) -> Result<MemberSummary, QueryError> {
         let content = json::stored_object(&rows::known_event(self.rows, room, at)?.content);
-        let text = |key| json::text(&content, key).unwrap_or_default().to_owned();
-        Ok(Member {
+        let text = |key| json::string_field(&content, key).unwrap_or_default().to_owned();
+        Ok(MemberSummary {
             user_id: id::user_id(&localpart, self.server_name()),
             display_name: text("displayname"),
             avatar_url: text("avatar_url"),
@@ -175,21 +176,24 @@ impl View<'_> {
         &self,
         room: RoomNumber,
         after: Option<&str>,
-        visit: &mut dyn FnMut(&str, store::Membership) -> Flow,
+        visit: &mut dyn FnMut(&str, store::Membership) -> ScanControl,
     ) -> Result<(), QueryError> {
-        let prefix = key::room(room);
+        let prefix = key::room_key(room);
         let mut from = prefix.clone();
         if let Some(after) = after {
             from = key::room_member(room, after);
             from.push(0);
         }
-        self.rows.scan(Table::RoomMember, &from, &key::after_prefix(&prefix), Direction::Forward, &mut |(
-            key,
-            value,
-        )| {
-            let localpart = std::str::from_utf8(key.get(prefix.len()..).unwrap_or_default()).unwrap_or_default();
-            Ok(visit(localpart, table::decode(Table::RoomMember, value)?))
-        })?;
+        self.rows.scan(
+            Table::RoomMember,
+            &from,
+            &key::after_prefix(&prefix),
+            ScanDirection::Forward,
+            &mut |(key, value)| {
+                let localpart = std::str::from_utf8(key.get(prefix.len()..).unwrap_or_default()).unwrap_or_default();
+                Ok(visit(localpart, table::decode_value(Table::RoomMember, value)?))
+            },
+        )?;
         Ok(())
     }
 }

@@ -5,16 +5,16 @@
 
 use super::members::MemberPage;
 use super::rooms::{RoomMembership, RoomSummary};
-use super::state::after;
-use super::{Event, PAGE_BYTES, Page, QueryError, StateCursor, StatePart, View};
+use super::state::key_after;
+use super::{EventPage, PAGE_BYTES, QueryError, RoomEvent, StateCursor, StatePart, StateView};
 use crate::id::{Position, RoomNumber};
 use crate::proto::store::membership::Kind;
 use crate::rows::{self, event_type};
-use crate::table::{Direction, Flow, Table};
-use crate::visibility::Sight;
+use crate::table::{ScanControl, ScanDirection, Table};
+use crate::visibility::UserVisibility;
 use std::collections::BTreeMap;
 
-impl View<'_> {
+impl StateView<'_> {
     /// Returns the position whose state the reader is shown when it asks for the current state.
     ///
     /// # Errors
@@ -24,11 +24,11 @@ impl View<'_> {
         Ok(readable_now(&self.sight(room, localpart)?)?.unwrap_or_else(|| self.now()))
     }
 
-    /// Returns a part of the state, all of it or of one type, at a position that [`View::state_place`] or a similar
-    /// method gave the reader. Otherwise like [`View::state_part`].
+    /// Returns a part of the state, all of it or of one type, at a position that [`StateView::state_place`] or a similar
+    /// method gave the reader. Otherwise like [`StateView::state_part`].
     ///
     /// # Errors
-    /// Fails as [`View::state_part`] does.
+    /// Fails as [`StateView::state_part`] does.
     pub fn state_part_for(
         &self,
         localpart: &str,
@@ -39,20 +39,20 @@ impl View<'_> {
     ) -> Result<StatePart, QueryError> {
         let sight = self.sight(room, localpart)?;
         let part = self.state_part(room, event_type, at, from)?;
-        Ok(StatePart { events: shown(part.events, &sight), next: part.next })
+        Ok(StatePart { events: events_shown_to(part.events, &sight), next: part.next })
     }
 
-    /// Returns one piece of the state that [`View::state_place`] gives the reader.
+    /// Returns one piece of the state that [`StateView::state_place`] gives the reader.
     ///
     /// # Errors
-    /// Fails as [`View::state_place`] does.
+    /// Fails as [`StateView::state_place`] does.
     pub fn state_event_for(
         &self,
         localpart: &str,
         room: RoomNumber,
         event_type: &str,
         state_key: &str,
-    ) -> Result<Option<Event>, QueryError> {
+    ) -> Result<Option<RoomEvent>, QueryError> {
         let sight = self.sight(room, localpart)?;
         let at = readable_now(&sight)?;
         Ok(self.state_event(room, event_type, state_key, at)?.map(|event| event.shown_to(&sight)))
@@ -63,7 +63,7 @@ impl View<'_> {
     /// leave before that time.
     ///
     /// # Errors
-    /// Fails as [`View::state_place`] does. [`QueryError::Forbidden`] also for a time before the reader joined, if the
+    /// Fails as [`StateView::state_place`] does. [`QueryError::Forbidden`] also for a time before the reader joined, if the
     /// room does not show newcomers its earlier history; [`QueryError::Ahead`] if this view has not reached the
     /// position.
     pub fn members_place(
@@ -100,9 +100,9 @@ impl View<'_> {
         &self,
         localpart: &str,
         room: RoomNumber,
-        page: &mut Page,
-        direction: Direction,
-    ) -> Result<Vec<Event>, QueryError> {
+        page: &mut EventPage,
+        direction: ScanDirection,
+    ) -> Result<Vec<RoomEvent>, QueryError> {
         let newest = newest_of_senders(&page.events);
         let (mut members, mut bytes, mut end) = (BTreeMap::new(), 0, None);
         for (place, event) in page.events.iter().enumerate() {
@@ -115,12 +115,12 @@ impl View<'_> {
             }
             let at = newest.get(&event.sender).copied();
             let member = self.state_event(room, event_type::MEMBER, &event.sender, at)?;
-            bytes += member.as_ref().map_or(0, Event::weight);
+            bytes += member.as_ref().map_or(0, RoomEvent::weight);
             members.insert(event.sender.clone(), member);
         }
         if let Some((place, at)) = end {
             page.events.truncate(place);
-            page.next = Some(if direction == Direction::Forward { at.before() } else { at });
+            page.next = Some(if direction == ScanDirection::Forward { at.before() } else { at });
             // Some of the remaining senders may have sent their newest event after the cut.
             for (sender, at) in newest_of_senders(&page.events) {
                 if newest.get(&sender) != Some(&at) {
@@ -130,14 +130,14 @@ impl View<'_> {
             }
         }
         let sight = self.sight(room, localpart)?;
-        Ok(shown(members.into_values().flatten().collect(), &sight))
+        Ok(events_shown_to(members.into_values().flatten().collect(), &sight))
     }
 
     /// Returns a page of the users who are joined, invited, knocking or banned, in order of their localparts and
     /// beginning after `after`.
     ///
     /// # Errors
-    /// Fails as [`View::state_place`] does.
+    /// Fails as [`StateView::state_place`] does.
     pub fn member_page_for(
         &self,
         localpart: &str,
@@ -175,7 +175,7 @@ impl View<'_> {
 
     /// Returns the position of the state that the reader gets for a position: that position itself, or the reader's
     /// last leave before it.
-    fn readable_at(&self, room: RoomNumber, sight: &Sight, at: Position) -> Result<Position, QueryError> {
+    fn readable_at(&self, room: RoomNumber, sight: &UserVisibility, at: Position) -> Result<Position, QueryError> {
         if sight.reads_state_at(at) || self.comes_in_next(room, sight, at)? {
             return Ok(at);
         }
@@ -184,13 +184,13 @@ impl View<'_> {
 
     /// Returns `true` if the next change of the room's state is the reader's own join. The state here is then the one
     /// that the join found; a timeline that begins with the join names this position.
-    fn comes_in_next(&self, room: RoomNumber, sight: &Sight, at: Position) -> Result<bool, QueryError> {
+    fn comes_in_next(&self, room: RoomNumber, sight: &UserVisibility, at: Position) -> Result<bool, QueryError> {
         let Some(join) = sight.joins_after(at) else { return Ok(false) };
         let mut next = None;
-        let (low, high) = (after(room, at), after(room, join));
-        self.rows.scan(Table::StateChange, &low, &high, Direction::Forward, &mut |(key, _)| {
+        let (low, high) = (key_after(room, at), key_after(room, join));
+        self.rows.scan(Table::StateChange, &low, &high, ScanDirection::Forward, &mut |(key, _)| {
             next = Some(rows::position_in(Table::StateChange, key)?);
-            Ok(Flow::Stop)
+            Ok(ScanControl::Stop)
         })?;
         Ok(next == Some(join))
     }
@@ -198,7 +198,7 @@ impl View<'_> {
 
 /// Returns the position of the state that the reader is shown when it asks for the current one. `None` stands for the
 /// state as it is (joined, or world-readable), `Some` for the state when the reader left.
-fn readable_now(sight: &Sight) -> Result<Option<Position>, QueryError> {
+fn readable_now(sight: &UserVisibility) -> Result<Option<Position>, QueryError> {
     if sight.membership_at(Position::MAX) == Some(Kind::Join) || sight.is_world_readable() {
         return Ok(None);
     }
@@ -206,7 +206,7 @@ fn readable_now(sight: &Sight) -> Result<Option<Position>, QueryError> {
 }
 
 /// Returns the position of each sender's newest event among these.
-fn newest_of_senders(events: &[Event]) -> BTreeMap<String, Position> {
+fn newest_of_senders(events: &[RoomEvent]) -> BTreeMap<String, Position> {
     let mut newest = BTreeMap::<String, Position>::new();
     for event in events {
         let at = newest.entry(event.sender.clone()).or_insert(event.position);
@@ -215,7 +215,7 @@ fn newest_of_senders(events: &[Event]) -> BTreeMap<String, Position> {
     newest
 }
 
-fn shown(events: Vec<Event>, sight: &Sight) -> Vec<Event> {
+fn events_shown_to(events: Vec<RoomEvent>, sight: &UserVisibility) -> Vec<RoomEvent> {
     events.into_iter().map(|event| event.shown_to(sight)).collect()
 }
 

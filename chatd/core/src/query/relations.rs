@@ -1,12 +1,12 @@
 //! Events that relate to a given event.
 
 use super::state::after_position;
-use super::{PAGE_BYTES, Page, QueryError, View};
+use super::{EventPage, PAGE_BYTES, QueryError, StateView};
 use crate::id::{POSITION_LEN, Position, RoomNumber};
 use crate::proto::store;
 use crate::rows;
-use crate::table::{self, Direction, Flow, Table, key};
-use crate::visibility::Sight;
+use crate::table::{self, ScanControl, ScanDirection, Table, key};
+use crate::visibility::UserVisibility;
 
 /// Maximum number of relations of each type that are examined for one page: if few of them are wanted, pages get
 /// shorter, not slower.
@@ -17,7 +17,7 @@ const MAX_TYPES: usize = 64;
 
 /// Selection of relations to one event.
 #[derive(Clone, Copy, Debug)]
-pub struct Relations<'a> {
+pub struct RelationQuery<'a> {
     /// Position of the event that the others relate to.
     pub target: Position,
     /// Type of relation to include (`m.thread`, `m.annotation`, …); `None` includes all.
@@ -28,9 +28,9 @@ pub struct Relations<'a> {
 
 /// Part of the selected relations.
 #[derive(Clone, Copy)]
-struct Part {
+struct PageRange {
     from: Position,
-    direction: Direction,
+    direction: ScanDirection,
     limit: usize,
 }
 
@@ -42,9 +42,9 @@ struct FoundRelations {
     stopped: Option<Position>,
 }
 
-impl View<'_> {
+impl StateView<'_> {
     /// Returns a page of the events that relate to an event, as far as the user may see them; `from` is as in
-    /// [`View::timeline`].
+    /// [`StateView::timeline`].
     ///
     /// # Errors
     /// [`QueryError::EventNotFound`] if the target is not in the room or the user may not see it.
@@ -52,30 +52,30 @@ impl View<'_> {
         &self,
         localpart: &str,
         room: RoomNumber,
-        which: Relations<'_>,
+        which: RelationQuery<'_>,
         from: Position,
-        direction: Direction,
+        direction: ScanDirection,
         limit: usize,
-    ) -> Result<Page, QueryError> {
+    ) -> Result<EventPage, QueryError> {
         let sight = self.sight(room, localpart)?;
         if rows::room_of_event(self.rows, which.target)? != Some(room) || !sight.sees(which.target) {
             return Err(QueryError::EventNotFound);
         }
-        let part = Part { from, direction, limit };
+        let part = PageRange { from, direction, limit };
         let found = self.relating(room, which, part, &sight)?;
         let room_id = self.room_id(room)?;
-        let mut page = Page { prev: from, ..Page::default() };
+        let mut page = EventPage { prev: from, ..EventPage::default() };
         let mut bytes = 0;
         for at in found.positions {
             if page.events.len() >= limit || bytes >= PAGE_BYTES {
-                page.next = Some(if direction == Direction::Forward { at.before() } else { at });
+                page.next = Some(if direction == ScanDirection::Forward { at.before() } else { at });
                 return Ok(page);
             }
             let event = self.event_at(room, &room_id, at)?.shown_to(&sight);
             bytes += event.weight();
             page.events.push(event);
         }
-        page.next = found.stopped.map(|at| if direction == Direction::Forward { at } else { at.before() });
+        page.next = found.stopped.map(|at| if direction == ScanDirection::Forward { at } else { at.before() });
         Ok(page)
     }
 
@@ -83,9 +83,9 @@ impl View<'_> {
     fn relating(
         &self,
         room: RoomNumber,
-        which: Relations<'_>,
-        part: Part,
-        sight: &Sight,
+        which: RelationQuery<'_>,
+        part: PageRange,
+        sight: &UserVisibility,
     ) -> Result<FoundRelations, QueryError> {
         if let Some(relation_type) = which.relation_type {
             let prefix = key::relations_of_type(room, which.target, relation_type);
@@ -101,20 +101,20 @@ impl View<'_> {
             let found = self.of_one_type(&prefix, which.event_type, part, sight)?;
             all.positions.extend(found.positions);
             all.stopped = match (all.stopped, found.stopped, part.direction) {
-                (Some(one), Some(other), Direction::Forward) => Some(one.min(other)),
-                (Some(one), Some(other), Direction::Backward) => Some(one.max(other)),
+                (Some(one), Some(other), ScanDirection::Forward) => Some(one.min(other)),
+                (Some(one), Some(other), ScanDirection::Backward) => Some(one.max(other)),
                 (one, other, _) => one.or(other),
             };
             from = key::after_prefix(&prefix);
         }
         match part.direction {
-            Direction::Forward => all.positions.sort_unstable(),
-            Direction::Backward => all.positions.sort_unstable_by(|one, other| other.cmp(one)),
+            ScanDirection::Forward => all.positions.sort_unstable(),
+            ScanDirection::Backward => all.positions.sort_unstable_by(|one, other| other.cmp(one)),
         }
         // Beyond the point where one run stopped, events of other runs would come before the ones that it left out.
         all.positions.retain(|at| match (all.stopped, part.direction) {
-            (Some(stopped), Direction::Forward) => *at <= stopped,
-            (Some(stopped), Direction::Backward) => *at >= stopped,
+            (Some(stopped), ScanDirection::Forward) => *at <= stopped,
+            (Some(stopped), ScanDirection::Backward) => *at >= stopped,
             (None, _) => true,
         });
         Ok(all)
@@ -123,10 +123,10 @@ impl View<'_> {
     /// Returns the prefix of the first type of relation at or after a key.
     fn next_type(&self, from: &[u8], end: &[u8]) -> Result<Option<Vec<u8>>, QueryError> {
         let mut found = None;
-        self.rows.scan(Table::Relation, from, end, Direction::Forward, &mut |(key, _)| {
+        self.rows.scan(Table::Relation, from, end, ScanDirection::Forward, &mut |(key, _)| {
             let prefix = key.len().checked_sub(POSITION_LEN).and_then(|len| key.get(..len));
             found = prefix.map(<[u8]>::to_vec);
-            Ok(Flow::Stop)
+            Ok(ScanControl::Stop)
         })?;
         Ok(found)
     }
@@ -136,27 +136,27 @@ impl View<'_> {
         &self,
         prefix: &[u8],
         event_type: Option<&str>,
-        part: Part,
-        sight: &Sight,
+        part: PageRange,
+        sight: &UserVisibility,
     ) -> Result<FoundRelations, QueryError> {
         let (mut found, mut looked_at) = (FoundRelations::default(), 0);
         let (low, high) = match part.direction {
-            Direction::Forward => (after_position(prefix, part.from), key::after_prefix(prefix)),
-            Direction::Backward => (prefix.to_vec(), after_position(prefix, part.from)),
+            ScanDirection::Forward => (after_position(prefix, part.from), key::after_prefix(prefix)),
+            ScanDirection::Backward => (prefix.to_vec(), after_position(prefix, part.from)),
         };
         self.rows.scan(Table::Relation, &low, &high, part.direction, &mut |(key, value)| {
             let at = rows::position_in(Table::Relation, key)?;
             looked_at += 1;
-            let row: store::Relation = table::decode(Table::Relation, value)?;
+            let row: store::Relation = table::decode_value(Table::Relation, value)?;
             if sight.sees(at) && event_type.is_none_or(|event_type| event_type == row.event_type) {
                 found.positions.push(at);
             }
             // One more than fits shows that there are more.
             if found.positions.len() > part.limit || looked_at >= MAX_LOOKED_AT {
                 found.stopped = Some(at);
-                return Ok(Flow::Stop);
+                return Ok(ScanControl::Stop);
             }
-            Ok(Flow::More)
+            Ok(ScanControl::More)
         })?;
         Ok(found)
     }
@@ -168,8 +168,8 @@ mod tests {
     use crate::id;
     use crate::testing::{World, world};
 
-    fn pages(world: &World, room: RoomNumber, which: Relations<'_>, direction: Direction) -> Vec<Position> {
-        let mut from = if direction == Direction::Forward { Position::ZERO } else { Position::MAX };
+    fn pages(world: &World, room: RoomNumber, which: RelationQuery<'_>, direction: ScanDirection) -> Vec<Position> {
+        let mut from = if direction == ScanDirection::Forward { Position::ZERO } else { Position::MAX };
         let mut all = Vec::new();
         loop {
             let page = world.view().relations("alice", room, which, from, direction, 2).unwrap();
@@ -195,14 +195,14 @@ mod tests {
             let envelope = world.event("alice", &room_id, if n == 4 { "other" } else { "t" }, None, &content);
             said.push(crate::testing::position(&world.accepted(envelope)));
         }
-        let all = Relations { target, relation_type: None, event_type: None };
-        assert_eq!(pages(&world, room, all, Direction::Forward), said);
+        let all = RelationQuery { target, relation_type: None, event_type: None };
+        assert_eq!(pages(&world, room, all, ScanDirection::Forward), said);
         let backward: Vec<_> = said.iter().rev().copied().collect();
-        assert_eq!(pages(&world, room, all, Direction::Backward), backward);
-        let threads = Relations { relation_type: Some("m.thread"), ..all };
+        assert_eq!(pages(&world, room, all, ScanDirection::Backward), backward);
+        let threads = RelationQuery { relation_type: Some("m.thread"), ..all };
         let expected: Vec<_> = said.iter().skip(1).step_by(3).copied().collect();
-        assert_eq!(pages(&world, room, threads, Direction::Forward), expected);
-        let of_type = Relations { event_type: Some("other"), ..all };
-        assert_eq!(pages(&world, room, of_type, Direction::Backward), [said[4]]);
+        assert_eq!(pages(&world, room, threads, ScanDirection::Forward), expected);
+        let of_type = RelationQuery { event_type: Some("other"), ..all };
+        assert_eq!(pages(&world, room, of_type, ScanDirection::Backward), [said[4]]);
     }
 }

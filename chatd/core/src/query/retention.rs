@@ -1,38 +1,38 @@
 //! Events that were removed from rooms' histories, and events that are due to be.
 
 use super::rooms::RoomMembership;
-use super::{QueryError, Scope, View};
+use super::{FeedScope, QueryError, StateView};
 use crate::apply;
 use crate::id::{self, Position, RoomNumber};
 use crate::proto::store;
 use crate::rows;
-use crate::table::{self, Direction, Flow, ReadError, Table};
+use crate::table::{self, ReadError, ScanControl, ScanDirection, Table};
 
-impl View<'_> {
+impl StateView<'_> {
     /// Returns `true` if the room has an event that its own retention rule no longer keeps and that has not been
     /// examined yet. Costs two lookups.
     ///
     /// # Errors
     /// Fails if the state cannot be read.
     pub fn has_expired(&self, room: RoomNumber, time_ms: u64) -> Result<bool, QueryError> {
-        let row = rows::room(self.rows, room)?.unwrap_or_default();
+        let row = rows::room_row(self.rows, room)?.unwrap_or_default();
         Ok(self.is_due(room, &row, time_ms)?)
     }
 
-    /// Returns the ids of at most `limit` rooms for which [`View::has_expired`] returns `true`. Reads the row of every
+    /// Returns the ids of at most `limit` rooms for which [`StateView::has_expired`] returns `true`. Reads the row of every
     /// room once.
     ///
     /// # Errors
     /// Fails if the state cannot be read.
     pub fn expired_rooms(&self, time_ms: u64, limit: usize) -> Result<Vec<String>, QueryError> {
         let mut out = Vec::new();
-        self.rows.scan(Table::Room, &[], &[], Direction::Forward, &mut |(key, value)| {
-            let row: store::Room = table::decode(Table::Room, value)?;
+        self.rows.scan(Table::Room, &[], &[], ScanDirection::Forward, &mut |(key, value)| {
+            let row: store::Room = table::decode_value(Table::Room, value)?;
             if self.is_due(rows::room_in(Table::Room, key)?, &row, time_ms)? {
-                let created_at = table::position(Table::Room, &row.created_at)?.unwrap_or_default();
+                let created_at = table::decode_position(Table::Room, &row.created_at)?.unwrap_or_default();
                 out.push(id::room_id(created_at, self.server_name()));
             }
-            Ok(if out.len() < limit { Flow::More } else { Flow::Stop })
+            Ok(if out.len() < limit { ScanControl::More } else { ScanControl::Stop })
         })?;
         Ok(out)
     }
@@ -41,15 +41,15 @@ impl View<'_> {
         if row.max_lifetime_ms == 0 {
             return Ok(false);
         }
-        let swept_to = table::position(Table::Room, &row.swept_to)?.unwrap_or_default();
-        let (low, high) = (super::state::after(room, swept_to), super::state::after(room, Position::MAX));
+        let swept_to = table::decode_position(Table::Room, &row.swept_to)?.unwrap_or_default();
+        let (low, high) = (super::state::key_after(room, swept_to), super::state::key_after(room, Position::MAX));
         let mut due = false;
-        self.rows.scan(Table::Timeline, &low, &high, Direction::Forward, &mut |(key, value)| {
-            let event: store::Event = table::decode(Table::Timeline, value)?;
+        self.rows.scan(Table::Timeline, &low, &high, ScanDirection::Forward, &mut |(key, value)| {
+            let event: store::Event = table::decode_value(Table::Timeline, value)?;
             let at = rows::position_in(Table::Timeline, key)?;
-            let made_ms = apply::effective(&self.cluster, at, event.origin_server_ts)?;
+            let made_ms = apply::effective_time(&self.cluster, at, event.origin_server_ts)?;
             due = made_ms < time_ms.saturating_sub(row.max_lifetime_ms);
-            Ok(Flow::Stop)
+            Ok(ScanControl::Stop)
         })?;
         Ok(due)
     }
@@ -60,24 +60,24 @@ impl View<'_> {
         if !self.any_purged_after(cursor)? {
             return Ok(None);
         }
-        let row = rows::room(self.rows, room)?.unwrap_or_default();
-        Ok(table::position(Table::Room, &row.purged_to)?.filter(|purged_to| *purged_to > cursor))
+        let row = rows::room_row(self.rows, room)?.unwrap_or_default();
+        Ok(table::decode_position(Table::Room, &row.purged_to)?.filter(|purged_to| *purged_to > cursor))
     }
 
     /// Returns `true` if anything was removed from any room that a reader with this cursor has not seen.
     pub(super) fn any_purged_after(&self, cursor: Position) -> Result<bool, ReadError> {
-        Ok(table::position(Table::Meta, &self.cluster.purged_to)?.is_some_and(|purged_to| purged_to > cursor))
+        Ok(table::decode_position(Table::Meta, &self.cluster.purged_to)?.is_some_and(|purged_to| purged_to > cursor))
     }
 
     /// Refuses a stream that would silently leave out events that were removed before this reader saw them. A stream
     /// from the very beginning takes what there is.
-    pub(super) fn nothing_purged(&self, localpart: &str, scope: Scope, cursor: Position) -> Result<(), QueryError> {
+    pub(super) fn nothing_purged(&self, localpart: &str, scope: FeedScope, cursor: Position) -> Result<(), QueryError> {
         if cursor == Position::ZERO || !self.any_purged_after(cursor)? {
             return Ok(());
         }
         let rooms = match scope {
-            Scope::Room(room) => vec![self.membership_in(localpart, room)?],
-            Scope::Joined => self.all_rooms_of(localpart)?,
+            FeedScope::Room(room) => vec![self.membership_in(localpart, room)?],
+            FeedScope::Joined => self.all_rooms_of(localpart)?,
         };
         for row in rooms {
             if self.was_in_when_purged(localpart, &row, cursor)? {

@@ -1,13 +1,13 @@
 //! Rooms: by id or alias, of a user, in the public directory, and in summaries.
 
-use super::{PAGE_BYTES, QueryError, View};
+use super::{PAGE_BYTES, QueryError, StateView};
 use crate::directory;
 use crate::id::{self, Position, RoomNumber};
 use crate::json;
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
 use crate::rows::{self, event_type};
-use crate::table::{self, Direction, Flow, Table, key};
+use crate::table::{self, ScanControl, ScanDirection, Table, key};
 use crate::visibility::HistoryVisibility;
 
 /// Room in which a user has or had a membership.
@@ -80,7 +80,7 @@ impl RoomSummary {
     }
 }
 
-impl View<'_> {
+impl StateView<'_> {
     /// Returns the room with this id (`!…`) or alias (`#…`).
     ///
     /// # Errors
@@ -88,7 +88,7 @@ impl View<'_> {
     pub fn resolve_room(&self, room: &str) -> Result<RoomNumber, QueryError> {
         if room.starts_with('#') {
             let local = id::alias_localpart(room, self.server_name()).ok_or(QueryError::RoomNotFound)?;
-            let row = table::fetch::<store::Alias>(self.rows, Table::Alias, &key::alias(local))?;
+            let row = table::fetch_row::<store::Alias>(self.rows, Table::Alias, &key::alias_key(local))?;
             return row.map(|row| RoomNumber(row.room)).ok_or(QueryError::RoomNotFound);
         }
         let created_at = id::parse_room_id(room, self.server_name()).ok_or(QueryError::RoomNotFound)?;
@@ -104,11 +104,11 @@ impl View<'_> {
     }
 
     pub(super) fn room_row(&self, room: RoomNumber) -> Result<store::Room, QueryError> {
-        rows::room(self.rows, room)?.ok_or(QueryError::RoomNotFound)
+        rows::room_row(self.rows, room)?.ok_or(QueryError::RoomNotFound)
     }
 
     pub(super) fn id_of(&self, row: &store::Room) -> Result<String, QueryError> {
-        let created_at = table::position(Table::Room, &row.created_at)?.unwrap_or_default();
+        let created_at = table::decode_position(Table::Room, &row.created_at)?.unwrap_or_default();
         Ok(id::room_id(created_at, self.server_name()))
     }
 
@@ -122,18 +122,21 @@ impl View<'_> {
         Ok(rooms)
     }
 
-    /// Returns a user's rooms as [`View::rooms_of`] does, including forgotten ones.
+    /// Returns a user's rooms as [`StateView::rooms_of`] does, including forgotten ones.
     pub(super) fn all_rooms_of(&self, localpart: &str) -> Result<Vec<RoomMembership>, QueryError> {
         let from = key::devices_of(localpart);
         let mut out = Vec::new();
-        self.rows.scan(Table::Membership, &from, &key::after_prefix(&from), Direction::Forward, &mut |(
-            key,
-            value,
-        )| {
-            let room = rows::room_in(Table::Membership, key.get(from.len()..).unwrap_or_default())?;
-            out.push(room_membership(room, &table::decode(Table::Membership, value)?)?);
-            Ok(Flow::More)
-        })?;
+        self.rows.scan(
+            Table::Membership,
+            &from,
+            &key::after_prefix(&from),
+            ScanDirection::Forward,
+            &mut |(key, value)| {
+                let room = rows::room_in(Table::Membership, key.get(from.len()..).unwrap_or_default())?;
+                out.push(room_membership(room, &table::decode_value(Table::Membership, value)?)?);
+                Ok(ScanControl::More)
+            },
+        )?;
         Ok(out)
     }
 
@@ -143,16 +146,16 @@ impl View<'_> {
     /// # Errors
     /// Fails if the state cannot be read.
     pub fn public_rooms(&self, after: Option<RoomNumber>, limit: usize) -> Result<PublicRooms, QueryError> {
-        let from = key::room(RoomNumber(after.map_or(0, |room| room.0.saturating_add(1))));
+        let from = key::room_key(RoomNumber(after.map_or(0, |room| room.0.saturating_add(1))));
         let mut found = Vec::new();
         let mut next = None;
-        self.rows.scan(Table::PublicRoom, &from, &[], Direction::Forward, &mut |(key, _)| {
+        self.rows.scan(Table::PublicRoom, &from, &[], ScanDirection::Forward, &mut |(key, _)| {
             if found.len() >= limit {
                 next = found.last().copied();
-                return Ok(Flow::Stop);
+                return Ok(ScanControl::Stop);
             }
             found.push(rows::room_in(Table::PublicRoom, key)?);
-            Ok(Flow::More)
+            Ok(ScanControl::More)
         })?;
         let (mut page, mut bytes, mut last) = (PublicRooms { rooms: Vec::new(), next }, 0, after);
         for room in found {
@@ -194,7 +197,7 @@ impl View<'_> {
         let text = |event_type: &str, key: &str| -> Result<String, QueryError> {
             let event = rows::state_event(self.rows, room, event_type, "", at)?;
             let content = event.map(|(_, event)| json::stored_object(&event.content)).unwrap_or_default();
-            Ok(json::text(&content, key).unwrap_or_default().to_owned())
+            Ok(json::string_field(&content, key).unwrap_or_default().to_owned())
         };
         let visibility = rows::state_event(self.rows, room, event_type::HISTORY_VISIBILITY, "", at)?;
         let visibility = visibility.map(|(_, event)| HistoryVisibility::of(&event.content));
@@ -241,8 +244,8 @@ pub(super) fn room_membership(room: RoomNumber, row: &store::Membership) -> Resu
         room,
         kind: row.kind(),
         is_direct: row.is_direct,
-        position: table::position(Table::Membership, &row.position)?.unwrap_or_default(),
-        joined_since: table::position(Table::Membership, &row.joined_since)?,
+        position: table::decode_position(Table::Membership, &row.position)?.unwrap_or_default(),
+        joined_since: table::decode_position(Table::Membership, &row.joined_since)?,
         forgotten: row.forgotten,
     })
 }

@@ -1,9 +1,9 @@
 //! State of a room, at present and at any position of its timeline.
 
-use super::{Event, QueryError, View};
+use super::{QueryError, RoomEvent, StateView};
 use crate::id::{Position, RoomNumber};
 use crate::rows;
-use crate::table::{Direction, Flow, Table, key};
+use crate::table::{ScanControl, ScanDirection, Table, key};
 use std::collections::BTreeMap;
 
 /// Maximum number of versions of one (type, state key) that are walked over before the one in effect is looked up. Most
@@ -17,7 +17,7 @@ const PART_EVENTS: usize = 512;
 const PART_BYTES: usize = 128 << 10;
 
 /// Position of a version of each (type, state key), in order of those.
-pub(super) type Versions = BTreeMap<StateName, Position>;
+pub(super) type StateVersions = BTreeMap<StateName, Position>;
 
 /// Type and state key of a piece of state.
 type StateName = (String, String);
@@ -25,13 +25,13 @@ type StateName = (String, String);
 /// Versions in order of their keys, and the key from which the others continue.
 type SomeVersions = (Vec<(StateName, Position)>, Option<Vec<u8>>);
 
-impl View<'_> {
+impl StateView<'_> {
     /// Returns all state, at present or after the event at a position.
     ///
     /// # Errors
     /// [`QueryError::RoomNotFound`] if there is no such room.
-    pub fn state(&self, room: RoomNumber, at: Option<Position>) -> Result<Vec<Event>, QueryError> {
-        let versions = self.versions(room, &key::room(room), at.unwrap_or(Position::MAX))?;
+    pub fn state(&self, room: RoomNumber, at: Option<Position>) -> Result<Vec<RoomEvent>, QueryError> {
+        let versions = self.versions(room, &key::room_key(room), at.unwrap_or(Position::MAX))?;
         self.events(room, &self.room_id(room)?, versions.into_values())
     }
 
@@ -45,7 +45,7 @@ impl View<'_> {
         event_type: &str,
         state_key: &str,
         at: Option<Position>,
-    ) -> Result<Option<Event>, QueryError> {
+    ) -> Result<Option<RoomEvent>, QueryError> {
         let at = at.unwrap_or(Position::MAX);
         match rows::state_version(self.rows, room, event_type, state_key, at)? {
             Some(version) => self.event_at(room, &self.room_id(room)?, version).map(Some),
@@ -59,12 +59,12 @@ impl View<'_> {
         room: RoomNumber,
         room_id: &str,
         positions: impl Iterator<Item = Position>,
-    ) -> Result<Vec<Event>, QueryError> {
+    ) -> Result<Vec<RoomEvent>, QueryError> {
         positions.map(|at| self.event_at(room, room_id, at)).collect()
     }
 
     /// Returns the versions that are in effect at `at`, among the keys with this prefix.
-    pub(super) fn versions(&self, room: RoomNumber, prefix: &[u8], at: Position) -> Result<Versions, QueryError> {
+    pub(super) fn versions(&self, room: RoomNumber, prefix: &[u8], at: Position) -> Result<StateVersions, QueryError> {
         let all = self.some_versions(room, prefix.to_vec(), &key::after_prefix(prefix), at, usize::MAX)?.0;
         Ok(all.into_iter().collect())
     }
@@ -84,14 +84,14 @@ impl View<'_> {
         loop {
             self.is_wanted()?;
             let (mut long, mut run) = (None, 0);
-            self.rows.scan(Table::StateVersion, &from, end, Direction::Forward, &mut |(key, _)| {
+            self.rows.scan(Table::StateVersion, &from, end, ScanDirection::Forward, &mut |(key, _)| {
                 let Some((_, event_type, state_key, version)) = key::parse_state_version(key) else {
-                    return Ok(Flow::More);
+                    return Ok(ScanControl::More);
                 };
                 if current.as_ref().is_none_or(|(t, k)| t != event_type || k != state_key) {
                     if looked_at >= at_most {
-                        next = Some(key::state(room, event_type, state_key));
-                        return Ok(Flow::Stop);
+                        next = Some(key::state_prefix(room, event_type, state_key));
+                        return Ok(ScanControl::Stop);
                     }
                     (looked_at, run) = (looked_at + 1, 0);
                     current = Some((event_type.to_owned(), state_key.to_owned()));
@@ -99,18 +99,18 @@ impl View<'_> {
                 run += 1;
                 if run > MAX_WALKED {
                     long.clone_from(&current);
-                    return Ok(Flow::Stop);
+                    return Ok(ScanControl::Stop);
                 }
                 if version <= at {
-                    note(&mut out, current.as_ref(), version);
+                    note_version(&mut out, current.as_ref(), version);
                 }
-                Ok(Flow::More)
+                Ok(ScanControl::More)
             })?;
             let Some((event_type, state_key)) = long else { return Ok((out, next)) };
             if let Some(version) = rows::state_version(self.rows, room, &event_type, &state_key, at)? {
-                note(&mut out, current.as_ref(), version);
+                note_version(&mut out, current.as_ref(), version);
             }
-            from = key::after_prefix(&key::state(room, &event_type, &state_key));
+            from = key::after_prefix(&key::state_prefix(room, &event_type, &state_key));
         }
     }
 
@@ -126,7 +126,7 @@ impl View<'_> {
         at: Position,
         from: Option<&StateCursor>,
     ) -> Result<StatePart, QueryError> {
-        let prefix = event_type.map_or_else(|| key::room(room), |event_type| key::state_of_type(room, event_type));
+        let prefix = event_type.map_or_else(|| key::room_key(room), |event_type| key::state_of_type(room, event_type));
         let start = from.map_or_else(|| prefix.clone(), |cursor| cursor.0.clone());
         let end = key::after_prefix(&prefix);
         let (versions, mut next) = self.some_versions(room, start, &end, at, PART_EVENTS)?;
@@ -134,7 +134,7 @@ impl View<'_> {
         let (mut events, mut bytes) = (Vec::new(), 0);
         for ((event_type, state_key), version) in versions {
             if bytes >= PART_BYTES {
-                next = Some(key::state(room, &event_type, &state_key));
+                next = Some(key::state_prefix(room, &event_type, &state_key));
                 break;
             }
             let event = self.event_at(room, &room_id, version)?;
@@ -151,17 +151,17 @@ impl View<'_> {
         room: RoomNumber,
         from: Position,
         to: Position,
-    ) -> Result<Versions, QueryError> {
+    ) -> Result<StateVersions, QueryError> {
         let mut changed = Vec::new();
-        let (low, high) = (after(room, from), after(room, to));
-        self.rows.scan(Table::StateChange, &low, &high, Direction::Forward, &mut |(key, _)| {
+        let (low, high) = (key_after(room, from), key_after(room, to));
+        self.rows.scan(Table::StateChange, &low, &high, ScanDirection::Forward, &mut |(key, _)| {
             changed.push(rows::position_in(Table::StateChange, key)?);
-            Ok(if changed.len() <= MAX_CHANGES { Flow::More } else { Flow::Stop })
+            Ok(if changed.len() <= MAX_CHANGES { ScanControl::More } else { ScanControl::Stop })
         })?;
         if changed.len() > MAX_CHANGES {
-            return self.versions(room, &key::room(room), to);
+            return self.versions(room, &key::room_key(room), to);
         }
-        let mut out = Versions::new();
+        let mut out = StateVersions::new();
         for at in changed {
             let row = rows::known_event(self.rows, room, at)?;
             out.insert((row.r#type, row.state_key.unwrap_or_default()), at);
@@ -178,13 +178,13 @@ pub struct StateCursor(Vec<u8>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatePart {
     /// Events in order of their keys, which compare the lengths of types and state keys first.
-    pub events: Vec<Event>,
+    pub events: Vec<RoomEvent>,
     /// Cursor from which the next part continues; `None` after the last part.
     pub next: Option<StateCursor>,
 }
 
 /// Adds a version. Versions of one name come in order, so that the last one stays.
-fn note(found: &mut Vec<(StateName, Position)>, name: Option<&StateName>, version: Position) {
+fn note_version(found: &mut Vec<(StateName, Position)>, name: Option<&StateName>, version: Position) {
     let Some(name) = name else { return };
     match found.last_mut().filter(|(last, _)| last == name) {
         Some((_, at)) => *at = version,
@@ -193,8 +193,8 @@ fn note(found: &mut Vec<(StateName, Position)>, name: Option<&StateName>, versio
 }
 
 /// Returns the smallest key after `at` among a room's rows by position.
-pub(super) fn after(room: RoomNumber, at: Position) -> Vec<u8> {
-    after_position(&key::room(room), at)
+pub(super) fn key_after(room: RoomNumber, at: Position) -> Vec<u8> {
+    after_position(&key::room_key(room), at)
 }
 
 /// Returns the smallest key after a prefix and a position.
@@ -208,7 +208,7 @@ pub(super) fn after_position(prefix: &[u8], at: Position) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::query::{Filter, PAGE_BYTES, Scope, SyncRequest};
+    use crate::query::{FeedScope, PAGE_BYTES, SyncFilter, SyncRequest};
     use crate::testing::{World, world};
 
     #[test]
@@ -274,18 +274,18 @@ mod tests {
         large_messages(&mut world, &room_id, 50);
         let (mut after, mut pages, mut events) = (since, 0, 0);
         loop {
-            let feed = world.view().events_after("alice", Scope::Joined, after, 512).unwrap();
-            assert!(feed.events.iter().map(Event::weight).sum::<usize>() < PAGE_BYTES + 70_000);
+            let feed = world.view().events_after("alice", FeedScope::Joined, after, 512).unwrap();
+            assert!(feed.events.iter().map(RoomEvent::weight).sum::<usize>() < PAGE_BYTES + 70_000);
             (after, pages, events) = (feed.next, pages + 1, events + feed.events.len());
             if !feed.more {
                 break;
             }
         }
         assert_eq!((events, after, pages), (50, world.view().now(), 3));
-        let mut filter = Filter::default();
+        let mut filter = SyncFilter::default();
         filter.timeline.limit = Some(1000);
         let request = SyncRequest { localpart: "alice", since: Some(since), full_state: false, filter: &filter };
         let timeline = world.view().sync(&request).unwrap().join.remove(0).timeline;
-        assert!(timeline.limited && timeline.events.iter().map(Event::weight).sum::<usize>() < PAGE_BYTES + 70_000);
+        assert!(timeline.limited && timeline.events.iter().map(RoomEvent::weight).sum::<usize>() < PAGE_BYTES + 70_000);
     }
 }

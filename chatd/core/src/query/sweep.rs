@@ -1,9 +1,9 @@
 //! Search for devices to sweep: those that expired long ago, and those that were removed but left something behind.
 
-use super::{QueryError, View};
+use super::{QueryError, StateView};
 use crate::apply::quota;
 use crate::proto::store;
-use crate::table::{self, Direction, Flow, ReadError, Table, key};
+use crate::table::{self, ReadError, ScanControl, ScanDirection, Table, key};
 
 /// Cursor from which a search continues; the default is its beginning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct SweepPart {
     pub next: SweepCursor,
 }
 
-impl View<'_> {
+impl StateView<'_> {
     /// Examines at most `rows` devices, for those whose session expired longer ago than they are kept, and those that
     /// are gone and left remembered transactions behind.
     ///
@@ -61,17 +61,17 @@ impl View<'_> {
     ) -> Result<Option<Vec<u8>>, ReadError> {
         let (from, mut stopped_at) = (part.next.from.clone(), None);
         let found = &mut part.found;
-        self.rows.scan(Table::Device, &from, &[], Direction::Forward, &mut |(key, value)| {
+        self.rows.scan(Table::Device, &from, &[], ScanDirection::Forward, &mut |(key, value)| {
             if *left == 0 {
                 stopped_at = Some(key.to_vec());
-                return Ok(Flow::Stop);
+                return Ok(ScanControl::Stop);
             }
             *left -= 1;
-            let device: store::Device = table::decode(Table::Device, value)?;
+            let device: store::Device = table::decode_value(Table::Device, value)?;
             if quota::is_swept(&device, kept_ms, time_ms) {
                 found.extend(names_in(key));
             }
-            Ok(Flow::More)
+            Ok(ScanControl::More)
         })?;
         Ok(stopped_at)
     }
@@ -83,17 +83,17 @@ impl View<'_> {
         while *left > 0 {
             *left -= 1;
             let mut names = None;
-            self.rows.scan(Table::Dedup, &from, &[], Direction::Forward, &mut |(key, _)| {
+            self.rows.scan(Table::Dedup, &from, &[], ScanDirection::Forward, &mut |(key, _)| {
                 names =
                     Some(names_in(key).ok_or_else(|| ReadError::Damaged {
                         table: Table::Dedup,
                         what: "a key names no device".into(),
                     })?);
-                Ok(Flow::Stop)
+                Ok(ScanControl::Stop)
             })?;
             let Some((localpart, device_id)) = names else { return Ok(None) };
             from = key::after_prefix(&key::dedup_of(&localpart, &device_id));
-            if self.rows.get(Table::Device, &key::device(&localpart, &device_id))?.is_none() {
+            if self.rows.get(Table::Device, &key::device_key(&localpart, &device_id))?.is_none() {
                 part.found.push((localpart, device_id));
             }
         }

@@ -16,7 +16,7 @@ mod summary;
 pub use part::{SYNC_BYTES, SyncRest, SyncToken};
 pub use room::RoomNews;
 
-use super::{Event, Filter, QueryError, View};
+use super::{QueryError, RoomEvent, StateView, SyncFilter};
 use crate::id::{Position, RoomNumber};
 use bytes::Bytes;
 
@@ -30,7 +30,7 @@ pub struct SyncRequest<'a> {
     /// `true` to return all state of all rooms, though only the new part of timelines.
     pub full_state: bool,
     /// Filter for rooms and events.
-    pub filter: &'a Filter,
+    pub filter: &'a SyncFilter,
 }
 
 /// Changes since the token.
@@ -72,20 +72,20 @@ pub struct JoinedRoom {
     /// Identifier of the room (`!…:server`).
     pub room_id: String,
     /// State before the timeline's first event, as far as it changed since the token.
-    pub state: Vec<Event>,
+    pub state: Vec<RoomEvent>,
     /// New events of the room.
-    pub timeline: Timeline,
+    pub timeline: SyncTimeline,
     /// Summary of the room; present if members changed, or if all state is given.
-    pub summary: Option<Summary>,
+    pub summary: Option<SyncSummary>,
     /// Account data of the user for this room that changed.
     pub account_data: Vec<AccountDatum>,
 }
 
 /// Span of a room's timeline, without holes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Timeline {
+pub struct SyncTimeline {
     /// Events of the span, oldest first.
-    pub events: Vec<Event>,
+    pub events: Vec<RoomEvent>,
     /// `true` if there are more events between the token (or the room's beginning) and the first one here.
     pub limited: bool,
     /// Position from which pages backward continue before the first event here.
@@ -94,7 +94,7 @@ pub struct Timeline {
 
 /// Summary of a room, as a room list shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
+pub struct SyncSummary {
     /// User ids to name the room after if it has no name.
     pub heroes: Vec<String>,
     /// Number of joined members.
@@ -111,7 +111,7 @@ pub struct InvitedRoom {
     /// Identifier of the room (`!…:server`).
     pub room_id: String,
     /// State events that may be shown with type, state key, content and sender alone.
-    pub stripped_state: Vec<Event>,
+    pub stripped_state: Vec<RoomEvent>,
 }
 
 /// Room that the user is out of.
@@ -122,9 +122,9 @@ pub struct LeftRoom {
     /// Identifier of the room (`!…:server`).
     pub room_id: String,
     /// State as in [`JoinedRoom::state`], up to the leave.
-    pub state: Vec<Event>,
+    pub state: Vec<RoomEvent>,
     /// Events up to the leave.
-    pub timeline: Timeline,
+    pub timeline: SyncTimeline,
 }
 
 /// Piece of account data.
@@ -136,8 +136,8 @@ pub struct AccountDatum {
     pub content: Bytes,
 }
 
-impl View<'_> {
-    /// Returns all changes for a user since a token; [`View::sync_part`] gives bounded answers.
+impl StateView<'_> {
+    /// Returns all changes for a user since a token; [`StateView::sync_part`] gives bounded answers.
     ///
     /// # Errors
     /// [`QueryError::Ahead`] if this view has not reached the token.

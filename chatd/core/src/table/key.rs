@@ -7,7 +7,7 @@
 use crate::id::{POSITION_LEN, Position, RoomNumber};
 
 /// Appends a string after its length (two bytes), so that no encoded string is a prefix of another one.
-fn sized(out: &mut Vec<u8>, text: &str) {
+fn push_sized(out: &mut Vec<u8>, text: &str) {
     // A whole event is limited to 64 KiB, so a type or state key fits; longer ones are refused earlier.
     let len = u16::try_from(text.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&len.to_be_bytes());
@@ -27,19 +27,19 @@ pub const RENEWALS: &[u8] = b"renew/";
 
 /// Returns the key of a user's `Renewal` row in `Table::Meta`.
 #[must_use]
-pub fn renewal(localpart: &str) -> Vec<u8> {
+pub fn renewal_key(localpart: &str) -> Vec<u8> {
     [RENEWALS, localpart.as_bytes()].concat()
 }
 
 /// Returns the key of a row of `Table::Account`.
 #[must_use]
-pub fn account(localpart: &str) -> Vec<u8> {
+pub fn account_key(localpart: &str) -> Vec<u8> {
     localpart.as_bytes().to_vec()
 }
 
 /// Returns the key of a row of `Table::Device`.
 #[must_use]
-pub fn device(localpart: &str, device_id: &str) -> Vec<u8> {
+pub fn device_key(localpart: &str, device_id: &str) -> Vec<u8> {
     let mut out = devices_of(localpart);
     out.extend_from_slice(device_id.as_bytes());
     out
@@ -56,13 +56,13 @@ pub fn devices_of(localpart: &str) -> Vec<u8> {
 /// Returns the key of a row of `Table::Room` or `PublicRoom`; also the prefix of the room's rows in `Timeline`,
 /// `StateVersion`, `StateChange`, `RoomMember` and `Relation`.
 #[must_use]
-pub fn room(room: RoomNumber) -> Vec<u8> {
+pub fn room_key(room: RoomNumber) -> Vec<u8> {
     room.0.to_be_bytes().to_vec()
 }
 
 /// Returns the key of a row of `Table::RoomByPosition` or `EventRoom`.
 #[must_use]
-pub fn position(position: Position) -> Vec<u8> {
+pub fn position_key(position: Position) -> Vec<u8> {
     position.to_bytes().to_vec()
 }
 
@@ -77,9 +77,9 @@ pub fn room_position(room: RoomNumber, position: Position) -> Vec<u8> {
 
 /// Returns the prefix of all versions of one (type, state key) in `Table::StateVersion`.
 #[must_use]
-pub fn state(room: RoomNumber, event_type: &str, state_key: &str) -> Vec<u8> {
+pub fn state_prefix(room: RoomNumber, event_type: &str, state_key: &str) -> Vec<u8> {
     let mut out = state_of_type(room, event_type);
-    sized(&mut out, state_key);
+    push_sized(&mut out, state_key);
     out
 }
 
@@ -87,14 +87,14 @@ pub fn state(room: RoomNumber, event_type: &str, state_key: &str) -> Vec<u8> {
 #[must_use]
 pub fn state_of_type(room: RoomNumber, event_type: &str) -> Vec<u8> {
     let mut out = room.0.to_be_bytes().to_vec();
-    sized(&mut out, event_type);
+    push_sized(&mut out, event_type);
     out
 }
 
 /// Returns the key of a row of `Table::StateVersion`.
 #[must_use]
 pub fn state_version(room: RoomNumber, event_type: &str, state_key: &str, position: Position) -> Vec<u8> {
-    let mut out = state(room, event_type, state_key);
+    let mut out = state_prefix(room, event_type, state_key);
     out.extend_from_slice(&position.to_bytes());
     out
 }
@@ -116,7 +116,7 @@ fn split_sized(bytes: &[u8]) -> Option<(&str, &[u8])> {
 
 /// Returns the key of a row of `Table::Membership`.
 #[must_use]
-pub fn membership(localpart: &str, room: RoomNumber) -> Vec<u8> {
+pub fn membership_key(localpart: &str, room: RoomNumber) -> Vec<u8> {
     let mut out = devices_of(localpart);
     out.extend_from_slice(&room.0.to_be_bytes());
     out
@@ -138,7 +138,7 @@ pub fn relations_to(room: RoomNumber, target: Position) -> Vec<u8> {
 
 /// Returns the key of a row of `Table::Relation`.
 #[must_use]
-pub fn relation(room: RoomNumber, target: Position, relation_type: &str, event: Position) -> Vec<u8> {
+pub fn relation_key(room: RoomNumber, target: Position, relation_type: &str, event: Position) -> Vec<u8> {
     let mut out = relations_of_type(room, target, relation_type);
     out.extend_from_slice(&event.to_bytes());
     out
@@ -148,13 +148,13 @@ pub fn relation(room: RoomNumber, target: Position, relation_type: &str, event: 
 #[must_use]
 pub fn relations_of_type(room: RoomNumber, target: Position, relation_type: &str) -> Vec<u8> {
     let mut out = relations_to(room, target);
-    sized(&mut out, relation_type);
+    push_sized(&mut out, relation_type);
     out
 }
 
 /// Returns the key of a row of `Table::Dedup`. The parts of the scope are joined with slashes.
 #[must_use]
-pub fn dedup(localpart: &str, device_id: &str, scope: &[&str], transaction_id: &str) -> Vec<u8> {
+pub fn dedup_key(localpart: &str, device_id: &str, scope: &[&str], transaction_id: &str) -> Vec<u8> {
     let scope_len: usize = scope.iter().map(|part| part.len() + 1).sum();
     let mut out =
         Vec::with_capacity(localpart.len() + 1 + device_id.len() + 1 + scope_len.max(1) + transaction_id.len());
@@ -173,7 +173,7 @@ pub fn dedup(localpart: &str, device_id: &str, scope: &[&str], transaction_id: &
 
 /// Returns the key of a row of `Table::Sequence`.
 #[must_use]
-pub fn sequence(localpart: &str, device_id: &str, id: u64) -> Vec<u8> {
+pub fn sequence_key(localpart: &str, device_id: &str, id: u64) -> Vec<u8> {
     let mut out = dedup_of(localpart, device_id);
     out.extend_from_slice(&id.to_be_bytes());
     out
@@ -189,13 +189,13 @@ pub fn dedup_of(localpart: &str, device_id: &str) -> Vec<u8> {
 
 /// Returns the key of a row of `Table::Alias`.
 #[must_use]
-pub fn alias(localpart: &str) -> Vec<u8> {
+pub fn alias_key(localpart: &str) -> Vec<u8> {
     localpart.as_bytes().to_vec()
 }
 
 /// Returns the key of a row of `Table::Filter`.
 #[must_use]
-pub fn filter(localpart: &str, number: u64) -> Vec<u8> {
+pub fn filter_key(localpart: &str, number: u64) -> Vec<u8> {
     let mut out = devices_of(localpart);
     out.extend_from_slice(&number.to_be_bytes());
     out
@@ -242,9 +242,9 @@ mod tests {
     #[test]
     fn no_state_key_is_a_prefix_of_another() {
         let room = RoomNumber(1);
-        let short = state(room, "t", "a");
-        assert!(!state(room, "t", "ab").starts_with(&short));
-        assert!(!state(room, "ta", "").starts_with(&state(room, "t", "")));
+        let short = state_prefix(room, "t", "a");
+        assert!(!state_prefix(room, "t", "ab").starts_with(&short));
+        assert!(!state_prefix(room, "ta", "").starts_with(&state_prefix(room, "t", "")));
     }
 
     #[test]

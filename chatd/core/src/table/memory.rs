@@ -1,6 +1,6 @@
 //! The state in memory: for tests, the simulation, and the model against which the real store is compared.
 
-use super::{Direction, Flow, Read, ReadError, Row, Table, Write};
+use super::{ReadError, RowRef, ScanControl, ScanDirection, Table, TableRead, TableWrite};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -22,14 +22,14 @@ impl MemTable {
 pub(super) type KeyRange<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
 /// Returns the bounds of a scan as `BTreeMap::range` expects them; `None` if they contain no key.
-pub(super) fn range<'a>(from: &'a [u8], to: &'a [u8]) -> Option<KeyRange<'a>> {
+pub(super) fn key_range<'a>(from: &'a [u8], to: &'a [u8]) -> Option<KeyRange<'a>> {
     match to.is_empty() {
         true => Some((Bound::Included(from), Bound::Unbounded)),
         false => (from < to).then_some((Bound::Included(from), Bound::Excluded(to))),
     }
 }
 
-impl Read for MemTable {
+impl TableRead for MemTable {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
         Ok(self.tables.get(&table).and_then(|rows| rows.get(key)).cloned())
     }
@@ -39,16 +39,16 @@ impl Read for MemTable {
         table: Table,
         from: &[u8],
         to: &[u8],
-        direction: Direction,
-        visit: &mut dyn FnMut(Row<'_>) -> Result<Flow, ReadError>,
+        direction: ScanDirection,
+        visit: &mut dyn FnMut(RowRef<'_>) -> Result<ScanControl, ReadError>,
     ) -> Result<(), ReadError> {
-        let (Some(rows), Some(range)) = (self.tables.get(&table), range(from, to)) else { return Ok(()) };
+        let (Some(rows), Some(range)) = (self.tables.get(&table), key_range(from, to)) else { return Ok(()) };
         let mut rows = rows.range::<[u8], _>(range);
         while let Some((key, value)) = match direction {
-            Direction::Forward => rows.next(),
-            Direction::Backward => rows.next_back(),
+            ScanDirection::Forward => rows.next(),
+            ScanDirection::Backward => rows.next_back(),
         } {
-            if visit((key, value))? == Flow::Stop {
+            if visit((key, value))? == ScanControl::Stop {
                 break;
             }
         }
@@ -56,7 +56,7 @@ impl Read for MemTable {
     }
 }
 
-impl Write for MemTable {
+impl TableWrite for MemTable {
     fn put(&mut self, table: Table, key: Vec<u8>, value: Bytes) {
         self.tables.entry(table).or_default().insert(key, value);
     }

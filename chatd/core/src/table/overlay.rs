@@ -1,8 +1,8 @@
 //! Changes laid over a view: the effects of a batch's commands, visible to the reads of the commands after them, and
 //! undone one by one when a command is refused.
 
-use super::memory::range;
-use super::{Direction, Flow, Read, ReadError, Row, Table, Write};
+use super::memory::key_range;
+use super::{ReadError, RowRef, ScanControl, ScanDirection, Table, TableRead, TableWrite};
 use bytes::Bytes;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -11,15 +11,15 @@ type TableChanges = BTreeMap<Vec<u8>, Option<Bytes>>;
 
 /// Ordered changes over a view. Creating one allocates nothing.
 pub struct Overlay<'a> {
-    base: &'a dyn Read,
-    changes: Changes,
+    base: &'a dyn TableRead,
+    changes: ChangeSet,
     /// Previous values of the rows changed since [`Overlay::begin`], in order of the changes; `None` before the first
     /// call.
-    undo: Option<Vec<Undo>>,
+    undo: Option<Vec<UndoRecord>>,
 }
 
 /// State of a row before a change.
-struct Undo {
+struct UndoRecord {
     table: Table,
     key: Vec<u8>,
     /// Earlier change of the row; `None` if the row was as in the base.
@@ -28,11 +28,11 @@ struct Undo {
 
 /// Changes to be written, in order of table, then key.
 #[derive(Debug, Default)]
-pub struct Changes {
+pub struct ChangeSet {
     tables: BTreeMap<Table, TableChanges>,
 }
 
-impl Changes {
+impl ChangeSet {
     /// Returns `true` if there is nothing to write.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -61,7 +61,7 @@ impl Changes {
     }
 
     /// Writes all changes to `target`.
-    pub fn write_to(self, target: &mut dyn Write) {
+    pub fn write_to(self, target: &mut dyn TableWrite) {
         for (table, rows) in self.tables {
             for (key, value) in rows {
                 match value {
@@ -76,8 +76,8 @@ impl Changes {
 impl<'a> Overlay<'a> {
     /// Creates an overlay without changes over `base`.
     #[must_use]
-    pub fn new(base: &'a dyn Read) -> Self {
-        Self { base, changes: Changes::default(), undo: None }
+    pub fn new(base: &'a dyn TableRead) -> Self {
+        Self { base, changes: ChangeSet::default(), undo: None }
     }
 
     /// Marks the point to which [`take_back`](Self::take_back) returns: later changes can be undone, earlier ones stay.
@@ -93,25 +93,25 @@ impl<'a> Overlay<'a> {
 
     /// Undoes everything that was written since [`begin`](Self::begin).
     pub fn take_back(&mut self) {
-        for Undo { table, key, before } in self.undo.iter_mut().flat_map(|undo| undo.drain(..).rev()) {
+        for UndoRecord { table, key, before } in self.undo.iter_mut().flat_map(|undo| undo.drain(..).rev()) {
             self.changes.restore(table, key, before);
         }
     }
 
     /// Returns the changes made so far.
     #[must_use]
-    pub fn changes(&self) -> &Changes {
+    pub fn changes(&self) -> &ChangeSet {
         &self.changes
     }
 
     /// Returns the changes, to be written to the view that `base` was read from.
     #[must_use]
-    pub fn into_changes(self) -> Changes {
+    pub fn into_changes(self) -> ChangeSet {
         self.changes
     }
 }
 
-impl Read for Overlay<'_> {
+impl TableRead for Overlay<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
         match self.changes.tables.get(&table).and_then(|rows| rows.get(key)) {
             Some(changed) => Ok(changed.clone()),
@@ -124,47 +124,47 @@ impl Read for Overlay<'_> {
         table: Table,
         from: &[u8],
         to: &[u8],
-        direction: Direction,
-        visit: &mut dyn FnMut(Row<'_>) -> Result<Flow, ReadError>,
+        direction: ScanDirection,
+        visit: &mut dyn FnMut(RowRef<'_>) -> Result<ScanControl, ReadError>,
     ) -> Result<(), ReadError> {
-        let (Some(rows), Some(range)) = (self.changes.tables.get(&table), range(from, to)) else {
+        let (Some(rows), Some(range)) = (self.changes.tables.get(&table), key_range(from, to)) else {
             return self.base.scan(table, from, to, direction, visit);
         };
         let mut rows = rows.range::<[u8], _>(range);
         let mut next = || match direction {
-            Direction::Forward => rows.next(),
-            Direction::Backward => rows.next_back(),
+            ScanDirection::Forward => rows.next(),
+            ScanDirection::Backward => rows.next_back(),
         };
         let mut changed = next();
         let mut stopped = false;
         self.base.scan(table, from, to, direction, &mut |row| {
             while let Some((key, value)) = changed {
                 let order = match direction {
-                    Direction::Forward => key.as_slice().cmp(row.0),
-                    Direction::Backward => row.0.cmp(key.as_slice()),
+                    ScanDirection::Forward => key.as_slice().cmp(row.0),
+                    ScanDirection::Backward => row.0.cmp(key.as_slice()),
                 };
                 if order == Ordering::Greater {
                     break;
                 }
                 changed = next();
                 if let Some(value) = value
-                    && visit((key, value))? == Flow::Stop
+                    && visit((key, value))? == ScanControl::Stop
                 {
                     stopped = true;
-                    return Ok(Flow::Stop);
+                    return Ok(ScanControl::Stop);
                 }
                 if order == Ordering::Equal {
-                    return Ok(Flow::More);
+                    return Ok(ScanControl::More);
                 }
             }
             let flow = visit(row)?;
-            stopped = flow == Flow::Stop;
+            stopped = flow == ScanControl::Stop;
             Ok(flow)
         })?;
         while let (false, Some((key, value))) = (stopped, changed) {
             changed = next();
             if let Some(value) = value {
-                stopped = visit((key, value))? == Flow::Stop;
+                stopped = visit((key, value))? == ScanControl::Stop;
             }
         }
         Ok(())
@@ -179,11 +179,11 @@ impl Overlay<'_> {
             return;
         };
         let before = rows.insert(key.clone(), value);
-        undo.push(Undo { table, key, before });
+        undo.push(UndoRecord { table, key, before });
     }
 }
 
-impl Write for Overlay<'_> {
+impl TableWrite for Overlay<'_> {
     fn put(&mut self, table: Table, key: Vec<u8>, value: Bytes) {
         self.set(table, key, Some(value));
     }
@@ -201,11 +201,17 @@ mod tests {
 
     const TABLE: Table = Table::Alias;
 
-    fn all(view: &dyn Read, from: &[u8], to: &[u8], direction: Direction, at_most: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+    fn all(
+        view: &dyn TableRead,
+        from: &[u8],
+        to: &[u8],
+        direction: ScanDirection,
+        at_most: usize,
+    ) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut out = Vec::new();
         view.scan(TABLE, from, to, direction, &mut |(key, value)| {
             out.push((key.to_vec(), value.to_vec()));
-            Ok(if out.len() >= at_most { Flow::Stop } else { Flow::More })
+            Ok(if out.len() >= at_most { ScanControl::Stop } else { ScanControl::More })
         })
         .unwrap();
         out
@@ -254,7 +260,7 @@ mod tests {
                 }
             }
             let to = if to == 16 { vec![] } else { vec![to] };
-            for direction in [Direction::Forward, Direction::Backward] {
+            for direction in [ScanDirection::Forward, ScanDirection::Backward] {
                 prop_assert_eq!(all(&overlay, &[from], &to, direction, at_most), all(&table, &[from], &to, direction, at_most));
             }
             let mut written = before.clone();

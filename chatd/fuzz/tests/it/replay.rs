@@ -1,6 +1,6 @@
 //! The corpus: one directory for each decoder, one file for each input.
 
-use quorate_fuzz::{Decoder, check, peak_of};
+use quorate_fuzz::{FuzzDecoder, check, peak_of};
 use std::collections::BTreeSet;
 use std::fs;
 use std::hint::black_box;
@@ -15,7 +15,7 @@ pub(crate) fn corpus() -> PathBuf {
     PathBuf::from("corpus")
 }
 
-fn files(decoder: Decoder) -> Vec<PathBuf> {
+fn files(decoder: FuzzDecoder) -> Vec<PathBuf> {
     let dir = corpus().join(decoder.name());
     let entries = fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
@@ -26,7 +26,7 @@ fn files(decoder: Decoder) -> Vec<PathBuf> {
 #[test]
 fn no_input_of_the_corpus_breaks_its_decoder() {
     let mut broken = Vec::new();
-    for decoder in Decoder::all() {
+    for decoder in FuzzDecoder::all() {
         let files = files(decoder);
         assert!(files.len() > 1, "{} has no corpus: run chatd/fuzz/run", decoder.name());
         let mut read = 0;
@@ -44,14 +44,14 @@ fn no_input_of_the_corpus_breaks_its_decoder() {
 
 #[test]
 fn the_corpus_is_small_and_all_of_it_is_of_some_decoder() {
-    let names: BTreeSet<_> = Decoder::all().map(|decoder| decoder.name().to_owned()).collect();
-    assert_eq!(names.len(), Decoder::all().count(), "two decoders of one name");
+    let names: BTreeSet<_> = FuzzDecoder::all().map(|decoder| decoder.name().to_owned()).collect();
+    assert_eq!(names.len(), FuzzDecoder::all().count(), "two decoders of one name");
     let found: BTreeSet<_> = fs::read_dir(corpus())
         .expect("a directory")
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .collect();
     assert_eq!(found, names);
-    let size: u64 = Decoder::all().flat_map(files).map(|path| path.metadata().expect("a file").len()).sum();
+    let size: u64 = FuzzDecoder::all().flat_map(files).map(|path| path.metadata().expect("a file").len()).sum();
     assert!(size <= MOST_BYTES, "{size} bytes");
 }
 

@@ -8,43 +8,43 @@ mod wire;
 
 use crate::replay::corpus;
 use quorate_core::fuzzing as core;
-use quorate_fuzz::{Decoder, check};
+use quorate_fuzz::{FuzzDecoder, check};
 use std::fs;
 
 /// Longest that is kept: libFuzzer is told to make none longer.
 const LONGEST: usize = 4096;
 
-fn seeds(decoder: Decoder, golden: &golden::Golden) -> Vec<Vec<u8>> {
+fn seeds(decoder: FuzzDecoder, golden: &golden::Golden) -> Vec<Vec<u8>> {
     match decoder {
-        Decoder::Core(core::Decoder::Batch) => golden.batches.clone(),
-        Decoder::Core(core::Decoder::Outcome) => golden.outcomes.clone(),
-        Decoder::Core(core::Decoder::Row) => golden.rows.clone(),
-        Decoder::Core(core::Decoder::Key) => text::keys(),
-        Decoder::Core(core::Decoder::Content) | Decoder::Content => text::contents(&golden.contents),
-        Decoder::Core(core::Decoder::Levels) => text::levels(),
-        Decoder::Core(core::Decoder::Filter) => text::filters(),
-        Decoder::Core(core::Decoder::Names) => text::names(),
-        Decoder::Core(core::Decoder::Apply) => golden.commands(),
-        Decoder::Segment => golden.segments(LONGEST),
-        Decoder::Records => golden.records(),
-        Decoder::Entry => golden.entries.clone(),
-        Decoder::Peer => wire::messages(&golden.entries),
-        Decoder::Manifest => golden.manifests.clone(),
-        Decoder::Applied => golden.applied(),
-        Decoder::Config => text::configurations(),
-        Decoder::Duration => text::durations(),
-        Decoder::Page => text::pages(),
-        Decoder::Matrix => text::requests(),
-        Decoder::Forwarded => text::forwarded(),
-        Decoder::Role => text::roles(),
-        Decoder::Messages => wire::bodies(),
+        FuzzDecoder::Core(core::CoreDecoder::Batch) => golden.batches.clone(),
+        FuzzDecoder::Core(core::CoreDecoder::Outcome) => golden.outcomes.clone(),
+        FuzzDecoder::Core(core::CoreDecoder::Row) => golden.rows.clone(),
+        FuzzDecoder::Core(core::CoreDecoder::Key) => text::keys(),
+        FuzzDecoder::Core(core::CoreDecoder::Content) | FuzzDecoder::Content => text::contents(&golden.contents),
+        FuzzDecoder::Core(core::CoreDecoder::Levels) => text::levels(),
+        FuzzDecoder::Core(core::CoreDecoder::Filter) => text::filters(),
+        FuzzDecoder::Core(core::CoreDecoder::Names) => text::names(),
+        FuzzDecoder::Core(core::CoreDecoder::Apply) => golden.commands(),
+        FuzzDecoder::Segment => golden.segments(LONGEST),
+        FuzzDecoder::Records => golden.records(),
+        FuzzDecoder::Entry => golden.entries.clone(),
+        FuzzDecoder::Peer => wire::messages(&golden.entries),
+        FuzzDecoder::Manifest => golden.manifests.clone(),
+        FuzzDecoder::Applied => golden.applied(),
+        FuzzDecoder::Config => text::configurations(),
+        FuzzDecoder::Duration => text::durations(),
+        FuzzDecoder::Page => text::pages(),
+        FuzzDecoder::Matrix => text::requests(),
+        FuzzDecoder::Forwarded => text::forwarded(),
+        FuzzDecoder::Role => text::roles(),
+        FuzzDecoder::Messages => wire::bodies(),
     }
 }
 
 #[test]
 fn seeds_for_every_decoder_are_what_it_reads() {
     let golden = golden::Golden::read();
-    for decoder in Decoder::all() {
+    for decoder in FuzzDecoder::all() {
         let mut read: Vec<Vec<u8>> = seeds(decoder, &golden);
         read.retain(|seed| seed.len() <= LONGEST && check(decoder, seed));
         assert!(!read.is_empty(), "{} reads none of its seeds", decoder.name());
@@ -54,7 +54,7 @@ fn seeds_for_every_decoder_are_what_it_reads() {
     }
 }
 
-fn write(decoder: Decoder, seeds: &[Vec<u8>]) {
+fn write(decoder: FuzzDecoder, seeds: &[Vec<u8>]) {
     let dir = corpus().join(decoder.name());
     fs::create_dir_all(&dir).expect("a directory");
     for seed in seeds {

@@ -3,7 +3,7 @@
 
 use quorate_sim::driver;
 use quorate_sim::mutation::Mutation;
-use quorate_sim::simulation::{self, Figures, Played};
+use quorate_sim::simulation::{self, PlayedStory, SimulationStats};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -12,14 +12,14 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["one", seed] => with_seed(seed, |seed| one(seed, None)),
+        ["one", seed] => with_seed(seed, |seed| run_one_seed(seed, None)),
         ["one", seed, mutation] => match mutation.parse() {
-            Ok(mutation) => with_seed(seed, |seed| one(seed, Some(mutation))),
+            Ok(mutation) => with_seed(seed, |seed| run_one_seed(seed, Some(mutation))),
             Err(error) => usage(&error),
         },
-        ["story", path] => story(path, None),
+        ["story", path] => run_story(path, None),
         ["story", path, mutation] => match mutation.parse() {
-            Ok(mutation) => story(path, Some(mutation)),
+            Ok(mutation) => run_story(path, Some(mutation)),
             Err(error) => usage(&error),
         },
         ["from", seed] => with_seed(seed, until_one_fails),
@@ -41,7 +41,7 @@ fn with_seed(text: &str, run: impl FnOnce(u64) -> ExitCode) -> ExitCode {
 }
 
 /// Runs a simulation on a thread of its own. Returns `None` after a panic of the simulation itself.
-fn simulate<T: Send + 'static>(run: impl FnOnce(&Path) -> T + Send + 'static) -> Result<Option<T>, String> {
+fn run_on_thread<T: Send + 'static>(run: impl FnOnce(&Path) -> T + Send + 'static) -> Result<Option<T>, String> {
     let memory = Path::new("/dev/shm");
     let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
     let dir = made.map_err(|error| format!("cannot create a directory for snapshots: {error}"))?;
@@ -53,13 +53,13 @@ fn simulate<T: Send + 'static>(run: impl FnOnce(&Path) -> T + Send + 'static) ->
     Ok(thread.join().ok())
 }
 
-fn story(path: &str, mutation: Option<Mutation>) -> ExitCode {
+fn run_story(path: &str, mutation: Option<Mutation>) -> ExitCode {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) => return usage(&format!("cannot read {path}: {error}")),
     };
-    match simulate(move |dir| simulation::play(&text, mutation, dir)) {
-        Ok(Some(Played { text, violation })) => {
+    match run_on_thread(move |dir| simulation::play_story(&text, mutation, dir)) {
+        Ok(Some(PlayedStory { text, violation })) => {
             print!("{text}");
             let Some(violation) = violation else { return ExitCode::SUCCESS };
             eprintln!("{path} broke={} what: {}", violation.invariant, violation.what);
@@ -73,9 +73,9 @@ fn story(path: &str, mutation: Option<Mutation>) -> ExitCode {
     }
 }
 
-fn one(seed: u64, mutation: Option<Mutation>) -> ExitCode {
+fn run_one_seed(seed: u64, mutation: Option<Mutation>) -> ExitCode {
     let start = Instant::now();
-    let outcome = match simulate(move |dir| simulation::run(seed, mutation, dir)) {
+    let outcome = match run_on_thread(move |dir| simulation::simulate_seed(seed, mutation, dir)) {
         Ok(Some(outcome)) => outcome,
         Ok(None) => {
             println!("seed {seed} broke=nobody_panics in the simulation itself");
@@ -83,9 +83,10 @@ fn one(seed: u64, mutation: Option<Mutation>) -> ExitCode {
         }
         Err(error) => return usage(&error),
     };
-    let Figures { simulated_ms, steps, crashes, power_losses, wiped, leaders, entries, replayed, .. } = outcome.figures;
-    let Figures { sends, acknowledged, repeated, reads, linearizable, connections, .. } = outcome.figures;
-    let Figures { member_changes, transfers, snapshots, .. } = outcome.figures;
+    let SimulationStats { simulated_ms, steps, crashes, power_losses, wiped, leaders, entries, replayed, .. } =
+        outcome.figures;
+    let SimulationStats { sends, acknowledged, repeated, reads, linearizable, connections, .. } = outcome.figures;
+    let SimulationStats { member_changes, transfers, snapshots, .. } = outcome.figures;
     let figures = format!(
         "trace={} real_ms={} simulated_ms={simulated_ms} steps={steps} crashes={crashes} power_losses={power_losses} \
          wiped={wiped} terms={leaders} entries={entries} replayed={replayed} sends={sends} acknowledged={acknowledged} \
@@ -116,7 +117,7 @@ fn until_one_fails(first: u64) -> ExitCode {
         Err(error) => return usage(&format!("cannot determine the path of this program: {error}")),
     };
     let (start, mut done, mut failed) = (Instant::now(), 0_u64, false);
-    driver::many(&program, first..u64::MAX / 4, None, |ended| {
+    driver::run_seeds(&program, first..u64::MAX / 4, None, |ended| {
         done += 1;
         if !ended.sound {
             failed = true;

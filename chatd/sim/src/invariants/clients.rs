@@ -1,44 +1,44 @@
 //! Invariants of what clients were promised, judged at the end by the rows on which all replicas agree.
 
 use super::order::streams_keep_their_order;
-use super::{Checked, broken};
-use crate::history::{Record, Send};
-use crate::oracle::{self, Bare};
+use super::{CheckResult, fail_check};
+use crate::history::{ClientSend, HistoryRecord};
+use crate::oracle::{self, BareEvent};
 use crate::replica::SERVER;
 use quorate_core::id::Position;
-use quorate_core::query::View;
-use quorate_core::table::Read;
+use quorate_core::query::StateView;
+use quorate_core::table::TableRead;
 use std::collections::BTreeMap;
 
 /// State of the cluster at the end of a simulation: its rows, and the bare timelines in them.
-pub struct End<'a> {
+pub struct FinalState<'a> {
     /// Record of what was promised.
-    pub record: &'a Record,
+    pub record: &'a HistoryRecord,
     /// Rows on which all replicas agree.
-    pub rows: &'a dyn Read,
+    pub rows: &'a dyn TableRead,
     /// All events in order of their positions.
-    pub events: Vec<Bare>,
+    pub events: Vec<BareEvent>,
 }
 
-impl<'a> End<'a> {
+impl<'a> FinalState<'a> {
     /// Reads all timelines from `rows`.
     #[must_use]
-    pub fn new(record: &'a Record, rows: &'a dyn Read) -> Self {
-        Self { record, rows, events: oracle::events(rows) }
+    pub fn new(record: &'a HistoryRecord, rows: &'a dyn TableRead) -> Self {
+        Self { record, rows, events: oracle::read_events(rows) }
     }
 
     /// Returns the positions in a room that `user` may see, in order.
     fn timeline(&self, room: usize, user: &str) -> Vec<Position> {
-        let view = View::open(self.rows).unwrap();
+        let view = StateView::open(self.rows).unwrap();
         let number = view.resolve_room(&self.record.rooms[room]).unwrap();
-        oracle::visible(&self.events, number, user, SERVER)
+        oracle::visible_events(&self.events, number, user, SERVER)
     }
 
     /// Returns the positions at which each key stands.
     pub(super) fn places(&self) -> BTreeMap<String, Vec<Position>> {
         let mut found = BTreeMap::<String, Vec<Position>>::new();
         for event in &self.events {
-            if let Some(key) = key(event) {
+            if let Some(key) = event_key(event) {
                 found.entry(key).or_default().push(event.at);
             }
         }
@@ -49,7 +49,7 @@ impl<'a> End<'a> {
     ///
     /// # Errors
     /// Returns the first that is broken.
-    pub fn check(&self) -> Checked {
+    pub fn check(&self) -> CheckResult {
         no_surprises(self)?;
         exactly_once(self)?;
         writes_keep_their_order(self)?;
@@ -66,15 +66,15 @@ impl<'a> End<'a> {
 ///
 /// # Errors
 /// The violation names the answer.
-pub fn no_surprises(end: &End<'_>) -> Checked {
+pub fn no_surprises(end: &FinalState<'_>) -> CheckResult {
     match end.record.surprises.first() {
-        Some(surprise) => broken("no_surprises", surprise.clone()),
+        Some(surprise) => fail_check("no_surprises", surprise.clone()),
         None => Ok(()),
     }
 }
 
 /// Returns the key in an event, or `None` if it is of a kind that no client sends.
-fn key(event: &Bare) -> Option<String> {
+fn event_key(event: &BareEvent) -> Option<String> {
     let content: serde_json::Value = serde_json::from_slice(&event.row.content).ok()?;
     let key = match event.row.r#type.as_str() {
         "m.room.message" => content.get("body"),
@@ -89,23 +89,23 @@ fn key(event: &Bare) -> Option<String> {
 ///
 /// # Errors
 /// The violation names the message, where it is and where it was said to be.
-pub fn exactly_once(end: &End<'_>) -> Checked {
+pub fn exactly_once(end: &FinalState<'_>) -> CheckResult {
     const NAME: &str = "exactly_once";
     let mut found = end.places();
-    for (key, Send { answers, acknowledged, .. }) in &end.record.sends {
+    for (key, ClientSend { answers, acknowledged, .. }) in &end.record.sends {
         let places = found.remove(key).unwrap_or_default();
         if places.len() > 1 {
-            return broken(NAME, format!("{key} was applied {} times: {places:?}", places.len()));
+            return fail_check(NAME, format!("{key} was applied {} times: {places:?}", places.len()));
         }
         if acknowledged.is_some() && places.is_empty() {
-            return broken(NAME, format!("{key} was acknowledged at {answers:?} but is missing"));
+            return fail_check(NAME, format!("{key} was acknowledged at {answers:?} but is missing"));
         }
         if answers.iter().any(|answer| Some(answer) != places.first()) {
-            return broken(NAME, format!("{key} is at {places:?}, but its answers said {answers:?}"));
+            return fail_check(NAME, format!("{key} is at {places:?}, but its answers said {answers:?}"));
         }
     }
     match found.into_iter().next() {
-        Some((key, places)) => broken(NAME, format!("{key} at {places:?} was never sent")),
+        Some((key, places)) => fail_check(NAME, format!("{key} at {places:?} was never sent")),
         None => Ok(()),
     }
 }
@@ -115,7 +115,7 @@ pub fn exactly_once(end: &End<'_>) -> Checked {
 ///
 /// # Errors
 /// The violation names both messages.
-pub fn writes_keep_their_order(end: &End<'_>) -> Checked {
+pub fn writes_keep_their_order(end: &FinalState<'_>) -> CheckResult {
     for room in 0..end.record.rooms.len() {
         let of_room = end.record.sends.iter().filter(|(_, send)| send.room == room);
         let mut placed: Vec<_> = of_room
@@ -130,7 +130,7 @@ pub fn writes_keep_their_order(end: &End<'_>) -> Checked {
                     "{key} at {at:?} was sent after {} had been acknowledged, but is ordered before it",
                     earliest.1
                 );
-                return broken("writes_keep_their_order", what);
+                return fail_check("writes_keep_their_order", what);
             }
             earliest = earliest.min((acknowledged, key));
         }
@@ -145,7 +145,7 @@ pub fn writes_keep_their_order(end: &End<'_>) -> Checked {
 ///
 /// # Errors
 /// The violation names the read and what it lacks.
-pub fn reads_are_linearizable(end: &End<'_>) -> Checked {
+pub fn reads_are_linearizable(end: &FinalState<'_>) -> CheckResult {
     const NAME: &str = "reads_are_linearizable";
     for room in 0..end.record.rooms.len() {
         let mut timelines = BTreeMap::new();
@@ -168,7 +168,7 @@ pub fn reads_are_linearizable(end: &End<'_>) -> Checked {
             let place = timeline.partition_point(|at| at <= first);
             let piece = timeline[..place].iter().rev().take(read.newest.len());
             if !piece.eq(read.newest.iter()) {
-                return broken(
+                return fail_check(
                     NAME,
                     format!("a read returned {:?}, which is not a contiguous part of the timeline", read.newest),
                 );
@@ -182,7 +182,7 @@ pub fn reads_are_linearizable(end: &End<'_>) -> Checked {
                     "a read of room {room} began at {} and returned nothing after {first:?}, although {least:?} was known by then",
                     read.invoked
                 );
-                return broken(NAME, what);
+                return fail_check(NAME, what);
             }
         }
     }
@@ -194,9 +194,9 @@ pub fn reads_are_linearizable(end: &End<'_>) -> Checked {
 ///
 /// # Errors
 /// The violation names the first difference.
-pub fn streams_have_no_gaps(end: &End<'_>) -> Checked {
+pub fn streams_have_no_gaps(end: &FinalState<'_>) -> CheckResult {
     for followed in end.record.followed.values() {
-        let all = oracle::stream(&end.events, followed.user, SERVER);
+        let all = oracle::expected_stream(&end.events, followed.user, SERVER);
         let due: Vec<_> = all.into_iter().filter(|at| *at > followed.from && *at <= followed.cursor).collect();
         if due == followed.seen {
             continue;
@@ -211,7 +211,7 @@ pub fn streams_have_no_gaps(end: &End<'_>) -> Checked {
             followed.seen.len(),
             followed.connections
         );
-        return broken("streams_have_no_gaps", what);
+        return fail_check("streams_have_no_gaps", what);
     }
     Ok(())
 }
@@ -221,11 +221,11 @@ pub fn streams_have_no_gaps(end: &End<'_>) -> Checked {
 ///
 /// # Errors
 /// The violation names the event and both states.
-pub fn state_at_an_event_is_stable(end: &End<'_>) -> Checked {
+pub fn state_at_an_event_is_stable(end: &FinalState<'_>) -> CheckResult {
     for shown in &end.record.states {
-        let view = View::open(end.rows).unwrap();
+        let view = StateView::open(end.rows).unwrap();
         let number = view.resolve_room(&end.record.rooms[shown.room]).unwrap();
-        let state = oracle::state(&end.events, number, shown.at);
+        let state = oracle::room_state_at(&end.events, number, shown.at);
         let shown_state: BTreeMap<_, _> =
             shown.state.iter().map(|(event_type, key, at)| ((event_type.clone(), key.clone()), *at)).collect();
         if state != shown_state {
@@ -233,7 +233,7 @@ pub fn state_at_an_event_is_stable(end: &End<'_>) -> Checked {
                 "the state at {:?} of room {} was reported as {shown_state:?}, but is {state:?}",
                 shown.at, shown.room
             );
-            return broken("state_at_an_event_is_stable", what);
+            return fail_check("state_at_an_event_is_stable", what);
         }
     }
     Ok(())
@@ -243,6 +243,6 @@ pub fn state_at_an_event_is_stable(end: &End<'_>) -> Checked {
 ///
 /// # Errors
 /// The violation names the invariant of core that is broken.
-pub fn rows_agree(end: &End<'_>) -> Checked {
-    quorate_core::invariant::check_all(end.rows).or_else(|violation| broken("rows_agree", violation.to_string()))
+pub fn rows_agree(end: &FinalState<'_>) -> CheckResult {
+    quorate_core::invariant::check_all(end.rows).or_else(|violation| fail_check("rows_agree", violation.to_string()))
 }

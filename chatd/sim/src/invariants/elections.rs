@@ -1,7 +1,7 @@
 //! Invariants of elections and leaders.
 
-use super::{Checked, Found, Seen, broken};
-use crate::history::{Ballot, Record};
+use super::{CheckResult, ObservedEntry, ObservedReplica, fail_check};
+use crate::history::{HistoryRecord, TermAndNode};
 use std::collections::BTreeMap;
 
 /// Checks that each pair of term and node has at most one leader, in one life of its process (Raft paper, figure 3;
@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 ///
 /// # Errors
 /// The violation names the pair and the lives in which it led.
-pub fn election_safety(record: &Record) -> Checked {
+pub fn election_safety(record: &HistoryRecord) -> CheckResult {
     match record.leaders.iter().find(|(_, lives)| lives.len() > 1) {
-        Some(((term, node_id), lives)) => broken(
+        Some(((term, node_id), lives)) => fail_check(
             "election_safety",
             format!("node {node_id} led term {term} in several lives of its process: {lives:?}"),
         ),
@@ -26,11 +26,11 @@ pub fn election_safety(record: &Record) -> Checked {
 ///
 /// # Errors
 /// The violation names the node and its votes.
-pub fn votes_never_go_back(votes: &mut BTreeMap<u64, Ballot>, seen: &Seen) -> Checked {
+pub fn votes_never_go_back(votes: &mut BTreeMap<u64, TermAndNode>, seen: &ObservedReplica) -> CheckResult {
     let now = seen.vote.unwrap_or_default();
     let known = votes.entry(seen.node_id).or_insert(now);
     if now < *known {
-        return broken(
+        return fail_check(
             "votes_never_go_back",
             format!("the vote of node {} went back from {known:?} to {now:?}", seen.node_id),
         );
@@ -44,7 +44,10 @@ pub fn votes_never_go_back(votes: &mut BTreeMap<u64, Ballot>, seen: &Seen) -> Ch
 ///
 /// # Errors
 /// The violation names the leader and the entry that it lacks.
-pub fn leader_completeness(committed: &BTreeMap<u64, (Found, Ballot)>, seen: &Seen) -> Checked {
+pub fn leader_completeness(
+    committed: &BTreeMap<u64, (ObservedEntry, TermAndNode)>,
+    seen: &ObservedReplica,
+) -> CheckResult {
     let Some(ballot) = seen.leads else { return Ok(()) };
     let before = committed.values().rev().find(|(_, under)| *under < ballot);
     let Some((entry, under)) = before else { return Ok(()) };
@@ -55,7 +58,7 @@ pub fn leader_completeness(committed: &BTreeMap<u64, (Found, Ballot)>, seen: &Se
         Some(found) if found.id == entry.id => Ok(()),
         // The entry was looked at before, when `committed_entries_stay` compared it.
         None if is_gone || applied => Ok(()),
-        here => broken(
+        here => fail_check(
             "leader_completeness",
             format!(
                 "node {} leads {ballot:?} and has {here:?}, but {} was committed under {under:?} or earlier; its log \

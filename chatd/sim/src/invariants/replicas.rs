@@ -1,11 +1,11 @@
 //! Invariants of the replicas' states.
 
-use super::{Checked, Seen, broken};
-use crate::history::Appended;
+use super::{CheckResult, ObservedReplica, fail_check};
+use crate::history::AppendedEntry;
 use prost::Message as _;
 use quorate_chatd::raft::types::LogId;
 use quorate_core::apply;
-use quorate_core::invariant::digest;
+use quorate_core::invariant::state_digest;
 use quorate_core::proto::log::Batch;
 use quorate_core::table::MemTable;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 ///
 /// # Errors
 /// The violation names the index and both nodes.
-pub fn applied_agreement(digests: &mut BTreeMap<u64, (u32, u64)>, seen: &Seen) -> Checked {
+pub fn applied_agreement(digests: &mut BTreeMap<u64, (u32, u64)>, seen: &ObservedReplica) -> CheckResult {
     let (index, found) = seen.state;
     let (known, whose) = *digests.entry(index).or_insert((found, seen.node_id));
     if known == found {
@@ -23,7 +23,7 @@ pub fn applied_agreement(digests: &mut BTreeMap<u64, (u32, u64)>, seen: &Seen) -
     }
     let what =
         format!("at entry {index} the state is {known:08x} on node {whose}, but {found:08x} on node {}", seen.node_id);
-    broken("applied_agreement", what)
+    fail_check("applied_agreement", what)
 }
 
 /// Checks that a state that came by snapshots is the one that the whole log makes, from the first entry on
@@ -35,23 +35,23 @@ pub fn applied_agreement(digests: &mut BTreeMap<u64, (u32, u64)>, seen: &Seen) -
 /// # Errors
 /// The violation names both digests, or the entry that nobody was sent: one without a quorum.
 pub fn snapshot_replay_equals_log_replay(
-    appended: &BTreeMap<LogId, Appended>,
+    appended: &BTreeMap<LogId, AppendedEntry>,
     (last, of_replica): (LogId, u32),
-) -> Result<usize, super::Violation> {
+) -> Result<usize, super::PropertyViolation> {
     let log = log_until(appended, last)?;
     let mut rows = MemTable::default();
     for (id, entry) in log.iter().rev() {
         let Some(batch) = &entry.batch else { continue };
         let batch = Batch::decode(batch.bytes.clone());
-        let batch = batch.or_else(|error| broken(REPLAY, format!("entry {id} cannot be read: {error}")))?;
+        let batch = batch.or_else(|error| fail_check(REPLAY, format!("entry {id} cannot be read: {error}")))?;
         let applied = apply::batch_in_place(&mut rows, id.index, &batch);
-        applied.or_else(|error| broken(REPLAY, format!("entry {id} cannot be applied: {error}")))?;
+        applied.or_else(|error| fail_check(REPLAY, format!("entry {id} cannot be applied: {error}")))?;
     }
-    let of_log = digest(&rows).unwrap();
+    let of_log = state_digest(&rows).unwrap();
     if of_log == of_replica {
         return Ok(log.len());
     }
-    broken(
+    fail_check(
         REPLAY,
         format!("at entry {last} replaying the log yields {of_log:08x}, but the replica has {of_replica:08x}"),
     )
@@ -60,11 +60,14 @@ pub fn snapshot_replay_equals_log_replay(
 const REPLAY: &str = "snapshot_replay_equals_log_replay";
 
 /// Returns the entries of a log up to `last`, the last one first: each names the one before it.
-fn log_until(appended: &BTreeMap<LogId, Appended>, last: LogId) -> Result<Vec<(LogId, &Appended)>, super::Violation> {
+fn log_until(
+    appended: &BTreeMap<LogId, AppendedEntry>,
+    last: LogId,
+) -> Result<Vec<(LogId, &AppendedEntry)>, super::PropertyViolation> {
     let (mut log, mut next) = (Vec::new(), Some(last));
     while let Some(id) = next {
         let Some(entry) = appended.get(&id) else {
-            return broken(REPLAY, format!("entry {id} was applied, but never sent to any node"));
+            return fail_check(REPLAY, format!("entry {id} was applied, but never sent to any node"));
         };
         log.push((id, entry));
         next = entry.before;
@@ -72,7 +75,7 @@ fn log_until(appended: &BTreeMap<LogId, Appended>, last: LogId) -> Result<Vec<(L
     match log.last() {
         // openraft's first entry, the membership, has index 0.
         Some((first, _)) if first.index == 0 => Ok(log),
-        first => broken(REPLAY, format!("the log up to {last} must begin at index 0, but begins with {first:?}")),
+        first => fail_check(REPLAY, format!("the log up to {last} must begin at index 0, but begins with {first:?}")),
     }
 }
 
@@ -87,13 +90,13 @@ mod tests {
     }
 
     /// Returns entries without commands, each after the one before it.
-    fn entries(indices: std::ops::Range<u64>) -> BTreeMap<LogId, Appended> {
-        indices.map(|index| (id(index), Appended { before: index.checked_sub(1).map(id), batch: None })).collect()
+    fn entries(indices: std::ops::Range<u64>) -> BTreeMap<LogId, AppendedEntry> {
+        indices.map(|index| (id(index), AppendedEntry { before: index.checked_sub(1).map(id), batch: None })).collect()
     }
 
     #[test]
     fn a_whole_log_is_replayed_and_compared() {
-        let empty = digest(&MemTable::default()).unwrap();
+        let empty = state_digest(&MemTable::default()).unwrap();
         assert_eq!(snapshot_replay_equals_log_replay(&entries(0..3), (id(2), empty)), Ok(3));
         let differs = snapshot_replay_equals_log_replay(&entries(0..3), (id(2), empty ^ 1)).unwrap_err();
         assert_eq!(differs.invariant, "snapshot_replay_equals_log_replay");
@@ -101,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_log_with_a_hole_is_no_log_to_compare_with() {
-        let empty = digest(&MemTable::default()).unwrap();
+        let empty = state_digest(&MemTable::default()).unwrap();
         for lacks in [0, 1, 2] {
             let mut log = entries(0..3);
             log.remove(&id(lacks));

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A simulated disk with a latency. See the [module](self).
-pub(crate) struct Disk {
+pub(crate) struct FaultyDisk {
     pub(crate) inner: SimDisk,
     /// Milliseconds that each batch takes; changed while the pod runs.
     pub(crate) latency_ms: Arc<AtomicU64>,
@@ -16,15 +16,15 @@ pub(crate) struct Disk {
     pub(crate) lies: bool,
 }
 
-struct Liar(Arc<dyn LogFile>);
+struct NoSyncFile(Arc<dyn LogFile>);
 
-impl Disk {
+impl FaultyDisk {
     fn file(&self, file: Arc<dyn LogFile>) -> Arc<dyn LogFile> {
-        if self.lies { Arc::new(Liar(file)) } else { file }
+        if self.lies { Arc::new(NoSyncFile(file)) } else { file }
     }
 }
 
-impl LogDisk for Disk {
+impl LogDisk for FaultyDisk {
     fn name(&self) -> String {
         self.inner.name()
     }
@@ -62,7 +62,7 @@ impl LogDisk for Disk {
     }
 }
 
-impl LogFile for Liar {
+impl LogFile for NoSyncFile {
     fn size(&self) -> io::Result<u64> {
         self.0.size()
     }

@@ -4,7 +4,7 @@
 //! leader that was long voted out, for a term that has passed. Raft must not mind (dissertation §3.3: RPCs are
 //! idempotent).
 
-use crate::history::History;
+use crate::history::SharedHistory;
 use crate::mutation::Mutation;
 use crate::rng::Rng;
 use futures::future::BoxFuture;
@@ -17,9 +17,10 @@ use openraft::raft::{
 };
 use prost::Message as _;
 use quorate_chatd::raft::consensus::{
-    Change, Changed, Consensus, ConsensusRef, LeadershipWatch, MetricsWatch, SnapshotSummary, Stopped, Written,
+    Consensus, ConsensusRef, LeadershipWatch, MembershipChange, MembershipChangeResult, MetricsWatch, RaftStopped,
+    SnapshotSummary, WriteReceiver,
 };
-use quorate_chatd::raft::types::{EncodedBatch, LogId, Node, TypeConfig};
+use quorate_chatd::raft::types::{EncodedBatch, LogId, NodeAddresses, TypeConfig};
 use quorate_core::proto::log::Batch;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -34,16 +35,16 @@ const SOUND_AT_FIRST: Duration = Duration::from_secs(3);
 
 /// A [`Consensus`] that delivers requests again and applies mutations to them. See the [module](self).
 #[derive(Clone)]
-pub(crate) struct Door {
+pub(crate) struct FaultyConsensus {
     inner: ConsensusRef,
     rng: Arc<Mutex<Rng>>,
-    hinge: Hinge,
+    hinge: ConsensusFaults,
     since: Instant,
 }
 
-/// Settings of a [`Door`]: what happens to the requests that come through it.
+/// Settings of a [`FaultyConsensus`]: what happens to the requests that come through it.
 #[derive(Clone)]
-pub(crate) struct Hinge {
+pub(crate) struct ConsensusFaults {
     pub(crate) seed: u64,
     /// Requests per thousand that are delivered again.
     pub(crate) again: usize,
@@ -51,16 +52,16 @@ pub(crate) struct Hinge {
     /// `true` if a mutation of only one replica applies to this one.
     pub(crate) odd: bool,
     /// History in which every entry that arrives is recorded.
-    pub(crate) history: History,
+    pub(crate) history: SharedHistory,
 }
 
 /// Share of the entries that a mutation strikes: one in this many.
 const ONE_IN: u64 = 10;
 
-type Append = AppendEntriesRequest<TypeConfig>;
+type AppendRequest = AppendEntriesRequest<TypeConfig>;
 
-impl Door {
-    pub(crate) fn new(inner: ConsensusRef, hinge: Hinge, running_for: Duration) -> Self {
+impl FaultyConsensus {
+    pub(crate) fn new(inner: ConsensusRef, hinge: ConsensusFaults, running_for: Duration) -> Self {
         let since = Instant::now().checked_sub(running_for).unwrap();
         Self { inner, rng: Arc::new(Mutex::new(Rng::new(hinge.seed))), hinge, since }
     }
@@ -76,7 +77,7 @@ impl Door {
         (rng.below(1000) < self.hinge.again).then_some(late)
     }
 
-    fn append_again(&self, request: &Append) {
+    fn append_again(&self, request: &AppendRequest) {
         let Some(late) = self.again() else { return };
         let (inner, request) = (self.inner.clone(), request.clone());
         tokio::spawn(async move {
@@ -87,7 +88,7 @@ impl Door {
 }
 
 /// Changes the time in some of the entries, which keep their ids.
-fn stamp_otherwise(request: &mut Append) {
+fn stamp_otherwise(request: &mut AppendRequest) {
     for entry in &mut request.entries {
         let EntryPayload::Normal(encoded) = &mut entry.payload else { continue };
         if entry.log_id.index.is_multiple_of(ONE_IN) {
@@ -100,7 +101,10 @@ fn stamp_otherwise(request: &mut Append) {
 
 /// Answers as if the entries had been appended. Raft gets the request without them, so that the leader is heard all the
 /// same.
-async fn pretend(inner: ConsensusRef, mut request: Append) -> Result<StreamAppendResult<TypeConfig>, Stopped> {
+async fn pretend_append(
+    inner: ConsensusRef,
+    mut request: AppendRequest,
+) -> Result<StreamAppendResult<TypeConfig>, RaftStopped> {
     let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
     request.entries.clear();
     (request.prev_log_id, request.leader_commit) = (None, None);
@@ -110,16 +114,16 @@ async fn pretend(inner: ConsensusRef, mut request: Append) -> Result<StreamAppen
     }
 }
 
-impl Consensus for Door {
+impl Consensus for FaultyConsensus {
     fn append(
         &self,
-        requests: BoxStream<'static, Append>,
-    ) -> BoxStream<'static, Result<StreamAppendResult<TypeConfig>, Stopped>> {
+        requests: BoxStream<'static, AppendRequest>,
+    ) -> BoxStream<'static, Result<StreamAppendResult<TypeConfig>, RaftStopped>> {
         let history = self.hinge.history.clone();
         let requests = requests.inspect(move |request| history.appended(request)).boxed();
         if self.mutates(Mutation::CommitWithoutQuorum) {
             let inner = self.inner.clone();
-            return requests.then(move |request| pretend(inner.clone(), request)).boxed();
+            return requests.then(move |request| pretend_append(inner.clone(), request)).boxed();
         }
         if self.hinge.odd && self.mutates(Mutation::EntryDiffers) {
             let changed = requests.map(|mut request| {
@@ -162,11 +166,11 @@ impl Consensus for Door {
     fn take_over(
         &self,
         request: TransferLeaderRequest<TypeConfig>,
-    ) -> BoxFuture<'_, Result<TransferLeaderResponse<TypeConfig>, Stopped>> {
+    ) -> BoxFuture<'_, Result<TransferLeaderResponse<TypeConfig>, RaftStopped>> {
         self.inner.take_over(request)
     }
 
-    fn write(&self, batch: EncodedBatch) -> BoxFuture<'_, Result<Written, Stopped>> {
+    fn write(&self, batch: EncodedBatch) -> BoxFuture<'_, Result<WriteReceiver, RaftStopped>> {
         self.inner.write(batch)
     }
 
@@ -176,20 +180,25 @@ impl Consensus for Door {
 
     fn initialize(
         &self,
-        voters: BTreeMap<u64, Node>,
+        voters: BTreeMap<u64, NodeAddresses>,
     ) -> BoxFuture<'_, Result<(), RaftError<TypeConfig, InitializeError<TypeConfig>>>> {
         self.inner.initialize(voters)
     }
 
-    fn change_membership(&self, change: Change, retain: bool, still: Option<LogId>) -> BoxFuture<'_, Changed> {
+    fn change_membership(
+        &self,
+        change: MembershipChange,
+        retain: bool,
+        still: Option<LogId>,
+    ) -> BoxFuture<'_, MembershipChangeResult> {
         self.inner.change_membership(change, retain, still)
     }
 
-    fn transfer_to(&self, node_id: u64) -> BoxFuture<'_, Result<(), Stopped>> {
+    fn transfer_to(&self, node_id: u64) -> BoxFuture<'_, Result<(), RaftStopped>> {
         self.inner.transfer_to(node_id)
     }
 
-    fn build_snapshot(&self) -> BoxFuture<'_, Result<(), Stopped>> {
+    fn build_snapshot(&self) -> BoxFuture<'_, Result<(), RaftStopped>> {
         self.inner.build_snapshot()
     }
 
@@ -197,7 +206,7 @@ impl Consensus for Door {
         self.inner.snapshot()
     }
 
-    fn purge(&self, up_to: u64) -> BoxFuture<'_, Result<(), Stopped>> {
+    fn purge(&self, up_to: u64) -> BoxFuture<'_, Result<(), RaftStopped>> {
         self.inner.purge(up_to)
     }
 

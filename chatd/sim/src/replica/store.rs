@@ -2,10 +2,12 @@
 
 use crate::mutation::Mutation;
 use bytes::Bytes;
-use quorate_chatd::store::{Applied, Contents, MemStore, Membership, StateStore, StoreError};
+use quorate_chatd::store::{AppliedMembership, AppliedState, CheckpointContents, MemStore, StateStore, StoreError};
 use quorate_core::id::{POSITION_LEN, Position};
 use quorate_core::proto::{log, store};
-use quorate_core::table::{self, Changes, Direction, Flow, MemTable, Overlay, Read, Table, Write};
+use quorate_core::table::{
+    self, ChangeSet, MemTable, Overlay, ScanControl, ScanDirection, Table, TableRead, TableWrite,
+};
 use std::path::Path;
 
 /// An in-memory store with at most one mutation. See the [module](self).
@@ -18,7 +20,7 @@ pub struct SimStore {
 /// Share of the messages that a mutation of the store strikes: one in this many.
 const ONE_IN: u32 = 20;
 
-type Rows = Vec<(Table, Vec<u8>, Option<Bytes>)>;
+type ChangedRows = Vec<(Table, Vec<u8>, Option<Bytes>)>;
 
 impl SimStore {
     /// Creates an empty store, as after any start.
@@ -26,17 +28,18 @@ impl SimStore {
         Self { inner: MemStore::new(), mutation }
     }
 
-    fn mutate(&self, mutation: Mutation, changes: Changes) -> Changes {
-        let mut rows: Rows = changes.into_rows().collect();
+    fn mutate(&self, mutation: Mutation, changes: ChangeSet) -> ChangeSet {
+        let mut rows: ChangedRows = changes.into_rows().collect();
         match mutation {
             Mutation::DropDedupRow => rows.retain(|(table, ..)| *table != Table::Dedup),
             Mutation::ApplyDuplicate => {
-                let copies: Rows = rows.iter().filter(|row| is_message(row) && strikes(row)).map(later).collect();
+                let copies: ChangedRows =
+                    rows.iter().filter(|row| is_message(row) && is_affected(row)).map(shifted_copy).collect();
                 rows.extend(copies);
             }
-            Mutation::ReplicaDiffers => rows.retain(|row| !is_message(row) || !strikes(row)),
+            Mutation::ReplicaDiffers => rows.retain(|row| !is_message(row) || !is_affected(row)),
             Mutation::ForgetOldState => self.forget_old_state(&mut rows),
-            Mutation::ContentDiffers => rows.iter_mut().filter(|row| is_message(row)).for_each(lengthen),
+            Mutation::ContentDiffers => rows.iter_mut().filter(|row| is_message(row)).for_each(append_space),
             Mutation::ForgetStateChange => rows.retain(|(table, ..)| *table != Table::StateChange),
             _ => {}
         }
@@ -52,16 +55,16 @@ impl SimStore {
     }
 
     /// Removes the versions of a room's name before a new one.
-    fn forget_old_state(&self, rows: &mut Rows) {
+    fn forget_old_state(&self, rows: &mut ChangedRows) {
         let names: Vec<_> =
             rows.iter().filter(|(table, key, _)| *table == Table::StateVersion && is_name(key)).cloned().collect();
         let view = self.inner.view();
         for (_, key, _) in names {
             let prefix = &key[..key.len() - POSITION_LEN];
             let mut older = Vec::new();
-            let _ = view.scan(Table::StateVersion, prefix, &key, Direction::Forward, &mut |(old, _)| {
+            let _ = view.scan(Table::StateVersion, prefix, &key, ScanDirection::Forward, &mut |(old, _)| {
                 older.push(old.to_vec());
-                Ok(Flow::More)
+                Ok(ScanControl::More)
             });
             rows.extend(older.into_iter().map(|old| (Table::StateVersion, old, None)));
         }
@@ -74,26 +77,26 @@ fn is_name(key: &[u8]) -> bool {
 
 fn is_message((table, _, value): &(Table, Vec<u8>, Option<Bytes>)) -> bool {
     let row = value.as_ref().filter(|_| *table == Table::Timeline);
-    let row = row.and_then(|value| table::decode::<store::Event>(Table::Timeline, value.clone()).ok());
+    let row = row.and_then(|value| table::decode_value::<store::Event>(Table::Timeline, value.clone()).ok());
     row.is_some_and(|row| row.r#type == "m.room.message")
 }
 
 /// Returns `true` if a mutation strikes this row: the same messages on every replica, in every life.
-fn strikes((_, key, _): &(Table, Vec<u8>, Option<Bytes>)) -> bool {
+fn is_affected((_, key, _): &(Table, Vec<u8>, Option<Bytes>)) -> bool {
     crc32fast::hash(key).is_multiple_of(ONE_IN)
 }
 
 /// Appends a space to a message's JSON, which then says the same in other bytes: comparing what clients read does not
 /// show it.
-fn lengthen((table, _, value): &mut (Table, Vec<u8>, Option<Bytes>)) {
+fn append_space((table, _, value): &mut (Table, Vec<u8>, Option<Bytes>)) {
     let Some(bytes) = value else { return };
-    let mut event = table::decode::<store::Event>(*table, bytes.clone()).unwrap();
+    let mut event = table::decode_value::<store::Event>(*table, bytes.clone()).unwrap();
     event.content = [&event.content[..], b" "].concat().into();
-    *value = Some(table::encode(&event));
+    *value = Some(table::encode_value(&event));
 }
 
 /// Returns a copy of the message that stands one place later.
-fn later((table, key, value): &(Table, Vec<u8>, Option<Bytes>)) -> (Table, Vec<u8>, Option<Bytes>) {
+fn shifted_copy((table, key, value): &(Table, Vec<u8>, Option<Bytes>)) -> (Table, Vec<u8>, Option<Bytes>) {
     let at = table::key::trailing_position(key).unwrap();
     let next = Position { ordinal: at.ordinal + 1, ..at };
     let mut key = key[..key.len() - POSITION_LEN].to_vec();
@@ -112,11 +115,16 @@ impl StateStore for SimStore {
         self.inner.view()
     }
 
-    fn applied(&self) -> Applied {
+    fn applied(&self) -> AppliedState {
         self.inner.applied()
     }
 
-    fn commit(&self, changes: Changes, last: log::LogId, membership: Option<Membership>) -> Result<(), StoreError> {
+    fn commit(
+        &self,
+        changes: ChangeSet,
+        last: log::LogId,
+        membership: Option<AppliedMembership>,
+    ) -> Result<(), StoreError> {
         let changes = match self.mutation {
             None => changes,
             Some(mutation) => self.mutate(mutation, changes),
@@ -136,9 +144,9 @@ impl StateStore for SimStore {
         let (view, applied) = (self.inner.view(), self.inner.applied());
         let mut rows = Vec::new();
         for table in Table::ALL {
-            view.scan(table, &[], &[], Direction::Forward, &mut |(key, value)| {
+            view.scan(table, &[], &[], ScanDirection::Forward, &mut |(key, value)| {
                 rows.push((table, key.to_vec(), Bytes::copy_from_slice(value)));
-                Ok(Flow::More)
+                Ok(ScanControl::More)
             })?;
         }
         let newest = rows.iter().filter(|(table, ..)| *table == Table::Timeline);
@@ -155,7 +163,7 @@ impl StateStore for SimStore {
         lacking.checkpoint(target)
     }
 
-    fn inspect(&self, checkpoint: &Path) -> Result<Contents, StoreError> {
+    fn inspect(&self, checkpoint: &Path) -> Result<CheckpointContents, StoreError> {
         self.inner.inspect(checkpoint)
     }
 

@@ -2,33 +2,33 @@
 
 use super::Simulation;
 use crate::act::SPARE;
-use crate::history::Ballot;
-use crate::invariants::{Checked, Found, Seen};
+use crate::history::TermAndNode;
+use crate::invariants::{CheckResult, ObservedEntry, ObservedReplica};
 use crate::mutation::Mutation;
-use crate::replica::Running;
+use crate::replica::PodHandle;
 use crate::world::net::HostId;
 use futures::FutureExt as _;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::storage::{RaftLogReader as _, RaftLogStorage as _};
 use openraft::{EntryPayload, ServerState};
 use quorate_chatd::raft::codec::encode_entry;
-use quorate_chatd::raft::types::{Entry, Vote};
+use quorate_chatd::raft::types::{LogEntry, Vote};
 use quorate_chatd::store::StateStore as _;
-use quorate_core::invariant::digest;
+use quorate_core::invariant::state_digest;
 use std::fmt::Write as _;
 
 impl Simulation {
-    pub(super) fn running(&self, host: HostId) -> Option<Running> {
+    pub(super) fn running(&self, host: HostId) -> Option<PodHandle> {
         self.pods[host].slot.lock().unwrap().clone()
     }
 
-    pub(super) fn look_at_all(&mut self) -> Checked {
+    pub(super) fn look_at_all(&mut self) -> CheckResult {
         for host in 0..=SPARE {
             let Some(running) = self.running(host) else { continue };
             self.world.hosts[host].set_time(self.world.now());
             let from = self.pods[host].looked_at;
             // A log that failed an instant ago cannot be read; its process is about to end.
-            let Some(seen) = see(&running, from) else { continue };
+            let Some(seen) = observe_replica(&running, from) else { continue };
             self.pods[host].node_id = Some(seen.node_id);
             if self.mutation == Some(Mutation::DiskGoesBack) {
                 self.pods[host].remember_disk();
@@ -86,11 +86,11 @@ impl Simulation {
     }
 }
 
-fn see(running: &Running, from: u64) -> Option<Seen> {
+fn observe_replica(running: &PodHandle, from: u64) -> Option<ObservedReplica> {
     let (node_id, leads, applied) = {
         let metrics = running.node.door.consensus.metrics();
         let metrics = metrics.borrow_watched();
-        let leads = (metrics.state == ServerState::Leader).then(|| ballot(&metrics.vote));
+        let leads = (metrics.state == ServerState::Leader).then(|| ballot_of(&metrics.vote));
         (metrics.id, leads, metrics.last_applied)
     };
     // Everything is in memory, so none of these futures waits.
@@ -100,30 +100,30 @@ fn see(running: &Running, from: u64) -> Option<Seen> {
     let first = purged.map_or(0, |purged| purged + 1);
     let start = from.saturating_sub(1).max(first);
     let mut reader = log.get_log_reader().now_or_never()?;
-    let vote = reader.read_vote().now_or_never()?.ok()?.map(|vote| ballot(&vote));
+    let vote = reader.read_vote().now_or_never()?.ok()?.map(|vote| ballot_of(&vote));
     let entries = match state.last_log_id {
         Some(last) if last.index >= start => reader.try_get_log_entries(start..=last.index).now_or_never()?.ok()?,
         _ => Vec::new(),
     };
     let rows = running.store.view();
-    let of_state = (running.store.applied().index().unwrap_or(0), digest(&rows).unwrap());
-    Some(Seen {
+    let of_state = (running.store.applied().index().unwrap_or(0), state_digest(&rows).unwrap());
+    Some(ObservedReplica {
         node_id,
         leads,
         vote,
         applied,
         purged,
-        entries: found(&entries),
+        entries: observe_entries(&entries),
         last: state.last_log_id,
         state: of_state,
     })
 }
 
-fn ballot(vote: &Vote) -> Ballot {
+fn ballot_of(vote: &Vote) -> TermAndNode {
     (vote.leader_id.term, vote.leader_id.node_id)
 }
 
-fn found(entries: &[Entry]) -> Vec<Found> {
+fn observe_entries(entries: &[LogEntry]) -> Vec<ObservedEntry> {
     let mut before = None;
     let mut out = Vec::with_capacity(entries.len());
     for entry in entries {
@@ -131,7 +131,7 @@ fn found(entries: &[Entry]) -> Vec<Found> {
             EntryPayload::Normal(batch) => Some(batch.clone()),
             _ => None,
         };
-        out.push(Found { id: entry.log_id, before, crc32: crc32fast::hash(&encode_entry(entry)), batch });
+        out.push(ObservedEntry { id: entry.log_id, before, crc32: crc32fast::hash(&encode_entry(entry)), batch });
         before = Some(entry.log_id);
     }
     out

@@ -2,35 +2,35 @@
 
 use super::Simulation;
 use crate::act::SPARE;
-use crate::faults::{CALM, Fault, MS};
-use crate::invariants::{Checked, broken};
+use crate::faults::{CALM, MS, PlannedFault};
+use crate::invariants::{CheckResult, fail_check};
 use crate::mutation::Mutation;
-use crate::replica::disk::Disk;
-use crate::replica::{self, Slot, Start};
+use crate::replica::disk::FaultyDisk;
+use crate::replica::{self, PodSetup, PodSlot};
 use crate::rng::Rng;
 use crate::workload;
-use crate::world::Time;
+use crate::world::SimTime;
 use crate::world::net::HostId;
 use quorate_chatd::raft::log::sim_disk::SimDisk;
-use quorate_chatd::raft::membership::Compaction;
+use quorate_chatd::raft::membership::CompactionOptions;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Time for which a machine is down after its power failed in a write.
-const REBOOT: Time = 300 * MS;
+const REBOOT: SimTime = 300 * MS;
 
 /// A machine's volume, and the pod that runs on it.
-pub(super) struct Pod {
+pub(super) struct SimPod {
     disk: SimDisk,
     /// Disk as it was at the last look, for [`Mutation::DiskGoesBack`].
     before: Option<SimDisk>,
     latency_ms: Arc<AtomicU64>,
     root: PathBuf,
     pub(super) volume: u32,
-    compaction: Compaction,
-    pub(super) slot: Slot,
+    compaction: CompactionOptions,
+    pub(super) slot: PodSlot,
     pub(super) node_id: Option<u64>,
     /// Index before which the log of the current process has been looked at.
     pub(super) looked_at: u64,
@@ -38,17 +38,17 @@ pub(super) struct Pod {
 }
 
 /// Draws the compaction of a seed: snapshots are taken seldom or all the time, and leave much of the log or little.
-pub(super) fn compaction(rng: &mut Rng) -> Compaction {
-    Compaction {
+pub(super) fn random_compaction(rng: &mut Rng) -> CompactionOptions {
+    CompactionOptions {
         entries: *rng.pick(&[20, 60, 100_000]),
         keep_entries: *rng.pick(&[0, 10, 40]),
         every: Duration::from_millis(200),
-        ..Compaction::default()
+        ..CompactionOptions::default()
     }
 }
 
-impl Pod {
-    pub(super) fn new(dir: &Path, host: HostId, compaction: Compaction) -> Self {
+impl SimPod {
+    pub(super) fn new(dir: &Path, host: HostId, compaction: CompactionOptions) -> Self {
         Self {
             disk: SimDisk::new(),
             before: None,
@@ -56,7 +56,7 @@ impl Pod {
             root: dir.join(format!("pod-{host}")),
             volume: 0,
             compaction,
-            slot: Slot::default(),
+            slot: PodSlot::default(),
             node_id: None,
             looked_at: 0,
             armed: false,
@@ -89,10 +89,10 @@ impl Simulation {
         std::fs::create_dir_all(&dir).unwrap();
         self.lives += 1;
         let lies = self.mutation == Some(Mutation::AcknowledgeBeforeSync);
-        let start = Start {
+        let start = PodSetup {
             host,
             net: self.world.net.clone(),
-            disk: Disk { inner: pod.disk.clone(), latency_ms: pod.latency_ms.clone(), lies },
+            disk: FaultyDisk { inner: pod.disk.clone(), latency_ms: pod.latency_ms.clone(), lies },
             dir,
             seed: self.rng.number(),
             mutation: self.mutation,
@@ -104,7 +104,7 @@ impl Simulation {
             slot: pod.slot.clone(),
         };
         self.world.net.kernel_is_up(host);
-        self.world.hosts[host].boot(now, replica::run(start));
+        self.world.hosts[host].boot(now, replica::boot_pod(start));
         self.world.net.mark(host);
     }
 
@@ -143,23 +143,23 @@ impl Simulation {
     }
 
     /// Handles a process that ended by itself, as it must when its disk fails, and never otherwise.
-    pub(super) fn died(&mut self, host: HostId, reason: &str) -> Checked {
+    pub(super) fn died(&mut self, host: HostId, reason: &str) -> CheckResult {
         if !self.world.hosts[host].is_on() {
             return Ok(());
         }
         if !self.pods[host].armed {
-            return broken("pods_stop_for_a_reason", format!("pod {host} exited without a disk failure: {reason}"));
+            return fail_check("pods_stop_for_a_reason", format!("pod {host} exited without a disk failure: {reason}"));
         }
         self.crash(host, true);
         let at = self.world.now() + REBOOT;
-        self.world.net.act_at(at, crate::act::Act::Fault(Fault::Start(host)));
+        self.world.net.act_at(at, crate::act::SimAction::Fault(PlannedFault::Start(host)));
         Ok(())
     }
 
     /// Makes the operator replace the node that runs on `out` by the one that runs on `with`.
     pub(super) fn replace(&mut self, out: HostId, with: HostId) {
         if let Some(id) = self.pods[out].node_id {
-            let task = workload::replace(self.clients.clone(), id, with);
+            let task = workload::replace_voter(self.clients.clone(), id, with);
             self.client_task(task);
         }
     }

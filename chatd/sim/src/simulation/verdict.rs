@@ -3,15 +3,15 @@
 use super::Simulation;
 use crate::act::SPARE;
 use crate::faults::MS;
-use crate::invariants::clients::End;
-use crate::invariants::{Checked, broken, snapshot_replay_equals_log_replay};
+use crate::invariants::clients::FinalState;
+use crate::invariants::{CheckResult, fail_check, snapshot_replay_equals_log_replay};
 use quorate_chatd::raft::codec::log_id_from_pb;
 use quorate_chatd::raft::types::LogId;
 use quorate_chatd::store::StateStore as _;
-use quorate_core::invariant::digest;
+use quorate_core::invariant::state_digest;
 
 impl Simulation {
-    pub(super) fn verdict(&mut self) -> Checked {
+    pub(super) fn verdict(&mut self) -> CheckResult {
         self.look_at_all()?;
         let mut judged = None;
         for host in 0..=SPARE {
@@ -24,10 +24,12 @@ impl Simulation {
                 judged = Some((last, rows));
             }
         }
-        let Some((last, rows)) = judged else { return broken("heals", "no replica has applied anything".to_owned()) };
+        let Some((last, rows)) = judged else {
+            return fail_check("heals", "no replica has applied anything".to_owned());
+        };
         let record = self.history.lock();
-        End::new(&record, &rows).check()?;
-        let of_replica = (last, digest(&rows).unwrap());
+        FinalState::new(&record, &rows).check()?;
+        let of_replica = (last, state_digest(&rows).unwrap());
         self.figures.replayed = snapshot_replay_equals_log_replay(&record.appended, of_replica)? as u64;
         Ok(())
     }

@@ -1,15 +1,15 @@
 //! Actions of users and administrators in a story. Each tells what came of it, and records what was promised.
 
-use super::step::{Saying, User};
-use super::tell::{self, Told};
-use crate::history::Send;
-use crate::replica::Running;
-use crate::workload::{self, Clients, session, setup};
-use crate::world::Time;
+use super::step::{StoryMessage, StoryUser};
+use super::tell::{self, StoryTranscript};
+use crate::history::ClientSend;
+use crate::replica::PodHandle;
+use crate::workload::{self, ClientContext, session_of, setup};
+use crate::world::SimTime;
 use crate::world::net::HostId;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use quorate_chatd::service::{Refusal, RoomMade, Sent};
+use quorate_chatd::service::{RequestRefusal, RoomMade, SentEvent};
 use quorate_core::proto::log::create_room::Preset;
 use quorate_core::proto::log::{CreateRoom, StateInput};
 use std::collections::BTreeMap;
@@ -22,21 +22,21 @@ const LOST_AFTER: Duration = Duration::from_secs(2);
 
 /// Everyone who takes part, and what they know; clones are handles to the same cast.
 #[derive(Clone)]
-pub(crate) struct Cast {
-    pub(crate) clients: Clients,
-    pub(crate) told: Told,
+pub(crate) struct StoryCast {
+    pub(crate) clients: ClientContext,
+    pub(crate) told: StoryTranscript,
     /// Names of rooms, in the order of `Record::rooms`.
     names: Arc<Mutex<Vec<String>>>,
     waited_for: Arc<AtomicUsize>,
     /// Number of streams that each user has opened.
-    pub(super) streams: Arc<Mutex<BTreeMap<User, u32>>>,
+    pub(super) streams: Arc<Mutex<BTreeMap<StoryUser, u32>>>,
 }
 
-impl Cast {
-    pub(crate) fn new(clients: Clients) -> Self {
+impl StoryCast {
+    pub(crate) fn new(clients: ClientContext) -> Self {
         Self {
             clients,
-            told: Told::default(),
+            told: StoryTranscript::default(),
             names: Arc::default(),
             waited_for: Arc::default(),
             streams: Arc::default(),
@@ -79,54 +79,57 @@ impl Cast {
     pub(crate) async fn found(self, pods: Vec<HostId>) {
         let mut voters = Vec::new();
         for pod in pods.clone() {
-            voters.push(setup::until(&self.clients, pod, |running| own(running).boxed()).await);
+            voters.push(setup::retry_on_pod(&self.clients, pod, |running| own_member(running).boxed()).await);
         }
-        setup::until(&self.clients, pods[0], move |running| setup::initialize(running, voters.clone())).await;
-        let pods: Vec<_> = pods.into_iter().map(tell::pod).collect();
-        self.tell(format!("{} form a cluster", tell::list(&pods)));
+        setup::retry_on_pod(&self.clients, pods[0], move |running| setup::initialize_voters(running, voters.clone()))
+            .await;
+        let pods: Vec<_> = pods.into_iter().map(tell::format_pod).collect();
+        self.tell(format!("{} form a cluster", tell::join_names(&pods)));
     }
 
-    pub(crate) async fn register(self, users: Vec<User>) {
+    pub(crate) async fn register(self, users: Vec<StoryUser>) {
         for user in &users {
-            setup::until(&self.clients, 0, |running| setup::register(running, user)).await;
+            setup::retry_on_pod(&self.clients, 0, |running| setup::create_account(running, user)).await;
         }
         let names: Vec<_> = users.into_iter().map(str::to_owned).collect();
         let verb = if names.len() == 1 { "has an account" } else { "have accounts" };
-        self.tell(format!("{} {verb}", tell::list(&names)));
+        self.tell(format!("{} {verb}", tell::join_names(&names)));
     }
 
-    pub(crate) async fn open(self, user: User, room: String, pod: HostId, visibility: Option<String>) {
+    pub(crate) async fn open(self, user: StoryUser, room: String, pod: HostId, visibility: Option<String>) {
         let (begun, name) = (self.clients.now(), room.clone());
-        let made = self.clients.call(pod, move |running| create(running, user, room, visibility)).await;
+        let made = self.clients.call(pod, move |running| create_room(running, user, room, visibility)).await;
         if let Some(Ok(made)) = &made {
             self.names.lock().unwrap().push(name.clone());
             self.clients.history.lock().rooms.push(made.room_id.clone());
         }
-        let made = made.map(|made| made.map(|made| format!("begins with event {}", tell::place(made.position))));
+        let made =
+            made.map(|made| made.map(|made| format!("begins with event {}", tell::format_position(made.position))));
         self.answered(&format!("{user}'s room {name}"), pod, begun, made);
     }
 
-    pub(crate) async fn join(self, user: User, room: String, pod: HostId) {
+    pub(crate) async fn join(self, user: StoryUser, room: String, pod: HostId) {
         let begun = self.clients.now();
         let Some((_, room_id)) = self.room(&room) else { return self.unknown(&room) };
         let joined = self.clients.call(pod, move |running| setup::set_joined(running, user, room_id)).await;
-        let joined = joined.map(|joined| joined.map(|sent| format!("is event {}", tell::place(sent.position))));
+        let joined =
+            joined.map(|joined| joined.map(|sent| format!("is event {}", tell::format_position(sent.position))));
         self.answered(&format!("{user}'s join of {room}"), pod, begun, joined);
     }
 
-    pub(crate) async fn say(self, saying: Saying) {
-        let Saying { user, text, room, pod, transaction, answer_lost, .. } = saying;
+    pub(crate) async fn say(self, saying: StoryMessage) {
+        let StoryMessage { user, text, room, pod, transaction, answer_lost, .. } = saying;
         let Some((number, room_id)) = self.room(&room) else { return self.unknown(&room) };
         let begun = self.clients.now();
-        let new = Send { room: number, invoked: begun, acknowledged: None, answers: Vec::new(), attempts: 0 };
+        let new = ClientSend { room: number, invoked: begun, acknowledged: None, answers: Vec::new(), attempts: 0 };
         self.clients.history.lock().sends.entry(text.clone()).or_insert(new).attempts += 1;
         let patience = if answer_lost { LOST_AFTER } else { self.clients.patience };
-        let clients = Clients { patience, ..self.clients.clone() };
+        let clients = ClientContext { patience, ..self.clients.clone() };
         let body = text.clone();
         let sent = clients
             .call(pod, move |running| {
                 async move {
-                    let sent = post(running, user, room_id, body, transaction).await;
+                    let sent = post_message(running, user, room_id, body, transaction).await;
                     if answer_lost { std::future::pending().await } else { sent }
                 }
                 .boxed()
@@ -139,7 +142,7 @@ impl Cast {
         let sent = sent.map(|sent| {
             sent.map(|sent| {
                 let again = if sent.duplicate { " already" } else { "" };
-                format!("is event {}{again}", tell::place(sent.position))
+                format!("is event {}{again}", tell::format_position(sent.position))
             })
         });
         self.answered(&format!("{user}'s \"{text}\""), pod, begun, sent);
@@ -151,14 +154,25 @@ impl Cast {
     }
 
     /// Tells how a request ended.
-    pub(super) fn answered(&self, what: &str, pod: HostId, begun: Time, answer: Option<Result<String, Refusal>>) {
-        let (pod, took) = (tell::pod(pod), tell::took(begun, self.clients.now()));
+    pub(super) fn answered(
+        &self,
+        what: &str,
+        pod: HostId,
+        begun: SimTime,
+        answer: Option<Result<String, RequestRefusal>>,
+    ) {
+        let (pod, took) = (tell::format_pod(pod), tell::format_elapsed(begun, self.clients.now()));
         self.tell(match answer {
             Some(Ok(is)) => format!("{what} {is}, says {pod} after {took}"),
             Some(Err(refusal)) if refusal.unknown => {
-                format!("{what}: {pod} says after {took} that the outcome is unknown ({})", tell::refusal(&refusal))
+                format!(
+                    "{what}: {pod} says after {took} that the outcome is unknown ({})",
+                    tell::describe_refusal(&refusal)
+                )
             }
-            Some(Err(refusal)) => format!("{what} is refused by {pod} after {took}: {}", tell::refusal(&refusal)),
+            Some(Err(refusal)) => {
+                format!("{what} is refused by {pod} after {took}: {}", tell::describe_refusal(&refusal))
+            }
             None => format!("{what}: no answer from {pod}, gave up after {took}; the outcome is unknown"),
         });
     }
@@ -168,33 +182,33 @@ impl Cast {
         else {
             return;
         };
-        let done = workload::transfer(self.clients.clone(), Some(node_id)).await;
+        let done = workload::transfer_leadership(self.clients.clone(), Some(node_id)).await;
         let result = if done { "follow it" } else { "do not follow it" };
-        self.tell(format!("leadership was transferred to {}; the others {result}", tell::pod(to)));
+        self.tell(format!("leadership was transferred to {}; the others {result}", tell::format_pod(to)));
     }
 
     pub(crate) async fn snapshot(self, pod: HostId) {
-        if !workload::snapshot(self.clients.clone(), pod).await {
-            self.tell(format!("{} took no snapshot", tell::pod(pod)));
+        if !workload::request_snapshot(self.clients.clone(), pod).await {
+            self.tell(format!("{} took no snapshot", tell::format_pod(pod)));
         }
     }
 
     pub(crate) async fn replace(self, out: u64, with: HostId, names: (String, String)) {
-        workload::replace(self.clients.clone(), out, with).await;
+        workload::replace_voter(self.clients.clone(), out, with).await;
         self.tell(format!("{} has replaced {}", names.1, names.0));
     }
 }
 
-async fn own(running: Running) -> Option<quorate_chatd::raft::cluster::Member> {
+async fn own_member(running: PodHandle) -> Option<quorate_chatd::raft::cluster::ClusterMember> {
     Some(running.node.own().clone())
 }
 
-fn create(
-    running: Running,
-    user: User,
+fn create_room(
+    running: PodHandle,
+    user: StoryUser,
     name: String,
     visibility: Option<String>,
-) -> BoxFuture<'static, Result<RoomMade, Refusal>> {
+) -> BoxFuture<'static, Result<RoomMade, RequestRefusal>> {
     let state = visibility.map(|visibility| StateInput {
         r#type: "m.room.history_visibility".into(),
         state_key: String::new(),
@@ -205,10 +219,16 @@ fn create(
         initial_state: state.into_iter().collect(),
         ..CreateRoom::default()
     };
-    async move { running.service.create_room(&session(user), wish, &format!("room-{name}")).await }.boxed()
+    async move { running.service.create_room(&session_of(user), wish, &format!("room-{name}")).await }.boxed()
 }
 
-async fn post(running: Running, user: User, room_id: String, body: String, id: String) -> Result<Sent, Refusal> {
+async fn post_message(
+    running: PodHandle,
+    user: StoryUser,
+    room_id: String,
+    body: String,
+    id: String,
+) -> Result<SentEvent, RequestRefusal> {
     let content = serde_json::json!({ "msgtype": "m.text", "body": body }).to_string().into();
-    running.service.send(&session(user), &room_id, "m.room.message", content, &id).await
+    running.service.send(&session_of(user), &room_id, "m.room.message", content, &id).await
 }

@@ -4,19 +4,19 @@ mod words;
 
 use crate::world::net::HostId;
 use std::str::FromStr;
-use words::Words;
+use words::StepParser;
 
 /// Localparts of the users who may take part.
 pub const USERS: [&str; 4] = ["alice", "bob", "carol", "dave"];
 
 /// Localpart of a user, one of [`USERS`].
-pub type User = &'static str;
+pub type StoryUser = &'static str;
 
 /// A message that a user sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Saying {
+pub struct StoryMessage {
     /// User who sends it.
-    pub user: User,
+    pub user: StoryUser,
     /// Text of the message; the same if it is sent again.
     pub text: String,
     /// Name of the room.
@@ -33,17 +33,17 @@ pub struct Saying {
 
 /// One step of a story: a closed set, each with the words in which it is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum StoryStep {
     /// `start pod-0 pod-1`: starts their processes.
     Start(Vec<HostId>),
     /// `found the cluster with pod-0 pod-1 pod-2`: initializes the cluster, at the first of them.
     Found(Vec<HostId>),
     /// `register alice bob`: creates accounts, at pod-0.
-    Register(Vec<User>),
+    Register(Vec<StoryUser>),
     /// `alice opens general at pod-0`: creates a room, optionally with `, history visible to joined`.
     Open {
         /// User who creates the room.
-        user: User,
+        user: StoryUser,
         /// Name of the room.
         room: String,
         /// Pod that the request goes to.
@@ -54,7 +54,7 @@ pub enum Step {
     /// `bob joins general at pod-1`: lets a user join a room.
     Join {
         /// User who joins the room.
-        user: User,
+        user: StoryUser,
         /// Name of the room.
         room: String,
         /// Pod that the request goes to.
@@ -63,19 +63,19 @@ pub enum Step {
     /// `alice says "hello" in general at pod-1`: sends a message, optionally with `, as t1` (the transaction id),
     /// `, answer lost` and `, and the story goes on`. Several texts in a row, or several messages with ` | ` in
     /// between, are sent at the same moment.
-    Say(Vec<Saying>),
+    Say(Vec<StoryMessage>),
     /// `bob follows at pod-2`: opens a stream over all of the user's rooms, from that moment on or from where the
     /// user's earlier stream ended.
     Follow {
         /// User who opens the stream.
-        user: User,
+        user: StoryUser,
         /// Pod that serves the stream.
         pod: HostId,
     },
     /// `dave reads general at pod-2`: reads everything in a room that the user may see, as of that moment.
     Read {
         /// User who reads the room.
-        user: User,
+        user: StoryUser,
         /// Name of the room.
         room: String,
         /// Pod that the request goes to.
@@ -120,79 +120,79 @@ pub enum Step {
     End,
 }
 
-impl FromStr for Step {
+impl FromStr for StoryStep {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        read(text).map_err(|error| format!("{error}, in the step {text:?}"))
+        parse_step(text).map_err(|error| format!("{error}, in the step {text:?}"))
     }
 }
 
-fn read(text: &str) -> Result<Step, String> {
-    let mut words = Words::new(text);
+fn parse_step(text: &str) -> Result<StoryStep, String> {
+    let mut words = StepParser::new(text);
     let step = match words.any()? {
-        "start" => Step::Start(words.pods()?),
+        "start" => StoryStep::Start(words.pods()?),
         "found" => {
             words.all("the cluster with")?;
-            Step::Found(words.pods()?)
+            StoryStep::Found(words.pods()?)
         }
-        "register" => Step::Register(words.users()?),
-        "kill" => Step::Kill(words.pod()?),
+        "register" => StoryStep::Register(words.users()?),
+        "kill" => StoryStep::Kill(words.pod()?),
         "power" => {
             words.all("off")?;
-            Step::PowerOff(words.pod()?)
+            StoryStep::PowerOff(words.pod()?)
         }
         "cut" => {
             words.all("off")?;
-            Step::CutOff(words.pod()?)
+            StoryStep::CutOff(words.pod()?)
         }
         "heal" => {
             words.all("the network")?;
-            Step::Heal
+            StoryStep::Heal
         }
         "hand" => {
             words.all("leadership to")?;
-            Step::HandOver(words.pod()?)
+            StoryStep::HandOver(words.pod()?)
         }
-        "snapshot" => Step::Snapshot(words.pod()?),
+        "snapshot" => StoryStep::Snapshot(words.pod()?),
         "replace" => {
             let out = words.pod()?;
             words.all("by")?;
-            Step::Replace { out, with: words.pod()? }
+            StoryStep::Replace { out, with: words.pod()? }
         }
-        "wait" => wait(&mut words)?,
-        "look" => Step::Look,
+        "wait" => parse_wait(&mut words)?,
+        "look" => StoryStep::Look,
         "the" => {
             words.all("end")?;
-            Step::End
+            StoryStep::End
         }
-        _ => return acts(text),
+        _ => return parse_user_step(text),
     };
     words.end()?;
     Ok(step)
 }
 
-fn wait(words: &mut Words<'_>) -> Result<Step, String> {
+fn parse_wait(words: &mut StepParser<'_>) -> Result<StoryStep, String> {
     let step = match words.any()? {
-        "for" if words.is("answers") => Step::WaitForAnswers,
+        "for" if words.is("answers") => StoryStep::WaitForAnswers,
         "for" => {
             words.all("a leader after term")?;
-            Step::WaitForLeader { after: words.number()? }
+            StoryStep::WaitForLeader { after: words.number()? }
         }
-        "until" => Step::WaitUntil(words.milliseconds()?),
-        number => Step::Wait(words.with_unit(number)?),
+        "until" => StoryStep::WaitUntil(words.milliseconds()?),
+        number => StoryStep::Wait(words.with_unit(number)?),
     };
     Ok(step)
 }
 
 /// Parses a step that begins with a user.
-fn acts(text: &str) -> Result<Step, String> {
-    let mut words = Words::new(text);
+fn parse_user_step(text: &str) -> Result<StoryStep, String> {
+    let mut words = StepParser::new(text);
     let user = words.user()?;
     match words.any()? {
         "says" => {
-            let sayings: Result<Vec<_>, _> = text.split(" | ").map(sayings).collect();
-            Ok(Step::Say(sayings?.concat()))
+            let sayings: Result<Vec<_>, _> = text.split(" | ").map(parse_messages).collect();
+            Ok(StoryStep::Say(sayings?.concat()))
         }
         "opens" => {
             let (room, pod) = words.place()?;
@@ -203,31 +203,31 @@ fn acts(text: &str) -> Result<Step, String> {
                 None
             };
             words.end()?;
-            Ok(Step::Open { user, room, pod, visibility })
+            Ok(StoryStep::Open { user, room, pod, visibility })
         }
         "joins" => {
             let (room, pod) = words.place()?;
             words.end()?;
-            Ok(Step::Join { user, room, pod })
+            Ok(StoryStep::Join { user, room, pod })
         }
         "follows" => {
             words.all("at")?;
             let pod = words.pod()?;
             words.end()?;
-            Ok(Step::Follow { user, pod })
+            Ok(StoryStep::Follow { user, pod })
         }
         "reads" => {
             let (room, pod) = words.place()?;
             let goes_on = words.goes_on()?;
             words.end()?;
-            Ok(Step::Read { user, room, pod, goes_on })
+            Ok(StoryStep::Read { user, room, pod, goes_on })
         }
         other => Err(format!("unknown action {other:?}")),
     }
 }
 
-fn sayings(text: &str) -> Result<Vec<Saying>, String> {
-    let mut words = Words::new(text);
+fn parse_messages(text: &str) -> Result<Vec<StoryMessage>, String> {
+    let mut words = StepParser::new(text);
     let user = words.user()?;
     words.all("says")?;
     let mut texts = vec![words.quoted()?];
@@ -236,7 +236,7 @@ fn sayings(text: &str) -> Result<Vec<Saying>, String> {
     }
     let (room, pod) = words.place()?;
     let (transaction, text) = (String::new(), String::new());
-    let mut saying = Saying { user, text, room, pod, transaction, answer_lost: false, goes_on: false };
+    let mut saying = StoryMessage { user, text, room, pod, transaction, answer_lost: false, goes_on: false };
     while words.is(",") {
         match words.any()? {
             "as" => saying.transaction = words.any()?.to_owned(),
@@ -255,7 +255,7 @@ fn sayings(text: &str) -> Result<Vec<Saying>, String> {
     // The text serves as the transaction id of a message that has none of its own.
     let saying = |text: String| {
         let transaction = if saying.transaction.is_empty() { text.clone() } else { saying.transaction.clone() };
-        Saying { text, transaction, ..saying.clone() }
+        StoryMessage { text, transaction, ..saying.clone() }
     };
     Ok(texts.into_iter().map(saying).collect())
 }
@@ -267,7 +267,7 @@ mod tests {
     #[test]
     fn a_message_is_read_with_all_that_is_said_of_it() {
         let step = r#"alice says "hello, bob" in general at pod-1, as t1, answer lost, and the story goes on"#.parse();
-        let saying = Saying {
+        let saying = StoryMessage {
             user: "alice",
             text: "hello, bob".into(),
             room: "general".into(),
@@ -276,23 +276,23 @@ mod tests {
             answer_lost: true,
             goes_on: true,
         };
-        assert_eq!(step, Ok(Step::Say(vec![saying])));
+        assert_eq!(step, Ok(StoryStep::Say(vec![saying])));
     }
 
     #[test]
     fn several_speak_in_one_moment() {
         let step = r#"alice says "a" "a2" in general at pod-0 | bob says "b" in general at pod-2"#.parse();
-        let Ok(Step::Say(sayings)) = step else { panic!("{step:?}") };
+        let Ok(StoryStep::Say(sayings)) = step else { panic!("{step:?}") };
         let who: Vec<_> = sayings.iter().map(|saying| (saying.user, saying.text.as_str(), saying.pod)).collect();
         assert_eq!(who, [("alice", "a", 0), ("alice", "a2", 0), ("bob", "b", 2)]);
     }
 
     #[test]
     fn a_wait_is_for_a_time_or_for_something() {
-        assert_eq!("wait 500 ms".parse(), Ok(Step::Wait(500)));
-        assert_eq!("wait until 5000 ms".parse(), Ok(Step::WaitUntil(5000)));
-        assert_eq!("wait for a leader after term 1".parse(), Ok(Step::WaitForLeader { after: 1 }));
-        assert_eq!("wait for answers".parse(), Ok(Step::WaitForAnswers));
+        assert_eq!("wait 500 ms".parse(), Ok(StoryStep::Wait(500)));
+        assert_eq!("wait until 5000 ms".parse(), Ok(StoryStep::WaitUntil(5000)));
+        assert_eq!("wait for a leader after term 1".parse(), Ok(StoryStep::WaitForLeader { after: 1 }));
+        assert_eq!("wait for answers".parse(), Ok(StoryStep::WaitForAnswers));
     }
 
     #[test]
@@ -305,7 +305,7 @@ mod tests {
             ("kill pod-0 twice", "twice"),
             ("wait 5 hours", "hours"),
         ] {
-            let error = text.parse::<Step>().unwrap_err();
+            let error = text.parse::<StoryStep>().unwrap_err();
             assert!(error.contains(says), "{text}: {error}");
         }
     }

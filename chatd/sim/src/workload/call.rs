@@ -1,14 +1,14 @@
 //! Calls of a client to a pod: the request may be lost, the answer may be lost, and patience is limited.
 
-use crate::act::{Act, CLIENTS, PODS};
-use crate::history::History;
+use crate::act::{CLIENTS, PODS, SimAction};
+use crate::history::SharedHistory;
 use crate::mutation::Mutation;
-use crate::replica::{Running, SERVER};
+use crate::replica::{PodHandle, SERVER};
 use crate::rng::Rng;
-use crate::world::Time;
-use crate::world::net::{HostId, Net};
+use crate::world::SimTime;
+use crate::world::net::{HostId, SimNet};
 use futures::future::BoxFuture;
-use quorate_chatd::service::Session;
+use quorate_chatd::service::CallerSession;
 use quorate_core::id;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,12 +18,12 @@ use tokio::time::timeout;
 
 /// Everything that all clients share.
 #[derive(Clone)]
-pub(crate) struct Clients {
-    pub(crate) net: Net<Act>,
-    pub(crate) history: History,
+pub(crate) struct ClientContext {
+    pub(crate) net: SimNet<SimAction>,
+    pub(crate) history: SharedHistory,
     pub(crate) mutation: Option<Mutation>,
     /// Time from which no new work is begun.
-    pub(crate) until: Time,
+    pub(crate) until: SimTime,
     /// Hosts of pods that may be asked: a bit mask, because it changes with the membership.
     pub(crate) pods: Arc<AtomicU64>,
     /// Longest wait for an answer.
@@ -31,8 +31,8 @@ pub(crate) struct Clients {
 }
 
 /// Returns the session of a user, which `setup` has made and whose token is never shown.
-pub(crate) fn session(user: &str) -> Session {
-    Session {
+pub(crate) fn session_of(user: &str) -> CallerSession {
+    CallerSession {
         localpart: user.to_owned(),
         user_id: id::user_id(user, SERVER),
         device_id: "D".to_owned(),
@@ -47,22 +47,22 @@ pub(crate) fn token_hash(user: &str) -> [u8; 32] {
     hash
 }
 
-impl Clients {
+impl ClientContext {
     /// Asks a pod. Returns `None` if no answer came: the work may have been done or not.
     pub(crate) async fn call<T: Send + 'static>(
         &self,
         pod: HostId,
-        work: impl FnOnce(Running) -> BoxFuture<'static, T> + Send + 'static,
+        work: impl FnOnce(PodHandle) -> BoxFuture<'static, T> + Send + 'static,
     ) -> Option<T> {
         let (answer, answered) = oneshot::channel();
         let net = self.net.clone();
-        let request = Act::ToPod(
+        let request = SimAction::ToPod(
             pod,
             Box::new(move |running| {
                 Box::pin(async move {
                     let told = work(running).await;
                     // A client that has lost patience no longer listens.
-                    net.act_over(Act::ToClients(pod, Box::new(move || drop(answer.send(told)))));
+                    net.act_over(SimAction::ToClients(pod, Box::new(move || drop(answer.send(told)))));
                 })
             }),
         );
@@ -77,12 +77,12 @@ impl Clients {
         *rng.pick(&pods)
     }
 
-    /// Returns the pods of a new cluster, as the mask of [`Clients::pods`].
+    /// Returns the pods of a new cluster, as the mask of [`ClientContext::pods`].
     pub(crate) fn first_pods() -> Arc<AtomicU64> {
         Arc::new(AtomicU64::new((1 << PODS) - 1))
     }
 
-    pub(crate) fn now(&self) -> Time {
+    pub(crate) fn now(&self) -> SimTime {
         self.net.now()
     }
 

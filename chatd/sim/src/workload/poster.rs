@@ -2,18 +2,18 @@
 //! missing it opens another stream, at any pod, and sends again, in order, every message whose fate it does not know
 //! (ADR 13).
 
-use super::call::{Clients, session};
+use super::call::{ClientContext, session_of};
 use super::setup::USERS;
-use crate::act::Act;
-use crate::history::Send;
+use crate::act::SimAction;
+use crate::history::ClientSend;
 use crate::mutation::Mutation;
-use crate::replica::Running;
+use crate::replica::PodHandle;
 use crate::rng::Rng;
-use crate::world::Time;
+use crate::world::SimTime;
 use crate::world::net::HostId;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use quorate_chatd::service::{Code, Proposal, Refusal, Sent};
+use quorate_chatd::service::{RefusalCode, RequestRefusal, SentEvent, WriteProposal};
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -26,38 +26,38 @@ const PAUSE_MS: usize = 400;
 /// Messages per hundred that follow the previous one without a pause.
 const BURST: usize = 45;
 /// Time after the end during which messages under way are still retried.
-const LAST_TRIES: Time = 4_000_000_000;
+const LAST_TRIES: SimTime = 4_000_000_000;
 
 #[derive(Clone)]
-struct Message {
+struct StreamMessage {
     key: String,
     room_id: String,
 }
 
-type Answer = (String, Result<Sent, Refusal>);
+type PostAnswer = (String, Result<SentEvent, RequestRefusal>);
 
 /// One stream, from the client's side.
-struct Stream {
+struct ClientStream {
     pod: HostId,
-    jobs: mpsc::Sender<(u64, Message)>,
-    answers: mpsc::Receiver<Answer>,
+    jobs: mpsc::Sender<(u64, StreamMessage)>,
+    answers: mpsc::Receiver<PostAnswer>,
     /// Arrival time of the last message, which nothing overtakes on the way.
-    last: Time,
+    last: SimTime,
     sent: u64,
 }
 
 /// A posting client with its unanswered messages.
-struct Poster {
-    clients: Clients,
+struct PostingClient {
+    clients: ClientContext,
     rng: Rng,
     user: &'static str,
     number: u64,
     /// Messages without an answer, oldest first.
-    open: VecDeque<Message>,
+    open: VecDeque<StreamMessage>,
 }
 
-pub(super) async fn run(clients: Clients, rng: Rng, place: usize) {
-    let mut poster = Poster { clients, rng, user: USERS[place], number: 0, open: VecDeque::new() };
+pub(super) async fn run_poster(clients: ClientContext, rng: Rng, place: usize) {
+    let mut poster = PostingClient { clients, rng, user: USERS[place], number: 0, open: VecDeque::new() };
     while !poster.is_done() {
         let mut stream = poster.connect();
         for message in poster.open.clone() {
@@ -69,31 +69,31 @@ pub(super) async fn run(clients: Clients, rng: Rng, place: usize) {
     }
 }
 
-impl Poster {
+impl PostingClient {
     fn is_done(&self) -> bool {
         let now = self.clients.now();
         now >= self.clients.until + LAST_TRIES || now >= self.clients.until && self.open.is_empty()
     }
 
-    fn connect(&mut self) -> Stream {
+    fn connect(&mut self) -> ClientStream {
         let (jobs, arriving) = mpsc::channel(IN_FLIGHT * 2);
         let (told, answers) = mpsc::channel(IN_FLIGHT * 2);
         let (pod, user) = (self.clients.any_pod(&mut self.rng), self.user);
         let aside = self.clients.mutation == Some(Mutation::PostAside);
         let net = self.clients.net.clone();
-        let answer = move |answer: Answer| {
+        let answer = move |answer: PostAnswer| {
             let told = told.clone();
             // A client that has lost patience no longer listens.
-            net.act_over(Act::ToClients(pod, Box::new(move || drop(told.try_send(answer)))));
+            net.act_over(SimAction::ToClients(pod, Box::new(move || drop(told.try_send(answer)))));
         };
-        let mut stream = Stream { pod, jobs, answers, last: 0, sent: 0 };
-        let serve = Box::new(move |running| serve(running, user, arriving, aside, answer).boxed());
-        self.clients.net.act_after(&mut stream.last, Act::ToPod(pod, serve));
+        let mut stream = ClientStream { pod, jobs, answers, last: 0, sent: 0 };
+        let serve = Box::new(move |running| serve_stream(running, user, arriving, aside, answer).boxed());
+        self.clients.net.act_after(&mut stream.last, SimAction::ToPod(pod, serve));
         stream
     }
 
     /// Posts until the stream is no longer of any use.
-    async fn post(&mut self, mut stream: Stream) {
+    async fn post(&mut self, mut stream: ClientStream) {
         while !self.is_done() {
             if self.open.len() < IN_FLIGHT && !self.clients.is_over() {
                 let pause = if self.rng.percent(BURST) { 0 } else { self.rng.below(PAUSE_MS) };
@@ -116,12 +116,13 @@ impl Poster {
         }
     }
 
-    fn next(&mut self) -> Message {
+    fn next(&mut self) -> StreamMessage {
         let rooms = self.clients.history.lock().rooms.clone();
         let room = self.rng.below(rooms.len());
-        let message = Message { key: format!("{}-{}", self.user, self.number), room_id: rooms[room].clone() };
+        let message = StreamMessage { key: format!("{}-{}", self.user, self.number), room_id: rooms[room].clone() };
         self.number += 1;
-        let send = Send { room, invoked: self.clients.now(), acknowledged: None, answers: Vec::new(), attempts: 0 };
+        let send =
+            ClientSend { room, invoked: self.clients.now(), acknowledged: None, answers: Vec::new(), attempts: 0 };
         let mut record = self.clients.history.lock();
         record.sends.insert(message.key.clone(), send);
         record.streamed.entry(self.user).or_default().push(message.key.clone());
@@ -146,7 +147,7 @@ impl Poster {
     }
 
     /// Takes an answer. Returns `false` if the stream has to be given up.
-    fn take(&mut self, answer: Option<Answer>) -> bool {
+    fn take(&mut self, answer: Option<PostAnswer>) -> bool {
         let mut record = self.clients.history.lock();
         match answer {
             Some((key, Ok(sent))) => {
@@ -158,7 +159,7 @@ impl Poster {
                 true
             }
             Some((key, Err(refusal))) => {
-                if !matches!(refusal.code, Code::Unavailable | Code::Overloaded) {
+                if !matches!(refusal.code, RefusalCode::Unavailable | RefusalCode::Overloaded) {
                     record.surprises.push(format!("{key} was refused: {refusal}"));
                 }
                 false
@@ -168,9 +169,9 @@ impl Poster {
     }
 }
 
-impl Stream {
+impl ClientStream {
     /// Sends a message in order, as over TCP.
-    fn send(&mut self, clients: &Clients, message: Message) {
+    fn send(&mut self, clients: &ClientContext, message: StreamMessage) {
         let (jobs, numbered) = (self.jobs.clone(), (self.sent, message));
         self.sent += 1;
         let arrive = Box::new(move |_| {
@@ -178,29 +179,29 @@ impl Stream {
             drop(jobs.try_send(numbered));
             futures::future::ready(()).boxed()
         });
-        clients.net.act_after(&mut self.last, Act::ToPod(self.pod, arrive));
+        clients.net.act_after(&mut self.last, SimAction::ToPod(self.pod, arrive));
     }
 }
 
 /// Serves a stream as the pod's APIs do: each message is queued in order, and its answer is awaited separately.
-async fn serve(
-    running: Running,
+async fn serve_stream(
+    running: PodHandle,
     user: &'static str,
-    mut jobs: mpsc::Receiver<(u64, Message)>,
+    mut jobs: mpsc::Receiver<(u64, StreamMessage)>,
     aside: bool,
-    answer: impl Fn(Answer) + Clone + core::marker::Send + Sync + 'static,
+    answer: impl Fn(PostAnswer) + Clone + core::marker::Send + Sync + 'static,
 ) {
     let posts = running.service.ordered(IN_FLIGHT);
     let mut expected = 0;
-    while let Some((number, Message { key, room_id })) = jobs.recv().await {
+    while let Some((number, StreamMessage { key, room_id })) = jobs.recv().await {
         // A missing number means a message that was lost on the way: the stream counts as broken.
         if number != expected {
             return;
         }
         expected += 1;
         let content = format!("{{\"msgtype\":\"m.text\",\"body\":\"{key}\"}}").into();
-        let proposal = Proposal::message(&session(user), &room_id, "m.room.message", content, &key);
-        let posted: BoxFuture<'static, Result<Sent, Refusal>> = match proposal {
+        let proposal = WriteProposal::message(&session_of(user), &room_id, "m.room.message", content, &key);
+        let posted: BoxFuture<'static, Result<SentEvent, RequestRefusal>> = match proposal {
             Err(refusal) => futures::future::ready(Err(refusal)).boxed(),
             Ok(proposal) if aside => {
                 let service = running.service.clone();

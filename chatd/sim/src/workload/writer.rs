@@ -1,26 +1,26 @@
 //! A client that sends, and sends again with the same transaction id until it is told where its message stands.
 
-use super::call::{Clients, session};
+use super::call::{ClientContext, session_of};
 use super::setup::USERS;
-use crate::history::Send;
+use crate::history::ClientSend;
 use crate::mutation::Mutation;
-use crate::replica::Running;
+use crate::replica::PodHandle;
 use crate::rng::Rng;
-use crate::world::Time;
+use crate::world::SimTime;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use quorate_chatd::service::{Code, Refusal, Sent};
+use quorate_chatd::service::{RefusalCode, RequestRefusal, SentEvent};
 use std::time::Duration;
 use tokio::time::sleep;
 
 /// Time after the end during which messages under way are still retried.
-const LAST_TRIES: Time = 4_000_000_000;
+const LAST_TRIES: SimTime = 4_000_000_000;
 /// Longest pause between two messages of a user, in milliseconds.
 const PAUSE_MS: usize = 120;
 
 /// Message or room name that is sent.
 #[derive(Clone)]
-struct Message {
+struct PendingSend {
     key: String,
     user: &'static str,
     room: usize,
@@ -28,7 +28,7 @@ struct Message {
     is_name: bool,
 }
 
-pub(super) async fn run(clients: Clients, mut rng: Rng, place: usize) {
+pub(super) async fn run_writer(clients: ClientContext, mut rng: Rng, place: usize) {
     let user = USERS[place];
     let mut number = 0;
     while !clients.is_over() {
@@ -37,32 +37,33 @@ pub(super) async fn run(clients: Clients, mut rng: Rng, place: usize) {
         let room = rng.below(rooms.len());
         // Only the user who made the rooms may name them.
         let is_name = place == 0 && rng.percent(15);
-        let message = Message { key: format!("{user}-{number}"), user, room, room_id: rooms[room].clone(), is_name };
+        let message =
+            PendingSend { key: format!("{user}-{number}"), user, room, room_id: rooms[room].clone(), is_name };
         number += 1;
         until_answered(&clients, &mut rng, message).await;
     }
 }
 
-async fn until_answered(clients: &Clients, rng: &mut Rng, message: Message) {
+async fn until_answered(clients: &ClientContext, rng: &mut Rng, message: PendingSend) {
     let send =
-        Send { room: message.room, invoked: clients.now(), acknowledged: None, answers: Vec::new(), attempts: 0 };
+        ClientSend { room: message.room, invoked: clients.now(), acknowledged: None, answers: Vec::new(), attempts: 0 };
     let early = clients.mutation == Some(Mutation::AcknowledgeEarly);
-    let send = Send { acknowledged: early.then(|| clients.now()), ..send };
+    let send = ClientSend { acknowledged: early.then(|| clients.now()), ..send };
     clients.history.lock().sends.insert(message.key.clone(), send);
     if early {
         let (later, mut fork) = (clients.clone(), Rng::new(rng.number()));
         clients.spawn(async move {
             sleep(Duration::from_millis(fork.below(PAUSE_MS * 2) as u64)).await;
-            repeat(&later, &mut fork, &message).await;
+            send_repeatedly(&later, &mut fork, &message).await;
         });
     } else {
-        repeat(clients, rng, &message).await;
+        send_repeatedly(clients, rng, &message).await;
     }
 }
 
-async fn repeat(clients: &Clients, rng: &mut Rng, message: &Message) {
+async fn send_repeatedly(clients: &ClientContext, rng: &mut Rng, message: &PendingSend) {
     loop {
-        let sent = attempt(clients, rng, message).await;
+        let sent = attempt_send(clients, rng, message).await;
         // Sometimes a message is repeated as if its acknowledgement had been lost: it must get the same answer.
         let again = rng.percent(10);
         if sent && !again || clients.now() >= clients.until + LAST_TRIES {
@@ -72,13 +73,13 @@ async fn repeat(clients: &Clients, rng: &mut Rng, message: &Message) {
     }
 }
 
-async fn attempt(clients: &Clients, rng: &mut Rng, message: &Message) -> bool {
+async fn attempt_send(clients: &ClientContext, rng: &mut Rng, message: &PendingSend) -> bool {
     let pod = clients.any_pod(rng);
     if let Some(send) = clients.history.lock().sends.get_mut(&message.key) {
         send.attempts += 1;
     }
     let wish = message.clone();
-    let answer = clients.call(pod, move |running| post(running, wish)).await;
+    let answer = clients.call(pod, move |running| send_event(running, wish)).await;
     let mut history = clients.history.lock();
     match answer {
         Some(Ok(sent)) => {
@@ -91,7 +92,7 @@ async fn attempt(clients: &Clients, rng: &mut Rng, message: &Message) -> bool {
         // A pod that lags may not know the room or the account yet, but only when it is asked to read, not to write:
         // none of the log's own refusals can happen here.
         Some(Err(refusal)) => {
-            if !matches!(refusal.code, Code::Unavailable | Code::Overloaded) {
+            if !matches!(refusal.code, RefusalCode::Unavailable | RefusalCode::Overloaded) {
                 history.surprises.push(format!("{} was refused: {refusal}", message.key));
             }
             false
@@ -100,10 +101,10 @@ async fn attempt(clients: &Clients, rng: &mut Rng, message: &Message) -> bool {
     }
 }
 
-fn post(running: Running, message: Message) -> BoxFuture<'static, Result<Sent, Refusal>> {
+fn send_event(running: PodHandle, message: PendingSend) -> BoxFuture<'static, Result<SentEvent, RequestRefusal>> {
     async move {
-        let Message { key, user, room_id, is_name, .. } = message;
-        let session = session(user);
+        let PendingSend { key, user, room_id, is_name, .. } = message;
+        let session = session_of(user);
         if is_name {
             let content = format!("{{\"name\":\"{key}\"}}").into();
             running.service.set_state(&session, &room_id, "m.room.name", "", content, &key).await

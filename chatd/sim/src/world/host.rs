@@ -1,6 +1,6 @@
 //! One machine: a tokio runtime of its own, with its own idea of the time.
 
-use super::{Time, nanos};
+use super::{SimTime, to_sim_time};
 use std::future::Future;
 use tokio::runtime::{Builder, Runtime};
 
@@ -11,48 +11,48 @@ const EPOCH_NS: u64 = 1_767_225_600_000_000_000;
 
 /// Errors of a machine's clocks.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Clock {
+pub struct HostClock {
     /// Milliseconds by which the wall clock is ahead, or behind if negative.
     pub ahead_ms: i64,
     /// Parts per million by which all clocks run too fast, or too slow if negative.
     pub fast_ppm: i64,
 }
 
-impl Clock {
-    fn local(self, now: Time) -> u64 {
+impl HostClock {
+    fn local(self, now: SimTime) -> u64 {
         let drift = i128::from(now) * i128::from(self.fast_ppm) / 1_000_000;
         u64::try_from(i128::from(now) + drift).unwrap()
     }
 
     /// Returns the first moment at which `local` has passed on this clock.
-    fn when(self, local: u64) -> Time {
+    fn when(self, local: u64) -> SimTime {
         let whole = i128::from(local) * 1_000_000;
         let rate = 1_000_000 + i128::from(self.fast_ppm);
         u64::try_from((whole + rate - 1) / rate).unwrap()
     }
 
-    fn wall(self, now: Time) -> u64 {
+    fn wall(self, now: SimTime) -> u64 {
         u64::try_from(i128::from(EPOCH_NS + self.local(now)) + i128::from(self.ahead_ms) * 1_000_000).unwrap()
     }
 }
 
 /// A machine with its clocks. See the [module](self).
-pub struct Host {
+pub struct SimHost {
     runtime: Option<Runtime>,
-    wake_at: Option<Time>,
+    wake_at: Option<SimTime>,
     /// Clocks of the machine.
-    pub clock: Clock,
+    pub clock: HostClock,
     /// Time before which the machine does nothing.
-    pub paused_until: Time,
+    pub paused_until: SimTime,
 }
 
-impl Host {
-    pub(super) fn new(clock: Clock) -> Self {
+impl SimHost {
+    pub(super) fn new(clock: HostClock) -> Self {
         Self { runtime: None, wake_at: None, clock, paused_until: 0 }
     }
 
     /// Switches the machine on, with `task` as its first task.
-    pub fn boot(&mut self, now: Time, task: impl Future<Output = ()> + Send + 'static) {
+    pub fn boot(&mut self, now: SimTime, task: impl Future<Output = ()> + Send + 'static) {
         self.set_time(now);
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         runtime.spawn(task);
@@ -60,7 +60,7 @@ impl Host {
     }
 
     /// Spawns one more task, if the machine is on.
-    pub fn spawn(&mut self, now: Time, task: impl Future<Output = ()> + Send + 'static) {
+    pub fn spawn(&mut self, now: SimTime, task: impl Future<Output = ()> + Send + 'static) {
         self.set_time(now);
         if let Some(runtime) = &self.runtime {
             runtime.spawn(task);
@@ -68,7 +68,7 @@ impl Host {
     }
 
     /// Switches the machine off: every task is gone, wherever it stood.
-    pub fn crash(&mut self, now: Time) {
+    pub fn crash(&mut self, now: SimTime) {
         self.set_time(now);
         (self.wake_at, self.paused_until) = (None, 0);
         drop(self.runtime.take());
@@ -80,11 +80,11 @@ impl Host {
         self.runtime.is_some()
     }
 
-    pub(super) fn may_run(&self, now: Time) -> bool {
+    pub(super) fn may_run(&self, now: SimTime) -> bool {
         self.paused_until <= now
     }
 
-    pub(super) fn wakes_at(&self) -> Option<Time> {
+    pub(super) fn wakes_at(&self) -> Option<SimTime> {
         let wake = self.wake_at.map(|at| at.max(self.paused_until));
         // Packets may have come in during a pause.
         let resumes = Some(self.paused_until).filter(|at| *at > 0);
@@ -92,16 +92,16 @@ impl Host {
     }
 
     /// Runs the machine until it waits.
-    pub(super) fn run(&mut self, now: Time) {
+    pub(super) fn run(&mut self, now: SimTime) {
         self.paused_until = 0;
         self.set_time(now);
         let Some(runtime) = &self.runtime else { return };
         let waits = quorate_steer::until_idle(|idle| runtime.block_on(idle));
-        self.wake_at = waits.map(|waits| self.clock.when(self.clock.local(now) + nanos(waits)).max(now + 1));
+        self.wake_at = waits.map(|waits| self.clock.when(self.clock.local(now) + to_sim_time(waits)).max(now + 1));
     }
 
     /// Sets the time of this thread to the machine's, for its work that is done outside of its runtime.
-    pub fn set_time(&self, now: Time) {
+    pub fn set_time(&self, now: SimTime) {
         quorate_steer::set_time(BOOT_NS + self.clock.local(now), self.clock.wall(now));
     }
 }

@@ -4,8 +4,8 @@
 //! it heals; a machine whose process was killed answers with a reset, one without power not at all. Duplicates and
 //! changes of order happen above, per request (`replica::door`).
 
-use super::Time;
-use super::stream::{Stream, StreamState};
+use super::SimTime;
+use super::stream::{SimStream, StreamState};
 use crate::rng::Rng;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,79 +20,79 @@ pub(super) type ConnId = u64;
 
 /// Delay, jitter and loss of the network.
 #[derive(Clone, Copy, Debug)]
-pub struct Weather {
+pub struct NetworkConditions {
     /// Shortest time that a packet takes.
-    pub delay: Time,
+    pub delay: SimTime,
     /// Longest time that is added to `delay`; mostly it is much less.
-    pub jitter: Time,
+    pub jitter: SimTime,
     /// Packets per thousand that are sent again.
     pub loss: usize,
 }
 
 /// Time until TCP's first retransmission.
-const RETRANSMIT: Time = 200_000_000;
+const RETRANSMIT: SimTime = 200_000_000;
 const KERNEL_PORT: u16 = 7401;
 
 /// Event that is handled when the queue comes to it.
-enum Event<A> {
+enum NetEvent<A> {
     Syn(ConnId),
     SynAck(ConnId),
     /// Item that travels from this side to the other.
-    Item(ConnId, usize, Item),
+    Item(ConnId, usize, StreamItem),
     /// Reset that travels to this side.
     Reset(ConnId, usize),
     Act(A),
 }
 
 /// Item that goes through a stream.
-pub(super) enum Item {
+pub(super) enum StreamItem {
     Data(Bytes),
     Fin,
 }
 
-/// Result of an event that [`Net::happen`] handled.
-pub(super) enum Happening<A> {
+/// Result of an event that [`SimNet::happen`] handled.
+pub(super) enum HandledEvent<A> {
     Act(A),
     Delivered { digest: u64 },
 }
 
-pub(super) struct Conn {
+pub(super) struct SimConnection {
     /// Host that dialled, and host that was dialled: the two sides.
     pub(super) hosts: [HostId; 2],
     /// State of each side's stream.
     pub(super) sides: [StreamState; 2],
     /// Arrival time of each side's last item, which nothing overtakes.
-    last: [Time; 2],
+    last: [SimTime; 2],
     /// Items that a partition holds back, by sender.
-    held: [VecDeque<Item>; 2],
+    held: [VecDeque<StreamItem>; 2],
     pub(super) established: bool,
 }
 
-struct Listener {
+struct SimListener {
     backlog: VecDeque<ConnId>,
     waker: Option<Waker>,
 }
 
-pub(super) struct State<A> {
-    now: Time,
+pub(super) struct NetState<A> {
+    now: SimTime,
     sequence: u64,
-    queue: BTreeMap<(Time, u64), Event<A>>,
+    queue: BTreeMap<(SimTime, u64), NetEvent<A>>,
     rng: Rng,
-    weather: Weather,
+    weather: NetworkConditions,
     blocked: BTreeSet<(HostId, HostId)>,
-    listeners: BTreeMap<HostId, Listener>,
+    listeners: BTreeMap<HostId, SimListener>,
     silent: BTreeSet<HostId>,
-    pub(super) conns: BTreeMap<ConnId, Conn>,
+    pub(super) conns: BTreeMap<ConnId, SimConnection>,
     next_conn: ConnId,
     pub(super) dirty: BTreeSet<HostId>,
 }
 
 /// The network; clones are handles to the same one. `A` is what others put into its queue.
-pub struct Net<A> {
-    state: Arc<Mutex<State<A>>>,
+pub struct SimNet<A> {
+    state: Arc<Mutex<NetState<A>>>,
 }
 
-impl<A> Clone for Net<A> {
+impl<A> Clone for SimNet<A> {
     fn clone(&self) -> Self {
         Self { state: self.state.clone() }
     }
@@ -100,7 +100,7 @@ impl<A> Clone for Net<A> {
 
 /// Returns the address of a machine's peer listener.
 #[must_use]
-pub fn address(id: HostId) -> SocketAddr {
+pub fn listener_address(id: HostId) -> SocketAddr {
     (Ipv4Addr::new(10, 0, 0, u8::try_from(id + 1).unwrap()), KERNEL_PORT).into()
 }
 
@@ -111,14 +111,14 @@ fn host_of(address: SocketAddr) -> HostId {
     }
 }
 
-impl<A> State<A> {
-    fn push(&mut self, at: Time, event: Event<A>) {
+impl<A> NetState<A> {
+    fn push(&mut self, at: SimTime, event: NetEvent<A>) {
         self.sequence += 1;
         self.queue.insert((at, self.sequence), event);
     }
 
-    fn delay(&mut self) -> Time {
-        let Weather { delay, jitter, loss } = self.weather;
+    fn delay(&mut self) -> SimTime {
+        let NetworkConditions { delay, jitter, loss } = self.weather;
         let jitter = usize::try_from(jitter).unwrap() + 1;
         // The smaller of two draws: mostly short, seldom long.
         let jitter = self.rng.below(jitter).min(self.rng.below(jitter)) as u64;
@@ -129,18 +129,18 @@ impl<A> State<A> {
         delay + jitter + ((1 << lost) - 1) * RETRANSMIT
     }
 
-    pub(super) fn send(&mut self, id: ConnId, side: usize, item: Item) {
+    pub(super) fn send(&mut self, id: ConnId, side: usize, item: StreamItem) {
         let delay = self.delay();
         let earliest = self.now + delay;
         let Some(conn) = self.conns.get_mut(&id) else { return };
         conn.last[side] = earliest.max(conn.last[side]);
         let at = conn.last[side];
-        self.push(at, Event::Item(id, side, item));
+        self.push(at, NetEvent::Item(id, side, item));
     }
 
     /// Delivers an item to the other side, or holds it back behind a partition. Delivered bytes no longer count as on
     /// the way, which wakes the writer. Returns the waker of the reader.
-    fn arrive(&mut self, id: ConnId, side: usize, item: Item) -> Option<Waker> {
+    fn arrive(&mut self, id: ConnId, side: usize, item: StreamItem) -> Option<Waker> {
         let conn = self.conns.get_mut(&id)?;
         let (from, to) = (conn.hosts[side], conn.hosts[1 - side]);
         if self.blocked.contains(&(from, to)) || !conn.held[side].is_empty() {
@@ -150,7 +150,7 @@ impl<A> State<A> {
         if self.silent.contains(&to) {
             return None;
         }
-        if let Item::Data(bytes) = &item {
+        if let StreamItem::Data(bytes) = &item {
             conn.sides[side].on_the_way -= bytes.len();
             if let Some(waker) = conn.sides[side].writer.take() {
                 waker.wake();
@@ -160,14 +160,14 @@ impl<A> State<A> {
         let there = &mut conn.sides[1 - side];
         if there.closed {
             // Nobody reads it any more: answered with a reset, as a kernel does.
-            if matches!(item, Item::Data(_)) {
+            if matches!(item, StreamItem::Data(_)) {
                 self.reset(id, side);
             }
             return None;
         }
         match item {
-            Item::Data(bytes) => there.inbox.push_back(bytes),
-            Item::Fin => there.ended = true,
+            StreamItem::Data(bytes) => there.inbox.push_back(bytes),
+            StreamItem::Fin => there.ended = true,
         }
         self.dirty.insert(to);
         there.reader.take()
@@ -175,7 +175,7 @@ impl<A> State<A> {
 
     fn reset(&mut self, id: ConnId, to: usize) {
         let at = self.now + self.delay();
-        self.push(at, Event::Reset(id, to));
+        self.push(at, NetEvent::Reset(id, to));
     }
 
     fn syn(&mut self, id: ConnId) -> Option<Waker> {
@@ -192,7 +192,7 @@ impl<A> State<A> {
         let waker = listener.waker.take();
         self.dirty.insert(to);
         let at = self.now + self.delay();
-        self.push(at, Event::SynAck(id));
+        self.push(at, NetEvent::SynAck(id));
         waker
     }
 
@@ -226,19 +226,19 @@ impl<A> State<A> {
         if conn.sides.iter().all(|side| side.closed) {
             self.conns.remove(&id);
         } else if !already && !self.silent.contains(&host) && !conn.sides[side].finished {
-            self.send(id, side, Item::Fin);
+            self.send(id, side, StreamItem::Fin);
         }
     }
 }
 
-impl<A> Net<A> {
+impl<A> SimNet<A> {
     pub(super) fn new(seed: u64) -> Self {
-        let state = State {
+        let state = NetState {
             now: 0,
             sequence: 0,
             queue: BTreeMap::new(),
             rng: Rng::new(seed ^ 0x6e65_7477_6f72_6b21),
-            weather: Weather { delay: 200_000, jitter: 1_000_000, loss: 0 },
+            weather: NetworkConditions { delay: 200_000, jitter: 1_000_000, loss: 0 },
             blocked: BTreeSet::new(),
             listeners: BTreeMap::new(),
             silent: BTreeSet::new(),
@@ -249,44 +249,44 @@ impl<A> Net<A> {
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State<A>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, NetState<A>> {
         self.state.lock().unwrap()
     }
 
     /// Returns the simulated time.
     #[must_use]
-    pub fn now(&self) -> Time {
+    pub fn now(&self) -> SimTime {
         self.lock().now
     }
 
-    pub(super) fn advance(&self, to: Time) {
+    pub(super) fn advance(&self, to: SimTime) {
         let mut state = self.lock();
         state.now = to.max(state.now);
     }
 
-    pub(super) fn next_time(&self) -> Option<Time> {
+    pub(super) fn next_time(&self) -> Option<SimTime> {
         self.lock().queue.first_key_value().map(|((at, _), _)| *at)
     }
 
     /// Puts an act into the queue.
-    pub fn act_at(&self, at: Time, act: A) {
-        self.lock().push(at, Event::Act(act));
+    pub fn act_at(&self, at: SimTime, act: A) {
+        self.lock().push(at, NetEvent::Act(act));
     }
 
     /// Puts an act into the queue, after the time that a packet takes.
     pub fn act_over(&self, act: A) {
         let mut state = self.lock();
         let at = state.now + state.delay();
-        state.push(at, Event::Act(act));
+        state.push(at, NetEvent::Act(act));
     }
 
-    /// Puts an act into the queue as [`Net::act_over`] does, but not before `last`, the arrival time of what was sent
+    /// Puts an act into the queue as [`SimNet::act_over`] does, but not before `last`, the arrival time of what was sent
     /// before; sets `last` to the arrival time of this act.
-    pub fn act_after(&self, last: &mut Time, act: A) {
+    pub fn act_after(&self, last: &mut SimTime, act: A) {
         let mut state = self.lock();
         let at = (state.now + state.delay()).max(*last);
         *last = at;
-        state.push(at, Event::Act(act));
+        state.push(at, NetEvent::Act(act));
     }
 
     /// Marks a machine as having something to do.
@@ -302,30 +302,30 @@ impl<A> Net<A> {
     }
 
     /// Handles the next event that is due at this moment, if there is one.
-    pub(super) fn happen(&self) -> Option<Happening<A>> {
+    pub(super) fn happen(&self) -> Option<HandledEvent<A>> {
         let mut state = self.lock();
         let now = state.now;
         let first = state.queue.first_entry().filter(|first| first.key().0 <= now)?;
         let (event, mut digest, mut wakers) = (first.remove(), 0, Vec::new());
         match event {
-            Event::Act(act) => return Some(Happening::Act(act)),
-            Event::Syn(id) => wakers.extend(state.syn(id)),
-            Event::SynAck(id) => wakers.extend(state.syn_ack(id)),
-            Event::Item(id, side, item) => {
-                if let Item::Data(bytes) = &item {
+            NetEvent::Act(act) => return Some(HandledEvent::Act(act)),
+            NetEvent::Syn(id) => wakers.extend(state.syn(id)),
+            NetEvent::SynAck(id) => wakers.extend(state.syn_ack(id)),
+            NetEvent::Item(id, side, item) => {
+                if let StreamItem::Data(bytes) = &item {
                     digest = u64::from(crc32fast::hash(bytes)) | (id << 32);
                 }
                 wakers.extend(state.arrive(id, side, item));
             }
-            Event::Reset(id, side) => wakers.extend(state.reset_arrives(id, side)),
+            NetEvent::Reset(id, side) => wakers.extend(state.reset_arrives(id, side)),
         }
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
-        Some(Happening::Delivered { digest })
+        Some(HandledEvent::Delivered { digest })
     }
 
     /// Sets the weather for everything that is sent from then on.
-    pub fn set_weather(&self, weather: Weather) {
+    pub fn set_weather(&self, weather: NetworkConditions) {
         self.lock().weather = weather;
     }
 
@@ -363,7 +363,7 @@ impl<A> Net<A> {
     /// Resets connections between two machines, as if a stateful box in between had forgotten them.
     pub fn cut_connections(&self, one: HostId, other: HostId) {
         let mut state = self.lock();
-        let between = |conn: &Conn| conn.hosts == [one, other] || conn.hosts == [other, one];
+        let between = |conn: &SimConnection| conn.hosts == [one, other] || conn.hosts == [other, one];
         let ids: Vec<_> = state.conns.iter().filter(|(_, conn)| between(conn)).map(|(id, _)| *id).collect();
         for id in ids {
             state.reset(id, 0);
@@ -375,7 +375,7 @@ impl<A> Net<A> {
     pub(crate) fn listen(&self, id: HostId) {
         let mut state = self.lock();
         state.silent.remove(&id);
-        state.listeners.insert(id, Listener { backlog: VecDeque::new(), waker: None });
+        state.listeners.insert(id, SimListener { backlog: VecDeque::new(), waker: None });
     }
 
     /// Notes that the machine's process is gone, before its streams are dropped; with `power`, so is its kernel.
@@ -403,11 +403,11 @@ impl<A> Net<A> {
         }
     }
 
-    pub(crate) fn dial(&self, from: HostId, to: SocketAddr) -> Stream<A> {
+    pub(crate) fn dial(&self, from: HostId, to: SocketAddr) -> SimStream<A> {
         let mut state = self.lock();
         let id = state.next_conn;
         state.next_conn += 1;
-        let conn = Conn {
+        let conn = SimConnection {
             hosts: [from, host_of(to)],
             sides: Default::default(),
             last: [0; 2],
@@ -416,9 +416,9 @@ impl<A> Net<A> {
         };
         state.conns.insert(id, conn);
         let at = state.now + state.delay();
-        state.push(at, Event::Syn(id));
+        state.push(at, NetEvent::Syn(id));
         drop(state);
-        Stream::new(self.clone(), id, 0)
+        SimStream::new(self.clone(), id, 0)
     }
 
     /// Becomes ready when the other side has answered.
@@ -435,13 +435,13 @@ impl<A> Net<A> {
         Poll::Pending
     }
 
-    pub(crate) fn poll_accept(&self, id: HostId, waker: &Waker) -> Poll<Option<Stream<A>>> {
+    pub(crate) fn poll_accept(&self, id: HostId, waker: &Waker) -> Poll<Option<SimStream<A>>> {
         let mut state = self.lock();
         let Some(listener) = state.listeners.get_mut(&id) else { return Poll::Ready(None) };
         match listener.backlog.pop_front() {
             Some(conn) => {
                 drop(state);
-                Poll::Ready(Some(Stream::new(self.clone(), conn, 1)))
+                Poll::Ready(Some(SimStream::new(self.clone(), conn, 1)))
             }
             None => {
                 listener.waker = Some(waker.clone());

@@ -1,6 +1,6 @@
 //! One end of a simulated connection, as tokio and tonic know connections.
 
-use super::net::{ConnId, Item, Net};
+use super::net::{ConnId, SimNet, StreamItem};
 use bytes::{Buf as _, Bytes};
 use std::collections::VecDeque;
 use std::io;
@@ -30,14 +30,14 @@ pub(super) struct StreamState {
 }
 
 /// One end of a connection, which is closed when dropped. See the [module](self).
-pub struct Stream<A> {
-    net: Net<A>,
+pub struct SimStream<A> {
+    net: SimNet<A>,
     id: ConnId,
     side: usize,
 }
 
-impl<A> Stream<A> {
-    pub(super) fn new(net: Net<A>, id: ConnId, side: usize) -> Self {
+impl<A> SimStream<A> {
+    pub(super) fn new(net: SimNet<A>, id: ConnId, side: usize) -> Self {
         Self { net, id, side }
     }
 
@@ -59,13 +59,13 @@ impl<A> Stream<A> {
     }
 }
 
-impl<A> Drop for Stream<A> {
+impl<A> Drop for SimStream<A> {
     fn drop(&mut self) {
         self.net.lock().close(self.id, self.side);
     }
 }
 
-impl<A> AsyncRead for Stream<A> {
+impl<A> AsyncRead for SimStream<A> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.with(|side| {
             let Some(front) = side.inbox.front_mut() else {
@@ -86,7 +86,7 @@ impl<A> AsyncRead for Stream<A> {
     }
 }
 
-impl<A> AsyncWrite for Stream<A> {
+impl<A> AsyncWrite for SimStream<A> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = self.with(|side| {
             let room = BUFFERS.saturating_sub(side.on_the_way).min(bytes.len());
@@ -100,7 +100,7 @@ impl<A> AsyncWrite for Stream<A> {
         if let Poll::Ready(Ok(len)) = written
             && len > 0
         {
-            self.net.lock().send(self.id, self.side, Item::Data(Bytes::copy_from_slice(&bytes[..len])));
+            self.net.lock().send(self.id, self.side, StreamItem::Data(Bytes::copy_from_slice(&bytes[..len])));
         }
         written
     }
@@ -112,13 +112,13 @@ impl<A> AsyncWrite for Stream<A> {
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let first = self.with(|side| Poll::Ready(Ok(!std::mem::replace(&mut side.finished, true))));
         if let Poll::Ready(Ok(true)) = first {
-            self.net.lock().send(self.id, self.side, Item::Fin);
+            self.net.lock().send(self.id, self.side, StreamItem::Fin);
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl<A> Connected for Stream<A> {
+impl<A> Connected for SimStream<A> {
     type ConnectInfo = ();
 
     fn connect_info(&self) {}

@@ -4,18 +4,18 @@ use std::fmt;
 
 /// Digest by FNV-1a, folded over numbers.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Trace {
+pub struct TraceDigest {
     digest: u64,
     steps: u64,
 }
 
-impl Default for Trace {
+impl Default for TraceDigest {
     fn default() -> Self {
         Self { digest: 0xcbf2_9ce4_8422_2325, steps: 0 }
     }
 }
 
-impl Trace {
+impl TraceDigest {
     /// Notes that one more thing happened.
     pub fn note(&mut self, numbers: &[u64]) {
         self.steps += 1;
@@ -37,7 +37,7 @@ impl Trace {
     }
 }
 
-impl fmt::Display for Trace {
+impl fmt::Display for TraceDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.digest)
     }

@@ -1,10 +1,10 @@
 //! Replacements of three functions of the C library.
 
-use crate::{HERE, looked, random, went_idle};
+use crate::{HERE, count_wait, next_random, went_idle};
 use libc::{c_int, c_long, c_uint, c_void, clockid_t, epoll_event, size_t, ssize_t, timespec};
 use std::{ptr, slice};
 
-fn steered() -> bool {
+fn is_steered() -> bool {
     // A thread that is ending is not steered any more.
     HERE.try_with(|here| here.steered.get()).unwrap_or(false)
 }
@@ -16,7 +16,7 @@ fn steered() -> bool {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn clock_gettime(clock: clockid_t, into: *mut timespec) -> c_int {
     let ns = match clock {
-        _ if !steered() => None,
+        _ if !is_steered() => None,
         libc::CLOCK_MONOTONIC | libc::CLOCK_MONOTONIC_COARSE | libc::CLOCK_MONOTONIC_RAW | libc::CLOCK_BOOTTIME => {
             Some(HERE.with(|here| here.monotonic_ns.get()))
         }
@@ -40,7 +40,7 @@ pub unsafe extern "C" fn clock_gettime(clock: clockid_t, into: *mut timespec) ->
 /// The arguments must be as the C function requires them.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn getrandom(into: *mut c_void, len: size_t, flags: c_uint) -> ssize_t {
-    if !steered() {
+    if !is_steered() {
         // SAFETY: the caller's arguments, passed on as they are.
         return unsafe { libc::syscall(libc::SYS_getrandom, into, len, flags as c_long) as ssize_t };
     }
@@ -48,7 +48,7 @@ pub unsafe extern "C" fn getrandom(into: *mut c_void, len: size_t, flags: c_uint
         // SAFETY: the caller promises `len` bytes that may be written.
         let bytes = unsafe { slice::from_raw_parts_mut(into.cast::<u8>(), len) };
         for chunk in bytes.chunks_mut(8) {
-            for (byte, random) in chunk.iter_mut().zip(random().to_le_bytes()) {
+            for (byte, random) in chunk.iter_mut().zip(next_random().to_le_bytes()) {
                 *byte = random;
             }
         }
@@ -62,14 +62,14 @@ pub unsafe extern "C" fn getrandom(into: *mut c_void, len: size_t, flags: c_uint
 /// The arguments must be as the C function requires them.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn epoll_wait(epoll: c_int, into: *mut epoll_event, at_most: c_int, timeout: c_int) -> c_int {
-    let steered = steered();
+    let steered = is_steered();
     let patience = if steered { 0 } else { timeout };
     let no_mask = ptr::null::<c_void>();
     // SAFETY: the caller's arguments; `epoll_pwait` without a mask is `epoll_wait`, which not every architecture has.
     let found =
         unsafe { libc::syscall(libc::SYS_epoll_pwait, epoll, into, at_most, patience, no_mask, 8_usize) as c_int };
     if steered {
-        looked();
+        count_wait();
         if found == 0 && timeout != 0 {
             went_idle(timeout);
         }

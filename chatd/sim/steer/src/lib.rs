@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// State of a thread that its hooks read. Without destructors, because hooks may run while a thread ends.
-pub(crate) struct Here {
+pub(crate) struct ThreadState {
     pub(crate) steered: Cell<bool>,
     pub(crate) monotonic_ns: Cell<u64>,
     pub(crate) wall_ns: Cell<u64>,
@@ -26,8 +26,8 @@ pub(crate) struct Here {
 }
 
 thread_local! {
-    pub(crate) static HERE: Here = const {
-        Here {
+    pub(crate) static HERE: ThreadState = const {
+        ThreadState {
             steered: Cell::new(false),
             monotonic_ns: Cell::new(0),
             wall_ns: Cell::new(0),
@@ -43,7 +43,7 @@ thread_local! {
 const WAITS_AT_MOST: u64 = 1_000_000;
 
 /// Steers this thread from then on. Call it first on a fresh thread: code that took random numbers before keeps them.
-pub fn steer(seed: u64) {
+pub fn steer_thread(seed: u64) {
     HERE.with(|here| {
         here.entropy.set(seed);
         here.steered.set(true);
@@ -96,7 +96,7 @@ pub(crate) fn went_idle(timeout_ms: i32) {
 }
 
 /// Counts a call of `epoll_wait`, and panics if the program makes too many of them without getting idle.
-pub(crate) fn looked() {
+pub(crate) fn count_wait() {
     let waits = HERE.with(|here| {
         here.waits.set(here.waits.get() + 1);
         here.waits.get()
@@ -105,7 +105,7 @@ pub(crate) fn looked() {
 }
 
 /// Returns the next number of this thread's randomness (SplitMix64).
-pub(crate) fn random() -> u64 {
+pub(crate) fn next_random() -> u64 {
     HERE.with(|here| {
         let state = here.entropy.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         here.entropy.set(state);

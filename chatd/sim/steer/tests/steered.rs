@@ -11,7 +11,7 @@ fn runtime() -> Runtime {
 
 fn on_a_steered_thread<T: Send + 'static>(seed: u64, work: impl FnOnce() -> T + Send + 'static) -> T {
     let thread = std::thread::spawn(move || {
-        quorate_steer::steer(seed);
+        quorate_steer::steer_thread(seed);
         quorate_steer::set_time(1_000_000_000, 0);
         work()
     });

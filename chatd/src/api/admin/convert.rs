@@ -1,8 +1,8 @@
 //! Conversions between this pod's own types and `quorate.admin.v1`.
 
 use crate::raft::{
-    cluster::{Member, MembershipView, NodeStatus, PeerProgress, Readiness, Role},
-    membership::{AdminError, Administration},
+    cluster::{ClusterMember, MembershipView, NodeReadiness, NodeRole, NodeStatus, PeerProgress},
+    membership::{AdminError, ClusterAdmin},
 };
 use quorate_wire::admin::v1 as pb;
 use quorate_wire::whole_millis;
@@ -13,7 +13,7 @@ use tonic::Status;
 /// the leader.
 pub(super) const LEADER_KEY: &str = "quorate-leader-node-id";
 
-pub(super) fn status(error: AdminError) -> Status {
+pub(super) fn admin_error_to_status(error: AdminError) -> Status {
     let message = error.to_string();
     match error {
         AdminError::NotLeader { leader } => {
@@ -33,17 +33,21 @@ pub(super) fn status(error: AdminError) -> Status {
     }
 }
 
-pub(super) fn member_from_pb(node: pb::Node) -> Member {
+pub(super) fn member_from_pb(node: pb::Node) -> ClusterMember {
     let pb::Node { node_id, peer_address, client_address, name } = node;
-    Member { node_id, peer_address, client_address, name }
+    ClusterMember { node_id, peer_address, client_address, name }
 }
 
-pub(super) fn member_to_pb(member: &Member) -> pb::Node {
-    let Member { node_id, peer_address, client_address, name } = member.clone();
+pub(super) fn member_to_pb(member: &ClusterMember) -> pb::Node {
+    let ClusterMember { node_id, peer_address, client_address, name } = member.clone();
     pb::Node { node_id, peer_address, client_address, name }
 }
 
-pub(super) fn identity_to_pb(administration: &Administration, own: &Member, version: &str) -> pb::IdentityResponse {
+pub(super) fn identity_to_pb(
+    administration: &ClusterAdmin,
+    own: &ClusterMember,
+    version: &str,
+) -> pb::IdentityResponse {
     let identity = administration.identity();
     let cluster_id = identity.cluster_id();
     pb::IdentityResponse {
@@ -66,7 +70,7 @@ pub(super) fn membership_to_pb(membership: &MembershipView) -> pb::Membership {
     }
 }
 
-fn millis(age: Duration) -> u64 {
+fn age_millis(age: Duration) -> u64 {
     whole_millis(age)
 }
 
@@ -75,33 +79,33 @@ fn progress_to_pb(progress: &PeerProgress) -> pb::PeerProgress {
         node_id: progress.node_id,
         matched_index: progress.matched_index.unwrap_or(0),
         lag: progress.lag,
-        millis_since_contact: progress.contact_age.map(millis),
+        millis_since_contact: progress.contact_age.map(age_millis),
     }
 }
 
 /// Converts all that Raft knows; the caller adds what the process knows.
 pub(super) fn status_to_pb(status: &NodeStatus) -> pb::StatusResponse {
     let role = match status.role {
-        Role::Leader => pb::Role::Leader,
-        Role::Follower => pb::Role::Follower,
-        Role::Candidate => pb::Role::Candidate,
-        Role::Learner => pb::Role::Learner,
+        NodeRole::Leader => pb::Role::Leader,
+        NodeRole::Follower => pb::Role::Follower,
+        NodeRole::Candidate => pb::Role::Candidate,
+        NodeRole::Learner => pb::Role::Learner,
     };
     pb::StatusResponse {
         role: role.into(),
         term: status.term,
         leader_node_id: status.leader.unwrap_or(0),
-        leader_age_ms: status.leader_age.map(millis),
+        leader_age_ms: status.leader_age.map(age_millis),
         membership: Some(membership_to_pb(&status.membership)),
         last_log_index: status.last_log_index,
         committed_index: status.committed_index,
         applied_index: status.applied_index,
         snapshot_index: status.snapshot_index,
         purged_index: status.purged_index,
-        millis_since_quorum_ack: status.quorum_ack_age.map(millis),
-        millis_since_leader_contact: status.leader_contact_age.map(millis),
+        millis_since_quorum_ack: status.quorum_ack_age.map(age_millis),
+        millis_since_leader_contact: status.leader_contact_age.map(age_millis),
         progress: status.progress.iter().map(progress_to_pb).collect(),
-        ready: status.readiness == Readiness::Ready,
+        ready: status.readiness == NodeReadiness::Ready,
         not_ready_reason: status.readiness.reason(),
         clock_offset_ms: status.time.offset_ms,
         time_confirmed: status.time.confirmed,

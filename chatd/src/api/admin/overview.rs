@@ -1,8 +1,8 @@
 //! Overview of the whole cluster: this pod asks every member for its status, all at once and each for a bounded time
-//! ([`gather`]), and puts the answers together ([`assemble`]).
+//! ([`gather_overview`]), and puts the answers together ([`assemble_overview`]).
 
-use super::{AdminDoor, convert::member_to_pb};
-use crate::raft::{cluster::PRESENT, network::Peers};
+use super::{AdminApi, convert::member_to_pb};
+use crate::raft::{cluster::PRESENT, network::PeerSet};
 use futures::future::join_all;
 use quorate_wire::admin::v1 as pb;
 use quorate_wire::cause::causes_of;
@@ -19,7 +19,7 @@ const DEFAULT: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(10);
 
 /// Returns the wait that a caller asked for; 0 means the default.
-pub(super) fn limit(millis: u32) -> Duration {
+pub(super) fn member_timeout(millis: u32) -> Duration {
     match millis {
         0 => DEFAULT,
         millis => Duration::from_millis(millis.into()).min(LONGEST),
@@ -27,7 +27,7 @@ pub(super) fn limit(millis: u32) -> Duration {
 }
 
 /// Result of asking one member.
-struct Asked {
+struct MemberReply {
     node: pb::Node,
     answer: Result<pb::StatusResponse, String>,
     /// Time that the answer took; `None` without an answer, and for this pod itself.
@@ -36,19 +36,19 @@ struct Asked {
 
 /// Asks all members that this pod knows of, then those that only the leader knows of: a pod that is behind may not have
 /// heard of them.
-pub(super) async fn gather(door: &AdminDoor, limit: Duration) -> pb::OverviewResponse {
+pub(super) async fn gather_overview(door: &AdminApi, limit: Duration) -> pb::OverviewResponse {
     let own = member_to_pb(&door.inner.own);
     let asked_node_id = own.node_id;
-    let mut all = vec![Asked { node: own, answer: Ok(door.status_now()), round_trip: None }];
+    let mut all = vec![MemberReply { node: own, answer: Ok(door.status_now()), round_trip: None }];
     for _ in 0..2 {
         let known: BTreeSet<u64> = all.iter().map(|asked| asked.node.node_id).collect();
-        let unasked = membership(&all).nodes.into_iter().filter(|node| !known.contains(&node.node_id));
-        all.extend(join_all(unasked.map(|node| ask(&door.inner.peers, node, limit))).await);
+        let unasked = current_membership(&all).nodes.into_iter().filter(|node| !known.contains(&node.node_id));
+        all.extend(join_all(unasked.map(|node| query_member(&door.inner.peers, node, limit))).await);
     }
-    assemble(asked_node_id, all)
+    assemble_overview(asked_node_id, all)
 }
 
-async fn ask(peers: &Peers, node: pb::Node, limit: Duration) -> Asked {
+async fn query_member(peers: &PeerSet, node: pb::Node, limit: Duration) -> MemberReply {
     let peer = peers.peer(node.node_id, &node.peer_address);
     let (admin, connection) = peer.admin();
     let call = async {
@@ -65,19 +65,19 @@ async fn ask(peers: &Peers, node: pb::Node, limit: Duration) -> Asked {
         Ok(Ok((status, took))) => (Ok(status), Some(took)),
         Ok(Err(status)) => {
             peer.failed(&connection, &status);
-            (Err(words(&status)), None)
+            (Err(root_cause(&status)), None)
         }
         Err(_) => (Err(format!("no response within {} ms", limit.as_millis())), None),
     };
-    Asked { node, answer, round_trip }
+    MemberReply { node, answer, round_trip }
 }
 
 /// Returns the innermost cause, which says more to people than "transport error".
-fn words(status: &Status) -> String {
+fn root_cause(status: &Status) -> String {
     causes_of(status).last().map_or_else(|| status.message().to_owned(), ToString::to_string)
 }
 
-impl Asked {
+impl MemberReply {
     fn status(&self) -> Option<&pb::StatusResponse> {
         self.answer.as_ref().ok()
     }
@@ -89,32 +89,32 @@ impl Asked {
 }
 
 /// Returns the status of the member that leads by its own word, in the newest term if there are two.
-fn leading(all: &[Asked]) -> Option<&pb::StatusResponse> {
-    all.iter().filter(|asked| asked.leads()).filter_map(Asked::status).max_by_key(|status| status.term)
+fn leader_status(all: &[MemberReply]) -> Option<&pb::StatusResponse> {
+    all.iter().filter(|asked| asked.leads()).filter_map(MemberReply::status).max_by_key(|status| status.term)
 }
 
 /// Returns the leader's membership, or else the newest that any member knows.
-fn membership(all: &[Asked]) -> pb::Membership {
+fn current_membership(all: &[MemberReply]) -> pb::Membership {
     let newest = || {
-        let known = all.iter().filter_map(Asked::status).filter_map(|status| status.membership.as_ref());
+        let known = all.iter().filter_map(MemberReply::status).filter_map(|status| status.membership.as_ref());
         known.max_by_key(|membership| membership.log_index)
     };
-    leading(all).and_then(|status| status.membership.as_ref()).or_else(newest).cloned().unwrap_or_default()
+    leader_status(all).and_then(|status| status.membership.as_ref()).or_else(newest).cloned().unwrap_or_default()
 }
 
-fn assemble(asked_node_id: u64, all: Vec<Asked>) -> pb::OverviewResponse {
-    let membership = membership(&all);
+fn assemble_overview(asked_node_id: u64, all: Vec<MemberReply>) -> pb::OverviewResponse {
+    let membership = current_membership(&all);
     let voters: BTreeSet<u64> =
         membership.voter_sets.last().map(|set| set.node_ids.iter().copied().collect()).unwrap_or_default();
-    let leader = leading(&all).cloned();
-    let (leader_node_id, quorum) = quorum(&all, &voters, leader.as_ref());
-    let identity = all.iter().find(|asked| asked.node.node_id == asked_node_id).and_then(Asked::status);
+    let leader = leader_status(&all).cloned();
+    let (leader_node_id, quorum) = leader_and_quorum(&all, &voters, leader.as_ref());
+    let identity = all.iter().find(|asked| asked.node.node_id == asked_node_id).and_then(MemberReply::status);
     let identity = identity.and_then(|status| status.identity.clone()).unwrap_or_default();
-    let furthest = all.iter().filter_map(Asked::status).map(|status| status.last_log_index).max();
-    let term = all.iter().filter_map(Asked::status).map(|status| status.term).max();
+    let furthest = all.iter().filter_map(MemberReply::status).map(|status| status.last_log_index).max();
+    let term = all.iter().filter_map(MemberReply::status).map(|status| status.term).max();
     let mut members: Vec<pb::MemberOverview> =
-        all.into_iter().map(|asked| member(asked, &voters, leader.as_ref(), furthest)).collect();
-    members.sort_by(|a, b| key(a).cmp(&key(b)));
+        all.into_iter().map(|asked| member_overview(asked, &voters, leader.as_ref(), furthest)).collect();
+    members.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
     pb::OverviewResponse {
         asked_node_id,
         cluster_id: identity.cluster_id,
@@ -126,21 +126,25 @@ fn assemble(asked_node_id: u64, all: Vec<Asked>) -> pb::OverviewResponse {
     }
 }
 
-fn key(member: &pb::MemberOverview) -> (&str, u64) {
+fn sort_key(member: &pb::MemberOverview) -> (&str, u64) {
     member.node.as_ref().map(|node| (node.name.as_str(), node.node_id)).unwrap_or_default()
 }
 
 /// Finds the leader and the state of its quorum. A leader that cannot be reached from this pod still holds its quorum
 /// while a majority, itself included, hears it.
-fn quorum(all: &[Asked], voters: &BTreeSet<u64>, leader: Option<&pb::StatusResponse>) -> (u64, pb::Quorum) {
-    let votes = |asked: &&Asked| voters.contains(&asked.node.node_id);
+fn leader_and_quorum(
+    all: &[MemberReply],
+    voters: &BTreeSet<u64>,
+    leader: Option<&pb::StatusResponse>,
+) -> (u64, pb::Quorum) {
+    let votes = |asked: &&MemberReply| voters.contains(&asked.node.node_id);
     let healthy = all.iter().filter(votes).filter(|asked| asked.status().is_some_and(|status| status.ready)).count();
     let needed = voters.len() / 2 + 1;
     let told = leader.map(|status| status.leader_node_id);
-    let heard = all.iter().filter_map(Asked::status).filter(|status| status.leader_node_id != 0);
+    let heard = all.iter().filter_map(MemberReply::status).filter(|status| status.leader_node_id != 0);
     let newest = heard.max_by_key(|status| status.term);
     let hearing = newest.filter(|newest| {
-        let same = |asked: &&Asked| {
+        let same = |asked: &&MemberReply| {
             asked.status().is_some_and(|s| (s.leader_node_id, s.term) == (newest.leader_node_id, newest.term))
         };
         let unheard = all.iter().any(|asked| asked.node.node_id == newest.leader_node_id && asked.answer.is_err());
@@ -159,8 +163,8 @@ fn quorum(all: &[Asked], voters: &BTreeSet<u64>, leader: Option<&pb::StatusRespo
     (leader_node_id, quorum)
 }
 
-fn member(
-    asked: Asked,
+fn member_overview(
+    asked: MemberReply,
     voters: &BTreeSet<u64>,
     leader: Option<&pb::StatusResponse>,
     furthest: Option<u64>,

@@ -1,6 +1,6 @@
 //! Stream of statuses: the first at once, then one after each change, and one after each interval as a sign of life.
 
-use super::AdminDoor;
+use super::AdminApi;
 use futures::{StreamExt as _, stream, stream::BoxStream};
 use quorate_wire::admin::v1 as pb;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const DEFAULT: Duration = Duration::from_secs(10);
 const SHORTEST: Duration = Duration::from_millis(100);
 
 /// Returns the longest silence that a caller asked for; 0 means the default.
-pub(super) fn interval(millis: u32) -> Duration {
+pub(super) fn watch_interval(millis: u32) -> Duration {
     match millis {
         0 => DEFAULT,
         millis => Duration::from_millis(millis.into()).max(SHORTEST),
@@ -21,8 +21,8 @@ pub(super) fn interval(millis: u32) -> Duration {
 }
 
 /// Streams states, not deltas: a slow caller misses some and loses nothing.
-pub(super) fn statuses(
-    door: AdminDoor,
+pub(super) fn status_stream(
+    door: AdminApi,
     interval: Duration,
     stop: CancellationToken,
 ) -> BoxStream<'static, Result<pb::StatusResponse, Status>> {

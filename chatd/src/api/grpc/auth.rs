@@ -1,14 +1,14 @@
 //! Caller of a gRPC request: token, session and address.
 
 use crate::caller::CallerAddress;
-use crate::service::{Code, Refusal, Service, Session};
+use crate::service::{CallerSession, ChatService, RefusalCode, RequestRefusal};
 use std::net::IpAddr;
 use tonic::Request;
 use tonic::metadata::MetadataMap;
 
 /// Returns the access token of `authorization: Bearer <token>`.
 #[must_use]
-pub fn bearer(metadata: &MetadataMap) -> Option<&str> {
+pub fn bearer_token(metadata: &MetadataMap) -> Option<&str> {
     token_in(metadata.get("authorization")?.to_str().ok()?)
 }
 
@@ -19,7 +19,7 @@ pub(super) fn token_in(value: &str) -> Option<&str> {
 }
 
 /// Returns the address of a request's caller, as limits count it.
-pub(super) fn caller<T>(request: &Request<T>) -> IpAddr {
+pub(super) fn caller_address<T>(request: &Request<T>) -> IpAddr {
     let named = request.extensions().get::<CallerAddress>().copied();
     let peer = || request.remote_addr().map(|address| CallerAddress::counted(address.ip()));
     named.or_else(peer).unwrap_or(CallerAddress::UNKNOWN).0
@@ -28,23 +28,32 @@ pub(super) fn caller<T>(request: &Request<T>) -> IpAddr {
 /// Returns the session of a request.
 ///
 /// # Errors
-/// [`Code::Unauthenticated`] without a token, and the refusals of [`Service::authenticate`].
-pub(super) async fn session<T>(service: &Service, request: &Request<T>) -> Result<Session, Refusal> {
+/// [`RefusalCode::Unauthenticated`] without a token, and the refusals of [`ChatService::authenticate_token`].
+pub(super) async fn caller_session<T>(
+    service: &ChatService,
+    request: &Request<T>,
+) -> Result<CallerSession, RequestRefusal> {
     // The gate has looked the session up already, before it read the request.
-    if let Some(Known(known)) = request.extensions().get() {
+    if let Some(GateSession(known)) = request.extensions().get() {
         return known.clone();
     }
-    authenticate(service, bearer(request.metadata())).await
+    authenticate_token(service, bearer_token(request.metadata())).await
 }
 
 /// Session or refusal that the gate found for a caller, in the extensions of the request.
 #[derive(Clone)]
-pub(super) struct Known(pub(super) Result<Session, Refusal>);
+pub(super) struct GateSession(pub(super) Result<CallerSession, RequestRefusal>);
 
 /// Returns the session of a token.
-pub(super) async fn authenticate(service: &Service, token: Option<&str>) -> Result<Session, Refusal> {
+pub(super) async fn authenticate_token(
+    service: &ChatService,
+    token: Option<&str>,
+) -> Result<CallerSession, RequestRefusal> {
     let token = token.ok_or_else(|| {
-        Refusal::new(Code::Unauthenticated, "no access token: log in and send `authorization: Bearer <token>`")
+        RequestRefusal::new(
+            RefusalCode::Unauthenticated,
+            "no access token: log in and send `authorization: Bearer <token>`",
+        )
     })?;
     service.authenticate(token).await
 }
@@ -58,12 +67,12 @@ mod tests {
         let token = |value: &'static str| {
             let mut metadata = MetadataMap::new();
             metadata.insert("authorization", value.parse().unwrap());
-            bearer(&metadata).map(str::to_owned)
+            bearer_token(&metadata).map(str::to_owned)
         };
         assert_eq!(token("Bearer abc").as_deref(), Some("abc"));
         assert_eq!(token("bearer abc").as_deref(), Some("abc"));
         assert_eq!(token("Basic abc"), None);
         assert_eq!(token("abc"), None);
-        assert_eq!(bearer(&MetadataMap::new()), None);
+        assert_eq!(bearer_token(&MetadataMap::new()), None);
     }
 }

@@ -1,13 +1,13 @@
 //! Fuzzed decoders of the gRPC API; see [`crate::fuzzing`].
 
-use super::reads::Page;
+use super::reads::PageToken;
 
 /// Parses a page token, and checks that its number is that of its digits. Returns `true` if the token is valid.
-pub(crate) fn page(bytes: &[u8]) -> bool {
+pub(crate) fn check_page_token(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
-    let Ok(page) = Page::parse(text) else { return false };
+    let Ok(page) = PageToken::parse(text) else { return false };
     let last = match page {
-        Page::Mine(last) | Page::Public(last) => last,
+        PageToken::Mine(last) | PageToken::Public(last) => last,
     };
     let digits = text.get(1..).unwrap_or_default();
     assert_eq!(last.map(|room| room.0), digits.parse().ok(), "{text}");

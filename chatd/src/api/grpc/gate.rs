@@ -5,10 +5,10 @@
 //! and its handler refuses it, so that refusals are made in one place and counted.
 
 use super::auth;
-use super::auth::Known;
+use super::auth::GateSession;
 use crate::api::error;
-use crate::api::listen::{BodyFault, CallerConnection, Manner, Reading};
-use crate::service::{Code, Refusal, Service};
+use crate::api::listen::{BodyFault, BodyMode, CallerConnection, RequestGate};
+use crate::service::{ChatService, RefusalCode, RequestRefusal};
 use axum::BoxError;
 use axum::body::Body;
 use bytes::Bytes;
@@ -32,48 +32,49 @@ const EMPTY_MESSAGE: &[u8] = &[0; 5];
 
 /// Protocol-specific behaviour of the gRPC listener.
 #[derive(Clone)]
-pub(super) struct Gate {
-    service: Service,
+pub(super) struct GrpcGate {
+    service: ChatService,
 }
 
-impl Gate {
-    pub(super) fn new(service: Service) -> Self {
+impl GrpcGate {
+    pub(super) fn new(service: ChatService) -> Self {
         Self { service }
     }
 }
 
-impl Manner for Gate {
-    fn refuse(&self, refusal: Refusal) -> Response<Body> {
-        error::status(refusal).into_http()
+impl RequestGate for GrpcGate {
+    fn refuse(&self, refusal: RequestRefusal) -> Response<Body> {
+        error::refusal_to_status(refusal).into_http()
     }
 
     fn fault(&self, fault: BodyFault) -> BoxError {
         let code = match fault {
-            BodyFault::TooLarge(_) => Code::TooLarge,
-            BodyFault::TooSlow => Code::Invalid,
+            BodyFault::TooLarge(_) => RefusalCode::TooLarge,
+            BodyFault::TooSlow => RefusalCode::Invalid,
             BodyFault::Crowded => {
-                return error::status(crate::api::listen::service::overloaded(&fault.to_string())).into();
+                return error::refusal_to_status(crate::api::listen::service::overload_refusal(&fault.to_string()))
+                    .into();
             }
         };
-        error::status(Refusal::new(code, fault.to_string())).into()
+        error::refusal_to_status(RequestRefusal::new(code, fault.to_string())).into()
     }
 
-    async fn ask(&self, parts: &mut Parts, connection: &CallerConnection) -> Reading {
+    async fn ask(&self, parts: &mut Parts, connection: &CallerConnection) -> BodyMode {
         let path = parts.uri.path();
         let Some(method) = path.strip_prefix(CHAT).filter(|method| !OPEN.contains(method)) else {
-            return Reading::Messages { limit: STRANGERS_MESSAGES, stream: path.starts_with(REFLECTION) };
+            return BodyMode::Messages { limit: STRANGERS_MESSAGES, stream: path.starts_with(REFLECTION) };
         };
         let stream = method == POST;
         let token = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(auth::token_in);
-        let known = auth::authenticate(&self.service, token).await;
+        let known = auth::authenticate_token(&self.service, token).await;
         let reading = if known.is_ok() {
             connection.show_session();
             // tonic refuses a message by its announced length.
-            Reading::Messages { limit: usize::MAX, stream }
+            BodyMode::Messages { limit: usize::MAX, stream }
         } else {
-            Reading::Instead(Bytes::from_static(EMPTY_MESSAGE))
+            BodyMode::Instead(Bytes::from_static(EMPTY_MESSAGE))
         };
-        parts.extensions.insert(Known(known));
+        parts.extensions.insert(GateSession(known));
         reading
     }
 }

@@ -2,11 +2,11 @@
 
 use super::auth;
 use crate::api::convert;
-use crate::service::{Code, Freshness, Refusal, Service, limits};
+use crate::service::{ChatService, RefusalCode, RequestRefusal, ServedFreshness, limits};
 use quorate_core::id::{self, Position, RoomNumber};
 use quorate_core::proto::store::membership::Kind;
-use quorate_core::query::{PAGE_BYTES, QueryError, RoomSummary, View};
-use quorate_core::table::Direction;
+use quorate_core::query::{PAGE_BYTES, QueryError, RoomSummary, StateView};
+use quorate_core::table::ScanDirection;
 use quorate_wire::chat::v1::{
     HistoryRequest, HistoryResponse, ListMembersRequest, ListMembersResponse, ListRoomsRequest, ListRoomsResponse,
     history_request,
@@ -21,61 +21,67 @@ fn page_size(asked: u32, most: usize) -> usize {
     }
 }
 
-pub(super) async fn history(s: &Service, request: Request<HistoryRequest>) -> Result<HistoryResponse, Refusal> {
+pub(super) async fn read_history(
+    s: &ChatService,
+    request: Request<HistoryRequest>,
+) -> Result<HistoryResponse, RequestRefusal> {
     use history_request::Direction as Wanted;
-    let session = auth::session(s, &request).await?;
+    let session = auth::caller_session(s, &request).await?;
     let s = s.for_reader(&session);
     let HistoryRequest { room_id, from, direction, limit, consistency } = request.into_inner();
-    limits::name("room_id", &room_id)?;
+    limits::check_name("room_id", &room_id)?;
     let direction = match Wanted::try_from(direction) {
-        Ok(Wanted::Unspecified | Wanted::Backward) => Direction::Backward,
-        Ok(Wanted::Forward) => Direction::Forward,
-        Err(_) => return Err(Refusal::invalid("unknown direction; use BACKWARD or FORWARD")),
+        Ok(Wanted::Unspecified | Wanted::Backward) => ScanDirection::Backward,
+        Ok(Wanted::Forward) => ScanDirection::Forward,
+        Err(_) => return Err(RequestRefusal::invalid("unknown direction; use BACKWARD or FORWARD")),
     };
-    let cursor = if from.is_empty() { None } else { Some(limits::cursor(&from)?) };
-    let end = if direction == Direction::Forward { Position::ZERO } else { Position::MAX };
+    let cursor = if from.is_empty() { None } else { Some(limits::cursor_position(&from)?) };
+    let end = if direction == ScanDirection::Forward { Position::ZERO } else { Position::MAX };
     let limit = page_size(limit, 1000);
     let (localpart, reader) = (session.localpart.clone(), session);
-    let question = move |view: &View<'_>| {
+    let question = move |view: &StateView<'_>| {
         let room = view.resolve_room(&room_id)?;
         view.timeline(&localpart, room, cursor.map_or(end, |at| view.clamp(at)), direction, limit)
     };
-    let (page, freshness) = s.read_at_cursor(convert::consistency(consistency)?, cursor, question).await?;
+    let (page, freshness) = s.read_at_cursor(convert::consistency_from_wire(consistency)?, cursor, question).await?;
     Ok(HistoryResponse {
-        events: page.events.into_iter().map(|event| convert::event(event, &reader)).collect(),
-        next: page.next.map(id::cursor).unwrap_or_default(),
-        prev: id::cursor(page.prev),
-        freshness: convert::freshness(freshness).into(),
+        events: page.events.into_iter().map(|event| convert::event_to_wire(event, &reader)).collect(),
+        next: page.next.map(id::encode_cursor).unwrap_or_default(),
+        prev: id::encode_cursor(page.prev),
+        freshness: convert::freshness_to_wire(freshness).into(),
     })
 }
 
-pub(super) async fn members(s: &Service, request: Request<ListMembersRequest>) -> Result<ListMembersResponse, Refusal> {
-    let session = auth::session(s, &request).await?;
+pub(super) async fn list_members(
+    s: &ChatService,
+    request: Request<ListMembersRequest>,
+) -> Result<ListMembersResponse, RequestRefusal> {
+    let session = auth::caller_session(s, &request).await?;
     let s = s.for_reader(&session);
     let ListMembersRequest { room_id, consistency, limit, page } = request.into_inner();
-    limits::name("room_id", &room_id)?;
+    limits::check_name("room_id", &room_id)?;
     let after = if page.is_empty() { None } else { Some(s.parse_user(&page).map_err(|_| bad_page())?) };
     let limit = page_size(limit, 500);
-    let question = move |view: &View<'_>| {
+    let question = move |view: &StateView<'_>| {
         let room = view.resolve_room(&room_id)?;
         view.member_page_for(&session.localpart, room, after.as_deref(), limit)
     };
-    let (found, freshness) = s.read(convert::consistency(consistency)?, question).await?;
-    let members = found.members.into_iter().map(convert::member).collect();
+    let (found, freshness) = s.read(convert::consistency_from_wire(consistency)?, question).await?;
+    let members = found.members.into_iter().map(convert::member_to_wire).collect();
     let next_page = found.next.unwrap_or_default();
-    Ok(ListMembersResponse { members, next_page, freshness: convert::freshness(freshness).into() })
+    Ok(ListMembersResponse { members, next_page, freshness: convert::freshness_to_wire(freshness).into() })
 }
 
 /// Token of a page, which names where to go on: "m" and the number of the last of the caller's rooms, then "p" and that
 /// of the last public one.
 #[derive(Clone, Copy)]
-pub(super) enum Page {
+pub(super) enum PageToken {
     Mine(Option<RoomNumber>),
     Public(Option<RoomNumber>),
 }
 
-impl Page {
-    pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
+impl PageToken {
+    pub(super) fn parse(text: &str) -> Result<Self, RequestRefusal> {
         let number = |digits: &str| match digits {
             "" => Ok(None),
             digits => digits.parse().map(|n| Some(RoomNumber(n))).map_err(|_| bad_page()),
@@ -89,36 +95,40 @@ impl Page {
     }
 }
 
-fn bad_page() -> Refusal {
-    Refusal::new(Code::BadCursor, "this is not a page of an earlier response; begin with an empty one")
+fn bad_page() -> RequestRefusal {
+    RequestRefusal::new(RefusalCode::BadCursor, "this is not a page of an earlier response; begin with an empty one")
 }
 
-pub(super) async fn rooms(s: &Service, request: Request<ListRoomsRequest>) -> Result<ListRoomsResponse, Refusal> {
-    let session = auth::session(s, &request).await?;
+pub(super) async fn list_rooms(
+    s: &ChatService,
+    request: Request<ListRoomsRequest>,
+) -> Result<ListRoomsResponse, RequestRefusal> {
+    let session = auth::caller_session(s, &request).await?;
     let s = s.for_reader(&session);
     let ListRoomsRequest { consistency, include_public, limit, page } = request.into_inner();
-    let (page, limit) = (Page::parse(&page)?, page_size(limit, 500));
-    let question = move |view: &View<'_>| match page {
-        Page::Mine(after) => my_rooms(view, &session.localpart, after, limit, include_public),
-        Page::Public(after) => public_rooms(view, &session.localpart, after, limit),
+    let (page, limit) = (PageToken::parse(&page)?, page_size(limit, 500));
+    let question = move |view: &StateView<'_>| match page {
+        PageToken::Mine(after) => my_rooms(view, &session.localpart, after, limit, include_public),
+        PageToken::Public(after) => public_rooms(view, &session.localpart, after, limit),
     };
-    let (found, freshness): (Rooms, Freshness) = s.read(convert::consistency(consistency)?, question).await?;
-    let rooms = found.rooms.into_iter().map(|(summary, kind)| convert::room(summary, kind)).collect();
-    Ok(ListRoomsResponse { rooms, next_page: found.next, freshness: convert::freshness(freshness).into() })
+    let (found, freshness): (RoomPage, ServedFreshness) =
+        s.read(convert::consistency_from_wire(consistency)?, question).await?;
+    let rooms = found.rooms.into_iter().map(|(summary, kind)| convert::room_to_wire(summary, kind)).collect();
+    Ok(ListRoomsResponse { rooms, next_page: found.next, freshness: convert::freshness_to_wire(freshness).into() })
 }
 
-struct Rooms {
+struct RoomPage {
     rooms: Vec<(RoomSummary, Option<Kind>)>,
     next: String,
 }
 
 fn my_rooms(
-    view: &View<'_>,
+    view: &StateView<'_>,
     localpart: &str,
     after: Option<RoomNumber>,
     limit: usize,
     include_public: bool,
-) -> Result<Rooms, QueryError> {
+) -> Result<RoomPage, QueryError> {
     let mut mine: Vec<_> = view.rooms_of(localpart)?.into_iter().filter(|m| Some(m.room) > after).collect();
     mine.sort_by_key(|membership| membership.room);
     let mut more = mine.len() > limit;
@@ -139,15 +149,15 @@ fn my_rooms(
         _ if include_public => "p".to_owned(),
         _ => String::new(),
     };
-    Ok(Rooms { rooms, next })
+    Ok(RoomPage { rooms, next })
 }
 
 fn public_rooms(
-    view: &View<'_>,
+    view: &StateView<'_>,
     localpart: &str,
     after: Option<RoomNumber>,
     limit: usize,
-) -> Result<Rooms, QueryError> {
+) -> Result<RoomPage, QueryError> {
     let listed = view.public_rooms(after, limit)?;
     let next = listed.next.map(|last| format!("p{last}")).unwrap_or_default();
     let mut rooms = Vec::new();
@@ -158,7 +168,7 @@ fn public_rooms(
             rooms.push((summary, None));
         }
     }
-    Ok(Rooms { rooms, next })
+    Ok(RoomPage { rooms, next })
 }
 
 #[cfg(test)]
@@ -172,11 +182,11 @@ mod tests {
 
     #[test]
     fn a_page_that_no_answer_gave_is_refused() {
-        assert!(matches!(Page::parse(""), Ok(Page::Mine(None))));
-        assert!(matches!(Page::parse("m12"), Ok(Page::Mine(Some(RoomNumber(12))))));
-        assert!(matches!(Page::parse("p"), Ok(Page::Public(None))));
+        assert!(matches!(PageToken::parse(""), Ok(PageToken::Mine(None))));
+        assert!(matches!(PageToken::parse("m12"), Ok(PageToken::Mine(Some(RoomNumber(12))))));
+        assert!(matches!(PageToken::parse("p"), Ok(PageToken::Public(None))));
         for bad in ["x", "m-1", "pq", "ü"] {
-            assert_eq!(Page::parse(bad).err().map(|r| r.code), Some(Code::BadCursor), "{bad}");
+            assert_eq!(PageToken::parse(bad).err().map(|r| r.code), Some(RefusalCode::BadCursor), "{bad}");
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Server of port 7400: the chat service, reflection, and the standard health service.
 
-use super::ChatDoor;
-use super::gate::Gate;
-use crate::api::listen::{Bounds, ClientDoor, Protocol};
-use crate::metrics::{Door, Metrics};
-use crate::raft::cluster::Cluster;
-use crate::service::Service;
+use super::ChatApi;
+use super::gate::GrpcGate;
+use crate::api::listen::{ClientListener, ConnectionBuilder, ListenerBounds};
+use crate::metrics::{ChatMetrics, ClientApi};
+use crate::raft::cluster::ClusterMonitor;
+use crate::service::ChatService;
 use crate::tls::ClientTls;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use quorate_wire::DESCRIPTORS;
@@ -44,14 +44,14 @@ const CHAT: &str = "quorate.chat.v1.Chat";
 
 /// Health of the listener, as clients and load balancers see it (`grpc.health.v1`).
 #[derive(Clone)]
-pub struct DoorHealth {
+pub struct GrpcHealth {
     reporter: HealthReporter,
     stopping: CancellationToken,
 }
 
-impl DoorHealth {
+impl GrpcHealth {
     /// Reports the readiness of the pod as it changes, until `closed`.
-    pub async fn follow(self, cluster: Cluster, closed: CancellationToken) {
+    pub async fn follow(self, cluster: ClusterMonitor, closed: CancellationToken) {
         let mut headlines = cluster.watch();
         loop {
             let ready = headlines.borrow_and_update().ready;
@@ -79,14 +79,14 @@ impl DoorHealth {
 ///
 /// # Errors
 /// If the descriptors that were compiled in are not valid, which the tests exclude.
-pub(crate) fn serve(
+pub(crate) fn serve_grpc(
     listener: TcpListener,
     tls: Option<ClientTls>,
-    bounds: Arc<Bounds>,
-    service: Service,
-    metrics: Metrics,
+    bounds: Arc<ListenerBounds>,
+    service: ChatService,
+    metrics: ChatMetrics,
     closed: CancellationToken,
-) -> Result<(DoorHealth, impl Future<Output = ()>), tonic_reflection::server::Error> {
+) -> Result<(GrpcHealth, impl Future<Output = ()>), tonic_reflection::server::Error> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
@@ -94,23 +94,23 @@ pub(crate) fn serve(
         .with_service_name(CHAT)
         .with_service_name("grpc.health.v1.Health")
         .build_v1()?;
-    let chat = ChatServer::new(ChatDoor::new(service.clone(), metrics)).max_decoding_message_size(MAX_REQUEST);
+    let chat = ChatServer::new(ChatApi::new(service.clone(), metrics)).max_decoding_message_size(MAX_REQUEST);
     let router = Routes::new(chat).add_service(health).add_service(reflection).into_axum_router();
-    let door = ClientDoor {
+    let door = ClientListener {
         listener,
-        door: Door::Grpc,
+        door: ClientApi::Grpc,
         bounds,
-        protocol: protocol(),
+        protocol: connection_builder(),
         router,
         tls,
-        manner: Gate::new(service),
+        manner: GrpcGate::new(service),
     };
-    let health = DoorHealth { reporter, stopping: CancellationToken::new() };
+    let health = GrpcHealth { reporter, stopping: CancellationToken::new() };
     Ok((health, door.serve(closed)))
 }
 
-fn protocol() -> Protocol {
-    let mut protocol = Protocol::new(TokioExecutor::new()).http2_only();
+fn connection_builder() -> ConnectionBuilder {
+    let mut protocol = ConnectionBuilder::new(TokioExecutor::new()).http2_only();
     protocol
         .http2()
         .timer(TokioTimer::new())

@@ -2,16 +2,16 @@
 
 use super::auth;
 use crate::api::convert;
-use crate::metrics::Metrics;
-use crate::service::{Refusal, Service};
+use crate::metrics::ChatMetrics;
+use crate::service::{ChatService, RequestRefusal};
 use quorate_wire::chat::v1::{ListServersRequest, ListServersResponse};
 use tonic::Request;
 
-pub(super) async fn list(
-    s: &Service,
-    metrics: &Metrics,
+pub(super) async fn list_servers(
+    s: &ChatService,
+    metrics: &ChatMetrics,
     request: Request<ListServersRequest>,
-) -> Result<ListServersResponse, Refusal> {
-    auth::session(s, &request).await?;
-    Ok(convert::servers(&s.cluster().status(), metrics.connections()))
+) -> Result<ListServersResponse, RequestRefusal> {
+    auth::caller_session(s, &request).await?;
+    Ok(convert::servers_to_wire(&s.cluster().status(), metrics.connections()))
 }

@@ -1,6 +1,6 @@
 //! Answers, which count against their budget until the caller has taken them.
 
-use super::places::{Busy, Held};
+use super::places::{OpenRequest, TrackedConnection};
 use axum::body::{Body, HttpBody as _};
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
@@ -24,11 +24,11 @@ pub(super) struct AnswerBody {
     /// Rest of the last frame; `counted` says whether its bytes are counted.
     rest: Bytes,
     counted: bool,
-    busy: Busy,
+    busy: OpenRequest,
 }
 
 impl AnswerBody {
-    pub(super) fn new(inner: Body, busy: Busy) -> Self {
+    pub(super) fn new(inner: Body, busy: OpenRequest) -> Self {
         let size = inner.size_hint().exact().and_then(|size| usize::try_from(size).ok()).unwrap_or(0);
         let ahead = if size < COUNTED_FROM { 0 } else { size };
         if ahead > 0 {
@@ -53,7 +53,7 @@ impl AnswerBody {
         let piece = self.rest.split_to(self.rest.len().min(PIECE));
         if self.counted && !piece.is_empty() {
             let held = Arc::clone(self.busy.held());
-            return Bytes::from_owner(Unsent { bytes: piece, held });
+            return Bytes::from_owner(UnsentBytes { bytes: piece, held });
         }
         piece
     }
@@ -102,18 +102,18 @@ impl hyper::body::Body for AnswerBody {
 }
 
 /// Bytes that are counted until the last copy of them is dropped.
-struct Unsent {
+struct UnsentBytes {
     bytes: Bytes,
-    held: Arc<Held>,
+    held: Arc<TrackedConnection>,
 }
 
-impl AsRef<[u8]> for Unsent {
+impl AsRef<[u8]> for UnsentBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl Drop for Unsent {
+impl Drop for UnsentBytes {
     fn drop(&mut self) {
         self.held.gone(self.bytes.len());
     }

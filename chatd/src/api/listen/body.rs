@@ -1,7 +1,7 @@
 //! Request bodies as they come in: charged to the budget, and not waited for longer than they are worth.
 
-use super::budget::Charge;
-use crate::metrics::Door;
+use super::budget::BodyCharge;
+use crate::metrics::ClientApi;
 use axum::BoxError;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -42,13 +42,13 @@ impl BodyFault {
 }
 
 /// Rules for what is held of a body, and for how long.
-pub(super) struct Holding {
+pub(super) struct BodyRules {
     limit: usize,
-    messages: Option<Messages>,
+    messages: Option<GrpcFraming>,
     stream: bool,
 }
 
-impl Holding {
+impl BodyRules {
     /// Creates the rules for a body that is read whole.
     pub(super) fn plain() -> Self {
         Self { limit: usize::MAX, messages: None, stream: false }
@@ -57,20 +57,20 @@ impl Holding {
     /// Creates the rules for a body of gRPC messages. In a stream, only the message that has not come whole yet is
     /// held.
     pub(super) fn messages(limit: usize, stream: bool) -> Self {
-        Self { limit, messages: Some(Messages::default()), stream }
+        Self { limit, messages: Some(GrpcFraming::default()), stream }
     }
 }
 
 /// Position of a body in a sequence of gRPC messages: each begins with a header of five bytes, the last four of which
 /// are its length.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Messages {
+pub(super) struct GrpcFraming {
     head: [u8; 5],
     head_bytes: usize,
     left: usize,
 }
 
-impl Messages {
+impl GrpcFraming {
     pub(super) fn is_between(&self) -> bool {
         self.head_bytes == 0 && self.left == 0
     }
@@ -100,9 +100,9 @@ impl Messages {
 /// Body of a request, charged to the budget.
 pub(super) struct CallerBody<F> {
     incoming: Incoming,
-    charge: Arc<Charge>,
-    door: Door,
-    holding: Holding,
+    charge: Arc<BodyCharge>,
+    door: ClientApi,
+    holding: BodyRules,
     spell: F,
     /// Bytes received of the whole body; `awaited` are those of the part that must come in time.
     received: usize,
@@ -114,7 +114,13 @@ pub(super) struct CallerBody<F> {
 }
 
 impl<F: Fn(BodyFault) -> BoxError + Unpin> CallerBody<F> {
-    pub(super) fn new(incoming: Incoming, charge: Arc<Charge>, door: Door, holding: Holding, spell: F) -> Self {
+    pub(super) fn new(
+        incoming: Incoming,
+        charge: Arc<BodyCharge>,
+        door: ClientApi,
+        holding: BodyRules,
+        spell: F,
+    ) -> Self {
         let (since, timer) = (None, None);
         Self { incoming, charge, door, holding, spell, received: 0, awaited: 0, since, timer, failed: false }
     }
@@ -139,7 +145,7 @@ impl<F: Fn(BodyFault) -> BoxError + Unpin> CallerBody<F> {
 
     /// Returns `true` if the caller may take its time now: between two messages of a stream.
     fn rests(&self) -> bool {
-        self.holding.stream && self.holding.messages.as_ref().is_some_and(Messages::is_between)
+        self.holding.stream && self.holding.messages.as_ref().is_some_and(GrpcFraming::is_between)
     }
 
     /// Gives back the charge of what came before: the handler has it, and bounds it itself.
@@ -214,13 +220,13 @@ mod tests {
         body.extend([0, 0, 0, 1, 0]);
         body.extend([9; 256]);
         for cut in 1..body.len() {
-            let mut messages = Messages::default();
+            let mut messages = GrpcFraming::default();
             for piece in body.chunks(cut) {
                 messages.advance(piece);
             }
             assert!(messages.is_between(), "pieces of {cut}");
         }
-        let mut messages = Messages::default();
+        let mut messages = GrpcFraming::default();
         messages.advance(&body[..7]);
         assert!(!messages.is_between());
         messages.advance(&body[7..8]);

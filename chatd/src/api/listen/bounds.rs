@@ -3,8 +3,8 @@
 use super::address::AddressBook;
 use super::budget::{AnswerBudget, RequestBudget};
 use crate::caller::{CallerAddress, TrustedProxies};
-use crate::config::Limits;
-use crate::metrics::{Door, Metrics};
+use crate::config::CallerLimits;
+use crate::metrics::{ChatMetrics, ClientApi};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -16,7 +16,7 @@ const OTHER_FILES: usize = 2_048;
 
 /// Times for which the listeners wait for their callers.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct ListenerTimeouts {
     /// Maximum time that a connection without a session may be silent, or at its request's head. A browser sends its
     /// first request at once; 10 s are for slow networks.
     pub stranger_idle: Duration,
@@ -30,7 +30,7 @@ pub struct Patience {
     pub stalled: Duration,
     /// Time in place of `stalled` while answers fill most of their budget.
     pub stalled_when_full: Duration,
-    /// Time that a body is given, with more as it comes ([`Patience::body_rate`]).
+    /// Time that a body is given, with more as it comes ([`ListenerTimeouts::body_rate`]).
     pub body: Duration,
     /// Bytes per second that a body must bring: a megabyte in four minutes.
     pub body_rate: u32,
@@ -38,7 +38,7 @@ pub struct Patience {
     pub patrol: Duration,
 }
 
-impl Default for Patience {
+impl Default for ListenerTimeouts {
     fn default() -> Self {
         Self {
             stranger_idle: Duration::from_secs(10),
@@ -54,10 +54,10 @@ impl Default for Patience {
 }
 
 /// Bounds that all client listeners of one process share.
-pub struct Bounds {
-    pub(super) limits: Limits,
-    pub(super) patience: Patience,
-    pub(super) metrics: Metrics,
+pub struct ListenerBounds {
+    pub(super) limits: CallerLimits,
+    pub(super) patience: ListenerTimeouts,
+    pub(super) metrics: ChatMetrics,
     pub(super) book: Arc<AddressBook>,
     pub(super) requests: RequestBudget,
     pub(super) answers: AnswerBudget,
@@ -67,10 +67,10 @@ pub struct Bounds {
     now: AtomicU32,
 }
 
-impl Bounds {
+impl ListenerBounds {
     /// Creates bounds with these limits. The number of files that the process may open bounds the connections, too.
     #[must_use]
-    pub fn new(limits: Limits, patience: Patience, metrics: Metrics) -> Arc<Self> {
+    pub fn new(limits: CallerLimits, patience: ListenerTimeouts, metrics: ChatMetrics) -> Arc<Self> {
         let mut limits = limits;
         let files = quorate_meter::process::max_fds().and_then(|files| usize::try_from(files).ok());
         let fit = files.map_or(usize::MAX, places_in);
@@ -132,7 +132,7 @@ impl Bounds {
         CallerAddress::counted(peer)
     }
 
-    pub(super) fn refused(&self, door: Door, reason: &'static str) {
+    pub(super) fn refused(&self, door: ClientApi, reason: &'static str) {
         self.metrics.door_refused(door, reason);
     }
 }

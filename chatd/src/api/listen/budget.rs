@@ -4,8 +4,8 @@
 //! 600 of them would hold the whole budget without a byte being sent. What has arrived is what the pod's memory holds.
 
 use super::address::AddressShare;
-use super::bounds::Bounds;
-use super::places::Held;
+use super::bounds::ListenerBounds;
+use super::places::TrackedConnection;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -75,20 +75,20 @@ impl AnswerBudget {
 }
 
 /// Part of the budget that one request's body holds; given back when the request ends.
-pub(super) struct Charge {
-    bounds: Arc<Bounds>,
+pub(super) struct BodyCharge {
+    bounds: Arc<ListenerBounds>,
     share: Arc<AddressShare>,
-    held: Arc<Held>,
+    held: Arc<TrackedConnection>,
     of_stranger: AtomicUsize,
     of_member: AtomicUsize,
 }
 
-impl Charge {
-    pub(super) fn new(bounds: Arc<Bounds>, share: Arc<AddressShare>, held: Arc<Held>) -> Self {
+impl BodyCharge {
+    pub(super) fn new(bounds: Arc<ListenerBounds>, share: Arc<AddressShare>, held: Arc<TrackedConnection>) -> Self {
         Self { bounds, share, held, of_stranger: AtomicUsize::new(0), of_member: AtomicUsize::new(0) }
     }
 
-    pub(super) fn bounds(&self) -> &Arc<Bounds> {
+    pub(super) fn bounds(&self) -> &Arc<ListenerBounds> {
         &self.bounds
     }
 
@@ -103,10 +103,10 @@ impl Charge {
             (&budget.members, budget.limit - budget.limit / STRANGERS, &self.of_member)
         };
         let of_address = if stranger { limit } else { budget.limit } / ADDRESSES;
-        if !reserve(&self.share.request_bytes, bytes, of_address) {
+        if !try_reserve(&self.share.request_bytes, bytes, of_address) {
             return false;
         }
-        if !reserve(pool, bytes, limit) {
+        if !try_reserve(pool, bytes, limit) {
             self.share.request_bytes.fetch_sub(bytes, Relaxed);
             return false;
         }
@@ -127,13 +127,13 @@ impl Charge {
     }
 }
 
-impl Drop for Charge {
+impl Drop for BodyCharge {
     fn drop(&mut self) {
         self.give_back();
     }
 }
 
-fn reserve(held: &AtomicUsize, bytes: usize, limit: usize) -> bool {
+fn try_reserve(held: &AtomicUsize, bytes: usize, limit: usize) -> bool {
     let before = held.fetch_add(bytes, Relaxed);
     let fits = before.saturating_add(bytes) <= limit;
     if !fits {

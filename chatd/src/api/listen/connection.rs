@@ -1,8 +1,8 @@
 //! One connection, from its acceptance to its end.
 
-use super::Protocol;
-use super::places::{Place, Told};
-use super::service::{DoorService, Manner};
+use super::ConnectionBuilder;
+use super::places::{ConnectionSignal, SlotGuard};
+use super::service::{ConnectionService, RequestGate};
 use crate::tls::ClientTls;
 use hyper_util::rt::TokioIo;
 use std::future::poll_fn;
@@ -13,34 +13,38 @@ use tokio::net::TcpStream;
 
 /// Performs the TLS handshake and serves the connection. A handshake that takes its time is the silence of a stranger:
 /// the patrol ends it, and a newcomer may.
-pub(super) async fn run_with_tls<M: Manner>(
+pub(super) async fn run_with_tls<M: RequestGate>(
     stream: TcpStream,
     tls: ClientTls,
-    protocol: Arc<Protocol>,
-    service: DoorService<M>,
-    place: Place,
+    protocol: Arc<ConnectionBuilder>,
+    service: ConnectionService<M>,
+    place: SlotGuard,
 ) {
     let held = Arc::clone(place.held());
     let mut shaking = Box::pin(tls.acceptor().accept(stream));
     let shaken = poll_fn(|cx| {
         held.waker.register(cx.waker());
-        if held.told() != Told::GoOn {
+        if held.told() != ConnectionSignal::GoOn {
             return Poll::Ready(None);
         }
         shaking.as_mut().poll(cx).map(Some)
     });
     match shaken.await {
-        Some(Ok(stream)) => run(stream, protocol, service, place).await,
+        Some(Ok(stream)) => run_connection(stream, protocol, service, place).await,
         Some(Err(error)) => tracing::debug!(%error, "a client handshake failed"),
         None => tracing::debug!("a client handshake was abandoned"),
     }
 }
 
 /// Serves a connection until it ends or is told to.
-pub(super) async fn run<I, M>(io: I, protocol: Arc<Protocol>, service: DoorService<M>, place: Place)
-where
+pub(super) async fn run_connection<I, M>(
+    io: I,
+    protocol: Arc<ConnectionBuilder>,
+    service: ConnectionService<M>,
+    place: SlotGuard,
+) where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    M: Manner,
+    M: RequestGate,
 {
     let held = Arc::clone(place.held());
     // Boxed once, instead of within each of the futures around it.
@@ -50,12 +54,12 @@ where
         // Registered before the check: whoever tells the connection something after it wakes this task.
         held.waker.register(cx.waker());
         match held.told() {
-            Told::End => return Poll::Ready(Ok(())),
-            Told::Finish if !finishing => {
+            ConnectionSignal::End => return Poll::Ready(Ok(())),
+            ConnectionSignal::Finish if !finishing => {
                 finishing = true;
                 connection.as_mut().graceful_shutdown();
             }
-            Told::Finish | Told::GoOn => {}
+            ConnectionSignal::Finish | ConnectionSignal::GoOn => {}
         }
         connection.as_mut().poll(cx)
     });

@@ -3,12 +3,12 @@
 //! There is one timer for all of them: a timer of its own would cost each parked connection memory, and each request
 //! two resets.
 
-use super::bounds::{Bounds, Patience};
-use super::places::{Held, Places, Told};
+use super::bounds::{ListenerBounds, ListenerTimeouts};
+use super::places::{ConnectionSignal, ConnectionSlots, TrackedConnection};
 use std::sync::Arc;
 use tokio::time::{MissedTickBehavior, interval};
 
-pub(super) async fn walk(places: Arc<Places>) {
+pub(super) async fn patrol_connections(places: Arc<ConnectionSlots>) {
     let mut every = interval(places.bounds.patience.patrol);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -16,7 +16,7 @@ pub(super) async fn walk(places: Arc<Places>) {
         places.bounds.tick();
         let stalled_early = places.bounds.answers.is_nearly_full();
         for held in places.all() {
-            look(&places.bounds, &held, stalled_early);
+            check_connection(&places.bounds, &held, stalled_early);
         }
         let (requests, answers) = (places.bounds.requests.bytes(), places.bounds.answers.bytes());
         places.bounds.metrics.doors_hold(requests, answers);
@@ -24,27 +24,27 @@ pub(super) async fn walk(places: Arc<Places>) {
     }
 }
 
-fn look(bounds: &Bounds, held: &Held, stalled_early: bool) {
-    let Patience { stranger_idle, session_idle, finish, stalled, stalled_when_full, .. } = bounds.patience;
+fn check_connection(bounds: &ListenerBounds, held: &TrackedConnection, stalled_early: bool) {
+    let ListenerTimeouts { stranger_idle, session_idle, finish, stalled, stalled_when_full, .. } = bounds.patience;
     let (stalled, idle) = (
         if stalled_early { stalled_when_full } else { stalled },
         if held.is_stranger() { stranger_idle } else { session_idle },
     );
     let waits = held.waits_since();
     if waits.is_some_and(|since| bounds.age(since) > stalled) {
-        end(bounds, held, Told::End, "stalled");
-    } else if held.told() == Told::Finish {
+        end_connection(bounds, held, ConnectionSignal::End, "stalled");
+    } else if held.told() == ConnectionSignal::Finish {
         // With requests open the connection goes on until they end; at the end of the process that has its own limit.
         if !held.is_busy() && bounds.age(held.told_at().max(held.idle_since())) > finish {
-            held.tell(Told::End);
+            held.tell(ConnectionSignal::End);
         }
     } else if waits.is_none() && !held.is_busy() && bounds.age(held.idle_since()) > idle {
-        end(bounds, held, Told::Finish, "idle");
+        end_connection(bounds, held, ConnectionSignal::Finish, "idle");
     }
 }
 
-fn end(bounds: &Bounds, held: &Held, how: Told, reason: &'static str) {
-    if held.told() != Told::End {
+fn end_connection(bounds: &ListenerBounds, held: &TrackedConnection, how: ConnectionSignal, reason: &'static str) {
+    if held.told() != ConnectionSignal::End {
         bounds.metrics.door_closed(held.door(), reason);
         held.tell(how);
     }

@@ -6,8 +6,8 @@
 //! anybody with a session; and a newcomer always has the time that it takes to fill all places anew to show a session.
 
 use super::address::AddressShare;
-use super::bounds::Bounds;
-use crate::metrics::{Counted, Door};
+use super::bounds::ListenerBounds;
+use crate::metrics::{ClientApi, GaugeGuard};
 use futures::task::AtomicWaker;
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -24,14 +24,14 @@ const LOOKED_AT: usize = 16;
 const STRANGER_REQUESTS: usize = 4_096;
 
 /// Reason for which a connection was not let in, as a label.
-pub(super) type Refused = &'static str;
-const DOOR_FULL: Refused = "connections";
-const ADDRESS_FULL: Refused = "address_connections";
+pub(super) type RefusalReason = &'static str;
+const DOOR_FULL: RefusalReason = "connections";
+const ADDRESS_FULL: RefusalReason = "address_connections";
 
 /// Instruction that a connection was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Told {
+pub(super) enum ConnectionSignal {
     /// Go on: nothing was said.
     GoOn = 0,
     /// End after the requests that are open.
@@ -41,29 +41,29 @@ pub(super) enum Told {
 }
 
 /// Places of one listener.
-pub(crate) struct Places {
-    door: Door,
-    pub(super) bounds: Arc<Bounds>,
+pub(crate) struct ConnectionSlots {
+    door: ClientApi,
+    pub(super) bounds: Arc<ListenerBounds>,
     open: AtomicUsize,
     strangers: AtomicUsize,
     stranger_requests: AtomicUsize,
     queue: Mutex<StrangerQueue>,
-    all: Mutex<Registry>,
+    all: Mutex<ConnectionRegistry>,
 }
 
 #[derive(Default)]
-struct Registry {
+struct ConnectionRegistry {
     next: u64,
-    held: HashMap<u64, Weak<Held>>,
+    held: HashMap<u64, Weak<TrackedConnection>>,
 }
 
 /// Strangers in the order in which they came.
 #[derive(Default)]
-pub(super) struct StrangerQueue(VecDeque<Weak<Held>>);
+pub(super) struct StrangerQueue(VecDeque<Weak<TrackedConnection>>);
 
 /// A connection as the listener sees it.
-pub(crate) struct Held {
-    places: Arc<Places>,
+pub(crate) struct TrackedConnection {
+    places: Arc<ConnectionSlots>,
     share: Arc<AddressShare>,
     id: u64,
     stranger: AtomicBool,
@@ -80,14 +80,14 @@ pub(crate) struct Held {
 }
 
 /// Hold of a connection on its place, which is free again when this is dropped.
-pub(super) struct Place {
-    held: Arc<Held>,
-    _counted: Counted,
+pub(super) struct SlotGuard {
+    held: Arc<TrackedConnection>,
+    _counted: GaugeGuard,
 }
 
 /// Connection that a request came over, in the request's extensions.
 #[derive(Clone)]
-pub(crate) struct CallerConnection(pub(super) Arc<Held>);
+pub(crate) struct CallerConnection(pub(super) Arc<TrackedConnection>);
 
 impl CallerConnection {
     /// Notes that a request of this connection has shown a valid session: from now on the connection is not a
@@ -97,8 +97,8 @@ impl CallerConnection {
     }
 }
 
-impl Places {
-    pub(super) fn new(door: Door, bounds: Arc<Bounds>) -> Arc<Self> {
+impl ConnectionSlots {
+    pub(super) fn new(door: ClientApi, bounds: Arc<ListenerBounds>) -> Arc<Self> {
         Arc::new(Self {
             door,
             bounds,
@@ -110,7 +110,7 @@ impl Places {
         })
     }
 
-    pub(super) fn door(&self) -> Door {
+    pub(super) fn door(&self) -> ClientApi {
         self.door
     }
 
@@ -119,29 +119,29 @@ impl Places {
     }
 
     /// Gives a newcomer a place, at the cost of an older stranger where none is free.
-    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<Place, Refused> {
+    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr) -> Result<SlotGuard, RefusalReason> {
         let limits = &self.bounds.limits;
         let share = self.bounds.book.share(self.bounds.counted(peer));
         // A proxy's connections are those of its callers, who are counted request by request.
         let address_full = !self.bounds.is_proxy(peer)
             && (share.connections.load(Relaxed) >= limits.connections_per_address
                 || share.strangers.load(Relaxed) >= limits.strangers_per_address);
-        if address_full && !evict(&share.queue) {
+        if address_full && !evict_stranger(&share.queue) {
             return Err(ADDRESS_FULL);
         }
         let for_strangers = limits.connections - limits.connections / RESERVED;
         let door_full = self.open.load(Relaxed) >= limits.connections || self.strangers() >= for_strangers;
-        if door_full && !evict(&self.queue) {
+        if door_full && !evict_stranger(&self.queue) {
             return Err(DOOR_FULL);
         }
         Ok(self.hold(share))
     }
 
-    fn hold(self: &Arc<Self>, share: Arc<AddressShare>) -> Place {
+    fn hold(self: &Arc<Self>, share: Arc<AddressShare>) -> SlotGuard {
         let now = self.bounds.now();
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         all.next += 1;
-        let held = Arc::new(Held {
+        let held = Arc::new(TrackedConnection {
             places: Arc::clone(self),
             share,
             id: all.next,
@@ -151,7 +151,7 @@ impl Places {
             idle_since: AtomicU32::new(now),
             unsent: AtomicUsize::new(0),
             unsent_since: AtomicU32::new(now),
-            told: AtomicU8::new(Told::GoOn as u8),
+            told: AtomicU8::new(ConnectionSignal::GoOn as u8),
             told_at: AtomicU32::new(now),
             waker: AtomicWaker::new(),
         });
@@ -161,9 +161,9 @@ impl Places {
             count.fetch_add(1, Relaxed);
             of_address.fetch_add(1, Relaxed);
         }
-        push(&self.queue, &held, self.strangers());
-        push(&held.share.queue, &held, held.share.strangers.load(Relaxed));
-        Place { held, _counted: self.bounds.metrics.connection(self.door) }
+        enqueue_stranger(&self.queue, &held, self.strangers());
+        enqueue_stranger(&held.share.queue, &held, held.share.strangers.load(Relaxed));
+        SlotGuard { held, _counted: self.bounds.metrics.connection(self.door) }
     }
 
     pub(super) fn refused(&self, reason: &'static str) {
@@ -171,23 +171,23 @@ impl Places {
     }
 
     /// Returns all connections that there are.
-    pub(super) fn all(&self) -> Vec<Arc<Held>> {
+    pub(super) fn all(&self) -> Vec<Arc<TrackedConnection>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner).held.values().filter_map(Weak::upgrade).collect()
     }
 
     /// Tells all connections to finish; for the end of the process.
     pub(super) fn finish_all(&self) {
-        self.all().iter().for_each(|held| held.tell(Told::Finish));
+        self.all().iter().for_each(|held| held.tell(ConnectionSignal::Finish));
     }
 }
 
-impl Place {
-    pub(super) fn held(&self) -> &Arc<Held> {
+impl SlotGuard {
+    pub(super) fn held(&self) -> &Arc<TrackedConnection> {
         &self.held
     }
 }
 
-impl Drop for Place {
+impl Drop for SlotGuard {
     fn drop(&mut self) {
         self.held.give_back();
         let mut all = self.held.places.all.lock().unwrap_or_else(PoisonError::into_inner);
@@ -195,12 +195,12 @@ impl Drop for Place {
     }
 }
 
-impl Held {
-    pub(super) fn bounds(&self) -> &Arc<Bounds> {
+impl TrackedConnection {
+    pub(super) fn bounds(&self) -> &Arc<ListenerBounds> {
         &self.places.bounds
     }
 
-    pub(super) fn door(&self) -> Door {
+    pub(super) fn door(&self) -> ClientApi {
         self.places.door
     }
 
@@ -252,18 +252,18 @@ impl Held {
         self.idle_since.load(Relaxed)
     }
 
-    pub(super) fn tell(&self, told: Told) {
+    pub(super) fn tell(&self, told: ConnectionSignal) {
         if self.told.fetch_max(told as u8, Relaxed) < told as u8 {
             self.told_at.store(self.bounds().now(), Relaxed);
             self.waker.wake();
         }
     }
 
-    pub(super) fn told(&self) -> Told {
+    pub(super) fn told(&self) -> ConnectionSignal {
         match self.told.load(Relaxed) {
-            0 => Told::GoOn,
-            1 => Told::Finish,
-            _ => Told::End,
+            0 => ConnectionSignal::GoOn,
+            1 => ConnectionSignal::Finish,
+            _ => ConnectionSignal::End,
         }
     }
 
@@ -291,13 +291,13 @@ impl Held {
 }
 
 /// A request that is being served, until its answer was handed over.
-pub(super) struct Busy {
-    held: Arc<Held>,
+pub(super) struct OpenRequest {
+    held: Arc<TrackedConnection>,
     stranger: bool,
 }
 
-impl Busy {
-    pub(super) fn begin(held: &Arc<Held>) -> Self {
+impl OpenRequest {
+    pub(super) fn begin(held: &Arc<TrackedConnection>) -> Self {
         held.busy.fetch_add(1, Relaxed);
         let stranger = held.is_stranger();
         if stranger {
@@ -306,12 +306,12 @@ impl Busy {
         Self { held: Arc::clone(held), stranger }
     }
 
-    pub(super) fn held(&self) -> &Arc<Held> {
+    pub(super) fn held(&self) -> &Arc<TrackedConnection> {
         &self.held
     }
 }
 
-impl Drop for Busy {
+impl Drop for OpenRequest {
     fn drop(&mut self) {
         // Before the count: whoever sees the connection idle must not see an old time.
         self.held.idle_since.store(self.held.bounds().now(), Relaxed);
@@ -322,7 +322,7 @@ impl Drop for Busy {
     }
 }
 
-fn push(queue: &Mutex<StrangerQueue>, held: &Arc<Held>, strangers: usize) {
+fn enqueue_stranger(queue: &Mutex<StrangerQueue>, held: &Arc<TrackedConnection>, strangers: usize) {
     let StrangerQueue(queue) = &mut *queue.lock().unwrap_or_else(PoisonError::into_inner);
     // Entries that went or showed a session are removed when they are half of the queue: never more than two looks
     // each.
@@ -334,7 +334,7 @@ fn push(queue: &Mutex<StrangerQueue>, held: &Arc<Held>, strangers: usize) {
 
 /// Evicts the stranger that has been there longest, one without a request if there is one among the oldest. Returns
 /// `false` if there is none.
-fn evict(queue: &Mutex<StrangerQueue>) -> bool {
+fn evict_stranger(queue: &Mutex<StrangerQueue>) -> bool {
     let StrangerQueue(queue) = &mut *queue.lock().unwrap_or_else(PoisonError::into_inner);
     let mut busy = VecDeque::new();
     let mut chosen = None;
@@ -357,6 +357,6 @@ fn evict(queue: &Mutex<StrangerQueue>) -> bool {
     let Some(held) = chosen else { return false };
     held.give_back();
     held.bounds().metrics.door_closed(held.door(), "evicted");
-    held.tell(Told::End);
+    held.tell(ConnectionSignal::End);
     true
 }

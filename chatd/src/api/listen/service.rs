@@ -2,12 +2,12 @@
 
 use super::address::AddressShare;
 use super::answer::AnswerBody;
-use super::body::{BodyFault, CallerBody, Holding};
-use super::bounds::Bounds;
-use super::budget::Charge;
-use super::places::{Busy, CallerConnection, Held, Place};
+use super::body::{BodyFault, BodyRules, CallerBody};
+use super::bounds::ListenerBounds;
+use super::budget::BodyCharge;
+use super::places::{CallerConnection, OpenRequest, SlotGuard, TrackedConnection};
 use crate::caller::CallerAddress;
-use crate::service::{Code, Refusal};
+use crate::service::{RefusalCode, RequestRefusal};
 use axum::body::{Body, HttpBody as _};
 use axum::{BoxError, Router};
 use bytes::Bytes;
@@ -26,19 +26,19 @@ use tower::Service as _;
 const COME_AGAIN: Duration = Duration::from_secs(1);
 
 /// Protocol-specific behaviour of a listener: how it refuses, and what it asks of a caller before it reads a body.
-pub(crate) trait Manner: Clone + Send + Sync + Unpin + 'static {
+pub(crate) trait RequestGate: Clone + Send + Sync + Unpin + 'static {
     /// Renders a refusal as a response.
-    fn refuse(&self, refusal: Refusal) -> Response<Body>;
+    fn refuse(&self, refusal: RequestRefusal) -> Response<Body>;
 
     /// Turns a fault of a request's body into the error that the handler's decoder sees.
     fn fault(&self, fault: BodyFault) -> BoxError;
 
     /// Examines a request's head and says how the body is to be read; the listener may look at the session here.
-    fn ask(&self, parts: &mut Parts, connection: &CallerConnection) -> impl Future<Output = Reading> + Send;
+    fn ask(&self, parts: &mut Parts, connection: &CallerConnection) -> impl Future<Output = BodyMode> + Send;
 }
 
 /// Way in which a request's body is to be read.
-pub(crate) enum Reading {
+pub(crate) enum BodyMode {
     /// The body is read as it comes; the handler bounds it.
     Plain,
     /// The body is read as gRPC messages.
@@ -53,21 +53,21 @@ pub(crate) enum Reading {
 }
 
 /// Routes and behaviour behind a listener.
-pub(super) struct Behind<M> {
+pub(super) struct ListenerBackend<M> {
     pub(super) router: Router,
     pub(super) manner: M,
 }
 
 /// HTTP service of one connection.
-pub(super) struct DoorService<M> {
-    behind: Arc<Behind<M>>,
-    held: Arc<Held>,
+pub(super) struct ConnectionService<M> {
+    behind: Arc<ListenerBackend<M>>,
+    held: Arc<TrackedConnection>,
     peer: IpAddr,
     is_proxy: bool,
 }
 
-impl<M: Manner> DoorService<M> {
-    pub(super) fn new(behind: Arc<Behind<M>>, place: &Place, peer: IpAddr) -> Self {
+impl<M: RequestGate> ConnectionService<M> {
+    pub(super) fn new(behind: Arc<ListenerBackend<M>>, place: &SlotGuard, peer: IpAddr) -> Self {
         let held = Arc::clone(place.held());
         let is_proxy = held.bounds().is_proxy(peer);
         Self { behind, held, peer, is_proxy }
@@ -84,16 +84,16 @@ impl<M: Manner> DoorService<M> {
     }
 }
 
-impl<M: Manner> hyper::service::Service<Request<Incoming>> for DoorService<M> {
+impl<M: RequestGate> hyper::service::Service<Request<Incoming>> for ConnectionService<M> {
     type Response = Response<AnswerBody>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Response<AnswerBody>, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let busy = Busy::begin(&self.held);
+        let busy = OpenRequest::begin(&self.held);
         let (caller, share) = self.caller(&request);
         let behind = Arc::clone(&self.behind);
-        let mut served = Served { behind, bounds: Arc::clone(self.held.bounds()), share, busy };
+        let mut served = ServedRequest { behind, bounds: Arc::clone(self.held.bounds()), share, busy };
         Box::pin(async move {
             let version = request.version();
             let mut response = match served.refusal() {
@@ -104,28 +104,28 @@ impl<M: Manner> hyper::service::Service<Request<Incoming>> for DoorService<M> {
                 // A client that asks again then asks another pod.
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            let Served { busy, .. } = served;
+            let ServedRequest { busy, .. } = served;
             Ok(response.map(|body| AnswerBody::new(body, busy)))
         })
     }
 }
 
 /// One request that is being served.
-struct Served<M> {
-    behind: Arc<Behind<M>>,
-    bounds: Arc<Bounds>,
+struct ServedRequest<M> {
+    behind: Arc<ListenerBackend<M>>,
+    bounds: Arc<ListenerBounds>,
     share: Arc<AddressShare>,
-    busy: Busy,
+    busy: OpenRequest,
 }
 
-impl<M: Manner> Served<M> {
+impl<M: RequestGate> ServedRequest<M> {
     /// Returns the refusal of a request that is not looked at now, if there is one.
-    fn refusal(&self) -> Option<Refusal> {
+    fn refusal(&self) -> Option<RequestRefusal> {
         let held = self.busy.held();
         let stranger = held.is_stranger();
         self.bounds.answers.is_full_for(&self.share, stranger).then(|| {
             self.bounds.refused(held.door(), "answer_bytes");
-            overloaded("too many responses are waiting to be read; read those first, then try again")
+            overload_refusal("too many responses are waiting to be read; read those first, then try again")
         })
     }
 
@@ -137,7 +137,7 @@ impl<M: Manner> Served<M> {
         if held.asks_too_much() {
             self.bounds.refused(held.door(), "stranger_requests");
             let message = "too many concurrent requests over connections without a session; log in, or wait";
-            return self.behind.manner.refuse(overloaded(message));
+            return self.behind.manner.refuse(overload_refusal(message));
         }
         parts.extensions.insert(caller);
         parts.extensions.insert(connection);
@@ -153,25 +153,30 @@ impl<M: Manner> Served<M> {
     }
 
     /// Returns the body as the handler reads it, and what it holds of the budget for as long as the request is served.
-    fn body(&self, incoming: Incoming, reading: Reading, held: &Arc<Held>) -> (Body, Option<Arc<Charge>>) {
-        if let Reading::Instead(bytes) = reading {
+    fn body(
+        &self,
+        incoming: Incoming,
+        reading: BodyMode,
+        held: &Arc<TrackedConnection>,
+    ) -> (Body, Option<Arc<BodyCharge>>) {
+        if let BodyMode::Instead(bytes) = reading {
             return (Body::from(bytes), None);
         }
         if incoming.is_end_stream() {
             return (Body::empty(), None);
         }
-        let charge = Arc::new(Charge::new(Arc::clone(&self.bounds), Arc::clone(&self.share), Arc::clone(held)));
+        let charge = Arc::new(BodyCharge::new(Arc::clone(&self.bounds), Arc::clone(&self.share), Arc::clone(held)));
         let manner = self.behind.manner.clone();
         let spell = move |fault| manner.fault(fault);
         let holding = match reading {
-            Reading::Messages { limit, stream } => Holding::messages(limit, stream),
-            Reading::Plain | Reading::Instead(_) => Holding::plain(),
+            BodyMode::Messages { limit, stream } => BodyRules::messages(limit, stream),
+            BodyMode::Plain | BodyMode::Instead(_) => BodyRules::plain(),
         };
         (Body::new(CallerBody::new(incoming, Arc::clone(&charge), held.door(), holding, spell)), Some(charge))
     }
 }
 
 /// Creates a refusal for want of room, with a hint when to come again.
-pub(crate) fn overloaded(message: &str) -> Refusal {
-    Refusal::new(Code::Overloaded, message).after(COME_AGAIN)
+pub(crate) fn overload_refusal(message: &str) -> RequestRefusal {
+    RequestRefusal::new(RefusalCode::Overloaded, message).after(COME_AGAIN)
 }

@@ -1,11 +1,11 @@
 //! A listener with short patience and few places, and callers who misuse it.
 
-use super::bounds::{Bounds, Patience};
-use super::{BodyFault, CallerConnection, ClientDoor, Manner, Protocol, Reading};
+use super::bounds::{ListenerBounds, ListenerTimeouts};
+use super::{BodyFault, BodyMode, CallerConnection, ClientListener, ConnectionBuilder, RequestGate};
 use crate::caller::{CallerAddress, TrustedProxies};
-use crate::config::Limits;
-use crate::metrics::{Door, Metrics};
-use crate::service::Refusal;
+use crate::config::CallerLimits;
+use crate::metrics::{ChatMetrics, ClientApi};
+use crate::service::RequestRefusal;
 use crate::tls::{ClientTls, ClientTlsFiles};
 use axum::body::Body;
 use axum::routing::{get, post};
@@ -35,8 +35,8 @@ const NEVER: Duration = Duration::from_secs(3600);
 #[derive(Clone)]
 struct Plain;
 
-impl Manner for Plain {
-    fn refuse(&self, refusal: Refusal) -> Response<Body> {
+impl RequestGate for Plain {
+    fn refuse(&self, refusal: RequestRefusal) -> Response<Body> {
         let mut response = Response::new(Body::from(refusal.message));
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         response
@@ -46,16 +46,16 @@ impl Manner for Plain {
         fault.into()
     }
 
-    async fn ask(&self, parts: &mut Parts, connection: &CallerConnection) -> Reading {
+    async fn ask(&self, parts: &mut Parts, connection: &CallerConnection) -> BodyMode {
         if parts.headers.contains_key("x-session") {
             connection.show_session();
         }
-        Reading::Plain
+        BodyMode::Plain
     }
 }
 
-fn patient() -> Patience {
-    Patience {
+fn patient() -> ListenerTimeouts {
+    ListenerTimeouts {
         stranger_idle: NEVER,
         session_idle: NEVER,
         finish: Duration::from_millis(50),
@@ -67,8 +67,8 @@ fn patient() -> Patience {
     }
 }
 
-fn limits() -> Limits {
-    Limits {
+fn limits() -> CallerLimits {
+    CallerLimits {
         connections: 64,
         connections_per_address: 64,
         strangers_per_address: 64,
@@ -80,21 +80,26 @@ fn limits() -> Limits {
 
 struct Opened {
     address: SocketAddr,
-    bounds: Arc<Bounds>,
-    metrics: Metrics,
+    bounds: Arc<ListenerBounds>,
+    metrics: ChatMetrics,
     closed: CancellationToken,
     _closes: DropGuard,
 }
 
 const ANSWER: usize = 900 * 1024;
 
-async fn open(limits: Limits, patience: Patience, protocol: Protocol) -> Opened {
+async fn open(limits: CallerLimits, patience: ListenerTimeouts, protocol: ConnectionBuilder) -> Opened {
     open_with(limits, patience, protocol, None).await
 }
 
-async fn open_with(limits: Limits, patience: Patience, protocol: Protocol, tls: Option<ClientTls>) -> Opened {
-    let metrics = Metrics::new().unwrap();
-    let bounds = Bounds::new(limits, patience, metrics.clone());
+async fn open_with(
+    limits: CallerLimits,
+    patience: ListenerTimeouts,
+    protocol: ConnectionBuilder,
+    tls: Option<ClientTls>,
+) -> Opened {
+    let metrics = ChatMetrics::new().unwrap();
+    let bounds = ListenerBounds::new(limits, patience, metrics.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = Router::new()
@@ -103,8 +108,15 @@ async fn open_with(limits: Limits, patience: Patience, protocol: Protocol, tls: 
         .route("/long", get(|| async { vec![b'x'; ANSWER] }))
         .route("/parked", get(park))
         .route("/read", post(read));
-    let door =
-        ClientDoor { listener, door: Door::Matrix, bounds: Arc::clone(&bounds), protocol, router, tls, manner: Plain };
+    let door = ClientListener {
+        listener,
+        door: ClientApi::Matrix,
+        bounds: Arc::clone(&bounds),
+        protocol,
+        router,
+        tls,
+        manner: Plain,
+    };
     let closed = CancellationToken::new();
     tokio::spawn(door.serve(closed.clone()));
     Opened { address, bounds, metrics, _closes: closed.clone().drop_guard(), closed }
@@ -128,8 +140,8 @@ async fn park() {
     std::future::pending().await
 }
 
-fn both() -> Protocol {
-    Protocol::new(TokioExecutor::new())
+fn both() -> ConnectionBuilder {
+    ConnectionBuilder::new(TokioExecutor::new())
 }
 
 impl Opened {
@@ -205,7 +217,7 @@ async fn ends(stream: &mut TcpStream) {
 
 #[tokio::test]
 async fn a_stranger_who_says_nothing_or_half_a_head_is_closed_and_a_user_is_not() {
-    let patience = Patience { stranger_idle: Duration::from_millis(200), ..patient() };
+    let patience = ListenerTimeouts { stranger_idle: Duration::from_millis(200), ..patient() };
     let door = open(limits(), patience, both()).await;
     let (mut silent, mut half, mut user) = (door.connect().await, door.connect().await, door.connect().await);
     assert!(ask_with_session(&mut user, "/").await.ends_with("here"));
@@ -218,7 +230,7 @@ async fn a_stranger_who_says_nothing_or_half_a_head_is_closed_and_a_user_is_not(
 
 #[tokio::test]
 async fn a_user_who_says_nothing_for_long_is_closed_too() {
-    let patience = Patience { session_idle: Duration::from_millis(100), ..patient() };
+    let patience = ListenerTimeouts { session_idle: Duration::from_millis(100), ..patient() };
     let door = open(limits(), patience, both()).await;
     let mut user = door.connect().await;
     assert!(ask_with_session(&mut user, "/").await.ends_with("here"));
@@ -227,7 +239,7 @@ async fn a_user_who_says_nothing_for_long_is_closed_too() {
 
 #[tokio::test]
 async fn a_preface_that_never_comes_is_not_waited_for() {
-    let patience = Patience { stranger_idle: Duration::from_millis(100), ..patient() };
+    let patience = ListenerTimeouts { stranger_idle: Duration::from_millis(100), ..patient() };
     let door = open(limits(), patience, both().http2_only()).await;
     let (mut silent, mut half) = (door.connect().await, door.connect().await);
     say(&mut half, "PRI * HTTP/2.0\r\n").await;
@@ -237,7 +249,7 @@ async fn a_preface_that_never_comes_is_not_waited_for() {
 
 #[tokio::test]
 async fn silent_connections_push_each_other_out_and_never_a_user() {
-    let door = open(Limits { connections: 16, ..limits() }, patient(), both()).await;
+    let door = open(CallerLimits { connections: 16, ..limits() }, patient(), both()).await;
     let mut user = door.connect().await;
     assert!(ask_with_session(&mut user, "/").await.ends_with("here"));
     let mut silent = Vec::new();
@@ -254,7 +266,7 @@ async fn silent_connections_push_each_other_out_and_never_a_user() {
 
 #[tokio::test]
 async fn a_stranger_with_a_request_goes_after_those_without() {
-    let door = open(Limits { connections: 16, ..limits() }, patient(), both()).await;
+    let door = open(CallerLimits { connections: 16, ..limits() }, patient(), both()).await;
     let mut parked = door.connect().await;
     say(&mut parked, "GET /parked HTTP/1.1\r\nHost: t\r\n\r\n").await;
     while PARKED.load(Ordering::SeqCst) == 0 {
@@ -274,7 +286,7 @@ async fn a_stranger_with_a_request_goes_after_those_without() {
 
 #[tokio::test]
 async fn an_address_that_fills_its_share_pushes_out_only_its_own() {
-    let door = open(Limits { strangers_per_address: 4, ..limits() }, patient(), both()).await;
+    let door = open(CallerLimits { strangers_per_address: 4, ..limits() }, patient(), both()).await;
     let mut other = door.connect_from(9).await;
     assert!(ask(&mut other, "GET /who").await.ends_with("127.0.0.9"));
     let mut silent = Vec::new();
@@ -288,7 +300,7 @@ async fn an_address_that_fills_its_share_pushes_out_only_its_own() {
 
 #[tokio::test]
 async fn an_address_full_of_users_takes_no_more_and_others_are_served() {
-    let door = open(Limits { connections_per_address: 3, ..limits() }, patient(), both()).await;
+    let door = open(CallerLimits { connections_per_address: 3, ..limits() }, patient(), both()).await;
     let mut users = Vec::new();
     for _ in 0..3 {
         let mut user = door.connect().await;
@@ -303,7 +315,7 @@ async fn an_address_full_of_users_takes_no_more_and_others_are_served() {
 #[tokio::test]
 async fn a_proxys_callers_are_counted_each_for_itself() {
     let trusted_proxies = TrustedProxies::parse("127.0.0.9").unwrap();
-    let limits = Limits { connections_per_address: 1, trusted_proxies, ..limits() };
+    let limits = CallerLimits { connections_per_address: 1, trusted_proxies, ..limits() };
     let door = open(limits, patient(), both()).await;
     let who = "GET /who HTTP/1.1\r\nHost: t\r\nX-Forwarded-For: 198.51.100.7, 203.0.113.5\r\n\r\n";
     let (mut proxy, mut second) = (door.connect_from(9).await, door.connect_from(9).await);
@@ -318,7 +330,7 @@ async fn a_proxys_callers_are_counted_each_for_itself() {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_not_waited_for() {
-    let patience = Patience { body: Duration::from_millis(100), ..patient() };
+    let patience = ListenerTimeouts { body: Duration::from_millis(100), ..patient() };
     let door = open(limits(), patience, both()).await;
     let mut slow = door.connect().await;
     say(&mut slow, "POST /read HTTP/1.1\r\nHost: t\r\nContent-Length: 1000\r\n\r\n").await;
@@ -355,8 +367,8 @@ async fn half_sent_bodies_fill_their_senders_budget_and_give_it_back() {
 
 #[tokio::test]
 async fn who_takes_no_answer_is_given_up_and_its_answers_are_forgotten() {
-    let patience = Patience { stalled: Duration::from_millis(300), ..patient() };
-    let door = open(Limits { answer_bytes: 64 << 20, ..limits() }, patience, both()).await;
+    let patience = ListenerTimeouts { stalled: Duration::from_millis(300), ..patient() };
+    let door = open(CallerLimits { answer_bytes: 64 << 20, ..limits() }, patience, both()).await;
     let mut slow = Vec::new();
     for _ in 0..8 {
         // So small that the kernel cannot take the whole answer.
@@ -378,7 +390,7 @@ async fn who_takes_no_answer_is_given_up_and_its_answers_are_forgotten() {
 
 #[tokio::test]
 async fn while_answers_fill_their_budget_new_requests_are_told_to_come_again() {
-    let door = open(Limits { answer_bytes: 256 << 10, ..limits() }, patient(), both()).await;
+    let door = open(CallerLimits { answer_bytes: 256 << 10, ..limits() }, patient(), both()).await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut slow = socket.connect(door.address).await.unwrap();
@@ -451,7 +463,7 @@ async fn a_door_with_a_certificate_speaks_tls_from_1_2_on_and_takes_a_renewed_on
     let files = ClientTlsFiles { cert: dir.path().join("tls.crt"), key: dir.path().join("tls.key") };
     let first = certify(&files);
     let tls = ClientTls::load(files.clone()).unwrap();
-    let patience = Patience { stranger_idle: Duration::from_secs(3), ..patient() };
+    let patience = ListenerTimeouts { stranger_idle: Duration::from_secs(3), ..patient() };
     let door = open_with(limits(), patience, both(), Some(tls.clone())).await;
     for version in [&TLS12, &TLS13] {
         assert!(over_tls(&door, &first, version).await.unwrap().ends_with("here"));

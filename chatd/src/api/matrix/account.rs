@@ -1,9 +1,9 @@
 //! Endpoints for accounts, filters and account data.
 
-use super::Door;
-use super::endpoint::Routes;
+use super::MatrixContext;
+use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
-use crate::service::{Consistency, LoggedIn, NewLogin, Session};
+use crate::service::{CallerSession, LoggedIn, NewLogin, ReadConsistency};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use quorate_core::query::QueryError;
@@ -19,10 +19,10 @@ use ruma::serde::Raw;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-pub(super) fn routes(routes: Routes) -> Routes {
+pub(super) fn account_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
         .open("register", sign_up)
-        .open_read("register_available", |door: Door, _, request: available::Request| async move {
+        .open_read("register_available", |door: MatrixContext, _, request: available::Request| async move {
             door.service.user_available(&request.username).await?;
             Ok(available::Response::new(true))
         })
@@ -41,14 +41,14 @@ pub(super) fn user_id(user: String) -> Result<OwnedUserId, MatrixError> {
 }
 
 /// Checks that the user is the caller: only one's own account can be asked about.
-pub(super) fn own(session: &Session, user: &ruma::UserId) -> Result<(), MatrixError> {
+pub(super) fn check_own_account(session: &CallerSession, user: &ruma::UserId) -> Result<(), MatrixError> {
     if user.as_str() == session.user_id {
         return Ok(());
     }
     Err(MatrixError::forbidden("This belongs to another user; you can read and change only your own."))
 }
 
-async fn sign_up(door: Door, request: register::v3::Request) -> Result<register::v3::Response, MatrixError> {
+async fn sign_up(door: MatrixContext, request: register::v3::Request) -> Result<register::v3::Response, MatrixError> {
     if request.kind == RegistrationKind::Guest {
         let message = "This server does not support guests: register an account.";
         return Err(MatrixError::new(StatusCode::FORBIDDEN, "M_GUEST_ACCESS_FORBIDDEN", message));
@@ -85,11 +85,11 @@ async fn sign_up(door: Door, request: register::v3::Request) -> Result<register:
 }
 
 async fn put_filter(
-    door: Door,
-    session: Session,
+    door: MatrixContext,
+    session: CallerSession,
     request: create_filter::v3::Request,
 ) -> Result<create_filter::v3::Response, MatrixError> {
-    own(&session, &request.user_id)?;
+    check_own_account(&session, &request.user_id)?;
     let filter = serde_json::to_vec(&request.filter)
         .map_err(|error| MatrixError::bad_json(format!("The filter cannot be stored: {error}.")))?;
     let number = door.service.put_filter(&session, filter.into()).await?;
@@ -97,11 +97,11 @@ async fn put_filter(
 }
 
 async fn read_filter(
-    door: Door,
-    session: Session,
+    door: MatrixContext,
+    session: CallerSession,
     request: get_filter::v3::Request,
 ) -> Result<get_filter::v3::Response, MatrixError> {
-    own(&session, &request.user_id)?;
+    check_own_account(&session, &request.user_id)?;
     let stored = stored_filter(&door, &session, &request.filter_id).await?;
     let filter = serde_json::from_slice(&stored)
         .map_err(|error| MatrixError::bad_json(format!("The stored filter cannot be read: {error}.")))?;
@@ -109,11 +109,15 @@ async fn read_filter(
 }
 
 /// Returns the JSON of a filter that this user stored earlier.
-pub(super) async fn stored_filter(door: &Door, session: &Session, filter_id: &str) -> Result<Bytes, MatrixError> {
+pub(super) async fn stored_filter(
+    door: &MatrixContext,
+    session: &CallerSession,
+    filter_id: &str,
+) -> Result<Bytes, MatrixError> {
     let missing = || MatrixError::not_found(format!("There is no filter {filter_id}: upload it again."));
     let number: u64 = filter_id.parse().map_err(|_| missing())?;
     // The filter of a number never changes: only one that is not here yet has to be waited for.
-    for consistency in [Consistency::Local, Consistency::Linearizable] {
+    for consistency in [ReadConsistency::Local, ReadConsistency::Linearizable] {
         let localpart = session.localpart.clone();
         let filter = door.read_with(consistency, move |view| view.filter(&localpart, number)).await?;
         if let Some(filter) = filter {
@@ -123,55 +127,55 @@ pub(super) async fn stored_filter(door: &Door, session: &Session, filter_id: &st
     Err(missing())
 }
 
-fn bytes<T>(raw: Raw<T>) -> Bytes {
+fn raw_bytes<T>(raw: Raw<T>) -> Bytes {
     Bytes::from(raw.into_json().get().to_owned().into_bytes())
 }
 
 async fn set_global(
-    door: Door,
-    session: Session,
+    door: MatrixContext,
+    session: CallerSession,
     request: set_global_account_data::v3::Request,
 ) -> Result<set_global_account_data::v3::Response, MatrixError> {
-    own(&session, &request.user_id)?;
-    door.service.put_account_data(&session, "", &request.event_type.to_string(), bytes(request.data)).await?;
+    check_own_account(&session, &request.user_id)?;
+    door.service.put_account_data(&session, "", &request.event_type.to_string(), raw_bytes(request.data)).await?;
     Ok(set_global_account_data::v3::Response::new())
 }
 
 async fn set_in_room(
-    door: Door,
-    session: Session,
+    door: MatrixContext,
+    session: CallerSession,
     request: set_room_account_data::v3::Request,
 ) -> Result<set_room_account_data::v3::Response, MatrixError> {
-    own(&session, &request.user_id)?;
+    check_own_account(&session, &request.user_id)?;
     let event_type = request.event_type.to_string();
-    door.service.put_account_data(&session, request.room_id.as_str(), &event_type, bytes(request.data)).await?;
+    door.service.put_account_data(&session, request.room_id.as_str(), &event_type, raw_bytes(request.data)).await?;
     Ok(set_room_account_data::v3::Response::new())
 }
 
 async fn get_global(
-    door: Door,
-    session: Session,
+    door: MatrixContext,
+    session: CallerSession,
     request: get_global_account_data::v3::Request,
 ) -> Result<get_global_account_data::v3::Response, MatrixError> {
-    own(&session, &request.user_id)?;
+    check_own_account(&session, &request.user_id)?;
     let content = account_data(&door, &session, None, request.event_type.to_string()).await?;
     Ok(get_global_account_data::v3::Response::new(Raw::from_json(content)))
 }
 
 async fn get_in_room(
-    door: Door,
-    session: Session,
+    door: MatrixContext,
+    session: CallerSession,
     request: get_room_account_data::v3::Request,
 ) -> Result<get_room_account_data::v3::Response, MatrixError> {
-    own(&session, &request.user_id)?;
+    check_own_account(&session, &request.user_id)?;
     let room = Some(request.room_id.to_string());
     let content = account_data(&door, &session, room, request.event_type.to_string()).await?;
     Ok(get_room_account_data::v3::Response::new(Raw::from_json(content)))
 }
 
 async fn account_data(
-    door: &Door,
-    session: &Session,
+    door: &MatrixContext,
+    session: &CallerSession,
     room: Option<String>,
     event_type: String,
 ) -> Result<Box<RawValue>, MatrixError> {

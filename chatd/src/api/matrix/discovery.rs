@@ -1,10 +1,10 @@
 //! Endpoints that describe the server: versions, capabilities, push rules (the spec's defaults; they cannot be changed
 //! yet).
 
-use super::Door;
-use super::endpoint::Routes;
+use super::MatrixContext;
+use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
-use crate::service::Session;
+use crate::service::CallerSession;
 use ruma::api::client::discovery::get_capabilities::v3 as capabilities;
 use ruma::api::client::discovery::get_supported_versions as versions;
 use ruma::api::client::push::get_pushrules_all::v3 as push_rules;
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 const VERSIONS: [&str; 12] =
     ["r0.6.1", "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11"];
 
-pub(super) fn routes(routes: Routes) -> Routes {
+pub(super) fn discovery_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
         .open("versions", |_door, _request: versions::Request| async {
             Ok(versions::Response::new(VERSIONS.map(String::from).to_vec()))
@@ -26,8 +26,8 @@ pub(super) fn routes(routes: Routes) -> Routes {
 }
 
 async fn get_capabilities(
-    _door: Door,
-    _session: Session,
+    _door: MatrixContext,
+    _session: CallerSession,
     _request: capabilities::Request,
 ) -> Result<capabilities::Response, MatrixError> {
     let mut all = capabilities::Capabilities::new();
@@ -41,8 +41,8 @@ async fn get_capabilities(
 }
 
 async fn get_push_rules(
-    _door: Door,
-    session: Session,
+    _door: MatrixContext,
+    session: CallerSession,
     _request: push_rules::Request,
 ) -> Result<push_rules::Response, MatrixError> {
     let user = <&UserId>::try_from(session.user_id.as_str())

@@ -1,13 +1,13 @@
 //! Conversion of HTTP requests to ruma's types and back. Routes come from ruma's metadata, so that every path a version
 //! of the spec knows is served; tokens, sizes and JSON are checked in one place.
 
-use super::Door;
+use super::MatrixContext;
 use super::error::MatrixError;
-use super::fresh::Freshest;
+use super::fresh::AnswerFreshness;
 use crate::api::listen::{BodyFault, CallerConnection};
 use crate::caller::CallerAddress;
 use crate::metrics;
-use crate::service::{Consistency, Session};
+use crate::service::{CallerSession, ReadConsistency};
 use crate::trace;
 use axum::Router;
 use axum::body::{Body, HttpBody as _};
@@ -32,13 +32,13 @@ const MAX_OPEN_BODY: usize = 16 << 10;
 
 /// Endpoints collected so far.
 #[derive(Default)]
-pub(super) struct Routes {
-    router: Router<Door>,
-    readers: Vec<Reader>,
+pub(super) struct EndpointRoutes {
+    router: Router<MatrixContext>,
+    readers: Vec<RequestReader>,
 }
 
 /// Reader of an endpoint's requests; apart from the router, so that all of them can be listed.
-pub(super) struct Reader {
+pub(super) struct RequestReader {
     pub(super) method: http::Method,
     /// Newest spelling of the endpoint's path.
     pub(super) path: &'static str,
@@ -46,11 +46,11 @@ pub(super) struct Reader {
     pub(super) name: &'static str,
     /// Number of arguments in the path.
     pub(super) arguments: usize,
-    check: Check,
-    read: Read,
+    check: CheckFn,
+    read: ReadFn,
 }
 
-impl Reader {
+impl RequestReader {
     /// Reads a request: all that happens to it before its handler.
     pub(super) fn read(&self, arguments: &[&str], request: http::Request<Bytes>) -> Result<(), MatrixError> {
         (self.read)(self.check, arguments, request)
@@ -58,21 +58,21 @@ impl Reader {
 }
 
 /// Check of a body before ruma looks at it.
-type Check = fn(&[u8]) -> Result<(), MatrixError>;
+type CheckFn = fn(&[u8]) -> Result<(), MatrixError>;
 
 /// Function that reads a request of one endpoint, and drops it.
-type Read = fn(Check, &[&str], http::Request<Bytes>) -> Result<(), MatrixError>;
+type ReadFn = fn(CheckFn, &[&str], http::Request<Bytes>) -> Result<(), MatrixError>;
 
-fn unchecked(_: &[u8]) -> Result<(), MatrixError> {
+fn accept_any_body(_: &[u8]) -> Result<(), MatrixError> {
     Ok(())
 }
 
-impl Routes {
-    pub(super) fn into_router(self) -> Router<Door> {
+impl EndpointRoutes {
+    pub(super) fn into_router(self) -> Router<MatrixContext> {
         self.router
     }
 
-    pub(super) fn into_readers(self) -> Vec<Reader> {
+    pub(super) fn into_readers(self) -> Vec<RequestReader> {
         self.readers
     }
 
@@ -81,17 +81,17 @@ impl Routes {
     where
         T: IncomingRequest + Send + 'static,
         T::OutgoingResponse: Send,
-        F: Fn(Door, Session, T) -> A + Clone + Send + Sync + 'static,
+        F: Fn(MatrixContext, CallerSession, T) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
     {
-        self.add::<T, _, _>(name, unchecked, move |door: Door, path, request| {
+        self.add::<T, _, _>(name, accept_any_body, move |door: MatrixContext, path, request| {
             let handler = handler.clone();
             async move {
                 // Before a byte of the body is read. Boxed, so that a parked `/sync` does not keep its room.
-                let session = Box::pin(Claim::of(&request).session(&door)).await?;
-                let door = Door { service: door.service.for_reader(&session), ..door };
-                let handler = |typed| rendered(handler(door, session, typed));
-                answer::<T, _, _>(path, request, unchecked, MAX_BODY, handler).await
+                let session = Box::pin(RequestCredentials::of(&request).session(&door)).await?;
+                let door = MatrixContext { service: door.service.for_reader(&session), ..door };
+                let handler = |typed| await_and_render(handler(door, session, typed));
+                answer_request::<T, _, _>(path, request, accept_any_body, MAX_BODY, handler).await
             }
         })
     }
@@ -100,15 +100,18 @@ impl Routes {
     pub(super) fn with_session_streamed<T, F, A>(self, name: &'static str, handler: F) -> Self
     where
         T: IncomingRequest + Send + 'static,
-        F: Fn(Door, Session, T) -> A + Clone + Send + Sync + 'static,
+        F: Fn(MatrixContext, CallerSession, T) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Result<Response, MatrixError>> + Send,
     {
-        self.add::<T, _, _>(name, unchecked, move |door: Door, path, request| {
+        self.add::<T, _, _>(name, accept_any_body, move |door: MatrixContext, path, request| {
             let handler = handler.clone();
             async move {
-                let session = Box::pin(Claim::of(&request).session(&door)).await?;
-                let door = Door { service: door.service.for_reader(&session), ..door };
-                answer::<T, _, _>(path, request, unchecked, MAX_BODY, |typed| handler(door, session, typed)).await
+                let session = Box::pin(RequestCredentials::of(&request).session(&door)).await?;
+                let door = MatrixContext { service: door.service.for_reader(&session), ..door };
+                answer_request::<T, _, _>(path, request, accept_any_body, MAX_BODY, |typed| {
+                    handler(door, session, typed)
+                })
+                .await
             }
         })
     }
@@ -118,24 +121,24 @@ impl Routes {
     where
         T: IncomingRequest + Send + 'static,
         T::OutgoingResponse: Send,
-        F: Fn(Door, T) -> A + Clone + Send + Sync + 'static,
+        F: Fn(MatrixContext, T) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
     {
-        self.open_checked(name, unchecked, handler)
+        self.open_checked(name, accept_any_body, handler)
     }
 
     /// Adds an endpoint for anyone, with a check where ruma does not take every body well.
-    pub(super) fn open_checked<T, F, A>(self, name: &'static str, check: Check, handler: F) -> Self
+    pub(super) fn open_checked<T, F, A>(self, name: &'static str, check: CheckFn, handler: F) -> Self
     where
         T: IncomingRequest + Send + 'static,
         T::OutgoingResponse: Send,
-        F: Fn(Door, T) -> A + Clone + Send + Sync + 'static,
+        F: Fn(MatrixContext, T) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
     {
-        self.add::<T, _, _>(name, check, move |door: Door, path, request| {
+        self.add::<T, _, _>(name, check, move |door: MatrixContext, path, request| {
             let handler = handler.clone();
-            let handler = move |typed| rendered(handler(door, typed));
-            async move { answer::<T, _, _>(path, request, check, MAX_OPEN_BODY, handler).await }
+            let handler = move |typed| await_and_render(handler(door, typed));
+            async move { answer_request::<T, _, _>(path, request, check, MAX_OPEN_BODY, handler).await }
         })
     }
 
@@ -145,26 +148,26 @@ impl Routes {
     where
         T: IncomingRequest + Send + 'static,
         T::OutgoingResponse: Send,
-        F: Fn(Door, Consistency, T) -> A + Clone + Send + Sync + 'static,
+        F: Fn(MatrixContext, ReadConsistency, T) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Result<T::OutgoingResponse, MatrixError>> + Send,
     {
-        self.add::<T, _, _>(name, unchecked, move |door: Door, path, request| {
+        self.add::<T, _, _>(name, accept_any_body, move |door: MatrixContext, path, request| {
             let handler = handler.clone();
             async move {
                 let consistency = match token_of(&request) {
-                    Some(token) if door.service.recognises(&token).await => Consistency::Linearizable,
-                    _ => door.service.admit_stranger(door.caller).map(|()| Consistency::Local)?,
+                    Some(token) if door.service.recognises(&token).await => ReadConsistency::Linearizable,
+                    _ => door.service.admit_stranger(door.caller).map(|()| ReadConsistency::Local)?,
                 };
-                let handler = |typed| rendered(handler(door, consistency, typed));
-                answer::<T, _, _>(path, request, unchecked, MAX_OPEN_BODY, handler).await
+                let handler = |typed| await_and_render(handler(door, consistency, typed));
+                answer_request::<T, _, _>(path, request, accept_any_body, MAX_OPEN_BODY, handler).await
             }
         })
     }
 
-    fn add<T, F, A>(self, name: &'static str, check: Check, answer: F) -> Self
+    fn add<T, F, A>(self, name: &'static str, check: CheckFn, answer: F) -> Self
     where
         T: IncomingRequest + Send + 'static,
-        F: Fn(Door, RawPathParams, Request) -> A + Clone + Send + Sync + 'static,
+        F: Fn(MatrixContext, RawPathParams, Request) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = Result<Response, MatrixError>> + Send,
     {
         let method = if T::METHOD == http::Method::GET {
@@ -176,15 +179,15 @@ impl Routes {
         } else {
             MethodFilter::POST
         };
-        let serve = move |State(door): State<Door>, path: RawPathParams, request: Request| {
+        let serve = move |State(door): State<MatrixContext>, path: RawPathParams, request: Request| {
             let answer = answer.clone();
             async move {
-                let freshest = Freshest::default();
+                let freshest = AnswerFreshness::default();
                 let caller = request.extensions().get::<CallerAddress>().copied().unwrap_or(CallerAddress::UNKNOWN).0;
-                let door = Door { freshest: freshest.clone(), caller, ..door };
-                let call = door.metrics.door(metrics::Door::Matrix, name);
+                let door = MatrixContext { freshest: freshest.clone(), caller, ..door };
+                let call = door.metrics.door(metrics::ClientApi::Matrix, name);
                 let measured = (name == super::sync::NAME).then(|| door.metrics.clone());
-                let traced = trace::door::Call::matrix(name, request.method(), request.headers());
+                let traced = trace::door::CallTrace::matrix(name, request.method(), request.headers());
                 let answer = call.run(traced.wrap(answer(door, path, request))).await;
                 traced.answered(&answer);
                 if let (Some(metrics), Ok(response)) = (measured, &answer) {
@@ -195,20 +198,20 @@ impl Routes {
                 response
             }
         };
-        let router = T::PATH_BUILDER.all_paths().flat_map(spellings).fold(self.router, |router, path| {
+        let router = T::PATH_BUILDER.all_paths().flat_map(path_variants).fold(self.router, |router, path| {
             let serve = serve.clone();
             router.route(&path, on(method, serve))
         });
         let arguments = T::PATH_BUILDER.all_paths().map(|path| path.matches('{').count()).max().unwrap_or_default();
         let mut readers = self.readers;
         let path = T::PATH_BUILDER.all_paths().last().unwrap_or_default();
-        readers.push(Reader { method: T::METHOD, path, name, arguments, check, read: read_only::<T> });
+        readers.push(RequestReader { method: T::METHOD, path, name, arguments, check, read: read_only::<T> });
         Self { router, readers }
     }
 }
 
 /// Returns the routes of a path. A state event with an empty key may be named without it, with or without the slash.
-fn spellings(path: &'static str) -> Vec<String> {
+fn path_variants(path: &'static str) -> Vec<String> {
     match path.strip_suffix("/{state_key}") {
         Some(short) => vec![path.to_owned(), short.to_owned(), format!("{short}/")],
         None => vec![path.to_owned()],
@@ -216,18 +219,18 @@ fn spellings(path: &'static str) -> Vec<String> {
 }
 
 /// Credentials of a request: the token, and the connection that it came over.
-pub(super) struct Claim {
+pub(super) struct RequestCredentials {
     token: Option<String>,
     connection: Option<CallerConnection>,
 }
 
-impl Claim {
+impl RequestCredentials {
     pub(super) fn of(request: &Request) -> Self {
         Self { token: token_of(request), connection: request.extensions().get().cloned() }
     }
 
     /// Returns the session of the token. The connection is not a stranger's from then on.
-    pub(super) async fn session(self, door: &Door) -> Result<Session, MatrixError> {
+    pub(super) async fn session(self, door: &MatrixContext) -> Result<CallerSession, MatrixError> {
         let session = door.service.authenticate(&self.token.ok_or_else(MatrixError::missing_token)?).await?;
         if let Some(connection) = self.connection {
             connection.show_session();
@@ -236,10 +239,10 @@ impl Claim {
     }
 }
 
-async fn answer<T, F, A>(
+async fn answer_request<T, F, A>(
     path: RawPathParams,
     request: Request,
-    check: Check,
+    check: CheckFn,
     max_body: usize,
     handler: F,
 ) -> Result<Response, MatrixError>
@@ -249,38 +252,38 @@ where
     A: Future<Output = Result<Response, MatrixError>>,
 {
     let (parts, body) = request.into_parts();
-    let request = whole(parts, Box::pin(read(body, max_body)).await?)?;
+    let request = into_json_request(parts, Box::pin(read_body(body, max_body)).await?)?;
     let typed = {
         let arguments: Vec<&str> = path.iter().map(|(_, value)| value).collect();
-        typed::<T>(check, &arguments, &request)?
+        parse_request::<T>(check, &arguments, &request)?
     };
     drop((path, request));
     // A parked `/sync` is this future: it holds what the handler needs, once, and not the request as it came.
     Box::pin(handler(typed)).await
 }
 
-async fn rendered<R: OutgoingResponse>(
+async fn await_and_render<R: OutgoingResponse>(
     answer: impl Future<Output = Result<R, MatrixError>>,
 ) -> Result<Response, MatrixError> {
-    render(answer.await?)
+    render_response(answer.await?)
 }
 
-fn typed<T: IncomingRequest>(
-    check: Check,
+fn parse_request<T: IncomingRequest>(
+    check: CheckFn,
     arguments: &[&str],
     request: &http::Request<Bytes>,
 ) -> Result<T, MatrixError> {
     check(request.body())?;
-    T::try_from_http_request(as_slice(request), arguments).map_err(explain)
+    T::try_from_http_request(as_slice(request), arguments).map_err(conversion_error)
 }
 
 fn read_only<T: IncomingRequest>(
-    check: Check,
+    check: CheckFn,
     arguments: &[&str],
     request: http::Request<Bytes>,
 ) -> Result<(), MatrixError> {
     let (parts, body) = request.into_parts();
-    typed::<T>(check, arguments, &whole(parts, body)?).map(drop)
+    parse_request::<T>(check, arguments, &into_json_request(parts, body)?).map(drop)
 }
 
 pub(super) fn token_of(request: &Request) -> Option<String> {
@@ -293,7 +296,7 @@ pub(super) fn token_of(request: &Request) -> Option<String> {
     query.split('&').find_map(|pair| pair.strip_prefix("access_token=")).map(str::to_owned)
 }
 
-fn whole(parts: Parts, body: Bytes) -> Result<http::Request<Bytes>, MatrixError> {
+fn into_json_request(parts: Parts, body: Bytes) -> Result<http::Request<Bytes>, MatrixError> {
     if body.is_empty() {
         // Clients leave out the body where all its fields are optional; the spec says `{}`.
         return Ok(http::Request::from_parts(parts, Bytes::from_static(b"{}")));
@@ -304,7 +307,7 @@ fn whole(parts: Parts, body: Bytes) -> Result<http::Request<Bytes>, MatrixError>
     Ok(http::Request::from_parts(parts, body))
 }
 
-async fn read(mut body: Body, limit: usize) -> Result<Bytes, MatrixError> {
+async fn read_body(mut body: Body, limit: usize) -> Result<Bytes, MatrixError> {
     let too_large = || MatrixError::broken_body(Some(BodyFault::TooLarge(limit)));
     // A body that announces that it is too long is not read at all.
     if body.size_hint().lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
@@ -337,7 +340,7 @@ fn as_slice(request: &http::Request<Bytes>) -> http::Request<&[u8]> {
     out
 }
 
-fn explain(error: FromHttpRequestError) -> MatrixError {
+fn conversion_error(error: FromHttpRequestError) -> MatrixError {
     match error {
         FromHttpRequestError::Deserialization(DeserializationError::Json(error)) => {
             MatrixError::bad_json(format!("The body is not valid for this endpoint: {error}."))
@@ -350,7 +353,7 @@ fn explain(error: FromHttpRequestError) -> MatrixError {
     }
 }
 
-fn render(response: impl OutgoingResponse) -> Result<Response, MatrixError> {
+fn render_response(response: impl OutgoingResponse) -> Result<Response, MatrixError> {
     match response.try_into_http_response::<Vec<u8>>() {
         Ok(response) => Ok(response.map(Body::from).into_response()),
         Err(error) => {
@@ -367,9 +370,9 @@ mod tests {
 
     #[test]
     fn an_empty_state_key_may_be_left_out_with_its_slash() {
-        let paths = spellings("/rooms/{room_id}/state/{event_type}/{state_key}");
+        let paths = path_variants("/rooms/{room_id}/state/{event_type}/{state_key}");
         assert_eq!(paths[1..], ["/rooms/{room_id}/state/{event_type}", "/rooms/{room_id}/state/{event_type}/"]);
-        assert_eq!(spellings("/sync").len(), 1);
+        assert_eq!(path_variants("/sync").len(), 1);
     }
 
     #[test]

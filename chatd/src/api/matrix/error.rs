@@ -2,7 +2,7 @@
 //! (<https://spec.matrix.org/v1.15/client-server-api/#standard-error-response>).
 
 use crate::api::listen::{self, BodyFault};
-use crate::service::{Code, Refusal};
+use crate::service::{RefusalCode, RequestRefusal};
 use crate::trace::CallError;
 use axum::Json;
 use axum::http::{StatusCode, header};
@@ -56,7 +56,7 @@ impl MatrixError {
 
     /// Creates the error for a request that there is no room for at present. 503, so that proxies and clients take it
     /// for the server's state and not for the user's fault; the code is the one that makes clients wait.
-    pub(crate) fn overloaded(refusal: Refusal) -> Self {
+    pub(crate) fn overloaded(refusal: RequestRefusal) -> Self {
         let mut error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "M_LIMIT_EXCEEDED", refusal.message);
         error.code = refusal.code.label();
         error.retry_after = refusal.retry_after;
@@ -68,9 +68,9 @@ impl MatrixError {
 
     /// Creates the error for a body that did not come as it should.
     pub(crate) fn broken_body(fault: Option<BodyFault>) -> Self {
-        let message = fault.map(|fault| format!("{}.", capitalised(&fault.to_string())));
+        let message = fault.map(|fault| format!("{}.", capitalise_first(&fault.to_string())));
         match (fault, message) {
-            (Some(BodyFault::Crowded), Some(message)) => Self::overloaded(listen::service::overloaded(&message)),
+            (Some(BodyFault::Crowded), Some(message)) => Self::overloaded(listen::service::overload_refusal(&message)),
             (Some(BodyFault::TooLarge(_)), Some(message)) => {
                 Self::new(StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE", message)
             }
@@ -96,53 +96,56 @@ impl CallError for MatrixError {
     }
 }
 
-fn capitalised(sentence: &str) -> String {
+fn capitalise_first(sentence: &str) -> String {
     let mut letters = sentence.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 /// Returns the status and error code of a kind of refusal. Closed: a new kind does not compile without its spelling.
-fn spelling(code: Code) -> (StatusCode, &'static str) {
+fn status_and_errcode(code: RefusalCode) -> (StatusCode, &'static str) {
     match code {
-        Code::Unauthenticated | Code::SessionExpired => (StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN"),
-        Code::WrongCredentials | Code::RegistrationClosed | Code::Forbidden | Code::NotMember => {
-            (StatusCode::FORBIDDEN, "M_FORBIDDEN")
-        }
-        Code::RoomNotFound | Code::UserNotFound | Code::EventNotFound | Code::NotFound => {
+        RefusalCode::Unauthenticated | RefusalCode::SessionExpired => (StatusCode::UNAUTHORIZED, "M_UNKNOWN_TOKEN"),
+        RefusalCode::WrongCredentials
+        | RefusalCode::RegistrationClosed
+        | RefusalCode::Forbidden
+        | RefusalCode::NotMember => (StatusCode::FORBIDDEN, "M_FORBIDDEN"),
+        RefusalCode::RoomNotFound | RefusalCode::UserNotFound | RefusalCode::EventNotFound | RefusalCode::NotFound => {
             (StatusCode::NOT_FOUND, "M_NOT_FOUND")
         }
         // No Matrix endpoint reads a stream; a sync with an old token is `limited` instead.
-        Code::Invalid | Code::BadCursor | Code::HistoryRemoved => (StatusCode::BAD_REQUEST, "M_INVALID_PARAM"),
-        Code::BadJson => (StatusCode::BAD_REQUEST, "M_BAD_JSON"),
-        Code::InvalidUsername => (StatusCode::BAD_REQUEST, "M_INVALID_USERNAME"),
-        Code::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE"),
-        Code::LimitExceeded => (StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED"),
-        Code::UserExists => (StatusCode::BAD_REQUEST, "M_USER_IN_USE"),
-        Code::AliasExists => (StatusCode::BAD_REQUEST, "M_ROOM_IN_USE"),
+        RefusalCode::Invalid | RefusalCode::BadCursor | RefusalCode::HistoryRemoved => {
+            (StatusCode::BAD_REQUEST, "M_INVALID_PARAM")
+        }
+        RefusalCode::BadJson => (StatusCode::BAD_REQUEST, "M_BAD_JSON"),
+        RefusalCode::InvalidUsername => (StatusCode::BAD_REQUEST, "M_INVALID_USERNAME"),
+        RefusalCode::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "M_TOO_LARGE"),
+        RefusalCode::LimitExceeded => (StatusCode::TOO_MANY_REQUESTS, "M_LIMIT_EXCEEDED"),
+        RefusalCode::UserExists => (StatusCode::BAD_REQUEST, "M_USER_IN_USE"),
+        RefusalCode::AliasExists => (StatusCode::BAD_REQUEST, "M_ROOM_IN_USE"),
         // Never 500 for what may succeed on a later try: clients give up on that.
-        Code::Unavailable | Code::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN"),
+        RefusalCode::Unavailable | RefusalCode::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "M_UNKNOWN"),
         // The specification's code for a server that is out of disk space; 507 because clients take a 4xx as final.
-        Code::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "M_RESOURCE_LIMIT_EXCEEDED"),
-        Code::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN"),
+        RefusalCode::StorageFull => (StatusCode::INSUFFICIENT_STORAGE, "M_RESOURCE_LIMIT_EXCEEDED"),
+        RefusalCode::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "M_UNKNOWN"),
     }
 }
 
-impl From<Refusal> for MatrixError {
-    fn from(refusal: Refusal) -> Self {
-        let (status, errcode) = spelling(refusal.code);
+impl From<RequestRefusal> for MatrixError {
+    fn from(refusal: RequestRefusal) -> Self {
+        let (status, errcode) = status_and_errcode(refusal.code);
         let mut error = Self::new(status, errcode, refusal.message);
         error.code = refusal.code.label();
         error.retry_after = refusal.retry_after;
         if let Some(body) = error.body.as_object_mut() {
-            if refusal.code == Code::SessionExpired {
+            if refusal.code == RefusalCode::SessionExpired {
                 // The device stays: a client keeps its data and logs in again.
                 body.insert("soft_logout".into(), true.into());
             }
-            if refusal.code == Code::StorageFull {
+            if refusal.code == RefusalCode::StorageFull {
                 // Required with this error code.
                 body.insert("admin_contact".into(), refusal.contact.unwrap_or_default().into());
             }
-            if let (Code::LimitExceeded, Some(wait)) = (refusal.code, refusal.retry_after) {
+            if let (RefusalCode::LimitExceeded, Some(wait)) = (refusal.code, refusal.retry_after) {
                 body.insert("retry_after_ms".into(), whole_millis(wait).into());
             }
         }
@@ -168,19 +171,19 @@ impl IntoResponse for MatrixError {
 mod tests {
     use super::*;
 
-    fn refusal(code: Code, retry_after: Option<Duration>) -> MatrixError {
-        Refusal { retry_after, ..Refusal::new(code, "why") }.into()
+    fn refusal(code: RefusalCode, retry_after: Option<Duration>) -> MatrixError {
+        RequestRefusal { retry_after, ..RequestRefusal::new(code, "why") }.into()
     }
 
     #[test]
     fn an_expired_session_is_a_soft_logout_and_an_unknown_one_is_not() {
-        assert_eq!(refusal(Code::SessionExpired, None).body["soft_logout"], true);
-        assert!(refusal(Code::Unauthenticated, None).body.get("soft_logout").is_none());
+        assert_eq!(refusal(RefusalCode::SessionExpired, None).body["soft_logout"], true);
+        assert!(refusal(RefusalCode::Unauthenticated, None).body.get("soft_logout").is_none());
     }
 
     #[test]
     fn a_rate_limit_tells_when_to_try_again_in_body_and_header() {
-        let error = refusal(Code::LimitExceeded, Some(Duration::from_millis(1500)));
+        let error = refusal(RefusalCode::LimitExceeded, Some(Duration::from_millis(1500)));
         assert_eq!(error.body["retry_after_ms"], 1500);
         let response = error.into_response();
         assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
@@ -189,8 +192,10 @@ mod tests {
 
     #[test]
     fn full_volumes_are_told_as_the_specification_says_and_worth_another_try() {
-        let full =
-            Refusal { contact: Some("https://chat.example.org".into()), ..Refusal::new(Code::StorageFull, "full") };
+        let full = RequestRefusal {
+            contact: Some("https://chat.example.org".into()),
+            ..RequestRefusal::new(RefusalCode::StorageFull, "full")
+        };
         let error = MatrixError::from(full.after(Duration::from_secs(10)));
         assert_eq!(error.body["errcode"], "M_RESOURCE_LIMIT_EXCEEDED");
         assert_eq!(error.body["admin_contact"], "https://chat.example.org");
@@ -201,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_missing_leader_is_unavailable_and_never_an_internal_error() {
-        let response = refusal(Code::Unavailable, Some(Duration::from_millis(500))).into_response();
+        let response = refusal(RefusalCode::Unavailable, Some(Duration::from_millis(500))).into_response();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
     }

@@ -1,15 +1,15 @@
 //! Fuzzed decoders of the Matrix API; see [`crate::fuzzing`].
 
-use super::endpoint::Reader;
+use super::endpoint::RequestReader;
 use axum::http::{Request, Uri};
 use bytes::Bytes;
 use std::sync::LazyLock;
 
-static READERS: LazyLock<Vec<Reader>> = LazyLock::new(|| super::routes().into_readers());
+static READERS: LazyLock<Vec<RequestReader>> = LazyLock::new(|| super::all_routes().into_readers());
 
 /// Reads a request: the first byte is the endpoint, then follow a line of the path's arguments between spaces, a line
 /// with the query, and the body. Returns `true` if the request is valid.
-pub(crate) fn request(bytes: &[u8]) -> bool {
+pub(crate) fn check_matrix_request(bytes: &[u8]) -> bool {
     let Some((number, rest)) = bytes.split_first() else { return false };
     let Some(reader) = READERS.get(usize::from(*number)) else { return false };
     let mut lines = rest.splitn(3, |byte| *byte == b'\n');

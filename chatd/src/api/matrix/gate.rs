@@ -2,9 +2,11 @@
 //! them.
 
 use super::error::MatrixError;
-use crate::api::listen::{BodyFault, Bounds, CallerConnection, ClientDoor, Manner, Protocol, Reading};
-use crate::metrics::Door;
-use crate::service::Refusal;
+use crate::api::listen::{
+    BodyFault, BodyMode, CallerConnection, ClientListener, ConnectionBuilder, ListenerBounds, RequestGate,
+};
+use crate::metrics::ClientApi;
+use crate::service::RequestRefusal;
 use crate::tls::ClientTls;
 use axum::body::Body;
 use axum::response::IntoResponse as _;
@@ -33,19 +35,28 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = 512 * 1024;
 
 /// Serves until `closed` fires and the requests that were open then have ended.
-pub(crate) fn serve(
+pub(crate) fn serve_matrix(
     listener: TcpListener,
     tls: Option<ClientTls>,
-    bounds: Arc<Bounds>,
+    bounds: Arc<ListenerBounds>,
     router: Router,
     closed: CancellationToken,
 ) -> impl Future<Output = ()> {
-    ClientDoor { listener, door: Door::Matrix, bounds, protocol: protocol(), router, tls, manner: Gate }.serve(closed)
+    ClientListener {
+        listener,
+        door: ClientApi::Matrix,
+        bounds,
+        protocol: connection_builder(),
+        router,
+        tls,
+        manner: MatrixGate,
+    }
+    .serve(closed)
 }
 
 /// Builds the protocol. HTTP/1 needs no timer of its own: the patrol ends whoever is too long at a head.
-fn protocol() -> Protocol {
-    let mut protocol = Protocol::new(TokioExecutor::new());
+fn connection_builder() -> ConnectionBuilder {
+    let mut protocol = ConnectionBuilder::new(TokioExecutor::new());
     protocol.http1().max_buf_size(HEAD).max_headers(HEAD_LINES);
     protocol
         .http2()
@@ -62,10 +73,10 @@ fn protocol() -> Protocol {
 /// Protocol-specific behaviour of the Matrix listener. Each endpoint asks for the session before it reads the body:
 /// only the route tells whether it needs one.
 #[derive(Clone)]
-struct Gate;
+struct MatrixGate;
 
-impl Manner for Gate {
-    fn refuse(&self, refusal: Refusal) -> Response<Body> {
+impl RequestGate for MatrixGate {
+    fn refuse(&self, refusal: RequestRefusal) -> Response<Body> {
         MatrixError::overloaded(refusal).into_response()
     }
 
@@ -73,7 +84,7 @@ impl Manner for Gate {
         fault.into()
     }
 
-    async fn ask(&self, _: &mut Parts, _: &CallerConnection) -> Reading {
-        Reading::Plain
+    async fn ask(&self, _: &mut Parts, _: &CallerConnection) -> BodyMode {
+        BodyMode::Plain
     }
 }

@@ -1,21 +1,21 @@
 //! Endpoints for membership: changes of it, and lists of rooms and members.
 
-use super::Door;
+use super::MatrixContext;
 use super::account::user_id;
-use super::endpoint::Routes;
+use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use super::event;
 use super::room::room_id;
 use super::streamed::{self, JsonFrame, StreamedState};
 use super::with_body::WithBody;
-use crate::service::{Code, Refusal, Sent, Session, decide, limits};
+use crate::service::{CallerSession, RefusalCode, RequestRefusal, SentEvent, decide, limits};
 use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
 use quorate_core::proto::log::SetMembership;
 use quorate_core::proto::log::set_membership::Change;
 use quorate_core::proto::store::membership::Kind;
-use quorate_core::query::{Event, View};
+use quorate_core::query::{RoomEvent, StateView};
 use ruma::api::client::membership::{
     ban_user, forget_room, get_member_events, invite_user, join_room_by_id, join_room_by_id_or_alias, joined_members,
     joined_rooms, kick_user, leave_room, unban_user,
@@ -27,34 +27,37 @@ use serde::Deserialize;
 
 const MEMBER: &str = "m.room.member";
 
-pub(super) fn routes(routes: Routes) -> Routes {
-    moves(routes)
-        .with_session("forget", |door: Door, session: Session, request: forget_room::v3::Request| async move {
-            door.service.forget(&session, request.room_id.as_str()).await.map_err(not_forgotten)?;
-            Ok(forget_room::v3::Response::new())
-        })
+pub(super) fn membership_routes(routes: EndpointRoutes) -> EndpointRoutes {
+    change_routes(routes)
+        .with_session(
+            "forget",
+            |door: MatrixContext, session: CallerSession, request: forget_room::v3::Request| async move {
+                door.service.forget(&session, request.room_id.as_str()).await.map_err(not_forgotten)?;
+                Ok(forget_room::v3::Response::new())
+            },
+        )
         .with_session("joined_rooms", rooms_joined)
         .with_session_streamed("joined_members", members_joined)
-        .with_session_streamed("members", members)
+        .with_session_streamed("members", room_members)
 }
 
 /// Returns the specification's error for a room that the caller is still in.
-fn not_forgotten(refusal: Refusal) -> MatrixError {
+fn not_forgotten(refusal: RequestRefusal) -> MatrixError {
     match refusal.code {
-        Code::Invalid => MatrixError::new(StatusCode::BAD_REQUEST, "M_UNKNOWN", refusal.message),
+        RefusalCode::Invalid => MatrixError::new(StatusCode::BAD_REQUEST, "M_UNKNOWN", refusal.message),
         _ => refusal.into(),
     }
 }
 
 /// Changes somebody's membership; an empty target is the caller.
-async fn set(
-    door: &Door,
-    session: &Session,
+async fn change_membership(
+    door: &MatrixContext,
+    session: &CallerSession,
     room: &str,
     change: Change,
     target: &str,
     reason: Option<String>,
-) -> Result<Sent, MatrixError> {
+) -> Result<SentEvent, MatrixError> {
     let change = SetMembership {
         room: Some(decide::room_ref(room)?),
         target: target.to_owned(),
@@ -66,9 +69,9 @@ async fn set(
 }
 
 /// Joins the caller to a room; further fields of the body stand in the member event.
-async fn join(
-    door: &Door,
-    session: &Session,
+async fn join_room(
+    door: &MatrixContext,
+    session: &CallerSession,
     room: &str,
     reason: Option<String>,
     content: Bytes,
@@ -83,59 +86,59 @@ async fn join(
     room_id(door.service.set_membership(session, change, "").await?.room_id)
 }
 
-fn moves(routes: Routes) -> Routes {
+fn change_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
-        .with_session("join", |door: Door, session: Session, call: WithBody<join_room_by_id::v3::Request>| async move {
+        .with_session("join", |door: MatrixContext, session: CallerSession, call: WithBody<join_room_by_id::v3::Request>| async move {
             let WithBody { request, body } = call;
-            let joined = join(&door, &session, request.room_id.as_str(), request.reason, body).await?;
+            let joined = join_room(&door, &session, request.room_id.as_str(), request.reason, body).await?;
             Ok(join_room_by_id::v3::Response::new(joined))
         })
         .with_session(
             "join",
-            |door: Door, session: Session, call: WithBody<join_room_by_id_or_alias::v3::Request>| async move {
+            |door: MatrixContext, session: CallerSession, call: WithBody<join_room_by_id_or_alias::v3::Request>| async move {
                 let WithBody { request, body } = call;
-                let joined = join(&door, &session, request.room_id_or_alias.as_str(), request.reason, body).await?;
+                let joined = join_room(&door, &session, request.room_id_or_alias.as_str(), request.reason, body).await?;
                 Ok(join_room_by_id_or_alias::v3::Response::new(joined))
             },
         )
-        .with_session("leave", |door: Door, session: Session, request: leave_room::v3::Request| async move {
-            set(&door, &session, request.room_id.as_str(), Change::Leave, "", request.reason).await?;
+        .with_session("leave", |door: MatrixContext, session: CallerSession, request: leave_room::v3::Request| async move {
+            change_membership(&door, &session, request.room_id.as_str(), Change::Leave, "", request.reason).await?;
             Ok(leave_room::v3::Response::new())
         })
-        .with_session("invite", invite)
-        .with_session("kick", |door: Door, session: Session, request: kick_user::v3::Request| async move {
+        .with_session("invite", send_invite)
+        .with_session("kick", |door: MatrixContext, session: CallerSession, request: kick_user::v3::Request| async move {
             let (room, target) = (request.room_id.as_str(), request.user_id.as_str());
-            set(&door, &session, room, Change::Kick, target, request.reason).await?;
+            change_membership(&door, &session, room, Change::Kick, target, request.reason).await?;
             Ok(kick_user::v3::Response::new())
         })
-        .with_session("ban", |door: Door, session: Session, request: ban_user::v3::Request| async move {
+        .with_session("ban", |door: MatrixContext, session: CallerSession, request: ban_user::v3::Request| async move {
             let (room, target) = (request.room_id.as_str(), request.user_id.as_str());
-            set(&door, &session, room, Change::Ban, target, request.reason).await?;
+            change_membership(&door, &session, room, Change::Ban, target, request.reason).await?;
             Ok(ban_user::v3::Response::new())
         })
-        .with_session("unban", |door: Door, session: Session, request: unban_user::v3::Request| async move {
+        .with_session("unban", |door: MatrixContext, session: CallerSession, request: unban_user::v3::Request| async move {
             let (room, target) = (request.room_id.as_str(), request.user_id.as_str());
-            set(&door, &session, room, Change::Unban, target, request.reason).await?;
+            change_membership(&door, &session, room, Change::Unban, target, request.reason).await?;
             Ok(unban_user::v3::Response::new())
         })
 }
 
-async fn invite(
-    door: Door,
-    session: Session,
+async fn send_invite(
+    door: MatrixContext,
+    session: CallerSession,
     request: invite_user::v3::Request,
 ) -> Result<invite_user::v3::Response, MatrixError> {
     let invite_user::v3::InvitationRecipient::UserId(recipient) = request.recipient else {
         return Err(MatrixError::invalid_param("This server has no identity server: invite users by their user id."));
     };
     let target = recipient.user_id.as_str();
-    set(&door, &session, request.room_id.as_str(), Change::Invite, target, recipient.reason).await?;
+    change_membership(&door, &session, request.room_id.as_str(), Change::Invite, target, recipient.reason).await?;
     Ok(invite_user::v3::Response::new())
 }
 
 async fn rooms_joined(
-    door: Door,
-    session: Session,
+    door: MatrixContext,
+    session: CallerSession,
     _request: joined_rooms::v3::Request,
 ) -> Result<joined_rooms::v3::Response, MatrixError> {
     let ids = door
@@ -152,16 +155,16 @@ async fn rooms_joined(
 }
 
 async fn members_joined(
-    door: Door,
-    session: Session,
+    door: MatrixContext,
+    session: CallerSession,
     request: joined_members::v3::Request,
 ) -> Result<Response, MatrixError> {
     let (room, localpart) = (request.room_id.to_string(), session.localpart.clone());
-    let place = move |view: &View<'_>| {
+    let place = move |view: &StateView<'_>| {
         let room = view.resolve_room(&room)?;
         Ok((room, view.present_members_place(&localpart, room)?))
     };
-    let write = |event: &Event, out: &mut Vec<u8>| {
+    let write = |event: &RoomEvent, out: &mut Vec<u8>| {
         let content = MemberContent::of(event);
         if content.membership != "join" {
             return Ok(false);
@@ -178,35 +181,35 @@ async fn members_joined(
     };
     let frame = JsonFrame { open: r#"{"joined":{"#, close: "}}" };
     let wanted = StreamedState { event_type: Some(MEMBER), token: None, place, frame };
-    streamed::state(&door, &session, wanted, write).await
+    streamed::stream_state(&door, &session, wanted, write).await
 }
 
-async fn members(
-    door: Door,
-    session: Session,
+async fn room_members(
+    door: MatrixContext,
+    session: CallerSession,
     request: get_member_events::v3::Request,
 ) -> Result<Response, MatrixError> {
-    let at = request.at.as_deref().map(limits::cursor).transpose()?;
+    let at = request.at.as_deref().map(limits::cursor_position).transpose()?;
     let (room, localpart) = (request.room_id.to_string(), session.localpart.clone());
-    let place = move |view: &View<'_>| {
+    let place = move |view: &StateView<'_>| {
         let room = view.resolve_room(&room)?;
         Ok((room, view.members_place(&localpart, room, at)?))
     };
     let (only, not) = (request.membership, request.not_membership);
     let reader = session.clone();
-    let write = move |event: &Event, out: &mut Vec<u8>| {
+    let write = move |event: &RoomEvent, out: &mut Vec<u8>| {
         let membership = MemberContent::of(event).membership;
         let wanted = only.as_ref().is_none_or(|only| only.as_str() == membership)
             && not.as_ref().is_none_or(|not| not.as_str() != membership);
         if wanted {
-            let event: Raw<RoomMemberEvent> = event::full(event, (&reader).into())?;
+            let event: Raw<RoomMemberEvent> = event::render_with_room(event, (&reader).into())?;
             out.extend_from_slice(event.json().get().as_bytes());
         }
         Ok(wanted)
     };
     let frame = JsonFrame { open: r#"{"chunk":["#, close: "]}" };
     let wanted = StreamedState { event_type: Some(MEMBER), token: at, place, frame };
-    streamed::state(&door, &session, wanted, write).await
+    streamed::stream_state(&door, &session, wanted, write).await
 }
 
 #[derive(Default, Deserialize)]
@@ -222,7 +225,7 @@ struct MemberContent {
 impl MemberContent {
     /// Reads the content of a member event. Clients may put anything beside the membership: what does not fit is left
     /// out.
-    fn of(event: &Event) -> Self {
+    fn of(event: &RoomEvent) -> Self {
         serde_json::from_slice(&event.content).unwrap_or_default()
     }
 }

@@ -1,26 +1,26 @@
 //! Endpoints for profiles: display names and avatars.
 
-use super::Door;
-use super::endpoint::Routes;
+use super::MatrixContext;
+use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
-use crate::service::{Consistency, Session};
+use crate::service::{CallerSession, ReadConsistency};
 use quorate_core::proto::log::SetProfile;
-use quorate_core::query::Account;
+use quorate_core::query::UserAccount;
 use ruma::api::client::profile::{get_profile, get_profile_field, set_profile_field};
 use ruma::profile::{ProfileFieldName, ProfileFieldValue};
 use ruma::{OwnedMxcUri, UserId};
 
-pub(super) fn routes(routes: Routes) -> Routes {
+pub(super) fn profile_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
-        .open_read("profile_get", |door: Door, consistency, request: get_profile::v3::Request| async move {
-            let account = account(&door, consistency, &request.user_id).await?;
-            Ok(values(&account).collect())
+        .open_read("profile_get", |door: MatrixContext, consistency, request: get_profile::v3::Request| async move {
+            let account = find_account(&door, consistency, &request.user_id).await?;
+            Ok(profile_fields(&account).collect())
         })
         .open_read("profile_field_get", get_field)
         .with_session("profile_field_set", set_field)
 }
 
-fn values(account: &Account) -> impl Iterator<Item = ProfileFieldValue> {
+fn profile_fields(account: &UserAccount) -> impl Iterator<Item = ProfileFieldValue> {
     let name = Some(&account.display_name).filter(|name| !name.is_empty());
     let avatar = Some(&account.avatar_url).filter(|url| !url.is_empty());
     name.map(|name| ProfileFieldValue::DisplayName(name.clone()))
@@ -28,29 +28,33 @@ fn values(account: &Account) -> impl Iterator<Item = ProfileFieldValue> {
         .chain(avatar.map(|url| ProfileFieldValue::AvatarUrl(OwnedMxcUri::from(url.as_str()))))
 }
 
-async fn account(door: &Door, consistency: Consistency, user: &UserId) -> Result<Account, MatrixError> {
+async fn find_account(
+    door: &MatrixContext,
+    consistency: ReadConsistency,
+    user: &UserId,
+) -> Result<UserAccount, MatrixError> {
     let localpart = door.service.parse_user(user.as_str())?;
     let account = door.read_with(consistency, move |view| view.account(&localpart)).await?;
     account.ok_or_else(|| MatrixError::not_found(format!("There is no user {user}.")))
 }
 
 async fn get_field(
-    door: Door,
-    consistency: Consistency,
+    door: MatrixContext,
+    consistency: ReadConsistency,
     request: get_profile_field::v3::Request,
 ) -> Result<get_profile_field::v3::Response, MatrixError> {
-    let account = account(&door, consistency, &request.user_id).await?;
-    let value = values(&account).find(|value| value.field_name() == request.field);
+    let account = find_account(&door, consistency, &request.user_id).await?;
+    let value = profile_fields(&account).find(|value| value.field_name() == request.field);
     let value = value.ok_or_else(|| MatrixError::not_found(format!("The user has set no {}.", request.field)))?;
     Ok(get_profile_field::v3::Response::new(value))
 }
 
 async fn set_field(
-    door: Door,
-    session: Session,
+    door: MatrixContext,
+    session: CallerSession,
     request: set_profile_field::v3::Request,
 ) -> Result<set_profile_field::v3::Response, MatrixError> {
-    super::account::own(&session, &request.user_id)?;
+    super::account::check_own_account(&session, &request.user_id)?;
     let change = match request.value {
         ProfileFieldValue::DisplayName(name) => {
             SetProfile { display_name: Some(name), avatar_url: None, in_parts: true }

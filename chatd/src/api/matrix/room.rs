@@ -1,9 +1,9 @@
 //! Endpoints that create rooms and find them.
 
-use super::Door;
-use super::endpoint::Routes;
+use super::MatrixContext;
+use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
-use crate::service::{Consistency, Session};
+use crate::service::{CallerSession, ReadConsistency};
 use axum::http::StatusCode;
 use bytes::Bytes;
 use quorate_core::proto::log::{self, StateInput};
@@ -16,8 +16,8 @@ use ruma::{OwnedRoomId, OwnedServerName, RoomVersionId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-pub(super) fn routes(routes: Routes) -> Routes {
-    routes.with_session("create_room", create).open_read("alias_get", resolve)
+pub(super) fn room_routes(routes: EndpointRoutes) -> EndpointRoutes {
+    routes.with_session("create_room", create_from_request).open_read("alias_get", resolve_alias)
 }
 
 /// Converts a room id that core made to ruma's type.
@@ -26,9 +26,9 @@ pub(super) fn room_id(room: String) -> Result<OwnedRoomId, MatrixError> {
         .map_err(|error| MatrixError::invalid_param(format!("{room} is not a room id: {error}.")))
 }
 
-async fn create(
-    door: Door,
-    session: Session,
+async fn create_from_request(
+    door: MatrixContext,
+    session: CallerSession,
     request: create_room::Request,
 ) -> Result<create_room::Response, MatrixError> {
     check_version(request.room_version.as_ref())?;
@@ -43,7 +43,7 @@ async fn create(
         None if listed => log::create_room::Preset::Public,
         _ => log::create_room::Preset::Private,
     };
-    let creation_content = request.creation_content.map(|raw| bytes(raw.into_json())).unwrap_or_default();
+    let creation_content = request.creation_content.map(|raw| json_bytes(raw.into_json())).unwrap_or_default();
     let room = log::CreateRoom {
         preset: preset.into(),
         name: request.name.unwrap_or_default(),
@@ -55,7 +55,7 @@ async fn create(
         initial_state: request.initial_state.into_iter().map(state_input).collect::<Result<_, _>>()?,
         power_level_override: request
             .power_level_content_override
-            .map(|raw| bytes(raw.into_json()))
+            .map(|raw| json_bytes(raw.into_json()))
             .unwrap_or_default(),
         listed,
         creation_content,
@@ -74,7 +74,7 @@ fn check_version(version: Option<&RoomVersionId>) -> Result<(), MatrixError> {
     }
 }
 
-fn bytes(json: Box<RawValue>) -> Bytes {
+fn json_bytes(json: Box<RawValue>) -> Bytes {
     Bytes::from(String::from(Box::<str>::from(json)).into_bytes())
 }
 
@@ -104,12 +104,12 @@ fn state_input<T>(event: Raw<T>) -> Result<StateInput, MatrixError> {
     }
     let initial: Initial = serde_json::from_str(event.json().get())
         .map_err(|error| MatrixError::bad_json(format!("An event of initial_state is not valid: {error}.")))?;
-    Ok(StateInput { r#type: initial.event_type, state_key: initial.state_key, content: bytes(initial.content) })
+    Ok(StateInput { r#type: initial.event_type, state_key: initial.state_key, content: json_bytes(initial.content) })
 }
 
-async fn resolve(
-    door: Door,
-    consistency: Consistency,
+async fn resolve_alias(
+    door: MatrixContext,
+    consistency: ReadConsistency,
     request: get_alias::Request,
 ) -> Result<get_alias::Response, MatrixError> {
     let alias = request.room_alias.to_string();

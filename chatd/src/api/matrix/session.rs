@@ -1,30 +1,36 @@
 //! Endpoints for logging in and out.
 
-use super::Door;
-use super::endpoint::Routes;
+use super::MatrixContext;
+use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
-use crate::service::{LoggedIn, NewLogin, Session};
+use crate::service::{CallerSession, LoggedIn, NewLogin};
 use ruma::api::client::account::whoami;
 use ruma::api::client::session::{get_login_types, login, logout, logout_all};
 use ruma::api::client::uiaa::UserIdentifier;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-pub(super) fn routes(routes: Routes) -> Routes {
+pub(super) fn session_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
         .open("login_types", |_door, _request: get_login_types::v3::Request| async {
             let password = get_login_types::v3::LoginType::Password(Default::default());
             Ok(get_login_types::v3::Response::new(vec![password]))
         })
         .open_checked("login", names_its_type, log_in)
-        .with_session("logout", |door: Door, session: Session, _request: logout::v3::Request| async move {
-            door.service.logout(&session, false).await?;
-            Ok(logout::v3::Response::new())
-        })
-        .with_session("logout_all", |door: Door, session: Session, _request: logout_all::v3::Request| async move {
-            door.service.logout(&session, true).await?;
-            Ok(logout_all::v3::Response::new())
-        })
+        .with_session(
+            "logout",
+            |door: MatrixContext, session: CallerSession, _request: logout::v3::Request| async move {
+                door.service.logout(&session, false).await?;
+                Ok(logout::v3::Response::new())
+            },
+        )
+        .with_session(
+            "logout_all",
+            |door: MatrixContext, session: CallerSession, _request: logout_all::v3::Request| async move {
+                door.service.logout(&session, true).await?;
+                Ok(logout_all::v3::Response::new())
+            },
+        )
         .with_session("whoami", who_am_i)
 }
 
@@ -39,7 +45,7 @@ fn names_its_type(body: &[u8]) -> Result<(), MatrixError> {
     named.map_err(|error| MatrixError::bad_json(format!("The body is not valid for this endpoint: {error}.")))
 }
 
-async fn log_in(door: Door, request: login::v3::Request) -> Result<login::v3::Response, MatrixError> {
+async fn log_in(door: MatrixContext, request: login::v3::Request) -> Result<login::v3::Response, MatrixError> {
     let login::v3::LoginInfo::Password(password) = request.login_info else {
         return Err(MatrixError::forbidden("This server supports only logins of type m.login.password."));
     };
@@ -62,8 +68,8 @@ async fn log_in(door: Door, request: login::v3::Request) -> Result<login::v3::Re
 }
 
 async fn who_am_i(
-    _door: Door,
-    session: Session,
+    _door: MatrixContext,
+    session: CallerSession,
     _request: whoami::v3::Request,
 ) -> Result<whoami::v3::Response, MatrixError> {
     let mut response = whoami::v3::Response::new(super::account::user_id(session.user_id)?, false);

@@ -1,27 +1,30 @@
 //! Endpoints that read and set the state of rooms.
 
-use super::Door;
-use super::endpoint::Routes;
+use super::MatrixContext;
+use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use super::event;
 use super::streamed::{self, JsonFrame, StreamedState};
 use super::timeline::event_id;
-use crate::service::Session;
+use crate::service::CallerSession;
 use axum::response::Response;
 use bytes::Bytes;
-use quorate_core::query::{Event, View};
+use quorate_core::query::{RoomEvent, StateView};
 use ruma::api::client::state::get_state_event_for_key::v3::StateEventFormat;
 use ruma::api::client::state::{get_state_event_for_key, get_state_events, send_state_event};
 use ruma::events::AnyStateEvent;
 use ruma::serde::Raw;
 
-pub(super) fn routes(routes: Routes) -> Routes {
-    routes.with_session("state_set", set).with_session("state_get", get_one).with_session_streamed("state_all", get_all)
+pub(super) fn state_routes(routes: EndpointRoutes) -> EndpointRoutes {
+    routes
+        .with_session("state_set", set_state)
+        .with_session("state_get", get_one)
+        .with_session_streamed("state_all", get_all)
 }
 
-async fn set(
-    door: Door,
-    session: Session,
+async fn set_state(
+    door: MatrixContext,
+    session: CallerSession,
     request: send_state_event::v3::Request,
 ) -> Result<send_state_event::v3::Response, MatrixError> {
     let content = Bytes::from(request.body.into_json().get().to_owned().into_bytes());
@@ -32,8 +35,8 @@ async fn set(
 }
 
 async fn get_one(
-    door: Door,
-    session: Session,
+    door: MatrixContext,
+    session: CallerSession,
     request: get_state_event_for_key::v3::Request,
 ) -> Result<get_state_event_for_key::v3::Response, MatrixError> {
     let (room, event_type) = (request.room_id.to_string(), request.event_type.to_string());
@@ -48,7 +51,7 @@ async fn get_one(
         MatrixError::not_found(format!("The room has no state {event_type} with the key {:?}.", request.state_key))
     })?;
     let shown = if request.format == StateEventFormat::Event {
-        event::full::<AnyStateEvent>(&found, (&session).into())?.into_json()
+        event::render_with_room::<AnyStateEvent>(&found, (&session).into())?.into_json()
     } else {
         serde_json::from_slice(&found.content)
             .map_err(|error| MatrixError::bad_json(format!("The stored state cannot be read: {error}.")))?
@@ -57,22 +60,22 @@ async fn get_one(
 }
 
 async fn get_all(
-    door: Door,
-    session: Session,
+    door: MatrixContext,
+    session: CallerSession,
     request: get_state_events::v3::Request,
 ) -> Result<Response, MatrixError> {
     let (room, localpart) = (request.room_id.to_string(), session.localpart.clone());
-    let place = move |view: &View<'_>| {
+    let place = move |view: &StateView<'_>| {
         let room = view.resolve_room(&room)?;
         Ok((room, view.state_place(&localpart, room)?))
     };
     let reader = session.clone();
-    let write = move |event: &Event, out: &mut Vec<u8>| {
-        let event: Raw<AnyStateEvent> = event::full(event, (&reader).into())?;
+    let write = move |event: &RoomEvent, out: &mut Vec<u8>| {
+        let event: Raw<AnyStateEvent> = event::render_with_room(event, (&reader).into())?;
         out.extend_from_slice(event.json().get().as_bytes());
         Ok(true)
     };
     let frame = JsonFrame { open: "[", close: "]" };
     let wanted = StreamedState { event_type: None, token: None, place, frame };
-    streamed::state(&door, &session, wanted, write).await
+    streamed::stream_state(&door, &session, wanted, write).await
 }

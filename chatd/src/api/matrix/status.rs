@@ -1,7 +1,7 @@
 //! `/_quorate/status` for administrators who log in as users: the same page as on the admin listener.
 
-use super::Door;
-use super::endpoint::Claim;
+use super::MatrixContext;
+use super::endpoint::RequestCredentials;
 use super::error::MatrixError;
 use crate::metrics;
 use axum::Json;
@@ -12,9 +12,12 @@ use serde_json::Value;
 pub(super) const NAME: &str = "quorateStatus";
 
 /// Answers with the overview of the cluster, for users whom the configuration names as administrators.
-pub(super) async fn answer(State(door): State<Door>, request: Request) -> Result<Json<Value>, MatrixError> {
-    let claim = Claim::of(&request);
-    let call = door.metrics.door(metrics::Door::Matrix, NAME);
+pub(super) async fn get_cluster_status(
+    State(door): State<MatrixContext>,
+    request: Request,
+) -> Result<Json<Value>, MatrixError> {
+    let claim = RequestCredentials::of(&request);
+    let call = door.metrics.door(metrics::ClientApi::Matrix, NAME);
     call.run(async {
         let session = claim.session(&door).await?;
         if !door.service.is_administrator(&session) {

@@ -4,16 +4,16 @@
 //! A part is read when the connection has taken the one before it. So a slow reader holds one part in memory and no
 //! turn at the store; all parts are of the same position, so that they make one state.
 
-use super::Door;
+use super::MatrixContext;
 use super::error::MatrixError;
-use crate::service::{Consistency, Refusal, Service, Session};
+use crate::service::{CallerSession, ChatService, ReadConsistency, RequestRefusal};
 use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use bytes::Bytes;
 use futures::stream;
 use quorate_core::id::{Position, RoomNumber};
-use quorate_core::query::{Event, QueryError, StateCursor, StatePart, View};
+use quorate_core::query::{QueryError, RoomEvent, StateCursor, StatePart, StateView};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -32,11 +32,11 @@ pub(super) struct JsonFrame {
 pub(super) trait WriteItem: Send + 'static {
     /// Writes an event as an item; `false` if the event is left out. What was written of an item that fails or is left
     /// out is dropped.
-    fn item(&mut self, event: &Event, out: &mut Vec<u8>) -> Result<bool, MatrixError>;
+    fn item(&mut self, event: &RoomEvent, out: &mut Vec<u8>) -> Result<bool, MatrixError>;
 }
 
-impl<F: FnMut(&Event, &mut Vec<u8>) -> Result<bool, MatrixError> + Send + 'static> WriteItem for F {
-    fn item(&mut self, event: &Event, out: &mut Vec<u8>) -> Result<bool, MatrixError> {
+impl<F: FnMut(&RoomEvent, &mut Vec<u8>) -> Result<bool, MatrixError> + Send + 'static> WriteItem for F {
+    fn item(&mut self, event: &RoomEvent, out: &mut Vec<u8>) -> Result<bool, MatrixError> {
         self(event, out)
     }
 }
@@ -53,18 +53,18 @@ pub(super) struct StreamedState<P> {
 }
 
 /// Answers with the state of the room that the question `place` gives, as the caller may see it.
-pub(super) async fn state<P>(
-    door: &Door,
-    session: &Session,
+pub(super) async fn stream_state<P>(
+    door: &MatrixContext,
+    session: &CallerSession,
     wanted: StreamedState<P>,
     write: impl WriteItem,
 ) -> Result<Response, MatrixError>
 where
-    P: FnOnce(&View<'_>) -> Result<(RoomNumber, Position), QueryError> + Send + 'static,
+    P: FnOnce(&StateView<'_>) -> Result<(RoomNumber, Position), QueryError> + Send + 'static,
 {
     let StreamedState { event_type, token, place, frame } = wanted;
     let localpart = session.localpart.clone();
-    let question = move |view: &View<'_>| {
+    let question = move |view: &StateView<'_>| {
         let (room, at) = place(view)?;
         Ok((room, at, view.state_part_for(&localpart, room, event_type, at, None)?))
     };
@@ -85,7 +85,7 @@ where
 }
 
 struct StateAnswer<W> {
-    service: Service,
+    service: ChatService,
     localpart: String,
     room: RoomNumber,
     at: Position,
@@ -100,7 +100,7 @@ struct StateAnswer<W> {
 /// Writes items with commas between them; `any` is `true` if there were some before. Returns `true` if there are some
 /// now.
 fn write_items(
-    events: &[Event],
+    events: &[RoomEvent],
     mut any: bool,
     write: &mut impl WriteItem,
     out: &mut Vec<u8>,
@@ -122,7 +122,7 @@ fn write_items(
 }
 
 /// Next output of the stream.
-enum Ahead {
+enum NextChunk {
     Ready(Vec<u8>, Option<StateCursor>),
     Part(StateCursor),
     End,
@@ -138,31 +138,31 @@ impl<W: WriteItem> StateAnswer<W> {
         Ok(part.next)
     }
 
-    fn stream(self, first: Vec<u8>, next: StateCursor) -> impl stream::Stream<Item = Result<Bytes, Refusal>> {
-        stream::unfold((self, Ahead::Ready(first, Some(next))), |(mut answer, ahead)| async move {
-            let after = |next: Option<StateCursor>| next.map_or(Ahead::End, Ahead::Part);
+    fn stream(self, first: Vec<u8>, next: StateCursor) -> impl stream::Stream<Item = Result<Bytes, RequestRefusal>> {
+        stream::unfold((self, NextChunk::Ready(first, Some(next))), |(mut answer, ahead)| async move {
+            let after = |next: Option<StateCursor>| next.map_or(NextChunk::End, NextChunk::Part);
             match ahead {
-                Ahead::Ready(out, next) => Some((Ok(Bytes::from(out)), (answer, after(next)))),
-                Ahead::Part(cursor) => match answer.part(cursor).await {
+                NextChunk::Ready(out, next) => Some((Ok(Bytes::from(out)), (answer, after(next)))),
+                NextChunk::Part(cursor) => match answer.part(cursor).await {
                     Ok((out, next)) => Some((Ok(Bytes::from(out)), (answer, after(next)))),
                     // The connection is closed before the end of the body, so that nobody takes it for the whole.
-                    Err(refusal) => Some((Err(refusal), (answer, Ahead::End))),
+                    Err(refusal) => Some((Err(refusal), (answer, NextChunk::End))),
                 },
-                Ahead::End => None,
+                NextChunk::End => None,
             }
         })
     }
 
-    async fn part(&mut self, from: StateCursor) -> Result<(Vec<u8>, Option<StateCursor>), Refusal> {
+    async fn part(&mut self, from: StateCursor) -> Result<(Vec<u8>, Option<StateCursor>), RequestRefusal> {
         if Instant::now() >= self.deadline {
-            return Err(Refusal::unavailable("the response was not read in time", Duration::ZERO));
+            return Err(RequestRefusal::unavailable("the response was not read in time", Duration::ZERO));
         }
         let (room, at, event_type) = (self.room, self.at, self.event_type);
         let localpart = self.localpart.clone();
-        let question = move |view: &View<'_>| view.state_part_for(&localpart, room, event_type, at, Some(&from));
-        let (part, _) = self.service.read(Consistency::Local, question).await?;
+        let question = move |view: &StateView<'_>| view.state_part_for(&localpart, room, event_type, at, Some(&from));
+        let (part, _) = self.service.read(ReadConsistency::Local, question).await?;
         let mut out = Vec::new();
-        let next = self.add(part, &mut out).map_err(|_| Refusal::internal())?;
+        let next = self.add(part, &mut out).map_err(|_| RequestRefusal::internal())?;
         Ok((out, next))
     }
 }
@@ -171,7 +171,7 @@ impl<W: WriteItem> StateAnswer<W> {
 mod tests {
     use super::*;
 
-    fn write_type(event: &Event, out: &mut Vec<u8>) -> Result<bool, MatrixError> {
+    fn write_type(event: &RoomEvent, out: &mut Vec<u8>) -> Result<bool, MatrixError> {
         out.extend_from_slice(event.event_type.as_bytes());
         Ok(event.event_type != "no")
     }
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn items_of_all_parts_are_one_list() {
         let frame = JsonFrame { open: "[", close: "]" };
-        let event = |event_type: &str| Event {
+        let event = |event_type: &str| RoomEvent {
             position: Position::ZERO,
             event_id: String::new(),
             room: RoomNumber(1),

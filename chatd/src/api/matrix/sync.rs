@@ -8,20 +8,20 @@ mod shared;
 
 pub(super) use shared::SharedSync;
 
-use super::Door;
+use super::MatrixContext;
 use super::account::{stored_filter, user_id};
-use super::endpoint::Routes;
+use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use super::event;
 use super::room::room_id;
 use crate::metrics;
 use crate::metrics::delivery::SyncAnswer;
-use crate::service::{Session, limits};
-use crate::trace::Live;
-use poll::Poll;
+use crate::service::{CallerSession, limits};
+use crate::trace::LiveSpan;
+use poll::SyncPoll;
 use quorate_core::id::{self, Position};
-use quorate_core::query::sync::{AccountDatum, SyncToken, Timeline};
-use quorate_core::query::{Event, Filter, SyncResponse};
+use quorate_core::query::sync::{AccountDatum, SyncTimeline, SyncToken};
+use quorate_core::query::{RoomEvent, SyncFilter, SyncResponse};
 use ruma::UInt;
 use ruma::api::client::sync::sync_events::v3 as api;
 use ruma::events::{AnyStrippedStateEvent, AnySyncStateEvent};
@@ -45,13 +45,17 @@ const STOPPING_WAIT: Duration = Duration::from_secs(1);
 /// Name of the endpoint in the metrics.
 pub(super) const NAME: &str = "sync";
 
-pub(super) fn routes(routes: Routes) -> Routes {
-    routes.with_session(NAME, sync)
+pub(super) fn sync_routes(routes: EndpointRoutes) -> EndpointRoutes {
+    routes.with_session(NAME, answer_sync)
 }
 
-async fn sync(door: Door, session: Session, request: api::Request) -> Result<api::Response, MatrixError> {
-    let delivery = door.metrics.delivery(metrics::Door::Matrix);
-    let filter = filter(&door, &session, request.filter).await?;
+async fn answer_sync(
+    door: MatrixContext,
+    session: CallerSession,
+    request: api::Request,
+) -> Result<api::Response, MatrixError> {
+    let delivery = door.metrics.delivery(metrics::ClientApi::Matrix);
+    let filter = requested_filter(&door, &session, request.filter).await?;
     let token = request.since.as_deref().map(limits::sync_token).transpose()?;
     let since = token.map(|token| token.at);
     // A poll that is parked when the pod begins to stop is answered then; one that comes later waits a moment.
@@ -60,7 +64,7 @@ async fn sync(door: Door, session: Session, request: api::Request) -> Result<api
     let deadline = Instant::now() + request.timeout.unwrap_or_default().min(longest);
     // Without a token, with the whole state asked for, or with rooms still to come, there is always something to tell.
     let at_once = token.is_none_or(|token| token.rest.is_some()) || request.full_state;
-    let mut poll = Poll::open(&door, &session, token, request.full_state, filter);
+    let mut poll = SyncPoll::open(&door, &session, token, request.full_state, filter);
     let (mut parked, mut ends_in) = (false, session.ends_in(door.service.now_ms()));
     loop {
         let response = poll.look().await?;
@@ -78,11 +82,11 @@ async fn sync(door: Door, session: Session, request: api::Request) -> Result<api
             (Instant::now() >= deadline).then_some(SyncAnswer::Timeout)
         };
         if let Some(why) = why {
-            let _traced = traced(&door, since, &response);
+            let _traced = delivery_spans(&door, since, &response);
             let oldest = since.and_then(|since| oldest_after(&response, since));
             delivery.handed(oldest.and_then(|position| door.service.feed().applied_at(position)));
             door.metrics.synced(why);
-            return render(response, &session);
+            return render_sync(response, &session);
         }
         let _parked = door.metrics.parked();
         parked = true;
@@ -97,13 +101,17 @@ async fn sync(door: Door, session: Session, request: api::Request) -> Result<api
 }
 
 /// Begins spans for the sampled events of the answer; they end when they are dropped.
-fn traced(door: &Door, since: Option<Position>, answer: &SyncResponse) -> Vec<Live> {
+fn delivery_spans(door: &MatrixContext, since: Option<Position>, answer: &SyncResponse) -> Vec<LiveSpan> {
     let timelines = answer.join.iter().map(|room| &room.timeline).chain(answer.leave.iter().map(|room| &room.timeline));
     let events = timelines.flat_map(|timeline| &timeline.events).map(|event| event.position);
     door.service.feed().deliveries().of(since.unwrap_or(Position::ZERO), events, "matrix")
 }
 
-async fn filter(door: &Door, session: &Session, filter: Option<api::Filter>) -> Result<Arc<Filter>, MatrixError> {
+async fn requested_filter(
+    door: &MatrixContext,
+    session: &CallerSession,
+    filter: Option<api::Filter>,
+) -> Result<Arc<SyncFilter>, MatrixError> {
     let json = match filter {
         None => return Ok(Arc::default()),
         Some(api::Filter::FilterDefinition(definition)) => serde_json::to_vec(&definition)
@@ -111,16 +119,16 @@ async fn filter(door: &Door, session: &Session, filter: Option<api::Filter>) -> 
         Some(api::Filter::FilterId(id)) => return filter_of_id(door, session, &id).await,
         Some(_) => return Err(MatrixError::invalid_param("The filter is neither an id nor a definition.")),
     };
-    Filter::from_json(&json).map(Arc::new).map_err(MatrixError::bad_json)
+    SyncFilter::from_json(&json).map(Arc::new).map_err(MatrixError::bad_json)
 }
 
-async fn filter_of_id(door: &Door, session: &Session, id: &str) -> Result<Arc<Filter>, MatrixError> {
+async fn filter_of_id(door: &MatrixContext, session: &CallerSession, id: &str) -> Result<Arc<SyncFilter>, MatrixError> {
     let number = id.parse().ok();
     if let Some(known) = number.and_then(|number| door.shared.filter(&session.localpart, number)) {
         return Ok(known);
     }
     let json = stored_filter(door, session, id).await?;
-    let filter = Filter::from_json(&json).map(Arc::new).map_err(MatrixError::bad_json)?;
+    let filter = SyncFilter::from_json(&json).map(Arc::new).map_err(MatrixError::bad_json)?;
     if let Some(number) = number {
         door.shared.put_filter(&session.localpart, number, filter.clone());
     }
@@ -134,14 +142,14 @@ fn oldest_after(found: &SyncResponse, since: Position) -> Option<Position> {
     rooms.filter_map(|timeline| timeline.events.iter().map(|event| event.position).find(|at| *at > since)).min()
 }
 
-fn render(found: SyncResponse, session: &Session) -> Result<api::Response, MatrixError> {
+fn render_sync(found: SyncResponse, session: &CallerSession) -> Result<api::Response, MatrixError> {
     let next = SyncToken { at: found.next, rest: found.rest };
     let mut response = api::Response::new(next.to_text());
     response.account_data.events = account_data(&found.account_data)?;
     for room in found.join {
         let mut joined = api::JoinedRoom::new();
-        joined.timeline = timeline(&room.timeline, session)?;
-        joined.state = api::State::Before(state(&room.state, session)?.into());
+        joined.timeline = render_timeline(&room.timeline, session)?;
+        joined.state = api::State::Before(render_state(&room.state, session)?.into());
         joined.account_data.events = account_data(&room.account_data)?;
         if let Some(summary) = room.summary {
             joined.summary.heroes = summary.heroes.into_iter().map(user_id).collect::<Result<_, _>>()?;
@@ -152,38 +160,38 @@ fn render(found: SyncResponse, session: &Session) -> Result<api::Response, Matri
     }
     for room in found.invite {
         let mut invited = api::InvitedRoom::new();
-        invited.invite_state.events = stripped(&room.stripped_state)?;
+        invited.invite_state.events = render_stripped_state(&room.stripped_state)?;
         response.rooms.invite.insert(room_id(room.room_id)?, invited);
     }
     for room in found.knock {
         let mut knocked = api::KnockedRoom::new();
-        knocked.knock_state.events = stripped(&room.stripped_state)?;
+        knocked.knock_state.events = render_stripped_state(&room.stripped_state)?;
         response.rooms.knock.insert(room_id(room.room_id)?, knocked);
     }
     for room in found.leave {
         let mut left = api::LeftRoom::new();
-        left.timeline = timeline(&room.timeline, session)?;
-        left.state = api::State::Before(state(&room.state, session)?.into());
+        left.timeline = render_timeline(&room.timeline, session)?;
+        left.state = api::State::Before(render_state(&room.state, session)?.into());
         response.rooms.leave.insert(room_id(room.room_id)?, left);
     }
     Ok(response)
 }
 
-fn timeline(found: &Timeline, session: &Session) -> Result<api::Timeline, MatrixError> {
+fn render_timeline(found: &SyncTimeline, session: &CallerSession) -> Result<api::Timeline, MatrixError> {
     let mut timeline = api::Timeline::new();
     timeline.limited = found.limited;
-    timeline.prev_batch = Some(id::cursor(found.prev_batch));
+    timeline.prev_batch = Some(id::encode_cursor(found.prev_batch));
     timeline.events =
-        found.events.iter().map(|event| event::in_room(event, session.into())).collect::<Result<_, _>>()?;
+        found.events.iter().map(|event| event::render_without_room(event, session.into())).collect::<Result<_, _>>()?;
     Ok(timeline)
 }
 
-fn state(events: &[Event], session: &Session) -> Result<Vec<Raw<AnySyncStateEvent>>, MatrixError> {
-    events.iter().map(|event| event::in_room(event, session.into())).collect()
+fn render_state(events: &[RoomEvent], session: &CallerSession) -> Result<Vec<Raw<AnySyncStateEvent>>, MatrixError> {
+    events.iter().map(|event| event::render_without_room(event, session.into())).collect()
 }
 
-fn stripped(events: &[Event]) -> Result<Vec<Raw<AnyStrippedStateEvent>>, MatrixError> {
-    events.iter().map(event::stripped).collect()
+fn render_stripped_state(events: &[RoomEvent]) -> Result<Vec<Raw<AnyStrippedStateEvent>>, MatrixError> {
+    events.iter().map(event::render_stripped).collect()
 }
 
 fn account_data<T>(data: &[AccountDatum]) -> Result<Vec<Raw<T>>, MatrixError> {

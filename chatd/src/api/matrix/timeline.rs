@@ -1,14 +1,14 @@
 //! Endpoints for messages: sending, redacting, finding, paging.
 
-use super::Door;
-use super::endpoint::Routes;
+use super::MatrixContext;
+use super::endpoint::EndpointRoutes;
 use super::error::MatrixError;
 use super::event;
-use crate::service::{Session, limits};
+use crate::service::{CallerSession, limits};
 use bytes::Bytes;
 use quorate_core::id::{self, Position};
-use quorate_core::query::{Event, Page, View};
-use quorate_core::table::Direction;
+use quorate_core::query::{EventPage, RoomEvent, StateView};
+use quorate_core::table::ScanDirection;
 use ruma::OwnedEventId;
 use ruma::api::client::message::{get_message_events, send_message_event};
 use ruma::api::client::redact::redact_event;
@@ -17,12 +17,12 @@ use ruma::api::client::room::get_room_event;
 /// Maximum number of events in a page, whatever the client asks for: a page is held in memory.
 const MAX_PAGE: usize = 1000;
 
-pub(super) fn routes(routes: Routes) -> Routes {
+pub(super) fn timeline_routes(routes: EndpointRoutes) -> EndpointRoutes {
     routes
-        .with_session("send", send)
-        .with_session("redact", redact)
+        .with_session("send", send_message)
+        .with_session("redact", send_redaction)
         .with_session("event", get_event)
-        .with_session("messages", messages)
+        .with_session("messages", get_messages)
 }
 
 /// Converts an event id that core made to ruma's type.
@@ -31,9 +31,9 @@ pub(super) fn event_id(event: String) -> Result<OwnedEventId, MatrixError> {
         .map_err(|error| MatrixError::invalid_param(format!("{event} is not an event id: {error}.")))
 }
 
-async fn send(
-    door: Door,
-    session: Session,
+async fn send_message(
+    door: MatrixContext,
+    session: CallerSession,
     request: send_message_event::v3::Request,
 ) -> Result<send_message_event::v3::Response, MatrixError> {
     let content = Bytes::from(request.body.into_json().get().to_owned().into_bytes());
@@ -42,9 +42,9 @@ async fn send(
     Ok(send_message_event::v3::Response::new(event_id(sent.event_id)?))
 }
 
-async fn redact(
-    door: Door,
-    session: Session,
+async fn send_redaction(
+    door: MatrixContext,
+    session: CallerSession,
     request: redact_event::v3::Request,
 ) -> Result<redact_event::v3::Response, MatrixError> {
     let reason = request.reason.unwrap_or_default();
@@ -54,8 +54,8 @@ async fn redact(
 }
 
 async fn get_event(
-    door: Door,
-    session: Session,
+    door: MatrixContext,
+    session: CallerSession,
     request: get_room_event::v3::Request,
 ) -> Result<get_room_event::v3::Response, MatrixError> {
     let (localpart, id) = (session.localpart.clone(), request.event_id.to_string());
@@ -63,55 +63,55 @@ async fn get_event(
     if found.room_id != request.room_id.as_str() {
         return Err(MatrixError::not_found("The room has no such event, or you may not see it."));
     }
-    Ok(get_room_event::v3::Response::new(event::full(&found, (&session).into())?))
+    Ok(get_room_event::v3::Response::new(event::render_with_room(&found, (&session).into())?))
 }
 
-async fn messages(
-    door: Door,
-    session: Session,
+async fn get_messages(
+    door: MatrixContext,
+    session: CallerSession,
     request: get_message_events::v3::Request,
 ) -> Result<get_message_events::v3::Response, MatrixError> {
     let direction = match request.dir {
-        ruma::api::Direction::Backward => Direction::Backward,
-        ruma::api::Direction::Forward => Direction::Forward,
+        ruma::api::Direction::Backward => ScanDirection::Backward,
+        ruma::api::Direction::Forward => ScanDirection::Forward,
     };
     let from = match (&request.from, direction) {
-        (Some(token), _) => limits::cursor(token)?,
-        (None, Direction::Backward) => Position::MAX,
-        (None, Direction::Forward) => Position::ZERO,
+        (Some(token), _) => limits::cursor_position(token)?,
+        (None, ScanDirection::Backward) => Position::MAX,
+        (None, ScanDirection::Forward) => Position::ZERO,
     };
-    let until = request.to.as_deref().map(limits::cursor).transpose()?;
+    let until = request.to.as_deref().map(limits::cursor_position).transpose()?;
     let limit = usize::try_from(u64::from(request.limit)).unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
     let lazy = !request.filter.lazy_load_options.is_disabled();
     let (room, localpart) = (request.room_id.to_string(), session.localpart.clone());
     // The pod that gave these tokens had applied that far.
     let given = [request.from.is_some().then_some(from), until].into_iter().flatten().max();
-    let question = move |view: &View<'_>| {
+    let question = move |view: &StateView<'_>| {
         let room = view.resolve_room(&room)?;
-        let mut page = cut(view.timeline(&localpart, room, from, direction, limit)?, until, direction);
+        let mut page = truncate_page(view.timeline(&localpart, room, from, direction, limit)?, until, direction);
         let members = if lazy { view.senders_of(&localpart, room, &mut page, direction)? } else { Vec::new() };
         Ok((page, members))
     };
     let (page, members) = door.read_at(given, question).await?;
     let mut response = get_message_events::v3::Response::new();
-    response.start = request.from.unwrap_or_else(|| id::cursor(page.prev));
-    response.end = page.next.map(id::cursor);
-    response.chunk = render(&page.events, &session)?;
-    response.state = members.iter().map(|e| event::full(e, (&session).into())).collect::<Result<_, _>>()?;
+    response.start = request.from.unwrap_or_else(|| id::encode_cursor(page.prev));
+    response.end = page.next.map(id::encode_cursor);
+    response.chunk = render_events(&page.events, &session)?;
+    response.state = members.iter().map(|e| event::render_with_room(e, (&session).into())).collect::<Result<_, _>>()?;
     Ok(response)
 }
 
-fn render<T>(events: &[Event], session: &Session) -> Result<Vec<ruma::serde::Raw<T>>, MatrixError> {
-    events.iter().map(|event| event::full(event, session.into())).collect()
+fn render_events<T>(events: &[RoomEvent], session: &CallerSession) -> Result<Vec<ruma::serde::Raw<T>>, MatrixError> {
+    events.iter().map(|event| event::render_with_room(event, session.into())).collect()
 }
 
 /// Ends a page at the token `to` of the request.
-fn cut(mut page: Page, until: Option<Position>, direction: Direction) -> Page {
+fn truncate_page(mut page: EventPage, until: Option<Position>, direction: ScanDirection) -> EventPage {
     let Some(until) = until else { return page };
     let before = page.events.len();
     page.events.retain(|event| match direction {
-        Direction::Backward => event.position > until,
-        Direction::Forward => event.position <= until,
+        ScanDirection::Backward => event.position > until,
+        ScanDirection::Forward => event.position <= until,
     });
     if page.events.len() < before {
         page.next = None;

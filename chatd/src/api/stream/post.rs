@@ -1,12 +1,14 @@
 //! Posting over a stream: frames of events in, frames of acknowledgements out, in the order of the events.
 //!
 //! All events in flight wait for the log together; their order in it is the order in which they came, over any change
-//! of leader ([`Service::ordered`]). An event that is refused does not end the stream.
+//! of leader ([`ChatService::ordered`]). An event that is refused does not end the stream.
 
 use crate::api::{convert, error};
 use crate::metrics::StreamGuard;
-use crate::service::{Code, OrderedPosts, Proposal, Refusal, Sent, Service, Session, Standing};
-use crate::trace::{Asked, door::Call};
+use crate::service::{
+    CallerSession, ChatService, OrderedPosts, RefusalCode, RequestRefusal, SentEvent, SessionWatch, WriteProposal,
+};
+use crate::trace::{TraceRequest, door::CallTrace};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use quorate_wire::chat::v1::{PostRequest, PostResponse, PostResult, SendRequest, post_result};
 use tokio::sync::mpsc::{self, Permit, Sender};
@@ -23,31 +25,31 @@ const IN_FLIGHT: usize = 2 * MAX_EVENTS;
 /// ready.
 const FRAMES: usize = 2;
 
-type Answer = BoxFuture<'static, Acknowledged>;
+type PendingAnswer = BoxFuture<'static, PostOutcome>;
 
-struct Acknowledged {
+struct PostOutcome {
     transaction_id: String,
-    result: Result<Sent, Refusal>,
+    result: Result<SentEvent, RequestRefusal>,
 }
 
 /// Answers of a stream, as a channel to the connection.
-pub type Answers = mpsc::Receiver<Result<PostResponse, Status>>;
+pub type PostResponses = mpsc::Receiver<Result<PostResponse, Status>>;
 
 /// Serves one stream in a task of its own, which goes on even if the client does not take answers, so that what it has
 /// in flight does not hold places in the proposer. `asked` is what the client says about traces; each event is sampled
 /// for itself.
-pub(crate) fn serve(
-    service: Service,
-    session: Session,
+pub(crate) fn serve_posts(
+    service: ChatService,
+    session: CallerSession,
     frames: Streaming<PostRequest>,
     guard: StreamGuard,
-    asked: Asked,
-) -> Answers {
+    asked: TraceRequest,
+) -> PostResponses {
     let (sender, answers) = mpsc::channel(FRAMES);
-    let poster = Poster {
+    let poster = PostTask {
         // A whole frame may come while one event less than the limit is in flight.
         posts: service.ordered(IN_FLIGHT + MAX_EVENTS),
-        standing: Standing::new(&service, &session),
+        standing: SessionWatch::new(&service, &session),
         service,
         session,
         frames: Some(frames),
@@ -61,32 +63,32 @@ pub(crate) fn serve(
     answers
 }
 
-struct Poster {
-    service: Service,
+struct PostTask {
+    service: ChatService,
     posts: OrderedPosts,
-    session: Session,
-    standing: Standing,
+    session: CallerSession,
+    standing: SessionWatch,
     /// Frames of the client; `None` once nothing more comes in.
     frames: Option<Streaming<PostRequest>>,
-    flying: FuturesOrdered<Answer>,
+    flying: FuturesOrdered<PendingAnswer>,
     /// Acknowledgements that the connection has not taken yet; with `flying` at most [`IN_FLIGHT`] and one frame.
     done: Vec<PostResult>,
     /// Status that the stream ends with, after all acknowledgements.
     failure: Option<Status>,
     guard: StreamGuard,
-    asked: Asked,
+    asked: TraceRequest,
 }
 
-enum Turn<'a> {
+enum LoopEvent<'a> {
     Frame(Result<Option<PostRequest>, Status>),
-    Done(Acknowledged),
+    Done(PostOutcome),
     Room(Permit<'a, Result<PostResponse, Status>>),
     Gone,
     Stopping,
-    LoggedOut(Refusal),
+    LoggedOut(RequestRefusal),
 }
 
-impl Poster {
+impl PostTask {
     async fn run(mut self, sender: Sender<Result<PostResponse, Status>>) {
         let stopping = self.service.stopping();
         loop {
@@ -99,21 +101,21 @@ impl Poster {
             let turn = tokio::select! {
                 // Outcomes before frames out, so that one frame carries all that are there; frames in last.
                 biased;
-                Some(answer) = self.flying.next(), if flying => Turn::Done(answer),
-                permit = sender.reserve(), if acknowledging => permit.map_or(Turn::Gone, Turn::Room),
-                () = sender.closed(), if !acknowledging => Turn::Gone,
-                () = stopping.cancelled(), if self.frames.is_some() => Turn::Stopping,
-                refusal = self.standing.ended(), if self.frames.is_some() => Turn::LoggedOut(refusal),
-                frame = next_frame(&mut self.frames), if reading => Turn::Frame(frame),
+                Some(answer) = self.flying.next(), if flying => LoopEvent::Done(answer),
+                permit = sender.reserve(), if acknowledging => permit.map_or(LoopEvent::Gone, LoopEvent::Room),
+                () = sender.closed(), if !acknowledging => LoopEvent::Gone,
+                () = stopping.cancelled(), if self.frames.is_some() => LoopEvent::Stopping,
+                refusal = self.standing.ended(), if self.frames.is_some() => LoopEvent::LoggedOut(refusal),
+                frame = next_frame(&mut self.frames), if reading => LoopEvent::Frame(frame),
             };
             match turn {
-                Turn::Done(answer) => self.acknowledge(answer),
-                Turn::Room(permit) => permit.send(Ok(PostResponse { results: std::mem::take(&mut self.done) })),
-                Turn::Frame(frame) => self.take(frame),
-                Turn::Stopping => self.end(error::status(Refusal::stopping())),
-                Turn::LoggedOut(refusal) => self.end(error::status(refusal)),
+                LoopEvent::Done(answer) => self.acknowledge(answer),
+                LoopEvent::Room(permit) => permit.send(Ok(PostResponse { results: std::mem::take(&mut self.done) })),
+                LoopEvent::Frame(frame) => self.take(frame),
+                LoopEvent::Stopping => self.end(error::refusal_to_status(RequestRefusal::stopping())),
+                LoopEvent::LoggedOut(refusal) => self.end(error::refusal_to_status(refusal)),
                 // Nobody reads the answers; what is in flight finishes in the log all the same.
-                Turn::Gone => return,
+                LoopEvent::Gone => return,
             }
         }
         if let Some(failure) = self.failure {
@@ -133,7 +135,7 @@ impl Poster {
             Err(status) => self.end(status),
             Ok(Some(PostRequest { events })) => {
                 if let Err(refusal) = self.check_frame(&events) {
-                    return self.end(error::status(refusal));
+                    return self.end(error::refusal_to_status(refusal));
                 }
                 self.guard.events(events.len());
                 for event in events {
@@ -144,20 +146,20 @@ impl Poster {
         }
     }
 
-    fn check_frame(&mut self, events: &[SendRequest]) -> Result<(), Refusal> {
+    fn check_frame(&mut self, events: &[SendRequest]) -> Result<(), RequestRefusal> {
         let bytes: usize = events.iter().map(|event| event.content.len()).sum();
         if events.len() > MAX_EVENTS || bytes > MAX_FRAME {
             let message = format!("a frame holds at most {MAX_EVENTS} events and {MAX_FRAME} bytes; send smaller ones");
-            return Err(Refusal::new(Code::TooLarge, message));
+            return Err(RequestRefusal::new(RefusalCode::TooLarge, message));
         }
         self.standing.check()
     }
 
-    fn propose(&self, event: SendRequest) -> Answer {
+    fn propose(&self, event: SendRequest) -> PendingAnswer {
         let SendRequest { room_id, r#type, content, transaction_id } = event;
-        let call = Call::post(&self.asked);
+        let call = CallTrace::post(&self.asked);
         let posted = call.enter(|| {
-            let proposal = Proposal::message(&self.session, &room_id, &r#type, content, &transaction_id)?;
+            let proposal = WriteProposal::message(&self.session, &room_id, &r#type, content, &transaction_id)?;
             Ok(self.posts.post(proposal))
         });
         async move {
@@ -166,20 +168,20 @@ impl Poster {
                 Err(refusal) => Err(refusal),
             };
             call.answered(&result);
-            Acknowledged { transaction_id, result }
+            PostOutcome { transaction_id, result }
         }
         .boxed()
     }
 
-    fn acknowledge(&mut self, answer: Acknowledged) {
-        let Acknowledged { transaction_id, result } = answer;
+    fn acknowledge(&mut self, answer: PostOutcome) {
+        let PostOutcome { transaction_id, result } = answer;
         let result = match result {
-            Ok(sent) => post_result::Result::Accepted(convert::sent(sent)),
+            Ok(sent) => post_result::Result::Accepted(convert::sent_to_wire(sent)),
             Err(refusal) => {
-                if matches!(refusal.code, Code::Unauthenticated | Code::SessionExpired) {
-                    self.end(error::status(refusal.clone()));
+                if matches!(refusal.code, RefusalCode::Unauthenticated | RefusalCode::SessionExpired) {
+                    self.end(error::refusal_to_status(refusal.clone()));
                 }
-                post_result::Result::Refused(error::detail(refusal))
+                post_result::Result::Refused(error::refusal_to_detail(refusal))
             }
         };
         self.done.push(PostResult { transaction_id, result: Some(result) });

@@ -3,8 +3,8 @@
 use crate::api::{convert, error};
 use crate::metrics::StreamGuard;
 use crate::metrics::delivery::DeliveryTimer;
-use crate::service::subscription::Subscription;
-use crate::service::{Refusal, Session};
+use crate::service::subscription::EventSubscription;
+use crate::service::{CallerSession, RequestRefusal};
 use futures::{Stream, stream};
 use prost::Message as _;
 use quorate_core::id::{self, Position};
@@ -19,20 +19,20 @@ const FRAME: usize = 1024 * 1024;
 
 /// Returns the frames until the subscription or the pod ends. Nothing is read ahead of the client: the next read is
 /// made when the connection takes the frame before it.
-pub fn frames(
-    subscription: Subscription,
-    session: Session,
+pub fn subscription_frames(
+    subscription: EventSubscription,
+    session: CallerSession,
     stopping: CancellationToken,
     guard: StreamGuard,
     delivery: DeliveryTimer,
 ) -> impl Stream<Item = Result<SubscribeResponse, Status>> {
-    let reader = Reader { subscription, session, stopping, ready: VecDeque::new(), ended: false, guard, delivery };
+    let reader = FrameReader { subscription, session, stopping, ready: VecDeque::new(), ended: false, guard, delivery };
     stream::unfold(reader, |mut reader| async move { reader.next().await.map(|frame| (frame, reader)) })
 }
 
-struct Reader {
-    subscription: Subscription,
-    session: Session,
+struct FrameReader {
+    subscription: EventSubscription,
+    session: CallerSession,
     stopping: CancellationToken,
     /// Frames of the last read: at most those of one page.
     ready: VecDeque<SubscribeResponse>,
@@ -41,7 +41,7 @@ struct Reader {
     delivery: DeliveryTimer,
 }
 
-impl Reader {
+impl FrameReader {
     async fn next(&mut self) -> Option<Result<SubscribeResponse, Status>> {
         if self.ended {
             return None;
@@ -56,7 +56,7 @@ impl Reader {
             biased;
             () = stopping.cancelled() => {
                 self.ended = true;
-                let cursor = id::cursor(self.subscription.after());
+                let cursor = id::encode_cursor(self.subscription.after());
                 Some(Ok(SubscribeResponse { events: Vec::new(), cursor, reconnect: true }))
             }
             step = self.subscription.next() => match step {
@@ -64,8 +64,8 @@ impl Reader {
                     self.guard.events(step.events.len());
                     self.delivery.handed(step.applied);
                     let _traced = self.subscription.traced(before, &step.events);
-                    let events = step.events.into_iter().map(|event| (event.position, convert::event(event, &self.session)));
-                    self.ready = split(events, step.after);
+                    let events = step.events.into_iter().map(|event| (event.position, convert::event_to_wire(event, &self.session)));
+                    self.ready = split_frames(events, step.after);
                     self.ready.pop_front().map(Ok)
                 }
                 Err(refusal) => Some(Err(self.end(refusal))),
@@ -73,29 +73,29 @@ impl Reader {
         }
     }
 
-    fn end(&mut self, refusal: Refusal) -> Status {
+    fn end(&mut self, refusal: RequestRefusal) -> Status {
         self.ended = true;
-        error::status(refusal)
+        error::refusal_to_status(refusal)
     }
 }
 
 /// Splits events into frames of bounded size. The cursor of each frame is that of its last event; that of the last
 /// frame is `after`.
-fn split(events: impl Iterator<Item = (Position, Event)>, after: Position) -> VecDeque<SubscribeResponse> {
+fn split_frames(events: impl Iterator<Item = (Position, Event)>, after: Position) -> VecDeque<SubscribeResponse> {
     let mut frames = VecDeque::new();
     let (mut frame, mut bytes, mut last) = (Vec::new(), 0_usize, after);
     for (position, event) in events {
         let size = event.encoded_len();
         if !frame.is_empty() && bytes.saturating_add(size) > FRAME {
             let events = std::mem::take(&mut frame);
-            frames.push_back(SubscribeResponse { events, cursor: id::cursor(last), reconnect: false });
+            frames.push_back(SubscribeResponse { events, cursor: id::encode_cursor(last), reconnect: false });
             bytes = 0;
         }
         bytes = bytes.saturating_add(size);
         last = position;
         frame.push(event);
     }
-    frames.push_back(SubscribeResponse { events: frame, cursor: id::cursor(after), reconnect: false });
+    frames.push_back(SubscribeResponse { events: frame, cursor: id::encode_cursor(after), reconnect: false });
     frames
 }
 
@@ -113,19 +113,19 @@ mod tests {
     #[test]
     fn frames_are_bounded_and_their_cursors_lead_on_without_a_gap() {
         let after = Position { incarnation: 0, index: 9, ordinal: u32::MAX };
-        let frames = split(events(100, 60_000), after);
+        let frames = split_frames(events(100, 60_000), after);
         assert!(frames.iter().all(|frame| frame.encoded_len() <= FRAME + 1024));
         assert_eq!(frames.iter().map(|frame| frame.events.len()).sum::<usize>(), 100);
-        assert_eq!(frames.back().unwrap().cursor, id::cursor(after));
+        assert_eq!(frames.back().unwrap().cursor, id::encode_cursor(after));
         let first = frames.front().unwrap();
         let last_of_first = u32::try_from(first.events.len() - 1).unwrap();
-        assert_eq!(first.cursor, id::cursor(Position { incarnation: 0, index: 7, ordinal: last_of_first }));
+        assert_eq!(first.cursor, id::encode_cursor(Position { incarnation: 0, index: 7, ordinal: last_of_first }));
     }
 
     #[test]
     fn silence_is_one_frame_with_a_cursor() {
-        let frames = split(events(0, 0), Position::ZERO);
+        let frames = split_frames(events(0, 0), Position::ZERO);
         assert_eq!(frames.len(), 1);
-        assert_eq!(frames[0].cursor, id::cursor(Position::ZERO));
+        assert_eq!(frames[0].cursor, id::encode_cursor(Position::ZERO));
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use quorate_core::proto::store;
-use quorate_core::table::{self, MemTable, Overlay, Write as _};
+use quorate_core::table::{self, MemTable, Overlay, TableWrite as _};
 
 fn at(index: u64, ordinal: u32) -> Position {
     Position { incarnation: 0, index, ordinal }
@@ -15,31 +15,35 @@ fn rooms(numbers: &[u64]) -> BTreeSet<RoomNumber> {
 }
 
 /// Commits one entry with events in these rooms, in this order.
-fn commit(tail: &Tail, index: u64, rooms: &[u64], users: &[&str]) {
+fn commit(tail: &EventTail, index: u64, rooms: &[u64], users: &[&str]) {
     change(tail, index, users, |changes| {
         for (place, room) in (0..).zip(rooms) {
             let row = store::Event { sender: "@a:a.org".into(), ..store::Event::default() };
-            changes.put(Table::Timeline, key::room_position(RoomNumber(*room), at(index, place)), table::encode(&row));
+            changes.put(
+                Table::Timeline,
+                key::room_position(RoomNumber(*room), at(index, place)),
+                table::encode_value(&row),
+            );
         }
     });
 }
 
-fn change(tail: &Tail, index: u64, users: &[&str], change: impl FnOnce(&mut Overlay<'_>)) {
+fn change(tail: &EventTail, index: u64, users: &[&str], change: impl FnOnce(&mut Overlay<'_>)) {
     let base = MemTable::default();
     let mut changes = Overlay::new(&base);
     change(&mut changes);
     let users = users.iter().map(|user| (*user).to_owned()).collect();
     let room_id = |room: RoomNumber| Ok(format!("!{}:a.org", room.0));
-    tail.push(end(index), Addition::of(changes.changes(), at(index, 0), &users, room_id).unwrap());
+    tail.push(end(index), TailAddition::of(changes.changes(), at(index, 0), &users, room_id).unwrap());
 }
 
-fn places(page: &Page) -> Vec<Position> {
+fn places(page: &TailPage) -> Vec<Position> {
     page.events.iter().map(|event| event.position).collect()
 }
 
 #[test]
 fn who_keeps_up_gets_the_events_of_its_rooms_in_order() {
-    let tail = Tail::default();
+    let tail = EventTail::default();
     commit(&tail, 1, &[7, 8, 7], &[]);
     commit(&tail, 2, &[8], &[]);
     commit(&tail, 3, &[9, 7], &[]);
@@ -55,7 +59,7 @@ fn who_keeps_up_gets_the_events_of_its_rooms_in_order() {
 
 #[test]
 fn a_page_that_is_full_leads_on_without_a_gap() {
-    let tail = Tail::default();
+    let tail = EventTail::default();
     commit(&tail, 1, &[7, 8, 7, 7], &[]);
     let (mut after, mut seen) = (Position::ZERO, Vec::new());
     loop {
@@ -71,7 +75,7 @@ fn a_page_that_is_full_leads_on_without_a_gap() {
 
 #[test]
 fn whose_memberships_change_asks_the_rows_and_nobody_else_does() {
-    let tail = Tail::default();
+    let tail = EventTail::default();
     commit(&tail, 1, &[7], &[]);
     commit(&tail, 2, &[7, 7], &["bob"]);
     assert!(tail.after(end(1), "bob", &rooms(&[7]), 10).is_none());
@@ -84,11 +88,11 @@ fn whose_memberships_change_asks_the_rows_and_nobody_else_does() {
 fn a_change_of_history_makes_everybody_ask_the_rows_once() {
     let old = key::room_position(RoomNumber(7), at(1, 0));
     let redacted =
-        table::encode(&store::Event { redacted_by: at(2, 0).to_bytes().to_vec().into(), ..Default::default() });
+        table::encode_value(&store::Event { redacted_by: at(2, 0).to_bytes().to_vec().into(), ..Default::default() });
     let rewrite = |changes: &mut Overlay<'_>| changes.put(Table::Timeline, old.clone(), redacted.clone());
     let removal = |changes: &mut Overlay<'_>| changes.delete(Table::Timeline, old.clone());
     for change_history in [&rewrite as &dyn Fn(&mut Overlay<'_>), &removal] {
-        let tail = Tail::default();
+        let tail = EventTail::default();
         commit(&tail, 1, &[7], &[]);
         change(&tail, 2, &[], change_history);
         assert!(tail.after(Position::ZERO, "a", &rooms(&[7]), 10).is_none());
@@ -100,10 +104,10 @@ fn a_change_of_history_makes_everybody_ask_the_rows_once() {
 
 #[test]
 fn an_event_redacted_in_its_own_commit_is_left_to_the_rows() {
-    let tail = Tail::default();
+    let tail = EventTail::default();
     change(&tail, 1, &[], |changes| {
         let row = store::Event { redacted_by: at(1, 1).to_bytes().to_vec().into(), ..Default::default() };
-        changes.put(Table::Timeline, key::room_position(RoomNumber(7), at(1, 0)), table::encode(&row));
+        changes.put(Table::Timeline, key::room_position(RoomNumber(7), at(1, 0)), table::encode_value(&row));
     });
     assert!(tail.after(Position::ZERO, "a", &rooms(&[7]), 10).is_none());
     assert!(tail.after(Position::ZERO, "a", &rooms(&[8]), 10).is_some());
@@ -111,7 +115,7 @@ fn an_event_redacted_in_its_own_commit_is_left_to_the_rows() {
 
 #[test]
 fn what_was_not_told_is_never_passed_over() {
-    let tail = Tail::default();
+    let tail = EventTail::default();
     commit(&tail, 1, &[7], &[]);
     tail.push(end(2), None);
     commit(&tail, 3, &[7], &[]);
@@ -121,7 +125,7 @@ fn what_was_not_told_is_never_passed_over() {
 
 #[test]
 fn it_is_bounded_and_says_who_has_fallen_behind() {
-    let tail = Tail::default();
+    let tail = EventTail::default();
     let last = EVENTS as u64 + 10;
     for index in 1..=last {
         commit(&tail, index, &[7], &[]);
@@ -133,7 +137,7 @@ fn it_is_bounded_and_says_who_has_fallen_behind() {
     let large = vec![b'x'; BYTES];
     change(&tail, last + 1, &[], |changes| {
         let row = store::Event { content: large.into(), ..Default::default() };
-        changes.put(Table::Timeline, key::room_position(RoomNumber(7), at(last + 1, 0)), table::encode(&row));
+        changes.put(Table::Timeline, key::room_position(RoomNumber(7), at(last + 1, 0)), table::encode_value(&row));
     });
     assert_eq!(tail.ring().bytes, 0);
     assert!(tail.after(end(last), "a", &rooms(&[7]), 1).is_none());
@@ -141,7 +145,7 @@ fn it_is_bounded_and_says_who_has_fallen_behind() {
 
 #[test]
 fn a_page_knows_when_its_oldest_event_came_and_who_is_too_late_is_counted() {
-    let tail = Tail::default();
+    let tail = EventTail::default();
     commit(&tail, 1, &[7], &[]);
     commit(&tail, 2, &[8], &[]);
     let page = tail.after(Position::ZERO, "a", &rooms(&[8]), 10).unwrap();
@@ -156,7 +160,7 @@ fn a_page_knows_when_its_oldest_event_came_and_who_is_too_late_is_counted() {
 
 #[test]
 fn the_times_of_commits_are_bounded() {
-    let tail = Tail::default();
+    let tail = EventTail::default();
     let commits = u64::try_from(EVENTS).unwrap() + 10;
     for index in 1..=commits {
         tail.push(end(index), None);

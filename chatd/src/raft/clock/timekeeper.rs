@@ -4,8 +4,8 @@
 //! set, this node's or another's, is therefore noticed at the next check, before anything is stamped with it.
 
 use super::{
-    Clock,
-    agreement::{Evidence, TOLERANCE_MS, Verdict, judge},
+    ClockSource,
+    agreement::{ClockEvidence, ClockVerdict, TOLERANCE_MS, judge_clock},
 };
 use crate::{feed::LogTime, raft::leadership::Leadership};
 use quorate_core::{apply, proto::log::TimeTrust};
@@ -50,12 +50,12 @@ impl TimeStatus {
 
 /// A time, with the monotonic instant at which it was read.
 #[derive(Clone, Copy, Debug)]
-struct Moment {
+struct ClockReading {
     ms: u64,
     at: Instant,
 }
 
-impl Moment {
+impl ClockReading {
     fn new(ms: u64) -> Self {
         Self { ms, at: Instant::now() }
     }
@@ -76,39 +76,39 @@ pub struct Timekeeper {
 }
 
 struct Inner {
-    clock: Clock,
-    node: OnceLock<Attached>,
-    memory: Mutex<Memory>,
+    clock: ClockSource,
+    node: OnceLock<AttachedNode>,
+    memory: Mutex<KnownTimes>,
 }
 
 #[derive(Default)]
-struct Memory {
+struct KnownTimes {
     /// Clocks that other nodes reported; bounded by the members that this node dials.
-    clocks: BTreeMap<u64, Moment>,
+    clocks: BTreeMap<u64, ClockReading>,
     /// Time that the leader used last, whether this node or another leads.
-    leader: Option<(Moment, TimeTrust)>,
+    leader: Option<(ClockReading, TimeTrust)>,
     /// Last of the leader's times that a majority had confirmed.
-    confirmed: Option<Moment>,
+    confirmed: Option<ClockReading>,
     /// Time from which the log's time is carried forward while clocks are disputed; used if there is no confirmed time.
-    held: Option<Moment>,
+    held: Option<ClockReading>,
 }
 
 /// Parts of the running node.
-struct Attached {
+struct AttachedNode {
     leadership: Leadership,
     log_time: LogTime,
     fresh: Duration,
 }
 
 /// Returns `a - b`, saturating.
-fn difference(a: u64, b: u64) -> i64 {
+fn signed_difference(a: u64, b: u64) -> i64 {
     if a >= b { i64::try_from(a - b).unwrap_or(i64::MAX) } else { i64::try_from(b - a).map_or(i64::MIN, |ms| -ms) }
 }
 
 impl Timekeeper {
     /// Creates a timekeeper that knows only its own clock.
     #[must_use]
-    pub fn new(clock: Clock) -> Self {
+    pub fn new(clock: ClockSource) -> Self {
         Self { inner: Arc::new(Inner { clock, node: OnceLock::new(), memory: Mutex::default() }) }
     }
 
@@ -117,7 +117,7 @@ impl Timekeeper {
     pub(crate) fn attach(&self, leadership: Leadership, log_time: LogTime, heartbeat: Duration) {
         let fresh = FRESH.max(heartbeat.saturating_mul(FRESH_HEARTBEATS));
         // Set once, when the node is assembled.
-        let _ = self.inner.node.set(Attached { leadership, log_time, fresh });
+        let _ = self.inner.node.set(AttachedNode { leadership, log_time, fresh });
     }
 
     /// Returns this node's own clock, in milliseconds since the Unix epoch. Only for reports and comparisons: decisions
@@ -128,7 +128,7 @@ impl Timekeeper {
 
     /// Records a clock reading that another node reported.
     pub(crate) fn heard_clock(&self, node_id: u64, ms: u64) {
-        self.memory().clocks.insert(node_id, Moment::new(ms));
+        self.memory().clocks.insert(node_id, ClockReading::new(ms));
     }
 
     /// Records the time that a leader uses.
@@ -146,9 +146,9 @@ impl Timekeeper {
     pub(crate) fn stamp(&self) -> Option<TimeStamp> {
         let own_ms = self.clock_ms();
         let stamp = match self.verdict_at(own_ms) {
-            Verdict::Confirmed => TimeStamp { time_ms: own_ms, trust: TimeTrust::Confirmed },
-            Verdict::Disputed => TimeStamp { time_ms: self.held()?, trust: TimeTrust::Held },
-            Verdict::Unheard | Verdict::Contradicted { .. } => return None,
+            ClockVerdict::Confirmed => TimeStamp { time_ms: own_ms, trust: TimeTrust::Confirmed },
+            ClockVerdict::Disputed => TimeStamp { time_ms: self.held()?, trust: TimeTrust::Held },
+            ClockVerdict::Unheard | ClockVerdict::Contradicted { .. } => return None,
         };
         self.memory().went_by(stamp.time_ms, stamp.trust);
         Some(stamp)
@@ -156,23 +156,23 @@ impl Timekeeper {
 
     /// Judges this node's clock as a leader would.
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
+    pub fn verdict(&self) -> ClockVerdict {
         self.verdict_at(self.clock_ms())
     }
 
-    fn verdict_at(&self, own_ms: u64) -> Verdict {
-        let Some(Attached { leadership, .. }) = self.inner.node.get() else { return Verdict::Unheard };
+    fn verdict_at(&self, own_ms: u64) -> ClockVerdict {
+        let Some(AttachedNode { leadership, .. }) = self.inner.node.get() else { return ClockVerdict::Unheard };
         let (offsets, remembered) = self.evidence(own_ms);
         leadership.with_voters(|voter_sets| {
-            judge(&Evidence { own: leadership.own(), voter_sets, offsets: &offsets, remembered })
+            judge_clock(&ClockEvidence { own: leadership.own(), voter_sets, offsets: &offsets, remembered })
         })
     }
 
     fn evidence(&self, own_ms: u64) -> (BTreeMap<u64, i64>, Option<i64>) {
         let memory = self.memory();
         let told = memory.clocks.iter().filter(|(_, clock)| clock.is_within(self.fresh()));
-        let offsets = told.map(|(id, clock)| (*id, difference(clock.now(), own_ms))).collect();
-        (offsets, memory.confirmed.map(|moment| difference(moment.now(), own_ms)))
+        let offsets = told.map(|(id, clock)| (*id, signed_difference(clock.now(), own_ms))).collect();
+        (offsets, memory.confirmed.map(|moment| signed_difference(moment.now(), own_ms)))
     }
 
     /// Returns the log's own time, carried forward from the last confirmed time if there is one, otherwise from the
@@ -183,7 +183,7 @@ impl Timekeeper {
             return None;
         }
         let mut memory = self.memory();
-        let from = memory.confirmed.or(memory.held).unwrap_or_else(|| Moment::new(log_ms));
+        let from = memory.confirmed.or(memory.held).unwrap_or_else(|| ClockReading::new(log_ms));
         memory.held = Some(from);
         Some(from.now().max(log_ms))
     }
@@ -194,7 +194,7 @@ impl Timekeeper {
     #[must_use]
     pub fn now_after(&self, log_time_ms: u64) -> u64 {
         match self.memory().leader {
-            Some((moment, trust)) => apply::advanced(log_time_ms, moment.now(), trust),
+            Some((moment, trust)) => apply::advanced_time(log_time_ms, moment.now(), trust),
             None => log_time_ms,
         }
     }
@@ -210,7 +210,7 @@ impl Timekeeper {
     pub(crate) fn offset_of(&self, node_id: u64) -> Option<i64> {
         let own_ms = self.clock_ms();
         let clock = self.memory().clocks.get(&node_id).copied().filter(|clock| clock.is_within(self.fresh()))?;
-        (self.verdict_at(own_ms) == Verdict::Confirmed).then(|| difference(clock.now(), own_ms))
+        (self.verdict_at(own_ms) == ClockVerdict::Confirmed).then(|| signed_difference(clock.now(), own_ms))
     }
 
     /// Returns the current status of the time on this pod.
@@ -220,39 +220,39 @@ impl Timekeeper {
         let leads = self.inner.node.get().is_some_and(|node| node.leadership.is_leader());
         let agreed_ms = if leads { self.agreed_as_leader(own_ms) } else { self.agreed_as_follower(own_ms) };
         let log_ms = self.log_time_ms();
-        let Agreed { time_ms, confirmed } = agreed_ms;
-        let ahead = time_ms.filter(|_| confirmed).map_or(0, |time_ms| difference(log_ms, time_ms));
+        let AgreedTime { time_ms, confirmed } = agreed_ms;
+        let ahead = time_ms.filter(|_| confirmed).map_or(0, |time_ms| signed_difference(log_ms, time_ms));
         TimeStatus {
-            offset_ms: time_ms.map(|time_ms| difference(own_ms, time_ms)),
+            offset_ms: time_ms.map(|time_ms| signed_difference(own_ms, time_ms)),
             confirmed,
             log_ahead_ms: if ahead > TOLERANCE_MS { ahead.unsigned_abs() } else { 0 },
         }
     }
 
-    fn agreed_as_leader(&self, own_ms: u64) -> Agreed {
+    fn agreed_as_leader(&self, own_ms: u64) -> AgreedTime {
         match self.verdict_at(own_ms) {
-            Verdict::Confirmed => Agreed { time_ms: Some(own_ms), confirmed: true },
-            Verdict::Contradicted { offset_ms, .. } => {
-                Agreed { time_ms: own_ms.checked_add_signed(offset_ms), confirmed: false }
+            ClockVerdict::Confirmed => AgreedTime { time_ms: Some(own_ms), confirmed: true },
+            ClockVerdict::Contradicted { offset_ms, .. } => {
+                AgreedTime { time_ms: own_ms.checked_add_signed(offset_ms), confirmed: false }
             }
-            Verdict::Unheard | Verdict::Disputed => Agreed::default(),
+            ClockVerdict::Unheard | ClockVerdict::Disputed => AgreedTime::default(),
         }
     }
 
-    fn agreed_as_follower(&self, own_ms: u64) -> Agreed {
+    fn agreed_as_follower(&self, own_ms: u64) -> AgreedTime {
         match self.memory().leader {
             Some((moment, TimeTrust::Confirmed)) => {
-                Agreed { time_ms: Some(moment.now()), confirmed: moment.is_within(self.fresh()) }
+                AgreedTime { time_ms: Some(moment.now()), confirmed: moment.is_within(self.fresh()) }
             }
             // The leader itself cannot tell which clock is right.
-            Some(_) => Agreed::default(),
+            Some(_) => AgreedTime::default(),
             // No leader has been heard yet, perhaps because by this clock no certificate is valid. Time has passed
             // since the log was written: if this clock is behind the log's time, either the clock is wrong or the log's
             // time is ahead.
             None => {
                 let log_ms = self.log_time_ms();
-                let is_behind = difference(log_ms, own_ms) > TOLERANCE_MS;
-                Agreed { time_ms: is_behind.then_some(log_ms), confirmed: false }
+                let is_behind = signed_difference(log_ms, own_ms) > TOLERANCE_MS;
+                AgreedTime { time_ms: is_behind.then_some(log_ms), confirmed: false }
             }
         }
     }
@@ -266,20 +266,20 @@ impl Timekeeper {
         self.inner.node.get().map_or(FRESH, |node| node.fresh)
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    fn memory(&self) -> MutexGuard<'_, KnownTimes> {
         self.inner.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[derive(Default)]
-struct Agreed {
+struct AgreedTime {
     time_ms: Option<u64>,
     confirmed: bool,
 }
 
-impl Memory {
+impl KnownTimes {
     fn went_by(&mut self, ms: u64, trust: TimeTrust) {
-        let moment = Moment::new(ms);
+        let moment = ClockReading::new(ms);
         self.leader = Some((moment, trust));
         if trust == TimeTrust::Confirmed {
             self.confirmed = Some(moment);

@@ -1,9 +1,9 @@
 //! Acts on the verdict about this node's clock, and logs one line whenever the verdict changes.
 
-use super::{TimeStatus, Timekeeper, Verdict};
+use super::{ClockVerdict, TimeStatus, Timekeeper};
 use crate::raft::{
     leadership::Leadership,
-    membership::{AdminError, Administration},
+    membership::{AdminError, ClusterAdmin},
 };
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -17,23 +17,23 @@ const TRANSFER_LIMIT: Duration = Duration::from_secs(2);
 
 /// Conditions that were logged last.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Told {
+struct LoggedConditions {
     wrong: bool,
     disputed: bool,
     log_ahead: bool,
 }
 
 /// Checks the clock for as long as the node runs.
-pub(in crate::raft) async fn keep_time(administration: Administration, time: Timekeeper, mut leadership: Leadership) {
-    let mut told = Told::default();
+pub(in crate::raft) async fn keep_time(administration: ClusterAdmin, time: Timekeeper, mut leadership: Leadership) {
+    let mut told = LoggedConditions::default();
     loop {
         let verdict = leadership.is_leader().then(|| time.verdict());
         // Records the leader's time: a single voter sends it to nobody, and its own reads use it, too.
-        if verdict == Some(Verdict::Confirmed) {
+        if verdict == Some(ClockVerdict::Confirmed) {
             time.stamp();
         }
         told.tell(&time.status(), verdict.as_ref(), time.clock_ms());
-        if let Some(Verdict::Contradicted { right, .. }) = &verdict
+        if let Some(ClockVerdict::Contradicted { right, .. }) = &verdict
             && administration.cluster().status().leads()
             && !hand_over(&administration, right).await
         {
@@ -45,7 +45,7 @@ pub(in crate::raft) async fn keep_time(administration: Administration, time: Tim
     }
 }
 
-async fn hand_over(administration: &Administration, to: &[u64]) -> bool {
+async fn hand_over(administration: &ClusterAdmin, to: &[u64]) -> bool {
     tracing::error!(?to, "other voters contradict this pod's clock; it hands leadership over and stamps no time");
     for id in to {
         match administration.transfer_leader(Some(*id), TRANSFER_LIMIT).await {
@@ -58,8 +58,8 @@ async fn hand_over(administration: &Administration, to: &[u64]) -> bool {
     false
 }
 
-impl Told {
-    fn tell(&mut self, status: &TimeStatus, verdict: Option<&Verdict>, clock_ms: u64) {
+impl LoggedConditions {
+    fn tell(&mut self, status: &TimeStatus, verdict: Option<&ClockVerdict>, clock_ms: u64) {
         let wrong_by = status.wrong_by();
         match wrong_by {
             Some(offset_ms) if !self.wrong => tracing::error!(
@@ -72,9 +72,9 @@ impl Told {
             _ => {}
         }
         let disputed = match verdict {
-            Some(Verdict::Disputed) => true,
+            Some(ClockVerdict::Disputed) => true,
             // A moment without reports does not end a dispute.
-            Some(Verdict::Unheard) => self.disputed,
+            Some(ClockVerdict::Unheard) => self.disputed,
             _ => false,
         };
         if disputed && !self.disputed {

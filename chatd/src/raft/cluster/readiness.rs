@@ -9,7 +9,7 @@
 //!
 //! Both transitions are delayed: rollouts and disruption budgets count ready pods, and elections are over in a second.
 
-use super::status::{MembershipView, Readiness};
+use super::status::{MembershipView, NodeReadiness};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -30,12 +30,12 @@ const ANSWER_COUNTS: Duration = Duration::from_secs(3);
 
 /// Answers of the other members to a pod that hears no leader. Clones share their state.
 #[derive(Clone, Default)]
-pub(crate) struct Neighbours {
+pub(crate) struct NeighbourAnswers {
     /// Time of each member's last answer, and `true` if that member knows a leader. Bounded by the membership.
     answers: Arc<Mutex<BTreeMap<u64, (Instant, bool)>>>,
 }
 
-impl Neighbours {
+impl NeighbourAnswers {
     /// Records the answer of one member.
     pub(crate) fn answered(&self, node_id: u64, knows_leader: bool) {
         self.lock().insert(node_id, (Instant::now(), knows_leader));
@@ -66,7 +66,7 @@ impl Neighbours {
 }
 
 /// Facts that one check of the node collects.
-pub(super) struct Facts<'a> {
+pub(super) struct ReadinessFacts<'a> {
     pub(super) own: u64,
     pub(super) joined: bool,
     pub(super) membership: &'a MembershipView,
@@ -78,28 +78,28 @@ pub(super) struct Facts<'a> {
     /// Last entry of the log at the start, as far as it is still there.
     pub(super) at_start: Option<u64>,
     pub(super) clock_wrong_by: Option<i64>,
-    pub(super) neighbours: &'a Neighbours,
+    pub(super) neighbours: &'a NeighbourAnswers,
 }
 
 /// State kept between checks.
 #[derive(Default)]
-pub(super) struct Gate {
+pub(super) struct ReadinessGate {
     /// `true` once the pod has been ready.
     opened: bool,
-    withdrawn: Option<Readiness>,
+    withdrawn: Option<NodeReadiness>,
     trouble_since: Option<Instant>,
     fine_since: Option<Instant>,
     /// Index of a commit that is yet to be applied, and the time since it is known.
     mark: Option<(u64, Instant)>,
 }
 
-impl Gate {
+impl ReadinessGate {
     /// Updates the gate with new facts and returns the readiness. `is_bootstrapped` reads a row, and is called only
     /// until the pod is ready for the first time.
-    pub(super) fn look(&mut self, facts: &Facts<'_>, is_bootstrapped: impl Fn() -> bool) -> Readiness {
+    pub(super) fn look(&mut self, facts: &ReadinessFacts<'_>, is_bootstrapped: impl Fn() -> bool) -> NodeReadiness {
         if !self.opened {
-            let first = first(facts, is_bootstrapped);
-            self.opened = first == Readiness::Ready;
+            let first = initial_readiness(facts, is_bootstrapped);
+            self.opened = first == NodeReadiness::Ready;
             return first;
         }
         let now = Instant::now();
@@ -119,26 +119,26 @@ impl Gate {
                 }
             }
         }
-        self.withdrawn.unwrap_or(Readiness::Ready)
+        self.withdrawn.unwrap_or(NodeReadiness::Ready)
     }
 
-    fn trouble(&mut self, facts: &Facts<'_>, now: Instant) -> Option<Readiness> {
+    fn trouble(&mut self, facts: &ReadinessFacts<'_>, now: Instant) -> Option<NodeReadiness> {
         let behind = self.behind(facts, now);
         if !facts.joined {
-            return Some(Readiness::NotJoined);
+            return Some(NodeReadiness::NotJoined);
         }
         if let Some(offset_ms) = facts.clock_wrong_by {
-            return Some(Readiness::ClockWrong { offset_ms });
+            return Some(NodeReadiness::ClockWrong { offset_ms });
         }
         if !facts.has_leader && !facts.neighbours.rule_out_a_leader(facts.own, facts.membership) {
-            return Some(Readiness::CutOff);
+            return Some(NodeReadiness::CutOff);
         }
         behind
     }
 
     /// Checks whether this pod lags too far behind. The leader never does: when no node applies as fast as entries are
     /// written, one has to stay.
-    fn behind(&mut self, facts: &Facts<'_>, now: Instant) -> Option<Readiness> {
+    fn behind(&mut self, facts: &ReadinessFacts<'_>, now: Instant) -> Option<NodeReadiness> {
         let (committed, applied) = (facts.committed.unwrap_or(0), facts.applied.unwrap_or(0));
         let is_reached = self.mark.is_none_or(|(mark, _)| applied >= mark);
         if is_reached {
@@ -147,26 +147,26 @@ impl Gate {
         let (mark, since) = self.mark?;
         let is_late = applied < mark && now.saturating_duration_since(since) >= LAG;
         let entries = committed.saturating_sub(applied);
-        (is_late && facts.has_leader && !facts.leads).then_some(Readiness::Behind { entries })
+        (is_late && facts.has_leader && !facts.leads).then_some(NodeReadiness::Behind { entries })
     }
 }
 
-fn first(facts: &Facts<'_>, is_bootstrapped: impl Fn() -> bool) -> Readiness {
-    let Facts { committed, applied, at_start, .. } = *facts;
+fn initial_readiness(facts: &ReadinessFacts<'_>, is_bootstrapped: impl Fn() -> bool) -> NodeReadiness {
+    let ReadinessFacts { committed, applied, at_start, .. } = *facts;
     if !facts.joined {
-        return Readiness::NotJoined;
+        return NodeReadiness::NotJoined;
     }
     if let Some(offset_ms) = facts.clock_wrong_by {
-        return Readiness::ClockWrong { offset_ms };
+        return NodeReadiness::ClockWrong { offset_ms };
     }
     // A leader must be heard once; before that, nothing says how far the cluster is.
     if !facts.has_leader || committed.is_none() || committed < at_start || applied < committed {
-        return Readiness::CatchingUp;
+        return NodeReadiness::CatchingUp;
     }
     if !is_bootstrapped() {
-        return Readiness::NotBootstrapped;
+        return NodeReadiness::NotBootstrapped;
     }
-    Readiness::Ready
+    NodeReadiness::Ready
 }
 
 #[cfg(test)]
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_leader_is_ruled_out_by_a_majority_that_knows_none() {
-        let (three, five, neighbours) = (membership(3), membership(5), Neighbours::default());
+        let (three, five, neighbours) = (membership(3), membership(5), NeighbourAnswers::default());
         assert!(!neighbours.rule_out_a_leader(1, &three), "alone it cannot know");
         assert!(neighbours.rule_out_a_leader(1, &membership(1)));
         neighbours.answered(2, false);
@@ -192,8 +192,8 @@ mod tests {
         assert!(neighbours.rule_out_a_leader(1, &three));
     }
 
-    fn facts<'a>(membership: &'a MembershipView, neighbours: &'a Neighbours) -> Facts<'a> {
-        Facts {
+    fn facts<'a>(membership: &'a MembershipView, neighbours: &'a NeighbourAnswers) -> ReadinessFacts<'a> {
+        ReadinessFacts {
             own: 1,
             joined: true,
             membership,
@@ -208,7 +208,7 @@ mod tests {
     }
 
     /// Sets the gate's clocks back, as if its last trouble or its last recovery had begun before all waiting times.
-    fn long_ago(gate: &mut Gate) {
+    fn long_ago(gate: &mut ReadinessGate) {
         let before = Instant::now().checked_sub(GRACE).unwrap();
         for since in [&mut gate.trouble_since, &mut gate.fine_since] {
             *since = since.map(|_| before);
@@ -218,64 +218,76 @@ mod tests {
 
     #[test]
     fn a_pod_is_not_ready_before_it_has_caught_up_with_a_leader_and_has_the_right_time() {
-        let (members, neighbours) = (membership(3), Neighbours::default());
-        let look = |facts: Facts<'_>| Gate::default().look(&facts, || true);
-        assert_eq!(look(facts(&members, &neighbours)), Readiness::Ready);
-        assert_eq!(look(Facts { joined: false, ..facts(&members, &neighbours) }), Readiness::NotJoined);
-        assert_eq!(look(Facts { has_leader: false, ..facts(&members, &neighbours) }), Readiness::CatchingUp);
-        assert_eq!(look(Facts { applied: Some(8), ..facts(&members, &neighbours) }), Readiness::CatchingUp);
-        let wrong = Facts { clock_wrong_by: Some(60_000), ..facts(&members, &neighbours) };
-        assert_eq!(look(wrong), Readiness::ClockWrong { offset_ms: 60_000 });
-        assert_eq!(Gate::default().look(&facts(&members, &neighbours), || false), Readiness::NotBootstrapped);
+        let (members, neighbours) = (membership(3), NeighbourAnswers::default());
+        let look = |facts: ReadinessFacts<'_>| ReadinessGate::default().look(&facts, || true);
+        assert_eq!(look(facts(&members, &neighbours)), NodeReadiness::Ready);
+        assert_eq!(look(ReadinessFacts { joined: false, ..facts(&members, &neighbours) }), NodeReadiness::NotJoined);
+        assert_eq!(
+            look(ReadinessFacts { has_leader: false, ..facts(&members, &neighbours) }),
+            NodeReadiness::CatchingUp
+        );
+        assert_eq!(
+            look(ReadinessFacts { applied: Some(8), ..facts(&members, &neighbours) }),
+            NodeReadiness::CatchingUp
+        );
+        let wrong = ReadinessFacts { clock_wrong_by: Some(60_000), ..facts(&members, &neighbours) };
+        assert_eq!(look(wrong), NodeReadiness::ClockWrong { offset_ms: 60_000 });
+        assert_eq!(
+            ReadinessGate::default().look(&facts(&members, &neighbours), || false),
+            NodeReadiness::NotBootstrapped
+        );
     }
 
     #[test]
     fn what_passes_quickly_is_not_seen_and_what_lasts_withdraws_the_pod_until_it_is_steadily_over() {
-        let (members, neighbours, mut gate) = (membership(3), Neighbours::default(), Gate::default());
+        let (members, neighbours, mut gate) = (membership(3), NeighbourAnswers::default(), ReadinessGate::default());
         let fine = || facts(&members, &neighbours);
-        let cut_off = || Facts { has_leader: false, ..fine() };
-        assert_eq!(gate.look(&fine(), || true), Readiness::Ready);
-        assert_eq!(gate.look(&cut_off(), || true), Readiness::Ready, "an election");
-        assert_eq!(gate.look(&fine(), || true), Readiness::Ready);
-        assert_eq!(gate.look(&cut_off(), || true), Readiness::Ready, "another one");
+        let cut_off = || ReadinessFacts { has_leader: false, ..fine() };
+        assert_eq!(gate.look(&fine(), || true), NodeReadiness::Ready);
+        assert_eq!(gate.look(&cut_off(), || true), NodeReadiness::Ready, "an election");
+        assert_eq!(gate.look(&fine(), || true), NodeReadiness::Ready);
+        assert_eq!(gate.look(&cut_off(), || true), NodeReadiness::Ready, "another one");
         long_ago(&mut gate);
-        assert_eq!(gate.look(&cut_off(), || true), Readiness::CutOff);
-        assert_eq!(gate.look(&fine(), || true), Readiness::CutOff, "it may be gone again at once");
+        assert_eq!(gate.look(&cut_off(), || true), NodeReadiness::CutOff);
+        assert_eq!(gate.look(&fine(), || true), NodeReadiness::CutOff, "it may be gone again at once");
         long_ago(&mut gate);
-        assert_eq!(gate.look(&fine(), || true), Readiness::Ready);
+        assert_eq!(gate.look(&fine(), || true), NodeReadiness::Ready);
     }
 
     #[test]
     fn without_a_leader_anywhere_a_pod_stays_ready() {
-        let (members, neighbours, mut gate) = (membership(3), Neighbours::default(), Gate::default());
-        assert_eq!(gate.look(&facts(&members, &neighbours), || true), Readiness::Ready);
+        let (members, neighbours, mut gate) = (membership(3), NeighbourAnswers::default(), ReadinessGate::default());
+        assert_eq!(gate.look(&facts(&members, &neighbours), || true), NodeReadiness::Ready);
         neighbours.answered(2, false);
-        let leaderless = || Facts { has_leader: false, ..facts(&members, &neighbours) };
+        let leaderless = || ReadinessFacts { has_leader: false, ..facts(&members, &neighbours) };
         gate.look(&leaderless(), || true);
         long_ago(&mut gate);
-        assert_eq!(gate.look(&leaderless(), || true), Readiness::Ready);
+        assert_eq!(gate.look(&leaderless(), || true), NodeReadiness::Ready);
     }
 
     #[test]
     fn a_follower_that_does_not_apply_what_was_committed_withdraws_and_a_leader_does_not() {
-        let (members, neighbours) = (membership(3), Neighbours::default());
+        let (members, neighbours) = (membership(3), NeighbourAnswers::default());
         for leads in [false, true] {
-            let mut gate = Gate::default();
-            let look = |gate: &mut Gate, committed, applied| {
+            let mut gate = ReadinessGate::default();
+            let look = |gate: &mut ReadinessGate, committed, applied| {
                 let facts = facts(&members, &neighbours);
-                gate.look(&Facts { leads, committed: Some(committed), applied: Some(applied), ..facts }, || true)
+                gate.look(
+                    &ReadinessFacts { leads, committed: Some(committed), applied: Some(applied), ..facts },
+                    || true,
+                )
             };
-            assert_eq!(look(&mut gate, 9, 9), Readiness::Ready);
+            assert_eq!(look(&mut gate, 9, 9), NodeReadiness::Ready);
             look(&mut gate, 900, 10);
             look(&mut gate, 900, 10);
             long_ago(&mut gate);
             look(&mut gate, 1000, 20);
             long_ago(&mut gate);
             let seen = look(&mut gate, 1000, 20);
-            assert_eq!(seen, if leads { Readiness::Ready } else { Readiness::Behind { entries: 980 } });
+            assert_eq!(seen, if leads { NodeReadiness::Ready } else { NodeReadiness::Behind { entries: 980 } });
             look(&mut gate, 1000, 1000);
             long_ago(&mut gate);
-            assert_eq!(look(&mut gate, 1000, 1000), Readiness::Ready);
+            assert_eq!(look(&mut gate, 1000, 1000), NodeReadiness::Ready);
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use crate::raft::{
     clock::{TimeStatus, off_by},
-    types::{Node, StoredMembership},
+    types::{NodeAddresses, StoredMembership},
 };
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 /// Role of a node in its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
+pub enum NodeRole {
     /// The leader takes writes, while it has a quorum.
     Leader,
     /// A follower votes, and replicates the leader's log.
@@ -21,7 +21,7 @@ pub enum Role {
 
 /// A member and its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
+pub struct ClusterMember {
     /// Identifier of the node.
     pub node_id: u64,
     /// Peer listener, as host:port.
@@ -32,11 +32,11 @@ pub struct Member {
     pub name: String,
 }
 
-impl Member {
+impl ClusterMember {
     /// Creates a member from its entry in the membership.
     #[must_use]
-    pub fn new(node_id: u64, node: &Node) -> Self {
-        let Node { peer_address, client_address, name } = node.clone();
+    pub fn new(node_id: u64, node: &NodeAddresses) -> Self {
+        let NodeAddresses { peer_address, client_address, name } = node.clone();
         Self { node_id, peer_address, client_address, name }
     }
 }
@@ -49,7 +49,7 @@ pub struct MembershipView {
     /// Members without a vote.
     pub learners: BTreeSet<u64>,
     /// All members, voters and learners.
-    pub members: Vec<Member>,
+    pub members: Vec<ClusterMember>,
     /// Log index of the membership entry; 0 for none.
     pub log_index: u64,
 }
@@ -60,7 +60,7 @@ impl MembershipView {
         Self {
             voter_sets: membership.get_joint_config().clone(),
             learners: membership.learner_ids().collect(),
-            members: membership.nodes().map(|(id, node)| Member::new(*id, node)).collect(),
+            members: membership.nodes().map(|(id, node)| ClusterMember::new(*id, node)).collect(),
             log_index: stored.log_id().map_or(0, |id| id.index),
         }
     }
@@ -79,7 +79,7 @@ impl MembershipView {
 
     /// Returns the member with this id.
     #[must_use]
-    pub fn member(&self, node_id: u64) -> Option<&Member> {
+    pub fn member(&self, node_id: u64) -> Option<&ClusterMember> {
         self.members.iter().find(|member| member.node_id == node_id)
     }
 }
@@ -100,7 +100,7 @@ pub struct PeerProgress {
 /// Readiness of this pod for client traffic: it has joined, is bootstrapped, has caught up, has the right time, and is
 /// not cut off from nodes that can serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Readiness {
+pub enum NodeReadiness {
     /// The pod is ready.
     Ready,
     /// The volume belongs to no cluster, or the node is not a member (yet).
@@ -123,7 +123,7 @@ pub enum Readiness {
     CutOff,
 }
 
-impl Readiness {
+impl NodeReadiness {
     /// Returns the reason for not being ready, in words; empty when ready.
     #[must_use]
     pub fn reason(self) -> String {
@@ -147,7 +147,7 @@ pub struct NodeStatus {
     /// Identifier of the cluster; `None` until the node belongs to one.
     pub cluster_id: Option<Arc<str>>,
     /// Role of the node.
-    pub role: Role,
+    pub role: NodeRole,
     /// Current Raft term of the node.
     pub term: u64,
     /// Node id of the leader, if it was heard within the last second. A leader without a quorum names none, and neither
@@ -174,7 +174,7 @@ pub struct NodeStatus {
     /// Replication progress of the other members; empty unless this node leads.
     pub progress: Vec<PeerProgress>,
     /// Readiness of this pod for client traffic.
-    pub readiness: Readiness,
+    pub readiness: NodeReadiness,
     /// Status of the time on this pod.
     pub time: TimeStatus,
 }

@@ -1,20 +1,20 @@
 //! Workload of a single-node cluster on a real disk: writes, flushes, snapshots, purges.
 
 use super::{End, PATIENCE, lies, say, told_to};
-use crate::feed::Feed;
-use crate::raft::log::{LogStore, Options};
+use crate::feed::ChangeFeed;
+use crate::raft::log::{LogOptions, LogStore};
 use crate::raft::machine::tests::support::{Nowhere, batch, commands, until};
-use crate::raft::machine::{Machine, StartFacts, start_check};
-use crate::raft::snapshot::Shelf;
+use crate::raft::machine::{StartFacts, StateMachine, start_check};
+use crate::raft::snapshot::SnapshotShelf;
 use crate::raft::snapshot::tests::crash::is_whole;
-use crate::raft::types::{Entry, LeaderId, LogId, Node, TypeConfig};
-use crate::store::{self, Fatal, MemStore, RocksStore, Settings, StateStore as _};
+use crate::raft::types::{LeaderId, LogEntry, LogId, NodeAddresses, TypeConfig};
+use crate::store::{self, FatalSignal, MemStore, RocksSettings, RocksStore, StateStore as _};
 use futures::future::join_all;
 use futures::stream;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::storage::{RaftLogStorage as _, RaftStateMachine as _};
 use openraft::{EntryPayload, Raft, SnapshotPolicy};
-use quorate_core::invariant::{check_all, digest};
+use quorate_core::invariant::{check_all, state_digest};
 use quorate_core::proto::log;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,10 +30,10 @@ const KEPT: u64 = 7;
 const FIRST: u64 = 2;
 
 struct Pod {
-    raft: Raft<TypeConfig, Machine<RocksStore>>,
+    raft: Raft<TypeConfig, StateMachine<RocksStore>>,
     log: LogStore,
     store: RocksStore,
-    shelf: Shelf,
+    shelf: SnapshotShelf,
     /// Last indexes of state and log before Raft reconciled them.
     ends: Ends,
 }
@@ -46,13 +46,13 @@ struct Ends {
 impl Pod {
     async fn start(dir: &Path) -> Self {
         // Small segments, so that the log goes through many of them.
-        let options = Options { segment_bytes: 4 << 10, cache_bytes: 4 << 10, ..Options::default() };
+        let options = LogOptions { segment_bytes: 4 << 10, cache_bytes: 4 << 10, ..LogOptions::default() };
         let (mut log, _) = LogStore::open(&dir.join("log"), options).expect("the log opens");
         let logged = log.get_log_state().await.expect("the log is read");
         say(&format!("node {}", log.identity().node_id));
-        let settings = Settings { cache_bytes: 4 << 20, write_buffer_bytes: 1 << 20, ..Settings::default() };
-        let store = RocksStore::open(&dir.join("state"), settings, Fatal::default()).expect("the state opens");
-        let shelf = Shelf::open(&dir.join("state")).expect("the shelf opens");
+        let settings = RocksSettings { cache_bytes: 4 << 20, write_buffer_bytes: 1 << 20, ..RocksSettings::default() };
+        let store = RocksStore::open(&dir.join("state"), settings, FatalSignal::default()).expect("the state opens");
+        let shelf = SnapshotShelf::open(&dir.join("state")).expect("the shelf opens");
         let ends = Ends { state: store.applied().index(), log: logged.last_log_id.map(|id| id.index) };
         let facts = StartFacts {
             purged: log.purged(),
@@ -61,8 +61,9 @@ impl Pod {
             ..StartFacts::default()
         };
         start_check(&facts).expect("log and state belong together");
-        let (feed, observer) = (Feed::new(), Arc::new(()));
-        let machine = Machine::start(store.clone(), shelf.clone(), feed, Fatal::default(), observer).expect("starts");
+        let (feed, observer) = (ChangeFeed::new(), Arc::new(()));
+        let machine =
+            StateMachine::start(store.clone(), shelf.clone(), feed, FatalSignal::default(), observer).expect("starts");
         let config = openraft::Config {
             heartbeat_interval: 10,
             election_timeout_min: 20,
@@ -76,7 +77,7 @@ impl Pod {
         let id = log.identity().node_id;
         let raft = Raft::new(id, config, Nowhere, log.clone(), machine).await.expect("Raft starts");
         // Refused if the node has a log already.
-        let _ = raft.initialize(BTreeMap::from([(id, Node::default())])).await;
+        let _ = raft.initialize(BTreeMap::from([(id, NodeAddresses::default())])).await;
         raft.wait(Some(PATIENCE)).current_leader(id, "it elects itself").await.expect("a leader");
         Self { raft, log, store, shelf, ends }
     }
@@ -143,7 +144,7 @@ pub(super) fn acknowledged(end: &End) -> impl Iterator<Item = (u64, u64)> {
 
 /// Returns the index of the last entry of a log that no process has open.
 pub(super) async fn last_entry(dir: &Path) -> Option<u64> {
-    let (mut log, _) = LogStore::open(dir, Options::default()).expect("the log opens");
+    let (mut log, _) = LogStore::open(dir, LogOptions::default()).expect("the log opens");
     let last = log.get_log_state().await.expect("the log is read").last_log_id;
     log.close().await.expect("closes");
     last.map(|id| id.index)
@@ -177,22 +178,27 @@ pub(super) async fn check(dir: &Path, end: &End) {
 async fn has_what_was_acknowledged(store: &RocksStore, end: &End) -> u64 {
     let view = store.view();
     check_all(&view).expect("the invariants hold");
-    let found = store::cluster(&view).expect("reads").map(|row| row.index);
+    let found = store::cluster_row(&view).expect("reads").map(|row| row.index);
     let next = found.map_or(0, |index| index + 1 - FIRST);
     for (number, index) in acknowledged(end) {
         assert_eq!(index, number + FIRST, "the model counts otherwise");
         assert!(number < next, "command {number} was acknowledged, and the state ends before {next}");
     }
     let (dir, model) = (tempfile::tempdir().expect("a directory"), MemStore::new());
-    let shelf = Shelf::open(dir.path()).expect("opens");
+    let shelf = SnapshotShelf::open(dir.path()).expect("opens");
     let mut machine =
-        Machine::start(model.clone(), shelf, Feed::new(), Fatal::default(), Arc::new(())).expect("starts");
+        StateMachine::start(model.clone(), shelf, ChangeFeed::new(), FatalSignal::default(), Arc::new(()))
+            .expect("starts");
     let entries = (0..next).map(|number| {
         let log_id = LogId::new(LeaderId { term: 1, node_id: 1 }, number + FIRST);
-        Ok((Entry { log_id, payload: EntryPayload::Normal(batch(&commands(number))) }, None))
+        Ok((LogEntry { log_id, payload: EntryPayload::Normal(batch(&commands(number))) }, None))
     });
     machine.apply(stream::iter(entries)).await.expect("applies");
-    assert_eq!(digest(&view).expect("reads"), digest(&model.view()).expect("reads"), "another state than the model's");
+    assert_eq!(
+        state_digest(&view).expect("reads"),
+        state_digest(&model.view()).expect("reads"),
+        "another state than the model's"
+    );
     next
 }
 

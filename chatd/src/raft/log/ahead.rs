@@ -18,24 +18,24 @@ static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
 
 /// Extent of the zeros in one file.
 #[derive(Debug, Default)]
-pub(super) struct Ahead {
-    reach: Mutex<Reach>,
+pub(super) struct ZeroFill {
+    reach: Mutex<ZeroRange>,
 }
 
 #[derive(Debug, Default)]
-struct Reach {
+struct ZeroRange {
     next: u64,
-    /// Length of the file. Zero until [`Ahead::begin`]: nothing is overwritten in a file whose end is unknown.
+    /// Length of the file. Zero until [`ZeroFill::begin`]: nothing is overwritten in a file whose end is unknown.
     limit: u64,
 }
 
-impl Ahead {
+impl ZeroFill {
     /// Starts to write zeros. Bytes from `from` up to `limit` are not needed.
     ///
     /// # Errors
     /// Those of the file system.
     pub(super) fn begin(&self, file: &File, from: u64, limit: u64) -> io::Result<()> {
-        *self.reach.lock().unwrap_or_else(PoisonError::into_inner) = Reach { next: from, limit };
+        *self.reach.lock().unwrap_or_else(PoisonError::into_inner) = ZeroRange { next: from, limit };
         self.keep(file, from)
     }
 
@@ -58,7 +58,7 @@ impl Ahead {
 
     /// Stops writing zeros, as the file was cut or extended by other means.
     pub(super) fn end(&self) {
-        *self.reach.lock().unwrap_or_else(PoisonError::into_inner) = Reach::default();
+        *self.reach.lock().unwrap_or_else(PoisonError::into_inner) = ZeroRange::default();
     }
 }
 
@@ -70,7 +70,7 @@ mod tests {
     fn zeros_stand_ahead_of_each_write_and_never_over_one() {
         const LIMIT: usize = 16 << 20;
         let file = tempfile::tempfile().expect("a file");
-        let ahead = Ahead::default();
+        let ahead = ZeroFill::default();
         let mut expected = vec![7; 1000];
         file.write_all_at(&expected, 0).expect("written");
         // Bytes behind the end that an earlier process left are not needed.
@@ -96,7 +96,7 @@ mod tests {
     fn a_file_of_which_nobody_said_where_it_ends_is_left_alone() {
         let file = tempfile::tempfile().expect("a file");
         file.write_all_at(&[7; 9000], 0).expect("written");
-        Ahead::default().keep(&file, 10).expect("kept");
+        ZeroFill::default().keep(&file, 10).expect("kept");
         assert_eq!(file.metadata().expect("its length").len(), 9000);
     }
 }

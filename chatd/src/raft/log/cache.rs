@@ -1,6 +1,6 @@
 //! Cache of the newest entries: the leader reads each entry once per follower, and once to apply it.
 
-use crate::raft::types::{EncodedBatch, Entry};
+use crate::raft::types::{EncodedBatch, LogEntry};
 use openraft::EntryPayload;
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ const OVERHEAD: usize = 128;
 
 /// Returns the approximate memory use of an entry, in bytes; the bytes of a batch are shared with all holders of the
 /// entry.
-pub(crate) fn weight(entry: &Entry) -> usize {
+pub(crate) fn entry_weight(entry: &LogEntry) -> usize {
     let payload = match &entry.payload {
         EntryPayload::Normal(EncodedBatch { bytes, .. }) => bytes.len(),
         EntryPayload::Blank => 0,
@@ -21,7 +21,7 @@ pub(crate) fn weight(entry: &Entry) -> usize {
 /// Consecutive entries up to the newest one.
 #[derive(Default)]
 pub(crate) struct TailCache {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<LogEntry>,
     bytes: usize,
 }
 
@@ -31,8 +31,8 @@ impl TailCache {
         self.entries.front().map(|entry| entry.log_id.index)
     }
 
-    pub(crate) fn push(&mut self, entry: Entry) {
-        self.bytes = self.bytes.saturating_add(weight(&entry));
+    pub(crate) fn push(&mut self, entry: LogEntry) {
+        self.bytes = self.bytes.saturating_add(entry_weight(&entry));
         self.entries.push_back(entry);
     }
 
@@ -60,12 +60,12 @@ impl TailCache {
 
     /// Copies entries from `from` on and before `to`, until `budget` bytes are reached, and at least one if
     /// `at_least_one`.
-    pub(crate) fn copy(&self, from: u64, to: u64, mut budget: usize, mut at_least_one: bool, into: &mut Vec<Entry>) {
+    pub(crate) fn copy(&self, from: u64, to: u64, mut budget: usize, mut at_least_one: bool, into: &mut Vec<LogEntry>) {
         let Some(first) = self.first() else { return };
         let skip = usize::try_from(from.saturating_sub(first)).unwrap_or(usize::MAX);
         let take = usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX);
         for entry in self.entries.iter().skip(skip).take(take) {
-            let weight = weight(entry);
+            let weight = entry_weight(entry);
             if weight > budget && !at_least_one {
                 return;
             }
@@ -74,9 +74,9 @@ impl TailCache {
         }
     }
 
-    fn shrink(&mut self, pop: fn(&mut VecDeque<Entry>) -> Option<Entry>) {
+    fn shrink(&mut self, pop: fn(&mut VecDeque<LogEntry>) -> Option<LogEntry>) {
         if let Some(entry) = pop(&mut self.entries) {
-            self.bytes = self.bytes.saturating_sub(weight(&entry));
+            self.bytes = self.bytes.saturating_sub(entry_weight(&entry));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The file system, as far as the log needs it, as traits: the same log runs on a real disk and on one that crashes on
 //! command ([`super::sim_disk::SimDisk`]).
 
-use super::ahead::Ahead;
+use super::ahead::ZeroFill;
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -87,12 +87,12 @@ impl FsDisk {
 #[derive(Debug)]
 struct FsFile {
     file: File,
-    ahead: Ahead,
+    ahead: ZeroFill,
 }
 
 impl FsFile {
     fn opened(file: File) -> Arc<dyn LogFile> {
-        Arc::new(Self { file, ahead: Ahead::default() })
+        Arc::new(Self { file, ahead: ZeroFill::default() })
     }
 }
 

@@ -22,7 +22,7 @@ const CRC_AT: usize = 44;
 
 /// State of the log that is not an entry.
 #[derive(Clone, PartialEq, Message)]
-pub struct State {
+pub struct StateRecord {
     /// Identifier of this node, set from the first segment on.
     #[prost(uint64, tag = "1")]
     pub node_id: u64,
@@ -56,15 +56,15 @@ pub struct SavedVote {
 
 /// Removal of all entries after a given one.
 #[derive(Clone, PartialEq, Message)]
-pub struct Truncate {
+pub struct TruncateRecord {
     /// Last entry that stays; `None` if none does.
     #[prost(message, optional, tag = "1")]
     pub after: Option<pb::LogId>,
 }
 
-/// [`State`] in the types of Raft.
+/// [`StateRecord`] in the types of Raft.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Meta {
+pub(crate) struct LogMeta {
     pub(crate) node_id: u64,
     pub(crate) cluster_id: Option<String>,
     pub(crate) vote: Option<Vote>,
@@ -72,9 +72,9 @@ pub(crate) struct Meta {
     pub(crate) committed: Option<LogId>,
 }
 
-impl Meta {
-    pub(crate) fn to_message(&self) -> State {
-        State {
+impl LogMeta {
+    pub(crate) fn to_message(&self) -> StateRecord {
+        StateRecord {
             node_id: self.node_id,
             cluster_id: self.cluster_id.clone().unwrap_or_default(),
             vote: self.vote.map(|vote| SavedVote {
@@ -87,7 +87,7 @@ impl Meta {
         }
     }
 
-    pub(crate) fn from_message(state: State) -> Self {
+    pub(crate) fn from_message(state: StateRecord) -> Self {
         Self {
             node_id: state.node_id,
             cluster_id: (!state.cluster_id.is_empty()).then_some(state.cluster_id),
@@ -104,14 +104,14 @@ impl Meta {
 /// Kind of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Kind {
+pub(crate) enum RecordKind {
     State = 1,
     Entry = 2,
     Truncate = 3,
     Committed = 4,
 }
 
-impl Kind {
+impl RecordKind {
     pub(crate) const ALL: [Self; 4] = [Self::State, Self::Entry, Self::Truncate, Self::Committed];
 
     fn of(byte: u8) -> Option<Self> {
@@ -121,18 +121,18 @@ impl Kind {
 
 /// Expected and found content, for a message about damage.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mismatch {
+pub(crate) struct FormatMismatch {
     pub(crate) expected: String,
     pub(crate) found: String,
 }
 
-impl Mismatch {
+impl FormatMismatch {
     pub(crate) fn new(expected: impl Into<String>, found: impl Into<String>) -> Self {
         Self { expected: expected.into(), found: found.into() }
     }
 }
 
-impl fmt::Display for Mismatch {
+impl fmt::Display for FormatMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "expected {}, found {}", self.expected, self.found)
     }
@@ -142,19 +142,19 @@ impl fmt::Display for Mismatch {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum HeaderError {
     Version(u32),
-    Bad(Mismatch),
+    Bad(FormatMismatch),
 }
 
 /// Header of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Header {
+pub(crate) struct SegmentHeader {
     pub(crate) salt: u32,
     pub(crate) number: u64,
     pub(crate) first_index: u64,
     pub(crate) previous_end: u64,
 }
 
-impl Header {
+impl SegmentHeader {
     pub(crate) fn encode(&self, into: &mut Vec<u8>) {
         let start = into.len();
         into.extend_from_slice(&MAGIC);
@@ -171,11 +171,11 @@ impl Header {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
         let Some(header) = bytes.get(..HEADER as usize) else {
             let found = format!("{} bytes", bytes.len());
-            return Err(HeaderError::Bad(Mismatch::new("a segment header of 48 bytes", found)));
+            return Err(HeaderError::Bad(FormatMismatch::new("a segment header of 48 bytes", found)));
         };
         if header.get(..8) != Some(&MAGIC) {
             let found = format!("{:?}", header.get(..8).unwrap_or_default());
-            return Err(HeaderError::Bad(Mismatch::new("the first bytes of a log segment", found)));
+            return Err(HeaderError::Bad(FormatMismatch::new("the first bytes of a log segment", found)));
         }
         let version = u32_at(header, 8);
         if version != VERSION {
@@ -196,12 +196,12 @@ impl Header {
 
 /// Contribution of a segment to each checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Seal {
+pub(crate) struct SegmentSeal {
     pub(crate) salt: u32,
     pub(crate) number: u64,
 }
 
-impl Seal {
+impl SegmentSeal {
     fn checksum(self, offset: u32, bytes: &[u8]) -> u32 {
         let mut prefix = [0; 16];
         let (salt, rest) = prefix.split_at_mut(4);
@@ -218,13 +218,13 @@ impl Seal {
 
 /// Position of a record in its segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Slot {
+pub(crate) struct RecordSlot {
     pub(crate) offset: u32,
     /// Length with header and padding, in bytes.
     pub(crate) len: u32,
 }
 
-impl Slot {
+impl RecordSlot {
     pub(crate) fn end(self) -> u64 {
         u64::from(self.offset) + u64::from(self.len)
     }
@@ -232,13 +232,13 @@ impl Slot {
 
 /// Records of one write, which begins at `start` of a segment.
 #[derive(Debug, Default)]
-pub(crate) struct Frames {
+pub(crate) struct RecordBuffer {
     bytes: Vec<u8>,
     start: u32,
     records: usize,
 }
 
-impl Frames {
+impl RecordBuffer {
     /// Clears the records, for a write at `start`; the memory is kept.
     pub(crate) fn begin(&mut self, start: u32) {
         self.bytes.clear();
@@ -254,77 +254,86 @@ impl Frames {
         self.records
     }
 
-    pub(crate) fn push(&mut self, seal: Seal, kind: Kind, payload: &impl Message) -> Slot {
-        let offset = self.start.saturating_add(narrow(self.bytes.len()));
+    pub(crate) fn push(&mut self, seal: SegmentSeal, kind: RecordKind, payload: &impl Message) -> RecordSlot {
+        let offset = self.start.saturating_add(narrow_len(self.bytes.len()));
         self.push_at(offset, seal, kind, payload)
     }
 
     /// Adds a record at `offset`; [`Self::push`] derives the offset from the beginning of the write.
-    pub(super) fn push_at(&mut self, offset: u32, seal: Seal, kind: Kind, payload: &impl Message) -> Slot {
+    pub(super) fn push_at(
+        &mut self,
+        offset: u32,
+        seal: SegmentSeal,
+        kind: RecordKind,
+        payload: &impl Message,
+    ) -> RecordSlot {
         let at = self.bytes.len();
         let len = payload.encoded_len();
         self.bytes.extend_from_slice(&[0; 4]);
-        self.bytes.extend_from_slice(&narrow(len).to_le_bytes());
+        self.bytes.extend_from_slice(&narrow_len(len).to_le_bytes());
         self.bytes.extend_from_slice(&self.start.to_le_bytes());
         self.bytes.extend_from_slice(&[kind as u8, 0, 0, 0]);
         // Only a full buffer fails, and a Vec grows.
         let _ = payload.encode(&mut self.bytes);
-        self.bytes.resize(at.saturating_add(framed(len)), 0);
+        self.bytes.resize(at.saturating_add(framed_len(len)), 0);
         let crc = seal.checksum(offset, self.bytes.get(at.saturating_add(4)..).unwrap_or_default());
         if let Some(place) = self.bytes.get_mut(at..at.saturating_add(4)) {
             place.copy_from_slice(&crc.to_le_bytes());
         }
         self.records = self.records.saturating_add(1);
-        Slot { offset, len: narrow(self.bytes.len().saturating_sub(at)) }
+        RecordSlot { offset, len: narrow_len(self.bytes.len().saturating_sub(at)) }
     }
 }
 
 /// Returns the size of a payload of this length with header and padding, in bytes.
-pub(crate) fn framed(payload: usize) -> usize {
+pub(crate) fn framed_len(payload: usize) -> usize {
     payload.saturating_add(RECORD_HEADER).next_multiple_of(ALIGN)
 }
 
 /// A record whose header and checksum are valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Record {
-    pub(crate) slot: Slot,
-    pub(crate) kind: Kind,
+pub(crate) struct CheckedRecord {
+    pub(crate) slot: RecordSlot,
+    pub(crate) kind: RecordKind,
     /// Offset at which the write began that contains this record.
     pub(crate) write: u32,
     pub(crate) payload: usize,
 }
 
 /// Checks the record at the beginning of `bytes`, which are at `offset` of the segment.
-pub(crate) fn check_record(bytes: &[u8], seal: Seal, offset: u32) -> Result<Record, Mismatch> {
+pub(crate) fn check_record(bytes: &[u8], seal: SegmentSeal, offset: u32) -> Result<CheckedRecord, FormatMismatch> {
     let Some(header) = bytes.get(..RECORD_HEADER) else {
-        return Err(Mismatch::new("a record header of 16 bytes", format!("{} bytes", bytes.len())));
+        return Err(FormatMismatch::new("a record header of 16 bytes", format!("{} bytes", bytes.len())));
     };
     let payload = u32_at(header, 4) as usize;
     let write = u32_at(header, 8);
     let kind = u32_at(header, 12);
-    let Some(kind) = u8::try_from(kind).ok().and_then(Kind::of) else {
-        return Err(Mismatch::new("a record of kind 1 to 4", format!("kind {kind}")));
+    let Some(kind) = u8::try_from(kind).ok().and_then(RecordKind::of) else {
+        return Err(FormatMismatch::new("a record of kind 1 to 4", format!("kind {kind}")));
     };
     if write > offset || write < HEADER {
-        return Err(Mismatch::new(format!("a write that began at or before {offset}"), format!("one at {write}")));
+        return Err(FormatMismatch::new(
+            format!("a write that began at or before {offset}"),
+            format!("one at {write}"),
+        ));
     }
     if payload > MAX_RECORD {
-        return Err(Mismatch::new(format!("a record of at most {MAX_RECORD} bytes"), format!("{payload} bytes")));
+        return Err(FormatMismatch::new(format!("a record of at most {MAX_RECORD} bytes"), format!("{payload} bytes")));
     }
-    let len = framed(payload);
+    let len = framed_len(payload);
     let Some(whole) = bytes.get(..len) else {
-        return Err(Mismatch::new(format!("a record of {len} bytes"), format!("{} bytes left", bytes.len())));
+        return Err(FormatMismatch::new(format!("a record of {len} bytes"), format!("{} bytes left", bytes.len())));
     };
     let expected = seal.checksum(offset, whole.get(4..).unwrap_or_default());
     let found = u32_at(header, 0);
     if expected != found {
         return Err(checksum_mismatch("record", expected, found));
     }
-    Ok(Record { slot: Slot { offset, len: narrow(len) }, kind, write, payload })
+    Ok(CheckedRecord { slot: RecordSlot { offset, len: narrow_len(len) }, kind, write, payload })
 }
 
-fn checksum_mismatch(what: &str, expected: u32, found: u32) -> Mismatch {
-    Mismatch::new(format!("{what} checksum {expected:#010x}"), format!("{found:#010x}"))
+fn checksum_mismatch(what: &str, expected: u32, found: u32) -> FormatMismatch {
+    FormatMismatch::new(format!("{what} checksum {expected:#010x}"), format!("{found:#010x}"))
 }
 
 /// Returns the file name of a segment.
@@ -340,7 +349,7 @@ pub(crate) fn file_number(name: &str) -> Option<u64> {
 
 /// Converts a length in a segment to 32 bits, which always fit: a record is at most [`MAX_RECORD`], and the writer
 /// bounds a segment.
-fn narrow(len: usize) -> u32 {
+fn narrow_len(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 

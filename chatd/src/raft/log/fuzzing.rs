@@ -2,9 +2,9 @@
 //! result, and each of its entries must decode.
 
 use super::disk::LogDisk as _;
-use super::format::{Frames, HEADER, Header, Kind, Seal, check_record, file_name};
-use super::options::{Drive, Options};
-use super::recovery::{Recovered, recover};
+use super::format::{HEADER, RecordBuffer, RecordKind, SegmentHeader, SegmentSeal, check_record, file_name};
+use super::options::{LogOptions, ThreadingModel};
+use super::recovery::{RecoveredLog, recover_log};
 use super::sim_disk::SimDisk;
 use crate::raft::codec::decode_entry;
 use bytes::{Buf, BufMut, Bytes};
@@ -18,45 +18,45 @@ const SALT: u32 = 0x5eed;
 const SEGMENTS: u64 = 8;
 
 /// Opens a log of one segment with these bytes. Returns `true` if the log opens.
-pub(crate) fn segment(bytes: &[u8]) -> bool {
+pub(crate) fn fuzz_segment(bytes: &[u8]) -> bool {
     let disk = SimDisk::new();
-    put(&disk, 1, bytes);
-    drop(check_record(bytes, Seal { salt: SALT, number: 1 }, HEADER));
+    put_segment(&disk, 1, bytes);
+    drop(check_record(bytes, SegmentSeal { salt: SALT, number: 1 }, HEADER));
     open_twice(&disk)
 }
 
 /// Opens a log of records, each given as a byte of flags, a byte of length, and the payload. The two lowest bits of the
 /// flags are the kind; the highest bit begins a new write, and the one below a new segment, whose first index precedes
 /// the payload. Returns `true` if the log opens.
-pub(crate) fn records(bytes: &[u8]) -> bool {
+pub(crate) fn fuzz_records(bytes: &[u8]) -> bool {
     let disk = SimDisk::new();
-    let mut segment = Segment::begin(1, 0, 0);
+    let mut segment = FuzzSegment::begin(1, 0, 0);
     let mut rest = bytes;
     while let Some((flags, after)) = rest.split_first() {
         let Some((len, after)) = after.split_first() else { break };
         let (mut payload, after) = after.split_at(usize::from(*len).min(after.len()));
         if flags & 0x40 != 0 && segment.number < SEGMENTS && payload.len() >= 8 {
-            let next = Segment::begin(segment.number + 1, payload.get_u64_le(), segment.end());
-            put(&disk, segment.number, &std::mem::replace(&mut segment, next).bytes);
+            let next = FuzzSegment::begin(segment.number + 1, payload.get_u64_le(), segment.end());
+            put_segment(&disk, segment.number, &std::mem::replace(&mut segment, next).bytes);
         }
         segment.push(*flags, payload);
         rest = after;
     }
-    put(&disk, segment.number, &segment.bytes);
+    put_segment(&disk, segment.number, &segment.bytes);
     open_twice(&disk)
 }
 
-struct Segment {
+struct FuzzSegment {
     number: u64,
     bytes: Vec<u8>,
     /// Offset at which the write began.
     write: u32,
 }
 
-impl Segment {
+impl FuzzSegment {
     fn begin(number: u64, first_index: u64, previous_end: u64) -> Self {
         let mut bytes = Vec::new();
-        Header { salt: SALT, number, first_index, previous_end }.encode(&mut bytes);
+        SegmentHeader { salt: SALT, number, first_index, previous_end }.encode(&mut bytes);
         Self { number, bytes, write: HEADER }
     }
 
@@ -65,24 +65,24 @@ impl Segment {
     }
 
     fn push(&mut self, flags: u8, payload: &[u8]) {
-        let Some(kind) = Kind::ALL.get(usize::from(flags & 0x3)) else { return };
+        let Some(kind) = RecordKind::ALL.get(usize::from(flags & 0x3)) else { return };
         let offset = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         if flags & 0x80 != 0 {
             self.write = offset;
         }
-        let mut frames = Frames::default();
+        let mut frames = RecordBuffer::default();
         frames.begin(self.write);
-        let seal = Seal { salt: SALT, number: self.number };
-        frames.push_at(offset, seal, *kind, &Raw(payload.to_vec()));
+        let seal = SegmentSeal { salt: SALT, number: self.number };
+        frames.push_at(offset, seal, *kind, &RawPayload(payload.to_vec()));
         self.bytes.extend_from_slice(frames.bytes());
     }
 }
 
 /// A payload that need not be a valid message.
 #[derive(Debug, Default)]
-struct Raw(Vec<u8>);
+struct RawPayload(Vec<u8>);
 
-impl Message for Raw {
+impl Message for RawPayload {
     fn encode_raw(&self, into: &mut impl BufMut) {
         into.put_slice(&self.0);
     }
@@ -97,19 +97,24 @@ impl Message for Raw {
     }
 }
 
-fn put(disk: &SimDisk, number: u64, bytes: &[u8]) {
+fn put_segment(disk: &SimDisk, number: u64, bytes: &[u8]) {
     let file = disk.create(&file_name(number));
     assert!(file.is_ok_and(|file| file.write_at(bytes, 0).is_ok()), "this disk never fails");
 }
 
-fn options() -> Options {
-    Options { segment_bytes: 4 << 10, drive: Drive::Task, entropy: Arc::new(|| u64::from(SALT)), ..Options::default() }
+fn fuzz_options() -> LogOptions {
+    LogOptions {
+        segment_bytes: 4 << 10,
+        drive: ThreadingModel::Task,
+        entropy: Arc::new(|| u64::from(SALT)),
+        ..LogOptions::default()
+    }
 }
 
 fn open_twice(disk: &SimDisk) -> bool {
-    let Ok(first) = recover(disk, &options()) else { return false };
-    entries(&first);
-    let second = recover(disk, &options());
+    let Ok(first) = recover_log(disk, &fuzz_options()) else { return false };
+    check_entries(&first);
+    let second = recover_log(disk, &fuzz_options());
     assert!(second.is_ok(), "it opened before: {:?}", second.err());
     let Ok(second) = second else { return false };
     assert_eq!(second.report.cut, None, "cut twice");
@@ -119,7 +124,7 @@ fn open_twice(disk: &SimDisk) -> bool {
     true
 }
 
-fn entries(found: &Recovered) {
+fn check_entries(found: &RecoveredLog) {
     let Some((first, last)) = found.memory.index.bounds() else { return };
     assert!(last < found.next || last == u64::MAX);
     let (runs, _) = found.memory.index.runs(first..last, usize::MAX);

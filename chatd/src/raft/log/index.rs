@@ -2,7 +2,7 @@
 //! and lengths let a read be bounded in bytes before a file is touched.
 
 use super::disk::LogFile;
-use super::format::{Seal, Slot};
+use super::format::{RecordSlot, SegmentSeal};
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(crate) struct SegmentFile {
     pub(crate) name: String,
-    pub(crate) seal: Seal,
+    pub(crate) seal: SegmentSeal,
     pub(crate) file: Arc<dyn LogFile>,
 }
 
-struct Part {
+struct IndexedSegment {
     segment: SegmentFile,
     /// Index of the first slot; meaningless without slots.
     first: u64,
-    slots: VecDeque<Slot>,
+    slots: VecDeque<RecordSlot>,
 }
 
-impl Part {
+impl IndexedSegment {
     fn end(&self) -> u64 {
         self.first.saturating_add(self.slots.len() as u64)
     }
@@ -30,8 +30,8 @@ impl Part {
 
 /// All segments, oldest first, with the positions of their live entries.
 #[derive(Default)]
-pub(crate) struct Index {
-    parts: VecDeque<Part>,
+pub(crate) struct EntryIndex {
+    parts: VecDeque<IndexedSegment>,
 }
 
 /// One segment of the log, as far as it is in use.
@@ -44,12 +44,12 @@ pub struct LogExtent {
 }
 
 /// Consecutive entries of one segment.
-pub(crate) struct Run {
+pub(crate) struct EntryRun {
     pub(crate) segment: SegmentFile,
-    pub(crate) slots: Vec<Slot>,
+    pub(crate) slots: Vec<RecordSlot>,
 }
 
-impl Index {
+impl EntryIndex {
     /// Returns the number of segments.
     pub(crate) fn segments(&self) -> usize {
         self.parts.len()
@@ -57,11 +57,11 @@ impl Index {
 
     /// Adds a new segment, which holds the entries added next.
     pub(crate) fn add_segment(&mut self, segment: SegmentFile) {
-        self.parts.push_back(Part { segment, first: 0, slots: VecDeque::new() });
+        self.parts.push_back(IndexedSegment { segment, first: 0, slots: VecDeque::new() });
     }
 
     /// Adds an entry to the newest segment; it follows the newest entry.
-    pub(crate) fn push(&mut self, index: u64, slot: Slot) {
+    pub(crate) fn push(&mut self, index: u64, slot: RecordSlot) {
         if let Some(part) = self.parts.back_mut() {
             if part.slots.is_empty() {
                 part.first = index;
@@ -111,7 +111,7 @@ impl Index {
 
     /// Returns the positions of the entries in `range`, until `budget` bytes are reached, but at least one, and their
     /// size in bytes.
-    pub(crate) fn runs(&self, range: Range<u64>, budget: usize) -> (Vec<Run>, usize) {
+    pub(crate) fn runs(&self, range: Range<u64>, budget: usize) -> (Vec<EntryRun>, usize) {
         let (mut runs, mut bytes) = (Vec::new(), 0_usize);
         for part in self.parts.iter().filter(|part| part.end() > range.start && part.first < range.end) {
             let first = range.start.max(part.first);
@@ -120,13 +120,13 @@ impl Index {
             let mut slots = Vec::new();
             for slot in part.slots.iter().skip(skip).take(take) {
                 if bytes > 0 && bytes.saturating_add(slot.len as usize) > budget {
-                    runs.push(Run { segment: part.segment.clone(), slots });
+                    runs.push(EntryRun { segment: part.segment.clone(), slots });
                     return (runs, bytes);
                 }
                 bytes = bytes.saturating_add(slot.len as usize);
                 slots.push(*slot);
             }
-            runs.push(Run { segment: part.segment.clone(), slots });
+            runs.push(EntryRun { segment: part.segment.clone(), slots });
         }
         (runs, bytes)
     }

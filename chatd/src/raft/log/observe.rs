@@ -28,6 +28,6 @@ pub trait LogObserver: Send + Sync + 'static {
 
 /// Observer that ignores everything.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Unobserved;
+pub struct NoLogObserver;
 
-impl LogObserver for Unobserved {}
+impl LogObserver for NoLogObserver {}

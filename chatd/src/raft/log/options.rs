@@ -1,6 +1,6 @@
 //! Settings of the log.
 
-use super::observe::{LogObserver, Unobserved};
+use super::observe::{LogObserver, NoLogObserver};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ pub const MAX_RECORD: usize = 16 << 20;
 
 /// Threading model of the writer and of file reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Drive {
+pub enum ThreadingModel {
     /// A dedicated thread for the writer, and reads from files on tokio's blocking threads. For real disks.
     Threads,
     /// A task on the current tokio runtime. For in-memory disks, so that a simulation stays deterministic.
@@ -20,7 +20,7 @@ pub enum Drive {
 
 /// Settings of a [`super::LogStore`]; the default is what production uses.
 #[derive(Clone)]
-pub struct Options {
+pub struct LogOptions {
     /// Bytes allocated for a segment. Smaller segments free purged space sooner, larger ones are created less often.
     pub segment_bytes: u32,
     /// Memory for the newest entries, in bytes. Covers followers that are a few seconds behind.
@@ -39,14 +39,14 @@ pub struct Options {
     /// stopping.
     pub lock_wait: Duration,
     /// Threading model of the writer and of file reads.
-    pub drive: Drive,
+    pub drive: ThreadingModel,
     /// Observer that is told about batches.
     pub observer: Arc<dyn LogObserver>,
     /// Source of randomness for the node id and salts.
     pub entropy: Arc<dyn Fn() -> u64 + Send + Sync>,
 }
 
-impl Default for Options {
+impl Default for LogOptions {
     fn default() -> Self {
         Self {
             segment_bytes: 64 << 20,
@@ -56,14 +56,14 @@ impl Default for Options {
             read_bytes: 1 << 20,
             stream_bytes: 2 << 20,
             lock_wait: Duration::from_secs(30),
-            drive: Drive::Threads,
-            observer: Arc::new(Unobserved),
+            drive: ThreadingModel::Threads,
+            observer: Arc::new(NoLogObserver),
             entropy: Arc::new(rand::random),
         }
     }
 }
 
-impl fmt::Debug for Options {
+impl fmt::Debug for LogOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("segment_bytes", &self.segment_bytes)

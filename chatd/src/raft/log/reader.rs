@@ -1,12 +1,12 @@
 //! Reads entries from memory if they are there, otherwise from the segments, without blocking the runtime.
 
 use super::error::LogError;
-use super::format::{Kind, Mismatch, Slot, check_record};
-use super::index::{Run, SegmentFile};
-use super::options::{Drive, Options};
-use super::shared::Shared;
+use super::format::{FormatMismatch, RecordKind, RecordSlot, check_record};
+use super::index::{EntryRun, SegmentFile};
+use super::options::{LogOptions, ThreadingModel};
+use super::shared::SharedLog;
 use crate::raft::codec::decode_entry;
-use crate::raft::types::{Entry, TypeConfig, Vote};
+use crate::raft::types::{LogEntry, TypeConfig, Vote};
 use bytes::Bytes;
 use futures::stream::{self, Stream};
 use openraft::OptionalSend;
@@ -22,21 +22,21 @@ const PIECE: u64 = 1 << 20;
 /// Reader of the log. Cheap to clone; it also sees entries that are appended later.
 #[derive(Clone)]
 pub struct LogReader {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) options: Arc<Options>,
+    pub(crate) shared: Arc<SharedLog>,
+    pub(crate) options: Arc<LogOptions>,
 }
 
 impl LogReader {
     /// Reads entries from the beginning of `range`: all that exist, or about `budget` bytes of them, but at least one.
-    pub(crate) async fn read(&self, range: Range<u64>, budget: usize) -> Result<Vec<Entry>, LogError> {
+    pub(crate) async fn read(&self, range: Range<u64>, budget: usize) -> Result<Vec<LogEntry>, LogError> {
         self.shared.check()?;
         let plan = self.shared.lock().plan(range, budget);
         if plan.cold.is_empty() {
             return Ok(plan.warm);
         }
         let mut entries = match self.options.drive {
-            Drive::Task => read_runs(&plan.cold)?,
-            Drive::Threads => {
+            ThreadingModel::Task => read_runs(&plan.cold)?,
+            ThreadingModel::Threads => {
                 let read = tokio::task::spawn_blocking(move || read_runs(&plan.cold));
                 read.await.map_err(|error| LogError::io("read", "the log", io::Error::other(error)))??
             }
@@ -50,21 +50,21 @@ impl RaftLogReader<TypeConfig> for LogReader {
     async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
         &mut self,
         range: RB,
-    ) -> Result<Vec<Entry>, io::Error> {
-        self.read(bounds(&range), usize::MAX).await.map_err(|error| error.to_io())
+    ) -> Result<Vec<LogEntry>, io::Error> {
+        self.read(to_range(&range), usize::MAX).await.map_err(|error| error.to_io())
     }
 
-    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<LogEntry>, io::Error> {
         self.read(start..end, self.options.read_bytes).await.map_err(|error| error.to_io())
     }
 
     /// Reads the range in parts, because the range to apply after a start may be the whole log.
-    async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = io::Result<Entry>> + OptionalSend
+    async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = io::Result<LogEntry>> + OptionalSend
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
         let reader = self.clone();
-        let parts = stream::try_unfold(bounds(&range), move |range| {
+        let parts = stream::try_unfold(to_range(&range), move |range| {
             let reader = reader.clone();
             async move {
                 if range.is_empty() {
@@ -85,7 +85,7 @@ impl RaftLogReader<TypeConfig> for LogReader {
     }
 }
 
-fn bounds(range: &impl RangeBounds<u64>) -> Range<u64> {
+fn to_range(range: &impl RangeBounds<u64>) -> Range<u64> {
     let start = match range.start_bound() {
         Bound::Included(&start) => start,
         Bound::Excluded(&before) => before.saturating_add(1),
@@ -99,7 +99,7 @@ fn bounds(range: &impl RangeBounds<u64>) -> Range<u64> {
     start..end
 }
 
-fn read_runs(runs: &[Run]) -> Result<Vec<Entry>, LogError> {
+fn read_runs(runs: &[EntryRun]) -> Result<Vec<LogEntry>, LogError> {
     let mut entries = Vec::with_capacity(runs.iter().map(|run| run.slots.len()).sum());
     for run in runs {
         let mut rest = run.slots.as_slice();
@@ -113,14 +113,14 @@ fn read_runs(runs: &[Run]) -> Result<Vec<Entry>, LogError> {
 
 /// Splits off the slots that one read covers. The decision is by offset, not by number: truncated entries may lie
 /// between two live ones.
-fn next_piece(slots: &[Slot]) -> Option<(&[Slot], &[Slot])> {
+fn next_piece(slots: &[RecordSlot]) -> Option<(&[RecordSlot], &[RecordSlot])> {
     let first = slots.first()?;
     let limit = u64::from(first.offset).saturating_add(PIECE);
     let count = slots.iter().take_while(|slot| slot.end() <= limit).count().max(1);
     slots.split_at_checked(count)
 }
 
-fn read_piece(segment: &SegmentFile, slots: &[Slot], into: &mut Vec<Entry>) -> Result<(), LogError> {
+fn read_piece(segment: &SegmentFile, slots: &[RecordSlot], into: &mut Vec<LogEntry>) -> Result<(), LogError> {
     let (Some(first), Some(last)) = (slots.first(), slots.last()) else { return Ok(()) };
     let start = u64::from(first.offset);
     let mut buffer = vec![0; usize::try_from(last.end().saturating_sub(start)).unwrap_or(usize::MAX)];
@@ -140,12 +140,12 @@ fn read_piece(segment: &SegmentFile, slots: &[Slot], into: &mut Vec<Entry>) -> R
     Ok(())
 }
 
-fn entry_in(segment: &SegmentFile, bytes: &Bytes, offset: u32) -> Result<Entry, Mismatch> {
+fn entry_in(segment: &SegmentFile, bytes: &Bytes, offset: u32) -> Result<LogEntry, FormatMismatch> {
     let record = check_record(bytes, segment.seal, offset)?;
-    if record.kind != Kind::Entry {
-        return Err(Mismatch::new("an entry", format!("{:?}", record.kind)));
+    if record.kind != RecordKind::Entry {
+        return Err(FormatMismatch::new("an entry", format!("{:?}", record.kind)));
     }
     let start = super::format::RECORD_HEADER;
     let payload = bytes.slice(start..start.saturating_add(record.payload));
-    decode_entry(payload).map_err(|error| Mismatch::new("a log entry", error.to_string()))
+    decode_entry(payload).map_err(|error| FormatMismatch::new("a log entry", error.to_string()))
 }

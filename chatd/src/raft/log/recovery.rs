@@ -6,19 +6,21 @@ mod scan;
 
 use super::disk::{DirLock, LogDisk};
 use super::error::LogError;
-use super::format::{Header, HeaderError, Meta, Mismatch, Seal, VERSION, file_name, file_number};
+use super::format::{
+    FormatMismatch, HeaderError, LogMeta, SegmentHeader, SegmentSeal, VERSION, file_name, file_number,
+};
 use super::index::SegmentFile;
-use super::options::Options;
-use super::segment::{Plan, Segment, UNFINISHED, is_full};
-use super::shared::Memory;
+use super::options::LogOptions;
+use super::segment::{ActiveSegment, SegmentPlan, UNFINISHED, is_full};
+use super::shared::LogMemory;
 use bytes::Bytes;
-use replay::Replay;
-use scan::{Scan, Tail};
+use replay::LogReplay;
+use scan::{SegmentScan, SegmentTail};
 use std::time::{Duration, Instant};
 
 /// Findings of opening a log.
 #[derive(Debug, Clone, Default)]
-pub struct Recovery {
+pub struct RecoveryReport {
     /// `true` if the directory was empty, so that the node id is new.
     pub fresh: bool,
     /// Number of segments in the directory.
@@ -28,14 +30,14 @@ pub struct Recovery {
     /// Number of bytes read.
     pub bytes: u64,
     /// Torn tail that was cut off.
-    pub cut: Option<Cut>,
+    pub cut: Option<TornTail>,
     /// Time that opening took.
     pub took: Duration,
 }
 
 /// A write that a crash interrupted; nothing in it was ever acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cut {
+pub struct TornTail {
     /// Name of the segment file.
     pub file: String,
     /// Offset at which the segment was cut.
@@ -47,17 +49,17 @@ pub struct Cut {
 }
 
 /// State of the log with which the store begins.
-pub(crate) struct Recovered {
-    pub(crate) segment: Segment,
-    pub(crate) meta: Meta,
+pub(crate) struct RecoveredLog {
+    pub(crate) segment: ActiveSegment,
+    pub(crate) meta: LogMeta,
     pub(crate) next: u64,
-    pub(crate) memory: Memory,
+    pub(crate) memory: LogMemory,
     pub(crate) doomed: Vec<SegmentFile>,
-    pub(crate) report: Recovery,
+    pub(crate) report: RecoveryReport,
 }
 
 /// Locks the directory, and waits up to `wait` for another process to release it.
-pub(crate) fn lock(disk: &dyn LogDisk, wait: Duration) -> Result<Box<dyn DirLock>, LogError> {
+pub(crate) fn lock_directory(disk: &dyn LogDisk, wait: Duration) -> Result<Box<dyn DirLock>, LogError> {
     const RETRY: Duration = Duration::from_millis(50);
     let begun = Instant::now();
     loop {
@@ -79,12 +81,12 @@ pub(crate) fn lock(disk: &dyn LogDisk, wait: Duration) -> Result<Box<dyn DirLock
     }
 }
 
-pub(crate) fn recover(disk: &dyn LogDisk, options: &Options) -> Result<Recovered, LogError> {
+pub(crate) fn recover_log(disk: &dyn LogDisk, options: &LogOptions) -> Result<RecoveredLog, LogError> {
     let begun = Instant::now();
     let numbers = segment_numbers(disk)?;
     let mut recovered = match numbers.first() {
-        None => fresh(disk, options)?,
-        Some(_) => existing(disk, options, &numbers)?,
+        None => create_fresh(disk, options)?,
+        Some(_) => recover_existing(disk, options, &numbers)?,
     };
     recovered.report.took = begun.elapsed();
     Ok(recovered)
@@ -102,13 +104,13 @@ fn segment_numbers(disk: &dyn LogDisk) -> Result<Vec<u64>, LogError> {
     for (&number, &following) in numbers.iter().zip(numbers.iter().skip(1)) {
         if following != number.saturating_add(1) {
             let expected = format!("the segment before {}", file_name(following));
-            return Err(missing(&file_name(following.saturating_sub(1)), &expected));
+            return Err(missing_segment(&file_name(following.saturating_sub(1)), &expected));
         }
     }
     Ok(numbers)
 }
 
-fn missing(file: &str, expected: &str) -> LogError {
+fn missing_segment(file: &str, expected: &str) -> LogError {
     LogError::Damaged {
         file: file.to_owned(),
         offset: 0,
@@ -117,53 +119,54 @@ fn missing(file: &str, expected: &str) -> LogError {
     }
 }
 
-fn fresh(disk: &dyn LogDisk, options: &Options) -> Result<Recovered, LogError> {
+fn create_fresh(disk: &dyn LogDisk, options: &LogOptions) -> Result<RecoveredLog, LogError> {
     #[expect(clippy::cast_possible_truncation, reason = "any 32 bits will do for a salt")]
     let salt = (options.entropy)() as u32;
     // A node id has 63 bits, so that languages without unsigned integers can show it; 0 would read as "none".
     let node_id = ((options.entropy)() >> 1).max(1);
-    let meta = Meta { node_id, ..Meta::default() };
-    let header = Header { salt, number: 1, first_index: 0, previous_end: 0 };
-    let segment = Segment::create(disk, &Plan { header, meta: &meta, size: options.segment_bytes })?;
+    let meta = LogMeta { node_id, ..LogMeta::default() };
+    let header = SegmentHeader { salt, number: 1, first_index: 0, previous_end: 0 };
+    let segment = ActiveSegment::create(disk, &SegmentPlan { header, meta: &meta, size: options.segment_bytes })?;
     tracing::info!(node_id, directory = %disk.name(), "created a new log and a new node id");
-    let mut replay = Replay::default();
+    let mut replay = LogReplay::default();
     replay.index.add_segment(segment.file.clone());
     replay.meta = Some(meta);
-    let report = Recovery { fresh: true, segments: 1, ..Recovery::default() };
+    let report = RecoveryReport { fresh: true, segments: 1, ..RecoveryReport::default() };
     replay.finish(segment, report, 1)
 }
 
-fn existing(disk: &dyn LogDisk, options: &Options, numbers: &[u64]) -> Result<Recovered, LogError> {
-    let mut replay = Replay::default();
-    let mut report = Recovery { segments: numbers.len(), ..Recovery::default() };
-    let mut newest: Option<Read> = None;
+fn recover_existing(disk: &dyn LogDisk, options: &LogOptions, numbers: &[u64]) -> Result<RecoveredLog, LogError> {
+    let mut replay = LogReplay::default();
+    let mut report = RecoveryReport { segments: numbers.len(), ..RecoveryReport::default() };
+    let mut newest: Option<LoadedSegment> = None;
     for &number in numbers {
         let read = read_segment(disk, number)?;
         match newest {
-            Some(before) => follows(&before, &read, replay.next)?,
+            Some(before) => check_follows(&before, &read, replay.next)?,
             None => replay.next = read.header.first_index,
         }
         report.bytes = report.bytes.saturating_add(read.bytes.len() as u64);
         replay.index.add_segment(read.file.clone());
-        let scan = scan::scan(&read.file, &read.bytes, |record, payload| replay.record(&read.file, record, payload))?;
-        newest = Some(Read { scan, ..read });
+        let scan =
+            scan::scan_segment(&read.file, &read.bytes, |record, payload| replay.record(&read.file, record, payload))?;
+        newest = Some(LoadedSegment { scan, ..read });
     }
     // There is at least one number.
     let Some(newest) = newest else { return Err(LogError::Closed) };
-    report.cut = scan::torn(&newest.file, &newest.bytes, &newest.scan)?;
-    let segment = reopen(&newest, report.cut.is_some(), options)?;
+    report.cut = scan::find_torn_tail(&newest.file, &newest.bytes, &newest.scan)?;
+    let segment = reopen_segment(&newest, report.cut.is_some(), options)?;
     replay.finish(segment, report, numbers.first().copied().unwrap_or(0))
 }
 
 /// A segment read into memory.
-struct Read {
+struct LoadedSegment {
     file: SegmentFile,
-    header: Header,
+    header: SegmentHeader,
     bytes: Bytes,
-    scan: Scan,
+    scan: SegmentScan,
 }
 
-fn read_segment(disk: &dyn LogDisk, number: u64) -> Result<Read, LogError> {
+fn read_segment(disk: &dyn LogDisk, number: u64) -> Result<LoadedSegment, LogError> {
     let name = file_name(number);
     let at = |action: &'static str| {
         let name = name.clone();
@@ -173,40 +176,46 @@ fn read_segment(disk: &dyn LogDisk, number: u64) -> Result<Read, LogError> {
     let len = file.size().map_err(at("measure"))?;
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
     file.read_at(&mut bytes, 0).map_err(at("read"))?;
-    let header = Header::decode(&bytes).map_err(|error| match error {
+    let header = SegmentHeader::decode(&bytes).map_err(|error| match error {
         HeaderError::Version(found) => LogError::Version { file: name.clone(), found, supported: VERSION },
-        HeaderError::Bad(mismatch) => scan::damaged(&name, 0, &mismatch),
+        HeaderError::Bad(mismatch) => scan::damage_error(&name, 0, &mismatch),
     })?;
     if header.number != number {
-        let mismatch = Mismatch::new(format!("segment {number}"), format!("segment {}", header.number));
-        return Err(scan::damaged(&name, 16, &mismatch));
+        let mismatch = FormatMismatch::new(format!("segment {number}"), format!("segment {}", header.number));
+        return Err(scan::damage_error(&name, 16, &mismatch));
     }
-    let seal = Seal { salt: header.salt, number };
-    Ok(Read { file: SegmentFile { name, seal, file }, header, bytes: bytes.into(), scan: Scan::default() })
+    let seal = SegmentSeal { salt: header.salt, number };
+    Ok(LoadedSegment {
+        file: SegmentFile { name, seal, file },
+        header,
+        bytes: bytes.into(),
+        scan: SegmentScan::default(),
+    })
 }
 
 /// Checks that a segment follows the one before. A segment is created once the one before is complete, so everything in
 /// that one was synced.
-fn follows(before: &Read, read: &Read, next: u64) -> Result<(), LogError> {
+fn check_follows(before: &LoadedSegment, read: &LoadedSegment, next: u64) -> Result<(), LogError> {
     let (end, header) = (u64::from(before.scan.end), &read.header);
-    if let Tail::Bad(mismatch) = &before.scan.tail {
-        return Err(scan::damaged(&before.file.name, end, mismatch));
+    if let SegmentTail::Bad(mismatch) = &before.scan.tail {
+        return Err(scan::damage_error(&before.file.name, end, mismatch));
     }
     if header.previous_end != end {
         let expected = format!("records up to offset {}", header.previous_end);
-        let mismatch = Mismatch::new(expected, format!("their end at {end}"));
-        return Err(scan::damaged(&before.file.name, end.min(header.previous_end), &mismatch));
+        let mismatch = FormatMismatch::new(expected, format!("their end at {end}"));
+        return Err(scan::damage_error(&before.file.name, end.min(header.previous_end), &mismatch));
     }
     if header.first_index != next {
-        let mismatch = Mismatch::new(format!("first index {next}"), format!("first index {}", header.first_index));
-        return Err(scan::damaged(&read.file.name, 24, &mismatch));
+        let mismatch =
+            FormatMismatch::new(format!("first index {next}"), format!("first index {}", header.first_index));
+        return Err(scan::damage_error(&read.file.name, 24, &mismatch));
     }
     Ok(())
 }
 
 /// Prepares the last segment for writing: everything in it is durable, and only zeros follow its end.
-fn reopen(read: &Read, torn: bool, options: &Options) -> Result<Segment, LogError> {
-    let Read { file, bytes, scan, .. } = read;
+fn reopen_segment(read: &LoadedSegment, torn: bool, options: &LogOptions) -> Result<ActiveSegment, LogError> {
+    let LoadedSegment { file, bytes, scan, .. } = read;
     let at = |action: &'static str| {
         let name = file.name.clone();
         move |source| LogError::io(action, &name, source)
@@ -226,5 +235,5 @@ fn reopen(read: &Read, torn: bool, options: &Options) -> Result<Segment, LogErro
         result => result.map_err(at("allocate"))?,
     }
     file.file.sync_all().map_err(at("sync"))?;
-    Ok(Segment { file: file.clone(), end: scan.end, used: true })
+    Ok(ActiveSegment { file: file.clone(), end: scan.end, used: true })
 }

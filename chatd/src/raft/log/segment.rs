@@ -2,16 +2,16 @@
 
 use super::disk::{LogDisk, LogFile};
 use super::error::LogError;
-use super::format::{Frames, HEADER, Header, Kind, Meta, Seal, file_name};
+use super::format::{HEADER, LogMeta, RecordBuffer, RecordKind, SegmentHeader, SegmentSeal, file_name};
 use super::index::SegmentFile;
-use crate::failpoint::{Point, pass};
+use crate::failpoint::{FailPoint, pass_point};
 use std::io;
 
 /// Smallest allocation, in bytes, for which a new file is worthwhile.
 const LEAST: u32 = 256 << 10;
 
 /// The segment that is being written.
-pub(crate) struct Segment {
+pub(crate) struct ActiveSegment {
     pub(crate) file: SegmentFile,
     /// Offset of the next write.
     pub(crate) end: u32,
@@ -20,9 +20,9 @@ pub(crate) struct Segment {
 }
 
 /// Parameters of a new segment.
-pub(crate) struct Plan<'a> {
-    pub(crate) header: Header,
-    pub(crate) meta: &'a Meta,
+pub(crate) struct SegmentPlan<'a> {
+    pub(crate) header: SegmentHeader,
+    pub(crate) meta: &'a LogMeta,
     /// Size to allocate, in bytes.
     pub(crate) size: u32,
 }
@@ -30,9 +30,9 @@ pub(crate) struct Plan<'a> {
 /// Suffix of a segment that is being created; such a file has no value after a crash.
 pub(crate) const UNFINISHED: &str = ".new";
 
-impl Segment {
+impl ActiveSegment {
     /// Creates the segment durably, under another name first, so that a crash leaves either all of it or nothing.
-    pub(crate) fn create(disk: &dyn LogDisk, plan: &Plan<'_>) -> Result<Self, LogError> {
+    pub(crate) fn create(disk: &dyn LogDisk, plan: &SegmentPlan<'_>) -> Result<Self, LogError> {
         let name = file_name(plan.header.number);
         let unfinished = format!("{name}{UNFINISHED}");
         let at = |action: &'static str| {
@@ -40,25 +40,25 @@ impl Segment {
             move |source| LogError::io(action, &name, source)
         };
         let file = disk.create(&unfinished).map_err(at("create"))?;
-        pass(Point::SegmentMade);
-        allocate(&*file, plan.size).map_err(at("allocate"))?;
-        pass(Point::SegmentAllocated);
+        pass_point(FailPoint::SegmentMade);
+        allocate_space(&*file, plan.size).map_err(at("allocate"))?;
+        pass_point(FailPoint::SegmentAllocated);
         let (bytes, seal) = first_bytes(plan);
         file.write_at(&bytes, 0).map_err(at("write"))?;
-        pass(Point::SegmentWritten);
+        pass_point(FailPoint::SegmentWritten);
         file.sync_all().map_err(at("sync"))?;
-        pass(Point::SegmentSynced);
+        pass_point(FailPoint::SegmentSynced);
         disk.rename(&unfinished, &name).map_err(at("rename"))?;
-        pass(Point::SegmentRenamed);
+        pass_point(FailPoint::SegmentRenamed);
         disk.sync().map_err(at("sync the directory of"))?;
-        pass(Point::SegmentDurable);
+        pass_point(FailPoint::SegmentDurable);
         let end = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         Ok(Self { file: SegmentFile { name, seal, file }, end, used: false })
     }
 }
 
 /// Allocates as much as there is space for: a nearly full volume must not fail for space that is not needed yet.
-fn allocate(file: &dyn LogFile, size: u32) -> io::Result<()> {
+fn allocate_space(file: &dyn LogFile, size: u32) -> io::Result<()> {
     let mut size = size;
     loop {
         match file.allocate(0, u64::from(size)) {
@@ -78,13 +78,13 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-fn first_bytes(plan: &Plan<'_>) -> (Vec<u8>, Seal) {
-    let seal = Seal { salt: plan.header.salt, number: plan.header.number };
+fn first_bytes(plan: &SegmentPlan<'_>) -> (Vec<u8>, SegmentSeal) {
+    let seal = SegmentSeal { salt: plan.header.salt, number: plan.header.number };
     let mut bytes = Vec::new();
     plan.header.encode(&mut bytes);
-    let mut frames = Frames::default();
+    let mut frames = RecordBuffer::default();
     frames.begin(HEADER);
-    frames.push(seal, Kind::State, &plan.meta.to_message());
+    frames.push(seal, RecordKind::State, &plan.meta.to_message());
     bytes.extend_from_slice(frames.bytes());
     (bytes, seal)
 }

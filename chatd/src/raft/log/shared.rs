@@ -2,44 +2,44 @@
 
 use super::cache::TailCache;
 use super::error::LogError;
-use super::format::Meta;
-use super::index::{Index, Run};
-use crate::raft::types::{Entry, LogId};
+use super::format::LogMeta;
+use super::index::{EntryIndex, EntryRun};
+use crate::raft::types::{LogEntry, LogId};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// Shared state of a log.
-pub(crate) struct Shared {
-    state: Mutex<Memory>,
+pub(crate) struct SharedLog {
+    state: Mutex<LogMemory>,
     /// Reason why nothing is written any more.
     pub(crate) failed: watch::Sender<Option<LogError>>,
 }
 
 /// State behind the lock, which is held for moments, never over I/O or an await.
-pub(crate) struct Memory {
+pub(crate) struct LogMemory {
     /// State of the log as on disk, except that `committed` may be ahead of it.
-    pub(crate) meta: Meta,
+    pub(crate) meta: LogMeta,
     /// Id of the last entry, or of the last purged one if there is none.
     pub(crate) last: Option<LogId>,
     pub(crate) cache: TailCache,
-    pub(crate) index: Index,
+    pub(crate) index: EntryIndex,
 }
 
 /// Entries in memory, and the positions of the others.
-pub(crate) struct Plan {
-    pub(crate) cold: Vec<Run>,
-    pub(crate) warm: Vec<Entry>,
+pub(crate) struct ReadPlan {
+    pub(crate) cold: Vec<EntryRun>,
+    pub(crate) warm: Vec<LogEntry>,
 }
 
-impl Shared {
-    pub(crate) fn new(memory: Memory) -> Self {
+impl SharedLog {
+    pub(crate) fn new(memory: LogMemory) -> Self {
         Self { state: Mutex::new(memory), failed: watch::Sender::new(None) }
     }
 
     /// Locks the memory. A panic while the lock is held cannot leave it half changed in a way that matters: the process
     /// is stopping then.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Memory> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, LogMemory> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -63,19 +63,19 @@ impl Shared {
     }
 }
 
-impl Memory {
+impl LogMemory {
     /// Returns the index of the next entry; `None` if it may be any.
     pub(crate) fn next(&self) -> Option<u64> {
         self.last.as_ref().map(|last| last.index.saturating_add(1))
     }
 
     /// Plans a read of `range`: all entries that exist, or about `budget` bytes of them, but at least one.
-    pub(crate) fn plan(&self, range: Range<u64>, budget: usize) -> Plan {
+    pub(crate) fn plan(&self, range: Range<u64>, budget: usize) -> ReadPlan {
         let purged = self.meta.purged.as_ref().map_or(0, |id| id.index.saturating_add(1));
         let first_warm = self.cache.first().unwrap_or(u64::MAX);
         let oldest = self.index.bounds().map_or(first_warm, |(first, _)| first.min(first_warm));
         let (start, end) = (range.start.max(purged).max(oldest), range.end.min(self.next().unwrap_or(0)));
-        let mut plan = Plan { cold: Vec::new(), warm: Vec::new() };
+        let mut plan = ReadPlan { cold: Vec::new(), warm: Vec::new() };
         if start >= end {
             return plan;
         }

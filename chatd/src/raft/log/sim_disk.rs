@@ -11,7 +11,7 @@ const SECTOR: usize = 512;
 
 /// Kind of call that can be made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Call {
+pub enum DiskCall {
     /// Creation of a file.
     Create,
     /// Write to a file.
@@ -28,7 +28,7 @@ pub enum Call {
 
 /// Numbers of calls so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct CallCounts {
     /// Number of writes to files.
     pub writes: u64,
     /// Number of syncs of files.
@@ -40,37 +40,37 @@ pub struct Counts {
 /// The simulated disk; clones share its state.
 #[derive(Clone, Default)]
 pub struct SimDisk {
-    world: Arc<Mutex<World>>,
+    world: Arc<Mutex<DiskState>>,
 }
 
 #[derive(Default)]
-struct World {
-    files: BTreeMap<u64, Contents>,
+struct DiskState {
+    files: BTreeMap<u64, FileContents>,
     names: BTreeMap<String, u64>,
     durable_names: BTreeMap<String, u64>,
     /// Names after each change since the directory was synced.
     pending_names: Vec<BTreeMap<String, u64>>,
-    counts: Counts,
+    counts: CallCounts,
     power_off_at: Option<u64>,
-    faults: Vec<Fault>,
+    faults: Vec<InjectedFault>,
     locked: bool,
 }
 
-struct Fault {
-    call: Call,
+struct InjectedFault {
+    call: DiskCall,
     skip: u64,
     kind: io::ErrorKind,
 }
 
 #[derive(Clone, Default)]
-struct Contents {
+struct FileContents {
     now: Vec<u8>,
     durable: Vec<u8>,
-    pending: Vec<Change>,
+    pending: Vec<FileChange>,
 }
 
 #[derive(Clone)]
-enum Change {
+enum FileChange {
     Write(usize, Vec<u8>),
     Len(usize),
 }
@@ -91,13 +91,13 @@ impl SimDisk {
 
     /// Makes one call fail, after `skip` calls of its kind that succeed. A failed sync drops what it should have
     /// synced, as on Linux: the data reads as if it were on disk, and a second sync succeeds.
-    pub fn fail(&self, call: Call, skip: u64, kind: io::ErrorKind) {
-        self.world().faults.push(Fault { call, skip, kind });
+    pub fn fail(&self, call: DiskCall, skip: u64, kind: io::ErrorKind) {
+        self.world().faults.push(InjectedFault { call, skip, kind });
     }
 
     /// Returns the numbers of calls so far.
     #[must_use]
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> CallCounts {
         self.world().counts
     }
 
@@ -106,7 +106,7 @@ impl SimDisk {
     #[must_use]
     pub fn after_power_loss(&self, seed: u64) -> Self {
         let world = self.world();
-        let mut chance = Chance(seed);
+        let mut chance = SplitMix64(seed);
         let kept = chance.below(world.pending_names.len() as u64 + 1);
         let names = kept
             .checked_sub(1)
@@ -114,7 +114,7 @@ impl SimDisk {
             .unwrap_or(&world.durable_names)
             .clone();
         let files = world.files.iter().map(|(&id, contents)| (id, contents.after_power_loss(&mut chance))).collect();
-        let found = World { files, durable_names: names.clone(), names, ..World::default() };
+        let found = DiskState { files, durable_names: names.clone(), names, ..DiskState::default() };
         Self { world: Arc::new(Mutex::new(found)) }
     }
 
@@ -123,12 +123,12 @@ impl SimDisk {
     #[must_use]
     pub fn after_kill(&self) -> Self {
         let world = self.world();
-        let found = World {
+        let found = DiskState {
             files: world.files.clone(),
             names: world.names.clone(),
             durable_names: world.durable_names.clone(),
             pending_names: world.pending_names.clone(),
-            ..World::default()
+            ..DiskState::default()
         };
         Self { world: Arc::new(Mutex::new(found)) }
     }
@@ -151,38 +151,38 @@ impl SimDisk {
         }
     }
 
-    fn world(&self) -> MutexGuard<'_, World> {
+    fn world(&self) -> MutexGuard<'_, DiskState> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl World {
+impl DiskState {
     /// Counts a call, and returns its error if it fails, with `true` if it still has its effect.
-    fn attempt(&mut self, call: Call) -> Result<(), (io::Error, bool)> {
+    fn attempt(&mut self, call: DiskCall) -> Result<(), (io::Error, bool)> {
         let off = |at| self.counts.changes >= at;
         if self.power_off_at.is_some_and(off) {
             return Err((io::Error::other("the power is off"), false));
         }
         self.counts.changes = self.counts.changes.saturating_add(1);
         match call {
-            Call::Write => self.counts.writes = self.counts.writes.saturating_add(1),
-            Call::Sync => self.counts.syncs = self.counts.syncs.saturating_add(1),
+            DiskCall::Write => self.counts.writes = self.counts.writes.saturating_add(1),
+            DiskCall::Sync => self.counts.syncs = self.counts.syncs.saturating_add(1),
             _ => {}
         }
         if self.power_off_at == Some(self.counts.changes) {
-            return Err((io::Error::other("the power goes off"), call == Call::Write));
+            return Err((io::Error::other("the power goes off"), call == DiskCall::Write));
         }
         for (place, fault) in self.faults.iter_mut().enumerate().filter(|(_, fault)| fault.call == call) {
             if fault.skip == 0 {
                 let fault = self.faults.remove(place);
-                return Err((fault.kind.into(), call == Call::Sync));
+                return Err((fault.kind.into(), call == DiskCall::Sync));
             }
             fault.skip = fault.skip.saturating_sub(1);
         }
         Ok(())
     }
 
-    fn change_names(&mut self, call: Call, change: impl FnOnce(&mut BTreeMap<String, u64>)) -> io::Result<()> {
+    fn change_names(&mut self, call: DiskCall, change: impl FnOnce(&mut BTreeMap<String, u64>)) -> io::Result<()> {
         self.attempt(call).map_err(|(error, _)| error)?;
         change(&mut self.names);
         self.pending_names.push(self.names.clone());
@@ -190,11 +190,11 @@ impl World {
     }
 }
 
-impl Contents {
-    fn apply(bytes: &mut Vec<u8>, change: &Change) {
+impl FileContents {
+    fn apply(bytes: &mut Vec<u8>, change: &FileChange) {
         match change {
-            Change::Len(len) => bytes.resize(*len, 0),
-            Change::Write(offset, written) => {
+            FileChange::Len(len) => bytes.resize(*len, 0),
+            FileChange::Write(offset, written) => {
                 let end = offset.saturating_add(written.len());
                 if bytes.len() < end {
                     bytes.resize(end, 0);
@@ -206,7 +206,7 @@ impl Contents {
         }
     }
 
-    fn change(&mut self, change: Change) {
+    fn change(&mut self, change: FileChange) {
         Self::apply(&mut self.now, &change);
         self.pending.push(change);
     }
@@ -217,26 +217,26 @@ impl Contents {
         }
     }
 
-    fn after_power_loss(&self, chance: &mut Chance) -> Self {
+    fn after_power_loss(&self, chance: &mut SplitMix64) -> Self {
         let mut found = self.durable.clone();
         // Keeps nothing, everything, or about half of it.
         let luck = chance.below(3);
-        let lucky = |chance: &mut Chance| luck == 1 || (luck == 2 && chance.below(2) == 0);
+        let lucky = |chance: &mut SplitMix64| luck == 1 || (luck == 2 && chance.below(2) == 0);
         for change in &self.pending {
             match change {
-                Change::Len(_) => {
+                FileChange::Len(_) => {
                     if lucky(chance) {
                         Self::apply(&mut found, change);
                     }
                 }
-                Change::Write(offset, bytes) => {
+                FileChange::Write(offset, bytes) => {
                     let mut at = *offset;
                     let mut rest = bytes.as_slice();
                     while !rest.is_empty() {
                         let sector = SECTOR.saturating_sub(at % SECTOR).min(rest.len());
                         let (now, later) = rest.split_at(sector);
                         if lucky(chance) {
-                            Self::apply(&mut found, &Change::Write(at, now.to_vec()));
+                            Self::apply(&mut found, &FileChange::Write(at, now.to_vec()));
                         }
                         (at, rest) = (at.saturating_add(sector), later);
                     }
@@ -248,9 +248,9 @@ impl Contents {
 }
 
 /// A splitmix64 generator: good enough to choose sectors, and the same on every machine.
-pub(crate) struct Chance(pub(crate) u64);
+pub(crate) struct SplitMix64(pub(crate) u64);
 
-impl Chance {
+impl SplitMix64 {
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -266,7 +266,7 @@ struct SimFile {
 }
 
 impl SimFile {
-    fn with<T>(&self, call: Call, effect: impl FnOnce(&mut Contents, bool) -> T) -> io::Result<T> {
+    fn with<T>(&self, call: DiskCall, effect: impl FnOnce(&mut FileContents, bool) -> T) -> io::Result<T> {
         let mut world = self.disk.world();
         let attempt = world.attempt(call);
         let contents = world.files.get_mut(&self.id).ok_or(io::ErrorKind::NotFound)?;
@@ -298,25 +298,28 @@ impl LogFile for SimFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-        self.with(Call::Write, |contents, _| contents.change(Change::Write(offset, bytes.to_vec())))
+        self.with(DiskCall::Write, |contents, _| contents.change(FileChange::Write(offset, bytes.to_vec())))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let len = usize::try_from(len).unwrap_or(usize::MAX);
-        self.with(Call::Resize, |contents, _| contents.change(Change::Len(len)))
+        self.with(DiskCall::Resize, |contents, _| contents.change(FileChange::Len(len)))
     }
 
     fn allocate(&self, _from: u64, len: u64) -> io::Result<()> {
         let len = usize::try_from(len).unwrap_or(usize::MAX);
-        self.with(Call::Resize, |contents, _| {
+        self.with(DiskCall::Resize, |contents, _| {
             if contents.now.len() < len {
-                contents.change(Change::Len(len));
+                contents.change(FileChange::Len(len));
             }
         })
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.with(Call::Sync, |contents, succeeds| if succeeds { contents.sync() } else { contents.pending.clear() })
+        self.with(
+            DiskCall::Sync,
+            |contents, succeeds| if succeeds { contents.sync() } else { contents.pending.clear() },
+        )
     }
 
     fn sync_all(&self) -> io::Result<()> {
@@ -346,10 +349,10 @@ impl LogDisk for SimDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn LogFile>> {
         let mut world = self.world();
         let id = world.files.last_key_value().map_or(0, |(last, _)| last.saturating_add(1));
-        world.change_names(Call::Create, |names| {
+        world.change_names(DiskCall::Create, |names| {
             names.insert(name.to_owned(), id);
         })?;
-        world.files.insert(id, Contents::default());
+        world.files.insert(id, FileContents::default());
         Ok(Arc::new(SimFile { disk: self.clone(), id }))
     }
 
@@ -361,21 +364,21 @@ impl LogDisk for SimDisk {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut world = self.world();
         let id = *world.names.get(from).ok_or(io::ErrorKind::NotFound)?;
-        world.change_names(Call::Name, |names| {
+        world.change_names(DiskCall::Name, |names| {
             names.remove(from);
             names.insert(to.to_owned(), id);
         })
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.world().change_names(Call::Name, |names| {
+        self.world().change_names(DiskCall::Name, |names| {
             names.remove(name);
         })
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut world = self.world();
-        world.attempt(Call::SyncNames).map_err(|(error, _)| error)?;
+        world.attempt(DiskCall::SyncNames).map_err(|(error, _)| error)?;
         world.pending_names.clear();
         world.durable_names = world.names.clone();
         Ok(())

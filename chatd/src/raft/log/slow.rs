@@ -18,7 +18,7 @@ pub(super) struct SlowSyncs {
 
 /// Content of a log line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct SlowSyncReport {
     /// Slow fsyncs since the previous line.
     count: u64,
     /// Duration of the slowest of them.
@@ -28,13 +28,13 @@ pub(super) struct Told {
 impl SlowSyncs {
     /// Records an fsync that ended at `now`. It is logged if it was slow and no line was logged lately.
     pub(super) fn note(&mut self, took: Duration, now: Instant, segment: &str) {
-        if let Some(Told { count, worst }) = self.due(took, now) {
+        if let Some(SlowSyncReport { count, worst }) = self.due(took, now) {
             let worst_ms = whole_millis(worst);
             tracing::warn!(segment, count, worst_ms, "the log's disk is slow: an fsync delays writes and elections");
         }
     }
 
-    fn due(&mut self, took: Duration, now: Instant) -> Option<Told> {
+    fn due(&mut self, took: Duration, now: Instant) -> Option<SlowSyncReport> {
         if took < SLOW {
             return None;
         }
@@ -43,7 +43,7 @@ impl SlowSyncs {
         if self.told.is_some_and(|told| now.duration_since(told) < AGAIN) {
             return None;
         }
-        let told = Told { count: self.count, worst: self.worst };
+        let told = SlowSyncReport { count: self.count, worst: self.worst };
         *self = Self { told: Some(now), ..Self::default() };
         Some(told)
     }
@@ -59,8 +59,8 @@ mod tests {
         let mut sync =
             |second: u64, millis: u64| slow.due(Duration::from_millis(millis), start + Duration::from_secs(second));
         assert_eq!(sync(0, 20), None);
-        assert_eq!(sync(1, 300), Some(Told { count: 1, worst: Duration::from_millis(300) }));
+        assert_eq!(sync(1, 300), Some(SlowSyncReport { count: 1, worst: Duration::from_millis(300) }));
         assert_eq!((sync(2, 900), sync(3, 400)), (None, None));
-        assert_eq!(sync(12, 260), Some(Told { count: 3, worst: Duration::from_millis(900) }));
+        assert_eq!(sync(12, 260), Some(SlowSyncReport { count: 3, worst: Duration::from_millis(900) }));
     }
 }

@@ -1,16 +1,16 @@
 //! The log, as openraft uses it.
 
-use super::cache::weight;
+use super::cache::entry_weight;
 use super::disk::{FsDisk, LogDisk};
 use super::error::LogError;
 use super::format::HEADER;
 use super::index::LogExtent;
-use super::options::{Drive, MAX_RECORD, Options};
+use super::options::{LogOptions, MAX_RECORD, ThreadingModel};
 use super::reader::LogReader;
-use super::recovery::{self, Recovered, Recovery};
-use super::shared::Shared;
-use super::writer::{Ack, Op, Writer};
-use crate::raft::types::{Entry, LogId, TypeConfig, Vote, sampled};
+use super::recovery::{self, RecoveredLog, RecoveryReport};
+use super::shared::SharedLog;
+use super::writer::{AckSender, LogOp, LogWriter};
+use crate::raft::types::{LogEntry, LogId, TypeConfig, Vote, sampled_traces};
 use crate::trace::append;
 use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-/// Operations in the queue; their bytes are bounded by [`Options::queue_bytes`].
+/// Operations in the queue; their bytes are bounded by [`LogOptions::queue_bytes`].
 const QUEUE: usize = 1024;
 /// Largest segment, in bytes: offsets in a segment have 32 bits, and a write may begin at the end of a full segment.
 const LARGEST_SEGMENT: u32 = 1 << 30;
@@ -29,7 +29,7 @@ const LARGEST_APPEND: usize = 1 << 30;
 
 /// Identity of this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
+pub struct StoredIdentity {
     /// Random node id, from 1 to 2^63 - 1, durable before it is first given out. A wiped volume gets a new one, because
     /// a node that forgot its vote must not vote again under its old id (Raft paper, §5.1 and §5.2).
     pub node_id: u64,
@@ -41,7 +41,7 @@ pub struct Identity {
 #[derive(Clone)]
 pub struct LogStore {
     reader: LogReader,
-    queue: mpsc::Sender<Op>,
+    queue: mpsc::Sender<LogOp>,
     room: Arc<Semaphore>,
 }
 
@@ -51,18 +51,18 @@ impl LogStore {
     ///
     /// # Errors
     /// If the directory is in use or cannot be read, or the log is damaged.
-    pub fn open(directory: &Path, options: Options) -> Result<(Self, Recovery), LogError> {
+    pub fn open(directory: &Path, options: LogOptions) -> Result<(Self, RecoveryReport), LogError> {
         let name = directory.display().to_string();
         let disk = FsDisk::new(directory).map_err(|source| LogError::io("create", &name, source))?;
         Self::open_on(Arc::new(disk), options)
     }
 
-    /// Opens the log on any disk, like [`LogStore::open`]. [`Drive::Task`] requires a tokio runtime.
-    pub fn open_on(disk: Arc<dyn LogDisk>, mut options: Options) -> Result<(Self, Recovery), LogError> {
+    /// Opens the log on any disk, like [`LogStore::open`]. [`ThreadingModel::Task`] requires a tokio runtime.
+    pub fn open_on(disk: Arc<dyn LogDisk>, mut options: LogOptions) -> Result<(Self, RecoveryReport), LogError> {
         options.segment_bytes = options.segment_bytes.clamp(SMALLEST_SEGMENT, LARGEST_SEGMENT);
         options.queue_bytes = options.queue_bytes.max(1);
-        let lock = recovery::lock(&*disk, options.lock_wait)?;
-        let Recovered { segment, meta, next, memory, doomed, report } = recovery::recover(&*disk, &options)?;
+        let lock = recovery::lock_directory(&*disk, options.lock_wait)?;
+        let RecoveredLog { segment, meta, next, memory, doomed, report } = recovery::recover_log(&*disk, &options)?;
         tracing::info!(
             segments = report.segments,
             entries = report.entries,
@@ -71,18 +71,18 @@ impl LogStore {
             "opened the log"
         );
         options.observer.segments(report.segments, None);
-        let shared = Arc::new(Shared::new(memory));
+        let shared = Arc::new(SharedLog::new(memory));
         let (queue, receiver) = mpsc::channel(QUEUE);
         let position = (segment, meta, next);
-        let writer = Writer::new(disk, Arc::clone(&shared), options.clone(), position, doomed.into(), lock);
+        let writer = LogWriter::new(disk, Arc::clone(&shared), options.clone(), position, doomed.into(), lock);
         let room = Arc::new(Semaphore::new(options.queue_bytes as usize));
         match options.drive {
-            Drive::Threads => {
+            ThreadingModel::Threads => {
                 let thread = std::thread::Builder::new().name("log-writer".to_owned());
                 let spawned = thread.spawn(move || writer.run(receiver));
                 spawned.map_err(|source| LogError::io("start the writer of", "the log", source))?;
             }
-            Drive::Task => {
+            ThreadingModel::Task => {
                 tokio::spawn(writer.run_as_task(receiver));
             }
         }
@@ -91,9 +91,9 @@ impl LogStore {
 
     /// Returns the identity of this node.
     #[must_use]
-    pub fn identity(&self) -> Identity {
+    pub fn identity(&self) -> StoredIdentity {
         let memory = self.reader.shared.lock();
-        Identity { node_id: memory.meta.node_id, cluster_id: memory.meta.cluster_id.clone() }
+        StoredIdentity { node_id: memory.meta.node_id, cluster_id: memory.meta.cluster_id.clone() }
     }
 
     /// Marks the volume as that of a cluster, durably and permanently.
@@ -105,7 +105,7 @@ impl LogStore {
             let other = id.to_owned();
             return if own == id { Ok(()) } else { Err(LogError::ForeignCluster { own, other }) };
         }
-        self.request(|ack| Op::Cluster(id.to_owned(), ack)).await
+        self.request(|ack| LogOp::Cluster(id.to_owned(), ack)).await
     }
 
     /// Returns `true` if this node has never taken part in a cluster: it has no vote and no entry, and nothing was
@@ -153,14 +153,14 @@ impl LogStore {
     /// # Errors
     /// If the write fails; what was acknowledged is safe nevertheless.
     pub async fn close(&self) -> Result<(), LogError> {
-        match self.request(Op::Close).await {
+        match self.request(LogOp::Close).await {
             Err(LogError::Closed) => Ok(()),
             result => result,
         }
     }
 
     /// Queues an operation and waits until it is durable.
-    async fn request(&self, op: impl FnOnce(Ack) -> Op) -> Result<(), LogError> {
+    async fn request(&self, op: impl FnOnce(AckSender) -> LogOp) -> Result<(), LogError> {
         let (ack, done) = oneshot::channel();
         if self.queue.send(op(ack)).await.is_err() {
             return self.reader.shared.check().and(Err(LogError::Closed));
@@ -171,9 +171,9 @@ impl LogStore {
         }
     }
 
-    async fn append_entries(&self, entries: Vec<Entry>, callback: IOFlushed<TypeConfig>) -> Result<(), LogError> {
+    async fn append_entries(&self, entries: Vec<LogEntry>, callback: IOFlushed<TypeConfig>) -> Result<(), LogError> {
         let bytes = checked_size(&entries)?;
-        let trace = append::queued(sampled(entries.iter()));
+        let trace = append::trace_append(sampled_traces(entries.iter()));
         let (place, room) = match self.reserve(bytes).await {
             Ok(reserved) => reserved,
             Err(error) => {
@@ -183,7 +183,7 @@ impl LogStore {
         };
         // The lock is held until the operation is queued: the queue must have the order of the memory.
         let mut memory = self.reader.shared.lock();
-        if let Err(error) = follows(memory.next(), &entries) {
+        if let Err(error) = check_contiguous(memory.next(), &entries) {
             drop(memory);
             callback.io_completed(Err(error.to_io()));
             return Err(error);
@@ -192,11 +192,11 @@ impl LogStore {
             memory.last = Some(entry.log_id);
             memory.cache.push(entry.clone());
         }
-        place.send(Op::Append { entries, callback, bytes, room, trace });
+        place.send(LogOp::Append { entries, callback, bytes, room, trace });
         Ok(())
     }
 
-    async fn reserve(&self, bytes: usize) -> Result<(mpsc::Permit<'_, Op>, OwnedSemaphorePermit), LogError> {
+    async fn reserve(&self, bytes: usize) -> Result<(mpsc::Permit<'_, LogOp>, OwnedSemaphorePermit), LogError> {
         let shared = &self.reader.shared;
         shared.check()?;
         // An append that is larger than the whole queue goes alone.
@@ -209,10 +209,10 @@ impl LogStore {
     }
 }
 
-fn checked_size(entries: &[Entry]) -> Result<usize, LogError> {
+fn checked_size(entries: &[LogEntry]) -> Result<usize, LogError> {
     let mut sum = 0_usize;
     for entry in entries {
-        let bytes = weight(entry);
+        let bytes = entry_weight(entry);
         if bytes > MAX_RECORD {
             return Err(LogError::TooLarge { bytes, limit: MAX_RECORD });
         }
@@ -222,7 +222,7 @@ fn checked_size(entries: &[Entry]) -> Result<usize, LogError> {
 }
 
 /// Checks that the entries continue the log without a gap.
-fn follows(next: Option<u64>, entries: &[Entry]) -> Result<(), LogError> {
+fn check_contiguous(next: Option<u64>, entries: &[LogEntry]) -> Result<(), LogError> {
     let mut next = next;
     for entry in entries {
         let found = entry.log_id.index;
@@ -248,7 +248,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         let vote = *vote;
-        self.request(|ack| Op::Vote(vote, ack)).await.map_err(|error| error.to_io())
+        self.request(|ack| LogOp::Vote(vote, ack)).await.map_err(|error| error.to_io())
     }
 
     /// Stores the mark in memory, to be written with the next batch: openraft waits for this call before each apply. A
@@ -268,7 +268,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     /// Appends entries. Returns once they can be read and are queued; waits while the disk is too far behind.
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig>) -> Result<(), io::Error>
     where
-        I: IntoIterator<Item = Entry> + OptionalSend,
+        I: IntoIterator<Item = LogEntry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
         let entries = entries.into_iter().collect();
@@ -289,7 +289,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         if from < least {
             return Err(LogError::Hole { expected: least, found: from }.to_io());
         }
-        self.request(|ack| Op::Truncate(last_log_id, ack)).await.map_err(|error| error.to_io())
+        self.request(|ack| LogOp::Truncate(last_log_id, ack)).await.map_err(|error| error.to_io())
     }
 
     /// Purges entries. Returns once the mark is durable; whole segments are unlinked later.
@@ -298,6 +298,6 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         if purged.is_some_and(|purged| purged.index >= log_id.index) {
             return self.reader.shared.check().map_err(|error| error.to_io());
         }
-        self.request(|ack| Op::Purge(log_id, ack)).await.map_err(|error| error.to_io())
+        self.request(|ack| LogOp::Purge(log_id, ack)).await.map_err(|error| error.to_io())
     }
 }

@@ -3,17 +3,17 @@
 
 use super::disk::{DirLock, LogDisk};
 use super::error::LogError;
-use super::format::{Frames, Header, Kind, Meta, Seal, Slot, Truncate};
+use super::format::{LogMeta, RecordBuffer, RecordKind, RecordSlot, SegmentHeader, SegmentSeal, TruncateRecord};
 use super::index::SegmentFile;
 use super::observe::BatchReport;
-use super::options::Options;
-use super::segment::{Plan, Segment};
-use super::shared::{Memory, Shared};
+use super::options::LogOptions;
+use super::segment::{ActiveSegment, SegmentPlan};
+use super::shared::{LogMemory, SharedLog};
 use super::slow::SlowSyncs;
-use crate::failpoint::{Point, pass};
+use crate::failpoint::{FailPoint, pass_point};
 use crate::raft::codec::{entry_to_pb, log_id_to_pb};
-use crate::raft::types::{Entry, LogId, TypeConfig, Vote};
-use crate::trace::append::{self, Append, Written};
+use crate::raft::types::{LogEntry, LogId, TypeConfig, Vote};
+use crate::trace::append::{self, AppendTrace, SyncedWrite};
 use openraft::storage::IOFlushed;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,28 +21,28 @@ use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 /// Channel to the caller that waits for an operation.
-pub(crate) type Ack = oneshot::Sender<Result<(), LogError>>;
+pub(crate) type AckSender = oneshot::Sender<Result<(), LogError>>;
 
 /// An operation in the queue.
-pub(crate) enum Op {
+pub(crate) enum LogOp {
     Append {
-        entries: Vec<Entry>,
+        entries: Vec<LogEntry>,
         callback: IOFlushed<TypeConfig>,
         bytes: usize,
         room: OwnedSemaphorePermit,
         /// Trace of the append, if some of its entries are sampled.
-        trace: Option<Box<Append>>,
+        trace: Option<Box<AppendTrace>>,
     },
-    Vote(Vote, Ack),
-    Truncate(Option<LogId>, Ack),
-    Purge(LogId, Ack),
-    Cluster(String, Ack),
+    Vote(Vote, AckSender),
+    Truncate(Option<LogId>, AckSender),
+    Purge(LogId, AckSender),
+    Cluster(String, AckSender),
     /// Closes the log; the last operation.
-    Close(Ack),
+    Close(AckSender),
 }
 
-impl Op {
-    fn take_trace(&mut self) -> Option<Box<Append>> {
+impl LogOp {
+    fn take_trace(&mut self) -> Option<Box<AppendTrace>> {
         match self {
             Self::Append { trace, .. } => trace.take(),
             _ => None,
@@ -51,26 +51,26 @@ impl Op {
 }
 
 /// Change that a batch makes to the memory once it is on disk.
-enum Effect {
-    Entry(u64, Slot),
+enum MemoryUpdate {
+    Entry(u64, RecordSlot),
     Truncate(Option<LogId>),
     Purge(LogId),
 }
 
 /// Owner of the files.
-pub(crate) struct Writer {
+pub(crate) struct LogWriter {
     disk: Arc<dyn LogDisk>,
-    shared: Arc<Shared>,
-    options: Options,
-    segment: Segment,
+    shared: Arc<SharedLog>,
+    options: LogOptions,
+    segment: ActiveSegment,
     /// State as on disk, with the batch that is being prepared.
-    meta: Meta,
+    meta: LogMeta,
     /// Index after the last entry on disk, with the batch that is being prepared.
     next: u64,
-    frames: Frames,
-    effects: Vec<Effect>,
+    frames: RecordBuffer,
+    effects: Vec<MemoryUpdate>,
     /// Timing and size of the last write.
-    written: Option<Written>,
+    written: Option<SyncedWrite>,
     /// Purged segments, unlinked when the writer is idle.
     doomed: VecDeque<SegmentFile>,
     lock: Option<Box<dyn DirLock>>,
@@ -80,16 +80,16 @@ pub(crate) struct Writer {
 /// Number of purged segments from which they are unlinked even if the queue never empties.
 const DOOMED_AT_MOST: usize = 8;
 
-impl Writer {
+impl LogWriter {
     pub(crate) fn new(
         disk: Arc<dyn LogDisk>,
-        shared: Arc<Shared>,
-        options: Options,
-        (segment, meta, next): (Segment, Meta, u64),
+        shared: Arc<SharedLog>,
+        options: LogOptions,
+        (segment, meta, next): (ActiveSegment, LogMeta, u64),
         doomed: VecDeque<SegmentFile>,
         lock: Box<dyn DirLock>,
     ) -> Self {
-        let (frames, effects, slow) = (Frames::default(), Vec::new(), SlowSyncs::default());
+        let (frames, effects, slow) = (RecordBuffer::default(), Vec::new(), SlowSyncs::default());
         Self {
             disk,
             shared,
@@ -107,8 +107,8 @@ impl Writer {
     }
 
     /// Runs on a thread until the log is closed, fails, or all its handles are dropped.
-    pub(crate) fn run(mut self, mut queue: mpsc::Receiver<Op>) {
-        let _stopping = Stopping(Arc::clone(&self.shared));
+    pub(crate) fn run(mut self, mut queue: mpsc::Receiver<LogOp>) {
+        let _stopping = PanicGuard(Arc::clone(&self.shared));
         while let Some(first) = queue.blocking_recv() {
             if !self.turn(first, &mut queue) {
                 return;
@@ -117,9 +117,9 @@ impl Writer {
         self.close();
     }
 
-    /// Runs like [`Writer::run`], as a task.
-    pub(crate) async fn run_as_task(mut self, mut queue: mpsc::Receiver<Op>) {
-        let _stopping = Stopping(Arc::clone(&self.shared));
+    /// Runs like [`LogWriter::run`], as a task.
+    pub(crate) async fn run_as_task(mut self, mut queue: mpsc::Receiver<LogOp>) {
+        let _stopping = PanicGuard(Arc::clone(&self.shared));
         while let Some(first) = queue.recv().await {
             let latency = self.disk.latency();
             if !latency.is_zero() {
@@ -133,20 +133,20 @@ impl Writer {
     }
 
     /// Writes one batch; returns `false` if it was the last.
-    fn turn(&mut self, first: Op, queue: &mut mpsc::Receiver<Op>) -> bool {
+    fn turn(&mut self, first: LogOp, queue: &mut mpsc::Receiver<LogOp>) -> bool {
         let (mut ops, closing) = self.drain(first, queue);
-        let traces: Vec<Box<Append>> = ops.iter_mut().filter_map(Op::take_trace).collect();
+        let traces: Vec<Box<AppendTrace>> = ops.iter_mut().filter_map(LogOp::take_trace).collect();
         let result = self.commit(&ops, queue.len());
         if let Err(error) = &result {
             tracing::error!(%error, "cannot write the log; nothing more is written to it");
             self.shared.fail(error);
         }
         let go_on = result.is_ok() && closing.is_none();
-        answer(ops, &result);
-        pass(Point::LogAnswered);
+        answer_callers(ops, &result);
+        pass_point(FailPoint::LogAnswered);
         // Traces are recorded after the answers, as no caller waits for them.
         if let Some(written) = self.written.filter(|_| result.is_ok()) {
-            append::synced(&traces, &written);
+            append::record_appends(&traces, &written);
         }
         if let Some(ack) = closing {
             let result = result.clone().and_then(|()| self.mark_clean());
@@ -161,13 +161,13 @@ impl Writer {
         false
     }
 
-    fn drain(&self, first: Op, queue: &mut mpsc::Receiver<Op>) -> (Vec<Op>, Option<Ack>) {
+    fn drain(&self, first: LogOp, queue: &mut mpsc::Receiver<LogOp>) -> (Vec<LogOp>, Option<AckSender>) {
         let (mut ops, mut bytes) = (Vec::new(), 0_usize);
         let mut next = Some(first);
         while let Some(op) = next {
             match op {
-                Op::Close(ack) => return (ops, Some(ack)),
-                Op::Append { bytes: more, .. } => bytes = bytes.saturating_add(more),
+                LogOp::Close(ack) => return (ops, Some(ack)),
+                LogOp::Append { bytes: more, .. } => bytes = bytes.saturating_add(more),
                 _ => {}
             }
             ops.push(op);
@@ -176,7 +176,7 @@ impl Writer {
         (ops, None)
     }
 
-    fn commit(&mut self, ops: &[Op], queued: usize) -> Result<(), LogError> {
+    fn commit(&mut self, ops: &[LogOp], queued: usize) -> Result<(), LogError> {
         if ops.is_empty() {
             return Ok(());
         }
@@ -192,52 +192,52 @@ impl Writer {
         // must exist.
         if let Some(committed) = staged.filter(|id| Some(*id) > self.meta.committed && id.index < self.next) {
             self.meta.committed = Some(committed);
-            self.frames.push(seal, Kind::Committed, &log_id_to_pb(&committed));
+            self.frames.push(seal, RecordKind::Committed, &log_id_to_pb(&committed));
         }
         self.write(queued)?;
         self.publish();
         Ok(())
     }
 
-    fn frame(&mut self, op: &Op, seal: Seal) {
+    fn frame(&mut self, op: &LogOp, seal: SegmentSeal) {
         match op {
-            Op::Append { entries, .. } => {
+            LogOp::Append { entries, .. } => {
                 for entry in entries {
-                    let slot = self.frames.push(seal, Kind::Entry, &entry_to_pb(entry));
-                    self.effects.push(Effect::Entry(entry.log_id.index, slot));
+                    let slot = self.frames.push(seal, RecordKind::Entry, &entry_to_pb(entry));
+                    self.effects.push(MemoryUpdate::Entry(entry.log_id.index, slot));
                     self.next = entry.log_id.index.saturating_add(1);
                 }
             }
-            Op::Truncate(after, _) => {
-                let payload = Truncate { after: after.as_ref().map(log_id_to_pb) };
-                self.frames.push(seal, Kind::Truncate, &payload);
-                self.effects.push(Effect::Truncate(*after));
+            LogOp::Truncate(after, _) => {
+                let payload = TruncateRecord { after: after.as_ref().map(log_id_to_pb) };
+                self.frames.push(seal, RecordKind::Truncate, &payload);
+                self.effects.push(MemoryUpdate::Truncate(*after));
                 self.next = after.map_or(0, |id| id.index.saturating_add(1));
             }
-            Op::Vote(vote, _) => {
+            LogOp::Vote(vote, _) => {
                 self.meta.vote = Some(*vote);
                 self.frame_state(seal);
             }
-            Op::Purge(upto, _) => {
+            LogOp::Purge(upto, _) => {
                 self.meta.purged = Some(*upto);
                 self.next = self.next.max(upto.index.saturating_add(1));
                 self.frame_state(seal);
-                self.effects.push(Effect::Purge(*upto));
+                self.effects.push(MemoryUpdate::Purge(*upto));
             }
-            Op::Cluster(id, _) => {
+            LogOp::Cluster(id, _) => {
                 self.meta.cluster_id = Some(id.clone());
                 self.frame_state(seal);
             }
-            Op::Close(_) => {}
+            LogOp::Close(_) => {}
         }
     }
 
-    fn frame_state(&mut self, seal: Seal) {
-        self.frames.push(seal, Kind::State, &self.meta.to_message());
+    fn frame_state(&mut self, seal: SegmentSeal) {
+        self.frames.push(seal, RecordKind::State, &self.meta.to_message());
     }
 
     /// Starts a new segment if these operations do not fit the current one.
-    fn make_room(&mut self, ops: &[Op]) -> Result<(), LogError> {
+    fn make_room(&mut self, ops: &[LogOp]) -> Result<(), LogError> {
         let bytes: usize = ops.iter().map(framed_size).sum();
         let end = u64::from(self.segment.end).saturating_add(bytes as u64);
         if !self.segment.used || end <= u64::from(self.options.segment_bytes) {
@@ -246,14 +246,14 @@ impl Writer {
         let begun = Instant::now();
         let number = self.segment.file.seal.number.saturating_add(1);
         #[expect(clippy::cast_possible_truncation, reason = "any 32 bits will do for a salt")]
-        let header = Header {
+        let header = SegmentHeader {
             salt: (self.options.entropy)() as u32,
             number,
             first_index: self.next,
             previous_end: u64::from(self.segment.end),
         };
-        let plan = Plan { header, meta: &self.meta, size: self.options.segment_bytes };
-        let segment = Segment::create(&*self.disk, &plan)?;
+        let plan = SegmentPlan { header, meta: &self.meta, size: self.options.segment_bytes };
+        let segment = ActiveSegment::create(&*self.disk, &plan)?;
         let old = std::mem::replace(&mut self.segment, segment);
         // Frees the unused allocation. This need not be durable, as zeros are ignored.
         let result = old.file.file.set_len(u64::from(old.end));
@@ -273,12 +273,12 @@ impl Writer {
         let begun = Instant::now();
         file.write_at(bytes, u64::from(self.segment.end)).map_err(|source| LogError::io("write", name, source))?;
         let written = Instant::now();
-        pass(Point::LogWritten);
+        pass_point(FailPoint::LogWritten);
         file.sync_data().map_err(|source| LogError::io("sync", name, source))?;
         let synced = Instant::now();
         let sync = synced.saturating_duration_since(written);
         self.slow.note(sync, synced, name);
-        pass(Point::LogSynced);
+        pass_point(FailPoint::LogSynced);
         self.options.observer.batch(&BatchReport {
             records: self.frames.records(),
             bytes: bytes.len(),
@@ -286,7 +286,7 @@ impl Writer {
             sync,
             queued,
         });
-        self.written = Some(Written { begun, written, synced, bytes: bytes.len() });
+        self.written = Some(SyncedWrite { begun, written, synced, bytes: bytes.len() });
         self.segment.end = self.segment.end.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         self.segment.used = true;
         Ok(())
@@ -297,19 +297,19 @@ impl Writer {
         let mut memory = self.shared.lock();
         for effect in self.effects.drain(..) {
             match effect {
-                Effect::Entry(index, slot) => memory.index.push(index, slot),
-                Effect::Truncate(after) => memory.truncate(after),
-                Effect::Purge(upto) => self.doomed.extend(memory.purge(upto)),
+                MemoryUpdate::Entry(index, slot) => memory.index.push(index, slot),
+                MemoryUpdate::Truncate(after) => memory.truncate(after),
+                MemoryUpdate::Purge(upto) => self.doomed.extend(memory.purge(upto)),
             }
         }
         memory.meta.vote = self.meta.vote;
         memory.meta.cluster_id.clone_from(&self.meta.cluster_id);
         memory.cache.evict(self.options.cache_bytes, self.next);
-        pass(Point::LogPublished);
+        pass_point(FailPoint::LogPublished);
     }
 
     /// Unlinks purged segments while no operation is waiting; returns `false` if that fails.
-    fn tidy(&mut self, queue: &mpsc::Receiver<Op>) -> bool {
+    fn tidy(&mut self, queue: &mpsc::Receiver<LogOp>) -> bool {
         while queue.is_empty() || self.doomed.len() > DOOMED_AT_MOST {
             let Some(segment) = self.doomed.pop_front() else { return true };
             if let Err(error) = self.unlink(&segment) {
@@ -324,9 +324,9 @@ impl Writer {
     /// Unlinks one segment. One is made durable before the next: a crash must not leave a gap.
     fn unlink(&self, segment: &SegmentFile) -> Result<(), LogError> {
         self.disk.remove(&segment.name).map_err(|source| LogError::io("remove", &segment.name, source))?;
-        pass(Point::SegmentRemoved);
+        pass_point(FailPoint::SegmentRemoved);
         let result = self.disk.sync().map_err(|source| LogError::io("sync the directory of", &segment.name, source));
-        pass(Point::SegmentRemovalDurable);
+        pass_point(FailPoint::SegmentRemovalDurable);
         tracing::info!(segment = %segment.name, "removed a purged log segment");
         let count = self.shared.lock().index.segments();
         self.options.observer.segments(count.saturating_add(self.doomed.len()), None);
@@ -340,7 +340,7 @@ impl Writer {
             self.meta.committed = Some(committed);
         }
         self.frames.begin(self.segment.end);
-        self.frames.push(self.segment.file.seal, Kind::State, &self.meta.to_message());
+        self.frames.push(self.segment.file.seal, RecordKind::State, &self.meta.to_message());
         self.write(0)
     }
 
@@ -352,7 +352,7 @@ impl Writer {
     }
 }
 
-impl Memory {
+impl LogMemory {
     fn truncate(&mut self, after: Option<LogId>) {
         let from = after.map_or(0, |id| id.index.saturating_add(1));
         self.cache.truncate(from);
@@ -374,21 +374,25 @@ impl Memory {
 /// Space for state and commit mark, in bytes, with identifiers of any length that the server gives out.
 const STATE_SIZE: usize = 512;
 
-fn framed_size(op: &Op) -> usize {
+fn framed_size(op: &LogOp) -> usize {
     match op {
-        Op::Append { bytes, .. } => *bytes,
+        LogOp::Append { bytes, .. } => *bytes,
         _ => STATE_SIZE,
     }
 }
 
-fn answer(ops: Vec<Op>, result: &Result<(), LogError>) {
+fn answer_callers(ops: Vec<LogOp>, result: &Result<(), LogError>) {
     for op in ops {
         match op {
-            Op::Append { callback, room, .. } => {
+            LogOp::Append { callback, room, .. } => {
                 drop(room);
                 callback.io_completed(result.clone().map_err(|error| error.to_io()));
             }
-            Op::Vote(_, ack) | Op::Truncate(_, ack) | Op::Purge(_, ack) | Op::Cluster(_, ack) | Op::Close(ack) => {
+            LogOp::Vote(_, ack)
+            | LogOp::Truncate(_, ack)
+            | LogOp::Purge(_, ack)
+            | LogOp::Cluster(_, ack)
+            | LogOp::Close(ack) => {
                 let _ = ack.send(result.clone());
             }
         }
@@ -396,18 +400,18 @@ fn answer(ops: Vec<Op>, result: &Result<(), LogError>) {
 }
 
 /// Closes the queue and refuses the operations left in it.
-fn refuse_rest(queue: &mut mpsc::Receiver<Op>, shared: &Shared) {
+fn refuse_rest(queue: &mut mpsc::Receiver<LogOp>, shared: &SharedLog) {
     queue.close();
     let result = shared.check().and(Err(LogError::Closed));
     while let Ok(op) = queue.try_recv() {
-        answer(vec![op], &result);
+        answer_callers(vec![op], &result);
     }
 }
 
 /// Guard that reports a panic of the writer, which would otherwise end silently.
-struct Stopping(Arc<Shared>);
+struct PanicGuard(Arc<SharedLog>);
 
-impl Drop for Stopping {
+impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let source = std::io::Error::other("the writer panicked");

@@ -1,6 +1,6 @@
 //! Hooks through which the metrics observe the state machine.
 
-use crate::raft::types::Entry;
+use crate::raft::types::LogEntry;
 use openraft::EntryPayload;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub trait MachineObserver: Send + Sync + 'static {
 impl MachineObserver for () {}
 
 /// Returns the encoded size of an entry's commands, in bytes.
-pub(super) fn payload_bytes(entry: &Entry) -> usize {
+pub(super) fn payload_bytes(entry: &LogEntry) -> usize {
     match &entry.payload {
         EntryPayload::Normal(batch) => batch.bytes.len(),
         EntryPayload::Blank | EntryPayload::Membership(_) => 0,

@@ -3,16 +3,16 @@
 pub(in crate::raft) mod support;
 
 use super::*;
-use crate::feed::Topics;
+use crate::feed::FeedTopics;
 use crate::raft::log::sim_disk::SimDisk;
-use crate::raft::log::{LogStore, Options};
-use crate::store::{Contents, MemStore, Membership, RocksStore, Settings};
+use crate::raft::log::{LogOptions, LogStore};
+use crate::store::{AppliedMembership, CheckpointContents, MemStore, RocksSettings, RocksStore};
 use futures::stream;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
-use quorate_core::invariant::digest;
+use quorate_core::invariant::state_digest;
 use quorate_core::proto::log;
-use quorate_core::table::Changes;
+use quorate_core::table::ChangeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,24 +21,25 @@ use tempfile::TempDir;
 
 struct OnRocks;
 
-impl StoreBuilder<TypeConfig, LogStore, Machine<RocksStore>, TempDir> for OnRocks {
-    async fn build(&self) -> Result<(TempDir, LogStore, Machine<RocksStore>), StorageError<TypeConfig>> {
+impl StoreBuilder<TypeConfig, LogStore, StateMachine<RocksStore>, TempDir> for OnRocks {
+    async fn build(&self) -> Result<(TempDir, LogStore, StateMachine<RocksStore>), StorageError<TypeConfig>> {
         let dir = TempDir::new().unwrap();
-        let (log, _) = LogStore::open(&dir.path().join("log"), Options::default()).unwrap();
+        let (log, _) = LogStore::open(&dir.path().join("log"), LogOptions::default()).unwrap();
         let state = dir.path().join("state");
-        let store = RocksStore::open(&state, Settings::default(), Fatal::default()).unwrap();
+        let store = RocksStore::open(&state, RocksSettings::default(), FatalSignal::default()).unwrap();
         Ok((dir, log, machine_over(store, &state)))
     }
 }
 
 struct InMemory;
 
-impl StoreBuilder<TypeConfig, LogStore, Machine<MemStore>, TempDir> for InMemory {
-    async fn build(&self) -> Result<(TempDir, LogStore, Machine<MemStore>), StorageError<TypeConfig>> {
+impl StoreBuilder<TypeConfig, LogStore, StateMachine<MemStore>, TempDir> for InMemory {
+    async fn build(&self) -> Result<(TempDir, LogStore, StateMachine<MemStore>), StorageError<TypeConfig>> {
         let dir = TempDir::new().unwrap();
-        let (log, _) = LogStore::open_on(Arc::new(SimDisk::new()), Options::default()).unwrap();
-        let (shelf, feed, fatal) = (Shelf::open(dir.path()).unwrap(), Feed::new(), Fatal::default());
-        let machine = Machine::start_on(Drive::Task, MemStore::new(), shelf, feed, fatal, Arc::new(()));
+        let (log, _) = LogStore::open_on(Arc::new(SimDisk::new()), LogOptions::default()).unwrap();
+        let (shelf, feed, fatal) =
+            (SnapshotShelf::open(dir.path()).unwrap(), ChangeFeed::new(), FatalSignal::default());
+        let machine = StateMachine::start_on(ThreadingModel::Task, MemStore::new(), shelf, feed, fatal, Arc::new(()));
         Ok((dir, log, machine.unwrap()))
     }
 }
@@ -53,15 +54,17 @@ async fn openrafts_suite_passes_in_memory_and_without_threads() {
     Suite::test_all(InMemory).await.unwrap();
 }
 
-type OneNode<S> = openraft::Raft<TypeConfig, Machine<S>>;
+type OneNode<S> = openraft::Raft<TypeConfig, StateMachine<S>>;
 
 /// A single-node cluster that has elected itself.
-async fn one_node<S: StateStore>(machine: Machine<S>) -> OneNode<S> {
-    let (log, _) = LogStore::open_on(Arc::new(SimDisk::new()), Options::default()).unwrap();
+async fn one_node<S: StateStore>(machine: StateMachine<S>) -> OneNode<S> {
+    let (log, _) = LogStore::open_on(Arc::new(SimDisk::new()), LogOptions::default()).unwrap();
     let config = openraft::Config { snapshot_policy: openraft::SnapshotPolicy::Never, ..Default::default() };
     let config = Arc::new(config.validate().unwrap());
     let raft = openraft::Raft::new(1, config, Nowhere, log, machine).await.unwrap();
-    raft.initialize(std::collections::BTreeMap::from([(1, crate::raft::types::Node::default())])).await.unwrap();
+    raft.initialize(std::collections::BTreeMap::from([(1, crate::raft::types::NodeAddresses::default())]))
+        .await
+        .unwrap();
     raft.wait(Some(Duration::from_secs(10))).current_leader(1, "it elects itself").await.unwrap();
     raft
 }
@@ -82,11 +85,12 @@ impl MachineObserver for Counted {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_committed_command_is_answered_once_its_rows_can_be_read_and_readers_are_woken() {
     let dir = TempDir::new().unwrap();
-    let (store, feed, counted) = (MemStore::new(), Feed::new(), Arc::new(Counted::default()));
-    let shelf = Shelf::open(dir.path()).unwrap();
-    let machine = Machine::start(store.clone(), shelf, feed.clone(), Fatal::default(), counted.clone()).unwrap();
+    let (store, feed, counted) = (MemStore::new(), ChangeFeed::new(), Arc::new(Counted::default()));
+    let shelf = SnapshotShelf::open(dir.path()).unwrap();
+    let machine =
+        StateMachine::start(store.clone(), shelf, feed.clone(), FatalSignal::default(), counted.clone()).unwrap();
     let raft = one_node(machine).await;
-    let alice = Topics { users: ["user1".to_owned()].into(), ..Topics::default() };
+    let alice = FeedTopics { users: ["user1".to_owned()].into(), ..FeedTopics::default() };
     let (mut reader, mut applied) = (feed.subscribe(alice), feed.applied());
     for entry in 0..3 {
         let answer = raft.client_write(support::batch(&commands(entry))).await.unwrap();
@@ -121,11 +125,16 @@ impl StateStore for Failing {
         self.inner.view()
     }
 
-    fn applied(&self) -> Applied {
+    fn applied(&self) -> AppliedState {
         self.inner.applied()
     }
 
-    fn commit(&self, changes: Changes, last: log::LogId, membership: Option<Membership>) -> Result<(), StoreError> {
+    fn commit(
+        &self,
+        changes: ChangeSet,
+        last: log::LogId,
+        membership: Option<AppliedMembership>,
+    ) -> Result<(), StoreError> {
         if self.failed.load(Ordering::SeqCst) {
             let source = io::Error::from(io::ErrorKind::StorageFull);
             return Err(StoreError::Io { doing: "writing", path: "state".into(), source });
@@ -141,7 +150,7 @@ impl StateStore for Failing {
         self.inner.checkpoint(target)
     }
 
-    fn inspect(&self, checkpoint: &Path) -> Result<Contents, StoreError> {
+    fn inspect(&self, checkpoint: &Path) -> Result<CheckpointContents, StoreError> {
         self.inner.inspect(checkpoint)
     }
 
@@ -153,37 +162,37 @@ impl StateStore for Failing {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failing_disk_ends_the_process_and_leaves_no_caller_waiting() {
     let dir = TempDir::new().unwrap();
-    let (store, fatal) = (Failing::default(), Fatal::default());
-    let shelf = Shelf::open(dir.path()).unwrap();
-    let machine = Machine::start(store.clone(), shelf, Feed::new(), fatal.clone(), Arc::new(())).unwrap();
+    let (store, fatal) = (Failing::default(), FatalSignal::default());
+    let shelf = SnapshotShelf::open(dir.path()).unwrap();
+    let machine = StateMachine::start(store.clone(), shelf, ChangeFeed::new(), fatal.clone(), Arc::new(())).unwrap();
     let raft = one_node(machine).await;
     raft.client_write(support::batch(&commands(0))).await.unwrap();
-    let rows = digest(&store.view()).unwrap();
+    let rows = state_digest(&store.view()).unwrap();
     store.failed.store(true, Ordering::SeqCst);
     let writes = (0..8).map(|_| raft.client_write(support::batch(&commands(1))));
     let answers = tokio::time::timeout(Duration::from_secs(10), futures::future::join_all(writes)).await.unwrap();
     assert!(answers.iter().all(Result::is_err), "{answers:?}");
     let cause = tokio::time::timeout(Duration::from_secs(10), fatal.raised()).await.unwrap();
     assert!(cause.contains("writing state failed"), "{cause}");
-    assert_eq!(digest(&store.view()).unwrap(), rows, "nothing of it is seen");
+    assert_eq!(state_digest(&store.view()).unwrap(), rows, "nothing of it is seen");
 }
 
 #[tokio::test]
 async fn an_entry_that_cannot_be_read_is_fatal_and_named() {
-    for drive in [Drive::Threads, Drive::Task] {
+    for drive in [ThreadingModel::Threads, ThreadingModel::Task] {
         cannot_be_read(drive).await;
     }
 }
 
-async fn cannot_be_read(drive: Drive) {
+async fn cannot_be_read(drive: ThreadingModel) {
     let dir = TempDir::new().unwrap();
-    let fatal = Fatal::default();
-    let shelf = Shelf::open(dir.path()).unwrap();
+    let fatal = FatalSignal::default();
+    let shelf = SnapshotShelf::open(dir.path()).unwrap();
     let observer = Arc::new(());
-    let machine = Machine::start_on(drive, MemStore::new(), shelf, Feed::new(), fatal.clone(), observer);
+    let machine = StateMachine::start_on(drive, MemStore::new(), shelf, ChangeFeed::new(), fatal.clone(), observer);
     let mut machine = machine.unwrap();
     let payload = openraft::EntryPayload::Normal(bytes::Bytes::from_static(b"\xff\xff").into());
-    let entry = crate::raft::types::Entry { log_id: log_id(17), payload };
+    let entry = crate::raft::types::LogEntry { log_id: log_id(17), payload };
     let error = machine.apply(stream::iter([Ok((entry, None))])).await.unwrap_err();
     assert!(error.to_string().contains("log entry 17"), "{error}");
     assert!(fatal.cause().unwrap().contains("log entry 17"));
@@ -204,7 +213,7 @@ async fn an_error_of_the_log_leaves_what_came_before_it_unapplied_or_whole() {
 #[tokio::test]
 async fn two_machines_that_get_the_same_entries_in_other_batches_agree() {
     let (left_dir, right_dir) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    let left = RocksStore::open(left_dir.path(), Settings::default(), Fatal::default()).unwrap();
+    let left = RocksStore::open(left_dir.path(), RocksSettings::default(), FatalSignal::default()).unwrap();
     let right = MemStore::new();
     let mut one = machine_over(left.clone(), left_dir.path());
     let mut other = machine_over(right.clone(), right_dir.path());
@@ -213,6 +222,6 @@ async fn two_machines_that_get_the_same_entries_in_other_batches_agree() {
         support::feed(&mut other, start..(start + 7).min(1500)).await;
     }
     assert_eq!(left.applied(), right.applied());
-    assert_eq!(digest(&left.view()).unwrap(), digest(&right.view()).unwrap());
+    assert_eq!(state_digest(&left.view()).unwrap(), state_digest(&right.view()).unwrap());
     quorate_core::invariant::check_all(&left.view()).unwrap();
 }

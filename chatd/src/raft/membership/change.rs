@@ -1,9 +1,9 @@
 //! Changes of learners and voters.
 
-use super::{AdminError, Administration, initialize::node};
+use super::{AdminError, ClusterAdmin, initialize::checked_node};
 use crate::raft::{
-    cluster::{Member, MembershipView, NodeStatus},
-    consensus::Change,
+    cluster::{ClusterMember, MembershipView, NodeStatus},
+    consensus::MembershipChange,
     types::LogId,
 };
 use std::{
@@ -34,13 +34,13 @@ pub struct VoterChange {
     pub remove_learners: BTreeSet<u64>,
 }
 
-impl Administration {
+impl ClusterAdmin {
     /// Adds a node that receives the log without a vote. Returns once the change is committed, not once the node has
     /// caught up. Adding the same node again succeeds, and updates its address.
     ///
     /// # Errors
     /// [`AdminError`]; only the leader accepts the call.
-    pub async fn add_learner(&self, cluster_id: &str, member: Member) -> Result<(), AdminError> {
+    pub async fn add_learner(&self, cluster_id: &str, member: ClusterMember) -> Result<(), AdminError> {
         self.check_cluster(cluster_id)?;
         self.leading()?;
         let (view, guard, _) = self.membership();
@@ -49,10 +49,10 @@ impl Administration {
             return Ok(());
         }
         let known = present.is_some();
-        let nodes = BTreeMap::from([node(member)?]);
+        let nodes = BTreeMap::from([checked_node(member)?]);
         // An address can be replaced safely, because every request names its target node: if another node answers at
         // that address, it refuses.
-        let change = if known { Change::SetNodes(nodes) } else { Change::AddNodes(nodes) };
+        let change = if known { MembershipChange::SetNodes(nodes) } else { MembershipChange::AddNodes(nodes) };
         self.apply(change, true, guard).await
     }
 
@@ -72,16 +72,16 @@ impl Administration {
         let leaving: BTreeSet<u64> = leaving.difference(&wish.voters).copied().collect();
         let settled = view.voter_sets.len() == 1 && view.voters() == wish.voters;
         if !(settled && leaving.is_empty()) {
-            let mut changes = vec![Change::ReplaceAllVoters(wish.voters.clone())];
+            let mut changes = vec![MembershipChange::ReplaceAllVoters(wish.voters.clone())];
             if !leaving.is_empty() {
-                changes.push(Change::RemoveNodes(leaving));
+                changes.push(MembershipChange::RemoveNodes(leaving));
             }
-            self.apply(Change::Batch(changes), wish.retain_removed, guard).await?;
+            self.apply(MembershipChange::Batch(changes), wish.retain_removed, guard).await?;
         }
         Ok(self.membership().0)
     }
 
-    async fn apply(&self, change: Change, retain: bool, guard: Option<LogId>) -> Result<(), AdminError> {
+    async fn apply(&self, change: MembershipChange, retain: bool, guard: Option<LogId>) -> Result<(), AdminError> {
         let changed = self.inner.consensus.change_membership(change, retain, guard);
         match timeout(LIMIT, changed).await {
             Ok(result) => Ok(result.map(drop)?),
@@ -139,7 +139,7 @@ impl VoterChange {
     /// Checks that a majority of the new voters can be reached: otherwise the change could commit, and no later one
     /// could.
     fn check_majority(&self, status: &NodeStatus) -> Result<(), AdminError> {
-        let reachable = self.voters.iter().filter(|id| reachable(**id, status)).count();
+        let reachable = self.voters.iter().filter(|id| is_reachable(**id, status)).count();
         let majority = self.voters.len() / 2 + 1;
         if reachable >= majority {
             return Ok(());
@@ -151,7 +151,7 @@ impl VoterChange {
     }
 }
 
-fn reachable(id: u64, status: &NodeStatus) -> bool {
+fn is_reachable(id: u64, status: &NodeStatus) -> bool {
     let heard = status.progress_of(id).and_then(|progress| progress.contact_age);
     id == status.node_id || heard.is_some_and(|age| age <= REACHABLE)
 }

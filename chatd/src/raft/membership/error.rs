@@ -1,6 +1,6 @@
 //! Errors of administrative changes.
 
-use crate::raft::{consensus::Stopped, identity::AdoptError, types::TypeConfig};
+use crate::raft::{consensus::RaftStopped, identity::AdoptError, types::TypeConfig};
 use openraft::errors::{ClientWriteError, RaftError};
 use std::time::Duration;
 
@@ -40,8 +40,8 @@ fn not_leader(leader: Option<u64>) -> String {
     }
 }
 
-impl From<Stopped> for AdminError {
-    fn from(fatal: Stopped) -> Self {
+impl From<RaftStopped> for AdminError {
+    fn from(fatal: RaftStopped) -> Self {
         Self::Stopped(fatal.to_string())
     }
 }

@@ -3,7 +3,7 @@
 //! Each removal is a command in the log, so that all pods remove the same. This module only proposes the commands, one
 //! after the other, each of which is a bounded part of the work.
 
-use super::{AdminError, Administration};
+use super::{AdminError, ClusterAdmin};
 use crate::raft::propose::ProposeError;
 use quorate_core::proto::log::{Command, Envelope, HistoryPurged, PurgeHistory, command, outcome};
 use std::time::Duration;
@@ -19,30 +19,30 @@ const PARTS_AT_ONCE: usize = 64;
 
 /// Result of a call that removes history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Purged {
+pub struct PurgeResult {
     /// Number of events removed.
     pub events: u64,
     /// `true` if there is more to remove.
     pub more: bool,
 }
 
-impl Administration {
+impl ClusterAdmin {
     /// Removes the history of a room before a time, in milliseconds since the Unix epoch, for as long as a call may
     /// take. Works on any pod.
     ///
     /// # Errors
     /// [`AdminError::Invalid`] without a time; [`AdminError::Refused`] if there is no such room;
     /// [`AdminError::Conflict`] if the outcome of a part is unknown, in which case the call should be repeated.
-    pub async fn purge_history(&self, room_id: &str, before_ms: u64) -> Result<Purged, AdminError> {
+    pub async fn purge_history(&self, room_id: &str, before_ms: u64) -> Result<PurgeResult, AdminError> {
         if before_ms == 0 {
             return Err(AdminError::Invalid(
                 "give the time before which events are removed, in milliseconds since the Unix epoch".into(),
             ));
         }
-        let (start, mut purged) = (Instant::now(), Purged { events: 0, more: true });
+        let (start, mut purged) = (Instant::now(), PurgeResult { events: 0, more: true });
         while purged.more && start.elapsed() < CALL {
             let part = self.purge_part(room_id, before_ms).await?;
-            purged = Purged { events: purged.events.saturating_add(part.events), more: part.more };
+            purged = PurgeResult { events: purged.events.saturating_add(part.events), more: part.more };
         }
         tracing::info!(room_id, before_ms, events = purged.events, more = purged.more, "purged history");
         Ok(purged)

@@ -1,7 +1,7 @@
 //! Initialisation of a new cluster: its first membership and its first command.
 
-use super::{AdminError, Administration};
-use crate::raft::{cluster::Member, types::Node};
+use super::{AdminError, ClusterAdmin};
+use crate::raft::{cluster::ClusterMember, types::NodeAddresses};
 use openraft::errors::{InitializeError, RaftError};
 use quorate_core::proto::log::{Bootstrap, Command, Envelope, command::Kind};
 use std::{collections::BTreeMap, time::Duration};
@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 const BOOTSTRAP_LIMIT: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-impl Administration {
+impl ClusterAdmin {
     /// Creates a new cluster of these voters, which include this node. Repeating the call with the same id succeeds;
     /// with another id it fails.
     ///
@@ -22,7 +22,12 @@ impl Administration {
     ///
     /// # Errors
     /// [`AdminError::Invalid`], or [`AdminError::Refused`] if this node is part of a cluster already.
-    pub async fn initialize(&self, cluster_id: &str, server_name: &str, voters: Vec<Member>) -> Result<(), AdminError> {
+    pub async fn initialize(
+        &self,
+        cluster_id: &str,
+        server_name: &str,
+        voters: Vec<ClusterMember>,
+    ) -> Result<(), AdminError> {
         let voters = self.check_initial(server_name, voters)?;
         self.identity().adopt(cluster_id).await?;
         match self.inner.consensus.initialize(voters).await {
@@ -44,7 +49,11 @@ impl Administration {
         Ok(())
     }
 
-    fn check_initial(&self, server_name: &str, voters: Vec<Member>) -> Result<BTreeMap<u64, Node>, AdminError> {
+    fn check_initial(
+        &self,
+        server_name: &str,
+        voters: Vec<ClusterMember>,
+    ) -> Result<BTreeMap<u64, NodeAddresses>, AdminError> {
         let invalid = |reason: String| Err(AdminError::Invalid(reason));
         let own_name = self.server_name();
         if server_name != own_name {
@@ -52,7 +61,7 @@ impl Administration {
         }
         let own = self.identity().node_id();
         let count = voters.len();
-        let nodes: BTreeMap<u64, Node> = voters.into_iter().map(node).collect::<Result<_, _>>()?;
+        let nodes: BTreeMap<u64, NodeAddresses> = voters.into_iter().map(checked_node).collect::<Result<_, _>>()?;
         if nodes.len() != count {
             return invalid("two voters have the same node id".into());
         }
@@ -88,8 +97,8 @@ impl Administration {
 }
 
 /// Converts a member to the form in which Raft stores it, and checks its id and peer address.
-pub(super) fn node(member: Member) -> Result<(u64, Node), AdminError> {
-    let Member { node_id, peer_address, client_address, name } = member;
+pub(super) fn checked_node(member: ClusterMember) -> Result<(u64, NodeAddresses), AdminError> {
+    let ClusterMember { node_id, peer_address, client_address, name } = member;
     if node_id == 0 {
         return Err(AdminError::Invalid("a node id is missing; ask the node for its identity".into()));
     }
@@ -100,5 +109,5 @@ pub(super) fn node(member: Member) -> Result<(u64, Node), AdminError> {
         let reason = format!("the peer address of node {node_id} is {peer_address:?}, but it must be host:port");
         return Err(AdminError::Invalid(reason));
     }
-    Ok((node_id, Node { peer_address, client_address, name }))
+    Ok((node_id, NodeAddresses { peer_address, client_address, name }))
 }

@@ -4,7 +4,7 @@
 //! command after the other, each a bounded part of the work, taking the users in turn; the next leader continues from
 //! there.
 
-use super::{AdminError, Administration};
+use super::{AdminError, ClusterAdmin};
 use quorate_core::proto::log::{Command, Envelope, RenewMembers, command, outcome};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -14,7 +14,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Limit on the users that are served in turn. Others follow when these are done.
 const USERS: usize = 64;
 
-impl Administration {
+impl ClusterAdmin {
     /// Propagates profile changes for as long as the node runs, while it leads.
     pub(crate) async fn keep_profiles_shown(self) {
         loop {

@@ -1,6 +1,6 @@
 //! Checkpoints of the state, and purging of the log entries that they cover.
 
-use super::{AdminError, Administration};
+use super::{AdminError, ClusterAdmin};
 use crate::raft::consensus::SnapshotSummary;
 use crate::raft::log::LogExtent;
 use crate::raft::volume::{VolumeLevel, VolumeSizes};
@@ -20,7 +20,7 @@ const HELD_TIMES: u64 = 4;
 
 /// Conditions under which checkpoints are made automatically, and intervals of other housekeeping.
 #[derive(Clone, Debug)]
-pub struct Compaction {
+pub struct CompactionOptions {
     /// Number of entries since the last checkpoint after which the next one is made.
     pub entries: u64,
     /// Size of the log, in bytes, from which a checkpoint is made. Entries that would otherwise be kept are then purged
@@ -43,7 +43,7 @@ pub struct Compaction {
     pub devices_kept: Duration,
 }
 
-impl Default for Compaction {
+impl Default for CompactionOptions {
     fn default() -> Self {
         Self {
             entries: 100_000,
@@ -58,9 +58,9 @@ impl Default for Compaction {
     }
 }
 
-impl Administration {
+impl ClusterAdmin {
     /// Makes a checkpoint of this node's state, at least as new as what is applied at the time of the call. With
-    /// `purge`, the log is purged up to the end of the checkpoint, except for [`Compaction::keep_entries`].
+    /// `purge`, the log is purged up to the end of the checkpoint, except for [`CompactionOptions::keep_entries`].
     ///
     /// # Errors
     /// [`AdminError::Refused`] if nothing is applied yet or the volume has no space for a checkpoint,
@@ -121,7 +121,7 @@ impl Administration {
         }
     }
 
-    fn is_due(&self, compaction: &Compaction, made: Instant) -> bool {
+    fn is_due(&self, compaction: &CompactionOptions, made: Instant) -> bool {
         let status = self.inner.cluster.status();
         let since = status.applied_index.saturating_sub(status.snapshot_index);
         if since >= compaction.entries || (since > 0 && made.elapsed() >= compaction.age) {
@@ -137,7 +137,7 @@ impl Administration {
 
     /// Returns the index up to which the log can be purged once a checkpoint covers everything up to `last`.
     fn releasable(&self, last: u64) -> u64 {
-        let Compaction { bytes, keep_entries, .. } = self.inner.compaction;
+        let CompactionOptions { bytes, keep_entries, .. } = self.inner.compaction;
         let extents = self.inner.log.extents();
         let size = bytes_of(&extents);
         let by_bytes = if size >= bytes { before_last_bytes(&extents, bytes / 2) } else { 0 };

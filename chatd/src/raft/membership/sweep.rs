@@ -4,7 +4,7 @@
 //! searches, a bounded part of the rows at a time, and proposes the commands. Apply decides by the time of the entry.
 
 use super::history::not_proposed;
-use super::{AdminError, Administration};
+use super::{AdminError, ClusterAdmin};
 use quorate_core::proto::log::{Command, DeviceSwept, Envelope, SweepDevice, command, outcome};
 use quorate_core::query::SweepCursor;
 use quorate_wire::whole_millis;
@@ -15,7 +15,7 @@ const ROWS: usize = 10_000;
 /// Parts of one device's remembered transactions that are removed before the next device has its turn.
 const PARTS_AT_ONCE: usize = 64;
 
-impl Administration {
+impl ClusterAdmin {
     /// Removes unused devices for as long as the node runs, while it leads.
     pub(crate) async fn keep_devices_bounded(self) {
         let (mut cursor, mut was_certain) = (SweepCursor::default(), false);

@@ -1,9 +1,9 @@
 //! Repair of the log's time after a wrong clock has set it ahead.
 
-use super::{AdminError, Administration};
+use super::{AdminError, ClusterAdmin};
 use quorate_core::proto::log::{Command, Envelope, RepairTime, TimeRepaired, command, outcome};
 
-impl Administration {
+impl ClusterAdmin {
     /// Sets the log's time back to the time on which the clocks of a majority agree. Works on any pod; a repeated call
     /// finds nothing to do.
     ///

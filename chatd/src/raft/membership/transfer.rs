@@ -1,6 +1,6 @@
 //! Transfer of leadership to another voter.
 
-use super::{AdminError, Administration};
+use super::{AdminError, ClusterAdmin};
 use crate::raft::{
     clock::{TOLERANCE_MS, off_by},
     cluster::NodeStatus,
@@ -16,7 +16,7 @@ const REACHABLE: Duration = Duration::from_millis(300);
 const LAG: u64 = 256;
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-impl Administration {
+impl ClusterAdmin {
     /// Transfers leadership to this voter, or to the most up-to-date one; returns the new leader and its term.
     ///
     /// A transfer cannot be cancelled, and blocks writes until it is over. It is therefore started only if the target
@@ -59,7 +59,7 @@ impl Administration {
             {
                 return Err(AdminError::Refused(reason));
             }
-            if let Some(target) = furthest(&status, to, |id| self.clock_is_off(id).is_none()) {
+            if let Some(target) = furthest_voter(&status, to, |id| self.clock_is_off(id).is_none()) {
                 return Ok(target);
             }
             if Instant::now() >= deadline {
@@ -73,7 +73,7 @@ impl Administration {
     }
 }
 
-impl Administration {
+impl ClusterAdmin {
     /// Returns the reason why a voter must not lead because of its clock: it would transfer leadership back, and nobody
     /// could write in the meantime.
     fn clock_is_off(&self, node_id: u64) -> Option<String> {
@@ -95,7 +95,7 @@ fn check_voters(status: &NodeStatus, to: Option<u64>) -> Result<(), AdminError> 
     }
 }
 
-fn furthest(status: &NodeStatus, to: Option<u64>, may_lead: impl Fn(u64) -> bool) -> Option<u64> {
+fn furthest_voter(status: &NodeStatus, to: Option<u64>, may_lead: impl Fn(u64) -> bool) -> Option<u64> {
     let voters = status.membership.voters();
     let candidates = status.progress.iter().filter(|progress| {
         voters.contains(&progress.node_id)

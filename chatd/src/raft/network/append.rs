@@ -7,17 +7,17 @@
 use super::{
     RETRY_EVERY, RpcError,
     convert::{append_to_pb, appended_from_pb},
-    lanes::{Connection, Lane, Peer},
+    lanes::{ConnectionClass, PeerConnection, RaftPeer},
     network_error, status_error,
 };
 use crate::raft::{
     clock::{Timekeeper, put_stamp, told_time},
-    identity::Identity,
+    identity::NodeIdentity,
     observe::PeerObserver,
     types::{LogId, TypeConfig, trace_of},
     volume::{VOLUME_KEY, VolumeReport},
 };
-use crate::trace::replicate::{self, Replication};
+use crate::trace::replicate::{self, ReplicationSpan};
 use futures::{Stream, StreamExt as _, stream};
 use openraft::raft::{AppendEntriesRequest, StreamAppendResult};
 use quorate_wire::raft::v1 as pb;
@@ -41,45 +41,45 @@ const OPEN_LIMIT: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// A request in flight.
-struct Sent {
+struct SentAppend {
     sequence: u64,
     prev: Option<LogId>,
     last: Option<LogId>,
     at: Instant,
     /// Traces of the sampled entries in the request.
-    traces: Vec<Replication>,
+    traces: Vec<ReplicationSpan>,
 }
 
 /// State shared by the two directions of one stream.
-struct Shared<S> {
+struct PipelineState<S> {
     /// Source of the requests, removed when the answers are dropped: openraft reuses what it is made of for the next
     /// stream, and waits for it, while the HTTP connection may hold on to its request body a little longer.
     requests: Option<S>,
     waker: Option<Waker>,
-    unanswered: VecDeque<Sent>,
+    unanswered: VecDeque<SentAppend>,
     next_sequence: u64,
 }
 
-type Link<S> = Arc<Mutex<Shared<S>>>;
+type PipelineRef<S> = Arc<Mutex<PipelineState<S>>>;
 
-fn lock<S>(link: &Link<S>) -> MutexGuard<'_, Shared<S>> {
+fn lock_pipeline<S>(link: &PipelineRef<S>) -> MutexGuard<'_, PipelineState<S>> {
     link.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The request body, which encodes requests as the connection takes them.
-struct Outgoing<S> {
-    link: Link<S>,
+struct OutgoingAppends<S> {
+    link: PipelineRef<S>,
     target: pb::Target,
 }
 
-impl<S> Stream for Outgoing<S>
+impl<S> Stream for OutgoingAppends<S>
 where
     S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Unpin,
 {
     type Item = pb::AppendRequest;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<pb::AppendRequest>> {
-        let mut shared = lock(&self.link);
+        let mut shared = lock_pipeline(&self.link);
         let Some(requests) = &mut shared.requests else { return Poll::Ready(None) };
         let Poll::Ready(next) = requests.poll_next_unpin(context) else {
             shared.waker = Some(context.waker().clone());
@@ -92,8 +92,8 @@ where
         let sequence = shared.next_sequence;
         shared.next_sequence += 1;
         let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
-        let (traces, named) = replicate::begin(request.entries.iter().map(trace_of), self.target.node_id);
-        let sent = Sent { sequence, prev: request.prev_log_id, last, at: Instant::now(), traces };
+        let (traces, named) = replicate::begin_replication(request.entries.iter().map(trace_of), self.target.node_id);
+        let sent = SentAppend { sequence, prev: request.prev_log_id, last, at: Instant::now(), traces };
         shared.unanswered.push_back(sent);
         drop(shared);
         let mut message = append_to_pb(self.target.clone(), sequence, &request);
@@ -103,11 +103,11 @@ where
 }
 
 /// Guard that ends the request body once the answers are no longer wanted.
-struct EndOnDrop<S>(Link<S>);
+struct EndOnDrop<S>(PipelineRef<S>);
 
 impl<S> Drop for EndOnDrop<S> {
     fn drop(&mut self) {
-        let mut shared = lock(&self.0);
+        let mut shared = lock_pipeline(&self.0);
         let (requests, waker) = (shared.requests.take(), shared.waker.take());
         drop(shared);
         drop(requests);
@@ -117,11 +117,11 @@ impl<S> Drop for EndOnDrop<S> {
     }
 }
 
-struct Answers<S> {
-    peer: Arc<Peer>,
-    connection: Connection,
+struct AppendAnswers<S> {
+    peer: Arc<RaftPeer>,
+    connection: PeerConnection,
     incoming: Streaming<pb::AppendResponse>,
-    link: Link<S>,
+    link: PipelineRef<S>,
     /// Observer of appends with entries; `None` for heartbeats, which need no fsync.
     observer: Option<Arc<dyn PeerObserver>>,
     _end: EndOnDrop<S>,
@@ -129,9 +129,9 @@ struct Answers<S> {
 
 /// Opens an append stream to a peer; returns its answers.
 pub(super) async fn stream_append<S>(
-    peer: Arc<Peer>,
-    lane: Lane,
-    identity: &Identity,
+    peer: Arc<RaftPeer>,
+    lane: ConnectionClass,
+    identity: &NodeIdentity,
     time: &Timekeeper,
     observer: Arc<dyn PeerObserver>,
     requests: S,
@@ -140,14 +140,14 @@ where
     S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
 {
     let mut connection = peer.connect(lane);
-    let link = Arc::new(Mutex::new(Shared {
+    let link = Arc::new(Mutex::new(PipelineState {
         requests: Some(requests),
         waker: None,
         unanswered: VecDeque::new(),
         next_sequence: 0,
     }));
     let end = EndOnDrop(link.clone());
-    let outgoing = Outgoing { link: link.clone(), target: identity.target(peer.node_id()) };
+    let outgoing = OutgoingAppends { link: link.clone(), target: identity.target(peer.node_id()) };
     let mut request = Request::new(outgoing);
     if let Some(stamp) = time.stamp() {
         put_stamp(request.metadata_mut(), stamp);
@@ -170,8 +170,8 @@ where
             return Err(status_error(&status));
         }
     };
-    let observer = (lane == Lane::Append).then_some(observer);
-    let answers = Answers { peer, connection, incoming, link, observer, _end: end };
+    let observer = (lane == ConnectionClass::Append).then_some(observer);
+    let answers = AppendAnswers { peer, connection, incoming, link, observer, _end: end };
     Ok(stream::unfold(Some(answers), |answers| async move {
         let mut answers = answers?;
         let item = answers.next().await?;
@@ -182,20 +182,20 @@ where
 }
 
 /// Records the time in the answer as the peer's time on arrival; the network delay is far below what matters.
-fn note_time(peer: &Peer, metadata: &MetadataMap, time: &Timekeeper) {
+fn note_time(peer: &RaftPeer, metadata: &MetadataMap, time: &Timekeeper) {
     if let Some(theirs) = told_time(metadata) {
         time.heard_clock(peer.node_id(), theirs);
     }
 }
 
-fn note_volume(peer: &Peer, metadata: &MetadataMap) {
+fn note_volume(peer: &RaftPeer, metadata: &MetadataMap) {
     let told = metadata.get(VOLUME_KEY).and_then(|value| VolumeReport::decode(value.to_str().ok()?));
     if let Some(report) = told {
         peer.told_volume(report);
     }
 }
 
-impl<S> Answers<S> {
+impl<S> AppendAnswers<S> {
     async fn next(&mut self) -> Option<Result<StreamAppendResult<TypeConfig>, RpcError>> {
         loop {
             match timeout(LOOK_EVERY, self.incoming.message()).await {
@@ -212,19 +212,19 @@ impl<S> Answers<S> {
     }
 
     fn answer(&mut self, response: pb::AppendResponse) -> Result<StreamAppendResult<TypeConfig>, RpcError> {
-        let sent = lock(&self.link).unanswered.pop_front();
+        let sent = lock_pipeline(&self.link).unanswered.pop_front();
         let Some(sent) = sent.filter(|sent| sent.sequence == response.sequence) else {
             return Err(network_error("a response to an append other than the oldest"));
         };
         if let Some(observer) = &self.observer {
             observer.appended(sent.at.elapsed());
         }
-        sent.traces.into_iter().for_each(Replication::answered);
+        sent.traces.into_iter().for_each(ReplicationSpan::answered);
         appended_from_pb(response, sent.prev, sent.last).map_err(|error| network_error(&error.to_string()))
     }
 
     fn overdue(&self) -> bool {
-        let shared = lock(&self.link);
+        let shared = lock_pipeline(&self.link);
         shared.unanswered.front().is_some_and(|sent| sent.at.elapsed() >= ANSWER_LIMIT)
     }
 

@@ -2,7 +2,7 @@
 
 use crate::raft::{
     codec::{CodecError, decode_entry, encode_entry},
-    types::{Entry, LeaderId, LogId, TypeConfig, Vote},
+    types::{LeaderId, LogEntry, LogId, TypeConfig, Vote},
 };
 use crate::trace::{entry::EntryTrace, wire};
 use openraft::EntryPayload;
@@ -61,7 +61,7 @@ pub(crate) fn append_from_pb(request: pb::AppendRequest) -> Result<AppendEntries
 }
 
 /// Attaches the trace contexts that the leader sent with sampled entries to the entries on this pod.
-fn set_traces(entries: &mut [Entry], traces: &[pb::EntryTrace]) {
+fn set_traces(entries: &mut [LogEntry], traces: &[pb::EntryTrace]) {
     for sent in traces {
         let entry = usize::try_from(sent.entry).ok().and_then(|place| entries.get_mut(place));
         let Some(EntryPayload::Normal(batch)) = entry.map(|entry| &mut entry.payload) else { continue };

@@ -3,7 +3,7 @@
 
 use super::address::AddressBook;
 use crate::raft::volume::VolumeReport;
-use crate::tls::{Dial, PeerIo};
+use crate::tls::{PeerDialer, PeerIo};
 use futures::{StreamExt as _, stream::FuturesUnordered};
 use hyper_util::rt::TokioIo;
 use quorate_wire::{admin::v1::admin_client::AdminClient, raft::v1::raft_client::RaftClient};
@@ -21,7 +21,7 @@ use tonic::{
 
 /// Connection class; each class has a connection of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
+pub enum ConnectionClass {
     /// Appends of log entries.
     Append,
     /// Heartbeats, which are lost if they take longer than one interval.
@@ -54,17 +54,17 @@ const VOLUME_FRESH: Duration = Duration::from_secs(2);
 pub(crate) const MESSAGE_LIMIT: usize = 8 * 1024 * 1024;
 
 /// One peer, with its addresses and connections. Creating it does not connect; a connection is made on first use.
-pub struct Peer {
+pub struct RaftPeer {
     node_id: u64,
-    dial: Arc<dyn Dial>,
+    dial: Arc<dyn PeerDialer>,
     book: Mutex<AddressBook>,
-    slots: [Mutex<Slot>; LANES],
+    slots: [Mutex<ConnectionSlot>; LANES],
     /// Last report of the peer's volume, and the time at which it arrived.
     volume: Mutex<Option<(VolumeReport, Instant)>>,
 }
 
 #[derive(Default)]
-struct Slot {
+struct ConnectionSlot {
     channel: Option<Channel>,
     /// Remote address of the current connection.
     address: Option<SocketAddr>,
@@ -73,18 +73,18 @@ struct Slot {
 }
 
 /// Client of the service `quorate.raft.v1`.
-pub(crate) type Client = RaftClient<Channel>;
+pub(crate) type PeerClient = RaftClient<Channel>;
 
 /// A client of one connection class, with the connection that it uses.
-pub struct Connection {
+pub struct PeerConnection {
     /// Client that is ready to call; it connects by itself.
-    pub(crate) client: Client,
-    lane: Lane,
+    pub(crate) client: PeerClient,
+    lane: ConnectionClass,
     generation: u64,
 }
 
-impl Peer {
-    pub(super) fn new(node_id: u64, configured: &str, dial: Arc<dyn Dial>) -> Self {
+impl RaftPeer {
+    pub(super) fn new(node_id: u64, configured: &str, dial: Arc<dyn PeerDialer>) -> Self {
         Self {
             node_id,
             dial,
@@ -126,22 +126,23 @@ impl Peer {
 
     /// Returns a client of this connection class; all callers of a class share one connection.
     #[must_use]
-    pub fn connect(self: &Arc<Self>, lane: Lane) -> Connection {
+    pub fn connect(self: &Arc<Self>, lane: ConnectionClass) -> PeerConnection {
         let (channel, generation) = self.present(lane);
         let client =
             RaftClient::new(channel).max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT);
-        Connection { client, lane, generation }
+        PeerConnection { client, lane, generation }
     }
 
-    /// Returns a client of the admin API, which is served on the same port; the connection is for [`Peer::failed`].
+    /// Returns a client of the admin API, which is served on the same port; the connection is for [`RaftPeer::failed`].
     #[must_use]
-    pub(crate) fn admin(self: &Arc<Self>) -> (AdminClient<Channel>, Connection) {
-        let (channel, generation) = self.present(Lane::Calls);
-        let connection = Connection { client: RaftClient::new(channel.clone()), lane: Lane::Calls, generation };
+    pub(crate) fn admin(self: &Arc<Self>) -> (AdminClient<Channel>, PeerConnection) {
+        let (channel, generation) = self.present(ConnectionClass::Calls);
+        let connection =
+            PeerConnection { client: RaftClient::new(channel.clone()), lane: ConnectionClass::Calls, generation };
         (AdminClient::new(channel), connection)
     }
 
-    fn present(self: &Arc<Self>, lane: Lane) -> (Channel, u64) {
+    fn present(self: &Arc<Self>, lane: ConnectionClass) -> (Channel, u64) {
         let mut slot = self.slot(lane);
         if slot.channel.is_none() {
             slot.generation += 1;
@@ -154,7 +155,7 @@ impl Peer {
 
     /// Handles a failed call; must be called for each one. If another node answered at the address, or nobody did, the
     /// connection is dropped and made anew, at another address if there is one.
-    pub fn failed(&self, connection: &Connection, status: &Status) {
+    pub fn failed(&self, connection: &PeerConnection, status: &Status) {
         let wrong_node = status.code() == Code::FailedPrecondition;
         if !wrong_node && status.code() != Code::DeadlineExceeded {
             // The channel reconnects by itself if the connection is gone.
@@ -173,7 +174,7 @@ impl Peer {
         tracing::debug!(node_id = self.node_id, lane = ?connection.lane, ?address, %status, "dropped a connection");
     }
 
-    fn channel(self: &Arc<Self>, lane: Lane, generation: u64) -> Channel {
+    fn channel(self: &Arc<Self>, lane: ConnectionClass, generation: u64) -> Channel {
         // The name is never resolved: the connector dials the addresses in the book. TLS is ours as well, hence not
         // `https`.
         let endpoint = Endpoint::from_static("http://quorate-peer")
@@ -193,7 +194,7 @@ impl Peer {
         }))
     }
 
-    async fn dial(self: &Arc<Self>, lane: Lane, generation: u64) -> io::Result<Box<dyn PeerIo>> {
+    async fn dial(self: &Arc<Self>, lane: ConnectionClass, generation: u64) -> io::Result<Box<dyn PeerIo>> {
         let (address, stream) = timeout(CONNECT_LIMIT, self.race())
             .await
             .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no response to the connection attempt"))??;
@@ -255,13 +256,13 @@ impl Peer {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn slot(&self, lane: Lane) -> MutexGuard<'_, Slot> {
+    fn slot(&self, lane: ConnectionClass) -> MutexGuard<'_, ConnectionSlot> {
         let [append, heartbeat, calls, snapshot] = &self.slots;
         let slot = match lane {
-            Lane::Append => append,
-            Lane::Heartbeat => heartbeat,
-            Lane::Calls => calls,
-            Lane::Snapshot => snapshot,
+            ConnectionClass::Append => append,
+            ConnectionClass::Heartbeat => heartbeat,
+            ConnectionClass::Calls => calls,
+            ConnectionClass::Snapshot => snapshot,
         };
         slot.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// Heartbeat and election times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timing {
+pub struct RaftTiming {
     /// Interval of a leader's heartbeats.
     pub heartbeat: Duration,
     /// Shortest wait for a heartbeat before an election, on top of the lease.
@@ -15,7 +15,7 @@ pub struct Timing {
     pub election_max: Duration,
 }
 
-impl Default for Timing {
+impl Default for RaftTiming {
     /// Returns times for a failover in 450 to 600 ms after the last heartbeat, plus the election itself.
     fn default() -> Self {
         let [heartbeat, election_min, election_max] = [50, 150, 300].map(Duration::from_millis);
@@ -38,7 +38,7 @@ const SNAPSHOT_LAG: u64 = 500_000;
 ///
 /// # Errors
 /// If the times contradict each other, for instance if a heartbeat is not shorter than an election.
-pub(crate) fn config(cluster_name: &str, timing: Timing) -> Result<Config, ConfigError> {
+pub(crate) fn raft_config(cluster_name: &str, timing: RaftTiming) -> Result<Config, ConfigError> {
     let (heartbeat, min, max) =
         (whole_millis(timing.heartbeat), whole_millis(timing.election_min), whole_millis(timing.election_max));
     Config {
@@ -76,11 +76,11 @@ mod tests {
 
     #[test]
     fn the_defaults_are_valid_and_contradictions_are_refused() {
-        let made = config("a", Timing::default()).expect("valid");
+        let made = raft_config("a", RaftTiming::default()).expect("valid");
         assert_eq!(made.quorum_loss_probe_interval, Some(600));
         assert_eq!(made.snapshot_policy, SnapshotPolicy::Never);
         assert_eq!((made.enable_pre_vote, made.enable_leader_restore), (Some(true), Some(false)));
-        let slow = Timing { heartbeat: Duration::from_secs(1), ..Timing::default() };
-        assert!(config("a", slow).is_err());
+        let slow = RaftTiming { heartbeat: Duration::from_secs(1), ..RaftTiming::default() };
+        assert!(raft_config("a", slow).is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! Server side of an append stream: requests go into openraft as they arrive, and answers come back as they are
 //! flushed, in the same order.
 
-use super::{PeerDoor, STOPPING, malformed, stopped};
+use super::{PeerDoor, STOPPING, malformed_status, stopped_status};
 use crate::raft::{
     clock::TimeStamp,
     network::convert::{append_from_pb, appended_to_pb},
@@ -21,7 +21,7 @@ use tonic::{Status, Streaming};
 
 /// State that reading passes to answering.
 #[derive(Default)]
-struct Shared {
+struct UnansweredAppends {
     /// Sequence numbers of the requests handed to openraft, oldest first; openraft takes 64 before it wants answers
     /// fetched.
     sequences: VecDeque<u64>,
@@ -29,22 +29,22 @@ struct Shared {
     failure: Option<Status>,
 }
 
-type Link = Arc<Mutex<Shared>>;
+type UnansweredRef = Arc<Mutex<UnansweredAppends>>;
 
-fn lock(link: &Link) -> MutexGuard<'_, Shared> {
+fn lock_unanswered(link: &UnansweredRef) -> MutexGuard<'_, UnansweredAppends> {
     link.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Serves one stream. The answers end when the requests have ended and all are answered: a heartbeat is a stream of one
 /// request, and the leader waits for its end.
-pub(super) fn serve(
+pub(super) fn serve_appends(
     door: PeerDoor,
     from: Option<IpAddr>,
     stamp: Option<TimeStamp>,
     incoming: Streaming<pb::AppendRequest>,
 ) -> BoxStream<'static, Result<pb::AppendResponse, Status>> {
-    let link = Link::default();
-    let reading = Reading {
+    let link = UnansweredRef::default();
+    let reading = IncomingAppends {
         door: door.clone(),
         from,
         stamp: stamp.map(|stamp| (stamp, Instant::now())),
@@ -60,17 +60,17 @@ pub(super) fn serve(
     let answers = stream::unfold(answering, |answering| async move {
         let (mut results, link, door) = answering?;
         let Some(result) = results.next().await else {
-            let failure = lock(&link).failure.take()?;
+            let failure = lock_unanswered(&link).failure.take()?;
             return Some((Err(failure), None));
         };
         let result = match result {
             Ok(result) => result,
-            Err(fatal) => return Some((Err(stopped(&fatal)), None)),
+            Err(fatal) => return Some((Err(stopped_status(&fatal)), None)),
         };
         if !matches!(result, Err(StreamAppendError::HigherVote(_))) {
             door.contact.stamp();
         }
-        let Some(sequence) = lock(&link).sequences.pop_front() else {
+        let Some(sequence) = lock_unanswered(&link).sequences.pop_front() else {
             return Some((Err(Status::internal("a response without a request")), None));
         };
         Some((Ok(appended_to_pb(sequence, &result)), Some((results, link, door))))
@@ -78,22 +78,22 @@ pub(super) fn serve(
     answers.boxed()
 }
 
-struct Reading {
+struct IncomingAppends {
     door: PeerDoor,
     from: Option<IpAddr>,
     /// Time that the leader used when it opened the stream; the first request confirms that the leader is of this
     /// cluster.
     stamp: Option<(TimeStamp, Instant)>,
     incoming: Streaming<pb::AppendRequest>,
-    link: Link,
+    link: UnansweredRef,
 }
 
-impl Reading {
+impl IncomingAppends {
     async fn next(&mut self) -> Option<AppendEntriesRequest<TypeConfig>> {
         match self.read().await {
             Ok(request) => request,
             Err(status) => {
-                lock(&self.link).failure = Some(status);
+                lock_unanswered(&self.link).failure = Some(status);
                 None
             }
         }
@@ -110,8 +110,8 @@ impl Reading {
             self.door.peers.time().heard_leader(time_ms.saturating_add(since), trust);
         }
         let sequence = request.sequence;
-        let request = append_from_pb(request).map_err(|error| malformed(&error))?;
-        lock(&self.link).sequences.push_back(sequence);
+        let request = append_from_pb(request).map_err(|error| malformed_status(&error))?;
+        lock_unanswered(&self.link).sequences.push_back(sequence);
         Ok(Some(request))
     }
 }

@@ -3,7 +3,7 @@
 use super::PeerDoor;
 use crate::raft::{
     forward::answer_to_pb,
-    propose::{error::Attempt, packer::Place},
+    propose::{error::ProposeAttempt, packer::QueuePermit},
 };
 use crate::trace::wire;
 use futures::{
@@ -20,16 +20,16 @@ use tonic::{Status, Streaming};
 /// control slows the follower down.
 const IN_FLIGHT: usize = 4096;
 
-pub(super) struct Forwarding {
+pub(super) struct ForwardSession {
     door: PeerDoor,
     incoming: Streaming<pb::ForwardRequest>,
     open: bool,
     /// Reserved place in the proposer's queue for the next command; without one, the stream is not read.
-    place: Option<Place>,
+    place: Option<QueuePermit>,
     answers: FuturesUnordered<BoxFuture<'static, pb::ForwardResponse>>,
 }
 
-impl Forwarding {
+impl ForwardSession {
     /// Serves one stream, which ends once the follower has ended its side and everything is answered.
     pub(super) fn serve(
         door: PeerDoor,
@@ -80,7 +80,7 @@ impl Forwarding {
             }
             // No pod of this version sends this; it is answered by itself, instead of breaking the stream for all.
             Err(error) => {
-                let attempt = Attempt::Unknown(format!("cannot decode the command: {error}"));
+                let attempt = ProposeAttempt::Unknown(format!("cannot decode the command: {error}"));
                 futures::future::ready(answer_to_pb(sequence, attempt)).boxed()
             }
         };

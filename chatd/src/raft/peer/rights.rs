@@ -1,7 +1,7 @@
 //! Authorisation of calls on the peer listener: members speak Raft and forward writes, administrators administer, and
 //! neither may make the calls of the other.
 
-use crate::tls::{Caller, PeerRole};
+use crate::tls::{PeerCaller, PeerRole};
 use axum::{
     body::Body,
     extract::Request,
@@ -43,21 +43,21 @@ impl CallRight {
 }
 
 /// Wraps the services so that each call is authorised first.
-pub(super) fn guarded(services: Routes) -> Routes {
-    Routes::from(services.into_axum_router().layer(middleware::from_fn(admit)))
+pub(super) fn guard_services(services: Routes) -> Routes {
+    Routes::from(services.into_axum_router().layer(middleware::from_fn(authorise_call)))
 }
 
-async fn admit(mut request: Request, next: Next) -> Response {
-    let caller = request.extensions().get::<Caller>().cloned();
+async fn authorise_call(mut request: Request, next: Next) -> Response {
+    let caller = request.extensions().get::<PeerCaller>().cloned();
     let standing = caller.as_ref().map_or_else(|| Err(Arc::from(NO_CERTIFICATE)), |caller| caller.standing.clone());
-    if let Err(reason) = permit(standing, request.uri().path()) {
+    if let Err(reason) = check_right(standing, request.uri().path()) {
         tracing::warn!(
             from = ?caller.and_then(|caller| caller.tcp.remote_addr()),
             path = request.uri().path(),
             reason,
             "refused a call on the peer listener"
         );
-        return refusal(&request, reason);
+        return refusal_response(&request, reason);
     }
     if let Some(caller) = caller {
         // tonic looks for the caller's address here.
@@ -68,7 +68,7 @@ async fn admit(mut request: Request, next: Next) -> Response {
 
 const NO_CERTIFICATE: &str = "no certificate was presented";
 
-fn permit(standing: Result<PeerRole, Arc<str>>, path: &str) -> Result<(), String> {
+fn check_right(standing: Result<PeerRole, Arc<str>>, path: &str) -> Result<(), String> {
     let role = standing.map_err(|reason| reason.to_string())?;
     if CallRight::of(path).is_of(role) {
         return Ok(());
@@ -85,7 +85,7 @@ fn permit(standing: Result<PeerRole, Arc<str>>, path: &str) -> Result<(), String
     })
 }
 
-fn refusal(request: &Request, reason: String) -> Response {
+fn refusal_response(request: &Request, reason: String) -> Response {
     let is_grpc =
         request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     if is_grpc {
@@ -113,9 +113,9 @@ mod tests {
             ("/something.new/Call", false, true),
             ("/", false, true),
         ] {
-            assert_eq!(permit(Ok(PeerRole::Peer), path).is_ok(), peer, "{path}");
-            assert_eq!(permit(Ok(PeerRole::Administrator), path).is_ok(), administrator, "{path}");
-            assert!(permit(Err(Arc::from("no role")), path).is_err(), "{path}");
+            assert_eq!(check_right(Ok(PeerRole::Peer), path).is_ok(), peer, "{path}");
+            assert_eq!(check_right(Ok(PeerRole::Administrator), path).is_ok(), administrator, "{path}");
+            assert!(check_right(Err(Arc::from("no role")), path).is_err(), "{path}");
         }
     }
 }

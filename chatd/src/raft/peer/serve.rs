@@ -1,9 +1,9 @@
 //! Server of the peer listener: mutual TLS, HTTP/2, the Raft and admin services on one port.
 
-use super::rights::guarded;
+use super::rights::guard_services;
 use crate::{
     raft::network::lanes::{CONNECTION_WINDOW, STREAM_WINDOW},
-    tls::{HandshakeObserver, PeerIo, PeerTls, incoming},
+    tls::{HandshakeObserver, PeerIo, PeerTls, incoming_connections},
 };
 use futures::{Stream, TryStreamExt as _};
 use std::{io, sync::Arc, time::Duration};
@@ -23,16 +23,16 @@ const PING_LIMIT: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// If the listener fails permanently.
-pub async fn serve(
+pub async fn serve_peers(
     listener: TcpListener,
     tls: PeerTls,
     services: Routes,
     stop: CancellationToken,
     observer: Arc<dyn HandshakeObserver>,
 ) -> Result<(), tonic::transport::Error> {
-    let connections = incoming(listener, tls.clone(), stop.clone(), observer);
+    let connections = incoming_connections(listener, tls.clone(), stop.clone(), observer);
     let connections = connections.map_ok(move |stream| tls.identify(stream));
-    serve_on(connections, guarded(services), stop).await
+    serve_on(connections, guard_services(services), stop).await
 }
 
 /// Serves connections that are already established, and whose callers may do everything: for the simulation.

@@ -50,7 +50,7 @@ pub enum ProposeError {
 
 /// Result of one try at a leader.
 #[derive(Debug)]
-pub(crate) enum Attempt {
+pub(crate) enum ProposeAttempt {
     /// The command was applied on the leader; refusals by the log are outcomes, too.
     Applied(Box<Outcome>),
     /// The command was not appended; the given node leads, as far as the node that was asked knows.
@@ -61,7 +61,7 @@ pub(crate) enum Attempt {
     Refused(ProposeError),
 }
 
-impl Attempt {
+impl ProposeAttempt {
     /// Returns the label that is used in traces.
     pub(crate) fn label(&self) -> &'static str {
         match self {

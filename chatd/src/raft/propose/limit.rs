@@ -25,12 +25,12 @@ const BUCKETS: usize = 100_000;
 
 /// Buckets, each stored as the time at which it will be full again: one number, and a full bucket is an absent one
 /// (GCRA).
-pub(crate) struct Limiter {
+pub(crate) struct RateLimiter {
     limit: RateLimit,
     full_at: Mutex<HashMap<String, Instant>>,
 }
 
-impl Limiter {
+impl RateLimiter {
     pub(crate) fn new(limit: RateLimit) -> Self {
         Self { limit, full_at: Mutex::new(HashMap::new()) }
     }
@@ -53,7 +53,7 @@ impl Limiter {
             return Err(wait);
         }
         if buckets.len() >= BUCKETS && !buckets.contains_key(user) {
-            evict(&mut buckets, now);
+            evict_buckets(&mut buckets, now);
         }
         buckets.insert(user.to_owned(), after);
         Ok(())
@@ -73,7 +73,7 @@ impl Limiter {
 }
 
 /// Removes full buckets first; if all are in use, the half that is nearest to full.
-fn evict(buckets: &mut HashMap<String, Instant>, now: Instant) {
+fn evict_buckets(buckets: &mut HashMap<String, Instant>, now: Instant) {
     buckets.retain(|_, full_at| *full_at > now);
     if buckets.len() >= BUCKETS {
         let mut times: Vec<_> = buckets.values().copied().collect();
@@ -84,7 +84,7 @@ fn evict(buckets: &mut HashMap<String, Instant>, now: Instant) {
 }
 
 /// Returns `true` for writes of a user that count. Sessions do not: logins are limited by the API, logouts never.
-pub(crate) fn counts(envelope: &Envelope) -> bool {
+pub(crate) fn is_limited(envelope: &Envelope) -> bool {
     let kind = envelope.command.as_ref().and_then(|command| command.kind.as_ref());
     let limited = match kind {
         Some(
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_burst_passes_then_one_per_step_and_the_wait_is_told() {
-        let limiter = Limiter::new(TEN_PER_TEN);
+        let limiter = RateLimiter::new(TEN_PER_TEN);
         let start = Instant::now();
         for _ in 0..10 {
             limiter.take("a", start).expect("within the burst");
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_token_given_back_can_be_taken_again() {
-        let limiter = Limiter::new(RateLimit { burst: 1, per: Duration::from_secs(1) });
+        let limiter = RateLimiter::new(RateLimit { burst: 1, per: Duration::from_secs(1) });
         let now = Instant::now();
         limiter.take("a", now).expect("the first");
         limiter.give_back("a");
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_number_of_buckets_is_bounded() {
-        let limiter = Limiter::new(TEN_PER_TEN);
+        let limiter = RateLimiter::new(TEN_PER_TEN);
         let start = Instant::now();
         for user in 0..BUCKETS + 10 {
             limiter.take(&user.to_string(), start + Duration::from_micros(user as u64)).expect("the first");

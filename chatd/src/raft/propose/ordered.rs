@@ -6,12 +6,12 @@
 //! ids prevent commands that were applied after all from being applied twice.
 
 use super::{
-    FIRST_PAUSE, Inner, LONGEST_PAUSE,
-    error::{Attempt, ProposeError},
-    label,
+    FIRST_PAUSE, LONGEST_PAUSE, ProposerCore,
+    error::{ProposeAttempt, ProposeError},
+    propose_result,
 };
 use crate::raft::leadership::Leadership;
-use crate::trace::{self, Live, attribute};
+use crate::trace::{self, LiveSpan, attribute};
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use prost::Message as _;
 use quorate_core::proto::log::{Envelope, Outcome, Reason, Sequence, outcome::Kind};
@@ -22,27 +22,27 @@ use tokio::{
 };
 
 /// Proposer for one stream. If it is dropped, it finishes what it has taken.
-pub struct Ordered {
-    jobs: mpsc::Sender<Job>,
-    inner: Arc<Inner>,
+pub struct OrderedProposer {
+    jobs: mpsc::Sender<OrderedJob>,
+    inner: Arc<ProposerCore>,
 }
 
-struct Job {
+struct OrderedJob {
     envelope: Envelope,
     start: Instant,
     deadline: Instant,
-    doubt: super::Doubt,
+    doubt: super::OutcomeDoubt,
     /// Span `propose`, if the proposal is sampled.
-    span: Option<Box<Live>>,
+    span: Option<Box<LiveSpan>>,
     answer: oneshot::Sender<Result<Outcome, ProposeError>>,
 }
 
-impl Ordered {
+impl OrderedProposer {
     /// Starts the task of the stream; at most `in_flight` proposals are in flight at once, and as many wait.
-    pub(super) fn start(inner: Arc<Inner>, in_flight: usize) -> Self {
+    pub(super) fn start(inner: Arc<ProposerCore>, in_flight: usize) -> Self {
         let in_flight = in_flight.max(1);
         let (jobs, receiver) = mpsc::channel(in_flight);
-        let line = Line {
+        let line = OrderedPipeline {
             leadership: inner.leadership.clone(),
             inner: inner.clone(),
             jobs: Some(receiver),
@@ -78,8 +78,8 @@ impl Ordered {
         let (answer, receiver) = oneshot::channel();
         let start = Instant::now();
         let deadline = start + self.inner.options.wait;
-        let span = trace::current().and_then(|call| call.child("propose")).map(Box::new);
-        let job = Job { envelope, start, deadline, doubt: super::Doubt::default(), span, answer };
+        let span = trace::current_span().and_then(|call| call.child("propose")).map(Box::new);
+        let job = OrderedJob { envelope, start, deadline, doubt: super::OutcomeDoubt::default(), span, answer };
         self.jobs.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => ProposeError::Overloaded { retry_after: super::OVERLOADED_FOR },
             mpsc::error::TrySendError::Closed(_) => ProposeError::Stopping,
@@ -89,34 +89,34 @@ impl Ordered {
 }
 
 /// A finished attempt; `None` if it did not finish in time.
-type Landed = (Job, Option<Attempt>);
+type FinishedJob = (OrderedJob, Option<ProposeAttempt>);
 
-struct Line {
-    inner: Arc<Inner>,
+struct OrderedPipeline {
+    inner: Arc<ProposerCore>,
     leadership: Leadership,
     /// Queue of new proposals; `None` once no more can come.
-    jobs: Option<mpsc::Receiver<Job>>,
+    jobs: Option<mpsc::Receiver<OrderedJob>>,
     in_flight: usize,
-    flying: FuturesOrdered<BoxFuture<'static, Landed>>,
+    flying: FuturesOrdered<BoxFuture<'static, FinishedJob>>,
     /// Proposals to send before all others: once there is room, or again.
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<OrderedJob>,
     sequence: Sequence,
     pause: std::time::Duration,
 }
 
 /// Effect of an attempt on the later ones of the sequence.
-enum Fate {
+enum SequenceFate {
     Settled,
     /// The sequence has a gap; contains the job that has to be sent again, if any.
-    Broken(Option<Box<Job>>),
+    Broken(Option<Box<OrderedJob>>),
 }
 
-impl Line {
+impl OrderedPipeline {
     async fn run(mut self) {
         while let Some(failed) = self.pipeline().await {
-            let mut unsettled: VecDeque<Job> = failed.into_iter().collect();
+            let mut unsettled: VecDeque<OrderedJob> = failed.into_iter().collect();
             while let Some(landed) = self.flying.next().await {
-                if let Fate::Broken(Some(job)) = self.settle(landed) {
+                if let SequenceFate::Broken(Some(job)) = self.settle(landed) {
                     unsettled.push_back(*job);
                 }
             }
@@ -128,18 +128,18 @@ impl Line {
     }
 
     /// Sends proposals as they arrive, until the sequence breaks; `None` when all is done.
-    async fn pipeline(&mut self) -> Option<Option<Job>> {
+    async fn pipeline(&mut self) -> Option<Option<OrderedJob>> {
         loop {
             self.send_waiting();
             let takes = self.waiting.is_empty() && self.flying.len() < self.in_flight;
             tokio::select! {
                 biased;
                 Some(landed) = self.flying.next() => {
-                    if let Fate::Broken(job) = self.settle(landed) {
+                    if let SequenceFate::Broken(job) = self.settle(landed) {
                         return Some(job.map(|job| *job));
                     }
                 }
-                job = next(&mut self.jobs), if takes && self.jobs.is_some() => match job {
+                job = next_job(&mut self.jobs), if takes && self.jobs.is_some() => match job {
                     Some(job) => self.waiting.push_back(job),
                     None => self.jobs = None,
                 },
@@ -160,7 +160,7 @@ impl Line {
     }
 
     /// Sends a proposal, which is in flight when this returns; returns the proposal if there is no room.
-    fn send(&mut self, mut job: Job) -> Option<Job> {
+    fn send(&mut self, mut job: OrderedJob) -> Option<OrderedJob> {
         if job.deadline <= Instant::now() {
             let error = ProposeError::Overloaded { retry_after: super::OVERLOADED_FOR };
             self.finish(job, |doubt| Err(doubt.settle(error)));
@@ -170,7 +170,7 @@ impl Line {
             // The number is used up although nobody gets it. A later proposal may find a leader before this one comes
             // back; with the same number it would be applied first.
             self.sequence.number += 1;
-            self.flying.push_back(async move { (job, Some(Attempt::NotLeader(None))) }.boxed());
+            self.flying.push_back(async move { (job, Some(ProposeAttempt::NotLeader(None))) }.boxed());
             return None;
         };
         job.envelope.sequence = Some(self.sequence);
@@ -193,29 +193,31 @@ impl Line {
         }
     }
 
-    fn settle(&mut self, (mut job, attempt): Landed) -> Fate {
+    fn settle(&mut self, (mut job, attempt): FinishedJob) -> SequenceFate {
         match attempt {
-            Some(Attempt::Applied(outcome)) if is_out_of_sequence(&outcome) => Fate::Broken(Some(Box::new(job))),
-            Some(Attempt::Applied(outcome)) => {
+            Some(ProposeAttempt::Applied(outcome)) if is_out_of_sequence(&outcome) => {
+                SequenceFate::Broken(Some(Box::new(job)))
+            }
+            Some(ProposeAttempt::Applied(outcome)) => {
                 self.pause = FIRST_PAUSE;
                 self.finish(job, |_| Ok(*outcome));
-                Fate::Settled
+                SequenceFate::Settled
             }
-            Some(Attempt::Unknown(reason)) => {
+            Some(ProposeAttempt::Unknown(reason)) => {
                 job.doubt.reason = Some(reason);
-                Fate::Broken(Some(Box::new(job)))
+                SequenceFate::Broken(Some(Box::new(job)))
             }
-            Some(Attempt::NotLeader(_) | Attempt::Refused(ProposeError::Overloaded { .. })) => {
-                Fate::Broken(Some(Box::new(job)))
+            Some(ProposeAttempt::NotLeader(_) | ProposeAttempt::Refused(ProposeError::Overloaded { .. })) => {
+                SequenceFate::Broken(Some(Box::new(job)))
             }
             // The number of this proposal will never be applied.
-            Some(Attempt::Refused(error)) => {
+            Some(ProposeAttempt::Refused(error)) => {
                 self.finish(job, |doubt| Err(doubt.settle(error)));
-                Fate::Broken(None)
+                SequenceFate::Broken(None)
             }
             None => {
                 self.finish(job, |doubt| Err(doubt.settle(ProposeError::NoLeader)));
-                Fate::Broken(None)
+                SequenceFate::Broken(None)
             }
         }
     }
@@ -247,18 +249,22 @@ impl Line {
         }
     }
 
-    fn finish(&self, mut job: Job, result: impl FnOnce(&mut super::Doubt) -> Result<Outcome, ProposeError>) {
+    fn finish(
+        &self,
+        mut job: OrderedJob,
+        result: impl FnOnce(&mut super::OutcomeDoubt) -> Result<Outcome, ProposeError>,
+    ) {
         let result = result(&mut job.doubt);
-        self.inner.options.observer.settled(label(&result), job.start.elapsed());
+        self.inner.options.observer.settled(propose_result(&result), job.start.elapsed());
         if let Some(span) = &mut job.span {
-            span.set(attribute::RESULT, label(&result).label());
+            span.set(attribute::RESULT, propose_result(&result).label());
         }
         // A caller that gave up no longer listens.
         let _ = job.answer.send(result);
     }
 }
 
-async fn next(jobs: &mut Option<mpsc::Receiver<Job>>) -> Option<Job> {
+async fn next_job(jobs: &mut Option<mpsc::Receiver<OrderedJob>>) -> Option<OrderedJob> {
     match jobs {
         Some(jobs) => jobs.recv().await,
         None => None,

@@ -5,18 +5,18 @@
 
 use super::{
     STORAGE_FULL_FOR,
-    error::{Attempt, ProposeError},
+    error::{ProposeAttempt, ProposeError},
     stats::ProposeObserver,
 };
 use crate::raft::{
     clock::{TimeStamp, Timekeeper},
-    consensus::{ConsensusRef, Written},
-    types::{EncodedBatch, Outcomes, TypeConfig},
+    consensus::{ConsensusRef, WriteReceiver},
+    types::{EncodedBatch, EntryOutcomes, TypeConfig},
     volume::{VolumeGauge, WriteClass},
 };
 use crate::trace::{
-    command::Queued,
-    entry::{self, Packed},
+    command::CommandMark,
+    entry::{self, EntrySpan},
 };
 use openraft::errors::ClientWriteError;
 use prost::{Message as _, bytes::Bytes};
@@ -35,16 +35,16 @@ const IN_FLIGHT: usize = 2;
 /// refusal is better than a queue that outlives the callers' patience.
 const QUEUED: usize = 4096;
 
-struct Job {
+struct QueuedCommand {
     /// Encoded `Envelope`, which goes into the entry as it is.
     envelope: Bytes,
     class: WriteClass,
-    answer: oneshot::Sender<Attempt>,
+    answer: oneshot::Sender<ProposeAttempt>,
     /// Trace of the wait, if the command is sampled.
-    trace: Option<Queued>,
+    trace: Option<CommandMark>,
 }
 
-impl Job {
+impl QueuedCommand {
     /// Returns `true` if the caller has gone; it tries again if it still exists. After a stall, the log is thus not
     /// filled with commands that nobody waits for, ahead of those that callers wait for.
     fn is_abandoned(&self) -> bool {
@@ -54,17 +54,17 @@ impl Job {
 
 /// Queue of commands that wait to be packed.
 #[derive(Clone)]
-pub(crate) struct Queue {
-    jobs: mpsc::Sender<Job>,
+pub(crate) struct CommandQueue {
+    jobs: mpsc::Sender<QueuedCommand>,
 }
 
 /// A reserved place in the queue, to be filled at once.
-pub(crate) struct Place(mpsc::OwnedPermit<Job>);
+pub(crate) struct QueuePermit(mpsc::OwnedPermit<QueuedCommand>);
 
-impl Place {
-    fn fill(self, envelope: Bytes, class: WriteClass, trace: Option<Queued>) -> oneshot::Receiver<Attempt> {
+impl QueuePermit {
+    fn fill(self, envelope: Bytes, class: WriteClass, trace: Option<CommandMark>) -> oneshot::Receiver<ProposeAttempt> {
         let (answer, receiver) = oneshot::channel();
-        self.0.send(Job { envelope, class, answer, trace });
+        self.0.send(QueuedCommand { envelope, class, answer, trace });
         receiver
     }
 }
@@ -76,7 +76,7 @@ pub(crate) enum NotQueued {
     Stopped,
 }
 
-impl Queue {
+impl CommandQueue {
     /// Starts the packer, which ends when the last queue is dropped.
     pub(crate) fn start(
         consensus: ConsensusRef,
@@ -86,7 +86,7 @@ impl Queue {
     ) -> Self {
         let (jobs, receiver) = mpsc::channel(QUEUED);
         let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
-        let packer = Packer { consensus, observer, time, volume, in_flight };
+        let packer = EntryPacker { consensus, observer, time, volume, in_flight };
         tokio::spawn(packer.run(receiver));
         Self { jobs }
     }
@@ -96,10 +96,10 @@ impl Queue {
         &self,
         envelope: Bytes,
         class: WriteClass,
-        trace: Option<Queued>,
-    ) -> Result<oneshot::Receiver<Attempt>, NotQueued> {
+        trace: Option<CommandMark>,
+    ) -> Result<oneshot::Receiver<ProposeAttempt>, NotQueued> {
         match self.jobs.clone().try_reserve_owned() {
-            Ok(permit) => Ok(Place(permit).fill(envelope, class, trace)),
+            Ok(permit) => Ok(QueuePermit(permit).fill(envelope, class, trace)),
             Err(mpsc::error::TrySendError::Full(_)) => Err(NotQueued::Full),
             Err(mpsc::error::TrySendError::Closed(_)) => Err(NotQueued::Stopped),
         }
@@ -107,21 +107,21 @@ impl Queue {
 
     /// Queues a command in a reserved place.
     pub(crate) fn submit_into(
-        place: Place,
+        place: QueuePermit,
         envelope: Bytes,
         class: WriteClass,
-        trace: Option<Queued>,
-    ) -> oneshot::Receiver<Attempt> {
+        trace: Option<CommandMark>,
+    ) -> oneshot::Receiver<ProposeAttempt> {
         place.fill(envelope, class, trace)
     }
 
     /// Waits for a place; `None` if the queue has stopped.
-    pub(crate) async fn place(&self) -> Option<Place> {
-        self.jobs.clone().reserve_owned().await.ok().map(Place)
+    pub(crate) async fn place(&self) -> Option<QueuePermit> {
+        self.jobs.clone().reserve_owned().await.ok().map(QueuePermit)
     }
 }
 
-struct Packer {
+struct EntryPacker {
     consensus: ConsensusRef,
     observer: Arc<dyn ProposeObserver>,
     time: Timekeeper,
@@ -129,9 +129,9 @@ struct Packer {
     in_flight: Arc<Semaphore>,
 }
 
-impl Packer {
-    async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        let mut held: Option<Job> = None;
+impl EntryPacker {
+    async fn run(mut self, mut jobs: mpsc::Receiver<QueuedCommand>) {
+        let mut held: Option<QueuedCommand> = None;
         // A place in flight is acquired first: commands that arrive while none is free go into one entry.
         while let Ok(place) = self.in_flight.clone().acquire_owned().await {
             let first = match held.take() {
@@ -146,31 +146,36 @@ impl Packer {
         }
     }
 
-    async fn write(&mut self, gathered: Gathered, place: OwnedSemaphorePermit) {
-        let Gathered { envelopes, answers, sampled } = gathered;
+    async fn write(&mut self, gathered: GatheredCommands, place: OwnedSemaphorePermit) {
+        let GatheredCommands { envelopes, answers, sampled } = gathered;
         // No majority agrees with this clock, or none has been heard yet: nothing is stamped with it, as what is in the
         // log stays. A new leader hears the others with its first append; one whose clock is contradicted hands
         // leadership over.
         let Some(TimeStamp { time_ms, trust }) = self.time.stamp() else {
-            return answer_all(answers, || Attempt::NotLeader(None));
+            return answer_all(answers, || ProposeAttempt::NotLeader(None));
         };
-        let packed = entry::pack(&sampled, envelopes.len());
+        let packed = entry::begin_entry(&sampled, envelopes.len());
         let batch = PackedBatch { time_ms, envelopes, time_trust: trust.into() };
         let trace = packed.as_ref().map(|packed| packed.trace().clone());
         let encoded = EncodedBatch { bytes: batch.encode_to_vec().into(), trace };
         self.volume.spend(encoded.bytes.len());
         match self.consensus.write(encoded).await {
-            Ok(written) => drop(tokio::spawn(settle(written, answers, packed, place))),
+            Ok(written) => drop(tokio::spawn(settle_entry(written, answers, packed, place))),
             // openraft takes no more entries: nothing was appended.
-            Err(_) => answer_all(answers, || Attempt::NotLeader(None)),
+            Err(_) => answer_all(answers, || ProposeAttempt::NotLeader(None)),
         }
     }
 
     /// Gathers the waiting commands, up to the bounds of one entry; `held` keeps the command that would have exceeded
     /// them.
-    fn gather(&self, first: Job, jobs: &mut mpsc::Receiver<Job>, held: &mut Option<Job>) -> Gathered {
+    fn gather(
+        &self,
+        first: QueuedCommand,
+        jobs: &mut mpsc::Receiver<QueuedCommand>,
+        held: &mut Option<QueuedCommand>,
+    ) -> GatheredCommands {
         let mut bytes = first.envelope.len();
-        let mut gathered = Gathered { envelopes: Vec::new(), answers: Vec::new(), sampled: Vec::new() };
+        let mut gathered = GatheredCommands { envelopes: Vec::new(), answers: Vec::new(), sampled: Vec::new() };
         gathered.take(first);
         while gathered.envelopes.len() < COMMANDS {
             let Ok(job) = jobs.try_recv() else { break };
@@ -187,7 +192,7 @@ impl Packer {
 
     /// Returns `None` for a command that nobody waits for, or for which the volumes have no space any more: a full
     /// queue is larger than the reserve of a small volume.
-    fn still_wanted(&self, job: Job) -> Option<Job> {
+    fn still_wanted(&self, job: QueuedCommand) -> Option<QueuedCommand> {
         if job.is_abandoned() {
             return None;
         }
@@ -196,22 +201,22 @@ impl Packer {
         }
         let refused = ProposeError::StorageFull { retry_after: STORAGE_FULL_FOR };
         // A caller that gave up no longer listens.
-        let _ = job.answer.send(Attempt::Refused(refused));
+        let _ = job.answer.send(ProposeAttempt::Refused(refused));
         None
     }
 }
 
 /// The commands of one entry.
-struct Gathered {
+struct GatheredCommands {
     envelopes: Vec<Bytes>,
-    answers: Vec<oneshot::Sender<Attempt>>,
+    answers: Vec<oneshot::Sender<ProposeAttempt>>,
     /// Traces of the sampled commands.
-    sampled: Vec<Queued>,
+    sampled: Vec<CommandMark>,
 }
 
-impl Gathered {
-    fn take(&mut self, job: Job) {
-        let Job { envelope, class: _, answer, trace } = job;
+impl GatheredCommands {
+    fn take(&mut self, job: QueuedCommand) {
+        let QueuedCommand { envelope, class: _, answer, trace } = job;
         self.envelopes.push(envelope);
         self.answers.push(answer);
         self.sampled.extend(trace);
@@ -219,10 +224,10 @@ impl Gathered {
 }
 
 /// Waits until the entry is applied, and sends each caller its own outcome.
-async fn settle(
-    written: Written,
-    answers: Vec<oneshot::Sender<Attempt>>,
-    packed: Option<Packed>,
+async fn settle_entry(
+    written: WriteReceiver,
+    answers: Vec<oneshot::Sender<ProposeAttempt>>,
+    packed: Option<EntrySpan>,
     place: OwnedSemaphorePermit,
 ) {
     let result = written.await;
@@ -232,30 +237,30 @@ async fn settle(
     }
     let failed: ClientWriteError<TypeConfig> = match result {
         Ok(Ok(response)) => {
-            let Outcomes(outcomes) = response.data;
+            let EntryOutcomes(outcomes) = response.data;
             if outcomes.len() == answers.len() {
                 for (answer, outcome) in answers.into_iter().zip(outcomes) {
                     // A caller that gave up no longer listens.
-                    let _ = answer.send(Attempt::Applied(Box::new(outcome)));
+                    let _ = answer.send(ProposeAttempt::Applied(Box::new(outcome)));
                 }
             } else {
-                answer_all(answers, || Attempt::Unknown("apply returned a different number of outcomes".into()));
+                answer_all(answers, || ProposeAttempt::Unknown("apply returned a different number of outcomes".into()));
             }
             return;
         }
         Ok(Err(error)) => error,
-        Err(_) => return answer_all(answers, || Attempt::Unknown("this pod stopped".into())),
+        Err(_) => return answer_all(answers, || ProposeAttempt::Unknown("this pod stopped".into())),
     };
     match failed {
         // Refused before it was appended: this node does not lead, its lease has expired, or it is handing leadership
         // over.
-        ClientWriteError::ForwardToLeader(to) => answer_all(answers, || Attempt::NotLeader(to.leader_id)),
+        ClientWriteError::ForwardToLeader(to) => answer_all(answers, || ProposeAttempt::NotLeader(to.leader_id)),
         // The entry may survive in another leader's log.
-        other => answer_all(answers, || Attempt::Unknown(other.to_string())),
+        other => answer_all(answers, || ProposeAttempt::Unknown(other.to_string())),
     }
 }
 
-fn answer_all(answers: Vec<oneshot::Sender<Attempt>>, attempt: impl Fn() -> Attempt) {
+fn answer_all(answers: Vec<oneshot::Sender<ProposeAttempt>>, attempt: impl Fn() -> ProposeAttempt) {
     for answer in answers {
         let _ = answer.send(attempt());
     }

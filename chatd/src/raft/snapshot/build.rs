@@ -1,11 +1,11 @@
 //! Builds a snapshot while entries are still being applied.
 
 use super::SnapshotError;
-use super::files::{self, Known};
-use super::manifest::Manifest;
-use super::shelf::{DATA, MANIFEST, Shelf, SnapshotData};
-use crate::failpoint::{Point, pass};
-use crate::raft::machine::{Drive, MachineObserver, Snapshot, off_the_runtime};
+use super::files::{self, KnownChecksums};
+use super::manifest::CheckedManifest;
+use super::shelf::{DATA, MANIFEST, SnapshotData, SnapshotShelf};
+use crate::failpoint::{FailPoint, pass_point};
+use crate::raft::machine::{MachineObserver, RaftSnapshot, ThreadingModel, off_the_runtime};
 use crate::raft::types::TypeConfig;
 use crate::store::{StateStore, sync_dir};
 use openraft::storage::RaftSnapshotBuilder;
@@ -17,29 +17,34 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Builder of snapshots of one store.
-pub struct Builder<S> {
-    drive: Drive,
+pub struct SnapshotBuilder<S> {
+    drive: ThreadingModel,
     store: S,
-    shelf: Shelf,
+    shelf: SnapshotShelf,
     observer: Arc<dyn MachineObserver>,
 }
 
-impl<S: StateStore> Builder<S> {
-    pub(crate) fn new(drive: Drive, store: S, shelf: Shelf, observer: Arc<dyn MachineObserver>) -> Self {
+impl<S: StateStore> SnapshotBuilder<S> {
+    pub(crate) fn new(
+        drive: ThreadingModel,
+        store: S,
+        shelf: SnapshotShelf,
+        observer: Arc<dyn MachineObserver>,
+    ) -> Self {
         Self { drive, store, shelf, observer }
     }
 }
 
-impl<S: StateStore> RaftSnapshotBuilder<TypeConfig> for Builder<S> {
+impl<S: StateStore> RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder<S> {
     type SnapshotData = SnapshotData;
 
     /// Builds a snapshot. An error would stop openraft, and with it a pod that can still serve; so if building fails,
     /// the previous snapshot is returned again, if there is one. Nothing is lost by this, as purging is bounded by the
     /// snapshot that really exists.
-    async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
+    async fn build_snapshot(&mut self) -> Result<RaftSnapshot, io::Error> {
         let (store, shelf) = (self.store.clone(), self.shelf.clone());
         let started = Instant::now();
-        let built = off_the_runtime(self.drive, move || build(&store, &shelf)).await;
+        let built = off_the_runtime(self.drive, move || build_newest(&store, &shelf)).await;
         let built = built.unwrap_or_else(|error| Err(error.into()));
         let snapshot = match (built, self.shelf.newest()) {
             (Ok(snapshot), _) => {
@@ -57,7 +62,7 @@ impl<S: StateStore> RaftSnapshotBuilder<TypeConfig> for Builder<S> {
 }
 
 /// Builds a snapshot and makes it the newest on the shelf; does nothing if the newest one is of the same log position.
-pub(super) fn build<S: StateStore>(store: &S, shelf: &Shelf) -> Result<SnapshotData, SnapshotError> {
+pub(super) fn build_newest<S: StateStore>(store: &S, shelf: &SnapshotShelf) -> Result<SnapshotData, SnapshotError> {
     let previous = shelf.newest();
     let applied = store.applied().log_id;
     if let Some(newest) = previous.as_ref().filter(|newest| newest.manifest().last_applied() == applied) {
@@ -65,12 +70,12 @@ pub(super) fn build<S: StateStore>(store: &S, shelf: &Shelf) -> Result<SnapshotD
     }
     let id = fresh_id(applied);
     let dir = shelf.begin(&id)?;
-    pass(Point::SnapshotBegun);
-    let built = fill(store, shelf, &id, &dir, previous.as_ref());
+    pass_point(FailPoint::SnapshotBegun);
+    let built = fill_directory(store, shelf, &id, &dir, previous.as_ref());
     match &built {
         Ok(snapshot) => {
             shelf.set_newest(snapshot.clone());
-            pass(Point::SnapshotInFront);
+            pass_point(FailPoint::SnapshotInFront);
             // This pod has come this far without the rest of a broken transfer.
             shelf.discard_incoming(snapshot.manifest().last_applied())?;
         }
@@ -82,25 +87,25 @@ pub(super) fn build<S: StateStore>(store: &S, shelf: &Shelf) -> Result<SnapshotD
     built
 }
 
-fn fill<S: StateStore>(
+fn fill_directory<S: StateStore>(
     store: &S,
-    shelf: &Shelf,
+    shelf: &SnapshotShelf,
     id: &str,
     dir: &Path,
     previous: Option<&SnapshotData>,
 ) -> Result<SnapshotData, SnapshotError> {
     let data = dir.join(DATA);
     store.checkpoint(&data)?;
-    pass(Point::CheckpointMade);
+    pass_point(FailPoint::CheckpointMade);
     // The extent is read from the checkpoint itself, because entries were applied while it was made.
     let contents = store.inspect(&data)?;
-    let known = previous.map(|one| Known::of(&one.data_dir(), one.manifest().files())).unwrap_or_default();
-    let files = files::list(&data, &known)?;
+    let known = previous.map(|one| KnownChecksums::of(&one.data_dir(), one.manifest().files())).unwrap_or_default();
+    let files = files::list_files(&data, &known)?;
     sync_dir(&data)?;
-    pass(Point::CheckpointListed);
-    let manifest = Manifest::describe(id.to_owned(), &contents, files);
+    pass_point(FailPoint::CheckpointListed);
+    let manifest = CheckedManifest::describe(id.to_owned(), &contents, files);
     manifest.save(&dir.join(MANIFEST))?;
-    pass(Point::SnapshotDescribed);
+    pass_point(FailPoint::SnapshotDescribed);
     Ok(shelf.finish(dir, manifest)?)
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 const READ_BYTES: usize = 1 << 20;
 
 /// Returns the CRC-32 (IEEE) of a whole file.
-pub(super) fn crc32(path: &Path) -> Result<u32, StoreError> {
+pub(super) fn file_crc32(path: &Path) -> Result<u32, StoreError> {
     let mut hasher = crc32fast::Hasher::new();
     let mut read = || {
         let mut file = File::open(path)?;
@@ -30,17 +30,17 @@ pub(super) fn crc32(path: &Path) -> Result<u32, StoreError> {
 }
 
 /// Returns `true` if the file has this size and checksum; `false` also if it cannot be read.
-pub(super) fn matches(path: &Path, file: &log::File) -> bool {
+pub(super) fn file_matches(path: &Path, file: &log::File) -> bool {
     let same_size = fs::metadata(path).is_ok_and(|data| data.is_file() && data.len() == file.size);
-    same_size && crc32(path).is_ok_and(|crc| crc == file.crc32)
+    same_size && file_crc32(path).is_ok_and(|crc| crc == file.crc32)
 }
 
 /// Checksums known from another snapshot of the same state: table files are linked and never written again, so the same
 /// inode is the same content as long as that snapshot exists.
 #[derive(Default)]
-pub(super) struct Known(HashMap<u64, (u64, u32)>);
+pub(super) struct KnownChecksums(HashMap<u64, (u64, u32)>);
 
-impl Known {
+impl KnownChecksums {
     /// Collects the checksums of the table files in `data`, which are listed in their manifest.
     pub(super) fn of(data: &Path, files: &[log::File]) -> Self {
         let table = |file: &&log::File| file.name.ends_with(".sst");
@@ -53,9 +53,9 @@ impl Known {
 }
 
 /// Lists all files of a checkpoint, in order of name, and makes them durable.
-pub(super) fn list(data: &Path, known: &Known) -> Result<Vec<log::File>, StoreError> {
+pub(super) fn list_files(data: &Path, known: &KnownChecksums) -> Result<Vec<log::File>, StoreError> {
     let mut files = Vec::new();
-    for path in paths(data)? {
+    for path in sorted_paths(data)? {
         let name = path.file_name().and_then(|name| name.to_str());
         let name = name.ok_or_else(|| StoreError::damaged(&path, "its name is not text"))?.to_owned();
         let found = fs::metadata(&path).map_err(StoreError::io("reading", &path))?;
@@ -63,7 +63,7 @@ pub(super) fn list(data: &Path, known: &Known) -> Result<Vec<log::File>, StoreEr
             Some(&(size, crc32)) if size == found.len() => crc32,
             _ => {
                 File::open(&path).and_then(|file| file.sync_all()).map_err(StoreError::io("syncing", &path))?;
-                crc32(&path)?
+                file_crc32(&path)?
             }
         };
         files.push(log::File { name, size: found.len(), crc32 });
@@ -72,7 +72,7 @@ pub(super) fn list(data: &Path, known: &Known) -> Result<Vec<log::File>, StoreEr
 }
 
 /// Lists the entries of a directory, in order of name.
-pub(super) fn paths(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
+pub(super) fn sorted_paths(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let list = || fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
     let mut paths = list().map_err(StoreError::io("listing", dir))?;
     paths.sort();

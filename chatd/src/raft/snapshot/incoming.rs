@@ -6,10 +6,10 @@
 //! which may be gigabytes, are not read again before the sender has its first answer.
 
 use super::SnapshotError;
-use super::files::{matches, paths};
-use super::manifest::Manifest;
-use super::shelf::{DATA, MANIFEST, Shelf, SnapshotData, share};
-use crate::failpoint::{Point, pass};
+use super::files::{file_matches, sorted_paths};
+use super::manifest::CheckedManifest;
+use super::shelf::{DATA, MANIFEST, SnapshotData, SnapshotShelf, link_or_copy};
+use crate::failpoint::{FailPoint, pass_point};
 use crate::store::{StoreError, sync_dir};
 use bytes::Bytes;
 use quorate_core::proto::log;
@@ -24,19 +24,19 @@ const PART: &str = "part";
 const TABLE: &str = ".sst";
 
 /// A snapshot that is being received; see the [module](self). The methods block on the disk.
-pub(super) struct Incoming {
+pub(super) struct IncomingSnapshot {
     dir: PathBuf,
-    manifest: Manifest,
+    manifest: CheckedManifest,
     /// Files that have not arrived yet.
     wanted: BTreeSet<String>,
     /// File that is arriving.
-    part: Option<Part>,
+    part: Option<PartialFile>,
     received: u64,
     /// Bytes that were read to find out which files are here already.
     reread: u64,
 }
 
-struct Part {
+struct PartialFile {
     name: String,
     size: u64,
     crc32: u32,
@@ -46,28 +46,28 @@ struct Part {
     hasher: crc32fast::Hasher,
 }
 
-impl Incoming {
+impl IncomingSnapshot {
     /// Prepares the directory: keeps valid files, takes files that other snapshots on this pod have, removes everything
     /// else.
-    pub(super) fn open(shelf: &Shelf, manifest: Manifest) -> Result<Self, SnapshotError> {
+    pub(super) fn open(shelf: &SnapshotShelf, manifest: CheckedManifest) -> Result<Self, SnapshotError> {
         let dir = shelf.incoming().join(manifest.id());
         let data = dir.join(DATA);
         fs::create_dir_all(&data).map_err(StoreError::io("creating directory", &data))?;
         // If a transfer of the same snapshot was begun before, the names in the directory were given by this very
         // manifest.
-        let begun = Manifest::load(&dir.join(MANIFEST)).is_ok_and(|before| before == manifest);
+        let begun = CheckedManifest::load(&dir.join(MANIFEST)).is_ok_and(|before| before == manifest);
         manifest.save(&dir.join(MANIFEST))?;
-        let others: Vec<PathBuf> = paths(shelf.incoming())?.into_iter().filter(|other| *other != dir).collect();
-        let mut sources: Vec<Source> = others.iter().filter_map(|other| Source::received(other)).collect();
-        sources.extend(shelf.newest().map(|newest| Source::of(&newest)));
-        let mut looking = Looking { manifest: &manifest, data: &data, reread: 0 };
+        let others: Vec<PathBuf> = sorted_paths(shelf.incoming())?.into_iter().filter(|other| *other != dir).collect();
+        let mut sources: Vec<FileSource> = others.iter().filter_map(|other| FileSource::received(other)).collect();
+        sources.extend(shelf.newest().map(|newest| FileSource::of(&newest)));
+        let mut looking = FileSearch { manifest: &manifest, data: &data, reread: 0 };
         looking.keep_whole(begun)?;
         let wanted = looking.take_from(&sources)?;
         let reread = looking.reread;
         for other in others {
             fs::remove_dir_all(&other).map_err(StoreError::io("removing", &other))?;
         }
-        pass(Point::IncomingPrepared);
+        pass_point(FailPoint::IncomingPrepared);
         Ok(Self { dir, manifest, wanted, part: None, received: 0, reread })
     }
 
@@ -117,16 +117,16 @@ impl Incoming {
         Ok(())
     }
 
-    fn begin(&self, name: &str) -> Result<Part, SnapshotError> {
+    fn begin(&self, name: &str) -> Result<PartialFile, SnapshotError> {
         let file = self.manifest.file(name).filter(|_| self.wanted.contains(name));
         let file = file.ok_or_else(|| self.broken(format!("it sends {name}, which was not asked for")))?;
         let path = self.data().join(format!("{name}.{PART}"));
         let created = File::create(&path).map_err(StoreError::io("creating", &path))?;
         let (name, size, crc32) = (file.name.clone(), file.size, file.crc32);
-        Ok(Part { name, size, crc32, path, file: created, written: 0, hasher: crc32fast::Hasher::new() })
+        Ok(PartialFile { name, size, crc32, path, file: created, written: 0, hasher: crc32fast::Hasher::new() })
     }
 
-    fn complete(&mut self, part: Part) -> Result<(), SnapshotError> {
+    fn complete(&mut self, part: PartialFile) -> Result<(), SnapshotError> {
         let found = part.hasher.finalize();
         if found != part.crc32 {
             // The file is not kept: the next transfer must not start with it.
@@ -134,12 +134,12 @@ impl Incoming {
             let (snapshot, expected) = (self.manifest.id().to_owned(), part.crc32);
             return Err(SnapshotError::Damaged { snapshot, file: part.name, expected, found });
         }
-        pass(Point::PartWritten);
+        pass_point(FailPoint::PartWritten);
         part.file.sync_all().map_err(StoreError::io("syncing", &part.path))?;
-        pass(Point::PartSynced);
+        pass_point(FailPoint::PartSynced);
         let target = self.data().join(&part.name);
         fs::rename(&part.path, &target).map_err(StoreError::io("renaming into place", &target))?;
-        pass(Point::PartRenamed);
+        pass_point(FailPoint::PartRenamed);
         self.wanted.remove(&part.name);
         Ok(())
     }
@@ -151,7 +151,7 @@ impl Incoming {
         }
         sync_dir(&self.data())?;
         sync_dir(&self.dir)?;
-        pass(Point::SnapshotReceived);
+        pass_point(FailPoint::SnapshotReceived);
         Ok(SnapshotData::new(self.dir, self.manifest))
     }
 
@@ -165,34 +165,34 @@ impl Incoming {
 }
 
 /// A directory with files of a manifest, some of which may be missing.
-struct Source {
+struct FileSource {
     data: PathBuf,
-    manifest: Manifest,
+    manifest: CheckedManifest,
 }
 
-impl Source {
+impl FileSource {
     fn of(snapshot: &SnapshotData) -> Self {
         Self { data: snapshot.data_dir(), manifest: snapshot.manifest().clone() }
     }
 
     /// Opens a received directory; `None` if its manifest cannot be read, as its files are then of no use.
     fn received(dir: &Path) -> Option<Self> {
-        let manifest = Manifest::load(&dir.join(MANIFEST)).ok()?;
+        let manifest = CheckedManifest::load(&dir.join(MANIFEST)).ok()?;
         Some(Self { data: dir.join(DATA), manifest })
     }
 }
 
 /// Search for the files of the manifest on this pod.
-struct Looking<'a> {
-    manifest: &'a Manifest,
+struct FileSearch<'a> {
+    manifest: &'a CheckedManifest,
     data: &'a Path,
     reread: u64,
 }
 
-impl Looking<'_> {
+impl FileSearch<'_> {
     /// Removes everything from the directory except complete files of the manifest.
     fn keep_whole(&mut self, begun: bool) -> Result<(), SnapshotError> {
-        for path in paths(self.data)? {
+        for path in sorted_paths(self.data)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if !self.manifest.file(&name).is_some_and(|file| self.is_whole(&path, file, begun)) {
                 fs::remove_file(&path).map_err(StoreError::io("removing", &path))?;
@@ -202,7 +202,7 @@ impl Looking<'_> {
     }
 
     /// Takes files that other snapshots on this pod have; returns the missing ones.
-    fn take_from(&mut self, sources: &[Source]) -> Result<BTreeSet<String>, SnapshotError> {
+    fn take_from(&mut self, sources: &[FileSource]) -> Result<BTreeSet<String>, SnapshotError> {
         let mut wanted = BTreeSet::new();
         for file in self.manifest.files() {
             let target = self.data.join(&file.name);
@@ -212,7 +212,7 @@ impl Looking<'_> {
             let listed = sources.iter().filter(|source| source.manifest.file(&file.name) == Some(file));
             let found = listed.map(|source| source.data.join(&file.name)).find(|path| self.is_whole(path, file, true));
             match found {
-                Some(path) => take(&path, &target)?,
+                Some(path) => take_file(&path, &target)?,
                 None if file.size == 0 => {
                     File::create(&target).and_then(|f| f.sync_all()).map_err(StoreError::io("creating", &target))?;
                 }
@@ -230,7 +230,7 @@ impl Looking<'_> {
         if listed && file.name.ends_with(TABLE) {
             return fs::metadata(path).is_ok_and(|data| data.is_file() && data.len() == file.size);
         }
-        let right = matches(path, file);
+        let right = file_matches(path, file);
         self.reread = self.reread.saturating_add(file.size);
         right
     }
@@ -238,12 +238,12 @@ impl Looking<'_> {
 
 /// Takes a file from another snapshot on this pod. It gets its name only once it is complete, like a received file,
 /// because linking may have to copy.
-fn take(from: &Path, target: &Path) -> Result<(), SnapshotError> {
+fn take_file(from: &Path, target: &Path) -> Result<(), SnapshotError> {
     let mut beside = target.as_os_str().to_owned();
     beside.push(".");
     beside.push(PART);
     let beside = PathBuf::from(beside);
-    share(from, &beside)?;
+    link_or_copy(from, &beside)?;
     fs::rename(&beside, target).map_err(StoreError::io("renaming into place", target))?;
     Ok(())
 }
@@ -251,16 +251,17 @@ fn take(from: &Path, target: &Path) -> Result<(), SnapshotError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Applied, Contents};
+    use crate::store::{AppliedState, CheckpointContents};
 
     #[test]
     fn bytes_that_are_not_the_next_ones_of_a_file_are_refused() {
         for (offset, bytes) in [(u64::MAX, &b"ab"[..]), (1, b"ab"), (0, b"too much")] {
             let dir = tempfile::tempdir().unwrap();
-            let shelf = Shelf::open(dir.path()).unwrap();
+            let shelf = SnapshotShelf::open(dir.path()).unwrap();
             let files = vec![log::File { name: "a".into(), size: 4, crc32: 0 }];
-            let contents = Contents { applied: Applied::default(), cluster_id: None };
-            let mut incoming = Incoming::open(&shelf, Manifest::describe("1-a".into(), &contents, files)).unwrap();
+            let contents = CheckpointContents { applied: AppliedState::default(), cluster_id: None };
+            let mut incoming =
+                IncomingSnapshot::open(&shelf, CheckedManifest::describe("1-a".into(), &contents, files)).unwrap();
             let refused = incoming.write("a", offset, &Bytes::from_static(bytes)).unwrap_err();
             assert!(matches!(refused, SnapshotError::Protocol { .. }), "{refused}");
             assert_eq!(incoming.received(), 0);

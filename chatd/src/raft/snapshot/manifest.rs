@@ -3,7 +3,7 @@
 use super::SnapshotError;
 use crate::raft::codec::{log_id_from_pb, membership_from_pb};
 use crate::raft::types::{SnapshotMeta, StoredMembership};
-use crate::store::{Contents, StoreError, write_durably};
+use crate::store::{CheckpointContents, StoreError, write_durably};
 use bytes::Bytes;
 use prost::Message as _;
 use quorate_core::proto::log;
@@ -20,15 +20,15 @@ const FILE_LIMIT: usize = 100_000;
 
 /// A manifest that has been checked.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Manifest {
+pub(super) struct CheckedManifest {
     message: log::Manifest,
     /// Content of the file: CRC-32 of the message (big-endian), then the message.
     encoded: Bytes,
 }
 
-impl Manifest {
+impl CheckedManifest {
     /// Describes a checkpoint with these contents and files.
-    pub(super) fn describe(id: String, contents: &Contents, files: Vec<log::File>) -> Self {
+    pub(super) fn describe(id: String, contents: &CheckpointContents, files: Vec<log::File>) -> Self {
         let message = log::Manifest {
             version: VERSION,
             snapshot_id: id,
@@ -51,7 +51,7 @@ impl Manifest {
             return Err(SnapshotError::manifest("its checksum does not match"));
         }
         let message = log::Manifest::decode(encoded.slice(4..)).map_err(SnapshotError::manifest)?;
-        check(&message)?;
+        check_manifest(&message)?;
         Ok(Self { message, encoded })
     }
 
@@ -99,7 +99,7 @@ impl Manifest {
     }
 
     /// Returns `true` if these are the contents that the manifest promises.
-    pub(super) fn promises(&self, contents: &Contents) -> bool {
+    pub(super) fn promises(&self, contents: &CheckpointContents) -> bool {
         let membership = &contents.applied.membership;
         self.message.last_applied == contents.applied.log_id
             && self.message.membership_log_id == membership.log_id
@@ -127,7 +127,7 @@ fn is_name(name: &str) -> bool {
     !name.is_empty() && name.len() <= NAME_LIMIT && !name.starts_with('.') && name.bytes().all(allowed)
 }
 
-fn check(manifest: &log::Manifest) -> Result<(), SnapshotError> {
+fn check_manifest(manifest: &log::Manifest) -> Result<(), SnapshotError> {
     let wrong = |what: String| Err(SnapshotError::Manifest { what });
     if manifest.version != VERSION {
         return wrong(format!(
@@ -154,18 +154,18 @@ fn check(manifest: &log::Manifest) -> Result<(), SnapshotError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Applied;
+    use crate::store::AppliedState;
 
-    fn with_files(names: &[&str]) -> Manifest {
+    fn with_files(names: &[&str]) -> CheckedManifest {
         let files = names.iter().map(|&name| log::File { name: name.into(), size: 1, crc32: 2 }).collect();
-        let contents = Contents { applied: Applied::default(), cluster_id: Some("c".into()) };
-        Manifest::describe("1-a".into(), &contents, files)
+        let contents = CheckpointContents { applied: AppliedState::default(), cluster_id: Some("c".into()) };
+        CheckedManifest::describe("1-a".into(), &contents, files)
     }
 
     #[test]
     fn a_manifest_survives_its_bytes() {
         let manifest = with_files(&["CURRENT", "000001.sst"]);
-        assert_eq!(Manifest::parse(manifest.encoded()).unwrap(), manifest);
+        assert_eq!(CheckedManifest::parse(manifest.encoded()).unwrap(), manifest);
     }
 
     #[test]
@@ -174,25 +174,25 @@ mod tests {
         for at in 0..encoded.len() {
             let mut bytes = encoded.to_vec();
             bytes[at] ^= 1;
-            assert!(Manifest::parse(bytes.into()).is_err(), "byte {at}");
-            assert!(Manifest::parse(encoded.slice(..at)).is_err(), "cut at {at}");
+            assert!(CheckedManifest::parse(bytes.into()).is_err(), "byte {at}");
+            assert!(CheckedManifest::parse(encoded.slice(..at)).is_err(), "cut at {at}");
         }
     }
 
     #[test]
     fn names_that_lead_out_of_the_directory_are_refused() {
         for bad in ["", "..", "../x", "a/b", "/etc/passwd", ".hidden", "a\0b", &"x".repeat(65)] {
-            assert!(Manifest::parse(with_files(&[bad]).encoded()).is_err(), "{bad:?}");
+            assert!(CheckedManifest::parse(with_files(&[bad]).encoded()).is_err(), "{bad:?}");
         }
-        assert!(Manifest::parse(with_files(&["a", "a"]).encoded()).is_err(), "listed twice");
+        assert!(CheckedManifest::parse(with_files(&["a", "a"]).encoded()).is_err(), "listed twice");
     }
 
     #[test]
     fn files_that_together_are_larger_than_a_number_are_refused() {
         let file = |name: &str| log::File { name: name.into(), size: u64::MAX / 2 + 1, crc32: 2 };
-        let contents = Contents { applied: Applied::default(), cluster_id: None };
-        let described = |files| Manifest::describe("1-a".into(), &contents, files).encoded();
-        assert_eq!(Manifest::parse(described(vec![file("a")])).unwrap().size(), u64::MAX / 2 + 1);
-        assert!(Manifest::parse(described(vec![file("a"), file("b")])).is_err());
+        let contents = CheckpointContents { applied: AppliedState::default(), cluster_id: None };
+        let described = |files| CheckedManifest::describe("1-a".into(), &contents, files).encoded();
+        assert_eq!(CheckedManifest::parse(described(vec![file("a")])).unwrap().size(), u64::MAX / 2 + 1);
+        assert!(CheckedManifest::parse(described(vec![file("a"), file("b")])).is_err());
     }
 }

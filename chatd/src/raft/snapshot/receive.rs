@@ -1,11 +1,11 @@
 //! Receives a snapshot and hands it to openraft for installation.
 
 use super::SnapshotError;
-use super::incoming::Incoming;
-use super::manifest::Manifest;
-use super::shelf::{Shelf, SnapshotData};
+use super::incoming::IncomingSnapshot;
+use super::manifest::CheckedManifest;
+use super::shelf::{SnapshotData, SnapshotShelf};
 use super::turn::{HeldTurn, TransferTurn};
-use crate::raft::machine::{Drive, Machine, Snapshot, off_the_runtime};
+use crate::raft::machine::{RaftSnapshot, StateMachine, ThreadingModel, off_the_runtime};
 use crate::raft::network::convert::{vote_from_pb, vote_to_pb};
 use crate::raft::network::snapshot::{ReceiveSnapshot, SnapshotResponses};
 use crate::raft::observe::RaftObserver;
@@ -25,20 +25,20 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 /// Interface to openraft that a receiver needs.
-pub trait Installer: Send + Sync + 'static {
+pub trait SnapshotInstaller: Send + Sync + 'static {
     /// Returns this node's current vote.
     fn vote(&self) -> Vote;
     /// Installs a complete snapshot in the name of the leader with this vote; returns this node's vote.
-    fn install(&self, leader: Vote, snapshot: Snapshot) -> BoxFuture<'_, Result<Vote, String>>;
+    fn install(&self, leader: Vote, snapshot: RaftSnapshot) -> BoxFuture<'_, Result<Vote, String>>;
 }
 
-impl<S: StateStore> Installer for openraft::Raft<TypeConfig, Machine<S>> {
+impl<S: StateStore> SnapshotInstaller for openraft::Raft<TypeConfig, StateMachine<S>> {
     fn vote(&self) -> Vote {
         use openraft::async_runtime::WatchReceiver as _;
         self.metrics().borrow_watched().vote
     }
 
-    fn install(&self, leader: Vote, snapshot: Snapshot) -> BoxFuture<'_, Result<Vote, String>> {
+    fn install(&self, leader: Vote, snapshot: RaftSnapshot) -> BoxFuture<'_, Result<Vote, String>> {
         Box::pin(async move {
             let installed = self.install_full_snapshot(leader, snapshot).await;
             installed.map(|response| response.vote).map_err(|error| error.to_string())
@@ -52,12 +52,12 @@ pub struct ReceiveOptions {
     /// Time without any message after which a transfer is given up, so that another leader's can begin.
     pub stall: Duration,
     /// Threading model of the work on files.
-    pub drive: Drive,
+    pub drive: ThreadingModel,
 }
 
 impl Default for ReceiveOptions {
     fn default() -> Self {
-        Self { stall: Duration::from_secs(10), drive: Drive::Threads }
+        Self { stall: Duration::from_secs(10), drive: ThreadingModel::Threads }
     }
 }
 
@@ -71,19 +71,19 @@ const CHUNK_LIMIT: usize = 1 << 20;
 const ANSWERS_AHEAD: usize = 16;
 
 /// Server side of `InstallSnapshot`. Receives one transfer at a time: the latest.
-pub struct Receiver<S> {
+pub struct SnapshotReceiver<S> {
     store: S,
-    shelf: Shelf,
-    raft: Arc<dyn Installer>,
+    shelf: SnapshotShelf,
+    raft: Arc<dyn SnapshotInstaller>,
     options: ReceiveOptions,
     observer: Arc<dyn RaftObserver>,
     pub(super) turn: TransferTurn,
     volume: VolumeGauge,
 }
 
-impl<S: StateStore> Receiver<S> {
+impl<S: StateStore> SnapshotReceiver<S> {
     /// Creates a receiver that stores snapshots on this shelf and installs them through `raft`.
-    pub fn new(store: S, shelf: Shelf, raft: Arc<dyn Installer>, options: ReceiveOptions) -> Self {
+    pub fn new(store: S, shelf: SnapshotShelf, raft: Arc<dyn SnapshotInstaller>, options: ReceiveOptions) -> Self {
         Self {
             store,
             shelf,
@@ -109,7 +109,7 @@ impl<S: StateStore> Receiver<S> {
 }
 
 #[tonic::async_trait]
-impl<S: StateStore> ReceiveSnapshot for Receiver<S> {
+impl<S: StateStore> ReceiveSnapshot for SnapshotReceiver<S> {
     async fn receive(
         &self,
         manifest: pb::SnapshotManifest,
@@ -118,7 +118,7 @@ impl<S: StateStore> ReceiveSnapshot for Receiver<S> {
         let leader = manifest.vote.as_ref().map(vote_from_pb);
         let leader = leader.ok_or_else(|| Status::invalid_argument("the manifest has no vote"))?;
         let cluster = manifest.target.map(|target| target.cluster_id).unwrap_or_default();
-        let manifest = Manifest::parse(manifest.manifest).map_err(|error| status(&error))?;
+        let manifest = CheckedManifest::parse(manifest.manifest).map_err(|error| status_of(&error))?;
         if !manifest.is_of(&cluster) {
             let text = format!("the snapshot belongs to cluster {}, but this node to {cluster}", manifest.cluster_id());
             return Err(Status::failed_precondition(text));
@@ -126,12 +126,12 @@ impl<S: StateStore> ReceiveSnapshot for Receiver<S> {
         let own = self.raft.vote();
         if own > leader {
             // The sender is told before it sends any file; openraft checks again at the installation.
-            let told = Ok(response(Answer::Installed(vote_to_pb(&own))));
+            let told = Ok(response_of(Answer::Installed(vote_to_pb(&own))));
             return Ok(Box::pin(tokio_stream::once(told)));
         }
         let turn = self.turn.take(leader).await?;
         let (answers, queue) = mpsc::channel(ANSWERS_AHEAD);
-        let transfer = Transfer {
+        let transfer = IncomingTransfer {
             store: self.store.clone(),
             shelf: self.shelf.clone(),
             raft: self.raft.clone(),
@@ -147,10 +147,10 @@ impl<S: StateStore> ReceiveSnapshot for Receiver<S> {
     }
 }
 
-struct Transfer<S> {
+struct IncomingTransfer<S> {
     store: S,
-    shelf: Shelf,
-    raft: Arc<dyn Installer>,
+    shelf: SnapshotShelf,
+    raft: Arc<dyn SnapshotInstaller>,
     options: ReceiveOptions,
     observer: Arc<dyn RaftObserver>,
     volume: VolumeGauge,
@@ -159,11 +159,11 @@ struct Transfer<S> {
     turn: HeldTurn,
 }
 
-fn response(part: Answer) -> pb::SnapshotResponse {
+fn response_of(part: Answer) -> pb::SnapshotResponse {
     pb::SnapshotResponse { part: Some(part) }
 }
 
-fn status(error: &SnapshotError) -> Status {
+fn status_of(error: &SnapshotError) -> Status {
     let text = error.to_string();
     match error {
         SnapshotError::Manifest { .. } | SnapshotError::Codec(_) | SnapshotError::Protocol { .. } => {
@@ -179,19 +179,19 @@ fn status(error: &SnapshotError) -> Status {
 }
 
 /// Runs work on the disk outside the async runtime.
-async fn blocking<T: Send + 'static>(
-    drive: Drive,
+async fn run_blocking<T: Send + 'static>(
+    drive: ThreadingModel,
     work: impl FnOnce() -> Result<T, SnapshotError> + Send + 'static,
 ) -> Result<T, Status> {
     let done = off_the_runtime(drive, work).await;
-    done.unwrap_or_else(|error| Err(SnapshotError::Store(error))).map_err(|error| status(&error))
+    done.unwrap_or_else(|error| Err(SnapshotError::Store(error))).map_err(|error| status_of(&error))
 }
 
-impl<S: StateStore> Transfer<S> {
-    async fn run(mut self, leader: Vote, manifest: Manifest) {
+impl<S: StateStore> IncomingTransfer<S> {
+    async fn run(mut self, leader: Vote, manifest: CheckedManifest) {
         let id = manifest.id().to_owned();
         let last = match self.transfer(leader, manifest).await {
-            Ok(vote) => Ok(response(Answer::Installed(vote_to_pb(&vote)))),
+            Ok(vote) => Ok(response_of(Answer::Installed(vote_to_pb(&vote)))),
             Err(error) => {
                 tracing::warn!(snapshot = id, %error, "failed to receive a snapshot");
                 Err(error)
@@ -204,16 +204,16 @@ impl<S: StateStore> Transfer<S> {
         let _ = answers.send(last).await;
     }
 
-    async fn transfer(&mut self, leader: Vote, manifest: Manifest) -> Result<Vote, Status> {
+    async fn transfer(&mut self, leader: Vote, manifest: CheckedManifest) -> Result<Vote, Status> {
         let (shelf, id) = (self.shelf.clone(), manifest.id().to_owned());
-        let incoming = blocking(self.options.drive, move || Incoming::open(&shelf, manifest)).await?;
+        let incoming = run_blocking(self.options.drive, move || IncomingSnapshot::open(&shelf, manifest)).await?;
         let (wanted_bytes, reread_bytes) = (incoming.wanted_bytes(), incoming.reread());
         tracing::info!(snapshot = id, wanted_bytes, reread_bytes, "receiving a snapshot");
         self.fits(wanted_bytes).await?;
         self.answer(Answer::Wanted(pb::WantedFiles { files: incoming.wanted() })).await?;
         let (incoming, received) = self.files(incoming).await?;
         let store = self.store.clone();
-        let checking = blocking(self.options.drive, move || check(&store, incoming.finish()?));
+        let checking = run_blocking(self.options.drive, move || check_snapshot(&store, incoming.finish()?));
         let snapshot = self.meanwhile(received, checking).await?;
         self.install(leader, snapshot, received).await
     }
@@ -236,7 +236,7 @@ impl<S: StateStore> Transfer<S> {
     }
 
     async fn answer(&self, part: Answer) -> Result<(), Status> {
-        let sent = self.turn.unless_superseded(self.answers.send(Ok(response(part)))).await?;
+        let sent = self.turn.unless_superseded(self.answers.send(Ok(response_of(part)))).await?;
         sent.map_err(|_| Status::cancelled("the sender is gone"))
     }
 
@@ -248,12 +248,12 @@ impl<S: StateStore> Transfer<S> {
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                _ = progress.tick() => drop(self.answers.try_send(Ok(response(Answer::ReceivedBytes(received))))),
+                _ = progress.tick() => drop(self.answers.try_send(Ok(response_of(Answer::ReceivedBytes(received))))),
             }
         }
     }
 
-    async fn files(&mut self, mut incoming: Incoming) -> Result<(Incoming, u64), Status> {
+    async fn files(&mut self, mut incoming: IncomingSnapshot) -> Result<(IncomingSnapshot, u64), Status> {
         loop {
             let stalled = || Status::deadline_exceeded(format!("nothing was received for {:?}", self.options.stall));
             let next = self.turn.unless_superseded(timeout(self.options.stall, self.rest.message())).await?;
@@ -271,7 +271,7 @@ impl<S: StateStore> Transfer<S> {
                 return Err(Status::data_loss(format!("a chunk of {} was damaged in transit", chunk.file)));
             }
             let bytes = chunk.data.len() as u64;
-            incoming = blocking(self.options.drive, move || {
+            incoming = run_blocking(self.options.drive, move || {
                 incoming.write(&chunk.file, chunk.offset, &chunk.data)?;
                 Ok(incoming)
             })
@@ -283,12 +283,12 @@ impl<S: StateStore> Transfer<S> {
 
     async fn install(&self, leader: Vote, snapshot: SnapshotData, received: u64) -> Result<Vote, Status> {
         let id = snapshot.id().to_owned();
-        let snapshot = snapshot.into_snapshot().map_err(|error| status(&error))?;
+        let snapshot = snapshot.into_snapshot().map_err(|error| status_of(&error))?;
         let installed = self.meanwhile(received, self.raft.install(leader, snapshot)).await;
         let vote = installed.map_err(Status::internal)?;
         // openraft ignores a snapshot that contains nothing new; its files are then still in the incoming directory.
         let (shelf, covered) = (self.shelf.clone(), self.store.applied().log_id);
-        blocking(self.options.drive, move || Ok(shelf.discard_incoming(covered)?)).await?;
+        run_blocking(self.options.drive, move || Ok(shelf.discard_incoming(covered)?)).await?;
         tracing::info!(snapshot = id, received, "received and installed a snapshot");
         Ok(vote)
     }
@@ -296,7 +296,7 @@ impl<S: StateStore> Transfer<S> {
 
 /// Makes the last check before openraft discards log entries for the snapshot: the files are a valid state, and it is
 /// the one that the manifest promises.
-pub(super) fn check<S: StateStore>(store: &S, snapshot: SnapshotData) -> Result<SnapshotData, SnapshotError> {
+pub(super) fn check_snapshot<S: StateStore>(store: &S, snapshot: SnapshotData) -> Result<SnapshotData, SnapshotError> {
     let contents = store.inspect(&snapshot.data_dir())?;
     if snapshot.manifest().promises(&contents) {
         Ok(snapshot)

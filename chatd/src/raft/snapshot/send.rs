@@ -1,8 +1,8 @@
 //! Sends a snapshot: the manifest, then the files that the receiver requests, then the end.
 
-use super::manifest::Manifest;
+use super::manifest::CheckedManifest;
 use super::shelf::SnapshotData;
-use crate::raft::machine::{Drive, off_the_runtime};
+use crate::raft::machine::{ThreadingModel, off_the_runtime};
 use crate::raft::network::convert::{vote_from_pb, vote_to_pb};
 use crate::raft::network::snapshot::{SendSnapshot, SendSnapshotError, SnapshotFacts, SnapshotOf};
 use crate::raft::observe::PeerObserver;
@@ -32,12 +32,12 @@ pub struct SendOptions {
     /// Time without any answer after which a transfer is given up; openraft tries again.
     pub stall: Duration,
     /// Threading model of file reads.
-    pub drive: Drive,
+    pub drive: ThreadingModel,
 }
 
 impl Default for SendOptions {
     fn default() -> Self {
-        Self { bytes_per_second: 64 << 20, stall: Duration::from_secs(10), drive: Drive::Threads }
+        Self { bytes_per_second: 64 << 20, stall: Duration::from_secs(10), drive: ThreadingModel::Threads }
     }
 }
 
@@ -48,11 +48,11 @@ const CHUNKS_AHEAD: usize = 4;
 
 /// Sender of snapshots to other pods.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Sender {
+pub struct SnapshotSender {
     options: SendOptions,
 }
 
-impl Sender {
+impl SnapshotSender {
     /// Creates a sender with these options.
     #[must_use]
     pub fn new(options: SendOptions) -> Self {
@@ -70,7 +70,7 @@ impl SnapshotFacts for SnapshotData {
     }
 }
 
-impl SendSnapshot for Sender {
+impl SendSnapshot for SnapshotSender {
     type Data = SnapshotData;
 
     async fn send(
@@ -86,12 +86,12 @@ impl SendSnapshot for Sender {
         let snapshot = snapshot.snapshot;
         tokio::select! {
             () = cancel => Err(SendSnapshotError::Cancelled),
-            result = transfer(client, target, vote, &snapshot, observer, self.options) => result,
+            result = transfer_snapshot(client, target, vote, &snapshot, observer, self.options) => result,
         }
     }
 }
 
-async fn transfer(
+async fn transfer_snapshot(
     mut client: RaftClient<Channel>,
     target: pb::Target,
     vote: Vote,
@@ -104,11 +104,11 @@ async fn transfer(
     let first =
         pb::SnapshotManifest { target: Some(target), vote: Some(vote_to_pb(&vote)), manifest: manifest.encoded() };
     // The queue is empty, so this does not wait.
-    push(&messages, Part::Manifest(first)).await?;
+    push_part(&messages, Part::Manifest(first)).await?;
     let call = client.install_snapshot(ReceiverStream::new(queue));
     let mut answers = in_time(options, call).await?.into_inner();
     let wanted = loop {
-        match answer(&mut answers, options).await? {
+        match next_answer(&mut answers, options).await? {
             Answer::Wanted(wanted) => break wanted.files,
             // Either the receiver's vote is higher, or it has applied everything in the snapshot.
             Answer::Installed(vote) => return Ok(vote_from_pb(&vote)),
@@ -125,16 +125,16 @@ async fn transfer(
         "sending a snapshot"
     );
     let data = snapshot.data_dir();
-    let mut progress = Progress::begin(observer, manifest, &wanted);
-    let pump = pump(messages, manifest, &data, &wanted, &mut progress, options);
-    let installed = installed(&mut answers, options);
+    let mut progress = TransferProgress::begin(observer, manifest, &wanted);
+    let pump = pump_files(messages, manifest, &data, &wanted, &mut progress, options);
+    let installed = await_installed(&mut answers, options);
     tokio::pin!(pump, installed);
     // Answers continue after the last chunk; a final answer before it ends the transfer.
     let done = tokio::select! {
         sent = &mut pump => match sent {
             Ok(()) => installed.await,
             // The receiver closed the stream because it has answered, and the answer is more precise.
-            Err(SendSnapshotError::Receiver(closed)) => installed.await.map_err(|error| better(error, closed)),
+            Err(SendSnapshotError::Receiver(closed)) => installed.await.map_err(|error| more_precise(error, closed)),
             Err(error) => Err(error),
         },
         answered = &mut installed => answered,
@@ -145,7 +145,7 @@ async fn transfer(
     done
 }
 
-fn better(error: SendSnapshotError, closed: Status) -> SendSnapshotError {
+fn more_precise(error: SendSnapshotError, closed: Status) -> SendSnapshotError {
     match error {
         SendSnapshotError::Receiver(status) if status.code() == tonic::Code::DeadlineExceeded => {
             SendSnapshotError::Receiver(closed)
@@ -162,73 +162,74 @@ async fn in_time<T>(
     timeout(options.stall, work).await.unwrap_or_else(stalled).map_err(SendSnapshotError::Receiver)
 }
 
-fn unexpected(what: &str) -> SendSnapshotError {
+fn unexpected_answer(what: &str) -> SendSnapshotError {
     SendSnapshotError::Receiver(Status::internal(format!("the receiver broke the protocol: {what}")))
 }
 
-async fn push(messages: &mpsc::Sender<pb::SnapshotRequest>, part: Part) -> Result<(), SendSnapshotError> {
+async fn push_part(messages: &mpsc::Sender<pb::SnapshotRequest>, part: Part) -> Result<(), SendSnapshotError> {
     let message = pb::SnapshotRequest { part: Some(part) };
     messages.send(message).await.map_err(|_| SendSnapshotError::Receiver(Status::aborted("the stream was closed")))
 }
 
 /// Returns the next answer, within the stall timeout.
-async fn answer(
+async fn next_answer(
     answers: &mut Streaming<pb::SnapshotResponse>,
     options: SendOptions,
 ) -> Result<Answer, SendSnapshotError> {
     let message = in_time(options, answers.message()).await?;
-    message.and_then(|message| message.part).ok_or_else(|| unexpected("it ended without a response"))
+    message.and_then(|message| message.part).ok_or_else(|| unexpected_answer("it ended without a response"))
 }
 
 /// Reads progress reports until the snapshot is installed.
-async fn installed(
+async fn await_installed(
     answers: &mut Streaming<pb::SnapshotResponse>,
     options: SendOptions,
 ) -> Result<Vote, SendSnapshotError> {
     loop {
-        match answer(answers, options).await? {
+        match next_answer(answers, options).await? {
             Answer::ReceivedBytes(_) => {}
             Answer::Installed(vote) => return Ok(vote_from_pb(&vote)),
-            Answer::Wanted(_) => return Err(unexpected("a second list of files")),
+            Answer::Wanted(_) => return Err(unexpected_answer("a second list of files")),
         }
     }
 }
 
-async fn pump(
+async fn pump_files(
     messages: mpsc::Sender<pb::SnapshotRequest>,
-    manifest: &Manifest,
+    manifest: &CheckedManifest,
     data: &Path,
     wanted: &[String],
-    progress: &mut Progress<'_>,
+    progress: &mut TransferProgress<'_>,
     options: SendOptions,
 ) -> Result<(), SendSnapshotError> {
-    let mut pace = Pace::new(options.bytes_per_second);
+    let mut pace = TransferPace::new(options.bytes_per_second);
     for name in wanted {
-        let size = manifest.file(name).ok_or_else(|| unexpected("it wants a file that is not listed"))?.size;
-        let mut file = open(options.drive, data.join(name)).await?;
+        let size = manifest.file(name).ok_or_else(|| unexpected_answer("it wants a file that is not listed"))?.size;
+        let mut file = open_file(options.drive, data.join(name)).await?;
         let mut offset = 0;
         while offset < size {
             let bytes;
-            (file, bytes) = read(options.drive, file, size - offset).await?;
+            (file, bytes) = read_chunk(options.drive, file, size - offset).await?;
             let len = bytes.len() as u64;
             let crc32 = crc32fast::hash(&bytes);
-            push(&messages, Part::Chunk(pb::SnapshotChunk { file: name.clone(), offset, data: bytes, crc32 })).await?;
+            push_part(&messages, Part::Chunk(pb::SnapshotChunk { file: name.clone(), offset, data: bytes, crc32 }))
+                .await?;
             offset += len;
             progress.sent(len);
             pace.spend(len).await;
         }
     }
-    push(&messages, Part::End(pb::SnapshotEnd {})).await
+    push_part(&messages, Part::End(pb::SnapshotEnd {})).await
 }
 
-async fn open(drive: Drive, path: PathBuf) -> Result<File, SendSnapshotError> {
-    blocking(drive, move || File::open(path)).await
+async fn open_file(drive: ThreadingModel, path: PathBuf) -> Result<File, SendSnapshotError> {
+    read_blocking(drive, move || File::open(path)).await
 }
 
 /// Reads the next chunk. The file is moved to the thread that reads, and returned.
-async fn read(drive: Drive, mut file: File, left: u64) -> Result<(File, Bytes), SendSnapshotError> {
+async fn read_chunk(drive: ThreadingModel, mut file: File, left: u64) -> Result<(File, Bytes), SendSnapshotError> {
     let len = usize::try_from(left).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
-    blocking(drive, move || {
+    read_blocking(drive, move || {
         let mut bytes = BytesMut::zeroed(len);
         file.read_exact(&mut bytes)?;
         Ok((file, bytes.freeze()))
@@ -236,8 +237,8 @@ async fn read(drive: Drive, mut file: File, left: u64) -> Result<(File, Bytes), 
     .await
 }
 
-async fn blocking<T: Send + 'static>(
-    drive: Drive,
+async fn read_blocking<T: Send + 'static>(
+    drive: ThreadingModel,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, SendSnapshotError> {
     let done = off_the_runtime(drive, work).await;
@@ -245,14 +246,14 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// Progress of a transfer, reported until it is dropped.
-struct Progress<'a> {
+struct TransferProgress<'a> {
     observer: &'a dyn PeerObserver,
     sent: u64,
     of: u64,
 }
 
-impl<'a> Progress<'a> {
-    fn begin(observer: &'a dyn PeerObserver, manifest: &Manifest, wanted: &[String]) -> Self {
+impl<'a> TransferProgress<'a> {
+    fn begin(observer: &'a dyn PeerObserver, manifest: &CheckedManifest, wanted: &[String]) -> Self {
         let sizes = wanted.iter().filter_map(|name| manifest.file(name)).map(|file| file.size);
         let of = sizes.fold(0, u64::saturating_add);
         observer.snapshot_sending(0, 0, of);
@@ -265,20 +266,20 @@ impl<'a> Progress<'a> {
     }
 }
 
-impl Drop for Progress<'_> {
+impl Drop for TransferProgress<'_> {
     fn drop(&mut self) {
         self.observer.snapshot_ended();
     }
 }
 
 /// Limiter of the average rate since the transfer began.
-struct Pace {
+struct TransferPace {
     began: Instant,
     bytes_per_second: u64,
     spent: u64,
 }
 
-impl Pace {
+impl TransferPace {
     fn new(bytes_per_second: u64) -> Self {
         Self { began: Instant::now(), bytes_per_second: bytes_per_second.max(1), spent: 0 }
     }

@@ -1,9 +1,9 @@
 //! The snapshots on this pod's volume.
 
 use super::SnapshotError;
-use super::manifest::Manifest;
-use crate::failpoint::{Point, pass};
-use crate::raft::machine::Snapshot;
+use super::manifest::CheckedManifest;
+use crate::failpoint::{FailPoint, pass_point};
+use crate::raft::machine::RaftSnapshot;
 use crate::store::{StoreError, copy_durably, sync_dir};
 use quorate_core::proto::log;
 use std::ffi::OsStr;
@@ -21,16 +21,16 @@ pub(super) const DATA: &str = "data";
 
 /// A complete snapshot. Its files are kept as long as a clone of this handle exists.
 #[derive(Clone)]
-pub struct SnapshotData(Arc<Kept>);
+pub struct SnapshotData(Arc<KeptSnapshot>);
 
-struct Kept {
+struct KeptSnapshot {
     dir: PathBuf,
-    manifest: Manifest,
+    manifest: CheckedManifest,
     /// Set once a newer snapshot has replaced this one: the files are removed with the last handle.
     obsolete: AtomicBool,
 }
 
-impl Drop for Kept {
+impl Drop for KeptSnapshot {
     fn drop(&mut self) {
         if !self.obsolete.load(Ordering::Acquire) {
             return;
@@ -56,8 +56,8 @@ impl fmt::Debug for SnapshotData {
 }
 
 impl SnapshotData {
-    pub(super) fn new(dir: PathBuf, manifest: Manifest) -> Self {
-        Self(Arc::new(Kept { dir, manifest, obsolete: AtomicBool::new(false) }))
+    pub(super) fn new(dir: PathBuf, manifest: CheckedManifest) -> Self {
+        Self(Arc::new(KeptSnapshot { dir, manifest, obsolete: AtomicBool::new(false) }))
     }
 
     /// Returns the id of the snapshot, unique in the cluster.
@@ -84,12 +84,12 @@ impl SnapshotData {
         self.0.dir.join(DATA)
     }
 
-    pub(super) fn manifest(&self) -> &Manifest {
+    pub(super) fn manifest(&self) -> &CheckedManifest {
         &self.0.manifest
     }
 
-    pub(crate) fn into_snapshot(self) -> Result<Snapshot, SnapshotError> {
-        Ok(Snapshot { meta: self.0.manifest.meta()?, snapshot: self })
+    pub(crate) fn into_snapshot(self) -> Result<RaftSnapshot, SnapshotError> {
+        Ok(RaftSnapshot { meta: self.0.manifest.meta()?, snapshot: self })
     }
 }
 
@@ -103,13 +103,13 @@ fn remove_tree(dir: &Path) -> io::Result<()> {
 }
 
 /// Returns a key that orders log ids as Raft does: by leader, then by index.
-fn order(id: Option<log::LogId>) -> Option<(u64, u64, u64)> {
+fn order_key(id: Option<log::LogId>) -> Option<(u64, u64, u64)> {
     id.map(|log::LogId { term, node_id, index }| (term, node_id, index))
 }
 
 /// Shelf of snapshots; see the [module](self). Clones are handles to the same shelf.
 #[derive(Clone, Debug)]
-pub struct Shelf {
+pub struct SnapshotShelf {
     inner: Arc<Inner>,
 }
 
@@ -120,7 +120,7 @@ struct Inner {
     newest: Mutex<Option<SnapshotData>>,
 }
 
-impl Shelf {
+impl SnapshotShelf {
     /// Opens the shelf in the state's directory (snapshots share files with the state by links), and removes what a
     /// crash left incomplete. A snapshot that cannot be read is removed as well: it is a copy, and openraft has a new
     /// one built when it needs one.
@@ -133,8 +133,8 @@ impl Shelf {
             fs::create_dir_all(dir).map_err(StoreError::io("creating directory", dir))?;
         }
         let shelf = Self { inner: Arc::new(Inner { snapshots, incoming, newest: Mutex::default() }) };
-        for dir in super::files::paths(&shelf.inner.snapshots)? {
-            match complete(&dir) {
+        for dir in super::files::sorted_paths(&shelf.inner.snapshots)? {
+            match open_complete(&dir) {
                 Ok(found) => shelf.set_newest(found),
                 Err(error) => {
                     tracing::warn!(dir = %dir.display(), %error, "removing an incomplete snapshot");
@@ -172,7 +172,9 @@ impl Shelf {
                 *newest = Some(kept);
                 return;
             }
-            Some(kept) if order(kept.0.manifest.last_applied()) > order(candidate.0.manifest.last_applied()) => {
+            Some(kept)
+                if order_key(kept.0.manifest.last_applied()) > order_key(candidate.0.manifest.last_applied()) =>
+            {
                 *newest = Some(kept);
                 Some(candidate)
             }
@@ -193,10 +195,10 @@ impl Shelf {
 
     /// Removes received files of snapshots that cover no more than `covered`: they will not be requested again.
     pub(super) fn discard_incoming(&self, covered: Option<log::LogId>) -> Result<(), StoreError> {
-        for dir in super::files::paths(&self.inner.incoming)? {
+        for dir in super::files::sorted_paths(&self.inner.incoming)? {
             // A directory without a manifest has just been created, or is removed when the next transfer begins.
-            let outdated = |manifest: Manifest| order(manifest.last_applied()) <= order(covered);
-            if Manifest::load(&dir.join(MANIFEST)).is_ok_and(outdated) {
+            let outdated = |manifest: CheckedManifest| order_key(manifest.last_applied()) <= order_key(covered);
+            if CheckedManifest::load(&dir.join(MANIFEST)).is_ok_and(outdated) {
                 fs::remove_dir_all(&dir).map_err(StoreError::io("removing", &dir))?;
             }
         }
@@ -211,13 +213,13 @@ impl Shelf {
     }
 
     /// Gives a finished directory its name, from which point it is complete, even after a crash.
-    pub(super) fn finish(&self, dir: &Path, manifest: Manifest) -> Result<SnapshotData, StoreError> {
+    pub(super) fn finish(&self, dir: &Path, manifest: CheckedManifest) -> Result<SnapshotData, StoreError> {
         let target = self.inner.snapshots.join(manifest.id());
         sync_dir(dir)?;
         fs::rename(dir, &target).map_err(StoreError::io("renaming into place", &target))?;
-        pass(Point::SnapshotRenamed);
+        pass_point(FailPoint::SnapshotRenamed);
         sync_dir(&self.inner.snapshots)?;
-        pass(Point::SnapshotKept);
+        pass_point(FailPoint::SnapshotKept);
         Ok(SnapshotData::new(target, manifest))
     }
 
@@ -229,7 +231,7 @@ impl Shelf {
         }
         let target = self.inner.snapshots.join(manifest.id());
         if target.is_dir() {
-            return complete(&target);
+            return open_complete(&target);
         }
         if from.parent() == Some(&self.inner.incoming) {
             return Ok(self.finish(from, manifest.clone())?);
@@ -238,7 +240,7 @@ impl Shelf {
         let data = dir.join(DATA);
         fs::create_dir(&data).map_err(StoreError::io("creating directory", &data))?;
         for file in manifest.files() {
-            share(&snapshot.data_dir().join(&file.name), &data.join(&file.name))?;
+            link_or_copy(&snapshot.data_dir().join(&file.name), &data.join(&file.name))?;
         }
         sync_dir(&data)?;
         manifest.save(&dir.join(MANIFEST))?;
@@ -247,14 +249,14 @@ impl Shelf {
 }
 
 /// Links a table file, which is never written again, and copies any other file.
-pub(super) fn share(from: &Path, to: &Path) -> Result<(), StoreError> {
+pub(super) fn link_or_copy(from: &Path, to: &Path) -> Result<(), StoreError> {
     let linked = from.extension() == Some(OsStr::new("sst")) && fs::hard_link(from, to).is_ok();
     if linked { Ok(()) } else { copy_durably(from, to) }
 }
 
 /// Opens a directory that has its final name, and checks it against its manifest.
-fn complete(dir: &Path) -> Result<SnapshotData, SnapshotError> {
-    let manifest = Manifest::load(&dir.join(MANIFEST))?;
+fn open_complete(dir: &Path) -> Result<SnapshotData, SnapshotError> {
+    let manifest = CheckedManifest::load(&dir.join(MANIFEST))?;
     if dir.file_name() != Some(OsStr::new(manifest.id())) {
         return Err(SnapshotError::manifest(format!("it is that of {}", manifest.id())));
     }

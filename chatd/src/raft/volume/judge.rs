@@ -2,8 +2,8 @@
 
 use super::{VolumeGauge, VolumeLevel, VolumeReport};
 use crate::raft::{
-    cluster::{Cluster, NodeStatus},
-    network::Peers,
+    cluster::{ClusterMonitor, NodeStatus},
+    network::PeerSet,
 };
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -19,7 +19,7 @@ const REPORT_AGE: usize = 8;
 
 /// Result of judging the voters' reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
+pub(super) struct VolumeVerdict {
     pub(super) level: VolumeLevel,
     /// Least headroom of the volumes that count, in bytes.
     pub(super) headroom: i64,
@@ -29,18 +29,18 @@ pub(super) struct Verdict {
 /// all the same is being filled by something else. While a majority has enough space, it does not count, as its pod is
 /// not worth everybody's writes: the pod ends when its disk is full, and the others go on, as after any other loss of a
 /// pod.
-pub(super) fn judge(reports: &[VolumeReport], voters: usize) -> Verdict {
+pub(super) fn judge_volumes(reports: &[VolumeReport], voters: usize) -> VolumeVerdict {
     let enough = reports.iter().filter(|report| report.level == VolumeLevel::Enough).count();
     let majority = enough > voters / 2;
     let counting = || reports.iter().filter(move |report| !majority || report.level != VolumeLevel::Exhausted);
-    Verdict {
+    VolumeVerdict {
         level: counting().map(|report| report.level).max().unwrap_or_default(),
         headroom: counting().map(|report| report.headroom).min().unwrap_or(i64::MAX),
     }
 }
 
 /// Judges the volumes for as long as the node runs.
-pub(crate) async fn keep_judging(gauge: VolumeGauge, cluster: Cluster, peers: Peers) {
+pub(crate) async fn keep_judging(gauge: VolumeGauge, cluster: ClusterMonitor, peers: PeerSet) {
     let mut told = VolumeLevel::Enough;
     let mut spent: VecDeque<u64> = VecDeque::with_capacity(REPORT_AGE);
     loop {
@@ -52,10 +52,10 @@ pub(crate) async fn keep_judging(gauge: VolumeGauge, cluster: Cluster, peers: Pe
             spent.pop_front();
         }
         spent.push_back(now);
-        gauge.judged(if leads { verdict(&gauge, &status, &peers) } else { alone(&gauge) }, recent);
+        gauge.judged(if leads { voters_verdict(&gauge, &status, &peers) } else { own_verdict(&gauge) }, recent);
         let level = if leads { gauge.level() } else { VolumeLevel::Enough };
         if level != told {
-            tell(level, &gauge, &status, &peers);
+            log_change(level, &gauge, &status, &peers);
             told = level;
         }
         sleep(LOOK_EVERY).await;
@@ -63,31 +63,31 @@ pub(crate) async fn keep_judging(gauge: VolumeGauge, cluster: Cluster, peers: Pe
 }
 
 /// Returns the verdict on this pod's volume alone, which a pod that begins to lead uses until the others have reported.
-fn alone(gauge: &VolumeGauge) -> Verdict {
+fn own_verdict(gauge: &VolumeGauge) -> VolumeVerdict {
     let VolumeReport { level, headroom } = gauge.own();
-    Verdict { level, headroom }
+    VolumeVerdict { level, headroom }
 }
 
-fn verdict(gauge: &VolumeGauge, status: &NodeStatus, peers: &Peers) -> Verdict {
-    let voters = voters(status);
-    let reports: Vec<_> = voters.iter().filter_map(|id| report(*id, gauge, status, peers)).collect();
-    judge(&reports, voters.len())
+fn voters_verdict(gauge: &VolumeGauge, status: &NodeStatus, peers: &PeerSet) -> VolumeVerdict {
+    let voters = all_voters(status);
+    let reports: Vec<_> = voters.iter().filter_map(|id| voter_report(*id, gauge, status, peers)).collect();
+    judge_volumes(&reports, voters.len())
 }
 
 /// Returns the voters; during a joint configuration, those of both sets.
-fn voters(status: &NodeStatus) -> BTreeSet<u64> {
+fn all_voters(status: &NodeStatus) -> BTreeSet<u64> {
     status.membership.voter_sets.iter().flatten().copied().collect()
 }
 
 /// Returns the report of a voter; `None` if the voter is away, or of a version that does not report.
-fn report(id: u64, gauge: &VolumeGauge, status: &NodeStatus, peers: &Peers) -> Option<VolumeReport> {
+fn voter_report(id: u64, gauge: &VolumeGauge, status: &NodeStatus, peers: &PeerSet) -> Option<VolumeReport> {
     if id == status.node_id { Some(gauge.own()) } else { peers.volume(id) }
 }
 
-fn tell(level: VolumeLevel, gauge: &VolumeGauge, status: &NodeStatus, peers: &Peers) {
-    let short = voters(status)
+fn log_change(level: VolumeLevel, gauge: &VolumeGauge, status: &NodeStatus, peers: &PeerSet) {
+    let short = all_voters(status)
         .into_iter()
-        .filter(|id| report(*id, gauge, status, peers).is_some_and(|report| report.level != VolumeLevel::Enough));
+        .filter(|id| voter_report(*id, gauge, status, peers).is_some_and(|report| report.level != VolumeLevel::Enough));
     let name = |id| status.membership.member(id).map_or_else(|| id.to_string(), |member| member.name.clone());
     let pods = short.map(name).collect::<Vec<_>>().join(", ");
     match level {
@@ -111,7 +111,7 @@ mod tests {
 
     fn level(levels: &[VolumeLevel], voters: usize) -> VolumeLevel {
         let reports: Vec<_> = levels.iter().map(|level| VolumeReport { level: *level, headroom: 0 }).collect();
-        judge(&reports, voters).level
+        judge_volumes(&reports, voters).level
     }
 
     #[test]
@@ -129,6 +129,6 @@ mod tests {
     fn the_least_headroom_of_those_that_count_is_what_may_be_written() {
         let report = |level, headroom| VolumeReport { level, headroom };
         let reports = [report(Enough, 50), report(Enough, 20), report(Exhausted, -80)];
-        assert_eq!(judge(&reports, 3), Verdict { level: Enough, headroom: 20 });
+        assert_eq!(judge_volumes(&reports, 3), VolumeVerdict { level: Enough, headroom: 20 });
     }
 }

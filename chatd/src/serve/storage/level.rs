@@ -2,7 +2,7 @@
 
 /// Level of free space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Level {
+pub(super) enum SpaceLevel {
     /// A fifth or more is free.
     Plenty,
     /// Less than a fifth is free.
@@ -17,7 +17,7 @@ pub(super) enum Level {
 /// again around a bound.
 const MARGIN: u64 = 2;
 
-impl Level {
+impl SpaceLevel {
     /// Returns the current level, and logs it if it differs from `self`.
     pub(super) fn after(self, free: u64, total: u64) -> Self {
         let now = self.step(free, total);
@@ -73,14 +73,24 @@ mod tests {
 
     #[test]
     fn each_step_is_taken_at_its_bound_and_taken_back_above_it() {
-        let steps = [(20, Level::Plenty), (19, Level::Low), (20, Level::Low), (21, Level::Low), (22, Level::Plenty)];
-        let mut level = Level::Plenty;
+        let steps = [
+            (20, SpaceLevel::Plenty),
+            (19, SpaceLevel::Low),
+            (20, SpaceLevel::Low),
+            (21, SpaceLevel::Low),
+            (22, SpaceLevel::Plenty),
+        ];
+        let mut level = SpaceLevel::Plenty;
         for (free, expected) in steps {
             level = level.after(free, 100);
             assert_eq!(level, expected, "{free}");
         }
-        assert_eq!(Level::Plenty.after(4, 100), Level::Critical, "also at once");
-        assert_eq!(Level::Critical.after(50, 100), Level::Plenty);
-        assert_eq!(Level::Short.after(0, 0), Level::Short, "a file system that tells nothing changes nothing");
+        assert_eq!(SpaceLevel::Plenty.after(4, 100), SpaceLevel::Critical, "also at once");
+        assert_eq!(SpaceLevel::Critical.after(50, 100), SpaceLevel::Plenty);
+        assert_eq!(
+            SpaceLevel::Short.after(0, 0),
+            SpaceLevel::Short,
+            "a file system that tells nothing changes nothing"
+        );
     }
 }

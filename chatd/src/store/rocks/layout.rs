@@ -1,9 +1,9 @@
 //! Directories under `state/`: which one is the database, and how that changes so that a crash at any moment loses
 //! nothing.
 
-use super::live::{Live, Mode};
-use super::settings::Engine;
-use crate::failpoint::{Point, pass};
+use super::live::{LiveDatabase, OpenMode};
+use super::settings::RocksEngine;
+use crate::failpoint::{FailPoint, pass_point};
 use crate::store::{StoreError, copy_durably, sync_dir, write_durably};
 use std::ffi::OsStr;
 use std::fs;
@@ -18,13 +18,13 @@ const UNFINISHED: &str = ".tmp";
 
 /// Root directory of the state. See the [module](self).
 #[derive(Debug)]
-pub(super) struct Layout {
+pub(super) struct StateLayout {
     root: PathBuf,
 }
 
-impl Layout {
+impl StateLayout {
     /// Finds the live directory, creating an empty database if there is none, and removes the leftovers of a crash.
-    pub(super) fn open(root: &Path, engine: &Engine) -> Result<(Self, PathBuf), StoreError> {
+    pub(super) fn open(root: &Path, engine: &RocksEngine) -> Result<(Self, PathBuf), StoreError> {
         fs::create_dir_all(root).map_err(StoreError::io("creating directory", root))?;
         let layout = Self { root: root.to_owned() };
         let dir = match layout.current()? {
@@ -50,7 +50,7 @@ impl Layout {
             read => read.map_err(StoreError::io("reading", &path))?,
         };
         let name = name.strip_suffix('\n').unwrap_or_default();
-        if number(OsStr::new(name)).is_none() {
+        if dir_number(OsStr::new(name)).is_none() {
             return Err(StoreError::damaged(&path, format!("it names {name:?}, which is not a state directory")));
         }
         let dir = self.root.join(name);
@@ -63,22 +63,22 @@ impl Layout {
     /// Creates the first database. An empty one without a name in `CURRENT` comes from a crash between creating and
     /// naming it, and is removed. One with entries means that `CURRENT` was lost, so that nothing tells which directory
     /// was in use; that is an error.
-    fn create(&self, engine: &Engine) -> Result<PathBuf, StoreError> {
+    fn create(&self, engine: &RocksEngine) -> Result<PathBuf, StoreError> {
         for dir in self.live_dirs()? {
             let unfinished = dir.extension() == Some(OsStr::new("tmp"));
-            if !unfinished && Live::open(&dir, engine, Mode::ReadOnly)?.applied().log_id.is_some() {
+            if !unfinished && LiveDatabase::open(&dir, engine, OpenMode::ReadOnly)?.applied().log_id.is_some() {
                 let what = format!("it is missing, but {} is not empty", dir.display());
                 return Err(StoreError::damaged(&self.root.join(CURRENT), what));
             }
             fs::remove_dir_all(&dir).map_err(StoreError::io("removing", &dir))?;
         }
-        let dir = self.root.join(name(1));
-        let beside = unfinished(&dir);
-        drop(Live::open(&beside, engine, Mode::New)?);
-        pass(Point::FirstStateMade);
+        let dir = self.root.join(dir_name(1));
+        let beside = unfinished_path(&dir);
+        drop(LiveDatabase::open(&beside, engine, OpenMode::New)?);
+        pass_point(FailPoint::FirstStateMade);
         fs::rename(&beside, &dir).map_err(StoreError::io("renaming", &beside))?;
         sync_dir(&self.root)?;
-        pass(Point::FirstStateRenamed);
+        pass_point(FailPoint::FirstStateRenamed);
         self.make_current(&dir)?;
         Ok(dir)
     }
@@ -86,14 +86,14 @@ impl Layout {
     /// Fills the next directory from a checkpoint. Table files are never written to again and are hard-linked; the few
     /// other files are small and are copied, because RocksDB may append to them.
     pub(super) fn prepare_next(&self, checkpoint: &Path) -> Result<PathBuf, StoreError> {
-        let greatest = self.live_dirs()?.iter().filter_map(|dir| number(dir.file_name()?)).max();
-        let dir = self.root.join(name(greatest.unwrap_or(0) + 1));
-        let beside = unfinished(&dir);
+        let greatest = self.live_dirs()?.iter().filter_map(|dir| dir_number(dir.file_name()?)).max();
+        let dir = self.root.join(dir_name(greatest.unwrap_or(0) + 1));
+        let beside = unfinished_path(&dir);
         if beside.exists() {
             fs::remove_dir_all(&beside).map_err(StoreError::io("removing", &beside))?;
         }
         fs::create_dir(&beside).map_err(StoreError::io("creating directory", &beside))?;
-        for file in entries(checkpoint)? {
+        for file in sorted_entries(checkpoint)? {
             let target = beside.join(file.file_name().unwrap_or_default());
             if file.extension() == Some(OsStr::new("sst")) {
                 fs::hard_link(&file, &target).map_err(StoreError::io("linking", &file))?;
@@ -102,10 +102,10 @@ impl Layout {
             }
         }
         sync_dir(&beside)?;
-        pass(Point::NextStateFilled);
+        pass_point(FailPoint::NextStateFilled);
         fs::rename(&beside, &dir).map_err(StoreError::io("renaming", &beside))?;
         sync_dir(&self.root)?;
-        pass(Point::NextStateRenamed);
+        pass_point(FailPoint::NextStateRenamed);
         Ok(dir)
     }
 
@@ -117,27 +117,27 @@ impl Layout {
 
     /// Returns the directories of all databases, finished or not.
     fn live_dirs(&self) -> Result<Vec<PathBuf>, StoreError> {
-        let is_live = |path: &PathBuf| path.file_stem().and_then(number).is_some() && path.is_dir();
-        Ok(entries(&self.root)?.into_iter().filter(is_live).collect())
+        let is_live = |path: &PathBuf| path.file_stem().and_then(dir_number).is_some() && path.is_dir();
+        Ok(sorted_entries(&self.root)?.into_iter().filter(is_live).collect())
     }
 }
 
-fn name(number: u64) -> String {
+fn dir_name(number: u64) -> String {
     format!("{LIVE}{number:06}")
 }
 
-fn number(name: &OsStr) -> Option<u64> {
+fn dir_number(name: &OsStr) -> Option<u64> {
     name.to_str()?.strip_prefix(LIVE)?.parse().ok()
 }
 
-fn unfinished(dir: &Path) -> PathBuf {
+fn unfinished_path(dir: &Path) -> PathBuf {
     let mut name = dir.as_os_str().to_owned();
     name.push(UNFINISHED);
     name.into()
 }
 
 /// Returns the paths of a directory's entries, ordered by name.
-fn entries(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
+fn sorted_entries(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let list = || fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
     let mut paths = list().map_err(StoreError::io("listing", dir))?;
     paths.sort();

@@ -1,11 +1,11 @@
 //! An open RocksDB database.
 
-use super::settings::Engine;
-use crate::failpoint::{Point, pass};
-use crate::store::columns::{self, Column};
-use crate::store::{Applied, Membership, StoreError, row};
+use super::settings::RocksEngine;
+use crate::failpoint::{FailPoint, pass_point};
+use crate::store::columns::{self, DbColumn};
+use crate::store::{AppliedMembership, AppliedState, StoreError, row};
 use quorate_core::proto::log;
-use quorate_core::table::{Changes, Table};
+use quorate_core::table::{ChangeSet, Table};
 use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DB, ErrorKind, FlushOptions, WriteBatch, WriteOptions, properties,
 };
@@ -14,21 +14,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Open database, closed when the last handle to it or view of it is dropped.
-pub(super) struct Live {
+pub(super) struct LiveDatabase {
     db: DB,
     /// Log position as of the last commit.
-    applied: Mutex<Applied>,
+    applied: Mutex<AppliedState>,
     /// Declared after `db`, so that it is dropped after it.
-    files: Files,
+    files: DatabaseFiles,
 }
 
 /// Directory of the database. If another database has replaced it, the directory is removed when this is dropped.
-struct Files {
+struct DatabaseFiles {
     dir: PathBuf,
     retired: AtomicBool,
 }
 
-impl Drop for Files {
+impl Drop for DatabaseFiles {
     fn drop(&mut self) {
         if self.retired.load(Ordering::Acquire)
             && let Err(error) = std::fs::remove_dir_all(&self.dir)
@@ -41,7 +41,7 @@ impl Drop for Files {
 
 /// Mode of opening a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
+pub(super) enum OpenMode {
     /// The database must not exist and is created.
     New,
     /// The database must exist.
@@ -50,21 +50,21 @@ pub(super) enum Mode {
     ReadOnly,
 }
 
-impl Live {
-    pub(super) fn open(dir: &Path, engine: &Engine, mode: Mode) -> Result<Self, StoreError> {
-        let options = engine.database(mode == Mode::New)?;
+impl LiveDatabase {
+    pub(super) fn open(dir: &Path, engine: &RocksEngine, mode: OpenMode) -> Result<Self, StoreError> {
+        let options = engine.database(mode == OpenMode::New)?;
         let families = || {
-            let descriptor = |c: &Column| ColumnFamilyDescriptor::new(c.name(), engine.family(*c));
-            Column::ALL.iter().map(descriptor).collect::<Vec<_>>()
+            let descriptor = |c: &DbColumn| ColumnFamilyDescriptor::new(c.name(), engine.family(*c));
+            DbColumn::ALL.iter().map(descriptor).collect::<Vec<_>>()
         };
         let opened = match mode {
-            Mode::ReadOnly => DB::open_cf_descriptors_read_only(&options, dir, families(), false),
-            Mode::New | Mode::Existing => DB::open_cf_descriptors(&options, dir, families()),
+            OpenMode::ReadOnly => DB::open_cf_descriptors_read_only(&options, dir, families(), false),
+            OpenMode::New | OpenMode::Existing => DB::open_cf_descriptors(&options, dir, families()),
         };
         let db = opened.map_err(|error| not_opened(dir, &error))?;
-        let files = Files { dir: dir.to_owned(), retired: AtomicBool::new(false) };
+        let files = DatabaseFiles { dir: dir.to_owned(), retired: AtomicBool::new(false) };
         let live = Self { db, applied: Mutex::default(), files };
-        if mode == Mode::New {
+        if mode == OpenMode::New {
             live.write_format()?;
         }
         live.check_format()?;
@@ -81,7 +81,7 @@ impl Live {
         &self.files.dir
     }
 
-    pub(super) fn family(&self, column: Column) -> Result<&ColumnFamily, StoreError> {
+    pub(super) fn family(&self, column: DbColumn) -> Result<&ColumnFamily, StoreError> {
         // All families are opened in `open`; a missing one would be a bug in this file.
         self.db
             .cf_handle(column.name())
@@ -90,7 +90,7 @@ impl Live {
 
     fn write_format(&self) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
-        batch.put_cf(self.family(Column::Own)?, row::FORMAT, row::FORMAT_VERSION.to_be_bytes());
+        batch.put_cf(self.family(DbColumn::Own)?, row::FORMAT, row::FORMAT_VERSION.to_be_bytes());
         self.write(batch)?;
         self.flush()
     }
@@ -108,44 +108,44 @@ impl Live {
     }
 
     fn own(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.db.get_cf(self.family(Column::Own)?, key).map_err(|error| StoreError::damaged(&self.files.dir, error))
+        self.db.get_cf(self.family(DbColumn::Own)?, key).map_err(|error| StoreError::damaged(&self.files.dir, error))
     }
 
-    fn read_applied(&self) -> Result<Applied, StoreError> {
+    fn read_applied(&self) -> Result<AppliedState, StoreError> {
         let (applied, membership) = (self.own(row::APPLIED)?, self.own(row::MEMBERSHIP)?);
-        row::parse(&self.files.dir, applied.as_deref(), membership.as_deref())
+        row::decode_applied(&self.files.dir, applied.as_deref(), membership.as_deref())
     }
 
-    pub(super) fn applied(&self) -> Applied {
+    pub(super) fn applied(&self) -> AppliedState {
         self.applied.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set_applied(&self, applied: Applied) {
+    fn set_applied(&self, applied: AppliedState) {
         *self.applied.lock().unwrap_or_else(PoisonError::into_inner) = applied;
     }
 
     pub(super) fn commit(
         &self,
-        changes: Changes,
+        changes: ChangeSet,
         last: log::LogId,
-        membership: Option<Membership>,
+        membership: Option<AppliedMembership>,
     ) -> Result<(), StoreError> {
         let mut batch = WriteBatch::default();
         for table in Table::ALL {
-            let family = self.family(columns::of(table))?;
+            let family = self.family(columns::column_of(table))?;
             for (key, value) in changes.of(table) {
                 match value {
-                    Some(value) => batch.put_cf(family, columns::key(table, key), value),
-                    None => batch.delete_cf(family, columns::key(table, key)),
+                    Some(value) => batch.put_cf(family, columns::row_key(table, key), value),
+                    None => batch.delete_cf(family, columns::row_key(table, key)),
                 }
             }
         }
-        let own = self.family(Column::Own)?;
-        batch.put_cf(own, row::APPLIED, row::applied(last));
+        let own = self.family(DbColumn::Own)?;
+        batch.put_cf(own, row::APPLIED, row::encode_applied(last));
         let mut applied = self.applied();
         applied.log_id = Some(last);
         if let Some(membership) = membership {
-            batch.put_cf(own, row::MEMBERSHIP, row::membership(&membership));
+            batch.put_cf(own, row::MEMBERSHIP, row::encode_membership(&membership));
             applied.membership = Arc::new(membership);
         }
         self.write(batch)?;
@@ -161,10 +161,10 @@ impl Live {
 
     /// Makes everything committed durable, in all families atomically.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
-        let families = Column::ALL.iter().map(|c| self.family(*c)).collect::<Result<Vec<_>, _>>()?;
+        let families = DbColumn::ALL.iter().map(|c| self.family(*c)).collect::<Result<Vec<_>, _>>()?;
         let families: Vec<_> = families.iter().collect();
         self.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(self.failed("flushing"))?;
-        pass(Point::StateFlushed);
+        pass_point(FailPoint::StateFlushed);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use crate::raft::volume::VolumeSizes;
 use crate::store::StoreError;
-use crate::store::columns::Column;
+use crate::store::columns::DbColumn;
 use rocksdb::{
     BlockBasedOptions, Cache, DBCompressionType, InfoLogger, LogLevel, Options, SliceTransform, WriteBufferManager,
 };
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Settings that depend on the deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct RocksSettings {
     /// Size of the block cache, in bytes. It holds blocks of table files with their indexes and filters, and memtables
     /// are charged to it: the database takes this and some tens of MiB of memory in all.
     pub cache_bytes: usize,
@@ -29,7 +29,7 @@ pub struct Settings {
     pub table_bytes: u64,
 }
 
-impl Settings {
+impl RocksSettings {
     /// Returns settings for a cache of `mebibytes` MiB, of which up to a quarter is for commits that are not flushed
     /// yet.
     #[must_use]
@@ -48,7 +48,7 @@ impl Settings {
     }
 }
 
-impl Default for Settings {
+impl Default for RocksSettings {
     fn default() -> Self {
         Self {
             cache_bytes: 256 << 20,
@@ -62,8 +62,8 @@ impl Default for Settings {
 }
 
 /// Settings, and the caches shared by all databases of the process: there are two while a snapshot is installed.
-pub(super) struct Engine {
-    pub(super) settings: Settings,
+pub(super) struct RocksEngine {
+    pub(super) settings: RocksSettings,
     cache: Cache,
     write_buffers: WriteBufferManager,
 }
@@ -79,8 +79,8 @@ const MEMTABLE_FILTER: f64 = 0.01;
 /// Bits per key of the bloom filters of table files: about 1 % of lookups of absent keys read a block.
 const FILTER_BITS_PER_KEY: f64 = 10.0;
 
-impl Engine {
-    pub(super) fn new(settings: Settings) -> Self {
+impl RocksEngine {
+    pub(super) fn new(settings: RocksSettings) -> Self {
         let cache = Cache::new_lru_cache(settings.cache_bytes);
         // Writers are never stalled (`false`), only flushes come earlier: a stalled apply would look like a dead pod.
         let write_buffers =
@@ -119,7 +119,7 @@ impl Engine {
     }
 
     /// Returns the options of one column family.
-    pub(super) fn family(&self, column: Column) -> Options {
+    pub(super) fn family(&self, column: DbColumn) -> Options {
         let mut options = Options::default();
         // The write buffer manager decides when to flush; this only keeps one family from taking all of the budget.
         options.set_write_buffer_size(self.settings.write_buffer_bytes / 2);
@@ -134,7 +134,7 @@ impl Engine {
         options.set_bottommost_compression_type(DBCompressionType::Zstd);
         options.set_block_based_table_factory(&self.blocks(column));
         options.add_compact_on_deletion_collector_factory(REMOVALS.0, REMOVALS.1, 0.0);
-        if column == Column::Dedup {
+        if column == DbColumn::Dedup {
             // Looked up once per command and nearly always absent: a filter also saves the search of the memtable.
             options.set_memtable_whole_key_filtering(true);
             options.set_memtable_prefix_bloom_ratio(MEMTABLE_FILTER);
@@ -145,11 +145,11 @@ impl Engine {
         options
     }
 
-    fn blocks(&self, column: Column) -> BlockBasedOptions {
+    fn blocks(&self, column: DbColumn) -> BlockBasedOptions {
         let mut blocks = BlockBasedOptions::default();
         blocks.set_block_cache(&self.cache);
         // A page of a timeline is some tens of events, so larger blocks compress better and are read as a whole anyway.
-        blocks.set_block_size(if column == Column::Timeline { 16 << 10 } else { 8 << 10 });
+        blocks.set_block_size(if column == DbColumn::Timeline { 16 << 10 } else { 8 << 10 });
         blocks.set_bloom_filter(FILTER_BITS_PER_KEY, false);
         blocks.set_whole_key_filtering(true);
         blocks.set_optimize_filters_for_memory(true);

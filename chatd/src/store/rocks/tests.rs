@@ -1,8 +1,8 @@
 use super::*;
-use crate::store::{MemStore, cluster};
-use quorate_core::invariant::digest;
+use crate::store::{MemStore, cluster_row};
+use quorate_core::invariant::state_digest;
 use quorate_core::proto::store as rows;
-use quorate_core::table::{self, Direction, Flow, Overlay, Read, Table, Write as _, key};
+use quorate_core::table::{self, Overlay, ScanControl, ScanDirection, Table, TableRead, TableWrite as _, key};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use std::fs;
@@ -14,8 +14,8 @@ mod figures;
 mod space;
 
 /// Returns settings so small that the data of a test goes through flushes and compactions.
-fn settings() -> Settings {
-    Settings { cache_bytes: 4 << 20, write_buffer_bytes: 256 << 10, ..Settings::default() }
+fn settings() -> RocksSettings {
+    RocksSettings { cache_bytes: 4 << 20, write_buffer_bytes: 256 << 10, ..RocksSettings::default() }
 }
 
 impl RocksStore {
@@ -25,16 +25,16 @@ impl RocksStore {
 }
 
 fn open(dir: &Path) -> Result<RocksStore, StoreError> {
-    RocksStore::open(dir, settings(), Fatal::default())
+    RocksStore::open(dir, settings(), FatalSignal::default())
 }
 
 fn log_id(index: u64) -> log::LogId {
     log::LogId { term: 2, node_id: 7, index }
 }
 
-fn members(index: u64) -> Membership {
+fn members(index: u64) -> AppliedMembership {
     let members = log::Membership { voter_sets: vec![log::VoterSet { node_ids: vec![index] }], nodes: vec![] };
-    Membership { log_id: Some(log_id(index)), members }
+    AppliedMembership { log_id: Some(log_id(index)), members }
 }
 
 /// Returns a key out of few, so that rows are overwritten and removed, with few rooms, so that scans cross them.
@@ -53,7 +53,7 @@ fn random_table(random: &mut StdRng) -> Table {
     tables[random.random_range(0..tables.len())]
 }
 
-fn random_changes(random: &mut StdRng, view: &dyn Read, index: u64) -> Changes {
+fn random_changes(random: &mut StdRng, view: &dyn TableRead, index: u64) -> ChangeSet {
     let mut overlay = Overlay::new(view);
     for _ in 0..random.random_range(1..60) {
         let table = random_table(random);
@@ -67,7 +67,7 @@ fn random_changes(random: &mut StdRng, view: &dyn Read, index: u64) -> Changes {
         }
     }
     let row = rows::Cluster { cluster_id: "c1".into(), index, ..rows::Cluster::default() };
-    overlay.put(Table::Meta, key::CLUSTER.to_vec(), table::encode(&row));
+    overlay.put(Table::Meta, key::CLUSTER.to_vec(), table::encode_value(&row));
     overlay.into_changes()
 }
 
@@ -81,11 +81,17 @@ fn fill(store: &impl StateStore, seed: u64, entries: std::ops::Range<u64>) {
     }
 }
 
-fn all(view: &dyn Read, table: Table, from: &[u8], to: &[u8], direction: Direction) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn all(
+    view: &dyn TableRead,
+    table: Table,
+    from: &[u8],
+    to: &[u8],
+    direction: ScanDirection,
+) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut found = Vec::new();
     view.scan(table, from, to, direction, &mut |(key, value)| {
         found.push((key.to_vec(), value.to_vec()));
-        Ok(if found.len() == 50 { Flow::Stop } else { Flow::More })
+        Ok(if found.len() == 50 { ScanControl::Stop } else { ScanControl::More })
     })
     .unwrap();
     found
@@ -132,12 +138,12 @@ fn killed(store: &RocksStore, root: &Path) -> TempDir {
 
 #[test]
 fn what_is_not_flushed_is_a_part_of_the_memory_that_is_given() {
-    assert_eq!(Settings::with_cache(256), Settings::default());
-    let small = Settings::with_cache(16);
+    assert_eq!(RocksSettings::with_cache(256), RocksSettings::default());
+    let small = RocksSettings::with_cache(16);
     assert_eq!((small.cache_bytes, small.write_buffer_bytes), (16 << 20, 4 << 20));
     assert_eq!(
-        Settings::with_cache(4096).write_buffer_bytes,
-        Settings::default().write_buffer_bytes,
+        RocksSettings::with_cache(4096).write_buffer_bytes,
+        RocksSettings::default().write_buffer_bytes,
         "a crash costs no more"
     );
 }
@@ -154,7 +160,7 @@ fn it_answers_as_the_model_does_on_random_histories() {
             store.flush().unwrap();
         }
         let (left, right) = (model.view(), store.view());
-        assert_eq!(digest(&left).unwrap(), digest(&right).unwrap(), "round {round}");
+        assert_eq!(state_digest(&left).unwrap(), state_digest(&right).unwrap(), "round {round}");
         for _ in 0..200 {
             let table = random_table(&mut random);
             let (a, b) = (random_key(&mut random, table), random_key(&mut random, table));
@@ -167,7 +173,7 @@ fn it_answers_as_the_model_does_on_random_histories() {
                 (a, vec![]),
             ];
             for (from, to) in ranges {
-                for direction in [Direction::Forward, Direction::Backward] {
+                for direction in [ScanDirection::Forward, ScanDirection::Backward] {
                     let (expected, found) =
                         (all(&left, table, &from, &to, direction), all(&right, table, &from, &to, direction));
                     assert_eq!(expected, found, "{table:?} {from:?}..{to:?} {direction:?}");
@@ -184,11 +190,11 @@ fn a_view_does_not_change() {
     let store = open(dir.path()).unwrap();
     fill(&store, 1, 1..50);
     let view = store.view();
-    let before = digest(&view).unwrap();
+    let before = state_digest(&view).unwrap();
     fill(&store, 1, 50..300);
     store.flush().unwrap();
-    assert_eq!(digest(&view).unwrap(), before);
-    assert_ne!(digest(&store.view()).unwrap(), before);
+    assert_eq!(state_digest(&view).unwrap(), before);
+    assert_ne!(state_digest(&store.view()).unwrap(), before);
 }
 
 #[test]
@@ -196,12 +202,12 @@ fn a_closed_state_is_found_again_as_it_was() {
     let dir = TempDir::new().unwrap();
     let store = open(dir.path()).unwrap();
     fill(&store, 1, 1..120);
-    let (applied, rows) = (store.applied(), digest(&store.view()).unwrap());
+    let (applied, rows) = (store.applied(), state_digest(&store.view()).unwrap());
     drop(store);
     let store = open(dir.path()).unwrap();
-    assert_eq!((store.applied(), digest(&store.view()).unwrap()), (applied.clone(), rows));
+    assert_eq!((store.applied(), state_digest(&store.view()).unwrap()), (applied.clone(), rows));
     assert_eq!((applied.index(), applied.membership.log_id), (Some(119), Some(log_id(100))));
-    assert_eq!(cluster(&store.view()).unwrap().unwrap().cluster_id, "c1");
+    assert_eq!(cluster_row(&store.view()).unwrap().unwrap().cluster_id, "c1");
 }
 
 /// The directory at any moment is what a killed process would leave: memtables are lost, and rows and applied id must
@@ -225,9 +231,13 @@ fn a_killed_process_leaves_the_state_of_exactly_one_commit() {
         // Re-applying from there restores what was lost.
         let model = MemStore::new();
         fill(&model, 5, 1..applied.map_or(1, |index| index + 1));
-        assert_eq!(digest(&found.view()).unwrap(), digest(&model.view()).unwrap(), "round {round}, at {applied:?}");
+        assert_eq!(
+            state_digest(&found.view()).unwrap(),
+            state_digest(&model.view()).unwrap(),
+            "round {round}, at {applied:?}"
+        );
         fill(&found, 5, applied.map_or(1, |index| index + 1)..end);
-        assert_eq!(digest(&found.view()).unwrap(), digest(&store.view()).unwrap());
+        assert_eq!(state_digest(&found.view()).unwrap(), state_digest(&store.view()).unwrap());
         assert_eq!(found.applied(), store.applied());
     }
     assert!(lost_some, "no round tested a loss");
@@ -257,7 +267,7 @@ fn a_checkpoint_made_during_commits_is_of_exactly_one_of_them() {
     let model = MemStore::new();
     fill(&model, 3, 1..index + 1);
     store.replace(&target).unwrap();
-    assert_eq!(digest(&store.view()).unwrap(), digest(&model.view()).unwrap());
+    assert_eq!(state_digest(&store.view()).unwrap(), state_digest(&model.view()).unwrap());
 }
 
 #[test]
@@ -267,13 +277,13 @@ fn a_replaced_state_keeps_old_views_and_then_frees_their_files() {
     fill(&store, 1, 1..30);
     let target = dir.path().join("checkpoint");
     store.checkpoint(&target).unwrap();
-    let then = digest(&store.view()).unwrap();
+    let then = state_digest(&store.view()).unwrap();
     fill(&store, 1, 30..200);
     let (old_dir, view) = (live_dir(dir.path()), store.view());
-    let now = digest(&view).unwrap();
+    let now = state_digest(&view).unwrap();
     store.replace(&target).unwrap();
-    assert_eq!(digest(&view).unwrap(), now);
-    assert_eq!((digest(&store.view()).unwrap(), store.applied().index()), (then, Some(29)));
+    assert_eq!(state_digest(&view).unwrap(), now);
+    assert_eq!((state_digest(&store.view()).unwrap(), store.applied().index()), (then, Some(29)));
     assert!(old_dir.exists());
     drop(view);
     assert!(!old_dir.exists(), "nothing uses it any more");
@@ -282,7 +292,7 @@ fn a_replaced_state_keeps_old_views_and_then_frees_their_files() {
     store.replace(&target).unwrap();
     drop(store);
     let store = open(dir.path()).unwrap();
-    assert_eq!((digest(&store.view()).unwrap(), store.applied().index()), (then, Some(29)));
+    assert_eq!((state_digest(&store.view()).unwrap(), store.applied().index()), (then, Some(29)));
 }
 
 #[test]
@@ -294,7 +304,7 @@ fn a_crash_while_a_state_is_replaced_leaves_the_old_or_the_new_one() {
     store.checkpoint(&target).unwrap();
     fill(&store, 1, 30..40);
     drop(store);
-    let engine = Engine::new(settings());
+    let engine = RocksEngine::new(settings());
     let reopened = |step: &str, expected: u64| {
         let left = TempDir::new().unwrap();
         copy_dir(dir.path(), left.path());
@@ -304,7 +314,7 @@ fn a_crash_while_a_state_is_replaced_leaves_the_old_or_the_new_one() {
         let names = fs::read_dir(left.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         assert_eq!(names.filter(|name| live(name)).count(), 1, "{step}: what was half done is removed");
     };
-    let (layout, old) = Layout::open(dir.path(), &engine).unwrap();
+    let (layout, old) = StateLayout::open(dir.path(), &engine).unwrap();
     let next = layout.prepare_next(&target).unwrap();
     // Half filled.
     let half = next.with_file_name("live-000003.tmp");
@@ -313,7 +323,7 @@ fn a_crash_while_a_state_is_replaced_leaves_the_old_or_the_new_one() {
     reopened("a half-filled directory", 39);
     fs::remove_dir_all(&half).unwrap();
     reopened("a filled directory that is not current", 39);
-    drop(Live::open(&next, &engine, live::Mode::Existing).unwrap());
+    drop(LiveDatabase::open(&next, &engine, live::OpenMode::Existing).unwrap());
     reopened("one that was opened", 39);
     fs::write(dir.path().join("CURRENT.tmp"), "live-0").unwrap();
     reopened("a half-written name", 39);
@@ -383,7 +393,7 @@ fn a_damaged_block_fails_the_read_and_names_its_file() {
     let refused = match open(dir.path()) {
         // The damage hit the row of the applied id.
         Err(error) => error.to_string(),
-        Ok(store) => digest(&store.view()).map_err(|error| format!("{error:?}")).unwrap_err(),
+        Ok(store) => state_digest(&store.view()).map_err(|error| format!("{error:?}")).unwrap_err(),
     };
     assert!(refused.contains(".sst"), "{refused}");
 }
@@ -401,9 +411,9 @@ fn a_state_that_another_process_has_open_is_not_called_damaged() {
 fn a_state_of_a_newer_format_is_refused() {
     let dir = TempDir::new().unwrap();
     drop(open(dir.path()).unwrap());
-    let engine = Engine::new(settings());
-    let live = Live::open(&live_dir(dir.path()), &engine, live::Mode::Existing).unwrap();
-    let own = live.family(crate::store::columns::Column::Own).unwrap();
+    let engine = RocksEngine::new(settings());
+    let live = LiveDatabase::open(&live_dir(dir.path()), &engine, live::OpenMode::Existing).unwrap();
+    let own = live.family(crate::store::columns::DbColumn::Own).unwrap();
     live.db().put_cf(own, crate::store::row::FORMAT, 9_u32.to_be_bytes()).unwrap();
     drop(live);
     assert!(matches!(open(dir.path()), Err(StoreError::Newer { found: 9, .. })));
@@ -412,8 +422,8 @@ fn a_state_of_a_newer_format_is_refused() {
 #[test]
 fn the_upkeep_flushes_what_a_crash_would_lose() {
     let dir = TempDir::new().unwrap();
-    let settings = Settings { max_replay_entries: 10, ..settings() };
-    let store = RocksStore::open(dir.path(), settings, Fatal::default()).unwrap();
+    let settings = RocksSettings { max_replay_entries: 10, ..settings() };
+    let store = RocksStore::open(dir.path(), settings, FatalSignal::default()).unwrap();
     fill(&store, 1, 1..30);
     let started = std::time::Instant::now();
     let mut found = None;

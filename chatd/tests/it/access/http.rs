@@ -3,7 +3,7 @@
 use super::places::{Places, Room, user_id};
 use super::{ABOUT_A_ROOM, ABOUT_A_USER, ABOUT_BOTH, ABOUT_NOTHING, Answers, Caller};
 use crate::support::process::{Node, SERVER_NAME};
-use quorate_chatd::api::matrix::{Endpoint, endpoints};
+use quorate_chatd::api::matrix::{MatrixEndpoint, matrix_endpoints};
 
 /// Escapes room ids and aliases for a path.
 pub(super) fn escaped(path: &str) -> String {
@@ -21,7 +21,7 @@ fn registration(name: &str) -> String {
 }
 
 pub(super) fn answers(places: &Places, table: &mut String) {
-    for endpoint in endpoints() {
+    for endpoint in matrix_endpoints() {
         let mut answers = Answers::default();
         for caller in callers(&endpoint) {
             answers.add(*caller, answer(places, &endpoint, *caller));
@@ -30,7 +30,7 @@ pub(super) fn answers(places: &Places, table: &mut String) {
     }
 }
 
-fn callers(endpoint: &Endpoint) -> &'static [Caller] {
+fn callers(endpoint: &MatrixEndpoint) -> &'static [Caller] {
     match endpoint.path {
         path if path.contains("{room_id") && path.contains("{user_id}") => &ABOUT_BOTH,
         path if path.contains("{room_id") => ABOUT_A_ROOM,
@@ -39,7 +39,7 @@ fn callers(endpoint: &Endpoint) -> &'static [Caller] {
     }
 }
 
-fn answer(places: &Places, endpoint: &Endpoint, caller: Caller) -> String {
+fn answer(places: &Places, endpoint: &MatrixEndpoint, caller: Caller) -> String {
     let in_a_room = endpoint.path.contains("{room_id");
     let changes = in_a_room && endpoint.method != "GET" && matches!(caller, Caller::User(_));
     let room = match caller {
@@ -71,7 +71,7 @@ fn answer(places: &Places, endpoint: &Endpoint, caller: Caller) -> String {
 }
 
 /// Returns the value for one segment of a path.
-fn argument(part: &str, endpoint: &Endpoint, places: &Places, room: &Room, name: &str) -> String {
+fn argument(part: &str, endpoint: &MatrixEndpoint, places: &Places, room: &Room, name: &str) -> String {
     match part {
         "{room_id}" | "{room_id_or_alias}" => room.id.clone(),
         "{event_id}" => room.event_id.clone(),

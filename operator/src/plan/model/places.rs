@@ -1,7 +1,7 @@
 //! ChatClusters that are recreated with another number of replicas than their volumes were created for.
 
 use super::{Fault, World};
-use crate::plan::{BlockedReason, plan};
+use crate::plan::{BlockedReason, make_plan};
 
 #[test]
 fn voters_without_a_place_lose_their_vote_and_their_pods() {
@@ -95,7 +95,7 @@ fn a_majority_without_volumes_is_for_a_person() {
             world.places[*index].volume = None;
         }
         world.go_on(10);
-        let blocked = plan(&world.cluster, &world.observe()).blocked.expect("nothing can be done");
+        let blocked = make_plan(&world.cluster, &world.observe()).blocked.expect("nothing can be done");
         assert_eq!(blocked.reason, BlockedReason::QuorumLost);
         let named = format!("data-team-{}", lost[0]);
         assert!(blocked.message.contains(&named), "{}", blocked.message);

@@ -2,9 +2,9 @@
 
 use super::{Set, World};
 use crate::{
-    build::Carried,
-    observed::{Node, NodeId},
-    plan::{Chore, Plan, Step, plan},
+    build::CarriedState,
+    observed::{NodeId, RaftNode},
+    plan::{PlanChore, PlanStep, ReconcilePlan, make_plan},
     quorum::majority,
     status::whole_seconds,
 };
@@ -17,8 +17,8 @@ use std::collections::BTreeSet;
 
 impl World {
     /// Observes, plans and carries out the plan.
-    pub(super) fn reconcile(&mut self) -> Plan {
-        let made = plan(&self.cluster, &self.observe());
+    pub(super) fn reconcile(&mut self) -> ReconcilePlan {
+        let made = make_plan(&self.cluster, &self.observe());
         self.tell(&made);
         for chore in &made.chores {
             self.do_chore(chore);
@@ -30,13 +30,13 @@ impl World {
         made
     }
 
-    fn do_chore(&mut self, chore: &Chore) {
+    fn do_chore(&mut self, chore: &PlanChore) {
         let of_claim = |claim: &String| claim.rsplit('-').next().and_then(|index| index.parse::<usize>().ok());
-        let (Chore::StampClaim { claim, .. } | Chore::RetireClaim { claim, .. }) = chore else { return };
+        let (PlanChore::StampClaim { claim, .. } | PlanChore::RetireClaim { claim, .. }) = chore else { return };
         let index = of_claim(claim).expect("a claim of ours");
         let Some(volume) = &mut self.places[index].volume else { return };
         match chore {
-            Chore::StampClaim { cluster_id, node_id, .. } => {
+            PlanChore::StampClaim { cluster_id, node_id, .. } => {
                 (volume.stamped, volume.retired) = (Some((cluster_id.clone(), *node_id)), false);
             }
             _ => volume.retired = true,
@@ -44,7 +44,7 @@ impl World {
     }
 
     /// Updates what the status keeps from one reconcile to the next.
-    fn tell(&mut self, made: &Plan) {
+    fn tell(&mut self, made: &ReconcilePlan) {
         let now = Time(whole_seconds(self.now));
         let old = self.previous.operation.take();
         self.previous.operation = made.operation.as_ref().map(|operation| OperationStatus {
@@ -72,7 +72,7 @@ impl World {
         }
     }
 
-    fn apply(&mut self, made: &Plan) {
+    fn apply(&mut self, made: &ReconcilePlan) {
         let Some(resources) = &made.resources else { return };
         let budget = resources.disruption_budget.clone().and_then(|budget| budget.spec);
         self.spares = budget.and_then(|spec| match spec.max_unavailable {
@@ -88,38 +88,41 @@ impl World {
         let current = self.set.as_ref().map_or_else(|| image.clone(), |set| set.current.clone());
         let recorded = match self.templates.get(&image) {
             Some(recorded) => recorded.clone(),
-            None => crate::build::template(&self.cluster, None).record(),
+            None => crate::build::choose_template(&self.cluster, None).record(),
         };
         self.templates.insert(image.clone(), recorded.clone());
-        let carried =
-            Carried { recorded: Some(recorded), claim_templates: spec.volume_claim_templates, ..Carried::default() };
+        let carried = CarriedState {
+            recorded: Some(recorded),
+            claim_templates: spec.volume_claim_templates,
+            ..CarriedState::default()
+        };
         let partition = usize::try_from(partition).expect("small");
         self.set = Some(Set { replicas, partition, on_delete, current, update: image, carried });
         self.scale_down();
     }
 
-    fn take(&mut self, step: &Step) {
+    fn take(&mut self, step: &PlanStep) {
         match step.clone() {
-            Step::CreateMarker(marker) => {
+            PlanStep::CreateMarker(marker) => {
                 assert!(self.marker.is_none(), "create, not apply");
                 self.marker = Some(marker);
             }
-            Step::UpdateMarker(marker) => self.marker = Some(marker),
-            Step::Initialize { cluster_id, voters, .. } => self.initialize(&cluster_id, &voters),
-            Step::AddLearner { node, .. } => {
+            PlanStep::UpdateMarker(marker) => self.marker = Some(marker),
+            PlanStep::Initialize { cluster_id, voters, .. } => self.initialize(&cluster_id, &voters),
+            PlanStep::AddLearner { node, .. } => {
                 self.learners.insert(node.id);
                 self.names.insert(node.id, node.name);
             }
-            Step::ChangeMembership { voters, expected, remove_learners, .. } => {
+            PlanStep::ChangeMembership { voters, expected, remove_learners, .. } => {
                 assert_eq!(expected, self.voters, "compare and swap");
                 self.change_voters(voters, &remove_learners);
             }
-            Step::TransferLeader { to, .. } => {
+            PlanStep::TransferLeader { to, .. } => {
                 assert!(self.voters.contains(&to) && self.following().contains(&to), "to a voter that keeps up");
                 self.hand_over(to);
             }
-            Step::SetPartition(_) | Step::RenewOnDelete => {}
-            Step::ReplacePod { pod, uid } => {
+            PlanStep::SetPartition(_) | PlanStep::RenewOnDelete => {}
+            PlanStep::ReplacePod { pod, uid } => {
                 let index = self.index(&pod);
                 let found = self.places[index].pod.as_ref().expect("the pod that was seen");
                 assert_eq!(found.uid.to_string(), uid);
@@ -130,7 +133,7 @@ impl World {
                 self.assert_spared(index);
                 self.delete(index);
             }
-            Step::DeletePod { pod, .. } => {
+            PlanStep::DeletePod { pod, .. } => {
                 let index = self.index(&pod);
                 let gone = BTreeSet::from([self.node(index)]);
                 assert!(self.keeps_majority(&gone), "a deleted pod must be spared: {self:#?}");
@@ -176,7 +179,7 @@ impl World {
         self.voters = voters;
     }
 
-    fn initialize(&mut self, cluster_id: &str, voters: &[Node]) {
+    fn initialize(&mut self, cluster_id: &str, voters: &[RaftNode]) {
         let marker = self.marker.as_ref().expect("the marker comes first");
         assert_eq!(marker.cluster_id, cluster_id);
         assert!(!marker.initialized);

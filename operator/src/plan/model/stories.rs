@@ -2,8 +2,8 @@
 
 use super::{Fault, World};
 use crate::{
-    observed::Observed,
-    plan::{BlockedReason, Step, plan},
+    observed::ObservedState,
+    plan::{BlockedReason, PlanStep, make_plan},
 };
 
 #[test]
@@ -75,22 +75,22 @@ fn a_stamped_claim_with_an_empty_volume_makes_no_cluster() {
 #[test]
 fn a_crash_between_name_and_members_repeats_the_order() {
     let mut world = World::new(3);
-    while !matches!(plan(&world.cluster, &world.observe()).step, Some(Step::Initialize { .. })) {
+    while !matches!(make_plan(&world.cluster, &world.observe()).step, Some(PlanStep::Initialize { .. })) {
         world.go_on(1);
     }
     let id = world.marker.clone().expect("a marker").cluster_id;
     // The pod has taken the id, and crashed before it had members.
     world.places[1].volume.as_mut().expect("a volume").cluster_id = Some(id.clone());
-    let step = plan(&world.cluster, &world.observe()).step;
+    let step = make_plan(&world.cluster, &world.observe()).step;
     assert!(
-        matches!(&step, Some(Step::Initialize { pod, cluster_id, .. }) if pod == "team-1" && *cluster_id == id),
+        matches!(&step, Some(PlanStep::Initialize { pod, cluster_id, .. }) if pod == "team-1" && *cluster_id == id),
         "{step:?}"
     );
     // The volume of another pod is replaced at that very moment: the id stays, because team-1 would refuse another.
     world.places[2].volume.as_mut().expect("a volume").node = 7;
-    let step = plan(&world.cluster, &world.observe()).step;
+    let step = make_plan(&world.cluster, &world.observe()).step;
     assert!(
-        matches!(&step, Some(Step::UpdateMarker(marker)) if marker.cluster_id == id && !marker.initialized),
+        matches!(&step, Some(PlanStep::UpdateMarker(marker)) if marker.cluster_id == id && !marker.initialized),
         "{step:?}"
     );
 }
@@ -99,7 +99,7 @@ fn a_crash_between_name_and_members_repeats_the_order() {
 fn a_volume_of_another_cluster_is_named() {
     let mut world = World::settled(3);
     world.places[2].volume.as_mut().expect("a volume").cluster_id = Some("of-others".into());
-    let made = plan(&world.cluster, &world.observe());
+    let made = make_plan(&world.cluster, &world.observe());
     let blocked = made.blocked.expect("blocked");
     assert_eq!(blocked.reason, BlockedReason::ForeignVolume);
     assert!(blocked.message.contains("team-2") && blocked.message.contains("of-others"), "{}", blocked.message);
@@ -121,8 +121,8 @@ fn a_paused_cluster_is_not_touched() {
 #[test]
 fn a_foreign_object_stops_everything() {
     let world = World::new(3);
-    let observed = Observed { conflicts: vec!["Service/team".into()], ..world.observe() };
-    let made = plan(&world.cluster, &observed);
+    let observed = ObservedState { conflicts: vec!["Service/team".into()], ..world.observe() };
+    let made = make_plan(&world.cluster, &observed);
     assert_eq!(made.blocked.map(|blocked| blocked.reason), Some(BlockedReason::NameConflict));
     assert!(made.resources.is_none() && made.step.is_none() && made.chores.is_empty());
 }
@@ -150,7 +150,7 @@ fn an_operator_that_sees_no_pod_restarts_none() {
         for slot in &mut observed.slots {
             slot.door = None;
         }
-        let made = plan(&world.cluster, &observed);
+        let made = make_plan(&world.cluster, &observed);
         assert_eq!(made.step, None);
         world.pass_time();
     }

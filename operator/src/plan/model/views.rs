@@ -3,12 +3,15 @@
 use super::{Ailment, World};
 use crate::{
     names,
-    observed::{ClaimView, Door, Membership, Node, Observed, PeerTls, PodView, Progress, Role, Slot, StatefulSetView},
+    observed::{
+        AdminStatus, ClaimView, MemberSlot, ObservedState, PeerTls, PodView, RaftMembership, RaftNode, RaftRole,
+        ReplicationProgress, StatefulSetView,
+    },
 };
 use std::time::Duration;
 
 impl World {
-    pub(super) fn observe(&self) -> Observed {
+    pub(super) fn observe(&self) -> ObservedState {
         let (slots, beyond) = (0..self.places.len())
             .filter(|index| {
                 let place = &self.places[*index];
@@ -16,7 +19,7 @@ impl World {
             })
             .map(|index| self.slot(index))
             .partition(|slot| slot.ordinal < self.cluster.spec.replicas);
-        Observed {
+        ObservedState {
             now: self.now,
             fresh_cluster_id: format!("cluster-{}", self.next),
             marker: self.marker.clone(),
@@ -40,14 +43,14 @@ impl World {
         }
     }
 
-    fn slot(&self, index: usize) -> Slot {
+    fn slot(&self, index: usize) -> MemberSlot {
         let ordinal = i32::try_from(index).expect("small");
-        Slot {
+        MemberSlot {
             ordinal,
             name: self.name(index),
             pod: self.pod_view(index),
             claim: self.places[index].volume.as_ref().map(|volume| ClaimView {
-                name: names::claim(&self.cluster.name, ordinal),
+                name: names::claim_name(&self.cluster.name, ordinal),
                 cluster_id: volume.stamped.as_ref().map(|(id, _)| id.clone()),
                 node_id: volume.stamped.as_ref().map(|(_, node)| *node),
                 retired: volume.retired,
@@ -79,7 +82,7 @@ impl World {
         })
     }
 
-    fn door(&self, index: usize) -> Door {
+    fn door(&self, index: usize) -> AdminStatus {
         let volume = self.places[index].volume.as_ref().expect("a pod that runs has a volume");
         let leads = self.leader == Some(volume.node);
         let progress = (0..self.places.len()).filter(|_| leads).filter_map(|peer| {
@@ -87,26 +90,26 @@ impl World {
             let lag = if volume.behind > 0 { 10_000 } else { 0 };
             let heard = self.runs(peer);
             let contact = heard.then_some(Duration::ZERO);
-            Some((volume.node, Progress { matched: u64::from(heard), lag, contact }))
+            Some((volume.node, ReplicationProgress { matched: u64::from(heard), lag, contact }))
         });
-        Door {
-            node: Node { id: volume.node, name: self.name(index), ..Node::default() },
+        AdminStatus {
+            node: RaftNode { id: volume.node, name: self.name(index), ..RaftNode::default() },
             cluster_id: volume.cluster_id.clone(),
             empty: volume.cluster_id.is_none(),
-            role: if leads { Role::Leader } else { Role::Follower },
+            role: if leads { RaftRole::Leader } else { RaftRole::Follower },
             term: self.term,
             leader: self.leader.unwrap_or_default(),
             membership: self.membership(),
             quorum_ack: leads.then_some(Duration::ZERO),
             progress: progress.collect(),
             ready: self.places[index].pod.as_ref().is_some_and(|pod| pod.ready),
-            ..Door::default()
+            ..AdminStatus::default()
         }
     }
 
-    fn membership(&self) -> Membership {
-        let node = |(id, name): (&u64, &String)| (*id, Node { id: *id, name: name.clone(), ..Node::default() });
-        Membership {
+    fn membership(&self) -> RaftMembership {
+        let node = |(id, name): (&u64, &String)| (*id, RaftNode { id: *id, name: name.clone(), ..RaftNode::default() });
+        RaftMembership {
             voter_sets: if self.voters.is_empty() { vec![] } else { vec![self.voters.clone()] },
             learners: self.learners.clone(),
             nodes: self.names.iter().map(node).collect(),

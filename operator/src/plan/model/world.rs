@@ -1,11 +1,11 @@
 //! State of the model: slots with pods and volumes, a Raft membership, and one StatefulSet.
 
 use crate::{
-    build::{Carried, Recorded},
-    cluster::Cluster,
+    build::{CarriedState, RecordedTemplate},
+    cluster::ValidCluster,
     fixture, names,
-    observed::{Marker, NodeId},
-    plan::plan,
+    observed::{ClusterMarker, NodeId},
+    plan::make_plan,
     quorum::majority,
 };
 use k8s_openapi::jiff::Timestamp;
@@ -73,20 +73,20 @@ pub(super) struct Set {
     pub(super) on_delete: bool,
     pub(super) current: String,
     pub(super) update: String,
-    pub(super) carried: Carried,
+    pub(super) carried: CarriedState,
 }
 
 /// Templates by image, each built only once because every round needs them.
-pub(super) type Templates = BTreeMap<String, Recorded>;
+pub(super) type Templates = BTreeMap<String, RecordedTemplate>;
 
 #[derive(Clone, Debug)]
 pub(super) struct World {
-    pub(super) cluster: Cluster,
+    pub(super) cluster: ValidCluster,
     pub(super) now: Timestamp,
     pub(super) next: u64,
     pub(super) images: BTreeMap<String, Behaviour>,
     pub(super) places: Vec<Place>,
-    pub(super) marker: Option<Marker>,
+    pub(super) marker: Option<ClusterMarker>,
     pub(super) voters: BTreeSet<NodeId>,
     pub(super) learners: BTreeSet<NodeId>,
     pub(super) names: BTreeMap<NodeId, String>,
@@ -160,11 +160,11 @@ impl World {
     }
 
     pub(super) fn name(&self, index: usize) -> String {
-        names::pod(&self.cluster.name, i32::try_from(index).expect("small"))
+        names::pod_name(&self.cluster.name, i32::try_from(index).expect("small"))
     }
 
     pub(super) fn index(&self, pod: &str) -> usize {
-        usize::try_from(names::ordinal(&self.cluster.name, pod).expect("a pod of ours")).expect("small")
+        usize::try_from(names::pod_ordinal(&self.cluster.name, pod).expect("a pod of ours")).expect("small")
     }
 
     pub(super) fn node(&self, index: usize) -> NodeId {
@@ -233,7 +233,7 @@ impl World {
             }
             self.pass_time();
         }
-        let made = plan(&self.cluster, &self.observe());
+        let made = make_plan(&self.cluster, &self.observe());
         Err(format!("not at rest: {:?} {:?}\n{self:#?}", made.step, made.operation))
     }
 

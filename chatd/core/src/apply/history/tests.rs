@@ -3,7 +3,7 @@ use crate::id;
 use crate::proto::log::command::Kind;
 use crate::proto::log::set_membership::Change;
 use crate::proto::log::{Envelope, HistoryPurged};
-use crate::query::{Filter, QueryError, Relations, Scope, SyncRequest};
+use crate::query::{FeedScope, QueryError, RelationQuery, SyncFilter, SyncRequest};
 use crate::testing::{World, command, position, world};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -21,7 +21,7 @@ fn purge(world: &mut World, room: &str, before_ms: u64) -> HistoryPurged {
 }
 
 fn shown(world: &World, room: RoomNumber) -> Vec<String> {
-    let page = world.view().timeline("alice", room, Position::MAX, Direction::Backward, 100).unwrap();
+    let page = world.view().timeline("alice", room, Position::MAX, ScanDirection::Backward, 100).unwrap();
     page.events.into_iter().filter(|event| event.state_key.is_none()).map(|event| event.event_id).collect()
 }
 
@@ -91,8 +91,8 @@ fn relations_and_redactions_of_what_is_gone_leave_nothing_dangling() {
     let redact = world.by("alice", Kind::Redact(redact));
     world.accepted(redact);
     assert_eq!(purge(&mut world, &id, before).events, 1);
-    let which = Relations { target, relation_type: None, event_type: None };
-    let related = world.view().relations("alice", room, which, Position::MAX, Direction::Backward, 10);
+    let which = RelationQuery { target, relation_type: None, event_type: None };
+    let related = world.view().relations("alice", room, which, Position::MAX, ScanDirection::Backward, 10);
     assert!(related.is_err(), "{related:?}");
     assert!(world.view().event("alice", &id::event_id(reaction)).is_ok());
     assert_eq!(purge(&mut world, &id, u64::MAX).events, 2);
@@ -143,15 +143,15 @@ fn a_cursor_from_before_what_is_gone_is_told_so() {
     let before = world.view().event("alice", &id::event_id(kept)).unwrap().origin_server_ts;
     purge(&mut world, &id, before);
     let view = world.view();
-    for scope in [Scope::Room(room), Scope::Joined] {
+    for scope in [FeedScope::Room(room), FeedScope::Joined] {
         let told = view.events_after("bob", scope, old, 10);
         assert!(matches!(told, Err(QueryError::Purged)), "{told:?}");
         let seen = view.events_after("bob", scope, young, 10).unwrap().events;
         assert_eq!(seen.iter().map(|event| event.position).collect::<Vec<_>>(), [kept]);
     }
     let quiet = view.resolve_room(&quiet).unwrap();
-    assert!(view.events_after("bob", Scope::Room(quiet), old, 10).unwrap().events.is_empty());
-    let filter = Filter::default();
+    assert!(view.events_after("bob", FeedScope::Room(quiet), old, 10).unwrap().events.is_empty());
+    let filter = SyncFilter::default();
     let sync = |since| {
         let request = SyncRequest { localpart: "bob", since: Some(since), full_state: false, filter: &filter };
         let room = view.sync(&request).unwrap().join.into_iter().find(|joined| joined.room == room).unwrap();

@@ -5,19 +5,19 @@ use crate::proto::log;
 use crate::proto::log::command::Kind as Command;
 use crate::proto::log::set_membership::Change;
 use crate::proto::store::membership::Kind;
-use crate::query::{Event, PAGE_BYTES, QueryError, Relations, View};
-use crate::table::Direction;
+use crate::query::{PAGE_BYTES, QueryError, RelationQuery, RoomEvent, StateView};
+use crate::table::ScanDirection;
 use crate::testing::{World, world};
 
 /// Collects all parts of what the APIs send part by part.
-impl View<'_> {
+impl StateView<'_> {
     fn all_of(
         &self,
         reader: &str,
         room: RoomNumber,
         of_type: Option<&str>,
         at: Position,
-    ) -> Result<Vec<Event>, QueryError> {
+    ) -> Result<Vec<RoomEvent>, QueryError> {
         let (mut all, mut from) = (Vec::new(), None);
         loop {
             let part = self.state_part_for(reader, room, of_type, at, from.as_ref())?;
@@ -27,15 +27,15 @@ impl View<'_> {
         }
     }
 
-    fn state_for(&self, reader: &str, room: RoomNumber) -> Result<Vec<Event>, QueryError> {
+    fn state_for(&self, reader: &str, room: RoomNumber) -> Result<Vec<RoomEvent>, QueryError> {
         self.all_of(reader, room, None, self.state_place(reader, room)?)
     }
 
-    fn members_for(&self, reader: &str, room: RoomNumber, at: Option<Position>) -> Result<Vec<Event>, QueryError> {
+    fn members_for(&self, reader: &str, room: RoomNumber, at: Option<Position>) -> Result<Vec<RoomEvent>, QueryError> {
         self.all_of(reader, room, Some("m.room.member"), self.members_place(reader, room, at)?)
     }
 
-    fn present_members_for(&self, reader: &str, room: RoomNumber) -> Result<Vec<Event>, QueryError> {
+    fn present_members_for(&self, reader: &str, room: RoomNumber) -> Result<Vec<RoomEvent>, QueryError> {
         self.all_of(reader, room, Some("m.room.member"), self.present_members_place(reader, room)?)
     }
 }
@@ -68,7 +68,7 @@ fn left(how: Change) -> (World, RoomNumber, String) {
     (world, room, id)
 }
 
-fn members_of(events: Vec<Event>) -> Vec<String> {
+fn members_of(events: Vec<RoomEvent>) -> Vec<String> {
     let joined = events.into_iter().filter(|event| event.content.starts_with(br#"{"membership":"join""#));
     let mut members: Vec<_> = joined.filter_map(|event| event.state_key).collect();
     // State is in no particular order.
@@ -237,20 +237,20 @@ fn a_redaction_made_after_one_left_is_not_shown_with_what_it_emptied() {
         world.accepted(redact);
     }
     let view = world.view();
-    let because = |event: &Event| (event.content == "{}", event.redacted_because.is_some());
+    let because = |event: &RoomEvent| (event.content == "{}", event.redacted_because.is_some());
     for (user, expected) in [("alice", (true, true)), ("bob", (true, false))] {
         for at in [target, topic] {
             assert_eq!(because(&view.event(user, &id::event_id(at)).unwrap()), expected, "{user}");
-            let page = view.timeline(user, room, at, Direction::Backward, 1).unwrap();
+            let page = view.timeline(user, room, at, ScanDirection::Backward, 1).unwrap();
             assert_eq!(because(&page.events[0]), expected, "{user}");
         }
         let state = view.state_event_for(user, room, "m.room.topic", "").unwrap().unwrap();
         assert_eq!(because(&state), expected, "{user}");
-        let which = Relations { target, relation_type: None, event_type: None };
-        let related = view.relations(user, room, which, Position::MAX, Direction::Backward, 9).unwrap();
+        let which = RelationQuery { target, relation_type: None, event_type: None };
+        let related = view.relations(user, room, which, Position::MAX, ScanDirection::Backward, 9).unwrap();
         assert!(related.events.iter().all(|event| event.redacted_because.is_none()));
     }
-    let filter = crate::query::Filter { include_leave: true, ..Default::default() };
+    let filter = crate::query::SyncFilter { include_leave: true, ..Default::default() };
     for since in [None, Some(since)] {
         let request =
             crate::query::SyncRequest { localpart: "bob", since, full_state: since.is_some(), filter: &filter };
@@ -323,8 +323,8 @@ fn who_spoke_is_named_as_it_was_called_then() {
     world.moved("bob", &id, Change::Leave, "");
     rename(&mut world, "later");
     let view = world.view();
-    let mut page = view.timeline("bob", room, said, Direction::Backward, 2).unwrap();
-    let senders = view.senders_of("bob", room, &mut page, Direction::Backward).unwrap();
+    let mut page = view.timeline("bob", room, said, ScanDirection::Backward, 2).unwrap();
+    let senders = view.senders_of("bob", room, &mut page, ScanDirection::Backward).unwrap();
     let contents: Vec<_> = senders.iter().map(|event| event.content.as_ref()).collect();
     assert_eq!(contents, [&br#"{"displayname":"then","membership":"join"}"#[..]]);
 }
@@ -343,12 +343,12 @@ fn a_page_ends_before_its_senders_are_too_many_bytes_and_the_next_goes_on_there(
         world.say(user, &id, "hi");
     }
     let view = world.view();
-    for (direction, mut from) in [(Direction::Forward, Position::ZERO), (Direction::Backward, Position::MAX)] {
+    for (direction, mut from) in [(ScanDirection::Forward, Position::ZERO), (ScanDirection::Backward, Position::MAX)] {
         let (mut said, mut pages) = (Vec::new(), 0);
         loop {
             let mut page = view.timeline("u00", room, from, direction, 1000).unwrap();
             let members = view.senders_of("u00", room, &mut page, direction).unwrap();
-            assert!(members.iter().map(Event::weight).sum::<usize>() < PAGE_BYTES + 70_000);
+            assert!(members.iter().map(RoomEvent::weight).sum::<usize>() < PAGE_BYTES + 70_000);
             for event in &page.events {
                 assert!(members.iter().any(|member| member.state_key.as_ref() == Some(&event.sender)));
             }
@@ -377,7 +377,7 @@ fn a_timeline_tells_what_a_state_was_before_and_what_the_reader_was_then() {
     set_text(&mut world, &id, "topic", "secret");
     world.moved("alice", &id, Change::Invite, "bob");
     let view = world.view();
-    let page = view.timeline("bob", room, Position::MAX, Direction::Backward, 9).unwrap();
+    let page = view.timeline("bob", room, Position::MAX, ScanDirection::Backward, 9).unwrap();
     let told: Vec<_> =
         page.events.iter().map(|event| (event.membership.unwrap(), event.prev_content.as_deref())).collect();
     let text = |text: &'static str| Some(text.as_bytes());

@@ -4,16 +4,16 @@ use super::{AccountDatum, SyncRequest};
 use crate::id::{Position, RoomNumber};
 use crate::proto::store;
 use crate::query::rooms::room_membership;
-use crate::query::{QueryError, RoomMembership, View};
+use crate::query::{QueryError, RoomMembership, StateView};
 use crate::rows;
-use crate::table::{self, Direction, Flow, Table, key};
+use crate::table::{self, ScanControl, ScanDirection, Table, key};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Maximum number of events of the whole cluster that are walked through to learn which rooms changed; beyond it, the
 /// user's rooms are examined one by one.
 const MAX_WALKED: usize = 1024;
 
-impl View<'_> {
+impl StateView<'_> {
     /// Returns the user's account data newer than the token, by room; room 0 stands for global data.
     pub(super) fn changed_account_data(
         &self,
@@ -47,13 +47,13 @@ impl View<'_> {
     ) -> Result<(), QueryError> {
         let user = key::devices_of(localpart).len();
         let end = key::after_prefix(prefix);
-        self.rows.scan(Table::AccountData, prefix, &end, Direction::Forward, &mut |(key, value)| {
-            let row: store::AccountData = table::decode(Table::AccountData, value)?;
+        self.rows.scan(Table::AccountData, prefix, &end, ScanDirection::Forward, &mut |(key, value)| {
+            let row: store::AccountData = table::decode_value(Table::AccountData, value)?;
             let rest = key.get(user..).unwrap_or_default();
             let event_type = String::from_utf8_lossy(rest.get(8..).unwrap_or_default()).into_owned();
-            let changed = table::position(Table::AccountData, &row.position)?.unwrap_or_default();
+            let changed = table::decode_position(Table::AccountData, &row.position)?.unwrap_or_default();
             visit(rows::room_in(Table::AccountData, rest)?, changed, AccountDatum { event_type, content: row.content });
-            Ok(Flow::More)
+            Ok(ScanControl::More)
         })?;
         Ok(())
     }
@@ -76,8 +76,8 @@ impl View<'_> {
         rooms.extend(account_data.keys().filter(|room| room.0 != 0));
         let mut out = Vec::new();
         for room in rooms {
-            let key = key::membership(request.localpart, room);
-            if let Some(row) = table::fetch::<store::Membership>(self.rows, Table::Membership, &key)? {
+            let key = key::membership_key(request.localpart, room);
+            if let Some(row) = table::fetch_row::<store::Membership>(self.rows, Table::Membership, &key)? {
                 out.push(room_membership(room, &row)?);
             }
         }

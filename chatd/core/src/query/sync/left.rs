@@ -4,13 +4,13 @@
 //! to its own membership (a ban after a kick, an invitation that was withdrawn) and nothing else: neither state nor
 //! summary.
 
-use super::room::{Shown, Span, known};
-use super::{LeftRoom, SyncRequest, Timeline};
+use super::room::{ShownSpan, TimelineSpan, known_since};
+use super::{LeftRoom, SyncRequest, SyncTimeline};
 use crate::id::Position;
-use crate::query::{QueryError, RoomMembership, View};
+use crate::query::{QueryError, RoomMembership, StateView};
 use crate::rows;
 
-impl Span<'_> {
+impl TimelineSpan<'_> {
     /// Returns `true` if the timeline may contain the event at this position. After a leave these are only the events
     /// about the user's own membership, however open the room is to others.
     pub(super) fn shows(&self, at: Position) -> bool {
@@ -26,7 +26,7 @@ impl Span<'_> {
     }
 }
 
-impl View<'_> {
+impl StateView<'_> {
     /// Returns a room that the user is out of: events and state up to the leave, and what has happened to its
     /// membership since.
     pub(super) fn left(
@@ -39,26 +39,26 @@ impl View<'_> {
         let Some(left_at) = sight.left_at() else {
             // The user was never in: it learns that the invitation is withdrawn, and nothing about the room.
             let events = vec![self.in_timeline(self.event_at(row.room, &room_id, row.position)?, &sight)?];
-            let timeline = Timeline { events, limited: false, prev_batch: row.position.before() };
+            let timeline = SyncTimeline { events, limited: false, prev_batch: row.position.before() };
             return Ok(LeftRoom { room: row.room, room_id, state: Vec::new(), timeline });
         };
         let (known, floor) = match request.since {
             // The leave was told before, or was not asked for.
             Some(since) if since >= left_at => (Some(left_at), since),
             since => {
-                let known = known(&sight, since);
+                let known = known_since(&sight, since);
                 (known, known.unwrap_or(Position::ZERO))
             }
         };
         let (room, until, left_at) = (row.room, row.position, Some(left_at));
-        let span = Span { room, room_id: &room_id, sight, known, floor, until, left_at };
+        let span = TimelineSpan { room, room_id: &room_id, sight, known, floor, until, left_at };
         let (state, timeline, _) = self.span(request, &span)?;
         Ok(LeftRoom { room, room_id, state, timeline })
     }
 
     /// Adds the current membership of a user who left (banned, no longer invited), even if the timeline has no place
     /// for it.
-    pub(super) fn add_own(&self, span: &Span<'_>, shown: &mut Shown) -> Result<(), QueryError> {
+    pub(super) fn add_own(&self, span: &TimelineSpan<'_>, shown: &mut ShownSpan) -> Result<(), QueryError> {
         let told = shown.timeline.events.last().is_some_and(|event| event.position == span.until);
         if told || span.left_at.is_none_or(|left_at| left_at == span.until) {
             return Ok(());

@@ -9,7 +9,7 @@ use super::{AccountDatum, SyncRequest, SyncResponse};
 use crate::id::{self, Position, RoomNumber};
 use crate::proto::store;
 use crate::proto::store::membership::Kind;
-use crate::query::{Event, QueryError, RoomMembership, View};
+use crate::query::{QueryError, RoomEvent, RoomMembership, StateView};
 
 /// Number of bytes after which no further room begins: what a client on a phone receives within seconds, and a pod can
 /// hold for some hundred slow ones.
@@ -40,11 +40,11 @@ impl SyncToken {
     /// Returns the token as clients keep it.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let at = id::cursor(self.at);
+        let at = id::encode_cursor(self.at);
         match self.rest {
             None => at,
             Some(SyncRest { after, since }) => {
-                format!("{at}{BETWEEN}{after}{BETWEEN}{}", since.map(id::cursor).unwrap_or_default())
+                format!("{at}{BETWEEN}{after}{BETWEEN}{}", since.map(id::encode_cursor).unwrap_or_default())
             }
         }
     }
@@ -69,12 +69,12 @@ impl SyncToken {
     }
 }
 
-impl<'a> View<'a> {
+impl<'a> StateView<'a> {
     /// Returns the changes for a user since a token, as far as one answer holds them. The answer says what is left
     /// over.
     ///
     /// # Errors
-    /// Fails as [`View::sync`] does.
+    /// Fails as [`StateView::sync`] does.
     pub fn sync_part(
         &self,
         request: &SyncRequest<'_>,
@@ -112,8 +112,10 @@ impl<'a> View<'a> {
                 continue;
             }
             if bytes >= most_bytes {
-                let given = [last(&out.join, |room| room.room), last(&out.leave, |room| room.room)].into_iter();
-                let given = given.chain([last(&out.invite, |room| room.room), last(&out.knock, |room| room.room)]);
+                let given =
+                    [last_room(&out.join, |room| room.room), last_room(&out.leave, |room| room.room)].into_iter();
+                let given =
+                    given.chain([last_room(&out.invite, |room| room.room), last_room(&out.knock, |room| room.room)]);
                 let after = given.chain(after).max().unwrap_or(RoomNumber(0));
                 // A client that asked for all state gets it for the rest as well.
                 out.rest = Some(SyncRest { after, since: request.since.filter(|_| !request.full_state) });
@@ -128,9 +130,9 @@ impl<'a> View<'a> {
 
     /// Returns a view of the same state that leaves what happened after a position to later syncs. Memberships are the
     /// current ones.
-    fn as_of(&self, at: Position) -> View<'a> {
+    fn as_of(&self, at: Position) -> StateView<'a> {
         let cluster = store::Cluster { incarnation: at.incarnation, index: at.index, ..self.cluster.clone() };
-        View { rows: self.rows, cluster, stop: self.stop }
+        StateView { rows: self.rows, cluster, stop: self.stop }
     }
 
     /// Returns `true` if the membership began after this view's moment; the sync that continues from there tells it.
@@ -139,7 +141,7 @@ impl<'a> View<'a> {
     }
 }
 
-fn last<T>(rooms: &[T], number: impl Fn(&T) -> RoomNumber) -> RoomNumber {
+fn last_room<T>(rooms: &[T], number: impl Fn(&T) -> RoomNumber) -> RoomNumber {
     rooms.last().map_or(RoomNumber(0), number)
 }
 
@@ -160,8 +162,8 @@ impl SyncResponse {
     }
 }
 
-fn weight_of(events: &[Event]) -> usize {
-    events.iter().map(Event::weight).sum()
+fn weight_of(events: &[RoomEvent]) -> usize {
+    events.iter().map(RoomEvent::weight).sum()
 }
 
 fn weight_of_data(data: &[AccountDatum]) -> usize {
@@ -172,7 +174,7 @@ fn weight_of_data(data: &[AccountDatum]) -> usize {
 mod tests {
     use super::*;
     use crate::proto::log::set_membership::Change;
-    use crate::query::Filter;
+    use crate::query::SyncFilter;
     use crate::testing::{World, world};
 
     #[test]
@@ -186,7 +188,7 @@ mod tests {
             let token = SyncToken { at, rest };
             assert_eq!(SyncToken::parse(&token.to_text()), Some(token));
         }
-        let at = id::cursor(at);
+        let at = id::encode_cursor(at);
         for bad in ["", "~1~", &format!("{at}~1"), &format!("{at}~x~"), &format!("{at}~1~x"), &format!("{at}~1~~")] {
             assert_eq!(SyncToken::parse(bad), None, "{bad}");
         }
@@ -198,7 +200,7 @@ mod tests {
         since: Option<Position>,
         mut between: impl FnMut(&mut World, usize),
     ) -> (Vec<SyncResponse>, Position) {
-        let filter = Filter::default();
+        let filter = SyncFilter::default();
         let (mut since, mut rest, mut parts) = (since, None, Vec::new());
         loop {
             let request = SyncRequest { localpart: "alice", since, full_state: false, filter: &filter };
@@ -220,7 +222,7 @@ mod tests {
             localpart: "alice",
             since: None,
             full_state: false,
-            filter: &Filter::default(),
+            filter: &SyncFilter::default(),
         });
         let (parts, next) = in_parts(&mut world, None, |world, _| {
             for (_, room) in &rooms {

@@ -4,14 +4,14 @@ mod shared;
 
 pub use shared::RoomNews;
 
-use super::{AccountDatum, InvitedRoom, JoinedRoom, Summary, SyncRequest, SyncResponse, Timeline};
+use super::{AccountDatum, InvitedRoom, JoinedRoom, SyncRequest, SyncResponse, SyncSummary, SyncTimeline};
 use crate::id::{self, Position, RoomNumber};
 use crate::proto::store::membership::Kind;
-use crate::query::state::{Versions, after};
-use crate::query::{Event, Filter, PAGE_BYTES, QueryError, RoomMembership, View};
+use crate::query::state::{StateVersions, key_after};
+use crate::query::{PAGE_BYTES, QueryError, RoomEvent, RoomMembership, StateView, SyncFilter};
 use crate::rows::{self, event_type};
-use crate::table::{self, Direction, Flow, Table, key};
-use crate::visibility::Sight;
+use crate::table::{self, ScanControl, ScanDirection, Table, key};
+use crate::visibility::UserVisibility;
 use std::collections::BTreeSet;
 use std::collections::btree_map::Entry;
 
@@ -37,10 +37,10 @@ const STRIPPED: [&str; 8] = [
 const MAX_LOOKED_AT: usize = 4096;
 
 /// Span of a room's timeline to be shown, and the point from which the client knows the room's state.
-pub(super) struct Span<'s> {
+pub(super) struct TimelineSpan<'s> {
     pub(super) room: RoomNumber,
     pub(super) room_id: &'s str,
-    pub(super) sight: Sight,
+    pub(super) sight: UserVisibility,
     /// Position as of which the client has the room's state; `None` if it does not have it at all.
     pub(super) known: Option<Position>,
     /// Position up to which the client has the events.
@@ -53,18 +53,18 @@ pub(super) struct Span<'s> {
 
 /// Timeline of a span, and what comes before it.
 #[derive(Default)]
-pub(super) struct Shown {
-    pub(super) timeline: Timeline,
+pub(super) struct ShownSpan {
+    pub(super) timeline: SyncTimeline,
     /// Position of the state before the timeline.
     pub(super) before: Position,
     /// State events in the span that the filter left out of the timeline: told as state instead, or they would be lost.
-    pub(super) taken_out: Versions,
+    pub(super) taken_out: StateVersions,
 }
 
 /// Returns `false` if the room can be skipped, at the price of one lookup. Most rooms can, when all rooms of a user are
 /// gone through.
 pub(super) fn may_have_news(
-    view: &View<'_>,
+    view: &StateView<'_>,
     request: &SyncRequest<'_>,
     row: &RoomMembership,
     account_data: &[AccountDatum],
@@ -79,13 +79,13 @@ pub(super) fn may_have_news(
     }
 }
 
-impl View<'_> {
+impl StateView<'_> {
     fn has_event_after(&self, room: RoomNumber, at: Position) -> Result<bool, QueryError> {
         let mut found = false;
-        let (low, high) = (after(room, at), after(room, Position::MAX));
-        self.rows.scan(Table::Timeline, &low, &high, Direction::Forward, &mut |_| {
+        let (low, high) = (key_after(room, at), key_after(room, Position::MAX));
+        self.rows.scan(Table::Timeline, &low, &high, ScanDirection::Forward, &mut |_| {
             found = true;
-            Ok(Flow::Stop)
+            Ok(ScanControl::Stop)
         })?;
         Ok(found)
     }
@@ -126,11 +126,11 @@ impl View<'_> {
         account_data: Vec<AccountDatum>,
     ) -> Result<Option<JoinedRoom>, QueryError> {
         let sight = match (row.joined_since, request.since) {
-            (Some(from), Some(since)) if from <= since => Sight::of_member_since(from),
+            (Some(from), Some(since)) if from <= since => UserVisibility::of_member_since(from),
             _ => self.sight(row.room, request.localpart)?,
         };
-        let known = known(&sight, request.since);
-        let span = Span {
+        let known = known_since(&sight, request.since);
+        let span = TimelineSpan {
             room: row.room,
             room_id: &room_id,
             sight,
@@ -175,13 +175,13 @@ impl View<'_> {
     pub(super) fn span(
         &self,
         request: &SyncRequest<'_>,
-        span: &Span<'_>,
-    ) -> Result<(Vec<Event>, Timeline, Option<Summary>), QueryError> {
+        span: &TimelineSpan<'_>,
+    ) -> Result<(Vec<RoomEvent>, SyncTimeline, Option<SyncSummary>), QueryError> {
         let shown = self.timeline_of(request.filter, span)?;
         let delta_from = span.known.filter(|_| !request.full_state);
         let mut versions = match delta_from {
             Some(known) => self.changed_versions(span.room, known, shown.before)?,
-            None => self.versions(span.room, &key::room(span.room), shown.before)?,
+            None => self.versions(span.room, &key::room_key(span.room), shown.before)?,
         };
         versions.extend(shown.taken_out);
         let timeline = shown.timeline;
@@ -207,20 +207,20 @@ impl View<'_> {
     }
 
     /// Returns the newest part of the span that fits.
-    fn timeline_of(&self, filter: &Filter, span: &Span<'_>) -> Result<Shown, QueryError> {
+    fn timeline_of(&self, filter: &SyncFilter, span: &TimelineSpan<'_>) -> Result<ShownSpan, QueryError> {
         let limit = filter.timeline.limit.unwrap_or(DEFAULT_LIMIT).min(MAX_LIMIT);
         let floor = span.floor;
-        let mut shown = Shown { before: span.state_at(span.until), ..Shown::default() };
+        let mut shown = ShownSpan { before: span.state_at(span.until), ..ShownSpan::default() };
         let (mut looked_at, mut bytes) = (0, 0);
-        let (low, high) = (after(span.room, floor), after(span.room, span.until));
-        self.rows.scan(Table::Timeline, &low, &high, Direction::Backward, &mut |(key, value)| {
+        let (low, high) = (key_after(span.room, floor), key_after(span.room, span.until));
+        self.rows.scan(Table::Timeline, &low, &high, ScanDirection::Backward, &mut |(key, value)| {
             let at = rows::position_in(Table::Timeline, key)?;
             looked_at += 1;
             if looked_at > MAX_LOOKED_AT || !span.shows(at) {
                 shown.timeline.limited = true;
-                return Ok(Flow::Stop);
+                return Ok(ScanControl::Stop);
             }
-            let event = self.render(span.room, span.room_id, at, table::decode(Table::Timeline, value)?)?;
+            let event = self.render(span.room, span.room_id, at, table::decode_value(Table::Timeline, value)?)?;
             let event = self.in_timeline(event, &span.sight)?;
             if !filter.timeline.wants(&event) {
                 if let Some(state_key) = event.state_key {
@@ -228,13 +228,13 @@ impl View<'_> {
                 }
             } else if shown.timeline.events.len() == limit || bytes >= PAGE_BYTES {
                 shown.timeline.limited = true;
-                return Ok(Flow::Stop);
+                return Ok(ScanControl::Stop);
             } else {
                 bytes += event.weight();
                 shown.timeline.events.push(event);
             }
             shown.before = span.state_at(at.before());
-            Ok(Flow::More)
+            Ok(ScanControl::More)
         })?;
         if !shown.timeline.limited {
             shown.before = span.state_at(floor);
@@ -260,7 +260,7 @@ impl View<'_> {
         room: RoomNumber,
         before: Position,
         needed: BTreeSet<String>,
-        versions: &mut Versions,
+        versions: &mut StateVersions,
     ) -> Result<(), QueryError> {
         for user_id in needed {
             let member = (event_type::MEMBER.to_owned(), user_id);
@@ -276,11 +276,11 @@ impl View<'_> {
 
 /// Reduces the members in all state to these. Changes within a gap are not reduced in this way: the client may know any
 /// of those members from earlier.
-fn keep_members(versions: &mut Versions, needed: &BTreeSet<String>) {
+fn keep_members(versions: &mut StateVersions, needed: &BTreeSet<String>) {
     versions.retain(|(event_type, state_key), _| event_type != event_type::MEMBER || needed.contains(state_key));
 }
 
 /// Returns the token if the client had the room at that time.
-pub(super) fn known(sight: &Sight, since: Option<Position>) -> Option<Position> {
+pub(super) fn known_since(sight: &UserVisibility, since: Option<Position>) -> Option<Position> {
     since.filter(|since| sight.membership_at(*since) == Some(Kind::Join))
 }

@@ -1,10 +1,10 @@
 //! Summary of a room, as room lists show it.
 
-use super::Summary;
+use super::SyncSummary;
 use crate::id::{self, RoomNumber};
 use crate::proto::store::membership::Kind;
-use crate::query::{QueryError, View};
-use crate::table::Flow;
+use crate::query::{QueryError, StateView};
+use crate::table::ScanControl;
 
 /// Maximum number of heroes of a room (Matrix specification, "Room summary").
 pub(super) const MAX_HEROES: usize = 5;
@@ -13,10 +13,10 @@ pub(super) const MAX_HEROES: usize = 5;
 /// walk through all of them.
 const MAX_LOOKED_AT: usize = 200;
 
-impl View<'_> {
+impl StateView<'_> {
     /// Returns the counts, and the first other members by name: those joined or invited, or, if there are none, former
     /// ones.
-    pub(super) fn room_in_short(&self, room: RoomNumber, localpart: &str) -> Result<Summary, QueryError> {
+    pub(super) fn room_in_short(&self, room: RoomNumber, localpart: &str) -> Result<SyncSummary, QueryError> {
         self.room_in_short_of(room, localpart, MAX_HEROES)
     }
 
@@ -26,7 +26,7 @@ impl View<'_> {
         room: RoomNumber,
         localpart: &str,
         at_most: usize,
-    ) -> Result<Summary, QueryError> {
+    ) -> Result<SyncSummary, QueryError> {
         let row = self.room_row(room)?;
         let (mut present, mut past, mut looked_at) = (Vec::new(), Vec::new(), 0);
         self.each_member(room, None, &mut |other, membership| {
@@ -37,9 +37,9 @@ impl View<'_> {
                 _ if past.len() < at_most => past.push(id::user_id(other, self.server_name())),
                 _ => {}
             }
-            if present.len() < at_most && looked_at < MAX_LOOKED_AT { Flow::More } else { Flow::Stop }
+            if present.len() < at_most && looked_at < MAX_LOOKED_AT { ScanControl::More } else { ScanControl::Stop }
         })?;
-        Ok(Summary {
+        Ok(SyncSummary {
             heroes: if present.is_empty() { past } else { present },
             joined_members: row.joined_members,
             invited_members: row.invited_members,

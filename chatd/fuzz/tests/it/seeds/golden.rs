@@ -77,7 +77,9 @@ impl Golden {
         let events = rows.rows().filter(|(table, ..)| *table == Table::Timeline);
         self.contents = events
             .map(|(table, _, value)| {
-                table::decode::<quorate_core::proto::store::Event>(table, value.clone()).expect("an event").content
+                table::decode_value::<quorate_core::proto::store::Event>(table, value.clone())
+                    .expect("an event")
+                    .content
             })
             .collect();
         self.contents.sort();
@@ -135,7 +137,7 @@ fn kind_of(envelope: &log::Envelope) -> Option<&Kind> {
 }
 
 fn move_here(kind: &mut Kind) {
-    let room = fuzzing::room();
+    let room = fuzzing::sample_room_id();
     match kind {
         Kind::SendEvent(command) => command.room_id = room,
         Kind::SetMembership(command) => {

@@ -50,7 +50,7 @@ pub(super) fn filters() -> Vec<Vec<u8>> {
 }
 
 pub(super) fn names() -> Vec<Vec<u8>> {
-    let named = [id::event_id(AT), id::room_id(AT, SERVER), id::cursor(AT)];
+    let named = [id::event_id(AT), id::room_id(AT, SERVER), id::encode_cursor(AT)];
     let mut out: Vec<Vec<u8>> = named.into_iter().map(String::into_bytes).collect();
     let rests = [None, Some(AT)].map(|since| SyncRest { after: RoomNumber(7), since });
     out.extend(rests.map(|rest| SyncToken { at: AT, rest: Some(rest) }.to_text().into_bytes()));
@@ -113,7 +113,7 @@ pub(super) fn requests() -> Vec<Vec<u8>> {
             let query = "dir=b&limit=5&since=q1&timeout=0&username=alice";
             let request = [&[endpoint], format!("{path}\n{query}\n{body}").as_bytes()].concat();
             // One that is taken is enough: the others are for the fuzzer to find.
-            if out.len() < before + 2 && quorate_fuzz::check(quorate_fuzz::Decoder::Matrix, &request) {
+            if out.len() < before + 2 && quorate_fuzz::check(quorate_fuzz::FuzzDecoder::Matrix, &request) {
                 out.push(request);
             }
         }

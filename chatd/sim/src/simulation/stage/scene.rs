@@ -1,62 +1,62 @@
 //! Execution of a story's steps.
 
-use super::{BEAT, Stage};
+use super::{BEAT, StoryPlayer};
 use crate::act::SPARE;
 use crate::faults::MS;
-use crate::invariants::{Checked, broken};
-use crate::story::step::{Saying, Step};
+use crate::invariants::{CheckResult, fail_check};
+use crate::story::step::{StoryMessage, StoryStep};
 use crate::story::tell;
 use crate::world::net::HostId;
 
-impl Stage {
-    pub(super) fn step(&mut self, step: Step) -> Checked {
+impl StoryPlayer {
+    pub(super) fn step(&mut self, step: StoryStep) -> CheckResult {
         match step {
-            Step::Wait(ms) => return self.until_time(self.simulation.world.now() + ms * MS),
-            Step::WaitUntil(ms) => return self.wait_until(ms),
-            Step::Look => {
+            StoryStep::Wait(ms) => return self.until_time(self.simulation.world.now() + ms * MS),
+            StoryStep::WaitUntil(ms) => return self.wait_until(ms),
+            StoryStep::Look => {
                 self.look();
                 return Ok(());
             }
-            Step::End => return self.end(),
-            Step::WaitForLeader { after } => self.until(|stage| stage.leads_after(after))?,
-            Step::WaitForAnswers => self.until(|stage| stage.simulation.history.lock().working == 0)?,
-            Step::Replace { out, with } => self.replace(out, with)?,
+            StoryStep::End => return self.end(),
+            StoryStep::WaitForLeader { after } => self.until(|stage| stage.leads_after(after))?,
+            StoryStep::WaitForAnswers => self.until(|stage| stage.simulation.history.lock().working == 0)?,
+            StoryStep::Replace { out, with } => self.replace(out, with)?,
             other => self.begin(other),
         }
         self.until(|stage| stage.cast.is_answered())?;
         self.rest()
     }
 
-    fn begin(&mut self, step: Step) {
+    fn begin(&mut self, step: StoryStep) {
         let (cast, net) = (self.cast.clone(), self.simulation.world.net.clone());
         match step {
-            Step::Start(pods) => pods.into_iter().for_each(|pod| self.start(pod)),
-            Step::Found(pods) => self.task(false, cast.found(pods)),
-            Step::Register(users) => self.task(false, cast.register(users)),
-            Step::Open { user, room, pod, visibility } => self.task(false, cast.open(user, room, pod, visibility)),
-            Step::Join { user, room, pod } => self.task(false, cast.join(user, room, pod)),
-            Step::Say(sayings) => sayings.into_iter().for_each(|saying| self.say(saying)),
-            Step::Follow { user, pod } => self.task(false, cast.follow(user, pod)),
-            Step::Read { user, room, pod, goes_on } => self.task(goes_on, cast.read(user, room, pod)),
-            Step::Kill(pod) => self.stop(pod, false),
-            Step::PowerOff(pod) => self.stop(pod, true),
-            Step::CutOff(pod) => {
+            StoryStep::Start(pods) => pods.into_iter().for_each(|pod| self.start(pod)),
+            StoryStep::Found(pods) => self.task(false, cast.found(pods)),
+            StoryStep::Register(users) => self.task(false, cast.register(users)),
+            StoryStep::Open { user, room, pod, visibility } => self.task(false, cast.open(user, room, pod, visibility)),
+            StoryStep::Join { user, room, pod } => self.task(false, cast.join(user, room, pod)),
+            StoryStep::Say(sayings) => sayings.into_iter().for_each(|saying| self.say(saying)),
+            StoryStep::Follow { user, pod } => self.task(false, cast.follow(user, pod)),
+            StoryStep::Read { user, room, pod, goes_on } => self.task(goes_on, cast.read(user, room, pod)),
+            StoryStep::Kill(pod) => self.stop(pod, false),
+            StoryStep::PowerOff(pod) => self.stop(pod, true),
+            StoryStep::CutOff(pod) => {
                 for other in (0..=SPARE).filter(|other| *other != pod) {
                     net.block(pod, other);
                     net.block(other, pod);
                 }
             }
-            Step::Heal => net.heal(),
-            Step::HandOver(pod) => self.task(false, cast.hand_over(pod)),
-            Step::Snapshot(pod) => self.task(false, cast.snapshot(pod)),
+            StoryStep::Heal => net.heal(),
+            StoryStep::HandOver(pod) => self.task(false, cast.hand_over(pod)),
+            StoryStep::Snapshot(pod) => self.task(false, cast.snapshot(pod)),
             // Carried out in `step`.
-            Step::Replace { .. }
-            | Step::Wait(_)
-            | Step::WaitUntil(_)
-            | Step::WaitForLeader { .. }
-            | Step::WaitForAnswers
-            | Step::Look
-            | Step::End => {}
+            StoryStep::Replace { .. }
+            | StoryStep::Wait(_)
+            | StoryStep::WaitUntil(_)
+            | StoryStep::WaitForLeader { .. }
+            | StoryStep::WaitForAnswers
+            | StoryStep::Look
+            | StoryStep::End => {}
         }
     }
 
@@ -65,7 +65,7 @@ impl Stage {
         self.simulation.client_task(task);
     }
 
-    fn say(&mut self, saying: Saying) {
+    fn say(&mut self, saying: StoryMessage) {
         let (goes_on, cast) = (saying.goes_on, self.cast.clone());
         self.task(goes_on, cast.say(saying));
     }
@@ -83,9 +83,9 @@ impl Stage {
     }
 
     /// Replaces a node as the operator does: the node that takes the place of another is new, with an empty volume.
-    fn replace(&mut self, out: HostId, with: HostId) -> Checked {
+    fn replace(&mut self, out: HostId, with: HostId) -> CheckResult {
         let Some(id) = self.simulation.pods[out].node_id else {
-            return broken("stories_are_understood", format!("no node has run on pod-{out} yet"));
+            return fail_check("stories_are_understood", format!("no node has run on pod-{out} yet"));
         };
         let before = self.seen.name(id);
         if out == with {
@@ -99,16 +99,16 @@ impl Stage {
         Ok(())
     }
 
-    fn wait_until(&mut self, ms: u64) -> Checked {
+    fn wait_until(&mut self, ms: u64) -> CheckResult {
         let now = self.simulation.world.now();
         if now > ms * MS {
-            return broken("stories_go_on", format!("the time is already {} ms", now / MS));
+            return fail_check("stories_go_on", format!("the time is already {} ms", now / MS));
         }
         // Rounded up to a beat, as every other step begins at one.
         self.until_time((ms * MS).next_multiple_of(BEAT))
     }
 
-    fn end(&mut self) -> Checked {
+    fn end(&mut self) -> CheckResult {
         self.until(|stage| stage.simulation.has_settled())?;
         self.simulation.verdict()?;
         let entry = self.applied();
@@ -125,7 +125,7 @@ impl Stage {
 
     pub(super) fn happened(&mut self) -> Vec<String> {
         for turn in std::mem::take(&mut self.simulation.history.lock().turns) {
-            let pod = tell::pod(turn.host);
+            let pod = tell::format_pod(turn.host);
             let what = match turn.term {
                 Some(term) => format!("{pod} leads term {term}"),
                 None => format!("{pod} no longer leads"),

@@ -1,6 +1,6 @@
 //! Observation of the pods from outside; changes are told in the story.
 
-use super::Stage;
+use super::StoryPlayer;
 use crate::act::SPARE;
 use crate::story::tell;
 use crate::world::net::HostId;
@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// State of the pods as it was seen last.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct WatchedPods {
     /// Names of nodes by their ids, which are drawn at random.
     names: BTreeMap<u64, String>,
     /// Last entry of the log and last entry in a snapshot, by pod.
@@ -19,7 +19,7 @@ pub(super) struct Seen {
     pub(super) looked: Vec<String>,
 }
 
-impl Seen {
+impl WatchedPods {
     /// Forgets a pod whose process is gone; the next process is not compared with it.
     pub(super) fn forget(&mut self, pod: HostId) {
         self.pods.remove(&pod);
@@ -38,13 +38,13 @@ impl Seen {
 /// Returns the name of a node: its pod, and which of the pod's volumes it lives on.
 pub(super) fn node_name(pod: HostId, volume: u32) -> String {
     match volume {
-        0 => tell::pod(pod),
-        1 => format!("{} (new)", tell::pod(pod)),
-        _ => format!("{} (new, {volume})", tell::pod(pod)),
+        0 => tell::format_pod(pod),
+        1 => format!("{} (new)", tell::format_pod(pod)),
+        _ => format!("{} (new, {volume})", tell::format_pod(pod)),
     }
 }
 
-impl Stage {
+impl StoryPlayer {
     fn statuses(&self) -> Vec<(HostId, Option<NodeStatus>)> {
         let now = self.simulation.world.now();
         let status = |host: HostId| {
@@ -85,7 +85,7 @@ impl Stage {
     }
 
     fn tell_snapshot(&self, host: HostId, snapshot: u64, last_before: u64) {
-        let pod = tell::pod(host);
+        let pod = tell::format_pod(host);
         let what = match last_before {
             0 => format!("{pod}, which was empty, has installed a snapshot up to entry {snapshot}"),
             last if last < snapshot => {
@@ -103,7 +103,7 @@ impl Stage {
         self.seen.voters.clone_from(voters);
         let mut names: Vec<_> = voters.iter().map(|voter| self.seen.name(*voter)).collect();
         names.sort();
-        let what = format!("the voters are {}", tell::list(&names));
+        let what = format!("the voters are {}", tell::join_names(&names));
         self.cast.told.tell(self.simulation.world.now(), what);
     }
 
@@ -112,7 +112,7 @@ impl Stage {
         let mut rows = Vec::new();
         for (host, status) in self.statuses() {
             let line = match status {
-                Some(status) => tell::status(&status, |id| self.seen.name(id)),
+                Some(status) => tell::describe_status(&status, |id| self.seen.name(id)),
                 None if self.simulation.pods[host].node_id.is_some() => "is off".to_owned(),
                 // The spare pod is not told before the story gets to it.
                 None => continue,

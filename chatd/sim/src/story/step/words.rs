@@ -1,15 +1,15 @@
 //! Parser of a step, which takes its sentence apart word by word.
 
-use super::{USERS, User};
+use super::{StoryUser, USERS};
 use crate::act::SPARE;
 use crate::world::net::HostId;
 
 /// Remainder of a step that is still to be read.
-pub(super) struct Words<'a> {
+pub(super) struct StepParser<'a> {
     rest: &'a str,
 }
 
-impl<'a> Words<'a> {
+impl<'a> StepParser<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         Self { rest: text.trim() }
     }
@@ -64,14 +64,14 @@ impl<'a> Words<'a> {
         Ok(pods)
     }
 
-    pub(super) fn user(&mut self) -> Result<User, String> {
+    pub(super) fn user(&mut self) -> Result<StoryUser, String> {
         let word = self.any()?;
         let known = USERS.into_iter().find(|user| *user == word);
         known.ok_or_else(|| format!("{word:?} is neither a user nor an action"))
     }
 
     /// Takes one or more users, up to the end of the step.
-    pub(super) fn users(&mut self) -> Result<Vec<User>, String> {
+    pub(super) fn users(&mut self) -> Result<Vec<StoryUser>, String> {
         let mut users = vec![self.user()?];
         while !self.rest.is_empty() {
             users.push(self.user()?);
@@ -110,16 +110,16 @@ impl<'a> Words<'a> {
     }
 
     pub(super) fn with_unit(&mut self, number: &str) -> Result<u64, String> {
-        let milliseconds = parse(number)?;
+        let milliseconds = parse_number(number)?;
         self.all("ms")?;
         Ok(milliseconds)
     }
 
     pub(super) fn number(&mut self) -> Result<u64, String> {
-        parse(self.any()?)
+        parse_number(self.any()?)
     }
 }
 
-fn parse(number: &str) -> Result<u64, String> {
+fn parse_number(number: &str) -> Result<u64, String> {
     number.parse().map_err(|_| format!("{number:?} is not a number"))
 }

@@ -24,12 +24,12 @@ fn leader() -> pb::StatusResponse {
     }
 }
 
-fn answered(node_id: u64, status: pb::StatusResponse) -> Asked {
-    Asked { node: node(node_id), answer: Ok(status), round_trip: Some(Duration::from_millis(2)) }
+fn answered(node_id: u64, status: pb::StatusResponse) -> MemberReply {
+    MemberReply { node: node(node_id), answer: Ok(status), round_trip: Some(Duration::from_millis(2)) }
 }
 
-fn silent(node_id: u64) -> Asked {
-    Asked { node: node(node_id), answer: Err("connection refused".into()), round_trip: None }
+fn silent(node_id: u64) -> MemberReply {
+    MemberReply { node: node(node_id), answer: Err("connection refused".into()), round_trip: None }
 }
 
 fn quorum_of(overview: &pb::OverviewResponse) -> (u32, u32, u32, bool) {
@@ -39,7 +39,7 @@ fn quorum_of(overview: &pb::OverviewResponse) -> (u32, u32, u32, bool) {
 
 #[test]
 fn a_member_that_does_not_answer_stands_there_with_its_lag_as_the_leader_knows_it() {
-    let overview = assemble(2, vec![answered(2, status(1, 4, 100)), answered(1, leader()), silent(3)]);
+    let overview = assemble_overview(2, vec![answered(2, status(1, 4, 100)), answered(1, leader()), silent(3)]);
     assert_eq!((overview.leader_node_id, overview.term, quorum_of(&overview)), (1, 4, (3, 2, 2, true)));
     let names: Vec<_> = overview.members.iter().map(|m| m.node.as_ref().unwrap().name.as_str()).collect();
     assert_eq!(names, ["node-1", "node-2", "node-3"]);
@@ -51,7 +51,7 @@ fn a_member_that_does_not_answer_stands_there_with_its_lag_as_the_leader_knows_i
 
 #[test]
 fn without_a_leader_the_lag_is_against_the_longest_log_and_no_quorum_is_held() {
-    let overview = assemble(2, vec![answered(2, status(0, 5, 100)), answered(3, status(0, 4, 90)), silent(1)]);
+    let overview = assemble_overview(2, vec![answered(2, status(0, 5, 100)), answered(3, status(0, 4, 90)), silent(1)]);
     assert_eq!((overview.leader_node_id, overview.term, quorum_of(&overview)), (0, 5, (3, 2, 2, false)));
     let lags: Vec<_> = overview.members.iter().map(|m| m.lag).collect();
     assert_eq!(lags, [None, Some(0), Some(10)]);
@@ -59,24 +59,25 @@ fn without_a_leader_the_lag_is_against_the_longest_log_and_no_quorum_is_held() {
 
 #[test]
 fn a_leader_that_only_the_others_reach_holds_its_quorum() {
-    let overview = assemble(2, vec![answered(2, status(1, 4, 100)), answered(3, status(0, 4, 100)), silent(1)]);
+    let overview =
+        assemble_overview(2, vec![answered(2, status(1, 4, 100)), answered(3, status(0, 4, 100)), silent(1)]);
     assert_eq!((overview.leader_node_id, quorum_of(&overview)), (1, (3, 2, 2, true)));
-    let alone = assemble(2, vec![answered(2, status(1, 4, 100)), silent(3), silent(1)]);
+    let alone = assemble_overview(2, vec![answered(2, status(1, 4, 100)), silent(3), silent(1)]);
     assert_eq!(quorum_of(&alone), (3, 1, 2, true), "itself and the leader it heard within a second are two");
     let five = |s: pb::StatusResponse| pb::StatusResponse { membership: Some(membership_of(&[1, 2, 3, 4, 5])), ..s };
     let minority = vec![answered(2, five(status(1, 4, 9))), silent(1), silent(3), silent(4), silent(5)];
-    assert_eq!(quorum_of(&assemble(2, minority)), (5, 1, 3, false));
+    assert_eq!(quorum_of(&assemble_overview(2, minority)), (5, 1, 3, false));
 }
 
 #[test]
 fn a_leader_of_an_older_term_does_not_count() {
     let old = pb::StatusResponse { millis_since_quorum_ack: Some(900), ..status(3, 3, 80) };
-    let overview = assemble(3, vec![answered(3, old), answered(1, leader()), answered(2, status(1, 4, 100))]);
+    let overview = assemble_overview(3, vec![answered(3, old), answered(1, leader()), answered(2, status(1, 4, 100))]);
     assert_eq!((overview.leader_node_id, overview.quorum.unwrap().millis_since_ack), (1, Some(5)));
 }
 
 #[test]
 fn a_pod_that_belongs_to_no_cluster_names_itself() {
-    let overview = assemble(9, vec![answered(9, pb::StatusResponse::default())]);
+    let overview = assemble_overview(9, vec![answered(9, pb::StatusResponse::default())]);
     assert_eq!((overview.members.len(), quorum_of(&overview)), (1, (0, 0, 1, false)));
 }

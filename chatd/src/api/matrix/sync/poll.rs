@@ -4,16 +4,16 @@
 //! its user to be in. News that need rows (state, members, a gap) are read once for all who want the same. Only a poll
 //! that has fallen behind, or whose user's own memberships or account data have changed, reads the user's rows.
 
-use super::super::Door;
+use super::super::MatrixContext;
 use super::super::error::MatrixError;
 use super::shared::{JoinedAt, NewsKey};
-use crate::feed::{Interest, Topics};
+use crate::feed::{FeedSubscription, FeedTopics};
 use crate::metrics::delivery::SyncSource;
-use crate::service::{Refusal, Session};
+use crate::service::{CallerSession, RequestRefusal};
 use quorate_core::id::{Position, RoomNumber};
 use quorate_core::proto::store::membership::Kind;
 use quorate_core::query::sync::{JoinedRoom, RoomNews, SYNC_BYTES, SyncRest, SyncToken};
-use quorate_core::query::{Event, Filter, QueryError, SyncRequest, SyncResponse, View};
+use quorate_core::query::{QueryError, RoomEvent, StateView, SyncFilter, SyncRequest, SyncResponse};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -21,12 +21,12 @@ use std::sync::Arc;
 const MOST_FROM_MEMORY: usize = 256;
 
 /// A `/sync` call that waits for news; see the [module](self).
-pub(super) struct Poll<'p> {
-    door: &'p Door,
-    session: &'p Session,
-    filter: Arc<Filter>,
+pub(super) struct SyncPoll<'p> {
+    door: &'p MatrixContext,
+    session: &'p CallerSession,
+    filter: Arc<SyncFilter>,
     full_state: bool,
-    interest: Interest,
+    interest: FeedSubscription,
     /// Position up to which all was told, or is of no interest; `None` if nothing was told.
     from: Option<Position>,
     /// Rooms that the answer before had no room for, and that are still to come.
@@ -36,26 +36,26 @@ pub(super) struct Poll<'p> {
     was_woken: bool,
 }
 
-struct Found {
+struct RowsAnswer {
     response: SyncResponse,
     joined: BTreeSet<RoomNumber>,
 }
 
-impl<'p> Poll<'p> {
+impl<'p> SyncPoll<'p> {
     /// Subscribes to the feed; what happens from here on wakes the poll.
     pub(super) fn open(
-        door: &'p Door,
-        session: &'p Session,
+        door: &'p MatrixContext,
+        session: &'p CallerSession,
         since: Option<SyncToken>,
         full_state: bool,
-        filter: Arc<Filter>,
+        filter: Arc<SyncFilter>,
     ) -> Self {
         let known = since
             .filter(|token| !full_state && token.rest.is_none())
             .and_then(|_| door.shared.joined(&session.localpart));
         let rooms = known.as_ref().map(|known| BTreeSet::clone(&known.rooms)).unwrap_or_default();
         let users = BTreeSet::from([session.localpart.clone()]);
-        let interest = door.service.feed().subscribe(Topics { rooms, users });
+        let interest = door.service.feed().subscribe(FeedTopics { rooms, users });
         let rooms_at = known.map(|known| known.at);
         let (from, rest) = (since.map(|token| token.at), since.and_then(|token| token.rest));
         Self { door, session, filter, full_state, interest, from, rest, rooms_at, was_woken: false }
@@ -81,7 +81,7 @@ impl<'p> Poll<'p> {
     }
 
     /// Answers from what memory holds; `None` if memory cannot tell.
-    async fn tell_from_memory(&mut self) -> Result<Option<SyncResponse>, Refusal> {
+    async fn tell_from_memory(&mut self) -> Result<Option<SyncResponse>, RequestRefusal> {
         let (Some(from), Some(rooms_at), false) = (self.from, self.rooms_at, self.full_state) else {
             return Ok(None);
         };
@@ -124,16 +124,16 @@ impl<'p> Poll<'p> {
 
     /// Returns the key of a room's news. There are no events after the token's position and before the first new event,
     /// so whoever has the same new events has the same news, whatever its token.
-    fn news_key(&self, first: &Event, last: &Event) -> NewsKey {
+    fn news_key(&self, first: &RoomEvent, last: &RoomEvent) -> NewsKey {
         NewsKey { room: first.room, since: first.position.before(), until: last.position, filter: self.filter.clone() }
     }
 
-    async fn shared_news(&self, key: NewsKey) -> Result<Option<Arc<JoinedRoom>>, Refusal> {
+    async fn shared_news(&self, key: NewsKey) -> Result<Option<Arc<JoinedRoom>>, RequestRefusal> {
         let cell = self.door.shared.news(key.clone());
         let read = || async {
             let NewsKey { room, since, until, filter } = key;
             let news = self.door.service.read_woken(move |view| view.news_for_members(room, since, until, &filter));
-            Ok::<_, Refusal>(news.await?.map(Arc::new))
+            Ok::<_, RequestRefusal>(news.await?.map(Arc::new))
         };
         // If the one who reads goes away, another does it.
         cell.get_or_try_init(read).await.cloned()
@@ -143,13 +143,13 @@ impl<'p> Poll<'p> {
         self.door.metrics.sync_looked(SyncSource::Rows);
         let (localpart, filter) = (self.session.localpart.clone(), self.filter.clone());
         let (since, rest, full_state) = (self.from, self.rest, self.full_state);
-        let question = move |view: &View<'_>| {
+        let question = move |view: &StateView<'_>| {
             let request = SyncRequest { localpart: &localpart, since, full_state, filter: &filter };
             let response = view.sync_part(&request, rest, SYNC_BYTES)?;
-            Ok(Found { response, joined: joined_rooms(view, &localpart)? })
+            Ok(RowsAnswer { response, joined: joined_rooms(view, &localpart)? })
         };
         let service = &self.door.service;
-        let Found { response, joined } = match since {
+        let RowsAnswer { response, joined } = match since {
             None => self.door.read(question).await?,
             Some(_) if self.was_woken => service.read_woken(question).await?,
             // Never answered from a state older than the token's.
@@ -176,7 +176,7 @@ impl<'p> Poll<'p> {
     }
 }
 
-fn joined_rooms(view: &View<'_>, localpart: &str) -> Result<BTreeSet<RoomNumber>, QueryError> {
+fn joined_rooms(view: &StateView<'_>, localpart: &str) -> Result<BTreeSet<RoomNumber>, QueryError> {
     let rooms = view.rooms_of(localpart)?;
     Ok(rooms.iter().filter(|room| room.kind == Kind::Join).map(|room| room.room).collect())
 }

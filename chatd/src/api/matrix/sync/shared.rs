@@ -2,7 +2,7 @@
 //! and the news of a room for its members. All of it can be forgotten at any time.
 
 use quorate_core::id::{Position, RoomNumber};
-use quorate_core::query::Filter;
+use quorate_core::query::SyncFilter;
 use quorate_core::query::sync::JoinedRoom;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,7 +28,7 @@ type FilterName = (Arc<str>, u64);
 #[derive(Default)]
 pub(in crate::api::matrix) struct SharedSync {
     joined: Mutex<JoinedRooms>,
-    filters: Mutex<HashMap<FilterName, Arc<Filter>>>,
+    filters: Mutex<HashMap<FilterName, Arc<SyncFilter>>>,
     news: Mutex<VecDeque<(NewsKey, SharedNews)>>,
 }
 
@@ -51,10 +51,10 @@ pub(super) struct NewsKey {
     pub(super) room: RoomNumber,
     pub(super) since: Position,
     pub(super) until: Position,
-    pub(super) filter: Arc<Filter>,
+    pub(super) filter: Arc<SyncFilter>,
 }
 
-fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock_unpoisoned<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     // What is remembered is either whole or not there.
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -62,12 +62,12 @@ fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 impl SharedSync {
     /// Returns the rooms of a user as its last poll knew them. They may have changed since `at`.
     pub(super) fn joined(&self, localpart: &str) -> Option<JoinedAt> {
-        locked(&self.joined).of.get(localpart).cloned()
+        lock_unpoisoned(&self.joined).of.get(localpart).cloned()
     }
 
     /// Remembers a user's rooms, unless somebody knows them as they were later.
     pub(super) fn put_joined(&self, localpart: &str, known: JoinedAt) {
-        let mut joined = locked(&self.joined);
+        let mut joined = lock_unpoisoned(&self.joined);
         if joined.of.get(localpart).is_some_and(|other| other.at > known.at) {
             return;
         }
@@ -81,13 +81,13 @@ impl SharedSync {
     }
 
     /// Returns a stored filter. The filter of a number never changes.
-    pub(super) fn filter(&self, localpart: &str, number: u64) -> Option<Arc<Filter>> {
-        locked(&self.filters).get(&(localpart.into(), number)).cloned()
+    pub(super) fn filter(&self, localpart: &str, number: u64) -> Option<Arc<SyncFilter>> {
+        lock_unpoisoned(&self.filters).get(&(localpart.into(), number)).cloned()
     }
 
     /// Remembers a stored filter by its number.
-    pub(super) fn put_filter(&self, localpart: &str, number: u64, filter: Arc<Filter>) {
-        let mut filters = locked(&self.filters);
+    pub(super) fn put_filter(&self, localpart: &str, number: u64, filter: Arc<SyncFilter>) {
+        let mut filters = lock_unpoisoned(&self.filters);
         if filters.len() >= MOST_FILTERS {
             filters.clear();
         }
@@ -96,7 +96,7 @@ impl SharedSync {
 
     /// Returns the place for some news: the same for all who ask for the same.
     pub(super) fn news(&self, key: NewsKey) -> SharedNews {
-        let mut news = locked(&self.news);
+        let mut news = lock_unpoisoned(&self.news);
         if let Some((_, found)) = news.iter().rev().find(|(known, _)| *known == key) {
             return found.clone();
         }
@@ -128,7 +128,7 @@ mod tests {
         shared.put_joined("alice", known(1, 7));
         assert_eq!(shared.joined("alice").unwrap().rooms.len(), 5);
         shared.put_joined("alice", known(3, 1));
-        assert_eq!((shared.joined("alice").unwrap().at, locked(&shared.joined).rooms), (at(3), 1));
+        assert_eq!((shared.joined("alice").unwrap().at, lock_unpoisoned(&shared.joined).rooms), (at(3), 1));
         shared.put_joined("bob", known(3, MOST_ROOMS as u64));
         assert!(shared.joined("alice").is_none() && shared.joined("bob").is_some());
     }
@@ -137,7 +137,7 @@ mod tests {
     fn who_asks_for_the_same_news_gets_the_same_place_and_only_the_newest_are_kept() {
         let shared = SharedSync::default();
         let key = |since, limit| {
-            let mut filter = Filter::default();
+            let mut filter = SyncFilter::default();
             filter.timeline.limit = Some(limit);
             NewsKey { room: RoomNumber(1), since: at(since), until: at(9), filter: Arc::new(filter) }
         };
@@ -146,6 +146,6 @@ mod tests {
         assert!(!Arc::ptr_eq(&first, &shared.news(key(1, 6))));
         (0..MOST_NEWS as u64).for_each(|n| drop(shared.news(key(100 + n, 5))));
         assert!(!Arc::ptr_eq(&first, &shared.news(key(1, 5))));
-        assert_eq!(locked(&shared.news).len(), MOST_NEWS);
+        assert_eq!(lock_unpoisoned(&shared.news).len(), MOST_NEWS);
     }
 }

@@ -1,32 +1,32 @@
 //! Reads the records of one segment.
 
-use super::Cut;
+use super::TornTail;
 use crate::raft::log::error::LogError;
-use crate::raft::log::format::{ALIGN, HEADER, Kind, Mismatch, RECORD_HEADER, Record, check_record};
+use crate::raft::log::format::{ALIGN, CheckedRecord, FormatMismatch, HEADER, RECORD_HEADER, RecordKind, check_record};
 use crate::raft::log::index::SegmentFile;
 use bytes::Bytes;
 
 /// End of a segment.
 #[derive(Debug, Clone, Default)]
-pub(super) enum Tail {
+pub(super) enum SegmentTail {
     /// Zeros, or the end of the file, follow the last record.
     #[default]
     Clean,
     /// Something that is not a record follows the last record.
-    Bad(Mismatch),
+    Bad(FormatMismatch),
 }
 
 /// Extent of the valid records in a segment.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Scan {
+pub(super) struct SegmentScan {
     /// End of the last valid record.
     pub(super) end: u32,
     /// Offset up to which everything was fsynced, as it was followed by another write.
     pub(super) proven: u32,
-    pub(super) tail: Tail,
+    pub(super) tail: SegmentTail,
 }
 
-pub(super) fn damaged(file: &str, offset: u64, mismatch: &Mismatch) -> LogError {
+pub(super) fn damage_error(file: &str, offset: u64, mismatch: &FormatMismatch) -> LogError {
     LogError::Damaged {
         file: file.to_owned(),
         offset,
@@ -36,17 +36,17 @@ pub(super) fn damaged(file: &str, offset: u64, mismatch: &Mismatch) -> LogError 
 }
 
 /// Passes all valid records to `visit`, up to the first that is not valid.
-pub(super) fn scan(
+pub(super) fn scan_segment(
     file: &SegmentFile,
     bytes: &Bytes,
-    mut visit: impl FnMut(&Record, Bytes) -> Result<(), LogError>,
-) -> Result<Scan, LogError> {
-    let mut scan = Scan { end: HEADER, proven: HEADER, tail: Tail::Clean };
+    mut visit: impl FnMut(&CheckedRecord, Bytes) -> Result<(), LogError>,
+) -> Result<SegmentScan, LogError> {
+    let mut scan = SegmentScan { end: HEADER, proven: HEADER, tail: SegmentTail::Clean };
     loop {
         let rest = bytes.get(scan.end as usize..).unwrap_or_default();
         if is_zero(rest.get(..RECORD_HEADER).unwrap_or(rest)) {
             if !is_zero(rest) {
-                scan.tail = Tail::Bad(Mismatch::new("a record", "zeros followed by other bytes"));
+                scan.tail = SegmentTail::Bad(FormatMismatch::new("a record", "zeros followed by other bytes"));
             }
             break;
         }
@@ -62,7 +62,7 @@ pub(super) fn scan(
                 }
             }
             Err(mismatch) => {
-                scan.tail = Tail::Bad(mismatch);
+                scan.tail = SegmentTail::Bad(mismatch);
                 break;
             }
         }
@@ -71,30 +71,34 @@ pub(super) fn scan(
     Ok(scan)
 }
 
-fn first_record_is_there(file: &SegmentFile, scan: &Scan) -> Result<(), LogError> {
+fn first_record_is_there(file: &SegmentFile, scan: &SegmentScan) -> Result<(), LogError> {
     if scan.end > HEADER {
         return Ok(());
     }
     let mismatch = match &scan.tail {
-        Tail::Bad(mismatch) => mismatch.clone(),
-        Tail::Clean => Mismatch::new("the state record that each segment begins with", "nothing"),
+        SegmentTail::Bad(mismatch) => mismatch.clone(),
+        SegmentTail::Clean => FormatMismatch::new("the state record that each segment begins with", "nothing"),
     };
-    Err(damaged(&file.name, u64::from(HEADER), &mismatch))
+    Err(damage_error(&file.name, u64::from(HEADER), &mismatch))
 }
 
 /// Returns the torn tail that is to be cut off the last segment, or an error if the tail is damage.
-pub(super) fn torn(file: &SegmentFile, bytes: &Bytes, scan: &Scan) -> Result<Option<Cut>, LogError> {
-    let Tail::Bad(mismatch) = &scan.tail else { return Ok(None) };
+pub(super) fn find_torn_tail(
+    file: &SegmentFile,
+    bytes: &Bytes,
+    scan: &SegmentScan,
+) -> Result<Option<TornTail>, LogError> {
+    let SegmentTail::Bad(mismatch) = &scan.tail else { return Ok(None) };
     if let Some(record) = proof_behind(file, bytes, scan.end) {
         let found = format!(
             "{}, though a later write at offset {}, with a valid record at {}, shows that it was once synced",
             mismatch.found, record.write, record.slot.offset
         );
-        let mismatch = Mismatch::new(mismatch.expected.clone(), found);
-        return Err(damaged(&file.name, u64::from(scan.end), &mismatch));
+        let mismatch = FormatMismatch::new(mismatch.expected.clone(), found);
+        return Err(damage_error(&file.name, u64::from(scan.end), &mismatch));
     }
     let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
-    let cut = Cut {
+    let cut = TornTail {
         file: file.name.clone(),
         offset: u64::from(scan.end),
         bytes: used.saturating_sub(scan.end as usize) as u64,
@@ -108,7 +112,7 @@ pub(super) fn torn(file: &SegmentFile, bytes: &Bytes, scan: &Scan) -> Result<Opt
 }
 
 /// Returns a valid record whose write began behind `bad`.
-fn proof_behind(file: &SegmentFile, bytes: &Bytes, bad: u32) -> Option<Record> {
+fn proof_behind(file: &SegmentFile, bytes: &Bytes, bad: u32) -> Option<CheckedRecord> {
     let first = bad.saturating_add(ALIGN as u32).next_multiple_of(ALIGN as u32);
     let last = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     (first..last).step_by(ALIGN).find_map(|offset| {
@@ -128,6 +132,6 @@ fn is_zero(bytes: &[u8]) -> bool {
 }
 
 /// Returns `true` if a segment may begin with this record.
-pub(super) fn is_first(record: &Record) -> bool {
-    record.kind == Kind::State
+pub(super) fn is_first(record: &CheckedRecord) -> bool {
+    record.kind == RecordKind::State
 }

@@ -4,8 +4,8 @@
 use super::lying::{Lie, Lying};
 use super::model::{Atom, Model};
 use super::support::{Flushed, entry, log_id, options, submit, vote};
-use crate::raft::log::sim_disk::{Call, Chance, SimDisk};
-use crate::raft::log::{LogStore, Options};
+use crate::raft::log::sim_disk::{DiskCall, SimDisk, SplitMix64};
+use crate::raft::log::{LogOptions, LogStore};
 use futures::FutureExt as _;
 use openraft::storage::RaftLogStorage as _;
 use std::io;
@@ -17,7 +17,7 @@ const LIVES: u64 = 5;
 /// One life of the process.
 struct Life {
     log: LogStore,
-    chance: Chance,
+    chance: SplitMix64,
     /// Model of the log after all operations so far.
     now: Model,
     atoms: Vec<Atom>,
@@ -159,24 +159,24 @@ impl Known {
     }
 }
 
-fn cut_power_or_break(disk: &SimDisk, chance: &mut Chance) {
+fn cut_power_or_break(disk: &SimDisk, chance: &mut SplitMix64) {
     let after = chance.below(120);
     match chance.below(8) {
-        0 => disk.fail(Call::Sync, after / 4, io::ErrorKind::Other),
-        1 => disk.fail(Call::Write, after / 4, io::ErrorKind::StorageFull),
-        2 => disk.fail(Call::Resize, after / 32, io::ErrorKind::StorageFull),
-        3 => disk.fail(Call::SyncNames, after / 32, io::ErrorKind::Other),
+        0 => disk.fail(DiskCall::Sync, after / 4, io::ErrorKind::Other),
+        1 => disk.fail(DiskCall::Write, after / 4, io::ErrorKind::StorageFull),
+        2 => disk.fail(DiskCall::Resize, after / 32, io::ErrorKind::StorageFull),
+        3 => disk.fail(DiskCall::SyncNames, after / 32, io::ErrorKind::Other),
         _ => disk.power_off_after(after),
     }
 }
 
 async fn live(disk: &SimDisk, lie: Lie, seed: u64, known: &mut Known) {
-    let mut chance = Chance(seed);
+    let mut chance = SplitMix64(seed);
     let salt = chance.below(u64::MAX);
-    let entropy = Arc::new(std::sync::Mutex::new(Chance(salt)));
+    let entropy = Arc::new(std::sync::Mutex::new(SplitMix64(salt)));
     let entropy = Arc::new(move || entropy.lock().expect("no panic").below(u64::MAX));
     // Small batches, so that the queue holds more than one.
-    let options = Options { entropy, batch_bytes: 3000, ..options() };
+    let options = LogOptions { entropy, batch_bytes: 3000, ..options() };
     let opened = LogStore::open_on(Arc::new(Lying { disk: disk.clone(), lie }), options.clone());
     let (log, _) = opened.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     let node_id = log.identity().node_id;

@@ -2,7 +2,7 @@
 //! stop.
 
 use super::support::{all, append, entry, fill, log_id, reopen, submit, vote};
-use crate::raft::log::sim_disk::{Call, SimDisk};
+use crate::raft::log::sim_disk::{DiskCall, SimDisk};
 use crate::raft::log::{LogError, LogStore};
 use openraft::storage::{RaftLogReader as _, RaftLogStorage as _};
 use std::io::ErrorKind;
@@ -29,7 +29,7 @@ async fn a_failed_write_stops_the_log() {
     let disk = SimDisk::new();
     let (log, _) = reopen(&disk);
     fill(&log, 1, 0, 5, 10).await;
-    disk.fail(Call::Write, 0, ErrorKind::Other);
+    disk.fail(DiskCall::Write, 0, ErrorKind::Other);
     append(&log, vec![entry(1, 5, 10)]).await.expect_err("the write fails");
     let error = has_stopped(&disk, &log).await;
     assert!(matches!(&error, LogError::Io { action: "write", .. }), "{error}");
@@ -41,7 +41,7 @@ async fn who_is_told_of_a_failed_write_can_ask_for_its_cause() {
     let (log, _) = reopen(&disk);
     fill(&log, 1, 0, 5, 10).await;
     assert!(log.failure().is_none(), "nothing has failed");
-    disk.fail(Call::Write, 0, ErrorKind::ReadOnlyFilesystem);
+    disk.fail(DiskCall::Write, 0, ErrorKind::ReadOnlyFilesystem);
     append(&log, vec![entry(1, 5, 10)]).await.expect_err("the write fails");
     let error = log.failure().expect("it is known before anybody is told");
     assert!(matches!(&error, LogError::Io { action: "write", .. }), "{error}");
@@ -52,7 +52,7 @@ async fn a_failed_sync_is_never_tried_again_and_acknowledges_nothing() {
     let disk = SimDisk::new();
     let (log, _) = reopen(&disk);
     fill(&log, 1, 0, 5, 10).await;
-    disk.fail(Call::Sync, 0, ErrorKind::Other);
+    disk.fail(DiskCall::Sync, 0, ErrorKind::Other);
     let waiting = [submit(&log, vec![entry(1, 5, 10)]).await, submit(&log, vec![entry(1, 6, 10)]).await];
     for flushed in waiting {
         flushed.await.expect("called").expect_err("not synced");
@@ -74,7 +74,7 @@ async fn a_failed_sync_is_never_tried_again_and_acknowledges_nothing() {
 async fn a_full_volume_stops_the_log_and_says_so() {
     let disk = SimDisk::new();
     let (log, _) = reopen(&disk);
-    disk.fail(Call::Resize, 0, ErrorKind::StorageFull);
+    disk.fail(DiskCall::Resize, 0, ErrorKind::StorageFull);
     let mut failure = None;
     for index in 0..40 {
         if let Err(error) = append(&log, vec![entry(1, index, 700)]).await {
@@ -96,7 +96,7 @@ async fn a_failure_to_unlink_stops_the_log_too() {
     let disk = SimDisk::new();
     let (mut log, _) = reopen(&disk);
     fill(&log, 1, 0, 40, 700).await;
-    disk.fail(Call::Name, 0, ErrorKind::ReadOnlyFilesystem);
+    disk.fail(DiskCall::Name, 0, ErrorKind::ReadOnlyFilesystem);
     log.purge(log_id(1, 30)).await.expect("the mark is durable");
     let error = tokio::time::timeout(Duration::from_secs(10), log.failed()).await.expect("the process is told");
     assert!(matches!(&error, LogError::Io { action: "remove", .. }), "{error}");

@@ -2,8 +2,8 @@
 
 use super::support::{all, append, entry, log_id, options, saved_vote, vote};
 use crate::raft::log::sim_disk::SimDisk;
-use crate::raft::log::{LogDisk as _, LogStore, Options};
-use crate::raft::types::{Entry, Membership, Node};
+use crate::raft::log::{LogDisk as _, LogOptions, LogStore};
+use crate::raft::types::{LogEntry, MembershipConfig, NodeAddresses};
 use openraft::EntryPayload;
 use openraft::storage::RaftLogStorage as _;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,19 +14,19 @@ use std::sync::Arc;
 const VERSION_1: &str = include_str!("golden/version-1.hex");
 const FILE: &str = "00000000000000000001.log";
 
-fn fixed() -> Options {
-    Options { entropy: Arc::new(|| 0x1122_3344_5566_7788), segment_bytes: 4096, ..options() }
+fn fixed() -> LogOptions {
+    LogOptions { entropy: Arc::new(|| 0x1122_3344_5566_7788), segment_bytes: 4096, ..options() }
 }
 
-fn membership() -> Membership {
-    let node = Node { peer_address: "a:7401".into(), client_address: "a:7400".into(), name: "a".into() };
-    Membership::new(vec![BTreeSet::from([9])], BTreeMap::from([(9, node)])).expect("its voter has a node")
+fn membership() -> MembershipConfig {
+    let node = NodeAddresses { peer_address: "a:7401".into(), client_address: "a:7400".into(), name: "a".into() };
+    MembershipConfig::new(vec![BTreeSet::from([9])], BTreeMap::from([(9, node)])).expect("its voter has a node")
 }
 
-fn entries() -> Vec<Entry> {
+fn entries() -> Vec<LogEntry> {
     vec![
-        Entry { log_id: log_id(1, 0), payload: EntryPayload::Membership(membership()) },
-        Entry { log_id: log_id(2, 1), payload: EntryPayload::Blank },
+        LogEntry { log_id: log_id(1, 0), payload: EntryPayload::Membership(membership()) },
+        LogEntry { log_id: log_id(2, 1), payload: EntryPayload::Blank },
         entry(2, 2, 5),
         entry(2, 3, 8),
     ]

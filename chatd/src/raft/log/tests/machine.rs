@@ -44,7 +44,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
                 self.membership = StoredMembership::new(Some(entry.log_id), membership);
             }
             if let Some(responder) = responder {
-                responder.send(crate::raft::types::Outcomes::default());
+                responder.send(crate::raft::types::EntryOutcomes::default());
             }
         }
         Ok(())

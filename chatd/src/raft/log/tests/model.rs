@@ -2,14 +2,14 @@
 
 use super::support::log_id;
 use crate::raft::log::LogStore;
-use crate::raft::types::{Entry, LogId, Vote};
+use crate::raft::types::{LogEntry, LogId, Vote};
 use openraft::storage::RaftLogStorage as _;
 use std::collections::BTreeMap;
 
 /// The smallest parts in which the log may change.
 #[derive(Clone, Debug)]
 pub(super) enum Atom {
-    Entry(Entry),
+    Entry(LogEntry),
     Vote(Vote),
     Truncate(Option<LogId>),
     Purge(LogId),
@@ -20,7 +20,7 @@ pub(super) enum Atom {
 pub(super) struct Model {
     pub(super) vote: Option<Vote>,
     pub(super) purged: Option<LogId>,
-    pub(super) entries: BTreeMap<u64, Entry>,
+    pub(super) entries: BTreeMap<u64, LogEntry>,
 }
 
 impl Model {

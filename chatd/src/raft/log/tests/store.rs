@@ -2,7 +2,7 @@
 
 use super::support::{all, append, entry, fill, last_segment, log_id, open, options, reopen, saved_vote, submit, vote};
 use crate::raft::log::sim_disk::SimDisk;
-use crate::raft::log::{BatchReport, Drive, LogDisk as _, LogError, LogObserver, LogStore, Options};
+use crate::raft::log::{BatchReport, LogDisk as _, LogError, LogObserver, LogOptions, LogStore, ThreadingModel};
 use futures::TryStreamExt as _;
 use openraft::storage::{RaftLogReader as _, RaftLogStorage as _};
 use std::sync::{Arc, Mutex};
@@ -134,7 +134,7 @@ async fn entries_must_follow_each_other_and_committed_ones_stay() {
 #[tokio::test]
 async fn reads_are_bounded_but_never_empty() {
     let disk = SimDisk::new();
-    let options = Options { read_bytes: 3000, stream_bytes: 3000, ..options() };
+    let options = LogOptions { read_bytes: 3000, stream_bytes: 3000, ..options() };
     let (mut log, _) = LogStore::open_on(Arc::new(disk), options).expect("opens");
     fill(&log, 1, 0, 30, 1000).await;
     let mut reader = log.get_log_reader().await;
@@ -167,9 +167,9 @@ async fn the_commit_mark_never_runs_ahead_of_the_entries_on_disk() {
 #[tokio::test]
 async fn a_busy_directory_is_waited_for_and_then_refused() {
     let directory = tempfile::tempdir().expect("a directory");
-    let options = || Options { drive: Drive::Threads, lock_wait: Duration::from_secs(30), ..options() };
+    let options = || LogOptions { drive: ThreadingModel::Threads, lock_wait: Duration::from_secs(30), ..options() };
     let (log, _) = LogStore::open(directory.path(), options()).expect("opens");
-    let impatient = Options { lock_wait: Duration::from_millis(120), ..options() };
+    let impatient = LogOptions { lock_wait: Duration::from_millis(120), ..options() };
     let error = LogStore::open(directory.path(), impatient).map(|_| ()).expect_err("it is in use");
     assert!(matches!(error, LogError::Busy { .. }), "{error}");
     let (path, patient) = (directory.path().to_owned(), options());
@@ -181,7 +181,7 @@ async fn a_busy_directory_is_waited_for_and_then_refused() {
 #[tokio::test]
 async fn a_real_disk_keeps_what_the_simulated_one_keeps() {
     let directory = tempfile::tempdir().expect("a directory");
-    let options = || Options { drive: Drive::Threads, ..options() };
+    let options = || LogOptions { drive: ThreadingModel::Threads, ..options() };
     let (mut log, _) = LogStore::open(directory.path(), options()).expect("opens");
     log.save_vote(&vote(1)).await.expect("saves");
     fill(&log, 1, 0, 60, 700).await;
@@ -214,7 +214,7 @@ impl LogObserver for Notes {
 #[tokio::test]
 async fn the_observer_is_told_about_each_batch_and_segment() {
     let notes = Arc::new(Notes::default());
-    let options = Options { observer: Arc::<Notes>::clone(&notes), ..options() };
+    let options = LogOptions { observer: Arc::<Notes>::clone(&notes), ..options() };
     let (mut log, _) = LogStore::open_on(Arc::new(SimDisk::new()), options).expect("opens");
     append(&log, (0..3).map(|index| entry(1, index, 100)).collect()).await.expect("appends");
     fill(&log, 1, 3, 13, 700).await;
@@ -229,7 +229,7 @@ async fn the_observer_is_told_about_each_batch_and_segment() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn readers_see_whole_entries_in_order_while_the_log_is_written_truncated_and_purged() {
     let directory = tempfile::tempdir().expect("a directory");
-    let options = Options { drive: Drive::Threads, ..options() };
+    let options = LogOptions { drive: ThreadingModel::Threads, ..options() };
     let (mut log, _) = LogStore::open(directory.path(), options).expect("opens");
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let readers: Vec<_> = (0..3)

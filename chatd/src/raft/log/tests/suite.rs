@@ -2,7 +2,7 @@
 
 use super::machine::Machine;
 use crate::raft::log::sim_disk::SimDisk;
-use crate::raft::log::{LogStore, Options};
+use crate::raft::log::{LogOptions, LogStore};
 use crate::raft::types::TypeConfig;
 use openraft::StorageError;
 use openraft::testing::log::{StoreBuilder, Suite};
@@ -14,7 +14,7 @@ struct OnDisk;
 impl StoreBuilder<TypeConfig, LogStore, Machine, tempfile::TempDir> for OnDisk {
     async fn build(&self) -> Result<(tempfile::TempDir, LogStore, Machine), StorageError<TypeConfig>> {
         let directory = tempfile::tempdir().expect("a directory");
-        let (log, _) = LogStore::open(directory.path(), Options::default()).expect("opens");
+        let (log, _) = LogStore::open(directory.path(), LogOptions::default()).expect("opens");
         Ok((directory, log, Machine::default()))
     }
 }
@@ -24,7 +24,7 @@ struct WithoutMemory;
 
 impl StoreBuilder<TypeConfig, LogStore, Machine> for WithoutMemory {
     async fn build(&self) -> Result<((), LogStore, Machine), StorageError<TypeConfig>> {
-        let options = Options { segment_bytes: 0, cache_bytes: 0, ..super::support::options() };
+        let options = LogOptions { segment_bytes: 0, cache_bytes: 0, ..super::support::options() };
         let (log, _) = LogStore::open_on(Arc::new(SimDisk::new()), options).expect("opens");
         Ok(((), log, Machine::default()))
     }

@@ -1,8 +1,8 @@
 //! A log on a simulated disk, and entries for it.
 
 use crate::raft::log::sim_disk::SimDisk;
-use crate::raft::log::{Drive, LogError, LogStore, Options, Recovery};
-use crate::raft::types::{EncodedBatch, Entry, LeaderId, LogId, TypeConfig, Vote};
+use crate::raft::log::{LogError, LogOptions, LogStore, RecoveryReport, ThreadingModel};
+use crate::raft::types::{EncodedBatch, LeaderId, LogEntry, LogId, TypeConfig, Vote};
 use bytes::Bytes;
 use openraft::EntryPayload;
 use openraft::storage::{IOFlushed, RaftLogReader as _, RaftLogStorage as _};
@@ -14,23 +14,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Returns options with small segments, no threads, and the same random numbers each time.
-pub(super) fn options() -> Options {
+pub(super) fn options() -> LogOptions {
     let seed = Arc::new(AtomicU64::new(7));
-    Options {
+    LogOptions {
         segment_bytes: 8 << 10,
         cache_bytes: 2 << 10,
-        drive: Drive::Task,
+        drive: ThreadingModel::Task,
         lock_wait: Duration::from_millis(500),
         entropy: Arc::new(move || seed.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15)),
-        ..Options::default()
+        ..LogOptions::default()
     }
 }
 
-pub(super) fn open(disk: &SimDisk) -> Result<(LogStore, Recovery), LogError> {
+pub(super) fn open(disk: &SimDisk) -> Result<(LogStore, RecoveryReport), LogError> {
     LogStore::open_on(Arc::new(disk.clone()), options())
 }
 
-pub(super) fn reopen(disk: &SimDisk) -> (LogStore, Recovery) {
+pub(super) fn reopen(disk: &SimDisk) -> (LogStore, RecoveryReport) {
     open(disk).expect("the log opens")
 }
 
@@ -43,24 +43,24 @@ pub(super) fn vote(term: u64) -> Vote {
 }
 
 /// Creates an entry whose bytes depend on term and index, so that a wrong one is noticed.
-pub(super) fn entry(term: u64, index: u64, size: usize) -> Entry {
+pub(super) fn entry(term: u64, index: u64, size: usize) -> LogEntry {
     let byte = u8::try_from((term * 31 + index) % 251).expect("below 251") + 1;
     let batch = EncodedBatch::from(Bytes::from(vec![byte; size]));
-    Entry { log_id: log_id(term, index), payload: EntryPayload::Normal(batch) }
+    LogEntry { log_id: log_id(term, index), payload: EntryPayload::Normal(batch) }
 }
 
 /// Receiver that resolves with the callback.
 pub(super) type Flushed = OneshotReceiverOf<TypeConfig, io::Result<()>>;
 
 /// Appends without waiting for the disk.
-pub(super) async fn submit(log: &LogStore, entries: Vec<Entry>) -> Flushed {
+pub(super) async fn submit(log: &LogStore, entries: Vec<LogEntry>) -> Flushed {
     let (done, flushed) = TypeConfig::oneshot();
     // The callback reports the error as well.
     let _ = log.clone().append(entries, IOFlushed::<TypeConfig>::signal(done)).await;
     flushed
 }
 
-pub(super) async fn append(log: &LogStore, entries: Vec<Entry>) -> io::Result<()> {
+pub(super) async fn append(log: &LogStore, entries: Vec<LogEntry>) -> io::Result<()> {
     submit(log, entries).await.await.expect("the callback is called")
 }
 
@@ -71,7 +71,7 @@ pub(super) async fn fill(log: &LogStore, term: u64, from: u64, to: u64, size: us
     }
 }
 
-pub(super) async fn all(log: &LogStore) -> Vec<Entry> {
+pub(super) async fn all(log: &LogStore) -> Vec<LogEntry> {
     let mut reader = log.clone().get_log_reader().await;
     reader.try_get_log_entries(0..).await.expect("reads")
 }

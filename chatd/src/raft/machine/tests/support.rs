@@ -1,10 +1,10 @@
 //! Entries with effects, and a network without peers.
 
-use super::super::{Machine, MachineObserver};
-use crate::feed::Feed;
-use crate::raft::snapshot::{Shelf, SnapshotData};
-use crate::raft::types::{EncodedBatch, Entry, LeaderId, LogId, Node, TypeConfig};
-use crate::store::{Fatal, StateStore};
+use super::super::{MachineObserver, StateMachine};
+use crate::feed::ChangeFeed;
+use crate::raft::snapshot::{SnapshotData, SnapshotShelf};
+use crate::raft::types::{EncodedBatch, LeaderId, LogEntry, LogId, NodeAddresses, TypeConfig};
+use crate::store::{FatalSignal, StateStore};
 use futures::stream;
 use openraft::EntryPayload;
 use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
@@ -18,9 +18,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(in crate::raft) fn machine_over<S: StateStore>(store: S, dir: &Path) -> Machine<S> {
+pub(in crate::raft) fn machine_over<S: StateStore>(store: S, dir: &Path) -> StateMachine<S> {
     let observer: Arc<dyn MachineObserver> = Arc::new(());
-    Machine::start(store, Shelf::open(dir).unwrap(), Feed::new(), Fatal::default(), observer).unwrap()
+    StateMachine::start(store, SnapshotShelf::open(dir).unwrap(), ChangeFeed::new(), FatalSignal::default(), observer)
+        .unwrap()
 }
 
 pub(in crate::raft) fn log_id(index: u64) -> LogId {
@@ -73,17 +74,17 @@ pub(in crate::raft) fn batch(envelopes: &[log::Envelope]) -> EncodedBatch {
     bytes::Bytes::from(batch.encode_to_vec()).into()
 }
 
-pub(in crate::raft) fn blank(index: u64) -> Entry {
-    Entry { log_id: log_id(index), payload: EntryPayload::Blank }
+pub(in crate::raft) fn blank(index: u64) -> LogEntry {
+    LogEntry { log_id: log_id(index), payload: EntryPayload::Blank }
 }
 
 /// Returns the entry with this index, from 1 on; always the same.
-pub(in crate::raft) fn entry(index: u64) -> Entry {
+pub(in crate::raft) fn entry(index: u64) -> LogEntry {
     let payload = EntryPayload::Normal(batch(&commands(index - 1)));
-    Entry { log_id: log_id(index), payload }
+    LogEntry { log_id: log_id(index), payload }
 }
 
-pub(in crate::raft) async fn feed<S: StateStore>(machine: &mut Machine<S>, entries: Range<u64>) {
+pub(in crate::raft) async fn feed<S: StateStore>(machine: &mut StateMachine<S>, entries: Range<u64>) {
     machine.apply(stream::iter(entries.map(|index| Ok((entry(index), None))))).await.unwrap();
 }
 
@@ -106,7 +107,7 @@ fn nowhere() -> Unreachable<TypeConfig> {
 impl RaftNetworkFactory<TypeConfig> for Nowhere {
     type Network = Self;
 
-    async fn new_client(&mut self, _: u64, _: &Node) -> Self {
+    async fn new_client(&mut self, _: u64, _: &NodeAddresses) -> Self {
         Self
     }
 }
@@ -133,7 +134,7 @@ impl RaftNetworkV2<TypeConfig> for Nowhere {
     async fn full_snapshot(
         &mut self,
         _: crate::raft::types::Vote,
-        _: super::super::Snapshot,
+        _: super::super::RaftSnapshot,
         _: impl Future<Output = ReplicationClosed> + Send + 'static,
         _: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {

@@ -5,8 +5,8 @@ use crate::store::StateStore as _;
 use quorate_core::{
     id::Position,
     proto::log::{Command, CreateRoom, Envelope, NewSession, Outcome, Register, SendEvent, command::Kind, outcome},
-    query::View,
-    table::Direction,
+    query::StateView,
+    table::ScanDirection,
 };
 
 pub(super) fn register(user: &str) -> Envelope {
@@ -79,12 +79,12 @@ pub(super) fn accepted(outcome: &Outcome) {
 /// Returns the transaction ids of all messages in the room, in their order, as this node has applied them.
 pub(super) fn messages(node: &TestNode, user: &str, room_id: &str) -> Vec<String> {
     let rows = node.store().view();
-    let view = View::open(&rows).expect("bootstrapped");
+    let view = StateView::open(&rows).expect("bootstrapped");
     let room = view.resolve_room(room_id).expect("there");
     let mut found = Vec::new();
     let mut from = Some(Position::ZERO);
     while let Some(start) = from {
-        let page = view.timeline(user, room, start, Direction::Forward, 100).expect("readable");
+        let page = view.timeline(user, room, start, ScanDirection::Forward, 100).expect("readable");
         let sent = page.events.iter().filter(|event| event.event_type == "m.room.message");
         found.extend(sent.map(|event| event.transaction_id.clone()));
         from = page.next;

@@ -4,11 +4,11 @@ use super::{
     chat::{accepted, message, messages, register, retention, room},
     harness::{Cluster, Setup, TestNode, until},
 };
-use crate::raft::{clock::system_clock, cluster::Readiness, membership::AdminError};
+use crate::raft::{clock::system_clock, cluster::NodeReadiness, membership::AdminError};
 use crate::store::StateStore as _;
 use quorate_core::{
     proto::log::{Envelope, Outcome, Reason, command::Kind, outcome},
-    query::View,
+    query::StateView,
 };
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ const FAR_MS: i64 = 400 * DAY_MS;
 /// Returns the log's time as this node has applied it, minus the machine's time, in milliseconds.
 fn log_time(node: &TestNode) -> i64 {
     let rows = node.store().view();
-    let time_ms = View::open(&rows).expect("bootstrapped").time_ms();
+    let time_ms = StateView::open(&rows).expect("bootstrapped").time_ms();
     i64::try_from(time_ms).expect("fits") - i64::try_from(system_clock()()).expect("fits")
 }
 
@@ -49,7 +49,7 @@ fn sent_at(outcome: &Outcome) -> u64 {
 }
 
 fn wrong(status: &crate::raft::cluster::NodeStatus) -> bool {
-    matches!(status.readiness, Readiness::ClockWrong { .. })
+    matches!(status.readiness, NodeReadiness::ClockWrong { .. })
 }
 
 #[test]
@@ -84,9 +84,9 @@ fn leadership_moved_to_a_wrong_clock_comes_back_and_nothing_is_stamped_with_it()
         cluster.wait(off, "not ready, for its clock", wrong);
         let reason = cluster.nodes[off].status().readiness.reason();
         assert!(reason.contains("clock is 400 days"), "{reason}");
-        assert_eq!(cluster.nodes[right].status().readiness, Readiness::Ready);
+        assert_eq!(cluster.nodes[right].status().readiness, NodeReadiness::Ready);
         cluster.nodes[off].set_clock_ahead(0);
-        cluster.wait(off, "ready again", |status| status.readiness == Readiness::Ready);
+        cluster.wait(off, "ready again", |status| status.readiness == NodeReadiness::Ready);
     }
 }
 
@@ -133,7 +133,7 @@ fn two_clocks_that_nothing_tells_apart_hold_the_time_until_a_third_is_there() {
     assert!(log_time(&cluster.nodes[leader]).abs() < HOUR_MS, "{}", log_time(&cluster.nodes[leader]));
     assert!(!cluster.nodes[leader].status().time.confirmed);
     for place in 0..2 {
-        cluster.wait(place, "ready", |status| status.readiness == Readiness::Ready);
+        cluster.wait(place, "ready", |status| status.readiness == NodeReadiness::Ready);
     }
     cluster.nodes[2].set_clock_ahead(DAY_MS);
     cluster.start(2);

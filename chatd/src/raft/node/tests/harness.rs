@@ -2,23 +2,23 @@
 
 use super::{certificates::Authority, proxy::Proxy};
 use crate::{
-    api::admin::{AdminDoor, NoProcess},
-    feed::Feed,
+    api::admin::{AdminApi, NoProcess},
+    feed::ChangeFeed,
     raft::{
-        clock::{Clock, system_clock},
-        cluster::{Member, NodeStatus, Readiness},
-        log::{LogStore, Options},
-        machine::Machine,
-        membership::Compaction,
-        node::{Node, NodeOptions, NodeParts, Timing},
-        peer::serve::serve,
+        clock::{ClockSource, system_clock},
+        cluster::{ClusterMember, NodeReadiness, NodeStatus},
+        log::{LogOptions, LogStore},
+        machine::StateMachine,
+        membership::CompactionOptions,
+        node::{NodeHandle, NodeOptions, NodeParts, RaftTiming},
+        peer::serve::serve_peers,
         propose::{NoObserver, ProposeError, RateLimit},
-        read_index::Freshness,
-        snapshot::{ReceiveOptions, SendOptions, Shelf},
+        read_index::ReadFreshness,
+        snapshot::{ReceiveOptions, SendOptions, SnapshotShelf},
         types,
         volume::{VolumeGauge, VolumeSpace},
     },
-    store::{Fatal, MemStore},
+    store::{FatalSignal, MemStore},
 };
 use quorate_core::proto::log::{Envelope, Outcome};
 use std::{
@@ -82,7 +82,7 @@ pub(super) struct TestNode {
 
 struct Running {
     runtime: Runtime,
-    node: Node,
+    node: NodeHandle,
     store: MemStore,
 }
 
@@ -113,7 +113,7 @@ impl Cluster {
             .run(|node| async move { node.administration.initialize(CLUSTER, SERVER, voters).await })
             .expect("initialises");
         for node in 0..count {
-            cluster.wait(node, "ready", |status| status.readiness == Readiness::Ready);
+            cluster.wait(node, "ready", |status| status.readiness == NodeReadiness::Ready);
         }
         cluster
     }
@@ -149,7 +149,7 @@ impl Cluster {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let status = runtime.block_on(async move {
             let (parts, _store) = parts(dir, tls);
-            Node::start(parts, options).await.expect("starts").cluster.status()
+            NodeHandle::start(parts, options).await.expect("starts").cluster.status()
         });
         runtime.shutdown_timeout(Duration::from_secs(5));
         status
@@ -173,7 +173,7 @@ impl Cluster {
         self.proxies.block_on(task).expect("no panic")
     }
 
-    pub(super) fn members(&self) -> Vec<Member> {
+    pub(super) fn members(&self) -> Vec<ClusterMember> {
         self.nodes.iter().map(TestNode::member).collect()
     }
 
@@ -218,10 +218,10 @@ impl TestNode {
         let (dir, listen, held) = (self.dir.path().to_owned(), self.listen, self.held.take());
         let options = options(&self.name, self.proxy.address, setup);
         let (ahead, system) = (self.clock_ahead.clone(), system_clock());
-        let clock: Clock = Arc::new(move || system().saturating_add_signed(ahead.load(Ordering::Relaxed)));
+        let clock: ClockSource = Arc::new(move || system().saturating_add_signed(ahead.load(Ordering::Relaxed)));
         let (node, store) = runtime.block_on(async move {
             let (parts, store) = parts(dir, tls.clone());
-            let node = Node::start_with_clock(parts, options, clock).await.expect("starts");
+            let node = NodeHandle::start_with_clock(parts, options, clock).await.expect("starts");
             let listener = match held {
                 Some(held) => {
                     held.set_nonblocking(true).expect("can");
@@ -229,9 +229,9 @@ impl TestNode {
                 }
                 None => TcpListener::bind(listen).await.expect("the former port"),
             };
-            let admin = AdminDoor::new(&node, "test", Arc::new(NoProcess), CancellationToken::new());
+            let admin = AdminApi::new(&node, "test", Arc::new(NoProcess), CancellationToken::new());
             let routes = Routes::new(node.door.clone().into_service()).add_service(admin.into_service());
-            tokio::spawn(serve(listener, tls, routes, CancellationToken::new(), Arc::new(())));
+            tokio::spawn(serve_peers(listener, tls, routes, CancellationToken::new(), Arc::new(())));
             (node, store)
         });
         self.running = Some(Running { runtime, node, store });
@@ -250,7 +250,7 @@ impl TestNode {
         self.running.is_some()
     }
 
-    pub(super) fn node(&self) -> Node {
+    pub(super) fn node(&self) -> NodeHandle {
         self.running().node.clone()
     }
 
@@ -276,12 +276,12 @@ impl TestNode {
         self.running().node.own().node_id
     }
 
-    pub(super) fn member(&self) -> Member {
+    pub(super) fn member(&self) -> ClusterMember {
         self.running().node.own().clone()
     }
 
     /// Runs a task to its end on the node's own runtime.
-    pub(super) fn run<T, F>(&self, task: impl FnOnce(Node) -> F) -> T
+    pub(super) fn run<T, F>(&self, task: impl FnOnce(NodeHandle) -> F) -> T
     where
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
@@ -290,7 +290,7 @@ impl TestNode {
         self.running().runtime.block_on(task).expect("no panic")
     }
 
-    pub(super) fn spawn<T, F>(&self, task: impl FnOnce(Node) -> F) -> tokio::task::JoinHandle<T>
+    pub(super) fn spawn<T, F>(&self, task: impl FnOnce(NodeHandle) -> F) -> tokio::task::JoinHandle<T>
     where
         T: Send + 'static,
         F: Future<Output = T> + Send + 'static,
@@ -319,7 +319,7 @@ impl TestNode {
         self.run(|node| async move { node.proposer.propose(envelope).await })
     }
 
-    pub(super) fn read(&self) -> Freshness {
+    pub(super) fn read(&self) -> ReadFreshness {
         self.run(|node| async move { node.reads.linearizable().await }).expect("the gate is open")
     }
 }
@@ -353,25 +353,25 @@ impl Drop for FrozenNode {
 fn parts(dir: PathBuf, tls: crate::tls::PeerTls) -> (NodeParts<MemStore>, MemStore) {
     let state = dir.join("state");
     std::fs::create_dir_all(&state).expect("a directory");
-    let log_options = Options { segment_bytes: 1 << 20, ..Options::default() };
+    let log_options = LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() };
     let (log, _) = LogStore::open(&dir.join("log"), log_options).expect("opens");
-    let (store, feed) = (MemStore::new(), Feed::new());
-    let shelf = Shelf::open(&state).expect("opens");
-    let machine =
-        Machine::start(store.clone(), shelf.clone(), feed.clone(), Fatal::default(), Arc::new(())).expect("starts");
+    let (store, feed) = (MemStore::new(), ChangeFeed::new());
+    let shelf = SnapshotShelf::open(&state).expect("opens");
+    let machine = StateMachine::start(store.clone(), shelf.clone(), feed.clone(), FatalSignal::default(), Arc::new(()))
+        .expect("starts");
     (NodeParts { log, machine, store: store.clone(), shelf, feed, tls }, store)
 }
 
 fn options(name: &str, address: SocketAddr, setup: Setup) -> NodeOptions {
     let (send, receive) = (SendOptions::default(), ReceiveOptions::default());
     NodeOptions {
-        own: types::Node {
+        own: types::NodeAddresses {
             peer_address: address.to_string(),
             client_address: format!("{name}:7400"),
             name: name.to_owned(),
         },
         server_name: SERVER.to_owned(),
-        timing: Timing::default(),
+        timing: RaftTiming::default(),
         write_wait: setup.write_wait.unwrap_or(Duration::from_secs(10)),
         read_wait: Duration::from_secs(3),
         rate_limit: setup.rate_limit,
@@ -383,15 +383,15 @@ fn options(name: &str, address: SocketAddr, setup: Setup) -> NodeOptions {
     }
 }
 
-fn compaction(setup: Setup) -> Compaction {
-    let defaults = Compaction::default();
+fn compaction(setup: Setup) -> CompactionOptions {
+    let defaults = CompactionOptions::default();
     let Setup { keep_entries, history_every, devices_every, compact, .. } = setup;
     let (bytes, age) = compact.unwrap_or((defaults.bytes, defaults.age));
     let every = if compact.is_some() { Duration::from_millis(20) } else { defaults.every };
     let history_every = history_every.unwrap_or(defaults.history_every);
     let devices_kept = devices_every.map_or(defaults.devices_kept, |_| Duration::ZERO);
     let devices_every = devices_every.unwrap_or(defaults.devices_every);
-    Compaction { keep_entries, history_every, devices_every, devices_kept, bytes, age, every, ..defaults }
+    CompactionOptions { keep_entries, history_every, devices_every, devices_kept, bytes, age, every, ..defaults }
 }
 
 /// Waits for a condition that no status reports.

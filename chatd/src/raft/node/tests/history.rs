@@ -4,10 +4,10 @@ use super::{
     chat::{accepted, message, messages, register, register_for, retention, room},
     harness::{Cluster, Setup, until},
 };
-use crate::raft::membership::{AdminError, Purged};
+use crate::raft::membership::{AdminError, PurgeResult};
 use crate::store::StateStore as _;
-use quorate_core::invariant::{check_all, digest};
-use quorate_core::query::View;
+use quorate_core::invariant::{check_all, state_digest};
+use quorate_core::query::StateView;
 use std::time::Duration;
 
 #[test]
@@ -24,7 +24,7 @@ fn history_is_removed_on_all_nodes_and_they_stay_equal() {
     };
     assert!(matches!(purge(room_id.clone(), 0), Err(AdminError::Invalid(_))));
     assert!(matches!(purge("!nowhere:a".into(), 1), Err(AdminError::Refused(_))));
-    assert_eq!(purge(room_id.clone(), u64::MAX).expect("removes"), Purged { events: 30, more: false });
+    assert_eq!(purge(room_id.clone(), u64::MAX).expect("removes"), PurgeResult { events: 30, more: false });
     let last = cluster.nodes[leader].propose(message("alice", &room_id, "after")).expect("applied");
     accepted(&last);
     // The index of the answer, not of the status, which is updated a moment later.
@@ -34,7 +34,7 @@ fn history_is_removed_on_all_nodes_and_they_stay_equal() {
         assert_eq!(messages(&cluster.nodes[node], "alice", &room_id), ["after"]);
         check_all(&cluster.nodes[node].store().view()).expect("the invariants hold");
     }
-    let digests = [0, 1, 2].map(|node| digest(&cluster.nodes[node].store().view()).expect("reads"));
+    let digests = [0, 1, 2].map(|node| state_digest(&cluster.nodes[node].store().view()).expect("reads"));
     assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
 }
 
@@ -59,7 +59,7 @@ fn devices_whose_sessions_expired_are_removed_by_themselves() {
     accepted(&cluster.nodes[0].propose(register("bob")).expect("applied"));
     let devices = |user: &str| {
         let rows = cluster.nodes[0].store().view();
-        View::open(&rows).expect("bootstrapped").devices(user).expect("reads").len()
+        StateView::open(&rows).expect("bootstrapped").devices(user).expect("reads").len()
     };
     until("the expired device is gone", || devices("alice") == 0);
     assert_eq!(devices("bob"), 1);

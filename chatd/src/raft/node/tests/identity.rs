@@ -3,9 +3,9 @@
 use super::harness::{CLUSTER, Cluster, SERVER, Setup};
 use crate::raft::{
     clock::system_clock,
-    cluster::Readiness,
+    cluster::NodeReadiness,
     membership::AdminError,
-    network::{Peers, lanes::Lane},
+    network::{PeerSet, lanes::ConnectionClass},
 };
 use quorate_wire::raft::v1 as pb;
 use tonic::{Code, Status};
@@ -18,13 +18,13 @@ fn initialize(cluster: &Cluster, place: usize, id: &'static str, server: &'stati
 #[test]
 fn a_cluster_is_made_once_and_the_others_learn_its_id_from_their_first_peer() {
     let cluster = Cluster::empty(3, Setup::default());
-    assert!(cluster.nodes.iter().all(|node| node.status().readiness == Readiness::NotJoined));
+    assert!(cluster.nodes.iter().all(|node| node.status().readiness == NodeReadiness::NotJoined));
     assert!(matches!(initialize(&cluster, 0, CLUSTER, "other.example.org"), Err(AdminError::Invalid(_))));
     initialize(&cluster, 0, CLUSTER, SERVER).expect("the first");
     initialize(&cluster, 0, CLUSTER, SERVER).expect("the same again");
     assert!(matches!(initialize(&cluster, 0, "another", SERVER), Err(AdminError::Refused(_))));
     for place in 0..3 {
-        cluster.wait(place, "ready", |status| status.readiness == Readiness::Ready);
+        cluster.wait(place, "ready", |status| status.readiness == NodeReadiness::Ready);
         assert_eq!(cluster.nodes[place].status().cluster_id.as_deref(), Some(CLUSTER));
     }
     initialize(&cluster, 2, CLUSTER, SERVER).expect("the same again, on another node");
@@ -51,7 +51,7 @@ fn what_is_meant_for_another_node_or_cluster_is_refused() {
         let address = address.clone();
         cluster.nodes[0].run(move |node| async move {
             let peer = node.door.peers.peer(1, &address);
-            let mut connection = peer.connect(Lane::Calls);
+            let mut connection = peer.connect(ConnectionClass::Calls);
             let target = pb::Target { cluster_id: cluster_id.into(), node_id, from_node_id: 1 };
             connection.client.read_index(pb::ReadIndexRequest { target: Some(target) }).await
         })
@@ -70,19 +70,19 @@ fn a_connection_to_the_wrong_node_is_given_up_and_the_right_one_found() {
     let tls = cluster.authority.tls(dir.path());
     let [first, other_address, right_one] = asker.run(move |node| async move {
         // Separate peers, because those of the node are connected already.
-        let peers = Peers::new(node.door.peers.identity().clone(), tls, system_clock());
+        let peers = PeerSet::new(node.door.peers.identity().clone(), tls, system_clock());
         let request = pb::AnnounceRequest { target: Some(peers.identity().target(right_id)) };
         // A stale name that leads to another node.
         let peer = peers.peer(right_id, &wrong.to_string());
-        let mut connection = peer.connect(Lane::Calls);
+        let mut connection = peer.connect(ConnectionClass::Calls);
         let first = connection.client.announce(request.clone()).await;
         if let Err(status) = &first {
             peer.failed(&connection, status);
         }
-        let second = peer.connect(Lane::Calls).client.announce(request.clone()).await;
+        let second = peer.connect(ConnectionClass::Calls).client.announce(request.clone()).await;
         let peer = peers.peer(right_id, &listen.to_string());
-        peer.failed(&peer.connect(Lane::Calls), &Status::deadline_exceeded("make another"));
-        let third = peer.connect(Lane::Calls).client.announce(request).await;
+        peer.failed(&peer.connect(ConnectionClass::Calls), &Status::deadline_exceeded("make another"));
+        let third = peer.connect(ConnectionClass::Calls).client.announce(request).await;
         [first, second, third].map(|answer| answer.map(drop).map_err(|status| status.code()))
     });
     assert_eq!(first, Err(Code::FailedPrecondition));

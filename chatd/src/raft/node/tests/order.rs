@@ -4,7 +4,7 @@ use super::{
     chat::{accepted, message, messages, room},
     harness::{Cluster, Setup},
 };
-use crate::raft::{node::Node, propose::ProposeError, propose::RateLimit, read_index::Freshness};
+use crate::raft::{node::NodeHandle, propose::ProposeError, propose::RateLimit, read_index::ReadFreshness};
 use futures::{StreamExt as _, stream};
 use quorate_core::proto::log::Outcome;
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn ids(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{prefix}{number:05}")).collect()
 }
 
-async fn send(node: Node, room_id: String, ids: Vec<String>) -> Sent {
+async fn send(node: NodeHandle, room_id: String, ids: Vec<String>) -> Sent {
     let ordered = node.proposer.ordered(IN_FLIGHT);
     let sent = stream::iter(ids).map(|id| ordered.propose(message("alice", &room_id, &id)));
     sent.buffered(IN_FLIGHT).collect().await
@@ -33,7 +33,7 @@ fn start(cluster: &Cluster, place: usize, room_id: &str, ids: &[String]) -> Join
 
 /// Checks that all proposals were applied, and are in the room in the order in which they were given.
 fn check(cluster: &Cluster, place: usize, room_id: &str, streams: Vec<(Vec<String>, Sent)>) {
-    assert_eq!(cluster.nodes[place].read(), Freshness::Linearizable);
+    assert_eq!(cluster.nodes[place].read(), ReadFreshness::Linearizable);
     let found = messages(&cluster.nodes[place], "alice", room_id);
     for (ids, outcomes) in streams {
         outcomes.iter().for_each(|outcome| accepted(outcome.as_ref().expect("applied")));
@@ -106,7 +106,7 @@ fn what_is_refused_on_the_way_holds_nothing_up_and_the_rest_keeps_its_order() {
     let room_id = room(&cluster.nodes[other], "alice");
     let ids = ids("a", 200);
     let outcomes = cluster.join(start(&cluster, other, &room_id, &ids));
-    assert_eq!(cluster.nodes[other].read(), Freshness::Linearizable);
+    assert_eq!(cluster.nodes[other].read(), ReadFreshness::Linearizable);
     let applied: Vec<_> =
         ids.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok()).map(|(id, _)| id.clone()).collect();
     let limited = outcomes.iter().filter(|outcome| matches!(outcome, Err(ProposeError::RateLimited { .. }))).count();

@@ -4,7 +4,7 @@ use super::{
     chat::room,
     harness::{Cluster, Setup},
 };
-use crate::raft::cluster::Readiness;
+use crate::raft::cluster::NodeReadiness;
 
 #[test]
 fn the_last_of_three_withdraws_and_is_ready_again_with_a_second() {
@@ -15,10 +15,10 @@ fn the_last_of_three_withdraws_and_is_ready_again_with_a_second() {
     for place in &others {
         cluster.kill(*place);
     }
-    cluster.wait(last, "withdrawn", |status| status.readiness == Readiness::CutOff);
+    cluster.wait(last, "withdrawn", |status| status.readiness == NodeReadiness::CutOff);
     cluster.start(others[0]);
-    cluster.wait(last, "ready again", |status| status.readiness == Readiness::Ready);
-    cluster.wait(others[0], "ready", |status| status.readiness == Readiness::Ready);
+    cluster.wait(last, "ready again", |status| status.readiness == NodeReadiness::Ready);
+    cluster.wait(others[0], "ready", |status| status.readiness == NodeReadiness::Ready);
 }
 
 #[test]
@@ -34,11 +34,11 @@ fn a_pod_that_restarts_without_a_majority_is_not_ready() {
     // counts time.
     for _ in 0..1500 {
         let status = cluster.nodes[0].status();
-        assert_eq!(status.readiness, Readiness::CatchingUp, "in term {} after {term}", status.term);
+        assert_eq!(status.readiness, NodeReadiness::CatchingUp, "in term {} after {term}", status.term);
         super::harness::breathe();
     }
     cluster.start(1);
-    cluster.wait(0, "ready", |status| status.readiness == Readiness::Ready);
+    cluster.wait(0, "ready", |status| status.readiness == NodeReadiness::Ready);
 }
 
 #[test]
@@ -46,11 +46,11 @@ fn a_pod_that_is_cut_off_withdraws_while_the_others_stay() {
     let cluster = Cluster::started(3, Setup::default());
     let (leader, deaf) = (cluster.leader(), cluster.follower());
     cluster.nodes[deaf].proxy.cut();
-    cluster.wait(deaf, "withdrawn", |status| status.readiness == Readiness::CutOff);
+    cluster.wait(deaf, "withdrawn", |status| status.readiness == NodeReadiness::CutOff);
     for place in (0..3).filter(|place| *place != deaf) {
-        assert_eq!(cluster.nodes[place].status().readiness, Readiness::Ready);
+        assert_eq!(cluster.nodes[place].status().readiness, NodeReadiness::Ready);
     }
     cluster.nodes[deaf].proxy.heal();
-    cluster.wait(deaf, "ready again", |status| status.readiness == Readiness::Ready);
+    cluster.wait(deaf, "ready again", |status| status.readiness == NodeReadiness::Ready);
     assert!(cluster.nodes[leader].status().leads());
 }

@@ -4,7 +4,7 @@ use super::{
     chat::{message, messages, room},
     harness::{Cluster, Setup},
 };
-use crate::raft::read_index::{Freshness, ReadGateError};
+use crate::raft::read_index::{ReadFreshness, ReadGateError};
 use quorate_core::id::Position;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ fn a_write_acknowledged_on_one_node_is_seen_by_the_next_read_on_any_other() {
         cluster.nodes[n % 3].propose(message("alice", &room_id, &id)).expect("applied");
         sent.push(id);
         let reader = &cluster.nodes[(n + 1) % 3];
-        assert_eq!(reader.read(), Freshness::Linearizable);
+        assert_eq!(reader.read(), ReadFreshness::Linearizable);
         assert_eq!(messages(reader, "alice", &room_id), sent);
     }
 }
@@ -31,7 +31,7 @@ fn many_reads_share_one_request() {
     let reads: Vec<_> = (0..500).map(|_| node.spawn(|node| async move { node.reads.linearizable().await })).collect();
     for read in reads {
         let freshness = cluster.join(read);
-        assert_eq!(freshness, Ok(Freshness::Linearizable));
+        assert_eq!(freshness, Ok(ReadFreshness::Linearizable));
     }
     println!("500 linearizable reads at once on a follower: {:?}", start.elapsed());
     assert!(start.elapsed() < Duration::from_secs(5));
@@ -45,7 +45,7 @@ fn without_a_quorum_a_read_is_served_stale_and_says_so() {
         cluster.kill(place);
     }
     let start = Instant::now();
-    assert_eq!(cluster.nodes[left].read(), Freshness::Stale, "its leadership is not confirmed by anyone");
+    assert_eq!(cluster.nodes[left].read(), ReadFreshness::Stale, "its leadership is not confirmed by anyone");
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 

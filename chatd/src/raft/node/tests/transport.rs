@@ -6,8 +6,8 @@ use super::{
 };
 use crate::{
     raft::{
-        network::{NetworkFactory, Peers},
-        snapshot::{SendOptions, Sender},
+        network::{NetworkFactory, PeerSet},
+        snapshot::{SendOptions, SnapshotSender},
         types::{self, LeaderId, LogId, TypeConfig, Vote},
     },
     tls::PeerTls,
@@ -31,10 +31,10 @@ fn the_answers_to_a_heartbeat_end_with_it() {
     let (leader, other) = (cluster.leader(), cluster.follower());
     let term = cluster.nodes[leader].status().term;
     let (leader_id, target) = (cluster.nodes[leader].id(), cluster.nodes[other].member());
-    let node = types::Node { peer_address: target.peer_address, ..types::Node::default() };
+    let node = types::NodeAddresses { peer_address: target.peer_address, ..types::NodeAddresses::default() };
     let took = cluster.nodes[leader].run(move |this| async move {
-        let peers: Peers = this.door.peers.clone();
-        let mut factory = NetworkFactory::new(peers, Sender::new(SendOptions::default()));
+        let peers: PeerSet = this.door.peers.clone();
+        let mut factory = NetworkFactory::new(peers, SnapshotSender::new(SendOptions::default()));
         let mut client = factory.new_heartbeat_client(target.node_id, &node).await;
         let vote = Vote { leader_id: LeaderId { term, node_id: leader_id }, committed: true };
         let mut longest = Duration::ZERO;
@@ -64,10 +64,10 @@ fn a_pre_vote_is_refused_while_a_leader_is_heard_and_changes_nothing() {
     let (leader, other) = (cluster.leader(), cluster.follower());
     let before = cluster.nodes[other].status();
     let target = cluster.nodes[other].member();
-    let node = types::Node { peer_address: target.peer_address, ..types::Node::default() };
+    let node = types::NodeAddresses { peer_address: target.peer_address, ..types::NodeAddresses::default() };
     let asker = cluster.nodes[leader].id();
     let answer = cluster.nodes[leader].run(move |this| async move {
-        let mut factory = NetworkFactory::new(this.door.peers.clone(), Sender::new(SendOptions::default()));
+        let mut factory = NetworkFactory::new(this.door.peers.clone(), SnapshotSender::new(SendOptions::default()));
         let mut client = factory.new_client(target.node_id, &node).await;
         let vote = Vote { leader_id: LeaderId { term: before.term + 7, node_id: asker }, committed: false };
         // A log that no other can beat: only the lease speaks against the vote.
@@ -86,10 +86,10 @@ fn a_peer_that_accepts_and_says_nothing_fails_the_append_in_time() {
     let (leader, other) = (cluster.leader(), cluster.follower());
     cluster.nodes[other].proxy.cut();
     let target = cluster.nodes[other].member();
-    let node = types::Node { peer_address: target.peer_address, ..types::Node::default() };
+    let node = types::NodeAddresses { peer_address: target.peer_address, ..types::NodeAddresses::default() };
     let (result, took) = cluster.nodes[leader].run(move |this| async move {
         let start = Instant::now();
-        let mut factory = NetworkFactory::new(this.door.peers.clone(), Sender::new(SendOptions::default()));
+        let mut factory = NetworkFactory::new(this.door.peers.clone(), SnapshotSender::new(SendOptions::default()));
         let mut client = factory.new_client(target.node_id, &node).await;
         // A request that could not be answered with success, even if it arrived.
         let vote = Vote { leader_id: LeaderId { term: 0, node_id: 1 }, committed: true };

@@ -5,7 +5,7 @@ use super::{
     chat::{accepted, by, message, register, retention, room},
     harness::{Cluster, RESERVE, Setup, TestNode, until},
 };
-use crate::raft::{propose::ProposeError, read_index::Freshness};
+use crate::raft::{propose::ProposeError, read_index::ReadFreshness};
 use quorate_core::proto::log::{CloseSession, Redact, SetMembership, command::Kind, outcome, set_membership::Change};
 
 const PLENTY: u64 = 5 * RESERVE;
@@ -43,7 +43,7 @@ fn people_are_refused_everywhere_while_one_volume_is_short_and_taken_again_by_it
         assert!(is_full(&node.propose(message("alice", &room_id, "during"))), "through {}", node.name);
         // A command that was accepted before is answered, and not written again.
         assert!(node.propose(message("alice", &room_id, "before")).expect("known").duplicate);
-        assert_eq!(node.read(), Freshness::Linearizable);
+        assert_eq!(node.read(), ReadFreshness::Linearizable);
     }
     cluster.nodes[short].has_free(RESERVE + RESERVE / 4 - 1);
     assert!(is_full(&cluster.nodes[leader].propose(message("alice", &room_id, "a little more"))));

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::raft::{
     propose::{COMMAND_LIMIT, ProposeError, RateLimit},
-    read_index::Freshness,
+    read_index::ReadFreshness,
 };
 use std::time::{Duration, Instant};
 
@@ -50,7 +50,7 @@ fn forwarded_writes_survive_the_leaders_death_exactly_once() {
         accepted(&cluster.join(sent).expect("applied"));
     }
     // The outcomes came from the leader; this node may be a moment behind.
-    assert_eq!(cluster.nodes[other].read(), Freshness::Linearizable);
+    assert_eq!(cluster.nodes[other].read(), ReadFreshness::Linearizable);
     let mut found = messages(&cluster.nodes[other], "alice", &room_id);
     found.sort();
     assert_eq!(found, ids);

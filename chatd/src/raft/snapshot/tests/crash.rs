@@ -21,21 +21,22 @@ pub(in crate::raft) async fn prepare(pod: &Path, ahead: &Path) {
     feed(&mut machine_over(rocks(pod), pod), 1..BEHIND + 1).await;
     let mut leader = machine_over(rocks(ahead), ahead);
     feed(&mut leader, 1..AHEAD + 1).await;
-    build(leader.store(), &Shelf::open(ahead).unwrap()).unwrap();
+    build_newest(leader.store(), &SnapshotShelf::open(ahead).unwrap()).unwrap();
 }
 
 /// Receives and installs the snapshot, and applies the entries after it.
 pub(in crate::raft) async fn take_over(pod: &Path, ahead: &Path, say: &dyn Fn(&str)) {
-    let snapshot = Shelf::open(ahead).unwrap().newest().unwrap();
+    let snapshot = SnapshotShelf::open(ahead).unwrap().newest().unwrap();
     let mut machine = machine_over(rocks(pod), pod);
-    let mut incoming = incoming::Incoming::open(&Shelf::open(pod).unwrap(), snapshot.manifest().clone()).unwrap();
+    let mut incoming =
+        incoming::IncomingSnapshot::open(&SnapshotShelf::open(pod).unwrap(), snapshot.manifest().clone()).unwrap();
     for name in incoming.wanted() {
         let bytes = fs::read(snapshot.data_dir().join(&name)).unwrap();
         for (place, chunk) in bytes.chunks(CHUNK).enumerate() {
             incoming.write(&name, (place * CHUNK) as u64, &bytes::Bytes::copy_from_slice(chunk)).unwrap();
         }
     }
-    let received = receive::check(machine.store(), incoming.finish().unwrap()).unwrap();
+    let received = receive::check_snapshot(machine.store(), incoming.finish().unwrap()).unwrap();
     machine.install_snapshot(&snapshot.manifest().meta().unwrap(), received).await.unwrap();
     say("installed");
     feed(&mut machine, AHEAD + 1..LAST + 1).await;
@@ -66,5 +67,5 @@ pub(in crate::raft) async fn check(pod: &Path, ahead: &Path, installed: bool) {
 /// Returns `true` if every file has the size and checksum given in the manifest.
 pub(in crate::raft) fn is_whole(snapshot: &SnapshotData) -> bool {
     let data = snapshot.data_dir();
-    snapshot.manifest().files().iter().all(|file| files::matches(&data.join(&file.name), file))
+    snapshot.manifest().files().iter().all(|file| files::file_matches(&data.join(&file.name), file))
 }

@@ -1,8 +1,8 @@
 //! Sender and receiver over a real connection.
 
 use super::*;
-use crate::metrics::Metrics;
-use crate::raft::machine::Snapshot;
+use crate::metrics::ChatMetrics;
+use crate::raft::machine::RaftSnapshot;
 use crate::raft::network::snapshot::{ReceiveSnapshot, SendSnapshot as _, SendSnapshotError, SnapshotResponses};
 use crate::raft::observe::RaftObserver as _;
 use crate::raft::propose::NoObserver;
@@ -20,7 +20,7 @@ use tonic::transport::{Channel, Server};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 /// A peer service that only receives snapshots.
-struct Door(Receiver<RocksStore>);
+struct Door(SnapshotReceiver<RocksStore>);
 
 type Answers<T> = futures::stream::Empty<Result<T, Status>>;
 
@@ -86,16 +86,16 @@ fn vote(term: u64) -> Vote {
 
 /// Stand-in for openraft: a machine and a vote.
 struct Follower {
-    machine: Mutex<Machine<RocksStore>>,
+    machine: Mutex<StateMachine<RocksStore>>,
     vote: Vote,
 }
 
-impl Installer for Follower {
+impl SnapshotInstaller for Follower {
     fn vote(&self) -> Vote {
         self.vote
     }
 
-    fn install(&self, leader: Vote, snapshot: Snapshot) -> BoxFuture<'_, Result<Vote, String>> {
+    fn install(&self, leader: Vote, snapshot: RaftSnapshot) -> BoxFuture<'_, Result<Vote, String>> {
         async move {
             let mut machine = self.machine.lock().await;
             let installed = machine.install_snapshot(&snapshot.meta, snapshot.snapshot).await;
@@ -112,7 +112,7 @@ struct Pod {
     turn: Arc<Mutex<()>>,
     volume: VolumeGauge,
     /// Metrics of both sides.
-    metrics: Metrics,
+    metrics: ChatMetrics,
 }
 
 impl Pod {
@@ -123,14 +123,19 @@ impl Pod {
     async fn start_patient(own_vote: Vote, stall: Duration) -> Self {
         let dir = TempDir::new().unwrap();
         let store = rocks(dir.path());
-        let shelf = Shelf::open(dir.path()).unwrap();
-        let machine =
-            Machine::start(store.clone(), shelf.clone(), crate::feed::Feed::new(), Fatal::default(), Arc::new(()));
+        let shelf = SnapshotShelf::open(dir.path()).unwrap();
+        let machine = StateMachine::start(
+            store.clone(),
+            shelf.clone(),
+            crate::feed::ChangeFeed::new(),
+            FatalSignal::default(),
+            Arc::new(()),
+        );
         let follower = Arc::new(Follower { machine: Mutex::new(machine.unwrap()), vote: own_vote });
         let options = ReceiveOptions { stall, ..ReceiveOptions::default() };
-        let metrics = Metrics::new().unwrap();
+        let metrics = ChatMetrics::new().unwrap();
         let volume = VolumeGauge::default();
-        let receiver = Receiver::new(store, shelf, follower.clone(), options)
+        let receiver = SnapshotReceiver::new(store, shelf, follower.clone(), options)
             .observed(Arc::new(metrics.clone()))
             .on_volume(volume.clone());
         let turn = receiver.turn.files.clone();
@@ -155,7 +160,7 @@ impl Pod {
     ) -> Result<Vote, SendSnapshotError> {
         let snapshot = snapshot.clone().into_snapshot().unwrap();
         let peer = self.metrics.peer("follower");
-        Sender::new(options).send(self.client.clone(), target("c1"), vote(5), snapshot, &*peer, cancel).await
+        SnapshotSender::new(options).send(self.client.clone(), target("c1"), vote(5), snapshot, &*peer, cancel).await
     }
 
     /// Waits until the receiver has noticed that a transfer broke.
@@ -164,7 +169,7 @@ impl Pod {
     }
 
     async fn digest(&self) -> u32 {
-        digest(&self.follower.machine.lock().await.store().view()).unwrap()
+        state_digest(&self.follower.machine.lock().await.store().view()).unwrap()
     }
 
     fn data(&self, id: &str) -> PathBuf {
@@ -172,7 +177,7 @@ impl Pod {
     }
 
     fn whole_files(&self, id: &str) -> usize {
-        let Ok(paths) = files::paths(&self.data(id)) else { return 0 };
+        let Ok(paths) = files::sorted_paths(&self.data(id)) else { return 0 };
         paths.iter().filter(|path| path.extension().is_none_or(|ending| ending != "part")).count()
     }
 }
@@ -182,14 +187,14 @@ fn slow() -> SendOptions {
 }
 
 /// Creates a leader with several table files.
-async fn source() -> (TempDir, Machine<RocksStore>, SnapshotData) {
+async fn source() -> (TempDir, StateMachine<RocksStore>, SnapshotData) {
     let dir = TempDir::new().unwrap();
     let mut machine = machine_over(rocks(dir.path()), dir.path());
     for round in 0..3 {
         feed(&mut machine, (round * 400).max(1)..(round + 1) * 400).await;
         machine.store().flush().unwrap();
     }
-    let snapshot = build(machine.store(), &Shelf::open(dir.path()).unwrap()).unwrap();
+    let snapshot = build_newest(machine.store(), &SnapshotShelf::open(dir.path()).unwrap()).unwrap();
     (dir, machine, snapshot)
 }
 
@@ -198,7 +203,7 @@ async fn a_sent_snapshot_becomes_the_receivers_state_and_snapshot() {
     let (_dir, machine, snapshot) = source().await;
     let pod = Pod::start(vote(5)).await;
     assert_eq!(pod.send(&snapshot, SendOptions::default()).await.unwrap(), vote(5));
-    assert_eq!(pod.digest().await, digest(&machine.store().view()).unwrap());
+    assert_eq!(pod.digest().await, state_digest(&machine.store().view()).unwrap());
     let raft = &pod.metrics.all.raft;
     assert_eq!(
         (raft.snapshot_sent.get(), raft.snapshot_received.get()),
@@ -209,7 +214,7 @@ async fn a_sent_snapshot_becomes_the_receivers_state_and_snapshot() {
     assert_eq!(follower.store().applied(), machine.store().applied());
     let current = follower.get_current_snapshot().await.unwrap().unwrap();
     assert_eq!((current.snapshot.id(), current.meta), (snapshot.id(), snapshot.manifest().meta().unwrap()));
-    assert_eq!(files::paths(&pod.dir.path().join("incoming")).unwrap(), Vec::<PathBuf>::new());
+    assert_eq!(files::sorted_paths(&pod.dir.path().join("incoming")).unwrap(), Vec::<PathBuf>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -218,7 +223,7 @@ async fn a_broken_transfer_goes_on_with_the_files_that_are_missing() {
     let pod = Pod::start(vote(5)).await;
     let (data, id) = (pod.data(snapshot.id()), snapshot.id().to_owned());
     let some_arrived = async move {
-        while files::paths(&data).map_or(0, |paths| paths.len()) < 4 {
+        while files::sorted_paths(&data).map_or(0, |paths| paths.len()) < 4 {
             tokio::task::yield_now().await;
         }
     };
@@ -229,8 +234,8 @@ async fn a_broken_transfer_goes_on_with_the_files_that_are_missing() {
     assert!(before >= 1 && before < snapshot.manifest().files().len(), "{before} files");
 
     // Files that arrived are not requested again: the sender may not even have them any more.
-    let shelf = Shelf::open(pod.dir.path()).unwrap();
-    let wanted = incoming::Incoming::open(&shelf, snapshot.manifest().clone()).unwrap().wanted();
+    let shelf = SnapshotShelf::open(pod.dir.path()).unwrap();
+    let wanted = incoming::IncomingSnapshot::open(&shelf, snapshot.manifest().clone()).unwrap().wanted();
     assert_eq!(wanted.len() + before, snapshot.manifest().files().len());
     let here = |name: &str| !wanted.iter().any(|wanted| wanted == name);
     let present = snapshot.manifest().files().iter().find(|file| here(&file.name)).unwrap();
@@ -239,7 +244,7 @@ async fn a_broken_transfer_goes_on_with_the_files_that_are_missing() {
     fs::rename(&hidden, &kept).unwrap();
     assert_eq!(pod.send(&snapshot, SendOptions::default()).await.unwrap(), vote(5));
     fs::rename(&kept, &hidden).unwrap();
-    assert_eq!(pod.digest().await, digest(&machine.store().view()).unwrap());
+    assert_eq!(pod.digest().await, state_digest(&machine.store().view()).unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -248,20 +253,20 @@ async fn what_a_broken_transfer_left_goes_when_the_pod_has_come_so_far_by_itself
     let pod = Pod::start(vote(5)).await;
     let data = pod.data(snapshot.id());
     let begun = async move {
-        while files::paths(&data).map_or(0, |paths| paths.len()) < 2 {
+        while files::sorted_paths(&data).map_or(0, |paths| paths.len()) < 2 {
             tokio::task::yield_now().await;
         }
     };
     pod.send_until(&snapshot, slow(), begun.boxed()).await.unwrap_err();
     pod.idle().await;
-    let shelf = Shelf::open(pod.dir.path()).unwrap();
+    let shelf = SnapshotShelf::open(pod.dir.path()).unwrap();
     let mut follower = pod.follower.machine.lock().await;
     feed(&mut follower, 1..600).await;
-    build(follower.store(), &shelf).unwrap();
+    build_newest(follower.store(), &shelf).unwrap();
     assert!(pod.data(snapshot.id()).exists(), "it may still be wanted");
     feed(&mut follower, 600..1300).await;
-    build(follower.store(), &shelf).unwrap();
-    assert_eq!(files::paths(&pod.dir.path().join("incoming")).unwrap(), Vec::<PathBuf>::new());
+    build_newest(follower.store(), &shelf).unwrap();
+    assert_eq!(files::sorted_paths(&pod.dir.path().join("incoming")).unwrap(), Vec::<PathBuf>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -270,14 +275,14 @@ async fn a_later_snapshot_brings_only_files_that_are_new() {
     let pod = Pod::start(vote(5)).await;
     pod.send(&first, SendOptions::default()).await.unwrap();
     feed(&mut machine, 1200..1300).await;
-    let second = build(machine.store(), &Shelf::open(dir.path()).unwrap()).unwrap();
-    let shelf = Shelf::open(pod.dir.path()).unwrap();
-    let wanted = incoming::Incoming::open(&shelf, second.manifest().clone()).unwrap().wanted();
+    let second = build_newest(machine.store(), &SnapshotShelf::open(dir.path()).unwrap()).unwrap();
+    let shelf = SnapshotShelf::open(pod.dir.path()).unwrap();
+    let wanted = incoming::IncomingSnapshot::open(&shelf, second.manifest().clone()).unwrap().wanted();
     let of_first =
         |name: &String| first.manifest().files().iter().any(|file| file.name == *name && name.ends_with(".sst"));
     assert!(!wanted.iter().any(of_first), "{wanted:?}");
     pod.send(&second, SendOptions::default()).await.unwrap();
-    assert_eq!(pod.digest().await, digest(&machine.store().view()).unwrap());
+    assert_eq!(pod.digest().await, state_digest(&machine.store().view()).unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -303,7 +308,7 @@ async fn a_sender_with_an_old_vote_is_told_before_it_sends_anything() {
     let (_dir, _machine, snapshot) = source().await;
     let pod = Pod::start(vote(6)).await;
     assert_eq!(pod.send(&snapshot, SendOptions::default()).await.unwrap(), vote(6));
-    assert_eq!(files::paths(&pod.dir.path().join("incoming")).unwrap(), Vec::<PathBuf>::new());
+    assert_eq!(files::sorted_paths(&pod.dir.path().join("incoming")).unwrap(), Vec::<PathBuf>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -312,7 +317,7 @@ async fn a_snapshot_of_another_cluster_is_refused() {
     let pod = Pod::start(vote(5)).await;
     let other = target("c2");
     let cancel = futures::future::pending().boxed();
-    let sent = Sender::default()
+    let sent = SnapshotSender::default()
         .send(pod.client.clone(), other, vote(5), snapshot.clone().into_snapshot().unwrap(), &NoObserver, cancel)
         .await;
     let refused = |status: &Status| status.code() == Code::FailedPrecondition;
@@ -341,7 +346,7 @@ async fn a_transfer_of_a_later_leader_does_not_wait_for_a_frozen_one() {
     let mut frozen = silent(&pod, &snapshot, 4).await;
     assert_eq!(pod.send(&snapshot, SendOptions::default()).await.unwrap(), vote(5));
     assert_eq!(frozen.message().await.unwrap_err().code(), Code::Aborted);
-    assert_eq!(pod.digest().await, digest(&machine.store().view()).unwrap());
+    assert_eq!(pod.digest().await, state_digest(&machine.store().view()).unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -355,16 +360,16 @@ async fn a_transfer_of_an_earlier_leader_does_not_end_a_later_one() {
     // A silent sender loses its turn.
     assert_eq!(later.message().await.unwrap_err().code(), Code::DeadlineExceeded);
     pod.send(&snapshot, SendOptions::default()).await.unwrap();
-    assert_eq!(pod.digest().await, digest(&machine.store().view()).unwrap());
+    assert_eq!(pod.digest().await, state_digest(&machine.store().view()).unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_has_arrived_is_not_read_again_before_the_transfer_goes_on() {
     let (dir, mut machine, snapshot) = source().await;
     let pod = Pod::start(vote(5)).await;
-    let (shelf, tables) = (Shelf::open(pod.dir.path()).unwrap(), |name: &str| name.ends_with(".sst"));
+    let (shelf, tables) = (SnapshotShelf::open(pod.dir.path()).unwrap(), |name: &str| name.ends_with(".sst"));
     let manifest = snapshot.manifest().clone();
-    let mut incoming = incoming::Incoming::open(&shelf, manifest.clone()).unwrap();
+    let mut incoming = incoming::IncomingSnapshot::open(&shelf, manifest.clone()).unwrap();
     for name in incoming.wanted() {
         let bytes = fs::read(snapshot.data_dir().join(&name)).unwrap();
         incoming.write(&name, 0, &bytes.into()).unwrap();
@@ -374,18 +379,18 @@ async fn what_has_arrived_is_not_read_again_before_the_transfer_goes_on() {
         let files = manifest.files().iter().filter(|file| tables(&file.name) == wanted);
         files.map(|file| file.size).sum::<u64>()
     };
-    let again = incoming::Incoming::open(&shelf, manifest.clone()).unwrap();
+    let again = incoming::IncomingSnapshot::open(&shelf, manifest.clone()).unwrap();
     assert_eq!((again.wanted(), again.reread()), (Vec::new(), size(false)), "only what is small is read");
     assert!(size(true) > 0);
     drop(again);
     // The same holds if a later snapshot is sent instead, which has most of the tables as well.
     feed(&mut machine, 1200..1210).await;
-    let later = build(machine.store(), &Shelf::open(dir.path()).unwrap()).unwrap();
-    let tables_read = |incoming: &incoming::Incoming| {
+    let later = build_newest(machine.store(), &SnapshotShelf::open(dir.path()).unwrap()).unwrap();
+    let tables_read = |incoming: &incoming::IncomingSnapshot| {
         let small = later.manifest().files().iter().filter(|file| !tables(&file.name)).map(|file| file.size);
         incoming.reread().saturating_sub(small.sum())
     };
-    let next = incoming::Incoming::open(&shelf, later.manifest().clone()).unwrap();
+    let next = incoming::IncomingSnapshot::open(&shelf, later.manifest().clone()).unwrap();
     assert_eq!(tables_read(&next), 0);
     assert!(next.wanted().len() < later.manifest().files().len());
 }
@@ -401,7 +406,7 @@ async fn a_snapshot_that_would_fill_the_volume_is_not_begun() {
     assert!(matches!(&refused, Err(SendSnapshotError::Receiver(status)) if full(status)), "{refused:?}");
     pod.volume.measured(VolumeSpace { free: 3 * snapshot.size_bytes(), total });
     pod.send(&snapshot, SendOptions::default()).await.unwrap();
-    assert_eq!(pod.digest().await, digest(&machine.store().view()).unwrap());
+    assert_eq!(pod.digest().await, state_digest(&machine.store().view()).unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -413,7 +418,7 @@ async fn a_receiver_that_stops_answering_is_given_up() {
     let client = RaftClient::new(tonic::transport::Endpoint::from_shared(address).unwrap().connect_lazy());
     let options = SendOptions { stall: Duration::from_millis(300), ..SendOptions::default() };
     let cancel = futures::future::pending().boxed();
-    let sent = Sender::new(options)
+    let sent = SnapshotSender::new(options)
         .send(client, target("c1"), vote(5), snapshot.clone().into_snapshot().unwrap(), &NoObserver, cancel)
         .await;
     assert!(matches!(sent, Err(SendSnapshotError::Receiver(_))), "{sent:?}");

@@ -5,7 +5,7 @@ use super::*;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-fn told(fatal: &Fatal) -> std::sync::Arc<str> {
+fn told(fatal: &FatalSignal) -> std::sync::Arc<str> {
     let started = Instant::now();
     loop {
         if let Some(cause) = fatal.cause() {
@@ -17,7 +17,7 @@ fn told(fatal: &Fatal) -> std::sync::Arc<str> {
 }
 
 /// Returns rows that no other entry has, of incompressible bytes, so that they take space on disk.
-fn new_rows(view: &dyn Read, index: u64) -> Changes {
+fn new_rows(view: &dyn TableRead, index: u64) -> ChangeSet {
     let (mut overlay, mut random) = (Overlay::new(view), StdRng::seed_from_u64(index));
     for n in 0..50 {
         let at = quorate_core::id::Position { incarnation: 0, index, ordinal: n };
@@ -54,7 +54,7 @@ fn fill_until_refused(store: &RocksStore) -> (u64, StoreError) {
 
 #[test]
 fn an_error_of_a_flush_in_the_background_stops_the_process_with_its_cause() {
-    let (dir, fatal) = (TempDir::new().unwrap(), Fatal::default());
+    let (dir, fatal) = (TempDir::new().unwrap(), FatalSignal::default());
     let store = RocksStore::open(dir.path(), settings(), fatal.clone()).unwrap();
     fill(&store, 1, 1..20);
     // The directory for the next table file is missing.
@@ -102,7 +102,7 @@ impl Drop for Mounted {
 #[test]
 fn a_full_disk_stops_the_process_and_loses_nothing_that_was_flushed() {
     let Some(disk) = Mounted::tmpfs("size=24m") else { return };
-    let (root, fatal) = (disk.0.path().join("state"), Fatal::default());
+    let (root, fatal) = (disk.0.path().join("state"), FatalSignal::default());
     let store = RocksStore::open(&root, settings(), fatal.clone()).unwrap();
     let (taken, error) = fill_until_refused(&store);
     assert!(error.to_string().contains("No space left"), "{error}");
@@ -117,7 +117,11 @@ fn a_full_disk_stops_the_process_and_loses_nothing_that_was_flushed() {
     for index in 1..=found {
         model.commit(new_rows(&model.view(), index), log_id(index), None).unwrap();
     }
-    assert_eq!(digest(&store.view()).unwrap(), digest(&model.view()).unwrap(), "the state of entry {found}");
+    assert_eq!(
+        state_digest(&store.view()).unwrap(),
+        state_digest(&model.view()).unwrap(),
+        "the state of entry {found}"
+    );
     println!("{taken} entries were taken, {found} are there");
 }
 

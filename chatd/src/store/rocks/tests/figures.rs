@@ -20,8 +20,8 @@ fn write(store: &RocksStore, index: u64, mebibytes: u64) {
 fn figures_move_as_data_is_written_flushed_and_compacted() {
     let dir = TempDir::new().unwrap();
     // Large enough that nothing is flushed by itself.
-    let roomy = Settings { cache_bytes: 128 << 20, write_buffer_bytes: 64 << 20, ..settings() };
-    let store = RocksStore::open(dir.path(), roomy, Fatal::default()).unwrap();
+    let roomy = RocksSettings { cache_bytes: 128 << 20, write_buffer_bytes: 64 << 20, ..settings() };
+    let store = RocksStore::open(dir.path(), roomy, FatalSignal::default()).unwrap();
     let fresh = store.figures();
     assert_eq!(fresh.block_cache_capacity_bytes, roomy.cache_bytes as u64);
     assert!(

@@ -22,8 +22,12 @@ fn commit(store: &RocksStore, index: u64, change: impl Fn(&mut Overlay<'_>, Vec<
 #[test]
 fn history_that_is_removed_gives_its_space_back_without_being_asked() {
     let dir = TempDir::new().unwrap();
-    let store =
-        RocksStore::open(dir.path(), Settings { write_buffer_bytes: 4 << 20, ..settings() }, Fatal::default()).unwrap();
+    let store = RocksStore::open(
+        dir.path(),
+        RocksSettings { write_buffer_bytes: 4 << 20, ..settings() },
+        FatalSignal::default(),
+    )
+    .unwrap();
     let random = std::cell::RefCell::new(StdRng::seed_from_u64(7));
     for part in 0..EVENTS / PART {
         // Random bytes, so that only removal makes the files smaller.

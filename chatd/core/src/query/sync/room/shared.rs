@@ -4,12 +4,12 @@
 //! for their own account data and transaction ids, and that nobody is told to name a room after oneself.
 
 use super::super::summary::MAX_HEROES;
-use super::{DEFAULT_LIMIT, MAX_LIMIT, Span};
+use super::{DEFAULT_LIMIT, MAX_LIMIT, TimelineSpan};
 use crate::id::{Position, RoomNumber};
 use crate::proto::store::membership::Kind;
-use crate::query::sync::{JoinedRoom, SyncRequest, Timeline};
-use crate::query::{Event, Filter, QueryError, View};
-use crate::visibility::Sight;
+use crate::query::sync::{JoinedRoom, SyncRequest, SyncTimeline};
+use crate::query::{QueryError, RoomEvent, StateView, SyncFilter};
+use crate::visibility::UserVisibility;
 
 /// News of a room, as far as they can be told from events that a reader has in hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum RoomNews {
     Told(Box<JoinedRoom>),
     /// Nothing that the filter wants.
     Nothing,
-    /// More than these events is needed: call [`View::news_for_members`].
+    /// More than these events is needed: call [`StateView::news_for_members`].
     AskRows,
 }
 
@@ -26,7 +26,7 @@ impl RoomNews {
     /// Returns the news for a user who has been in the room since before these events, which are all of the room's
     /// events after a token, in order.
     #[must_use]
-    pub fn of_events(filter: &Filter, mut events: Vec<Event>) -> Self {
+    pub fn of_events(filter: &SyncFilter, mut events: Vec<RoomEvent>) -> Self {
         // State changes summaries, and may be wanted even if its event is not; members that are sent with their
         // messages have to be read from rows.
         if filter.lazy_load_members || events.iter().any(|event| event.state_key.is_some()) {
@@ -44,14 +44,14 @@ impl RoomNews {
             room: first.room,
             room_id: first.room_id.clone(),
             state: Vec::new(),
-            timeline: Timeline { prev_batch: first.position.before(), limited: false, events },
+            timeline: SyncTimeline { prev_batch: first.position.before(), limited: false, events },
             summary: None,
             account_data: Vec::new(),
         }))
     }
 }
 
-impl View<'_> {
+impl StateView<'_> {
     /// Returns a room's news from `since` up to `until` for everybody who has been in it all the while; `None` if there
     /// are none. [`JoinedRoom::told_to`] adapts them to one user.
     ///
@@ -62,12 +62,13 @@ impl View<'_> {
         room: RoomNumber,
         since: Position,
         until: Position,
-        filter: &Filter,
+        filter: &SyncFilter,
     ) -> Result<Option<JoinedRoom>, QueryError> {
         let room_id = self.room_id(room)?;
         let request = SyncRequest { localpart: "", since: Some(since), full_state: false, filter };
-        let sight = Sight::of_member_since(Position::ZERO);
-        let span = Span { room, room_id: &room_id, sight, known: Some(since), floor: since, until, left_at: None };
+        let sight = UserVisibility::of_member_since(Position::ZERO);
+        let span =
+            TimelineSpan { room, room_id: &room_id, sight, known: Some(since), floor: since, until, left_at: None };
         let (state, timeline, mut summary) = self.span(&request, &span)?;
         if state.is_empty() && timeline.events.is_empty() && !timeline.limited {
             return Ok(None);
@@ -105,20 +106,20 @@ mod tests {
     use crate::query::EventFilter;
     use crate::testing::{SERVER, World, world};
 
-    fn room_of(world: &World, user: &str, since: Position, filter: &Filter) -> Option<JoinedRoom> {
+    fn room_of(world: &World, user: &str, since: Position, filter: &SyncFilter) -> Option<JoinedRoom> {
         let request = SyncRequest { localpart: user, since: Some(since), full_state: false, filter };
         world.view().sync(&request).unwrap().join.pop()
     }
 
-    fn events_after(world: &World, user: &str, since: Position) -> Vec<Event> {
-        world.view().events_after(user, crate::query::Scope::Joined, since, 100).unwrap().events
+    fn events_after(world: &World, user: &str, since: Position) -> Vec<RoomEvent> {
+        world.view().events_after(user, crate::query::FeedScope::Joined, since, 100).unwrap().events
     }
 
-    fn filters() -> Vec<Filter> {
-        let of_timeline = |timeline| Filter { timeline, ..Filter::default() };
+    fn filters() -> Vec<SyncFilter> {
+        let of_timeline = |timeline| SyncFilter { timeline, ..SyncFilter::default() };
         vec![
-            Filter::default(),
-            Filter { lazy_load_members: true, ..Filter::default() },
+            SyncFilter::default(),
+            SyncFilter { lazy_load_members: true, ..SyncFilter::default() },
             of_timeline(EventFilter { limit: Some(2), ..EventFilter::default() }),
             of_timeline(EventFilter { types: Some(vec!["m.room.message".into()]), ..EventFilter::default() }),
             of_timeline(EventFilter { not_senders: vec![id::user_id("alice", SERVER)], ..EventFilter::default() }),
@@ -181,7 +182,7 @@ mod tests {
         let (_, room_id) = world.public_room("alice");
         let since = world.view().now();
         world.say("alice", &room_id, "one");
-        let news = RoomNews::of_events(&Filter::default(), events_after(&world, "alice", since));
+        let news = RoomNews::of_events(&SyncFilter::default(), events_after(&world, "alice", since));
         assert!(matches!(news, RoomNews::Told(_)));
     }
 }

@@ -52,7 +52,7 @@ impl Left {
         world.say("alice", room, "not for bob");
     }
 
-    fn ask(&self, since: Option<Position>, full_state: bool, filter: &Filter) -> SyncResponse {
+    fn ask(&self, since: Option<Position>, full_state: bool, filter: &SyncFilter) -> SyncResponse {
         self.world.view().sync(&SyncRequest { localpart: "bob", since, full_state, filter }).unwrap()
     }
 
@@ -66,7 +66,8 @@ impl Left {
                 let answer = self.ask(since, full_state, &filter);
                 for room in &answer.leave {
                     let shown: Vec<_> = room.state.iter().chain(&room.timeline.events).collect();
-                    let told = |event: &&Event| event.position <= self.left_at || self.own.contains(&event.position);
+                    let told =
+                        |event: &&RoomEvent| event.position <= self.left_at || self.own.contains(&event.position);
                     let hidden: Vec<_> = shown.iter().filter(|event| !told(event)).collect();
                     assert!(hidden.is_empty(), "{what} since {since:?}, {full_state}, {filter:?}: {hidden:?}");
                     let knows = shown.iter().any(|event| event.position == newest);
@@ -77,13 +78,13 @@ impl Left {
     }
 }
 
-fn filters() -> Vec<Filter> {
+fn filters() -> Vec<SyncFilter> {
     let limited = |limit| EventFilter { limit: Some(limit), ..EventFilter::default() };
-    let of = |timeline: EventFilter, lazy_load_members| Filter {
+    let of = |timeline: EventFilter, lazy_load_members| SyncFilter {
         include_leave: true,
         lazy_load_members,
         timeline,
-        ..Filter::default()
+        ..SyncFilter::default()
     };
     let mut all = Vec::new();
     for lazy in [false, true] {
@@ -117,7 +118,7 @@ fn a_ban_after_a_kick_is_told_without_the_room() {
     let left = Left::by("invite", "shared", &[("alice", Change::Kick), ("alice", Change::Ban)]);
     let [_, kicked, before_ban, _] = left.tokens.as_slice() else { panic!("{:?}", left.tokens) };
     for since in [kicked, before_ban] {
-        let room = left.ask(Some(*since), false, &Filter::default()).leave.remove(0);
+        let room = left.ask(Some(*since), false, &SyncFilter::default()).leave.remove(0);
         assert_eq!((types(&room.timeline.events), room.state.len()), (vec!["m.room.member"], 0));
         assert_eq!(room.timeline.events[0].content, r#"{"membership":"ban"}"#);
     }
@@ -126,11 +127,11 @@ fn a_ban_after_a_kick_is_told_without_the_room() {
 #[test]
 fn who_was_kicked_and_banned_between_two_syncs_gets_the_room_as_of_the_kick() {
     let left = Left::by("invite", "shared", &[("alice", Change::Kick), ("alice", Change::Ban)]);
-    let room = left.ask(Some(left.tokens[0]), false, &Filter::default()).leave.remove(0);
+    let room = left.ask(Some(left.tokens[0]), false, &SyncFilter::default()).leave.remove(0);
     // Only the ban fits: what lies between it and the kick is not for Bob to see.
     assert_eq!((room.timeline.events.len(), room.timeline.limited), (1, true));
     assert_eq!(room.state.iter().map(|event| event.position).collect::<Vec<_>>(), [left.left_at]);
-    let direction = crate::table::Direction::Backward;
+    let direction = crate::table::ScanDirection::Backward;
     let view = left.world.view();
     let number = view.resolve_room(&left.room).unwrap();
     let page = view.timeline("bob", number, room.timeline.prev_batch, direction, 2).unwrap();
@@ -141,7 +142,7 @@ fn who_was_kicked_and_banned_between_two_syncs_gets_the_room_as_of_the_kick() {
 #[test]
 fn who_left_gets_the_rooms_last_events_and_state_as_they_were() {
     let left = Left::by("invite", "joined", &[("bob", Change::Leave)]);
-    let first = left.ask(None, false, &Filter { include_leave: true, ..Filter::default() }).leave.remove(0);
+    let first = left.ask(None, false, &SyncFilter { include_leave: true, ..SyncFilter::default() }).leave.remove(0);
     let last = first.timeline.events.last().unwrap();
     assert_eq!((last.position, last.state_key.as_deref()), (left.left_at, Some("@bob:a.org")));
     let topics: Vec<_> = first.state.iter().filter(|event| event.event_type == "m.room.topic").collect();
