@@ -1,7 +1,7 @@
 //! Decoders of bytes that come from outside, each with the properties that must hold for arbitrary input. Only
 //! `chatd/fuzz` calls them. A violated property panics.
 //!
-//! [`Decoder`] is the complete list. Where possible, what it calls covers a list of its own that the compiler keeps
+//! [`FuzzDecoder`] is the complete list. Where possible, what it calls covers a list of its own that the compiler keeps
 //! complete: tables, kinds of log records, endpoints of the Matrix API.
 
 mod callers;

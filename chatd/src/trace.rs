@@ -31,7 +31,7 @@ use opentelemetry_sdk::trace::SdkTracer;
 use sampler::CallSampler;
 use std::sync::OnceLock;
 
-/// Tracing of the process, global as its subscriber of `tracing` is: set once, by [`export::start`], or never.
+/// Tracing of the process, global as its subscriber of `tracing` is: set once, by [`export::start_tracing`], or never.
 static TRACING: OnceLock<TracingState> = OnceLock::new();
 
 struct TracingState {

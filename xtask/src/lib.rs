@@ -3,5 +3,6 @@
 pub mod chart_files;
 mod dashboards;
 pub mod generate;
+mod sources;
 pub mod tidy;
 pub mod words;

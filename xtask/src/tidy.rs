@@ -1,10 +1,9 @@
 //! House rules that grep can check. What the compiler checks is not repeated here.
 
+use crate::sources::rust_files;
+use crate::words::overused_types;
 use anyhow::{Context as _, bail};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 /// Rule: texts that must not stand in some files, and the reason.
 struct HouseRule {
@@ -119,6 +118,7 @@ pub fn check_workspace(root: &Path) -> anyhow::Result<()> {
         let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
         findings.extend(check_file(&name, &text));
     }
+    findings.extend(overused_types(root)?);
     if !findings.is_empty() {
         bail!("{}\n{} findings", findings.join("\n"), findings.len());
     }
@@ -156,26 +156,6 @@ pub fn check_file(name: &str, text: &str) -> Vec<String> {
         }
     }
     findings
-}
-
-/// Returns the paths of all Rust files of the project's own crates, in order.
-pub(crate) fn rust_files(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    let mut folders: Vec<PathBuf> =
-        ["chatd", "chatctl", "operator", "xtask", "bench"].iter().map(|name| root.join(name)).collect();
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
-        for entry in entries {
-            let path = entry?.path();
-            if path.is_dir() && !path.ends_with("target") {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                files.push(path);
-            }
-        }
-    }
-    files.sort();
-    Ok(files)
 }
 
 #[cfg(test)]

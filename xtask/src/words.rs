@@ -1,11 +1,12 @@
-//! Counts that show how names and documentation read. People print and compare them; they are no gate.
+//! Counts that show how names and documentation read. People print and compare them; only a name that too many public
+//! types share is a finding of `cargo xtask tidy`.
 //!
 //! Tests, generated code and vendored code are left out. The rules of counting are simple on purpose, so that the same
 //! counts can be taken of any Rust project.
 
 mod scan;
 
-use crate::tidy::rust_files;
+use crate::sources::rust_files;
 use anyhow::Context as _;
 use scan::{FileWords, scan_source};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +48,10 @@ impl fmt::Display for ItemShare {
     }
 }
 
+/// Number of files that may define a public type of the same name. The name says little once more do: a reader has to
+/// find out each time which of them is meant.
+const MAX_HOMES: usize = 3;
+
 /// Counts what stands in the Rust files of a workspace.
 ///
 /// # Errors
@@ -54,13 +59,7 @@ impl fmt::Display for ItemShare {
 pub fn count_words(root: &Path) -> anyhow::Result<WordCounts> {
     let mut counts = WordCounts::default();
     let mut homes = BTreeMap::<String, BTreeSet<String>>::new();
-    for path in rust_files(root)? {
-        let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-        if is_left_out(&name) {
-            continue;
-        }
-        let source = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let found = scan_source(&source);
+    for (name, found) in scan_workspace(root)? {
         for (of_type, _) in &found.types {
             homes.entry(of_type.clone()).or_default().insert(name.clone());
         }
@@ -68,6 +67,39 @@ pub fn count_words(root: &Path) -> anyhow::Result<WordCounts> {
     }
     homes.values().for_each(|files| counts.repeated_types.add(files.len() >= 3));
     Ok(counts)
+}
+
+/// Returns one sentence for each name that public types in more than [`MAX_HOMES`] files share.
+///
+/// # Errors
+/// Returns an error if a file cannot be read.
+pub fn overused_types(root: &Path) -> anyhow::Result<Vec<String>> {
+    let mut homes = BTreeMap::<String, BTreeSet<String>>::new();
+    for (name, found) in scan_workspace(root)? {
+        for (of_type, _) in found.types.into_iter().filter(|(_, is_public)| *is_public) {
+            homes.entry(of_type).or_default().insert(name.clone());
+        }
+    }
+    let overused = homes.into_iter().filter(|(_, files)| files.len() > MAX_HOMES);
+    let finding = |(name, files): (String, BTreeSet<String>)| {
+        let files = Vec::from_iter(files).join(", ");
+        format!("{name}: public types in more than {MAX_HOMES} files have this name, which says too little: {files}")
+    };
+    Ok(overused.map(finding).collect())
+}
+
+/// Scans the Rust files of a workspace that are not left out; returns the path of each below the root, and what it has.
+fn scan_workspace(root: &Path) -> anyhow::Result<Vec<(String, FileWords)>> {
+    let mut scanned = Vec::new();
+    for path in rust_files(root)? {
+        let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+        if is_left_out(&name) {
+            continue;
+        }
+        let source = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        scanned.push((name, scan_source(&source)));
+    }
+    Ok(scanned)
 }
 
 fn is_left_out(path: &str) -> bool {
@@ -140,6 +172,22 @@ mod tests {
         assert_eq!(counts.public_types, ItemShare { counted: 3, all: 6 });
         assert_eq!(counts.free_functions, ItemShare { counted: 1, all: 2 });
         assert_eq!(counts.public_functions, ItemShare::default());
+    }
+
+    #[test]
+    fn a_public_type_name_in_more_than_three_files_is_a_finding() {
+        let root = tempfile::tempdir().expect("a folder");
+        for file in ["one", "two", "three"] {
+            write(root.path(), &format!("chatd/src/{file}.rs"), "pub struct Found;\nstruct Page;\n");
+        }
+        write(root.path(), "bench/src/lib.rs", "struct Found;\nstruct Page;\n");
+        write(root.path(), "bench/tests/it.rs", "pub struct Found;\n");
+        assert_eq!(overused_types(root.path()).expect("scanned"), Vec::<String>::new());
+
+        write(root.path(), "chatd/src/four.rs", "pub(super) enum Found {}\n");
+        let findings = overused_types(root.path()).expect("scanned");
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert!(findings[0].starts_with("Found: ") && findings[0].contains("chatd/src/four.rs"), "{findings:?}");
     }
 
     #[test]

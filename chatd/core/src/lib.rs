@@ -1,7 +1,7 @@
 //! The replicated chat domain: commands that change the state, and queries that read it.
 //!
 //! Pure by construction: no clock, randomness, I/O, async or map-iteration order. The time comes with the log entry,
-//! random values come with the command, and storage is behind [`table::Read`] and [`table::Write`].
+//! random values come with the command, and storage is behind [`table::TableRead`] and [`table::TableWrite`].
 //!
 //! The modules follow the path of a command: [`proto::log`] (contents of the log) → [`apply`] (one file per command
 //! family) → [`table`] (rows) → [`query`] (reads for the APIs). [`invariant`] states what must always hold.

@@ -41,7 +41,7 @@ pub trait StateFacts: Send + Sync + 'static {
     fn expired_rooms(&self, now_ms: u64, limit: usize) -> Vec<String>;
 
     /// Returns devices that are no longer used; see
-    /// [`View::devices_to_sweep`](quorate_core::query::View::devices_to_sweep).
+    /// [`StateView::devices_to_sweep`](quorate_core::query::StateView::devices_to_sweep).
     fn devices_to_sweep(&self, cursor: &SweepCursor, now_ms: u64, kept_ms: u64, rows: usize) -> SweepPart;
 
     /// Returns at most `limit` users whose latest profile change does not show in all of their rooms yet.

@@ -33,9 +33,9 @@
 //!
 //! | kind | payload (protobuf) | meaning |
 //! |---|---|---|
-//! | 1 state | [`format::State`] | everything that is not an entry, absolute: a later record replaces an earlier one |
+//! | 1 state | [`format::StateRecord`] | everything that is not an entry, absolute: a later record replaces an earlier one |
 //! | 2 entry | `quorate.log.v1.Entry` | the next entry |
-//! | 3 truncate | [`format::Truncate`] | entries after this id are removed; their indexes may be used again |
+//! | 3 truncate | [`format::TruncateRecord`] | entries after this id are removed; their indexes may be used again |
 //! | 4 committed | `quorate.log.v1.LogId` | only the commit mark of the state, as it changes with nearly every batch |
 //!
 //! The first record of a segment is a state, written with the header before the file gets its name. A segment can

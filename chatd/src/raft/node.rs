@@ -138,7 +138,7 @@ impl NodeHandle {
         Self::start_with_clock(parts, options, system_clock()).await
     }
 
-    /// Starts a node like [`Node::start`], with another clock, for tests and simulation.
+    /// Starts a node like [`NodeHandle::start`], with another clock, for tests and simulation.
     pub async fn start_with_clock<S: StateStore, D: PeerDialer>(
         parts: NodeParts<S, D>,
         options: NodeOptions,

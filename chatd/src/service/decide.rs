@@ -1,4 +1,4 @@
-//! Translation of requests into commands for the log, or refusals. Pure functions: the APIs and [`super::Service`] do
+//! Translation of requests into commands for the log, or refusals. Pure functions: the APIs and [`super::ChatService`] do
 //! the rest.
 //!
 //! Everything that need not reach the log is refused here. What may change on the way to the log (sessions, membership,

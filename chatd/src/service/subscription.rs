@@ -56,8 +56,9 @@ impl EventSubscription {
     /// Opens a subscription to the events after `cursor`, or to those from now on.
     ///
     /// # Errors
-    /// [`Code::NotMember`](crate::service::Code::NotMember) and the like for a room that the reader is not joined to,
-    /// [`Code::Unavailable`](crate::service::Code::Unavailable) when this pod does not reach the cursor in time.
+    /// [`RefusalCode::NotMember`](crate::service::RefusalCode::NotMember) and the like for a room that the reader is not
+    /// joined to, [`RefusalCode::Unavailable`](crate::service::RefusalCode::Unavailable) when this pod does not reach the
+    /// cursor in time.
     pub async fn open(
         service: &ChatService,
         session: &CallerSession,

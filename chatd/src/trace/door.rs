@@ -1,7 +1,7 @@
 //! Span of a sampled call at a client API: the first span of a trace, or of this server's part of one.
 //!
 //! It is a span of `tracing`, so that what is logged within the call becomes its events; the layer of
-//! `tracing-opentelemetry` makes it the current one for [`current`](super::current) as well.
+//! `tracing-opentelemetry` makes it the current one for [`current_span`](super::current_span) as well.
 
 use super::sampler::SampleDecision;
 use super::{CallError, TraceRequest, active_tracing};

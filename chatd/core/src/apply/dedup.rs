@@ -134,7 +134,7 @@ const REDACT: &str = "redact";
 /// not be a new write. Costs two lookups; a command without a transaction id is never recognised.
 ///
 /// # Errors
-/// Fails as [`TableRead::get`](crate::table::TableRead::get) does.
+/// Fails as [`TableRead::get`] does.
 pub fn is_accepted(rows: &dyn TableRead, envelope: &Envelope) -> Result<bool, ReadError> {
     let Some(kind) = envelope.command.as_ref().and_then(|command| command.kind.as_ref()) else { return Ok(false) };
     let device = key::device_key(&envelope.user, &envelope.device_id);

@@ -14,7 +14,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 
-/// Index of a machine in [`World::hosts`](super::World::hosts).
+/// Index of a machine in [`SimWorld::hosts`](super::SimWorld::hosts).
 pub type HostId = usize;
 pub(super) type ConnId = u64;
 

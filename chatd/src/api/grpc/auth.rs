@@ -28,7 +28,7 @@ pub(super) fn caller_address<T>(request: &Request<T>) -> IpAddr {
 /// Returns the session of a request.
 ///
 /// # Errors
-/// [`RefusalCode::Unauthenticated`] without a token, and the refusals of [`ChatService::authenticate_token`].
+/// [`RefusalCode::Unauthenticated`] without a token, and the refusals of [`ChatService::authenticate`].
 pub(super) async fn caller_session<T>(
     service: &ChatService,
     request: &Request<T>,

@@ -13,7 +13,7 @@ pub struct VolumeSizes {
     pub table: u64,
 }
 
-/// Sizes on large volumes, in bytes. For segments, see [`Options`](crate::raft::log::Options).
+/// Sizes on large volumes, in bytes. For segments, see [`LogOptions`](crate::raft::log::LogOptions).
 const LARGEST_SEGMENT: u64 = 64 << 20;
 const LARGEST_LOG: u64 = 1 << 30;
 const LARGEST_WRITE_BUFFER: u64 = 64 << 20;
