@@ -134,10 +134,8 @@ pub(super) fn wait_for_removal(_: &ValidCluster, observed: &ObservedState, leade
 /// pods, and nothing waits for it.
 pub(super) fn is_leaving(observed: &ObservedState, leader: Leader<'_>, slot: &MemberSlot) -> bool {
     let has_place = observed.slots.iter().any(|place| place.ordinal == slot.ordinal);
-    let votes = match &slot.door {
-        Some(door) => leader.door.membership.voters().contains(&door.node.id),
-        None => slot.claim.as_ref().is_none_or(|claim| !claim.retired),
-    };
+    let membership = &leader.door.membership;
+    let votes = is_of(slot, &membership.voters(), membership);
     !has_place && !votes
 }
 

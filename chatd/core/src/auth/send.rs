@@ -18,7 +18,7 @@ pub(crate) struct EventSender<'s> {
 /// Fails for types that are state: to clients, such a message would look like a change of the room, but change nothing.
 pub(crate) fn check_message_type(event_type: &str) -> Result<(), AuthDenial> {
     match event_type::ONLY_STATE.contains(&event_type) {
-        true => Err(invalid_change(format!("{event_type} is state: send it as such, with its state key"))),
+        true => Err(invalid_change(format!("{event_type} is a state event: send it as one, with its state key"))),
         false => Ok(()),
     }
 }

@@ -38,7 +38,7 @@ fn end_after(world: &mut World, faults: &[(Fault, u8)]) -> Result<u32, String> {
 /// another had the new revision, or handed leadership over for ever to pods that could not lead.
 #[test]
 fn the_only_pod_that_can_lead_leads_until_another_has_the_new_revision() {
-    use Fault::{BadImage, DoomClaim, LoseVolume, NewImage, NodesBack, Recreate, Restart, RestartAll};
+    use Fault::{BadImage, DoomClaim, LoseNode, LoseVolume, NewImage, NodesBack, Recreate, Restart, RestartAll};
     let restarted: &[(Fault, u8)] = &[
         (BadImage(0, 0), 1),
         (RestartAll, 9),
@@ -55,7 +55,16 @@ fn the_only_pod_that_can_lead_leads_until_another_has_the_new_revision() {
     let removed_in_time: &[(Fault, u8)] = &[(BadImage(0, 0), 3), (Recreate(1), 10), (Restart(0), 1)];
     // A pod that had lost its vote was to be restarted while the StatefulSet removed it.
     let taken_away: &[(Fault, u8)] = &[(Recreate(1), 5), (Restart(0), 4)];
-    for (replicas, faults) in [(5, restarted), (3, replaced), (3, removed), (3, removed_in_time), (5, taken_away)] {
+    let taken_away_unseen: &[(Fault, u8)] =
+        &[(Recreate(1), 5), (LoseNode(0), 5), (Restart(0), 1), (BadImage(3, 0), 2), (LoseNode(0), 6)];
+    for (replicas, faults) in [
+        (5, restarted),
+        (3, replaced),
+        (3, removed),
+        (3, removed_in_time),
+        (5, taken_away),
+        (3, taken_away_unseen),
+    ] {
         let settled = end_after(&mut World::new(replicas), faults);
         assert!(settled.is_ok(), "{faults:?}: {}", settled.unwrap_err());
     }
