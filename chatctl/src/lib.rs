@@ -2,22 +2,25 @@
 //! checker built on top of it.
 //!
 //! ```text
-//! cli ─▶ commands/* ─▶ session ─▶ client (which server, when to retry) ─▶ quorate.chat.v1
-//!                  ├─▶ send, post, tail  each message until it is settled; each event once
-//!                  ├─▶ verify            load ─▶ history ─▶ check (pure) ─▶ report
-//!                  └─▶ admin             quorate.admin.v1 over mutual TLS
+//! cli ─▶ dispatch ─▶ commands/* ─▶ session ─▶ client (which server, when to retry) ─▶ quorate.chat.v1
+//!                              ├─▶ send, post, tail  each message until it is settled; each event once
+//!                              ├─▶ verify            load ─▶ history ─▶ check (pure) ─▶ report
+//!                              └─▶ admin             quorate.admin.v1 over mutual TLS
 //! ```
 //!
-//! Of the other crates of the workspace, this one may depend on `quorate-wire` only: what a client needs to know is in
-//! the `.proto` files or nowhere.
+//! Of the other crates of the workspace, this one may depend on `quorate-wire` and on `quorate-duration`, the notation
+//! of its options, only: what a client needs to know is in the `.proto` files or nowhere.
 
 pub mod admin;
 pub mod backoff;
 pub mod cli;
 pub mod client;
 pub mod commands;
-pub mod duration;
+pub mod context;
+pub mod dispatch;
 pub mod error;
+pub mod exit;
+pub mod global_options;
 pub mod output;
 pub mod password;
 pub mod position;

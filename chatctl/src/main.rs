@@ -3,9 +3,11 @@
 use anyhow::Context as _;
 use clap::Parser as _;
 use quorate_chatctl::{
-    cli::{CommandContext, CommandLine},
-    commands,
-    error::{Error, exit},
+    cli::CommandLine,
+    context::CommandContext,
+    dispatch,
+    error::Error,
+    exit,
     output::{OutputFormat, inert_json, printable_lines},
 };
 use serde_json::json;
@@ -23,7 +25,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let format = cli.global.output;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the async runtime")?;
-    let ended = runtime.block_on(commands::run_command(cli.command, CommandContext::new(cli.global)));
+    let ended = runtime.block_on(dispatch::run_command(cli.command, CommandContext::new(cli.global)));
     // A thread blocked on a line of standard input must not delay the exit.
     runtime.shutdown_background();
     Ok(ExitCode::from(ended.map_or_else(|error| report_error(&error, format), |()| exit::OK)))

@@ -181,7 +181,7 @@ mod tests {
             fs::set_permissions(store.path(), fs::Permissions::from_mode(open)).unwrap();
             let error = store.load("work").unwrap_err();
             assert!(error.to_string().contains("chmod 600"), "{error}");
-            assert_eq!(error.exit_code(), crate::error::exit::LOCAL);
+            assert_eq!(error.exit_code(), crate::exit::LOCAL);
             assert!(store.update("work", |_| ()).is_err());
         }
     }

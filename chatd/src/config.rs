@@ -4,7 +4,6 @@
 //! [`keys`] is the single table of keys. The grammar of the file, the names of environment variables and flags, the
 //! defaults and `docs/configuration.md` ([`mod@reference`]) all come from it.
 
-pub mod duration;
 mod keys;
 mod ratio;
 pub mod reference;

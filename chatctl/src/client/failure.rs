@@ -1,6 +1,6 @@
 //! Meaning of a failed attempt: a permanent refusal, a retry elsewhere, or a wait.
 
-use crate::error::exit;
+use crate::exit;
 use prost::Message as _;
 use quorate_wire::cause::causes_of;
 use quorate_wire::chat::v1::{ErrorCode, ErrorDetail};

@@ -1,12 +1,12 @@
 //! Authorities that a client trusts when a server presents its certificate.
 
-use crate::error::Error;
 use rustls::pki_types::{CertificateDer, TrustAnchor, pem::PemObject as _};
 use std::{
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
+use thiserror::Error;
 use tonic::transport::ClientTlsConfig;
 use webpki::anchor_from_trusted_cert;
 
@@ -17,20 +17,41 @@ pub struct ServerTrust {
     name: Option<String>,
 }
 
+/// Reason why authorities cannot be loaded.
+#[derive(Debug, Error)]
+pub enum TrustError {
+    /// The file cannot be read.
+    #[error("{path}: {source}", path = path.display())]
+    Unreadable {
+        /// Path of the file.
+        path: PathBuf,
+        /// Error of the operating system.
+        source: io::Error,
+    },
+    /// The file can be read, but contains no authorities that can be used.
+    #[error("{path}: {problem}", path = path.display())]
+    Unusable {
+        /// Path of the file.
+        path: PathBuf,
+        /// Description of the problem, and what to do about it.
+        problem: String,
+    },
+}
+
 impl ServerTrust {
     /// Trusts the authorities in a PEM file, or those of the system without one. `name` is expected in a certificate
     /// instead of the host connected to: pods are addressed by names that a public certificate does not list.
     ///
     /// # Errors
-    /// [`Error::File`] or [`Error::BadFile`] names the file that cannot be used.
-    pub fn load(file: Option<&Path>, name: Option<String>) -> Result<Self, Error> {
+    /// Returns a [`TrustError`] that names the file that cannot be used.
+    pub fn load(file: Option<&Path>, name: Option<String>) -> Result<Self, TrustError> {
         let certificates = file.map_or_else(of_system, of_file)?;
         let anchors = certificates.iter().filter_map(|one| anchor_from_trusted_cert(one).ok());
         let anchors: Arc<[_]> = anchors.map(|anchor| anchor.to_owned()).collect();
         if anchors.is_empty() {
             let path = file.map_or_else(|| PathBuf::from("system certificate store"), Path::to_owned);
             let problem = "contains no CA certificate: pass a PEM file with --ca-file".to_owned();
-            return Err(Error::BadFile { path, problem });
+            return Err(TrustError::Unusable { path, problem });
         }
         Ok(Self { anchors, name })
     }
@@ -50,16 +71,16 @@ impl fmt::Debug for ServerTrust {
     }
 }
 
-fn of_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let text = std::fs::read(path).map_err(Error::file(path))?;
-    CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>().map_err(|error| Error::BadFile {
+fn of_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, TrustError> {
+    let text = std::fs::read(path).map_err(|source| TrustError::Unreadable { path: path.to_owned(), source })?;
+    CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>().map_err(|error| TrustError::Unusable {
         path: path.to_owned(),
         problem: format!("is not a valid PEM file ({error})"),
     })
 }
 
 /// Loads the system's certificates, except for those that cannot be read: a system may have some.
-fn of_system() -> Result<Vec<CertificateDer<'static>>, Error> {
+fn of_system() -> Result<Vec<CertificateDer<'static>>, TrustError> {
     Ok(rustls_native_certs::load_native_certs().certs)
 }
 

@@ -1,10 +1,7 @@
 //! The `chatctl completions` command, which prints a completion script for a shell.
 
-use crate::{
-    cli::{CommandContext, CommandLine},
-    error::Error,
-};
-use clap::{Args, CommandFactory as _};
+use crate::{context::CommandContext, error::Error};
+use clap::{Args, Command};
 use clap_complete::{Shell, generate};
 
 /// Arguments of `chatctl completions`.
@@ -19,12 +16,16 @@ pub struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Prints the script, whatever the output format.
+/// Prints the script for `program`, the whole command line, whatever the output format.
 ///
 /// # Errors
 /// Returns an error if standard output cannot be written.
-pub fn run_completions(command: &CompletionsArgs, context: &CommandContext) -> Result<(), Error> {
+pub fn run_completions(
+    command: &CompletionsArgs,
+    program: &mut Command,
+    context: &CommandContext,
+) -> Result<(), Error> {
     let mut script = Vec::new();
-    generate(command.shell, &mut CommandLine::command(), "chatctl", &mut script);
+    generate(command.shell, program, "chatctl", &mut script);
     context.out.line(&String::from_utf8_lossy(&script))
 }

@@ -1,6 +1,6 @@
 //! The `chatctl create` command, which creates a room.
 
-use crate::{cli::CommandContext, error::Error, position::EventPosition, send};
+use crate::{context::CommandContext, error::Error, position::EventPosition, send};
 use clap::Args;
 use quorate_wire::chat::v1::{CreateRoomRequest, create_room_request::Preset};
 use serde_json::json;
@@ -36,10 +36,12 @@ pub struct CreateArgs {
 pub async fn run_create(command: CreateArgs, context: &CommandContext) -> Result<(), Error> {
     let session = context.session().await?;
     let transaction_id = send::transaction_id();
-    let preset = match (command.public, command.direct) {
-        (true, _) => Preset::Public,
-        (_, true) => Preset::TrustedPrivate,
-        _ => Preset::Private,
+    let preset = if command.public {
+        Preset::Public
+    } else if command.direct {
+        Preset::TrustedPrivate
+    } else {
+        Preset::Private
     };
     let request = CreateRoomRequest {
         preset: preset.into(),

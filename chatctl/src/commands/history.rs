@@ -1,7 +1,7 @@
 //! The `chatctl history` command, which prints the history of a room.
 
 use super::{event, room};
-use crate::{cli::CommandContext, error::Error};
+use crate::{context::CommandContext, error::Error};
 use clap::Args;
 use quorate_wire::chat::v1::{Consistency, Freshness, HistoryRequest, HistoryResponse, history_request::Direction};
 use serde_json::json;

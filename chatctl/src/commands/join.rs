@@ -1,6 +1,6 @@
 //! The `chatctl join` command, which joins a room.
 
-use crate::{cli::CommandContext, error::Error, position::EventPosition, send};
+use crate::{context::CommandContext, error::Error, position::EventPosition, send};
 use clap::Args;
 use quorate_wire::chat::v1::{JoinRoomRequest, MembershipResponse};
 use serde_json::json;

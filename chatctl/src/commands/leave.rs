@@ -1,7 +1,7 @@
 //! The `chatctl leave` command, which leaves a room.
 
 use super::{join, room};
-use crate::{cli::CommandContext, error::Error, send};
+use crate::{context::CommandContext, error::Error, send};
 use clap::Args;
 use quorate_wire::chat::v1::LeaveRoomRequest;
 

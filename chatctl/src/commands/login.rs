@@ -1,6 +1,6 @@
 //! The `chatctl login` command, which signs in to an account.
 
-use crate::{cli::CommandContext, error::Error, password, session, session::Credentials};
+use crate::{context::CommandContext, error::Error, password, session, session::Credentials};
 use clap::Args;
 use quorate_wire::chat::v1::SessionResponse;
 use serde_json::json;

@@ -1,6 +1,6 @@
 //! The `chatctl logout` command, which ends the session.
 
-use crate::{cli::CommandContext, client::FailureKind, error::Error};
+use crate::{client::FailureKind, context::CommandContext, error::Error};
 use clap::Args;
 use quorate_wire::chat::v1::LogoutRequest;
 use serde_json::json;

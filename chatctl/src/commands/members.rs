@@ -2,7 +2,7 @@
 
 use super::{history::freshness_name, room};
 use crate::{
-    cli::CommandContext,
+    context::CommandContext,
     error::Error,
     output::{format_table, printable_line},
 };

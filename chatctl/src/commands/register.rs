@@ -1,7 +1,7 @@
 //! The `chatctl register` command, which creates an account.
 
 use super::login::{self, SignIn};
-use crate::{cli::CommandContext, error::Error, session};
+use crate::{context::CommandContext, error::Error, session};
 use clap::Args;
 
 /// Arguments of `chatctl register`.

@@ -2,7 +2,7 @@
 
 use super::room;
 use crate::{
-    cli::CommandContext,
+    context::CommandContext,
     error::Error,
     send::{self, MESSAGE, transaction_id},
     session::ClientSession,

@@ -1,6 +1,6 @@
 //! The `chatctl servers` command, which lists the servers of the cluster.
 
-use crate::{cli::CommandContext, error::Error, output::format_table};
+use crate::{context::CommandContext, error::Error, output::format_table};
 use clap::Args;
 use quorate_wire::chat::v1::Server;
 use serde_json::{Value, json};

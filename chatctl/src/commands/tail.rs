@@ -2,7 +2,7 @@
 
 use super::{event, room};
 use crate::{
-    cli::CommandContext,
+    context::CommandContext,
     error::Error,
     output::printable_line,
     tail::{DuplicateFilter, ResumingSubscription},

@@ -1,6 +1,6 @@
 //! The `chatctl whoami` command, which shows who is signed in.
 
-use crate::{cli::CommandContext, error::Error};
+use crate::{context::CommandContext, error::Error};
 use clap::Args;
 use quorate_wire::chat::v1::WhoAmIRequest;
 use serde_json::json;

@@ -1,7 +1,8 @@
 //! Options of `chatctl verify`.
 
-use crate::{duration, error::Error};
+use crate::error::Error;
 use clap::Args;
+use quorate_duration::parse_duration;
 use std::{path::PathBuf, time::Duration};
 
 /// Arguments of `chatctl verify`.
@@ -30,7 +31,7 @@ pub struct VerifyArgs {
     #[arg(long, default_value_t = 3, value_name = "N")]
     pub readers: u16,
     /// Duration of the load
-    #[arg(long, value_parser = duration::parse_duration, default_value = "30s", value_name = "DURATION")]
+    #[arg(long, value_parser = parse_duration, default_value = "30s", value_name = "DURATION")]
     pub duration: Duration,
     /// Messages per second of each writer
     #[arg(long, default_value_t = 20, value_name = "N")]
@@ -51,13 +52,13 @@ pub struct VerifyArgs {
     #[arg(long, default_value_t = 256, value_name = "N")]
     pub in_flight: u16,
     /// Longest wait for one answer before the same message goes to another server
-    #[arg(long, value_parser = duration::parse_duration, default_value = "3s", value_name = "DURATION")]
+    #[arg(long, value_parser = parse_duration, default_value = "3s", value_name = "DURATION")]
     pub attempt_timeout: Duration,
     /// Longest wait for users, rooms and readers to be ready
-    #[arg(long, value_parser = duration::parse_duration, default_value = "120s", value_name = "DURATION")]
+    #[arg(long, value_parser = parse_duration, default_value = "120s", value_name = "DURATION")]
     pub setup_timeout: Duration,
     /// Longest wait at the end: for acknowledgements in flight, then for readers, then for each server's history
-    #[arg(long, value_parser = duration::parse_duration, default_value = "30s", value_name = "DURATION")]
+    #[arg(long, value_parser = parse_duration, default_value = "30s", value_name = "DURATION")]
     pub settle: Duration,
     /// File to write the whole record to, one JSON document per line
     #[arg(long, value_name = "FILE")]

@@ -1,7 +1,7 @@
 //! Progress report of a run: one line each second on standard error.
 
 use super::{options::VerifyArgs, reader::ReaderTask, run::VerifyRun};
-use crate::cli::CommandContext;
+use crate::context::CommandContext;
 use serde_json::json;
 use std::{
     sync::{

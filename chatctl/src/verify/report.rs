@@ -11,7 +11,7 @@ use super::{
     setup::RunSetup,
     timing::{self, AckGap, to_milliseconds},
 };
-use crate::{cli::CommandContext, commands::time, error::Error, session::ClientSession};
+use crate::{commands::time, context::CommandContext, error::Error, session::ClientSession};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 

@@ -2,8 +2,8 @@
 
 use super::{options::VerifyArgs, reader::ReaderTask, run::VerifyRun};
 use crate::{
-    cli::CommandContext,
     client::{CallFailure, ClientOptions, ClusterClient, ServerTrust},
+    context::CommandContext,
     error::Error,
     send::{self, MESSAGE},
     session::{self, ClientSession, Credentials},

@@ -3,8 +3,7 @@
 use crate::fake::{Fake, World, WriteFault};
 use quorate_chatctl::{
     client::{ClientOptions, ClusterClient, FailureKind},
-    error::exit,
-    send,
+    exit, send,
     session::{self, ClientSession, Credentials},
 };
 use quorate_wire::chat::v1::{ErrorCode, SendRequest, WhoAmIRequest};

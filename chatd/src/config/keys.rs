@@ -4,7 +4,8 @@ use super::values::{
     ELECTION_MAX, ELECTION_MIN, GRACE, HEARTBEAT, NOWHERE, PERIOD, bounded_duration, localpart_list, receiver_url,
     server_name, session_lifetime,
 };
-use super::{ClientTlsFiles, Config, LogFormat, Ratio, RegistrationMode, TrustedProxies, duration};
+use super::{ClientTlsFiles, Config, LogFormat, Ratio, RegistrationMode, TrustedProxies};
+use quorate_duration::format_duration;
 use serde_json::{Value, json};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -185,7 +186,7 @@ pub const KEYS: &[ConfigKey] = &[
         default: KeyDefault::Value("50ms"),
         meaning: "Interval at which the leader sends heartbeats to its followers. At most a third of `raft.electionTimeoutMin`.",
         set: |c, v| bounded_duration(&HEARTBEAT, v).map(|v| c.raft.heartbeat_interval = v),
-        show: |c| json!(duration::format_duration(c.raft.heartbeat_interval)),
+        show: |c| json!(format_duration(c.raft.heartbeat_interval)),
     },
     ConfigKey {
         path: "raft.electionTimeoutMin",
@@ -193,7 +194,7 @@ pub const KEYS: &[ConfigKey] = &[
         default: KeyDefault::Value("150ms"),
         meaning: "Shortest time without contact with the leader after which a follower starts an election. Increase it for slow networks.",
         set: |c, v| bounded_duration(&ELECTION_MIN, v).map(|v| c.raft.election_timeout_min = v),
-        show: |c| json!(duration::format_duration(c.raft.election_timeout_min)),
+        show: |c| json!(format_duration(c.raft.election_timeout_min)),
     },
     ConfigKey {
         path: "raft.electionTimeoutMax",
@@ -201,7 +202,7 @@ pub const KEYS: &[ConfigKey] = &[
         default: KeyDefault::Value("300ms"),
         meaning: "Longest such time; each timeout is drawn at random between the two, so that followers do not all start elections at once.",
         set: |c, v| bounded_duration(&ELECTION_MAX, v).map(|v| c.raft.election_timeout_max = v),
-        show: |c| json!(duration::format_duration(c.raft.election_timeout_max)),
+        show: |c| json!(format_duration(c.raft.election_timeout_max)),
     },
     ConfigKey {
         path: "raft.snapshotEntries",
@@ -241,7 +242,7 @@ pub const KEYS: &[ConfigKey] = &[
         default: KeyDefault::Value("30d"),
         meaning: "Time without use after which a session expires.",
         set: |c, v| session_lifetime(v).map(|v| c.session_lifetime = v),
-        show: |c| json!(duration::format_duration(c.session_lifetime)),
+        show: |c| json!(format_duration(c.session_lifetime)),
     },
     ConfigKey {
         path: "registration",
@@ -289,7 +290,7 @@ pub const KEYS: &[ConfigKey] = &[
         default: KeyDefault::Value("10s"),
         meaning: "Length of that period.",
         set: |c, v| bounded_duration(&PERIOD, v).map(|v| c.rate_limit.per = v),
-        show: |c| json!(duration::format_duration(c.rate_limit.per)),
+        show: |c| json!(format_duration(c.rate_limit.per)),
     },
     ConfigKey {
         path: "quotas.devices",
@@ -430,7 +431,7 @@ pub const KEYS: &[ConfigKey] = &[
         default: KeyDefault::Value("30s"),
         meaning: "Maximum time from SIGTERM to the end of the process. Must be shorter than the pod's `terminationGracePeriodSeconds`.",
         set: |c, v| bounded_duration(&GRACE, v).map(|v| c.shutdown_grace = v),
-        show: |c| json!(duration::format_duration(c.shutdown_grace)),
+        show: |c| json!(format_duration(c.shutdown_grace)),
     },
 ];
 

@@ -2,7 +2,7 @@
 //! `ChatCluster` (`operator/crd`) has the same rules; `operator/crd/tests/settings.json` is one table of cases for
 //! both.
 
-use super::duration;
+use quorate_duration::{format_duration, parse_duration};
 use std::{ops::RangeInclusive, time::Duration};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -30,17 +30,21 @@ pub(super) const GRACE: RangeInclusive<Duration> = LEAST..=HOUR;
 
 /// Parses a duration within `bounds`.
 pub(super) fn bounded_duration(bounds: &RangeInclusive<Duration>, value: &str) -> Result<Duration, String> {
-    let parsed = duration::parse_duration(value)?;
+    let parsed = any_duration(value)?;
     if bounds.contains(&parsed) {
         return Ok(parsed);
     }
-    let (least, most) = (duration::format_duration(*bounds.start()), duration::format_duration(*bounds.end()));
+    let (least, most) = (format_duration(*bounds.start()), format_duration(*bounds.end()));
     Err(format!("it must be from {least} to {most} (ms means milliseconds, m means minutes)"))
+}
+
+fn any_duration(value: &str) -> Result<Duration, String> {
+    parse_duration(value).map_err(|error| error.to_string())
 }
 
 /// Parses the time for which an unused login stays valid; `0` means for ever.
 pub(super) fn session_lifetime(value: &str) -> Result<Duration, String> {
-    if duration::parse_duration(value)?.is_zero() { Ok(Duration::ZERO) } else { bounded_duration(&SESSION, value) }
+    if any_duration(value)?.is_zero() { Ok(Duration::ZERO) } else { bounded_duration(&SESSION, value) }
 }
 
 /// Parses a server name (Matrix specification, "Server Name"): a host or address with an optional port. The limit of

@@ -1,7 +1,8 @@
 //! Configuration: printing what was read and reading it again must yield the same.
 
 use crate::config::written::WrittenConfig;
-use crate::config::{Config, HostEnvironment, duration as durations, resolve_config};
+use crate::config::{Config, HostEnvironment, resolve_config};
+use quorate_duration::{format_duration, parse_duration};
 use std::path::Path;
 
 /// Parses a configuration file.
@@ -22,7 +23,7 @@ fn resolve_text(text: &str) -> Option<Config> {
 /// Parses a duration in text.
 pub(super) fn check_duration(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
-    let Ok(read) = durations::parse_duration(text) else { return false };
-    assert_eq!(durations::parse_duration(&durations::format_duration(read)), Ok(read), "{text}");
+    let Ok(read) = parse_duration(text) else { return false };
+    assert_eq!(parse_duration(&format_duration(read)), Ok(read), "{text}");
     true
 }

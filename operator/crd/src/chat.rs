@@ -1,4 +1,5 @@
 use crate::DurationString;
+use crate::duration::bounded_duration_rule;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,10 +8,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new(
-        "!self.sessionLifetime.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || \
-         (duration(self.sessionLifetime) >= duration('1s') && duration(self.sessionLifetime) <= duration('87600h'))"
-    ).message("sessionLifetime must be from 1s to 87600h (ten years); ms is milliseconds, m is minutes"),
+    validation = Rule::new(bounded_duration_rule(
+        "self.sessionLifetime",
+        "(duration(self.sessionLifetime) >= duration('1s') && duration(self.sessionLifetime) <= duration('87600h'))",
+    )).message("sessionLifetime must be from 1s to 87600h (ten years); ms is milliseconds, m is minutes"),
 )]
 pub struct ChatSpec {
     /// Registration policy: `Open` lets anyone create an account, `Closed` lets nobody.
@@ -45,7 +46,7 @@ pub enum RegistrationPolicy {
 /// Rate limit on the messages of each user, counted by the leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!self.per.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || duration(self.per) <= duration('24h')")
+#[x_kube(validation = Rule::new(bounded_duration_rule("self.per", "duration(self.per) <= duration('24h')"))
     .message("per must be at most 24h: a user who has used up the budget waits that long"))]
 pub struct RateLimitSpec {
     /// Enables the rate limit.

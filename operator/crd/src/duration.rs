@@ -1,3 +1,4 @@
+use quorate_duration::{DurationUnit, parse_duration, split_duration};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, fmt, time::Duration};
@@ -15,13 +16,37 @@ pub struct DurationString(String);
 #[error("{0:?} is not a valid duration: use one to four parts, such as 50ms, 30s, 15m or 720h")]
 pub struct DurationError(String);
 
-/// Pattern of a [`DurationString`], in RE2 syntax.
-#[cfg(test)]
-pub(crate) const PATTERN: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
+/// Units of the schema: all but days, which CEL's `duration` does not know.
+const UNITS: [DurationUnit; 4] =
+    [DurationUnit::Hour, DurationUnit::Minute, DurationUnit::Second, DurationUnit::Millisecond];
+/// Maximum number of parts.
+const MOST_PARTS: usize = 4;
+/// Maximum number of digits in a part.
+const MOST_DIGITS: usize = 5;
 
-/// CEL rule for durations. The minimum is 10 ms: shorter times make no sense for anything configured here, and zero
-/// would make some of it busy-loop.
-const RULE: &str = "self.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') && duration(self) >= duration('10ms')";
+/// Returns the pattern of a [`DurationString`], in RE2 syntax.
+fn duration_pattern() -> String {
+    let units = UNITS.map(DurationUnit::symbol).join("|");
+    format!("^([0-9]{{1,{MOST_DIGITS}}}({units})){{1,{MOST_PARTS}}}$")
+}
+
+/// Returns the CEL rule for durations. The minimum is 10 ms: shorter times make no sense for anything configured here,
+/// and zero would make some of it busy-loop.
+fn duration_rule() -> String {
+    format!("self.matches('{}') && duration(self) >= duration('10ms')", duration_pattern())
+}
+
+/// Returns a CEL rule that demands `bound` if `field` is a duration. If it is none, [`duration_rule`] refuses it with a
+/// message of its own.
+pub(crate) fn bounded_duration_rule(field: &str, bound: &str) -> String {
+    format!("!{field}.matches('{}') || {bound}", duration_pattern())
+}
+
+/// Returns a CEL rule that demands `relation` if all elements of the list `fields` are durations, as
+/// [`bounded_duration_rule`] does for one.
+pub(crate) fn related_durations_rule(fields: &str, relation: &str) -> String {
+    format!("!{fields}.all(d, d.matches('{}')) || {relation}", duration_pattern())
+}
 
 impl DurationString {
     /// Parses the string into a duration.
@@ -31,29 +56,12 @@ impl DurationString {
     /// an older schema may still exist.
     pub fn parse(&self) -> Result<Duration, DurationError> {
         let error = || DurationError(self.0.clone());
-        let mut rest = self.0.as_str();
-        let mut total = Duration::ZERO;
-        let mut parts = 0;
-        while !rest.is_empty() {
-            let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(error)?;
-            let (number, tail) = rest.split_at(digits);
-            let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-            let (unit, tail) = tail.split_at(unit_end);
-            let number: u32 = match number.len() {
-                1..=5 => number.parse().map_err(|_| error())?,
-                _ => return Err(error()),
-            };
-            total += match unit {
-                "h" => Duration::from_secs(3600) * number,
-                "m" => Duration::from_secs(60) * number,
-                "s" => Duration::from_secs(1) * number,
-                "ms" => Duration::from_millis(1) * number,
-                _ => return Err(error()),
-            };
-            parts += 1;
-            rest = tail;
+        let parts = split_duration(&self.0).map_err(|_| error())?;
+        let fits = parts.iter().all(|part| UNITS.contains(&part.unit) && part.digits.len() <= MOST_DIGITS);
+        if !fits || parts.len() > MOST_PARTS {
+            return Err(error());
         }
-        if (1..=4).contains(&parts) { Ok(total) } else { Err(error()) }
+        parse_duration(&self.0).map_err(|_| error())
     }
 }
 
@@ -83,7 +91,7 @@ impl JsonSchema for DurationString {
             "type": "string",
             "maxLength": 24,
             "x-kubernetes-validations": [{
-                "rule": RULE,
+                "rule": duration_rule(),
                 "message": "must be a duration of at least 10ms, in one to four parts, such as 50ms, 30s, 15m or 720h",
             }],
         })
@@ -114,6 +122,9 @@ mod tests {
 
     #[test]
     fn rule_and_pattern_agree() {
-        assert!(RULE.contains(PATTERN));
+        assert_eq!(duration_pattern(), "^([0-9]{1,5}(h|m|s|ms)){1,4}$");
+        for rule in [duration_rule(), bounded_duration_rule("self", "true"), related_durations_rule("[self]", "true")] {
+            assert!(rule.contains(&duration_pattern()), "{rule}");
+        }
     }
 }

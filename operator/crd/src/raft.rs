@@ -1,4 +1,5 @@
 use crate::DurationString;
+use crate::duration::{bounded_duration_rule, related_durations_rule};
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
@@ -6,23 +7,26 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new(
-        "!self.heartbeatInterval.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || duration(self.heartbeatInterval) <= duration('10s')"
-    ).message("heartbeatInterval must be at most 10s: a cluster has no leader for several intervals after each loss (ms is milliseconds, m is minutes)"),
-    validation = Rule::new(
-        "!self.electionTimeout.min.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || duration(self.electionTimeout.min) <= duration('30s')"
-    ).message("electionTimeout.min must be at most 30s: writes stop for that long after the loss of a leader (ms is milliseconds, m is minutes)"),
-    validation = Rule::new(
-        "!self.electionTimeout.max.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$') || duration(self.electionTimeout.max) <= duration('60s')"
-    ).message("electionTimeout.max must be at most 60s: writes stop for that long after the loss of a leader (ms is milliseconds, m is minutes)"),
-    validation = Rule::new(
-        "![self.heartbeatInterval, self.electionTimeout.min].all(d, d.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')) || \
-         duration(self.heartbeatInterval) + duration(self.heartbeatInterval) + duration(self.heartbeatInterval) <= duration(self.electionTimeout.min)"
-    ).message("electionTimeout.min must be at least three times heartbeatInterval, or one late heartbeat unseats a healthy leader: raise electionTimeout.min or lower heartbeatInterval"),
-    validation = Rule::new(
-        "![self.electionTimeout.min, self.electionTimeout.max].all(d, d.matches('^([0-9]{1,5}(h|m|s|ms)){1,4}$')) || \
-         duration(self.electionTimeout.min) < duration(self.electionTimeout.max)"
-    ).message("electionTimeout.max must be longer than electionTimeout.min (twice is usual), or votes split: raise electionTimeout.max")
+    validation = Rule::new(bounded_duration_rule(
+        "self.heartbeatInterval",
+        "duration(self.heartbeatInterval) <= duration('10s')",
+    )).message("heartbeatInterval must be at most 10s: a cluster has no leader for several intervals after each loss (ms is milliseconds, m is minutes)"),
+    validation = Rule::new(bounded_duration_rule(
+        "self.electionTimeout.min",
+        "duration(self.electionTimeout.min) <= duration('30s')",
+    )).message("electionTimeout.min must be at most 30s: writes stop for that long after the loss of a leader (ms is milliseconds, m is minutes)"),
+    validation = Rule::new(bounded_duration_rule(
+        "self.electionTimeout.max",
+        "duration(self.electionTimeout.max) <= duration('60s')",
+    )).message("electionTimeout.max must be at most 60s: writes stop for that long after the loss of a leader (ms is milliseconds, m is minutes)"),
+    validation = Rule::new(related_durations_rule(
+        "[self.heartbeatInterval, self.electionTimeout.min]",
+        "duration(self.heartbeatInterval) + duration(self.heartbeatInterval) + duration(self.heartbeatInterval) <= duration(self.electionTimeout.min)",
+    )).message("electionTimeout.min must be at least three times heartbeatInterval, or one late heartbeat unseats a healthy leader: raise electionTimeout.min or lower heartbeatInterval"),
+    validation = Rule::new(related_durations_rule(
+        "[self.electionTimeout.min, self.electionTimeout.max]",
+        "duration(self.electionTimeout.min) < duration(self.electionTimeout.max)",
+    )).message("electionTimeout.max must be longer than electionTimeout.min (twice is usual), or votes split: raise electionTimeout.max")
 )]
 pub struct RaftSpec {
     /// Interval between heartbeats of the leader to its followers.

@@ -46,7 +46,7 @@ fn leader_line(overview: &OverviewResponse) -> ScreenLine {
         return ScreenLine::new(LineTone::Bad, format!("no known leader (term {term}): writes are waiting"));
     };
     let status = status_of(overview, *id);
-    let age = status.and_then(|status| status.leader_age_ms).map(|age| format!(" for {}", format_duration(age)));
+    let age = status.and_then(|status| status.leader_age_ms).map(|age| format!(" for {}", format_age(age)));
     ScreenLine::new(LineTone::Plain, format!("leader: {name}{}, term {term}", age.unwrap_or_default()))
 }
 
@@ -60,7 +60,7 @@ fn quorum_line(Quorum { voters, healthy, needed, held, millis_since_ack }: Quoru
     if !held {
         return ScreenLine::new(LineTone::Bad, format!("NO QUORUM: {counts}"));
     }
-    let acknowledged = millis_since_ack.map(|age| format!("; last acknowledged {} ago", format_duration(age)));
+    let acknowledged = millis_since_ack.map(|age| format!("; last acknowledged {} ago", format_age(age)));
     let text = format!("quorum held: {counts}{}", acknowledged.unwrap_or_default());
     // A cluster of one voter never tolerates a loss, so a warning would say nothing.
     if healthy <= needed && voters > 1 {
@@ -72,7 +72,7 @@ fn quorum_line(Quorum { voters, healthy, needed, held, millis_since_ack }: Quoru
 fn member_row(member: &MemberOverview) -> Vec<String> {
     let name = member.node.as_ref().map(|node| printable_line(&node.name)).unwrap_or_default();
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let (lag, contact) = (member.lag.map(|lag| lag.to_string()), member.millis_since_contact.map(format_duration));
+    let (lag, contact) = (member.lag.map(|lag| lag.to_string()), member.millis_since_contact.map(format_age));
     let Some(status) = &member.status else {
         return vec![name, "unreachable".into(), "-".into(), or_none(lag), or_none(contact)];
     };
@@ -118,8 +118,8 @@ fn member_note(member: &MemberOverview) -> Option<ScreenLine> {
     Some(ScreenLine::new(LineTone::Bad, format!("{name}: {reason}")))
 }
 
-/// Formats milliseconds in the largest unit that leaves about two digits.
-fn format_duration(millis: u64) -> String {
+/// Formats an age in milliseconds in the largest unit that leaves about two digits.
+fn format_age(millis: u64) -> String {
     match millis {
         0..1000 => format!("{millis} ms"),
         1000..120_000 => format!("{} s", millis / 1000),
@@ -197,7 +197,7 @@ mod tests {
             ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "10 MiB", "3.0 TiB"]
         );
         assert_eq!(
-            [7, 90_000, 600_000, 86_400_000, 864_000_000].map(format_duration),
+            [7, 90_000, 600_000, 86_400_000, 864_000_000].map(format_age),
             ["7 ms", "90 s", "10 min", "24 h", "10 d"]
         );
     }

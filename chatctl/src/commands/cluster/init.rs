@@ -2,11 +2,11 @@
 
 use crate::{
     admin::{self, AdminConnection, AdminTlsFiles, certificates},
-    cli::CommandContext,
-    duration,
+    context::CommandContext,
     error::Error,
 };
 use clap::Args;
+use quorate_duration::parse_duration;
 use quorate_wire::admin::v1::{IdentityRequest, IdentityResponse, InitializeRequest, Node};
 use serde_json::{Value, json};
 use std::{
@@ -45,7 +45,7 @@ pub struct InitArgs {
     #[arg(long)]
     renew: bool,
     /// Longest wait for servers that are still starting
-    #[arg(long, value_parser = duration::parse_duration, default_value = "60s", value_name = "DURATION")]
+    #[arg(long, value_parser = parse_duration, default_value = "60s", value_name = "DURATION")]
     wait: Duration,
 }
 

@@ -1,7 +1,7 @@
 //! The `chatctl cluster members` command, which lists the members of the cluster.
 
 use super::{AdminTarget, view};
-use crate::{cli::CommandContext, error::Error, output::format_table};
+use crate::{context::CommandContext, error::Error, output::format_table};
 use clap::Args;
 use serde_json::{Value, json};
 

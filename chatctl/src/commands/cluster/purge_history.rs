@@ -1,8 +1,9 @@
 //! The `chatctl cluster purge-history` command, which removes old messages of a room.
 
 use super::AdminTarget;
-use crate::{cli::CommandContext, commands::time::now_ms, duration, error::Error};
+use crate::{commands::time::now_ms, context::CommandContext, error::Error};
 use clap::Args;
+use quorate_duration::parse_duration;
 use quorate_wire::admin::v1::PurgeHistoryRequest;
 use quorate_wire::whole_millis;
 use serde_json::json;
@@ -22,7 +23,7 @@ pub struct PurgeHistoryArgs {
     /// Room id, as `chatctl rooms` prints it
     room: String,
     /// Minimum age of the events to remove
-    #[arg(long, value_parser = duration::parse_duration, value_name = "DURATION")]
+    #[arg(long, value_parser = parse_duration, value_name = "DURATION")]
     older_than: Duration,
 }
 

@@ -2,8 +2,8 @@
 
 use super::AdminTarget;
 use crate::{
-    cli::CommandContext,
     commands::time::{format_utc, now_ms},
+    context::CommandContext,
     error::Error,
 };
 use clap::Args;
@@ -32,12 +32,12 @@ pub async fn run_repair_time(command: RepairTimeArgs, context: &CommandContext) 
     let (door, _) = command.target.any().await?;
     let done = door.call(|mut admin| async move { admin.repair_time(RepairTimeRequest {}).await }).await?;
     let document = json!({ "before_ms": done.before_ms, "after_ms": done.after_ms });
-    context.out.emit(&document, || match done.before_ms == done.after_ms {
-        true => format!(
-            "nothing to repair: log time is {}, local time is {}",
-            format_utc(done.after_ms),
-            format_utc(now_ms())
-        ),
-        false => format!("log time set back from {} to {}", format_utc(done.before_ms), format_utc(done.after_ms)),
+    context.out.emit(&document, || {
+        let after = format_utc(done.after_ms);
+        if done.before_ms == done.after_ms {
+            format!("nothing to repair: log time is {after}, local time is {}", format_utc(now_ms()))
+        } else {
+            format!("log time set back from {} to {after}", format_utc(done.before_ms))
+        }
     })
 }

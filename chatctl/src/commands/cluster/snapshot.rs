@@ -1,7 +1,7 @@
 //! The `chatctl cluster snapshot` command, which writes a checkpoint of the state.
 
 use super::AdminTarget;
-use crate::{admin::AdminConnection, cli::CommandContext, error::Error};
+use crate::{admin::AdminConnection, context::CommandContext, error::Error};
 use clap::Args;
 use quorate_wire::admin::v1::TakeSnapshotRequest;
 use serde_json::json;

@@ -1,13 +1,9 @@
 //! The `chatctl cluster status` command, which shows the state of the cluster.
 
 use super::{AdminTarget, query_status, view, watch};
-use crate::{
-    cli::CommandContext,
-    duration,
-    error::{Error, exit},
-    output::format_table,
-};
+use crate::{context::CommandContext, error::Error, exit, output::format_table};
 use clap::Args;
+use quorate_duration::parse_duration;
 use quorate_wire::{admin::v1::StatusResponse, overview::role_name};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -35,7 +31,7 @@ pub struct StatusArgs {
     #[arg(long)]
     watch: bool,
     /// Time between two refreshes, at least 200ms
-    #[arg(long, value_parser = duration::parse_duration, default_value = "2s", value_name = "DURATION", requires = "watch")]
+    #[arg(long, value_parser = parse_duration, default_value = "2s", value_name = "DURATION", requires = "watch")]
     interval: Duration,
 }
 

@@ -1,8 +1,9 @@
 //! The `chatctl cluster transfer-leader` command, which moves leadership to another member.
 
 use super::{AdminTarget, view};
-use crate::{cli::CommandContext, duration, error::Error};
+use crate::{context::CommandContext, error::Error};
 use clap::Args;
+use quorate_duration::parse_duration;
 use quorate_wire::admin::v1::{StatusResponse, TransferLeaderRequest};
 use serde_json::json;
 use std::time::Duration;
@@ -20,7 +21,7 @@ pub struct TransferLeaderArgs {
     #[arg(long, value_name = "NODE")]
     to: Option<String>,
     /// Longest wait for the change of leader
-    #[arg(long, value_parser = duration::parse_duration, default_value = "2s", value_name = "DURATION")]
+    #[arg(long, value_parser = parse_duration, default_value = "2s", value_name = "DURATION")]
     wait: Duration,
 }
 

@@ -3,9 +3,9 @@
 use super::{AdminTarget, glance};
 use crate::{
     admin::{AdminConnection, AdminTlsFiles},
-    cli::CommandContext,
     client::CallFailure,
     commands::time,
+    context::CommandContext,
     error::Error,
     output::CommandOutput,
     screen::{LineTone, ScreenLine, TerminalScreen},
