@@ -4,22 +4,22 @@ use crate::{
     apply::{self, WriteLedger},
     backoff::ObjectBackoff,
     cluster::{ValidCluster, cluster_key},
-    door::WatchHub,
     events::EventPublisher,
-    metrics::OperatorMetrics,
+    metrics::{ErrorReason, OperatorMetrics},
     names::MANAGER,
     observe::{self, ObserveError, WarningCache},
     plan,
-    status::{self, ApplyState, PatchError, PlanOutcome},
+    pod_watch::WatchHub,
+    status::{self, ApplyState, ConditionReason, PatchError, PlanOutcome},
     words,
 };
 use futures::{Stream, StreamExt as _};
+use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
     core::v1::{ConfigMap, ObjectReference, PersistentVolumeClaim, Pod, Service},
     policy::v1::PodDisruptionBudget,
 };
-use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client, Resource, ResourceExt as _,
     core::{DeserializeGuard, error_boundary::InvalidObject},
@@ -70,11 +70,11 @@ pub enum ReconcileError {
 impl ReconcileError {
     /// Returns the reason of the failure, for metrics.
     #[must_use]
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> ErrorReason {
         match self {
-            Self::Observe(_) => "observe",
-            Self::Status(_) => "status",
-            Self::Late => "late",
+            Self::Observe(_) => ErrorReason::Observe,
+            Self::Status(_) => ErrorReason::Status,
+            Self::Late => ErrorReason::Late,
         }
     }
 }
@@ -216,7 +216,7 @@ async fn tell_unreadable(context: &ReconcileContext, object: &InvalidObject) {
     }
     let (name, namespace) = (metadata.name.clone().unwrap_or_default(), metadata.namespace.clone().unwrap_or_default());
     tracing::warn!(cluster = name, namespace, error = object.error, "cannot read a ChatCluster");
-    context.metrics.failed("invalid_spec");
+    context.metrics.failed(ErrorReason::InvalidSpec);
     let reference = ObjectReference {
         api_version: Some(ChatCluster::api_version(&()).into_owned()),
         kind: Some(ChatCluster::kind(&()).into_owned()),
@@ -245,8 +245,8 @@ async fn reconcile_cluster(object: &ChatCluster, context: &ReconcileContext) -> 
     let cluster = match ValidCluster::validate(object) {
         Ok(cluster) => cluster.in_network(context.ipv6),
         Err(invalid) => {
-            context.metrics.failed("invalid_spec");
-            let stalled = status::stalled_status(object, "InvalidSpec", &invalid.to_string());
+            context.metrics.failed(ErrorReason::InvalidSpec);
+            let stalled = status::stalled_status(object, ConditionReason::InvalidSpec, &invalid.to_string());
             status::patch_status(&context.client, object, stalled).await?;
             return Ok(Action::await_change());
         }
@@ -340,10 +340,10 @@ async fn write_status(
 
 fn record_metrics(context: &ReconcileContext, cluster: &ValidCluster, applied: &apply::ApplyOutcome) {
     if let Some(step) = &applied.step {
-        context.metrics.stepped(step.kind(), applied.failed_step.is_some(), applied.step_took);
+        context.metrics.stepped(step, applied.failed_step.is_some(), applied.step_took);
     }
     let fresh = applied.refusals.iter().filter(|refusal| refusal.fresh).count();
-    (0..fresh).for_each(|_| context.metrics.failed("apply"));
+    (0..fresh).for_each(|_| context.metrics.failed(ErrorReason::Apply));
     let told = applied.refusals.iter().filter(|refusal| refusal.is_told()).count();
     context.metrics.refused([&cluster.namespace, &cluster.name], told);
 }

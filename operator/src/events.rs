@@ -1,6 +1,11 @@
 //! Kubernetes events about a ChatCluster, for `kubectl describe`.
 
-use crate::{apply::ApplyOutcome, plan::PlanStep, status::PlanOutcome, words};
+use crate::{
+    apply::ApplyOutcome,
+    plan::{BlockedReason, PlanStep},
+    status::PlanOutcome,
+    words,
+};
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client, Resource as _,
@@ -12,6 +17,45 @@ use tokio::time::timeout;
 
 /// Longest wait for the API server to accept one event. Only the next reconcile waits for it.
 const PUBLISH: Duration = Duration::from_secs(5);
+
+/// Machine-readable reason of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EventReason {
+    AddingLearner,
+    Blocked(BlockedReason),
+    ChangingVoters,
+    ClusterIdChosen,
+    ClusterMade,
+    Initializing,
+    LeaderElected,
+    LeaderLost,
+    ObjectRefused,
+    ReplacingPod,
+    RollingOut,
+    TransferringLeader,
+    Unreadable,
+}
+
+impl EventReason {
+    /// Returns the reason as it stands in the event.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::AddingLearner => "AddingLearner",
+            Self::Blocked(reason) => reason.as_str(),
+            Self::ChangingVoters => "ChangingVoters",
+            Self::ClusterIdChosen => "ClusterIdChosen",
+            Self::ClusterMade => "ClusterMade",
+            Self::Initializing => "Initializing",
+            Self::LeaderElected => "LeaderElected",
+            Self::LeaderLost => "LeaderLost",
+            Self::ObjectRefused => "ObjectRefused",
+            Self::ReplacingPod => "ReplacingPod",
+            Self::RollingOut => "RollingOut",
+            Self::TransferringLeader => "TransferringLeader",
+            Self::Unreadable => "Unreadable",
+        }
+    }
+}
 
 /// Recorder of Kubernetes events.
 #[derive(Clone)]
@@ -43,7 +87,7 @@ impl EventPublisher {
     /// Reports that an object cannot be read, with the reader's error message.
     pub async fn tell_unreadable(&self, reference: &ObjectReference, words: &str) {
         let note = format!("the operator cannot read this object and leaves it unchanged: {words}");
-        self.publish(&new_event(EventType::Warning, "Unreadable", note), reference).await;
+        self.publish(&new_event(EventType::Warning, EventReason::Unreadable, note), reference).await;
     }
 
     async fn publish(&self, event: &Event, reference: &ObjectReference) {
@@ -76,67 +120,80 @@ fn worth_telling(
     {
         events.push(new_event(
             EventType::Normal,
-            "LeaderElected",
+            EventReason::LeaderElected,
             format!("{} was elected leader in term {}", leader.name, leader.term),
         ));
     }
     if let (Some(leader), None) = (&old.leader, &new.leader) {
         events.push(new_event(
             EventType::Warning,
-            "LeaderLost",
+            EventReason::LeaderLost,
             format!("{} no longer leads with a quorum", leader.name),
         ));
     }
     let news = applied.refusals.iter().filter(|refusal| refusal.is_news());
-    events.extend(news.map(|refusal| new_event(EventType::Warning, "ObjectRefused", refusal.words.clone())));
+    events.extend(news.map(|refusal| new_event(EventType::Warning, EventReason::ObjectRefused, refusal.words.clone())));
     let was_stalled = old.conditions.iter().any(|old| {
         old.type_ == quorate_crd::condition::STALLED
             && old.status == "True"
             && outcome.blocked.as_ref().is_some_and(|blocked| blocked.reason.as_str() == old.reason)
     });
     if let Some(blocked) = outcome.blocked.as_ref().filter(|_| !was_stalled) {
-        events.push(new_event(EventType::Warning, blocked.reason.as_str(), blocked.message.clone()));
+        events.push(new_event(EventType::Warning, EventReason::Blocked(blocked.reason), blocked.message.clone()));
     }
     events
 }
 
-fn describe_step(step: &PlanStep) -> (&'static str, String) {
+fn describe_step(step: &PlanStep) -> (EventReason, String) {
     match step {
-        PlanStep::CreateMarker(marker) => ("ClusterIdChosen", format!("chose cluster id {}", marker.cluster_id)),
-        PlanStep::UpdateMarker(marker) if marker.initialized => {
-            ("ClusterMade", format!("cluster {} is initialized and will never be initialized again", marker.cluster_id))
+        PlanStep::UpdateMarker(marker) if marker.initialized => (
+            EventReason::ClusterMade,
+            format!("cluster {} is initialized and will never be initialized again", marker.cluster_id),
+        ),
+        PlanStep::CreateMarker(marker) | PlanStep::UpdateMarker(marker) => {
+            (EventReason::ClusterIdChosen, format!("chose cluster id {}", marker.cluster_id))
         }
-        PlanStep::UpdateMarker(marker) => ("ClusterIdChosen", format!("chose cluster id {}", marker.cluster_id)),
         PlanStep::Initialize { pod, cluster_id, .. } => {
-            ("Initializing", format!("asking {pod} to initialize cluster {cluster_id}"))
+            (EventReason::Initializing, format!("asking {pod} to initialize cluster {cluster_id}"))
         }
-        PlanStep::AddLearner { node, .. } => {
-            ("AddingLearner", format!("adding {} (node {}) as a learner, which receives the log", node.name, node.id))
+        PlanStep::AddLearner { node, .. } => (
+            EventReason::AddingLearner,
+            format!("adding {} (node {}) as a learner, which receives the log", node.name, node.id),
+        ),
+        PlanStep::ChangeMembership { voters, .. } => {
+            (EventReason::ChangingVoters, format!("changing the voters to {voters:?}"))
         }
-        PlanStep::ChangeMembership { voters, .. } => ("ChangingVoters", format!("changing the voters to {voters:?}")),
         PlanStep::TransferLeader { leader, to } => {
-            ("TransferringLeader", format!("transferring leadership from {leader} to node {to}"))
+            (EventReason::TransferringLeader, format!("transferring leadership from {leader} to node {to}"))
         }
         PlanStep::SetPartition(partition) => (
-            "RollingOut",
+            EventReason::RollingOut,
             format!("setting the partition to {partition}: pods from that ordinal up get the new revision"),
         ),
         PlanStep::RenewOnDelete => (
-            "RollingOut",
+            EventReason::RollingOut,
             "setting the update strategy to OnDelete: recreated pods get the new revision for now".to_owned(),
         ),
-        PlanStep::ReplacePod { pod, .. } => ("RollingOut", format!("deleting {pod} to give it the new revision")),
-        PlanStep::DeletePod { pod, .. } => ("ReplacingPod", format!("deleting {pod} to replace its volume")),
+        PlanStep::ReplacePod { pod, .. } => {
+            (EventReason::RollingOut, format!("deleting {pod} to give it the new revision"))
+        }
+        PlanStep::DeletePod { pod, .. } => (EventReason::ReplacingPod, format!("deleting {pod} to replace its volume")),
     }
 }
 
-fn new_event(type_: EventType, reason: &str, mut note: String) -> Event {
+fn new_event(type_: EventType, reason: EventReason, mut note: String) -> Event {
     // The API server accepts 1024 bytes:
     // https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
     while note.len() > 1024 {
         note.pop();
     }
-    Event { type_, reason: reason.to_owned(), note: Some(note), action: "Reconcile".to_owned(), secondary: None }
+    Event {
+        type_,
+        reason: reason.as_str().to_owned(),
+        note: Some(note),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    }
 }
 
 #[cfg(test)]

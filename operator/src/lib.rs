@@ -16,7 +16,6 @@ pub mod backoff;
 pub mod build;
 pub mod cluster;
 pub mod controller;
-pub mod door;
 pub mod events;
 #[cfg(test)]
 mod fake_api;
@@ -28,6 +27,7 @@ pub mod names;
 pub mod observe;
 pub mod observed;
 pub mod plan;
+pub mod pod_watch;
 pub mod quorum;
 pub mod server;
 pub mod status;

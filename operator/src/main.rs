@@ -9,11 +9,11 @@ use quorate_operator::{
     apply::WriteLedger,
     backoff::ObjectBackoff,
     controller::{self, ReconcileContext},
-    door::WatchHub,
     events::EventPublisher,
     lease::LeaseCandidate,
     metrics::{self, OperatorMetrics},
     observe::WarningCache,
+    pod_watch::WatchHub,
     server,
 };
 use std::{

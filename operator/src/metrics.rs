@@ -1,7 +1,7 @@
 //! Metrics of the operator. Every name and label is declared in this file; `docs/metrics.md` is generated from it, and
 //! dashboards are checked against that page.
 
-use crate::controller::ReconcileError;
+use crate::{controller::ReconcileError, plan::PlanStep, status::MemberRole};
 use quorate_crd::{ChatClusterStatus, condition};
 use quorate_meter::{CatchUp as _, Error, MetricSection, Registry, TextEncoder, declare, process};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -71,6 +71,38 @@ declare! {
     }
 }
 
+/// Reason of a counted error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorReason {
+    /// The API server did not answer, or not as expected, while the cluster was observed.
+    Observe,
+    /// The status could not be written.
+    Status,
+    /// The reconcile took too long.
+    Late,
+    /// The API server refused an object.
+    Apply,
+    /// A step failed.
+    Step,
+    /// The spec cannot be read or carried out.
+    InvalidSpec,
+}
+
+impl ErrorReason {
+    /// Returns the reason as the label of the metric has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Status => "status",
+            Self::Late => "late",
+            Self::Apply => "apply",
+            Self::Step => "step",
+            Self::InvalidSpec => "invalid_spec",
+        }
+    }
+}
+
 /// All declarations, in the order of the generated page.
 pub const SECTIONS: &[MetricSection] =
     &[ReconcileMetrics::SECTION, ClusterMetrics::SECTION, LeaseMetrics::SECTION, ProcessMetrics::SECTION];
@@ -134,23 +166,24 @@ impl OperatorMetrics {
         }
     }
 
-    /// Counts a failure by its reason, which is one of those that the declaration names.
-    pub fn failed(&self, reason: &'static str) {
-        self.work.errors.with_label_values(&[reason]).inc();
+    /// Counts a failure by its reason.
+    pub fn failed(&self, reason: ErrorReason) {
+        self.work.errors.with_label_values(&[reason.as_str()]).inc();
     }
 
     /// Counts a step by its outcome, with the time that it took.
-    pub fn stepped(&self, step: &'static str, failed: bool, took: Duration) {
+    pub fn stepped(&self, step: &PlanStep, failed: bool, took: Duration) {
+        let step = step.kind();
         self.work.steps.with_label_values(&[step, if failed { "failed" } else { "ok" }]).inc();
         self.work.step_seconds.with_label_values(&[step]).observe(took.as_secs_f64());
         if failed {
-            self.failed("step");
+            self.failed(ErrorReason::Step);
         }
     }
 
     /// Sets the gauges of a cluster. `replacing` is the time for which a replacement has been in progress.
     pub fn seen(&self, cluster: [&str; 2], wanted: i32, status: &ChatClusterStatus, replacing: Option<Duration>) {
-        let doors = status.members.iter().filter(|member| member.role != "unreachable").count();
+        let doors = status.members.iter().filter(|member| member.role != MemberRole::Unreachable.as_str()).count();
         let all = &self.clusters;
         // A cluster that could not be observed does not count as an outage: the operator's own trouble is not the
         // cluster's.
@@ -200,7 +233,7 @@ mod tests {
     fn used() -> OperatorMetrics {
         let metrics = OperatorMetrics::new().unwrap();
         metrics.looked(&Ok(()), Duration::from_millis(3));
-        metrics.stepped("set_partition", true, Duration::from_millis(3));
+        metrics.stepped(&PlanStep::SetPartition(1), true, Duration::from_millis(3));
         metrics.seen(["chat", "team"], 3, &ChatClusterStatus::default(), Some(Duration::from_secs(7)));
         metrics.refused(["chat", "team"], 2);
         metrics.renewed(false);

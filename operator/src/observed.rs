@@ -1,8 +1,9 @@
-//! Observed state as plain values, the input of `plan` and `status`. Nothing here depends on Kubernetes types or
-//! protobuf.
+//! Observed state as plain values, the input of `plan` and `status`. `observe` converts Kubernetes objects to them, and
+//! `pod_watch` the messages of the admin API. Only the status as last reported keeps the type of the custom resource,
+//! which contains Kubernetes' own conditions and times.
 
 use crate::build::CarriedState;
-use k8s_openapi::jiff::Timestamp;
+use jiff::Timestamp;
 use quorate_crd::ChatClusterStatus;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +13,7 @@ use std::{
 /// Raft node id: 63 random bits, which belong to a volume and not to a pod.
 pub type NodeId = u64;
 
-/// Everything observed of one cluster.
+/// Observed state of one cluster, with the time and the random id that a decision may need.
 #[derive(Clone, Debug)]
 pub struct ObservedState {
     /// Time of the observation.
@@ -28,7 +29,7 @@ pub struct ObservedState {
     /// Slots of higher ordinals that have a pod or a claim, lowest first: what is left of a cluster that had more
     /// replicas.
     pub beyond: Vec<MemberSlot>,
-    /// Objects with our names that belong to somebody else.
+    /// Objects with our names that belong to somebody else or to a former ChatCluster of the same name, as `Kind/name`.
     pub conflicts: Vec<String>,
     /// Configurations of the cluster, and whether anything refers to them.
     pub configs: Vec<ConfigView>,
@@ -316,7 +317,9 @@ impl MemberSlot {
             (Some(pod), _) if pod.deleting => "is being deleted".to_owned(),
             (Some(PodView { trouble: Some(trouble), .. }), None) => self.with_claim(trouble),
             (Some(PodView { address: None, .. }), None) => self.with_notice("has no IP address yet"),
-            (Some(pod), None) => self.with_notice(&format!("does not answer on its admin port yet{}", pod.place())),
+            (Some(pod), None) => {
+                self.with_notice(&format!("does not answer on its admin port yet{}", pod.node_suffix()))
+            }
             (Some(_), Some(door)) if !door.ready => format!("is not ready: {}", door.not_ready_reason),
             (Some(pod), Some(_)) if !pod.ready => "is not marked Ready by Kubernetes yet".to_owned(),
             (Some(_), Some(_)) => "lags behind the leader".to_owned(),
@@ -350,7 +353,7 @@ impl MemberSlot {
 }
 
 impl PodView {
-    fn place(&self) -> String {
+    fn node_suffix(&self) -> String {
         self.node.as_ref().map(|node| format!(" (on node {node})")).unwrap_or_default()
     }
 }

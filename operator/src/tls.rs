@@ -2,7 +2,7 @@
 //! administrators. A URI says whose a certificate is, and chatd lets neither holder do what is reserved for the other.
 
 use crate::names::PEER_DOMAIN;
-use k8s_openapi::jiff::{Timestamp, ToSpan as _, tz::TimeZone};
+use jiff::{Timestamp, ToSpan as _, tz::TimeZone};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     SanType, date_time_ymd,
@@ -101,7 +101,7 @@ pub fn issue_certificate(
 fn set_validity(params: &mut CertificateParams, now: Timestamp, years: i16) {
     let begin = now.to_zoned(TimeZone::UTC).date().saturating_sub(1.days());
     let end = begin.saturating_add(i64::from(years).years());
-    let date = |date: k8s_openapi::jiff::civil::Date| {
+    let date = |date: jiff::civil::Date| {
         // Months and days of a date are small and positive.
         #[allow(clippy::cast_sign_loss)]
         let (month, day) = (date.month() as u8, date.day() as u8);

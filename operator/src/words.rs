@@ -32,10 +32,12 @@ pub fn with_causes(error: &(dyn Error + 'static)) -> String {
 }
 
 fn api_words(status: &kube::core::Status) -> String {
-    match (status.message.is_empty(), status.reason.is_empty()) {
-        (false, _) => status.message.clone(),
-        (true, false) => status.reason.clone(),
-        (true, true) => format!("the API server answered {}", status.code),
+    if !status.message.is_empty() {
+        status.message.clone()
+    } else if !status.reason.is_empty() {
+        status.reason.clone()
+    } else {
+        format!("the API server answered {}", status.code)
     }
 }
 

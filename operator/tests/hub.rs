@@ -6,8 +6,8 @@
 use kube::runtime::reflector::ObjectRef;
 use quorate_crd::ChatCluster;
 use quorate_operator::{
-    door::{PeerIdentity, WatchHub, WatchTarget},
     observed::RaftRole,
+    pod_watch::{PeerIdentity, WatchHub, WatchTarget},
     tls,
 };
 use quorate_wire::admin::v1::{

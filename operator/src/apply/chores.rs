@@ -1,5 +1,5 @@
 use super::{
-    ApplyError, WriteRefusal,
+    ApiRequest, ApplyError, WriteRefusal,
     ledger::{WriteDue, WriteLedger},
     peer_tls, within_time,
 };
@@ -100,23 +100,29 @@ async fn carry_out(
                 annotation::RETIRED: null,
             });
             let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
-            within_time("annotate", &object, claim_api(client, namespace).patch(claim, &params, &patch)).await.map(drop)
+            within_time(ApiRequest::Annotate, &object, claim_api(client, namespace).patch(claim, &params, &patch))
+                .await
+                .map(drop)
         }
         PlanChore::RetireClaim { claim, node_id } => {
             let annotations = json!({ annotation::RETIRED: node_id.to_string() });
             let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
-            within_time("annotate", &object, claim_api(client, namespace).patch(claim, &params, &patch)).await.map(drop)
+            within_time(ApiRequest::Annotate, &object, claim_api(client, namespace).patch(claim, &params, &patch))
+                .await
+                .map(drop)
         }
         PlanChore::GrowClaim { claim, size } => {
             let patch = Patch::Merge(json!({"spec": {"resources": {"requests": {"storage": size}}}}));
-            within_time("expand", &object, claim_api(client, namespace).patch(claim, &params, &patch)).await.map(drop)
+            within_time(ApiRequest::Expand, &object, claim_api(client, namespace).patch(claim, &params, &patch))
+                .await
+                .map(drop)
         }
         PlanChore::LabelRole { pod, role } => {
             // Only the pod that was observed: its successor may have another role.
             let Some(uid) = seen.pod_uids.get(pod) else { return Ok(()) };
-            let patch = Patch::Merge(json!({"metadata": {"uid": uid, "labels": { label::ROLE: role }}}));
+            let patch = Patch::Merge(json!({"metadata": {"uid": uid, "labels": { label::ROLE: role.as_str() }}}));
             let pods = Api::<Pod>::namespaced(client.clone(), namespace);
-            within_time("label", &object, pods.patch(pod, &params, &patch)).await.map(drop)
+            within_time(ApiRequest::Label, &object, pods.patch(pod, &params, &patch)).await.map(drop)
         }
         PlanChore::SetOwner { object: owned_object, owned } => {
             let patch = owner_patch(cluster, owned_object, *owned);
@@ -130,7 +136,7 @@ async fn carry_out(
         }
         PlanChore::PruneConfig { name } => {
             let configs = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-            within_time("delete", &object, configs.delete(name, &DeleteParams::default())).await.map(drop)
+            within_time(ApiRequest::Delete, &object, configs.delete(name, &DeleteParams::default())).await.map(drop)
         }
     };
     match outcome {
@@ -173,7 +179,7 @@ where
 {
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     let api = Api::<K>::namespaced(client.clone(), namespace);
-    within_time("set the owner of", object, api.patch(name, &params, &Patch::Strategic(patch))).await.map(drop)
+    within_time(ApiRequest::SetOwner, object, api.patch(name, &params, &Patch::Strategic(patch))).await.map(drop)
 }
 
 fn claim_api(client: &Client, namespace: &str) -> Api<PersistentVolumeClaim> {

@@ -1,5 +1,5 @@
 use super::{
-    ApplyError, WriteRefusal,
+    ApiRequest, ApplyError, WriteRefusal,
     ledger::{ContentDigest, WriteDue, WriteLedger},
     within_time,
 };
@@ -138,7 +138,7 @@ impl ObjectWriter<'_> {
         object.meta_mut().resource_version = self.live.guards.get(&key).cloned();
         let params = PatchParams::apply(MANAGER).force();
         let api = Api::<K>::namespaced(self.client.clone(), &self.cluster.namespace);
-        match within_time("apply", &key, api.patch(&name, &params, &Patch::Apply(&object))).await {
+        match within_time(ApiRequest::Apply, &key, api.patch(&name, &params, &Patch::Apply(&object))).await {
             Ok(written) => {
                 self.ledger.applied(&cluster, &key, wanted, object_version(written.meta()));
                 None
@@ -160,7 +160,7 @@ impl ObjectWriter<'_> {
         let only = Preconditions { uid: Some(uid), resource_version: None };
         let api = Api::<K>::namespaced(self.client.clone(), &self.cluster.namespace);
         let params = DeleteParams::background().preconditions(only);
-        match within_time("delete", &key, api.delete(name, &params)).await {
+        match within_time(ApiRequest::Delete, &key, api.delete(name, &params)).await {
             Ok(_) => self.ledger.done(&self.cluster.key(), &key),
             Err(ApplyError::Api { source: kube::Error::Api(status), .. }) if status.is_not_found() => {}
             Err(error) => return Some(self.refuse(&key, wanted, &error)),

@@ -1,7 +1,7 @@
 //! The Secrets of the peer listener. They are created, not applied, because two operators must not replace each other's
 //! CA.
 
-use super::{ApplyError, within_time};
+use super::{ApiRequest, ApplyError, within_time};
 use crate::{
     cluster::ValidCluster,
     names,
@@ -41,7 +41,7 @@ async fn issue_one(
     name: &str,
     holder: CertificateHolder,
 ) -> Result<(), ApplyError> {
-    let found = within_time("read", &format!("Secret/{name}"), secrets.get_opt(name)).await?;
+    let found = within_time(ApiRequest::Read, &format!("Secret/{name}"), secrets.get_opt(name)).await?;
     if found.as_ref().is_some_and(|secret| is_good(secret, authority, now)) {
         return Ok(());
     }
@@ -75,14 +75,14 @@ async fn ensure_authority(
     let fresh = tls::create_authority(&cluster.name, seen.observed.now)?;
     let wanted =
         build_secret(cluster, name.clone(), [("ca.crt", fresh.certificate.clone()), ("ca.key", fresh.key.clone())]);
-    match within_time("read", &what, secrets.get_opt(&name)).await?.as_ref().map(read_authority) {
+    match within_time(ApiRequest::Read, &what, secrets.get_opt(&name)).await?.as_ref().map(read_authority) {
         Some(Some(authority)) => return Ok(authority),
         // Without its key the CA can sign nothing more, and nobody else has the key.
         Some(None) => overwrite_secret(secrets, &wanted).await?,
         None => create_secret(secrets, &wanted).await?,
     }
     // The Secret of whichever operator was first.
-    let secret = within_time("read", &what, secrets.get(&name)).await?;
+    let secret = within_time(ApiRequest::Read, &what, secrets.get(&name)).await?;
     Ok(read_authority(&secret).unwrap_or(fresh))
 }
 
@@ -94,7 +94,7 @@ fn read_authority(secret: &Secret) -> Option<CertificateAuthority> {
 /// Creates a Secret, or keeps the one that another operator has created first.
 async fn create_secret(secrets: &Api<Secret>, secret: &Secret) -> Result<(), ApplyError> {
     let what = format!("Secret/{}", secret.metadata.name.as_deref().unwrap_or_default());
-    match within_time("create", &what, secrets.create(&PostParams::default(), secret)).await {
+    match within_time(ApiRequest::Create, &what, secrets.create(&PostParams::default(), secret)).await {
         Err(ApplyError::Api { source: kube::Error::Api(status), .. }) if status.is_already_exists() => Ok(()),
         outcome => outcome.map(drop),
     }
@@ -105,7 +105,7 @@ async fn overwrite_secret(secrets: &Api<Secret>, secret: &Secret) -> Result<(), 
     let what = format!("Secret/{name}");
     let body = serde_json::json!({"data": secret.data, "metadata": {"annotations": secret.metadata.annotations}});
     let patch = Patch::Merge(body);
-    within_time("renew", &what, secrets.patch(name, &PatchParams::default(), &patch)).await.map(drop)
+    within_time(ApiRequest::Renew, &what, secrets.patch(name, &PatchParams::default(), &patch)).await.map(drop)
 }
 
 fn build_secret<const N: usize>(cluster: &ValidCluster, name: String, data: [(&str, String); N]) -> Secret {

@@ -1,11 +1,11 @@
-use super::{ApplyError, chores::data_owner, within_time};
+use super::{AdminCall, ApiRequest, ApplyError, chores::data_owner, within_time};
 use crate::{
     cluster::ValidCluster,
-    door::{WatchHub, to_proto},
     names,
     observe::ClusterObservation,
     observed::ClusterMarker,
     plan::PlanStep,
+    pod_watch::{WatchHub, to_proto},
 };
 use k8s_openapi::{
     api::core::v1::{ConfigMap, Pod},
@@ -43,12 +43,14 @@ pub(super) async fn take_step(
                 server_name: cluster.spec.server_name.clone(),
                 voters: voters.iter().map(to_proto).collect(),
             };
-            AdminCaller::new(hub, seen, pod)?.call("Initialize", async |mut door| door.initialize(request).await).await
+            AdminCaller::new(hub, seen, pod)?
+                .call(AdminCall::Initialize, async |mut door| door.initialize(request).await)
+                .await
         }
         PlanStep::AddLearner { leader, node, cluster_id } => {
             let request = AddLearnerRequest { node: Some(to_proto(node)), cluster_id: cluster_id.clone() };
             AdminCaller::new(hub, seen, leader)?
-                .call("AddLearner", async |mut door| door.add_learner(request).await)
+                .call(AdminCall::AddLearner, async |mut door| door.add_learner(request).await)
                 .await
         }
         PlanStep::ChangeMembership { leader, voters, expected, remove_learners } => {
@@ -60,13 +62,13 @@ pub(super) async fn take_step(
                 remove_learners: remove_learners.iter().copied().collect(),
             };
             AdminCaller::new(hub, seen, leader)?
-                .call("ChangeMembership", async |mut door| door.change_membership(request).await)
+                .call(AdminCall::ChangeMembership, async |mut door| door.change_membership(request).await)
                 .await
         }
         PlanStep::TransferLeader { leader, to } => {
             let request = TransferLeaderRequest { to_node_id: *to, timeout_ms: 0 };
             AdminCaller::new(hub, seen, leader)?
-                .call("TransferLeader", async |mut door| door.transfer_leader(request).await)
+                .call(AdminCall::TransferLeader, async |mut door| door.transfer_leader(request).await)
                 .await
         }
         // Carried out by applying the StatefulSet.
@@ -93,7 +95,7 @@ impl<'a> AdminCaller<'a> {
 
     async fn call<T, F>(
         self,
-        call: &'static str,
+        call: AdminCall,
         request: impl FnOnce(AdminClient<Channel>) -> F,
     ) -> Result<(), ApplyError>
     where
@@ -110,7 +112,9 @@ impl<'a> AdminCaller<'a> {
 async fn create_marker(client: &Client, cluster: &ValidCluster, marker: &ClusterMarker) -> Result<(), ApplyError> {
     let map = marker_map(cluster, marker);
     let name = format!("ConfigMap/{}", names::marker_name(&cluster.name));
-    within_time("create", &name, marker_api(client, cluster).create(&PostParams::default(), &map)).await.map(drop)
+    within_time(ApiRequest::Create, &name, marker_api(client, cluster).create(&PostParams::default(), &map))
+        .await
+        .map(drop)
 }
 
 /// Replaces the marker by compare-and-swap: the API server rejects the write unless the marker has the version that was
@@ -119,7 +123,7 @@ async fn update_marker(client: &Client, cluster: &ValidCluster, marker: &Cluster
     let map = marker_map(cluster, marker);
     let name = names::marker_name(&cluster.name);
     let what = format!("ConfigMap/{name}");
-    within_time("update", &what, marker_api(client, cluster).replace(&name, &PostParams::default(), &map))
+    within_time(ApiRequest::Update, &what, marker_api(client, cluster).replace(&name, &PostParams::default(), &map))
         .await
         .map(drop)
 }
@@ -182,13 +186,13 @@ async fn evict_pod(client: &Client, cluster: &ValidCluster, pod: &str, uid: &str
     });
     let params = PostParams::default();
     let evicting = pods.create_subresource::<_, serde_json::Value>("eviction", pod, &params, &eviction);
-    unless_gone(within_time("evict", &format!("Pod/{pod}"), evicting).await.map(drop))
+    unless_gone(within_time(ApiRequest::Evict, &format!("Pod/{pod}"), evicting).await.map(drop))
 }
 
 async fn delete_pod(client: &Client, cluster: &ValidCluster, pod: &str, uid: &str) -> Result<(), ApplyError> {
     let pods = Api::<Pod>::namespaced(client.clone(), &cluster.namespace);
     let params = DeleteParams::default().preconditions(only_this(uid));
-    unless_gone(within_time("delete", &format!("Pod/{pod}"), pods.delete(pod, &params)).await.map(drop))
+    unless_gone(within_time(ApiRequest::Delete, &format!("Pod/{pod}"), pods.delete(pod, &params)).await.map(drop))
 }
 
 /// Returns preconditions that match only the pod that was observed, not its successor of the same name.

@@ -52,9 +52,7 @@ pub fn stateful_set(cluster: &ValidCluster, template: &TemplateChoice, carried: 
                 ..LabelSelector::default()
             },
             template: template.pod().clone(),
-            volume_claim_templates: Some(
-                carried.claim_templates.clone().unwrap_or_else(|| vec![claim_template(cluster)]),
-            ),
+            volume_claim_templates: Some(claim_templates(cluster, carried)),
             ..StatefulSetSpec::default()
         }),
         status: None,
@@ -70,6 +68,13 @@ fn update_strategy(carried: &CarriedState, replicas: i32) -> StatefulSetUpdateSt
         type_: Some("RollingUpdate".to_owned()),
         rolling_update: Some(RollingUpdateStatefulSetStrategy { partition, max_unavailable: None }),
     }
+}
+
+/// Returns the claim templates of the live StatefulSet, or those of a new one.
+fn claim_templates(cluster: &ValidCluster, carried: &CarriedState) -> Vec<PersistentVolumeClaim> {
+    let live = carried.claim_templates.clone();
+    // An unreadable record counts as none.
+    live.and_then(|templates| serde_json::from_value(templates).ok()).unwrap_or_else(|| vec![claim_template(cluster)])
 }
 
 fn claim_template(cluster: &ValidCluster) -> PersistentVolumeClaim {

@@ -1,4 +1,4 @@
-use crate::{door::PeerIdentity, observed::PeerTls};
+use crate::{observed::PeerTls, pod_watch::PeerIdentity};
 use k8s_openapi::{api::core::v1::Secret, jiff::Timestamp};
 
 /// Annotation with the time at which the certificate in a Secret must be renewed, in RFC 3339 format.
@@ -18,11 +18,8 @@ pub(super) fn inspect_secrets(
     }
     let is_due = |secret: &Secret| renew_at(secret).is_some_and(|at| now >= at);
     // Without the CA's key nothing can be renewed; the certificates in use are good until they expire.
-    let state = match authority.is_some() && [peer, admin].into_iter().flatten().any(is_due) {
-        true => PeerTls::Expiring,
-        false => PeerTls::Present,
-    };
-    (state, administrator)
+    let renews = authority.is_some() && [peer, admin].into_iter().flatten().any(is_due);
+    (if renews { PeerTls::Expiring } else { PeerTls::Present }, administrator)
 }
 
 /// Returns the time at which the certificate must be renewed, as annotated on its Secret.

@@ -61,7 +61,11 @@ pub(super) fn stateful_set(set: &StatefulSet) -> StatefulSetView {
         update_revision,
         replicas: spec.replicas.unwrap_or_default(),
         on_delete,
-        carried: CarriedState { recorded, claim_templates: spec.volume_claim_templates, ..CarriedState::default() },
+        carried: CarriedState {
+            recorded,
+            claim_templates: spec.volume_claim_templates.and_then(|claims| serde_json::to_value(claims).ok()),
+            ..CarriedState::default()
+        },
     }
 }
 

@@ -243,9 +243,10 @@ fn claims_of(observed: &ObservedState, membership: &RaftMembership, nodes: &[Nod
     let prefix = format!("{}-", names::DATA);
     let named = nodes.iter().filter_map(|id| membership.name(*id)).filter(|name| !name.is_empty());
     let claims: Vec<String> = named.map(|name| format!("{prefix}{name}")).collect();
-    match claims.is_empty() {
-        true => format!("{prefix}{}", observed.slots.first().map(|slot| slot.name.as_str()).unwrap_or_default()),
-        false => claims.join(", "),
+    if claims.is_empty() {
+        format!("{prefix}{}", observed.slots.first().map(|slot| slot.name.as_str()).unwrap_or_default())
+    } else {
+        claims.join(", ")
     }
 }
 

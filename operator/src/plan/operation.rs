@@ -28,9 +28,9 @@ named_enum! {
         Initialize,
         /// Pods that do not answer are waited for or given the new revision.
         Recover,
-        /// A fresh node takes the place of a voter whose volume is gone.
+        /// A fresh node replaces a voter whose volume is gone.
         ReplaceMember,
-        /// A voter without a place loses its vote.
+        /// A voter without a slot loses its vote.
         RemoveMember,
         /// A pod whose claim is being deleted is replaced.
         ReplaceVolume,

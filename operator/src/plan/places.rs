@@ -19,21 +19,21 @@ const KIND: OperationKind = OperationKind::RemoveMember;
 /// Returns the number of pods to run. Without a leader it is never lower than the current number, because nobody knows
 /// yet which nodes vote.
 pub(super) fn pod_count(cluster: &ValidCluster, observed: &ObservedState) -> i32 {
-    let places = cluster.spec.replicas;
+    let wanted = cluster.spec.replicas;
     let highest = |holds: &dyn Fn(&MemberSlot) -> bool| {
         observed.beyond.iter().filter(|slot| holds(slot)).map(|slot| slot.ordinal.saturating_add(1)).max()
     };
     match quorum::find_leader(observed) {
         Some(leader) => {
             let voters = leader.door.membership.voters();
-            highest(&|slot| is_of(slot, &voters, &leader.door.membership)).unwrap_or(places)
+            highest(&|slot| is_of(slot, &voters, &leader.door.membership)).unwrap_or(wanted)
         }
         None => {
-            let there = observed.stateful_set.as_ref().map_or(places, |set| set.replicas);
-            highest(&|slot| may_hold_a_voter(slot, observed)).unwrap_or(places).max(there)
+            let there = observed.stateful_set.as_ref().map_or(wanted, |set| set.replicas);
+            highest(&|slot| may_hold_a_voter(slot, observed)).unwrap_or(wanted).max(there)
         }
     }
-    .max(places)
+    .max(wanted)
 }
 
 /// Returns `true` if the slot's pod answers for one of these nodes, or if its volume belongs to one.
@@ -65,14 +65,14 @@ fn may_hold_a_voter(slot: &MemberSlot, observed: &ObservedState) -> bool {
 /// slot belongs to another voter by now. A voter that answers from a slot of the spec is never returned.
 pub(super) fn homeless_voters(observed: &ObservedState, membership: &RaftMembership) -> BTreeSet<NodeId> {
     let voters = membership.voters();
-    let has_place = |id: &NodeId| match observed.slot_of(*id) {
+    let has_slot = |id: &NodeId| match observed.slot_of(*id) {
         Some(answers) => observed.slots.iter().any(|slot| slot.name == answers.name),
         None => observed.slots.iter().any(|slot| {
             let taken = slot.door.as_ref().is_some_and(|door| voters.contains(&door.node.id));
             membership.name(*id) == Some(slot.name.as_str()) && !taken
         }),
     };
-    voters.iter().copied().filter(|id| !has_place(id)).collect()
+    voters.iter().copied().filter(|id| !has_slot(id)).collect()
 }
 
 /// Removes the next voter that has no slot, if that is safe.
@@ -89,7 +89,7 @@ pub(super) fn remove_voter(_: &ValidCluster, observed: &ObservedState, leader: L
         succession::trusted_successor(observed, leader, |id| healthy.contains(&id) && !homeless.contains(&id));
     // Each removed voter leaves less to spare for the restarts that produce a successor.
     let leads_on = homeless.iter().any(leads) && successor.is_none();
-    if leads_on || (healthy.contains(&id) && lacking_place(observed, &healthy).is_some()) {
+    if leads_on || (healthy.contains(&id) && slot_to_fill(observed, &healthy).is_some()) {
         return NextMove::default();
     }
     let mut voters = membership.voters();
@@ -121,7 +121,7 @@ pub(super) fn wait_for_removal(_: &ValidCluster, observed: &ObservedState, leade
     let healthy = quorum::healthy_voters(observed, leader);
     let Some(id) = homeless_voters(observed, membership).into_iter().next_back() else { return NextMove::default() };
     let who = describe_node(observed, membership, id);
-    let why = lacking_place(observed, &healthy).map_or_else(|| "a majority is not healthy".into(), MemberSlot::explain);
+    let why = slot_to_fill(observed, &healthy).map_or_else(|| "a majority is not healthy".into(), MemberSlot::explain);
     let message = format!(
         "{} nodes vote, but the spec has {} replicas; {who} keeps its vote for now: {why}",
         membership.voters().len(),
@@ -133,14 +133,14 @@ pub(super) fn wait_for_removal(_: &ValidCluster, observed: &ObservedState, leade
 /// Returns `true` if the slot is beyond the spec and has no vote. Its pod ends when the StatefulSet may have fewer
 /// pods, and nothing waits for it.
 pub(super) fn is_leaving(observed: &ObservedState, leader: Leader<'_>, slot: &MemberSlot) -> bool {
-    let has_place = observed.slots.iter().any(|place| place.ordinal == slot.ordinal);
+    let has_slot = observed.slots.iter().any(|wanted| wanted.ordinal == slot.ordinal);
     let membership = &leader.door.membership;
     let votes = is_of(slot, &membership.voters(), membership);
-    !has_place && !votes
+    !has_slot && !votes
 }
 
 /// Returns a slot of the spec that holds no healthy voter.
-fn lacking_place<'a>(observed: &'a ObservedState, healthy: &BTreeSet<NodeId>) -> Option<&'a MemberSlot> {
+fn slot_to_fill<'a>(observed: &'a ObservedState, healthy: &BTreeSet<NodeId>) -> Option<&'a MemberSlot> {
     let holds = |slot: &&MemberSlot| slot.door.as_ref().is_some_and(|door| healthy.contains(&door.node.id));
     observed.slots.iter().find(|slot| !holds(slot))
 }

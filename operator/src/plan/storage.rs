@@ -1,6 +1,6 @@
 //! Volumes: growing them, and replacing one whose claim is being deleted.
 
-use super::{NextMove, Operation, OperationKind, OperationStep, PlanChore, PlanStep, size_text, succession};
+use super::{NextMove, Operation, OperationKind, OperationStep, PlanChore, PlanStep, succession};
 use crate::{
     cluster::ValidCluster,
     observed::{ClaimView, MemberSlot, NodeId, ObservedState},
@@ -81,8 +81,7 @@ pub(super) fn wait_for_growth(cluster: &ValidCluster, observed: &ObservedState, 
     let Some(slot) = observed.slots.iter().find(small) else { return NextMove::default() };
     let pending = slot.claim.as_ref().is_some_and(|claim| claim.resize_pending);
     let why = if pending { "; its file system grows when the pod restarts" } else { "" };
-    let message =
-        format!("waiting for the volume of {} to reach {}{why}", slot.name, size_text(&cluster.spec.storage.size));
+    let message = format!("waiting for the volume of {} to reach {}{why}", slot.name, cluster.spec.storage.size.0);
     NextMove::wait(Operation {
         kind: OperationKind::GrowVolumes,
         step: OperationStep::WaitForVolume,
@@ -97,6 +96,6 @@ pub(super) fn growth_chores(cluster: &ValidCluster, observed: &ObservedState) ->
     let small = |claim: &&ClaimView| claim.deleting_since.is_none() && claim.requested < cluster.storage_bytes;
     let claims = observed.slots.iter().filter_map(|slot| slot.claim.as_ref()).filter(small);
     claims
-        .map(|claim| PlanChore::GrowClaim { claim: claim.name.clone(), size: size_text(&cluster.spec.storage.size) })
+        .map(|claim| PlanChore::GrowClaim { claim: claim.name.clone(), size: cluster.spec.storage.size.0.clone() })
         .collect()
 }

@@ -1,4 +1,4 @@
-use super::{ApplyState, PlanOutcome, operation, sight::ClusterVisibility, whole_seconds};
+use super::{ApplyState, ConditionReason, PlanOutcome, operation, sight::ClusterVisibility, whole_seconds};
 use crate::{
     apply::WriteRefusal,
     cluster::ValidCluster,
@@ -28,7 +28,7 @@ impl From<bool> for ConditionStatus {
 #[derive(Clone, Debug)]
 struct ConditionDraft {
     truth: ConditionStatus,
-    reason: &'static str,
+    reason: ConditionReason,
     message: String,
 }
 
@@ -40,7 +40,7 @@ impl ConditionDraft {
 
 fn draft_condition(
     truth: impl Into<ConditionStatus>,
-    reason: &'static str,
+    reason: ConditionReason,
     message: impl Into<String>,
 ) -> ConditionDraft {
     ConditionDraft { truth: truth.into(), reason, message: message.into() }
@@ -98,20 +98,24 @@ fn available_condition(
         // No term in the message, because it would change at each election.
         return draft_condition(
             true,
-            "QuorumServes",
+            ConditionReason::QuorumServes,
             format!("{} is the leader and serves writes with a quorum", leader.slot.name),
         );
     }
     match (sight, &observed.marker) {
-        (ClusterVisibility::Lost(why), _) => draft_condition(ConditionStatus::Unknown, "NotObserved", why.clone()),
-        (ClusterVisibility::Brief, _) => {
-            draft_condition(ConditionStatus::Unknown, "NotObserved", "the pods have not answered the operator yet")
+        (ClusterVisibility::Lost(why), _) => {
+            draft_condition(ConditionStatus::Unknown, ConditionReason::NotObserved, why.clone())
         }
+        (ClusterVisibility::Brief, _) => draft_condition(
+            ConditionStatus::Unknown,
+            ConditionReason::NotObserved,
+            "the pods have not answered the operator yet",
+        ),
         (ClusterVisibility::Clear, Some(marker)) if marker.initialized => {
-            draft_condition(false, "NoLeader", "there is no leader with a quorum, so writes wait")
+            draft_condition(false, ConditionReason::NoLeader, "there is no leader with a quorum, so writes wait")
         }
         (ClusterVisibility::Clear, _) => {
-            draft_condition(false, "NotInitialized", "the cluster has not been initialized yet")
+            draft_condition(false, ConditionReason::NotInitialized, "the cluster has not been initialized yet")
         }
     }
 }
@@ -125,36 +129,38 @@ fn ready_condition(
     storage: &ConditionDraft,
 ) -> ConditionDraft {
     if let Some(blocked) = &outcome.blocked {
-        return draft_condition(false, blocked.reason.as_str(), blocked.message.clone());
+        return draft_condition(false, ConditionReason::Blocked(blocked.reason), blocked.message.clone());
     }
     if cluster.spec.paused {
         return draft_condition(
             false,
-            "Paused",
+            ConditionReason::Paused,
             "spec.paused is true: the operator does not check whether the cluster matches the spec",
         );
     }
     if let Some(message) = refusal_message(outcome.application.refusals()) {
-        return draft_condition(false, "ObjectRefused", message);
+        return draft_condition(false, ConditionReason::ObjectRefused, message);
     }
     match sight {
-        ClusterVisibility::Lost(why) => return draft_condition(ConditionStatus::Unknown, "NotObserved", why.clone()),
+        ClusterVisibility::Lost(why) => {
+            return draft_condition(ConditionStatus::Unknown, ConditionReason::NotObserved, why.clone());
+        }
         ClusterVisibility::Brief => {
             return draft_condition(
                 ConditionStatus::Unknown,
-                "NotObserved",
+                ConditionReason::NotObserved,
                 "the pods have not answered the operator yet",
             );
         }
         ClusterVisibility::Clear => {}
     }
     if let Some(operation) = &outcome.operation {
-        return draft_condition(false, operation.kind.as_str(), operation.message.clone());
+        return draft_condition(false, ConditionReason::Operation(operation.kind), operation.message.clone());
     }
     if outcome.application == ApplyState::Pending {
-        return draft_condition(false, "Applying", "not every object matches the spec yet");
+        return draft_condition(false, ConditionReason::Applying, "not every object matches the spec yet");
     }
-    let Some(leader) = leader else { return draft_condition(false, "NoLeader", "there is no leader") };
+    let Some(leader) = leader else { return draft_condition(false, ConditionReason::NoLeader, "there is no leader") };
     let lacking = members_lacking(observed, leader).or_else(|| votes_lacking(cluster, observed, leader));
     if let Some(lacking) = lacking {
         return lacking;
@@ -165,7 +171,7 @@ fn ready_condition(
     let replicas = cluster.spec.replicas;
     draft_condition(
         true,
-        "AllMembersReady",
+        ConditionReason::AllMembersReady,
         with_warnings(cluster, format!("{replicas} of {replicas} members vote and are ready")),
     )
 }
@@ -174,7 +180,7 @@ fn members_lacking(observed: &ObservedState, leader: Leader<'_>) -> Option<Condi
     let healthy = quorum::healthy_voters(observed, leader);
     let is_whole = |slot: &&MemberSlot| slot.door.as_ref().is_some_and(|door| healthy.contains(&door.node.id));
     let lacking: Vec<String> = observed.slots.iter().filter(|slot| !is_whole(slot)).map(MemberSlot::explain).collect();
-    (!lacking.is_empty()).then(|| draft_condition(false, "MembersNotReady", lacking.join("; ")))
+    (!lacking.is_empty()).then(|| draft_condition(false, ConditionReason::MembersNotReady, lacking.join("; ")))
 }
 
 /// Returns a finding if the voters are not those that the spec asks for. All pods may be healthy and the cluster still
@@ -184,19 +190,19 @@ fn votes_lacking(cluster: &ValidCluster, observed: &ObservedState, leader: Leade
     let wanted = usize::try_from(cluster.spec.replicas).unwrap_or_default();
     let voters = membership.voters().len();
     if membership.is_joint() {
-        return Some(draft_condition(false, "VotersChanging", "a membership change is in progress"));
+        return Some(draft_condition(false, ConditionReason::VotersChanging, "a membership change is in progress"));
     }
     if voters != wanted {
         return Some(draft_condition(
             false,
-            "VotersDiffer",
+            ConditionReason::VotersDiffer,
             format!("{voters} nodes vote, but the spec asks for {wanted}"),
         ));
     }
     let tolerance = quorum::fault_tolerance(membership, &quorum::healthy_voters(observed, leader));
     let should = (cluster.spec.replicas - 1) / 2;
     let message = || format!("the cluster tolerates {tolerance} more failures, but should tolerate {should}");
-    (tolerance < should).then(|| draft_condition(false, "FaultToleranceLow", message()))
+    (tolerance < should).then(|| draft_condition(false, ConditionReason::FaultToleranceLow, message()))
 }
 
 /// Appends warnings about the parts of the spec that are overruled, so that nothing written is silently ignored.
@@ -225,12 +231,12 @@ fn reconciling_condition(
     stalled: &ConditionDraft,
 ) -> ConditionDraft {
     if cluster.spec.paused && outcome.blocked.is_none() {
-        return draft_condition(false, "Paused", "spec.paused is true: the operator changes nothing");
+        return draft_condition(false, ConditionReason::Paused, "spec.paused is true: the operator changes nothing");
     }
     if stalled.holds() {
         return draft_condition(
             false,
-            "Stalled",
+            ConditionReason::Stalled,
             "waiting for an administrator: the Stalled condition says what to do",
         );
     }
@@ -238,8 +244,10 @@ fn reconciling_condition(
         return ready.clone();
     }
     match (&outcome.operation, operation) {
-        (Some(planned), Some(told)) => draft_condition(true, planned.kind.as_str(), told.message.clone()),
-        _ if ready.holds() => draft_condition(false, "Done", "everything matches the spec"),
+        (Some(planned), Some(told)) => {
+            draft_condition(true, ConditionReason::Operation(planned.kind), told.message.clone())
+        }
+        _ if ready.holds() => draft_condition(false, ConditionReason::Done, "everything matches the spec"),
         _ => ConditionDraft { truth: ConditionStatus::True, ..ready.clone() },
     }
 }
@@ -252,11 +260,11 @@ fn stalled_condition(
     ready: &ConditionDraft,
 ) -> ConditionDraft {
     if let Some(blocked) = &outcome.blocked {
-        return draft_condition(true, blocked.reason.as_str(), blocked.message.clone());
+        return draft_condition(true, ConditionReason::Blocked(blocked.reason), blocked.message.clone());
     }
     let lasting: Vec<WriteRefusal> = outcome.application.refusals().iter().filter(|one| one.lasts).cloned().collect();
     if let Some(message) = refusal_message(&lasting) {
-        return draft_condition(true, "ObjectRefused", message);
+        return draft_condition(true, ConditionReason::ObjectRefused, message);
     }
     if ready.truth == ConditionStatus::False
         && !cluster.spec.paused
@@ -266,9 +274,9 @@ fn stalled_condition(
             "no progress for longer than spec.progressDeadline ({}), since {since}: {}",
             cluster.spec.progress_deadline, ready.message
         );
-        return draft_condition(true, "ProgressDeadlineExceeded", message);
+        return draft_condition(true, ConditionReason::ProgressDeadlineExceeded, message);
     }
-    draft_condition(false, "Working", "no manual action is needed")
+    draft_condition(false, ConditionReason::Working, "no manual action is needed")
 }
 
 /// Returns the time of the last progress, if that is too long ago: of the operation in progress, or else the time since
@@ -277,7 +285,7 @@ fn stalled_since(
     cluster: &ValidCluster,
     observed: &ObservedState,
     operation: Option<&OperationStatus>,
-) -> Option<k8s_openapi::jiff::Timestamp> {
+) -> Option<jiff::Timestamp> {
     if let Some(operation) = operation {
         return operation::overdue_since(cluster, observed, operation);
     }
@@ -299,18 +307,18 @@ fn storage_healthy(observed: &ObservedState, leader: Option<Leader<'_>>) -> Cond
             "the claims of {} are being deleted: their volumes will be wiped when those pods terminate, so do not restart them",
             doomed.join(", ")
         );
-        return draft_condition(false, "ClaimBeingDeleted", message);
+        return draft_condition(false, ConditionReason::ClaimBeingDeleted, message);
     }
     let pending = observed.slots.iter().find(|slot| slot.claim.as_ref().is_some_and(|claim| claim.resize_pending));
     if let Some(slot) = pending {
         let message = format!("the file system on the volume of {} grows when its pod next mounts it", slot.name);
-        return draft_condition(false, "FileSystemResizePending", message);
+        return draft_condition(false, ConditionReason::FileSystemResizePending, message);
     }
     let unbound = observed.slots.iter().find(|slot| slot.claim.as_ref().is_none_or(|claim| claim.volume.is_none()));
     if let Some(slot) = unbound {
         let why = slot.claim.as_ref().and_then(|claim| claim.trouble.as_ref());
         let why = why.map(|trouble| format!(": its claim {trouble}")).unwrap_or_default();
-        return draft_condition(false, "VolumeMissing", format!("{} has no volume yet{why}", slot.name));
+        return draft_condition(false, ConditionReason::VolumeMissing, format!("{} has no volume yet{why}", slot.name));
     }
     let short = |slot: &&MemberSlot| slot.door.as_ref().is_some_and(|door| door.storage_short);
     let short: Vec<&str> = observed.slots.iter().filter(short).map(|slot| slot.name.as_str()).collect();
@@ -320,11 +328,11 @@ fn storage_healthy(observed: &ObservedState, leader: Option<Leader<'_>>) -> Cond
              purge history",
             short.join(", ")
         );
-        return draft_condition(false, "VolumesNearlyFull", message);
+        return draft_condition(false, ConditionReason::VolumesNearlyFull, message);
     }
     draft_condition(
         true,
-        "VolumesBound",
+        ConditionReason::VolumesBound,
         match shared_node(observed, leader) {
             Some((node, pods)) => format!("every volume is bound; {} share node {node}", pods.join(" and ")),
             None => "every volume is bound".to_owned(),
@@ -355,7 +363,7 @@ fn stamp_condition(generation: i64, observed: &ObservedState, kind: &str, findin
     Condition {
         type_: kind.to_owned(),
         status: status.to_owned(),
-        reason: finding.reason.to_owned(),
+        reason: finding.reason.as_str().to_owned(),
         // The API server accepts no more characters.
         message: finding.message.chars().take(32_768).collect(),
         observed_generation: Some(generation),

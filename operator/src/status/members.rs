@@ -5,6 +5,37 @@ use crate::{
 use quorate_crd::MemberStatus;
 use std::collections::BTreeMap;
 
+/// Raft role or state of a member, as the status reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MemberRole {
+    /// The member leads.
+    Leader,
+    /// The member has a vote and follows.
+    Follower,
+    /// The member has a vote and stands for election.
+    Candidate,
+    /// The member has no vote.
+    Learner,
+    /// No pod answers for the member.
+    Unreachable,
+    /// The pod answers and is no member yet.
+    Joining,
+}
+
+impl MemberRole {
+    /// Returns the role as it stands in the status.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Follower => "follower",
+            Self::Candidate => "candidate",
+            Self::Learner => "learner",
+            Self::Unreachable => "unreachable",
+            Self::Joining => "joining",
+        }
+    }
+}
+
 /// Returns one entry for each node of the membership, and one for each pod that answers without being a member.
 pub(super) fn member_statuses(observed: &ObservedState, leader: Option<Leader<'_>>) -> Vec<MemberStatus> {
     let membership = leader.map(|leader| &leader.door.membership).or_else(|| newest_membership(observed));
@@ -21,7 +52,7 @@ pub(super) fn member_statuses(observed: &ObservedState, leader: Option<Leader<'_
     for (slot, door) in observed.doors() {
         let id = door.node.id;
         members.entry((slot.name.clone(), id)).or_insert_with(|| MemberStatus {
-            role: "joining".into(),
+            role: MemberRole::Joining.as_str().to_owned(),
             ..member_status(id, slot.name.clone(), Some(slot), false, leader)
         });
     }
@@ -48,7 +79,7 @@ fn member_status(
         node_id: id.to_string(),
         pod,
         pod_uid: seen.map(|pod| pod.uid.clone()),
-        role: member_role(id, door, voter, leader).to_owned(),
+        role: member_role(id, door, voter, leader).as_str().to_owned(),
         voter,
         ready: seen.is_some_and(|pod| pod.ready && !pod.deleting),
         version: door.map(|door| door.version.clone()),
@@ -56,12 +87,12 @@ fn member_status(
     }
 }
 
-fn member_role(id: NodeId, door: Option<&AdminStatus>, voter: bool, leader: Option<Leader<'_>>) -> &'static str {
+fn member_role(id: NodeId, door: Option<&AdminStatus>, voter: bool, leader: Option<Leader<'_>>) -> MemberRole {
     match door {
-        None => "unreachable",
-        _ if leader.is_some_and(|leader| leader.door.node.id == id) => "leader",
-        Some(_) if !voter => "learner",
-        Some(door) if door.role == RaftRole::Candidate => "candidate",
-        Some(_) => "follower",
+        None => MemberRole::Unreachable,
+        _ if leader.is_some_and(|leader| leader.door.node.id == id) => MemberRole::Leader,
+        Some(_) if !voter => MemberRole::Learner,
+        Some(door) if door.role == RaftRole::Candidate => MemberRole::Candidate,
+        Some(_) => MemberRole::Follower,
     }
 }

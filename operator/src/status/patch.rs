@@ -1,4 +1,4 @@
-use super::whole_seconds;
+use super::{ConditionReason, whole_seconds};
 use crate::names::MANAGER;
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time},
@@ -63,7 +63,7 @@ pub async fn patch_unreadable(client: &Client, metadata: &ObjectMeta, words: &st
     let condition = |(kind, value): (&str, &str)| Condition {
         type_: kind.to_owned(),
         status: value.to_owned(),
-        reason: "Unreadable".to_owned(),
+        reason: ConditionReason::Unreadable.as_str().to_owned(),
         message: message.clone(),
         observed_generation: Some(generation),
         last_transition_time: now.clone(),
@@ -88,7 +88,7 @@ pub async fn patch_unreadable(client: &Client, metadata: &ObjectMeta, words: &st
 
 /// Returns the status of an object whose spec cannot be carried out: as it was, but stalled.
 #[must_use]
-pub fn stalled_status(object: &ChatCluster, reason: &str, message: &str) -> ChatClusterStatus {
+pub fn stalled_status(object: &ChatCluster, reason: ConditionReason, message: &str) -> ChatClusterStatus {
     let told = [
         (condition::STALLED, "True"),
         (condition::RECONCILING, "False"),
@@ -106,10 +106,15 @@ pub fn stalled_status(object: &ChatCluster, reason: &str, message: &str) -> Chat
 pub fn unobserved_status(object: &ChatCluster, words: &str) -> ChatClusterStatus {
     let told = [condition::AVAILABLE, condition::READY, condition::RECONCILING, condition::STORAGE_HEALTHY];
     let message = format!("the operator cannot observe the cluster, which may well be serving: {words}");
-    with_conditions(object, &told.map(|kind| (kind, "Unknown")), "NotObserved", &message)
+    with_conditions(object, &told.map(|kind| (kind, "Unknown")), ConditionReason::NotObserved, &message)
 }
 
-fn with_conditions(object: &ChatCluster, told: &[(&str, &str)], reason: &str, message: &str) -> ChatClusterStatus {
+fn with_conditions(
+    object: &ChatCluster,
+    told: &[(&str, &str)],
+    reason: ConditionReason,
+    message: &str,
+) -> ChatClusterStatus {
     let mut status = object.status.clone().unwrap_or_default();
     for (kind, value) in told {
         let old = status.conditions.iter().find(|old| old.type_ == *kind && old.status == *value);
@@ -118,7 +123,7 @@ fn with_conditions(object: &ChatCluster, told: &[(&str, &str)], reason: &str, me
         status.conditions.push(Condition {
             type_: (*kind).to_owned(),
             status: (*value).to_owned(),
-            reason: reason.to_owned(),
+            reason: reason.as_str().to_owned(),
             message: message.to_owned(),
             observed_generation: object.metadata.generation,
             last_transition_time: since,

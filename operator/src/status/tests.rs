@@ -9,7 +9,7 @@ use crate::{
     },
     plan::{Blocked, BlockedReason, Operation, OperationKind, OperationStep},
 };
-use k8s_openapi::jiff::Timestamp;
+use jiff::Timestamp;
 use quorate_crd::condition;
 use std::time::Duration;
 

@@ -4,14 +4,14 @@ use super::{Fault, World};
 use crate::plan::{BlockedReason, make_plan};
 
 #[test]
-fn voters_without_a_place_lose_their_vote_and_their_pods() {
+fn voters_without_a_slot_lose_their_vote_and_their_pods() {
     for (before, after) in [(5, 3), (5, 1), (3, 1)] {
         let mut world = World::settled(before);
         world.suffer(Fault::Recreate(after));
         world.settle().unwrap_or_else(|error| panic!("{before} to {after}: {error}"));
         assert_eq!(i32::try_from(world.voters.len()), Ok(after));
         assert_eq!(world.made, 1);
-        let retired = world.places.iter().filter(|place| place.volume.as_ref().is_some_and(|volume| volume.retired));
+        let retired = world.slots.iter().filter(|slot| slot.volume.as_ref().is_some_and(|volume| volume.retired));
         assert_eq!(i32::try_from(retired.count()), Ok(before - after), "their volumes are kept, and marked");
     }
 }
@@ -48,15 +48,15 @@ fn retired_volumes_join_again_as_learners() {
     world.suffer(Fault::Recreate(5));
     world.settle().expect("at rest");
     assert_eq!(world.voters, voters);
-    assert!(world.places.iter().all(|place| place.volume.as_ref().is_some_and(|volume| !volume.retired)));
+    assert!(world.slots.iter().all(|slot| slot.volume.as_ref().is_some_and(|volume| !volume.retired)));
 }
 
 #[test]
-fn a_lost_voter_without_a_place_goes_before_a_living_one() {
+fn a_lost_voter_without_a_slot_goes_before_a_living_one() {
     let mut world = World::settled(5);
     let lost = world.node(3);
     world.suffer(Fault::Recreate(3));
-    world.places[3].volume = None;
+    world.slots[3].volume = None;
     while world.voters.len() == 5 {
         world.reconcile();
         world.pass_time();
@@ -71,7 +71,7 @@ fn no_pod_may_be_drained_while_voters_without_a_pod_use_the_tolerance_up() {
     assert_eq!(world.spares, Some(1));
     // Two of five voters are lost for good: the three that are left must all live.
     world.suffer(Fault::Recreate(3));
-    (world.places[3].volume, world.places[4].volume) = (None, None);
+    (world.slots[3].volume, world.slots[4].volume) = (None, None);
     let mut seen = false;
     for _ in 0..40 {
         world.reconcile();
@@ -92,7 +92,7 @@ fn a_majority_without_volumes_is_for_a_person() {
         let mut world = World::settled(before);
         world.suffer(Fault::Recreate(after));
         for index in &lost {
-            world.places[*index].volume = None;
+            world.slots[*index].volume = None;
         }
         world.go_on(10);
         let blocked = make_plan(&world.cluster, &world.observe()).blocked.expect("nothing can be done");

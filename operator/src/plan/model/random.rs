@@ -13,7 +13,7 @@ fn faults() -> impl Strategy<Value = Vec<(Fault, u8)>> {
         (0..9_usize).prop_map(Fault::DoomClaim),
         (0..9_usize).prop_map(Fault::Elect),
         (0..3_u8).prop_map(Fault::NewImage),
-        (0..4_u8, 0..9_usize).prop_map(|(kind, place)| Fault::BadImage(kind, place)),
+        (0..4_u8, 0..9_usize).prop_map(|(kind, wanted)| Fault::BadImage(kind, wanted)),
         Just(Fault::RestartAll),
         (0..9_usize).prop_map(Fault::LoseNode),
         Just(Fault::NodesBack),
@@ -57,14 +57,9 @@ fn the_only_pod_that_can_lead_leads_until_another_has_the_new_revision() {
     let taken_away: &[(Fault, u8)] = &[(Recreate(1), 5), (Restart(0), 4)];
     let taken_away_unseen: &[(Fault, u8)] =
         &[(Recreate(1), 5), (LoseNode(0), 5), (Restart(0), 1), (BadImage(3, 0), 2), (LoseNode(0), 6)];
-    for (replicas, faults) in [
-        (5, restarted),
-        (3, replaced),
-        (3, removed),
-        (3, removed_in_time),
-        (5, taken_away),
-        (3, taken_away_unseen),
-    ] {
+    for (replicas, faults) in
+        [(5, restarted), (3, replaced), (3, removed), (3, removed_in_time), (5, taken_away), (3, taken_away_unseen)]
+    {
         let settled = end_after(&mut World::new(replicas), faults);
         assert!(settled.is_ok(), "{faults:?}: {}", settled.unwrap_err());
     }

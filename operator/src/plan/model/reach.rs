@@ -39,12 +39,12 @@ fn world_in(settled: &World, plights: [Plight; 3], leads_not: bool) -> World {
     let everywhere = (0..5).map(|index| (index, Ailment::Crashing)).collect();
     world.images.insert(BAD.into(), Behaviour { ill: everywhere, leads_not: false });
     for (index, plight) in plights.into_iter().enumerate() {
-        let place = &mut world.places[index];
-        let pod = place.pod.as_mut().expect("it was at rest");
+        let slot = &mut world.slots[index];
+        let pod = slot.pod.as_mut().expect("it was at rest");
         match plight {
             Well => {}
             Absent => {
-                place.pod = None;
+                slot.pod = None;
                 old.ill.insert(index, Ailment::Absent);
             }
             Pending => {
@@ -54,8 +54,8 @@ fn world_in(settled: &World, plights: [Plight; 3], leads_not: bool) -> World {
                 old.ill.insert(index, Ailment::Crashing);
             }
             OnBadRevision => pod.revision = BAD.into(),
-            TerminatingForEver => (pod.terminating, place.node_lost) = (true, true),
-            OnLostNode => place.node_lost = true,
+            TerminatingForEver => (pod.terminating, slot.node_lost) = (true, true),
+            OnLostNode => slot.node_lost = true,
         }
     }
     world.images.insert(OLD.into(), old);
@@ -76,7 +76,7 @@ fn check(settled: &World, plights: [Plight; 3], leads_not: bool) {
         }
         for (index, plight) in plights.into_iter().enumerate() {
             if matches!(plight, Absent | Pending | Crashing | OnBadRevision) {
-                let pod = world.places[index].pod.as_ref().expect("it can be made now");
+                let pod = world.slots[index].pod.as_ref().expect("it can be made now");
                 assert_eq!(pod.revision, FIX, "{plights:?} {leads_not}: pod {index} is helped without the lost nodes");
             }
         }
@@ -90,7 +90,7 @@ fn check(settled: &World, plights: [Plight; 3], leads_not: bool) {
 /// Returns `true` if all pods that a spec can help have the revision that helps.
 fn is_helped(world: &World, plights: [Plight; 3]) -> bool {
     plights.into_iter().enumerate().all(|(index, plight)| {
-        let has_it = world.places[index].pod.as_ref().is_some_and(|pod| pod.revision == FIX);
+        let has_it = world.slots[index].pod.as_ref().is_some_and(|pod| pod.revision == FIX);
         has_it || matches!(plight, Well | TerminatingForEver | OnLostNode)
     })
 }
@@ -138,10 +138,10 @@ fn a_single_pod_is_helped_too() {
 fn world_in_one(settled: &World, plight: Plight, leads_not: bool) -> World {
     let mut padded = settled.clone();
     // The other two slots have no pod, and nothing happens to them.
-    let pod = padded.places[0].pod.clone();
-    (padded.places[1].pod, padded.places[2].pod) = (pod.clone(), pod);
+    let pod = padded.slots[0].pod.clone();
+    (padded.slots[1].pod, padded.slots[2].pod) = (pod.clone(), pod);
     let mut world = world_in(&padded, [plight, Well, Well], leads_not);
-    (world.places[1].pod, world.places[2].pod) = (None, None);
+    (world.slots[1].pod, world.slots[2].pod) = (None, None);
     world
 }
 
@@ -150,12 +150,12 @@ fn a_pod_with_a_low_ordinal_that_cannot_be_scheduled_is_helped_before_the_others
     let mut world = world_in(&settled_on_old(), [Pending, Well, Well], false);
     world.pass_time();
     for _ in 0..30 {
-        if world.places[0].pod.as_ref().is_some_and(|pod| pod.revision == FIX) {
+        if world.slots[0].pod.as_ref().is_some_and(|pod| pod.revision == FIX) {
             break;
         }
         world.reconcile();
         world.pass_time();
-        let old = |index: usize| world.places[index].pod.as_ref().is_some_and(|pod| pod.revision == OLD);
+        let old = |index: usize| world.slots[index].pod.as_ref().is_some_and(|pod| pod.revision == OLD);
         assert!(old(1) && old(2), "the healthy ones are not touched before");
     }
     world.settle().expect("at rest");
@@ -170,13 +170,13 @@ fn pods_that_can_come_back_as_they_were_are_not_given_a_revision_in_doubt() {
         .insert(BAD.into(), Behaviour { ill: (0..5).map(|i| (i, Ailment::Crashing)).collect(), leads_not: false });
     world.cluster.spec.image = BAD.into();
     world.go_on(10);
-    assert_eq!(world.places[2].pod.as_ref().map(|pod| pod.revision.as_str()), Some(BAD));
+    assert_eq!(world.slots[2].pod.as_ref().map(|pod| pod.revision.as_str()), Some(BAD));
     // A drain then moves another pod, which finds no node for half a minute.
     world.images.entry(OLD.into()).or_default().ill.insert(1, Ailment::Pending);
     world.delete(1);
     world.go_on(3);
     world.images.entry(OLD.into()).or_default().ill.clear();
     world.go_on(5);
-    assert_eq!(world.places[1].pod.as_ref().map(|pod| pod.revision.as_str()), Some(OLD));
+    assert_eq!(world.slots[1].pod.as_ref().map(|pod| pod.revision.as_str()), Some(OLD));
     assert!(world.leader.is_some(), "the old revision goes on serving");
 }

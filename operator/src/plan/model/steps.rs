@@ -34,7 +34,7 @@ impl World {
         let of_claim = |claim: &String| claim.rsplit('-').next().and_then(|index| index.parse::<usize>().ok());
         let (PlanChore::StampClaim { claim, .. } | PlanChore::RetireClaim { claim, .. }) = chore else { return };
         let index = of_claim(claim).expect("a claim of ours");
-        let Some(volume) = &mut self.places[index].volume else { return };
+        let Some(volume) = &mut self.slots[index].volume else { return };
         match chore {
             PlanChore::StampClaim { cluster_id, node_id, .. } => {
                 (volume.stamped, volume.retired) = (Some((cluster_id.clone(), *node_id)), false);
@@ -93,7 +93,7 @@ impl World {
         self.templates.insert(image.clone(), recorded.clone());
         let carried = CarriedState {
             recorded: Some(recorded),
-            claim_templates: spec.volume_claim_templates,
+            claim_templates: spec.volume_claim_templates.map(|claims| serde_json::to_value(claims).expect("JSON")),
             ..CarriedState::default()
         };
         let partition = usize::try_from(partition).expect("small");
@@ -124,10 +124,10 @@ impl World {
             PlanStep::SetPartition(_) | PlanStep::RenewOnDelete => {}
             PlanStep::ReplacePod { pod, uid } => {
                 let index = self.index(&pod);
-                let found = self.places[index].pod.as_ref().expect("the pod that was seen");
+                let found = self.slots[index].pod.as_ref().expect("the pod that was seen");
                 assert_eq!(found.uid.to_string(), uid);
                 assert!(
-                    self.places[index].volume.as_ref().is_none_or(|volume| volume.doomed_since.is_none()),
+                    self.slots[index].volume.as_ref().is_none_or(|volume| volume.doomed_since.is_none()),
                     "no volume goes by a rollout: {self:#?}"
                 );
                 self.assert_spared(index);
@@ -164,12 +164,12 @@ impl World {
         let able = voters.intersection(&self.following()).count();
         assert!(able >= majority(voters.len()), "the new voters must be able to agree");
         for index in 0..self.replicas() {
-            assert!(!(gone.contains(&self.node(index)) && self.runs(index)), "no vote of a living place is taken");
+            assert!(!(gone.contains(&self.node(index)) && self.runs(index)), "no vote of a living slot is taken");
         }
         self.learners.retain(|id| !voters.contains(id) && !remove_learners.contains(id));
         self.names.retain(|id, _| !gone.contains(id) && !remove_learners.contains(id));
-        for place in &mut self.places {
-            if let Some(volume) = place.volume.as_mut().filter(|volume| gone.contains(&volume.node)) {
+        for slot in &mut self.slots {
+            if let Some(volume) = slot.volume.as_mut().filter(|volume| gone.contains(&volume.node)) {
                 volume.behind = 3;
             }
         }
@@ -183,12 +183,12 @@ impl World {
         let marker = self.marker.as_ref().expect("the marker comes first");
         assert_eq!(marker.cluster_id, cluster_id);
         assert!(!marker.initialized);
-        let volumes = || self.places.iter().filter_map(|place| place.volume.as_ref());
+        let volumes = || self.slots.iter().filter_map(|slot| slot.volume.as_ref());
         assert!(volumes().all(|volume| volume.cluster_id.is_none()), "all must be empty");
         self.made += 1;
         self.voters = voters.iter().map(|node| node.id).collect();
         self.names = voters.iter().map(|node| (node.id, node.name.clone())).collect();
-        for volume in self.places.iter_mut().filter_map(|place| place.volume.as_mut()) {
+        for volume in self.slots.iter_mut().filter_map(|slot| slot.volume.as_mut()) {
             volume.cluster_id = Some(cluster_id.to_owned());
             volume.behind = 0;
         }

@@ -66,7 +66,7 @@ fn a_marker_that_was_lost_is_written_again_and_no_cluster_is_made() {
 fn a_stamped_claim_with_an_empty_volume_makes_no_cluster() {
     let mut world = World::new(3);
     world.go_on(1);
-    world.places[1].volume.as_mut().expect("a volume").stamped = Some(("of-old".into(), 7));
+    world.slots[1].volume.as_mut().expect("a volume").stamped = Some(("of-old".into(), 7));
     let error = world.settle().expect_err("for a person");
     assert!(error.contains("DataLost") && error.contains("of-old"), "{error}");
     assert_eq!(world.made, 0);
@@ -80,14 +80,14 @@ fn a_crash_between_name_and_members_repeats_the_order() {
     }
     let id = world.marker.clone().expect("a marker").cluster_id;
     // The pod has taken the id, and crashed before it had members.
-    world.places[1].volume.as_mut().expect("a volume").cluster_id = Some(id.clone());
+    world.slots[1].volume.as_mut().expect("a volume").cluster_id = Some(id.clone());
     let step = make_plan(&world.cluster, &world.observe()).step;
     assert!(
         matches!(&step, Some(PlanStep::Initialize { pod, cluster_id, .. }) if pod == "team-1" && *cluster_id == id),
         "{step:?}"
     );
     // The volume of another pod is replaced at that very moment: the id stays, because team-1 would refuse another.
-    world.places[2].volume.as_mut().expect("a volume").node = 7;
+    world.slots[2].volume.as_mut().expect("a volume").node = 7;
     let step = make_plan(&world.cluster, &world.observe()).step;
     assert!(
         matches!(&step, Some(PlanStep::UpdateMarker(marker)) if marker.cluster_id == id && !marker.initialized),
@@ -98,7 +98,7 @@ fn a_crash_between_name_and_members_repeats_the_order() {
 #[test]
 fn a_volume_of_another_cluster_is_named() {
     let mut world = World::settled(3);
-    world.places[2].volume.as_mut().expect("a volume").cluster_id = Some("of-others".into());
+    world.slots[2].volume.as_mut().expect("a volume").cluster_id = Some("of-others".into());
     let made = make_plan(&world.cluster, &world.observe());
     let blocked = made.blocked.expect("blocked");
     assert_eq!(blocked.reason, BlockedReason::ForeignVolume);

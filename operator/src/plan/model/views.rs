@@ -12,10 +12,10 @@ use std::time::Duration;
 
 impl World {
     pub(super) fn observe(&self) -> ObservedState {
-        let (slots, beyond) = (0..self.places.len())
+        let (slots, beyond) = (0..self.slots.len())
             .filter(|index| {
-                let place = &self.places[*index];
-                *index < self.replicas() || place.pod.is_some() || place.volume.is_some()
+                let slot = &self.slots[*index];
+                *index < self.replicas() || slot.pod.is_some() || slot.volume.is_some()
             })
             .map(|index| self.slot(index))
             .partition(|slot| slot.ordinal < self.cluster.spec.replicas);
@@ -49,7 +49,7 @@ impl World {
             ordinal,
             name: self.name(index),
             pod: self.pod_view(index),
-            claim: self.places[index].volume.as_ref().map(|volume| ClaimView {
+            claim: self.slots[index].volume.as_ref().map(|volume| ClaimView {
                 name: names::claim_name(&self.cluster.name, ordinal),
                 cluster_id: volume.stamped.as_ref().map(|(id, _)| id.clone()),
                 node_id: volume.stamped.as_ref().map(|(_, node)| *node),
@@ -65,9 +65,9 @@ impl World {
     }
 
     fn pod_view(&self, index: usize) -> Option<PodView> {
-        let place = &self.places[index];
-        let pod = place.pod.as_ref()?;
-        let trouble = self.ailment(&pod.revision, index).filter(|_| !pod.terminating && !place.node_lost);
+        let slot = &self.slots[index];
+        let pod = slot.pod.as_ref()?;
+        let trouble = self.ailment(&pod.revision, index).filter(|_| !pod.terminating && !slot.node_lost);
         Some(PodView {
             uid: pod.uid.to_string(),
             address: Some("10.0.0.1".into()),
@@ -83,10 +83,10 @@ impl World {
     }
 
     fn door(&self, index: usize) -> AdminStatus {
-        let volume = self.places[index].volume.as_ref().expect("a pod that runs has a volume");
+        let volume = self.slots[index].volume.as_ref().expect("a pod that runs has a volume");
         let leads = self.leader == Some(volume.node);
-        let progress = (0..self.places.len()).filter(|_| leads).filter_map(|peer| {
-            let volume = self.places[peer].volume.as_ref()?;
+        let progress = (0..self.slots.len()).filter(|_| leads).filter_map(|peer| {
+            let volume = self.slots[peer].volume.as_ref()?;
             let lag = if volume.behind > 0 { 10_000 } else { 0 };
             let heard = self.runs(peer);
             let contact = heard.then_some(Duration::ZERO);
@@ -102,7 +102,7 @@ impl World {
             membership: self.membership(),
             quorum_ack: leads.then_some(Duration::ZERO),
             progress: progress.collect(),
-            ready: self.places[index].pod.as_ref().is_some_and(|pod| pod.ready),
+            ready: self.slots[index].pod.as_ref().is_some_and(|pod| pod.ready),
             ..AdminStatus::default()
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     plan::make_plan,
     quorum::majority,
 };
-use k8s_openapi::jiff::Timestamp;
+use jiff::Timestamp;
 use quorate_crd::ChatClusterStatus;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,7 +59,7 @@ pub(super) struct Pod {
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Place {
+pub(super) struct ModelSlot {
     pub(super) pod: Option<Pod>,
     pub(super) volume: Option<Volume>,
     /// `true` if the node is lost: the pod neither answers nor ends.
@@ -85,7 +85,7 @@ pub(super) struct World {
     pub(super) now: Timestamp,
     pub(super) next: u64,
     pub(super) images: BTreeMap<String, Behaviour>,
-    pub(super) places: Vec<Place>,
+    pub(super) slots: Vec<ModelSlot>,
     pub(super) marker: Option<ClusterMarker>,
     pub(super) voters: BTreeSet<NodeId>,
     pub(super) learners: BTreeSet<NodeId>,
@@ -134,7 +134,7 @@ impl World {
             now: "2026-01-01T00:00:00Z".parse().expect("a time"),
             next: 100,
             images: BTreeMap::new(),
-            places: vec![Place::default(); 5],
+            slots: vec![ModelSlot::default(); 5],
             marker: None,
             voters: BTreeSet::new(),
             learners: BTreeSet::new(),
@@ -168,7 +168,7 @@ impl World {
     }
 
     pub(super) fn node(&self, index: usize) -> NodeId {
-        self.places[index].volume.as_ref().map_or(0, |volume| volume.node)
+        self.slots[index].volume.as_ref().map_or(0, |volume| volume.node)
     }
 
     pub(super) fn ailment(&self, image: &str, index: usize) -> Option<Ailment> {
@@ -177,20 +177,20 @@ impl World {
 
     /// Returns `true` if the process runs and answers.
     pub(super) fn runs(&self, index: usize) -> bool {
-        let place = &self.places[index];
-        place.pod.as_ref().is_some_and(|pod| {
-            pod.starting == 0 && !pod.terminating && !place.node_lost && self.ailment(&pod.revision, index).is_none()
+        let slot = &self.slots[index];
+        slot.pod.as_ref().is_some_and(|pod| {
+            pod.starting == 0 && !pod.terminating && !slot.node_lost && self.ailment(&pod.revision, index).is_none()
         })
     }
 
     /// Returns `true` if the pod runs, belongs to the cluster and has caught up.
     pub(super) fn keeps_up(&self, index: usize) -> bool {
-        let volume = self.places[index].volume.as_ref();
+        let volume = self.slots[index].volume.as_ref();
         self.runs(index) && volume.is_some_and(|volume| volume.cluster_id.is_some() && volume.behind == 0)
     }
 
     pub(super) fn following(&self) -> BTreeSet<NodeId> {
-        (0..self.places.len()).filter(|index| self.keeps_up(*index)).map(|index| self.node(index)).collect()
+        (0..self.slots.len()).filter(|index| self.keeps_up(*index)).map(|index| self.node(index)).collect()
     }
 
     pub(super) fn keeps_majority(&self, without: &BTreeSet<NodeId>) -> bool {
@@ -200,14 +200,14 @@ impl World {
 
     pub(super) fn is_whole(&self) -> bool {
         let nodes: BTreeSet<NodeId> = (0..self.replicas()).map(|index| self.node(index)).collect();
-        let ready = |place: &Place| place.pod.as_ref().is_some_and(|pod| pod.ready && !pod.terminating);
-        let beyond_is_empty = self.places[self.replicas()..].iter().all(|place| place.pod.is_none());
+        let ready = |slot: &ModelSlot| slot.pod.as_ref().is_some_and(|pod| pod.ready && !pod.terminating);
+        let beyond_is_empty = self.slots[self.replicas()..].iter().all(|slot| slot.pod.is_none());
         nodes == self.voters
             && nodes.is_subset(&self.following())
-            && self.places[..self.replicas()].iter().all(ready)
+            && self.slots[..self.replicas()].iter().all(ready)
             && beyond_is_empty
             && self.leader.is_some()
-            && self.places.iter().all(|place| place.volume.as_ref().is_none_or(|volume| volume.doomed_since.is_none()))
+            && self.slots.iter().all(|slot| slot.volume.as_ref().is_none_or(|volume| volume.doomed_since.is_none()))
     }
 
     pub(super) fn is_rolled_out(&self) -> bool {
@@ -217,7 +217,7 @@ impl World {
                 && set.partition >= self.replicas()
                 && set.current == set.update
                 && set.update == self.cluster.spec.image
-                && self.places.iter().filter_map(|place| place.pod.as_ref()).all(|pod| pod.revision == set.update)
+                && self.slots.iter().filter_map(|slot| slot.pod.as_ref()).all(|pod| pod.revision == set.update)
         })
     }
 

@@ -86,9 +86,10 @@ fn renew_all(observed: &ObservedState, set: &StatefulSetView, why: &str) -> Opti
 fn wait_for_leader(observed: &ObservedState) -> Operation {
     let silent: Vec<String> =
         observed.all_slots().filter(|slot| slot.door.is_none()).map(MemberSlot::explain).collect();
-    let message = match silent.is_empty() {
-        true => "all pods answer, but no leader is elected yet".to_owned(),
-        false => format!("no leader: {}", silent.join("; ")),
+    let message = if silent.is_empty() {
+        "all pods answer, but no leader is elected yet".to_owned()
+    } else {
+        format!("no leader: {}", silent.join("; "))
     };
     recovery_operation(OperationStep::WaitForLeader, None, message)
 }
